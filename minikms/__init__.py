@@ -1,0 +1,1 @@
+"""Mini KMS: an HTTP key-management service for people who build with decentralized identity."""

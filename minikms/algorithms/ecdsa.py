@@ -1,0 +1,87 @@
+"""The NIST curves and secp256k1 (FIPS 186-5, SEC 2, RFC 7518 section 3.4, RFC 8812)."""
+
+import hashlib
+from typing import Any
+
+import coincurve
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+from minikms.plugin import AskarStored, EcAlgorithm
+
+# The order of secp256k1's base point (SEC 2 section 2.4.1).
+_K256_ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
+
+
+class P256(EcAlgorithm, AskarStored):
+    """NIST P-256: ES256, 64-byte signatures."""
+
+    name, crv, multicodec = "p256", "P-256", 0x1200
+    aliases = ("P-256", "secp256r1", "prime256v1")
+    signing_algs = ("ES256",)
+    curve, hash = ec.SECP256R1(), hashes.SHA256()
+
+
+class P384(EcAlgorithm, AskarStored):
+    """NIST P-384: ES384, 96-byte signatures."""
+
+    name, crv, multicodec = "p384", "P-384", 0x1201
+    aliases = ("P-384", "secp384r1")
+    signing_algs = ("ES384",)
+    curve, hash = ec.SECP384R1(), hashes.SHA384()
+
+
+class K256(EcAlgorithm, AskarStored):
+    """secp256k1: ES256K, 64-byte signatures with low s, on libsecp256k1.
+
+    OpenSSL takes ten times as long to sign on this curve; a coincurve key is what it holds.
+    """
+
+    name, crv, multicodec = "k256", "secp256k1", 0xE7
+    aliases = ("secp256k1",)
+    signing_algs = ("ES256K",)
+    curve, hash = ec.SECP256K1(), hashes.SHA256()
+
+    def generate(self) -> Any:
+        return coincurve.PrivateKey()
+
+    def point(self, key: Any, *, compressed: bool) -> bytes:
+        return key.public_key.format(compressed=compressed)  # type: ignore[no-any-return]
+
+    def from_point(self, point: bytes) -> Any:
+        return coincurve.PublicKey(point)
+
+    def from_secret(self, secret: bytes) -> Any:
+        return coincurve.PrivateKey(secret)
+
+    def secret_bytes(self, key: Any) -> bytes:
+        return key.secret  # type: ignore[no-any-return]
+
+    def sign(self, key: Any, message: bytes, alg: str, prehashed: bool) -> bytes:
+        # The compact form is r‖s and a recovery id, which JOSE does not have.
+        digest = self._digest(message, prehashed)
+        return key.sign_recoverable(digest, hasher=None)[:64]  # type: ignore[no-any-return]
+
+    def verify(
+        self, public: Any, message: bytes, signature: bytes, alg: str, prehashed: bool
+    ) -> bool:
+        digest = self._digest(message, prehashed)
+        if len(signature) != 2 * self.size:
+            return False
+        r, s = (int.from_bytes(half, "big") for half in self._halves(signature))
+        if not (0 < r < _K256_ORDER and 0 < s < _K256_ORDER):
+            return False
+        # libsecp256k1 refuses the high s that other JOSE signers make; RFC 8812 does not.
+        der = utils.encode_dss_signature(r, min(s, _K256_ORDER - s))
+        return public.verify(der, digest, hasher=None)  # type: ignore[no-any-return]
+
+    def derive(self, key: Any, peer: Any) -> bytes:
+        # libsecp256k1's own ECDH hashes the point; the raw secret comes from OpenSSL.
+        private = super().from_secret(key.secret)
+        return private.exchange(  # type: ignore[no-any-return]
+            ec.ECDH(), super().from_point(peer.format(compressed=False))
+        )
+
+    def _digest(self, message: bytes, prehashed: bool) -> bytes:
+        self.check_digest(message, prehashed)
+        return message if prehashed else hashlib.sha256(message).digest()

@@ -1,0 +1,121 @@
+"""Edwards and Montgomery curves as octet key pairs (RFC 8032, RFC 7748, RFC 8037)."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
+
+from minikms.plugin import (
+    AskarStored,
+    InvalidKey,
+    JwkImporter,
+    KeyAgreement,
+    KeyPairAlgorithm,
+    SecretImporter,
+    SeedImporter,
+    Signer,
+    UnsupportedOption,
+    jose_b64url,
+    jwk_bytes,
+    require_jwk_type,
+)
+
+
+class OkpAlgorithm(KeyPairAlgorithm, JwkImporter, SecretImporter):
+    """An octet key pair on pyca/cryptography: raw public bytes, raw secret bytes, one JWK form."""
+
+    kty = "OKP"
+    crv: ClassVar[str]
+    size: ClassVar[int]
+    private_class: ClassVar[Any]
+    public_class: ClassVar[Any]
+
+    def generate(self) -> Any:
+        return self.private_class.generate()
+
+    def public_bytes(self, key: Any) -> bytes:
+        return key.public_key().public_bytes_raw()  # type: ignore[no-any-return]
+
+    def public_jwk(self, key: Any) -> dict[str, str]:
+        return {"kty": self.kty, "crv": self.crv, "x": jose_b64url(self.public_bytes(key))}
+
+    def load_public(self, jwk: Mapping[str, Any]) -> Any:
+        require_jwk_type(jwk, self.kty, self.crv)
+        return self.public_class.from_public_bytes(jwk_bytes(jwk, "x", self.size))
+
+    def import_jwk(self, jwk: Mapping[str, Any]) -> Any:
+        require_jwk_type(jwk, self.kty, self.crv)
+        key = self.import_secret(jwk_bytes(jwk, "d", self.size))
+        if jwk_bytes(jwk, "x", self.size) != self.public_bytes(key):
+            raise InvalidKey("The JWK's private part does not fit its public part.")
+        return key
+
+    def export_jwk(self, key: Any) -> dict[str, str]:
+        return {**self.public_jwk(key), "d": jose_b64url(self.secret_bytes(key))}
+
+    def import_secret(self, secret: bytes) -> Any:
+        if len(secret) != self.size:
+            raise InvalidKey(f"A {self.name} secret must have {self.size} bytes.")
+        return self.private_class.from_private_bytes(secret)
+
+    def secret_bytes(self, key: Any) -> bytes:
+        """The raw private key, which on these curves is also the seed."""
+        return key.private_bytes_raw()  # type: ignore[no-any-return]
+
+
+class SeedIsSecret(OkpAlgorithm, SeedImporter):
+    """An octet key pair whose seed is its secret, as it stands: nothing is hashed."""
+
+    def import_seed(self, seed: bytes) -> Any:
+        return self.import_secret(seed)
+
+
+class EdwardsSigner(Signer):
+    """EdDSA in its pure form (RFC 8032 sections 5.1 and 5.2), on keys of pyca/cryptography."""
+
+    def sign(self, key: Any, message: bytes, alg: str, prehashed: bool) -> bytes:
+        self._refuse_prehashed(prehashed)
+        return key.sign(message)  # type: ignore[no-any-return]
+
+    def verify(
+        self, public: Any, message: bytes, signature: bytes, alg: str, prehashed: bool
+    ) -> bool:
+        self._refuse_prehashed(prehashed)
+        try:
+            public.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    @staticmethod
+    def _refuse_prehashed(prehashed: bool) -> None:
+        if prehashed:
+            raise UnsupportedOption("EdDSA signs the message, never a digest of it.")
+
+
+class MontgomeryAgreement(KeyAgreement):
+    """Diffie-Hellman on a Montgomery curve (RFC 7748 section 6), on keys of pyca/cryptography."""
+
+    def derive(self, key: Any, peer: Any) -> bytes:
+        try:
+            return key.exchange(peer)  # type: ignore[no-any-return]
+        except ValueError:
+            # OpenSSL refuses an all-zero result, which is what a point of low order gives.
+            raise InvalidKey("The peer's public key is a point of low order.") from None
+
+
+class Ed25519(SeedIsSecret, EdwardsSigner, AskarStored):
+    """Ed25519 (RFC 8032 section 5.1): 32-byte keys, 64-byte signatures."""
+
+    name, crv, size, multicodec = "ed25519", "Ed25519", 32, 0xED
+    signing_algs = ("EdDSA",)
+    private_class, public_class = ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey
+
+
+class X25519(SeedIsSecret, MontgomeryAgreement, AskarStored):
+    """X25519 key agreement (RFC 7748 section 6.1): 32-byte keys and secrets."""
+
+    name, crv, size, multicodec = "x25519", "X25519", 32, 0xEC
+    jose_algs = ("ECDH-ES",)
+    private_class, public_class = x25519.X25519PrivateKey, x25519.X25519PublicKey

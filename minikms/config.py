@@ -1,0 +1,38 @@
+"""How one service is set up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Self
+
+ENV_PREFIX: Final = "MINIKMS_"
+
+LOG_FORMATS: Final = ("text", "json")
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+def _option(default: Any, help_text: str, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": help_text, "choices": choices})
+
+
+@dataclass(frozen=True)
+class Config:
+    """The options of `minikms serve`: each field is a flag and a variable `MINIKMS_…`.
+
+    The flags and docs are made from these fields; a secret would have `repr=False`.
+    """
+
+    host: str = _option("127.0.0.1", "Address to listen on.")
+    port: int = _option(8080, "Port to listen on; 0 takes a free one.")
+    max_body: int = _option(1024 * 1024, "Largest request body, in bytes.")
+    log_format: str = _option("text", "One line of text or of JSON each.", LOG_FORMATS)
+    log_level: str = _option("info", "Least severe level that is logged.", LOG_LEVELS)
+
+    @classmethod
+    def from_mapping(cls, env: Mapping[str, str]) -> Self:
+        """The configuration that variables like `MINIKMS_PORT` in `env` describe."""
+        given: dict[str, Any] = {}
+        for option in fields(cls):
+            text = env.get(ENV_PREFIX + option.name.upper())
+            if text is not None:
+                given[option.name] = int(text) if isinstance(option.default, int) else text
+        return cls(**given)

@@ -1,0 +1,61 @@
+"""Text forms of bytes and keys: thin, over libraries."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import base58
+import orjson
+
+_ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+# RFC 7638 section 3.2, RFC 8037 section 2, RFC 9964: the members of a JWK that identify the key.
+_THUMBPRINT_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "EC": ("crv", "kty", "x", "y"),
+    "OKP": ("crv", "kty", "x"),
+    "RSA": ("e", "kty", "n"),
+    "AKP": ("alg", "kty", "pub"),
+}
+
+
+def b64url_decode(text: str) -> bytes:
+    """Decode base64url, padded or not (RFC 4648 section 5).
+
+    Raises ValueError for any other character, white space included, for padding that does not
+    fit, and for a length that no bytes have.
+    """
+    body = text.rstrip("=")
+    padding = len(text) - len(body)
+    if len(body) % 4 == 1 or (padding and (padding > 2 or len(text) % 4)):
+        raise ValueError("not base64url: the length or the padding does not fit")
+    if not body.isascii() or body.encode("ascii").translate(None, _ALPHABET):
+        raise ValueError("not base64url: a character outside the alphabet")
+    return base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+
+
+def b64url(data: bytes) -> str:
+    """Encode as base64url with padding, as this API answers."""
+    return base64.urlsafe_b64encode(data).decode("ascii")
+
+
+def jose_b64url(data: bytes) -> str:
+    """Encode as base64url without padding, as JWK and JWS have it (RFC 7515 section 2)."""
+    return b64url(data).rstrip("=")
+
+
+def b58(data: bytes) -> str:
+    """Encode as base58 in Bitcoin's alphabet."""
+    return base58.b58encode(data).decode("ascii")
+
+
+def thumbprint(jwk: Mapping[str, Any]) -> str:
+    """The SHA-256 thumbprint of a public JWK, base64url without padding (RFC 7638).
+
+    For a `kty` that no RFC names, every member counts but the descriptive ones.
+    """
+    members = _THUMBPRINT_MEMBERS.get(jwk["kty"]) or tuple(
+        name for name in jwk if name not in {"alg", "kid", "use", "key_ops"}
+    )
+    canonical = orjson.dumps({name: jwk[name] for name in members}, option=orjson.OPT_SORT_KEYS)
+    return jose_b64url(hashlib.sha256(canonical).digest())

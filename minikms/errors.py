@@ -1,0 +1,156 @@
+"""Every answer of the service that is not a success, one class each (RFC 9457)."""
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+
+class KmsError(Exception):
+    """A refusal that the caller can act on.
+
+    `detail` and `errors` are shown to the caller as they stand, so neither may hold a secret,
+    nor text of another exception. `errors` pairs a JSON pointer into the request (RFC 6901,
+    `#/data`) with what is wrong there; `headers` go into the HTTP answer.
+    """
+
+    status: ClassVar[int]
+    slug: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        errors: Iterable[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.detail = detail or f"{self.title}."
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+        super().__init__(self.detail)
+
+
+class MalformedJson(KmsError):
+    """The body is not JSON in UTF-8 (RFC 8259)."""
+
+    status, slug, title = 400, "malformed-json", "The body is not valid JSON"
+
+
+class BadRequest(KmsError):
+    """The HTTP message itself cannot be read."""
+
+    status, slug, title = 400, "bad-request", "The request cannot be read"
+
+
+class ProfileExists(KmsError):
+    """A profile of this name is there already."""
+
+    status, slug, title = 400, "profile-exists", "The profile already exists"
+
+
+class RouteNotFound(KmsError):
+    """No route has this path."""
+
+    status, slug, title = 404, "route-not-found", "There is nothing at this path"
+
+
+class KeyNotFound(KmsError):
+    """The profile has no key with this kid."""
+
+    status, slug, title = 404, "key-not-found", "There is no such key"
+
+
+class AliasNotFound(KmsError):
+    """The profile has no key with this alias."""
+
+    status, slug, title = 404, "alias-not-found", "There is no such alias"
+
+
+class ProfileNotFound(KmsError):
+    """There is no profile of this name."""
+
+    status, slug, title = 404, "profile-not-found", "There is no such profile"
+
+
+class MethodNotAllowed(KmsError):
+    """The path is there, but not for this method; `Allow` lists those it has."""
+
+    status, slug, title = 405, "method-not-allowed", "The method is not allowed here"
+
+
+class KeyExists(KmsError):
+    """The profile has a key with this kid already."""
+
+    status, slug, title = 409, "key-exists", "The key already exists"
+
+
+class ProfileProtected(KmsError):
+    """The default profile is not deleted."""
+
+    status, slug, title = 409, "profile-protected", "The profile is protected"
+
+
+class BodyTooLarge(KmsError):
+    """The body is over the service's limit."""
+
+    status, slug, title = 413, "body-too-large", "The body is too large"
+
+
+class UnsupportedMediaType(KmsError):
+    """The body is of a type that the service does not read."""
+
+    status, slug, title = 415, "unsupported-media-type", "The body is not JSON"
+
+
+class ValidationFailed(KmsError):
+    """A field or parameter is missing, unknown or not of its form; `errors` says which."""
+
+    status, slug, title = 422, "validation-failed", "The request is not valid"
+
+
+class UnsupportedAlgorithm(KmsError):
+    """No algorithm has this name or alias."""
+
+    status, slug, title = 422, "unsupported-algorithm", "The algorithm is not known"
+
+
+class UnsupportedOperation(KmsError):
+    """The algorithm cannot do this."""
+
+    status, slug, title = 422, "unsupported-operation", "The key cannot do this"
+
+
+class UnsupportedOption(KmsError):
+    """The algorithm can do this, but not with this option."""
+
+    status, slug, title = 422, "unsupported-option", "The option does not apply to this key"
+
+
+class InvalidKey(KmsError):
+    """Key material that is not a key of its algorithm."""
+
+    status, slug, title = 422, "invalid-key", "The key material is not valid"
+
+
+class DecryptionFailed(KmsError):
+    """A ciphertext, tag, nonce or wrapped key that does not fit the key; no more is said."""
+
+    status, slug, title = 422, "decryption-failed", "The ciphertext cannot be decrypted"
+
+
+class StoreUnavailable(KmsError):
+    """The store does not answer; the caller may try again."""
+
+    status, slug, title = 503, "store-unavailable", "The key store is not available"
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail, headers={"Retry-After": "1"})
+
+
+class InternalError(KmsError):
+    """A bug; the log has the traceback under the id that `detail` names."""
+
+    status, slug, title = 500, "internal-error", "The service failed"
+
+
+class PluginError(Exception):
+    """A plugin that cannot be used; it stops the start, in one sentence."""

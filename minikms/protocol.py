@@ -1,0 +1,215 @@
+"""What a key algorithm is, and what it may be able to do."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
+
+from aries_askar import Key as AskarKey
+
+from minikms.errors import UnsupportedOperation
+
+Stored: TypeAlias = AskarKey | bytes
+"""Key material as the store keeps it: a key that Askar knows, or bytes that Askar encrypts."""
+
+CapabilityT = TypeVar("CapabilityT", bound="Capability")
+
+
+class KeyAlgorithm(ABC):
+    """One key algorithm: its facts, and how its keys are made and kept.
+
+    A key is opaque to the service: any object that this class makes and takes back. Methods are
+    synchronous, do no I/O, and may be called in several threads at once.
+    """
+
+    name: ClassVar[str]
+    """Canonical name in lower case, digits and letters only; Askar's own for Askar's algorithms."""
+    aliases: ClassVar[tuple[str, ...]] = ()
+    """Other names; matched, like `name`, without case, hyphens and underscores."""
+    kty: ClassVar[str]
+    """The JWK key type (RFC 7518 section 6.1)."""
+    jose_algs: ClassVar[tuple[str, ...]] = ()
+    """JOSE `alg` and `enc` values for what it does besides signing (RFC 7518, RFC 8037)."""
+    multicodec: ClassVar[int | None] = None
+    """Multicodec code of its public key, or None where there is none."""
+    slow: ClassVar[frozenset[str]] = frozenset()
+    """Its operations, and "generate", that leave the event loop: over about a millisecond."""
+
+    @abstractmethod
+    def generate(self) -> Any:
+        """Make a new key from the system's randomness."""
+
+    @abstractmethod
+    def pack(self, key: Any) -> Stored:
+        """The form of `key` that the store keeps."""
+
+    @abstractmethod
+    def unpack(self, stored: Stored) -> Any:
+        """The key that `pack` made `stored` from."""
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """What it can do, in the API's words, from the capabilities that its class inherits."""
+        return tuple(op for cap in CAPABILITIES if isinstance(self, cap) for op in cap.grants)
+
+    def require(self, capability: type[CapabilityT]) -> CapabilityT:
+        """Itself as `capability`; raises UnsupportedOperation where it has not got it."""
+        if isinstance(self, capability):
+            return self
+        can = ", ".join(self.operations) or "nothing but keep keys"
+        wants = ", ".join(capability.grants)
+        raise UnsupportedOperation(f"{self.name} cannot {wants}; it can: {can}.")
+
+
+class KeyPairAlgorithm(KeyAlgorithm):
+    """An algorithm whose keys have a public part."""
+
+    @abstractmethod
+    def public_jwk(self, key: Any) -> dict[str, str]:
+        """The public JWK of `key`: no private member, no `kid` (RFC 7517)."""
+
+    @abstractmethod
+    def public_bytes(self, key: Any) -> bytes:
+        """The public key's own bytes: raw for OKP, the compressed point for EC (SEC 1)."""
+
+    @abstractmethod
+    def load_public(self, jwk: Mapping[str, Any]) -> Any:
+        """The public key of a public JWK; raises InvalidKey where it is none of this algorithm."""
+
+
+class Capability(ABC):
+    """Something that an algorithm can do: inheriting the class is the declaration."""
+
+    grants: ClassVar[tuple[str, ...]]
+    """The operations that it stands for, in the API's words."""
+
+
+class Signer(KeyPairAlgorithm, Capability):
+    """Signs with a private key, verifies with a public one."""
+
+    grants: ClassVar[tuple[str, ...]] = ("sign", "verify")
+    signing_algs: ClassVar[tuple[str, ...]]
+    """JOSE `alg` values that it signs for (RFC 7518, RFC 8037); the first is the default."""
+
+    @abstractmethod
+    def sign(self, key: Any, message: bytes, alg: str, prehashed: bool) -> bytes:
+        """The signature over `message`, in the form that JOSE has (ECDSA: r‖s).
+
+        With `prehashed`, `message` is the digest that `alg` would have made; raises
+        UnsupportedOption where `alg` has no such form.
+        """
+
+    @abstractmethod
+    def verify(
+        self, public: Any, message: bytes, signature: bytes, alg: str, prehashed: bool
+    ) -> bool:
+        """Whether `signature` is good; one of the wrong length is not, and is no error."""
+
+
+class Mac(Capability):
+    """Makes and checks message authentication codes."""
+
+    grants: ClassVar[tuple[str, ...]] = ("mac", "mac-verify")
+
+    @abstractmethod
+    def mac(self, key: Any, message: bytes) -> bytes:
+        """The authentication code of `message`."""
+
+    @abstractmethod
+    def verify_mac(self, key: Any, message: bytes, mac: bytes) -> bool:
+        """Whether `mac` is that of `message`, compared in constant time."""
+
+
+class Sealed(NamedTuple):
+    """What authenticated encryption gives."""
+
+    ciphertext: bytes
+    nonce: bytes
+    tag: bytes
+
+
+class Aead(Capability):
+    """Authenticated encryption with associated data (RFC 5116)."""
+
+    grants: ClassVar[tuple[str, ...]] = ("encrypt", "decrypt")
+
+    @abstractmethod
+    def encrypt(self, key: Any, plaintext: bytes, aad: bytes) -> Sealed:
+        """`plaintext` sealed under a nonce made here, from the system's randomness."""
+
+    @abstractmethod
+    def decrypt(self, key: Any, sealed: Sealed, aad: bytes) -> bytes:
+        """The plaintext; raises DecryptionFailed for any mismatch, and says no more."""
+
+
+class KeyWrap(Capability):
+    """Wraps keys with a key."""
+
+    grants: ClassVar[tuple[str, ...]] = ("wrap", "unwrap")
+
+    @abstractmethod
+    def wrap(self, key: Any, secret: bytes) -> bytes:
+        """`secret` wrapped; raises InvalidKey where it is too short to be a key."""
+
+    @abstractmethod
+    def unwrap(self, key: Any, wrapped: bytes) -> bytes:
+        """The secret in `wrapped`; raises DecryptionFailed for any mismatch."""
+
+
+class KeyAgreement(KeyPairAlgorithm, Capability):
+    """Agrees on a secret with a peer's public key."""
+
+    grants: ClassVar[tuple[str, ...]] = ("derive",)
+
+    @abstractmethod
+    def derive(self, key: Any, peer: Any) -> bytes:
+        """The raw shared secret with `peer`, a public key that `load_public` gave.
+
+        Raises InvalidKey for a point of low order (RFC 7748 section 6.1). The caller applies
+        a key derivation function.
+        """
+
+
+class JwkImporter(Capability):
+    """Takes and gives private keys as JWK."""
+
+    grants: ClassVar[tuple[str, ...]] = ("import-jwk",)
+
+    @abstractmethod
+    def import_jwk(self, jwk: Mapping[str, Any]) -> Any:
+        """The key of a private JWK; raises InvalidKey where its parts do not fit."""
+
+    @abstractmethod
+    def export_jwk(self, key: Any) -> dict[str, str]:
+        """The private JWK of `key`."""
+
+
+class SecretImporter(Capability):
+    """Takes keys as their secret bytes."""
+
+    grants: ClassVar[tuple[str, ...]] = ("import-secret",)
+
+    @abstractmethod
+    def import_secret(self, secret: bytes) -> Any:
+        """The key whose secret bytes these are; raises InvalidKey where they are none."""
+
+
+class SeedImporter(Capability):
+    """Takes keys as the seed that the algorithm's own specification expands."""
+
+    grants: ClassVar[tuple[str, ...]] = ("import-seed",)
+
+    @abstractmethod
+    def import_seed(self, seed: bytes) -> Any:
+        """The key of `seed`; raises InvalidKey where its length does not fit."""
+
+
+CAPABILITIES: tuple[type[Capability], ...] = (
+    Signer,
+    Mac,
+    Aead,
+    KeyWrap,
+    KeyAgreement,
+    JwkImporter,
+    SecretImporter,
+    SeedImporter,
+)

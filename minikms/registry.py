@@ -1,0 +1,104 @@
+"""From a name to an algorithm; the only reader of entry points."""
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final, Self
+
+from minikms.errors import PluginError, UnsupportedAlgorithm
+from minikms.protocol import KeyAlgorithm, Signer
+
+GROUP: Final = "minikms.algorithms"
+
+_NAME = re.compile(r"[a-z][a-z0-9]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An algorithm and the name of the package whose entry point it is."""
+
+    algorithm: KeyAlgorithm
+    source: str
+
+    @property
+    def jose_algs(self) -> tuple[str, ...]:
+        """Every JOSE name it has a use for, those it signs for first."""
+        algorithm = self.algorithm
+        signing = algorithm.signing_algs if isinstance(algorithm, Signer) else ()
+        return (*signing, *algorithm.jose_algs)
+
+
+class AlgorithmRegistry:
+    """The algorithms of one service, found by name or alias.
+
+    Names match without case, hyphens and underscores: `P-256` is `p256`.
+    """
+
+    def __init__(self, entries: Iterable[EntryPoint]) -> None:
+        """Load `entries`; raises PluginError, which names the one that cannot be used."""
+        self._registered: list[Registered] = []
+        self._by_name: dict[str, KeyAlgorithm] = {}
+        for entry in sorted(entries, key=lambda entry: (entry.name, _source(entry))):
+            self._add(entry)
+
+    @classmethod
+    def from_installed(cls) -> Self:
+        """The registry of every installed package's entry points."""
+        return cls(entry_points(group=GROUP))
+
+    def __iter__(self) -> Iterator[Registered]:
+        return iter(self._registered)
+
+    def get(self, name: str) -> KeyAlgorithm:
+        """The algorithm of this name or alias; raises UnsupportedAlgorithm."""
+        algorithm = self._by_name.get(name) or self._by_name.get(_normalize(name))
+        if algorithm is None:
+            known = ", ".join(entry.algorithm.name for entry in self)
+            raise UnsupportedAlgorithm(f"There is no such algorithm; known are: {known}.")
+        return algorithm
+
+    @property
+    def names(self) -> list[str]:
+        """Every canonical name and alias, as their classes write them."""
+        algorithms = [entry.algorithm for entry in self]
+        return [name for alg in algorithms for name in dict.fromkeys((alg.name, *alg.aliases))]
+
+    def _add(self, entry: EntryPoint) -> None:
+        where = f"The entry point {entry.name!r} of the package {_source(entry)!r}"
+        algorithm = _load(entry, where)
+        for name in dict.fromkeys(map(_normalize, (algorithm.name, *algorithm.aliases))):
+            holder = self._by_name.setdefault(name, algorithm)
+            if holder is not algorithm:
+                raise PluginError(f"{where} has the name {name!r}, which {holder.name!r} has too.")
+        self._registered.append(Registered(algorithm, _source(entry)))
+
+
+def _normalize(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def _source(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else "unknown"
+
+
+def _load(entry: EntryPoint, where: str) -> KeyAlgorithm:
+    try:
+        loaded = entry.load()
+    except Exception as exc:
+        # Whatever a stranger's module raises, the start stops; the cause is kept for a debugger.
+        raise PluginError(f"{where} cannot be imported: {type(exc).__name__}: {exc}.") from exc
+    if not (isinstance(loaded, type) and issubclass(loaded, KeyAlgorithm)):
+        raise PluginError(f"{where} is not a subclass of KeyAlgorithm.")
+    if inspect.isabstract(loaded):
+        missing = ", ".join(sorted(loaded.__abstractmethods__))
+        raise PluginError(f"{where} lacks: {missing}.")
+    algorithm = loaded()
+    facts = ("name", "kty", "signing_algs") if isinstance(algorithm, Signer) else ("name", "kty")
+    absent = [fact for fact in facts if not getattr(algorithm, fact, None)]
+    if absent:
+        raise PluginError(f"{where} does not state: {', '.join(absent)}.")
+    if not _NAME.fullmatch(algorithm.name):
+        raise PluginError(f"{where} has a name that is not lower-case letters and digits.")
+    return algorithm

@@ -1,0 +1,1 @@
+"""HTTP: routes, handlers, schemas, problems and the OpenAPI document."""

@@ -1,0 +1,80 @@
+"""What is logged: one line a request, with its id, and never a body."""
+
+import logging
+import re
+import sys
+import uuid
+from typing import Any
+
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+from pythonjsonlogger.json import JsonFormatter
+
+HEADER = "X-Request-Id"
+
+_REQUEST_ID = web.RequestKey("request_id", str)
+_ACCEPTED = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+
+
+def request_id(request: web.BaseRequest) -> str:
+    """The caller's `X-Request-Id` where it is fit for a log line, otherwise one made here."""
+    known = request.get(_REQUEST_ID)
+    if known is None:
+        given = request.headers.get(HEADER, "")
+        known = given if _ACCEPTED.fullmatch(given) else uuid.uuid4().hex
+        request[_REQUEST_ID] = known
+    return known
+
+
+async def answer_request_id(request: web.Request, response: web.StreamResponse) -> None:
+    """Give the request's id in every answer; a signal of aiohttp's."""
+    response.headers[HEADER] = request_id(request)
+
+
+class AccessLogger(AbstractAccessLogger):
+    """One line for each request: no body, no query, no header but the id."""
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        if not self.enabled:
+            return
+        facts = {
+            "request_id": request_id(request),
+            "method": request.method,
+            "path": request.rel_url.raw_path,
+            "status": response.status,
+            "bytes": response.body_length,
+            "milliseconds": round(time * 1000, 1),
+        }
+        self.logger.info(
+            "%s %s %d %.1f ms",
+            facts["method"],
+            facts["path"],
+            facts["status"],
+            facts["milliseconds"],
+            extra=facts,
+        )
+
+    @property
+    def enabled(self) -> bool:
+        return self.logger.isEnabledFor(logging.INFO)
+
+
+class _TextFormatter(logging.Formatter):
+    """The message, and the request's id behind it where there is one."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        line = super().formatMessage(record)
+        known: Any = getattr(record, "request_id", None)
+        return f"{line} [{known}]" if known else line
+
+
+def configure(log_format: str, log_level: str) -> None:
+    """Send every log line to standard error in this format, from this level on."""
+    handler = logging.StreamHandler(sys.stderr)
+    fields = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    handler.setFormatter(
+        JsonFormatter(fields.replace(" ", ""), rename_fields={"asctime": "time"})
+        if log_format == "json"
+        else _TextFormatter(fields)
+    )
+    logging.basicConfig(level=log_level.upper(), handlers=[handler], force=True)

@@ -1,0 +1,89 @@
+"""Requests in, answers out: what every handler does before and after its one call."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from marshmallow import Schema, ValidationError
+
+from minikms.errors import MalformedJson, UnsupportedMediaType, ValidationFailed
+from minikms.registry import AlgorithmRegistry
+from minikms.service import KeyService
+from minikms.store import DEFAULT_PROFILE
+from minikms.web.schemas import PROFILE_PATTERN
+
+SERVICE: Final = web.AppKey("service", KeyService)
+REGISTRY: Final[web.AppKey[AlgorithmRegistry]] = web.AppKey("registry", AlgorithmRegistry)
+
+PROFILE_HEADER: Final = "X-Profile"
+
+_PROFILE = re.compile(PROFILE_PATTERN)
+_SHOWN = 64
+
+
+def service(request: web.Request) -> KeyService:
+    """The service behind this request."""
+    return request.app[SERVICE]
+
+
+def profile(request: web.Request) -> str:
+    """The profile that the request names; raises ValidationFailed for a name that cannot be one."""
+    given = request.headers.getall(PROFILE_HEADER, ())
+    if not given:
+        return DEFAULT_PROFILE
+    if len(given) > 1 or not _PROFILE.match(given[0]):
+        what = "Give it once, with 1 to 128 visible ASCII characters."
+        raise ValidationFailed(errors=[(f"#/{PROFILE_HEADER}", what)])
+    return given[0]
+
+
+async def load(request: web.Request, schema: Schema) -> dict[str, Any]:
+    """The body, read by `schema`.
+
+    Raises UnsupportedMediaType, MalformedJson or ValidationFailed. Without a Content-Type it
+    counts as JSON.
+    """
+    if "Content-Type" in request.headers and not _is_json(request.content_type):
+        raise UnsupportedMediaType("The body must be application/json.")
+    try:
+        document = orjson.loads(await request.read())
+    except orjson.JSONDecodeError:
+        raise MalformedJson() from None
+    try:
+        loaded: dict[str, Any] = schema.load(document)
+    except ValidationError as exc:
+        messages = exc.messages if isinstance(exc.messages, dict) else {"_schema": exc.messages}
+        raise ValidationFailed(errors=_pointers(messages)) from None
+    return loaded
+
+
+def answer(
+    schema: Schema, data: Any, *, many: bool = False, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """A success, written by `schema`."""
+    return web.Response(
+        body=orjson.dumps(schema.dump(data, many=many)),
+        headers=headers,
+        content_type="application/json",
+    )
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type == "application/json" or content_type.endswith("+json")
+
+
+def _pointers(messages: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Marshmallow's messages as JSON pointers (RFC 6901) and sentences."""
+    found = []
+    for name, what in messages.items():
+        place = str(name)[:_SHOWN].replace("~", "~0").replace("/", "~1")
+        found.append(("#" if name == "_schema" else f"#/{place}", _sentence(what)))
+    return found
+
+
+def _sentence(what: Any) -> str:
+    while not isinstance(what, str):
+        what = next(iter(what.values() if isinstance(what, Mapping) else what))
+    return what

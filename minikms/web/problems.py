@@ -1,0 +1,90 @@
+"""Any failure as `application/problem+json` (RFC 9457); the one module that builds error bodies."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from aiohttp_swagger3 import RequestValidationFailed
+
+from minikms import errors
+from minikms.web.logs import request_id
+
+LOGGER = logging.getLogger(__name__)
+
+CONTENT_TYPE: Final = "application/problem+json"
+TYPE_PREFIX: Final = "urn:minikms:problem:"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def problem(error: errors.KmsError) -> dict[str, Any]:
+    """The problem details of `error`."""
+    body: dict[str, Any] = {
+        "type": TYPE_PREFIX + error.slug,
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+    }
+    if error.errors:
+        body["errors"] = [{"pointer": at, "detail": what} for at, what in error.errors]
+    return body
+
+
+def problem_response(error: errors.KmsError) -> web.Response:
+    """The answer that `error` makes."""
+    return web.Response(
+        body=orjson.dumps(problem(error)),
+        status=error.status,
+        headers=error.headers,
+        content_type=CONTENT_TYPE,
+    )
+
+
+@web.middleware
+async def problems_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every failure below into its problem; redirects pass."""
+    try:
+        return await handler(request)
+    except errors.KmsError as exc:
+        error = exc
+    except web.HTTPException as exc:
+        if exc.status < 400:
+            raise
+        error = from_http(exc)
+    except web.RequestPayloadError:
+        error = errors.BadRequest("The body is not what its Content-Encoding says.")
+    except ConnectionError:
+        raise  # the caller is gone; aiohttp closes what is left
+    except Exception:
+        error = errors.InternalError(f"The log has more under the id {request_id(request)}.")
+        LOGGER.exception("internal error", extra={"request_id": request_id(request)})
+    return problem_response(error)
+
+
+def from_http(exc: web.HTTPException) -> errors.KmsError:
+    """The error of this service that aiohttp's own `exc` stands for."""
+    if isinstance(exc, RequestValidationFailed):
+        return invalid_parameters(exc.errors)
+    if isinstance(exc, web.HTTPMethodNotAllowed):
+        allow = ", ".join(sorted(exc.allowed_methods))
+        return errors.MethodNotAllowed(f"Allowed here: {allow}.", headers={"Allow": allow})
+    if isinstance(exc, web.HTTPRequestEntityTooLarge):
+        return errors.BodyTooLarge("The body is over this service's limit.")
+    if isinstance(exc, (web.HTTPNotFound, web.HTTPForbidden)):
+        return errors.RouteNotFound()
+    return errors.BadRequest()
+
+
+def invalid_parameters(found: Mapping[str, Any]) -> errors.ValidationFailed:
+    """What aiohttp-swagger3 found wrong in path and query, with a pointer to each parameter."""
+    return errors.ValidationFailed(
+        errors=[(f"#/{name}", _sentence(str(what))) for name, what in found.items()]
+    )
+
+
+def _sentence(what: str) -> str:
+    if "regex" in what:
+        return "Not of its form; see the documentation."
+    return what[:1].upper() + what[1:] + "."

@@ -1,0 +1,26 @@
+"""The real application on a real store, for every test that talks HTTP."""
+
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from minikms.config import Config
+from minikms.web.app import create_app
+from minikms.web.server import KmsRunner
+
+Client = TestClient[web.Request, web.Application]
+
+
+class KmsTestServer(TestServer):
+    """aiohttp's test server on the runner that `minikms serve` has."""
+
+    async def _make_runner(self, **kwargs: Any) -> KmsRunner:
+        return KmsRunner(self.app, **kwargs)
+
+
+@pytest.fixture
+async def client(aiohttp_client: Any) -> Client:
+    """A client of a new service, its store in memory."""
+    return await aiohttp_client(KmsTestServer(create_app(Config())))
