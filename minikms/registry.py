@@ -40,6 +40,7 @@ class AlgorithmRegistry:
         """Load `entries`; raises PluginError, which names the one that cannot be used."""
         self._registered: list[Registered] = []
         self._by_name: dict[str, KeyAlgorithm] = {}
+        self._stated_by: dict[str, str] = {}
         for entry in sorted(entries, key=lambda entry: (entry.name, _source(entry))):
             self._add(entry)
 
@@ -66,12 +67,13 @@ class AlgorithmRegistry:
         return [name for alg in algorithms for name in dict.fromkeys((alg.name, *alg.aliases))]
 
     def _add(self, entry: EntryPoint) -> None:
-        where = f"The entry point {entry.name!r} of the package {_source(entry)!r}"
-        algorithm = _load(entry, where)
+        what = f"entry point {entry.name!r} of the package {_source(entry)!r}"
+        algorithm = _load(entry, f"The {what}")
         for name in dict.fromkeys(map(_normalize, (algorithm.name, *algorithm.aliases))):
-            holder = self._by_name.setdefault(name, algorithm)
-            if holder is not algorithm:
-                raise PluginError(f"{where} has the name {name!r}, which {holder.name!r} has too.")
+            if name in self._by_name:
+                other = self._stated_by[name]
+                raise PluginError(f"The {what} has the name {name!r}, as has the {other}.")
+            self._by_name[name], self._stated_by[name] = algorithm, what
         self._registered.append(Registered(algorithm, _source(entry)))
 
 
@@ -88,17 +90,29 @@ def _load(entry: EntryPoint, where: str) -> KeyAlgorithm:
         loaded = entry.load()
     except Exception as exc:
         # Whatever a stranger's module raises, the start stops; the cause is kept for a debugger.
-        raise PluginError(f"{where} cannot be imported: {type(exc).__name__}: {exc}.") from exc
+        raise PluginError(f"{where} cannot be imported: {_one_line(exc)}.") from exc
     if not (isinstance(loaded, type) and issubclass(loaded, KeyAlgorithm)):
         raise PluginError(f"{where} is not a subclass of KeyAlgorithm.")
     if inspect.isabstract(loaded):
         missing = ", ".join(sorted(loaded.__abstractmethods__))
         raise PluginError(f"{where} lacks: {missing}.")
-    algorithm = loaded()
+    try:
+        algorithm = loaded()
+    except Exception as exc:
+        raise PluginError(f"{where} cannot be made: {_one_line(exc)}.") from exc
     facts = ("name", "kty", "signing_algs") if isinstance(algorithm, Signer) else ("name", "kty")
     absent = [fact for fact in facts if not getattr(algorithm, fact, None)]
     if absent:
         raise PluginError(f"{where} does not state: {', '.join(absent)}.")
-    if not _NAME.fullmatch(algorithm.name):
+    # A comma left out of `("one",)` would make a name of each letter.
+    lists = ("aliases", "jose_algs", "signing_algs")
+    text = [fact for fact in lists if isinstance(getattr(algorithm, fact, ()), str)]
+    if text:
+        raise PluginError(f"{where} states one text where it takes a tuple: {', '.join(text)}.")
+    if not _NAME.fullmatch(str(algorithm.name)):
         raise PluginError(f"{where} has a name that is not lower-case letters and digits.")
     return algorithm
+
+
+def _one_line(exc: Exception) -> str:
+    return " ".join(f"{type(exc).__name__}: {exc}".split()).rstrip(".: ")

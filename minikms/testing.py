@@ -1,1 +1,617 @@
-"""What plugin authors test with."""
+"""The suite that every algorithm passes, a stranger's like a built-in one; it needs pytest.
+
+A subclass of `AlgorithmContract` that names an algorithm is a complete test class:
+
+    class TestEd448(AlgorithmContract):
+        algorithm = Ed448()
+
+It has the tests of what the algorithm declares, and no others.
+"""
+# ruff: noqa: S101 - a test suite asserts
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar
+
+import pytest
+from aries_askar import Key as AskarKey
+
+from minikms.encodings import b64url_decode, jose_b64url, thumbprint
+from minikms.errors import (
+    DecryptionFailed,
+    InvalidKey,
+    UnsupportedOperation,
+    UnsupportedOption,
+    ValidationFailed,
+)
+from minikms.protocol import (
+    CAPABILITIES,
+    Aead,
+    Capability,
+    JwkImporter,
+    KeyAgreement,
+    KeyAlgorithm,
+    KeyPairAlgorithm,
+    KeyWrap,
+    Mac,
+    Sealed,
+    SecretImporter,
+    SeedImporter,
+    Signer,
+    Stored,
+)
+from minikms.records import KeyRecord, KeyRef
+from minikms.registry import GROUP, AlgorithmRegistry
+from minikms.store import DEFAULT_PROFILE, KeyStore
+
+PartT = TypeVar("PartT", bound=KeyAlgorithm | Capability)
+
+Part: TypeAlias = type[KeyAlgorithm] | type[Capability]
+
+MESSAGES: Final = {"empty": b"", "short": b"hello", "long": bytes(range(256)) * 400}
+_MESSAGE: Final = MESSAGES["short"]
+
+# RFC 7518 section 6, RFC 8037 section 2, RFC 9964 section 3.
+_PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
+# What identifies the type of a JWK; its other members are bytes in base64url.
+_TYPE_MEMBERS: Final = ("kty", "crv", "alg")
+
+each_message = pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+
+
+class _Contract:
+    """What the parts of the contract share."""
+
+    algorithm: ClassVar[KeyAlgorithm]
+    """The algorithm under test."""
+    seed_size: ClassVar[int] = 32
+    """Bytes of a seed, where the algorithm is a SeedImporter."""
+
+    def secret_of(self, key: Any) -> bytes:
+        """The bytes that `import_secret` makes `key` from; override it where the guess is wrong."""
+        stored = self.algorithm.pack(key)
+        if isinstance(stored, AskarKey):
+            return stored.get_secret_bytes()
+        if isinstance(self.algorithm, JwkImporter):
+            jwk = self.algorithm.export_jwk(key)
+            return b64url_decode(next(jwk[name] for name in ("d", "k", "priv") if name in jwk))
+        return stored
+
+    @classmethod
+    @cache
+    def keys(cls) -> tuple[Any, Any]:
+        """Two keys, made once a class: some algorithms take long."""
+        return cls.algorithm.generate(), cls.algorithm.generate()
+
+    def declared(self, part: type[PartT]) -> PartT:
+        """The algorithm as `part`, which it is where the test applies."""
+        assert isinstance(self.algorithm, part)
+        return self.algorithm
+
+    def public(self, key: Any) -> Any:
+        """The public key of `key`, by way of its JWK."""
+        pair = self.declared(KeyPairAlgorithm)
+        return pair.load_public(pair.public_jwk(key))
+
+    def same_key(self, one: Any, two: Any) -> bool:
+        """Whether two keys cannot be told apart by anything that the algorithm does with them."""
+        algorithm = self.algorithm
+        same = []
+        if isinstance(algorithm, KeyPairAlgorithm):
+            same.append(algorithm.public_jwk(one) == algorithm.public_jwk(two))
+            same.append(algorithm.public_bytes(one) == algorithm.public_bytes(two))
+        if isinstance(algorithm, Signer):
+            alg = algorithm.signing_algs[0]
+            signature = algorithm.sign(two, _MESSAGE, alg, False)
+            same.append(algorithm.verify(self.public(one), _MESSAGE, signature, alg, False))
+        if isinstance(algorithm, Mac):
+            same.append(algorithm.mac(one, _MESSAGE) == algorithm.mac(two, _MESSAGE))
+        try:
+            if isinstance(algorithm, Aead):
+                sealed = algorithm.encrypt(one, _MESSAGE, b"")
+                same.append(algorithm.decrypt(two, sealed, b"") == _MESSAGE)
+            if isinstance(algorithm, KeyWrap):
+                wrapped = algorithm.wrap(one, bytes(16))
+                same.append(algorithm.unwrap(two, wrapped) == bytes(16))
+        except DecryptionFailed:
+            same.append(False)
+        if isinstance(algorithm, KeyAgreement):
+            peer = self.public(algorithm.generate())
+            same.append(algorithm.derive(one, peer) == algorithm.derive(two, peer))
+        if isinstance(algorithm, JwkImporter):
+            same.append(algorithm.export_jwk(one) == algorithm.export_jwk(two))
+        return bool(same) and all(same)
+
+
+class FactsContract(_Contract):
+    """What the class states, and what is derived from it."""
+
+    def test_name_is_lower_case_letters_and_digits(self) -> None:
+        assert re.fullmatch(r"[a-z][a-z0-9]*", self.algorithm.name)
+
+    def test_aliases_are_distinct_names(self) -> None:
+        aliases = _texts(self.algorithm.aliases)
+        matched = [re.sub("[-_]", "", alias.lower()) for alias in aliases]
+        assert all(re.fullmatch("[a-z0-9]+", alias) for alias in matched)
+        assert len(set(matched)) == len(matched)
+
+    def test_facts_have_their_types(self) -> None:
+        algorithm = self.algorithm
+        assert isinstance(algorithm.kty, str)
+        assert algorithm.kty
+        assert all(_texts(algorithm.jose_algs))
+        assert algorithm.slow <= {*algorithm.operations, "generate"}
+        if isinstance(algorithm, Signer):
+            assert algorithm.signing_algs
+            assert all(_texts(algorithm.signing_algs))
+        if algorithm.multicodec is not None:
+            assert isinstance(algorithm.multicodec, int)
+            assert isinstance(algorithm, KeyPairAlgorithm), "multicodec is of public keys"
+
+    def test_registry_takes_it_by_every_name(self) -> None:
+        cls = type(self.algorithm)
+        entry = EntryPoint(self.algorithm.name, f"{cls.__module__}:{cls.__qualname__}", GROUP)
+        registry = AlgorithmRegistry([entry])
+        for name in (self.algorithm.name, *self.algorithm.aliases):
+            for written in (name, name.upper(), f"{name[0]}-_{name[1:]}"):
+                assert type(registry.get(written)) is cls
+
+    def test_operations_are_what_its_classes_grant(self) -> None:
+        granted = [
+            operation
+            for base in type(self.algorithm).__mro__
+            if base in CAPABILITIES
+            for operation in vars(base)["grants"]
+        ]
+        assert sorted(self.algorithm.operations) == sorted(granted)
+
+    @pytest.mark.parametrize("capability", CAPABILITIES)
+    def test_undeclared_capability_refuses(self, capability: type[Capability]) -> None:
+        if isinstance(self.algorithm, capability):
+            assert self.algorithm.require(capability) is self.algorithm
+        else:
+            with pytest.raises(UnsupportedOperation):
+                self.algorithm.require(capability)
+
+
+class KeyContract(_Contract):
+    """Keys are made, kept, and found again as they were."""
+
+    def test_two_generated_keys_differ(self) -> None:
+        key, other = self.keys()
+        assert not self.same_key(key, other)
+
+    def test_a_packed_key_comes_back(self) -> None:
+        key, _ = self.keys()
+        stored = self.algorithm.pack(key)
+        assert isinstance(stored, bytes | AskarKey)
+        assert self.same_key(key, self.algorithm.unpack(stored))
+
+    def test_a_stored_key_comes_back(self) -> None:
+        key, _ = self.keys()
+        stored = asyncio.run(_through_the_store(self.algorithm, self.algorithm.pack(key)))
+        assert self.same_key(key, self.algorithm.unpack(stored))
+
+    def test_no_secret_in_repr(self) -> None:
+        key, _ = self.keys()
+        secret = self.secret_of(key)
+        forms = (secret.hex(), jose_b64url(secret), repr(secret)[2:-1], str(_number(secret)))
+        stored = self.algorithm.pack(key)
+        shown = f"{key!r} {key} {'' if isinstance(stored, bytes) else repr(stored)}"
+        assert not [form for form in forms if form.lower() in shown.lower()]
+
+
+class PublicContract(_Contract):
+    """The public part of a key pair."""
+
+    def test_public_jwk_is_valid(self) -> None:
+        pair = self.declared(KeyPairAlgorithm)
+        jwk = pair.public_jwk(self.keys()[0])
+        assert jwk["kty"] == pair.kty
+        assert all(isinstance(value, str) for value in jwk.values())
+        assert "kid" not in jwk
+        for name in _material(jwk):
+            assert jose_b64url(b64url_decode(jwk[name])) == jwk[name], "no padding"
+        assert thumbprint(jwk)
+
+    def test_public_jwk_has_no_private_member(self) -> None:
+        pair = self.declared(KeyPairAlgorithm)
+        assert not _PRIVATE_MEMBERS & pair.public_jwk(self.keys()[0]).keys()
+
+    def test_public_forms_are_of_the_key(self) -> None:
+        pair = self.declared(KeyPairAlgorithm)
+        key, other = self.keys()
+        assert pair.public_jwk(key) == pair.public_jwk(key) != pair.public_jwk(other)
+        assert pair.public_bytes(key) == pair.public_bytes(key) != pair.public_bytes(other)
+        assert isinstance(pair.public_bytes(key), bytes)
+
+    def test_load_public_takes_a_public_jwk(self) -> None:
+        pair = self.declared(KeyPairAlgorithm)
+        jwk = pair.public_jwk(self.keys()[0])
+        assert pair.load_public(jwk) is not None
+        assert pair.load_public({**jwk, "kid": "key-1", "use": "sig"}) is not None
+
+    def test_load_public_refuses_another_type(self) -> None:
+        pair = self.declared(KeyPairAlgorithm)
+        jwk = pair.public_jwk(self.keys()[0])
+        for other in _of_another_type(jwk):
+            with pytest.raises(InvalidKey):
+                pair.load_public(other)
+
+    def test_load_public_refuses_damaged_members(self) -> None:
+        pair = self.declared(KeyPairAlgorithm)
+        jwk = pair.public_jwk(self.keys()[0])
+        for damaged in _damaged(jwk, _material(jwk)):
+            with pytest.raises(InvalidKey):
+                pair.load_public(damaged)
+
+    def test_load_public_refuses_a_point_off_the_curve(self) -> None:
+        pair = self.declared(KeyPairAlgorithm)
+        jwk = pair.public_jwk(self.keys()[0])
+        if jwk["kty"] == "EC":  # the other kinds have no equation to check
+            y = b64url_decode(jwk["y"])
+            with pytest.raises(InvalidKey):
+                pair.load_public({**jwk, "y": jose_b64url(_flipped(y, len(y) - 1))})
+
+
+class SignerContract(_Contract):
+    """Signatures, with every `alg` that the algorithm signs for."""
+
+    def signed(self, message: bytes) -> Iterator[tuple[Signer, str, bytes]]:
+        """A signature over `message` for each `alg`."""
+        signer = self.declared(Signer)
+        for alg in signer.signing_algs:
+            yield signer, alg, signer.sign(self.keys()[0], message, alg, False)
+
+    @each_message
+    def test_a_signature_verifies(self, message: bytes) -> None:
+        public = self.public(self.keys()[0])
+        for signer, alg, signature in self.signed(message):
+            assert isinstance(signature, bytes)
+            assert signer.verify(public, message, signature, alg, False) is True
+
+    @each_message
+    def test_a_changed_message_does_not_verify(self, message: bytes) -> None:
+        public = self.public(self.keys()[0])
+        for signer, alg, signature in self.signed(message):
+            for changed in _changed(message):
+                assert signer.verify(public, changed, signature, alg, False) is False
+
+    def test_a_changed_signature_does_not_verify(self) -> None:
+        public = self.public(self.keys()[0])
+        for signer, alg, signature in self.signed(_MESSAGE):
+            zeros, twice = bytes(len(signature)), signature * 2
+            middle = len(signature) // 2
+            # The same two numbers to whoever splits r‖s without a look at the length.
+            padded = signature[:middle] + b"\0" + signature[middle:]
+            for changed in (*_changed(signature), zeros, twice, padded):
+                assert signer.verify(public, _MESSAGE, changed, alg, False) is False
+
+    def test_another_key_does_not_verify(self) -> None:
+        public = self.public(self.keys()[1])
+        for signer, alg, signature in self.signed(_MESSAGE):
+            assert signer.verify(public, _MESSAGE, signature, alg, False) is False
+
+    def test_a_digest_is_signed_like_its_message_or_refused(self) -> None:
+        public = self.public(self.keys()[0])
+        digests = [hashlib.new(name, _MESSAGE).digest() for name in ("sha256", "sha384", "sha512")]
+        for signer, alg, whole in self.signed(_MESSAGE):
+            outcomes = [self._prehashed(signer, alg, digest) for digest in digests]
+            if UnsupportedOption in outcomes:
+                assert set(outcomes) == {UnsupportedOption}
+                continue
+            [(digest, signature)] = [
+                (digest, outcome)
+                for digest, outcome in zip(digests, outcomes, strict=True)
+                if isinstance(outcome, bytes)
+            ]
+            assert signer.verify(public, _MESSAGE, signature, alg, False) is True
+            assert signer.verify(public, digest, whole, alg, True) is True
+            assert signer.verify(public, _flipped(digest, 0), whole, alg, True) is False
+
+    def _prehashed(self, signer: Signer, alg: str, digest: bytes) -> bytes | type[Exception]:
+        """The signature over a digest, or how it is refused: verifying must refuse it alike."""
+        try:
+            return signer.sign(self.keys()[0], digest, alg, True)
+        except (UnsupportedOption, ValidationFailed) as exc:
+            with pytest.raises(type(exc)):
+                signer.verify(self.public(self.keys()[0]), digest, bytes(64), alg, True)
+            return type(exc)
+
+
+class MacContract(_Contract):
+    """Message authentication codes."""
+
+    @each_message
+    def test_a_mac_verifies(self, message: bytes) -> None:
+        algorithm, (key, _) = self.declared(Mac), self.keys()
+        assert algorithm.verify_mac(key, message, algorithm.mac(key, message)) is True
+
+    def test_a_changed_mac_does_not_verify(self) -> None:
+        algorithm, (key, other) = self.declared(Mac), self.keys()
+        mac = algorithm.mac(key, _MESSAGE)
+        for changed in (*_changed(mac), bytes(len(mac)), mac * 2):
+            assert algorithm.verify_mac(key, _MESSAGE, changed) is False
+        for changed in _changed(_MESSAGE):
+            assert algorithm.verify_mac(key, changed, mac) is False
+        assert algorithm.verify_mac(other, _MESSAGE, mac) is False
+
+
+class AeadContract(_Contract):
+    """Authenticated encryption."""
+
+    @each_message
+    @pytest.mark.parametrize("aad", [b"", b"header"])
+    def test_what_is_encrypted_decrypts(self, message: bytes, aad: bytes) -> None:
+        aead, (key, _) = self.declared(Aead), self.keys()
+        sealed = aead.encrypt(key, message, aad)
+        assert all(isinstance(part, bytes) for part in sealed)
+        assert len(message) < 16 or message not in sealed.ciphertext
+        assert aead.decrypt(key, sealed, aad) == message
+
+    def test_each_nonce_is_new(self) -> None:
+        aead, (key, _) = self.declared(Aead), self.keys()
+        assert len({aead.encrypt(key, _MESSAGE, b"").nonce for _ in range(100)}) == 100
+
+    @pytest.mark.parametrize("message", [b"", _MESSAGE], ids=["empty", "short"])
+    @pytest.mark.parametrize("part", Sealed._fields)
+    def test_a_changed_part_does_not_decrypt(self, message: bytes, part: str) -> None:
+        aead, (key, _) = self.declared(Aead), self.keys()
+        sealed = aead.encrypt(key, message, b"header")
+        for changed in _changed(getattr(sealed, part)):
+            with pytest.raises(DecryptionFailed):
+                aead.decrypt(key, sealed._replace(**{part: changed}), b"header")
+
+    def test_bytes_do_not_move_between_ciphertext_and_tag(self) -> None:
+        aead, (key, _) = self.declared(Aead), self.keys()
+        ciphertext, nonce, tag = aead.encrypt(key, _MESSAGE, b"")
+        for sealed in (
+            Sealed(ciphertext[:-1], nonce, ciphertext[-1:] + tag),
+            Sealed(ciphertext + tag[:1], nonce, tag[1:]),
+        ):
+            with pytest.raises(DecryptionFailed):
+                aead.decrypt(key, sealed, b"")
+
+    def test_another_context_does_not_decrypt(self) -> None:
+        aead, (key, other) = self.declared(Aead), self.keys()
+        sealed = aead.encrypt(key, _MESSAGE, b"header")
+        for changed in _changed(b"header"):
+            with pytest.raises(DecryptionFailed):
+                aead.decrypt(key, sealed, changed)
+        with pytest.raises(DecryptionFailed):
+            aead.decrypt(other, sealed, b"header")
+
+
+class KeyWrapContract(_Contract):
+    """Keys wrapped with a key."""
+
+    @pytest.mark.parametrize("size", [16, 24, 32, 33, 64])
+    def test_what_is_wrapped_unwraps(self, size: int) -> None:
+        algorithm, (key, other) = self.declared(KeyWrap), self.keys()
+        secret = bytes(range(size))
+        wrapped = algorithm.wrap(key, secret)
+        assert secret not in wrapped
+        assert algorithm.unwrap(key, wrapped) == secret
+        with pytest.raises(DecryptionFailed):
+            algorithm.unwrap(other, wrapped)
+
+    @pytest.mark.parametrize("size", [16, 33])
+    def test_a_changed_wrapping_does_not_unwrap(self, size: int) -> None:
+        algorithm, (key, _) = self.declared(KeyWrap), self.keys()
+        for changed in _changed(algorithm.wrap(key, bytes(range(size)))):
+            with pytest.raises(DecryptionFailed):
+                algorithm.unwrap(key, changed)
+
+    @pytest.mark.parametrize("size", [0, 1, 8, 15])
+    def test_what_is_too_short_to_be_a_key_is_not_wrapped(self, size: int) -> None:
+        algorithm, (key, _) = self.declared(KeyWrap), self.keys()
+        with pytest.raises(InvalidKey):
+            algorithm.wrap(key, bytes(size))
+
+
+class KeyAgreementContract(_Contract):
+    """Key agreement."""
+
+    def test_both_sides_agree(self) -> None:
+        algorithm, (key, other) = self.declared(KeyAgreement), self.keys()
+        secret = algorithm.derive(key, self.public(other))
+        assert isinstance(secret, bytes)
+        assert len(secret) >= 32
+        assert secret == algorithm.derive(other, self.public(key))
+
+    def test_another_peer_gives_another_secret(self) -> None:
+        algorithm, (key, other) = self.declared(KeyAgreement), self.keys()
+        secrets = [algorithm.derive(key, self.public(peer)) for peer in (key, other)]
+        assert secrets[0] != secrets[1]
+
+
+class JwkImporterContract(_Contract):
+    """Private keys as JWK."""
+
+    def test_an_exported_jwk_comes_back(self) -> None:
+        algorithm, (key, _) = self.declared(JwkImporter), self.keys()
+        jwk = algorithm.export_jwk(key)
+        assert all(isinstance(value, str) for value in jwk.values())
+        assert self.same_key(key, algorithm.import_jwk(jwk))
+
+    def test_import_refuses_another_type(self) -> None:
+        algorithm, (key, _) = self.declared(JwkImporter), self.keys()
+        for other in _of_another_type(algorithm.export_jwk(key)):
+            with pytest.raises(InvalidKey):
+                algorithm.import_jwk(other)
+
+    def test_import_refuses_damaged_members(self) -> None:
+        algorithm, (key, _) = self.declared(JwkImporter), self.keys()
+        jwk = algorithm.export_jwk(key)
+        # RFC 7518 section 6.3.2: of an RSA key's private members only `d` has to be there.
+        needed = (set(_material(jwk)) - _PRIVATE_MEMBERS) | ({"d", "k", "priv"} & jwk.keys())
+        for damaged in _damaged(jwk, needed):
+            with pytest.raises(InvalidKey):
+                algorithm.import_jwk(damaged)
+
+
+class PrivateJwkContract(_Contract):
+    """The private JWK of a key pair, whose two parts must fit."""
+
+    def test_private_jwk_has_the_public_one(self) -> None:
+        algorithm, (key, _) = self.declared(JwkImporter), self.keys()
+        public = self.declared(KeyPairAlgorithm).public_jwk(key)
+        assert public.items() < algorithm.export_jwk(key).items()
+
+    def test_import_refuses_a_public_jwk(self) -> None:
+        algorithm, (key, _) = self.declared(JwkImporter), self.keys()
+        with pytest.raises(InvalidKey):
+            algorithm.import_jwk(self.declared(KeyPairAlgorithm).public_jwk(key))
+
+    def test_import_refuses_parts_that_do_not_fit(self) -> None:
+        algorithm, (key, other) = self.declared(JwkImporter), self.keys()
+        public = self.declared(KeyPairAlgorithm).public_jwk(key)
+        with pytest.raises(InvalidKey):
+            algorithm.import_jwk({**algorithm.export_jwk(other), **public})
+
+
+class SecretImporterContract(_Contract):
+    """Keys as their secret bytes."""
+
+    def test_secret_bytes_come_back(self) -> None:
+        algorithm, (key, _) = self.declared(SecretImporter), self.keys()
+        assert self.same_key(key, algorithm.import_secret(self.secret_of(key)))
+
+    def test_import_refuses_secrets_of_another_length(self) -> None:
+        algorithm, (key, _) = self.declared(SecretImporter), self.keys()
+        secret = self.secret_of(key)
+        # RFC 7518 section 3.2: an HMAC key may be of any length from the hash's on.
+        others = () if isinstance(algorithm, Mac) else (secret[:-1], secret + b"\0", secret * 2)
+        for wrong in (b"", *others):
+            with pytest.raises(InvalidKey):
+                algorithm.import_secret(wrong)
+
+
+class SeedImporterContract(_Contract):
+    """Keys as a seed."""
+
+    def test_a_seed_makes_one_key(self) -> None:
+        algorithm, seed = self.declared(SeedImporter), bytes(range(self.seed_size))
+        key = algorithm.import_seed(seed)
+        assert self.same_key(key, algorithm.import_seed(seed))
+        assert not self.same_key(key, algorithm.import_seed(seed[::-1]))
+
+    def test_import_refuses_seeds_of_another_length(self) -> None:
+        algorithm = self.declared(SeedImporter)
+        for size in (0, self.seed_size - 1, self.seed_size + 1):
+            with pytest.raises(InvalidKey):
+                algorithm.import_seed(bytes(size))
+
+
+class AlgorithmContract(
+    FactsContract,
+    KeyContract,
+    PublicContract,
+    SignerContract,
+    MacContract,
+    AeadContract,
+    KeyWrapContract,
+    KeyAgreementContract,
+    JwkImporterContract,
+    PrivateJwkContract,
+    SecretImporterContract,
+    SeedImporterContract,
+):
+    """All that an algorithm promises; a subclass names the one that it tests as `algorithm`."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for contract, parts in _APPLIES_TO.items():
+            if not all(isinstance(cls.algorithm, part) for part in parts):
+                for name in vars(contract):
+                    if name.startswith("test_"):
+                        setattr(cls, name, None)  # which pytest does not collect
+
+
+# What an algorithm must be for a part of the contract to apply.
+_APPLIES_TO: Final[Mapping[type[_Contract], tuple[Part, ...]]] = {
+    PublicContract: (KeyPairAlgorithm,),
+    SignerContract: (Signer,),
+    MacContract: (Mac,),
+    AeadContract: (Aead,),
+    KeyWrapContract: (KeyWrap,),
+    KeyAgreementContract: (KeyAgreement,),
+    JwkImporterContract: (JwkImporter,),
+    PrivateJwkContract: (JwkImporter, KeyPairAlgorithm),
+    SecretImporterContract: (SecretImporter,),
+    SeedImporterContract: (SeedImporter,),
+}
+
+
+async def _through_the_store(algorithm: KeyAlgorithm, material: Stored) -> Stored:
+    """`material` as the service's own store gives it back."""
+    record = KeyRecord(
+        kid="kid",
+        alg=algorithm.name,
+        kty=algorithm.kty,
+        jwk=None,
+        b58=None,
+        material="bytes" if isinstance(material, bytes) else "askar",
+        created=0,
+    )
+    async with KeyStore.open_memory() as store:
+        await store.insert(DEFAULT_PROFILE, record, material)
+        _, kept = await store.open_key(DEFAULT_PROFILE, KeyRef(kid="kid"), lambda _: None)
+    return kept
+
+
+def _texts(fact: Any) -> tuple[str, ...]:
+    """`fact` once it is sure to be a tuple of texts, and not the one text in its parentheses."""
+    assert isinstance(fact, tuple)
+    assert all(isinstance(text, str) for text in fact)
+    return fact
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+def _flipped(data: bytes, at: int) -> bytes:
+    """`data` with one bit of one byte changed."""
+    return data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
+
+
+def _changed(data: bytes) -> Iterator[bytes]:
+    """Every way to be nearly `data`: a bit changed in each of 64 bytes or more, shorter, longer."""
+    size = len(data)
+    for at in sorted({*range(0, size, max(1, size // 64)), *range(size)[-1:]}):
+        yield _flipped(data, at)
+    yield data + b"\0"
+    if data:
+        yield from (data[:-1], data[1:], b"")
+
+
+def _material(jwk: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(name for name in jwk if name not in _TYPE_MEMBERS)
+
+
+def _without(jwk: Mapping[str, Any], member: str) -> dict[str, Any]:
+    return {name: value for name, value in jwk.items() if name != member}
+
+
+def _of_another_type(jwk: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """`jwk` without one of the members that say what it is, or with another value there."""
+    for member in (name for name in _TYPE_MEMBERS if name in jwk):
+        yield _without(jwk, member)
+        for value in ("other", None, 1):
+            yield {**jwk, member: value}
+
+
+def _damaged(jwk: Mapping[str, Any], members: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """`jwk` with one of `members` missing, no text, no base64url, too short, or too long."""
+    for member in members:
+        data = b64url_decode(jwk[member])
+        yield _without(jwk, member)
+        for value in (None, 1, "", "!" + jwk[member], jose_b64url(data[:-1])):
+            yield {**jwk, member: value}
+        for longer in (data + b"\0", b"\0" + data):
+            yield {**jwk, member: jose_b64url(longer)}

@@ -1,0 +1,240 @@
+"""Algorithms of strangers' packages: one that works, installed for real, and those that cannot."""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import aiohttp
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
+
+from minikms.encodings import b64url, b64url_decode
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = Path(__file__).with_name("sample_plugin")
+GUIDE = ROOT / "docs" / "writing-an-algorithm.md"
+UNBUILT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "conftest.py")
+
+
+def run(*command, cwd, **env):
+    return subprocess.run(
+        command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """A new virtual environment with the service and the sample plugin, and nothing of this one."""
+    root = tmp_path_factory.mktemp("fresh")
+    # Copies: a build leaves files beside the sources.
+    service, plugin = root / "service", root / "plugin"
+    service.mkdir()
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy(path, service)
+    shutil.copytree(ROOT / "minikms", service / "minikms", ignore=UNBUILT)
+    shutil.copytree(SAMPLE, plugin, ignore=UNBUILT)
+    venv.create(root / "venv", with_pip=True)
+    scripts = root / "venv" / "bin"
+    done = run(scripts / "pip", "install", str(service), f"{plugin}[test]", cwd=root)
+    assert done.returncode == 0, done.stderr
+    return scripts
+
+
+@contextlib.contextmanager
+def serving(command, cwd):
+    """The URL of a running service, which must end well."""
+    with subprocess.Popen(
+        [*command, "serve", "--port", "0"], cwd=cwd, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            seen = ""
+            while not (found := re.search(r"listening on (http://[^,\s]+)", seen)):
+                line = process.stderr.readline()
+                assert line, f"it ended before it listened: {seen}"
+                seen += line
+            yield found[1]
+        finally:
+            process.terminate()
+            process.communicate()
+    assert process.returncode == 0
+
+
+async def test_a_plugin_lists_generates_signs_and_verifies(fresh, tmp_path):
+    with serving([fresh / "minikms"], tmp_path) as url:
+        async with aiohttp.ClientSession(url, raise_for_status=True) as http:
+
+            async def post(path, **body):
+                async with http.post(path, json=body) as answer:
+                    return await answer.json()
+
+            async with http.get("/algorithms") as answer:
+                [listed] = [row for row in await answer.json() if row["name"] == "ed448"]
+            assert listed == {
+                "name": "ed448",
+                "aliases": [],
+                "kty": "OKP",
+                "jose_algs": ["EdDSA"],
+                "operations": ["sign", "verify"],
+                "source": "minikms-ed448",
+            }
+
+            key = await post("/key/generate", alg="Ed448")
+            kid, data = key["kid"], b64url(b"hello")
+            assert (key["alg"], key["jwk"]["crv"]) == ("ed448", "Ed448")
+            sig = (await post("/sign", kid=kid, data=data))["sig"]
+            public = Ed448PublicKey.from_public_bytes(b64url_decode(key["jwk"]["x"]))
+            public.verify(b64url_decode(sig), b"hello")
+            with pytest.raises(InvalidSignature):
+                public.verify(b64url_decode(sig), b"hallo")
+
+            assert await post("/verify", kid=kid, data=data, sig=sig) == {"valid": True}
+            other = b64url(b"hallo")
+            assert await post("/verify", kid=kid, data=other, sig=sig) == {"valid": False}
+
+
+def test_the_service_in_use_is_the_installed_one(fresh, tmp_path):
+    code = "import minikms, minikms_ed448; print(minikms.__file__, minikms_ed448.__file__)"
+    done = run(fresh / "python", "-c", code, cwd=tmp_path)
+    assert [str(fresh.parent) in path for path in done.stdout.split()] == [True, True]
+
+
+def test_a_plugin_passes_its_own_contract(fresh, tmp_path):
+    done = run(
+        fresh / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+        fresh.parents[1] / "plugin", cwd=tmp_path, PYTEST_ADDOPTS="",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\b\d\d passed", done.stdout)
+
+
+# Those that cannot be used: packages as an installer would leave them, on PYTHONPATH.
+
+HEAD = "from minikms.plugin import AskarKeyAlgorithm, KeyAlgorithm, Signer\n"
+
+UNUSABLE = {
+    "duplicate name": """
+        class Mine(AskarKeyAlgorithm):
+            name, kty = "ed25519", "OKP"
+    """,
+    "name that is an alias": """
+        class Mine(AskarKeyAlgorithm):
+            name, kty = "secp256r1", "EC"
+    """,
+    "alias that is a name": """
+        class Mine(AskarKeyAlgorithm):
+            name, kty, aliases = "mine", "oct", ("A256-GCM",)
+    """,
+    "alias that is an alias": """
+        class Mine(AskarKeyAlgorithm):
+            name, kty, aliases = "mine", "oct", ("Prime256_v1",)
+    """,
+    "import error": "import ed448_of_someone",
+    "error while it is imported": """
+        raise RuntimeError("of two\\nlines")
+    """,
+    "syntax error": "class Mine(:",
+    "no such class": "class Other(AskarKeyAlgorithm): pass",
+    "missing method": """
+        class Mine(KeyAlgorithm):
+            name, kty = "mine", "oct"
+            def generate(self): ...
+            def pack(self, key): ...
+    """,
+    "half a capability": """
+        class Mine(AskarKeyAlgorithm, Signer):
+            name, kty, signing_algs = "mine", "OKP", ("EdDSA",)
+            def public_jwk(self, key): ...
+            def public_bytes(self, key): ...
+            def load_public(self, jwk): ...
+            def sign(self, key, message, alg, prehashed): ...
+    """,
+    "no name": """
+        class Mine(AskarKeyAlgorithm):
+            kty = "oct"
+    """,
+    "no kty": """
+        class Mine(AskarKeyAlgorithm):
+            name = "mine"
+    """,
+    "no signing_algs": """
+        class Mine(AskarKeyAlgorithm, Signer):
+            name, kty = "mine", "OKP"
+            def public_jwk(self, key): ...
+            def public_bytes(self, key): ...
+            def load_public(self, jwk): ...
+            def sign(self, key, message, alg, prehashed): ...
+            def verify(self, public, message, signature, alg, prehashed): ...
+    """,
+    "name in upper case": """
+        class Mine(AskarKeyAlgorithm):
+            name, kty = "Mine", "oct"
+    """,
+    "name that is no text": """
+        class Mine(AskarKeyAlgorithm):
+            name, kty = 448, "oct"
+    """,
+    "aliases without a comma": """
+        class Mine(AskarKeyAlgorithm):
+            name, kty, aliases = "mine", "oct", ("my-own")
+    """,
+    "constructor that fails": """
+        class Mine(AskarKeyAlgorithm):
+            name, kty = "mine", "oct"
+            def __init__(self, size): ...
+    """,
+    "a class of another kind": "class Mine: pass",
+    "a function": "def Mine(): return None",
+}
+
+
+@pytest.fixture
+def unusable(request, tmp_path):
+    """A directory with one package whose entry point `ed448` is no algorithm."""
+    source = HEAD + "\n".join(line.removeprefix(" " * 8) for line in request.param.splitlines())
+    (tmp_path / "broken_ed448.py").write_text(source)
+    info = tmp_path / "minikms_ed448-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: minikms-ed448\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[minikms.algorithms]\ned448 = broken_ed448:Mine\n")
+    return tmp_path
+
+
+def refused(command, directory):
+    """The one sentence with which `minikms` ends where it cannot use a plugin."""
+    path = str(directory)
+    done = run(sys.executable, "-m", "minikms", *command, cwd=directory, PYTHONPATH=path)
+    assert (done.returncode, done.stdout) == (2, "")
+    [sentence] = done.stderr.splitlines()
+    assert re.fullmatch(r"minikms: The .*[^.]\.", sentence)
+    return sentence
+
+
+@pytest.mark.parametrize("unusable", UNUSABLE.values(), ids=UNUSABLE, indirect=True)
+def test_a_plugin_that_cannot_be_used_stops_the_start(unusable):
+    sentence = refused(["serve", "--port", "0"], unusable)
+    assert "'ed448'" in sentence
+    assert "'minikms-ed448'" in sentence
+
+
+@pytest.mark.parametrize(
+    ("unusable", "says"),
+    [
+        (UNUSABLE["duplicate name"], "has the name 'ed25519', as has the entry point"),
+        (UNUSABLE["import error"], "cannot be imported: ModuleNotFoundError: No module named"),
+        (UNUSABLE["missing method"], "lacks: unpack"),
+        (UNUSABLE["no kty"], "does not state: kty"),
+    ],
+    ids=["duplicate name", "import error", "missing method", "no kty"],
+    indirect=["unusable"],
+)
+def test_the_sentence_says_why_as_in_the_guide(unusable, says):
+    sentence = refused(["algorithms"], unusable)
+    assert says in sentence
+    assert sentence in GUIDE.read_text().splitlines()

@@ -1,0 +1,80 @@
+from importlib.metadata import EntryPoint, entry_points
+
+import pytest
+from aries_askar import KeyAlg
+
+from minikms.errors import PluginError, UnsupportedAlgorithm
+from minikms.plugin import AskarKeyAlgorithm
+from minikms.registry import GROUP, AlgorithmRegistry
+
+
+class Copycat(AskarKeyAlgorithm):
+    name, kty = "p256", "oct"
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return AlgorithmRegistry.from_installed()
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("Ed25519", "ed25519"),
+        ("ED_25519", "ed25519"),
+        ("P-256", "p256"),
+        ("p_384", "p384"),
+        ("secp256k1", "k256"),
+        ("SECP256R1", "p256"),
+        ("prime256v1", "p256"),
+        ("secp384r1", "p384"),
+        ("bls12-381-g1", "bls12381g1"),
+        ("BLS12_381_G2", "bls12381g2"),
+        ("A128CBC-HS256", "a128cbchs256"),
+        ("ChaCha20-Poly1305", "c20p"),
+        ("xchacha20poly1305", "xc20p"),
+    ],
+)
+def test_names_match_without_case_hyphens_and_underscores(registry, written, name):
+    assert registry.get(written).name == name
+
+
+@pytest.mark.parametrize("name", ["", "-", "p-521-", "ed25519 ", "ed25519\n", "ｅd25519", "rot13"])
+def test_an_unknown_name_is_refused_with_the_known_ones(registry, name):
+    with pytest.raises(UnsupportedAlgorithm) as caught:
+        registry.get(name)
+    assert all(entry.algorithm.name in caught.value.detail for entry in registry)
+
+
+@pytest.mark.parametrize("alg", KeyAlg, ids=lambda alg: alg.value)
+def test_askars_algorithms_have_askars_names(registry, alg):
+    assert registry.get(alg.value).name == alg.value
+
+
+def test_a_listing_has_every_entry_point_and_its_package(registry):
+    installed = {(entry.name, entry.dist.name) for entry in entry_points(group=GROUP)}
+    assert {(entry.algorithm.name, entry.source) for entry in registry} == installed
+    assert [entry.algorithm.name for entry in registry] == sorted(name for name, _ in installed)
+
+
+def test_a_listing_has_the_signing_algs_first(registry):
+    jose_algs = {entry.algorithm.name: entry.jose_algs for entry in registry}
+    assert jose_algs["p256"] == ("ES256", "ECDH-ES")
+    assert jose_algs["a256gcm"] == ("A256GCM",)
+    assert jose_algs["bls12381g1"] == ()
+
+
+def test_every_written_name_finds_its_algorithm(registry):
+    for entry in registry:
+        for name in (entry.algorithm.name, *entry.algorithm.aliases):
+            assert name in registry.names
+            assert registry.get(name) is entry.algorithm
+    assert len(set(registry.names)) == len(registry.names)
+
+
+def test_an_entry_point_of_no_package_is_refused_all_the_same():
+    stranger = EntryPoint("mine", f"{__name__}:Copycat", GROUP)
+    with pytest.raises(PluginError) as caught:
+        AlgorithmRegistry([*entry_points(group=GROUP), stranger])
+    for named in ("mine", "unknown", "p256", "minikms"):
+        assert repr(named) in str(caught.value)
