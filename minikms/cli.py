@@ -34,12 +34,16 @@ def main() -> None:
 
 def _options_of_config(command: Callable[..., None]) -> Callable[..., None]:
     for field in reversed(dataclasses.fields(Config)):
-        choices = field.metadata["choices"]
+        kind: Any = str
+        if isinstance(field.default, int):
+            kind = click.IntRange(*field.metadata["limits"])
+        elif field.metadata["choices"]:
+            kind = click.Choice(field.metadata["choices"])
         command = click.option(
             "--" + field.name.replace("_", "-"),
             envvar=ENV_PREFIX + field.name.upper(),
             default=field.default,
-            type=click.Choice(choices) if choices else type(field.default),
+            type=kind,
             help=field.metadata["help"],
             show_default=True,
             show_envvar=True,

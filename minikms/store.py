@@ -117,7 +117,8 @@ class KeyStore:
             query["alg"] = alg
         async with self._session(profile) as session:
             rows = await session.fetch_all(_KEY, query, limit + _PAGE_MARGIN, order_by="id")
-            records = [KeyRecord.from_bytes(row.value) for row in rows]
+            # By index: Askar's iterator has no `__iter__`, which a comprehension asks for in 3.13.
+            records = [KeyRecord.from_bytes(rows[place].value) for place in range(len(rows))]
         records.sort(key=lambda record: record.seq)
         return records[:limit], len(records) > limit
 

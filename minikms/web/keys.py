@@ -7,7 +7,7 @@ from aiohttp import web
 from minikms.records import KeyRef
 from minikms.web import schemas
 from minikms.web.messages import answer, load, profile, service
-from minikms.web.paging import cursor, position, strict_limit
+from minikms.web.paging import strict_limit
 
 _GENERATE = schemas.GenerateKey()
 _ASSOCIATE = schemas.AssociateAlias()
@@ -64,7 +64,7 @@ async def find(request: web.Request, alias: str) -> web.Response:
 async def list_keys(
     request: web.Request,
     limit: int,
-    after: str | None = None,
+    after: str = "",
     alg: str | None = None,
     alias: str | None = None,
 ) -> web.Response:
@@ -86,13 +86,12 @@ async def list_keys(
         headers: {Link: {description: "The next page (RFC 8288).", schema: {type: string}}}
     """
     strict_limit(request)
-    place = position(after)
     keys, more = await service(request).list_keys(
-        profile(request), limit=limit, after=place, alg=alg, alias=alias
+        profile(request), limit=limit, after=after, alg=alg, alias=alias
     )
     headers = {}
     if more:
-        query = {"limit": limit, "after": cursor(keys[-1].seq), "alg": alg}
+        query = {"limit": limit, "after": keys[-1].seq, "alg": alg}
         known = urlencode({name: value for name, value in query.items() if value is not None})
         headers["Link"] = f'<{request.path}?{known}>; rel="next"'
     return answer(_KEY, keys, many=True, headers=headers)

@@ -35,8 +35,6 @@ class AccessLogger(AbstractAccessLogger):
     """One line for each request: no body, no query, no header but the id."""
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        if not self.enabled:
-            return
         facts = {
             "request_id": request_id(request),
             "method": request.method,

@@ -13,7 +13,7 @@ from minikms.registry import AlgorithmRegistry
 from minikms.web import schemas
 from minikms.web.logs import HEADER as REQUEST_ID_HEADER
 from minikms.web.messages import PROFILE_HEADER
-from minikms.web.problems import CONTENT_TYPE
+from minikms.web.problems import CONTENT_TYPE, problem
 from minikms.web.routes import Route
 
 TAGS: Final = (
@@ -76,6 +76,7 @@ def _finish_schema(made: dict[str, Any], schema: type[Schema]) -> None:
     made["description"] = inspect.getdoc(schema)
     if issubclass(schema, schemas.Request):
         made["additionalProperties"] = False
+    if hasattr(schema, "example"):
         made["example"] = schema.example
     if issubclass(schema, schemas.KeyRefSchema):
         made["oneOf"] = [{"required": ["kid"]}, {"required": ["alias"]}]
@@ -108,7 +109,7 @@ def _parameters() -> dict[str, Any]:
         ),
         "After": parameter(
             "after", "query", "The cursor that the Link header of the page before has.",
-            type="string",
+            type="string", pattern=schemas.CURSOR_PATTERN,
         ),
     }  # fmt: skip
 
@@ -149,13 +150,26 @@ def _problem_responses(slugs: set[str]) -> dict[str, Any]:
     for error in error_classes():
         if error.slug in slugs:
             by_status.setdefault(str(error.status), []).append(error)
-    return {
+    responses: dict[str, Any] = {
         status: {
             "description": "; ".join(f"`{error.slug}`: {error.title}" for error in group) + ".",
-            "content": {CONTENT_TYPE: {"schema": _ref("Problem")}},
+            "content": {
+                CONTENT_TYPE: {
+                    "schema": _ref("Problem"),
+                    "examples": {error.slug: {"value": problem(error())} for error in group},
+                }
+            },
         }
         for status, group in by_status.items()
     }
+    if "503" in responses:
+        responses["503"]["headers"] = {
+            "Retry-After": {
+                "description": "Seconds to wait (RFC 9110 section 10.2.3).",
+                "schema": {"type": "integer"},
+            }
+        }
+    return responses
 
 
 def _ref(name: Any) -> dict[str, Any]:

@@ -54,7 +54,7 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
             raise
         error = from_http(exc)
     except web.RequestPayloadError:
-        error = errors.BadRequest("The body is not what its Content-Encoding says.")
+        error = errors.BadRequest("The body cannot be read to its end.")
     except ConnectionError:
         raise  # the caller is gone; aiohttp closes what is left
     except Exception:

@@ -12,6 +12,8 @@ from minikms.records import KeyRef
 KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
 PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
 ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,512}\Z"
+# The `seq` of a record, which its callers pass back as it came.
+CURSOR_PATTERN: Final = r"^[0-9]{20}[0-9a-f]{8}\Z"
 # Groups of four, then a rest of two or three with padding or without.
 BASE64URL_PATTERN: Final = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?\Z"
 
@@ -21,7 +23,7 @@ class Base64Url(fields.String):
 
     def __init__(self, description: str, **kwargs: Any) -> None:
         metadata = {
-            "description": f"{description} In base64url, padded or not.",
+            "description": f"{description} Base64url: taken padded or not, given padded.",
             "pattern": BASE64URL_PATTERN,
             **kwargs.pop("metadata", {}),
         }
@@ -35,10 +37,7 @@ class Base64Url(fields.String):
     ) -> Any:
         try:
             return b64url_decode(super()._deserialize(value, attr, data, **kwargs))
-        except ValueError as exc:
-            # ValidationError is a ValueError as well: one for no string at all passes as it is.
-            if isinstance(exc, ValidationError):
-                raise
+        except ValueError:
             raise ValidationError("Not base64url.") from None
 
 
@@ -166,6 +165,21 @@ class Key(Schema):
     )
     aliases = fields.List(_alias(), required=True)
     created = Timestamp(required=True, metadata={"format": "date-time"})
+
+    # The key of RFC 8037 appendix A.
+    example: ClassVar[Mapping[str, Any]] = {
+        "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+        "alg": "ed25519",
+        "kty": "OKP",
+        "jwk": {
+            "kty": "OKP",
+            "crv": "Ed25519",
+            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        },
+        "b58": "FVen3X669xLzsi6N2V91DoiyzHzg1uAgqiT8jZ9nS96Z",
+        "aliases": ["did:example:123#key-1"],
+        "created": "2026-01-31T12:00:00.000Z",
+    }
 
 
 class Association(Schema):

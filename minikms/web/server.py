@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from minikms.errors import BadRequest, InternalError
 from minikms.web import logs
@@ -16,6 +16,26 @@ class KmsRequestHandler(RequestHandler):
 
     __slots__ = ()
 
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived: the rest of a body comes to whoever reads it, or fails there.
+
+        aiohttp drops it once the service is stopping, and queues what is wrong with its chunks
+        behind the request that waits for it: either way the reader would wait in vain.
+        """
+        request = self._current_request
+        if request is None or request.content.is_eof():
+            super().data_received(data)
+            return
+        closing = self._close, self._force_close
+        self._close = self._force_close = False
+        super().data_received(data)
+        self._close, self._force_close = closing
+        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+            self._messages.pop()
+            request.content.set_exception(web.RequestPayloadError())
+            request.content.feed_eof()
+            self.close()
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -24,6 +44,8 @@ class KmsRequestHandler(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what cannot be parsed, and what failed outside the middlewares."""
+        if isinstance(exc, ConnectionError):
+            raise exc  # the caller is gone, which is no failure of ours
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun, no other can be sent")
         known = logs.request_id(request)
@@ -67,6 +89,7 @@ class KmsRunner(web.AppRunner):
             app,
             access_log_class=logs.AccessLogger,
             access_log=logging.getLogger("minikms.access"),
+            auto_decompress=False,
             **kwargs,
         )
 

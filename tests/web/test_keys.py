@@ -1,5 +1,190 @@
-async def test_generate_and_get(client):
-    made = await client.post("/key/generate", json={"alg": "ed25519"})
-    key = await made.json()
-    assert made.status == 200
-    assert await (await client.get(f"/key/{key['kid']}")).json() == key
+import base64
+import hashlib
+import json
+import re
+
+import base58
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+OKP = {"ed25519": "Ed25519", "x25519": "X25519"}
+EC = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "k256": ec.SECP256K1()}
+BLS = {"bls12381g1": 48, "bls12381g2": 96}
+SYMMETRIC = [
+    "a128gcm",
+    "a256gcm",
+    "a128cbchs256",
+    "a256cbchs512",
+    "a128kw",
+    "a256kw",
+    "c20p",
+    "xc20p",
+]
+PAIRS = [*OKP, *EC, *BLS]
+ALL = [*PAIRS, *SYMMETRIC]
+
+ALIASES = [
+    "did:example:123#key-1",
+    "did:web:example.com%3A8443:a?service=x&relativeRef=/b#c",
+    "did:key:z6Mk…",
+    "ключ 鍵 🔑",
+    "a+b c%20d%",
+    "../../key/generate",
+    "x" * 512,
+]
+
+
+def unpadded(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def names(value):
+    """Every member name anywhere in a JSON value."""
+    if isinstance(value, dict):
+        return {*value, *(name for item in value.values() for name in names(item))}
+    return {name for item in value for name in names(item)} if isinstance(value, list) else set()
+
+
+@pytest.mark.parametrize("alg", ALL)
+async def test_every_algorithm_lives_a_whole_life(client, generate, refused, alg):
+    key = await generate(alg)
+    assert key.keys() == {"kid", "alg", "kty", "jwk", "b58", "aliases", "created"}
+    assert (key["alg"], key["aliases"]) == (alg, [])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", key["created"])
+    path = f"/key/{key['kid']}"
+    named = await client.post(f"{path}/associate", json={"alias": "mine"})
+    assert await named.json() == {"alias": "mine", "kid": key["kid"]}
+    key["aliases"] = ["mine"]
+    answers = [
+        await (await client.get(path)).json(),
+        await (await client.get("/key", params={"alias": "mine"})).json(),
+        *await (await client.get("/keys")).json(),
+    ]
+    assert answers == [key] * 3
+    assert names(answers).isdisjoint({"d", "k"})
+    gone = await client.delete(path)
+    assert (gone.status, await gone.json()) == (
+        200,
+        {"message": "Key deleted", "kid": key["kid"]},
+    )
+    await refused(await client.get(path), 404, "key-not-found")
+    await refused(await client.get("/key", params={"alias": "mine"}), 404, "alias-not-found")
+    await refused(await client.delete(path), 404, "key-not-found")
+    assert await (await client.get("/keys")).json() == []
+
+
+async def test_every_name_and_alias_makes_its_algorithm(client, generate):
+    listing = await (await client.get("/algorithms")).json()
+    assert sorted(entry["name"] for entry in listing) == sorted(ALL)
+    for entry in listing:
+        for name in (entry["name"], *entry["aliases"]):
+            assert (await generate(name))["alg"] == entry["name"]
+
+
+@pytest.mark.parametrize(
+    ("name", "alg"),
+    [
+        ("Ed25519", "ed25519"),
+        ("ED_25519", "ed25519"),
+        ("P-256", "p256"),
+        ("secp256r1", "p256"),
+        ("prime256v1", "p256"),
+        ("secp256k1", "k256"),
+        ("SECP-256K1", "k256"),
+        ("bls12-381-g1", "bls12381g1"),
+        ("bls12-381g2", "bls12381g2"),
+        ("A128CBC-HS256", "a128cbchs256"),
+        ("chacha20poly1305", "c20p"),
+        ("XChaCha20-Poly1305", "xc20p"),
+    ],
+)
+async def test_names_match_without_case_hyphens_and_underscores(generate, name, alg):
+    assert (await generate(name))["alg"] == alg
+
+
+@pytest.mark.parametrize("alg", PAIRS)
+async def test_the_kid_is_the_thumbprint(generate, alg):
+    key = await generate(alg)
+    members = {name: key["jwk"][name] for name in ("crv", "kty", "x", "y") if name in key["jwk"]}
+    canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
+    assert unpadded(key["kid"]) == hashlib.sha256(canonical).digest()
+    assert (key["kty"], "=" in key["kid"]) == (key["jwk"]["kty"], False)
+
+
+@pytest.mark.parametrize("alg", OKP)
+async def test_an_okp_key_shows_its_raw_bytes(generate, alg):
+    key = await generate(alg)
+    assert key["jwk"] == {"kty": "OKP", "crv": OKP[alg], "x": key["jwk"]["x"]}
+    assert base58.b58decode(key["b58"]) == unpadded(key["jwk"]["x"])
+    assert len(unpadded(key["jwk"]["x"])) == 32
+
+
+@pytest.mark.parametrize("alg", EC)
+async def test_an_ec_key_shows_its_compressed_point(generate, alg):
+    key = await generate(alg)
+    x, y = (unpadded(key["jwk"][name]) for name in "xy")
+    assert len(x) == len(y) == (EC[alg].key_size + 7) // 8
+    numbers = ec.EllipticCurvePublicNumbers(int.from_bytes(x), int.from_bytes(y), EC[alg])
+    point = numbers.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    assert base58.b58decode(key["b58"]) == point
+
+
+@pytest.mark.parametrize("alg", BLS)
+async def test_a_bls_key_shows_its_public_bytes(generate, alg):
+    assert len(base58.b58decode((await generate(alg))["b58"])) == BLS[alg]
+
+
+@pytest.mark.parametrize("alg", SYMMETRIC)
+async def test_a_symmetric_key_shows_nothing(generate, alg):
+    one, two = await generate(alg), await generate(alg)
+    assert (one["jwk"], one["b58"], one["kty"]) == (None, None, "oct")
+    assert one["kid"] != two["kid"]
+    assert len(unpadded(one["kid"])) == 32
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+async def test_an_alias_is_kept_as_it_is(client, generate, alias):
+    key = await generate()
+    named = await client.post(f"/key/{key['kid']}/associate", json={"alias": alias})
+    assert (named.status, (await named.json())["alias"]) == (200, alias)
+    for params in ({"alias": alias}, {"alias": alias, "alg": "Ed25519"}):
+        assert (await (await client.get("/keys", params=params)).json())[0]["aliases"] == [alias]
+    found = await client.get("/key", params={"alias": alias})
+    assert (await found.json())["kid"] == key["kid"]
+
+
+async def test_a_key_has_many_aliases_and_each_goes_with_it(client, generate, refused):
+    key = await generate()
+    for alias in (*ALIASES, ALIASES[0]):  # the first a second time: nothing changes
+        await client.post(f"/key/{key['kid']}/associate", json={"alias": alias})
+    assert (await (await client.get(f"/key/{key['kid']}")).json())["aliases"] == ALIASES
+    await client.delete(f"/key/{key['kid']}")
+    for alias in ALIASES:
+        await refused(await client.get("/key", params={"alias": alias}), 404, "alias-not-found")
+        assert await (await client.get("/keys", params={"alias": alias})).json() == []
+    # And each is free for another key.
+    other = await generate()
+    await client.post(f"/key/{other['kid']}/associate", json={"alias": ALIASES[0]})
+    found = await client.get("/key", params={"alias": ALIASES[0]})
+    assert (await found.json())["kid"] == other["kid"]
+
+
+async def test_an_alias_moves(client, generate):
+    first, second = await generate(), await generate("a256gcm")
+    for key in (first, second):
+        for alias in ("stays-" + key["kid"], "moves"):
+            await client.post(f"/key/{key['kid']}/associate", json={"alias": alias})
+    found = await (await client.get("/key", params={"alias": "moves"})).json()
+    left = await (await client.get(f"/key/{first['kid']}")).json()
+    assert found["kid"] == second["kid"]
+    assert found["aliases"] == ["stays-" + second["kid"], "moves"]
+    assert left["aliases"] == ["stays-" + first["kid"]]
+
+
+async def test_what_is_not_there(client, refused):
+    await refused(await client.get("/key/nope"), 404, "key-not-found")
+    await refused(await client.delete("/key/nope"), 404, "key-not-found")
+    named = await client.post("/key/nope/associate", json={"alias": "a"})
+    await refused(named, 404, "key-not-found")
+    await refused(await client.get("/key", params={"alias": "a"}), 404, "alias-not-found")

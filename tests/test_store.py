@@ -1,0 +1,185 @@
+import asyncio
+from dataclasses import replace
+
+import pytest
+from aries_askar import AskarError, AskarErrorCode, Key, Session
+
+from minikms.errors import KeyNotFound, ProfileNotFound, StoreUnavailable
+from minikms.records import KeyRecord, KeyRef
+from minikms.store import DEFAULT_PROFILE, KeyStore
+
+RECORD = KeyRecord("kid-1", "x", "oct", None, None, "bytes", 1)
+
+
+class Failing:
+    """An Askar store whose calls fail; the one in memory cannot be made to."""
+
+    def __init__(self, code, *, back=False):
+        self._error = AskarError(code, "planted-7f3a")
+        self._back = back
+
+    def session(self, profile):
+        return self
+
+    transaction = session
+
+    async def __aenter__(self):
+        raise self._error
+
+    async def __aexit__(self, *args):
+        raise AssertionError("never entered")
+
+    async def create_profile(self, *args):
+        raise self._error
+
+    remove_profile = create_profile
+
+    async def list_profiles(self):
+        if self._back:
+            return [DEFAULT_PROFILE]
+        raise self._error
+
+
+CALLS = [
+    lambda store: store.ping(),
+    lambda store: store.record(DEFAULT_PROFILE, KeyRef(kid="a")),
+    lambda store: store.insert(DEFAULT_PROFILE, RECORD, b"secret"),
+    lambda store: store.create_profile("a"),
+    lambda store: store.remove_profile("a"),
+    lambda store: store.profiles(),
+]
+
+
+@pytest.fixture
+async def store():
+    async with KeyStore.open_memory() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("code", [AskarErrorCode.BACKEND, AskarErrorCode.BUSY])
+async def test_a_database_that_is_away(call, code):
+    with pytest.raises(StoreUnavailable) as caught:
+        await call(KeyStore(Failing(code)))
+    assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize("call", CALLS[:-1])
+async def test_a_database_that_failed_and_is_back(call):
+    with pytest.raises(StoreUnavailable):
+        await call(KeyStore(Failing(AskarErrorCode.BUSY, back=True)))
+
+
+@pytest.mark.parametrize("code", [AskarErrorCode.NOT_FOUND, AskarErrorCode.ENCRYPTION])
+async def test_what_no_caller_can_act_on_stays_as_it_is(code):
+    with pytest.raises(AskarError) as caught:
+        await KeyStore(Failing(code, back=True)).ping()
+    assert caught.value.code is code
+
+
+async def test_material_is_kept_as_it_is(store):
+    secret = bytes(range(32))
+    key = Key.from_secret_bytes("a256gcm", secret)
+    for kind, material in (("bytes", secret), ("askar", key)):
+        record = replace(RECORD, kid=kind, material=kind)
+        kept = await store.insert(DEFAULT_PROFILE, record, material)
+        found, opened = await store.open_key(DEFAULT_PROFILE, KeyRef(kid=kind), lambda _: None)
+        assert found == kept == replace(record, seq=kept.seq)
+        assert (opened if kind == "bytes" else opened.get_secret_bytes()) == secret
+
+
+async def test_a_database_that_fails_between_two_writes(store, monkeypatch):
+    # Which the one in memory cannot be made to.
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "insert", Failing(AskarErrorCode.BACKEND).create_profile)
+        with pytest.raises(StoreUnavailable):
+            await store.insert(DEFAULT_PROFILE, RECORD, Key.generate("a256gcm"))
+    async with store._store.session(DEFAULT_PROFILE) as session:
+        assert len(await session.fetch_all_keys()) == 0
+    await store.insert(DEFAULT_PROFILE, RECORD, Key.generate("a256gcm"))
+
+
+@pytest.mark.parametrize("kind", ["bytes", "askar"])
+async def test_material_that_goes_between_two_look_ups(store, kind):
+    material = bytes(32) if kind == "bytes" else Key.generate("a256gcm")
+    await store.insert(DEFAULT_PROFILE, replace(RECORD, material=kind), material)
+    async with store._store.session(DEFAULT_PROFILE) as session:
+        if kind == "bytes":
+            await session.remove("minikms.material", RECORD.kid)
+        else:
+            await session.remove_key(RECORD.kid)
+    with pytest.raises(KeyNotFound):
+        await store.open_key(DEFAULT_PROFILE, KeyRef(kid=RECORD.kid), lambda _: None)
+
+
+async def test_what_is_not_permitted_is_not_opened(store):
+    await store.insert(DEFAULT_PROFILE, RECORD, b"secret")
+
+    def permit(record):
+        assert record.kid == RECORD.kid
+        raise PermissionError
+
+    with pytest.raises(PermissionError):
+        await store.open_key(DEFAULT_PROFILE, KeyRef(kid=RECORD.kid), permit)
+
+
+async def test_the_order_of_creation_never_stands_still(store, monkeypatch):
+    # Even where the clock does, or goes back.
+    monkeypatch.setattr("time.time_ns", iter([9, 9, 5, 5, 10, 12]).__next__)
+    kept = [
+        await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"kid-{n}"), b"") for n in range(6)
+    ]
+    assert [int(record.seq[:20]) for record in kept] == [9, 10, 11, 12, 13, 14]
+    assert await store.page(DEFAULT_PROFILE, limit=6) == (kept, False)
+    assert await store.page(DEFAULT_PROFILE, limit=2, after=kept[0].seq) == (kept[1:3], True)
+
+
+async def test_a_page_is_in_order_of_creation_where_rows_are_not(store, monkeypatch):
+    # Writers that overlap, which those of the store in memory do not.
+    places = [f"{n:020d}" for n in (2, 1, 4, 3)]
+    monkeypatch.setattr(store, "_next_seq", iter(places).__next__)
+    for place in places:
+        await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=place), b"")
+    records, more = await store.page(DEFAULT_PROFILE, limit=3)
+    assert ([record.kid for record in records], more) == (sorted(places)[:3], True)
+    records, more = await store.page(DEFAULT_PROFILE, limit=3, after=places[0])
+    assert ([record.kid for record in records], more) == (sorted(places)[2:], False)
+
+
+async def test_calls_that_fail_at_once_keep_their_own_error(store):
+    async with store._store.session(DEFAULT_PROFILE) as session:
+        await session.insert("c", "there")
+
+    async def insert_again():
+        async with store._store.session(DEFAULT_PROFILE) as session:
+            await session.insert("c", "there")
+
+    async def remove_unknown():
+        async with store._store.session(DEFAULT_PROFILE) as session:
+            await session.remove("c", "unknown")
+
+    async def open_unknown():
+        async with store._store.session("unknown"):
+            pass
+
+    kinds = {
+        insert_again: AskarErrorCode.DUPLICATE,
+        remove_unknown: AskarErrorCode.NOT_FOUND,
+        open_unknown: AskarErrorCode.NOT_FOUND,
+        lambda: store._store.create_profile(DEFAULT_PROFILE): AskarErrorCode.DUPLICATE,
+    }
+    for _ in range(20):
+        results = await asyncio.gather(*(call() for call in kinds), return_exceptions=True)
+        assert [result.code for result in results] == list(kinds.values())
+
+
+async def test_an_unknown_profile(store):
+    for call in (
+        store.record("nobody", KeyRef(kid="a")),
+        store.page("nobody", limit=1),
+        store.insert("nobody", RECORD, b""),
+        store.bind_alias("nobody", "a", "b"),
+        store.delete("nobody", "a"),
+    ):
+        with pytest.raises(ProfileNotFound):
+            await call

@@ -1,0 +1,114 @@
+"""What tests over HTTP share: making a key, recognising a problem, and a bare connection."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+
+PROBLEM_MEMBERS = {"type", "title", "status", "detail", "errors"}
+
+
+@pytest.fixture
+def generate(client: Any) -> Callable[..., Awaitable[dict[str, Any]]]:
+    """Make a key over HTTP and give the answer's body."""
+
+    async def make(alg: str = "ed25519", profile: str = "default") -> dict[str, Any]:
+        headers = {"X-Profile": profile}
+        async with client.post("/key/generate", json={"alg": alg}, headers=headers) as response:
+            assert response.status == 200
+            return await response.json()
+
+    return make
+
+
+@pytest.fixture
+def refused() -> Callable[..., Awaitable[dict[str, Any]]]:
+    """Assert that a response of aiohttp's client is this problem, whole, and give its body."""
+
+    async def check(response: Any, status: int, slug: str) -> dict[str, Any]:
+        wire = Response(response.status, response.headers, await response.read())
+        assert wire.problem() == (status, slug)
+        return orjson.loads(wire.body)
+
+    return check
+
+
+class Response(NamedTuple):
+    """An answer as it came over a connection."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    def problem(self) -> tuple[int, str]:
+        """Status and slug of the problem that this must be."""
+        assert self.status >= 400
+        assert self.headers["Content-Type"] == "application/problem+json"
+        assert self.headers["X-Request-Id"]
+        body = orjson.loads(self.body)
+        assert body["status"] == self.status
+        assert body["title"]
+        assert body["detail"]
+        assert body.keys() <= PROBLEM_MEMBERS
+        prefix, _, slug = body["type"].rpartition(":")
+        assert prefix == "urn:minikms:problem"
+        return self.status, slug
+
+
+class Connection:
+    """One connection of HTTP/1.1 on which bytes are sent as they stand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self.writer = writer
+
+    def send(self, method: str, target: str, body: bytes = b"", *headers: str) -> None:
+        """Send a request with a Content-Length."""
+        lines = [f"{method} {target} HTTP/1.1", "Host: kms", f"Content-Length: {len(body)}"]
+        head = "\r\n".join([*lines, *headers, "", ""])
+        self.writer.write(head.encode("latin-1") + body)
+
+    async def receive(self, *, body: bool = True) -> Response:
+        """The next answer."""
+        async with asyncio.timeout(60):  # so that none is a failure and not a standstill
+            head = (await self._reader.readuntil(b"\r\n\r\n")).decode("ascii").split("\r\n")
+            headers = dict(line.split(": ", 1) for line in head[1:] if line)
+            length = int(headers.get("Content-Length", 0)) if body else 0
+            content = await self._reader.readexactly(length)
+        return Response(int(head[0].split()[1]), headers, content)
+
+    async def call(self, method: str, target: str, body: bytes = b"", *headers: str) -> Response:
+        """Send a request and give its answer."""
+        self.send(method, target, body, *headers)
+        return await self.receive(body=method != "HEAD")
+
+    async def read(self) -> bytes:
+        """All that comes until the other side closes."""
+        return await self._reader.read()
+
+    async def at_end(self) -> bool:
+        """Whether the other side closes, with nothing more to say."""
+        return await self.read() == b""
+
+
+@pytest.fixture
+async def connect(client: Any) -> AsyncIterator[Callable[[], Awaitable[Connection]]]:
+    """Open connections to the service, closed at the end of the test."""
+    opened = []
+
+    async def open_one() -> Connection:
+        connection = Connection(*await asyncio.open_connection(client.host, client.port))
+        opened.append(connection)
+        return connection
+
+    yield open_one
+    for connection in opened:
+        connection.writer.close()
+
+
+@pytest.fixture
+async def connection(connect: Callable[[], Awaitable[Connection]]) -> Connection:
+    """One connection to the service."""
+    return await connect()

@@ -1,0 +1,107 @@
+"""HTTP that does not parse: a problem, the connection ends, and the service goes on."""
+
+import pytest
+
+REQUEST = b"POST /key/generate HTTP/1.1\r\nHost: kms\r\nContent-Type: application/json\r\n"
+CHUNKED = REQUEST + b"Transfer-Encoding: chunked\r\n\r\n"
+LIST = b"GET /keys HTTP/1.1\r\nHost: kms\r\n"
+MARK = b"planted-7f3a"
+
+UNREADABLE = {
+    "bytes": b"\x00\x01\x02" + MARK + b"\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + MARK,
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "an unknown version": b"GET /" + MARK + b" HTTP/9.9\r\n\r\n",
+    "an unknown method": MARK + b" /keys HTTP/1.1\r\nHost: kms\r\n\r\n",
+    "a NUL in the method": b"G\x00T /keys HTTP/1.1\r\nHost: kms\r\n\r\n",
+    "a NUL in the path": b"GET /" + MARK + b"\x00 HTTP/1.1\r\nHost: kms\r\n\r\n",
+    "a space in the path": b"GET /a " + MARK + b" HTTP/1.1\r\nHost: kms\r\n\r\n",
+    "Latin-1 in the path": b"GET /key/\xe9 HTTP/1.1\r\nHost: kms\r\n\r\n",
+    "UTF-8 in the query": b"GET /key?alias=\xc3\xa9 HTTP/1.1\r\nHost: kms\r\n\r\n",
+    "a surrogate in the query": b"GET /key?alias=\xed\xa0\x80 HTTP/1.1\r\nHost: kms\r\n\r\n",
+    "a host that is none": b"GET http://[::1/keys HTTP/1.1\r\nHost: kms\r\n\r\n",
+    "no host": b"GET /keys HTTP/1.1\r\n\r\n",
+    "a long line": b"GET /" + MARK + b"a" * 20_000 + b" HTTP/1.1\r\nHost: kms\r\n\r\n",
+    "a long header": LIST + b"X-A: " + b"a" * 20_000 + b"\r\n\r\n",
+    "500 headers": LIST + b"".join(b"X-%d: 1\r\n" % n for n in range(500)) + b"\r\n",
+    "a header without a colon": LIST + MARK + b"\r\n\r\n",
+    "a NUL in a header": LIST + b"X-Profile: default\x00" + MARK + b"\r\n\r\n",
+    "a control character in a header": LIST + b"X-Request-Id: a\x01\r\n\r\n",
+    "a folded header": LIST + b"X-Profile: default\r\n " + MARK + b"\r\n\r\n",
+    "a space before the colon": LIST + b"X-Profile : default\r\n\r\n",
+    "two content types": REQUEST + b"Content-Type: text/plain\r\nContent-Length: 0\r\n\r\n",
+    "two lengths": REQUEST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+    "a negative length": REQUEST + b"Content-Length: -1\r\n\r\n",
+    "a length that is none": REQUEST + b"Content-Length: abc\r\n\r\n",
+    "a length too large": REQUEST + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n",
+    "a length and chunks": REQUEST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "another transfer encoding": REQUEST + b"Transfer-Encoding: foo\r\n\r\n",
+    "a chunk of no size": CHUNKED + b"zz\r\n" + MARK,
+    "a second chunk of no size": CHUNKED + b"1\r\n{\r\nzz\r\n" + MARK,
+    "a chunk of a size too large": CHUNKED + b"f" * 30 + b"\r\n{",
+}
+
+
+async def test_what_does_not_parse(connect):
+    for name, data in UNREADABLE.items():
+        connection = await connect()
+        connection.writer.write(data)
+        response = await connection.receive()
+        assert (name, *response.problem()) == (name, 400, "bad-request")
+        assert MARK not in response.body
+        assert await connection.at_end(), name
+        assert (await (await connect()).call("GET", "/readyz")).status == 200
+
+
+async def test_chunks(connection):
+    connection.writer.write(CHUNKED + b'5\r\n{"alg\r\nc\r\n":"ed25519"}\r\n0\r\n\r\n')
+    assert (await connection.receive()).status == 200
+    size = 2 * 1024 * 1024
+    connection.writer.write(CHUNKED + b"%x\r\n" % size + b" " * size + b"\r\n0\r\n\r\n")
+    assert (await connection.receive()).problem() == (413, "body-too-large")
+    assert (await connection.call("GET", "/keys")).status == 200
+
+
+async def test_a_body_that_breaks_off_while_it_is_read(connection):
+    # Only once the handler waits for the body is the interim answer sent.
+    connection.writer.write(CHUNKED[:-2] + b"Expect: 100-continue\r\n\r\n")
+    assert (await connection.receive()).status == 100
+    connection.writer.write(b'5\r\n{"alg\r\nzz\r\n')
+    assert (await connection.receive()).problem() == (400, "bad-request")
+    assert await connection.at_end()
+
+
+@pytest.mark.parametrize("sent", [b"", b'{"alg'])
+async def test_a_caller_who_leaves_in_the_middle_is_no_failure(connect, caplog, sent):
+    connection = await connect()
+    connection.writer.write(REQUEST + b"Content-Length: 100\r\nExpect: 100-continue\r\n\r\n")
+    assert (await connection.receive()).status == 100
+    connection.writer.write(sent)
+    connection.writer.close()
+    await connection.writer.wait_closed()
+    assert (await (await connect()).call("GET", "/keys")).body == b"[]"
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_broken_request_behind_a_good_one(connection):
+    connection.writer.write(LIST + b"\r\n")
+    assert (await connection.receive()).status == 200
+    connection.writer.write(b"\x00\r\n\r\n")
+    assert (await connection.receive()).problem() == (400, "bad-request")
+    assert await connection.at_end()
+
+
+async def test_requests_may_follow_each_other_at_once(connection):
+    connection.writer.write((LIST + b"\r\n") * 20)
+    assert [(await connection.receive()).status for _ in range(20)] == [200] * 20
+
+
+async def test_other_forms_of_a_request(connection):
+    connection.writer.write(b"GET http://kms/healthz HTTP/1.1\r\nHost: kms\r\n\r\n")
+    assert (await connection.receive()).status == 200
+    for target in (b"OPTIONS *", b"CONNECT kms:443"):
+        connection.writer.write(target + b" HTTP/1.1\r\nHost: kms\r\n\r\n")
+        assert (await connection.receive()).problem() == (404, "route-not-found")
+    connection.writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
+    assert (await connection.receive()).status == 200
+    assert await connection.at_end()

@@ -1,0 +1,272 @@
+"""HTTP that parses and still cannot be served: its problem, and the connection goes on."""
+
+import gzip
+import zlib
+
+import orjson
+import pytest
+
+from minikms.config import Config
+
+JSON = "Content-Type: application/json"
+MALFORMED = (400, "malformed-json")
+BAD_REQUEST = (400, "bad-request")
+MEDIA_TYPE = (415, "unsupported-media-type")
+TOO_LARGE = (413, "body-too-large")
+INVALID = (422, "validation-failed")
+ALGORITHM = (422, "unsupported-algorithm")
+NO_ROUTE = (404, "route-not-found")
+NO_ALIAS = (404, "alias-not-found")
+NO_PROFILE = (404, "profile-not-found")
+METHOD = (405, "method-not-allowed")
+
+GOOD = b'{"alg":"ed25519"}'
+GZIP = gzip.compress(GOOD)
+DEEP = 100_000
+
+# What `POST /key/generate` is sent, as JSON.
+BODIES = {
+    "empty": (b"", MALFORMED),
+    "cut short": (b'{"alg":', MALFORMED),
+    "something behind": (GOOD + b"x", MALFORMED),
+    "not a number": (b'{"alg":NaN}', MALFORMED),
+    "UTF-16": (GOOD.decode().encode("utf-16"), MALFORMED),
+    "UTF-8 with a byte order mark": (b"\xef\xbb\xbf" + GOOD, MALFORMED),
+    "a byte that is no UTF-8": (b'{"alg":"\xff"}', MALFORMED),
+    "a surrogate in UTF-8": (b'{"alg":"\xed\xa0\x80"}', MALFORMED),
+    "a lone high surrogate": (rb'{"alg":"\ud800"}', MALFORMED),
+    "a lone low surrogate": (rb'{"alg":"\udc00x"}', MALFORMED),
+    "a lone surrogate for a name": (rb'{"\ud800":"ed25519"}', MALFORMED),
+    "deep arrays": (b"[" * DEEP + b"]" * DEEP, MALFORMED),
+    "deep objects": (b'{"alg":' * DEEP + b"1" + b"}" * DEEP, MALFORMED),
+    "a number of 5,000 digits": (b'{"alg":' + b"1" * 5000 + b"}", MALFORMED),
+    "an array": (b"[]", INVALID),
+    "an array of bodies": (b"[" + GOOD + b"]", INVALID),
+    "null": (b"null", INVALID),
+    "a number": (b"1", INVALID),
+    "a string": (b'"ed25519"', INVALID),
+    "a field missing": (b"{}", INVALID),
+    "a field null": (b'{"alg":null}', INVALID),
+    "a field mistyped": (b'{"alg":25519}', INVALID),
+    "a field in an array": (b'{"alg":["ed25519"]}', INVALID),
+    "a field unknown": (b'{"alg":"ed25519","seed":"x"}', INVALID),
+    "a field of a long name": (b'{"alg":"ed25519","' + b"x" * 5000 + b'":1}', INVALID),
+    "a NUL": (rb'{"alg":"ed25519\u0000"}', ALGORITHM),
+    "no name": (b'{"alg":""}', ALGORITHM),
+    "nothing but hyphens": (b'{"alg":"-_-"}', ALGORITHM),
+    "a name of 100,000 characters": (b'{"alg":"' + b"e" * 100_000 + b'"}', ALGORITHM),
+    "a prototype": (b'{"alg":"__class__"}', ALGORITHM),
+    "8 MB": (b" " * 8 * 1024 * 1024, TOO_LARGE),
+}
+
+# And with other headers than that of JSON.
+HEADERS = {
+    "a form": (b"alg=ed25519", ["Content-Type: application/x-www-form-urlencoded"], MEDIA_TYPE),
+    "plain text": (GOOD, ["Content-Type: text/plain"], MEDIA_TYPE),
+    "no type at all": (GOOD, ["Content-Type: "], MEDIA_TYPE),
+    "8 MB of text": (b" " * 8 * 1024 * 1024, ["Content-Type: text/plain"], MEDIA_TYPE),
+    "another charset": (
+        GOOD.decode().encode("utf-16"),
+        ["Content-Type: application/json; charset=utf-16"],
+        MALFORMED,
+    ),
+    "gzip that is none": (GOOD, [JSON, "Content-Encoding: gzip"], BAD_REQUEST),
+    "gzip that is zlib's": (zlib.compress(GOOD), [JSON, "Content-Encoding: br"], MEDIA_TYPE),
+    "gzip cut short": (GZIP[:-6], [JSON, "Content-Encoding: gzip"], BAD_REQUEST),
+    "gzip with a wrong sum": (GZIP[:-8] + bytes(8), [JSON, "Content-Encoding: gzip"], BAD_REQUEST),
+    "gzip and more": (GZIP + b"x", [JSON, "Content-Encoding: gzip"], BAD_REQUEST),
+    "gzip of nothing": (b"", [JSON, "Content-Encoding: gzip"], BAD_REQUEST),
+    "gzip of what is no JSON": (gzip.compress(b"{"), [JSON, "Content-Encoding: gzip"], MALFORMED),
+    "deflate that is none": (GOOD, [JSON, "Content-Encoding: deflate"], BAD_REQUEST),
+    "brotli": (GOOD, [JSON, "Content-Encoding: br"], MEDIA_TYPE),
+    "an encoding unheard of": (GOOD, [JSON, "Content-Encoding: x"], MEDIA_TYPE),
+    "64 MB in 64 KB": (
+        gzip.compress(b" " * 64 * 1024 * 1024),
+        [JSON, "Content-Encoding: gzip"],
+        TOO_LARGE,
+    ),
+    "an expectation": (GOOD, [JSON, "Expect: foo"], BAD_REQUEST),
+    "an empty profile": (GOOD, [JSON, "X-Profile:"], INVALID),
+    "a blank profile": (GOOD, [JSON, "X-Profile:    "], INVALID),
+    "two profiles": (GOOD, [JSON, "X-Profile: default", "X-Profile: default"], INVALID),
+    "a profile with a space": (GOOD, [JSON, "X-Profile: a b"], INVALID),
+    "a profile with a tab": (GOOD, [JSON, "X-Profile: a\tb"], INVALID),
+    "a profile beyond ASCII": (GOOD, [JSON, "X-Profile: \xe9"], INVALID),
+    "a profile too long": (GOOD, [JSON, "X-Profile: " + "a" * 129], INVALID),
+    "an unknown profile": (GOOD, [JSON, "X-Profile: nobody"], NO_PROFILE),
+}
+
+TARGETS = {
+    "/nothing/here": NO_ROUTE,
+    "//": NO_ROUTE,
+    "/keys/": NO_ROUTE,
+    "/key/a/b": NO_ROUTE,
+    "/key//associate": NO_ROUTE,
+    "/key/../keys": NO_ROUTE,
+    "/Keys": NO_ROUTE,
+    "/key/generate": METHOD,
+    "/key/gener%61te": METHOD,
+    "/key": INVALID,
+    "/key?alias": INVALID,
+    "/key?alias=": INVALID,
+    "/key?Alias=a": INVALID,
+    "/key?alias=%00": INVALID,
+    "/key?alias=a%0A": INVALID,
+    "/key?alias=%C2%85": INVALID,
+    "/key?alias=" + "a" * 513: INVALID,
+    "/key?alias=%FF": NO_ALIAS,
+    "/key?alias=%ED%A0%80": NO_ALIAS,
+    "/key?alias=%zz%": NO_ALIAS,
+    "/key?%FF=%FF&alias=a": NO_ALIAS,
+    **{
+        f"/key/{kid}": INVALID
+        for kid in ("a%2Fb", "%FF", "%ED%A0%80", "%00", "abc%0A", "%", "%zz", "a{b}", "a.b", "~")
+    },
+    "/key/" + "a" * 128: (404, "key-not-found"),
+    "/key/" + "a" * 129: INVALID,
+    "/key/" + "a" * 5000: INVALID,
+}
+
+ROUTES = {
+    "/key/generate": "POST",
+    "/key/abc": "DELETE, GET",
+    "/key": "GET",
+    "/keys": "GET",
+    "/key/abc/associate": "POST",
+    "/sign": "POST",
+    "/verify": "POST",
+    "/profile": "POST",
+    "/profiles": "GET",
+    "/profile/a": "DELETE",
+    "/algorithms": "GET",
+    "/healthz": "GET",
+    "/readyz": "GET",
+    "/openapi.json": "GET",
+}
+
+
+async def goes_on(connection):
+    """Whether the next request on the same connection works."""
+    return (await connection.call("POST", "/key/generate", GOOD, JSON)).status == 200
+
+
+async def test_bodies(connection):
+    for name, (body, problem) in BODIES.items():
+        response = await connection.call("POST", "/key/generate", body, JSON)
+        assert (name, *response.problem()) == (name, *problem)
+        assert await goes_on(connection), name
+
+
+async def test_headers(connection):
+    for name, (body, headers, problem) in HEADERS.items():
+        response = await connection.call("POST", "/key/generate", body, *headers)
+        assert (name, *response.problem()) == (name, *problem)
+        assert await goes_on(connection), name
+
+
+async def test_targets(connection):
+    for target, problem in TARGETS.items():
+        response = await connection.call("GET", target)
+        assert (target, *response.problem()) == (target, *problem)
+        assert await goes_on(connection), target
+
+
+async def test_methods(connection):
+    for path, allow in ROUTES.items():
+        for method in {"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "HEAD"}:
+            if method in allow:
+                continue
+            response = await connection.call(method, path)
+            found = method, path, response.status, response.headers["Allow"]
+            assert found == (method, path, 405, allow)
+            assert response.headers["Content-Type"] == "application/problem+json"
+            if method != "HEAD":
+                assert response.problem() == METHOD
+    assert await goes_on(connection)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity"])
+async def test_bodies_may_be_compressed(connection, encoding):
+    body = {"gzip": GZIP, "deflate": zlib.compress(GOOD), "identity": GOOD}[encoding]
+    headers = JSON, f"Content-Encoding: {encoding}"
+    assert (await connection.call("POST", "/key/generate", body, *headers)).status == 200
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/x+json", None])
+async def test_types_that_are_json(connection, kind):
+    headers = [f"Content-Type: {kind}"] if kind else []
+    assert (await connection.call("POST", "/key/generate", GOOD, *headers)).status == 200
+
+
+async def test_a_body_of_the_limit_is_read(connection):
+    limit = Config().max_body
+    for size, status in ((limit, 200), (limit + 1, 413)):
+        body = GOOD.ljust(size)
+        assert (await connection.call("POST", "/key/generate", body, JSON)).status == status
+
+
+# Every field of every request: the pointer names it, and what was sent is in no answer.
+MARK = "planted-7f3a"
+FIELDS = {
+    "/sign": {"kid": "k", "data": ""},
+    "/verify": {"kid": "k", "data": "", "sig": ""},
+    "/key/k/associate": {"alias": "a"},
+    "/profile": {"name": "p"},
+}
+VALUES = (None, 1, True, [MARK], {MARK: MARK}, MARK + "\x00", MARK + "!", MARK + " \n", "\x7f")
+
+
+@pytest.mark.parametrize(("path", "good"), FIELDS.items())
+async def test_fields(connection, path, good):
+    async def pointers(body):
+        response = await connection.call("POST", path, orjson.dumps(body), JSON)
+        assert (body, *response.problem()) == (body, *INVALID)
+        assert MARK.encode() not in response.body
+        return [error["pointer"] for error in orjson.loads(response.body)["errors"]]
+
+    for field in good:
+        assert await pointers({k: v for k, v in good.items() if k != field}) == [f"#/{field}"]
+        for value in VALUES:
+            if field in ("alias", "name") and value == MARK + "!":
+                continue  # good for these
+            assert await pointers({**good, field: value}) == [f"#/{field}"]
+    assert await pointers({**good, "a/b~c": MARK}) == ["#/a~1b~0c"]
+    assert await goes_on(connection)
+
+
+@pytest.mark.parametrize("path", ["/sign", "/verify"])
+@pytest.mark.parametrize(
+    "data", ["!!!!", "AA+A", "AA/A", "AA A", "AAAA\n", "A", "AAAAA", "AA=", "AAA==", "AAAA=", "="]
+)
+async def test_what_is_not_base64url(client, generate, refused, path, data):
+    kid = (await generate())["kid"]
+    for field in ("data", "sig") if path == "/verify" else ("data",):
+        body = {"kid": kid, "data": "AA", **({"sig": "AA"} if path == "/verify" else {})}
+        answer = await client.post(path, json={**body, field: data})
+        found = await refused(answer, *INVALID)
+        assert [error["pointer"] for error in found["errors"]] == [f"#/{field}"]
+
+
+@pytest.mark.parametrize("path", ["/sign", "/verify"])
+@pytest.mark.parametrize("ref", [{}, {"kid": "k", "alias": "a"}])
+async def test_a_key_is_named_once(client, refused, path, ref):
+    body = {**ref, "data": "", **({"sig": ""} if path == "/verify" else {})}
+    await refused(await client.post(path, json=body), *INVALID)
+
+
+async def test_no_answer_tells_what_was_sent(connection, generate):
+    kid = (await generate())["kid"]
+    x25519 = (await generate("x25519"))["kid"]
+    calls = {
+        "/key/generate": [{"alg": MARK}],
+        "/sign": [{"kid": x25519, "data": MARK}, {"kid": kid, "data": MARK + "!"}],
+        "/verify": [{"kid": k, "data": "", "sig": MARK} for k in (MARK, kid, x25519)],
+    }
+    for path, bodies in calls.items():
+        for body in bodies:
+            response = await connection.call("POST", path, orjson.dumps(body), JSON)
+            assert MARK.encode() not in response.body
+    for target in (f"/{MARK}", f"/key/{MARK}", f"/key?alias={MARK}", f"/keys?alg={MARK}"):
+        response = await connection.call("GET", f"{target}&limit={MARK}&after={MARK}")
+        assert response.problem()
+        assert MARK.encode() not in response.body

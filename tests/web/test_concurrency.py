@@ -1,0 +1,134 @@
+"""Many callers at once: each gets its own answer, and what is left fits together."""
+
+import asyncio
+import re
+from collections import Counter
+
+import pytest
+
+CALLERS = 32
+
+
+async def answer(call):
+    """A call's status, and the slug where it is a problem."""
+    async with call as response:
+        body = await response.json(content_type=None)
+        slug = body["type"].rpartition(":")[2] if response.status >= 400 else ""
+        return response.status, slug
+
+
+async def at_once(calls):
+    """How often each answer came."""
+    return Counter(await asyncio.gather(*(answer(call) for call in calls)))
+
+
+async def test_one_deletes_a_key(client, generate):
+    key = await generate()
+    found = await at_once(client.delete(f"/key/{key['kid']}") for _ in range(CALLERS))
+    assert found == {(200, ""): 1, (404, "key-not-found"): CALLERS - 1}
+
+
+async def test_one_makes_a_profile(client):
+    found = await at_once(client.post("/profile", json={"name": "new"}) for _ in range(CALLERS))
+    assert found == {(200, ""): 1, (400, "profile-exists"): CALLERS - 1}
+
+
+async def test_one_deletes_a_profile(client):
+    await client.post("/profile", json={"name": "old"})
+    calls = [client.delete("/profile/old") for _ in range(CALLERS)]
+    answers = await asyncio.gather(*calls)
+    assert Counter([(await a.json())["success"] for a in answers]) == {
+        True: 1,
+        False: CALLERS - 1,
+    }
+
+
+async def test_an_alias_moved_by_many_ends_at_one_key(client, generate):
+    kids = [(await generate())["kid"] for _ in range(4)]
+    calls = [
+        client.post(f"/key/{kids[n % 4]}/associate", json={"alias": alias})
+        for n in range(CALLERS)
+        for alias in ("moves", "moves too")
+    ]
+    assert await at_once(calls) == {(200, ""): 2 * CALLERS}
+    keys = await (await client.get("/keys")).json()
+    for alias in ("moves", "moves too"):
+        found = await (await client.get("/key", params={"alias": alias})).json()
+        assert [key for key in keys if alias in key["aliases"]] == [found]
+        assert found["aliases"].count(alias) == 1
+
+
+async def test_keys_deleted_while_an_alias_moves_between_them(client, generate):
+    kids = [(await generate())["kid"] for _ in range(8)]
+    name = [client.post(f"/key/{kid}/associate", json={"alias": "moves"}) for kid in kids * 4]
+    remove = [client.delete(f"/key/{kid}") for kid in kids[1:]]
+    mixed = [call for n, call in enumerate(name) for call in (call, *remove[n : n + 1])]
+    assert set(await at_once(mixed)) == {(200, ""), (404, "key-not-found")}
+    (left,) = await (await client.get("/keys")).json()
+    assert (left["kid"], left["aliases"]) == (kids[0], ["moves"])
+    assert await (await client.get("/key", params={"alias": "moves"})).json() == left
+
+
+async def test_keys_made_at_once_are_each_listed_once(client):
+    calls = (client.post("/key/generate", json={"alg": "ed25519"}) for _ in range(200))
+    answers = await asyncio.gather(*calls)
+    kids = {(await response.json())["kid"] for response in answers}
+    listed, path = [], "/keys?limit=30"
+    while path:
+        async with client.get(path) as response:
+            listed += [key["kid"] for key in await response.json()]
+            link = re.match("<(.*)>", response.headers.get("Link", ""))
+        path = link and link[1]
+    assert (len(kids), len(listed), set(listed)) == (200, 200, kids)
+
+
+async def test_each_failing_call_gets_its_own_problem(client):
+    kinds = {
+        (404, "key-not-found"): lambda n: client.get(f"/key/unknown-{n}"),
+        (404, "alias-not-found"): lambda n: client.get("/key", params={"alias": f"unknown-{n}"}),
+        (404, "profile-not-found"): lambda n: client.get(
+            "/keys", headers={"X-Profile": f"unknown-{n}"}
+        ),
+        (400, "profile-exists"): lambda n: client.post("/profile", json={"name": "default"}),
+    }
+    work = iter([(kind, n) for n in range(750) for kind in kinds])
+    wrong, done = [], 0
+
+    async def worker():
+        nonlocal done
+        for kind, n in work:
+            found = await answer(kinds[kind](n))
+            wrong.extend([(kind, found)] if found != kind else [])
+            done += 1
+
+    await asyncio.gather(*(worker() for _ in range(32)))
+    assert (wrong, done) == ([], 3000)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_profile_deleted_while_it_is_used(client, generate, seed):
+    name = f"tenant-{seed}"
+    headers = {"X-Profile": name}
+    await client.post("/profile", json={"name": name})
+    kid = (await generate("ed25519", name))["kid"]
+    await client.post(f"/key/{kid}/associate", json={"alias": "a"}, headers=headers)
+    body = {"kid": kid, "data": ""}
+    calls = [
+        lambda n: client.post("/key/generate", json={"alg": "a256gcm"}, headers=headers),
+        lambda n: client.post("/sign", json=body, headers=headers),
+        lambda n: client.get("/key", params={"alias": "a"}, headers=headers),
+        lambda n: client.get("/keys", headers=headers),
+        lambda n: client.post(f"/key/{kid}/associate", json={"alias": f"{n}"}, headers=headers),
+        lambda n: client.delete(f"/key/unknown-{n}", headers=headers),
+    ]
+    made = [call(n) for n in range(20) for call in calls]
+    made.insert((seed + 1) * len(made) // 5, client.delete(f"/profile/{name}"))
+    assert set(await at_once(made)) <= {
+        (200, ""),
+        (404, "profile-not-found"),
+        (404, "key-not-found"),
+        (404, "alias-not-found"),
+    }
+    found = await client.get("/keys", headers=headers)
+    assert found.status == 404
+    assert (await client.get("/readyz")).status == 200

@@ -1,0 +1,92 @@
+import re
+
+import pytest
+
+
+async def pages(client, path):
+    """Every page from `path` on, by its links."""
+    found = []
+    while path:
+        async with client.get(path) as response:
+            assert response.status == 200
+            found.append([key["kid"] for key in await response.json()])
+            link = re.fullmatch(r'<(/keys\?[!-~]+)>; rel="next"', response.headers.get("Link", ""))
+        path = link and link[1]
+    return found
+
+
+async def made(generate, *algs):
+    return [(await generate(alg))["kid"] for alg in algs]
+
+
+@pytest.mark.parametrize(("limit", "sizes"), [(1, [1] * 7), (3, [3, 3, 1]), (7, [7]), (1000, [7])])
+async def test_pages_list_each_key_once_in_order_of_creation(client, generate, limit, sizes):
+    kids = await made(generate, *["ed25519", "a256gcm", "p256", "x25519"] * 2)
+    await client.delete(f"/key/{kids.pop(2)}")
+    found = await pages(client, f"/keys?limit={limit}")
+    assert [len(page) for page in found] == sizes
+    assert [kid for page in found for kid in page] == kids
+
+
+async def test_the_default_limit_is_a_hundred(client, generate):
+    kids = await made(generate, *["ed25519"] * 101)
+    assert await pages(client, "/keys") == [kids[:100], kids[100:]]
+
+
+async def test_naming_a_key_does_not_move_it(client, generate):
+    kids = await made(generate, *["ed25519"] * 4)
+    for kid in (kids[0], kids[2]):
+        await client.post(f"/key/{kid}/associate", json={"alias": f"alias of {kid}"})
+    assert await pages(client, "/keys?limit=3") == [kids[:3], kids[3:]]
+
+
+async def test_keys_made_while_paging_are_listed_at_the_end(client, generate):
+    kids = await made(generate, *["ed25519"] * 3)
+    async with client.get("/keys?limit=2") as response:
+        link = response.headers["Link"]
+    kids += await made(generate, "k256")
+    await client.delete(f"/key/{kids[1]}")  # the last one of the page that was given
+    assert await pages(client, link[1 : link.index(">")]) == [kids[2:]]
+
+
+async def test_filters(client, generate):
+    kids = await made(generate, *["k256", "p256"] * 3)
+    for alias, kid in zip("abc", kids, strict=False):
+        await client.post(f"/key/{kid}/associate", json={"alias": alias})
+    assert await pages(client, "/keys?alg=secp256k1&limit=2") == [kids[0:4:2], kids[4::2]]
+    assert await pages(client, "/keys?alg=P-256") == [kids[1::2]]
+    assert await pages(client, "/keys?alg=c20p") == [[]]
+    assert await pages(client, "/keys?alias=b") == [[kids[1]]]
+    assert await pages(client, "/keys?alias=b&alg=p256&limit=1") == [[kids[1]]]
+    assert await pages(client, "/keys?alias=b&alg=k256") == [[]]
+    assert await pages(client, "/keys?alias=nobody") == [[]]
+
+
+async def test_the_alias_filter_keeps_to_the_cursor(client, generate):
+    kids = await made(generate, *["ed25519"] * 3)
+    for alias, kid in (("first", kids[0]), ("last", kids[2])):
+        await client.post(f"/key/{kid}/associate", json={"alias": alias})
+    async with client.get("/keys?limit=1") as response:
+        after = re.search(r"after=([^&>]+)", response.headers["Link"])[1]
+    assert await pages(client, f"/keys?alias=first&after={after}") == [[]]
+    assert await pages(client, f"/keys?alias=last&after={after}") == [[kids[2]]]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *(f"limit={n}" for n in ("0", "1001", "-1", "abc", "1_0", "%2B1", "+1", "1.0", "1e1")),
+        *(f"limit={n}" for n in ("", "%201", "1%0A", "%D9%A1", "9" * 5000)),
+        *(f"after={c}" for c in ("", "x", "AAAA", "%00", "%FF", "=", "a" * 5000)),
+        *(f"alias={a}" for a in ("", "%00", "a%0A", "%7F", "%C2%85", "a" * 513)),
+    ],
+)
+async def test_parameters_that_are_none(client, refused, query):
+    parameter = query.partition("=")[0]
+    body = await refused(await client.get(f"/keys?{query}"), 422, "validation-failed")
+    assert [error["pointer"] for error in body["errors"]] == [f"#/{parameter}"]
+
+
+@pytest.mark.parametrize("alg", ["", "nope", "%FF", "%00", "--", "ed25519%0A", "a" * 5000])
+async def test_an_unknown_algorithm(client, refused, alg):
+    await refused(await client.get(f"/keys?alg={alg}"), 422, "unsupported-algorithm")

@@ -1,0 +1,139 @@
+import json
+import logging
+
+import pytest
+
+from minikms.web import logs
+
+SECRET = "planted-7f3a"
+
+
+def access(caplog):
+    return [record for record in caplog.records if record.name == "minikms.access"]
+
+
+@pytest.fixture(autouse=True)
+def everything(caplog):
+    caplog.set_level(logging.DEBUG)
+
+
+@pytest.fixture
+def configured(capsys):
+    """Set logging up, and give the lines that it has written; undone at the end."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+
+    def configure(*options):
+        root.handlers[:] = []
+        logs.configure(*options)
+        return lambda: capsys.readouterr().err.splitlines()
+
+    yield configure
+    root.handlers[:], root.level = before
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [
+        ("GET", "/healthz", 200),
+        ("GET", "/keys?limit=1", 200),
+        ("GET", "/nothing", 404),
+        ("PUT", "/keys", 405),
+        ("POST", "/sign", 400),
+        ("GET", "/key/%FF%0A%1B", 422),
+        ("GET", "/", 302),
+        ("HEAD", "/healthz", 405),
+    ],
+)
+async def test_a_request_is_one_line_with_its_id(connection, caplog, method, target, status):
+    response = await connection.call(method, target)
+    (record,) = access(caplog)
+    path = target.partition("?")[0]
+    known = response.headers["X-Request-Id"]
+    found = record.request_id, record.method, record.path, record.status
+    assert found == (known, method, path, status)
+    assert record.getMessage().startswith(f"{method} {path} {status} ")
+    assert record.getMessage().isprintable()
+    assert record.milliseconds >= 0
+
+
+async def test_what_does_not_parse_is_one_line_too(connection, caplog):
+    connection.writer.write(b"\x00" + SECRET.encode() + b"\r\n\r\n")
+    response = await connection.receive()
+    (record,) = access(caplog)
+    assert (record.request_id, record.status) == (response.headers["X-Request-Id"], 400)
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize("given", ["a", "0" * 128, "ABC.def_12:3/4+5=6@7-8"])
+async def test_an_id_that_is_fit_is_taken_over(connection, caplog, given):
+    for target in ("/healthz", "/nothing", "/key/nope", "/docs", "/openapi.json"):
+        response = await connection.call("GET", target, b"", f"X-Request-Id: {given}")
+        assert response.headers["X-Request-Id"] == given
+    assert {record.request_id for record in access(caplog)} == {given}
+
+
+@pytest.mark.parametrize("given", ["", "0" * 129, "a b", "a\tb", '"a"', "é", "a[b", "a%0Ab", "{a}"])
+async def test_an_id_that_is_not_is_replaced(connection, caplog, given):
+    made = set()
+    for _ in range(2):
+        response = await connection.call("GET", "/healthz", b"", f"X-Request-Id: {given}")
+        made.add(response.headers["X-Request-Id"])
+    assert {record.request_id for record in access(caplog)} == made
+    assert len(made) == 2
+    assert all(len(known) == 32 and known.isalnum() for known in made)
+
+
+async def test_nothing_that_was_sent_is_logged(client, connection, generate, caplog):
+    kid = (await generate())["kid"]
+    headers = ["Content-Type: application/json", f"X-Profile: {SECRET}", f"Authorization: {SECRET}"]
+    bodies = {
+        "/key/generate": {"alg": SECRET},
+        "/sign": {"kid": kid, "data": SECRET},
+        "/verify": {"kid": kid, "data": SECRET, "sig": SECRET},
+        f"/key/{kid}/associate": {"alias": SECRET},
+        "/profile": {"name": SECRET},
+    }
+    for path, body in bodies.items():
+        for sent in (json.dumps(body), json.dumps({**body, SECRET: SECRET}), SECRET):
+            for given in (headers[:1], headers):
+                await connection.call("POST", f"{path}?x={SECRET}", sent.encode(), *given)
+    for query in ("alias", "after", "alg", "limit"):
+        await connection.call("GET", f"/keys?{query}={SECRET}")
+    await connection.call("GET", f"/key?alias={SECRET}")
+    assert (await client.get("/key", params={"alias": SECRET})).status == 200
+    assert len(access(caplog)) > 30
+    for record in caplog.records:
+        if record.name.startswith(("minikms", "aiohttp")):
+            assert SECRET not in str(vars(record))
+
+
+async def test_text(client, connection, configured):
+    written = configured("text", "info")
+    await connection.call("GET", "/healthz", b"", "X-Request-Id: id-1")
+    logging.getLogger("minikms").info("no request")
+    request, other = written()
+    assert "INFO minikms.access GET /healthz 200 " in request
+    assert request.endswith(" ms [id-1]")
+    assert other.endswith(" INFO minikms no request")
+
+
+async def test_json(client, connection, configured):
+    written = configured("json", "info")
+    await connection.call("GET", "/key/nope", b"", "X-Request-Id: id-1")
+    (line,) = map(json.loads, written())
+    assert line.keys() == {
+        *("time", "levelname", "name", "message"),
+        *("request_id", "method", "path", "status", "bytes", "milliseconds"),
+    }
+    found = [line[name] for name in ("request_id", "method", "path", "status", "bytes")]
+    assert found[:4] == ["id-1", "GET", "/key/nope", 404]
+    assert found[4] > 0
+
+
+async def test_levels(client, configured, connect):
+    written = configured("text", "warning")
+    await (await connect()).call("GET", "/healthz")
+    logging.getLogger("minikms").warning("this one")
+    (line,) = written()
+    assert line.endswith("WARNING minikms this one")

@@ -1,0 +1,141 @@
+import base64
+import hashlib
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
+
+SIZES = {"ed25519": 64, "k256": 64, "p256": 64, "p384": 96}
+CURVES = {
+    "k256": (ec.SECP256K1(), hashes.SHA256()),
+    "p256": (ec.SECP256R1(), hashes.SHA256()),
+    "p384": (ec.SECP384R1(), hashes.SHA384()),
+}
+NOT_SIGNING = ["x25519", "bls12381g1", "bls12381g2", "a128gcm", "a256gcm", "a128cbchs256"]
+NOT_SIGNING += ["a256cbchs512", "a128kw", "a256kw", "c20p", "xc20p"]
+MESSAGES = [b"", b"\x00", b"hello", bytes(range(256)), b"m" * 100_000]
+
+
+def encode(data, *, padded=True):
+    text = base64.urlsafe_b64encode(data).decode()
+    return text if padded else text.rstrip("=")
+
+
+def pyca_accepts(alg, jwk, message, sig):
+    """Whether pyca/cryptography takes the signature under the key that the JWK shows."""
+    x, y = (base64.urlsafe_b64decode(jwk.get(name, "") + "==") for name in "xy")
+    try:
+        if alg == "ed25519":
+            ed25519.Ed25519PublicKey.from_public_bytes(x).verify(sig, message)
+        else:
+            curve, digest = CURVES[alg]
+            numbers = ec.EllipticCurvePublicNumbers(int.from_bytes(x), int.from_bytes(y), curve)
+            half = len(sig) // 2
+            der = utils.encode_dss_signature(int.from_bytes(sig[:half]), int.from_bytes(sig[half:]))
+            numbers.public_key().verify(der, message, ec.ECDSA(digest))
+    except InvalidSignature:
+        return False
+    return True
+
+
+@pytest.fixture
+def sign(client):
+    async def call(**body):
+        async with client.post("/sign", json=body) as response:
+            answer = await response.json()
+            assert (response.status, answer.keys()) == (200, {"sig"})
+            return answer["sig"]
+
+    return call
+
+
+@pytest.fixture
+def verify(client):
+    async def call(**body):
+        async with client.post("/verify", json=body) as response:
+            answer = await response.json()
+            assert (response.status, answer.keys()) == (200, {"valid"})
+            return answer["valid"]
+
+    return call
+
+
+@pytest.mark.parametrize("alg", SIZES)
+@pytest.mark.parametrize("padded", [True, False])
+async def test_signatures(client, generate, sign, verify, alg, padded):
+    key = await generate(alg)
+    await client.post(f"/key/{key['kid']}/associate", json={"alias": "did:example:1#k"})
+    for ref in ({"kid": key["kid"]}, {"alias": "did:example:1#k"}):
+        for message in MESSAGES:
+            data = encode(message, padded=padded)
+            sig = await sign(**ref, data=data)
+            raw = base64.urlsafe_b64decode(sig)
+            assert (sig, len(raw)) == (encode(raw), SIZES[alg])  # padded, and of fixed length
+            assert pyca_accepts(alg, key["jwk"], message, raw)
+            assert await verify(**ref, data=data, sig=encode(raw, padded=padded)) is True
+
+
+@pytest.mark.parametrize("alg", SIZES)
+async def test_signatures_that_are_not_good(generate, sign, verify, alg):
+    key, other = await generate(alg), await generate(alg)
+    data = encode(b"hello")
+    good = base64.urlsafe_b64decode(await sign(kid=key["kid"], data=data))
+    size = len(good)
+    changed = [bytes([good[0] ^ 1]) + good[1:], good[:-1] + bytes([good[-1] ^ 1])]
+    lengths = [b"", good[:1], good[:-1], good + b"\x00", good * 2, b"\x00" + good]
+    values = [bytes(size), b"\xff" * size, good[size // 2 :] + good[: size // 2]]
+    der = [] if alg == "ed25519" else [utils.encode_dss_signature(1, 1)]
+    for bad in (*changed, *lengths, *values, *der):
+        assert await verify(kid=key["kid"], data=data, sig=encode(bad)) is False, bad.hex()
+    assert await verify(kid=key["kid"], data=encode(b"hellp"), sig=encode(good)) is False
+    assert await verify(kid=key["kid"], data="", sig=encode(good)) is False
+    assert await verify(kid=other["kid"], data=data, sig=encode(good)) is False
+    assert await verify(kid=key["kid"], data=data, sig=encode(good)) is True
+
+
+@pytest.mark.parametrize("alg", CURVES)
+async def test_both_forms_of_s_are_good(generate, sign, verify, alg):
+    order = {
+        "k256": 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141,
+        "p256": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+        "p384": int(
+            "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77A"
+            "ECEC196ACCC52973",
+            16,
+        ),
+    }[alg]
+    kid = (await generate(alg))["kid"]
+    sig = base64.urlsafe_b64decode(await sign(kid=kid, data=""))
+    half = len(sig) // 2
+    other = (order - int.from_bytes(sig[half:])).to_bytes(half)
+    assert await verify(kid=kid, data="", sig=encode(sig[:half] + other)) is True
+
+
+@pytest.mark.parametrize("alg", SIZES)
+async def test_a_signature_made_elsewhere_is_for_the_public_key_alone(generate, verify, alg):
+    kid = (await generate(alg))["kid"]
+    stranger = hashlib.sha512(alg.encode()).digest() * 2
+    assert await verify(kid=kid, data="", sig=encode(stranger[: SIZES[alg]])) is False
+
+
+@pytest.mark.parametrize("alg", NOT_SIGNING)
+async def test_keys_that_cannot_sign(client, generate, refused, alg):
+    kid = (await generate(alg))["kid"]
+    signing = await client.post("/sign", json={"kid": kid, "data": ""})
+    verifying = await client.post("/verify", json={"kid": kid, "data": "", "sig": ""})
+    for response in (signing, verifying):
+        await refused(response, 422, "unsupported-operation")
+    assert (await client.get(f"/key/{kid}")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/sign", "/verify"])
+async def test_keys_that_are_not_there(client, generate, refused, path):
+    key = await generate()
+    await client.post(f"/key/{key['kid']}/associate", json={"alias": "a"})
+    await client.delete(f"/key/{key['kid']}")
+    rest = {"data": "", **({"sig": ""} if path == "/verify" else {})}
+    for kid in ("nope", key["kid"]):
+        response = await client.post(path, json={"kid": kid, **rest})
+        await refused(response, 404, "key-not-found")
+    await refused(await client.post(path, json={"alias": "a", **rest}), 404, "alias-not-found")

@@ -1,0 +1,44 @@
+import pytest
+
+SIGN, AEAD, WRAP = ["sign", "verify"], ["encrypt", "decrypt"], ["wrap", "unwrap"]
+
+# name: JWK key type, JOSE names, and what it can do besides importing
+ALGORITHMS = {
+    "ed25519": ("OKP", ["EdDSA"], SIGN),
+    "x25519": ("OKP", ["ECDH-ES"], ["derive"]),
+    "k256": ("EC", ["ES256K", "ECDH-ES"], [*SIGN, "derive"]),
+    "p256": ("EC", ["ES256", "ECDH-ES"], [*SIGN, "derive"]),
+    "p384": ("EC", ["ES384", "ECDH-ES"], [*SIGN, "derive"]),
+    "bls12381g1": ("EC", [], []),
+    "bls12381g2": ("EC", [], []),
+    "a128gcm": ("oct", ["A128GCM"], AEAD),
+    "a256gcm": ("oct", ["A256GCM"], AEAD),
+    "a128cbchs256": ("oct", ["A128CBC-HS256"], AEAD),
+    "a256cbchs512": ("oct", ["A256CBC-HS512"], AEAD),
+    "a128kw": ("oct", ["A128KW"], WRAP),
+    "a256kw": ("oct", ["A256KW"], WRAP),
+    "c20p": ("oct", ["C20P"], AEAD),
+    "xc20p": ("oct", ["XC20P"], AEAD),
+}
+
+
+async def test_the_algorithms_are_listed_with_what_they_can_do(client):
+    response = await client.get("/algorithms")
+    found = {}
+    for entry in await response.json():
+        assert entry.keys() == {"name", "aliases", "kty", "jose_algs", "operations", "source"}
+        if entry["source"] == "minikms":
+            uses = [op for op in entry["operations"] if not op.startswith("import-")]
+            found[entry["name"]] = (entry["kty"], entry["jose_algs"], uses)
+    assert (response.status, found) == (200, ALGORITHMS)
+
+
+@pytest.mark.parametrize(("path", "status"), [("/healthz", "alive"), ("/readyz", "ready")])
+async def test_health(client, path, status):
+    response = await client.get(path)
+    assert (response.status, await response.json()) == (200, {"status": status})
+
+
+async def test_what_is_open_to_all_takes_no_notice_of_the_profile(client):
+    for path in ("/healthz", "/readyz", "/algorithms", "/profiles"):
+        assert (await client.get(path, headers={"X-Profile": "nobody"})).status == 200
