@@ -1,0 +1,23 @@
+# Builds the service into a virtual environment, and takes that alone.
+FROM python:3.13-slim AS build
+WORKDIR /src
+COPY LICENSE README.md pyproject.toml setup.cfg ./
+COPY minikms minikms
+RUN python -m venv --without-pip /opt/minikms \
+    && pip --python /opt/minikms/bin/python install --no-cache-dir .
+
+FROM python:3.13-slim
+RUN useradd --system --no-create-home --shell /usr/sbin/nologin minikms
+COPY --from=build /opt/minikms /opt/minikms
+# Docker lets any user bind a port below 1024 (net.ipv4.ip_unprivileged_port_start=0).
+ENV PATH=/opt/minikms/bin:$PATH MINIKMS_HOST=0.0.0.0 MINIKMS_PORT=80
+USER minikms
+EXPOSE 80
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-c", "\
+import http.client, os, sys\n\
+service = http.client.HTTPConnection('127.0.0.1', int(os.environ['MINIKMS_PORT']), timeout=2)\n\
+service.request('GET', '/healthz')\n\
+sys.exit(service.getresponse().status != 200)"]
+# Without a shell in between, so that SIGTERM arrives.
+ENTRYPOINT ["minikms"]
+CMD ["serve"]

@@ -1,0 +1,76 @@
+"""The documents have everything, and what they point to is there."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from minikms.config import ENV_PREFIX, Config
+from minikms.web.openapi import error_classes
+from minikms.web.routes import ROUTES
+
+ROOT = Path(__file__).parents[1]
+API = (ROOT / "docs/http-api.md").read_text("utf-8")
+OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text("utf-8")
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def shown(route):
+    """Method and path as people write them: without the expressions."""
+    return f"{route.method} {web.UrlDispatcher().add_resource(route.path).canonical}"
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_every_route_has_its_section(route):
+    assert re.search(rf"^### `{re.escape(shown(route))}`$", API, re.MULTILINE)
+
+
+def test_no_section_is_of_a_route_that_is_not_there():
+    sections = set(re.findall(r"^### `([A-Z]+ \S+)`$", API, re.MULTILINE))
+    assert sections == set(map(shown, ROUTES))
+
+
+def test_table_of_problems_is_that_of_the_errors():
+    rows = re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \|", API, re.MULTILINE)
+    assert sorted(rows) == sorted((error.slug, str(error.status)) for error in error_classes())
+
+
+def test_table_of_options_is_that_of_the_config():
+    rows = re.findall(r"^\| `(--\S+)` \| `(\w+)` \| `(\S+)` \|", OPERATIONS, re.MULTILINE)
+    expected = []
+    for option in dataclasses.fields(Config):
+        flag, variable = option.name.replace("_", "-"), option.name.upper()
+        expected.append((f"--{flag}", ENV_PREFIX + variable, str(option.default)))
+    assert rows == expected
+
+
+@pytest.mark.parametrize("option", dataclasses.fields(Config), ids=lambda option: option.name)
+def test_choices_of_an_option_are_named(option):
+    for choice in option.metadata["choices"]:
+        assert f"`{choice}`" in OPERATIONS
+
+
+def test_folder_tree_is_that_of_the_package():
+    tree = set(re.findall(r"\b\w+\.py\b", ARCHITECTURE))
+    package = {path.name for path in (ROOT / "minikms").rglob("*.py")} - {"__init__.py"}
+    assert package <= tree
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_relative_links_lead_somewhere(document):
+    text = re.sub(r"^```.*?^```$", "", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", text):
+        path, _, section = target.partition("#")
+        linked = document.parent / path if path else document
+        assert linked.exists(), target
+        if section:
+            assert section in anchors(linked.read_text("utf-8")), target
+
+
+def anchors(text):
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,0 +1,102 @@
+"""Swagger UI as a browser shows it, from this process alone."""
+
+import os
+import shutil
+
+import pytest
+from playwright.async_api import async_playwright, expect
+
+CHROMIUM = shutil.which("chromium")
+
+# Without these, Chromium as root does not start, or asks hosts of its own for updates.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture
+async def context(tmp_path):
+    """A new browser profile, which keeps what its pages asked for and complained of."""
+    if CHROMIUM is None:
+        if os.environ.get("MINIKMS_TEST_REQUIRE_BROWSER") == "1":
+            pytest.fail("chromium is not installed")
+        pytest.skip("chromium is not installed")
+    async with async_playwright() as playwright:
+        context = await playwright.chromium.launch_persistent_context(
+            tmp_path / "profile",
+            executable_path=CHROMIUM,
+            args=ARGUMENTS,
+            viewport={"width": 1280, "height": 1000},
+        )
+        yield context
+        await context.close()
+
+
+@pytest.fixture
+async def page(context):
+    page = await context.new_page()
+    page.requested, page.complaints = [], []
+    context.on("request", lambda request: page.requested.append(request.url))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: (
+            page.complaints.append(message.text) if message.type in ("error", "warning") else None
+        ),
+    )
+    return page
+
+
+async def open_operation(page, name):
+    """The panel of one operation, ready for its request."""
+    panel = page.locator(f"#operations-{name}")
+    await panel.locator(".opblock-summary-control").click()
+    await panel.get_by_role("button", name="Try it out").click()
+    return panel
+
+
+async def execute(panel):
+    """The answer's body, once the panel shows it."""
+    await panel.get_by_role("button", name="Execute").click()
+    live = panel.locator(".live-responses-table .response")
+    await expect(live.locator(".response-col_status")).to_contain_text("200")
+    return await live.locator("pre.microlight, pre code").first.inner_text()
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/docs/"])
+async def test_docs_open_from_this_host_alone(client, page, path, tmp_path):
+    await page.goto(str(client.make_url(path)))
+    await expect(page.get_by_role("heading", name="Mini KMS")).to_be_visible()
+    await expect(page.locator("#operations-keys-generateKey")).to_be_visible()
+    await page.wait_for_load_state("networkidle")
+
+    assert page.complaints == []
+    origin = str(client.make_url("/"))
+    hosts = [url for url in page.requested if not url.startswith(("data:", "blob:"))]
+    assert f"{origin}docs/" in hosts
+    assert [url for url in hosts if not url.startswith(origin)] == []
+
+    picture = await page.screenshot(path=tmp_path / "docs.png", full_page=True)
+    assert len(picture) > 50_000
+
+
+async def test_try_it_out(client, page, tmp_path):
+    """Generate, name, sign and verify, from the examples as they stand."""
+    await page.goto(str(client.make_url("/docs")))
+    panel = await open_operation(page, "keys-generateKey")
+    assert '"kid"' in await execute(panel)
+    await page.screenshot(path=tmp_path / "generated.png")
+
+    (key,) = await (await client.get("/keys")).json()
+    assert key["kid"] in await panel.inner_text()
+    await client.post(f"/key/{key['kid']}/associate", json={"alias": "did:example:123#key-1"})
+
+    assert '"sig"' in await execute(await open_operation(page, "operations-sign"))
+    assert "false" in await execute(await open_operation(page, "operations-verify"))
+    assert page.complaints == []
