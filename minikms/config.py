@@ -1,8 +1,7 @@
 """How one service is set up."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Final, Self
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 ENV_PREFIX: Final = "MINIKMS_"
 
@@ -32,13 +31,3 @@ class Config:
     max_body: int = _option(1024 * 1024, "Largest request body, in bytes.", limits=(1, None))
     log_format: str = _option("text", "One line of text or of JSON each.", LOG_FORMATS)
     log_level: str = _option("info", "Least severe level that is logged.", LOG_LEVELS)
-
-    @classmethod
-    def from_mapping(cls, env: Mapping[str, str]) -> Self:
-        """The configuration that variables like `MINIKMS_PORT` in `env` describe."""
-        given: dict[str, Any] = {}
-        for option in fields(cls):
-            text = env.get(ENV_PREFIX + option.name.upper())
-            if text is not None:
-                given[option.name] = int(text) if isinstance(option.default, int) else text
-        return cls(**given)

@@ -78,6 +78,9 @@ class AlgorithmRegistry:
 
 
 def _normalize(name: str) -> str:
+    # Unicode has letters whose lower case is one of ASCII's: K is the Kelvin sign's.
+    if not name.isascii():
+        return name
     return name.lower().replace("-", "").replace("_", "")
 
 

@@ -251,6 +251,7 @@ def _take_error_codes_from_callbacks() -> None:
     library = bindings.get_library().loaded
     codes, unknown = {code.value: code for code in AskarErrorCode}, AskarErrorCode.UNEXPECTED
 
+    # Called in threads of Askar's own, where coverage does not see it.
     def handle(self: Any, callback_id: int, error: int, result: Any = None) -> None:
         loop, future, _name = self._callbacks.pop(callback_id)
         exc = AskarError(codes.get(error, unknown), "Askar refused the call") if error else None

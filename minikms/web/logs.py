@@ -27,8 +27,9 @@ def request_id(request: web.BaseRequest) -> str:
 
 
 async def answer_request_id(request: web.Request, response: web.StreamResponse) -> None:
-    """Give the request's id in every answer; a signal of aiohttp's."""
+    """Give the request's id in every answer, and no versions; a signal of aiohttp's."""
     response.headers[HEADER] = request_id(request)
+    response.headers["Server"] = "minikms"
 
 
 class AccessLogger(AbstractAccessLogger):

@@ -56,7 +56,7 @@ class KmsRequestHandler(RequestHandler):
         else:
             self.logger.error("internal error", exc_info=exc, extra=extra)
             response = problem_response(InternalError(f"The log has more under the id {known}."))
-        response.headers[logs.HEADER] = known
+        response.headers.update({logs.HEADER: known, "Server": "minikms"})
         response.force_close()
         return response
 

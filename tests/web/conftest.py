@@ -47,6 +47,7 @@ class Response(NamedTuple):
         assert self.status >= 400
         assert self.headers["Content-Type"] == "application/problem+json"
         assert self.headers["X-Request-Id"]
+        assert self.headers["Server"] == "minikms"
         body = orjson.loads(self.body)
         assert body["status"] == self.status
         assert body["title"]

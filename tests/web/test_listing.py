@@ -72,21 +72,23 @@ async def test_the_alias_filter_keeps_to_the_cursor(client, generate):
     assert await pages(client, f"/keys?alias=last&after={after}") == [[kids[2]]]
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        *(f"limit={n}" for n in ("0", "1001", "-1", "abc", "1_0", "%2B1", "+1", "1.0", "1e1")),
-        *(f"limit={n}" for n in ("", "%201", "1%0A", "%D9%A1", "9" * 5000)),
-        *(f"after={c}" for c in ("", "x", "AAAA", "%00", "%FF", "=", "a" * 5000)),
-        *(f"alias={a}" for a in ("", "%00", "a%0A", "%7F", "%C2%85", "a" * 513)),
-    ],
-)
-async def test_parameters_that_are_none(client, refused, query):
-    parameter = query.partition("=")[0]
-    body = await refused(await client.get(f"/keys?{query}"), 422, "validation-failed")
-    assert [error["pointer"] for error in body["errors"]] == [f"#/{parameter}"]
+NOT_LIMITS = ["0", "1001", "-1", "abc", "1_0", "%2B1", "+1", "1.0", "1e1", "", "%201", "1%0A"]
+NOT_LIMITS += ["%D9%A1", "9" * 5000]
+WRONG = {
+    "limit": NOT_LIMITS,
+    "after": ["", "x", "AAAA", "%00", "%FF", "=", "a" * 5000],
+    "alias": ["", "%00", "a%0A", "%7F", "%C2%85", "a" * 513],
+}
 
 
-@pytest.mark.parametrize("alg", ["", "nope", "%FF", "%00", "--", "ed25519%0A", "a" * 5000])
-async def test_an_unknown_algorithm(client, refused, alg):
-    await refused(await client.get(f"/keys?alg={alg}"), 422, "unsupported-algorithm")
+@pytest.mark.parametrize("parameter", WRONG)
+async def test_parameters_that_are_none(client, refused, parameter):
+    for value in WRONG[parameter]:
+        response = await client.get(f"/keys?{parameter}={value}")
+        body = await refused(response, 422, "validation-failed")
+        assert [error["pointer"] for error in body["errors"]] == [f"#/{parameter}"]
+
+
+async def test_an_unknown_algorithm(client, refused):
+    for alg in ("", "nope", "%FF", "%00", "--", "ed25519%0A", "a" * 5000):
+        await refused(await client.get(f"/keys?alg={alg}"), 422, "unsupported-algorithm")

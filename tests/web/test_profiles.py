@@ -110,17 +110,17 @@ async def test_names_that_can_be_given(client, generate, name):
     assert sorted([name, "default"]) == await names(client)
 
 
-@pytest.mark.parametrize("name", ["", " ", "a b", " a", "a ", "é", "a\n", "a\x00", "x" * 129])
-async def test_names_that_cannot(client, refused, name):
-    response = await client.post("/profile", json={"name": name})
-    await refused(response, 422, "validation-failed")
+async def test_names_that_cannot(client, refused):
+    for name in ("", " ", "a b", " a", "a ", "é", "a\n", "a\x00", "x" * 129):
+        response = await client.post("/profile", json={"name": name})
+        await refused(response, 422, "validation-failed")
     assert await names(client) == ["default"]
 
 
-@pytest.mark.parametrize("name", ["%20", "a%20b", "%C3%A9", "a%0A", "%00", "x" * 129])
-async def test_names_that_cannot_be_in_a_path(connection, name):
-    response = await connection.call("DELETE", f"/profile/{name}")
-    assert response.problem() == (422, "validation-failed")
+async def test_names_that_cannot_be_in_a_path(connection):
+    for name in ("%20", "a%20b", "%C3%A9", "a%0A", "%00", "x" * 129):
+        response = await connection.call("DELETE", f"/profile/{name}")
+        assert response.problem() == (422, "validation-failed")
 
 
 async def test_a_name_in_a_path_may_be_percent_encoded(connection, client):
