@@ -15,25 +15,33 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from minikms.encodings import b64url_decode, jose_b64url
 from minikms.errors import InvalidKey, ValidationFailed
 from minikms.protocol import (
+    EcdsaSigner,
     JwkImporter,
     KeyAgreement,
     KeyAlgorithm,
     KeyPairAlgorithm,
     SecretImporter,
-    Signer,
     Stored,
 )
 
 
-def jwk_bytes(jwk: Mapping[str, Any], member: str, size: int) -> bytes:
-    """The `size` bytes of a JWK's base64url member; raises InvalidKey where they are not there."""
+def jwk_bytes(jwk: Mapping[str, Any], member: str, size: int | None = None) -> bytes:
+    """The bytes of a JWK's base64url member; raises InvalidKey where they are not there.
+
+    With `size`, also where they are not as many.
+    """
     try:
         data = b64url_decode(jwk[member])
     except (KeyError, AttributeError, ValueError):
         raise InvalidKey(f"The JWK needs a member {member!r} in base64url.") from None
-    if len(data) != size:
+    if size is not None and len(data) != size:
         raise InvalidKey(f"The JWK member {member!r} must have {size} bytes.")
     return data
+
+
+def public_of(key: Any) -> Any:
+    """The public key of a pyca/cryptography private key, and a public one as it is."""
+    return key.public_key() if hasattr(key, "public_key") else key
 
 
 def require_jwk_type(jwk: Mapping[str, Any], kty: str, crv: str) -> None:
@@ -86,7 +94,9 @@ class AskarKeyPair(AskarKeyAlgorithm, KeyPairAlgorithm, JwkImporter, SecretImpor
     def _from_jwk(self, jwk: Mapping[str, Any]) -> Any:
         require_jwk_type(jwk, self.kty, self.crv)
         try:
-            return AskarKey.from_jwk(dict(jwk))
+            # Askar refuses a JWK with a member that is no text, like the `ext` of Web Crypto.
+            members = {name: jwk[name] for name in ("kty", "crv", "x", "y", "d") if name in jwk}
+            return AskarKey.from_jwk(members)
         except AskarError:
             raise InvalidKey(f"The JWK is not a {self.name} key.") from None
 
@@ -130,7 +140,7 @@ class Pkcs8KeyAlgorithm(KeyAlgorithm):
 Hash: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
 
 
-class EcAlgorithm(Signer, KeyAgreement, JwkImporter, SecretImporter):
+class EcAlgorithm(EcdsaSigner, KeyAgreement, JwkImporter, SecretImporter):
     """ECDSA and ECDH on a curve of pyca/cryptography (RFC 7518 sections 3.4 and 6.2).
 
     Signatures are r‖s, each as long as the field, with the nonce of RFC 6979.
@@ -138,6 +148,7 @@ class EcAlgorithm(Signer, KeyAgreement, JwkImporter, SecretImporter):
 
     kty = "EC"
     jose_algs = ("ECDH-ES",)
+    did_key = True
     crv: ClassVar[str]
     curve: ClassVar[ec.EllipticCurve]
     hash: ClassVar[Hash]
@@ -186,9 +197,9 @@ class EcAlgorithm(Signer, KeyAgreement, JwkImporter, SecretImporter):
             raise InvalidKey(f"These are not the secret bytes of a {self.name} key.") from None
 
     def sign(self, key: Any, message: bytes, alg: str, prehashed: bool) -> bytes:
-        signature = key.sign(message, self._scheme(message, prehashed, deterministic=True))
-        r, s = utils.decode_dss_signature(signature)
-        return r.to_bytes(self.size, "big") + s.to_bytes(self.size, "big")
+        return self.from_der(
+            key.sign(message, self._scheme(message, prehashed, deterministic=True))
+        )
 
     def verify(
         self, public: Any, message: bytes, signature: bytes, alg: str, prehashed: bool
@@ -196,12 +207,21 @@ class EcAlgorithm(Signer, KeyAgreement, JwkImporter, SecretImporter):
         scheme = self._scheme(message, prehashed, deterministic=False)
         if len(signature) != 2 * self.size:
             return False
-        r, s = (int.from_bytes(half, "big") for half in self._halves(signature))
         try:
-            public.verify(utils.encode_dss_signature(r, s), message, scheme)
+            public.verify(self.to_der(signature), message, scheme)
         except InvalidSignature:
             return False
         return True
+
+    def to_der(self, signature: bytes) -> bytes:
+        return utils.encode_dss_signature(*self.split(signature))
+
+    def from_der(self, der: bytes) -> bytes:
+        r, s = utils.decode_dss_signature(der)
+        try:
+            return r.to_bytes(self.size, "big") + s.to_bytes(self.size, "big")
+        except OverflowError:  # negative, or longer than the field
+            raise ValueError("the numbers do not fit the curve") from None
 
     def derive(self, key: Any, peer: Any) -> bytes:
         return key.exchange(ec.ECDH(), peer)  # type: ignore[no-any-return]
@@ -213,7 +233,7 @@ class EcAlgorithm(Signer, KeyAgreement, JwkImporter, SecretImporter):
         form = (
             ser.PublicFormat.CompressedPoint if compressed else ser.PublicFormat.UncompressedPoint
         )
-        data: bytes = key.public_key().public_bytes(ser.Encoding.X962, form)
+        data: bytes = public_of(key).public_bytes(ser.Encoding.X962, form)
         return data
 
     def from_point(self, point: bytes) -> Any:
@@ -230,8 +250,10 @@ class EcAlgorithm(Signer, KeyAgreement, JwkImporter, SecretImporter):
             self.size, "big"
         )
 
-    def _halves(self, signature: bytes) -> tuple[bytes, bytes]:
-        return signature[: self.size], signature[self.size :]
+    def split(self, signature: bytes) -> tuple[int, int]:
+        """The numbers r and s of a signature r‖s."""
+        r, s = signature[: self.size], signature[self.size :]
+        return int.from_bytes(r, "big"), int.from_bytes(s, "big")
 
     def _scheme(self, message: bytes, prehashed: bool, *, deterministic: bool) -> ec.ECDSA:
         self.check_digest(message, prehashed)

@@ -10,6 +10,9 @@ import orjson
 
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
+# Members of a JWK that are secret: RFC 7518 sections 6.2.2, 6.3.2 and 6.4, RFC 9964 section 3.
+PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
+
 # RFC 7638 section 3.2, RFC 8037 section 2, RFC 9964: the members of a JWK that identify the key.
 _THUMBPRINT_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "EC": ("crv", "kty", "x", "y"),
@@ -59,3 +62,16 @@ def thumbprint(jwk: Mapping[str, Any]) -> str:
     )
     canonical = orjson.dumps({name: jwk[name] for name in members}, option=orjson.OPT_SORT_KEYS)
     return jose_b64url(hashlib.sha256(canonical).digest())
+
+
+def multikey(multicodec: int, public: bytes) -> str:
+    """A public key as W3C Multikey: base58 multibase over the code as a varint, and the key.
+
+    Controlled Identifiers 1.0 section 2.2.2; the codes are those of the multicodec table.
+    """
+    code = bytearray()
+    while multicodec > 0x7F:
+        code.append(multicodec & 0x7F | 0x80)
+        multicodec >>= 7
+    code.append(multicodec)
+    return "z" + b58(bytes(code) + public)

@@ -83,6 +83,12 @@ class KeyExists(KmsError):
     status, slug, title = 409, "key-exists", "The key already exists"
 
 
+class NotExportable(KmsError):
+    """The key was not made exportable."""
+
+    status, slug, title = 403, "not-exportable", "The key cannot be exported"
+
+
 class ProfileProtected(KmsError):
     """The default profile is not deleted."""
 

@@ -7,6 +7,7 @@ from minikms.bases import (
     EcAlgorithm,
     Pkcs8KeyAlgorithm,
     jwk_bytes,
+    public_of,
     require_jwk_type,
 )
 from minikms.encodings import b64url_decode, jose_b64url
@@ -20,6 +21,7 @@ from minikms.errors import (
 from minikms.protocol import (
     Aead,
     Capability,
+    EcdsaSigner,
     JwkImporter,
     KeyAgreement,
     KeyAlgorithm,
@@ -41,6 +43,7 @@ __all__ = [
     "Capability",
     "DecryptionFailed",
     "EcAlgorithm",
+    "EcdsaSigner",
     "InvalidKey",
     "JwkImporter",
     "KeyAgreement",
@@ -60,5 +63,6 @@ __all__ = [
     "b64url_decode",
     "jose_b64url",
     "jwk_bytes",
+    "public_of",
     "require_jwk_type",
 ]

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, TypeAlias, TypeVar
 
 from aries_askar import Key as AskarKey
 
@@ -29,10 +29,15 @@ class KeyAlgorithm(ABC):
     """The JWK key type (RFC 7518 section 6.1)."""
     jose_algs: ClassVar[tuple[str, ...]] = ()
     """JOSE `alg` and `enc` values for what it does besides signing (RFC 7518, RFC 8037)."""
+    crv: ClassVar[str | None] = None
+    """The JWK curve, where its `kty` has curves (RFC 7518 section 6.2.1.1, RFC 8037)."""
     multicodec: ClassVar[int | None] = None
     """Multicodec code of its public key, or None where there is none."""
+    did_key: ClassVar[bool] = False
+    """Whether the did:key method defines its multicodec."""
     slow: ClassVar[frozenset[str]] = frozenset()
-    """Its operations, and "generate", that leave the event loop: over about a millisecond."""
+    """Its operations, and "generate" and "import", that leave the event loop: each takes several
+    times the 90 µs that handing it to a thread costs."""
 
     @abstractmethod
     def generate(self) -> Any:
@@ -46,10 +51,19 @@ class KeyAlgorithm(ABC):
     def unpack(self, stored: Stored) -> Any:
         """The key that `pack` made `stored` from."""
 
+    def owns_jwk(self, jwk: Mapping[str, Any]) -> bool:
+        """Whether a JWK, valid or not, is meant for this algorithm: by `kty` and `crv`."""
+        return jwk.get("kty") == self.kty and jwk.get("crv") == self.crv
+
     @property
     def operations(self) -> tuple[str, ...]:
         """What it can do, in the API's words, from the capabilities that its class inherits."""
         return tuple(op for cap in CAPABILITIES if isinstance(self, cap) for op in cap.grants)
+
+    @property
+    def key_operations(self) -> tuple[str, ...]:
+        """What one of its keys can do: `operations` without the ways to import one."""
+        return tuple(op for op in self.operations if op in KEY_OPERATIONS)
 
     def require(self, capability: type[CapabilityT]) -> CapabilityT:
         """Itself as `capability`; raises UnsupportedOperation where it has not got it."""
@@ -61,7 +75,10 @@ class KeyAlgorithm(ABC):
 
 
 class KeyPairAlgorithm(KeyAlgorithm):
-    """An algorithm whose keys have a public part."""
+    """An algorithm whose keys have a public part.
+
+    `public_jwk` and `public_bytes` take a private key, or a public one that `load_public` gave.
+    """
 
     @abstractmethod
     def public_jwk(self, key: Any) -> dict[str, str]:
@@ -69,7 +86,10 @@ class KeyPairAlgorithm(KeyAlgorithm):
 
     @abstractmethod
     def public_bytes(self, key: Any) -> bytes:
-        """The public key's own bytes: raw for OKP, the compressed point for EC (SEC 1)."""
+        """The public key's own bytes, as its multicodec has them.
+
+        Raw for OKP and AKP, the compressed point for EC (SEC 1), PKCS #1 for RSA.
+        """
 
     @abstractmethod
     def load_public(self, jwk: Mapping[str, Any]) -> Any:
@@ -81,14 +101,22 @@ class Capability(ABC):
 
     grants: ClassVar[tuple[str, ...]]
     """The operations that it stands for, in the API's words."""
+    public_grants: ClassVar[tuple[str, ...]] = ()
+    """Those of them that a public key alone can do."""
 
 
 class Signer(KeyPairAlgorithm, Capability):
     """Signs with a private key, verifies with a public one."""
 
     grants: ClassVar[tuple[str, ...]] = ("sign", "verify")
+    public_grants: ClassVar[tuple[str, ...]] = ("verify",)
     signing_algs: ClassVar[tuple[str, ...]]
     """JOSE `alg` values that it signs for (RFC 7518, RFC 8037); the first is the default."""
+
+    @property
+    def jws_algs(self) -> tuple[str, ...]:
+        """The JOSE names that a JWS by one of its keys may have; the first is the default."""
+        return self.signing_algs
 
     @abstractmethod
     def sign(self, key: Any, message: bytes, alg: str, prehashed: bool) -> bytes:
@@ -105,10 +133,30 @@ class Signer(KeyPairAlgorithm, Capability):
         """Whether `signature` is good; one of the wrong length is not, and is no error."""
 
 
+class EcdsaSigner(Signer):
+    """A signer whose signatures are a pair (r, s), and so have a DER form too (RFC 3279)."""
+
+    @abstractmethod
+    def to_der(self, signature: bytes) -> bytes:
+        """The DER form of a signature r‖s that `sign` made."""
+
+    @abstractmethod
+    def from_der(self, der: bytes) -> bytes:
+        """The form r‖s of a DER signature; raises ValueError where it is none."""
+
+
 class Mac(Capability):
     """Makes and checks message authentication codes."""
 
     grants: ClassVar[tuple[str, ...]] = ("mac", "mac-verify")
+    # Facts of the algorithm that inherits it.
+    jose_algs: ClassVar[tuple[str, ...]]
+    slow: ClassVar[frozenset[str]]
+
+    @property
+    def jws_algs(self) -> tuple[str, ...]:
+        """The JOSE names that a JWS by one of its keys may have; the first is the default."""
+        return self.jose_algs
 
     @abstractmethod
     def mac(self, key: Any, message: bytes) -> bytes:
@@ -203,13 +251,14 @@ class SeedImporter(Capability):
         """The key of `seed`; raises InvalidKey where its length does not fit."""
 
 
-CAPABILITIES: tuple[type[Capability], ...] = (
-    Signer,
-    Mac,
-    Aead,
-    KeyWrap,
-    KeyAgreement,
+_KEY_CAPABILITIES: Final[tuple[type[Capability], ...]] = (Signer, Mac, Aead, KeyWrap, KeyAgreement)
+CAPABILITIES: Final[tuple[type[Capability], ...]] = (
+    *_KEY_CAPABILITIES,
     JwkImporter,
     SecretImporter,
     SeedImporter,
 )
+KEY_OPERATIONS: Final = tuple(op for cap in _KEY_CAPABILITIES for op in cap.grants)
+"""Every operation that some key can do, in the API's words."""
+PUBLIC_OPERATIONS: Final = tuple(op for cap in _KEY_CAPABILITIES for op in cap.public_grants)
+"""Those that need a public key alone."""

@@ -16,12 +16,28 @@ class KeyRef:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyPolicy:
+    """What the caller asks of a new key.
+
+    `alias` names it from the start; `operations` narrows what it may be used for, None leaves all
+    that its algorithm can; `exportable` lets its private part be read.
+    """
+
+    alias: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    exportable: bool = False
+    operations: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRecord:
     """One key of one profile: everything but its material.
 
-    `jwk` is the public JWK and `b58` the base58 of the public key's bytes; both are None for a
-    symmetric key. `material` says where the store keeps the rest: as an Askar key or as bytes.
-    `created` is in nanoseconds since the epoch; `seq` orders a listing and is set by the store.
+    `jwk` is the public JWK, `b58` and `multikey` the public key's bytes as text, `did` its
+    did:key; None where a key has no such form, as a symmetric one has none. `operations` are
+    those that it may be used for, out of what its algorithm can. `material` says where the store
+    keeps the rest: as an Askar key, as bytes, or nowhere, for a public key alone. `created` is in
+    nanoseconds since the epoch; `seq` orders a listing and is set by the store.
     """
 
     kid: str
@@ -29,11 +45,15 @@ class KeyRecord:
     kty: str
     jwk: Mapping[str, str] | None
     b58: str | None
-    material: Literal["askar", "bytes"]
+    multikey: str | None
+    did: str | None
+    operations: tuple[str, ...]
+    material: Literal["askar", "bytes", "none"]
     created: int
+    exportable: bool = False
     aliases: tuple[str, ...] = ()
-    state: Literal["enabled"] = "enabled"
     labels: Mapping[str, str] = field(default_factory=dict)
+    state: Literal["enabled"] = "enabled"
     seq: str = ""
 
     def with_alias(self, alias: str) -> Self:
@@ -52,4 +72,5 @@ class KeyRecord:
     def from_bytes(cls, value: bytes) -> Self:
         """The record that `to_bytes` made `value` from."""
         data: dict[str, Any] = orjson.loads(value)
-        return cls(**{**data, "aliases": tuple(data["aliases"])})
+        lists = {name: tuple(data[name]) for name in ("aliases", "operations")}
+        return cls(**{**data, **lists})

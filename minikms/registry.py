@@ -2,13 +2,13 @@
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from minikms.errors import PluginError, UnsupportedAlgorithm
-from minikms.protocol import KeyAlgorithm, Signer
+from minikms.errors import InvalidKey, PluginError, UnsupportedAlgorithm
+from minikms.protocol import KeyAlgorithm, Mac, Signer
 
 GROUP: Final = "minikms.algorithms"
 
@@ -60,11 +60,29 @@ class AlgorithmRegistry:
             raise UnsupportedAlgorithm(f"There is no such algorithm; known are: {known}.")
         return algorithm
 
+    def for_jwk(self, jwk: Mapping[str, Any]) -> KeyAlgorithm:
+        """The algorithm that a JWK is meant for; raises InvalidKey where there is none."""
+        for entry in self:
+            if entry.algorithm.owns_jwk(jwk):
+                return entry.algorithm
+        raise InvalidKey("No algorithm here has keys of this kty, crv, alg or size.")
+
     @property
     def names(self) -> list[str]:
         """Every canonical name and alias, as their classes write them."""
         algorithms = [entry.algorithm for entry in self]
         return [name for alg in algorithms for name in dict.fromkeys((alg.name, *alg.aliases))]
+
+    @property
+    def signing_names(self) -> list[str]:
+        """Every JOSE name that some key signs for, or authenticates for, in order."""
+        made = [
+            name
+            for entry in self
+            if isinstance(entry.algorithm, (Signer, Mac))
+            for name in entry.algorithm.jws_algs
+        ]
+        return list(dict.fromkeys(made))
 
     def _add(self, entry: EntryPoint) -> None:
         what = f"entry point {entry.name!r} of the package {_source(entry)!r}"

@@ -1,55 +1,96 @@
-"""Every key operation once, from a caller's words to the store and back."""
+"""Keys from their making to their end, and every key operation."""
 
-import asyncio
-import secrets
-import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Literal
 
-from minikms.encodings import b58, thumbprint
-from minikms.errors import AliasNotFound, KeyNotFound
-from minikms.protocol import Capability, KeyAlgorithm, KeyPairAlgorithm, Signer
-from minikms.records import KeyRecord, KeyRef
-from minikms.registry import AlgorithmRegistry
-from minikms.store import KeyStore
+from minikms.describe import describe, permitted
+from minikms.encodings import PRIVATE_MEMBERS
+from minikms.errors import (
+    AliasNotFound,
+    InvalidKey,
+    KeyNotFound,
+    NotExportable,
+    UnsupportedOption,
+)
+from minikms.operations import KeyOperations, run
+from minikms.protocol import (
+    JwkImporter,
+    KeyAgreement,
+    KeyAlgorithm,
+    KeyPairAlgorithm,
+    SecretImporter,
+    SeedImporter,
+    Signer,
+    Stored,
+)
+from minikms.records import KeyPolicy, KeyRecord, KeyRef
 
-CapabilityT = TypeVar("CapabilityT", bound=Capability)
-ResultT = TypeVar("ResultT")
+_JWKS_PAGE: Final = 1000
 
 
-class KeyService:
+class KeyService(KeyOperations):
     """What the service does with keys: no HTTP above it, no Askar in it.
 
-    `profile` names the tenant in every call; what another tenant has is as if it were not there.
+    What another tenant has is, to a caller, as if it were not there.
     """
 
-    def __init__(self, registry: AlgorithmRegistry, store: KeyStore) -> None:
-        self._registry = registry
-        self._store = store
+    # Making keys
 
-    async def generate(self, profile: str, alg: str) -> KeyRecord:
+    async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
         """Make a key and store it; raises UnsupportedAlgorithm."""
         algorithm = self._registry.get(alg)
-        key = await _run(algorithm, "generate", algorithm.generate)
-        material = algorithm.pack(key)
-        jwk = public = None
-        if isinstance(algorithm, KeyPairAlgorithm):
-            jwk = algorithm.public_jwk(key)
-            public = b58(algorithm.public_bytes(key))
-        record = KeyRecord(
-            # RFC 7638 section 7: the thumbprint of a secret would tell of it.
-            kid=thumbprint(jwk) if jwk else secrets.token_urlsafe(32),
-            alg=algorithm.name,
-            kty=algorithm.kty,
-            jwk=jwk,
-            b58=public,
-            material="bytes" if isinstance(material, bytes) else "askar",
-            created=time.time_ns(),
-        )
-        return await self._store.insert(profile, record, material)
+        return await self._add(profile, algorithm, policy, "generate", algorithm.generate)
+
+    async def import_jwk(
+        self, profile: str, jwk: Mapping[str, Any], policy: KeyPolicy, alg: str | None = None
+    ) -> KeyRecord:
+        """Store the key of a JWK, private or public alone; raises InvalidKey and KeyExists.
+
+        `alg` names the algorithm where the JWK itself does not tell.
+        """
+        algorithm = self._registry.for_jwk(jwk) if alg is None else self._registry.get(alg)
+        if PRIVATE_MEMBERS.isdisjoint(jwk):
+            return await self._add_public(profile, algorithm, policy, jwk)
+        read = algorithm.require(JwkImporter).import_jwk
+        return await self._add(profile, algorithm, policy, "import", partial(read, jwk))
+
+    async def import_secret(
+        self, profile: str, alg: str, secret: bytes, policy: KeyPolicy
+    ) -> KeyRecord:
+        """Store the key of its secret bytes; raises InvalidKey and KeyExists."""
+        algorithm = self._registry.get(alg)
+        read = algorithm.require(SecretImporter).import_secret
+        return await self._add(profile, algorithm, policy, "import", partial(read, secret))
+
+    async def import_seed(
+        self, profile: str, alg: str, seed: bytes, policy: KeyPolicy
+    ) -> KeyRecord:
+        """Store the key that `seed` is expanded to; raises InvalidKey and KeyExists."""
+        algorithm = self._registry.get(alg)
+        read = algorithm.require(SeedImporter).import_seed
+        return await self._add(profile, algorithm, policy, "import", partial(read, seed))
+
+    async def import_wrapped(
+        self,
+        profile: str,
+        alg: str,
+        wrapped: bytes,
+        unwrap_kid: str,
+        policy: KeyPolicy,
+    ) -> KeyRecord:
+        """Store the key whose secret bytes the key `unwrap_kid` unwraps.
+
+        Raises DecryptionFailed, InvalidKey and KeyExists.
+        """
+        self._registry.get(alg).require(SecretImporter)
+        secret = await self.unwrap(profile, KeyRef(kid=unwrap_kid), wrapped)
+        return await self.import_secret(profile, alg, secret, policy)
+
+    # Keeping keys
 
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
-        """What is known of a key; raises KeyNotFound or AliasNotFound."""
+        """What is known of a key."""
         return await self._store.record(profile, ref)
 
     async def list_keys(
@@ -60,44 +101,69 @@ class KeyService:
         after: str = "",
         alg: str | None = None,
         alias: str | None = None,
+        labels: Sequence[tuple[str, str]] = (),
     ) -> tuple[list[KeyRecord], bool]:
         """Up to `limit` keys in order of creation, and whether there are more.
 
-        `after` is the `seq` of the last key of the page before; `alg` and `alias` narrow the list.
+        `after` is the `seq` of the last key of the page before; the rest narrows the list.
         """
         name = None if alg is None else self._registry.get(alg).name
         if alias is None:
-            return await self._store.page(profile, limit=limit, after=after, alg=name)
+            return await self._store.page(
+                profile, limit=limit, after=after, alg=name, labels=labels
+            )
         try:
             record = await self._store.record(profile, KeyRef(alias=alias))
         except (AliasNotFound, KeyNotFound):
             return [], False
-        fits = record.seq > after and name in (None, record.alg)
+        labelled = all(record.labels.get(label) == value for label, value in labels)
+        fits = record.seq > after and name in (None, record.alg) and labelled
         return [record] if fits else [], False
 
     async def associate(self, profile: str, kid: str, alias: str) -> None:
-        """Let `alias` name this key, and no other any more; raises KeyNotFound."""
+        """Let `alias` name this key, and no other any more."""
         await self._store.bind_alias(profile, kid, alias)
 
+    async def dissociate(self, profile: str, kid: str, alias: str) -> None:
+        """Let `alias` name this key no more."""
+        await self._store.unbind_alias(profile, kid, alias)
+
+    async def label(self, profile: str, kid: str, labels: Mapping[str, str]) -> KeyRecord:
+        """Give a key these labels in place of those that it has."""
+        return await self._store.set_labels(profile, kid, labels)
+
     async def delete(self, profile: str, kid: str) -> None:
-        """Remove a key and its aliases; raises KeyNotFound."""
+        """Remove a key and its aliases."""
         await self._store.delete(profile, kid)
 
-    async def sign(self, profile: str, ref: KeyRef, message: bytes) -> bytes:
-        """The signature over `message`; raises UnsupportedOperation."""
-        signer, key = await self._open(profile, ref, Signer)
-        alg = signer.signing_algs[0]
-        return await _run(signer, "sign", lambda: signer.sign(key, message, alg, False))
+    async def export(self, profile: str, ref: KeyRef) -> dict[str, str]:
+        """The private JWK of a key; raises NotExportable."""
 
-    async def verify(self, profile: str, ref: KeyRef, message: bytes, signature: bytes) -> bool:
-        """Whether `signature` over `message` is good; raises UnsupportedOperation."""
-        record = await self._store.record(profile, ref)
-        signer = self._registry.get(record.alg).require(Signer)
-        public = signer.load_public(record.jwk or {})
-        alg = signer.signing_algs[0]
-        return await _run(
-            signer, "verify", lambda: signer.verify(public, message, signature, alg, False)
-        )
+        def use(record: KeyRecord) -> JwkImporter:
+            if not record.exportable:
+                raise NotExportable("The key was not made exportable.")
+            return self._registry.get(record.alg).require(JwkImporter)
+
+        _, exporter, key = await self._open(profile, ref, use)
+        return exporter.export_jwk(key)
+
+    async def jwks(self, profile: str) -> list[dict[str, str]]:
+        """The profile's public keys for signatures and key agreement, as members of a JWK Set.
+
+        One for each kid and one for each alias, which is its `kid` there (RFC 7517 section 5).
+        """
+        found: list[dict[str, str]] = []
+        after, more = "", True
+        while more:
+            records, more = await self._store.page(profile, limit=_JWKS_PAGE, after=after)
+            for record in records:
+                facts = self._jwks_facts(record)
+                if facts is not None:
+                    found.extend({**facts, "kid": kid} for kid in (record.kid, *record.aliases))
+                after = record.seq
+        return found
+
+    # Profiles
 
     async def create_profile(self, name: str) -> None:
         """Make an empty profile; raises ProfileExists."""
@@ -115,21 +181,49 @@ class KeyService:
         """Return once the store has answered; raises StoreUnavailable."""
         await self._store.ping()
 
-    async def _open(
-        self, profile: str, ref: KeyRef, capability: type[CapabilityT]
-    ) -> tuple[CapabilityT, Any]:
-        """A key and its algorithm as `capability`, which it must be before the key is opened."""
+    # What the calls above are made of
 
-        def permit(record: KeyRecord) -> None:
-            self._registry.get(record.alg).require(capability)
+    async def _add(
+        self,
+        profile: str,
+        algorithm: KeyAlgorithm,
+        policy: KeyPolicy,
+        operation: str,
+        create: Callable[[], Any],
+    ) -> KeyRecord:
+        """Store the key that `create` makes; where anything fails, nothing is stored."""
+        permitted(algorithm, policy, public_only=False)  # before the work of making it
 
-        record, material = await self._store.open_key(profile, ref, permit)
+        def make() -> tuple[KeyRecord, Stored]:
+            key = create()
+            stored = algorithm.pack(key)
+            place: Literal["bytes", "askar"] = "bytes" if isinstance(stored, bytes) else "askar"
+            return describe(algorithm, key, place, policy), stored
+
+        record, stored = await run(algorithm, operation, make)
+        return await self._store.insert(profile, record, stored, policy.alias)
+
+    async def _add_public(
+        self, profile: str, algorithm: KeyAlgorithm, policy: KeyPolicy, jwk: Mapping[str, Any]
+    ) -> KeyRecord:
+        """Store a public key alone."""
+        if not isinstance(algorithm, KeyPairAlgorithm):
+            raise InvalidKey("The JWK has no private part, and its algorithm no public one.")
+        if policy.exportable:
+            raise UnsupportedOption("A public key alone has nothing to export.")
+        record = describe(algorithm, algorithm.load_public(jwk), "none", policy)
+        return await self._store.insert(profile, record, b"", policy.alias)
+
+    def _jwks_facts(self, record: KeyRecord) -> dict[str, str] | None:
+        """A key's member of a JWK Set but for its kid, None where it has no place there."""
         algorithm = self._registry.get(record.alg)
-        return algorithm.require(capability), algorithm.unpack(material)
-
-
-async def _run(algorithm: KeyAlgorithm, operation: str, call: Callable[[], ResultT]) -> ResultT:
-    """`call` here, or in a thread where the algorithm says that it is slow."""
-    if operation in algorithm.slow:
-        return await asyncio.to_thread(call)
-    return call()
+        if record.jwk is None:
+            return None
+        if isinstance(algorithm, Signer) and not {"sign", "verify"}.isdisjoint(record.operations):
+            facts = {**record.jwk, "use": "sig"}
+            if len(algorithm.signing_algs) == 1:
+                facts["alg"] = algorithm.signing_algs[0]
+            return facts
+        if isinstance(algorithm, KeyAgreement):
+            return {**record.jwk, "use": "enc"}
+        return None

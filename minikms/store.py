@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import MethodType
@@ -62,8 +62,13 @@ class KeyStore:
 
     # Keys
 
-    async def insert(self, profile: str, record: KeyRecord, material: Stored) -> KeyRecord:
-        """Store a new key whole, and give its record; raises KeyExists, and then stores nothing."""
+    async def insert(
+        self, profile: str, record: KeyRecord, material: Stored, alias: str | None = None
+    ) -> KeyRecord:
+        """Store a new key whole, `alias` included, and give its record.
+
+        Raises KeyExists, and then stores nothing.
+        """
         async with self._session(profile, write=True) as session:
             try:
                 if isinstance(material, bytes):
@@ -77,7 +82,7 @@ class KeyStore:
                 if exc.code is AskarErrorCode.DUPLICATE:
                     raise KeyExists() from None
                 raise
-        return record
+            return record if alias is None else await _bind(session, record.kid, alias)
 
     async def record(self, profile: str, ref: KeyRef) -> KeyRecord:
         """The record of a key; raises KeyNotFound or AliasNotFound."""
@@ -106,15 +111,24 @@ class KeyStore:
         return record, material
 
     async def page(
-        self, profile: str, *, limit: int, after: str = "", alg: str | None = None
+        self,
+        profile: str,
+        *,
+        limit: int,
+        after: str = "",
+        alg: str | None = None,
+        labels: Iterable[tuple[str, str]] = (),
     ) -> tuple[list[KeyRecord], bool]:
         """Up to `limit` records in order of creation, and whether there are more.
 
-        `after` is the `seq` of the last record of the page before; `alg` keeps one algorithm.
+        `after` is the `seq` of the last record of the page before; `alg` keeps one algorithm,
+        `labels` the keys that have all of them.
         """
-        query: dict[str, Any] = {"~seq": {"$gt": after}}
+        wanted: list[dict[str, Any]] = [{"~seq": {"$gt": after}}]
         if alg is not None:
-            query["alg"] = alg
+            wanted.append({"alg": alg})
+        wanted.extend({_label_tag(name): value} for name, value in labels)
+        query = {"$and": wanted}
         async with self._session(profile) as session:
             rows = await session.fetch_all(_KEY, query, limit + _PAGE_MARGIN, order_by="id")
             # By index: Askar's iterator has no `__iter__`, which a comprehension asks for in 3.13.
@@ -125,18 +139,24 @@ class KeyStore:
     async def bind_alias(self, profile: str, kid: str, alias: str) -> None:
         """Let `alias` name this key, and no other any more; raises KeyNotFound."""
         async with self._session(profile, write=True) as session:
-            # The alias first: whoever moves it waits here, not halfway.
+            await _bind(session, kid, alias)
+
+    async def unbind_alias(self, profile: str, kid: str, alias: str) -> None:
+        """Let `alias` name nothing; raises KeyNotFound, or AliasNotFound where it is not here."""
+        async with self._session(profile, write=True) as session:
             entry = await session.fetch(_ALIAS, alias, for_update=True)
             record = await _fetch(session, kid, for_update=True)
-            if entry is None:
-                await session.insert(_ALIAS, alias, kid)
-            elif entry.value.decode() != kid:
-                holder = await _fetch(session, entry.value.decode(), for_update=True)
-                await _replace(session, holder.without_alias(alias))
-                await session.replace(_ALIAS, alias, kid)
-            else:
-                return
-            await _replace(session, record.with_alias(alias))
+            if entry is None or entry.value.decode() != kid:
+                raise AliasNotFound()
+            await session.remove(_ALIAS, alias)
+            await _replace(session, record.without_alias(alias))
+
+    async def set_labels(self, profile: str, kid: str, labels: Mapping[str, str]) -> KeyRecord:
+        """Give a key these labels in place of those that it has; raises KeyNotFound."""
+        async with self._session(profile, write=True) as session:
+            record = replace(await _fetch(session, kid, for_update=True), labels=labels)
+            await _replace(session, record)
+        return record
 
     async def delete(self, profile: str, kid: str) -> None:
         """Remove a key, its material and its aliases; raises KeyNotFound."""
@@ -219,7 +239,12 @@ class KeyStore:
 
 
 def _tags(record: KeyRecord) -> dict[str, str]:
-    return {"~seq": record.seq, "alg": record.alg}
+    labels = {_label_tag(name): value for name, value in record.labels.items()}
+    return {"~seq": record.seq, "alg": record.alg, **labels}
+
+
+def _label_tag(name: str) -> str:
+    return f"label:{name}"
 
 
 async def _fetch(session: Session, kid: str, *, for_update: bool = False) -> KeyRecord:
@@ -236,6 +261,23 @@ async def _find(session: Session, ref: KeyRef) -> KeyRecord:
     if entry is None:
         raise AliasNotFound()
     return await _fetch(session, entry.value.decode())
+
+
+async def _bind(session: Session, kid: str, alias: str) -> KeyRecord:
+    # The alias first: whoever moves it waits here, not halfway.
+    entry = await session.fetch(_ALIAS, alias, for_update=True)
+    record = await _fetch(session, kid, for_update=True)
+    if entry is None:
+        await session.insert(_ALIAS, alias, kid)
+    elif entry.value.decode() != kid:
+        holder = await _fetch(session, entry.value.decode(), for_update=True)
+        await _replace(session, holder.without_alias(alias))
+        await session.replace(_ALIAS, alias, kid)
+    else:
+        return record
+    record = record.with_alias(alias)
+    await _replace(session, record)
+    return record
 
 
 async def _replace(session: Session, record: KeyRecord) -> None:

@@ -19,8 +19,13 @@ from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 import pytest
 from aries_askar import Key as AskarKey
+from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 
-from minikms.encodings import b64url_decode, jose_b64url, thumbprint
+from minikms.encodings import PRIVATE_MEMBERS, b64url_decode, jose_b64url, thumbprint
 from minikms.errors import (
     DecryptionFailed,
     InvalidKey,
@@ -32,6 +37,7 @@ from minikms.protocol import (
     CAPABILITIES,
     Aead,
     Capability,
+    EcdsaSigner,
     JwkImporter,
     KeyAgreement,
     KeyAlgorithm,
@@ -55,8 +61,6 @@ Part: TypeAlias = type[KeyAlgorithm] | type[Capability]
 MESSAGES: Final = {"empty": b"", "short": b"hello", "long": bytes(range(256)) * 400}
 _MESSAGE: Final = MESSAGES["short"]
 
-# RFC 7518 section 6, RFC 8037 section 2, RFC 9964 section 3.
-_PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 # What identifies the type of a JWK; its other members are bytes in base64url.
 _TYPE_MEMBERS: Final = ("kty", "crv", "alg")
 
@@ -144,7 +148,9 @@ class FactsContract(_Contract):
         assert isinstance(algorithm.kty, str)
         assert algorithm.kty
         assert all(_texts(algorithm.jose_algs))
-        assert algorithm.slow <= {*algorithm.operations, "generate"}
+        assert isinstance(algorithm.crv, str | None)
+        assert isinstance(algorithm.did_key, bool)
+        assert algorithm.slow <= {*algorithm.operations, "generate", "import"}
         if isinstance(algorithm, Signer):
             assert algorithm.signing_algs
             assert all(_texts(algorithm.signing_algs))
@@ -168,6 +174,25 @@ class FactsContract(_Contract):
             for operation in vars(base)["grants"]
         ]
         assert sorted(self.algorithm.operations) == sorted(granted)
+        of_keys = [name for name in self.algorithm.operations if not name.startswith("import-")]
+        assert list(self.algorithm.key_operations) == of_keys
+
+    def test_it_knows_the_jwks_of_its_keys(self) -> None:
+        algorithm, key = self.algorithm, self.keys()[0]
+        jwks = [algorithm.public_jwk(key)] if isinstance(algorithm, KeyPairAlgorithm) else []
+        jwks += [algorithm.export_jwk(key)] if isinstance(algorithm, JwkImporter) else []
+        for jwk in jwks:
+            assert algorithm.owns_jwk(jwk) is True
+            for other in _of_another_type(jwk):
+                assert _owns(algorithm, other) is False
+
+    def test_it_knows_a_damaged_jwk_or_not_but_does_not_fail(self) -> None:
+        algorithm, key = self.algorithm, self.keys()[0]
+        assert _owns(algorithm, {}) is False
+        if isinstance(algorithm, KeyPairAlgorithm):
+            jwk = algorithm.public_jwk(key)
+            for damaged in _damaged(jwk, _material(jwk)):
+                assert isinstance(_owns(algorithm, damaged), bool)
 
     @pytest.mark.parametrize("capability", CAPABILITIES)
     def test_undeclared_capability_refuses(self, capability: type[Capability]) -> None:
@@ -211,7 +236,7 @@ class PublicContract(_Contract):
     def test_public_jwk_is_valid(self) -> None:
         pair = self.declared(KeyPairAlgorithm)
         jwk = pair.public_jwk(self.keys()[0])
-        assert jwk["kty"] == pair.kty
+        assert (jwk["kty"], jwk.get("crv")) == (pair.kty, pair.crv)
         assert all(isinstance(value, str) for value in jwk.values())
         assert "kid" not in jwk
         for name in _material(jwk):
@@ -220,7 +245,7 @@ class PublicContract(_Contract):
 
     def test_public_jwk_has_no_private_member(self) -> None:
         pair = self.declared(KeyPairAlgorithm)
-        assert not _PRIVATE_MEMBERS & pair.public_jwk(self.keys()[0]).keys()
+        assert not PRIVATE_MEMBERS & pair.public_jwk(self.keys()[0]).keys()
 
     def test_public_forms_are_of_the_key(self) -> None:
         pair = self.declared(KeyPairAlgorithm)
@@ -229,11 +254,36 @@ class PublicContract(_Contract):
         assert pair.public_bytes(key) == pair.public_bytes(key) != pair.public_bytes(other)
         assert isinstance(pair.public_bytes(key), bytes)
 
+    def test_public_bytes_are_those_of_the_jwk(self) -> None:
+        pair = self.declared(KeyPairAlgorithm)
+        key = self.keys()[0]
+        jwk, data = pair.public_jwk(key), pair.public_bytes(key)
+        raw = {name: b64url_decode(jwk[name]) for name in _material(jwk)}
+        match pair.kty:
+            case "OKP":
+                assert data == raw["x"]
+            case "AKP":
+                assert data == raw["pub"]
+            case "RSA":
+                public: Any = ser.load_der_public_key(data)
+                numbers = public.public_numbers()
+                assert (numbers.n, numbers.e) == (_number(raw["n"]), _number(raw["e"]))
+                assert data == public.public_bytes(ser.Encoding.DER, ser.PublicFormat.PKCS1)
+            case "EC" if not jwk["crv"].startswith("BLS"):  # which SEC 1 section 2.3.3 is not for
+                assert data == bytes([2 + (raw["y"][-1] & 1)]) + raw["x"]
+
     def test_load_public_takes_a_public_jwk(self) -> None:
         pair = self.declared(KeyPairAlgorithm)
         jwk = pair.public_jwk(self.keys()[0])
         assert pair.load_public(jwk) is not None
         assert pair.load_public({**jwk, "kid": "key-1", "use": "sig"}) is not None
+
+    def test_public_forms_of_a_public_key_are_the_same(self) -> None:
+        pair = self.declared(KeyPairAlgorithm)
+        key = self.keys()[0]
+        public = pair.load_public(pair.public_jwk(key))
+        assert pair.public_jwk(public) == pair.public_jwk(key)
+        assert pair.public_bytes(public) == pair.public_bytes(key)
 
     def test_load_public_refuses_another_type(self) -> None:
         pair = self.declared(KeyPairAlgorithm)
@@ -323,6 +373,35 @@ class SignerContract(_Contract):
             return type(exc)
 
 
+class EcdsaContract(_Contract):
+    """The DER form of a signature that is a pair of numbers (RFC 3279 section 2.2.3)."""
+
+    def signature(self) -> tuple[EcdsaSigner, bytes]:
+        """A signer, and a signature of it."""
+        signer = self.declared(EcdsaSigner)
+        return signer, signer.sign(self.keys()[0], _MESSAGE, signer.signing_algs[0], False)
+
+    def test_the_der_form_has_the_same_numbers(self) -> None:
+        signer, signature = self.signature()
+        size = len(signature) // 2
+        smallest = bytes([*bytes(size - 1), 1])
+        for raw in (signature, smallest + b"\xff" * size, b"\x80" + bytes(size - 1) + smallest):
+            der = signer.to_der(raw)
+            assert decode_dss_signature(der) == (_number(raw[:size]), _number(raw[size:]))
+            assert signer.from_der(der) == raw
+
+    def test_what_is_no_der_signature_is_refused(self) -> None:
+        signer, signature = self.signature()
+        der, size = signer.to_der(signature), len(signature) // 2
+        negative = bytes.fromhex("30060201ff020101"), bytes.fromhex("300602010102 01ff")
+        long = encode_dss_signature(256**size, 1), encode_dss_signature(1, 256**size)
+        alone = bytes.fromhex("3003020101")
+        padded = bytes.fromhex("300702020001020101")
+        for bad in (b"", b"0", signature, der[:-1], der + b"\0", *negative, *long, alone, padded):
+            with pytest.raises(ValueError):  # noqa: PT011 - of whatever library
+                signer.from_der(bad)
+
+
 class MacContract(_Contract):
     """Message authentication codes."""
 
@@ -339,6 +418,29 @@ class MacContract(_Contract):
         for changed in _changed(_MESSAGE):
             assert algorithm.verify_mac(key, changed, mac) is False
         assert algorithm.verify_mac(other, _MESSAGE, mac) is False
+
+
+class MacSecretContract(_Contract):
+    """The secret of an authentication code, whose length may be free (RFC 7518 section 3.2)."""
+
+    def test_import_refuses_a_secret_shorter_than_the_code(self) -> None:
+        algorithm, (key, _) = self.declared(SecretImporter), self.keys()
+        size = len(self.declared(Mac).mac(key, _MESSAGE))
+        for short in (b"", bytes(1), bytes(range(size - 1))):
+            with pytest.raises(InvalidKey):
+                algorithm.import_secret(short)
+
+    @pytest.mark.parametrize("times", [2, 4, 16])
+    def test_all_of_a_longer_secret_counts_or_it_is_refused(self, times: int) -> None:
+        algorithm, (key, _) = self.declared(SecretImporter), self.keys()
+        secret = self.secret_of(key) * times
+        try:
+            long = algorithm.import_secret(secret)
+        except InvalidKey:
+            return
+        assert self.same_key(long, self.algorithm.unpack(self.algorithm.pack(long)))
+        for other in (key, *map(algorithm.import_secret, (_flipped(secret, -1), secret[:-1]))):
+            assert not self.same_key(long, other)
 
 
 class AeadContract(_Contract):
@@ -428,6 +530,16 @@ class KeyAgreementContract(_Contract):
         secrets = [algorithm.derive(key, self.public(peer)) for peer in (key, other)]
         assert secrets[0] != secrets[1]
 
+    def test_a_point_of_low_order_is_refused(self) -> None:
+        algorithm = self.declared(KeyAgreement)
+        jwk = algorithm.public_jwk(self.keys()[0])
+        if jwk["kty"] == "OKP":  # RFC 7748 section 6; the other kinds have no such point
+            size = len(b64url_decode(jwk["x"]))
+            for u in (bytes(size), b"\1" + bytes(size - 1)):
+                with pytest.raises(InvalidKey):  # noqa: PT012 - of either
+                    peer = algorithm.load_public({**jwk, "x": jose_b64url(u)})
+                    algorithm.derive(self.keys()[0], peer)
+
 
 class JwkImporterContract(_Contract):
     """Private keys as JWK."""
@@ -437,19 +549,23 @@ class JwkImporterContract(_Contract):
         jwk = algorithm.export_jwk(key)
         assert all(isinstance(value, str) for value in jwk.values())
         assert self.same_key(key, algorithm.import_jwk(jwk))
+        described = {**jwk, "kid": "key-1", "use": "sig", "key_ops": ["sign"], "ext": True}
+        assert self.same_key(key, algorithm.import_jwk(described))
 
     def test_import_refuses_another_type(self) -> None:
         algorithm, (key, _) = self.declared(JwkImporter), self.keys()
         for other in _of_another_type(algorithm.export_jwk(key)):
-            with pytest.raises(InvalidKey):
-                algorithm.import_jwk(other)
+            # RFC 7517 section 4.4: a secret key may leave `alg` out, where the caller names it.
+            if other.get("kty") != "oct" or "alg" in other:
+                with pytest.raises(InvalidKey):
+                    algorithm.import_jwk(other)
 
     def test_import_refuses_damaged_members(self) -> None:
         algorithm, (key, _) = self.declared(JwkImporter), self.keys()
         jwk = algorithm.export_jwk(key)
         # RFC 7518 section 6.3.2: of an RSA key's private members only `d` has to be there.
-        needed = (set(_material(jwk)) - _PRIVATE_MEMBERS) | ({"d", "k", "priv"} & jwk.keys())
-        for damaged in _damaged(jwk, needed):
+        needed = (set(_material(jwk)) - PRIVATE_MEMBERS) | ({"d", "k", "priv"} & jwk.keys())
+        for damaged in _damaged(jwk, needed, longer=not isinstance(algorithm, Mac)):
             with pytest.raises(InvalidKey):
                 algorithm.import_jwk(damaged)
 
@@ -512,7 +628,9 @@ class AlgorithmContract(
     KeyContract,
     PublicContract,
     SignerContract,
+    EcdsaContract,
     MacContract,
+    MacSecretContract,
     AeadContract,
     KeyWrapContract,
     KeyAgreementContract,
@@ -536,7 +654,9 @@ class AlgorithmContract(
 _APPLIES_TO: Final[Mapping[type[_Contract], tuple[Part, ...]]] = {
     PublicContract: (KeyPairAlgorithm,),
     SignerContract: (Signer,),
+    EcdsaContract: (EcdsaSigner,),
     MacContract: (Mac,),
+    MacSecretContract: (Mac, SecretImporter),
     AeadContract: (Aead,),
     KeyWrapContract: (KeyWrap,),
     KeyAgreementContract: (KeyAgreement,),
@@ -555,6 +675,9 @@ async def _through_the_store(algorithm: KeyAlgorithm, material: Stored) -> Store
         kty=algorithm.kty,
         jwk=None,
         b58=None,
+        multikey=None,
+        did=None,
+        operations=algorithm.key_operations,
         material="bytes" if isinstance(material, bytes) else "askar",
         created=0,
     )
@@ -577,6 +700,7 @@ def _number(data: bytes) -> int:
 
 def _flipped(data: bytes, at: int) -> bytes:
     """`data` with one bit of one byte changed."""
+    at %= len(data)
     return data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
 
 
@@ -602,16 +726,25 @@ def _of_another_type(jwk: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """`jwk` without one of the members that say what it is, or with another value there."""
     for member in (name for name in _TYPE_MEMBERS if name in jwk):
         yield _without(jwk, member)
-        for value in ("other", None, 1):
+        for value in ("other", None, 1, [jwk[member]]):
             yield {**jwk, member: value}
 
 
-def _damaged(jwk: Mapping[str, Any], members: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _owns(algorithm: KeyAlgorithm, jwk: Mapping[str, Any]) -> bool:
+    try:
+        return algorithm.owns_jwk(jwk)
+    except InvalidKey:  # as good as no
+        return False
+
+
+def _damaged(
+    jwk: Mapping[str, Any], members: Iterable[str], *, longer: bool = True
+) -> Iterator[dict[str, Any]]:
     """`jwk` with one of `members` missing, no text, no base64url, too short, or too long."""
     for member in members:
         data = b64url_decode(jwk[member])
         yield _without(jwk, member)
         for value in (None, 1, "", "!" + jwk[member], jose_b64url(data[:-1])):
             yield {**jwk, member: value}
-        for longer in (data + b"\0", b"\0" + data):
-            yield {**jwk, member: jose_b64url(longer)}
+        for value in (data + b"\0", b"\0" + data) if longer else ():
+            yield {**jwk, member: jose_b64url(value)}

@@ -8,6 +8,8 @@ import pytest
 from aiohttp import web
 
 from minikms.config import ENV_PREFIX, Config
+from minikms.protocol import KeyPairAlgorithm, Signer
+from minikms.registry import AlgorithmRegistry
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
 
@@ -36,6 +38,35 @@ def test_no_section_is_of_a_route_that_is_not_there():
 def test_table_of_problems_is_that_of_the_errors():
     rows = re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \|", API, re.MULTILINE)
     assert sorted(rows) == sorted((error.slug, str(error.status)) for error in error_classes())
+
+
+def built_in(kind):
+    for entry in AlgorithmRegistry.from_installed():
+        if entry.source == "minikms" and isinstance(entry.algorithm, kind):
+            yield entry.algorithm
+
+
+def table(name):
+    return API.partition(f"<!-- {name} -->")[2].partition(f"<!-- /{name} -->")[0]
+
+
+def test_table_of_signatures_is_that_of_the_algorithms():
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \| (?:.*, )?([\d,]+) bytes", table("signatures"), re.M)
+    expected = []
+    for algorithm in built_in(Signer):
+        key = algorithm.generate()
+        length = len(algorithm.sign(key, b"", algorithm.signing_algs[0], False))
+        names = " ".join(f"`{name}`" for name in algorithm.signing_algs)
+        expected.append((algorithm.name, names, f"{length:,}"))
+    assert rows == expected
+
+
+def test_table_of_multicodecs_is_that_of_the_algorithms():
+    rows = re.findall(r"^\| `(\w+)` \| `(0x\w+)` \| (yes|no) \|$", table("multicodecs"), re.M)
+    assert rows == [
+        (algorithm.name, hex(algorithm.multicodec), "yes" if algorithm.did_key else "no")
+        for algorithm in built_in(KeyPairAlgorithm)
+    ]
 
 
 def test_table_of_options_is_that_of_the_config():

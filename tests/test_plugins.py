@@ -12,7 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from minikms.encodings import b64url, b64url_decode
 
@@ -75,24 +76,29 @@ async def test_a_plugin_lists_generates_signs_and_verifies(fresh, tmp_path):
                     return await answer.json()
 
             async with http.get("/algorithms") as answer:
-                [listed] = [row for row in await answer.json() if row["name"] == "ed448"]
+                [listed] = [row for row in await answer.json() if row["name"] == "bp256"]
             assert listed == {
-                "name": "ed448",
-                "aliases": [],
-                "kty": "OKP",
-                "jose_algs": ["EdDSA"],
-                "operations": ["sign", "verify"],
-                "source": "minikms-ed448",
+                "name": "bp256",
+                "aliases": ["brainpoolP256r1"],
+                "kty": "EC",
+                "jose_algs": ["ESB256", "ECDH-ES"],
+                "operations": ["sign", "verify", "derive", "import-jwk", "import-secret"],
+                "source": "minikms-bp256",
             }
 
-            key = await post("/key/generate", alg="Ed448")
+            key = await post("/key/generate", alg="BrainpoolP256r1")
             kid, data = key["kid"], b64url(b"hello")
-            assert (key["alg"], key["jwk"]["crv"]) == ("ed448", "Ed448")
+            assert (key["alg"], key["jwk"]["crv"]) == ("bp256", "BP-256")
+            assert (key["multikey"], key["did"]) == (None, None)
             sig = (await post("/sign", kid=kid, data=data))["sig"]
-            public = Ed448PublicKey.from_public_bytes(b64url_decode(key["jwk"]["x"]))
-            public.verify(b64url_decode(sig), b"hello")
+            x, y = (int.from_bytes(b64url_decode(key["jwk"][name]), "big") for name in "xy")
+            public = ec.EllipticCurvePublicNumbers(x, y, ec.BrainpoolP256R1()).public_key()
+            signature = b64url_decode(sig)
+            r, s = (int.from_bytes(half, "big") for half in (signature[:32], signature[32:]))
+            der, scheme = utils.encode_dss_signature(r, s), ec.ECDSA(hashes.SHA256())
+            public.verify(der, b"hello", scheme)
             with pytest.raises(InvalidSignature):
-                public.verify(b64url_decode(sig), b"hallo")
+                public.verify(der, b"hallo", scheme)
 
             assert await post("/verify", kid=kid, data=data, sig=sig) == {"valid": True}
             other = b64url(b"hallo")
@@ -100,7 +106,7 @@ async def test_a_plugin_lists_generates_signs_and_verifies(fresh, tmp_path):
 
 
 def test_the_service_in_use_is_the_installed_one(fresh, tmp_path):
-    code = "import minikms, minikms_ed448; print(minikms.__file__, minikms_ed448.__file__)"
+    code = "import minikms, minikms_bp256; print(minikms.__file__, minikms_bp256.__file__)"
     done = run(fresh / "python", "-c", code, cwd=tmp_path)
     assert [str(fresh.parent) in path for path in done.stdout.split()] == [True, True]
 
@@ -135,7 +141,7 @@ UNUSABLE = {
         class Mine(AskarKeyAlgorithm):
             name, kty, aliases = "mine", "oct", ("Prime256_v1",)
     """,
-    "import error": "import ed448_of_someone",
+    "import error": "import bp256_of_someone",
     "error while it is imported": """
         raise RuntimeError("of two\\nlines")
     """,
@@ -178,7 +184,7 @@ UNUSABLE = {
     """,
     "name that is no text": """
         class Mine(AskarKeyAlgorithm):
-            name, kty = 448, "oct"
+            name, kty = 256, "oct"
     """,
     "aliases without a comma": """
         class Mine(AskarKeyAlgorithm):
@@ -196,13 +202,13 @@ UNUSABLE = {
 
 @pytest.fixture
 def unusable(request, tmp_path):
-    """A directory with one package whose entry point `ed448` is no algorithm."""
+    """A directory with one package whose entry point `bp256` is no algorithm."""
     source = HEAD + "\n".join(line.removeprefix(" " * 8) for line in request.param.splitlines())
-    (tmp_path / "broken_ed448.py").write_text(source)
-    info = tmp_path / "minikms_ed448-1.0.dist-info"
+    (tmp_path / "broken_bp256.py").write_text(source)
+    info = tmp_path / "minikms_bp256-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: minikms-ed448\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[minikms.algorithms]\ned448 = broken_ed448:Mine\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: minikms-bp256\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[minikms.algorithms]\nbp256 = broken_bp256:Mine\n")
     return tmp_path
 
 
@@ -219,8 +225,8 @@ def refused(command, directory):
 @pytest.mark.parametrize("unusable", UNUSABLE.values(), ids=UNUSABLE, indirect=True)
 def test_a_plugin_that_cannot_be_used_stops_the_start(unusable):
     sentence = refused(["serve", "--port", "0"], unusable)
-    assert "'ed448'" in sentence
-    assert "'minikms-ed448'" in sentence
+    assert "'bp256'" in sentence
+    assert "'minikms-bp256'" in sentence
 
 
 @pytest.mark.parametrize(

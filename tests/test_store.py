@@ -8,7 +8,7 @@ from minikms.errors import KeyNotFound, ProfileNotFound, StoreUnavailable
 from minikms.records import KeyRecord, KeyRef
 from minikms.store import DEFAULT_PROFILE, KeyStore
 
-RECORD = KeyRecord("kid-1", "x", "oct", None, None, "bytes", 1)
+RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 
 
 class Failing:

@@ -9,6 +9,8 @@ class Bls12381G1(AskarKeyPair):
     name, crv, multicodec = "bls12381g1", "BLS12381G1", 0xEA
     aliases = ("bls12-381-g1",)
     kty = "EC"
+    did_key = True
+    slow = frozenset({"generate", "import"})
 
 
 class Bls12381G2(AskarKeyPair):
@@ -17,3 +19,5 @@ class Bls12381G2(AskarKeyPair):
     name, crv, multicodec = "bls12381g2", "BLS12381G2", 0xEB
     aliases = ("bls12-381-g2",)
     kty = "EC"
+    did_key = True
+    slow = frozenset({"generate", "import"})

@@ -7,7 +7,7 @@ import coincurve
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from minikms.plugin import AskarStored, EcAlgorithm
+from minikms.plugin import AskarStored, EcAlgorithm, Pkcs8KeyAlgorithm
 
 # The order of secp256k1's base point (SEC 2 section 2.4.1).
 _K256_ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
@@ -29,6 +29,17 @@ class P384(EcAlgorithm, AskarStored):
     aliases = ("P-384", "secp384r1")
     signing_algs = ("ES384",)
     curve, hash = ec.SECP384R1(), hashes.SHA384()
+    slow = frozenset({"verify", "derive"})
+
+
+class P521(EcAlgorithm, Pkcs8KeyAlgorithm):
+    """NIST P-521, which Askar has not: ES512, 132-byte signatures."""
+
+    name, crv, multicodec = "p521", "P-521", 0x1202
+    aliases = ("P-521", "secp521r1")
+    signing_algs = ("ES512",)
+    curve, hash = ec.SECP521R1(), hashes.SHA512()
+    slow = frozenset({"verify", "derive"})
 
 
 class K256(EcAlgorithm, AskarStored):
@@ -41,12 +52,14 @@ class K256(EcAlgorithm, AskarStored):
     aliases = ("secp256k1",)
     signing_algs = ("ES256K",)
     curve, hash = ec.SECP256K1(), hashes.SHA256()
+    slow = frozenset({"derive"})
 
     def generate(self) -> Any:
         return coincurve.PrivateKey()
 
     def point(self, key: Any, *, compressed: bool) -> bytes:
-        return key.public_key.format(compressed=compressed)  # type: ignore[no-any-return]
+        public = key.public_key if isinstance(key, coincurve.PrivateKey) else key
+        return public.format(compressed=compressed)
 
     def from_point(self, point: bytes) -> Any:
         return coincurve.PublicKey(point)
@@ -68,7 +81,7 @@ class K256(EcAlgorithm, AskarStored):
         digest = self._digest(message, prehashed)
         if len(signature) != 2 * self.size:
             return False
-        r, s = (int.from_bytes(half, "big") for half in self._halves(signature))
+        r, s = self.split(signature)
         if not (0 < r < _K256_ORDER and 0 < s < _K256_ORDER):
             return False
         # libsecp256k1 refuses the high s that other JOSE signers make; RFC 8812 does not.

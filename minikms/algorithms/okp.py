@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
+from cryptography.hazmat.primitives.asymmetric import ed448, ed25519, x448, x25519
 
 from minikms.plugin import (
     AskarStored,
@@ -12,12 +12,14 @@ from minikms.plugin import (
     JwkImporter,
     KeyAgreement,
     KeyPairAlgorithm,
+    Pkcs8KeyAlgorithm,
     SecretImporter,
     SeedImporter,
     Signer,
     UnsupportedOption,
     jose_b64url,
     jwk_bytes,
+    public_of,
     require_jwk_type,
 )
 
@@ -35,7 +37,7 @@ class OkpAlgorithm(KeyPairAlgorithm, JwkImporter, SecretImporter):
         return self.private_class.generate()
 
     def public_bytes(self, key: Any) -> bytes:
-        return key.public_key().public_bytes_raw()  # type: ignore[no-any-return]
+        return public_of(key).public_bytes_raw()  # type: ignore[no-any-return]
 
     def public_jwk(self, key: Any) -> dict[str, str]:
         return {"kty": self.kty, "crv": self.crv, "x": jose_b64url(self.public_bytes(key))}
@@ -109,7 +111,9 @@ class Ed25519(SeedIsSecret, EdwardsSigner, AskarStored):
     """Ed25519 (RFC 8032 section 5.1): 32-byte keys, 64-byte signatures."""
 
     name, crv, size, multicodec = "ed25519", "Ed25519", 32, 0xED
-    signing_algs = ("EdDSA",)
+    did_key = True
+    # RFC 9864 names the curve; the libraries of today know the older name.
+    signing_algs = ("EdDSA", "Ed25519")
     private_class, public_class = ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey
 
 
@@ -117,5 +121,22 @@ class X25519(SeedIsSecret, MontgomeryAgreement, AskarStored):
     """X25519 key agreement (RFC 7748 section 6.1): 32-byte keys and secrets."""
 
     name, crv, size, multicodec = "x25519", "X25519", 32, 0xEC
+    did_key = True
     jose_algs = ("ECDH-ES",)
     private_class, public_class = x25519.X25519PrivateKey, x25519.X25519PublicKey
+
+
+class Ed448(OkpAlgorithm, EdwardsSigner, Pkcs8KeyAlgorithm):
+    """Ed448 (RFC 8032 section 5.2), which Askar has not: 57-byte keys, 114-byte signatures."""
+
+    name, crv, size, multicodec = "ed448", "Ed448", 57, 0x1203
+    signing_algs = ("Ed448", "EdDSA")
+    private_class, public_class = ed448.Ed448PrivateKey, ed448.Ed448PublicKey
+
+
+class X448(OkpAlgorithm, MontgomeryAgreement, Pkcs8KeyAlgorithm):
+    """X448 key agreement (RFC 7748 section 6.2), which Askar has not: 56-byte keys and secrets."""
+
+    name, crv, size, multicodec = "x448", "X448", 56, 0x1204
+    jose_algs = ("ECDH-ES",)
+    private_class, public_class = x448.X448PrivateKey, x448.X448PublicKey

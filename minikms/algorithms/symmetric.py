@@ -1,27 +1,63 @@
 """Askar's symmetric algorithms: authenticated encryption and key wrap (RFC 7518, RFC 8439)."""
 
+import secrets
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from aries_askar import AskarError
 from aries_askar import Key as AskarKey
-from cryptography.hazmat.primitives import keywrap
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, keywrap
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from minikms.plugin import (
     Aead,
     AskarKeyAlgorithm,
     DecryptionFailed,
     InvalidKey,
+    JwkImporter,
+    KeyAlgorithm,
     KeyWrap,
+    Mac,
     Sealed,
     SecretImporter,
+    Stored,
+    jose_b64url,
+    jwk_bytes,
 )
 
 
-class AskarSecret(AskarKeyAlgorithm, SecretImporter):
-    """A secret key of Askar's, of a fixed number of bytes."""
+class OctAlgorithm(KeyAlgorithm, JwkImporter, SecretImporter):
+    """A secret key as an octet sequence, told from others by its JWK's `alg` (RFC 7518 6.4)."""
 
     kty = "oct"
+
+    @abstractmethod
+    def secret_bytes(self, key: Any) -> bytes:
+        """The bytes that `import_secret` makes `key` from."""
+
+    def owns_jwk(self, jwk: Mapping[str, Any]) -> bool:
+        return jwk.get("kty") == self.kty and jwk.get("alg") in self.jose_algs
+
+    def import_jwk(self, jwk: Mapping[str, Any]) -> Any:
+        if not self.owns_jwk({"alg": self.jose_algs[0], **jwk}):
+            raise InvalidKey(f"The JWK must have kty 'oct', and alg {self.jose_algs[0]!r} if any.")
+        return self.import_secret(jwk_bytes(jwk, "k"))
+
+    def export_jwk(self, key: Any) -> dict[str, str]:
+        k = jose_b64url(self.secret_bytes(key))
+        return {"kty": self.kty, "alg": self.jose_algs[0], "k": k}
+
+
+class AskarSecret(OctAlgorithm, AskarKeyAlgorithm):
+    """A secret key of Askar's, of a fixed number of bytes."""
+
     size: ClassVar[int]
+
+    def secret_bytes(self, key: Any) -> bytes:
+        return key.get_secret_bytes()  # type: ignore[no-any-return]
 
     def import_secret(self, secret: bytes) -> Any:
         if len(secret) != self.size:
@@ -109,11 +145,11 @@ class AesKeyWrap(AskarSecret, KeyWrap):
         if len(secret) < 16:
             raise InvalidKey("A key to wrap must have at least 16 bytes.")
         wrap = keywrap.aes_key_wrap_with_padding if len(secret) % 8 else keywrap.aes_key_wrap
-        return wrap(key.get_secret_bytes(), secret)
+        return wrap(self.secret_bytes(key), secret)
 
     def unwrap(self, key: Any, wrapped: bytes) -> bytes:
         # Each form has an integrity value of its own, so at most one of the two accepts.
-        kek = key.get_secret_bytes()
+        kek = self.secret_bytes(key)
         for unwrap in (keywrap.aes_key_unwrap, keywrap.aes_key_unwrap_with_padding):
             try:
                 return unwrap(kek, wrapped)
@@ -136,3 +172,72 @@ class A256Kw(AesKeyWrap):
     name, size = "a256kw", 32
     aliases = ("aes256kw",)
     jose_algs = ("A256KW",)
+
+
+@dataclass(frozen=True, slots=True)
+class HmacKey:
+    """A secret that no `repr` shows."""
+
+    secret: bytes = field(repr=False)
+
+
+class Hmac(OctAlgorithm, Mac):
+    """HMAC (RFC 2104, RFC 7518 section 3.2) with a secret at least as long as the hash."""
+
+    hash: ClassVar[hashes.HashAlgorithm]
+
+    def generate(self) -> Any:
+        return HmacKey(secrets.token_bytes(self.hash.digest_size))
+
+    def pack(self, key: Any) -> Stored:
+        return self.secret_bytes(key)
+
+    def unpack(self, stored: Stored) -> Any:
+        if not isinstance(stored, bytes):
+            raise TypeError(f"{self.name} keys are kept as bytes")
+        return HmacKey(stored)
+
+    def secret_bytes(self, key: Any) -> bytes:
+        return key.secret  # type: ignore[no-any-return]
+
+    def import_secret(self, secret: bytes) -> Any:
+        if len(secret) < self.hash.digest_size:
+            size = self.hash.digest_size
+            raise InvalidKey(f"A {self.name} secret must have at least {size} bytes.")
+        return HmacKey(secret)
+
+    def mac(self, key: Any, message: bytes) -> bytes:
+        return self._over(key, message).finalize()
+
+    def verify_mac(self, key: Any, message: bytes, mac: bytes) -> bool:
+        try:
+            self._over(key, message).verify(mac)
+        except InvalidSignature:
+            return False
+        return True
+
+    def _over(self, key: Any, message: bytes) -> HMAC:
+        code = HMAC(key.secret, self.hash)
+        code.update(message)
+        return code
+
+
+class Hs256(Hmac):
+    """HMAC with SHA-256: a secret of 32 bytes or more."""
+
+    name, hash = "hs256", hashes.SHA256()
+    jose_algs = ("HS256",)
+
+
+class Hs384(Hmac):
+    """HMAC with SHA-384: a secret of 48 bytes or more."""
+
+    name, hash = "hs384", hashes.SHA384()
+    jose_algs = ("HS384",)
+
+
+class Hs512(Hmac):
+    """HMAC with SHA-512: a secret of 64 bytes or more."""
+
+    name, hash = "hs512", hashes.SHA512()
+    jose_algs = ("HS512",)

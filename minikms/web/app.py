@@ -53,7 +53,7 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
         ),
         swagger_ui_settings=SwaggerUiSettings(path="/docs", validatorUrl=None),
     )
-    docs.spec["components"] = openapi.components(registry)
+    docs.spec["components"] = openapi.components()
     for route in ROUTES:
         docs.add_route(route.method, route.path, route.handler, name=route.name)
     openapi.complete(docs.spec, ROUTES, registry)

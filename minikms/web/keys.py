@@ -1,4 +1,4 @@
-"""Handlers of keys: make, look up, list, name, delete."""
+"""Handlers of keys: look up, list, label, name, delete."""
 
 from urllib.parse import urlencode
 
@@ -7,28 +7,13 @@ from aiohttp import web
 from minikms.records import KeyRef
 from minikms.web import schemas
 from minikms.web.messages import answer, load, profile, service
-from minikms.web.paging import strict_limit
+from minikms.web.paging import label_filters, strict_limit
 
-_GENERATE = schemas.GenerateKey()
 _ASSOCIATE = schemas.AssociateAlias()
+_LABEL = schemas.LabelKey()
 _KEY = schemas.Key()
 _ASSOCIATION = schemas.Association()
 _DELETION = schemas.Deletion()
-
-
-async def generate(request: web.Request) -> web.Response:
-    """Generate a key.
-
-    ---
-    tags: [keys]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: GenerateKey
-    x-problems: [unsupported-algorithm, key-exists]
-    responses:
-      "200": {description: The new key., x-answer: Key}
-    """
-    body = await load(request, _GENERATE)
-    return answer(_KEY, await service(request).generate(profile(request), body["alg"]))
 
 
 async def get(request: web.Request, kid: str) -> web.Response:
@@ -78,6 +63,7 @@ async def list_keys(
       - $ref: "#/components/parameters/After"
       - $ref: "#/components/parameters/AlgFilter"
       - $ref: "#/components/parameters/AliasFilter"
+    x-parameters: [LabelFilter]
     x-problems: [unsupported-algorithm]
     responses:
       "200":
@@ -87,14 +73,36 @@ async def list_keys(
     """
     strict_limit(request)
     keys, more = await service(request).list_keys(
-        profile(request), limit=limit, after=after, alg=alg, alias=alias
+        profile(request),
+        limit=limit,
+        after=after,
+        alg=alg,
+        alias=alias,
+        labels=label_filters(request),
     )
     headers = {}
     if more:
-        query = {"limit": limit, "after": keys[-1].seq, "alg": alg}
-        known = urlencode({name: value for name, value in query.items() if value is not None})
-        headers["Link"] = f'<{request.path}?{known}>; rel="next"'
+        query = [("limit", str(limit)), ("after", keys[-1].seq)]
+        query += [(name, text) for name, text in request.query.items() if name in ("alg", "label")]
+        headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
     return answer(_KEY, keys, many=True, headers=headers)
+
+
+async def label(request: web.Request, kid: str) -> web.Response:
+    """Give a key other labels.
+
+    ---
+    tags: [keys]
+    parameters:
+      - $ref: "#/components/parameters/Profile"
+      - $ref: "#/components/parameters/Kid"
+    x-body: LabelKey
+    x-problems: [key-not-found]
+    responses:
+      "200": {description: The key., x-answer: Key}
+    """
+    labels = (await load(request, _LABEL))["labels"]
+    return answer(_KEY, await service(request).label(profile(request), kid, labels))
 
 
 async def associate(request: web.Request, kid: str) -> web.Response:
@@ -112,6 +120,23 @@ async def associate(request: web.Request, kid: str) -> web.Response:
     """
     alias = (await load(request, _ASSOCIATE))["alias"]
     await service(request).associate(profile(request), kid, alias)
+    return answer(_ASSOCIATION, {"alias": alias, "kid": kid})
+
+
+async def dissociate(request: web.Request, kid: str, alias: str) -> web.Response:
+    """Unbind an alias from a key.
+
+    ---
+    tags: [keys]
+    parameters:
+      - $ref: "#/components/parameters/Profile"
+      - $ref: "#/components/parameters/Kid"
+      - $ref: "#/components/parameters/Alias"
+    x-problems: [key-not-found, alias-not-found]
+    responses:
+      "200": {description: The alias and the key that it named., x-answer: Association}
+    """
+    await service(request).dissociate(profile(request), kid, alias)
     return answer(_ASSOCIATION, {"alias": alias, "kid": kid})
 
 

@@ -19,7 +19,7 @@ from minikms.errors import (
 from minikms.registry import AlgorithmRegistry
 from minikms.service import KeyService
 from minikms.store import DEFAULT_PROFILE
-from minikms.web.schemas import PROFILE_PATTERN
+from minikms.web.fields import PROFILE_PATTERN
 
 SERVICE: Final = web.AppKey("service", KeyService)
 REGISTRY: Final[web.AppKey[AlgorithmRegistry]] = web.AppKey("registry", AlgorithmRegistry)
@@ -106,12 +106,20 @@ def _is_json(content_type: str) -> bool:
     return content_type == "application/json" or content_type.endswith("+json")
 
 
-def _pointers(messages: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _pointers(messages: Mapping[Any, Any], parent: str = "#") -> list[tuple[str, str]]:
     """Marshmallow's messages as JSON pointers (RFC 6901) and sentences."""
     found = []
     for name, what in messages.items():
         place = str(name)[:_SHOWN].replace("~", "~0").replace("/", "~1")
-        found.append(("#" if name == "_schema" else f"#/{place}", _sentence(what)))
+        pointer = parent if name == "_schema" else f"{parent}/{place}"
+        # A list has its messages by index, and an object in it by name again.
+        inner = isinstance(name, int) or (
+            isinstance(what, Mapping) and all(isinstance(key, int) for key in what)
+        )
+        if isinstance(what, Mapping) and inner:
+            found.extend(_pointers(what, pointer))
+        else:
+            found.append((pointer, _sentence(what)))
     return found
 
 

@@ -1,6 +1,7 @@
 """The OpenAPI document: made from routes, handlers' docstrings, schemas, errors and registry."""
 
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -10,7 +11,8 @@ from marshmallow import Schema
 
 from minikms import errors
 from minikms.registry import AlgorithmRegistry
-from minikms.web import schemas
+from minikms.web import fields, schemas
+from minikms.web.examples import ALIAS, ANSWERS, EXAMPLES, KID, PROFILE
 from minikms.web.logs import HEADER as REQUEST_ID_HEADER
 from minikms.web.messages import PROFILE_HEADER
 from minikms.web.problems import CONTENT_TYPE, problem
@@ -19,6 +21,7 @@ from minikms.web.routes import Route
 TAGS: Final = (
     {"name": "keys", "description": "Make, look up, list, name and delete keys."},
     {"name": "operations", "description": "Use a key without ever seeing it."},
+    {"name": "jose", "description": "The same, in the forms of JOSE."},
     {"name": "profiles", "description": "Tenants: no profile sees another's keys."},
     {"name": "system", "description": "The service itself."},
 )
@@ -38,48 +41,50 @@ def error_classes() -> Iterator[type[errors.KmsError]]:
     yield from errors.KmsError.__subclasses__()
 
 
-def components(registry: AlgorithmRegistry) -> dict[str, Any]:
-    """Schemas and parameters, which the routes refer to when they are added."""
-    spec = APISpec("", "", "3.0.3", plugins=[MarshmallowPlugin(_schema_name)])
-    for schema in (*schemas.REQUESTS, *schemas.ANSWERS):
-        spec.components.schema(_schema_name(schema), schema=schema)
-    made: dict[str, Any] = spec.to_dict()["components"]
-    for schema in (*schemas.REQUESTS, *schemas.ANSWERS):
-        _finish_schema(made["schemas"][_schema_name(schema)], schema)
-    made["schemas"]["GenerateKey"]["properties"]["alg"]["enum"] = registry.names
-    made["parameters"] = _parameters()
-    return made
+def components() -> dict[str, Any]:
+    """The parameters, which the routes refer to when they are added."""
+    return {"parameters": _parameters(), "schemas": {}}
 
 
 def complete(spec: dict[str, Any], routes: Iterable[Route], registry: AlgorithmRegistry) -> None:
     """Add to `spec`, once the routes are in it, what their docstrings leave to be derived."""
-    handlers = {route.name: route for route in routes}
-    for route in handlers.values():
-        path = route.path.partition(":")[0] + "}" + route.path.rpartition("}")[2]
-        operation = spec["paths"][path if "{" in route.path else route.path][route.method.lower()]
-        _complete_operation(operation, route)
+    bodies = {"Problem"}
+    for route in routes:
+        path = re.sub(r"{(\w+):[^{}]*}", r"{\1}", route.path)
+        bodies |= _complete_operation(spec["paths"][path][route.method.lower()], route)
     spec["tags"] = list(TAGS)
+    spec["components"]["schemas"] = _schemas(bodies)
+    parameters = spec["components"]["parameters"]
     # Not before: aiohttp-swagger3 would hold the algorithm to the spelling of the enum, and
     # check of two profiles only the first.
-    parameters = spec["components"]["parameters"]
-    parameters["AlgFilter"]["schema"]["enum"] = registry.names
-    parameters["Profile"]["schema"]["pattern"] = schemas.PROFILE_PATTERN
-    _publish_patterns(spec)
+    parameters["AlgFilter"]["schema"]["x-enum"] = "algorithms"
+    parameters["Profile"]["schema"]["pattern"] = fields.PROFILE_PATTERN
+    _publish(spec, {"algorithms": registry.names, "jose": registry.signing_names})
 
 
-def _schema_name(schema: Any) -> str:
-    cls = schema if isinstance(schema, type) else type(schema)
-    return cls.__name__
+def _schemas(names: Iterable[str]) -> dict[str, Any]:
+    """The schemas of these names, and those that they nest, as components."""
+    spec = APISpec(
+        "", "", "3.0.3", plugins=[MarshmallowPlugin(lambda cls: _class_of(cls).__name__)]
+    )
+    for name in sorted(names):
+        if name not in spec.components.schemas:  # nested in one before
+            spec.components.schema(name, schema=getattr(schemas, name))
+    made: dict[str, Any] = spec.components.schemas
+    for name, component in made.items():
+        schema = getattr(schemas, name)
+        component["description"] = inspect.getdoc(schema)
+        if name in ANSWERS:
+            component["example"] = ANSWERS[name]
+        if issubclass(schema, schemas.Request):
+            component["additionalProperties"] = False
+            if schema.one_of:
+                component["oneOf"] = [{"required": list(names)} for names in schema.one_of]
+    return made
 
 
-def _finish_schema(made: dict[str, Any], schema: type[Schema]) -> None:
-    made["description"] = inspect.getdoc(schema)
-    if issubclass(schema, schemas.Request):
-        made["additionalProperties"] = False
-    if hasattr(schema, "example"):
-        made["example"] = schema.example
-    if issubclass(schema, schemas.KeyRefSchema):
-        made["oneOf"] = [{"required": ["kid"]}, {"required": ["alias"]}]
+def _class_of(schema: Any) -> type[Schema]:
+    return schema if isinstance(schema, type) else type(schema)
 
 
 def _parameters() -> dict[str, Any]:
@@ -92,15 +97,28 @@ def _parameters() -> dict[str, Any]:
             "schema": schema,
         }
 
-    alias = {"type": "string", "pattern": schemas.ALIAS_PATTERN}
-    profile = {"type": "string", "pattern": schemas.PROFILE_PATTERN}
+    alias = {"type": "string", "pattern": fields.ALIAS_PATTERN}
+    profile = {"type": "string", "pattern": fields.PROFILE_PATTERN}
     return {
         "Profile": parameter(
             PROFILE_HEADER, "header", 'The profile; without it, "default".', type="string"
         ),
-        "ProfileName": parameter("name", "path", "The profile.", **profile),
-        "Kid": parameter("kid", "path", "The key.", type="string", pattern=schemas.KID_PATTERN),
-        "Alias": {**parameter("alias", "query", "The alias.", **alias), "required": True},
+        "ProfileName": {
+            **parameter("name", "path", "The profile.", **profile),
+            "example": PROFILE,
+        },
+        "ProfileQuery": parameter(
+            "profile", "query", 'The profile; without it, "default".', **profile
+        ),
+        "Kid": {
+            **parameter("kid", "path", "The key.", type="string", pattern=fields.KID_PATTERN),
+            "example": KID,
+        },
+        "Alias": {
+            **parameter("alias", "query", "The alias.", **alias),
+            "required": True,
+            "example": ALIAS,
+        },
         "AliasFilter": parameter("alias", "query", "Only the key with this alias.", **alias),
         "AlgFilter": parameter("alg", "query", "Only keys of this algorithm.", type="string"),
         "Limit": parameter(
@@ -109,15 +127,27 @@ def _parameters() -> dict[str, Any]:
         ),
         "After": parameter(
             "after", "query", "The cursor that the Link header of the page before has.",
-            type="string", pattern=schemas.CURSOR_PATTERN,
+            type="string", pattern=fields.CURSOR_PATTERN,
         ),
+        "LabelFilter": {
+            **parameter(
+                "label", "query", "Only keys with this label; all of them, if several.",
+                type="array", items={"type": "string", "pattern": fields.LABEL_PATTERN},
+            ),
+            "style": "form",
+            "explode": True,
+        },
     }  # fmt: skip
 
 
-def _complete_operation(operation: dict[str, Any], route: Route) -> None:
+def _complete_operation(operation: dict[str, Any], route: Route) -> set[str]:
+    """Derive the rest of an operation, and tell which schemas it refers to."""
+    bodies = set()
     operation["operationId"] = route.name
     operation["summary"] = (inspect.getdoc(route.handler) or "").partition("\n")[0].rstrip(".")
     slugs = list(operation.pop("x-problems", []))
+    for name in operation.pop("x-parameters", []):
+        operation["parameters"].append({"$ref": f"#/components/parameters/{name}"})
     parameters = [ref["$ref"].rpartition("/")[2] for ref in operation.get("parameters", [])]
     if parameters:
         slugs.append("validation-failed")
@@ -128,14 +158,23 @@ def _complete_operation(operation: dict[str, Any], route: Route) -> None:
         slugs.extend(_BODY_PROBLEMS)
         operation["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": _ref(body)}},
+            "content": {
+                "application/json": {
+                    "schema": _ref(body),
+                    "examples": {
+                        title: {"summary": title, "value": example}
+                        for title, example in EXAMPLES[body].items()
+                    },
+                }
+            },
         }
+        bodies.add(body)
     for response in operation["responses"].values():
         answer = response.pop("x-answer", None)
         if answer is not None:
-            schema = _ref(answer)
-            if isinstance(answer, list):
-                schema = {"type": "array", "items": _ref(answer[0])}
+            name = answer[0] if isinstance(answer, list) else answer
+            schema = {"type": "array", "items": _ref(name)} if name is not answer else _ref(name)
+            bodies.add(name)
             response["content"] = {"application/json": {"schema": schema}}
     operation["responses"].update(_problem_responses({*slugs, "internal-error"}))
     for response in operation["responses"].values():
@@ -143,6 +182,7 @@ def _complete_operation(operation: dict[str, Any], route: Route) -> None:
             "description": "The id of the request, as in the log.",
             "schema": {"type": "string"},
         }
+    return bodies
 
 
 def _problem_responses(slugs: set[str]) -> dict[str, Any]:
@@ -176,12 +216,16 @@ def _ref(name: Any) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _publish_patterns(node: Any) -> None:
-    """Write the end of each pattern as OpenAPI has it: Python's `$` lets a newline through."""
+def _publish(node: Any, enums: Mapping[str, list[str]]) -> None:
+    """Fill in the enums, and end each pattern as OpenAPI has it: Python's `$` is too generous."""
     if isinstance(node, dict):
         pattern = node.get("pattern")
         if isinstance(pattern, str):
             node["pattern"] = pattern.replace(r"\Z", "$")
+        if "x-enum" in node:
+            node["enum"] = enums[node.pop("x-enum")]
+        if node.get("type") == "object" and "maxLength" in node:
+            node["maxProperties"] = node.pop("maxLength")  # apispec has one word for both
     children: Iterable[Any] = node.values() if isinstance(node, Mapping) else ()
     for child in node if isinstance(node, list) else children:
-        _publish_patterns(child)
+        _publish(child, enums)

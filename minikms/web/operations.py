@@ -1,14 +1,40 @@
-"""Handlers of what is done with a key."""
+"""Handlers of what is done with a key, and of randomness."""
+
+from typing import Any
 
 from aiohttp import web
 
+from minikms.encodings import b64url_decode
+from minikms.errors import KmsError, ValidationFailed
+from minikms.protocol import Sealed
 from minikms.web import schemas
 from minikms.web.messages import answer, load, profile, service
+from minikms.web.problems import problem
 
 _SIGN = schemas.SignRequest()
 _VERIFY = schemas.VerifyRequest()
+_BATCH_SIGN = schemas.BatchSignRequest()
+_BATCH_VERIFY = schemas.BatchVerifyRequest()
+_ENCRYPT = schemas.EncryptRequest()
+_DECRYPT = schemas.DecryptRequest()
+_WRAP = schemas.WrapRequest()
+_UNWRAP = schemas.UnwrapRequest()
+_DERIVE = schemas.DeriveRequest()
+_MAC = schemas.MacRequest()
+_VERIFY_MAC = schemas.VerifyMacRequest()
+_RANDOM = schemas.RandomRequest()
+
 _SIGNATURE = schemas.Signature()
 _VERIFICATION = schemas.Verification()
+_BATCH_SIGNATURE = schemas.BatchSignature()
+_BATCH_VERIFICATION = schemas.BatchVerification()
+_CIPHERTEXT = schemas.Ciphertext()
+_PLAINTEXT = schemas.Plaintext()
+_WRAPPED = schemas.WrappedKey()
+_UNWRAPPED = schemas.UnwrappedKey()
+_SECRET = schemas.SharedSecret()
+_CODE = schemas.AuthenticationCode()
+_BYTES = schemas.RandomBytes()
 
 
 async def sign(request: web.Request) -> web.Response:
@@ -18,26 +44,220 @@ async def sign(request: web.Request) -> web.Response:
     tags: [operations]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: SignRequest
-    x-problems: [key-not-found, alias-not-found, unsupported-operation]
+    x-problems: [key-not-found, alias-not-found, unsupported-operation, unsupported-option]
     responses:
       "200": {description: The signature., x-answer: Signature}
     """
     body = await load(request, _SIGN)
-    signature = await service(request).sign(profile(request), body["ref"], body["data"])
-    return answer(_SIGNATURE, {"sig": signature})
+    signed = await service(request).sign(
+        profile(request), body["ref"], body["data"], body["options"]
+    )
+    return answer(_SIGNATURE, signed)
 
 
 async def verify(request: web.Request) -> web.Response:
-    """Verify a signature with a key.
+    """Verify a signature with a key or a public JWK.
 
     ---
     tags: [operations]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: VerifyRequest
-    x-problems: [key-not-found, alias-not-found, unsupported-operation]
+    x-problems:
+      [key-not-found, alias-not-found, unsupported-operation, unsupported-option, invalid-key]
     responses:
       "200": {description: Whether the signature is good., x-answer: Verification}
     """
     body = await load(request, _VERIFY)
-    valid = await service(request).verify(profile(request), body["ref"], body["data"], body["sig"])
+    valid = await service(request).verify(
+        profile(request), body["by"], body["data"], body["sig"], body["options"]
+    )
     return answer(_VERIFICATION, {"valid": valid})
+
+
+async def sign_batch(request: web.Request) -> web.Response:
+    """Sign many messages with one key.
+
+    ---
+    tags: [operations]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: BatchSignRequest
+    x-problems: [key-not-found, alias-not-found, unsupported-operation, unsupported-option]
+    responses:
+      "200": {description: "A signature or a problem for each, in order.", x-answer: BatchSignature}
+    """
+    body = await load(request, _BATCH_SIGN)
+    messages = [_decode(item, "data") for item in body["items"]]
+    done = await service(request).sign_batch(
+        profile(request), body["ref"], messages, body["options"]
+    )
+    results = [
+        {"problem": problem(one)} if isinstance(one, KmsError) else {"sig": one.sig} for one in done
+    ]
+    return answer(_BATCH_SIGNATURE, {"results": results})
+
+
+async def verify_batch(request: web.Request) -> web.Response:
+    """Verify many signatures with one key or public JWK.
+
+    ---
+    tags: [operations]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: BatchVerifyRequest
+    x-problems:
+      [key-not-found, alias-not-found, unsupported-operation, unsupported-option, invalid-key]
+    responses:
+      "200":
+        description: Whether each is good, or its problem, in order.
+        x-answer: BatchVerification
+    """
+    body = await load(request, _BATCH_VERIFY)
+    pairs = [_decode_pair(item) for item in body["items"]]
+    done = await service(request).verify_batch(profile(request), body["by"], pairs, body["options"])
+    results = [
+        {"problem": problem(one)} if isinstance(one, KmsError) else {"valid": one} for one in done
+    ]
+    return answer(_BATCH_VERIFICATION, {"results": results})
+
+
+async def encrypt(request: web.Request) -> web.Response:
+    """Encrypt bytes with a key, under a nonce made here.
+
+    ---
+    tags: [operations]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: EncryptRequest
+    x-problems: [key-not-found, alias-not-found, unsupported-operation]
+    responses:
+      "200": {description: What decrypt needs., x-answer: Ciphertext}
+    """
+    body = await load(request, _ENCRYPT)
+    sealed = await service(request).encrypt(
+        profile(request), body["ref"], body["plaintext"], body["aad"]
+    )
+    return answer(_CIPHERTEXT, sealed)
+
+
+async def decrypt(request: web.Request) -> web.Response:
+    """Decrypt what was encrypted with a key.
+
+    ---
+    tags: [operations]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: DecryptRequest
+    x-problems: [key-not-found, alias-not-found, unsupported-operation, decryption-failed]
+    responses:
+      "200": {description: The plaintext., x-answer: Plaintext}
+    """
+    body = await load(request, _DECRYPT)
+    sealed = Sealed(body["ciphertext"], body["nonce"], body["tag"])
+    plaintext = await service(request).decrypt(profile(request), body["ref"], sealed, body["aad"])
+    return answer(_PLAINTEXT, {"plaintext": plaintext})
+
+
+async def wrap(request: web.Request) -> web.Response:
+    """Wrap secret bytes with a key.
+
+    ---
+    tags: [operations]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: WrapRequest
+    x-problems: [key-not-found, alias-not-found, unsupported-operation, invalid-key]
+    responses:
+      "200": {description: The wrapped bytes., x-answer: WrappedKey}
+    """
+    body = await load(request, _WRAP)
+    wrapped = await service(request).wrap(profile(request), body["ref"], body["key"])
+    return answer(_WRAPPED, {"wrapped": wrapped})
+
+
+async def unwrap(request: web.Request) -> web.Response:
+    """Unwrap secret bytes with a key.
+
+    ---
+    tags: [operations]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: UnwrapRequest
+    x-problems: [key-not-found, alias-not-found, unsupported-operation, decryption-failed]
+    responses:
+      "200": {description: The secret bytes., x-answer: UnwrappedKey}
+    """
+    body = await load(request, _UNWRAP)
+    key = await service(request).unwrap(profile(request), body["ref"], body["wrapped"])
+    return answer(_UNWRAPPED, {"key": key})
+
+
+async def derive(request: web.Request) -> web.Response:
+    """Agree on a raw shared secret with a peer; apply a key derivation function to it.
+
+    ---
+    tags: [operations]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: DeriveRequest
+    x-problems: [key-not-found, alias-not-found, unsupported-operation, invalid-key]
+    responses:
+      "200": {description: The raw shared secret., x-answer: SharedSecret}
+    """
+    body = await load(request, _DERIVE)
+    secret = await service(request).derive(profile(request), body["ref"], body["peer"])
+    return answer(_SECRET, {"secret": secret})
+
+
+async def mac(request: web.Request) -> web.Response:
+    """Make an authentication code with a key.
+
+    ---
+    tags: [operations]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: MacRequest
+    x-problems: [key-not-found, alias-not-found, unsupported-operation]
+    responses:
+      "200": {description: The code., x-answer: AuthenticationCode}
+    """
+    body = await load(request, _MAC)
+    code = await service(request).mac(profile(request), body["ref"], body["data"])
+    return answer(_CODE, {"mac": code})
+
+
+async def verify_mac(request: web.Request) -> web.Response:
+    """Verify an authentication code with a key.
+
+    ---
+    tags: [operations]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: VerifyMacRequest
+    x-problems: [key-not-found, alias-not-found, unsupported-operation]
+    responses:
+      "200": {description: Whether the code is good., x-answer: Verification}
+    """
+    body = await load(request, _VERIFY_MAC)
+    valid = await service(request).verify_mac(
+        profile(request), body["ref"], body["data"], body["mac"]
+    )
+    return answer(_VERIFICATION, {"valid": valid})
+
+
+async def random(request: web.Request) -> web.Response:
+    """Make random bytes.
+
+    ---
+    tags: [operations]
+    x-body: RandomRequest
+    responses:
+      "200": {description: The bytes., x-answer: RandomBytes}
+    """
+    body = await load(request, _RANDOM)
+    return answer(_BYTES, {"bytes": service(request).random(body["length"])})
+
+
+def _decode(item: dict[str, Any], name: str) -> bytes | KmsError:
+    try:
+        return b64url_decode(item[name])
+    except ValueError:
+        return ValidationFailed(errors=[(f"#/{name}", "Not base64url.")])
+
+
+def _decode_pair(item: dict[str, Any]) -> tuple[bytes, bytes] | KmsError:
+    data, sig = _decode(item, "data"), _decode(item, "sig")
+    if isinstance(data, KmsError):
+        return data
+    return sig if isinstance(sig, KmsError) else (data, sig)

@@ -1,8 +1,13 @@
 """What a listing's query may say beyond its schema."""
 
+import re
+
 from aiohttp import web
 
 from minikms.errors import ValidationFailed
+from minikms.web.fields import LABEL_PATTERN
+
+_LABEL = re.compile(LABEL_PATTERN)
 
 
 def strict_limit(request: web.Request) -> None:
@@ -10,3 +15,17 @@ def strict_limit(request: web.Request) -> None:
     text = request.query.get("limit", "0")
     if not (text.isascii() and text.isdigit()):
         raise ValidationFailed(errors=[("#/limit", "Must be a number of decimal digits.")])
+
+
+def label_filters(request: web.Request) -> list[tuple[str, str]]:
+    """The labels that every listed key must have: `label=name:value`, any number of times.
+
+    Read here: aiohttp-swagger3 takes a list apart at its commas, which a value may have.
+    """
+    found = []
+    for text in request.query.getall("label", ()):
+        if not _LABEL.match(text):
+            raise ValidationFailed(errors=[("#/label", "Must be a label's name:value.")])
+        name, _, value = text.partition(":")
+        found.append((name, value))
+    return found

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from minikms.web import keys, operations, profiles, system
+from minikms.web import jose, keys, material, operations, profiles, system
 
 
 class Route(NamedTuple):
@@ -18,20 +18,37 @@ class Route(NamedTuple):
     scope: str
 
 
-# `[^/]+` since aiohttp's own `{kid}` stops at braces, and not "generate", whose methods would
-# otherwise mingle with those of a key.
-KID: Final = "{kid:(?!generate$)[^/]+}"
+# `[^/]+` since aiohttp's own `{kid}` stops at braces; and not the names of other calls, whose
+# methods would otherwise mingle with those of a key.
+KID: Final = "{kid:(?!(?:generate|import)$)[^/]+}"
 NAME: Final = "{name:[^/]+}"
 
 ROUTES: Final = (
-    Route("POST", "/key/generate", keys.generate, "generateKey", "keys:write"),
+    Route("POST", "/key/generate", material.generate, "generateKey", "keys:write"),
+    Route("POST", "/key/import", material.import_key, "importKey", "keys:write"),
     Route("GET", f"/key/{KID}", keys.get, "getKey", "keys:read"),
     Route("GET", "/key", keys.find, "findKey", "keys:read"),
     Route("GET", "/keys", keys.list_keys, "listKeys", "keys:read"),
+    Route("PATCH", f"/key/{KID}", keys.label, "labelKey", "keys:write"),
     Route("POST", f"/key/{KID}/associate", keys.associate, "associateAlias", "keys:write"),
+    Route("DELETE", f"/key/{KID}/associate", keys.dissociate, "dissociateAlias", "keys:write"),
+    Route("GET", f"/key/{KID}/export", material.export, "exportKey", "keys:export"),
     Route("DELETE", f"/key/{KID}", keys.delete, "deleteKey", "keys:write"),
     Route("POST", "/sign", operations.sign, "sign", "sign"),
     Route("POST", "/verify", operations.verify, "verify", "verify"),
+    Route("POST", "/sign/batch", operations.sign_batch, "signBatch", "sign"),
+    Route("POST", "/verify/batch", operations.verify_batch, "verifyBatch", "verify"),
+    Route("POST", "/encrypt", operations.encrypt, "encrypt", "encrypt"),
+    Route("POST", "/decrypt", operations.decrypt, "decrypt", "decrypt"),
+    Route("POST", "/wrap", operations.wrap, "wrap", "wrap"),
+    Route("POST", "/unwrap", operations.unwrap, "unwrap", "wrap"),
+    Route("POST", "/derive", operations.derive, "derive", "derive"),
+    Route("POST", "/mac", operations.mac, "mac", "mac"),
+    Route("POST", "/mac/verify", operations.verify_mac, "verifyMac", "mac"),
+    Route("POST", "/random", operations.random, "random", "random"),
+    Route("POST", "/jws/sign", jose.sign_jws, "signJws", "sign"),
+    Route("POST", "/jws/verify", jose.verify_jws, "verifyJws", "verify"),
+    Route("GET", "/jwks.json", jose.jwks, "jwks", "keys:read"),
     Route("POST", "/profile", profiles.create, "createProfile", "profiles"),
     Route("GET", "/profiles", profiles.list_profiles, "listProfiles", "profiles"),
     Route("DELETE", f"/profile/{NAME}", profiles.delete, "deleteProfile", "profiles"),

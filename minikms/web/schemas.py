@@ -1,81 +1,34 @@
 """Request and response bodies: the only description of them, for marshmallow and for OpenAPI."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import (
+    Schema,
+    ValidationError,
+    fields,
+    post_load,
+    validate,
+    validates,
+    validates_schema,
+)
 
-from minikms.encodings import b64url, b64url_decode
-from minikms.records import KeyRef
-
-KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
-PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
-ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,512}\Z"
-# The `seq` of a record, which its callers pass back as it came.
-CURSOR_PATTERN: Final = r"^[0-9]{20}[0-9a-f]{8}\Z"
-# Groups of four, then a rest of two or three with padding or without.
-BASE64URL_PATTERN: Final = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?\Z"
-
-
-class Base64Url(fields.String):
-    """Bytes as base64url: taken with padding or without, given with it."""
-
-    def __init__(self, description: str, **kwargs: Any) -> None:
-        metadata = {
-            "description": f"{description} Base64url: taken padded or not, given padded.",
-            "pattern": BASE64URL_PATTERN,
-            **kwargs.pop("metadata", {}),
-        }
-        super().__init__(metadata=metadata, **kwargs)
-
-    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        return None if value is None else b64url(value)
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Any:
-        try:
-            return b64url_decode(super()._deserialize(value, attr, data, **kwargs))
-        except ValueError:
-            raise ValidationError("Not base64url.") from None
-
-
-class Timestamp(fields.String):
-    """Nanoseconds since the epoch, given as RFC 3339 in UTC."""
-
-    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
-        moment = datetime.fromtimestamp(value / 1e9, UTC)
-        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _kid(**kwargs: Any) -> fields.String:
-    return fields.String(
-        validate=validate.Regexp(KID_PATTERN, error="Not the form of a kid."),
-        metadata={"description": "Key id: the thumbprint of the public JWK (RFC 7638)."},
-        **kwargs,
-    )
-
-
-def _alias(**kwargs: Any) -> fields.String:
-    return fields.String(
-        validate=validate.Regexp(
-            ALIAS_PATTERN, error="Must be 1 to 512 characters, no control characters."
-        ),
-        metadata={"description": "Another name of a key, such as a DID URL."},
-        **kwargs,
-    )
-
-
-def _profile(**kwargs: Any) -> fields.String:
-    return fields.String(
-        validate=validate.Regexp(
-            PROFILE_PATTERN, error="Must be 1 to 128 visible ASCII characters."
-        ),
-        metadata={"description": "Name of the profile."},
-        **kwargs,
-    )
-
+from minikms import jws
+from minikms.records import KeyPolicy, KeyRef
+from minikms.signing import SignOptions
+from minikms.web.fields import (
+    Base64Url,
+    Flag,
+    Timestamp,
+    algorithm,
+    alias,
+    jose_alg,
+    jwk,
+    kid,
+    labels,
+    operations,
+    profile,
+)
 
 # Requests
 
@@ -83,171 +36,317 @@ def _profile(**kwargs: Any) -> fields.String:
 class Request(Schema):
     """A request body: fields that it does not name are refused."""
 
-    example: ClassVar[Mapping[str, Any]]
-    """A body that can be sent as it stands."""
+    one_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Fields of which exactly one set must be there."""
+
+    @validates_schema(skip_on_field_errors=False)
+    def _exactly_one(self, data: Mapping[str, Any], **_: Any) -> None:
+        # Each set's last field is its own; a field before it may belong to several.
+        given = [names for names in self.one_of if names[-1] in data]
+        if self.one_of and len(given) != 1:
+            choice = ", ".join(names[-1] for names in self.one_of)
+            raise ValidationError(f"Give exactly one of: {choice}.", self.one_of[0][-1])
+        for name in (name for names in given for name in names if name not in data):
+            raise ValidationError("Missing data for required field.", name)
 
 
-class GenerateKey(Request):
+class KeyOptions(Request):
+    """What is asked of a new key; loads into `policy`."""
+
+    alias = alias()
+    labels = labels()
+    exportable = Flag(metadata={"description": "Whether its private part can be exported."})
+    operations = operations(validate=validate.Length(min=1))
+
+    @post_load
+    def _to_policy(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        names = ("alias", "labels", "exportable", "operations")
+        given = {name: data.pop(name) for name in names if name in data}
+        if "operations" in given:
+            given["operations"] = tuple(given["operations"])
+        return {"policy": KeyPolicy(**given), **data}
+
+
+class GenerateKey(KeyOptions):
     """A key to make."""
 
-    alg = fields.String(
-        required=True,
-        metadata={"description": "Name or alias of an algorithm, see GET /algorithms."},
-    )
+    alg = algorithm(required=True)
 
-    example = {"alg": "ed25519"}
+
+class ImportKey(KeyOptions):
+    """A key to take: a JWK, or an algorithm and its secret, seed or wrapped secret."""
+
+    one_of = (("jwk",), ("alg", "secret"), ("alg", "seed"), ("alg", "unwrap_kid", "wrapped"))
+
+    jwk = jwk("The JWK, private or public alone (RFC 7517).")
+    alg = algorithm()
+    secret = Base64Url("The secret bytes.")
+    seed = Base64Url("The seed that the algorithm's specification expands, never hashed first.")
+    wrapped = Base64Url("The wrapped secret bytes (RFC 3394, RFC 5649).")
+    unwrap_kid = kid()
+
+    @validates_schema
+    def _unwrap_kid_applies(self, data: Mapping[str, Any], **_: Any) -> None:
+        if "unwrap_kid" in data and "wrapped" not in data:
+            raise ValidationError("Goes with wrapped alone.", "unwrap_kid")
+
+
+class LabelKey(Request):
+    """The labels that a key gets in place of those that it has."""
+
+    labels = labels(required=True)
 
 
 class AssociateAlias(Request):
     """An alias to bind."""
 
-    alias = _alias(required=True)
-
-    example = {"alias": "did:example:123#key-1"}
+    alias = alias(required=True)
 
 
-class KeyRefSchema(Request):
+class ByKey(Request):
     """A key named by `kid` or by `alias`, exactly one of them; loads into `ref`."""
 
-    kid = _kid()
-    alias = _alias()
+    one_of: ClassVar[tuple[tuple[str, ...], ...]] = (("kid",), ("alias",))
 
-    @validates_schema(skip_on_field_errors=False)
-    def _exactly_one(self, data: Mapping[str, Any], **_: Any) -> None:
-        if len(data.keys() & {"kid", "alias"}) != 1:
-            raise ValidationError("Give exactly one of kid and alias.", "kid")
+    kid = kid()
+    alias = alias()
 
     @post_load
     def _to_ref(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         return {"ref": KeyRef(data.pop("kid", None), data.pop("alias", None)), **data}
 
 
-class SignRequest(KeyRefSchema):
+class ByKeyOrJwk(ByKey):
+    """A key named by `kid` or `alias`, or a public JWK; loads into `by`."""
+
+    one_of = (*ByKey.one_of, ("jwk",))
+
+    jwk = jwk("A public JWK (RFC 7517).")
+
+    @post_load
+    def _to_ref(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        if "jwk" in data:
+            return {"by": data.pop("jwk"), **data}
+        loaded = super()._to_ref(data, **kwargs)
+        return {"by": loaded.pop("ref"), **loaded}
+
+
+class _Options(Request):
+    alg = jose_alg()
+    encoding = fields.String(
+        validate=validate.OneOf(("raw", "der")),
+        metadata={"description": "Form of the signature: ECDSA's r‖s, or its DER."},
+    )
+    prehashed = Flag(metadata={"description": "Whether the data is the digest already."})
+
+    @post_load
+    def _to_options(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        names = ("alg", "encoding", "prehashed")
+        given = {name: data.pop(name) for name in names if name in data}
+        return {"options": SignOptions(**given), **data}
+
+
+class SignRequest(ByKey, _Options):
     """Bytes to sign."""
+
+    data = Base64Url("The message, or its digest.", required=True)
+
+
+class VerifyRequest(ByKeyOrJwk, _Options):
+    """Bytes and their signature."""
+
+    data = Base64Url("The message, or its digest.", required=True)
+    sig = Base64Url("The signature.", required=True)
+
+
+def _batch_text(description: str) -> fields.String:
+    return fields.String(
+        required=True,
+        metadata={"description": f"{description} In base64url; what is not, is its own problem."},
+    )
+
+
+class BatchSignItem(Request):
+    """One message of a batch."""
+
+    data = _batch_text("The message, or its digest.")
+
+
+class BatchVerifyItem(BatchSignItem):
+    """One message of a batch, and its signature."""
+
+    sig = _batch_text("The signature.")
+
+
+_BATCH: Final = validate.Length(min=1, max=1000)
+
+
+class BatchSignRequest(ByKey, _Options):
+    """Messages to sign, in order."""
+
+    items = fields.List(fields.Nested(BatchSignItem), required=True, validate=_BATCH)
+
+
+class BatchVerifyRequest(ByKeyOrJwk, _Options):
+    """Messages and their signatures, in order."""
+
+    items = fields.List(fields.Nested(BatchVerifyItem), required=True, validate=_BATCH)
+
+
+class EncryptRequest(ByKey):
+    """Bytes to encrypt."""
+
+    plaintext = Base64Url("The plaintext.", required=True)
+    aad = Base64Url("Data that is bound to it and not encrypted.", load_default=b"")
+
+
+class DecryptRequest(ByKey):
+    """What encrypt gave."""
+
+    ciphertext = Base64Url("The ciphertext.", required=True)
+    nonce = Base64Url("The nonce.", required=True)
+    tag = Base64Url("The authentication tag.", required=True)
+    aad = Base64Url("The data that is bound to it.", load_default=b"")
+
+
+class WrapRequest(ByKey):
+    """A key to wrap."""
+
+    key = Base64Url("The secret bytes, 16 at least.", required=True)
+
+
+class UnwrapRequest(ByKey):
+    """A wrapped key."""
+
+    wrapped = Base64Url("What wrap gave.", required=True)
+
+
+class DeriveRequest(ByKey):
+    """A peer to agree with."""
+
+    peer = jwk("The peer's public JWK, on the key's own curve.", required=True)
+
+
+class MacRequest(ByKey):
+    """Bytes to authenticate."""
 
     data = Base64Url("The message.", required=True)
 
-    example = {"alias": "did:example:123#key-1", "data": "aGVsbG8="}
+
+class VerifyMacRequest(MacRequest):
+    """Bytes and their authentication code."""
+
+    mac = Base64Url("The authentication code.", required=True)
 
 
-class VerifyRequest(SignRequest):
-    """Bytes and their signature."""
+class SignJwsRequest(ByKey):
+    """A payload to sign as JWS."""
 
-    sig = Base64Url("The signature; ECDSA as r‖s.", required=True)
+    payload = Base64Url("The payload.", required=True)
+    header = fields.Dict(
+        load_default=dict,
+        metadata={"description": "More header members; not alg, kid, b64 or crit."},
+    )
+    alg = jose_alg(load_default=None)
+    detached = Flag(
+        load_default=False,
+        metadata={"description": "Leave the payload out, and sign it as it stands (RFC 7797)."},
+    )
 
-    example = {**SignRequest.example, "sig": "A" * 86 + "=="}
+    @validates("header")
+    def _not_reserved(self, value: Mapping[str, Any], **_: Any) -> None:
+        if not jws.RESERVED.isdisjoint(value):
+            raise ValidationError("alg, kid, b64 and crit are set by the service.")
+
+
+class VerifyJwsRequest(ByKeyOrJwk):
+    """A JWS to verify."""
+
+    jws = fields.String(required=True, metadata={"description": "The compact JWS (RFC 7515)."})
+    payload = Base64Url("The payload of a detached JWS.", load_default=None)
+
+
+class RandomRequest(Request):
+    """Random bytes to make."""
+
+    length = fields.Integer(
+        required=True,
+        strict=True,
+        validate=validate.Range(1, 65536),
+        metadata={"description": "How many bytes."},
+    )
 
 
 class CreateProfile(Request):
     """A profile to make."""
 
-    name = _profile(required=True)
-
-    example = {"name": "alice"}
+    name = profile(required=True)
 
 
 # Answers
 
 
 class Key(Schema):
-    """What is known of a key; `jwk` and `b58` are null for a symmetric one."""
+    """What is known of a key; what it has no form for is null."""
 
-    kid = _kid(required=True)
+    kid = kid(required=True)
     alg = fields.String(required=True, metadata={"description": "Name of its algorithm."})
     kty = fields.String(required=True, metadata={"description": "JWK key type."})
-    jwk = fields.Dict(
-        required=True, allow_none=True, metadata={"description": "Public JWK (RFC 7517)."}
-    )
+    jwk = jwk("Public JWK (RFC 7517).", required=True, allow_none=True)
     b58 = fields.String(
         required=True,
         allow_none=True,
         metadata={"description": "Public key in base58; for EC the compressed point."},
     )
-    aliases = fields.List(_alias(), required=True)
+    multikey = fields.String(
+        required=True, allow_none=True, metadata={"description": "Public key as W3C Multikey."}
+    )
+    did = fields.String(required=True, allow_none=True, metadata={"description": "Its did:key."})
+    aliases = fields.List(alias(), required=True)
+    labels = labels(required=True)
+    operations = operations(required=True)
+    exportable = fields.Boolean(required=True)
     created = Timestamp(required=True, metadata={"format": "date-time"})
 
-    # The key of RFC 8037 appendix A.
-    example: ClassVar[Mapping[str, Any]] = {
-        "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
-        "alg": "ed25519",
-        "kty": "OKP",
-        "jwk": {
-            "kty": "OKP",
-            "crv": "Ed25519",
-            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
-        },
-        "b58": "FVen3X669xLzsi6N2V91DoiyzHzg1uAgqiT8jZ9nS96Z",
-        "aliases": ["did:example:123#key-1"],
-        "created": "2026-01-31T12:00:00.000Z",
-    }
+
+class PrivateJwk(Schema):
+    """A private key."""
+
+    jwk = jwk("The private JWK (RFC 7517).", required=True)
+
+
+class JwkSet(Schema):
+    """Public keys (RFC 7517 section 5)."""
+
+    keys = fields.List(jwk("A public JWK."), required=True)
 
 
 class Association(Schema):
     """An alias and its key."""
 
-    alias = _alias(required=True)
-    kid = _kid(required=True)
+    alias = alias(required=True)
+    kid = kid(required=True)
 
 
 class Deletion(Schema):
     """A key that is gone."""
 
     message = fields.String(required=True, validate=validate.Equal("Key deleted"))
-    kid = _kid(required=True)
+    kid = kid(required=True)
 
 
 class Signature(Schema):
-    """A signature."""
+    """A signature, the JOSE name it is for, and the key that made it."""
 
-    sig = Base64Url("The signature; ECDSA as r‖s.", required=True)
+    sig = Base64Url("The signature.", required=True)
+    alg = fields.String(required=True, metadata={"description": "JOSE name it is for."})
+    kid = kid(required=True)
 
 
 class Verification(Schema):
-    """Whether a signature is good."""
+    """Whether it is good."""
 
     valid = fields.Boolean(required=True)
-
-
-class ProfileCreated(Schema):
-    """A profile that was made."""
-
-    name = _profile(required=True)
-    success = fields.Boolean(required=True)
-
-
-class ProfileDeleted(Schema):
-    """Whether there was a profile to delete."""
-
-    success = fields.Boolean(required=True)
-
-
-class Profiles(Schema):
-    """The names of all profiles."""
-
-    profiles = fields.List(_profile(), required=True)
-
-
-class Algorithm(Schema):
-    """An algorithm and what it can do."""
-
-    name = fields.String(required=True, attribute="algorithm.name")
-    aliases = fields.List(fields.String(), required=True, attribute="algorithm.aliases")
-    kty = fields.String(
-        required=True, attribute="algorithm.kty", metadata={"description": "JWK key type."}
-    )
-    jose_algs = fields.List(
-        fields.String(), required=True, metadata={"description": "JOSE names it has a use for."}
-    )
-    operations = fields.List(fields.String(), required=True, attribute="algorithm.operations")
-    source = fields.String(
-        required=True, metadata={"description": "Package whose entry point it is."}
-    )
-
-
-class Status(Schema):
-    """How the service is."""
-
-    status = fields.String(required=True)
 
 
 class ProblemDetail(Schema):
@@ -271,17 +370,127 @@ class Problem(Schema):
     errors = fields.List(fields.Nested(ProblemDetail))
 
 
-REQUESTS: Final = (GenerateKey, AssociateAlias, SignRequest, VerifyRequest, CreateProfile)
-ANSWERS: Final = (
-    Key,
-    Association,
-    Deletion,
-    Signature,
-    Verification,
-    ProfileCreated,
-    ProfileDeleted,
-    Profiles,
-    Algorithm,
-    Status,
-    Problem,
-)
+class SignResult(Schema):
+    """A signature, or the problem of its message."""
+
+    sig = Base64Url("The signature.")
+    problem = fields.Nested(Problem)
+
+
+class VerifyResult(Schema):
+    """Whether it is good, or the problem of its message."""
+
+    valid = fields.Boolean()
+    problem = fields.Nested(Problem)
+
+
+class BatchSignature(Schema):
+    """What became of each message, in order."""
+
+    results = fields.List(fields.Nested(SignResult), required=True)
+
+
+class BatchVerification(Schema):
+    """What became of each message, in order."""
+
+    results = fields.List(fields.Nested(VerifyResult), required=True)
+
+
+class Ciphertext(Schema):
+    """What decrypt needs."""
+
+    ciphertext = Base64Url("The ciphertext.", required=True)
+    nonce = Base64Url("The nonce.", required=True)
+    tag = Base64Url("The authentication tag.", required=True)
+
+
+class Plaintext(Schema):
+    """What was encrypted."""
+
+    plaintext = Base64Url("The plaintext.", required=True)
+
+
+class WrappedKey(Schema):
+    """A wrapped key."""
+
+    wrapped = Base64Url("The wrapped secret bytes.", required=True)
+
+
+class UnwrappedKey(Schema):
+    """What was wrapped."""
+
+    key = Base64Url("The secret bytes.", required=True)
+
+
+class SharedSecret(Schema):
+    """The raw ECDH secret, which needs a key derivation function before it is a key."""
+
+    secret = Base64Url("The shared secret.", required=True)
+
+
+class AuthenticationCode(Schema):
+    """An authentication code."""
+
+    mac = Base64Url("The authentication code.", required=True)
+
+
+class JwsSignature(Schema):
+    """A JWS."""
+
+    jws = fields.String(required=True, metadata={"description": "The compact JWS (RFC 7515)."})
+
+
+class JwsVerification(Schema):
+    """Whether a JWS is good, and what it says; the payload only where it is."""
+
+    valid = fields.Boolean(required=True)
+    header = fields.Dict(required=True, allow_none=True)
+    payload = Base64Url("The payload.", required=True, allow_none=True)
+
+
+class RandomBytes(Schema):
+    """Random bytes."""
+
+    bytes = Base64Url("The bytes.", required=True)
+
+
+class ProfileCreated(Schema):
+    """A profile that was made."""
+
+    name = profile(required=True)
+    success = fields.Boolean(required=True)
+
+
+class ProfileDeleted(Schema):
+    """Whether there was a profile to delete."""
+
+    success = fields.Boolean(required=True)
+
+
+class Profiles(Schema):
+    """The names of all profiles."""
+
+    profiles = fields.List(profile(), required=True)
+
+
+class Algorithm(Schema):
+    """An algorithm and what it can do."""
+
+    name = fields.String(required=True, attribute="algorithm.name")
+    aliases = fields.List(fields.String(), required=True, attribute="algorithm.aliases")
+    kty = fields.String(
+        required=True, attribute="algorithm.kty", metadata={"description": "JWK key type."}
+    )
+    jose_algs = fields.List(
+        fields.String(), required=True, metadata={"description": "JOSE names it has a use for."}
+    )
+    operations = fields.List(fields.String(), required=True, attribute="algorithm.operations")
+    source = fields.String(
+        required=True, metadata={"description": "Package whose entry point it is."}
+    )
+
+
+class Status(Schema):
+    """How the service is."""
+
+    status = fields.String(required=True)

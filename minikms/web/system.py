@@ -61,5 +61,5 @@ async def openapi(request: web.Request) -> web.Response:
 
 
 async def to_docs(request: web.Request) -> web.Response:
-    """Send a browser to Swagger UI."""
-    raise web.HTTPFound("/docs/")
+    """Send a browser to Swagger UI, whose own parts are relative to `/docs/`."""
+    raise web.HTTPFound("/docs" if request.path == "/" else "/docs/")

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import pytest
 from aries_askar import Key as AskarKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from minikms.algorithms.ecdsa import P256
 from minikms.algorithms.okp import X25519, Ed25519
-from minikms.algorithms.symmetric import A128Kw, A256Gcm
+from minikms.algorithms.symmetric import A128Kw, A256Gcm, HmacKey, Hs256
 from minikms.encodings import b64url_decode, jose_b64url
 from minikms.plugin import InvalidKey, KeyAlgorithm, Mac, Sealed, SecretImporter
 from minikms.testing import AlgorithmContract
@@ -76,7 +77,6 @@ class PacksWhatTheStoreDoesNotTake(A256Gcm):
         "test_a_packed_key_comes_back",
         "test_a_stored_key_comes_back",
         "test_no_secret_in_repr",
-        "test_secret_bytes_come_back",
     )
 
     def pack(self, key):
@@ -101,6 +101,7 @@ class HasOneKey(Ed25519):
 class LeaksThePrivateMember(P256):
     caught_by = (
         "test_public_jwk_has_no_private_member",
+        "test_public_forms_of_a_public_key_are_the_same",
         "test_private_jwk_has_the_public_one",
         "test_import_refuses_a_public_jwk",
         "test_import_refuses_parts_that_do_not_fit",
@@ -159,6 +160,120 @@ class TakesAnyJwk(P256):
             return self.generate().public_key()
 
 
+class NeedsThePrivateKey(Ed25519):
+    caught_by = ("test_public_forms_of_a_public_key_are_the_same",)
+
+    def public_bytes(self, key):
+        return key.public_key().public_bytes_raw()
+
+
+class GivesTheWholePoint(P256):
+    caught_by = ("test_public_bytes_are_those_of_the_jwk",)
+
+    def public_bytes(self, key):
+        return self.point(key, compressed=False)
+
+
+class NamesItsCurveOtherwise(P256):
+    caught_by = (
+        "test_it_knows_the_jwks_of_its_keys",
+        "test_load_public_refuses_another_type",
+        "test_public_jwk_is_valid",
+    )
+
+    def public_jwk(self, key):
+        return {**super().public_jwk(key), "crv": "secp256r1"}
+
+    def load_public(self, jwk):
+        return super().load_public({**jwk, "crv": self.crv})
+
+    def import_jwk(self, jwk):
+        return super().import_jwk(
+            {**jwk, "crv": "P-256" if jwk.get("crv") == "secp256r1" else None}
+        )
+
+
+class OwnsEveryJwk(P256):
+    caught_by = (
+        "test_it_knows_the_jwks_of_its_keys",
+        "test_it_knows_a_damaged_jwk_or_not_but_does_not_fail",
+    )
+
+    def owns_jwk(self, jwk):
+        return True
+
+
+class OwnsNoJwk(P256):
+    caught_by = ("test_it_knows_the_jwks_of_its_keys",)
+
+    def owns_jwk(self, jwk):
+        return False
+
+
+class FailsOnADamagedJwk(Ed25519):
+    caught_by = ("test_it_knows_a_damaged_jwk_or_not_but_does_not_fail",)
+
+    def owns_jwk(self, jwk):
+        return len(b64url_decode(jwk["x"])) == 32 and super().owns_jwk(jwk)
+
+
+class RefusesADescribedJwk(Ed25519):
+    caught_by = ("test_an_exported_jwk_comes_back",)
+
+    def import_jwk(self, jwk):
+        if "key_ops" in jwk:
+            raise InvalidKey
+        return super().import_jwk(jwk)
+
+
+class CallsARawSignatureDer(P256):
+    caught_by = (
+        "test_the_der_form_has_the_same_numbers",
+        "test_what_is_no_der_signature_is_refused",
+    )
+
+    def sign(self, key, message, alg, prehashed):
+        der = key.sign(message, self._scheme(message, prehashed, deterministic=True))
+        return super().from_der(der)
+
+    def verify(self, public, message, signature, alg, prehashed):
+        self.check_digest(message, prehashed)
+        return P256().verify(public, message, signature, alg, prehashed)
+
+    def to_der(self, signature):
+        return signature
+
+    def from_der(self, der):
+        if len(der) == 64 and not der.startswith(b"\x30"):
+            return der
+        return super().from_der(der)
+
+
+class TakesNegativeNumbersFromDer(P256):
+    caught_by = ("test_what_is_no_der_signature_is_refused",)
+
+    def from_der(self, der):
+        if len(der) == 8 and der.startswith(bytes.fromhex("30060201")):
+            return bytes(31) + der[4:5] + bytes(31) + der[7:8]
+        return super().from_der(der)
+
+
+class CutsLongNumbersFromDer(P256):
+    caught_by = ("test_what_is_no_der_signature_is_refused",)
+
+    def from_der(self, der):
+        r, s = (number % 2**256 for number in decode_dss_signature(der))
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+class RaisesAnotherErrorForLongNumbers(P256):
+    caught_by = ("test_what_is_no_der_signature_is_refused",)
+
+    def from_der(self, der):
+        r, s = decode_dss_signature(der)
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
 class ImportsPartsThatDoNotFit(Ed25519):
     caught_by = (
         "test_import_refuses_a_public_jwk",
@@ -190,10 +305,24 @@ class TakesASeedForSalt(X25519):
 
 
 class AgreesWithItself(X25519):
-    caught_by = ("test_both_sides_agree", "test_another_peer_gives_another_secret")
+    caught_by = (
+        "test_both_sides_agree",
+        "test_another_peer_gives_another_secret",
+        "test_a_point_of_low_order_is_refused",
+    )
 
     def derive(self, key, peer):
         return super().derive(key, key.public_key())
+
+
+class TakesPointsOfLowOrder(X25519):
+    caught_by = ("test_a_point_of_low_order_is_refused",)
+
+    def derive(self, key, peer):
+        try:
+            return super().derive(key, peer)
+        except InvalidKey:
+            return bytes(32)
 
 
 class IgnoresTheContext(A256Gcm):
@@ -310,6 +439,40 @@ class HasBareBytesForKeys(SoundMac):
         return super().mac(MacKey(key), message)
 
 
+class TakesAShortSecret(SoundMac):
+    caught_by = ("test_import_refuses_a_secret_shorter_than_the_code",)
+
+    def import_secret(self, secret):
+        if not secret:
+            raise InvalidKey
+        return MacKey(secret)
+
+
+class CutsLongSecrets(SoundMac):
+    caught_by = ("test_all_of_a_longer_secret_counts_or_it_is_refused",)
+
+    def import_secret(self, secret):
+        return super().import_secret(secret[:64])
+
+
+class ForgetsTheEndOfALongSecret(Hs256):
+    caught_by = ("test_all_of_a_longer_secret_counts_or_it_is_refused",)
+
+    def pack(self, key):
+        return super().pack(key)[:32]
+
+
+class PadsShortSecrets(Hs256):
+    caught_by = (
+        "test_import_refuses_a_secret_shorter_than_the_code",
+        "test_import_refuses_damaged_members",
+        "test_import_refuses_secrets_of_another_length",
+    )
+
+    def import_secret(self, secret):
+        return HmacKey(secret.ljust(32, b"\0"))
+
+
 class LeavesOutAComma(P256):
     caught_by = ("test_aliases_are_distinct_names", "test_registry_takes_it_by_every_name")
     aliases = "secp256r1"
@@ -334,6 +497,21 @@ class HasItsNameInUpperCase(P256):
 class ClaimsMoreThanItHas(P256):
     caught_by = ("test_operations_are_what_its_classes_grant",)
     operations = (*P256().operations, "encrypt")
+
+
+class CountsImportsAsUses(P256):
+    caught_by = ("test_operations_are_what_its_classes_grant",)
+    key_operations = P256().operations
+
+
+class SaysYesInWords(P256):
+    caught_by = ("test_facts_have_their_types",)
+    did_key = "yes"
+
+
+class IsSlowToTakeAKey(P256):
+    caught_by = ()
+    slow = frozenset({"import", "generate"})
 
 
 class IsSlowAtNothingItDoes(P256):

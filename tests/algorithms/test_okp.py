@@ -1,26 +1,37 @@
 import pytest
 
-from minikms.algorithms.okp import X25519
+from minikms.algorithms.okp import X448, X25519
 from minikms.encodings import jose_b64url
 from minikms.plugin import InvalidKey
 
-# The points whose order divides eight, and their forms that are not reduced modulo 2^255 - 19.
+P = {X25519: 2**255 - 19, X448: 2**448 - 2**224 - 1}
+
+# The points whose order divides the cofactor, and their forms that are not reduced modulo p.
 LOW_ORDER = {
-    "0": bytes(32),
-    "1": (1).to_bytes(32, "little"),
-    "order 8": bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
-    "order 8 too": bytes.fromhex(
-        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"
-    ),
-    "p - 1": (2**255 - 20).to_bytes(32, "little"),
-    "p": (2**255 - 19).to_bytes(32, "little"),
-    "p + 1": (2**255 - 18).to_bytes(32, "little"),
+    X25519: {
+        "0": 0,
+        "1": 1,
+        "order 8": 0x00B8495F16056286FDB1329CEB8D09DA6AC49FF1FAE35616AEB8413B7C7AEBE0,
+        "order 8 too": 0x57119FD0DD4E22D8868E1C58C45C44045BEF839C55B1D0B1248C50A3BC959C5F,
+        "p - 1": P[X25519] - 1,
+        "p": P[X25519],
+        "p + 1": P[X25519] + 1,
+    },
+    X448: {"0": 0, "1": 1, "p - 1": P[X448] - 1, "p": P[X448], "p + 1": P[X448] + 1},
 }
 
 
-@pytest.mark.parametrize("u", LOW_ORDER.values(), ids=LOW_ORDER)
-def test_x25519_refuses_a_point_of_low_order(u):
-    x25519 = X25519()
-    peer = x25519.load_public({"kty": "OKP", "crv": "X25519", "x": jose_b64url(u)})
+@pytest.mark.parametrize(
+    ("cls", "u"),
+    [
+        pytest.param(cls, u, id=f"{cls.name} {name}")
+        for cls, points in LOW_ORDER.items()
+        for name, u in points.items()
+    ],
+)
+def test_a_point_of_low_order_is_refused(cls, u):
+    algorithm = cls()
+    x = jose_b64url(u.to_bytes(algorithm.size, "little"))
+    peer = algorithm.load_public({"kty": "OKP", "crv": algorithm.crv, "x": x})
     with pytest.raises(InvalidKey):
-        x25519.derive(x25519.generate(), peer)
+        algorithm.derive(algorithm.generate(), peer)

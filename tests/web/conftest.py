@@ -14,13 +14,27 @@ PROBLEM_MEMBERS = {"type", "title", "status", "detail", "errors"}
 def generate(client: Any) -> Callable[..., Awaitable[dict[str, Any]]]:
     """Make a key over HTTP and give the answer's body."""
 
-    async def make(alg: str = "ed25519", profile: str = "default") -> dict[str, Any]:
-        headers = {"X-Profile": profile}
-        async with client.post("/key/generate", json={"alg": alg}, headers=headers) as response:
+    async def make(
+        alg: str = "ed25519", profile: str = "default", **options: Any
+    ) -> dict[str, Any]:
+        body, headers = {"alg": alg, **options}, {"X-Profile": profile}
+        async with client.post("/key/generate", json=body, headers=headers) as response:
             assert response.status == 200
             return await response.json()
 
     return make
+
+
+@pytest.fixture
+def post(client: Any) -> Callable[..., Awaitable[dict[str, Any]]]:
+    """Send a body that must succeed, and give the answer's."""
+
+    async def call(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        async with client.post(path, json=body) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
+
+    return call
 
 
 @pytest.fixture

@@ -8,9 +8,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-OKP = {"ed25519": "Ed25519", "x25519": "X25519"}
-EC = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "k256": ec.SECP256K1()}
+OKP = {"ed25519": "Ed25519", "x25519": "X25519", "ed448": "Ed448", "x448": "X448"}
+EC = {
+    "p256": ec.SECP256R1(),
+    "p384": ec.SECP384R1(),
+    "p521": ec.SECP521R1(),
+    "k256": ec.SECP256K1(),
+}
 BLS = {"bls12381g1": 48, "bls12381g2": 96}
+OTHER_PAIRS = ["rsa2048", "rsa3072", "rsa4096", "mldsa44", "mldsa65", "mldsa87"]
 SYMMETRIC = [
     "a128gcm",
     "a256gcm",
@@ -20,9 +26,16 @@ SYMMETRIC = [
     "a256kw",
     "c20p",
     "xc20p",
+    "hs256",
+    "hs384",
+    "hs512",
 ]
-PAIRS = [*OKP, *EC, *BLS]
+PAIRS = [*OKP, *EC, *BLS, *OTHER_PAIRS]
 ALL = [*PAIRS, *SYMMETRIC]
+MEMBERS = {
+    *("kid", "alg", "kty", "jwk", "b58", "multikey", "did"),
+    *("aliases", "labels", "operations", "exportable", "created"),
+}
 
 ALIASES = [
     "did:example:123#key-1",
@@ -49,8 +62,8 @@ def names(value):
 @pytest.mark.parametrize("alg", ALL)
 async def test_every_algorithm_lives_a_whole_life(client, generate, refused, alg):
     key = await generate(alg)
-    assert key.keys() == {"kid", "alg", "kty", "jwk", "b58", "aliases", "created"}
-    assert (key["alg"], key["aliases"]) == (alg, [])
+    assert key.keys() == MEMBERS
+    assert (key["alg"], key["aliases"], key["labels"], key["exportable"]) == (alg, [], {}, False)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", key["created"])
     path = f"/key/{key['kid']}"
     named = await client.post(f"{path}/associate", json={"alias": "mine"})
@@ -106,7 +119,9 @@ async def test_names_match_without_case_hyphens_and_underscores(generate, name, 
 @pytest.mark.parametrize("alg", PAIRS)
 async def test_the_kid_is_the_thumbprint(generate, alg):
     key = await generate(alg)
-    members = {name: key["jwk"][name] for name in ("crv", "kty", "x", "y") if name in key["jwk"]}
+    # RFC 7638 section 3.2, RFC 8037 section 2, RFC 9964: none of our public JWKs has others.
+    members = key["jwk"]
+    assert members.keys() <= {"crv", "kty", "x", "y", "n", "e", "alg", "pub"}
     canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
     assert unpadded(key["kid"]) == hashlib.sha256(canonical).digest()
     assert (key["kty"], "=" in key["kid"]) == (key["jwk"]["kty"], False)
@@ -117,7 +132,7 @@ async def test_an_okp_key_shows_its_raw_bytes(generate, alg):
     key = await generate(alg)
     assert key["jwk"] == {"kty": "OKP", "crv": OKP[alg], "x": key["jwk"]["x"]}
     assert base58.b58decode(key["b58"]) == unpadded(key["jwk"]["x"])
-    assert len(unpadded(key["jwk"]["x"])) == 32
+    assert len(unpadded(key["jwk"]["x"])) == {"ed448": 57, "x448": 56}.get(alg, 32)
 
 
 @pytest.mark.parametrize("alg", EC)

@@ -13,7 +13,7 @@ PROGRAM = Path(sys.executable).with_name("schemathesis")
 async def test_schemathesis_finds_nothing(client):
     document = str(client.make_url("/openapi.json"))
     run = await asyncio.create_subprocess_exec(
-        *(PROGRAM, "run", document, "--checks", "all", "--max-examples", "40", "--seed", "1"),
+        *(PROGRAM, "run", document, "--checks", "all", "--max-examples", "100", "--seed", "1"),
         *("--generation-database", "none", "--no-color"),
         cwd=ROOT,  # where schemathesis.toml is
         stdout=asyncio.subprocess.PIPE,

@@ -1,14 +1,26 @@
 import pytest
 
 SIGN, AEAD, WRAP = ["sign", "verify"], ["encrypt", "decrypt"], ["wrap", "unwrap"]
+MAC = ["mac", "mac-verify"]
+
+RSA = [f"{scheme}{bits}" for scheme in ("RS", "PS") for bits in (256, 384, 512)]
 
 # name: JWK key type, JOSE names, and what it can do besides importing
 ALGORITHMS = {
-    "ed25519": ("OKP", ["EdDSA"], SIGN),
+    "ed25519": ("OKP", ["EdDSA", "Ed25519"], SIGN),
+    "ed448": ("OKP", ["Ed448", "EdDSA"], SIGN),
     "x25519": ("OKP", ["ECDH-ES"], ["derive"]),
+    "x448": ("OKP", ["ECDH-ES"], ["derive"]),
     "k256": ("EC", ["ES256K", "ECDH-ES"], [*SIGN, "derive"]),
     "p256": ("EC", ["ES256", "ECDH-ES"], [*SIGN, "derive"]),
     "p384": ("EC", ["ES384", "ECDH-ES"], [*SIGN, "derive"]),
+    "p521": ("EC", ["ES512", "ECDH-ES"], [*SIGN, "derive"]),
+    "rsa2048": ("RSA", RSA, SIGN),
+    "rsa3072": ("RSA", RSA, SIGN),
+    "rsa4096": ("RSA", RSA, SIGN),
+    "mldsa44": ("AKP", ["ML-DSA-44"], SIGN),
+    "mldsa65": ("AKP", ["ML-DSA-65"], SIGN),
+    "mldsa87": ("AKP", ["ML-DSA-87"], SIGN),
     "bls12381g1": ("EC", [], []),
     "bls12381g2": ("EC", [], []),
     "a128gcm": ("oct", ["A128GCM"], AEAD),
@@ -19,6 +31,9 @@ ALGORITHMS = {
     "a256kw": ("oct", ["A256KW"], WRAP),
     "c20p": ("oct", ["C20P"], AEAD),
     "xc20p": ("oct", ["XC20P"], AEAD),
+    "hs256": ("oct", ["HS256"], MAC),
+    "hs384": ("oct", ["HS384"], MAC),
+    "hs512": ("oct", ["HS512"], MAC),
 }
 
 

@@ -1,0 +1,110 @@
+"""ML-DSA, the post-quantum signatures of FIPS 204, in JOSE by RFC 9964."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import mldsa
+
+from minikms.plugin import (
+    InvalidKey,
+    JwkImporter,
+    Pkcs8KeyAlgorithm,
+    SeedImporter,
+    Signer,
+    UnsupportedOption,
+    jose_b64url,
+    jwk_bytes,
+    public_of,
+)
+
+_SEED_SIZE = 32
+
+
+class MlDsaAlgorithm(Signer, JwkImporter, SeedImporter, Pkcs8KeyAlgorithm):
+    """ML-DSA with an empty context; the private key is its seed of 32 bytes, never expanded."""
+
+    kty = "AKP"
+    slow = frozenset({"generate", "import", "sign"})
+    public_size: ClassVar[int]
+    private_class: ClassVar[Any]
+    public_class: ClassVar[Any]
+
+    @property
+    def _alg(self) -> str:
+        return self.signing_algs[0]
+
+    def generate(self) -> Any:
+        return self.private_class.generate()
+
+    def owns_jwk(self, jwk: Mapping[str, Any]) -> bool:
+        return jwk.get("kty") == self.kty and jwk.get("alg") == self._alg
+
+    def public_bytes(self, key: Any) -> bytes:
+        return public_of(key).public_bytes_raw()  # type: ignore[no-any-return]
+
+    def public_jwk(self, key: Any) -> dict[str, str]:
+        return {"kty": self.kty, "alg": self._alg, "pub": jose_b64url(self.public_bytes(key))}
+
+    def load_public(self, jwk: Mapping[str, Any]) -> Any:
+        if not self.owns_jwk(jwk):
+            raise InvalidKey(f"The JWK must have kty {self.kty!r} and alg {self._alg!r}.")
+        return self.public_class.from_public_bytes(jwk_bytes(jwk, "pub", self.public_size))
+
+    def import_jwk(self, jwk: Mapping[str, Any]) -> Any:
+        public = self.load_public(jwk)
+        key = self.import_seed(jwk_bytes(jwk, "priv", _SEED_SIZE))
+        if self.public_bytes(key) != self.public_bytes(public):
+            raise InvalidKey("The JWK's private part does not fit its public part.")
+        return key
+
+    def export_jwk(self, key: Any) -> dict[str, str]:
+        return {**self.public_jwk(key), "priv": jose_b64url(key.private_bytes_raw())}
+
+    def import_seed(self, seed: bytes) -> Any:
+        if len(seed) != _SEED_SIZE:
+            raise InvalidKey(f"A {self.name} seed must have {_SEED_SIZE} bytes.")
+        return self.private_class.from_seed_bytes(seed)
+
+    def sign(self, key: Any, message: bytes, alg: str, prehashed: bool) -> bytes:
+        self._refuse_prehashed(prehashed)
+        return key.sign(message)  # type: ignore[no-any-return]
+
+    def verify(
+        self, public: Any, message: bytes, signature: bytes, alg: str, prehashed: bool
+    ) -> bool:
+        self._refuse_prehashed(prehashed)
+        try:
+            public.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    @staticmethod
+    def _refuse_prehashed(prehashed: bool) -> None:
+        if prehashed:
+            raise UnsupportedOption("ML-DSA signs the message, never a digest of it.")
+
+
+class MlDsa44(MlDsaAlgorithm):
+    """ML-DSA-44: 1,312-byte public keys, 2,420-byte signatures."""
+
+    name, multicodec, public_size = "mldsa44", 0x1210, 1312
+    signing_algs = ("ML-DSA-44",)
+    private_class, public_class = mldsa.MLDSA44PrivateKey, mldsa.MLDSA44PublicKey
+
+
+class MlDsa65(MlDsaAlgorithm):
+    """ML-DSA-65: 1,952-byte public keys, 3,309-byte signatures."""
+
+    name, multicodec, public_size = "mldsa65", 0x1211, 1952
+    signing_algs = ("ML-DSA-65",)
+    private_class, public_class = mldsa.MLDSA65PrivateKey, mldsa.MLDSA65PublicKey
+
+
+class MlDsa87(MlDsaAlgorithm):
+    """ML-DSA-87: 2,592-byte public keys, 4,627-byte signatures."""
+
+    name, multicodec, public_size = "mldsa87", 0x1212, 2592
+    signing_algs = ("ML-DSA-87",)
+    private_class, public_class = mldsa.MLDSA87PrivateKey, mldsa.MLDSA87PublicKey

@@ -1,0 +1,79 @@
+"""JSON Web Signature in its compact form, detached or not (RFC 7515, RFC 7797): no keys here."""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, Self
+
+import orjson
+
+from minikms.encodings import b64url_decode, jose_b64url
+
+RESERVED: Final = frozenset({"alg", "kid", "b64", "crit"})
+"""Header members that the service sets, so that no caller does."""
+
+
+class Jws(NamedTuple):
+    """A compact JWS taken apart: what was signed, and what it says of itself."""
+
+    header: dict[str, Any]
+    payload: bytes
+    signing_input: bytes
+    signature: bytes
+
+    @property
+    def understood(self) -> bool:
+        """Whether every extension that it calls critical is known: RFC 7797's `b64` alone is."""
+        if "crit" not in self.header:
+            return "b64" not in self.header
+        return self.header["crit"] == ["b64"] and isinstance(self.header.get("b64"), bool)
+
+    @classmethod
+    def parse(cls, text: str, detached: bytes | None) -> Self | None:
+        """The parts of `text`, None where it is no JWS.
+
+        `detached` is the payload where `text` leaves it out; a text that has its own must have
+        the same.
+        """
+        try:
+            protected, middle, signature = text.split(".")
+            header = orjson.loads(_strict(protected))
+            if not isinstance(header, dict):
+                return None
+            plain = header.get("b64") is False
+            own = middle.encode("utf-8") if plain else _strict(middle)
+            sig = _strict(signature)
+        except ValueError:
+            return None
+        if detached is not None and own not in (b"", detached):
+            return None
+        payload = own if detached is None else detached
+        return cls(header, payload, signing_input(protected, payload, plain=plain), sig)
+
+
+def protected_header(alg: str, kid: str, extra: Mapping[str, Any], *, detached: bool) -> str:
+    """The encoded header of a new JWS.
+
+    A detached one is as linked-data suites use it: `b64` false, and critical.
+    """
+    header = {"alg": alg, "kid": kid, **extra}
+    if detached:
+        header |= {"b64": False, "crit": ["b64"]}
+    return jose_b64url(orjson.dumps(header))
+
+
+def signing_input(protected: str, payload: bytes, *, plain: bool) -> bytes:
+    """The bytes that are signed (RFC 7515 section 5.1, RFC 7797 section 3)."""
+    body = payload if plain else jose_b64url(payload).encode("ascii")
+    return protected.encode("ascii") + b"." + body
+
+
+def compact(protected: str, payload: bytes, signature: bytes, *, detached: bool) -> str:
+    """The compact form; a detached payload is left out."""
+    middle = "" if detached else jose_b64url(payload)
+    return f"{protected}.{middle}.{jose_b64url(signature)}"
+
+
+def _strict(text: str) -> bytes:
+    """Decode base64url as JWS has it: without padding (RFC 7515 section 2)."""
+    if "=" in text:
+        raise ValueError("a JWS has no padding")
+    return b64url_decode(text)

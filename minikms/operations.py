@@ -1,0 +1,289 @@
+"""What is done with a key: sign, verify, encrypt, wrap, agree, authenticate."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from minikms import jws
+from minikms.encodings import PRIVATE_MEMBERS
+from minikms.errors import InvalidKey, KmsError, UnsupportedOperation, UnsupportedOption
+from minikms.protocol import (
+    Aead,
+    Capability,
+    KeyAgreement,
+    KeyAlgorithm,
+    KeyWrap,
+    Mac,
+    Sealed,
+    Signer,
+)
+from minikms.records import KeyRecord, KeyRef
+from minikms.registry import AlgorithmRegistry
+from minikms.signing import Signing, SignOptions, sign_as, verify_as
+from minikms.store import KeyStore
+
+CapabilityT = TypeVar("CapabilityT", bound=Capability)
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+UseT = TypeVar("UseT")
+
+
+class Signed(NamedTuple):
+    """A signature, the JOSE name it was made for, and the key that made it."""
+
+    sig: bytes
+    alg: str
+    kid: str
+
+
+class JwsResult(NamedTuple):
+    """What became of a JWS: its header where it has one, its payload only where it is valid."""
+
+    valid: bool
+    header: dict[str, Any] | None
+    payload: bytes | None
+
+
+class KeyOperations:
+    """What keys are used for.
+
+    `profile` names the tenant in every call. Where a call names a key, it raises KeyNotFound or
+    AliasNotFound, and UnsupportedOperation for a key that cannot, or may not, do this.
+    """
+
+    def __init__(self, registry: AlgorithmRegistry, store: KeyStore) -> None:
+        self._registry = registry
+        self._store = store
+
+    async def sign(self, profile: str, ref: KeyRef, message: bytes, options: SignOptions) -> Signed:
+        """The signature over `message`; raises UnsupportedOption."""
+        record, signer, key = await self._open(profile, ref, self._use(Signer, "sign"))
+        signing = Signing.choose(signer, options)
+        sig = await run(signer, "sign", partial(signing.sign, key, message))
+        return Signed(sig, signing.alg, record.kid)
+
+    async def verify(
+        self,
+        profile: str,
+        by: KeyRef | Mapping[str, Any],
+        message: bytes,
+        signature: bytes,
+        options: SignOptions,
+    ) -> bool:
+        """Whether `signature` over `message` is good by a key, or by a public JWK.
+
+        Raises UnsupportedOption, and InvalidKey for a JWK that is none.
+        """
+        signing, public = await self._verifying(profile, by, options)
+        check = partial(signing.verify, public, message, signature)
+        return await run(signing.signer, "verify", check)
+
+    async def sign_batch(
+        self,
+        profile: str,
+        ref: KeyRef,
+        messages: Sequence[bytes | KmsError],
+        options: SignOptions,
+    ) -> list[Signed | KmsError]:
+        """A signature over each message, or what is wrong with it, in order."""
+        record, signer, key = await self._open(profile, ref, self._use(Signer, "sign"))
+        signing = Signing.choose(signer, options)
+
+        def one(message: bytes) -> Signed:
+            return Signed(signing.sign(key, message), signing.alg, record.kid)
+
+        return await _each(messages, one)
+
+    async def verify_batch(
+        self,
+        profile: str,
+        by: KeyRef | Mapping[str, Any],
+        items: Sequence[tuple[bytes, bytes] | KmsError],
+        options: SignOptions,
+    ) -> list[bool | KmsError]:
+        """Whether each signature over its message is good, or what is wrong with it, in order."""
+        signing, public = await self._verifying(profile, by, options)
+        return await _each(items, lambda item: signing.verify(public, *item))
+
+    async def encrypt(self, profile: str, ref: KeyRef, plaintext: bytes, aad: bytes) -> Sealed:
+        """`plaintext` sealed under a new nonce."""
+        _, aead, key = await self._open(profile, ref, self._use(Aead, "encrypt"))
+        return aead.encrypt(key, plaintext, aad)
+
+    async def decrypt(self, profile: str, ref: KeyRef, sealed: Sealed, aad: bytes) -> bytes:
+        """The plaintext; raises DecryptionFailed."""
+        _, aead, key = await self._open(profile, ref, self._use(Aead, "decrypt"))
+        return aead.decrypt(key, sealed, aad)
+
+    async def wrap(self, profile: str, ref: KeyRef, secret: bytes) -> bytes:
+        """`secret` wrapped; raises InvalidKey where it is too short."""
+        _, wrapper, key = await self._open(profile, ref, self._use(KeyWrap, "wrap"))
+        return wrapper.wrap(key, secret)
+
+    async def unwrap(self, profile: str, ref: KeyRef, wrapped: bytes) -> bytes:
+        """The secret in `wrapped`; raises DecryptionFailed."""
+        _, wrapper, key = await self._open(profile, ref, self._use(KeyWrap, "unwrap"))
+        return wrapper.unwrap(key, wrapped)
+
+    async def derive(self, profile: str, ref: KeyRef, peer: Mapping[str, Any]) -> bytes:
+        """The raw shared secret with a peer's public JWK; raises InvalidKey."""
+        _, agreement, key = await self._open(profile, ref, self._use(KeyAgreement, "derive"))
+        _refuse_private(peer)
+        public = agreement.load_public(peer)
+        return await run(agreement, "derive", partial(agreement.derive, key, public))
+
+    async def mac(self, profile: str, ref: KeyRef, message: bytes) -> bytes:
+        """The authentication code of `message`."""
+        _, algorithm, key = await self._open(profile, ref, self._use(Mac, "mac"))
+        return algorithm.mac(key, message)
+
+    async def verify_mac(self, profile: str, ref: KeyRef, message: bytes, mac: bytes) -> bool:
+        """Whether `mac` is that of `message`."""
+        _, algorithm, key = await self._open(profile, ref, self._use(Mac, "mac-verify"))
+        return algorithm.verify_mac(key, message, mac)
+
+    async def sign_jws(
+        self,
+        profile: str,
+        ref: KeyRef,
+        payload: bytes,
+        *,
+        header: Mapping[str, Any],
+        alg: str | None = None,
+        detached: bool = False,
+    ) -> str:
+        """A compact JWS, by a signature or an authentication code; raises UnsupportedOption.
+
+        Its `kid` is the alias, where that named the key.
+        """
+        record, signer, key = await self._open(profile, ref, self._use_for_jws)
+        algs = signer.jws_algs
+        # JOSE has no name for what some plugins' algorithms make.
+        alg = next(iter(algs), None) if alg is None else alg
+        if alg is None or alg not in algs:
+            raise UnsupportedOption(f"This key signs for: {', '.join(algs) or 'no JOSE name'}.")
+        named = ref.alias or record.kid
+        protected = jws.protected_header(alg, named, header, detached=detached)
+        message = jws.signing_input(protected, payload, plain=detached)
+        sig = await run(signer, "sign", partial(sign_as, signer, key, message, alg))
+        return jws.compact(protected, payload, sig, detached=detached)
+
+    async def verify_jws(
+        self, profile: str, by: KeyRef | Mapping[str, Any], text: str, payload: bytes | None
+    ) -> JwsResult:
+        """Whether a compact JWS is good by a key, or by a public JWK.
+
+        `payload` is that of a detached one.
+        """
+        signer, key, algs = await self._jws_verifier(profile, by)
+        parsed = jws.Jws.parse(text, payload)
+        if parsed is None:
+            return JwsResult(valid=False, header=None, payload=None)
+        alg = parsed.header.get("alg")
+        valid = False
+        if alg in algs and parsed.understood:
+            message, sig = parsed.signing_input, parsed.signature
+            valid = await run(
+                signer, "verify", partial(verify_as, signer, key, message, sig, str(alg))
+            )
+        return JwsResult(valid, parsed.header, parsed.payload if valid else None)
+
+    def random(self, length: int) -> bytes:
+        """`length` bytes from the system's randomness."""
+        return secrets.token_bytes(length)
+
+    async def _open(
+        self, profile: str, ref: KeyRef, use: Callable[[KeyRecord], UseT]
+    ) -> tuple[KeyRecord, UseT, Any]:
+        """A key, and what `use` makes of its record, before the key is opened."""
+        record, stored = await self._store.open_key(profile, ref, use)
+        return record, use(record), self._registry.get(record.alg).unpack(stored)
+
+    def _use(
+        self, capability: type[CapabilityT], operation: str
+    ) -> Callable[[KeyRecord], CapabilityT]:
+        """From a record to its algorithm as `capability`, where the key may do `operation`."""
+
+        def use(record: KeyRecord) -> CapabilityT:
+            algorithm = self._registry.get(record.alg).require(capability)
+            if operation not in record.operations:
+                may = ", ".join(record.operations) or "nothing"
+                raise UnsupportedOperation(f"This key may not {operation}; it may: {may}.")
+            return algorithm
+
+        return use
+
+    def _use_for_jws(self, record: KeyRecord) -> Signer | Mac:
+        if isinstance(self._registry.get(record.alg), Mac):
+            return self._use(Mac, "mac")(record)
+        return self._use(Signer, "sign")(record)
+
+    async def _jws_verifier(
+        self, profile: str, by: KeyRef | Mapping[str, Any]
+    ) -> tuple[Signer | Mac, Any, Sequence[str]]:
+        """What checks a JWS, its key, and the JOSE names that the key is for."""
+        if isinstance(by, KeyRef):
+            record = await self._store.record(profile, by)
+            if isinstance(self._registry.get(record.alg), Mac):
+                ref = KeyRef(kid=record.kid)
+                _, mac, key = await self._open(profile, ref, self._use(Mac, "mac-verify"))
+                return mac, key, mac.jws_algs
+        signer, public, named = await self._verifier(profile, by)
+        return signer, public, [alg for alg in signer.jws_algs if named in (None, alg)]
+
+    async def _verifying(
+        self, profile: str, by: KeyRef | Mapping[str, Any], options: SignOptions
+    ) -> tuple[Signing, Any]:
+        """A public key, and how to verify with it."""
+        signer, public, named = await self._verifier(profile, by)
+        if named is not None:
+            if options.alg not in (None, named):
+                raise UnsupportedOption("The JWK is for another alg.")
+            options = replace(options, alg=named)
+        return Signing.choose(signer, options), public
+
+    async def _verifier(
+        self, profile: str, by: KeyRef | Mapping[str, Any]
+    ) -> tuple[Signer, Any, str | None]:
+        """A public key, its algorithm, and the JOSE name that its JWK is bound to, if any."""
+        if isinstance(by, KeyRef):
+            record = await self._store.record(profile, by)
+            signer = self._use(Signer, "verify")(record)
+            return signer, signer.load_public(record.jwk or {}), None
+        _refuse_private(by)
+        signer = self._registry.for_jwk(by).require(Signer)
+        named = by.get("alg")
+        return signer, signer.load_public(by), named if isinstance(named, str) else None
+
+
+def _refuse_private(jwk: Mapping[str, Any]) -> None:
+    if not PRIVATE_MEMBERS.isdisjoint(jwk):
+        raise InvalidKey("Give the public JWK: a private member must not be sent here.")
+
+
+async def run(
+    algorithm: KeyAlgorithm | Mac, operation: str, call: Callable[[], ResultT]
+) -> ResultT:
+    """`call` here, or in a thread where the algorithm says that it is slow."""
+    if operation in algorithm.slow:
+        return await asyncio.to_thread(call)
+    return call()
+
+
+async def _each(
+    items: Sequence[ItemT | KmsError], call: Callable[[ItemT], ResultT]
+) -> list[ResultT | KmsError]:
+    """`call` of each item, or its error, in order; in a thread, since many make it slow."""
+
+    def attempt(item: ItemT | KmsError) -> ResultT | KmsError:
+        if isinstance(item, KmsError):
+            return item
+        try:
+            return call(item)
+        except KmsError as exc:
+            return exc
+
+    return await asyncio.to_thread(lambda: [attempt(item) for item in items])

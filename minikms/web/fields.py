@@ -1,0 +1,151 @@
+"""The kinds of value that bodies are made of."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from marshmallow import ValidationError, fields, validate
+
+from minikms.encodings import b64url, b64url_decode
+from minikms.protocol import KEY_OPERATIONS
+
+KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
+PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
+ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,512}\Z"
+LABEL_PATTERN: Final = (
+    r"^[^:\u0000-\u001f\u007f-\u009f]{1,128}:[^\u0000-\u001f\u007f-\u009f]{0,512}\Z"
+)
+LABEL_NAME_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,128}\Z"
+LABEL_VALUE_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{0,512}\Z"
+# The `seq` of a record, which callers pass back as it came.
+CURSOR_PATTERN: Final = r"^[0-9]{20}[0-9a-f]{8}\Z"
+# Groups of four, then a rest of two or three with padding or without.
+BASE64URL_PATTERN: Final = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?\Z"
+
+MAX_LABELS: Final = 32
+
+
+class Base64Url(fields.String):
+    """Bytes as base64url: taken with padding or without, given with it."""
+
+    def __init__(self, description: str, **kwargs: Any) -> None:
+        metadata = {
+            "description": f"{description} Base64url: taken padded or not, given padded.",
+            "pattern": BASE64URL_PATTERN,
+        }
+        super().__init__(metadata=metadata, **kwargs)
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else b64url(value)
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            return b64url_decode(text)
+        except ValueError:
+            raise ValidationError("Not base64url.") from None
+
+
+class Flag(fields.Boolean):
+    """True or false, and none of the words and numbers that marshmallow would take for them."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class Timestamp(fields.String):
+    """Nanoseconds since the epoch, given as RFC 3339 in UTC."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
+        moment = datetime.fromtimestamp(value / 1e9, UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def kid(**kwargs: Any) -> fields.String:
+    """A key id."""
+    return fields.String(
+        validate=validate.Regexp(KID_PATTERN, error="Not the form of a kid."),
+        metadata={"description": "Key id: the thumbprint of the public JWK (RFC 7638)."},
+        **kwargs,
+    )
+
+
+def alias(**kwargs: Any) -> fields.String:
+    """Another name of a key."""
+    return fields.String(
+        validate=validate.Regexp(
+            ALIAS_PATTERN, error="Must be 1 to 512 characters, no control characters."
+        ),
+        metadata={"description": "Another name of a key, such as a DID URL."},
+        **kwargs,
+    )
+
+
+def profile(**kwargs: Any) -> fields.String:
+    """The name of a profile."""
+    return fields.String(
+        validate=validate.Regexp(
+            PROFILE_PATTERN, error="Must be 1 to 128 visible ASCII characters."
+        ),
+        metadata={"description": "Name of the profile."},
+        **kwargs,
+    )
+
+
+def algorithm(**kwargs: Any) -> fields.String:
+    """The name of an algorithm; the document lists those of the registry."""
+    return fields.String(
+        metadata={
+            "description": "Name or alias of an algorithm, see GET /algorithms.",
+            "x-enum": "algorithms",
+        },
+        **kwargs,
+    )
+
+
+def labels(**kwargs: Any) -> fields.Dict:
+    """Labels of a key."""
+    name = validate.Regexp(
+        LABEL_NAME_PATTERN, error="A name has 1 to 128 characters, no colon, no control character."
+    )
+    value = validate.Regexp(
+        LABEL_VALUE_PATTERN, error="A value has at most 512 characters, no control character."
+    )
+    return fields.Dict(
+        keys=fields.String(validate=name),
+        values=fields.String(validate=value),
+        validate=validate.Length(max=MAX_LABELS),
+        metadata={"description": "Labels: names to values."},
+        **kwargs,
+    )
+
+
+def operations(**kwargs: Any) -> fields.List[str]:
+    """Operations of a key."""
+    return fields.List(
+        fields.String(validate=validate.OneOf(KEY_OPERATIONS)),
+        metadata={"description": "What the key may be used for, out of what its algorithm can."},
+        **kwargs,
+    )
+
+
+def jwk(description: str, **kwargs: Any) -> fields.Dict:
+    """A JSON Web Key, whose members its algorithm judges."""
+    return fields.Dict(metadata={"description": description}, **kwargs)
+
+
+def jose_alg(**kwargs: Any) -> fields.String:
+    """A JOSE name of a signing algorithm; the document lists those of the registry."""
+    return fields.String(
+        metadata={
+            "description": "JOSE name to sign for; the key's first one by default.",
+            "x-enum": "jose",
+        },
+        **kwargs,
+    )

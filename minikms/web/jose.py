@@ -1,0 +1,70 @@
+"""Handlers in the forms of JOSE: JWS and JWK Set."""
+
+from aiohttp import web
+
+from minikms.store import DEFAULT_PROFILE
+from minikms.web import schemas
+from minikms.web.messages import answer, load, profile, service
+
+_SIGN = schemas.SignJwsRequest()
+_VERIFY = schemas.VerifyJwsRequest()
+_SIGNATURE = schemas.JwsSignature()
+_VERIFICATION = schemas.JwsVerification()
+_JWKS = schemas.JwkSet()
+
+
+async def sign_jws(request: web.Request) -> web.Response:
+    """Sign a payload as a compact JWS.
+
+    ---
+    tags: [jose]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: SignJwsRequest
+    x-problems: [key-not-found, alias-not-found, unsupported-operation, unsupported-option]
+    responses:
+      "200": {description: The JWS., x-answer: JwsSignature}
+    """
+    body = await load(request, _SIGN)
+    text = await service(request).sign_jws(
+        profile(request),
+        body["ref"],
+        body["payload"],
+        header=body["header"],
+        alg=body["alg"],
+        detached=body["detached"],
+    )
+    return answer(_SIGNATURE, {"jws": text})
+
+
+async def verify_jws(request: web.Request) -> web.Response:
+    """Verify a compact JWS with a key or a public JWK.
+
+    ---
+    tags: [jose]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: VerifyJwsRequest
+    x-problems: [key-not-found, alias-not-found, unsupported-operation, invalid-key]
+    responses:
+      "200": {description: "Whether it is good, and what it says.", x-answer: JwsVerification}
+    """
+    body = await load(request, _VERIFY)
+    result = await service(request).verify_jws(
+        profile(request), body["by"], body["jws"], body["payload"]
+    )
+    return answer(_VERIFICATION, result)
+
+
+async def jwks(request: web.Request) -> web.Response:
+    """Give a profile's public keys as a JWK Set.
+
+    ---
+    tags: [jose]
+    parameters: [$ref: "#/components/parameters/ProfileQuery"]
+    x-problems: [profile-not-found, store-unavailable]
+    responses:
+      "200":
+        description: The keys for signatures and key agreement, by kid and by alias.
+        x-answer: JwkSet
+    """
+    name = request.query.get("profile", DEFAULT_PROFILE)
+    return answer(_JWKS, {"keys": await service(request).jwks(name)})

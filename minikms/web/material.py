@@ -1,0 +1,77 @@
+"""Handlers that make keys, take them in, and give them out."""
+
+from aiohttp import web
+
+from minikms.records import KeyRef
+from minikms.web import schemas
+from minikms.web.messages import answer, load, profile, service
+
+_GENERATE = schemas.GenerateKey()
+_IMPORT = schemas.ImportKey()
+_KEY = schemas.Key()
+_PRIVATE = schemas.PrivateJwk()
+
+
+async def generate(request: web.Request) -> web.Response:
+    """Generate a key.
+
+    ---
+    tags: [keys]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: GenerateKey
+    x-problems: [unsupported-algorithm, unsupported-operation, key-exists]
+    responses:
+      "200": {description: The new key., x-answer: Key}
+    """
+    body = await load(request, _GENERATE)
+    key = await service(request).generate(profile(request), body["alg"], body["policy"])
+    return answer(_KEY, key)
+
+
+async def import_key(request: web.Request) -> web.Response:
+    """Import a key.
+
+    ---
+    tags: [keys]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: ImportKey
+    x-problems:
+      - unsupported-algorithm
+      - unsupported-operation
+      - unsupported-option
+      - invalid-key
+      - decryption-failed
+      - key-not-found
+      - key-exists
+    responses:
+      "200": {description: The key., x-answer: Key}
+    """
+    body = await load(request, _IMPORT)
+    tenant, policy, keys = profile(request), body["policy"], service(request)
+    if "jwk" in body:
+        key = await keys.import_jwk(tenant, body["jwk"], policy, body.get("alg"))
+    elif "secret" in body:
+        key = await keys.import_secret(tenant, body["alg"], body["secret"], policy)
+    elif "seed" in body:
+        key = await keys.import_seed(tenant, body["alg"], body["seed"], policy)
+    else:
+        key = await keys.import_wrapped(
+            tenant, body["alg"], body["wrapped"], body["unwrap_kid"], policy
+        )
+    return answer(_KEY, key)
+
+
+async def export(request: web.Request, kid: str) -> web.Response:
+    """Export the private JWK of a key that was made exportable.
+
+    ---
+    tags: [keys]
+    parameters:
+      - $ref: "#/components/parameters/Profile"
+      - $ref: "#/components/parameters/Kid"
+    x-problems: [key-not-found, not-exportable, unsupported-operation]
+    responses:
+      "200": {description: The private JWK., x-answer: PrivateJwk}
+    """
+    jwk = await service(request).export(profile(request), KeyRef(kid=kid))
+    return answer(_PRIVATE, {"jwk": jwk})

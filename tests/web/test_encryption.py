@@ -1,0 +1,194 @@
+"""encrypt, decrypt, wrap, unwrap, derive, mac and random."""
+
+import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.hmac import HMAC
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap, aes_key_wrap_with_padding
+
+AEADS = {
+    "a128gcm": (12, 16),
+    "a256gcm": (12, 16),
+    "a128cbchs256": (16, 16),
+    "a256cbchs512": (16, 32),
+    "c20p": (12, 16),
+    "xc20p": (24, 16),
+}
+AGREEMENTS = ["x25519", "x448", "p256", "p384", "p521", "k256"]
+
+
+def b64(data):
+    return urlsafe_b64encode(data).decode()
+
+
+def raw(text):
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+@pytest.mark.parametrize("alg", AEADS)
+async def test_encrypt_and_decrypt(post, generate, alg):
+    kid = (await generate(alg))["kid"]
+    for plaintext, aad in ((b"", None), (b"hello", None), (os.urandom(5000), b"bound")):
+        body = {"kid": kid, "plaintext": b64(plaintext)} | ({"aad": b64(aad)} if aad else {})
+        sealed = await post("/encrypt", body)
+        nonce_size, tag_size = AEADS[alg]
+        assert len(raw(sealed["nonce"])) == nonce_size
+        assert len(raw(sealed["tag"])) == tag_size
+        back = {"kid": kid, **sealed} | ({"aad": b64(aad)} if aad else {})
+        assert await post("/decrypt", back) == {"plaintext": b64(plaintext)}
+    again = await post("/encrypt", body)
+    assert again["nonce"] != sealed["nonce"]
+
+
+@pytest.mark.parametrize("alg", AEADS)
+async def test_any_mismatch_is_refused_and_no_more_is_said(client, post, generate, refused, alg):
+    kid = (await generate(alg))["kid"]
+    sealed = await post("/encrypt", {"kid": kid, "plaintext": b64(b"hello"), "aad": b64(b"a")})
+    good = {"kid": kid, "aad": b64(b"a"), **sealed}
+    changes = [{"aad": b64(b"b")}, {"aad": ""}, {"kid": (await generate(alg))["kid"]}]
+    for name in ("ciphertext", "nonce", "tag"):
+        value = raw(sealed[name])
+        flipped = bytes([value[0] ^ 1]) + value[1:]
+        changes += [{name: b64(data)} for data in (flipped, value[:-1], value + b"\0", b"")]
+    # The same bytes with the border between ciphertext and tag moved.
+    whole = raw(sealed["ciphertext"]) + raw(sealed["tag"])
+    changes.append({"ciphertext": b64(whole[:1]), "tag": b64(whole[1:])})
+    details = set()
+    for change in changes:
+        response = await client.post("/decrypt", json=good | change)
+        details.add((await refused(response, 422, "decryption-failed"))["detail"])
+    assert len(details) == 1
+
+
+@pytest.mark.parametrize(
+    ("alg", "cipher"), [("a128gcm", AESGCM), ("a256gcm", AESGCM), ("c20p", ChaCha20Poly1305)]
+)
+async def test_aead_agrees_with_pyca(post, alg, cipher):
+    secret = os.urandom(16 if alg == "a128gcm" else 32)
+    kid = (await post("/key/import", {"alg": alg, "secret": b64(secret)}))["kid"]
+    sealed = await post("/encrypt", {"kid": kid, "plaintext": b64(b"hello"), "aad": b64(b"a")})
+    theirs = cipher(secret)
+    whole = raw(sealed["ciphertext"]) + raw(sealed["tag"])
+    assert theirs.decrypt(raw(sealed["nonce"]), whole, b"a") == b"hello"
+    nonce = os.urandom(12)
+    whole = theirs.encrypt(nonce, b"back", b"a")
+    body = {"ciphertext": b64(whole[:-16]), "tag": b64(whole[-16:]), "nonce": b64(nonce)}
+    opened = await post("/decrypt", {"kid": kid, "aad": b64(b"a"), **body})
+    assert opened == {"plaintext": b64(b"back")}
+
+
+@pytest.mark.parametrize(("alg", "size"), [("a128kw", 16), ("a256kw", 32)])
+async def test_wrap_and_unwrap_agree_with_pyca(client, post, refused, alg, size):
+    kek = os.urandom(size)
+    kid = (await post("/key/import", {"alg": alg, "secret": b64(kek)}))["kid"]
+    for length in (16, 17, 24, 31, 32, 33, 64):
+        secret = os.urandom(length)
+        wrapped = (await post("/wrap", {"kid": kid, "key": b64(secret)}))["wrapped"]
+        theirs = aes_key_wrap_with_padding if length % 8 else aes_key_wrap
+        assert raw(wrapped) == theirs(kek, secret)
+        assert await post("/unwrap", {"kid": kid, "wrapped": wrapped}) == {"key": b64(secret)}
+        bad = bytes([raw(wrapped)[0] ^ 1]) + raw(wrapped)[1:]
+        for data in (bad, raw(wrapped)[:-1], b"", raw(wrapped)[:16]):
+            body = {"kid": kid, "wrapped": b64(data)}
+            await refused(await client.post("/unwrap", json=body), 422, "decryption-failed")
+    for length in (0, 8, 15):
+        body = {"kid": kid, "key": b64(b"k" * length)}
+        await refused(await client.post("/wrap", json=body), 422, "invalid-key")
+
+
+@pytest.mark.parametrize("alg", AGREEMENTS)
+async def test_both_sides_derive_the_same_secret(post, generate, alg):
+    ours, theirs = await generate(alg), await generate(alg)
+    one = await post("/derive", {"kid": ours["kid"], "peer": theirs["jwk"]})
+    assert one == await post("/derive", {"kid": theirs["kid"], "peer": ours["jwk"]})
+    assert len(raw(one["secret"])) == len(raw(ours["jwk"]["x"]))
+    assert one != await post("/derive", {"kid": ours["kid"], "peer": ours["jwk"]})
+
+
+async def test_derive_agrees_with_pyca(post, generate):
+    for alg, curve in (("p384", ec.SECP384R1()), ("k256", ec.SECP256K1())):
+        key = await generate(alg)
+        theirs = ec.generate_private_key(curve)
+        numbers, size = theirs.public_key().public_numbers(), curve.key_size // 8
+        x, y = (b64(n.to_bytes(size, "big")).rstrip("=") for n in (numbers.x, numbers.y))
+        peer = {"kty": "EC", "crv": key["jwk"]["crv"], "x": x, "y": y}
+        secret = (await post("/derive", {"kid": key["kid"], "peer": peer}))["secret"]
+        point = b"\x04" + raw(key["jwk"]["x"]) + raw(key["jwk"]["y"])
+        public = ec.EllipticCurvePublicKey.from_encoded_point(curve, point)
+        assert raw(secret) == theirs.exchange(ec.ECDH(), public)
+    key = await generate("x25519")
+    private = x25519.X25519PrivateKey.generate()
+    peer = {"kty": "OKP", "crv": "X25519", "x": b64(private.public_key().public_bytes_raw())}
+    secret = (await post("/derive", {"kid": key["kid"], "peer": peer}))["secret"]
+    public = x25519.X25519PublicKey.from_public_bytes(raw(key["jwk"]["x"]))
+    assert raw(secret) == private.exchange(public)
+
+
+@pytest.mark.parametrize("alg", AGREEMENTS)
+async def test_a_peer_that_is_none_of_this_curve_is_refused(client, generate, refused, alg):
+    key, other = await generate(alg), await generate("x25519" if alg != "x25519" else "p256")
+    jwk = key["jwk"]
+    peers = [other["jwk"], {}, {**jwk, "x": "AAAA"}, {**jwk, "x": 7}, {**jwk, "kty": "oct"}]
+    peers.append({name: value for name, value in jwk.items() if name != "x"})
+    peers.append({**jwk, "d": jwk["x"]})
+    if "y" in jwk:
+        peers += [{**jwk, "y": jwk["x"]}, {**jwk, "x": jwk["y"]}]
+    for peer in peers:
+        body = {"kid": key["kid"], "peer": peer}
+        await refused(await client.post("/derive", json=body), 422, "invalid-key")
+
+
+# RFC 7748 section 6.1: the points of low order on Curve25519; all-zero secrets follow from them.
+LOW_ORDER = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+    "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+]
+
+
+@pytest.mark.parametrize("point", LOW_ORDER)
+async def test_a_point_of_low_order_is_refused(client, generate, refused, point):
+    kid = (await generate("x25519"))["kid"]
+    peer = {"kty": "OKP", "crv": "X25519", "x": b64(bytes.fromhex(point))}
+    await refused(await client.post("/derive", json={"kid": kid, "peer": peer}), 422, "invalid-key")
+
+
+async def test_a_zero_point_of_x448_is_refused(client, generate, refused):
+    kid = (await generate("x448"))["kid"]
+    peer = {"kty": "OKP", "crv": "X448", "x": b64(bytes(56))}
+    await refused(await client.post("/derive", json={"kid": kid, "peer": peer}), 422, "invalid-key")
+
+
+@pytest.mark.parametrize("bits", [256, 384, 512])
+async def test_mac_agrees_with_pyca(client, post, refused, bits):
+    alg, size = f"hs{bits}", bits // 8
+    for secret in (os.urandom(size), os.urandom(size + 100)):
+        kid = (await post("/key/import", {"alg": alg, "secret": b64(secret)}))["kid"]
+        code = HMAC(secret, getattr(hashes, f"SHA{bits}")())
+        code.update(b"hello")
+        mac = (await post("/mac", {"kid": kid, "data": b64(b"hello")}))["mac"]
+        assert raw(mac) == code.finalize()
+        for given, valid in ((raw(mac), True), (b"", False), (raw(mac)[:-1], False)):
+            body = {"kid": kid, "data": b64(b"hello"), "mac": b64(given)}
+            assert await post("/mac/verify", body) == {"valid": valid}
+        body = {"kid": kid, "data": b64(b"hell0"), "mac": mac}
+        assert await post("/mac/verify", body) == {"valid": False}
+    body = {"alg": alg, "secret": b64(os.urandom(size - 1))}
+    await refused(await client.post("/key/import", json=body), 422, "invalid-key")
+
+
+async def test_random(client, post, refused):
+    for length in (1, 32, 65536):
+        assert len(raw((await post("/random", {"length": length}))["bytes"])) == length
+    assert await post("/random", {"length": 32}) != await post("/random", {"length": 32})
+    for length in (0, -1, 65537, "32", 1.5, True, None):
+        body = {"length": length}
+        await refused(await client.post("/random", json=body), 422, "validation-failed")

@@ -1,0 +1,342 @@
+"""Keys that come from elsewhere, and keys that may leave."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+import pytest
+
+from minikms.registry import AlgorithmRegistry
+
+ALGS = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
+SLOW_TO_MAKE = {"rsa3072", "rsa4096"}
+PAIRS = [alg for alg in ALGS if AlgorithmRegistry.from_installed().get(alg).kty != "oct"]
+# RFC 8037 appendix A.1.
+ED25519 = {
+    "kty": "OKP",
+    "crv": "Ed25519",
+    "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+}
+PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "k", "priv"}
+
+
+def b64(data):
+    return urlsafe_b64encode(data).decode()
+
+
+def raw(text):
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+@pytest.fixture
+def export(client):
+    async def call(kid):
+        async with client.get(f"/key/{kid}/export") as response:
+            assert response.status == 200
+            return (await response.json())["jwk"]
+
+    return call
+
+
+@pytest.mark.parametrize("alg", ALGS)
+async def test_what_was_exported_is_imported_elsewhere(client, post, generate, export, alg):
+    key = await generate(alg, exportable=True, labels={"a": "b"})
+    assert key["exportable"] is True
+    jwk = await export(key["kid"])
+    assert PRIVATE & jwk.keys()
+    await client.post("/profile", json={"name": "elsewhere"})
+    headers = {"X-Profile": "elsewhere"}
+    body = {"jwk": jwk, "exportable": True}
+    async with client.post("/key/import", json=body, headers=headers) as response:
+        there = await response.json()
+        assert response.status == 200
+    same = ("alg", "kty", "jwk", "b58", "multikey", "did", "operations", "exportable")
+    assert {name: there[name] for name in same} == {name: key[name] for name in same}
+    assert (there["kid"] == key["kid"]) is (key["jwk"] is not None)
+    async with client.get(f"/key/{there['kid']}/export", headers=headers) as response:
+        assert (await response.json())["jwk"] == jwk
+
+
+@pytest.mark.parametrize("alg", ["ed25519", "a256gcm", "rsa2048", "mldsa44", "bls12381g1"])
+async def test_not_exportable_unless_said(client, post, generate, refused, alg):
+    key = await generate(alg)
+    assert key["exportable"] is False
+    await refused(await client.get(f"/key/{key['kid']}/export"), 403, "not-exportable")
+
+
+async def test_refusals_of_export(client, post, generate, refused):
+    kid = (await generate(exportable=True))["kid"]
+    await client.post("/profile", json={"name": "other"})
+    there = {"X-Profile": "other"}
+    await refused(await client.get(f"/key/{kid}/export", headers=there), 404, "key-not-found")
+    await refused(await client.get("/key/unknown/export"), 404, "key-not-found")
+    public = {name: value for name, value in ED25519.items() if name != "d"}
+    kid = (await post("/key/import", {"jwk": public}))["kid"]
+    await refused(await client.get(f"/key/{kid}/export"), 403, "not-exportable")
+
+
+async def test_import_of_the_key_of_rfc_8037(client, post, refused):
+    options = {"alias": "did:example:1#k", "labels": {"from": "rfc"}, "operations": ["sign"]}
+    key = await post("/key/import", {"jwk": ED25519, **options})
+    assert key["kid"] == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"  # appendix A.3
+    assert key["jwk"] == {name: value for name, value in ED25519.items() if name != "d"}
+    assert key["aliases"] == ["did:example:1#k"]
+    assert (key["labels"], key["operations"]) == ({"from": "rfc"}, ["sign"])
+    assert (await client.get(f"/key/{key['kid']}")).status == 200
+    await refused(await client.post("/key/import", json={"jwk": ED25519}), 409, "key-exists")
+    seed = {"alg": "ed25519", "seed": ED25519["d"], "alias": "elsewhere"}
+    await refused(await client.post("/key/import", json=seed), 409, "key-exists")
+    # Nothing of the second one was stored: its alias neither.
+    await refused(await client.get("/key?alias=elsewhere"), 404, "alias-not-found")
+
+
+@pytest.mark.parametrize("alg", ["ed25519", "x25519", "mldsa44", "mldsa65", "mldsa87"])
+async def test_seed(client, post, refused, export, alg):
+    """The seed is the secret itself: Askar's own `from_seed` would hash it."""
+    seed = bytes(range(32))
+    key = await post("/key/import", {"alg": alg, "seed": b64(seed), "exportable": True})
+    jwk = await export(key["kid"])
+    assert raw(jwk.get("d") or jwk["priv"]) == seed
+    for size in (0, 31, 33, 64):
+        body = {"alg": alg, "seed": b64(bytes(size))}
+        await refused(await client.post("/key/import", json=body), 422, "invalid-key")
+
+
+@pytest.mark.parametrize("alg", ["ed448", "p256", "a256gcm", "rsa2048", "bls12381g1"])
+async def test_no_seed_where_the_algorithm_has_none(client, refused, alg):
+    body = {"alg": alg, "seed": b64(bytes(range(32)))}
+    await refused(await client.post("/key/import", json=body), 422, "unsupported-operation")
+
+
+SECRETS = {
+    "ed25519": 32, "x25519": 32, "ed448": 57, "x448": 56, "k256": 32, "p256": 32, "p384": 48,
+    "p521": 66, "a128gcm": 16, "a256gcm": 32, "a128cbchs256": 32, "a256cbchs512": 64,
+    "a128kw": 16, "a256kw": 32, "c20p": 32, "xc20p": 32,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("alg", SECRETS)
+async def test_secret(client, post, refused, export, alg):
+    secret = bytes(SECRETS[alg] - 1) + b"\1"
+    key = await post("/key/import", {"alg": alg, "secret": b64(secret), "exportable": True})
+    jwk = await export(key["kid"])
+    assert raw(jwk.get("d") or jwk["k"]) == secret
+    for size in (0, SECRETS[alg] - 1, SECRETS[alg] + 1):
+        body = {"alg": alg, "secret": b64(b"\1" * size)}
+        await refused(await client.post("/key/import", json=body), 422, "invalid-key")
+
+
+@pytest.mark.parametrize("alg", ["k256", "p256", "p384", "p521"])
+async def test_a_scalar_out_of_range(client, refused, alg):
+    for secret in (bytes(SECRETS[alg]), b"\xff" * SECRETS[alg]):
+        body = {"alg": alg, "secret": b64(secret)}
+        await refused(await client.post("/key/import", json=body), 422, "invalid-key")
+
+
+@pytest.mark.parametrize("alg", ["rsa2048", "mldsa44"])
+async def test_no_secret_where_the_algorithm_has_none(client, refused, alg):
+    body = {"alg": alg, "secret": b64(bytes(range(32)))}
+    await refused(await client.post("/key/import", json=body), 422, "unsupported-operation")
+
+
+async def test_wrapped(client, post, generate, refused, export):
+    kek = (await generate("a256kw"))["kid"]
+    secret = bytes(range(32))
+    wrapped = (await post("/wrap", {"kid": kek, "key": b64(secret)}))["wrapped"]
+    body = {"alg": "p256", "wrapped": wrapped, "unwrap_kid": kek}
+    key = await post("/key/import", body | {"exportable": True})
+    assert raw((await export(key["kid"]))["d"]) == secret
+
+    async def check(change, status, slug):
+        await refused(await client.post("/key/import", json=body | change), status, slug)
+
+    await check({"wrapped": b64(bytes(40))}, 422, "decryption-failed")
+    await check({"alg": "a128gcm"}, 422, "invalid-key")
+    await check({"alg": "rsa2048"}, 422, "unsupported-operation")
+    await check({"unwrap_kid": "unknown"}, 404, "key-not-found")
+    await check({"unwrap_kid": key["kid"]}, 422, "unsupported-operation")
+    wrap_only = (await generate("a256kw", operations=["wrap"]))["kid"]
+    await check({"unwrap_kid": wrap_only}, 422, "unsupported-operation")
+    await client.post("/profile", json={"name": "other"})
+    response = await client.post("/key/import", json=body, headers={"X-Profile": "other"})
+    await refused(response, 404, "key-not-found")
+
+
+@pytest.mark.parametrize("alg", [alg for alg in PAIRS if alg not in SLOW_TO_MAKE])
+async def test_a_public_key_alone(client, post, generate, refused, alg):
+    key = await generate(alg)
+    await client.post("/profile", json={"name": "there"})
+    headers = {"X-Profile": "there"}
+    async with client.post("/key/import", json={"jwk": key["jwk"]}, headers=headers) as response:
+        there = await response.json()
+    same = ("kid", "alg", "kty", "jwk", "b58", "multikey", "did")
+    assert {name: there[name] for name in same} == {name: key[name] for name in same}
+    assert there["operations"] == [op for op in key["operations"] if op == "verify"]
+    sign = {"kid": key["kid"], "data": "aGVsbG8="}
+    if "sign" in key["operations"]:
+        signed = await post("/sign", sign)
+        body = sign | {"sig": signed["sig"]}
+        async with client.post("/verify", json=body, headers=headers) as response:
+            assert await response.json() == {"valid": True}
+    response = await client.post("/sign", json=sign, headers=headers)
+    await refused(response, 422, "unsupported-operation")
+    response = await client.delete(f"/key/{key['kid']}", headers=headers)
+    assert response.status == 200
+    response = await client.get(f"/key/{key['kid']}", headers=headers)
+    await refused(response, 404, "key-not-found")
+
+
+async def test_what_a_public_key_alone_cannot_be_asked(client, generate, refused):
+    jwk = (await generate("p256"))["jwk"]
+    await client.post("/profile", json={"name": "there"})
+
+    async def check(options, slug):
+        body = {"jwk": jwk, **options}
+        response = await client.post("/key/import", json=body, headers={"X-Profile": "there"})
+        await refused(response, 422, slug)
+
+    await check({"operations": ["sign"]}, "unsupported-operation")
+    await check({"operations": ["derive"]}, "unsupported-operation")
+    await check({"exportable": True}, "unsupported-option")
+
+
+BAD_JWKS = [
+    {},
+    {"kty": "OKP"},
+    {"kty": "none", "x": "AA"},
+    {"kty": ["OKP"], "crv": {"a": 1}},
+    {**ED25519, "crv": "Ed448"},
+    {**ED25519, "crv": "P-256"},
+    {**ED25519, "kty": "EC"},
+    {**ED25519, "d": ED25519["x"]},
+    {**ED25519, "x": ED25519["d"]},
+    {**ED25519, "d": ED25519["d"][:-2]},
+    {**ED25519, "d": ED25519["d"] + "AA"},
+    {**ED25519, "d": "!"},
+    {**ED25519, "d": 1},
+    {**ED25519, "d": None},
+    {name: value for name, value in ED25519.items() if name != "x"},
+    {"kty": "oct", "k": "AAAA"},
+    {"kty": "oct", "alg": "A256GCM"},
+    {"kty": "oct", "alg": "A256GCM", "k": "AAAA"},
+    {"kty": "RSA", "n": "AQAB", "e": "AQAB"},
+    {"kty": "RSA", "n": "A" * 100_000, "e": "AQAB", "d": "A" * 100_000},
+    {"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA"},
+    {"kty": "AKP", "alg": "ML-DSA-45", "pub": "AAAA"},
+]
+
+
+@pytest.mark.parametrize("jwk", BAD_JWKS)
+async def test_a_jwk_that_is_no_key(client, refused, jwk):
+    await refused(await client.post("/key/import", json={"jwk": jwk}), 422, "invalid-key")
+
+
+@pytest.mark.parametrize("alg", [alg for alg in PAIRS if alg not in SLOW_TO_MAKE])
+async def test_each_part_of_a_jwk_must_fit_the_others(client, generate, refused, export, alg):
+    one = await export((await generate(alg, exportable=True))["kid"])
+    other = await export((await generate(alg, exportable=True))["kid"])
+    await client.post("/profile", json={"name": "there"})
+    for name in one.keys() - {"kty", "crv", "alg", "e"}:
+        for value in (other[name], one[name][:-4], ""):
+            body = {"jwk": one | {name: value}}
+            response = await client.post("/key/import", json=body, headers={"X-Profile": "there"})
+            await refused(response, 422, "invalid-key")
+
+
+async def test_rsa_with_less_and_with_more(client, post, generate, refused, export):
+    jwk = await export((await generate("rsa2048", exportable=True))["kid"])
+    await client.delete("/key/" + (await (await client.get("/keys")).json())[0]["kid"])
+    short = {name: jwk[name] for name in ("kty", "n", "e", "d")}
+    key = await post("/key/import", {"jwk": short, "exportable": True})
+    primes = await export(key["kid"])
+    assert {primes["p"], primes["q"]} == {jwk["p"], jwk["q"]}
+    await client.delete(f"/key/{key['kid']}")
+    for change in ({"oth": []}, {"e": "Aw"}, {"e": ""}, {"p": ""}, {"p": "AQ"}, {"d": "AQ"}):
+        body = {"jwk": jwk | change}
+        await refused(await client.post("/key/import", json=body), 422, "invalid-key")
+    half = {name: value for name, value in jwk.items() if name not in ("p", "q", "dp", "dq", "qi")}
+    await refused(
+        await client.post("/key/import", json={"jwk": half | {"d": jwk["n"]}}), 422, "invalid-key"
+    )
+
+
+async def test_an_oct_jwk_tells_its_algorithm_or_is_told(client, post, refused):
+    k = b64(bytes(range(32)))
+    assert (await post("/key/import", {"jwk": {"kty": "oct", "alg": "A256KW", "k": k}}))[
+        "alg"
+    ] == "a256kw"
+    assert (await post("/key/import", {"jwk": {"kty": "oct", "k": k}, "alg": "XC20P"}))[
+        "alg"
+    ] == "xc20p"
+    for jwk in ({"kty": "oct", "alg": "A256KW", "k": k}, {"kty": "OKP", "k": k}, ED25519):
+        body = {"jwk": jwk, "alg": "a256gcm"}
+        await refused(await client.post("/key/import", json=body), 422, "invalid-key")
+
+
+GOOD = {"alg": "a256gcm", "secret": b64(bytes(32))}
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "#/jwk"),
+        ({"alg": "a256gcm"}, "#/jwk"),
+        ({"secret": b64(bytes(32))}, "#/alg"),
+        ({"seed": b64(bytes(32))}, "#/alg"),
+        ({"alg": "p256", "wrapped": "AAAA"}, "#/unwrap_kid"),
+        ({"unwrap_kid": "k", "wrapped": "AAAA"}, "#/alg"),
+        (GOOD | {"unwrap_kid": "k"}, "#/unwrap_kid"),
+        (GOOD | {"jwk": ED25519}, "#/jwk"),
+        (GOOD | {"seed": b64(bytes(32))}, "#/jwk"),
+        (GOOD | {"secret": "!"}, "#/secret"),
+        (GOOD | {"secret": None}, "#/secret"),
+        ({"jwk": "text"}, "#/jwk"),
+        ({"jwk": None}, "#/jwk"),
+        (GOOD | {"alias": ""}, "#/alias"),
+        (GOOD | {"alias": "a\u0000b"}, "#/alias"),
+        (GOOD | {"labels": []}, "#/labels"),
+        (GOOD | {"labels": {"a": 1}}, "#/labels"),
+        (GOOD | {"labels": {"a:b": "c"}}, "#/labels"),
+        (GOOD | {"labels": {str(n): "" for n in range(33)}}, "#/labels"),
+        (GOOD | {"exportable": "yes"}, "#/exportable"),
+        (GOOD | {"exportable": 1}, "#/exportable"),
+        (GOOD | {"operations": []}, "#/operations"),
+        (GOOD | {"operations": ["sign", "fly"]}, "#/operations/1"),
+        (GOOD | {"operations": "sign"}, "#/operations"),
+        (GOOD | {"surplus": 1}, "#/surplus"),
+    ],
+)
+async def test_a_body_that_is_not_valid(client, refused, body, pointer):
+    response = await client.post("/key/import", json=body)
+    problem = await refused(response, 422, "validation-failed")
+    assert pointer in [error["pointer"] for error in problem["errors"]]
+
+
+async def test_refusals_of_an_import(client, refused):
+    for body, slug in (
+        (GOOD | {"alg": "unknown"}, "unsupported-algorithm"),
+        (GOOD | {"operations": ["sign"]}, "unsupported-operation"),
+    ):
+        await refused(await client.post("/key/import", json=body), 422, slug)
+    headers = {"X-Profile": "nobody"}
+    response = await client.post("/key/import", json=GOOD, headers=headers)
+    await refused(response, 404, "profile-not-found")
+
+
+async def test_operations_that_the_algorithm_has_not(client, generate, refused):
+    for alg, operations in (("x25519", ["sign"]), ("ed25519", ["sign", "derive"])):
+        body = {"alg": alg, "operations": operations}
+        response = await client.post("/key/generate", json=body)
+        await refused(response, 422, "unsupported-operation")
+    assert await (await client.get("/keys")).json() == []
+    key = await generate("p256", operations=["derive", "sign", "sign"])
+    assert key["operations"] == ["sign", "derive"]
+
+
+async def test_an_alias_from_the_start_moves_too(client, generate):
+    one = await generate(alias="it")
+    two = await generate(alias="it")
+    assert two["aliases"] == ["it"]
+    async with client.get(f"/key/{one['kid']}") as response:
+        assert (await response.json())["aliases"] == []
+    async with client.get("/key?alias=it") as response:
+        assert (await response.json())["kid"] == two["kid"]

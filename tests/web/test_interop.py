@@ -1,0 +1,99 @@
+"""Independent libraries agree: joserfc on JWS, dilithium-py on ML-DSA, PyNaCl on X25519."""
+
+import json
+import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+import nacl.bindings
+import nacl.public
+import pytest
+from dilithium_py.ml_dsa import ML_DSA_44, ML_DSA_65, ML_DSA_87
+from joserfc import jws
+from joserfc.jwk import KeySet, import_key
+
+PAYLOAD = b"payload without a full stop"
+JOSE = {
+    "ed25519": ["EdDSA", "Ed25519"],
+    "ed448": ["Ed448", "EdDSA"],
+    "k256": ["ES256K"],
+    "p256": ["ES256"],
+    "p384": ["ES384"],
+    "p521": ["ES512"],
+    "rsa2048": ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
+    "rsa3072": ["RS256", "PS384"],
+    "rsa4096": ["RS512", "PS512"],
+    "hs256": ["HS256"],
+    "hs384": ["HS384"],
+    "hs512": ["HS512"],
+}
+ML_DSA = {"mldsa44": ML_DSA_44, "mldsa65": ML_DSA_65, "mldsa87": ML_DSA_87}
+
+
+def b64(data):
+    return urlsafe_b64encode(data).decode()
+
+
+def raw(text):
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+# RFC 9864 deprecates EdDSA, which is nevertheless the name that most libraries know.
+@pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")
+@pytest.mark.parametrize("alg", JOSE)
+async def test_joserfc_verifies_ours_and_we_verify_its(client, post, generate, alg):
+    key = await generate(alg, exportable=True)
+    async with client.get(f"/key/{key['kid']}/export") as response:
+        private = (await response.json())["jwk"]
+    theirs = import_key({name: value for name, value in private.items() if name != "alg"})
+    if key["jwk"]:
+        assert theirs.thumbprint() == key["kid"]
+    for name in JOSE[alg]:
+        body = {"kid": key["kid"], "payload": b64(PAYLOAD), "alg": name}
+        ours = (await post("/jws/sign", body))["jws"]
+        assert jws.deserialize_compact(ours, theirs, algorithms=[name]).payload == PAYLOAD
+        ours = (await post("/jws/sign", body | {"detached": True}))["jws"]
+        found = jws.deserialize_compact(ours, theirs, payload=PAYLOAD, algorithms=[name])
+        assert found.payload == PAYLOAD
+
+        made = jws.serialize_compact({"alg": name}, PAYLOAD, theirs, algorithms=[name])
+        result = await post("/jws/verify", {"kid": key["kid"], "jws": made})
+        assert result == {"valid": True, "header": {"alg": name}, "payload": b64(PAYLOAD)}
+        if key["jwk"]:
+            assert await post("/jws/verify", {"jwk": key["jwk"], "jws": made}) == result
+        header = {"alg": name, "b64": False, "crit": ["b64"]}
+        protected, _, signature = jws.serialize_compact(
+            header, PAYLOAD, theirs, algorithms=[name]
+        ).split(".")
+        detached = {"kid": key["kid"], "jws": f"{protected}..{signature}", "payload": b64(PAYLOAD)}
+        assert (await post("/jws/verify", detached))["valid"]
+
+
+async def test_joserfc_reads_the_jwk_set(client, generate):
+    made = [await generate(alg) for alg in ("ed25519", "p256", "rsa2048", "x25519", "k256")]
+    async with client.get("/jwks.json") as response:
+        keys = KeySet.import_key_set(json.loads(await response.text()))
+    assert [key.kid for key in keys] == [key["kid"] for key in made]
+
+
+@pytest.mark.parametrize("alg", ML_DSA)
+async def test_dilithium_py_agrees_on_ml_dsa(post, alg):
+    theirs = ML_DSA[alg]
+    seed = os.urandom(32)
+    public, secret = theirs.key_derive(seed)
+    key = await post("/key/import", {"alg": alg, "seed": b64(seed)})
+    assert raw(key["jwk"]["pub"]) == public
+    signed = await post("/sign", {"kid": key["kid"], "data": b64(PAYLOAD)})
+    assert theirs.verify(public, PAYLOAD, raw(signed["sig"]))
+    body = {"kid": key["kid"], "data": b64(PAYLOAD), "sig": b64(theirs.sign(secret, PAYLOAD))}
+    assert await post("/verify", body) == {"valid": True}
+    context = b64(theirs.sign(secret, PAYLOAD, ctx=b"some"))
+    assert await post("/verify", body | {"sig": context}) == {"valid": False}
+
+
+async def test_pynacl_agrees_on_x25519(post, generate):
+    key = await generate("x25519")
+    theirs = nacl.public.PrivateKey.generate()
+    peer = {"kty": "OKP", "crv": "X25519", "x": b64(bytes(theirs.public_key)).rstrip("=")}
+    secret = (await post("/derive", {"kid": key["kid"], "peer": peer}))["secret"]
+    expected = nacl.bindings.crypto_scalarmult(bytes(theirs), raw(key["jwk"]["x"]))
+    assert raw(secret) == expected

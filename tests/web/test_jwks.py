@@ -1,0 +1,60 @@
+"""The JWK Set of a profile."""
+
+from minikms.registry import AlgorithmRegistry
+
+ALGS = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
+USE = {
+    "ed25519": "sig", "ed448": "sig", "k256": "sig", "p256": "sig", "p384": "sig", "p521": "sig",
+    "rsa2048": "sig", "mldsa44": "sig", "mldsa65": "sig", "mldsa87": "sig",
+    "x25519": "enc", "x448": "enc",
+}  # fmt: skip
+ONLY = {
+    "k256": "ES256K", "p256": "ES256", "p384": "ES384", "p521": "ES512",
+    "mldsa44": "ML-DSA-44", "mldsa65": "ML-DSA-65", "mldsa87": "ML-DSA-87",
+}  # fmt: skip
+
+
+async def jwks(client, query=""):
+    async with client.get("/jwks.json" + query) as response:
+        assert response.status == 200
+        return (await response.json())["keys"]
+
+
+async def test_public_keys_and_nothing_else(client, generate):
+    made = {alg: await generate(alg) for alg in ALGS if alg not in ("rsa3072", "rsa4096")}
+    found = {key["kid"]: key for key in await jwks(client)}
+    assert found.keys() == {made[alg]["kid"] for alg in USE}
+    for alg, use in USE.items():
+        key = made[alg]
+        expected = {**key["jwk"], "kid": key["kid"], "use": use}
+        if alg in ONLY:
+            expected["alg"] = ONLY[alg]
+        assert found[key["kid"]] == expected
+
+
+async def test_one_for_each_alias(client, generate):
+    key = await generate("p256", alias="did:example:1#k")
+    await client.post(f"/key/{key['kid']}/associate", json={"alias": "also"})
+    found = await jwks(client)
+    assert [one["kid"] for one in found] == [key["kid"], "did:example:1#k", "also"]
+    assert all(one["x"] == key["jwk"]["x"] for one in found)
+
+
+async def test_use_follows_what_the_key_may_do(client, generate):
+    await generate("p256", operations=["derive"])
+    assert [(key["use"], "alg" in key) for key in await jwks(client)] == [("enc", False)]
+
+
+async def test_of_which_profile(client, generate, refused):
+    await client.post("/profile", json={"name": "alice"})
+    kid = (await generate(profile="alice"))["kid"]
+    assert await jwks(client) == await jwks(client, "?profile=default") == []
+    assert [key["kid"] for key in await jwks(client, "?profile=alice")] == [kid]
+    await refused(await client.get("/jwks.json?profile=nobody"), 404, "profile-not-found")
+    for query in ("?profile=", "?profile=a%20b", "?profile=a&profile=b", "?profile=a%0A"):
+        await refused(await client.get("/jwks.json" + query), 422, "validation-failed")
+
+
+async def test_more_than_a_page(client, generate):
+    kids = [(await generate())["kid"] for _ in range(1003)]
+    assert [key["kid"] for key in await jwks(client)] == kids

@@ -1,0 +1,195 @@
+"""JWS in its compact form, attached and detached (RFC 7515, RFC 7797)."""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+import pytest
+
+PAYLOAD = b'{"iss":"joe"}'
+ALGS = {
+    "ed25519": "EdDSA",
+    "ed448": "Ed448",
+    "k256": "ES256K",
+    "p256": "ES256",
+    "p384": "ES384",
+    "p521": "ES512",
+    "rsa2048": "RS256",
+    "mldsa44": "ML-DSA-44",
+    "hs256": "HS256",
+    "hs384": "HS384",
+    "hs512": "HS512",
+}
+
+
+def b64(data):
+    return urlsafe_b64encode(data).decode()
+
+
+def part(data):
+    return b64(data if isinstance(data, bytes) else json.dumps(data).encode()).rstrip("=")
+
+
+def raw(text):
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def header_of(jws):
+    return json.loads(raw(jws.split(".")[0]))
+
+
+@pytest.mark.parametrize("alg", ALGS)
+async def test_round_trip(post, generate, alg):
+    key = await generate(alg, alias="did:example:1#k")
+    extra = {"typ": "JWT", "x": [1, {"y": None}]}
+    body = {"alias": "did:example:1#k", "payload": b64(PAYLOAD), "header": extra}
+    jws = (await post("/jws/sign", body))["jws"]
+    header = {"alg": ALGS[alg], "kid": "did:example:1#k", **extra}
+    assert header_of(jws) == header
+    assert "=" not in jws
+    good = {"valid": True, "header": header, "payload": b64(PAYLOAD)}
+    ways = [{"kid": key["kid"]}, {"alias": "did:example:1#k"}]
+    ways += [{"jwk": key["jwk"]}] if key["jwk"] else []
+    for by in ways:
+        assert await post("/jws/verify", {"jws": jws, **by}) == good
+    same = {"jws": jws, "kid": key["kid"], "payload": b64(PAYLOAD)}
+    assert await post("/jws/verify", same) == good
+    bad = {"valid": False, "header": header, "payload": None}
+    other = (await generate(alg))["kid"]
+    assert await post("/jws/verify", {"jws": jws, "kid": other}) == bad
+    protected, payload, signature = jws.split(".")
+    changed = f"{protected}.{part(b'other')}.{signature}"
+    assert await post("/jws/verify", {"jws": changed, "kid": key["kid"]}) == bad
+    unsigned = f"{protected}.{payload}."
+    assert await post("/jws/verify", {"jws": unsigned, "kid": key["kid"]}) == bad
+
+
+async def test_the_kid_of_a_key_named_by_kid(post, generate):
+    kid = (await generate("p256", alias="also"))["kid"]
+    jws = (await post("/jws/sign", {"kid": kid, "payload": ""}))["jws"]
+    assert header_of(jws) == {"alg": "ES256", "kid": kid}
+    verified = await post("/jws/verify", {"kid": kid, "jws": jws})
+    assert (verified["valid"], verified["payload"]) == (True, "")
+
+
+@pytest.mark.parametrize("alg", ["ed25519", "k256", "p384", "rsa2048", "hs256"])
+async def test_detached(client, post, generate, alg):
+    kid = (await generate(alg))["kid"]
+    payload = b"not.base64url \xff\x00"
+    body = {"kid": kid, "payload": b64(payload), "detached": True}
+    jws = (await post("/jws/sign", body))["jws"]
+    header = {"alg": ALGS[alg], "kid": kid, "b64": False, "crit": ["b64"]}
+    assert header_of(jws) == header
+    assert jws.split(".")[1] == ""
+    given = {"kid": kid, "jws": jws, "payload": b64(payload)}
+    assert await post("/jws/verify", given) == {
+        "valid": True,
+        "header": header,
+        "payload": b64(payload),
+    }
+    for other in ({}, {"payload": ""}, {"payload": b64(payload + b"\0")}):
+        result = await post("/jws/verify", {"kid": kid, "jws": jws, **other})
+        assert (result["valid"], result["payload"]) == (False, None)
+
+
+async def test_the_signature_of_a_detached_jws_is_over_the_payload_as_it_stands(post, generate):
+    kid = (await generate("ed25519"))["kid"]
+    body = {"kid": kid, "payload": b64(PAYLOAD), "detached": True}
+    protected, _, signature = (await post("/jws/sign", body))["jws"].split(".")
+    message = {"kid": kid, "data": b64(protected.encode() + b"." + PAYLOAD)}
+    assert raw((await post("/sign", message))["sig"]) == raw(signature)
+
+
+async def test_which_alg(client, post, generate, refused):
+    kid = (await generate("rsa2048"))["kid"]
+    jws = (await post("/jws/sign", {"kid": kid, "payload": "", "alg": "PS384"}))["jws"]
+    assert header_of(jws)["alg"] == "PS384"
+    assert (await post("/jws/verify", {"kid": kid, "jws": jws}))["valid"]
+    for alg in ("ES256", "none", "", "HS256"):
+        body = {"kid": kid, "payload": "", "alg": alg}
+        await refused(await client.post("/jws/sign", json=body), 422, "unsupported-option")
+
+
+async def test_the_alg_of_a_jwk_binds_it(post, generate):
+    key = await generate("rsa2048")
+    jws = (await post("/jws/sign", {"kid": key["kid"], "payload": "", "alg": "PS384"}))["jws"]
+    for alg, valid in (("PS384", True), ("RS256", False), ("ES256", False)):
+        given = {"jws": jws, "jwk": key["jwk"] | {"alg": alg}}
+        assert (await post("/jws/verify", given))["valid"] is valid
+
+
+@pytest.mark.parametrize("name", ["alg", "kid", "b64", "crit"])
+async def test_what_a_caller_may_not_set(client, generate, refused, name):
+    kid = (await generate())["kid"]
+    body = {"kid": kid, "payload": "", "header": {name: "x"}}
+    problem = await refused(await client.post("/jws/sign", json=body), 422, "validation-failed")
+    assert problem["errors"][0]["pointer"] == "#/header"
+    for header in (None, [], "text"):
+        body["header"] = header
+        await refused(await client.post("/jws/sign", json=body), 422, "validation-failed")
+
+
+async def test_headers_that_never_verify(post, generate):
+    kid = (await generate("ed25519"))["kid"]
+
+    async def signed(header, payload=PAYLOAD, plain=False):
+        message = part(header).encode() + b"." + (payload if plain else part(payload).encode())
+        sig = (await post("/sign", {"kid": kid, "data": b64(message)}))["sig"]
+        middle = payload.decode() if plain else part(payload)
+        return f"{part(header)}.{middle}.{sig.rstrip('=')}"
+
+    async def valid(jws, **more):
+        result = await post("/jws/verify", {"kid": kid, "jws": jws, **more})
+        assert (result["payload"] is not None) is result["valid"]
+        return result["valid"]
+
+    assert await valid(await signed({"alg": "EdDSA"}))
+    assert await valid(await signed({"alg": "Ed25519", "kid": "whatever"}))
+    # RFC 7797: unencoded and yet in its place, where it has no full stop.
+    plain = {"alg": "EdDSA", "b64": False, "crit": ["b64"]}
+    assert await valid(await signed(plain, b"$02", plain=True))
+    encoded = {"alg": "EdDSA", "b64": True, "crit": ["b64"]}
+    assert await valid(await signed(encoded))
+    for header in (
+        {},
+        {"alg": "none"},
+        {"alg": "HS256"},
+        {"alg": "ES256"},
+        {"alg": ["EdDSA"]},
+        {"alg": None},
+        {"alg": "EdDSA", "crit": []},
+        {"alg": "EdDSA", "crit": "b64"},
+        {"alg": "EdDSA", "crit": None},
+        {"alg": "EdDSA", "crit": ["exp"], "exp": 1},
+        {"alg": "EdDSA", "crit": ["b64"]},
+        {"alg": "EdDSA", "crit": ["b64", "b64"], "b64": True},
+        {"alg": "EdDSA", "crit": ["b64", "exp"], "b64": True, "exp": 1},
+        {"alg": "EdDSA", "crit": ["b64"], "b64": "false"},
+        {"alg": "EdDSA", "b64": True},
+    ):
+        assert not await valid(await signed(header)), header
+    assert not await valid(await signed({"alg": "EdDSA", "b64": False}, b"$02", plain=True))
+    assert not await valid(await signed({"alg": "none"}) + "")
+    good = await signed({"alg": "EdDSA"})
+    assert not await valid(good, payload=b64(b"other"))
+
+
+@pytest.mark.parametrize(
+    "jws",
+    ["", ".", "..", "...", "a.b.c", "e30..", "e30.AA", "e30.AA.AA.AA", "bnVsbA.AA.AA", "W10.AA.AA",
+     "e30=.AA.AA", "e30.AA==.AA", "e30.A A.AA", "é.AA.AA", "eyJhIjoi\u0000In0.AA.AA", "=.=.="],
+)  # fmt: skip
+async def test_what_is_no_jws_is_not_valid(post, generate, jws):
+    for alg in ("ed25519", "hs256"):
+        kid = (await generate(alg))["kid"]
+        result = await post("/jws/verify", {"kid": kid, "jws": jws})
+        assert (result["valid"], result["payload"]) == (False, None)
+
+
+async def test_a_mac_key_and_a_public_key_are_not_confused(post, generate):
+    """The oldest trick: an HS256 code made with the public key's bytes."""
+    key = await generate("p256")
+    secret = b64(json.dumps(key["jwk"]).encode())
+    mac = (await post("/key/import", {"alg": "hs256", "secret": secret}))["kid"]
+    jws = (await post("/jws/sign", {"kid": mac, "payload": ""}))["jws"]
+    for by in ({"kid": key["kid"]}, {"jwk": key["jwk"]}):
+        assert (await post("/jws/verify", {"jws": jws, **by}))["valid"] is False

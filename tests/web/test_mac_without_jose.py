@@ -1,0 +1,31 @@
+"""A plugin's authentication code that JOSE has no name for."""
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from minikms.algorithms.symmetric import Hs256
+from minikms.config import Config
+from minikms.registry import GROUP, AlgorithmRegistry
+from minikms.web.app import create_app
+
+
+class Nameless(Hs256):
+    name, jose_algs = "nameless", ()
+
+
+@pytest.fixture
+async def client(start):
+    entry = EntryPoint(Nameless.name, f"{__name__}:Nameless", GROUP)
+    return await start(create_app(Config(), AlgorithmRegistry([entry])))
+
+
+async def test_it_authenticates_but_makes_no_jws(client, post, generate, refused):
+    by = {"kid": (await generate("nameless"))["kid"]}
+    mac = await post("/mac", {**by, "data": "aGVsbG8="})
+    assert await post("/mac/verify", {**by, "data": "aGVsbG8=", **mac}) == {"valid": True}
+    for alg in ({}, {"alg": "HS256"}):
+        body = {**by, "payload": "", **alg}
+        await refused(await client.post("/jws/sign", json=body), 422, "unsupported-option")
+    jws = "eyJhbGciOiJIUzI1NiJ9..AAAA"
+    assert not (await post("/jws/verify", {**by, "jws": jws}))["valid"]

@@ -1,0 +1,136 @@
+"""Multikey and did:key: published values come out of an import of their public key.
+
+The values are those of W3C's did:key and Controlled Identifiers specifications and of the test
+vectors of did-method-key; the G1 one is another implementation's.
+"""
+
+import json
+from base64 import urlsafe_b64encode
+
+import base58
+import pytest
+from aries_askar import Key as AskarKey
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+PUBLISHED = {
+    "ed25519": "z6Mkf5rGMoatrSj1f4CyvuHBeXJELe9RPdzo2PKGNCKVtZxP",
+    "k256": "zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme",
+    "p256": "zDnaerx9CtbPJ1q36T5Ln5wYt3MQYeGRG5ehnPAmxcf5mDZpv",
+    "p384": "z82LkvCwHNreneWpsgPEbV3gu1C6NFJEBg4srfJ5gdxEsMGRJUz2sG9FE42shbn2xkZJh54",
+    "bls12381g2": (
+        "zUC7EK3ZakmukHhuncwkbySmomv3FmrkmS36E4Ks5rsb6VQSRpoCrx6Hb8e2Nk6UvJFSdyw9NK1scFXJ"
+        "p21gNNYFjVWNgaqyGnkyhtagagCpQb5B7tagJu3HDbjQ8h5ypoHjwBb"
+    ),
+    "bls12381g1": "z3tEFS9q2WkwvvVvr1BrYwNreqcudmcCQGGRSQ8r73recEqAUHGeLPWzwK6toBdKJgX3Fs",
+    "x25519": "z6LSeu9HkTHSfLLeUs2nnzUSNedgDUevfNQgQjQC23ZCit6F",
+    "p521": (
+        "z2J9gaYxrKVpdoG9A4gRnmpnRCcxU6agDtFVVBVdn1JedouoZN7SzcyREXXzWgt3gGiwpoHq7K68X4m3"
+        "2D8HgzG8wv3sY5j7"
+    ),
+    "rsa2048": (
+        "z4MXj1wBzi9jUstyPMS4jQqB6KdJaiatPkAtVtGc6bQEQEEsKTic4G7Rou3iBf9vPmT5dbkm9qsZsuVN"
+        "jq8HCuW1w24nhBFGkRE4cd2Uf2tfrB3N7h4mnyPp1BF3ZttHTYv3DLUPi1zMdkULiow3M1GfXkoC6Dox"
+        "DUm1jmN6GBj22SjVsr6dxezRVQc7aj9TxE7JLbMH1wh5X3kA58H3DFW8rnYMakFGbca5CB2Jf6CnGQZm"
+        "L7o5uJAdTwXfy2iiiyPxXEGerMhHwhjTA1mKYobyk2CpeEcmvynADfNZ5MBvcCS7m3XkFCMNUYBS9NQ3"
+        "fze6vMSUPsNa6GVYmKx2x6JrdEjCk3qRMMmyjnjCMfR4pXbRMZa3i"
+    ),
+    "rsa4096": (
+        "zgghBUVkqmWS8e1ioRVp2WN9Vw6x4NvnE9PGAyQsPqM3fnfPf8EdauiRVfBTcVDyzhqM5FFC7ekAvuV1"
+        "cJHawtfgB9wDcru1hPDobk3hqyedijhgWmsYfJCmodkiiFnjNWATE7PvqTyoCjcmrc8yMRXmFPnoASyT"
+        "5beUd4YZxTE9VfgmavcPy3BSouNmASMQ8xUXeiRwjb7xBaVTiDRjkmyPD7NYZdXuS93gFhyDFr5b3XLg"
+        "7Rfj9nHEqtHDa7NmAX7iwDAbMUFEfiDEf9hrqZmpAYJracAjTTR8Cvn6mnDXMLwayNG8dcsXFodxok2q"
+        "ksYF4D8ffUxMRmyyQVQhhhmdSi4YaMPqTnC1J6HTG9Yfb98yGSVaWi4TApUhLXFow2ZvB6vqckCNhjCR"
+        "L2R4MDUSk71qzxWHgezKyDeyThJgdxydrn1osqH94oSeA346eipkJvKqYREXBKwgB5VL6WF4qAK6sVZx"
+        "Jp2dQBfCPVZ4EbsBQaJXaVK7cNcWG8tZBFWZ79gG9Cu6C4u8yjBS8Ux6dCcJPUTLtixQu4z2n5dCsVSN"
+        "dnP1EEs8ZerZo5pBgc68w4Yuf9KL3xVxPnAB1nRCBfs9cMU6oL1EdyHbqrTfnjE8HpY164akBqe92LFV"
+        "sk8RusaGsVPrMekT8emTq5y8v8CabuZg5rDs3f9NPEtogjyx49wiub1FecM5B7QqEcZSYiKHgF4mfkte"
+        "T2"
+    ),
+}
+PREFIX = {
+    "ed25519": "ed01",
+    "x25519": "ec01",
+    "k256": "e701",
+    "p256": "8024",
+    "p384": "8124",
+    "p521": "8224",
+    "ed448": "8324",
+    "x448": "8424",
+    "rsa2048": "8524",
+    "rsa4096": "8524",
+    "bls12381g1": "ea01",
+    "bls12381g2": "eb01",
+    "mldsa44": "9024",
+    "mldsa65": "9124",
+    "mldsa87": "9224",
+}
+CURVES = {
+    "k256": ("secp256k1", ec.SECP256K1()),
+    "p256": ("P-256", ec.SECP256R1()),
+    "p384": ("P-384", ec.SECP384R1()),
+    "p521": ("P-521", ec.SECP521R1()),
+}
+
+
+def b64(data):
+    return urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def jwk_of(alg, public):
+    """The JWK of a public key's bytes, by other code than the service's."""
+    if alg in CURVES:
+        crv, curve = CURVES[alg]
+        numbers = ec.EllipticCurvePublicKey.from_encoded_point(curve, public).public_numbers()
+        size = (curve.key_size + 7) // 8
+        x, y = (b64(number.to_bytes(size, "big")) for number in (numbers.x, numbers.y))
+        return {"kty": "EC", "crv": crv, "x": x, "y": y}
+    if alg.startswith("rsa"):
+        return rsa_jwk(public)
+    if alg.startswith("bls"):
+        return json.loads(AskarKey.from_public_bytes(alg, public).get_jwk_public())
+    return {"kty": "OKP", "crv": alg.capitalize(), "x": b64(public)}
+
+
+def rsa_jwk(pkcs1):
+    # SubjectPublicKeyInfo (RFC 8017 appendix A.1) around the PKCS #1 form, which pyca reads.
+    algorithm = bytes.fromhex("300d06092a864886f70d0101010500")
+    bits = b"\x03" + der_length(len(pkcs1) + 1) + b"\0" + pkcs1
+    body = algorithm + bits
+    numbers = load_der_public_key(b"\x30" + der_length(len(body)) + body).public_numbers()
+    n, e = (b64(n.to_bytes((n.bit_length() + 7) // 8, "big")) for n in (numbers.n, numbers.e))
+    return {"kty": "RSA", "n": n, "e": e}
+
+
+def der_length(size):
+    return bytes([0x82]) + size.to_bytes(2, "big")
+
+
+@pytest.mark.parametrize("alg", PUBLISHED)
+async def test_published_values(post, alg):
+    multikey = PUBLISHED[alg]
+    whole = base58.b58decode(multikey[1:])
+    assert whole[:2].hex() == PREFIX[alg]
+    key = await post("/key/import", {"jwk": jwk_of(alg, whole[2:])})
+    assert key["alg"] == alg
+    assert key["multikey"] == multikey
+    assert key["did"] == f"did:key:{multikey}"
+    assert base58.b58decode(key["b58"]) == whole[2:]
+
+
+@pytest.mark.parametrize("alg", PREFIX)
+async def test_the_form_of_every_algorithm(generate, alg):
+    key = await generate(alg)
+    whole = base58.b58decode(key["multikey"][1:])
+    assert key["multikey"][0] == "z"
+    assert whole[:2].hex() == PREFIX[alg]
+    assert whole[2:] == base58.b58decode(key["b58"])
+    # did:key has no method for these codes.
+    expected = None if alg in ("ed448", "x448") or "mldsa" in alg else f"did:key:{key['multikey']}"
+    assert key["did"] == expected
+
+
+@pytest.mark.parametrize("alg", ["a256gcm", "a128kw", "hs256"])
+async def test_a_secret_key_has_none(generate, alg):
+    key = await generate(alg)
+    assert [key[name] for name in ("jwk", "b58", "multikey", "did")] == [None] * 4
