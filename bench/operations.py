@@ -1,0 +1,79 @@
+"""Microseconds of each operation of each installed algorithm: direct calls, medians.
+
+Run it with the Python that Mini KMS is installed in: `python bench/operations.py`. What a thread
+costs is at the end; an operation that its algorithm calls `slow` has a star.
+"""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+from minikms.plugin import Aead, JwkImporter, KeyAgreement, KeyAlgorithm, KeyWrap, Mac, Signer
+from minikms.registry import AlgorithmRegistry
+
+MESSAGE = bytes(256)
+SECONDS = 0.2
+
+
+def main() -> None:
+    """Measure and print."""
+    for entry in AlgorithmRegistry.from_installed():
+        algorithm = entry.algorithm
+        cells = [
+            f"{name} {microseconds(call):,.0f}{'*' if name in algorithm.slow else ''}"
+            for name, call in calls(algorithm)
+        ]
+        print(f"{algorithm.name:13}", ", ".join(cells))
+    print(f"\na call in a thread {asyncio.run(thread()):,.0f}")
+
+
+def calls(algorithm: KeyAlgorithm) -> Iterator[tuple[str, Callable[[], object]]]:
+    """The operations of an algorithm by name, each ready to be called."""
+    key = algorithm.generate()
+    stored = algorithm.pack(key)
+    yield "generate", algorithm.generate
+    yield "open", lambda: algorithm.unpack(stored)
+    if isinstance(algorithm, JwkImporter):
+        jwk = algorithm.export_jwk(key)
+        yield "import", lambda: algorithm.import_jwk(jwk)
+    if isinstance(algorithm, Signer):
+        alg = algorithm.signing_algs[0]
+        public = algorithm.load_public(algorithm.public_jwk(key))
+        signature = algorithm.sign(key, MESSAGE, alg, False)
+        yield "sign", lambda: algorithm.sign(key, MESSAGE, alg, False)
+        yield "verify", lambda: algorithm.verify(public, MESSAGE, signature, alg, False)
+    if isinstance(algorithm, KeyAgreement):
+        peer = algorithm.load_public(algorithm.public_jwk(algorithm.generate()))
+        yield "derive", lambda: algorithm.derive(key, peer)
+    if isinstance(algorithm, Mac):
+        yield "mac", lambda: algorithm.mac(key, MESSAGE)
+    if isinstance(algorithm, Aead):
+        yield "encrypt", lambda: algorithm.encrypt(key, MESSAGE, b"")
+    if isinstance(algorithm, KeyWrap):
+        yield "wrap", lambda: algorithm.wrap(key, MESSAGE)
+
+
+def microseconds(call: Callable[[], object]) -> float:
+    """The median of the calls that fit into a while, three at least."""
+    times: list[float] = []
+    end = time.perf_counter() + SECONDS
+    while len(times) < 3 or time.perf_counter() < end:
+        begin = time.perf_counter()
+        call()
+        times.append((time.perf_counter() - begin) * 1e6)
+    return statistics.median(times)
+
+
+async def thread() -> float:
+    """The median of handing nothing to a thread and having it back."""
+    times = []
+    for _ in range(2000):
+        begin = time.perf_counter()
+        await asyncio.to_thread(bool)
+        times.append((time.perf_counter() - begin) * 1e6)
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()
