@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from minikms.encodings import b64url_decode, jose_b64url
-from minikms.errors import InvalidKey, ValidationFailed
+from minikms.errors import InvalidKey, UnsupportedOption, ValidationFailed
 from minikms.protocol import (
     EcdsaSigner,
     JwkImporter,
@@ -21,6 +21,7 @@ from minikms.protocol import (
     KeyAlgorithm,
     KeyPairAlgorithm,
     SecretImporter,
+    Signer,
     Stored,
 )
 
@@ -135,6 +136,31 @@ class Pkcs8KeyAlgorithm(KeyAlgorithm):
         # Our own store gives back what `pack` put there: RSA's consistency check, tens of
         # milliseconds with the interpreter lock held, would find nothing.
         return ser.load_der_private_key(stored, None, unsafe_skip_rsa_key_validation=True)
+
+
+class PureSigner(Signer):
+    """Signatures of pyca/cryptography keys over whole messages, never over a digest.
+
+    EdDSA in its pure form (RFC 8032 section 5) and ML-DSA (FIPS 204 section 5.2) are such.
+    """
+
+    def sign(self, key: Any, message: bytes, alg: str, prehashed: bool) -> bytes:
+        self._refuse_prehashed(prehashed)
+        return key.sign(message)  # type: ignore[no-any-return]
+
+    def verify(
+        self, public: Any, message: bytes, signature: bytes, alg: str, prehashed: bool
+    ) -> bool:
+        self._refuse_prehashed(prehashed)
+        try:
+            public.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    def _refuse_prehashed(self, prehashed: bool) -> None:
+        if prehashed:
+            raise UnsupportedOption(f"{self.name} signs the message, never a digest of it.")
 
 
 Hash: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512

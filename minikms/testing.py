@@ -224,7 +224,9 @@ class KeyContract(_Contract):
     def test_no_secret_in_repr(self) -> None:
         key, _ = self.keys()
         secret = self.secret_of(key)
-        forms = (secret.hex(), jose_b64url(secret), repr(secret)[2:-1], str(_number(secret)))
+        # Of a secret with a quote in it, bytes and a bytearray show that one differently.
+        shapes = (repr(secret)[2:-1], repr(bytearray(secret))[12:-2])
+        forms = (secret.hex(), jose_b64url(secret), *shapes, str(_number(secret)))
         stored = self.algorithm.pack(key)
         shown = f"{key!r} {key} {'' if isinstance(stored, bytes) else repr(stored)}"
         assert not [form for form in forms if form.lower() in shown.lower()]

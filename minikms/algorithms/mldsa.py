@@ -3,16 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import mldsa
 
 from minikms.plugin import (
     InvalidKey,
     JwkImporter,
     Pkcs8KeyAlgorithm,
+    PureSigner,
     SeedImporter,
-    Signer,
-    UnsupportedOption,
     jose_b64url,
     jwk_bytes,
     public_of,
@@ -21,7 +19,7 @@ from minikms.plugin import (
 _SEED_SIZE = 32
 
 
-class MlDsaAlgorithm(Signer, JwkImporter, SeedImporter, Pkcs8KeyAlgorithm):
+class MlDsaAlgorithm(PureSigner, JwkImporter, SeedImporter, Pkcs8KeyAlgorithm):
     """ML-DSA with an empty context; the private key is its seed of 32 bytes, never expanded."""
 
     kty = "AKP"
@@ -65,25 +63,6 @@ class MlDsaAlgorithm(Signer, JwkImporter, SeedImporter, Pkcs8KeyAlgorithm):
         if len(seed) != _SEED_SIZE:
             raise InvalidKey(f"A {self.name} seed must have {_SEED_SIZE} bytes.")
         return self.private_class.from_seed_bytes(seed)
-
-    def sign(self, key: Any, message: bytes, alg: str, prehashed: bool) -> bytes:
-        self._refuse_prehashed(prehashed)
-        return key.sign(message)  # type: ignore[no-any-return]
-
-    def verify(
-        self, public: Any, message: bytes, signature: bytes, alg: str, prehashed: bool
-    ) -> bool:
-        self._refuse_prehashed(prehashed)
-        try:
-            public.verify(signature, message)
-        except InvalidSignature:
-            return False
-        return True
-
-    @staticmethod
-    def _refuse_prehashed(prehashed: bool) -> None:
-        if prehashed:
-            raise UnsupportedOption("ML-DSA signs the message, never a digest of it.")
 
 
 class MlDsa44(MlDsaAlgorithm):

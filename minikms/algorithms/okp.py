@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ed448, ed25519, x448, x25519
 
 from minikms.plugin import (
@@ -13,10 +12,9 @@ from minikms.plugin import (
     KeyAgreement,
     KeyPairAlgorithm,
     Pkcs8KeyAlgorithm,
+    PureSigner,
     SecretImporter,
     SeedImporter,
-    Signer,
-    UnsupportedOption,
     jose_b64url,
     jwk_bytes,
     public_of,
@@ -73,29 +71,6 @@ class SeedIsSecret(OkpAlgorithm, SeedImporter):
         return self.import_secret(seed)
 
 
-class EdwardsSigner(Signer):
-    """EdDSA in its pure form (RFC 8032 sections 5.1 and 5.2), on keys of pyca/cryptography."""
-
-    def sign(self, key: Any, message: bytes, alg: str, prehashed: bool) -> bytes:
-        self._refuse_prehashed(prehashed)
-        return key.sign(message)  # type: ignore[no-any-return]
-
-    def verify(
-        self, public: Any, message: bytes, signature: bytes, alg: str, prehashed: bool
-    ) -> bool:
-        self._refuse_prehashed(prehashed)
-        try:
-            public.verify(signature, message)
-        except InvalidSignature:
-            return False
-        return True
-
-    @staticmethod
-    def _refuse_prehashed(prehashed: bool) -> None:
-        if prehashed:
-            raise UnsupportedOption("EdDSA signs the message, never a digest of it.")
-
-
 class MontgomeryAgreement(KeyAgreement):
     """Diffie-Hellman on a Montgomery curve (RFC 7748 section 6), on keys of pyca/cryptography."""
 
@@ -107,7 +82,7 @@ class MontgomeryAgreement(KeyAgreement):
             raise InvalidKey("The peer's public key is a point of low order.") from None
 
 
-class Ed25519(SeedIsSecret, EdwardsSigner, AskarStored):
+class Ed25519(SeedIsSecret, PureSigner, AskarStored):
     """Ed25519 (RFC 8032 section 5.1): 32-byte keys, 64-byte signatures."""
 
     name, crv, size, multicodec = "ed25519", "Ed25519", 32, 0xED
@@ -126,7 +101,7 @@ class X25519(SeedIsSecret, MontgomeryAgreement, AskarStored):
     private_class, public_class = x25519.X25519PrivateKey, x25519.X25519PublicKey
 
 
-class Ed448(OkpAlgorithm, EdwardsSigner, Pkcs8KeyAlgorithm):
+class Ed448(OkpAlgorithm, PureSigner, Pkcs8KeyAlgorithm):
     """Ed448 (RFC 8032 section 5.2), which Askar has not: 57-byte keys, 114-byte signatures."""
 
     name, crv, size, multicodec = "ed448", "Ed448", 57, 0x1203

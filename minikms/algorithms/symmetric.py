@@ -1,4 +1,4 @@
-"""Askar's symmetric algorithms: authenticated encryption and key wrap (RFC 7518, RFC 8439)."""
+"""Secret keys: authenticated encryption and key wrap in Askar, HMAC (RFC 7518, RFC 8439)."""
 
 import secrets
 from abc import abstractmethod
