@@ -36,7 +36,7 @@ class Jws(NamedTuple):
         try:
             protected, middle, signature = text.split(".")
             header = orjson.loads(_strict(protected))
-            if not isinstance(header, dict):
+            if not isinstance(header, dict) or too_deep(header):
                 return None
             plain = header.get("b64") is False
             own = middle.encode("utf-8") if plain else _strict(middle)
@@ -72,8 +72,21 @@ def compact(protected: str, payload: bytes, signature: bytes, *, detached: bool)
     return f"{protected}.{middle}.{jose_b64url(signature)}"
 
 
+def too_deep(header: Mapping[str, Any]) -> bool:
+    """Whether a header is nested deeper than it can be written, though it could be read."""
+    try:
+        orjson.dumps([header])
+    except TypeError:
+        return True
+    return False
+
+
 def _strict(text: str) -> bytes:
-    """Decode base64url as JWS has it: without padding (RFC 7515 section 2)."""
-    if "=" in text:
-        raise ValueError("a JWS has no padding")
-    return b64url_decode(text)
+    """Decode base64url in its one canonical form: no padding, no bits that count for nothing.
+
+    RFC 7515 section 2, RFC 4648 section 3.5: of a signed text, no second spelling is valid.
+    """
+    data = b64url_decode(text)
+    if jose_b64url(data) != text:
+        raise ValueError("not the canonical form")
+    return data

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from minikms import jws
 from minikms.encodings import PRIVATE_MEMBERS
@@ -29,6 +29,8 @@ CapabilityT = TypeVar("CapabilityT", bound=Capability)
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 UseT = TypeVar("UseT")
+
+_CHUNK: Final = 50
 
 
 class Signed(NamedTuple):
@@ -276,7 +278,10 @@ async def run(
 async def _each(
     items: Sequence[ItemT | KmsError], call: Callable[[ItemT], ResultT]
 ) -> list[ResultT | KmsError]:
-    """`call` of each item, or its error, in order; in a thread, since many make it slow."""
+    """`call` of each item, or its error, in order; in a thread, since many make it slow.
+
+    A few at a time, so that other calls for a thread get their turn.
+    """
 
     def attempt(item: ItemT | KmsError) -> ResultT | KmsError:
         if isinstance(item, KmsError):
@@ -286,4 +291,10 @@ async def _each(
         except KmsError as exc:
             return exc
 
-    return await asyncio.to_thread(lambda: [attempt(item) for item in items])
+    def attempts(part: Sequence[ItemT | KmsError]) -> list[ResultT | KmsError]:
+        return [attempt(item) for item in part]
+
+    done: list[ResultT | KmsError] = []
+    for start in range(0, len(items), _CHUNK):
+        done += await asyncio.to_thread(attempts, items[start : start + _CHUNK])
+    return done

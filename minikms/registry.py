@@ -65,7 +65,10 @@ class AlgorithmRegistry:
         for entry in self:
             if entry.algorithm.owns_jwk(jwk):
                 return entry.algorithm
-        raise InvalidKey("No algorithm here has keys of this kty, crv, alg or size.")
+        raise InvalidKey(
+            "No algorithm here has keys of this kty, crv, alg or size; "
+            "an oct JWK tells its algorithm by its alg."
+        )
 
     @property
     def names(self) -> list[str]:

@@ -211,7 +211,11 @@ class KeyService(KeyOperations):
             raise InvalidKey("The JWK has no private part, and its algorithm no public one.")
         if policy.exportable:
             raise UnsupportedOption("A public key alone has nothing to export.")
-        record = describe(algorithm, algorithm.load_public(jwk), "none", policy)
+
+        def make() -> KeyRecord:
+            return describe(algorithm, algorithm.load_public(jwk), "none", policy)
+
+        record = await run(algorithm, "import", make)
         return await self._store.insert(profile, record, b"", policy.alias)
 
     def _jwks_facts(self, record: KeyRecord) -> dict[str, str] | None:

@@ -48,6 +48,32 @@ class Base64Url(fields.String):
             raise ValidationError("Not base64url.") from None
 
 
+class BoundedList(fields.List[Any]):
+    """A list whose length is judged before what is in it."""
+
+    def __init__(self, inner: fields.Field[Any], least: int, most: int, **kwargs: Any) -> None:
+        self._length = validate.Length(least, most)
+        super().__init__(inner, validate=self._length, **kwargs)
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        if isinstance(value, list):
+            self._length(value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Labels(fields.Dict):
+    """Names to values, whose number is judged before they are."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        if isinstance(value, Mapping) and len(value) > MAX_LABELS:
+            raise ValidationError(f"At most {MAX_LABELS} labels.")
+        return super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
+
+
 class Flag(fields.Boolean):
     """True or false, and none of the words and numbers that marshmallow would take for them."""
 
@@ -117,7 +143,7 @@ def labels(**kwargs: Any) -> fields.Dict:
     value = validate.Regexp(
         LABEL_VALUE_PATTERN, error="A value has at most 512 characters, no control character."
     )
-    return fields.Dict(
+    return Labels(
         keys=fields.String(validate=name),
         values=fields.String(validate=value),
         validate=validate.Length(max=MAX_LABELS),
@@ -126,10 +152,12 @@ def labels(**kwargs: Any) -> fields.Dict:
     )
 
 
-def operations(**kwargs: Any) -> fields.List[str]:
-    """Operations of a key."""
-    return fields.List(
+def operations(**kwargs: Any) -> fields.List[Any]:
+    """Operations that a key is to have."""
+    return BoundedList(
         fields.String(validate=validate.OneOf(KEY_OPERATIONS)),
+        1,
+        len(KEY_OPERATIONS),
         metadata={"description": "What the key may be used for, out of what its algorithm can."},
         **kwargs,
     )

@@ -2,7 +2,6 @@
 
 from aiohttp import web
 
-from minikms.store import DEFAULT_PROFILE
 from minikms.web import schemas
 from minikms.web.messages import answer, load, profile, service
 
@@ -59,12 +58,13 @@ async def jwks(request: web.Request) -> web.Response:
 
     ---
     tags: [jose]
-    parameters: [$ref: "#/components/parameters/ProfileQuery"]
-    x-problems: [profile-not-found, store-unavailable]
+    parameters:
+      - $ref: "#/components/parameters/Profile"
+      - $ref: "#/components/parameters/ProfileQuery"
     responses:
       "200":
         description: The keys for signatures and key agreement, by kid and by alias.
         x-answer: JwkSet
     """
-    name = request.query.get("profile", DEFAULT_PROFILE)
+    name = request.query.get("profile") or profile(request)
     return answer(_JWKS, {"keys": await service(request).jwks(name)})

@@ -28,6 +28,7 @@ PROFILE_HEADER: Final = "X-Profile"
 
 _PROFILE = re.compile(PROFILE_PATTERN)
 _SHOWN = 64
+_MOST = 32
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
@@ -51,9 +52,11 @@ async def load(request: web.Request, schema: Schema) -> dict[str, Any]:
     """The body, read by `schema`.
 
     Raises UnsupportedMediaType, BadRequest, BodyTooLarge, MalformedJson or ValidationFailed.
-    Without a Content-Type it counts as JSON.
+    Without a Content-Type it counts as JSON, but not from a web page: a browser sends such a body
+    to any origin without asking it first.
     """
-    if "Content-Type" in request.headers and not _is_json(request.content_type):
+    typed = "Content-Type" in request.headers
+    if not (_is_json(request.content_type) if typed else "Origin" not in request.headers):
         raise UnsupportedMediaType("The body must be application/json.")
     try:
         document = orjson.loads(await _decoded(request))
@@ -63,7 +66,7 @@ async def load(request: web.Request, schema: Schema) -> dict[str, Any]:
         loaded: dict[str, Any] = schema.load(document)
     except ValidationError as exc:
         messages = exc.messages if isinstance(exc.messages, dict) else {"_schema": exc.messages}
-        raise ValidationFailed(errors=_pointers(messages)) from None
+        raise ValidationFailed(errors=_pointers(messages)[:_MOST]) from None
     return loaded
 
 

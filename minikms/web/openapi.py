@@ -108,7 +108,7 @@ def _parameters() -> dict[str, Any]:
             "example": PROFILE,
         },
         "ProfileQuery": parameter(
-            "profile", "query", 'The profile; without it, "default".', **profile
+            "profile", "query", "The profile; without it, that of the header.", **profile
         ),
         "Kid": {
             **parameter("kid", "path", "The key.", type="string", pattern=fields.KID_PATTERN),

@@ -8,6 +8,7 @@ from marshmallow import (
     ValidationError,
     fields,
     post_load,
+    pre_load,
     validate,
     validates,
     validates_schema,
@@ -18,6 +19,7 @@ from minikms.records import KeyPolicy, KeyRef
 from minikms.signing import SignOptions
 from minikms.web.fields import (
     Base64Url,
+    BoundedList,
     Flag,
     Timestamp,
     algorithm,
@@ -30,6 +32,8 @@ from minikms.web.fields import (
     profile,
 )
 
+MAX_FIELDS: Final = 64
+
 # Requests
 
 
@@ -38,6 +42,13 @@ class Request(Schema):
 
     one_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Fields of which exactly one set must be there."""
+
+    @pre_load
+    def _of_reasonable_size(self, data: Any, **_: Any) -> Any:
+        # Each unknown field would become a message of its own.
+        if isinstance(data, Mapping) and len(data) > MAX_FIELDS:
+            raise ValidationError(f"More than {MAX_FIELDS} fields.")
+        return data
 
     @validates_schema(skip_on_field_errors=False)
     def _exactly_one(self, data: Mapping[str, Any], **_: Any) -> None:
@@ -56,7 +67,7 @@ class KeyOptions(Request):
     alias = alias()
     labels = labels()
     exportable = Flag(metadata={"description": "Whether its private part can be exported."})
-    operations = operations(validate=validate.Length(min=1))
+    operations = operations()
 
     @post_load
     def _to_policy(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -178,19 +189,19 @@ class BatchVerifyItem(BatchSignItem):
     sig = _batch_text("The signature.")
 
 
-_BATCH: Final = validate.Length(min=1, max=1000)
+_MAX_BATCH: Final = 1000
 
 
 class BatchSignRequest(ByKey, _Options):
     """Messages to sign, in order."""
 
-    items = fields.List(fields.Nested(BatchSignItem), required=True, validate=_BATCH)
+    items = BoundedList(fields.Nested(BatchSignItem), 1, _MAX_BATCH, required=True)
 
 
 class BatchVerifyRequest(ByKeyOrJwk, _Options):
     """Messages and their signatures, in order."""
 
-    items = fields.List(fields.Nested(BatchVerifyItem), required=True, validate=_BATCH)
+    items = BoundedList(fields.Nested(BatchVerifyItem), 1, _MAX_BATCH, required=True)
 
 
 class EncryptRequest(ByKey):
@@ -257,6 +268,8 @@ class SignJwsRequest(ByKey):
     def _not_reserved(self, value: Mapping[str, Any], **_: Any) -> None:
         if not jws.RESERVED.isdisjoint(value):
             raise ValidationError("alg, kid, b64 and crit are set by the service.")
+        if jws.too_deep(value):
+            raise ValidationError("Nested too deep.")
 
 
 class VerifyJwsRequest(ByKeyOrJwk):
@@ -304,7 +317,9 @@ class Key(Schema):
     did = fields.String(required=True, allow_none=True, metadata={"description": "Its did:key."})
     aliases = fields.List(alias(), required=True)
     labels = labels(required=True)
-    operations = operations(required=True)
+    operations = fields.List(
+        fields.String(), required=True, metadata={"description": "What it may be used for."}
+    )
     exportable = fields.Boolean(required=True)
     created = Timestamp(required=True, metadata={"format": "date-time"})
 
