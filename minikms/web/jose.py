@@ -66,5 +66,6 @@ async def jwks(request: web.Request) -> web.Response:
         description: The keys for signatures and key agreement, by kid and by alias.
         x-answer: JwkSet
     """
-    name = request.query.get("profile") or profile(request)
+    of_header = profile(request)  # judged even where the query has the word
+    name = request.query.get("profile", of_header)
     return answer(_JWKS, {"keys": await service(request).jwks(name)})

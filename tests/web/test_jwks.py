@@ -52,6 +52,8 @@ async def test_of_which_profile(client, generate, refused):
     assert [key["kid"] for key in await jwks(client, "?profile=alice")] == [kid]
     async with client.get("/jwks.json", headers={"X-Profile": "alice"}) as response:
         assert [key["kid"] for key in (await response.json())["keys"]] == [kid]
+    both = await client.get("/jwks.json?profile=alice", headers={"X-Profile": ""})
+    await refused(both, 422, "validation-failed")
     await refused(await client.get("/jwks.json?profile=nobody"), 404, "profile-not-found")
     for query in ("?profile=", "?profile=a%20b", "?profile=a&profile=b", "?profile=a%0A"):
         await refused(await client.get("/jwks.json" + query), 422, "validation-failed")
