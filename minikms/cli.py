@@ -1,21 +1,21 @@
-"""The command line: `minikms serve`, `minikms algorithms`."""
+"""The command line: `minikms serve`, `minikms algorithms`; `minikms store` is beside it."""
 
 import asyncio
-import dataclasses
 import logging
 import signal
-import sys
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import click
 import uvloop
 from aiohttp import web
 
-from minikms.config import ENV_PREFIX, Config
-from minikms.errors import PluginError
+from minikms.config import Config
+from minikms.errors import PluginError, StoreError
+from minikms.location import StoreLocation
+from minikms.options import config_of, fail, options_of_config
 from minikms.registry import AlgorithmRegistry
+from minikms.store_cli import store
 from minikms.web import logs
 from minikms.web.app import create_app
 from minikms.web.server import KmsRunner
@@ -32,42 +32,28 @@ def main() -> None:
     """Mini KMS: makes keys, keeps them, and uses them, so that you never hold them."""
 
 
-def _options_of_config(command: Callable[..., None]) -> Callable[..., None]:
-    for field in reversed(dataclasses.fields(Config)):
-        kind: Any = str
-        if isinstance(field.default, int):
-            kind = click.IntRange(*field.metadata["limits"])
-        elif field.metadata["choices"]:
-            kind = click.Choice(field.metadata["choices"])
-        command = click.option(
-            "--" + field.name.replace("_", "-"),
-            envvar=ENV_PREFIX + field.name.upper(),
-            default=field.default,
-            type=kind,
-            help=field.metadata["help"],
-            show_default=True,
-            show_envvar=True,
-        )(command)
-    return command
+main.add_command(store)
 
 
 @main.command()
-@_options_of_config
+@options_of_config()
 def serve(**options: Any) -> None:
     """Run the service."""
-    config = Config(**options)
+    config = config_of(options)
     logs.configure(config.log_format, config.log_level)
     # aiohttp-swagger3 keeps its own things in each request under a plain string.
     warnings.simplefilter("ignore", web.NotAppKeyWarning)
     try:
         app = create_app(config)
     except PluginError as exc:
-        _fail(str(exc), 2)
+        fail(str(exc), 2)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(app, config))
+    except StoreError as exc:
+        fail(str(exc), 2)
     except OSError as exc:
-        _fail(f"Cannot listen on {config.host}:{config.port}: {exc.strerror}.", 1)
+        fail(f"Cannot listen on {config.host}:{config.port}: {exc.strerror}.", 1)
 
 
 @main.command()
@@ -76,7 +62,7 @@ def algorithms() -> None:
     try:
         registry = AlgorithmRegistry.from_installed()
     except PluginError as exc:
-        _fail(str(exc), 2)
+        fail(str(exc), 2)
     rows = [("NAME", "KTY", "JOSE", "OPERATIONS", "SOURCE")]
     for entry in registry:
         alg = entry.algorithm
@@ -100,13 +86,12 @@ async def _serve(app: web.Application, config: Config) -> None:
         host, port = runner.addresses[0][:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         LOGGER.info("listening on %s, documentation on %s/docs", url, url)
-        LOGGER.info("keys live in memory only: they are gone when this process ends")
+        location = StoreLocation.parse(config.store)
+        if location.shared:
+            LOGGER.info("keys are kept in %s", location)
+        else:
+            LOGGER.info("keys live in memory only: they are gone when this process ends")
         await stop.wait()
         LOGGER.info("stopping: finishing what is under way")
     finally:
         await runner.cleanup()
-
-
-def _fail(message: str, code: int) -> Any:
-    click.echo(f"minikms: {message}", err=True)
-    sys.exit(code)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from minikms.location import KEY_METHODS
+
 ENV_PREFIX: Final = "MINIKMS_"
 
 LOG_FORMATS: Final = ("text", "json")
@@ -14,16 +16,20 @@ def _option(
     help_text: str,
     choices: tuple[str, ...] = (),
     limits: tuple[int, int | None] = (0, None),
+    *,
+    secret: bool = False,
+    flag: bool = True,
 ) -> Any:
-    facts = {"help": help_text, "choices": choices, "limits": limits}
-    return field(default=default, metadata=facts)
+    facts = {"help": help_text, "choices": choices, "limits": limits, "flag": flag}
+    return field(default=default, metadata=facts, repr=not secret)
 
 
 @dataclass(frozen=True)
 class Config:
     """The options of `minikms serve`: each field is a flag and a variable `MINIKMS_…`.
 
-    The flags and docs are made from these fields; a secret would have `repr=False`.
+    The flags and docs are made from these fields. `flag=False` leaves the variable alone, for
+    what must not stand on a command line.
     """
 
     host: str = _option("127.0.0.1", "Address to listen on.")
@@ -31,3 +37,11 @@ class Config:
     max_body: int = _option(1024 * 1024, "Largest request body, in bytes.", limits=(1, None))
     log_format: str = _option("text", "One line of text or of JSON each.", LOG_FORMATS)
     log_level: str = _option("info", "Least severe level that is logged.", LOG_LEVELS)
+    store: str = _option(
+        "memory",
+        "Where keys are kept: memory, sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",
+        secret=True,
+    )
+    store_key_file: str = _option("", "File with the key that opens the store.")
+    store_key: str = _option("", "The key itself, where no file has it.", secret=True, flag=False)
+    store_key_method: str = _option("raw", "A raw key, or a passphrase for Argon2i.", KEY_METHODS)

@@ -152,6 +152,12 @@ class StoreUnavailable(KmsError):
         super().__init__(detail, headers={"Retry-After": "1"})
 
 
+class KeyUnreadable(KmsError):
+    """What is kept of the key does not decrypt: it was changed outside the service."""
+
+    status, slug, title = 500, "key-unreadable", "The key cannot be read"
+
+
 class InternalError(KmsError):
     """A bug; the log has the traceback under the id that `detail` names."""
 
@@ -160,3 +166,7 @@ class InternalError(KmsError):
 
 class PluginError(Exception):
     """A plugin that cannot be used; it stops the start, in one sentence."""
+
+
+class StoreError(Exception):
+    """A store that cannot be opened, made or used; it stops the command, in one sentence."""

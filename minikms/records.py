@@ -19,11 +19,11 @@ class KeyRef:
 class KeyPolicy:
     """What the caller asks of a new key.
 
-    `alias` names it from the start; `operations` narrows what it may be used for, None leaves all
+    `aliases` name it from the start; `operations` narrows what it may be used for, None leaves all
     that its algorithm can; `exportable` lets its private part be read.
     """
 
-    alias: str | None = None
+    aliases: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     exportable: bool = False
     operations: tuple[str, ...] | None = None

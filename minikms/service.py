@@ -201,7 +201,7 @@ class KeyService(KeyOperations):
             return describe(algorithm, key, place, policy), stored
 
         record, stored = await run(algorithm, operation, make)
-        return await self._store.insert(profile, record, stored, policy.alias)
+        return await self._store.insert(profile, record, stored, policy.aliases)
 
     async def _add_public(
         self, profile: str, algorithm: KeyAlgorithm, policy: KeyPolicy, jwk: Mapping[str, Any]
@@ -216,7 +216,7 @@ class KeyService(KeyOperations):
             return describe(algorithm, algorithm.load_public(jwk), "none", policy)
 
         record = await run(algorithm, "import", make)
-        return await self._store.insert(profile, record, b"", policy.alias)
+        return await self._store.insert(profile, record, b"", policy.aliases)
 
     def _jwks_facts(self, record: KeyRecord) -> dict[str, str] | None:
         """A key's member of a JWK Set but for its kid, None where it has no place there."""

@@ -14,14 +14,15 @@ RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 class Failing:
     """An Askar store whose calls fail; the one in memory cannot be made to."""
 
-    def __init__(self, code, *, back=False):
+    def __init__(self, code, *, back=None):
         self._error = AskarError(code, "planted-7f3a")
         self._back = back
 
-    def session(self, profile):
-        return self
+    def session(self, profile=None):
+        return self if profile or not self._back else self._back.session()
 
-    transaction = session
+    def transaction(self, profile=None):
+        return self
 
     async def __aenter__(self):
         raise self._error
@@ -34,18 +35,22 @@ class Failing:
 
     remove_profile = create_profile
 
-    async def list_profiles(self):
-        if self._back:
-            return [DEFAULT_PROFILE]
-        raise self._error
+    async def close(self):
+        pass
+
+
+def inside(store, profile=DEFAULT_PROFILE):
+    """A session of Askar's on a profile."""
+    database = store._database
+    return database._store.session(database._profiles[profile])
 
 
 CALLS = [
-    lambda store: store.ping(),
     lambda store: store.record(DEFAULT_PROFILE, KeyRef(kid="a")),
     lambda store: store.insert(DEFAULT_PROFILE, RECORD, b"secret"),
     lambda store: store.create_profile("a"),
     lambda store: store.remove_profile("a"),
+    lambda store: store.ping(),
     lambda store: store.profiles(),
 ]
 
@@ -58,22 +63,26 @@ async def store():
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("code", [AskarErrorCode.BACKEND, AskarErrorCode.BUSY])
-async def test_a_database_that_is_away(call, code):
+async def test_a_database_that_is_away(store, call, code, monkeypatch):
+    monkeypatch.setattr(store._database, "_store", Failing(code))
     with pytest.raises(StoreUnavailable) as caught:
-        await call(KeyStore(Failing(code)))
+        await call(store)
     assert "planted" not in str(caught.value)
 
 
-@pytest.mark.parametrize("call", CALLS[:-1])
-async def test_a_database_that_failed_and_is_back(call):
+@pytest.mark.parametrize("call", CALLS[:-2])
+async def test_a_database_that_failed_and_is_back(store, call, monkeypatch):
+    failing = Failing(AskarErrorCode.BUSY, back=store._database._store)
+    monkeypatch.setattr(store._database, "_store", failing)
     with pytest.raises(StoreUnavailable):
-        await call(KeyStore(Failing(AskarErrorCode.BUSY, back=True)))
+        await call(store)
 
 
 @pytest.mark.parametrize("code", [AskarErrorCode.NOT_FOUND, AskarErrorCode.ENCRYPTION])
-async def test_what_no_caller_can_act_on_stays_as_it_is(code):
+async def test_what_no_caller_can_act_on_stays_as_it_is(store, code, monkeypatch):
+    monkeypatch.setattr(store._database, "_store", Failing(code))
     with pytest.raises(AskarError) as caught:
-        await KeyStore(Failing(code, back=True)).ping()
+        await store.ping()
     assert caught.value.code is code
 
 
@@ -94,7 +103,7 @@ async def test_a_database_that_fails_between_two_writes(store, monkeypatch):
         patch.setattr(Session, "insert", Failing(AskarErrorCode.BACKEND).create_profile)
         with pytest.raises(StoreUnavailable):
             await store.insert(DEFAULT_PROFILE, RECORD, Key.generate("a256gcm"))
-    async with store._store.session(DEFAULT_PROFILE) as session:
+    async with inside(store) as session:
         assert len(await session.fetch_all_keys()) == 0
     await store.insert(DEFAULT_PROFILE, RECORD, Key.generate("a256gcm"))
 
@@ -103,7 +112,7 @@ async def test_a_database_that_fails_between_two_writes(store, monkeypatch):
 async def test_material_that_goes_between_two_look_ups(store, kind):
     material = bytes(32) if kind == "bytes" else Key.generate("a256gcm")
     await store.insert(DEFAULT_PROFILE, replace(RECORD, material=kind), material)
-    async with store._store.session(DEFAULT_PROFILE) as session:
+    async with inside(store) as session:
         if kind == "bytes":
             await session.remove("minikms.material", RECORD.kid)
         else:
@@ -147,26 +156,27 @@ async def test_a_page_is_in_order_of_creation_where_rows_are_not(store, monkeypa
 
 
 async def test_calls_that_fail_at_once_keep_their_own_error(store):
-    async with store._store.session(DEFAULT_PROFILE) as session:
+    askar = store._database._store
+    async with askar.session() as session:
         await session.insert("c", "there")
 
     async def insert_again():
-        async with store._store.session(DEFAULT_PROFILE) as session:
+        async with askar.session() as session:
             await session.insert("c", "there")
 
     async def remove_unknown():
-        async with store._store.session(DEFAULT_PROFILE) as session:
+        async with askar.session() as session:
             await session.remove("c", "unknown")
 
     async def open_unknown():
-        async with store._store.session("unknown"):
+        async with askar.session("unknown"):
             pass
 
     kinds = {
         insert_again: AskarErrorCode.DUPLICATE,
         remove_unknown: AskarErrorCode.NOT_FOUND,
         open_unknown: AskarErrorCode.NOT_FOUND,
-        lambda: store._store.create_profile(DEFAULT_PROFILE): AskarErrorCode.DUPLICATE,
+        lambda: askar.create_profile("minikms"): AskarErrorCode.DUPLICATE,
     }
     for _ in range(20):
         results = await asyncio.gather(*(call() for call in kinds), return_exceptions=True)

@@ -2,13 +2,16 @@
 
 import warnings
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
+from typing import Final
 
 import orjson
 from aiohttp import web
 from aiohttp_swagger3 import SwaggerDocs, SwaggerInfo, SwaggerLicense, SwaggerUiSettings
 
 from minikms.config import Config
+from minikms.location import StoreLocation, read_key
 from minikms.registry import AlgorithmRegistry
 from minikms.service import KeyService
 from minikms.store import KeyStore
@@ -19,6 +22,8 @@ from minikms.web.problems import problems_middleware
 from minikms.web.routes import ROUTES
 from minikms.web.system import DOCUMENT, to_docs
 
+CONFIG: Final = web.AppKey("config", Config)
+
 
 def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web.Application:
     """The application of one service; raises PluginError where an algorithm cannot be used.
@@ -28,6 +33,7 @@ def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web
     registry = registry or AlgorithmRegistry.from_installed()
     app = web.Application(middlewares=[problems_middleware], client_max_size=config.max_body)
     app.on_response_prepare.append(answer_request_id)
+    app[CONFIG] = config
     app[REGISTRY] = registry
     with warnings.catch_warnings():
         # aiohttp-swagger3 keeps its own things in the app under plain strings.
@@ -61,6 +67,14 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
 
 
 async def _service(app: web.Application) -> AsyncIterator[None]:
-    async with KeyStore.open_memory() as store:
+    async with _open_store(app[CONFIG]) as store:
         app[SERVICE] = KeyService(app[REGISTRY], store)
         yield
+
+
+def _open_store(config: Config) -> AbstractAsyncContextManager[KeyStore]:
+    location = StoreLocation.parse(config.store)
+    if location.backend == "memory":
+        return KeyStore.open_memory()
+    key = read_key(config.store_key_file, config.store_key, config.store_key_method)
+    return KeyStore.open(location, key)

@@ -71,8 +71,10 @@ class KeyOptions(Request):
 
     @post_load
     def _to_policy(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        names = ("alias", "labels", "exportable", "operations")
+        names = ("labels", "exportable", "operations")
         given = {name: data.pop(name) for name in names if name in data}
+        if "alias" in data:
+            given["aliases"] = (data.pop("alias"),)
         if "operations" in given:
             given["operations"] = tuple(given["operations"])
         return {"policy": KeyPolicy(**given), **data}

@@ -1,0 +1,434 @@
+"""An Askar store as this service uses it; the only module that opens Askar sessions.
+
+Askar's own profiles have random names. A directory, kept in the profile `minikms`, says which of
+them is the tenant's: Askar keeps the keys of profiles in each process by their names, and would go
+on using those of a profile that another process has deleted and made again.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from aries_askar import AskarError, AskarErrorCode, Entry, Session, Store
+
+from minikms.askar import open_store, provision_store
+from minikms.errors import (
+    AliasNotFound,
+    KeyNotFound,
+    ProfileExists,
+    ProfileNotFound,
+    StoreError,
+    StoreUnavailable,
+)
+from minikms.location import StoreKey, StoreLocation
+
+LOGGER = logging.getLogger(__name__)
+
+ResultT = TypeVar("ResultT")
+
+# The layout of what is in a store, raised where an older service would misread it.
+LAYOUT: Final = 1
+
+_SYSTEM: Final = "minikms"
+_STORE, _PROFILE = "minikms.store", "minikms.profile"
+_LAYOUT, _REKEYED, _SELF = "layout", "rekeyed", "self"
+_REMOVED = b"-"
+
+# How long a call waits for its turn, how often it asks, and how long what concerns all keys of a
+# profile or of the store may take, in seconds.
+_TURN: Final = 2.0
+_POLL: Final = 0.001
+_LONG: Final = 60.0
+
+
+class StaleProfileError(Exception):
+    """The Askar profile that was taken for the tenant's is there no more."""
+
+
+class FileTurn:
+    """The turn of one writer among all processes that have an SQLite file open.
+
+    SQLite's own way of waiting sleeps while others take the lock again and again, and Askar 0.5.0
+    does not get over a wait that was in vain. `flock` on a file beside it is let go by the kernel
+    where a process is killed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        name = f"{path}-lock"
+        try:
+            self._file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise StoreError(f"The file {name} cannot be written: {exc.strerror}.") from None
+
+    async def acquire(self) -> None:
+        """Return once no other process has the turn."""
+        while True:
+            try:
+                return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                await asyncio.sleep(_POLL)
+
+    def release(self) -> None:
+        """Let others have it."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Give up the file."""
+        os.close(self._file)
+
+
+class Database:
+    """An opened Askar store.
+
+    A call waits for its turn, of which there are as many as connections, and raises
+    StoreUnavailable where it takes too long, or where the database does not answer.
+    """
+
+    def __init__(
+        self, store: Store, location: StoreLocation, key: StoreKey, rekeyed: bytes = b""
+    ) -> None:
+        self._store = store
+        self._location = location
+        self._key = key
+        self._rekeyed = rekeyed
+        self._profiles: dict[str, str] = {}
+        self._closing: set[asyncio.Task[bool]] = set()
+        self._turns = asyncio.Semaphore(location.max_connections)
+        # Never every connection for writers, since those of one profile wait for each other; and
+        # one alone where the database takes no more.
+        writers = location.max_connections // 2 if location.backend == "postgres" else 1
+        self._write_turns: list[asyncio.Semaphore | FileTurn] = [
+            asyncio.Semaphore(max(writers, 1)),
+            *([FileTurn(location.path)] if location.path else []),
+            self._turns,
+        ]
+
+    # Opening and making
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, location: StoreLocation, key: StoreKey) -> AsyncIterator[Self]:
+        """The store that is there; raises StoreError, and changes nothing."""
+        store = await open_store(location, key)
+        try:
+            database = cls(store, location, key, await _check_layout(store, location))
+        except BaseException:
+            await store.close()
+            raise
+        try:
+            yield database
+        finally:
+            await database.close()
+
+    @classmethod
+    @asynccontextmanager
+    async def create(cls, location: StoreLocation, key: StoreKey) -> AsyncIterator[Self]:
+        """A new store, which counts as there once the caller has called `finish`.
+
+        One that was begun and never finished is begun anew. Raises StoreError where there is one
+        already, or none can be made.
+        """
+        store = await provision_store(location, key, _SYSTEM)
+        try:
+            async with store.session() as session:
+                if await session.fetch(_STORE, _LAYOUT) is not None:
+                    raise StoreError(f"There is a store at {location} already.")
+                await session.remove_all(_PROFILE)
+            for name in await store.list_profiles():
+                if name != _SYSTEM:
+                    await store.remove_profile(name)
+        except BaseException:
+            await store.close()
+            raise
+        database = cls(store, location, key)
+        try:
+            yield database
+        finally:
+            await database.close()
+
+    async def close(self) -> None:
+        """Close the store, once what is under way has ended."""
+        closing = {asyncio.create_task(self._store.close()), *self._closing}
+        await asyncio.wait(closing, timeout=self._location.patience)
+        for turns in self._write_turns:
+            if isinstance(turns, FileTurn):
+                turns.close()
+
+    async def finish(self) -> None:
+        """Let the store that was made count as there."""
+        async with self._store.session() as session:
+            await session.insert(_STORE, _REKEYED, b"")
+            await session.insert(_STORE, _LAYOUT, str(LAYOUT))
+
+    async def rekey(self, key: StoreKey) -> None:
+        """Let another key open the store from now on.
+
+        Whoever has the store open makes no more profiles, which would be under the old key.
+        """
+
+        async def work() -> None:
+            async with self._transaction() as session:
+                await session.replace(_STORE, _REKEYED, secrets.token_bytes(16))
+            await self._store.rekey(key.askar_method, key.secret)
+
+        await self._in_turn(work(), write=True, patience=_LONG)
+
+    async def ping(self) -> None:
+        """Return once the store has answered."""
+
+        async def work() -> None:
+            async with self._store.session() as session:
+                await session.fetch(_STORE, _LAYOUT)
+
+        await self._in_turn(work())
+
+    # Profiles
+
+    async def create_profile(self, name: str) -> None:
+        """Make an empty profile; raises ProfileExists."""
+        await self._in_turn(self._create_profile(name), write=True)
+
+    async def remove_profile(self, name: str) -> bool:
+        """Remove a profile with all that is in it; False where it is not there."""
+        return await self._in_turn(self._remove_profile(name), write=True, patience=_LONG)
+
+    async def profiles(self) -> list[str]:
+        """The names of all profiles, sorted."""
+
+        async def work() -> list[str]:
+            async with self._store.session() as session:
+                found = await session.fetch_all(_PROFILE)
+            # By index: Askar's iterator has no `__iter__`, which 3.13 asks for.
+            entries = [found[place] for place in range(len(found))]
+            return sorted(entry.name for entry in entries if entry.value[:1] != _REMOVED)
+
+        return await self._in_turn(work())
+
+    async def _create_profile(self, name: str) -> None:
+        exists = ProfileExists(f"The profile {name!r} already exists.")
+        entry = await self._directory_entry(name)
+        if entry is not None and entry[:1] != _REMOVED:
+            raise exists
+        if entry is not None:  # whoever removed it was cut short
+            await self._finish_removal(name, entry)
+        within = secrets.token_hex(16)
+        await self._store.create_profile(within)
+        try:
+            async with self._store.session(within) as session:
+                await session.insert(_PROFILE, _SELF, name)
+            # In the directory last: what is not there is seen by nobody.
+            async with self._transaction() as session:
+                rekeyed = await session.fetch(_STORE, _REKEYED)
+                if rekeyed is not None and rekeyed.value != self._rekeyed:
+                    raise StoreUnavailable("The store has got another key: start the service anew.")
+                await session.insert(_PROFILE, name, within)
+        except (AskarError, StoreUnavailable) as exc:
+            await self._store.remove_profile(within)
+            if isinstance(exc, AskarError) and exc.code is AskarErrorCode.DUPLICATE:
+                raise exists from None
+            raise
+
+    async def _remove_profile(self, name: str) -> bool:
+        async with self._transaction() as session:
+            entry = await session.fetch(_PROFILE, name)
+            if entry is None:
+                return False
+            removed: bytes = entry.value
+            here = removed[:1] != _REMOVED
+            if here:
+                removed = _REMOVED + removed
+                await session.replace(_PROFILE, name, removed)
+        self._profiles.pop(name, None)
+        await self._finish_removal(name, removed)
+        return here
+
+    async def _finish_removal(self, name: str, entry: bytes) -> None:
+        """Remove what a directory entry that is marked as removed has left behind."""
+        await self._store.remove_profile(entry[1:].decode())
+        async with self._transaction() as session:
+            now = await session.fetch(_PROFILE, name)
+            if now is not None and now.value == entry:
+                await session.remove(_PROFILE, name)
+
+    async def _directory_entry(self, name: str) -> bytes | None:
+        async with self._store.session() as session:
+            entry = await session.fetch(_PROFILE, name)
+        return None if entry is None else entry.value
+
+    async def _look_up(self, name: str) -> str:
+        """The Askar profile that is this tenant's by now; raises ProfileNotFound."""
+        entry = await self._directory_entry(name)
+        if entry is None or entry[:1] == _REMOVED:
+            self._profiles.pop(name, None)
+            raise ProfileNotFound()
+        self._profiles[name] = entry.decode()
+        return self._profiles[name]
+
+    # Work within a profile
+
+    async def run(
+        self, profile: str, work: Callable[[Session], Awaitable[ResultT]], *, write: bool = False
+    ) -> ResultT:
+        """What `work` gives, in a session on a profile; with `write`, in one transaction.
+
+        It may be called twice, where the profile was made anew elsewhere. Raises ProfileNotFound.
+        """
+        return await self._in_turn(self._attempt(profile, work, write=write), write=write)
+
+    async def scan(
+        self, profile: str, category: str, query: dict[str, Any], offset: int, limit: int
+    ) -> list[Entry]:
+        """Up to `limit` entries of a profile, in the order of rows, from `offset` on."""
+
+        async def work() -> list[Entry]:
+            within = await self._look_up(profile)
+            found = self._store.scan(category, query, offset, limit, within, order_by="id")
+            return list(await found.fetch_all())
+
+        return await self._in_turn(work())
+
+    async def _attempt(
+        self, profile: str, work: Callable[[Session], Awaitable[ResultT]], *, write: bool
+    ) -> ResultT:
+        known = self._profiles.get(profile) or await self._look_up(profile)
+        try:
+            return await self._once(known, work, write=write)
+        except (AskarError, StaleProfileError) as exc:
+            # A session that outlives its profile fails in whatever way the database has for that.
+            unclear = AskarErrorCode.BACKEND, AskarErrorCode.BUSY, AskarErrorCode.NOT_FOUND
+            if isinstance(exc, AskarError) and exc.code not in unclear:
+                raise
+            current = await self._look_up(profile)
+            if current == known:
+                raise
+        return await self._once(current, work, write=write)
+
+    async def _once(
+        self, within: str, work: Callable[[Session], Awaitable[ResultT]], *, write: bool
+    ) -> ResultT:
+        if write:
+            async with self._transaction(within) as session:
+                # SQLite gives the number of a removed profile to the next that is made, and a
+                # session that has it still would write there.
+                await require_profile(session)
+                return await work(session)
+        async with self._store.session(within) as session:
+            try:
+                return await work(session)
+            except (KeyNotFound, AliasNotFound):
+                await require_profile(session)
+                raise
+
+    @asynccontextmanager
+    async def _transaction(self, within: str = _SYSTEM) -> AsyncIterator[Session]:
+        """A transaction that is committed at the end, and rolled back where anything is raised."""
+        store = self._store
+        async with AsyncExitStack() as stack:
+            try:
+                session = await stack.enter_async_context(store.transaction(within))
+            except AskarError as exc:
+                await self._distrust(store, exc)
+                raise
+            yield session
+            try:
+                await session.commit()  # type: ignore[no-untyped-call]
+            except AskarError as exc:
+                await self._distrust(store, exc)
+                # It may have been done all the same: nothing here may try it again.
+                raise StoreUnavailable("The key store did not say whether it was done.") from exc
+
+    async def _distrust(self, store: Store, exc: AskarError) -> None:
+        """Open an SQLite file anew where a transaction did not begin or end.
+
+        Askar 0.5.0 goes on using that connection, and what is committed on it later is not.
+        """
+        if not self._location.path or exc.code is not AskarErrorCode.BACKEND:
+            return
+        LOGGER.warning("the store at %s is opened anew: a write failed", self._location)
+        if store is self._store:
+            try:
+                self._store = await open_store(self._location, self._key)
+            except StoreError as error:
+                LOGGER.error("%s", error)
+                raise StoreUnavailable() from None
+            # It waits for the sessions that are open yet.
+            self._closing.add(closing := asyncio.create_task(store.close()))
+            closing.add_done_callback(self._closing.discard)
+
+    async def _in_turn(
+        self,
+        work: Coroutine[Any, Any, ResultT],
+        *,
+        write: bool = False,
+        patience: float | None = None,
+    ) -> ResultT:
+        """What `work` gives, once it has its turn.
+
+        It goes on by itself where the caller waits no longer: a call of Askar's cannot be taken
+        back, and its session must be closed.
+        """
+        taken: list[asyncio.Semaphore | FileTurn] = []
+        try:
+            async with asyncio.timeout(_TURN):
+                for turns in self._write_turns if write else (self._turns,):
+                    await turns.acquire()
+                    taken.append(turns)
+        except BaseException as exc:
+            work.close()
+            for turns in taken:
+                turns.release()
+            if isinstance(exc, TimeoutError):
+                raise StoreUnavailable("Too many calls wait for the key store.") from None
+            raise
+        task = asyncio.create_task(work)
+
+        def done(task: "asyncio.Task[ResultT]") -> None:
+            for turns in taken:
+                turns.release()
+            if not task.cancelled() and isinstance(task.exception(), AskarError):
+                LOGGER.debug("the store refused a call: %s", task.exception())
+
+        task.add_done_callback(done)
+        finished, _ = await asyncio.wait({task}, timeout=patience or self._location.patience + 0.5)
+        if not finished:
+            raise StoreUnavailable("The key store does not answer.")
+        try:
+            return task.result()
+        except AskarError as exc:
+            if exc.code in (AskarErrorCode.BACKEND, AskarErrorCode.BUSY):
+                raise StoreUnavailable() from exc
+            raise
+
+
+async def require_profile(session: Session) -> None:
+    """Raise StaleProfileError where the profile of a session is there no more."""
+    if await session.fetch(_PROFILE, _SELF) is None:
+        raise StaleProfileError
+
+
+async def _check_layout(store: Store, location: StoreLocation) -> bytes:
+    """What the store says of its last change of key; raises StoreError for one that is not ours."""
+    try:
+        async with store.session() as session:
+            layout = await session.fetch(_STORE, _LAYOUT)
+            rekeyed = await session.fetch(_STORE, _REKEYED)
+    except AskarError:
+        raise StoreError(f"The store at {location} cannot be read.") from None
+    if layout is None or rekeyed is None:
+        raise StoreError(
+            f"The store at {location} was never finished, or is not one of Mini KMS: "
+            "what made it can be run again."
+        )
+    if int(layout.value) > LAYOUT:
+        raise StoreError(
+            f"The store at {location} has the layout {int(layout.value)} of a newer Mini KMS; "
+            f"this one knows {LAYOUT}."
+        )
+    value: bytes = rekeyed.value
+    return value
