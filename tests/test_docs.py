@@ -74,7 +74,10 @@ def test_table_of_options_is_that_of_the_config():
     expected = []
     for option in dataclasses.fields(Config):
         flag, variable = option.name.replace("_", "-"), option.name.upper()
-        expected.append((f"--{flag}", ENV_PREFIX + variable, str(option.default)))
+        if option.metadata["flag"]:
+            expected.append((f"--{flag}", ENV_PREFIX + variable, str(option.default) or "none"))
+        else:
+            assert f"`{ENV_PREFIX}{variable}`" in OPERATIONS
     assert rows == expected
 
 
