@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from aries_askar import AskarError, AskarErrorCode, Entry, Session, Store
+from aries_askar import AskarError, AskarErrorCode, Session, Store
 
 from minikms.askar import open_store, provision_store
 from minikms.errors import (
@@ -280,18 +280,6 @@ class Database:
         It may be called twice, where the profile was made anew elsewhere. Raises ProfileNotFound.
         """
         return await self._in_turn(self._attempt(profile, work, write=write), write=write)
-
-    async def scan(
-        self, profile: str, category: str, query: dict[str, Any], offset: int, limit: int
-    ) -> list[Entry]:
-        """Up to `limit` entries of a profile, in the order of rows, from `offset` on."""
-
-        async def work() -> list[Entry]:
-            within = await self._look_up(profile)
-            found = self._store.scan(category, query, offset, limit, within, order_by="id")
-            return list(await found.fetch_all())
-
-        return await self._in_turn(work())
 
     async def _attempt(
         self, profile: str, work: Callable[[Session], Awaitable[ResultT]], *, write: bool

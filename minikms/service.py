@@ -1,6 +1,6 @@
 """Keys from their making to their end, and every key operation."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -26,7 +26,7 @@ from minikms.protocol import (
 )
 from minikms.records import KeyPolicy, KeyRecord, KeyRef
 
-_JWKS_PAGE: Final = 1000
+_PAGE: Final = 1000
 
 
 class KeyService(KeyOperations):
@@ -120,6 +120,24 @@ class KeyService(KeyOperations):
         fits = record.seq > after and name in (None, record.alg) and labelled
         return [record] if fits else [], False
 
+    async def pages(
+        self,
+        profile: str,
+        *,
+        after: str = "",
+        alg: str | None = None,
+        alias: str | None = None,
+        labels: Sequence[tuple[str, str]] = (),
+    ) -> AsyncIterator[list[KeyRecord]]:
+        """All that `list_keys` gives, page after page: nothing is held between two of them."""
+        more = True
+        while more:
+            page, more = await self.list_keys(
+                profile, limit=_PAGE, after=after, alg=alg, alias=alias, labels=labels
+            )
+            yield page
+            after = page[-1].seq if page else after
+
     async def associate(self, profile: str, kid: str, alias: str) -> None:
         """Let `alias` name this key, and no other any more."""
         await self._store.bind_alias(profile, kid, alias)
@@ -153,14 +171,11 @@ class KeyService(KeyOperations):
         One for each kid and one for each alias, which is its `kid` there (RFC 7517 section 5).
         """
         found: list[dict[str, str]] = []
-        after, more = "", True
-        while more:
-            records, more = await self._store.page(profile, limit=_JWKS_PAGE, after=after)
-            for record in records:
+        async for page in self.pages(profile):
+            for record in page:
                 facts = self._jwks_facts(record)
                 if facts is not None:
                     found.extend({**facts, "kid": kid} for kid in (record.kid, *record.aliases))
-                after = record.seq
         return found
 
     # Profiles

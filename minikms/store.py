@@ -1,14 +1,12 @@
 """Records, material and aliases of keys, profile by profile."""
 
 import logging
-import secrets
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any, Final, Self
 
-from aries_askar import AskarError, AskarErrorCode, Entry, Session
+from aries_askar import AskarError, AskarErrorCode, Session
 
 from minikms.askar import new_raw_key
 from minikms.database import Database, require_profile
@@ -29,8 +27,8 @@ DEFAULT_PROFILE: Final = "default"
 
 KEY, MATERIAL, ALIAS = "minikms.key", "minikms.material", "minikms.alias"
 
-# How far row order and `~seq` may disagree where writers overlap: see docs/architecture.md.
-_PAGE_MARGIN: Final = 500
+# The place in the order of creation that a profile has given away last: category and name.
+_SEQUENCE, _LAST = "minikms.sequence", "last"
 
 
 class KeyStore:
@@ -42,7 +40,6 @@ class KeyStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._last_seq = 0
 
     @classmethod
     @asynccontextmanager
@@ -88,8 +85,7 @@ class KeyStore:
                     await session.insert(MATERIAL, record.kid, material)
                 else:
                     await session.insert_key(record.kid, material)
-                # After the first write, so that it orders like the commits that follow each other.
-                kept = replace(record, seq=self._next_seq())
+                kept = replace(record, seq=await _next_seq(session))
                 await session.insert(KEY, kept.kid, kept.to_bytes(), tags_of(kept))
             except AskarError as exc:
                 if exc.code is AskarErrorCode.DUPLICATE:
@@ -137,27 +133,24 @@ class KeyStore:
         `after` is the `seq` of the last record of the page before; `alg` keeps one algorithm,
         `labels` the keys that have all of them. One that does not decrypt is logged and left out.
         """
-        wanted: list[dict[str, Any]] = [{"~seq": {"$gt": after}}]
-        if alg is not None:
-            wanted.append({"alg": alg})
-        wanted.extend({_label_tag(name): value} for name, value in labels)
-        query = {"$and": wanted}
+        filters: list[dict[str, Any]] = [] if alg is None else [{"alg": alg}]
+        filters.extend({_label_tag(name): value} for name, value in labels)
 
         async def work(session: Session) -> list[KeyRecord]:
-            rows = await session.fetch_all(KEY, query, limit + _PAGE_MARGIN, order_by="id")
-            if not len(rows):
+            found: list[KeyRecord] = []
+            start, last = int(after or 0), await _last_seq(session)
+            if not last:
                 await require_profile(session)
-            # By index: Askar's iterator has no `__iter__`, which a comprehension asks for in 3.13.
-            return [KeyRecord.from_bytes(rows[place].value) for place in range(len(rows))]
+            # A range costs by its own length, where the database would sort all that follows; it
+            # grows where few of its keys are left, or fit.
+            length = limit + 1
+            while start < last and len(found) <= limit:
+                end = min(start + length, last)
+                found += await _range(session, filters, start, end)
+                start, length = end, length * 2
+            return found
 
-        try:
-            records = await self._database.run(profile, work)
-        except AskarError as exc:
-            if exc.code is not AskarErrorCode.ENCRYPTION:
-                raise
-            entries = await self._readable(profile, query, 0, limit + _PAGE_MARGIN)
-            records = [KeyRecord.from_bytes(entry.value) for entry in entries]
-        records.sort(key=lambda record: record.seq)
+        records = await self._database.run(profile, work)
         return records[:limit], len(records) > limit
 
     async def bind_alias(self, profile: str, kid: str, alias: str) -> None:
@@ -202,22 +195,6 @@ class KeyStore:
 
         await self._database.run(profile, work, write=True)
 
-    async def _readable(
-        self, profile: str, query: dict[str, Any], offset: int, limit: int
-    ) -> list[Entry]:
-        """Those records of a page that decrypt: Askar gives all of what is asked for or nothing."""
-        try:
-            return await self._database.scan(profile, KEY, query, offset, limit)
-        except AskarError as exc:
-            if exc.code is not AskarErrorCode.ENCRYPTION:
-                raise
-        if limit == 1:
-            LOGGER.error("a key in the profile %r does not decrypt, and is not listed", profile)
-            return []
-        half = limit // 2
-        first = await self._readable(profile, query, offset, half)
-        return first + await self._readable(profile, query, offset + half, limit - half)
-
     # Profiles
 
     async def create_profile(self, name: str) -> None:
@@ -237,11 +214,6 @@ class KeyStore:
         """The names of all profiles, sorted."""
         return await self._database.profiles()
 
-    def _next_seq(self) -> str:
-        """A place in the order of creation: time in nanoseconds, never twice, and a random tail."""
-        self._last_seq = max(time.time_ns(), self._last_seq + 1)
-        return f"{self._last_seq:020d}{secrets.token_hex(4)}"
-
 
 def tags_of(record: KeyRecord) -> dict[str, str]:
     """What a record is searched by: Askar's tags, of which `~seq` alone is not encrypted."""
@@ -257,6 +229,49 @@ async def material_of(session: Session, record: KeyRecord) -> Stored | None:
             return key_entry.key if key_entry else None
         entry = await session.fetch(MATERIAL, record.kid)
         return entry.value if entry else None
+
+
+def _seq(place: int) -> str:
+    """A place in the order of creation as text that orders like it."""
+    return f"{place:020d}"
+
+
+async def _last_seq(session: Session) -> int:
+    entry = await session.fetch(_SEQUENCE, _LAST, for_update=session.is_transaction)
+    return int(entry.value) if entry else 0
+
+
+async def _next_seq(session: Session) -> str:
+    """The next place in the order of creation; the transaction lets no other take it."""
+    last = await _last_seq(session)
+    seq = _seq(last + 1)
+    await (session.replace if last else session.insert)(_SEQUENCE, _LAST, seq)
+    return seq
+
+
+async def _range(
+    session: Session, filters: list[dict[str, Any]], start: int, end: int
+) -> list[KeyRecord]:
+    """The records after `start`, up to `end`, in order of creation; without those that are damaged.
+
+    Askar gives all that is asked for or nothing, so what does not decrypt is found by halving.
+    """
+    # Each place by itself: of two bounds, the database would collect all that fits either.
+    within = {"~seq": {"$in": [_seq(place) for place in range(start + 1, end + 1)]}}
+    try:
+        rows = await session.fetch_all(KEY, {"$and": [within, *filters]})
+    except AskarError as exc:
+        if exc.code is not AskarErrorCode.ENCRYPTION:
+            raise
+        if end - start == 1:
+            LOGGER.error("a key that a listing comes to does not decrypt: number %d", end)
+            return []
+        half = (start + end) // 2
+        first = await _range(session, filters, start, half)
+        return first + await _range(session, filters, half, end)
+    # By index: Askar's iterator has no `__iter__`, which a comprehension asks for in 3.13.
+    records = [KeyRecord.from_bytes(rows[place].value) for place in range(len(rows))]
+    return sorted(records, key=lambda record: record.seq)
 
 
 def _label_tag(name: str) -> str:

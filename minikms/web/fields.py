@@ -18,7 +18,7 @@ LABEL_PATTERN: Final = (
 LABEL_NAME_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,128}\Z"
 LABEL_VALUE_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{0,512}\Z"
 # The `seq` of a record, which callers pass back as it came.
-CURSOR_PATTERN: Final = r"^[0-9]{20}[0-9a-f]{8}\Z"
+CURSOR_PATTERN: Final = r"^[0-9]{20}\Z"
 # Groups of four, then a rest of two or three with padding or without.
 BASE64URL_PATTERN: Final = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?\Z"
 

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from minikms.records import KeyRef
 from minikms.web import schemas
-from minikms.web.messages import answer, load, profile, service
+from minikms.web.messages import NDJSON, answer, load, profile, service, stream
 from minikms.web.paging import label_filters, strict_limit
 
 _ASSOCIATE = schemas.AssociateAlias()
@@ -52,8 +52,8 @@ async def list_keys(
     after: str = "",
     alg: str | None = None,
     alias: str | None = None,
-) -> web.Response:
-    """List keys in order of creation.
+) -> web.StreamResponse:
+    """List keys in order of creation: a page of them, or all as NDJSON.
 
     ---
     tags: [keys]
@@ -69,16 +69,16 @@ async def list_keys(
       "200":
         description: The keys; a Link header with rel="next" while there are more.
         x-answer: [Key]
+        content: {application/x-ndjson: {schema: {type: string}}}
         headers: {Link: {description: "The next page (RFC 8288).", schema: {type: string}}}
     """
     strict_limit(request)
+    tenant, labels = profile(request), label_filters(request)
+    if NDJSON in request.headers.get("Accept", ""):
+        pages = service(request).pages(tenant, after=after, alg=alg, alias=alias, labels=labels)
+        return await stream(request, _KEY, pages)
     keys, more = await service(request).list_keys(
-        profile(request),
-        limit=limit,
-        after=after,
-        alg=alg,
-        alias=alias,
-        labels=label_filters(request),
+        tenant, limit=limit, after=after, alg=alg, alias=alias, labels=labels
     )
     headers = {}
     if more:

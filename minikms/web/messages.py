@@ -1,8 +1,10 @@
 """Requests in, answers out: what every handler does before and after its one call."""
 
+import asyncio
+import logging
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -12,6 +14,7 @@ from marshmallow import Schema, ValidationError
 from minikms.errors import (
     BadRequest,
     BodyTooLarge,
+    KmsError,
     MalformedJson,
     UnsupportedMediaType,
     ValidationFailed,
@@ -25,10 +28,14 @@ SERVICE: Final = web.AppKey("service", KeyService)
 REGISTRY: Final[web.AppKey[AlgorithmRegistry]] = web.AppKey("registry", AlgorithmRegistry)
 
 PROFILE_HEADER: Final = "X-Profile"
+NDJSON: Final = "application/x-ndjson"
+
+LOGGER = logging.getLogger(__name__)
 
 _PROFILE = re.compile(PROFILE_PATTERN)
 _SHOWN = 64
 _MOST = 32
+_LINES = 50
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
@@ -79,6 +86,27 @@ def answer(
         headers=headers,
         content_type="application/json",
     )
+
+
+async def stream(
+    request: web.Request, schema: Schema, pages: AsyncIterator[Sequence[Any]]
+) -> web.StreamResponse:
+    """A success as lines of JSON, each page as it comes; what fails later breaks it off."""
+    page: Sequence[Any] | None = await anext(pages)  # what it raises is a problem yet
+    response = web.StreamResponse(headers={"Content-Type": NDJSON})
+    await response.prepare(request)
+    while page is not None:
+        for start in range(0, len(page), _LINES):
+            part = schema.dump(page[start : start + _LINES], many=True)
+            lines = (orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) for item in part)
+            await response.write(b"".join(lines))
+            await asyncio.sleep(0)  # others have their turn, however fast the caller reads
+        try:
+            page = await anext(pages, None)
+        except KmsError as exc:
+            LOGGER.warning("a listing broke off: %s", exc.slug)
+            raise ConnectionAbortedError from exc
+    return response
 
 
 async def _decoded(request: web.Request) -> bytes:

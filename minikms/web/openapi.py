@@ -175,7 +175,7 @@ def _complete_operation(operation: dict[str, Any], route: Route) -> set[str]:
             name = answer[0] if isinstance(answer, list) else answer
             schema = {"type": "array", "items": _ref(name)} if name is not answer else _ref(name)
             bodies.add(name)
-            response["content"] = {"application/json": {"schema": schema}}
+            response.setdefault("content", {})["application/json"] = {"schema": schema}
     operation["responses"].update(_problem_responses({*slugs, "internal-error"}))
     for response in operation["responses"].values():
         response.setdefault("headers", {})[REQUEST_ID_HEADER] = {

@@ -13,7 +13,7 @@ class Route(NamedTuple):
 
     method: str
     path: str
-    handler: Callable[..., Awaitable[web.Response]]
+    handler: Callable[..., Awaitable[web.StreamResponse]]
     name: str
     scope: str
 

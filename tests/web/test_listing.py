@@ -1,6 +1,12 @@
+import asyncio
+import json
 import re
 
 import pytest
+from aiohttp import ClientPayloadError
+
+from minikms.errors import StoreUnavailable
+from minikms.store import KeyStore
 
 
 async def pages(client, path):
@@ -92,3 +98,50 @@ async def test_parameters_that_are_none(client, refused, parameter):
 async def test_an_unknown_algorithm(client, refused):
     for alg in ("", "nope", "%FF", "%00", "--", "ed25519%0A", "a" * 5000):
         await refused(await client.get(f"/keys?alg={alg}"), 422, "unsupported-algorithm")
+
+
+NDJSON = {"Accept": "application/x-ndjson"}
+
+
+async def test_all_keys_as_lines(client, generate):
+    for n in range(120):
+        await generate("ed25519" if n % 2 else "a256gcm", labels={"odd": str(n % 2)})
+    pages = await (await client.get("/keys", params={"limit": 1000})).json()
+    for query, wanted in (
+        ({}, pages),
+        ({"alg": "ed25519"}, pages[1::2]),
+        ({"label": "odd:0"}, pages[::2]),
+        ({"alias": "unknown"}, []),
+    ):
+        async with client.get("/keys", params=query, headers=NDJSON) as response:
+            assert (response.status, response.content_type) == (200, "application/x-ndjson")
+            assert "Link" not in response.headers
+            assert [json.loads(line) async for line in response.content] == wanted
+
+
+async def test_lines_of_a_profile_that_is_not_there(client, refused):
+    response = await client.get("/keys", headers={**NDJSON, "X-Profile": "nobody"})
+    await refused(response, 404, "profile-not-found")
+
+
+async def test_lines_over_several_pages_that_break_off(client, generate, monkeypatch):
+    monkeypatch.setattr("minikms.service._PAGE", 4)
+    await asyncio.gather(*(generate(profile="default") for _ in range(10)))
+    async with client.get("/keys", headers=NDJSON) as response:
+        assert len((await response.text()).splitlines()) == 10
+
+    # A store that goes away between two pages.
+    page, asked = KeyStore.page, []
+
+    async def fails_later(self, *args, **options):
+        asked.append(options["after"])
+        if len(asked) == 3:
+            raise StoreUnavailable
+        return await page(self, *args, **options)
+
+    monkeypatch.setattr(KeyStore, "page", fails_later)
+    async with client.get("/keys", headers=NDJSON) as response:
+        assert response.status == 200
+        with pytest.raises(ClientPayloadError):
+            await response.read()
+    assert (await client.get("/healthz")).status == 200
