@@ -38,8 +38,11 @@ def _on_a_store(command: Command) -> Command:
     is_flag=True,
     help="First make a raw key, in a new file where --store-key-file says.",
 )
+@click.option(
+    "--if-missing", is_flag=True, help="End well where the store is there, and this key opens it."
+)
 @_on_a_store
-def init(generate_key: bool, **options: Any) -> None:
+def init(generate_key: bool, if_missing: bool, **options: Any) -> None:
     """Make a store. One that is there stays as it is."""
     config = config_of(options)
     location = _durable(config.store)
@@ -48,13 +51,22 @@ def init(generate_key: bool, **options: Any) -> None:
             raise StoreError("--generate-key makes a raw key: say where, with --store-key-file.")
         write_key(config.store_key_file, new_raw_key())
         click.echo(f"Made a key in {config.store_key_file}: keep a copy in another place.")
-    asyncio.run(_init(location, _key(config)))
-    click.echo(f"Made a store at {location}.")
+    if asyncio.run(_init(location, _key(config), if_missing=if_missing)):
+        click.echo(f"Made a store at {location}.")
+    else:
+        click.echo(f"There is a store at {location}.")
 
 
-async def _init(location: StoreLocation, key: StoreKey) -> None:
-    async with KeyStore.create(location, key):
-        pass
+async def _init(location: StoreLocation, key: StoreKey, *, if_missing: bool) -> bool:
+    """Make a store; False where there is one already, and that is no error."""
+    try:
+        async with KeyStore.create(location, key):
+            return True
+    except StoreError:
+        if not if_missing:
+            raise
+        async with KeyStore.open(location, key):
+            return False
 
 
 def _durable(url: str) -> StoreLocation:
