@@ -1,18 +1,14 @@
 """Stores of Askar's, opened and made, and what is wrong where they cannot be."""
 
-import asyncio
 import os
-import time
 from pathlib import Path
 from types import MethodType
-from typing import Any, Final
+from typing import Any
 
 from aries_askar import AskarError, AskarErrorCode, Store, bindings
 
 from minikms.errors import StoreError
 from minikms.location import StoreKey, StoreLocation
-
-_POLL: Final = 0.01
 
 
 def new_raw_key() -> str:
@@ -23,16 +19,10 @@ def new_raw_key() -> str:
 async def open_store(location: StoreLocation, key: StoreKey) -> Store:
     """The store that is there; raises StoreError, and changes nothing."""
     _take_error_codes_from_callbacks()
-    end = time.monotonic() + location.patience
-    while True:
-        try:
-            return await Store.open(location.uri, key.askar_method, key.secret)
-        except AskarError as exc:
-            why = _why_not_opened(exc.code, location, key)
-        # Where several processes open a file at once after a crash, one of them repairs it.
-        if "database is locked" not in why or time.monotonic() > end:
-            raise StoreError(why)
-        await asyncio.sleep(_POLL)
+    try:
+        return await Store.open(location.uri, key.askar_method, key.secret)
+    except AskarError as exc:
+        raise StoreError(_why_not_opened(exc.code, location, key)) from None
 
 
 async def provision_store(location: StoreLocation, key: StoreKey, profile: str) -> Store:
@@ -79,6 +69,8 @@ def _why_not_opened(code: AskarErrorCode, location: StoreLocation, key: StoreKey
             return f"The directory {folder} cannot be written." if _denied(folder) else absent
         if _denied(location.path):
             return f"The file {location.path} cannot be read and written."
+        if "database is locked" in cause:
+            return f"The file {location.path} is locked by another program."
         return f"What is at {location} is not a store of Mini KMS: {cause}."
     if code is AskarErrorCode.NOT_FOUND or 'relation "config" does not exist' in cause:
         return absent

@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -91,7 +91,12 @@ class Database:
     """
 
     def __init__(
-        self, store: Store, location: StoreLocation, key: StoreKey, rekeyed: bytes = b""
+        self,
+        store: Store,
+        location: StoreLocation,
+        key: StoreKey,
+        file_turn: "FileTurn | None",
+        rekeyed: bytes = b"",
     ) -> None:
         self._store = store
         self._location = location
@@ -105,9 +110,12 @@ class Database:
         writers = location.max_connections // 2 if location.backend == "postgres" else 1
         self._write_turns: list[asyncio.Semaphore | FileTurn] = [
             asyncio.Semaphore(max(writers, 1)),
-            *([FileTurn(location.path)] if location.path else []),
+            *([file_turn] if file_turn else []),
             self._turns,
         ]
+        self._file_turn = file_turn
+        self._sound = True
+        self._reopening = asyncio.Lock()
 
     # Opening and making
 
@@ -115,16 +123,19 @@ class Database:
     @asynccontextmanager
     async def open(cls, location: StoreLocation, key: StoreKey) -> AsyncIterator[Self]:
         """The store that is there; raises StoreError, and changes nothing."""
-        store = await open_store(location, key)
+        there = location.path is not None and location.path.is_file()
+        file_turn = FileTurn(location.path) if location.path and there else None
+        if file_turn:
+            # A connection is not made while another process writes.
+            await file_turn.acquire()
         try:
-            database = cls(store, location, key, await _check_layout(store, location))
-        except BaseException:
-            await store.close()
-            raise
-        try:
-            yield database
+            store = await open_store(location, key)
+            rekeyed = await _check_layout(store, location)
         finally:
-            await database.close()
+            if file_turn:
+                file_turn.release()
+        async with aclosing(cls(store, location, key, file_turn, rekeyed)) as database:
+            yield database
 
     @classmethod
     @asynccontextmanager
@@ -146,19 +157,16 @@ class Database:
         except BaseException:
             await store.close()
             raise
-        database = cls(store, location, key)
-        try:
+        file_turn = FileTurn(location.path) if location.path else None
+        async with aclosing(cls(store, location, key, file_turn)) as database:
             yield database
-        finally:
-            await database.close()
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the store, once what is under way has ended."""
         closing = {asyncio.create_task(self._store.close()), *self._closing}
         await asyncio.wait(closing, timeout=self._location.patience)
-        for turns in self._write_turns:
-            if isinstance(turns, FileTurn):
-                turns.close()
+        if self._file_turn:
+            self._file_turn.close()
 
     async def finish(self) -> None:
         """Let the store that was made count as there."""
@@ -277,9 +285,15 @@ class Database:
     ) -> ResultT:
         """What `work` gives, in a session on a profile; with `write`, in one transaction.
 
-        It may be called twice, where the profile was made anew elsewhere. Raises ProfileNotFound.
+        It may be called again, where the profile was made anew elsewhere. Raises ProfileNotFound.
         """
-        return await self._in_turn(self._attempt(profile, work, write=write), write=write)
+        try:
+            return await self._in_turn(self._attempt(profile, work, write=write), write=write)
+        except StoreUnavailable:
+            if write or self._file_turn is None:
+                raise
+        # Reading needs no such turn, but the connection that it may have to make does.
+        return await self._in_turn(self._attempt(profile, work, write=False), write=True)
 
     async def _attempt(
         self, profile: str, work: Callable[[Session], Awaitable[ResultT]], *, write: bool
@@ -321,33 +335,38 @@ class Database:
             try:
                 session = await stack.enter_async_context(store.transaction(within))
             except AskarError as exc:
-                await self._distrust(store, exc)
+                self._distrust(store, exc)
                 raise
             yield session
             try:
                 await session.commit()  # type: ignore[no-untyped-call]
             except AskarError as exc:
-                await self._distrust(store, exc)
+                self._distrust(store, exc)
                 # It may have been done all the same: nothing here may try it again.
                 raise StoreUnavailable("The key store did not say whether it was done.") from exc
 
-    async def _distrust(self, store: Store, exc: AskarError) -> None:
-        """Open an SQLite file anew where a transaction did not begin or end.
+    def _distrust(self, store: Store, exc: AskarError) -> None:
+        """Use an SQLite file's connections no more, where a transaction did not begin or end.
 
-        Askar 0.5.0 goes on using that connection, and what is committed on it later is not.
+        Askar 0.5.0 goes on with that connection, and what is committed on it later is not.
         """
-        if not self._location.path or exc.code is not AskarErrorCode.BACKEND:
-            return
-        LOGGER.warning("the store at %s is opened anew: a write failed", self._location)
-        if store is self._store:
+        if self._file_turn and store is self._store and exc.code is AskarErrorCode.BACKEND:
+            LOGGER.warning("the store at %s is opened anew: a write failed", self._location)
+            self._sound = False
+
+    async def _reopen(self) -> None:
+        async with self._reopening:
+            if self._sound:
+                return
             try:
-                self._store = await open_store(self._location, self._key)
-            except StoreError as error:
-                LOGGER.error("%s", error)
+                store = await open_store(self._location, self._key)
+            except StoreError as exc:
+                LOGGER.error("%s", exc)
                 raise StoreUnavailable() from None
             # It waits for the sessions that are open yet.
-            self._closing.add(closing := asyncio.create_task(store.close()))
+            self._closing.add(closing := asyncio.create_task(self._store.close()))
             closing.add_done_callback(self._closing.discard)
+            self._store, self._sound = store, True
 
     async def _in_turn(
         self,
@@ -367,6 +386,8 @@ class Database:
                 for turns in self._write_turns if write else (self._turns,):
                     await turns.acquire()
                     taken.append(turns)
+            if not self._sound:
+                await self._reopen()
         except BaseException as exc:
             work.close()
             for turns in taken:

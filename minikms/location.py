@@ -17,7 +17,7 @@ KEY_METHODS: Final = ("raw", "argon2i")
 # `connect_timeout` in seconds.
 _DEFAULTS: Final[dict[Backend, dict[str, int]]] = {
     "memory": {"max_connections": 1},
-    "sqlite": {"max_connections": 4, "busy_timeout": 2000},
+    "sqlite": {"max_connections": 4, "busy_timeout": 200},
     "postgres": {"max_connections": 10, "connect_timeout": 2},
 }
 _TOO_OPEN: Final = stat.S_IWGRP | stat.S_IRWXO

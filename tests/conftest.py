@@ -36,3 +36,8 @@ def start(aiohttp_client: Any) -> Callable[[web.Application], Awaitable[Client]]
         return await aiohttp_client(KmsTestServer(app))
 
     return run
+
+
+@pytest.fixture(params=["sqlite"])
+def kept_url(tmp_path):
+    return f"sqlite://{tmp_path}/keys.db"

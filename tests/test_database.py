@@ -1,0 +1,292 @@
+"""Two services on one store, and a store that others have changed or hold on to."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from contextlib import AsyncExitStack, closing
+from dataclasses import replace
+
+import pytest
+
+from minikms.askar import new_raw_key
+from minikms.database import Database
+from minikms.errors import (
+    AliasNotFound,
+    KeyExists,
+    KeyNotFound,
+    KeyUnreadable,
+    ProfileExists,
+    ProfileNotFound,
+    StoreError,
+    StoreUnavailable,
+)
+from minikms.location import StoreKey, StoreLocation
+from minikms.records import KeyRecord, KeyRef
+from minikms.store import DEFAULT_PROFILE, KeyStore
+
+RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
+KID = KeyRef(kid="kid-1")
+
+
+@pytest.fixture
+def key():
+    return StoreKey(new_raw_key())
+
+
+@pytest.fixture
+async def stores(kept_url, key):
+    """Two services that have the same store open."""
+    location = StoreLocation.parse(kept_url)
+    async with KeyStore.create(location, key):
+        pass
+    async with AsyncExitStack() as stack:
+        opened = [KeyStore.open(location, key) for _ in range(2)]
+        yield [await stack.enter_async_context(store) for store in opened]
+
+
+@pytest.fixture
+async def sqlite(tmp_path, key):
+    """The path of a store in a file."""
+    path = tmp_path / "keys.db"
+    async with KeyStore.create(StoreLocation.parse(f"sqlite://{path}"), key):
+        pass
+    return path
+
+
+async def test_what_one_does_the_other_sees(stores):
+    one, other = stores
+    await one.insert(DEFAULT_PROFILE, RECORD, b"secret", ["a"])
+    assert (await other.record(DEFAULT_PROFILE, KeyRef(alias="a"))).kid == RECORD.kid
+    with pytest.raises(KeyExists):
+        await other.insert(DEFAULT_PROFILE, RECORD, b"secret")
+    await other.insert(DEFAULT_PROFILE, replace(RECORD, kid="kid-2"), b"secret")
+    await other.bind_alias(DEFAULT_PROFILE, "kid-2", "a")
+    assert (await one.record(DEFAULT_PROFILE, KeyRef(alias="a"))).kid == "kid-2"
+    assert (await one.record(DEFAULT_PROFILE, KID)).aliases == ()
+    listed, _ = await one.page(DEFAULT_PROFILE, limit=10)
+    assert [record.kid for record in listed] == ["kid-1", "kid-2"]
+    await one.delete(DEFAULT_PROFILE, "kid-2")
+    with pytest.raises(KeyNotFound):
+        await other.record(DEFAULT_PROFILE, KeyRef(kid="kid-2"))
+    with pytest.raises(AliasNotFound):
+        await other.record(DEFAULT_PROFILE, KeyRef(alias="a"))
+
+
+CALLS = {
+    "record": lambda store: store.record("t", KID),
+    "open": lambda store: store.open_key("t", KID, lambda _: None),
+    "page": lambda store: store.page("t", limit=1),
+    "insert": lambda store: store.insert("t", replace(RECORD, kid="kid-2"), b""),
+    "bind": lambda store: store.bind_alias("t", "kid-1", "b"),
+    "unbind": lambda store: store.unbind_alias("t", "kid-1", "a"),
+    "label": lambda store: store.set_labels("t", "kid-1", {"a": "b"}),
+    "delete": lambda store: store.delete("t", "kid-1"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_a_profile_that_the_other_removed(stores, call):
+    one, other = stores
+    await one.create_profile("t")
+    with pytest.raises(ProfileExists):
+        await other.create_profile("t")
+    for store, kid in ((one, "kid-1"), (other, "kid-3")):
+        await store.insert("t", replace(RECORD, kid=kid), b"")
+    assert await other.remove_profile("t")
+    assert not await one.remove_profile("t")
+    with pytest.raises(ProfileNotFound):
+        await call(one)
+    assert await one.profiles() == await other.profiles() == [DEFAULT_PROFILE]
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_a_profile_that_the_other_made_anew(stores, call):
+    one, other = stores
+    await one.create_profile("t")
+    await one.insert("t", RECORD, b"old", ["a"])
+    await other.remove_profile("t")
+    # In SQLite it gets the number that the old one had.
+    await other.create_profile("t")
+    await other.insert("t", RECORD, b"new", ["a"])
+    await call(one)
+    if call is CALLS["delete"]:
+        assert await other.page("t", limit=1) == ([], False)
+    else:
+        assert (await other.open_key("t", KID, lambda _: None))[1] == b"new"
+        assert await one.page("t", limit=5) == await other.page("t", limit=5)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_a_profile_whose_number_another_has_now(stores, call):
+    one, other = stores
+    await one.create_profile("t")
+    await one.insert("t", RECORD, b"secret", ["a"])
+    await other.remove_profile("t")
+    await other.create_profile("u")
+    with pytest.raises(ProfileNotFound):
+        await call(one)
+    assert await other.page("u", limit=1) == ([], False)
+    await other.insert("u", RECORD, b"", ["a"])
+
+
+async def test_a_removal_that_was_cut_short(stores, monkeypatch):
+    one, other = stores
+    await one.create_profile("t")
+    await one.insert("t", RECORD, b"secret")
+    with monkeypatch.context() as patch:
+
+        async def killed(*args):
+            raise KeyboardInterrupt
+
+        patch.setattr(Database, "_finish_removal", killed)
+        with pytest.raises(KeyboardInterrupt):
+            await one._database._remove_profile("t")
+    for store in stores:
+        assert await store.profiles() == [DEFAULT_PROFILE]
+        with pytest.raises(ProfileNotFound):
+            await store.record("t", KID)
+    await other.create_profile("t")
+    with pytest.raises(KeyNotFound):
+        await one.record("t", KID)
+    assert len(await one._database._store.list_profiles()) == 3
+
+
+async def test_one_profile_is_made_by_many(stores):
+    calls = [store.create_profile("t") for store in stores * 8]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == [
+        "NoneType",
+        *["ProfileExists"] * 15,
+    ]
+    assert len(await stores[0]._database._store.list_profiles()) == 3
+
+
+async def test_keys_of_both_are_counted_in_one_order(stores):
+    async def make(store, name):
+        for n in range(10):
+            kid = f"{name}-{n}"
+            await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=kid), b"", [f"of {kid}"])
+
+    await asyncio.gather(*(make(stores[n % 2], str(n)) for n in range(6)))
+    records, more = await stores[0].page(DEFAULT_PROFILE, limit=100)
+    assert ([int(record.seq) for record in records], more) == (list(range(1, 61)), False)
+
+
+async def test_a_layout_of_a_later_version(kept_url, key, stores):
+    async with stores[0]._database._store.session() as session:
+        await session.replace("minikms.store", "layout", "2")
+    with pytest.raises(StoreError, match="layout 2 of a newer"):
+        async with KeyStore.open(StoreLocation.parse(kept_url), key):
+            pass
+
+
+async def test_a_store_that_was_never_finished(kept_url, key):
+    location = StoreLocation.parse(kept_url)
+    async with Database.create(location, key) as database:
+        await database.create_profile("begun")
+    with pytest.raises(StoreError, match="never finished"):
+        async with KeyStore.open(location, key):
+            pass
+    async with KeyStore.create(location, key) as store:
+        assert await store.profiles() == [DEFAULT_PROFILE]
+    with pytest.raises(StoreError, match="already"):
+        async with KeyStore.create(location, key):
+            pass
+    with pytest.raises(StoreError, match="already"):
+        async with KeyStore.create(location, StoreKey(new_raw_key())):
+            pass
+
+
+async def test_turns_that_do_not_come(stores, monkeypatch):
+    monkeypatch.setattr("minikms.database._TURN", 0.2)
+    store, release = stores[0], asyncio.Event()
+    turns = store._database._turns
+
+    async def hold():
+        async with turns:
+            await release.wait()
+
+    holding = [asyncio.create_task(hold()) for _ in range(turns._value)]
+    await asyncio.sleep(0)
+    for call in (store.page(DEFAULT_PROFILE, limit=1), store.insert(DEFAULT_PROFILE, RECORD, b"")):
+        with pytest.raises(StoreUnavailable) as caught:
+            await call
+        assert caught.value.headers == {"Retry-After": "1"}
+    late = asyncio.create_task(store.insert(DEFAULT_PROFILE, RECORD, b""))
+    await asyncio.sleep(0.05)
+    release.set()
+    assert (await late).kid == RECORD.kid
+    await asyncio.gather(*holding)
+
+
+HOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print(flush=True)
+input()
+"""
+
+
+async def test_another_program_holds_the_file(sqlite, key):
+    """What is acknowledged afterwards is on disk: Askar by itself would have lost it."""
+    location = StoreLocation.parse(f"sqlite://{sqlite}?busy_timeout=100")
+    # Not in this process: of two SQLite libraries in one, neither sees the other's locks.
+    command = [sys.executable, "-c", HOLD, str(sqlite)]
+    async with KeyStore.open(location, key) as one, KeyStore.open(location, key) as other:
+        with subprocess.Popen(command, stdin=-1, stdout=-1) as holder:
+            holder.stdout.readline()
+            for _ in range(location.max_connections + 1):
+                with pytest.raises(StoreUnavailable):
+                    await one.insert(DEFAULT_PROFILE, RECORD, b"secret")
+            with pytest.raises(StoreUnavailable):
+                await one.page(DEFAULT_PROFILE, limit=1)
+            assert await other.page(DEFAULT_PROFILE, limit=1) == ([], False)
+            holder.communicate(b"\n")
+        for n in range(10):
+            await one.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"secret")
+            assert (await other.record(DEFAULT_PROFILE, KeyRef(kid=f"{n}"))).kid == f"{n}"
+        await other.insert(DEFAULT_PROFILE, RECORD, b"secret")
+
+
+def flip_a_byte(path):
+    """Of the longest value in the file, whose store must be closed."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        row = connection.execute("SELECT id, value FROM items ORDER BY length(value) DESC LIMIT 1")
+        number, value = row.fetchone()
+        value = value[:-1] + bytes([value[-1] ^ 1])
+        connection.execute("UPDATE items SET value = ? WHERE id = ?", (value, number))
+        connection.commit()
+
+
+@pytest.mark.parametrize("what", ["record", "material"])
+async def test_a_byte_that_flipped(sqlite, key, what, caplog):
+    location = StoreLocation.parse(f"sqlite://{sqlite}")
+    async with KeyStore.open(location, key) as store:
+        for n in range(20):
+            record = replace(RECORD, kid=f"kid-{n}")
+            material = bytes(32)
+            if n == 7 and what == "record":
+                record = replace(record, labels={"long": "x" * 5000})
+            elif n == 7:
+                material = bytes(5000)
+            await store.insert(DEFAULT_PROFILE, record, material, [f"alias {n}"])
+    flip_a_byte(sqlite)
+    async with KeyStore.open(location, key) as store:
+        for ref in (KeyRef(kid="kid-7"), KeyRef(alias="alias 7")):
+            with pytest.raises(KeyUnreadable):
+                await store.open_key(DEFAULT_PROFILE, ref, lambda _: None)
+            assert "key kid-7 does not decrypt" in caplog.text
+            caplog.clear()
+        for n in {*range(20)} - {7}:
+            await store.open_key(DEFAULT_PROFILE, KeyRef(alias=f"alias {n}"), lambda _: None)
+        for limit in (5, 19, 100):
+            listed, after, more = [], "", True
+            while more:
+                records, more = await store.page(DEFAULT_PROFILE, limit=limit, after=after)
+                listed, after = listed + records, records[-1].seq
+            kids = [record.kid for record in listed]
+            assert kids == [f"kid-{n}" for n in range(20) if n != 7 or what == "material"]
+        assert ("number 8" in caplog.text) == (what == "record")
