@@ -41,8 +41,12 @@ class AlgorithmRegistry:
         self._registered: list[Registered] = []
         self._by_name: dict[str, KeyAlgorithm] = {}
         self._stated_by: dict[str, str] = {}
-        for entry in sorted(entries, key=lambda entry: (entry.name, _source(entry))):
-            self._add(entry)
+        entries = list(entries)
+        # Once for each package: to give its name, a distribution parses all of its metadata.
+        dists = {entry.dist for entry in entries}
+        sources = {dist: dist.name if dist else "unknown" for dist in dists}
+        for entry in sorted(entries, key=lambda entry: (entry.name, sources[entry.dist])):
+            self._add(entry, sources[entry.dist])
 
     @classmethod
     def from_installed(cls) -> Self:
@@ -87,15 +91,15 @@ class AlgorithmRegistry:
         ]
         return list(dict.fromkeys(made))
 
-    def _add(self, entry: EntryPoint) -> None:
-        what = f"entry point {entry.name!r} of the package {_source(entry)!r}"
+    def _add(self, entry: EntryPoint, source: str) -> None:
+        what = f"entry point {entry.name!r} of the package {source!r}"
         algorithm = _load(entry, f"The {what}")
         for name in dict.fromkeys(map(_normalize, (algorithm.name, *algorithm.aliases))):
             if name in self._by_name:
                 other = self._stated_by[name]
                 raise PluginError(f"The {what} has the name {name!r}, as has the {other}.")
             self._by_name[name], self._stated_by[name] = algorithm, what
-        self._registered.append(Registered(algorithm, _source(entry)))
+        self._registered.append(Registered(algorithm, source))
 
 
 def _normalize(name: str) -> str:
@@ -103,10 +107,6 @@ def _normalize(name: str) -> str:
     if not name.isascii():
         return name
     return name.lower().replace("-", "").replace("_", "")
-
-
-def _source(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else "unknown"
 
 
 def _load(entry: EntryPoint, where: str) -> KeyAlgorithm:
