@@ -34,6 +34,7 @@ class Config:
 
     host: str = _option("127.0.0.1", "Address to listen on.")
     port: int = _option(8080, "Port to listen on; 0 takes a free one.", limits=(0, 65535))
+    workers: int = _option(1, "Processes that share the port.", limits=(1, None))
     max_body: int = _option(1024 * 1024, "Largest request body, in bytes.", limits=(1, None))
     log_format: str = _option("text", "One line of text or of JSON each.", LOG_FORMATS)
     log_level: str = _option("info", "Least severe level that is logged.", LOG_LEVELS)

@@ -1,6 +1,14 @@
-"""The real application on a real store, for every test that talks HTTP."""
+"""The real application on a real store: in the test's own process, and in processes of its own."""
 
+import contextlib
 import gc
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
 from typing import Any
@@ -16,6 +24,8 @@ from minikms.web.app import create_app
 from minikms.web.server import KmsRunner
 
 Client = TestClient[web.Request, web.Application]
+
+MINIKMS = [os.path.join(os.path.dirname(sys.executable), "minikms")]
 
 
 class KmsTestServer(TestServer):
@@ -74,3 +84,116 @@ def start(aiohttp_client: Any) -> Callable[[web.Application], Awaitable[Client]]
 @pytest.fixture(params=["sqlite"])
 def kept_url(tmp_path):
     return f"sqlite://{tmp_path}/keys.db"
+
+
+def environment(**variables):
+    inherited = {name: v for name, v in os.environ.items() if not name.startswith("MINIKMS_")}
+    return {**inherited, **{f"MINIKMS_{name}": value for name, value in variables.items()}}
+
+
+@pytest.fixture
+def run():
+    """Run a command to its end."""
+
+    def start(*args, command=None, **variables):
+        return subprocess.run(
+            [*(command or MINIKMS), *args],
+            env=environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return start
+
+
+class Service:
+    """A service that was started, and what it writes."""
+
+    def __init__(self, args, variables, command):
+        self.process = subprocess.Popen(
+            [*(command or MINIKMS), "serve", *args],
+            env=environment(**variables),
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # so that a signal to its group goes to nobody else
+        )
+        self.lines = []
+
+    def wait_until_it_listens(self):
+        self.first = self.read_until("listening on ")
+        self.host, port = re.search(r"listening on http://(\S+):(\d+),", self.first).groups()
+        self.port = int(port)
+
+    def read_until(self, text):
+        """The next line that has `text`."""
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if text in line:
+                return line
+        raise AssertionError(f"ended with {self.process.wait()} and never wrote {text!r}")
+
+    def connect(self):
+        return http.client.HTTPConnection(self.host.strip("[]"), self.port, timeout=60)
+
+    def status(self, method, path, body=None):
+        connection = self.connect()
+        connection.request(method, path, body)
+        with connection.getresponse() as response:
+            response.read()
+        connection.close()
+        return response.status
+
+    @contextlib.contextmanager
+    def under_way(self):
+        """A call that has half a body; the function that is given finishes it, and has its answer.
+
+        The answer ends with the connection, hence when the service stops.
+        """
+        body = b'{"alg":"ed25519"}'
+        head = "POST /key/generate HTTP/1.1", "Host: kms", f"Content-Length: {len(body)}"
+        with (
+            socket.create_connection((self.host, self.port), timeout=60) as connection,
+            connection.makefile("rb") as answers,
+        ):
+            lines = "\r\n".join([*head, "Expect: 100-continue", "", ""])
+            connection.sendall(lines.encode() + body[:5])
+            assert answers.readline() == b"HTTP/1.1 100 Continue\r\n"
+
+            def finish():
+                connection.sendall(body[5:])
+                assert answers.readline() == b"\r\n"
+                return answers.read()
+
+            yield finish
+
+    def stop(self, number=signal.SIGTERM):
+        """End it; its exit code and what it wrote since the last line that was read."""
+        self.process.send_signal(number)
+        return self.end()
+
+    def end(self):
+        """The same of one that ends by itself: when all of its processes have."""
+        _, written = self.process.communicate(timeout=60)
+        return self.process.returncode, written
+
+
+@pytest.fixture
+def serve():
+    """Start services, each ended at the end of the test."""
+    started = []
+
+    def start(*args, command=None, wait=True, **variables):
+        service = Service(args, variables, command)
+        started.append(service)
+        if wait:
+            service.wait_until_it_listens()
+        return service
+
+    yield start
+    for service in started:
+        service.process.terminate()
+        try:
+            service.end()
+        finally:
+            service.process.kill()

@@ -1,13 +1,10 @@
 """The command line in processes of its own."""
 
 import contextlib
-import http.client
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 
 import pytest
@@ -15,79 +12,11 @@ from click.testing import CliRunner
 
 from minikms.cli import main
 
-MINIKMS = [os.path.join(os.path.dirname(sys.executable), "minikms")]
 MODULE = [sys.executable, "-m", "minikms"]
 BODY = b'{"alg":"ed25519"}'
 
 
-def environment(**variables):
-    inherited = {name: v for name, v in os.environ.items() if not name.startswith("MINIKMS_")}
-    return {**inherited, **{f"MINIKMS_{name}": value for name, value in variables.items()}}
-
-
-def run(*args, command=MINIKMS, **variables):
-    return subprocess.run(
-        [*command, *args], env=environment(**variables), capture_output=True, text=True, timeout=60
-    )
-
-
-class Service:
-    """A service that was started, and what it writes."""
-
-    def __init__(self, args, variables, command):
-        self.process = subprocess.Popen(
-            [*command, "serve", *args],
-            env=environment(**variables),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.first = self.read_until("listening on ")
-        self.host, port = re.search(r"listening on http://(\S+):(\d+),", self.first).groups()
-        self.port = int(port)
-
-    def read_until(self, text):
-        """The next line that has `text`."""
-        for line in self.process.stderr:
-            if text in line:
-                return line
-        raise AssertionError(f"ended with {self.process.wait()} and never wrote {text!r}")
-
-    def connect(self):
-        return http.client.HTTPConnection(self.host.strip("[]"), self.port, timeout=60)
-
-    def status(self, method, path, body=None):
-        connection = self.connect()
-        connection.request(method, path, body)
-        with connection.getresponse() as response:
-            response.read()
-        connection.close()
-        return response.status
-
-    def stop(self, number=signal.SIGTERM):
-        """End it; its exit code and what it wrote since the last line that was read."""
-        self.process.send_signal(number)
-        _, written = self.process.communicate(timeout=60)
-        return self.process.returncode, written
-
-
-@pytest.fixture
-def serve():
-    """Start services, each ended at the end of the test."""
-    started = []
-
-    def start(*args, command=MINIKMS, **variables):
-        started.append(Service(args, variables, command))
-        return started[-1]
-
-    yield start
-    for service in started:
-        if service.process.poll() is None:
-            service.process.kill()
-            service.process.wait()
-        service.process.stderr.close()
-
-
-@pytest.mark.parametrize("command", [MINIKMS, MODULE])
+@pytest.mark.parametrize("command", [None, MODULE])
 def test_it_says_where_it_is_and_what_it_keeps(serve, command):
     service = serve("--port", "0", command=command)
     assert f"documentation on http://127.0.0.1:{service.port}/docs" in service.first
@@ -102,29 +31,20 @@ def test_it_says_where_it_is_and_what_it_keeps(serve, command):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_finishes_what_is_under_way(serve, number):
     service = serve("--port", "0")
-    address = service.host, service.port
-    with (
-        contextlib.closing(service.connect()) as idle,
-        socket.create_connection(address, timeout=60) as busy,
-    ):
+    with contextlib.closing(service.connect()) as idle, service.under_way() as finish:
         idle.request("GET", "/healthz")
         idle.getresponse().read()
-        head = "POST /key/generate HTTP/1.1", "Host: kms", f"Content-Length: {len(BODY)}"
-        busy.sendall("\r\n".join([*head, "Expect: 100-continue", "", ""]).encode() + BODY[:5])
-        with busy.makefile("rb") as answers:
-            assert answers.readline() == b"HTTP/1.1 100 Continue\r\n"
-            service.process.send_signal(number)
-            service.read_until("stopping")
-            assert idle.sock.recv(1) == b""  # whoever is asking nothing is let go
-            busy.sendall(BODY[5:])
-            assert answers.readline() == b"\r\n"
-            assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
-            assert b'"alg":"ed25519"' in answers.read()
-    code = service.process.wait(60)
-    assert (code, "Traceback" in service.process.stderr.read()) == (0, False)
+        service.process.send_signal(number)
+        service.read_until("stopping")
+        assert idle.sock.recv(1) == b""  # whoever is asking nothing is let go
+        answer = finish()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b'"alg":"ed25519"' in answer
+    code, written = service.end()
+    assert (code, "Traceback" in written) == (0, False)
 
 
-def test_a_port_that_is_taken():
+def test_a_port_that_is_taken(run):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ended = run("serve", "--port", port)
@@ -134,7 +54,7 @@ def test_a_port_that_is_taken():
     assert port in line
 
 
-def test_an_address_that_is_none():
+def test_an_address_that_is_none(run):
     ended = run("serve", "--host", "name.invalid")
     (line,) = ended.stderr.splitlines()
     assert (ended.returncode, "name.invalid" in line) == (1, True)
@@ -201,7 +121,7 @@ def test_a_log_level_that_says_more(serve, args, variables):
 
 
 @pytest.mark.parametrize("level", ["warning", "error"])
-def test_a_log_level_that_says_less(level):
+def test_a_log_level_that_says_less(run, level):
     # Nothing says that it has started: what it cannot do, it says in any case.
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -213,6 +133,7 @@ def test_a_log_level_that_says_less(level):
     ("option", "value"),
     [
         *(("port", value) for value in ("abc", "-1", "65536", "99999", "1.5", "")),
+        *(("workers", value) for value in ("abc", "-1", "0", "1.5", "")),
         *(("max-body", value) for value in ("abc", "-1", "0", "1M", "")),
         *(("log-format", value) for value in ("xml", "")),
         *(("log-level", value) for value in ("loud", "")),
@@ -230,13 +151,13 @@ def test_values_that_are_none(option, value):
 
 
 @pytest.mark.parametrize("args", [["keys"], ["serve", "--nope"], ["serve", "extra"]])
-def test_what_is_no_command(args):
+def test_what_is_no_command(run, args):
     ended = run(*args)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.splitlines()[-1].startswith("Error: ")
 
 
-def test_the_table_of_algorithms():
+def test_the_table_of_algorithms(run):
     ended = run("algorithms")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert run("algorithms", command=MODULE).stdout == ended.stdout
@@ -248,7 +169,7 @@ def test_the_table_of_algorithms():
     assert "minikms" in {row[-1] for row in rows}
 
 
-def test_help_and_version():
+def test_help_and_version(run):
     assert re.fullmatch(r"minikms, version \d+\.\d+\.\d+\n", run("--version").stdout)
-    for name in ("HOST", "PORT", "MAX_BODY", "LOG_FORMAT", "LOG_LEVEL"):
+    for name in ("HOST", "PORT", "WORKERS", "MAX_BODY", "LOG_FORMAT", "LOG_LEVEL"):
         assert f"MINIKMS_{name}" in " ".join(run("serve", "--help").stdout.split())

@@ -6,7 +6,7 @@ from minikms.config import Config
 
 
 def test_the_defaults():
-    assert Config() == Config("127.0.0.1", 8080, 1024 * 1024, "text", "info")
+    assert Config() == Config("127.0.0.1", 8080, 1, 1024 * 1024, "text", "info")
 
 
 def test_every_field_has_help():

@@ -67,13 +67,19 @@ class _TextFormatter(logging.Formatter):
         return f"{line} [{known}]" if known else line
 
 
-def configure(log_format: str, log_level: str) -> None:
-    """Send every log line to standard error in this format, from this level on."""
+def configure(log_format: str, log_level: str, *, process: bool = False) -> None:
+    """Send every log line to standard error in this format, from this level on.
+
+    With `process` its id is in lines of text too.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    fields = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    name = "%(name)s[%(process)d]" if process else "%(name)s"
     handler.setFormatter(
-        JsonFormatter(fields.replace(" ", ""), rename_fields={"asctime": "time"})
+        JsonFormatter(
+            "%(asctime)s%(levelname)s%(name)s%(process)d%(message)s",
+            rename_fields={"asctime": "time"},
+        )
         if log_format == "json"
-        else _TextFormatter(fields)
+        else _TextFormatter(f"%(asctime)s %(levelname)s {name} %(message)s")
     )
     logging.basicConfig(level=log_level.upper(), handlers=[handler], force=True)

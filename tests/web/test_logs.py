@@ -123,7 +123,7 @@ async def test_json(client, connection, configured):
     await connection.call("GET", "/key/nope", b"", "X-Request-Id: id-1")
     (line,) = map(json.loads, written())
     assert line.keys() == {
-        *("time", "levelname", "name", "message"),
+        *("time", "levelname", "name", "process", "message"),
         *("request_id", "method", "path", "status", "bytes", "milliseconds"),
     }
     found = [line[name] for name in ("request_id", "method", "path", "status", "bytes")]

@@ -1,0 +1,90 @@
+"""One process that serves, from its options to its end."""
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing
+import signal
+import warnings
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+import uvloop
+from aiohttp import web
+
+from minikms.config import Config
+from minikms.errors import PluginError, StoreError
+from minikms.location import StoreLocation
+from minikms.options import fail
+from minikms.web import logs
+from minikms.web.app import create_app
+from minikms.web.server import KmsRunner
+
+LOGGER = logging.getLogger("minikms")
+
+# How long calls that are under way get after SIGTERM, in seconds.
+SHUTDOWN_TIMEOUT: Final = 30.0
+
+
+def run(config: Config, ready: "Connection[bool, bool] | None" = None) -> None:
+    """Serve until SIGTERM or SIGINT; exits in one sentence where it cannot.
+
+    A worker has `ready`, to tell its parent that it listens. It shares its port with the others,
+    and ends with its parent.
+    """
+    logs.configure(config.log_format, config.log_level, process=ready is not None)
+    # aiohttp-swagger3 keeps its own things in each request under a plain string.
+    warnings.simplefilter("ignore", web.NotAppKeyWarning)
+    with exit_in_one_sentence(config):
+        app = create_app(config)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(app, config, ready))
+
+
+async def _serve(
+    app: web.Application, config: Config, ready: "Connection[bool, bool] | None"
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if parent := multiprocessing.parent_process():
+        loop.add_reader(parent.sentinel, stop.set)
+    runner = KmsRunner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    await runner.setup()
+    try:
+        shared = ready is not None
+        await web.TCPSite(runner, config.host, config.port, reuse_port=shared).start()
+        if ready is None:
+            announce(config, runner.addresses[0])
+        else:
+            with contextlib.suppress(BrokenPipeError):  # without its parent it stops below
+                ready.send(True)
+        await stop.wait()
+        LOGGER.info("stopping: finishing what is under way")
+    finally:
+        await runner.cleanup()
+
+
+def announce(config: Config, address: Any) -> None:
+    """Log where the service listens, and where it keeps its keys."""
+    host, port = address[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    LOGGER.info("listening on %s, documentation on %s/docs", url, url)
+    location = StoreLocation.parse(config.store)
+    if location.shared:
+        LOGGER.info("keys are kept in %s", location)
+    else:
+        LOGGER.info("keys live in memory only: they are gone when this process ends")
+
+
+@contextlib.contextmanager
+def exit_in_one_sentence(config: Config) -> Iterator[None]:
+    """Exit where the service cannot start: 2 for what is set up wrong, 1 for its address."""
+    try:
+        yield
+    except (PluginError, StoreError) as exc:
+        fail(str(exc), 2)
+    except OSError as exc:
+        fail(f"Cannot listen on {config.host}:{config.port}: {exc.strerror}.", 1)

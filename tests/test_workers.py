@@ -1,0 +1,197 @@
+"""Several processes on one port, as an operator sees them."""
+
+import contextlib
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import sys
+
+import pytest
+
+from minikms.config import Config
+from minikms.workers import reserve
+
+GENERATE = b'{"alg":"ed25519","alias":"k"}'
+SIGN = b'{"alias":"k","data":"aGVsbG8"}'
+
+
+@pytest.fixture
+def store(run, tmp_path):
+    """Options of a store that processes can share."""
+    options = ["--store", f"sqlite://{tmp_path}/keys.db", "--store-key-file", f"{tmp_path}/key"]
+    made = run("store", "init", *options, "--generate-key")
+    assert (made.returncode, made.stderr) == (0, "")
+    return options
+
+
+@pytest.fixture
+def three(serve, store):
+    """A service of three workers."""
+    return serve("--port", "0", "--workers", "3", *store)
+
+
+def pids(service):
+    """The process of each worker, as the log tells by now."""
+    started = re.findall(r"(worker \d+) is process (\d+)", "".join(service.lines))
+    return {name: int(process) for name, process in started}
+
+
+def ask_all(service, workers, *call):
+    """Make a call on new connections until each of these processes has answered it with 200."""
+    waiting = set(workers)
+    while waiting:
+        assert service.status(*call) == 200
+        line = service.read_until(" {} {} 200 ".format(*call))
+        waiting.discard(int(re.search(r" minikms\.access\[(\d+)\] ", line)[1]))
+
+
+def test_each_of_them_answers_and_has_the_same_keys(three):
+    workers = pids(three).values()
+    assert len(workers) == 3
+    assert three.status("POST", "/key/generate", GENERATE) == 200
+    ask_all(three, workers, "POST", "/sign", SIGN)
+
+
+@pytest.mark.parametrize(
+    ("number", "how"), [(signal.SIGKILL, "signal 9"), (signal.SIGTERM, "exit code 0")]
+)
+def test_one_that_ends_is_replaced(three, number, how):
+    before = pids(three)
+    os.kill(before["worker 2"], number)
+    three.read_until(f"worker 2 (process {before['worker 2']}) ended with {how}\n")
+    assert three.status("POST", "/key/generate", GENERATE) == 200
+    three.read_until("worker 2 is process ")
+    after = pids(three)
+    assert {name for name in before if before[name] != after[name]} == {"worker 2"}
+    ask_all(three, after.values(), "POST", "/sign", SIGN)
+
+
+def test_one_that_ends_again_and_again_holds_up_no_other(three):
+    for _ in range(2):
+        os.kill(pids(three)["worker 1"], signal.SIGKILL)
+        three.read_until("worker 1 is process ")
+    os.kill(pids(three)["worker 1"], signal.SIGKILL)
+    three.read_until("worker 1 (process ")
+    os.kill(pids(three)["worker 2"], signal.SIGKILL)
+    three.read_until("worker 2 (process ")
+    assert "worker 1 is" not in three.lines[-2]  # it waits longer each time
+    three.read_until("worker 1 is process ")
+    ask_all(three, pids(three).values(), "GET", "/healthz")
+
+
+def test_one_that_cannot_be_started_is_started_later(three):
+    parent, worker = three.process.pid, pids(three)["worker 3"]
+    _, most = resource.prlimit(parent, resource.RLIMIT_NOFILE)
+    resource.prlimit(parent, resource.RLIMIT_NOFILE, (3, most))
+    os.kill(worker, signal.SIGKILL)
+    three.read_until("worker 3 cannot be started: Too many open files\n")
+    resource.prlimit(parent, resource.RLIMIT_NOFILE, (most, most))
+    three.read_until("worker 3 is process ")
+    ask_all(three, pids(three).values(), "GET", "/healthz")
+
+
+@pytest.mark.parametrize(
+    ("number", "send"),
+    [(signal.SIGTERM, os.kill), (signal.SIGINT, os.kill), (signal.SIGINT, os.killpg)],
+    ids=["SIGTERM", "SIGINT", "SIGINT of a terminal"],
+)
+def test_they_finish_what_is_under_way(three, number, send):
+    with three.under_way() as finish:
+        send(three.process.pid, number)
+        line = three.read_until("stopping")
+        assert f"minikms[{three.process.pid}] stopping: {number.name} " in line
+        assert finish().startswith(b"HTTP/1.1 200 OK\r\n")
+    # What it writes ends when the last process has.
+    code, written = three.end()
+    assert (code, "Traceback" in written) == (0, False)
+
+
+def test_a_signal_before_all_have_started(serve, store):
+    service = serve("--port", "0", "--workers", "3", *store, wait=False)
+    service.read_until("worker 1 is process ")
+    os.killpg(service.process.pid, signal.SIGINT)
+    code, written = service.end()
+    assert (code, "Traceback" in written) == (0, False)
+    assert "listening" not in written
+
+
+def test_they_leave_sigint_to_their_parent(three):
+    for process in pids(three).values():
+        os.kill(process, signal.SIGINT)
+    ask_all(three, pids(three).values(), "GET", "/healthz")
+    code, written = three.stop()
+    assert (code, "ended" in written) == (0, False)
+
+
+def test_they_end_with_their_parent(three):
+    with three.under_way() as finish:
+        three.process.kill()
+        assert finish().startswith(b"HTTP/1.1 200 OK\r\n")
+    code, written = three.end()
+    assert (code, "Traceback" in written) == (-signal.SIGKILL, False)
+    assert written.count(" stopping: ") == 3
+
+
+def test_one_that_does_not_stop_is_killed(serve, store):
+    code = "from minikms import cli, workers; workers._KILL_AFTER = 1; cli.main()"
+    command = [sys.executable, "-c", code]
+    service = serve("--port", "0", "--workers", "2", *store, command=command)
+    os.kill(pids(service)["worker 2"], signal.SIGSTOP)
+    code, written = service.stop()
+    assert code == 0
+    assert re.findall(r"(worker \d) .* does not stop: killed", written) == ["worker 2"]
+
+
+async def test_a_port_is_held_before_anything_listens():
+    with contextlib.closing(await reserve(Config(port=0))) as held:
+        port = held.sockets[0].getsockname()[1]
+        with pytest.raises(OSError, match="in use"):
+            await reserve(Config(port=port))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+
+
+def test_a_port_that_is_taken(run, three, store):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        other = taken.getsockname()[1]
+        for port, workers in (other, "2"), (three.port, "2"), (three.port, "1"):
+            ended = run("serve", "--port", str(port), "--workers", workers, *store)
+            (line,) = ended.stderr.splitlines()
+            assert (ended.returncode, ended.stdout) == (1, "")
+            assert line.startswith(f"minikms: Cannot listen on 127.0.0.1:{port}: ")
+
+
+def test_what_stops_the_start_is_said_once(run, store, tmp_path):
+    os.rename(tmp_path / "keys.db", tmp_path / "away")
+    ended = run("serve", "--port", "0", "--workers", "3", *store)
+    sentence, log = ended.stderr.splitlines()
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert sentence.startswith("minikms: ")
+    assert log.endswith(" ended with exit code 2")
+
+
+def test_what_stops_another_than_the_first_stops_all(serve, store, tmp_path):
+    service = serve("--port", "0", "--workers", "2", *store, wait=False)
+    service.read_until("worker 1 is process ")
+    os.rename(tmp_path / "keys.db", tmp_path / "away")
+    code, written = service.end()
+    assert (code, "listening" in written, "Traceback" in written) == (2, False, False)
+
+
+def test_json_tells_the_process(serve, store):
+    service = serve("--port", "0", "--workers", "2", "--log-format", "json", *store)
+    assert service.status("GET", "/healthz") == 200
+    _, written = service.stop()
+    (access,) = [line for line in map(json.loads, written.splitlines()) if "path" in line]
+    assert access["process"] in pids(service).values()
+
+
+def test_keys_in_memory_are_not_shared(run):
+    ended = run("serve", "--port", "0", "--workers", "2")
+    (line,) = ended.stderr.splitlines()
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert line.startswith("minikms: ")
+    assert "memory" in line
