@@ -43,7 +43,7 @@ _REMOVED = b"-"
 # How long a call waits for its turn, how often it asks, and how long what concerns all keys of a
 # profile or of the store may take, in seconds.
 _TURN: Final = 2.0
-_POLL: Final = 0.001
+_POLL: Final = 0.0005
 _LONG: Final = 60.0
 
 
@@ -55,32 +55,46 @@ class FileTurn:
     """The turn of one writer among all processes that have an SQLite file open.
 
     SQLite's own way of waiting sleeps while others take the lock again and again, and Askar 0.5.0
-    does not get over a wait that was in vain. `flock` on a file beside it is let go by the kernel
-    where a process is killed.
+    does not get over a wait that was in vain. `flock` on files beside it is let go by the kernel
+    where a process is killed. Whoever waits holds the second, so that the writer before does not
+    come first again.
     """
 
     def __init__(self, path: Path) -> None:
-        name = f"{path}-lock"
-        try:
-            self._file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as exc:
-            raise StoreError(f"The file {name} cannot be written: {exc.strerror}.") from None
+        self._turn = _open_lock(f"{path}-lock")
+        self._next = _open_lock(f"{path}-next")
 
     async def acquire(self) -> None:
         """Return once no other process has the turn."""
-        while True:
-            try:
-                return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                await asyncio.sleep(_POLL)
+        await _lock(self._next)
+        try:
+            await _lock(self._turn)
+        finally:
+            fcntl.flock(self._next, fcntl.LOCK_UN)
 
     def release(self) -> None:
         """Let others have it."""
-        fcntl.flock(self._file, fcntl.LOCK_UN)
+        fcntl.flock(self._turn, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Give up the file."""
-        os.close(self._file)
+        """Give up the files."""
+        os.close(self._turn)
+        os.close(self._next)
+
+
+def _open_lock(name: str) -> int:
+    try:
+        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise StoreError(f"The file {name} cannot be written: {exc.strerror}.") from None
+
+
+async def _lock(file: int) -> None:
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await asyncio.sleep(_POLL)
 
 
 class Database:

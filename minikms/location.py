@@ -1,6 +1,7 @@
 """Where a store is, and what opens it: the URL and the key that an operator gives."""
 
 import os
+import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,8 +49,10 @@ class StoreLocation:
             path = unquote(parts.netloc + parts.path)
             if not path or path == ":memory:":
                 raise StoreError("The store URL names no file; for one in memory say: memory.")
-            place, shown = parts.netloc + parts.path, f"sqlite://{path}"
-            return cls._with_options("sqlite", shown, place, given, Path(path))
+            # Some programs write an absolute path with a fourth slash.
+            place = re.sub("^/+", "/", parts.netloc + parts.path)
+            path = re.sub("^/+", "/", path)
+            return cls._with_options("sqlite", f"sqlite://{path}", place, given, Path(path))
         if parts.scheme not in ("postgres", "postgresql"):
             raise StoreError("The store is one of: memory, sqlite:///PATH, postgres://HOST/NAME.")
         try:
