@@ -30,6 +30,21 @@ class KeyPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class KeySource:
+    """What an imported key is made from: `jwk`, `secret`, `seed` or `wrapped`, exactly one of them.
+
+    `alg` names its algorithm, which a JWK may tell itself; `unwrap_kid` is the key that unwraps.
+    """
+
+    alg: str | None = None
+    jwk: Mapping[str, Any] | None = field(default=None, repr=False)
+    secret: bytes | None = field(default=None, repr=False)
+    seed: bytes | None = field(default=None, repr=False)
+    wrapped: bytes | None = field(default=None, repr=False)
+    unwrap_kid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRecord:
     """One key of one profile: everything but its material.
 

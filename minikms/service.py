@@ -1,6 +1,7 @@
 """Keys from their making to their end, and every key operation."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -24,7 +25,7 @@ from minikms.protocol import (
     Signer,
     Stored,
 )
-from minikms.records import KeyPolicy, KeyRecord, KeyRef
+from minikms.records import KeyPolicy, KeyRecord, KeyRef, KeySource
 
 _PAGE: Final = 1000
 
@@ -40,52 +41,34 @@ class KeyService(KeyOperations):
     async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
         """Make a key and store it; raises UnsupportedAlgorithm."""
         algorithm = self._registry.get(alg)
-        return await self._add(profile, algorithm, policy, "generate", algorithm.generate)
+        made = await _make(algorithm, policy, "generate", algorithm.generate)
+        return await self._store.insert(profile, *made, policy.aliases)
 
-    async def import_jwk(
-        self, profile: str, jwk: Mapping[str, Any], policy: KeyPolicy, alg: str | None = None
-    ) -> KeyRecord:
-        """Store the key of a JWK, private or public alone; raises InvalidKey and KeyExists.
+    async def import_key(self, profile: str, source: KeySource, policy: KeyPolicy) -> KeyRecord:
+        """Store the key of `source`; raises as `read_key` does, DecryptionFailed and KeyExists."""
+        if source.wrapped is not None:
+            self._registry.get(source.alg or "").require(SecretImporter)
+            secret = await self.unwrap(profile, KeyRef(kid=source.unwrap_kid), source.wrapped)
+            source = replace(source, secret=secret)
+        made = await self.read_key(source, policy)
+        return await self._store.insert(profile, *made, policy.aliases)
 
-        `alg` names the algorithm where the JWK itself does not tell.
+    async def read_key(self, source: KeySource, policy: KeyPolicy) -> tuple[KeyRecord, Stored]:
+        """The record and the material of the key of `source`, which nothing has stored yet.
+
+        Raises UnsupportedAlgorithm, UnsupportedOperation and InvalidKey.
         """
-        algorithm = self._registry.for_jwk(jwk) if alg is None else self._registry.get(alg)
-        if PRIVATE_MEMBERS.isdisjoint(jwk):
-            return await self._add_public(profile, algorithm, policy, jwk)
-        read = algorithm.require(JwkImporter).import_jwk
-        return await self._add(profile, algorithm, policy, "import", partial(read, jwk))
-
-    async def import_secret(
-        self, profile: str, alg: str, secret: bytes, policy: KeyPolicy
-    ) -> KeyRecord:
-        """Store the key of its secret bytes; raises InvalidKey and KeyExists."""
-        algorithm = self._registry.get(alg)
-        read = algorithm.require(SecretImporter).import_secret
-        return await self._add(profile, algorithm, policy, "import", partial(read, secret))
-
-    async def import_seed(
-        self, profile: str, alg: str, seed: bytes, policy: KeyPolicy
-    ) -> KeyRecord:
-        """Store the key that `seed` is expanded to; raises InvalidKey and KeyExists."""
-        algorithm = self._registry.get(alg)
-        read = algorithm.require(SeedImporter).import_seed
-        return await self._add(profile, algorithm, policy, "import", partial(read, seed))
-
-    async def import_wrapped(
-        self,
-        profile: str,
-        alg: str,
-        wrapped: bytes,
-        unwrap_kid: str,
-        policy: KeyPolicy,
-    ) -> KeyRecord:
-        """Store the key whose secret bytes the key `unwrap_kid` unwraps.
-
-        Raises DecryptionFailed, InvalidKey and KeyExists.
-        """
-        self._registry.get(alg).require(SecretImporter)
-        secret = await self.unwrap(profile, KeyRef(kid=unwrap_kid), wrapped)
-        return await self.import_secret(profile, alg, secret, policy)
+        jwk, named = source.jwk or {}, source.alg
+        algorithm = self._registry.for_jwk(jwk) if named is None else self._registry.get(named)
+        if source.secret is not None:
+            create = partial(algorithm.require(SecretImporter).import_secret, source.secret)
+        elif source.seed is not None:
+            create = partial(algorithm.require(SeedImporter).import_seed, source.seed)
+        elif PRIVATE_MEMBERS.isdisjoint(jwk):
+            return await _make_public(algorithm, policy, jwk)
+        else:
+            create = partial(algorithm.require(JwkImporter).import_jwk, jwk)
+        return await _make(algorithm, policy, "import", create)
 
     # Keeping keys
 
@@ -196,43 +179,6 @@ class KeyService(KeyOperations):
         """Return once the store has answered; raises StoreUnavailable."""
         await self._store.ping()
 
-    # What the calls above are made of
-
-    async def _add(
-        self,
-        profile: str,
-        algorithm: KeyAlgorithm,
-        policy: KeyPolicy,
-        operation: str,
-        create: Callable[[], Any],
-    ) -> KeyRecord:
-        """Store the key that `create` makes; where anything fails, nothing is stored."""
-        permitted(algorithm, policy, public_only=False)  # before the work of making it
-
-        def make() -> tuple[KeyRecord, Stored]:
-            key = create()
-            stored = algorithm.pack(key)
-            place: Literal["bytes", "askar"] = "bytes" if isinstance(stored, bytes) else "askar"
-            return describe(algorithm, key, place, policy), stored
-
-        record, stored = await run(algorithm, operation, make)
-        return await self._store.insert(profile, record, stored, policy.aliases)
-
-    async def _add_public(
-        self, profile: str, algorithm: KeyAlgorithm, policy: KeyPolicy, jwk: Mapping[str, Any]
-    ) -> KeyRecord:
-        """Store a public key alone."""
-        if not isinstance(algorithm, KeyPairAlgorithm):
-            raise InvalidKey("The JWK has no private part, and its algorithm no public one.")
-        if policy.exportable:
-            raise UnsupportedOption("A public key alone has nothing to export.")
-
-        def make() -> KeyRecord:
-            return describe(algorithm, algorithm.load_public(jwk), "none", policy)
-
-        record = await run(algorithm, "import", make)
-        return await self._store.insert(profile, record, b"", policy.aliases)
-
     def _jwks_facts(self, record: KeyRecord) -> dict[str, str] | None:
         """A key's member of a JWK Set but for its kid, None where it has no place there."""
         algorithm = self._registry.get(record.alg)
@@ -246,3 +192,33 @@ class KeyService(KeyOperations):
         if isinstance(algorithm, KeyAgreement):
             return {**record.jwk, "use": "enc"}
         return None
+
+
+async def _make(
+    algorithm: KeyAlgorithm, policy: KeyPolicy, operation: str, create: Callable[[], Any]
+) -> tuple[KeyRecord, Stored]:
+    """The record and the material of the key that `create` makes."""
+    permitted(algorithm, policy, public_only=False)  # before the work of making it
+
+    def make() -> tuple[KeyRecord, Stored]:
+        key = create()
+        stored = algorithm.pack(key)
+        place: Literal["bytes", "askar"] = "bytes" if isinstance(stored, bytes) else "askar"
+        return describe(algorithm, key, place, policy), stored
+
+    return await run(algorithm, operation, make)
+
+
+async def _make_public(
+    algorithm: KeyAlgorithm, policy: KeyPolicy, jwk: Mapping[str, Any]
+) -> tuple[KeyRecord, Stored]:
+    """The record of a public key alone, which has no material."""
+    if not isinstance(algorithm, KeyPairAlgorithm):
+        raise InvalidKey("The JWK has no private part, and its algorithm no public one.")
+    if policy.exportable:
+        raise UnsupportedOption("A public key alone has nothing to export.")
+
+    def make() -> KeyRecord:
+        return describe(algorithm, algorithm.load_public(jwk), "none", policy)
+
+    return await run(algorithm, "import", make), b""

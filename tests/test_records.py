@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikms.records import KeyRecord
+from minikms.records import KeyRecord, KeySource
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 RECORDS = st.builds(
@@ -30,3 +30,9 @@ def test_an_alias_comes_and_goes(record, alias):
     named = without.with_alias(alias)
     assert (without.aliases.count(alias), named.aliases[-1]) == (0, alias)
     assert named.without_alias(alias) == without
+
+
+def test_what_a_key_is_made_from_is_not_shown():
+    secret = b"planted-7f3a"
+    source = KeySource("x", {"d": "planted-7f3a"}, secret, secret, secret, "k")
+    assert repr(source) == "KeySource(alg='x', unwrap_kid='k')"

@@ -47,17 +47,7 @@ async def import_key(request: web.Request) -> web.Response:
       "200": {description: The key., x-answer: Key}
     """
     body = await load(request, _IMPORT)
-    tenant, policy, keys = profile(request), body["policy"], service(request)
-    if "jwk" in body:
-        key = await keys.import_jwk(tenant, body["jwk"], policy, body.get("alg"))
-    elif "secret" in body:
-        key = await keys.import_secret(tenant, body["alg"], body["secret"], policy)
-    elif "seed" in body:
-        key = await keys.import_seed(tenant, body["alg"], body["seed"], policy)
-    else:
-        key = await keys.import_wrapped(
-            tenant, body["alg"], body["wrapped"], body["unwrap_kid"], policy
-        )
+    key = await service(request).import_key(profile(request), body["source"], body["policy"])
     return answer(_KEY, key)
 
 

@@ -15,7 +15,7 @@ from marshmallow import (
 )
 
 from minikms import jws
-from minikms.records import KeyPolicy, KeyRef
+from minikms.records import KeyPolicy, KeyRef, KeySource
 from minikms.signing import SignOptions
 from minikms.web.fields import (
     Base64Url,
@@ -71,12 +71,12 @@ class KeyOptions(Request):
 
     @post_load
     def _to_policy(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        names = ("labels", "exportable", "operations")
+        names = ("aliases", "labels", "exportable", "operations")
         given = {name: data.pop(name) for name in names if name in data}
         if "alias" in data:
             given["aliases"] = (data.pop("alias"),)
-        if "operations" in given:
-            given["operations"] = tuple(given["operations"])
+        for name in given.keys() & {"aliases", "operations"}:
+            given[name] = tuple(given[name])
         return {"policy": KeyPolicy(**given), **data}
 
 
@@ -89,7 +89,12 @@ class GenerateKey(KeyOptions):
 class ImportKey(KeyOptions):
     """A key to take: a JWK, or an algorithm and its secret, seed or wrapped secret."""
 
-    one_of = (("jwk",), ("alg", "secret"), ("alg", "seed"), ("alg", "unwrap_kid", "wrapped"))
+    one_of: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("jwk",),
+        ("alg", "secret"),
+        ("alg", "seed"),
+        ("alg", "unwrap_kid", "wrapped"),
+    )
 
     jwk = jwk("The JWK, private or public alone (RFC 7517).")
     alg = algorithm()
@@ -102,6 +107,12 @@ class ImportKey(KeyOptions):
     def _unwrap_kid_applies(self, data: Mapping[str, Any], **_: Any) -> None:
         if "unwrap_kid" in data and "wrapped" not in data:
             raise ValidationError("Goes with wrapped alone.", "unwrap_kid")
+
+    @post_load
+    def _to_source(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        names = ("alg", "jwk", "secret", "seed", "wrapped", "unwrap_kid")
+        given = {name: data.pop(name) for name in names if name in data}
+        return {"source": KeySource(**given), **data}
 
 
 class LabelKey(Request):
