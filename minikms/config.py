@@ -46,3 +46,4 @@ class Config:
     store_key_file: str = _option("", "File with the key that opens the store.")
     store_key: str = _option("", "The key itself, where no file has it.", secret=True, flag=False)
     store_key_method: str = _option("raw", "A raw key, or a passphrase for Argon2i.", KEY_METHODS)
+    seed_keys: str = _option("", "File of profiles and keys to load at the start, for tests.")

@@ -170,3 +170,7 @@ class PluginError(Exception):
 
 class StoreError(Exception):
     """A store that cannot be opened, made or used; it stops the command, in one sentence."""
+
+
+class SeedError(Exception):
+    """A file of keys that cannot be loaded; it stops the start, in one sentence."""

@@ -70,6 +70,15 @@ class KeyService(KeyOperations):
             create = partial(algorithm.require(JwkImporter).import_jwk, jwk)
         return await _make(algorithm, policy, "import", create)
 
+    async def add_missing(
+        self, profile: str, record: KeyRecord, material: Stored, aliases: Sequence[str]
+    ) -> KeyRecord:
+        """Store a key that `read_key` gave; raises KeyExists.
+
+        An alias that names another key by now stays with that one.
+        """
+        return await self._store.insert(profile, record, material, aliases, take=False)
+
     # Keeping keys
 
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:

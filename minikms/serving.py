@@ -14,7 +14,7 @@ import uvloop
 from aiohttp import web
 
 from minikms.config import Config
-from minikms.errors import PluginError, StoreError
+from minikms.errors import PluginError, SeedError, StoreError
 from minikms.location import StoreLocation
 from minikms.options import fail
 from minikms.web import logs
@@ -84,7 +84,7 @@ def exit_in_one_sentence(config: Config) -> Iterator[None]:
     """Exit where the service cannot start: 2 for what is set up wrong, 1 for its address."""
     try:
         yield
-    except (PluginError, StoreError) as exc:
+    except (PluginError, SeedError, StoreError) as exc:
         fail(str(exc), 2)
     except OSError as exc:
         fail(f"Cannot listen on {config.host}:{config.port}: {exc.strerror}.", 1)

@@ -72,11 +72,18 @@ class KeyStore:
     # Keys
 
     async def insert(
-        self, profile: str, record: KeyRecord, material: Stored, aliases: Iterable[str] = ()
+        self,
+        profile: str,
+        record: KeyRecord,
+        material: Stored,
+        aliases: Iterable[str] = (),
+        *,
+        take: bool = True,
     ) -> KeyRecord:
         """Store a new key whole, `aliases` included, and give its record.
 
-        Raises KeyExists, and then stores nothing.
+        Without `take`, an alias that names another key stays there. Raises KeyExists, and then
+        stores nothing.
         """
 
         async def work(session: Session) -> KeyRecord:
@@ -92,7 +99,7 @@ class KeyStore:
                     raise KeyExists() from None
                 raise
             for alias in aliases:
-                kept = await _bind(session, kept.kid, alias)
+                kept = await _bind(session, kept.kid, alias, take=take)
             return kept
 
         return await self._database.run(profile, work, write=True)
@@ -308,12 +315,12 @@ async def _find(session: Session, ref: KeyRef) -> KeyRecord:
     return await _fetch(session, entry.value.decode())
 
 
-async def _bind(session: Session, kid: str, alias: str) -> KeyRecord:
+async def _bind(session: Session, kid: str, alias: str, *, take: bool = True) -> KeyRecord:
     entry = await session.fetch(ALIAS, alias)
     record = await _fetch(session, kid)
     if entry is None:
         await session.insert(ALIAS, alias, kid)
-    elif entry.value.decode() != kid:
+    elif take and entry.value.decode() != kid:
         holder = await _fetch(session, entry.value.decode())
         await _replace(session, holder.without_alias(alias))
         await session.replace(ALIAS, alias, kid)

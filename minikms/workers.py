@@ -73,6 +73,8 @@ class _Workers:
             for several in (names[:1], names[1:]):
                 if code := max(await asyncio.gather(*map(self._start, several))):
                     return code
+                # A key of the file that a caller deletes does not come back with a new worker.
+                self._config = dataclasses.replace(self._config, seed_keys="")
             serving.announce(self._config, address)
             async with asyncio.TaskGroup() as group:
                 for name in names:

@@ -129,6 +129,39 @@ def test_a_log_level_that_says_less(run, level):
     assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
 
 
+# RFC 8037 appendix A.1 and A.3.
+SEED = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
+KID = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+
+
+@pytest.mark.parametrize("given", ["flag", "variable"])
+def test_keys_of_a_file(serve, tmp_path, given):
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps({"keys": [{"alg": "ed25519", "seed": SEED}]}))
+    args, variables = (["--seed-keys", file], {}) if given == "flag" else ([], {"SEED_KEYS": file})
+    service = serve("--port", "0", "--log-level", "debug", *map(str, args), **variables)
+    assert service.status("GET", f"/key/{KID}") == 200
+    code, written = service.stop()
+    assert (code, SEED in "".join(service.lines) + written) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        (f'{{"keys": [{{"alg": "k256", "secret": "{SEED}"}}, {{"seed": "{SEED}"}}]}}', "keys[1]."),
+        (SEED, "It is not JSON"),
+    ],
+)
+def test_a_bad_file_of_keys(run, tmp_path, content, place):
+    file = tmp_path / "keys.json"
+    file.write_text(content)
+    ended = run("serve", "--port", "0", "--seed-keys", str(file))
+    (line,) = ended.stderr.splitlines()
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert line.startswith(f"minikms: {file}: {place}")
+    assert SEED not in line
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [

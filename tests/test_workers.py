@@ -69,6 +69,20 @@ def test_one_that_ends_is_replaced(three, number, how):
     ask_all(three, after.values(), "POST", "/sign", SIGN)
 
 
+def test_keys_of_a_file_are_loaded_when_the_service_starts(serve, store, tmp_path):
+    file = tmp_path / "keys.json"
+    entry = {"alg": "hs256", "secret": "A" * 43, "kid": "it"}
+    file.write_text(json.dumps({"keys": [entry]}))
+    service = serve("--port", "0", "--workers", "2", *store, "--seed-keys", str(file))
+    assert service.status("DELETE", "/key/it") == 200
+    for name in ("worker 1", "worker 2"):
+        os.kill(pids(service)[name], signal.SIGKILL)
+        service.read_until(f"{name} is process ")
+    assert service.status("GET", "/key/it") == 404
+    assert "".join(service.lines).count("keys loaded: 1") == 1
+    assert "".join(service.lines).count("keys loaded") == 1
+
+
 def test_one_that_ends_again_and_again_holds_up_no_other(three):
     for _ in range(2):
         os.kill(pids(three)["worker 1"], signal.SIGKILL)

@@ -15,7 +15,7 @@ from minikms.location import StoreLocation, read_key
 from minikms.registry import AlgorithmRegistry
 from minikms.service import KeyService
 from minikms.store import KeyStore
-from minikms.web import openapi
+from minikms.web import openapi, seeds
 from minikms.web.logs import answer_request_id
 from minikms.web.messages import REGISTRY, SERVICE
 from minikms.web.problems import problems_middleware
@@ -71,6 +71,8 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
 async def _service(app: web.Application) -> AsyncIterator[None]:
     async with _open_store(app[CONFIG]) as store:
         app[SERVICE] = KeyService(app[REGISTRY], store)
+        if app[CONFIG].seed_keys:
+            await seeds.load(app[CONFIG].seed_keys, app[SERVICE])
         yield
 
 

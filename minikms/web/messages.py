@@ -69,6 +69,11 @@ async def load(request: web.Request, schema: Schema) -> dict[str, Any]:
         document = orjson.loads(await _decoded(request))
     except orjson.JSONDecodeError:
         raise MalformedJson() from None
+    return read(document, schema)
+
+
+def read(document: Any, schema: Schema) -> dict[str, Any]:
+    """What is in a document, by `schema`; raises ValidationFailed."""
     try:
         loaded: dict[str, Any] = schema.load(document)
     except ValidationError as exc:

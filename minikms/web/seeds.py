@@ -1,0 +1,143 @@
+"""Keys that a file brings at the start: the same ones, under the same kids, each time."""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+from marshmallow import fields
+
+from minikms.errors import KeyExists, KmsError, ProfileExists, SeedError, ValidationFailed
+from minikms.protocol import Stored
+from minikms.records import KeyRecord
+from minikms.service import KeyService
+from minikms.store import DEFAULT_PROFILE
+from minikms.web.fields import KID_PATTERN, alias, kid, profile
+from minikms.web.messages import read
+from minikms.web.schemas import ImportKey, Request
+
+LOGGER = logging.getLogger(__name__)
+
+
+class SeededKey(ImportKey):
+    """A key of the file: what an import takes, and where it goes under which names."""
+
+    class Meta:
+        """What needs a key that is there, and the one name where there are several."""
+
+        exclude = ("wrapped", "unwrap_kid", "alias")
+
+    one_of = (("jwk",), ("alg", "secret"), ("alg", "seed"))
+
+    profile = profile(load_default=DEFAULT_PROFILE)
+    kid = kid()
+    aliases = fields.List(alias())
+
+
+class SeedFile(Request):
+    """The file."""
+
+    profiles = fields.List(profile(), load_default=list)
+    keys = fields.List(fields.Nested(SeededKey), load_default=list)
+
+
+@dataclass(frozen=True)
+class _Seed:
+    """A key that is ready to be stored, and where the file has it."""
+
+    place: str
+    profile: str
+    record: KeyRecord
+    material: Stored = field(repr=False)
+    aliases: tuple[str, ...]
+
+
+async def load(file: str, keys: KeyService) -> None:
+    """Store what is in a file and not in the store, and leave what is there.
+
+    Raises SeedError; where the file is to blame, nothing is stored.
+    """
+    content = _read(file)
+    seeds = [
+        await _prepare(keys, f"{file}: keys[{number}]", entry)
+        for number, entry in enumerate(content["keys"])
+    ]
+    _require_once(seeds)
+    with _placed(file):
+        for name in dict.fromkeys([*content["profiles"], *(seed.profile for seed in seeds)]):
+            with suppress(ProfileExists):
+                await keys.create_profile(name)
+        loaded = [await _add(keys, seed) for seed in seeds].count(True)
+    LOGGER.info("%s: keys loaded: %d, there already: %d", file, loaded, len(seeds) - loaded)
+
+
+def _read(file: str) -> dict[str, Any]:
+    try:
+        with open(file, encoding="utf-8") as opened:
+            return read(orjson.loads(opened.read()), SeedFile())
+    except OSError as exc:
+        raise SeedError(f"{file}: It cannot be read: {exc.strerror}.") from None
+    except UnicodeDecodeError:
+        raise SeedError(f"{file}: It is not UTF-8.") from None
+    except orjson.JSONDecodeError as exc:
+        where = f"line {exc.lineno}, column {exc.colno}"
+        raise SeedError(f"{file}: It is not JSON: {where}.") from None
+    except ValidationFailed as exc:
+        pointer, what = exc.errors[0]
+        # As people write it: `keys[3].seed`; an unknown field has whatever name it has.
+        place = re.sub(r"/(\d+)(?=/|\Z)", r"[\1]", pointer[1:]).replace("/", ".")[1:]
+        shown = f"{place}: ".encode("unicode_escape").decode() if place else ""
+        raise SeedError(f"{file}: {shown}{what}") from None
+
+
+async def _prepare(keys: KeyService, place: str, entry: dict[str, Any]) -> _Seed:
+    """The key of an entry; raises SeedError."""
+    source, given = entry["source"], entry.get("kid")
+    with _placed(place):
+        record, material = await keys.read_key(source, entry["policy"])
+    if record.jwk is None:  # it has no thumbprint, and a random kid is not the same each time
+        given = given or (source.jwk or {}).get("kid")
+        if not (isinstance(given, str) and re.match(KID_PATTERN, given)):
+            what = "A symmetric key needs one, of 1 to 128 letters, digits, - and _."
+            raise SeedError(f"{place}.kid: {what}")
+        record = replace(record, kid=given)
+    elif given not in (None, record.kid):
+        raise SeedError(f"{place}.kid: It is not the key's thumbprint, {record.kid}.")
+    return _Seed(place, entry["profile"], record, material, entry["policy"].aliases)
+
+
+def _require_once(seeds: list[_Seed]) -> None:
+    """Raise SeedError where a profile would have a key or an alias twice."""
+    found = set()
+    for seed in seeds:
+        names = [(seed.place, "kid", seed.record.kid)]
+        for number, name in enumerate(seed.aliases):
+            names.append((f"{seed.place}.aliases[{number}]", "alias", name))
+        for place, kind, name in names:
+            if (seed.profile, kind, name) in found:
+                raise SeedError(f"{place}: The profile has this {kind} from an entry before.")
+            found.add((seed.profile, kind, name))
+
+
+async def _add(keys: KeyService, seed: _Seed) -> bool:
+    """Store a key; False where it is there already."""
+    try:
+        kept = await keys.add_missing(seed.profile, seed.record, seed.material, seed.aliases)
+    except KeyExists:
+        return False
+    for number, name in enumerate(seed.aliases):
+        if name not in kept.aliases:
+            LOGGER.warning("%s.aliases[%d] stays with another key", seed.place, number)
+    return True
+
+
+@contextmanager
+def _placed(place: str) -> Iterator[None]:
+    """Raise SeedError, which tells the place, for what the service refuses."""
+    try:
+        yield
+    except KmsError as exc:
+        raise SeedError(f"{place}: {exc.detail}") from None
