@@ -45,6 +45,7 @@ _REMOVED = b"-"
 _TURN: Final = 2.0
 _POLL: Final = 0.0005
 _LONG: Final = 60.0
+_OPENING: Final = 5.0
 
 
 class StaleProfileError(Exception):
@@ -141,7 +142,11 @@ class Database:
         file_turn = FileTurn(location.path) if location.path and there else None
         if file_turn:
             # A connection is not made while another process writes.
-            await file_turn.acquire()
+            try:
+                async with asyncio.timeout(_OPENING):
+                    await file_turn.acquire()
+            except TimeoutError:
+                raise StoreError(f"Another process keeps the store at {location}.") from None
         try:
             store = await open_store(location, key)
             rekeyed = await _check_layout(store, location)
