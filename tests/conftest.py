@@ -18,6 +18,7 @@ import orjson
 import pytest
 from aiohttp import web, web_app
 from aiohttp.test_utils import TestClient, TestServer
+from postgres import Postgres
 
 from minikms.config import Config
 from minikms.web.app import create_app
@@ -79,6 +80,20 @@ def start(aiohttp_client: Any) -> Callable[[web.Application], Awaitable[Client]]
         return await aiohttp_client(KmsTestServer(app))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A PostgreSQL server that tests share, so that none of them stops it."""
+    with Postgres.running() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """A PostgreSQL server for one test, to be stopped or paused; its parameter is options."""
+    with Postgres.running(**getattr(request, "param", {})) as server:
+        yield server
 
 
 @pytest.fixture(params=["sqlite"])

