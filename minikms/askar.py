@@ -37,7 +37,10 @@ async def provision_store(location: StoreLocation, key: StoreKey, profile: str) 
     except AskarError as exc:
         if exc.code is AskarErrorCode.ENCRYPTION:
             raise StoreError(f"There is a store at {location} already.") from None
-        raise StoreError(_why_not_opened(exc.code, location, key)) from None
+        why = _why_not_opened(exc.code, location, key)
+        if "no rows returned" in why:  # it has a store, and that no such profile
+            why = f"There is a store of another program at {location}."
+        raise StoreError(why) from None
     finally:
         os.umask(before)
     if await store.get_default_profile() != profile:

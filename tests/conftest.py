@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import fastjsonschema
@@ -18,9 +19,13 @@ import orjson
 import pytest
 from aiohttp import web, web_app
 from aiohttp.test_utils import TestClient, TestServer
+from aries_askar import Store
 from postgres import Postgres
 
+from minikms.askar import new_raw_key
 from minikms.config import Config
+from minikms.location import StoreKey, StoreLocation
+from minikms.store import KeyStore
 from minikms.web.app import create_app
 from minikms.web.server import KmsRunner
 
@@ -96,9 +101,47 @@ def own_postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
         yield server
 
 
-@pytest.fixture(params=["sqlite"])
-def kept_url(tmp_path):
-    return f"sqlite://{tmp_path}/keys.db"
+@pytest.fixture(scope="session")
+def database_url(postgres_server: Postgres) -> str:
+    """A database that tests share, each of which empties it."""
+    return postgres_server.create_database()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def kept_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a store that is kept, where there is none yet."""
+    if request.param == "sqlite":
+        return f"sqlite://{tmp_path}/keys.db"
+    server: Postgres = request.getfixturevalue("postgres_server")
+    return server.create_database()
+
+
+async def keep(url: str, key: StoreKey) -> dict[str, str]:
+    """Make a store, and give the options of a service that keeps its keys there."""
+    async with KeyStore.create(StoreLocation.parse(url), key):
+        pass
+    return {"store": url, "store_key": key.secret}
+
+
+@pytest.fixture
+async def kept(kept_url: str) -> dict[str, str]:
+    """The options of a service whose store is kept, and there."""
+    return await keep(kept_url, StoreKey(new_raw_key()))
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+async def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """The options of a service with each kind of store in turn, empty."""
+    key = StoreKey(new_raw_key())
+    if request.param == "memory":
+        return {}
+    if request.param == "sqlite":
+        return await keep(f"sqlite://{tmp_path}/keys.db", key)
+    url: str = request.getfixturevalue("database_url")
+    # Quicker than a database for each test: Askar drops what it has in this one.
+    emptied = await Store.provision(url, "raw", key.secret, profile="minikms", recreate=True)
+    await emptied.close()
+    return await keep(url, key)
 
 
 def environment(**variables):

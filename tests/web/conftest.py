@@ -6,8 +6,20 @@ from typing import Any, NamedTuple
 
 import orjson
 import pytest
+from aiohttp import web
+
+from minikms.config import Config
+from minikms.web.app import create_app
 
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "errors"}
+
+
+@pytest.fixture
+async def client(
+    start: Callable[[web.Application], Awaitable[Any]], any_store: dict[str, str]
+) -> Any:
+    """A client of a new service, on each kind of store in turn."""
+    return await start(create_app(Config(**any_store)))
 
 
 @pytest.fixture

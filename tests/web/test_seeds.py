@@ -10,13 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from minikms.askar import new_raw_key
 from minikms.config import Config
-from minikms.errors import SeedError
-from minikms.location import StoreKey, StoreLocation
+from minikms.errors import SeedError, StoreError
 from minikms.protocol import SecretImporter, SeedImporter
 from minikms.registry import AlgorithmRegistry
-from minikms.store import KeyStore
 from minikms.web import seeds
 from minikms.web.app import create_app
 from minikms.web.messages import SERVICE
@@ -53,15 +50,6 @@ def seed(tmp_path):
         return Config(seed_keys=str(file), **options)
 
     return write
-
-
-@pytest.fixture
-async def kept(kept_url):
-    """The options of a store that outlives its service."""
-    key = new_raw_key()
-    async with KeyStore.create(StoreLocation.parse(kept_url), StoreKey(key)):
-        pass
-    return {"store": kept_url, "store_key": key}
 
 
 @pytest.fixture
@@ -355,4 +343,5 @@ async def test_a_store_that_takes_no_key(seed, kept):
     path = kept["store"].removeprefix("sqlite://")
     with open(f"{path}-lock", "w") as turn:  # that of another process, which does not give it up
         fcntl.flock(turn, fcntl.LOCK_EX)
-        assert "store" in await stopped(seed({"keys": [GOOD]}, **kept))
+        with pytest.raises(StoreError):
+            await stopped(seed({"keys": [GOOD]}, **kept))
