@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from minikms.config import Config
-from minikms.errors import SeedError, StoreError
+from minikms.errors import SeedError
 from minikms.protocol import SecretImporter, SeedImporter
 from minikms.registry import AlgorithmRegistry
 from minikms.web import seeds
@@ -339,9 +339,12 @@ async def test_an_empty_file_is_a_good_one(start, seed, counts):
 
 
 @pytest.mark.parametrize("kept_url", ["sqlite"], indirect=True)
-async def test_a_store_that_takes_no_key(seed, kept):
+async def test_a_store_that_takes_no_key(start, seed, kept):
+    client, config = await start(create_app(Config(**kept))), seed({"keys": [GOOD]})
     path = kept["store"].removeprefix("sqlite://")
     with open(f"{path}-lock", "w") as turn:  # that of another process, which does not give it up
         fcntl.flock(turn, fcntl.LOCK_EX)
-        with pytest.raises(StoreError):
-            await stopped(seed({"keys": [GOOD]}, **kept))
+        with pytest.raises(SeedError) as caught:
+            await seeds.load(config.seed_keys, client.app[SERVICE])
+    assert "store" in told(caught, config)
+    assert await keys_of(client) == []
