@@ -16,6 +16,17 @@ def new_raw_key() -> str:
     return Store.generate_raw_key()
 
 
+async def check_key(key: StoreKey) -> None:
+    """Raise StoreError for what is no key of its method."""
+    try:
+        store = await Store.provision("sqlite://:memory:", key.askar_method, key.secret)
+    except AskarError as exc:
+        if exc.code is not AskarErrorCode.INPUT:
+            raise
+        raise StoreError(f"The new key is no {key.method} key.") from None
+    await store.close()
+
+
 async def open_store(location: StoreLocation, key: StoreKey) -> Store:
     """The store that is there; raises StoreError, and changes nothing."""
     _take_error_codes_from_callbacks()

@@ -10,17 +10,19 @@ import fcntl
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
-from aries_askar import AskarError, AskarErrorCode, Session, Store
+from aries_askar import AskarError, AskarErrorCode, Entry, Session, Store
+from aries_askar.store import Scan
 
-from minikms.askar import open_store, provision_store
+from minikms.askar import check_key, open_store, provision_store
 from minikms.errors import (
     AliasNotFound,
     KeyNotFound,
+    KeyUnreadable,
     ProfileExists,
     ProfileNotFound,
     StoreError,
@@ -37,7 +39,7 @@ LAYOUT: Final = 1
 
 _SYSTEM: Final = "minikms"
 _STORE, _PROFILE = "minikms.store", "minikms.profile"
-_LAYOUT, _REKEYED, _SELF = "layout", "rekeyed", "self"
+_LAYOUT, _REKEYED, _MAKING, _SELF = "layout", "rekeyed", "making", "self"
 _REMOVED = b"-"
 
 # How long a call waits for its turn, how often it asks, and how long what concerns all keys of a
@@ -46,6 +48,9 @@ _TURN: Final = 2.0
 _POLL: Final = 0.0005
 _LONG: Final = 60.0
 _OPENING: Final = 5.0
+
+# Rows that are read from a cursor in one step.
+_BATCH: Final = 256
 
 
 class StaleProfileError(Exception):
@@ -64,6 +69,7 @@ class FileTurn:
     def __init__(self, path: Path) -> None:
         self._turn = _open_lock(f"{path}-lock")
         self._next = _open_lock(f"{path}-next")
+        self._closed = False
 
     async def acquire(self) -> None:
         """Return once no other process has the turn."""
@@ -75,10 +81,12 @@ class FileTurn:
 
     def release(self) -> None:
         """Let others have it."""
-        fcntl.flock(self._turn, fcntl.LOCK_UN)
+        if not self._closed:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Give up the files."""
+        """Give up the files, and with them the turn."""
+        self._closed = True
         os.close(self._turn)
         os.close(self._next)
 
@@ -98,11 +106,15 @@ async def _lock(file: int) -> None:
             await asyncio.sleep(_POLL)
 
 
+Turn: TypeAlias = asyncio.Semaphore | FileTurn
+
+
 class Database:
     """An opened Askar store.
 
     A call waits for its turn, of which there are as many as connections, and raises
-    StoreUnavailable where it takes too long, or where the database does not answer.
+    StoreUnavailable where it takes too long, or where the database does not answer. `patient`
+    makes that a minute, for whoever has no caller that waits.
     """
 
     def __init__(
@@ -110,20 +122,25 @@ class Database:
         store: Store,
         location: StoreLocation,
         key: StoreKey,
-        file_turn: "FileTurn | None",
+        file_turn: FileTurn | None,
+        *,
+        patient: bool = False,
         rekeyed: bytes = b"",
     ) -> None:
         self._store = store
         self._location = location
         self._key = key
+        self._turn = _LONG if patient else _TURN
+        self._patience = _LONG if patient else location.patience + 0.5
         self._rekeyed = rekeyed
+        self._making = b""
         self._profiles: dict[str, str] = {}
         self._closing: set[asyncio.Task[bool]] = set()
         self._turns = asyncio.Semaphore(location.max_connections)
         # Never every connection for writers, since those of one profile wait for each other; and
         # one alone where the database takes no more.
         writers = location.max_connections // 2 if location.backend == "postgres" else 1
-        self._write_turns: list[asyncio.Semaphore | FileTurn] = [
+        self._write_turns: list[Turn] = [
             asyncio.Semaphore(max(writers, 1)),
             *([file_turn] if file_turn else []),
             self._turns,
@@ -136,7 +153,9 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, location: StoreLocation, key: StoreKey) -> AsyncIterator[Self]:
+    async def open(
+        cls, location: StoreLocation, key: StoreKey, *, patient: bool = False
+    ) -> AsyncIterator[Self]:
         """The store that is there; raises StoreError, and changes nothing."""
         there = location.path is not None and location.path.is_file()
         file_turn = FileTurn(location.path) if location.path and there else None
@@ -158,7 +177,9 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def create(cls, location: StoreLocation, key: StoreKey) -> AsyncIterator[Self]:
+    async def create(
+        cls, location: StoreLocation, key: StoreKey, *, patient: bool = False
+    ) -> AsyncIterator[Self]:
         """A new store, which counts as there once the caller has called `finish`.
 
         One that was begun and never finished is begun anew. Raises StoreError where there is one
@@ -166,45 +187,77 @@ class Database:
         """
         store = await provision_store(location, key, _SYSTEM)
         try:
-            async with store.session() as session:
-                if await session.fetch(_STORE, _LAYOUT) is not None:
-                    raise StoreError(f"There is a store at {location} already.")
-                await session.remove_all(_PROFILE)
-            for name in await store.list_profiles():
-                if name != _SYSTEM:
-                    await store.remove_profile(name)
+            database = cls(store, location, key, patient=patient)
         except BaseException:
             await store.close()
             raise
-        file_turn = FileTurn(location.path) if location.path else None
-        async with aclosing(cls(store, location, key, file_turn)) as database:
+        async with aclosing(cls(store, location, key, file_turn, patient=patient)) as database:
+            await database._in_turn(database._begin(), write=True, patience=_LONG)
             yield database
 
     async def aclose(self) -> None:
         """Close the store, once what is under way has ended."""
         closing = {asyncio.create_task(self._store.close()), *self._closing}
-        await asyncio.wait(closing, timeout=self._location.patience)
+        await asyncio.wait(closing, timeout=self._patience)
         if self._file_turn:
             self._file_turn.close()
 
+    async def _begin(self) -> None:
+        """Take the store for one that is being made."""
+        self._making = secrets.token_bytes(16)
+        async with self._transaction() as session:
+            if await session.fetch(_STORE, _LAYOUT) is not None:
+                raise StoreError(f"There is a store at {self._location} already.")
+            await session.remove_all(_STORE)
+            await session.remove_all(_PROFILE)
+            await session.insert(_STORE, _MAKING, self._making)
+        for name in await self._store.list_profiles():
+            if name != _SYSTEM:
+                await self._store.remove_profile(name)
+
     async def finish(self) -> None:
-        """Let the store that was made count as there."""
-        async with self._store.session() as session:
-            await session.insert(_STORE, _REKEYED, b"")
-            await session.insert(_STORE, _LAYOUT, str(LAYOUT))
+        """Let the store that was made count as there.
 
-    async def rekey(self, key: StoreKey) -> None:
-        """Let another key open the store from now on.
-
-        Whoever has the store open makes no more profiles, which would be under the old key.
+        Raises StoreError where somebody else has begun it anew meanwhile.
         """
 
         async def work() -> None:
             async with self._transaction() as session:
-                await session.replace(_STORE, _REKEYED, secrets.token_bytes(16))
+                making = await session.fetch(_STORE, _MAKING)
+                if making is None or making.value != self._making:
+                    raise StoreError(f"The store at {self._location} is being made elsewhere too.")
+                await session.remove(_STORE, _MAKING)
+                await session.insert(_STORE, _REKEYED, b"")
+                await session.insert(_STORE, _LAYOUT, str(LAYOUT))
+
+        await self._in_turn(work(), write=True)
+
+    async def rekey(self, key: StoreKey) -> None:
+        """Let another key open the store from now on; raises StoreError for what is none.
+
+        Whoever has the store open makes no more profiles, which would be under the old key.
+        """
+        await check_key(key)
+
+        async def work() -> None:
+            rekeyed = secrets.token_bytes(16)
+            async with self._transaction() as session:
+                await self._require_own_key(session)
+                await session.replace(_STORE, _REKEYED, rekeyed)
             await self._store.rekey(key.askar_method, key.secret)
+            self._key, self._rekeyed = key, rekeyed
 
         await self._in_turn(work(), write=True, patience=_LONG)
+
+    async def layout(self) -> int:
+        """The layout of what is in the store."""
+
+        async def work() -> int:
+            async with self._store.session() as session:
+                entry = await session.fetch(_STORE, _LAYOUT)
+            return int(entry.value) if entry else 0
+
+        return await self._in_turn(work(), write=True)
 
     async def ping(self) -> None:
         """Return once the store has answered."""
@@ -237,6 +290,36 @@ class Database:
 
         return await self._in_turn(work())
 
+    async def directory(self) -> tuple[dict[str, str], int]:
+        """What the directory says, and how many of its entries do not decrypt.
+
+        Askar's name of each profile, with a `-` before it where its removal was cut short.
+        """
+        rows = [row async for batch in self.batches(None, _PROFILE) for row in batch]
+        entries = {row.name: row.value.decode() for row in rows if row is not None}
+        return entries, rows.count(None)
+
+    async def home(self, name: str) -> str:
+        """Askar's name of a profile, of which there is never another; raises ProfileNotFound."""
+        return await self._in_turn(self._look_up(name), write=True)
+
+    async def homes(self) -> set[str]:
+        """Askar's names of all its profiles but the store's own."""
+
+        async def work() -> set[str]:
+            return set(await self._store.list_profiles()) - {_SYSTEM}
+
+        return await self._in_turn(work(), write=True)
+
+    async def owner(self, name: str) -> str | None:
+        """The name that a profile has for itself."""
+
+        async def work(session: Session) -> str | None:
+            entry = await session.fetch(_PROFILE, _SELF)
+            return None if entry is None else entry.value.decode()
+
+        return await self.run(name, work)
+
     async def _create_profile(self, name: str) -> None:
         exists = ProfileExists(f"The profile {name!r} already exists.")
         entry = await self._directory_entry(name)
@@ -251,9 +334,7 @@ class Database:
                 await session.insert(_PROFILE, _SELF, name)
             # In the directory last: what is not there is seen by nobody.
             async with self._transaction() as session:
-                rekeyed = await session.fetch(_STORE, _REKEYED)
-                if rekeyed is not None and rekeyed.value != self._rekeyed:
-                    raise StoreUnavailable("The store has got another key: start the service anew.")
+                await self._require_own_key(session)
                 await session.insert(_PROFILE, name, within)
         except (AskarError, StoreUnavailable) as exc:
             await self._store.remove_profile(within)
@@ -314,6 +395,63 @@ class Database:
         # Reading needs no such turn, but the connection that it may have to make does.
         return await self._in_turn(self._attempt(profile, work, write=False), write=True)
 
+    async def batches(
+        self, profile: str | None, category: str
+    ) -> AsyncGenerator[list[Entry | None], None]:
+        """All entries of a profile, in the order of rows and as they are now, in batches.
+
+        They are those of one statement, which keeps a connection until the end, so there must be
+        two. None stands for what does not decrypt; a new statement goes on behind it.
+        """
+        if self._location.max_connections < 2:
+            raise StoreError("The option max_connections in the store URL must be at least 2.")
+        within = _SYSTEM
+        if profile is not None:
+            await self.run(profile, require_profile)
+            within = await self.home(profile)
+        offset = 0
+        (turn,) = await self._take([self._turns])
+        try:
+            while True:
+                scan = self._store.scan(category, {}, offset, -1, within, order_by="id")
+                try:
+                    # In a writer's turn: it may have to make its connection.
+                    batch = await self._in_turn(_next_rows(scan), write=True)
+                    while batch:
+                        yield batch
+                        offset += len(batch)
+                        batch = await self._result(asyncio.create_task(_next_rows(scan)))
+                    return
+                except AskarError as exc:
+                    if exc.code is not AskarErrorCode.ENCRYPTION:
+                        raise
+                del scan  # which gives its connection back
+                batch = await self._rows(within, category, offset, _BATCH)
+                yield batch
+                offset += len(batch)
+        finally:
+            turn.release()
+
+    async def _rows(
+        self, within: str, category: str, offset: int, limit: int
+    ) -> list[Entry | None]:
+        """Up to `limit` entries from `offset` on, those that do not decrypt found by halving."""
+
+        async def work() -> list[Entry | None]:
+            scan = self._store.scan(category, {}, offset, limit, within, order_by="id")
+            return list(await scan.fetch_all())
+
+        try:
+            return await self._in_turn(work(), write=True)
+        except AskarError as exc:
+            if exc.code is not AskarErrorCode.ENCRYPTION:
+                raise
+        if limit == 1:
+            return [None]
+        half = limit // 2
+        first = await self._rows(within, category, offset, half)
+        return first + await self._rows(within, category, offset + half, limit - half)
+
     async def _attempt(
         self, profile: str, work: Callable[[Session], Awaitable[ResultT]], *, write: bool
     ) -> ResultT:
@@ -339,12 +477,22 @@ class Database:
                 # session that has it still would write there.
                 await require_profile(session)
                 return await work(session)
-        async with self._store.session(within) as session:
+        async with self._session(within) as session:
             try:
                 return await work(session)
             except (KeyNotFound, AliasNotFound):
                 await require_profile(session)
                 raise
+
+    @asynccontextmanager
+    async def _session(self, within: str) -> AsyncIterator[Session]:
+        async with AsyncExitStack() as stack:
+            try:
+                session = await stack.enter_async_context(self._store.session(within))
+            except AskarError as exc:
+                await self._explain(exc)
+                raise
+            yield session
 
     @asynccontextmanager
     async def _transaction(self, within: str = _SYSTEM) -> AsyncIterator[Session]:
@@ -355,6 +503,7 @@ class Database:
                 session = await stack.enter_async_context(store.transaction(within))
             except AskarError as exc:
                 self._distrust(store, exc)
+                await self._explain(exc)
                 raise
             yield session
             try:
@@ -387,6 +536,20 @@ class Database:
             closing.add_done_callback(self._closing.discard)
             self._store, self._sound = store, True
 
+    async def _explain(self, exc: AskarError) -> None:
+        """Say why the key of a profile does not decrypt, where that is what went wrong."""
+        if exc.code is not AskarErrorCode.ENCRYPTION:
+            return
+        async with self._store.session() as session:
+            await self._require_own_key(session)
+        raise KeyUnreadable("The profile does not decrypt.") from None
+
+    async def _require_own_key(self, session: Session) -> None:
+        """Raise StoreUnavailable where the store has got another key since it was opened."""
+        rekeyed = await session.fetch(_STORE, _REKEYED)
+        if rekeyed is not None and rekeyed.value != self._rekeyed:
+            raise StoreUnavailable("The store has got another key: start the service anew.")
+
     async def _in_turn(
         self,
         work: Coroutine[Any, Any, ResultT],
@@ -399,31 +562,45 @@ class Database:
         It goes on by itself where the caller waits no longer: a call of Askar's cannot be taken
         back, and its session must be closed.
         """
-        taken: list[asyncio.Semaphore | FileTurn] = []
         try:
-            async with asyncio.timeout(_TURN):
-                for turns in self._write_turns if write else (self._turns,):
-                    await turns.acquire()
-                    taken.append(turns)
-            if not self._sound:
-                await self._reopen()
-        except BaseException as exc:
+            taken = await self._take(self._write_turns if write else [self._turns])
+        except BaseException:
             work.close()
-            for turns in taken:
-                turns.release()
-            if isinstance(exc, TimeoutError):
-                raise StoreUnavailable("Too many calls wait for the key store.") from None
             raise
         task = asyncio.create_task(work)
 
         def done(task: "asyncio.Task[ResultT]") -> None:
-            for turns in taken:
-                turns.release()
+            for turn in taken:
+                turn.release()
             if not task.cancelled() and isinstance(task.exception(), AskarError):
                 LOGGER.debug("the store refused a call: %s", task.exception())
 
         task.add_done_callback(done)
-        finished, _ = await asyncio.wait({task}, timeout=patience or self._location.patience + 0.5)
+        return await self._result(task, patience)
+
+    async def _take(self, turns: Iterable[Turn]) -> list[Turn]:
+        """Take all of these turns."""
+        taken: list[Turn] = []
+        try:
+            async with asyncio.timeout(self._turn):
+                for turn in turns:
+                    await turn.acquire()
+                    taken.append(turn)
+            if not self._sound:
+                await self._reopen()
+        except BaseException as exc:
+            for turn in taken:
+                turn.release()
+            if isinstance(exc, TimeoutError):
+                raise StoreUnavailable("Too many calls wait for the key store.") from None
+            raise
+        return taken
+
+    async def _result(
+        self, task: "asyncio.Task[ResultT]", patience: float | None = None
+    ) -> ResultT:
+        """What a call of Askar's gives; it goes on by itself where it takes too long."""
+        finished, _ = await asyncio.wait({task}, timeout=patience or self._patience)
         if not finished:
             raise StoreUnavailable("The key store does not answer.")
         try:
@@ -432,6 +609,16 @@ class Database:
             if exc.code in (AskarErrorCode.BACKEND, AskarErrorCode.BUSY):
                 raise StoreUnavailable() from exc
             raise
+
+
+async def _next_rows(scan: Scan) -> list[Entry | None]:
+    """What a cursor gives next, up to a batch."""
+    rows: list[Entry | None] = []
+    async for row in scan:
+        rows.append(row)
+        if len(rows) == _BATCH:
+            break
+    return rows
 
 
 async def require_profile(session: Session) -> None:

@@ -88,10 +88,7 @@ class KeyStore:
 
         async def work(session: Session) -> KeyRecord:
             try:
-                if isinstance(material, bytes):
-                    await session.insert(MATERIAL, record.kid, material)
-                else:
-                    await session.insert_key(record.kid, material)
+                await insert_material(session, record.kid, material)
                 kept = replace(record, seq=await _next_seq(session))
                 await session.insert(KEY, kept.kid, kept.to_bytes(), tags_of(kept))
             except AskarError as exc:
@@ -145,7 +142,7 @@ class KeyStore:
 
         async def work(session: Session) -> list[KeyRecord]:
             found: list[KeyRecord] = []
-            start, last = int(after or 0), await _last_seq(session)
+            start, last = int(after or 0), await last_seq(session)
             if not last:
                 await require_profile(session)
             # A range costs by its own length, where the database would sort all that follows; it
@@ -228,6 +225,14 @@ def tags_of(record: KeyRecord) -> dict[str, str]:
     return {"~seq": record.seq, "alg": record.alg, **labels}
 
 
+async def insert_material(session: Session, kid: str, material: Stored) -> None:
+    """Keep what an algorithm has packed."""
+    if isinstance(material, bytes):
+        await session.insert(MATERIAL, kid, material)
+    else:
+        await session.insert_key(kid, material)
+
+
 async def material_of(session: Session, record: KeyRecord) -> Stored | None:
     """The material of a key, as its algorithm packed it; None where there is none."""
     with _readable_or_logged(record.kid):
@@ -243,17 +248,22 @@ def _seq(place: int) -> str:
     return f"{place:020d}"
 
 
-async def _last_seq(session: Session) -> int:
+async def last_seq(session: Session) -> int:
+    """The place in the order of creation that was given away last; 0 before the first."""
     entry = await session.fetch(_SEQUENCE, _LAST, for_update=session.is_transaction)
     return int(entry.value) if entry else 0
 
 
 async def _next_seq(session: Session) -> str:
     """The next place in the order of creation; the transaction lets no other take it."""
-    last = await _last_seq(session)
-    seq = _seq(last + 1)
-    await (session.replace if last else session.insert)(_SEQUENCE, _LAST, seq)
-    return seq
+    last = await last_seq(session)
+    await set_last_seq(session, last + 1, first=not last)
+    return _seq(last + 1)
+
+
+async def set_last_seq(session: Session, place: int, *, first: bool) -> None:
+    """Let keys that are made from now on come after `place`; `first` where none has had one."""
+    await (session.insert if first else session.replace)(_SEQUENCE, _LAST, _seq(place))
 
 
 async def _range(

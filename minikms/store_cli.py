@@ -1,17 +1,26 @@
 """The command line of stores: `minikms store …`."""
 
 import asyncio
+import os
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from functools import wraps
 from typing import Any
 
 import click
 
 from minikms.askar import new_raw_key
-from minikms.config import Config
-from minikms.errors import StoreError
-from minikms.location import StoreKey, StoreLocation, read_key, write_key
+from minikms.config import ENV_PREFIX, Config
+from minikms.contents import Contents
+from minikms.errors import KmsError, PluginError, StoreError
+from minikms.location import KEY_METHODS, StoreKey, StoreLocation, read_key, write_key
 from minikms.options import Command, config_of, fail, options_of_config
+from minikms.registry import AlgorithmRegistry
 from minikms.store import KeyStore
+from minikms.upkeep import copy as copy_contents
+from minikms.upkeep import count
+from minikms.verify import verify as verify_contents
 
 
 @click.group()
@@ -26,10 +35,35 @@ def _on_a_store(command: Command) -> Command:
     def call(**options: Any) -> None:
         try:
             command(**options)
-        except StoreError as exc:
+        except (StoreError, PluginError) as exc:
             fail(str(exc), 2)
+        except KmsError as exc:
+            fail(exc.detail, 1)
 
     return options_of_config("store", "store_key_file", "store_key_method")(call)
+
+
+def _with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
+    """Give a command the flags of a second key."""
+
+    def decorate(command: Command) -> Command:
+        for option in (
+            click.option(f"--{name}-key-file", help=f"File with {whose}."),
+            click.option(
+                f"--{name}-key-method",
+                type=click.Choice(KEY_METHODS),
+                help="A raw key, or a passphrase for Argon2i.",
+            ),
+            click.option(
+                "--generate-key",
+                is_flag=True,
+                help=f"First make a raw key, in a new file where --{name}-key-file says.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 @store.command()
@@ -47,10 +81,7 @@ def init(generate_key: bool, if_missing: bool, **options: Any) -> None:
     config = config_of(options)
     location = _durable(config.store)
     if generate_key:
-        if not config.store_key_file or config.store_key_method != "raw":
-            raise StoreError("--generate-key makes a raw key: say where, with --store-key-file.")
-        write_key(config.store_key_file, new_raw_key())
-        click.echo(f"Made a key in {config.store_key_file}: keep a copy in another place.")
+        _generate("store", config.store_key_file, config.store_key_method)
     if asyncio.run(_init(location, _key(config), if_missing=if_missing)):
         click.echo(f"Made a store at {location}.")
     else:
@@ -69,6 +100,143 @@ async def _init(location: StoreLocation, key: StoreKey, *, if_missing: bool) -> 
             return False
 
 
+@store.command()
+@_on_a_store
+def info(**options: Any) -> None:
+    """Say where a store is, and how many keys it has."""
+    config = config_of(options)
+    asyncio.run(_info(_durable(config.store), _key(config)))
+
+
+async def _info(location: StoreLocation, key: StoreKey) -> None:
+    algs = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
+    async with Contents.open(location, key) as contents:
+        click.echo(f"Backend: {location.backend}")
+        click.echo(f"Location: {location}")
+        click.echo(f"Layout: {await contents.layout()}")
+        profiles = keys = 0
+        async for profile, counts in count(contents, algs):
+            profiles, keys = profiles + 1, keys + sum(counts.values())
+            parts = [f"{alg or 'not installed'} {n}" for alg, n in counts.items() if n]
+            total = _keys(sum(counts.values()))
+            click.echo(f"Profile {profile}: {total}" + (f": {', '.join(parts)}" if parts else ""))
+        click.echo(f"Profiles: {profiles}")
+        click.echo(f"Keys: {keys}")
+
+
+@store.command()
+@_with_another_key("new", "the key that is to open the store")
+@_on_a_store
+def rekey(
+    new_key_file: str | None, new_key_method: str | None, generate_key: bool, **options: Any
+) -> None:
+    """Let another key open a store. The new one may also be in MINIKMS_NEW_STORE_KEY."""
+    config = config_of(options)
+
+    def new_key() -> StoreKey:
+        key = _other_key("new", new_key_file, new_key_method, generate=generate_key)
+        if key is None:
+            raise StoreError("Say the new key: --new-key-file or MINIKMS_NEW_STORE_KEY.")
+        return key
+
+    asyncio.run(_rekey(_durable(config.store), _key(config), new_key))
+
+
+async def _rekey(location: StoreLocation, key: StoreKey, new_key: Callable[[], StoreKey]) -> None:
+    async with Contents.open(location, key) as contents:
+        new = new_key()
+        if new == key:
+            raise StoreError("The new key is the one that opens the store already.")
+        click.echo(
+            "Changing the key: keep the old one and the new until this says that it is done."
+        )
+        await contents.rekey(new)
+    async with Contents.open(location, new):
+        click.echo(f"Done: the new key opens the store at {location}, and the old one does not.")
+
+
+@store.command()
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    envvar=f"{ENV_PREFIX}TO_STORE",
+    show_envvar=True,
+    help="Where the copy is made: sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",
+)
+@_with_another_key("to", "the key that is to open the copy")
+@_on_a_store
+def copy(
+    target: str,
+    to_key_file: str | None,
+    to_key_method: str | None,
+    generate_key: bool,
+    **options: Any,
+) -> None:
+    """Copy a store, which may be in use. The same key opens the copy, unless it is given another.
+
+    That one may also be in MINIKMS_TO_STORE_KEY. What was begun and not finished is no store, and
+    is begun anew.
+    """
+    config = config_of(options)
+    place, key = _durable(target), _key(config)
+    to_key = _other_key("to", to_key_file, to_key_method, generate=generate_key)
+    asyncio.run(_copy(_durable(config.store), key, place, to_key or key))
+
+
+async def _copy(
+    location: StoreLocation, key: StoreKey, place: StoreLocation, to_key: StoreKey
+) -> None:
+    profiles = keys = 0
+    async with Contents.open(location, key) as source, Contents.create(place, to_key) as target:
+        length = sum([sum(counts.values()) async for _, counts in count(source, ())])
+        with _progress(length) as bar:
+            advance = bar.update if bar else lambda number: None
+            async with aclosing(copy_contents(source, target, advance)) as copies:
+                async for copied in copies:
+                    profiles, keys = profiles + 1, keys + copied.keys
+                    if not bar:
+                        deleted = f", {copied.deleted} deleted meanwhile" if copied.deleted else ""
+                        click.echo(f"Profile {copied.profile}: {_keys(copied.keys)}{deleted}")
+    click.echo(f"Copied {profiles} profiles and {_keys(keys)} to {place}.")
+
+
+@store.command()
+@_on_a_store
+def verify(**options: Any) -> None:
+    """Check every record, material and alias in a store, which may be in use."""
+    config = config_of(options)
+    if not asyncio.run(_verify(_durable(config.store), _key(config))):
+        sys.exit(1)
+
+
+async def _verify(location: StoreLocation, key: StoreKey) -> bool:
+    def fault(profile: str, kid: str, what: str) -> None:
+        click.echo(f"{profile or '-'} {kid or '-'} {what}")
+
+    registry = AlgorithmRegistry.from_installed()
+    async with Contents.open(location, key) as contents:
+        tally = await verify_contents(
+            contents, registry, fault, lambda what: click.echo(f"Left over: {what}")
+        )
+    click.echo(
+        f"Checked {tally.profiles} profiles, {_keys(tally.keys)} and {tally.aliases} aliases: "
+        f"{tally.faults or 'nothing'} wrong."
+    )
+    return not tally.faults
+
+
+def _progress(length: int) -> AbstractContextManager[Any]:
+    """A progress bar, None where no terminal shows it."""
+    if not sys.stdout.isatty():
+        return nullcontext()
+    return click.progressbar(length=length, label="Copying keys", show_pos=True)
+
+
+def _keys(number: int) -> str:
+    return f"{number} key{'' if number == 1 else 's'}"
+
+
 def _durable(url: str) -> StoreLocation:
     """The place of a store that is kept; raises StoreError for the one in memory."""
     location = StoreLocation.parse(url)
@@ -79,3 +247,25 @@ def _durable(url: str) -> StoreLocation:
 
 def _key(config: Config) -> StoreKey:
     return read_key(config.store_key_file, config.store_key, config.store_key_method)
+
+
+def _other_key(
+    name: str, file: str | None, method: str | None, *, generate: bool
+) -> StoreKey | None:
+    """The second key of a command, None where none is given; `generate` makes it."""
+    if generate:
+        _generate(name, file, method)
+    text = os.environ.get(f"{ENV_PREFIX}{name.upper()}_STORE_KEY", "")
+    if file or text:
+        return read_key(file or "", text, method or "raw")
+    if method:
+        raise StoreError(f"--{name}-key-method says of what kind a key is, and there is none.")
+    return None
+
+
+def _generate(name: str, file: str | None, method: str | None) -> None:
+    """Make a raw key in a new file, where the flags of the key `name` say so."""
+    if not file or method not in (None, "raw"):
+        raise StoreError(f"--generate-key makes a raw key: say where, with --{name}-key-file.")
+    write_key(file, new_raw_key())
+    click.echo(f"Made a key in {file}: keep a copy in another place.")

@@ -1,0 +1,233 @@
+"""A store checked: every record, material and alias against each other."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from minikms.contents import ASKAR_KEY, Contents, Kept, material_category
+from minikms.encodings import thumbprint
+from minikms.errors import KeyUnreadable, ProfileNotFound, UnsupportedAlgorithm
+from minikms.protocol import KeyPairAlgorithm, Stored
+from minikms.records import KeyRecord
+from minikms.registry import AlgorithmRegistry
+from minikms.store import ALIAS, KEY, MATERIAL, tags_of
+
+Tell = Callable[[str, str, str], None]
+
+
+@dataclass
+class Tally:
+    """How much has been checked, and how much of it is wrong."""
+
+    profiles: int = 0
+    keys: int = 0
+    aliases: int = 0
+    faults: int = 0
+
+
+async def verify(
+    contents: Contents, registry: AlgorithmRegistry, tell: Tell, note: Callable[[str], None]
+) -> Tally:
+    """Check a store, which others may use meanwhile.
+
+    `tell` is told each thing that is wrong: the profile and the kid, empty where they do not apply,
+    and what it is; `note` what is left over and does no harm.
+    """
+    tally = Tally()
+
+    def fault(profile: str, kid: str, what: str) -> None:
+        tally.faults += 1
+        tell(profile, kid, what)
+
+    homes = await contents.homes()
+    directory, unreadable = await contents.directory()
+    if unreadable:
+        fault("", "", f"{unreadable} entries of the directory of profiles do not decrypt")
+    for profile, home in directory.items():
+        if home.startswith("-"):
+            note(f"the profile {profile} was removed, and is not gone yet")
+            continue
+        tally.profiles += 1
+        try:
+            what = await _wrong_with_profile(contents, profile, home)
+            if what is None:
+                await _ProfileCheck(contents, registry, profile, tally, fault).run()
+            else:
+                fault(profile, "", what)
+        except ProfileNotFound:
+            continue  # removed meanwhile
+        except KeyUnreadable as exc:
+            fault(profile, "", exc.detail)
+    # One that is being made or removed is not there from beginning to end.
+    left = homes & await contents.homes()
+    named = {home.removeprefix("-") for home in (await contents.directory())[0].values()}
+    for home in sorted(left - named):
+        note(f"Askar's profile {home} is that of no profile")
+    return tally
+
+
+async def _wrong_with_profile(contents: Contents, profile: str, home: str) -> str | None:
+    """What keeps a profile from being used at all, and so from being checked."""
+    if home not in await contents.homes():
+        what = "Askar has no profile for it"
+    elif await contents.owner(profile) != profile:
+        what = "its marker is missing or does not decrypt: nothing can be written"
+    else:
+        return None
+    return what if await contents.home(profile) == home else None
+
+
+class _ProfileCheck:
+    """One profile; what seems wrong is looked at again while nobody writes.
+
+    A key may be made or deleted between two reads, which is nothing wrong.
+    """
+
+    def __init__(
+        self,
+        contents: Contents,
+        registry: AlgorithmRegistry,
+        profile: str,
+        tally: Tally,
+        fault: Tell,
+    ) -> None:
+        self._contents = contents
+        self._registry = registry
+        self._profile = profile
+        self._tally = tally
+        self._fault = fault
+        self._unreadable: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str]] = set()
+
+    async def run(self) -> None:
+        hidden = Counter({KEY: await self._check_records(), ALIAS: await self._check_aliases()})
+        hidden[MATERIAL] = await self._check_materials()
+        named = Counter(category for category, _ in self._unreadable)
+        for category, number in (hidden - named).items():
+            self._tell("", f"{number} entries of {category} do not decrypt, nor do their names")
+
+    async def _check_records(self) -> int:
+        """Check every key from its record on; how many records do not decrypt."""
+        newest = hidden = 0
+        async with aclosing(self._contents.kids(self._profile)) as batches:
+            async for batch in batches:
+                kids = [kid for kid in batch if kid is not None]
+                hidden += len(batch) - len(kids)
+                self._tally.keys += len(batch)
+                for kept in await self._contents.look(self._profile, kids):
+                    if kept.record and kept.record.seq.isdecimal():
+                        newest = max(newest, int(kept.record.seq))
+                    if any(_faults(kept, self._registry)):
+                        await self._confirm(kept.kid)
+        if newest > await self._contents.last_seq(self._profile):
+            self._tell("", "its next key would take the place of another in the order of creation")
+        return hidden
+
+    async def _check_materials(self) -> int:
+        """Check that material belongs to a record; how much that is bytes does not decrypt."""
+        hidden = 0
+        async with aclosing(self._contents.materials(self._profile)) as batches:
+            async for batch in batches:
+                hidden += batch.count((MATERIAL, None))
+                if (ASKAR_KEY, None) in batch:
+                    self._tell("", "Askar keys of an algorithm do not decrypt as a whole")
+                named = [(category, kid) for category, kid in batch if kid is not None]
+                records = await self._contents.find(self._profile, [kid for _, kid in named])
+                for (category, kid), record in zip(named, records, strict=True):
+                    if record is None or material_category(record) != category:
+                        await self._confirm(kid)
+        return hidden
+
+    async def _check_aliases(self) -> int:
+        """Check that aliases are listed by the record that they name; how many do not decrypt."""
+        hidden = 0
+        async with aclosing(self._contents.aliases(self._profile)) as batches:
+            async for batch in batches:
+                named = [entry for entry in batch if entry is not None]
+                hidden += len(batch) - len(named)
+                self._tally.aliases += len(batch)
+                records = await self._contents.find(self._profile, [kid for _, kid in named])
+                for (alias, kid), record in zip(named, records, strict=True):
+                    if record is None or alias not in record.aliases:
+                        await self._confirm(kid, alias)
+        return hidden
+
+    async def _confirm(self, kid: str, *aliases: str) -> None:
+        (kept,) = await self._contents.look(self._profile, [kid], aliases, exclusively=True)
+        self._unreadable.update(kept.unreadable)
+        for what in _faults(kept, self._registry):
+            self._tell(kid, what)
+
+    def _tell(self, kid: str, what: str) -> None:
+        if (kid, what) not in self._told:
+            self._told.add((kid, what))
+            self._fault(self._profile, kid, what)
+
+
+def _faults(kept: Kept, registry: AlgorithmRegistry) -> Iterator[str]:
+    """What is wrong with a key, in a few words each."""
+    record = kept.record
+    for category, name in kept.unreadable:
+        part = {KEY: "its record", ALIAS: f"its alias {name!r}"}.get(category, "its material")
+        yield f"{part} does not decrypt"
+    if record is None:
+        yield from _faults_without_record(kept)
+        return
+    if record.kid != kept.kid:
+        yield "its record is that of another key"
+    if not record.seq.isdecimal() or dict(kept.tags) != tags_of(record):
+        yield "its tags are not those of its record"
+    if not kept.materials.keys() <= {material_category(record)}:
+        yield "it has material that its record does not tell of"
+    if kept.stored is not None:
+        yield from _faults_of_material(record, kept.stored, registry)
+    elif not kept.unreadable_materials:
+        yield "its material is missing"
+    for alias, holder in kept.aliases.items():
+        if alias not in record.aliases and holder == kept.kid:
+            yield f"the alias {alias!r} names it, and its record does not list it"
+        elif alias in record.aliases and holder is None:
+            yield f"its alias {alias!r} is missing"
+        elif alias in record.aliases and holder != kept.kid:
+            yield f"its alias {alias!r} names the key {holder}"
+
+
+def _faults_without_record(kept: Kept) -> Iterator[str]:
+    if kept.recorded:
+        if (KEY, kept.kid) not in kept.unreadable:
+            yield "its record cannot be read"
+        return
+    if kept.materials or kept.unreadable_materials:
+        yield "it has material and no record"
+    for alias, holder in kept.aliases.items():
+        if holder == kept.kid:
+            yield f"the alias {alias!r} names it, and it has no record"
+
+
+def _faults_of_material(
+    record: KeyRecord, stored: Stored, registry: AlgorithmRegistry
+) -> Iterator[str]:
+    try:
+        algorithm = registry.get(record.alg)
+    except UnsupportedAlgorithm:
+        yield f"its algorithm {record.alg} is not installed"
+        return
+    jwk = None
+    try:
+        if not isinstance(algorithm, KeyPairAlgorithm):
+            algorithm.unpack(stored)
+        elif record.material == "none":
+            jwk = algorithm.public_jwk(algorithm.load_public(record.jwk or {}))
+        else:
+            jwk = algorithm.public_jwk(algorithm.unpack(stored))
+    # Whatever an algorithm raises for bytes that are none of its keys.
+    except Exception as exc:
+        yield f"its material does not open: {type(exc).__name__}"
+        return
+    if jwk != record.jwk or algorithm.kty != record.kty:
+        yield "its material is not that of its public key"
+    if jwk is not None and thumbprint(jwk) != record.kid:
+        yield "its kid is not the thumbprint of its key"
+    if record.material == "none" and stored != b"":
+        yield "it is a public key alone, and has material"
