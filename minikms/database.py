@@ -172,7 +172,8 @@ class Database:
         finally:
             if file_turn:
                 file_turn.release()
-        async with aclosing(cls(store, location, key, file_turn, rekeyed)) as database:
+        database = cls(store, location, key, file_turn, patient=patient, rekeyed=rekeyed)
+        async with aclosing(database):
             yield database
 
     @classmethod
@@ -187,7 +188,7 @@ class Database:
         """
         store = await provision_store(location, key, _SYSTEM)
         try:
-            database = cls(store, location, key, patient=patient)
+            file_turn = FileTurn(location.path) if location.path else None
         except BaseException:
             await store.close()
             raise
