@@ -130,7 +130,7 @@ class Database:
         self._store = store
         self._location = location
         self._key = key
-        self._turn = _LONG if patient else _TURN
+        self._patient = patient
         self._patience = _LONG if patient else location.patience + 0.5
         self._rekeyed = rekeyed
         self._making = b""
@@ -583,7 +583,7 @@ class Database:
         """Take all of these turns."""
         taken: list[Turn] = []
         try:
-            async with asyncio.timeout(self._turn):
+            async with asyncio.timeout(_LONG if self._patient else _TURN):
                 for turn in turns:
                     await turn.acquire()
                     taken.append(turn)

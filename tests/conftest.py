@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -163,6 +164,52 @@ def run():
         )
 
     return start
+
+
+@pytest.fixture
+def begin():
+    """Begin commands, each killed at the end of the test if it has not ended."""
+    begun = []
+
+    def start(*args, stdout=subprocess.PIPE, **variables):
+        command = [*MINIKMS, *args]
+        process = subprocess.Popen(
+            command, env=environment(**variables), stdout=stdout, stderr=stdout, text=True
+        )
+        begun.append(process)
+        return process
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.communicate(timeout=60)
+
+
+@pytest.fixture
+def flip():
+    """Flip a bit of a value in an SQLite file, which no store may have open."""
+
+    def change(path, number, table="items", column="value"):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            query = f"SELECT {column} FROM {table} WHERE id = ?"
+            value = bytearray(*connection.execute(query, (number,)).fetchone())
+            value[len(value) // 2] ^= 0x80
+            command = f"UPDATE {table} SET {column} = ? WHERE id = ?"
+            connection.execute(command, (value, number))
+            connection.commit()
+
+    return change
+
+
+@pytest.fixture
+def query():
+    """Rows of an SQLite file, which no store may have open."""
+
+    def rows(path, statement):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            return connection.execute(statement).fetchall()
+
+    return rows
 
 
 class Service:

@@ -1,0 +1,193 @@
+"""Copies of stores that are in use meanwhile, or damaged."""
+
+from contextlib import aclosing, asynccontextmanager
+
+import pytest
+
+from minikms.askar import new_raw_key
+from minikms.contents import Contents
+from minikms.errors import KeyNotFound, KeyUnreadable, ProfileNotFound, StoreError
+from minikms.location import StoreKey, StoreLocation
+from minikms.records import KeyPolicy, KeyRef, KeySource
+from minikms.registry import AlgorithmRegistry
+from minikms.service import KeyService
+from minikms.store import DEFAULT_PROFILE, KeyStore
+from minikms.upkeep import Copied, copy
+from minikms.verify import verify
+
+REGISTRY = AlgorithmRegistry.from_installed()
+
+
+@pytest.fixture
+def key():
+    return StoreKey(new_raw_key())
+
+
+@pytest.fixture
+async def source(kept_url, key):
+    """A service on a store with two profiles."""
+    async with KeyStore.create(StoreLocation.parse(kept_url), key) as store:
+        service = KeyService(REGISTRY, store)
+        await service.create_profile("t")
+        yield service
+
+
+@pytest.fixture
+def target(tmp_path):
+    return StoreLocation.parse(f"sqlite://{tmp_path}/copy.db")
+
+
+async def add(service, alg="hs256", profile=DEFAULT_PROFILE, **policy):
+    """The record of a new key, its place included."""
+    made = await service.generate(profile, alg, KeyPolicy(**policy))
+    return await service.get(profile, KeyRef(kid=made.kid))
+
+
+async def copy_of(kept_url, key, target, contents=Contents):
+    """Copy a store, and give what was told of each profile."""
+    async with (
+        contents.open(StoreLocation.parse(kept_url), key) as opened,
+        Contents.create(target, key) as made,
+        aclosing(copy(opened, made, lambda number: None)) as copies,
+    ):
+        return [copied async for copied in copies]
+
+
+@asynccontextmanager
+async def sound(target, key):
+    """A service on a copy with which nothing is wrong."""
+    faults = []
+    async with Contents.open(target, key) as contents:
+        await verify(contents, REGISTRY, lambda *fault: faults.append(fault), faults.append)
+    assert faults == []
+    async with KeyStore.open(target, key) as store:
+        yield KeyService(REGISTRY, store)
+
+
+def meddled(act):
+    """Contents of a store that somebody changes once a profile's records have been read."""
+
+    class Meddled(Contents):
+        done = False
+
+        async def records(self, profile):
+            async for batch in super().records(profile):
+                if profile == "t" and not Meddled.done:
+                    Meddled.done = True
+                    await act()
+                yield batch
+
+    return Meddled
+
+
+@pytest.fixture
+def copied_while(kept_url, key, target):
+    """Copy a store while `act` happens to its profile t."""
+
+    async def start(act):
+        return await copy_of(kept_url, key, target, meddled(act))
+
+    return start
+
+
+async def test_a_key_that_is_deleted_meanwhile(source, copied_while, target, key):
+    first, second = [await add(source, profile="t") for _ in range(2)]
+    told = await copied_while(lambda: source.delete("t", first.kid))
+    assert told == [Copied(DEFAULT_PROFILE, 0, 0), Copied("t", 1, 1)]
+    async with sound(target, key) as copied:
+        assert await copied.list_keys("t", limit=9) == ([second], False)
+
+
+async def test_a_key_that_is_made_meanwhile(source, copied_while, target, key):
+    first = await add(source, profile="t")
+
+    async def act():
+        await add(source, profile="t")
+
+    await copied_while(act)
+    async with sound(target, key) as copied:
+        assert await copied.list_keys("t", limit=9) == ([first], False)
+        # A cursor that names the place of a key that is not here leaves out none that comes.
+        assert (await add(copied, profile="t")).seq == f"{3:020d}"
+
+
+async def test_an_alias_that_moves_meanwhile(source, copied_while, target, key):
+    first = await add(source, profile="t", aliases=("a",))
+    second = await add(source, profile="t")
+    await copied_while(lambda: source.associate("t", second.kid, "a"))
+    async with sound(target, key) as copied:
+        assert (await copied.get("t", KeyRef(alias="a"))).kid == first.kid
+
+
+@pytest.mark.parametrize("alg", ["ed25519", "p521"])
+@pytest.mark.parametrize("private", [True, False])
+async def test_another_key_of_the_same_kid_meanwhile(
+    source, copied_while, target, key, alg, private
+):
+    """A private key that takes the place of its public one, or the other way round."""
+    made = await add(source, alg, exportable=True)
+    jwk = await source.export(DEFAULT_PROFILE, KeyRef(kid=made.kid))
+    sources = [KeySource(jwk=made.jwk), KeySource(jwk=jwk)]
+    await source.import_key("t", sources[not private], KeyPolicy())
+
+    async def act():
+        await source.delete("t", made.kid)
+        await source.import_key("t", sources[private], KeyPolicy())
+
+    assert (await copied_while(act))[1] == Copied("t", 0, 1)
+    async with sound(target, key) as copied:
+        with pytest.raises(KeyNotFound):
+            await copied.get("t", KeyRef(kid=made.kid))
+
+
+async def test_a_profile_that_is_removed_meanwhile(source, copied_while, target, key):
+    await add(source, profile="t")
+    assert await copied_while(lambda: source.remove_profile("t")) == [Copied("default", 0, 0)]
+    async with sound(target, key) as copied:
+        with pytest.raises(ProfileNotFound):
+            await copied.list_keys("t", limit=1)
+
+
+async def test_a_profile_that_is_made_anew_meanwhile(source, copied_while, target, key):
+    for _ in range(3):
+        await add(source, profile="t")
+    made = []
+
+    async def act():
+        await source.remove_profile("t")
+        await source.create_profile("t")
+        made.append(await add(source, profile="t"))
+
+    assert (await copied_while(act))[1] == Copied("t", 1, 0)
+    async with sound(target, key) as copied:
+        assert await copied.list_keys("t", limit=9) == (made, False)
+
+
+async def test_a_key_without_its_material(source, kept_url, target, key):
+    record = await add(source, profile="t")
+    await source._store._database.run(
+        "t", lambda session: session.remove("minikms.material", record.kid), write=True
+    )
+    with pytest.raises(KeyUnreadable, match=f"Profile t: The key {record.kid} has no material"):
+        await copy_of(kept_url, key, target)
+    with pytest.raises(StoreError, match="never finished"):
+        async with KeyStore.open(target, key):
+            pass
+
+
+async def test_a_copy_that_another_begins_anew(target, key):
+    async def begin_twice():
+        async with Contents.create(target, key) as first:
+            await first.create_profile("a")
+            async with Contents.create(target, key) as second:
+                await second.create_profile("b")
+
+    with pytest.raises(StoreError, match="elsewhere"):
+        await begin_twice()
+    async with Contents.open(target, key) as contents:
+        assert await contents.profiles() == ["b"]
+
+
+async def test_a_store_with_one_connection(source, kept_url, key, target):
+    with pytest.raises(StoreError, match="max_connections"):
+        await copy_of(f"{kept_url}?max_connections=1", key, target)

@@ -1,0 +1,491 @@
+"""What `verify` finds, and what it must not take for wrong."""
+
+import asyncio
+import re
+import shutil
+from collections import Counter
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from aries_askar import Key
+
+from minikms.askar import new_raw_key
+from minikms.contents import Contents
+from minikms.location import StoreKey, StoreLocation
+from minikms.records import KeyPolicy, KeyRef, KeySource
+from minikms.registry import AlgorithmRegistry
+from minikms.service import KeyService
+from minikms.store import DEFAULT_PROFILE, KeyStore, tags_of
+from minikms.verify import Tally, verify
+
+REGISTRY = AlgorithmRegistry.from_installed()
+# Making one of the others takes seconds, and finds nothing else.
+ALGORITHMS = [entry.algorithm for entry in REGISTRY if entry.algorithm.name[:4] != "rsa4"]
+
+
+@pytest.fixture
+def location(kept_url):
+    return StoreLocation.parse(kept_url)
+
+
+@pytest.fixture
+def key():
+    return StoreKey(new_raw_key())
+
+
+@asynccontextmanager
+async def service_of(location, key):
+    """A service on a new store."""
+    async with KeyStore.create(location, key) as store:
+        yield KeyService(REGISTRY, store)
+
+
+async def check(location, key, contents=Contents):
+    """What is found wrong, and what is left over."""
+    faults, notes = [], []
+    async with contents.open(location, key) as opened:
+        tally = await verify(opened, REGISTRY, lambda *fault: faults.append(fault), notes.append)
+    assert tally.faults == len(faults)
+    return faults, notes, tally
+
+
+async def test_a_store_with_nothing_wrong(location, key):
+    async with service_of(location, key) as service:
+        await service.create_profile("t")
+        for algorithm in ALGORITHMS:
+            policy = KeyPolicy(aliases=(f"a {algorithm.name}", "last"), labels={"n": "1"})
+            await service.generate(DEFAULT_PROFILE, algorithm.name, policy)
+        pages, _ = await service.list_keys(DEFAULT_PROFILE, limit=1000)
+        public = [record for record in pages if record.jwk]
+        for record in public:
+            await service.import_key("t", KeySource(jwk=record.jwk), KeyPolicy())
+        await service.delete("t", public[3].kid)
+    keys = len(ALGORITHMS) + len(public) - 1
+    tally = Tally(profiles=2, keys=keys, aliases=len(ALGORITHMS) + 1)
+    assert await check(location, key) == ([], [], tally)
+
+
+def put(session, record, **changes):
+    """Replace what is kept of a record."""
+    changed = replace(record, **changes)
+    return session.replace("minikms.key", record.kid, changed.to_bytes(), tags_of(changed))
+
+
+# An algorithm, what is done to one of its keys, and what is then told of it, or of another kid.
+KEY_FAULTS = {
+    "record gone": (
+        "ed25519",
+        lambda session, record: session.remove("minikms.key", record.kid),
+        ["it has material and no record", "the alias 'a' names it, and it has no record"],
+    ),
+    "record of a later version": (
+        "ed25519",
+        lambda session, record: session.replace("minikms.key", record.kid, b'{"kid":"x"}'),
+        ["its record cannot be read"],
+    ),
+    "record that is no JSON": (
+        "ed25519",
+        lambda session, record: session.replace("minikms.key", record.kid, b"{"),
+        ["its record cannot be read"],
+    ),
+    "record of another": (
+        "hs256",
+        lambda session, record: session.replace(
+            "minikms.key", record.kid, replace(record, kid="x").to_bytes(), tags_of(record)
+        ),
+        ["its record is that of another key"],
+    ),
+    "tags of another": (
+        "ed25519",
+        lambda session, record: session.replace(
+            "minikms.key", record.kid, record.to_bytes(), tags_of(replace(record, labels={}))
+        ),
+        ["its tags are not those of its record"],
+    ),
+    "no place in the order": (
+        "ed25519",
+        lambda session, record: put(session, record, seq=""),
+        ["its tags are not those of its record"],
+    ),
+    "algorithm not installed": (
+        "ed25519",
+        lambda session, record: put(session, record, alg="gone"),
+        ["its algorithm gone is not installed"],
+    ),
+    "algorithm of another": (
+        "ed25519",
+        lambda session, record: put(session, record, alg="p521"),
+        ["its material does not open: TypeError"],
+    ),
+    "public key of another": (
+        "p521",
+        lambda session, record: put(session, record, jwk={**record.jwk, "x": "AA"}),
+        ["its material is not that of its public key"],
+    ),
+    "key type of another": (
+        "hs256",
+        lambda session, record: put(session, record, kty="RSA"),
+        ["its material is not that of its public key"],
+    ),
+    "material of another": (
+        "p521",
+        lambda session, record: session.replace("minikms.material", record.kid, P521),
+        [
+            "its material is not that of its public key",
+            "its kid is not the thumbprint of its key",
+        ],
+    ),
+    "material that is none": (
+        "rsa2048",
+        lambda session, record: session.replace("minikms.material", record.kid, b"x"),
+        ["its material does not open: ValueError"],
+    ),
+    "Askar key gone": (
+        "ed25519",
+        lambda session, record: session.remove_key(record.kid),
+        ["its material is missing"],
+    ),
+    "bytes gone": (
+        "hs256",
+        lambda session, record: session.remove("minikms.material", record.kid),
+        ["its material is missing"],
+    ),
+    "bytes beside an Askar key": (
+        "ed25519",
+        lambda session, record: session.insert("minikms.material", record.kid, b"x"),
+        ["it has material that its record does not tell of"],
+    ),
+    "Askar key beside bytes": (
+        "hs256",
+        lambda session, record: session.insert_key(record.kid, Key.generate("p256")),
+        ["it has material that its record does not tell of"],
+    ),
+    "public key alone with material": (
+        "p521",
+        lambda session, record: put(session, record, material="none"),
+        ["it is a public key alone, and has material"],
+    ),
+    "alias gone": (
+        "ed25519",
+        lambda session, record: session.remove("minikms.alias", "a"),
+        ["its alias 'a' is missing"],
+    ),
+    "alias of another": (
+        "ed25519",
+        lambda session, record: session.replace("minikms.alias", "a", "y"),
+        ["its alias 'a' names the key y", ("y", "the alias 'a' names it, and it has no record")],
+    ),
+    "alias not listed": (
+        "ed25519",
+        lambda session, record: put(session, record, aliases=()),
+        ["the alias 'a' names it, and its record does not list it"],
+    ),
+    "alias of no key": (
+        "ed25519",
+        lambda session, record: session.insert("minikms.alias", "b", "y"),
+        [("y", "the alias 'b' names it, and it has no record")],
+    ),
+    "bytes of no key": (
+        "ed25519",
+        lambda session, record: session.insert("minikms.material", "y", b"x"),
+        [("y", "it has material and no record")],
+    ),
+    "Askar key of no key": (
+        "hs256",
+        lambda session, record: session.insert_key("y", Key.generate("xc20p")),
+        [("y", "it has material and no record")],
+    ),
+    "order gone": (
+        "ed25519",
+        lambda session, record: session.replace("minikms.sequence", "last", "1"),
+        [("", "its next key would take the place of another in the order of creation")],
+    ),
+}
+P521 = REGISTRY.get("p521").pack(REGISTRY.get("p521").generate())
+
+
+@pytest.mark.parametrize("what", KEY_FAULTS)
+async def test_a_key_that_does_not_fit_together(location, key, what):
+    alg, meddle, expected = KEY_FAULTS[what]
+    async with service_of(location, key) as service:
+        for name in ("ed25519", "hs256", "p521"):
+            await service.generate(DEFAULT_PROFILE, name, KeyPolicy(aliases=(f"of {name}",)))
+        policy = KeyPolicy(aliases=("a",), labels={"n": "1"})
+        record = await service.generate(DEFAULT_PROFILE, alg, policy)
+        record = await service.get(DEFAULT_PROFILE, KeyRef(kid=record.kid))
+        await meddle_with(service, lambda session: meddle(session, record))
+    faults, notes, _ = await check(location, key)
+    told = [(record.kid, text) if isinstance(text, str) else text for text in expected]
+    assert [fault[1:] for fault in faults] == told
+    assert {fault[0] for fault in faults} == {DEFAULT_PROFILE}
+    assert notes == []
+
+
+async def meddle_with(service, work, profile=DEFAULT_PROFILE):
+    """Change what is in a profile, behind the service's back."""
+    await service._store._database.run(profile, work, write=True)
+
+
+def system(work):
+    """The same in the store's own profile."""
+
+    async def meddle(service):
+        async with service._store._database._transaction() as session:
+            await work(session)
+
+    return meddle
+
+
+async def without_askar_profile(service):
+    database = service._store._database
+    await database._store.remove_profile(await database.home("t"))
+
+
+PROFILE_FAULTS = {
+    "Askar has no profile for it": without_askar_profile,
+    "its marker is missing or does not decrypt: nothing can be written": lambda service: (
+        meddle_with(service, lambda session: session.remove("minikms.profile", "self"), "t")
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PROFILE_FAULTS)
+async def test_a_profile_that_cannot_be_used(location, key, what):
+    async with service_of(location, key) as service:
+        await service.create_profile("t")
+        for profile in (DEFAULT_PROFILE, "t"):
+            await service.generate(profile, "ed25519", KeyPolicy())
+        await PROFILE_FAULTS[what](service)
+    faults, notes, tally = await check(location, key)
+    assert (faults, notes) == ([("t", "", what)], [])
+    assert tally.keys == 1
+
+
+async def test_what_is_left_over(location, key):
+    async with service_of(location, key) as service:
+        await service.create_profile("t")
+        home = await service._store._database.home("t")
+        await system(lambda session: session.replace("minikms.profile", "t", f"-{home}"))(service)
+        await service._store._database._store.create_profile("stray")
+    faults, notes, _ = await check(location, key)
+    assert faults == []
+    assert notes == [
+        "the profile t was removed, and is not gone yet",
+        "Askar's profile stray is that of no profile",
+    ]
+
+
+# A byte that flipped
+
+
+async def fill_sqlite(path, key):
+    """A small store with every kind of thing in it; the record of a key of each kind."""
+    async with service_of(StoreLocation.parse(f"sqlite://{path}"), key) as service:
+        await service.create_profile("t")
+        records = []
+        for profile, alg in ((DEFAULT_PROFILE, "ed25519"), (DEFAULT_PROFILE, "hs256")):
+            policy = KeyPolicy(aliases=(f"of {alg}",), labels={"n": "1"})
+            record = await service.generate(profile, alg, policy)
+            records.append(await service.get(profile, KeyRef(kid=record.kid)))
+        await service.import_key("t", KeySource(jwk=records[0].jwk), KeyPolicy(aliases=("p",)))
+    return records
+
+
+COLUMNS = [
+    ("items", "category"),
+    ("items", "name"),
+    ("items", "value"),
+    ("items_tags", "name"),
+    ("items_tags", "value"),
+    ("profiles", "profile_key"),
+]
+
+
+@pytest.mark.parametrize(("table", "column"), COLUMNS)
+async def test_no_byte_flips_unseen(tmp_path, key, flip, query, table, column):
+    path = tmp_path / "keys.db"
+    await fill_sqlite(path, key)
+    # Not the store's own entries and key, without which it does not open.
+    [(own,)] = query(path, "SELECT id FROM profiles WHERE name = 'minikms'")
+    numbers = {
+        "items": f"SELECT id FROM items WHERE profile_id != {own}",
+        "items_tags": "SELECT id FROM items_tags",
+        "profiles": f"SELECT id FROM profiles WHERE id != {own}",
+    }
+    for (number,) in query(path, numbers[table]):
+        damaged = tmp_path / f"{number}.db"
+        shutil.copy(path, damaged)
+        flip(damaged, number, table, column)
+        faults, _, _ = await check(StoreLocation.parse(f"sqlite://{damaged}"), key)
+        assert faults, (table, column, number)
+
+
+async def test_a_flipped_byte_is_told_by_name(tmp_path, key, flip, query):
+    path = tmp_path / "keys.db"
+    first, second = await fill_sqlite(path, key)
+    [(own,)] = query(path, "SELECT id FROM profiles WHERE name = 'minikms'")
+    told = Counter()
+    for (number,) in query(path, f"SELECT id FROM items WHERE profile_id != {own}"):
+        damaged = tmp_path / f"{number}.db"
+        shutil.copy(path, damaged)
+        flip(damaged, number)
+        faults, _, _ = await check(StoreLocation.parse(f"sqlite://{damaged}"), key)
+        told.update(faults)
+    profile = {
+        "its marker is missing or does not decrypt: nothing can be written",
+        "The order in which keys were made does not decrypt.",
+    }
+    parts = {"its record does not decrypt", "its material does not decrypt"}
+    assert told == Counter(
+        [
+            *((name, "", text) for name in (DEFAULT_PROFILE, "t") for text in profile),
+            *((DEFAULT_PROFILE, first.kid, text) for text in parts),
+            *((DEFAULT_PROFILE, second.kid, text) for text in parts),
+            *(("t", first.kid, text) for text in parts),
+            (DEFAULT_PROFILE, first.kid, "its alias 'of ed25519' does not decrypt"),
+            (DEFAULT_PROFILE, second.kid, "its alias 'of hs256' does not decrypt"),
+            ("t", first.kid, "its alias 'p' does not decrypt"),
+            (DEFAULT_PROFILE, "", "Askar keys of an algorithm do not decrypt as a whole"),
+        ]
+    )
+
+
+async def test_flipped_bytes_among_many(tmp_path, key, flip, query):
+    """More than are read in one step, so that a listing goes on behind them."""
+    path = tmp_path / "keys.db"
+    async with service_of(StoreLocation.parse(f"sqlite://{path}"), key) as service:
+        records = [
+            await service.generate(DEFAULT_PROFILE, "hs256", KeyPolicy()) for _ in range(600)
+        ]
+    # A key's material, its record, then the next key's.
+    values = query(path, "SELECT id FROM items WHERE length(value) > 200 ORDER BY id")
+    assert len(values) == 600
+    damaged = (0, 1, 255, 256, 400, 599)
+    for place in damaged:
+        flip(path, *values[place])
+    faults, _, tally = await check(StoreLocation.parse(f"sqlite://{path}"), key)
+    assert sorted(faults) == sorted(
+        (DEFAULT_PROFILE, records[place].kid, "its record does not decrypt") for place in damaged
+    )
+    assert tally.keys == 600
+
+
+async def test_a_flipped_byte_in_the_directory(tmp_path, key, flip, query):
+    path = tmp_path / "keys.db"
+    await fill_sqlite(path, key)
+    [(own,)] = query(path, "SELECT id FROM profiles WHERE name = 'minikms'")
+    # What was written there last is the entry of t.
+    [(number,)] = query(path, f"SELECT max(id) FROM items WHERE profile_id = {own}")
+    flip(path, number)
+    faults, notes, tally = await check(StoreLocation.parse(f"sqlite://{path}"), key)
+    assert faults == [("", "", "1 entries of the directory of profiles do not decrypt")]
+    assert re.fullmatch("Askar's profile [0-9a-f]{32} is that of no profile", *notes)
+    assert tally.profiles == 1
+
+
+# A store in use
+
+
+def meddled(act):
+    """Contents of a store that somebody changes between any two reads."""
+
+    class Meddled(Contents):
+        async def kids(self, profile):
+            async for batch in super().kids(profile):
+                await act("kids", profile)
+                yield batch
+
+        async def materials(self, profile):
+            async for batch in super().materials(profile):
+                await act("materials", profile)
+                yield batch
+
+        async def aliases(self, profile):
+            async for batch in super().aliases(profile):
+                await act("aliases", profile)
+                yield batch
+
+        async def directory(self):
+            found = await super().directory()
+            await act("directory", None)
+            return found
+
+    return Meddled
+
+
+CHANGES = {
+    "deleted": lambda service, kid: service.delete(DEFAULT_PROFILE, kid),
+    "alias moved": lambda service, kid: service.associate(DEFAULT_PROFILE, kid, "of 3"),
+    "alias removed": lambda service, kid: service.dissociate(DEFAULT_PROFILE, kid, "of 2"),
+    "labelled": lambda service, kid: service.label(DEFAULT_PROFILE, kid, {"m": "2"}),
+    "made": lambda service, kid: service.generate(
+        DEFAULT_PROFILE, "p521", KeyPolicy(aliases=("new",))
+    ),
+    "profile removed": lambda service, kid: service.remove_profile("t"),
+    "profile made": lambda service, kid: service.create_profile("u"),
+}
+
+
+@pytest.mark.parametrize("when", ["kids", "materials", "aliases", "directory"])
+@pytest.mark.parametrize("change", CHANGES)
+async def test_what_changes_meanwhile_is_nothing_wrong(location, key, change, when):
+    done = []
+    async with service_of(location, key) as service:
+        await service.create_profile("t")
+        await service.generate("t", "hs256", KeyPolicy())
+        kids = []
+        for n in range(5):
+            policy = KeyPolicy(aliases=(f"of {n}",))
+            alg = ("ed25519", "hs256")[n % 2]
+            kids.append((await service.generate(DEFAULT_PROFILE, alg, policy)).kid)
+
+        async def act(moment, profile):
+            if moment == when and profile in (None, DEFAULT_PROFILE) and not done:
+                done.append(await CHANGES[change](service, kids[2]))
+
+        faults, _, _ = await check(location, key, meddled(act))
+    assert faults == []
+    assert len(done) == 1
+
+
+async def test_a_profile_that_is_made_anew_meanwhile(location, key):
+    done = []
+    async with service_of(location, key) as service:
+        await service.create_profile("t")
+        for _ in range(3):
+            await service.generate("t", "hs256", KeyPolicy(aliases=("a",)))
+
+        async def act(moment, profile):
+            if moment == "kids" and profile == "t":
+                await service.remove_profile("t")
+                await service.create_profile("t")
+                done.append(await service.generate("t", "ed25519", KeyPolicy(aliases=("a",))))
+
+        faults, _, _ = await check(location, key, meddled(act))
+    assert faults == []
+    assert len(done) == 1
+
+
+async def test_a_store_that_is_written_to(location, key):
+    stopped = asyncio.Event()
+    made = []
+
+    async def write(service):
+        while not stopped.is_set():
+            record = await service.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy(aliases=("a",)))
+            await service.generate(DEFAULT_PROFILE, "hs256", KeyPolicy(aliases=("b",)))
+            made.append(record.kid)
+            await service.associate(DEFAULT_PROFILE, made[len(made) // 2], "c")
+            if len(made) % 3 == 0:
+                await service.delete(DEFAULT_PROFILE, made.pop(0))
+
+    async with service_of(location, key) as service:
+        for n in range(50):
+            await service.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy(aliases=(f"of {n}",)))
+        writer = asyncio.create_task(write(service))
+        for _ in range(5):
+            assert (await check(location, key))[:2] == ([], [])
+        stopped.set()
+        await writer
+    assert made
