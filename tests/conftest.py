@@ -117,21 +117,27 @@ def kept_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.create_database()
 
 
-async def keep(url: str, key: StoreKey) -> dict[str, str]:
+@pytest.fixture
+def keep() -> Callable[..., Awaitable[dict[str, str]]]:
     """Make a store, and give the options of a service that keeps its keys there."""
-    async with KeyStore.create(StoreLocation.parse(url), key):
-        pass
-    return {"store": url, "store_key": key.secret}
+
+    async def make(url: str, key: StoreKey | None = None) -> dict[str, str]:
+        key = key or StoreKey(new_raw_key())
+        async with KeyStore.create(StoreLocation.parse(url), key):
+            pass
+        return {"store": url, "store_key": key.secret}
+
+    return make
 
 
 @pytest.fixture
-async def kept(kept_url: str) -> dict[str, str]:
+async def kept(kept_url: str, keep: Any) -> dict[str, str]:
     """The options of a service whose store is kept, and there."""
-    return await keep(kept_url, StoreKey(new_raw_key()))
+    return await keep(kept_url)
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
-async def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+async def any_store(request: pytest.FixtureRequest, tmp_path: Path, keep: Any) -> dict[str, str]:
     """The options of a service with each kind of store in turn, empty."""
     key = StoreKey(new_raw_key())
     if request.param == "memory":
