@@ -1,0 +1,100 @@
+"""A PostgreSQL that goes away, that hangs, and that has fewer connections than callers."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from minikms import database
+from minikms.config import Config
+from minikms.location import StoreLocation
+from minikms.web.app import create_app
+
+
+@pytest.fixture
+async def client(start, keep, own_postgres):
+    return await start(create_app(Config(**await keep(own_postgres.create_database()))))
+
+
+async def answer(client, method, path, body=None):
+    async with asyncio.timeout(30):  # so that none is a failure and not a standstill
+        async with client.request(method, path, json=body) as response:
+            found = await response.json(content_type=None)
+            slug = found["type"].rpartition(":")[2] if response.status >= 400 else ""
+            assert ("Retry-After" in response.headers) == (response.status == 503)
+            return response.status, slug
+
+
+def calls(kid):
+    return [
+        ("GET", "/readyz", None),
+        ("GET", f"/key/{kid}", None),
+        ("GET", "/key?alias=a", None),
+        ("GET", "/keys", None),
+        ("GET", "/jwks.json", None),
+        ("GET", "/profiles", None),
+        ("POST", "/profile", {"name": "new"}),
+        ("DELETE", "/profile/old", None),
+        ("POST", "/sign", {"kid": kid, "data": ""}),
+        ("POST", "/key/generate", {"alg": "ed25519"}),
+        ("POST", f"/key/{kid}/associate", {"alias": "b"}),
+        ("DELETE", f"/key/{kid}/associate?alias=a", None),
+        ("PATCH", f"/key/{kid}", {"labels": {}}),
+        ("DELETE", f"/key/{kid}", None),
+    ]
+
+
+AWAY = {
+    "stopped": (lambda server: server.stop("fast"), lambda server: server.start()),
+    "crashed": (lambda server: server.stop("immediate"), lambda server: server.start()),
+    "hanging": (lambda server: server.pause(), lambda server: server.resume()),
+}
+
+
+@pytest.mark.parametrize(("leave", "come_back"), AWAY.values(), ids=AWAY)
+async def test_a_database_that_is_away(client, generate, own_postgres, leave, come_back):
+    kid = (await generate(alias="a"))["kid"]
+    await client.post("/profile", json={"name": "old"})
+    await asyncio.to_thread(leave, own_postgres)
+    answers = await asyncio.gather(*(answer(client, *call) for call in calls(kid)))
+    assert set(answers) == {(503, "store-unavailable")}
+    assert await answer(client, "GET", "/healthz") == (200, "")
+    assert await answer(client, "POST", "/random", {"length": 1}) == (200, "")
+    await asyncio.to_thread(come_back, own_postgres)
+    async with asyncio.timeout(30):
+        while await answer(client, "GET", "/readyz") != (200, ""):
+            await asyncio.sleep(0.05)
+    # What hung may have been done meanwhile, or be done yet: it did not say.
+    for method, path, body in calls((await generate("p256"))["kid"])[8:10]:
+        assert await answer(client, method, path, body) == (200, "")
+
+
+def test_whoever_waits_is_told_within_five_seconds():
+    for url in ("sqlite:///keys.db", "postgres://host/name"):
+        location = StoreLocation.parse(url)
+        assert database._TURN + location.patience + 0.5 < 5
+
+
+async def test_more_callers_than_connections(start, keep, own_postgres):
+    url = own_postgres.create_database()
+    options = await keep(url)
+    options["store"] = f"{url}?max_connections=2"
+    client = await start(create_app(Config(**options)))
+    generate = "POST", "/key/generate", {"alg": "ed25519"}
+    found = Counter(await asyncio.gather(*(answer(client, *generate) for _ in range(300))))
+    assert found.keys() <= {(200, ""), (503, "store-unavailable")}
+    assert found[200, ""] > 0
+    async with client.get("/keys", params={"limit": 1000}) as response:
+        assert len(await response.json()) == found[200, ""]
+
+
+async def test_a_server_that_takes_no_more_connections(start, keep, own_postgres):
+    own_postgres.execute("CREATE USER poor CREATEDB PASSWORD 'poor'")
+    scheme, _, rest = own_postgres.url("poor").partition("://")
+    options = await keep(f"{scheme}://poor:poor@{rest.partition('@')[2]}")
+    own_postgres.execute("ALTER USER poor CONNECTION LIMIT 2")
+    client = await start(create_app(Config(**options)))
+    calls = [("GET", "/keys", None), ("POST", "/key/generate", {"alg": "ed25519"})] * 30
+    found = Counter(await asyncio.gather(*(answer(client, *call) for call in calls)))
+    assert found.keys() <= {(200, ""), (503, "store-unavailable")}
+    assert await answer(client, "GET", "/readyz") == (200, "")
