@@ -1,5 +1,6 @@
 """The real application on a real store: in the test's own process, and in processes of its own."""
 
+import asyncio
 import contextlib
 import gc
 import http.client
@@ -18,7 +19,7 @@ from typing import Any
 import fastjsonschema
 import orjson
 import pytest
-from aiohttp import web, web_app
+from aiohttp import ClientError, ClientSession, web, web_app
 from aiohttp.test_utils import TestClient, TestServer
 from aries_askar import Store
 from postgres import Postgres
@@ -308,3 +309,26 @@ def serve():
             service.end()
         finally:
             service.process.kill()
+
+
+@pytest.fixture
+def answering(serve: Callable[..., Service]) -> Callable[..., Awaitable[Any]]:
+    """Start a service, and give it with a session, once it answers.
+
+    Nobody reads what it writes, so its log has room for little.
+    """
+
+    async def start(variables: dict[str, str], *args: str) -> tuple[Service, ClientSession]:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        service = serve("--port", str(port), *args, wait=False, LOG_LEVEL="warning", **variables)
+        session = ClientSession(f"http://127.0.0.1:{port}")
+        while True:
+            with contextlib.suppress(ClientError):
+                async with session.get("/readyz") as response:
+                    assert response.status == 200
+                return service, session
+            assert service.process.poll() is None
+            await asyncio.sleep(0.02)
+
+    return start

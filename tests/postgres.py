@@ -38,7 +38,7 @@ class Postgres:
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.port = _free_port()
         self._password = secrets.token_hex(16)
-        self._folder, self._data = folder, folder / "data"
+        self.folder, self._data = folder, folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
         self._options = ["-D", self._data, "-h", "127.0.0.1", "-p", str(self.port)]
         self._options += ["-c", "unix_socket_directories=", "-c", "max_connections=200"]
@@ -83,15 +83,15 @@ class Postgres:
 
     def start(self) -> None:
         """Start, and return once connections are answered."""
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             # In pytest's own process group, so that a signal to all of it ends this as well.
             self._process = subprocess.Popen(
                 [_BIN / "postgres", *self._options],
-                **_AS_USER, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                **_AS_USER, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         while not self._ready():
             if self._process.poll() is not None:
-                raise RuntimeError((self._folder / "log").read_text())
+                raise RuntimeError((self.folder / "log").read_text())
             time.sleep(0.01)
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:

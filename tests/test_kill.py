@@ -6,11 +6,10 @@ import itertools
 import os
 import random
 import signal
-import socket
 from functools import partial
 
 import pytest
-from aiohttp import ClientError, ClientSession
+from aiohttp import ClientError
 
 CLIENTS = 16
 ROUNDS = int(os.environ.get("MINIKMS_TEST_KILL_ROUNDS", "20"))
@@ -123,24 +122,10 @@ def verified(run, options):
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
 
 
-async def answering(serve, options):
-    """A service that answers, and a session with it; its log has room for little."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    service = serve("--port", str(port), wait=False, LOG_LEVEL="warning", **options)
-    session = ClientSession(f"http://127.0.0.1:{port}")
-    while True:
-        with contextlib.suppress(ClientError):
-            assert await status(session, "/readyz") == 200
-            return service, session
-        assert service.process.poll() is None
-        await asyncio.sleep(0.02)
-
-
-async def test_the_service_is_killed(serve, run, variables):
+async def test_the_service_is_killed(answering, run, variables):
     ledger, chance = Ledger(), random.Random(1)
     for _ in range(ROUNDS):
-        service, session = await answering(serve, variables)
+        service, session = await answering(variables)
         async with session:
             await ledger.check(session)
             async with under_load(session, ledger):
@@ -152,7 +137,7 @@ async def test_the_service_is_killed(serve, run, variables):
     assert len(ledger.unanswered) > ROUNDS  # the kill came in the middle
     assert len(ledger.kids) > CLIENTS * ROUNDS
     assert ledger.deleted
-    _, session = await answering(serve, variables)
+    _, session = await answering(variables)
     async with session:
         await ledger.check(session)
         async with session.get("/keys", headers={"Accept": "application/x-ndjson"}) as response:
@@ -160,11 +145,11 @@ async def test_the_service_is_killed(serve, run, variables):
     assert len(listed) >= len(ledger.kids)
 
 
-async def test_one_of_two_copies_is_killed(serve, run, keep, postgres_server):
+async def test_one_of_two_copies_is_killed(answering, run, keep, postgres_server):
     options = await keep(postgres_server.create_database())
     variables = {name.upper(): value for name, value in options.items()}
-    first, to_first = await answering(serve, variables)
-    _, to_second = await answering(serve, variables)
+    first, to_first = await answering(variables)
+    _, to_second = await answering(variables)
     killed, left = Ledger(), Ledger()
     async with to_first, to_second:
         async with under_load(to_second, left), under_load(to_first, killed):
@@ -179,11 +164,11 @@ async def test_one_of_two_copies_is_killed(serve, run, keep, postgres_server):
 
 @pytest.mark.parametrize("own_postgres", [{"durable": True}], indirect=True)
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-async def test_postgresql_is_restarted_under_load(serve, run, keep, own_postgres, mode):
+async def test_postgresql_is_restarted_under_load(answering, run, keep, own_postgres, mode):
     options = await keep(own_postgres.create_database())
     variables = {name.upper(): value for name, value in options.items()}
     ledger, restart = Ledger(), partial(own_postgres.restart, mode)
-    service, session = await answering(serve, variables)
+    service, session = await answering(variables)
     async with session:
         async with under_load(session, ledger, keeps_on=True):
             for _ in range(3):
@@ -198,3 +183,16 @@ async def test_postgresql_is_restarted_under_load(serve, run, keep, own_postgres
         await ledger.check(session)
     assert service.process.poll() is None
     verified(run, variables)
+
+
+async def test_a_stop_while_postgresql_hangs(answering, keep, own_postgres):
+    options = await keep(own_postgres.create_database())
+    variables = {name.upper(): value for name, value in options.items()}
+    service, session = await answering(variables)
+    async with session:
+        own_postgres.pause()
+        hanging = [status(session, "/keys") for _ in range(20)]
+        assert set(await asyncio.gather(*hanging)) == {503}
+        service.process.terminate()
+        assert await asyncio.to_thread(service.process.wait, 60) == 0
+        own_postgres.resume()

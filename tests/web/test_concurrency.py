@@ -6,7 +6,28 @@ from collections import Counter
 
 import pytest
 
+from minikms.config import Config
+from minikms.web.app import create_app
+
 CALLERS = 32
+
+
+STORES = [("memory", 1), ("sqlite", 1), ("postgres", 1), ("sqlite", 2), ("postgres", 2)]
+
+
+pytestmark = pytest.mark.parametrize(("any_store", "processes"), STORES, indirect=["any_store"])
+
+
+@pytest.fixture
+async def client(any_store, processes, start, answering):
+    """A service on each store, and as several processes where they can share it."""
+    if processes == 1:
+        yield await start(create_app(Config(**any_store)))
+        return
+    variables = {name.upper(): value for name, value in any_store.items()}
+    _, session = await answering(variables, "--workers", str(processes))
+    async with session:
+        yield session
 
 
 async def answer(call):

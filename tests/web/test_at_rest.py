@@ -1,0 +1,77 @@
+"""What is on disk: nothing that a thief could read."""
+
+import secrets
+from base64 import urlsafe_b64decode
+from pathlib import Path
+
+import pytest
+
+from minikms.config import Config
+from minikms.encodings import PRIVATE_MEMBERS
+from minikms.registry import AlgorithmRegistry
+from minikms.web.app import create_app
+
+# Of numbers shorter than this, some bytes are found by chance.
+LONG_ENOUGH = 12
+
+
+def planted():
+    return f"planted-{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+def on_disk(kept, tmp_path, request):
+    """All bytes that the store has on disk, once its service has stopped."""
+
+    def read():
+        if kept["store"].startswith("sqlite:"):
+            files = list(tmp_path.glob("keys.db*"))
+        else:
+            server = request.getfixturevalue("postgres_server")
+            server.execute("CHECKPOINT")
+            name = kept["store"].rpartition("/")[2]
+            number = server.execute(f"SELECT oid FROM pg_database WHERE datname = '{name}'")
+            files = [*(server.folder / "data/base" / number.strip()).iterdir()]
+            files += (server.folder / "data/pg_wal").glob("0*")
+        return b"".join(Path(file).read_bytes() for file in files)
+
+    return read
+
+
+async def test_no_private_key_alias_or_label(start, kept, on_disk):
+    secret_texts, private = [planted(), planted()], []
+    client = await start(create_app(Config(**kept)))
+    (profile, other) = secret_texts
+    for name in secret_texts:
+        await client.post("/profile", json={"name": name})
+    headers = {"X-Profile": profile}
+    for algorithm in AlgorithmRegistry.from_installed().names:
+        alias, label, value = planted(), planted(), planted()
+        secret_texts += [alias, label, value]
+        body = {"alg": algorithm, "alias": alias, "labels": {label: value}, "exportable": True}
+        async with client.post("/key/generate", json=body, headers=headers) as response:
+            kid = (await response.json())["kid"]
+        async with client.get(f"/key/{kid}/export", headers=headers) as response:
+            jwk = (await response.json())["jwk"]
+        private += [text for name, text in jwk.items() if name in PRIVATE_MEMBERS]
+    moved, secret = planted(), secrets.token_bytes(32)
+    secret_texts.append(moved)
+    await client.post(f"/key/{kid}/associate", json={"alias": moved}, headers=headers)
+    body = {"alg": "hs256", "secret": secret.hex()}
+    assert (await client.post("/key/import", json=body, headers=headers)).status == 200
+    await client.delete(f"/profile/{other}")
+    await client.close()
+
+    raw = on_disk()
+    assert b"planted" not in raw
+    for text in secret_texts:
+        assert text.encode() not in raw
+    long = [text for text in private if len(text) > LONG_ENOUGH]
+    assert len(long) > 25
+    for text in long:
+        assert text.encode() not in raw
+        assert urlsafe_b64decode(text + "==") not in raw
+        assert urlsafe_b64decode(text + "==").hex().encode() not in raw
+    assert kept["store_key"].encode() not in raw
+    # And what would be found if it were there: it is the right place.
+    assert b"default_profile" in raw
