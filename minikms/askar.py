@@ -109,7 +109,8 @@ def _take_error_codes_from_callbacks() -> None:
     # Called in threads of Askar's own, where coverage does not see it.
     def handle(self: Any, callback_id: int, error: int, result: Any = None) -> None:
         loop, future, _name = self._callbacks.pop(callback_id)
-        exc = AskarError(codes.get(error, unknown), "Askar refused the call") if error else None
+        code = codes.get(error, unknown)
+        exc = AskarError(code, f"Askar refused the call: {code.name}") if error else None
         if not loop.is_closed():  # what the database answers once the service has ended
             loop.call_soon_threadsafe(self._fulfill_future, future, result, exc)
 

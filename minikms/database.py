@@ -477,7 +477,14 @@ class Database:
                 # SQLite gives the number of a removed profile to the next that is made, and a
                 # session that has it still would write there.
                 await require_profile(session)
-                return await work(session)
+                try:
+                    return await work(session)
+                except AskarError as exc:
+                    if exc.code is AskarErrorCode.NOT_FOUND:
+                        # Askar 0.5.0 has this for a connection that was lost, too: then the next
+                        # call fails for what it is.
+                        await require_profile(session)
+                    raise
         async with self._session(within) as session:
             try:
                 return await work(session)
