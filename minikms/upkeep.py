@@ -75,7 +75,8 @@ async def _copy_profile(
             copied, deleted = copied + len(keys), deleted + len(records) - len(keys)
             advance(len(records))
     # Cursors of listings stay as they are, those behind the last key too.
-    await target.set_last_seq(profile, max(newest, await source.last_seq(profile)))
+    if last := max(newest, await source.last_seq(profile)):
+        await target.set_last_seq(profile, last)
     return Copied(profile, copied, deleted)
 
 
