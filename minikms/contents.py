@@ -241,10 +241,12 @@ class Contents:
             raise KeyUnreadable("The order in which keys were made does not decrypt.") from None
 
     async def set_last_seq(self, profile: str, place: int) -> None:
-        """Let keys that are made from now on come after `place`, where none has had one."""
-        await self._database.run(
-            profile, lambda session: set_last_seq(session, place, first=True), write=True
-        )
+        """Let keys that are made from now on come after `place`."""
+
+        async def work(session: Session) -> None:
+            await set_last_seq(session, place, first=not await last_seq(session))
+
+        await self._database.run(profile, work, write=True)
 
 
 def material_category(record: KeyRecord) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from aiohttp import ClientSession
 
 from minikms.registry import AlgorithmRegistry
 from minikms.testing import AlgorithmContract
@@ -18,6 +19,7 @@ from minikms.testing import AlgorithmContract
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 URL = "http://127.0.0.1:8080"
+POSTGRES = "postgres://kms:secret@127.0.0.1:5432/kms"
 
 # What is another value each time, and what of it stays.
 VOLATILE = {
@@ -63,6 +65,55 @@ async def test_curl_blocks_answer_as_shown(client):
     assert shell.returncode == 0
     got = output.decode().split("\0")
     assert [stable(text) for text in got if text] == [stable(text) for text in shown if text]
+
+
+async def test_from_memory_to_a_file_to_postgresql(tmp_path, own_postgres):
+    """The commands as they stand, but for the program's place, its port and the database."""
+    kept = [text for language, text in BLOCKS if language == "sh" and "minikms store" in text]
+    lines = "".join(kept).replace(POSTGRES, own_postgres.url("kms")).splitlines()
+    lines = [line.replace(".venv/bin/", f"{Path(sys.executable).parent}/") for line in lines]
+    (export, init, serve_file, copy, serve_postgres) = lines
+
+    async def run(*commands):
+        script = "; ".join([export, *commands])
+        process = await asyncio.create_subprocess_exec(
+            *("bash", "-euc", script), cwd=tmp_path, stderr=asyncio.subprocess.PIPE
+        )
+        return process, process.stderr
+
+    async def done(command):
+        process, written = await run(command)
+        assert await process.wait() == 0, (await written.read()).decode()
+
+    async def served(command, work):
+        process, written = await run("export MINIKMS_PORT=0", f"exec {command}")
+        found = None
+        while not found:
+            line = (await written.readline()).decode()
+            assert line
+            found = re.search(r"listening on (\S+),", line)
+        drain = asyncio.create_task(written.read())
+        async with ClientSession(found[1]) as session:
+            answer = await work(session)
+        process.terminate()
+        assert await process.wait() == 0
+        await drain
+        return answer
+
+    async def generate(session):
+        body = {"alg": "ed25519", "alias": "did:example:123#key-1"}
+        async with session.post("/key/generate", json=body) as response:
+            return await response.json()
+
+    async def keys(session):
+        async with session.get("/keys") as response:
+            return await response.json()
+
+    await done(init)
+    made = await served(serve_file, generate)
+    await done(copy)
+    # `exec` takes no assignments before it.
+    assert await served(f"env {serve_postgres}", keys) == [made]
 
 
 def test_table_of_algorithms():

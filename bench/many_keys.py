@@ -1,0 +1,155 @@
+"""What calls cost with 1,000 and with 100,000 keys in a profile, and what memory they take.
+
+Run it with the Python that Mini KMS is installed in: `python bench/many_keys.py` has an SQLite
+file of its own, `python bench/many_keys.py postgres://user:password@host:port/name` a
+database that is empty, or not there yet, and is left full. Medians of calls that follow each other,
+in milliseconds, of a service in a process of its own.
+"""
+
+import asyncio
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from aiohttp import ClientSession
+
+from minikms.askar import new_raw_key
+from minikms.contents import Contents
+from minikms.describe import describe
+from minikms.location import StoreKey, StoreLocation, write_key
+from minikms.records import KeyPolicy
+from minikms.registry import AlgorithmRegistry
+from minikms.store import DEFAULT_PROFILE, KeyStore
+
+FEW, MANY = 1_000, 100_000
+BATCH = 500
+CALLS = 300
+
+
+async def main(url: str, key_file: str) -> None:
+    """Fill a store in two steps, and measure after each."""
+    location, key = StoreLocation.parse(url), StoreKey(new_raw_key())
+    write_key(key_file, key.secret)
+    async with KeyStore.create(location, key):
+        pass
+    found: list[dict[str, float]] = []
+    filled = 0
+    for number in (FEW, MANY):
+        async with Contents.open(location, key) as contents:
+            await fill(contents, filled, number)
+        filled = number
+        async with service(url, key_file) as (client, process):
+            found.append(await measure(client, process))
+    few, many = found
+    print(f"{location.backend:28} {FEW:>9,} {MANY:>9,}   ratio")
+    for name in few:
+        print(f"{name:28} {few[name]:9.2f} {many[name]:9.2f} {many[name] / few[name]:7.2f}")
+
+
+async def fill(contents: Contents, start: int, end: int) -> None:
+    """Store Ed25519 keys, each with an alias, up to `end` of them."""
+    algorithm = AlgorithmRegistry.from_installed().get("ed25519")
+    for first in range(start, end, BATCH):
+        keys = []
+        for place in range(first + 1, first + BATCH + 1):
+            key = algorithm.generate()
+            record = describe(algorithm, key, "askar", KeyPolicy())
+            record = replace(record, seq=f"{place:020d}", aliases=(f"alias-{place}",))
+            keys.append((record, algorithm.pack(key)))
+        await contents.insert(DEFAULT_PROFILE, keys)
+        await contents.set_last_seq(DEFAULT_PROFILE, first + BATCH)
+
+
+@asynccontextmanager
+async def service(url: str, key_file: str) -> AsyncIterator[tuple[ClientSession, int]]:
+    """A service on the store, its client, and its process."""
+    options = ("--port", "0", "--store", url, "--store-key-file", key_file)
+    command = (sys.executable, "-m", "minikms", "serve", *options)
+    server = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    assert server.stderr is not None
+    address = ""
+    while not address:
+        line = (await server.stderr.readline()).decode()
+        assert line, "the service did not start"
+        match = re.search(r"listening on (\S+),", line)
+        address = match.group(1) if match else ""
+    drain = asyncio.create_task(server.stderr.read())
+    try:
+        async with ClientSession(address) as client:
+            yield client, server.pid
+    finally:
+        server.terminate()
+        await server.wait()
+        await drain
+
+
+async def measure(client: ClientSession, process: int) -> dict[str, float]:
+    """Each call's median in milliseconds, and the service's memory in MiB."""
+    started = resident(process)
+
+    async def get(path: str, **headers: str) -> bytes:
+        async with client.get(path, headers=headers) as answer:
+            assert answer.status == 200
+            return await answer.read()
+
+    kid = re.search(rb'"kid":"([\w-]+)"', await get("/key?alias=alias-500"))
+    assert kid
+    name = kid.group(1).decode()
+
+    async def sign() -> None:
+        async with client.post("/sign", json={"kid": name, "data": "aGVsbG8="}) as answer:
+            assert answer.status == 200
+            await answer.read()
+
+    found = {
+        "GET /key/{kid}": await median(lambda: get(f"/key/{name}")),
+        "GET /key?alias=": await median(lambda: get("/key?alias=alias-700")),
+        "POST /sign": await median(sign),
+        "GET /keys?limit=100": await median(lambda: get("/keys"), 10),
+        "GET /keys?limit=1000": await median(lambda: get("/keys?limit=1000"), 5),
+    }
+    begin, lines, slowest = time.perf_counter(), 0, 0.0
+    async with client.get("/keys", headers={"Accept": "application/x-ndjson"}) as answer:
+        async for _ in answer.content:
+            lines += 1
+            if lines % 5000 == 0:  # what others wait for meanwhile
+                before = time.perf_counter()
+                await sign()
+                slowest = max(slowest, (time.perf_counter() - before) * 1000)
+    print(
+        f"{lines:,} keys as NDJSON in {time.perf_counter() - begin:.1f} s, "
+        f"longest /sign meanwhile {slowest:.0f} ms, "
+        f"memory {started:.0f} MiB at the start, {resident(process):.0f} MiB after"
+    )
+    return found
+
+
+async def median(call: Callable[[], Awaitable[object]], calls: int = CALLS) -> float:
+    """The median of calls that follow each other, after some that are not counted."""
+    times = []
+    for number in range(calls + calls // 10 + 1):
+        begin = time.perf_counter()
+        await call()
+        if number > calls // 10:
+            times.append((time.perf_counter() - begin) * 1000)
+    return statistics.median(times)
+
+
+def resident(process: int) -> float:
+    """MiB of a process that are in memory."""
+    status = Path(f"/proc/{process}/status").read_text("ascii")
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    assert found
+    return int(found.group(1)) / 1024
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        where = sys.argv[1] if len(sys.argv) > 1 else f"sqlite://{folder}/keys.db"
+        asyncio.run(main(where, f"{folder}/store.key"))
