@@ -110,14 +110,21 @@ class Contents:
         except ProfileNotFound:
             return None
 
-    async def owner(self, profile: str) -> str | None:
-        """The name that a profile has for itself, None where it has none that can be read."""
+    async def flaw(self, profile: str, home: str) -> str | None:
+        """What keeps a profile from being used at all, in a few words."""
         try:
-            return await self._database.owner(profile)
+            owner = await self._database.owner(profile)
+        except KeyUnreadable:
+            return "it does not decrypt"
         except AskarError as exc:
-            if exc.code is not AskarErrorCode.ENCRYPTION:
+            if exc.code not in (AskarErrorCode.ENCRYPTION, AskarErrorCode.NOT_FOUND):
                 raise
+            owner = None
+        if owner == profile or await self.home(profile) != home:
             return None
+        if home in await self.homes():
+            return "its marker is missing or does not decrypt: nothing can be written"
+        return "Askar has no profile for it"
 
     async def create_profile(self, name: str) -> None:
         """Make an empty profile; raises ProfileExists."""
@@ -301,6 +308,7 @@ async def _read(
 def _parsed(value: bytes) -> KeyRecord | None:
     """A record, None where these bytes are none that this version knows."""
     try:
-        return KeyRecord.from_bytes(value)
+        record = KeyRecord.from_bytes(value)
     except (ValueError, TypeError, LookupError):
         return None
+    return record if record.seq.isdecimal() else None

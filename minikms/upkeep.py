@@ -26,7 +26,8 @@ async def count(
     """Of every profile, how many keys it has: of each of these algorithms, and of others."""
     for profile in await contents.profiles():
         try:
-            yield profile, await contents.count(profile, algs)
+            if await _home(contents, profile) is not None:
+                yield profile, await contents.count(profile, algs)
         except ProfileNotFound:
             continue  # removed meanwhile
 
@@ -41,7 +42,7 @@ async def copy(
     """
     for profile in await source.profiles():
         # One that is removed meanwhile is left out, and one that is made anew is copied anew.
-        while (home := await source.home(profile)) is not None:
+        while (home := await _home(source, profile)) is not None:
             await target.create_profile(profile)
             try:
                 copied = await _copy_profile(source, target, profile, advance)
@@ -53,6 +54,14 @@ async def copy(
                 yield copied
                 break
             await target.remove_profile(profile)
+
+
+async def _home(contents: Contents, profile: str) -> str | None:
+    """Askar's name of a profile that can be used, None where it is gone; raises KeyUnreadable."""
+    home = await contents.home(profile)
+    if home is not None and (flaw := await contents.flaw(profile, home)):
+        raise KeyUnreadable(f"Profile {profile}: {flaw}.")
+    return home
 
 
 async def _copy_profile(

@@ -50,32 +50,18 @@ async def verify(
             continue
         tally.profiles += 1
         try:
-            what = await _wrong_with_profile(contents, profile, home)
-            if what is None:
-                await _ProfileCheck(contents, registry, profile, tally, fault).run()
+            if flaw := await contents.flaw(profile, home):
+                fault(profile, "", flaw)
             else:
-                fault(profile, "", what)
+                await _ProfileCheck(contents, registry, profile, tally, fault).run()
         except ProfileNotFound:
             continue  # removed meanwhile
-        except KeyUnreadable as exc:
-            fault(profile, "", exc.detail)
     # One that is being made or removed is not there from beginning to end.
     left = homes & await contents.homes()
     named = {home.removeprefix("-") for home in (await contents.directory())[0].values()}
     for home in sorted(left - named):
         note(f"Askar's profile {home} is that of no profile")
     return tally
-
-
-async def _wrong_with_profile(contents: Contents, profile: str, home: str) -> str | None:
-    """What keeps a profile from being used at all, and so from being checked."""
-    if home not in await contents.homes():
-        what = "Askar has no profile for it"
-    elif await contents.owner(profile) != profile:
-        what = "its marker is missing or does not decrypt: nothing can be written"
-    else:
-        return None
-    return what if await contents.home(profile) == home else None
 
 
 class _ProfileCheck:
@@ -116,12 +102,15 @@ class _ProfileCheck:
                 hidden += len(batch) - len(kids)
                 self._tally.keys += len(batch)
                 for kept in await self._contents.look(self._profile, kids):
-                    if kept.record and kept.record.seq.isdecimal():
+                    if kept.record:
                         newest = max(newest, int(kept.record.seq))
                     if any(_faults(kept, self._registry)):
                         await self._confirm(kept.kid)
-        if newest > await self._contents.last_seq(self._profile):
-            self._tell("", "its next key would take the place of another in the order of creation")
+        try:
+            if newest > await self._contents.last_seq(self._profile):
+                self._tell("", "its next key would take another's place in the order of creation")
+        except KeyUnreadable as exc:
+            self._tell("", exc.detail)
         return hidden
 
     async def _check_materials(self) -> int:
@@ -176,7 +165,7 @@ def _faults(kept: Kept, registry: AlgorithmRegistry) -> Iterator[str]:
         return
     if record.kid != kept.kid:
         yield "its record is that of another key"
-    if not record.seq.isdecimal() or dict(kept.tags) != tags_of(record):
+    if dict(kept.tags) != tags_of(record):
         yield "its tags are not those of its record"
     if not kept.materials.keys() <= {material_category(record)}:
         yield "it has material that its record does not tell of"

@@ -12,7 +12,7 @@ from minikms.records import KeyPolicy, KeyRef, KeySource
 from minikms.registry import AlgorithmRegistry
 from minikms.service import KeyService
 from minikms.store import DEFAULT_PROFILE, KeyStore
-from minikms.upkeep import Copied, copy
+from minikms.upkeep import Copied, copy, count
 from minikms.verify import verify
 
 REGISTRY = AlgorithmRegistry.from_installed()
@@ -175,15 +175,32 @@ async def test_a_key_without_its_material(source, kept_url, target, key):
             pass
 
 
-async def test_a_copy_that_another_begins_anew(target, key):
-    async def begin_twice():
-        async with Contents.create(target, key) as first:
-            await first.create_profile("a")
-            async with Contents.create(target, key) as second:
-                await second.create_profile("b")
+@pytest.mark.parametrize("flaw", ["marker", "Askar has no profile"])
+async def test_a_profile_that_cannot_be_used(source, kept_url, target, key, flaw):
+    database = source._store._database
+    if flaw == "marker":
+        await database.run("t", lambda session: session.remove("minikms.profile", "self"))
+    else:
+        await database._store.remove_profile(await database.home("t"))
+    with pytest.raises(KeyUnreadable, match=f"Profile t: .*{flaw}"):
+        await copy_of(kept_url, key, target)
+    async with Contents.open(StoreLocation.parse(kept_url), key) as contents:
+        counts = count(contents, ())
+        assert await anext(counts) == (DEFAULT_PROFILE, {})
+        with pytest.raises(KeyUnreadable, match=f"Profile t: .*{flaw}"):
+            await anext(counts)
 
+
+async def test_a_copy_that_another_begins_anew(target, key):
+    first, second = (Contents.create(target, key) for _ in range(2))
+    await (await first.__aenter__()).create_profile("a")
+    await (await second.__aenter__()).create_profile("b")
     with pytest.raises(StoreError, match="elsewhere"):
-        await begin_twice()
+        await first.__aexit__(None, None, None)
+    with pytest.raises(StoreError, match="never finished"):
+        async with Contents.open(target, key):
+            pass
+    await second.__aexit__(None, None, None)
     async with Contents.open(target, key) as contents:
         assert await contents.profiles() == ["b"]
 

@@ -106,7 +106,7 @@ KEY_FAULTS = {
     "no place in the order": (
         "ed25519",
         lambda session, record: put(session, record, seq=""),
-        ["its tags are not those of its record"],
+        ["its record cannot be read"],
     ),
     "algorithm not installed": (
         "ed25519",
@@ -199,7 +199,7 @@ KEY_FAULTS = {
     "order gone": (
         "ed25519",
         lambda session, record: session.replace("minikms.sequence", "last", "1"),
-        [("", "its next key would take the place of another in the order of creation")],
+        [("", "its next key would take another's place in the order of creation")],
     ),
 }
 P521 = REGISTRY.get("p521").pack(REGISTRY.get("p521").generate())
