@@ -49,6 +49,8 @@ async def provision_store(location: StoreLocation, key: StoreKey, profile: str) 
         if exc.code is AskarErrorCode.ENCRYPTION:
             raise StoreError(f"There is a store at {location} already.") from None
         why = _why_not_opened(exc.code, location, key)
+        if location.path and location.path.parent.is_dir() and not location.path.exists():
+            why = f"The directory {location.path.parent} cannot be written."
         if "no rows returned" in why:  # it has a store, and that no such profile
             why = f"There is a store of another program at {location}."
         raise StoreError(why) from None
@@ -80,7 +82,7 @@ def _why_not_opened(code: AskarErrorCode, location: StoreLocation, key: StoreKey
         if not folder.is_dir():
             return f"The directory {folder} does not exist."
         if not location.path.exists():
-            return f"The directory {folder} cannot be written." if _denied(folder) else absent
+            return absent
         if _denied(location.path):
             return f"The file {location.path} cannot be read and written."
         if "database is locked" in cause:
