@@ -6,13 +6,10 @@ on using those of a profile that another process has deleted and made again.
 """
 
 import asyncio
-import fcntl
 import logging
-import os
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from pathlib import Path
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from aries_askar import AskarError, AskarErrorCode, Entry, Session, Store
@@ -29,6 +26,7 @@ from minikms.errors import (
     StoreUnavailable,
 )
 from minikms.location import StoreKey, StoreLocation
+from minikms.turns import FileTurn
 
 LOGGER = logging.getLogger(__name__)
 
@@ -42,10 +40,9 @@ _STORE, _PROFILE = "minikms.store", "minikms.profile"
 _LAYOUT, _REKEYED, _MAKING, _SELF = "layout", "rekeyed", "making", "self"
 _REMOVED = b"-"
 
-# How long a call waits for its turn, how often it asks, and how long what concerns all keys of a
+# How long a call waits for its turn, and how long what concerns all keys of a
 # profile or of the store may take, in seconds.
 _TURN: Final = 2.0
-_POLL: Final = 0.0005
 _LONG: Final = 60.0
 _OPENING: Final = 5.0
 
@@ -55,55 +52,6 @@ _BATCH: Final = 256
 
 class StaleProfileError(Exception):
     """The Askar profile that was taken for the tenant's is there no more."""
-
-
-class FileTurn:
-    """The turn of one writer among all processes that have an SQLite file open.
-
-    SQLite's own way of waiting sleeps while others take the lock again and again, and Askar 0.5.0
-    does not get over a wait that was in vain. `flock` on files beside it is let go by the kernel
-    where a process is killed. Whoever waits holds the second, so that the writer before does not
-    come first again.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._turn = _open_lock(f"{path}-lock")
-        self._next = _open_lock(f"{path}-next")
-        self._closed = False
-
-    async def acquire(self) -> None:
-        """Return once no other process has the turn."""
-        await _lock(self._next)
-        try:
-            await _lock(self._turn)
-        finally:
-            fcntl.flock(self._next, fcntl.LOCK_UN)
-
-    def release(self) -> None:
-        """Let others have it."""
-        if not self._closed:
-            fcntl.flock(self._turn, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        """Give up the files, and with them the turn."""
-        self._closed = True
-        os.close(self._turn)
-        os.close(self._next)
-
-
-def _open_lock(name: str) -> int:
-    try:
-        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as exc:
-        raise StoreError(f"The file {name} cannot be written: {exc.strerror}.") from None
-
-
-async def _lock(file: int) -> None:
-    while True:
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            await asyncio.sleep(_POLL)
 
 
 Turn: TypeAlias = asyncio.Semaphore | FileTurn
