@@ -38,6 +38,9 @@ class Config:
     max_body: int = _option(1024 * 1024, "Largest request body, in bytes.", limits=(1, None))
     log_format: str = _option("text", "One line of text or of JSON each.", LOG_FORMATS)
     log_level: str = _option("info", "Least severe level that is logged.", LOG_LEVELS)
+    tls_cert: str = _option("", "File with the certificate, and those between it and the root.")
+    tls_key: str = _option("", "File with its key, where the certificate's has none.")
+    tls_client_ca: str = _option("", "File with the CA of clients, who then need a certificate.")
     store: str = _option(
         "memory",
         "Where keys are kept: memory, sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",

@@ -164,13 +164,21 @@ class InternalError(KmsError):
     status, slug, title = 500, "internal-error", "The service failed"
 
 
-class PluginError(Exception):
-    """A plugin that cannot be used; it stops the start, in one sentence."""
+class SetupError(Exception):
+    """What is not set up right; it stops the command, in one sentence."""
 
 
-class StoreError(Exception):
-    """A store that cannot be opened, made or used; it stops the command, in one sentence."""
+class PluginError(SetupError):
+    """A plugin that cannot be used."""
 
 
-class SeedError(Exception):
-    """A file of keys that cannot be loaded; it stops the start, in one sentence."""
+class StoreError(SetupError):
+    """A store that cannot be opened, made or used."""
+
+
+class SeedError(SetupError):
+    """A file of keys that cannot be loaded."""
+
+
+class TlsError(SetupError):
+    """A certificate, its key, or a CA that cannot be used."""

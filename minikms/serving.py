@@ -14,7 +14,8 @@ import uvloop
 from aiohttp import web
 
 from minikms.config import Config
-from minikms.errors import PluginError, SeedError, StoreError
+from minikms.errors import SetupError
+from minikms.listener import Listener
 from minikms.location import StoreLocation
 from minikms.options import fail
 from minikms.web import logs
@@ -45,32 +46,49 @@ def run(config: Config, ready: "Connection[bool, bool] | None" = None) -> None:
 async def _serve(
     app: web.Application, config: Config, ready: "Connection[bool, bool] | None"
 ) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    if parent := multiprocessing.parent_process():
-        loop.add_reader(parent.sentinel, stop.set)
     runner = KmsRunner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    listener = Listener(config, runner)
+    signals = _signals(config)
     await runner.setup()
     try:
-        shared = ready is not None
-        await web.TCPSite(runner, config.host, config.port, reuse_port=shared).start()
+        await listener.start(shared=ready is not None)
         if ready is None:
-            announce(config, runner.addresses[0])
+            announce(config, listener.address)
         else:
             with contextlib.suppress(BrokenPipeError):  # without its parent it stops below
                 ready.send(True)
-        await stop.wait()
+        while await signals.get() == signal.SIGHUP:
+            await listener.renew()
         LOGGER.info("stopping: finishing what is under way")
     finally:
+        listener.close()
         await runner.cleanup()
+
+
+def _signals(config: Config) -> "asyncio.Queue[signal.Signals]":
+    """The signals that come from now on; the end of the parent counts as SIGTERM."""
+    loop = asyncio.get_running_loop()
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    if config.tls_cert:
+        loop.add_signal_handler(signal.SIGHUP, signals.put_nowait, signal.SIGHUP)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+    if parent := multiprocessing.parent_process():
+
+        def ended(sentinel: int) -> None:
+            loop.remove_reader(sentinel)
+            signals.put_nowait(signal.SIGTERM)
+
+        loop.add_reader(parent.sentinel, ended, parent.sentinel)
+    return signals
 
 
 def announce(config: Config, address: Any) -> None:
     """Log where the service listens, and where it keeps its keys."""
     host, port = address[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if config.tls_cert else "http"
+    url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     LOGGER.info("listening on %s, documentation on %s/docs", url, url)
     location = StoreLocation.parse(config.store)
     if location.shared:
@@ -84,7 +102,7 @@ def exit_in_one_sentence(config: Config) -> Iterator[None]:
     """Exit where the service cannot start: 2 for what is set up wrong, 1 for its address."""
     try:
         yield
-    except (PluginError, SeedError, StoreError) as exc:
+    except SetupError as exc:
         fail(str(exc), 2)
     except OSError as exc:
         fail(f"Cannot listen on {config.host}:{config.port}: {exc.strerror}.", 1)

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import logging
 import multiprocessing
+import os
 import signal
 import socket
 import sys
@@ -56,6 +57,8 @@ class _Workers:
     async def run(self) -> int:
         """Serve until a signal comes, then stop; gives the exit code."""
         _be_cancelled_by_signals()
+        if self._config.tls_cert:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
         with contextlib.suppress(asyncio.CancelledError):
             try:
                 return await self._serve()
@@ -121,6 +124,13 @@ class _Workers:
         del self._processes[name]
         return code
 
+    def _hang_up(self) -> None:
+        """Have every worker read its certificates anew."""
+        LOGGER.info("SIGHUP is passed on to the workers")
+        for process in self._processes.values():
+            if process.pid is not None and process.exitcode is None:
+                os.kill(process.pid, signal.SIGHUP)
+
     async def _stop(self) -> None:
         """Let every worker finish what is under way, and kill the one that cannot."""
         deadline = asyncio.get_running_loop().time() + _KILL_AFTER
@@ -168,13 +178,14 @@ def _spawn(name: str, config: Config) -> "tuple[SpawnProcess, Connection[bool, b
     with told:
         process = _SPAWN.Process(target=serving.run, args=(config, told), name=name)
         # A terminal sends SIGINT to all processes, and workers leave it to their parent: blocked
-        # here, it is blocked there from the beginning. Python 3.11 unblocks it with the tracker.
+        # here, it is blocked there from the beginning; SIGHUP until the worker can take it.
+        # Python 3.11 unblocks SIGINT with the tracker.
         resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
         try:
             process.start()
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGHUP])
     return process, ready
 
 

@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -80,11 +81,13 @@ async def client(aiohttp_client: Any) -> Client:
 
 
 @pytest.fixture
-def start(aiohttp_client: Any) -> Callable[[web.Application], Awaitable[Client]]:
+def start(aiohttp_client: Any) -> Callable[..., Awaitable[Client]]:
     """Start an application that the test has made, and give a client of it."""
 
-    async def run(app: web.Application) -> Client:
-        return await aiohttp_client(KmsTestServer(app))
+    async def run(app: web.Application, tls: ssl.SSLContext | None = None) -> Client:
+        server = KmsTestServer(app)
+        await server.start_server(ssl=tls)
+        return await aiohttp_client(server)
 
     return run
 
@@ -231,10 +234,11 @@ class Service:
             start_new_session=True,  # so that a signal to its group goes to nobody else
         )
         self.lines = []
+        self.tls = None  # how its callers do TLS, an SSLContext
 
     def wait_until_it_listens(self):
         self.first = self.read_until("listening on ")
-        self.host, port = re.search(r"listening on http://(\S+):(\d+),", self.first).groups()
+        self.host, port = re.search(r"listening on https?://(\S+):(\d+),", self.first).groups()
         self.port = int(port)
 
     def read_until(self, text):
@@ -246,15 +250,16 @@ class Service:
         raise AssertionError(f"ended with {self.process.wait()} and never wrote {text!r}")
 
     def connect(self):
+        if self.tls:
+            return http.client.HTTPSConnection(self.host, self.port, timeout=60, context=self.tls)
         return http.client.HTTPConnection(self.host.strip("[]"), self.port, timeout=60)
 
     def status(self, method, path, body=None):
-        connection = self.connect()
-        connection.request(method, path, body)
-        with connection.getresponse() as response:
-            response.read()
-        connection.close()
-        return response.status
+        with contextlib.closing(self.connect()) as connection:
+            connection.request(method, path, body)
+            with connection.getresponse() as response:
+                response.read()
+            return response.status
 
     @contextlib.contextmanager
     def under_way(self):
