@@ -461,7 +461,11 @@ class Database:
                 self._distrust(store, exc)
                 await self._explain(exc)
                 raise
-            yield session
+            try:
+                yield session
+            except AskarError as exc:
+                self._distrust(store, exc)
+                raise
             try:
                 await session.commit()  # type: ignore[no-untyped-call]
             except AskarError as exc:
@@ -470,9 +474,10 @@ class Database:
                 raise StoreUnavailable("The key store did not say whether it was done.") from exc
 
     def _distrust(self, store: Store, exc: AskarError) -> None:
-        """Use an SQLite file's connections no more, where a transaction did not begin or end.
+        """Use an SQLite file's connections no more, where one has failed in a transaction.
 
-        Askar 0.5.0 goes on with that connection, and what is committed on it later is not.
+        Where it did not begin, Askar 0.5.0 goes on as if it had, and what is committed on that
+        connection later is not; where a disk was full, SQLite may have ended it by itself.
         """
         if self._file_turn and store is self._store and exc.code is AskarErrorCode.BACKEND:
             LOGGER.warning("the store at %s is opened anew: a write failed", self._location)
