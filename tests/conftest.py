@@ -140,7 +140,11 @@ async def kept(kept_url: str, keep: Any) -> dict[str, str]:
     return await keep(kept_url)
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+# On which stores the tests over HTTP run.
+STORES = os.environ.get("MINIKMS_TEST_STORES", "memory sqlite postgres").split()
+
+
+@pytest.fixture(params=STORES)
 async def any_store(request: pytest.FixtureRequest, tmp_path: Path, keep: Any) -> dict[str, str]:
     """The options of a service with each kind of store in turn, empty."""
     key = StoreKey(new_raw_key())
