@@ -3,12 +3,26 @@
 import os
 from pathlib import Path
 from types import MethodType
-from typing import Any
+from typing import Any, Final
 
 from aries_askar import AskarError, AskarErrorCode, Store, bindings
 
 from minikms.errors import StoreError
 from minikms.location import StoreKey, StoreLocation
+
+
+class UndecryptableError(AskarError):
+    """What is stored does not decrypt."""
+
+
+class DuplicateError(AskarError):
+    """There is such an entry already."""
+
+
+_KINDS: Final = {
+    AskarErrorCode.ENCRYPTION: UndecryptableError,
+    AskarErrorCode.DUPLICATE: DuplicateError,
+}
 
 
 def new_raw_key() -> str:
@@ -100,7 +114,7 @@ def _denied(path: Path) -> bool:
 
 
 def _take_error_codes_from_callbacks() -> None:
-    """Give each failed call of Askar's its own error code.
+    """Give each failed call of Askar's its own error, of its own kind.
 
     Askar 0.5.0's wrapper reads the code from the last error of the whole process, so that calls
     that fail at once get each other's; the callback's own argument is right every time.
@@ -112,7 +126,8 @@ def _take_error_codes_from_callbacks() -> None:
     def handle(self: Any, callback_id: int, error: int, result: Any = None) -> None:
         loop, future, _name = self._callbacks.pop(callback_id)
         code = codes.get(error, unknown)
-        exc = AskarError(code, f"Askar refused the call: {code.name}") if error else None
+        kind = _KINDS.get(code, AskarError)
+        exc = kind(code, f"Askar refused the call: {code.name}") if error else None
         if not loop.is_closed():  # what the database answers once the service has ended
             loop.call_soon_threadsafe(self._fulfill_future, future, result, exc)
 

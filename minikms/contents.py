@@ -9,7 +9,8 @@ from typing import Any, Final, Self
 from aries_askar import AskarError, AskarErrorCode, KeyAlg, Session
 from aries_askar.store import KeyEntryList
 
-from minikms.database import Database
+from minikms.askar import DuplicateError, UndecryptableError
+from minikms.database import BATCH, Database, Directory
 from minikms.errors import KeyExists, KeyUnreadable, ProfileNotFound
 from minikms.location import StoreKey, StoreLocation
 from minikms.protocol import Stored
@@ -17,8 +18,6 @@ from minikms.records import KeyRecord
 from minikms.store import ALIAS, KEY, MATERIAL, insert_material, last_seq, set_last_seq, tags_of
 
 ASKAR_KEY: Final = "askar"
-
-_BATCH: Final = 256
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,10 @@ class Contents:
             yield cls(database)
             await database.finish()
 
-    async def layout(self) -> int:
+    @property
+    def layout(self) -> int:
         """The layout of what is in the store."""
-        return await self._database.layout()
+        return self._database.layout
 
     async def rekey(self, key: StoreKey) -> None:
         """Let another key open the store from now on; raises StoreError for what is none."""
@@ -87,16 +87,13 @@ class Contents:
 
     async def profiles(self) -> list[str]:
         """The names of all profiles, sorted; raises KeyUnreadable where one cannot be read."""
-        directory, unreadable = await self._database.directory()
-        if unreadable:
+        directory = await self._database.directory()
+        if directory.unreadable:
             raise KeyUnreadable("The directory of profiles does not decrypt as a whole.")
-        return sorted(name for name, home in directory.items() if not home.startswith("-"))
+        return sorted(directory.homes)
 
-    async def directory(self) -> tuple[dict[str, str], int]:
-        """Askar's name of each profile, and how many entries of the directory do not decrypt.
-
-        A `-` before it says that the removal of the profile was cut short.
-        """
+    async def directory(self) -> Directory:
+        """All that the directory of profiles says."""
         return await self._database.directory()
 
     async def homes(self) -> set[str]:
@@ -180,13 +177,11 @@ class Contents:
         for alg in KeyAlg:
             try:
                 keys = await self._database.run(profile, partial(_askar_keys, alg=alg))
-            except AskarError as exc:
-                if exc.code is not AskarErrorCode.ENCRYPTION:
-                    raise
+            except UndecryptableError:
                 yield [(ASKAR_KEY, None)]
                 continue
-            for start in range(0, len(keys), _BATCH):
-                places = range(start, min(start + _BATCH, len(keys)))
+            for start in range(0, len(keys), BATCH):
+                places = range(start, min(start + BATCH, len(keys)))
                 yield [(ASKAR_KEY, keys[place].name) for place in places]
 
     async def find(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
@@ -229,9 +224,7 @@ class Contents:
                     await session.insert(KEY, record.kid, record.to_bytes(), tags_of(record))
                     for alias in record.aliases:
                         await session.insert(ALIAS, alias, record.kid)
-                except AskarError as exc:
-                    if exc.code is not AskarErrorCode.DUPLICATE:
-                        raise
+                except DuplicateError:
                     raise KeyExists(
                         f"The key {record.kid} or an alias of it is there already."
                     ) from None
@@ -242,9 +235,7 @@ class Contents:
         """The place in the order of creation that was given away last; 0 before the first."""
         try:
             return await self._database.run(profile, last_seq)
-        except AskarError as exc:
-            if exc.code is not AskarErrorCode.ENCRYPTION:
-                raise
+        except UndecryptableError:
             raise KeyUnreadable("The order in which keys were made does not decrypt.") from None
 
     async def set_last_seq(self, profile: str, place: int) -> None:
@@ -298,9 +289,7 @@ async def _read(
     fetch = session.fetch_key(name) if category == ASKAR_KEY else session.fetch(category, name)
     try:
         return await fetch
-    except AskarError as exc:
-        if exc.code is not AskarErrorCode.ENCRYPTION:
-            raise
+    except UndecryptableError:
         unreadable.append((category, name))
         return None
 

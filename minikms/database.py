@@ -10,12 +10,18 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from typing import Any, Final, Self, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn, Self, TypeAlias, TypeVar
 
 from aries_askar import AskarError, AskarErrorCode, Entry, Session, Store
 from aries_askar.store import Scan
 
-from minikms.askar import check_key, open_store, provision_store
+from minikms.askar import (
+    DuplicateError,
+    UndecryptableError,
+    check_key,
+    open_store,
+    provision_store,
+)
 from minikms.errors import (
     AliasNotFound,
     KeyNotFound,
@@ -40,18 +46,29 @@ _STORE, _PROFILE = "minikms.store", "minikms.profile"
 _LAYOUT, _REKEYED, _MAKING, _SELF = "layout", "rekeyed", "making", "self"
 _REMOVED = b"-"
 
-# How long a call waits for its turn, and how long what concerns all keys of a
-# profile or of the store may take, in seconds.
+# How long a call waits for its turn, how long what concerns all keys of a profile or of the store
+# may take, and how long an opening waits for whoever writes, in seconds.
 _TURN: Final = 2.0
 _LONG: Final = 60.0
 _OPENING: Final = 5.0
 
 # Rows that are read from a cursor in one step.
-_BATCH: Final = 256
+BATCH: Final = 256
 
 
 class StaleProfileError(Exception):
     """The Askar profile that was taken for the tenant's is there no more."""
+
+
+class Directory(NamedTuple):
+    """What the directory says: Askar's name of each profile.
+
+    `removed` are those whose removal was cut short, `unreadable` how many entries do not decrypt.
+    """
+
+    homes: dict[str, str]
+    removed: dict[str, str]
+    unreadable: int
 
 
 Turn: TypeAlias = asyncio.Semaphore | FileTurn
@@ -73,6 +90,7 @@ class Database:
         file_turn: FileTurn | None,
         *,
         patient: bool = False,
+        layout: int = LAYOUT,
         rekeyed: bytes = b"",
     ) -> None:
         self._store = store
@@ -80,6 +98,7 @@ class Database:
         self._key = key
         self._patient = patient
         self._patience = _LONG if patient else location.patience + 0.5
+        self.layout = layout
         self._rekeyed = rekeyed
         self._making = b""
         self._profiles: dict[str, str] = {}
@@ -105,9 +124,9 @@ class Database:
         cls, location: StoreLocation, key: StoreKey, *, patient: bool = False
     ) -> AsyncIterator[Self]:
         """The store that is there; raises StoreError, and changes nothing."""
-        there = location.path is not None and location.path.is_file()
-        file_turn = FileTurn(location.path) if location.path and there else None
-        if file_turn:
+        file_turn = None
+        if location.path and location.path.is_file():
+            file_turn = FileTurn(location.path)
             # A connection is not made while another process writes.
             try:
                 async with asyncio.timeout(_OPENING):
@@ -116,11 +135,13 @@ class Database:
                 raise StoreError(f"Another process keeps the store at {location}.") from None
         try:
             store = await open_store(location, key)
-            rekeyed = await _check_layout(store, location)
+            layout, rekeyed = await _check_layout(store, location)
         finally:
             if file_turn:
                 file_turn.release()
-        database = cls(store, location, key, file_turn, patient=patient, rekeyed=rekeyed)
+        database = cls(
+            store, location, key, file_turn, patient=patient, layout=layout, rekeyed=rekeyed
+        )
         async with aclosing(database):
             yield database
 
@@ -137,7 +158,7 @@ class Database:
         store = await provision_store(location, key, _SYSTEM)
         try:
             file_turn = FileTurn(location.path) if location.path else None
-        except BaseException:
+        except StoreError:
             await store.close()
             raise
         async with aclosing(cls(store, location, key, file_turn, patient=patient)) as database:
@@ -198,16 +219,6 @@ class Database:
 
         await self._in_turn(work(), write=True, patience=_LONG)
 
-    async def layout(self) -> int:
-        """The layout of what is in the store."""
-
-        async def work() -> int:
-            async with self._store.session() as session:
-                entry = await session.fetch(_STORE, _LAYOUT)
-            return int(entry.value) if entry else 0
-
-        return await self._in_turn(work(), write=True)
-
     async def ping(self) -> None:
         """Return once the store has answered."""
 
@@ -235,18 +246,18 @@ class Database:
                 found = await session.fetch_all(_PROFILE)
             # By index: Askar's iterator has no `__iter__`, which 3.13 asks for.
             entries = [found[place] for place in range(len(found))]
-            return sorted(entry.name for entry in entries if entry.value[:1] != _REMOVED)
+            return sorted(entry.name for entry in entries if not _is_removed(entry.value))
 
         return await self._in_turn(work())
 
-    async def directory(self) -> tuple[dict[str, str], int]:
-        """What the directory says, and how many of its entries do not decrypt.
-
-        Askar's name of each profile, with a `-` before it where its removal was cut short.
-        """
+    async def directory(self) -> Directory:
+        """All that the directory says."""
         rows = [row async for batch in self.batches(None, _PROFILE) for row in batch]
-        entries = {row.name: row.value.decode() for row in rows if row is not None}
-        return entries, rows.count(None)
+        homes: dict[str, str] = {}
+        removed: dict[str, str] = {}
+        for row in filter(None, rows):
+            (removed if _is_removed(row.value) else homes)[row.name] = _home_of(row.value)
+        return Directory(homes, removed, rows.count(None))
 
     async def home(self, name: str) -> str:
         """Askar's name of a profile, of which there is never another; raises ProfileNotFound."""
@@ -272,7 +283,7 @@ class Database:
     async def _create_profile(self, name: str) -> None:
         exists = ProfileExists(f"The profile {name!r} already exists.")
         entry = await self._directory_entry(name)
-        if entry is not None and entry[:1] != _REMOVED:
+        if entry is not None and not _is_removed(entry):
             raise exists
         if entry is not None:  # whoever removed it was cut short
             await self._finish_removal(name, entry)
@@ -287,7 +298,7 @@ class Database:
                 await session.insert(_PROFILE, name, within)
         except (AskarError, StoreUnavailable) as exc:
             await self._store.remove_profile(within)
-            if isinstance(exc, AskarError) and exc.code is AskarErrorCode.DUPLICATE:
+            if isinstance(exc, DuplicateError):
                 raise exists from None
             raise
 
@@ -297,7 +308,7 @@ class Database:
             if entry is None:
                 return False
             removed: bytes = entry.value
-            here = removed[:1] != _REMOVED
+            here = not _is_removed(removed)
             if here:
                 removed = _REMOVED + removed
                 await session.replace(_PROFILE, name, removed)
@@ -307,7 +318,7 @@ class Database:
 
     async def _finish_removal(self, name: str, entry: bytes) -> None:
         """Remove what a directory entry that is marked as removed has left behind."""
-        await self._store.remove_profile(entry[1:].decode())
+        await self._store.remove_profile(_home_of(entry))
         async with self._transaction() as session:
             now = await session.fetch(_PROFILE, name)
             if now is not None and now.value == entry:
@@ -321,10 +332,10 @@ class Database:
     async def _look_up(self, name: str) -> str:
         """The Askar profile that is this tenant's by now; raises ProfileNotFound."""
         entry = await self._directory_entry(name)
-        if entry is None or entry[:1] == _REMOVED:
+        if entry is None or _is_removed(entry):
             self._profiles.pop(name, None)
             raise ProfileNotFound()
-        self._profiles[name] = entry.decode()
+        self._profiles[name] = _home_of(entry)
         return self._profiles[name]
 
     # Work within a profile
@@ -371,11 +382,10 @@ class Database:
                         offset += len(batch)
                         batch = await self._result(asyncio.create_task(_next_rows(scan)))
                     return
-                except AskarError as exc:
-                    if exc.code is not AskarErrorCode.ENCRYPTION:
-                        raise
+                except UndecryptableError:
+                    pass
                 del scan  # which gives its connection back
-                batch = await self._rows(within, category, offset, _BATCH)
+                batch = await self._rows(within, category, offset, BATCH)
                 yield batch
                 offset += len(batch)
         finally:
@@ -384,22 +394,16 @@ class Database:
     async def _rows(
         self, within: str, category: str, offset: int, limit: int
     ) -> list[Entry | None]:
-        """Up to `limit` entries from `offset` on, those that do not decrypt found by halving."""
+        """Up to `limit` entries from `offset` on; None for one that does not decrypt."""
 
-        async def work() -> list[Entry | None]:
-            scan = self._store.scan(category, {}, offset, limit, within, order_by="id")
+        async def work(start: int, end: int) -> list[Entry | None]:
+            scan = self._store.scan(category, {}, start, end - start, within, order_by="id")
             return list(await scan.fetch_all())
 
-        try:
-            return await self._in_turn(work(), write=True)
-        except AskarError as exc:
-            if exc.code is not AskarErrorCode.ENCRYPTION:
-                raise
-        if limit == 1:
-            return [None]
-        half = limit // 2
-        first = await self._rows(within, category, offset, half)
-        return first + await self._rows(within, category, offset + half, limit - half)
+        async def read(start: int, end: int) -> list[Entry | None]:
+            return await self._in_turn(work(start, end), write=True)
+
+        return await read_by_halves(offset, offset + limit, read, lambda _: [None])
 
     async def _attempt(
         self, profile: str, work: Callable[[Session], Awaitable[ResultT]], *, write: bool
@@ -445,9 +449,8 @@ class Database:
         async with AsyncExitStack() as stack:
             try:
                 session = await stack.enter_async_context(self._store.session(within))
-            except AskarError as exc:
-                await self._explain(exc)
-                raise
+            except UndecryptableError:
+                await self._refuse_undecryptable()
             yield session
 
     @asynccontextmanager
@@ -459,7 +462,8 @@ class Database:
                 session = await stack.enter_async_context(store.transaction(within))
             except AskarError as exc:
                 self._distrust(store, exc)
-                await self._explain(exc)
+                if isinstance(exc, UndecryptableError):
+                    await self._refuse_undecryptable()
                 raise
             try:
                 yield session
@@ -497,10 +501,8 @@ class Database:
             closing.add_done_callback(self._closing.discard)
             self._store, self._sound = store, True
 
-    async def _explain(self, exc: AskarError) -> None:
-        """Say why the key of a profile does not decrypt, where that is what went wrong."""
-        if exc.code is not AskarErrorCode.ENCRYPTION:
-            return
+    async def _refuse_undecryptable(self) -> NoReturn:
+        """Say why the key of a profile does not decrypt."""
         async with self._store.session() as session:
             await self._require_own_key(session)
         raise KeyUnreadable("The profile does not decrypt.") from None
@@ -572,14 +574,45 @@ class Database:
             raise
 
 
+def _is_removed(entry: bytes) -> bool:
+    """Whether an entry of the directory is that of a profile whose removal has begun."""
+    return entry.startswith(_REMOVED)
+
+
+def _home_of(entry: bytes) -> str:
+    """Askar's name of the profile that an entry of the directory is of."""
+    return entry.removeprefix(_REMOVED).decode()
+
+
 async def _next_rows(scan: Scan) -> list[Entry | None]:
     """What a cursor gives next, up to a batch."""
     rows: list[Entry | None] = []
     async for row in scan:
         rows.append(row)
-        if len(rows) == _BATCH:
+        if len(rows) == BATCH:
             break
     return rows
+
+
+async def read_by_halves(
+    start: int,
+    end: int,
+    read: Callable[[int, int], Awaitable[list[ResultT]]],
+    lost: Callable[[int], list[ResultT]],
+) -> list[ResultT]:
+    """What `read` gives of the places from `start` up to `end`, which it leaves out.
+
+    Askar gives all that is asked for or nothing, so a place that does not decrypt is found by
+    halving; in its stead is what `lost` gives for it.
+    """
+    try:
+        return await read(start, end)
+    except UndecryptableError:
+        if end - start == 1:
+            return lost(start)
+    half = (start + end) // 2
+    first = await read_by_halves(start, half, read, lost)
+    return first + await read_by_halves(half, end, read, lost)
 
 
 async def require_profile(session: Session) -> None:
@@ -588,8 +621,11 @@ async def require_profile(session: Session) -> None:
         raise StaleProfileError
 
 
-async def _check_layout(store: Store, location: StoreLocation) -> bytes:
-    """What the store says of its last change of key; raises StoreError for one that is not ours."""
+async def _check_layout(store: Store, location: StoreLocation) -> tuple[int, bytes]:
+    """The store's layout, and what it says of its last change of key.
+
+    Raises StoreError for one that is not ours, or of a layout that is not known here.
+    """
     try:
         async with store.session() as session:
             layout = await session.fetch(_STORE, _LAYOUT)
@@ -601,10 +637,10 @@ async def _check_layout(store: Store, location: StoreLocation) -> bytes:
             f"The store at {location} was never finished, or is not one of Mini KMS: "
             "what made it can be run again."
         )
-    if int(layout.value) > LAYOUT:
+    version = int(layout.value)
+    if version > LAYOUT:
         raise StoreError(
-            f"The store at {location} has the layout {int(layout.value)} of a newer Mini KMS; "
+            f"The store at {location} has the layout {version} of a newer Mini KMS; "
             f"this one knows {LAYOUT}."
         )
-    value: bytes = rekeyed.value
-    return value
+    return version, rekeyed.value

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any, Final, Self
 
-from aries_askar import AskarError, AskarErrorCode, Session
+from aries_askar import Session
 
-from minikms.askar import new_raw_key
-from minikms.database import Database, require_profile
+from minikms.askar import DuplicateError, UndecryptableError, new_raw_key
+from minikms.database import Database, read_by_halves, require_profile
 from minikms.errors import (
     AliasNotFound,
     KeyExists,
@@ -90,13 +90,11 @@ class KeyStore:
             try:
                 await insert_material(session, record.kid, material)
                 kept = replace(record, seq=await _next_seq(session))
+                for alias in aliases:
+                    kept = await _with_alias(session, kept, alias, take=take)
                 await session.insert(KEY, kept.kid, kept.to_bytes(), tags_of(kept))
-            except AskarError as exc:
-                if exc.code is AskarErrorCode.DUPLICATE:
-                    raise KeyExists() from None
-                raise
-            for alias in aliases:
-                kept = await _bind(session, kept.kid, alias, take=take)
+            except DuplicateError:
+                raise KeyExists() from None
             return kept
 
         return await self._database.run(profile, work, write=True)
@@ -159,7 +157,14 @@ class KeyStore:
 
     async def bind_alias(self, profile: str, kid: str, alias: str) -> None:
         """Let `alias` name this key, and no other any more; raises KeyNotFound."""
-        await self._database.run(profile, lambda session: _bind(session, kid, alias), write=True)
+
+        async def work(session: Session) -> None:
+            record = await _fetch(session, kid)
+            named = await _with_alias(session, record, alias)
+            if named is not record:
+                await _replace(session, named)
+
+        await self._database.run(profile, work, write=True)
 
     async def unbind_alias(self, profile: str, kid: str, alias: str) -> None:
         """Let `alias` name nothing; raises KeyNotFound, or AliasNotFound where it is not here."""
@@ -269,26 +274,21 @@ async def set_last_seq(session: Session, place: int, *, first: bool) -> None:
 async def _range(
     session: Session, filters: list[dict[str, Any]], start: int, end: int
 ) -> list[KeyRecord]:
-    """The records after `start`, up to `end`, in order of creation; without those that are damaged.
+    """The records after `start`, up to `end`, in order of creation, but for damaged ones."""
 
-    Askar gives all that is asked for or nothing, so what does not decrypt is found by halving.
-    """
-    # Each place by itself: of two bounds, the database would collect all that fits either.
-    within = {"~seq": {"$in": [_seq(place) for place in range(start + 1, end + 1)]}}
-    try:
+    async def read(first: int, behind: int) -> list[KeyRecord]:
+        # Each place by itself: of two bounds, the database would collect all that fits either.
+        within = {"~seq": {"$in": [_seq(place) for place in range(first, behind)]}}
         rows = await session.fetch_all(KEY, {"$and": [within, *filters]})
-    except AskarError as exc:
-        if exc.code is not AskarErrorCode.ENCRYPTION:
-            raise
-        if end - start == 1:
-            LOGGER.error("a key that a listing comes to does not decrypt: number %d", end)
-            return []
-        half = (start + end) // 2
-        first = await _range(session, filters, start, half)
-        return first + await _range(session, filters, half, end)
-    # By index: Askar's iterator has no `__iter__`, which a comprehension asks for in 3.13.
-    records = [KeyRecord.from_bytes(rows[place].value) for place in range(len(rows))]
-    return sorted(records, key=lambda record: record.seq)
+        # By index: Askar's iterator has no `__iter__`, which 3.13 asks for.
+        records = [KeyRecord.from_bytes(rows[place].value) for place in range(len(rows))]
+        return sorted(records, key=lambda record: record.seq)
+
+    def lost(place: int) -> list[KeyRecord]:
+        LOGGER.error("a key that a listing comes to does not decrypt: number %d", place)
+        return []
+
+    return await read_by_halves(start + 1, end + 1, read, lost)
 
 
 def _label_tag(name: str) -> str:
@@ -300,9 +300,7 @@ def _readable_or_logged(name: str) -> Iterator[None]:
     """Raise KeyUnreadable for what Askar cannot decrypt."""
     try:
         yield
-    except AskarError as exc:
-        if exc.code is not AskarErrorCode.ENCRYPTION:
-            raise
+    except UndecryptableError:
         LOGGER.error("what is stored of the key %s does not decrypt", name)
         raise KeyUnreadable() from None
 
@@ -325,20 +323,23 @@ async def _find(session: Session, ref: KeyRef) -> KeyRecord:
     return await _fetch(session, entry.value.decode())
 
 
-async def _bind(session: Session, kid: str, alias: str, *, take: bool = True) -> KeyRecord:
+async def _with_alias(
+    session: Session, record: KeyRecord, alias: str, *, take: bool = True
+) -> KeyRecord:
+    """The record once `alias` names its key, which is yet to be stored.
+
+    Without `take` the record as it is, where the alias names another key.
+    """
     entry = await session.fetch(ALIAS, alias)
-    record = await _fetch(session, kid)
     if entry is None:
-        await session.insert(ALIAS, alias, kid)
-    elif take and entry.value.decode() != kid:
+        await session.insert(ALIAS, alias, record.kid)
+    elif take and entry.value.decode() != record.kid:
         holder = await _fetch(session, entry.value.decode())
         await _replace(session, holder.without_alias(alias))
-        await session.replace(ALIAS, alias, kid)
+        await session.replace(ALIAS, alias, record.kid)
     else:
         return record
-    record = record.with_alias(alias)
-    await _replace(session, record)
-    return record
+    return record.with_alias(alias)
 
 
 async def _replace(session: Session, record: KeyRecord) -> None:

@@ -43,6 +43,15 @@ def _on_a_store(command: Command) -> Command:
     return options_of_config("store", "store_key_file", "store_key_method")(call)
 
 
+def _generating_key(name: str) -> Callable[[Command], Command]:
+    """Give a command the flag that makes the key `name`."""
+    return click.option(
+        "--generate-key",
+        is_flag=True,
+        help=f"First make a raw key, in a new file where --{name}-key-file says.",
+    )
+
+
 def _with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
     """Give a command the flags of a second key."""
 
@@ -54,11 +63,7 @@ def _with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
                 type=click.Choice(KEY_METHODS),
                 help="A raw key, or a passphrase for Argon2i.",
             ),
-            click.option(
-                "--generate-key",
-                is_flag=True,
-                help=f"First make a raw key, in a new file where --{name}-key-file says.",
-            ),
+            _generating_key(name),
         ):
             command = option(command)
         return command
@@ -67,11 +72,7 @@ def _with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
 
 
 @store.command()
-@click.option(
-    "--generate-key",
-    is_flag=True,
-    help="First make a raw key, in a new file where --store-key-file says.",
-)
+@_generating_key("store")
 @click.option(
     "--if-missing", is_flag=True, help="End well where the store is there, and this key opens it."
 )
@@ -113,7 +114,7 @@ async def _info(location: StoreLocation, key: StoreKey) -> None:
     async with Contents.open(location, key) as contents:
         click.echo(f"Backend: {location.backend}")
         click.echo(f"Location: {location}")
-        click.echo(f"Layout: {await contents.layout()}")
+        click.echo(f"Layout: {contents.layout}")
         profiles = keys = 0
         async for profile, counts in count(contents, algs):
             profiles, keys = profiles + 1, keys + sum(counts.values())

@@ -41,13 +41,12 @@ async def verify(
         tell(profile, kid, what)
 
     homes = await contents.homes()
-    directory, unreadable = await contents.directory()
-    if unreadable:
-        fault("", "", f"{unreadable} entries of the directory of profiles do not decrypt")
-    for profile, home in directory.items():
-        if home.startswith("-"):
-            note(f"the profile {profile} was removed, and is not gone yet")
-            continue
+    directory = await contents.directory()
+    if directory.unreadable:
+        fault("", "", f"{directory.unreadable} entries of the directory of profiles do not decrypt")
+    for profile in directory.removed:
+        note(f"the profile {profile} was removed, and is not gone yet")
+    for profile, home in directory.homes.items():
         tally.profiles += 1
         try:
             if flaw := await contents.flaw(profile, home):
@@ -58,7 +57,8 @@ async def verify(
             continue  # removed meanwhile
     # One that is being made or removed is not there from beginning to end.
     left = homes & await contents.homes()
-    named = {home.removeprefix("-") for home in (await contents.directory())[0].values()}
+    directory = await contents.directory()
+    named = {*directory.homes.values(), *directory.removed.values()}
     for home in sorted(left - named):
         note(f"Askar's profile {home} is that of no profile")
     return tally

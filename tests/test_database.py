@@ -1,10 +1,9 @@
 """Two services on one store, and a store that others have changed or hold on to."""
 
 import asyncio
-import sqlite3
 import subprocess
 import sys
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
@@ -301,19 +300,8 @@ async def test_a_disk_that_is_full(sqlite, key):
             await store.open_key(DEFAULT_PROFILE, KeyRef(alias=f"of {kid}"), lambda _: None)
 
 
-def flip_a_byte(path):
-    """Of the longest value in the file, whose store must be closed."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        row = connection.execute("SELECT id, value FROM items ORDER BY length(value) DESC LIMIT 1")
-        number, value = row.fetchone()
-        value = value[:-1] + bytes([value[-1] ^ 1])
-        connection.execute("UPDATE items SET value = ? WHERE id = ?", (value, number))
-        connection.commit()
-
-
 @pytest.mark.parametrize("what", ["record", "material"])
-async def test_a_byte_that_flipped(sqlite, key, what, caplog):
+async def test_a_byte_that_flipped(sqlite, key, what, caplog, flip, query):
     location = StoreLocation.parse(f"sqlite://{sqlite}")
     async with KeyStore.open(location, key) as store:
         for n in range(20):
@@ -324,7 +312,8 @@ async def test_a_byte_that_flipped(sqlite, key, what, caplog):
             elif n == 7:
                 material = bytes(5000)
             await store.insert(DEFAULT_PROFILE, record, material, [f"alias {n}"])
-    flip_a_byte(sqlite)
+    ((longest,),) = query(sqlite, "SELECT id FROM items ORDER BY length(value) DESC LIMIT 1")
+    flip(sqlite, longest)
     async with KeyStore.open(location, key) as store:
         for ref in (KeyRef(kid="kid-7"), KeyRef(alias="alias 7")):
             with pytest.raises(KeyUnreadable):
