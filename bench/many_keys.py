@@ -12,12 +12,12 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import ClientSession
+from service import running
 
 from minikms.askar import new_raw_key
 from minikms.contents import Contents
@@ -44,7 +44,8 @@ async def main(url: str, key_file: str) -> None:
         async with Contents.open(location, key) as contents:
             await fill(contents, filled, number)
         filled = number
-        async with service(url, key_file) as (client, process):
+        options = ("--store", url, "--store-key-file", key_file)
+        async with running(*options) as (client, process):
             found.append(await measure(client, process))
     few, many = found
     print(f"{location.backend:28} {FEW:>9,} {MANY:>9,}   ratio")
@@ -64,29 +65,6 @@ async def fill(contents: Contents, start: int, end: int) -> None:
             keys.append((record, algorithm.pack(key)))
         await contents.insert(DEFAULT_PROFILE, keys)
         await contents.set_last_seq(DEFAULT_PROFILE, first + BATCH)
-
-
-@asynccontextmanager
-async def service(url: str, key_file: str) -> AsyncIterator[tuple[ClientSession, int]]:
-    """A service on the store, its client, and its process."""
-    options = ("--port", "0", "--store", url, "--store-key-file", key_file)
-    command = (sys.executable, "-m", "minikms", "serve", *options)
-    server = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    assert server.stderr is not None
-    address = ""
-    while not address:
-        line = (await server.stderr.readline()).decode()
-        assert line, "the service did not start"
-        match = re.search(r"listening on (\S+),", line)
-        address = match.group(1) if match else ""
-    drain = asyncio.create_task(server.stderr.read())
-    try:
-        async with ClientSession(address) as client:
-            yield client, server.pid
-    finally:
-        server.terminate()
-        await server.wait()
-        await drain
 
 
 async def measure(client: ClientSession, process: int) -> dict[str, float]:

@@ -4,43 +4,28 @@ Run it with the Python that Mini KMS is installed in: `python bench/responsivene
 """
 
 import asyncio
-import re
 import statistics
-import sys
 import time
 
 from aiohttp import ClientSession
+from service import running
 
 KEYS = 10
 
 
 async def main() -> None:
     """Start a service, measure, print, stop it."""
-    command = (sys.executable, "-m", "minikms", "serve", "--port", "0", "--log-level", "info")
-    server = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    assert server.stderr is not None
-    try:
-        url = ""
-        while not url:
-            line = (await server.stderr.readline()).decode()
-            found = re.search(r"listening on (\S+),", line)
-            url = found.group(1) if found else ""
-        drain = asyncio.create_task(server.stderr.read())
-        async with ClientSession(url) as client:
-            idle = await sample(client, asyncio.create_task(asyncio.sleep(2)))
-            begin = time.perf_counter()
-            busy = await sample(client, asyncio.create_task(make_keys(client)))
-            took = time.perf_counter() - begin
-        for name, times in (("idle", idle), (f"making {KEYS} RSA-4096 keys", busy)):
-            print(
-                f"{name}: {len(times)} calls of /healthz, median "
-                f"{statistics.median(times):.1f} ms, longest {max(times):.1f} ms"
-            )
-        print(f"the keys took {took:.1f} s")
-    finally:
-        server.terminate()
-        await server.wait()
-    await drain
+    async with running("--log-level", "info") as (client, _):
+        idle = await sample(client, asyncio.create_task(asyncio.sleep(2)))
+        begin = time.perf_counter()
+        busy = await sample(client, asyncio.create_task(make_keys(client)))
+        took = time.perf_counter() - begin
+    for name, times in (("idle", idle), (f"making {KEYS} RSA-4096 keys", busy)):
+        print(
+            f"{name}: {len(times)} calls of /healthz, median "
+            f"{statistics.median(times):.1f} ms, longest {max(times):.1f} ms"
+        )
+    print(f"the keys took {took:.1f} s")
 
 
 async def make_keys(client: ClientSession) -> None:

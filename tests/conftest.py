@@ -161,7 +161,8 @@ async def any_store(request: pytest.FixtureRequest, tmp_path: Path, keep: Any) -
 
 def environment(**variables):
     inherited = {name: v for name, v in os.environ.items() if not name.startswith("MINIKMS_")}
-    return {**inherited, **{f"MINIKMS_{name}": value for name, value in variables.items()}}
+    given = {f"MINIKMS_{name.upper()}": value for name, value in variables.items()}
+    return {**inherited, **given}
 
 
 @pytest.fixture
@@ -327,10 +328,10 @@ def answering(serve: Callable[..., Service]) -> Callable[..., Awaitable[Any]]:
     Nobody reads what it writes, so its log has room for little.
     """
 
-    async def start(variables: dict[str, str], *args: str) -> tuple[Service, ClientSession]:
+    async def start(options: dict[str, str], *args: str) -> tuple[Service, ClientSession]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        service = serve("--port", str(port), *args, wait=False, LOG_LEVEL="warning", **variables)
+        service = serve("--port", str(port), *args, wait=False, LOG_LEVEL="warning", **options)
         session = ClientSession(f"http://127.0.0.1:{port}")
         while True:
             with contextlib.suppress(ClientError):

@@ -15,12 +15,6 @@ CLIENTS = 16
 ROUNDS = int(os.environ.get("MINIKMS_TEST_KILL_ROUNDS", "20"))
 
 
-@pytest.fixture
-def variables(kept):
-    """The variables of a service whose store is kept."""
-    return {name.upper(): value for name, value in kept.items()}
-
-
 class Ledger:
     """What a service has answered to many clients at once, and what it has left open."""
 
@@ -122,22 +116,22 @@ def verified(run, options):
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
 
 
-async def test_the_service_is_killed(answering, run, variables):
+async def test_the_service_is_killed(answering, run, kept):
     ledger, chance = Ledger(), random.Random(1)
     for _ in range(ROUNDS):
-        service, session = await answering(variables)
+        service, session = await answering(kept)
         async with session:
             await ledger.check(session)
             async with under_load(session, ledger):
                 await asyncio.sleep(0.2 + 0.6 * chance.random())
                 service.process.send_signal(signal.SIGKILL)
         service.end()
-        verified(run, variables)
+        verified(run, kept)
     assert ledger.refused == []
     assert len(ledger.unanswered) > ROUNDS  # the kill came in the middle
     assert len(ledger.kids) > CLIENTS * ROUNDS
     assert ledger.deleted
-    _, session = await answering(variables)
+    _, session = await answering(kept)
     async with session:
         await ledger.check(session)
         async with session.get("/keys", headers={"Accept": "application/x-ndjson"}) as response:
@@ -147,9 +141,8 @@ async def test_the_service_is_killed(answering, run, variables):
 
 async def test_one_of_two_copies_is_killed(answering, run, keep, postgres_server):
     options = await keep(postgres_server.create_database())
-    variables = {name.upper(): value for name, value in options.items()}
-    first, to_first = await answering(variables)
-    _, to_second = await answering(variables)
+    first, to_first = await answering(options)
+    _, to_second = await answering(options)
     killed, left = Ledger(), Ledger()
     async with to_first, to_second:
         async with under_load(to_second, left), under_load(to_first, killed):
@@ -159,16 +152,15 @@ async def test_one_of_two_copies_is_killed(answering, run, keep, postgres_server
         assert (left.unanswered, left.refused, killed.unanswered != []) == ([], [], True)
         await left.check(to_second)
         await killed.check(to_second)
-    verified(run, variables)
+    verified(run, options)
 
 
 @pytest.mark.parametrize("own_postgres", [{"durable": True}], indirect=True)
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 async def test_postgresql_is_restarted_under_load(answering, run, keep, own_postgres, mode):
     options = await keep(own_postgres.create_database())
-    variables = {name.upper(): value for name, value in options.items()}
     ledger, restart = Ledger(), partial(own_postgres.restart, mode)
-    service, session = await answering(variables)
+    service, session = await answering(options)
     async with session:
         async with under_load(session, ledger, keeps_on=True):
             for _ in range(3):
@@ -182,13 +174,12 @@ async def test_postgresql_is_restarted_under_load(answering, run, keep, own_post
         assert slugs == {(503, "store-unavailable")}
         await ledger.check(session)
     assert service.process.poll() is None
-    verified(run, variables)
+    verified(run, options)
 
 
 async def test_a_stop_while_postgresql_hangs(answering, keep, own_postgres):
     options = await keep(own_postgres.create_database())
-    variables = {name.upper(): value for name, value in options.items()}
-    service, session = await answering(variables)
+    service, session = await answering(options)
     async with session:
         own_postgres.pause()
         hanging = [status(session, "/keys") for _ in range(20)]

@@ -24,8 +24,7 @@ async def client(any_store, processes, start, answering):
     if processes == 1:
         yield await start(create_app(Config(**any_store)))
         return
-    variables = {name.upper(): value for name, value in any_store.items()}
-    _, session = await answering(variables, "--workers", str(processes))
+    _, session = await answering(any_store, "--workers", str(processes))
     async with session:
         yield session
 
