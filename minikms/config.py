@@ -38,6 +38,17 @@ class Config:
     max_body: int = _option(1024 * 1024, "Largest request body, in bytes.", limits=(1, None))
     log_format: str = _option("text", "One line of text or of JSON each.", LOG_FORMATS)
     log_level: str = _option("info", "Least severe level that is logged.", LOG_LEVELS)
+    max_header: int = _option(
+        8192, "Longest path with query, and longest header, in bytes.", limits=(256, None)
+    )
+    header_timeout: int = _option(
+        10, "Seconds for a request's headers to arrive.", limits=(1, None)
+    )
+    body_timeout: int = _option(30, "Seconds for a request's body to arrive.", limits=(1, None))
+    idle_timeout: int = _option(75, "Seconds from one request to the next.", limits=(1, None))
+    max_in_flight: int = _option(
+        1000, "Requests under way at once, in a process.", limits=(1, None)
+    )
     tls_cert: str = _option("", "File with the certificate, and those between it and the root.")
     tls_key: str = _option("", "File with its key, where the certificate's has none.")
     tls_client_ca: str = _option("", "File with the CA of clients, who then need a certificate.")

@@ -77,6 +77,12 @@ class MethodNotAllowed(KmsError):
     status, slug, title = 405, "method-not-allowed", "The method is not allowed here"
 
 
+class RequestTimeout(KmsError):
+    """The caller did not send its request in the time that it has."""
+
+    status, slug, title = 408, "request-timeout", "The request did not arrive in time"
+
+
 class KeyExists(KmsError):
     """The profile has a key with this kid already."""
 
@@ -141,6 +147,21 @@ class DecryptionFailed(KmsError):
     """A ciphertext, tag, nonce or wrapped key that does not fit the key; no more is said."""
 
     status, slug, title = 422, "decryption-failed", "The ciphertext cannot be decrypted"
+
+
+class HeadersTooLarge(KmsError):
+    """The request line or a header is over the service's limit (RFC 6585 section 5)."""
+
+    status, slug, title = 431, "headers-too-large", "The request line or a header is too long"
+
+
+class TooBusy(KmsError):
+    """The service has as much to do as it takes on; the caller may try again."""
+
+    status, slug, title = 503, "too-busy", "The service is busy"
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail, headers={"Retry-After": "1"})
 
 
 class StoreUnavailable(KmsError):

@@ -5,11 +5,14 @@ import logging
 import os
 import socket
 import ssl
-from typing import Any
+from typing import Any, Final
 
 from minikms.config import Config
 from minikms.errors import TlsError
 from minikms.web.server import KmsRunner
+
+# Connections that wait to be accepted; the kernel has a limit of its own (net.core.somaxconn).
+_BACKLOG: Final = 1024
 
 LOGGER = logging.getLogger("minikms")
 
@@ -68,7 +71,13 @@ class Listener:
 
     async def _listen(self, tls: ssl.SSLContext | None, **where: Any) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        return await loop.create_server(self._runner.server, ssl=tls, **where)  # type: ignore[arg-type]
+        return await loop.create_server(
+            self._runner.server,  # type: ignore[arg-type]
+            ssl=tls,
+            ssl_handshake_timeout=self._config.header_timeout if tls else None,
+            backlog=_BACKLOG,
+            **where,
+        )
 
 
 def read_certificates(config: Config) -> ssl.SSLContext | None:

@@ -1,31 +1,25 @@
 """Keys from their making to their end, and every key operation."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Final
 
-from minikms.describe import describe, permitted
 from minikms.encodings import PRIVATE_MEMBERS
-from minikms.errors import (
-    AliasNotFound,
-    InvalidKey,
-    KeyNotFound,
-    NotExportable,
-    UnsupportedOption,
-)
-from minikms.operations import KeyOperations, run
+from minikms.errors import AliasNotFound, KeyNotFound, NotExportable
+from minikms.making import KeyMaker
+from minikms.operations import KeyOperations
 from minikms.protocol import (
     JwkImporter,
     KeyAgreement,
-    KeyAlgorithm,
-    KeyPairAlgorithm,
     SecretImporter,
     SeedImporter,
     Signer,
     Stored,
 )
 from minikms.records import KeyPolicy, KeyRecord, KeyRef, KeySource
+from minikms.registry import AlgorithmRegistry
+from minikms.store import KeyStore
 
 _PAGE: Final = 1000
 
@@ -36,12 +30,16 @@ class KeyService(KeyOperations):
     What another tenant has is, to a caller, as if it were not there.
     """
 
+    def __init__(self, registry: AlgorithmRegistry, store: KeyStore) -> None:
+        super().__init__(registry, store)
+        self._maker = KeyMaker()
+
     # Making keys
 
     async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
-        """Make a key and store it; raises UnsupportedAlgorithm."""
+        """Make a key and store it; raises UnsupportedAlgorithm and TooBusy."""
         algorithm = self._registry.get(alg)
-        made = await _make(algorithm, policy, "generate", algorithm.generate)
+        made = await self._maker.make(algorithm, policy, "generate", algorithm.generate)
         return await self._store.insert(profile, *made, policy.aliases)
 
     async def import_key(self, profile: str, source: KeySource, policy: KeyPolicy) -> KeyRecord:
@@ -56,7 +54,7 @@ class KeyService(KeyOperations):
     async def read_key(self, source: KeySource, policy: KeyPolicy) -> tuple[KeyRecord, Stored]:
         """The record and the material of the key of `source`, which nothing has stored yet.
 
-        Raises UnsupportedAlgorithm, UnsupportedOperation and InvalidKey.
+        Raises UnsupportedAlgorithm, UnsupportedOperation, InvalidKey and TooBusy.
         """
         jwk, named = source.jwk or {}, source.alg
         algorithm = self._registry.for_jwk(jwk) if named is None else self._registry.get(named)
@@ -65,10 +63,10 @@ class KeyService(KeyOperations):
         elif source.seed is not None:
             create = partial(algorithm.require(SeedImporter).import_seed, source.seed)
         elif PRIVATE_MEMBERS.isdisjoint(jwk):
-            return await _make_public(algorithm, policy, jwk)
+            return await self._maker.make_public(algorithm, policy, jwk)
         else:
             create = partial(algorithm.require(JwkImporter).import_jwk, jwk)
-        return await _make(algorithm, policy, "import", create)
+        return await self._maker.make(algorithm, policy, "import", create)
 
     async def add_missing(
         self, profile: str, record: KeyRecord, material: Stored, aliases: Sequence[str]
@@ -201,33 +199,3 @@ class KeyService(KeyOperations):
         if isinstance(algorithm, KeyAgreement):
             return {**record.jwk, "use": "enc"}
         return None
-
-
-async def _make(
-    algorithm: KeyAlgorithm, policy: KeyPolicy, operation: str, create: Callable[[], Any]
-) -> tuple[KeyRecord, Stored]:
-    """The record and the material of the key that `create` makes."""
-    permitted(algorithm, policy, public_only=False)  # before the work of making it
-
-    def make() -> tuple[KeyRecord, Stored]:
-        key = create()
-        stored = algorithm.pack(key)
-        place: Literal["bytes", "askar"] = "bytes" if isinstance(stored, bytes) else "askar"
-        return describe(algorithm, key, place, policy), stored
-
-    return await run(algorithm, operation, make)
-
-
-async def _make_public(
-    algorithm: KeyAlgorithm, policy: KeyPolicy, jwk: Mapping[str, Any]
-) -> tuple[KeyRecord, Stored]:
-    """The record of a public key alone, which has no material."""
-    if not isinstance(algorithm, KeyPairAlgorithm):
-        raise InvalidKey("The JWK has no private part, and its algorithm no public one.")
-    if policy.exportable:
-        raise UnsupportedOption("A public key alone has nothing to export.")
-
-    def make() -> KeyRecord:
-        return describe(algorithm, algorithm.load_public(jwk), "none", policy)
-
-    return await run(algorithm, "import", make), b""

@@ -161,6 +161,14 @@ def test_it_serves_over_tls_alone(serve, one):
     assert (code, "Traceback" in written) == (0, False)
 
 
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"])
+def test_a_handshake_that_is_late(serve, one, sent):
+    service = serve("--port", "0", "--header-timeout", "1", *flags(one.issue("kms")))
+    with socket.create_connection((service.host, service.port), timeout=60) as connection:
+        connection.sendall(sent)
+        assert connection.recv(1) == b""
+
+
 def test_a_key_may_be_in_the_file_of_its_certificate(serve, one, tmp_path):
     both = tmp_path / "both.pem"
     both.write_text("".join(Path(file).read_text() for file in one.issue("kms")))

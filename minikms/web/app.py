@@ -16,6 +16,7 @@ from minikms.registry import AlgorithmRegistry
 from minikms.service import KeyService
 from minikms.store import KeyStore
 from minikms.web import openapi, seeds
+from minikms.web.limits import BODY_TIMEOUT, IN_FLIGHT, InFlight, expect, limits_middleware
 from minikms.web.logs import answer_request_id
 from minikms.web.messages import REGISTRY, SERVICE
 from minikms.web.problems import problems_middleware
@@ -31,7 +32,11 @@ def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web
     `registry` stands in for that of the installed packages.
     """
     registry = registry or AlgorithmRegistry.from_installed()
-    app = web.Application(middlewares=[problems_middleware], client_max_size=config.max_body)
+    app = web.Application(
+        middlewares=[problems_middleware, limits_middleware], client_max_size=config.max_body
+    )
+    app[IN_FLIGHT] = InFlight(config.max_in_flight)
+    app[BODY_TIMEOUT] = config.body_timeout
     app.on_response_prepare.append(answer_request_id)
     app[CONFIG] = config
     app[REGISTRY] = registry
@@ -63,7 +68,9 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
     # It would check the whole document again after each route; a test checks it once, complete.
     docs.spec_validate = lambda _: None
     for route in ROUTES:
-        docs.add_route(route.method, route.path, route.handler, name=route.name)
+        docs.add_route(
+            route.method, route.path, route.handler, name=route.name, expect_handler=expect
+        )
     openapi.complete(docs.spec, ROUTES, registry)
     return orjson.dumps(docs.spec)
 

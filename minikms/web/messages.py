@@ -23,6 +23,7 @@ from minikms.registry import AlgorithmRegistry
 from minikms.service import KeyService
 from minikms.store import DEFAULT_PROFILE
 from minikms.web.fields import PROFILE_PATTERN
+from minikms.web.limits import IN_FLIGHT, read_body
 
 SERVICE: Final = web.AppKey("service", KeyService)
 REGISTRY: Final[web.AppKey[AlgorithmRegistry]] = web.AppKey("registry", AlgorithmRegistry)
@@ -58,7 +59,8 @@ def profile(request: web.Request) -> str:
 async def load(request: web.Request, schema: Schema) -> dict[str, Any]:
     """The body, read by `schema`.
 
-    Raises UnsupportedMediaType, BadRequest, BodyTooLarge, MalformedJson or ValidationFailed.
+    Raises UnsupportedMediaType, BadRequest, BodyTooLarge, RequestTimeout, TooBusy, MalformedJson
+    or ValidationFailed.
     Without a Content-Type it counts as JSON, but not from a web page: a browser sends such a body
     to any origin without asking it first.
     """
@@ -100,11 +102,13 @@ async def stream(
     page: Sequence[Any] | None = await anext(pages)  # what it raises is a problem yet
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     await response.prepare(request)
+    in_flight = request.app[IN_FLIGHT]
     while page is not None:
         for start in range(0, len(page), _LINES):
             part = schema.dump(page[start : start + _LINES], many=True)
             lines = (orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) for item in part)
-            await response.write(b"".join(lines))
+            with in_flight.waiting():  # for a caller who may read as slowly as it likes
+                await response.write(b"".join(lines))
             await asyncio.sleep(0)  # others have their turn, however fast the caller reads
         try:
             page = await anext(pages, None)
@@ -123,7 +127,7 @@ async def _decoded(request: web.Request) -> bytes:
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("identity", "gzip", "deflate"):
         raise UnsupportedMediaType("The Content-Encoding must be gzip or deflate.")
-    body = await request.read()
+    body = await read_body(request)
     if encoding == "identity":
         return body
     inflater = zlib.decompressobj(_GZIP_OR_ZLIB)

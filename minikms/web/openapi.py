@@ -29,6 +29,7 @@ TAGS: Final = (
 _BODY_PROBLEMS: Final = (
     "malformed-json",
     "bad-request",
+    "request-timeout",
     "body-too-large",
     "unsupported-media-type",
     "validation-failed",
@@ -176,6 +177,8 @@ def _complete_operation(operation: dict[str, Any], route: Route) -> set[str]:
             schema = {"type": "array", "items": _ref(name)} if name is not answer else _ref(name)
             bodies.add(name)
             response.setdefault("content", {})["application/json"] = {"schema": schema}
+    if route.name != "healthz":
+        slugs.append("too-busy")
     operation["responses"].update(_problem_responses({*slugs, "internal-error"}))
     for response in operation["responses"].values():
         response.setdefault("headers", {})[REQUEST_ID_HEADER] = {

@@ -1,20 +1,48 @@
 """The server below the application, where HTTP that does not parse gets its problem too."""
 
+import asyncio
 import logging
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
-from minikms.errors import BadRequest, InternalError
+from minikms.errors import BadRequest, HeadersTooLarge, InternalError, KmsError, RequestTimeout
 from minikms.web import logs
+from minikms.web.app import CONFIG
 from minikms.web.problems import from_http, problem_response
+
+# How long the rest of a body that nobody reads is taken and dropped, in seconds, so that the
+# caller comes to read its answer.
+_LINGERING: Final = 2.0
 
 
 class KmsRequestHandler(RequestHandler):
-    """A connection whose own errors are problems: aiohttp answers text that echoes the input."""
+    """A connection whose own errors are problems: aiohttp answers text that echoes the input.
 
-    __slots__ = ()
+    Headers have `header_timeout` seconds: aiohttp would wait for them as for a next request.
+    """
+
+    __slots__ = ("_head_begun", "_head_timeout", "_head_timer")
+
+    def __init__(self, *args: Any, header_timeout: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_timeout = header_timeout
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_begun = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._head_timer = self._loop.call_later(self._head_timeout, self._head_is_late)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Wait for nothing more."""
+        super().connection_lost(exc)
+        if self._head_timer is not None:
+            self._head_timer.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived: the rest of a body comes to whoever reads it, or fails there.
@@ -25,6 +53,7 @@ class KmsRequestHandler(RequestHandler):
         request = self._current_request
         if request is None or request.content.is_eof():
             super().data_received(data)
+            self._watch_head(data)
             return
         closing = self._close, self._force_close
         self._close = self._force_close = False
@@ -35,6 +64,30 @@ class KmsRequestHandler(RequestHandler):
             request.content.set_exception(web.RequestPayloadError())
             request.content.feed_eof()
             self.close()
+
+    def _watch_head(self, data: bytes) -> None:
+        """Time a head from its first bytes on, or the first of all from the connection's begin."""
+        if self._head_timer is not None:
+            if self._messages:  # it is whole
+                self._head_timer.cancel()
+                self._head_timer = None
+            self._head_begun = True
+        elif data and self._waiter is not None and not self._waiter.done():
+            self._head_begun = True
+            self._head_timer = self._loop.call_later(self._head_timeout, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        """Cut the caller off; one who has sent nothing at all is told nothing."""
+        self._head_timer = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return  # the connection ends already
+        if self._head_begun:
+            late = _ErrInfo(status=RequestTimeout.status, exc=RequestTimeout(), message="")
+            self._messages.append((late, EMPTY_PAYLOAD))
+            waiter.set_result(None)
+        else:
+            self.force_close()
 
     def handle_error(
         self,
@@ -52,7 +105,7 @@ class KmsRequestHandler(RequestHandler):
         extra = {"request_id": known}
         if status < 500:
             self.logger.info("unreadable request: %s", type(exc).__name__, extra=extra)
-            response = problem_response(BadRequest("The request is not valid HTTP."))
+            response = problem_response(_unreadable(exc))
         else:
             self.logger.error("internal error", exc_info=exc, extra=extra)
             response = problem_response(InternalError(f"The log has more under the id {known}."))
@@ -61,12 +114,21 @@ class KmsRequestHandler(RequestHandler):
         return response
 
 
+def _unreadable(exc: BaseException | None) -> KmsError:
+    if isinstance(exc, KmsError):
+        return exc
+    if isinstance(exc, LineTooLong):
+        return HeadersTooLarge()
+    return BadRequest("The request is not valid HTTP.")
+
+
 class KmsServer(web.Server):
     """Connections of `KmsRequestHandler` for an application."""
 
-    def __init__(self, inner: web.Server, **kwargs: Any) -> None:
+    def __init__(self, inner: web.Server, header_timeout: float, **kwargs: Any) -> None:
         super().__init__(self._handle, request_factory=inner.request_factory, **kwargs)
         self._application = inner.request_handler
+        self._header_timeout = header_timeout
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -78,20 +140,29 @@ class KmsServer(web.Server):
             return problem_response(from_http(exc))
 
     def __call__(self) -> RequestHandler:
-        return KmsRequestHandler(self, loop=self._loop, **self._kwargs)
+        return KmsRequestHandler(
+            self, loop=self._loop, header_timeout=self._header_timeout, **self._kwargs
+        )
 
 
 class KmsRunner(web.AppRunner):
-    """Runs the application on `KmsServer`, with this service's access log."""
+    """Runs the application on `KmsServer`, with this service's limits and access log."""
 
     def __init__(self, app: web.Application, **kwargs: Any) -> None:
+        config = app[CONFIG]
+        self._header_timeout = config.header_timeout
         super().__init__(
             app,
             access_log_class=logs.AccessLogger,
             access_log=logging.getLogger("minikms.access"),
             auto_decompress=False,
+            max_line_size=config.max_header,
+            max_field_size=config.max_header,
+            keepalive_timeout=config.idle_timeout,
+            lingering_time=_LINGERING,
             **kwargs,
         )
 
     async def _make_server(self) -> web.Server:
-        return KmsServer(await super()._make_server(), **self._kwargs)
+        inner = await super()._make_server()
+        return KmsServer(inner, self._header_timeout, **self._kwargs)

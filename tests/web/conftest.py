@@ -113,7 +113,8 @@ class Connection:
 
     async def read(self) -> bytes:
         """All that comes until the other side closes."""
-        return await self._reader.read()
+        async with asyncio.timeout(60):
+            return await self._reader.read()
 
     async def at_end(self) -> bool:
         """Whether the other side closes, with nothing more to say."""

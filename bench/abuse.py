@@ -1,0 +1,190 @@
+"""What others notice of abuse: how long their calls take meanwhile, and what it costs in memory.
+
+Run it with the Python that Mini KMS is installed in: `python bench/abuse.py`; options of
+`minikms serve` may follow. It takes less than two minutes. The abuser is a process of its own; the
+probe calls on a new connection each time, and its POST /sign is once by a key whose signatures
+leave the event loop (RSA), and once by one whose do not.
+"""
+
+import asyncio
+import contextlib
+import re
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from aiohttp import ClientError, ClientSession, TCPConnector
+
+SLOW = 500
+LARGE = 1_000
+MAKERS = 200
+LIMIT = 40.0  # no kind of abuse goes on for longer, in seconds
+PAUSE = 5.0
+HEAD = b"POST /sign HTTP/1.1\r\nHost: kms\r\nContent-Type: application/json\r\n"
+JSON = {"Content-Type": "application/json"}
+MIB = 1024 * 1024
+
+
+async def main() -> None:
+    """Start a service, abuse it in each way, print, stop it."""
+    command = (sys.executable, "-m", "minikms", "serve", "--port", "0", *sys.argv[1:])
+    server = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    assert server.stderr is not None
+    try:
+        url = ""
+        while not url:
+            found = re.search(r"listening on (\S+),", (await server.stderr.readline()).decode())
+            url = found.group(1) if found else ""
+        drain = asyncio.create_task(server.stderr.read())
+        async with ClientSession(url, connector=TCPConnector(force_close=True)) as client:
+            for alg in ("ed25519", "rsa2048"):
+                async with client.post("/key/generate", json={"alg": alg, "alias": alg}) as made:
+                    made.raise_for_status()
+            await watch(client, server.pid, "before", asyncio.create_task(asyncio.sleep(PAUSE, "")))
+            for name in ABUSE:
+                await watch(client, server.pid, name, asyncio.create_task(abuse(name, url)))
+            await watch(client, server.pid, "after", asyncio.create_task(asyncio.sleep(PAUSE, "")))
+    finally:
+        server.terminate()
+        await server.wait()
+    await drain
+
+
+async def abuse(name: str, url: str) -> str:
+    """Have another process abuse the service; gives what came of it."""
+    command = (sys.executable, __file__, "--abuse", name, url)
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    try:
+        async with asyncio.timeout(LIMIT):
+            return (await process.communicate())[0].decode().strip()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return f"not at its end after {LIMIT:.0f} s"
+
+
+async def watch(client: ClientSession, pid: int, name: str, until: "asyncio.Task[str]") -> None:
+    """Call as one who means no harm, until the task is done; print how that was."""
+    calls = {
+        "GET /healthz": ("GET", "/healthz", None),
+        "POST /sign": ("POST", "/sign", {"alias": "ed25519", "data": "aGVsbG8"}),
+        "POST /sign, RSA": ("POST", "/sign", {"alias": "rsa2048", "data": "aGVsbG8"}),
+    }
+    times: dict[str, list[float]] = {call: [] for call in calls}
+    refused: Counter[str] = Counter()
+    before, begin = memory(pid), time.perf_counter()
+    most = before
+    while not until.done():
+        for call, (method, path, body) in calls.items():
+            sent = time.perf_counter()
+            try:
+                async with client.request(method, path, json=body) as answer:
+                    await answer.read()
+            except ClientError as exc:
+                refused[f"{call}: {type(exc).__name__}"] += 1
+                continue
+            times[call].append((time.perf_counter() - sent) * 1000)
+            if answer.status != 200:
+                refused[f"{call}: {answer.status}"] += 1
+        most = max(most, memory(pid))
+        await asyncio.sleep(0.02)
+    print(f"\n{name}: {time.perf_counter() - begin:.1f} s; {await until or 'no abuse'}")
+    for call, found in times.items():
+        p50, p99 = statistics.median(found), statistics.quantiles(found, n=100)[98]
+        if len(found) < 100:
+            p99 = max(found)
+        print(f"  {call:16} {len(found):4} calls, p50 {p50:6.1f} ms, p99 {p99:6.1f} ms")
+    print(f"  of these failed: {dict(refused) or 'none'}")
+    print(f"  memory in MB: {before} before, {most} at most, {memory(pid)} after")
+
+
+def memory(pid: int) -> int:
+    """The resident memory of a process, in megabytes."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found.group(1)) // 1024
+
+
+async def slow_connections(url: str) -> Counter[str]:
+    """Send headers, or a body, a byte a second, on many connections until each is cut off."""
+    host, port = url.removeprefix("http://").split(":")
+
+    async def send(number: int) -> str:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        with contextlib.closing(writer):
+            head = number % 2 == 0
+            writer.write(HEAD if head else HEAD + b"Content-Length: 1000\r\n\r\n")
+            answer = asyncio.create_task(reader.readline())
+            while not (await asyncio.wait([answer], timeout=1))[0]:
+                writer.write(b"a")
+            words = answer.result().decode().split()
+            return f"slow {'headers' if head else 'body'}: {words[1]}"
+
+    return Counter(await asyncio.gather(*map(send, range(SLOW))))
+
+
+async def large_bodies(url: str) -> Counter[str]:
+    """Send bodies of twice the limit, every other one without telling its length."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(32):
+            yield bytes(MIB // 16)
+
+    async with ClientSession(url, connector=TCPConnector(limit=50)) as client:
+
+        async def send(number: int) -> str:
+            body = chunks() if number % 2 else bytes(2 * MIB)
+            try:
+                async with client.post("/sign", data=body, headers=JSON) as answer:
+                    return str(answer.status)
+            except ClientError as exc:
+                return type(exc).__name__
+
+        return Counter(await asyncio.gather(*map(send, range(LARGE))))
+
+
+async def rsa_keys(url: str) -> Counter[str]:
+    """Have many callers make an RSA key, all at once."""
+    async with ClientSession(url, connector=TCPConnector(limit=MAKERS)) as client:
+
+        async def make(_: int) -> str:
+            async with client.post("/key/generate", json={"alg": "rsa2048"}) as answer:
+                await answer.read()
+                return str(answer.status)
+
+        return Counter(await asyncio.gather(*map(make, range(MAKERS))))
+
+
+async def rsa_imports(url: str) -> Counter[str]:
+    """Have many callers import an RSA key, all at once."""
+    async with ClientSession(url, connector=TCPConnector(limit=MAKERS)) as client:
+        new = {"alg": "rsa2048", "alias": "exported", "exportable": True}
+        async with client.post("/key/generate", json=new) as answer:
+            kid = (await answer.json())["kid"]
+        async with client.get(f"/key/{kid}/export") as answer:
+            jwk = (await answer.json())["jwk"]
+
+        async def bring(_: int) -> str:
+            async with client.post("/key/import", json={"jwk": jwk, "alg": "rsa2048"}) as answer:
+                await answer.read()
+                return str(answer.status)
+
+        return Counter(await asyncio.gather(*map(bring, range(MAKERS))))
+
+
+ABUSE = {
+    f"{SLOW} slow connections": slow_connections,
+    f"{LARGE} bodies over the limit": large_bodies,
+    f"{MAKERS} callers make RSA keys": rsa_keys,
+    f"{MAKERS} callers import an RSA key": rsa_imports,
+}
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--abuse"]:
+        print(dict(asyncio.run(ABUSE[sys.argv[2]](sys.argv[3]))))
+    else:
+        asyncio.run(main())

@@ -1,0 +1,83 @@
+"""How much is under way at once, and how long a caller's body is waited for."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+from aiohttp import web
+from aiohttp.web_urldispatcher import _default_expect_handler
+
+from minikms.errors import RequestTimeout, TooBusy
+from minikms.web.problems import Handler
+
+BODY_TIMEOUT: Final = web.AppKey("body_timeout", int)
+
+
+class InFlight:
+    """The requests that are under way, and how many there may be.
+
+    One that waits for its caller is not: who sends or reads slowly takes no place from others.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.number = 0
+        self._most = most
+
+    def check(self) -> None:
+        """Raise TooBusy where there are more than there may be."""
+        if self.number > self._most:
+            raise TooBusy()
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count out a request that waits for its caller."""
+        self.number -= 1
+        try:
+            yield
+        finally:
+            self.number += 1
+
+
+IN_FLIGHT: Final = web.AppKey("in_flight", InFlight)
+
+
+@web.middleware
+async def limits_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what is too much at once; a process is alive all the same."""
+    in_flight = request.app[IN_FLIGHT]
+    in_flight.number += 1
+    try:
+        if request.match_info.route.name != "healthz":
+            in_flight.check()
+        return await handler(request)
+    finally:
+        in_flight.number -= 1
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The body; raises RequestTimeout, and HTTPRequestEntityTooLarge, before it comes if it can."""
+    if request.content.is_eof():  # it came with its headers, as most do
+        return await request.read()
+    _refuse_too_large(request)
+    in_flight = request.app[IN_FLIGHT]
+    try:
+        with in_flight.waiting():
+            async with asyncio.timeout(request.app[BODY_TIMEOUT]):
+                body = await request.read()
+    except TimeoutError:
+        raise RequestTimeout() from None
+    in_flight.check()  # others have come meanwhile
+    return body
+
+
+async def expect(request: web.Request) -> None:
+    """Have the body sent that a caller holds back (RFC 9110 section 10.1.1), unless it is large."""
+    _refuse_too_large(request)
+    await _default_expect_handler(request)
+
+
+def _refuse_too_large(request: web.Request) -> None:
+    length = request.content_length or 0
+    if length > request.client_max_size:
+        raise web.HTTPRequestEntityTooLarge(request.client_max_size, length)

@@ -1,0 +1,72 @@
+"""Keys that are long in the making: a few at once, and others have their turn."""
+
+import asyncio
+import itertools
+import threading
+import time
+
+import pytest
+
+from minikms.errors import TooBusy
+from minikms.making import _AT_ONCE, _QUEUE, KeyMaker
+from minikms.records import KeyPolicy
+from minikms.registry import AlgorithmRegistry
+
+REGISTRY = AlgorithmRegistry.from_installed()
+RSA, ML_DSA = REGISTRY.get("rsa2048"), REGISTRY.get("mldsa44")
+POLICY = KeyPolicy()
+
+
+async def test_so_many_at_once_and_so_many_wait():
+    maker, go_on, begun = KeyMaker(), threading.Event(), []
+    key = RSA.generate()
+
+    def generate():
+        begun.append(1)
+        go_on.wait(60)
+        return key
+
+    def make():
+        return asyncio.create_task(maker.make(RSA, POLICY, "generate", generate))
+
+    tasks = [make() for _ in range(_AT_ONCE + _QUEUE)]
+    await asyncio.sleep(0)
+    try:
+        with pytest.raises(TooBusy) as caught:
+            await make()
+        assert caught.value.headers == {"Retry-After": "1"}
+        # Neither keys of another kind nor those that come in wait for them.
+        await maker.make(ML_DSA, POLICY, "generate", ML_DSA.generate)
+        await maker.make(RSA, POLICY, "import", lambda: key)
+        assert len(begun) <= _AT_ONCE
+    finally:
+        go_on.set()
+    made = await asyncio.gather(*tasks)
+    assert {record.kid for record, _ in made} == {made[0][0].kid}
+    assert len(begun) == len(tasks)
+    await make()
+
+
+async def test_one_that_fails_gives_its_turn_back():
+    maker = KeyMaker()
+
+    def fail():
+        raise ZeroDivisionError
+
+    for _ in range(_AT_ONCE + 1):
+        with pytest.raises(ZeroDivisionError):
+            await maker.make(RSA, POLICY, "generate", fail)
+
+
+async def test_those_that_come_in_do_so_one_by_one_and_leave_time_to_others():
+    maker, key, times = KeyMaker(), RSA.generate(), []
+
+    def read():
+        begin = time.monotonic()
+        time.sleep(0.05)
+        times.append((begin, time.monotonic()))
+        return key
+
+    await asyncio.gather(*(maker.make(RSA, POLICY, "import", read) for _ in range(3)))
+    for (begin, end), (next_begin, _) in itertools.pairwise(times):
+        assert next_begin - end > (end - begin) / 2

@@ -1,0 +1,312 @@
+"""Callers who ask for too much at once, send too much, or take too long for it."""
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+from aiohttp import web
+
+from minikms.config import Config
+from minikms.web.app import create_app
+from minikms.web.limits import IN_FLIGHT
+from minikms.web.messages import stream
+from minikms.web.schemas import Status
+
+GENERATE = b"POST /key/generate HTTP/1.1\r\nHost: kms\r\n"
+BODY = b'{"alg":"ed25519"}'
+LIST = b"GET /keys HTTP/1.1\r\nHost: kms\r\n"
+# Long enough for what must not happen in a while, and short enough to wait for what must.
+SOON = 0.2
+NEVER = 600
+
+
+def limits(**options):
+    """Run the test with a client of a service that has these limits."""
+    defaults = {"header_timeout": NEVER, "body_timeout": NEVER, "idle_timeout": NEVER}
+    return pytest.mark.parametrize("client", [defaults | options], indirect=True)
+
+
+async def wait(request):
+    """A call that is under way until the test says otherwise."""
+    await request.app[GO_ON].wait()
+    return web.Response()
+
+
+async def endless(request):
+    """A listing that has no end."""
+
+    async def pages():
+        while True:
+            yield [{"status": "x" * 1000}] * 50
+
+    return await stream(request, Status(), pages())
+
+
+GO_ON = web.AppKey("go_on", asyncio.Event)
+
+
+@pytest.fixture
+async def client(start, request):
+    app = create_app(Config(**request.param))
+    app[GO_ON] = asyncio.Event()
+    app.router.add_route("GET", "/wait", wait)
+    app.router.add_route("GET", "/endless", endless)
+    return await start(app)
+
+
+async def until(condition):
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def trickle(connection, data=b"a"):
+    """Send a byte now and then until the other side has enough."""
+    while not connection.writer.transport.is_closing():
+        connection.writer.write(data)
+        await asyncio.sleep(SOON / 10)
+
+
+async def ends(connection):
+    """Whether the other side closes, also where it has not read all by then."""
+    with contextlib.suppress(ConnectionResetError):
+        return await connection.at_end()
+    return True
+
+
+# Time
+
+
+@limits(header_timeout=SOON)
+async def test_who_sends_nothing_is_told_nothing(connection):
+    assert await connection.at_end()
+
+
+@limits(header_timeout=SOON)
+@pytest.mark.parametrize("begin", [b"GET /", LIST, LIST + b"X-A: "])
+async def test_headers_that_come_slowly(connection, begin):
+    connection.writer.write(begin)
+    sending = asyncio.create_task(trickle(connection))
+    assert (await connection.receive()).problem() == (408, "request-timeout")
+    assert await ends(connection)
+    await sending
+
+
+@limits(header_timeout=SOON)
+async def test_headers_that_stop_coming(connection):
+    connection.writer.write(LIST)
+    assert (await connection.receive()).problem() == (408, "request-timeout")
+    assert await connection.at_end()
+
+
+@limits(header_timeout=SOON)
+async def test_headers_of_a_second_request_have_as_long(connection):
+    assert (await connection.call("GET", "/healthz")).status == 200
+    await asyncio.sleep(2 * SOON)  # nothing is under way, so nothing is late
+    assert (await connection.call("GET", "/healthz")).status == 200
+    connection.writer.write(LIST)
+    sending = asyncio.create_task(trickle(connection))
+    assert (await connection.receive()).problem() == (408, "request-timeout")
+    assert await ends(connection)
+    await sending
+
+
+@limits(header_timeout=SOON)
+async def test_headers_that_come_in_pieces_in_time(connection):
+    for _ in range(3):
+        for piece in (b"GET /healthz HT", b"TP/1.1\r\nHost: kms\r\n", b"\r\n"):
+            connection.writer.write(piece)
+            await asyncio.sleep(0.01)
+        assert (await connection.receive()).status == 200
+    await asyncio.sleep(2 * SOON)
+    assert (await connection.call("GET", "/healthz")).status == 200
+
+
+@limits(idle_timeout=SOON)
+async def test_a_connection_that_is_idle(connection):
+    assert (await connection.call("GET", "/healthz")).status == 200
+    assert await connection.at_end()
+
+
+@limits(body_timeout=SOON)
+@pytest.mark.parametrize(
+    "headers", [b"Content-Length: 1000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n3e8\r\n"]
+)
+async def test_a_body_that_comes_slowly(client, connection, headers):
+    connection.writer.write(GENERATE + headers)
+    sending = asyncio.create_task(trickle(connection, b" "))
+    assert (await connection.receive()).problem() == (408, "request-timeout")
+    assert await ends(connection)
+    await sending
+    assert (await client.get("/keys")).status == 200
+
+
+@limits(body_timeout=SOON)
+async def test_a_body_that_was_asked_for_and_never_comes(connection):
+    connection.writer.write(GENERATE + b"Content-Length: 10\r\nExpect: 100-continue\r\n\r\n")
+    assert (await connection.receive()).status == 100
+    assert (await connection.receive()).problem() == (408, "request-timeout")
+    assert await connection.at_end()
+
+
+@limits()
+async def test_a_body_that_comes_in_pieces_in_time(connection):
+    connection.writer.write(GENERATE + b"Content-Length: %d\r\n\r\n" % len(BODY))
+    for byte in BODY:
+        await asyncio.sleep(0.001)
+        connection.writer.write(bytes([byte]))
+    assert (await connection.receive()).status == 200
+    assert (await connection.call("GET", "/keys")).status == 200
+
+
+# Size
+
+
+@limits(max_body=100)
+@pytest.mark.parametrize("headers", [b"", b"Expect: 100-continue\r\n"])
+async def test_a_body_is_too_large_before_it_has_come(client, connection, headers):
+    connection.writer.write(GENERATE + headers + b"Content-Length: 101\r\n\r\n")
+    assert (await connection.receive()).problem() == (413, "body-too-large")
+    connection.writer.write(b"{")
+    assert await connection.at_end()
+    assert (await client.get("/keys")).status == 200
+
+
+@limits(max_body=100)
+async def test_a_body_is_as_large_as_it_may_be(connection):
+    body = BODY.ljust(100)
+    connection.writer.write(GENERATE + b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n")
+    assert (await connection.receive()).status == 100
+    connection.writer.write(body)
+    assert (await connection.receive()).status == 200
+    # The rest of one that is refused is taken, so that the connection can go on.
+    response = await connection.call("POST", "/key/generate", body + b" ")
+    assert response.problem() == (413, "body-too-large")
+    assert (await connection.call("GET", "/keys")).status == 200
+
+
+@limits(max_header=300)
+@pytest.mark.parametrize("pieces", [1, 7])
+async def test_headers_have_a_largest_size(connect, pieces):
+    async def answer(head):
+        connection = await connect()
+        size = -(-len(head) // pieces)
+        for start in range(0, len(head), size):
+            connection.writer.write(head[start : start + size])
+            await asyncio.sleep(0.01)
+        response = await connection.receive()
+        if response.status != 200:
+            assert await connection.at_end()
+        return response
+
+    for head in (
+        b"GET /keys?alias=%b HTTP/1.1\r\nHost: kms\r\n\r\n",
+        LIST + b"X-A: %b\r\n\r\n",
+        LIST + b"%b: a\r\n\r\n",
+    ):
+        assert (await answer(head % (b"a" * 250))).status == 200
+        large = await answer(head % (b"a" * 310))
+        assert large.problem() == (431, "headers-too-large")
+        assert b"aaa" not in large.body
+
+
+@limits()
+async def test_headers_that_are_far_too_large(connect):
+    for head in (
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: kms\r\n\r\n",
+        LIST + b"X-A: " + b"a" * 20_000 + b"\r\n\r\n",
+    ):
+        connection = await connect()
+        connection.writer.write(head)
+        assert (await connection.receive()).problem() == (431, "headers-too-large")
+        assert await connection.at_end()
+
+
+# Number
+
+
+@limits(max_in_flight=2)
+async def test_too_many_at_once(client, refused):
+    under_way = [asyncio.create_task(client.get("/wait")) for _ in range(2)]
+    await until(lambda: client.app[IN_FLIGHT].number == 2)
+    for path in ("/keys", "/readyz", "/wait", "/nowhere"):
+        response = await client.get(path)
+        await refused(response, 503, "too-busy")
+        assert response.headers["Retry-After"] == "1"
+    assert (await client.get("/healthz")).status == 200
+    client.app[GO_ON].set()
+    assert [(await task).status for task in under_way] == [200, 200]
+    for _ in range(5):  # what was refused, and what failed, has left no trace
+        assert (await client.get("/keys")).status == 200
+        await refused(await client.get("/nowhere"), 404, "route-not-found")
+    assert client.app[IN_FLIGHT].number == 0
+
+
+@limits(max_in_flight=1)
+async def test_who_sends_slowly_takes_no_place(client, connect, refused):
+    slow = [await connect() for _ in range(20)]
+    for connection in slow:
+        connection.writer.write(GENERATE + b"Content-Length: %d\r\n\r\n{" % len(BODY))
+    assert (await client.post("/key/generate", json={"alg": "ed25519"})).status == 200
+    under_way = asyncio.create_task(client.get("/wait"))
+    await until(lambda: client.app[IN_FLIGHT].number == 1)
+    for connection in slow[:10]:  # a body that comes while there is no place
+        connection.writer.write(BODY[1:])
+        assert (await connection.receive()).problem() == (503, "too-busy")
+    client.app[GO_ON].set()
+    assert (await under_way).status == 200
+    for connection in slow[10:]:
+        connection.writer.write(BODY[1:])
+        assert (await connection.receive()).status == 200
+    assert client.app[IN_FLIGHT].number == 0
+
+
+@limits(max_in_flight=1)
+async def test_who_leaves_or_is_late_gives_the_place_back(client, connect):
+    for body in (b"", b"{"):
+        connection = await connect()
+        connection.writer.write(GENERATE + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+        assert (await connection.receive()).status == 100
+        connection.writer.write(body)
+        connection.writer.close()
+        await connection.writer.wait_closed()
+    await until(lambda: client.app[IN_FLIGHT].number == 0)
+    assert (await client.get("/keys")).status == 200
+
+
+@limits(max_in_flight=1)
+async def test_who_reads_slowly_takes_no_place(client):
+    reader, writer = await asyncio.open_connection(client.host, client.port, limit=1)
+    writer.write(b"GET /endless HTTP/1.1\r\nHost: kms\r\n\r\n")
+    assert await reader.read(1) == b"H"
+    server = next(iter(client.server.runner.server.connections))
+    await until(lambda: server.writing_paused)  # as much as the system takes is on its way
+    for _ in range(3):
+        assert (await client.get("/keys")).status == 200
+    assert server.writing_paused
+    writer.close()
+    await until(lambda: client.app[IN_FLIGHT].number == 0)
+
+
+def test_many_who_send_slowly_keep_nobody_out(serve):
+    options = ["--header-timeout", "5", "--body-timeout", "5", "--max-in-flight", "10"]
+    service = serve("--port", "0", *options)
+    with contextlib.ExitStack() as opened:
+        slow = []
+        for number in range(500):
+            connection = socket.create_connection((service.host, service.port), timeout=60)
+            slow.append(opened.enter_context(connection))
+            body = b"Content-Length: 100\r\n\r\n" if number % 2 else b""
+            connection.sendall(GENERATE + body + b"X")
+        for _ in range(20):
+            assert service.status("POST", "/key/generate", BODY) == 200
+        for _ in slow:
+            service.read_until(" 408 ")  # or it would wait for its log to be read
+        for connection in slow:
+            with connection.makefile("rb") as answers:
+                assert answers.readline().split()[1] == b"408"
+                assert b"urn:minikms:problem:request-timeout" in answers.read()
+    assert service.status("POST", "/key/generate", BODY) == 200
+    code, written = service.stop()
+    assert (code, "Traceback" in written) == (0, False)
