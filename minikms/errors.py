@@ -47,6 +47,19 @@ class ProfileExists(KmsError):
     status, slug, title = 400, "profile-exists", "The profile already exists"
 
 
+class Unauthenticated(KmsError):
+    """The request has no token that the service knows, or one that is not valid.
+
+    `invalid_token` says that it had one (RFC 6750 section 3.1).
+    """
+
+    status, slug, title = 401, "unauthenticated", "Who calls is not known"
+
+    def __init__(self, detail: str = "", *, invalid_token: bool = False) -> None:
+        challenge = 'Bearer error="invalid_token"' if invalid_token else "Bearer"
+        super().__init__(detail, headers={"WWW-Authenticate": challenge})
+
+
 class RouteNotFound(KmsError):
     """No route has this path."""
 
@@ -203,3 +216,7 @@ class SeedError(SetupError):
 
 class TlsError(SetupError):
     """A certificate, its key, or a CA that cannot be used."""
+
+
+class JwtError(SetupError):
+    """An identity provider, or its keys, that cannot be used."""
