@@ -31,16 +31,16 @@ _TIMEOUT: Final = 5
 _INTERVAL: Final = 60
 _MAX_AGE: Final = 300
 
-# What a key verifies, by its curve, or by its type where it has none. What is not here, a
-# symmetric key first of all, is passed over.
+# What a key verifies, by its type and curve. What is not here, a symmetric key first of all, is
+# passed over.
 _ALGORITHMS: Final = {
-    "Ed25519": ("EdDSA", "Ed25519"),
-    "Ed448": ("EdDSA", "Ed448"),
-    "P-256": ("ES256",),
-    "P-384": ("ES384",),
-    "P-521": ("ES512",),
-    "secp256k1": ("ES256K",),
-    "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    ("OKP", "Ed25519"): ("EdDSA", "Ed25519"),
+    ("OKP", "Ed448"): ("EdDSA", "Ed448"),
+    ("EC", "P-256"): ("ES256",),
+    ("EC", "P-384"): ("ES384",),
+    ("EC", "P-521"): ("ES512",),
+    ("EC", "secp256k1"): ("ES256K",),
+    ("RSA", None): ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
 }
 ALGORITHMS: Final = frozenset(name for names in _ALGORITHMS.values() for name in names)
 
@@ -224,7 +224,7 @@ def _import(jwk: Any) -> IssuerKey | None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", SecurityWarning)  # an RSA key of less than 2048 bits
         try:
-            algs = _ALGORITHMS[jwk["crv"] if "crv" in jwk else jwk["kty"]]
+            algs = _ALGORITHMS[jwk["kty"], jwk.get("crv")]
             key = import_key(jwk)
             key.check_key_op("verify")
         except (JoseError, SecurityWarning, UnsupportedAlgorithm, KeyError, TypeError, ValueError):

@@ -107,7 +107,10 @@ class JwtVerifier:
             raise ExceededSizeError
         if not token.isascii():
             raise DecodeError
-        signed = jws.extract_compact(token.encode(), registry=_SIGNATURES)
+        try:
+            signed = jws.extract_compact(token.encode(), registry=_SIGNATURES)
+        except TypeError:  # joserfc takes an array for a header: `["alg", "b64"]`
+            raise DecodeError from None
         header: object = signed.headers()
         if not isinstance(header, dict) or "crit" in header:
             raise UnsupportedHeaderError

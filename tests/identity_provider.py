@@ -1,0 +1,113 @@
+"""An identity provider: keys, a server that publishes them, and tokens made without joserfc."""
+
+import asyncio
+import base64
+import json
+import ssl
+import time
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from minikms.registry import AlgorithmRegistry
+
+ISSUER = "https://idp.example/realm"
+AUDIENCE = "https://kms.example"
+
+REGISTRY = AlgorithmRegistry.from_installed()
+
+
+def b64(content):
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def encode(part):
+    return b64(part if isinstance(part, bytes) else json.dumps(part).encode())
+
+
+def compact(header, claims, sign):
+    """A compact JWS of these parts, each an object or bytes as they are (RFC 7515 section 7.1)."""
+    signing_input = f"{encode(header)}.{encode(claims)}"
+    return f"{signing_input}.{b64(sign(signing_input.encode()))}"
+
+
+class SigningKey:
+    """A key pair of the provider's: `jwk` is what it publishes."""
+
+    def __init__(self, name="ed25519", kid="one", **members):
+        self.algorithm = REGISTRY.get(name)
+        self.key = self.algorithm.generate()
+        self.alg = self.algorithm.signing_algs[0]
+        self.jwk = {**self.algorithm.public_jwk(self.key), "kid": kid, **members}
+
+    def signer(self, alg=None):
+        return lambda message: self.algorithm.sign(self.key, message, alg or self.alg, False)
+
+    def token(self, claims=None, *, alg=None, **header):
+        """A token that is good for a minute, but for what is given; None leaves something out."""
+        alg = alg or self.alg
+        header = {"alg": alg, "typ": "JWT", "kid": self.jwk["kid"], **header}
+        header = {name: value for name, value in header.items() if value is not None}
+        return compact(header, good(claims), self.signer(alg))
+
+
+def good(claims=None):
+    """Claims that are accepted, but for those that are given."""
+    now = int(time.time())
+    usual = {"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "iat": now, "exp": now + 60}
+    return {k: v for k, v in {**usual, **(claims or {})}.items() if v is not LEFT_OUT}
+
+
+LEFT_OUT = object()
+
+
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+class Provider:
+    """A server on loopback, which publishes `keys` or whatever `answer` makes."""
+
+    def __init__(self):
+        self.keys = []
+        self.asked = 0
+        self.answer = self.publish
+
+    async def publish(self, request):
+        return web.json_response({"keys": [key.jwk for key in self.keys]})
+
+    async def _handle(self, request):
+        self.asked += 1
+        return await self.answer(request)
+
+    @asynccontextmanager
+    async def serving(self, tls: ssl.SSLContext | None = None):
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self._handle)
+        server = TestServer(app)
+        await server.start_server(ssl=tls)
+        self.url = str(server.make_url("/jwks.json"))
+        try:
+            yield self
+        finally:
+            await server.close()
+
+
+class Gate:
+    """An answer that waits until it is opened; `reached` once somebody asks."""
+
+    def __init__(self, answer):
+        self._answer = answer
+        self.reached, self.opened = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, request):
+        self.reached.set()
+        await self.opened.wait()
+        return await self._answer(request)
