@@ -6,7 +6,7 @@ import time
 
 import pytest
 from cryptography.hazmat.primitives import hashes, hmac, serialization
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from identity_provider import (
     AUDIENCE,
@@ -348,12 +348,14 @@ def known(tmp_path_factory):
     return JwtVerifier(ISSUER, AUDIENCE, str(path))
 
 
+@settings(deadline=None)
 @given(header=HEADER, claims=JSON | st.binary(max_size=50), signature=st.binary(max_size=300))
 def test_nothing_else_is_ever_raised(known, header, claims, signature):
     token = compact(header, claims, lambda _: signature)
     assert asyncio.run(refused(known, token))
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=200) | st.text("abcA_-.=ey", max_size=200))
 def test_no_text_is_a_token(known, text):
     assert asyncio.run(refused(known, text))
