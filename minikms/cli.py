@@ -9,6 +9,7 @@ from minikms.errors import PluginError
 from minikms.options import config_of, fail, options_of_config
 from minikms.registry import AlgorithmRegistry
 from minikms.store_cli import store
+from minikms.token_cli import token
 
 
 @click.group()
@@ -18,6 +19,7 @@ def main() -> None:
 
 
 main.add_command(store)
+main.add_command(token)
 
 
 @main.command()

@@ -9,6 +9,7 @@ ENV_PREFIX: Final = "MINIKMS_"
 
 LOG_FORMATS: Final = ("text", "json")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+AUTH: Final = ("auto", "none", "token")
 
 
 def _option(
@@ -60,4 +61,18 @@ class Config:
     store_key_file: str = _option("", "File with the key that opens the store.")
     store_key: str = _option("", "The key itself, where no file has it.", secret=True, flag=False)
     store_key_method: str = _option("raw", "A raw key, or a passphrase for Argon2i.", KEY_METHODS)
+    auth: str = _option(
+        "auto", "Whom to let in: auto asks for a token where the store is kept.", AUTH
+    )
+    admin_token_file: str = _option("", "File with a token that may do everything.")
+    max_wrong_tokens: int = _option(
+        60, "Wrong tokens that an address may send in a minute.", limits=(1, None)
+    )
+    trusted_proxy: str = _option(
+        "", "Addresses of proxies whose X-Forwarded-For is believed, with commas between them."
+    )
+    jwt_issuer: str = _option("", "Who issues JWTs that callers send: their iss.")
+    jwt_audience: str = _option("", "Whom they are for: their aud.")
+    jwt_jwks: str = _option("", "File or URL of the issuer's keys, a JWK Set.")
+    docs: bool = _option(True, "Serve /docs and /openapi.json.")
     seed_keys: str = _option("", "File of profiles and keys to load at the start, for tests.")

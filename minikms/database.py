@@ -10,11 +10,13 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
 from typing import Any, Final, NamedTuple, NoReturn, Self, TypeAlias, TypeVar
 
 from aries_askar import AskarError, AskarErrorCode, Entry, Session, Store
 from aries_askar.store import Scan
 
+from minikms import acts
 from minikms.askar import (
     DuplicateError,
     UndecryptableError,
@@ -347,13 +349,33 @@ class Database:
 
         It may be called again, where the profile was made anew elsewhere. Raises ProfileNotFound.
         """
+        return await self._read_or_write(partial(self._attempt, profile, work, write=write), write)
+
+    async def run_own(
+        self, work: Callable[[Session], Awaitable[ResultT]], *, write: bool = False
+    ) -> ResultT:
+        """What `work` gives, in a session on the store's own profile; else as `run`."""
+
+        async def attempt() -> ResultT:
+            if not write:
+                async with self._session(_SYSTEM) as session:
+                    return await work(session)
+            async with self._transaction() as session:
+                await self._require_own_key(session)
+                return await work(session)
+
+        return await self._read_or_write(attempt, write)
+
+    async def _read_or_write(
+        self, attempt: Callable[[], Coroutine[Any, Any, ResultT]], write: bool
+    ) -> ResultT:
         try:
-            return await self._in_turn(self._attempt(profile, work, write=write), write=write)
+            return await self._in_turn(attempt(), write=write)
         except StoreUnavailable:
             if write or self._file_turn is None:
                 raise
         # Reading needs no such turn, but the connection that it may have to make does.
-        return await self._in_turn(self._attempt(profile, work, write=False), write=True)
+        return await self._in_turn(attempt(), write=True)
 
     async def batches(
         self, profile: str | None, category: str
@@ -470,6 +492,7 @@ class Database:
             except AskarError as exc:
                 self._distrust(store, exc)
                 raise
+            acts.about_to_commit()
             try:
                 await session.commit()  # type: ignore[no-untyped-call]
             except AskarError as exc:

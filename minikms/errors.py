@@ -48,16 +48,26 @@ class ProfileExists(KmsError):
 
 
 class Unauthenticated(KmsError):
-    """The request has no token that the service knows, or one that is not valid.
-
-    `invalid_token` says that it had one (RFC 6750 section 3.1).
-    """
+    """No token came, or one that is not valid (RFC 6750 section 3)."""
 
     status, slug, title = 401, "unauthenticated", "Who calls is not known"
 
     def __init__(self, detail: str = "", *, invalid_token: bool = False) -> None:
         challenge = 'Bearer error="invalid_token"' if invalid_token else "Bearer"
         super().__init__(detail, headers={"WWW-Authenticate": challenge})
+
+
+class Forbidden(KmsError):
+    """The caller is known, and may not do this (RFC 6750 section 3.1)."""
+
+    status, slug, title = 403, "forbidden", "The caller may not do this"
+
+    def __init__(self, scope: str = "") -> None:
+        challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+        super().__init__(
+            f"It needs the scope {scope}." if scope else "",
+            headers={"WWW-Authenticate": challenge},
+        )
 
 
 class RouteNotFound(KmsError):
@@ -82,6 +92,12 @@ class ProfileNotFound(KmsError):
     """There is no profile of this name."""
 
     status, slug, title = 404, "profile-not-found", "There is no such profile"
+
+
+class TokenNotFound(KmsError):
+    """There is no token of this id."""
+
+    status, slug, title = 404, "token-not-found", "There is no such token"
 
 
 class MethodNotAllowed(KmsError):
@@ -162,6 +178,15 @@ class DecryptionFailed(KmsError):
     status, slug, title = 422, "decryption-failed", "The ciphertext cannot be decrypted"
 
 
+class TooManyAttempts(KmsError):
+    """Too many tokens that are not valid came from one address."""
+
+    status, slug, title = 429, "too-many-attempts", "Too many wrong tokens"
+
+    def __init__(self, detail: str = "", *, retry_after: int = 60) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
 class HeadersTooLarge(KmsError):
     """The request line or a header is over the service's limit (RFC 6585 section 5)."""
 
@@ -181,6 +206,15 @@ class StoreUnavailable(KmsError):
     """The store does not answer; the caller may try again."""
 
     status, slug, title = 503, "store-unavailable", "The key store is not available"
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail, headers={"Retry-After": "1"})
+
+
+class AuditUnavailable(KmsError):
+    """What is done cannot be written down, so that nothing is done."""
+
+    status, slug, title = 503, "audit-unavailable", "The audit log cannot be written"
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail, headers={"Retry-After": "1"})
@@ -210,13 +244,17 @@ class StoreError(SetupError):
     """A store that cannot be opened, made or used."""
 
 
+class AccessError(SetupError):
+    """What lets callers in, and cannot be used."""
+
+
+class JwtError(SetupError):
+    """An identity provider that cannot be used as it is set up."""
+
+
 class SeedError(SetupError):
     """A file of keys that cannot be loaded."""
 
 
 class TlsError(SetupError):
     """A certificate, its key, or a CA that cannot be used."""
-
-
-class JwtError(SetupError):
-    """An identity provider, or its keys, that cannot be used."""

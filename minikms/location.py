@@ -1,14 +1,13 @@
 """Where a store is, and what opens it: the URL and the key that an operator gives."""
 
-import os
 import re
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Self
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from minikms.errors import StoreError
+from minikms.secret_files import read_secret
 
 Backend = Literal["memory", "sqlite", "postgres"]
 
@@ -21,7 +20,6 @@ _DEFAULTS: Final[dict[Backend, dict[str, int]]] = {
     "sqlite": {"max_connections": 4, "busy_timeout": 200},
     "postgres": {"max_connections": 10, "connect_timeout": 2},
 }
-_TOO_OPEN: Final = stat.S_IWGRP | stat.S_IRWXO
 
 
 @dataclass(frozen=True)
@@ -116,29 +114,4 @@ def read_key(file: str, text: str, method: str) -> StoreKey:
                 "A store that is kept needs its key: --store-key-file or MINIKMS_STORE_KEY."
             )
         return StoreKey(text, method)
-    try:
-        with open(file, encoding="utf-8") as opened:
-            mode = os.fstat(opened.fileno()).st_mode
-            lines = opened.read().splitlines()
-    except (OSError, UnicodeDecodeError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) else "it is not text"
-        raise StoreError(f"The key file {file} cannot be read: {why}.") from None
-    if mode & _TOO_OPEN:
-        raise StoreError(
-            f"The key file {file} is open to others (mode {stat.S_IMODE(mode):04o}): chmod 600."
-        )
-    if len(lines) != 1 or not lines[0]:
-        raise StoreError(f"The key file {file} must have the key on one line, and nothing else.")
-    return StoreKey(lines[0], method)
-
-
-def write_key(file: str, secret: str) -> None:
-    """Write a key into a new file that its owner alone may read; raises StoreError."""
-    try:
-        number = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as exc:
-        raise StoreError(f"The key file {file} cannot be made: {exc.strerror}.") from None
-    with os.fdopen(number, "w", encoding="utf-8") as opened:
-        opened.write(f"{secret}\n")
-        opened.flush()
-        os.fsync(opened.fileno())
+    return StoreKey(read_secret(file, "key", StoreError), method)

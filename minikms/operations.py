@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from minikms import jws
+from minikms.acts import concerns_key
 from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import InvalidKey, KmsError, UnsupportedOperation, UnsupportedOption
 from minikms.protocol import (
@@ -201,7 +202,12 @@ class KeyOperations:
         self, profile: str, ref: KeyRef, use: Callable[[KeyRecord], UseT]
     ) -> tuple[KeyRecord, UseT, Any]:
         """A key, and what `use` makes of its record, before the key is opened."""
-        record, stored = await self._store.open_key(profile, ref, use)
+
+        def permit(record: KeyRecord) -> None:
+            concerns_key(record.kid, record.alg)
+            use(record)
+
+        record, stored = await self._store.open_key(profile, ref, permit)
         return record, use(record), self._registry.get(record.alg).unpack(stored)
 
     def _use(
@@ -253,6 +259,7 @@ class KeyOperations:
         """A public key, its algorithm, and the JOSE name that its JWK is bound to, if any."""
         if isinstance(by, KeyRef):
             record = await self._store.record(profile, by)
+            concerns_key(record.kid, record.alg)
             signer = self._use(Signer, "verify")(record)
             return signer, signer.load_public(record.jwk or {}), None
         _refuse_private(by)

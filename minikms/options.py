@@ -21,12 +21,15 @@ def options_of_config(*names: str) -> Callable[[Command], Command]:
             if not field.metadata["flag"] or (names and field.name not in names):
                 continue
             kind: Any = str
-            if isinstance(field.default, int):
+            flag = "--" + field.name.replace("_", "-")
+            if isinstance(field.default, bool):
+                kind, flag = bool, f"{flag}/--no-{flag.removeprefix('--')}"
+            elif isinstance(field.default, int):
                 kind = click.IntRange(*field.metadata["limits"])
             elif field.metadata["choices"]:
                 kind = click.Choice(field.metadata["choices"])
             command = click.option(
-                "--" + field.name.replace("_", "-"),
+                flag,
                 envvar=ENV_PREFIX + field.name.upper(),
                 default=field.default,
                 type=kind,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from minikms.acts import concerns_key
 from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import AliasNotFound, KeyNotFound, NotExportable
 from minikms.making import KeyMaker
@@ -39,8 +40,9 @@ class KeyService(KeyOperations):
     async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
         """Make a key and store it; raises UnsupportedAlgorithm and TooBusy."""
         algorithm = self._registry.get(alg)
-        made = await self._maker.make(algorithm, policy, "generate", algorithm.generate)
-        return await self._store.insert(profile, *made, policy.aliases)
+        record, material = await self._maker.make(algorithm, policy, "generate", algorithm.generate)
+        concerns_key(record.kid, record.alg)
+        return await self._store.insert(profile, record, material, policy.aliases)
 
     async def import_key(self, profile: str, source: KeySource, policy: KeyPolicy) -> KeyRecord:
         """Store the key of `source`; raises as `read_key` does, DecryptionFailed and KeyExists."""
@@ -48,8 +50,9 @@ class KeyService(KeyOperations):
             self._registry.get(source.alg or "").require(SecretImporter)
             secret = await self.unwrap(profile, KeyRef(kid=source.unwrap_kid), source.wrapped)
             source = replace(source, secret=secret)
-        made = await self.read_key(source, policy)
-        return await self._store.insert(profile, *made, policy.aliases)
+        record, material = await self.read_key(source, policy)
+        concerns_key(record.kid, record.alg)
+        return await self._store.insert(profile, record, material, policy.aliases)
 
     async def read_key(self, source: KeySource, policy: KeyPolicy) -> tuple[KeyRecord, Stored]:
         """The record and the material of the key of `source`, which nothing has stored yet.
@@ -81,7 +84,9 @@ class KeyService(KeyOperations):
 
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
         """What is known of a key."""
-        return await self._store.record(profile, ref)
+        record = await self._store.record(profile, ref)
+        concerns_key(record.kid, record.alg)
+        return record
 
     async def list_keys(
         self,
@@ -181,6 +186,14 @@ class KeyService(KeyOperations):
     async def profiles(self) -> list[str]:
         """The names of all profiles, sorted."""
         return await self._store.profiles()
+
+    async def publish(self, profile: str, *, public: bool) -> None:
+        """Let everybody have the profile's public keys, or only who may read its keys."""
+        await self._store.publish(profile, public=public)
+
+    async def publishes(self, profile: str) -> bool:
+        """Whether everybody may have the profile's public keys."""
+        return await self._store.publishes(profile)
 
     async def ping(self) -> None:
         """Return once the store has answered; raises StoreUnavailable."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import multiprocessing
 import signal
@@ -19,7 +20,7 @@ from minikms.listener import Listener
 from minikms.location import StoreLocation
 from minikms.options import fail
 from minikms.web import logs
-from minikms.web.app import create_app
+from minikms.web.app import create_app, needs_token
 from minikms.web.server import KmsRunner
 
 LOGGER = logging.getLogger("minikms")
@@ -90,11 +91,17 @@ def announce(config: Config, address: Any) -> None:
     scheme = "https" if config.tls_cert else "http"
     url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     LOGGER.info("listening on %s, documentation on %s/docs", url, url)
+    if not needs_token(config) and not _is_loopback(host):
+        LOGGER.warning("whoever reaches %s may use every key: --auth token asks for a token", url)
     location = StoreLocation.parse(config.store)
     if location.shared:
         LOGGER.info("keys are kept in %s", location)
     else:
         LOGGER.info("keys live in memory only: they are gone when this process ends")
+
+
+def _is_loopback(host: str) -> bool:
+    return ipaddress.ip_address(host.partition("%")[0]).is_loopback
 
 
 @contextlib.contextmanager

@@ -30,6 +30,9 @@ KEY, MATERIAL, ALIAS = "minikms.key", "minikms.material", "minikms.alias"
 # The place in the order of creation that a profile has given away last: category and name.
 _SEQUENCE, _LAST = "minikms.sequence", "last"
 
+# What a profile lets everybody have: category and name.
+_PUBLISHED, _JWKS = "minikms.published", "jwks"
+
 
 class KeyStore:
     """Keys in an Askar store. Every method is one session, and every change one transaction.
@@ -64,6 +67,11 @@ class KeyStore:
         key = StoreKey(new_raw_key())
         async with cls.create(StoreLocation.parse("memory"), key) as store:
             yield store
+
+    @property
+    def database(self) -> Database:
+        """What it is kept in, with what else is kept there."""
+        return self._database
 
     async def ping(self) -> None:
         """Return once the store has answered."""
@@ -218,6 +226,27 @@ class KeyStore:
         if name == DEFAULT_PROFILE:
             raise ProfileProtected("The default profile cannot be deleted.")
         return await self._database.remove_profile(name)
+
+    async def publish(self, profile: str, *, public: bool) -> None:
+        """Let everybody have the profile's public keys, or only who may read its keys."""
+
+        async def work(session: Session) -> None:
+            await session.remove_all(_PUBLISHED)
+            if public:
+                await session.insert(_PUBLISHED, _JWKS, b"public")
+
+        await self._database.run(profile, work, write=True)
+
+    async def publishes(self, profile: str) -> bool:
+        """Whether everybody may have the profile's public keys."""
+
+        async def work(session: Session) -> bool:
+            if await session.fetch(_PUBLISHED, _JWKS) is not None:
+                return True
+            await require_profile(session)
+            return False
+
+        return await self._database.run(profile, work)
 
     async def profiles(self) -> list[str]:
         """The names of all profiles, sorted."""

@@ -10,14 +10,17 @@ from typing import Any
 
 import click
 
+from minikms.access import SCOPES
 from minikms.askar import new_raw_key
 from minikms.config import ENV_PREFIX, Config
 from minikms.contents import Contents
-from minikms.errors import KmsError, PluginError, StoreError
-from minikms.location import KEY_METHODS, StoreKey, StoreLocation, read_key, write_key
+from minikms.errors import AccessError, KmsError, SetupError, StoreError
+from minikms.location import KEY_METHODS, StoreKey, StoreLocation, read_key
 from minikms.options import Command, config_of, fail, options_of_config
 from minikms.registry import AlgorithmRegistry
+from minikms.secret_files import write_secret
 from minikms.store import KeyStore
+from minikms.tokens import Token, Tokens
 from minikms.upkeep import copy as copy_contents
 from minikms.upkeep import count
 from minikms.verify import verify as verify_contents
@@ -28,14 +31,14 @@ def store() -> None:
     """Make, look after and copy the store that keys are kept in."""
 
 
-def _on_a_store(command: Command) -> Command:
+def on_a_store(command: Command) -> Command:
     """Give a command the flags of a store, and end it with one sentence where that cannot be."""
 
     @wraps(command)
     def call(**options: Any) -> None:
         try:
             command(**options)
-        except (StoreError, PluginError) as exc:
+        except SetupError as exc:
             fail(str(exc), 2)
         except KmsError as exc:
             fail(exc.detail, 1)
@@ -76,37 +79,55 @@ def _with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
 @click.option(
     "--if-missing", is_flag=True, help="End well where the store is there, and this key opens it."
 )
-@_on_a_store
-def init(generate_key: bool, if_missing: bool, **options: Any) -> None:
-    """Make a store. One that is there stays as it is."""
+@click.option(
+    "--admin-token-file",
+    envvar=f"{ENV_PREFIX}ADMIN_TOKEN_FILE",
+    show_envvar=True,
+    help="Where the first token goes; shown without it.",
+)
+@on_a_store
+def init(
+    generate_key: bool, if_missing: bool, admin_token_file: str | None, **options: Any
+) -> None:
+    """Make a store, and a token that may do everything. One that is there stays as it is."""
     config = config_of(options)
-    location = _durable(config.store)
+    location = durable(config.store)
     if generate_key:
         _generate("store", config.store_key_file, config.store_key_method)
-    if asyncio.run(_init(location, _key(config), if_missing=if_missing)):
-        click.echo(f"Made a store at {location}.")
-    else:
+    token = asyncio.run(_init(location, key_of(config), if_missing=if_missing))
+    if token is None:
         click.echo(f"There is a store at {location}.")
+        return
+    click.echo(f"Made a store at {location}.")
+    if admin_token_file:
+        try:
+            write_secret(admin_token_file, token.reveal(), "token", AccessError)
+        except AccessError as exc:
+            fail(f"{exc} Make another: `minikms token create`.", 1)
+        click.echo(f"A token that may do everything is in {admin_token_file}.")
+    else:
+        click.echo(f"A token that may do everything, shown this once: {token.reveal()}")
 
 
-async def _init(location: StoreLocation, key: StoreKey, *, if_missing: bool) -> bool:
-    """Make a store; False where there is one already, and that is no error."""
+async def _init(location: StoreLocation, key: StoreKey, *, if_missing: bool) -> Token | None:
+    """Make a store, and give its first token; None where there is one, and that is no error."""
     try:
-        async with KeyStore.create(location, key):
-            return True
+        async with KeyStore.create(location, key) as made:
+            token, _ = await Tokens(made.database).create("admin", SCOPES)
+            return token
     except StoreError:
         if not if_missing:
             raise
         async with KeyStore.open(location, key):
-            return False
+            return None
 
 
 @store.command()
-@_on_a_store
+@on_a_store
 def info(**options: Any) -> None:
     """Say where a store is, and how many keys it has."""
     config = config_of(options)
-    asyncio.run(_info(_durable(config.store), _key(config)))
+    asyncio.run(_info(durable(config.store), key_of(config)))
 
 
 async def _info(location: StoreLocation, key: StoreKey) -> None:
@@ -127,7 +148,7 @@ async def _info(location: StoreLocation, key: StoreKey) -> None:
 
 @store.command()
 @_with_another_key("new", "the key that is to open the store")
-@_on_a_store
+@on_a_store
 def rekey(
     new_key_file: str | None, new_key_method: str | None, generate_key: bool, **options: Any
 ) -> None:
@@ -140,7 +161,7 @@ def rekey(
             raise StoreError("Say the new key: --new-key-file or MINIKMS_NEW_STORE_KEY.")
         return key
 
-    asyncio.run(_rekey(_durable(config.store), _key(config), new_key))
+    asyncio.run(_rekey(durable(config.store), key_of(config), new_key))
 
 
 async def _rekey(location: StoreLocation, key: StoreKey, new_key: Callable[[], StoreKey]) -> None:
@@ -166,7 +187,7 @@ async def _rekey(location: StoreLocation, key: StoreKey, new_key: Callable[[], S
     help="Where the copy is made: sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",
 )
 @_with_another_key("to", "the key that is to open the copy")
-@_on_a_store
+@on_a_store
 def copy(
     target: str,
     to_key_file: str | None,
@@ -180,9 +201,9 @@ def copy(
     is begun anew.
     """
     config = config_of(options)
-    place, key = _durable(target), _key(config)
+    place, key = durable(target), key_of(config)
     to_key = _other_key("to", to_key_file, to_key_method, generate=generate_key)
-    asyncio.run(_copy(_durable(config.store), key, place, to_key or key))
+    asyncio.run(_copy(durable(config.store), key, place, to_key or key))
 
 
 async def _copy(
@@ -203,11 +224,11 @@ async def _copy(
 
 
 @store.command()
-@_on_a_store
+@on_a_store
 def verify(**options: Any) -> None:
     """Check every record, material and alias in a store, which may be in use."""
     config = config_of(options)
-    if not asyncio.run(_verify(_durable(config.store), _key(config))):
+    if not asyncio.run(_verify(durable(config.store), key_of(config))):
         sys.exit(1)
 
 
@@ -238,7 +259,7 @@ def _keys(number: int) -> str:
     return f"{number} key{'' if number == 1 else 's'}"
 
 
-def _durable(url: str) -> StoreLocation:
+def durable(url: str) -> StoreLocation:
     """The place of a store that is kept; raises StoreError for the one in memory."""
     location = StoreLocation.parse(url)
     if not location.shared:
@@ -246,7 +267,8 @@ def _durable(url: str) -> StoreLocation:
     return location
 
 
-def _key(config: Config) -> StoreKey:
+def key_of(config: Config) -> StoreKey:
+    """The key that opens the store; raises StoreError."""
     return read_key(config.store_key_file, config.store_key, config.store_key_method)
 
 
@@ -268,5 +290,5 @@ def _generate(name: str, file: str | None, method: str | None) -> None:
     """Make a raw key in a new file, where the flags of the key `name` say so."""
     if not file or method not in (None, "raw"):
         raise StoreError(f"--generate-key makes a raw key: say where, with --{name}-key-file.")
-    write_key(file, new_raw_key())
+    write_secret(file, new_raw_key(), "key", StoreError)
     click.echo(f"Made a key in {file}: keep a copy in another place.")

@@ -129,7 +129,7 @@ def keep() -> Callable[..., Awaitable[dict[str, str]]]:
         key = key or StoreKey(new_raw_key())
         async with KeyStore.create(StoreLocation.parse(url), key):
             pass
-        return {"store": url, "store_key": key.secret}
+        return {"store": url, "store_key": key.secret, "auth": "none"}
 
     return make
 

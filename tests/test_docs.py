@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from minikms.access import SCOPES
 from minikms.config import ENV_PREFIX, Config
 from minikms.protocol import KeyPairAlgorithm, Signer
 from minikms.registry import AlgorithmRegistry
@@ -70,7 +71,9 @@ def test_table_of_multicodecs_is_that_of_the_algorithms():
 
 
 def test_table_of_options_is_that_of_the_config():
-    rows = re.findall(r"^\| `(--\S+)` \| `(\w+)` \| `(\S+)` \|", OPERATIONS, re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(--\S+)`(?:, `--no-\S+`)? \| `(\w+)` \| `(\S+)` \|", OPERATIONS, re.MULTILINE
+    )
     expected = []
     for option in dataclasses.fields(Config):
         flag, variable = option.name.replace("_", "-"), option.name.upper()
@@ -85,6 +88,14 @@ def test_table_of_options_is_that_of_the_config():
 def test_choices_of_an_option_are_named(option):
     for choice in option.metadata["choices"]:
         assert f"`{choice}`" in OPERATIONS
+
+
+def test_table_of_scopes_is_that_of_the_routes():
+    rows = re.findall(r"^\| `([a-z:]+)` \| (`[A-Z]+ .*`) \|$", API, re.MULTILINE)
+    needed = {scope: set(re.findall("`(.+?)`", calls)) for scope, calls in rows}
+    assert list(needed) == list(SCOPES)
+    for scope in SCOPES:
+        assert needed[scope] == {shown(route) for route in ROUTES if route.scope == scope}
 
 
 def test_folder_tree_is_that_of_the_package():

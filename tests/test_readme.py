@@ -93,7 +93,9 @@ async def test_from_memory_to_a_file_to_postgresql(tmp_path, own_postgres):
             assert line
             found = re.search(r"listening on (\S+),", line)
         drain = asyncio.create_task(written.read())
-        async with ClientSession(found[1]) as session:
+        token = (tmp_path / "admin.token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        async with ClientSession(found[1], headers=headers) as session:
             answer = await work(session)
         process.terminate()
         assert await process.wait() == 0

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Final
 
@@ -10,20 +10,30 @@ import orjson
 from aiohttp import web
 from aiohttp_swagger3 import SwaggerDocs, SwaggerInfo, SwaggerLicense, SwaggerUiSettings
 
+from minikms.access import OPEN, SCOPES, OpenAccess, TokenAccess, read_admin_token
 from minikms.config import Config
+from minikms.errors import AccessError
 from minikms.location import StoreLocation, read_key
 from minikms.registry import AlgorithmRegistry
 from minikms.service import KeyService
 from minikms.store import KeyStore
+from minikms.tokens import Tokens
 from minikms.web import openapi, seeds
+from minikms.web.callers import PROXIES, parse_proxies
+from minikms.web.gate import ACCESS, SCOPES_OF, WITNESS, gate_middleware
 from minikms.web.limits import BODY_TIMEOUT, IN_FLIGHT, InFlight, expect, limits_middleware
 from minikms.web.logs import answer_request_id
 from minikms.web.messages import REGISTRY, SERVICE
 from minikms.web.problems import problems_middleware
 from minikms.web.routes import ROUTES
 from minikms.web.system import DOCUMENT, to_docs
+from minikms.web.system import openapi as openapi_document
+from minikms.web.tokens import TOKENS
 
 CONFIG: Final = web.AppKey("config", Config)
+
+# All that answers without a token.
+_OPEN_ROUTES: Final = {"healthz", "readyz", "openapi"}
 
 
 def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web.Application:
@@ -31,12 +41,20 @@ def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web
 
     `registry` stands in for that of the installed packages.
     """
+    if not needs_token(config) and (config.admin_token_file or _jwt_options(config)):
+        raise AccessError(
+            "--admin-token-file and --jwt-… say who is let in, and here everybody is: --auth token."
+        )
     registry = registry or AlgorithmRegistry.from_installed()
     app = web.Application(
-        middlewares=[problems_middleware, limits_middleware], client_max_size=config.max_body
+        middlewares=[problems_middleware, limits_middleware, gate_middleware],
+        client_max_size=config.max_body,
     )
     app[IN_FLIGHT] = InFlight(config.max_in_flight)
     app[BODY_TIMEOUT] = config.body_timeout
+    app[SCOPES_OF] = {route.name: route.scope for route in ROUTES}
+    app[PROXIES] = parse_proxies(config.trusted_proxy)
+    app[WITNESS] = lambda act, outcome: None
     app.on_response_prepare.append(answer_request_id)
     app[CONFIG] = config
     app[REGISTRY] = registry
@@ -49,9 +67,17 @@ def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web
 
 
 def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
-    # Before Swagger UI's own redirect, which returns an exception and makes aiohttp warn.
-    app.router.add_route("GET", "/docs", to_docs)
-    app.router.add_route("GET", "/", to_docs)
+    routes = [
+        route for route in ROUTES if app[CONFIG].docs or route.handler is not openapi_document
+    ]
+    for route in routes:
+        if route.scope not in SCOPES and (route.scope, route.name in _OPEN_ROUTES) != (OPEN, True):
+            raise AccessError(f"The route {route.name} has no scope.")
+    if app[CONFIG].docs:
+        # Before Swagger UI's own redirect, which returns an exception and makes aiohttp warn.
+        app.router.add_route("GET", "/docs", to_docs)
+        app.router.add_route("GET", "/", to_docs)
+    ui = SwaggerUiSettings(path="/docs", validatorUrl=None)
     docs = SwaggerDocs(
         app,
         info=SwaggerInfo(
@@ -62,25 +88,55 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
                 name="Apache-2.0", url="https://www.apache.org/licenses/LICENSE-2.0"
             ),
         ),
-        swagger_ui_settings=SwaggerUiSettings(path="/docs", validatorUrl=None),
+        swagger_ui_settings=ui if app[CONFIG].docs else None,
     )
     docs.spec["components"] = openapi.components()
     # It would check the whole document again after each route; a test checks it once, complete.
     docs.spec_validate = lambda _: None
-    for route in ROUTES:
+    for route in routes:
         docs.add_route(
             route.method, route.path, route.handler, name=route.name, expect_handler=expect
         )
-    openapi.complete(docs.spec, ROUTES, registry)
+    openapi.complete(docs.spec, routes, registry, guarded=needs_token(app[CONFIG]))
     return orjson.dumps(docs.spec)
+
+
+def needs_token(config: Config) -> bool:
+    """Whether callers are asked for a token."""
+    if config.auth == "auto":
+        return StoreLocation.parse(config.store).shared
+    return config.auth == "token"
 
 
 async def _service(app: web.Application) -> AsyncIterator[None]:
     async with _open_store(app[CONFIG]) as store:
         app[SERVICE] = KeyService(app[REGISTRY], store)
+        app[TOKENS] = Tokens(store.database)
+        app[ACCESS] = OpenAccess()
         if app[CONFIG].seed_keys:
             await seeds.load(app[CONFIG].seed_keys, app[SERVICE])
-        yield
+        if needs_token(app[CONFIG]):
+            async with _token_access(app[CONFIG], app[TOKENS]) as app[ACCESS]:
+                yield
+        else:
+            yield
+
+
+@asynccontextmanager
+async def _token_access(config: Config, tokens: Tokens) -> AsyncIterator[TokenAccess]:
+    admin = read_admin_token(config.admin_token_file) if config.admin_token_file else None
+    async with AsyncExitStack() as stack:
+        jwt = None
+        if _jwt_options(config):
+            from minikms.jwt_bearer import JwtVerifier  # joserfc takes 0.1 s to import
+
+            jwt = JwtVerifier(config.jwt_issuer, config.jwt_audience, config.jwt_jwks)
+            await stack.enter_async_context(jwt.running())
+        yield TokenAccess(tokens, admin=admin, jwt=jwt, wrong_a_minute=config.max_wrong_tokens)
+
+
+def _jwt_options(config: Config) -> bool:
+    return any((config.jwt_issuer, config.jwt_audience, config.jwt_jwks))
 
 
 def _open_store(config: Config) -> AbstractAsyncContextManager[KeyStore]:

@@ -1,7 +1,35 @@
-"""Who calls, as far as the connection itself tells."""
+"""Who calls, as the gate has found and as the connection tells."""
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Final
 
 from aiohttp import web
 from cryptography import x509
+
+from minikms.access import ANYBODY, Caller
+from minikms.acts import CURRENT
+from minikms.errors import AccessError
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+PROXIES: Final[web.AppKey[tuple[Network, ...]]] = web.AppKey("proxies", tuple)
+CALLER: Final = web.RequestKey("caller", Caller)
+
+
+def caller(request: web.Request) -> Caller:
+    """Who makes this request."""
+    found: Caller = request.get(CALLER, ANYBODY)
+    return found
+
+
+def enter(request: web.Request, profile: str) -> str:
+    """The profile, for a caller who may have to do with it; raises ProfileNotFound."""
+    act = CURRENT.get()
+    if act is not None:
+        act.profile = profile
+    caller(request).permit(profile)
+    return profile
 
 
 def certificate_subject(request: web.BaseRequest) -> str | None:
@@ -14,3 +42,40 @@ def certificate_subject(request: web.BaseRequest) -> str | None:
     if certificate is None:
         return None
     return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
+
+
+def address(request: web.Request) -> str:
+    """The address of the caller: that of the connection, or what trusted proxies say of it.
+
+    Each proxy adds whom it was called by at the end of `X-Forwarded-For`, so it is read from there
+    up to the first address that is no trusted proxy's; what stands before that, anyone can write.
+    """
+    nearest = request.remote or ""
+    proxies = request.app[PROXIES]
+    if not proxies:
+        return nearest
+    told = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
+    while _is_one_of(nearest, proxies) and told:
+        try:
+            nearest = str(ipaddress.ip_address(told.pop().strip()))
+        except ValueError:
+            break
+    return nearest
+
+
+def parse_proxies(text: str) -> tuple[Network, ...]:
+    """Addresses and networks with commas between them; raises AccessError."""
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise AccessError(
+            "--trusted-proxy takes addresses and networks, with commas between them."
+        ) from None
+
+
+def _is_one_of(text: str, networks: Iterable[Network]) -> bool:
+    try:
+        ip = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return any(ip in network for network in networks)

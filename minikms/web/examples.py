@@ -9,6 +9,7 @@ from typing import Any, Final
 KID: Final = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 ALIAS: Final = "did:example:123#key-1"
 PROFILE: Final = "alice"
+HOLDER: Final = "8c1f0a5d92b3e467"
 
 _COUNTING = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 _HELLO = "aGVsbG8="
@@ -98,6 +99,15 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     "VerifyJwsRequest": {"RFC 8037 appendix A.4": {"jwk": _ED25519, "jws": _JWS}},
     "RandomRequest": {"a secret": {"length": 32}},
     "CreateProfile": {"a tenant": {"name": PROFILE}},
+    "ChangeProfile": {"publish its keys": {"jwks": "public"}},
+    "CreateToken": {
+        "a signer": {
+            "name": "issuer",
+            "scopes": ["sign", "keys:read"],
+            "profiles": ["default"],
+            "expires": "2036-01-31T12:00:00Z",
+        }
+    },
 }
 
 ANSWERS: Final[Mapping[str, Mapping[str, Any]]] = {

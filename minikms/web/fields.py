@@ -1,5 +1,6 @@
 """The kinds of value that bodies are made of."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -22,7 +23,17 @@ CURSOR_PATTERN: Final = r"^[0-9]{20}\Z"
 # Groups of four, then a rest of two or three with padding or without.
 BASE64URL_PATTERN: Final = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?\Z"
 
+HOLDER_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,128}\Z"
+# A time of RFC 3339 section 5.6, whose nanoseconds fit 64 bits.
+MOMENT_PATTERN: Final = (
+    r"^(19[789]|2[01][0-9])[0-9]-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})\Z"
+)
+
 MAX_LABELS: Final = 32
+
+
+_MOMENT: Final = re.compile(MOMENT_PATTERN)
 
 
 class Base64Url(fields.String):
@@ -88,9 +99,27 @@ class Flag(fields.Boolean):
 class Timestamp(fields.String):
     """Nanoseconds since the epoch, given as RFC 3339 in UTC."""
 
-    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        if value is None:
+            return None
         moment = datetime.fromtimestamp(value / 1e9, UTC)
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Moment(Timestamp):
+    """A time, taken as RFC 3339 with its offset from UTC, and given in UTC."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if not _MOMENT.match(text):
+            raise ValidationError("Not a time of RFC 3339.")
+        try:
+            moment = datetime.fromisoformat(text.upper())
+            return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+        except (ValueError, OverflowError):
+            raise ValidationError("Not a time of RFC 3339.") from None
 
 
 def kid(**kwargs: Any) -> fields.String:

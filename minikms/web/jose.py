@@ -3,7 +3,8 @@
 from aiohttp import web
 
 from minikms.web import schemas
-from minikms.web.messages import answer, load, profile, service
+from minikms.web.callers import enter
+from minikms.web.messages import answer, load, named_profile, profile, service
 
 _SIGN = schemas.SignJwsRequest()
 _VERIFY = schemas.VerifyJwsRequest()
@@ -66,6 +67,6 @@ async def jwks(request: web.Request) -> web.Response:
         description: The keys for signatures and key agreement, by kid and by alias.
         x-answer: JwkSet
     """
-    of_header = profile(request)  # judged even where the query has the word
-    name = request.query.get("profile", of_header)
+    of_header = named_profile(request)  # judged even where the query has the word
+    name = enter(request, request.query.get("profile", of_header))
     return answer(_JWKS, {"keys": await service(request).jwks(name)})

@@ -11,6 +11,7 @@ import orjson
 from aiohttp import web
 from marshmallow import Schema, ValidationError
 
+from minikms.acts import CURRENT
 from minikms.errors import (
     BadRequest,
     BodyTooLarge,
@@ -22,6 +23,7 @@ from minikms.errors import (
 from minikms.registry import AlgorithmRegistry
 from minikms.service import KeyService
 from minikms.store import DEFAULT_PROFILE
+from minikms.web.callers import enter
 from minikms.web.fields import PROFILE_PATTERN
 from minikms.web.limits import IN_FLIGHT, read_body
 
@@ -46,7 +48,16 @@ def service(request: web.Request) -> KeyService:
 
 
 def profile(request: web.Request) -> str:
-    """The profile that the request names; raises ValidationFailed for a name that cannot be one."""
+    """The profile that the request names.
+
+    Raises ValidationFailed for a name that cannot be one, and ProfileNotFound for one that the
+    caller has nothing to do with.
+    """
+    return enter(request, named_profile(request))
+
+
+def named_profile(request: web.Request) -> str:
+    """The same, whether the caller may have to do with it or not."""
     given = request.headers.getall(PROFILE_HEADER, ())
     if not given:
         return DEFAULT_PROFILE
@@ -100,6 +111,8 @@ async def stream(
 ) -> web.StreamResponse:
     """A success as lines of JSON, each page as it comes; what fails later breaks it off."""
     page: Sequence[Any] | None = await anext(pages)  # what it raises is a problem yet
+    if act := CURRENT.get():
+        act.tell()  # before anything leaves
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     await response.prepare(request)
     in_flight = request.app[IN_FLIGHT]

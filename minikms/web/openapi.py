@@ -10,9 +10,11 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 
 from minikms import errors
+from minikms.access import OPEN
 from minikms.registry import AlgorithmRegistry
+from minikms.tokens import ID_PATTERN
 from minikms.web import fields, schemas
-from minikms.web.examples import ALIAS, ANSWERS, EXAMPLES, KID, PROFILE
+from minikms.web.examples import ALIAS, ANSWERS, EXAMPLES, HOLDER, KID, PROFILE
 from minikms.web.logs import HEADER as REQUEST_ID_HEADER
 from minikms.web.messages import PROFILE_HEADER
 from minikms.web.problems import CONTENT_TYPE, problem
@@ -23,6 +25,7 @@ TAGS: Final = (
     {"name": "operations", "description": "Use a key without ever seeing it."},
     {"name": "jose", "description": "The same, in the forms of JOSE."},
     {"name": "profiles", "description": "Tenants: no profile sees another's keys."},
+    {"name": "tokens", "description": "Who is let in, and for what."},
     {"name": "system", "description": "The service itself."},
 )
 
@@ -34,6 +37,12 @@ _BODY_PROBLEMS: Final = (
     "unsupported-media-type",
     "validation-failed",
 )
+_TOKEN_PROBLEMS: Final = ("unauthenticated", "forbidden", "too-many-attempts", "store-unavailable")
+_TOKEN_SCHEME: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A token of Mini KMS, or a JWT of the operator's identity provider.",
+}
 _PROFILE_PROBLEMS: Final = ("profile-not-found", "store-unavailable")
 
 
@@ -47,13 +56,21 @@ def components() -> dict[str, Any]:
     return {"parameters": _parameters(), "schemas": {}}
 
 
-def complete(spec: dict[str, Any], routes: Iterable[Route], registry: AlgorithmRegistry) -> None:
-    """Add to `spec`, once the routes are in it, what their docstrings leave to be derived."""
+def complete(
+    spec: dict[str, Any], routes: Iterable[Route], registry: AlgorithmRegistry, *, guarded: bool
+) -> None:
+    """Add to `spec`, once the routes are in it, what their docstrings leave to be derived.
+
+    `guarded` says that callers need a token.
+    """
     bodies = {"Problem"}
     for route in routes:
         path = re.sub(r"{(\w+):[^{}]*}", r"{\1}", route.path)
-        bodies |= _complete_operation(spec["paths"][path][route.method.lower()], route)
+        operation = spec["paths"][path][route.method.lower()]
+        bodies |= _complete_operation(operation, route, guarded=guarded)
     spec["tags"] = list(TAGS)
+    if guarded:
+        spec["components"]["securitySchemes"] = {"token": _TOKEN_SCHEME}
     spec["components"]["schemas"] = _schemas(bodies)
     parameters = spec["components"]["parameters"]
     # Not before: aiohttp-swagger3 would hold the algorithm to the spelling of the enum, and
@@ -115,6 +132,10 @@ def _parameters() -> dict[str, Any]:
             **parameter("kid", "path", "The key.", type="string", pattern=fields.KID_PATTERN),
             "example": KID,
         },
+        "Token": {
+            **parameter("token", "path", "The token's id.", type="string", pattern=ID_PATTERN),
+            "example": HOLDER,
+        },
         "Alias": {
             **parameter("alias", "query", "The alias.", **alias),
             "required": True,
@@ -141,12 +162,18 @@ def _parameters() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _complete_operation(operation: dict[str, Any], route: Route) -> set[str]:
+def _complete_operation(operation: dict[str, Any], route: Route, *, guarded: bool) -> set[str]:
     """Derive the rest of an operation, and tell which schemas it refers to."""
     bodies = set()
     operation["operationId"] = route.name
     operation["summary"] = (inspect.getdoc(route.handler) or "").partition("\n")[0].rstrip(".")
     slugs = list(operation.pop("x-problems", []))
+    if route.scope != OPEN:
+        slugs.append("audit-unavailable")
+        operation["description"] = f"Scope: `{route.scope}`."
+    if guarded and route.scope != OPEN:
+        operation["security"] = [{"token": []}]
+        slugs.extend(_TOKEN_PROBLEMS)
     for name in operation.pop("x-parameters", []):
         operation["parameters"].append({"$ref": f"#/components/parameters/{name}"})
     parameters = [ref["$ref"].rpartition("/")[2] for ref in operation.get("parameters", [])]

@@ -5,7 +5,8 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from minikms.web import jose, keys, material, operations, profiles, system
+from minikms.access import OPEN
+from minikms.web import jose, keys, material, operations, profiles, system, tokens
 
 
 class Route(NamedTuple):
@@ -22,6 +23,7 @@ class Route(NamedTuple):
 # methods would otherwise mingle with those of a key.
 KID: Final = "{kid:(?!(?:generate|import)$)[^/]+}"
 NAME: Final = "{name:[^/]+}"
+ID: Final = "{token:[^/]+}"
 
 ROUTES: Final = (
     Route("POST", "/key/generate", material.generate, "generateKey", "keys:write"),
@@ -51,9 +53,13 @@ ROUTES: Final = (
     Route("GET", "/jwks.json", jose.jwks, "jwks", "keys:read"),
     Route("POST", "/profile", profiles.create, "createProfile", "profiles"),
     Route("GET", "/profiles", profiles.list_profiles, "listProfiles", "profiles"),
+    Route("PATCH", f"/profile/{NAME}", profiles.change, "changeProfile", "profiles"),
     Route("DELETE", f"/profile/{NAME}", profiles.delete, "deleteProfile", "profiles"),
-    Route("GET", "/algorithms", system.algorithms, "listAlgorithms", "open"),
-    Route("GET", "/healthz", system.healthz, "healthz", "open"),
-    Route("GET", "/readyz", system.readyz, "readyz", "open"),
-    Route("GET", "/openapi.json", system.openapi, "openapi", "open"),
+    Route("POST", "/tokens", tokens.create, "createToken", "admin"),
+    Route("GET", "/tokens", tokens.list_tokens, "listTokens", "admin"),
+    Route("DELETE", f"/tokens/{ID}", tokens.revoke, "revokeToken", "admin"),
+    Route("GET", "/algorithms", system.algorithms, "listAlgorithms", "keys:read"),
+    Route("GET", "/healthz", system.healthz, "healthz", OPEN),
+    Route("GET", "/readyz", system.readyz, "readyz", OPEN),
+    Route("GET", "/openapi.json", system.openapi, "openapi", OPEN),
 )

@@ -15,12 +15,16 @@ from marshmallow import (
 )
 
 from minikms import jws
+from minikms.access import SCOPES
 from minikms.records import KeyPolicy, KeyRef, KeySource
 from minikms.signing import SignOptions
 from minikms.web.fields import (
+    HOLDER_PATTERN,
+    MOMENT_PATTERN,
     Base64Url,
     BoundedList,
     Flag,
+    Moment,
     Timestamp,
     algorithm,
     alias,
@@ -309,6 +313,67 @@ class CreateProfile(Request):
     name = profile(required=True)
 
 
+_JWKS_CHOICE: Final = validate.OneOf(("public", "private"))
+
+
+class ChangeProfile(Request):
+    """What is to change of a profile."""
+
+    jwks = fields.String(
+        required=True,
+        validate=_JWKS_CHOICE,
+        metadata={"description": "Whether everybody may have its JWK Set, without a token."},
+    )
+
+
+def _scopes(**kwargs: Any) -> fields.List[Any]:
+    return BoundedList(
+        fields.String(validate=validate.OneOf(SCOPES)),
+        1,
+        len(SCOPES),
+        metadata={"description": "What it lets its holder do."},
+        **kwargs,
+    )
+
+
+def _token_profiles(**kwargs: Any) -> fields.List[Any]:
+    return BoundedList(
+        profile(),
+        1,
+        MAX_FIELDS,
+        metadata={"description": "The profiles that it is for; all of its maker's by default."},
+        **kwargs,
+    )
+
+
+class CreateToken(Request):
+    """A token to make."""
+
+    name = fields.String(
+        required=True,
+        validate=validate.Regexp(
+            HOLDER_PATTERN, error="Must be 1 to 128 characters, no control characters."
+        ),
+        metadata={"description": "Whom it names in the audit log."},
+    )
+    scopes = _scopes(required=True)
+    profiles = _token_profiles(load_default=None)
+    expires = Moment(
+        load_default=None,
+        metadata={
+            "description": "When it ends (RFC 3339); never by default.",
+            "pattern": MOMENT_PATTERN,
+        },
+    )
+
+    @post_load
+    def _to_tuples(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        for name in ("scopes", "profiles"):
+            if data[name] is not None:
+                data[name] = tuple(dict.fromkeys(data[name]))
+        return data
+
+
 # Answers
 
 
@@ -499,6 +564,38 @@ class Profiles(Schema):
     """The names of all profiles."""
 
     profiles = fields.List(profile(), required=True)
+
+
+class Profile(Schema):
+    """A profile, and who may have its public keys."""
+
+    name = profile(required=True)
+    jwks = fields.String(required=True, validate=_JWKS_CHOICE)
+
+
+class Token(Schema):
+    """What is known of a token."""
+
+    id = fields.String(required=True, metadata={"description": "What it is found by."})
+    name = fields.String(required=True)
+    scopes = _scopes(required=True)
+    profiles = _token_profiles(required=True, allow_none=True)
+    created = Timestamp(required=True, metadata={"format": "date-time"})
+    expires = Timestamp(required=True, allow_none=True, metadata={"format": "date-time"})
+
+
+class TokenCreated(Schema):
+    """A new token, shown this once."""
+
+    token = fields.String(required=True, metadata={"description": "What its holder sends."})
+    record = fields.Nested(Token, required=True)
+
+
+class TokenRevoked(Schema):
+    """A token that lets nobody in any more."""
+
+    message = fields.String(required=True, validate=validate.Equal("Token revoked"))
+    id = fields.String(required=True)
 
 
 class Algorithm(Schema):

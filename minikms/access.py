@@ -1,0 +1,179 @@
+"""Who calls, and what they may do."""
+
+import ipaddress
+import time
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from minikms.errors import (
+    AccessError,
+    Forbidden,
+    ProfileNotFound,
+    TooManyAttempts,
+    Unauthenticated,
+)
+from minikms.secret_files import read_secret
+from minikms.tokens import PREFIX, Token, TokenRecord, Tokens
+
+if TYPE_CHECKING:
+    from minikms.jwt_bearer import JwtVerifier
+
+SCOPES: Final = (
+    "keys:read",
+    "keys:write",
+    "keys:export",
+    "sign",
+    "verify",
+    "encrypt",
+    "decrypt",
+    "wrap",
+    "derive",
+    "mac",
+    "random",
+    "profiles",
+    "admin",
+)
+"""What a caller may be let do; each route names the one that it needs."""
+
+OPEN: Final = "open"
+"""In the place of a scope: anybody may."""
+
+_WINDOW: Final = 60.0  # in seconds
+_MOST_ADDRESSES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, and what they may do; `profiles` None stands for all of them."""
+
+    name: str
+    scopes: frozenset[str]
+    profiles: frozenset[str] | None = None
+
+    def require(self, scope: str) -> None:
+        """Raise Forbidden where the caller may not do what needs this scope."""
+        if scope not in self.scopes:
+            raise Forbidden(scope)
+
+    def permit(self, profile: str) -> None:
+        """Raise ProfileNotFound for a profile that is not the caller's, as if it were not there."""
+        if self.profiles is not None and profile not in self.profiles:
+            raise ProfileNotFound()
+
+    def covers(self, profiles: Collection[str] | None) -> bool:
+        """Whether all these profiles are the caller's."""
+        return self.profiles is None or (
+            profiles is not None and self.profiles.issuperset(profiles)
+        )
+
+
+ANYBODY: Final = Caller("", frozenset(SCOPES))
+"""A caller where nobody is asked for a token."""
+
+
+class Access(Protocol):
+    """From what a caller brings to who it is."""
+
+    async def caller(self, authorization: str | None, address: str) -> Caller:
+        """Who calls from `address`; raises Unauthenticated and TooManyAttempts."""
+
+
+class OpenAccess:
+    """Lets everybody do everything."""
+
+    async def caller(self, authorization: str | None, address: str) -> Caller:
+        return ANYBODY
+
+
+class TokenAccess:
+    """Lets in who holds a token of the store, the operator's own one, or a JWT (RFC 6750)."""
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        *,
+        admin: Token | None = None,
+        jwt: "JwtVerifier | None" = None,
+        wrong_a_minute: int = 60,
+    ) -> None:
+        self._tokens = tokens
+        self._jwt = jwt
+        self._admin = None if admin is None else admin_record(admin)
+        self._attempts = Attempts(wrong_a_minute)
+
+    async def caller(self, authorization: str | None, address: str) -> Caller:
+        scheme, _, text = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated("Send a token: Authorization: Bearer …")
+        text = text.strip()
+        known = await (self._holder(text) if text.startswith(PREFIX) else self._subject(text))
+        if known is None:
+            self._attempts.count(address)
+            raise Unauthenticated("The token is not valid.", invalid_token=True)
+        return known
+
+    async def _holder(self, text: str) -> Caller | None:
+        token = Token.parse(text)
+        if token is None:
+            return None
+        record = self._admin
+        if record is None or record.id != token.id:
+            record = await self._tokens.find(token.id)
+        if record is None or not record.fits(token) or record.expired:
+            return None
+        profiles = None if record.profiles is None else frozenset(record.profiles)
+        return Caller(record.name, frozenset(record.scopes), profiles)
+
+    async def _subject(self, text: str) -> Caller | None:
+        if self._jwt is None:
+            return None
+        try:
+            claims = await self._jwt.verify(text)
+        except Unauthenticated:
+            return None
+        return Caller(claims.subject, claims.scopes & frozenset(SCOPES), claims.profiles)
+
+
+class Attempts:
+    """Wrong tokens by address, minute by minute."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._counts: Counter[str] = Counter()
+        self._until = 0.0
+
+    def count(self, address: str) -> None:
+        """Count one; raises TooManyAttempts where there are more than there may be."""
+        now = time.monotonic()
+        if now >= self._until:
+            self._counts.clear()
+            self._until = now + _WINDOW
+        place = _place(address)
+        if len(self._counts) < _MOST_ADDRESSES or place in self._counts:
+            self._counts[place] += 1
+        if self._counts[place] > self._most:
+            raise TooManyAttempts(retry_after=int(self._until - now) + 1)
+
+
+def _place(address: str) -> str:
+    """What one caller has of addresses: one of IPv4, 2^64 of IPv6."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return address if ip.version == 4 else str(ipaddress.ip_network((ip, 64), strict=False))
+
+
+def admin_record(token: Token) -> TokenRecord:
+    """The record of a token that may do everything in every profile."""
+    return TokenRecord(token.id, "admin", token.hash, SCOPES, None, 0)
+
+
+def read_admin_token(file: str) -> Token:
+    """The token in a file; raises AccessError."""
+    token = Token.parse(read_secret(file, "token", AccessError))
+    if token is None:
+        raise AccessError(f"The token file {file} has no token as `minikms token generate` makes.")
+    return token

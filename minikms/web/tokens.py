@@ -1,0 +1,68 @@
+"""Handlers of tokens: make, list, revoke."""
+
+from aiohttp import web
+
+from minikms.errors import TokenNotFound
+from minikms.tokens import TokenRecord, Tokens
+from minikms.web import schemas
+from minikms.web.callers import caller
+from minikms.web.messages import answer, load
+
+TOKENS = web.AppKey("tokens", Tokens)
+
+_CREATE = schemas.CreateToken()
+_CREATED = schemas.TokenCreated()
+_TOKEN = schemas.Token()
+_REVOCATION = schemas.TokenRevoked()
+
+
+async def create(request: web.Request) -> web.Response:
+    """Make a token, which no other answer shows again.
+
+    ---
+    tags: [tokens]
+    x-body: CreateToken
+    x-problems: [profile-not-found, store-unavailable]
+    responses:
+      "200": {description: The token., x-answer: TokenCreated}
+    """
+    body = await load(request, _CREATE)
+    maker = caller(request)
+    profiles = body["profiles"] or (maker.profiles and tuple(sorted(maker.profiles)))
+    for profile in profiles or ():
+        maker.permit(profile)
+    token, record = await request.app[TOKENS].create(**{**body, "profiles": profiles})
+    return answer(_CREATED, {"token": token.reveal(), "record": record})
+
+
+async def list_tokens(request: web.Request) -> web.Response:
+    """List the tokens of the caller's profiles.
+
+    ---
+    tags: [tokens]
+    x-problems: [store-unavailable]
+    responses:
+      "200": {description: "The tokens, the oldest first.", x-answer: [Token]}
+    """
+    return answer(_TOKEN, await _covered(request), many=True)
+
+
+async def revoke(request: web.Request, token: str) -> web.Response:
+    """Revoke a token.
+
+    ---
+    tags: [tokens]
+    parameters: [$ref: "#/components/parameters/Token"]
+    x-problems: [token-not-found, store-unavailable]
+    responses:
+      "200": {description: It lets nobody in any more., x-answer: TokenRevoked}
+    """
+    if token not in (record.id for record in await _covered(request)):
+        raise TokenNotFound()
+    await request.app[TOKENS].revoke(token)
+    return answer(_REVOCATION, {"message": "Token revoked", "id": token})
+
+
+async def _covered(request: web.Request) -> list[TokenRecord]:
+    covers = caller(request).covers
+    return [record for record in await request.app[TOKENS].list_all() if covers(record.profiles)]

@@ -1,0 +1,146 @@
+"""Tokens made, listed and revoked on the command line, and what a service makes of them."""
+
+import json
+import re
+import stat
+
+import pytest
+
+from minikms.access import SCOPES
+from minikms.tokens import Token
+
+
+@pytest.fixture
+def store(tmp_path, run):
+    """The variables of a store that was made, and its first token."""
+    variables = {
+        "store": f"sqlite://{tmp_path}/keys.db",
+        "store_key_file": str(tmp_path / "store.key"),
+    }
+    made = run("store", "init", "--generate-key", **variables)
+    assert made.returncode == 0
+    token = re.search(r"shown this once: (mkms_\S+)\n", made.stdout)[1]
+    return variables, token
+
+
+def ask(service, method, path, token=None, body=None):
+    connection = service.connect()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    connection.request(method, path, body and json.dumps(body), headers)
+    with connection.getresponse() as response:
+        answer = json.loads(response.read())
+    connection.close()
+    return response.status, answer
+
+
+def test_the_first_token_does_everything(store, serve):
+    variables, token = store
+    service = serve("--port", "0", **variables)
+    assert ask(service, "GET", "/keys")[0] == 401
+    status, listed = ask(service, "GET", "/tokens", token)
+    assert status == 200
+    assert [(record["name"], record["scopes"], record["profiles"]) for record in listed] == [
+        ("admin", list(SCOPES), None)
+    ]
+
+
+def test_made_listed_and_revoked_beside_a_service(store, serve, run):
+    variables, _ = store
+    service = serve("--port", "0", **variables)
+    flags = ("--name", "issuer", "--scope", "keys:read", "--scope", "sign")
+    made = run("token", "create", *flags, "--profile", "alice", "--expires", "90d", **variables)
+    token = Token.parse(made.stdout.strip())
+    assert ask(service, "GET", "/keys", token.reveal())[0] == 404
+    listed = run("token", "list", **variables).stdout
+    (row,) = (line for line in listed.splitlines() if line.startswith(token.id))
+    form = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+    assert re.fullmatch(rf"\w{{16}}  issuer +keys:read sign +alice +{form}  {form}", row)
+    assert made.stdout.strip() not in listed
+    assert run("token", "revoke", token.id, **variables).stdout == f"Revoked {token.id}.\n"
+    assert ask(service, "GET", "/keys", token.reveal())[0] == 401
+    again = run("token", "revoke", token.id, **variables)
+    assert (again.returncode, again.stderr) == (1, "minikms: There is no such token.\n")
+
+
+def test_the_store_has_no_token(store, tmp_path):
+    _, token = store
+    secret = Token.parse(token).secret
+    for file in tmp_path.glob("keys.db*"):
+        content = file.read_bytes()
+        assert token.encode() not in content
+        assert secret not in content
+        assert secret.hex().encode() not in content
+
+
+def test_the_first_token_goes_into_a_file(tmp_path, run, serve):
+    variables = {
+        "store": f"sqlite://{tmp_path}/keys.db",
+        "store_key_file": str(tmp_path / "store.key"),
+        "admin_token_file": str(tmp_path / "admin.token"),
+    }
+    made = run("store", "init", "--generate-key", **variables)
+    assert made.stdout.endswith(f"A token that may do everything is in {tmp_path}/admin.token.\n")
+    assert "mkms_" not in made.stdout
+    assert stat.S_IMODE((tmp_path / "admin.token").stat().st_mode) == 0o600
+    token = (tmp_path / "admin.token").read_text().strip()
+    assert ask(serve("--port", "0", **variables), "GET", "/keys", token) == (200, [])
+
+
+def test_a_file_that_is_there_is_left_alone(tmp_path, run):
+    file = tmp_path / "admin.token"
+    file.write_text("mine")
+    variables = {"store": f"sqlite://{tmp_path}/keys.db", "admin_token_file": str(file)}
+    variables["store_key_file"] = str(tmp_path / "store.key")
+    made = run("store", "init", "--generate-key", **variables)
+    assert made.returncode == 1
+    assert "File exists" in made.stderr
+    assert "minikms token create" in made.stderr
+    assert file.read_text() == "mine"
+
+
+def test_a_token_for_a_store_in_memory(tmp_path, run, serve):
+    token = run("token", "generate").stdout.strip()
+    file = tmp_path / "admin.token"
+    file.write_text(token)
+    flags = ("--port", "0", "--auth", "token", "--admin-token-file", str(file))
+    file.chmod(0o644)
+    refused = run("serve", *flags)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "open to others" in refused.stderr
+    file.chmod(0o600)
+    service = serve(*flags)
+    assert ask(service, "GET", "/keys", token) == (200, [])
+    assert ask(service, "GET", "/keys", Token.new().reveal())[0] == 401
+
+
+@pytest.mark.parametrize("content", ["", "secret", "mkms_0123456789abcdef_1111", "a\nb"])
+def test_a_file_without_a_token_stops_the_start(tmp_path, run, content):
+    file = tmp_path / "admin.token"
+    file.write_text(content)
+    file.chmod(0o600)
+    refused = run("serve", "--auth", "token", "--admin-token-file", str(file))
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert not content or content not in refused.stderr
+
+
+@pytest.mark.parametrize("flags", [["--scope", "everything"], ["--expires", "tomorrow"], []])
+def test_what_is_no_token(store, run, flags):
+    variables, _ = store
+    refused = run("token", "create", "--name", "x", *flags, **variables)
+    assert refused.returncode == 2
+
+
+def test_an_open_address_is_warned_of_once(serve):
+    service = serve("--port", "0", HOST="0.0.0.0")
+    service.read_until("whoever reaches")
+    assert "whoever reaches" not in service.stop()[1]
+    quiet = serve("--port", "0")
+    assert "whoever" not in quiet.stop()[1]
+
+
+def test_tokens_outlive_a_copy(store, tmp_path, run, serve):
+    variables, token = store
+    copy = f"sqlite://{tmp_path}/copy.db"
+    assert run("store", "copy", "--to", copy, **variables).returncode == 0
+    service = serve("--port", "0", **{**variables, "store": copy})
+    assert ask(service, "GET", "/keys", token) == (200, [])

@@ -1,0 +1,377 @@
+"""Who is let in: every route against every kind of token that is not the right one."""
+
+import json
+import time
+
+import pytest
+from aiohttp import web
+from identity_provider import AUDIENCE, ISSUER, SigningKey, b64, compact, good
+
+from minikms.access import OPEN, SCOPES
+from minikms.config import Config
+from minikms.tokens import Token
+from minikms.web import app as app_module
+from minikms.web.app import create_app
+from minikms.web.examples import ALIAS, EXAMPLES, HOLDER, KID, PROFILE
+from minikms.web.routes import ROUTES, Route
+from minikms.web.tokens import TOKENS
+
+GUARDED = [route for route in ROUTES if route.scope != OPEN]
+BODIES = {
+    "generateKey": "GenerateKey",
+    "importKey": "ImportKey",
+    "createProfile": "CreateProfile",
+    "createToken": "CreateToken",
+}
+# Where no profile plays a part.
+WITHOUT_PROFILE = {
+    "random",
+    "listProfiles",
+    "createToken",
+    "listTokens",
+    "revokeToken",
+    "listAlgorithms",
+}
+PLACES = {"kid": KID, "name": PROFILE, "token": HOLDER}
+
+
+@pytest.fixture
+def admin(tmp_path):
+    token = Token.new()
+    path = tmp_path / "admin.token"
+    path.write_text(token.reveal())
+    path.chmod(0o600)
+    return token.reveal(), str(path)
+
+
+@pytest.fixture
+async def guarded(start, admin):
+    """A service in memory that asks for tokens, and the header of one who may do everything."""
+    client = await start(create_app(Config(auth="token", admin_token_file=admin[1])))
+    return client, bearer(admin[0])
+
+
+@pytest.fixture
+async def kept_guarded(start, kept, admin):
+    """The same on a store that is kept, where it is the default."""
+    options = {**kept, "auth": "auto", "admin_token_file": admin[1]}
+    return await start(create_app(Config(**options))), bearer(admin[0])
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def made(client, *scopes, profiles=None, expires=None):
+    token, _ = await client.app[TOKENS].create("t", scopes or SCOPES, profiles, expires)
+    return bearer(token.reveal())
+
+
+def path_of(route):
+    canonical = web.UrlDispatcher().add_resource(route.path).canonical
+    return canonical.format(**PLACES)
+
+
+async def call(client, route, headers):
+    body = None
+    if route.method in ("POST", "PATCH") and not route.path.endswith("restore"):
+        name = BODIES.get(route.name)
+        body = next(iter(EXAMPLES[name].values())) if name else await body_of(client, route)
+    query = {"alias": ALIAS} if "lias" in route.name or route.name == "findKey" else {}
+    return await client.request(
+        route.method, path_of(route), json=body, params=query, headers=headers
+    )
+
+
+async def body_of(client, route):
+    """The first example that the document has of the route's body."""
+    document = json.loads(client.app[app_module.DOCUMENT])
+    canonical = web.UrlDispatcher().add_resource(route.path).canonical
+    operation = document["paths"][canonical][route.method.lower()]
+    if "requestBody" not in operation:
+        return None
+    examples = operation["requestBody"]["content"]["application/json"]["examples"]
+    return next(iter(examples.values()))["value"]
+
+
+async def refusal(answer, status, slug):
+    assert answer.status == status, await answer.text()
+    assert (await answer.json())["type"] == f"urn:minikms:problem:{slug}"
+    return answer.headers.get("WWW-Authenticate")
+
+
+@pytest.mark.parametrize("route", GUARDED, ids=lambda route: route.name)
+async def test_every_route_refuses_who_may_not(guarded, route):
+    client, everything = guarded
+    tokens = client.app[TOKENS]
+    revoked, record = await tokens.create("revoked", SCOPES)
+    await tokens.revoke(record.id)
+    other_secret = Token((await tokens.create("t", SCOPES))[0].id, Token.new().secret).reveal()
+    sent = [
+        None,
+        bearer("mkms_"),
+        bearer(Token.new().reveal()),
+        bearer(other_secret),
+        bearer(revoked.reveal()),
+        await made(client, expires=time.time_ns() - 1),
+        bearer("a.b.c"),
+        {"Authorization": "Basic YWxpY2U6c2VjcmV0"},
+    ]
+    for headers in sent:
+        answer = await call(client, route, headers)
+        token_came = headers is not None and headers["Authorization"].startswith("Bearer")
+        expected = 'Bearer error="invalid_token"' if token_came else "Bearer"
+        assert await refusal(answer, 401, "unauthenticated") == expected
+
+    for scopes in (set(SCOPES) - {route.scope}, *({scope} for scope in SCOPES)):
+        if route.scope not in scopes:
+            answer = await call(client, route, await made(client, *scopes))
+            expected = f'Bearer error="insufficient_scope", scope="{route.scope}"'
+            assert await refusal(answer, 403, "forbidden") == expected
+
+    elsewhere = await made(client, profiles=("elsewhere",))
+    if route.name not in WITHOUT_PROFILE:
+        await refusal(await call(client, route, elsewhere), 404, "profile-not-found")
+
+    for headers in (everything, await made(client, route.scope)):
+        answer = await call(client, route, headers)
+        assert answer.status not in (401, 403), await answer.text()
+        assert "profile-not-found" not in await answer.text() or route.name == "changeProfile"
+
+
+async def test_without_a_token_only_documents_and_health_answer(guarded):
+    client, _ = guarded
+    answering = set()
+    for route in client.app.router.routes():
+        path = route.resource.canonical.format(**PLACES, filename="index.html")
+        answer = await client.request(route.method, path, allow_redirects=False)
+        if answer.status != 401:
+            answering.add(path)
+    is_of_docs = {path for path in answering if path.startswith("/docs")}
+    assert answering - is_of_docs == {"/", "/healthz", "/readyz", "/openapi.json"}
+    assert is_of_docs
+
+
+async def test_no_docs_takes_the_documents_away(start, admin):
+    config = Config(auth="token", admin_token_file=admin[1], docs=False)
+    client = await start(create_app(config))
+    for path in ("/", "/docs", "/docs/", "/docs/swagger.json", "/openapi.json"):
+        await refusal(await client.get(path), 404, "route-not-found")
+    assert (await client.get("/healthz")).status == 200
+
+
+@pytest.mark.parametrize("scope", ["", OPEN, "everything"])
+def test_a_route_without_a_scope_does_not_start(monkeypatch, scope):
+    first, *others = ROUTES
+    unguarded = Route(*first[:-1], scope)
+    monkeypatch.setattr(app_module, "ROUTES", [unguarded, *others])
+    with pytest.raises(app_module.AccessError, match="generateKey has no scope"):
+        create_app(Config())
+
+
+async def test_a_profile_of_others_is_as_one_that_is_not_there(guarded):
+    client, everything = guarded
+    await client.post("/profile", json={"name": "alice"}, headers=everything)
+    bob = await made(client, profiles=("bob",))
+    answers = []
+    for name in ("alice", "nobody"):
+        calls = [
+            client.get("/keys", headers={**bob, "X-Profile": name}),
+            client.get(f"/jwks.json?profile={name}", headers=bob),
+            client.delete(f"/profile/{name}", headers=bob),
+            client.patch(f"/profile/{name}", json={"jwks": "public"}, headers=bob),
+            client.post("/profile", json={"name": name}, headers=bob),
+        ]
+        answers.append(
+            [(answer.status, await answer.read()) for answer in [await c for c in calls]]
+        )
+    assert answers[0] == answers[1]
+    assert {status for status, _ in answers[0]} == {404}
+    listed = await client.get("/profiles", headers=bob)
+    assert await listed.json() == {"profiles": []}
+    assert (await client.post("/profile", json={"name": "bob"}, headers=bob)).status == 200
+    listed = await client.get("/profiles", headers=bob)
+    assert await listed.json() == {"profiles": ["bob"]}
+
+
+async def test_tokens_over_http(kept_guarded):
+    client, everything = kept_guarded
+    body = {"name": "issuer", "scopes": ["sign", "keys:write"], "expires": "2199-01-01T00:00:00Z"}
+    answer = await client.post("/tokens", json=body, headers=everything)
+    assert answer.status == 200
+    created = await answer.json()
+    assert created["record"]["expires"] == "2199-01-01T00:00:00.000Z"
+    issuer = bearer(created["token"])
+    key = await (await client.post("/key/generate", json={"alg": "ed25519"}, headers=issuer)).json()
+    signed = {"kid": key["kid"], "data": "aGVsbG8"}
+    assert (await client.post("/sign", json=signed, headers=issuer)).status == 200
+    await refusal(await client.get("/keys", headers=issuer), 403, "forbidden")
+
+    listed = await (await client.get("/tokens", headers=everything)).text()
+    assert created["record"] in json.loads(listed)
+    assert created["token"] not in listed
+    assert client.app[TOKENS]
+    path = f"/tokens/{created['record']['id']}"
+    assert (await client.delete(path, headers=everything)).status == 200
+    await refusal(await client.post("/sign", json=signed, headers=issuer), 401, "unauthenticated")
+    await refusal(await client.delete(path, headers=everything), 404, "token-not-found")
+
+
+async def test_who_may_make_tokens_gives_no_more_than_its_profiles(guarded):
+    client, everything = guarded
+    alice = await made(client, "admin", profiles=("alice",))
+    body = {"name": "t", "scopes": ["sign"]}
+    answer = await client.post("/tokens", json={**body, "profiles": ["bob"]}, headers=alice)
+    await refusal(answer, 404, "profile-not-found")
+    created = await (await client.post("/tokens", json=body, headers=alice)).json()
+    assert created["record"]["profiles"] == ["alice"]
+    listed = await (await client.get("/tokens", headers=alice)).json()
+    assert {tuple(record["profiles"]) for record in listed} == {("alice",)}
+    of_all = (await (await client.post("/tokens", json=body, headers=everything)).json())["record"]
+    assert of_all["profiles"] is None
+    answer = await client.delete(f"/tokens/{of_all['id']}", headers=alice)
+    await refusal(answer, 404, "token-not-found")
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("scopes", []),
+        ("scopes", ["open"]),
+        ("profiles", []),
+        ("profiles", ["a b"]),
+        ("name", ""),
+        ("name", "a\nb"),
+        ("expires", "tomorrow"),
+        ("expires", "2026-02-30T00:00:00Z"),
+        ("expires", "2036-01-31T12:00:00"),
+        ("expires", 7),
+        ("expires", "2200-01-01T00:00:00Z"),
+    ],
+)
+async def test_what_is_no_token_is_refused(guarded, member, value):
+    client, everything = guarded
+    body = {"name": "t", "scopes": ["sign"], member: value}
+    answer = await client.post("/tokens", json=body, headers=everything)
+    await refusal(answer, 422, "validation-failed")
+
+
+async def test_a_token_ends(guarded):
+    client, _ = guarded
+    ends = time.time_ns() + 300_000_000
+    headers = await made(client, expires=ends)
+    statuses = {(await client.get("/keys", headers=headers)).status}
+    while time.time_ns() < ends:
+        statuses.add((await client.get("/keys", headers=headers)).status)
+    statuses.add((await client.get("/keys", headers=headers)).status)
+    assert statuses == {200, 401}
+
+
+async def test_public_keys_of_a_profile_that_publishes_them(kept_guarded):
+    client, everything = kept_guarded
+    await client.post("/profile", json={"name": "alice"}, headers=everything)
+    of_alice = {**everything, "X-Profile": "alice"}
+    await client.post("/key/generate", json={"alg": "ed25519"}, headers=of_alice)
+    path = "/jwks.json?profile=alice"
+    await refusal(await client.get(path), 401, "unauthenticated")
+    for _ in range(2):
+        await client.patch("/profile/alice", json={"jwks": "public"}, headers=everything)
+        answer = await client.get(path)
+        assert len((await answer.json())["keys"]) == 1
+    # Neither another profile, nor another way to the keys.
+    for other in ("/jwks.json", "/jwks.json?profile=default", "/jwks.json?profile=nobody"):
+        await refusal(await client.get(other), 401, "unauthenticated")
+    for headers in ({"X-Profile": "alice"}, {"X-Profile": "alice", **bearer("mkms_")}):
+        await refusal(await client.get("/keys", headers=headers), 401, "unauthenticated")
+    await client.patch("/profile/alice", json={"jwks": "private"}, headers=everything)
+    await refusal(await client.get(path), 401, "unauthenticated")
+    answer = await client.patch("/profile/nobody", json={"jwks": "public"}, headers=everything)
+    await refusal(answer, 404, "profile-not-found")
+
+
+async def test_wrong_tokens_are_counted_by_address(start, admin):
+    config = Config(
+        auth="token",
+        admin_token_file=admin[1],
+        max_wrong_tokens=3,
+        trusted_proxy="127.0.0.0/8, ::1",
+    )
+    client = await start(create_app(config))
+
+    async def attempt(told, token=None):
+        headers = {**bearer(token or Token.new().reveal()), "X-Forwarded-For": told}
+        answer = await client.get("/keys", headers=headers)
+        return answer.status, answer.headers.get("Retry-After")
+
+    for _ in range(3):
+        assert (await attempt("203.0.113.7"))[0] == 401
+    # What stands before the last address that is no proxy's was written by the caller.
+    for told in ("203.0.113.7", "198.51.100.1, 203.0.113.7", "203.0.113.7, 127.0.0.9"):
+        status, after = await attempt(told)
+        assert status == 429
+        assert 0 < int(after) <= 60
+    assert (await attempt("203.0.113.7", admin[0]))[0] == 200
+    assert (await client.get("/keys", headers={"X-Forwarded-For": "203.0.113.7"})).status == 401
+    assert (await attempt("203.0.113.8"))[0] == 401
+    # One caller has a whole /64 of IPv6.
+    statuses = [(await attempt(f"2001:db8::{number}"))[0] for number in range(4)]
+    assert statuses == [401, 401, 401, 429]
+    assert (await attempt("2001:db8:0:1::1"))[0] == 401
+
+
+async def test_who_is_no_trusted_proxy_is_not_believed(start, admin):
+    config = Config(auth="token", admin_token_file=admin[1], max_wrong_tokens=1)
+    client = await start(create_app(config))
+    statuses = []
+    for number in range(2):
+        headers = {**bearer("mkms_"), "X-Forwarded-For": f"203.0.113.{number}"}
+        statuses.append((await client.get("/keys", headers=headers)).status)
+    assert statuses == [401, 429]
+
+
+async def test_jwt_of_an_identity_provider(start, tmp_path):
+    key, stranger = SigningKey("p256"), SigningKey("p256")
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [key.jwk]}))
+    config = Config(auth="token", jwt_issuer=ISSUER, jwt_audience=AUDIENCE, jwt_jwks=str(file))
+    client = await start(create_app(config))
+    may = {"scope": "keys:read openid", "minikms_profiles": ["default"]}
+
+    async def status(token, profile="default", path="/keys"):
+        headers = {**bearer(token), "X-Profile": profile}
+        return (await client.get(path, headers=headers)).status
+
+    assert await status(key.token(may)) == 200
+    assert await status(key.token(may), "alice") == 404
+    assert await status(key.token(may), path="/profiles") == 403
+    assert await status(key.token({"scope": "keys:read"})) == 404
+    assert await status(key.token({"minikms_profiles": ["*"]})) == 403
+    now = int(time.time())
+    for claims in (
+        {"iss": "https://other.example"},
+        {"aud": "https://other.example"},
+        {"exp": now - 31},
+        {"nbf": now + 60},
+    ):
+        assert await status(key.token({**may, **claims})) == 401
+    assert (
+        await status(compact({"alg": "ES256", "kid": "one"}, good(may), stranger.signer())) == 401
+    )
+    none = f"{b64(json.dumps({'alg': 'none'}).encode())}.{b64(json.dumps(good(may)).encode())}."
+    assert await status(none) == 401
+
+
+@pytest.mark.parametrize("option", ["jwt_issuer", "admin_token_file"])
+def test_who_is_let_in_is_not_said_in_vain(option):
+    with pytest.raises(app_module.AccessError, match="--auth token"):
+        create_app(Config(**{option: "x"}))
+
+
+def test_a_token_is_of_one_form():
+    token = Token.new()
+    text = token.reveal()
+    assert Token.parse(text) == token
+    assert text not in repr(token)
+    last = "2" if text[-1] != "2" else "3"
+    for other in (text[:-1] + last, text + " ", text.upper(), text[:-1], text + "\n", "mkms_", ""):
+        assert Token.parse(other) is None
