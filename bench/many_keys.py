@@ -1,4 +1,4 @@
-"""What calls cost with 1,000 and with 100,000 keys in a profile, and what memory they take.
+"""What calls cost with 1, 1,000 and 100,000 keys in a profile, and what memory they take.
 
 Run it with the Python that Mini KMS is installed in: `python bench/many_keys.py` has an SQLite
 file of its own, `python bench/many_keys.py postgres://user:password@host:port/name` a
@@ -27,44 +27,50 @@ from minikms.records import KeyPolicy
 from minikms.registry import AlgorithmRegistry
 from minikms.store import DEFAULT_PROFILE, KeyStore
 
-FEW, MANY = 1_000, 100_000
+STEPS = (1, 1_000, 100_000)
 BATCH = 500
 CALLS = 300
 
 
 async def main(url: str, key_file: str) -> None:
-    """Fill a store in two steps, and measure after each."""
+    """Measure and print."""
+    found = await compare(url, key_file)
+    print(f"{'':24}", *(f"{number:>9,}" for number in found), "   100,000 to 1,000")
+    for name in found[1]:
+        times = [calls[name] for calls in found.values()]
+        print(f"{name:24}", *(f"{time:9.2f}" for time in times), f"{times[-1] / times[-2]:9.2f}")
+
+
+async def compare(url: str, key_file: str) -> dict[int, dict[str, float]]:
+    """Fill a store in steps, and measure after each: by number of keys, then by call."""
     location, key = StoreLocation.parse(url), StoreKey(new_raw_key())
     write_key(key_file, key.secret)
     async with KeyStore.create(location, key):
         pass
-    found: list[dict[str, float]] = []
+    found: dict[int, dict[str, float]] = {}
     filled = 0
-    for number in (FEW, MANY):
+    for number in STEPS:
         async with Contents.open(location, key) as contents:
             await fill(contents, filled, number)
         filled = number
         options = ("--store", url, "--store-key-file", key_file)
         async with running(*options) as (client, process):
-            found.append(await measure(client, process))
-    few, many = found
-    print(f"{location.backend:28} {FEW:>9,} {MANY:>9,}   ratio")
-    for name in few:
-        print(f"{name:28} {few[name]:9.2f} {many[name]:9.2f} {many[name] / few[name]:7.2f}")
+            found[number] = await measure(client, process)
+    return found
 
 
 async def fill(contents: Contents, start: int, end: int) -> None:
     """Store Ed25519 keys, each with an alias, up to `end` of them."""
     algorithm = AlgorithmRegistry.from_installed().get("ed25519")
     for first in range(start, end, BATCH):
-        keys = []
-        for place in range(first + 1, first + BATCH + 1):
+        keys, last = [], min(first + BATCH, end)
+        for place in range(first + 1, last + 1):
             key = algorithm.generate()
             record = describe(algorithm, key, "askar", KeyPolicy())
             record = replace(record, seq=f"{place:020d}", aliases=(f"alias-{place}",))
             keys.append((record, algorithm.pack(key)))
         await contents.insert(DEFAULT_PROFILE, keys)
-        await contents.set_last_seq(DEFAULT_PROFILE, first + BATCH)
+        await contents.set_last_seq(DEFAULT_PROFILE, last)
 
 
 async def measure(client: ClientSession, process: int) -> dict[str, float]:
@@ -76,7 +82,7 @@ async def measure(client: ClientSession, process: int) -> dict[str, float]:
             assert answer.status == 200
             return await answer.read()
 
-    kid = re.search(rb'"kid":"([\w-]+)"', await get("/key?alias=alias-500"))
+    kid = re.search(rb'"kid":"([\w-]+)"', await get("/key?alias=alias-1"))
     assert kid
     name = kid.group(1).decode()
 
@@ -87,7 +93,7 @@ async def measure(client: ClientSession, process: int) -> dict[str, float]:
 
     found = {
         "GET /key/{kid}": await median(lambda: get(f"/key/{name}")),
-        "GET /key?alias=": await median(lambda: get("/key?alias=alias-700")),
+        "GET /key?alias=": await median(lambda: get("/key?alias=alias-1")),
         "POST /sign": await median(sign),
         "GET /keys?limit=100": await median(lambda: get("/keys"), 10),
         "GET /keys?limit=1000": await median(lambda: get("/keys?limit=1000"), 5),

@@ -1,21 +1,43 @@
-"""A service in a process of its own, for the scripts beside this."""
+"""Processes that end with the script: a service with its client, or any other."""
 
 import asyncio
+import os
 import re
 import sys
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import ClientSession
+
+PATIENCE = 15.0  # a process that does not stop for so many seconds is killed
+
+
+@asynccontextmanager
+async def process(*command: str, **options: Any) -> AsyncIterator[Process]:
+    """A process, stopped at the end, whatever that is."""
+    started = await asyncio.create_subprocess_exec(*command, **options)
+    try:
+        yield started
+    finally:
+        if started.returncode is None:
+            started.terminate()
+        try:
+            await asyncio.wait_for(started.wait(), PATIENCE)
+        except TimeoutError:
+            started.kill()
+            await started.wait()
 
 
 @asynccontextmanager
 async def running(*options: str) -> AsyncIterator[tuple[ClientSession, int]]:
     """A client of `minikms serve` with these options, and the process's id; stopped at the end."""
     command = (sys.executable, "-m", "minikms", "serve", "--port", "0", *options)
-    server = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    assert server.stderr is not None
-    try:
+    # The scripts have no token.
+    environment = {**os.environ, "MINIKMS_AUTH": "none"}
+    async with process(*command, env=environment, stderr=PIPE) as server:
+        assert server.stderr is not None
         address = ""
         while not address:
             line = (await server.stderr.readline()).decode()
@@ -25,8 +47,4 @@ async def running(*options: str) -> AsyncIterator[tuple[ClientSession, int]]:
         drain = asyncio.create_task(server.stderr.read())
         async with ClientSession(address) as client:
             yield client, server.pid
-    finally:
-        if server.returncode is None:
-            server.terminate()
-        await server.wait()
     await drain

@@ -1,0 +1,158 @@
+"""A contender that runs: asked one call at a time, and under load by wrk."""
+
+import asyncio
+import json
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+from aiohttp import ClientConnectionError, ClientSession, TCPConnector
+from contenders import Answer, Contender, Key, Request, free_port
+from service import process
+
+MIB = 1024 * 1024
+AT_ONCE = 8  # calls while keys are made
+PATIENCE = 60.0  # seconds for a service to start
+
+
+class Refused(Exception):
+    """A contender did not do what it was asked to."""
+
+
+class Measurement(NamedTuple):
+    """One round of load: requests a second, and milliseconds of each."""
+
+    rate: float
+    p50: float
+    p99: float
+
+
+class Memory(NamedTuple):
+    """MiB that are resident: in all of a contender's processes, and in the largest."""
+
+    total: float
+    largest: float
+
+
+class Server:
+    """A contender that runs."""
+
+    def __init__(
+        self, contender: Contender, client: ClientSession, url: str, pid: int, folder: Path
+    ) -> None:
+        self.contender = contender
+        self._client, self._url, self._pid, self._folder = client, url, pid, folder
+        self._keys: dict[str, list[Key]] = {}
+
+    async def ask(self, request: Request) -> Answer:
+        """Make a call."""
+        method, path, body, headers = request
+        async with self._client.request(method, path, data=body or None, headers=headers) as answer:
+            text = await answer.read()
+            is_json = text.startswith((b"{", b"["))
+            return Answer(answer.status, json.loads(text) if is_json else None)
+
+    async def call(self, request: Request) -> Answer:
+        """Make a call that has to succeed."""
+        answer = await self.ask(request)
+        if answer.status not in (200, 204):
+            raise Refused(f"{request.method} {request.path}: {answer}")
+        return answer
+
+    async def keys(self, alg: str, number: int) -> list[Key]:
+        """The first so many keys of an algorithm; made where they are not there yet."""
+        found = self._keys.setdefault(alg, [])
+
+        async def make(place: int) -> Key:
+            answer = await self.call(self.contender.generate(alg, f"{alg}-{place}"))
+            return Key(alg, self.contender.name(answer.body))
+
+        found += await asyncio.gather(*(make(place) for place in range(len(found), number)))
+        return found[:number]
+
+    def memory(self) -> Memory:
+        """What its processes have in memory."""
+        parent = psutil.Process(self._pid)
+        processes = (parent, *parent.children(recursive=True))
+        sizes = [each.memory_info().rss / MIB for each in processes]
+        return Memory(sum(sizes), max(sizes))
+
+    async def load(
+        self, requests: Sequence[Request], connections: int, seconds: int
+    ) -> Measurement:
+        """Have wrk send these in turn, on connections that each wait for an answer."""
+        file = self._folder / "requests"
+        file.write_text(
+            "".join(f"{each.method}\t{each.path}\t{each.body.decode()}\n" for each in requests)
+        )
+        headers = {**self.contender.headers, **requests[0].headers}
+        audited = self._audited()
+        async with process(
+            "wrk",
+            "--threads=1",
+            f"--connections={connections}",
+            f"--duration={seconds}s",
+            "--timeout=20s",
+            f"--script={Path(__file__).with_name('post.lua')}",
+            *(f"--header={name}: {value}" for name, value in headers.items()),
+            self._url,
+            "--",
+            str(file),
+            # Where numbers begin: no two loads are as close as a request to the next.
+            str(time.time_ns() // 1000),
+            stdout=PIPE,
+        ) as wrk:
+            output, _ = await wrk.communicate()
+        found = json.loads(output.splitlines()[-1])
+        if found["refused"] or found["broken"] or not found["requests"]:
+            raise Refused(f"{requests[0].method} {requests[0].path}: {found}")
+        if self.contender.audit and self._audited() <= audited:
+            raise Refused("nothing was written to the audit log")
+        rate = found["requests"] / found["duration"] * 1e6
+        return Measurement(rate, found["p50"] / 1000, found["p99"] / 1000)
+
+    def _audited(self) -> int:
+        return sum(file.stat().st_size for file in self._folder.glob("audit.log*"))
+
+
+@asynccontextmanager
+async def started(contender: Contender, folder: Path) -> AsyncIterator[Server]:
+    """A contender as soon as it serves; stopped at the end."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command, log = contender.command(folder, port), folder / "log"
+    with log.open("wb") as output:
+        options = {"env": contender.environment(folder), "stdout": output, "stderr": output}
+        async with (
+            process(*command, **options) as service,
+            ClientSession(
+                url, headers=contender.headers, connector=TCPConnector(limit=AT_ONCE)
+            ) as client,
+        ):
+            server = Server(contender, client, url, service.pid, folder)
+            try:
+                await asyncio.wait_for(_ready(server, service), PATIENCE)
+            except (TimeoutError, Refused) as exc:
+                raise Refused(f"{contender.title} did not start: {log.read_text()}") from exc
+            for request in contender.set_up:
+                await server.call(request)
+            if contender.intrusion and (await server.ask(contender.intrusion)).status == 200:
+                raise Refused(f"{contender.title} lets everybody in")
+            yield server
+
+
+async def _ready(server: Server, service: Process) -> None:
+    """Wait for the first answer."""
+    while True:
+        if service.returncode is not None:
+            raise Refused("ended")
+        try:
+            if (await server.ask(server.contender.probe)).status == 200:
+                return
+        except ClientConnectionError:
+            pass
+        await asyncio.sleep(0.005)
