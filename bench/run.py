@@ -100,8 +100,8 @@ async def measure(run: Run, rows: Sequence[Row], rounds: int, seconds: int, flat
         async with contextlib.AsyncExitStack() as stack:
             servers = {}
             for each, contender in run.contenders.items():
-                server = await stack.enter_async_context(started(contender, folders[each]))
-                servers[each], run.idle[each] = server, server.memory()
+                servers[each] = await stack.enter_async_context(started(contender, folders[each]))
+            run.idle = {each: server.memory() for each, server in servers.items()}
             for row in rows:
                 await measure_row(run, row, servers, rounds, seconds)
         if flat:
