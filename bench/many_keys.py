@@ -22,7 +22,7 @@ from service import running
 from minikms.askar import new_raw_key
 from minikms.contents import Contents
 from minikms.describe import describe
-from minikms.location import StoreKey, StoreLocation, write_key
+from minikms.location import StoreKey, StoreLocation
 from minikms.records import KeyPolicy
 from minikms.registry import AlgorithmRegistry
 from minikms.store import DEFAULT_PROFILE, KeyStore
@@ -44,7 +44,8 @@ async def main(url: str, key_file: str) -> None:
 async def compare(url: str, key_file: str) -> dict[int, dict[str, float]]:
     """Fill a store in steps, and measure after each: by number of keys, then by call."""
     location, key = StoreLocation.parse(url), StoreKey(new_raw_key())
-    write_key(key_file, key.secret)
+    Path(key_file).touch(0o600)
+    Path(key_file).write_text(key.secret, "ascii")
     async with KeyStore.create(location, key):
         pass
     found: dict[int, dict[str, float]] = {}
