@@ -83,7 +83,7 @@ def machine() -> Sequence[str]:
     versions = {name: f"{name} {version(name)}" for name in (*PACKAGES, *OTHERS)}
     return (
         f"{os.cpu_count()} cores, {model[1] if model else platform.machine()}; "
-        f"{platform.system()} {platform.release()}",
+        f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         ", ".join((f"Python {platform.python_version()}", *versions.values())),
         f"load by {' '.join(wrk.stdout.split()[:2])}",
     )
