@@ -418,7 +418,7 @@ CHANGES = {
     "deleted": lambda service, kid: service.delete(DEFAULT_PROFILE, kid),
     "alias moved": lambda service, kid: service.associate(DEFAULT_PROFILE, kid, "of 3"),
     "alias removed": lambda service, kid: service.dissociate(DEFAULT_PROFILE, kid, "of 2"),
-    "labelled": lambda service, kid: service.label(DEFAULT_PROFILE, kid, {"m": "2"}),
+    "labelled": lambda service, kid: service.update(DEFAULT_PROFILE, kid, {"labels": {"m": "2"}}),
     "made": lambda service, kid: service.generate(
         DEFAULT_PROFILE, "p521", KeyPolicy(aliases=("new",))
     ),

@@ -15,6 +15,7 @@ from minikms.location import StoreLocation, read_key
 from minikms.registry import AlgorithmRegistry
 from minikms.service import KeyService
 from minikms.store import KeyStore
+from minikms.sweeper import sweeping
 from minikms.web import openapi, seeds
 from minikms.web.limits import BODY_TIMEOUT, IN_FLIGHT, InFlight, expect, limits_middleware
 from minikms.web.logs import answer_request_id
@@ -80,7 +81,8 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         app[SERVICE] = KeyService(app[REGISTRY], store)
         if app[CONFIG].seed_keys:
             await seeds.load(app[CONFIG].seed_keys, app[SERVICE])
-        yield
+        async with sweeping(app[SERVICE]):
+            yield
 
 
 def _open_store(config: Config) -> AbstractAsyncContextManager[KeyStore]:

@@ -1,4 +1,4 @@
-"""What a listing's query may say beyond its schema."""
+"""What a query may say beyond its schema."""
 
 import re
 
@@ -7,6 +7,8 @@ from aiohttp import web
 from minikms.errors import ValidationFailed
 from minikms.web.fields import LABEL_PATTERN
 
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_YEAR = 365 * 86400
 _LABEL = re.compile(LABEL_PATTERN)
 
 
@@ -15,6 +17,14 @@ def strict_limit(request: web.Request) -> None:
     text = request.query.get("limit", "0")
     if not (text.isascii() and text.isdigit()):
         raise ValidationFailed(errors=[("#/limit", "Must be a number of decimal digits.")])
+
+
+def duration(text: str) -> int:
+    """The nanoseconds that `after` asks for, such as 90s, 30m, 12h or 7d."""
+    seconds = int(text[:-1]) * _SECONDS[text[-1]]
+    if seconds > _YEAR:
+        raise ValidationFailed(errors=[("#/after", "At most 365 days.")])
+    return seconds * 10**9
 
 
 def label_filters(request: web.Request) -> list[tuple[str, str]]:

@@ -58,7 +58,7 @@ def bodies(kid, jwk):
         "signJws": by | {"payload": DATA},
         "verifyJws": by | {"jws": "a.b.c"},
         "associateAlias": {"alias": "a"},
-        "labelKey": {"labels": {"a": "b"}},
+        "updateKey": {"labels": {"a": "b"}},
         "random": {"length": 1},
         "createProfile": {"name": "p"},
         "generateKey": {"alg": "ed25519"},

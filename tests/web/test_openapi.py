@@ -145,7 +145,13 @@ async def test_example_of_a_key_is_that_key(document):
 
 def sent_in_turn(document):
     """Every call with each of its examples: keys are imported first, and deleted last."""
-    turn = {"importKey": 0, "dissociateAlias": 2, "deleteKey": 3, "deleteProfile": 4}
+    turn = {
+        "importKey": 0,
+        "dissociateAlias": 2,
+        "rotateKey": 3,
+        "deleteKey": 4,
+        "deleteProfile": 5,
+    }
     parameters = document["components"]["parameters"]
     calls = sorted(operations(document), key=lambda call: turn.get(call[2]["operationId"], 1))
     for method, path, operation in calls:
