@@ -411,12 +411,24 @@ async def _fetch(session: Session, kid: str) -> KeyRecord:
 async def _find(session: Session, ref: KeyRef) -> KeyRecord:
     if ref.alias is None:
         return await _fetch(session, ref.kid or "")
-    with _readable_or_logged("that an alias names"):
-        entry = await session.fetch(ALIAS, ref.alias)
-    record = None if entry is None else await _load(session, entry.value.decode())
+    record, before = None, ""
+    while (kid := await _named(session, ref.alias)) != before:
+        record = await _load(session, kid)
+        if record is not None and ref.alias in record.aliases:
+            break
+        before = kid  # it moved between the two look-ups, or the store is damaged
     if record is None or record.is_gone:  # an alias goes with its key
         raise AliasNotFound()
     return record
+
+
+async def _named(session: Session, alias: str) -> str:
+    with _readable_or_logged("that an alias names"):
+        entry = await session.fetch(ALIAS, alias)
+    if entry is None:
+        raise AliasNotFound()
+    kid: str = entry.value.decode()
+    return kid
 
 
 async def _with_alias(
