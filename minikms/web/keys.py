@@ -169,7 +169,7 @@ async def restore(request: web.Request, kid: str) -> web.Response:
     parameters:
       - $ref: "#/components/parameters/Profile"
       - $ref: "#/components/parameters/Kid"
-    x-problems: [key-not-found]
+    x-problems: [key-not-found, unsupported-media-type]
     responses:
       "200": {description: The key., x-answer: Key}
     """

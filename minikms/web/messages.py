@@ -74,10 +74,14 @@ async def load(request: web.Request, schema: Schema) -> dict[str, Any]:
 
 
 async def no_body(request: web.Request) -> None:
-    """Refuse a body with anything in it, and a web page, as `load` does."""
+    """Refuse a body with anything in it; raises as `load` does.
+
+    Without one, no other origin's web page is heard: a browser sends that, too, without asking.
+    """
     if request.body_exists:
         await load(request, _NOTHING)
-    _require_json(request)
+    elif request.headers.get("Origin", request.host).rpartition("://")[2] != request.host:
+        _require_json(request)
 
 
 def read(document: Any, schema: Schema) -> dict[str, Any]:

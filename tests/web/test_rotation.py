@@ -217,8 +217,10 @@ async def test_which_keys_are_rotated(client, generate, post, refused, rotate):
 @pytest.mark.parametrize("call", ["rotate", "restore"])
 async def test_a_call_without_a_body(client, generate, refused, call):
     path = f"/key/{(await generate())['kid']}/{call}"
+    for origin in ("https://example.com", "null", f"http://example.com.{client.host}"):
+        response = await client.post(path, headers={"Origin": origin})
+        await refused(response, 415, "unsupported-media-type")
     page = {"Origin": "https://example.com"}
-    await refused(await client.post(path, headers=page), 415, "unsupported-media-type")
     await refused(
         await client.post(path, data="{}", headers=page | {"Content-Type": "text/plain"}),
         415,
@@ -231,6 +233,13 @@ async def test_a_call_without_a_body(client, generate, refused, call):
         400,
         "malformed-json",
     )
-    assert (await client.get("/keys")).status == 200
     assert len(await (await client.get("/keys")).json()) == 1
     assert (await client.post(path, json={})).status == 200
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/json"}])
+async def test_a_call_without_a_body_from_the_documents_page(client, generate, headers):
+    path = f"/key/{(await generate())['kid']}/rotate"
+    origin = f"http://{client.host}:{client.port}"
+    async with client.post(path, headers={"Origin": origin, **headers}) as response:
+        assert response.status == 200
