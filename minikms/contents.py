@@ -15,7 +15,19 @@ from minikms.errors import KeyExists, KeyUnreadable, ProfileNotFound
 from minikms.location import StoreKey, StoreLocation
 from minikms.protocol import Stored
 from minikms.records import KeyRecord
-from minikms.store import ALIAS, KEY, MATERIAL, insert_material, last_seq, set_last_seq, tags_of
+from minikms.store import (
+    ALIAS,
+    DELETION,
+    KEY,
+    MATERIAL,
+    insert_deletion,
+    insert_material,
+    last_seq,
+    publish,
+    publishes,
+    set_last_seq,
+    tags_of,
+)
 
 ASKAR_KEY: Final = "askar"
 
@@ -26,8 +38,9 @@ class Kept:
 
     `record` is None where there is none, and where there is one (`recorded`) that cannot be read.
     `materials` is by category; `aliases` has the kid of each that the record lists or that was
-    asked for, None where there is no such entry. What does not decrypt is in neither:
-    `unreadable` has it, by category and name.
+    asked for, None where there is no such entry; `deletion` the tags of the entry of its scheduled
+    deletion, None where there is none. What does not decrypt is in none of them: `unreadable` has
+    it, by category and name.
     """
 
     kid: str
@@ -36,6 +49,7 @@ class Kept:
     tags: Mapping[str, Any]
     materials: Mapping[str, Stored] = field(repr=False)
     aliases: Mapping[str, str | None]
+    deletion: Mapping[str, Any] | None
     unreadable: tuple[tuple[str, str], ...]
 
     @property
@@ -131,6 +145,18 @@ class Contents:
         """Remove a profile with all that is in it."""
         await self._database.remove_profile(name)
 
+    async def publishes(self, profile: str) -> bool:
+        """Whether everybody may have the profile's public keys."""
+        return await self._database.run(profile, publishes)
+
+    async def publish(self, profile: str) -> None:
+        """Let everybody have the profile's public keys."""
+
+        async def work(session: Session) -> None:
+            await publish(session, public=True)
+
+        await self._database.run(profile, work, write=True)
+
     # Keys
 
     async def count(self, profile: str, algs: Iterable[str]) -> dict[str, int]:
@@ -165,6 +191,11 @@ class Contents:
         """All aliases and their kids, in batches; None for what cannot be read."""
         async for batch in self._database.batches(profile, ALIAS):
             yield [None if row is None else (row.name, row.value.decode()) for row in batch]
+
+    async def deletions(self, profile: str) -> AsyncGenerator[list[str | None], None]:
+        """The kids of all scheduled deletions, in batches; None for what does not decrypt."""
+        async for batch in self._database.batches(profile, DELETION):
+            yield [None if row is None else row.name for row in batch]
 
     async def materials(self, profile: str) -> AsyncGenerator[list[tuple[str, str | None]], None]:
         """The kids of all material, in batches, each with its category.
@@ -212,7 +243,7 @@ class Contents:
         return await self._database.run(profile, work, write=exclusively)
 
     async def insert(self, profile: str, keys: Sequence[tuple[KeyRecord, Stored]]) -> None:
-        """Store keys as their records say, place and aliases included; all of them or none.
+        """Store keys as their records say, with place, aliases and scheduled deletion, or none.
 
         Raises KeyExists for what is there already.
         """
@@ -224,6 +255,7 @@ class Contents:
                     await session.insert(KEY, record.kid, record.to_bytes(), tags_of(record))
                     for alias in record.aliases:
                         await session.insert(ALIAS, alias, record.kid)
+                    await insert_deletion(session, record)
                 except DuplicateError:
                     raise KeyExists(
                         f"The key {record.kid} or an alias of it is there already."
@@ -266,6 +298,7 @@ async def _kept(session: Session, kid: str, aliases: Iterable[str]) -> Kept:
     if material := await _read(session, MATERIAL, kid, unreadable):
         materials[MATERIAL] = material.value
     names = dict.fromkeys((*(record.aliases if record else ()), *aliases))
+    deletion = await _read(session, DELETION, kid, unreadable)
     holders = {name: await _read(session, ALIAS, name, unreadable) for name in names}
     return Kept(
         kid,
@@ -278,6 +311,7 @@ async def _kept(session: Session, kid: str, aliases: Iterable[str]) -> Kept:
             for name, holder in holders.items()
             if (ALIAS, name) not in unreadable
         },
+        deletion=deletion.tags if deletion else None,
         unreadable=tuple(unreadable),
     )
 

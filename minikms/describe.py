@@ -40,6 +40,7 @@ def describe(
         created=time.time_ns(),
         exportable=policy.exportable,
         labels=policy.labels,
+        expires=policy.expires,
     )
 
 

@@ -3,16 +3,14 @@
 import re
 from typing import Final
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_FORM: Final = re.compile(r"([0-9]{1,9})([smhd])\Z")
+PATTERN: Final = r"^[1-9][0-9]{0,7}[smhd]\Z"
 
-PATTERN: Final = r"^[0-9]{1,9}[smhd]\Z"
-NANOSECONDS: Final = 1_000_000_000
+_FORM: Final = re.compile(PATTERN)
+_NANOSECONDS: Final = {"s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 
 
-def seconds(text: str) -> int:
-    """The seconds that `text` stands for; raises ValueError for what is not of its form."""
-    found = _FORM.match(text)
-    if found is None:
+def nanoseconds(text: str) -> int:
+    """The nanoseconds that `text` stands for; raises ValueError for what is not of its form."""
+    if not _FORM.match(text):
         raise ValueError("not a length of time")
-    return int(found[1]) * _UNITS[found[2]]
+    return int(text[:-1]) * _NANOSECONDS[text[-1]]

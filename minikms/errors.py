@@ -118,6 +118,12 @@ class KeyExists(KmsError):
     status, slug, title = 409, "key-exists", "The key already exists"
 
 
+class KeyNotUsable(KmsError):
+    """The key's state does not let it be used for this; `detail` names the state."""
+
+    status, slug, title = 409, "key-not-usable", "The key's state does not allow this"
+
+
 class NotExportable(KmsError):
     """The key was not made exportable."""
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
@@ -10,7 +11,14 @@ from typing import Any, Final, NamedTuple, TypeVar
 from minikms import jws
 from minikms.acts import concerns_key
 from minikms.encodings import PRIVATE_MEMBERS
-from minikms.errors import InvalidKey, KmsError, UnsupportedOperation, UnsupportedOption
+from minikms.errors import (
+    InvalidKey,
+    KeyNotFound,
+    KeyNotUsable,
+    KmsError,
+    UnsupportedOperation,
+    UnsupportedOption,
+)
 from minikms.protocol import (
     Aead,
     Capability,
@@ -54,7 +62,9 @@ class KeyOperations:
     """What keys are used for.
 
     `profile` names the tenant in every call. Where a call names a key, it raises KeyNotFound or
-    AliasNotFound, and UnsupportedOperation for a key that cannot, or may not, do this.
+    AliasNotFound, UnsupportedOperation for a key that cannot, or may not, do this, and KeyNotUsable
+    for one whose state excludes it. What verifies by an alias also tries the keys that the alias
+    named before a rotation.
     """
 
     def __init__(self, registry: AlgorithmRegistry, store: KeyStore) -> None:
@@ -81,8 +91,15 @@ class KeyOperations:
         Raises UnsupportedOption, and InvalidKey for a JWK that is none.
         """
         signing, public = await self._verifying(profile, by, options)
-        check = partial(signing.verify, public, message, signature)
-        return await run(signing.signer, "verify", check)
+
+        async def good(public: Any) -> bool:
+            check = partial(signing.verify, public, message, signature)
+            return await run(signing.signer, "verify", check)
+
+        async def load(ref: KeyRef) -> Any:
+            return (await self._verifying(profile, ref, options))[1]
+
+        return await self._by_any(profile, by, public, load, good)
 
     async def sign_batch(
         self,
@@ -109,7 +126,22 @@ class KeyOperations:
     ) -> list[bool | KmsError]:
         """Whether each signature over its message is good, or what is wrong with it, in order."""
         signing, public = await self._verifying(profile, by, options)
-        return await _each(items, lambda item: signing.verify(public, *item))
+        results: list[bool | KmsError] = [False] * len(items)
+
+        async def all_good(public: Any) -> bool:
+            left = [place for place, result in enumerate(results) if result is False]
+            done = await _each(
+                [items[place] for place in left], lambda item: signing.verify(public, *item)
+            )
+            for place, result in zip(left, done, strict=True):
+                results[place] = result
+            return False not in results
+
+        async def load(ref: KeyRef) -> Any:
+            return (await self._verifying(profile, ref, options))[1]
+
+        await self._by_any(profile, by, public, load, all_good)
+        return results
 
     async def encrypt(self, profile: str, ref: KeyRef, plaintext: bytes, aad: bytes) -> Sealed:
         """`plaintext` sealed under a new nonce."""
@@ -145,8 +177,16 @@ class KeyOperations:
 
     async def verify_mac(self, profile: str, ref: KeyRef, message: bytes, mac: bytes) -> bool:
         """Whether `mac` is that of `message`."""
-        _, algorithm, key = await self._open(profile, ref, self._use(Mac, "mac-verify"))
-        return algorithm.verify_mac(key, message, mac)
+        use = self._use(Mac, "mac-verify")
+        _, algorithm, key = await self._open(profile, ref, use)
+
+        async def good(key: Any) -> bool:
+            return algorithm.verify_mac(key, message, mac)
+
+        async def load(ref: KeyRef) -> Any:
+            return (await self._open(profile, ref, use))[2]
+
+        return await self._by_any(profile, ref, key, load, good)
 
     async def sign_jws(
         self,
@@ -189,9 +229,15 @@ class KeyOperations:
         valid = False
         if alg in algs and parsed.understood:
             message, sig = parsed.signing_input, parsed.signature
-            valid = await run(
-                signer, "verify", partial(verify_as, signer, key, message, sig, str(alg))
-            )
+
+            async def good(key: Any) -> bool:
+                check = partial(verify_as, signer, key, message, sig, str(alg))
+                return await run(signer, "verify", check)
+
+            async def load(ref: KeyRef) -> Any:
+                return (await self._jws_verifier(profile, ref))[1]
+
+            valid = await self._by_any(profile, by, key, load, good)
         return JwsResult(valid, parsed.header, parsed.payload if valid else None)
 
     def random(self, length: int) -> bytes:
@@ -199,35 +245,64 @@ class KeyOperations:
         return secrets.token_bytes(length)
 
     async def _open(
-        self, profile: str, ref: KeyRef, use: Callable[[KeyRecord], UseT]
+        self, profile: str, ref: KeyRef, use: Callable[[KeyRecord, int], UseT]
     ) -> tuple[KeyRecord, UseT, Any]:
-        """A key, and what `use` makes of its record, before the key is opened."""
+        """A key, and what `use` makes of its record and the time, before the key is opened."""
+        now = time.time_ns()
 
         def permit(record: KeyRecord) -> None:
             concerns_key(record.kid, record.alg)
-            use(record)
+            use(record, now)
 
         record, stored = await self._store.open_key(profile, ref, permit)
-        return record, use(record), self._registry.get(record.alg).unpack(stored)
+        return record, use(record, now), self._registry.get(record.alg).unpack(stored)
+
+    async def _by_any(
+        self,
+        profile: str,
+        by: KeyRef | Mapping[str, Any],
+        key: Any,
+        load: Callable[[KeyRef], Awaitable[Any]],
+        check: Callable[[Any], Awaitable[bool]],
+    ) -> bool:
+        """Whether `check` is true of `key`, or of one that its alias named before a rotation.
+
+        `load` gives such a key; one that is gone, or may not be used, is passed over.
+        """
+        if await check(key):
+            return True
+        if not isinstance(by, KeyRef) or by.alias is None:
+            return False
+        record = await self._store.record(profile, by)
+        for kid in record.predecessors.get(by.alias, ()):
+            try:
+                predecessor = await load(KeyRef(kid=kid))
+            except (KeyNotFound, KeyNotUsable, UnsupportedOperation):
+                continue
+            if await check(predecessor):
+                return True
+        concerns_key(record.kid, record.alg)
+        return False
 
     def _use(
         self, capability: type[CapabilityT], operation: str
-    ) -> Callable[[KeyRecord], CapabilityT]:
-        """From a record to its algorithm as `capability`, where the key may do `operation`."""
+    ) -> Callable[[KeyRecord, int], CapabilityT]:
+        """From a record to its algorithm as `capability`, where the key may do `operation` now."""
 
-        def use(record: KeyRecord) -> CapabilityT:
+        def use(record: KeyRecord, now: int) -> CapabilityT:
             algorithm = self._registry.get(record.alg).require(capability)
             if operation not in record.operations:
                 may = ", ".join(record.operations) or "nothing"
                 raise UnsupportedOperation(f"This key may not {operation}; it may: {may}.")
+            record.require_usable(operation, now)
             return algorithm
 
         return use
 
-    def _use_for_jws(self, record: KeyRecord) -> Signer | Mac:
+    def _use_for_jws(self, record: KeyRecord, now: int) -> Signer | Mac:
         if isinstance(self._registry.get(record.alg), Mac):
-            return self._use(Mac, "mac")(record)
-        return self._use(Signer, "sign")(record)
+            return self._use(Mac, "mac")(record, now)
+        return self._use(Signer, "sign")(record, now)
 
     async def _jws_verifier(
         self, profile: str, by: KeyRef | Mapping[str, Any]
@@ -260,7 +335,7 @@ class KeyOperations:
         if isinstance(by, KeyRef):
             record = await self._store.record(profile, by)
             concerns_key(record.kid, record.alg)
-            signer = self._use(Signer, "verify")(record)
+            signer = self._use(Signer, "verify")(record, time.time_ns())
             return signer, signer.load_public(record.jwk or {}), None
         _refuse_private(by)
         signer = self._registry.for_jwk(by).require(Signer)

@@ -1,10 +1,21 @@
 """What is known of a key without opening it."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self, TypeAlias
 
 import orjson
+
+from minikms.errors import KeyNotFound, KeyNotUsable
+
+State: TypeAlias = Literal["enabled", "disabled", "verify-only"]
+
+# What a key that is `verify-only` does no more: it only checks and opens what was made with it.
+_MAKING: Final = frozenset({"sign", "mac", "encrypt", "wrap"})
+
+# How many keys that an alias named before are remembered.
+_PREDECESSORS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +31,15 @@ class KeyPolicy:
     """What the caller asks of a new key.
 
     `aliases` name it from the start; `operations` narrows what it may be used for, None leaves all
-    that its algorithm can; `exportable` lets its private part be read.
+    that its algorithm can; `exportable` lets its private part be read; `expires` is in nanoseconds
+    since the epoch, None for never.
     """
 
     aliases: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     exportable: bool = False
     operations: tuple[str, ...] | None = None
+    expires: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +64,13 @@ class KeyRecord:
     `jwk` is the public JWK, `b58` and `multikey` the public key's bytes as text, `did` its
     did:key; None where a key has no such form, as a symmetric one has none. `operations` are
     those that it may be used for, out of what its algorithm can. `material` says where the store
-    keeps the rest: as an Askar key, as bytes, or nowhere, for a public key alone. `created` is in
-    nanoseconds since the epoch; `seq` orders a listing and is set by the store.
+    keeps the rest: as an Askar key, as bytes, or nowhere, for a public key alone. `seq` orders a
+    listing and is set by the store.
+
+    `created`, `expires` and `deletes` are in nanoseconds since the epoch: made, `verify-only` from
+    then on, and gone from then on. `state` is what the key was given, which is not all that counts:
+    see `state_at`. `predecessors` has, by alias, the kids of the keys that a rotation took it from,
+    the newest first.
     """
 
     kid: str
@@ -68,8 +86,61 @@ class KeyRecord:
     exportable: bool = False
     aliases: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
-    state: Literal["enabled"] = "enabled"
+    state: State = "enabled"
     seq: str = ""
+    expires: int | None = None
+    deletes: int | None = None
+    predecessors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def state_at(self, now: int) -> State:
+        """The state as its end and its scheduled deletion make it; `now` is in nanoseconds."""
+        if self.deletes is not None:
+            return "disabled"
+        if self.state == "enabled" and self.expires is not None and self.expires <= now:
+            return "verify-only"
+        return self.state
+
+    @property
+    def current_state(self) -> State:
+        """The state that counts now."""
+        return self.state_at(time.time_ns())
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its deletion is due, so that nobody sees it any more."""
+        return self.deletes is not None and self.deletes <= time.time_ns()
+
+    def require_usable(self, operation: str, now: int) -> None:
+        """Raise KeyNotUsable where its state at `now` excludes the operation.
+
+        KeyNotFound where the key is gone by then.
+        """
+        if self.deletes is not None and self.deletes <= now:
+            raise KeyNotFound()
+        state = self.state_at(now)
+        if state == "disabled" or (state == "verify-only" and operation in _MAKING):
+            raise self.not_usable(now)
+
+    def not_usable(self, now: int) -> KeyNotUsable:
+        """The refusal that tells its state at `now`."""
+        state, why = self.state_at(now), ""
+        if self.deletes is not None:
+            why = ": it is scheduled for deletion"
+        elif state != self.state:
+            why = ": it has expired"
+        return KeyNotUsable(f"The key is {state}{why}.")
+
+    def succeeding(self, old: "KeyRecord") -> Self:
+        """The record once its key has the place of `old`: its aliases and labels."""
+        before = {
+            alias: (old.kid, *old.predecessors.get(alias, ()))[:_PREDECESSORS]
+            for alias in old.aliases
+        }
+        return replace(self, aliases=old.aliases, labels=old.labels, predecessors=before)
+
+    def succeeded(self) -> Self:
+        """The record once another key has its place."""
+        return replace(self, state="verify-only", aliases=(), predecessors={})
 
     def with_alias(self, alias: str) -> Self:
         """The record once `alias` names its key."""
@@ -77,7 +148,11 @@ class KeyRecord:
 
     def without_alias(self, alias: str) -> Self:
         """The record once `alias` names its key no longer."""
-        return replace(self, aliases=tuple(name for name in self.aliases if name != alias))
+        return replace(
+            self,
+            aliases=tuple(name for name in self.aliases if name != alias),
+            predecessors={name: k for name, k in self.predecessors.items() if name != alias},
+        )
 
     def to_bytes(self) -> bytes:
         """The record as the store keeps it."""
@@ -85,7 +160,10 @@ class KeyRecord:
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Self:
-        """The record that `to_bytes` made `value` from."""
+        """The record that `to_bytes` made `value` from, in this version or an older one."""
         data: dict[str, Any] = orjson.loads(value)
-        lists = {name: tuple(data[name]) for name in ("aliases", "operations")}
-        return cls(**{**data, **lists})
+        for name in ("aliases", "operations"):
+            data[name] = tuple(data[name])
+        before = data.get("predecessors", {})
+        data["predecessors"] = {alias: tuple(kids) for alias, kids in before.items()}
+        return cls(**data)

@@ -1,13 +1,22 @@
 """Keys from their making to their end, and every key operation."""
 
+import logging
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from minikms.acts import concerns_key
 from minikms.encodings import PRIVATE_MEMBERS
-from minikms.errors import AliasNotFound, KeyNotFound, NotExportable
+from minikms.errors import (
+    AliasNotFound,
+    KeyNotFound,
+    NotExportable,
+    ProfileNotFound,
+    StoreUnavailable,
+    UnsupportedOperation,
+)
 from minikms.making import KeyMaker
 from minikms.operations import KeyOperations
 from minikms.protocol import (
@@ -21,6 +30,8 @@ from minikms.protocol import (
 from minikms.records import KeyPolicy, KeyRecord, KeyRef, KeySource
 from minikms.registry import AlgorithmRegistry
 from minikms.store import KeyStore
+
+LOGGER = logging.getLogger(__name__)
 
 _PAGE: Final = 1000
 
@@ -79,6 +90,19 @@ class KeyService(KeyOperations):
         An alias that names another key by now stays with that one.
         """
         return await self._store.insert(profile, record, material, aliases, take=False)
+
+    async def rotate(self, profile: str, kid: str) -> KeyRecord:
+        """Make a key in the place of another, which then is `verify-only`; gives the new one.
+
+        Raises KeyNotFound, KeyNotUsable where the other was not enabled, TooBusy, and
+        UnsupportedOperation for a public key alone.
+        """
+        old = await self._store.record(profile, KeyRef(kid=kid))
+        _require_rotatable(old)
+        algorithm = self._registry.get(old.alg)
+        policy = KeyPolicy(exportable=old.exportable, operations=old.operations)
+        made = await self._maker.make(algorithm, policy, "generate", algorithm.generate)
+        return await self._store.rotate(profile, kid, *made, _require_rotatable)
 
     # Keeping keys
 
@@ -141,21 +165,60 @@ class KeyService(KeyOperations):
         """Let `alias` name this key no more."""
         await self._store.unbind_alias(profile, kid, alias)
 
-    async def label(self, profile: str, kid: str, labels: Mapping[str, str]) -> KeyRecord:
-        """Give a key these labels in place of those that it has."""
-        return await self._store.set_labels(profile, kid, labels)
+    async def update(self, profile: str, kid: str, changes: Mapping[str, Any]) -> KeyRecord:
+        """Give a key another `state`, `expires` or `labels`, as far as they are in `changes`.
+
+        Raises KeyNotUsable for one that is scheduled for deletion.
+        """
+
+        def changed(record: KeyRecord) -> KeyRecord:
+            if record.deletes is not None:
+                raise record.not_usable(time.time_ns())
+            return replace(record, **changes)
+
+        return await self._store.change(profile, kid, changed)
 
     async def delete(self, profile: str, kid: str) -> None:
         """Remove a key and its aliases."""
         await self._store.delete(profile, kid)
 
-    async def export(self, profile: str, ref: KeyRef) -> dict[str, str]:
-        """The private JWK of a key; raises NotExportable."""
+    async def schedule_deletion(self, profile: str, kid: str, after: int) -> KeyRecord:
+        """Let a key be gone in `after` nanoseconds, and not be used until then."""
+        return await self._store.schedule(profile, kid, time.time_ns() + after)
 
-        def use(record: KeyRecord) -> JwkImporter:
+    async def restore(self, profile: str, kid: str) -> KeyRecord:
+        """Let a key that is scheduled for deletion stay, as it was before."""
+        return await self._store.schedule(profile, kid, None)
+
+    async def sweep(self) -> None:
+        """Remove what is due of the keys that are scheduled for deletion, in all profiles.
+
+        Raises StoreUnavailable; what else is wrong is logged, and holds up no other key.
+        """
+        for profile in await self._store.profiles():
+            try:
+                for kid in await self._store.due(profile):
+                    await self._remove_due(profile, kid)
+            except ProfileNotFound:
+                continue  # removed meanwhile
+
+    async def _remove_due(self, profile: str, kid: str) -> None:
+        try:
+            await self._store.remove_due(profile, kid)
+        except (StoreUnavailable, ProfileNotFound):
+            raise
+        except Exception:
+            LOGGER.exception("the key %s, whose deletion is due, cannot be removed", kid)
+
+    async def export(self, profile: str, ref: KeyRef) -> dict[str, str]:
+        """The private JWK of a key; raises NotExportable and KeyNotUsable."""
+
+        def use(record: KeyRecord, now: int) -> JwkImporter:
             if not record.exportable:
                 raise NotExportable("The key was not made exportable.")
-            return self._registry.get(record.alg).require(JwkImporter)
+            algorithm = self._registry.get(record.alg).require(JwkImporter)
+            record.require_usable("export", now)
+            return algorithm
 
         _, exporter, key = await self._open(profile, ref, use)
         return exporter.export_jwk(key)
@@ -163,7 +226,8 @@ class KeyService(KeyOperations):
     async def jwks(self, profile: str) -> list[dict[str, str]]:
         """The profile's public keys for signatures and key agreement, as members of a JWK Set.
 
-        One for each kid and one for each alias, which is its `kid` there (RFC 7517 section 5).
+        One for each kid and one for each alias, which is its `kid` there (RFC 7517 section 5), but
+        for those that are disabled.
         """
         found: list[dict[str, str]] = []
         async for page in self.pages(profile):
@@ -202,7 +266,7 @@ class KeyService(KeyOperations):
     def _jwks_facts(self, record: KeyRecord) -> dict[str, str] | None:
         """A key's member of a JWK Set but for its kid, None where it has no place there."""
         algorithm = self._registry.get(record.alg)
-        if record.jwk is None:
+        if record.jwk is None or record.current_state == "disabled":
             return None
         if isinstance(algorithm, Signer) and not {"sign", "verify"}.isdisjoint(record.operations):
             facts = {**record.jwk, "use": "sig"}
@@ -212,3 +276,11 @@ class KeyService(KeyOperations):
         if isinstance(algorithm, KeyAgreement):
             return {**record.jwk, "use": "enc"}
         return None
+
+
+def _require_rotatable(record: KeyRecord) -> None:
+    """Raise where a key is not to be replaced by another; one that has expired may be."""
+    if record.material == "none":
+        raise UnsupportedOperation("A public key alone is replaced by importing another.")
+    if record.state != "enabled" or record.deletes is not None:
+        raise record.not_usable(time.time_ns())

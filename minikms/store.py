@@ -1,7 +1,8 @@
 """Records, material and aliases of keys, profile by profile."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any, Final, Self
@@ -26,12 +27,16 @@ LOGGER = logging.getLogger(__name__)
 DEFAULT_PROFILE: Final = "default"
 
 KEY, MATERIAL, ALIAS = "minikms.key", "minikms.material", "minikms.alias"
+DELETION: Final = "minikms.deletion"
 
 # The place in the order of creation that a profile has given away last: category and name.
 _SEQUENCE, _LAST = "minikms.sequence", "last"
 
 # What a profile lets everybody have: category and name.
 _PUBLISHED, _JWKS = "minikms.published", "jwks"
+
+# How many keys are looked up at once whose deletion is due.
+_DUE: Final = 1000
 
 
 class KeyStore:
@@ -95,14 +100,44 @@ class KeyStore:
         """
 
         async def work(session: Session) -> KeyRecord:
-            try:
+            with _new_key():
                 await insert_material(session, record.kid, material)
                 kept = replace(record, seq=await _next_seq(session))
                 for alias in aliases:
                     kept = await _with_alias(session, kept, alias, take=take)
                 await session.insert(KEY, kept.kid, kept.to_bytes(), tags_of(kept))
-            except DuplicateError:
-                raise KeyExists() from None
+            return kept
+
+        try:
+            return await self._database.run(profile, work, write=True)
+        except KeyExists:
+            if not await self.remove_due(profile, record.kid):
+                raise
+        return await self._database.run(profile, work, write=True)
+
+    async def rotate(
+        self,
+        profile: str,
+        kid: str,
+        record: KeyRecord,
+        material: Stored,
+        permit: Callable[[KeyRecord], None],
+    ) -> KeyRecord:
+        """Store a new key in the place of another, and give its record; raises KeyNotFound.
+
+        The other, of which `permit` sees the record, becomes `verify-only` and loses its aliases.
+        """
+
+        async def work(session: Session) -> KeyRecord:
+            old = await _fetch(session, kid)
+            permit(old)
+            with _new_key():
+                await insert_material(session, record.kid, material)
+                kept = replace(record.succeeding(old), seq=await _next_seq(session))
+                await session.insert(KEY, kept.kid, kept.to_bytes(), tags_of(kept))
+            for alias in kept.aliases:
+                await session.replace(ALIAS, alias, kept.kid)
+            await _replace(session, old.succeeded())
             return kept
 
         return await self._database.run(profile, work, write=True)
@@ -187,11 +222,13 @@ class KeyStore:
 
         await self._database.run(profile, work, write=True)
 
-    async def set_labels(self, profile: str, kid: str, labels: Mapping[str, str]) -> KeyRecord:
-        """Give a key these labels in place of those that it has; raises KeyNotFound."""
+    async def change(
+        self, profile: str, kid: str, change: Callable[[KeyRecord], KeyRecord]
+    ) -> KeyRecord:
+        """Give a key the record that `change` makes of its own; raises KeyNotFound."""
 
         async def work(session: Session) -> KeyRecord:
-            record = replace(await _fetch(session, kid), labels=labels)
+            record = change(await _fetch(session, kid))
             await _replace(session, record)
             return record
 
@@ -201,16 +238,47 @@ class KeyStore:
         """Remove a key, its material and its aliases; raises KeyNotFound."""
 
         async def work(session: Session) -> None:
-            record = await _fetch(session, kid)
-            for alias in record.aliases:
-                await session.remove(ALIAS, alias)
-            if record.material == "askar":
-                await session.remove_key(kid)
-            else:
-                await session.remove(MATERIAL, kid)
-            await session.remove(KEY, kid)
+            await _remove(session, await _fetch(session, kid))
 
         await self._database.run(profile, work, write=True)
+
+    async def schedule(self, profile: str, kid: str, deletes: int | None) -> KeyRecord:
+        """Let a key be gone from `deletes` on, or stay, for None; raises KeyNotFound."""
+
+        async def work(session: Session) -> KeyRecord:
+            record = await _fetch(session, kid)
+            if record.deletes is not None:
+                await session.remove(DELETION, kid)
+            record = replace(record, deletes=deletes)
+            await insert_deletion(session, record)
+            await _replace(session, record)
+            return record
+
+        return await self._database.run(profile, work, write=True)
+
+    async def due(self, profile: str) -> list[str]:
+        """Keys, up to a thousand, that are gone for everybody and yet to be removed."""
+
+        async def work(session: Session) -> list[str]:
+            until = {"~at": {"$lte": f"{time.time_ns():020d}"}}
+            rows = await session.fetch_all(DELETION, until, _DUE)
+            if not rows:
+                await require_profile(session)
+            return [rows[place].name for place in range(len(rows))]
+
+        return await self._database.run(profile, work)
+
+    async def remove_due(self, profile: str, kid: str) -> bool:
+        """Remove a key that is gone for everybody; False where it is not, or not there."""
+
+        async def work(session: Session) -> bool:
+            record = await _load(session, kid)
+            if record is None or not record.is_gone:
+                return False
+            await _remove(session, record)
+            return True
+
+        return await self._database.run(profile, work, write=True)
 
     # Profiles
 
@@ -231,32 +299,49 @@ class KeyStore:
         """Let everybody have the profile's public keys, or only who may read its keys."""
 
         async def work(session: Session) -> None:
-            await session.remove_all(_PUBLISHED)
-            if public:
-                await session.insert(_PUBLISHED, _JWKS, b"public")
+            await publish(session, public=public)
 
         await self._database.run(profile, work, write=True)
 
     async def publishes(self, profile: str) -> bool:
         """Whether everybody may have the profile's public keys."""
-
-        async def work(session: Session) -> bool:
-            if await session.fetch(_PUBLISHED, _JWKS) is not None:
-                return True
-            await require_profile(session)
-            return False
-
-        return await self._database.run(profile, work)
+        return await self._database.run(profile, publishes)
 
     async def profiles(self) -> list[str]:
         """The names of all profiles, sorted."""
         return await self._database.profiles()
 
 
+async def publish(session: Session, *, public: bool) -> None:
+    """Let everybody have the profile's public keys, or only who may read its keys."""
+    await session.remove_all(_PUBLISHED)
+    if public:
+        await session.insert(_PUBLISHED, _JWKS, b"public")
+
+
+async def publishes(session: Session) -> bool:
+    """Whether everybody may have the profile's public keys."""
+    if await session.fetch(_PUBLISHED, _JWKS) is not None:
+        return True
+    await require_profile(session)
+    return False
+
+
 def tags_of(record: KeyRecord) -> dict[str, str]:
     """What a record is searched by: Askar's tags, of which `~seq` alone is not encrypted."""
     labels = {_label_tag(name): value for name, value in record.labels.items()}
     return {"~seq": record.seq, "alg": record.alg, **labels}
+
+
+def deletion_tags(record: KeyRecord) -> dict[str, str]:
+    """What the entry of a scheduled deletion is searched by, empty where there is none."""
+    return {} if record.deletes is None else {"~at": f"{record.deletes:020d}"}
+
+
+async def insert_deletion(session: Session, record: KeyRecord) -> None:
+    """Keep when a key is deleted, where that is scheduled, so that it is found without a scan."""
+    if record.deletes is not None:
+        await session.insert(DELETION, record.kid, b"", deletion_tags(record))
 
 
 async def insert_material(session: Session, kid: str, material: Stored) -> None:
@@ -311,7 +396,8 @@ async def _range(
         rows = await session.fetch_all(KEY, {"$and": [within, *filters]})
         # By index: Askar's iterator has no `__iter__`, which 3.13 asks for.
         records = [KeyRecord.from_bytes(rows[place].value) for place in range(len(rows))]
-        return sorted(records, key=lambda record: record.seq)
+        there = (record for record in records if not record.is_gone)
+        return sorted(there, key=lambda record: record.seq)
 
     def lost(place: int) -> list[KeyRecord]:
         LOGGER.error("a key that a listing comes to does not decrypt: number %d", place)
@@ -334,22 +420,50 @@ def _readable_or_logged(name: str) -> Iterator[None]:
         raise KeyUnreadable() from None
 
 
-async def _fetch(session: Session, kid: str) -> KeyRecord:
+@contextmanager
+def _new_key() -> Iterator[None]:
+    """Raise KeyExists where its kid has been taken."""
+    try:
+        yield
+    except DuplicateError:
+        raise KeyExists() from None
+
+
+async def _load(session: Session, kid: str) -> KeyRecord | None:
+    """The record that is stored, even of a key that is gone for everybody."""
     with _readable_or_logged(kid):
         entry = await session.fetch(KEY, kid)
-    if entry is None:
+    return None if entry is None else KeyRecord.from_bytes(entry.value)
+
+
+async def _fetch(session: Session, kid: str) -> KeyRecord:
+    record = await _load(session, kid)
+    if record is None or record.is_gone:
         raise KeyNotFound()
-    return KeyRecord.from_bytes(entry.value)
+    return record
 
 
 async def _find(session: Session, ref: KeyRef) -> KeyRecord:
     if ref.alias is None:
         return await _fetch(session, ref.kid or "")
+    record, before = None, ""
+    while (kid := await _named(session, ref.alias)) != before:
+        record = await _load(session, kid)
+        if record is not None and ref.alias in record.aliases:
+            break
+        before = kid  # it moved between the two look-ups, or the store is damaged
+    if record is None or record.is_gone:  # an alias goes with its key
+        raise AliasNotFound()
+    return record
+
+
+async def _named(session: Session, alias: str) -> str:
     with _readable_or_logged("that an alias names"):
-        entry = await session.fetch(ALIAS, ref.alias)
+        entry = await session.fetch(ALIAS, alias)
     if entry is None:
         raise AliasNotFound()
-    return await _fetch(session, entry.value.decode())
+    kid: str = entry.value.decode()
+    return kid
 
 
 async def _with_alias(
@@ -363,7 +477,9 @@ async def _with_alias(
     if entry is None:
         await session.insert(ALIAS, alias, record.kid)
     elif take and entry.value.decode() != record.kid:
-        holder = await _fetch(session, entry.value.decode())
+        holder = await _load(session, entry.value.decode())
+        if holder is None:
+            raise KeyNotFound()
         await _replace(session, holder.without_alias(alias))
         await session.replace(ALIAS, alias, record.kid)
     else:
@@ -373,3 +489,15 @@ async def _with_alias(
 
 async def _replace(session: Session, record: KeyRecord) -> None:
     await session.replace(KEY, record.kid, record.to_bytes(), tags_of(record))
+
+
+async def _remove(session: Session, record: KeyRecord) -> None:
+    for alias in record.aliases:
+        await session.remove(ALIAS, alias)
+    if record.material == "askar":
+        await session.remove_key(record.kid)
+    else:
+        await session.remove(MATERIAL, record.kid)
+    if record.deletes is not None:
+        await session.remove(DELETION, record.kid)
+    await session.remove(KEY, record.kid)

@@ -10,7 +10,7 @@ import click
 
 from minikms.access import SCOPES
 from minikms.database import Database
-from minikms.durations import NANOSECONDS, seconds
+from minikms.durations import nanoseconds
 from minikms.options import config_of
 from minikms.store_cli import durable, key_of, on_a_store
 from minikms.tokens import Token, TokenRecord, Tokens
@@ -26,7 +26,7 @@ class _Length(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         try:
-            return seconds(value)
+            return nanoseconds(value)
         except ValueError:
             self.fail(f"{value!r} is not such as 90d, 12h, 30m or 45s.", param, ctx)
 
@@ -57,7 +57,7 @@ def create(
     **options: Any,
 ) -> None:
     """Make a token, and show it this once."""
-    ends = None if expires is None else time.time_ns() + expires * NANOSECONDS
+    ends = None if expires is None else time.time_ns() + expires
 
     async def work(tokens: Tokens) -> None:
         made, _ = await tokens.create(name, scopes, profiles or None, ends)
@@ -120,4 +120,4 @@ def _row(record: TokenRecord) -> tuple[str, ...]:
 
 
 def _shown(moment: int) -> str:
-    return datetime.fromtimestamp(moment // NANOSECONDS, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(moment // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

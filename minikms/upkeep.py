@@ -83,6 +83,8 @@ async def _copy_profile(
             await target.insert(profile, keys)
             copied, deleted = copied + len(keys), deleted + len(records) - len(keys)
             advance(len(records))
+    if await source.publishes(profile):
+        await target.publish(profile)
     # Cursors of listings stay as they are, those behind the last key too.
     if last := max(newest, await source.last_seq(profile)):
         await target.set_last_seq(profile, last)

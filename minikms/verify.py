@@ -11,7 +11,7 @@ from minikms.errors import KeyUnreadable, ProfileNotFound, UnsupportedAlgorithm
 from minikms.protocol import KeyPairAlgorithm, Stored
 from minikms.records import KeyRecord
 from minikms.registry import AlgorithmRegistry
-from minikms.store import ALIAS, KEY, MATERIAL, tags_of
+from minikms.store import ALIAS, DELETION, KEY, MATERIAL, deletion_tags, tags_of
 
 Tell = Callable[[str, str, str], None]
 
@@ -89,6 +89,7 @@ class _ProfileCheck:
     async def run(self) -> None:
         hidden = Counter({KEY: await self._check_records(), ALIAS: await self._check_aliases()})
         hidden[MATERIAL] = await self._check_materials()
+        hidden[DELETION] = await self._check_deletions()
         named = Counter(category for category, _ in self._unreadable)
         for category, number in (hidden - named).items():
             self._tell("", f"{number} entries of {category} do not decrypt, nor do their names")
@@ -142,6 +143,19 @@ class _ProfileCheck:
                         await self._confirm(kid, alias)
         return hidden
 
+    async def _check_deletions(self) -> int:
+        """Check that scheduled deletions are those of records; how many do not decrypt."""
+        hidden = 0
+        async with aclosing(self._contents.deletions(self._profile)) as batches:
+            async for batch in batches:
+                kids = [kid for kid in batch if kid is not None]
+                hidden += len(batch) - len(kids)
+                records = await self._contents.find(self._profile, kids)
+                for kid, record in zip(kids, records, strict=True):
+                    if record is None or record.deletes is None:
+                        await self._confirm(kid)
+        return hidden
+
     async def _confirm(self, kid: str, *aliases: str) -> None:
         (kept,) = await self._contents.look(self._profile, [kid], aliases, exclusively=True)
         self._unreadable.update(kept.unreadable)
@@ -158,7 +172,12 @@ def _faults(kept: Kept, registry: AlgorithmRegistry) -> Iterator[str]:
     """What is wrong with a key, in a few words each."""
     record = kept.record
     for category, name in kept.unreadable:
-        part = {KEY: "its record", ALIAS: f"its alias {name!r}"}.get(category, "its material")
+        parts = {
+            KEY: "its record",
+            ALIAS: f"its alias {name!r}",
+            DELETION: "its scheduled deletion",
+        }
+        part = parts.get(category, "its material")
         yield f"{part} does not decrypt"
     if record is None:
         yield from _faults_without_record(kept)
@@ -180,6 +199,15 @@ def _faults(kept: Kept, registry: AlgorithmRegistry) -> Iterator[str]:
             yield f"its alias {alias!r} is missing"
         elif alias in record.aliases and holder != kept.kid:
             yield f"its alias {alias!r} names the key {holder}"
+    yield from _faults_of_deletion(kept, record)
+
+
+def _faults_of_deletion(kept: Kept, record: KeyRecord) -> Iterator[str]:
+    if kept.deletion is None:
+        if record.deletes is not None and (DELETION, kept.kid) not in kept.unreadable:
+            yield "it is scheduled for deletion, and nothing would remove it"
+    elif kept.deletion != deletion_tags(record):
+        yield "its scheduled deletion is not that of its record"
 
 
 def _faults_without_record(kept: Kept) -> Iterator[str]:
@@ -189,6 +217,8 @@ def _faults_without_record(kept: Kept) -> Iterator[str]:
         return
     if kept.materials or kept.unreadable_materials:
         yield "it has material and no record"
+    if kept.deletion is not None:
+        yield "it is scheduled for deletion, and has no record"
     for alias, holder in kept.aliases.items():
         if holder == kept.kid:
             yield f"the alias {alias!r} names it, and it has no record"

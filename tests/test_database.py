@@ -79,7 +79,7 @@ CALLS = {
     "insert": lambda store: store.insert("t", replace(RECORD, kid="kid-2"), b""),
     "bind": lambda store: store.bind_alias("t", "kid-1", "b"),
     "unbind": lambda store: store.unbind_alias("t", "kid-1", "a"),
-    "label": lambda store: store.set_labels("t", "kid-1", {"a": "b"}),
+    "label": lambda store: store.change("t", "kid-1", lambda r: replace(r, labels={"a": "b"})),
     "delete": lambda store: store.delete("t", "kid-1"),
 }
 

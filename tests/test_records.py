@@ -1,6 +1,9 @@
+import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minikms.errors import KeyNotFound, KeyNotUsable
 from minikms.records import KeyRecord, KeySource
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -16,6 +19,10 @@ RECORDS = st.builds(
     aliases=st.lists(TEXT, max_size=3, unique=True).map(tuple),
     labels=st.dictionaries(TEXT, TEXT, max_size=2),
     seq=TEXT,
+    state=st.sampled_from(["enabled", "disabled", "verify-only"]),
+    expires=st.none() | st.integers(0, 2**63),
+    deletes=st.none() | st.integers(0, 2**63),
+    predecessors=st.dictionaries(TEXT, st.lists(TEXT, max_size=3).map(tuple), max_size=3),
 )
 
 
@@ -24,12 +31,53 @@ def test_a_record_comes_back_as_it_was(record):
     assert KeyRecord.from_bytes(record.to_bytes()) == record
 
 
+def test_a_record_of_before_keys_had_a_life():
+    old = {
+        **{"kid": "k", "alg": "x", "kty": "oct", "jwk": None, "b58": None, "multikey": None},
+        **{"did": None, "operations": ["sign"], "material": "bytes", "created": 1},
+        **{"exportable": False, "aliases": ["a"], "labels": {}, "state": "enabled", "seq": "1"},
+    }
+    record = KeyRecord.from_bytes(orjson.dumps(old))
+    assert (record.expires, record.deletes, record.predecessors) == (None, None, {})
+    record.require_usable("sign", 2**63)
+    assert orjson.loads(record.to_bytes()).items() >= old.items()
+
+
+@given(RECORDS, st.integers(0, 2**63), st.sampled_from(["sign", "verify"]))
+def test_a_state_is_that_of_a_moment(record, now, operation):
+    state, expired = record.state_at(now), record.expires is not None and record.expires <= now
+    if record.deletes is not None or record.state == "disabled":
+        assert state == "disabled"
+    else:
+        assert state == ("verify-only" if expired else record.state)
+    if record.deletes is not None and record.deletes <= now:
+        with pytest.raises(KeyNotFound):
+            record.require_usable(operation, now)
+    elif state == "enabled" or (state, operation) == ("verify-only", "verify"):
+        record.require_usable(operation, now)
+    else:
+        with pytest.raises(KeyNotUsable) as refusal:
+            record.require_usable(operation, now)
+        assert state in refusal.value.detail
+
+
+@given(RECORDS, RECORDS)
+def test_a_key_in_the_place_of_another(old, new):
+    after = new.succeeding(old)
+    assert (after.aliases, after.labels) == (old.aliases, old.labels)
+    assert after.predecessors.keys() == set(old.aliases)
+    for alias, kids in after.predecessors.items():
+        assert kids == (old.kid, *old.predecessors.get(alias, ()))
+    assert (after.kid, after.state, after.expires) == (new.kid, new.state, new.expires)
+
+
 @given(RECORDS, TEXT)
 def test_an_alias_comes_and_goes(record, alias):
     without = record.without_alias(alias)
     named = without.with_alias(alias)
     assert (without.aliases.count(alias), named.aliases[-1]) == (0, alias)
     assert named.without_alias(alias) == without
+    assert alias not in without.predecessors
 
 
 def test_what_a_key_is_made_from_is_not_shown():

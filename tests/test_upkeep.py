@@ -11,6 +11,7 @@ from minikms.location import StoreKey, StoreLocation
 from minikms.records import KeyPolicy, KeyRef, KeySource
 from minikms.registry import AlgorithmRegistry
 from minikms.service import KeyService
+from minikms.signing import SignOptions
 from minikms.store import DEFAULT_PROFILE, KeyStore
 from minikms.upkeep import Copied, copy, count
 from minikms.verify import verify
@@ -117,6 +118,49 @@ async def test_an_alias_that_moves_meanwhile(source, copied_while, target, key):
     await copied_while(lambda: source.associate("t", second.kid, "a"))
     async with sound(target, key) as copied:
         assert (await copied.get("t", KeyRef(alias="a"))).kid == first.kid
+
+
+async def test_keys_with_a_life_behind_them(source, kept_url, target, key):
+    first = await add(source, "ed25519", profile="t", aliases=("a", "b"), expires=2**62)
+    signed = await source.sign("t", KeyRef(alias="a"), b"", SignOptions())
+    second = await source.rotate("t", first.kid)
+    third = await source.rotate("t", second.kid)
+    await source.update("t", second.kid, {"state": "disabled"})
+    due, later = [await add(source, profile="t", aliases=(name,)) for name in ("due", "later")]
+    await source.schedule_deletion("t", later.kid, 10**15)
+    await source._store.schedule("t", due.kid, 1)
+    before, _ = await source.list_keys("t", limit=9)
+    assert await copy_of(kept_url, key, target) == [
+        Copied(DEFAULT_PROFILE, 0, 0),
+        Copied("t", 5, 0),
+    ]
+    async with sound(target, key) as copied:
+        assert await copied.list_keys("t", limit=9) == (before, False)
+        for alias in ("a", "b"):
+            by = KeyRef(alias=alias)
+            assert (await copied.get("t", by)).kid == third.kid
+            assert await copied.verify("t", by, b"", signed.sig, SignOptions())
+        assert await copied._store.due("t") == [due.kid]
+        await copied.sweep()
+        assert await copied._store.due("t") == []
+        assert (await copied.restore("t", later.kid)).state_at(0) == "enabled"
+    async with sound(target, key):
+        pass
+
+
+@pytest.mark.parametrize("change", ["rotated", "scheduled", "restored"])
+async def test_a_key_whose_life_goes_on_meanwhile(source, copied_while, target, key, change):
+    first = await add(source, "ed25519", profile="t", aliases=("a",))
+    if change == "restored":
+        first = await source.schedule_deletion("t", first.kid, 10**15)
+    acts = {
+        "rotated": lambda: source.rotate("t", first.kid),
+        "scheduled": lambda: source.schedule_deletion("t", first.kid, 10**15),
+        "restored": lambda: source.restore("t", first.kid),
+    }
+    await copied_while(acts[change])
+    async with sound(target, key) as copied:
+        assert await copied.list_keys("t", limit=9) == ([first], False)
 
 
 @pytest.mark.parametrize("alg", ["ed25519", "p521"])

@@ -60,8 +60,12 @@ async def test_a_store_with_nothing_wrong(location, key):
         public = [record for record in pages if record.jwk]
         for record in public:
             await service.import_key("t", KeySource(jwk=record.jwk), KeyPolicy())
+        await service.rotate(DEFAULT_PROFILE, public[0].kid)
+        await service.update(DEFAULT_PROFILE, public[1].kid, {"state": "disabled", "expires": 1})
+        await service.schedule_deletion(DEFAULT_PROFILE, public[2].kid, 10**12)
+        await service._store.schedule("t", public[2].kid, 1)
         await service.delete("t", public[3].kid)
-    keys = len(ALGORITHMS) + len(public) - 1
+    keys = len(ALGORITHMS) + 1 + len(public) - 1
     tally = Tally(profiles=2, keys=keys, aliases=len(ALGORITHMS) + 1)
     assert await check(location, key) == ([], [], tally)
 
@@ -70,6 +74,11 @@ def put(session, record, **changes):
     """Replace what is kept of a record."""
     changed = replace(record, **changes)
     return session.replace("minikms.key", record.kid, changed.to_bytes(), tags_of(changed))
+
+
+async def both(first, second):
+    await first
+    await second
 
 
 # An algorithm, what is done to one of its keys, and what is then told of it, or of another kid.
@@ -195,6 +204,29 @@ KEY_FAULTS = {
         "hs256",
         lambda session, record: session.insert_key("y", Key.generate("xc20p")),
         [("y", "it has material and no record")],
+    ),
+    "deletion gone": (
+        "ed25519",
+        lambda session, record: put(session, record, deletes=2**62),
+        ["it is scheduled for deletion, and nothing would remove it"],
+    ),
+    "deletion of another time": (
+        "hs256",
+        lambda session, record: both(
+            put(session, record, deletes=2**62),
+            session.insert("minikms.deletion", record.kid, b"", {"~at": "1"}),
+        ),
+        ["its scheduled deletion is not that of its record"],
+    ),
+    "deletion that is not its record's": (
+        "hs256",
+        lambda session, record: session.insert("minikms.deletion", record.kid, b"", {"~at": "1"}),
+        ["its scheduled deletion is not that of its record"],
+    ),
+    "deletion of no key": (
+        "ed25519",
+        lambda session, record: session.insert("minikms.deletion", "y", b"", {"~at": "1"}),
+        [("y", "it is scheduled for deletion, and has no record")],
     ),
     "order gone": (
         "ed25519",
@@ -406,6 +438,11 @@ def meddled(act):
                 await act("aliases", profile)
                 yield batch
 
+        async def deletions(self, profile):
+            async for batch in super().deletions(profile):
+                await act("deletions", profile)
+                yield batch
+
         async def directory(self):
             found = await super().directory()
             await act("directory", None)
@@ -418,7 +455,11 @@ CHANGES = {
     "deleted": lambda service, kid: service.delete(DEFAULT_PROFILE, kid),
     "alias moved": lambda service, kid: service.associate(DEFAULT_PROFILE, kid, "of 3"),
     "alias removed": lambda service, kid: service.dissociate(DEFAULT_PROFILE, kid, "of 2"),
-    "labelled": lambda service, kid: service.label(DEFAULT_PROFILE, kid, {"m": "2"}),
+    "labelled": lambda service, kid: service.update(DEFAULT_PROFILE, kid, {"labels": {"m": "2"}}),
+    "scheduled": lambda service, kid: service.schedule_deletion(DEFAULT_PROFILE, kid, 10**12),
+    "restored": lambda service, kid: service.restore(DEFAULT_PROFILE, OTHER[0]),
+    "removed by a sweep": lambda service, kid: swept(service, OTHER[0]),
+    "rotated": lambda service, kid: service.rotate(DEFAULT_PROFILE, kid),
     "made": lambda service, kid: service.generate(
         DEFAULT_PROFILE, "p521", KeyPolicy(aliases=("new",))
     ),
@@ -427,7 +468,15 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("when", ["kids", "materials", "aliases", "directory"])
+OTHER = []
+
+
+async def swept(service, kid):
+    await service._store.schedule(DEFAULT_PROFILE, kid, 1)
+    await service.sweep()
+
+
+@pytest.mark.parametrize("when", ["kids", "materials", "aliases", "deletions", "directory"])
 @pytest.mark.parametrize("change", CHANGES)
 async def test_what_changes_meanwhile_is_nothing_wrong(location, key, change, when):
     done = []
@@ -439,6 +488,8 @@ async def test_what_changes_meanwhile_is_nothing_wrong(location, key, change, wh
             policy = KeyPolicy(aliases=(f"of {n}",))
             alg = ("ed25519", "hs256")[n % 2]
             kids.append((await service.generate(DEFAULT_PROFILE, alg, policy)).kid)
+        OTHER[:] = kids[4:]
+        await service.schedule_deletion(DEFAULT_PROFILE, OTHER[0], 10**12)
 
         async def act(moment, profile):
             if moment == when and profile in (None, DEFAULT_PROFILE) and not done:

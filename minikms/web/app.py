@@ -17,6 +17,7 @@ from minikms.location import StoreLocation, read_key
 from minikms.registry import AlgorithmRegistry
 from minikms.service import KeyService
 from minikms.store import KeyStore
+from minikms.sweeper import sweeping
 from minikms.tokens import Tokens
 from minikms.web import openapi, seeds
 from minikms.web.callers import PROXIES, parse_proxies
@@ -115,10 +116,11 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         app[ACCESS] = OpenAccess()
         if app[CONFIG].seed_keys:
             await seeds.load(app[CONFIG].seed_keys, app[SERVICE])
-        if needs_token(app[CONFIG]):
-            async with _token_access(app[CONFIG], app[TOKENS]) as app[ACCESS]:
-                yield
-        else:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(sweeping(app[SERVICE]))
+            if needs_token(app[CONFIG]):
+                access = _token_access(app[CONFIG], app[TOKENS])
+                app[ACCESS] = await stack.enter_async_context(access)
             yield
 
 

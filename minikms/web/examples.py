@@ -52,7 +52,11 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
             "operations": ["sign"],
         },
     },
-    "LabelKey": {"two labels": {"labels": {"purpose": "assertion", "stage": "test"}}},
+    "UpdateKey": {
+        "two labels": {"labels": {"purpose": "assertion", "stage": "test"}},
+        "out of use": {"state": "disabled"},
+        "in use until then": {"state": "enabled", "expires": "2099-12-31T23:59:59+01:00"},
+    },
     "AssociateAlias": {"a DID URL": {"alias": ALIAS}},
     "SignRequest": {"a message": {"alias": ALIAS, "data": _HELLO}},
     "VerifyRequest": {
@@ -123,6 +127,9 @@ ANSWERS: Final[Mapping[str, Mapping[str, Any]]] = {
         "labels": {"purpose": "assertion"},
         "operations": ["sign", "verify"],
         "exportable": False,
+        "state": "enabled",
         "created": "2026-01-31T12:00:00.000Z",
+        "expires": None,
+        "deletes": None,
     }
 }

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, get_args
 
 from marshmallow import ValidationError, fields, validate
 
 from minikms.encodings import b64url, b64url_decode
 from minikms.protocol import KEY_OPERATIONS
+from minikms.records import State
 
 KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
 PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
@@ -24,16 +25,15 @@ CURSOR_PATTERN: Final = r"^[0-9]{20}\Z"
 BASE64URL_PATTERN: Final = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?\Z"
 
 HOLDER_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,128}\Z"
-# A time of RFC 3339 section 5.6, whose nanoseconds fit 64 bits.
-MOMENT_PATTERN: Final = (
-    r"^(19[789]|2[01][0-9])[0-9]-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
-    r"([Zz]|[+-][0-9]{2}:[0-9]{2})\Z"
-)
-
 MAX_LABELS: Final = 32
 
-
-_MOMENT: Final = re.compile(MOMENT_PATTERN)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# As many nanoseconds as a JSON number of the store holds, and a little less.
+_LATEST: Final = datetime(2199, 12, 31, 23, 59, 59, tzinfo=UTC)
+# RFC 3339 section 5.6; Python alone would take other forms of ISO 8601, too.
+_RFC3339: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII
+)
 
 
 class Base64Url(fields.String):
@@ -97,29 +97,31 @@ class Flag(fields.Boolean):
 
 
 class Timestamp(fields.String):
-    """Nanoseconds since the epoch, given as RFC 3339 in UTC."""
+    """Nanoseconds since the epoch: taken as RFC 3339 with any offset, given in UTC."""
+
+    def __init__(self, description: str = "", **kwargs: Any) -> None:
+        described = {"description": description} if description else {}
+        super().__init__(metadata={"format": "date-time", **described}, **kwargs)
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         if value is None:
             return None
-        moment = datetime.fromtimestamp(value / 1e9, UTC)
+        moment = _EPOCH + timedelta(microseconds=value // 1000)
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-class Moment(Timestamp):
-    """A time, taken as RFC 3339 with its offset from UTC, and given in UTC."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if not _MOMENT.match(text):
-            raise ValidationError("Not a time of RFC 3339.")
         try:
-            moment = datetime.fromisoformat(text.upper())
-            return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
-        except (ValueError, OverflowError):
-            raise ValidationError("Not a time of RFC 3339.") from None
+            moment = datetime.fromisoformat(text.upper()) if _RFC3339.match(text) else None
+        except ValueError:
+            moment = None
+        if moment is None:
+            raise ValidationError("Not a time of RFC 3339 with its offset.")
+        if not _EPOCH <= moment <= _LATEST:
+            raise ValidationError("Must be from 1970 to 2199.")
+        return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def kid(**kwargs: Any) -> fields.String:
@@ -188,6 +190,15 @@ def operations(**kwargs: Any) -> fields.List[Any]:
         1,
         len(KEY_OPERATIONS),
         metadata={"description": "What the key may be used for, out of what its algorithm can."},
+        **kwargs,
+    )
+
+
+def state(**kwargs: Any) -> fields.String:
+    """What a key may be used for as a whole."""
+    return fields.String(
+        validate=validate.OneOf(get_args(State)),
+        metadata={"description": "Whether it may be used: for all, nothing, or no new output."},
         **kwargs,
     )
 

@@ -20,7 +20,8 @@ async def sign_jws(request: web.Request) -> web.Response:
     tags: [jose]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: SignJwsRequest
-    x-problems: [key-not-found, alias-not-found, unsupported-operation, unsupported-option]
+    x-problems:
+      [key-not-found, alias-not-found, key-not-usable, unsupported-operation, unsupported-option]
     responses:
       "200": {description: The JWS., x-answer: JwsSignature}
     """
@@ -43,7 +44,7 @@ async def verify_jws(request: web.Request) -> web.Response:
     tags: [jose]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: VerifyJwsRequest
-    x-problems: [key-not-found, alias-not-found, unsupported-operation, invalid-key]
+    x-problems: [key-not-found, alias-not-found, key-not-usable, unsupported-operation, invalid-key]
     responses:
       "200": {description: "Whether it is good, and what it says.", x-answer: JwsVerification}
     """

@@ -1,4 +1,4 @@
-"""Handlers of keys: look up, list, label, name, delete."""
+"""Handlers of keys: look up, list, change, name, delete."""
 
 from urllib.parse import urlencode
 
@@ -6,11 +6,11 @@ from aiohttp import web
 
 from minikms.records import KeyRef
 from minikms.web import schemas
-from minikms.web.messages import NDJSON, answer, load, profile, service, stream
-from minikms.web.paging import label_filters, strict_limit
+from minikms.web.messages import NDJSON, answer, load, no_body, profile, service, stream
+from minikms.web.paging import duration, label_filters, strict_limit
 
 _ASSOCIATE = schemas.AssociateAlias()
-_LABEL = schemas.LabelKey()
+_UPDATE = schemas.UpdateKey()
 _KEY = schemas.Key()
 _ASSOCIATION = schemas.Association()
 _DELETION = schemas.Deletion()
@@ -88,21 +88,21 @@ async def list_keys(
     return answer(_KEY, keys, many=True, headers=headers)
 
 
-async def label(request: web.Request, kid: str) -> web.Response:
-    """Give a key other labels.
+async def update(request: web.Request, kid: str) -> web.Response:
+    """Give a key another state, end or labels.
 
     ---
     tags: [keys]
     parameters:
       - $ref: "#/components/parameters/Profile"
       - $ref: "#/components/parameters/Kid"
-    x-body: LabelKey
-    x-problems: [key-not-found]
+    x-body: UpdateKey
+    x-problems: [key-not-found, key-not-usable]
     responses:
       "200": {description: The key., x-answer: Key}
     """
-    labels = (await load(request, _LABEL))["labels"]
-    return answer(_KEY, await service(request).label(profile(request), kid, labels))
+    changes = await load(request, _UPDATE)
+    return answer(_KEY, await service(request).update(profile(request), kid, changes))
 
 
 async def associate(request: web.Request, kid: str) -> web.Response:
@@ -140,17 +140,38 @@ async def dissociate(request: web.Request, kid: str, alias: str) -> web.Response
     return answer(_ASSOCIATION, {"alias": alias, "kid": kid})
 
 
-async def delete(request: web.Request, kid: str) -> web.Response:
-    """Delete a key and its aliases.
+async def delete(request: web.Request, kid: str, after: str | None = None) -> web.Response:
+    """Delete a key and its aliases, at once or after a while.
 
     ---
     tags: [keys]
     parameters:
       - $ref: "#/components/parameters/Profile"
       - $ref: "#/components/parameters/Kid"
+      - $ref: "#/components/parameters/DeleteAfter"
     x-problems: [key-not-found]
     responses:
-      "200": {description: The key is gone., x-answer: Deletion}
+      "200": {description: "The key is gone, or will be.", x-answer: Deletion}
     """
-    await service(request).delete(profile(request), kid)
-    return answer(_DELETION, {"message": "Key deleted", "kid": kid})
+    if after is None:
+        await service(request).delete(profile(request), kid)
+        return answer(_DELETION, {"message": "Key deleted", "kid": kid})
+    key = await service(request).schedule_deletion(profile(request), kid, duration(after))
+    done = {"message": "Key deletion scheduled", "kid": kid, "deletes": key.deletes}
+    return answer(_DELETION, done)
+
+
+async def restore(request: web.Request, kid: str) -> web.Response:
+    """Keep a key that is scheduled for deletion.
+
+    ---
+    tags: [keys]
+    parameters:
+      - $ref: "#/components/parameters/Profile"
+      - $ref: "#/components/parameters/Kid"
+    x-problems: [key-not-found, unsupported-media-type]
+    responses:
+      "200": {description: The key., x-answer: Key}
+    """
+    await no_body(request)
+    return answer(_KEY, await service(request).restore(profile(request), kid))

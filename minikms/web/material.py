@@ -4,7 +4,7 @@ from aiohttp import web
 
 from minikms.records import KeyRef
 from minikms.web import schemas
-from minikms.web.messages import answer, load, profile, service
+from minikms.web.messages import answer, load, no_body, profile, service
 
 _GENERATE = schemas.GenerateKey()
 _IMPORT = schemas.ImportKey()
@@ -42,6 +42,7 @@ async def import_key(request: web.Request) -> web.Response:
       - invalid-key
       - decryption-failed
       - key-not-found
+      - key-not-usable
       - key-exists
     responses:
       "200": {description: The key., x-answer: Key}
@@ -49,6 +50,22 @@ async def import_key(request: web.Request) -> web.Response:
     body = await load(request, _IMPORT)
     key = await service(request).import_key(profile(request), body["source"], body["policy"])
     return answer(_KEY, key)
+
+
+async def rotate(request: web.Request, kid: str) -> web.Response:
+    """Make a key in the place of another, which then only verifies and decrypts.
+
+    ---
+    tags: [keys]
+    parameters:
+      - $ref: "#/components/parameters/Profile"
+      - $ref: "#/components/parameters/Kid"
+    x-problems: [key-not-found, key-not-usable, unsupported-operation, unsupported-media-type]
+    responses:
+      "200": {description: The new key., x-answer: Key}
+    """
+    await no_body(request)
+    return answer(_KEY, await service(request).rotate(profile(request), kid))
 
 
 async def export(request: web.Request, kid: str) -> web.Response:
@@ -59,7 +76,7 @@ async def export(request: web.Request, kid: str) -> web.Response:
     parameters:
       - $ref: "#/components/parameters/Profile"
       - $ref: "#/components/parameters/Kid"
-    x-problems: [key-not-found, not-exportable, unsupported-operation]
+    x-problems: [key-not-found, not-exportable, key-not-usable, unsupported-operation]
     responses:
       "200": {description: The private JWK., x-answer: PrivateJwk}
     """

@@ -36,6 +36,7 @@ NDJSON: Final = "application/x-ndjson"
 LOGGER = logging.getLogger(__name__)
 
 _PROFILE = re.compile(PROFILE_PATTERN)
+_NOTHING = Schema()
 _SHOWN = 64
 _MOST = 32
 _LINES = 50
@@ -75,14 +76,23 @@ async def load(request: web.Request, schema: Schema) -> dict[str, Any]:
     Without a Content-Type it counts as JSON, but not from a web page: a browser sends such a body
     to any origin without asking it first.
     """
-    typed = "Content-Type" in request.headers
-    if not (_is_json(request.content_type) if typed else "Origin" not in request.headers):
-        raise UnsupportedMediaType("The body must be application/json.")
+    _require_json(request)
     try:
         document = orjson.loads(await _decoded(request))
     except orjson.JSONDecodeError:
         raise MalformedJson() from None
     return read(document, schema)
+
+
+async def no_body(request: web.Request) -> None:
+    """Refuse a body with anything in it; raises as `load` does.
+
+    Without one, no other origin's web page is heard: a browser sends that, too, without asking.
+    """
+    if request.body_exists:
+        await load(request, _NOTHING)
+    elif request.headers.get("Origin", request.host).rpartition("://")[2] != request.host:
+        _require_json(request)
 
 
 def read(document: Any, schema: Schema) -> dict[str, Any]:
@@ -153,6 +163,12 @@ async def _decoded(request: web.Request) -> bytes:
     if not inflater.eof or inflater.unused_data:
         raise BadRequest("The body is not what its Content-Encoding says.")
     return decoded
+
+
+def _require_json(request: web.Request) -> None:
+    typed = "Content-Type" in request.headers
+    if not (_is_json(request.content_type) if typed else "Origin" not in request.headers):
+        raise UnsupportedMediaType("The body must be application/json.")
 
 
 def _is_json(content_type: str) -> bool:

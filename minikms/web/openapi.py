@@ -9,7 +9,7 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 
-from minikms import errors
+from minikms import durations, errors
 from minikms.access import OPEN
 from minikms.registry import AlgorithmRegistry
 from minikms.tokens import ID_PATTERN
@@ -98,6 +98,8 @@ def _schemas(names: Iterable[str]) -> dict[str, Any]:
             component["additionalProperties"] = False
             if schema.one_of:
                 component["oneOf"] = [{"required": list(names)} for names in schema.one_of]
+            if schema.any_of:
+                component["anyOf"] = [{"required": [name]} for name in schema.any_of]
     return made
 
 
@@ -150,6 +152,10 @@ def _parameters() -> dict[str, Any]:
         "After": parameter(
             "after", "query", "The cursor that the Link header of the page before has.",
             type="string", pattern=fields.CURSOR_PATTERN,
+        ),
+        "DeleteAfter": parameter(
+            "after", "query", "How long it is kept, up to 365 days; without it, it is gone now.",
+            type="string", pattern=durations.PATTERN,
         ),
         "LabelFilter": {
             **parameter(

@@ -44,7 +44,8 @@ async def sign(request: web.Request) -> web.Response:
     tags: [operations]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: SignRequest
-    x-problems: [key-not-found, alias-not-found, unsupported-operation, unsupported-option]
+    x-problems:
+      [key-not-found, alias-not-found, key-not-usable, unsupported-operation, unsupported-option]
     responses:
       "200": {description: The signature., x-answer: Signature}
     """
@@ -63,7 +64,12 @@ async def verify(request: web.Request) -> web.Response:
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: VerifyRequest
     x-problems:
-      [key-not-found, alias-not-found, unsupported-operation, unsupported-option, invalid-key]
+      - key-not-found
+      - alias-not-found
+      - key-not-usable
+      - unsupported-operation
+      - unsupported-option
+      - invalid-key
     responses:
       "200": {description: Whether the signature is good., x-answer: Verification}
     """
@@ -81,7 +87,8 @@ async def sign_batch(request: web.Request) -> web.Response:
     tags: [operations]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: BatchSignRequest
-    x-problems: [key-not-found, alias-not-found, unsupported-operation, unsupported-option]
+    x-problems:
+      [key-not-found, alias-not-found, key-not-usable, unsupported-operation, unsupported-option]
     responses:
       "200": {description: "A signature or a problem for each, in order.", x-answer: BatchSignature}
     """
@@ -104,7 +111,12 @@ async def verify_batch(request: web.Request) -> web.Response:
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: BatchVerifyRequest
     x-problems:
-      [key-not-found, alias-not-found, unsupported-operation, unsupported-option, invalid-key]
+      - key-not-found
+      - alias-not-found
+      - key-not-usable
+      - unsupported-operation
+      - unsupported-option
+      - invalid-key
     responses:
       "200":
         description: Whether each is good, or its problem, in order.
@@ -126,7 +138,7 @@ async def encrypt(request: web.Request) -> web.Response:
     tags: [operations]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: EncryptRequest
-    x-problems: [key-not-found, alias-not-found, unsupported-operation]
+    x-problems: [key-not-found, alias-not-found, key-not-usable, unsupported-operation]
     responses:
       "200": {description: What decrypt needs., x-answer: Ciphertext}
     """
@@ -144,7 +156,8 @@ async def decrypt(request: web.Request) -> web.Response:
     tags: [operations]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: DecryptRequest
-    x-problems: [key-not-found, alias-not-found, unsupported-operation, decryption-failed]
+    x-problems:
+      [key-not-found, alias-not-found, key-not-usable, unsupported-operation, decryption-failed]
     responses:
       "200": {description: The plaintext., x-answer: Plaintext}
     """
@@ -161,7 +174,7 @@ async def wrap(request: web.Request) -> web.Response:
     tags: [operations]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: WrapRequest
-    x-problems: [key-not-found, alias-not-found, unsupported-operation, invalid-key]
+    x-problems: [key-not-found, alias-not-found, key-not-usable, unsupported-operation, invalid-key]
     responses:
       "200": {description: The wrapped bytes., x-answer: WrappedKey}
     """
@@ -177,7 +190,8 @@ async def unwrap(request: web.Request) -> web.Response:
     tags: [operations]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: UnwrapRequest
-    x-problems: [key-not-found, alias-not-found, unsupported-operation, decryption-failed]
+    x-problems:
+      [key-not-found, alias-not-found, key-not-usable, unsupported-operation, decryption-failed]
     responses:
       "200": {description: The secret bytes., x-answer: UnwrappedKey}
     """
@@ -193,7 +207,7 @@ async def derive(request: web.Request) -> web.Response:
     tags: [operations]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: DeriveRequest
-    x-problems: [key-not-found, alias-not-found, unsupported-operation, invalid-key]
+    x-problems: [key-not-found, alias-not-found, key-not-usable, unsupported-operation, invalid-key]
     responses:
       "200": {description: The raw shared secret., x-answer: SharedSecret}
     """
@@ -209,7 +223,7 @@ async def mac(request: web.Request) -> web.Response:
     tags: [operations]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: MacRequest
-    x-problems: [key-not-found, alias-not-found, unsupported-operation]
+    x-problems: [key-not-found, alias-not-found, key-not-usable, unsupported-operation]
     responses:
       "200": {description: The code., x-answer: AuthenticationCode}
     """
@@ -225,7 +239,7 @@ async def verify_mac(request: web.Request) -> web.Response:
     tags: [operations]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: VerifyMacRequest
-    x-problems: [key-not-found, alias-not-found, unsupported-operation]
+    x-problems: [key-not-found, alias-not-found, key-not-usable, unsupported-operation]
     responses:
       "200": {description: Whether the code is good., x-answer: Verification}
     """

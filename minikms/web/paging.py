@@ -1,12 +1,14 @@
-"""What a listing's query may say beyond its schema."""
+"""What a query may say beyond its schema."""
 
 import re
 
 from aiohttp import web
 
+from minikms.durations import nanoseconds
 from minikms.errors import ValidationFailed
 from minikms.web.fields import LABEL_PATTERN
 
+_YEAR = nanoseconds("365d")
 _LABEL = re.compile(LABEL_PATTERN)
 
 
@@ -15,6 +17,14 @@ def strict_limit(request: web.Request) -> None:
     text = request.query.get("limit", "0")
     if not (text.isascii() and text.isdigit()):
         raise ValidationFailed(errors=[("#/limit", "Must be a number of decimal digits.")])
+
+
+def duration(text: str) -> int:
+    """The nanoseconds that `after` asks for, such as 90s, 30m, 12h or 7d."""
+    length = nanoseconds(text)
+    if length > _YEAR:
+        raise ValidationFailed(errors=[("#/after", "At most 365 days.")])
+    return length
 
 
 def label_filters(request: web.Request) -> list[tuple[str, str]]:

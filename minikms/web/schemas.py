@@ -20,11 +20,9 @@ from minikms.records import KeyPolicy, KeyRef, KeySource
 from minikms.signing import SignOptions
 from minikms.web.fields import (
     HOLDER_PATTERN,
-    MOMENT_PATTERN,
     Base64Url,
     BoundedList,
     Flag,
-    Moment,
     Timestamp,
     algorithm,
     alias,
@@ -34,6 +32,7 @@ from minikms.web.fields import (
     labels,
     operations,
     profile,
+    state,
 )
 
 MAX_FIELDS: Final = 64
@@ -46,6 +45,9 @@ class Request(Schema):
 
     one_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Fields of which exactly one set must be there."""
+
+    any_of: ClassVar[tuple[str, ...]] = ()
+    """Fields of which at least one must be there."""
 
     @pre_load
     def _of_reasonable_size(self, data: Any, **_: Any) -> Any:
@@ -64,6 +66,11 @@ class Request(Schema):
         for name in (name for names in given for name in names if name not in data):
             raise ValidationError("Missing data for required field.", name)
 
+    @validates_schema
+    def _at_least_one(self, data: Mapping[str, Any], **_: Any) -> None:
+        if self.any_of and not data:
+            raise ValidationError(f"Give at least one of: {', '.join(self.any_of)}.")
+
 
 class KeyOptions(Request):
     """What is asked of a new key; loads into `policy`."""
@@ -72,10 +79,11 @@ class KeyOptions(Request):
     labels = labels()
     exportable = Flag(metadata={"description": "Whether its private part can be exported."})
     operations = operations()
+    expires = Timestamp("From when on it is verify-only.")
 
     @post_load
     def _to_policy(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        names = ("aliases", "labels", "exportable", "operations")
+        names = ("aliases", "labels", "exportable", "operations", "expires")
         given = {name: data.pop(name) for name in names if name in data}
         if "alias" in data:
             given["aliases"] = (data.pop("alias"),)
@@ -119,10 +127,14 @@ class ImportKey(KeyOptions):
         return {"source": KeySource(**given), **data}
 
 
-class LabelKey(Request):
-    """The labels that a key gets in place of those that it has."""
+class UpdateKey(Request):
+    """What a key gets in place of what it has; what is left out stays."""
 
-    labels = labels(required=True)
+    any_of = ("state", "expires", "labels")
+
+    state = state()
+    expires = Timestamp("From when on it is verify-only; null for never.", allow_none=True)
+    labels = labels()
 
 
 class AssociateAlias(Request):
@@ -358,13 +370,7 @@ class CreateToken(Request):
     )
     scopes = _scopes(required=True)
     profiles = _token_profiles(load_default=None)
-    expires = Moment(
-        load_default=None,
-        metadata={
-            "description": "When it ends (RFC 3339); never by default.",
-            "pattern": MOMENT_PATTERN,
-        },
-    )
+    expires = Timestamp("When it ends; never by default.", load_default=None)
 
     @post_load
     def _to_tuples(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -399,7 +405,10 @@ class Key(Schema):
         fields.String(), required=True, metadata={"description": "What it may be used for."}
     )
     exportable = fields.Boolean(required=True)
-    created = Timestamp(required=True, metadata={"format": "date-time"})
+    state = state(required=True, attribute="current_state")
+    created = Timestamp(required=True)
+    expires = Timestamp("From when on it is verify-only.", required=True, allow_none=True)
+    deletes = Timestamp("From when on it is gone.", required=True, allow_none=True)
 
 
 class PrivateJwk(Schema):
@@ -422,10 +431,13 @@ class Association(Schema):
 
 
 class Deletion(Schema):
-    """A key that is gone."""
+    """A key that is gone, or will be."""
 
-    message = fields.String(required=True, validate=validate.Equal("Key deleted"))
+    message = fields.String(
+        required=True, validate=validate.OneOf(("Key deleted", "Key deletion scheduled"))
+    )
     kid = kid(required=True)
+    deletes = Timestamp("From when on it is gone, where that is scheduled.")
 
 
 class Signature(Schema):
@@ -580,8 +592,8 @@ class Token(Schema):
     name = fields.String(required=True)
     scopes = _scopes(required=True)
     profiles = _token_profiles(required=True, allow_none=True)
-    created = Timestamp(required=True, metadata={"format": "date-time"})
-    expires = Timestamp(required=True, allow_none=True, metadata={"format": "date-time"})
+    created = Timestamp(required=True)
+    expires = Timestamp(required=True, allow_none=True)
 
 
 class TokenCreated(Schema):

@@ -161,3 +161,61 @@ async def test_a_profile_deleted_while_it_is_used(client, generate, seed):
     found = await client.get("/keys", headers=headers)
     assert found.status == 404
     assert (await client.get("/readyz")).status == 200
+
+
+async def test_one_rotates_a_key(client, generate, post):
+    key = await generate(alias="a")
+    body = {"alias": "a", "data": ""}
+    signed = {"sig": (await post("/sign", body))["sig"]}
+    found = await at_once(client.post(f"/key/{key['kid']}/rotate") for _ in range(CALLERS))
+    assert found == {(200, ""): 1, (409, "key-not-usable"): CALLERS - 1}
+    old, new = await (await client.get("/keys")).json()
+    assert (old["kid"], old["state"], old["aliases"]) == (key["kid"], "verify-only", [])
+    assert (new["state"], new["aliases"]) == ("enabled", ["a"])
+    assert await (await client.get("/key?alias=a")).json() == new
+    assert (await post("/verify", body | signed))["valid"] is True
+
+
+async def test_signing_and_verifying_by_an_alias_whose_key_rotates(client, generate, post):
+    await generate(alias="a")
+    body, done = {"alias": "a", "data": ""}, asyncio.Event()
+
+    async def rotate():
+        for _ in range(10):
+            kid = (await (await client.get("/key?alias=a")).json())["kid"]
+            assert (await client.post(f"/key/{kid}/rotate")).status == 200
+        done.set()
+
+    async def use():
+        sigs, kids = [], set()
+        while not done.is_set():
+            # Found by its alias, and rotated before it is asked: no caller sees the moment between.
+            signed = await post("/sign", body)
+            sigs.append({"data": "", "sig": signed["sig"]})
+            kids.add(signed["kid"])
+        results = await post("/verify/batch", {"alias": "a", "items": sigs[-1000:]})
+        assert {one["valid"] for one in results["results"]} == {True}
+        return kids
+
+    _, *kids = await asyncio.gather(rotate(), *(use() for _ in range(4)))
+    assert len(set().union(*kids)) > 1
+
+
+async def test_deleted_restored_and_rotated_at_once(client, generate):
+    kids = [(await generate(alias=f"of {n}"))["kid"] for n in range(4)]
+    calls = [
+        call
+        for _ in range(4)
+        for kid in kids
+        for call in (
+            client.delete(f"/key/{kid}?after=1d"),
+            client.post(f"/key/{kid}/restore"),
+            client.post(f"/key/{kid}/rotate"),
+        )
+    ]
+    found = await at_once(calls)
+    assert found.keys() <= {(200, ""), (409, "key-not-usable")}
+    keys = await (await client.get("/keys")).json()
+    for n in range(4):
+        named = await (await client.get("/key", params={"alias": f"of {n}"})).json()
+        assert [key for key in keys if f"of {n}" in key["aliases"]] == [named]

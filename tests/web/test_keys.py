@@ -34,7 +34,7 @@ PAIRS = [*OKP, *EC, *BLS, *OTHER_PAIRS]
 ALL = [*PAIRS, *SYMMETRIC]
 MEMBERS = {
     *("kid", "alg", "kty", "jwk", "b58", "multikey", "did"),
-    *("aliases", "labels", "operations", "exportable", "created"),
+    *("aliases", "labels", "operations", "exportable", "state", "created", "expires", "deletes"),
 }
 
 ALIASES = [

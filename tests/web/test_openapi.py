@@ -145,15 +145,10 @@ async def test_example_of_a_key_is_that_key(document):
 
 def sent_in_turn(document):
     """Every call with each of its examples: keys are imported first, and deleted last."""
-    turn = {
-        "importKey": 0,
-        "dissociateAlias": 2,
-        "deleteKey": 3,
-        "revokeToken": 3,
-        "deleteProfile": 4,
-    }
+    last = ["dissociateAlias", "rotateKey", "deleteKey", "revokeToken", "deleteProfile"]
+    turn = {"importKey": -2, **{name: number for number, name in enumerate(last)}}
     parameters = document["components"]["parameters"]
-    calls = sorted(operations(document), key=lambda call: turn.get(call[2]["operationId"], 1))
+    calls = sorted(operations(document), key=lambda call: turn.get(call[2]["operationId"], -1))
     for method, path, operation in calls:
         query = {}
         for ref in operation.get("parameters", ()):

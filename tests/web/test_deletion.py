@@ -1,0 +1,241 @@
+"""Keys that are deleted later: until then, from then on, and once they are removed."""
+
+import asyncio
+import time
+from datetime import datetime
+
+import pytest
+
+from minikms.config import Config
+from minikms.errors import KeyNotFound
+from minikms.web.app import create_app
+from minikms.web.messages import SERVICE
+
+DATA = "aGVsbG8="
+
+
+async def schedule(client, kid, after="7d"):
+    async with client.delete(f"/key/{kid}?after={after}") as response:
+        assert response.status == 200, await response.text()
+        return await response.json()
+
+
+async def let_be_due(client, kid):
+    """Let the time come that a key was given; it is still kept, as nobody has swept."""
+    await client.app[SERVICE]._store.schedule("default", kid, time.time_ns())
+
+
+async def kept(client, profile="default"):
+    """How much of keys a store has: records, aliases, bytes, scheduled deletions, Askar keys."""
+    database = client.app[SERVICE]._store._database
+
+    async def work(session):
+        names = ("key", "alias", "material", "deletion")
+        counts = [await session.count(f"minikms.{name}") for name in names]
+        return (*counts, len(await session.fetch_all_keys()))
+
+    return await database.run(profile, work)
+
+
+@pytest.mark.parametrize(
+    ("after", "seconds"),
+    [("1s", 1), ("31536000s", 365 * 86400), ("90m", 5400), ("36h", 129600), ("365d", 365 * 86400)],
+)
+async def test_when(client, generate, after, seconds):
+    key = await generate(alias="a")
+    earliest = time.time() + seconds
+    done = await schedule(client, key["kid"], after)
+    latest = time.time() + seconds
+    assert done == {
+        "message": "Key deletion scheduled",
+        "kid": key["kid"],
+        "deletes": done["deletes"],
+    }
+    assert earliest - 0.001 <= datetime.fromisoformat(done["deletes"]).timestamp() <= latest
+    if seconds > 1:
+        found = await (await client.get("/key?alias=a")).json()
+        assert found == key | {"state": "disabled", "deletes": done["deletes"]}
+
+
+@pytest.mark.parametrize(
+    "after",
+    ["", "0s", "0d", "7", "d", "7w", "7D", "-7d", "+7d", "07d", "7.5d", "7d7h", "%207d", "7d%0A",
+     "366d", "8761h", "525601m", "31536001s", "99999999d", "٧d", "1_0d"],
+)  # fmt: skip
+async def test_times_that_are_none(client, generate, refused, after):
+    key = await generate()
+    response = await client.delete(f"/key/{key['kid']}?after={after}")
+    problem = await refused(response, 422, "validation-failed")
+    assert [error["pointer"] for error in problem["errors"]] == ["#/after"]
+    assert await (await client.get(f"/key/{key['kid']}")).json() == key
+
+
+async def test_a_key_that_is_not_there(client, generate, refused):
+    kid = (await generate())["kid"]
+    await client.post("/profile", json={"name": "other"})
+    for headers, name in (({}, "unknown"), ({"X-Profile": "other"}, kid)):
+        for method, path in (("DELETE", f"/key/{name}?after=1d"), ("POST", f"/key/{name}/restore")):
+            response = await client.request(method, path, headers=headers)
+            await refused(response, 404, "key-not-found")
+
+
+@pytest.mark.parametrize("state", ["enabled", "disabled", "verify-only"])
+async def test_until_then_it_comes_back_as_it_was(client, generate, refused, state):
+    kid = (await generate(alias="a", labels={"n": "1"}))["kid"]
+    async with client.patch(f"/key/{kid}", json={"state": state}) as response:
+        before = await response.json()
+    await schedule(client, kid)
+    for body in ({"state": "enabled"}, {"expires": None}, {"labels": {}}):
+        response = await client.patch(f"/key/{kid}", json=body)
+        await refused(response, 409, "key-not-usable")
+    for _ in range(2):  # where it is not scheduled, it stays as it is
+        async with client.post(f"/key/{kid}/restore") as response:
+            assert await response.json() == before
+    assert await (await client.get("/key?alias=a")).json() == before
+    assert await kept(client) == (1, 1, 0, 0, 1)
+
+
+async def test_another_time_and_at_once(client, generate, refused):
+    kid = (await generate("hs256", alias="a"))["kid"]
+    times = [(await schedule(client, kid, after))["deletes"] for after in ("2d", "9d", "1d")]
+    assert times[2] < times[0] < times[1]
+    assert (await (await client.get(f"/key/{kid}")).json())["deletes"] == times[2]
+    assert await kept(client) == (1, 1, 1, 1, 0)
+    async with client.delete(f"/key/{kid}") as response:
+        assert await response.json() == {"message": "Key deleted", "kid": kid}
+    await refused(await client.get(f"/key/{kid}"), 404, "key-not-found")
+    assert await kept(client) == (0, 0, 0, 0, 0)
+
+
+async def test_its_time_comes(client, generate, refused):
+    kid = (await generate())["kid"]
+    deletes = datetime.fromisoformat((await schedule(client, kid, "1s"))["deletes"])
+    async with asyncio.timeout(60):
+        while (response := await client.get(f"/key/{kid}")).status == 200:
+            await asyncio.sleep(0.02)
+    await refused(response, 404, "key-not-found")
+    assert time.time() >= deletes.timestamp()
+
+
+async def test_from_then_on_it_is_not_there(client, generate, refused):
+    key = await generate("p256", alias="a", exportable=True)
+    other = await generate()
+    await let_be_due(client, key["kid"])
+    path, by = f"/key/{key['kid']}", {"kid": key["kid"]}
+    for method, where, body in [
+        ("GET", path, None),
+        ("GET", f"{path}/export", None),
+        ("PATCH", path, {"state": "enabled"}),
+        ("DELETE", path, None),
+        ("DELETE", f"{path}?after=1d", None),
+        ("DELETE", f"{path}/associate?alias=a", None),
+        ("POST", f"{path}/associate", {"alias": "b"}),
+        ("POST", f"{path}/restore", None),
+        ("POST", f"{path}/rotate", None),
+        ("POST", "/sign", by | {"data": DATA}),
+        ("POST", "/verify", by | {"data": DATA, "sig": ""}),
+        ("POST", "/jws/verify", by | {"jws": ""}),
+    ]:
+        await refused(await client.request(method, where, json=body), 404, "key-not-found")
+    await refused(await client.get("/key?alias=a"), 404, "alias-not-found")
+    body = {"alias": "a", "data": DATA}
+    await refused(await client.post("/sign", json=body), 404, "alias-not-found")
+    assert await (await client.get("/keys")).json() == [other]
+    assert await (await client.get("/keys?alias=a")).json() == []
+    assert len((await (await client.get("/jwks.json")).json())["keys"]) == 1
+    # All of it is still kept, and yet its names are free.
+    assert await kept(client) == (2, 1, 0, 1, 2)
+    async with client.post(f"/key/{other['kid']}/associate", json={"alias": "a"}) as response:
+        assert response.status == 200
+    async with client.post("/key/import", json={"jwk": key["jwk"]}) as response:
+        assert (await response.json())["kid"] == key["kid"]
+    assert await kept(client) == (2, 1, 1, 0, 1)
+    assert (await (await client.get("/key?alias=a")).json())["kid"] == other["kid"]
+
+
+async def test_pages_without_what_is_due(client, generate):
+    kids = [(await generate())["kid"] for _ in range(7)]
+    for kid in kids[1:4]:
+        await let_be_due(client, kid)
+    found, path = [], "/keys?limit=2"
+    while path:
+        async with client.get(path) as response:
+            found.append([key["kid"] for key in await response.json()])
+            link = response.headers.get("Link")
+            path = link and link[1 : link.index(">")]
+    assert found == [[kids[0], kids[4]], kids[5:]]
+
+
+async def test_sweeping(client, generate, start, any_store):
+    await client.post("/profile", json={"name": "other"})
+    left = await generate("hs256", alias="left")
+    later = await generate()
+    await schedule(client, later["kid"])
+    service = client.app[SERVICE]
+    for profile in ("default", "other"):
+        for alg in ("ed25519", "hs256", "p521"):
+            key = await generate(alg, profile, alias=f"of {alg}")
+            await service._store.schedule(profile, key["kid"], time.time_ns())
+    sweepers = [service]
+    if any_store:
+        sweepers.append((await start(create_app(Config(**any_store)))).app[SERVICE])
+    await asyncio.gather(*(sweeper.sweep() for sweeper in sweepers for _ in range(5)))
+    assert await kept(client) == (2, 1, 1, 1, 1)
+    assert await kept(client, "other") == (0, 0, 0, 0, 0)
+    found = await (await client.get("/keys")).json()
+    assert [key["kid"] for key in found] == [left["kid"], later["kid"]]
+
+
+async def test_restored_while_others_sweep(client, generate):
+    kids = [(await generate())["kid"] for _ in range(8)]
+    for kid in kids:
+        await schedule(client, kid)
+    service = client.app[SERVICE]
+
+    async def back(kid):
+        async with client.post(f"/key/{kid}/restore") as response:
+            return response.status
+
+    sweeps = [service.sweep() for _ in range(8)]
+    statuses = await asyncio.gather(*map(back, kids), *sweeps)
+    assert statuses[: len(kids)] == [200] * len(kids)
+    assert await kept(client) == (8, 0, 0, 0, 8)
+
+
+async def test_a_service_sweeps_when_it_starts(kept_url, keep, start):
+    options = await keep(kept_url)
+    first = await start(create_app(Config(**options)))
+    async with first.post("/key/generate", json={"alg": "ed25519"}) as response:
+        kid = (await response.json())["kid"]
+    await let_be_due(first, kid)
+    second = await start(create_app(Config(**options)))
+    async with asyncio.timeout(60):
+        while await kept(second) != (0, 0, 0, 0, 0):
+            await asyncio.sleep(0.02)
+
+
+async def test_one_that_cannot_be_removed_holds_up_none(client, generate, caplog):
+    kids = [(await generate("hs256"))["kid"] for _ in range(3)]
+    store = client.app[SERVICE]._store
+    await store._database.run(
+        "default", lambda session: session.remove("minikms.material", kids[0]), write=True
+    )
+    for kid in kids:
+        await let_be_due(client, kid)
+    await client.app[SERVICE].sweep()
+    assert f"the key {kids[0]}, whose deletion is due, cannot be removed" in caplog.text
+    assert await kept(client) == (1, 0, 0, 1, 0)
+
+
+async def test_a_sweep_leaves_what_is_there(client, generate):
+    kid = (await generate())["kid"]
+    store = client.app[SERVICE]._store
+    assert not await store.remove_due("default", kid)
+    await schedule(client, kid)
+    assert not await store.remove_due("default", kid)
+    assert not await store.remove_due("default", "unknown")
+    await let_be_due(client, kid)
+    assert await store.due("default") == [kid]
+    assert await store.remove_due("default", kid)
+    with pytest.raises(KeyNotFound):
+        await store.delete("default", kid)
