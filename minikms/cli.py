@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from minikms import serving, workers
+from minikms.audit_cli import audit
 from minikms.errors import PluginError
 from minikms.options import config_of, fail, options_of_config
 from minikms.registry import AlgorithmRegistry
@@ -20,6 +21,7 @@ def main() -> None:
 
 main.add_command(store)
 main.add_command(token)
+main.add_command(audit)
 
 
 @main.command()

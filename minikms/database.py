@@ -26,6 +26,7 @@ from minikms.askar import (
 )
 from minikms.errors import (
     AliasNotFound,
+    AuditUnavailable,
     KeyNotFound,
     KeyUnreadable,
     ProfileExists,
@@ -298,7 +299,7 @@ class Database:
             async with self._transaction() as session:
                 await self._require_own_key(session)
                 await session.insert(_PROFILE, name, within)
-        except (AskarError, StoreUnavailable) as exc:
+        except (AskarError, AuditUnavailable, StoreUnavailable) as exc:
             await self._store.remove_profile(within)
             if isinstance(exc, DuplicateError):
                 raise exists from None

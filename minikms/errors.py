@@ -264,3 +264,7 @@ class SeedError(SetupError):
 
 class TlsError(SetupError):
     """A certificate, its key, or a CA that cannot be used."""
+
+
+class AuditError(SetupError):
+    """An audit log that cannot be written or checked."""

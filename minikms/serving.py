@@ -20,7 +20,7 @@ from minikms.listener import Listener
 from minikms.location import StoreLocation
 from minikms.options import fail
 from minikms.web import logs
-from minikms.web.app import create_app, needs_token
+from minikms.web.app import AUDIT, create_app, needs_token
 from minikms.web.server import KmsRunner
 
 LOGGER = logging.getLogger("minikms")
@@ -59,7 +59,10 @@ async def _serve(
             with contextlib.suppress(BrokenPipeError):  # without its parent it stops below
                 ready.send(True)
         while await signals.get() == signal.SIGHUP:
-            await listener.renew()
+            if config.tls_cert:
+                await listener.renew()
+            if audit := app[AUDIT]:
+                audit.reopen()
         LOGGER.info("stopping: finishing what is under way")
     finally:
         listener.close()
@@ -72,7 +75,7 @@ def _signals(config: Config) -> "asyncio.Queue[signal.Signals]":
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signals.put_nowait, number)
-    if config.tls_cert:
+    if takes_sighup(config):
         loop.add_signal_handler(signal.SIGHUP, signals.put_nowait, signal.SIGHUP)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
     if parent := multiprocessing.parent_process():
@@ -83,6 +86,11 @@ def _signals(config: Config) -> "asyncio.Queue[signal.Signals]":
 
         loop.add_reader(parent.sentinel, ended, parent.sentinel)
     return signals
+
+
+def takes_sighup(config: Config) -> bool:
+    """Whether there is something that is to be opened or read anew."""
+    return bool(config.tls_cert or config.audit_log)
 
 
 def announce(config: Config, address: Any) -> None:

@@ -15,6 +15,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Final, NoReturn
 
 from minikms import serving
+from minikms.audit import file_of_worker
 from minikms.config import Config
 from minikms.errors import StoreError
 from minikms.location import StoreLocation
@@ -57,7 +58,7 @@ class _Workers:
     async def run(self) -> int:
         """Serve until a signal comes, then stop; gives the exit code."""
         _be_cancelled_by_signals()
-        if self._config.tls_cert:
+        if serving.takes_sighup(self._config):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
         with contextlib.suppress(asyncio.CancelledError):
             try:
@@ -87,7 +88,7 @@ class _Workers:
     async def _start(self, name: str) -> int:
         """Start a worker and wait until it listens: 0, or its exit code where it ends before."""
         try:
-            process, ready = _spawn(name, self._config)
+            process, ready = _spawn(name, self._config_of(name))
         except OSError as exc:  # short of memory or of descriptors, which may pass
             LOGGER.error("%s cannot be started: %s", name, exc.strerror)
             return 1
@@ -100,6 +101,13 @@ class _Workers:
                 return max(1, await self._end(name))
         LOGGER.info("%s is process %d", name, process.pid)
         return 0
+
+    def _config_of(self, name: str) -> Config:
+        """The configuration of a worker, whose audit log is its own."""
+        if not self._config.audit_log:
+            return self._config
+        file = file_of_worker(self._config.audit_log, name)
+        return dataclasses.replace(self._config, audit_log=file)
 
     async def _keep(self, name: str) -> None:
         """Replace a worker whenever it has ended; after a pause, where it was not up for long."""
@@ -125,7 +133,7 @@ class _Workers:
         return code
 
     def _hang_up(self) -> None:
-        """Have every worker read its certificates anew."""
+        """Have every worker read its certificates and open its audit log anew."""
         LOGGER.info("SIGHUP is passed on to the workers")
         for process in self._processes.values():
             if process.pid is not None and process.exitcode is None:

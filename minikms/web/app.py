@@ -11,6 +11,8 @@ from aiohttp import web
 from aiohttp_swagger3 import SwaggerDocs, SwaggerInfo, SwaggerLicense, SwaggerUiSettings
 
 from minikms.access import OPEN, SCOPES, OpenAccess, TokenAccess, read_admin_token
+from minikms.audit import AuditLog
+from minikms.audit_store import AuditStore
 from minikms.config import Config
 from minikms.errors import AccessError
 from minikms.location import StoreLocation, read_key
@@ -32,6 +34,7 @@ from minikms.web.system import openapi as openapi_document
 from minikms.web.tokens import TOKENS
 
 CONFIG: Final = web.AppKey("config", Config)
+AUDIT: Final[web.AppKey[AuditLog | None]] = web.AppKey("audit")
 
 # All that answers without a token.
 _OPEN_ROUTES: Final = {"healthz", "readyz", "openapi"}
@@ -110,7 +113,7 @@ def needs_token(config: Config) -> bool:
 
 
 async def _service(app: web.Application) -> AsyncIterator[None]:
-    async with _open_store(app[CONFIG]) as store:
+    async with _open_store(app[CONFIG]) as store, _audited(app, store):
         app[SERVICE] = KeyService(app[REGISTRY], store)
         app[TOKENS] = Tokens(store.database)
         app[ACCESS] = OpenAccess()
@@ -139,6 +142,18 @@ async def _token_access(config: Config, tokens: Tokens) -> AsyncIterator[TokenAc
 
 def _jwt_options(config: Config) -> bool:
     return any((config.jwt_issuer, config.jwt_audience, config.jwt_jwks))
+
+
+@asynccontextmanager
+async def _audited(app: web.Application, store: KeyStore) -> AsyncIterator[None]:
+    """Have every act written down, where the configuration names a file for that."""
+    if not app[CONFIG].audit_log:
+        app[AUDIT] = None
+        yield
+        return
+    async with AuditLog.open(app[CONFIG].audit_log, AuditStore(store.database)) as audit:
+        app[AUDIT], app[WITNESS] = audit, audit.write
+        yield
 
 
 def _open_store(config: Config) -> AbstractAsyncContextManager[KeyStore]:

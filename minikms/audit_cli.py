@@ -1,0 +1,114 @@
+"""The command line of audit logs: `minikms audit …`."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import click
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from minikms.audit_chain import Head
+from minikms.audit_store import AuditStore, public_text
+from minikms.audit_verify import verify as verify_files
+from minikms.database import Database
+from minikms.encodings import b64url_decode
+from minikms.errors import AuditError
+from minikms.options import config_of
+from minikms.store_cli import durable, key_of, on_a_store
+
+ResultT = TypeVar("ResultT")
+
+
+@click.group()
+def audit() -> None:
+    """Check audit logs, and give what checks them without the store."""
+
+
+@audit.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--public-key", metavar="KEY", help="What `minikms audit key` gave, with --heads.")
+@click.option(
+    "--heads",
+    "heads_file",
+    metavar="FILE",
+    help="What `minikms audit heads` gave; the store is not needed then.",
+)
+@on_a_store
+def verify(
+    files: tuple[str, ...], public_key: str | None, heads_file: str | None, **options: Any
+) -> None:
+    """Check every line of these files, given in any order, which may be in use."""
+    keys: dict[str, bytes] | None = None
+    if public_key and heads_file:
+        key, heads = _public_key(public_key), _read_heads(heads_file)
+    elif public_key or heads_file:
+        raise AuditError("--public-key and --heads go together.")
+    else:
+
+        async def work(store: AuditStore) -> tuple[Ed25519PublicKey, list[Head], dict[str, bytes]]:
+            # Before the files are read: so lines may have come since, but no heads.
+            return await store.public_key(), await store.heads(), await store.chains()
+
+        key, heads, keys = _with_store(work, options)
+    for head in heads:
+        if not head.is_signed_by(key):
+            raise AuditError(f"The head of the chain {head.chain} is not signed by the key.")
+
+    def tell(where: str, what: str) -> None:
+        click.echo(f"{where}: {what}")
+
+    def note(where: str, what: str) -> None:
+        click.echo(f"Note: {where}: {what}")
+
+    tally = verify_files(files, heads, keys, tell, note)
+    click.echo(
+        f"Checked {tally.files} files, {tally.chains} chains and {tally.lines} lines: "
+        f"{tally.faults or 'nothing'} wrong."
+    )
+    if tally.faults:
+        sys.exit(1)
+
+
+@audit.command()
+@on_a_store
+def heads(**options: Any) -> None:
+    """Show the last head of every chain, to be kept apart: one line of JSON each."""
+    for head in _with_store(AuditStore.heads, options):
+        click.echo(head.to_bytes())
+
+
+@audit.command()
+@on_a_store
+def key(**options: Any) -> None:
+    """Show the public key that checks heads."""
+    click.echo(public_text(_with_store(AuditStore.public_key, options)))
+
+
+def _with_store(
+    work: Callable[[AuditStore], Awaitable[ResultT]], options: dict[str, Any]
+) -> ResultT:
+    config = config_of(options)
+
+    async def run() -> ResultT:
+        async with Database.open(durable(config.store), key_of(config)) as database:
+            return await work(AuditStore(database))
+
+    return asyncio.run(run())
+
+
+def _public_key(text: str) -> Ed25519PublicKey:
+    try:
+        return Ed25519PublicKey.from_public_bytes(b64url_decode(text))
+    except ValueError:
+        raise AuditError("--public-key is no key as `minikms audit key` shows it.") from None
+
+
+def _read_heads(file: str) -> list[Head]:
+    try:
+        with open(file, "rb") as opened:
+            return [Head.from_bytes(line) for line in opened]
+    except OSError as exc:
+        raise AuditError(f"The file {file} cannot be read: {exc.strerror}.") from None
+    except (ValueError, TypeError):
+        raise AuditError(f"The file {file} has other lines than heads.") from None
