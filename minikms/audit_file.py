@@ -56,17 +56,18 @@ class AuditFile:
         """
         size = os.fstat(self._fd).st_size
         found = os.pread(self._fd, 2 * LONGEST, max(0, size - 2 * LONGEST))
+        open_end = found and not found.endswith(b"\n")
+        found += b"\n" if open_end else b""
         line, torn = None, 0
         for part in reversed(found.splitlines(keepends=True)):
             if line := Line.parse(part):
                 break
             torn += len(part)
-        if line is None and not START.startswith(found[: len(START)]):
+        if line is None and found and not START.startswith(found[:-1][: len(START)]):
             raise AuditError(f"The file {self.path} has something else than an audit log in it.")
         self._size = size
-        if torn and not found.endswith(b"\n"):
+        if open_end:
             self.append(b"\n")
-            torn += 1
         return line, torn
 
     def append(self, line: bytes) -> None:

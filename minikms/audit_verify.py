@@ -129,7 +129,8 @@ class _Check:
             strange = []
             if opening:
                 self._end(chain)
-                chain, lost = self._begin(line, opening, where, chain), False
+                chain = self._begin(line, opening, where, chain)
+                lost = chain is None
             if chain is None or line.chain != chain.id:
                 if not lost:
                     self._fault(where, f"the beginning of its chain {line.chain} is not before it")

@@ -10,6 +10,7 @@ from aries_askar import AskarError, AskarErrorCode, KeyAlg, Session
 from aries_askar.store import KeyEntryList
 
 from minikms.askar import DuplicateError, UndecryptableError
+from minikms.audit_store import CHAIN, HEAD, SIGNING_KEY
 from minikms.database import BATCH, Database, Directory
 from minikms.errors import KeyExists, KeyUnreadable, ProfileNotFound
 from minikms.location import StoreKey, StoreLocation
@@ -28,8 +29,14 @@ from minikms.store import (
     set_last_seq,
     tags_of,
 )
+from minikms.store import ALIAS, KEY, MATERIAL, insert_material, last_seq, set_last_seq, tags_of
+from minikms.tokens import CATEGORY as TOKEN
 
 ASKAR_KEY: Final = "askar"
+
+# What the store's own profile has besides the directory. Heads come before what they need, which
+# is therefore there for each of them, whatever is made meanwhile.
+_OWN: Final = (HEAD, CHAIN, SIGNING_KEY, TOKEN)
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,16 @@ class Kept:
     def stored(self) -> Stored | None:
         """The material that its record says it has."""
         return self.materials.get(material_category(self.record)) if self.record else None
+
+
+@dataclass(frozen=True)
+class Own:
+    """An entry of the store's own: a token, or what belongs to audit logs."""
+
+    category: str
+    name: str
+    value: bytes = field(repr=False)
+    tags: Mapping[str, Any]
 
 
 class Contents:
@@ -156,6 +173,24 @@ class Contents:
             await publish(session, public=True)
 
         await self._database.run(profile, work, write=True)
+    # What concerns all of the store
+
+    async def own(self) -> AsyncGenerator[list[Own], None]:
+        """Tokens, and what belongs to audit logs, in batches; raises KeyUnreadable."""
+        for category in _OWN:
+            async for batch in self._database.batches(None, category):
+                if None in batch:
+                    raise KeyUnreadable(f"An entry of {category} does not decrypt.")
+                yield [Own(row.category, row.name, row.value, row.tags) for row in batch if row]
+
+    async def insert_own(self, entries: Sequence[Own]) -> None:
+        """Store tokens, and what belongs to audit logs."""
+
+        async def work(session: Session) -> None:
+            for entry in entries:
+                await session.insert(entry.category, entry.name, entry.value, dict(entry.tags))
+
+        await self._database.run_own(work, write=True)
 
     # Keys
 

@@ -38,8 +38,11 @@ async def copy(
     """Copy every profile, each with its keys as they are at one moment; others may use the source.
 
     `advance` is told how many keys more have been dealt with. Raises KeyUnreadable, which names
-    what cannot be copied.
+    what cannot be copied. Tokens and what belongs to audit logs are copied first.
     """
+    async with aclosing(source.own()) as batches:
+        async for batch in batches:
+            await target.insert_own(batch)
     for profile in await source.profiles():
         # One that is removed meanwhile is left out, and one that is made anew is copied anew.
         while (home := await _home(source, profile)) is not None:

@@ -1,0 +1,719 @@
+"""The audit log as a file: what its lines are, and what is found where somebody changed it."""
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import hmac
+import json
+import os
+import signal
+from itertools import count
+
+import pytest
+
+from minikms.acts import Act
+from minikms.askar import new_raw_key
+from minikms.audit import AuditLog
+from minikms.audit_chain import START, Head, Line, next_key
+from minikms.audit_file import AuditFile
+from minikms.audit_store import AuditStore, public_text
+from minikms.audit_verify import verify
+from minikms.contents import Contents
+from minikms.database import Database
+from minikms.errors import AuditError, AuditUnavailable, KeyUnreadable
+from minikms.location import StoreKey, StoreLocation
+from minikms.store import KeyStore
+from minikms.tokens import Tokens
+from minikms.upkeep import copy
+
+
+@pytest.fixture
+async def database(tmp_path):
+    location = StoreLocation.parse(f"sqlite://{tmp_path}/keys.db")
+    async with KeyStore.create(location, StoreKey(new_raw_key())) as store:
+        yield store.database
+
+
+@pytest.fixture
+def store(database):
+    return AuditStore(database)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "audit.log"
+
+
+def act(number=0, **facts):
+    told = {"request_id": f"request {number}", "who": "issuer", "address": "127.0.0.1"}
+    return Act("sign", pytest.fail, **told | facts)
+
+
+async def write(path, store, lines):
+    """A log that is opened, written, and ended."""
+    async with AuditLog.open(str(path), store) as log:
+        for number in range(lines):
+            log.write(act(number), "success")
+
+
+async def head(store, ready):
+    """A head of the only chain, once it is `ready`."""
+    async with asyncio.timeout(60):
+        while not ((heads := await store.heads()) and ready(heads[-1])):
+            await asyncio.sleep(0.01)
+    return heads[-1]
+
+
+@contextlib.asynccontextmanager
+async def killed(path, store, lines, vouched):
+    """A log that is written, and given as it is while nothing ends it."""
+    async with AuditLog.open(str(path), store) as log:
+        for number in range(vouched - 1):
+            log.write(act(number), "success")
+        await head(store, lambda head: head.count == vouched)
+        for number in range(lines - vouched):
+            log.write(act(number), "success")
+        yield log
+
+
+@pytest.fixture(params=["store", "apart"])
+def checked(request, store):
+    """Check files by the store, or by heads alone: what is wrong, and what is not vouched for."""
+
+    async def check(*files, by=request.param):
+        public, heads = await store.public_key(), await store.heads()
+        assert all(head.is_signed_by(public) for head in heads)
+        keys = await store.chains() if by == "store" else None
+        faults, notes = [], []
+        tally = verify(
+            [str(file) for file in files],
+            heads,
+            keys,
+            lambda where, what: faults.append((os.path.basename(where), what)),
+            lambda where, what: notes.append((os.path.basename(where), what)),
+        )
+        assert (tally.files, tally.faults) == (len(files), len(faults))
+        return faults, notes
+
+    return check
+
+
+# What is in it
+
+
+async def test_lines_are_bound_together(path, store):
+    await write(path, store, 3)
+    lines = path.read_bytes().splitlines()
+    (chain, key), *others = (await store.chains()).items()
+    assert not others
+    before = "0" * 64
+    for n, line in enumerate(lines, 1):
+        body, mac = line[:-1].rsplit(b',"mac":', 1)
+        assert json.loads(mac) == hmac.new(key, body, "sha256").hexdigest()
+        key = hashlib.sha256(b"minikms audit key\n" + key).digest()
+        facts = json.loads(line)
+        assert (facts["chain"], facts["n"], facts["prev"]) == (chain, n, before)
+        before = hashlib.sha256(line).hexdigest()
+    opening = json.loads(lines[0])
+    assert opening["key"] == public_text(await store.public_key())
+    assert (opening["operation"], opening["follows"]) == ("openAuditLog", None)
+    facts = json.loads(lines[1])
+    assert {"time", "request_id", "who", "address", "subject", "profile"} < facts.keys()
+    assert (facts["operation"], facts["outcome"], facts["who"]) == ("sign", "success", "issuer")
+    assert facts["time"].endswith("Z")
+    assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("who", ["x" * 100_000, "lone \ud800", "\x00\n\u2028" * 1000])
+async def test_what_callers_are_called_is_bounded(path, store, checked, who):
+    async with AuditLog.open(str(path), store) as log:
+        log.write(act(who=who), "success")
+        log.write(act(who=None, subject="CN=a,O=b"), "forbidden")
+    opening, long, last = path.read_bytes().splitlines()
+    assert len(long) < 4096
+    assert json.loads(long)["who"][:1] == who[:1]
+    assert json.loads(last)["subject"] == "CN=a,O=b"
+    assert await checked(path) == ([], [])
+
+
+async def test_it_goes_on_behind_what_is_there(path, store, checked):
+    for _ in range(3):
+        await write(path, store, 2)
+    openings = [json.loads(line) for line in path.read_bytes().splitlines()[::3]]
+    assert [opening["n"] for opening in openings] == [1, 1, 1]
+    assert [opening["continues"] for opening in openings] == [False, True, True]
+    for before, after in zip(openings, openings[1:], strict=False):
+        assert (after["follows"], after["after"]) == (before["chain"], 3)
+    assert await checked(path) == ([], [])
+
+
+async def test_a_new_file_follows_the_last_head(path, store, checked):
+    await write(path, store, 2)
+    os.rename(path, moved := path.with_suffix(".1"))
+    await write(path, store, 2)
+    assert json.loads(path.read_bytes().splitlines()[0])["after"] == 3
+    assert await checked(path, moved) == await checked(moved, path) == ([], [])
+    faults, [(where, what)] = await checked(path)
+    assert (faults, where) == ([], "audit.log:1")
+    assert "in none of these files" in what
+
+
+async def test_it_is_opened_anew(path, store, checked):
+    descriptors = len(os.listdir("/proc/self/fd"))
+    async with AuditLog.open(str(path), store) as log:
+        log.write(act(), "success")
+        os.rename(path, moved := path.with_suffix(".1"))
+        with pytest.raises(AuditUnavailable):
+            log.write(act(), "success")
+        log.reopen()
+        await head(store, lambda head: head.follows)
+        log.write(act(), "success")
+        # Its file is the same by now: another chain goes on there.
+        log.reopen()
+        await head(store, lambda head: head.continues)
+        log.write(act(), "success")
+        os.truncate(path, 0)
+        with pytest.raises(AuditUnavailable):
+            log.write(act(), "success")
+        log.reopen()
+        async with asyncio.timeout(60):
+            while not path.stat().st_size:
+                await asyncio.sleep(0.01)
+        log.write(act(), "success")
+    assert len(moved.read_bytes().splitlines()) == 2
+    assert [json.loads(line)["n"] for line in path.read_bytes().splitlines()] == [1, 2]
+    emptied = await store.heads()
+    faults, notes = await checked(path, moved)
+    assert [where for where, _ in notes] == ["audit.log:1"]  # what was emptied is in no file
+    assert (faults, len(emptied)) == ([], 4)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+async def test_no_line_is_lost_while_it_is_opened_anew(path, store, checked):
+    files = [path]
+    async with AuditLog.open(str(path), store) as log:
+        written = 0
+        for number in range(5):
+            os.rename(path, moved := path.with_suffix(f".{number}"))
+            files.append(moved)
+            log.reopen()
+            async with asyncio.timeout(60):
+                while not path.exists():
+                    with contextlib.suppress(AuditUnavailable):
+                        log.write(act(), "success")
+                        written += 1
+                    await asyncio.sleep(0)
+    lines = [line for file in files for line in file.read_bytes().splitlines()]
+    assert len(lines) == written + len(files)
+    assert await checked(*files) == ([], [])
+
+
+async def test_heads_are_kept_on_the_way(path, store, checked):
+    async with killed(path, store, 1203, 1000) as log:
+        (head,) = await store.heads()
+        assert (head.count, head.closed) == (1000, False)
+        faults, [(where, what)] = await checked(path)
+        assert (faults, where) == ([], "audit.log:1203")
+        assert "the last head is of line 1000" in what
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(lines[:1100]))
+        assert (await checked(path))[0] == []  # nothing can tell, and that is said
+        path.write_bytes(b"".join(lines[:1000]))
+        assert (await checked(path))[1] == [
+            ("audit.log:1000", "nothing tells whether its chain had lines after this one")
+        ]
+        path.write_bytes(b"".join(lines[:999]))
+        (fault,) = (await checked(path))[0]
+        assert fault == ("audit.log:999", "line 1000 of its chain, behind it, is missing")
+        path.write_bytes(b"".join(lines))
+        log.write(act(), "success")
+    assert await checked(path) == ([], [])
+
+
+# What is found
+
+
+def changed(lines):
+    lines[4] = lines[4].replace(b'"issuer"', b'"nobody"')
+
+
+def one_bit(lines):
+    lines[6] = lines[6].replace(b"request 5", b"request 4")
+
+
+def removed(lines):
+    del lines[4]
+
+
+def first_removed(lines):
+    del lines[0]
+
+
+def several_removed(lines):
+    del lines[3:6]
+
+
+def last_cut(lines):
+    del lines[-1]
+
+
+def all_but_the_first_cut(lines):
+    del lines[1:]
+
+
+def emptied(lines):
+    lines.clear()
+
+
+def inserted(lines):
+    lines.insert(5, lines[4].replace(b"request 3", b"request 9"))
+
+
+def repeated(lines):
+    lines.insert(5, lines[4])
+
+
+def appended(lines):
+    lines.append(lines[-1])
+
+
+def swapped(lines):
+    lines[3], lines[4] = lines[4], lines[3]
+
+
+def something_else(lines):
+    lines.insert(5, b"once upon a time\n")
+
+
+def something_else_first(lines):
+    lines.insert(0, b'{"chain":"\n')
+
+
+def cut_within(lines):
+    lines[-1] = lines[-1][:50]
+
+
+def hashed_anew(lines):
+    """What one can do who has the file alone: change a line, and make the chain fit again."""
+    changed(lines)
+    for n in range(5, len(lines)):
+        before = hashlib.sha256(lines[n - 1][:-1]).hexdigest().encode()
+        line = Line.parse(lines[n])
+        lines[n] = lines[n].replace(line.prev.encode(), before)
+
+
+def made_anew(lines):
+    """And besides, choose a key of one's own for the MACs."""
+    changed(lines)
+    key, before = bytes(32), b"0" * 64
+    for n, line in enumerate(lines):
+        parsed = Line.parse(line)
+        body = parsed.body.replace(parsed.prev.encode(), before)
+        mac = hmac.digest(key, body, "sha256").hex().encode()
+        lines[n] = b'%s,"mac":"%s"}\n' % (body, mac)
+        key, before = next_key(key), hashlib.sha256(lines[n][:-1]).hexdigest().encode()
+
+
+def made_anew_under_another_name(lines):
+    """And besides, begin a chain of one's own."""
+    chain = Line.parse(lines[0]).chain.encode()
+    lines[:] = [line.replace(chain, b"0" * 32) for line in lines]
+    made_anew(lines)
+
+
+# What was done, and where it is found: with the store, and with heads alone.
+DONE = {
+    changed: ("audit.log:5", "audit.log:6"),
+    one_bit: ("audit.log:7", "audit.log:8"),
+    removed: ("audit.log:5", "audit.log:5"),
+    first_removed: ("audit.log:1", "audit.log:1"),
+    several_removed: ("audit.log:4", "audit.log:4"),
+    last_cut: ("audit.log:10", "audit.log:10"),
+    all_but_the_first_cut: ("audit.log:1", "audit.log:1"),
+    emptied: ("audit.log", "audit.log"),
+    inserted: ("audit.log:6", "audit.log:6"),
+    repeated: ("audit.log:6", "audit.log:6"),
+    appended: ("audit.log:12", "audit.log:12"),
+    swapped: ("audit.log:4", "audit.log:4"),
+    something_else: ("audit.log:6", "audit.log:6"),
+    something_else_first: ("audit.log:1", "audit.log:1"),
+    cut_within: ("audit.log:10", "audit.log:10"),
+    hashed_anew: ("audit.log:5", "audit.log:11"),
+    made_anew: ("audit.log:1", "audit.log:11"),
+    made_anew_under_another_name: ("audit.log:1", "audit.log:11"),
+}
+
+
+@pytest.mark.parametrize("how", DONE, ids=lambda how: how.__name__)
+async def test_what_was_changed_is_found(path, store, checked, how):
+    await write(path, store, 10)
+    assert await checked(path) == ([], [])
+    lines = path.read_bytes().splitlines(keepends=True)
+    before = list(lines)
+    how(lines)
+    assert lines != before
+    path.write_bytes(b"".join(lines))
+    for by, where in zip(("store", "apart"), DONE[how], strict=True):
+        faults, _ = await checked(path, by=by)
+        assert where == faults[0][0] or where in [place for place, _ in faults]
+
+
+async def test_a_line_that_was_changed_is_found_once(path, store, checked):
+    await write(path, store, 10)
+    lines = path.read_bytes().splitlines(keepends=True)
+    changed(lines)
+    path.write_bytes(b"".join(lines))
+    faults, notes = await checked(path)
+    assert (len(faults), notes) == (1, [])
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+async def test_a_whole_chain_that_was_removed_is_found(path, store, checked, which):
+    for _ in range(3):
+        await write(path, store, 2)
+    lines = path.read_bytes().splitlines(keepends=True)
+    del lines[3 * which : 3 * which + 3]
+    path.write_bytes(b"".join(lines))
+    assert (await checked(path))[0]
+
+
+async def test_an_older_file_in_its_place_is_found(path, store, checked):
+    await write(path, store, 2)
+    os.rename(path, older := path.with_suffix(".1"))
+    await write(path, store, 2)
+    os.rename(older, path)
+    ((where, what),) = (await checked(path))[0]
+    assert where == "audit.log"
+    assert "the last one there, is not in it" in what
+
+
+async def test_a_file_between_two_others_that_was_changed_is_found(path, store, checked):
+    await write(path, store, 2)
+    os.rename(path, older := path.with_suffix(".1"))
+    await write(path, store, 2)
+    lines = older.read_bytes().splitlines(keepends=True)
+    older.write_bytes(b"".join(lines[:2]))
+    places = [where for where, _ in (await checked(path, older))[0]]
+    assert places == ["audit.1:2", "audit.log:1"]
+
+
+async def test_a_file_given_twice(path, store, checked):
+    await write(path, store, 2)
+    ((where, what),) = (await checked(path, path))[0]
+    assert (where, "a second time" in what) == ("audit.log:1", True)
+
+
+async def test_a_number_that_no_line_has_is_not_counted_up_to(path, store, checked):
+    await write(path, store, 2)
+    text = path.read_bytes()
+    path.write_bytes(text.replace(b'"n":3', b'"n":3000000000000'))
+    assert (await checked(path, by="store"))[0][0] == ("audit.log:3", "it is not as it was written")
+
+
+# What ended in the middle of a line
+
+
+@pytest.mark.parametrize("left", [1, 9, 11, 200, -1], ids=str)
+async def test_a_torn_line_is_told_of(path, store, checked, left):
+    async with killed(path, store, 5, 1):
+        *lines, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines, last[:left]]))
+    heads = await store.heads()
+    # As it is while nobody has ended it, which nothing but a kill does.
+    await as_if_killed(store, heads[0], 1, lines[0])
+    faults, notes = await checked(path)
+    assert (faults, [where for where, _ in notes]) == ([], ["audit.log:5", "audit.log:4"])
+    await write(path, store, 2)
+    assert json.loads(path.read_bytes().splitlines()[5])["torn"] == len(last[:left]) + 1
+    faults, notes = await checked(path)
+    assert (faults, notes[0][0]) == ([], "audit.log:5")
+    text = path.read_bytes()
+    path.write_bytes(text.replace(b"\n" + last[:left] + b"\n", b"\n" + last[: left - 1] + b"\n", 1))
+    assert ("audit.log:5", "it is no line of an audit log") in (await checked(path))[0]
+
+
+async def as_if_killed(store, head, number, line):
+    """Have the store know no more of a chain than this line."""
+
+    async def work(session):
+        known = Head(
+            head.chain,
+            head.file,
+            head.follows,
+            head.continues,
+            number,
+            hashlib.sha256(line[:-1]).hexdigest(),
+            head.time,
+            closed=False,
+        )
+        await session.remove("minikms.audit.head", head.chain)
+        await session.insert("minikms.audit.head", head.chain, known.to_bytes())
+
+    await store._database.run_own(work, write=True)
+    await store.keep_head(Head.from_bytes((await store.heads())[0].to_bytes()))
+
+
+async def test_a_first_line_that_is_torn(path, store, checked):
+    path.write_bytes(START + b"0123")
+    await write(path, store, 1)
+    assert await checked(path) == ([], [("audit.log:1", ANY_TORN)])
+
+
+ANY_TORN = "it was cut short: its writer ended while it wrote"
+
+
+# What cannot be used
+
+
+async def test_a_file_has_one_writer(path, store):
+    async with AuditLog.open(str(path), store) as log:
+        with pytest.raises(AuditError, match="Another process"):
+            AuditFile(str(path))
+        log.write(act(), "success")
+    await write(path, store, 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda path: path.mkdir(), "Is a directory"),
+        (os.mkfifo, "no regular file"),
+        (lambda path: path.symlink_to("/dev/full"), "no regular file"),
+        (lambda path: path.symlink_to("/no/such/folder"), "No such file"),
+        (lambda path: path.write_text("a secret"), "something else than an audit log"),
+        (lambda path: path.write_text("line\n" * 100_000), "something else than an audit log"),
+    ],
+)
+def test_a_file_that_cannot_be_used(path, make, why):
+    make(path)
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(AuditError, match=why):
+        AuditFile(str(path)).begin()
+    assert before is None or path.read_bytes() == before
+
+
+def test_a_file_that_stops_the_start(path, run):
+    path.mkdir()
+    ended = run("serve", "--port", "0", "--audit-log", str(path))
+    (line,) = ended.stderr.splitlines()
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert line == f"minikms: The audit log {path} cannot be opened: Is a directory."
+
+
+# The store
+
+
+async def test_several_agree_on_one_key(keep, kept_url):
+    options = await keep(kept_url)
+    location, key = StoreLocation.parse(kept_url), StoreKey(options["store_key"])
+    async with Database.open(location, key) as one, Database.open(location, key) as other:
+        stores = [AuditStore(database) for database in (one, other) * 4]
+        keys = await asyncio.gather(*(store.public_key() for store in stores))
+    assert len({public_text(key) for key in keys}) == 1
+
+
+async def test_a_store_that_is_away_holds_up_nobody(path, store, checked, tmp_path, caplog):
+    async with AuditLog.open(str(path), store) as log:
+        await head(store, lambda head: head.count == 1)
+        with open(tmp_path / "keys.db-lock") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            os.rename(path, moved := path.with_suffix(".1"))
+            log.reopen()
+            async with asyncio.timeout(60):
+                while "is not done yet" not in caplog.text:
+                    await asyncio.sleep(0.01)
+            assert not path.exists()
+        async with asyncio.timeout(60):
+            while not path.exists():
+                await asyncio.sleep(0.01)
+        log.write(act(), "success")
+    assert await checked(path, moved) == ([], [])
+
+
+async def test_an_older_head_does_not_take_the_place_of_a_later_one(path, store):
+    await write(path, store, 3)
+    (last,) = await store.heads()
+    await store.keep_head(Head(last.chain, last.file, None, False, 1, last.hash, last.time, False))
+    assert await store.heads() == [last]
+
+
+async def test_a_copy_of_the_store_has_all_of_it(path, database, tmp_path):
+    store = AuditStore(database)
+    await write(path, store, 3)
+    token, record = await Tokens(database).create("issuer", ("sign",), None, None)
+    location, key = StoreLocation.parse(f"sqlite://{tmp_path}/copy.db"), StoreKey(new_raw_key())
+    async with Contents.create(location, key) as target:
+        assert [copied async for copied in copy(Contents(database), target, print)]
+    async with Database.open(location, key) as copied:
+        again = AuditStore(copied)
+        assert await again.heads() == await store.heads()
+        assert await again.chains() == await store.chains()
+        assert public_text(await again.public_key()) == public_text(await store.public_key())
+        assert await Tokens(copied).find(token.id) == record
+        await write(path, again, 3)
+        assert len(await again.heads_of((await store.heads())[0].file)) == 2
+
+
+async def test_a_copy_leaves_nothing_out_silently(path, tmp_path, flip, query):
+    location, key = StoreLocation.parse(f"sqlite://{tmp_path}/keys.db"), StoreKey(new_raw_key())
+    async with KeyStore.create(location, key) as made:
+        await write(path, AuditStore(made.database), 3)
+    flip(tmp_path / "keys.db", *query(tmp_path / "keys.db", "SELECT max(id) FROM items")[0])
+    async with Contents.open(location, key) as source:
+        with pytest.raises(KeyUnreadable):
+            [batch async for batch in source.own()]
+
+
+# As an operator sees it
+
+
+@pytest.fixture
+def options(run, tmp_path):
+    given = ["--store", f"sqlite://{tmp_path}/keys.db", "--store-key-file", f"{tmp_path}/key"]
+    made = run("store", "init", *given, "--generate-key")
+    assert (made.returncode, made.stderr) == (0, "")
+    return given
+
+
+GENERATE = b'{"alg":"ed25519","alias":"k"}'
+SIGN = b'{"alias":"k","data":"aGVsbG8"}'
+
+
+def audited(serve, options, path, *more):
+    open_to_all = ["--port", "0", "--auth", "none", "--audit-log", str(path)]
+    return serve(*open_to_all, *options, *more)
+
+
+def test_it_is_checked_with_the_store_and_without(serve, run, options, path, tmp_path):
+    service = audited(serve, options, path)
+    assert service.status("POST", "/key/generate", GENERATE) == 200
+    assert service.stop()[0] == 0
+    ended = run("audit", "verify", str(path), *options)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == "Checked 1 files, 1 chains and 2 lines: nothing wrong.\n"
+    heads = tmp_path / "heads"
+    heads.write_text(run("audit", "heads", *options).stdout)
+    key = run("audit", "key", *options).stdout.strip()
+    apart = ["--heads", str(heads), "--public-key", key]
+    ended = run("audit", "verify", str(path), *apart)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    path.write_bytes(path.read_bytes().replace(b"generateKey", b"deleteKey"))
+    for given in options, apart:
+        ended = run("audit", "verify", str(path), *given)
+        assert (ended.returncode, ended.stderr) == (1, "")
+        assert ended.stdout.startswith(f"{path}:2: ")
+        assert ended.stdout.endswith(": 1 wrong.\n")
+
+
+def test_what_cannot_be_checked(run, options, path, tmp_path):
+    key = run("audit", "key", *options).stdout.strip()
+    path.write_bytes(b"")
+    bad = tmp_path / "bad"
+    bad.write_text("no head\n")
+    empty = tmp_path / "empty"
+    empty.write_text("")
+    unsigned = Head("0" * 32, "host:/audit.log", None, False, 1, "0" * 64, "", False, "AAAA")
+    forged = tmp_path / "forged"
+    forged.write_bytes(unsigned.to_bytes())
+    for *given, why in (
+        ("", "memory"),
+        (*options, f"{path}.2", "No such file"),
+        ("--public-key", key, "go together"),
+        ("--public-key", key, "--heads", f"{path}.2", "No such file"),
+        ("--public-key", key, "--heads", f"{bad}", "other lines than heads"),
+        ("--public-key", "AAAA", "--heads", f"{empty}", "--public-key"),
+        ("--public-key", key, "--heads", f"{forged}", "not signed"),
+    ):
+        ended = run("audit", "verify", str(path), *filter(None, given))
+        (line,) = ended.stderr.splitlines()
+        assert ended.returncode == 2
+        assert line.startswith("minikms: ")
+        assert why in line
+
+
+def test_each_worker_has_a_file_of_its_own(serve, run, options, path):
+    service = audited(serve, options, path, "--workers", "2")
+    files = [path.with_name(f"audit.{number}.log") for number in (1, 2)]
+    service.status("POST", "/key/generate", GENERATE)
+    for _ in range(20):
+        assert service.status("POST", "/sign", SIGN) == 200
+    for file in files:
+        os.rename(file, file.with_suffix(".old"))
+    service.process.send_signal(signal.SIGHUP)
+    for _ in files:
+        service.read_until("opened anew")
+    for _ in range(20):
+        assert service.status("POST", "/sign", SIGN) == 200
+    service.stop()
+    written = [*files, *(file.with_suffix(".old") for file in files)]
+    lines = [json.loads(line) for file in written for line in file.read_bytes().splitlines()]
+    assert sum(line["operation"] == "sign" for line in lines) == 40
+    assert not path.exists()
+    ended = run("audit", "verify", *map(str, written), *options)
+    assert (ended.returncode, "Note" in ended.stdout) == (0, False), ended.stdout
+
+
+def test_a_worker_that_is_killed_leaves_its_file_to_its_successor(serve, run, options, path):
+    service = audited(serve, options, path, "--workers", "2")
+    started = "".join(service.lines)
+    worker = int(started.partition("worker 1 is process ")[2].split()[0])
+    os.kill(worker, signal.SIGKILL)
+    service.read_until("worker 1 is process ")
+    service.stop()
+    first = path.with_name("audit.1.log")
+    lines = [json.loads(line) for line in first.read_bytes().splitlines()]
+    assert [line["continues"] for line in lines] == [False, True]
+    ended = run("audit", "verify", str(first), *options)
+    assert (ended.returncode, ended.stdout.count("Note: ")) == (0, 1)
+
+
+async def test_of_ten_thousand_calls_with_a_kill_in_the_middle(answering, run, keep, tmp_path):
+    options, path = await keep(f"sqlite://{tmp_path}/keys.db"), tmp_path / "audit.log"
+    answered, numbers = [], count()
+
+    sign, random = ("/sign", {"alias": "k", "data": "aGVsbG8="}), ("/random", {"length": 1})
+
+    async def call(session, until):
+        while (number := next(numbers)) < until:
+            path, body = sign if number % 4 == 0 else random
+            async with session.post(path, json=body) as response:
+                assert response.status == 200
+                answered.append(response.headers["X-Request-Id"])
+
+    async def calls(session, until):
+        return await asyncio.gather(
+            *(call(session, until) for _ in range(16)), return_exceptions=True
+        )
+
+    service, session = await answering(options, "--audit-log", str(path))
+    async with session:
+        async with session.post("/key/generate", json={"alg": "ed25519", "alias": "k"}) as made:
+            assert made.status == 200
+        under_way = asyncio.create_task(calls(session, 10_000))
+        while len(answered) < 5000:
+            await asyncio.sleep(0.001)
+        service.process.kill()
+        assert all(await under_way)  # each broke off
+    service.end()
+    first = len(answered)
+    ended = run("audit", "verify", str(path), **options)
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
+    assert "nothing tells whether its chain had lines after this one" in ended.stdout
+    assert set(answered) <= request_ids(path.read_bytes())
+    service, session = await answering(options, "--audit-log", str(path))
+    async with session:
+        numbers = count(first)
+        assert not any(await calls(session, 10_000))
+    service.process.terminate()
+    service.end()
+    assert len(answered) == 10_000
+    assert set(answered) <= request_ids(path.read_bytes())
+    ended = run("audit", "verify", str(path), **options)
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
+
+
+def request_ids(text):
+    """The ids of the requests of which whole lines tell, with a success."""
+    lines = [json.loads(line) for line in text.splitlines(keepends=True) if Line.parse(line)]
+    return {line.get("request_id") for line in lines if line["outcome"] == "success"}
