@@ -49,6 +49,13 @@ def concerns_key(kid: str, alg: str | None = None) -> None:
         act.kid, act.alg = kid, alg
 
 
+def found_key(kid: str, alg: str) -> None:
+    """Say what a key is that was found, where it is the one that the call concerns."""
+    act = CURRENT.get()
+    if act is not None and act.kid == kid:
+        act.alg = alg
+
+
 def concerns_token(token_id: str) -> None:
     """Say which token the call that is under way concerns."""
     act = CURRENT.get()

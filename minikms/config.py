@@ -71,4 +71,9 @@ class Config:
     trusted_proxy: str = _option(
         "", "Addresses of proxies whose X-Forwarded-For is believed, with commas between them."
     )
+    jwt_issuer: str = _option("", "Who issues JWTs that callers send: their iss.")
+    jwt_audience: str = _option("", "Whom they are for: their aud.")
+    jwt_jwks: str = _option("", "File or URL of the issuer's keys, a JWK Set.")
     audit_log: str = _option("", "File in which every act is written down.")
+    docs: bool = _option(True, "Serve /docs and /openapi.json.")
+    seed_keys: str = _option("", "File of profiles and keys to load at the start, for tests.")

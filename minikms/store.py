@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from aries_askar import Session
 
+from minikms.acts import found_key
 from minikms.askar import DuplicateError, UndecryptableError, new_raw_key
 from minikms.database import Database, read_by_halves, require_profile
 from minikms.errors import (
@@ -440,6 +441,7 @@ async def _fetch(session: Session, kid: str) -> KeyRecord:
     record = await _load(session, kid)
     if record is None or record.is_gone:
         raise KeyNotFound()
+    found_key(kid, record.alg)
     return record
 
 

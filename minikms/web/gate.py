@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiohttp import web
@@ -10,6 +10,7 @@ from aiohttp import web
 from minikms.access import OPEN, Access, Caller
 from minikms.acts import CURRENT, Act
 from minikms.errors import KmsError, ProfileNotFound
+from minikms.tokens import ID_PATTERN
 from minikms.web import callers
 from minikms.web.fields import KID_PATTERN, PROFILE_PATTERN
 from minikms.web.logs import request_id
@@ -20,7 +21,7 @@ ACCESS: Final[web.AppKey[Access]] = web.AppKey("access", Access)
 SCOPES_OF: Final[web.AppKey[dict[str, str]]] = web.AppKey("scopes", dict)
 WITNESS: Final[web.AppKey[Callable[[Act, str], None]]] = web.AppKey("witness")
 
-_KID, _PROFILE = re.compile(KID_PATTERN), re.compile(PROFILE_PATTERN)
+_KID, _PROFILE, _TOKEN = map(re.compile, (KID_PATTERN, PROFILE_PATTERN, ID_PATTERN))
 
 # Who asks for the public keys of a profile that publishes them.
 _PUBLIC: Final = frozenset({"keys:read"})
@@ -40,13 +41,16 @@ async def gate_middleware(request: web.Request, handler: Handler) -> web.StreamR
         request_id=request_id(request),
         address=callers.address(request),
         subject=callers.certificate_subject(request),
+        kid=_asked(match, "kid", _KID),
+        token=_asked(match, "token", _TOKEN),
     )
     outer = CURRENT.set(act)
     try:
         request[callers.CALLER] = await _let_in(request, act, scope)
         response = await handler(request)
     except BaseException as exc:
-        _name_what_was_asked(request, act)
+        if act.profile is None:
+            act.profile = _asked_profile(request)
         act.tell(_slug_of(exc))
         raise
     else:
@@ -83,14 +87,16 @@ def _is_of_docs(request: web.Request) -> bool:
     return request.path == "/" or request.path == "/docs" or request.path.startswith("/docs/")
 
 
-def _name_what_was_asked(request: web.Request, act: Act) -> None:
-    """Say of a call that was refused what it asked for, as far as it has the form."""
-    kid = request.match_info.get("kid", "")
-    if act.kid is None and _KID.match(kid):
-        act.kid = kid
-    profile = request.match_info.get("name") or request.headers.get(PROFILE_HEADER) or ""
-    if act.profile is None and _PROFILE.match(profile):
-        act.profile = profile
+def _asked(match: Mapping[str, str], name: str, form: re.Pattern[str]) -> str | None:
+    """What the path names, where it has the form."""
+    text = match.get(name, "")
+    return text if form.match(text) else None
+
+
+def _asked_profile(request: web.Request) -> str | None:
+    """The profile that a call was to be in that was refused, where it has the form."""
+    name = request.match_info.get("name") or request.headers.get(PROFILE_HEADER) or ""
+    return name if _PROFILE.match(name) else None
 
 
 def _slug_of(exc: BaseException) -> str:

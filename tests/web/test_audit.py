@@ -1,0 +1,358 @@
+"""What each call leaves in the audit log, and what happens where it cannot be written."""
+
+import asyncio
+import json
+import os
+from base64 import b64encode, urlsafe_b64encode
+from io import BytesIO
+
+import pytest
+from aries_askar import Session
+from web.test_openapi import sent_in_turn
+
+from minikms.access import OPEN, SCOPES
+from minikms.config import Config
+from minikms.records import KeyRef
+from minikms.tokens import Token
+from minikms.web.app import AUDIT, create_app
+from minikms.web.examples import KID
+from minikms.web.messages import SERVICE
+from minikms.web.routes import ROUTES
+from minikms.web.system import DOCUMENT
+from minikms.web.tokens import TOKENS
+
+GUARDED = {route.name: route for route in ROUTES if route.scope != OPEN}
+# What is about no profile.
+WITHOUT_PROFILE = {
+    *("random", "listAlgorithms", "listProfiles"),
+    *("createToken", "listTokens", "revokeToken"),
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "audit.log"
+
+
+@pytest.fixture
+async def client(start, any_store, path):
+    """A client whose calls are written down, and who asks as one who may do everything."""
+    options = {**any_store, "auth": "token"}
+    client = await start(create_app(Config(**options, audit_log=str(path))))
+    token, _ = await client.app[TOKENS].create("operator", SCOPES)
+    client.session.headers["Authorization"] = f"Bearer {token.reveal()}"
+    return client
+
+
+@pytest.fixture
+def lines(path):
+    """The lines that have come since the last time."""
+    read = 1
+
+    def new():
+        nonlocal read
+        found = [json.loads(line) for line in path.read_bytes().splitlines()]
+        since, read = found[read:], len(found)
+        return since
+
+    return new
+
+
+def calls(client):
+    """Every call that asks for a token, in an order in which each succeeds."""
+    for call in sent_in_turn(json.loads(client.app[DOCUMENT])):
+        if call[0] in GUARDED:
+            yield call
+
+
+async def answered(client, call, revoked=""):
+    """Send a call, and give the answer's status, request id and body."""
+    name, method, path, query, body = call
+    if name == "revokeToken":
+        path = f"/tokens/{revoked}"
+    async with client.request(method, path, params=query, json=body) as answer:
+        return answer.status, answer.headers["X-Request-Id"], await answer.json()
+
+
+async def test_every_call_leaves_its_line(client, lines):
+    seen, token_id = set(), ""
+    for call in calls(client):
+        name = call[0]
+        key = await key_of(client, call)
+        status, request_id, answer = await answered(client, call, token_id)
+        assert status == 200, (name, answer)
+        (line,) = lines()
+        assert (line["operation"], line["outcome"]) == (name, "success")
+        assert (line["who"], line["address"]) == ("operator", "127.0.0.1")
+        assert line["request_id"] == request_id
+        if name == "createToken":
+            token_id = answer["record"]["id"]
+        assert line["token"] == (token_id if name in ("createToken", "revokeToken") else None)
+        expected = None if name in WITHOUT_PROFILE else "default"
+        if "rofile" in name and name != "listProfiles":
+            expected = "alice"
+        assert line["profile"] == expected, name
+        if name in ("generateKey", "importKey"):
+            key = answer["kid"], answer["alg"]
+        assert (line["kid"], line["alg"]) == key, name
+        seen.add(name)
+    assert seen == GUARDED.keys()
+
+
+async def key_of(client, call):
+    """The kid and algorithm of the key that a call names, None and None where it names none."""
+    name, _, path, query, body = call
+    alias = query.get("alias") or (body or {}).get("alias")
+    if KID in path:
+        return KID, "ed25519"
+    if alias is None or name in ("generateKey", "importKey"):
+        return None, None
+    record = await client.app[SERVICE].get("default", KeyRef(alias=alias))
+    return record.kid, record.alg
+
+
+@pytest.mark.parametrize(
+    ("who", "outcome"), [("nobody", "unauthenticated"), ("elsewhere", "forbidden")]
+)
+async def test_every_call_that_is_refused_leaves_its_line(client, lines, who, outcome):
+    headers = {}
+    if who == "elsewhere":
+        token, _ = await client.app[TOKENS].create(who, ("admin",))
+        headers["Authorization"] = f"Bearer {token.reveal()}"
+        with_scope = {name for name, route in GUARDED.items() if route.scope == "admin"}
+    else:
+        headers["Authorization"], with_scope = f"Bearer {Token.new().reveal()}", set()
+    seen = set()
+    for name, method, path, query, body in calls(client):
+        if name in with_scope or name in seen:
+            continue
+        headers["X-Profile"] = "bob"
+        async with client.request(method, path, params=query, json=body, headers=headers) as answer:
+            assert answer.status in (401, 403, 429)
+        (line,) = lines()
+        assert (line["operation"], line["alg"]) == (name, None)
+        assert line["outcome"] == (outcome if answer.status != 429 else "too-many-attempts")
+        assert line["who"] == ("" if who == "nobody" else who)
+        assert line["kid"] == (KID if KID in path else None)
+        assert line["profile"] == ("alice" if path.startswith("/profile/") else "bob")
+        seen.add(name)
+    assert seen == GUARDED.keys() - with_scope
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (("GET", "/key/nope"), ("getKey", "key-not-found", "nope")),
+        (("DELETE", "/key/nope"), ("deleteKey", "key-not-found", "nope")),
+        (("DELETE", "/key/no!pe"), ("deleteKey", "validation-failed", None)),
+        (("POST", "/sign", b"{"), ("sign", "malformed-json", None)),
+        (("POST", "/sign", b'{"alias":"k","data":"AA"}'), ("sign", "alias-not-found", None)),
+        (("POST", "/sign", b" " * 1_048_577), ("sign", "body-too-large", None)),
+        (
+            ("POST", "/key/generate", b'{"alg":"rot13"}'),
+            ("generateKey", "unsupported-algorithm", None),
+        ),
+        (("DELETE", "/profile/default"), ("deleteProfile", "profile-protected", None)),
+        (("DELETE", "/tokens/0123456789abcdef"), ("revokeToken", "token-not-found", None)),
+    ],
+)
+async def test_what_is_refused_has_its_slug(client, lines, call, told):
+    method, path, *body = call
+    headers = {"Content-Type": "application/json"}
+    data = BytesIO(body[0]) if body else None
+    async with client.request(method, path, data=data, headers=headers) as answer:
+        slug = (await answer.json())["type"].rpartition(":")[2]
+    (line,) = lines()
+    assert (line["operation"], line["outcome"], line["kid"]) == told
+    assert slug == told[1]
+    if path.startswith("/tokens/"):
+        assert line["token"] == "0123456789abcdef"
+
+
+async def test_what_is_open_leaves_none(client, lines):
+    for path in ("/healthz", "/readyz", "/openapi.json", "/docs/", "/nothing"):
+        await client.get(path)
+    assert lines() == []
+
+
+async def test_a_listing_is_told_of_once(client, lines):
+    headers = {"Accept": "application/x-ndjson"}
+    await client.post("/key/generate", json={"alg": "ed25519"})
+    async with client.get("/keys", headers=headers) as answer:
+        assert (await answer.read()).count(b"\n") == 1
+    assert [line["operation"] for line in lines()] == ["generateKey", "listKeys"]
+
+
+# Where no line can be written
+
+
+async def state(client):
+    """Everything that calls could have changed."""
+    service = client.app[SERVICE]
+    found = {"tokens": [record.id for record in await client.app[TOKENS].list_all()]}
+    for profile in await service.profiles():
+        keys, _ = await service.list_keys(profile, limit=1000)
+        found[profile] = keys, await service.publishes(profile)
+    return found
+
+
+async def reopened(client, path):
+    """Have the log written again."""
+    client.app[AUDIT].reopen()
+    async with asyncio.timeout(60):
+        while not path.exists():
+            await asyncio.sleep(0.01)
+
+
+async def test_nothing_is_done(client, path, lines):
+    """Each call that would succeed is refused, and has changed nothing."""
+    database = client.app[SERVICE]._store.database
+    token_id, before = "", None
+    for number, call in enumerate(calls(client)):
+        before = await state(client)
+        homes = await database.homes()
+        os.rename(path, away := path.with_name(f"audit.log.{number}"))
+        size = away.stat().st_size
+        async with client.request(
+            call[1],
+            f"/tokens/{token_id}" if call[0] == "revokeToken" else call[2],
+            params=call[3],
+            json=call[4],
+        ) as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "1"), call[0]
+            problem = await answer.json()
+        assert problem["type"] == "urn:minikms:problem:audit-unavailable"
+        assert str(path) not in str(problem)
+        assert (away.stat().st_size, path.exists()) == (size, False)
+        assert await state(client) == before, call[0]
+        assert await database.homes() == homes
+        os.rename(away, path)
+        status, _, answer = await answered(client, call, token_id)
+        assert status == 200, (call[0], answer)
+        if call[0] == "createToken":
+            token_id = answer["record"]["id"]
+
+
+async def test_a_listing_that_cannot_be_told_of_is_refused_whole(client, path):
+    os.rename(path, path.with_name("away"))
+    async with client.get("/keys", headers={"Accept": "application/x-ndjson"}) as answer:
+        assert answer.status == 503
+        assert (await answer.json())["type"] == "urn:minikms:problem:audit-unavailable"
+
+
+async def test_it_is_logged_once_and_said_when_it_is_over(client, path, caplog):
+    os.rename(path, path.with_name("away"))
+    for _ in range(3):
+        async with client.get("/keys") as answer:
+            assert answer.status == 503
+    await reopened(client, path)
+    async with client.get("/keys") as answer:
+        assert answer.status == 200
+    told = [record.getMessage() for record in caplog.records if record.name == "minikms.audit"]
+    assert sum("cannot be written" in line for line in told) == 1
+    assert sum("is written again" in line for line in told) == 1
+
+
+async def test_what_is_open_is_answered_all_the_same(client, path):
+    os.rename(path, path.with_name("away"))
+    for name in ("/healthz", "/readyz", "/openapi.json"):
+        async with client.get(name) as answer:
+            assert answer.status == 200
+
+
+async def test_a_line_is_there_before_its_change_is(client, path, monkeypatch):
+    """Seen by whoever is asked to commit."""
+    commit, told = Session.commit, []
+
+    async def watched(session):
+        told.append(json.loads(path.read_bytes().splitlines()[-1]))
+        return await commit(session)
+
+    monkeypatch.setattr(Session, "commit", watched)
+    async with client.post("/key/generate", json={"alg": "ed25519"}) as answer:
+        kid = (await answer.json())["kid"]
+    (line,) = [line for line in told if line["operation"] != "openAuditLog"]
+    assert (line["operation"], line["kid"]) == ("generateKey", kid)
+
+
+# What is in it
+
+
+def forms(secret):
+    """The forms in which bytes go into text, without what padding would hide."""
+    texts = secret.hex(), b64encode(secret).decode(), urlsafe_b64encode(secret).decode()
+    return {text.rstrip("=") for text in texts}
+
+
+async def test_nothing_that_callers_keep_is_in_it(client, path):
+    """Neither what calls bring nor what they get, but for what lines are there to tell."""
+    markers = set()
+
+    def planted(name):
+        text = f"planted-{name}"
+        data = text.encode().ljust(32, b"-")
+        markers.update({text, *forms(data)})
+        return data
+
+    def encoded(name):
+        return urlsafe_b64encode(planted(name)).decode()
+
+    async def call(where, body, method="POST", **headers):
+        async with client.request(method, where, json=body, headers=headers) as answer:
+            text = await answer.text()
+            for value in strings(json.loads(text)) if answer.status == 200 else ():
+                if len(value) > 15:
+                    markers.add(value.rstrip("="))
+            return json.loads(text)
+
+    named, labels = {"alias": "k"}, {"purpose": "planted-label"}
+    markers |= {"planted-label", "planted-name", "planted-alias"}
+    await call("/key/import", {"alg": "hs256", "secret": encoded("mac"), "alias": "planted-alias"})
+    await call(
+        "/key/import", {"alg": "ed25519", "seed": encoded("seed"), "exportable": True} | named
+    )
+    await call("/key/import", {"alg": "a256gcm", "secret": encoded("aes"), "alias": "a"})
+    await call("/key/import", {"alg": "a256kw", "secret": encoded("kw"), "alias": "w"})
+    await call("/key/import", {"alg": "nothing", "secret": encoded("bad"), "planted-name": 1})
+    kid = (await call("/key?alias=k", None, "GET"))["kid"]
+    await call(f"/key/{kid}", {"labels": labels}, "PATCH")
+    await call(f"/key/{kid}/export", None, "GET")
+    data = encoded("data")
+    for where, body in (
+        ("/sign", named | {"data": data}),
+        ("/sign/batch", named | {"items": [{"data": data}]}),
+        ("/verify", named | {"data": data, "sig": encoded("signature") * 2}),
+        ("/jws/sign", named | {"payload": data}),
+        ("/mac", {"alias": "planted-alias", "data": data}),
+        ("/encrypt", {"alias": "a", "plaintext": data, "aad": encoded("aad")}),
+        ("/wrap", {"alias": "w", "key": encoded("wrapped")}),
+        ("/sign", named | {"data": "planted-data!"}),
+        ("/random", {"length": 32}),
+    ):
+        await call(where, body)
+    markers.add("planted-data!")
+    made = await call("/tokens", {"name": "other", "scopes": ["sign"]})
+    await call("/keys", None, "GET", Authorization="Bearer planted-token")
+    await call("/keys?planted-query=1", None, "GET", Cookie="planted-cookie")
+    markers |= {"planted-token", "planted-query", "planted-cookie", made["token"]}
+    told = {kid, made["record"]["id"]}
+    text = path.read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    told |= {line["kid"] for line in lines if line.get("kid")}
+    told |= {route.name for route in ROUTES} | {"default", "operator"}
+    assert len(lines) > 20
+    assert [marker for marker in markers - told if marker in text] == []
+
+
+def strings(document):
+    if isinstance(document, str):
+        yield document
+    elif isinstance(document, (dict, list)):
+        for child in document.values() if isinstance(document, dict) else document:
+            yield from strings(child)
+
+
+async def test_without_one_nothing_is_written(start, any_store, tmp_path):
+    client = await start(create_app(Config(**any_store)))
+    assert (await client.post("/random", json={"length": 1})).status == 200
+    assert client.app[AUDIT] is None
