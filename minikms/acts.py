@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
+from minikms.errors import AuditUnavailable
+
 SUCCESS: Final = "success"
 
 
@@ -17,7 +19,8 @@ class Act:
     """What one call does, as far as it is known by now.
 
     `operation` is the operationId of the route; `who` names the caller, `subject` is that of its
-    certificate; `kid`, `alg`, `profile` and `token` are what it does it to.
+    certificate; `kid`, `alg`, `profile` and `token` are what it does it to. `outcome` is what has
+    become of it, by now.
     """
 
     operation: str
@@ -31,12 +34,14 @@ class Act:
     alg: str | None = None
     token: str | None = None
     told: str | None = None
+    outcome: str = SUCCESS
 
     def tell(self, outcome: str = SUCCESS) -> None:
         """Have it written down, once for each outcome; raises AuditUnavailable."""
         if self.told != outcome:
+            self.outcome = AuditUnavailable.slug  # unless it can be told
             self.witness(self, outcome)
-            self.told = outcome
+            self.told = self.outcome = outcome
 
 
 CURRENT: Final[ContextVar[Act | None]] = ContextVar("act", default=None)

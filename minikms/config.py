@@ -39,6 +39,10 @@ class Config:
     max_body: int = _option(1024 * 1024, "Largest request body, in bytes.", limits=(1, None))
     log_format: str = _option("text", "One line of text or of JSON each.", LOG_FORMATS)
     log_level: str = _option("info", "Least severe level that is logged.", LOG_LEVELS)
+    metrics_port: int = _option(
+        0, "Port to serve /metrics on; 0 counts and serves nothing.", limits=(0, 65535)
+    )
+    metrics_host: str = _option("127.0.0.1", "Address to serve /metrics on.")
     max_header: int = _option(
         8192, "Longest path with query, and longest header, in bytes.", limits=(256, None)
     )

@@ -74,6 +74,18 @@ class Directory(NamedTuple):
     unreadable: int
 
 
+class Pool(NamedTuple):
+    """What goes on at the connections to the store: how many there may be, and are in use.
+
+    `waiting` are the calls without one, `reopened` how often all of them were made anew.
+    """
+
+    connections: int
+    in_use: int
+    waiting: int
+    reopened: int
+
+
 Turn: TypeAlias = asyncio.Semaphore | FileTurn
 
 
@@ -118,6 +130,7 @@ class Database:
         self._file_turn = file_turn
         self._sound = True
         self._reopening = asyncio.Lock()
+        self._in_use = self._waiting = self._reopened = 0
 
     # Opening and making
 
@@ -221,6 +234,12 @@ class Database:
             self._key, self._rekeyed = key, rekeyed
 
         await self._in_turn(work(), write=True, patience=_LONG)
+
+    @property
+    def pool(self) -> Pool:
+        """The connections, as of now."""
+        most = self._location.max_connections
+        return Pool(most, self._in_use, self._waiting, self._reopened)
 
     async def ping(self) -> None:
         """Return once the store has answered."""
@@ -412,7 +431,7 @@ class Database:
                 yield batch
                 offset += len(batch)
         finally:
-            turn.release()
+            self._give_back([turn])
 
     async def _rows(
         self, within: str, category: str, offset: int, limit: int
@@ -524,6 +543,7 @@ class Database:
             self._closing.add(closing := asyncio.create_task(self._store.close()))
             closing.add_done_callback(self._closing.discard)
             self._store, self._sound = store, True
+            self._reopened += 1
 
     async def _refuse_undecryptable(self) -> NoReturn:
         """Say why the key of a profile does not decrypt."""
@@ -557,8 +577,7 @@ class Database:
         task = asyncio.create_task(work)
 
         def done(task: "asyncio.Task[ResultT]") -> None:
-            for turn in taken:
-                turn.release()
+            self._give_back(taken)
             if not task.cancelled() and isinstance(task.exception(), AskarError):
                 LOGGER.debug("the store refused a call: %s", task.exception())
 
@@ -568,6 +587,7 @@ class Database:
     async def _take(self, turns: Iterable[Turn]) -> list[Turn]:
         """Take all of these turns."""
         taken: list[Turn] = []
+        self._waiting += 1
         try:
             async with asyncio.timeout(_LONG if self._patient else _TURN):
                 for turn in turns:
@@ -581,7 +601,16 @@ class Database:
             if isinstance(exc, TimeoutError):
                 raise StoreUnavailable("Too many calls wait for the key store.") from None
             raise
+        finally:
+            self._waiting -= 1
+        self._in_use += 1
         return taken
+
+    def _give_back(self, taken: Iterable[Turn]) -> None:
+        """Let others have the turns of a call, which is over."""
+        self._in_use -= 1
+        for turn in taken:
+            turn.release()
 
     async def _result(
         self, task: "asyncio.Task[ResultT]", patience: float | None = None

@@ -239,7 +239,9 @@ class InternalError(KmsError):
 
 
 class SetupError(Exception):
-    """What is not set up right; it stops the command, in one sentence."""
+    """What is not set up right; it stops the command, in one sentence, with `code`."""
+
+    code: ClassVar[int] = 2
 
 
 class PluginError(SetupError):
@@ -268,3 +270,13 @@ class TlsError(SetupError):
 
 class AuditError(SetupError):
     """An audit log that cannot be written or checked."""
+
+
+class ListenError(SetupError):
+    """An address that cannot be listened on."""
+
+    code = 1
+
+
+class MetricsError(SetupError):
+    """What metrics need, and is not there."""

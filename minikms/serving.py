@@ -50,8 +50,8 @@ async def _serve(
     runner = KmsRunner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
     listener = Listener(config, runner)
     signals = _signals(config)
-    await runner.setup()
     try:
+        await runner.setup()
         await listener.start(shared=ready is not None)
         if ready is None:
             announce(config, listener.address)
@@ -118,6 +118,6 @@ def exit_in_one_sentence(config: Config) -> Iterator[None]:
     try:
         yield
     except SetupError as exc:
-        fail(str(exc), 2)
+        fail(str(exc), exc.code)
     except OSError as exc:
         fail(f"Cannot listen on {config.host}:{config.port}: {exc.strerror}.", 1)

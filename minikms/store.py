@@ -49,6 +49,7 @@ class KeyStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.keys_opened = 0
 
     @classmethod
     @asynccontextmanager
@@ -163,7 +164,9 @@ class KeyStore:
                 raise KeyNotFound()
             return record, material
 
-        return await self._database.run(profile, work)
+        opened = await self._database.run(profile, work)
+        self.keys_opened += 1
+        return opened
 
     async def page(
         self,

@@ -9,6 +9,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -61,11 +63,20 @@ class _Workers:
         if serving.takes_sighup(self._config):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
         with contextlib.suppress(asyncio.CancelledError):
-            try:
-                return await self._serve()
-            finally:
-                await self._stop()
+            async with self._metrics() as self._forget:
+                try:
+                    return await self._serve()
+                finally:
+                    await self._stop()
         return 0
+
+    def _metrics(self) -> AbstractAsyncContextManager[Callable[[str], None]]:
+        """Serves what workers count; gives what forgets how one of them was when it ended."""
+        if not self._config.metrics_port:
+            return contextlib.nullcontext(lambda name: None)
+        from minikms.web import metrics
+
+        return metrics.of_workers(self._config)
 
     async def _serve(self) -> int:
         """Serve until cancelled, or give the exit code of a worker that does not start."""
@@ -130,6 +141,7 @@ class _Workers:
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
         LOGGER.warning("%s (process %d) ended with %s", name, process.pid, how)
         del self._processes[name]
+        self._forget(name)
         return code
 
     def _hang_up(self) -> None:

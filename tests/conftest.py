@@ -12,6 +12,7 @@ import sqlite3
 import ssl
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from aiohttp import ClientError, ClientSession, web, web_app
 from aiohttp.test_utils import TestClient, TestServer
 from aries_askar import Store
 from postgres import Postgres
+from prometheus_client.parser import text_string_to_metric_families
 
 from minikms.askar import new_raw_key
 from minikms.config import Config
@@ -289,6 +291,25 @@ class Service:
 
             yield finish
 
+    def metrics(self):
+        """What it counts by now: a value for each name and set of labels."""
+        found = re.search(r"metrics on http://([^\s:]+):(\d+)/metrics", "".join(self.lines))
+        connection = http.client.HTTPConnection(found[1], int(found[2]), timeout=60)
+        with contextlib.closing(connection):
+            connection.request("GET", "/metrics")
+            with connection.getresponse() as response:
+                assert response.status == 200
+                assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+                self.exposed = response.read().decode()
+        found = Counter()
+        for family in text_string_to_metric_families(self.exposed):
+            assert family.name.startswith("minikms_")
+            assert family.documentation
+            for sample in family.samples:
+                name = sample.name.removeprefix("minikms_")
+                found[name, frozenset(sample.labels.items())] = sample.value
+        return found
+
     def stop(self, number=signal.SIGTERM):
         """End it; its exit code and what it wrote since the last line that was read."""
         self.process.send_signal(number)
@@ -319,6 +340,13 @@ def serve():
             service.end()
         finally:
             service.process.kill()
+
+
+@pytest.fixture
+def free_port() -> str:
+    """A port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(free.getsockname()[1])
 
 
 @pytest.fixture

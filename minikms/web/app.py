@@ -35,6 +35,7 @@ from minikms.web.tokens import TOKENS
 
 CONFIG: Final = web.AppKey("config", Config)
 AUDIT: Final[web.AppKey[AuditLog | None]] = web.AppKey("audit")
+STORE: Final = web.AppKey("store", KeyStore)
 
 # All that answers without a token.
 _OPEN_ROUTES: Final = {"healthz", "readyz", "openapi"}
@@ -67,6 +68,11 @@ def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web
         warnings.simplefilter("ignore", web.NotAppKeyWarning)
         app[DOCUMENT] = _add_routes(app, registry)
     app.cleanup_ctx.append(_service)
+    if config.metrics_port:
+        # Here, since whoever does without does not wait for prometheus-client.
+        from minikms.web import metrics
+
+        metrics.add_to(app)
     return app
 
 
@@ -114,6 +120,7 @@ def needs_token(config: Config) -> bool:
 
 async def _service(app: web.Application) -> AsyncIterator[None]:
     async with _open_store(app[CONFIG]) as store, _audited(app, store):
+        app[STORE] = store
         app[SERVICE] = KeyService(app[REGISTRY], store)
         app[TOKENS] = Tokens(store.database)
         app[ACCESS] = OpenAccess()

@@ -13,7 +13,7 @@ from minikms.errors import KmsError, ProfileNotFound
 from minikms.tokens import ID_PATTERN
 from minikms.web import callers
 from minikms.web.fields import KID_PATTERN, PROFILE_PATTERN
-from minikms.web.logs import request_id
+from minikms.web.logs import ACT, request_id
 from minikms.web.messages import PROFILE_HEADER, service
 from minikms.web.problems import Handler, from_http
 
@@ -44,6 +44,7 @@ async def gate_middleware(request: web.Request, handler: Handler) -> web.StreamR
         kid=_asked(match, "kid", _KID),
         token=_asked(match, "token", _TOKEN),
     )
+    request[ACT] = act
     outer = CURRENT.set(act)
     try:
         request[callers.CALLER] = await _let_in(request, act, scope)

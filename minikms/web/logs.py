@@ -4,13 +4,18 @@ import logging
 import re
 import sys
 import uuid
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from pythonjsonlogger.json import JsonFormatter
 
+from minikms.acts import Act
+
 HEADER = "X-Request-Id"
+
+# What the gate knows of a request; its line tells who made it.
+ACT: Final = web.RequestKey("act", Act)
 
 _REQUEST_ID = web.RequestKey("request_id", str)
 _ACCEPTED = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -33,10 +38,13 @@ async def answer_request_id(request: web.Request, response: web.StreamResponse) 
 
 
 class AccessLogger(AbstractAccessLogger):
-    """One line for each request: no body, no query, no header but the id."""
+    """One line for each request: no body, no query, no header but the id.
+
+    `route` is the operationId and `who` the caller, where they are known.
+    """
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        facts = {
+        facts: dict[str, Any] = {
             "request_id": request_id(request),
             "method": request.method,
             "path": request.rel_url.raw_path,
@@ -44,6 +52,10 @@ class AccessLogger(AbstractAccessLogger):
             "bytes": response.body_length,
             "milliseconds": round(time * 1000, 1),
         }
+        if route := _route(request):
+            facts["route"] = route
+        if (act := request.get(ACT)) and act.who:
+            facts["who"] = act.who
         self.logger.info(
             "%s %s %d %.1f ms",
             facts["method"],
@@ -56,6 +68,12 @@ class AccessLogger(AbstractAccessLogger):
     @property
     def enabled(self) -> bool:
         return self.logger.isEnabledFor(logging.INFO)
+
+
+def _route(request: web.BaseRequest) -> str | None:
+    # Not by `match_info`, which fails for a request that did not parse.
+    match = getattr(request, "_match_info", None)
+    return None if match is None else match.route.name
 
 
 class _TextFormatter(logging.Formatter):

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
@@ -13,6 +14,21 @@ from minikms.errors import BadRequest, HeadersTooLarge, InternalError, KmsError,
 from minikms.web import logs
 from minikms.web.app import CONFIG
 from minikms.web.problems import from_http, problem_response
+
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Observer(Protocol):
+    """Sees every request of a server, and what becomes of it."""
+
+    def watch(self, server: web.Server, answer: Answer) -> Answer:
+        """What `server` answers by, in the place of `answer`."""
+
+    def unreadable(self, status: int) -> None:
+        """Learn of what did not parse, and was answered with this status."""
+
+
+OBSERVER: Final[web.AppKey[Observer]] = web.AppKey("observer")
 
 # How long the rest of a body that nobody reads is taken and dropped, in seconds, so that the
 # caller comes to read its answer.
@@ -25,10 +41,13 @@ class KmsRequestHandler(RequestHandler):
     Headers have `header_timeout` seconds: aiohttp would wait for them as for a next request.
     """
 
-    __slots__ = ("_head_begun", "_head_timeout", "_head_timer")
+    __slots__ = ("_head_begun", "_head_timeout", "_head_timer", "_observer")
 
-    def __init__(self, *args: Any, header_timeout: float, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, header_timeout: float, observer: Observer | None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._observer = observer
         self._head_timeout = header_timeout
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_begun = False
@@ -106,6 +125,8 @@ class KmsRequestHandler(RequestHandler):
         if status < 500:
             self.logger.info("unreadable request: %s", type(exc).__name__, extra=extra)
             response = problem_response(_unreadable(exc))
+            if self._observer is not None:
+                self._observer.unreadable(response.status)
         else:
             self.logger.error("internal error", exc_info=exc, extra=extra)
             response = problem_response(InternalError(f"The log has more under the id {known}."))
@@ -125,10 +146,14 @@ def _unreadable(exc: BaseException | None) -> KmsError:
 class KmsServer(web.Server):
     """Connections of `KmsRequestHandler` for an application."""
 
-    def __init__(self, inner: web.Server, header_timeout: float, **kwargs: Any) -> None:
-        super().__init__(self._handle, request_factory=inner.request_factory, **kwargs)
+    def __init__(
+        self, inner: web.Server, header_timeout: float, observer: Observer | None, **kwargs: Any
+    ) -> None:
+        answer = observer.watch(self, self._handle) if observer else self._handle
+        super().__init__(answer, request_factory=inner.request_factory, **kwargs)
         self._application = inner.request_handler
         self._header_timeout = header_timeout
+        self._observer = observer
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -141,7 +166,11 @@ class KmsServer(web.Server):
 
     def __call__(self) -> RequestHandler:
         return KmsRequestHandler(
-            self, loop=self._loop, header_timeout=self._header_timeout, **self._kwargs
+            self,
+            loop=self._loop,
+            header_timeout=self._header_timeout,
+            observer=self._observer,
+            **self._kwargs,
         )
 
 
@@ -151,6 +180,7 @@ class KmsRunner(web.AppRunner):
     def __init__(self, app: web.Application, **kwargs: Any) -> None:
         config = app[CONFIG]
         self._header_timeout = config.header_timeout
+        self._observer = app.get(OBSERVER)
         super().__init__(
             app,
             access_log_class=logs.AccessLogger,
@@ -165,4 +195,4 @@ class KmsRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         inner = await super()._make_server()
-        return KmsServer(inner, self._header_timeout, **self._kwargs)
+        return KmsServer(inner, self._header_timeout, self._observer, **self._kwargs)

@@ -3,7 +3,10 @@ import logging
 
 import pytest
 
+from minikms.config import Config
+from minikms.tokens import Token
 from minikms.web import logs
+from minikms.web.app import create_app
 
 SECRET = "planted-7f3a"
 
@@ -124,11 +127,35 @@ async def test_json(client, connection, configured):
     (line,) = map(json.loads, written())
     assert line.keys() == {
         *("time", "levelname", "name", "process", "message"),
-        *("request_id", "method", "path", "status", "bytes", "milliseconds"),
+        *("request_id", "method", "path", "status", "bytes", "milliseconds", "route"),
     }
-    found = [line[name] for name in ("request_id", "method", "path", "status", "bytes")]
-    assert found[:4] == ["id-1", "GET", "/key/nope", 404]
-    assert found[4] > 0
+    found = [line[name] for name in ("request_id", "method", "path", "route", "status")]
+    assert found == ["id-1", "GET", "/key/nope", "getKey", 404]
+    assert line["bytes"] > 0
+
+
+async def test_who_calls(start, configured, tmp_path):
+    token = Token.new()
+    file = tmp_path / "token"
+    file.write_text(token.reveal())
+    file.chmod(0o600)
+    client = await start(create_app(Config(auth="token", admin_token_file=str(file))))
+    written = configured("json", "info")
+    headers = {"Authorization": f"Bearer {token.reveal()}"}
+    body = {"name": "issuer", "scopes": ["sign"]}
+    made = await client.post("/tokens", json=body, headers=headers)
+    other = {"Authorization": f"Bearer {(await made.json())['token']}"}
+    for sent in headers, other, {}, {"Authorization": "Bearer wrong"}:
+        await client.get("/keys", headers=sent)
+    lines = [json.loads(line) for line in written()]
+    found = [(line["route"], line["status"], line.get("who")) for line in lines]
+    assert found == [
+        ("createToken", 200, "admin"),
+        ("listKeys", 200, "admin"),
+        ("listKeys", 403, "issuer"),
+        ("listKeys", 401, None),
+        ("listKeys", 401, None),
+    ]
 
 
 async def test_levels(client, configured, connect):

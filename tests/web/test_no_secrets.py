@@ -1,8 +1,11 @@
-"""No answer has a secret in it, but those that are for that."""
+"""No answer has a secret in it, but those that are for that; and nothing else that it writes."""
 
 import json
 from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
-from itertools import product
+from contextlib import closing
+from copy import deepcopy
+from itertools import count, product
+from urllib.parse import urlencode
 
 import base58
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minikms.registry import AlgorithmRegistry
+from minikms.tokens import Token
 from minikms.web.routes import ROUTES
 
 ALGS = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
@@ -121,3 +125,153 @@ async def test_of_a_refused_import(client, alg, field):
                 continue  # HMAC takes a long secret
             assert response.status == 422
             assert not [form for form in encodings(secret) if form in answer]
+
+
+# Base64url as it stands, and fit for an alias, a label or a name.
+PLANTED = "planted-7f3a9c2b"
+UNFIT = f"{PLANTED} !"
+HEADERS = [
+    *({"X-Profile": value} for value in (PLANTED, UNFIT)),
+    *({"Content-Type": value} for value in (PLANTED, f"{PLANTED}/json", f"text/{PLANTED}")),
+    *({name: PLANTED} for name in ("Content-Encoding", "Accept", "Cookie", "Origin", "Referer")),
+    *({name: PLANTED} for name in ("User-Agent", "X-Forwarded-For", "Forwarded", "Expect")),
+    {"X-Request-Id": UNFIT},
+    {PLANTED: PLANTED},
+]
+# In JWTs the base64url of a JSON document, in which it stands.
+_JWT = ".".join(
+    urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+    for part in ({"alg": "EdDSA", "kid": PLANTED}, {"sub": PLANTED, "exp": 1}, PLANTED)
+)
+WRONG_TOKENS = [
+    *(f"Bearer {token}" for token in (PLANTED, UNFIT, _JWT, f"mkms_0123456789abcdef_{PLANTED}")),
+    *(f"{scheme} {PLANTED}" for scheme in ("Basic", "Digest", PLANTED)),
+    PLANTED,
+]
+
+
+def nodes(document, path=()):
+    """The place of everything in a JSON document."""
+    yield path
+    if isinstance(document, dict | list):
+        children = document.items() if isinstance(document, dict) else enumerate(document)
+        for name, child in children:
+            yield from nodes(child, (*path, name))
+
+
+def planted_in(document):
+    """The document with what is planted in the place of each thing, and beside it."""
+    for *path, last in filter(None, nodes(document)):
+        for planted in PLANTED, [PLANTED], {PLANTED: PLANTED}:
+            copy = parent = deepcopy(document)
+            for name in path:
+                parent = parent[name]
+            parent[last] = planted
+            yield copy
+    yield document | {PLANTED: PLANTED}
+
+
+def strings(node):
+    if isinstance(node, str):
+        yield node
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for child in children:
+        yield from strings(child)
+
+
+class Guarded:
+    """A service that asks for a token, and tells all that it can."""
+
+    def __init__(self, service, token):
+        self.service = service
+        self.token = token
+        self.numbers = count()
+
+    def call(self, method, target, body=None, headers=()):
+        """Send a request, wait for its line in the log, and give status and answer."""
+        known = f"request-{next(self.numbers)}."
+        headers = {
+            "X-Request-Id": known,
+            "Content-Type": "application/json",
+            "Authorization": f"Bearer {self.token}",
+            **dict(headers),
+        }
+        with closing(self.service.connect()) as connection:
+            connection.request(method, target, body, headers)
+            with connection.getresponse() as response:
+                known, text = response.headers["X-Request-Id"], response.read()
+                status = response.status
+        while '"name": "minikms.access"' not in self.service.read_until(known):
+            pass
+        return status, text
+
+    def told(self):
+        """All that it has told whoever runs it, by where."""
+        self.service.metrics()
+        return {"log": "".join(self.service.lines), "metrics": self.service.exposed}
+
+
+@pytest.fixture
+def guarded(serve, free_port, tmp_path):
+    token = Token.new().reveal()
+    file = tmp_path / "token"
+    file.write_text(token)
+    file.chmod(0o600)
+    options = ["--log-level", "debug", "--log-format", "json", "--metrics-port", free_port]
+    options += ["--auth", "token", "--admin-token-file", str(file), "--max-wrong-tokens", "100000"]
+    return Guarded(serve("--port", "0", *options), token)
+
+
+def calls_of(document):
+    """Each call that the document has, with bodies that work; what removes comes last."""
+    parameters = document["components"]["parameters"]
+    turn = {"importKey": 0, "deleteKey": 2, "revokeToken": 2, "deleteProfile": 2}
+    found = []
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            query = {}
+            for ref in operation.get("parameters", ()):
+                parameter = parameters[ref["$ref"].rpartition("/")[2]]
+                if parameter["in"] == "path":
+                    path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
+                elif parameter["in"] == "query":
+                    query[parameter["name"]] = PLANTED
+            body = operation.get("requestBody", {"content": {"application/json": {}}})
+            examples = body["content"]["application/json"].get("examples", {"": {"value": None}})
+            values = [example["value"] for example in examples.values()]
+            found.append((operation["operationId"], method.upper(), path, query, values))
+    return sorted(found, key=lambda call: turn.get(call[0], 1))
+
+
+def test_nothing_that_is_sent_or_given_is_told(guarded):
+    """A path alone is in the log; whoever calls chooses the kid or name in it, and nothing else."""
+    status, document = guarded.call("GET", "/openapi.json")
+    calls, secrets = calls_of(json.loads(document)), set()
+    assert {name for name, *_ in calls} == {route.name for route in ROUTES}
+    for name, method, path, _, examples in calls:
+        for example in examples:
+            status, answer = guarded.call(method, path, example and json.dumps(example))
+            if name in (*GIVES, "createToken", "random") and status == 200:
+                secrets.update(text for text in strings(json.loads(answer)) if len(text) > 20)
+    for name, method, path, query, examples in calls:
+        targets = [path, f"{path}?{urlencode(query | {PLANTED: PLANTED})}"]
+        targets += [f"{path}?{urlencode({one: PLANTED})}" for one in query]
+        bodies = [f'"{PLANTED}"', PLANTED, f'{{"{PLANTED}']
+        for example in filter(None, examples):
+            bodies += map(json.dumps, planted_in(example))
+        for target in targets:
+            guarded.call(method, target, examples[0] and json.dumps(examples[0]))
+        for body in bodies:
+            guarded.call(method, path, body)
+        for headers in [*HEADERS, *({"Authorization": token} for token in WRONG_TOKENS)]:
+            guarded.call(method, path, examples[0] and json.dumps(examples[0]), headers)
+        found = guarded.service.metrics()
+        counted = {dict(labels).get("route") for kind, labels in found if kind == "requests_total"}
+        assert name in counted
+    assert len(secrets) > 4
+    forms = {PLANTED, guarded.token, *_JWT.split("."), *secrets, repr(raw(PLANTED))[2:-1]}
+    forms.update(encodings(PLANTED.encode()), encodings(raw(PLANTED)))
+    for where, told in guarded.told().items():
+        assert not [form for form in forms if form in told], where
+    guarded.call("GET", f"/key/{PLANTED}")
+    assert PLANTED in guarded.told()["log"]

@@ -1,0 +1,417 @@
+"""Metrics of a service that runs, as Prometheus gets them."""
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from minikms.errors import AuditUnavailable
+from minikms.registry import AlgorithmRegistry
+from minikms.web.openapi import error_classes
+from minikms.web.routes import ROUTES
+
+GENERATE = b'{"alg":"ed25519","alias":"k"}'
+SIGN = b'{"alias":"k","data":"aGVsbG8"}'
+GENERATE_OTHER = b'{"alg":"x25519","alias":"other"}'
+SIGN_WITH_OTHER = b'{"alias":"other","data":"aGVsbG8"}'
+
+
+@pytest.fixture
+def counted(serve, free_port):
+    """Start a service that counts."""
+
+    def start(*args, **options):
+        return serve("--port", "0", "--metrics-port", free_port, *args, **options)
+
+    return start
+
+
+@pytest.fixture
+def store(run, tmp_path):
+    """Options of a store that processes can share."""
+    options = ["--store", f"sqlite://{tmp_path}/keys.db", "--store-key-file", f"{tmp_path}/key"]
+    assert run("store", "init", *options, "--generate-key").returncode == 0
+    return [*options, "--auth", "none"]
+
+
+@pytest.fixture
+def three(counted, store):
+    """A service of three workers that count."""
+    return counted("--workers", "3", *store)
+
+
+def key(name, **labels):
+    return name, frozenset(labels.items())
+
+
+def until(holds):
+    """Wait until it does: some numbers are taken down only now and then."""
+    for _ in range(600):
+        if holds():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it never came")
+
+
+def get(port, path="/metrics", method="GET", host="127.0.0.1"):
+    connection = http.client.HTTPConnection(host, int(port), timeout=60)
+    with contextlib.closing(connection):
+        connection.request(method, path)
+        with connection.getresponse() as response:
+            return response.status, response.headers["Content-Type"], response.read()
+
+
+def pids(service):
+    started = re.findall(r"(worker \d+) is process (\d+)", "".join(service.lines))
+    return {name: int(process) for name, process in started}
+
+
+def ask_all(service):
+    """Have each worker answer; gives how many calls that took."""
+    waiting, calls = set(pids(service).values()), 0
+    while waiting:
+        assert service.status("GET", "/healthz") == 200
+        line = service.read_until(" GET /healthz 200 ")
+        waiting.discard(int(re.search(r" minikms\.access\[(\d+)\] ", line)[1]))
+        calls += 1
+    return calls
+
+
+def test_requests_by_route_and_status(counted):
+    service = counted()
+    calls = [
+        ("POST", "/key/generate", GENERATE),
+        ("POST", "/sign", SIGN),
+        ("POST", "/sign", SIGN),
+        ("POST", "/sign", b"{}"),
+        ("GET", "/key/nope", None),
+        ("GET", "/healthz", None),
+        ("GET", "/nothing", None),
+        ("PUT", "/sign", None),
+        ("GET", "/", None),
+    ]
+    for call in calls:
+        service.status(*call)
+    with socket.create_connection((service.host, service.port)) as connection:
+        connection.sendall(b"\0\r\n\r\n")
+        assert connection.makefile("rb").read().startswith(b"HTTP/1.0 400 ")
+    found = service.metrics()
+    assert {labels: n for (name, labels), n in found.items() if name == "requests_total"} == {
+        key("", route=route, status=status)[1]: n
+        for route, status, n in [
+            ("generateKey", "200", 1),
+            ("sign", "200", 2),
+            ("sign", "422", 1),
+            ("getKey", "404", 1),
+            ("healthz", "200", 1),
+            ("none", "404", 1),
+            ("none", "405", 1),
+            ("none", "302", 1),
+            ("none", "400", 1),
+        ]
+    }
+    assert found[key("request_duration_seconds_count", route="sign")] == 3
+    assert found[key("request_duration_seconds_bucket", route="sign", le="+Inf")] == 3
+    assert found[key("request_duration_seconds_sum", route="sign")] > 0
+
+
+def test_operations_by_algorithm_and_outcome(counted, tmp_path, run):
+    file = tmp_path / "token"
+    file.write_text(run("token", "generate").stdout)
+    file.chmod(0o600)
+    service = counted("--auth", "token", "--admin-token-file", str(file))
+    admin = {"Authorization": f"Bearer {file.read_text().strip()}"}
+    for call, headers in [
+        (("POST", "/key/generate", GENERATE), admin),
+        (("POST", "/key/generate", GENERATE_OTHER), admin),
+        (("POST", "/sign", SIGN), admin),
+        (("POST", "/sign", SIGN_WITH_OTHER), admin),
+        (("POST", "/sign", SIGN_WITH_OTHER), {}),
+        (("GET", "/healthz", None), {}),
+        (("POST", "/profile", b'{"name":"p"}'), admin),
+    ]:
+        with contextlib.closing(service.connect()) as connection:
+            connection.request(*call, headers=headers)
+            connection.getresponse().read()
+    found = service.metrics()
+    expected = {
+        ("generateKey", "ed25519", "success"),
+        ("generateKey", "x25519", "success"),
+        ("sign", "ed25519", "success"),
+        ("sign", "x25519", "unsupported-operation"),
+        ("sign", "none", "unauthenticated"),
+        ("createProfile", "none", "success"),
+    }
+    assert {labels: n for (name, labels), n in found.items() if name == "operations_total"} == {
+        key("", operation=operation, alg=alg, outcome=outcome)[1]: 1
+        for operation, alg, outcome in expected
+    }
+    for operation, alg, _ in expected:
+        labels = {"operation": operation, "alg": alg}
+        assert found[key("operation_duration_seconds_count", **labels)] == 1
+        assert found[key("operation_duration_seconds_sum", **labels)] > 0
+
+
+def test_a_caller_who_leaves(counted):
+    service = counted()
+    with socket.create_connection((service.host, service.port)) as connection:
+        connection.sendall(b"POST /sign HTTP/1.1\r\nHost: kms\r\nContent-Length: 9\r\n\r\n")
+        until(lambda: service.metrics()[key("connections")] == 1)
+    outcome = key("operations_total", operation="sign", alg="none", outcome="broken-off")
+    until(lambda: service.metrics()[outcome] == 1)
+    assert service.metrics()[key("requests_total", route="sign", status="none")] == 1
+    until(lambda: service.metrics()[key("connections")] == 0)
+
+
+def test_no_label_has_what_callers_choose(counted):
+    service = counted()
+    for number in range(20):
+        name = f"planted-{number}"
+        calls = [
+            ("POST", "/profile", {"name": name}),
+            ("POST", "/key/generate", {"alg": "ed25519", "alias": name, "labels": {name: name}}),
+            ("POST", "/sign", {"alias": name, "data": ""}),
+            ("POST", "/sign", {"kid": name, "data": ""}),
+            ("POST", "/key/generate", {"alg": name}),
+            ("GET", f"/key/{name}", None),
+            ("GET", f"/{name}?{name}={name}", None),
+            (f"PLANTED{number}", "/sign", None),
+        ]
+        for method, path, body in calls:
+            headers = {"X-Profile": "default", "X-Request-Id": name, "User-Agent": name}
+            with contextlib.closing(service.connect()) as connection:
+                connection.request(method, path, body and json.dumps(body), headers)
+                connection.getresponse().read()
+    found = service.metrics()
+    assert "planted" not in service.exposed.lower()
+    slugs = {error.slug for error in error_classes()}
+    algs = {entry.algorithm.name for entry in AlgorithmRegistry.from_installed()}
+    names = {route.name for route in ROUTES}
+    allowed = {
+        "route": names | {"none"},
+        "status": {*map(str, range(200, 600)), "none"},
+        "operation": names,
+        "alg": algs | {"none"},
+        "outcome": slugs | {"success", "broken-off"},
+    }
+    seen = {pair for _, labels in found for pair in labels if pair[0] in allowed}
+    assert {name for name, _ in seen} == allowed.keys()
+    assert not [(name, value) for name, value in seen if value not in allowed[name]]
+    others = {pair[0] for _, labels in found for pair in labels} - allowed.keys()
+    assert others == {"le", "version", "python"}
+
+
+def test_the_document_has_them_all(counted):
+    service = counted()
+    assert service.status("POST", "/key/generate", GENERATE) == 200
+    service.metrics()
+    expected = set()
+    for family in text_string_to_metric_families(service.exposed):
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        expected.add((name, frozenset(labels)))
+    document = (Path(__file__).parents[1] / "docs/operations.md").read_text("utf-8")
+    table = document.partition("<!-- metrics -->")[2].partition("<!-- /metrics -->")[0]
+    rows = re.findall(r"^\| `(minikms_\w+)` \| (.*?) ?\|", table, re.MULTILINE)
+    assert len(rows) == len(expected)
+    assert {(name, frozenset(re.findall(r"\w+", labels))) for name, labels in rows} == expected
+
+
+def test_keys_that_are_opened(counted):
+    service = counted()
+    for body in GENERATE, GENERATE_OTHER:
+        assert service.status("POST", "/key/generate", body) == 200
+    for body in SIGN, SIGN, SIGN_WITH_OTHER:
+        service.status("POST", "/sign", body)
+    until(lambda: service.metrics()[key("keys_opened_total")] == 2)
+
+
+def test_calls_that_wait_for_the_store(counted, store, tmp_path):
+    service = counted(*store)
+    stop = threading.Event()
+
+    def keep_on():
+        while not stop.is_set():
+            service.status("POST", "/key/generate", b'{"alg":"ed25519"}')
+
+    threads = [threading.Thread(target=keep_on) for _ in range(4)]
+    with (tmp_path / "keys.db-lock").open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for thread in threads:
+            thread.start()
+        try:
+            until(lambda: service.metrics()[key("store_calls_waiting")] == 4)
+            until(lambda: service.metrics()[key("requests_in_flight")] == 4)
+        finally:
+            stop.set()
+    for thread in threads:
+        thread.join()
+    gauges = "store_calls_waiting", "requests_in_flight", "store_connections_in_use"
+    until(lambda: not any(service.metrics()[key(name)] for name in gauges))
+    assert service.metrics()[key("store_connections")] == 4
+
+
+def test_connections_to_the_store_in_use(counted, store):
+    service = counted(*store)
+    stop = threading.Event()
+
+    def keep_on():
+        while not stop.is_set():
+            service.status("GET", "/readyz")
+
+    threads = [threading.Thread(target=keep_on) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        until(lambda: service.metrics()[key("store_connections_in_use")] > 0)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    until(lambda: service.metrics()[key("store_connections_in_use")] == 0)
+
+
+def test_they_are_off_unless_asked_for(run):
+    code = (
+        "import sys; from minikms.config import Config; from minikms.web.app import create_app;"
+        "create_app(Config()); from minikms import cli;"
+        "print([name for name in sys.modules if name.startswith('prometheus')])"
+    )
+    assert run(command=[sys.executable, "-c", code]).stdout == "[]\n"
+
+
+def test_they_have_a_listener_of_their_own(counted, free_port):
+    service = counted()
+    assert service.status("GET", "/metrics") == 404
+    with pytest.raises(ConnectionRefusedError):
+        get(free_port, host="127.0.0.2")
+    assert get(free_port)[0] == 200
+    for path, method, status in [
+        ("/", "GET", 404),
+        ("/keys", "GET", 404),
+        ("/metrics", "POST", 405),
+    ]:
+        found, kind, body = get(free_port, path, method)
+        assert (found, kind) == (status, "application/problem+json")
+        assert json.loads(body)["status"] == status
+
+
+def test_the_host_of_metrics(counted, free_port):
+    service = counted("--metrics-host", "127.0.0.2")
+    assert service.metrics()[key("requests_in_flight")] == 0
+    with pytest.raises(ConnectionRefusedError):
+        get(free_port)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_that_is_taken(run, store, workers):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        options = ["--port", "0", "--metrics-port", port, "--workers", workers]
+        ended = run("serve", *options, *store)
+    (line,) = ended.stderr.splitlines()
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert line.startswith(f"minikms: Cannot listen on 127.0.0.1:{port}: ")
+
+
+def test_a_folder_that_cannot_be_made(run, store, free_port, monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nothing"))
+    code = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/nothing'];"
+    code += "from minikms import cli; cli.main()"
+    options = ["--port", "0", "--metrics-port", free_port, "--workers", "2"]
+    ended = run("serve", *options, *store, command=[sys.executable, "-c", code])
+    (line,) = ended.stderr.splitlines()
+    assert (ended.returncode, line.startswith("minikms: ")) == (2, True)
+    assert "folder" in line
+
+
+def test_one_process_writes_no_file(counted, monkeypatch, tmp_path):
+    """Though the variable is there, of somebody else's service."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    service = counted()
+    assert service.status("GET", "/healthz") == 200
+    assert service.metrics()[key("requests_total", route="healthz", status="200")] == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_workers_are_added_up(three):
+    assert three.status("POST", "/key/generate", GENERATE) == 200
+    for _ in range(20):
+        assert three.status("POST", "/sign", SIGN) == 200
+    calls = ask_all(three)
+    found = three.metrics()
+    assert found[key("requests_total", route="healthz", status="200")] == calls
+    assert found[key("request_duration_seconds_count", route="healthz")] == calls
+    signed = {"operation": "sign", "alg": "ed25519"}
+    assert found[key("operations_total", **signed, outcome="success")] == 20
+    assert found[key("operation_duration_seconds_bucket", **signed, le="+Inf")] == 20
+    until(lambda: three.metrics()[key("keys_opened_total")] == 20)
+    assert found[key("store_connections")] == 3 * 4
+    (build,) = [value for (name, _), value in found.items() if name == "build_info"]
+    assert build == 1
+
+
+def test_a_worker_that_is_killed(three, tmp_path):
+    before, calls = pids(three), ask_all(three)
+    here, away = tmp_path / "keys.db", tmp_path / "away"
+    here.rename(away)  # so that no other comes
+    os.kill(before["worker 2"], signal.SIGKILL)
+    three.read_until(f"worker 2 (process {before['worker 2']}) ended with signal 9\n")
+    found = three.metrics()
+    assert found[key("requests_total", route="healthz", status="200")] == calls
+    assert found[key("store_connections")] == 2 * 4
+    three.read_until("ended with exit code 2")
+    assert three.metrics()[key("store_connections")] == 2 * 4
+    away.rename(here)
+    three.read_until("worker 2 is process ")
+    assert three.metrics()[key("store_connections")] == 3 * 4
+    calls += ask_all(three)
+    assert three.metrics()[key("requests_total", route="healthz", status="200")] == calls
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_folder_of_workers(three, number):
+    worker = pids(three)["worker 1"]
+    variables = Path(f"/proc/{worker}/environ").read_text().split("\0")
+    (folder,) = [
+        Path(value)
+        for name, _, value in (variable.partition("=") for variable in variables)
+        if name == "PROMETHEUS_MULTIPROC_DIR"
+    ]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {path.name for path in folder.iterdir()} == {
+        f"{kind}_worker {n}.db"
+        for kind in ("counter", "gauge_livesum", "gauge_livemax")
+        for n in (1, 2, 3)
+    }
+    ask_all(three)
+    code, written = three.stop(number)
+    assert (code, "Traceback" in written) == (0, False)
+    assert not folder.exists()
+
+
+def test_what_cannot_be_told_is_counted_as_that():
+    from minikms.acts import Act
+
+    def witness(act, outcome):
+        if outcome != "key-not-found":
+            raise AuditUnavailable()
+
+    act = Act("sign", witness)
+    act.tell("key-not-found")
+    assert act.outcome == "key-not-found"
+    with pytest.raises(AuditUnavailable):
+        act.tell()
+    assert act.outcome == "audit-unavailable"
