@@ -393,9 +393,12 @@ def test_the_folder_of_workers(three, number):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {path.name for path in folder.iterdir()} == {
         f"{kind}_worker {n}.db"
-        for kind in ("counter", "gauge_livesum", "gauge_livemax")
+        for kind in ("counter", "histogram", "gauge_livesum", "gauge_livemax")
         for n in (1, 2, 3)
     }
+    for path in folder.iterdir():
+        facts = path.stat()
+        assert facts.st_blocks * 512 >= facts.st_size == 1024 * 1024
     ask_all(three)
     code, written = three.stop(number)
     assert (code, "Traceback" in written) == (0, False)

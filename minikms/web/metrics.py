@@ -44,6 +44,9 @@ LOGGER = logging.getLogger("minikms")
 # Where prometheus-client looks for the folder of several processes, once a metric is made.
 _FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
+_KINDS: Final = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
+_ROOM: Final = 1024 * 1024  # bytes
+
 # The value of a label where there is nothing to name: a path of no route, a call that concerns no
 # key, a caller who was gone before the answer.
 NONE: Final = "none"
@@ -81,6 +84,7 @@ class Metrics:
         # By the name that a worker's successor has too, so that it goes on counting there.
         values.ValueClass = values.MutexValue
         if worker:
+            _take_room(worker)
             values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
         # Several processes have none.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -200,6 +204,20 @@ class Metrics:
         self._reopened.inc(pool.reopened - self._reopened_before)
         self._keys_opened.inc(store.keys_opened - self._opened_before)
         self._reopened_before, self._opened_before = pool.reopened, store.keys_opened
+
+
+def _take_room(worker: str) -> None:
+    """Have a worker's files take their room now; raises MetricsError.
+
+    prometheus-client maps files of holes into memory: to fill one where the disk is full by then
+    is SIGBUS, the end of the process.
+    """
+    try:
+        for kind in _KINDS:
+            with open(os.path.join(os.environ[_FOLDER], f"{kind}_{worker}.db"), "ab") as file:
+                os.posix_fallocate(file.fileno(), 0, _ROOM)
+    except OSError as exc:
+        raise MetricsError(f"The folder for metrics cannot be used: {exc.strerror}.") from None
 
 
 def add_to(app: web.Application) -> None:
