@@ -66,11 +66,15 @@ class BoundedList(fields.List[Any]):
         self._length = validate.Length(least, most)
         super().__init__(inner, validate=self._length, **kwargs)
 
+    def judge_length(self, value: list[Any]) -> None:
+        """Raise ValidationError for too few and for too many."""
+        self._length(value)
+
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> Any:
         if isinstance(value, list):
-            self._length(value)
+            self.judge_length(value)
         return super()._deserialize(value, attr, data, **kwargs)
 
 

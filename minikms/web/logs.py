@@ -2,8 +2,8 @@
 
 import logging
 import re
+import secrets
 import sys
-import uuid
 from typing import Any, Final
 
 from aiohttp import web
@@ -25,14 +25,14 @@ def request_id(request: web.BaseRequest) -> str:
     """The caller's `X-Request-Id` where it is fit for a log line, otherwise one made here."""
     known = request.get(_REQUEST_ID)
     if known is None:
-        given = request.headers.get(HEADER, "")
-        known = given if _ACCEPTED.fullmatch(given) else uuid.uuid4().hex
+        given = request.headers.get(HEADER)
+        known = given if given and _ACCEPTED.fullmatch(given) else secrets.token_hex(16)
         request[_REQUEST_ID] = known
     return known
 
 
-async def answer_request_id(request: web.Request, response: web.StreamResponse) -> None:
-    """Give the request's id in every answer, and no versions; a signal of aiohttp's."""
+def add_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Give the request's id in an answer, and no versions."""
     response.headers[HEADER] = request_id(request)
     response.headers["Server"] = "minikms"
 

@@ -23,9 +23,11 @@ from minikms.errors import (
 from minikms.registry import AlgorithmRegistry
 from minikms.service import KeyService
 from minikms.store import DEFAULT_PROFILE
+from minikms.web import quick
 from minikms.web.callers import enter
 from minikms.web.fields import PROFILE_PATTERN
 from minikms.web.limits import IN_FLIGHT, read_body
+from minikms.web.logs import add_headers
 
 SERVICE: Final = web.AppKey("service", KeyService)
 REGISTRY: Final[web.AppKey[AlgorithmRegistry]] = web.AppKey("registry", AlgorithmRegistry)
@@ -98,7 +100,7 @@ async def no_body(request: web.Request) -> None:
 def read(document: Any, schema: Schema) -> dict[str, Any]:
     """What is in a document, by `schema`; raises ValidationFailed."""
     try:
-        loaded: dict[str, Any] = schema.load(document)
+        loaded: dict[str, Any] = quick.load(schema, document)
     except ValidationError as exc:
         messages = exc.messages if isinstance(exc.messages, dict) else {"_schema": exc.messages}
         raise ValidationFailed(errors=_pointers(messages)[:_MOST]) from None
@@ -109,11 +111,8 @@ def answer(
     schema: Schema, data: Any, *, many: bool = False, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """A success, written by `schema`."""
-    return web.Response(
-        body=orjson.dumps(schema.dump(data, many=many)),
-        headers=headers,
-        content_type="application/json",
-    )
+    dumped = [quick.dump(schema, one) for one in data] if many else quick.dump(schema, data)
+    return web.Response(body=orjson.dumps(dumped), headers=headers, content_type="application/json")
 
 
 async def stream(
@@ -124,11 +123,12 @@ async def stream(
     if act := CURRENT.get():
         act.tell()  # before anything leaves
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
+    add_headers(request, response)
     await response.prepare(request)
     in_flight = request.app[IN_FLIGHT]
     while page is not None:
         for start in range(0, len(page), _LINES):
-            part = schema.dump(page[start : start + _LINES], many=True)
+            part = (quick.dump(schema, one) for one in page[start : start + _LINES])
             lines = (orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) for item in part)
             with in_flight.waiting():  # for a caller who may read as slowly as it likes
                 await response.write(b"".join(lines))

@@ -153,7 +153,8 @@ class ByKey(Request):
 
     @post_load
     def _to_ref(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return {"ref": KeyRef(data.pop("kid", None), data.pop("alias", None)), **data}
+        data["ref"] = KeyRef(data.pop("kid", None), data.pop("alias", None))
+        return data
 
 
 class ByKeyOrJwk(ByKey):
@@ -166,9 +167,13 @@ class ByKeyOrJwk(ByKey):
     @post_load
     def _to_ref(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         if "jwk" in data:
-            return {"by": data.pop("jwk"), **data}
-        loaded = super()._to_ref(data, **kwargs)
-        return {"by": loaded.pop("ref"), **loaded}
+            data["by"] = data.pop("jwk")
+        else:
+            data["by"] = super()._to_ref(data, **kwargs).pop("ref")
+        return data
+
+
+_NO_OPTIONS: Final = SignOptions()
 
 
 class _Options(Request):
@@ -183,7 +188,8 @@ class _Options(Request):
     def _to_options(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         names = ("alg", "encoding", "prehashed")
         given = {name: data.pop(name) for name in names if name in data}
-        return {"options": SignOptions(**given), **data}
+        data["options"] = SignOptions(**given) if given else _NO_OPTIONS
+        return data
 
 
 class SignRequest(ByKey, _Options):

@@ -130,7 +130,7 @@ class KmsRequestHandler(RequestHandler):
         else:
             self.logger.error("internal error", exc_info=exc, extra=extra)
             response = problem_response(InternalError(f"The log has more under the id {known}."))
-        response.headers.update({logs.HEADER: known, "Server": "minikms"})
+        logs.add_headers(request, response)
         response.force_close()
         return response
 
@@ -157,12 +157,16 @@ class KmsServer(web.Server):
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            return await self._application(request)
+            response = await self._application(request)
         except web.HTTPException as exc:
             # `Expect: …` is judged before the middlewares; redirects come this way too.
             if exc.status < 400:
+                logs.add_headers(request, exc)
                 raise
-            return problem_response(from_http(exc))
+            response = problem_response(from_http(exc))
+        if not response.prepared:  # a stream has them
+            logs.add_headers(request, response)
+        return response
 
     def __call__(self) -> RequestHandler:
         return KmsRequestHandler(
