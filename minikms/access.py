@@ -80,13 +80,6 @@ class Access(Protocol):
         """Who calls from `address`; raises Unauthenticated and TooManyAttempts."""
 
 
-class OpenAccess:
-    """Lets everybody do everything."""
-
-    async def caller(self, authorization: str | None, address: str) -> Caller:
-        return ANYBODY
-
-
 class TokenAccess:
     """Lets in who holds a token of the store, the operator's own one, or a JWT (RFC 6750)."""
 

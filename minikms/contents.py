@@ -29,7 +29,6 @@ from minikms.store import (
     set_last_seq,
     tags_of,
 )
-from minikms.store import ALIAS, KEY, MATERIAL, insert_material, last_seq, set_last_seq, tags_of
 from minikms.tokens import CATEGORY as TOKEN
 
 ASKAR_KEY: Final = "askar"
@@ -173,6 +172,7 @@ class Contents:
             await publish(session, public=True)
 
         await self._database.run(profile, work, write=True)
+
     # What concerns all of the store
 
     async def own(self) -> AsyncGenerator[list[Own], None]:

@@ -13,7 +13,6 @@ from minikms.errors import AccessError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-PROXIES: Final[web.AppKey[tuple[Network, ...]]] = web.AppKey("proxies", tuple)
 CALLER: Final = web.RequestKey("caller", Caller)
 
 
@@ -44,14 +43,13 @@ def certificate_subject(request: web.BaseRequest) -> str | None:
     return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
 
 
-def address(request: web.Request) -> str:
-    """The address of the caller: that of the connection, or what trusted proxies say of it.
+def address(request: web.Request, proxies: tuple[Network, ...]) -> str:
+    """The address of the caller: that of the connection, or what trusted `proxies` say of it.
 
     Each proxy adds whom it was called by at the end of `X-Forwarded-For`, so it is read from there
     up to the first address that is no trusted proxy's; what stands before that, anyone can write.
     """
     nearest = request.remote or ""
-    proxies = request.app[PROXIES]
     if not proxies:
         return nearest
     told = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")

@@ -1,25 +1,22 @@
 """The gate that every call passes: who calls, whether they may, and what is told of it."""
 
-import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
 
 from minikms.access import OPEN, Access, Caller
 from minikms.acts import CURRENT, Act
-from minikms.errors import KmsError, ProfileNotFound
+from minikms.errors import ProfileNotFound
 from minikms.tokens import ID_PATTERN
 from minikms.web import callers
 from minikms.web.fields import KID_PATTERN, PROFILE_PATTERN
+from minikms.web.limits import InFlight
 from minikms.web.logs import ACT, request_id
 from minikms.web.messages import PROFILE_HEADER, service
-from minikms.web.problems import Handler, from_http
-
-ACCESS: Final[web.AppKey[Access]] = web.AppKey("access", Access)
-SCOPES_OF: Final[web.AppKey[dict[str, str]]] = web.AppKey("scopes", dict)
-WITNESS: Final[web.AppKey[Callable[[Act, str], None]]] = web.AppKey("witness")
+from minikms.web.problems import Handler, slug_of
+from minikms.web.routes import Route
 
 _KID, _PROFILE, _TOKEN = map(re.compile, (KID_PATTERN, PROFILE_PATTERN, ID_PATTERN))
 
@@ -27,50 +24,84 @@ _KID, _PROFILE, _TOKEN = map(re.compile, (KID_PATTERN, PROFILE_PATTERN, ID_PATTE
 _PUBLIC: Final = frozenset({"keys:read"})
 
 
-@web.middleware
-async def gate_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let through who may do this, and tell of it before the answer is sent."""
-    app, match = request.app, request.match_info
-    name = match.route.name or ""
-    scope = app[SCOPES_OF].get(name)
-    if scope == OPEN or match.http_exception or (scope is None and _is_of_docs(request)):
-        return await handler(request)
-    act = Act(
-        name,
-        app[WITNESS],
-        request_id=request_id(request),
-        address=callers.address(request),
-        subject=callers.certificate_subject(request),
-        kid=_asked(match, "kid", _KID),
-        token=_asked(match, "token", _TOKEN),
-    )
-    request[ACT] = act
-    outer = CURRENT.set(act)
-    try:
-        request[callers.CALLER] = await _let_in(request, act, scope)
-        response = await handler(request)
-    except BaseException as exc:
-        if act.profile is None:
-            act.profile = _asked_profile(request)
-        act.tell(_slug_of(exc))
-        raise
-    else:
-        act.tell()
-        return response
-    finally:
-        CURRENT.reset(outer)
+class Gate:
+    """What each call of a route passes on its way in and out.
 
+    `access` says who calls, None where nobody is asked; `witness` writes down what is done, None
+    where nobody does. A handler is put behind the gate
+    once, when its route is added, so that no request has to find out what it needs.
+    """
 
-async def _let_in(request: web.Request, act: Act, scope: str | None) -> Caller:
-    """Who calls, where they have the scope; raises as Access does, and Forbidden."""
-    if act.operation == "jwks" and (published := await _published(request)):
-        return Caller("", _PUBLIC, frozenset({published}))
-    sent = request.headers.getall("Authorization", ())
-    found = await request.app[ACCESS].caller(", ".join(sent) if sent else None, act.address)
-    act.who = found.name
-    if scope is not None:
+    def __init__(self, in_flight: InFlight, proxies: tuple[callers.Network, ...]) -> None:
+        self.access: Access | None = None
+        self.witness: Callable[[Act, str], None] | None = None
+        self._in_flight = in_flight
+        self._proxies = proxies
+
+    def behind(self, route: Route, handler: Handler) -> Handler:
+        """The handler of a route for whoever may have it called; tells of it before it answers."""
+        if route.scope == OPEN:
+            # A process is alive however much there is to do.
+            return handler if route.name == "healthz" else self._counted(handler)
+        name, scope = route.name, route.scope
+        in_flight, proxies = self._in_flight, self._proxies
+        names_key, names_token = "{kid" in route.path, "{token" in route.path
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            in_flight.enter()
+            act = Act(name, self.witness)
+            request[ACT] = act
+            outer = CURRENT.set(act)
+            try:
+                if self.access is not None or self.witness is not None:
+                    act.request_id = request_id(request)
+                    act.address = callers.address(request, proxies)
+                    act.subject = callers.certificate_subject(request)
+                    if names_key:
+                        act.kid = _asked(request, "kid", _KID)
+                    if names_token:
+                        act.token = _asked(request, "token", _TOKEN)
+                if self.access is not None:
+                    request[callers.CALLER] = await self._let_in(self.access, request, act, scope)
+                response = await handler(request)
+            except BaseException as exc:
+                if act.profile is None:
+                    act.profile = _asked_profile(request)
+                act.tell(slug_of(exc))
+                raise
+            else:
+                act.tell()
+                return response
+            finally:
+                in_flight.number -= 1
+                CURRENT.reset(outer)
+
+        return guarded
+
+    def _counted(self, handler: Handler) -> Handler:
+        in_flight = self._in_flight
+
+        async def counted(request: web.Request) -> web.StreamResponse:
+            in_flight.enter()
+            try:
+                return await handler(request)
+            finally:
+                in_flight.number -= 1
+
+        return counted
+
+    async def _let_in(self, access: Access, request: web.Request, act: Act, scope: str) -> Caller:
+        """Who calls, where they have the scope; raises as Access does, and Forbidden."""
+        if act.operation == "jwks" and (published := await _published(request)):
+            return Caller("", _PUBLIC, frozenset({published}))
+        sent = request.headers.getall("Authorization", ())
+        found = await access.caller(", ".join(sent) if sent else None, act.address)
+        act.who = found.name
         found.require(scope)
-    return found
+        return found
+
+
+GATE: Final = web.AppKey("gate", Gate)
 
 
 async def _published(request: web.Request) -> str | None:
@@ -84,13 +115,9 @@ async def _published(request: web.Request) -> str | None:
         return None
 
 
-def _is_of_docs(request: web.Request) -> bool:
-    return request.path == "/" or request.path == "/docs" or request.path.startswith("/docs/")
-
-
-def _asked(match: Mapping[str, str], name: str, form: re.Pattern[str]) -> str | None:
+def _asked(request: web.Request, name: str, form: re.Pattern[str]) -> str | None:
     """What the path names, where it has the form."""
-    text = match.get(name, "")
+    text = request.match_info.get(name, "")
     return text if form.match(text) else None
 
 
@@ -98,16 +125,3 @@ def _asked_profile(request: web.Request) -> str | None:
     """The profile that a call was to be in that was refused, where it has the form."""
     name = request.match_info.get("name") or request.headers.get(PROFILE_HEADER) or ""
     return name if _PROFILE.match(name) else None
-
-
-def _slug_of(exc: BaseException) -> str:
-    """What became of a call that `exc` ended."""
-    if isinstance(exc, KmsError):
-        return exc.slug
-    if isinstance(exc, web.HTTPException):
-        return from_http(exc).slug
-    if isinstance(exc, web.RequestPayloadError):
-        return "bad-request"
-    if isinstance(exc, (ConnectionError, asyncio.CancelledError)):
-        return "broken-off"
-    return "internal-error"

@@ -9,7 +9,6 @@ from aiohttp import web
 from aiohttp.web_urldispatcher import _default_expect_handler
 
 from minikms.errors import RequestTimeout, TooBusy
-from minikms.web.problems import Handler
 
 BODY_TIMEOUT: Final = web.AppKey("body_timeout", int)
 
@@ -23,6 +22,12 @@ class InFlight:
     def __init__(self, most: int) -> None:
         self.number = 0
         self._most = most
+
+    def enter(self) -> None:
+        """Count one more, until `number` is taken down again; raises TooBusy."""
+        if self.number >= self._most:
+            raise TooBusy()
+        self.number += 1
 
     def check(self) -> None:
         """Raise TooBusy where there are more than there may be."""
@@ -42,23 +47,8 @@ class InFlight:
 IN_FLIGHT: Final = web.AppKey("in_flight", InFlight)
 
 
-@web.middleware
-async def limits_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what is too much at once; a process is alive all the same."""
-    in_flight = request.app[IN_FLIGHT]
-    in_flight.number += 1
-    try:
-        if request.match_info.route.name != "healthz":
-            in_flight.check()
-        return await handler(request)
-    finally:
-        in_flight.number -= 1
-
-
 async def read_body(request: web.Request) -> bytes:
     """The body; raises RequestTimeout, and HTTPRequestEntityTooLarge, before it comes if it can."""
-    if request.content.is_eof():  # it came with its headers, as most do
-        return await request.read()
     _refuse_too_large(request)
     in_flight = request.app[IN_FLIGHT]
     try:

@@ -35,8 +35,7 @@ from minikms.config import Config
 from minikms.errors import ListenError, MetricsError
 from minikms.web.app import CONFIG, STORE
 from minikms.web.limits import IN_FLIGHT
-from minikms.web.logs import ACT, answer_request_id
-from minikms.web.problems import problems_middleware
+from minikms.web.logs import ACT
 from minikms.web.server import OBSERVER, Answer, KmsRunner
 
 LOGGER = logging.getLogger("minikms")
@@ -254,9 +253,8 @@ async def _served(config: Config, registry: CollectorRegistry) -> AsyncIterator[
         text = await asyncio.to_thread(generate_latest, registry)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
-    app = web.Application(middlewares=[problems_middleware])
+    app = web.Application()
     app[CONFIG] = config
-    app.on_response_prepare.append(answer_request_id)
     app.router.add_get("/metrics", metrics, allow_head=False)
     runner = KmsRunner(app, shutdown_timeout=_SHUTDOWN_TIMEOUT)
     await runner.setup()

@@ -1,5 +1,6 @@
 """Any failure as `application/problem+json` (RFC 9457); the one module that builds error bodies."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -42,25 +43,35 @@ def problem_response(error: errors.KmsError) -> web.Response:
     )
 
 
-@web.middleware
-async def problems_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every failure below into its problem; redirects pass."""
-    try:
-        return await handler(request)
-    except errors.KmsError as exc:
-        error = exc
-    except web.HTTPException as exc:
+def answer_failure(request: web.BaseRequest, exc: Exception) -> web.Response:
+    """The problem of what failed below; raises it again where it is none of a caller's."""
+    if isinstance(exc, errors.KmsError):
+        return problem_response(exc)
+    if isinstance(exc, web.HTTPException):
         if exc.status < 400:
-            raise
-        error = from_http(exc)
-    except web.RequestPayloadError:
-        error = errors.BadRequest("The body cannot be read to its end.")
-    except ConnectionError:
-        raise  # the caller is gone; aiohttp closes what is left
-    except Exception:
-        error = errors.InternalError(f"The log has more under the id {request_id(request)}.")
-        LOGGER.exception("internal error", extra={"request_id": request_id(request)})
-    return problem_response(error)
+            raise exc
+        return problem_response(from_http(exc))
+    if isinstance(exc, web.RequestPayloadError):
+        return problem_response(errors.BadRequest("The body cannot be read to its end."))
+    if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+        raise exc  # the caller is gone, or has a part of its answer; aiohttp closes what is left
+    LOGGER.error("internal error", exc_info=exc, extra={"request_id": request_id(request)})
+    return problem_response(
+        errors.InternalError(f"The log has more under the id {request_id(request)}.")
+    )
+
+
+def slug_of(exc: BaseException) -> str:
+    """What became of a call that `exc` ended."""
+    if isinstance(exc, errors.KmsError):
+        return exc.slug
+    if isinstance(exc, web.HTTPException):
+        return from_http(exc).slug
+    if isinstance(exc, web.RequestPayloadError):
+        return errors.BadRequest.slug
+    if isinstance(exc, (ConnectionError, asyncio.CancelledError)):
+        return "broken-off"
+    return errors.InternalError.slug
 
 
 def from_http(exc: web.HTTPException) -> errors.KmsError:

@@ -5,7 +5,7 @@ does not take, whatever that is, goes the schema's own way, which also says what
 holds the two against each other.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
@@ -118,7 +118,7 @@ def _reader(field: fields.Field[Any]) -> Converter | None:
 
 
 def _list_reader(field: BoundedList) -> Converter | None:
-    item = _loader(field.inner.schema)
+    item = _loader(field.inner.schema)  # type: ignore[attr-defined]
     if item is None:
         return None
 
@@ -166,7 +166,7 @@ def _dumper(schema: Schema) -> Converter | None:
 
     def quick(data: Any) -> dict[str, Any]:
         written = {}
-        by_name = isinstance(data, Mapping)
+        by_name = type(data) is dict
         for name, attribute, write in writers:
             value = data.get(attribute, missing) if by_name else getattr(data, attribute, missing)
             if value is missing:

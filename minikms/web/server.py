@@ -13,7 +13,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from minikms.errors import BadRequest, HeadersTooLarge, InternalError, KmsError, RequestTimeout
 from minikms.web import logs
 from minikms.web.app import CONFIG
-from minikms.web.problems import from_http, problem_response
+from minikms.web.problems import answer_failure, problem_response
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -72,7 +72,8 @@ class KmsRequestHandler(RequestHandler):
         request = self._current_request
         if request is None or request.content.is_eof():
             super().data_received(data)
-            self._watch_head(data)
+            if data:  # which aiohttp itself has none of, to have buffered bytes read on
+                self._watch_head()
             return
         closing = self._close, self._force_close
         self._close = self._force_close = False
@@ -84,14 +85,14 @@ class KmsRequestHandler(RequestHandler):
             request.content.feed_eof()
             self.close()
 
-    def _watch_head(self, data: bytes) -> None:
+    def _watch_head(self) -> None:
         """Time a head from its first bytes on, or the first of all from the connection's begin."""
         if self._head_timer is not None:
             if self._messages:  # it is whole
                 self._head_timer.cancel()
                 self._head_timer = None
             self._head_begun = True
-        elif data and self._waiter is not None and not self._waiter.done():
+        elif self._waiter is not None and not self._waiter.done():
             self._head_begun = True
             self._head_timer = self._loop.call_later(self._head_timeout, self._head_is_late)
 
@@ -158,12 +159,10 @@ class KmsServer(web.Server):
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             response = await self._application(request)
-        except web.HTTPException as exc:
-            # `Expect: …` is judged before the middlewares; redirects come this way too.
-            if exc.status < 400:
-                logs.add_headers(request, exc)
-                raise
-            response = problem_response(from_http(exc))
+        except Exception as exc:
+            if isinstance(exc, web.HTTPException):
+                logs.add_headers(request, exc)  # of a redirect
+            response = answer_failure(request, exc)
         if not response.prepared:  # a stream has them
             logs.add_headers(request, response)
         return response
