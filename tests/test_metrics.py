@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import stat
 import sys
 import threading
@@ -58,10 +59,10 @@ def key(name, **labels):
 
 def until(holds):
     """Wait until it does: some numbers are taken down only now and then."""
-    for _ in range(600):
+    for _ in range(300):
         if holds():
             return
-        time.sleep(0.1)
+        time.sleep(0.2)
     raise AssertionError("it never came")
 
 
@@ -238,49 +239,59 @@ def test_keys_that_are_opened(counted):
     until(lambda: service.metrics()[key("keys_opened_total")] == 2)
 
 
-def test_calls_that_wait_for_the_store(counted, store, tmp_path):
-    service = counted(*store)
+@contextlib.contextmanager
+def writers(service, number):
+    """So many callers who make keys, one after another."""
     stop = threading.Event()
 
     def keep_on():
         while not stop.is_set():
             service.status("POST", "/key/generate", b'{"alg":"ed25519"}')
 
-    threads = [threading.Thread(target=keep_on) for _ in range(4)]
+    threads = [threading.Thread(target=keep_on) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_calls_that_wait_for_the_store(counted, store, tmp_path):
+    service = counted(*store)
     with (tmp_path / "keys.db-lock").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for thread in threads:
-            thread.start()
-        try:
+        with writers(service, 4):
             until(lambda: service.metrics()[key("store_calls_waiting")] == 4)
             until(lambda: service.metrics()[key("requests_in_flight")] == 4)
-        finally:
-            stop.set()
-    for thread in threads:
-        thread.join()
     gauges = "store_calls_waiting", "requests_in_flight", "store_connections_in_use"
     until(lambda: not any(service.metrics()[key(name)] for name in gauges))
     assert service.metrics()[key("store_connections")] == 4
 
 
-def test_connections_to_the_store_in_use(counted, store):
+def test_connections_to_the_store_in_use(counted, store, tmp_path):
+    store[1] += "?busy_timeout=60000"
     service = counted(*store)
-    stop = threading.Event()
+    in_use = key("store_connections_in_use")
+    with contextlib.closing(sqlite3.connect(tmp_path / "keys.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with writers(service, 1):
+            try:
+                until(lambda: service.metrics()[in_use] == 1)
+            finally:
+                other.rollback()
+    until(lambda: service.metrics()[in_use] == 0)
 
-    def keep_on():
-        while not stop.is_set():
-            service.status("GET", "/readyz")
 
-    threads = [threading.Thread(target=keep_on) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
-        until(lambda: service.metrics()[key("store_connections_in_use")] > 0)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    until(lambda: service.metrics()[key("store_connections_in_use")] == 0)
+def test_a_store_that_is_opened_anew(counted, store, tmp_path):
+    service = counted(*store)
+    with contextlib.closing(sqlite3.connect(tmp_path / "keys.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert service.status("POST", "/key/generate", GENERATE) == 503
+    assert service.status("POST", "/key/generate", GENERATE) == 200
+    until(lambda: service.metrics()[key("store_reopened_total")] == 1)
 
 
 def test_they_are_off_unless_asked_for(run):
