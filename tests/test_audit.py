@@ -707,6 +707,8 @@ async def sign_until(session, answered, most):
                 await reader.readexactly(int(re.search(rb"Content-Length: (\d+)", answer)[1]))
                 answered.append(re.search(rb"X-Request-Id: (\w+)", answer)[1].decode())
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
     await asyncio.gather(*(on_one_connection() for _ in range(16)))
 
