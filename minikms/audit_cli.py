@@ -2,14 +2,15 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
 
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from minikms.audit_chain import Head
 from minikms.audit_store import AuditStore, public_text
+from minikms.audit_verify import LogFile
 from minikms.audit_verify import verify as verify_files
 from minikms.database import Database
 from minikms.encodings import b64url_decode
@@ -39,18 +40,13 @@ def verify(
     files: tuple[str, ...], public_key: str | None, heads_file: str | None, **options: Any
 ) -> None:
     """Check every line of these files, given in any order, which may be in use."""
-    keys: dict[str, bytes] | None = None
     if public_key and heads_file:
-        key, heads = _public_key(public_key), _read_heads(heads_file)
+        found = _apart(files, public_key, heads_file)
     elif public_key or heads_file:
         raise AuditError("--public-key and --heads go together.")
     else:
-
-        async def work(store: AuditStore) -> tuple[Ed25519PublicKey, list[Head], dict[str, bytes]]:
-            # Before the files are read: so lines may have come since, but no heads.
-            return await store.public_key(), await store.heads(), await store.chains()
-
-        key, heads, keys = _with_store(work, options)
+        found = _with_store(lambda store: _in_store(files, store), options)
+    logs, key, heads, keys = found
     for head in heads:
         if not head.is_signed_by(key):
             raise AuditError(f"The head of the chain {head.chain} is not signed by the key.")
@@ -61,7 +57,7 @@ def verify(
     def note(where: str, what: str) -> None:
         click.echo(f"Note: {where}: {what}")
 
-    tally = verify_files(files, heads, keys, tell, note)
+    tally = verify_files(logs, heads, keys, tell, note)
     click.echo(
         f"Checked {tally.files} files, {tally.chains} chains and {tally.lines} lines: "
         f"{tally.faults or 'nothing'} wrong."
@@ -83,6 +79,28 @@ def heads(**options: Any) -> None:
 def key(**options: Any) -> None:
     """Show the public key that checks heads."""
     click.echo(public_text(_with_store(AuditStore.public_key, options)))
+
+
+class _Evidence(NamedTuple):
+    """Files, and what they are checked by."""
+
+    logs: list[LogFile]
+    key: Ed25519PublicKey
+    heads: list[Head]
+    keys: dict[str, bytes] | None
+
+
+async def _in_store(files: Iterable[str], store: AuditStore) -> _Evidence:
+    # Others may write meanwhile: no head is then of a line that has not been read, and no line of
+    # a chain whose key has not.
+    public_key, heads = await store.public_key(), await store.heads()
+    logs = [LogFile(file) for file in files]
+    return _Evidence(logs, public_key, heads, await store.chains())
+
+
+def _apart(files: Iterable[str], public_key: str, heads_file: str) -> _Evidence:
+    key, heads = _public_key(public_key), _read_heads(heads_file)
+    return _Evidence([LogFile(file) for file in files], key, heads, None)
 
 
 def _with_store(

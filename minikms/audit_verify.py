@@ -1,9 +1,9 @@
 """Audit logs checked: every line against those around it, its key, and the heads."""
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from minikms.audit_chain import LONGEST, START, Head, Line, Opening, next_key, tips
@@ -65,8 +65,29 @@ class Tally:
     faults: int = 0
 
 
+class LogFile:
+    """A file as it is at this moment: what is written later is left out."""
+
+    def __init__(self, path: str) -> None:
+        """Open it; raises AuditError."""
+        self.path = path
+        try:
+            self._opened = open(path, "rb")  # noqa: SIM115  # until its lines are read
+            self._size = self._opened.seek(0, os.SEEK_END)
+        except OSError as exc:
+            raise AuditError(f"The audit log {path} cannot be read: {exc.strerror}.") from None
+
+    def parts(self) -> Iterator[bytes]:
+        """Its lines; one that is longer than any may be, in parts."""
+        with self._opened as opened:
+            place = opened.seek(0)
+            while place < self._size and (part := opened.readline(LONGEST)):
+                yield part
+                place += len(part)
+
+
 def verify(
-    files: Sequence[str],
+    files: Sequence[LogFile],
     heads: Sequence[Head],
     keys: Mapping[str, bytes] | None,
     tell: Tell,
@@ -107,13 +128,14 @@ class _Check:
 
     # Within a file
 
-    def file(self, path: str) -> None:
+    def file(self, file: LogFile) -> None:
         """Check the lines of a file."""
+        path = file.path
         self.tally.files += 1
         chain: _Found | None = None
         strange: list[tuple[str, bytes]] = []
         number, lost = 0, False
-        for number, part in enumerate(_parts(path), 1):
+        for number, part in enumerate(file.parts(), 1):
             where = f"{path}:{number}"
             self.tally.lines += 1
             line = Line.parse(part)
@@ -225,7 +247,7 @@ class _Check:
 
     # Between files
 
-    def between_files(self, files: Sequence[str]) -> None:
+    def between_files(self, files: Sequence[LogFile]) -> None:
         """Check that chains follow each other, and that none is missing that must be there."""
         for chain in self._found.values():
             opening = chain.opening
@@ -243,9 +265,11 @@ class _Check:
                 where = self._found[head.follows].where
                 self._fault(where, f"the chain {head.chain}, behind it in its file, is missing")
         for file in files:
-            last = tips([head for head in self._last_heads() if head.file == place(file)])
+            last = tips([head for head in self._last_heads() if head.file == place(file.path)])
             if last and not any(head.chain in self._found for head in last):
-                self._fault(file, f"the chain {last[0].chain}, the last one there, is not in it")
+                self._fault(
+                    file.path, f"the chain {last[0].chain}, the last one there, is not in it"
+                )
 
     def _last_heads(self) -> Iterator[Head]:
         for heads in self._heads.values():
@@ -270,12 +294,3 @@ def _is_torn(part: bytes) -> bool:
 
 def _lines(first: int, last: int) -> str:
     return f"line {first}" if first == last else f"lines {first} to {last}"
-
-
-def _parts(path: str) -> Iterator[bytes]:
-    """The lines of a file; one that is longer than any may be, in parts."""
-    try:
-        with open(path, "rb") as opened:
-            yield from iter(partial(opened.readline, LONGEST), b"")
-    except OSError as exc:
-        raise AuditError(f"The audit log {path} cannot be read: {exc.strerror}.") from None

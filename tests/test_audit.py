@@ -20,7 +20,8 @@ from minikms.audit import AuditLog
 from minikms.audit_chain import START, Head, Line, next_key
 from minikms.audit_file import AuditFile
 from minikms.audit_store import AuditStore, public_text
-from minikms.audit_verify import verify
+from minikms.audit_verify import LogFile, verify
+from minikms.cli import main
 from minikms.contents import Contents
 from minikms.database import Database
 from minikms.errors import AuditError, AuditUnavailable, KeyUnreadable
@@ -92,7 +93,7 @@ def checked(request, store):
         keys = await store.chains() if by == "store" else None
         faults, notes = [], []
         tally = verify(
-            [str(file) for file in files],
+            [LogFile(str(file)) for file in files],
             heads,
             keys,
             lambda where, what: faults.append((os.path.basename(where), what)),
@@ -383,6 +384,25 @@ async def test_a_whole_chain_that_was_removed_is_found(path, store, checked, whi
     assert (await checked(path))[0]
 
 
+async def test_a_last_chain_that_was_cut_off_a_file_that_was_moved_is_found(path, store, checked):
+    for _ in range(2):
+        await write(path, store, 2)
+    os.rename(path, moved := path.with_suffix(".1"))
+    lines = moved.read_bytes().splitlines(keepends=True)
+    moved.write_bytes(b"".join(lines[:3]))
+    ((where, what),) = (await checked(moved))[0]
+    assert where == "audit.1:3"
+    assert "behind it in its file, is missing" in what
+
+
+async def test_a_file_is_checked_as_it_was_when_it_was_opened(path, store):
+    async with AuditLog.open(str(path), store) as log:
+        await head(store, lambda head: head.count == 1)
+        opened = LogFile(str(path))
+        log.write(act(), "success")
+        assert list(opened.parts()) == path.read_bytes().splitlines(keepends=True)[:1]
+
+
 async def test_an_older_file_in_its_place_is_found(path, store, checked):
     await write(path, store, 2)
     os.rename(path, older := path.with_suffix(".1"))
@@ -599,7 +619,7 @@ def test_it_is_checked_with_the_store_and_without(serve, run, options, path, tmp
         assert ended.stdout.endswith(": 1 wrong.\n")
 
 
-def test_what_cannot_be_checked(run, options, path, tmp_path):
+def test_what_cannot_be_checked(run, options, path, tmp_path, capsys):
     key = run("audit", "key", *options).stdout.strip()
     path.write_bytes(b"")
     bad = tmp_path / "bad"
@@ -618,9 +638,10 @@ def test_what_cannot_be_checked(run, options, path, tmp_path):
         ("--public-key", "AAAA", "--heads", f"{empty}", "--public-key"),
         ("--public-key", key, "--heads", f"{forged}", "not signed"),
     ):
-        ended = run("audit", "verify", str(path), *filter(None, given))
-        (line,) = ended.stderr.splitlines()
-        assert ended.returncode == 2
+        with pytest.raises(SystemExit) as ended:
+            main(["audit", "verify", str(path), *filter(None, given)])
+        (line,) = capsys.readouterr().err.splitlines()
+        assert ended.value.code == 2
         assert line.startswith("minikms: ")
         assert why in line
 
