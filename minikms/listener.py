@@ -96,7 +96,7 @@ def read_certificates(config: Config) -> ssl.SSLContext | None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         # Of a key that is encrypted nobody is asked the password.
-        context.load_cert_chain(cert, key or None, password="")
+        context.load_cert_chain(cert, key or None, password="")  # nosec B106  # it is no password
     except ssl.SSLError:
         what = f"{cert} and {key} do not have" if key else f"{cert} does not have"
         raise TlsError(f"{what} a certificate and its own unencrypted key, in PEM.") from None
