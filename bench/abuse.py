@@ -1,9 +1,10 @@
 """What others notice of abuse: how long their calls take meanwhile, and what it costs in memory.
 
 Run it with the Python that Mini KMS is installed in: `python bench/abuse.py`; options of
-`minikms serve` may follow. It takes less than two minutes. The abuser is a process of its own; the
-probe calls on a new connection each time, and its POST /sign is once by a key whose signatures
-leave the event loop (RSA), and once by one whose do not.
+`minikms serve` may follow. It takes about two minutes, and fails unless the service is as before at
+the end. The service asks for a token. The abuser is a process of its own; the probe calls on a new
+connection each time, and its POST /sign is once by a key whose signatures leave the event loop
+(RSA), and once by one whose do not.
 """
 
 import asyncio
@@ -11,51 +12,69 @@ import contextlib
 import re
 import statistics
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 
 from aiohttp import ClientError, ClientSession, TCPConnector
+from service import running
+
+from minikms.errors import AccessError
+from minikms.secret_files import read_secret, write_secret
+from minikms.tokens import Token
 
 SLOW = 500
+WRONG = 10_000
 LARGE = 1_000
 MAKERS = 200
 LIMIT = 40.0  # no kind of abuse goes on for longer, in seconds
 PAUSE = 5.0
-HEAD = b"POST /sign HTTP/1.1\r\nHost: kms\r\nContent-Type: application/json\r\n"
 JSON = {"Content-Type": "application/json"}
 MIB = 1024 * 1024
+
+# What the service may keep of all abuse, in megabytes.
+GROWTH = 50
 
 
 async def main() -> None:
     """Start a service, abuse it in each way, print, stop it."""
-    command = (sys.executable, "-m", "minikms", "serve", "--port", "0", *sys.argv[1:])
-    server = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    assert server.stderr is not None
-    try:
-        url = ""
-        while not url:
-            found = re.search(r"listening on (\S+),", (await server.stderr.readline()).decode())
-            url = found.group(1) if found else ""
-        drain = asyncio.create_task(server.stderr.read())
-        async with ClientSession(url, connector=TCPConnector(force_close=True)) as client:
+    with tempfile.TemporaryDirectory() as folder:
+        file, token = f"{folder}/token", Token.new().reveal()
+        write_secret(file, token, "token", AccessError)
+        options = ("--auth", "token", "--admin-token-file", file, *sys.argv[1:])
+        async with running(
+            *options, headers=bearer(token), connector=TCPConnector(force_close=True)
+        ) as (client, pid):
+            async with client.get("/healthz") as answer:
+                url = str(answer.url.origin())
             for alg in ("ed25519", "rsa2048"):
                 async with client.post("/key/generate", json={"alg": alg, "alias": alg}) as made:
                     made.raise_for_status()
-            await watch(client, server.pid, "before", asyncio.create_task(asyncio.sleep(PAUSE, "")))
+            before, _ = await watch(client, pid, "before", nothing())
             for name in ABUSE:
-                await watch(client, server.pid, name, asyncio.create_task(abuse(name, url)))
-            await watch(client, server.pid, "after", asyncio.create_task(asyncio.sleep(PAUSE, "")))
-    finally:
-        server.terminate()
-        await server.wait()
-    await drain
+                await watch(client, pid, name, abuse(name, url, file))
+            after, failed = await watch(client, pid, "after", nothing())
+    assert not failed, "the service does not answer as before"
+    assert after <= before + GROWTH, f"the service has {after - before} MB more than before"
+    print("\nas before")
 
 
-async def abuse(name: str, url: str) -> str:
+def bearer(token: str) -> dict[str, str]:
+    """What a caller with a token sends."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def nothing() -> str:
+    """Leave the service alone for a while."""
+    await asyncio.sleep(PAUSE)
+    return "no abuse"
+
+
+async def abuse(name: str, url: str, file: str) -> str:
     """Have another process abuse the service; gives what came of it."""
-    command = (sys.executable, __file__, "--abuse", name, url)
+    command = (sys.executable, __file__, "--abuse", name, url, file)
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         async with asyncio.timeout(LIMIT):
@@ -66,8 +85,14 @@ async def abuse(name: str, url: str) -> str:
         return f"not at its end after {LIMIT:.0f} s"
 
 
-async def watch(client: ClientSession, pid: int, name: str, until: "asyncio.Task[str]") -> None:
-    """Call as one who means no harm, until the task is done; print how that was."""
+async def watch(
+    client: ClientSession, pid: int, name: str, work: Coroutine[None, None, str]
+) -> tuple[int, int]:
+    """Call as one who means no harm, until `work` is done, and print how that was.
+
+    Gives the service's memory after it, and how many calls have failed.
+    """
+    until = asyncio.create_task(work)
     calls = {
         "GET /healthz": ("GET", "/healthz", None),
         "POST /sign": ("POST", "/sign", {"alias": "ed25519", "data": "aGVsbG8"}),
@@ -91,14 +116,16 @@ async def watch(client: ClientSession, pid: int, name: str, until: "asyncio.Task
                 refused[f"{call}: {answer.status}"] += 1
         most = max(most, memory(pid))
         await asyncio.sleep(0.02)
-    print(f"\n{name}: {time.perf_counter() - begin:.1f} s; {await until or 'no abuse'}")
+    print(f"\n{name}: {time.perf_counter() - begin:.1f} s; {await until}")
     for call, found in times.items():
         p50, p99 = statistics.median(found), statistics.quantiles(found, n=100)[98]
         if len(found) < 100:
             p99 = max(found)
         print(f"  {call:16} {len(found):4} calls, p50 {p50:6.1f} ms, p99 {p99:6.1f} ms")
     print(f"  of these failed: {dict(refused) or 'none'}")
-    print(f"  memory in MB: {before} before, {most} at most, {memory(pid)} after")
+    left = memory(pid)
+    print(f"  memory in MB: {before} before, {most} at most, {left} after")
+    return left, refused.total()
 
 
 def memory(pid: int) -> int:
@@ -108,32 +135,47 @@ def memory(pid: int) -> int:
     return int(found.group(1)) // 1024
 
 
-async def slow_connections(url: str) -> Counter[str]:
+async def slow_connections(url: str, token: str) -> Counter[str]:
     """Send headers, or a body, a byte a second, on many connections until each is cut off."""
     host, port = url.removeprefix("http://").split(":")
+    head = "".join(f"{name}: {value}\r\n" for name, value in (bearer(token) | JSON).items())
+    begin = f"POST /sign HTTP/1.1\r\nHost: kms\r\n{head}".encode()
 
     async def send(number: int) -> str:
         reader, writer = await asyncio.open_connection(host, int(port))
         with contextlib.closing(writer):
-            head = number % 2 == 0
-            writer.write(HEAD if head else HEAD + b"Content-Length: 1000\r\n\r\n")
+            in_head = number % 2 == 0
+            writer.write(begin if in_head else begin + b"Content-Length: 1000\r\n\r\n")
             answer = asyncio.create_task(reader.readline())
             while not (await asyncio.wait([answer], timeout=1))[0]:
                 writer.write(b"a")
             words = answer.result().decode().split()
-            return f"slow {'headers' if head else 'body'}: {words[1]}"
+            return f"slow {'headers' if in_head else 'body'}: {words[1]}"
 
     return Counter(await asyncio.gather(*map(send, range(SLOW))))
 
 
-async def large_bodies(url: str) -> Counter[str]:
+async def wrong_tokens(url: str, token: str) -> Counter[str]:
+    """Send tokens of the right form that nobody has, each of which is looked for in the store."""
+    async with ClientSession(url, connector=TCPConnector(limit=50)) as client:
+
+        async def guess(_: int) -> str:
+            async with client.get("/keys", headers=bearer(Token.new().reveal())) as answer:
+                await answer.read()
+                return str(answer.status)
+
+        return Counter(await asyncio.gather(*map(guess, range(WRONG))))
+
+
+async def large_bodies(url: str, token: str) -> Counter[str]:
     """Send bodies of twice the limit, every other one without telling its length."""
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(32):
             yield bytes(MIB // 16)
 
-    async with ClientSession(url, connector=TCPConnector(limit=50)) as client:
+    connector = TCPConnector(limit=50)
+    async with ClientSession(url, connector=connector, headers=bearer(token)) as client:
 
         async def send(number: int) -> str:
             body = chunks() if number % 2 else bytes(2 * MIB)
@@ -146,9 +188,10 @@ async def large_bodies(url: str) -> Counter[str]:
         return Counter(await asyncio.gather(*map(send, range(LARGE))))
 
 
-async def rsa_keys(url: str) -> Counter[str]:
+async def rsa_keys(url: str, token: str) -> Counter[str]:
     """Have many callers make an RSA key, all at once."""
-    async with ClientSession(url, connector=TCPConnector(limit=MAKERS)) as client:
+    connector = TCPConnector(limit=MAKERS)
+    async with ClientSession(url, connector=connector, headers=bearer(token)) as client:
 
         async def make(_: int) -> str:
             async with client.post("/key/generate", json={"alg": "rsa2048"}) as answer:
@@ -158,9 +201,10 @@ async def rsa_keys(url: str) -> Counter[str]:
         return Counter(await asyncio.gather(*map(make, range(MAKERS))))
 
 
-async def rsa_imports(url: str) -> Counter[str]:
+async def rsa_imports(url: str, token: str) -> Counter[str]:
     """Have many callers import an RSA key, all at once."""
-    async with ClientSession(url, connector=TCPConnector(limit=MAKERS)) as client:
+    connector = TCPConnector(limit=MAKERS)
+    async with ClientSession(url, connector=connector, headers=bearer(token)) as client:
         new = {"alg": "rsa2048", "alias": "exported", "exportable": True}
         async with client.post("/key/generate", json=new) as answer:
             kid = (await answer.json())["kid"]
@@ -177,6 +221,7 @@ async def rsa_imports(url: str) -> Counter[str]:
 
 ABUSE = {
     f"{SLOW} slow connections": slow_connections,
+    f"{WRONG} wrong tokens": wrong_tokens,
     f"{LARGE} bodies over the limit": large_bodies,
     f"{MAKERS} callers make RSA keys": rsa_keys,
     f"{MAKERS} callers import an RSA key": rsa_imports,
@@ -185,6 +230,8 @@ ABUSE = {
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--abuse"]:
-        print(dict(asyncio.run(ABUSE[sys.argv[2]](sys.argv[3]))))
+        name, url, file = sys.argv[2:]
+        token = read_secret(file, "token", AccessError)
+        print(dict(asyncio.run(ABUSE[name](url, token))))
     else:
         asyncio.run(main())

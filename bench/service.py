@@ -31,10 +31,13 @@ async def process(*command: str, **options: Any) -> AsyncIterator[Process]:
 
 
 @asynccontextmanager
-async def running(*options: str) -> AsyncIterator[tuple[ClientSession, int]]:
-    """A client of `minikms serve` with these options, and the process's id; stopped at the end."""
+async def running(*options: str, **client: Any) -> AsyncIterator[tuple[ClientSession, int]]:
+    """A client of `minikms serve` with these options, and the process's id; stopped at the end.
+
+    `client` is what else the ClientSession is made with.
+    """
     command = (sys.executable, "-m", "minikms", "serve", "--port", "0", *options)
-    # The scripts have no token.
+    # Most scripts have no token.
     environment = {**os.environ, "MINIKMS_AUTH": "none"}
     async with process(*command, env=environment, stderr=PIPE) as server:
         assert server.stderr is not None
@@ -45,6 +48,6 @@ async def running(*options: str) -> AsyncIterator[tuple[ClientSession, int]]:
             found = re.search(r"listening on (\S+),", line)
             address = found.group(1) if found else ""
         drain = asyncio.create_task(server.stderr.read())
-        async with ClientSession(address) as client:
-            yield client, server.pid
+        async with ClientSession(address, **client) as session:
+            yield session, server.pid
     await drain
