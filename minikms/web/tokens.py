@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from minikms.errors import TokenNotFound
+from minikms.errors import ProfileNotFound, TokenNotFound
 from minikms.tokens import TokenRecord, Tokens
 from minikms.web import schemas
 from minikms.web.callers import caller
@@ -28,7 +28,11 @@ async def create(request: web.Request) -> web.Response:
     """
     body = await load(request, _CREATE)
     maker = caller(request)
-    profiles = body["profiles"] or (maker.profiles and tuple(sorted(maker.profiles)))
+    profiles = body["profiles"]
+    if profiles is None and maker.profiles is not None:
+        profiles = tuple(sorted(maker.profiles))
+        if not profiles:  # the provider's JWT names none
+            raise ProfileNotFound()
     for profile in profiles or ():
         maker.permit(profile)
     token, record = await request.app[TOKENS].create(**{**body, "profiles": profiles})

@@ -231,6 +231,9 @@ async def test_who_may_make_tokens_gives_no_more_than_its_profiles(guarded):
     assert of_all["profiles"] is None
     answer = await client.delete(f"/tokens/{of_all['id']}", headers=alice)
     await refusal(answer, 404, "token-not-found")
+    nowhere = await made(client, "admin", profiles=())
+    answer = await client.post("/tokens", json=body, headers=nowhere)
+    await refusal(answer, 404, "profile-not-found")
 
 
 @pytest.mark.parametrize(
@@ -346,6 +349,9 @@ async def test_jwt_of_an_identity_provider(start, tmp_path):
     assert await status(key.token(may), path="/profiles") == 403
     assert await status(key.token({"scope": "keys:read"})) == 404
     assert await status(key.token({"minikms_profiles": ["*"]})) == 403
+    body = {"name": "t", "scopes": ["sign"]}
+    answer = await client.post("/tokens", json=body, headers=bearer(key.token({"scope": "admin"})))
+    await refusal(answer, 404, "profile-not-found")
     now = int(time.time())
     for claims in (
         {"iss": "https://other.example"},
