@@ -4,6 +4,7 @@ from aiohttp import web
 
 from minikms.records import KeyRef
 from minikms.web import schemas
+from minikms.web.callers import caller
 from minikms.web.messages import answer, load, no_body, profile, service
 
 _GENERATE = schemas.GenerateKey()
@@ -48,6 +49,8 @@ async def import_key(request: web.Request) -> web.Response:
       "200": {description: The key., x-answer: Key}
     """
     body = await load(request, _IMPORT)
+    if body["source"].wrapped is not None:
+        caller(request).require("wrap")  # a key is used as `POST /unwrap` uses it
     key = await service(request).import_key(profile(request), body["source"], body["policy"])
     return answer(_KEY, key)
 

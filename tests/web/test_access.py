@@ -259,6 +259,22 @@ async def test_what_is_no_token_is_refused(guarded, member, value):
     await refusal(answer, 422, "validation-failed")
 
 
+async def test_a_key_comes_wrapped_for_who_may_unwrap_it(guarded):
+    client, everything = guarded
+    made_key = await client.post("/key/generate", json={"alg": "a256kw"}, headers=everything)
+    kek = (await made_key.json())["kid"]
+    wrap = {"kid": kek, "key": "AAECAwQFBgcICQoLDA0ODw"}
+    answer = await client.post("/wrap", json=wrap, headers=everything)
+    wrapped = (await answer.json())["wrapped"]
+    body = {"alg": "a128gcm", "wrapped": wrapped, "unwrap_kid": kek, "exportable": True}
+    tenant = await made(client, "keys:write", "keys:export")
+    answer = await client.post("/key/import", json=body, headers=tenant)
+    expected = 'Bearer error="insufficient_scope", scope="wrap"'
+    assert await refusal(answer, 403, "forbidden") == expected
+    both = await made(client, "keys:write", "wrap")
+    assert (await client.post("/key/import", json=body, headers=both)).status == 200
+
+
 async def test_a_token_ends(guarded):
     client, _ = guarded
     ends = time.time_ns() + 300_000_000
