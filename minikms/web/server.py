@@ -157,12 +157,15 @@ class KmsServer(web.Server):
         self._observer = observer
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        failure: Exception | None = None
         try:
             response = await self._application(request)
         except Exception as exc:
-            if isinstance(exc, web.HTTPException):
-                logs.add_headers(request, exc)  # of a redirect
-            response = answer_failure(request, exc)
+            failure = exc
+        if failure is not None:
+            if isinstance(failure, web.HTTPException):
+                logs.add_headers(request, failure)  # of a redirect
+            response = answer_failure(request, failure)
         if not response.prepared:  # a stream has them
             logs.add_headers(request, response)
         return response
