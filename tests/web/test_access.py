@@ -1,5 +1,6 @@
 """Who is let in: every route against every kind of token that is not the right one."""
 
+import asyncio
 import json
 import time
 
@@ -150,6 +151,38 @@ async def test_without_a_token_only_documents_and_health_answer(guarded):
     is_of_docs = {path for path in answering if path.startswith("/docs")}
     assert answering - is_of_docs == {"/", "/healthz", "/readyz", "/openapi.json"}
     assert is_of_docs
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("//keys", "/./keys", "/keys/", "/KEYS", "/%6beys", "/%2fkeys", "/keys%00", "/keys;a=b"),
+        *("/docs/../keys", "/docs/%2e%2e/keys", "/docs/..%2fkeys", "/docs//keys", "/docs/keys"),
+        *("/healthz/../keys", "/healthz%2f..%2fkeys", "/openapi.json/../keys", "/keys#/docs/"),
+        *("http://kms/keys", "http://kms/docs/../keys", "/keys?access_token=TOKEN", "*", "keys"),
+        *(
+            "/jwks.json?profile=default",
+            "/jwks.json?profile=public%00",
+            "/jwks.json?Profile=public",
+        ),
+        *("/jwks.json?profile=default&profile=public", "/jwks.json?profile=public&profile=default"),
+    ],
+)
+@pytest.mark.parametrize(
+    "headers",
+    [(), ("X-Original-URL: /healthz", "X-HTTP-Method-Override: GET", "X-Profile: public")],
+)
+async def test_no_spelling_leads_past_the_gate(guarded, admin, target, headers):
+    client, everything = guarded
+    await client.post("/profile", json={"name": "public"}, headers=everything)
+    await client.patch("/profile/public", json={"jwks": "public"}, headers=everything)
+    for method in ("GET", "POST"):
+        reader, writer = await asyncio.open_connection(client.host, client.port)
+        head = [f"{method} {target.replace('TOKEN', admin[0])} HTTP/1.1", "Host: kms", *headers]
+        writer.write("\r\n".join([*head, "Connection: close", "", ""]).encode())
+        status = int((await reader.read()).split()[1])
+        writer.close()
+        assert status in (400, 401, 404, 405, 422)
 
 
 async def test_no_docs_takes_the_documents_away(start, admin):
