@@ -7,7 +7,7 @@ variable has the act of the call that is under way.
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from minikms.errors import AuditUnavailable
 
@@ -24,7 +24,7 @@ class Act:
     """
 
     operation: str
-    witness: "Callable[[Act, str], None] | None" = field(repr=False)
+    witness: "Witness | None" = field(repr=False)
     request_id: str = ""
     who: str = ""
     address: str = ""
@@ -44,6 +44,8 @@ class Act:
                 self.witness(self, outcome)
             self.told = self.outcome = outcome
 
+
+Witness: TypeAlias = Callable[[Act, str], None]
 
 CURRENT: Final[ContextVar[Act | None]] = ContextVar("act", default=None)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from minikms.acts import concerns_key
+from minikms.acts import CURRENT, Act, Witness, concerns_key
 from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import (
     AliasNotFound,
@@ -190,25 +190,29 @@ class KeyService(KeyOperations):
         """Let a key that is scheduled for deletion stay, as it was before."""
         return await self._store.schedule(profile, kid, None)
 
-    async def sweep(self) -> None:
+    async def sweep(self, witness: Witness | None = None) -> None:
         """Remove what is due of the keys that are scheduled for deletion, in all profiles.
 
-        Raises StoreUnavailable; what else is wrong is logged, and holds up no other key.
+        Each is an act of its own, which `witness` writes down. Raises StoreUnavailable; what else
+        is wrong is logged, and holds up no other key.
         """
         for profile in await self._store.profiles():
             try:
                 for kid in await self._store.due(profile):
-                    await self._remove_due(profile, kid)
+                    await self._remove_due(profile, kid, witness)
             except ProfileNotFound:
                 continue  # removed meanwhile
 
-    async def _remove_due(self, profile: str, kid: str) -> None:
+    async def _remove_due(self, profile: str, kid: str, witness: Witness | None) -> None:
+        outer = CURRENT.set(Act("sweepKey", witness, profile=profile, kid=kid))
         try:
             await self._store.remove_due(profile, kid)
         except (StoreUnavailable, ProfileNotFound):
             raise
         except Exception:
             LOGGER.exception("the key %s, whose deletion is due, cannot be removed", kid)
+        finally:
+            CURRENT.reset(outer)
 
     async def export(self, profile: str, ref: KeyRef) -> dict[str, str]:
         """The private JWK of a key; raises NotExportable and KeyNotUsable."""

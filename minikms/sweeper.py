@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from minikms.acts import Witness
 from minikms.errors import StoreUnavailable
 from minikms.service import KeyService
 
@@ -17,12 +18,12 @@ _PERIOD: Final = 300.0
 
 
 @asynccontextmanager
-async def sweeping(keys: KeyService) -> AsyncIterator[None]:
+async def sweeping(keys: KeyService, witness: Witness | None) -> AsyncIterator[None]:
     """Remove what is due at once and every few minutes, as long as the block lasts.
 
     Any number of processes may do so at once.
     """
-    task = asyncio.create_task(_sweep(keys))
+    task = asyncio.create_task(_sweep(keys, witness))
     try:
         yield
     finally:
@@ -31,10 +32,10 @@ async def sweeping(keys: KeyService) -> AsyncIterator[None]:
             await task
 
 
-async def _sweep(keys: KeyService) -> None:
+async def _sweep(keys: KeyService, witness: Witness | None) -> None:
     while True:
         try:
-            await keys.sweep()
+            await keys.sweep(witness)
         except StoreUnavailable:
             LOGGER.warning("keys that are due to be deleted are still kept: no store")
         except Exception:

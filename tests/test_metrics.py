@@ -291,7 +291,7 @@ def test_a_store_that_is_opened_anew(counted, store, tmp_path):
         other.execute("BEGIN IMMEDIATE")
         assert service.status("POST", "/key/generate", GENERATE) == 503
     assert service.status("POST", "/key/generate", GENERATE) == 200
-    until(lambda: service.metrics()[key("store_reopened_total")] == 1)
+    until(lambda: service.metrics()[key("store_reopened_total")] >= 1)
 
 
 def test_they_are_off_unless_asked_for(run):

@@ -434,7 +434,7 @@ def test_a_copy_that_is_killed(run, begin, kept_url, target_url, key, key_file):
 @ACROSS
 def test_a_store_that_a_service_writes_to(run, serve, kept_url, target_url, key, key_file):
     asyncio.run(fill(kept_url, key, many=300))
-    service = serve("--port", "0", *of(kept_url, key_file))
+    service = serve("--port", "0", "--auth", "none", *of(kept_url, key_file))
     stopped, failed, made, deleted = threading.Event(), [], [], []
 
     def call(connection, method, path, body=None):

@@ -24,7 +24,7 @@ def store(run, tmp_path):
     options = ["--store", f"sqlite://{tmp_path}/keys.db", "--store-key-file", f"{tmp_path}/key"]
     made = run("store", "init", *options, "--generate-key")
     assert (made.returncode, made.stderr) == (0, "")
-    return options
+    return [*options, "--auth", "none"]
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         if app[CONFIG].seed_keys:
             await seeds.load(app[CONFIG].seed_keys, app[SERVICE])
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(sweeping(app[SERVICE]))
+            await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].witness))
             if needs_token(app[CONFIG]):
                 access = _token_access(app[CONFIG], app[TOKENS])
                 app[GATE].access = await stack.enter_async_context(access)

@@ -1,13 +1,12 @@
 """The gate that every call passes: who calls, whether they may, and what is told of it."""
 
 import re
-from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
 
 from minikms.access import OPEN, Access, Caller
-from minikms.acts import CURRENT, Act
+from minikms.acts import CURRENT, Act, Witness
 from minikms.errors import ProfileNotFound
 from minikms.tokens import ID_PATTERN
 from minikms.web import callers
@@ -34,7 +33,7 @@ class Gate:
 
     def __init__(self, in_flight: InFlight, proxies: tuple[callers.Network, ...]) -> None:
         self.access: Access | None = None
-        self.witness: Callable[[Act, str], None] | None = None
+        self.witness: Witness | None = None
         self._in_flight = in_flight
         self._proxies = proxies
 
@@ -42,7 +41,7 @@ class Gate:
         """The handler of a route for whoever may have it called; tells of it before it answers."""
         if route.scope == OPEN:
             # A process is alive however much there is to do.
-            return handler if route.name == "healthz" else self._counted(handler)
+            return handler if route.name == "healthz" else self.counted(handler)
         name, scope = route.name, route.scope
         in_flight, proxies = self._in_flight, self._proxies
         names_key, names_token = "{kid" in route.path, "{token" in route.path
@@ -78,7 +77,8 @@ class Gate:
 
         return guarded
 
-    def _counted(self, handler: Handler) -> Handler:
+    def counted(self, handler: Handler) -> Handler:
+        """The handler as one of those of which so many may be under way at once."""
         in_flight = self._in_flight
 
         async def counted(request: web.Request) -> web.StreamResponse:

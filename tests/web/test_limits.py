@@ -9,6 +9,7 @@ from aiohttp import web
 
 from minikms.config import Config
 from minikms.web.app import create_app
+from minikms.web.gate import GATE
 from minikms.web.limits import IN_FLIGHT
 from minikms.web.messages import stream
 from minikms.web.schemas import Status
@@ -50,8 +51,8 @@ GO_ON = web.AppKey("go_on", asyncio.Event)
 async def client(start, request):
     app = create_app(Config(**request.param))
     app[GO_ON] = asyncio.Event()
-    app.router.add_route("GET", "/wait", wait)
-    app.router.add_route("GET", "/endless", endless)
+    app.router.add_route("GET", "/wait", app[GATE].counted(wait))
+    app.router.add_route("GET", "/endless", app[GATE].counted(endless))
     return await start(app)
 
 
@@ -230,7 +231,7 @@ async def test_headers_that_are_far_too_large(connect):
 async def test_too_many_at_once(client, refused):
     under_way = [asyncio.create_task(client.get("/wait")) for _ in range(2)]
     await until(lambda: client.app[IN_FLIGHT].number == 2)
-    for path in ("/keys", "/readyz", "/wait", "/nowhere"):
+    for path in ("/keys", "/readyz", "/wait"):
         response = await client.get(path)
         await refused(response, 503, "too-busy")
         assert response.headers["Retry-After"] == "1"
