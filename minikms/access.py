@@ -1,12 +1,14 @@
 """Who calls, and what they may do."""
 
+import hashlib
 import ipaddress
 import time
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from minikms.cache import Cache
 from minikms.errors import (
     AccessError,
     Forbidden,
@@ -15,7 +17,7 @@ from minikms.errors import (
     Unauthenticated,
 )
 from minikms.secret_files import read_secret
-from minikms.tokens import PREFIX, Token, TokenRecord, Tokens
+from minikms.tokens import CATEGORY, PREFIX, Token, TokenRecord, Tokens
 
 if TYPE_CHECKING:
     from minikms.jwt_bearer import JwtVerifier
@@ -73,6 +75,13 @@ ANYBODY: Final = Caller("", frozenset(SCOPES))
 """A caller where nobody is asked for a token."""
 
 
+class _Holder(NamedTuple):
+    """Who holds a token."""
+
+    record: TokenRecord
+    caller: Caller
+
+
 class Access(Protocol):
     """From what a caller brings to who it is."""
 
@@ -90,11 +99,14 @@ class TokenAccess:
         admin: Token | None = None,
         jwt: "JwtVerifier | None" = None,
         wrong_a_minute: int = 60,
+        cache_size: int = 0,
+        cache_ttl: float = 0,
     ) -> None:
         self._tokens = tokens
         self._jwt = jwt
         self._admin = None if admin is None else admin_record(admin)
         self._attempts = Attempts(wrong_a_minute)
+        self._holders: Cache[_Holder] = Cache(tokens.versions, cache_size, cache_ttl)
 
     async def caller(self, authorization: str | None, address: str) -> Caller:
         scheme, _, text = (authorization or "").partition(" ")
@@ -108,16 +120,28 @@ class TokenAccess:
         return known
 
     async def _holder(self, text: str) -> Caller | None:
-        token = Token.parse(text)
-        if token is None:
-            return None
+        # No token is remembered, but what nobody makes one from.
+        place = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+        found = self._holders.get(place)
+        if found is None:
+            token = Token.parse(text)
+            if token is None:
+                return None
+            reading = self._holders.begin()
+            found = await self._find(token)
+            if found is None:
+                return None
+            reading.keep(place, found, (CATEGORY, token.id))
+        return None if found.record.expired else found.caller
+
+    async def _find(self, token: Token) -> _Holder | None:
         record = self._admin
         if record is None or record.id != token.id:
             record = await self._tokens.find(token.id)
-        if record is None or not record.fits(token) or record.expired:
+        if record is None or not record.fits(token):
             return None
         profiles = None if record.profiles is None else frozenset(record.profiles)
-        return Caller(record.name, frozenset(record.scopes), profiles)
+        return _Holder(record, Caller(record.name, frozenset(record.scopes), profiles))
 
     async def _subject(self, text: str) -> Caller | None:
         if self._jwt is None:

@@ -65,6 +65,12 @@ class Config:
     store_key_file: str = _option("", "File with the key that opens the store.")
     store_key: str = _option("", "The key itself, where no file has it.", secret=True, flag=False)
     store_key_method: str = _option("raw", "A raw key, or a passphrase for Argon2i.", KEY_METHODS)
+    cache_size: int = _option(
+        10_000, "Keys, and tokens, that stay in memory, in each process; 0 for none."
+    )
+    cache_ttl: int = _option(
+        5, "Seconds that they stay without a look at the store, on PostgreSQL."
+    )
     auth: str = _option(
         "auto", "Whom to let in: auto asks for a token where the store is kept.", AUTH
     )

@@ -24,6 +24,7 @@ from minikms.askar import (
     open_store,
     provision_store,
 )
+from minikms.coherence import FileVersions, Versions, slot_of
 from minikms.errors import (
     AliasNotFound,
     AuditUnavailable,
@@ -45,7 +46,11 @@ ResultT = TypeVar("ResultT")
 LAYOUT: Final = 1
 
 _SYSTEM: Final = "minikms"
-_STORE, _PROFILE = "minikms.store", "minikms.profile"
+_STORE, PROFILE = "minikms.store", "minikms.profile"
+
+# Changes of what has this category, with each new key, are of no concern to anybody.
+SEQUENCE: Final = "minikms.sequence"
+
 _LAYOUT, _REKEYED, _MAKING, _SELF = "layout", "rekeyed", "making", "self"
 _REMOVED = b"-"
 
@@ -89,6 +94,29 @@ class Pool(NamedTuple):
 Turn: TypeAlias = asyncio.Semaphore | FileTurn
 
 
+class _Transaction(Session):
+    """A transaction that notes what it replaces and removes.
+
+    What it inserts was not there, and nobody remembers of anything that it is not there.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session._store, session.handle, session.is_transaction)
+        self.changed: set[int] = set()
+
+    async def replace(self, category: str, name: str, *args: Any, **kwargs: Any) -> None:
+        self._note(category, name)
+        await super().replace(category, name, *args, **kwargs)
+
+    async def remove(self, category: str, name: str) -> None:
+        self._note(category, name)
+        await super().remove(category, name)
+
+    def _note(self, category: str, name: str) -> None:
+        if category != SEQUENCE:
+            self.changed.add(slot_of(category, name))
+
+
 class Database:
     """An opened Askar store.
 
@@ -103,6 +131,7 @@ class Database:
         location: StoreLocation,
         key: StoreKey,
         file_turn: FileTurn | None,
+        versions: Versions,
         *,
         patient: bool = False,
         layout: int = LAYOUT,
@@ -111,6 +140,7 @@ class Database:
         self._store = store
         self._location = location
         self._key = key
+        self.versions = versions
         self._patient = patient
         self._patience = _LONG if patient else location.patience + 0.5
         self.layout = layout
@@ -150,13 +180,23 @@ class Database:
             except TimeoutError:
                 raise StoreError(f"Another process keeps the store at {location}.") from None
         try:
+            versions = _versions(location)
+            if isinstance(versions, FileVersions):
+                versions.settle()
             store = await open_store(location, key)
             layout, rekeyed = await _check_layout(store, location)
         finally:
             if file_turn:
                 file_turn.release()
         database = cls(
-            store, location, key, file_turn, patient=patient, layout=layout, rekeyed=rekeyed
+            store,
+            location,
+            key,
+            file_turn,
+            versions,
+            patient=patient,
+            layout=layout,
+            rekeyed=rekeyed,
         )
         async with aclosing(database):
             yield database
@@ -174,10 +214,12 @@ class Database:
         store = await provision_store(location, key, _SYSTEM)
         try:
             file_turn = FileTurn(location.path) if location.path else None
+            versions = _versions(location)
         except StoreError:
             await store.close()
             raise
-        async with aclosing(cls(store, location, key, file_turn, patient=patient)) as database:
+        made = cls(store, location, key, file_turn, versions, patient=patient)
+        async with aclosing(made) as database:
             await database._in_turn(database._begin(), write=True, patience=_LONG)
             yield database
 
@@ -185,6 +227,7 @@ class Database:
         """Close the store, once what is under way has ended."""
         closing = {asyncio.create_task(self._store.close()), *self._closing}
         await asyncio.wait(closing, timeout=self._patience)
+        await self.versions.aclose()
         if self._file_turn:
             self._file_turn.close()
 
@@ -195,7 +238,7 @@ class Database:
             if await session.fetch(_STORE, _LAYOUT) is not None:
                 raise StoreError(f"There is a store at {self._location} already.")
             await session.remove_all(_STORE)
-            await session.remove_all(_PROFILE)
+            await session.remove_all(PROFILE)
             await session.insert(_STORE, _MAKING, self._making)
         for name in await self._store.list_profiles():
             if name != _SYSTEM:
@@ -265,7 +308,7 @@ class Database:
 
         async def work() -> list[str]:
             async with self._store.session() as session:
-                found = await session.fetch_all(_PROFILE)
+                found = await session.fetch_all(PROFILE)
             # By index: Askar's iterator has no `__iter__`, which 3.13 asks for.
             entries = [found[place] for place in range(len(found))]
             return sorted(entry.name for entry in entries if not _is_removed(entry.value))
@@ -274,7 +317,7 @@ class Database:
 
     async def directory(self) -> Directory:
         """All that the directory says."""
-        rows = [row async for batch in self.batches(None, _PROFILE) for row in batch]
+        rows = [row async for batch in self.batches(None, PROFILE) for row in batch]
         homes: dict[str, str] = {}
         removed: dict[str, str] = {}
         for row in filter(None, rows):
@@ -297,7 +340,7 @@ class Database:
         """The name that a profile has for itself."""
 
         async def work(session: Session) -> str | None:
-            entry = await session.fetch(_PROFILE, _SELF)
+            entry = await session.fetch(PROFILE, _SELF)
             return None if entry is None else entry.value.decode()
 
         return await self.run(name, work)
@@ -313,11 +356,11 @@ class Database:
         await self._store.create_profile(within)
         try:
             async with self._store.session(within) as session:
-                await session.insert(_PROFILE, _SELF, name)
+                await session.insert(PROFILE, _SELF, name)
             # In the directory last: what is not there is seen by nobody.
             async with self._transaction() as session:
                 await self._require_own_key(session)
-                await session.insert(_PROFILE, name, within)
+                await session.insert(PROFILE, name, within)
         except (AskarError, AuditUnavailable, StoreUnavailable) as exc:
             await self._store.remove_profile(within)
             if isinstance(exc, DuplicateError):
@@ -326,29 +369,30 @@ class Database:
 
     async def _remove_profile(self, name: str) -> bool:
         async with self._transaction() as session:
-            entry = await session.fetch(_PROFILE, name)
+            entry = await session.fetch(PROFILE, name)
             if entry is None:
                 return False
             removed: bytes = entry.value
             here = not _is_removed(removed)
             if here:
                 removed = _REMOVED + removed
-                await session.replace(_PROFILE, name, removed)
+                await session.replace(PROFILE, name, removed)
         self._profiles.pop(name, None)
         await self._finish_removal(name, removed)
         return here
 
     async def _finish_removal(self, name: str, entry: bytes) -> None:
         """Remove what a directory entry that is marked as removed has left behind."""
-        await self._store.remove_profile(_home_of(entry))
+        async with self.versions.changing([slot_of(PROFILE, name)]):
+            await self._store.remove_profile(_home_of(entry))
         async with self._transaction() as session:
-            now = await session.fetch(_PROFILE, name)
+            now = await session.fetch(PROFILE, name)
             if now is not None and now.value == entry:
-                await session.remove(_PROFILE, name)
+                await session.remove(PROFILE, name)
 
     async def _directory_entry(self, name: str) -> bytes | None:
         async with self._store.session() as session:
-            entry = await session.fetch(_PROFILE, name)
+            entry = await session.fetch(PROFILE, name)
         return None if entry is None else entry.value
 
     async def _look_up(self, name: str) -> str:
@@ -501,7 +545,8 @@ class Database:
         store = self._store
         async with AsyncExitStack() as stack:
             try:
-                session = await stack.enter_async_context(store.transaction(within))
+                session = _Transaction(await store.transaction(within))  # type: ignore[misc]
+                stack.push_async_callback(session.close)
             except AskarError as exc:
                 self._distrust(store, exc)
                 if isinstance(exc, UndecryptableError):
@@ -513,12 +558,15 @@ class Database:
                 self._distrust(store, exc)
                 raise
             acts.about_to_commit()
-            try:
-                await session.commit()  # type: ignore[no-untyped-call]
-            except AskarError as exc:
-                self._distrust(store, exc)
-                # It may have been done all the same: nothing here may try it again.
-                raise StoreUnavailable("The key store did not say whether it was done.") from exc
+            async with self.versions.changing(session.changed):
+                try:
+                    await session.commit()  # type: ignore[no-untyped-call]
+                except AskarError as exc:
+                    self._distrust(store, exc)
+                    # It may have been done all the same: nothing here may try it again.
+                    raise StoreUnavailable(
+                        "The key store did not say whether it was done."
+                    ) from exc
 
     def _distrust(self, store: Store, exc: AskarError) -> None:
         """Use an SQLite file's connections no more, where one has failed in a transaction.
@@ -627,6 +675,11 @@ class Database:
             raise
 
 
+def _versions(location: StoreLocation) -> Versions:
+    """What tells of changes in a store; raises StoreError."""
+    return FileVersions(location.path) if location.path else Versions()
+
+
 def _is_removed(entry: bytes) -> bool:
     """Whether an entry of the directory is that of a profile whose removal has begun."""
     return entry.startswith(_REMOVED)
@@ -670,7 +723,7 @@ async def read_by_halves(
 
 async def require_profile(session: Session) -> None:
     """Raise StaleProfileError where the profile of a session is there no more."""
-    if await session.fetch(_PROFILE, _SELF) is None:
+    if await session.fetch(PROFILE, _SELF) is None:
         raise StaleProfileError
 
 

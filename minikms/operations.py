@@ -19,6 +19,7 @@ from minikms.errors import (
     UnsupportedOperation,
     UnsupportedOption,
 )
+from minikms.opened import OpenedKeys
 from minikms.protocol import (
     Aead,
     Capability,
@@ -67,9 +68,17 @@ class KeyOperations:
     named before a rotation.
     """
 
-    def __init__(self, registry: AlgorithmRegistry, store: KeyStore) -> None:
+    def __init__(
+        self,
+        registry: AlgorithmRegistry,
+        store: KeyStore,
+        *,
+        cache_size: int = 0,
+        cache_ttl: float = 0,
+    ) -> None:
         self._registry = registry
         self._store = store
+        self.opened = OpenedKeys(registry, store, size=cache_size, ttl=cache_ttl)
 
     async def sign(self, profile: str, ref: KeyRef, message: bytes, options: SignOptions) -> Signed:
         """The signature over `message`; raises UnsupportedOption."""
@@ -250,12 +259,11 @@ class KeyOperations:
         """A key, and what `use` makes of its record and the time, before the key is opened."""
         now = time.time_ns()
 
-        def permit(record: KeyRecord) -> None:
+        def permit(record: KeyRecord) -> UseT:
             concerns_key(record.kid, record.alg)
-            use(record, now)
+            return use(record, now)
 
-        record, stored = await self._store.open_key(profile, ref, permit)
-        return record, use(record, now), self._registry.get(record.alg).unpack(stored)
+        return await self.opened.open(profile, ref, permit)
 
     async def _by_any(
         self,
@@ -273,7 +281,7 @@ class KeyOperations:
             return True
         if not isinstance(by, KeyRef) or by.alias is None:
             return False
-        record = await self._store.record(profile, by)
+        record = (await self.opened.find(profile, by)).record
         for kid in record.predecessors.get(by.alias, ()):
             try:
                 predecessor = await load(KeyRef(kid=kid))
@@ -309,7 +317,7 @@ class KeyOperations:
     ) -> tuple[Signer | Mac, Any, Sequence[str]]:
         """What checks a JWS, its key, and the JOSE names that the key is for."""
         if isinstance(by, KeyRef):
-            record = await self._store.record(profile, by)
+            record = (await self.opened.find(profile, by)).record
             if isinstance(self._registry.get(record.alg), Mac):
                 ref = KeyRef(kid=record.kid)
                 _, mac, key = await self._open(profile, ref, self._use(Mac, "mac-verify"))
@@ -333,10 +341,10 @@ class KeyOperations:
     ) -> tuple[Signer, Any, str | None]:
         """A public key, its algorithm, and the JOSE name that its JWK is bound to, if any."""
         if isinstance(by, KeyRef):
-            record = await self._store.record(profile, by)
-            concerns_key(record.kid, record.alg)
-            signer = self._use(Signer, "verify")(record, time.time_ns())
-            return signer, signer.load_public(record.jwk or {}), None
+            found = await self.opened.find(profile, by)
+            concerns_key(found.record.kid, found.record.alg)
+            signer = self._use(Signer, "verify")(found.record, time.time_ns())
+            return signer, found.load_public(signer), None
         _refuse_private(by)
         signer = self._registry.for_jwk(by).require(Signer)
         named = by.get("alg")

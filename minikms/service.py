@@ -42,8 +42,15 @@ class KeyService(KeyOperations):
     What another tenant has is, to a caller, as if it were not there.
     """
 
-    def __init__(self, registry: AlgorithmRegistry, store: KeyStore) -> None:
-        super().__init__(registry, store)
+    def __init__(
+        self,
+        registry: AlgorithmRegistry,
+        store: KeyStore,
+        *,
+        cache_size: int = 0,
+        cache_ttl: float = 0,
+    ) -> None:
+        super().__init__(registry, store, cache_size=cache_size, cache_ttl=cache_ttl)
         self._maker = KeyMaker()
 
     # Making keys
@@ -108,7 +115,7 @@ class KeyService(KeyOperations):
 
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
         """What is known of a key."""
-        record = await self._store.record(profile, ref)
+        record = (await self.opened.find(profile, ref)).record
         concerns_key(record.kid, record.alg)
         return record
 
@@ -196,6 +203,7 @@ class KeyService(KeyOperations):
         Each is an act of its own, which `witness` writes down. Raises StoreUnavailable; what else
         is wrong is logged, and holds up no other key.
         """
+        self.opened.cache.drop_stale()
         for profile in await self._store.profiles():
             try:
                 for kid in await self._store.due(profile):

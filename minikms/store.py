@@ -11,7 +11,7 @@ from aries_askar import Session
 
 from minikms.acts import found_key
 from minikms.askar import DuplicateError, UndecryptableError, new_raw_key
-from minikms.database import Database, read_by_halves, require_profile
+from minikms.database import SEQUENCE, Database, read_by_halves, require_profile
 from minikms.errors import (
     AliasNotFound,
     KeyExists,
@@ -30,8 +30,8 @@ DEFAULT_PROFILE: Final = "default"
 KEY, MATERIAL, ALIAS = "minikms.key", "minikms.material", "minikms.alias"
 DELETION: Final = "minikms.deletion"
 
-# The place in the order of creation that a profile has given away last: category and name.
-_SEQUENCE, _LAST = "minikms.sequence", "last"
+# The place in the order of creation that a profile has given away last.
+_LAST: Final = "last"
 
 # What a profile lets everybody have: category and name.
 _PUBLISHED, _JWKS = "minikms.published", "jwks"
@@ -373,7 +373,7 @@ def _seq(place: int) -> str:
 
 async def last_seq(session: Session) -> int:
     """The place in the order of creation that was given away last; 0 before the first."""
-    entry = await session.fetch(_SEQUENCE, _LAST, for_update=session.is_transaction)
+    entry = await session.fetch(SEQUENCE, _LAST, for_update=session.is_transaction)
     return int(entry.value) if entry else 0
 
 
@@ -386,7 +386,7 @@ async def _next_seq(session: Session) -> str:
 
 async def set_last_seq(session: Session, place: int, *, first: bool) -> None:
     """Let keys that are made from now on come after `place`; `first` where none has had one."""
-    await (session.insert if first else session.replace)(_SEQUENCE, _LAST, _seq(place))
+    await (session.insert if first else session.replace)(SEQUENCE, _LAST, _seq(place))
 
 
 async def _range(

@@ -18,6 +18,7 @@ import orjson
 from aries_askar import Session
 
 from minikms.acts import concerns_token
+from minikms.coherence import Versions
 from minikms.database import Database
 from minikms.errors import TokenNotFound
 
@@ -109,6 +110,11 @@ class Tokens:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    @property
+    def versions(self) -> Versions:
+        """What tells that a token has been revoked."""
+        return self._database.versions
 
     async def create(
         self,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import http.client
 import os
@@ -73,6 +74,22 @@ def compiled_once() -> Iterator[None]:
             "compile",
             lambda schema, formats: compiled(orjson.dumps(schema), orjson.dumps(formats)),
         )
+        yield
+
+
+# How many keys stay in memory where a test does not say it; the service's own default if empty.
+CACHE_SIZE = os.environ.get("MINIKMS_TEST_CACHE_SIZE", "")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_size() -> Iterator[None]:
+    """Let services of this process have a cache of `CACHE_SIZE`, as those of others do."""
+    with pytest.MonkeyPatch.context() as patch:
+        if CACHE_SIZE:
+            names = [field.name for field in dataclasses.fields(Config)]
+            defaults = dict(zip(names, Config.__init__.__defaults__, strict=True))
+            defaults["cache_size"] = int(CACHE_SIZE)
+            patch.setattr(Config.__init__, "__defaults__", tuple(defaults.values()))
         yield
 
 
@@ -163,6 +180,8 @@ async def any_store(request: pytest.FixtureRequest, tmp_path: Path, keep: Any) -
 
 def environment(**variables):
     inherited = {name: v for name, v in os.environ.items() if not name.startswith("MINIKMS_")}
+    if CACHE_SIZE:
+        inherited["MINIKMS_CACHE_SIZE"] = CACHE_SIZE
     given = {f"MINIKMS_{name.upper()}": value for name, value in variables.items()}
     return {**inherited, **given}
 

@@ -120,11 +120,12 @@ def needs_token(config: Config) -> bool:
 async def _service(app: web.Application) -> AsyncIterator[None]:
     async with _open_store(app[CONFIG]) as store, _audited(app, store):
         app[STORE] = store
-        app[SERVICE] = KeyService(app[REGISTRY], store)
+        app[SERVICE] = KeyService(app[REGISTRY], store, **_cache(app[CONFIG]))
         app[TOKENS] = Tokens(store.database)
         if app[CONFIG].seed_keys:
             await seeds.load(app[CONFIG].seed_keys, app[SERVICE])
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(store.database.versions.listening())
             await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].witness))
             if needs_token(app[CONFIG]):
                 access = _token_access(app[CONFIG], app[TOKENS])
@@ -142,7 +143,17 @@ async def _token_access(config: Config, tokens: Tokens) -> AsyncIterator[TokenAc
 
             jwt = JwtVerifier(config.jwt_issuer, config.jwt_audience, config.jwt_jwks)
             await stack.enter_async_context(jwt.running())
-        yield TokenAccess(tokens, admin=admin, jwt=jwt, wrong_a_minute=config.max_wrong_tokens)
+        yield TokenAccess(
+            tokens,
+            admin=admin,
+            jwt=jwt,
+            wrong_a_minute=config.max_wrong_tokens,
+            **_cache(config),
+        )
+
+
+def _cache(config: Config) -> dict[str, int]:
+    return {"cache_size": config.cache_size, "cache_ttl": config.cache_ttl}
 
 
 def _jwt_options(config: Config) -> bool:

@@ -1,0 +1,91 @@
+"""What was read from a store, remembered while it has not changed there."""
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from minikms.coherence import Versions, slot_of
+
+ValueT = TypeVar("ValueT")
+
+
+class _Entry(NamedTuple):
+    value: Any
+    slots: tuple[int, ...]
+    counters: tuple[int, ...]
+    until: float
+
+    def __repr__(self) -> str:  # the value may be a key
+        return f"_Entry(slots={self.slots!r})"
+
+
+class Cache(Generic[ValueT]):
+    """Up to `size` values by their keys, those that were used last.
+
+    Where `versions` may miss a change, one counts for `ttl` seconds from before it was read.
+    `hits` and `misses` count the calls of `get`.
+    """
+
+    def __init__(self, versions: Versions, size: int, ttl: float) -> None:
+        self._versions = versions
+        self._counters = versions.counters
+        self._size = size
+        self._ttl = ttl if versions.bounded else math.inf
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self.hits = self.misses = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Hashable) -> ValueT | None:
+        """The value of `key`, None where it is to be read from the store."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            if self._holds(entry):
+                self._entries.move_to_end(key)
+                self.hits += 1
+                value: ValueT = entry.value
+                return value
+            del self._entries[key]
+        self.misses += 1
+        return None
+
+    def begin(self) -> "Reading[ValueT]":
+        """What must be called before a value is read, for its `keep` to be called after."""
+        return Reading(self, self._versions.snapshot(), time.monotonic() + self._ttl)
+
+    def drop_stale(self) -> None:
+        """Forget what has changed, which otherwise stays until it is asked for again."""
+        for key in [key for key, entry in self._entries.items() if not self._holds(entry)]:
+            del self._entries[key]
+
+    def _holds(self, entry: _Entry) -> bool:
+        counters = self._counters
+        for slot, counter in zip(entry.slots, entry.counters, strict=True):
+            if counters[slot] != counter:
+                return False
+        return time.monotonic() < entry.until
+
+    def _put(self, key: Hashable, entry: _Entry) -> None:
+        if not self._size or any(counter % 2 for counter in entry.counters):
+            return
+        self._entries[key] = entry
+        self._entries.move_to_end(key)
+        if len(self._entries) > self._size:
+            self._entries.popitem(last=False)
+
+
+class Reading(NamedTuple, Generic[ValueT]):
+    """A moment before something is read, so that what is changed after it is noticed."""
+
+    cache: Cache[ValueT]
+    counters: memoryview
+    until: float
+
+    def keep(self, key: Hashable, value: ValueT, *sources: tuple[str, str]) -> None:
+        """Remember what was read since, from the entries with these categories and names."""
+        slots = tuple(slot_of(*source) for source in sources)
+        counters = tuple(self.counters[slot] for slot in slots)
+        self.cache._put(key, _Entry(value, slots, counters, self.until))

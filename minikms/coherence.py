@@ -1,0 +1,99 @@
+"""Counters that tell whether something in a store may have changed since it was read.
+
+A change counts up the slot of what it changed, after its commit and before it is answered. What was
+read once all counters had been noted is still so as long as those of its slots are what they were.
+"""
+
+import mmap
+import os
+import zlib
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from minikms.errors import StoreError
+
+SLOTS: Final = 4096
+
+_BYTES: Final = 8 * SLOTS
+
+
+def slot_of(category: str, name: str) -> int:
+    """Where changes of what has this name are counted; the same in every process.
+
+    What else has the same slot only counts as changed more often.
+    """
+    return zlib.crc32(f"{category}/{name}".encode()) % SLOTS
+
+
+class Versions:
+    """The counters of a store that one process has, which sees every change."""
+
+    bounded = False
+    """Whether a change may be told late or never, so that time must bound what is remembered."""
+
+    def __init__(self, memory: bytearray | mmap.mmap | None = None) -> None:
+        self.counters = memoryview(bytearray(_BYTES) if memory is None else memory).cast("Q")
+
+    def snapshot(self) -> memoryview:
+        """All counters, to be noted before something is read."""
+        return memoryview(self.counters.tobytes()).cast("Q")
+
+    @asynccontextmanager
+    async def changing(self, slots: Collection[int]) -> AsyncIterator[None]:
+        """Count a change that the block makes, or may have made where it raises."""
+        try:
+            yield
+        finally:
+            self.count(slots)
+
+    def count(self, slots: Iterable[int] = range(SLOTS)) -> None:
+        """Count a change in these slots, or in all."""
+        for slot in slots:
+            self.counters[slot] += 2  # see FileVersions
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Hear of what other processes change, as long as the block lasts."""
+        yield
+
+    async def aclose(self) -> None:
+        """Give up what is needed for it."""
+
+
+class FileVersions(Versions):
+    """The counters of an SQLite file, in memory that all processes share: a file beside it.
+
+    Only who has the turn to write counts, so that none is lost. A counter is odd while what it
+    counts is being changed, and nothing may be remembered meanwhile: so a process that is killed
+    between its commit and the count leaves nobody with what was before.
+    """
+
+    def __init__(self, path: Path) -> None:
+        name = f"{path}-seen"
+        try:
+            file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                # Whole, since a full disk would end the process when it writes to this memory.
+                os.posix_fallocate(file, 0, _BYTES)
+                super().__init__(mmap.mmap(file, _BYTES))
+            finally:
+                os.close(file)
+        except OSError as exc:
+            raise StoreError(f"The file {name} cannot be written: {exc.strerror}.") from None
+
+    def settle(self) -> None:
+        """Count what was begun by processes that were killed; to be called in a writer's turn."""
+        self.count(slot for slot, counter in enumerate(self.counters) if counter % 2)
+
+    @asynccontextmanager
+    async def changing(self, slots: Collection[int]) -> AsyncIterator[None]:
+        for slot in slots:
+            self.counters[slot] |= 1
+        async with super().changing(slots):
+            yield
+
+    def count(self, slots: Iterable[int] = range(SLOTS)) -> None:
+        for slot in slots:
+            self.counters[slot] = (self.counters[slot] | 1) + 1

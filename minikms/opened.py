@@ -1,0 +1,78 @@
+"""Keys that stay open: their records, and what their algorithms made of their material."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from minikms.cache import Cache, Reading
+from minikms.database import PROFILE
+from minikms.protocol import KeyPairAlgorithm
+from minikms.records import KeyRecord, KeyRef
+from minikms.registry import AlgorithmRegistry
+from minikms.store import ALIAS, KEY, KeyStore
+
+UseT = TypeVar("UseT")
+
+
+@dataclass(slots=True)
+class Opened:
+    """A key of which the record is known, and maybe the private and the public key.
+
+    What its state permits is asked of the record at each use, since it may depend on the time.
+    """
+
+    record: KeyRecord
+    key: Any = field(default=None, repr=False)
+    public: Any = field(default=None, repr=False)
+
+    def load_public(self, algorithm: KeyPairAlgorithm) -> Any:
+        """Its public key; raises InvalidKey."""
+        if self.public is None:
+            self.public = algorithm.load_public(self.record.jwk or {})
+        return self.public
+
+
+class OpenedKeys:
+    """Keys of a store as callers name them: from memory where nothing has changed, else read.
+
+    A call that finds a key in memory does not wait. What is missing, unreadable or scheduled for
+    deletion is read each time. All raise as KeyStore does.
+    """
+
+    def __init__(
+        self, registry: AlgorithmRegistry, store: KeyStore, *, size: int, ttl: float
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self.cache: Cache[Opened] = Cache(store.database.versions, size, ttl)
+
+    async def find(self, profile: str, ref: KeyRef) -> Opened:
+        """A key, which need not be open."""
+        found = self.cache.get((profile, ref.kid, ref.alias))
+        if found is None:
+            reading = self.cache.begin()
+            found = Opened(await self._store.record(profile, ref))
+            _keep(reading, profile, ref, found)
+        return found
+
+    async def open(
+        self, profile: str, ref: KeyRef, use: Callable[[KeyRecord], UseT]
+    ) -> tuple[KeyRecord, UseT, Any]:
+        """A key, and what `use` makes of its record before it is opened; raises as `use` does."""
+        found = self.cache.get((profile, ref.kid, ref.alias))
+        if found is None or found.key is None:
+            reading = self.cache.begin()
+            record, stored = await self._store.open_key(profile, ref, use)
+            key = self._registry.get(record.alg).unpack(stored)
+            found = Opened(record, key)
+            _keep(reading, profile, ref, found)
+        return found.record, use(found.record), found.key
+
+
+def _keep(reading: Reading[Opened], profile: str, ref: KeyRef, found: Opened) -> None:
+    if found.record.deletes is not None:
+        return
+    sources = [(PROFILE, profile), (KEY, found.record.kid)]
+    if ref.alias is not None:
+        sources.append((ALIAS, ref.alias))
+    reading.keep((profile, ref.kid, ref.alias), found, *sources)
