@@ -545,13 +545,13 @@ class Database:
         store = self._store
         async with AsyncExitStack() as stack:
             try:
-                session = _Transaction(await store.transaction(within))  # type: ignore[misc]
-                stack.push_async_callback(session.close)
+                opened = await stack.enter_async_context(store.transaction(within))
             except AskarError as exc:
                 self._distrust(store, exc)
                 if isinstance(exc, UndecryptableError):
                     await self._refuse_undecryptable()
                 raise
+            session = _Transaction(opened)
             try:
                 yield session
             except AskarError as exc:
