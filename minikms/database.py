@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, NoReturn, Self, TypeAlias, TypeVar
 from aries_askar import AskarError, AskarErrorCode, Entry, Session, Store
 from aries_askar.store import Scan
 
-from minikms import acts
+from minikms import acts, notices
 from minikms.askar import (
     DuplicateError,
     UndecryptableError,
@@ -677,6 +677,8 @@ class Database:
 
 def _versions(location: StoreLocation) -> Versions:
     """What tells of changes in a store; raises StoreError."""
+    if location.backend == "postgres":
+        return notices.versions_of(location)
     return FileVersions(location.path) if location.path else Versions()
 
 
