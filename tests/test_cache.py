@@ -1,0 +1,297 @@
+"""What stays in memory: how much, for how long, and until what changes."""
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from aries_askar import AskarErrorCode, Session
+
+from minikms.askar import AskarError
+from minikms.cache import Cache
+from minikms.coherence import SLOTS, FileVersions, Versions, slot_of
+from minikms.errors import KeyNotUsable, StoreError, StoreUnavailable
+from minikms.notices import SharedVersions
+from minikms.opened import Opened
+from minikms.protocol import Aead, KeyAgreement, KeyWrap, Mac, Signer
+from minikms.records import KeyPolicy, KeyRef
+from minikms.registry import AlgorithmRegistry
+from minikms.service import KeyService
+from minikms.signing import SignOptions
+from minikms.store import DEFAULT_PROFILE, KeyStore
+
+A, B = ("category", "a"), ("category", "b")
+
+
+class Value:
+    """Something that can be seen to be gone."""
+
+
+def remember(cache, key, value, *sources):
+    cache.begin().keep(key, value, *sources)
+
+
+def test_slots_are_the_same_in_every_process():
+    code = "from minikms.coherence import slot_of; print(slot_of('minikms.key', 'kid'))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert int(found.stdout) == slot_of("minikms.key", "kid")
+    spread = {slot_of("minikms.key", str(n)) for n in range(10 * SLOTS)}
+    assert spread == set(range(SLOTS))
+
+
+def test_what_was_used_last_stays():
+    cache = Cache(Versions(), 2, 0)
+    first, second = Value(), Value()
+    remember(cache, "first", first, A)
+    remember(cache, "second", second, A)
+    assert cache.get("first") is first
+    evicted = weakref.ref(second)
+    del second
+    remember(cache, "third", Value(), A)
+    gc.collect()
+    assert evicted() is None
+    assert cache.get("second") is None
+    assert cache.get("first") is first
+    assert (len(cache), cache.hits, cache.misses) == (2, 2, 1)
+
+
+def test_a_cache_of_no_size_keeps_nothing():
+    cache = Cache(Versions(), 0, 5)
+    remember(cache, "key", "value", A)
+    assert (cache.get("key"), len(cache)) == (None, 0)
+
+
+async def test_a_change_is_noticed_and_no_other():
+    versions = Versions()
+    cache = Cache(versions, 10, 0)
+    for change, left in ((A, None), (B, "of a")):
+        remember(cache, "a", "of a", A)
+        remember(cache, "both", "of both", A, B)
+        async with versions.changing([slot_of(*change)]):
+            pass
+        assert (cache.get("a"), cache.get("both")) == (left, None)
+
+
+async def test_a_change_that_fails_is_noticed():
+    versions = Versions()
+    cache = Cache(versions, 10, 0)
+    remember(cache, "a", "of a", A)
+    with pytest.raises(StoreUnavailable):
+        async with versions.changing([slot_of(*A)]):
+            raise StoreUnavailable()
+    assert cache.get("a") is None
+
+
+async def test_what_changes_while_it_is_read_is_not_kept():
+    versions = Versions()
+    cache = Cache(versions, 10, 0)
+    reading = cache.begin()
+    async with versions.changing([slot_of(*A)]):
+        pass
+    reading.keep("a", "read before", A)
+    assert cache.get("a") is None
+
+
+async def test_what_has_changed_is_dropped():
+    versions = Versions()
+    cache = Cache(versions, 10, 0)
+    value = Value()
+    remember(cache, "a", value, A)
+    remember(cache, "b", "of b", B)
+    dropped = weakref.ref(value)
+    del value
+    async with versions.changing([slot_of(*A)]):
+        pass
+    cache.drop_stale()
+    gc.collect()
+    assert (dropped(), len(cache)) == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("versions", "ttl", "found"),
+    [(Versions, 0, "value"), (SharedVersions, 0, None), (SharedVersions, 3600, "value")],
+)
+def test_time_bounds_what_may_change_unnoticed(versions, ttl, found):
+    cache = Cache(versions(), 10, ttl)
+    remember(cache, "key", "value", A)
+    assert cache.get("key") == found
+
+
+# An SQLite file, and processes that share it
+
+
+def test_processes_share_the_counters_of_a_file(tmp_path):
+    versions = FileVersions(tmp_path / "keys.db")
+    cache = Cache(versions, 10, 0)
+    remember(cache, "a", "of a", A)
+    remember(cache, "b", "of b", B)
+    elsewhere(tmp_path, "")
+    assert (cache.get("a"), cache.get("b")) == (None, "of b")
+    remember(cache, "a", "of a", A)
+    assert cache.get("a") == "of a"
+    assert (tmp_path / "keys.db-seen").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_process_that_is_killed_within_a_change(tmp_path):
+    versions = FileVersions(tmp_path / "keys.db")
+    cache = Cache(versions, 10, 0)
+    remember(cache, "a", "of a", A)
+    elsewhere(tmp_path, "os.kill(os.getpid(), 9)", -signal.SIGKILL)
+    assert cache.get("a") is None
+    # Whether it was done is not known, so nobody relies on what is read now.
+    remember(cache, "a", "of a", A)
+    assert cache.get("a") is None
+    versions.settle()
+    assert cache.get("a") is None
+    remember(cache, "a", "of a", A)
+    assert cache.get("a") == "of a"
+
+
+def elsewhere(folder, within, code=0):
+    """Change A in another process, which does `within` meanwhile."""
+    script = f"""
+import asyncio, os
+from pathlib import Path
+from minikms.coherence import FileVersions, slot_of
+
+async def change():
+    async with FileVersions(Path({str(folder / "keys.db")!r})).changing([slot_of(*{A!r})]):
+        {within or "pass"}
+
+asyncio.run(change())
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == code
+
+
+async def test_nothing_is_kept_while_it_is_being_changed(tmp_path):
+    versions = FileVersions(tmp_path / "keys.db")
+    cache = Cache(versions, 10, 0)
+    async with versions.changing([slot_of(*A)]):
+        remember(cache, "a", "before", A)
+        assert cache.get("a") is None
+    assert cache.get("a") is None
+
+
+def test_a_file_that_cannot_be_made(tmp_path):
+    os.mkdir(tmp_path / "keys.db-seen")
+    with pytest.raises(StoreError, match=r"keys\.db-seen"):
+        FileVersions(tmp_path / "keys.db")
+
+
+# Keys
+
+
+@pytest.fixture
+async def keys():
+    async with KeyStore.open_memory() as store:
+        yield KeyService(AlgorithmRegistry.from_installed(), store, cache_size=100)
+
+
+async def sign(keys, ref):
+    return await keys.sign(DEFAULT_PROFILE, ref, b"message", SignOptions())
+
+
+@pytest.mark.parametrize("by", ["kid", "alias"])
+async def test_a_key_in_memory_is_not_waited_for(keys, by):
+    record = await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy(aliases=("a",)))
+    ref = KeyRef(kid=record.kid) if by == "kid" else KeyRef(alias="a")
+    signed = await sign(keys, ref)
+    for call in (sign(keys, ref), keys.get(DEFAULT_PROFILE, ref)):
+        with pytest.raises(StopIteration) as ended:
+            call.send(None)  # the first step of it is the last
+        assert ended.value.value in (signed, record)
+
+
+async def test_what_is_in_memory_shows_no_secret(keys):
+    record, material = await keys._maker.make(
+        keys._registry.get("hs256"),
+        KeyPolicy(),
+        "import",
+        lambda: keys._registry.get("hs256").import_secret(b"planted" * 5),
+    )
+    await keys._store.insert(DEFAULT_PROFILE, record, material)
+    await keys.mac(DEFAULT_PROFILE, KeyRef(kid=record.kid), b"")
+    cache = keys.opened.cache
+    (entry,) = cache._entries.values()
+    assert entry.value.key.secret == b"planted" * 5
+    for shown in (cache, entry, cache._entries, cache.begin(), entry.value, keys.opened):
+        assert "planted" not in repr(shown)
+    assert "planted" not in repr(Opened(record, "planted", "planted"))
+
+
+async def test_a_commit_that_did_not_say_whether_it_was_done(keys, monkeypatch):
+    record = await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())
+    await sign(keys, KeyRef(kid=record.kid))
+    commit = Session.commit
+
+    async def committed_unheard(session):
+        await commit(session)
+        raise AskarError(AskarErrorCode.BACKEND, "the connection was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "commit", committed_unheard)
+        with pytest.raises(StoreUnavailable):
+            await keys.update(DEFAULT_PROFILE, record.kid, {"state": "disabled"})
+    with pytest.raises(KeyNotUsable):
+        await sign(keys, KeyRef(kid=record.kid))
+
+
+async def test_a_new_key_takes_no_other_out_of_memory(keys):
+    record = await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())
+    await sign(keys, KeyRef(kid=record.kid))
+    for number in range(10):
+        await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy(aliases=(str(number),)))
+    misses = keys.opened.cache.misses
+    await sign(keys, KeyRef(kid=record.kid))
+    assert keys.opened.cache.misses == misses
+
+
+async def test_what_has_changed_leaves_memory_with_the_next_sweep(keys):
+    kids = [(await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())).kid for _ in range(2)]
+    for kid in kids:
+        await sign(keys, KeyRef(kid=kid))
+    await keys.delete(DEFAULT_PROFILE, kids[0])
+    await keys.sweep()
+    assert list(keys.opened.cache._entries) == [(DEFAULT_PROFILE, kids[1], None)]
+
+
+ALGORITHMS = [entry.algorithm for entry in AlgorithmRegistry.from_installed()]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=[alg.name for alg in ALGORITHMS])
+def test_one_key_in_many_threads(algorithm):
+    """What is in memory is used by all calls, some of which are in threads."""
+    key = algorithm.unpack(algorithm.pack(algorithm.generate()))
+
+    def use(number):
+        message = secret = bytes([number]) * 32
+        if isinstance(algorithm, Signer):
+            public = algorithm.load_public(algorithm.public_jwk(key))
+            alg = algorithm.signing_algs[number % len(algorithm.signing_algs)]
+            signature = algorithm.sign(key, message, alg, False)
+            assert algorithm.verify(public, message, signature, alg, False)
+        if isinstance(algorithm, Mac):
+            assert algorithm.verify_mac(key, message, algorithm.mac(key, message))
+        if isinstance(algorithm, Aead):
+            assert algorithm.decrypt(key, algorithm.encrypt(key, secret, b""), b"") == secret
+        if isinstance(algorithm, KeyWrap):
+            assert algorithm.unwrap(key, algorithm.wrap(key, secret)) == secret
+        if isinstance(algorithm, KeyAgreement):
+            own = algorithm.load_public(algorithm.public_jwk(key))
+            return algorithm.derive(key, own)
+        return None
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(use, range(40)))) == 1
+
+
+async def test_many_who_miss_at_once(keys):
+    record = await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())
+    signed = await asyncio.gather(*(sign(keys, KeyRef(kid=record.kid)) for _ in range(50)))
+    assert len(set(signed)) == 1
+    assert len(keys.opened.cache) == 1
