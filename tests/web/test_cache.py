@@ -1,0 +1,242 @@
+"""Keys in memory: every change is seen at once, or within the bound that the documents tell."""
+
+import asyncio
+import time
+
+import pytest
+
+from minikms.config import Config
+from minikms.web.app import create_app
+from minikms.web.messages import SERVICE
+
+ALICE = {"X-Profile": "alice"}
+
+
+@pytest.fixture
+def service(start):
+    """Start a service that keeps what it has read in memory."""
+
+    async def make(options, **others):
+        given = {"cache_size": 100, "cache_ttl": 3600, **options, **others}
+        return await start(create_app(Config(**given)))
+
+    return make
+
+
+def cache(client):
+    return client.app[SERVICE].opened.cache
+
+
+async def slug(response):
+    found = await response.json()
+    return found["type"].rpartition(":")[2] if response.status >= 400 else ""
+
+
+async def ok(response):
+    assert response.status == 200, await response.text()
+    return await response.json()
+
+
+async def generate(client, headers=ALICE, **options):
+    call = client.post("/key/generate", json={"alg": "ed25519", **options}, headers=headers)
+    return (await ok(await call))["kid"]
+
+
+async def disable(client, kid, headers=ALICE):
+    await ok(await client.patch(f"/key/{kid}", json={"state": "disabled"}, headers=headers))
+
+
+async def enable(client, kid, headers=ALICE):
+    await ok(await client.patch(f"/key/{kid}", json={"state": "enabled"}, headers=headers))
+
+
+async def verify_only(client, kid):
+    change = {"state": "verify-only"}
+    await ok(await client.patch(f"/key/{kid}", json=change, headers=ALICE))
+
+
+async def let_expire(client, kid):
+    change = {"expires": "2020-01-01T00:00:00Z"}
+    await ok(await client.patch(f"/key/{kid}", json=change, headers=ALICE))
+
+
+async def label(client, kid):
+    await ok(await client.patch(f"/key/{kid}", json={"labels": {"a": "b"}}, headers=ALICE))
+
+
+async def delete(client, kid):
+    await ok(await client.delete(f"/key/{kid}", headers=ALICE))
+
+
+async def delete_later(client, kid):
+    await ok(await client.delete(f"/key/{kid}?after=7d", headers=ALICE))
+
+
+async def delete_and_restore(client, kid):
+    await label(client, kid)
+    await delete_later(client, kid)
+    await ok(await client.post(f"/key/{kid}/restore", headers=ALICE))
+
+
+async def rotate(client, kid):
+    await ok(await client.post(f"/key/{kid}/rotate", headers=ALICE))
+
+
+async def move_alias(client, kid):
+    other = await generate(client)
+    call = client.post(f"/key/{other}/associate", json={"alias": "a"}, headers=ALICE)
+    await ok(await call)
+
+
+async def take_over_alias(client, kid):
+    await generate(client, alias="a")
+
+
+async def add_alias(client, kid):
+    await ok(await client.post(f"/key/{kid}/associate", json={"alias": "b"}, headers=ALICE))
+
+
+async def unbind_alias(client, kid):
+    await ok(await client.delete(f"/key/{kid}/associate?alias=a", headers=ALICE))
+
+
+async def remove_profile(client, kid):
+    await ok(await client.delete("/profile/alice"))
+
+
+async def make_profile_anew(client, kid):
+    await remove_profile(client, kid)
+    await ok(await client.post("/profile", json={"name": "alice"}))
+
+
+CHANGES = [
+    disable,
+    verify_only,
+    let_expire,
+    label,
+    delete,
+    delete_later,
+    delete_and_restore,
+    rotate,
+    move_alias,
+    take_over_alias,
+    add_alias,
+    unbind_alias,
+    remove_profile,
+    make_profile_anew,
+]
+
+
+async def all_answers(client, kid):
+    """What a service says of a key, in all ways that look it up."""
+    sig = "A" * 86
+    calls = [
+        call
+        for ref in ({"kid": kid}, {"alias": "a"})
+        for call in (
+            client.post("/sign", json={**ref, "data": ""}, headers=ALICE),
+            client.post("/verify", json={**ref, "data": "", "sig": sig}, headers=ALICE),
+            client.post("/jws/sign", json={**ref, "payload": ""}, headers=ALICE),
+        )
+    ]
+    calls.append(client.get(f"/key/{kid}", headers=ALICE))
+    calls.append(client.get("/key?alias=a", headers=ALICE))
+    found = []
+    for call in calls:
+        async with call as response:
+            found.append((response.status, await response.json()))
+    return found
+
+
+STORES = [
+    ("memory", "itself"),
+    ("sqlite", "itself"),
+    ("sqlite", "another"),
+    ("postgres", "itself"),
+    ("postgres", "another"),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.parametrize(("any_store", "who"), STORES, indirect=["any_store"])
+async def test_a_change_is_seen(service, any_store, who, change):
+    changing = await service(any_store)
+    user = changing if who == "itself" else await service(any_store)
+    await ok(await changing.post("/profile", json={"name": "alice"}))
+    kid = await generate(changing, alias="a")
+    before = await all_answers(user, kid)
+    hits = cache(user).hits
+    assert await all_answers(user, kid) == before
+    assert cache(user).hits >= hits + len(before)
+    await change(changing, kid)
+    after = await all_answers(user, kid)
+    cache(changing)._entries.clear()
+    expected = await all_answers(changing, kid)
+    assert expected != before
+    if (who, changing.app[SERVICE]._store.database.versions.bounded) == ("another", True):
+        async with asyncio.timeout(60):  # the notice has its way to go
+            while after != expected:
+                after = await all_answers(user, kid)
+    assert after == expected
+
+
+@pytest.mark.parametrize("sign", ["kid", "alias"])
+async def test_no_signature_begins_after_a_key_is_disabled(service, any_store, sign):
+    client = await service(any_store)
+    kid = await generate(client, {}, alias="a")
+    body = {"data": "", sign: kid if sign == "kid" else "a"}
+    for _ in range(20):
+        await ok(await client.post("/sign", json=body))
+        answered = asyncio.Event()
+
+        async def hammer(answered=answered):
+            while True:
+                begun_late = answered.is_set()
+                async with client.post("/sign", json=body) as response:
+                    if begun_late:
+                        return response.status, await slug(response)
+
+        tasks = [asyncio.create_task(hammer()) for _ in range(8)]
+        await disable(client, kid, {})
+        answered.set()
+        assert set(await asyncio.gather(*tasks)) == {(409, "key-not-usable")}
+        await enable(client, kid, {})
+    assert cache(client).hits >= 20
+
+
+async def test_processes_on_one_file_see_each_others_changes_at_once(answering, keep, tmp_path):
+    options = await keep(f"sqlite://{tmp_path}/keys.db")
+    options["cache_size"] = "100"
+    _, one = await answering(options)
+    _, other = await answering(options)
+    async with one, other:
+        kid = await generate(one, {})
+        body = {"kid": kid, "data": ""}
+        for changing, user in [(one, other), (other, one)] * 25:
+            await ok(await user.post("/sign", json=body))
+            await disable(changing, kid, {})
+            assert await slug(await user.post("/sign", json=body)) == "key-not-usable"
+            await enable(changing, kid, {})
+            await ok(await user.post("/sign", json=body))
+
+
+async def test_a_key_expires_in_memory(service, any_store):
+    client = await service(any_store)
+    kid = await generate(client, {})
+    soon = time.time_ns() + 300_000_000
+    await client.app[SERVICE].update("default", kid, {"expires": soon})
+    body = {"kid": kid, "data": ""}
+    await client.post("/sign", json=body)
+    misses = cache(client).misses
+    async with asyncio.timeout(60):
+        while await slug(await client.post("/sign", json=body)) != "key-not-usable":
+            assert time.time_ns() < soon or cache(client).misses > misses
+    assert time.time_ns() >= soon
+
+
+async def test_without_a_cache_nothing_is_kept(service, any_store):
+    client = await service(any_store, cache_size=0)
+    kid = await generate(client, {})
+    for _ in range(3):
+        await ok(await client.post("/sign", json={"kid": kid, "data": ""}))
+    assert (len(cache(client)), cache(client).hits) == (0, 0)

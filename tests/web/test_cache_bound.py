@@ -1,0 +1,202 @@
+"""How long a process on PostgreSQL may go by what another has changed: the documented bound."""
+
+import asyncio
+import logging
+import sys
+import time
+from contextlib import suppress
+from functools import partial
+from urllib.parse import urlsplit
+
+import pytest
+
+from minikms.access import SCOPES
+from minikms.askar import new_raw_key
+from minikms.coherence import SLOTS
+from minikms.config import Config
+from minikms.location import StoreKey, StoreLocation
+from minikms.notices import _dsn
+from minikms.tokens import Token
+from minikms.web.app import create_app
+from minikms.web.messages import SERVICE
+from minikms.web.tokens import TOKENS
+
+TTL = 2  # seconds
+
+KILL = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE application_name = 'minikms notices'"""
+
+
+@pytest.fixture
+def admin(tmp_path):
+    token = Token.new()
+    path = tmp_path / "admin.token"
+    path.write_text(token.reveal())
+    path.chmod(0o600)
+    return str(path), bearer(token)
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token.reveal()}"}
+
+
+@pytest.fixture
+def pair(start, keep, admin):
+    """Two services on one database: who changes, and who has all in memory."""
+
+    async def make(url, ttl):
+        options = await keep(url, StoreKey(new_raw_key()))
+        options |= {"auth": "token", "admin_token_file": admin[0]}
+        config = Config(**options, cache_size=100, cache_ttl=ttl)
+        return await start(create_app(config)), await start(create_app(config))
+
+    return make
+
+
+async def ok(response):
+    assert response.status == 200, await response.text()
+    return await response.json()
+
+
+async def listening(*clients):
+    """Return once each of these services hears notices."""
+    for client in clients:
+        versions = client.app[SERVICE]._store.database.versions
+        async with asyncio.timeout(60):
+            while not versions.counters[0]:  # all are counted when it begins to hear
+                await asyncio.sleep(0.01)
+
+
+async def changes(one, other, everything):
+    """Changes of what the other has in memory: each with the call that it is to end."""
+    token, record = await one.app[TOKENS].create("t", SCOPES)
+    kids = []
+    for _ in range(5):
+        call = one.post("/key/generate", json={"alg": "ed25519"}, headers=everything)
+        kids.append((await ok(await call))["kid"])
+    await ok(await one.post("/profile", json={"name": "old"}, headers=everything))
+    old = everything | {"X-Profile": "old"}
+    call = one.post("/key/generate", json={"alg": "ed25519"}, headers=old)
+    kids.append((await ok(await call))["kid"])
+
+    def sign(kid, headers=everything):
+        return partial(other.post, "/sign", json={"kid": kid, "data": ""}, headers=headers)
+
+    def change(method, path, body=None):
+        return partial(one.request, method, path, json=body, headers=everything)
+
+    return [
+        (change("PATCH", f"/key/{kids[0]}", {"state": "disabled"}), sign(kids[0])),
+        (change("PATCH", f"/key/{kids[1]}", {"expires": "2020-01-01T00:00:00Z"}), sign(kids[1])),
+        (change("DELETE", f"/key/{kids[2]}"), sign(kids[2])),
+        (change("DELETE", f"/key/{kids[3]}?after=7d"), sign(kids[3])),
+        (change("DELETE", f"/tokens/{record.id}"), sign(kids[4], bearer(token))),
+        (change("DELETE", "/profile/old"), sign(kids[5], old)),
+    ]
+
+
+async def ends(change, use, within):
+    """Make a change; what it ends is not begun again later than so many seconds afterwards."""
+    await ok(await use())
+    await ok(await change())
+    answered = time.monotonic()
+    async with asyncio.timeout(60):
+        while True:
+            begun = time.monotonic()
+            if (await use()).status != 200:
+                break
+            assert begun < answered + within
+    for _ in range(3):
+        assert (await use()).status in (401, 404, 409)
+
+
+@pytest.mark.parametrize("how", ["without the extra", "the connection is lost"])
+async def test_the_bound_without_notices(how, pair, admin, own_postgres, monkeypatch, caplog):
+    if how == "without the extra":
+        monkeypatch.setitem(sys.modules, "asyncpg", None)
+        caplog.set_level(logging.INFO)
+    one, other = await pair(own_postgres.create_database(), TTL)
+    assert ("minikms[postgres]" in caplog.text) == (how == "without the extra")
+    work = await changes(one, other, admin[1])
+
+    async def lose():
+        while True:
+            await asyncio.to_thread(own_postgres.execute, KILL)
+
+    losing = asyncio.create_task(lose())
+    try:
+        await asyncio.gather(*(ends(*each, within=TTL) for each in work))
+    finally:
+        losing.cancel()
+        with suppress(asyncio.CancelledError):
+            await losing
+
+
+async def test_with_notices_nobody_waits_for_the_bound(pair, admin, postgres_server):
+    one, other = await pair(postgres_server.create_database(), 3600)
+    await listening(one, other)
+    for change, use in await changes(one, other, admin[1]):
+        await ends(change, use, within=3600)
+
+
+async def test_notices_come_again(pair, admin, own_postgres, caplog):
+    one, other = await pair(own_postgres.create_database(), 3600)
+    await listening(one, other)
+    work = await changes(one, other, admin[1])
+    for _, use in work:
+        await ok(await use())
+    assert own_postgres.execute(KILL).strip() == "2"
+    for change, use in work:  # told or not: all is forgotten with the connection
+        await ends(change, use, within=3600)
+    assert "is lost" in caplog.text
+
+
+async def test_many_changes_in_one_notice(pair, postgres_server):
+    one, other = await pair(postgres_server.create_database(), 3600)
+    await listening(one, other)
+    heard = other.app[SERVICE]._store.database.versions
+    before = heard.snapshot()
+    async with one.app[SERVICE]._store.database.versions.changing(range(SLOTS)):
+        pass
+    async with asyncio.timeout(60):
+        while any(map(int.__eq__, before, heard.counters)):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_database_that_is_away_is_not_done_without_for_longer(pair, admin, own_postgres):
+    one, other = await pair(own_postgres.create_database(), TTL)
+    await listening(one, other)
+    _, use = (await changes(one, other, admin[1]))[0]
+    await ok(await use())
+    # Held still, it does not even end its connections.
+    await asyncio.to_thread(own_postgres.pause)
+    stopped = time.monotonic()
+    try:
+        async with asyncio.timeout(60):
+            while True:
+                begun = time.monotonic()
+                if (await use()).status != 200:
+                    break
+                assert begun < stopped + TTL
+        assert (await use()).status == 503
+    finally:
+        await asyncio.to_thread(own_postgres.resume)
+
+
+async def test_no_password_in_the_log(pair, own_postgres, caplog):
+    caplog.set_level(logging.DEBUG)
+    url = own_postgres.create_database()
+    one, _ = await pair(url, TTL)
+    await listening(one)
+    await asyncio.to_thread(own_postgres.stop, "immediate")
+    async with asyncio.timeout(60):
+        while "no notices from" not in caplog.text:
+            await asyncio.sleep(0.01)
+    assert urlsplit(url).password not in caplog.text
+
+
+def test_what_of_the_url_the_connection_for_notices_takes():
+    url = "postgres://u%40:p%25@[::1]:1/db?connect_timeout=3&sslmode=verify-full&sslrootcert=/a b"
+    assert _dsn(StoreLocation.parse(url)) == (
+        "postgres://u%40:p%25@[::1]:1/db?sslmode=verify-full&sslrootcert=%2Fa+b"
+    )
