@@ -5,9 +5,13 @@ import time
 
 import pytest
 
+from minikms.access import SCOPES
 from minikms.config import Config
+from minikms.tokens import Token
 from minikms.web.app import create_app
+from minikms.web.gate import ACCESS
 from minikms.web.messages import SERVICE
+from minikms.web.tokens import TOKENS
 
 ALICE = {"X-Profile": "alice"}
 
@@ -220,18 +224,51 @@ async def test_processes_on_one_file_see_each_others_changes_at_once(answering, 
             await ok(await user.post("/sign", json=body))
 
 
+async def until_refused(use, end):
+    """Use something that ends at a moment; a use that begins later is refused."""
+    async with asyncio.timeout(60):
+        while True:
+            begun = time.time_ns()
+            async with use() as response:
+                if response.status != 200:
+                    assert time.time_ns() >= end
+                    return await slug(response)
+            assert begun < end
+
+
 async def test_a_key_expires_in_memory(service, any_store):
     client = await service(any_store)
     kid = await generate(client, {})
-    soon = time.time_ns() + 300_000_000
-    await client.app[SERVICE].update("default", kid, {"expires": soon})
-    body = {"kid": kid, "data": ""}
-    await client.post("/sign", json=body)
-    misses = cache(client).misses
-    async with asyncio.timeout(60):
-        while await slug(await client.post("/sign", json=body)) != "key-not-usable":
-            assert time.time_ns() < soon or cache(client).misses > misses
-    assert time.time_ns() >= soon
+    end = time.time_ns() + 500_000_000
+    await client.app[SERVICE].update("default", kid, {"expires": end})
+
+    def use():
+        return client.post("/sign", json={"kid": kid, "data": ""})
+
+    assert await until_refused(use, end) == "key-not-usable"
+
+
+async def test_a_token_in_memory(service, any_store):
+    client = await service({**any_store, "auth": "token"})
+    tokens = client.app[TOKENS]
+    end = time.time_ns() + 500_000_000
+    (token, _), (short, _) = [await tokens.create("t", SCOPES, None, e) for e in (None, end)]
+    other_secret = Token(token.id, Token.new().secret)
+
+    def use(token):
+        return client.get("/profiles", headers={"Authorization": f"Bearer {token.reveal()}"})
+
+    holders = client.app[ACCESS]._holders
+    for number in range(3):
+        await ok(await use(token))
+        assert await slug(await use(other_secret)) == "unauthenticated"
+        assert holders.hits == number
+    secrets = [(secret, secret.hex()) for secret in (token.secret, other_secret.secret)]
+    shown = repr((holders, holders._entries))
+    assert not any(form in shown for secret in secrets for form in map(str, secret))
+    assert await until_refused(lambda: use(short), end) == "unauthenticated"
+    await tokens.revoke(token.id)
+    assert await slug(await use(token)) == "unauthenticated"
 
 
 async def test_without_a_cache_nothing_is_kept(service, any_store):
