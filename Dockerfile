@@ -4,7 +4,7 @@ WORKDIR /src
 COPY LICENSE README.md pyproject.toml setup.cfg ./
 COPY minikms minikms
 RUN python -m venv --without-pip /opt/minikms \
-    && pip --python /opt/minikms/bin/python install --no-cache-dir .
+    && pip --python /opt/minikms/bin/python install --no-cache-dir '.[postgres]'
 
 FROM python:3.13-slim
 RUN useradd --system --no-create-home --shell /usr/sbin/nologin minikms

@@ -18,7 +18,7 @@ class KeyAlgorithm(ABC):
     """One key algorithm: its facts, and how its keys are made and kept.
 
     A key is opaque to the service: any object that this class makes and takes back. Methods are
-    synchronous, do no I/O, and may be called in several threads at once.
+    synchronous, do no I/O, change no key, and may be called in several threads at once on one key.
     """
 
     name: ClassVar[str]
