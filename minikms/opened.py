@@ -46,6 +46,10 @@ class OpenedKeys:
         self._store = store
         self.cache: Cache[Opened] = Cache(store.database.versions, size, ttl)
 
+    def get(self, profile: str, ref: KeyRef) -> Opened | None:
+        """A key that is remembered, open or not; None for one that is to be read."""
+        return self.cache.get((profile, ref.kid, ref.alias))
+
     async def find(self, profile: str, ref: KeyRef) -> Opened:
         """A key, which need not be open."""
         found = self.cache.get((profile, ref.kid, ref.alias))
@@ -58,15 +62,12 @@ class OpenedKeys:
     async def open(
         self, profile: str, ref: KeyRef, use: Callable[[KeyRecord], UseT]
     ) -> tuple[KeyRecord, UseT, Any]:
-        """A key, and what `use` makes of its record before it is opened; raises as `use` does."""
-        found = self.cache.get((profile, ref.kid, ref.alias))
-        if found is None or found.key is None:
-            reading = self.cache.begin()
-            record, stored = await self._store.open_key(profile, ref, use)
-            key = self._registry.get(record.alg).unpack(stored)
-            found = Opened(record, key)
-            _keep(reading, profile, ref, found)
-        return found.record, use(found.record), found.key
+        """Read a key; and what `use` makes of its record before it is opened, and raises."""
+        reading = self.cache.begin()
+        record, stored = await self._store.open_key(profile, ref, use)
+        key = self._registry.get(record.alg).unpack(stored)
+        _keep(reading, profile, ref, Opened(record, key))
+        return record, use(record), key
 
 
 def _keep(reading: Reading[Opened], profile: str, ref: KeyRef, found: Opened) -> None:

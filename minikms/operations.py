@@ -79,12 +79,16 @@ class KeyOperations:
         self._registry = registry
         self._store = store
         self.opened = OpenedKeys(registry, store, size=cache_size, ttl=cache_ttl)
+        self._to_sign = self._use(Signer, "sign")
 
     async def sign(self, profile: str, ref: KeyRef, message: bytes, options: SignOptions) -> Signed:
         """The signature over `message`; raises UnsupportedOption."""
-        record, signer, key = await self._open(profile, ref, self._use(Signer, "sign"))
+        record, signer, key = await self._open(profile, ref, self._to_sign)
         signing = Signing.choose(signer, options)
-        sig = await run(signer, "sign", partial(signing.sign, key, message))
+        if "sign" in signer.slow:
+            sig = await asyncio.to_thread(signing.sign, key, message)
+        else:
+            sig = signing.sign(key, message)
         return Signed(sig, signing.alg, record.kid)
 
     async def verify(
@@ -118,7 +122,7 @@ class KeyOperations:
         options: SignOptions,
     ) -> list[Signed | KmsError]:
         """A signature over each message, or what is wrong with it, in order."""
-        record, signer, key = await self._open(profile, ref, self._use(Signer, "sign"))
+        record, signer, key = await self._open(profile, ref, self._to_sign)
         signing = Signing.choose(signer, options)
 
         def one(message: bytes) -> Signed:
@@ -258,6 +262,9 @@ class KeyOperations:
     ) -> tuple[KeyRecord, UseT, Any]:
         """A key, and what `use` makes of its record and the time, before the key is opened."""
         now = time.time_ns()
+        if (found := self.opened.get(profile, ref)) and found.key is not None:
+            concerns_key(found.record.kid, found.record.alg)
+            return found.record, use(found.record, now), found.key
 
         def permit(record: KeyRecord) -> UseT:
             concerns_key(record.kid, record.alg)

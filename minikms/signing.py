@@ -20,7 +20,7 @@ class SignOptions:
     prehashed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Signing:
     """An algorithm with options that apply to it."""
 

@@ -14,6 +14,7 @@ from pythonjsonlogger.json import JsonFormatter
 from minikms.acts import Act
 
 HEADER = "X-Request-Id"
+SERVER = "minikms"
 
 # What the gate knows of a request; its line tells who made it.
 ACT: Final = web.RequestKey("act", Act)
@@ -44,7 +45,7 @@ def _new_id() -> str:
 def add_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Give the request's id in an answer, and no versions."""
     response.headers[HEADER] = request_id(request)
-    response.headers["Server"] = "minikms"
+    response.headers["Server"] = SERVER
 
 
 class AccessLogger(AbstractAccessLogger):

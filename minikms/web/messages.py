@@ -24,6 +24,7 @@ from minikms.registry import AlgorithmRegistry
 from minikms.service import KeyService
 from minikms.store import DEFAULT_PROFILE
 from minikms.web import quick
+from minikms.web.answers import JsonAnswer
 from minikms.web.callers import enter
 from minikms.web.fields import PROFILE_PATTERN
 from minikms.web.limits import IN_FLIGHT, read_body
@@ -116,7 +117,11 @@ def answer(
 ) -> web.Response:
     """A success, written by `schema`."""
     dumped = [quick.dump(schema, one) for one in data] if many else quick.dump(schema, data)
-    return web.Response(body=orjson.dumps(dumped), headers=headers, content_type="application/json")
+    if headers:
+        return web.Response(
+            body=orjson.dumps(dumped), headers=headers, content_type="application/json"
+        )
+    return JsonAnswer(body=orjson.dumps(dumped))
 
 
 async def stream(

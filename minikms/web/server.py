@@ -12,6 +12,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from minikms.errors import BadRequest, HeadersTooLarge, InternalError, KmsError, RequestTimeout
 from minikms.web import logs
+from minikms.web.answers import JsonAnswer
 from minikms.web.app import CONFIG
 from minikms.web.problems import answer_failure, problem_response
 
@@ -166,7 +167,8 @@ class KmsServer(web.Server):
             if isinstance(failure, web.HTTPException):
                 logs.add_headers(request, failure)  # of a redirect
             response = answer_failure(request, failure)
-        if not response.prepared:  # a stream has them
+        # A stream has them by now, and an answer in JSON will have.
+        if type(response) is not JsonAnswer and not response.prepared:
             logs.add_headers(request, response)
         return response
 

@@ -1,0 +1,33 @@
+"""Answers in JSON, whose head is written at once where it is as it mostly is."""
+
+from typing import Any
+
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.helpers import rfc822_formatted_time
+
+from minikms.web import logs
+
+
+class JsonAnswer(web.Response):
+    """A success in JSON.
+
+    It has no other headers than those here. aiohttp collects the head of a response member by
+    member, which takes 12 µs more: as long as all else that is done around a signature.
+    """
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Begin to send it."""
+        if request.version != HttpVersion11 or not request.keep_alive:
+            self.content_type = "application/json"
+            logs.add_headers(request, self)
+            return await super().prepare(request)
+        writer: Any = request._payload_writer
+        self._req, self._keep_alive, self._payload_writer = request, True, writer
+        body: Any = self._body
+        writer._headers_buf = (
+            f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n{logs.HEADER}: {logs.request_id(request)}\r\n"
+            f"Date: {rfc822_formatted_time()}\r\nServer: {logs.SERVER}\r\n\r\n"
+        ).encode("latin-1")
+        return self._payload_writer
