@@ -1,5 +1,6 @@
 """Keys that stay open: their records, and what their algorithms made of their material."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -73,7 +74,9 @@ class OpenedKeys:
 def _keep(reading: Reading[Opened], profile: str, ref: KeyRef, found: Opened) -> None:
     if found.record.deletes is not None:
         return
-    sources = [(PROFILE, profile), (KEY, found.record.kid)]
+    kid, sources = found.record.kid, [(PROFILE, profile), (KEY, found.record.kid)]
     if ref.alias is not None:
         sources.append((ALIAS, ref.alias))
-    reading.keep((profile, ref.kid, ref.alias), found, *sources)
+    # With the texts that are kept anyway, not those of the request.
+    place = sys.intern(profile), None if ref.kid is None else kid, ref.alias
+    reading.keep(place, found, *sources)

@@ -1,5 +1,6 @@
 """What is known of a key without opening it."""
 
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -162,8 +163,11 @@ class KeyRecord:
     def from_bytes(cls, value: bytes) -> Self:
         """The record that `to_bytes` made `value` from, in this version or an older one."""
         data: dict[str, Any] = orjson.loads(value)
-        for name in ("aliases", "operations"):
-            data[name] = tuple(data[name])
+        # One text for all keys of a kind, since many records stay in memory.
+        for name in ("alg", "kty", "material", "state"):
+            data[name] = sys.intern(data[name])
+        data["operations"] = tuple(map(sys.intern, data["operations"]))
+        data["aliases"] = tuple(data["aliases"])
         before = data.get("predecessors", {})
         data["predecessors"] = {alias: tuple(kids) for alias, kids in before.items()}
         return cls(**data)
