@@ -6,6 +6,10 @@ import shutil
 import pytest
 from playwright.async_api import async_playwright, expect
 
+from minikms.config import Config
+from minikms.tokens import Token
+from minikms.web.app import create_app
+
 CHROMIUM = shutil.which("chromium")
 
 # Without these, Chromium as root does not start, or asks hosts of its own for updates.
@@ -84,6 +88,27 @@ async def test_docs_open_from_this_host_alone(client, page, path, tmp_path):
 
     picture = await page.screenshot(path=tmp_path / "docs.png", full_page=True)
     assert len(picture) > 50_000
+
+
+async def test_authorize(start, page, tmp_path):
+    """A token that is typed there is sent from then on."""
+    token, file = Token.new(), tmp_path / "admin.token"
+    file.write_text(token.reveal())
+    file.chmod(0o600)
+    client = await start(create_app(Config(auth="token", admin_token_file=str(file))))
+    await page.goto(str(client.make_url("/docs")))
+    panel = await open_operation(page, "keys-listKeys")
+    live = panel.locator(".live-responses-table .response .response-col_status")
+    await panel.get_by_role("button", name="Execute").click()
+    await expect(live).to_contain_text("401")
+
+    await page.get_by_role("button", name="Authorize").first.click()
+    dialog = page.locator(".dialog-ux")
+    await dialog.locator("input").fill(token.reveal())
+    await dialog.get_by_role("button", name="Apply credentials").click()
+    await dialog.get_by_role("button", name="Close").click()
+    await execute(panel)
+    await page.screenshot(path=tmp_path / "authorized.png", full_page=True)
 
 
 async def test_try_it_out(client, page, tmp_path):

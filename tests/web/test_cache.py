@@ -9,7 +9,7 @@ from minikms.access import SCOPES
 from minikms.config import Config
 from minikms.tokens import Token
 from minikms.web.app import create_app
-from minikms.web.gate import ACCESS
+from minikms.web.gate import GATE
 from minikms.web.messages import SERVICE
 from minikms.web.tokens import TOKENS
 
@@ -258,7 +258,7 @@ async def test_a_token_in_memory(service, any_store):
     def use(token):
         return client.get("/profiles", headers={"Authorization": f"Bearer {token.reveal()}"})
 
-    holders = client.app[ACCESS]._holders
+    holders = client.app[GATE].access._holders
     for number in range(3):
         await ok(await use(token))
         assert await slug(await use(other_secret)) == "unauthenticated"

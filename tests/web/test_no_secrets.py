@@ -182,8 +182,9 @@ def strings(node):
 class Guarded:
     """A service that asks for a token, and tells all that it can."""
 
-    def __init__(self, service, token):
+    def __init__(self, service, token, audit):
         self.service = service
+        self.audit = audit
         self.token = token
         self.numbers = count()
 
@@ -208,7 +209,15 @@ class Guarded:
     def told(self):
         """All that it has told whoever runs it, by where."""
         self.service.metrics()
-        return {"log": "".join(self.service.lines), "metrics": self.service.exposed}
+        return {
+            "log": "".join(self.service.lines),
+            "metrics": self.service.exposed,
+            "audit": "".join(map(self._without_names, self.audit.read_text().splitlines())),
+        }
+
+    def _without_names(self, line):
+        """A line of the audit log, but for what it is to have: which profile, and which key."""
+        return json.dumps({**json.loads(line), "profile": None, "kid": None})
 
 
 @pytest.fixture
@@ -219,7 +228,8 @@ def guarded(serve, free_port, tmp_path):
     file.chmod(0o600)
     options = ["--log-level", "debug", "--log-format", "json", "--metrics-port", free_port]
     options += ["--auth", "token", "--admin-token-file", str(file), "--max-wrong-tokens", "100000"]
-    return Guarded(serve("--port", "0", *options), token)
+    options += ["--audit-log", str(tmp_path / "audit.log")]
+    return Guarded(serve("--port", "0", *options), token, tmp_path / "audit.log")
 
 
 def calls_of(document):

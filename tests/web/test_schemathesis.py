@@ -4,7 +4,11 @@ import asyncio
 import sys
 from pathlib import Path
 
-from minikms.web.app import CONFIG
+import pytest
+
+from minikms.config import Config
+from minikms.tokens import Token
+from minikms.web.app import CONFIG, create_app
 from minikms.web.routes import ROUTES
 
 ROOT = Path(__file__).parents[2]
@@ -13,16 +17,30 @@ PROGRAM = Path(sys.executable).with_name("schemathesis")
 
 async def test_schemathesis_finds_nothing(client):
     # What a store can change, less finds; the rest of the service is the same.
-    examples = "100" if client.app[CONFIG].store == "memory" else "15"
+    await run(client, "100" if client.app[CONFIG].store == "memory" else "15")
+
+
+@pytest.mark.parametrize("with_token", [True, False])
+async def test_schemathesis_finds_nothing_where_a_token_is_asked_for(start, tmp_path, with_token):
+    token, file = Token.new(), tmp_path / "admin.token"
+    file.write_text(token.reveal())
+    file.chmod(0o600)
+    config = Config(auth="token", admin_token_file=str(file), max_wrong_tokens=10**6)
+    client = await start(create_app(config))
+    sent = ("--header", f"Authorization: Bearer {token.reveal()}") if with_token else ()
+    await run(client, "15", *sent)
+
+
+async def run(client, examples, *options):
     document = str(client.make_url("/openapi.json"))
-    run = await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         *(PROGRAM, "run", document, "--checks", "all", "--max-examples", examples, "--seed", "1"),
-        *("--generation-database", "none", "--no-color"),
+        *("--generation-database", "none", "--no-color", *options),
         cwd=ROOT,  # where schemathesis.toml is
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output = (await run.communicate())[0].decode()
-    assert run.returncode == 0, output
+    output = (await process.communicate())[0].decode()
+    assert process.returncode == 0, output
     # All but the call that gives the document itself, which schemathesis makes once.
     assert f"Tested: {len(ROUTES) - 1}" in output
