@@ -85,8 +85,8 @@ class StoreLocation:
         return cls(backend, shown, uri, path, most, max(2.0, wait))
 
     @property
-    def shared(self) -> bool:
-        """Whether several processes can keep their keys there together."""
+    def kept(self) -> bool:
+        """Whether what is there outlives the service."""
         return self.backend != "memory"
 
     def __str__(self) -> str:

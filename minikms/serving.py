@@ -102,7 +102,7 @@ def announce(config: Config, address: Any) -> None:
     if not needs_token(config) and not _is_loopback(host):
         LOGGER.warning("whoever reaches %s may use every key: --auth token asks for a token", url)
     location = StoreLocation.parse(config.store)
-    if location.shared:
+    if location.kept:
         LOGGER.info("keys are kept in %s", location)
     else:
         LOGGER.info("keys live in memory only: they are gone when this process ends")

@@ -262,7 +262,7 @@ def _keys(number: int) -> str:
 def durable(url: str) -> StoreLocation:
     """The place of a store that is kept; raises StoreError for the one in memory."""
     location = StoreLocation.parse(url)
-    if not location.shared:
+    if not location.kept:
         raise StoreError("A store in memory ends with its process: say --store sqlite:///PATH.")
     return location
 

@@ -9,19 +9,19 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Final, NoReturn
 
-from minikms import serving
+from minikms import serving, tmpfs
 from minikms.audit import file_of_worker
 from minikms.config import Config
-from minikms.errors import StoreError
 from minikms.location import StoreLocation
 from minikms.web import logs
+from minikms.web.app import needs_token
 
 LOGGER = logging.getLogger("minikms")
 
@@ -43,10 +43,6 @@ def run(config: Config) -> NoReturn:
     """
     logs.configure(config.log_format, config.log_level, process=True)
     with serving.exit_in_one_sentence(config):
-        if not StoreLocation.parse(config.store).shared:
-            raise StoreError(
-                "Several workers need a store that they can share: one in memory is of one process."
-            )
         sys.exit(asyncio.run(_Workers(config).run()))
 
 
@@ -54,7 +50,7 @@ class _Workers:
     """The processes that serve, each under the name that its successors keep."""
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self._given = self._config = config
         self._processes: dict[str, SpawnProcess] = {}
 
     async def run(self) -> int:
@@ -63,7 +59,7 @@ class _Workers:
         if serving.takes_sighup(self._config):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
         with contextlib.suppress(asyncio.CancelledError):
-            async with self._metrics() as self._forget:
+            async with _sharing(self._given) as self._config, self._metrics() as self._forget:
                 try:
                     return await self._serve()
                 finally:
@@ -90,7 +86,7 @@ class _Workers:
                     return code
                 # A key of the file that a caller deletes does not come back with a new worker.
                 self._config = dataclasses.replace(self._config, seed_keys="")
-            serving.announce(self._config, address)
+            serving.announce(self._given, address)
             async with asyncio.TaskGroup() as group:
                 for name in names:
                     group.create_task(self._keep(name))
@@ -166,8 +162,25 @@ class _Workers:
             process.join()
 
 
+@contextlib.asynccontextmanager
+async def _sharing(config: Config) -> AsyncIterator[Config]:
+    """The configuration of workers, who share what is in memory for as long as the block lasts."""
+    if StoreLocation.parse(config.store).kept:
+        yield config
+        return
+    async with tmpfs.temporary_store() as (url, key):
+        yield dataclasses.replace(
+            config,
+            store=url,
+            store_key=key.secret,
+            store_key_file="",
+            store_key_method=key.method,
+            auth="token" if needs_token(config) else "none",  # what "auto" means in memory
+        )
+
+
 def _be_cancelled_by_signals() -> None:
-    """Let SIGTERM and SIGINT cancel the current task, once."""
+    """Let SIGTERM, SIGINT, and SIGHUP unless it is ignored, cancel the current task, once."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def stop(number: signal.Signals) -> None:
@@ -175,7 +188,10 @@ def _be_cancelled_by_signals() -> None:
             LOGGER.info("stopping: %s is passed on to the workers", number.name)
             task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        numbers.append(signal.SIGHUP)  # a terminal that is closed
+    for number in numbers:
         loop.add_signal_handler(number, stop, number)
 
 

