@@ -12,7 +12,8 @@ from minikms.errors import StoreError
 from minikms.location import StoreKey, StoreLocation
 from minikms.store import KeyStore
 
-_PLACE: Final = "/dev/shm"  # noqa: S108 - everybody's, hence the folder
+# Everybody writes there, hence the folder.
+_PLACE: Final = "/dev/shm"  # noqa: S108 # nosec B108
 
 
 @asynccontextmanager

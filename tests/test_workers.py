@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from minikms.askar import new_raw_key
 from minikms.config import Config
 from minikms.workers import reserve
 
@@ -71,11 +72,13 @@ def test_one_that_ends_is_replaced(three, number, how):
     ask_all(three, after.values(), "POST", "/sign", SIGN)
 
 
-def test_keys_of_a_file_are_loaded_when_the_service_starts(serve, store, tmp_path):
+@pytest.mark.parametrize("kept", [True, False])
+def test_keys_of_a_file_are_loaded_when_the_service_starts(serve, store, kept, tmp_path):
+    options = store if kept else []
     file = tmp_path / "keys.json"
     entry = {"alg": "hs256", "secret": "A" * 43, "kid": "it"}
     file.write_text(json.dumps({"keys": [entry]}))
-    service = serve("--port", "0", "--workers", "2", *store, "--seed-keys", str(file))
+    service = serve("--port", "0", "--workers", "2", *options, "--seed-keys", str(file))
     assert service.status("DELETE", "/key/it") == 200
     for name in ("worker 1", "worker 2"):
         os.kill(pids(service)[name], signal.SIGKILL)
@@ -214,15 +217,10 @@ def two(serve):
     return serve("--port", "0", "--workers", "2")
 
 
-def files_of(process, below="/dev/shm/minikms-"):
-    """What a process has open or mapped of a store in memory."""
-    opened = (os.readlink(link) for link in Path(f"/proc/{process}/fd").iterdir())
-    return {Path(file) for file in opened if file.startswith(below)}
-
-
 def folder_of(service):
     """Where its workers keep what they share."""
-    (folder,) = {file.parent for worker in pids(service).values() for file in files_of(worker)}
+    links = (link for pid in pids(service).values() for link in Path(f"/proc/{pid}/fd").iterdir())
+    (folder,) = {file.parent for file in map(Path.readlink, links) if file.name == "keys.db"}
     return folder
 
 
@@ -231,10 +229,6 @@ def test_keys_in_memory_are_the_same_for_each(two):
     assert len(workers) == 2
     assert two.status("POST", "/key/generate", GENERATE) == 200
     ask_all(two, workers, "POST", "/sign", SIGN)
-    assert two.status("PATCH", "/key/by-alias/k", b'{"state":"disabled"}') == 200
-    for _ in range(20):
-        assert two.status("POST", "/sign", SIGN) == 409
-    assert "memory only" in two.read_until("keys ") or True
 
 
 def test_keys_in_memory_outlive_a_worker(two):
@@ -252,3 +246,44 @@ def test_nothing_is_left_of_keys_in_memory(two, number):
     code, written = two.stop(number)
     assert (code, "Traceback" in written) == (0, False)
     assert not folder.exists()
+
+
+def test_the_key_of_keys_in_memory_is_in_memory_too(serve, run, tmp_path):
+    noted = tmp_path / "key"
+    code = f"""if __name__ == "__main__":
+    import pathlib
+    from minikms import cli, tmpfs
+    key = tmpfs.new_raw_key()
+    pathlib.Path({str(noted)!r}).write_text(key)
+    tmpfs.new_raw_key = lambda: key
+    cli.main()"""
+    service = serve("--port", "0", "--workers", "2", command=[sys.executable, "-c", code])
+    assert service.status("POST", "/key/generate", GENERATE) == 200
+    folder, key = folder_of(service), noted.read_text()
+    store = {"store": f"sqlite://{folder}/keys.db"}
+    assert "Keys: 1" in run("store", "info", store_key=key, **store).stdout
+    assert "does not open" in run("store", "info", store_key=new_raw_key(), **store).stderr
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for process in (service.process.pid, *pids(service).values()):
+        for file in ("cmdline", "environ"):
+            assert key.encode() not in Path(f"/proc/{process}/{file}").read_bytes()
+    for file in folder.iterdir():
+        assert key.encode() not in file.read_bytes()
+        assert b"ed25519" not in file.read_bytes()
+    _, written = service.stop()
+    assert key not in "".join(service.lines) + written
+
+
+def test_keys_in_memory_are_behind_a_token_where_that_is_said(serve):
+    service = serve("--port", "0", "--workers", "2", "--auth", "token")
+    assert service.status("POST", "/sign", SIGN) == 401
+
+
+def test_keys_in_memory_never_go_to_a_disk(run, tmp_path):
+    code = f"from minikms import cli, tmpfs; tmpfs._PLACE = {str(tmp_path)!r}; cli.main()"
+    command = [sys.executable, "-c", code]
+    ended = run("serve", "--port", "0", "--workers", "2", command=command)
+    (line,) = ended.stderr.splitlines()
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert line.startswith("minikms: Several workers share keys in memory on a tmpfs at ")
+    assert list(tmp_path.iterdir()) == []
