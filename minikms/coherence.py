@@ -33,8 +33,8 @@ class Versions:
     bounded = False
     """Whether a change may be told late or never, so that time must bound what is remembered."""
 
-    def __init__(self, memory: bytearray | mmap.mmap | None = None) -> None:
-        self.counters = memoryview(bytearray(_BYTES) if memory is None else memory).cast("Q")
+    def __init__(self) -> None:
+        self.counters = _counters(bytearray(_BYTES))
 
     def snapshot(self) -> memoryview:
         """All counters, to be noted before something is read."""
@@ -77,11 +77,18 @@ class FileVersions(Versions):
             try:
                 # Whole, since a full disk would end the process when it writes to this memory.
                 os.posix_fallocate(file, 0, _BYTES)
-                super().__init__(mmap.mmap(file, _BYTES))
+                self._memory = mmap.mmap(file, _BYTES)
             finally:
                 os.close(file)
         except OSError as exc:
             raise StoreError(f"The file {name} cannot be written: {exc.strerror}.") from None
+        self.counters = _counters(self._memory)
+
+    async def aclose(self) -> None:
+        self.counters.release()
+        self._memory.close()
+        # For a write that nobody waits for any more; what it has begun to count stays odd.
+        self.counters = _counters(bytearray(_BYTES))
 
     def settle(self) -> None:
         """Count what was begun by processes that were killed; to be called in a writer's turn."""
@@ -97,3 +104,7 @@ class FileVersions(Versions):
     def count(self, slots: Iterable[int] = range(SLOTS)) -> None:
         for slot in slots:
             self.counters[slot] = (self.counters[slot] | 1) + 1
+
+
+def _counters(memory: bytearray | mmap.mmap) -> memoryview:
+    return memoryview(memory).cast("Q")

@@ -101,7 +101,7 @@ class NoticedVersions(SharedVersions):
             )
 
     async def _listen(self) -> None:
-        pause = _FIRST_PAUSE
+        pause, missed = _FIRST_PAUSE, False
         while True:
             lost = asyncio.Event()
             try:
@@ -111,14 +111,15 @@ class NoticedVersions(SharedVersions):
             except Exception as exc:
                 LOGGER.warning("no notices from %s: %s", self._location, type(exc).__name__)
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                pause, missed = min(2 * pause, _LONGEST_PAUSE), True
                 continue
-            LOGGER.info("notices of changes come from %s", self._location)
-            pause = _FIRST_PAUSE
+            if missed:
+                LOGGER.warning("notices come again from %s", self._location)
             self.count()  # what was told before is not known
             await lost.wait()
             self.count()
             LOGGER.warning("the connection that notices come from %s by is lost", self._location)
+            pause, missed = _FIRST_PAUSE, True
 
     def _hear(
         self,
