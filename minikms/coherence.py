@@ -71,7 +71,7 @@ class FileVersions(Versions):
     """
 
     def __init__(self, path: Path) -> None:
-        name = f"{path}-seen"
+        name = f"{path.resolve()}-seen"  # whatever links lead there
         try:
             file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:

@@ -21,6 +21,7 @@ class FileTurn:
     """
 
     def __init__(self, path: Path) -> None:
+        path = path.resolve()  # whatever links lead there
         self._turn = _open_lock(f"{path}-lock")
         self._next = _open_lock(f"{path}-next")
         self._closed = False

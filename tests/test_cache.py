@@ -177,6 +177,17 @@ async def test_nothing_is_kept_while_it_is_being_changed(tmp_path):
     assert cache.get("a") is None
 
 
+async def test_links_to_a_file(tmp_path):
+    (tmp_path / "keys.db").touch()
+    (tmp_path / "link.db").symlink_to("keys.db")
+    versions = FileVersions(tmp_path / "keys.db")
+    cache = Cache(versions, 10, 0)
+    remember(cache, "a", "of a", A)
+    async with FileVersions(tmp_path / "link.db").changing([slot_of(*A)]):
+        pass
+    assert cache.get("a") is None
+
+
 def test_a_file_that_cannot_be_made(tmp_path):
     os.mkdir(tmp_path / "keys.db-seen")
     with pytest.raises(StoreError, match=r"keys\.db-seen"):
