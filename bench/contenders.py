@@ -406,9 +406,16 @@ class Echo(MiniKms):
 
 CONTENDERS: Final[dict[str, Contender]] = {
     "memory": MiniKms("memory"),
+    "memory-2": MiniKms("memory, 2 workers", options=("--workers", "2")),
     "sqlite": MiniKms("SQLite", durable=True),
     "sqlite-2": MiniKms("SQLite, 2 workers", durable=True, options=("--workers", "2")),
     "memory-audit": MiniKms("memory, token, audit", like="openbao-audit", audit=True),
+    "memory-2-audit": MiniKms(
+        "memory, 2 workers, token, audit",
+        like="openbao-audit",
+        audit=True,
+        options=("--workers", "2"),
+    ),
     "sqlite-2-audit": MiniKms(
         "SQLite, 2 workers, token, audit",
         like="openbao-audit",

@@ -51,19 +51,19 @@ def flat(call: str) -> Callable[[Run], float]:
 GOALS: Final = (
     Goal("Ed25519, one process / echo", against(ED25519, "memory", ED25519, "echo"), least=0.5),
     Goal("P-256 / Ed25519, one process", against(P256, "memory", ED25519, "memory"), least=0.9),
-    Goal("Ed25519 / OpenBao", against(ED25519, "sqlite-2", ED25519, "openbao"), least=1.5),
-    Goal("P-256 / OpenBao", against(P256, "sqlite-2", P256, "openbao"), least=1.6),
+    Goal("Ed25519 / OpenBao", against(ED25519, "memory-2", ED25519, "openbao"), least=1.5),
+    Goal("P-256 / OpenBao", against(P256, "memory-2", P256, "openbao"), least=1.6),
     Goal(
         "Ed25519, token and audit / OpenBao",
-        against(ED25519, "sqlite-2-audit", ED25519, "openbao-audit"),
+        against(ED25519, "memory-2-audit", ED25519, "openbao-audit"),
         least=2.5,
     ),
     Goal(
         "its p99 / OpenBao",
-        against(ED25519, "sqlite-2-audit", ED25519, "openbao-audit", "p99"),
+        against(ED25519, "memory-2-audit", ED25519, "openbao-audit", "p99"),
         most=0.25,
     ),
-    Goal("batches of 100 / OpenBao", against(BATCHES, "sqlite-2", BATCHES, "openbao"), least=0.95),
+    Goal("batches of 100 / OpenBao", against(BATCHES, "memory-2", BATCHES, "openbao"), least=0.95),
     Goal(
         "p99 of others in ms while batches of 1,000 are signed",
         lambda run: median(run.measured(BESIDE_BATCHES, "memory"), "p99"),

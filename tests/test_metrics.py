@@ -368,7 +368,7 @@ def test_workers_are_added_up(three):
     signed = {"operation": "sign", "alg": "ed25519"}
     assert found[key("operations_total", **signed, outcome="success")] == 20
     assert found[key("operation_duration_seconds_bucket", **signed, le="+Inf")] == 20
-    until(lambda: three.metrics()[key("keys_opened_total")] == 20)
+    until(lambda: 1 <= three.metrics()[key("keys_opened_total")] <= 3)  # then each worker has it
     assert found[key("store_connections")] == 3 * 4
     (build,) = [value for (name, _), value in found.items() if name == "build_info"]
     assert build == 1
