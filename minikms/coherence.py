@@ -4,6 +4,7 @@ A change counts up the slot of what it changed, after its commit and before it i
 read once all counters had been noted is still so as long as those of its slots are what they were.
 """
 
+import asyncio
 import mmap
 import os
 import zlib
@@ -98,8 +99,13 @@ class FileVersions(Versions):
     async def changing(self, slots: Collection[int]) -> AsyncIterator[None]:
         for slot in slots:
             self.counters[slot] |= 1
-        async with super().changing(slots):
-            yield
+        try:
+            async with super().changing(slots):
+                yield
+        except asyncio.CancelledError:
+            for slot in slots:  # it goes on without us: whoever opens the store next settles it
+                self.counters[slot] |= 1
+            raise
 
     def count(self, slots: Iterable[int] = range(SLOTS)) -> None:
         for slot in slots:

@@ -168,6 +168,25 @@ asyncio.run(change())
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == code
 
 
+async def test_a_change_that_goes_on_without_who_began_it(tmp_path):
+    versions = FileVersions(tmp_path / "keys.db")
+    cache = Cache(versions, 10, 0)
+
+    async def commit():
+        async with versions.changing([slot_of(*A)]):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(commit())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    remember(cache, "a", "before", A)
+    assert cache.get("a") is None
+    versions.settle()
+    remember(cache, "a", "after", A)
+    assert cache.get("a") == "after"
+
+
 async def test_nothing_is_kept_while_it_is_being_changed(tmp_path):
     versions = FileVersions(tmp_path / "keys.db")
     cache = Cache(versions, 10, 0)
