@@ -94,13 +94,13 @@ async def _in_store(files: Iterable[str], store: AuditStore) -> _Evidence:
     # Others may write meanwhile: no head is then of a line that has not been read, and no line of
     # a chain whose key has not.
     public_key, heads = await store.public_key(), await store.heads()
-    logs = [LogFile(file) for file in files]
+    logs = LogFile.all_of(files)
     return _Evidence(logs, public_key, heads, await store.chains())
 
 
 def _apart(files: Iterable[str], public_key: str, heads_file: str) -> _Evidence:
     key, heads = _public_key(public_key), _read_heads(heads_file)
-    return _Evidence([LogFile(file) for file in files], key, heads, None)
+    return _Evidence(LogFile.all_of(files), key, heads, None)
 
 
 def _with_store(

@@ -3,8 +3,9 @@
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from minikms.audit_chain import LONGEST, START, Head, Line, Opening, next_key, tips
 from minikms.audit_file import place
@@ -76,6 +77,17 @@ class LogFile:
             self._size = self._opened.seek(0, os.SEEK_END)
         except OSError as exc:
             raise AuditError(f"The audit log {path} cannot be read: {exc.strerror}.") from None
+
+    @classmethod
+    def all_of(cls, paths: Iterable[str]) -> list[Self]:
+        """Open files, all or none; raises AuditError."""
+        with ExitStack() as stack:
+            files = []
+            for path in paths:
+                files.append(file := cls(path))
+                stack.enter_context(file._opened)
+            stack.pop_all()
+            return files
 
     def parts(self) -> Iterator[bytes]:
         """Its lines; one that is longer than any may be, in parts."""

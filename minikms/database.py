@@ -180,11 +180,11 @@ class Database:
             except TimeoutError:
                 raise StoreError(f"Another process keeps the store at {location}.") from None
         try:
+            store = await open_store(location, key)
+            layout, rekeyed = await _check_layout(store, location)
             versions = _versions(location)
             if isinstance(versions, FileVersions):
                 versions.settle()
-            store = await open_store(location, key)
-            layout, rekeyed = await _check_layout(store, location)
         finally:
             if file_turn:
                 file_turn.release()

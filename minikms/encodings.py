@@ -35,7 +35,10 @@ def b64url_decode(text: str) -> bytes:
         raise ValueError("not base64url: the length or the padding does not fit")
     # What is not of the alphabet is a "*" or "?" by then, which is in none.
     plain = body.encode("ascii", "replace").translate(_TO_BASE64)
-    return binascii.a2b_base64(plain + b"=="[: -len(plain) % 4], strict_mode=True)
+    try:
+        return binascii.a2b_base64(plain + b"=="[: -len(plain) % 4], strict_mode=True)
+    except binascii.Error:
+        raise ValueError("not base64url: a character outside the alphabet") from None
 
 
 def b64url(data: bytes) -> str:

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
-from inspect import signature
 from typing import Any, Final
 
 import orjson
@@ -100,11 +99,10 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
         added = docs.add_route(
             route.method, route.path, route.handler, name=route.name, expect_handler=expect
         )
-        plain = list(signature(route.handler).parameters) == ["request"]
         # Without a parameter there is nothing that aiohttp-swagger3 would check, and that takes it
         # 10 µs. Middlewares would come before its checks and after the route is known, like this,
         # but for each of them aiohttp takes 5 µs.
-        inner: Any = route.handler if plain else added.handler
+        inner: Any = added.handler if openapi.has_parameters(docs.spec, route) else route.handler
         added._handler = app[GATE].behind(route, inner)  # type: ignore[assignment]
     openapi.complete(docs.spec, routes, registry, guarded=needs_token(app[CONFIG]))
     return orjson.dumps(docs.spec)

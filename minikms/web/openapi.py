@@ -65,8 +65,7 @@ def complete(
     """
     bodies = {"Problem"}
     for route in routes:
-        path = re.sub(r"{(\w+):[^{}]*}", r"{\1}", route.path)
-        operation = spec["paths"][path][route.method.lower()]
+        operation = spec["paths"][_path(route)][route.method.lower()]
         bodies |= _complete_operation(operation, route, guarded=guarded)
     spec["tags"] = list(TAGS)
     if guarded:
@@ -78,6 +77,18 @@ def complete(
     parameters["AlgFilter"]["schema"]["x-enum"] = "algorithms"
     parameters["Profile"]["schema"]["pattern"] = fields.PROFILE_PATTERN
     _publish(spec, {"algorithms": registry.names, "jose": registry.signing_names})
+
+
+def has_parameters(spec: Mapping[str, Any], route: Route) -> bool:
+    """Whether a route, which is in `spec`, has any but the profile, which its handler judges."""
+    operation = spec["paths"][_path(route)][route.method.lower()]
+    profile = {"$ref": "#/components/parameters/Profile"}
+    return any(parameter != profile for parameter in operation.get("parameters", ()))
+
+
+def _path(route: Route) -> str:
+    """The path of a route as the document has it: without expressions."""
+    return re.sub(r"{(\w+):[^{}]*}", r"{\1}", route.path)
 
 
 def _schemas(names: Iterable[str]) -> dict[str, Any]:
