@@ -59,7 +59,7 @@ class Contender(ABC):
     set_up: ClassVar[Sequence[Request]] = ()
     title: str
     like: str | None  # the contender that is asked for the same
-    audit: bool  # writes `audit.log…` in its folder
+    audit: bool  # writes `audit.log` in its folder, or `audit.N.log` for each worker
 
     def can(self, operation: str, alg: str) -> bool:
         """Whether it has what such a row needs."""

@@ -118,7 +118,7 @@ class Server:
         return Measurement(rate, found["p50"] / 1000, found["p99"] / 1000)
 
     def _audited(self) -> int:
-        return sum(file.stat().st_size for file in self._folder.glob("audit.log*"))
+        return sum(file.stat().st_size for file in self._folder.glob("audit*.log"))
 
 
 @asynccontextmanager
