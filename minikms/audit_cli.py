@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import ExitStack
 from typing import Any, NamedTuple, TypeVar
 
 import click
@@ -47,6 +48,15 @@ def verify(
     else:
         found = _with_store(lambda store: _in_store(files, store), options)
     logs, key, heads, keys = found
+    with ExitStack() as stack:
+        for log in logs:
+            stack.callback(log.close)
+        _verify(logs, key, heads, keys)
+
+
+def _verify(
+    logs: list[LogFile], key: Ed25519PublicKey, heads: list[Head], keys: dict[str, bytes] | None
+) -> None:
     for head in heads:
         if not head.is_signed_by(key):
             raise AuditError(f"The head of the chain {head.chain} is not signed by the key.")

@@ -85,9 +85,13 @@ class LogFile:
             files = []
             for path in paths:
                 files.append(file := cls(path))
-                stack.enter_context(file._opened)
+                stack.callback(file.close)
             stack.pop_all()
             return files
+
+    def close(self) -> None:
+        """Read no more of it."""
+        self._opened.close()
 
     def parts(self) -> Iterator[bytes]:
         """Its lines; one that is longer than any may be, in parts."""
