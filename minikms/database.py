@@ -147,7 +147,8 @@ class Database:
         self._rekeyed = rekeyed
         self._making = b""
         self._profiles: dict[str, str] = {}
-        self._closing: set[asyncio.Task[bool]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._closing: set[asyncio.Task[Any]] = set()
         self._turns = asyncio.Semaphore(location.max_connections)
         # Never every connection for writers, since those of one profile wait for each other; and
         # one alone where the database takes no more.
@@ -224,8 +225,17 @@ class Database:
             yield database
 
     async def aclose(self) -> None:
-        """Close the store, once what is under way has ended."""
-        closing = {asyncio.create_task(self._store.close()), *self._closing}
+        """Close the store, once what is under way has ended.
+
+        Calls whose callers were cancelled are so, too: their sessions are to end as they would.
+        """
+
+        async def close() -> None:
+            if self._under_way:
+                await asyncio.wait(self._under_way)
+            await self._store.close()
+
+        closing = {asyncio.create_task(close()), *self._closing}
         await asyncio.wait(closing, timeout=self._patience)
         await self.versions.aclose()
         if self._file_turn:
@@ -466,7 +476,7 @@ class Database:
                     while batch:
                         yield batch
                         offset += len(batch)
-                        batch = await self._result(asyncio.create_task(_next_rows(scan)))
+                        batch = await self._result(self._begin_call(_next_rows(scan)))
                     return
                 except UndecryptableError:
                     pass
@@ -622,7 +632,7 @@ class Database:
         except BaseException:
             work.close()
             raise
-        task = asyncio.create_task(work)
+        task = self._begin_call(work)
 
         def done(task: "asyncio.Task[ResultT]") -> None:
             self._give_back(taken)
@@ -631,6 +641,12 @@ class Database:
 
         task.add_done_callback(done)
         return await self._result(task, patience)
+
+    def _begin_call(self, work: Coroutine[Any, Any, ResultT]) -> "asyncio.Task[ResultT]":
+        """A call of Askar's, which is waited for before the store is closed."""
+        self._under_way.add(task := asyncio.create_task(work))
+        task.add_done_callback(self._under_way.discard)
+        return task
 
     async def _take(self, turns: Iterable[Turn]) -> list[Turn]:
         """Take all of these turns."""

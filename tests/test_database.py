@@ -330,3 +330,24 @@ async def test_a_byte_that_flipped(sqlite, key, what, caplog, flip, query):
             kids = [record.kid for record in listed]
             assert kids == [f"kid-{n}" for n in range(20) if n != 7 or what == "material"]
         assert ("number 8" in caplog.text) == (what == "record")
+
+
+async def test_a_store_closes_after_calls_that_nobody_waits_for(kept_url, key):
+    location = StoreLocation.parse(kept_url)
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def work(session):
+        begun.set()
+        await asyncio.sleep(0.2)
+        await session.insert("test", "late", b"written")
+        ended.set()
+
+    async with Database.create(location, key) as database:
+        await database.finish()
+        caller = asyncio.create_task(database.run_own(work, write=True))
+        await begun.wait()
+        caller.cancel()
+    assert ended.is_set()
+    async with Database.open(location, key) as database:
+        found = await database.run_own(lambda session: session.fetch("test", "late"))
+    assert found.value == b"written"
