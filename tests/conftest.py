@@ -32,6 +32,7 @@ from minikms.askar import new_raw_key
 from minikms.config import Config
 from minikms.location import StoreKey, StoreLocation
 from minikms.store import KeyStore
+from minikms.tokens import Token
 from minikms.web.app import create_app
 from minikms.web.server import KmsRunner
 
@@ -176,6 +177,15 @@ async def any_store(request: pytest.FixtureRequest, tmp_path: Path, keep: Any) -
     emptied = await Store.provision(url, "raw", key.secret, profile="minikms", recreate=True)
     await emptied.close()
     return await keep(url, key)
+
+
+@pytest.fixture
+def admin(tmp_path: Path) -> tuple[str, str]:
+    """A token that may do everything, and the file for a service that is to let it in."""
+    token, path = Token.new().reveal(), tmp_path / "admin.token"
+    path.touch(0o600)
+    path.write_text(token)
+    return token, str(path)
 
 
 def environment(**variables):

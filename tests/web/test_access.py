@@ -37,15 +37,6 @@ PLACES = {"kid": KID, "name": PROFILE, "token": HOLDER}
 
 
 @pytest.fixture
-def admin(tmp_path):
-    token = Token.new()
-    path = tmp_path / "admin.token"
-    path.write_text(token.reveal())
-    path.chmod(0o600)
-    return token.reveal(), str(path)
-
-
-@pytest.fixture
 async def guarded(start, admin):
     """A service in memory that asks for tokens, and the header of one who may do everything."""
     client = await start(create_app(Config(auth="token", admin_token_file=admin[1])))

@@ -7,7 +7,6 @@ import pytest
 from playwright.async_api import async_playwright, expect
 
 from minikms.config import Config
-from minikms.tokens import Token
 from minikms.web.app import create_app
 
 CHROMIUM = shutil.which("chromium")
@@ -90,12 +89,10 @@ async def test_docs_open_from_this_host_alone(client, page, path, tmp_path):
     assert len(picture) > 50_000
 
 
-async def test_authorize(start, page, tmp_path):
+async def test_authorize(start, page, tmp_path, admin):
     """A token that is typed there is sent from then on."""
-    token, file = Token.new(), tmp_path / "admin.token"
-    file.write_text(token.reveal())
-    file.chmod(0o600)
-    client = await start(create_app(Config(auth="token", admin_token_file=str(file))))
+    token, file = admin
+    client = await start(create_app(Config(auth="token", admin_token_file=file)))
     await page.goto(str(client.make_url("/docs")))
     panel = await open_operation(page, "keys-listKeys")
     live = panel.locator(".live-responses-table .response .response-col_status")
@@ -104,7 +101,7 @@ async def test_authorize(start, page, tmp_path):
 
     await page.get_by_role("button", name="Authorize").first.click()
     dialog = page.locator(".dialog-ux")
-    await dialog.locator("input").fill(token.reveal())
+    await dialog.locator("input").fill(token)
     await dialog.get_by_role("button", name="Apply credentials").click()
     await dialog.get_by_role("button", name="Close").click()
     await execute(panel)

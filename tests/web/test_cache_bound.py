@@ -16,7 +16,6 @@ from minikms.coherence import SLOTS
 from minikms.config import Config
 from minikms.location import StoreKey, StoreLocation
 from minikms.notices import _dsn
-from minikms.tokens import Token
 from minikms.web.app import create_app
 from minikms.web.messages import SERVICE
 from minikms.web.tokens import TOKENS
@@ -27,17 +26,8 @@ KILL = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE application_name = 'minikms notices'"""
 
 
-@pytest.fixture
-def admin(tmp_path):
-    token = Token.new()
-    path = tmp_path / "admin.token"
-    path.write_text(token.reveal())
-    path.chmod(0o600)
-    return str(path), bearer(token)
-
-
 def bearer(token):
-    return {"Authorization": f"Bearer {token.reveal()}"}
+    return {"Authorization": f"Bearer {token}"}
 
 
 @pytest.fixture
@@ -46,7 +36,7 @@ def pair(start, keep, admin):
 
     async def make(url, ttl):
         options = await keep(url, StoreKey(new_raw_key()))
-        options |= {"auth": "token", "admin_token_file": admin[0]}
+        options |= {"auth": "token", "admin_token_file": admin[1]}
         config = Config(**options, cache_size=100, cache_ttl=ttl)
         return await start(create_app(config)), await start(create_app(config))
 
@@ -90,7 +80,7 @@ async def changes(one, other, everything):
         (change("PATCH", f"/key/{kids[1]}", {"expires": "2020-01-01T00:00:00Z"}), sign(kids[1])),
         (change("DELETE", f"/key/{kids[2]}"), sign(kids[2])),
         (change("DELETE", f"/key/{kids[3]}?after=7d"), sign(kids[3])),
-        (change("DELETE", f"/tokens/{record.id}"), sign(kids[4], bearer(token))),
+        (change("DELETE", f"/tokens/{record.id}"), sign(kids[4], bearer(token.reveal()))),
         (change("DELETE", "/profile/old"), sign(kids[5], old)),
     ]
 
@@ -117,7 +107,7 @@ async def test_the_bound_without_notices(how, pair, admin, own_postgres, monkeyp
         caplog.set_level(logging.INFO)
     one, other = await pair(own_postgres.create_database(), TTL)
     assert ("minikms[postgres]" in caplog.text) == (how == "without the extra")
-    work = await changes(one, other, admin[1])
+    work = await changes(one, other, bearer(admin[0]))
 
     async def lose():
         while True:
@@ -135,14 +125,14 @@ async def test_the_bound_without_notices(how, pair, admin, own_postgres, monkeyp
 async def test_with_notices_nobody_waits_for_the_bound(pair, admin, postgres_server):
     one, other = await pair(postgres_server.create_database(), 3600)
     await listening(one, other)
-    for change, use in await changes(one, other, admin[1]):
+    for change, use in await changes(one, other, bearer(admin[0])):
         await ends(change, use, within=3600)
 
 
 async def test_notices_come_again(pair, admin, own_postgres, caplog):
     one, other = await pair(own_postgres.create_database(), 3600)
     await listening(one, other)
-    work = await changes(one, other, admin[1])
+    work = await changes(one, other, bearer(admin[0]))
     for _, use in work:
         await ok(await use())
     assert own_postgres.execute(KILL).strip() == "2"
@@ -166,7 +156,7 @@ async def test_many_changes_in_one_notice(pair, postgres_server):
 async def test_a_database_that_is_away_is_not_done_without_for_longer(pair, admin, own_postgres):
     one, other = await pair(own_postgres.create_database(), TTL)
     await listening(one, other)
-    _, use = (await changes(one, other, admin[1]))[0]
+    _, use = (await changes(one, other, bearer(admin[0])))[0]
     await ok(await use())
     # Held still, it does not even end its connections.
     await asyncio.to_thread(own_postgres.pause)

@@ -4,7 +4,6 @@ import logging
 import pytest
 
 from minikms.config import Config
-from minikms.tokens import Token
 from minikms.web import logs
 from minikms.web.app import create_app
 
@@ -135,14 +134,11 @@ async def test_json(client, connection, configured):
     assert line["bytes"] > 0
 
 
-async def test_who_calls(start, configured, tmp_path):
-    token = Token.new()
-    file = tmp_path / "token"
-    file.write_text(token.reveal())
-    file.chmod(0o600)
-    client = await start(create_app(Config(auth="token", admin_token_file=str(file))))
+async def test_who_calls(start, configured, admin):
+    token, file = admin
+    client = await start(create_app(Config(auth="token", admin_token_file=file)))
     written = configured("json", "info")
-    headers = {"Authorization": f"Bearer {token.reveal()}"}
+    headers = {"Authorization": f"Bearer {token}"}
     body = {"name": "issuer", "scopes": ["sign"]}
     made = await client.post("/tokens", json=body, headers=headers)
     other = {"Authorization": f"Bearer {(await made.json())['token']}"}

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minikms.registry import AlgorithmRegistry
-from minikms.tokens import Token
 from minikms.web.routes import ROUTES
 
 ALGS = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
@@ -221,13 +220,10 @@ class Guarded:
 
 
 @pytest.fixture
-def guarded(serve, free_port, tmp_path):
-    token = Token.new().reveal()
-    file = tmp_path / "token"
-    file.write_text(token)
-    file.chmod(0o600)
+def guarded(serve, free_port, tmp_path, admin):
+    token, file = admin
     options = ["--log-level", "debug", "--log-format", "json", "--metrics-port", free_port]
-    options += ["--auth", "token", "--admin-token-file", str(file), "--max-wrong-tokens", "100000"]
+    options += ["--auth", "token", "--admin-token-file", file, "--max-wrong-tokens", "100000"]
     options += ["--audit-log", str(tmp_path / "audit.log")]
     return Guarded(serve("--port", "0", *options), token, tmp_path / "audit.log")
 

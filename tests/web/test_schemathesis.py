@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from minikms.config import Config
-from minikms.tokens import Token
 from minikms.web.app import create_app
 from minikms.web.routes import ROUTES
 
@@ -20,13 +19,11 @@ async def test_schemathesis_finds_nothing(start):
 
 
 @pytest.mark.parametrize("with_token", [True, False])
-async def test_schemathesis_finds_nothing_where_a_token_is_asked_for(start, tmp_path, with_token):
-    token, file = Token.new(), tmp_path / "admin.token"
-    file.write_text(token.reveal())
-    file.chmod(0o600)
-    config = Config(auth="token", admin_token_file=str(file), max_wrong_tokens=10**6)
+async def test_schemathesis_finds_nothing_where_a_token_is_asked_for(start, admin, with_token):
+    token, file = admin
+    config = Config(auth="token", admin_token_file=file, max_wrong_tokens=10**6)
     client = await start(create_app(config))
-    sent = ("--header", f"Authorization: Bearer {token.reveal()}") if with_token else ()
+    sent = ("--header", f"Authorization: Bearer {token}") if with_token else ()
     await run(client, "15", *sent)
 
 
