@@ -6,9 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from minikms.cache import Cache
+from minikms.cache import NOTHING, Bounds, Cache
 from minikms.errors import (
     AccessError,
     Forbidden,
@@ -61,7 +61,7 @@ class Caller:
 
     def permit(self, profile: str) -> None:
         """Raise ProfileNotFound for a profile that is not the caller's, as if it were not there."""
-        if self.profiles is not None and profile not in self.profiles:
+        if not self.covers((profile,)):
             raise ProfileNotFound()
 
     def covers(self, profiles: Collection[str] | None) -> bool:
@@ -82,13 +82,6 @@ class _Holder(NamedTuple):
     caller: Caller
 
 
-class Access(Protocol):
-    """From what a caller brings to who it is."""
-
-    async def caller(self, authorization: str | None, address: str) -> Caller:
-        """Who calls from `address`; raises Unauthenticated and TooManyAttempts."""
-
-
 class TokenAccess:
     """Lets in who holds a token of the store, the operator's own one, or a JWT (RFC 6750)."""
 
@@ -99,16 +92,16 @@ class TokenAccess:
         admin: Token | None = None,
         jwt: "JwtVerifier | None" = None,
         wrong_a_minute: int = 60,
-        cache_size: int = 0,
-        cache_ttl: float = 0,
+        cache: Bounds = NOTHING,
     ) -> None:
         self._tokens = tokens
         self._jwt = jwt
         self._admin = None if admin is None else admin_record(admin)
         self._attempts = Attempts(wrong_a_minute)
-        self._holders: Cache[_Holder] = Cache(tokens.versions, cache_size, cache_ttl)
+        self._holders: Cache[_Holder] = Cache(tokens.versions, *cache)
 
     async def caller(self, authorization: str | None, address: str) -> Caller:
+        """Who calls from `address`; raises Unauthenticated and TooManyAttempts."""
         scheme, _, text = (authorization or "").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated("Send a token: Authorization: Bearer …")

@@ -4,11 +4,21 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from minikms.coherence import Versions, slot_of
 
 ValueT = TypeVar("ValueT")
+
+
+class Bounds(NamedTuple):
+    """How many values are remembered, and for how many seconds at most; nothing by default."""
+
+    size: int = 0
+    ttl: float = 0
+
+
+NOTHING: Final = Bounds()
 
 
 class _Entry(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from minikms.cache import Cache, Reading
+from minikms.cache import Bounds, Cache, Reading
 from minikms.database import PROFILE
 from minikms.protocol import KeyPairAlgorithm
 from minikms.records import KeyRecord, KeyRef
@@ -40,12 +40,10 @@ class OpenedKeys:
     deletion is read each time. All raise as KeyStore does.
     """
 
-    def __init__(
-        self, registry: AlgorithmRegistry, store: KeyStore, *, size: int, ttl: float
-    ) -> None:
+    def __init__(self, registry: AlgorithmRegistry, store: KeyStore, bounds: Bounds) -> None:
         self._registry = registry
         self._store = store
-        self.cache: Cache[Opened] = Cache(store.database.versions, size, ttl)
+        self.cache: Cache[Opened] = Cache(store.database.versions, *bounds)
 
     def get(self, profile: str, ref: KeyRef) -> Opened | None:
         """A key that is remembered, open or not; None for one that is to be read."""
@@ -53,7 +51,7 @@ class OpenedKeys:
 
     async def find(self, profile: str, ref: KeyRef) -> Opened:
         """A key, which need not be open."""
-        found = self.cache.get((profile, ref.kid, ref.alias))
+        found = self.get(profile, ref)
         if found is None:
             reading = self.cache.begin()
             found = Opened(await self._store.record(profile, ref))

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from minikms import jws
 from minikms.acts import concerns_key
+from minikms.cache import NOTHING, Bounds
 from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import (
     InvalidKey,
@@ -69,16 +70,11 @@ class KeyOperations:
     """
 
     def __init__(
-        self,
-        registry: AlgorithmRegistry,
-        store: KeyStore,
-        *,
-        cache_size: int = 0,
-        cache_ttl: float = 0,
+        self, registry: AlgorithmRegistry, store: KeyStore, *, cache: Bounds = NOTHING
     ) -> None:
         self._registry = registry
         self._store = store
-        self.opened = OpenedKeys(registry, store, size=cache_size, ttl=cache_ttl)
+        self.opened = OpenedKeys(registry, store, cache)
         self._to_sign = self._use(Signer, "sign")
 
     async def sign(self, profile: str, ref: KeyRef, message: bytes, options: SignOptions) -> Signed:
@@ -262,15 +258,15 @@ class KeyOperations:
     ) -> tuple[KeyRecord, UseT, Any]:
         """A key, and what `use` makes of its record and the time, before the key is opened."""
         now = time.time_ns()
-        if (found := self.opened.get(profile, ref)) and found.key is not None:
-            concerns_key(found.record.kid, found.record.alg)
-            return found.record, use(found.record, now), found.key
 
         def permit(record: KeyRecord) -> UseT:
             concerns_key(record.kid, record.alg)
             return use(record, now)
 
-        return await self.opened.open(profile, ref, permit)
+        found = self.opened.get(profile, ref)
+        if found is None or found.key is None:
+            return await self.opened.open(profile, ref, permit)
+        return found.record, permit(found.record), found.key
 
     async def _by_any(
         self,

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from minikms.acts import CURRENT, Act, Witness, concerns_key
+from minikms.cache import NOTHING, Bounds
 from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import (
     AliasNotFound,
@@ -43,14 +44,9 @@ class KeyService(KeyOperations):
     """
 
     def __init__(
-        self,
-        registry: AlgorithmRegistry,
-        store: KeyStore,
-        *,
-        cache_size: int = 0,
-        cache_ttl: float = 0,
+        self, registry: AlgorithmRegistry, store: KeyStore, *, cache: Bounds = NOTHING
     ) -> None:
-        super().__init__(registry, store, cache_size=cache_size, cache_ttl=cache_ttl)
+        super().__init__(registry, store, cache=cache)
         self._maker = KeyMaker()
 
     # Making keys

@@ -13,7 +13,7 @@ import pytest
 from aries_askar import AskarErrorCode, Session
 
 from minikms.askar import AskarError
-from minikms.cache import Cache
+from minikms.cache import Bounds, Cache
 from minikms.coherence import SLOTS, FileVersions, Versions, slot_of
 from minikms.errors import KeyNotUsable, StoreError, StoreUnavailable
 from minikms.notices import SharedVersions
@@ -219,7 +219,7 @@ def test_a_file_that_cannot_be_made(tmp_path):
 @pytest.fixture
 async def keys():
     async with KeyStore.open_memory() as store:
-        yield KeyService(AlgorithmRegistry.from_installed(), store, cache_size=100)
+        yield KeyService(AlgorithmRegistry.from_installed(), store, cache=Bounds(100))
 
 
 async def sign(keys, ref):

@@ -1,4 +1,4 @@
-"""The application: routes, middlewares, document, and the store that lives as long as it does."""
+"""The application: routes behind the gate, the document, and the store as long as it lives."""
 
 import warnings
 from collections.abc import AsyncIterator
@@ -13,6 +13,7 @@ from aiohttp_swagger3 import SwaggerDocs, SwaggerInfo, SwaggerLicense, SwaggerUi
 from minikms.access import OPEN, SCOPES, TokenAccess, read_admin_token
 from minikms.audit import AuditLog
 from minikms.audit_store import AuditStore
+from minikms.cache import Bounds
 from minikms.config import Config
 from minikms.errors import AccessError
 from minikms.location import StoreLocation, read_key
@@ -118,7 +119,7 @@ def needs_token(config: Config) -> bool:
 async def _service(app: web.Application) -> AsyncIterator[None]:
     async with _open_store(app[CONFIG]) as store, _audited(app, store):
         app[STORE] = store
-        app[SERVICE] = KeyService(app[REGISTRY], store, **_cache(app[CONFIG]))
+        app[SERVICE] = KeyService(app[REGISTRY], store, cache=_bounds(app[CONFIG]))
         app[TOKENS] = Tokens(store.database)
         if app[CONFIG].seed_keys:
             await seeds.load(app[CONFIG].seed_keys, app[SERVICE])
@@ -146,12 +147,12 @@ async def _token_access(config: Config, tokens: Tokens) -> AsyncIterator[TokenAc
             admin=admin,
             jwt=jwt,
             wrong_a_minute=config.max_wrong_tokens,
-            **_cache(config),
+            cache=_bounds(config),
         )
 
 
-def _cache(config: Config) -> dict[str, int]:
-    return {"cache_size": config.cache_size, "cache_ttl": config.cache_ttl}
+def _bounds(config: Config) -> Bounds:
+    return Bounds(config.cache_size, config.cache_ttl)
 
 
 def _jwt_options(config: Config) -> bool:

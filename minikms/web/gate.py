@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from minikms.access import OPEN, Access, Caller
+from minikms.access import OPEN, Caller, TokenAccess
 from minikms.acts import CURRENT, Act, Witness
 from minikms.errors import ProfileNotFound
 from minikms.tokens import ID_PATTERN
@@ -27,12 +27,12 @@ class Gate:
     """What each call of a route passes on its way in and out.
 
     `access` says who calls, None where nobody is asked; `witness` writes down what is done, None
-    where nobody does. A handler is put behind the gate
-    once, when its route is added, so that no request has to find out what it needs.
+    where nobody does. A handler is put behind the gate once, when its route is added, so that no
+    request has to find out what it needs.
     """
 
     def __init__(self, in_flight: InFlight, proxies: tuple[callers.Network, ...]) -> None:
-        self.access: Access | None = None
+        self.access: TokenAccess | None = None
         self.witness: Witness | None = None
         self._in_flight = in_flight
         self._proxies = proxies
@@ -42,12 +42,10 @@ class Gate:
         if route.scope == OPEN:
             # A process is alive however much there is to do.
             return handler if route.name == "healthz" else self.counted(handler)
-        name, scope = route.name, route.scope
-        in_flight, proxies = self._in_flight, self._proxies
+        name, scope, proxies = route.name, route.scope, self._proxies
         names_key, names_token = "{kid" in route.path, "{token" in route.path
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            in_flight.enter()
             act = Act(name, self.witness)
             request[ACT] = act
             outer = CURRENT.set(act)
@@ -72,10 +70,9 @@ class Gate:
                 act.tell()
                 return response
             finally:
-                in_flight.number -= 1
                 CURRENT.reset(outer)
 
-        return guarded
+        return self.counted(guarded)
 
     def counted(self, handler: Handler) -> Handler:
         """The handler as one of those of which so many may be under way at once."""
@@ -90,8 +87,10 @@ class Gate:
 
         return counted
 
-    async def _let_in(self, access: Access, request: web.Request, act: Act, scope: str) -> Caller:
-        """Who calls, where they have the scope; raises as Access does, and Forbidden."""
+    async def _let_in(
+        self, access: TokenAccess, request: web.Request, act: Act, scope: str
+    ) -> Caller:
+        """Who calls, where they have the scope; raises as TokenAccess does, and Forbidden."""
         if act.operation == "jwks" and (published := await _published(request)):
             return Caller("", _PUBLIC, frozenset({published}))
         sent = request.headers.getall("Authorization", ())
