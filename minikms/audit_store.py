@@ -11,7 +11,7 @@ from typing import Final
 from aries_askar import Entry, Session
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from minikms.askar import DuplicateError
+from minikms.askar import DuplicateError, listed
 from minikms.audit_chain import KEY_LENGTH, Head
 from minikms.database import Database
 from minikms.encodings import jose_b64url
@@ -81,9 +81,8 @@ class AuditStore:
         """The last head of each chain that was written to a file of this name."""
 
         async def work(session: Session) -> list[Head]:
-            found = await session.fetch_all(HEAD, {"file": file})
-            # By index: Askar's iterator has no `__iter__`, which 3.13 asks for.
-            return [Head.from_bytes(found[place].value) for place in range(len(found))]
+            rows = listed(await session.fetch_all(HEAD, {"file": file}))
+            return [Head.from_bytes(row.value) for row in rows]
 
         return await self._database.run_own(work)
 

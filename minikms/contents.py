@@ -167,11 +167,7 @@ class Contents:
 
     async def publish(self, profile: str) -> None:
         """Let everybody have the profile's public keys."""
-
-        async def work(session: Session) -> None:
-            await publish(session, public=True)
-
-        await self._database.run(profile, work, write=True)
+        await self._database.run(profile, partial(publish, public=True), write=True)
 
     # What concerns all of the store
 

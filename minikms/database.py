@@ -21,6 +21,7 @@ from minikms.askar import (
     DuplicateError,
     UndecryptableError,
     check_key,
+    listed,
     open_store,
     provision_store,
 )
@@ -318,9 +319,7 @@ class Database:
 
         async def work() -> list[str]:
             async with self._store.session() as session:
-                found = await session.fetch_all(PROFILE)
-            # By index: Askar's iterator has no `__iter__`, which 3.13 asks for.
-            entries = [found[place] for place in range(len(found))]
+                entries = listed(await session.fetch_all(PROFILE))
             return sorted(entry.name for entry in entries if not _is_removed(entry.value))
 
         return await self._in_turn(work())

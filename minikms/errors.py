@@ -15,6 +15,8 @@ class KmsError(Exception):
     status: ClassVar[int]
     slug: ClassVar[str]
     title: ClassVar[str]
+    retry_after: ClassVar[int | None] = None
+    """After how many seconds the caller may try again, where that makes sense."""
 
     def __init__(
         self,
@@ -26,6 +28,8 @@ class KmsError(Exception):
         self.detail = detail or f"{self.title}."
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
+        if self.retry_after is not None:
+            self.headers["Retry-After"] = str(self.retry_after)
         super().__init__(self.detail)
 
 
@@ -203,27 +207,21 @@ class TooBusy(KmsError):
     """The service has as much to do as it takes on; the caller may try again."""
 
     status, slug, title = 503, "too-busy", "The service is busy"
-
-    def __init__(self, detail: str = "") -> None:
-        super().__init__(detail, headers={"Retry-After": "1"})
+    retry_after = 1
 
 
 class StoreUnavailable(KmsError):
     """The store does not answer; the caller may try again."""
 
     status, slug, title = 503, "store-unavailable", "The key store is not available"
-
-    def __init__(self, detail: str = "") -> None:
-        super().__init__(detail, headers={"Retry-After": "1"})
+    retry_after = 1
 
 
 class AuditUnavailable(KmsError):
     """What is done cannot be written down, so that nothing is done."""
 
     status, slug, title = 503, "audit-unavailable", "The audit log cannot be written"
-
-    def __init__(self, detail: str = "") -> None:
-        super().__init__(detail, headers={"Retry-After": "1"})
+    retry_after = 1
 
 
 class KeyUnreadable(KmsError):

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import ssl
 import time
@@ -18,6 +17,7 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import Key, import_key
 from yarl import URL
 
+from minikms.addresses import is_loopback
 from minikms.errors import JwtError
 
 LOGGER = logging.getLogger(__name__)
@@ -164,17 +164,10 @@ def _parse_url(source: str) -> URL | None:
         raise JwtError("--jwt-jwks: The URL is not valid.") from None
     if not url.host or url.user is not None or url.password is not None:
         raise JwtError("--jwt-jwks: The URL needs a host, and no user or password.")
-    if url.scheme == "http" and not _is_loopback(url.host):
+    if url.scheme == "http" and not is_loopback(url.host):
         # Whoever is on the way could put in keys of their own.
         raise JwtError("--jwt-jwks: A URL needs https, but for one of this machine's loopback.")
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _read_file(path: str) -> bytes:

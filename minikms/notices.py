@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from minikms.background import in_background
 from minikms.coherence import SLOTS, Versions
 from minikms.location import StoreLocation
 
@@ -76,13 +77,8 @@ class NoticedVersions(SharedVersions):
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._listen())
-        try:
+        async with in_background(self._listen()):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def aclose(self) -> None:
         if self._connection is not None:

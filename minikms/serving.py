@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import multiprocessing
 import signal
@@ -14,6 +13,7 @@ from typing import Any, Final
 import uvloop
 from aiohttp import web
 
+from minikms.addresses import is_loopback
 from minikms.config import Config
 from minikms.errors import SetupError
 from minikms.listener import Listener
@@ -99,17 +99,13 @@ def announce(config: Config, address: Any) -> None:
     scheme = "https" if config.tls_cert else "http"
     url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     LOGGER.info("listening on %s, documentation on %s/docs", url, url)
-    if not needs_token(config) and not _is_loopback(host):
+    if not needs_token(config) and not is_loopback(host):
         LOGGER.warning("whoever reaches %s may use every key: --auth token asks for a token", url)
     location = StoreLocation.parse(config.store)
     if location.kept:
         LOGGER.info("keys are kept in %s", location)
     else:
         LOGGER.info("keys live in memory only: they are gone when this process ends")
-
-
-def _is_loopback(host: str) -> bool:
-    return ipaddress.ip_address(host.partition("%")[0]).is_loopback
 
 
 @contextlib.contextmanager

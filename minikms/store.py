@@ -5,12 +5,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Self
 
 from aries_askar import Session
 
 from minikms.acts import found_key
-from minikms.askar import DuplicateError, UndecryptableError, new_raw_key
+from minikms.askar import DuplicateError, UndecryptableError, listed, new_raw_key
 from minikms.database import SEQUENCE, Database, read_by_halves, require_profile
 from minikms.errors import (
     AliasNotFound,
@@ -265,10 +266,10 @@ class KeyStore:
 
         async def work(session: Session) -> list[str]:
             until = {"~at": {"$lte": f"{time.time_ns():020d}"}}
-            rows = await session.fetch_all(DELETION, until, _DUE)
+            rows = listed(await session.fetch_all(DELETION, until, _DUE))
             if not rows:
                 await require_profile(session)
-            return [rows[place].name for place in range(len(rows))]
+            return [row.name for row in rows]
 
         return await self._database.run(profile, work)
 
@@ -301,11 +302,7 @@ class KeyStore:
 
     async def publish(self, profile: str, *, public: bool) -> None:
         """Let everybody have the profile's public keys, or only who may read its keys."""
-
-        async def work(session: Session) -> None:
-            await publish(session, public=public)
-
-        await self._database.run(profile, work, write=True)
+        await self._database.run(profile, partial(publish, public=public), write=True)
 
     async def publishes(self, profile: str) -> bool:
         """Whether everybody may have the profile's public keys."""
@@ -397,9 +394,8 @@ async def _range(
     async def read(first: int, behind: int) -> list[KeyRecord]:
         # Each place by itself: of two bounds, the database would collect all that fits either.
         within = {"~seq": {"$in": [_seq(place) for place in range(first, behind)]}}
-        rows = await session.fetch_all(KEY, {"$and": [within, *filters]})
-        # By index: Askar's iterator has no `__iter__`, which 3.13 asks for.
-        records = [KeyRecord.from_bytes(rows[place].value) for place in range(len(rows))]
+        rows = listed(await session.fetch_all(KEY, {"$and": [within, *filters]}))
+        records = [KeyRecord.from_bytes(row.value) for row in rows]
         there = (record for record in records if not record.is_gone)
         return sorted(there, key=lambda record: record.seq)
 

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 
 from minikms.acts import Witness
+from minikms.background import in_background
 from minikms.errors import StoreUnavailable
 from minikms.service import KeyService
 
@@ -23,13 +24,8 @@ async def sweeping(keys: KeyService, witness: Witness | None) -> AsyncIterator[N
 
     Any number of processes may do so at once.
     """
-    task = asyncio.create_task(_sweep(keys, witness))
-    try:
+    async with in_background(_sweep(keys, witness)):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _sweep(keys: KeyService, witness: Witness | None) -> None:

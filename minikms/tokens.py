@@ -18,6 +18,7 @@ import orjson
 from aries_askar import Session
 
 from minikms.acts import concerns_token
+from minikms.askar import listed
 from minikms.coherence import Versions
 from minikms.database import Database
 from minikms.errors import TokenNotFound
@@ -127,7 +128,6 @@ class Tokens:
         token = Token.new()
         now = time.time_ns()
         record = TokenRecord(token.id, name, token.hash, scopes, profiles, now, expires)
-
         concerns_token(token.id)
 
         async def work(session: Session) -> None:
@@ -149,9 +149,8 @@ class Tokens:
         """All records, the oldest first."""
 
         async def work(session: Session) -> list[TokenRecord]:
-            rows = await session.fetch_all(CATEGORY)
-            # By index: Askar's iterator has no `__iter__`, which 3.13 asks for.
-            return [TokenRecord.from_bytes(rows[place].value) for place in range(len(rows))]
+            rows = listed(await session.fetch_all(CATEGORY))
+            return [TokenRecord.from_bytes(row.value) for row in rows]
 
         return sorted(await self._database.run_own(work), key=lambda record: record.created)
 

@@ -49,6 +49,8 @@ IN_FLIGHT: Final = web.AppKey("in_flight", InFlight)
 
 async def read_body(request: web.Request) -> bytes:
     """The body; raises RequestTimeout, and HTTPRequestEntityTooLarge, before it comes if it can."""
+    if request.content.is_eof():  # it came with its headers, as most do
+        return await request.read()
     _refuse_too_large(request)
     in_flight = request.app[IN_FLIGHT]
     try:

@@ -80,12 +80,8 @@ async def load(request: web.Request, schema: Schema) -> dict[str, Any]:
     to any origin without asking it first.
     """
     _require_json(request)
-    if request.content.is_eof() and "Content-Encoding" not in request.headers:
-        body = await request.read()  # it came with its headers, as most do
-    else:
-        body = await _decoded(request)
     try:
-        document = orjson.loads(body)
+        document = orjson.loads(await _decoded(request))
     except orjson.JSONDecodeError:
         raise MalformedJson() from None
     return read(document, schema)

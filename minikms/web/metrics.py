@@ -31,6 +31,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics import MetricWrapperBase
 
+from minikms.background import in_background
 from minikms.config import Config
 from minikms.errors import ListenError, MetricsError
 from minikms.web.app import CONFIG, STORE
@@ -183,13 +184,10 @@ class Metrics:
                 self._sample(app)
                 await asyncio.sleep(_SAMPLED_EVERY)
 
-        sampling = asyncio.create_task(keep_on())
         try:
-            yield
+            async with in_background(keep_on()):
+                yield
         finally:
-            sampling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sampling
             self._sample(app)
 
     def _sample(self, app: web.Application) -> None:

@@ -117,7 +117,7 @@ class KmsRequestHandler(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what cannot be parsed, and what failed outside the middlewares."""
+        """Answer what cannot be parsed, and what failed outside of the application."""
         if isinstance(exc, ConnectionError):
             raise exc  # the caller is gone, which is no failure of ours
         if request.writer.output_size > 0:

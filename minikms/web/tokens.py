@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from minikms.errors import ProfileNotFound, TokenNotFound
-from minikms.tokens import TokenRecord, Tokens
+from minikms.tokens import Tokens
 from minikms.web import schemas
 from minikms.web.callers import caller
 from minikms.web.messages import answer, load
@@ -48,7 +48,9 @@ async def list_tokens(request: web.Request) -> web.Response:
     responses:
       "200": {description: "The tokens, the oldest first.", x-answer: [Token]}
     """
-    return answer(_TOKEN, await _covered(request), many=True)
+    covers = caller(request).covers
+    records = await request.app[TOKENS].list_all()
+    return answer(_TOKEN, [one for one in records if covers(one.profiles)], many=True)
 
 
 async def revoke(request: web.Request, token: str) -> web.Response:
@@ -61,12 +63,8 @@ async def revoke(request: web.Request, token: str) -> web.Response:
     responses:
       "200": {description: It lets nobody in any more., x-answer: TokenRevoked}
     """
-    if token not in (record.id for record in await _covered(request)):
+    record = await request.app[TOKENS].find(token)
+    if record is None or not caller(request).covers(record.profiles):
         raise TokenNotFound()
     await request.app[TOKENS].revoke(token)
     return answer(_REVOCATION, {"message": "Token revoked", "id": token})
-
-
-async def _covered(request: web.Request) -> list[TokenRecord]:
-    covers = caller(request).covers
-    return [record for record in await request.app[TOKENS].list_all() if covers(record.profiles)]
