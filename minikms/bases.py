@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar, TypeAlias
 
 import orjson
@@ -283,8 +284,19 @@ class EcAlgorithm(EcdsaSigner, KeyAgreement, JwkImporter, SecretImporter):
 
     def _scheme(self, message: bytes, prehashed: bool, *, deterministic: bool) -> ec.ECDSA:
         self.check_digest(message, prehashed)
-        digest = utils.Prehashed(self.hash) if prehashed else self.hash
-        return ec.ECDSA(digest, deterministic_signing=deterministic)
+        return self._schemes[prehashed, deterministic]
+
+    @cached_property
+    def _schemes(self) -> dict[tuple[bool, bool], ec.ECDSA]:
+        """By whether the message is hashed, and whether it is for signing; one takes 1 µs."""
+        return {
+            (prehashed, deterministic): ec.ECDSA(
+                utils.Prehashed(self.hash) if prehashed else self.hash,
+                deterministic_signing=deterministic,
+            )
+            for prehashed in (False, True)
+            for deterministic in (False, True)
+        }
 
     def check_digest(self, message: bytes, prehashed: bool) -> None:
         """Raise ValidationFailed where `message` should be a digest and is not as long."""
