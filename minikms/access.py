@@ -100,9 +100,9 @@ class TokenAccess:
         self._attempts = Attempts(wrong_a_minute)
         self._holders: Cache[_Holder] = Cache(tokens.versions, *cache)
 
-    async def caller(self, authorization: str | None, address: str) -> Caller:
+    async def caller(self, authorization: str, address: str) -> Caller:
         """Who calls from `address`; raises Unauthenticated and TooManyAttempts."""
-        scheme, _, text = (authorization or "").partition(" ")
+        scheme, _, text = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated("Send a token: Authorization: Bearer …")
         text = text.strip()
@@ -112,9 +112,16 @@ class TokenAccess:
             raise Unauthenticated("The token is not valid.", invalid_token=True)
         return known
 
+    def known(self, authorization: str) -> Caller | None:
+        """Who calls with a token that is in memory; None for whoever else."""
+        scheme, _, text = authorization.partition(" ")
+        if scheme != "Bearer":
+            return None
+        found = self._holders.get(_place_of(text))
+        return None if found is None or found.record.expired else found.caller
+
     async def _holder(self, text: str) -> Caller | None:
-        # No token is remembered, but what nobody makes one from.
-        place = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+        place = _place_of(text)
         found = self._holders.get(place)
         if found is None:
             token = Token.parse(text)
@@ -144,6 +151,11 @@ class TokenAccess:
         except Unauthenticated:
             return None
         return Caller(claims.subject, claims.scopes & frozenset(SCOPES), claims.profiles)
+
+
+def _place_of(token: str) -> bytes:
+    """Where it is remembered who holds a token: by what nobody makes one from."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 class Attempts:

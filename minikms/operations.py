@@ -87,6 +87,17 @@ class KeyOperations:
             sig = signing.sign(key, message)
         return Signed(sig, signing.alg, record.kid)
 
+    def sign_now(
+        self, profile: str, ref: KeyRef, message: bytes, options: SignOptions
+    ) -> Signed | None:
+        """The same where nothing has to be waited for; otherwise None, and nothing is done."""
+        found = self._opened(profile, ref, self._to_sign)
+        if found is None or "sign" in found[1].slow:
+            return None
+        record, signer, key = found
+        signing = Signing.choose(signer, options)
+        return Signed(signing.sign(key, message), signing.alg, record.kid)
+
     async def verify(
         self,
         profile: str,
@@ -257,16 +268,26 @@ class KeyOperations:
         self, profile: str, ref: KeyRef, use: Callable[[KeyRecord, int], UseT]
     ) -> tuple[KeyRecord, UseT, Any]:
         """A key, and what `use` makes of its record and the time, before the key is opened."""
+        if found := self._opened(profile, ref, use):
+            return found
         now = time.time_ns()
 
         def permit(record: KeyRecord) -> UseT:
             concerns_key(record.kid, record.alg)
             return use(record, now)
 
+        return await self.opened.open(profile, ref, permit)
+
+    def _opened(
+        self, profile: str, ref: KeyRef, use: Callable[[KeyRecord, int], UseT]
+    ) -> tuple[KeyRecord, UseT, Any] | None:
+        """The same of a key that is open already; None for any other."""
         found = self.opened.get(profile, ref)
         if found is None or found.key is None:
-            return await self.opened.open(profile, ref, permit)
-        return found.record, permit(found.record), found.key
+            return None
+        record = found.record
+        concerns_key(record.kid, record.alg)
+        return record, use(record, time.time_ns()), found.key
 
     async def _by_any(
         self,

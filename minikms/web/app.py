@@ -24,6 +24,7 @@ from minikms.sweeper import sweeping
 from minikms.tokens import Tokens
 from minikms.web import openapi, seeds
 from minikms.web.callers import parse_proxies
+from minikms.web.direct import DIRECT, DirectWay
 from minikms.web.gate import GATE, Gate
 from minikms.web.limits import BODY_TIMEOUT, IN_FLIGHT, InFlight, expect
 from minikms.web.messages import REGISTRY, SERVICE
@@ -53,6 +54,7 @@ def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web
     app = web.Application(client_max_size=config.max_body)
     app[IN_FLIGHT] = InFlight(config.max_in_flight)
     app[GATE] = Gate(app[IN_FLIGHT], parse_proxies(config.trusted_proxy))
+    app[DIRECT] = {}
     app[BODY_TIMEOUT] = config.body_timeout
     app[CONFIG] = config
     app[REGISTRY] = registry
@@ -105,6 +107,9 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
         # but for each of them aiohttp takes 5 µs.
         inner: Any = added.handler if openapi.has_parameters(docs.spec, route) else route.handler
         added._handler = app[GATE].behind(route, inner)  # type: ignore[assignment]
+        if route.at_once:
+            way = DirectWay.to(app[GATE].before(route, route.at_once), added, app)
+            app[DIRECT][route.method, route.path] = way
     openapi.complete(docs.spec, routes, registry, guarded=needs_token(app[CONFIG]))
     return orjson.dumps(docs.spec)
 

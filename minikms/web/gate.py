@@ -10,6 +10,8 @@ from minikms.acts import CURRENT, Act, Witness
 from minikms.errors import ProfileNotFound
 from minikms.tokens import ID_PATTERN
 from minikms.web import callers
+from minikms.web.answers import JsonAnswer
+from minikms.web.direct import Direct
 from minikms.web.fields import KID_PATTERN, PROFILE_PATTERN
 from minikms.web.limits import InFlight
 from minikms.web.logs import ACT, request_id
@@ -42,7 +44,7 @@ class Gate:
         if route.scope == OPEN:
             # A process is alive however much there is to do.
             return handler if route.name == "healthz" else self.counted(handler)
-        name, scope, proxies = route.name, route.scope, self._proxies
+        name, scope = route.name, route.scope
         names_key, names_token = "{kid" in route.path, "{token" in route.path
 
         async def guarded(request: web.Request) -> web.StreamResponse:
@@ -51,9 +53,7 @@ class Gate:
             outer = CURRENT.set(act)
             try:
                 if self.access is not None or self.witness is not None:
-                    act.request_id = request_id(request)
-                    act.address = callers.address(request, proxies)
-                    act.subject = callers.certificate_subject(request)
+                    self._describe(request, act)
                     if names_key:
                         act.kid = _asked(request, "kid", _KID)
                     if names_token:
@@ -74,6 +74,34 @@ class Gate:
 
         return self.counted(guarded)
 
+    def before(self, route: Route, at_once: Direct) -> Direct:
+        """The same for what answers at once: whoever is not let in, or not yet, gets None."""
+        name, scope = route.name, route.scope
+
+        def guarded(request: web.Request) -> JsonAnswer | None:
+            if self._in_flight.is_full:
+                return None
+            act = Act(name, self.witness)
+            request[ACT] = act
+            outer = CURRENT.set(act)
+            try:
+                if self.access is not None or self.witness is not None:
+                    self._describe(request, act)
+                if self.access is not None:
+                    known = self.access.known(_authorization(request))
+                    if known is None or scope not in known.scopes:
+                        return None
+                    act.who = known.name
+                    request[callers.CALLER] = known
+                response = at_once(request)
+                if response is not None:
+                    act.tell()
+                return response
+            finally:
+                CURRENT.reset(outer)
+
+        return guarded
+
     def counted(self, handler: Handler) -> Handler:
         """The handler as one of those of which so many may be under way at once."""
         in_flight = self._in_flight
@@ -87,20 +115,29 @@ class Gate:
 
         return counted
 
+    def _describe(self, request: web.Request, act: Act) -> None:
+        act.request_id = request_id(request)
+        act.address = callers.address(request, self._proxies)
+        act.subject = callers.certificate_subject(request)
+
     async def _let_in(
         self, access: TokenAccess, request: web.Request, act: Act, scope: str
     ) -> Caller:
         """Who calls, where they have the scope; raises as TokenAccess does, and Forbidden."""
         if act.operation == "jwks" and (published := await _published(request)):
             return Caller("", _PUBLIC, frozenset({published}))
-        sent = request.headers.getall("Authorization", ())
-        found = await access.caller(", ".join(sent) if sent else None, act.address)
+        found = await access.caller(_authorization(request), act.address)
         act.who = found.name
         found.require(scope)
         return found
 
 
 GATE: Final = web.AppKey("gate", Gate)
+
+
+def _authorization(request: web.Request) -> str:
+    """What a caller brings, empty where it brings nothing."""
+    return ", ".join(request.headers.getall("Authorization", ()))
 
 
 async def _published(request: web.Request) -> str | None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.web_urldispatcher import _default_expect_handler
@@ -25,9 +25,14 @@ class InFlight:
 
     def enter(self) -> None:
         """Count one more, until `number` is taken down again; raises TooBusy."""
-        if self.number >= self._most:
+        if self.is_full:
             raise TooBusy()
         self.number += 1
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there may be no more."""
+        return self.number >= self._most
 
     def check(self) -> None:
         """Raise TooBusy where there are more than there may be."""
@@ -61,6 +66,13 @@ async def read_body(request: web.Request) -> bytes:
         raise RequestTimeout() from None
     in_flight.check()  # others have come meanwhile
     return body
+
+
+def arrived_body(request: web.Request) -> bytes | None:
+    """The body where it has come, and may be as large; it stays there for `read_body`."""
+    content: Any = request.content
+    body = b"".join(content._buffer)
+    return body if content.is_eof() and len(body) <= request.client_max_size else None
 
 
 async def expect(request: web.Request) -> None:

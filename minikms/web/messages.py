@@ -27,7 +27,7 @@ from minikms.web import quick
 from minikms.web.answers import JsonAnswer
 from minikms.web.callers import enter
 from minikms.web.fields import PROFILE_PATTERN
-from minikms.web.limits import IN_FLIGHT, read_body
+from minikms.web.limits import IN_FLIGHT, arrived_body, read_body
 from minikms.web.logs import add_headers
 
 SERVICE: Final = web.AppKey("service", KeyService)
@@ -87,6 +87,16 @@ async def load(request: web.Request, schema: Schema) -> dict[str, Any]:
     return read(document, schema)
 
 
+def load_now(request: web.Request, schema: Schema) -> dict[str, Any] | None:
+    """The same of a body that has come; None where that has to be waited for, or it is encoded.
+
+    Raises as `load` does, and orjson's JSONDecodeError. The body stays there for `load`.
+    """
+    _require_json(request)
+    body = None if "Content-Encoding" in request.headers else arrived_body(request)
+    return None if body is None else read(orjson.loads(body), schema)
+
+
 async def no_body(request: web.Request) -> None:
     """Refuse a body with anything in it; raises as `load` does.
 
@@ -112,12 +122,18 @@ def answer(
     schema: Schema, data: Any, *, many: bool = False, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """A success, written by `schema`."""
+    if not (many or headers):
+        return answer_one(schema, data)
     dumped = [quick.dump(schema, one) for one in data] if many else quick.dump(schema, data)
+    body = orjson.dumps(dumped)
     if headers:
-        return web.Response(
-            body=orjson.dumps(dumped), headers=headers, content_type="application/json"
-        )
-    return JsonAnswer(body=orjson.dumps(dumped))
+        return web.Response(body=body, headers=headers, content_type="application/json")
+    return JsonAnswer(body=body)
+
+
+def answer_one(schema: Schema, data: Any) -> JsonAnswer:
+    """The same of one thing, with no headers of its own."""
+    return JsonAnswer(body=orjson.dumps(quick.dump(schema, data)))
 
 
 async def stream(

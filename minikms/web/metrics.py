@@ -156,7 +156,7 @@ class Metrics:
                 status = NONE
                 raise
             finally:
-                self._answered(request, status, perf_counter() - begun)
+                self.answered(request, status, perf_counter() - begun)
             return response
 
         return watched
@@ -165,7 +165,8 @@ class Metrics:
         """Count what could not be read as a request."""
         self._requests[NONE, status].inc()
 
-    def _answered(self, request: web.Request, status: int | str, seconds: float) -> None:
+    def answered(self, request: web.Request, status: int | str, seconds: float) -> None:
+        """Count and time a request."""
         route = request.match_info.route.name or NONE
         self._requests[route, status].inc()
         self._request_times[route,].observe(seconds)

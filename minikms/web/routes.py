@@ -7,16 +7,21 @@ from aiohttp import web
 
 from minikms.access import OPEN
 from minikms.web import jose, keys, material, operations, profiles, system, tokens
+from minikms.web.answers import JsonAnswer
 
 
 class Route(NamedTuple):
-    """One call: what it answers to, who answers, its operationId, and what it lets a caller do."""
+    """One call: what it answers to, who answers, its operationId, and what it lets a caller do.
+
+    `at_once` answers where nothing has to be waited for, and else does nothing (web/direct.py).
+    """
 
     method: str
     path: str
     handler: Callable[..., Awaitable[web.StreamResponse]]
     name: str
     scope: str
+    at_once: Callable[[web.Request], JsonAnswer | None] | None = None
 
 
 # `[^/]+` since aiohttp's own `{kid}` stops at braces; and not the names of other calls, whose
@@ -38,7 +43,7 @@ ROUTES: Final = (
     Route("GET", f"/key/{KID}/export", material.export, "exportKey", "keys:export"),
     Route("DELETE", f"/key/{KID}", keys.delete, "deleteKey", "keys:write"),
     Route("POST", f"/key/{KID}/restore", keys.restore, "restoreKey", "keys:write"),
-    Route("POST", "/sign", operations.sign, "sign", "sign"),
+    Route("POST", "/sign", operations.sign, "sign", "sign", operations.sign_now),
     Route("POST", "/verify", operations.verify, "verify", "verify"),
     Route("POST", "/sign/batch", operations.sign_batch, "signBatch", "sign"),
     Route("POST", "/verify/batch", operations.verify_batch, "verifyBatch", "verify"),

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from time import perf_counter
 from typing import Any, Final, Protocol
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.http import StreamWriter
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
@@ -14,6 +16,7 @@ from minikms.errors import BadRequest, HeadersTooLarge, InternalError, KmsError,
 from minikms.web import logs
 from minikms.web.answers import JsonAnswer
 from minikms.web.app import CONFIG
+from minikms.web.direct import DIRECT, DirectWay
 from minikms.web.problems import answer_failure, problem_response
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -24,6 +27,9 @@ class Observer(Protocol):
 
     def watch(self, server: web.Server, answer: Answer) -> Answer:
         """What `server` answers by, in the place of `answer`."""
+
+    def answered(self, request: web.Request, status: int | str, seconds: float) -> None:
+        """Learn of a request that was answered at once."""
 
     def unreadable(self, status: int) -> None:
         """Learn of what did not parse, and was answered with this status."""
@@ -42,12 +48,18 @@ class KmsRequestHandler(RequestHandler):
     Headers have `header_timeout` seconds: aiohttp would wait for them as for a next request.
     """
 
-    __slots__ = ("_head_begun", "_head_timeout", "_head_timer", "_observer")
+    __slots__ = ("_direct", "_head_begun", "_head_timeout", "_head_timer", "_observer")
 
     def __init__(
-        self, *args: Any, header_timeout: float, observer: Observer | None, **kwargs: Any
+        self,
+        *args: Any,
+        header_timeout: float,
+        observer: Observer | None,
+        direct: Mapping[tuple[str, str], DirectWay],
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._direct = direct
         self._observer = observer
         self._head_timeout = header_timeout
         self._head_timer: asyncio.TimerHandle | None = None
@@ -72,9 +84,16 @@ class KmsRequestHandler(RequestHandler):
         """
         request = self._current_request
         if request is None or request.content.is_eof():
+            waiter = self._waiter
+            self._waiter = None  # nobody is woken up before it is known that this is needed
             super().data_received(data)
+            self._waiter = waiter
             if data:  # which aiohttp itself has none of, to have buffered bytes read on
                 self._watch_head()
+            if waiter is None or waiter.done() or not self._messages:
+                return
+            if not self._answer_at_once():
+                waiter.set_result(None)
             return
         closing = self._close, self._force_close
         self._close = self._force_close = False
@@ -86,12 +105,58 @@ class KmsRequestHandler(RequestHandler):
             request.content.feed_eof()
             self.close()
 
+    def _answer_at_once(self) -> bool:
+        """Answer the call that has come to a connection at rest; False where nothing was done."""
+        message, payload = self._messages[0]
+        if isinstance(message, _ErrInfo) or len(self._messages) > 1:
+            return False
+        way = self._direct.get((message.method, message.path))
+        if (
+            way is None
+            or message.version != HttpVersion11
+            or message.should_close
+            or message.upgrade
+            or "Expect" in message.headers
+            or not payload.is_eof()
+            or self._reading_paused
+            or self._paused  # the caller does not read its answers
+        ):
+            return False
+        rested: Any = self  # with all that aiohttp's has none of at other times
+        begun = perf_counter()
+        writer = StreamWriter(self, self._loop)
+        request = rested._request_factory(message, payload, self, writer, self._task_handler)
+        request._match_info = way.match
+        try:
+            response = way.handler(request)
+        except Exception:
+            response = None  # the ordinary way fails likewise, and tells
+        if response is None:
+            return False
+        self._messages.popleft()
+        rested._parser.message_consumed()
+        rested._manager.requests_count += 1
+        rested.transport.write(response.whole(request))
+        # From now on, as aiohttp counts the time that a connection may rest.
+        self._keepalive = True
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(
+                self._next_keepalive_close_time, self._process_keepalive
+            )
+        if self._observer is not None:
+            self._observer.answered(request, response.status, perf_counter() - begun)
+        if rested._logging_enabled:
+            rested.access_logger.log(request, response, perf_counter() - begun)
+        return True
+
     def _watch_head(self) -> None:
         """Time a head from its first bytes on, or the first of all from the connection's begin."""
-        if self._head_timer is not None:
-            if self._messages:  # it is whole
+        if self._messages:  # it is whole
+            if self._head_timer is not None:
                 self._head_timer.cancel()
                 self._head_timer = None
+        elif self._head_timer is not None:
             self._head_begun = True
         elif self._waiter is not None and not self._waiter.done():
             self._head_begun = True
@@ -149,13 +214,19 @@ class KmsServer(web.Server):
     """Connections of `KmsRequestHandler` for an application."""
 
     def __init__(
-        self, inner: web.Server, header_timeout: float, observer: Observer | None, **kwargs: Any
+        self,
+        inner: web.Server,
+        header_timeout: float,
+        observer: Observer | None,
+        direct: Mapping[tuple[str, str], DirectWay],
+        **kwargs: Any,
     ) -> None:
         answer = observer.watch(self, self._handle) if observer else self._handle
         super().__init__(answer, request_factory=inner.request_factory, **kwargs)
         self._application = inner.request_handler
         self._header_timeout = header_timeout
         self._observer = observer
+        self._direct = direct
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         failure: Exception | None = None
@@ -178,6 +249,7 @@ class KmsServer(web.Server):
             loop=self._loop,
             header_timeout=self._header_timeout,
             observer=self._observer,
+            direct=self._direct,
             **self._kwargs,
         )
 
@@ -189,6 +261,7 @@ class KmsRunner(web.AppRunner):
         config = app[CONFIG]
         self._header_timeout = config.header_timeout
         self._observer = app.get(OBSERVER)
+        self._direct = app.get(DIRECT, {})
         super().__init__(
             app,
             access_log_class=logs.AccessLogger,
@@ -203,4 +276,4 @@ class KmsRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         inner = await super()._make_server()
-        return KmsServer(inner, self._header_timeout, self._observer, **self._kwargs)
+        return KmsServer(inner, self._header_timeout, self._observer, self._direct, **self._kwargs)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -122,11 +123,11 @@ class Connection:
 
 
 @pytest.fixture
-async def connect(client: Any) -> AsyncIterator[Callable[[], Awaitable[Connection]]]:
-    """Open connections to the service, closed at the end of the test."""
+async def connect_to() -> AsyncIterator[Callable[[Any], Awaitable[Connection]]]:
+    """Open connections to where a client calls, closed at the end of the test."""
     opened = []
 
-    async def open_one() -> Connection:
+    async def open_one(client: Any) -> Connection:
         connection = Connection(*await asyncio.open_connection(client.host, client.port))
         opened.append(connection)
         return connection
@@ -134,6 +135,12 @@ async def connect(client: Any) -> AsyncIterator[Callable[[], Awaitable[Connectio
     yield open_one
     for connection in opened:
         connection.writer.close()
+
+
+@pytest.fixture
+def connect(client: Any, connect_to: Any) -> Callable[[], Awaitable[Connection]]:
+    """Open connections to the service, closed at the end of the test."""
+    return partial(connect_to, client)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from minikms.tokens import Token
 from minikms.web import app as app_module
 from minikms.web.app import create_app
 from minikms.web.examples import ALIAS, EXAMPLES, HOLDER, KID, PROFILE
-from minikms.web.routes import ROUTES, Route
+from minikms.web.routes import ROUTES
 from minikms.web.tokens import TOKENS
 
 GUARDED = [route for route in ROUTES if route.scope != OPEN]
@@ -187,7 +187,7 @@ async def test_no_docs_takes_the_documents_away(start, admin):
 @pytest.mark.parametrize("scope", ["", OPEN, "everything"])
 def test_a_route_without_a_scope_does_not_start(monkeypatch, scope):
     first, *others = ROUTES
-    unguarded = Route(*first[:-1], scope)
+    unguarded = first._replace(scope=scope)
     monkeypatch.setattr(app_module, "ROUTES", [unguarded, *others])
     with pytest.raises(app_module.AccessError, match="generateKey has no scope"):
         create_app(Config())

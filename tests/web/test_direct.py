@@ -1,0 +1,305 @@
+"""What is answered at once is answered as on the ordinary way, and all else goes that way."""
+
+import asyncio
+import gzip
+import hashlib
+import json
+import logging
+
+import orjson
+import pytest
+
+from minikms.config import Config
+from minikms.encodings import b64url
+from minikms.web.app import create_app
+from minikms.web.direct import DIRECT
+from minikms.web.limits import IN_FLIGHT
+from minikms.web.messages import SERVICE
+from minikms.web.server import KmsServer
+
+JSON = "Content-Type: application/json"
+DIGEST = b64url(hashlib.sha256(b"hello").digest())
+KEYS = {
+    "ed25519": {"alg": "ed25519"},
+    "p256": {"alg": "p256"},
+    "k256": {"alg": "k256"},
+    "mldsa44": {"alg": "mldsa44"},
+    "a256gcm": {"alg": "a256gcm", "operations": ["encrypt"]},
+    "disabled": {"alg": "ed25519"},
+    "verify-only": {"alg": "ed25519"},
+}
+
+
+def call(alias="ed25519", data="aGVsbG8", **more):
+    return orjson.dumps({"alias": alias, "data": data, **more})
+
+
+# Each with what is sent, and whether that is answered at once.
+CALLS = {
+    "Ed25519": (call(), [JSON], True),
+    "another JOSE name": (call(alg="Ed25519"), [JSON], True),
+    "P-256": (call("p256"), [JSON], True),
+    "P-256 as DER": (call("p256", encoding="der"), [JSON], True),
+    "a digest": (call("p256", DIGEST, prehashed=True), [JSON], True),
+    "secp256k1": (call("k256"), [JSON], True),
+    "no Content-Type": (call(), [], True),
+    "a profile": (call(), [JSON, "X-Profile: default"], True),
+    "an id": (call(), [JSON, "X-Request-Id: mine"], True),
+    "a slow algorithm": (call("mldsa44"), [JSON], False),
+    "an alias of nothing": (call("nothing"), [JSON], False),
+    "a kid of nothing": (orjson.dumps({"kid": "x" * 43, "data": ""}), [JSON], False),
+    "a key that encrypts": (call("a256gcm"), [JSON], False),
+    "a disabled key": (call("disabled"), [JSON], False),
+    "a key that only verifies": (call("verify-only"), [JSON], False),
+    "an alg of another key": (call(alg="ES256"), [JSON], False),
+    "no digest": (call("p256", prehashed=True), [JSON], False),
+    "no such profile": (call(), [JSON, "X-Profile: nobody"], False),
+    "two profiles": (call(), [JSON, "X-Profile: default", "X-Profile: b"], False),
+    "no JSON": (b"{", [JSON], False),
+    "no object": (b"[]", [JSON], False),
+    "no base64url": (call(data="*"), [JSON], False),
+    "too much": (call(data="A" * 2_000_000), [JSON], False),
+    "text": (call(), ["Content-Type: text/plain"], False),
+    "a web page": (call(), ["Origin: https://example.com"], False),
+    "gzip": (gzip.compress(call()), [JSON, "Content-Encoding: gzip"], False),
+    "a last call": (call(), [JSON, "Connection: close"], False),
+    "a call that waits": (call(), [JSON, "Expect: 100-continue"], False),
+    "another way to write it": (call(), [JSON], False),
+}
+TARGETS = {"another way to write it": "/%73ign"}
+
+
+@pytest.fixture
+def ordinary(monkeypatch):
+    """The paths of all calls that went the ordinary way."""
+    seen, handle = [], KmsServer._handle
+
+    async def watched(server, request):
+        seen.append(request.path)
+        return await handle(server, request)
+
+    monkeypatch.setattr(KmsServer, "_handle", watched)
+    return seen
+
+
+@pytest.fixture
+def begin(start, connect_to, ordinary):
+    """Start a service with the same keys each time, all of them open; gives a connection to it."""
+
+    async def run(*headers, direct=True, **options):
+        app = create_app(Config(**options))
+        if not direct:
+            app[DIRECT].clear()
+        client = await start(app)
+        connection = await connect_to(client)
+        connection.app, connection.client = app, client
+
+        async def ok(method, path, body):
+            answer = await connection.call(method, path, orjson.dumps(body), JSON, *headers)
+            assert answer.status == 200, answer
+            return orjson.loads(answer.body)
+
+        for alias, key in KEYS.items():
+            secret = b64url(hashlib.sha256(alias.encode()).digest())
+            kind = "seed" if key["alg"] == "mldsa44" else "secret"
+            made = await ok("POST", "/key/import", {**key, "alias": alias, kind: secret})
+            if alias != "a256gcm":
+                await ok("POST", "/sign", {"alias": alias, "data": ""})
+            if alias in ("disabled", "verify-only"):
+                await ok("PATCH", f"/key/{made['kid']}", {"state": alias})
+        await rest(connection)
+        ordinary.clear()
+        return connection
+
+    return run
+
+
+async def rest(connection):
+    """Wait until a connection of this very process waits for its next request."""
+    await asyncio.sleep(0.02)
+
+
+def comparable(answer):
+    headers = {name: v for name, v in answer.headers.items() if name not in ("Date",)}
+    if headers.get("X-Request-Id") != "mine":
+        assert headers.pop("X-Request-Id")
+    body = orjson.loads(answer.body)
+    if "alg" in body and body["alg"].startswith("ML-DSA"):
+        del body["sig"], headers["Content-Length"]  # which is random
+    return answer.status, headers, body
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_the_same_answer(begin, ordinary, name):
+    body, headers, at_once = CALLS[name]
+    target = TARGETS.get(name, "/sign")
+    one, other = await begin(), await begin(direct=False)
+    for connection in (one, other):
+        connection.send("POST", target, body, *headers)
+        if "Expect: 100-continue" in headers:
+            assert (await connection.receive()).status == 100
+        connection.answer = await connection.receive()
+        assert (ordinary == []) == (at_once and connection is one)
+    assert comparable(one.answer) == comparable(other.answer)
+
+
+async def test_a_token(begin, admin, ordinary):
+    token, file = admin
+    bearer = f"Authorization: Bearer {token}"
+    options = {"auth": "token", "admin_token_file": file}
+    one, other = await begin(bearer, **options), await begin(bearer, direct=False, **options)
+    scopes = orjson.dumps({"name": "reader", "scopes": ["verify"]})
+    for connection in (one, other):
+        made = await connection.call("POST", "/tokens", scopes, JSON, bearer)
+        reader = f"Authorization: Bearer {orjson.loads(made.body)['token']}"
+        assert (await connection.call("GET", "/keys", b"", reader)).status == 403
+        connection.reader = reader
+        await rest(connection)
+    cases = [
+        ([bearer], True, 200),
+        ([JSON], False, 401),
+        ([bearer.replace("mkms_", "mkms_0")], False, 401),
+        ([bearer, bearer], False, 401),
+        (["Authorization: Basic eDp5"], False, 401),
+        (None, False, 403),
+    ]
+    for headers, at_once, status in cases:
+        ordinary.clear()
+        answer = await one.call("POST", "/sign", call(), *(headers or [one.reader]))
+        assert (ordinary == []) == at_once
+        expected = await other.call("POST", "/sign", call(), *(headers or [other.reader]))
+        assert answer.status == status
+        assert comparable(answer) == comparable(expected)
+        await rest(one)
+
+
+async def test_what_is_told_of_it(begin, admin, ordinary, tmp_path, caplog, free_port):
+    """The audit log, the access log and the metrics, as of a call on the ordinary way."""
+    token, file = admin
+    bearer = f"Authorization: Bearer {token}"
+    log = tmp_path / "audit.log"
+    caplog.set_level(logging.INFO, "minikms.access")
+    connection = await begin(
+        bearer,
+        auth="token",
+        admin_token_file=file,
+        audit_log=str(log),
+        trusted_proxy="127.0.0.1",
+        metrics_port=int(free_port),
+    )
+    more = [JSON, bearer, "X-Forwarded-For: 192.0.2.1"]
+    for target in ("/sign", "/%73ign"):
+        answer = await connection.call("POST", target, call(), *more)
+        assert answer.status == 200
+        await rest(connection)
+    assert ordinary == ["/sign"]
+    before, direct, other = (json.loads(line) for line in log.read_bytes().splitlines()[-3:])
+    assert before["operation"] == "updateKey"
+    for line in (direct, other):
+        for name in ("n", "time", "prev", "mac", "request_id"):
+            assert line.pop(name)
+    assert direct == other
+    facts = {name: direct[name] for name in ("operation", "outcome", "who", "address", "profile")}
+    assert facts == {
+        "operation": "sign",
+        "outcome": "success",
+        "who": "admin",
+        "address": "192.0.2.1",
+        "profile": "default",
+    }
+    lines = [record.__dict__ for record in caplog.records if record.name == "minikms.access"][-2:]
+    for name in ("method", "status", "bytes", "route", "who"):
+        assert lines[0][name] == lines[1][name]
+    assert lines[0]["path"] == "/sign"
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(free_port))
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: kms\r\nConnection: close\r\n\r\n")
+    text = (await reader.read()).decode()
+    writer.close()
+    signed = len(KEYS) - 1 + 2
+    assert f'minikms_requests_total{{route="sign",status="200"}} {signed}.0' in text
+    ed25519 = 'alg="ed25519",operation="sign",outcome="success"'
+    assert f"minikms_operations_total{{{ed25519}}} 5.0" in text
+
+
+async def test_an_audit_log_that_takes_no_line(begin, admin, ordinary, tmp_path):
+    log = tmp_path / "audit.log"
+    connection = await begin(audit_log=str(log))
+    log.rename(tmp_path / "elsewhere")
+    answer = await connection.call("POST", "/sign", call(), JSON)
+    assert answer.problem() == (503, "audit-unavailable")
+    assert ordinary == ["/sign"]
+
+
+async def test_as_many_as_may_be_under_way(begin, ordinary):
+    connection = await begin(max_in_flight=3)
+    connection.app[IN_FLIGHT].number = 3
+    answer = await connection.call("POST", "/sign", call(), JSON)
+    assert answer.problem() == (503, "too-busy")
+    connection.app[IN_FLIGHT].number = 0
+    assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
+
+
+async def test_what_fails_inside_is_told_as_ever(begin, ordinary, monkeypatch, caplog):
+    connection = await begin()
+
+    def fail(*args):
+        raise RuntimeError("a plugin's")
+
+    opened = connection.app[SERVICE].opened.cache._entries
+    kinds = {type(entry.value.key) for entry in opened.values() if entry.value.key is not None}
+    for kind in kinds:
+        if kind.__module__.startswith("minikms"):
+            monkeypatch.setattr(kind, "sign", fail)
+    answer = await connection.call("POST", "/sign", call(), JSON)
+    assert answer.problem() == (500, "internal-error")
+    assert "a plugin's" in caplog.text
+    monkeypatch.undo()
+    assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
+
+
+async def test_calls_in_one_piece_and_in_pieces(begin, ordinary):
+    connection = await begin()
+    messages = [b64url(bytes([number])) for number in range(5)]
+    for message in messages:
+        connection.send("POST", "/sign", call(data=message), JSON)
+    answers = [orjson.loads((await connection.receive()).body) for _ in messages]
+    assert ordinary == ["/sign"] * 5  # they came as one piece
+    await rest(connection)
+    for message, answer in zip(messages, answers, strict=True):
+        body = call(data=message)
+        head = f"POST /sign HTTP/1.1\r\nHost: kms\r\n{JSON}\r\nContent-Length: {len(body)}\r\n\r\n"
+        sent = head.encode() + body
+        for piece in (sent[:30], sent[30:-10], sent[-10:]):
+            connection.writer.write(piece)
+            await rest(connection)
+        assert orjson.loads((await connection.receive()).body) == answer
+        await rest(connection)
+
+
+async def test_a_connection_that_rests_is_closed(begin, ordinary, connect_to):
+    other = await begin(idle_timeout=1)
+    connection = await connect_to(other.client)
+    await rest(connection)
+    for _ in range(3):
+        assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
+        await asyncio.sleep(0.6)  # less than it may rest
+    assert ordinary == []
+    assert await connection.at_end()
+
+
+async def test_a_caller_who_reads_nothing(begin, ordinary):
+    """It is not served on and on: what it does not read would fill the memory."""
+    connection = await begin()
+    manager = connection.client.server.runner.server
+    [served] = manager.connections
+    served.pause_writing()  # as its transport does, once it holds 64 KiB
+    before = manager.requests_count
+    for _ in range(10):
+        connection.send("POST", "/sign", call(), JSON)
+        await rest(connection)
+    # The first waits for the caller, and the others behind it.
+    assert ordinary == ["/sign"]
+    assert manager.requests_count == before + 1
+    served.resume_writing()
+    for _ in range(10):
+        assert (await connection.receive()).status == 200
