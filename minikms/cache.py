@@ -23,12 +23,11 @@ NOTHING: Final = Bounds()
 
 class _Entry(NamedTuple):
     value: Any
-    slots: tuple[int, ...]
-    counters: tuple[int, ...]
+    counters: tuple[tuple[int, int], ...]  # by slot
     until: float
 
     def __repr__(self) -> str:  # the value may be a key
-        return f"_Entry(slots={self.slots!r})"
+        return f"_Entry(counters={self.counters!r})"
 
 
 class Cache(Generic[ValueT]):
@@ -73,13 +72,13 @@ class Cache(Generic[ValueT]):
 
     def _holds(self, entry: _Entry) -> bool:
         counters = self._counters
-        for slot, counter in zip(entry.slots, entry.counters, strict=True):
+        for slot, counter in entry.counters:
             if counters[slot] != counter:
                 return False
         return time.monotonic() < entry.until
 
     def _put(self, key: Hashable, entry: _Entry) -> None:
-        if not self._size or any(counter % 2 for counter in entry.counters):
+        if not self._size or any(counter % 2 for _, counter in entry.counters):
             return
         self._entries[key] = entry
         self._entries.move_to_end(key)
@@ -96,6 +95,6 @@ class Reading(NamedTuple, Generic[ValueT]):
 
     def keep(self, key: Hashable, value: ValueT, *sources: tuple[str, str]) -> None:
         """Remember what was read since, from the entries with these categories and names."""
-        slots = tuple(slot_of(*source) for source in sources)
-        counters = tuple(self.counters[slot] for slot in slots)
-        self.cache._put(key, _Entry(value, slots, counters, self.until))
+        slots = (slot_of(*source) for source in sources)
+        counters = tuple((slot, self.counters[slot]) for slot in slots)
+        self.cache._put(key, _Entry(value, counters, self.until))

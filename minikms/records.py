@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
 
@@ -19,8 +19,7 @@ _MAKING: Final = frozenset({"sign", "mac", "encrypt", "wrap"})
 _PREDECESSORS: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRef:
+class KeyRef(NamedTuple):
     """A key as a caller names it: by `kid` or by `alias`, exactly one of them."""
 
     kid: str | None = None

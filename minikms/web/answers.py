@@ -24,20 +24,15 @@ class JsonAnswer(web.Response):
             return await super().prepare(request)
         writer: Any = request._payload_writer
         self._req, self._keep_alive, self._payload_writer = request, True, writer
-        writer._headers_buf = self._head(request)
+        body: Any = self._body
+        writer._headers_buf = head(len(body), logs.request_id(request))
         return self._payload_writer
 
-    def whole(self, request: web.BaseRequest) -> bytes:
-        """All of it at once, for a request of HTTP/1.1 whose connection stays open."""
-        body: Any = self._body
-        answer: bytes = self._head(request) + body
-        self._body_length = len(answer)
-        return answer
 
-    def _head(self, request: web.BaseRequest) -> bytes:
-        body: Any = self._body
-        return (
-            f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n{logs.HEADER}: {logs.request_id(request)}\r\n"
-            f"Date: {rfc822_formatted_time()}\r\nServer: {logs.SERVER}\r\n\r\n"
-        ).encode("latin-1")
+def head(length: int, request_id: str) -> bytes:
+    """The head of a success in JSON, in HTTP/1.1 and on a connection that stays open."""
+    return (
+        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {length}\r\n{logs.HEADER}: {request_id}\r\n"
+        f"Date: {rfc822_formatted_time()}\r\nServer: {logs.SERVER}\r\n\r\n"
+    ).encode("latin-1")

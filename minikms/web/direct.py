@@ -12,9 +12,8 @@ from typing import Final, NamedTuple, TypeAlias
 from aiohttp import web
 from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 
-from minikms.web.answers import JsonAnswer
-
-Direct: TypeAlias = Callable[[web.Request], JsonAnswer | None]
+# Gives the body of a success in JSON.
+Direct: TypeAlias = Callable[[web.Request], bytes | None]
 
 
 class DirectWay(NamedTuple):

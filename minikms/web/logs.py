@@ -26,10 +26,14 @@ _ACCEPTED = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 def request_id(request: web.BaseRequest) -> str:
     """The caller's `X-Request-Id` where it is fit for a log line, otherwise one made here."""
     known = request.get(_REQUEST_ID)
-    if known is None:
-        given = request.headers.get(HEADER)
-        known = given if given and _ACCEPTED.fullmatch(given) else _new_id()
-        request[_REQUEST_ID] = known
+    return new_request_id(request) if known is None else known
+
+
+def new_request_id(request: web.BaseRequest) -> str:
+    """The same for a request that has none yet, which takes longer to find out than this."""
+    given = request.headers.get(HEADER)
+    known = given if given and _ACCEPTED.fullmatch(given) else _new_id()
+    request[_REQUEST_ID] = known
     return known
 
 
@@ -55,12 +59,16 @@ class AccessLogger(AbstractAccessLogger):
     """
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        self.write(request, response.status, response.body_length, time)
+
+    def write(self, request: web.BaseRequest, status: int, length: int, time: float) -> None:
+        """The line of a request; `length` in bytes, `time` in seconds."""
         facts: dict[str, Any] = {
             "request_id": request_id(request),
             "method": request.method,
             "path": request.rel_url.raw_path,
-            "status": response.status,
-            "bytes": response.body_length,
+            "status": status,
+            "bytes": length,
             "milliseconds": round(time * 1000, 1),
         }
         if route := _route(request):

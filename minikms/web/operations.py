@@ -8,8 +8,7 @@ from minikms.encodings import b64url_decode
 from minikms.errors import KmsError, ValidationFailed
 from minikms.protocol import Sealed
 from minikms.web import schemas
-from minikms.web.answers import JsonAnswer
-from minikms.web.messages import answer, answer_one, load, load_now, profile, service
+from minikms.web.messages import answer, load, load_now, profile, service, write
 from minikms.web.problems import problem
 
 _SIGN = schemas.SignRequest()
@@ -57,13 +56,13 @@ async def sign(request: web.Request) -> web.Response:
     return answer(_SIGNATURE, signed)
 
 
-def sign_now(request: web.Request) -> JsonAnswer | None:
+def sign_now(request: web.Request) -> bytes | None:
     """`sign` of what has come, by a key that is open; None where any of it has to be waited for."""
     body = load_now(request, _SIGN)
     if body is None:
         return None
     signed = service(request).sign_now(profile(request), body["ref"], body["data"], body["options"])
-    return None if signed is None else answer_one(_SIGNATURE, signed)
+    return None if signed is None else write(_SIGNATURE, signed)
 
 
 async def verify(request: web.Request) -> web.Response:

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from minikms.access import OPEN
 from minikms.web import jose, keys, material, operations, profiles, system, tokens
-from minikms.web.answers import JsonAnswer
+from minikms.web.direct import Direct
 
 
 class Route(NamedTuple):
@@ -21,7 +21,7 @@ class Route(NamedTuple):
     handler: Callable[..., Awaitable[web.StreamResponse]]
     name: str
     scope: str
-    at_once: Callable[[web.Request], JsonAnswer | None] | None = None
+    at_once: Direct | None = None
 
 
 # `[^/]+` since aiohttp's own `{kid}` stops at braces; and not the names of other calls, whose

@@ -14,7 +14,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from minikms.errors import BadRequest, HeadersTooLarge, InternalError, KmsError, RequestTimeout
 from minikms.web import logs
-from minikms.web.answers import JsonAnswer
+from minikms.web.answers import JsonAnswer, head
 from minikms.web.app import CONFIG
 from minikms.web.direct import DIRECT, DirectWay
 from minikms.web.problems import answer_failure, problem_response
@@ -127,16 +127,18 @@ class KmsRequestHandler(RequestHandler):
         writer = StreamWriter(self, self._loop)
         request = rested._request_factory(message, payload, self, writer, self._task_handler)
         request._match_info = way.match
+        known = logs.new_request_id(request)
         try:
-            response = way.handler(request)
+            body = way.handler(request)
         except Exception:
-            response = None  # the ordinary way fails likewise, and tells
-        if response is None:
+            body = None  # the ordinary way fails likewise, and tells
+        if body is None:
             return False
         self._messages.popleft()
         rested._parser.message_consumed()
         rested._manager.requests_count += 1
-        rested.transport.write(response.whole(request))
+        answer = head(len(body), known) + body
+        rested.transport.write(answer)
         # From now on, as aiohttp counts the time that a connection may rest.
         self._keepalive = True
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
@@ -145,9 +147,9 @@ class KmsRequestHandler(RequestHandler):
                 self._next_keepalive_close_time, self._process_keepalive
             )
         if self._observer is not None:
-            self._observer.answered(request, response.status, perf_counter() - begun)
+            self._observer.answered(request, 200, perf_counter() - begun)
         if rested._logging_enabled:
-            rested.access_logger.log(request, response, perf_counter() - begun)
+            rested.access_logger.write(request, 200, len(answer), perf_counter() - begun)
         return True
 
     def _watch_head(self) -> None:
