@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from contenders import Contender
+from pieces import Pieces, rows_of
 from rows import Row
 from server import Measurement, Memory
 
@@ -21,6 +22,14 @@ OpenBao always has; audit: a file with each call. `no`: it cannot do that.
 """
 
 
+PIECES: Final = """\
+`POST /sign` in memory, in microseconds of processor time, without what the system takes for sockets
+(`python bench/pieces.py`). Each piece was measured by itself, over and over. The rest is what is
+between them, and what each takes longer for coming after the others: a signature and the system's
+calls leave the processor little of what it had at hand.
+"""
+
+
 @dataclass
 class Run:
     """What was measured, each by contender."""
@@ -33,6 +42,7 @@ class Run:
     idle: dict[str, Memory] = field(default_factory=dict)
     in_use: dict[str, Memory] = field(default_factory=dict)  # with so many keys
     flat: dict[int, dict[str, float]] = field(default_factory=dict)  # by keys stored and call
+    pieces: Pieces = field(default_factory=dict)
 
     def measured(self, row: Row, name: str) -> list[Measurement]:
         """The rounds of a contender; raises LookupError where there are none."""
@@ -86,11 +96,17 @@ def _parts(run: Run, goals: Iterable[Sequence[str]]) -> Iterator[Iterable[str]]:
         yield table(("", *heads), ((row.title, *cells_of(run, row, rate)) for row in rows))
         yield ["Milliseconds, p50 and p99:"]
         yield table(("", *heads), ((row.title, *cells_of(run, row, times)) for row in rows))
+        yield ["Microseconds of processor time for a request, of the contender and of wrk:"]
+        yield table(("", *heads), ((row.title, *cells_of(run, row, work)) for row in rows))
     yield ["## Start and memory"]
     yield ["The first signature counts from the start of the process; memory is resident."]
     used = f"{run.keys:,} keys in use"
     titles = ("", "first signature, s", "idle, MiB", f"{used}, MiB", "of the largest process")
     yield table(titles, (_footprint(run, name) for name in run.contenders))
+    if run.pieces:
+        yield ["## Where the time goes"]
+        yield [PIECES.rstrip()]
+        yield table(("", *run.pieces), rows_of(run.pieces))
     if run.flat:
         yield ["## Many keys"]
         yield ["One caller, SQLite, by the number of keys stored; medians in milliseconds."]
@@ -119,6 +135,12 @@ def times(run: Run, row: Row, name: str) -> str:
     """How long callers wait."""
     found = run.measured(row, name)
     return f"{median(found, 'p50'):.2f} · {median(found, 'p99'):.2f}"
+
+
+def work(run: Run, row: Row, name: str) -> str:
+    """What a request costs."""
+    found = run.measured(row, name)
+    return f"{median(found, 'cpu'):.0f} · {median(found, 'wrk'):.0f}"
 
 
 def cells_of(run: Run, row: Row, cell: Callable[[Run, Row, str], str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
@@ -26,11 +27,16 @@ class Refused(Exception):
 
 
 class Measurement(NamedTuple):
-    """One round of load: requests a second, and milliseconds of each."""
+    """One round of load: requests a second, and of each the milliseconds that it took.
+
+    `cpu` and `wrk` are microseconds of processor time for each, of the contender and of the load.
+    """
 
     rate: float
     p50: float
     p99: float
+    cpu: float
+    wrk: float
 
 
 class Memory(NamedTuple):
@@ -92,7 +98,7 @@ class Server:
             "".join(f"{each.method}\t{each.path}\t{each.body.decode()}\n" for each in requests)
         )
         headers = {**self.contender.headers, **requests[0].headers}
-        audited = self._audited()
+        audited, used, others = self._audited(), self._used(), used_by_children()
         async with process(
             "wrk",
             "--threads=1",
@@ -114,11 +120,29 @@ class Server:
             raise Refused(f"{requests[0].method} {requests[0].path}: {found}")
         if self.contender.audit and self._audited() <= audited:
             raise Refused("nothing was written to the audit log")
-        rate = found["requests"] / found["duration"] * 1e6
-        return Measurement(rate, found["p50"] / 1000, found["p99"] / 1000)
+        number, seconds_used = found["requests"], self._used() - used
+        return Measurement(
+            rate=number / found["duration"] * 1e6,
+            p50=found["p50"] / 1000,
+            p99=found["p99"] / 1000,
+            cpu=seconds_used / number * 1e6,
+            wrk=(used_by_children() - others) / number * 1e6,
+        )
+
+    def _used(self) -> float:
+        """Seconds of processor time that its processes have used by now."""
+        parent = psutil.Process(self._pid)
+        times = [each.cpu_times() for each in (parent, *parent.children(recursive=True))]
+        return sum(each.user + each.system for each in times)
 
     def _audited(self) -> int:
         return sum(file.stat().st_size for file in self._folder.glob("audit*.log"))
+
+
+def used_by_children() -> float:
+    """Seconds of processor time of processes of ours that have ended."""
+    times = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return times.ru_utime + times.ru_stime
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """What the benchmark sends is answered rightly, and what it writes is what was measured."""
 
+import pieces
 import pytest
 from contenders import CONTENDERS
 from goals import ED25519, GOALS
@@ -22,9 +23,9 @@ def run():
     found = Run({name: CONTENDERS[name] for name in names}, ["two cores"], keys=10_000)
     # The ratio is that of rounds, not of medians: 2, 2 and 3.
     found.rows[ED25519] = {
-        "memory": [Measurement(rate, 1.25, 3.5) for rate in (2000.0, 4000.0, 3000.0)],
-        "openbao": [Measurement(rate, 2.5, 9) for rate in (1000.0, 2000.0, 1000.0)],
-        "echo": [Measurement(rate, 0.5, 1) for rate in (8000.0, 9000.0, 10000.0)],
+        "memory": [Measurement(rate, 1.25, 3.5, 100, 20) for rate in (2000.0, 4000.0, 3000.0)],
+        "openbao": [Measurement(rate, 2.5, 9, 200, 20) for rate in (1000.0, 2000.0, 1000.0)],
+        "echo": [Measurement(rate, 0.5, 1, 50, 15) for rate in (8000.0, 9000.0, 10000.0)],
         "moto": "no",
     }
     found.starts["memory"] = [0.5, 2.0, 1.5]
@@ -37,6 +38,7 @@ def test_document_has_medians_and_ratios(run):
     text = document(run, [])
     assert "| sign ed25519 | 3,000 (2.00) | 1,000 | 9,000 | no |" in text
     assert "| sign ed25519 | 1.25 · 3.50 | 2.50 · 9.00 | 0.50 · 1.00 | no |" in text
+    assert "| sign ed25519 | 100 · 20 | 200 · 20 | 50 · 15 | no |" in text
     assert "| memory | 1.50 | 70 | 200 | 90 |" in text
     assert "| moto | no | no | no | no |" in text
 
@@ -53,3 +55,12 @@ def test_contender_that_failed_is_not_measured(run):
     run.rows[ED25519]["memory"] = "failed"
     assert "| sign ed25519 | failed | 1,000 |" in document(run, [])
     assert GOALS[0].of(run)[2] == "not measured"
+
+
+def test_pieces_of_a_call(run, monkeypatch):
+    monkeypatch.setattr(pieces, "CALLS", 3)
+    monkeypatch.setattr(pieces, "ROUNDS", 2)
+    run.pieces = pieces.measure()
+    audited = run.pieces["Ed25519, token, audit"]
+    assert {"signature", "line of the audit log", "the rest", "all"} <= audited.keys()
+    assert "| line of the audit log |  |  | " in document(run, [])

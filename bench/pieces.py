@@ -1,0 +1,190 @@
+"""Where the time of a `POST /sign` goes: microseconds of processor time of each piece of it.
+
+Run it with the Python that Mini KMS is installed in: `python bench/pieces.py`. It calls the service
+in this process, by a transport that sends nothing: what the system takes for sockets comes on top.
+"""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+from aiohttp.http import StreamWriter
+
+from minikms.acts import Act
+from minikms.config import Config
+from minikms.tokens import Token
+from minikms.web import messages, operations
+from minikms.web.answers import head
+from minikms.web.app import create_app
+from minikms.web.callers import ANYBODY, CALLER
+from minikms.web.direct import DIRECT
+from minikms.web.gate import GATE
+from minikms.web.server import KmsRunner
+
+CALLS = 2000
+ROUNDS = 9
+CASES = {
+    "Ed25519": ("ed25519", False),
+    "P-256": ("p256", False),
+    "Ed25519, token, audit": ("ed25519", True),
+}
+ALL = "all"
+
+Pieces = dict[str, dict[str, float]]
+
+
+class Nowhere(asyncio.Transport):
+    """A transport that keeps what is written, as a connection from loopback."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ("127.0.0.1", 1) if name in ("peername", "sockname") else default
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+def measure() -> Pieces:
+    """By case and piece."""
+    return {name: asyncio.run(pieces(*case)) for name, case in CASES.items()}
+
+
+async def pieces(alg: str, audited: bool) -> dict[str, float]:
+    """One case: each piece by itself, and all of them as they follow each other."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with service(Path(folder), audited) as (runner, headers):
+            transport = Nowhere()
+            connection: Any = runner.server()  # type: ignore[misc]
+            connection.connection_made(transport)
+            app = runner.app
+
+            async def ask(path: str, body: dict[str, str]) -> tuple[bytes, Any]:
+                await asyncio.sleep(0.01)  # until the connection rests
+                transport.written.clear()
+                call = request(path, body, headers)
+                connection.data_received(call)
+                while not transport.written:
+                    await asyncio.sleep(0.001)
+                return call, orjson.loads(b"".join(transport.written).split(b"\r\n\r\n")[-1])
+
+            kid = (await ask("/key/generate", {"alg": alg}))[1]["kid"]
+            body = {"kid": kid, "data": "A" * 64}
+            await ask("/sign", body)
+            call, _ = await ask("/sign", body)
+            await asyncio.sleep(0.01)
+            found = dict(each(connection, app, call))
+            transport.written.clear()
+            found[ALL] = microseconds(lambda: connection.data_received(call))
+            assert len(transport.written) == CALLS * ROUNDS, "not all were answered at once"
+            connection.connection_lost(None)
+    found["the rest"] = 2 * found[ALL] - sum(found.values())
+    return found
+
+
+@asynccontextmanager
+async def service(folder: Path, audited: bool) -> AsyncIterator[tuple[KmsRunner, list[str]]]:
+    """A service with its keys in memory, and the headers that a call to it needs."""
+    options: dict[str, str] = {}
+    headers: list[str] = []
+    if audited:
+        token, file = Token.new().reveal(), folder / "token"
+        file.touch(0o600)
+        file.write_text(token)
+        log = str(folder / "audit.log")
+        options = {"auth": "token", "admin_token_file": str(file), "audit_log": log}
+        headers = [f"Authorization: Bearer {token}"]
+    runner = KmsRunner(create_app(Config(**options)))
+    await runner.setup()
+    try:
+        yield runner, headers
+    finally:
+        await runner.cleanup()
+
+
+def request(path: str, body: dict[str, str], headers: list[str]) -> bytes:
+    """A call as it comes over a connection."""
+    text = orjson.dumps(body)
+    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1:8000", "Content-Type: application/json"]
+    lines += [f"Content-Length: {len(text)}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + text
+
+
+def each(connection: Any, app: Any, call: bytes) -> list[tuple[str, float]]:
+    """The pieces by name."""
+    parser, gate = connection._parser, app[GATE]
+
+    def parse() -> Any:
+        [message] = parser.feed_data(call)[0]
+        parser.message_consumed()
+        return message
+
+    message, payload = parse()
+    writer = StreamWriter(connection, connection._loop)
+    read = connection._request_factory(message, payload, connection, writer, None)
+    read._match_info = app[DIRECT]["POST", "/sign"].match
+    read[CALLER] = ANYBODY
+    schema, answer = operations._SIGN, operations._SIGNATURE
+    body = messages.load_now(read, schema)
+    assert body is not None
+    keys = messages.service(read)
+    named = ("default", body["ref"])
+    found = keys._opened(*named, keys._to_sign)
+    assert found is not None
+    record, signer, key = found
+    alg = signer.signing_algs[0]
+    signed = keys.sign_now(*named, body["data"], body["options"])
+    timed = [
+        ("HTTP parsed", parse),
+        ("body read", lambda: messages.load_now(read, schema)),
+        ("key and its state looked up", lambda: keys._opened(*named, keys._to_sign)),
+        ("signature", lambda: signer.sign(key, body["data"], alg, False)),
+        ("answer written", lambda: head(200, "0" * 32) + messages.write(answer, signed)),
+    ]
+    if gate.witness is not None:
+        bearer = read.headers["Authorization"]
+        facts = {"address": "127.0.0.1", "profile": "default", "kid": record.kid, "alg": record.alg}
+        act = Act("sign", None, request_id="0" * 32, who="admin", **facts)
+        timed.append(("token looked up", lambda: gate.access.known(bearer)))
+        timed.append(("line of the audit log", lambda: gate.witness(act, "success")))
+    return [(name, microseconds(work)) for name, work in timed]
+
+
+def microseconds(work: Callable[[], object]) -> float:
+    """Of processor time for each of many calls, in the best of some rounds."""
+    rounds = []
+    for _ in range(ROUNDS):
+        begin = time.process_time()
+        for _ in range(CALLS):
+            work()
+        rounds.append((time.process_time() - begin) / CALLS * 1e6)
+    return min(rounds)
+
+
+def rows_of(found: Pieces) -> list[tuple[str, ...]]:
+    """A row for each piece, a column for each case."""
+    names = dict.fromkeys(name for pieces in found.values() for name in pieces if name != ALL)
+    order = [*(name for name in names if name != "the rest"), "the rest", ALL]
+    return [
+        (name, *(f"{case[name]:.1f}" if name in case else "" for case in found.values()))
+        for name in order
+    ]
+
+
+if __name__ == "__main__":
+    result = measure()
+    for name, *cells in [("", *result), *rows_of(result)]:
+        print(f"{name:28}", *(f"{cell:>22}" for cell in cells))
