@@ -34,7 +34,8 @@ def counted(serve, free_port):
     """Start a service that counts."""
 
     def start(*args, **options):
-        return serve("--port", "0", "--metrics-port", free_port, *args, **options)
+        common = "--port", "0", "--metrics-port", free_port, "--cache-size", "100"
+        return serve(*common, *args, **options)
 
     return start
 

@@ -87,7 +87,7 @@ def begin(start, connect_to, ordinary):
     """Start a service with the same keys each time, all of them open; gives a connection to it."""
 
     async def run(*headers, direct=True, **options):
-        app = create_app(Config(**options))
+        app = create_app(Config(cache_size=100, **options))
         if not direct:
             app[DIRECT].clear()
         client = await start(app)
