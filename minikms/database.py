@@ -221,7 +221,12 @@ class Database:
             await store.close()
             raise
         made = cls(store, location, key, file_turn, versions, patient=patient)
-        async with aclosing(made) as database:
+        async with aclosing(made) as database, AsyncExitStack() as stack:
+            if location.backend == "memory":
+                # All of it is gone with its last connection, and the pool closes each that is half
+                # an hour old, but for one that is in use: this one, from now to the end.
+                held = await stack.enter_async_context(store.session(_SYSTEM))
+                await held.count(_STORE)
             await database._in_turn(database._begin(), write=True, patience=_LONG)
             yield database
 

@@ -40,7 +40,8 @@ class StoreLocation:
         What follows a `?` are options of Askar's. Raises StoreError.
         """
         if url == "memory":
-            return cls("memory", url, "sqlite://:memory:")
+            # One that is held, so that all of it stays there, and one to use: see Database.create.
+            return cls("memory", url, "sqlite://:memory:?max_connections=2")
         parts = urlsplit(url)
         given = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         if parts.scheme == "sqlite":

@@ -6,6 +6,8 @@ import re
 import signal
 import socket
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -13,6 +15,7 @@ from click.testing import CliRunner
 from minikms.cli import main
 
 MODULE = [sys.executable, "-m", "minikms"]
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 BODY = b'{"alg":"ed25519"}'
 
 
@@ -211,3 +214,22 @@ def test_help_and_version(run):
     assert re.fullmatch(r"minikms, version \d+\.\d+\.\d+\n", run("--version").stdout)
     for name in ("HOST", "PORT", "WORKERS", "MAX_BODY", "LOG_FORMAT", "LOG_LEVEL"):
         assert f"MINIKMS_{name}" in " ".join(run("serve", "--help").stdout.split())
+
+
+@pytest.mark.skipif(not FAKETIME, reason="needs Debian's faketime")
+def test_keys_in_memory_outlive_a_connection(serve):
+    # Askar's pool closes one that is half an hour old, and a minute takes less than a second here.
+    clock = ["env", f"LD_PRELOAD={FAKETIME}", "FAKETIME=+0 x100"]
+    service = serve("--port", "0", "--cache-size", "0", command=[*clock, *MODULE])
+
+    def ask(path, body):
+        for _ in range(20):  # who waits for two seconds waits for a hundredth of that
+            status = service.status("POST", path, body)
+            if status != 503:
+                break
+        return status
+
+    assert ask("/key/generate", b'{"alg":"ed25519","alias":"kept"}') == 200
+    for _ in range(10):  # five minutes each
+        time.sleep(3)
+        assert ask("/sign", b'{"alias":"kept","data":""}') == 200

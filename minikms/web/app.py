@@ -122,7 +122,7 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
 def _unchecked() -> Iterator[None]:
     """Keep aiohttp-swagger3 from making what checks a whole document, after each route again.
 
-    That takes 0.3 s and leaves 40 MiB behind; a test checks the document once, complete.
+    That takes 0.3 s and leaves 45 MiB in the heap; a test checks the document once, complete.
     """
     library: Any = swagger.fastjsonschema  # type: ignore[attr-defined]
     make, library.compile = library.compile, lambda *_, **__: lambda _: None
