@@ -15,12 +15,9 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import fastjsonschema
-import orjson
 import pytest
 from aiohttp import ClientError, ClientSession, web, web_app
 from aiohttp.test_utils import TestClient, TestServer
@@ -28,7 +25,7 @@ from aries_askar import Store
 from postgres import Postgres
 from prometheus_client.parser import text_string_to_metric_families
 
-from minikms.askar import new_raw_key
+from minikms.askar import _take_error_codes_from_callbacks, new_raw_key
 from minikms.config import Config
 from minikms.location import StoreKey, StoreLocation
 from minikms.store import KeyStore
@@ -60,23 +57,8 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def compiled_once() -> Iterator[None]:
-    """Let aiohttp-swagger3 compile its schema once: each application would, for 0.13 s."""
-    compile_schema = fastjsonschema.compile
-
-    @cache
-    def compiled(schema: bytes, formats: bytes) -> Any:
-        return compile_schema(orjson.loads(schema), formats=orjson.loads(formats))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            fastjsonschema,
-            "compile",
-            lambda schema, formats: compiled(orjson.dumps(schema), orjson.dumps(formats)),
-        )
-        yield
-
+# Before a test calls Askar by itself: each of its calls keeps the callback that the first one had.
+_take_error_codes_from_callbacks()
 
 # How many keys stay in memory where a test does not say it; the service's own default if empty.
 CACHE_SIZE = os.environ.get("MINIKMS_TEST_CACHE_SIZE", "")
