@@ -95,12 +95,17 @@ class AskarKeyPair(AskarKeyAlgorithm, KeyPairAlgorithm, JwkImporter, SecretImpor
 
     def _from_jwk(self, jwk: Mapping[str, Any]) -> Any:
         require_jwk_type(jwk, self.kty, self.crv)
+        # Askar refuses a JWK with a member that is no text, like the `ext` of Web Crypto.
+        members = {name: jwk[name] for name in ("kty", "crv", "x", "y", "d") if name in jwk}
         try:
-            # Askar refuses a JWK with a member that is no text, like the `ext` of Web Crypto.
-            members = {name: jwk[name] for name in ("kty", "crv", "x", "y", "d") if name in jwk}
-            return AskarKey.from_jwk(members)
+            key = AskarKey.from_jwk(members)
         except AskarError:
             raise InvalidKey(f"The JWK is not a {self.name} key.") from None
+        # Askar fills a coordinate that is too short with zeros, and is content where those fit.
+        whole = self.public_jwk(key)
+        for name in whole.keys() & {"x", "y"}:
+            jwk_bytes(jwk, name, len(jwk_bytes(whole, name)))
+        return key
 
 
 class AskarStored(KeyAlgorithm, SecretImporter):
