@@ -24,9 +24,10 @@ OpenBao always has; audit: a file with each call. `no`: it cannot do that.
 
 PIECES: Final = """\
 `POST /sign` in memory, in microseconds of processor time, without what the system takes for sockets
-(`python bench/pieces.py`). Each piece was measured by itself, over and over. The rest is what is
-between them, and what each takes longer for coming after the others: a signature and the system's
-calls leave the processor little of what it had at hand.
+(`python bench/pieces.py`). Each piece was measured by itself, over and over, but for lines of the
+audit log, which are written four at a time. The rest is what is between them, and what each takes
+longer for coming after the others: a signature and the system's calls leave the processor little of
+what it had at hand.
 """
 
 

@@ -4,7 +4,7 @@ Whoever learns what the call concerns says it here, however deep below the route
 variable has the act of the call that is under way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -41,11 +41,20 @@ class Act:
         if self.told != outcome:
             if self.witness is not None:
                 self.outcome = AuditUnavailable.slug  # unless it can be told
-                self.witness(self, outcome)
+                self.witness((self,), outcome)
             self.told = self.outcome = outcome
 
 
-Witness: TypeAlias = Callable[[Act, str], None]
+def tell_together(acts: Sequence[Act]) -> None:
+    """Have acts of one witness written down as done, all or none; raises AuditUnavailable."""
+    if (witness := acts[0].witness) is not None:
+        witness(acts, SUCCESS)
+    for act in acts:
+        act.told = SUCCESS
+
+
+# Writes down acts with what has become of them, all or none; raises AuditUnavailable.
+Witness: TypeAlias = Callable[[Sequence[Act], str], None]
 
 CURRENT: Final[ContextVar[Act | None]] = ContextVar("act", default=None)
 

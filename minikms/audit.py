@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
+
+import orjson
 
 from minikms.acts import Act
 from minikms.audit_chain import Chain, Head, Link, Opening, tips
@@ -19,8 +21,8 @@ LOGGER = logging.getLogger("minikms.audit")
 _LINES: Final = 1000
 _RETRY: Final = 1.0  # in seconds
 
-# A line that is longer has its values cut to this many characters.
-_LONG_LINE: Final = 4096
+# Where what a line says is longer, in bytes, its values are cut to this many characters.
+_LONG: Final = 3800
 _LONG_VALUE: Final = 256
 
 
@@ -64,35 +66,18 @@ class AuditLog:
         finally:
             log._file.close()
 
-    def write(self, act: Act, outcome: str) -> None:
-        """Write what a call does and what becomes of it; raises AuditUnavailable."""
-        facts = {
-            "request_id": act.request_id,
-            "who": act.who,
-            "address": act.address,
-            "subject": act.subject,
-            "profile": act.profile,
-            "kid": act.kid,
-            "alg": act.alg,
-            "token": act.token,
-            "operation": act.operation,
-            "outcome": outcome,
-        }
+    def write(self, acts: Sequence[Act], outcome: str) -> None:
+        """Write what calls do and what becomes of them, all or none; raises AuditUnavailable."""
+        piece = self._chain.piece([_said(act, outcome) for act in acts])
         try:
-            line = self._chain.line(facts)
-        except TypeError:  # what a caller is called may be no Unicode
-            line = b""
-        if not 0 < len(line) <= _LONG_LINE:
-            line = self._chain.line({name: _cut(value) for name, value in facts.items()})
-        try:
-            self._file.append(line)
+            self._file.append(piece.lines)
         except OSError as exc:
             self._complain(exc)
             raise AuditUnavailable() from None
         if self._trouble:
             LOGGER.warning("the audit log %s is written again", self._path)
             self._trouble = ""
-        self._chain.advance(line)
+        self._chain.advance(piece)
         if self._chain.count >= self._next_head:
             self._next_head += _LINES
             self._due.set()
@@ -151,9 +136,9 @@ class AuditLog:
             self._public_key,
         )
         chain = Chain(chain_id, key, opening, before)
-        line = chain.opening_line()
-        file.append(line)
-        chain.advance(line)
+        opening_line = chain.opening_line()
+        file.append(opening_line.lines)
+        chain.advance(opening_line)
         self._next_head = _LINES
         self._due.set()
         return chain
@@ -224,6 +209,29 @@ def _finish(file: AuditFile) -> None:
         file.sync()
     finally:
         file.close()
+
+
+def _said(act: Act, outcome: str) -> bytes:
+    """What a line says of an act, as an object in JSON."""
+    facts = {
+        "request_id": act.request_id,
+        "who": act.who,
+        "address": act.address,
+        "subject": act.subject,
+        "profile": act.profile,
+        "kid": act.kid,
+        "alg": act.alg,
+        "token": act.token,
+        "operation": act.operation,
+        "outcome": outcome,
+    }
+    try:
+        said = orjson.dumps(facts)
+    except TypeError:  # what a caller is called may be no Unicode
+        said = b""
+    if 0 < len(said) <= _LONG:
+        return said
+    return orjson.dumps({name: _cut(value) for name, value in facts.items()})
 
 
 def _cut(value: Any) -> Any:

@@ -9,8 +9,9 @@ import hashlib
 import hmac
 import re
 import time
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, NamedTuple, Self
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Final, NamedTuple, Self
 
 import orjson
 from cryptography.exceptions import InvalidSignature
@@ -96,30 +97,36 @@ class Chain:
         self.opening = opening
         self.count = 0
         self._key = key
-        self._last = before.hash if before else _NOTHING
+        self._last = (before.hash if before else _NOTHING).encode()
         self._second = (0, "")
 
-    def opening_line(self) -> bytes:
+    def opening_line(self) -> "Piece":
         """Its first line."""
         facts = {"operation": "openAuditLog", "outcome": "success"}
-        return self.line(facts | asdict(self.opening))
+        return self.piece([orjson.dumps(facts | asdict(self.opening))])
 
-    def line(self, facts: dict[str, Any]) -> bytes:
-        """What would be its next line; raises TypeError for what is no Unicode."""
-        members = {"chain": self.id, "n": self.count + 1, "time": self._time(), **facts}
-        body = b'%s,"prev":"%s"' % (orjson.dumps(members)[:-1], self._last.encode())
-        return b'%s,"mac":"%s"}\n' % (body, _mac(self._key, body).encode())
+    def piece(self, facts: Iterable[bytes]) -> "Piece":
+        """What would be its next lines, from what each is to say, which is an object in JSON."""
+        count, last, key = self.count, self._last, self._key
+        start = b'{"chain":"%s","n":' % self.id.encode()
+        time = self._time().encode()
+        lines = []
+        for said in facts:
+            count += 1
+            body = b'%s%d,"time":"%s",%s,"prev":"%s"' % (start, count, time, said[1:-1], last)
+            line = b'%s,"mac":"%s"}\n' % (body, _mac(key, body).encode())
+            lines.append(line)
+            last, key = hash_of(line).encode(), next_key(key)
+        return Piece(b"".join(lines), count, last, key)
 
-    def advance(self, line: bytes) -> None:
-        """Go on behind a line, which has been written."""
-        self.count += 1
-        self._last = hash_of(line)
-        self._key = next_key(self._key)
+    def advance(self, piece: "Piece") -> None:
+        """Go on behind lines, which have been written."""
+        self.count, self._last, self._key = piece.count, piece.last, piece.key
 
     @property
     def last(self) -> Link:
         """Its last line."""
-        return Link(self.id, self.count, self._last)
+        return Link(self.id, self.count, self._last.decode())
 
     def head(self, *, closed: bool) -> "Head":
         """What it has come to, not yet signed."""
@@ -130,7 +137,7 @@ class Chain:
             opening.follows,
             opening.continues,
             self.count,
-            self._last,
+            self._last.decode(),
             self._time(),
             closed,
         )
@@ -141,6 +148,16 @@ class Chain:
         if second != self._second[0]:
             self._second = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._second[1]}.{rest // 1000:06d}Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Lines that follow a chain's last, and what it has come to once they are written."""
+
+    lines: bytes
+    count: int
+    last: bytes
+    key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

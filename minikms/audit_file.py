@@ -70,20 +70,20 @@ class AuditFile:
             self.append(b"\n")
         return line, torn
 
-    def append(self, line: bytes) -> None:
-        """Write a line at its end; raises OSError, and has then written nothing."""
+    def append(self, lines: bytes) -> None:
+        """Write whole lines at its end; raises OSError, and has then written nothing."""
         facts = os.stat(self.path)
         if (facts.st_dev, facts.st_ino) != self._identity or facts.st_size != self._size:
             raise OSError(errno.ESTALE, "another has moved, replaced or changed it")
         written = 0
         try:
-            written = os.write(self._fd, line)
+            written = os.write(self._fd, lines)
         finally:
-            if written == len(line):
+            if written == len(lines):
                 self._size += written
             else:
                 self._take_back()
-        if written < len(line):
+        if written < len(lines):
             raise OSError(errno.ENOSPC, "it takes no whole line")
 
     def sync(self) -> None:

@@ -422,7 +422,7 @@ def test_the_folder_of_workers(three, number):
 def test_what_cannot_be_told_is_counted_as_that():
     from minikms.acts import Act
 
-    def witness(act, outcome):
+    def witness(acts, outcome):
         if outcome != "key-not-found":
             raise AuditUnavailable()
 

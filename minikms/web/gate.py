@@ -74,7 +74,10 @@ class Gate:
         return self.counted(guarded)
 
     def before(self, route: Route, at_once: Direct) -> Direct:
-        """The same for what answers at once: whoever is not let in, or not yet, gets None."""
+        """The same for what answers at once: whoever is not let in, or not yet, gets None.
+
+        It leaves to the caller to tell of a success, before the answer leaves.
+        """
         name, scope = route.name, route.scope
 
         def guarded(request: web.Request) -> bytes | None:
@@ -95,10 +98,7 @@ class Gate:
                     act.who = known.name
                 # Also where it is anybody, since to miss it takes longer.
                 request[callers.CALLER] = known
-                body = at_once(request)
-                if body is not None:
-                    act.tell()
-                return body
+                return at_once(request)
             finally:
                 CURRENT.reset(outer)
 

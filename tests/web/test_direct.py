@@ -5,10 +5,12 @@ import gzip
 import hashlib
 import json
 import logging
+from itertools import pairwise
 
 import orjson
 import pytest
 
+from minikms.audit_file import AuditFile
 from minikms.config import Config
 from minikms.encodings import b64url
 from minikms.web.app import create_app
@@ -228,6 +230,85 @@ async def test_an_audit_log_that_takes_no_line(begin, admin, ordinary, tmp_path)
     answer = await connection.call("POST", "/sign", call(), JSON)
     assert answer.problem() == (503, "audit-unavailable")
     assert ordinary == ["/sign"]
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """What is written to the audit log, piece by piece."""
+    pieces, append = [], AuditFile.append
+
+    def watched(file, lines):
+        append(file, lines)
+        pieces.append(lines)
+
+    monkeypatch.setattr(AuditFile, "append", watched)
+    return pieces
+
+
+async def test_calls_at_once_are_told_of_in_one_piece(
+    begin, ordinary, written, connect_to, tmp_path
+):
+    log = tmp_path / "audit.log"
+    one = await begin(audit_log=str(log))
+    connections = [one, *[await connect_to(one.client) for _ in range(7)]]
+
+    async def call_at_once():
+        await rest(one)
+        ordinary.clear()
+        written.clear()
+        for connection in connections:
+            connection.send("POST", "/sign", call(), JSON)
+        return [await connection.receive() for connection in connections]
+
+    def told():
+        return sorted(json.loads(line)["request_id"] for line in written[0].splitlines())
+
+    answers = await call_at_once()
+    assert (ordinary, len(written)) == ([], 1)
+    assert told() == sorted(answer.headers["X-Request-Id"] for answer in answers)
+    log.rename(moved := tmp_path / "elsewhere")
+    answers = await call_at_once()
+    assert {answer.problem() for answer in answers} == {(503, "audit-unavailable")}
+    assert (ordinary, written) == (["/sign"] * 8, [])
+    moved.rename(log)
+    assert {answer.status for answer in await call_at_once()} == {200}
+    assert (ordinary, len(written)) == ([], 1)
+    lines = log.read_bytes().splitlines()
+    for before, line in pairwise(lines):  # nothing has changed by what was not written
+        assert json.loads(line)["prev"] == hashlib.sha256(before).hexdigest()
+
+
+async def test_what_comes_before_an_answer_has_left(begin, ordinary, written, tmp_path):
+    connection = await begin(audit_log=str(tmp_path / "audit.log"))
+    [served] = connection.client.server.runner.server.connections
+    head = f"POST /sign HTTP/1.1\r\nHost: kms\r\nContent-Length: {len(call())}\r\n\r\n"
+    written.clear()
+    for _ in range(2):
+        served.data_received(head.encode() + call())
+    assert written == []
+    for _ in range(2):
+        assert (await connection.receive()).status == 200
+    assert (ordinary, len(written)) == (["/sign"], 2)
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+async def test_a_caller_who_is_gone_before_its_answer(
+    begin, ordinary, written, connect_to, tmp_path, caplog, earlier
+):
+    connection = await begin(audit_log=str(tmp_path / "audit.log"))
+    [served] = connection.client.server.runner.server.connections
+    other = await connect_to(connection.client)
+    head = f"POST /sign HTTP/1.1\r\nHost: kms\r\nContent-Length: {len(call())}\r\n\r\n"
+    written.clear()
+    if earlier:  # the connection ends in the same turn
+        served.transport.abort()
+    served.data_received(head.encode() + call())
+    if not earlier:
+        served.transport.abort()
+    assert await connection.at_end()
+    assert [json.loads(line)["outcome"] for line in written] == ["success"]
+    assert (await other.call("POST", "/sign", call(), JSON)).status == 200
+    assert (ordinary, caplog.text) == ([], "")
 
 
 async def test_as_many_as_may_be_under_way(begin, ordinary):
