@@ -19,7 +19,7 @@ from minikms.errors import SetupError
 from minikms.listener import Listener
 from minikms.location import StoreLocation
 from minikms.options import fail
-from minikms.web import logs
+from minikms.web import log_output
 from minikms.web.app import AUDIT, create_app, needs_token
 from minikms.web.server import KmsRunner
 
@@ -35,7 +35,7 @@ def run(config: Config, ready: "Connection[bool, bool] | None" = None) -> None:
     A worker has `ready`, to tell its parent that it listens. It shares its port with the others,
     and ends with its parent.
     """
-    logs.configure(config.log_format, config.log_level, process=ready is not None)
+    log_output.configure(config.log_format, config.log_level, process=ready is not None)
     # aiohttp-swagger3 keeps its own things in each request under a plain string.
     warnings.simplefilter("ignore", web.NotAppKeyWarning)
     with exit_in_one_sentence(config):

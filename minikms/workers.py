@@ -20,7 +20,7 @@ from minikms import serving, tmpfs
 from minikms.audit import file_of_worker
 from minikms.config import Config
 from minikms.location import StoreLocation
-from minikms.web import logs
+from minikms.web import log_output
 from minikms.web.app import needs_token
 
 LOGGER = logging.getLogger("minikms")
@@ -41,7 +41,7 @@ def run(config: Config) -> NoReturn:
 
     Where the service cannot start, a worker says so, and the exit code is its own.
     """
-    logs.configure(config.log_format, config.log_level, process=True)
+    log_output.configure(config.log_format, config.log_level, process=True)
     with serving.exit_in_one_sentence(config):
         sys.exit(asyncio.run(_Workers(config).run()))
 

@@ -132,6 +132,19 @@ def test_a_log_level_that_says_less(run, level):
     assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
 
 
+def test_a_log_that_nobody_reads(serve):
+    service = serve()
+    path = "/key/" + "x" * 4000
+    with contextlib.closing(service.connect()) as connection:
+        for _ in range(200):  # of which a pipe takes 16
+            connection.request("GET", path)
+            with connection.getresponse() as response:
+                response.read()
+                assert response.status == 422
+    code, written = service.stop()
+    assert (code, written.count(f" GET {path} 422 ")) == (0, 200)
+
+
 # RFC 8037 appendix A.1 and A.3.
 SEED = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
 KID = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"

@@ -4,12 +4,10 @@ import itertools
 import logging
 import re
 import secrets
-import sys
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
-from pythonjsonlogger.json import JsonFormatter
 
 from minikms.acts import Act
 
@@ -93,30 +91,3 @@ def _route(request: web.BaseRequest) -> str | None:
     # Not by `match_info`, which fails for a request that did not parse.
     match = getattr(request, "_match_info", None)
     return None if match is None else match.route.name
-
-
-class _TextFormatter(logging.Formatter):
-    """The message, and the request's id behind it where there is one."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        line = super().formatMessage(record)
-        known: Any = getattr(record, "request_id", None)
-        return f"{line} [{known}]" if known else line
-
-
-def configure(log_format: str, log_level: str, *, process: bool = False) -> None:
-    """Send every log line to standard error in this format, from this level on.
-
-    With `process` its id is in lines of text too.
-    """
-    handler = logging.StreamHandler(sys.stderr)
-    name = "%(name)s[%(process)d]" if process else "%(name)s"
-    handler.setFormatter(
-        JsonFormatter(
-            "%(asctime)s%(levelname)s%(name)s%(process)d%(message)s",
-            rename_fields={"asctime": "time"},
-        )
-        if log_format == "json"
-        else _TextFormatter(f"%(asctime)s %(levelname)s {name} %(message)s")
-    )
-    logging.basicConfig(level=log_level.upper(), handlers=[handler], force=True)

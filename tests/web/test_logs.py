@@ -1,10 +1,14 @@
+import contextlib
+import io
 import json
 import logging
+import os
+import time
 
 import pytest
 
 from minikms.config import Config
-from minikms.web import logs
+from minikms.web import log_output
 from minikms.web.app import create_app
 
 SECRET = "planted-7f3a"
@@ -27,10 +31,15 @@ def configured(capsys):
 
     def configure(*options):
         root.handlers[:] = []
-        logs.configure(*options)
-        return lambda: capsys.readouterr().err.splitlines()
+        log_output.configure(*options)
+        return written
+
+    def written():
+        root.handlers[0].flush()
+        return capsys.readouterr().err.splitlines()
 
     yield configure
+    root.handlers[0].flush()
     root.handlers[:], root.level = before
 
 
@@ -161,3 +170,68 @@ async def test_levels(client, configured, connect):
     logging.getLogger("minikms").warning("this one")
     (line,) = written()
     assert line.endswith("WARNING minikms this one")
+
+
+@pytest.fixture
+def gathering(monkeypatch):
+    """A handler by whose own account nothing is written, and what is written by now."""
+    monkeypatch.setattr(log_output, "_PAUSE", 3600)
+    stream = io.StringIO()
+    return log_output.GatheringHandler(stream), stream.getvalue
+
+
+def record(message, level=logging.INFO):
+    return logging.makeLogRecord({"msg": message, "levelno": level})
+
+
+def test_lines_wait_for_others(gathering):
+    handler, written = gathering
+    for number in range(100):
+        handler.handle(record(number))
+    assert written() == ""
+    handler.flush()
+    assert written() == "".join(f"{number}\n" for number in range(100))
+
+
+@pytest.mark.parametrize("level", [logging.WARNING, logging.ERROR])
+def test_a_warning_is_written_at_once_and_in_its_place(gathering, level):
+    handler, written = gathering
+    handler.handle(record("before"))
+    handler.handle(record("this", level))
+    handler.handle(record("after"))
+    assert written() == "before\nthis\n"
+
+
+def test_so_many_wait_at_most(gathering, monkeypatch):
+    handler, written = gathering
+    monkeypatch.setattr(log_output, "_MOST", 10)
+    for number in range(10):
+        handler.handle(record(number))
+    assert written() == ""
+    handler.handle(record(10))
+    assert written().split() == [str(number) for number in range(11)]
+
+
+def test_lines_do_not_wait_for_long(monkeypatch):
+    stream = io.StringIO()
+    handler = log_output.GatheringHandler(stream)
+    for number in range(3):
+        handler.handle(record(number))
+        until = time.monotonic() + 60
+        while stream.getvalue().split() != [str(n) for n in range(number + 1)]:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+
+def test_where_nothing_can_be_written_nobody_is_held_up(capsys):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with contextlib.suppress(BrokenPipeError), open(writer, "w") as stream:
+        handler = log_output.GatheringHandler(stream)
+        for level in (logging.WARNING, logging.INFO, logging.INFO):
+            handler.handle(record("this", level))
+            told, until = "", time.monotonic() + 60
+            while "BrokenPipeError" not in told or "Arguments: " not in told:
+                assert time.monotonic() < until
+                time.sleep(0.01)
+                told += capsys.readouterr().err  # what logging itself says

@@ -1,0 +1,87 @@
+"""Where log lines go: standard error, in text or JSON, without holding up who writes them."""
+
+import logging
+import sys
+import threading
+import time
+from collections import deque
+from typing import Any, Final, TextIO
+
+from pythonjsonlogger.orjson import OrjsonFormatter
+
+# How long a line waits for others, in seconds, and how many may wait.
+_PAUSE: Final = 0.05
+_MOST: Final = 10_000
+
+
+class GatheringHandler(logging.Handler):
+    """Writes to a stream what has gathered in a while, in one piece and in a thread of its own.
+
+    So a reader who stands still holds up nobody, and what the system takes for a line is shared. A
+    warning, and what is worse, is written at once, and so are all where too many wait: a line that
+    is late is better than one that is lost.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: deque[str] = deque()
+        self._due = threading.Event()
+        self._writing = threading.Lock()
+        threading.Thread(target=self._keep_on, name="log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record's line."""
+        try:
+            self._lines.append(self.format(record) + "\n")
+            if record.levelno >= logging.WARNING or len(self._lines) > _MOST:
+                self.flush()
+            elif not self._due.is_set():
+                self._due.set()
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what has gathered, as `logging` itself does at the end."""
+        with self._writing:
+            lines = [self._lines.popleft() for _ in range(len(self._lines))]
+            if lines:
+                self._stream.write("".join(lines))
+                self._stream.flush()
+
+    def _keep_on(self) -> None:
+        while True:
+            self._due.wait()
+            self._due.clear()
+            time.sleep(_PAUSE)
+            try:
+                self.flush()
+            except Exception:
+                self.handleError(logging.makeLogRecord({"msg": "log lines"}))
+
+
+class _TextFormatter(logging.Formatter):
+    """The message, and the request's id behind it where there is one."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        line = super().formatMessage(record)
+        known: Any = getattr(record, "request_id", None)
+        return f"{line} [{known}]" if known else line
+
+
+def configure(log_format: str, log_level: str, *, process: bool = False) -> None:
+    """Send every log line to standard error in this format, from this level on.
+
+    With `process` its id is in lines of text too.
+    """
+    handler = GatheringHandler(sys.stderr)
+    name = "%(name)s[%(process)d]" if process else "%(name)s"
+    handler.setFormatter(
+        OrjsonFormatter(
+            "%(asctime)s%(levelname)s%(name)s%(process)d%(message)s",
+            rename_fields={"asctime": "time"},
+        )
+        if log_format == "json"
+        else _TextFormatter(f"%(asctime)s %(levelname)s {name} %(message)s")
+    )
+    logging.basicConfig(level=log_level.upper(), handlers=[handler], force=True)
