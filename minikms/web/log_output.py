@@ -3,11 +3,10 @@
 import logging
 import sys
 import threading
-import time
 from collections import deque
 from typing import Any, Final, TextIO
 
-from pythonjsonlogger.orjson import OrjsonFormatter
+from pythonjsonlogger.json import JsonFormatter
 
 # How long a line waits for others, in seconds, and how many may wait.
 _PAUSE: Final = 0.05
@@ -18,15 +17,15 @@ class GatheringHandler(logging.Handler):
     """Writes to a stream what has gathered in a while, in one piece and in a thread of its own.
 
     So a reader who stands still holds up nobody, and what the system takes for a line is shared. A
-    warning, and what is worse, is written at once, and so are all where too many wait: a line that
-    is late is better than one that is lost.
+    warning, and what is worse, is not waited for. Where too many wait, whoever has another one
+    waits for them: an answer that is late is better than a line that is lost.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
         self._lines: deque[str] = deque()
-        self._due = threading.Event()
+        self._due, self._urgent = threading.Event(), threading.Event()
         self._writing = threading.Lock()
         threading.Thread(target=self._keep_on, name="log", daemon=True).start()
 
@@ -34,10 +33,12 @@ class GatheringHandler(logging.Handler):
         """Take a record's line."""
         try:
             self._lines.append(self.format(record) + "\n")
-            if record.levelno >= logging.WARNING or len(self._lines) > _MOST:
-                self.flush()
-            elif not self._due.is_set():
+            if record.levelno >= logging.WARNING:
+                self._urgent.set()
+            if not self._due.is_set():
                 self._due.set()
+            if len(self._lines) > _MOST:
+                self.flush()
         except Exception:
             self.handleError(record)
 
@@ -53,7 +54,8 @@ class GatheringHandler(logging.Handler):
         while True:
             self._due.wait()
             self._due.clear()
-            time.sleep(_PAUSE)
+            self._urgent.wait(_PAUSE)
+            self._urgent.clear()
             try:
                 self.flush()
             except Exception:
@@ -77,7 +79,7 @@ def configure(log_format: str, log_level: str, *, process: bool = False) -> None
     handler = GatheringHandler(sys.stderr)
     name = "%(name)s[%(process)d]" if process else "%(name)s"
     handler.setFormatter(
-        OrjsonFormatter(
+        JsonFormatter(
             "%(asctime)s%(levelname)s%(name)s%(process)d%(message)s",
             rename_fields={"asctime": "time"},
         )
