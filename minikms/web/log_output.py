@@ -52,11 +52,11 @@ class GatheringHandler(logging.Handler):
 
     def _keep_on(self) -> None:
         while True:
-            self._due.wait()
-            self._due.clear()
-            self._urgent.wait(_PAUSE)
-            self._urgent.clear()
             try:
+                self._due.wait()
+                self._due.clear()
+                self._urgent.wait(_PAUSE)
+                self._urgent.clear()
                 self.flush()
             except Exception:
                 self.handleError(logging.makeLogRecord({"msg": "log lines"}))
