@@ -120,8 +120,7 @@ def test_one_that_cannot_be_started_is_started_later(three):
 def test_they_finish_what_is_under_way(three, number, send):
     with three.under_way() as finish:
         send(three.process.pid, number)
-        line = three.read_until("stopping")
-        assert f"minikms[{three.process.pid}] stopping: {number.name} " in line
+        three.read_until(f"minikms[{three.process.pid}] stopping: {number.name} ")
         assert finish().startswith(b"HTTP/1.1 200 OK\r\n")
     # What it writes ends when the last process has.
     code, written = three.end()
