@@ -31,6 +31,7 @@ from server import Refused, Server, started
 
 DOCS = Path(__file__).parents[1] / "docs"
 SETTLE = 0.3  # seconds for a contender to end what wrk no longer waits for
+WARMING_CONNECTIONS = 32
 KEYS_A_SECOND = 500  # that are read for the first time, at least, until each worker has them
 PACKAGES = (
     *("minikms", "aiohttp", "uvloop", "aries-askar", "cryptography", "coincurve", "pynacl"),
@@ -134,7 +135,8 @@ async def measure_row(
 ) -> None:
     """Load one contender after the other, in rounds, after one that is not counted.
 
-    That one is long enough for all of many keys to be used, where no row before has done so.
+    That one is long enough for all of many keys to be used, by each of several workers, where no
+    row before has done so.
     """
     known = any(row.title == before.title for before in run.rows)
     warming = 1 if known else 1 + row.keys // KEYS_A_SECOND
@@ -152,7 +154,9 @@ async def measure_row(
                     requests[name] = await requests_of(server, row)
                 async with batches(server, row):
                     duration = seconds if number else warming
-                    load = await server.load(requests[name], row.connections, duration)
+                    # One connection would warm up one worker.
+                    connections = row.connections if number or known else WARMING_CONNECTIONS
+                    load = await server.load(requests[name], connections, duration)
             except (Refused, ClientError) as exc:
                 click.echo(f"{row}, {name}: {exc!r}", err=True)
                 found[name] = "failed"

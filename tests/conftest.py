@@ -249,6 +249,8 @@ class Service:
             env=environment(**variables),
             stderr=subprocess.PIPE,
             text=True,
+            # After some lines were read, communicate() may begin within a character.
+            errors="replace",
             start_new_session=True,  # so that a signal to its group goes to nobody else
         )
         self.lines = []

@@ -52,7 +52,11 @@ def fresh(tmp_path_factory):
 def serving(command, cwd):
     """The URL of a running service, which must end well."""
     with subprocess.Popen(
-        [*command, "serve", "--port", "0"], cwd=cwd, stderr=subprocess.PIPE, text=True
+        [*command, "serve", "--port", "0"],
+        cwd=cwd,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",  # as in conftest.py
     ) as process:
         try:
             seen = ""
