@@ -47,7 +47,7 @@ class Act:
 
 def tell_together(acts: Sequence[Act]) -> None:
     """Have acts of one witness written down as done, all or none; raises AuditUnavailable."""
-    if (witness := acts[0].witness) is not None:
+    if acts and (witness := acts[0].witness) is not None:
         witness(acts, SUCCESS)
     for act in acts:
         act.told = SUCCESS

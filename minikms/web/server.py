@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http import StreamWriter
@@ -43,39 +43,52 @@ OBSERVER: Final[web.AppKey[Observer]] = web.AppKey("observer")
 _LINGERING: Final = 2.0
 
 
-class _Done(NamedTuple):
-    """A call that was answered at once, all but for telling of it; `begun` by `perf_counter`."""
+class _Call:
+    """A call that is to be answered at once; its connection does not rest meanwhile.
 
-    connection: "KmsRequestHandler"
+    `rests` is what the connection's task waits for at rest, `begun` by `perf_counter`.
+    """
+
+    __slots__ = ("answer", "begun", "connection", "request", "rests", "way")
+
     request: web.Request
     answer: bytes
-    begun: float
+
+    def __init__(
+        self, connection: "KmsRequestHandler", rests: asyncio.Future[None], way: DirectWay
+    ) -> None:
+        self.connection = connection
+        self.rests = rests
+        self.way = way
+        self.begun = perf_counter()
 
 
 class Turn:
-    """The calls of one turn of the loop, which are told of together before they are answered.
+    """The calls of one turn of the loop that are answered at once: each step is taken for all.
 
-    What the audit log costs is less its lines than that each leaves the processor little of what
-    it had at hand for the next call.
+    Sockets are read, then keys sign, then the audit log is written, then answers leave. A step of
+    one call leaves the processor much of what the same step of the next call needs; taken in turn,
+    each would have to fetch its own again.
     """
 
     def __init__(self) -> None:
-        self._done: list[_Done] = []
+        self._calls: list[_Call] = []
 
-    def add(self, loop: asyncio.AbstractEventLoop, done: _Done) -> None:
-        """Tell of a call before the loop waits for others, and answer it then."""
-        if not self._done:
+    def add(self, loop: asyncio.AbstractEventLoop, call: _Call) -> None:
+        """Have a call answered before the loop waits for others."""
+        if not self._calls:
             loop.call_soon(self._end)
-        self._done.append(done)
+        self._calls.append(call)
 
     def _end(self) -> None:
-        calls, self._done = self._done, []
+        calls, self._calls = self._calls, []
+        done = [call for call in calls if call.connection.do(call)]
         try:
-            tell_together([call.request[logs.ACT] for call in calls])
+            tell_together([call.request[logs.ACT] for call in done])
             told = True
         except Exception:
             told = False  # the ordinary way fails likewise, and tells
-        for call in calls:
+        for call in done:
             call.connection.leave(call, told=told)
 
 
@@ -85,15 +98,7 @@ class KmsRequestHandler(RequestHandler):
     Headers have `header_timeout` seconds: aiohttp would wait for them as for a next request.
     """
 
-    __slots__ = (
-        "_direct",
-        "_head_begun",
-        "_head_timeout",
-        "_head_timer",
-        "_observer",
-        "_turn",
-        "_untold",
-    )
+    __slots__ = ("_direct", "_head_begun", "_head_timeout", "_head_timer", "_observer", "_turn")
 
     def __init__(
         self,
@@ -107,7 +112,6 @@ class KmsRequestHandler(RequestHandler):
         super().__init__(*args, **kwargs)
         self._direct = direct
         self._turn = turn
-        self._untold = False
         self._observer = observer
         self._head_timeout = header_timeout
         self._head_timer: asyncio.TimerHandle | None = None
@@ -138,10 +142,14 @@ class KmsRequestHandler(RequestHandler):
             self._waiter = waiter
             if data:  # which aiohttp itself has none of, to have buffered bytes read on
                 self._watch_head()
-            if waiter is None or waiter.done() or not self._messages or self._untold:
+            if waiter is None or waiter.done() or not self._messages:
                 return
-            if not self._answer_at_once():
+            way = self._direct_way()
+            if way is None:
                 waiter.set_result(None)
+            else:
+                self._waiter = None
+                self._turn.add(self._loop, _Call(self, waiter, way))
             return
         closing = self._close, self._force_close
         self._close = self._force_close = False
@@ -153,11 +161,11 @@ class KmsRequestHandler(RequestHandler):
             request.content.feed_eof()
             self.close()
 
-    def _answer_at_once(self) -> bool:
-        """Answer the call that has come to a connection at rest; False where nothing was done."""
+    def _direct_way(self) -> DirectWay | None:
+        """How the call that has come to a connection at rest is answered at once, if it can be."""
         message, payload = self._messages[0]
         if isinstance(message, _ErrInfo) or len(self._messages) > 1:
-            return False
+            return None
         way = self._direct.get((message.method, message.path))
         if (
             way is None
@@ -169,41 +177,40 @@ class KmsRequestHandler(RequestHandler):
             or self._reading_paused
             or self._paused  # the caller does not read its answers
         ):
+            return None
+        return way
+
+    def do(self, call: _Call) -> bool:
+        """Do all but tell of a call and answer it; where that fails, it goes the ordinary way."""
+        if self._force_close or call.rests.done():  # the caller is gone
+            call.rests.cancel()
             return False
         rested: Any = self  # with all that aiohttp's has none of at other times
-        begun = perf_counter()
+        message, payload = self._messages[0]
         writer = StreamWriter(self, self._loop)
         request = rested._request_factory(message, payload, self, writer, self._task_handler)
-        request._match_info = way.match
+        request._match_info = call.way.match
         known = logs.new_request_id(request)
         try:
-            body = way.handler(request)
+            body = None if self._close else call.way.handler(request)
         except Exception:
             body = None  # the ordinary way fails likewise, and tells
         if body is None:
+            call.rests.set_result(None)
             return False
-        done = _Done(self, request, head(len(body), known) + body, begun)
-        if request[logs.ACT].witness is None:
-            self.leave(done, told=True)
-        else:
-            self._untold = True
-            self._turn.add(self._loop, done)
+        call.request, call.answer = request, head(len(body), known) + body
         return True
 
-    def leave(self, done: _Done, *, told: bool) -> None:
+    def leave(self, call: _Call, *, told: bool) -> None:
         """Answer a call that was told of; one that could not be goes the ordinary way."""
-        self._untold = False
-        rested: Any = self
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            return  # the connection is gone meanwhile
         if not told:
-            waiter.set_result(None)
+            call.rests.set_result(None)
             return
+        rested: Any = self
         self._messages.popleft()
         rested._parser.message_consumed()
         rested._manager.requests_count += 1
-        rested.transport.write(done.answer)
+        rested.transport.write(call.answer)
         # From now on, as aiohttp counts the time that a connection may rest.
         self._keepalive = True
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
@@ -212,12 +219,14 @@ class KmsRequestHandler(RequestHandler):
                 self._next_keepalive_close_time, self._process_keepalive
             )
         if self._observer is not None:
-            self._observer.answered(done.request, 200, perf_counter() - done.begun)
+            self._observer.answered(call.request, 200, perf_counter() - call.begun)
         if rested._logging_enabled:
-            seconds = perf_counter() - done.begun
-            rested.access_logger.write(done.request, 200, len(done.answer), seconds)
+            seconds = perf_counter() - call.begun
+            rested.access_logger.write(call.request, 200, len(call.answer), seconds)
         if self._messages:  # came meanwhile
-            waiter.set_result(None)
+            call.rests.set_result(None)
+        else:
+            self._waiter = call.rests
 
     def _watch_head(self) -> None:
         """Time a head from its first bytes on, or the first of all from the connection's begin."""

@@ -306,9 +306,27 @@ async def test_a_caller_who_is_gone_before_its_answer(
     if not earlier:
         served.transport.abort()
     assert await connection.at_end()
-    assert [json.loads(line)["outcome"] for line in written] == ["success"]
+    # What nobody waits for any more is not done; once it is done, it is told of.
+    told = [] if earlier else ["success"]
+    assert [json.loads(line)["outcome"] for line in written] == told
     assert (await other.call("POST", "/sign", call(), JSON)).status == 200
     assert (ordinary, caplog.text) == ([], "")
+
+
+@pytest.mark.parametrize("ending", ["close", "_process_keepalive"])
+async def test_a_connection_that_is_to_end_before_its_answer(begin, ordinary, ending):
+    """What a service that stops does, and one whose connection has rested for too long."""
+    connection = await begin()
+    [served] = connection.client.server.runner.server.connections
+    head = f"POST /sign HTTP/1.1\r\nHost: kms\r\nContent-Length: {len(call())}\r\n\r\n"
+    served._next_keepalive_close_time = 0
+    served.data_received(head.encode() + call())
+    getattr(served, ending)()
+    assert (await connection.receive()).status == 200
+    if ending == "close":
+        assert await connection.at_end()
+    else:
+        assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
 
 
 async def test_as_many_as_may_be_under_way(begin, ordinary):
