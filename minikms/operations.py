@@ -20,7 +20,7 @@ from minikms.errors import (
     UnsupportedOperation,
     UnsupportedOption,
 )
-from minikms.opened import OpenedKeys
+from minikms.opened import Opened, OpenedKeys
 from minikms.protocol import (
     Aead,
     Capability,
@@ -76,6 +76,9 @@ class KeyOperations:
         self._store = store
         self.opened = OpenedKeys(registry, store, cache)
         self._to_sign = self._use(Signer, "sign")
+        self._to_verify = self._use(Signer, "verify")
+        self._to_encrypt = self._use(Aead, "encrypt")
+        self._to_decrypt = self._use(Aead, "decrypt")
 
     async def sign(self, profile: str, ref: KeyRef, message: bytes, options: SignOptions) -> Signed:
         """The signature over `message`; raises UnsupportedOption."""
@@ -121,6 +124,26 @@ class KeyOperations:
 
         return await self._by_any(profile, by, public, load, good)
 
+    def verify_now(
+        self,
+        profile: str,
+        by: KeyRef | Mapping[str, Any],
+        message: bytes,
+        signature: bytes,
+        options: SignOptions,
+    ) -> bool | None:
+        """The same where nothing has to be waited for; otherwise None, and nothing is done."""
+        found = self.opened.get(profile, by) if isinstance(by, KeyRef) else None
+        if found is None:
+            return None
+        signer = self._verifier_of(found)
+        if "verify" in signer.slow:
+            return None
+        signing = Signing.choose(signer, options)
+        if signing.verify(found.load_public(signer), message, signature):
+            return True
+        return None if found.record.predecessors else False
+
     async def sign_batch(
         self,
         profile: str,
@@ -165,13 +188,23 @@ class KeyOperations:
 
     async def encrypt(self, profile: str, ref: KeyRef, plaintext: bytes, aad: bytes) -> Sealed:
         """`plaintext` sealed under a new nonce."""
-        _, aead, key = await self._open(profile, ref, self._use(Aead, "encrypt"))
+        _, aead, key = await self._open(profile, ref, self._to_encrypt)
         return aead.encrypt(key, plaintext, aad)
+
+    def encrypt_now(self, profile: str, ref: KeyRef, plaintext: bytes, aad: bytes) -> Sealed | None:
+        """The same where nothing has to be waited for; otherwise None, and nothing is done."""
+        found = self._opened(profile, ref, self._to_encrypt)
+        return None if found is None else found[1].encrypt(found[2], plaintext, aad)
 
     async def decrypt(self, profile: str, ref: KeyRef, sealed: Sealed, aad: bytes) -> bytes:
         """The plaintext; raises DecryptionFailed."""
-        _, aead, key = await self._open(profile, ref, self._use(Aead, "decrypt"))
+        _, aead, key = await self._open(profile, ref, self._to_decrypt)
         return aead.decrypt(key, sealed, aad)
+
+    def decrypt_now(self, profile: str, ref: KeyRef, sealed: Sealed, aad: bytes) -> bytes | None:
+        """The same where nothing has to be waited for; otherwise None, and nothing is done."""
+        found = self._opened(profile, ref, self._to_decrypt)
+        return None if found is None else found[1].decrypt(found[2], sealed, aad)
 
     async def wrap(self, profile: str, ref: KeyRef, secret: bytes) -> bytes:
         """`secret` wrapped; raises InvalidKey where it is too short."""
@@ -366,13 +399,17 @@ class KeyOperations:
         """A public key, its algorithm, and the JOSE name that its JWK is bound to, if any."""
         if isinstance(by, KeyRef):
             found = await self.opened.find(profile, by)
-            concerns_key(found.record.kid, found.record.alg)
-            signer = self._use(Signer, "verify")(found.record, time.time_ns())
+            signer = self._verifier_of(found)
             return signer, found.load_public(signer), None
         _refuse_private(by)
         signer = self._registry.for_jwk(by).require(Signer)
         named = by.get("alg")
         return signer, signer.load_public(by), named if isinstance(named, str) else None
+
+    def _verifier_of(self, found: Opened) -> Signer:
+        """The algorithm of a key that may verify now."""
+        concerns_key(found.record.kid, found.record.alg)
+        return self._to_verify(found.record, time.time_ns())
 
 
 def _refuse_private(jwk: Mapping[str, Any]) -> None:

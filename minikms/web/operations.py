@@ -1,13 +1,18 @@
 """Handlers of what is done with a key, and of randomness."""
 
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
+from marshmallow import Schema
 
 from minikms.encodings import b64url_decode
 from minikms.errors import KmsError, ValidationFailed
+from minikms.operations import Signed
 from minikms.protocol import Sealed
+from minikms.service import KeyService
 from minikms.web import schemas
+from minikms.web.direct import Direct
 from minikms.web.messages import answer, load, load_now, profile, service, write
 from minikms.web.problems import problem
 
@@ -37,6 +42,23 @@ _CODE = schemas.AuthenticationCode()
 _BYTES = schemas.RandomBytes()
 
 
+def _at_once(
+    request_schema: Schema,
+    answer_schema: Schema,
+    call: Callable[[KeyService, str, dict[str, Any]], Any],
+) -> Direct:
+    """What answers by `call`, which gives None where any of it has to be waited for."""
+
+    def at_once(request: web.Request) -> bytes | None:
+        body = load_now(request, request_schema)
+        if body is None:
+            return None
+        done = call(service(request), profile(request), body)
+        return None if done is None else write(answer_schema, done)
+
+    return at_once
+
+
 async def sign(request: web.Request) -> web.Response:
     """Sign bytes with a key.
 
@@ -56,13 +78,11 @@ async def sign(request: web.Request) -> web.Response:
     return answer(_SIGNATURE, signed)
 
 
-def sign_now(request: web.Request) -> bytes | None:
-    """`sign` of what has come, by a key that is open; None where any of it has to be waited for."""
-    body = load_now(request, _SIGN)
-    if body is None:
-        return None
-    signed = service(request).sign_now(profile(request), body["ref"], body["data"], body["options"])
-    return None if signed is None else write(_SIGNATURE, signed)
+def _sign_now(keys: KeyService, profile: str, body: dict[str, Any]) -> Signed | None:
+    return keys.sign_now(profile, body["ref"], body["data"], body["options"])
+
+
+sign_now = _at_once(_SIGN, _SIGNATURE, _sign_now)
 
 
 async def verify(request: web.Request) -> web.Response:
@@ -87,6 +107,14 @@ async def verify(request: web.Request) -> web.Response:
         profile(request), body["by"], body["data"], body["sig"], body["options"]
     )
     return answer(_VERIFICATION, {"valid": valid})
+
+
+def _verify_now(keys: KeyService, profile: str, body: dict[str, Any]) -> dict[str, bool] | None:
+    valid = keys.verify_now(profile, body["by"], body["data"], body["sig"], body["options"])
+    return None if valid is None else {"valid": valid}
+
+
+verify_now = _at_once(_VERIFY, _VERIFICATION, _verify_now)
 
 
 async def sign_batch(request: web.Request) -> web.Response:
@@ -158,6 +186,13 @@ async def encrypt(request: web.Request) -> web.Response:
     return answer(_CIPHERTEXT, sealed)
 
 
+def _encrypt_now(keys: KeyService, profile: str, body: dict[str, Any]) -> Sealed | None:
+    return keys.encrypt_now(profile, body["ref"], body["plaintext"], body["aad"])
+
+
+encrypt_now = _at_once(_ENCRYPT, _CIPHERTEXT, _encrypt_now)
+
+
 async def decrypt(request: web.Request) -> web.Response:
     """Decrypt what was encrypted with a key.
 
@@ -171,9 +206,18 @@ async def decrypt(request: web.Request) -> web.Response:
       "200": {description: The plaintext., x-answer: Plaintext}
     """
     body = await load(request, _DECRYPT)
-    sealed = Sealed(body["ciphertext"], body["nonce"], body["tag"])
-    plaintext = await service(request).decrypt(profile(request), body["ref"], sealed, body["aad"])
+    plaintext = await service(request).decrypt(
+        profile(request), body["ref"], _sealed(body), body["aad"]
+    )
     return answer(_PLAINTEXT, {"plaintext": plaintext})
+
+
+def _decrypt_now(keys: KeyService, profile: str, body: dict[str, Any]) -> dict[str, bytes] | None:
+    plaintext = keys.decrypt_now(profile, body["ref"], _sealed(body), body["aad"])
+    return None if plaintext is None else {"plaintext": plaintext}
+
+
+decrypt_now = _at_once(_DECRYPT, _PLAINTEXT, _decrypt_now)
 
 
 async def wrap(request: web.Request) -> web.Response:
@@ -284,3 +328,7 @@ def _decode_pair(item: dict[str, Any]) -> tuple[bytes, bytes] | KmsError:
     if isinstance(data, KmsError):
         return data
     return sig if isinstance(sig, KmsError) else (data, sig)
+
+
+def _sealed(body: dict[str, Any]) -> Sealed:
+    return Sealed(body["ciphertext"], body["nonce"], body["tag"])

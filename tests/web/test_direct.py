@@ -9,6 +9,8 @@ from itertools import pairwise
 
 import orjson
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from minikms.audit_file import AuditFile
 from minikms.config import Config
@@ -26,15 +28,44 @@ KEYS = {
     "p256": {"alg": "p256"},
     "k256": {"alg": "k256"},
     "mldsa44": {"alg": "mldsa44"},
-    "a256gcm": {"alg": "a256gcm", "operations": ["encrypt"]},
+    "a256gcm": {"alg": "a256gcm"},
+    "rotated": {"alg": "ed25519"},
     "disabled": {"alg": "ed25519"},
     "verify-only": {"alg": "ed25519"},
 }
 
 
+def secret(alias):
+    return hashlib.sha256(alias.encode()).digest()
+
+
 def call(alias="ed25519", data="aGVsbG8", **more):
     return orjson.dumps({"alias": alias, "data": data, **more})
 
+
+def signature(alias):
+    return b64url(Ed25519PrivateKey.from_private_bytes(secret(alias)).sign(b"hello"))
+
+
+def sealed(text, **more):
+    nonce = bytes(12)
+    whole = AESGCM(secret("a256gcm")).encrypt(nonce, text, b"")
+    parts = {"ciphertext": whole[:-16], "nonce": nonce, "tag": whole[-16:]}
+    parts = {name: b64url(part) for name, part in parts.items()}
+    return orjson.dumps({"alias": "a256gcm", **parts, **more})
+
+
+def plain(alias="a256gcm", **more):
+    return orjson.dumps({"alias": alias, "plaintext": "aGVsbG8", **more})
+
+
+JWK = {
+    "kty": "OKP",
+    "crv": "Ed25519",
+    "x": b64url(
+        Ed25519PrivateKey.from_private_bytes(secret("ed25519")).public_key().public_bytes_raw()
+    ),
+}
 
 # Each with what is sent, and whether that is answered at once.
 CALLS = {
@@ -67,8 +98,43 @@ CALLS = {
     "a last call": (call(), [JSON, "Connection: close"], False),
     "a call that waits": (call(), [JSON, "Expect: 100-continue"], False),
     "another way to write it": (call(), [JSON], False),
+    "a good signature": (call(sig=signature("ed25519")), [JSON], True),
+    "a wrong signature": (call(sig=signature("disabled")), [JSON], True),
+    "no signature": (call(sig="aGVsbG8"), [JSON], True),
+    "a good signature of a key that was changed": (
+        call("verify-only", sig=signature("verify-only")),
+        [JSON],
+        False,
+    ),
+    "a good signature of a disabled key": (
+        call("disabled", sig=signature("disabled")),
+        [JSON],
+        False,
+    ),
+    "a signature by a key before": (
+        call("rotated", sig=signature("rotated")),
+        [JSON],
+        False,
+    ),
+    "no signature of ML-DSA": (call("mldsa44", sig="aGVsbG8"), [JSON], True),
+    "a signature by a JWK": (
+        orjson.dumps({"jwk": JWK, "data": "aGVsbG8", "sig": signature("ed25519")}),
+        [JSON],
+        False,
+    ),
+    "a plaintext": (plain(), [JSON], True),
+    "a plaintext with data beside it": (plain(aad="aGVsbG8"), [JSON], True),
+    "a plaintext for a key that signs": (plain("ed25519"), [JSON], False),
+    "a ciphertext": (sealed(b"hello"), [JSON], True),
+    "an empty ciphertext": (sealed(b""), [JSON], True),
+    "a ciphertext of other data": (sealed(b"hello", aad="aGVsbG8"), [JSON], False),
 }
-TARGETS = {"another way to write it": "/%73ign"}
+TARGETS = {
+    "another way to write it": "/%73ign",
+    **{name: "/verify" for name in CALLS if "signature" in name},
+    **{name: "/encrypt" for name in CALLS if "plaintext" in name},
+    **{name: "/decrypt" for name in CALLS if "ciphertext" in name},
+}
 
 
 @pytest.fixture
@@ -102,10 +168,14 @@ def begin(start, connect_to, ordinary):
             return orjson.loads(answer.body)
 
         for alias, key in KEYS.items():
-            secret = b64url(hashlib.sha256(alias.encode()).digest())
             kind = "seed" if key["alg"] == "mldsa44" else "secret"
-            made = await ok("POST", "/key/import", {**key, "alias": alias, kind: secret})
-            if alias != "a256gcm":
+            given = {**key, "alias": alias, kind: b64url(secret(alias))}
+            made = await ok("POST", "/key/import", given)
+            if alias == "rotated":
+                await ok("POST", f"/key/{made['kid']}/rotate", {})
+            if alias == "a256gcm":
+                await ok("POST", "/encrypt", {"alias": alias, "plaintext": ""})
+            else:
                 await ok("POST", "/sign", {"alias": alias, "data": ""})
             if alias in ("disabled", "verify-only"):
                 await ok("PATCH", f"/key/{made['kid']}", {"state": alias})
@@ -128,6 +198,8 @@ def comparable(answer):
     body = orjson.loads(answer.body)
     if "alg" in body and body["alg"].startswith("ML-DSA"):
         del body["sig"], headers["Content-Length"]  # which is random
+    if "nonce" in body:
+        body = {name: len(value) for name, value in body.items()}
     return answer.status, headers, body
 
 
@@ -220,7 +292,7 @@ async def test_what_is_told_of_it(begin, admin, ordinary, tmp_path, caplog, free
     signed = len(KEYS) - 1 + 2
     assert f'minikms_requests_total{{route="sign",status="200"}} {signed}.0' in text
     ed25519 = 'alg="ed25519",operation="sign",outcome="success"'
-    assert f"minikms_operations_total{{{ed25519}}} 5.0" in text
+    assert f"minikms_operations_total{{{ed25519}}} 6.0" in text
 
 
 async def test_an_audit_log_that_takes_no_line(begin, admin, ordinary, tmp_path):
