@@ -8,12 +8,21 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
 )
+from functools import partial
 from importlib.metadata import version
+from types import SimpleNamespace
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
-from aiohttp_swagger3 import SwaggerDocs, SwaggerInfo, SwaggerLicense, SwaggerUiSettings, swagger
+from aiohttp_swagger3 import (
+    SwaggerDocs,
+    SwaggerInfo,
+    SwaggerLicense,
+    SwaggerUiSettings,
+    swagger,
+    swagger_docs,
+)
 
 from minikms.access import OPEN, SCOPES, TokenAccess, read_admin_token
 from minikms.audit import AuditLog
@@ -63,7 +72,7 @@ def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web
     app[BODY_TIMEOUT] = config.body_timeout
     app[CONFIG] = config
     app[REGISTRY] = registry
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quickly():
         # aiohttp-swagger3 keeps its own things in the app under plain strings.
         warnings.simplefilter("ignore", web.NotAppKeyWarning)
         app[DOCUMENT] = _add_routes(app, registry)
@@ -88,19 +97,18 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
         app.router.add_route("GET", "/docs", to_docs)
         app.router.add_route("GET", "/", to_docs)
     ui = SwaggerUiSettings(path="/docs", validatorUrl=None)
-    with _unchecked():
-        docs = SwaggerDocs(
-            app,
-            info=SwaggerInfo(
-                title="Mini KMS",
-                version=version("minikms"),
-                description="Makes keys, keeps them, and uses them, so that you never hold them.",
-                license=SwaggerLicense(
-                    name="Apache-2.0", url="https://www.apache.org/licenses/LICENSE-2.0"
-                ),
+    docs = SwaggerDocs(
+        app,
+        info=SwaggerInfo(
+            title="Mini KMS",
+            version=version("minikms"),
+            description="Makes keys, keeps them, and uses them, so that you never hold them.",
+            license=SwaggerLicense(
+                name="Apache-2.0", url="https://www.apache.org/licenses/LICENSE-2.0"
             ),
-            swagger_ui_settings=ui if app[CONFIG].docs else None,
-        )
+        ),
+        swagger_ui_settings=ui if app[CONFIG].docs else None,
+    )
     docs.spec["components"] = openapi.components()
     for route in routes:
         added = docs.add_route(
@@ -119,17 +127,23 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
 
 
 @contextmanager
-def _unchecked() -> Iterator[None]:
-    """Keep aiohttp-swagger3 from making what checks a whole document, after each route again.
+def _quickly() -> Iterator[None]:
+    """Let aiohttp-swagger3 add routes without what makes it slow.
 
-    That takes 0.3 s and leaves 45 MiB in the heap; a test checks the document once, complete.
+    It makes what checks a whole document, after each route again: that takes 0.3 s and leaves
+    45 MiB in the heap; a test checks the document once, complete. And it reads the docstrings by
+    PyYAML's loader in Python, which takes as long as all the rest; most builds have one in C.
     """
-    library: Any = swagger.fastjsonschema  # type: ignore[attr-defined]
-    make, library.compile = library.compile, lambda *_, **__: lambda _: None
+    checks: Any = swagger.fastjsonschema  # type: ignore[attr-defined]
+    docstrings: Any = swagger_docs
+    make, yaml = checks.compile, docstrings.yaml
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    checks.compile = lambda *_, **__: lambda _: None
+    docstrings.yaml = SimpleNamespace(safe_load=partial(yaml.load, Loader=loader))
     try:
         yield
     finally:
-        library.compile = make
+        checks.compile, docstrings.yaml = make, yaml
 
 
 def needs_token(config: Config) -> bool:
