@@ -22,17 +22,22 @@ def planted():
 @pytest.fixture
 def on_disk(kept, tmp_path, request):
     """All bytes that the store has on disk, once its service has stopped."""
+    if not kept["store"].startswith("sqlite:"):
+        server = request.getfixturevalue("postgres_server")
+        begun = server.execute("SELECT pg_walfile_name(pg_current_wal_lsn())").strip()
 
     def read():
         if kept["store"].startswith("sqlite:"):
             files = list(tmp_path.glob("keys.db*"))
         else:
-            server = request.getfixturevalue("postgres_server")
             server.execute("CHECKPOINT")
             name = kept["store"].rpartition("/")[2]
             number = server.execute(f"SELECT oid FROM pg_database WHERE datname = '{name}'")
             files = [*(server.folder / "data/base" / number.strip()).iterdir()]
-            files += (server.folder / "data/pg_wal").glob("0*")
+            log = sorted((server.folder / "data/pg_wal").glob("0*"))
+            # Not what was written before this test.
+            files += [file for file in log if file.name >= begun]
+            assert begun in {file.name for file in files}
         return b"".join(Path(file).read_bytes() for file in files)
 
     return read
