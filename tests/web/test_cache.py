@@ -7,6 +7,7 @@ import pytest
 
 from minikms.access import SCOPES
 from minikms.config import Config
+from minikms.notices import NoticedVersions
 from minikms.tokens import Token
 from minikms.web.app import create_app
 from minikms.web.gate import GATE
@@ -22,7 +23,13 @@ def service(start):
 
     async def make(options, **others):
         given = {"cache_size": 100, "cache_ttl": 3600, **options, **others}
-        return await start(create_app(Config(**given)))
+        client = await start(create_app(Config(**given)))
+        versions = client.app[SERVICE]._store.database.versions
+        if isinstance(versions, NoticedVersions):
+            async with asyncio.timeout(60):  # until it hears of changes, and counts all
+                while not all(versions.counters):
+                    await asyncio.sleep(0.01)
+        return client
 
     return make
 
