@@ -111,6 +111,13 @@ async def under_load(session, ledger, **options):
             stop.set()
 
 
+async def until_made(ledger, more):
+    made = ledger.made
+    async with asyncio.timeout(60):
+        while ledger.made < made + more:
+            await asyncio.sleep(0.005)
+
+
 def verified(run, options):
     ended = run("store", "verify", **options)
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
@@ -123,7 +130,9 @@ async def test_the_service_is_killed(answering, run, kept):
         async with session:
             await ledger.check(session)
             async with under_load(session, ledger):
-                await asyncio.sleep(0.2 + 0.6 * chance.random())
+                # So many keys that clients come to delete some, however slow the machine is.
+                await until_made(ledger, CLIENTS * (1 + 9 * chance.random()))
+                await asyncio.sleep(0.02 * chance.random())
                 service.process.send_signal(signal.SIGKILL)
         service.end()
         verified(run, kept)
