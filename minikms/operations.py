@@ -367,7 +367,7 @@ class KeyOperations:
     def _use_for_jws(self, record: KeyRecord, now: int) -> Signer | Mac:
         if isinstance(self._registry.get(record.alg), Mac):
             return self._use(Mac, "mac")(record, now)
-        return self._use(Signer, "sign")(record, now)
+        return self._to_sign(record, now)
 
     async def _jws_verifier(
         self, profile: str, by: KeyRef | Mapping[str, Any]

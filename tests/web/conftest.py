@@ -11,6 +11,7 @@ from aiohttp import web
 
 from minikms.config import Config
 from minikms.web.app import create_app
+from minikms.web.messages import SERVICE
 
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "errors"}
 
@@ -21,6 +22,20 @@ async def client(
 ) -> Any:
     """A client of a new service, on each kind of store in turn."""
     return await start(create_app(Config(**any_store)))
+
+
+@pytest.fixture
+def listening() -> Callable[..., Awaitable[None]]:
+    """Return once each of these services, on PostgreSQL, hears notices."""
+
+    async def wait(*clients: Any) -> None:
+        for client in clients:
+            versions = client.app[SERVICE]._store.database.versions
+            async with asyncio.timeout(60):
+                while not all(versions.counters):  # all are counted when it begins to hear
+                    await asyncio.sleep(0.01)
+
+    return wait
 
 
 @pytest.fixture

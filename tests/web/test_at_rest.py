@@ -22,22 +22,23 @@ def planted():
 @pytest.fixture
 def on_disk(kept, tmp_path, request):
     """All bytes that the store has on disk, once its service has stopped."""
-    if not kept["store"].startswith("sqlite:"):
-        server = request.getfixturevalue("postgres_server")
-        begun = server.execute("SELECT pg_walfile_name(pg_current_wal_insert_lsn())").strip()
+
+    def joined(files):
+        return b"".join(Path(file).read_bytes() for file in files)
+
+    if kept["store"].startswith("sqlite:"):
+        return lambda: joined(tmp_path.glob("keys.db*"))
+    server = request.getfixturevalue("postgres_server")
+    begun = server.execute("SELECT pg_walfile_name(pg_current_wal_insert_lsn())").strip()
 
     def read():
-        if kept["store"].startswith("sqlite:"):
-            files = list(tmp_path.glob("keys.db*"))
-        else:
-            server.execute("CHECKPOINT")
-            name = kept["store"].rpartition("/")[2]
-            number = server.execute(f"SELECT oid FROM pg_database WHERE datname = '{name}'")
-            files = [*(server.folder / "data/base" / number.strip()).iterdir()]
-            # Not what was written before this test; a file that is done with gets a later name.
-            log = (server.folder / "data/pg_wal").glob("0*")
-            files += [file for file in log if file.name >= begun]
-        return b"".join(Path(file).read_bytes() for file in files)
+        server.execute("CHECKPOINT")
+        name = kept["store"].rpartition("/")[2]
+        number = server.execute(f"SELECT oid FROM pg_database WHERE datname = '{name}'")
+        data = (server.folder / "data/base" / number.strip()).iterdir()
+        # Not what was written before this test; a file that is done with gets a later name.
+        log = (server.folder / "data/pg_wal").glob("0*")
+        return joined([*data, *(file for file in log if file.name >= begun)])
 
     return read
 

@@ -18,17 +18,14 @@ ALICE = {"X-Profile": "alice"}
 
 
 @pytest.fixture
-def service(start):
+def service(start, listening):
     """Start a service that keeps what it has read in memory."""
 
     async def make(options, **others):
         given = {"cache_size": 100, "cache_ttl": 3600, **options, **others}
         client = await start(create_app(Config(**given)))
-        versions = client.app[SERVICE]._store.database.versions
-        if isinstance(versions, NoticedVersions):
-            async with asyncio.timeout(60):  # until it hears of changes, and counts all
-                while not all(versions.counters):
-                    await asyncio.sleep(0.01)
+        if isinstance(client.app[SERVICE]._store.database.versions, NoticedVersions):
+            await listening(client)
         return client
 
     return make

@@ -48,15 +48,6 @@ async def ok(response):
     return await response.json()
 
 
-async def listening(*clients):
-    """Return once each of these services hears notices."""
-    for client in clients:
-        versions = client.app[SERVICE]._store.database.versions
-        async with asyncio.timeout(60):
-            while not versions.counters[0]:  # all are counted when it begins to hear
-                await asyncio.sleep(0.01)
-
-
 async def changes(one, other, everything):
     """Changes of what the other has in memory: each with the call that it is to end."""
     token, record = await one.app[TOKENS].create("t", SCOPES)
@@ -122,14 +113,14 @@ async def test_the_bound_without_notices(how, pair, admin, own_postgres, monkeyp
             await losing
 
 
-async def test_with_notices_nobody_waits_for_the_bound(pair, admin, postgres_server):
+async def test_with_notices_nobody_waits_for_the_bound(pair, listening, admin, postgres_server):
     one, other = await pair(postgres_server.create_database(), 3600)
     await listening(one, other)
     for change, use in await changes(one, other, bearer(admin[0])):
         await ends(change, use, within=3600)
 
 
-async def test_notices_come_again(pair, admin, own_postgres, caplog):
+async def test_notices_come_again(pair, listening, admin, own_postgres, caplog):
     one, other = await pair(own_postgres.create_database(), 3600)
     await listening(one, other)
     work = await changes(one, other, bearer(admin[0]))
@@ -141,7 +132,7 @@ async def test_notices_come_again(pair, admin, own_postgres, caplog):
     assert "is lost" in caplog.text
 
 
-async def test_many_changes_in_one_notice(pair, postgres_server):
+async def test_many_changes_in_one_notice(pair, listening, postgres_server):
     one, other = await pair(postgres_server.create_database(), 3600)
     await listening(one, other)
     heard = other.app[SERVICE]._store.database.versions
@@ -153,7 +144,9 @@ async def test_many_changes_in_one_notice(pair, postgres_server):
             await asyncio.sleep(0.01)
 
 
-async def test_a_database_that_is_away_is_not_done_without_for_longer(pair, admin, own_postgres):
+async def test_a_database_that_is_away_is_not_done_without_for_longer(
+    pair, listening, admin, own_postgres
+):
     one, other = await pair(own_postgres.create_database(), TTL)
     await listening(one, other)
     _, use = (await changes(one, other, bearer(admin[0])))[0]
@@ -173,7 +166,7 @@ async def test_a_database_that_is_away_is_not_done_without_for_longer(pair, admi
         await asyncio.to_thread(own_postgres.resume)
 
 
-async def test_no_password_in_the_log(pair, own_postgres, caplog):
+async def test_no_password_in_the_log(pair, listening, own_postgres, caplog):
     caplog.set_level(logging.DEBUG)
     url = own_postgres.create_database()
     one, _ = await pair(url, TTL)

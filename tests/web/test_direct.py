@@ -186,6 +186,12 @@ def begin(start, connect_to, ordinary):
     return run
 
 
+def sent(body, *headers):
+    """A call as it comes over a connection."""
+    lines = ["POST /sign HTTP/1.1", "Host: kms", *headers, f"Content-Length: {len(body)}", "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
 async def rest(connection):
     """Wait until a connection of this very process waits for its next request."""
     await asyncio.sleep(0.02)
@@ -353,10 +359,9 @@ async def test_calls_at_once_are_told_of_in_one_piece(
 async def test_what_comes_before_an_answer_has_left(begin, ordinary, written, tmp_path):
     connection = await begin(audit_log=str(tmp_path / "audit.log"))
     [served] = connection.client.server.runner.server.connections
-    head = f"POST /sign HTTP/1.1\r\nHost: kms\r\nContent-Length: {len(call())}\r\n\r\n"
     written.clear()
     for _ in range(2):
-        served.data_received(head.encode() + call())
+        served.data_received(sent(call()))
     assert written == []
     for _ in range(2):
         assert (await connection.receive()).status == 200
@@ -370,11 +375,10 @@ async def test_a_caller_who_is_gone_before_its_answer(
     connection = await begin(audit_log=str(tmp_path / "audit.log"))
     [served] = connection.client.server.runner.server.connections
     other = await connect_to(connection.client)
-    head = f"POST /sign HTTP/1.1\r\nHost: kms\r\nContent-Length: {len(call())}\r\n\r\n"
     written.clear()
     if earlier:  # the connection ends in the same turn
         served.transport.abort()
-    served.data_received(head.encode() + call())
+    served.data_received(sent(call()))
     if not earlier:
         served.transport.abort()
     assert await connection.at_end()
@@ -390,9 +394,8 @@ async def test_a_connection_that_is_to_end_before_its_answer(begin, ordinary, en
     """What a service that stops does, and one whose connection has rested for too long."""
     connection = await begin()
     [served] = connection.client.server.runner.server.connections
-    head = f"POST /sign HTTP/1.1\r\nHost: kms\r\nContent-Length: {len(call())}\r\n\r\n"
     served._next_keepalive_close_time = 0
-    served.data_received(head.encode() + call())
+    served.data_received(sent(call()))
     getattr(served, ending)()
     assert (await connection.receive()).status == 200
     if ending == "close":
@@ -437,10 +440,8 @@ async def test_calls_in_one_piece_and_in_pieces(begin, ordinary):
     assert ordinary == ["/sign"] * 5  # they came as one piece
     await rest(connection)
     for message, answer in zip(messages, answers, strict=True):
-        body = call(data=message)
-        head = f"POST /sign HTTP/1.1\r\nHost: kms\r\n{JSON}\r\nContent-Length: {len(body)}\r\n\r\n"
-        sent = head.encode() + body
-        for piece in (sent[:30], sent[30:-10], sent[-10:]):
+        whole = sent(call(data=message), JSON)
+        for piece in (whole[:30], whole[30:-10], whole[-10:]):
             connection.writer.write(piece)
             await rest(connection)
         assert orjson.loads((await connection.receive()).body) == answer
