@@ -53,19 +53,29 @@ IN_FLIGHT: Final = web.AppKey("in_flight", InFlight)
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The body; raises RequestTimeout, and HTTPRequestEntityTooLarge, before it comes if it can."""
-    if request.content.is_eof():  # it came with its headers, as most do
-        return await request.read()
-    _refuse_too_large(request)
+    """The body; raises RequestTimeout, and HTTPRequestEntityTooLarge, before it comes if it can.
+
+    The request does not keep it, as it does with `request.read`: a connection at rest has its last
+    request still. It can thus be read once.
+    """
+    content, most = request.content, request.client_max_size
+    if content.is_eof():  # it came with its headers, as most do
+        body = content.read_nowait()
+        _refuse_too_large(len(body), most)
+        return body
+    _refuse_too_large(request.content_length or 0, most)
     in_flight = request.app[IN_FLIGHT]
+    parts, size = [], 0
     try:
         with in_flight.waiting():
             async with asyncio.timeout(request.app[BODY_TIMEOUT]):
-                body = await request.read()
+                while part := await content.readany():
+                    parts.append(part)
+                    _refuse_too_large(size := size + len(part), most)
     except TimeoutError:
         raise RequestTimeout() from None
     in_flight.check()  # others have come meanwhile
-    return body
+    return b"".join(parts)
 
 
 def arrived_body(request: web.Request) -> bytes | None:
@@ -77,11 +87,10 @@ def arrived_body(request: web.Request) -> bytes | None:
 
 async def expect(request: web.Request) -> None:
     """Have the body sent that a caller holds back (RFC 9110 section 10.1.1), unless it is large."""
-    _refuse_too_large(request)
+    _refuse_too_large(request.content_length or 0, request.client_max_size)
     await _default_expect_handler(request)
 
 
-def _refuse_too_large(request: web.Request) -> None:
-    length = request.content_length or 0
-    if length > request.client_max_size:
-        raise web.HTTPRequestEntityTooLarge(request.client_max_size, length)
+def _refuse_too_large(size: int, most: int) -> None:
+    if size > most:
+        raise web.HTTPRequestEntityTooLarge(most, size)

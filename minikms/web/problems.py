@@ -43,19 +43,21 @@ def problem_response(error: errors.KmsError) -> web.Response:
     )
 
 
-def answer_failure(request: web.BaseRequest, exc: Exception) -> web.Response:
-    """The problem of what failed below; raises it again where it is none of a caller's."""
+def answer_failure(request: web.BaseRequest, exc: Exception) -> web.Response | None:
+    """The problem of what failed below; None where it is none to answer with one."""
     if isinstance(exc, errors.KmsError):
         return problem_response(exc)
     if isinstance(exc, web.HTTPException):
         if exc.status < 400:
-            raise exc
+            return None
         return problem_response(from_http(exc))
     if isinstance(exc, web.RequestPayloadError):
         return problem_response(errors.BadRequest("The body cannot be read to its end."))
-    if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
-        raise exc  # the caller is gone, or has a part of its answer; aiohttp closes what is left
+    if isinstance(exc, ConnectionError):
+        return None  # the caller is gone, or must be
     LOGGER.error("internal error", exc_info=exc, extra={"request_id": request_id(request)})
+    if request.writer.output_size > 0:
+        raise ConnectionAbortedError("the caller has a part of its answer")
     return problem_response(
         errors.InternalError(f"The log has more under the id {request_id(request)}.")
     )

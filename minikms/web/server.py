@@ -263,8 +263,6 @@ class KmsRequestHandler(RequestHandler):
         """Answer what cannot be parsed, and what failed outside of the application."""
         if isinstance(exc, ConnectionError):
             raise exc  # the caller is gone, which is no failure of ours
-        if request.writer.output_size > 0:
-            raise ConnectionError("an answer has begun, no other can be sent")
         known = logs.request_id(request)
         extra = {"request_id": known}
         if status < 500:
@@ -274,10 +272,23 @@ class KmsRequestHandler(RequestHandler):
                 self._observer.unreadable(response.status)
         else:
             self.logger.error("internal error", exc_info=exc, extra=extra)
+            if request.writer.output_size > 0:
+                raise ConnectionError("an answer has begun, no other can be sent")
             response = problem_response(InternalError(f"The log has more under the id {known}."))
         logs.add_headers(request, response)
         response.force_close()
         return response
+
+
+def _let_go(exc: BaseException | None) -> None:
+    """Have a failure, and what led to it, hold no frames, and so no body of a caller's.
+
+    Many hold themselves by a frame: they would stay until the garbage collector comes, which counts
+    objects and not their size.
+    """
+    while exc is not None:
+        exc.__traceback__ = None
+        exc = exc.__context__
 
 
 def _unreadable(exc: BaseException | None) -> KmsError:
@@ -308,15 +319,16 @@ class KmsServer(web.Server):
         self._turn = Turn()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        failure: Exception | None = None
         try:
             response = await self._application(request)
         except Exception as exc:
-            failure = exc
-        if failure is not None:
-            if isinstance(failure, web.HTTPException):
-                logs.add_headers(request, failure)  # of a redirect
-            response = answer_failure(request, failure)
+            answer = answer_failure(request, exc)
+            _let_go(exc)
+            if answer is None:
+                if isinstance(exc, web.HTTPException):
+                    logs.add_headers(request, exc)  # of a redirect
+                raise
+            response = answer
         # A stream has them by now, and an answer in JSON will have.
         if type(response) is not JsonAnswer and not response.prepared:
             logs.add_headers(request, response)

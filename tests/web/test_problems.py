@@ -20,14 +20,21 @@ async def time_out(request):
 
 
 async def fail_in_the_problem(request):
-    raise ValidationFailed("\ud800")
+    raise ValidationFailed(object())  # which no JSON has
 
 
 async def fail_in_the_middle(request):
     response = web.StreamResponse()
     await response.prepare(request)
     await response.write(b"begun")
-    raise ValidationFailed("\ud800")
+    raise ValidationFailed(object())  # which no JSON has
+
+
+async def fail_with_a_bug_in_the_middle(request):
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b"begun")
+    raise RuntimeError(SECRET)
 
 
 async def refuse(request):
@@ -38,11 +45,13 @@ async def redirect(request):
     raise web.HTTPSeeOther("/healthz")
 
 
+IN_THE_MIDDLE = (fail_in_the_middle, fail_with_a_bug_in_the_middle)
+
+
 @pytest.fixture
 async def client(start):
     app = create_app(Config())
-    handlers = (fail, time_out, fail_in_the_problem, fail_in_the_middle, refuse, redirect)
-    for handler in handlers:
+    for handler in (fail, time_out, fail_in_the_problem, *IN_THE_MIDDLE, refuse, redirect):
         app.router.add_route("GET", f"/{handler.__name__}", handler)
     return await start(app)
 
@@ -63,10 +72,13 @@ async def test_a_bug_is_logged_under_the_id_that_the_answer_has(
     assert (await client.get("/keys")).status == 200
 
 
-async def test_an_answer_that_has_begun_gets_no_second_head(client, connection, caplog):
-    connection.send("GET", "/fail_in_the_middle")
+@pytest.mark.parametrize("handler", IN_THE_MIDDLE)
+async def test_an_answer_that_has_begun_gets_no_second_head(client, connection, caplog, handler):
+    connection.send("GET", f"/{handler.__name__}")
     assert (await connection.receive()).status == 200
     assert await connection.read() == b"5\r\nbegun\r\n"
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert (record.getMessage(), bool(record.exc_info)) == ("internal error", True)
     assert (await client.get("/keys")).status == 200
 
 
