@@ -4,7 +4,6 @@ from typing import Any
 
 import click
 
-from minikms import serving, workers
 from minikms.audit_cli import audit
 from minikms.errors import PluginError
 from minikms.options import config_of, fail, options_of_config
@@ -28,6 +27,9 @@ main.add_command(audit)
 @options_of_config()
 def serve(**options: Any) -> None:
     """Run the service."""
+    # No other command needs them, and to import them takes longer than most commands.
+    from minikms import serving, workers
+
     config = config_of(options)
     if config.workers > 1:
         workers.run(config)

@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -230,6 +231,14 @@ def test_help_and_version(run):
 
 
 @pytest.mark.skipif(not FAKETIME, reason="needs Debian's faketime")
+def test_only_what_serves_imports_the_web():
+    code = "import sys, minikms.cli; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = done.stdout.split()
+    assert "minikms.store_cli" in imported
+    assert "minikms.web" not in imported
+
+
 def test_keys_in_memory_outlive_a_connection(serve):
     # Askar's pool closes one that is half an hour old. Once the service has started, a minute takes
     # less than a second.
