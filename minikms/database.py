@@ -317,6 +317,7 @@ class Database:
 
     async def remove_profile(self, name: str) -> bool:
         """Remove a profile with all that is in it; False where it is not there."""
+        await self.ping()  # whoever waits for a store that does not answer is told sooner
         return await self._in_turn(self._remove_profile(name), write=True, patience=_LONG)
 
     async def profiles(self) -> list[str]:
