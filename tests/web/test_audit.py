@@ -11,6 +11,7 @@ from aries_askar import Session
 from web.test_openapi import sent_in_turn
 
 from minikms.access import OPEN, SCOPES
+from minikms.acts import CURRENT
 from minikms.config import Config
 from minikms.records import KeyRef
 from minikms.tokens import Token
@@ -265,14 +266,14 @@ async def test_a_line_is_there_before_its_change_is(client, path, monkeypatch):
     commit, told = Session.commit, []
 
     async def watched(session):
-        told.append(json.loads(path.read_bytes().splitlines()[-1]))
+        if CURRENT.get():  # for a call, and not for the head of the log
+            told.append(json.loads(path.read_bytes().splitlines()[-1]))
         return await commit(session)
 
     monkeypatch.setattr(Session, "commit", watched)
     async with client.post("/key/generate", json={"alg": "ed25519"}) as answer:
         kid = (await answer.json())["kid"]
-    (line,) = [line for line in told if line["operation"] != "openAuditLog"]
-    assert (line["operation"], line["kid"]) == ("generateKey", kid)
+    assert [(line["operation"], line["kid"]) for line in told] == [("generateKey", kid)]
 
 
 # What is in it
