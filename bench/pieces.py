@@ -125,7 +125,7 @@ async def service(folder: Path, audited: bool) -> AsyncIterator[tuple[KmsRunner,
         log = str(folder / "audit.log")
         options = {"auth": "token", "admin_token_file": str(file), "audit_log": log}
         headers = [f"Authorization: Bearer {token}"]
-    runner = KmsRunner(create_app(Config(**options)))
+    runner = KmsRunner(create_app(Config(cache_size=10, **options)))
     await runner.setup()
     try:
         yield runner, headers

@@ -134,7 +134,8 @@ def test_a_log_level_that_says_less(run, level):
 
 
 def test_a_log_that_nobody_reads(serve):
-    service = serve()
+    # What it writes in part while it is stopped for a moment, Python itself would not go on with.
+    service = serve("--port", "0", command=["env", "PYTHONUNBUFFERED=1", *MODULE])
     path = "/key/" + "x" * 4000
     with contextlib.closing(service.connect()) as connection:
         for _ in range(200):  # of which a pipe takes 16
@@ -142,6 +143,9 @@ def test_a_log_that_nobody_reads(serve):
             with connection.getresponse() as response:
                 response.read()
                 assert response.status == 422
+    time.sleep(0.2)
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        service.process.send_signal(number)
     code, written = service.stop()
     assert (code, written.count(f" GET {path} 422 ")) == (0, 200)
 

@@ -1,6 +1,7 @@
 """Where log lines go: standard error, in text or JSON, without holding up who writes them."""
 
 import logging
+import os
 import sys
 import threading
 from collections import deque
@@ -76,7 +77,16 @@ def configure(log_format: str, log_level: str, *, process: bool = False) -> None
 
     With `process` its id is in lines of text too.
     """
-    handler = GatheringHandler(sys.stderr)
+    # Not sys.stderr itself: where Python does not buffer it (PYTHONUNBUFFERED), a write that is cut
+    # short, as by a signal that stops the process for a while, loses the rest.
+    stream = sys.stderr and os.fdopen(
+        sys.stderr.fileno(),
+        "w",
+        encoding=sys.stderr.encoding,
+        errors="backslashreplace",
+        closefd=False,
+    )
+    handler = GatheringHandler(stream)
     name = "%(name)s[%(process)d]" if process else "%(name)s"
     handler.setFormatter(
         JsonFormatter(

@@ -24,7 +24,7 @@ def everything(caplog):
 
 
 @pytest.fixture
-def configured(capsys):
+def configured(capfd):
     """Set logging up, and give the lines that it has written; undone at the end."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
@@ -36,7 +36,7 @@ def configured(capsys):
 
     def written():
         root.handlers[0].flush()
-        return capsys.readouterr().err.splitlines()
+        return capfd.readouterr().err.splitlines()
 
     yield configure
     root.handlers[0].flush()
