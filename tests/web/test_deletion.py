@@ -8,10 +8,30 @@ import pytest
 
 from minikms.config import Config
 from minikms.errors import KeyNotFound
+from minikms.service import KeyService
 from minikms.web.app import create_app
 from minikms.web.messages import SERVICE
 
 DATA = "aGVsbG8="
+
+
+@pytest.fixture
+async def client(start, any_store, monkeypatch):
+    """A client of a service that has looked once for what is due, as it does when it starts."""
+    looked, sweep = asyncio.Event(), KeyService.sweep
+
+    async def noted(self, witness=None):
+        try:
+            await sweep(self, witness)
+        finally:
+            looked.set()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KeyService, "sweep", noted)
+        client = await start(create_app(Config(**any_store)))
+        async with asyncio.timeout(60):
+            await looked.wait()
+    return client
 
 
 async def schedule(client, kid, after="7d"):
