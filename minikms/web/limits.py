@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.web_urldispatcher import _default_expect_handler
 
-from minikms.errors import RequestTimeout, TooBusy
+from minikms.errors import BodyTooLarge, RequestTimeout, TooBusy
 
 BODY_TIMEOUT: Final = web.AppKey("body_timeout", int)
 
@@ -53,7 +53,7 @@ IN_FLIGHT: Final = web.AppKey("in_flight", InFlight)
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The body; raises RequestTimeout, and HTTPRequestEntityTooLarge, before it comes if it can.
+    """The body; raises RequestTimeout, and BodyTooLarge before it comes if it can.
 
     The request does not keep it, as it does with `request.read`: a connection at rest has its last
     request still. It can thus be read once.
@@ -61,9 +61,9 @@ async def read_body(request: web.Request) -> bytes:
     content, most = request.content, request.client_max_size
     if content.is_eof():  # it came with its headers, as most do
         body = content.read_nowait()
-        _refuse_too_large(len(body), most)
+        refuse_too_large(len(body), most)
         return body
-    _refuse_too_large(request.content_length or 0, most)
+    refuse_too_large(request.content_length or 0, most)
     in_flight = request.app[IN_FLIGHT]
     parts, size = [], 0
     try:
@@ -71,7 +71,7 @@ async def read_body(request: web.Request) -> bytes:
             async with asyncio.timeout(request.app[BODY_TIMEOUT]):
                 while part := await content.readany():
                     parts.append(part)
-                    _refuse_too_large(size := size + len(part), most)
+                    refuse_too_large(size := size + len(part), most)
     except TimeoutError:
         raise RequestTimeout() from None
     in_flight.check()  # others have come meanwhile
@@ -87,10 +87,11 @@ def arrived_body(request: web.Request) -> bytes | None:
 
 async def expect(request: web.Request) -> None:
     """Have the body sent that a caller holds back (RFC 9110 section 10.1.1), unless it is large."""
-    _refuse_too_large(request.content_length or 0, request.client_max_size)
+    refuse_too_large(request.content_length or 0, request.client_max_size)
     await _default_expect_handler(request)
 
 
-def _refuse_too_large(size: int, most: int) -> None:
+def refuse_too_large(size: int, most: int) -> None:
+    """Raise BodyTooLarge for a body of more than `most` bytes."""
     if size > most:
-        raise web.HTTPRequestEntityTooLarge(most, size)
+        raise BodyTooLarge("The body is over this service's limit.")

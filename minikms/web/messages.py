@@ -14,7 +14,6 @@ from marshmallow import Schema, ValidationError
 from minikms.acts import CURRENT
 from minikms.errors import (
     BadRequest,
-    BodyTooLarge,
     KmsError,
     MalformedJson,
     UnsupportedMediaType,
@@ -27,7 +26,7 @@ from minikms.web import quick
 from minikms.web.answers import JsonAnswer
 from minikms.web.callers import enter
 from minikms.web.fields import PROFILE_PATTERN
-from minikms.web.limits import IN_FLIGHT, arrived_body, read_body
+from minikms.web.limits import IN_FLIGHT, arrived_body, read_body, refuse_too_large
 from minikms.web.logs import add_headers
 
 SERVICE: Final = web.AppKey("service", KeyService)
@@ -177,8 +176,7 @@ async def _decoded(request: web.Request) -> bytes:
         decoded = inflater.decompress(body, request.client_max_size + 1)
     except zlib.error:
         raise BadRequest("The body is not what its Content-Encoding says.") from None
-    if len(decoded) > request.client_max_size:
-        raise BodyTooLarge("The body is over this service's limit.")
+    refuse_too_large(len(decoded), request.client_max_size)
     if not inflater.eof or inflater.unused_data:
         raise BadRequest("The body is not what its Content-Encoding says.")
     return decoded

@@ -83,8 +83,6 @@ def from_http(exc: web.HTTPException) -> errors.KmsError:
     if isinstance(exc, web.HTTPMethodNotAllowed):
         allow = ", ".join(sorted(exc.allowed_methods))
         return errors.MethodNotAllowed(f"Allowed here: {allow}.", headers={"Allow": allow})
-    if isinstance(exc, web.HTTPRequestEntityTooLarge):
-        return errors.BodyTooLarge("The body is over this service's limit.")
     if isinstance(exc, (web.HTTPNotFound, web.HTTPForbidden)):
         return errors.RouteNotFound()
     return errors.BadRequest()
