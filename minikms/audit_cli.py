@@ -13,6 +13,7 @@ from minikms.audit_chain import Head
 from minikms.audit_store import AuditStore, public_text
 from minikms.audit_verify import LogFile
 from minikms.audit_verify import verify as verify_files
+from minikms.cli_help import ON_A_STORE, HelpGroup
 from minikms.database import Database
 from minikms.encodings import b64url_decode
 from minikms.errors import AuditError
@@ -22,12 +23,17 @@ from minikms.store_cli import durable, key_of, on_a_store
 ResultT = TypeVar("ResultT")
 
 
-@click.group()
+@click.group(cls=HelpGroup)
 def audit() -> None:
     """Check audit logs, and give what checks them without the store."""
 
 
-@audit.command()
+@audit.command(
+    examples=(
+        f"minikms audit verify audit.log audit.log.1 {ON_A_STORE}",
+        "minikms audit verify --public-key KEY --heads heads audit.log",
+    )
+)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--public-key", metavar="KEY", help="What `minikms audit key` gave, with --heads.")
 @click.option(
@@ -76,7 +82,7 @@ def _verify(
         sys.exit(1)
 
 
-@audit.command()
+@audit.command(examples=(f"minikms audit heads {ON_A_STORE}",))
 @on_a_store
 def heads(**options: Any) -> None:
     """Show the last head of every chain, to be kept apart: one line of JSON each."""
@@ -84,7 +90,7 @@ def heads(**options: Any) -> None:
         click.echo(head.to_bytes())
 
 
-@audit.command()
+@audit.command(examples=(f"minikms audit key {ON_A_STORE}",))
 @on_a_store
 def key(**options: Any) -> None:
     """Show the public key that checks heads."""

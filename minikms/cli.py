@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from minikms.audit_cli import audit
+from minikms.cli_help import ON_A_STORE, HelpGroup
 from minikms.errors import PluginError
 from minikms.options import config_of, fail, options_of_config
 from minikms.registry import AlgorithmRegistry
@@ -12,18 +13,27 @@ from minikms.store_cli import store
 from minikms.token_cli import token
 
 
-@click.group()
+@click.group(
+    cls=HelpGroup,
+    context_settings={"max_content_width": 100},
+    examples=(
+        "minikms serve",
+        f"minikms store init --generate-key {ON_A_STORE}",
+        f"minikms serve {ON_A_STORE}",
+    ),
+)
 @click.version_option(package_name="minikms")
 def main() -> None:
     """Mini KMS: makes keys, keeps them, and uses them, so that you never hold them."""
 
 
-main.add_command(store)
-main.add_command(token)
-main.add_command(audit)
-
-
-@main.command()
+@main.command(
+    examples=(
+        "minikms serve",
+        "minikms serve --port 9000 --log-format json",
+        f"minikms serve {ON_A_STORE}",
+    )
+)
 @options_of_config()
 def serve(**options: Any) -> None:
     """Run the service."""
@@ -37,7 +47,12 @@ def serve(**options: Any) -> None:
         serving.run(config)
 
 
-@main.command()
+main.add_command(store)
+main.add_command(token)
+main.add_command(audit)
+
+
+@main.command(examples=("minikms algorithms",))
 def algorithms() -> None:
     """List the algorithms and what each can do."""
     try:

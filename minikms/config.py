@@ -12,16 +12,39 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 AUTH: Final = ("auto", "none", "token")
 
 
+LISTENER: Final = "Listener"
+TLS: Final = "TLS"
+LIMITS: Final = "Limits"
+STORE: Final = "Store"
+AUTHORIZATION: Final = "Authorization"
+AUDIT: Final = "Audit log"
+MONITORING: Final = "Logs and metrics"
+OTHER: Final = "Other"
+
+HEADINGS: Final = (LISTENER, STORE, AUTHORIZATION, TLS, LIMITS, AUDIT, MONITORING, OTHER)
+"""The headings of `minikms serve --help`, in order; each option stands under one of them."""
+
+
 def _option(
     default: Any,
     help_text: str,
     choices: tuple[str, ...] = (),
     limits: tuple[int, int | None] = (0, None),
     *,
+    heading: str = OTHER,
+    value: str = "",
     secret: bool = False,
     flag: bool = True,
 ) -> Any:
-    facts = {"help": help_text, "choices": choices, "limits": limits, "flag": flag}
+    """A field; `value` is what the help calls what is given, such as BYTES or FILE."""
+    facts = {
+        "help": help_text,
+        "choices": choices,
+        "limits": limits,
+        "heading": heading,
+        "value": value,
+        "flag": flag,
+    }
     return field(default=default, metadata=facts, repr=not secret)
 
 
@@ -33,57 +56,132 @@ class Config:
     what must not stand on a command line.
     """
 
-    host: str = _option("127.0.0.1", "Address to listen on.")
-    port: int = _option(8080, "Port to listen on; 0 takes a free one.", limits=(0, 65535))
-    workers: int = _option(1, "Processes that share the port.", limits=(1, None))
-    max_body: int = _option(1024 * 1024, "Largest request body, in bytes.", limits=(1, None))
-    log_format: str = _option("text", "One line of text or of JSON each.", LOG_FORMATS)
-    log_level: str = _option("info", "Least severe level that is logged.", LOG_LEVELS)
-    metrics_port: int = _option(
-        0, "Port to serve /metrics on; 0 counts and serves nothing.", limits=(0, 65535)
+    host: str = _option("127.0.0.1", "Address to listen on.", heading=LISTENER, value="ADDRESS")
+    port: int = _option(
+        8080, "Port to listen on; 0 takes a free one.", limits=(0, 65535), heading=LISTENER
     )
-    metrics_host: str = _option("127.0.0.1", "Address to serve /metrics on.")
+    workers: int = _option(1, "Processes that share the port.", limits=(1, None), heading=LISTENER)
+    max_body: int = _option(
+        1024 * 1024, "Largest request body.", limits=(1, None), heading=LIMITS, value="BYTES"
+    )
+    log_format: str = _option(
+        "text", "One line of text or of JSON each.", LOG_FORMATS, heading=MONITORING
+    )
+    log_level: str = _option(
+        "info", "Least severe level that is logged.", LOG_LEVELS, heading=MONITORING
+    )
+    metrics_port: int = _option(
+        0,
+        "Port to serve /metrics on; 0 counts and serves nothing.",
+        limits=(0, 65535),
+        heading=MONITORING,
+    )
+    metrics_host: str = _option(
+        "127.0.0.1", "Address to serve /metrics on.", heading=MONITORING, value="ADDRESS"
+    )
     max_header: int = _option(
-        8192, "Longest path with query, and longest header, in bytes.", limits=(256, None)
+        8192,
+        "Longest path with query, and longest header.",
+        limits=(256, None),
+        heading=LIMITS,
+        value="BYTES",
     )
     header_timeout: int = _option(
-        10, "Seconds for a request's headers to arrive.", limits=(1, None)
+        10,
+        "How long a request's headers may take to arrive.",
+        limits=(1, None),
+        heading=LIMITS,
+        value="SECONDS",
     )
-    body_timeout: int = _option(30, "Seconds for a request's body to arrive.", limits=(1, None))
-    idle_timeout: int = _option(75, "Seconds from one request to the next.", limits=(1, None))
+    body_timeout: int = _option(
+        30,
+        "How long a request's body may take to arrive.",
+        limits=(1, None),
+        heading=LIMITS,
+        value="SECONDS",
+    )
+    idle_timeout: int = _option(
+        75,
+        "How long a connection stays open between two requests.",
+        limits=(1, None),
+        heading=LIMITS,
+        value="SECONDS",
+    )
     max_in_flight: int = _option(
-        1000, "Requests under way at once, in a process.", limits=(1, None)
+        1000, "Requests under way at once, in a process.", limits=(1, None), heading=LIMITS
     )
-    tls_cert: str = _option("", "File with the certificate, and those between it and the root.")
-    tls_key: str = _option("", "File with its key, where the certificate's has none.")
-    tls_client_ca: str = _option("", "File with the CA of clients, who then need a certificate.")
+    tls_cert: str = _option(
+        "",
+        "The certificate, and those between it and the root.",
+        heading=TLS,
+        value="FILE",
+    )
+    tls_key: str = _option(
+        "", "Its key, where the certificate's file has none.", heading=TLS, value="FILE"
+    )
+    tls_client_ca: str = _option(
+        "", "The CA of clients, who then need a certificate.", heading=TLS, value="FILE"
+    )
     store: str = _option(
         "memory",
         "Where keys are kept: memory, sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",
+        heading=STORE,
+        value="URL",
         secret=True,
     )
-    store_key_file: str = _option("", "File with the key that opens the store.")
-    store_key: str = _option("", "The key itself, where no file has it.", secret=True, flag=False)
-    store_key_method: str = _option("raw", "A raw key, or a passphrase for Argon2i.", KEY_METHODS)
+    store_key_file: str = _option(
+        "",
+        "The key that opens the store; MINIKMS_STORE_KEY may have the key itself.",
+        heading=STORE,
+        value="FILE",
+    )
+    store_key: str = _option(
+        "", "The key itself, where no file has it.", heading=STORE, secret=True, flag=False
+    )
+    store_key_method: str = _option(
+        "raw", "A raw key, or a passphrase for Argon2i.", KEY_METHODS, heading=STORE
+    )
     cache_size: int = _option(
-        10_000, "Keys, and tokens, that stay in memory, in each process; 0 for none."
+        10_000,
+        "Keys, and tokens, that stay in memory, in each process; 0 for none.",
+        heading=STORE,
     )
     cache_ttl: int = _option(
-        5, "Seconds that they stay without a look at the store, on PostgreSQL."
+        5,
+        "How long they stay without a look at the store, on PostgreSQL.",
+        heading=STORE,
+        value="SECONDS",
     )
     auth: str = _option(
-        "auto", "Whom to let in: auto asks for a token where the store is kept.", AUTH
+        "auto",
+        "Who may call: auto asks for a token where the store is kept.",
+        AUTH,
+        heading=AUTHORIZATION,
     )
-    admin_token_file: str = _option("", "File with a token that may do everything.")
+    admin_token_file: str = _option(
+        "", "A token that may do everything.", heading=AUTHORIZATION, value="FILE"
+    )
     max_wrong_tokens: int = _option(
-        60, "Wrong tokens that an address may send in a minute.", limits=(1, None)
+        60,
+        "Wrong tokens that an address may send in a minute.",
+        limits=(1, None),
+        heading=AUTHORIZATION,
     )
     trusted_proxy: str = _option(
-        "", "Addresses of proxies whose X-Forwarded-For is believed, with commas between them."
+        "",
+        "Proxies whose X-Forwarded-For is believed, with commas between them.",
+        heading=AUTHORIZATION,
+        value="ADDRESSES",
     )
-    jwt_issuer: str = _option("", "Who issues JWTs that callers send: their iss.")
-    jwt_audience: str = _option("", "Whom they are for: their aud.")
-    jwt_jwks: str = _option("", "File or URL of the issuer's keys, a JWK Set.")
-    audit_log: str = _option("", "File in which every act is written down.")
-    docs: bool = _option(True, "Serve /docs and /openapi.json.")
-    seed_keys: str = _option("", "File of profiles and keys to load at the start, for tests.")
+    jwt_issuer: str = _option(
+        "", "Who issues JWTs that callers send: their iss.", heading=AUTHORIZATION
+    )
+    jwt_audience: str = _option("", "Whom they are for: their aud.", heading=AUTHORIZATION)
+    jwt_jwks: str = _option(
+        "", "The issuer's keys, a JWK Set.", heading=AUTHORIZATION, value="FILE or URL"
+    )
+    audit_log: str = _option("", "Where every act is written down.", heading=AUDIT, value="FILE")
+    docs: bool = _option(True, "Serve /docs and /openapi.json.", heading=OTHER)
+    seed_keys: str = _option(
+        "", "Profiles and keys to load at the start, for tests.", heading=OTHER, value="FILE"
+    )

@@ -12,6 +12,7 @@ import click
 
 from minikms.access import SCOPES
 from minikms.askar import new_raw_key
+from minikms.cli_help import ON_A_STORE, HelpGroup
 from minikms.config import ENV_PREFIX, Config
 from minikms.contents import Contents
 from minikms.errors import AccessError, KmsError, SetupError, StoreError
@@ -26,7 +27,7 @@ from minikms.upkeep import count
 from minikms.verify import verify as verify_contents
 
 
-@click.group()
+@click.group(cls=HelpGroup)
 def store() -> None:
     """Make, look after and copy the store that keys are kept in."""
 
@@ -60,7 +61,7 @@ def _with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         for option in (
-            click.option(f"--{name}-key-file", help=f"File with {whose}."),
+            click.option(f"--{name}-key-file", metavar="FILE", help=f"{whose}."),
             click.option(
                 f"--{name}-key-method",
                 type=click.Choice(KEY_METHODS),
@@ -74,7 +75,12 @@ def _with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
     return decorate
 
 
-@store.command()
+@store.command(
+    examples=(
+        f"minikms store init --generate-key {ON_A_STORE}",
+        f"minikms store init --generate-key --admin-token-file admin.token {ON_A_STORE}",
+    )
+)
 @_generating_key("store")
 @click.option(
     "--if-missing", is_flag=True, help="End well where the store is there, and this key opens it."
@@ -83,6 +89,7 @@ def _with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
     "--admin-token-file",
     envvar=f"{ENV_PREFIX}ADMIN_TOKEN_FILE",
     show_envvar=True,
+    metavar="FILE",
     help="Where the first token goes; shown without it.",
 )
 @on_a_store
@@ -122,7 +129,7 @@ async def _init(location: StoreLocation, key: StoreKey, *, if_missing: bool) -> 
             return None
 
 
-@store.command()
+@store.command(examples=(f"minikms store info {ON_A_STORE}",))
 @on_a_store
 def info(**options: Any) -> None:
     """Say where a store is, and how many keys it has."""
@@ -146,8 +153,10 @@ async def _info(location: StoreLocation, key: StoreKey) -> None:
         click.echo(f"Keys: {keys}")
 
 
-@store.command()
-@_with_another_key("new", "the key that is to open the store")
+@store.command(
+    examples=(f"minikms store rekey --new-key-file new.key --generate-key {ON_A_STORE}",)
+)
+@_with_another_key("new", "The key that is to open the store")
 @on_a_store
 def rekey(
     new_key_file: str | None, new_key_method: str | None, generate_key: bool, **options: Any
@@ -177,16 +186,22 @@ async def _rekey(location: StoreLocation, key: StoreKey, new_key: Callable[[], S
         click.echo(f"Done: the new key opens the store at {location}, and the old one does not.")
 
 
-@store.command()
+@store.command(
+    examples=(
+        f"minikms store copy --to sqlite://copy.db {ON_A_STORE}",
+        f"minikms store copy --to postgres://kms@db.example/keys {ON_A_STORE}",
+    )
+)
 @click.option(
     "--to",
     "target",
     required=True,
+    metavar="URL",
     envvar=f"{ENV_PREFIX}TO_STORE",
     show_envvar=True,
     help="Where the copy is made: sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",
 )
-@_with_another_key("to", "the key that is to open the copy")
+@_with_another_key("to", "The key that is to open the copy")
 @on_a_store
 def copy(
     target: str,
@@ -223,7 +238,7 @@ async def _copy(
     click.echo(f"Copied {profiles} profiles and {_keys(keys)} to {place}.")
 
 
-@store.command()
+@store.command(examples=(f"minikms store verify {ON_A_STORE}",))
 @on_a_store
 def verify(**options: Any) -> None:
     """Check every record, material and alias in a store, which may be in use."""

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from minikms.access import SCOPES
+from minikms.cli_help import ON_A_STORE, HelpGroup
 from minikms.database import Database
 from minikms.durations import nanoseconds
 from minikms.options import config_of
@@ -16,13 +17,13 @@ from minikms.store_cli import durable, key_of, on_a_store
 from minikms.tokens import Token, TokenRecord, Tokens
 
 
-@click.group()
+@click.group(cls=HelpGroup)
 def token() -> None:
     """Let callers in, and keep them out again."""
 
 
 class _Length(click.ParamType):  # type: ignore[type-arg]
-    name = "length of time"
+    name = "time"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         try:
@@ -31,7 +32,12 @@ class _Length(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is not such as 90d, 12h, 30m or 45s.", param, ctx)
 
 
-@token.command()
+@token.command(
+    examples=(
+        f"minikms token create --name issuer --scope sign --scope keys:read {ON_A_STORE}",
+        f"minikms token create --name bob --scope sign --profile bob --expires 9d {ON_A_STORE}",
+    )
+)
 @click.option("--name", required=True, help="Whom it names in the audit log.")
 @click.option(
     "--scope",
@@ -39,7 +45,8 @@ class _Length(click.ParamType):  # type: ignore[type-arg]
     required=True,
     multiple=True,
     type=click.Choice(SCOPES),
-    help="What it lets its holder do; several times.",
+    metavar="SCOPE",
+    help=f"What it lets its holder do; several times. One of: {', '.join(SCOPES)}.",
 )
 @click.option(
     "--profile",
@@ -47,7 +54,9 @@ class _Length(click.ParamType):  # type: ignore[type-arg]
     multiple=True,
     help="A profile that it is for; several times, and all profiles without it.",
 )
-@click.option("--expires", type=_Length(), help="For how long: 90d, 12h, 30m, 45s; for ever.")
+@click.option(
+    "--expires", type=_Length(), help="For how long: 90d, 12h, 30m, 45s; for ever without it."
+)
 @on_a_store
 def create(
     name: str,
@@ -66,7 +75,7 @@ def create(
     _with_tokens(work, options)
 
 
-@token.command("list")
+@token.command("list", examples=(f"minikms token list {ON_A_STORE}",))
 @on_a_store
 def list_tokens(**options: Any) -> None:
     """List the tokens of a store: what they may do, and never they themselves."""
@@ -82,7 +91,7 @@ def list_tokens(**options: Any) -> None:
     _with_tokens(work, options)
 
 
-@token.command()
+@token.command(examples=(f"minikms token revoke 8c1f0a5d92b3e467 {ON_A_STORE}",))
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @on_a_store
 def revoke(ids: tuple[str, ...], **options: Any) -> None:
@@ -96,7 +105,7 @@ def revoke(ids: tuple[str, ...], **options: Any) -> None:
     _with_tokens(work, options)
 
 
-@token.command()
+@token.command(examples=("minikms token generate",))
 def generate() -> None:
     """Show a token that no store has, for the file of `minikms serve --admin-token-file`."""
     click.echo(Token.new().reveal())
