@@ -9,3 +9,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def to_open(host: str) -> str:
+    """An address that a caller on this machine opens, where a service listens on `host`."""
+    address = ipaddress.ip_address(host)
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
+
+
+def in_url(host: str) -> str:
+    """An address as a URL has it (RFC 3986 section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host

@@ -13,7 +13,7 @@ from typing import Any, Final
 import uvloop
 from aiohttp import web
 
-from minikms.addresses import is_loopback
+from minikms.addresses import in_url, is_loopback, to_open
 from minikms.config import Config
 from minikms.errors import SetupError
 from minikms.listener import Listener
@@ -97,8 +97,13 @@ def announce(config: Config, address: Any) -> None:
     """Log where the service listens, and where it keeps its keys."""
     host, port = address[:2]
     scheme = "https" if config.tls_cert else "http"
-    url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-    LOGGER.info("listening on %s, documentation on %s/docs", url, url)
+    url, local = (f"{scheme}://{shown}:{port}" for shown in (in_url(host), in_url(to_open(host))))
+    LOGGER.info("listening on %s, documentation on %s/docs", url, local)
+    if local != url:
+        LOGGER.info(
+            "that is every address of this machine; of a container, callers use the address "
+            "that its port is published at"
+        )
     if not needs_token(config) and not is_loopback(host):
         LOGGER.warning("whoever reaches %s may use every key: --auth token asks for a token", url)
     location = StoreLocation.parse(config.store)
