@@ -49,7 +49,7 @@ class SharedVersions(Versions):
     async def listening(self) -> AsyncIterator[None]:
         LOGGER.info(
             "no notices of changes by other processes, which are seen after --cache-ttl: "
-            "pip install 'minikms[postgres]'"
+            "asyncpg is not installed, which the extra postgres brings"
         )
         yield
 
