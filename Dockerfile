@@ -1,17 +1,22 @@
 # Builds the service into a virtual environment, and takes that alone.
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY LICENSE README.md pyproject.toml setup.cfg ./
+COPY LICENSE pyproject.toml setup.cfg ./
 COPY minikms minikms
 RUN python -m venv --without-pip /opt/minikms \
     && pip --python /opt/minikms/bin/python install --no-cache-dir '.[postgres]'
 
 FROM python:3.13-slim
-RUN useradd --system --no-create-home --shell /usr/sbin/nologin minikms
+# The number is a promise: whoever mounts a folder of their own gives it to this user.
+RUN useradd --system --uid 999 --no-create-home --shell /usr/sbin/nologin minikms \
+    && install --directory --owner=minikms --group=minikms --mode=0700 /data
 COPY --from=build /opt/minikms /opt/minikms
 # Docker lets any user bind a port below 1024 (net.ipv4.ip_unprivileged_port_start=0).
 ENV PATH=/opt/minikms/bin:$PATH MINIKMS_HOST=0.0.0.0 MINIKMS_PORT=80
-USER minikms
+USER 999
+# Keys, where they are kept: relative names in options are names in here.
+WORKDIR /data
+VOLUME /data
 EXPOSE 80
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-c", "\
 import http.client, os, sys\n\

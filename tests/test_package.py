@@ -1,0 +1,50 @@
+"""What is handed on as a package: all of the tests and documents, and a page of its own."""
+
+import email
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# What a checkout gathers that is no part of it (.gitignore).
+PASSING = shutil.ignore_patterns(
+    ".git", ".venv", "*.egg-info", ".*_cache", ".hypothesis", ".schemathesis", "__pycache__",
+    ".coverage*", "build", "dist", "*.db*", "*.key", "*.token", ".env",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def distribution(tmp_path_factory):
+    """The source distribution of a copy of this checkout, opened."""
+    place = tmp_path_factory.mktemp("package")
+    source = shutil.copytree(ROOT, place / "source", ignore=PASSING)
+    backend = "import setuptools.build_meta as build; build.build_sdist('../built')"
+    subprocess.run((sys.executable, "-c", backend), cwd=source, check=True, timeout=120)
+    (built,) = (place / "built").iterdir()
+    with tarfile.open(built) as archive:
+        archive.extractall(place, filter="data")
+    return source, place / built.name.removesuffix(".tar.gz")
+
+
+def files(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_source_distribution_is_whole(distribution):
+    source, opened = distribution
+    missing = {name for name in files(source) - files(opened) if "egg-info" not in name}
+    assert missing == set()
+    assert "tests/web/test_keys.py" in files(opened)
+
+
+def test_page_of_the_package_leads_nowhere_that_is_not_there(distribution):
+    """Where a package is shown, no file is beside its description."""
+    description = email.message_from_string((distribution[1] / "PKG-INFO").read_text("utf-8"))
+    text = description.get_payload()
+    assert "Mini KMS" in text
+    assert [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link] == []
