@@ -76,9 +76,13 @@ class Postgres:
         self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
 
+    def psql(self, database: str) -> list[str | Path]:
+        """The command that runs the statements of its standard input, and stops at a failure."""
+        return [_BIN / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", self.url(database)]
+
     def execute(self, statement: str, database: str = "postgres") -> str:
         """Run an SQL statement, and give its rows as lines."""
-        command = [_BIN / "psql", "-XqAt", "-c", statement, self.url(database)]
+        command = [*self.psql(database), "-c", statement]
         return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
     def start(self) -> None:

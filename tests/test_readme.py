@@ -1,12 +1,17 @@
 """What README.md shows is what happens."""
 
-import asyncio
 import configparser
 import json
+import os
 import re
+import shlex
 import shutil
+import socket
+import subprocess
 import sys
+from fnmatch import fnmatch
 from importlib.metadata import EntryPoint
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -15,11 +20,12 @@ from aiohttp import ClientSession
 
 from minikms.registry import AlgorithmRegistry
 from minikms.testing import AlgorithmContract
+from minikms.web.routes import ROUTES
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 URL = "http://127.0.0.1:8080"
-POSTGRES = "postgres://kms:secret@127.0.0.1:5432/kms"
 
 # What is another value each time, and what of it stays.
 VOLATILE = {
@@ -46,76 +52,150 @@ def stable(text):
     return json.loads(text, object_hook=replace)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-async def test_curl_blocks_answer_as_shown(client):
-    """Every block that speaks to the service, pasted in order into one shell."""
+# What a person does around the blocks: stop the service before it starts again, and wait for it.
+SHELL = """
+set -euo pipefail
+service=
+stop() { if [ -n "$service" ]; then kill -TERM $service; wait $service; service=; fi; }
+serve() {
+    stop
+    "$@" >>service.log 2>&1 &
+    service=$!
+    until curl -sf --max-time 5 URL/readyz >/dev/null; do kill -0 $service; sleep 0.05; done
+}
+trap stop EXIT
+"""
+# The packages are installed here by now; CI runs the run command as it stands.
+INSTALLED = (
+    "python3 -m venv .venv && .venv/bin/pip install . && ",
+    ".venv/bin/pip install '.[postgres]'\n",
+)
+DOCKER = next(text for _, text in BLOCKS if "docker build" in text)
+
+
+def environment(**variables):
+    """This process's environment with these options of the service alone."""
+    inherited = {name: v for name, v in os.environ.items() if not name.startswith("MINIKMS_")}
+    return inherited | variables
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
+def test_blocks_in_the_order_of_the_page_in_one_shell(tmp_path, own_postgres):
+    """From the run command to PostgreSQL, as they stand, but for port and database."""
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     steps, shown = [], []
-    for number, (language, text) in enumerate(BLOCKS):
-        if language == "sh" and ("curl" in text or "kms=" in text):
+    for (language, text), (following, answer) in pairwise(BLOCKS):
+        if text == DOCKER:
+            break
+        if language == "sh":
             steps.append(text)
-            following, answer = BLOCKS[number + 1]
-            shown.append(answer if following == "json" else "")
-    assert sum("curl" in step for step in steps) == 8
-
-    script = "printf '\\0'\n".join(steps).replace(URL, str(client.make_url("/")).rstrip("/"))
-    shell = await asyncio.create_subprocess_exec(
-        *("bash", "-euo", "pipefail", "-c", script), stdout=asyncio.subprocess.PIPE
+        elif language == "sql":
+            psql = shlex.join(map(str, own_postgres.psql("postgres")))
+            steps.append(f"{psql} <<'SQL'\n{text}SQL\n")
+        if "curl" in text:
+            assert following == "json"
+            shown.append(stable(answer))
+            steps.append("printf '\\0'\n")
+    assert len(shown) == 10
+    blocks = "".join(steps)
+    for part in INSTALLED:
+        assert blocks.count(part) == 1
+        blocks = blocks.replace(part, "")
+    blocks, served = re.subn(r"^(?=\.venv/bin/minikms serve)", "serve ", blocks, flags=re.MULTILINE)
+    assert served == 3
+    script = SHELL.replace("URL", URL) + blocks
+    script = script.replace(URL, f"http://127.0.0.1:{port}")
+    script = script.replace("127.0.0.1:5432", f"127.0.0.1:{own_postgres.port}")
+    done = subprocess.run(
+        ("bash", "-c", script),
+        cwd=tmp_path,
+        env=environment(MINIKMS_PORT=str(port)),
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
-    output, _ = await shell.communicate()
-    assert shell.returncode == 0
-    got = output.decode().split("\0")
-    assert [stable(text) for text in got if text] == [stable(text) for text in shown if text]
+    log = tmp_path / "service.log"
+    assert done.returncode == 0, done.stderr + (log.read_text() if log.exists() else "")
+    *answers, rest = done.stdout.split("\0")
+    assert not rest
+    # What a command before it has printed is above the answer.
+    assert [stable(text.splitlines()[-1]) for text in answers] == shown
+    # Nothing of what they leave in a checkout comes into a commit.
+    ignored = [name.rstrip("/") for name in (ROOT / ".gitignore").read_text().split()]
+    left = {path.name for path in tmp_path.iterdir()} - {log.name}
+    assert {"keys.db", "store.key", "admin.token"} <= left
+    assert [name for name in left if not any(fnmatch(name, form) for form in ignored)] == []
 
 
-async def test_from_memory_to_a_file_to_postgresql(tmp_path, own_postgres):
-    """The commands as they stand, but for the program's place, its port and the database."""
-    kept = [text for language, text in BLOCKS if language == "sh" and "minikms store" in text]
-    lines = "".join(kept).replace(POSTGRES, own_postgres.url("kms")).splitlines()
-    lines = [line.replace(".venv/bin/", f"{Path(sys.executable).parent}/") for line in lines]
-    (export, init, serve_file, copy, serve_postgres) = lines
-
-    async def run(*commands):
-        script = "; ".join([export, *commands])
-        process = await asyncio.create_subprocess_exec(
-            *("bash", "-euc", script), cwd=tmp_path, stderr=asyncio.subprocess.PIPE
+def in_containers(block):
+    """For each `docker run` of a block the variables and the arguments that the service gets."""
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    words = shlex.split(re.search(r"^ENV (.*)$", dockerfile, re.MULTILINE)[1])
+    image = dict(word.split("=", 1) for word in words)
+    (folder,) = re.findall(r"^WORKDIR (/data)$", dockerfile, re.MULTILINE)
+    assert f"VOLUME {folder}" in dockerfile
+    for line in block.replace("\\\n", "").splitlines():
+        if not line.startswith("docker run"):
+            continue
+        options, _, arguments = line.partition(" mini-kms")
+        words = shlex.split(options)
+        given = {after for name, after in pairwise(words) if name == "-e"}
+        assert {after for name, after in pairwise(words) if name == "-v"} <= {f"kms-data:{folder}"}
+        # From this machine alone, unless somebody means it.
+        for name, after in pairwise(words):
+            assert name != "-p" or after == f"127.0.0.1:8080:{image['MINIKMS_PORT']}"
+        variables = image | dict(word.split("=", 1) for word in given)
+        yield (
+            {name: value for name, value in variables.items() if name.startswith("MINIKMS_")},
+            shlex.split(arguments) or ["serve"],
         )
-        return process, process.stderr
 
-    async def done(command):
-        process, written = await run(command)
-        assert await process.wait() == 0, (await written.read()).decode()
 
-    async def served(command, work):
-        process, written = await run("export MINIKMS_PORT=0", f"exec {command}")
-        found = None
-        while not found:
-            line = (await written.readline()).decode()
-            assert line
-            found = re.search(r"listening on (\S+),", line)
-        drain = asyncio.create_task(written.read())
-        token = (tmp_path / "admin.token").read_text().strip()
-        headers = {"Authorization": f"Bearer {token}"}
-        async with ClientSession(found[1], headers=headers) as session:
-            answer = await work(session)
-        process.terminate()
-        assert await process.wait() == 0
-        await drain
-        return answer
+async def test_containers_serve_as_shown(tmp_path):
+    """What the blocks of Docker run, in a folder that stands in for the volume."""
+    keep = next(text for _, text in BLOCKS if "docker volume create" in text)
+    program = Path(sys.executable).with_name("minikms")
+    ((memory, serve),) = in_containers(DOCKER)
+    assert serve == ["serve"]
+    assert memory.keys() == {"MINIKMS_HOST", "MINIKMS_PORT"}
 
-    async def generate(session):
-        body = {"alg": "ed25519", "alias": "did:example:123#key-1"}
-        async with session.post("/key/generate", json=body) as response:
-            return await response.json()
+    init, (variables, arguments) = in_containers(keep)
+    subprocess.run(
+        (program, *init[1]), cwd=tmp_path, env=environment(**init[0]), check=True, timeout=60
+    )
+    (shown,) = re.findall(r"^docker exec kms cat (\S+)$", keep, re.MULTILINE)
+    token = (tmp_path / shown).read_text().strip()
+    free = variables | {"MINIKMS_PORT": "0"}
+    with subprocess.Popen(
+        (program, *arguments),
+        cwd=tmp_path,
+        env=environment(**free),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as service:
+        try:
+            # The image listens on every address of the container; the log says what that means.
+            port = re.search(
+                r"listening on http://0\.0\.0\.0:(\d+), documentation on http://127\.0\.0\.1:\1/docs",
+                service.stderr.readline(),
+            )[1]
+            assert "published" in service.stderr.readline()
+            async with ClientSession(f"http://127.0.0.1:{port}") as session:
+                for headers, status in (({}, 401), ({"Authorization": f"Bearer {token}"}, 200)):
+                    async with session.get("/keys", headers=headers) as response:
+                        assert response.status == status
+        finally:
+            service.terminate()
+            service.communicate(timeout=60)
+    assert service.returncode == 0
 
-    async def keys(session):
-        async with session.get("/keys") as response:
-            return await response.json()
 
-    await done(init)
-    made = await served(serve_file, generate)
-    await done(copy)
-    # `exec` takes no assignments before it.
-    assert await served(f"env {serve_postgres}", keys) == [made]
+def test_original_has_what_is_said_to_be_not_there():
+    """The one path of the original that no route here has."""
+    assert re.search(r"^\| not there \| `/vc-holder/\*`", README, re.MULTILINE)
+    assert not any(route.path.startswith("/vc-holder") for route in ROUTES)
 
 
 def test_table_of_algorithms():
