@@ -123,7 +123,7 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
             way = DirectWay.to(app[GATE].before(route, route.at_once), added, app)
             app[DIRECT][route.method, route.path] = way
     openapi.complete(docs.spec, routes, registry, guarded=needs_token(app[CONFIG]))
-    return orjson.dumps(docs.spec)
+    return orjson.dumps(docs.spec, option=orjson.OPT_APPEND_NEWLINE)
 
 
 @contextmanager

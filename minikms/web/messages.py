@@ -79,10 +79,11 @@ async def load(request: web.Request, schema: Schema) -> dict[str, Any]:
     to any origin without asking it first.
     """
     _require_json(request)
+    body = await _decoded(request)
     try:
-        document = orjson.loads(await _decoded(request))
-    except orjson.JSONDecodeError:
-        raise MalformedJson() from None
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise MalformedJson(_where(body, exc)) from None
     return read(document, schema)
 
 
@@ -130,7 +131,8 @@ def answer(
 def write(schema: Schema, data: Any, *, many: bool = False) -> bytes:
     """The body of an answer, written by `schema`."""
     dump = quick.dump
-    return orjson.dumps([dump(schema, one) for one in data] if many else dump(schema, data))
+    content = [dump(schema, one) for one in data] if many else dump(schema, data)
+    return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
 
 
 async def stream(
@@ -167,7 +169,9 @@ async def _decoded(request: web.Request) -> bytes:
     """
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("identity", "gzip", "deflate"):
-        raise UnsupportedMediaType("The Content-Encoding must be gzip or deflate.")
+        raise UnsupportedMediaType(
+            "Send the body as it is, or with the header Content-Encoding: gzip or deflate."
+        )
     body = await read_body(request)
     if encoding == "identity":
         return body
@@ -182,13 +186,24 @@ async def _decoded(request: web.Request) -> bytes:
     return decoded
 
 
+def _where(body: bytes, exc: orjson.JSONDecodeError) -> str:
+    """One sentence on where a body stops being JSON, with nothing of what it says."""
+    if not body.strip():
+        return "The body is empty."
+    try:
+        body.decode()
+    except UnicodeDecodeError as wrong:
+        return f"The body is not UTF-8: byte {wrong.start + 1}."
+    return f"The body is not valid JSON: line {exc.lineno}, column {exc.colno}."
+
+
 def _require_json(request: web.Request) -> None:
     headers = request.headers
     sent = headers.get("Content-Type")
     if sent == "application/json":
         return
     if not (_is_json(request.content_type) if sent is not None else "Origin" not in headers):
-        raise UnsupportedMediaType("The body must be application/json.")
+        raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
 
 
 def _is_json(content_type: str) -> bool:

@@ -36,7 +36,7 @@ def problem(error: errors.KmsError) -> dict[str, Any]:
 def problem_response(error: errors.KmsError) -> web.Response:
     """The answer that `error` makes."""
     return web.Response(
-        body=orjson.dumps(problem(error)),
+        body=orjson.dumps(problem(error), option=orjson.OPT_APPEND_NEWLINE),
         status=error.status,
         headers=error.headers,
         content_type=CONTENT_TYPE,

@@ -77,7 +77,7 @@ async def test_a_caller_who_leaves_in_the_middle_is_no_failure(connect, caplog, 
     connection.writer.write(sent)
     connection.writer.close()
     await connection.writer.wait_closed()
-    assert (await (await connect()).call("GET", "/keys")).body == b"[]"
+    assert (await (await connect()).call("GET", "/keys")).body == b"[]\n"
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 

@@ -126,4 +126,4 @@ async def test_names_that_cannot_be_in_a_path(connection):
 async def test_a_name_in_a_path_may_be_percent_encoded(connection, client):
     await client.post("/profile", json={"name": "a/b%c"})
     response = await connection.call("DELETE", "/profile/a%2Fb%25c")
-    assert response.body == b'{"success":true}'
+    assert response.body == b'{"success":true}\n'
