@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from minikms.describe import describe, permitted
 from minikms.errors import InvalidKey, TooBusy, UnsupportedOption
-from minikms.operations import run
+from minikms.operations import is_slow, run
 from minikms.protocol import KeyAlgorithm, KeyPairAlgorithm, Stored
 from minikms.records import KeyPolicy, KeyRecord
 
@@ -32,10 +32,13 @@ class KeyMaker:
         self,
         algorithm: KeyAlgorithm,
         policy: KeyPolicy,
-        operation: Literal["generate", "import"],
+        operation: str,
         create: Callable[[], Any],
     ) -> tuple[KeyRecord, Stored]:
-        """The record and the material of the key that `create` makes; raises TooBusy."""
+        """The record and the material of the key that `create` makes; raises TooBusy.
+
+        `operation` is "generate", or a way to import.
+        """
         permitted(algorithm, policy, public_only=False)  # before the work of making it
 
         def make() -> tuple[KeyRecord, Stored]:
@@ -44,12 +47,13 @@ class KeyMaker:
             place: Literal["bytes", "askar"] = "bytes" if isinstance(stored, bytes) else "askar"
             return describe(algorithm, key, place, policy), stored
 
-        if operation not in algorithm.slow:
+        if not is_slow(algorithm, operation):
             return make()
+        kind = operation.partition("-")[0]
         # The interpreter lock is held while an RSA key that comes in is validated, and nothing else
         # goes on: one at a time, and as long again for everybody else.
-        new = _Turns(1, rest=1) if operation == "import" else _Turns(_AT_ONCE)
-        async with self._turns.setdefault((algorithm.kty, operation), new).one():
+        new = _Turns(1, rest=1) if kind == "import" else _Turns(_AT_ONCE)
+        async with self._turns.setdefault((algorithm.kty, kind), new).one():
             return await run(algorithm, operation, make)
 
     async def make_public(
@@ -64,7 +68,7 @@ class KeyMaker:
         def make() -> KeyRecord:
             return describe(algorithm, algorithm.load_public(jwk), "none", policy)
 
-        return await run(algorithm, "import", make), b""
+        return await run(algorithm, "import-jwk", make), b""
 
 
 class _Turns:

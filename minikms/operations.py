@@ -189,44 +189,49 @@ class KeyOperations:
     async def encrypt(self, profile: str, ref: KeyRef, plaintext: bytes, aad: bytes) -> Sealed:
         """`plaintext` sealed under a new nonce."""
         _, aead, key = await self._open(profile, ref, self._to_encrypt)
-        return aead.encrypt(key, plaintext, aad)
+        return await run(aead, "encrypt", partial(aead.encrypt, key, plaintext, aad))
 
     def encrypt_now(self, profile: str, ref: KeyRef, plaintext: bytes, aad: bytes) -> Sealed | None:
         """The same where nothing has to be waited for; otherwise None, and nothing is done."""
         found = self._opened(profile, ref, self._to_encrypt)
-        return None if found is None else found[1].encrypt(found[2], plaintext, aad)
+        if found is None or "encrypt" in found[1].slow:
+            return None
+        return found[1].encrypt(found[2], plaintext, aad)
 
     async def decrypt(self, profile: str, ref: KeyRef, sealed: Sealed, aad: bytes) -> bytes:
         """The plaintext; raises DecryptionFailed."""
         _, aead, key = await self._open(profile, ref, self._to_decrypt)
-        return aead.decrypt(key, sealed, aad)
+        return await run(aead, "decrypt", partial(aead.decrypt, key, sealed, aad))
 
     def decrypt_now(self, profile: str, ref: KeyRef, sealed: Sealed, aad: bytes) -> bytes | None:
         """The same where nothing has to be waited for; otherwise None, and nothing is done."""
         found = self._opened(profile, ref, self._to_decrypt)
-        return None if found is None else found[1].decrypt(found[2], sealed, aad)
+        if found is None or "decrypt" in found[1].slow:
+            return None
+        return found[1].decrypt(found[2], sealed, aad)
 
     async def wrap(self, profile: str, ref: KeyRef, secret: bytes) -> bytes:
         """`secret` wrapped; raises InvalidKey where it is too short."""
         _, wrapper, key = await self._open(profile, ref, self._use(KeyWrap, "wrap"))
-        return wrapper.wrap(key, secret)
+        return await run(wrapper, "wrap", partial(wrapper.wrap, key, secret))
 
     async def unwrap(self, profile: str, ref: KeyRef, wrapped: bytes) -> bytes:
         """The secret in `wrapped`; raises DecryptionFailed."""
         _, wrapper, key = await self._open(profile, ref, self._use(KeyWrap, "unwrap"))
-        return wrapper.unwrap(key, wrapped)
+        return await run(wrapper, "unwrap", partial(wrapper.unwrap, key, wrapped))
 
     async def derive(self, profile: str, ref: KeyRef, peer: Mapping[str, Any]) -> bytes:
         """The raw shared secret with a peer's public JWK; raises InvalidKey."""
         _, agreement, key = await self._open(profile, ref, self._use(KeyAgreement, "derive"))
         _refuse_private(peer)
-        public = agreement.load_public(peer)
-        return await run(agreement, "derive", partial(agreement.derive, key, public))
+        return await run(
+            agreement, "derive", lambda: agreement.derive(key, agreement.load_public(peer))
+        )
 
     async def mac(self, profile: str, ref: KeyRef, message: bytes) -> bytes:
         """The authentication code of `message`."""
         _, algorithm, key = await self._open(profile, ref, self._use(Mac, "mac"))
-        return algorithm.mac(key, message)
+        return await run(algorithm, "mac", partial(algorithm.mac, key, message))
 
     async def verify_mac(self, profile: str, ref: KeyRef, message: bytes, mac: bytes) -> bool:
         """Whether `mac` is that of `message`."""
@@ -234,7 +239,8 @@ class KeyOperations:
         _, algorithm, key = await self._open(profile, ref, use)
 
         async def good(key: Any) -> bool:
-            return algorithm.verify_mac(key, message, mac)
+            check = partial(algorithm.verify_mac, key, message, mac)
+            return await run(algorithm, "mac-verify", check)
 
         async def load(ref: KeyRef) -> Any:
             return (await self._open(profile, ref, use))[2]
@@ -264,7 +270,8 @@ class KeyOperations:
         named = ref.alias or record.kid
         protected = jws.protected_header(alg, named, header, detached=detached)
         message = jws.signing_input(protected, payload, plain=detached)
-        sig = await run(signer, "sign", partial(sign_as, signer, key, message, alg))
+        operation = "sign" if isinstance(signer, Signer) else "mac"
+        sig = await run(signer, operation, partial(sign_as, signer, key, message, alg))
         return jws.compact(protected, payload, sig, detached=detached)
 
     async def verify_jws(
@@ -282,10 +289,11 @@ class KeyOperations:
         valid = False
         if alg in algs and parsed.understood:
             message, sig = parsed.signing_input, parsed.signature
+            operation = "verify" if isinstance(signer, Signer) else "mac-verify"
 
             async def good(key: Any) -> bool:
                 check = partial(verify_as, signer, key, message, sig, str(alg))
-                return await run(signer, "verify", check)
+                return await run(signer, operation, check)
 
             async def load(ref: KeyRef) -> Any:
                 return (await self._jws_verifier(profile, ref))[1]
@@ -417,11 +425,17 @@ def _refuse_private(jwk: Mapping[str, Any]) -> None:
         raise InvalidKey("Give the public JWK: a private member must not be sent here.")
 
 
+def is_slow(algorithm: KeyAlgorithm | Capability, operation: str) -> bool:
+    """Whether an operation leaves the event loop; "import" stands for every way to import."""
+    slow = algorithm.slow
+    return operation in slow or ("import" in slow and operation.startswith("import-"))
+
+
 async def run(
-    algorithm: KeyAlgorithm | Mac, operation: str, call: Callable[[], ResultT]
+    algorithm: KeyAlgorithm | Capability, operation: str, call: Callable[[], ResultT]
 ) -> ResultT:
     """`call` here, or in a thread where the algorithm says that it is slow."""
-    if operation in algorithm.slow:
+    if is_slow(algorithm, operation):
         return await asyncio.to_thread(call)
     return call()
 

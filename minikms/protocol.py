@@ -36,8 +36,8 @@ class KeyAlgorithm(ABC):
     did_key: ClassVar[bool] = False
     """Whether the did:key method defines its multicodec."""
     slow: ClassVar[frozenset[str]] = frozenset()
-    """Its operations, and "generate" and "import", that leave the event loop: each takes several
-    times the 90 µs that handing it to a thread costs."""
+    """Its operations, and "generate", "import" and "export", that leave the event loop: each takes
+    several times the 90 µs that handing it to a thread costs. "import" is every way to import."""
 
     @abstractmethod
     def generate(self) -> Any:
@@ -103,6 +103,8 @@ class Capability(ABC):
     """The operations that it stands for, in the API's words."""
     public_grants: ClassVar[tuple[str, ...]] = ()
     """Those of them that a public key alone can do."""
+    # A fact of the algorithm that inherits it.
+    slow: ClassVar[frozenset[str]]
 
 
 class Signer(KeyPairAlgorithm, Capability):
@@ -149,9 +151,8 @@ class Mac(Capability):
     """Makes and checks message authentication codes."""
 
     grants: ClassVar[tuple[str, ...]] = ("mac", "mac-verify")
-    # Facts of the algorithm that inherits it.
+    # A fact of the algorithm that inherits it.
     jose_algs: ClassVar[tuple[str, ...]]
-    slow: ClassVar[frozenset[str]]
 
     @property
     def jws_algs(self) -> tuple[str, ...]:

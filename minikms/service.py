@@ -19,7 +19,7 @@ from minikms.errors import (
     UnsupportedOperation,
 )
 from minikms.making import KeyMaker
-from minikms.operations import KeyOperations
+from minikms.operations import KeyOperations, run
 from minikms.protocol import (
     JwkImporter,
     KeyAgreement,
@@ -76,14 +76,17 @@ class KeyService(KeyOperations):
         jwk, named = source.jwk or {}, source.alg
         algorithm = self._registry.for_jwk(jwk) if named is None else self._registry.get(named)
         if source.secret is not None:
+            operation = "import-secret"
             create = partial(algorithm.require(SecretImporter).import_secret, source.secret)
         elif source.seed is not None:
+            operation = "import-seed"
             create = partial(algorithm.require(SeedImporter).import_seed, source.seed)
         elif PRIVATE_MEMBERS.isdisjoint(jwk):
             return await self._maker.make_public(algorithm, policy, jwk)
         else:
+            operation = "import-jwk"
             create = partial(algorithm.require(JwkImporter).import_jwk, jwk)
-        return await self._maker.make(algorithm, policy, "import", create)
+        return await self._maker.make(algorithm, policy, operation, create)
 
     async def add_missing(
         self, profile: str, record: KeyRecord, material: Stored, aliases: Sequence[str]
@@ -229,7 +232,7 @@ class KeyService(KeyOperations):
             return algorithm
 
         _, exporter, key = await self._open(profile, ref, use)
-        return exporter.export_jwk(key)
+        return await run(exporter, "export", partial(exporter.export_jwk, key))
 
     async def jwks(self, profile: str) -> list[dict[str, str]]:
         """The profile's public keys for signatures and key agreement, as members of a JWK Set.

@@ -150,7 +150,8 @@ class FactsContract(_Contract):
         assert all(_texts(algorithm.jose_algs))
         assert isinstance(algorithm.crv, str | None)
         assert isinstance(algorithm.did_key, bool)
-        assert algorithm.slow <= {*algorithm.operations, "generate", "import"}
+        exports = {"export"} if isinstance(algorithm, JwkImporter) else set()
+        assert algorithm.slow <= {*algorithm.operations, "generate", "import", *exports}
         if isinstance(algorithm, Signer):
             assert algorithm.signing_algs
             assert all(_texts(algorithm.signing_algs))

@@ -1,0 +1,227 @@
+"""What an algorithm says is slow runs in a thread, whichever way leads to it."""
+
+import threading
+from functools import wraps
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from minikms.algorithms.ecdsa import P256
+from minikms.algorithms.okp import Ed25519
+from minikms.algorithms.symmetric import A256Gcm, A256Kw, Hs256
+from minikms.config import Config
+from minikms.encodings import b64url
+from minikms.protocol import CAPABILITIES
+from minikms.registry import GROUP, AlgorithmRegistry
+from minikms.web.app import create_app
+from minikms.web.direct import DIRECT
+
+# Of every capability the methods that do its work.
+METHODS = {
+    capability: {name for name in vars(capability) if name in capability.__abstractmethods__}
+    for capability in CAPABILITIES
+}
+WATCHED = {"generate"}.union(*METHODS.values())
+
+BASES = (Ed25519, P256, Hs256, A256Gcm, A256Kw)
+
+SEEN = []  # each call of such a method: its name, and the thread
+
+
+def watched(name, base, slow=None, also=()):
+    """A plugin of which all is slow, or just this; it notes where its methods run."""
+
+    def noting(name):
+        method = getattr(base, name)
+
+        @wraps(method)
+        def note(self, *args):
+            SEEN.append((name, threading.get_ident()))
+            return method(self, *args)
+
+        return note
+
+    methods = {name: noting(name) for name in WATCHED.union(also) if hasattr(base, name)}
+    # No operation: some make a key from what is stored as they import one.
+    methods["unpack"] = lambda _, stored: base().unpack(stored)
+    said = slow or (*base().operations, "generate", "export")
+    made = type(name, (base,), {**methods, "slow": frozenset(said)})
+    globals()[name] = made  # where its entry point finds it
+    return made
+
+
+ALGORITHMS = [watched(f"Slow{base.__name__}", base) for base in BASES]
+SLOW_TO_TAKE = watched("SlowToTake", Ed25519, slow=["import"], also=["load_public"])
+
+
+@pytest.fixture
+def algorithms():
+    return ALGORITHMS
+
+
+@pytest.fixture
+async def client(start, algorithms):
+    entries = [EntryPoint(one.name, f"{__name__}:{one.__name__}", GROUP) for one in algorithms]
+    return await start(create_app(Config(), AlgorithmRegistry(entries)))
+
+
+@pytest.fixture
+async def off_the_loop():
+    """Give the methods that were called since, none of them in the event loop's thread."""
+    loop = threading.get_ident()  # of this fixture, the test and the service
+    SEEN.clear()
+
+    def check():
+        names, threads = {name for name, _ in SEEN}, {thread for _, thread in SEEN}
+        assert SEEN
+        assert loop not in threads, SEEN
+        SEEN.clear()
+        return names
+
+    return check
+
+
+@pytest.fixture
+def key(generate):
+    async def make(alg):
+        return {"kid": (await generate(alg, exportable=True))["kid"]}
+
+    return make
+
+
+DATA = b64url(b"hello")
+
+
+async def sign(post, key, path="/sign", field="data"):
+    by = await key("ed25519")
+    return {**by, "data": DATA, **await post(path, {**by, field: DATA})}
+
+
+async def verify(post, key):
+    signed = await sign(post, key)
+    body = {name: signed[name] for name in ("kid", "data", "sig")}
+    for _ in range(3):  # from the second time on the key is in memory
+        assert (await post("/verify", body))["valid"]
+    item = {name: body[name] for name in ("data", "sig")}
+    await post("/verify/batch", {"kid": body["kid"], "items": [item]})
+    jws = await sign(post, key, "/jws/sign", "payload")
+    assert (await post("/jws/verify", {"kid": jws["kid"], "jws": jws["jws"]}))["valid"]
+
+
+async def sign_all(post, key):
+    by = await key("ed25519")
+    for _ in range(3):
+        await post("/sign", {**by, "data": DATA})
+    await post("/sign/batch", {**by, "items": [{"data": DATA}]})
+    await post("/jws/sign", {**by, "payload": DATA})
+
+
+async def mac(post, key):
+    by = await key("hs256")
+    await post("/jws/sign", {**by, "payload": DATA})
+    return {**by, "data": DATA, **await post("/mac", {**by, "data": DATA})}
+
+
+async def verify_mac(post, key):
+    body = await mac(post, key)
+    assert (await post("/mac/verify", body))["valid"]
+    by = {"kid": body["kid"]}
+    jws = await post("/jws/sign", {**by, "payload": DATA})
+    assert (await post("/jws/verify", {**by, **jws}))["valid"]
+
+
+async def encrypt(post, key):
+    by = await key("a256gcm")
+    for _ in range(3):
+        sealed = await post("/encrypt", {**by, "plaintext": DATA})
+    return {**by, **sealed}
+
+
+async def decrypt(post, key):
+    body = await encrypt(post, key)
+    for _ in range(3):
+        assert b64url(b"hello") == (await post("/decrypt", body))["plaintext"]
+
+
+SECRET = b64url(bytes(range(32)))
+
+
+async def wrap(post, key):
+    by = await key("a256kw")
+    return {**by, **await post("/wrap", {**by, "key": SECRET})}
+
+
+async def unwrap(post, key):
+    body = await wrap(post, key)
+    assert (await post("/unwrap", body))["key"] == SECRET
+    wrapped = {"wrapped": body["wrapped"], "unwrap_kid": body["kid"]}
+    await post("/key/import", {"alg": "hs256", **wrapped})
+
+
+PEER = P256()
+
+
+async def derive(post, key):
+    peer = PEER.public_jwk(PEER.generate())
+    await post("/derive", {**await key("p256"), "peer": peer})
+
+
+async def import_jwk(post, key):
+    made = Ed25519()
+    for jwk in (made.export_jwk(made.generate()), made.public_jwk(made.generate())):
+        await post("/key/import", {"jwk": jwk})
+
+
+async def import_secret(post, key):
+    await post("/key/import", {"alg": "ed25519", "secret": SECRET})
+
+
+async def import_seed(post, key):
+    await post("/key/import", {"alg": "ed25519", "seed": SECRET})
+
+
+# How each operation is asked for, in every way that there is.
+CALLS = {
+    "sign": sign_all, "verify": verify, "mac": mac, "mac-verify": verify_mac,
+    "encrypt": encrypt, "decrypt": decrypt, "wrap": wrap, "unwrap": unwrap, "derive": derive,
+    "import-jwk": import_jwk, "import-secret": import_secret, "import-seed": import_seed,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES, ids=lambda capability: capability.__name__)
+async def test_all_that_a_capability_grants(client, post, key, off_the_loop, capability):
+    done = set()
+    for operation in capability.grants:
+        await CALLS[operation](post, key)
+        done |= off_the_loop()
+    if "export_jwk" in METHODS[capability]:
+        by = await key("ed25519")
+        assert (await client.get(f"/key/{by['kid']}/export")).status == 200
+        done |= off_the_loop()
+    assert done >= METHODS[capability]
+
+
+async def test_calls_that_are_answered_at_once_are_among_these(client):
+    calls = {path.removeprefix("/") for _, path in client.app[DIRECT]}
+    assert calls <= CALLS.keys()
+
+
+async def test_the_key_that_an_alias_named_before(client, post, off_the_loop, generate):
+    for alg, path, check, code in (
+        ("ed25519", "/sign", "/verify", "sig"),
+        ("hs256", "/mac", "/mac/verify", "mac"),
+    ):
+        by = {"alias": alg}
+        made = await generate(alg, **by)
+        old = (await post(path, {**by, "data": DATA}))[code]
+        assert (await client.post(f"/key/{made['kid']}/rotate")).status == 200
+        for _ in range(2):
+            assert (await post(check, {**by, "data": DATA, code: old}))["valid"]
+    off_the_loop()
+
+
+@pytest.mark.parametrize("algorithms", [[SLOW_TO_TAKE]], ids=["import"])
+@pytest.mark.parametrize("call", [import_jwk, import_secret, import_seed])
+async def test_import_stands_for_every_way_to_import(post, off_the_loop, call):
+    await call(post, None)
+    assert off_the_loop()
