@@ -173,6 +173,12 @@ class Config:
         heading=AUTHORIZATION,
         value="ADDRESSES",
     )
+    allowed_host: str = _option(
+        "",
+        "Hosts answered to besides localhost where no token is asked for, or * for all.",
+        heading=AUTHORIZATION,
+        value="HOSTS",
+    )
     jwt_issuer: str = _option(
         "", "Who issues JWTs that callers send: their iss.", heading=AUTHORIZATION
     )

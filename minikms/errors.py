@@ -152,6 +152,12 @@ class UnsupportedMediaType(KmsError):
     status, slug, title = 415, "unsupported-media-type", "The body is not JSON"
 
 
+class MisdirectedRequest(KmsError):
+    """The request is for another host than this service is (RFC 9110 section 15.5.20)."""
+
+    status, slug, title = 421, "misdirected-request", "The service does not answer to this host"
+
+
 class ValidationFailed(KmsError):
     """A field or parameter is missing, unknown or not of its form; `errors` says which."""
 

@@ -288,7 +288,7 @@ class Service:
         The answer ends with the connection, hence when the service stops.
         """
         body = b'{"alg":"ed25519"}'
-        head = "POST /key/generate HTTP/1.1", "Host: kms", f"Content-Length: {len(body)}"
+        head = "POST /key/generate HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"
         with (
             socket.create_connection((self.host, self.port), timeout=60) as connection,
             connection.makefile("rb") as answers,

@@ -726,7 +726,7 @@ async def sign_until(session, answered, most):
     """Sign on many connections, until that many are answered or the service is gone."""
     async with session.get("/healthz") as response:
         url = response.url
-    head = f"POST /sign HTTP/1.1\r\nHost: kms\r\nContent-Length: {len(SIGN)}\r\n\r\n"
+    head = f"POST /sign HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(SIGN)}\r\n\r\n"
 
     async def on_one_connection():
         reader, writer = await asyncio.open_connection(url.host, url.port)

@@ -169,7 +169,7 @@ def test_operations_by_algorithm_and_outcome(counted, tmp_path, run):
 def test_a_caller_who_leaves(counted):
     service = counted()
     with socket.create_connection((service.host, service.port)) as connection:
-        connection.sendall(b"POST /sign HTTP/1.1\r\nHost: kms\r\nContent-Length: 9\r\n\r\n")
+        connection.sendall(b"POST /sign HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
         until(lambda: service.metrics()[key("connections")] == 1)
     outcome = key("operations_total", operation="sign", alg="none", outcome="broken-off")
     until(lambda: service.metrics()[outcome] == 1)

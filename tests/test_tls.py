@@ -80,7 +80,7 @@ def test_it_serves_over_tls_alone(serve, one):
     service.tls = caller(one)
     assert service.status("POST", "/key/generate", b'{"alg":"ed25519"}') == 200
     with socket.create_connection((service.host, service.port), timeout=60) as plain:
-        plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: kms\r\n\r\n")
+        plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with contextlib.suppress(ConnectionResetError):
             assert b"HTTP" not in plain.recv(100)
     assert service.status("GET", "/healthz") == 200
@@ -182,7 +182,9 @@ def test_a_session_does_not_outlive_its_ca(serve, one, two, version):
         with context.wrap_socket(
             connection, server_hostname="127.0.0.1", session=session
         ) as secured:
-            secured.sendall(b"GET /healthz HTTP/1.1\r\nHost: kms\r\nConnection: close\r\n\r\n")
+            secured.sendall(
+                b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            )
             assert secured.recv(12) == b"HTTP/1.1 200"
             while secured.recv(1000):
                 pass

@@ -25,6 +25,7 @@ from aiohttp_swagger3 import (
 )
 
 from minikms.access import OPEN, SCOPES, TokenAccess, read_admin_token
+from minikms.addresses import is_loopback
 from minikms.audit import AuditLog
 from minikms.audit_store import AuditStore
 from minikms.cache import Bounds
@@ -40,6 +41,7 @@ from minikms.web import openapi, seeds
 from minikms.web.callers import parse_proxies
 from minikms.web.direct import DIRECT, DirectWay
 from minikms.web.gate import GATE, Gate
+from minikms.web.hosts import Hosts, parse_hosts
 from minikms.web.limits import BODY_TIMEOUT, IN_FLIGHT, InFlight, expect
 from minikms.web.messages import REGISTRY, SERVICE
 from minikms.web.routes import ROUTES
@@ -67,7 +69,7 @@ def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web
     registry = registry or AlgorithmRegistry.from_installed()
     app = web.Application(client_max_size=config.max_body)
     app[IN_FLIGHT] = InFlight(config.max_in_flight)
-    app[GATE] = Gate(app[IN_FLIGHT], parse_proxies(config.trusted_proxy))
+    app[GATE] = Gate(app[IN_FLIGHT], parse_proxies(config.trusted_proxy), _hosts(config))
     app[DIRECT] = {}
     app[BODY_TIMEOUT] = config.body_timeout
     app[CONFIG] = config
@@ -109,6 +111,8 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
         ),
         swagger_ui_settings=ui if app[CONFIG].docs else None,
     )
+    for page in app.router.routes():
+        page._handler = app[GATE].page(page.handler)  # type: ignore[assignment]
     docs.spec["components"] = openapi.components()
     for route in routes:
         added = docs.add_route(
@@ -120,7 +124,8 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
         inner: Any = added.handler if openapi.has_parameters(docs.spec, route) else route.handler
         added._handler = app[GATE].behind(route, inner)  # type: ignore[assignment]
         if route.at_once:
-            way = DirectWay.to(app[GATE].before(route, route.at_once), added, app)
+            guarded = app[GATE].before(route, route.at_once)
+            way = DirectWay.to(guarded, added, app, no_store=route.secret)
             app[DIRECT][route.method, route.path] = way
     openapi.complete(docs.spec, routes, registry, guarded=needs_token(app[CONFIG]))
     return orjson.dumps(docs.spec, option=orjson.OPT_APPEND_NEWLINE)
@@ -151,6 +156,12 @@ def needs_token(config: Config) -> bool:
     if config.auth == "auto":
         return StoreLocation.parse(config.store).kept
     return config.auth == "token"
+
+
+def _hosts(config: Config) -> Hosts | None:
+    """What a request may name as its host: anything, where whoever reaches the port is asked."""
+    hosts = parse_hosts(config.allowed_host)
+    return None if needs_token(config) or not is_loopback(config.host) else hosts
 
 
 async def _service(app: web.Application) -> AsyncIterator[None]:

@@ -17,18 +17,24 @@ Direct: TypeAlias = Callable[[web.Request], bytes | None]
 
 
 class DirectWay(NamedTuple):
-    """What answers a call at once, and what the router would find for it."""
+    """What answers a call at once, and what the router would find for it.
+
+    With `no_store`, no cache may keep the answer.
+    """
 
     handler: Direct
     match: UrlMappingMatchInfo
+    no_store: bool
 
     @classmethod
-    def to(cls, handler: Direct, route: web.AbstractRoute, app: web.Application) -> "DirectWay":
+    def to(
+        cls, handler: Direct, route: web.AbstractRoute, app: web.Application, *, no_store: bool
+    ) -> "DirectWay":
         """The way to a handler that stands in for that of a route without variables."""
         match = UrlMappingMatchInfo({}, route)
         match.add_app(app)
         match.freeze()
-        return cls(handler, match)
+        return cls(handler, match, no_store)
 
 
 # By method and path.

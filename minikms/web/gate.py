@@ -10,8 +10,10 @@ from minikms.acts import CURRENT, Act, Witness
 from minikms.errors import ProfileNotFound
 from minikms.tokens import ID_PATTERN
 from minikms.web import callers
+from minikms.web.answers import CACHE_CONTROL, NO_STORE
 from minikms.web.direct import Direct
 from minikms.web.fields import KID_PATTERN, PROFILE_PATTERN
+from minikms.web.hosts import Hosts
 from minikms.web.limits import InFlight
 from minikms.web.logs import ACT, request_id
 from minikms.web.messages import PROFILE_HEADER, service
@@ -32,18 +34,24 @@ class Gate:
     request has to find out what it needs.
     """
 
-    def __init__(self, in_flight: InFlight, proxies: tuple[callers.Network, ...]) -> None:
+    def __init__(
+        self,
+        in_flight: InFlight,
+        proxies: tuple[callers.Network, ...],
+        hosts: Hosts | None = None,
+    ) -> None:
         self.access: TokenAccess | None = None
         self.witness: Witness | None = None
         self._in_flight = in_flight
         self._proxies = proxies
+        self._hosts = hosts
 
     def behind(self, route: Route, handler: Handler) -> Handler:
         """The handler of a route for whoever may have it called; tells of it before it answers."""
         if route.scope == OPEN:
             # A process is alive however much there is to do.
-            return handler if route.name == "healthz" else self.counted(handler)
-        name, scope = route.name, route.scope
+            return self.hosted(handler if route.name == "healthz" else self.counted(handler))
+        name, scope, secret = route.name, route.scope, route.secret
         names_key, names_token = "{kid" in route.path, "{token" in route.path
 
         async def guarded(request: web.Request) -> web.StreamResponse:
@@ -57,9 +65,13 @@ class Gate:
                         act.kid = _asked(request, "kid", _KID)
                     if names_token:
                         act.token = _asked(request, "token", _TOKEN)
+                if self._hosts is not None:
+                    self._hosts.check(request)
                 if self.access is not None:
                     request[callers.CALLER] = await self._let_in(self.access, request, act, scope)
                 response = await handler(request)
+                if secret:
+                    response.headers[CACHE_CONTROL] = NO_STORE
             except BaseException as exc:
                 if act.profile is None:
                     act.profile = _asked_profile(request)
@@ -83,6 +95,8 @@ class Gate:
         def guarded(request: web.Request) -> bytes | None:
             if self._in_flight.is_full:
                 return None
+            if self._hosts is not None and not self._hosts.knows(request):
+                return None
             act = Act(name, self.witness)
             request[ACT] = act
             outer = CURRENT.set(act)
@@ -103,6 +117,28 @@ class Gate:
                 CURRENT.reset(outer)
 
         return guarded
+
+    def page(self, handler: Handler) -> Handler:
+        """The handler of a page for people, which no other page may show in a frame."""
+
+        async def page(request: web.Request) -> web.StreamResponse:
+            response = await handler(request)
+            response.headers["Content-Security-Policy"] = "frame-ancestors 'none'"
+            return response
+
+        return self.hosted(page)
+
+    def hosted(self, handler: Handler) -> Handler:
+        """The handler for requests whose `Host` is one of this service's."""
+        hosts = self._hosts
+        if hosts is None:
+            return handler
+
+        async def hosted(request: web.Request) -> web.StreamResponse:
+            hosts.check(request)
+            return await handler(request)
+
+        return hosted
 
     def counted(self, handler: Handler) -> Handler:
         """The handler as one of those of which so many may be under way at once."""

@@ -14,6 +14,7 @@ from minikms.access import OPEN
 from minikms.registry import AlgorithmRegistry
 from minikms.tokens import ID_PATTERN
 from minikms.web import fields, schemas
+from minikms.web.answers import CACHE_CONTROL, NO_STORE
 from minikms.web.examples import ALIAS, ANSWERS, EXAMPLES, HOLDER, KID, PROFILE
 from minikms.web.logs import HEADER as REQUEST_ID_HEADER
 from minikms.web.messages import PROFILE_HEADER
@@ -191,6 +192,8 @@ def _complete_operation(operation: dict[str, Any], route: Route, *, guarded: boo
     if guarded and route.scope != OPEN:
         operation["security"] = [{"token": []}]
         slugs.extend(_TOKEN_PROBLEMS)
+    if not guarded:
+        slugs.append("misdirected-request")
     for name in operation.pop("x-parameters", []):
         operation["parameters"].append({"$ref": f"#/components/parameters/{name}"})
     parameters = [ref["$ref"].rpartition("/")[2] for ref in operation.get("parameters", [])]
@@ -224,6 +227,13 @@ def _complete_operation(operation: dict[str, Any], route: Route, *, guarded: boo
     if route.name != "healthz":
         slugs.append("too-busy")
     operation["responses"].update(_problem_responses({*slugs, "internal-error"}))
+    if route.secret:
+        operation["responses"]["200"]["headers"] = {
+            CACHE_CONTROL: {
+                "description": f"`{NO_STORE}`: the answer has a secret in it.",
+                "schema": {"type": "string"},
+            }
+        }
     for response in operation["responses"].values():
         response.setdefault("headers", {})[REQUEST_ID_HEADER] = {
             "description": "The id of the request, as in the log.",

@@ -14,6 +14,7 @@ class Route(NamedTuple):
     """One call: what it answers to, who answers, its operationId, and what it lets a caller do.
 
     `at_once` answers where nothing has to be waited for, and else does nothing (web/direct.py).
+    `secret` says that a success has a secret in it, which no cache may keep.
     """
 
     method: str
@@ -22,6 +23,7 @@ class Route(NamedTuple):
     name: str
     scope: str
     at_once: Direct | None = None
+    secret: bool = False
 
 
 # `[^/]+` since aiohttp's own `{kid}` stops at braces; and not the names of other calls, whose
@@ -40,7 +42,7 @@ ROUTES: Final = (
     Route("POST", f"/key/{KID}/associate", keys.associate, "associateAlias", "keys:write"),
     Route("DELETE", f"/key/{KID}/associate", keys.dissociate, "dissociateAlias", "keys:write"),
     Route("POST", f"/key/{KID}/rotate", material.rotate, "rotateKey", "keys:write"),
-    Route("GET", f"/key/{KID}/export", material.export, "exportKey", "keys:export"),
+    Route("GET", f"/key/{KID}/export", material.export, "exportKey", "keys:export", secret=True),
     Route("DELETE", f"/key/{KID}", keys.delete, "deleteKey", "keys:write"),
     Route("POST", f"/key/{KID}/restore", keys.restore, "restoreKey", "keys:write"),
     Route("POST", "/sign", operations.sign, "sign", "sign", operations.sign_now),
@@ -48,10 +50,12 @@ ROUTES: Final = (
     Route("POST", "/sign/batch", operations.sign_batch, "signBatch", "sign"),
     Route("POST", "/verify/batch", operations.verify_batch, "verifyBatch", "verify"),
     Route("POST", "/encrypt", operations.encrypt, "encrypt", "encrypt", operations.encrypt_now),
-    Route("POST", "/decrypt", operations.decrypt, "decrypt", "decrypt", operations.decrypt_now),
+    Route(
+        "POST", "/decrypt", operations.decrypt, "decrypt", "decrypt", operations.decrypt_now, True
+    ),
     Route("POST", "/wrap", operations.wrap, "wrap", "wrap"),
-    Route("POST", "/unwrap", operations.unwrap, "unwrap", "wrap"),
-    Route("POST", "/derive", operations.derive, "derive", "derive"),
+    Route("POST", "/unwrap", operations.unwrap, "unwrap", "wrap", secret=True),
+    Route("POST", "/derive", operations.derive, "derive", "derive", secret=True),
     Route("POST", "/mac", operations.mac, "mac", "mac"),
     Route("POST", "/mac/verify", operations.verify_mac, "verifyMac", "mac"),
     Route("POST", "/random", operations.random, "random", "random"),
@@ -62,7 +66,7 @@ ROUTES: Final = (
     Route("GET", "/profiles", profiles.list_profiles, "listProfiles", "profiles"),
     Route("PATCH", f"/profile/{NAME}", profiles.change, "changeProfile", "profiles"),
     Route("DELETE", f"/profile/{NAME}", profiles.delete, "deleteProfile", "profiles"),
-    Route("POST", "/tokens", tokens.create, "createToken", "admin"),
+    Route("POST", "/tokens", tokens.create, "createToken", "admin", secret=True),
     Route("GET", "/tokens", tokens.list_tokens, "listTokens", "admin"),
     Route("DELETE", f"/tokens/{ID}", tokens.revoke, "revokeToken", "admin"),
     Route("GET", "/algorithms", system.algorithms, "listAlgorithms", "keys:read"),

@@ -198,7 +198,8 @@ class KmsRequestHandler(RequestHandler):
         if body is None:
             call.rests.set_result(None)
             return False
-        call.request, call.answer = request, head(len(body), known) + body
+        call.request = request
+        call.answer = head(len(body), known, no_store=call.way.no_store) + body
         return True
 
     def leave(self, call: _Call, *, told: bool) -> None:

@@ -109,7 +109,7 @@ class Connection:
 
     def send(self, method: str, target: str, body: bytes = b"", *headers: str) -> None:
         """Send a request with a Content-Length."""
-        lines = [f"{method} {target} HTTP/1.1", "Host: kms", f"Content-Length: {len(body)}"]
+        lines = [f"{method} {target} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
         head = "\r\n".join([*lines, *headers, "", ""])
         self.writer.write(head.encode("latin-1") + body)
 

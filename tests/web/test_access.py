@@ -169,7 +169,11 @@ async def test_no_spelling_leads_past_the_gate(guarded, admin, target, headers):
     await client.patch("/profile/public", json={"jwks": "public"}, headers=everything)
     for method in ("GET", "POST"):
         reader, writer = await asyncio.open_connection(client.host, client.port)
-        head = [f"{method} {target.replace('TOKEN', admin[0])} HTTP/1.1", "Host: kms", *headers]
+        head = [
+            f"{method} {target.replace('TOKEN', admin[0])} HTTP/1.1",
+            "Host: localhost",
+            *headers,
+        ]
         writer.write("\r\n".join([*head, "Connection: close", "", ""]).encode())
         status = int((await reader.read()).split()[1])
         writer.close()

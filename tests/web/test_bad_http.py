@@ -2,9 +2,9 @@
 
 import pytest
 
-REQUEST = b"POST /key/generate HTTP/1.1\r\nHost: kms\r\nContent-Type: application/json\r\n"
+REQUEST = b"POST /key/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 CHUNKED = REQUEST + b"Transfer-Encoding: chunked\r\n\r\n"
-LIST = b"GET /keys HTTP/1.1\r\nHost: kms\r\n"
+LIST = b"GET /keys HTTP/1.1\r\nHost: localhost\r\n"
 MARK = b"planted-7f3a"
 
 UNREADABLE = {
@@ -12,14 +12,14 @@ UNREADABLE = {
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + MARK,
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "an unknown version": b"GET /" + MARK + b" HTTP/9.9\r\n\r\n",
-    "an unknown method": MARK + b" /keys HTTP/1.1\r\nHost: kms\r\n\r\n",
-    "a NUL in the method": b"G\x00T /keys HTTP/1.1\r\nHost: kms\r\n\r\n",
-    "a NUL in the path": b"GET /" + MARK + b"\x00 HTTP/1.1\r\nHost: kms\r\n\r\n",
-    "a space in the path": b"GET /a " + MARK + b" HTTP/1.1\r\nHost: kms\r\n\r\n",
-    "Latin-1 in the path": b"GET /key/\xe9 HTTP/1.1\r\nHost: kms\r\n\r\n",
-    "UTF-8 in the query": b"GET /key?alias=\xc3\xa9 HTTP/1.1\r\nHost: kms\r\n\r\n",
-    "a surrogate in the query": b"GET /key?alias=\xed\xa0\x80 HTTP/1.1\r\nHost: kms\r\n\r\n",
-    "a host that is none": b"GET http://[::1/keys HTTP/1.1\r\nHost: kms\r\n\r\n",
+    "an unknown method": MARK + b" /keys HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a NUL in the method": b"G\x00T /keys HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a NUL in the path": b"GET /" + MARK + b"\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a space in the path": b"GET /a " + MARK + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "Latin-1 in the path": b"GET /key/\xe9 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "UTF-8 in the query": b"GET /key?alias=\xc3\xa9 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a surrogate in the query": b"GET /key?alias=\xed\xa0\x80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a host that is none": b"GET http://[::1/keys HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "no host": b"GET /keys HTTP/1.1\r\n\r\n",
     "500 headers": LIST + b"".join(b"X-%d: 1\r\n" % n for n in range(500)) + b"\r\n",
     "a header without a colon": LIST + MARK + b"\r\n\r\n",
@@ -95,10 +95,10 @@ async def test_requests_may_follow_each_other_at_once(connection):
 
 
 async def test_other_forms_of_a_request(connection):
-    connection.writer.write(b"GET http://kms/healthz HTTP/1.1\r\nHost: kms\r\n\r\n")
+    connection.writer.write(b"GET http://kms/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert (await connection.receive()).status == 200
     for target in (b"OPTIONS *", b"CONNECT kms:443"):
-        connection.writer.write(target + b" HTTP/1.1\r\nHost: kms\r\n\r\n")
+        connection.writer.write(target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await connection.receive()).problem() == (404, "route-not-found")
     connection.writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
     assert (await connection.receive()).status == 200

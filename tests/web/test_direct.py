@@ -188,7 +188,14 @@ def begin(start, connect_to, ordinary):
 
 def sent(body, *headers):
     """A call as it comes over a connection."""
-    lines = ["POST /sign HTTP/1.1", "Host: kms", *headers, f"Content-Length: {len(body)}", "", ""]
+    lines = [
+        "POST /sign HTTP/1.1",
+        "Host: localhost",
+        *headers,
+        f"Content-Length: {len(body)}",
+        "",
+        "",
+    ]
     return "\r\n".join(lines).encode() + body
 
 
@@ -292,7 +299,7 @@ async def test_what_is_told_of_it(begin, admin, ordinary, tmp_path, caplog, free
         assert lines[0][name] == lines[1][name]
     assert lines[0]["path"] == "/sign"
     reader, writer = await asyncio.open_connection("127.0.0.1", int(free_port))
-    writer.write(b"GET /metrics HTTP/1.1\r\nHost: kms\r\nConnection: close\r\n\r\n")
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     text = (await reader.read()).decode()
     writer.close()
     signed = len(KEYS) - 1 + 2

@@ -15,10 +15,10 @@ from minikms.web.limits import IN_FLIGHT
 from minikms.web.messages import stream
 from minikms.web.schemas import Status
 
-GENERATE = b"POST /key/generate HTTP/1.1\r\nHost: kms\r\n"
+GENERATE = b"POST /key/generate HTTP/1.1\r\nHost: localhost\r\n"
 BODY = b'{"alg":"ed25519"}'
 JSON = {"Content-Type": "application/json"}
-LIST = b"GET /keys HTTP/1.1\r\nHost: kms\r\n"
+LIST = b"GET /keys HTTP/1.1\r\nHost: localhost\r\n"
 # Long enough for what must not happen in a while, and short enough to wait for what must.
 SOON = 0.2
 NEVER = 600
@@ -118,7 +118,7 @@ async def test_headers_of_a_second_request_have_as_long(connection):
 @limits(header_timeout=SOON)
 async def test_headers_that_come_in_pieces_in_time(connection):
     for _ in range(3):
-        for piece in (b"GET /healthz HT", b"TP/1.1\r\nHost: kms\r\n", b"\r\n"):
+        for piece in (b"GET /healthz HT", b"TP/1.1\r\nHost: localhost\r\n", b"\r\n"):
             connection.writer.write(piece)
             await asyncio.sleep(0.01)
         assert (await connection.receive()).status == 200
@@ -227,7 +227,7 @@ async def test_headers_have_a_largest_size(connect, pieces):
         return response
 
     for head in (
-        b"GET /keys?alias=%b HTTP/1.1\r\nHost: kms\r\n\r\n",
+        b"GET /keys?alias=%b HTTP/1.1\r\nHost: localhost\r\n\r\n",
         LIST + b"X-A: %b\r\n\r\n",
         LIST + b"%b: a\r\n\r\n",
     ):
@@ -240,7 +240,7 @@ async def test_headers_have_a_largest_size(connect, pieces):
 @limits()
 async def test_headers_that_are_far_too_large(connect):
     for head in (
-        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: kms\r\n\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         LIST + b"X-A: " + b"a" * 20_000 + b"\r\n\r\n",
     ):
         connection = await connect()
@@ -304,7 +304,7 @@ async def test_who_leaves_or_is_late_gives_the_place_back(client, connect):
 @limits(max_in_flight=1)
 async def test_who_reads_slowly_takes_no_place(client):
     reader, writer = await asyncio.open_connection(client.host, client.port, limit=1)
-    writer.write(b"GET /endless HTTP/1.1\r\nHost: kms\r\n\r\n")
+    writer.write(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert await reader.read(1) == b"H"
     server = next(iter(client.server.runner.server.connections))
     await until(lambda: server.writing_paused)  # as much as the system takes is on its way

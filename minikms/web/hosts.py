@@ -1,0 +1,95 @@
+"""Which `Host` a request may name, so that no web page gets through to a loopback address.
+
+A browser takes a page for one of this service's own where the page's name leads to its address, as
+the name's owner can have it do (DNS rebinding). It still sends that name as `Host`.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from aiohttp import HttpVersion10, web
+
+from minikms.errors import AccessError, MisdirectedRequest
+
+# A name or an IPv4 address, or an IPv6 address in brackets, and a port (RFC 9110 section 7.2).
+_FORM: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(:[0-9]{0,5})?\Z")
+_LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
+_ANY: Final = "*"
+
+# How many headers are remembered: a caller may name any port, and anything before `.localhost`.
+_MOST: Final = 256
+
+
+class Hosts:
+    """The hosts that a service answers to: this machine by its own names, and `allowed` ones."""
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self._allowed = frozenset(allowed)
+        self._seen: set[str] = set()  # headers as they came that named such a host
+
+    def knows(self, request: web.BaseRequest) -> bool:
+        """Whether the request's `Host` is one that has passed `check` before."""
+        given: Sequence[str] = request.headers.getall("Host", ())
+        return len(given) == 1 and given[0] in self._seen
+
+    def check(self, request: web.BaseRequest) -> None:
+        """Raise MisdirectedRequest where the request is for another host, or names none.
+
+        HTTP/1.0 has no `Host`, and no browser speaks it.
+        """
+        given: Sequence[str] = request.headers.getall("Host", ())
+        if not given and request.version == HttpVersion10:
+            return
+        if len(given) == 1:
+            if given[0] in self._seen:
+                return
+            host = _host(given[0])
+            if host is not None and (host in self._allowed or _is_local(host)):
+                if len(self._seen) < _MOST:
+                    self._seen.add(given[0])
+                return
+        raise MisdirectedRequest("Call it as localhost; --allowed-host adds other names.")
+
+
+def parse_hosts(text: str) -> Hosts | None:
+    """Local hosts, and those with commas between them; None where any will do.
+
+    Raises AccessError.
+    """
+    hosts = set()
+    for part in filter(None, map(str.strip, text.split(","))):
+        if part == _ANY:
+            return None
+        address = part.count(":") > 1 and not part.startswith("[")
+        host = _host(f"[{part}]" if address else part, with_port=False)
+        if host is None:
+            raise AccessError(
+                "--allowed-host takes names and addresses without a port, with commas between "
+                "them, or * for all."
+            )
+        hosts.add(host)
+    return Hosts(hosts)
+
+
+def _host(header: str, *, with_port: bool = True) -> str | None:
+    """The host of a header, in one spelling; None where it has not the form of one."""
+    found = _FORM.match(header)
+    if found is None or (found[3] and not with_port):
+        return None
+    if found[1] is None:
+        return found[2].lower().removesuffix(".") or None
+    try:
+        return f"[{ipaddress.IPv6Address(found[1])}]"
+    except ValueError:
+        return None
+
+
+def _is_local(host: str) -> bool:
+    if host in ("localhost", "[::1]") or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.IPv4Address(host) in _LOOPBACK
+    except ValueError:
+        return False

@@ -1,0 +1,167 @@
+"""Which `Host` a service without tokens answers to on loopback, and what browsers may keep."""
+
+import json
+
+import pytest
+
+from minikms.config import Config
+from minikms.errors import AccessError
+from minikms.web.app import create_app
+from minikms.web.routes import ROUTES
+
+JSON = {"Content-Type": "application/json"}
+LOCAL = [
+    "localhost",
+    "LocalHost:8080",
+    "localhost.",
+    "kms.localhost:1",
+    "127.0.0.1",
+    "127.1.2.3:8080",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]:8080",
+]
+OTHER = [
+    "rebound.example",
+    "rebound.example:8080",
+    "localhost.rebound.example",
+    "127.0.0.1.rebound.example",
+    "notlocalhost",
+    "0.0.0.0",
+    "128.0.0.1",
+    "127.1",
+    "2130706433",
+    "[::2]",
+    "::1",
+    "",
+    "localhost:80:80",
+    "localhost, localhost",
+    "user@localhost",
+]
+
+
+@pytest.fixture
+async def called(start, connect_to):
+    """Status and slug of an answer to a request with these lines of its head."""
+
+    async def call(line, *hosts, body=b"", client=None, version="1.1"):
+        connection = await connect_to(client)
+        lines = [f"{line} HTTP/{version}", *(f"Host: {host}" for host in hosts)]
+        lines += [f"Content-Length: {len(body)}", "Content-Type: application/json", "", ""]
+        connection.writer.write("\r\n".join(lines).encode() + body)
+        answer = await connection.receive()
+        return answer.problem() if answer.status >= 400 else (answer.status, None)
+
+    return call
+
+
+async def signed(client, called, *hosts):
+    """The same of a signature, which is mostly answered at once: by the host, and then again."""
+    key = {"alg": "ed25519", "alias": "a"}
+    assert (await client.post("/key/generate", json=key)).status == 200
+    body = b'{"alias":"a","data":"aGVsbG8"}'
+    return [await called("POST /sign", *hosts, body=body, client=client) for _ in range(2)]
+
+
+@pytest.mark.parametrize("host", LOCAL)
+async def test_a_host_that_is_this_machine(client, called, host):
+    assert await called("GET /keys", host, client=client) == (200, None)
+    assert await signed(client, called, host) == [(200, None)] * 2
+
+
+@pytest.mark.parametrize("host", OTHER)
+async def test_a_host_that_is_another(client, called, host):
+    assert await signed(client, called, host) == [(421, "misdirected-request")] * 2
+
+
+async def test_no_path_is_left_out(client, called):
+    paths = [f"{route.method} {route.path.partition('{')[0]}" for route in ROUTES]
+    paths = [path for path in paths if not path.endswith("/")]
+    for path in (*paths, "GET /", "GET /docs", "GET /docs/", "GET /docs/swagger.json"):
+        refused = await called(path, "rebound.example", client=client)
+        assert refused == (421, "misdirected-request"), path
+
+
+async def test_a_request_names_one_host(client, called):
+    for hosts in ((), ("localhost", "rebound.example"), ("rebound.example", "localhost")):
+        status, slug = await called("GET /keys", *hosts, client=client)
+        assert (status, slug) in ((421, "misdirected-request"), (400, "bad-request"))
+    # No browser speaks HTTP/1.0, which has no Host.
+    assert await called("GET /keys", client=client, version="1.0") == (200, None)
+    refused = await called("GET /keys", "rebound.example", client=client, version="1.0")
+    assert refused == (421, "misdirected-request")
+
+
+@pytest.mark.parametrize(
+    ("options", "host", "answers"),
+    [
+        ({"allowed_host": "KMS.example., fd00::1"}, "kms.example:8080", True),
+        ({"allowed_host": "kms.example, fd00::1"}, "[fd00:0::1]", True),
+        ({"allowed_host": "kms.example"}, "localhost", True),
+        ({"allowed_host": "kms.example"}, "other.kms.example", False),
+        ({"allowed_host": "kms.example,*"}, "rebound.example", True),
+        ({"host": "localhost"}, "rebound.example", False),
+        ({"host": "::1"}, "rebound.example", False),
+        # Whoever reaches it from elsewhere knows it by names that it does not know.
+        ({"host": "0.0.0.0"}, "rebound.example", True),
+    ],
+)
+async def test_where_hosts_are_checked(start, called, options, host, answers):
+    client = await start(create_app(Config(**options)))
+    status, _ = await called("GET /keys", host, client=client)
+    assert status == (200 if answers else 421)
+
+
+async def test_a_token_is_enough(start, called, admin):
+    client = await start(create_app(Config(auth="token", admin_token_file=admin[1])))
+    assert (await called("GET /keys", "rebound.example", client=client))[0] == 401
+
+
+@pytest.mark.parametrize("text", ["kms:8080", "[::1]:80", "http://kms", "k ms", "[kms]"])
+def test_what_is_no_host(text):
+    with pytest.raises(AccessError, match="--allowed-host"):
+        create_app(Config(allowed_host=text))
+
+
+async def test_a_refused_host_is_written_down(start, called, tmp_path):
+    path = tmp_path / "audit.log"
+    client = await start(create_app(Config(audit_log=str(path))))
+    await called("GET /keys", "rebound.example", client=client)
+    line = json.loads(path.read_text().splitlines()[-1])
+    assert (line["operation"], line["outcome"]) == ("listKeys", "misdirected-request")
+
+
+async def test_no_other_page_shows_the_documents_in_a_frame(client):
+    for path in ("/docs", "/docs/", "/docs/swagger_ui_static/swagger-ui.css"):
+        async with client.get(path) as answer:
+            assert answer.status == 200
+            assert answer.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+
+
+async def test_no_cache_keeps_a_secret(start, called, admin):
+    client = await start(create_app(Config(auth="token", admin_token_file=admin[1])))
+    client.session.headers["Authorization"] = f"Bearer {admin[0]}"
+
+    async def call(method, path, body=None, version="1.1"):
+        async with client.request(method, path, json=body) as answer:
+            assert answer.status == 200, await answer.text()
+            return await answer.json(), answer.headers.get("Cache-Control")
+
+    async def made(alg, **options):
+        return (await call("POST", "/key/generate", {"alg": alg, **options}))[0]
+
+    aes, kek, x25519 = await made("a256gcm"), await made("a256kw"), await made("x25519")
+    kid = (await made("ed25519", exportable=True))["kid"]
+    sealed, kept = await call("POST", "/encrypt", {"kid": aes["kid"], "plaintext": "aGVsbG8"})
+    assert kept is None
+    wrap = {"kid": kek["kid"], "key": "AAECAwQFBgcICQoLDA0ODw"}
+    wrapped, kept = await call("POST", "/wrap", wrap)
+    assert kept is None
+    for method, path, body in (
+        ("GET", f"/key/{kid}/export", None),
+        ("POST", "/unwrap", {"kid": kek["kid"], **wrapped}),
+        ("POST", "/derive", {"kid": x25519["kid"], "peer": (await made("x25519"))["jwk"]}),
+        ("POST", "/decrypt", {"kid": aes["kid"], **sealed}),
+        ("POST", "/decrypt", {"kid": aes["kid"], **sealed}),  # at once, by now
+        ("POST", "/tokens", {"name": "t", "scopes": ["sign"]}),
+    ):
+        assert (await call(method, path, body))[1] == "no-store", path
