@@ -124,6 +124,37 @@ def test_a_plugin_passes_its_own_contract(fresh, tmp_path):
     assert re.search(r"\b\d\d passed", done.stdout)
 
 
+BROKEN = """
+from minikms.algorithms.ecdsa import P256
+from minikms.testing import AlgorithmContract
+
+class Broken(P256):
+    slow = frozenset({"encrypt"})
+
+class TestBroken(AlgorithmContract):
+    algorithm = Broken()
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--assert=plain",)], ids=["rewritten", "plain"])
+def test_an_author_sees_what_was_compared(tmp_path, options):
+    (tmp_path / "test_broken.py").write_text(BROKEN)
+    done = run(
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "their_types",
+        *options, str(tmp_path), cwd=tmp_path, PYTEST_ADDOPTS="",
+    )  # fmt: skip
+    assert "1 failed" in done.stdout
+    shown = "assert frozenset({'encrypt'}) <= {" in done.stdout
+    assert shown == (not options), done.stdout
+
+
+def test_who_serves_does_not_import_pytest(tmp_path):
+    code = (
+        "import sys, minikms.cli, minikms.plugin, minikms.serving; print('pytest' in sys.modules)"
+    )
+    assert run(sys.executable, "-c", code, cwd=tmp_path).stdout == "False\n"
+
+
 # Those that cannot be used: packages as an installer would leave them, on PYTHONPATH.
 
 HEAD = "from minikms.plugin import AskarKeyAlgorithm, KeyAlgorithm, Signer\n"

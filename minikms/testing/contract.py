@@ -1,12 +1,4 @@
-"""The suite that every algorithm passes, a stranger's like a built-in one; it needs pytest.
-
-A subclass of `AlgorithmContract` that names an algorithm is a complete test class:
-
-    class TestEd448(AlgorithmContract):
-        algorithm = Ed448()
-
-It has the tests of what the algorithm declares, and no others.
-"""
+"""The contract of an algorithm, in parts: one for its facts, one for each thing that it can do."""
 # ruff: noqa: S101 - a test suite asserts
 
 import asyncio
