@@ -26,6 +26,8 @@ BASE64URL_PATTERN: Final = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0
 
 HOLDER_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,128}\Z"
 MAX_LABELS: Final = 32
+# As many faults of a body are told as this, and no more of a list is looked at.
+MAX_FAULTS: Final = 32
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # As many nanoseconds as a JSON number of the store holds, and a little less.
@@ -60,7 +62,7 @@ class Base64Url(fields.String):
 
 
 class BoundedList(fields.List[Any]):
-    """A list whose length is judged before what is in it."""
+    """A list whose length is judged before what is in it, up to `MAX_FAULTS` of that."""
 
     def __init__(self, inner: fields.Field[Any], least: int, most: int, **kwargs: Any) -> None:
         self._length = validate.Length(least, most)
@@ -73,9 +75,23 @@ class BoundedList(fields.List[Any]):
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> Any:
-        if isinstance(value, list):
-            self.judge_length(value)
-        return super()._deserialize(value, attr, data, **kwargs)
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        self.judge_length(value)
+        loaded: list[Any] = []
+        faults: dict[int, Any] = {}
+        found = 0
+        for place, one in enumerate(value):
+            try:
+                loaded.append(self.inner.deserialize(one, **kwargs))
+            except ValidationError as exc:
+                faults[place] = exc.messages
+                found += len(exc.messages)
+                if found >= MAX_FAULTS:
+                    break
+        if faults:
+            raise ValidationError(faults, valid_data=loaded)
+        return loaded
 
 
 class Labels(fields.Dict):

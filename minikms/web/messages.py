@@ -25,7 +25,7 @@ from minikms.store import DEFAULT_PROFILE
 from minikms.web import quick
 from minikms.web.answers import JsonAnswer
 from minikms.web.callers import enter
-from minikms.web.fields import PROFILE_PATTERN
+from minikms.web.fields import MAX_FAULTS, PROFILE_PATTERN
 from minikms.web.limits import IN_FLIGHT, arrived_body, read_body, refuse_too_large
 from minikms.web.logs import add_headers
 
@@ -40,7 +40,6 @@ LOGGER = logging.getLogger(__name__)
 _PROFILE = re.compile(PROFILE_PATTERN)
 _NOTHING = Schema()
 _SHOWN = 64
-_MOST = 32
 _LINES = 50
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
@@ -114,7 +113,7 @@ def read(document: Any, schema: Schema) -> dict[str, Any]:
         loaded: dict[str, Any] = quick.load(schema, document)
     except ValidationError as exc:
         messages = exc.messages if isinstance(exc.messages, dict) else {"_schema": exc.messages}
-        raise ValidationFailed(errors=_pointers(messages)[:_MOST]) from None
+        raise ValidationFailed(errors=_pointers(messages)[:MAX_FAULTS]) from None
     return loaded
 
 

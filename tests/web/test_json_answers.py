@@ -41,7 +41,7 @@ async def test_an_answer_ends_with_a_line_feed(connection, name):
 
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
 async def test_the_last_answer_of_a_connection_ends_with_a_line_feed(connection, version):
-    request = f"GET /healthz {version}\r\nHost: kms\r\nConnection: close\r\n\r\n"
+    request = f"GET /healthz {version}\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     connection.writer.write(request.encode())
     response = await connection.receive()
     assert response.body.endswith(b"}\n")

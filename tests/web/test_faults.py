@@ -1,0 +1,80 @@
+"""Bodies with many faults: the first are told, and what comes after them costs nothing."""
+
+import sys
+
+import pytest
+
+from minikms.errors import ValidationFailed
+from minikms.web import schemas
+from minikms.web.messages import read
+
+FIELDS = {f"f{number}": 0 for number in range(64)}
+GOOD = {"data": "aGVsbG8", "sig": "aGVsbG8"}
+KEY = {"kid": "k"}
+
+
+def calls_to_read(schema, body):
+    """How many functions are called until a body is refused: what it costs, however busy it is."""
+    number = 0
+
+    def count(frame, event, argument):
+        nonlocal number
+        number += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        read(body, schema)
+    except ValidationFailed as exc:
+        return number, exc.errors
+    finally:
+        sys.setprofile(None)
+    raise AssertionError("it was not refused")
+
+
+def items(number, item):
+    return {**KEY, "items": [item] * number}
+
+
+@pytest.mark.parametrize(
+    "item", [FIELDS, {**FIELDS, "g": 0, "h": 0}, {}, {"data": 1, "sig": 2}, 1, None, [], [GOOD]]
+)
+@pytest.mark.parametrize("schema", [schemas.BatchVerifyRequest(), schemas.BatchSignRequest()])
+def test_a_batch_of_bad_items(schema, item):
+    calls_to_read(schema, items(1, item))  # what is made once
+    few, told = calls_to_read(schema, items(32, item))
+    many, again = calls_to_read(schema, items(1000, item))
+    assert len(told) == 32
+    assert again == told
+    assert many < few + 100
+
+
+def test_what_is_wrong_with_one_item_is_told_wherever_it_is():
+    body = {**KEY, "items": [*[GOOD] * 998, {"data": "aGVsbG8"}, {**GOOD, "x": 1}], "y": 1}
+    with pytest.raises(ValidationFailed) as refused:
+        read(body, schemas.BatchVerifyRequest())
+    assert {pointer for pointer, _ in refused.value.errors} == {
+        *("#/items/998/sig", "#/items/999/x", "#/y"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("schema", "body"),
+    [
+        (schemas.BatchVerifyRequest(), lambda number: {str(at): 0 for at in range(number)}),
+        (schemas.BatchVerifyRequest(), lambda number: items(number, FIELDS)),
+        (schemas.GenerateKey(), lambda number: {"alg": "x", "operations": ["x"] * number}),
+        (
+            schemas.GenerateKey(),
+            lambda number: {"alg": "x", "labels": {str(at): 0 for at in range(number)}},
+        ),
+        (
+            schemas.CreateToken(),
+            lambda number: {"name": "x", "scopes": ["sign"], "profiles": [" "] * number},
+        ),
+    ],
+)
+def test_a_body_that_is_too_wide(schema, body):
+    calls_to_read(schema, body(1001))
+    few, _ = calls_to_read(schema, body(1001))
+    many, _ = calls_to_read(schema, body(20_000))
+    assert many < few + 100
