@@ -42,11 +42,21 @@ def audit() -> None:
     metavar="FILE",
     help="What `minikms audit heads` gave; the store is not needed then.",
 )
+@click.option(
+    "--partial", is_flag=True, help="Older and newer files of these logs may be elsewhere."
+)
 @on_a_store
 def verify(
-    files: tuple[str, ...], public_key: str | None, heads_file: str | None, **options: Any
+    files: tuple[str, ...],
+    public_key: str | None,
+    heads_file: str | None,
+    partial: bool,
+    **options: Any,
 ) -> None:
-    """Check every line of these files, given in any order, which may be in use."""
+    """Check every line of these files, given in any order, which may be in use.
+
+    They are taken for all that there is of a log, unless --partial says otherwise.
+    """
     if public_key and heads_file:
         found = _apart(files, public_key, heads_file)
     elif public_key or heads_file:
@@ -57,11 +67,16 @@ def verify(
     with ExitStack() as stack:
         for log in logs:
             stack.callback(log.close)
-        _verify(logs, key, heads, keys)
+        _verify(logs, key, heads, keys, partial=partial)
 
 
 def _verify(
-    logs: list[LogFile], key: Ed25519PublicKey, heads: list[Head], keys: dict[str, bytes] | None
+    logs: list[LogFile],
+    key: Ed25519PublicKey,
+    heads: list[Head],
+    keys: dict[str, bytes] | None,
+    *,
+    partial: bool,
 ) -> None:
     for head in heads:
         if not head.is_signed_by(key):
@@ -73,7 +88,7 @@ def _verify(
     def note(where: str, what: str) -> None:
         click.echo(f"Note: {where}: {what}")
 
-    tally = verify_files(logs, heads, keys, tell, note)
+    tally = verify_files(logs, heads, keys, tell, note, partial=partial)
     click.echo(
         f"Checked {tally.files} files, {tally.chains} chains and {tally.lines} lines: "
         f"{tally.faults or 'nothing'} wrong."

@@ -2,13 +2,14 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, Self
 
 from minikms.audit_chain import LONGEST, START, Head, Line, Opening, next_key, tips
 from minikms.audit_file import place
+from minikms.audit_gaps import gaps
 from minikms.errors import AuditError
 
 Tell = Callable[[str, str], None]
@@ -108,14 +109,17 @@ def verify(
     keys: Mapping[str, bytes] | None,
     tell: Tell,
     note: Tell,
+    *,
+    partial: bool = False,
 ) -> Tally:
     """Check files, given in any order, by heads whose signatures are good.
 
     `keys` has the key of the first line of each chain that the store knows; None where there is
     no store. `tell` is told where something is wrong, and what; `note` what nothing vouches for.
+    The files are all that there is of a log; with `partial` there may be older and newer ones.
     Raises AuditError for a file that cannot be read.
     """
-    check = _Check(heads, keys, tell, note)
+    check = _Check(heads, keys, tell, note, partial=partial)
     for file in files:
         check.file(file)
     check.between_files(files)
@@ -124,10 +128,16 @@ def verify(
 
 class _Check:
     def __init__(
-        self, heads: Sequence[Head], keys: Mapping[str, bytes] | None, tell: Tell, note: Tell
+        self,
+        heads: Sequence[Head],
+        keys: Mapping[str, bytes] | None,
+        tell: Tell,
+        note: Tell,
+        *,
+        partial: bool,
     ) -> None:
         self.tally = Tally()
-        self._all_heads = list(heads)
+        self._partial = partial
         self._heads: dict[str, dict[int, Head]] = defaultdict(dict)
         for head in heads:
             before = self._heads[head.chain].get(head.count)
@@ -150,7 +160,7 @@ class _Check:
         self.tally.files += 1
         chain: _Found | None = None
         strange: list[tuple[str, bytes]] = []
-        number, lost = 0, False
+        number, whole, lost = 0, 0, False
         for number, part in enumerate(file.parts(), 1):
             where = f"{path}:{number}"
             self.tally.lines += 1
@@ -158,6 +168,7 @@ class _Check:
             if line is None:
                 strange.append((where, part))
                 continue
+            whole += 1
             opening = Opening.of(line) if line.n == 1 else None
             if opening and sum(len(part) for _, part in strange) == opening.torn:
                 for torn, _ in strange:
@@ -177,6 +188,8 @@ class _Check:
             self._step(chain, line, where)
         if len(strange) == 1 and _is_torn(strange[0][1]):
             self._note(strange[0][0], _TORN)
+            if not whole:
+                self._fault(path, "it has not one whole line")
         else:
             self._refuse(strange)
         if not number:
@@ -267,25 +280,44 @@ class _Check:
         """Check that chains follow each other, and that none is missing that must be there."""
         for chain in self._found.values():
             opening = chain.opening
-            if opening.follows is None or opening.continues:
-                continue
-            before = self._found.get(opening.follows)
-            if before is None:
-                what = f"it follows the chain {opening.follows}, which is in none of these files"
-                self._note(chain.begin, what)
-            elif not _fits(before, opening.after, chain.prev):
+            before = self._found.get(opening.follows or "")
+            if before and not opening.continues and not _fits(before, opening.after, chain.prev):
                 what = f"line {opening.after} of the chain {opening.follows}"
                 self._fault(chain.begin, f"{what} is not the one that it followed")
-        for head in self._last_heads():
-            if head.continues and head.follows in self._found and head.chain not in self._found:
-                where = self._found[head.follows].where
-                self._fault(where, f"the chain {head.chain}, behind it in its file, is missing")
+        self._check_gaps(set(self._replaced(files)))
+
+    def _replaced(self, files: Sequence[LogFile]) -> Iterator[str]:
+        """Check that what is where a log is written is what was written there last."""
         for file in files:
             last = tips([head for head in self._last_heads() if head.file == place(file.path)])
             if last and not any(head.chain in self._found for head in last):
-                self._fault(
-                    file.path, f"the chain {last[0].chain}, the last one there, is not in it"
-                )
+                chain = last[0].chain
+                self._fault(file.path, f"the chain {chain}, the last one there, is not in it")
+                yield chain
+
+    def _check_gaps(self, known: Container[str]) -> None:
+        """Check that the chains before, between and behind these are there."""
+        heads = {head.chain: head for head in self._last_heads()}
+        for gap in gaps({chain.id: chain.opening for chain in self._found.values()}, heads):
+            if gap.chain in known:
+                continue
+            elsewhere = self._partial and not gap.inner
+            if gap.next:
+                where = self._found[gap.next].begin
+                what = f"it follows the chain {gap.chain}, which is in none of these files"
+            elif gap.previous:
+                where = self._found[gap.previous].where
+                what = f"the chain {gap.chain}, which follows its own, is in none of these files"
+                if gap.head and gap.head.continues:
+                    what = f"the chain {gap.chain}, behind it in its file, is missing"
+                    elsewhere = False
+            else:
+                where = gap.head.file if gap.head else ""
+                what = f"the chain {gap.chain} is in none of these files"
+            if elsewhere:
+                self._note(where, what)
+            else:
+                self._fault(where, what)
 
     def _last_heads(self) -> Iterator[Head]:
         for heads in self._heads.values():

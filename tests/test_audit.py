@@ -19,7 +19,7 @@ from minikms.askar import new_raw_key
 from minikms.audit import AuditLog
 from minikms.audit_chain import START, Head, Line, next_key
 from minikms.audit_file import AuditFile
-from minikms.audit_store import AuditStore, public_text
+from minikms.audit_store import HEAD, AuditStore, public_text
 from minikms.audit_verify import LogFile, verify
 from minikms.cli import main
 from minikms.contents import Contents
@@ -87,7 +87,7 @@ async def killed(path, store, lines, vouched):
 def checked(request, store):
     """Check files by the store, or by heads alone: what is wrong, and what is not vouched for."""
 
-    async def check(*files, by=request.param):
+    async def check(*files, by=request.param, partial=False):
         public, heads = await store.public_key(), await store.heads()
         assert all(head.is_signed_by(public) for head in heads)
         keys = await store.chains() if by == "store" else None
@@ -98,6 +98,7 @@ def checked(request, store):
             keys,
             lambda where, what: faults.append((os.path.basename(where), what)),
             lambda where, what: notes.append((os.path.basename(where), what)),
+            partial=partial,
         )
         assert (tally.files, tally.faults) == (len(files), len(faults))
         return faults, notes
@@ -160,7 +161,7 @@ async def test_a_new_file_follows_the_last_head(path, store, checked):
     await write(path, store, 2)
     assert json.loads(path.read_bytes().splitlines()[0])["after"] == 3
     assert await checked(path, moved) == await checked(moved, path) == ([], [])
-    faults, [(where, what)] = await checked(path)
+    faults, [(where, what)] = await checked(path, partial=True)
     assert (faults, where) == ([], "audit.log:1")
     assert "in none of these files" in what
 
@@ -200,8 +201,9 @@ async def test_it_is_opened_anew(path, store, checked):
     assert [json.loads(line)["n"] for line in path.read_bytes().splitlines()] == [1, 2]
     emptied = await store.heads()
     faults, notes = await checked(path, moved)
-    assert [where for where, _ in notes] == ["audit.log:1"]  # what was emptied is in no file
-    assert (faults, len(emptied)) == ([], 4)
+    # What was emptied is in no file: two chains, between those of two files.
+    assert [where for where, _ in faults] == ["audit.log:1", "audit.1:2"]
+    assert (notes, len(emptied)) == ([], 4)
     assert open_logs(path) == before
 
 
@@ -432,6 +434,89 @@ async def test_a_file_between_two_others_that_was_changed_is_found(path, store, 
     assert places == ["audit.1:2", "audit.log:1"]
 
 
+@pytest.mark.parametrize("left", [1, 11, 200, -1], ids=str)
+async def test_a_file_that_was_cut_within_its_first_line_is_found(path, store, checked, left):
+    await write(path, store, 2)
+    os.rename(path, older := path.with_suffix(".1"))
+    await write(path, store, 2)
+    first = older.read_bytes().splitlines(keepends=True)[0]
+    older.write_bytes(first[:left])
+    faults, notes = await checked(path, older)
+    assert [where for where, _ in faults] == ["audit.1", "audit.log:1"]
+    assert notes == [("audit.1:1", TORN)]
+    assert (await checked(older))[0][0][0] == "audit.1"
+    assert (await checked(path, older, partial=True))[0] == faults[:1]
+
+
+# Which of four files are there, and where it is found that others are not: given all, and a part.
+GIVEN = {
+    "all": ("0123", [], []),
+    "all but the first": ("123", ["1:1"], []),
+    "all but the last": ("012", ["2:2"], []),
+    "all but the second": ("023", ["2:1"], ["2:1"]),
+    "all but two in the middle": ("03", ["3:1", "0:2"], ["3:1", "0:2"]),
+    "the first": ("0", ["0:2"], []),
+    "the third": ("2", ["2:1", "2:2"], []),
+    "the last": ("3", ["3:1"], []),
+}
+
+
+@pytest.mark.parametrize("given", GIVEN)
+async def test_a_file_that_is_missing_is_found(path, store, checked, given):
+    for number in range(4):
+        await write(path, store, 1)
+        os.rename(path, path.with_name(f"{number}"))
+    which, whole, part = GIVEN[given]
+    files = [path.with_name(number) for number in which]
+    for partial, expected in ((False, whole), (True, part)):
+        faults, notes = await checked(*files, partial=partial)
+        assert [where for where, _ in faults] == expected
+        assert [where for where, _ in notes] == ([] if expected == whole else whole)
+
+
+async def test_a_missing_file_of_a_process_that_was_killed_is_found(path, store, checked):
+    left_behind = path.with_name("left.log")
+    async with killed(path, store, 3, 1):
+        left_behind.write_bytes(path.read_bytes())
+        os.rename(path, path.with_suffix(".1"))
+        await write(path, store, 1)  # as the next process does, behind the head that there is
+        ((where, what),) = (await checked(path))[0]
+        assert (where, "in none of these files" in what) == ("audit.log:1", True)
+        assert (await checked(path, left_behind))[0] == []
+
+
+async def test_a_missing_chain_that_nothing_leads_to_is_found(path, store, database, checked):
+    for number in range(3):
+        await write(path, store, 1)
+        os.rename(path, path.with_name(f"{number}"))
+    (between,) = {head.follows for head in await store.heads()} & {
+        head.chain for head in await store.heads() if head.follows
+    }
+    # As of a process that was killed before the store had a head of it.
+    await database.run_own(lambda session: session.remove(HEAD, between), write=True)
+    ((where, what),) = (await checked(path.with_name("0")))[0]
+    assert (where, "in none of these files" in what) == ("audit.log", True)
+
+
+async def test_a_log_of_another_place_may_be_elsewhere(path, store, checked):
+    other = path.with_name("other.log")
+    for file in (path, other):
+        await write(file, store, 1)
+    assert await checked(path) == await checked(path, other) == ([], [])
+
+
+async def test_chains_that_follow_each_other_in_a_circle(path, store, checked):
+    for number in range(2):
+        await write(path, store, 1)
+        os.rename(path, path.with_name(f"{number}"))
+    files = [path.with_name(f"{number}") for number in range(2)]
+    second = Line.parse(files[1].read_bytes().splitlines(keepends=True)[0]).chain.encode()
+    text = files[0].read_bytes()
+    files[0].write_bytes(text.replace(b'"follows":null', b'"follows":"%s"' % second))
+    assert (await checked(*files))[0]
+    assert (await checked(files[0]))[0]
+
+
 async def test_a_file_given_twice(path, store, checked):
     await write(path, store, 2)
     ((where, what),) = (await checked(path, path))[0]
@@ -481,6 +566,7 @@ async def test_a_line_that_lacks_its_end_alone_is_whole(path, store, checked):
 
 async def test_a_first_line_that_is_torn(path, store, checked):
     path.write_bytes(START + b"0123")
+    assert (await checked(path))[0] == [("audit.log", "it has not one whole line")]
     await write(path, store, 1)
     assert await checked(path) == ([], [("audit.log:1", TORN)])
 
@@ -626,6 +712,26 @@ def test_it_is_checked_with_the_store_and_without(serve, run, options, path, tmp
         assert (ended.returncode, ended.stderr) == (1, "")
         assert ended.stdout.startswith(f"{path}:2: ")
         assert ended.stdout.endswith(": 1 wrong.\n")
+
+
+def test_a_rotated_file_that_was_cut_is_told_of(serve, run, options, path):
+    older = path.with_suffix(".1")
+    for _ in range(2):
+        service = audited(serve, options, path)
+        assert service.status("POST", "/key/generate", GENERATE) == 200
+        assert service.stop()[0] == 0
+        if not older.exists():
+            os.rename(path, older)
+    ended = run("audit", "verify", str(path), str(older), *options)
+    assert (ended.returncode, "nothing wrong" in ended.stdout) == (0, True)
+    os.truncate(older, 100)
+    ended = run("audit", "verify", str(path), str(older), *options)
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert f"{older}: it has not one whole line\n" in ended.stdout
+    assert ended.stdout.endswith(": 2 wrong.\n")
+    assert run("audit", "verify", str(path), *options).returncode == 1
+    ended = run("audit", "verify", "--partial", str(path), *options)
+    assert (ended.returncode, ended.stdout.count("Note: ")) == (0, 1)
 
 
 def test_what_cannot_be_checked(run, options, path, tmp_path, capsys):
