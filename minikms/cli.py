@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from minikms import core_dumps
 from minikms.audit_cli import audit
 from minikms.cli_help import ON_A_STORE, HelpGroup
 from minikms.errors import PluginError
@@ -25,6 +26,7 @@ from minikms.token_cli import token
 @click.version_option(package_name="minikms")
 def main() -> None:
     """Mini KMS: makes keys, keeps them, and uses them, so that you never hold them."""
+    core_dumps.turn_off()
 
 
 @main.command(

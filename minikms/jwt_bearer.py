@@ -129,6 +129,10 @@ class JwtVerifier:
         if not isinstance(claims, dict):
             raise InvalidPayloadError
         self._claims.validate(claims)
+        # It is for whoever proves to have a key (RFC 7800), as DPoP (RFC 9449) and mutual TLS
+        # (RFC 8705) do, and no proof is looked at here.
+        if "cnf" in claims:
+            raise InvalidClaimError("cnf")
         return claims
 
 

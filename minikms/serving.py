@@ -13,6 +13,7 @@ from typing import Any, Final
 import uvloop
 from aiohttp import web
 
+from minikms import core_dumps
 from minikms.addresses import in_url, is_loopback, to_open
 from minikms.config import Config
 from minikms.errors import SetupError
@@ -35,6 +36,7 @@ def run(config: Config, ready: "Connection[bool, bool] | None" = None) -> None:
     A worker has `ready`, to tell its parent that it listens. It shares its port with the others,
     and ends with its parent.
     """
+    core_dumps.turn_off()  # again in a worker, whose memory begins anew
     log_output.configure(config.log_format, config.log_level, process=ready is not None)
     # aiohttp-swagger3 keeps its own things in each request under a plain string.
     warnings.simplefilter("ignore", web.NotAppKeyWarning)

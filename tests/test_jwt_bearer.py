@@ -125,6 +125,11 @@ async def test_what_a_token_says(verifier, key, claims, scopes, profiles):
         ("minikms_profiles", None),
         ("minikms_profiles", ["alice", 7]),
         ("minikms_profiles", {"*": True}),
+        # Good for whoever proves to have a key, and no proof is looked at.
+        ("cnf", {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}),
+        ("cnf", {"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}),
+        ("cnf", {}),
+        ("cnf", None),
         *((name, value) for name in ("iss", "aud", "sub", "exp") for value in (LEFT_OUT, None)),
     ],
 )
