@@ -164,6 +164,12 @@ class ValidationFailed(KmsError):
     status, slug, title = 422, "validation-failed", "The request is not valid"
 
 
+class TooManyAliases(KmsError):
+    """The key has as many aliases as one may have."""
+
+    status, slug, title = 422, "too-many-aliases", "The key has too many aliases"
+
+
 class UnsupportedAlgorithm(KmsError):
     """No algorithm has this name or alias."""
 

@@ -2,18 +2,21 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
 
-from minikms.errors import KeyNotFound, KeyNotUsable
+from minikms.errors import KeyNotFound, KeyNotUsable, TooManyAliases
 
 State: TypeAlias = Literal["enabled", "disabled", "verify-only"]
 
 # What a key that is `verify-only` does no more: it only checks and opens what was made with it.
 _MAKING: Final = frozenset({"sign", "mac", "encrypt", "wrap"})
+
+# A record lists its aliases, and is read and written as a whole.
+MAX_ALIASES: Final = 1000
 
 # How many keys that an alias named before are remembered.
 _PREDECESSORS: Final = 16
@@ -105,6 +108,12 @@ class KeyRecord:
         """The state that counts now."""
         return self.state_at(time.time_ns())
 
+    def fits(self, alg: str | None, labels: Iterable[tuple[str, str]]) -> bool:
+        """Whether the key is of this algorithm, None for any, and has all of these labels."""
+        return alg in (None, self.alg) and all(
+            self.labels.get(name) == value for name, value in labels
+        )
+
     @property
     def is_gone(self) -> bool:
         """Whether its deletion is due, so that nobody sees it any more."""
@@ -131,7 +140,11 @@ class KeyRecord:
         return KeyNotUsable(f"The key is {state}{why}.")
 
     def succeeding(self, old: "KeyRecord") -> Self:
-        """The record once its key has the place of `old`: its aliases and labels."""
+        """The record once its key replaces `old`, with its aliases and labels.
+
+        Raises TooManyAliases, which a key of an older version may have.
+        """
+        _require_room(len(old.aliases))
         before = {
             alias: (old.kid, *old.predecessors.get(alias, ()))[:_PREDECESSORS]
             for alias in old.aliases
@@ -143,7 +156,8 @@ class KeyRecord:
         return replace(self, state="verify-only", aliases=(), predecessors={})
 
     def with_alias(self, alias: str) -> Self:
-        """The record once `alias` names its key."""
+        """The record once `alias` names its key; raises TooManyAliases."""
+        _require_room(len(self.aliases) + 1)
         return replace(self, aliases=(*self.aliases, alias))
 
     def without_alias(self, alias: str) -> Self:
@@ -170,3 +184,9 @@ class KeyRecord:
         before = data.get("predecessors", {})
         data["predecessors"] = {alias: tuple(kids) for alias, kids in before.items()}
         return cls(**data)
+
+
+def _require_room(aliases: int) -> None:
+    """Raise TooManyAliases where a key is to get more than it may have."""
+    if aliases > MAX_ALIASES:
+        raise TooManyAliases(f"A key has at most {MAX_ALIASES:,} aliases.")

@@ -114,7 +114,7 @@ async def associate(request: web.Request, kid: str) -> web.Response:
       - $ref: "#/components/parameters/Profile"
       - $ref: "#/components/parameters/Kid"
     x-body: AssociateAlias
-    x-problems: [key-not-found]
+    x-problems: [key-not-found, too-many-aliases]
     responses:
       "200": {description: The alias and its key., x-answer: Association}
     """

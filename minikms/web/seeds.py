@@ -12,10 +12,10 @@ from marshmallow import fields
 
 from minikms.errors import KeyExists, KmsError, ProfileExists, SeedError, ValidationFailed
 from minikms.protocol import Stored
-from minikms.records import KeyRecord
+from minikms.records import MAX_ALIASES, KeyRecord
 from minikms.service import KeyService
 from minikms.store import DEFAULT_PROFILE
-from minikms.web.fields import KID_PATTERN, alias, kid, profile
+from minikms.web.fields import KID_PATTERN, BoundedList, alias, kid, profile
 from minikms.web.messages import read
 from minikms.web.schemas import ImportKey, Request
 
@@ -34,7 +34,7 @@ class SeededKey(ImportKey):
 
     profile = profile(load_default=DEFAULT_PROFILE)
     kid = kid()
-    aliases = fields.List(alias())
+    aliases = BoundedList(alias(), 0, MAX_ALIASES)
 
 
 class SeedFile(Request):

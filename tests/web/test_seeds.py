@@ -255,6 +255,7 @@ BAD_ENTRIES = [
     (".exportable", {"alg": "x25519", "seed": SECRET, "exportable": "yes"}),
     (".profile", {"alg": "x25519", "seed": SECRET, "profile": "a b"}),
     (".aliases", {"alg": "x25519", "seed": SECRET, "aliases": "a"}),
+    (".aliases", {"alg": "x25519", "seed": SECRET, "aliases": [f"a{n}" for n in range(1001)]}),
     (".aliases[1]", {"alg": "x25519", "seed": SECRET, "aliases": ["a", ""]}),
     (".kid", {"alg": "x25519", "seed": SECRET, "kid": "a.b"}),
     (".kid", {"alg": "x25519", "seed": SECRET, "kid": KID}),
