@@ -13,20 +13,18 @@ from minikms.askar import DuplicateError, UndecryptableError
 from minikms.audit_store import CHAIN, HEAD, SIGNING_KEY
 from minikms.database import BATCH, Database, Directory
 from minikms.errors import KeyExists, KeyUnreadable, ProfileNotFound
+from minikms.listing import KEY, last_seq, set_last_seq
 from minikms.location import StoreKey, StoreLocation
 from minikms.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store import (
     ALIAS,
     DELETION,
-    KEY,
     MATERIAL,
     insert_deletion,
     insert_material,
-    last_seq,
     publish,
     publishes,
-    set_last_seq,
     tags_of,
 )
 from minikms.tokens import CATEGORY as TOKEN

@@ -58,7 +58,7 @@ _REMOVED = b"-"
 # How long a call waits for its turn, how long what concerns all keys of a profile or of the store
 # may take, and how long an opening waits for whoever writes, in seconds.
 _TURN: Final = 2.0
-_LONG: Final = 60.0
+LONG: Final = 60.0
 _OPENING: Final = 5.0
 
 # Rows that are read from a cursor in one step.
@@ -143,7 +143,7 @@ class Database:
         self._key = key
         self.versions = versions
         self._patient = patient
-        self._patience = _LONG if patient else location.patience + 0.5
+        self._patience = LONG if patient else location.patience + 0.5
         self.layout = layout
         self._rekeyed = rekeyed
         self._making = b""
@@ -227,7 +227,7 @@ class Database:
                 # an hour old, but for one that is in use: this one, from now to the end.
                 held = await stack.enter_async_context(store.session(_SYSTEM))
                 await held.count(_STORE)
-            await database._in_turn(database._begin(), write=True, patience=_LONG)
+            await database._in_turn(database._begin(), write=True, patience=LONG)
             yield database
 
     async def aclose(self) -> None:
@@ -292,7 +292,7 @@ class Database:
             await self._store.rekey(key.askar_method, key.secret)
             self._key, self._rekeyed = key, rekeyed
 
-        await self._in_turn(work(), write=True, patience=_LONG)
+        await self._in_turn(work(), write=True, patience=LONG)
 
     @property
     def pool(self) -> Pool:
@@ -318,7 +318,7 @@ class Database:
     async def remove_profile(self, name: str) -> bool:
         """Remove a profile with all that is in it; False where it is not there."""
         await self.ping()  # whoever waits for a store that does not answer is told sooner
-        return await self._in_turn(self._remove_profile(name), write=True, patience=_LONG)
+        return await self._in_turn(self._remove_profile(name), write=True, patience=LONG)
 
     async def profiles(self) -> list[str]:
         """The names of all profiles, sorted."""
@@ -422,13 +422,20 @@ class Database:
     # Work within a profile
 
     async def run(
-        self, profile: str, work: Callable[[Session], Awaitable[ResultT]], *, write: bool = False
+        self,
+        profile: str,
+        work: Callable[[Session], Awaitable[ResultT]],
+        *,
+        write: bool = False,
+        patience: float | None = None,
     ) -> ResultT:
         """What `work` gives, in a session on a profile; with `write`, in one transaction.
 
-        It may be called again, where the profile was made anew elsewhere. Raises ProfileNotFound.
+        It may be called again, where the profile was made anew elsewhere, and has `patience`
+        seconds where that is given. Raises ProfileNotFound.
         """
-        return await self._read_or_write(partial(self._attempt, profile, work, write=write), write)
+        attempt = partial(self._attempt, profile, work, write=write)
+        return await self._read_or_write(attempt, write, patience)
 
     async def run_own(
         self, work: Callable[[Session], Awaitable[ResultT]], *, write: bool = False
@@ -446,15 +453,18 @@ class Database:
         return await self._read_or_write(attempt, write)
 
     async def _read_or_write(
-        self, attempt: Callable[[], Coroutine[Any, Any, ResultT]], write: bool
+        self,
+        attempt: Callable[[], Coroutine[Any, Any, ResultT]],
+        write: bool,
+        patience: float | None = None,
     ) -> ResultT:
         try:
-            return await self._in_turn(attempt(), write=write)
+            return await self._in_turn(attempt(), write=write, patience=patience)
         except StoreUnavailable:
             if write or self._file_turn is None:
                 raise
         # Reading needs no such turn, but the connection that it may have to make does.
-        return await self._in_turn(attempt(), write=True)
+        return await self._in_turn(attempt(), write=True, patience=patience)
 
     async def batches(
         self, profile: str | None, category: str
@@ -658,7 +668,7 @@ class Database:
         taken: list[Turn] = []
         self._waiting += 1
         try:
-            async with asyncio.timeout(_LONG if self._patient else _TURN):
+            async with asyncio.timeout(LONG if self._patient else _TURN):
                 for turn in turns:
                     await turn.acquire()
                     taken.append(turn)

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 from minikms.cache import Bounds, Cache, Reading
 from minikms.database import PROFILE
+from minikms.listing import KEY
 from minikms.protocol import KeyPairAlgorithm
 from minikms.records import KeyRecord, KeyRef
 from minikms.registry import AlgorithmRegistry
-from minikms.store import ALIAS, KEY, KeyStore
+from minikms.store import ALIAS, KeyStore
 
 UseT = TypeVar("UseT")
 

@@ -100,8 +100,8 @@ class KeyService(KeyOperations):
     async def rotate(self, profile: str, kid: str) -> KeyRecord:
         """Make a key in the place of another, which then is `verify-only`; gives the new one.
 
-        Raises KeyNotFound, KeyNotUsable where the other was not enabled, TooBusy, and
-        UnsupportedOperation for a public key alone.
+        Raises KeyNotFound, KeyNotUsable where the other was not enabled, TooBusy, TooManyAliases,
+        and UnsupportedOperation for a public key alone.
         """
         old = await self._store.record(profile, KeyRef(kid=kid))
         _require_rotatable(old)
@@ -141,9 +141,7 @@ class KeyService(KeyOperations):
             record = await self._store.record(profile, KeyRef(alias=alias))
         except (AliasNotFound, KeyNotFound):
             return [], False
-        labelled = all(record.labels.get(label) == value for label, value in labels)
-        fits = record.seq > after and name in (None, record.alg) and labelled
-        return [record] if fits else [], False
+        return [record] if record.seq > after and record.fits(name, labels) else [], False
 
     async def pages(
         self,
@@ -164,7 +162,7 @@ class KeyService(KeyOperations):
             after = page[-1].seq if page else after
 
     async def associate(self, profile: str, kid: str, alias: str) -> None:
-        """Let `alias` name this key, and no other any more."""
+        """Let `alias` name this key and no other; raises TooManyAliases."""
         await self._store.bind_alias(profile, kid, alias)
 
     async def dissociate(self, profile: str, kid: str, alias: str) -> None:

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from aries_askar import Session
 
 from minikms.acts import found_key
 from minikms.askar import DuplicateError, UndecryptableError, listed, new_raw_key
-from minikms.database import SEQUENCE, Database, read_by_halves, require_profile
+from minikms.database import Database, require_profile
 from minikms.errors import (
     AliasNotFound,
     KeyExists,
@@ -20,6 +20,7 @@ from minikms.errors import (
     KeyUnreadable,
     ProfileProtected,
 )
+from minikms.listing import KEY, KeyListing, label_tag, next_seq
 from minikms.location import StoreKey, StoreLocation
 from minikms.protocol import Stored
 from minikms.records import KeyRecord, KeyRef
@@ -28,11 +29,8 @@ LOGGER = logging.getLogger(__name__)
 
 DEFAULT_PROFILE: Final = "default"
 
-KEY, MATERIAL, ALIAS = "minikms.key", "minikms.material", "minikms.alias"
+MATERIAL, ALIAS = "minikms.material", "minikms.alias"
 DELETION: Final = "minikms.deletion"
-
-# The place in the order of creation that a profile has given away last.
-_LAST: Final = "last"
 
 # What a profile lets everybody have: category and name.
 _PUBLISHED, _JWKS = "minikms.published", "jwks"
@@ -50,6 +48,7 @@ class KeyStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._listing = KeyListing(database)
         self.keys_opened = 0
 
     @classmethod
@@ -98,14 +97,14 @@ class KeyStore:
     ) -> KeyRecord:
         """Store a new key whole, `aliases` included, and give its record.
 
-        Without `take`, an alias that names another key stays there. Raises KeyExists, and then
-        stores nothing.
+        Without `take`, an alias that names another key stays there. Raises KeyExists and
+        TooManyAliases, and then stores nothing.
         """
 
         async def work(session: Session) -> KeyRecord:
             with _new_key():
                 await insert_material(session, record.kid, material)
-                kept = replace(record, seq=await _next_seq(session))
+                kept = replace(record, seq=await next_seq(session))
                 for alias in aliases:
                     kept = await _with_alias(session, kept, alias, take=take)
                 await session.insert(KEY, kept.kid, kept.to_bytes(), tags_of(kept))
@@ -126,9 +125,10 @@ class KeyStore:
         material: Stored,
         permit: Callable[[KeyRecord], None],
     ) -> KeyRecord:
-        """Store a new key in the place of another, and give its record; raises KeyNotFound.
+        """Store a new key in the place of another, and give its record.
 
         The other, of which `permit` sees the record, becomes `verify-only` and loses its aliases.
+        Raises KeyNotFound and TooManyAliases.
         """
 
         async def work(session: Session) -> KeyRecord:
@@ -136,7 +136,7 @@ class KeyStore:
             permit(old)
             with _new_key():
                 await insert_material(session, record.kid, material)
-                kept = replace(record.succeeding(old), seq=await _next_seq(session))
+                kept = replace(record.succeeding(old), seq=await next_seq(session))
                 await session.insert(KEY, kept.kid, kept.to_bytes(), tags_of(kept))
             for alias in kept.aliases:
                 await session.replace(ALIAS, alias, kept.kid)
@@ -183,28 +183,12 @@ class KeyStore:
         `after` is the `seq` of the last record of the page before; `alg` keeps one algorithm,
         `labels` the keys that have all of them. One that does not decrypt is logged and left out.
         """
-        filters: list[dict[str, Any]] = [] if alg is None else [{"alg": alg}]
-        filters.extend({_label_tag(name): value} for name, value in labels)
-
-        async def work(session: Session) -> list[KeyRecord]:
-            found: list[KeyRecord] = []
-            start, last = int(after or 0), await last_seq(session)
-            if not last:
-                await require_profile(session)
-            # A range costs by its own length, where the database would sort all that follows; it
-            # grows where few of its keys are left, or fit.
-            length = limit + 1
-            while start < last and len(found) <= limit:
-                end = min(start + length, last)
-                found += await _range(session, filters, start, end)
-                start, length = end, length * 2
-            return found
-
-        records = await self._database.run(profile, work)
-        return records[:limit], len(records) > limit
+        return await self._listing.page(
+            profile, limit=limit, after=after, alg=alg, labels=tuple(labels)
+        )
 
     async def bind_alias(self, profile: str, kid: str, alias: str) -> None:
-        """Let `alias` name this key, and no other any more; raises KeyNotFound."""
+        """Let `alias` name this key and no other; raises KeyNotFound and TooManyAliases."""
 
         async def work(session: Session) -> None:
             record = await _fetch(session, kid)
@@ -330,7 +314,7 @@ async def publishes(session: Session) -> bool:
 
 def tags_of(record: KeyRecord) -> dict[str, str]:
     """What a record is searched by: Askar's tags, of which `~seq` alone is not encrypted."""
-    labels = {_label_tag(name): value for name, value in record.labels.items()}
+    labels = {label_tag(name): value for name, value in record.labels.items()}
     return {"~seq": record.seq, "alg": record.alg, **labels}
 
 
@@ -361,53 +345,6 @@ async def material_of(session: Session, record: KeyRecord) -> Stored | None:
             return key_entry.key if key_entry else None
         entry = await session.fetch(MATERIAL, record.kid)
         return entry.value if entry else None
-
-
-def _seq(place: int) -> str:
-    """A place in the order of creation as text that orders like it."""
-    return f"{place:020d}"
-
-
-async def last_seq(session: Session) -> int:
-    """The place in the order of creation that was given away last; 0 before the first."""
-    entry = await session.fetch(SEQUENCE, _LAST, for_update=session.is_transaction)
-    return int(entry.value) if entry else 0
-
-
-async def _next_seq(session: Session) -> str:
-    """The next place in the order of creation; the transaction lets no other take it."""
-    last = await last_seq(session)
-    await set_last_seq(session, last + 1, first=not last)
-    return _seq(last + 1)
-
-
-async def set_last_seq(session: Session, place: int, *, first: bool) -> None:
-    """Let keys that are made from now on come after `place`; `first` where none has had one."""
-    await (session.insert if first else session.replace)(SEQUENCE, _LAST, _seq(place))
-
-
-async def _range(
-    session: Session, filters: list[dict[str, Any]], start: int, end: int
-) -> list[KeyRecord]:
-    """The records after `start`, up to `end`, in order of creation, but for damaged ones."""
-
-    async def read(first: int, behind: int) -> list[KeyRecord]:
-        # Each place by itself: of two bounds, the database would collect all that fits either.
-        within = {"~seq": {"$in": [_seq(place) for place in range(first, behind)]}}
-        rows = listed(await session.fetch_all(KEY, {"$and": [within, *filters]}))
-        records = [KeyRecord.from_bytes(row.value) for row in rows]
-        there = (record for record in records if not record.is_gone)
-        return sorted(there, key=lambda record: record.seq)
-
-    def lost(place: int) -> list[KeyRecord]:
-        LOGGER.error("a key that a listing comes to does not decrypt: number %d", place)
-        return []
-
-    return await read_by_halves(start + 1, end + 1, read, lost)
-
-
-def _label_tag(name: str) -> str:
-    return f"label:{name}"
 
 
 @contextmanager

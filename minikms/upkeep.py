@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from minikms.contents import Contents, Kept
 from minikms.errors import KeyUnreadable, ProfileNotFound
+from minikms.listing import KEY
 from minikms.protocol import Stored
 from minikms.records import KeyRecord
-from minikms.store import KEY
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from minikms.contents import ASKAR_KEY, Contents, Kept, material_category
 from minikms.encodings import thumbprint
 from minikms.errors import KeyUnreadable, ProfileNotFound, UnsupportedAlgorithm
+from minikms.listing import KEY
 from minikms.protocol import KeyPairAlgorithm, Stored
 from minikms.records import KeyRecord
 from minikms.registry import AlgorithmRegistry
-from minikms.store import ALIAS, DELETION, KEY, MATERIAL, deletion_tags, tags_of
+from minikms.store import ALIAS, DELETION, MATERIAL, deletion_tags, tags_of
 
 Tell = Callable[[str, str, str], None]
 

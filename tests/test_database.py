@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from minikms.askar import new_raw_key
+from minikms.contents import Contents
 from minikms.database import Database
 from minikms.errors import (
     AliasNotFound,
@@ -330,6 +331,30 @@ async def test_a_byte_that_flipped(sqlite, key, what, caplog, flip, query):
             kids = [record.kid for record in listed]
             assert kids == [f"kid-{n}" for n in range(20) if n != 7 or what == "material"]
         assert ("number 8" in caplog.text) == (what == "record")
+
+
+async def test_a_byte_that_flipped_where_few_keys_are_left(sqlite, key, caplog, flip, query):
+    location = StoreLocation.parse(f"sqlite://{sqlite}")
+    async with KeyStore.open(location, key) as store:
+        for n in range(6):
+            labels = {"long": "x" * 5000 if n == 3 else ""}
+            await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}", labels=labels), b"")
+            await Contents(store.database).set_last_seq(DEFAULT_PROFILE, 20_000 * (n + 1))
+    ((longest,),) = query(sqlite, "SELECT id FROM items ORDER BY length(value) DESC LIMIT 1")
+    flip(sqlite, longest)
+    async with KeyStore.open(location, key) as store:
+        for alg in (None, "x"):
+            for limit in (1, 2, 3, 100):
+                found, after, more = [], "", True
+                while more:
+                    records, more = await store.page(
+                        DEFAULT_PROFILE, limit=limit, after=after, alg=alg
+                    )
+                    found += (record.kid for record in records)
+                    after = records[-1].seq
+                assert found == ["0", "1", "2", "4", "5"]
+                assert "number 60001" in caplog.text
+                caplog.clear()
 
 
 async def test_a_store_closes_after_calls_that_nobody_waits_for(kept_url, key):

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from aries_askar import AskarError, AskarErrorCode, Key, Session
 
+from minikms.contents import Contents
 from minikms.errors import KeyNotFound, ProfileNotFound, StoreUnavailable
 from minikms.records import KeyRecord, KeyRef
 from minikms.store import DEFAULT_PROFILE, KeyStore
@@ -157,6 +158,24 @@ async def test_a_filter_that_few_keys_fit(store):
     assert ([record.kid for record in records], more) == (["10"], True)
     records, more = await store.page(DEFAULT_PROFILE, limit=1, alg="rare", after=records[0].seq)
     assert ([record.kid for record in records], more) == (["30"], False)
+
+
+async def test_keys_that_are_due_among_few(store):
+    for n in range(30):
+        record = await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"")
+        if n == 2:
+            await Contents(store.database).set_last_seq(DEFAULT_PROFILE, 10_000)
+        if 5 < n < 27:
+            await store.schedule(DEFAULT_PROFILE, record.kid, 1)
+    left = ["0", "1", "2", "3", "4", "5", "27", "28", "29"]
+    for limit in (1, 4, 8, 9):
+        found, after, more = [], "", True
+        while more:
+            records, more = await store.page(DEFAULT_PROFILE, limit=limit, after=after)
+            assert 0 < len(records) <= limit
+            found += (record.kid for record in records)
+            after = records[-1].seq
+        assert found == left
 
 
 async def test_calls_that_fail_at_once_keep_their_own_error(store):

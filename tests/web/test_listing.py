@@ -5,8 +5,12 @@ import re
 import pytest
 from aiohttp import ClientPayloadError
 
+from minikms.contents import Contents
 from minikms.errors import StoreUnavailable
-from minikms.store import KeyStore
+from minikms.store import DEFAULT_PROFILE, KeyStore
+from minikms.web.app import STORE
+
+NDJSON = {"Accept": "application/x-ndjson"}
 
 
 async def pages(client, path):
@@ -78,6 +82,45 @@ async def test_the_alias_filter_keeps_to_the_cursor(client, generate):
     assert await pages(client, f"/keys?alias=last&after={after}") == [[kids[2]]]
 
 
+@pytest.fixture
+def delete_places(client):
+    """Have so many keys been made and deleted by now, as far as a listing can tell."""
+
+    async def skip(number):
+        contents = Contents(client.app[STORE].database)
+        last = await contents.last_seq(DEFAULT_PROFILE)
+        await contents.set_last_seq(DEFAULT_PROFILE, last + number)
+
+    return skip
+
+
+async def test_a_million_deleted_keys(client, generate, delete_places):
+    kids = []
+    for _ in range(3):
+        kids.append((await generate("p256", labels={"a": "b"}))["kid"])
+        kids += await made(generate, "ed25519", "ed25519")
+        await delete_places(1_000_000)
+    for limit in (1, 4, 9, 1000):
+        found = await pages(client, f"/keys?limit={limit}")
+        assert [len(page) for page in found[:-1]] == [limit] * (len(found) - 1)
+        assert [kid for page in found for kid in page] == kids
+    for query in ("alg=p256", "label=a:b", "label=a:b&alg=p256"):
+        assert await pages(client, f"/keys?limit=2&{query}") == [kids[0:6:3], kids[6::3]]
+    assert await pages(client, "/keys?alg=p256&label=a:c") == [[]]
+    async with client.get("/keys", headers=NDJSON) as response:
+        assert [json.loads(line)["kid"] async for line in response.content] == kids
+    async with client.get("/jwks.json") as response:
+        assert [key["kid"] for key in (await response.json())["keys"]] == kids
+
+
+async def test_a_profile_whose_keys_were_all_deleted(client, generate, delete_places):
+    await delete_places(1_000_000)
+    assert await pages(client, "/keys") == [[]]
+    (kid,) = await made(generate, "ed25519")
+    assert await pages(client, "/keys?limit=1") == [[kid]]
+    assert await pages(client, "/keys?limit=1&after=00000000000000500000") == [[kid]]
+
+
 NOT_LIMITS = ["0", "1001", "-1", "abc", "1_0", "%2B1", "+1", "1.0", "1e1", "", "%201", "1%0A"]
 NOT_LIMITS += ["%D9%A1", "9" * 5000]
 WRONG = {
@@ -98,9 +141,6 @@ async def test_parameters_that_are_none(client, refused, parameter):
 async def test_an_unknown_algorithm(client, refused):
     for alg in ("", "nope", "%FF", "%00", "--", "ed25519%0A", "a" * 5000):
         await refused(await client.get(f"/keys?alg={alg}"), 422, "unsupported-algorithm")
-
-
-NDJSON = {"Accept": "application/x-ndjson"}
 
 
 async def test_all_keys_as_lines(client, generate):
