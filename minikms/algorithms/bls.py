@@ -1,9 +1,26 @@
 """BLS12-381 keys (draft-irtf-cfrg-bls-signature), which Askar keeps but cannot use."""
 
-from minikms.plugin import AskarKeyPair
+from collections.abc import Mapping
+from typing import Any, Final
+
+from minikms.plugin import AskarKeyPair, InvalidKey
+
+# The bit of a compressed point that says that it is the identity (section 2.3 with appendix A).
+_INFINITY: Final = 0x40
 
 
-class Bls12381G1(AskarKeyPair):
+class BlsKeyPair(AskarKeyPair):
+    """A key pair on BLS12-381, whose public key is a point other than the identity."""
+
+    def load_public(self, jwk: Mapping[str, Any]) -> Any:
+        key = super().load_public(jwk)
+        # KeyValidate, section 2.5; Askar itself refuses what is off the curve or the subgroup.
+        if self.public_bytes(key)[0] & _INFINITY:
+            raise InvalidKey("The public key is the identity.")
+        return key
+
+
+class Bls12381G1(BlsKeyPair):
     """BLS12-381 with its public key in G1: 48 bytes."""
 
     name, crv, multicodec = "bls12381g1", "BLS12381G1", 0xEA
@@ -13,7 +30,7 @@ class Bls12381G1(AskarKeyPair):
     slow = frozenset({"generate", "import"})
 
 
-class Bls12381G2(AskarKeyPair):
+class Bls12381G2(BlsKeyPair):
     """BLS12-381 with its public key in G2: 96 bytes."""
 
     name, crv, multicodec = "bls12381g2", "BLS12381G2", 0xEB

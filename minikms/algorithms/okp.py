@@ -1,11 +1,13 @@
 """Edwards and Montgomery curves as octet key pairs (RFC 8032, RFC 7748, RFC 8037)."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from cryptography.hazmat.primitives.asymmetric import ed448, ed25519, x448, x25519
 from nacl import bindings as sodium
 
+from minikms.algorithms import points
 from minikms.plugin import (
     AskarStored,
     InvalidKey,
@@ -32,6 +34,11 @@ class OkpAlgorithm(KeyPairAlgorithm, JwkImporter, SecretImporter):
     private_class: ClassVar[Any]
     public_class: ClassVar[Any]
 
+    @staticmethod
+    @abstractmethod
+    def is_public_key(data: bytes) -> bool:
+        """Whether `size` bytes are a point of the curve, and not of low order."""
+
     def generate(self) -> Any:
         return self.private_class.generate()
 
@@ -43,7 +50,10 @@ class OkpAlgorithm(KeyPairAlgorithm, JwkImporter, SecretImporter):
 
     def load_public(self, jwk: Mapping[str, Any]) -> Any:
         require_jwk_type(jwk, self.kty, self.crv)
-        return self.public_class.from_public_bytes(jwk_bytes(jwk, "x", self.size))
+        x = jwk_bytes(jwk, "x", self.size)
+        if not self.is_public_key(x):
+            raise InvalidKey(f"The public key is no point of {self.crv}, or one of low order.")
+        return self.public_class.from_public_bytes(x)
 
     def import_jwk(self, jwk: Mapping[str, Any]) -> Any:
         require_jwk_type(jwk, self.kty, self.crv)
@@ -79,7 +89,8 @@ class MontgomeryAgreement(KeyAgreement):
         try:
             return key.exchange(peer)  # type: ignore[no-any-return]
         except ValueError:
-            # OpenSSL refuses an all-zero result, which is what a point of low order gives.
+            # OpenSSL refuses an all-zero result, which is what a point of low order gives, and
+            # `load_public` refuses such a point before.
             raise InvalidKey("The peer's public key is a point of low order.") from None
 
 
@@ -121,6 +132,7 @@ class Ed25519(SeedIsSecret, PureSigner, AskarStored):
     # RFC 9864 names the curve; the libraries of today know the older name.
     signing_algs = ("EdDSA", "Ed25519")
     private_class, public_class = SodiumKey, ed25519.Ed25519PublicKey
+    is_public_key = staticmethod(points.is_ed25519_point)
 
 
 class X25519(SeedIsSecret, MontgomeryAgreement, AskarStored):
@@ -130,6 +142,7 @@ class X25519(SeedIsSecret, MontgomeryAgreement, AskarStored):
     did_key = True
     jose_algs = ("ECDH-ES",)
     private_class, public_class = x25519.X25519PrivateKey, x25519.X25519PublicKey
+    is_public_key = staticmethod(points.is_x25519_key)
 
 
 class Ed448(OkpAlgorithm, PureSigner, Pkcs8KeyAlgorithm):
@@ -138,6 +151,7 @@ class Ed448(OkpAlgorithm, PureSigner, Pkcs8KeyAlgorithm):
     name, crv, size, multicodec = "ed448", "Ed448", 57, 0x1203
     signing_algs = ("Ed448", "EdDSA")
     private_class, public_class = ed448.Ed448PrivateKey, ed448.Ed448PublicKey
+    is_public_key = staticmethod(points.is_ed448_point)
 
 
 class X448(OkpAlgorithm, MontgomeryAgreement, Pkcs8KeyAlgorithm):
@@ -146,3 +160,4 @@ class X448(OkpAlgorithm, MontgomeryAgreement, Pkcs8KeyAlgorithm):
     name, crv, size, multicodec = "x448", "X448", 56, 0x1204
     jose_algs = ("ECDH-ES",)
     private_class, public_class = x448.X448PrivateKey, x448.X448PublicKey
+    is_public_key = staticmethod(points.is_x448_key)

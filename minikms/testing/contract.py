@@ -56,6 +56,9 @@ _MESSAGE: Final = MESSAGES["short"]
 # What identifies the type of a JWK; its other members are bytes in base64url.
 _TYPE_MEMBERS: Final = ("kty", "crv", "alg")
 
+# The prime of the field, and the bytes of a public key (RFC 8032 sections 5.1 and 5.2).
+_EDWARDS: Final = {"Ed25519": (2**255 - 19, 32), "Ed448": (2**448 - 2**224 - 1, 57)}
+
 each_message = pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
 
 
@@ -301,6 +304,25 @@ class PublicContract(_Contract):
             y = b64url_decode(jwk["y"])
             with pytest.raises(InvalidKey):
                 pair.load_public({**jwk, "y": jose_b64url(_flipped(y, len(y) - 1))})
+
+    def test_load_public_refuses_what_is_no_point_of_an_edwards_curve(self) -> None:
+        pair = self.declared(KeyPairAlgorithm)
+        jwk = pair.public_jwk(self.keys()[0])
+        if jwk.get("crv") not in _EDWARDS:  # RFC 8032 sections 5.1.3 and 5.2.3
+            return
+        p, size = _EDWARDS[jwk["crv"]]
+
+        def is_taken(y: int) -> bool:
+            try:
+                pair.load_public({**jwk, "x": jose_b64url(y.to_bytes(size, "little"))})
+            except InvalidKey:
+                return False
+            return True
+
+        # Not reduced, and the points of low order that both curves have.
+        assert not [y for y in (0, 1, p - 1, p, p + 1, p + 3, p + 4) if is_taken(y)]
+        # Of all other y, only every second one is on the curve.
+        assert len({is_taken(y) for y in range(2, 66)}) == 2
 
 
 class SignerContract(_Contract):

@@ -1,10 +1,15 @@
-import pytest
+"""Public keys on the curves of RFC 7748 and RFC 8032: on the curve, and not of low order."""
 
-from minikms.algorithms.okp import X448, X25519
+import pytest
+from nacl import bindings as sodium
+
+from minikms.algorithms.okp import X448, X25519, Ed448, Ed25519
 from minikms.encodings import jose_b64url
 from minikms.plugin import InvalidKey
 
-P = {X25519: 2**255 - 19, X448: 2**448 - 2**224 - 1}
+P25519, P448 = 2**255 - 19, 2**448 - 2**224 - 1
+P = {X25519: P25519, Ed25519: P25519, X448: P448, Ed448: P448}
+HIGHEST = {Ed25519: 1 << 255, Ed448: 1 << 455, X25519: 1 << 255}
 
 # The points whose order divides the cofactor, and their forms that are not reduced modulo p.
 LOW_ORDER = {
@@ -18,20 +23,112 @@ LOW_ORDER = {
         "p + 1": P[X25519] + 1,
     },
     X448: {"0": 0, "1": 1, "p - 1": P[X448] - 1, "p": P[X448], "p + 1": P[X448] + 1},
+    Ed25519: {
+        "0": 0,
+        "1": 1,
+        "order 8": 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
+        "order 8 too": 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7,
+        "p - 1": P[Ed25519] - 1,
+        "p": P[Ed25519],
+        "p + 1": P[Ed25519] + 1,
+    },
+    Ed448: {"0": 0, "1": 1, "p - 1": P[Ed448] - 1, "p": P[Ed448], "p + 1": P[Ed448] + 1},
 }
+EDWARDS = pytest.mark.parametrize("cls", [Ed25519, Ed448])
+
+
+def load(cls, number):
+    algorithm = cls()
+    x = jose_b64url(number.to_bytes(algorithm.size, "little"))
+    return algorithm.load_public({"kty": "OKP", "crv": algorithm.crv, "x": x})
 
 
 @pytest.mark.parametrize(
-    ("cls", "u"),
+    ("cls", "number"),
     [
-        pytest.param(cls, u, id=f"{cls.name} {name}")
+        pytest.param(cls, number | highest, id=f"{cls.name} {name}{' | highest' * bool(highest)}")
         for cls, points in LOW_ORDER.items()
-        for name, u in points.items()
+        for name, number in points.items()
+        for highest in {0, HIGHEST.get(cls, 0)}
     ],
 )
-def test_a_point_of_low_order_is_refused(cls, u):
-    algorithm = cls()
-    x = jose_b64url(u.to_bytes(algorithm.size, "little"))
-    peer = algorithm.load_public({"kty": "OKP", "crv": algorithm.crv, "x": x})
+def test_a_point_of_low_order_is_refused(cls, number):
     with pytest.raises(InvalidKey):
-        algorithm.derive(algorithm.generate(), peer)
+        load(cls, number)
+
+
+@pytest.mark.parametrize("cls", [X25519, X448])
+def test_openssl_agrees_which_points_are_of_low_order(cls):
+    """What is refused before the agreement is what the agreement itself would refuse."""
+    key = cls().generate()
+    for number in [*LOW_ORDER[cls].values(), *range(2, 40), P[cls] + 2]:
+        raw = number.to_bytes(cls.size, "little")
+        try:
+            key.exchange(cls.public_class.from_public_bytes(raw))
+            good = True
+        except ValueError:
+            good = False
+        assert cls.is_public_key(raw) is good, number
+
+
+def recovers(cls, y):
+    """Whether y has an x, by the steps of RFC 8032 sections 5.1.3 and 5.2.3."""
+    p = P[cls]
+    if cls is Ed25519:
+        d = -121665 * pow(121666, -1, p)
+        u, v = (y * y - 1) % p, (d * y * y + 1) % p
+        x = u * v**3 * pow(u * v**7, (p - 5) // 8, p) % p
+        return v * x * x % p in (u, -u % p)
+    u, v = (y * y - 1) % p, (-39081 * y * y - 1) % p
+    x = u**3 * v * pow(u**5 * v**3, (p - 3) // 4, p) % p
+    return v * x * x % p == u
+
+
+@EDWARDS
+def test_a_point_off_the_curve_is_refused(cls):
+    ys = [*range(2, 60), *range(P[cls] - 60, P[cls] - 1)]
+    on_curve = [y for y in ys if recovers(cls, y)]
+    assert 2 not in on_curve
+    assert 30 < len(on_curve) < 90
+    for y in ys:
+        for sign in (0, HIGHEST[cls]):
+            if y in on_curve:
+                load(cls, y | sign)
+            else:
+                with pytest.raises(InvalidKey):
+                    load(cls, y | sign)
+
+
+@EDWARDS
+def test_a_point_that_is_not_reduced_is_refused(cls):
+    for y in range(2, 19):
+        with pytest.raises(InvalidKey):
+            load(cls, P[cls] + y)
+
+
+def test_the_last_byte_of_an_ed448_key_is_its_sign():
+    good = int.from_bytes(Ed448().public_bytes(Ed448().generate()), "little") % HIGHEST[Ed448]
+    load(Ed448, good)
+    for bit in range(448, 455):
+        with pytest.raises(InvalidKey):
+            load(Ed448, good | 1 << bit)
+
+
+def test_a_point_outside_the_main_subgroup_is_taken():
+    """RFC 8032 refuses none, and its order is not low."""
+    key = Ed25519().generate()
+    for name, y in LOW_ORDER[Ed25519].items():
+        if name in ("1", "p", "p + 1"):
+            continue  # the identity, or not reduced
+        small = y.to_bytes(32, "little")
+        mixed = sodium.crypto_core_ed25519_add(Ed25519().public_bytes(key), small)
+        assert not sodium.crypto_core_ed25519_is_valid_point(mixed)
+        load(Ed25519, int.from_bytes(mixed, "little"))
+
+
+def test_by_the_identity_one_signature_is_good_for_all_messages():
+    """Why it matters: to OpenSSL it is."""
+    identity = (1).to_bytes(32, "little")
+    public = Ed25519.public_class.from_public_bytes(identity)
+    for message in (b"one", b"another"):
+        assert Ed25519().verify(public, message, identity + bytes(32), "EdDSA", False)

@@ -1,0 +1,74 @@
+"""Public keys that are no point of their curve, or one of low order (RFC 7748, RFC 8032).
+
+OpenSSL takes any bytes of the right length for a public key of these curves. By a point of low
+order a signature can be made that is good for nearly any message, without a private key. A point
+outside the main subgroup whose order is not low is taken, as RFC 8032 does: whoever has made such a
+key has harmed nobody else.
+"""
+
+from typing import Final
+
+from nacl import bindings as sodium
+from nacl.exceptions import RuntimeError as SodiumError
+
+_P25519: Final = 2**255 - 19
+_P448: Final = 2**448 - 2**224 - 1
+_D448: Final = -39081
+_IDENTITY: Final = (1).to_bytes(32, "little")
+
+
+def is_ed25519_point(data: bytes) -> bool:
+    """Whether these 32 bytes are a point of edwards25519 whose order does not divide 8.
+
+    RFC 8032 section 5.1.3, on libsodium's arithmetic, which alone would take y + p for y.
+    """
+    if _little(data) % 2**255 >= _P25519:
+        return False
+    try:
+        for _ in range(3):
+            data = sodium.crypto_core_ed25519_add(data, data)
+    except SodiumError:  # not on the curve
+        return False
+    return data != _IDENTITY
+
+
+def is_ed448_point(data: bytes) -> bool:
+    """Whether these 57 bytes are a point of edwards448 whose order does not divide 4.
+
+    RFC 8032 section 5.2.3: x² = (y² − 1)/(d·y² − 1) needs a root. The points (0, 1), (0, −1) and
+    (±1, 0) are those of low order. No library that is here does this.
+    """
+    y = _little(data[:56])
+    if data[56] not in (0, 0x80) or not 1 < y < _P448 - 1:
+        return False
+    square = y * y % _P448
+    # Euler's criterion, for the product in place of the quotient: they differ by a square.
+    return pow((square - 1) * (_D448 * square - 1), (_P448 - 1) // 2, _P448) == 1
+
+
+def is_x25519_key(data: bytes) -> bool:
+    """Whether these 32 bytes are a u of curve25519, or its twist, that is not of low order.
+
+    RFC 7748 section 5: the highest bit does not count, and u may be p or more.
+    """
+    return not _is_low_order(_little(data) % 2**255, _P25519, 486662)
+
+
+def is_x448_key(data: bytes) -> bool:
+    """Whether these 56 bytes are a u of curve448, or its twist, that is not of low order."""
+    return not _is_low_order(_little(data), _P448, 156326)
+
+
+def _is_low_order(u: int, p: int, a: int) -> bool:
+    """Whether the order of u on v² = u³ + a·u² + u, or on its twist, divides 8.
+
+    Three doublings of (x : z) then end at infinity, where z is 0.
+    """
+    x, z = u % p, 1
+    for _ in range(3):
+        x, z = (x * x - z * z) ** 2 % p, 4 * x * z * (x * x + a * x * z + z * z) % p
+    return z == 0
+
+
+def _little(data: bytes) -> int:
+    return int.from_bytes(data, "little")
