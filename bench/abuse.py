@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 
+import abuse_rsa
 from aiohttp import ClientError, ClientSession, TCPConnector
 from service import running
 
@@ -225,7 +226,7 @@ ABUSE = {
     f"{LARGE} bodies over the limit": large_bodies,
     f"{MAKERS} callers make RSA keys": rsa_keys,
     f"{MAKERS} callers import an RSA key": rsa_imports,
-}
+} | abuse_rsa.ABUSE
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import orjson
 from aries_askar import AskarError
@@ -26,18 +26,30 @@ from minikms.protocol import (
     Stored,
 )
 
+# More bytes than a coordinate or a secret of any of Askar's key pairs has.
+_ASKAR_MOST: Final = 256
 
-def jwk_bytes(jwk: Mapping[str, Any], member: str, size: int | None = None) -> bytes:
+
+def jwk_bytes(
+    jwk: Mapping[str, Any], member: str, size: int | None = None, *, most: int | None = None
+) -> bytes:
     """The bytes of a JWK's base64url member; raises InvalidKey where they are not there.
 
-    With `size`, also where they are not as many.
+    With `size`, also where they are not as many; with `most`, also where they are more. What is
+    much longer is refused by its length, before it is decoded.
     """
+    limit = size if most is None else most
     try:
-        data = b64url_decode(jwk[member])
-    except (KeyError, AttributeError, ValueError):
+        text = jwk[member]
+        if limit is not None and len(text) > 4 * (limit // 3 + 1):
+            raise InvalidKey(f"The JWK member {member!r} is too long.")
+        data = b64url_decode(text)
+    except (KeyError, TypeError, AttributeError, ValueError):
         raise InvalidKey(f"The JWK needs a member {member!r} in base64url.") from None
     if size is not None and len(data) != size:
         raise InvalidKey(f"The JWK member {member!r} must have {size} bytes.")
+    if limit is not None and len(data) > limit:
+        raise InvalidKey(f"The JWK member {member!r} is too long.")
     return data
 
 
@@ -97,6 +109,8 @@ class AskarKeyPair(AskarKeyAlgorithm, KeyPairAlgorithm, JwkImporter, SecretImpor
         require_jwk_type(jwk, self.kty, self.crv)
         # Askar refuses a JWK with a member that is no text, like the `ext` of Web Crypto.
         members = {name: jwk[name] for name in ("kty", "crv", "x", "y", "d") if name in jwk}
+        for name in members.keys() & {"x", "y", "d"}:
+            jwk_bytes(members, name, most=_ASKAR_MOST)
         try:
             key = AskarKey.from_jwk(members)
         except AskarError:

@@ -4,7 +4,7 @@ import secrets
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from aries_askar import AskarError
 from aries_askar import Key as AskarKey
@@ -28,6 +28,9 @@ from minikms.plugin import (
     jwk_bytes,
 )
 
+# The bytes of an HMAC secret, the only one of free length. All of it is hashed at each use.
+_MAX_SECRET: Final = 4096
+
 
 class OctAlgorithm(KeyAlgorithm, JwkImporter, SecretImporter):
     """A secret key as an octet sequence, told from others by its JWK's `alg` (RFC 7518 6.4)."""
@@ -44,7 +47,7 @@ class OctAlgorithm(KeyAlgorithm, JwkImporter, SecretImporter):
     def import_jwk(self, jwk: Mapping[str, Any]) -> Any:
         if not self.owns_jwk({"alg": self.jose_algs[0], **jwk}):
             raise InvalidKey(f"The JWK must have kty 'oct', and alg {self.jose_algs[0]!r} if any.")
-        return self.import_secret(jwk_bytes(jwk, "k"))
+        return self.import_secret(jwk_bytes(jwk, "k", most=_MAX_SECRET))
 
     def export_jwk(self, key: Any) -> dict[str, str]:
         k = jose_b64url(self.secret_bytes(key))
@@ -204,6 +207,8 @@ class Hmac(OctAlgorithm, Mac):
         if len(secret) < self.hash.digest_size:
             size = self.hash.digest_size
             raise InvalidKey(f"A {self.name} secret must have at least {size} bytes.")
+        if len(secret) > _MAX_SECRET:
+            raise InvalidKey(f"A {self.name} secret must have at most {_MAX_SECRET} bytes.")
         return HmacKey(secret)
 
     def mac(self, key: Any, message: bytes) -> bytes:

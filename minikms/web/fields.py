@@ -39,13 +39,19 @@ _RFC3339: Final = re.compile(
 
 
 class Base64Url(fields.String):
-    """Bytes as base64url: taken with padding or without, given with it."""
+    """Bytes as base64url: taken with padding or without, given with it.
 
-    def __init__(self, description: str, **kwargs: Any) -> None:
-        metadata = {
+    `most` bounds how many; what is longer is refused before it is decoded.
+    """
+
+    def __init__(self, description: str, *, most: int | None = None, **kwargs: Any) -> None:
+        metadata: dict[str, Any] = {
             "description": f"{description} Base64url: taken padded or not, given padded.",
             "pattern": BASE64URL_PATTERN,
         }
+        self.most = most
+        if most is not None:
+            metadata["maxLength"] = _padded(most)
         super().__init__(metadata=metadata, **kwargs)
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
@@ -55,10 +61,17 @@ class Base64Url(fields.String):
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
+        if self.most is not None and len(text) > _padded(self.most):
+            raise ValidationError(f"At most {self.most} bytes.")
         try:
             return b64url_decode(text)
         except ValueError:
             raise ValidationError("Not base64url.") from None
+
+
+def _padded(size: int) -> int:
+    """Characters of so many bytes in base64, with padding."""
+    return (size + 2) // 3 * 4
 
 
 class BoundedList(fields.List[Any]):

@@ -89,7 +89,7 @@ def _reader(field: fields.Field[Any]) -> Converter | None:
     """Reads one value as `field` would, or raises ValueError; None for a kind that has more."""
     if type(field) is BoundedList and isinstance(field.inner, fields.Nested):
         return _list_reader(field)
-    if type(field) is Base64Url and not field.validators:
+    if type(field) is Base64Url and not field.validators and field.most is None:
         return _base64url
     if type(field) is Flag and not field.validators:
         return _boolean

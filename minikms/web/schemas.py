@@ -36,6 +36,7 @@ from minikms.web.fields import (
 )
 
 MAX_FIELDS: Final = 64
+MAX_KEY_BYTES: Final = 65_535  # a multiple of three, so that the length of its text is exact
 
 # Requests
 
@@ -110,9 +111,12 @@ class ImportKey(KeyOptions):
 
     jwk = jwk("The JWK, private or public alone (RFC 7517).")
     alg = algorithm()
-    secret = Base64Url("The secret bytes.")
-    seed = Base64Url("The seed that the algorithm's specification expands, never hashed first.")
-    wrapped = Base64Url("The wrapped secret bytes (RFC 3394, RFC 5649).")
+    secret = Base64Url("The secret bytes.", most=MAX_KEY_BYTES)
+    seed = Base64Url(
+        "The seed that the algorithm's specification expands, never hashed first.",
+        most=MAX_KEY_BYTES,
+    )
+    wrapped = Base64Url("The wrapped secret bytes (RFC 3394, RFC 5649).", most=MAX_KEY_BYTES)
     unwrap_kid = kid()
 
     @validates_schema
