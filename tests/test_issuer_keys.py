@@ -336,6 +336,7 @@ def test_urls_that_are_taken(url):
         JWKS + b" " * 256 * 1024,
         json.dumps({"keys": [SigningKey().jwk] * 65}).encode(),
     ],
+    ids=range(9),  # not what is random in them
 )
 def test_files_that_are_refused(tmp_path, content):
     path = tmp_path / "jwks.json"
