@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from minikms.errors import StoreError
+from minikms.store_files import open_beside
 
 SLOTS: Final = 4096
 
@@ -72,17 +73,16 @@ class FileVersions(Versions):
     """
 
     def __init__(self, path: Path) -> None:
-        name = f"{path.resolve()}-seen"  # whatever links lead there
+        file = open_beside(path, "seen")
         try:
-            file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                # Whole, since a full disk would end the process when it writes to this memory.
-                os.posix_fallocate(file, 0, _BYTES)
-                self._memory = mmap.mmap(file, _BYTES)
-            finally:
-                os.close(file)
+            # Whole, since a full disk would end the process when it writes to this memory.
+            os.posix_fallocate(file, 0, _BYTES)
+            self._memory = mmap.mmap(file, _BYTES)
         except OSError as exc:
-            raise StoreError(f"The file {name} cannot be written: {exc.strerror}.") from None
+            why = f"The file {path}-seen cannot be written: {exc.strerror}."
+            raise StoreError(why) from None
+        finally:
+            os.close(file)
         self.counters = _counters(self._memory)
 
     async def aclose(self) -> None:

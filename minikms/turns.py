@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from minikms.errors import StoreError
+from minikms.store_files import open_beside
 
 _POLL: Final = 0.0005  # seconds
 
@@ -21,9 +21,8 @@ class FileTurn:
     """
 
     def __init__(self, path: Path) -> None:
-        path = path.resolve()  # whatever links lead there
-        self._turn = _open_lock(f"{path}-lock")
-        self._next = _open_lock(f"{path}-next")
+        self._turn = open_beside(path, "lock")
+        self._next = open_beside(path, "next")
         self._closed = False
 
     async def acquire(self) -> None:
@@ -44,13 +43,6 @@ class FileTurn:
         self._closed = True
         os.close(self._turn)
         os.close(self._next)
-
-
-def _open_lock(name: str) -> int:
-    try:
-        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as exc:
-        raise StoreError(f"The file {name} cannot be written: {exc.strerror}.") from None
 
 
 async def _lock(file: int) -> None:

@@ -1,0 +1,105 @@
+"""The files beside an SQLite store, where somebody else has put others there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from minikms.askar import new_raw_key
+from minikms.database import Database
+from minikms.errors import StoreError
+from minikms.location import StoreKey, StoreLocation
+from minikms.store import DEFAULT_PROFILE, KeyStore
+
+NOBODY = 65534
+ENDINGS = ("lock", "next", "seen")
+OTHER = "file of another user"
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+
+
+@pytest.fixture
+def key():
+    return StoreKey(new_raw_key())
+
+
+@pytest.fixture
+async def store(tmp_path, key):
+    """The path of a store that nobody has open."""
+    path = tmp_path / "keys.db"
+    async with KeyStore.create(StoreLocation.parse(f"sqlite://{path}"), key):
+        pass
+    return path
+
+
+@pytest.fixture
+def victim(tmp_path):
+    """A file of the user's own that somebody else would have written to."""
+    file = tmp_path / "victim"
+    file.write_text("planted-7f3a")
+    return file
+
+
+async def open_store(path, key):
+    async with Database.open(StoreLocation.parse(f"sqlite://{path}"), key) as database:
+        await database.ping()
+
+
+def missing_target(file, victim):
+    file.symlink_to(f"{victim}-missing")
+
+
+def other_user(file, victim):
+    file.touch(0o666)
+    os.chown(file, NOBODY, NOBODY)
+
+
+PLANTED = {
+    "link": lambda file, victim: file.symlink_to(victim),
+    "link to nothing": missing_target,
+    "hard link": lambda file, victim: os.link(victim, file),
+    "pipe": lambda file, victim: os.mkfifo(file),
+    "device": lambda file, victim: file.symlink_to("/dev/zero"),
+    OTHER: other_user,
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    "what", [*sorted(PLANTED.keys() - {OTHER}), pytest.param(OTHER, marks=needs_root)]
+)
+async def test_what_others_have_put_there(store, key, victim, ending, what):
+    file = Path(f"{store}-{ending}")
+    file.unlink()
+    PLANTED[what](file, victim)
+    with pytest.raises(StoreError, match=f"keys.db-{ending} cannot be used"):
+        await open_store(store, key)
+    assert victim.read_text() == "planted-7f3a"
+    assert not Path(f"{victim}-missing").exists()
+    file.unlink()
+    await open_store(store, key)
+
+
+async def test_a_store_where_a_link_leads(store, key, tmp_path):
+    (tmp_path / "other").mkdir()
+    link = tmp_path / "other" / "link.db"
+    link.symlink_to(store)
+    await open_store(link, key)
+    assert [file.name for file in link.parent.iterdir()] == ["link.db"]
+
+
+def test_a_command_says_which_file_it_is(run, store, key, victim):
+    Path(f"{store}-lock").unlink()
+    Path(f"{store}-lock").symlink_to(victim)
+    ended = run("store", "info", STORE=f"sqlite://{store}", STORE_KEY=key.secret)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"minikms: The file {store}-lock cannot be used: ")
+
+
+@needs_root
+async def test_root_looks_after_the_store_of_another_user(store, key):
+    for file in store.parent.iterdir():
+        os.chown(file, NOBODY, NOBODY)
+    location = StoreLocation.parse(f"sqlite://{store}")
+    async with KeyStore.open(location, key) as opened:
+        assert await opened.profiles() == [DEFAULT_PROFILE]
