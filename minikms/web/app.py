@@ -37,7 +37,7 @@ from minikms.service import KeyService
 from minikms.store import KeyStore
 from minikms.sweeper import sweeping
 from minikms.tokens import Tokens
-from minikms.web import openapi, seeds
+from minikms.web import openapi, page, seeds
 from minikms.web.callers import parse_proxies
 from minikms.web.direct import DIRECT, DirectWay
 from minikms.web.gate import GATE, Gate
@@ -94,25 +94,26 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
     for route in routes:
         if route.scope not in SCOPES and (route.scope, route.name in _OPEN_ROUTES) != (OPEN, True):
             raise AccessError(f"The route {route.name} has no scope.")
+    documents: dict[str, str] = {}
     if app[CONFIG].docs:
         # Before Swagger UI's own redirect, which returns an exception and makes aiohttp warn.
         app.router.add_route("GET", "/docs", to_docs)
         app.router.add_route("GET", "/", to_docs)
+        documents = page.add_to(app)
     ui = SwaggerUiSettings(path="/docs", validatorUrl=None)
     docs = SwaggerDocs(
         app,
         info=SwaggerInfo(
             title="Mini KMS",
             version=version("minikms"),
-            description="Makes keys, keeps them, and uses them, so that you never hold them.",
             license=SwaggerLicense(
                 name="Apache-2.0", url="https://www.apache.org/licenses/LICENSE-2.0"
             ),
         ),
         swagger_ui_settings=ui if app[CONFIG].docs else None,
     )
-    for page in app.router.routes():
-        page._handler = app[GATE].page(page.handler)  # type: ignore[assignment]
+    for shown in app.router.routes():
+        shown._handler = app[GATE].page(shown.handler)  # type: ignore[assignment]
     docs.spec["components"] = openapi.components()
     for route in routes:
         added = docs.add_route(
@@ -127,7 +128,9 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
             guarded = app[GATE].before(route, route.at_once)
             way = DirectWay.to(guarded, added, app, no_store=route.secret)
             app[DIRECT][route.method, route.path] = way
-    openapi.complete(docs.spec, routes, registry, guarded=needs_token(app[CONFIG]))
+    openapi.complete(
+        docs.spec, routes, registry, guarded=needs_token(app[CONFIG]), documents=documents
+    )
     return orjson.dumps(docs.spec, option=orjson.OPT_APPEND_NEWLINE)
 
 

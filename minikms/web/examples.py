@@ -1,6 +1,7 @@
-"""Requests that work as they stand on a new service, once those that import keys have been sent.
+"""Requests that work as they stand, in the order of the page, and what the service answers.
 
-The keys are published ones: RFC 8037 appendix A.1, RFC 7748 section 6.1, and counting bytes.
+The keys are published ones: RFC 8037 appendix A.1, RFC 8032 section 7.1 (TEST 3), RFC 7748
+section 6.1, and counting bytes.
 """
 
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from typing import Any, Final
 
 KID: Final = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 ALIAS: Final = "did:example:123#key-1"
+SECOND_ALIAS: Final = "did:example:123#assertion"
 PROFILE: Final = "alice"
 HOLDER: Final = "8c1f0a5d92b3e467"
 
@@ -20,7 +22,10 @@ _ED25519 = {
 }
 _X25519 = {"kty": "OKP", "crv": "X25519", "x": "hSDwCYkwp1R0i33ctD73Wg2_Og0mOBr066SpjqqbTmo"}
 _BOB = {"kty": "OKP", "crv": "X25519", "x": "3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"}
+_AGREED = "Sl2dW6TOLeFyjjv0gDUPJeB-IclH0Z4zdvCbPB4WF0I="
 _SIG = "URykl8TUJwsJixr9WuTjuVGl2iydpunAUo9XYYg2duffbkwPDhtaCkRE9CmLGILdgi-xEzy9Sav7mWyHzVuFBg=="
+_MESSAGE = "r4I="
+_TEST_3 = "YpHWV97sJAJIJ-acOr4BowzlSKKEdDpEXjaA19taw6wY_5tTjRbykK5n92CYTcZZSnwV6XFu0o3AJ77O6h7ECg=="
 # RFC 8037 appendix A.4.
 _JWS = (
     "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc."
@@ -34,6 +39,15 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
             "jwk": {**_ED25519, "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"},
             "alias": ALIAS,
             "exportable": True,
+        },
+        "for signatures": {
+            "jwk": {
+                "kty": "OKP",
+                "crv": "Ed25519",
+                "x": "_FHNjmIYoaONpH7QAjDwWAgW7RO6MwOsXeuRFUiQgCU",
+                "d": "xaqN9D-fg3vtt0QvMdy3sWbThTUHbwlLhc46LgtEWPc",
+            },
+            "alias": "example signing",
         },
         "for key agreement": {
             "jwk": {**_X25519, "d": "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo"},
@@ -57,17 +71,20 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "out of use": {"state": "disabled"},
         "in use until then": {"state": "enabled", "expires": "2099-12-31T23:59:59+01:00"},
     },
-    "AssociateAlias": {"a DID URL": {"alias": ALIAS}},
+    "AssociateAlias": {"a DID URL": {"alias": SECOND_ALIAS}},
     "SignRequest": {"a message": {"alias": ALIAS, "data": _HELLO}},
     "VerifyRequest": {
         "by a public JWK": {"jwk": _ED25519, "data": _HELLO, "sig": _SIG},
-        "by an alias": {"alias": ALIAS, "data": _HELLO, "sig": _SIG},
+        "by the imported key": {"alias": "example signing", "data": _MESSAGE, "sig": _TEST_3},
     },
     "BatchSignRequest": {
         "two messages": {"alias": ALIAS, "items": [{"data": _HELLO}, {"data": ""}]}
     },
     "BatchVerifyRequest": {
-        "one message": {"alias": ALIAS, "items": [{"data": _HELLO, "sig": _SIG}]}
+        "one message": {
+            "alias": "example signing",
+            "items": [{"data": _MESSAGE, "sig": _TEST_3}],
+        }
     },
     "EncryptRequest": {"by the imported key": {"alias": "example encryption", "plaintext": _HELLO}},
     "DecryptRequest": {
@@ -114,17 +131,12 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     },
 }
 
-ANSWERS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "Key": {
-        "kid": KID,
-        "alg": "ed25519",
-        "kty": "OKP",
-        "jwk": _ED25519,
-        "b58": "FVen3X669xLzsi6N2V91DoiyzHzg1uAgqiT8jZ9nS96Z",
-        "multikey": "z6MktwupdmLXVVqTzCw4i46r4uGyosGXRnR3XjN4Zq7oMMsw",
-        "did": "did:key:z6MktwupdmLXVVqTzCw4i46r4uGyosGXRnR3XjN4Zq7oMMsw",
-        "aliases": [ALIAS],
-        "labels": {"purpose": "assertion"},
+
+def _ed25519_key(kid: str, x: str, b58: str, multikey: str, **facts: Any) -> dict[str, Any]:
+    """A key as the service describes it; `facts` are those that are not as they mostly are."""
+    usual = {
+        "aliases": [],
+        "labels": {},
         "operations": ["sign", "verify"],
         "exportable": False,
         "state": "enabled",
@@ -132,4 +144,128 @@ ANSWERS: Final[Mapping[str, Mapping[str, Any]]] = {
         "expires": None,
         "deletes": None,
     }
+    return {
+        "kid": kid,
+        "alg": "ed25519",
+        "kty": "OKP",
+        "jwk": {"kty": "OKP", "crv": "Ed25519", "x": x},
+        "b58": b58,
+        "multikey": multikey,
+        "did": f"did:key:{multikey}",
+        **usual,
+        **facts,
+    }
+
+
+def _generated(**facts: Any) -> dict[str, Any]:
+    return _ed25519_key(
+        "8wfbAOzXUmykRaMEAgOby_8pcWIk886iovbM3BCTJiI",
+        "e1Hpwnq3A6i-YE4NWMG8TpI4urNB3xO0jNWtjHvIVPA",
+        "9JPbHpVVRp3Reyi6x2XeDb6szsPiELDPwwmHzK4nYitP",
+        "z6Mknkedt4jvmMXtmUYodbVV4gespSfZeDTkdxgDpb2oTwfm",
+        **facts,
+    )
+
+
+def _imported(**facts: Any) -> dict[str, Any]:
+    return _ed25519_key(
+        KID,
+        _ED25519["x"],
+        "FVen3X669xLzsi6N2V91DoiyzHzg1uAgqiT8jZ9nS96Z",
+        "z6MktwupdmLXVVqTzCw4i46r4uGyosGXRnR3XjN4Zq7oMMsw",
+        **{"exportable": True, **facts},
+    )
+
+
+_ROTATED: Final = _ed25519_key(
+    "pzXU5PF3RDvDpbrMMRQOxNFaEg3RO9kGlQEi2L69VH4",
+    "MViOgzmqyU4y1Pf58Zu7Vc9Yy6G6y7uWSfThrmq34r0",
+    "4KdJEhYsNHesbRX7wUHZ6285CqkcLxqmSrMxbuy58bf2",
+    "z6MkhmtLpwoJhq9LhvMpd3FPw7g52R2Tkr688sGtSBw63pSQ",
+    aliases=[ALIAS],
+    exportable=True,
+)
+_ROTATED_SIG = (
+    "u36cL0uofv6g_oYPmqEtcwWFV0PYVwr7xlMq8xX9H9WAXecn8ZWcBnEKM-0fY_42XPpIT_4G9537mCAK7E3MBQ=="
+)
+_TOKEN = {
+    "id": HOLDER,
+    "name": "issuer",
+    "scopes": ["sign", "keys:read"],
+    "profiles": ["default"],
+    "created": "2026-01-31T12:00:00.000Z",
+    "expires": "2036-01-31T12:00:00.000Z",
+}
+
+# What the first example of each call is answered with, after the calls that come before it. Those
+# that are not here take theirs from the service itself (openapi.py).
+ANSWERS: Final[Mapping[str, Any]] = {
+    "generateKey": _generated(aliases=[ALIAS]),
+    "importKey": _imported(aliases=[ALIAS]),
+    "findKey": _imported(aliases=[ALIAS]),
+    "listKeys": [_generated(), _imported(aliases=[ALIAS])],
+    "rotateKey": _ROTATED,
+    "exportKey": {"jwk": {**_ED25519, "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}},
+    "restoreKey": _imported(state="verify-only"),
+    "associateAlias": {"alias": SECOND_ALIAS, "kid": KID},
+    "dissociateAlias": {"alias": SECOND_ALIAS, "kid": KID},
+    "getKey": _imported(aliases=[SECOND_ALIAS], state="verify-only"),
+    "updateKey": _imported(
+        aliases=[SECOND_ALIAS],
+        labels={"purpose": "assertion", "stage": "test"},
+        state="verify-only",
+    ),
+    "deleteKey": {"message": "Key deleted", "kid": KID},
+    "sign": {"sig": _ROTATED_SIG, "alg": "EdDSA", "kid": _ROTATED["kid"]},
+    "verify": {"valid": True},
+    "signBatch": {
+        "results": [
+            {"sig": _ROTATED_SIG},
+            {
+                "sig": "S3xYGC5A3eHwT7FPxswJzopA4eC2zbfXGzP73VovsRGBAqNVmpqeSnCF_9Q7RJ8mC9IjbMtR"
+                "S6SaEjhVK_eVDQ=="
+            },
+        ]
+    },
+    "verifyBatch": {"results": [{"valid": True}]},
+    "encrypt": {
+        "ciphertext": "t3ZS5Sw=",
+        "nonce": "e-ndJcmqtjPBfFiS",
+        "tag": "te0sb8WugSgEZly6_RA8pQ==",
+    },
+    "decrypt": {"plaintext": _HELLO},
+    "wrap": {"wrapped": "jMS_7Kip8vOMiyg5Lx6PSz5aX9LyC9aI"},
+    "unwrap": {"key": "AAECAwQFBgcICQoLDA0ODw=="},
+    "derive": {"secret": _AGREED},
+    "mac": {"mac": "U8QCcqcMFcpO4K9N8fFV_WxB4AziMH2Jh-zUuzan6ZA="},
+    "verifyMac": {"valid": True},
+    "random": {"bytes": "DR10MJudDKmQp-qQ3-CRuDK6IcEq71bewMG32FExDns="},
+    "signJws": {
+        "jws": "eyJhbGciOiJFZERTQSIsImtpZCI6ImRpZDpleGFtcGxlOjEyMyNrZXktMSJ9.aGVsbG8.daxe9bb7MmM5"
+        "FyxbM24IqaiGFDL_rJacmqyC9UcF8nDXKcvkEw0f0YL1RJoKRKpM5Al2MyfYFsC1rMPJgwU2DA"
+    },
+    "verifyJws": {
+        "valid": True,
+        "header": {"alg": "EdDSA"},
+        "payload": "RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc=",
+    },
+    "jwks": {
+        "keys": [
+            {**_ROTATED["jwk"], "use": "sig", "kid": _ROTATED["kid"]},
+            {**_ROTATED["jwk"], "use": "sig", "kid": ALIAS},
+        ]
+    },
+    "createProfile": {"name": PROFILE, "success": True},
+    "listProfiles": {"profiles": [PROFILE, "default"]},
+    "changeProfile": {"name": PROFILE, "jwks": "public"},
+    "deleteProfile": {"success": True},
+    # No token: it was never made, and its checksum is not right.
+    "createToken": {
+        "token": f"mkms_{HOLDER}_Q9YYPq1ekttq4bKViCkkSDziR7sTCDs9edoZ3EbjqdpSeV1bG",
+        "record": _TOKEN,
+    },
+    "listTokens": [_TOKEN],
+    "revokeToken": {"message": "Token revoked", "id": HOLDER},
+    "healthz": {"status": "alive"},
+    "readyz": {"status": "ready"},
 }

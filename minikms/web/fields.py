@@ -193,7 +193,7 @@ def algorithm(**kwargs: Any) -> fields.String:
     return fields.String(
         metadata={
             "description": "Name or alias of an algorithm, see GET /algorithms.",
-            "x-enum": "algorithms",
+            "x-component": "AlgorithmName",
         },
         **kwargs,
     )
@@ -211,7 +211,7 @@ def labels(**kwargs: Any) -> fields.Dict:
         keys=fields.String(validate=name),
         values=fields.String(validate=value),
         validate=validate.Length(max=MAX_LABELS),
-        metadata={"description": "Labels: names to values."},
+        metadata={"description": "Labels: names to values.", "x-component": "Labels"},
         **kwargs,
     )
 
@@ -219,7 +219,9 @@ def labels(**kwargs: Any) -> fields.Dict:
 def operations(**kwargs: Any) -> fields.List[Any]:
     """Operations that a key is to have."""
     return BoundedList(
-        fields.String(validate=validate.OneOf(KEY_OPERATIONS)),
+        fields.String(
+            validate=validate.OneOf(KEY_OPERATIONS), metadata={"x-component": "KeyOperation"}
+        ),
         1,
         len(KEY_OPERATIONS),
         metadata={"description": "What the key may be used for, out of what its algorithm can."},
@@ -231,14 +233,17 @@ def state(**kwargs: Any) -> fields.String:
     """What a key may be used for as a whole."""
     return fields.String(
         validate=validate.OneOf(get_args(State)),
-        metadata={"description": "Whether it may be used: for all, nothing, or no new output."},
+        metadata={
+            "description": "Whether it may be used: for all, nothing, or no new output.",
+            "x-component": "KeyState",
+        },
         **kwargs,
     )
 
 
 def jwk(description: str, **kwargs: Any) -> fields.Dict:
     """A JSON Web Key, whose members its algorithm judges."""
-    return fields.Dict(metadata={"description": description}, **kwargs)
+    return fields.Dict(metadata={"description": description, "x-component": "Jwk"}, **kwargs)
 
 
 def jose_alg(**kwargs: Any) -> fields.String:
@@ -246,7 +251,7 @@ def jose_alg(**kwargs: Any) -> fields.String:
     return fields.String(
         metadata={
             "description": "JOSE name to sign for; the key's first one by default.",
-            "x-enum": "jose",
+            "x-component": "JoseName",
         },
         **kwargs,
     )

@@ -7,7 +7,7 @@ from aiohttp import web
 from minikms.records import KeyRef
 from minikms.web import schemas
 from minikms.web.messages import NDJSON, answer, load, no_body, profile, service, stream
-from minikms.web.paging import duration, label_filters, strict_limit
+from minikms.web.paging import DEFAULT_LIMIT, duration, label_filters, strict_limit
 
 _ASSOCIATE = schemas.AssociateAlias()
 _UPDATE = schemas.UpdateKey()
@@ -48,7 +48,7 @@ async def find(request: web.Request, alias: str) -> web.Response:
 
 async def list_keys(
     request: web.Request,
-    limit: int,
+    limit: int = DEFAULT_LIMIT,
     after: str = "",
     alg: str | None = None,
     alias: str | None = None,
@@ -131,7 +131,7 @@ async def dissociate(request: web.Request, kid: str, alias: str) -> web.Response
     parameters:
       - $ref: "#/components/parameters/Profile"
       - $ref: "#/components/parameters/Kid"
-      - $ref: "#/components/parameters/Alias"
+      - $ref: "#/components/parameters/BoundAlias"
     x-problems: [key-not-found, alias-not-found]
     responses:
       "200": {description: The alias and the key that it named., x-answer: Association}
@@ -169,7 +169,7 @@ async def restore(request: web.Request, kid: str) -> web.Response:
     parameters:
       - $ref: "#/components/parameters/Profile"
       - $ref: "#/components/parameters/Kid"
-    x-problems: [key-not-found, unsupported-media-type]
+    x-problems: [key-not-found]
     responses:
       "200": {description: The key., x-answer: Key}
     """

@@ -63,12 +63,7 @@ async def rotate(request: web.Request, kid: str) -> web.Response:
     parameters:
       - $ref: "#/components/parameters/Profile"
       - $ref: "#/components/parameters/Kid"
-    x-problems:
-      - key-not-found
-      - key-not-usable
-      - too-many-aliases
-      - unsupported-operation
-      - unsupported-media-type
+    x-problems: [key-not-found, key-not-usable, too-many-aliases, unsupported-operation]
     responses:
       "200": {description: The new key., x-answer: Key}
     """

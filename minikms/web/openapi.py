@@ -5,30 +5,54 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from apispec import APISpec
-from apispec.ext.marshmallow import MarshmallowPlugin
-from marshmallow import Schema
+import orjson
 
-from minikms import durations, errors
+from minikms import errors
 from minikms.access import OPEN
 from minikms.registry import AlgorithmRegistry
-from minikms.tokens import ID_PATTERN
 from minikms.web import fields, schemas
 from minikms.web.answers import CACHE_CONTROL, NO_STORE
-from minikms.web.examples import ALIAS, ANSWERS, EXAMPLES, HOLDER, KID, PROFILE
+from minikms.web.components import parameter_components, ref, schema_components
+from minikms.web.examples import ANSWERS, EXAMPLES
 from minikms.web.logs import HEADER as REQUEST_ID_HEADER
-from minikms.web.messages import PROFILE_HEADER
+from minikms.web.messages import NDJSON
 from minikms.web.problems import CONTENT_TYPE, problem
 from minikms.web.routes import Route
 
+# In the order of the page: what one deletes, none below it needs.
 TAGS: Final = (
     {"name": "keys", "description": "Make, look up, list, name and delete keys."},
     {"name": "operations", "description": "Use a key without ever seeing it."},
     {"name": "jose", "description": "The same, in the forms of JOSE."},
     {"name": "profiles", "description": "Tenants: no profile sees another's keys."},
-    {"name": "tokens", "description": "Who is let in, and for what."},
+    {"name": "tokens", "description": "Who is authorized, and for what."},
     {"name": "system", "description": "The service itself."},
 )
+
+_DESCRIPTION: Final = """\
+Makes keys, keeps them, and uses them, so that you never hold them.
+
+| Word | Meaning |
+|---|---|
+| **base64url** | Bytes as text: `A-Z a-z 0-9 - _` (RFC 4648 section 5). `aGVsbG8=` is `hello`. \
+Taken with `=` at the end or without, given with it. |
+| **kid** | The id of a key, which the service makes: of a key pair it is the SHA-256 thumbprint \
+of the public JWK (RFC 7638), of a symmetric key it is random. |
+| **alias** | A name that you give to a key, such as a DID URL. In a body it stands in \
+place of the `kid`. |
+| **profile** | A tenant. The header `X-Profile` picks one; without it, it is `default`. |
+
+"""
+_HELP: Final = """\
+Each example works as it stands, from the top of the page to its end. Where it names a key that \
+is not there, this page imports that key first: it is an example of `POST /key/import`.
+
+"""
+_GUARDED_HELP: Final = """\
+Calls need a token: **Authorize** takes it. Each example works as it stands, from the top of the \
+page to its end, once the examples of `POST /key/import` are imported.
+
+"""
 
 _BODY_PROBLEMS: Final = (
     "malformed-json",
@@ -54,36 +78,60 @@ def error_classes() -> Iterator[type[errors.KmsError]]:
 
 def components() -> dict[str, Any]:
     """The parameters, which the routes refer to when they are added."""
-    return {"parameters": _parameters(), "schemas": {}}
+    return {"parameters": parameter_components(), "schemas": {}}
 
 
 def complete(
-    spec: dict[str, Any], routes: Iterable[Route], registry: AlgorithmRegistry, *, guarded: bool
+    spec: dict[str, Any],
+    routes: Iterable[Route],
+    registry: AlgorithmRegistry,
+    *,
+    guarded: bool,
+    documents: Mapping[str, str],
 ) -> None:
     """Add to `spec`, once the routes are in it, what their docstrings leave to be derived.
 
-    `guarded` says that callers need a token.
+    `guarded` says that callers need a token; `documents` has a URL for the name of each that the
+    page is to link.
     """
-    bodies = {"Problem"}
+    links = " · ".join(f"[{name}]({url})" for name, url in documents.items())
+    spec["info"]["description"] = _DESCRIPTION + (_GUARDED_HELP if guarded else _HELP) + links
+    bodies: set[str] = {"Problem"}
+    slugs: set[str] = set()
+    answers = {
+        **ANSWERS,
+        "listAlgorithms": schemas.Algorithm().dump(list(registry)[:2], many=True),
+        "openapi": {
+            "openapi": spec["openapi"],
+            "info": {name: spec["info"][name] for name in ("title", "version")},
+            "paths": {},
+        },
+    }
     for route in routes:
         operation = spec["paths"][_path(route)][route.method.lower()]
-        bodies |= _complete_operation(operation, route, guarded=guarded)
+        _complete_operation(operation, route, bodies, slugs, guarded=guarded)
+        _add_examples(operation["responses"]["200"]["content"], answers[route.name])
     spec["tags"] = list(TAGS)
+    parts = spec["components"]
     if guarded:
-        spec["components"]["securitySchemes"] = {"token": _TOKEN_SCHEME}
-    spec["components"]["schemas"] = _schemas(bodies)
-    parameters = spec["components"]["parameters"]
+        parts["securitySchemes"] = {"token": _TOKEN_SCHEME}
+    parts["headers"] = _headers()
+    parts["examples"] = {
+        error.slug: {"value": problem(error())} for error in error_classes() if error.slug in slugs
+    }
     # Not before: aiohttp-swagger3 would hold the algorithm to the spelling of the enum, and
     # check of two profiles only the first.
-    parameters["AlgFilter"]["schema"]["x-enum"] = "algorithms"
-    parameters["Profile"]["schema"]["pattern"] = fields.PROFILE_PATTERN
-    _publish(spec, {"algorithms": registry.names, "jose": registry.signing_names})
+    parts["parameters"]["AlgFilter"]["schema"]["x-component"] = "AlgorithmName"
+    parts["parameters"]["Profile"]["schema"]["pattern"] = fields.PROFILE_PATTERN
+    enums = {"AlgorithmName": registry.names, "JoseName": registry.signing_names}
+    parts["schemas"] = schema_components(bodies, enums, parts["parameters"])
+    _publish(spec)
 
 
 def has_parameters(spec: Mapping[str, Any], route: Route) -> bool:
     """Whether a route, which is in `spec`, has any but the profile, which its handler judges."""
     operation = spec["paths"][_path(route)][route.method.lower()]
-    profile = {"$ref": "#/components/parameters/Profile"}
+    profile = ref("parameters", "Profile")
     return any(parameter != profile for parameter in operation.get("parameters", ()))
 
 
@@ -92,197 +140,133 @@ def _path(route: Route) -> str:
     return re.sub(r"{(\w+):[^{}]*}", r"{\1}", route.path)
 
 
-def _schemas(names: Iterable[str]) -> dict[str, Any]:
-    """The schemas of these names, and those that they nest, as components."""
-    spec = APISpec(
-        "", "", "3.0.3", plugins=[MarshmallowPlugin(lambda cls: _class_of(cls).__name__)]
-    )
-    for name in sorted(names):
-        if name not in spec.components.schemas:  # nested in one before
-            spec.components.schema(name, schema=getattr(schemas, name))
-    made: dict[str, Any] = spec.components.schemas
-    for name, component in made.items():
-        schema = getattr(schemas, name)
-        component["description"] = inspect.getdoc(schema)
-        if name in ANSWERS:
-            component["example"] = ANSWERS[name]
-        if issubclass(schema, schemas.Request):
-            component["additionalProperties"] = False
-            if schema.one_of:
-                component["oneOf"] = [{"required": list(names)} for names in schema.one_of]
-            if schema.any_of:
-                component["anyOf"] = [{"required": [name]} for name in schema.any_of]
-    return made
-
-
-def _class_of(schema: Any) -> type[Schema]:
-    return schema if isinstance(schema, type) else type(schema)
-
-
-def _parameters() -> dict[str, Any]:
-    def parameter(name: str, place: str, description: str, **schema: Any) -> dict[str, Any]:
-        return {
-            "name": name,
-            "in": place,
-            "required": place == "path",
-            "description": description,
-            "schema": schema,
-        }
-
-    alias = {"type": "string", "pattern": fields.ALIAS_PATTERN}
-    profile = {"type": "string", "pattern": fields.PROFILE_PATTERN}
+def _headers() -> dict[str, Any]:
     return {
-        "Profile": parameter(
-            PROFILE_HEADER, "header", 'The profile; without it, "default".', type="string"
-        ),
-        "ProfileName": {
-            **parameter("name", "path", "The profile.", **profile),
-            "example": PROFILE,
+        "NoStore": {
+            "description": f"`{NO_STORE}`: the answer has a secret in it.",
+            "schema": {"type": "string"},
         },
-        "ProfileQuery": parameter(
-            "profile", "query", "The profile; without it, that of the header.", **profile
-        ),
-        "Kid": {
-            **parameter("kid", "path", "The key.", type="string", pattern=fields.KID_PATTERN),
-            "example": KID,
+        "RequestId": {
+            "description": "The id of the request, as in the log.",
+            "schema": {"type": "string"},
         },
-        "Token": {
-            **parameter("token", "path", "The token's id.", type="string", pattern=ID_PATTERN),
-            "example": HOLDER,
+        "RetryAfter": {
+            "description": "With 429 and 503: seconds to wait (RFC 9110 section 10.2.3).",
+            "schema": {"type": "integer"},
         },
-        "Alias": {
-            **parameter("alias", "query", "The alias.", **alias),
-            "required": True,
-            "example": ALIAS,
-        },
-        "AliasFilter": parameter("alias", "query", "Only the key with this alias.", **alias),
-        "AlgFilter": parameter("alg", "query", "Only keys of this algorithm.", type="string"),
-        "Limit": parameter(
-            "limit", "query", "How many at most.", type="integer", minimum=1, maximum=1000,
-            default=100,
-        ),
-        "After": parameter(
-            "after", "query", "The cursor that the Link header of the page before has.",
-            type="string", pattern=fields.CURSOR_PATTERN,
-        ),
-        "DeleteAfter": parameter(
-            "after", "query", "How long it is kept, up to 365 days; without it, it is gone now.",
-            type="string", pattern=durations.PATTERN,
-        ),
-        "LabelFilter": {
-            **parameter(
-                "label", "query", "Only keys with this label; all of them, if several.",
-                type="array", items={"type": "string", "pattern": fields.LABEL_PATTERN},
-            ),
-            "style": "form",
-            "explode": True,
-        },
-    }  # fmt: skip
+    }
 
 
-def _complete_operation(operation: dict[str, Any], route: Route, *, guarded: bool) -> set[str]:
-    """Derive the rest of an operation, and tell which schemas it refers to."""
-    bodies = set()
+def _complete_operation(
+    operation: dict[str, Any], route: Route, bodies: set[str], slugs: set[str], *, guarded: bool
+) -> None:
+    """Derive the rest of an operation, and add which schemas and problems it refers to."""
     operation["operationId"] = route.name
     operation["summary"] = (inspect.getdoc(route.handler) or "").partition("\n")[0].rstrip(".")
-    slugs = list(operation.pop("x-problems", []))
+    own = operation.pop("x-problems", [])
+    common = ["internal-error"]
     if route.scope != OPEN:
-        slugs.append("audit-unavailable")
+        common.append("audit-unavailable")
         operation["description"] = f"Scope: `{route.scope}`."
     if guarded and route.scope != OPEN:
         operation["security"] = [{"token": []}]
-        slugs.extend(_TOKEN_PROBLEMS)
+        common.extend(_TOKEN_PROBLEMS)
     if not guarded:
-        slugs.append("misdirected-request")
+        common.append("misdirected-request")
     for name in operation.pop("x-parameters", []):
-        operation["parameters"].append({"$ref": f"#/components/parameters/{name}"})
-    parameters = [ref["$ref"].rpartition("/")[2] for ref in operation.get("parameters", [])]
+        operation["parameters"].append(ref("parameters", name))
+    parameters = [one["$ref"].rpartition("/")[2] for one in operation.get("parameters", [])]
     if parameters:
-        slugs.append("validation-failed")
+        common.append("validation-failed")
     if "Profile" in parameters:
-        slugs.extend(_PROFILE_PROBLEMS)
+        common.extend(_PROFILE_PROBLEMS)
+    if route.name != "healthz":
+        common.append("too-busy")
     body = operation.pop("x-body", None)
+    if body is not None or route.method == "POST":  # which takes one, or refuses it
+        common.extend(_BODY_PROBLEMS)
     if body is not None:
-        slugs.extend(_BODY_PROBLEMS)
-        operation["requestBody"] = {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": _ref(body),
-                    "examples": {
-                        title: {"summary": title, "value": example}
-                        for title, example in EXAMPLES[body].items()
-                    },
-                }
-            },
-        }
         bodies.add(body)
+        operation["requestBody"] = _request_body(body)
     for response in operation["responses"].values():
         answer = response.pop("x-answer", None)
         if answer is not None:
-            name = answer[0] if isinstance(answer, list) else answer
-            schema = {"type": "array", "items": _ref(name)} if name is not answer else _ref(name)
+            many = isinstance(answer, list)
+            name = answer[0] if many else answer
             bodies.add(name)
-            response.setdefault("content", {})["application/json"] = {"schema": schema}
-    if route.name != "healthz":
-        slugs.append("too-busy")
-    operation["responses"].update(_problem_responses({*slugs, "internal-error"}))
+            schema = ref("schemas", name)
+            # JSON first: generators take the first type that an answer may have.
+            response["content"] = {
+                "application/json": {"schema": {"type": "array", "items": schema}}
+                if many
+                else {"schema": schema},
+                **response.get("content", {}),
+            }
+    operation["responses"].update(_problem_responses(own, common, route))
+    slugs.update(own, common)
     if route.secret:
-        operation["responses"]["200"]["headers"] = {
-            CACHE_CONTROL: {
-                "description": f"`{NO_STORE}`: the answer has a secret in it.",
-                "schema": {"type": "string"},
-            }
-        }
+        operation["responses"]["200"]["headers"] = {CACHE_CONTROL: ref("headers", "NoStore")}
     for response in operation["responses"].values():
-        response.setdefault("headers", {})[REQUEST_ID_HEADER] = {
-            "description": "The id of the request, as in the log.",
-            "schema": {"type": "string"},
-        }
-    return bodies
+        response.setdefault("headers", {})[REQUEST_ID_HEADER] = ref("headers", "RequestId")
 
 
-def _problem_responses(slugs: set[str]) -> dict[str, Any]:
-    by_status: dict[str, list[type[errors.KmsError]]] = {}
-    for error in error_classes():
-        if error.slug in slugs:
-            by_status.setdefault(str(error.status), []).append(error)
-    responses: dict[str, Any] = {
-        status: {
-            "description": "; ".join(f"`{error.slug}`: {error.title}" for error in group) + ".",
-            "content": {
-                CONTENT_TYPE: {
-                    "schema": _ref("Problem"),
-                    "examples": {error.slug: {"value": problem(error())} for error in group},
-                }
-            },
-        }
-        for status, group in by_status.items()
+def _request_body(schema: str) -> dict[str, Any]:
+    examples = {
+        title: {"summary": title, "value": example} for title, example in EXAMPLES[schema].items()
     }
-    if "503" in responses:
-        responses["503"]["headers"] = {
-            "Retry-After": {
-                "description": "Seconds to wait (RFC 9110 section 10.2.3).",
-                "schema": {"type": "integer"},
-            }
-        }
-    return responses
+    content = {"application/json": {"schema": ref("schemas", schema), "examples": examples}}
+    return {"required": True, "content": content}
 
 
-def _ref(name: Any) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{name}"}
+def _add_examples(content: dict[str, Any], example: Any) -> None:
+    """Give each form of a success its example."""
+    content["application/json"]["example"] = example
+    if NDJSON in content:
+        lines = [orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE).decode() for one in example]
+        content[NDJSON]["example"] = "".join(lines)
 
 
-def _publish(node: Any, enums: Mapping[str, list[str]]) -> None:
-    """Fill in the enums, and end each pattern as OpenAPI has it: Python's `$` is too generous."""
+def _problem_responses(own: list[str], common: list[str], route: Route) -> dict[str, Any]:
+    """A response for each status that the operation's `own` problems have, one for all others."""
+    by_status: dict[int, list[type[errors.KmsError]]] = {}
+    for error in error_classes():
+        if error.slug in {*own, *common}:
+            by_status.setdefault(error.status, []).append(error)
+    responses, others = {}, {}
+    for status, group in by_status.items():
+        # A failure of the service can end any call; but what asks for its health asks for that.
+        if (status < 500 or route.scope == OPEN) and any(error.slug in own for error in group):
+            titles = "; ".join(f"`{error.slug}`: {error.title}" for error in group)
+            responses[str(status)] = _problem_response(f"{titles}.", group)
+        else:
+            others[status] = group
+    slugs = "; ".join(
+        f"{status} " + ", ".join(f"`{error.slug}`" for error in group)
+        for status, group in sorted(others.items())
+    )
+    all_others = [error for group in others.values() for error in group]
+    return {**responses, "default": _problem_response(f"Any other problem: {slugs}.", all_others)}
+
+
+def _problem_response(description: str, group: Iterable[type[errors.KmsError]]) -> dict[str, Any]:
+    examples = {error.slug: ref("examples", error.slug) for error in group}
+    response: dict[str, Any] = {
+        "description": description,
+        "content": {CONTENT_TYPE: {"schema": ref("schemas", "Problem"), "examples": examples}},
+    }
+    if any(error.status in (429, 503) for error in group):
+        response["headers"] = {"Retry-After": ref("headers", "RetryAfter")}
+    return response
+
+
+def _publish(node: Any) -> None:
+    """End each pattern as OpenAPI has it: Python's `$` is too generous."""
     if isinstance(node, dict):
         pattern = node.get("pattern")
         if isinstance(pattern, str):
             node["pattern"] = pattern.replace(r"\Z", "$")
-        if "x-enum" in node:
-            node["enum"] = enums[node.pop("x-enum")]
         if node.get("type") == "object" and "maxLength" in node:
             node["maxProperties"] = node.pop("maxLength")  # apispec has one word for both
     children: Iterable[Any] = node.values() if isinstance(node, Mapping) else ()
     for child in node if isinstance(node, list) else children:
-        _publish(child, enums)
+        _publish(child)

@@ -1,12 +1,16 @@
 """What a query may say beyond its schema."""
 
 import re
+from typing import Final
 
 from aiohttp import web
 
 from minikms.durations import nanoseconds
 from minikms.errors import ValidationFailed
 from minikms.web.fields import LABEL_PATTERN
+
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 1000
 
 _YEAR = nanoseconds("365d")
 _LABEL = re.compile(LABEL_PATTERN)

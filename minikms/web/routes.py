@@ -32,19 +32,21 @@ KID: Final = "{kid:(?!(?:generate|import)$)[^/]+}"
 NAME: Final = "{name:[^/]+}"
 ID: Final = "{token:[^/]+}"
 
+# In the order of the page: each finds what those above it have made, so of what one deletes nothing
+# below it has a need.
 ROUTES: Final = (
     Route("POST", "/key/generate", material.generate, "generateKey", "keys:write"),
     Route("POST", "/key/import", material.import_key, "importKey", "keys:write"),
-    Route("GET", f"/key/{KID}", keys.get, "getKey", "keys:read"),
     Route("GET", "/key", keys.find, "findKey", "keys:read"),
     Route("GET", "/keys", keys.list_keys, "listKeys", "keys:read"),
-    Route("PATCH", f"/key/{KID}", keys.update, "updateKey", "keys:write"),
-    Route("POST", f"/key/{KID}/associate", keys.associate, "associateAlias", "keys:write"),
-    Route("DELETE", f"/key/{KID}/associate", keys.dissociate, "dissociateAlias", "keys:write"),
     Route("POST", f"/key/{KID}/rotate", material.rotate, "rotateKey", "keys:write"),
     Route("GET", f"/key/{KID}/export", material.export, "exportKey", "keys:export", secret=True),
-    Route("DELETE", f"/key/{KID}", keys.delete, "deleteKey", "keys:write"),
     Route("POST", f"/key/{KID}/restore", keys.restore, "restoreKey", "keys:write"),
+    Route("POST", f"/key/{KID}/associate", keys.associate, "associateAlias", "keys:write"),
+    Route("DELETE", f"/key/{KID}/associate", keys.dissociate, "dissociateAlias", "keys:write"),
+    Route("GET", f"/key/{KID}", keys.get, "getKey", "keys:read"),
+    Route("PATCH", f"/key/{KID}", keys.update, "updateKey", "keys:write"),
+    Route("DELETE", f"/key/{KID}", keys.delete, "deleteKey", "keys:write"),
     Route("POST", "/sign", operations.sign, "sign", "sign", operations.sign_now),
     Route("POST", "/verify", operations.verify, "verify", "verify", operations.verify_now),
     Route("POST", "/sign/batch", operations.sign_batch, "signBatch", "sign"),

@@ -184,7 +184,10 @@ class _Options(Request):
     alg = jose_alg()
     encoding = fields.String(
         validate=validate.OneOf(("raw", "der")),
-        metadata={"description": "Form of the signature: ECDSA's r‖s, or its DER."},
+        metadata={
+            "description": "Form of the signature: ECDSA's r‖s, or its DER.",
+            "x-component": "SignatureEncoding",
+        },
     )
     prehashed = Flag(metadata={"description": "Whether the data is the digest already."})
 
@@ -300,7 +303,10 @@ class SignJwsRequest(ByKey):
     alg = jose_alg(load_default=None)
     detached = Flag(
         load_default=False,
-        metadata={"description": "Leave the payload out, and sign it as it stands (RFC 7797)."},
+        metadata={
+            "description": "Leave the payload out, and sign it as it stands (RFC 7797); "
+            "false by default."
+        },
     )
 
     @validates("header")
@@ -335,22 +341,26 @@ class CreateProfile(Request):
     name = profile(required=True)
 
 
-_JWKS_CHOICE: Final = validate.OneOf(("public", "private"))
+def _jwks_access() -> fields.String:
+    return fields.String(
+        required=True,
+        validate=validate.OneOf(("public", "private")),
+        metadata={
+            "description": "Whether everybody may have its JWK Set, without a token.",
+            "x-component": "JwksAccess",
+        },
+    )
 
 
 class ChangeProfile(Request):
     """What is to change of a profile."""
 
-    jwks = fields.String(
-        required=True,
-        validate=_JWKS_CHOICE,
-        metadata={"description": "Whether everybody may have its JWK Set, without a token."},
-    )
+    jwks = _jwks_access()
 
 
 def _scopes(**kwargs: Any) -> fields.List[Any]:
     return BoundedList(
-        fields.String(validate=validate.OneOf(SCOPES)),
+        fields.String(validate=validate.OneOf(SCOPES), metadata={"x-component": "Scope"}),
         1,
         len(SCOPES),
         metadata={"description": "What it lets its holder do."},
@@ -592,7 +602,7 @@ class Profile(Schema):
     """A profile, and who may have its public keys."""
 
     name = profile(required=True)
-    jwks = fields.String(required=True, validate=_JWKS_CHOICE)
+    jwks = _jwks_access()
 
 
 class Token(Schema):

@@ -24,7 +24,13 @@ async def create(request: web.Request) -> web.Response:
     x-body: CreateToken
     x-problems: [profile-not-found, store-unavailable]
     responses:
-      "200": {description: The token., x-answer: TokenCreated}
+      "200":
+        description: The token.
+        x-answer: TokenCreated
+        links:
+          revoke:
+            operationId: revokeToken
+            parameters: {token: "$response.body#/record/id"}
     """
     body = await load(request, _CREATE)
     maker = caller(request)

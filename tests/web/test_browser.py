@@ -8,6 +8,7 @@ from playwright.async_api import async_playwright, expect
 
 from minikms.config import Config
 from minikms.web.app import create_app
+from minikms.web.routes import ROUTES
 
 CHROMIUM = shutil.which("chromium")
 
@@ -56,25 +57,28 @@ async def page(context):
     return page
 
 
-async def open_operation(page, name):
+async def open_operation(panel):
     """The panel of one operation, ready for its request."""
-    panel = page.locator(f"#operations-{name}")
     await panel.locator(".opblock-summary-control").click()
     await panel.get_by_role("button", name="Try it out").click()
     return panel
 
 
-async def execute(panel):
+async def execute(panel, status="200"):
     """The answer's body, once the panel shows it."""
+    clear = panel.get_by_role("button", name="Clear")
+    if await clear.count():
+        await clear.click()
     await panel.get_by_role("button", name="Execute").click()
     live = panel.locator(".live-responses-table .response")
-    await expect(live.locator(".response-col_status")).to_contain_text("200")
+    await expect(live.locator(".response-col_status")).to_contain_text(status)
     return await live.locator("pre.microlight, pre code").first.inner_text()
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/docs/"])
 async def test_docs_open_from_this_host_alone(client, page, path, tmp_path):
     await page.goto(str(client.make_url(path)))
+    await expect(page).to_have_title("Mini KMS")
     await expect(page.get_by_role("heading", name="Mini KMS")).to_be_visible()
     await expect(page.locator("#operations-keys-generateKey")).to_be_visible()
     await page.wait_for_load_state("networkidle")
@@ -94,7 +98,7 @@ async def test_authorize(start, page, tmp_path, admin):
     token, file = admin
     client = await start(create_app(Config(auth="token", admin_token_file=file)))
     await page.goto(str(client.make_url("/docs")))
-    panel = await open_operation(page, "keys-listKeys")
+    panel = await open_operation(page.locator("#operations-keys-listKeys"))
     live = panel.locator(".live-responses-table .response .response-col_status")
     await panel.get_by_role("button", name="Execute").click()
     await expect(live).to_contain_text("401")
@@ -111,7 +115,7 @@ async def test_authorize(start, page, tmp_path, admin):
 async def test_try_it_out(client, page, tmp_path):
     """Generate, sign and verify, from the examples as they stand."""
     await page.goto(str(client.make_url("/docs")))
-    panel = await open_operation(page, "keys-generateKey")
+    panel = await open_operation(page.locator("#operations-keys-generateKey"))
     assert '"kid"' in await execute(panel)
     await page.screenshot(path=tmp_path / "generated.png")
 
@@ -119,8 +123,86 @@ async def test_try_it_out(client, page, tmp_path):
     assert key["kid"] in await panel.inner_text()
 
     # The key has its name from the example, and the other calls' examples have it too.
-    assert '"sig"' in await execute(await open_operation(page, "operations-sign"))
-    assert "true" in await execute(await open_operation(page, "operations-verify"))
-    assert '"jws"' in await execute(await open_operation(page, "jose-signJws"))
-    assert '"bytes"' in await execute(await open_operation(page, "operations-random"))
+    assert '"sig"' in await execute(
+        await open_operation(page.locator("#operations-operations-sign"))
+    )
+    assert "true" in await execute(
+        await open_operation(page.locator("#operations-operations-verify"))
+    )
+    assert '"jws"' in await execute(await open_operation(page.locator("#operations-jose-signJws")))
+    assert '"bytes"' in await execute(
+        await open_operation(page.locator("#operations-operations-random"))
+    )
     assert page.complaints == []
+
+
+async def shown(page, app):
+    """The panels of the operations of a new service, from top to bottom, by what they are."""
+    await page.goto(str(app.make_url("/docs")))
+    panels = page.locator(".opblock")
+    await expect(panels).to_have_count(len(ROUTES))
+    found = {}
+    for number in range(len(ROUTES)):
+        panel = panels.nth(number)
+        _, group, name = (await panel.get_attribute("id")).split("-")
+        method = await panel.locator(".opblock-summary-method").inner_text()
+        found[group, name, method] = page.locator(f"#operations-{group}-{name}")
+    return found
+
+
+async def test_each_works_when_all_are_pressed_from_top_to_bottom(start, page, tmp_path):
+    """With its example as it stands, on a new service; test_openapi.py sends the other examples."""
+    client = await start(create_app(Config()))
+    for (_, name, _), panel in (await shown(page, client)).items():
+        body = await execute(await open_operation(panel))
+        if name != "openapi":
+            for wrong in ('"valid": false', '"success": false', '"problem"'):
+                assert wrong not in body, name
+        await panel.locator(".opblock-summary-control").click()
+    assert page.complaints == []
+    await page.screenshot(path=tmp_path / "pressed.png", full_page=True)
+
+
+async def test_what_deletes_is_last_in_its_group(start, page):
+    operations = await shown(page, await start(create_app(Config())))
+    for group in {group for group, _, _ in operations}:
+        methods = [method for one, _, method in operations if one == group]
+        assert methods == sorted(methods, key=lambda method: method == "DELETE")
+
+
+async def test_problems_fill_no_more_than_a_screen(start, page):
+    """Of no operation is what is not a success higher than the window."""
+    client = await start(create_app(Config()))
+    for (_, name, _), panel in (await shown(page, client)).items():
+        await panel.locator(".opblock-summary-control").click()
+        problems = panel.locator(".response:not([data-code='200'])")
+        await expect(problems.last).to_be_visible()
+        height = sum([(await one.bounding_box())["height"] for one in await problems.all()])
+        assert height <= page.viewport_size["height"], name
+        await panel.locator(".opblock-summary-control").click()
+
+
+async def test_an_example_key_is_imported_where_it_is_not_there(start, page, admin):
+    """In the profile that is asked for; and nowhere that asks for a token, or for another name."""
+    client = await start(create_app(Config()))
+    assert (await client.post("/profile", json={"name": "alice"})).status == 200
+    await page.goto(str(client.make_url("/docs")))
+    panel = await open_operation(page.locator("#operations-operations-mac"))
+    await panel.get_by_placeholder("X-Profile").fill("alice")
+    await execute(panel)
+    (key,) = await (await client.get("/keys", headers={"X-Profile": "alice"})).json()
+    assert key["aliases"] == ["example mac"]
+    assert await (await client.get("/keys")).json() == []
+
+    await execute(panel)  # of what is there, no second one
+    assert len(await (await client.get("/keys", headers={"X-Profile": "alice"})).json()) == 1
+    await panel.locator("textarea").fill('{"alias": "of mine", "data": ""}')
+    await execute(panel, "404")
+
+    token, file = admin
+    guarded = await start(create_app(Config(auth="token", admin_token_file=file)))
+    await page.goto(str(guarded.make_url("/docs")))
+    panel = await open_operation(page.locator("#operations-operations-mac"))
+    await execute(panel, "401")
+    headers = {"Authorization": f"Bearer {token}"}
+    assert await (await guarded.get("/keys", headers=headers)).json() == []

@@ -2,17 +2,25 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
+import referencing
+from marshmallow import ValidationError
+from openapi_schema_validator import OAS30Validator, oas30_format_checker
 from openapi_spec_validator import OpenAPIV30SpecValidator, validate
+from referencing.jsonschema import DRAFT4
 
 from minikms.encodings import b58, b64url_decode, multikey, thumbprint
 from minikms.registry import AlgorithmRegistry
+from minikms.tokens import Token
+from minikms.web import schemas
 from minikms.web.examples import EXAMPLES
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
 
 PROBLEM = "application/problem+json"
+DOCUMENTS = Path(__file__).parents[2] / "docs"
 METHODS = {"get", "post", "put", "patch", "delete"}
 
 
@@ -23,7 +31,7 @@ async def document(client):
 
 def operations(document):
     for path, item in document["paths"].items():
-        for method in METHODS & item.keys():
+        for method in (method for method in item if method in METHODS):
             yield method.upper(), path, item[method]
 
 
@@ -55,40 +63,47 @@ async def test_operations_are_described(document):
         (tag,) = operation["tags"]
         assert tag in tags
         assert re.fullmatch(r"[A-Z][^.\n]+", operation["summary"])
-        assert "200" in operation["responses"]
-        assert "500" in operation["responses"]
+        assert {"200", "default"} <= operation["responses"].keys()
         for status, response in operation["responses"].items():
             assert response["description"]
             assert "X-Request-Id" in response["headers"]
             kind = "application/json" if status == "200" else PROBLEM
             streams = operation["operationId"] == "listKeys" and status == "200"
-            assert set(response["content"]) == {kind, *(["application/x-ndjson"] * streams)}
+            # In this order: a generated client reads the first.
+            assert list(response["content"]) == [kind, *(["application/x-ndjson"] * streams)]
 
 
 async def test_a_body_brings_its_refusals(document):
     with_body = [op for _, _, op in operations(document) if "requestBody" in op]
     assert len(with_body) == len(EXAMPLES)
     for operation in with_body:
-        assert {"400", "413", "415", "422"} <= operation["responses"].keys()
+        slugs = {slug for slug, _ in problems(operation)}
+        assert {"malformed-json", "body-too-large", "unsupported-media-type"} <= slugs
+        assert "validation-failed" in slugs
 
 
 async def test_alg_is_what_the_registry_has(document):
     names = AlgorithmRegistry.from_installed().names
-    components = document["components"]
-    assert components["schemas"]["GenerateKey"]["properties"]["alg"]["enum"] == names
-    assert components["schemas"]["ImportKey"]["properties"]["alg"]["enum"] == names
-    assert components["parameters"]["AlgFilter"]["schema"]["enum"] == names
+    schemas = document["components"]["schemas"]
+    assert schemas["AlgorithmName"]["enum"] == names
+    there = {"$ref": "#/components/schemas/AlgorithmName"}
+    assert schemas["GenerateKey"]["properties"]["alg"]["allOf"] == [there]
+    assert schemas["ImportKeyWithSeed"]["properties"]["alg"]["allOf"] == [there]
+    assert document["components"]["parameters"]["AlgFilter"]["schema"] == there
 
 
 async def test_jose_names_are_what_the_registry_has(document):
     names = AlgorithmRegistry.from_installed().signing_names
     assert {"EdDSA", "Ed25519", "ES256K", "PS512", "ML-DSA-87", "HS256"} <= set(names)
+    schemas = document["components"]["schemas"]
+    assert schemas["JoseName"]["enum"] == names
     for schema in ("SignRequest", "VerifyRequest", "BatchSignRequest", "SignJwsRequest"):
-        assert document["components"]["schemas"][schema]["properties"]["alg"]["enum"] == names
+        alg = schemas[f"{schema}WithKid"]["properties"]["alg"]
+        assert alg["allOf"] == [{"$ref": "#/components/schemas/JoseName"}]
 
 
 async def test_every_algorithm_of_the_enum_is_generated(client, document):
-    for alg in document["components"]["schemas"]["GenerateKey"]["properties"]["alg"]["enum"]:
+    for alg in document["components"]["schemas"]["AlgorithmName"]["enum"]:
         assert (await client.post("/key/generate", json={"alg": alg})).status == 200
 
 
@@ -112,44 +127,142 @@ async def test_components_are_used(document):
             assert f"#/components/{kind}/{name}" in used
 
 
+def problems(operation):
+    """Slug and status of each problem that an operation names."""
+    for status, response in operation["responses"].items():
+        if status == "default":
+            for group in response["description"].partition(": ")[2].split("; "):
+                slugs = re.findall(r"`([a-z-]+)`", group)
+                assert slugs
+                yield from ((slug, int(group.split()[0])) for slug in slugs)
+        elif status != "200":
+            for slug in re.findall(r"`([a-z-]+)`", response["description"]):
+                yield slug, int(status)
+
+
 async def test_problems_are_declared_by_slug(document):
-    declared = set()
+    known = {(error.slug, error.status) for error in error_classes()}
     for _, _, operation in operations(document):
-        for status, response in operation["responses"].items():
-            slugs = set(re.findall(r"`([a-z-]+)`", response["description"]))
-            assert bool(slugs) == (status != "200")
-            declared |= {(slug, int(status)) for slug in slugs}
-    assert declared <= {(error.slug, error.status) for error in error_classes()}
+        declared = list(problems(operation))
+        assert len(declared) == len(set(declared))
+        assert set(declared) <= known
+        assert ("internal-error", 500) in declared
+
+
+async def test_a_problem_that_is_not_the_operations_own_is_in_the_default(document):
+    for _, _, operation in operations(document):
+        name, own = operation["operationId"], set(operation["responses"]) - {"200", "default"}
+        assert len(own) <= 4, name
+        assert {status for status in own if status >= "500"} == (
+            {"503"} if name == "readyz" else set()
+        )
+        assert own.isdisjoint({"401", "408", "413", "415"}), name
 
 
 async def test_problems_have_an_example_each(document):
-    problem = document["components"]["schemas"]["Problem"]
+    schema = document["components"]["schemas"]["Problem"]
+    examples = document["components"]["examples"]
     seen = set()
     for _, _, operation in operations(document):
-        for status, response in operation["responses"].items():
-            for slug, example in response["content"].get(PROBLEM, {}).get("examples", {}).items():
-                assert example["value"]["type"] == f"urn:minikms:problem:{slug}"
-                assert example["value"]["status"] == int(status)
-                assert example["value"].keys() >= set(problem["required"])
-                seen.add(slug)
+        named = set()
+        for response in operation["responses"].values():
+            for slug, there in response["content"].get(PROBLEM, {}).get("examples", {}).items():
+                assert there == {"$ref": f"#/components/examples/{slug}"}
+                value = examples[slug]["value"]
+                assert value["type"] == f"urn:minikms:problem:{slug}"
+                assert value.keys() >= set(schema["required"])
+                named.add((slug, value["status"]))
+        assert named == set(problems(operation))
+        seen |= {slug for slug, _ in named}
+    assert seen == examples.keys()
     assert {"key-not-found", "validation-failed", "unsupported-operation"} <= seen
 
 
 async def test_example_of_a_key_is_that_key(document):
-    example = document["components"]["schemas"]["Key"]["example"]
+    answer = document["paths"]["/key/{kid}"]["get"]["responses"]["200"]
+    example = answer["content"]["application/json"]["example"]
     assert example["kid"] == thumbprint(example["jwk"])
     assert example["b58"] == b58(b64url_decode(example["jwk"]["x"]))
     assert example["multikey"] == multikey(0xED, b64url_decode(example["jwk"]["x"]))
     assert example["did"] == f"did:key:{example['multikey']}"
 
 
+def validator(document, schema):
+    registry = referencing.Registry().with_resource(
+        "urn:document", DRAFT4.create_resource(document)
+    )
+    whole = json.loads(json.dumps(schema).replace('"#/', '"urn:document#/'))
+    return OAS30Validator(whole, registry=registry, format_checker=oas30_format_checker)
+
+
+async def test_examples_are_of_their_schemas(document):
+    for _, _, operation in operations(document):
+        bodies = [operation["requestBody"]] if "requestBody" in operation else []
+        for body in (*bodies, *operation["responses"].values()):
+            for content in body["content"].values():
+                values = [content["example"]] if "example" in content else []
+                for example in content.get("examples", {}).values():
+                    named = example.get("$ref", "").rpartition("/")[2]
+                    found = document["components"]["examples"][named] if named else example
+                    values.append(found["value"])
+                assert values
+                for value in values:
+                    validator(document, content["schema"]).validate(value)
+
+
+async def test_a_field_that_may_be_left_out_has_no_default(document):
+    """A generated client would send it, or ask for it."""
+    responses = [operation["responses"]["default"] for _, _, operation in operations(document)]
+    assert [found for found in every(document, "default") if found not in responses] == []
+
+
+async def test_a_schema_has_a_type(document):
+    """`required` alone has none, and generators make no type of it either."""
+    for name, schema in document["components"]["schemas"].items():
+        if "oneOf" in schema:
+            assert schema.keys() == {"description", "oneOf"}
+            assert [form["$ref"].partition(f"/{name}With")[1] for form in schema["oneOf"]] == [
+                f"/{name}With"
+            ] * len(schema["oneOf"])
+        else:
+            assert "type" in schema, name
+            assert schema.keys().isdisjoint({"anyOf", "allOf", "not"}), name
+
+
+WRONG = [
+    ("SignRequest", {"data": ""}),
+    ("SignRequest", {"data": "", "kid": "a", "alias": "a"}),
+    ("SignRequest", {"kid": "a"}),
+    ("VerifyRequest", {"data": "", "sig": "", "kid": "a", "jwk": {}}),
+    ("ImportKey", {"alg": "hs256"}),
+    ("ImportKey", {"secret": ""}),
+    ("ImportKey", {"alg": "hs256", "secret": "", "seed": ""}),
+    ("ImportKey", {"alg": "hs256", "wrapped": ""}),
+    ("ImportKey", {"jwk": {}, "unwrap_kid": "a"}),
+    ("UpdateKey", {}),
+]
+
+
+@pytest.mark.parametrize(("schema", "body"), WRONG)
+async def test_the_document_refuses_what_the_service_refuses(document, schema, body):
+    assert not validator(document, document["components"]["schemas"][schema]).is_valid(body)
+    with pytest.raises(ValidationError):
+        getattr(schemas, schema)().load(body)
+
+
+def in_page_order(document):
+    """Method, path and operation of each call, as Swagger UI has them below each other."""
+    tags = [tag["name"] for tag in document["tags"]]
+    return sorted(
+        operations(document),
+        key=lambda call: (tags.index(call[2]["tags"][0]), call[0] == "DELETE"),
+    )
+
+
 def sent_in_turn(document):
-    """Every call with each of its examples: keys are imported first, and deleted last."""
-    last = ["dissociateAlias", "rotateKey", "deleteKey", "revokeToken", "deleteProfile"]
-    turn = {"importKey": -2, **{name: number for number, name in enumerate(last)}}
+    """Every call with each of its examples, in the order of the page."""
     parameters = document["components"]["parameters"]
-    calls = sorted(operations(document), key=lambda call: turn.get(call[2]["operationId"], -1))
-    for method, path, operation in calls:
+    for method, path, operation in in_page_order(document):
         query = {}
         for ref in operation.get("parameters", ()):
             parameter = parameters[ref["$ref"].rpartition("/")[2]]
@@ -163,8 +276,34 @@ def sent_in_turn(document):
             yield operation["operationId"], method, path, query, example["value"]
 
 
+# What is another value each time.
+RANDOM = {
+    *("kid", "x", "b58", "multikey", "did", "created", "sig", "jws", "ciphertext", "nonce", "tag"),
+    *("bytes", "token", "id"),
+}
+
+
+def same_form(example, answer, name=""):
+    """Whether an example is what the service answers, but for what is random."""
+    if isinstance(example, dict):
+        return (
+            isinstance(answer, dict)
+            and example.keys() == answer.keys()
+            and all(same_form(example[key], answer[key], key) for key in example)
+        )
+    if isinstance(example, list):
+        return isinstance(answer, list) and all(
+            any(same_form(one, other, name) for other in answer) for one in example
+        )
+    return type(example) is type(answer) and (example == answer or name in RANDOM)
+
+
 async def test_examples_work_when_they_are_sent(client, document):
-    revoked = ""
+    shown = {
+        operation["operationId"]: operation["responses"]["200"]["content"]["application/json"]
+        for _, _, operation in operations(document)
+    }
+    revoked, seen = "", set()
     for name, method, path, query, example in sent_in_turn(document):
         if name == "revokeToken":  # its id is random
             path = f"/tokens/{revoked}"
@@ -180,6 +319,28 @@ async def test_examples_work_when_they_are_sent(client, document):
         for result in body.get("results", ()) if isinstance(body, dict) else ():
             assert result.keys() <= {"sig", "valid"}
             assert result.get("valid", True), name
+        if name not in {*seen, "openapi"}:  # of which the example is the beginning
+            assert same_form(shown[name]["example"], body), (name, body)
+        seen.add(name)
+
+
+async def test_example_of_a_token_is_none(document):
+    answer = document["paths"]["/tokens"]["post"]["responses"]["200"]
+    example = answer["content"]["application/json"]["example"]
+    assert Token.parse(example["token"]) is None
+    assert example["record"]["id"] in example["token"]
+
+
+async def test_the_page_says_what_its_words_are(client, document):
+    text = document["info"]["description"]
+    for word in ("base64url", "kid", "alias", "profile"):
+        assert f"| **{word}** | " in text
+    links = re.findall(r"\]\((\S+?)\)", text)
+    assert len(links) == len(list(DOCUMENTS.glob("*.md")))
+    for link in links:
+        async with client.get(link) as answer:
+            assert (answer.status, answer.content_type) == (200, "text/plain")
+            assert (await answer.text()) == (DOCUMENTS / link.rpartition("/")[2]).read_text("utf-8")
 
 
 async def test_swagger_ui_has_the_same_document(client, document):

@@ -93,7 +93,7 @@ def test_what_is_no_object_is_left_to_the_schema(document):
         ("JwkSet", {"keys": [{"kty": "OKP"}]}),
         ("Deletion", {"message": "Key deleted", "kid": "k", "deletes": 1_700_000_000_000_000_000}),
         ("Profiles", {"profiles": ["a", "b"]}),
-        ("Key", {**ANSWERS["Key"], "created": 1, "expires": None, "deletes": 2}),
+        ("Key", {**ANSWERS["getKey"], "created": 1, "expires": None, "deletes": 2}),
     ],
 )
 def test_answers_are_written_as_the_schema_does(name, data):

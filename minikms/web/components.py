@@ -1,0 +1,163 @@
+"""The document's components: schemas, as generators of clients can use them, and parameters."""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from marshmallow import Schema
+
+from minikms import durations
+from minikms.tokens import ID_PATTERN
+from minikms.web import fields, schemas
+from minikms.web.examples import ALIAS, HOLDER, KID, PROFILE, SECOND_ALIAS
+from minikms.web.messages import PROFILE_HEADER
+from minikms.web.paging import DEFAULT_LIMIT, MAX_LIMIT
+
+
+def ref(kind: str, name: str) -> dict[str, Any]:
+    """A reference to a component."""
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def schema_components(
+    names: Iterable[str], enums: Mapping[str, Iterable[str]], elsewhere: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The schemas of these names, and what they nest or share.
+
+    `enums` has the values of the enums that only the registry knows, by component. In `elsewhere`,
+    too, what names a component is made to refer to it.
+    """
+    spec = APISpec(
+        "", "", "3.0.3", plugins=[MarshmallowPlugin(lambda cls: _class_of(cls).__name__)]
+    )
+    for name in sorted(names):
+        if name not in spec.components.schemas:  # nested in one before
+            spec.components.schema(name, schema=getattr(schemas, name))
+    made: dict[str, Any] = {}
+    for name, component in spec.components.schemas.items():
+        made.update(_forms(name, component, getattr(schemas, name)))
+    shared: dict[str, Any] = {}
+    _share([made, elsewhere], enums, shared)
+    return dict(sorted({**made, **shared}.items()))
+
+
+def _forms(name: str, component: dict[str, Any], schema: type[Schema]) -> dict[str, Any]:
+    """A schema as components: one, or one for each set of fields of which exactly one is given.
+
+    `oneOf` beside `properties`, with nothing but `required` in it, would say the same, but
+    generators make no type of it.
+    """
+    component["description"] = inspect.getdoc(schema)
+    for field in component["properties"].values():
+        # A generated client would send it, or take the field for one that must be there.
+        field.pop("default", None)
+    if not issubclass(schema, schemas.Request):
+        return {name: component}
+    component["additionalProperties"] = False
+    if schema.any_of:
+        component["minProperties"] = 1
+    if not schema.one_of:
+        return {name: component}
+    forms = {}
+    for given in schema.one_of:
+        others = [field for fields in schema.one_of if fields != given for field in fields]
+        excluded = {field for field in others if others.count(field) == 1} - {*given}
+        forms[f"{name}With{given[-1].title().replace('_', '')}"] = {
+            **component,
+            "properties": {
+                field: value
+                for field, value in component["properties"].items()
+                if field not in excluded
+            },
+            "required": [*given, *component.get("required", ())],
+        }
+    union = {"description": component["description"], "oneOf": [ref("schemas", f) for f in forms]}
+    return {name: union, **forms}
+
+
+def _share(node: Any, enums: Mapping[str, Iterable[str]], shared: dict[str, Any]) -> None:
+    """Make a component of each value whose field names one, and refer to that instead.
+
+    So that a client has one type for them, in whatever number of bodies they are.
+    """
+    if isinstance(node, dict):
+        name = node.pop("x-component", None)
+        if name is not None:
+            of_field = {key: node.pop(key) for key in ("description", "nullable") if key in node}
+            if name in enums:
+                node["enum"] = list(enums[name])
+            shared.setdefault(name, dict(node))
+            node.clear()
+            # Beside `$ref` nothing else counts.
+            there = ref("schemas", name)
+            node.update({"allOf": [there], **of_field} if of_field else there)
+    children: Iterable[Any] = node.values() if isinstance(node, Mapping) else ()
+    for child in node if isinstance(node, list) else children:
+        _share(child, enums, shared)
+
+
+def _class_of(schema: Any) -> type[Schema]:
+    return schema if isinstance(schema, type) else type(schema)
+
+
+def parameter_components() -> dict[str, Any]:
+    """The parameters, which the routes refer to when they are added."""
+
+    def parameter(name: str, place: str, description: str, **schema: Any) -> dict[str, Any]:
+        return {
+            "name": name,
+            "in": place,
+            "required": place == "path",
+            "description": description,
+            "schema": schema,
+        }
+
+    alias = {"type": "string", "pattern": fields.ALIAS_PATTERN}
+    profile = {"type": "string", "pattern": fields.PROFILE_PATTERN}
+    of_key = {**parameter("alias", "query", "The alias.", **alias), "required": True}
+    return {
+        "Profile": parameter(
+            PROFILE_HEADER, "header", 'The profile; without it, "default".', type="string"
+        ),
+        "ProfileName": {
+            **parameter("name", "path", "The profile.", **profile),
+            "example": PROFILE,
+        },
+        "ProfileQuery": parameter(
+            "profile", "query", "The profile; without it, that of the header.", **profile
+        ),
+        "Kid": {
+            **parameter("kid", "path", "The key.", type="string", pattern=fields.KID_PATTERN),
+            "example": KID,
+        },
+        "Token": {
+            **parameter("token", "path", "The token's id.", type="string", pattern=ID_PATTERN),
+            "example": HOLDER,
+        },
+        "Alias": {**of_key, "example": ALIAS},
+        "BoundAlias": {**of_key, "example": SECOND_ALIAS},
+        "AliasFilter": parameter("alias", "query", "Only the key with this alias.", **alias),
+        "AlgFilter": parameter("alg", "query", "Only keys of this algorithm.", type="string"),
+        "Limit": parameter(
+            "limit", "query", f"How many at most; {DEFAULT_LIMIT} by default.",
+            type="integer", minimum=1, maximum=MAX_LIMIT,
+        ),
+        "After": parameter(
+            "after", "query", "The cursor that the Link header of the page before has.",
+            type="string", pattern=fields.CURSOR_PATTERN,
+        ),
+        "DeleteAfter": parameter(
+            "after", "query", "How long it is kept, up to 365 days; without it, it is gone now.",
+            type="string", pattern=durations.PATTERN,
+        ),
+        "LabelFilter": {
+            **parameter(
+                "label", "query", "Only keys with this label; all of them, if several.",
+                type="array", items={"type": "string", "pattern": fields.LABEL_PATTERN},
+            ),
+            "style": "form",
+            "explode": True,
+        },
+    }  # fmt: skip
