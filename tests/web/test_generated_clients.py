@@ -1,0 +1,142 @@
+"""Clients that generators make of the document that is served, used on the service itself."""
+
+import asyncio
+import importlib
+import inspect
+import os
+import pkgutil
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minikms.config import Config
+from minikms.web.app import create_app
+
+DATA = "aGVsbG8="
+
+# What npm installs, in a folder of the test alone.
+NPM_PACKAGES = ("openapi-typescript@7.13.0", "typescript@5.9.3")
+
+
+@pytest.fixture
+async def client(start):
+    """A client of a new service; which store it has is nothing to the document."""
+    return await start(create_app(Config()))
+
+
+async def run(*command, cwd):
+    """Run a command that must succeed, and give what it wrote."""
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=cwd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output = (await process.communicate())[0].decode()
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture
+async def package(client, tmp_path, monkeypatch):
+    """What openapi-python-client makes, imported."""
+    (tmp_path / "config.yml").write_text("post_hooks: []\n")  # nobody reads it: no formatter
+    await run(
+        *(Path(sys.executable).with_name("openapi-python-client"), "generate"),
+        *("--url", str(client.make_url("/openapi.json")), "--config", "config.yml"),
+        *("--meta", "none", "--output-path", "generated_kms_client", "--fail-on-warning"),
+        cwd=tmp_path,
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("generated_kms_client")
+    for name in [name for name in sys.modules if name.startswith("generated_kms_client")]:
+        del sys.modules[name]
+
+
+def modules(package):
+    """The module of each operation, by its name."""
+    api = importlib.import_module(f"{package.__name__}.api")
+    found = pkgutil.walk_packages(api.__path__, f"{api.__name__}.")
+    return {
+        info.name.rpartition(".")[2]: importlib.import_module(info.name)
+        for info in found
+        if not info.ispkg
+    }
+
+
+async def test_a_client_of_openapi_python_client(client, package):
+    models = importlib.import_module(f"{package.__name__}.models")
+    call = modules(package)
+    async with package.Client(str(client.make_url("")), raise_on_unexpected_status=True) as kms:
+
+        async def ask(name, body):
+            return await call[name].asyncio(client=kms, body=body)
+
+        generate = models.GenerateKey(alg=models.AlgorithmName.ED25519, alias="a")
+        key = await ask("generate_key", generate)
+        assert isinstance(key, models.Key)
+        assert await call["list_keys"].asyncio(client=kms) == [key]
+
+        signed = await ask("sign", models.SignRequestWithAlias(alias="a", data=DATA))
+        assert signed.kid == key.kid
+        for by in (
+            models.VerifyRequestWithJwk(jwk=key.jwk, data=DATA, sig=signed.sig),
+            models.VerifyRequestWithKid(kid=key.kid, data=DATA, sig=signed.sig),
+        ):
+            assert (await ask("verify", by)).valid is True
+
+        # A field that is left out is not sent, so that nothing refuses it.
+        token = await ask("create_token", models.CreateToken("issuer", [models.Scope.SIGN]))
+        assert token.record.profiles is None
+
+        missing = await ask("sign", models.SignRequestWithKid(kid="nobody", data=DATA))
+        assert isinstance(missing, models.Problem)
+        assert missing.type_ == "urn:minikms:problem:key-not-found"
+
+
+async def test_every_body_and_answer_has_a_type(client, package):
+    document = await (await client.get("/openapi.json")).json()
+    with_body = {
+        operation["operationId"]
+        for item in document["paths"].values()
+        for operation in item.values()
+        if "requestBody" in operation
+    }
+    found = 0
+    for name, module in modules(package).items():
+        body = inspect.signature(module._get_kwargs).parameters.get("body")
+        if body is not None:
+            assert body.annotation is not Any, name
+            found += 1
+        assert inspect.signature(module.sync).return_annotation is not Any, name
+    assert found == len(with_body)
+
+
+@pytest.fixture
+def npm():
+    """npm, which comes with Node.js."""
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            reason = f"{program} is missing: apt-get install nodejs npm"
+            if os.environ.get("MINIKMS_TEST_REQUIRE_NODE") == "1":
+                pytest.fail(reason)
+            pytest.skip(reason)
+    return "npm"
+
+
+async def test_types_of_openapi_typescript(client, npm, tmp_path):
+    """They compile, a program that uses them does, and it works."""
+    await run(
+        *(npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", *NPM_PACKAGES),
+        cwd=tmp_path,
+    )
+    programs, url = tmp_path / "node_modules/.bin", str(client.make_url("/"))
+    await run(programs / "openapi-typescript", f"{url}openapi.json", "-o", "kms.d.ts", cwd=tmp_path)
+    shutil.copy(Path(__file__).with_name("generated_client.ts"), tmp_path / "main.mts")
+    await run(
+        *(programs / "tsc", "--strict", "--skipLibCheck", "false", "--noEmitOnError"),
+        *("--target", "es2022", "--module", "nodenext", "main.mts"),
+        cwd=tmp_path,
+    )
+    output = await run("node", "main.mjs", url, cwd=tmp_path)
+    assert output.split() == ["urn:minikms:problem:unsupported-operation", "true"]
