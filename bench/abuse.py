@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 
+import abuse_gate
 import abuse_rsa
 from aiohttp import ClientError, ClientSession, TCPConnector
 from service import running
@@ -220,13 +221,17 @@ async def rsa_imports(url: str, token: str) -> Counter[str]:
         return Counter(await asyncio.gather(*map(bring, range(MAKERS))))
 
 
-ABUSE = {
-    f"{SLOW} slow connections": slow_connections,
-    f"{WRONG} wrong tokens": wrong_tokens,
-    f"{LARGE} bodies over the limit": large_bodies,
-    f"{MAKERS} callers make RSA keys": rsa_keys,
-    f"{MAKERS} callers import an RSA key": rsa_imports,
-} | abuse_rsa.ABUSE
+ABUSE = (
+    {
+        f"{SLOW} slow connections": slow_connections,
+        f"{WRONG} wrong tokens": wrong_tokens,
+        f"{LARGE} bodies over the limit": large_bodies,
+        f"{MAKERS} callers make RSA keys": rsa_keys,
+        f"{MAKERS} callers import an RSA key": rsa_imports,
+    }
+    | abuse_rsa.ABUSE
+    | abuse_gate.ABUSE
+)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from minikms import jws
 from minikms.acts import concerns_key
@@ -35,13 +35,12 @@ from minikms.records import KeyRecord, KeyRef
 from minikms.registry import AlgorithmRegistry
 from minikms.signing import Signing, SignOptions, sign_as, verify_as
 from minikms.store import KeyStore
+from minikms.threads import Batches
 
 CapabilityT = TypeVar("CapabilityT", bound=Capability)
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 UseT = TypeVar("UseT")
-
-_CHUNK: Final = 50
 
 
 class Signed(NamedTuple):
@@ -75,6 +74,7 @@ class KeyOperations:
         self._registry = registry
         self._store = store
         self.opened = OpenedKeys(registry, store, cache)
+        self.batches = Batches()
         self._to_sign = self._use(Signer, "sign")
         self._to_verify = self._use(Signer, "verify")
         self._to_encrypt = self._use(Aead, "encrypt")
@@ -150,15 +150,19 @@ class KeyOperations:
         ref: KeyRef,
         messages: Sequence[bytes | KmsError],
         options: SignOptions,
+        check: Callable[[], None] = lambda: None,
     ) -> list[Signed | KmsError]:
-        """A signature over each message, or what is wrong with it, in order."""
+        """A signature over each message, or what is wrong with it, in order.
+
+        Raises TooBusy, and now and then what `check` does, where nobody wants the rest.
+        """
         record, signer, key = await self._open(profile, ref, self._to_sign)
         signing = Signing.choose(signer, options)
 
         def one(message: bytes) -> Signed:
             return Signed(signing.sign(key, message), signing.alg, record.kid)
 
-        return await _each(messages, one)
+        return await self.batches.run(profile, messages, _tried(one), check)
 
     async def verify_batch(
         self,
@@ -166,16 +170,22 @@ class KeyOperations:
         by: KeyRef | Mapping[str, Any],
         items: Sequence[tuple[bytes, bytes] | KmsError],
         options: SignOptions,
+        check: Callable[[], None] = lambda: None,
     ) -> list[bool | KmsError]:
-        """Whether each signature over its message is good, or what is wrong with it, in order."""
+        """Whether each signature over its message is good, or what is wrong with it, in order.
+
+        Raises TooBusy, and now and then what `check` does, where nobody wants the rest.
+        """
         signing, public = await self._verifying(profile, by, options)
         results: list[bool | KmsError] = [False] * len(items)
 
         async def all_good(public: Any) -> bool:
+            def good(item: tuple[bytes, bytes]) -> bool:
+                return signing.verify(public, *item)
+
             left = [place for place, result in enumerate(results) if result is False]
-            done = await _each(
-                [items[place] for place in left], lambda item: signing.verify(public, *item)
-            )
+            pairs = [items[place] for place in left]
+            done = await self.batches.run(profile, pairs, _tried(good), check)
             for place, result in zip(left, done, strict=True):
                 results[place] = result
             return False not in results
@@ -440,15 +450,12 @@ async def run(
     return call()
 
 
-async def _each(
-    items: Sequence[ItemT | KmsError], call: Callable[[ItemT], ResultT]
-) -> list[ResultT | KmsError]:
-    """`call` of each item, or its error, in order; in a thread, since many make it slow.
+def _tried(
+    call: Callable[[ItemT], ResultT],
+) -> Callable[[ItemT | KmsError], ResultT | KmsError]:
+    """`call`, but that an item which is an error, or makes one, gives it."""
 
-    A few at a time, so that other calls for a thread get their turn.
-    """
-
-    def attempt(item: ItemT | KmsError) -> ResultT | KmsError:
+    def tried(item: ItemT | KmsError) -> ResultT | KmsError:
         if isinstance(item, KmsError):
             return item
         try:
@@ -456,10 +463,4 @@ async def _each(
         except KmsError as exc:
             return exc
 
-    def attempts(part: Sequence[ItemT | KmsError]) -> list[ResultT | KmsError]:
-        return [attempt(item) for item in part]
-
-    done: list[ResultT | KmsError] = []
-    for start in range(0, len(items), _CHUNK):
-        done += await asyncio.to_thread(attempts, items[start : start + _CHUNK])
-    return done
+    return tried

@@ -79,6 +79,7 @@ def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web
         warnings.simplefilter("ignore", web.NotAppKeyWarning)
         app[DOCUMENT] = _add_routes(app, registry)
     app.cleanup_ctx.append(_service)
+    app.on_shutdown.append(_stop_batches)
     if config.metrics_port:
         # Here, since whoever does without does not wait for prometheus-client.
         from minikms.web import metrics
@@ -181,6 +182,11 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
                 access = _token_access(app[CONFIG], app[TOKENS])
                 app[GATE].access = await stack.enter_async_context(access)
             yield
+
+
+async def _stop_batches(app: web.Application) -> None:
+    """Before what is under way is waited for: a batch may have more to do than there is time."""
+    app[SERVICE].batches.stop()
 
 
 @asynccontextmanager

@@ -31,6 +31,12 @@ def enter(request: web.Request, profile: str) -> str:
     return profile
 
 
+def require_caller(request: web.Request) -> None:
+    """Raise ConnectionResetError where nobody waits for the answer any more."""
+    if request.transport is None:
+        raise ConnectionResetError
+
+
 def certificate_subject(request: web.BaseRequest) -> str | None:
     """The subject of the caller's certificate (RFC 4514); None where none was asked for.
 

@@ -1,0 +1,121 @@
+"""Threads for batches, apart from those of single calls, which thus never wait for a batch."""
+
+import asyncio
+import os
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from typing import Final, TypeVar
+
+from minikms.errors import TooBusy
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+_AT_ONCE: Final = min(os.cpu_count() or 1, 16)
+# How long a batch has a thread at a time, in seconds: some items of RSA, all of Ed25519, and a
+# hundred times what it costs to hand a call to a thread.
+_SLICE: Final = 0.01
+# How many batches a profile may have under way, those that wait included.
+_MOST: Final = 100
+
+
+class Batches:
+    """Works batches off by slices of time, in as many threads as there are processors.
+
+    After each slice the thread goes to another batch that waits: profiles take turns, and so do
+    the batches of one. So what a batch costs does not decide how long others wait.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="batch")
+        self._turns = _Turns(_AT_ONCE)
+        self._under_way: Counter[str] = Counter()
+        self._stopped = False
+
+    async def run(
+        self,
+        profile: str,
+        items: Sequence[ItemT],
+        call: Callable[[ItemT], ResultT],
+        check: Callable[[], None],
+    ) -> list[ResultT]:
+        """`call` of each item, in order; raises TooBusy, and what `check` does before a slice.
+
+        `check` raises where nobody wants the rest.
+        """
+        loop = asyncio.get_running_loop()
+        done: list[ResultT] = []
+
+        def work() -> None:
+            until = time.perf_counter() + _SLICE
+            for item in islice(items, len(done), None):
+                done.append(call(item))
+                if time.perf_counter() >= until:
+                    return
+
+        with self._counted(profile):
+            while len(done) < len(items):
+                await self._turns.take(profile)
+                try:
+                    if self._stopped:
+                        raise TooBusy("The service is stopping.")
+                    check()
+                    await loop.run_in_executor(self._threads, work)
+                finally:
+                    self._turns.give_back()
+        return done
+
+    def stop(self) -> None:
+        """Have every batch that is under way refused, after its present slice at the latest."""
+        self._stopped = True
+        self._threads.shutdown(wait=False)
+
+    @contextmanager
+    def _counted(self, profile: str) -> Iterator[None]:
+        if self._under_way[profile] == _MOST:
+            raise TooBusy("Enough batches of this profile are under way.")
+        self._under_way[profile] += 1
+        try:
+            yield
+        finally:
+            self._under_way[profile] -= 1
+            if not self._under_way[profile]:
+                del self._under_way[profile]
+
+
+class _Turns:
+    """So many turns at once, which those who wait under several names get name by name."""
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    async def take(self, name: str) -> None:
+        """Wait for a turn, to be given back."""
+        if self._free:
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(name, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it came at the same moment
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """Let the next one have a turn."""
+        while self._waiting:
+            name, turns = self._waiting.popitem(last=False)
+            turn = turns.popleft()
+            if turns:
+                self._waiting[name] = turns  # behind all other names
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1

@@ -1,0 +1,125 @@
+"""Batches take turns, whatever they cost."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from minikms.errors import TooBusy
+from minikms.threads import _AT_ONCE, _MOST, Batches, _Turns
+
+
+def anyway():
+    """What is checked of a batch that is wanted."""
+
+
+@pytest.fixture
+def batches():
+    made = Batches()
+    yield made
+    made.stop()
+
+
+async def test_all_of_it_is_done_in_order_a_slice_at_a_time(batches):
+    slices = []
+
+    def square(number):
+        time.sleep(0.004)
+        return number * number
+
+    done = await batches.run("a", range(20), square, lambda: slices.append(1))
+    assert done == [number * number for number in range(20)]
+    assert len(slices) > 1
+    assert await batches.run("a", [], square, anyway) == []
+
+
+async def test_so_many_threads_and_so_many_batches_of_a_profile(batches):
+    go_on, begun, most = threading.Event(), set(), []
+
+    def call(item):
+        begun.add(threading.get_ident())
+        most.append(len(begun))
+        go_on.wait(60)
+        return item
+
+    def run(profile):
+        return asyncio.create_task(batches.run(profile, [1, 2], call, anyway))
+
+    tasks = [run("a") for _ in range(_MOST)]
+    await asyncio.sleep(0)
+    try:
+        with pytest.raises(TooBusy) as caught:
+            await run("a")
+        assert caught.value.headers == {"Retry-After": "1"}
+        tasks.append(run("b"))
+    finally:
+        go_on.set()
+    assert await asyncio.gather(*tasks) == [[1, 2]] * (_MOST + 1)
+    assert max(most) <= _AT_ONCE
+    assert await run("a") == [1, 2]
+
+
+async def test_profiles_take_turns():
+    turns, order = _Turns(1), []
+
+    async def work(name, slices):
+        for _ in range(slices):
+            await turns.take(name)
+            await asyncio.sleep(0)
+            order.append(name)
+            turns.give_back()
+
+    await asyncio.gather(*(work("many", 3) for _ in range(20)), work("one", 3))
+    last = len(order) - order[::-1].index("one")
+    assert last <= 10  # every other turn, once it waits
+    assert order.count("many") == 60
+    assert turns._free == 1
+    assert not turns._waiting
+
+
+async def test_who_waits_no_more_takes_no_turn():
+    turns = _Turns(1)
+    await turns.take("a")
+    waiting = [asyncio.create_task(turns.take("a")) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    turns.give_back()
+    waiting[1].cancel()  # at the moment in which it has got the turn
+    await asyncio.gather(*waiting[:2], return_exceptions=True)
+    await waiting[2]
+    turns.give_back()
+    assert turns._free == 1
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, ConnectionResetError])
+async def test_one_that_fails_or_is_not_wanted_gives_its_turn_back(batches, error):
+    def fail(*_):
+        raise error
+
+    for _ in range(_AT_ONCE + 1):
+        with pytest.raises(error):
+            await batches.run("a", [1], fail, anyway)
+        with pytest.raises(error):
+            await batches.run("a", [1], anyway, fail)
+    assert await batches.run("a", [1], abs, anyway) == [1]
+
+
+async def test_none_goes_on_once_it_is_stopped(batches):
+    go_on, begun = threading.Event(), []
+
+    def call(item):
+        begun.append(item)
+        go_on.wait(60)
+        return item
+
+    tasks = [asyncio.create_task(batches.run("a", range(99), call, anyway)) for _ in range(9)]
+    while len(begun) < _AT_ONCE:
+        await asyncio.sleep(0.01)
+    batches.stop()
+    time.sleep(0.02)  # so that the slices are over
+    go_on.set()
+    for task in tasks:
+        with pytest.raises(TooBusy):
+            await task
+    assert len(begun) == _AT_ONCE

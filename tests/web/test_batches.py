@@ -1,0 +1,116 @@
+"""Batches that take long, and those who call meanwhile, are gone, or stop the service."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from importlib.metadata import EntryPoint
+
+import pytest
+from aiohttp import ClientError, ClientSession, TCPConnector
+
+from minikms.algorithms.okp import Ed25519
+from minikms.config import Config
+from minikms.registry import GROUP, AlgorithmRegistry
+from minikms.web.app import create_app
+from minikms.web.limits import IN_FLIGHT
+
+BATCH = {"alias": "held", "items": [{"data": "aGVsbG8"}] * 1000}
+ONE = {"alias": "rsa", "data": "aGVsbG8"}
+RSA = EntryPoint("rsa2048", "minikms.algorithms.rsa:Rsa2048", GROUP)
+
+
+class Held(Ed25519):
+    """Signs for as long as the test says."""
+
+    go_on = threading.Event()
+    signed = 0
+
+    def sign(self, *args):
+        type(self).signed += 1
+        self.go_on.wait(60)
+        time.sleep(0.001)
+        return super().sign(*args)
+
+
+@pytest.fixture
+async def client(start):
+    Held.go_on.clear()
+    Held.signed = 0
+    entry = EntryPoint(Held.name, f"{__name__}:Held", GROUP)
+    yield await start(create_app(Config(), AlgorithmRegistry([entry, RSA])))
+    Held.go_on.set()
+
+
+async def until(condition):
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def held(client, generate):
+    """Batches that all stand still: more than there are threads."""
+    await generate("ed25519", alias="held")
+    await generate("rsa2048", alias="rsa")
+    tasks = [asyncio.create_task(client.post("/sign/batch", json=BATCH)) for _ in range(40)]
+    await until(lambda: client.app[IN_FLIGHT].number == len(tasks) and Held.signed)
+    yield tasks
+    await let_go(tasks)
+
+
+async def let_go(tasks):
+    """Leave these calls."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_others_have_threads_of_their_own(client, held):
+    async with asyncio.timeout(60):  # so that none is a failure and not a standstill
+        for _ in range(3):
+            assert (await client.post("/sign", json=ONE)).status == 200
+    assert not any(task.done() for task in held)
+
+
+async def test_a_profile_has_so_many_under_way(client, held, refused):
+    async with ClientSession(client.make_url("/"), connector=TCPConnector(limit=0)) as others:
+        more = [asyncio.create_task(others.post("/sign/batch", json=BATCH)) for _ in range(61)]
+        done, _ = await asyncio.wait([*held, *more], return_when=asyncio.FIRST_COMPLETED)
+        await refused(await done.pop(), 503, "too-busy")
+        await let_go(more)
+
+
+async def test_a_batch_whose_caller_is_gone_ends(client, held):
+    await let_go(held)
+    connections = client.server.runner.server.connections
+    await until(lambda: all(connection.transport is None for connection in connections))
+    begun = Held.signed
+    Held.go_on.set()
+    await until(lambda: client.app[IN_FLIGHT].number == 0)
+    assert Held.signed < begun + 200  # of 40,000
+
+
+async def test_a_service_that_stops_does_not_wait_for_batches(serve):
+    service = serve("--port", "0")
+    url = f"http://{service.host}:{service.port}"
+    answers = []
+    async with ClientSession(url) as session:
+        new = {"alg": "rsa4096", "alias": "a"}
+        async with session.post("/key/generate", json=new) as made:
+            assert made.status == 200
+        body = {"alias": "a", "items": [{"data": "aGVsbG8"}] * 1000}
+
+        async def call():
+            with contextlib.suppress(ClientError):
+                async with session.post("/sign/batch", json=body) as answer:
+                    answers.append((answer.status, (await answer.json()).get("type")))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(40):  # most of a minute of work
+                group.create_task(call())
+            await asyncio.sleep(0.5)
+            service.process.terminate()
+    assert set(answers) == {(503, "urn:minikms:problem:too-busy")}
+    code, written = service.end()
+    assert (code, "Traceback" in written) == (0, False)
