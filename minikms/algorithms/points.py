@@ -1,9 +1,9 @@
 """Public keys that are no point of their curve, or one of low order (RFC 7748, RFC 8032).
 
 OpenSSL takes any bytes of the right length for a public key of these curves. By a point of low
-order a signature can be made that is good for nearly any message, without a private key. A point
-outside the main subgroup whose order is not low is taken, as RFC 8032 does: whoever has made such a
-key has harmed nobody else.
+order anybody can sign: by the identity one signature is good for all messages, by another for one
+in a few. A point outside the main subgroup whose order is not low is taken, as RFC 8032 does: only
+who has its private key signs by it.
 """
 
 from typing import Final

@@ -2,9 +2,15 @@
 
 import contextlib
 import json
+import time
 from base64 import urlsafe_b64encode
 
 import pytest
+
+from minikms.encodings import thumbprint
+from minikms.records import KeyRecord
+from minikms.store import DEFAULT_PROFILE
+from minikms.web.messages import SERVICE
 
 # A prime of 2,048 bits; 2²⁵⁶ divides the number before it.
 PRIME = (2**1791 + 427) * 2**256 + 1
@@ -65,6 +71,29 @@ async def test_a_public_key_that_is_no_point_verifies_nothing(client, refused, c
         ("/jws/verify", {"jws": f"{header}..{sig}"}),
     ):
         await refused(await client.post(path, json=by | what), 422, "invalid-key")
+
+
+@weak
+async def test_one_that_was_stored_before_verifies_nothing(client, refused, crv, x):
+    """As an older version has left it."""
+    jwk = okp(crv, x)
+    record = KeyRecord(
+        kid=thumbprint(jwk),
+        alg=crv.lower(),
+        kty="OKP",
+        jwk=jwk,
+        b58=None,
+        multikey=None,
+        did=None,
+        operations=("verify",),
+        material="none",
+        created=time.time_ns(),
+    )
+    await client.app[SERVICE]._store.insert(DEFAULT_PROFILE, record, b"")
+    body = {"kid": record.kid, "data": "", "sig": b64(x.ljust(2 * len(x), b"\0"))}
+    for _ in range(2):  # the second time its record is in memory
+        await refused(await client.post("/verify", json=body), 422, "invalid-key")
+    assert (await client.delete(f"/key/{record.kid}")).status == 200
 
 
 @pytest.mark.parametrize(("crv", "size"), [("X25519", 32), ("X448", 56)])
