@@ -46,7 +46,7 @@ def _require_own(file: int, name: str, store: Path) -> None:
         why = "it is no regular file"
     elif facts.st_nlink > 1:
         why = "it has another name, too"
-    elif facts.st_uid not in (os.geteuid(), store.stat().st_uid):
+    elif facts.st_uid != os.geteuid() and facts.st_uid != store.stat().st_uid:
         why = "it belongs to another user"
     if why:
         raise StoreError(f"The file {name} cannot be used: {why}.")
