@@ -86,6 +86,13 @@ class Config:
         heading=LIMITS,
         value="BYTES",
     )
+    max_head: int = _option(
+        64 * 1024,
+        "Largest head of a request: its path and all of its headers together.",
+        limits=(1024, None),
+        heading=LIMITS,
+        value="BYTES",
+    )
     header_timeout: int = _option(
         10,
         "How long a request's headers may take to arrive.",

@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 # What a checkout gathers that is no part of it (.gitignore).
@@ -48,3 +50,14 @@ def test_page_of_the_package_leads_nowhere_that_is_not_there(distribution):
     text = description.get_payload()
     assert "Mini KMS" in text
     assert [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link] == []
+
+
+def test_requirements_have_upper_bounds():
+    """What is used beyond its documented API can change in any release."""
+    needed = [Requirement(line) for line in requires("minikms")]
+    needed = [one for one in needed if one.marker is None]
+    assert len(needed) > 10
+    for one in needed:
+        assert {each.operator for each in one.specifier} == {">=", "<"}, one
+    bounds = {one.name: str(one.specifier) for one in needed}
+    assert bounds["aiohttp"] == "<3.15,>=3.14.1"

@@ -22,11 +22,15 @@ class JsonAnswer(web.Response):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Begin to send it."""
-        if request.version != HttpVersion11 or not request.keep_alive:
+        if (
+            request.version != HttpVersion11
+            or not request.keep_alive
+            or not getattr(request.protocol, "whole_heads", False)
+        ):
             self.content_type = "application/json"
             logs.add_headers(request, self)
             return await super().prepare(request)
-        writer: Any = request._payload_writer
+        writer: Any = request.writer
         self._req, self._keep_alive, self._payload_writer = request, True, writer
         body: Any = self._body
         no_store = CACHE_CONTROL in self.headers

@@ -37,7 +37,8 @@ from minikms.errors import ListenError, MetricsError
 from minikms.web.app import CONFIG, STORE
 from minikms.web.limits import IN_FLIGHT
 from minikms.web.logs import ACT
-from minikms.web.server import OBSERVER, Answer, KmsRunner
+from minikms.web.observer import OBSERVER, Answer
+from minikms.web.server import KmsRunner
 
 LOGGER = logging.getLogger("minikms")
 

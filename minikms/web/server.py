@@ -1,284 +1,31 @@
 """The server below the application, where HTTP that does not parse gets its problem too."""
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from time import perf_counter
-from typing import Any, Final, Protocol
+from collections.abc import Mapping
+from typing import Any, Final
 
-from aiohttp import HttpVersion11, web
-from aiohttp.http import StreamWriter
-from aiohttp.http_exceptions import LineTooLong
-from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
+from aiohttp import web
 
-from minikms.acts import tell_together
-from minikms.errors import BadRequest, HeadersTooLarge, InternalError, KmsError, RequestTimeout
-from minikms.web import logs
-from minikms.web.answers import JsonAnswer, head
+from minikms.web import logs, private_names, trial
+from minikms.web.answers import JsonAnswer
 from minikms.web.app import CONFIG
+from minikms.web.connection import KmsRequestHandler, PlainRequestHandler
 from minikms.web.direct import DIRECT, DirectWay
-from minikms.web.problems import answer_failure, problem_response
+from minikms.web.fast_path import RequestBatch
+from minikms.web.observer import OBSERVER, Observer
+from minikms.web.problems import answer_failure
 
-Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-
-class Observer(Protocol):
-    """Sees every request of a server, and what becomes of it."""
-
-    def watch(self, server: web.Server, answer: Answer) -> Answer:
-        """What `server` answers by, in the place of `answer`."""
-
-    def answered(self, request: web.Request, status: int | str, seconds: float) -> None:
-        """Learn of a request that was answered at once."""
-
-    def unreadable(self, status: int) -> None:
-        """Learn of what did not parse, and was answered with this status."""
-
-
-OBSERVER: Final[web.AppKey[Observer]] = web.AppKey("observer")
+LOGGER = logging.getLogger(__name__)
 
 # How long the rest of a body that nobody reads is taken and dropped, in seconds, so that the
 # caller comes to read its answer.
 _LINGERING: Final = 2.0
 
-
-class _Call:
-    """A call that is to be answered at once; its connection does not rest meanwhile.
-
-    `rests` is what the connection's task waits for at rest, `begun` by `perf_counter`.
-    """
-
-    __slots__ = ("answer", "begun", "connection", "request", "rests", "way")
-
-    request: web.Request
-    answer: bytes
-
-    def __init__(
-        self, connection: "KmsRequestHandler", rests: asyncio.Future[None], way: DirectWay
-    ) -> None:
-        self.connection = connection
-        self.rests = rests
-        self.way = way
-        self.begun = perf_counter()
-
-
-class Turn:
-    """The calls of one turn of the loop that are answered at once: each step is taken for all.
-
-    Sockets are read, then keys sign, then the audit log is written, then answers leave. A step of
-    one call leaves the processor much of what the same step of the next call needs; taken in turn,
-    each would have to fetch its own again.
-    """
-
-    def __init__(self) -> None:
-        self._calls: list[_Call] = []
-
-    def add(self, loop: asyncio.AbstractEventLoop, call: _Call) -> None:
-        """Have a call answered before the loop waits for others."""
-        if not self._calls:
-            loop.call_soon(self._end)
-        self._calls.append(call)
-
-    def _end(self) -> None:
-        calls, self._calls = self._calls, []
-        done = [call for call in calls if call.connection.do(call)]
-        try:
-            tell_together([call.request[logs.ACT] for call in done])
-            told = True
-        except Exception:
-            told = False  # the ordinary way fails likewise, and tells
-        for call in done:
-            call.connection.leave(call, told=told)
-
-
-class KmsRequestHandler(RequestHandler):
-    """A connection whose own errors are problems: aiohttp answers text that echoes the input.
-
-    Headers have `header_timeout` seconds: aiohttp would wait for them as for a next request.
-    """
-
-    __slots__ = ("_direct", "_head_begun", "_head_timeout", "_head_timer", "_observer", "_turn")
-
-    def __init__(
-        self,
-        *args: Any,
-        header_timeout: float,
-        observer: Observer | None,
-        direct: Mapping[tuple[str, str], DirectWay],
-        turn: Turn,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self._direct = direct
-        self._turn = turn
-        self._observer = observer
-        self._head_timeout = header_timeout
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._head_begun = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the first request."""
-        super().connection_made(transport)
-        self._head_timer = self._loop.call_later(self._head_timeout, self._head_is_late)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Wait for nothing more."""
-        super().connection_lost(exc)
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-
-    def data_received(self, data: bytes) -> None:
-        """Take what has arrived: the rest of a body comes to whoever reads it, or fails there.
-
-        aiohttp drops it once the service is stopping, and queues what is wrong with its chunks
-        behind the request that waits for it: either way the reader would wait in vain.
-        """
-        request = self._current_request
-        if request is None or request.content.is_eof():
-            waiter = self._waiter
-            self._waiter = None  # nobody is woken up before it is known that this is needed
-            super().data_received(data)
-            self._waiter = waiter
-            if data:  # which aiohttp itself has none of, to have buffered bytes read on
-                self._watch_head()
-            if waiter is None or waiter.done() or not self._messages:
-                return
-            way = self._direct_way()
-            if way is None:
-                waiter.set_result(None)
-            else:
-                self._waiter = None
-                self._turn.add(self._loop, _Call(self, waiter, way))
-            return
-        closing = self._close, self._force_close
-        self._close = self._force_close = False
-        super().data_received(data)
-        self._close, self._force_close = closing
-        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-            self._messages.pop()
-            request.content.set_exception(web.RequestPayloadError())
-            request.content.feed_eof()
-            self.close()
-
-    def _direct_way(self) -> DirectWay | None:
-        """How the call that has come to a connection at rest is answered at once, if it can be."""
-        message, payload = self._messages[0]
-        if isinstance(message, _ErrInfo) or len(self._messages) > 1:
-            return None
-        way = self._direct.get((message.method, message.path))
-        if (
-            way is None
-            or message.version != HttpVersion11
-            or message.should_close
-            or message.upgrade
-            or "Expect" in message.headers
-            or not payload.is_eof()
-            or self._reading_paused
-            or self._paused  # the caller does not read its answers
-        ):
-            return None
-        return way
-
-    def do(self, call: _Call) -> bool:
-        """Do all but tell of a call and answer it; where that fails, it goes the ordinary way."""
-        if self._force_close or call.rests.done():  # the caller is gone
-            call.rests.cancel()
-            return False
-        rested: Any = self  # with all that aiohttp's has none of at other times
-        message, payload = self._messages[0]
-        writer = StreamWriter(self, self._loop)
-        request = rested._request_factory(message, payload, self, writer, self._task_handler)
-        request._match_info = call.way.match
-        known = logs.new_request_id(request)
-        try:
-            body = None if self._close else call.way.handler(request)
-        except Exception:
-            body = None  # the ordinary way fails likewise, and tells
-        if body is None:
-            call.rests.set_result(None)
-            return False
-        call.request = request
-        call.answer = head(len(body), known, no_store=call.way.no_store) + body
-        return True
-
-    def leave(self, call: _Call, *, told: bool) -> None:
-        """Answer a call that was told of; one that could not be goes the ordinary way."""
-        if not told:
-            call.rests.set_result(None)
-            return
-        rested: Any = self
-        self._messages.popleft()
-        rested._parser.message_consumed()
-        rested._manager.requests_count += 1
-        rested.transport.write(call.answer)
-        # From now on, as aiohttp counts the time that a connection may rest.
-        self._keepalive = True
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        if self._keepalive_handle is None:
-            self._keepalive_handle = self._loop.call_at(
-                self._next_keepalive_close_time, self._process_keepalive
-            )
-        if self._observer is not None:
-            self._observer.answered(call.request, 200, perf_counter() - call.begun)
-        if rested._logging_enabled:
-            seconds = perf_counter() - call.begun
-            rested.access_logger.write(call.request, 200, len(call.answer), seconds)
-        if self._messages:  # came meanwhile
-            call.rests.set_result(None)
-        else:
-            self._waiter = call.rests
-
-    def _watch_head(self) -> None:
-        """Time a head from its first bytes on, or the first of all from the connection's begin."""
-        if self._messages:  # it is whole
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
-        elif self._head_timer is not None:
-            self._head_begun = True
-        elif self._waiter is not None and not self._waiter.done():
-            self._head_begun = True
-            self._head_timer = self._loop.call_later(self._head_timeout, self._head_is_late)
-
-    def _head_is_late(self) -> None:
-        """Cut the caller off; one who has sent nothing at all is told nothing."""
-        self._head_timer = None
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            return  # the connection ends already
-        if self._head_begun:
-            late = _ErrInfo(status=RequestTimeout.status, exc=RequestTimeout(), message="")
-            self._messages.append((late, EMPTY_PAYLOAD))
-            waiter.set_result(None)
-        else:
-            self.force_close()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Answer what cannot be parsed, and what failed outside of the application."""
-        if isinstance(exc, ConnectionError):
-            raise exc  # the caller is gone, which is no failure of ours
-        known = logs.request_id(request)
-        extra = {"request_id": known}
-        if status < 500:
-            self.logger.info("unreadable request: %s", type(exc).__name__, extra=extra)
-            response = problem_response(_unreadable(exc))
-            if self._observer is not None:
-                self._observer.unreadable(response.status)
-        else:
-            self.logger.error("internal error", exc_info=exc, extra=extra)
-            if request.writer.output_size > 0:
-                raise ConnectionError("an answer has begun, no other can be sent")
-            response = problem_response(InternalError(f"The log has more under the id {known}."))
-        logs.add_headers(request, response)
-        response.force_close()
-        return response
+_WITHOUT_CONNECTION: Final = (
+    "connections have no limits but aiohttp's, and there is no fast path;"
+    " install a version that setup.cfg admits"
+)
+_WITHOUT_FAST_PATH: Final = "calls are answered without the fast path, which takes them longer"
 
 
 def _let_go(exc: BaseException | None) -> None:
@@ -292,34 +39,29 @@ def _let_go(exc: BaseException | None) -> None:
         exc = exc.__context__
 
 
-def _unreadable(exc: BaseException | None) -> KmsError:
-    if isinstance(exc, KmsError):
-        return exc
-    if isinstance(exc, LineTooLong):
-        return HeadersTooLarge()
-    return BadRequest("The request is not valid HTTP.")
-
-
 class KmsServer(web.Server):
-    """Connections of `KmsRequestHandler` for an application."""
+    """Connections of `KmsRequestHandler` for an application.
+
+    Without `connections`, they are plain ones, with aiohttp's limits.
+    """
 
     def __init__(
         self,
         inner: web.Server,
-        header_timeout: float,
-        observer: Observer | None,
-        direct: Mapping[tuple[str, str], DirectWay],
+        observer: Observer | None = None,
+        connections: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         answer = observer.watch(self, self._handle) if observer else self._handle
         super().__init__(answer, request_factory=inner.request_factory, **kwargs)
         self._application = inner.request_handler
-        self._header_timeout = header_timeout
         self._observer = observer
-        self._direct = direct
-        self._turn = Turn()
+        self._connections_have = connections
+        self._batch = RequestBatch()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection: Any = request.protocol
+        connection.begin(request)
         try:
             response = await self._application(request)
         except Exception as exc:
@@ -335,16 +77,11 @@ class KmsServer(web.Server):
             logs.add_headers(request, response)
         return response
 
-    def __call__(self) -> RequestHandler:
-        return KmsRequestHandler(
-            self,
-            loop=self._loop,
-            header_timeout=self._header_timeout,
-            observer=self._observer,
-            direct=self._direct,
-            turn=self._turn,
-            **self._kwargs,
-        )
+    def __call__(self) -> web.RequestHandler:
+        always: dict[str, Any] = {"loop": self._loop, "observer": self._observer, **self._kwargs}
+        if self._connections_have is None:
+            return PlainRequestHandler(self, **always)
+        return KmsRequestHandler(self, batch=self._batch, **self._connections_have, **always)
 
 
 class KmsRunner(web.AppRunner):
@@ -352,7 +89,7 @@ class KmsRunner(web.AppRunner):
 
     def __init__(self, app: web.Application, **kwargs: Any) -> None:
         config = app[CONFIG]
-        self._header_timeout = config.header_timeout
+        self._limits = {"header_timeout": config.header_timeout, "max_head": config.max_head}
         self._observer = app.get(OBSERVER)
         self._direct = app.get(DIRECT, {})
         super().__init__(
@@ -369,4 +106,18 @@ class KmsRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         inner = await super()._make_server()
-        return KmsServer(inner, self._header_timeout, self._observer, self._direct, **self._kwargs)
+        if lost := private_names.missing(private_names.CONNECTION):
+            LOGGER.warning("%s: %s", lost, _WITHOUT_CONNECTION)
+            return KmsServer(inner, self._observer, **self._kwargs)
+        connections = {**self._limits, "direct": self._direct, "whole_heads": True}
+        lost = private_names.missing(private_names.FAST_PATH)
+        if lost or (self._direct and (lost := await trial.fault(_trial_server))):
+            LOGGER.warning("%s: %s", lost, _WITHOUT_FAST_PATH)
+            connections |= {"direct": {}, "whole_heads": False}
+        return KmsServer(inner, self._observer, connections, **self._kwargs)
+
+
+def _trial_server(inner: web.Server, direct: Mapping[tuple[str, str], DirectWay]) -> web.Server:
+    limits = {"header_timeout": _LINGERING, "max_head": 4096}
+    connections = {**limits, "direct": direct, "whole_heads": True}
+    return KmsServer(inner, connections=connections, access_log=None)

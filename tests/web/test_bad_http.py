@@ -1,5 +1,7 @@
 """HTTP that does not parse: a problem, the connection ends, and the service goes on."""
 
+import asyncio
+
 import pytest
 
 REQUEST = b"POST /key/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -94,12 +96,58 @@ async def test_requests_may_follow_each_other_at_once(connection):
     assert [(await connection.receive()).status for _ in range(20)] == [200] * 20
 
 
-async def test_other_forms_of_a_request(connection):
+async def test_other_forms_of_a_request(connect):
+    connection = await connect()
     connection.writer.write(b"GET http://kms/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert (await connection.receive()).status == 200
-    for target in (b"OPTIONS *", b"CONNECT kms:443"):
-        connection.writer.write(target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert (await connection.receive()).problem() == (404, "route-not-found")
+    connection.writer.write(b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert (await connection.receive()).problem() == (404, "route-not-found")
     connection.writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
     assert (await connection.receive()).status == 200
+    assert await connection.at_end()
+
+
+UPGRADES = {
+    "HTTP/2": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n",
+    "WebSocket": b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
+    "both": b"Connection: keep-alive, Upgrade\r\nUpgrade: h2c, websocket\r\n",
+}
+
+
+BODY = b'{"alg":"ed25519"}'
+
+
+# aiohttp 3.14.1 does not read the body of a request for a WebSocket.
+@pytest.mark.parametrize(
+    ("name", "body"), [*((name, b"") for name in UPGRADES), ("HTTP/2", BODY), ("both", BODY)]
+)
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+async def test_an_upgrade_that_is_declined(connect, name, body, pieces):
+    """Nothing that is behind it is answered, so that no answer stands in another's place."""
+    connection = await connect()
+    first = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    upgrade = (REQUEST if body else LIST) + UPGRADES[name]
+    if body:
+        upgrade += b"Content-Length: %d\r\n" % len(body)
+    behind = b"GET /algorithms HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2
+    parts = {
+        1: [first + upgrade + b"\r\n" + body + behind],
+        2: [first + upgrade + b"\r\n" + body, behind],
+        3: [first, upgrade + b"\r\n" + body[:5], body[5:] + behind],
+    }[pieces]
+    for part in parts:
+        connection.writer.write(part)
+        await asyncio.sleep(0.02)
+    assert "Connection" not in (await connection.receive()).headers
+    answer = await connection.receive()
+    assert (answer.status, answer.headers["Connection"]) == (200, "close")
+    assert (b"kid" in answer.body) if body else (answer.body == b"[]\n")
+    assert await connection.at_end()
+
+
+async def test_a_tunnel_that_is_declined(connection):
+    connection.writer.write(b"CONNECT kms:443 HTTP/1.1\r\nHost: localhost\r\n\r\n" + LIST + b"\r\n")
+    answer = await connection.receive()
+    assert answer.problem() == (404, "route-not-found")
+    assert answer.headers["Connection"] == "close"
     assert await connection.at_end()

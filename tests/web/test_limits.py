@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import gc
+import re
 import socket
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -247,6 +249,104 @@ async def test_headers_that_are_far_too_large(connect):
         connection.writer.write(head)
         assert (await connection.receive()).problem() == (431, "headers-too-large")
         assert await connection.at_end()
+
+
+def head(size, begin=LIST):
+    """A head of so many bytes, each header of which is as long as it may be, without its end."""
+    line = b"X-%05d: " + b"a" * 500 + b"\r\n"
+    lines = [begin]
+    while size - sum(map(len, lines)) > 1000:
+        lines.append(line % len(lines))
+    rest = size - sum(map(len, lines)) - len(b"X-Last: \r\n")
+    return b"".join([*lines, b"X-Last: " + b"a" * rest + b"\r\n"])
+
+
+@limits(max_head=8000)
+@pytest.mark.parametrize("pieces", [1, 5])
+@pytest.mark.parametrize("before", [b"", LIST + b"\r\n"])
+async def test_all_headers_together_have_a_largest_size(connect, pieces, before):
+    for size, status in ((7990, 200), (8010, 431), (60_000, 431)):
+        connection, whole = await connect(), before + head(size) + b"\r\n"
+        each = -(-len(whole) // pieces)
+        for start in range(0, len(whole), each):
+            connection.writer.write(whole[start : start + each])
+            await asyncio.sleep(0.01)
+        if before:
+            assert (await connection.receive()).status == 200
+        answer = await connection.receive()
+        assert answer.status == status
+        if status == 431:
+            assert answer.problem() == (431, "headers-too-large")
+            assert await connection.at_end()
+
+
+@limits(max_head=8000)
+async def test_headers_are_counted_before_they_are_whole(connect):
+    for first in (b"", LIST + b"\r\n"):
+        connection = await connect()
+        connection.writer.write(first)
+        connection.writer.write(head(8100))  # and no more
+        if first:
+            assert (await connection.receive()).status == 200
+            connection.writer.write(b"X-More: " + b"a" * 8000)
+        assert (await connection.receive()).problem() == (431, "headers-too-large")
+        assert await connection.at_end()
+
+
+CHUNKED = GENERATE + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@limits(max_head=8000)
+@pytest.mark.parametrize("begin", [b"", b"5\r\n" + BODY[:5] + b"\r\n"])
+async def test_what_is_in_a_body_besides_its_content_has_a_largest_size(connect, begin):
+    for extra in (b"0\r\n" + head(30_000, b""), b"5;a=" + b"b" * 30_000):
+        for pause in (0, 0.02):
+            connection = await connect()
+            connection.writer.write(CHUNKED + begin)
+            await asyncio.sleep(pause)
+            connection.writer.write(extra)
+            assert (await connection.receive()).problem() == (431, "headers-too-large")
+    connection = await connect()
+    end = b"%x;a=b\r\n" % len(BODY) + BODY + b"\r\n0\r\n" + head(7000, b"") + b"\r\n"
+    connection.writer.write(CHUNKED + end)
+    assert (await connection.receive()).status == 200
+    assert (await connection.call("GET", "/healthz")).status == 200
+
+
+@limits(max_head=8000)
+async def test_headers_that_wait_have_a_largest_size(client, connect):
+    connection = await connect()
+    connection.writer.write(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    for _ in range(12):
+        connection.writer.write(head(7000) + b"\r\n")
+        await asyncio.sleep(0.01)
+    client.app[GO_ON].set()
+    statuses = []
+    while not statuses or statuses[-1] == 200:
+        answer = await connection.receive()
+        statuses.append(answer.status)
+    assert (len(statuses) < 8, statuses[-1]) == (True, 431)
+    assert await connection.at_end()
+
+
+def memory(process):
+    """What a process has in memory, in MiB."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) // 1024
+
+
+def test_unfinished_heads_take_little_memory(serve):
+    service = serve("--port", "0", "--header-timeout", "60")
+    before = memory(service.process)
+    lines = [b"X-%d: " % number + b"a" * 8000 + b"\r\n" for number in range(120)]
+    with contextlib.ExitStack() as opened:
+        for _ in range(150):
+            connection = socket.create_connection((service.host, service.port), timeout=60)
+            opened.enter_context(connection)
+            with contextlib.suppress(ConnectionError):  # the service ends it
+                connection.sendall(LIST + b"".join(lines))
+        assert service.status("GET", "/healthz") == 200
+        assert memory(service.process) - before < 100
 
 
 # Number
