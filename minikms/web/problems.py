@@ -11,6 +11,7 @@ from aiohttp_swagger3 import RequestValidationFailed
 
 from minikms import errors
 from minikms.web.logs import request_id
+from minikms.web.tracebacks import loggable
 
 LOGGER = logging.getLogger(__name__)
 
@@ -55,12 +56,11 @@ def answer_failure(request: web.BaseRequest, exc: Exception) -> web.Response | N
         return problem_response(errors.BadRequest("The body cannot be read to its end."))
     if isinstance(exc, ConnectionError):
         return None  # the caller is gone, or must be
-    LOGGER.error("internal error", exc_info=exc, extra={"request_id": request_id(request)})
+    known = request_id(request)
+    LOGGER.error("internal error", exc_info=loggable(exc), extra={"request_id": known})
     if request.writer.output_size > 0:
         raise ConnectionAbortedError("the caller has a part of its answer")
-    return problem_response(
-        errors.InternalError(f"The log has more under the id {request_id(request)}.")
-    )
+    return problem_response(errors.InternalError(f"The log has more under the id {known}."))
 
 
 def slug_of(exc: BaseException) -> str:

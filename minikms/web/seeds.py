@@ -97,7 +97,13 @@ async def _prepare(keys: KeyService, place: str, entry: dict[str, Any]) -> _Seed
     """The key of an entry; raises SeedError."""
     source, given = entry["source"], entry.get("kid")
     with _placed(place):
-        record, material = await keys.read_key(source, entry["policy"])
+        try:
+            record, material = await keys.read_key(source, entry["policy"])
+        except KmsError:
+            raise
+        except Exception as exc:  # a plugin's fault, whose text may hold the key
+            what = type(exc).__name__
+            raise SeedError(f"{place}: Its algorithm failed: {what}.") from None
     if record.jwk is None:  # it has no thumbprint, and a random kid is not the same each time
         given = given or (source.jwk or {}).get("kid")
         if not (isinstance(given, str) and re.match(KID_PATTERN, given)):

@@ -1,0 +1,164 @@
+"""An exception that no plugin should raise: a problem, a traceback without text, and on it goes."""
+
+import logging
+from importlib.metadata import EntryPoint
+
+import orjson
+import pytest
+
+from minikms.algorithms.okp import Ed25519
+from minikms.algorithms.symmetric import A256Gcm
+from minikms.config import Config
+from minikms.encodings import b64url
+from minikms.errors import SeedError
+from minikms.registry import GROUP, AlgorithmRegistry
+from minikms.web.app import create_app
+
+SECRET = "planted-9c41"
+DATA = b64url(b"hello")
+FAILING = set()  # the methods that fail by now
+
+
+class OfAStranger(Exception):
+    pass
+
+
+def fail_at(base, name):
+    def method(self, *args):
+        if name not in FAILING:
+            return getattr(base, name)(self, *args)
+        try:
+            return int(SECRET, 16)
+        except ValueError as exc:
+            raise OfAStranger(SECRET, args) from exc
+
+    return method
+
+
+class Faulty(Ed25519):
+    for _name in ("generate", "pack", "unpack", "public_jwk", "public_bytes", "load_public",
+                  "owns_jwk", "sign", "verify", "import_jwk", "import_secret", "import_seed",
+                  "export_jwk"):  # fmt: skip
+        locals()[_name] = fail_at(Ed25519, _name)
+
+
+class SlowAndFaulty(Faulty):
+    slow = frozenset({"generate", "import", "export", "sign", "verify"})
+
+
+class FaultyAead(A256Gcm):
+    encrypt, decrypt = fail_at(A256Gcm, "encrypt"), fail_at(A256Gcm, "decrypt")
+
+
+@pytest.fixture
+def fail():
+    yield FAILING.add
+    FAILING.clear()
+
+
+def registry():
+    classes = (Faulty, FaultyAead)
+    return AlgorithmRegistry(
+        [EntryPoint(one.name, f"{__name__}:{one.__name__}", GROUP) for one in classes]
+    )
+
+
+@pytest.fixture
+async def client(start):
+    return await start(create_app(Config(), registry()))
+
+
+@pytest.fixture
+def logged(caplog):
+    """The one traceback since, as the log has it; the secret is nowhere."""
+
+    def check():
+        records = [record for record in caplog.records if record.levelname == "ERROR"]
+        text = "\n".join(map(logging.Formatter().format, caplog.records))
+        assert SECRET not in text
+        assert DATA not in text
+        assert repr(b"hello") not in text
+        [record] = records
+        assert record.request_id in text or record.exc_info
+        caplog.clear()
+        return text
+
+    return check
+
+
+async def test_every_method(client, post, generate, refused, fail, logged):
+    key, other = await generate(exportable=True), await generate("a256gcm")
+    by, sealing = {"kid": key["kid"]}, {"kid": other["kid"]}
+    signed = await post("/sign", {**by, "data": DATA})
+    sealed = await post("/encrypt", {**sealing, "plaintext": DATA})
+    signature = {"data": DATA, "sig": signed["sig"]}
+    secret = b64url(bytes(range(32)))
+    private = Ed25519().export_jwk(Ed25519().import_secret(bytes(range(32))))
+    calls = {
+        "generate": ("/key/generate", {"alg": "ed25519"}),
+        "pack": ("/key/generate", {"alg": "ed25519"}),
+        "public_jwk": ("/key/generate", {"alg": "ed25519"}),
+        "public_bytes": ("/key/generate", {"alg": "ed25519"}),
+        "import_secret": ("/key/import", {"alg": "ed25519", "secret": secret}),
+        "import_seed": ("/key/import", {"alg": "ed25519", "seed": secret}),
+        "import_jwk": ("/key/import", {"jwk": private}),
+        "owns_jwk": ("/verify", {"jwk": key["jwk"], **signature}),
+        "load_public": ("/verify", {"jwk": key["jwk"], **signature}),
+        "sign": ("/sign", {**by, "data": DATA}),
+        "verify": ("/verify", {**by, **signature}),
+        "encrypt": ("/encrypt", {**sealing, "plaintext": DATA}),
+        "decrypt": ("/decrypt", {**sealing, **sealed}),
+    }
+    batches = {
+        "sign": ("/sign/batch", {**by, "items": [{"data": DATA}]}),
+        "verify": ("/verify/batch", {**by, "items": [signature]}),
+    }
+    for name, (path, body) in [*calls.items(), *batches.items()]:
+        fail(name)
+        await refused(await client.post(path, json=body), 500, "internal-error")
+        text = logged()
+        assert "OfAStranger: its text is not logged" in text
+        assert "direct cause" in text
+        assert "ValueError: its text is not logged" in text
+        FAILING.clear()
+        assert (await client.post(path, json=body)).status in (200, 409)  # imported before
+    fail("export_jwk")
+    path = f"/key/{key['kid']}/export"
+    await refused(await client.get(path), 500, "internal-error")
+    assert "OfAStranger" in logged()
+    FAILING.clear()
+    assert (await client.get(path)).status == 200
+
+
+async def test_a_key_that_does_not_open(start, fail, logged, refused, keep, tmp_path):
+    options = await keep(f"sqlite://{tmp_path}/keys.db")
+    made = await start(create_app(Config(**options, cache_size=0), registry()))
+    async with made.post("/key/generate", json={"alg": "ed25519"}) as response:
+        by = {"kid": (await response.json())["kid"]}
+    fail("unpack")
+    response = await made.post("/sign", json={**by, "data": DATA})
+    await refused(response, 500, "internal-error")
+    assert "OfAStranger" in logged()
+    FAILING.clear()
+    assert (await made.post("/sign", json={**by, "data": DATA})).status == 200
+
+
+async def test_in_a_thread(start, fail, logged, refused):
+    entry = EntryPoint("ed25519", f"{__name__}:SlowAndFaulty", GROUP)
+    client = await start(create_app(Config(), AlgorithmRegistry([entry])))
+    fail("generate")
+    response = await client.post("/key/generate", json={"alg": "ed25519"})
+    await refused(response, 500, "internal-error")
+    assert "OfAStranger" in logged()
+    FAILING.clear()
+    assert (await client.post("/key/generate", json={"alg": "ed25519"})).status == 200
+
+
+async def test_a_file_of_keys(start, fail, tmp_path):
+    file = tmp_path / "keys.json"
+    file.write_bytes(orjson.dumps({"keys": [{"alg": "ed25519", "seed": b64url(bytes(32))}]}))
+    fail("import_seed")
+    with pytest.raises(SeedError) as caught:
+        await start(create_app(Config(seed_keys=str(file)), registry()))
+    assert str(caught.value) == f"{file}: keys[0]: Its algorithm failed: OfAStranger."
+    assert caught.value.__suppress_context__
