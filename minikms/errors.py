@@ -123,7 +123,7 @@ class KeyExists(KmsError):
 
 
 class KeyNotUsable(KmsError):
-    """The key's state does not let it be used for this; `detail` names the state."""
+    """The key's state does not let it be used for this, or its algorithm is not installed."""
 
     status, slug, title = 409, "key-not-usable", "The key's state does not allow this"
 

@@ -65,7 +65,7 @@ class OpenedKeys:
         """Read a key; and what `use` makes of its record before it is opened, and raises."""
         reading = self.cache.begin()
         record, stored = await self._store.open_key(profile, ref, use)
-        key = self._registry.get(record.alg).unpack(stored)
+        key = self._registry.of(record).unpack(stored)
         _keep(reading, profile, ref, Opened(record, key))
         return record, use(record), key
 

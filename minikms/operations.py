@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from minikms import jws
 from minikms.acts import concerns_key
@@ -44,10 +44,10 @@ UseT = TypeVar("UseT")
 
 
 class Signed(NamedTuple):
-    """A signature, the JOSE name it was made for, and the key that made it."""
+    """A signature, the JOSE name it was made for, if it has one, and the key that made it."""
 
     sig: bytes
-    alg: str
+    alg: str | None
     kid: str
 
 
@@ -88,7 +88,7 @@ class KeyOperations:
             sig = await asyncio.to_thread(signing.sign, key, message)
         else:
             sig = signing.sign(key, message)
-        return Signed(sig, signing.alg, record.kid)
+        return Signed(sig, signing.alg or None, record.kid)
 
     def sign_now(
         self, profile: str, ref: KeyRef, message: bytes, options: SignOptions
@@ -99,7 +99,7 @@ class KeyOperations:
             return None
         record, signer, key = found
         signing = Signing.choose(signer, options)
-        return Signed(signing.sign(key, message), signing.alg, record.kid)
+        return Signed(signing.sign(key, message), signing.alg or None, record.kid)
 
     async def verify(
         self,
@@ -160,7 +160,7 @@ class KeyOperations:
         signing = Signing.choose(signer, options)
 
         def one(message: bytes) -> Signed:
-            return Signed(signing.sign(key, message), signing.alg, record.kid)
+            return Signed(signing.sign(key, message), signing.alg or None, record.kid)
 
         return await self.batches.run(profile, messages, _tried(one), check)
 
@@ -273,10 +273,11 @@ class KeyOperations:
         """
         record, signer, key = await self._open(profile, ref, self._use_for_jws)
         algs = signer.jws_algs
-        # JOSE has no name for what some plugins' algorithms make.
-        alg = next(iter(algs), None) if alg is None else alg
-        if alg is None or alg not in algs:
-            raise UnsupportedOption(f"This key signs for: {', '.join(algs) or 'no JOSE name'}.")
+        if not algs:
+            raise UnsupportedOption(_NO_JWS)
+        alg = algs[0] if alg is None else alg
+        if alg not in algs:
+            raise UnsupportedOption(f"This key signs for: {', '.join(algs)}.")
         named = ref.alias or record.kid
         protected = jws.protected_header(alg, named, header, detached=detached)
         message = jws.signing_input(protected, payload, plain=detached)
@@ -287,7 +288,7 @@ class KeyOperations:
     async def verify_jws(
         self, profile: str, by: KeyRef | Mapping[str, Any], text: str, payload: bytes | None
     ) -> JwsResult:
-        """Whether a compact JWS is good by a key, or by a public JWK.
+        """Whether a compact JWS is good by a key, or by a public JWK; raises UnsupportedOption.
 
         `payload` is that of a detached one.
         """
@@ -373,7 +374,7 @@ class KeyOperations:
         """From a record to its algorithm as `capability`, where the key may do `operation` now."""
 
         def use(record: KeyRecord, now: int) -> CapabilityT:
-            algorithm = self._registry.get(record.alg).require(capability)
+            algorithm = self._registry.of(record).require(capability)
             if operation not in record.operations:
                 may = ", ".join(record.operations) or "nothing"
                 raise UnsupportedOperation(f"This key may not {operation}; it may: {may}.")
@@ -383,7 +384,7 @@ class KeyOperations:
         return use
 
     def _use_for_jws(self, record: KeyRecord, now: int) -> Signer | Mac:
-        if isinstance(self._registry.get(record.alg), Mac):
+        if isinstance(self._registry.of(record), Mac):
             return self._use(Mac, "mac")(record, now)
         return self._to_sign(record, now)
 
@@ -393,11 +394,13 @@ class KeyOperations:
         """What checks a JWS, its key, and the JOSE names that the key is for."""
         if isinstance(by, KeyRef):
             record = (await self.opened.find(profile, by)).record
-            if isinstance(self._registry.get(record.alg), Mac):
+            if isinstance(self._registry.of(record), Mac):
                 ref = KeyRef(kid=record.kid)
                 _, mac, key = await self._open(profile, ref, self._use(Mac, "mac-verify"))
                 return mac, key, mac.jws_algs
         signer, public, named = await self._verifier(profile, by)
+        if not signer.jws_algs:
+            raise UnsupportedOption(_NO_JWS)
         return signer, public, [alg for alg in signer.jws_algs if named in (None, alg)]
 
     async def _verifying(
@@ -428,6 +431,10 @@ class KeyOperations:
         """The algorithm of a key that may verify now."""
         concerns_key(found.record.kid, found.record.alg)
         return self._to_verify(found.record, time.time_ns())
+
+
+# Some plugins' algorithms are such.
+_NO_JWS: Final = "JOSE has no name for what this key makes, so that no JWS is made with it."
 
 
 def _refuse_private(jwk: Mapping[str, Any]) -> None:

@@ -113,7 +113,8 @@ class Signer(KeyPairAlgorithm, Capability):
     grants: ClassVar[tuple[str, ...]] = ("sign", "verify")
     public_grants: ClassVar[tuple[str, ...]] = ("verify",)
     signing_algs: ClassVar[tuple[str, ...]]
-    """JOSE `alg` values that it signs for (RFC 7518, RFC 8037); the first is the default."""
+    """JOSE `alg` values that it signs for (RFC 7518, RFC 8037), the default first; empty where JOSE
+    has no name for its signatures."""
 
     @property
     def jws_algs(self) -> tuple[str, ...]:
@@ -124,6 +125,7 @@ class Signer(KeyPairAlgorithm, Capability):
     def sign(self, key: Any, message: bytes, alg: str, prehashed: bool) -> bytes:
         """The signature over `message`, in the form that JOSE has (ECDSA: r‖s).
 
+        `alg` is one of `signing_algs`, and empty where there is none.
         With `prehashed`, `message` is the digest that `alg` would have made; raises
         UnsupportedOption where `alg` has no such form.
         """

@@ -3,8 +3,8 @@
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
 
@@ -184,6 +184,18 @@ class KeyRecord:
         before = data.get("predecessors", {})
         data["predecessors"] = {alias: tuple(kids) for alias, kids in before.items()}
         return cls(**data)
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanRecord(KeyRecord):
+    """The record of a key whose algorithm is not installed, which its answers say."""
+
+    installed: ClassVar[bool] = False
+
+    @classmethod
+    def of(cls, record: KeyRecord) -> Self:
+        """The same record, as one of these."""
+        return cls(**{each.name: getattr(record, each.name) for each in fields(record)})
 
 
 def _require_room(aliases: int) -> None:

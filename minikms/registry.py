@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Self
 
-from minikms.errors import InvalidKey, PluginError, UnsupportedAlgorithm
+from minikms.encodings import jose_b64url
+from minikms.errors import InvalidKey, KeyNotUsable, PluginError, UnsupportedAlgorithm
 from minikms.protocol import KeyAlgorithm, Mac, Signer
+from minikms.records import KeyRecord
 
 GROUP: Final = "minikms.algorithms"
 
 _NAME = re.compile(r"[a-z][a-z0-9]*")
+
+# Bits of `n` by which RSA keys are told from each other, since no member of their JWK says it.
+_RSA_SIZES: Final = (1024, 1536, 2048, 3072, 4096, 6144, 7680, 8192, 15360, 16384)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,18 @@ class Registered:
         signing = algorithm.signing_algs if isinstance(algorithm, Signer) else ()
         return (*signing, *algorithm.jose_algs)
 
+    @property
+    def jwk_types(self) -> Iterator[dict[str, str]]:
+        """What tells the type of a JWK, in each form that one of its keys could have."""
+        algorithm = self.algorithm
+        common = {"kty": algorithm.kty} | ({"crv": algorithm.crv} if algorithm.crv else {})
+        for named in ({}, *({"alg": alg} for alg in self.jose_algs)):
+            if algorithm.kty == "RSA":
+                for bits in _RSA_SIZES:
+                    yield {**common, **named, "n": jose_b64url(bytes([255]) * (bits // 8))}
+            else:
+                yield {**common, **named}
+
 
 class AlgorithmRegistry:
     """The algorithms of one service, found by name or alias.
@@ -40,6 +57,7 @@ class AlgorithmRegistry:
         """Load `entries`; raises PluginError, which names the one that cannot be used."""
         self._registered: list[Registered] = []
         self._by_name: dict[str, KeyAlgorithm] = {}
+        self._by_own_name: dict[str, KeyAlgorithm] = {}
         self._stated_by: dict[str, str] = {}
         entries = list(entries)
         # Once for each package: to give its name, a distribution parses all of its metadata.
@@ -47,6 +65,7 @@ class AlgorithmRegistry:
         sources = {dist: dist.name if dist else "unknown" for dist in dists}
         for entry in sorted(entries, key=lambda entry: (entry.name, sources[entry.dist])):
             self._add(entry, sources[entry.dist])
+        self._require_one_owner()
 
     @classmethod
     def from_installed(cls) -> Self:
@@ -63,6 +82,17 @@ class AlgorithmRegistry:
             known = ", ".join(entry.algorithm.name for entry in self)
             raise UnsupportedAlgorithm(f"There is no such algorithm; known are: {known}.")
         return algorithm
+
+    def of(self, record: KeyRecord) -> KeyAlgorithm:
+        """The algorithm of a key; raises KeyNotUsable where it is not installed any more."""
+        algorithm = self._by_own_name.get(record.alg)
+        if algorithm is None:
+            raise KeyNotUsable(f"The key's algorithm {record.alg} is not installed.")
+        return algorithm
+
+    def has(self, record: KeyRecord) -> bool:
+        """Whether the algorithm of a key is installed."""
+        return record.alg in self._by_own_name
 
     def for_jwk(self, jwk: Mapping[str, Any]) -> KeyAlgorithm:
         """The algorithm that a JWK is meant for; raises InvalidKey where there is none."""
@@ -99,7 +129,32 @@ class AlgorithmRegistry:
                 other = self._stated_by[name]
                 raise PluginError(f"The {what} has the name {name!r}, as has the {other}.")
             self._by_name[name], self._stated_by[name] = algorithm, what
+        self._by_own_name[algorithm.name] = algorithm
         self._registered.append(Registered(algorithm, source))
+
+    def _require_one_owner(self) -> None:
+        """Raise PluginError where a JWK could be meant for two algorithms: one would get all.
+
+        `owns_jwk` is code, so it is asked, of every type of JWK that any algorithm states.
+        """
+        asked = {tuple(jwk.items()): jwk for entry in self for jwk in entry.jwk_types}
+        for jwk in asked.values():
+            owners = [entry.algorithm for entry in self if _owns(entry.algorithm, jwk)]
+            if len(owners) > 1:
+                one, other = (self._stated_by[_normalize(owner.name)] for owner in owners[:2])
+                shown = ", ".join(
+                    f"n of {len(value) * 6 // 8 * 8} bits" if name == "n" else f"{name} {value!r}"
+                    for name, value in jwk.items()
+                )
+                raise PluginError(f"The {one} owns the same JWKs as the {other}: {shown}.")
+
+
+def _owns(algorithm: KeyAlgorithm, jwk: Mapping[str, Any]) -> bool:
+    """Whether an algorithm owns a JWK of this type; not, where it does not know it without more."""
+    try:
+        return algorithm.owns_jwk(jwk)
+    except Exception:  # InvalidKey, or a fault that the contract shows its author
+        return False
 
 
 def _normalize(name: str) -> str:
@@ -124,8 +179,10 @@ def _load(entry: EntryPoint, where: str) -> KeyAlgorithm:
         algorithm = loaded()
     except Exception as exc:
         raise PluginError(f"{where} cannot be made: {_one_line(exc)}.") from exc
-    facts = ("name", "kty", "signing_algs") if isinstance(algorithm, Signer) else ("name", "kty")
-    absent = [fact for fact in facts if not getattr(algorithm, fact, None)]
+    absent = [fact for fact in ("name", "kty") if not getattr(algorithm, fact, None)]
+    # Empty it may be: JOSE has no name for some signatures.
+    if isinstance(algorithm, Signer) and getattr(algorithm, "signing_algs", None) is None:
+        absent.append("signing_algs")
     if absent:
         raise PluginError(f"{where} does not state: {', '.join(absent)}.")
     # A comma left out of `("one",)` would make a name of each letter.

@@ -28,7 +28,7 @@ from minikms.protocol import (
     Signer,
     Stored,
 )
-from minikms.records import KeyPolicy, KeyRecord, KeyRef, KeySource
+from minikms.records import KeyPolicy, KeyRecord, KeyRef, KeySource, OrphanRecord
 from minikms.registry import AlgorithmRegistry
 from minikms.store import KeyStore
 
@@ -105,7 +105,7 @@ class KeyService(KeyOperations):
         """
         old = await self._store.record(profile, KeyRef(kid=kid))
         _require_rotatable(old)
-        algorithm = self._registry.get(old.alg)
+        algorithm = self._registry.of(old)
         policy = KeyPolicy(exportable=old.exportable, operations=old.operations)
         made = await self._maker.make(algorithm, policy, "generate", algorithm.generate)
         return await self._store.rotate(profile, kid, *made, _require_rotatable)
@@ -116,7 +116,7 @@ class KeyService(KeyOperations):
         """What is known of a key."""
         record = (await self.opened.find(profile, ref)).record
         concerns_key(record.kid, record.alg)
-        return record
+        return self._shown(record)
 
     async def list_keys(
         self,
@@ -134,14 +134,16 @@ class KeyService(KeyOperations):
         """
         name = None if alg is None else self._registry.get(alg).name
         if alias is None:
-            return await self._store.page(
+            page, more = await self._store.page(
                 profile, limit=limit, after=after, alg=name, labels=labels
             )
+            return [self._shown(record) for record in page], more
         try:
             record = await self._store.record(profile, KeyRef(alias=alias))
         except (AliasNotFound, KeyNotFound):
             return [], False
-        return [record] if record.seq > after and record.fits(name, labels) else [], False
+        fits = record.seq > after and record.fits(name, labels)
+        return [self._shown(record)] if fits else [], False
 
     async def pages(
         self,
@@ -180,7 +182,7 @@ class KeyService(KeyOperations):
                 raise record.not_usable(time.time_ns())
             return replace(record, **changes)
 
-        return await self._store.change(profile, kid, changed)
+        return self._shown(await self._store.change(profile, kid, changed))
 
     async def delete(self, profile: str, kid: str) -> None:
         """Remove a key and its aliases."""
@@ -192,7 +194,7 @@ class KeyService(KeyOperations):
 
     async def restore(self, profile: str, kid: str) -> KeyRecord:
         """Let a key that is scheduled for deletion stay, as it was before."""
-        return await self._store.schedule(profile, kid, None)
+        return self._shown(await self._store.schedule(profile, kid, None))
 
     async def sweep(self, witness: Witness | None = None) -> None:
         """Remove what is due of the keys that are scheduled for deletion, in all profiles.
@@ -225,7 +227,7 @@ class KeyService(KeyOperations):
         def use(record: KeyRecord, now: int) -> JwkImporter:
             if not record.exportable:
                 raise NotExportable("The key was not made exportable.")
-            algorithm = self._registry.get(record.alg).require(JwkImporter)
+            algorithm = self._registry.of(record).require(JwkImporter)
             record.require_usable("export", now)
             return algorithm
 
@@ -272,15 +274,22 @@ class KeyService(KeyOperations):
         """Return once the store has answered; raises StoreUnavailable."""
         await self._store.ping()
 
+    def _shown(self, record: KeyRecord) -> KeyRecord:
+        """A record for a caller, who is told where its algorithm is not installed."""
+        return record if self._registry.has(record) else OrphanRecord.of(record)
+
     def _jwks_facts(self, record: KeyRecord) -> dict[str, str] | None:
         """A key's member of a JWK Set but for its kid, None where it has no place there."""
-        algorithm = self._registry.get(record.alg)
         if record.jwk is None or record.current_state == "disabled":
             return None
-        if isinstance(algorithm, Signer) and not {"sign", "verify"}.isdisjoint(record.operations):
+        if not self._registry.has(record):
+            return None
+        algorithm = self._registry.of(record)
+        algs = algorithm.signing_algs if isinstance(algorithm, Signer) else ()
+        if algs and not {"sign", "verify"}.isdisjoint(record.operations):
             facts = {**record.jwk, "use": "sig"}
-            if len(algorithm.signing_algs) == 1:
-                facts["alg"] = algorithm.signing_algs[0]
+            if len(algs) == 1:
+                facts["alg"] = algs[0]
             return facts
         if isinstance(algorithm, KeyAgreement):
             return {**record.jwk, "use": "enc"}

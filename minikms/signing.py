@@ -22,7 +22,7 @@ class SignOptions:
 
 @dataclass(slots=True)
 class Signing:
-    """An algorithm with options that apply to it."""
+    """An algorithm with options that apply to it; `alg` is empty where JOSE has no name for it."""
 
     signer: Signer
     alg: str
@@ -32,9 +32,11 @@ class Signing:
     @classmethod
     def choose(cls, signer: Signer, options: SignOptions) -> Self:
         """`signer` with `options`; raises UnsupportedOption where they do not apply to it."""
-        alg = signer.signing_algs[0] if options.alg is None else options.alg
-        if alg not in signer.signing_algs:
-            raise UnsupportedOption(f"This key signs for: {', '.join(signer.signing_algs)}.")
+        algs, alg = signer.signing_algs, options.alg
+        if alg is None:
+            alg = algs[0] if algs else ""
+        elif alg not in algs:
+            raise UnsupportedOption(f"This key signs for: {', '.join(algs) or 'no JOSE name'}.")
         der = None
         if options.encoding == "der":
             if not isinstance(signer, EcdsaSigner):

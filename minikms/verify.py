@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from minikms.contents import ASKAR_KEY, Contents, Kept, material_category
 from minikms.encodings import thumbprint
-from minikms.errors import KeyUnreadable, ProfileNotFound, UnsupportedAlgorithm
+from minikms.errors import KeyNotUsable, KeyUnreadable, ProfileNotFound
 from minikms.listing import KEY
 from minikms.protocol import KeyPairAlgorithm, Stored
 from minikms.records import KeyRecord
@@ -229,8 +229,8 @@ def _faults_of_material(
     record: KeyRecord, stored: Stored, registry: AlgorithmRegistry
 ) -> Iterator[str]:
     try:
-        algorithm = registry.get(record.alg)
-    except UnsupportedAlgorithm:
+        algorithm = registry.of(record)
+    except KeyNotUsable:
         yield f"its algorithm {record.alg} is not installed"
         return
     jwk = None

@@ -1,6 +1,7 @@
 """Algorithms of strangers' packages: one that works, installed for real, and those that cannot."""
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import venv
 from pathlib import Path
 
 import aiohttp
+import coincurve
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -18,32 +20,41 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from minikms.encodings import b64url, b64url_decode
 
 ROOT = Path(__file__).parents[1]
-SAMPLE = Path(__file__).with_name("sample_plugin")
+SAMPLES = ("sample_plugin", "sample_plugin_bip340")
 GUIDE = ROOT / "docs" / "writing-an-algorithm.md"
 UNBUILT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "conftest.py")
 
 
-def run(*command, cwd, **env):
+def run(*command, cwd, timeout=600, **env):
     return subprocess.run(
-        command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False
+        command,
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
     )
 
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    """A new virtual environment with the service and the sample plugin, and nothing of this one."""
+    """A new virtual environment with the service and the sample plugins, and nothing else."""
     root = tmp_path_factory.mktemp("fresh")
     # Copies: a build leaves files beside the sources.
-    service, plugin = root / "service", root / "plugin"
+    service, plugins = root / "service", [root / name for name in SAMPLES]
     service.mkdir()
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy(path, service)
     shutil.copytree(ROOT / "minikms", service / "minikms", ignore=UNBUILT)
-    shutil.copytree(SAMPLE, plugin, ignore=UNBUILT)
+    for plugin in plugins:
+        shutil.copytree(Path(__file__).with_name(plugin.name), plugin, ignore=UNBUILT)
     venv.create(root / "venv", with_pip=True)
     scripts = root / "venv" / "bin"
-    done = run(scripts / "pip", "install", str(service), f"{plugin}[test]", cwd=root)
+    done = run(
+        scripts / "pip", "install", str(service), *(f"{one}[test]" for one in plugins), cwd=root
+    )
     assert done.returncode == 0, done.stderr
     return scripts
 
@@ -109,16 +120,79 @@ async def test_a_plugin_lists_generates_signs_and_verifies(fresh, tmp_path):
             assert await post("/verify", kid=kid, data=other, sig=sig) == {"valid": False}
 
 
+async def test_a_plugin_signs_that_jose_has_no_name_for(fresh, tmp_path):
+    with serving([fresh / "minikms"], tmp_path) as url:
+        async with aiohttp.ClientSession(url) as http:
+
+            async def post(path, status=200, **body):
+                async with http.post(path, json=body) as answer:
+                    assert answer.status == status, await answer.text()
+                    return await answer.json(content_type=None)
+
+            async def get(path):
+                async with http.get(path, raise_for_status=True) as answer:
+                    return await answer.json()
+
+            [listed] = [row for row in await get("/algorithms") if row["name"] == "bip340"]
+            assert listed["operations"] == ["sign", "verify", "import-jwk", "import-secret"]
+            assert (listed["kty"], listed["jose_algs"]) == ("OKP", [])
+
+            key = await post("/key/generate", alg="secp256k1-schnorr")
+            by, data = {"kid": key["kid"]}, b64url(b"hello")
+            assert (key["jwk"]["kty"], key["jwk"]["crv"]) == ("OKP", "BIP340")
+            for _ in range(3):
+                signed = await post("/sign", **by, data=data)
+                assert signed == {"sig": signed["sig"], "alg": None, "kid": key["kid"]}
+            public = coincurve.PublicKeyXOnly(b64url_decode(key["jwk"]["x"]))
+            digest, sig = hashlib.sha256(b"hello").digest(), signed["sig"]
+            assert public.verify(b64url_decode(sig), digest)
+            hashed = {"data": b64url(digest), "prehashed": True}
+            again = (await post("/sign", **by, **hashed))["sig"]
+            assert public.verify(b64url_decode(again), digest)
+
+            for named in (by, {"jwk": key["jwk"]}):
+                for asked, valid in (
+                    ({"data": data, "sig": sig}, True),
+                    ({"data": data, "sig": again}, True),
+                    ({**hashed, "sig": sig}, True),
+                    ({"data": b64url(b"hallo"), "sig": sig}, False),
+                    ({"data": data, "sig": sig[:-4]}, False),
+                ):
+                    assert await post("/verify", **named, **asked) == {"valid": valid}
+            batch = await post("/sign/batch", **by, items=[{"data": data}] * 2)
+            for result in batch["results"]:
+                assert public.verify(b64url_decode(result["sig"]), digest)
+
+            # The first of BIP-340's vectors that is signed.
+            secret = b64url(bytes([*bytes(31), 3]))
+            known = await post("/key/import", alg="bip340", secret=secret)
+            assert b64url_decode(known["jwk"]["x"]).hex().startswith("f9308a019258c310")
+
+            for path, body in {
+                "/sign": {**by, "data": data, "alg": "ES256K"},
+                "/jws/sign": {**by, "payload": data},
+                "/jws/verify": {**by, "jws": "eyJhbGciOiJFUzI1NksifQ..AAAA"},
+            }.items():
+                refused = await post(path, 422, **body)
+                assert refused["type"] == "urn:minikms:problem:unsupported-option"
+            # A library that does not know its type could refuse the whole set for one of them.
+            assert await get("/jwks.json") == {"keys": []}
+            document = await get("/openapi.json")
+            alg = document["components"]["schemas"]["Signature"]["properties"]["alg"]
+            assert alg["nullable"] is True
+
+
 def test_the_service_in_use_is_the_installed_one(fresh, tmp_path):
     code = "import minikms, minikms_bp256; print(minikms.__file__, minikms_bp256.__file__)"
     done = run(fresh / "python", "-c", code, cwd=tmp_path)
     assert [str(fresh.parent) in path for path in done.stdout.split()] == [True, True]
 
 
-def test_a_plugin_passes_its_own_contract(fresh, tmp_path):
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_a_plugin_passes_its_own_contract(fresh, tmp_path, sample):
     done = run(
         fresh / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider",
-        fresh.parents[1] / "plugin", cwd=tmp_path, PYTEST_ADDOPTS="",
+        fresh.parents[1] / sample, cwd=tmp_path, PYTEST_ADDOPTS="",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert re.search(r"\b\d\d passed", done.stdout)
@@ -175,6 +249,32 @@ UNUSABLE = {
     "alias that is an alias": """
         class Mine(AskarKeyAlgorithm):
             name, kty, aliases = "mine", "oct", ("Prime256_v1",)
+    """,
+    "JWKs of a curve": """
+        class Mine(AskarKeyAlgorithm):
+            name, kty, crv = "mine", "EC", "secp256k1"
+    """,
+    "JWKs of a curve with an alg": """
+        class Mine(AskarKeyAlgorithm):
+            name, kty, crv, jose_algs = "mine", "EC", "secp256k1", ("BIP340",)
+            def owns_jwk(self, jwk):
+                return jwk.get("crv") == "secp256k1" and jwk.get("alg") == "BIP340"
+    """,
+    "JWKs of an alg": """
+        class Mine(AskarKeyAlgorithm):
+            name, kty = "mine", "AKP"
+            def owns_jwk(self, jwk):
+                return jwk.get("alg") == "ML-DSA-65"
+    """,
+    "JWKs of secrets": """
+        class Mine(AskarKeyAlgorithm):
+            name, kty = "mine", "oct"
+    """,
+    "JWKs of a size": """
+        class Mine(AskarKeyAlgorithm):
+            name, kty = "mine", "RSA"
+            def owns_jwk(self, jwk):
+                return jwk.get("kty") == "RSA" and len(jwk.get("n", "")) == 512
     """,
     "import error": "import bp256_of_someone",
     "error while it is imported": """
@@ -250,7 +350,8 @@ def unusable(request, tmp_path):
 def refused(command, directory):
     """The one sentence with which `minikms` ends where it cannot use a plugin."""
     path = str(directory)
-    done = run(sys.executable, "-m", "minikms", *command, cwd=directory, PYTHONPATH=path)
+    minikms = (sys.executable, "-m", "minikms")
+    done = run(*minikms, *command, cwd=directory, timeout=60, PYTHONPATH=path)
     assert (done.returncode, done.stdout) == (2, "")
     [sentence] = done.stderr.splitlines()
     assert re.fullmatch(r"minikms: The .*[^.]\.", sentence)
@@ -268,11 +369,12 @@ def test_a_plugin_that_cannot_be_used_stops_the_start(unusable):
     ("unusable", "says"),
     [
         (UNUSABLE["duplicate name"], "has the name 'ed25519', as has the entry point"),
+        (UNUSABLE["JWKs of a curve"], "owns the same JWKs as the entry point 'k256'"),
         (UNUSABLE["import error"], "cannot be imported: ModuleNotFoundError: No module named"),
         (UNUSABLE["missing method"], "lacks: unpack"),
         (UNUSABLE["no kty"], "does not state: kty"),
     ],
-    ids=["duplicate name", "import error", "missing method", "no kty"],
+    ids=["duplicate name", "JWKs of a curve", "import error", "missing method", "no kty"],
     indirect=["unusable"],
 )
 def test_the_sentence_says_why_as_in_the_guide(unusable, says):

@@ -80,3 +80,45 @@ def test_an_entry_point_of_no_package_is_refused_all_the_same():
         AlgorithmRegistry([*entry_points(group=GROUP), stranger])
     for named in ("mine", "unknown", "p256", "minikms"):
         assert repr(named) in str(caught.value)
+
+
+class OneSchnorr(AskarKeyAlgorithm):
+    name, kty, crv = "one", "OKP", "secp256k1"
+
+
+class OtherSchnorr(AskarKeyAlgorithm):
+    name, kty, crv = "other", "OKP", "secp256k1"
+
+
+class OfAnAlg(AskarKeyAlgorithm):
+    name, kty, crv, jose_algs = "ofanalg", "OKP", "secp256k1", ("XS", "YS")
+
+    def owns_jwk(self, jwk):
+        return super().owns_jwk(jwk) and jwk["alg"] == "XS"  # which fails without one
+
+
+class OfNone(AskarKeyAlgorithm):
+    name, kty = "ofnone", "oct"
+
+    def owns_jwk(self, jwk):
+        return False
+
+
+def registry_of(*classes):
+    own = [EntryPoint(one.name, f"{__name__}:{one.__name__}", GROUP) for one in classes]
+    return AlgorithmRegistry([*entry_points(group=GROUP), *own])
+
+
+@pytest.mark.parametrize("other", [OtherSchnorr, OfAnAlg])
+def test_two_plugins_with_the_same_jwks_are_refused(other):
+    for plugins in ([OneSchnorr, other], [other, OneSchnorr]):
+        with pytest.raises(PluginError) as caught:
+            registry_of(*plugins)
+        for named in ("one", other.name, "OKP", "secp256k1"):
+            assert repr(named) in str(caught.value)
+
+
+@pytest.mark.parametrize("plugins", [[OneSchnorr], [OtherSchnorr, OfNone], [OfAnAlg]])
+def test_a_curve_of_another_kty_is_another_curve(plugins):
+    jwk = {"kty": "OKP", "crv": "secp256k1", "alg": "XS"}
+    assert type(registry_of(*plugins).for_jwk(jwk)) is plugins[0]

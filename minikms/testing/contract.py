@@ -104,7 +104,7 @@ class _Contract:
             same.append(algorithm.public_jwk(one) == algorithm.public_jwk(two))
             same.append(algorithm.public_bytes(one) == algorithm.public_bytes(two))
         if isinstance(algorithm, Signer):
-            alg = algorithm.signing_algs[0]
+            alg = _names(algorithm)[0]
             signature = algorithm.sign(two, _MESSAGE, alg, False)
             same.append(algorithm.verify(self.public(one), _MESSAGE, signature, alg, False))
         if isinstance(algorithm, Mac):
@@ -148,7 +148,6 @@ class FactsContract(_Contract):
         exports = {"export"} if isinstance(algorithm, JwkImporter) else set()
         assert algorithm.slow <= {*algorithm.operations, "generate", "import", *exports}
         if isinstance(algorithm, Signer):
-            assert algorithm.signing_algs
             assert all(_texts(algorithm.signing_algs))
         if algorithm.multicodec is not None:
             assert isinstance(algorithm.multicodec, int)
@@ -181,6 +180,15 @@ class FactsContract(_Contract):
             assert algorithm.owns_jwk(jwk) is True
             for other in _of_another_type(jwk):
                 assert _owns(algorithm, other) is False
+
+    def test_no_other_algorithm_owns_its_jwks(self) -> None:
+        algorithm, key = self.algorithm, self.keys()[0]
+        jwks = [algorithm.public_jwk(key)] if isinstance(algorithm, KeyPairAlgorithm) else []
+        jwks += [algorithm.export_jwk(key)] if isinstance(algorithm, JwkImporter) else []
+        others = [entry.algorithm for entry in AlgorithmRegistry.from_installed()]
+        for jwk in jwks:
+            owners = {other.name for other in others if _owns(other, jwk)}
+            assert owners <= {re.sub("[-_]", "", algorithm.name.lower())}
 
     def test_it_knows_a_damaged_jwk_or_not_but_does_not_fail(self) -> None:
         algorithm, key = self.algorithm, self.keys()[0]
@@ -326,12 +334,12 @@ class PublicContract(_Contract):
 
 
 class SignerContract(_Contract):
-    """Signatures, with every `alg` that the algorithm signs for."""
+    """Signatures, with every `alg` that the algorithm signs for, or with none."""
 
     def signed(self, message: bytes) -> Iterator[tuple[Signer, str, bytes]]:
         """A signature over `message` for each `alg`."""
         signer = self.declared(Signer)
-        for alg in signer.signing_algs:
+        for alg in _names(signer):
             yield signer, alg, signer.sign(self.keys()[0], message, alg, False)
 
     @each_message
@@ -396,7 +404,7 @@ class EcdsaContract(_Contract):
     def signature(self) -> tuple[EcdsaSigner, bytes]:
         """A signer, and a signature of it."""
         signer = self.declared(EcdsaSigner)
-        return signer, signer.sign(self.keys()[0], _MESSAGE, signer.signing_algs[0], False)
+        return signer, signer.sign(self.keys()[0], _MESSAGE, _names(signer)[0], False)
 
     def test_the_der_form_has_the_same_numbers(self) -> None:
         signer, signature = self.signature()
@@ -702,6 +710,11 @@ async def _through_the_store(algorithm: KeyAlgorithm, material: Stored) -> Store
         await store.insert(DEFAULT_PROFILE, record, material)
         _, kept = await store.open_key(DEFAULT_PROFILE, KeyRef(kid="kid"), lambda _: None)
     return kept
+
+
+def _names(signer: Signer) -> tuple[str, ...]:
+    """The values of `alg` that it is called with."""
+    return signer.signing_algs or ("",)
 
 
 def _texts(fact: Any) -> tuple[str, ...]:

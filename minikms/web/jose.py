@@ -44,7 +44,13 @@ async def verify_jws(request: web.Request) -> web.Response:
     tags: [jose]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: VerifyJwsRequest
-    x-problems: [key-not-found, alias-not-found, key-not-usable, unsupported-operation, invalid-key]
+    x-problems:
+      - key-not-found
+      - alias-not-found
+      - key-not-usable
+      - unsupported-operation
+      - unsupported-option
+      - invalid-key
     responses:
       "200": {description: "Whether it is good, and what it says.", x-answer: JwsVerification}
     """

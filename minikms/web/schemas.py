@@ -425,6 +425,12 @@ class Key(Schema):
         fields.String(), required=True, metadata={"description": "What it may be used for."}
     )
     exportable = fields.Boolean(required=True)
+    installed = fields.Boolean(
+        metadata={
+            "description": "false where its algorithm is not, so that it cannot be used; "
+            "otherwise it is left out."
+        }
+    )
     state = state(required=True, attribute="current_state")
     created = Timestamp(required=True)
     expires = Timestamp("From when on it is verify-only.", required=True, allow_none=True)
@@ -461,10 +467,12 @@ class Deletion(Schema):
 
 
 class Signature(Schema):
-    """A signature, the JOSE name it is for, and the key that made it."""
+    """A signature, the JOSE name it is for, null where it has none, and the key that made it."""
 
     sig = Base64Url("The signature.", required=True)
-    alg = fields.String(required=True, metadata={"description": "JOSE name it is for."})
+    alg = fields.String(
+        required=True, allow_none=True, metadata={"description": "JOSE name it is for."}
+    )
     kid = kid(required=True)
 
 

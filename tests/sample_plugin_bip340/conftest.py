@@ -1,0 +1,5 @@
+"""Keeps these tests out of the service's own run: tests/test_plugins.py runs them where the
+plugin is installed.
+"""
+
+collect_ignore = ["test_bip340.py"]
