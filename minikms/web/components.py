@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
@@ -14,6 +14,9 @@ from minikms.web import fields, schemas
 from minikms.web.examples import ALIAS, HOLDER, KID, PROFILE, SECOND_ALIAS
 from minikms.web.messages import PROFILE_HEADER
 from minikms.web.paging import DEFAULT_LIMIT, MAX_LIMIT
+
+# `nullable` beside a reference lets no null through what is referred to (OpenAPI 3.0.3).
+_NULL: Final = {"type": "string", "nullable": True, "enum": [None]}
 
 
 def ref(kind: str, name: str) -> dict[str, Any]:
@@ -85,14 +88,17 @@ def _share(node: Any, enums: Mapping[str, Iterable[str]], shared: dict[str, Any]
     if isinstance(node, dict):
         name = node.pop("x-component", None)
         if name is not None:
-            of_field = {key: node.pop(key) for key in ("description", "nullable") if key in node}
+            described = {"description": node.pop("description")} if "description" in node else {}
+            nullable = node.pop("nullable", False)
             if name in enums:
                 node["enum"] = list(enums[name])
             shared.setdefault(name, dict(node))
             node.clear()
-            # Beside `$ref` nothing else counts.
             there = ref("schemas", name)
-            node.update({"allOf": [there], **of_field} if of_field else there)
+            if nullable:
+                node.update({"anyOf": [there, dict(_NULL)], **described})
+            else:  # beside `$ref` nothing else counts
+                node.update({"allOf": [there], **described} if described else there)
     children: Iterable[Any] = node.values() if isinstance(node, Mapping) else ()
     for child in node if isinstance(node, list) else children:
         _share(child, enums, shared)

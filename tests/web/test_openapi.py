@@ -99,7 +99,7 @@ async def test_jose_names_are_what_the_registry_has(document):
     assert schemas["JoseName"]["enum"] == names
     for schema in ("SignRequest", "VerifyRequest", "BatchSignRequest", "SignJwsRequest"):
         alg = schemas[f"{schema}WithKid"]["properties"]["alg"]
-        assert alg["allOf"] == [{"$ref": "#/components/schemas/JoseName"}]
+        assert list(every(alg, "$ref")) == ["#/components/schemas/JoseName"]
 
 
 async def test_every_algorithm_of_the_enum_is_generated(client, document):
@@ -310,6 +310,7 @@ async def test_examples_work_when_they_are_sent(client, document):
         async with client.request(method, path, params=query, json=example) as answer:
             body = await answer.json()
             assert answer.status == 200, (name, body)
+        validator(document, shown[name]["schema"]).validate(body)
         if name == "createToken":
             revoked = body["record"]["id"]
         if "valid" in body:
