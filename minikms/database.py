@@ -253,8 +253,7 @@ class Database:
         async with self._transaction() as session:
             if await session.fetch(_STORE, _LAYOUT) is not None:
                 raise StoreError(f"There is a store at {self._location} already.")
-            await session.remove_all(_STORE)
-            await session.remove_all(PROFILE)
+            await session.remove_all()  # tokens, and what belongs to audit logs, too
             await session.insert(_STORE, _MAKING, self._making)
         for name in await self._store.list_profiles():
             if name != _SYSTEM:

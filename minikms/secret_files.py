@@ -1,5 +1,6 @@
 """Files that hold a secret on their one line, for their owner alone."""
 
+import errno
 import os
 import stat
 from typing import Final
@@ -27,13 +28,35 @@ def read_secret(file: str, what: str, error: type[SetupError]) -> str:
     return lines[0]
 
 
+def require_new(file: str, what: str, error: type[SetupError]) -> None:
+    """Raise `error` where it is plain already that no new file can be made there."""
+    folder = os.path.dirname(file) or os.curdir
+    if os.path.lexists(file):
+        why = errno.EEXIST
+    elif not os.path.isdir(folder):
+        why = errno.ENOENT
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        why = errno.EACCES
+    else:
+        return
+    raise _not_made(file, os.strerror(why), what, error)
+
+
 def write_secret(file: str, secret: str, what: str, error: type[SetupError]) -> None:
-    """Write a line into a new file that its owner alone may read; raises `error`."""
+    """Write a line into a new file that its owner alone may read; raises `error`, leaving none."""
     try:
         number = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as exc:
-        raise error(f"The {what} file {file} cannot be made: {exc.strerror}.") from None
-    with os.fdopen(number, "w", encoding="utf-8") as opened:
-        opened.write(f"{secret}\n")
-        opened.flush()
-        os.fsync(opened.fileno())
+        raise _not_made(file, exc.strerror, what, error) from None
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as opened:
+            opened.write(f"{secret}\n")
+            opened.flush()
+            os.fsync(opened.fileno())
+    except OSError as exc:
+        os.unlink(file)
+        raise _not_made(file, exc.strerror, what, error) from None
+
+
+def _not_made(file: str, why: str | None, what: str, error: type[SetupError]) -> SetupError:
+    return error(f"The {what} file {file} cannot be made: {why}.")

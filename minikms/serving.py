@@ -113,6 +113,11 @@ def announce(config: Config, address: Any) -> None:
         LOGGER.info("keys are kept in %s", location)
     else:
         LOGGER.info("keys live in memory only: they are gone when this process ends")
+    if needs_token(config) and not (location.kept or config.admin_token_file or config.jwt_issuer):
+        LOGGER.warning(
+            "nobody has a token, and a store in memory has none: --admin-token-file names the file "
+            "of one (`minikms token generate`)"
+        )
 
 
 @contextlib.contextmanager

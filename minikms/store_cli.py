@@ -3,24 +3,31 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    aclosing,
+    asynccontextmanager,
+    nullcontext,
+)
 from functools import wraps
 from typing import Any
 
 import click
 
 from minikms.access import SCOPES
-from minikms.askar import new_raw_key
 from minikms.cli_help import ON_A_STORE, HelpGroup
 from minikms.config import ENV_PREFIX, Config
 from minikms.contents import Contents
+from minikms.database import Database
 from minikms.errors import AccessError, KmsError, SetupError, StoreError
+from minikms.key_files import new_key
 from minikms.location import KEY_METHODS, StoreKey, StoreLocation, read_key
 from minikms.options import Command, config_of, fail, options_of_config
 from minikms.registry import AlgorithmRegistry
-from minikms.secret_files import write_secret
-from minikms.store import KeyStore
+from minikms.secret_files import require_new, write_secret
+from minikms.store import DEFAULT_PROFILE, KeyStore
 from minikms.tokens import Token, Tokens
 from minikms.upkeep import copy as copy_contents
 from minikms.upkeep import count
@@ -83,7 +90,9 @@ def _with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
 )
 @_generating_key("store")
 @click.option(
-    "--if-missing", is_flag=True, help="End well where the store is there, and this key opens it."
+    "--if-missing",
+    is_flag=True,
+    help="End well where the store is there, and this key opens it; use a key file that is there.",
 )
 @click.option(
     "--admin-token-file",
@@ -98,10 +107,17 @@ def init(
 ) -> None:
     """Make a store, and a token that may do everything. One that is there stays as it is."""
     config = config_of(options)
-    location = durable(config.store)
+    location, key_file = durable(config.store), config.store_key_file
+    key = None
     if generate_key:
-        _generate("store", config.store_key_file, config.store_key_method)
-    token = asyncio.run(_init(location, key_of(config), if_missing=if_missing))
+        _require_place("store", key_file, config.store_key_method)
+    if not generate_key or (if_missing and os.path.lexists(key_file)):
+        key = key_of(config)
+    try:
+        token = asyncio.run(_init(location, key, key_file, admin_token_file, if_missing=if_missing))
+    except AccessError as exc:
+        why = f"{exc} Nothing was made."
+        fail(f"{why} Where there is a store already: `minikms token create`.", 1)
     if token is None:
         click.echo(f"There is a store at {location}.")
         return
@@ -116,17 +132,46 @@ def init(
         click.echo(f"A token that may do everything, shown this once: {token.reveal()}")
 
 
-async def _init(location: StoreLocation, key: StoreKey, *, if_missing: bool) -> Token | None:
-    """Make a store, and give its first token; None where there is one, and that is no error."""
-    try:
-        async with KeyStore.create(location, key) as made:
-            token, _ = await Tokens(made.database).create("admin", SCOPES)
-            return token
-    except StoreError:
-        if not if_missing:
-            raise
-        async with KeyStore.open(location, key):
-            return None
+async def _init(
+    location: StoreLocation,
+    key: StoreKey | None,
+    key_file: str,
+    token_file: str | None,
+    *,
+    if_missing: bool,
+) -> Token | None:
+    """Make a store, and give its first token; None where there is one, and that is no error.
+
+    Without a key, one is made in the file. Raises StoreError, and AccessError for the token's file.
+    """
+    closed = ""
+    if key and if_missing:
+        try:
+            async with KeyStore.open(location, key):
+                return None
+        except StoreError as exc:
+            closed = f"{exc} "
+    if token_file:
+        try:
+            require_new(token_file, "token", AccessError)
+        except AccessError as exc:
+            raise AccessError(f"{closed}{exc}") from None
+    async with new_key(key_file, location) if key is None else nullcontext(key) as opening:
+        try:
+            async with Database.create(location, opening) as made:
+                await made.create_profile(DEFAULT_PROFILE)
+                token, _ = await Tokens(made).create("admin", SCOPES)
+                await made.finish()
+                return token
+        except StoreError as exc:
+            try:
+                async with KeyStore.open(location, opening):
+                    pass
+            except StoreError as why:
+                raise (why if if_missing else exc) from None
+            if if_missing:
+                return None  # another was first
+            raise StoreError(f"{exc} `minikms token create` makes tokens for it.") from None
 
 
 @store.command(examples=(f"minikms store info {ON_A_STORE}",))
@@ -163,19 +208,17 @@ def rekey(
 ) -> None:
     """Let another key open a store. The new one may also be in MINIKMS_NEW_STORE_KEY."""
     config = config_of(options)
+    location = durable(config.store)
+    new = _other_key("new", new_key_file, new_key_method, location, generate=generate_key)
+    asyncio.run(_rekey(location, key_of(config), new))
 
-    def new_key() -> StoreKey:
-        key = _other_key("new", new_key_file, new_key_method, generate=generate_key)
-        if key is None:
+
+async def _rekey(
+    location: StoreLocation, key: StoreKey, source: AbstractAsyncContextManager[StoreKey | None]
+) -> None:
+    async with Contents.open(location, key) as contents, source as new:
+        if new is None:
             raise StoreError("Say the new key: --new-key-file or MINIKMS_NEW_STORE_KEY.")
-        return key
-
-    asyncio.run(_rekey(durable(config.store), key_of(config), new_key))
-
-
-async def _rekey(location: StoreLocation, key: StoreKey, new_key: Callable[[], StoreKey]) -> None:
-    async with Contents.open(location, key) as contents:
-        new = new_key()
         if new == key:
             raise StoreError("The new key is the one that opens the store already.")
         click.echo(
@@ -216,16 +259,23 @@ def copy(
     is begun anew.
     """
     config = config_of(options)
-    place, key = durable(target), key_of(config)
-    to_key = _other_key("to", to_key_file, to_key_method, generate=generate_key)
-    asyncio.run(_copy(durable(config.store), key, place, to_key or key))
+    place = durable(target)
+    to_key = _other_key("to", to_key_file, to_key_method, place, generate=generate_key)
+    asyncio.run(_copy(durable(config.store), key_of(config), place, to_key))
 
 
 async def _copy(
-    location: StoreLocation, key: StoreKey, place: StoreLocation, to_key: StoreKey
+    location: StoreLocation,
+    key: StoreKey,
+    place: StoreLocation,
+    other: AbstractAsyncContextManager[StoreKey | None],
 ) -> None:
     profiles = keys = 0
-    async with Contents.open(location, key) as source, Contents.create(place, to_key) as target:
+    async with (
+        Contents.open(location, key) as source,
+        other as to_key,
+        Contents.create(place, to_key or key) as target,
+    ):
         length = sum([sum(counts.values()) async for _, counts in count(source, ())])
         with _progress(length) as bar:
             advance = bar.update if bar else lambda number: None
@@ -287,23 +337,25 @@ def key_of(config: Config) -> StoreKey:
     return read_key(config.store_key_file, config.store_key, config.store_key_method)
 
 
-def _other_key(
-    name: str, file: str | None, method: str | None, *, generate: bool
-) -> StoreKey | None:
+@asynccontextmanager
+async def _other_key(
+    name: str, file: str | None, method: str | None, location: StoreLocation, *, generate: bool
+) -> AsyncIterator[StoreKey | None]:
     """The second key of a command, None where none is given; `generate` makes it."""
-    if generate:
-        _generate(name, file, method)
     text = os.environ.get(f"{ENV_PREFIX}{name.upper()}_STORE_KEY", "")
-    if file or text:
-        return read_key(file or "", text, method or "raw")
-    if method:
+    if generate:
+        async with new_key(_require_place(name, file, method), location) as key:
+            yield key
+    elif file or text:
+        yield read_key(file or "", text, method or "raw")
+    elif method:
         raise StoreError(f"--{name}-key-method says of what kind a key is, and there is none.")
-    return None
+    else:
+        yield None
 
 
-def _generate(name: str, file: str | None, method: str | None) -> None:
-    """Make a raw key in a new file, where the flags of the key `name` say so."""
+def _require_place(name: str, file: str | None, method: str | None) -> str:
+    """The file in which a raw key is made, where the flags of the key `name` say so."""
     if not file or method not in (None, "raw"):
         raise StoreError(f"--generate-key makes a raw key: say where, with --{name}-key-file.")
-    write_secret(file, new_raw_key(), "key", StoreError)
-    click.echo(f"Made a key in {file}: keep a copy in another place.")
+    return file

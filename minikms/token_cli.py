@@ -68,11 +68,16 @@ def create(
     """Make a token, and show it this once."""
     ends = None if expires is None else time.time_ns() + expires
 
-    async def work(tokens: Tokens) -> None:
-        made, _ = await tokens.create(name, scopes, profiles or None, ends)
+    async def work(database: Database) -> None:
+        there = await database.profiles() if profiles else []
+        made, _ = await Tokens(database).create(name, scopes, profiles or None, ends)
+        for profile in dict.fromkeys(profiles):
+            if profile not in there:
+                what = f"There is no profile {profile!r} yet, so the token opens nothing there."
+                click.echo(f"minikms: Warning: {what}", err=True)
         click.echo(made.reveal())
 
-    _with_tokens(work, options)
+    _with_database(work, options)
 
 
 @token.command("list", examples=(f"minikms token list {ON_A_STORE}",))
@@ -80,15 +85,15 @@ def create(
 def list_tokens(**options: Any) -> None:
     """List the tokens of a store: what they may do, and never they themselves."""
 
-    async def work(tokens: Tokens) -> None:
+    async def work(database: Database) -> None:
         rows: list[tuple[str, ...]] = [("ID", "NAME", "SCOPES", "PROFILES", "CREATED", "EXPIRES")]
-        rows += [_row(record) for record in await tokens.list_all()]
+        rows += [_row(record) for record in await Tokens(database).list_all()]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             click.echo("  ".join(cells).rstrip())
 
-    _with_tokens(work, options)
+    _with_database(work, options)
 
 
 @token.command(examples=(f"minikms token revoke 8c1f0a5d92b3e467 {ON_A_STORE}",))
@@ -97,12 +102,13 @@ def list_tokens(**options: Any) -> None:
 def revoke(ids: tuple[str, ...], **options: Any) -> None:
     """Let nobody in with these tokens any more."""
 
-    async def work(tokens: Tokens) -> None:
+    async def work(database: Database) -> None:
+        tokens = Tokens(database)
         for token_id in ids:
             await tokens.revoke(token_id)
             click.echo(f"Revoked {token_id}.")
 
-    _with_tokens(work, options)
+    _with_database(work, options)
 
 
 @token.command(examples=("minikms token generate",))
@@ -111,12 +117,12 @@ def generate() -> None:
     click.echo(Token.new().reveal())
 
 
-def _with_tokens(work: Callable[[Tokens], Awaitable[None]], options: dict[str, Any]) -> None:
+def _with_database(work: Callable[[Database], Awaitable[None]], options: dict[str, Any]) -> None:
     config = config_of(options)
 
     async def run() -> None:
         async with Database.open(durable(config.store), key_of(config)) as database:
-            await work(Tokens(database))
+            await work(database)
 
     asyncio.run(run())
 

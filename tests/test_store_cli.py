@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from conftest import MINIKMS
 
 from minikms.askar import new_raw_key
 from minikms.errors import StoreError, StoreUnavailable
@@ -18,6 +19,7 @@ from minikms.records import KeyPolicy, KeyRef, KeySource
 from minikms.registry import AlgorithmRegistry
 from minikms.service import KeyService
 from minikms.store import DEFAULT_PROFILE, KeyStore
+from minikms.tokens import Tokens
 
 REGISTRY = AlgorithmRegistry.from_installed()
 PASSPHRASE = "correct horse battery staple"
@@ -65,6 +67,7 @@ async def fill(url, key, *, many=0):
             if record.jwk:
                 await service.import_key("t", KeySource(jwk=record.jwk), KeyPolicy(aliases=("a",)))
         await service.delete(DEFAULT_PROFILE, record.kid)
+        await Tokens(store.database).create("issuer", ("sign",))
         for n in range(many):
             await service.generate("z", ("hs256", "ed25519")[n % 2], KeyPolicy(aliases=(f"{n}",)))
 
@@ -102,6 +105,82 @@ def refused(ended, code=2):
     assert ended.returncode == code
     assert line.startswith("minikms: ")
     return line.removeprefix("minikms: ")
+
+
+# init
+
+
+def init(run, url, folder, *more, **how):
+    """Make a store, its key and its first token."""
+    files = ["--store-key-file", f"{folder}/store.key", "--admin-token-file", f"{folder}/token"]
+    return run("store", "init", "--store", url, "--generate-key", *files, *more, **how)
+
+
+def test_what_cannot_be_made_leaves_nothing_that_a_second_try_meets(run, tmp_path):
+    url, folder = f"sqlite://{tmp_path}/deep/keys.db", tmp_path / "secrets"
+    folder.mkdir()
+    assert "does not exist" in refused(init(run, url, folder))
+    assert [*folder.iterdir()] == []
+    (tmp_path / "deep").mkdir()
+    (folder / "token").write_text("mine")
+    assert "File exists" in refused(init(run, url, folder), 1)
+    assert [*folder.iterdir()] == [folder / "token"]
+    assert [*(tmp_path / "deep").iterdir()] == []
+    (folder / "token").unlink()
+    assert init(run, url, folder).returncode == 0
+    assert {path.name for path in folder.iterdir()} == {"store.key", "token"}
+    other = tmp_path / "other"
+    other.mkdir()
+    assert "There is a store" in refused(init(run, url, other))
+    assert [*other.iterdir()] == []
+
+
+def test_a_database_that_is_away_leaves_no_key(run, tmp_path):
+    assert "127.0.0.1:1" in refused(init(run, "postgres://u:p@127.0.0.1:1/x", tmp_path))
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_key_that_the_disk_does_not_take_is_not_left_in_part(run, tmp_path):
+    limited = ["bash", "-c", 'ulimit -f 0; exec "$0" "$@"', *MINIKMS]
+    ended = init(run, f"sqlite://{tmp_path}/keys.db", tmp_path, command=limited)
+    assert "store.key cannot be made" in refused(ended)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_container_that_makes_its_store_at_each_start(run, kept_url, tmp_path):
+    first, second = (init(run, kept_url, tmp_path, "--if-missing") for _ in range(2))
+    assert (first.returncode, first.stderr) == (second.returncode, second.stderr) == (0, "")
+    assert second.stdout == f"There is a store at {StoreLocation.parse(kept_url)}.\n"
+    (tmp_path / "store.key").write_text(new_raw_key())
+    assert "does not open" in refused(init(run, kept_url, tmp_path, "--if-missing"), 1)
+    (tmp_path / "token").unlink()
+    assert "does not open" in refused(init(run, kept_url, tmp_path, "--if-missing"))
+
+
+def test_an_init_that_is_killed(run, begin, kept_url, tmp_path):
+    """The same command says how to go on, or goes on by itself where it may use what is there."""
+    key_file = tmp_path / "store.key"
+    process = init(begin, kept_url, tmp_path)
+    while not (key_file.exists() and key_file.stat().st_size):
+        assert process.poll() is None
+    time.sleep(random.uniform(0, 0.2))
+    process.kill()
+    process.wait(60)
+    told = refused(init(run, kept_url, tmp_path), 1 if (tmp_path / "token").exists() else 2)
+    assert "--generate-key" in told or "minikms token create" in told
+    ended = init(run, kept_url, tmp_path, "--if-missing")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    made = run("token", "create", "--name", "x", "--scope", "sign", *of(kept_url, str(key_file)))
+    assert (made.returncode, made.stderr) == (0, "")
+    again = run("store", "init", *of(kept_url, str(key_file)))
+    assert "minikms token create" in refused(again)
+
+
+def test_a_key_that_was_made_before_is_used(run, tmp_path):
+    url = f"sqlite://{tmp_path}/keys.db"
+    key_file = write(tmp_path / "store.key", new_raw_key())
+    assert "Leave --generate-key out" in refused(init(run, url, tmp_path))
+    assert run("store", "init", *of(url, key_file)).returncode == 0
 
 
 # info
@@ -316,7 +395,48 @@ def test_a_rekey_that_is_killed(begin, kept_url, key, tmp_path):
         current = other if opened[1] else current
 
 
+def test_a_rekey_that_cannot_be_leaves_no_key(run, key, key_file, tmp_path):
+    url, new = f"sqlite://{tmp_path}/keys.db", tmp_path / "new"
+    options = ["--new-key-file", str(new), "--generate-key"]
+    assert "There is no store" in refused(run("store", "rekey", *of(url, key_file), *options))
+    assert not new.exists()
+    asyncio.run(fill(url, key))
+    assert run("store", "rekey", *of(url, key_file), *options).returncode == 0
+
+
 # copy
+
+
+def test_a_copy_that_cannot_be_made_leaves_no_key(run, key, key_file, tmp_path):
+    url, file = f"sqlite://{tmp_path}/keys.db", tmp_path / "to.key"
+    options = ["--to-key-file", str(file), "--generate-key", "--to"]
+    copy = ["store", "copy", *of(url, key_file), *options]
+    assert "There is no store" in refused(run(*copy, f"sqlite://{tmp_path}/copy.db"))
+    assert not file.exists()
+    asyncio.run(fill(url, key))
+    for target in (f"sqlite://{tmp_path}/no/copy.db", url):
+        refused(run(*copy, target))
+        assert not file.exists()
+    assert run(*copy, f"sqlite://{tmp_path}/copy.db").returncode == 0
+
+
+def test_a_copy_that_was_cut_short_says_where_its_key_is(run, key, key_file, tmp_path, flip, query):
+    path, file = tmp_path / "keys.db", tmp_path / "to.key"
+    url, target = f"sqlite://{path}", f"sqlite://{tmp_path}/copy.db"
+    asyncio.run(fill(url, key))
+    before = path.read_bytes()
+    [(last,)] = query(path, "SELECT max(id) FROM items WHERE kind = 2")
+    flip(path, last)
+    options = ["--to", target, "--to-key-file", str(file)]
+    ended = run("store", "copy", *of(url, key_file), *options, "--generate-key")
+    assert ended.returncode == 1
+    stays, _ = ended.stderr.splitlines()
+    assert f"{file} stays" in stays
+    path.write_bytes(before)
+    again = run("store", "copy", *of(url, key_file), *options, "--generate-key")
+    assert "Leave --generate-key out" in refused(again)
+    assert run("store", "copy", *of(url, key_file), *options).returncode == 0
+    assert run("store", "verify", *of(target, str(file))).returncode == 0
 
 
 def test_a_copy_is_the_same(run, kept_url, target_url, key, key_file):

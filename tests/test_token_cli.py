@@ -96,6 +96,9 @@ def test_a_file_that_is_there_is_left_alone(tmp_path, run):
     assert "File exists" in made.stderr
     assert "minikms token create" in made.stderr
     assert file.read_text() == "mine"
+    assert [*tmp_path.iterdir()] == [file]  # nothing was made that a second try would meet
+    file.unlink()
+    assert run("store", "init", "--generate-key", **variables).returncode == 0
 
 
 def test_a_token_for_a_store_in_memory(tmp_path, run, serve):
@@ -144,3 +147,42 @@ def test_tokens_outlive_a_copy(store, tmp_path, run, serve):
     assert run("store", "copy", "--to", copy, **variables).returncode == 0
     service = serve("--port", "0", **{**variables, "store": copy})
     assert ask(service, "GET", "/keys", token) == (200, [])
+
+
+def test_a_profile_that_is_not_there_is_warned_of(store, run):
+    variables, _ = store
+    flags = ("token", "create", "--name", "x", "--scope", "sign")
+    made = run(*flags, "--profile", "alice", "--profile", "default", **variables)
+    assert made.returncode == 0
+    assert Token.parse(made.stdout.strip()).id in run("token", "list", **variables).stdout
+    (line,) = made.stderr.splitlines()
+    assert line.startswith("minikms: Warning: ")
+    assert ("'alice'" in line, "default" in line) == (True, False)
+    for quiet in ((), ("--profile", "default")):
+        assert run(*flags, *quiet, **variables).stderr == ""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_store_in_memory_that_nobody_has_a_token_for_is_warned_of(serve, workers):
+    service = serve("--port", "0", "--auth", "token", "--workers", workers)
+    service.process.terminate()
+    service.read_until("stopping")
+    assert "".join(service.lines).count("nobody has a token") == 1
+
+
+def test_whoever_has_a_token_is_not_warned(serve, admin, store, tmp_path):
+    _, file = admin
+    variables, _ = store
+    keys = tmp_path / "keys.json"
+    x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"  # RFC 8037 appendix A.2
+    keys.write_text(json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x}]}))
+    jwt = ("--jwt-issuer", "i", "--jwt-audience", "a", "--jwt-jwks", str(keys))
+    for service in (
+        serve("--port", "0"),
+        serve("--port", "0", "--auth", "token", "--admin-token-file", file),
+        serve("--port", "0", "--auth", "token", *jwt),
+        serve("--port", "0", **variables),
+    ):
+        service.process.terminate()
+        service.read_until("stopping")
+        assert "nobody has a token" not in "".join(service.lines)
