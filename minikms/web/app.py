@@ -42,7 +42,7 @@ from minikms.web.callers import parse_proxies
 from minikms.web.direct import DIRECT, DirectWay
 from minikms.web.gate import GATE, Gate
 from minikms.web.hosts import Hosts, parse_hosts
-from minikms.web.limits import BODY_TIMEOUT, IN_FLIGHT, InFlight, expect
+from minikms.web.limits import BODY_TIMEOUT, IN_FLIGHT, InFlight
 from minikms.web.messages import REGISTRY, SERVICE
 from minikms.web.routes import ROUTES
 from minikms.web.system import DOCUMENT, to_docs
@@ -118,7 +118,11 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
     docs.spec["components"] = openapi.components()
     for route in routes:
         added = docs.add_route(
-            route.method, route.path, route.handler, name=route.name, expect_handler=expect
+            route.method,
+            route.path,
+            route.handler,
+            name=route.name,
+            expect_handler=app[GATE].expecting(route),
         )
         # Without a parameter there is nothing that aiohttp-swagger3 would check, and that takes it
         # 10 µs. Middlewares would come before its checks and after the route is known, like this,

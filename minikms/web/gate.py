@@ -1,7 +1,8 @@
 """The gate that every call passes: who calls, whether they may, and what is told of it."""
 
 import re
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
 
 from aiohttp import web
 
@@ -14,13 +15,15 @@ from minikms.web.answers import CACHE_CONTROL, NO_STORE
 from minikms.web.direct import Direct
 from minikms.web.fields import KID_PATTERN, PROFILE_PATTERN
 from minikms.web.hosts import Hosts
-from minikms.web.limits import InFlight
+from minikms.web.limits import InFlight, expect
 from minikms.web.logs import ACT, request_id
 from minikms.web.messages import PROFILE_HEADER, service
 from minikms.web.problems import Handler, slug_of
 from minikms.web.routes import Route
 
 _KID, _PROFILE, _TOKEN = map(re.compile, (KID_PATTERN, PROFILE_PATTERN, ID_PATTERN))
+
+ExpectHandler: TypeAlias = Callable[[web.Request], Awaitable[None]]
 
 # Who asks for the public keys of a profile that publishes them.
 _PUBLIC: Final = frozenset({"keys:read"})
@@ -51,31 +54,26 @@ class Gate:
         if route.scope == OPEN:
             # A process is alive however much there is to do.
             return self.hosted(handler if route.name == "healthz" else self.counted(handler))
-        name, scope, secret = route.name, route.scope, route.secret
-        names_key, names_token = "{kid" in route.path, "{token" in route.path
+        scope, secret = route.scope, route.secret
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            act = Act(name, self.witness)
-            request[ACT] = act
+            act = self._begin(request, route)
             outer = CURRENT.set(act)
             try:
-                if self.access is not None or self.witness is not None:
-                    self._describe(request, act)
-                    if names_key:
-                        act.kid = _asked(request, "kid", _KID)
-                    if names_token:
-                        act.token = _asked(request, "token", _TOKEN)
                 if self._hosts is not None:
                     self._hosts.check(request)
-                if self.access is not None:
-                    request[callers.CALLER] = await self._let_in(self.access, request, act, scope)
-                response = await handler(request)
+                self._in_flight.enter()
+                try:
+                    if self.access is not None:
+                        found = await self._let_in(self.access, request, act, scope)
+                        request[callers.CALLER] = found
+                    response = await handler(request)
+                finally:
+                    self._in_flight.number -= 1
                 if secret:
                     response.headers[CACHE_CONTROL] = NO_STORE
             except BaseException as exc:
-                if act.profile is None:
-                    act.profile = _asked_profile(request)
-                act.tell(slug_of(exc))
+                self._tell_refusal(request, act, exc)
                 raise
             else:
                 act.tell()
@@ -83,7 +81,23 @@ class Gate:
             finally:
                 CURRENT.reset(outer)
 
-        return self.counted(guarded)
+        return guarded
+
+    def expecting(self, route: Route) -> ExpectHandler:
+        """What has the body sent that a caller of a route holds back, before its handler comes."""
+        if route.scope == OPEN:
+            return expect
+
+        async def expecting(request: web.Request) -> None:
+            try:
+                if self._hosts is not None:
+                    self._hosts.check(request)
+                await expect(request)
+            except BaseException as exc:
+                self._tell_refusal(request, self._begin(request, route), exc)
+                raise
+
+        return expecting
 
     def before(self, route: Route, at_once: Direct) -> Direct:
         """The same for what answers at once: whoever is not let in, or not yet, gets None.
@@ -152,6 +166,27 @@ class Gate:
                 in_flight.number -= 1
 
         return counted
+
+    def _begin(self, request: web.Request, route: Route) -> Act:
+        """What the request does, as far as it says so itself."""
+        act = Act(route.name, self.witness)
+        request[ACT] = act
+        if self.access is not None or self.witness is not None:
+            self._describe(request, act)
+            if "{kid" in route.path:
+                act.kid = _asked(request, "kid", _KID)
+            if "{token" in route.path:
+                act.token = _asked(request, "token", _TOKEN)
+        return act
+
+    def _tell_refusal(self, request: web.Request, act: Act, exc: BaseException) -> None:
+        """Have it written down how a call has ended, and who made it, as far as that is known."""
+        if act.profile is None:
+            act.profile = _asked_profile(request)
+        if not act.who and self.access is not None:
+            known = self.access.known(_authorization(request))
+            act.who = known.name if known else ""
+        act.tell(slug_of(exc))
 
     def _describe(self, request: web.Request, act: Act) -> None:
         act.request_id = request_id(request)

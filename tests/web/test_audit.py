@@ -7,6 +7,7 @@ from base64 import b64encode, urlsafe_b64encode
 from io import BytesIO
 
 import pytest
+from aiohttp import web
 from aries_askar import Session
 from web.test_openapi import sent_in_turn
 
@@ -17,6 +18,8 @@ from minikms.records import KeyRef
 from minikms.tokens import Token
 from minikms.web.app import AUDIT, create_app
 from minikms.web.examples import KID
+from minikms.web.gate import GATE
+from minikms.web.limits import IN_FLIGHT
 from minikms.web.messages import SERVICE
 from minikms.web.routes import ROUTES
 from minikms.web.system import DOCUMENT
@@ -168,6 +171,64 @@ async def test_what_is_refused_has_its_slug(client, lines, call, told):
     assert slug == told[1]
     if path.startswith("/tokens/"):
         assert line["token"] == "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("target", "head", "told"),
+    [
+        ("/sign", "Expect: 100-continue\r\nContent-Length: 1048577", ("sign", "body-too-large")),
+        ("/sign", "Expect: tea\r\nContent-Length: 2", ("sign", "bad-request")),
+        ("/key/nope/rotate", "Expect: tea\r\nContent-Length: 2", ("rotateKey", "bad-request")),
+    ],
+)
+async def test_what_is_refused_before_its_body_has_come(client, connect, lines, target, head, told):
+    token = client.session.headers["Authorization"]
+    assert (await client.get("/keys")).status == 200
+    lines()
+    for sent in (f"Authorization: {token}\r\n", ""):
+        connection = await connect()
+        request = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nX-Profile: bob\r\n{sent}{head}"
+        connection.writer.write(f"{request}\r\n\r\n".encode())
+        assert (await connection.receive()).problem()[1] == told[1]
+        (line,) = lines()
+        assert (line["operation"], line["outcome"], line["profile"]) == (*told, "bob")
+        assert line["kid"] == ("nope" if "nope" in target else None)
+        assert line["address"] == "127.0.0.1"
+        # Nobody is asked for who calls; it may be known.
+        assert line["who"] in (("operator", "") if sent else ("",))
+
+
+@pytest.mark.parametrize("call", [("GET", "/keys"), ("POST", "/sign")])
+async def test_what_is_refused_since_too_much_is_under_way(start, path, lines, call):
+    async def wait(_):
+        await go_on.wait()
+        return web.Response()
+
+    app, go_on = create_app(Config(audit_log=str(path), max_in_flight=1)), asyncio.Event()
+    app.router.add_route("GET", "/wait", app[GATE].counted(wait))
+    client = await start(app)
+    under_way = asyncio.create_task(client.get("/wait"))
+    while not app[IN_FLIGHT].number:
+        await asyncio.sleep(0.01)
+    method, where = call
+    async with client.request(method, where, json={"alias": "a", "data": ""}) as answer:
+        assert answer.status == 503
+    (line,) = lines()
+    assert (line["operation"], line["outcome"]) == (
+        {"/keys": "listKeys", "/sign": "sign"}[where],
+        "too-busy",
+    )
+    go_on.set()
+    await under_way
+
+
+async def test_what_is_no_call_leaves_none(client, connect, lines):
+    lines()
+    for text in ("PUT /keys HTTP/1.1\r\nHost: localhost", "GET /keys HTTP/1.1\r\nno header", "?"):
+        connection = await connect()
+        connection.writer.write(f"{text}\r\n\r\n".encode())
+        assert (await connection.receive()).status in (400, 405)
+    assert lines() == []
 
 
 async def test_what_is_open_leaves_none(client, lines):
