@@ -32,7 +32,7 @@ def enter(request: web.Request, profile: str) -> str:
 
 
 def require_caller(request: web.Request) -> None:
-    """Raise ConnectionResetError where nobody waits for the answer any more."""
+    """Raise ConnectionResetError where the connection that the answer is for is gone."""
     if request.transport is None:
         raise ConnectionResetError
 

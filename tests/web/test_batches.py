@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import struct
 import threading
 import time
 from importlib.metadata import EntryPoint
+from socket import SO_LINGER, SOL_SOCKET
 
+import orjson
 import pytest
 from aiohttp import ClientError, ClientSession, TCPConnector
 
@@ -81,14 +84,26 @@ async def test_a_profile_has_so_many_under_way(client, held, refused):
         await let_go(more)
 
 
-async def test_a_batch_whose_caller_is_gone_ends(client, held):
-    await let_go(held)
+async def test_a_batch_whose_caller_is_gone_ends(client, connect, generate):
+    await generate("ed25519", alias="held")
+    callers = [await connect() for _ in range(40)]
+    for caller in callers:
+        caller.send("POST", "/sign/batch", orjson.dumps(BATCH), "Content-Type: application/json")
+    await until(lambda: client.app[IN_FLIGHT].number == len(callers) and Held.signed)
+    for caller in callers:
+        # With a reset: who closes its half alone still waits for its answer.
+        socket_of(caller).setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        caller.writer.transport.abort()
     connections = client.server.runner.server.connections
-    await until(lambda: all(connection.transport is None for connection in connections))
+    await until(lambda: sum(one.transport is None for one in connections) == len(callers))
     begun = Held.signed
     Held.go_on.set()
     await until(lambda: client.app[IN_FLIGHT].number == 0)
     assert Held.signed < begun + 200  # of 40,000
+
+
+def socket_of(connection):
+    return connection.writer.get_extra_info("socket")
 
 
 async def test_a_service_that_stops_does_not_wait_for_batches(serve):
