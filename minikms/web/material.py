@@ -56,7 +56,7 @@ async def import_key(request: web.Request) -> web.Response:
 
 
 async def rotate(request: web.Request, kid: str) -> web.Response:
-    """Make a key in the place of another, which then only verifies and decrypts.
+    """Rotate a key: make its successor, after which it only verifies and decrypts.
 
     ---
     tags: [keys]

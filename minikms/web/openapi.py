@@ -205,7 +205,8 @@ def _complete_operation(
     operation["responses"].update(_problem_responses(own, common, route))
     slugs.update(own, common)
     if route.secret:
-        operation["responses"]["200"]["headers"] = {CACHE_CONTROL: ref("headers", "NoStore")}
+        success = operation["responses"]["200"].setdefault("headers", {})
+        success[CACHE_CONTROL] = ref("headers", "NoStore")
     for response in operation["responses"].values():
         response.setdefault("headers", {})[REQUEST_ID_HEADER] = ref("headers", "RequestId")
 
