@@ -206,6 +206,14 @@ class Contents:
 
         return await self._database.run(profile, work)
 
+    async def entries(self, profile: str) -> int:
+        """How many records, aliases and materials there are, of which each record has one."""
+
+        async def work(session: Session) -> int:
+            return 2 * await session.count(KEY) + await session.count(ALIAS)
+
+        return await self._database.run(profile, work)
+
     async def records(self, profile: str) -> AsyncGenerator[list[KeyRecord | None], None]:
         """All records as they are at one moment, in batches; None for what cannot be read."""
         async for batch in self._database.batches(profile, KEY):

@@ -31,6 +31,7 @@ from minikms.store import DEFAULT_PROFILE, KeyStore
 from minikms.tokens import Token, Tokens
 from minikms.upkeep import copy as copy_contents
 from minikms.upkeep import count
+from minikms.verify import entries
 from minikms.verify import verify as verify_contents
 
 
@@ -271,18 +272,17 @@ async def _copy(
     other: AbstractAsyncContextManager[StoreKey | None],
 ) -> None:
     profiles = keys = 0
-    async with (
-        Contents.open(location, key) as source,
-        other as to_key,
-        Contents.create(place, to_key or key) as target,
-    ):
-        length = sum([sum(counts.values()) async for _, counts in count(source, ())])
-        with _progress(length) as bar:
-            advance = bar.update if bar else lambda number: None
-            async with aclosing(copy_contents(source, target, advance)) as copies:
+    with _progress("Copying keys", show_pos=True) as bar:
+        async with (
+            Contents.open(location, key) as source,
+            other as to_key,
+            Contents.create(place, to_key or key) as target,
+        ):
+            bar.length = sum([sum(counts.values()) async for _, counts in count(source, ())])
+            async with aclosing(copy_contents(source, target, bar.update)) as copies:
                 async for copied in copies:
                     profiles, keys = profiles + 1, keys + copied.keys
-                    if not bar:
+                    if not _is_among_output(bar):
                         deleted = f", {copied.deleted} deleted meanwhile" if copied.deleted else ""
                         click.echo(f"Profile {copied.profile}: {_keys(copied.keys)}{deleted}")
     click.echo(f"Copied {profiles} profiles and {_keys(keys)} to {place}.")
@@ -298,14 +298,23 @@ def verify(**options: Any) -> None:
 
 
 async def _verify(location: StoreLocation, key: StoreKey) -> bool:
-    def fault(profile: str, kid: str, what: str) -> None:
-        click.echo(f"{profile or '-'} {kid or '-'} {what}")
-
     registry = AlgorithmRegistry.from_installed()
-    async with Contents.open(location, key) as contents:
-        tally = await verify_contents(
-            contents, registry, fault, lambda what: click.echo(f"Left over: {what}")
-        )
+    with _progress("Checking keys") as bar:
+
+        def tell(what: str) -> None:
+            if _is_among_output(bar):
+                click.echo("\r\033[K", nl=False, err=True)  # where the bar is, a line begins
+            click.echo(what)
+
+        def fault(profile: str, kid: str, what: str) -> None:
+            tell(f"{profile or '-'} {kid or '-'} {what}")
+
+        def left(what: str) -> None:
+            tell(f"Left over: {what}")
+
+        async with Contents.open(location, key) as contents:
+            bar.length = await entries(contents)
+            tally = await verify_contents(contents, registry, fault, left, bar.update)
     click.echo(
         f"Checked {tally.profiles} profiles, {_keys(tally.keys)} and {tally.aliases} aliases: "
         f"{tally.faults or 'nothing'} wrong."
@@ -313,11 +322,20 @@ async def _verify(location: StoreLocation, key: StoreKey) -> bool:
     return not tally.faults
 
 
-def _progress(length: int) -> AbstractContextManager[Any]:
-    """A progress bar, None where no terminal shows it."""
-    if not sys.stdout.isatty():
-        return nullcontext()
-    return click.progressbar(length=length, label="Copying keys", show_pos=True)
+def _progress(label: str, *, show_pos: bool = False) -> AbstractContextManager[Any]:
+    """A progress bar of a length that is not known yet, where standard error is a terminal."""
+    return click.progressbar(
+        (None for _ in ()),
+        label=label,
+        show_pos=show_pos,
+        file=sys.stderr,
+        hidden=not sys.stderr.isatty(),
+    )
+
+
+def _is_among_output(bar: Any) -> bool:
+    """Whether the bar is on the terminal that lines on standard output go to."""
+    return not bar.hidden and sys.stdout.isatty()
 
 
 def _keys(number: int) -> str:

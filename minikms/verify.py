@@ -27,13 +27,30 @@ class Tally:
     faults: int = 0
 
 
+async def entries(contents: Contents) -> int:
+    """How many entries `verify` goes through, as of now."""
+    number = 0
+    for profile, home in (await contents.directory()).homes.items():
+        try:
+            if not await contents.flaw(profile, home):
+                number += await contents.entries(profile)
+        except ProfileNotFound:
+            continue  # removed meanwhile
+    return number
+
+
 async def verify(
-    contents: Contents, registry: AlgorithmRegistry, tell: Tell, note: Callable[[str], None]
+    contents: Contents,
+    registry: AlgorithmRegistry,
+    tell: Tell,
+    note: Callable[[str], None],
+    advance: Callable[[int], None] = lambda number: None,
 ) -> Tally:
     """Check a store, which others may use meanwhile.
 
     `tell` is told each thing that is wrong: the profile and the kid, empty where they do not apply,
-    and what it is; `note` what is left over and does no harm.
+    and what it is; `note` what is left over and does no harm; `advance` how many entries more have
+    been gone through.
     """
     tally = Tally()
 
@@ -53,7 +70,7 @@ async def verify(
             if flaw := await contents.flaw(profile, home):
                 fault(profile, "", flaw)
             else:
-                await _ProfileCheck(contents, registry, profile, tally, fault).run()
+                await _ProfileCheck(contents, registry, profile, tally, fault, advance).run()
         except ProfileNotFound:
             continue  # removed meanwhile
     # One that is being made or removed is not there from beginning to end.
@@ -78,12 +95,14 @@ class _ProfileCheck:
         profile: str,
         tally: Tally,
         fault: Tell,
+        advance: Callable[[int], None],
     ) -> None:
         self._contents = contents
         self._registry = registry
         self._profile = profile
         self._tally = tally
         self._fault = fault
+        self._advance = advance
         self._unreadable: set[tuple[str, str]] = set()
         self._told: set[tuple[str, str]] = set()
 
@@ -108,6 +127,7 @@ class _ProfileCheck:
                         newest = max(newest, int(kept.record.seq))
                     if any(_faults(kept, self._registry)):
                         await self._confirm(kept.kid)
+                self._advance(len(batch))
         try:
             if newest > await self._contents.last_seq(self._profile):
                 self._tell("", "its next key would take another's place in the order of creation")
@@ -128,6 +148,7 @@ class _ProfileCheck:
                 for (category, kid), record in zip(named, records, strict=True):
                     if record is None or material_category(record) != category:
                         await self._confirm(kid)
+                self._advance(len(batch))
         return hidden
 
     async def _check_aliases(self) -> int:
@@ -142,6 +163,7 @@ class _ProfileCheck:
                 for (alias, kid), record in zip(named, records, strict=True):
                     if record is None or alias not in record.aliases:
                         await self._confirm(kid, alias)
+                self._advance(len(batch))
         return hidden
 
     async def _check_deletions(self) -> int:
