@@ -1,13 +1,15 @@
 """Who calls, and what they may do."""
 
+import contextlib
 import hashlib
-import ipaddress
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from minikms.addresses import network_of
 from minikms.cache import NOTHING, Bounds, Cache
 from minikms.errors import (
     AccessError,
@@ -16,6 +18,7 @@ from minikms.errors import (
     TooManyAttempts,
     Unauthenticated,
 )
+from minikms.newcomers import Newcomers
 from minikms.secret_files import read_secret
 from minikms.tokens import CATEGORY, PREFIX, Token, TokenRecord, Tokens
 
@@ -99,17 +102,33 @@ class TokenAccess:
         self._admin = None if admin is None else admin_record(admin)
         self._attempts = Attempts(wrong_a_minute)
         self._holders: Cache[_Holder] = Cache(tokens.versions, *cache)
+        self._newcomers = Newcomers()
 
-    async def caller(self, authorization: str, address: str) -> Caller:
-        """Who calls from `address`; raises Unauthenticated and TooManyAttempts."""
-        scheme, _, text = authorization.partition(" ")
-        if scheme.lower() != "bearer":
+    async def caller(
+        self,
+        authorization: str,
+        address: str,
+        aside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> Caller:
+        """Who calls from `address`; raises Unauthenticated and TooManyAttempts.
+
+        A token by which nobody was let in lately waits `aside`, in the queue of its address.
+        """
+        text = _token_of(authorization)
+        if text is None:
             raise Unauthenticated("Send a token: Authorization: Bearer …")
-        text = text.strip()
-        known = await (self._holder(text) if text.startswith(PREFIX) else self._subject(text))
+        place = _place_of(text)
+        if place in self._newcomers:
+            with aside():
+                async with self._newcomers.waiting(place, address) as lock:
+                    known = await self._caller(text, place, lock)
+        else:
+            known = await self._caller(text, place, contextlib.nullcontext())
         if known is None:
+            self._newcomers.refuse(place)
             self._attempts.count(address)
             raise Unauthenticated("The token is not valid.", invalid_token=True)
+        self._newcomers.let_in(place)
         return known
 
     def known(self, authorization: str) -> Caller | None:
@@ -120,19 +139,27 @@ class TokenAccess:
         found = self._holders.get(_place_of(text))
         return None if found is None or found.record.expired else found.caller
 
-    async def _holder(self, text: str) -> Caller | None:
-        place = _place_of(text)
+    async def _caller(
+        self, text: str, place: bytes, lock: AbstractAsyncContextManager[None]
+    ) -> Caller | None:
+        """Who calls with a token; None for nobody. What asks the store waits for `lock`."""
+        if not text.startswith(PREFIX):
+            return await self._subject(text)
+        token = Token.parse(text)
+        if token is None:
+            return None
         found = self._holders.get(place)
         if found is None:
-            token = Token.parse(text)
-            if token is None:
-                return None
-            reading = self._holders.begin()
-            found = await self._find(token)
-            if found is None:
-                return None
+            async with lock:
+                found = self._holders.get(place) or await self._read(token, place)
+        return None if found is None or found.record.expired else found.caller
+
+    async def _read(self, token: Token, place: bytes) -> _Holder | None:
+        reading = self._holders.begin()
+        found = await self._find(token)
+        if found is not None:
             reading.keep(place, found, (CATEGORY, token.id))
-        return None if found.record.expired else found.caller
+        return found
 
     async def _find(self, token: Token) -> _Holder | None:
         record = self._admin
@@ -151,6 +178,12 @@ class TokenAccess:
         except Unauthenticated:
             return None
         return Caller(claims.subject, claims.scopes & frozenset(SCOPES), claims.profiles)
+
+
+def _token_of(authorization: str) -> str | None:
+    """The token that a caller brings (RFC 6750 section 2.1); None where it brings none."""
+    scheme, _, text = authorization.partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else None
 
 
 def _place_of(token: str) -> bytes:
@@ -172,20 +205,11 @@ class Attempts:
         if now >= self._until:
             self._counts.clear()
             self._until = now + _WINDOW
-        place = _place(address)
+        place = network_of(address)
         if len(self._counts) < _MOST_ADDRESSES or place in self._counts:
             self._counts[place] += 1
         if self._counts[place] > self._most:
             raise TooManyAttempts(retry_after=int(self._until - now) + 1)
-
-
-def _place(address: str) -> str:
-    """What one caller has of addresses: one of IPv4, 2^64 of IPv6."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return address if ip.version == 4 else str(ipaddress.ip_network((ip, 64), strict=False))
 
 
 def admin_record(token: Token) -> TokenRecord:

@@ -22,3 +22,12 @@ def to_open(host: str) -> str:
 def in_url(host: str) -> str:
     """An address as a URL has it (RFC 3986 section 3.2.2)."""
     return f"[{host}]" if ":" in host else host
+
+
+def network_of(address: str) -> str:
+    """What one caller has of addresses: one of IPv4, 2^64 of IPv6."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return address if ip.version == 4 else str(ipaddress.ip_network((ip, 64), strict=False))

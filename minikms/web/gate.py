@@ -1,7 +1,8 @@
 """The gate that every call passes: who calls, whether they may, and what is told of it."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeAlias
 
 from aiohttp import web
@@ -193,13 +194,20 @@ class Gate:
         act.address = callers.address(request, self._proxies)
         act.subject = callers.certificate_subject(request)
 
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Let a caller wait who is not known yet, and so takes no place from those who are."""
+        with self._in_flight.waiting():
+            yield
+        self._in_flight.check()  # others have come meanwhile
+
     async def _let_in(
         self, access: TokenAccess, request: web.Request, act: Act, scope: str
     ) -> Caller:
         """Who calls, where they have the scope; raises as TokenAccess does, and Forbidden."""
         if act.operation == "jwks" and (published := await _published(request)):
             return Caller("", _PUBLIC, frozenset({published}))
-        found = await access.caller(_authorization(request), act.address)
+        found = await access.caller(_authorization(request), act.address, self._aside)
         act.who = found.name
         found.require(scope)
         return found

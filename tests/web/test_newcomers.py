@@ -1,0 +1,96 @@
+"""Tokens that nobody knows, sent in numbers, and those who are known meanwhile."""
+
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import ClientSession, TCPConnector
+
+from minikms.config import Config
+from minikms.tokens import Token
+from minikms.web.app import STORE, create_app
+from minikms.web.limits import IN_FLIGHT
+from minikms.web.tokens import TOKENS
+
+SIGN = {"alias": "a", "data": "aGVsbG8"}
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def slug_of(answer):
+    return (await answer.json())["type"].rpartition(":")[2] if answer.status >= 400 else "success"
+
+
+@asynccontextmanager
+async def store_that_does_not_answer(client):
+    """Have the one connection to a store in memory."""
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def work(_):
+        held.set()
+        await go_on.wait()
+
+    call = asyncio.create_task(client.app[STORE].database.run_own(work))
+    await held.wait()
+    yield
+    go_on.set()
+    await call
+
+
+@pytest.fixture
+async def session(client):
+    """Calls from one address, as many at once as there are."""
+    connector = TCPConnector(limit=0)
+    async with ClientSession(client.make_url("/"), connector=connector) as session:
+        yield session
+
+
+@pytest.fixture
+async def client(start, admin, request):
+    options = {"auth": "token", "admin_token_file": admin[1], "max_wrong_tokens": 10_000}
+    client = await start(create_app(Config(**options, **getattr(request, "param", {}))))
+    client.session.headers.update(bearer(admin[0]))
+    new = {"alg": "ed25519", "alias": "a"}
+    assert (await client.post("/key/generate", json=new)).status == 200
+    assert (await client.post("/sign", json=SIGN)).status == 200
+    return client
+
+
+@pytest.mark.parametrize("client", [{"max_in_flight": 5}], indirect=True)
+async def test_who_is_known_passes_while_wrong_tokens_flood(client, session):
+    async def guess():
+        async with session.get("/keys", headers=bearer(Token.new().reveal())) as answer:
+            return await slug_of(answer)
+
+    async with store_that_does_not_answer(client):
+        guesses = [asyncio.create_task(guess()) for _ in range(150)]
+        done = set()
+        async with asyncio.timeout(60):
+            while len(done) < 50:
+                done, _ = await asyncio.wait(guesses, return_when=asyncio.FIRST_COMPLETED)
+        assert {await task for task in done} == {"too-many-attempts"}
+        assert client.app[IN_FLIGHT].number == 0
+        # At once, and the ordinary way.
+        batch = {"alias": "a", "items": [{"data": "aGVsbG8"}]}
+        for path, body in (("/sign", SIGN), ("/sign/batch", batch)):
+            assert (await client.post(path, json=body)).status == 200
+    found = Counter(await asyncio.gather(*guesses))
+    assert found["too-many-attempts"] == 50
+    # Those that waited too long for the store hear that.
+    assert found["unauthenticated"] + found["store-unavailable"] == 100
+    assert client.app[IN_FLIGHT].number == 0
+
+
+@pytest.mark.parametrize("client", [{}, {"cache_size": 0}], indirect=True)
+async def test_a_token_that_is_good_comes_from_many_at_once(client, session):
+    token, _ = await client.app[TOKENS].create("many", ("keys:read",))
+
+    async def call():
+        async with session.get("/keys", headers=bearer(token.reveal())) as answer:
+            return await slug_of(answer)
+
+    for _ in range(2):
+        assert set(await asyncio.gather(*(call() for _ in range(200)))) == {"success"}
