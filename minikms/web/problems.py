@@ -11,7 +11,7 @@ from aiohttp_swagger3 import RequestValidationFailed
 
 from minikms import errors
 from minikms.web.logs import request_id
-from minikms.web.tracebacks import loggable
+from minikms.web.tracebacks import is_of_an_algorithm, loggable
 
 LOGGER = logging.getLogger(__name__)
 
@@ -48,14 +48,13 @@ def answer_failure(request: web.BaseRequest, exc: Exception) -> web.Response | N
     """The problem of what failed below; None where it is none to answer with one."""
     if isinstance(exc, errors.KmsError):
         return problem_response(exc)
-    if isinstance(exc, web.HTTPException):
-        if exc.status < 400:
-            return None
-        return problem_response(from_http(exc))
-    if isinstance(exc, web.RequestPayloadError):
-        return problem_response(errors.BadRequest("The body cannot be read to its end."))
-    if isinstance(exc, ConnectionError):
-        return None  # the caller is gone, or must be
+    if not is_of_an_algorithm(exc):  # in which these would mean nothing of the kind
+        if isinstance(exc, web.HTTPException):
+            return None if exc.status < 400 else problem_response(from_http(exc))
+        if isinstance(exc, web.RequestPayloadError):
+            return problem_response(errors.BadRequest("The body cannot be read to its end."))
+        if isinstance(exc, ConnectionError):
+            return None  # the caller is gone, or must be
     known = request_id(request)
     LOGGER.error("internal error", exc_info=loggable(exc), extra={"request_id": known})
     if request.writer.output_size > 0:
@@ -67,6 +66,8 @@ def slug_of(exc: BaseException) -> str:
     """What became of a call that `exc` ended."""
     if isinstance(exc, errors.KmsError):
         return exc.slug
+    if isinstance(exc, Exception) and is_of_an_algorithm(exc):
+        return errors.InternalError.slug
     if isinstance(exc, web.HTTPException):
         return from_http(exc).slug
     if isinstance(exc, web.RequestPayloadError):

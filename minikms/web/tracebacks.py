@@ -19,7 +19,7 @@ def loggable(exc: BaseException) -> BaseException:
     `int(text, 16)` does. What led to it is shown likewise.
     """
     chain = list(_chain(exc))
-    if not any(map(_is_of_an_algorithm, chain)):
+    if not any(map(is_of_an_algorithm, chain)):
         return exc
     shown: BaseException | None = None
     for one in reversed(chain):
@@ -40,7 +40,7 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
         one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
 
 
-def _is_of_an_algorithm(exc: BaseException) -> bool:
+def is_of_an_algorithm(exc: BaseException) -> bool:
     """Whether it comes from below what calls algorithms, as the innermost of our frames says."""
     modules = [f.f_globals.get("__name__", "") for f, _ in traceback.walk_tb(exc.__traceback__)]
     ours = [name for name in modules if name.partition(".")[0] == "minikms"]

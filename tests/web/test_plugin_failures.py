@@ -1,6 +1,7 @@
 """An exception that no plugin should raise: a problem, a traceback without text, and on it goes."""
 
 import logging
+import sys
 from importlib.metadata import EntryPoint
 
 import orjson
@@ -23,6 +24,13 @@ class OfAStranger(Exception):
     pass
 
 
+class OfItsConnection(OfAStranger, ConnectionError):
+    """What would be a caller who is gone, if it came from elsewhere."""
+
+
+RAISED = [OfAStranger]  # the last is what they raise
+
+
 def fail_at(base, name):
     def method(self, *args):
         if name not in FAILING:
@@ -30,7 +38,7 @@ def fail_at(base, name):
         try:
             return int(SECRET, 16)
         except ValueError as exc:
-            raise OfAStranger(SECRET, args) from exc
+            raise RAISED[-1](SECRET, args) from exc
 
     return method
 
@@ -128,6 +136,15 @@ async def test_every_method(client, post, generate, refused, fail, logged):
     assert "OfAStranger" in logged()
     FAILING.clear()
     assert (await client.get(path)).status == 200
+
+
+async def test_a_connection_of_its_own(client, generate, refused, fail, logged, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "RAISED", [OfItsConnection])
+    by = {"kid": (await generate())["kid"], "data": DATA}
+    fail("sign")
+    for _ in range(2):
+        await refused(await client.post("/sign", json=by), 500, "internal-error")
+        assert "OfItsConnection" in logged()
 
 
 async def test_a_key_that_does_not_open(start, fail, logged, refused, keep, tmp_path):
