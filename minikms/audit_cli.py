@@ -18,7 +18,7 @@ from minikms.database import Database
 from minikms.encodings import b64url_decode
 from minikms.errors import AuditError
 from minikms.options import config_of
-from minikms.store_cli import durable, key_of, on_a_store
+from minikms.store_options import durable, key_of, on_a_store
 
 ResultT = TypeVar("ResultT")
 

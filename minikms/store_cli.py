@@ -3,31 +3,32 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    aclosing,
-    asynccontextmanager,
-    nullcontext,
-)
-from functools import wraps
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, nullcontext
 from typing import Any
 
 import click
 
 from minikms.access import SCOPES
 from minikms.cli_help import ON_A_STORE, HelpGroup
-from minikms.config import ENV_PREFIX, Config
+from minikms.config import ENV_PREFIX
 from minikms.contents import Contents
 from minikms.database import Database
-from minikms.errors import AccessError, KmsError, SetupError, StoreError
+from minikms.errors import AccessError, StoreError
 from minikms.key_files import new_key
-from minikms.location import KEY_METHODS, StoreKey, StoreLocation, read_key
-from minikms.options import Command, config_of, fail, options_of_config
+from minikms.location import StoreKey, StoreLocation
+from minikms.options import config_of, fail
 from minikms.registry import AlgorithmRegistry
 from minikms.secret_files import require_new, write_secret
 from minikms.store import DEFAULT_PROFILE, KeyStore
+from minikms.store_options import (
+    durable,
+    generating_key,
+    key_of,
+    on_a_store,
+    other_key,
+    require_place,
+    with_another_key,
+)
 from minikms.tokens import Token, Tokens
 from minikms.upkeep import copy as copy_contents
 from minikms.upkeep import count
@@ -40,56 +41,13 @@ def store() -> None:
     """Make, look after and copy the store that keys are kept in."""
 
 
-def on_a_store(command: Command) -> Command:
-    """Give a command the flags of a store, and end it with one sentence where that cannot be."""
-
-    @wraps(command)
-    def call(**options: Any) -> None:
-        try:
-            command(**options)
-        except SetupError as exc:
-            fail(str(exc), 2)
-        except KmsError as exc:
-            fail(exc.detail, 1)
-
-    return options_of_config("store", "store_key_file", "store_key_method")(call)
-
-
-def _generating_key(name: str) -> Callable[[Command], Command]:
-    """Give a command the flag that makes the key `name`."""
-    return click.option(
-        "--generate-key",
-        is_flag=True,
-        help=f"First make a raw key, in a new file where --{name}-key-file says.",
-    )
-
-
-def _with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
-    """Give a command the flags of a second key."""
-
-    def decorate(command: Command) -> Command:
-        for option in (
-            click.option(f"--{name}-key-file", metavar="FILE", help=f"{whose}."),
-            click.option(
-                f"--{name}-key-method",
-                type=click.Choice(KEY_METHODS),
-                help="A raw key, or a passphrase for Argon2i.",
-            ),
-            _generating_key(name),
-        ):
-            command = option(command)
-        return command
-
-    return decorate
-
-
 @store.command(
     examples=(
         f"minikms store init --generate-key {ON_A_STORE}",
         f"minikms store init --generate-key --admin-token-file admin.token {ON_A_STORE}",
     )
 )
-@_generating_key("store")
+@generating_key("store")
 @click.option(
     "--if-missing",
     is_flag=True,
@@ -111,7 +69,7 @@ def init(
     location, key_file = durable(config.store), config.store_key_file
     key = None
     if generate_key:
-        _require_place("store", key_file, config.store_key_method)
+        require_place("store", key_file, config.store_key_method)
     if not generate_key or (if_missing and os.path.lexists(key_file)):
         key = key_of(config)
     try:
@@ -202,7 +160,7 @@ async def _info(location: StoreLocation, key: StoreKey) -> None:
 @store.command(
     examples=(f"minikms store rekey --new-key-file new.key --generate-key {ON_A_STORE}",)
 )
-@_with_another_key("new", "The key that is to open the store")
+@with_another_key("new", "The key that is to open the store")
 @on_a_store
 def rekey(
     new_key_file: str | None, new_key_method: str | None, generate_key: bool, **options: Any
@@ -210,7 +168,7 @@ def rekey(
     """Let another key open a store. The new one may also be in MINIKMS_NEW_STORE_KEY."""
     config = config_of(options)
     location = durable(config.store)
-    new = _other_key("new", new_key_file, new_key_method, location, generate=generate_key)
+    new = other_key("new", new_key_file, new_key_method, location, generate=generate_key)
     asyncio.run(_rekey(location, key_of(config), new))
 
 
@@ -245,7 +203,7 @@ async def _rekey(
     show_envvar=True,
     help="Where the copy is made: sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",
 )
-@_with_another_key("to", "The key that is to open the copy")
+@with_another_key("to", "The key that is to open the copy")
 @on_a_store
 def copy(
     target: str,
@@ -261,7 +219,7 @@ def copy(
     """
     config = config_of(options)
     place = durable(target)
-    to_key = _other_key("to", to_key_file, to_key_method, place, generate=generate_key)
+    to_key = other_key("to", to_key_file, to_key_method, place, generate=generate_key)
     asyncio.run(_copy(durable(config.store), key_of(config), place, to_key))
 
 
@@ -340,40 +298,3 @@ def _is_among_output(bar: Any) -> bool:
 
 def _keys(number: int) -> str:
     return f"{number} key{'' if number == 1 else 's'}"
-
-
-def durable(url: str) -> StoreLocation:
-    """The place of a store that is kept; raises StoreError for the one in memory."""
-    location = StoreLocation.parse(url)
-    if not location.kept:
-        raise StoreError("A store in memory ends with its process: say --store sqlite:///PATH.")
-    return location
-
-
-def key_of(config: Config) -> StoreKey:
-    """The key that opens the store; raises StoreError."""
-    return read_key(config.store_key_file, config.store_key, config.store_key_method)
-
-
-@asynccontextmanager
-async def _other_key(
-    name: str, file: str | None, method: str | None, location: StoreLocation, *, generate: bool
-) -> AsyncIterator[StoreKey | None]:
-    """The second key of a command, None where none is given; `generate` makes it."""
-    text = os.environ.get(f"{ENV_PREFIX}{name.upper()}_STORE_KEY", "")
-    if generate:
-        async with new_key(_require_place(name, file, method), location) as key:
-            yield key
-    elif file or text:
-        yield read_key(file or "", text, method or "raw")
-    elif method:
-        raise StoreError(f"--{name}-key-method says of what kind a key is, and there is none.")
-    else:
-        yield None
-
-
-def _require_place(name: str, file: str | None, method: str | None) -> str:
-    """The file in which a raw key is made, where the flags of the key `name` say so."""
-    if not file or method not in (None, "raw"):
-        raise StoreError(f"--generate-key makes a raw key: say where, with --{name}-key-file.")
-    return file

@@ -13,7 +13,7 @@ from minikms.cli_help import ON_A_STORE, HelpGroup
 from minikms.database import Database
 from minikms.durations import nanoseconds
 from minikms.options import config_of
-from minikms.store_cli import durable, key_of, on_a_store
+from minikms.store_options import durable, key_of, on_a_store
 from minikms.tokens import Token, TokenRecord, Tokens
 
 
