@@ -3,7 +3,7 @@
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from minikms.coherence import Versions, slot_of
@@ -31,16 +31,25 @@ class _Entry(NamedTuple):
 
 
 class Cache(Generic[ValueT]):
-    """Up to `size` values by their keys, those that were used last.
+    """Values by their keys, those that were used last: up to `size` in all, as `weigh` has it.
 
-    Where `versions` may miss a change, one counts for `ttl` seconds from before it was read.
-    `hits` and `misses` count the calls of `get`.
+    Without that each weighs one. Where `versions` may miss a change, a value counts for `ttl`
+    seconds from before it was read. `hits` and `misses` count the calls of `get`.
     """
 
-    def __init__(self, versions: Versions, size: int, ttl: float) -> None:
+    def __init__(
+        self,
+        versions: Versions,
+        size: int,
+        ttl: float,
+        *,
+        weigh: Callable[[ValueT], int] = lambda _: 1,
+    ) -> None:
         self._versions = versions
         self._counters = versions.counters
         self._size = size
+        self._weigh = weigh
+        self._weight = 0
         self._ttl = ttl if versions.bounded else math.inf
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self.hits = self.misses = 0
@@ -57,7 +66,7 @@ class Cache(Generic[ValueT]):
                 self.hits += 1
                 value: ValueT = entry.value
                 return value
-            del self._entries[key]
+            self._drop(key)
         self.misses += 1
         return None
 
@@ -68,7 +77,7 @@ class Cache(Generic[ValueT]):
     def drop_stale(self) -> None:
         """Forget what has changed, which otherwise stays until it is asked for again."""
         for key in [key for key, entry in self._entries.items() if not self._holds(entry)]:
-            del self._entries[key]
+            self._drop(key)
 
     def _holds(self, entry: _Entry) -> bool:
         counters = self._counters
@@ -78,12 +87,18 @@ class Cache(Generic[ValueT]):
         return time.monotonic() < entry.until
 
     def _put(self, key: Hashable, entry: _Entry) -> None:
-        if not self._size or any(counter % 2 for _, counter in entry.counters):
+        weight = self._weigh(entry.value)
+        if weight > self._size or any(counter % 2 for _, counter in entry.counters):
             return
+        if key in self._entries:
+            self._drop(key)
         self._entries[key] = entry
-        self._entries.move_to_end(key)
-        if len(self._entries) > self._size:
-            self._entries.popitem(last=False)
+        self._weight += weight
+        while self._weight > self._size:
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, key: Hashable) -> None:
+        self._weight -= self._weigh(self._entries.pop(key).value)
 
 
 class Reading(NamedTuple, Generic[ValueT]):
@@ -92,6 +107,13 @@ class Reading(NamedTuple, Generic[ValueT]):
     cache: Cache[ValueT]
     counters: memoryview
     until: float
+
+    def holds(self, *sources: tuple[str, str]) -> bool:
+        """Whether nothing has changed since in the entries with these categories and names."""
+        now = self.cache._counters
+        slots = [slot_of(*source) for source in sources]
+        unchanged = all(self.counters[slot] == now[slot] for slot in slots)
+        return unchanged and time.monotonic() < self.until
 
     def keep(self, key: Hashable, value: ValueT, *sources: tuple[str, str]) -> None:
         """Remember what was read since, from the entries with these categories and names."""

@@ -49,8 +49,11 @@ LAYOUT: Final = 1
 _SYSTEM: Final = "minikms"
 _STORE, PROFILE = "minikms.store", "minikms.profile"
 
-# Changes of what has this category, with each new key, are of no concern to anybody.
+# What has this category changes with each new key, which nobody depends on by itself.
 SEQUENCE: Final = "minikms.sequence"
+
+# Everything in a profile, for whoever depends on all of it: it changes with whatever is written.
+CONTENTS: Final = "minikms.contents"
 
 _LAYOUT, _REKEYED, _MAKING, _SELF = "layout", "rekeyed", "making", "self"
 _REMOVED = b"-"
@@ -96,14 +99,20 @@ Turn: TypeAlias = asyncio.Semaphore | FileTurn
 
 
 class _Transaction(Session):
-    """A transaction that notes what it replaces and removes.
+    """A transaction that notes what it replaces and removes, and that it writes in a profile.
 
-    What it inserts was not there, and nobody remembers of anything that it is not there.
+    What it inserts was not there, and nobody remembers of any one entry that it is not there.
+    `profile` is None for the store's own.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, profile: str | None) -> None:
         super().__init__(session._store, session.handle, session.is_transaction)
+        self._profile = profile
         self.changed: set[int] = set()
+
+    async def insert(self, category: str, name: str, *args: Any, **kwargs: Any) -> None:
+        self._note_contents()
+        await super().insert(category, name, *args, **kwargs)
 
     async def replace(self, category: str, name: str, *args: Any, **kwargs: Any) -> None:
         self._note(category, name)
@@ -113,9 +122,19 @@ class _Transaction(Session):
         self._note(category, name)
         await super().remove(category, name)
 
+    async def remove_all(self, *args: Any, **kwargs: Any) -> int:
+        self._note_contents()
+        removed: int = await super().remove_all(*args, **kwargs)
+        return removed
+
     def _note(self, category: str, name: str) -> None:
         if category != SEQUENCE:
             self.changed.add(slot_of(category, name))
+        self._note_contents()
+
+    def _note_contents(self) -> None:
+        if self._profile is not None:
+            self.changed.add(slot_of(CONTENTS, self._profile))
 
 
 class Database:
@@ -520,7 +539,7 @@ class Database:
     ) -> ResultT:
         known = self._profiles.get(profile) or await self._look_up(profile)
         try:
-            return await self._once(known, work, write=write)
+            return await self._once(profile, known, work, write=write)
         except (AskarError, StaleProfileError) as exc:
             # A session that outlives its profile fails in whatever way the database has for that.
             unclear = AskarErrorCode.BACKEND, AskarErrorCode.BUSY, AskarErrorCode.NOT_FOUND
@@ -529,13 +548,18 @@ class Database:
             current = await self._look_up(profile)
             if current == known:
                 raise
-        return await self._once(current, work, write=write)
+        return await self._once(profile, current, work, write=write)
 
     async def _once(
-        self, within: str, work: Callable[[Session], Awaitable[ResultT]], *, write: bool
+        self,
+        profile: str,
+        within: str,
+        work: Callable[[Session], Awaitable[ResultT]],
+        *,
+        write: bool,
     ) -> ResultT:
         if write:
-            async with self._transaction(within) as session:
+            async with self._transaction(within, profile) as session:
                 # SQLite gives the number of a removed profile to the next that is made, and a
                 # session that has it still would write there.
                 await require_profile(session)
@@ -564,8 +588,13 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def _transaction(self, within: str = _SYSTEM) -> AsyncIterator[Session]:
-        """A transaction that is committed at the end, and rolled back where anything is raised."""
+    async def _transaction(
+        self, within: str = _SYSTEM, profile: str | None = None
+    ) -> AsyncIterator[Session]:
+        """A transaction that is committed at the end, and rolled back where anything is raised.
+
+        `within` is Askar's name of `profile`, which is None for the store's own.
+        """
         store = self._store
         async with AsyncExitStack() as stack:
             try:
@@ -575,7 +604,7 @@ class Database:
                 if isinstance(exc, UndecryptableError):
                     await self._refuse_undecryptable()
                 raise
-            session = _Transaction(opened)
+            session = _Transaction(opened, profile)
             try:
                 yield session
             except AskarError as exc:

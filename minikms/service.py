@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+import orjson
+
 from minikms.acts import CURRENT, Act, Witness, concerns_key
 from minikms.cache import NOTHING, Bounds
 from minikms.encodings import PRIVATE_MEMBERS
@@ -18,6 +20,7 @@ from minikms.errors import (
     StoreUnavailable,
     UnsupportedOperation,
 )
+from minikms.jwk_sets import JwkSet, JwkSets
 from minikms.making import KeyMaker
 from minikms.operations import KeyOperations, run
 from minikms.protocol import (
@@ -48,6 +51,7 @@ class KeyService(KeyOperations):
     ) -> None:
         super().__init__(registry, store, cache=cache)
         self._maker = KeyMaker()
+        self._jwk_sets = JwkSets(store, self._compute_jwk_set, cache)
 
     # Making keys
 
@@ -203,6 +207,7 @@ class KeyService(KeyOperations):
         is wrong is logged, and holds up no other key.
         """
         self.opened.cache.drop_stale()
+        self._jwk_sets.drop_stale()
         for profile in await self._store.profiles():
             try:
                 for kid in await self._store.due(profile):
@@ -234,19 +239,26 @@ class KeyService(KeyOperations):
         _, exporter, key = await self._open(profile, ref, use)
         return await run(exporter, "export", partial(exporter.export_jwk, key))
 
-    async def jwks(self, profile: str) -> list[dict[str, str]]:
-        """The profile's public keys for signatures and key agreement, as members of a JWK Set.
+    async def jwk_set(self, profile: str) -> JwkSet:
+        """The profile's public keys for signatures and key agreement, as a JWK Set.
 
         One for each kid and one for each alias, which is its `kid` there (RFC 7517 section 5), but
         for those that are disabled.
         """
-        found: list[dict[str, str]] = []
+        return await self._jwk_sets.get(profile)
+
+    async def _compute_jwk_set(self, profile: str) -> bytes:
+        parts: list[bytes] = []
         async for page in self.pages(profile):
-            for record in page:
-                facts = self._jwks_facts(record)
-                if facts is not None:
-                    found.extend({**facts, "kid": kid} for kid in (record.kid, *record.aliases))
-        return found
+            members = [
+                {**facts, "kid": kid}
+                for record in page
+                if (facts := self._jwks_facts(record)) is not None
+                for kid in (record.kid, *record.aliases)
+            ]
+            if members:
+                parts.append(orjson.dumps(members)[1:-1])
+        return b'{"keys":[' + b",".join(parts) + b"]}\n"
 
     # Profiles
 
@@ -268,7 +280,7 @@ class KeyService(KeyOperations):
 
     async def publishes(self, profile: str) -> bool:
         """Whether everybody may have the profile's public keys."""
-        return await self._store.publishes(profile)
+        return await self._jwk_sets.is_public(profile)
 
     async def ping(self) -> None:
         """Return once the store has answered; raises StoreUnavailable."""

@@ -44,6 +44,22 @@ def test_slots_are_the_same_in_every_process():
     assert spread == set(range(SLOTS))
 
 
+def test_what_values_weigh_is_bounded():
+    cache = Cache(Versions(), 10, 0, weigh=len)
+    for key in ("a", "b", "c"):
+        remember(cache, key, key * 3, A)
+    assert cache.get("a") == "aaa"
+    remember(cache, "d", "dddd", A)
+    assert [key for key in "abcd" if cache.get(key)] == ["a", "c", "d"]
+    remember(cache, "a", "a", A)  # in its own place
+    remember(cache, "e", "ee", A)
+    assert [key for key in "acde" if cache.get(key)] == ["a", "c", "d", "e"]
+    remember(cache, "f", "f" * 11, A)
+    assert cache.get("f") is None
+    remember(cache, "f", "f" * 10, A)
+    assert [key for key in "acdef" if cache.get(key)] == ["f"]
+
+
 def test_what_was_used_last_stays():
     cache = Cache(Versions(), 2, 0)
     first, second = Value(), Value()

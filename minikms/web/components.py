@@ -154,6 +154,10 @@ def parameter_components() -> dict[str, Any]:
             "after", "query", "The cursor that the Link header of the page before has.",
             type="string", pattern=fields.CURSOR_PATTERN,
         ),
+        "IfNoneMatch": parameter(
+            "If-None-Match", "header", "The ETag of what the caller has, or several.",
+            type="string",
+        ),
         "DeleteAfter": parameter(
             "after", "query", "How long it is kept, up to 365 days; without it, it is gone now.",
             type="string", pattern=durations.PATTERN,

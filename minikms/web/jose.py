@@ -1,8 +1,11 @@
 """Handlers in the forms of JOSE: JWS and JWK Set."""
 
+import re
+
 from aiohttp import web
 
 from minikms.web import schemas
+from minikms.web.answers import CACHE_CONTROL
 from minikms.web.callers import enter
 from minikms.web.messages import answer, load, named_profile, profile, service
 
@@ -10,7 +13,9 @@ _SIGN = schemas.SignJwsRequest()
 _VERIFY = schemas.VerifyJwsRequest()
 _SIGNATURE = schemas.JwsSignature()
 _VERIFICATION = schemas.JwsVerification()
-_JWKS = schemas.JwkSet()
+
+# Weak or not, which does not count here (RFC 9110 section 8.8.3).
+_ETAG = re.compile(r'"([\x21\x23-\x7e\x80-\xff]*)"')
 
 
 async def sign_jws(request: web.Request) -> web.Response:
@@ -69,11 +74,25 @@ async def jwks(request: web.Request) -> web.Response:
     parameters:
       - $ref: "#/components/parameters/Profile"
       - $ref: "#/components/parameters/ProfileQuery"
+    x-parameters: [IfNoneMatch]
     responses:
       "200":
         description: The keys for signatures and key agreement, by kid and by alias.
         x-answer: JwkSet
+        headers: {ETag: {description: "Changes with the set.", schema: {type: string}}}
+      "304": {description: The caller has it as it is., content: {}}
     """
     of_header = named_profile(request)  # judged even where the query has the word
     name = enter(request, request.query.get("profile", of_header))
-    return answer(_JWKS, {"keys": await service(request).jwks(name)})
+    found = await service(request).jwk_set(name)
+    # Whoever keeps it asks each time whether it has changed: a key may be gone by now.
+    headers = {"ETag": f'"{found.etag}"', CACHE_CONTROL: "no-cache"}
+    if _has(request, found.etag):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=found.body, headers=headers, content_type="application/json")
+
+
+def _has(request: web.Request, etag: str) -> bool:
+    """Whether the caller has this already: `If-None-Match` (RFC 9110 section 13.1.2)."""
+    given = ", ".join(request.headers.getall("If-None-Match", ()))
+    return given.strip() == "*" or etag in _ETAG.findall(given)

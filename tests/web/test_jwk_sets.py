@@ -1,0 +1,241 @@
+"""JWK Sets that stay in memory: what changes them shows at once, and they are computed once."""
+
+import asyncio
+
+import pytest
+
+from minikms.config import Config
+from minikms.notices import NoticedVersions
+from minikms.store import KeyStore
+from minikms.web.app import STORE, create_app
+
+PATH = "/jwks.json?profile=alice"
+ALICE = {"X-Profile": "alice"}
+
+
+@pytest.fixture
+def service(start, listening):
+    """Start a service with a profile that everybody may have the set of."""
+
+    async def make(options, **others):
+        client = await start(create_app(Config(**{"cache_size": 100, **options, **others})))
+        if isinstance(client.app[STORE].database.versions, NoticedVersions):
+            await listening(client)
+        await client.post("/profile", json={"name": "alice"})
+        return client
+
+    return make
+
+
+@pytest.fixture
+def pages_read(monkeypatch):
+    """The profiles of which a page was read, in order."""
+    page, read = KeyStore.page, []
+
+    async def spy(self, profile, **options):
+        read.append(profile)
+        return await page(self, profile, **options)
+
+    monkeypatch.setattr(KeyStore, "page", spy)
+    return read
+
+
+async def ok(response):
+    assert response.status == 200, await response.text()
+    return await response.json()
+
+
+async def generate(client, **options):
+    body = {"alg": "ed25519", **options}
+    return (await ok(await client.post("/key/generate", json=body, headers=ALICE)))["kid"]
+
+
+async def kids(client, path=PATH):
+    return [key["kid"] for key in (await ok(await client.get(path)))["keys"]]
+
+
+async def test_it_is_read_once_while_nothing_changes(service, any_store, pages_read):
+    client = await service(any_store, cache_ttl=3600)
+    kid = await generate(client, alias="a")
+    answers = [await client.get(PATH) for _ in range(3)]
+    assert len({await answer.read() for answer in answers}) == 1
+    assert len({answer.headers["ETag"] for answer in answers}) == 1
+    async with client.get("/jwks.json", headers=ALICE) as answer:
+        assert await answer.json() == await answers[0].json()
+    assert await kids(client) == [kid, "a"]
+    assert pages_read == ["alice"]
+    # What another profile does is none of it.
+    await client.post("/key/generate", json={"alg": "ed25519"})
+    assert await kids(client) == [kid, "a"]
+    assert pages_read == ["alice"]
+
+
+async def test_whatever_changes_it_shows_at_once(service, any_store):
+    client = await service(any_store, cache_ttl=3600)
+
+    async def call(method, path, **options):
+        await ok(await client.request(method, path, headers=ALICE, **options))
+
+    assert await kids(client) == []
+    first = await generate(client)
+    assert await kids(client) == [first]
+    second = await generate(client, alias="a")
+    assert await kids(client) == [first, second, "a"]
+    await call("POST", f"/key/{first}/associate", json={"alias": "a"})
+    assert await kids(client) == [first, "a", second]
+    await call("DELETE", f"/key/{first}/associate?alias=a")
+    assert await kids(client) == [first, second]
+    await call("PATCH", f"/key/{first}", json={"state": "disabled"})
+    assert await kids(client) == [second]
+    await call("PATCH", f"/key/{first}", json={"state": "verify-only"})
+    assert await kids(client) == [first, second]
+    await call("DELETE", f"/key/{first}?after=7d")
+    assert await kids(client) == [second]
+    await call("POST", f"/key/{first}/restore")
+    assert await kids(client) == [first, second]
+    await call("POST", f"/key/{second}/rotate")
+    assert len(await kids(client)) == 3
+    await call("DELETE", f"/key/{second}")
+    assert len(await kids(client)) == 2
+    await call("DELETE", "/profile/alice")
+    assert (await client.get(PATH)).status == 404
+    await call("POST", "/profile", json={"name": "alice"})
+    assert await kids(client) == []
+
+
+async def test_a_key_that_expires_stays_in_it(service, any_store, pages_read):
+    client = await service(any_store, cache_ttl=3600)
+    kid = await generate(client)
+    assert await kids(client) == [kid]
+    change = {"expires": "2020-01-01T00:00:00Z"}
+    await ok(await client.patch(f"/key/{kid}", json=change, headers=ALICE))
+    assert await kids(client) == [kid]
+    assert pages_read == ["alice"] * 2
+
+
+async def test_a_change_by_another_process(service, kept):
+    one, other = await service(kept), await service(kept, cache_ttl=3600)
+    assert await kids(other) == []
+    kid = await generate(one)
+
+    async def show(wanted):
+        async with asyncio.timeout(60):  # a notice takes its time on PostgreSQL
+            while await kids(other) != wanted:
+                await asyncio.sleep(0.01)
+
+    await show([kid])
+    await ok(await one.patch(f"/key/{kid}", json={"state": "disabled"}, headers=ALICE))
+    await show([])
+
+
+async def test_many_who_ask_at_once(service, any_store, pages_read):
+    for size in (100, 0):
+        client = await service(any_store, cache_size=size)
+        kid = await generate(client)
+        pages_read.clear()
+        assert await asyncio.gather(*(kids(client) for _ in range(50))) == [[kid]] * 50
+        assert len(pages_read) < 5
+        await ok(await client.delete("/profile/alice"))
+        await client.close()
+
+
+async def test_who_asks_after_a_change_has_it(service, any_store, monkeypatch):
+    client = await service(any_store)
+    page, reading, go_on = KeyStore.page, asyncio.Event(), asyncio.Event()
+
+    async def slow(self, *args, **options):
+        found = await page(self, *args, **options)
+        reading.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(KeyStore, "page", slow)
+    before = asyncio.create_task(kids(client))
+    await reading.wait()
+    kid = await generate(client)
+    after = [asyncio.create_task(kids(client)) for _ in range(3)]
+    await ok(await client.get("/profiles"))  # they have come by now
+    go_on.set()
+    assert await before == []
+    assert await asyncio.gather(*after) == [[kid]] * 3
+
+
+async def test_one_who_leaves_takes_nobody_along(service, any_store, monkeypatch):
+    client = await service(any_store)
+    kid = await generate(client)
+    page, reading, go_on = KeyStore.page, asyncio.Event(), asyncio.Event()
+
+    async def slow(self, *args, **options):
+        reading.set()
+        await go_on.wait()
+        return await page(self, *args, **options)
+
+    monkeypatch.setattr(KeyStore, "page", slow)
+    first = asyncio.create_task(client.get(PATH))
+    await reading.wait()
+    second = asyncio.create_task(kids(client))
+    await ok(await client.get("/profiles"))
+    first.cancel()
+    go_on.set()
+    assert await second == [kid]
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        (["{etag}"], 304),
+        (["W/{etag}"], 304),
+        (['"a", {etag} , "b"'], 304),
+        (['"a",W/"b"', "{etag}"], 304),
+        (["*"], 304),
+        (['"a"'], 200),
+        (['"a", *'], 200),
+        (["{etag}x"[1:]], 200),
+        ([""], 200),
+        (["é"], 200),
+    ],
+)
+async def test_what_the_caller_has(service, any_store, given, status):
+    client = await service(any_store)
+    await generate(client)
+    async with client.get(PATH) as answer:
+        etag, body = answer.headers["ETag"], await answer.read()
+        assert (etag[0], etag[-1], etag[1:-1].isalnum()) == ('"', '"', True)
+        assert answer.headers["Cache-Control"] == "no-cache"
+        assert answer.content_type == "application/json"
+    headers = [("If-None-Match", text.replace("{etag}", etag)) for text in given]
+    async with client.get(PATH, headers=headers) as answer:
+        assert answer.status == status
+        assert answer.headers["ETag"] == etag
+        assert answer.headers["Cache-Control"] == "no-cache"
+        assert "X-Request-Id" in answer.headers
+        assert await answer.read() == (b"" if status == 304 else body)
+    await generate(client)
+    async with client.get(PATH, headers=[("If-None-Match", etag)]) as answer:
+        assert answer.status == 200
+        assert answer.headers["ETag"] != etag
+
+
+async def test_a_set_that_is_published_no_more(service, any_store, admin):
+    token, file = admin
+    client = await service({**any_store, "auth": "token"}, admin_token_file=file, cache_ttl=3600)
+    own = {"Authorization": f"Bearer {token}"}
+
+    async def publish(access):
+        await ok(await client.patch("/profile/alice", json={"jwks": access}, headers=own))
+
+    await ok(await client.post("/profile", json={"name": "alice"}, headers=own))
+    for _ in range(2):
+        assert (await client.get(PATH)).status == 401
+        assert await kids_of(client, own) == []
+        await publish("public")
+        assert await kids(client) == []
+        await publish("private")
+    await publish("public")
+    assert await kids(client) == []
+    await ok(await client.delete("/profile/alice", headers=own))
+    assert (await client.get(PATH)).status == 401
+
+
+async def kids_of(client, headers):
+    return [key["kid"] for key in (await ok(await client.get(PATH, headers=headers)))["keys"]]
