@@ -1,10 +1,11 @@
 """Who calls, as the gate has found and as the connection tells."""
 
 import ipaddress
+import time
 from collections.abc import Iterable
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from cryptography import x509
 
 from minikms.access import ANYBODY, Caller
@@ -12,6 +13,10 @@ from minikms.acts import CURRENT
 from minikms.errors import AccessError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# RFC 2518 section 10.1; how long after one the next is sent, in seconds, twice as long each time.
+_PROCESSING: Final = b"HTTP/1.1 102 Processing\r\n\r\n"
+_FIRST_PAUSE: Final = 0.05
 
 CALLER: Final = web.RequestKey("caller", Caller)
 
@@ -31,10 +36,28 @@ def enter(request: web.Request, profile: str) -> str:
     return profile
 
 
-def require_caller(request: web.Request) -> None:
-    """Raise ConnectionResetError where the connection that the answer is for is gone."""
-    if request.transport is None:
-        raise ConnectionResetError
+class Presence:
+    """A check, to be called now and then, that the caller of a request still waits for its answer.
+
+    One who has sent all that it will, and closed its half, looks like one who is gone. What it is
+    sent tells them apart, and a client takes any number of interim answers (RFC 9110 section 15).
+    """
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self._pause = _FIRST_PAUSE
+        self._next = 0.0
+
+    def __call__(self) -> None:
+        """Raise ConnectionResetError where nobody waits."""
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError
+        half_closed = getattr(self._request.protocol, "half_closed", False)
+        now = time.monotonic()
+        if half_closed and now >= self._next and self._request.version == HttpVersion11:
+            transport.write(_PROCESSING)
+            self._next, self._pause = now + self._pause, 2 * self._pause
 
 
 def certificate_subject(request: web.BaseRequest) -> str | None:

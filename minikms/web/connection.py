@@ -94,6 +94,7 @@ class KmsRequestHandler(PlainRequestHandler):
         "_lingering",
         "_max_head",
         "_waiting_size",
+        "half_closed",
         "whole_heads",
     )
 
@@ -109,6 +110,7 @@ class KmsRequestHandler(PlainRequestHandler):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.whole_heads = whole_heads
+        self.half_closed = False
         self._direct = direct
         self._batch = batch
         self._head_timeout = header_timeout
@@ -253,6 +255,7 @@ class KmsRequestHandler(PlainRequestHandler):
             return False  # at rest
         else:
             self._close = True  # once what is under way is answered
+        self.half_closed = True
         return True
 
     def _decline_upgrade(self) -> None:

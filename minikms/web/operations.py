@@ -1,7 +1,6 @@
 """Handlers of what is done with a key, and of randomness."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -13,7 +12,7 @@ from minikms.operations import Signed
 from minikms.protocol import Sealed
 from minikms.service import KeyService
 from minikms.web import schemas
-from minikms.web.callers import require_caller
+from minikms.web.callers import Presence
 from minikms.web.direct import Direct
 from minikms.web.messages import answer, load, load_now, profile, service, write
 from minikms.web.problems import problem
@@ -134,7 +133,7 @@ async def sign_batch(request: web.Request) -> web.Response:
     body = await load(request, _BATCH_SIGN)
     messages = [_decode(item, "data") for item in body["items"]]
     done = await service(request).sign_batch(
-        profile(request), body["ref"], messages, body["options"], partial(require_caller, request)
+        profile(request), body["ref"], messages, body["options"], Presence(request)
     )
     results = [
         {"problem": problem(one)} if isinstance(one, KmsError) else {"sig": one.sig} for one in done
@@ -164,7 +163,7 @@ async def verify_batch(request: web.Request) -> web.Response:
     body = await load(request, _BATCH_VERIFY)
     pairs = [_decode_pair(item) for item in body["items"]]
     done = await service(request).verify_batch(
-        profile(request), body["by"], pairs, body["options"], partial(require_caller, request)
+        profile(request), body["by"], pairs, body["options"], Presence(request)
     )
     results = [
         {"problem": problem(one)} if isinstance(one, KmsError) else {"valid": one} for one in done
