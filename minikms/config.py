@@ -114,6 +114,15 @@ class Config:
         heading=LIMITS,
         value="SECONDS",
     )
+    max_connections: int = _option(
+        10_000, "Connections at once, in a process.", limits=(1, None), heading=LIMITS
+    )
+    max_connections_per_address: int = _option(
+        1000,
+        "Those of one address, but for a trusted proxy's.",
+        limits=(1, None),
+        heading=LIMITS,
+    )
     max_in_flight: int = _option(
         1000, "Requests under way at once, in a process.", limits=(1, None), heading=LIMITS
     )

@@ -1,18 +1,15 @@
 """Where callers connect: the port, and the certificates that it is served under."""
 
-import asyncio
 import logging
-import os
-import socket
 import ssl
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
+from minikms.acceptor import Acceptor, Places, room_for
 from minikms.config import Config
 from minikms.errors import TlsError
+from minikms.web.callers import is_one_of, parse_proxies
 from minikms.web.server import KmsRunner
-
-# Connections that wait to be accepted; the kernel has a limit of its own (net.core.somaxconn).
-_BACKLOG: Final = 1024
 
 LOGGER = logging.getLogger("minikms")
 
@@ -20,64 +17,52 @@ LOGGER = logging.getLogger("minikms")
 class Listener:
     """Accepts connections for a runner, over TLS where the configuration names a certificate.
 
-    Not aiohttp's site, whose TLS stays as it is for good.
+    Not aiohttp's site, whose TLS stays as it is for good, and which has no bound.
     """
 
     def __init__(self, config: Config, runner: KmsRunner) -> None:
         """Read the certificates; raises TlsError."""
         self._config = config
-        self._runner = runner
-        self._tls = read_certificates(config)
-        self._servers: list[asyncio.Server] = []
+        proxies = parse_proxies(config.trusted_proxy)
+        self._places = Places(
+            room_for(config.max_connections),
+            config.max_connections_per_address,
+            partial(is_one_of, networks=proxies),
+        )
+        self._acceptor = Acceptor(
+            lambda: runner.server(),  # type: ignore[misc]  # which is there once it is set up
+            self._places,
+            read_certificates(config),
+            config.header_timeout,
+        )
 
     async def start(self, *, shared: bool) -> None:
         """Listen; `shared` lets other processes do so on the same port."""
-        where = {"host": self._config.host, "port": self._config.port, "reuse_port": shared}
-        self._servers = [await self._listen(self._tls, **where)]
+        await self._acceptor.listen(self._config.host, self._config.port, shared=shared)
 
     @property
     def address(self) -> Any:
         """Host and port, and for IPv6 what belongs to them."""
-        return self._servers[0].sockets[0].getsockname()
+        return self._acceptor.address
 
-    async def renew(self) -> None:
+    def renew(self) -> None:
         """Read the certificates anew, for connections from now on; bad ones change nothing.
 
-        The same sockets, so that no caller is turned away, but under a context that knows nothing
-        of the one before: a session of that one could be resumed without its client's certificate
-        being looked at, whatever CA is trusted by now. (It is what `SSLContext.sni_callback` would
-        do: sessions stay with the context that a connection began under.)
+        Under a context that knows nothing of the one before: a session of that one could be resumed
+        without its client's certificate being looked at, whatever CA is trusted by now. (It is what
+        `SSLContext.sni_callback` would do: sessions stay with the context that a connection began
+        under.)
         """
-        renewed: list[asyncio.Server] = []
         try:
-            tls = read_certificates(self._config)
-            for server in self._servers:
-                for listening in server.sockets:
-                    again = socket.socket(fileno=os.dup(listening.fileno()))
-                    renewed.append(await self._listen(tls, sock=again))
-        except (TlsError, OSError) as exc:
+            self._acceptor.tls = read_certificates(self._config)
+        except TlsError as exc:
             LOGGER.error("the certificates stay as they were: %s", exc)
-            replaced = renewed
         else:
             LOGGER.info("the certificates were read anew")
-            replaced, self._servers = self._servers, renewed
-        for server in replaced:
-            server.close()
 
     def close(self) -> None:
         """Accept no more."""
-        for server in self._servers:
-            server.close()
-
-    async def _listen(self, tls: ssl.SSLContext | None, **where: Any) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
-        return await loop.create_server(
-            self._runner.server,  # type: ignore[arg-type]
-            ssl=tls,
-            ssl_handshake_timeout=self._config.header_timeout if tls else None,
-            backlog=_BACKLOG,
-            **where,
-        )
+        self._acceptor.close()
 
 
 def read_certificates(config: Config) -> ssl.SSLContext | None:

@@ -14,6 +14,7 @@ import uvloop
 from aiohttp import web
 
 from minikms import core_dumps
+from minikms.acceptor import raise_descriptor_limit
 from minikms.addresses import in_url, is_loopback, to_open
 from minikms.config import Config
 from minikms.errors import SetupError
@@ -37,6 +38,7 @@ def run(config: Config, ready: "Connection[bool, bool] | None" = None) -> None:
     and ends with its parent.
     """
     core_dumps.turn_off()  # again in a worker, whose memory begins anew
+    raise_descriptor_limit()
     log_output.configure(config.log_format, config.log_level, process=ready is not None)
     # aiohttp-swagger3 keeps its own things in each request under a plain string.
     warnings.simplefilter("ignore", web.NotAppKeyWarning)
@@ -62,7 +64,7 @@ async def _serve(
                 ready.send(True)
         while await signals.get() == signal.SIGHUP:
             if config.tls_cert:
-                await listener.renew()
+                listener.renew()
             if audit := app[AUDIT]:
                 audit.reopen()
         LOGGER.info("stopping: finishing what is under way")

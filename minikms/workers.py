@@ -17,6 +17,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Final, NoReturn
 
 from minikms import serving, tmpfs
+from minikms.acceptor import raise_descriptor_limit
 from minikms.audit import file_of_worker
 from minikms.config import Config
 from minikms.location import StoreLocation
@@ -41,6 +42,7 @@ def run(config: Config) -> NoReturn:
 
     Where the service cannot start, a worker says so, and the exit code is its own.
     """
+    raise_descriptor_limit()
     log_output.configure(config.log_format, config.log_level, process=True)
     with serving.exit_in_one_sentence(config):
         sys.exit(asyncio.run(_Workers(config).run()))

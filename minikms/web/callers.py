@@ -82,7 +82,7 @@ def address(request: web.Request, proxies: tuple[Network, ...]) -> str:
     if not proxies:
         return nearest
     told = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
-    while _is_one_of(nearest, proxies) and told:
+    while is_one_of(nearest, proxies) and told:
         try:
             nearest = str(ipaddress.ip_address(told.pop().strip()))
         except ValueError:
@@ -100,7 +100,8 @@ def parse_proxies(text: str) -> tuple[Network, ...]:
         ) from None
 
 
-def _is_one_of(text: str, networks: Iterable[Network]) -> bool:
+def is_one_of(text: str, networks: Iterable[Network]) -> bool:
+    """Whether an address is in one of these networks."""
     try:
         ip = ipaddress.ip_address(text)
     except ValueError:

@@ -1,7 +1,7 @@
 """One connection of a caller: its limits, the end of what it sends, and the fast path."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ class PlainRequestHandler(web.RequestHandler):
     It uses public names of aiohttp only, and has its limits.
     """
 
-    __slots__ = ("_observer",)
+    __slots__ = ("_observer", "ended")
 
     # Whether an answer's head may be written at once (web/answers.py).
     whole_heads = False
@@ -40,6 +40,13 @@ class PlainRequestHandler(web.RequestHandler):
     def __init__(self, *args: Any, observer: Observer | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._observer = observer
+        # Called when the connection is lost; whoever accepts it sets it.
+        self.ended: Callable[[], None] = _nothing
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Give its place back."""
+        super().connection_lost(exc)
+        self.ended()
 
     def begin(self, request: web.BaseRequest) -> None:
         """Learn that a request is being answered from now on."""
@@ -413,6 +420,10 @@ class KmsRequestHandler(PlainRequestHandler):
             waiter.set_result(None)
         else:
             self.force_close()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _size(message: Any) -> int:

@@ -31,6 +31,8 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics import MetricWrapperBase
 
+from minikms.acceptor import Acceptor, Places
+from minikms.addresses import in_url
 from minikms.background import in_background
 from minikms.config import Config
 from minikms.errors import ListenError, MetricsError
@@ -51,6 +53,9 @@ _ROOM: Final = 1024 * 1024  # bytes
 # The value of a label where there is nothing to name: a path of no route, a call that concerns no
 # key, a caller who was gone before the answer.
 NONE: Final = "none"
+
+# Connections at once to the listener that Prometheus asks.
+_CONNECTIONS: Final = 100
 
 # In seconds.
 _SAMPLED_EVERY: Final = 1.0
@@ -258,14 +263,15 @@ async def _served(config: Config, registry: CollectorRegistry) -> AsyncIterator[
     app.router.add_get("/metrics", metrics, allow_head=False)
     runner = KmsRunner(app, shutdown_timeout=_SHUTDOWN_TIMEOUT)
     await runner.setup()
+    acceptor = Acceptor(lambda: runner.server(), Places(_CONNECTIONS, option="what /metrics takes"))  # type: ignore[misc]
     try:
-        site = web.TCPSite(runner, config.metrics_host, config.metrics_port)
+        where = f"{in_url(config.metrics_host)}:{config.metrics_port}"
         try:
-            await site.start()
+            await acceptor.listen(config.metrics_host, config.metrics_port)
         except OSError as exc:
-            where = f"{config.metrics_host}:{config.metrics_port}"
             raise ListenError(f"Cannot listen on {where}: {exc.strerror}.") from None
-        LOGGER.info("metrics on %s/metrics", site.name)
+        LOGGER.info("metrics on http://%s/metrics", where)
         yield
     finally:
+        acceptor.close()
         await runner.cleanup()

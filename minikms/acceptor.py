@@ -1,0 +1,248 @@
+"""Connections accepted, as many as there may be: in all, and of one caller.
+
+asyncio's own servers accept without asking, and where no descriptor is left, uvloop's close what
+they accept and say nothing.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import resource
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from minikms.addresses import network_of
+
+LOGGER = logging.getLogger("minikms")
+
+# Connections that wait to be accepted; the kernel has a limit of its own (net.core.somaxconn).
+_BACKLOG: Final = 1024
+_AT_ONCE: Final = 64
+
+# In seconds.
+_REPORT_EVERY: Final = 60.0
+_PAUSE: Final = 1.0
+
+# Descriptors for all that is no caller's connection: the store, logs, other listeners.
+_SPARE: Final = 128
+_NONE_LEFT: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process have as many descriptors as it may give itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        # The system may allow less than the hard limit says, where that is without an end.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def room_for(most: int) -> int:
+    """How many connections there may be: `most`, or as many as there are descriptors for."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return most
+    room = max(descriptors - _SPARE, descriptors // 2)
+    if room < most:
+        LOGGER.warning(
+            "%d connections at most, not %d: this process may have %d descriptors",
+            *(room, most, descriptors),
+        )
+    return min(most, room)
+
+
+class Places:
+    """The connections that there are, and how many there may be.
+
+    `most_of_one` is for each address of IPv4, and for 2^64 of IPv6, which one caller has; none of
+    those that `is_exempt` names. `option` is what `most` comes from, for the log. What is refused
+    is logged once a minute, by its number.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        most_of_one: int | None = None,
+        is_exempt: Callable[[str], bool] = lambda address: False,
+        option: str = "--max-connections",
+    ) -> None:
+        self.number = 0
+        self._most = most
+        self._most_of_one = most_of_one
+        self._is_exempt = is_exempt
+        self._option = option
+        self._by_caller: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._report: asyncio.TimerHandle | None = None
+
+    def take(self, address: str) -> Callable[[], None] | None:
+        """What gives the place of a new connection back; None where it gets none."""
+        if self.number >= self._most:
+            self._refuse(self._option)
+            return None
+        caller = None
+        if self._most_of_one is not None and not self._is_exempt(address):
+            caller = network_of(address)
+            if self._by_caller[caller] >= self._most_of_one:
+                self._refuse("--max-connections-per-address")
+                return None
+            self._by_caller[caller] += 1
+        self.number += 1
+        held = True
+
+        def give_back() -> None:
+            nonlocal held
+            if not held:
+                return
+            held = False
+            self.number -= 1
+            if caller is not None:
+                self._by_caller[caller] -= 1
+                if not self._by_caller[caller]:
+                    del self._by_caller[caller]
+
+        return give_back
+
+    def close(self) -> None:
+        """Log what was refused since the last line."""
+        if self._report is not None:
+            self._report.cancel()
+            self._log()
+
+    def _refuse(self, option: str) -> None:
+        self._refused[option] += 1
+        if self._report is None:
+            self._log_on()
+
+    def _log_on(self) -> None:
+        """Log now, and once a minute for as long as there is something to log."""
+        self._report = None
+        if self._refused:
+            self._log()
+            self._report = asyncio.get_running_loop().call_later(_REPORT_EVERY, self._log_on)
+
+    def _log(self) -> None:
+        refused, self._refused = self._refused, Counter()
+        if refused:
+            over = ", ".join(f"{number} over {option}" for option, number in refused.items())
+            LOGGER.warning("connections refused: %d (%s)", refused.total(), over)
+
+
+class Acceptor:
+    """Accepts connections where it listens, and has each served by what `make` gives.
+
+    That calls its own `ended` once the connection is lost.
+    `tls` is what handshakes go by from now on; who has not done one has a place all the same.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Any],
+        places: Places,
+        tls: ssl.SSLContext | None = None,
+        handshake_timeout: float | None = None,
+    ) -> None:
+        self.tls = tls
+        self._make = make
+        self._places = places
+        self._handshake_timeout = handshake_timeout
+        self._listening: list[socket.socket] = []
+        self._paused: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._opening: set[asyncio.Task[None]] = set()
+        self._none_left_said = -_REPORT_EVERY
+
+    async def listen(self, host: str, port: int, *, shared: bool = False) -> None:
+        """Listen; `shared` lets other processes do so on the same port. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            asyncio.Protocol, host, port, reuse_port=shared, start_serving=False
+        )
+        try:
+            for bound in server.sockets:
+                listening = socket.socket(fileno=os.dup(bound.fileno()))
+                self._listening.append(listening)
+                listening.setblocking(False)
+                listening.listen(_BACKLOG)
+        finally:
+            server.close()
+        for listening in self._listening:
+            loop.add_reader(listening, self._accept, listening)
+
+    @property
+    def address(self) -> Any:
+        """Host and port, and for IPv6 what belongs to them."""
+        return self._listening[0].getsockname()
+
+    def close(self) -> None:
+        """Accept no more; what is in its handshake ends."""
+        loop = asyncio.get_running_loop()
+        for listening in self._listening:
+            loop.remove_reader(listening)
+            if timer := self._paused.pop(listening, None):
+                timer.cancel()
+            listening.close()
+        self._listening.clear()
+        for task in self._opening:
+            task.cancel()
+        self._places.close()
+
+    def _accept(self, listening: socket.socket) -> None:
+        """Accept what waits, and close what has no place."""
+        for _ in range(_AT_ONCE):
+            try:
+                accepted, address = listening.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as exc:
+                if exc.errno in _NONE_LEFT:
+                    self._pause(listening, exc)
+                    return
+                continue  # the caller is gone already
+            give_back = self._places.take(address[0])
+            if give_back is None:
+                accepted.close()
+                continue
+            accepted.setblocking(False)
+            task = asyncio.get_running_loop().create_task(self._open(accepted, give_back))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    async def _open(self, accepted: socket.socket, give_back: Callable[[], None]) -> None:
+        """Have a connection served, once its handshake is done."""
+
+        def make() -> Any:
+            connection = self._make()
+            connection.ended = give_back
+            return connection
+
+        # On failure, its transport closes it.
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                make,
+                accepted,
+                ssl=self.tls,
+                ssl_handshake_timeout=self._handshake_timeout if self.tls else None,
+            )
+        except OSError:  # as ssl.SSLError is
+            give_back()
+        except BaseException:
+            give_back()
+            raise
+
+    def _pause(self, listening: socket.socket, exc: OSError) -> None:
+        """Leave callers waiting for a while, and log why, once a minute."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listening)
+        self._paused[listening] = loop.call_later(_PAUSE, self._go_on, listening)
+        if loop.time() - self._none_left_said >= _REPORT_EVERY:
+            self._none_left_said = loop.time()
+            LOGGER.error("no connection can be accepted: %s", exc.strerror)
+
+    def _go_on(self, listening: socket.socket) -> None:
+        del self._paused[listening]
+        asyncio.get_running_loop().add_reader(listening, self._accept, listening)

@@ -1,0 +1,131 @@
+"""How many connections there may be, and descriptors for them, in processes of their own."""
+
+import contextlib
+import os
+import re
+import resource
+import socket
+import ssl
+import sys
+from pathlib import Path
+
+import pytest
+from authority import Authority
+
+# Shells that start the service with other limits on descriptors: soft, hard.
+LIMITED = ["bash", "-c", 'ulimit -Sn "$0"; ulimit -Hn "$1"; shift; exec "$@"']
+MINIKMS = os.path.join(os.path.dirname(sys.executable), "minikms")
+
+
+@pytest.fixture
+def dial():
+    """Open connections, closed at the end of the test."""
+    with contextlib.ExitStack() as opened:
+
+        def one(service, source="127.0.0.1", tls=None):
+            where = (service.host, service.port)
+            connection = socket.create_connection(where, timeout=60, source_address=(source, 0))
+            opened.enter_context(connection)
+            return opened.enter_context(tls.wrap_socket(connection)) if tls else connection
+
+        yield one
+
+
+def answers(connection):
+    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    with contextlib.suppress(ConnectionError):
+        return connection.recv(10_000).startswith(b"HTTP/1.1 200")
+    return False
+
+
+def limits(process):
+    text = Path(f"/proc/{process.pid}/limits").read_text()
+    return re.search(r"Max open files\s+(\d+)\s+(\d+)", text).groups()
+
+
+def test_connections_of_one_address(serve, dial):
+    service = serve("--port", "0", "--max-connections-per-address", "3")
+    first = [dial(service) for _ in range(3)]
+    assert all(map(answers, first))
+    assert [answers(dial(service)) for _ in range(20)] == [False] * 20
+    assert "connections refused: 1 (1 over --max-connections-per-address)" in service.read_until(
+        "refused"
+    )
+    assert answers(dial(service, "127.0.0.2"))
+    assert all(map(answers, first))
+    first.pop().close()
+    while not answers(connection := dial(service)):
+        connection.close()
+    code, written = service.stop()
+    assert code == 0
+    # One line a minute, with the number.
+    (line,) = [line for line in written.splitlines() if "refused" in line]
+    assert int(re.search(r"refused: (\d+)", line)[1]) >= 19
+
+
+def test_connections_in_all(serve, dial):
+    service = serve("--port", "0", "--max-connections", "3")
+    first = [dial(service, f"127.0.0.{number}") for number in (1, 2, 3)]
+    assert all(map(answers, first))
+    assert not answers(dial(service, "127.0.0.4"))
+    assert "(1 over --max-connections)" in service.read_until("refused")
+    first.pop().close()
+    while not answers(connection := dial(service, "127.0.0.4")):
+        connection.close()
+
+
+def test_a_trusted_proxy_has_as_many_as_it_needs(serve, dial):
+    options = ["--max-connections-per-address", "2", "--trusted-proxy", "127.0.0.2"]
+    service = serve("--port", "0", *options)
+    assert [answers(dial(service, "127.0.0.2")) for _ in range(10)] == [True] * 10
+    assert [answers(dial(service)) for _ in range(4)] == [True, True, False, False]
+
+
+def test_a_handshake_counts(serve, dial, tmp_path):
+    authority = Authority(tmp_path, "root")
+    cert, key = authority.issue("kms")
+    files = ["--tls-cert", str(cert), "--tls-key", str(key)]
+    service = serve("--port", "0", "--max-connections-per-address", "3", *files)
+    silent = [dial(service) for _ in range(3)]
+    assert dial(service).recv(1) == b""
+    tls = ssl.create_default_context(cafile=str(authority.file))
+    tls.check_hostname = False
+    assert answers(dial(service, "127.0.0.2", tls))
+    for connection in silent:
+        connection.close()
+    service.read_until("refused")
+    while True:
+        with contextlib.suppress(OSError):
+            if answers(dial(service, tls=tls)):
+                break
+
+
+def test_the_limit_of_descriptors_is_raised(serve, dial):
+    command = [*LIMITED, "100", "400", MINIKMS]
+    service = serve("--port", "0", "--workers", "2", command=command)
+    assert limits(service.process) == ("400", "400")
+    for worker in re.findall(r"is process (\d+)", "".join(service.lines)):
+        assert "400  " in Path(f"/proc/{worker}/limits").read_text()
+    assert "272 connections at most, not 10000" in "".join(service.lines)
+    assert all(answers(dial(service)) for _ in range(200))
+
+
+def test_silent_connections_leave_descriptors(serve, dial):
+    """As many as the process has descriptors, from many addresses."""
+    service = serve("--port", "0", command=[*LIMITED, "200", "200", MINIKMS])
+    for number in range(250):
+        dial(service, f"127.0.0.{2 + number % 5}")
+    line = service.read_until("refused")
+    assert "over --max-connections" in line
+
+
+def test_it_says_that_it_has_no_descriptor_left(serve, dial):
+    options = ["--max-connections", "1000", "--port", "0"]
+    service = serve(*options, command=[*LIMITED, "1000", "1000", MINIKMS])
+    used = len(list(Path(f"/proc/{service.process.pid}/fd").iterdir()))
+    resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE, (used + 3, used + 3))
+    first = [dial(service) for _ in range(8)]
+    assert "Too many open files" in service.read_until("no connection can be accepted")
+    for connection in first[:5]:
+        connection.close()
+    assert answers(first[-1])  # it waited
