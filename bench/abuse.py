@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 
+import abuse_connections
 import abuse_gate
 import abuse_rsa
 from aiohttp import ClientError, ClientSession, TCPConnector
@@ -229,6 +230,7 @@ ABUSE = (
         f"{MAKERS} callers make RSA keys": rsa_keys,
         f"{MAKERS} callers import an RSA key": rsa_imports,
     }
+    | abuse_connections.ABUSE
     | abuse_rsa.ABUSE
     | abuse_gate.ABUSE
 )

@@ -10,6 +10,7 @@ import signal
 import socket
 import sqlite3
 import stat
+import struct
 import sys
 import threading
 import time
@@ -171,6 +172,8 @@ def test_a_caller_who_leaves(counted):
     with socket.create_connection((service.host, service.port)) as connection:
         connection.sendall(b"POST /sign HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
         until(lambda: service.metrics()[key("connections")] == 1)
+        # Both halves end, as they do where a caller is gone.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     outcome = key("operations_total", operation="sign", alg="none", outcome="broken-off")
     until(lambda: service.metrics()[outcome] == 1)
     assert service.metrics()[key("requests_total", route="sign", status="none")] == 1
