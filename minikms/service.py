@@ -287,7 +287,7 @@ class KeyService(KeyOperations):
         await self._store.ping()
 
     def _shown(self, record: KeyRecord) -> KeyRecord:
-        """A record for a caller, who is told where its algorithm is not installed."""
+        """A record as callers see it, marked where its algorithm is not installed."""
         return record if self._registry.has(record) else OrphanRecord.of(record)
 
     def _jwks_facts(self, record: KeyRecord) -> dict[str, str] | None:

@@ -201,7 +201,7 @@ async def test_all_that_a_capability_grants(client, post, key, off_the_loop, cap
     assert done >= METHODS[capability]
 
 
-async def test_calls_that_are_answered_at_once_are_among_these(client):
+async def test_calls_that_have_the_fast_path_are_among_these(client):
     calls = {path.removeprefix("/") for _, path in client.app[DIRECT]}
     assert calls <= CALLS.keys()
 
