@@ -65,12 +65,16 @@ class AlgorithmRegistry:
         sources = {dist: dist.name if dist else "unknown" for dist in dists}
         for entry in sorted(entries, key=lambda entry: (entry.name, sources[entry.dist])):
             self._add(entry, sources[entry.dist])
-        self._require_one_owner()
 
     @classmethod
     def from_installed(cls) -> Self:
-        """The registry of every installed package's entry points."""
-        return cls(entry_points(group=GROUP))
+        """The registry of every installed package's entry points.
+
+        Raises PluginError also where a JWK could be meant for two of them: one would get all.
+        """
+        registry = cls(entry_points(group=GROUP))
+        registry._require_one_owner()
+        return registry
 
     def __iter__(self) -> Iterator[Registered]:
         return iter(self._registered)
@@ -133,7 +137,7 @@ class AlgorithmRegistry:
         self._registered.append(Registered(algorithm, source))
 
     def _require_one_owner(self) -> None:
-        """Raise PluginError where a JWK could be meant for two algorithms: one would get all.
+        """Raise PluginError where two algorithms own the same JWKs.
 
         `owns_jwk` is code, so it is asked, of every type of JWK that any algorithm states.
         """
