@@ -2,9 +2,9 @@
 
 Run it with the Python that Mini KMS is installed in: `python bench/abuse.py`; options of
 `minikms serve` may follow. It takes about two minutes, and fails unless the service is as before at
-the end. The service asks for a token. The abuser is a process of its own; the probe calls on a new
-connection each time, and its POST /sign is once by a key whose signatures leave the event loop
-(RSA), and once by one whose do not.
+the end. The service asks for a token, and has a new SQLite store. The abuser is a process of its
+own; the probe calls on a new connection each time, and its POST /sign is once by a key whose
+signatures leave the event loop (RSA), and once by one whose do not.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from pathlib import Path
 import abuse_connections
 import abuse_gate
 import abuse_rsa
+import abuse_store
 from aiohttp import ClientError, ClientSession, TCPConnector
 from service import running
 
@@ -46,9 +47,10 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file, token = f"{folder}/token", Token.new().reveal()
         write_secret(file, token, "token", AccessError)
-        options = ("--auth", "token", "--admin-token-file", file, *sys.argv[1:])
+        options = ("--auth", "token", "--admin-token-file", file)
+        options += await abuse_store.prepare(folder)
         async with running(
-            *options, headers=bearer(token), connector=TCPConnector(force_close=True)
+            *options, *sys.argv[1:], headers=bearer(token), connector=TCPConnector(force_close=True)
         ) as (client, pid):
             async with client.get("/healthz") as answer:
                 url = str(answer.url.origin())
@@ -233,6 +235,7 @@ ABUSE = (
     | abuse_connections.ABUSE
     | abuse_rsa.ABUSE
     | abuse_gate.ABUSE
+    | abuse_store.ABUSE
 )
 
 
