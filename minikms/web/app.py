@@ -100,6 +100,8 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
         # Before Swagger UI's own redirect, which returns an exception and makes aiohttp warn.
         app.router.add_route("GET", "/docs", to_docs)
         app.router.add_route("GET", "/", to_docs)
+        # And before its own copy of the document, which ends without a line feed.
+        app.router.add_route("GET", "/docs/swagger.json", openapi_document)
         documents = page.add_to(app)
     ui = SwaggerUiSettings(path="/docs", validatorUrl=None)
     docs = SwaggerDocs(

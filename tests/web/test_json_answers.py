@@ -17,6 +17,7 @@ ANSWERS = {
     "a name with spaces": ("GET", "/key?alias=k", b"", 200),
     "a JWK Set": ("GET", "/jwks.json", b"", 200),
     "the document": ("GET", "/openapi.json", b"", 200),
+    "the document of Swagger UI": ("GET", "/docs/swagger.json", b"", 200),
     "the fast path": ("POST", "/sign", SIGN, 200),
     "a listing of algorithms": ("GET", "/algorithms", b"", 200),
     "a profile that is made": ("POST", "/profile", b'{"name":"p"}', 200),
