@@ -1,15 +1,39 @@
 """What `--help` shows: options under headings, defaults as they are typed, sentences in full."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import click
 
 _HEADING: Final = "Options"
 _ANY_LENGTH: Final = 1000
+_NO_BREAK: Final = "\N{NON-BREAKING HYPHEN}"
 
 ON_A_STORE: Final = "--store sqlite://keys.db --store-key-file store.key"
 """What an example says that is for a store."""
+
+
+class _Formatter(click.HelpFormatter):
+    """Breaks no line within the name of an option."""
+
+    def write_text(self, text: str) -> None:
+        super().write_text(_joined(text))
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], *args: Any, **kwargs: Any) -> None:
+        super().write_dl([(first, _joined(second)) for first, second in rows], *args, **kwargs)
+
+    def getvalue(self) -> str:
+        """All of it, as it is to be typed."""
+        return super().getvalue().replace(_NO_BREAK, "-")
+
+
+def _joined(text: str) -> str:
+    return re.sub(r"--[a-z-]+", lambda name: name[0].replace("-", _NO_BREAK), text)
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
 
 
 class HelpOption(click.Option):
@@ -28,6 +52,8 @@ class HelpOption(click.Option):
 
 class HelpCommand(click.Command):
     """A command whose help has its options under headings, and examples below them."""
+
+    context_class = _Context
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

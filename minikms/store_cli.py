@@ -215,7 +215,7 @@ def copy(
     """Copy a store, which may be in use. The same key opens the copy, unless it is given another.
 
     That one may also be in MINIKMS_TO_STORE_KEY. What was begun and not finished is no store, and
-    is begun anew.
+    is begun again.
     """
     config = config_of(options)
     place = durable(target)
