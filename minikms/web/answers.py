@@ -25,6 +25,7 @@ class JsonAnswer(web.Response):
         if (
             request.version != HttpVersion11
             or not request.keep_alive
+            or request.method == "HEAD"
             or not getattr(request.protocol, "whole_heads", False)
         ):
             self.content_type = "application/json"

@@ -98,10 +98,10 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
     documents: dict[str, str] = {}
     if app[CONFIG].docs:
         # Before Swagger UI's own redirect, which returns an exception and makes aiohttp warn.
-        app.router.add_route("GET", "/docs", to_docs)
-        app.router.add_route("GET", "/", to_docs)
+        app.router.add_get("/docs", to_docs)
+        app.router.add_get("/", to_docs)
         # And before its own copy of the document, which ends without a line feed.
-        app.router.add_route("GET", "/docs/swagger.json", openapi_document)
+        app.router.add_get("/docs/swagger.json", openapi_document)
         documents = page.add_to(app)
     ui = SwaggerUiSettings(path="/docs", validatorUrl=None)
     docs = SwaggerDocs(
@@ -116,7 +116,7 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
         swagger_ui_settings=ui if app[CONFIG].docs else None,
     )
     for shown in app.router.routes():
-        shown._handler = app[GATE].page(shown.handler)  # type: ignore[assignment]
+        _replace_handler(shown, app[GATE].page(shown.handler))
     docs.spec["components"] = openapi.components()
     for route in routes:
         added = docs.add_route(
@@ -130,7 +130,11 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
         # 10 µs. Middlewares would come before its checks and after the route is known, like this,
         # but for each of them aiohttp takes 5 µs.
         inner: Any = added.handler if openapi.has_parameters(docs.spec, route) else route.handler
-        added._handler = app[GATE].behind(route, inner)  # type: ignore[assignment]
+        handler = app[GATE].behind(route, inner)
+        _replace_handler(added, handler)
+        if route.method == "GET":  # HEAD is that without its content (RFC 9110 section 9.3.2)
+            resource: Any = added.resource
+            resource.add_route("HEAD", handler, expect_handler=app[GATE].expecting(route))
         if route.at_once:
             guarded = app[GATE].before(route, route.at_once)
             way = DirectWay.to(guarded, added, app, no_store=route.secret)
@@ -139,6 +143,13 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
         docs.spec, routes, registry, guarded=needs_token(app[CONFIG]), documents=documents
     )
     return orjson.dumps(docs.spec, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _replace_handler(route: web.AbstractRoute, handler: Any) -> None:
+    """Have a route that was added answered by another handler; raises AccessError if it is not."""
+    route._handler = handler
+    if route.handler is not handler:
+        raise AccessError("This version of aiohttp does not let calls be guarded.")
 
 
 @contextmanager

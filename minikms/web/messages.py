@@ -144,6 +144,8 @@ async def stream(
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     add_headers(request, response)
     await response.prepare(request)
+    if request.method == "HEAD":
+        page = None  # the first has told whether there is anything wrong
     in_flight = request.app[IN_FLIGHT]
     while page is not None:
         for start in range(0, len(page), _LINES):

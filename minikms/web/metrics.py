@@ -260,7 +260,7 @@ async def _served(config: Config, registry: CollectorRegistry) -> AsyncIterator[
 
     app = web.Application()
     app[CONFIG] = config
-    app.router.add_get("/metrics", metrics, allow_head=False)
+    app.router.add_get("/metrics", metrics)
     runner = KmsRunner(app, shutdown_timeout=_SHUTDOWN_TIMEOUT)
     await runner.setup()
     acceptor = Acceptor(lambda: runner.server(), Places(_CONNECTIONS, option="what /metrics takes"))  # type: ignore[misc]
