@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -10,6 +11,7 @@ from aries_askar import Session
 
 from minikms.askar import UndecryptableError, listed
 from minikms.database import LONG, SEQUENCE, Database, read_by_halves, require_profile
+from minikms.errors import StoreUnavailable
 from minikms.records import KeyRecord
 
 LOGGER = logging.getLogger(__name__)
@@ -26,6 +28,9 @@ _RANGE: Final = 1000
 # Where less than one place in so many has a key that fits, what is left is read in another way.
 _SPARSE: Final = 10
 
+# How long such a step waits for others, in seconds.
+_WAIT: Final = 10.0
+
 # What was read, and the place to go on behind, None at the end.
 _Step: TypeAlias = tuple[list[KeyRecord], int | None]
 
@@ -36,7 +41,8 @@ class KeyListing:
     A page is read in steps, each a session of its own. As long as keys are dense, a step is a range
     of places. Where they are not, since most were deleted or do not fit, one step reads all that is
     missing: it costs with the number of keys that there are, and not with that of places. One such
-    step is taken at a time, so that it leaves connections for others.
+    step is taken at a time, so that it leaves connections for others; who waits for it too long
+    gets StoreUnavailable.
     """
 
     def __init__(self, database: Database) -> None:
@@ -61,7 +67,7 @@ class KeyListing:
         while place is not None and len(found) <= limit:
             if sparse:
                 missing = partial(_read_sparse, filters=filters, start=place, limit=limit + 1)
-                async with self._sparse:
+                async with self._one_at_a_time():
                     read, place = await self._database.run(profile, missing, patience=LONG)
             else:
                 dense = partial(_read_dense, start=place, length=length)
@@ -71,6 +77,18 @@ class KeyListing:
                 length = _RANGE
             found += (record for record in read if not record.is_gone)
         return found[:limit], len(found) > limit
+
+    @asynccontextmanager
+    async def _one_at_a_time(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_WAIT):
+                await self._sparse.acquire()
+        except TimeoutError:
+            raise StoreUnavailable("Too many listings of profiles with few keys wait.") from None
+        try:
+            yield
+        finally:
+            self._sparse.release()
 
 
 def label_tag(name: str) -> str:

@@ -178,6 +178,20 @@ async def test_keys_that_are_due_among_few(store):
         assert found == left
 
 
+async def test_listings_that_wait_for_each_other(store, monkeypatch):
+    monkeypatch.setattr("minikms.listing._WAIT", 0.05)
+    for n in range(3):
+        await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"")
+        await Contents(store.database).set_last_seq(DEFAULT_PROFILE, 10_000 * (n + 1))
+    async with store._listing._sparse:  # as long as another reads
+        with pytest.raises(StoreUnavailable):
+            await store.page(DEFAULT_PROFILE, limit=9)
+        records, more = await store.page(DEFAULT_PROFILE, limit=9, after=f"{30_000 - 5:020d}")
+        assert (records, more) == ([], False)
+    records, _ = await store.page(DEFAULT_PROFILE, limit=9)
+    assert [record.kid for record in records] == ["0", "1", "2"]
+
+
 async def test_calls_that_fail_at_once_keep_their_own_error(store):
     askar = store._database._store
     async with askar.session() as session:
