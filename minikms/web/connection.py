@@ -25,6 +25,9 @@ _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
 # sends many requests at once has few that are large.
 _HEADS_WAITING: Final = 4
 
+# In bytes. What many heads of this size leave behind, unfinished, is given back to the system.
+_LARGE_HEAD: Final = 8192
+
 
 class PlainRequestHandler(web.RequestHandler):
     """A connection whose own errors are problems: aiohttp answers text that echoes the input.
@@ -91,6 +94,7 @@ class KmsRequestHandler(PlainRequestHandler):
         "_batch",
         "_begun",
         "_direct",
+        "_give_back",
         "_head_begun",
         "_head_size",
         "_head_slack",
@@ -113,6 +117,7 @@ class KmsRequestHandler(PlainRequestHandler):
         direct: Mapping[tuple[str, str], DirectWay],
         batch: RequestBatch,
         whole_heads: bool,
+        give_back: Callable[[], None],
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -120,6 +125,7 @@ class KmsRequestHandler(PlainRequestHandler):
         self.half_closed = False
         self._direct = direct
         self._batch = batch
+        self._give_back = give_back
         self._head_timeout = header_timeout
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_begun = False
@@ -146,6 +152,8 @@ class KmsRequestHandler(PlainRequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Wait for nothing more."""
         super().connection_lost(exc)
+        if self._head_size > _LARGE_HEAD or self._lingering is not None:
+            self._give_back()
         self._incoming = self._begun = EMPTY_PAYLOAD
         if self._lingering is not None:
             self._lingering.feed_eof()
@@ -158,14 +166,15 @@ class KmsRequestHandler(PlainRequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived: the rest of a body, or heads, which are counted."""
+        is_head = self._incoming.is_eof()
+        if is_head and self._last:  # which also drops what is left of a head that was refused
+            return
         if len(data) > self._max_head:  # so that no more than this is counted too late
             for begin in range(0, len(data), self._max_head):
                 self.data_received(data[begin : begin + self._max_head])
             return
-        if not self._incoming.is_eof():
+        if not is_head:
             self._take_body(data)
-            return
-        if self._last:  # which also drops what is left of a head that was refused
             return
         waiter = self._waiter
         messages: Any = self._messages

@@ -1,11 +1,13 @@
 """The server below the application, where HTTP that does not parse gets its problem too."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
 from aiohttp import web
 
+from minikms import heap
 from minikms.web import logs, private_names, trial
 from minikms.web.answers import JsonAnswer
 from minikms.web.app import CONFIG
@@ -20,6 +22,9 @@ LOGGER = logging.getLogger(__name__)
 # How long the rest of a body that nobody reads is taken and dropped, in seconds, so that the
 # caller comes to read its answer.
 _LINGERING: Final = 2.0
+
+# How soon memory is given back to the system once it is free, in seconds.
+_GIVE_BACK_AFTER: Final = 3.0
 
 _WITHOUT_CONNECTION: Final = (
     "connections have no limits but aiohttp's, and there is no fast path;"
@@ -58,6 +63,7 @@ class KmsServer(web.Server):
         self._observer = observer
         self._connections_have = connections
         self._batch = RequestBatch()
+        self._giving_back: asyncio.TimerHandle | None = None
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection: Any = request.protocol
@@ -77,11 +83,32 @@ class KmsServer(web.Server):
             logs.add_headers(request, response)
         return response
 
+    def give_back_memory(self) -> None:
+        """Give memory back to the system, soon and for many connections at once."""
+        if self._giving_back is None:
+            self._giving_back = self._loop.call_later(_GIVE_BACK_AFTER, self._give_back)
+
+    def _give_back(self) -> None:
+        self._giving_back = None
+        self._loop.run_in_executor(None, heap.give_back)
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """End the connections."""
+        await super().shutdown(timeout)
+        if self._giving_back is not None:
+            self._giving_back.cancel()
+
     def __call__(self) -> web.RequestHandler:
         always: dict[str, Any] = {"loop": self._loop, "observer": self._observer, **self._kwargs}
         if self._connections_have is None:
             return PlainRequestHandler(self, **always)
-        return KmsRequestHandler(self, batch=self._batch, **self._connections_have, **always)
+        return KmsRequestHandler(
+            self,
+            batch=self._batch,
+            give_back=self.give_back_memory,
+            **self._connections_have,
+            **always,
+        )
 
 
 class KmsRunner(web.AppRunner):
