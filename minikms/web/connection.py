@@ -133,7 +133,7 @@ class KmsRequestHandler(PlainRequestHandler):
         # What has come of a head that is not whole, or since there was content in a body, in bytes:
         # as much at least, and as much more at most, of the piece in which it may have begun.
         self._head_size = self._head_slack = 0
-        # The same since there was no more than one request that waits.
+        # What has come while requests waited, since their heads were last measured.
         self._waiting_size = 0
         # The body of what was read last; nothing is taken once it is whole, where that is the last.
         self._incoming: StreamReader = EMPTY_PAYLOAD
