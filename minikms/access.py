@@ -145,11 +145,11 @@ class TokenAccess:
         """Who calls with a token; None for nobody. What asks the store waits for `lock`."""
         if not text.startswith(PREFIX):
             return await self._subject(text)
-        token = Token.parse(text)
-        if token is None:
-            return None
         found = self._holders.get(place)
         if found is None:
+            token = Token.parse(text)
+            if token is None:
+                return None
             async with lock:
                 found = self._holders.get(place) or await self._read(token, place)
         return None if found is None or found.record.expired else found.caller
