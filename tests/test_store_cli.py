@@ -446,7 +446,9 @@ def test_a_copy_that_was_cut_short_says_where_its_key_is(run, key, key_file, tmp
 def test_a_copy_is_the_same(run, kept_url, target_url, key, key_file):
     asyncio.run(fill(kept_url, key, many=400))
     ended = run("store", "copy", *of(kept_url, key_file), "--to", target_url)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    # Askar's own library warns of a statement that takes a second, on a busy machine.
+    warned = [line for line in ended.stderr.splitlines() if "slow statement" not in line]
+    assert (ended.returncode, warned) == (0, [])
     assert ended.stdout.splitlines() == [
         "Profile default: 6 keys",
         "Profile empty: 0 keys",
