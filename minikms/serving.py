@@ -13,7 +13,7 @@ from typing import Any, Final
 import uvloop
 from aiohttp import web
 
-from minikms import core_dumps
+from minikms import core_dumps, heap
 from minikms.acceptor import raise_descriptor_limit
 from minikms.addresses import in_url, is_loopback, to_open
 from minikms.config import Config
@@ -57,6 +57,7 @@ async def _serve(
     try:
         await runner.setup()
         await listener.start(shared=ready is not None)
+        heap.spare()
         if ready is None:
             announce(config, listener.address)
         else:

@@ -151,8 +151,9 @@ class KmsRequestHandler(PlainRequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Wait for nothing more."""
+        left = self._current_request is not None  # which then waits for the garbage collector
         super().connection_lost(exc)
-        if self._head_size > _LARGE_HEAD or self._lingering is not None:
+        if left or self._head_size > _LARGE_HEAD or self._lingering is not None:
             self._give_back()
         self._incoming = self._begun = EMPTY_PAYLOAD
         if self._lingering is not None:

@@ -26,6 +26,9 @@ _LINGERING: Final = 2.0
 # How soon memory is given back to the system once it is free, in seconds.
 _GIVE_BACK_AFTER: Final = 3.0
 
+# From which size on a body leaves behind what is worth that, in bytes.
+_LARGE: Final = 64 * 1024
+
 _WITHOUT_CONNECTION: Final = (
     "connections have no limits but aiohttp's, and there is no fast path;"
     " install a version that setup.cfg admits"
@@ -78,6 +81,8 @@ class KmsServer(web.Server):
                     logs.add_headers(request, exc)  # of a redirect
                 raise
             response = answer
+        if max(request.content_length or 0, response.content_length or 0) > _LARGE:
+            self.give_back_memory()
         # A stream has them by now, and an answer in JSON will have.
         if type(response) is not JsonAnswer and not response.prepared:
             logs.add_headers(request, response)
