@@ -8,7 +8,8 @@ from minikms import core_dumps
 from minikms.audit_cli import audit
 from minikms.cli_help import ON_A_STORE, HelpGroup
 from minikms.errors import PluginError
-from minikms.options import config_of, fail, options_of_config
+from minikms.exits import fail
+from minikms.options import config_of, options_of_config
 from minikms.registry import AlgorithmRegistry
 from minikms.store_cli import store
 from minikms.token_cli import token

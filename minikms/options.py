@@ -2,9 +2,8 @@
 
 import dataclasses
 import os
-import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -88,9 +87,3 @@ def config_of(options: dict[str, Any]) -> Config:
         if not field.metadata["flag"]
     }
     return Config(**options, **hidden)
-
-
-def fail(message: str, code: int) -> NoReturn:
-    """End the process with a code and one sentence on standard error."""
-    click.echo(f"minikms: {message}", err=True)
-    sys.exit(code)

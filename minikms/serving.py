@@ -18,9 +18,9 @@ from minikms.acceptor import raise_descriptor_limit
 from minikms.addresses import in_url, is_loopback, to_open
 from minikms.config import Config
 from minikms.errors import SetupError
+from minikms.exits import fail
 from minikms.listener import Listener
 from minikms.location import StoreLocation
-from minikms.options import fail
 from minikms.web import log_output
 from minikms.web.app import AUDIT, create_app, needs_token
 from minikms.web.server import KmsRunner

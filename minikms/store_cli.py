@@ -14,9 +14,10 @@ from minikms.config import ENV_PREFIX
 from minikms.contents import Contents
 from minikms.database import Database
 from minikms.errors import AccessError, StoreError
+from minikms.exits import fail
 from minikms.key_files import new_key
 from minikms.location import StoreKey, StoreLocation
-from minikms.options import config_of, fail
+from minikms.options import config_of
 from minikms.registry import AlgorithmRegistry
 from minikms.secret_files import require_new, write_secret
 from minikms.store import DEFAULT_PROFILE, KeyStore

@@ -10,9 +10,10 @@ import click
 
 from minikms.config import ENV_PREFIX, Config
 from minikms.errors import KmsError, SetupError, StoreError
+from minikms.exits import fail
 from minikms.key_files import new_key
 from minikms.location import KEY_METHODS, StoreKey, StoreLocation, read_key
-from minikms.options import Command, fail, options_of_config
+from minikms.options import Command, options_of_config
 
 
 def on_a_store(command: Command) -> Command:
