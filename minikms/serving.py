@@ -22,8 +22,9 @@ from minikms.exits import fail
 from minikms.listener import Listener
 from minikms.location import StoreLocation
 from minikms.web import log_output
-from minikms.web.app import AUDIT, create_app, needs_token
+from minikms.web.app import create_app, needs_token
 from minikms.web.server import KmsRunner
+from minikms.web.state import AUDIT
 
 LOGGER = logging.getLogger("minikms")
 

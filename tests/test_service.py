@@ -11,7 +11,7 @@ from minikms.algorithms.okp import Ed25519
 from minikms.config import Config
 from minikms.registry import GROUP, AlgorithmRegistry
 from minikms.web.app import create_app
-from minikms.web.messages import SERVICE
+from minikms.web.state import SERVICE
 
 CATEGORIES = ("minikms.key", "minikms.material", "minikms.alias")
 

@@ -42,16 +42,20 @@ from minikms.web.callers import parse_proxies
 from minikms.web.direct import DIRECT, DirectWay
 from minikms.web.gate import GATE, Gate
 from minikms.web.hosts import Hosts, parse_hosts
-from minikms.web.limits import BODY_TIMEOUT, IN_FLIGHT, InFlight
-from minikms.web.messages import REGISTRY, SERVICE
+from minikms.web.limits import IN_FLIGHT, InFlight
 from minikms.web.routes import ROUTES
-from minikms.web.system import DOCUMENT, to_docs
+from minikms.web.state import (
+    AUDIT,
+    BODY_TIMEOUT,
+    CONFIG,
+    DOCUMENT,
+    REGISTRY,
+    SERVICE,
+    STORE,
+    TOKENS,
+)
 from minikms.web.system import openapi as openapi_document
-from minikms.web.tokens import TOKENS
-
-CONFIG: Final = web.AppKey("config", Config)
-AUDIT: Final[web.AppKey[AuditLog | None]] = web.AppKey("audit")
-STORE: Final = web.AppKey("store", KeyStore)
+from minikms.web.system import to_docs
 
 # All that answers without a token.
 _OPEN_ROUTES: Final = {"healthz", "readyz", "openapi"}

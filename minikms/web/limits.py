@@ -9,8 +9,7 @@ from aiohttp import web
 from aiohttp.web_urldispatcher import _default_expect_handler
 
 from minikms.errors import BodyTooLarge, RequestTimeout, TooBusy
-
-BODY_TIMEOUT: Final = web.AppKey("body_timeout", int)
+from minikms.web.state import BODY_TIMEOUT
 
 
 class InFlight:

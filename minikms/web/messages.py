@@ -19,7 +19,6 @@ from minikms.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
-from minikms.registry import AlgorithmRegistry
 from minikms.service import KeyService
 from minikms.store import DEFAULT_PROFILE
 from minikms.web import quick
@@ -28,9 +27,7 @@ from minikms.web.callers import enter
 from minikms.web.fields import MAX_FAULTS, PROFILE_PATTERN
 from minikms.web.limits import IN_FLIGHT, arrived_body, read_body, refuse_too_large
 from minikms.web.logs import add_headers
-
-SERVICE: Final = web.AppKey("service", KeyService)
-REGISTRY: Final[web.AppKey[AlgorithmRegistry]] = web.AppKey("registry", AlgorithmRegistry)
+from minikms.web.state import SERVICE
 
 PROFILE_HEADER: Final = "X-Profile"
 NDJSON: Final = "application/x-ndjson"

@@ -36,11 +36,11 @@ from minikms.addresses import in_url
 from minikms.background import in_background
 from minikms.config import Config
 from minikms.errors import ListenError, MetricsError
-from minikms.web.app import CONFIG, STORE
 from minikms.web.limits import IN_FLIGHT
 from minikms.web.logs import ACT
 from minikms.web.observer import OBSERVER, Answer
 from minikms.web.server import KmsRunner
+from minikms.web.state import CONFIG, STORE
 
 LOGGER = logging.getLogger("minikms")
 

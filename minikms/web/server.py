@@ -10,12 +10,12 @@ from aiohttp import web
 from minikms import heap
 from minikms.web import logs, private_names, trial
 from minikms.web.answers import JsonAnswer
-from minikms.web.app import CONFIG
 from minikms.web.connection import KmsRequestHandler, PlainRequestHandler
 from minikms.web.direct import DIRECT, DirectWay
 from minikms.web.fast_path import RequestBatch
 from minikms.web.observer import OBSERVER, Observer
 from minikms.web.problems import answer_failure
+from minikms.web.state import CONFIG
 
 LOGGER = logging.getLogger(__name__)
 

@@ -3,12 +3,11 @@
 from aiohttp import web
 
 from minikms.web import schemas
-from minikms.web.messages import REGISTRY, answer, service
+from minikms.web.messages import answer, service
+from minikms.web.state import DOCUMENT, REGISTRY
 
 _ALGORITHM = schemas.Algorithm()
 _STATUS = schemas.Status()
-
-DOCUMENT = web.AppKey("document", bytes)
 
 
 async def algorithms(request: web.Request) -> web.Response:

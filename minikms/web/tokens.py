@@ -3,12 +3,10 @@
 from aiohttp import web
 
 from minikms.errors import ProfileNotFound, TokenNotFound
-from minikms.tokens import Tokens
 from minikms.web import schemas
 from minikms.web.callers import caller
 from minikms.web.messages import answer, load
-
-TOKENS = web.AppKey("tokens", Tokens)
+from minikms.web.state import TOKENS
 
 _CREATE = schemas.CreateToken()
 _CREATED = schemas.TokenCreated()

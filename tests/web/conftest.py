@@ -11,7 +11,7 @@ from aiohttp import web
 
 from minikms.config import Config
 from minikms.web.app import create_app
-from minikms.web.messages import SERVICE
+from minikms.web.state import SERVICE
 
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "errors"}
 

@@ -15,7 +15,7 @@ from minikms.web import app as app_module
 from minikms.web.app import create_app
 from minikms.web.examples import ALIAS, EXAMPLES, HOLDER, KID, PROFILE
 from minikms.web.routes import ROUTES
-from minikms.web.tokens import TOKENS
+from minikms.web.state import TOKENS
 
 GUARDED = [route for route in ROUTES if route.scope != OPEN]
 BODIES = {

@@ -9,7 +9,7 @@ from minikms.describe import describe
 from minikms.records import KeyPolicy
 from minikms.registry import AlgorithmRegistry
 from minikms.store import DEFAULT_PROFILE
-from minikms.web.app import STORE
+from minikms.web.state import STORE
 
 ALGORITHM = AlgorithmRegistry.from_installed().get("ed25519")
 

@@ -16,14 +16,12 @@ from minikms.acts import CURRENT
 from minikms.config import Config
 from minikms.records import KeyRef
 from minikms.tokens import Token
-from minikms.web.app import AUDIT, create_app
+from minikms.web.app import create_app
 from minikms.web.examples import KID
 from minikms.web.gate import GATE
 from minikms.web.limits import IN_FLIGHT
-from minikms.web.messages import SERVICE
 from minikms.web.routes import ROUTES
-from minikms.web.system import DOCUMENT
-from minikms.web.tokens import TOKENS
+from minikms.web.state import AUDIT, DOCUMENT, SERVICE, TOKENS
 
 GUARDED = {route.name: route for route in ROUTES if route.scope != OPEN}
 # What is about no profile.

@@ -11,8 +11,7 @@ from minikms.notices import NoticedVersions
 from minikms.tokens import Token
 from minikms.web.app import create_app
 from minikms.web.gate import GATE
-from minikms.web.messages import SERVICE
-from minikms.web.tokens import TOKENS
+from minikms.web.state import SERVICE, TOKENS
 
 ALICE = {"X-Profile": "alice"}
 

@@ -17,8 +17,7 @@ from minikms.config import Config
 from minikms.location import StoreKey, StoreLocation
 from minikms.notices import _dsn
 from minikms.web.app import create_app
-from minikms.web.messages import SERVICE
-from minikms.web.tokens import TOKENS
+from minikms.web.state import SERVICE, TOKENS
 
 TTL = 2  # seconds
 

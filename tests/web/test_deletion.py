@@ -10,7 +10,7 @@ from minikms.config import Config
 from minikms.errors import KeyNotFound
 from minikms.service import KeyService
 from minikms.web.app import create_app
-from minikms.web.messages import SERVICE
+from minikms.web.state import SERVICE
 
 DATA = "aGVsbG8="
 

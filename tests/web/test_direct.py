@@ -18,8 +18,8 @@ from minikms.encodings import b64url
 from minikms.web.app import create_app
 from minikms.web.direct import DIRECT
 from minikms.web.limits import IN_FLIGHT
-from minikms.web.messages import SERVICE
 from minikms.web.server import KmsServer
+from minikms.web.state import SERVICE
 
 JSON = "Content-Type: application/json"
 DIGEST = b64url(hashlib.sha256(b"hello").digest())

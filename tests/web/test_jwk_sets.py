@@ -7,7 +7,8 @@ import pytest
 from minikms.config import Config
 from minikms.notices import NoticedVersions
 from minikms.store import KeyStore
-from minikms.web.app import STORE, create_app
+from minikms.web.app import create_app
+from minikms.web.state import STORE
 
 PATH = "/jwks.json?profile=alice"
 ALICE = {"X-Profile": "alice"}

@@ -8,7 +8,7 @@ from aiohttp import ClientPayloadError
 from minikms.contents import Contents
 from minikms.errors import StoreUnavailable
 from minikms.store import DEFAULT_PROFILE, KeyStore
-from minikms.web.app import STORE
+from minikms.web.state import STORE
 
 NDJSON = {"Accept": "application/x-ndjson"}
 

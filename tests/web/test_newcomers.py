@@ -9,9 +9,9 @@ from aiohttp import ClientSession, TCPConnector
 
 from minikms.config import Config
 from minikms.tokens import Token
-from minikms.web.app import STORE, create_app
+from minikms.web.app import create_app
 from minikms.web.limits import IN_FLIGHT
-from minikms.web.tokens import TOKENS
+from minikms.web.state import STORE, TOKENS
 
 SIGN = {"alias": "a", "data": "aGVsbG8"}
 

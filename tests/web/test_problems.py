@@ -6,7 +6,7 @@ from aiohttp import web
 from minikms.config import Config
 from minikms.errors import StoreUnavailable, ValidationFailed
 from minikms.web.app import create_app
-from minikms.web.messages import SERVICE
+from minikms.web.state import SERVICE
 
 SECRET = "planted-7f3a"
 

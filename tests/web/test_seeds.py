@@ -16,8 +16,8 @@ from minikms.protocol import SecretImporter, SeedImporter
 from minikms.registry import AlgorithmRegistry
 from minikms.web import seeds
 from minikms.web.app import create_app
-from minikms.web.messages import SERVICE
 from minikms.web.server import KmsRunner
+from minikms.web.state import SERVICE
 
 OPERATIONS = (Path(__file__).parents[2] / "docs/operations.md").read_text("utf-8")
 # RFC 8037 appendix A.1 to A.3.

@@ -10,7 +10,7 @@ import pytest
 from minikms.encodings import thumbprint
 from minikms.records import KeyRecord
 from minikms.store import DEFAULT_PROFILE
-from minikms.web.messages import SERVICE
+from minikms.web.state import SERVICE
 
 # A prime of 2,048 bits; 2²⁵⁶ divides the number before it.
 PRIME = (2**1791 + 427) * 2**256 + 1
