@@ -1,5 +1,6 @@
 """What is handed on as a package: all of the tests and documents, and a page of its own."""
 
+import configparser
 import email
 import re
 import shutil
@@ -61,3 +62,12 @@ def test_requirements_have_upper_bounds():
         assert {each.operator for each in one.specifier} == {">=", "<"}, one
     bounds = {one.name: str(one.specifier) for one in needed}
     assert bounds["aiohttp"] == "<3.15,>=3.14.1"
+
+
+def test_this_version_is_released():
+    """The changelog has a section of the version that setup.cfg names, with its date."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", "utf-8")
+    version = re.escape(setup["metadata"]["version"])
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert re.search(rf"^## {version} - \d{{4}}-\d\d-\d\d$", changes, re.MULTILINE)
