@@ -132,7 +132,8 @@ TARGETS = {
 # Each path with the methods that it has, as `Allow` lists them.
 METHODS = {}
 for route in ROUTES:
-    METHODS.setdefault(re.sub(r"{\w+:[^{}]*}", "abc", route.path), []).append(route.method)
+    methods = METHODS.setdefault(re.sub(r"{\w+:[^{}]*}", "abc", route.path), [])
+    methods += ["GET", "HEAD"] if route.method == "GET" else [route.method]
 
 
 async def goes_on(connection):
