@@ -25,9 +25,9 @@ import abuse_store
 from aiohttp import ClientError, ClientSession, TCPConnector
 from service import running
 
+from minikms.access.tokens import Token
 from minikms.errors import AccessError
-from minikms.secret_files import read_secret, write_secret
-from minikms.tokens import Token
+from minikms.store.secret_files import read_secret, write_secret
 
 SLOW = 500
 WRONG = 10_000

@@ -8,7 +8,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from minikms.acceptor import raise_descriptor_limit
+from minikms.web.http.acceptor import raise_descriptor_limit
 
 SILENT = 1_500
 HEADS = 1_000

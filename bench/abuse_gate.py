@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import ClientError, ClientSession, TCPConnector
 
-from minikms.tokens import Token
+from minikms.access.tokens import Token
 
 BATCHES = 300
 GUESSERS = 2_000

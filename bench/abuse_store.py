@@ -9,13 +9,13 @@ from pathlib import Path
 
 from aiohttp import ClientError, ClientSession, TCPConnector
 
-from minikms.askar import new_raw_key
-from minikms.contents import Contents
-from minikms.describe import describe
-from minikms.location import StoreKey, StoreLocation
+from minikms.keys.describe import describe
+from minikms.maintenance.inspect import Contents
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy
-from minikms.registry import AlgorithmRegistry
-from minikms.store import KeyStore
+from minikms.store.askar import new_raw_key
+from minikms.store.keys import KeyStore
+from minikms.store.location import StoreKey, StoreLocation
 
 DELETED = 1_000_000
 KEYS = 5_000

@@ -19,13 +19,13 @@ from pathlib import Path
 from aiohttp import ClientSession
 from service import running
 
-from minikms.askar import new_raw_key
-from minikms.contents import Contents
-from minikms.describe import describe
-from minikms.location import StoreKey, StoreLocation
+from minikms.keys.describe import describe
+from minikms.maintenance.inspect import Contents
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy
-from minikms.registry import AlgorithmRegistry
-from minikms.store import DEFAULT_PROFILE, KeyStore
+from minikms.store.askar import new_raw_key
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.location import StoreKey, StoreLocation
 
 STEPS = (1, 1_000, 100_000)
 BATCH = 500

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from minikms.plugin import Aead, JwkImporter, KeyAgreement, KeyAlgorithm, KeyWrap, Mac, Signer
-from minikms.registry import AlgorithmRegistry
+from minikms.plugin.registry import AlgorithmRegistry
 
 MESSAGE = bytes(256)
 SECONDS = 0.2

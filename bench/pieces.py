@@ -18,16 +18,17 @@ import uvloop
 from aiohttp.http import StreamWriter
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from minikms.acts import Act
+from minikms.access.tokens import Token
 from minikms.config import Config
-from minikms.tokens import Token
-from minikms.web import messages, operations
-from minikms.web.answers import head
+from minikms.events import Act
+from minikms.web import messages
 from minikms.web.app import create_app
 from minikms.web.callers import ANYBODY, CALLER
-from minikms.web.direct import DIRECT
 from minikms.web.gate import GATE
-from minikms.web.server import KmsRunner
+from minikms.web.handlers import operations
+from minikms.web.http.answers import head
+from minikms.web.http.direct import DIRECT
+from minikms.web.http.server import KmsRunner
 
 CALLS = 2000
 TURN = 4

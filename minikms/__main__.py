@@ -1,6 +1,6 @@
 """`python -m minikms` is the console script `minikms`."""
 
-from minikms.cli import main
+from minikms.cli.main import main
 
 if __name__ == "__main__":
     main(prog_name="minikms")

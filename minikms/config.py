@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from minikms.location import KEY_METHODS
+from minikms.store.location import KEY_METHODS
 
 ENV_PREFIX: Final = "MINIKMS_"
 

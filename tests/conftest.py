@@ -25,13 +25,13 @@ from aries_askar import Store
 from postgres import Postgres
 from prometheus_client.parser import text_string_to_metric_families
 
-from minikms.askar import _take_error_codes_from_callbacks, new_raw_key
+from minikms.access.tokens import Token
 from minikms.config import Config
-from minikms.location import StoreKey, StoreLocation
-from minikms.store import KeyStore
-from minikms.tokens import Token
+from minikms.store.askar import _take_error_codes_from_callbacks, new_raw_key
+from minikms.store.keys import KeyStore
+from minikms.store.location import StoreKey, StoreLocation
 from minikms.web.app import create_app
-from minikms.web.server import KmsRunner
+from minikms.web.http.server import KmsRunner
 
 Client = TestClient[web.Request, web.Application]
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from minikms.registry import AlgorithmRegistry
+from minikms.plugin.registry import AlgorithmRegistry
 
 ISSUER = "https://idp.example/realm"
 AUDIENCE = "https://kms.example"

@@ -14,21 +14,21 @@ from itertools import pairwise
 
 import pytest
 
-from minikms.acts import Act
-from minikms.askar import new_raw_key
-from minikms.audit import AuditLog
-from minikms.audit_chain import START, Head, Line, next_key
-from minikms.audit_file import AuditFile
-from minikms.audit_store import HEAD, AuditStore, public_text
-from minikms.audit_verify import LogFile, verify
-from minikms.cli import main
-from minikms.contents import Contents
-from minikms.database import Database
+from minikms.access.tokens import Tokens
+from minikms.audit.chain import START, Head, Line, next_key
+from minikms.audit.file import AuditFile
+from minikms.audit.heads import HEAD, AuditStore, public_text
+from minikms.audit.log import AuditLog
+from minikms.audit.verify import LogFile, verify
+from minikms.cli.main import main
 from minikms.errors import AuditError, AuditUnavailable, KeyUnreadable
-from minikms.location import StoreKey, StoreLocation
-from minikms.store import KeyStore
-from minikms.tokens import Tokens
-from minikms.upkeep import copy
+from minikms.events import Act
+from minikms.maintenance.copy import copy
+from minikms.maintenance.inspect import Contents
+from minikms.store.askar import new_raw_key
+from minikms.store.database import Database
+from minikms.store.keys import KeyStore
+from minikms.store.location import StoreKey, StoreLocation
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from aries_askar import Store
 
-from minikms.askar import new_raw_key
+from minikms.store.askar import new_raw_key
 
 OTHER_KEY = "9iPcYcVjTbrK1oTZCYPJdX6Zi9GiyQ5hQQJAhHyDaAzD"
 

@@ -12,18 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from aries_askar import AskarErrorCode, Session
 
-from minikms.askar import AskarError
-from minikms.cache import Bounds, Cache
-from minikms.coherence import SLOTS, FileVersions, Versions, slot_of
 from minikms.errors import KeyNotUsable, StoreError, StoreUnavailable
-from minikms.notices import SharedVersions
-from minikms.opened import Opened
-from minikms.protocol import Aead, KeyAgreement, KeyWrap, Mac, Signer
+from minikms.keys.cache import Opened
+from minikms.keys.service import KeyService
+from minikms.keys.signing import SignOptions
+from minikms.plugin.protocol import Aead, KeyAgreement, KeyWrap, Mac, Signer
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef
-from minikms.registry import AlgorithmRegistry
-from minikms.service import KeyService
-from minikms.signing import SignOptions
-from minikms.store import DEFAULT_PROFILE, KeyStore
+from minikms.store.askar import AskarError
+from minikms.store.cache import Bounds, Cache
+from minikms.store.counters import SLOTS, FileVersions, Versions, slot_of
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.notices import SharedVersions
 
 A, B = ("category", "a"), ("category", "b")
 
@@ -37,7 +37,7 @@ def remember(cache, key, value, *sources):
 
 
 def test_slots_are_the_same_in_every_process():
-    code = "from minikms.coherence import slot_of; print(slot_of('minikms.key', 'kid'))"
+    code = "from minikms.store.counters import slot_of; print(slot_of('minikms.key', 'kid'))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert int(found.stdout) == slot_of("minikms.key", "kid")
     spread = {slot_of("minikms.key", str(n)) for n in range(10 * SLOTS)}
@@ -173,7 +173,7 @@ def elsewhere(folder, within, code=0):
     script = f"""
 import asyncio, os
 from pathlib import Path
-from minikms.coherence import FileVersions, slot_of
+from minikms.store.counters import FileVersions, slot_of
 
 async def change():
     async with FileVersions(Path({str(folder / "keys.db")!r})).changing([slot_of(*{A!r})]):

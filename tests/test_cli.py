@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from minikms.cli import main
+from minikms.cli.main import main
 
 MODULE = [sys.executable, "-m", "minikms"]
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
@@ -236,10 +236,10 @@ def test_help_and_version(run):
 
 @pytest.mark.skipif(not FAKETIME, reason="needs Debian's faketime")
 def test_only_what_serves_imports_the_web():
-    code = "import sys, minikms.cli; print(*sys.modules, sep='\\n')"
+    code = "import sys, minikms.cli.main; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     imported = done.stdout.split()
-    assert "minikms.store_cli" in imported
+    assert "minikms.cli.store" in imported
     assert "minikms.web" not in imported
 
 

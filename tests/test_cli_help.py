@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from minikms.cli import main
+from minikms.cli.main import main
 from minikms.config import ENV_PREFIX, HEADINGS, Config
 
 FLAGS = [field for field in dataclasses.fields(Config) if field.metadata["flag"]]

@@ -16,7 +16,7 @@ WITHOUT = [] if os.geteuid() else ["setpriv", "--bounding-set=-sys_ptrace"]
 # At its end a command says whether it may be dumped: prctl's PR_GET_DUMPABLE, and its limits.
 TELLING = """
 import atexit, ctypes, resource
-from minikms.cli import main
+from minikms.cli.main import main
 tell = lambda: print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), *resource.getrlimit(4))
 resource.setrlimit(4, (resource.getrlimit(4)[1],) * 2)
 atexit.register(tell)

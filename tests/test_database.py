@@ -8,9 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from minikms.askar import new_raw_key
-from minikms.contents import Contents
-from minikms.database import Database
 from minikms.errors import (
     AliasNotFound,
     KeyExists,
@@ -21,9 +18,12 @@ from minikms.errors import (
     StoreError,
     StoreUnavailable,
 )
-from minikms.location import StoreKey, StoreLocation
+from minikms.maintenance.inspect import Contents
 from minikms.records import KeyRecord, KeyRef
-from minikms.store import DEFAULT_PROFILE, KeyStore
+from minikms.store.askar import new_raw_key
+from minikms.store.database import Database
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.location import StoreKey, StoreLocation
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 KID = KeyRef(kid="kid-1")
@@ -199,7 +199,7 @@ async def test_a_store_that_was_never_finished(kept_url, key):
 
 
 async def test_turns_that_do_not_come(stores, monkeypatch):
-    monkeypatch.setattr("minikms.database._TURN", 0.2)
+    monkeypatch.setattr("minikms.store.database._TURN", 0.2)
     store, release = stores[0], asyncio.Event()
     turns = store._database._turns
 
@@ -253,9 +253,9 @@ FULL = """
 import asyncio, resource, sys
 from dataclasses import replace
 from minikms.errors import StoreUnavailable
-from minikms.location import StoreKey, StoreLocation
+from minikms.store.location import StoreKey, StoreLocation
 from minikms.records import KeyRecord
-from minikms.store import KeyStore
+from minikms.store.keys import KeyStore
 
 RECORD = KeyRecord("", "x", "oct", None, None, None, None, (), "bytes", 1)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from minikms.access import SCOPES
+from minikms.access.policy import SCOPES
 from minikms.config import ENV_PREFIX, Config
-from minikms.protocol import KeyPairAlgorithm, Signer
-from minikms.registry import AlgorithmRegistry
+from minikms.plugin.protocol import KeyPairAlgorithm, Signer
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
 

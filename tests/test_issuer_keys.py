@@ -11,9 +11,9 @@ from aiohttp import web
 from authority import Authority
 from identity_provider import AUDIENCE, ISSUER, Clock, Gate, Provider, SigningKey, b64
 
-from minikms import issuer_keys
+from minikms.access import issuer_keys
+from minikms.access.jwt import JwtVerifier
 from minikms.errors import JwtError, Unauthenticated
-from minikms.jwt_bearer import JwtVerifier
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ async def test_an_answer_that_is_of_no_use_changes_nothing(
         assert not await accepts(verifier, SigningKey(kid="two"))
         assert (provider.asked, verifier.keys.failed_reads) == (2, 1)
         assert await accepts(verifier, provider.keys[0])
-    logged = [record for record in caplog.records if record.name == "minikms.issuer_keys"]
+    logged = [record for record in caplog.records if record.name == "minikms.access.issuer_keys"]
     assert [record.levelname for record in logged] == ["INFO", "WARNING"]
     assert not any(PLANTED in record.getMessage() for record in logged)
 

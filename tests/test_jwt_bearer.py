@@ -20,9 +20,9 @@ from identity_provider import (
     good,
 )
 
+from minikms.access.issuer_keys import ALGORITHMS
+from minikms.access.jwt import Claims, JwtVerifier
 from minikms.errors import JwtError, Unauthenticated
-from minikms.issuer_keys import ALGORITHMS
-from minikms.jwt_bearer import Claims, JwtVerifier
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from minikms.errors import TooBusy
-from minikms.making import _AT_ONCE, _QUEUE, KeyMaker
+from minikms.keys.making import _AT_ONCE, _QUEUE, KeyMaker
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy
-from minikms.registry import AlgorithmRegistry
 
 REGISTRY = AlgorithmRegistry.from_installed()
 RSA, ML_DSA = REGISTRY.get("rsa2048"), REGISTRY.get("mldsa44")

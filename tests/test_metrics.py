@@ -20,7 +20,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from minikms.errors import AuditUnavailable
-from minikms.registry import AlgorithmRegistry
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
 
@@ -424,7 +424,7 @@ def test_the_folder_of_workers(three, number):
 
 
 def test_what_cannot_be_told_is_counted_as_that():
-    from minikms.acts import Act
+    from minikms.events import Act
 
     def witness(acts, outcome):
         if outcome != "key-not-found":

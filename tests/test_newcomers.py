@@ -5,8 +5,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from minikms.access.newcomers import _MOST_KNOWN, _MOST_WAITING, Newcomers
 from minikms.errors import TooManyAttempts
-from minikms.newcomers import _MOST_KNOWN, _MOST_WAITING, Newcomers
 
 
 def token(number):

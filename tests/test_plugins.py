@@ -224,7 +224,8 @@ def test_an_author_sees_what_was_compared(tmp_path, options):
 
 def test_who_serves_does_not_import_pytest(tmp_path):
     code = (
-        "import sys, minikms.cli, minikms.plugin, minikms.serving; print('pytest' in sys.modules)"
+        "import sys, minikms.cli.main, minikms.plugin, minikms.serve.process; "
+        "print('pytest' in sys.modules)"
     )
     assert run(sys.executable, "-c", code, cwd=tmp_path).stdout == "False\n"
 

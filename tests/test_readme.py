@@ -18,7 +18,7 @@ from types import ModuleType
 import pytest
 from aiohttp import ClientSession
 
-from minikms.registry import AlgorithmRegistry
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.testing import AlgorithmContract
 from minikms.web.routes import ROUTES
 

@@ -5,7 +5,7 @@ from aries_askar import KeyAlg
 
 from minikms.errors import PluginError, UnsupportedAlgorithm
 from minikms.plugin import AskarKeyAlgorithm
-from minikms.registry import GROUP, AlgorithmRegistry
+from minikms.plugin.registry import GROUP, AlgorithmRegistry
 
 
 class Copycat(AskarKeyAlgorithm):

@@ -9,7 +9,7 @@ from aries_askar import Key as AskarKey
 
 from minikms.algorithms.okp import Ed25519
 from minikms.config import Config
-from minikms.registry import GROUP, AlgorithmRegistry
+from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.web.app import create_app
 from minikms.web.state import SERVICE
 

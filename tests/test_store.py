@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 from aries_askar import AskarError, AskarErrorCode, Key, Session
 
-from minikms.contents import Contents
 from minikms.errors import KeyNotFound, ProfileNotFound, StoreUnavailable
+from minikms.maintenance.inspect import Contents
 from minikms.records import KeyRecord, KeyRef
-from minikms.store import DEFAULT_PROFILE, KeyStore
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 
@@ -179,7 +179,7 @@ async def test_keys_that_are_due_among_few(store):
 
 
 async def test_listings_that_wait_for_each_other(store, monkeypatch):
-    monkeypatch.setattr("minikms.listing._WAIT", 0.05)
+    monkeypatch.setattr("minikms.store.listing._WAIT", 0.05)
     for n in range(3):
         await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"")
         await Contents(store.database).set_last_seq(DEFAULT_PROFILE, 10_000 * (n + 1))

@@ -16,14 +16,14 @@ import time
 import pytest
 from conftest import MINIKMS, environment
 
-from minikms.askar import new_raw_key
+from minikms.access.tokens import Tokens
 from minikms.errors import StoreError, StoreUnavailable
-from minikms.location import StoreKey, StoreLocation
+from minikms.keys.service import KeyService
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef, KeySource
-from minikms.registry import AlgorithmRegistry
-from minikms.service import KeyService
-from minikms.store import DEFAULT_PROFILE, KeyStore
-from minikms.tokens import Tokens
+from minikms.store.askar import new_raw_key
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.location import StoreKey, StoreLocation
 
 REGISTRY = AlgorithmRegistry.from_installed()
 PASSPHRASE = "correct horse battery staple"

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from minikms.askar import new_raw_key
-from minikms.database import Database
 from minikms.errors import StoreError
-from minikms.location import StoreKey, StoreLocation
-from minikms.store import DEFAULT_PROFILE, KeyStore
+from minikms.store.askar import new_raw_key
+from minikms.store.database import Database
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.location import StoreKey, StoreLocation
 
 NOBODY = 65534
 ENDINGS = ("lock", "next", "seen")

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from minikms.errors import TooBusy
-from minikms.threads import _AT_ONCE, _MOST, Batches, _Turns
+from minikms.keys.threads import _AT_ONCE, _MOST, Batches, _Turns
 
 
 def anyway():

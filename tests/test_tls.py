@@ -15,7 +15,7 @@ from authority import Authority
 
 from minikms.config import Config
 from minikms.errors import TlsError
-from minikms.listener import read_certificates
+from minikms.serve.listener import read_certificates
 from minikms.web.app import create_app
 from minikms.web.callers import certificate_subject
 

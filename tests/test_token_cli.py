@@ -6,8 +6,8 @@ import stat
 
 import pytest
 
-from minikms.access import SCOPES
-from minikms.tokens import Token
+from minikms.access.policy import SCOPES
+from minikms.access.tokens import Token
 
 
 @pytest.fixture

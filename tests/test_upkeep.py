@@ -4,17 +4,17 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from minikms.askar import new_raw_key
-from minikms.contents import Contents
 from minikms.errors import KeyNotFound, KeyUnreadable, ProfileNotFound, StoreError
-from minikms.location import StoreKey, StoreLocation
+from minikms.keys.service import KeyService
+from minikms.keys.signing import SignOptions
+from minikms.maintenance.copy import Copied, copy, count
+from minikms.maintenance.inspect import Contents
+from minikms.maintenance.verify import verify
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef, KeySource
-from minikms.registry import AlgorithmRegistry
-from minikms.service import KeyService
-from minikms.signing import SignOptions
-from minikms.store import DEFAULT_PROFILE, KeyStore
-from minikms.upkeep import Copied, copy, count
-from minikms.verify import verify
+from minikms.store.askar import new_raw_key
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.location import StoreKey, StoreLocation
 
 REGISTRY = AlgorithmRegistry.from_installed()
 

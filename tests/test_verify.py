@@ -10,14 +10,14 @@ from dataclasses import replace
 import pytest
 from aries_askar import Key
 
-from minikms.askar import new_raw_key
-from minikms.contents import Contents
-from minikms.location import StoreKey, StoreLocation
+from minikms.keys.service import KeyService
+from minikms.maintenance.inspect import Contents
+from minikms.maintenance.verify import Tally, verify
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef, KeySource
-from minikms.registry import AlgorithmRegistry
-from minikms.service import KeyService
-from minikms.store import DEFAULT_PROFILE, KeyStore, tags_of
-from minikms.verify import Tally, verify
+from minikms.store.askar import new_raw_key
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore, tags_of
+from minikms.store.location import StoreKey, StoreLocation
 
 REGISTRY = AlgorithmRegistry.from_installed()
 # Making one of the others takes seconds, and finds nothing else.

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from minikms.askar import new_raw_key
 from minikms.config import Config
-from minikms.workers import reserve
+from minikms.serve.workers import reserve
+from minikms.store.askar import new_raw_key
 
 GENERATE = b'{"alg":"ed25519","alias":"k"}'
 SIGN = b'{"alias":"k","data":"aGVsbG8"}'
@@ -254,7 +254,8 @@ def test_the_key_of_keys_in_memory_is_in_memory_too(serve, run, tmp_path):
     noted = tmp_path / "key"
     code = f"""if __name__ == "__main__":
     import pathlib
-    from minikms import cli, tmpfs
+    from minikms.cli import main as cli
+    from minikms.serve import shared_memory as tmpfs
     key = tmpfs.new_raw_key()
     pathlib.Path({str(noted)!r}).write_text(key)
     tmpfs.new_raw_key = lambda: key

@@ -25,7 +25,7 @@ from minikms.errors import (
     UnsupportedOption,
     ValidationFailed,
 )
-from minikms.protocol import (
+from minikms.plugin.protocol import (
     CAPABILITIES,
     Aead,
     Capability,
@@ -42,9 +42,9 @@ from minikms.protocol import (
     Signer,
     Stored,
 )
+from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.records import KeyRecord, KeyRef
-from minikms.registry import GROUP, AlgorithmRegistry
-from minikms.store import DEFAULT_PROFILE, KeyStore
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 
 PartT = TypeVar("PartT", bound=KeyAlgorithm | Capability)
 

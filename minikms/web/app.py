@@ -24,25 +24,27 @@ from aiohttp_swagger3 import (
     swagger_docs,
 )
 
-from minikms.access import OPEN, SCOPES, TokenAccess, read_admin_token
+from minikms.access.policy import OPEN, SCOPES, TokenAccess, read_admin_token
+from minikms.access.tokens import Tokens
 from minikms.addresses import is_loopback
-from minikms.audit import AuditLog
-from minikms.audit_store import AuditStore
-from minikms.cache import Bounds
+from minikms.audit.heads import AuditStore
+from minikms.audit.log import AuditLog
 from minikms.config import Config
 from minikms.errors import AccessError
-from minikms.location import StoreLocation, read_key
-from minikms.registry import AlgorithmRegistry
-from minikms.service import KeyService
-from minikms.store import KeyStore
-from minikms.sweeper import sweeping
-from minikms.tokens import Tokens
+from minikms.keys.service import KeyService
+from minikms.keys.sweeper import sweeping
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.store.cache import Bounds
+from minikms.store.keys import KeyStore
+from minikms.store.location import StoreLocation, read_key
 from minikms.web import openapi, page, seeds
 from minikms.web.callers import parse_proxies
-from minikms.web.direct import DIRECT, DirectWay
 from minikms.web.gate import GATE, Gate
-from minikms.web.hosts import Hosts, parse_hosts
-from minikms.web.limits import IN_FLIGHT, InFlight
+from minikms.web.handlers.system import openapi as openapi_document
+from minikms.web.handlers.system import to_docs
+from minikms.web.http.direct import DIRECT, DirectWay
+from minikms.web.http.hosts import Hosts, parse_hosts
+from minikms.web.http.limits import IN_FLIGHT, InFlight
 from minikms.web.routes import ROUTES
 from minikms.web.state import (
     AUDIT,
@@ -54,8 +56,6 @@ from minikms.web.state import (
     STORE,
     TOKENS,
 )
-from minikms.web.system import openapi as openapi_document
-from minikms.web.system import to_docs
 
 # All that answers without a token.
 _OPEN_ROUTES: Final = {"healthz", "readyz", "openapi"}
@@ -216,7 +216,7 @@ async def _token_access(config: Config, tokens: Tokens) -> AsyncIterator[TokenAc
     async with AsyncExitStack() as stack:
         jwt = None
         if _jwt_options(config):
-            from minikms.jwt_bearer import JwtVerifier  # joserfc takes 0.1 s to import
+            from minikms.access.jwt import JwtVerifier  # joserfc takes 0.1 s to import
 
             jwt = JwtVerifier(config.jwt_issuer, config.jwt_audience, config.jwt_jwks)
             await stack.enter_async_context(jwt.running())

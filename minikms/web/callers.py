@@ -8,9 +8,9 @@ from typing import Final
 from aiohttp import HttpVersion11, web
 from cryptography import x509
 
-from minikms.access import ANYBODY, Caller
-from minikms.acts import CURRENT
+from minikms.access.policy import ANYBODY, Caller
 from minikms.errors import AccessError
+from minikms.events import CURRENT
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -9,11 +9,12 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 
 from minikms import durations
-from minikms.tokens import ID_PATTERN
-from minikms.web import fields, schemas
-from minikms.web.examples import ALIAS, HOLDER, KID, PROFILE, SECOND_ALIAS
+from minikms.access.tokens import ID_PATTERN
+from minikms.web.handlers.paging import DEFAULT_LIMIT, MAX_LIMIT
 from minikms.web.messages import PROFILE_HEADER
-from minikms.web.paging import DEFAULT_LIMIT, MAX_LIMIT
+from minikms.web.schemas import bodies as schemas
+from minikms.web.schemas import fields
+from minikms.web.schemas.examples import ALIAS, HOLDER, KID, PROFILE, SECOND_ALIAS
 
 # `nullable` beside a reference lets no null through what is referred to (OpenAPI 3.0.3).
 _NULL: Final = {"type": "string", "nullable": True, "enum": [None]}

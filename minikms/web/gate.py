@@ -7,20 +7,20 @@ from typing import Final, TypeAlias
 
 from aiohttp import web
 
-from minikms.access import ANYBODY, OPEN, Caller, TokenAccess
-from minikms.acts import CURRENT, Act, Witness
+from minikms.access.policy import ANYBODY, OPEN, Caller, TokenAccess
+from minikms.access.tokens import ID_PATTERN
 from minikms.errors import ProfileNotFound
-from minikms.tokens import ID_PATTERN
+from minikms.events import CURRENT, Act, Witness
 from minikms.web import callers
-from minikms.web.answers import CACHE_CONTROL, NO_STORE
-from minikms.web.direct import Direct
-from minikms.web.fields import KID_PATTERN, PROFILE_PATTERN
-from minikms.web.hosts import Hosts
-from minikms.web.limits import InFlight, expect
-from minikms.web.logs import ACT, request_id
+from minikms.web.http.answers import CACHE_CONTROL, NO_STORE
+from minikms.web.http.direct import Direct
+from minikms.web.http.hosts import Hosts
+from minikms.web.http.limits import InFlight, expect
+from minikms.web.http.logs import ACT, request_id
+from minikms.web.http.problems import Handler, slug_of
 from minikms.web.messages import PROFILE_HEADER, service
-from minikms.web.problems import Handler, slug_of
 from minikms.web.routes import Route
+from minikms.web.schemas.fields import KID_PATTERN, PROFILE_PATTERN
 
 _KID, _PROFILE, _TOKEN = map(re.compile, (KID_PATTERN, PROFILE_PATTERN, ID_PATTERN))
 

@@ -11,7 +11,6 @@ import orjson
 from aiohttp import web
 from marshmallow import Schema, ValidationError
 
-from minikms.acts import CURRENT
 from minikms.errors import (
     BadRequest,
     KmsError,
@@ -19,14 +18,15 @@ from minikms.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
-from minikms.service import KeyService
-from minikms.store import DEFAULT_PROFILE
-from minikms.web import quick
-from minikms.web.answers import JsonAnswer
+from minikms.events import CURRENT
+from minikms.keys.service import KeyService
+from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.callers import enter
-from minikms.web.fields import MAX_FAULTS, PROFILE_PATTERN
-from minikms.web.limits import IN_FLIGHT, arrived_body, read_body, refuse_too_large
-from minikms.web.logs import add_headers
+from minikms.web.http.answers import JsonAnswer
+from minikms.web.http.limits import IN_FLIGHT, arrived_body, read_body, refuse_too_large
+from minikms.web.http.logs import add_headers
+from minikms.web.schemas import compiled as quick
+from minikms.web.schemas.fields import MAX_FAULTS, PROFILE_PATTERN
 from minikms.web.state import SERVICE
 
 PROFILE_HEADER: Final = "X-Profile"

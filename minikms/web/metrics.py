@@ -31,15 +31,15 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics import MetricWrapperBase
 
-from minikms.acceptor import Acceptor, Places
 from minikms.addresses import in_url
 from minikms.background import in_background
 from minikms.config import Config
 from minikms.errors import ListenError, MetricsError
-from minikms.web.limits import IN_FLIGHT
-from minikms.web.logs import ACT
-from minikms.web.observer import OBSERVER, Answer
-from minikms.web.server import KmsRunner
+from minikms.web.http.acceptor import Acceptor, Places
+from minikms.web.http.limits import IN_FLIGHT
+from minikms.web.http.logs import ACT
+from minikms.web.http.observer import OBSERVER, Answer
+from minikms.web.http.server import KmsRunner
 from minikms.web.state import CONFIG, STORE
 
 LOGGER = logging.getLogger("minikms")

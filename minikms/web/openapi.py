@@ -8,16 +8,17 @@ from typing import Any, Final
 import orjson
 
 from minikms import errors
-from minikms.access import OPEN
-from minikms.registry import AlgorithmRegistry
-from minikms.web import fields, schemas
-from minikms.web.answers import CACHE_CONTROL, NO_STORE
+from minikms.access.policy import OPEN
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web.components import parameter_components, ref, schema_components
-from minikms.web.examples import ANSWERS, EXAMPLES
-from minikms.web.logs import HEADER as REQUEST_ID_HEADER
+from minikms.web.http.answers import CACHE_CONTROL, NO_STORE
+from minikms.web.http.logs import HEADER as REQUEST_ID_HEADER
+from minikms.web.http.problems import CONTENT_TYPE, problem
 from minikms.web.messages import NDJSON
-from minikms.web.problems import CONTENT_TYPE, problem
 from minikms.web.routes import Route
+from minikms.web.schemas import bodies as schemas
+from minikms.web.schemas import fields
+from minikms.web.schemas.examples import ANSWERS, EXAMPLES
 
 # In the order of the page: what one deletes, none below it needs.
 TAGS: Final = (

@@ -5,15 +5,16 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from minikms.access import OPEN
-from minikms.web import jose, keys, material, operations, profiles, system, tokens
-from minikms.web.direct import Direct
+from minikms.access.policy import OPEN
+from minikms.web.handlers import jose, keys, material, operations, profiles, system, tokens
+from minikms.web.http.direct import Direct
 
 
 class Route(NamedTuple):
     """One call: what it answers to, who answers, its operationId, and what it lets a caller do.
 
-    `at_once` answers where nothing has to be waited for, and else does nothing (web/direct.py).
+    `at_once` answers where nothing has to be waited for, and else does nothing
+    (web/http/direct.py).
     `secret` says that a success has a secret in it, which no cache may keep.
     """
 

@@ -11,13 +11,13 @@ import orjson
 from marshmallow import fields
 
 from minikms.errors import KeyExists, KmsError, ProfileExists, SeedError, ValidationFailed
-from minikms.protocol import Stored
+from minikms.keys.service import KeyService
+from minikms.plugin.protocol import Stored
 from minikms.records import MAX_ALIASES, KeyRecord
-from minikms.service import KeyService
-from minikms.store import DEFAULT_PROFILE
-from minikms.web.fields import KID_PATTERN, BoundedList, alias, kid, profile
+from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.messages import read
-from minikms.web.schemas import ImportKey, Request
+from minikms.web.schemas.bodies import ImportKey, Request
+from minikms.web.schemas.fields import KID_PATTERN, BoundedList, alias, kid, profile
 
 LOGGER = logging.getLogger(__name__)
 

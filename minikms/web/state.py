@@ -4,12 +4,12 @@ from typing import Final
 
 from aiohttp import web
 
-from minikms.audit import AuditLog
+from minikms.access.tokens import Tokens
+from minikms.audit.log import AuditLog
 from minikms.config import Config
-from minikms.registry import AlgorithmRegistry
-from minikms.service import KeyService
-from minikms.store import KeyStore
-from minikms.tokens import Tokens
+from minikms.keys.service import KeyService
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.store.keys import KeyStore
 
 CONFIG: Final = web.AppKey("config", Config)
 REGISTRY: Final[web.AppKey[AlgorithmRegistry]] = web.AppKey("registry", AlgorithmRegistry)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cryptography_vectors import open_vector_file
 
-from minikms.registry import AlgorithmRegistry
+from minikms.plugin.registry import AlgorithmRegistry
 
 
 @pytest.fixture(scope="session")

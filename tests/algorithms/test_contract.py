@@ -4,7 +4,7 @@ import pytest
 
 from minikms.errors import InvalidKey
 from minikms.plugin import JwkImporter, KeyPairAlgorithm
-from minikms.registry import AlgorithmRegistry
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.testing import AlgorithmContract
 
 REGISTRY = AlgorithmRegistry.from_installed()

@@ -11,7 +11,7 @@ import pytest
 
 from minikms import plugin
 from minikms.algorithms import okp
-from minikms.protocol import (
+from minikms.plugin.protocol import (
     CAPABILITIES,
     EcdsaSigner,
     KeyAlgorithm,

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 )
 
 from minikms.encodings import b64url, b64url_decode
-from minikms.registry import AlgorithmRegistry
+from minikms.plugin.registry import AlgorithmRegistry
 
 REGISTRY = AlgorithmRegistry.from_installed()
 

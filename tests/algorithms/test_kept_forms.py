@@ -3,7 +3,7 @@
 import pytest
 from aries_askar import Key as AskarKey
 
-from minikms.registry import AlgorithmRegistry
+from minikms.plugin.registry import AlgorithmRegistry
 
 REGISTRY = AlgorithmRegistry.from_installed()
 

@@ -8,13 +8,13 @@ import pytest
 from aiohttp import web
 from identity_provider import AUDIENCE, ISSUER, SigningKey, b64, compact, good
 
-from minikms.access import OPEN, SCOPES
+from minikms.access.policy import OPEN, SCOPES
+from minikms.access.tokens import Token
 from minikms.config import Config
-from minikms.tokens import Token
 from minikms.web import app as app_module
 from minikms.web.app import create_app
-from minikms.web.examples import ALIAS, EXAMPLES, HOLDER, KID, PROFILE
 from minikms.web.routes import ROUTES
+from minikms.web.schemas.examples import ALIAS, EXAMPLES, HOLDER, KID, PROFILE
 from minikms.web.state import TOKENS
 
 GUARDED = [route for route in ROUTES if route.scope != OPEN]

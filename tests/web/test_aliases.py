@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from minikms.contents import Contents
-from minikms.describe import describe
+from minikms.keys.describe import describe
+from minikms.maintenance.inspect import Contents
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy
-from minikms.registry import AlgorithmRegistry
-from minikms.store import DEFAULT_PROFILE
+from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.state import STORE
 
 ALGORITHM = AlgorithmRegistry.from_installed().get("ed25519")

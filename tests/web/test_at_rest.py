@@ -8,7 +8,7 @@ import pytest
 
 from minikms.config import Config
 from minikms.encodings import PRIVATE_MEMBERS
-from minikms.registry import AlgorithmRegistry
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web.app import create_app
 
 # Of numbers shorter than this, some bytes are found by chance.

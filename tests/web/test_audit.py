@@ -11,16 +11,16 @@ from aiohttp import web
 from aries_askar import Session
 from web.test_openapi import sent_in_turn
 
-from minikms.access import OPEN, SCOPES
-from minikms.acts import CURRENT
+from minikms.access.policy import OPEN, SCOPES
+from minikms.access.tokens import Token
 from minikms.config import Config
+from minikms.events import CURRENT
 from minikms.records import KeyRef
-from minikms.tokens import Token
 from minikms.web.app import create_app
-from minikms.web.examples import KID
 from minikms.web.gate import GATE
-from minikms.web.limits import IN_FLIGHT
+from minikms.web.http.limits import IN_FLIGHT
 from minikms.web.routes import ROUTES
+from minikms.web.schemas.examples import KID
 from minikms.web.state import AUDIT, DOCUMENT, SERVICE, TOKENS
 
 GUARDED = {route.name: route for route in ROUTES if route.scope != OPEN}

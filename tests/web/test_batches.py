@@ -14,9 +14,9 @@ from aiohttp import ClientError, ClientSession, TCPConnector
 
 from minikms.algorithms.okp import Ed25519
 from minikms.config import Config
-from minikms.registry import GROUP, AlgorithmRegistry
+from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.web.app import create_app
-from minikms.web.limits import IN_FLIGHT
+from minikms.web.http.limits import IN_FLIGHT
 
 BATCH = {"alias": "held", "items": [{"data": "aGVsbG8"}] * 1000}
 ONE = {"alias": "rsa", "data": "aGVsbG8"}

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from minikms.access import SCOPES
+from minikms.access.policy import SCOPES
+from minikms.access.tokens import Token
 from minikms.config import Config
-from minikms.notices import NoticedVersions
-from minikms.tokens import Token
+from minikms.store.notices import NoticedVersions
 from minikms.web.app import create_app
 from minikms.web.gate import GATE
 from minikms.web.state import SERVICE, TOKENS

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from minikms.access import SCOPES
-from minikms.askar import new_raw_key
-from minikms.coherence import SLOTS
+from minikms.access.policy import SCOPES
 from minikms.config import Config
-from minikms.location import StoreKey, StoreLocation
-from minikms.notices import _dsn
+from minikms.store.askar import new_raw_key
+from minikms.store.counters import SLOTS
+from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.notices import _dsn
 from minikms.web.app import create_app
 from minikms.web.state import SERVICE, TOKENS
 

@@ -8,7 +8,7 @@ import pytest
 
 from minikms.config import Config
 from minikms.errors import KeyNotFound
-from minikms.service import KeyService
+from minikms.keys.service import KeyService
 from minikms.web.app import create_app
 from minikms.web.state import SERVICE
 

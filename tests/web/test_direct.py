@@ -12,13 +12,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from minikms.audit_file import AuditFile
+from minikms.audit.file import AuditFile
 from minikms.config import Config
 from minikms.encodings import b64url
 from minikms.web.app import create_app
-from minikms.web.direct import DIRECT
-from minikms.web.limits import IN_FLIGHT
-from minikms.web.server import KmsServer
+from minikms.web.http.direct import DIRECT
+from minikms.web.http.limits import IN_FLIGHT
+from minikms.web.http.server import KmsServer
 from minikms.web.state import SERVICE
 
 JSON = "Content-Type: application/json"

@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web_protocol
 
 from minikms.config import Config
-from minikms.web import logs
 from minikms.web.app import create_app
+from minikms.web.http import logs
 from minikms.web.metrics import Metrics
 
 JSON = "Content-Type: application/json"
@@ -82,7 +82,7 @@ async def test_what_fails_after_the_answer_of_one_call(begin, failing_once, free
 @pytest.fixture
 def without(monkeypatch):
     """Have aiohttp's connections lack a name, as far as this service can see."""
-    from minikms.web import private_names
+    from minikms.web.http import private_names
 
     def remove(table):
         gone = (web_protocol.RequestHandler, "_name_of_another_version", "a test")
@@ -109,7 +109,7 @@ async def test_an_aiohttp_that_lacks_a_private_name(begin, without, table, caplo
 
 @pytest.mark.parametrize("name", ["compute", "send", "_direct_way"])
 async def test_an_aiohttp_that_does_something_else(begin, monkeypatch, name, caplog):
-    from minikms.web.connection import KmsRequestHandler
+    from minikms.web.http.connection import KmsRequestHandler
 
     def fail(*args):
         if name != "_direct_way":  # which then finds no way

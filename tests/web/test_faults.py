@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from minikms.errors import ValidationFailed
-from minikms.web import schemas
 from minikms.web.messages import read
+from minikms.web.schemas import bodies as schemas
 
 FIELDS = {f"f{number}": 0 for number in range(64)}
 GOOD = {"data": "aGVsbG8", "sig": "aGVsbG8"}

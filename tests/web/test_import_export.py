@@ -4,7 +4,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
 
-from minikms.registry import AlgorithmRegistry
+from minikms.plugin.registry import AlgorithmRegistry
 
 ALGS = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
 SLOW_TO_MAKE = {"rsa3072", "rsa4096"}

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from minikms.config import Config
-from minikms.notices import NoticedVersions
-from minikms.store import KeyStore
+from minikms.store.keys import KeyStore
+from minikms.store.notices import NoticedVersions
 from minikms.web.app import create_app
 from minikms.web.state import STORE
 

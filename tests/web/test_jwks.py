@@ -1,6 +1,6 @@
 """The JWK Set of a profile."""
 
-from minikms.registry import AlgorithmRegistry
+from minikms.plugin.registry import AlgorithmRegistry
 
 ALGS = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
 USE = {

@@ -14,9 +14,9 @@ from aiohttp import web
 from minikms.config import Config
 from minikms.web.app import create_app
 from minikms.web.gate import GATE
-from minikms.web.limits import IN_FLIGHT
+from minikms.web.http.limits import IN_FLIGHT
 from minikms.web.messages import stream
-from minikms.web.schemas import Status
+from minikms.web.schemas.bodies import Status
 
 GENERATE = b"POST /key/generate HTTP/1.1\r\nHost: localhost\r\n"
 BODY = b'{"alg":"ed25519"}'

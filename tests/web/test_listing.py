@@ -5,9 +5,9 @@ import re
 import pytest
 from aiohttp import ClientPayloadError
 
-from minikms.contents import Contents
 from minikms.errors import StoreUnavailable
-from minikms.store import DEFAULT_PROFILE, KeyStore
+from minikms.maintenance.inspect import Contents
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 from minikms.web.state import STORE
 
 NDJSON = {"Accept": "application/x-ndjson"}
@@ -167,7 +167,7 @@ async def test_lines_of_a_profile_that_is_not_there(client, refused):
 
 
 async def test_lines_over_several_pages_that_break_off(client, generate, monkeypatch):
-    monkeypatch.setattr("minikms.service._PAGE", 4)
+    monkeypatch.setattr("minikms.keys.service._PAGE", 4)
     await asyncio.gather(*(generate(profile="default") for _ in range(10)))
     async with client.get("/keys", headers=NDJSON) as response:
         assert len((await response.text()).splitlines()) == 10

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from minikms.config import Config
-from minikms.web import log_output
+from minikms.serve import log_output
 from minikms.web.app import create_app
 
 SECRET = "planted-7f3a"
@@ -123,7 +123,7 @@ async def test_text(client, connection, configured):
     written = configured("text", "info")
     await connection.call("GET", "/healthz", b"", "X-Request-Id: id-1")
     logging.getLogger("minikms").info("no request")
-    request, other = (line for line in written() if "minikms.notices" not in line)
+    request, other = (line for line in written() if "minikms.store.notices" not in line)
     assert "INFO minikms.access GET /healthz 200 " in request
     assert request.endswith(" ms [id-1]")
     assert other.endswith(" INFO minikms no request")

@@ -6,7 +6,7 @@ import pytest
 
 from minikms.algorithms.symmetric import Hs256
 from minikms.config import Config
-from minikms.registry import GROUP, AlgorithmRegistry
+from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.web.app import create_app
 
 

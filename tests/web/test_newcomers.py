@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
+from minikms.access.tokens import Token
 from minikms.config import Config
-from minikms.tokens import Token
 from minikms.web.app import create_app
-from minikms.web.limits import IN_FLIGHT
+from minikms.web.http.limits import IN_FLIGHT
 from minikms.web.state import STORE, TOKENS
 
 SIGN = {"alias": "a", "data": "aGVsbG8"}

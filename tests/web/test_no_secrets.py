@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minikms.registry import AlgorithmRegistry
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web.routes import ROUTES
 
 ALGS = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]

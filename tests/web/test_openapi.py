@@ -11,13 +11,13 @@ from openapi_schema_validator import OAS30Validator, oas30_format_checker
 from openapi_spec_validator import OpenAPIV30SpecValidator, validate
 from referencing.jsonschema import DRAFT4
 
+from minikms.access.tokens import Token
 from minikms.encodings import b58, b64url_decode, multikey, thumbprint
-from minikms.registry import AlgorithmRegistry
-from minikms.tokens import Token
-from minikms.web import schemas
-from minikms.web.examples import EXAMPLES
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
+from minikms.web.schemas import bodies as schemas
+from minikms.web.schemas.examples import EXAMPLES
 
 PROBLEM = "application/problem+json"
 DOCUMENTS = Path(__file__).parents[2] / "docs"

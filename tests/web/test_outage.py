@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from minikms import database
 from minikms.config import Config
-from minikms.location import StoreLocation
+from minikms.store import database
+from minikms.store.location import StoreLocation
 from minikms.web.app import create_app
 
 

@@ -12,7 +12,7 @@ from minikms.algorithms.symmetric import A256Gcm
 from minikms.config import Config
 from minikms.encodings import b64url
 from minikms.errors import SeedError
-from minikms.registry import GROUP, AlgorithmRegistry
+from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.web.app import create_app
 
 SECRET = "planted-9c41"

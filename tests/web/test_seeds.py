@@ -12,11 +12,11 @@ import pytest
 
 from minikms.config import Config
 from minikms.errors import SeedError
-from minikms.protocol import SecretImporter, SeedImporter
-from minikms.registry import AlgorithmRegistry
+from minikms.plugin.protocol import SecretImporter, SeedImporter
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web import seeds
 from minikms.web.app import create_app
-from minikms.web.server import KmsRunner
+from minikms.web.http.server import KmsRunner
 from minikms.web.state import SERVICE
 
 OPERATIONS = (Path(__file__).parents[2] / "docs/operations.md").read_text("utf-8")

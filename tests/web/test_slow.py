@@ -11,10 +11,10 @@ from minikms.algorithms.okp import Ed25519
 from minikms.algorithms.symmetric import A256Gcm, A256Kw, Hs256
 from minikms.config import Config
 from minikms.encodings import b64url
-from minikms.protocol import CAPABILITIES
-from minikms.registry import GROUP, AlgorithmRegistry
+from minikms.plugin.protocol import CAPABILITIES
+from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.web.app import create_app
-from minikms.web.direct import DIRECT
+from minikms.web.http.direct import DIRECT
 
 # Of every capability the methods that do its work.
 METHODS = {

@@ -9,7 +9,7 @@ import pytest
 
 from minikms.encodings import thumbprint
 from minikms.records import KeyRecord
-from minikms.store import DEFAULT_PROFILE
+from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.state import SERVICE
 
 # A prime of 2,048 bits; 2²⁵⁶ divides the number before it.

@@ -1,0 +1,150 @@
+"""Bearer tokens that are JWTs of an identity provider (RFC 7519, RFC 8725): whom each is of."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import orjson
+from joserfc import jws
+from joserfc.errors import (
+    BadSignatureError,
+    DecodeError,
+    ExceededSizeError,
+    InvalidClaimError,
+    InvalidKeyIdError,
+    InvalidPayloadError,
+    JoseError,
+    UnsupportedAlgorithmError,
+    UnsupportedHeaderError,
+)
+from joserfc.jwa import JWSAlgModel
+from joserfc.jws import JWSRegistry
+from joserfc.jwt import JWTClaimsRegistry
+
+from minikms.access.issuer_keys import ALGORITHMS, IssuerKeys
+from minikms.errors import JwtError, Unauthenticated
+
+PROFILES_CLAIM: Final = "minikms_profiles"
+EVERY_PROFILE: Final = "*"
+
+_MAX_LENGTH: Final = 16 * 1024
+
+# How far the provider's clock and ours may be apart, in seconds.
+_LEEWAY: Final = 30
+
+# Those whose verification takes most of a millisecond, so that a thread has it.
+_SLOW: Final = frozenset({"ES384", "ES512", "ES256K"})
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token says of who brings it, once it is known to be true.
+
+    `scopes` are all words of the claim `scope` (RFC 8693 section 4.2), of which some may mean
+    nothing here. `profiles` are those that `minikms_profiles` names: none where a token lacks the
+    claim, and None, which stands for every profile, only where the claim has `*`.
+    """
+
+    subject: str
+    scopes: frozenset[str]
+    profiles: frozenset[str] | None
+
+
+class _Signatures(JWSRegistry):
+    """joserfc's algorithms, of which those that verify with a public key.
+
+    It does not warn at each `EdDSA`, a name that is deprecated (RFC 9864), but that providers use.
+    """
+
+    def get_alg(self, name: str) -> JWSAlgModel:
+        if name not in ALGORITHMS:
+            raise UnsupportedAlgorithmError(name)
+        return self.algorithms[name]
+
+
+# A header that nobody here knows is ignored (RFC 7515 section 4), unless it is critical.
+_SIGNATURES: Final = _Signatures(strict_check_header=False)
+
+
+class JwtVerifier:
+    """Verifies the tokens that one issuer makes for one audience."""
+
+    def __init__(
+        self, issuer: str, audience: str, jwks: str, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`jwks` is the path of the issuer's JWK Set, or its URL; raises JwtError."""
+        if not (issuer and audience and jwks):
+            raise JwtError("--jwt-issuer, --jwt-audience and --jwt-jwks are given together.")
+        self.keys = IssuerKeys(jwks, clock=clock)
+        self._claims = JWTClaimsRegistry(
+            leeway=_LEEWAY,
+            iss={"essential": True, "value": issuer},
+            aud={"essential": True, "value": audience},
+            exp={"essential": True},
+            sub={"essential": True},
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Have the issuer's keys read, now and when they change."""
+        async with self.keys.running():
+            yield
+
+    async def verify(self, token: str) -> Claims:
+        """What a token says; raises Unauthenticated, which does not tell why."""
+        try:
+            return _read(await self._verify(token))
+        except JoseError:
+            raise Unauthenticated("The token is not valid.", invalid_token=True) from None
+
+    async def _verify(self, token: str) -> dict[str, Any]:
+        """The claims of a token; raises JoseError."""
+        if len(token) > _MAX_LENGTH:
+            raise ExceededSizeError
+        if not token.isascii():
+            raise DecodeError
+        try:
+            signed = jws.extract_compact(token.encode(), registry=_SIGNATURES)
+        except TypeError:  # joserfc takes an array for a header: `["alg", "b64"]`
+            raise DecodeError from None
+        header: object = signed.headers()
+        if not isinstance(header, dict) or "crit" in header:
+            raise UnsupportedHeaderError
+        _SIGNATURES.check_header(header)
+        alg = _SIGNATURES.get_alg(header["alg"]).name
+        key = await self.keys.find(alg, header.get("kid"))
+        if key is None:
+            raise InvalidKeyIdError
+        check = partial(jws.validate_compact, signed, key, registry=_SIGNATURES)
+        if not (await asyncio.to_thread(check) if alg in _SLOW else check()):
+            raise BadSignatureError
+        try:
+            claims = orjson.loads(signed.payload)
+        except orjson.JSONDecodeError:
+            raise InvalidPayloadError from None
+        if not isinstance(claims, dict):
+            raise InvalidPayloadError
+        self._claims.validate(claims)
+        # It is for whoever proves to have a key (RFC 7800), as DPoP (RFC 9449) and mutual TLS
+        # (RFC 8705) do, and no proof is looked at here.
+        if "cnf" in claims:
+            raise InvalidClaimError("cnf")
+        return claims
+
+
+def _read(claims: dict[str, Any]) -> Claims:
+    """What the service goes by; raises JoseError."""
+    scope, profiles = claims.get("scope", ""), claims.get(PROFILES_CLAIM, [])
+    if not isinstance(scope, str):
+        raise InvalidClaimError("scope")
+    if not isinstance(profiles, list) or not all(isinstance(name, str) for name in profiles):
+        raise InvalidClaimError(PROFILES_CLAIM)
+    return Claims(
+        subject=claims["sub"],
+        scopes=frozenset(scope.split(" ")) - {""},
+        profiles=None if EVERY_PROFILE in profiles else frozenset(profiles),
+    )

@@ -1,0 +1,166 @@
+"""Tokens that let callers in: their form, and where they are kept.
+
+`mkms_ID_SECRET`: 16 hexadecimal digits by which it is found, and base58check of 32 random bytes,
+whose four bytes of checksum let scanners for secrets tell it from chance. The store has the SHA-256
+of the secret: as random as it is long, it needs no slow hash.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, NamedTuple, Self
+
+import base58
+import orjson
+from aries_askar import Session
+
+from minikms.errors import TokenNotFound
+from minikms.events import concerns_token
+from minikms.store.askar import listed
+from minikms.store.counters import Versions
+from minikms.store.database import Database
+
+PREFIX: Final = "mkms_"
+ID_PATTERN: Final = r"^[0-9a-f]{16}\Z"
+
+CATEGORY: Final = "minikms.token"
+
+_FORM: Final = re.compile(r"mkms_([0-9a-f]{16})_([1-9A-HJ-NP-Za-km-z]{36,50})\Z")
+
+
+class Token(NamedTuple):
+    """A token as its holder has it."""
+
+    id: str
+    secret: bytes
+
+    @classmethod
+    def new(cls) -> Self:
+        """A token that nobody has yet."""
+        return cls(secrets.token_hex(8), secrets.token_bytes(32))
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """The token that `text` is, None where it is none."""
+        found = _FORM.match(text)
+        if found is None:
+            return None
+        try:
+            secret = base58.b58decode_check(found[2])
+        except ValueError:
+            return None
+        return cls(found[1], secret) if len(secret) == 32 else None
+
+    def reveal(self) -> str:
+        """The text that its holder keeps; to be shown once, to them alone."""
+        return f"{PREFIX}{self.id}_{base58.b58encode_check(self.secret).decode()}"
+
+    def __repr__(self) -> str:
+        return f"Token({self.id!r})"
+
+    @property
+    def hash(self) -> str:
+        """What the store has of it."""
+        return hashlib.sha256(self.secret).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """What is known of a token: whom it names, and what it lets them do.
+
+    `profiles` None stands for all of them, `expires` None for never; times are in nanoseconds
+    since the epoch.
+    """
+
+    id: str
+    name: str
+    hash: str = field(repr=False)
+    scopes: tuple[str, ...]
+    profiles: tuple[str, ...] | None
+    created: int
+    expires: int | None = None
+
+    def fits(self, token: Token) -> bool:
+        """Whether this is the record of `token`, in the same time whatever differs."""
+        return hmac.compare_digest(self.hash, token.hash)
+
+    @property
+    def expired(self) -> bool:
+        """Whether its time is over."""
+        return self.expires is not None and self.expires <= time.time_ns()
+
+    def to_bytes(self) -> bytes:
+        """The record as the store keeps it."""
+        return orjson.dumps(asdict(self))
+
+    @classmethod
+    def from_bytes(cls, value: bytes) -> Self:
+        """The record that `to_bytes` made `value` from."""
+        data: dict[str, Any] = orjson.loads(value)
+        data["scopes"] = tuple(data["scopes"])
+        if data["profiles"] is not None:
+            data["profiles"] = tuple(data["profiles"])
+        return cls(**data)
+
+
+class Tokens:
+    """The tokens of a store, kept in its own profile, which no caller reaches."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def versions(self) -> Versions:
+        """What tells that a token has been revoked."""
+        return self._database.versions
+
+    async def create(
+        self,
+        name: str,
+        scopes: tuple[str, ...],
+        profiles: tuple[str, ...] | None = None,
+        expires: int | None = None,
+    ) -> tuple[Token, TokenRecord]:
+        """A new token, whose secret is in no place but this answer, and its record."""
+        token = Token.new()
+        now = time.time_ns()
+        record = TokenRecord(token.id, name, token.hash, scopes, profiles, now, expires)
+        concerns_token(token.id)
+
+        async def work(session: Session) -> None:
+            await session.insert(CATEGORY, record.id, record.to_bytes())
+
+        await self._database.run_own(work, write=True)
+        return token, record
+
+    async def find(self, token_id: str) -> TokenRecord | None:
+        """The record of a token, None where there is none of this id."""
+
+        async def work(session: Session) -> TokenRecord | None:
+            entry = await session.fetch(CATEGORY, token_id)
+            return None if entry is None else TokenRecord.from_bytes(entry.value)
+
+        return await self._database.run_own(work)
+
+    async def list_all(self) -> list[TokenRecord]:
+        """All records, the oldest first."""
+
+        async def work(session: Session) -> list[TokenRecord]:
+            rows = listed(await session.fetch_all(CATEGORY))
+            return [TokenRecord.from_bytes(row.value) for row in rows]
+
+        return sorted(await self._database.run_own(work), key=lambda record: record.created)
+
+    async def revoke(self, token_id: str) -> None:
+        """Let nobody in with this token any more; raises TokenNotFound."""
+        concerns_token(token_id)
+
+        async def work(session: Session) -> None:
+            if await session.fetch(CATEGORY, token_id, for_update=True) is None:
+                raise TokenNotFound()
+            await session.remove(CATEGORY, token_id)
+
+        await self._database.run_own(work, write=True)

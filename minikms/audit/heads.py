@@ -1,0 +1,112 @@
+"""What the store keeps of audit logs: the first key of each chain, its last head, the signing key.
+
+It is in the store's own profile, which no caller reaches.
+"""
+
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+from aries_askar import Entry, Session
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from minikms.audit.chain import KEY_LENGTH, Head
+from minikms.encodings import jose_b64url
+from minikms.errors import KeyUnreadable
+from minikms.store.askar import DuplicateError, listed
+from minikms.store.database import Database
+
+SIGNING_KEY: Final = "minikms.audit.key"
+CHAIN: Final = "minikms.audit.chain"
+HEAD: Final = "minikms.audit.head"
+
+_ED25519: Final = "ed25519"
+
+
+class AuditStore:
+    """Audit logs, as the store knows them; raises StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def public_key(self) -> Ed25519PublicKey:
+        """The key that checks heads, made where there is none yet."""
+
+        async def find(session: Session) -> Ed25519PublicKey | None:
+            entry = await session.fetch(SIGNING_KEY, _ED25519)
+            return None if entry is None else _private(entry).public_key()
+
+        async def make(session: Session) -> None:
+            await session.insert(SIGNING_KEY, _ED25519, secrets.token_bytes(KEY_LENGTH))
+
+        while (found := await self._database.run_own(find)) is None:
+            try:
+                await self._database.run_own(make, write=True)
+            except DuplicateError:
+                continue  # another process was first
+        return found
+
+    async def new_chain(self) -> tuple[str, bytes]:
+        """A chain that nobody has written yet, and the key of its first line."""
+        chain, key = secrets.token_hex(16), secrets.token_bytes(KEY_LENGTH)
+
+        async def work(session: Session) -> None:
+            await session.insert(CHAIN, chain, key)
+
+        await self._database.run_own(work, write=True)
+        return chain, key
+
+    async def keep_head(self, head: Head) -> None:
+        """Sign a head, and keep it in place of an earlier one of its chain.
+
+        The signing key is in memory for no longer than that takes; a call that the store has not
+        answered may come to its end behind a later one.
+        """
+
+        async def work(session: Session) -> None:
+            entry = await session.fetch(SIGNING_KEY, _ED25519)
+            if entry is None:
+                raise KeyUnreadable("The key that signs heads of audit logs is gone.")
+            value, tags = head.signed(_private(entry)).to_bytes(), {"file": head.file}
+            before = await session.fetch(HEAD, head.chain)
+            if before is None:
+                await session.insert(HEAD, head.chain, value, tags)
+            elif Head.from_bytes(before.value).count <= head.count:
+                await session.replace(HEAD, head.chain, value, tags)
+
+        await self._database.run_own(work, write=True)
+
+    async def heads_of(self, file: str) -> list[Head]:
+        """The last head of each chain that was written to a file of this name."""
+
+        async def work(session: Session) -> list[Head]:
+            rows = listed(await session.fetch_all(HEAD, {"file": file}))
+            return [Head.from_bytes(row.value) for row in rows]
+
+        return await self._database.run_own(work)
+
+    async def heads(self) -> list[Head]:
+        """The last head of every chain; raises KeyUnreadable."""
+        return [Head.from_bytes(row.value) async for row in self._rows(HEAD)]
+
+    async def chains(self) -> dict[str, bytes]:
+        """The key of the first line of every chain; raises KeyUnreadable."""
+        return {row.name: row.value async for row in self._rows(CHAIN)}
+
+    async def _rows(self, category: str) -> AsyncGenerator[Entry, None]:
+        async with aclosing(self._database.batches(None, category)) as batches:
+            async for batch in batches:
+                for row in batch:
+                    if row is None:
+                        raise KeyUnreadable("What the store has of audit logs does not decrypt.")
+                    yield row
+
+
+def public_text(key: Ed25519PublicKey) -> str:
+    """A public key as it is shown, and as the opening line of a log has it."""
+    return jose_b64url(key.public_bytes_raw())
+
+
+def _private(entry: Entry) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(entry.value)

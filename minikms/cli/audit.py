@@ -1,0 +1,163 @@
+"""The command line of audit logs: `minikms audit …`."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import ExitStack
+from typing import Any, NamedTuple, TypeVar
+
+import click
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from minikms.audit.chain import Head
+from minikms.audit.heads import AuditStore, public_text
+from minikms.audit.verify import LogFile
+from minikms.audit.verify import verify as verify_files
+from minikms.cli.help import ON_A_STORE, HelpGroup
+from minikms.cli.options import config_of
+from minikms.cli.store_options import durable, key_of, on_a_store
+from minikms.encodings import b64url_decode
+from minikms.errors import AuditError
+from minikms.store.database import Database
+
+ResultT = TypeVar("ResultT")
+
+
+@click.group(cls=HelpGroup)
+def audit() -> None:
+    """Check audit logs, and give what checks them without the store."""
+
+
+@audit.command(
+    examples=(
+        f"minikms audit verify audit.log audit.log.1 {ON_A_STORE}",
+        "minikms audit verify --public-key KEY --heads heads audit.log",
+    )
+)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--public-key", metavar="KEY", help="What `minikms audit key` gave, with --heads.")
+@click.option(
+    "--heads",
+    "heads_file",
+    metavar="FILE",
+    help="What `minikms audit heads` gave; the store is not needed then.",
+)
+@click.option(
+    "--partial", is_flag=True, help="Older and newer files of these logs may be elsewhere."
+)
+@on_a_store
+def verify(
+    files: tuple[str, ...],
+    public_key: str | None,
+    heads_file: str | None,
+    partial: bool,
+    **options: Any,
+) -> None:
+    """Check every line of these files, given in any order, which may be in use.
+
+    They are taken for all that there is of a log, unless --partial says otherwise.
+    """
+    if public_key and heads_file:
+        found = _apart(files, public_key, heads_file)
+    elif public_key or heads_file:
+        raise AuditError("--public-key and --heads go together.")
+    else:
+        found = _with_store(lambda store: _in_store(files, store), options)
+    logs, key, heads, keys = found
+    with ExitStack() as stack:
+        for log in logs:
+            stack.callback(log.close)
+        _verify(logs, key, heads, keys, partial=partial)
+
+
+def _verify(
+    logs: list[LogFile],
+    key: Ed25519PublicKey,
+    heads: list[Head],
+    keys: dict[str, bytes] | None,
+    *,
+    partial: bool,
+) -> None:
+    for head in heads:
+        if not head.is_signed_by(key):
+            raise AuditError(f"The head of the chain {head.chain} is not signed by the key.")
+
+    def tell(where: str, what: str) -> None:
+        click.echo(f"{where}: {what}")
+
+    def note(where: str, what: str) -> None:
+        click.echo(f"Note: {where}: {what}")
+
+    tally = verify_files(logs, heads, keys, tell, note, partial=partial)
+    click.echo(
+        f"Checked {tally.files} files, {tally.chains} chains and {tally.lines} lines: "
+        f"{tally.faults or 'nothing'} wrong."
+    )
+    if tally.faults:
+        sys.exit(1)
+
+
+@audit.command(examples=(f"minikms audit heads {ON_A_STORE}",))
+@on_a_store
+def heads(**options: Any) -> None:
+    """Show the last head of every chain, to be kept apart: one line of JSON each."""
+    for head in _with_store(AuditStore.heads, options):
+        click.echo(head.to_bytes())
+
+
+@audit.command(examples=(f"minikms audit key {ON_A_STORE}",))
+@on_a_store
+def key(**options: Any) -> None:
+    """Show the public key that checks heads."""
+    click.echo(public_text(_with_store(AuditStore.public_key, options)))
+
+
+class _Evidence(NamedTuple):
+    """Files, and what they are checked by."""
+
+    logs: list[LogFile]
+    key: Ed25519PublicKey
+    heads: list[Head]
+    keys: dict[str, bytes] | None
+
+
+async def _in_store(files: Iterable[str], store: AuditStore) -> _Evidence:
+    # Others may write meanwhile: no head is then of a line that has not been read, and no line of
+    # a chain whose key has not.
+    public_key, heads = await store.public_key(), await store.heads()
+    logs = LogFile.all_of(files)
+    return _Evidence(logs, public_key, heads, await store.chains())
+
+
+def _apart(files: Iterable[str], public_key: str, heads_file: str) -> _Evidence:
+    key, heads = _public_key(public_key), _read_heads(heads_file)
+    return _Evidence(LogFile.all_of(files), key, heads, None)
+
+
+def _with_store(
+    work: Callable[[AuditStore], Awaitable[ResultT]], options: dict[str, Any]
+) -> ResultT:
+    config = config_of(options)
+
+    async def run() -> ResultT:
+        async with Database.open(durable(config.store), key_of(config)) as database:
+            return await work(AuditStore(database))
+
+    return asyncio.run(run())
+
+
+def _public_key(text: str) -> Ed25519PublicKey:
+    try:
+        return Ed25519PublicKey.from_public_bytes(b64url_decode(text))
+    except ValueError:
+        raise AuditError("--public-key is no key as `minikms audit key` shows it.") from None
+
+
+def _read_heads(file: str) -> list[Head]:
+    try:
+        with open(file, "rb") as opened:
+            return [Head.from_bytes(line) for line in opened]
+    except OSError as exc:
+        raise AuditError(f"The file {file} cannot be read: {exc.strerror}.") from None
+    except (ValueError, TypeError):
+        raise AuditError(f"The file {file} has other lines than heads.") from None

@@ -1,0 +1,74 @@
+"""The command line: `minikms serve`, `minikms algorithms`; `minikms store` is beside it."""
+
+from typing import Any
+
+import click
+
+from minikms.cli.audit import audit
+from minikms.cli.help import ON_A_STORE, HelpGroup
+from minikms.cli.options import config_of, options_of_config
+from minikms.cli.store import store
+from minikms.cli.token import token
+from minikms.errors import PluginError
+from minikms.exits import fail
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.serve import core_dumps
+
+
+@click.group(
+    cls=HelpGroup,
+    context_settings={"max_content_width": 100},
+    examples=(
+        "minikms serve",
+        f"minikms store init --generate-key {ON_A_STORE}",
+        f"minikms serve {ON_A_STORE}",
+    ),
+)
+@click.version_option(package_name="minikms")
+def main() -> None:
+    """Mini KMS: makes keys, keeps them, and uses them, so that you never hold them."""
+    core_dumps.turn_off()
+
+
+@main.command(
+    examples=(
+        "minikms serve",
+        "minikms serve --port 9000 --log-format json",
+        f"minikms serve {ON_A_STORE}",
+    )
+)
+@options_of_config()
+def serve(**options: Any) -> None:
+    """Run the service."""
+    # No other command needs them, and to import them takes longer than most commands.
+    from minikms.serve import process as serving
+    from minikms.serve import workers
+
+    config = config_of(options)
+    if config.workers > 1:
+        workers.run(config)
+    else:
+        serving.run(config)
+
+
+main.add_command(store)
+main.add_command(token)
+main.add_command(audit)
+
+
+@main.command(examples=("minikms algorithms",))
+def algorithms() -> None:
+    """List the algorithms and what each can do."""
+    try:
+        registry = AlgorithmRegistry.from_installed()
+    except PluginError as exc:
+        fail(str(exc), 2)
+    rows = [("NAME", "KTY", "JOSE", "OPERATIONS", "SOURCE")]
+    for entry in registry:
+        alg = entry.algorithm
+        jose, operations = " ".join(entry.jose_algs), " ".join(alg.operations)
+        rows.append((alg.name, alg.kty, jose, operations, entry.source))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())

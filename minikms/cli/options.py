@@ -1,0 +1,89 @@
+"""Flags and variables of the command line, made from the fields of `Config`."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from minikms.cli.help import HelpOption
+from minikms.config import ENV_PREFIX, HEADINGS, Config
+
+Command = Callable[..., Any]
+
+
+def options_of_config(*names: str) -> Callable[[Command], Command]:
+    """Give a command the flags of these fields of `Config`, of all of them where none is named."""
+
+    def decorate(command: Command) -> Command:
+        for field in reversed(_under_headings()):
+            if names and field.name not in names:
+                continue
+            kind: Any = str
+            flag = "--" + field.name.replace("_", "-")
+            if isinstance(field.default, bool):
+                kind, flag = bool, f"{flag}/--no-{flag.removeprefix('--')}"
+            elif isinstance(field.default, int):
+                kind = click.IntRange(*field.metadata["limits"])
+            elif field.metadata["choices"]:
+                kind = click.Choice(field.metadata["choices"])
+            command = click.option(
+                flag,
+                envvar=ENV_PREFIX + field.name.upper(),
+                default=field.default,
+                type=kind,
+                help=field.metadata["help"],
+                metavar=_value(field),
+                cls=HelpOption,
+                heading=field.metadata["heading"],
+                notes=_notes(field, flag),
+            )(command)
+        return command
+
+    return decorate
+
+
+def _under_headings() -> list[dataclasses.Field[Any]]:
+    """The fields that have a flag, in the order in which the help shows them."""
+    flags = [field for field in dataclasses.fields(Config) if field.metadata["flag"]]
+    return sorted(flags, key=lambda field: HEADINGS.index(field.metadata["heading"]))
+
+
+def _value(field: dataclasses.Field[Any]) -> str | None:
+    """What the help calls what a flag is given; None where click says it."""
+    if field.metadata["choices"] or isinstance(field.default, bool):
+        return None
+    return field.metadata["value"] or ("NUMBER" if isinstance(field.default, int) else "TEXT")
+
+
+def _notes(field: dataclasses.Field[Any], flag: str) -> list[str]:
+    """What the help says of a flag besides what it is for: its variable, bounds and default."""
+    notes = [f"env var: {ENV_PREFIX}{field.name.upper()}"]
+    if not isinstance(field.default, bool) and field.metadata["limits"][0] > 1:
+        notes.append(f"at least {field.metadata['limits'][0]}")
+    if typed := _typed(field, flag):
+        notes.append(f"default: {typed}")
+    return notes
+
+
+def _typed(field: dataclasses.Field[Any], flag: str) -> str:
+    """A default as it is typed; a number of bytes also in a unit, if it is a round one."""
+    default: Any = field.default
+    if isinstance(default, bool):
+        return flag.split("/")[0 if default else 1]
+    if field.metadata["value"] == "BYTES":
+        for unit, size in (("MiB", 1024 * 1024), ("KiB", 1024)):
+            if default % size == 0:
+                return f"{default} ({default // size} {unit})"
+    return str(default)
+
+
+def config_of(options: dict[str, Any]) -> Config:
+    """The configuration of these options, and of the variables that have no flag."""
+    hidden: dict[str, Any] = {
+        field.name: os.environ.get(ENV_PREFIX + field.name.upper(), field.default)
+        for field in dataclasses.fields(Config)
+        if not field.metadata["flag"]
+    }
+    return Config(**options, **hidden)

@@ -1,0 +1,301 @@
+"""The command line of stores: `minikms store …`."""
+
+import asyncio
+import os
+import sys
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, nullcontext
+from typing import Any
+
+import click
+
+from minikms.access.policy import SCOPES
+from minikms.access.tokens import Token, Tokens
+from minikms.cli.help import ON_A_STORE, HelpGroup
+from minikms.cli.key_files import new_key
+from minikms.cli.options import config_of
+from minikms.cli.store_options import (
+    durable,
+    generating_key,
+    key_of,
+    on_a_store,
+    other_key,
+    require_place,
+    with_another_key,
+)
+from minikms.config import ENV_PREFIX
+from minikms.errors import AccessError, StoreError
+from minikms.exits import fail
+from minikms.maintenance.copy import copy as copy_contents
+from minikms.maintenance.copy import count
+from minikms.maintenance.inspect import Contents
+from minikms.maintenance.verify import entries
+from minikms.maintenance.verify import verify as verify_contents
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.store.database import Database
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.secret_files import require_new, write_secret
+
+
+@click.group(cls=HelpGroup)
+def store() -> None:
+    """Make, look after and copy the store that keys are kept in."""
+
+
+@store.command(
+    examples=(
+        f"minikms store init --generate-key {ON_A_STORE}",
+        f"minikms store init --generate-key --admin-token-file admin.token {ON_A_STORE}",
+    )
+)
+@generating_key("store")
+@click.option(
+    "--if-missing",
+    is_flag=True,
+    help="End well where the store is there, and this key opens it; use a key file that is there.",
+)
+@click.option(
+    "--admin-token-file",
+    envvar=f"{ENV_PREFIX}ADMIN_TOKEN_FILE",
+    show_envvar=True,
+    metavar="FILE",
+    help="Where the first token goes; shown without it.",
+)
+@on_a_store
+def init(
+    generate_key: bool, if_missing: bool, admin_token_file: str | None, **options: Any
+) -> None:
+    """Make a store, and a token that may do everything. One that is there stays as it is."""
+    config = config_of(options)
+    location, key_file = durable(config.store), config.store_key_file
+    key = None
+    if generate_key:
+        require_place("store", key_file, config.store_key_method)
+    if not generate_key or (if_missing and os.path.lexists(key_file)):
+        key = key_of(config)
+    try:
+        token = asyncio.run(_init(location, key, key_file, admin_token_file, if_missing=if_missing))
+    except AccessError as exc:
+        why = f"{exc} Nothing was made."
+        fail(f"{why} Where there is a store already: `minikms token create`.", 1)
+    if token is None:
+        click.echo(f"There is a store at {location}.")
+        return
+    click.echo(f"Made a store at {location}.")
+    if admin_token_file:
+        try:
+            write_secret(admin_token_file, token.reveal(), "token", AccessError)
+        except AccessError as exc:
+            fail(f"{exc} Make another: `minikms token create`.", 1)
+        click.echo(f"A token that may do everything is in {admin_token_file}.")
+    else:
+        click.echo(f"A token that may do everything, shown this once: {token.reveal()}")
+
+
+async def _init(
+    location: StoreLocation,
+    key: StoreKey | None,
+    key_file: str,
+    token_file: str | None,
+    *,
+    if_missing: bool,
+) -> Token | None:
+    """Make a store, and give its first token; None where there is one, and that is no error.
+
+    Without a key, one is made in the file. Raises StoreError, and AccessError for the token's file.
+    """
+    closed = ""
+    if key and if_missing:
+        try:
+            async with KeyStore.open(location, key):
+                return None
+        except StoreError as exc:
+            closed = f"{exc} "
+    if token_file:
+        try:
+            require_new(token_file, "token", AccessError)
+        except AccessError as exc:
+            raise AccessError(f"{closed}{exc}") from None
+    async with new_key(key_file, location) if key is None else nullcontext(key) as opening:
+        try:
+            async with Database.create(location, opening) as made:
+                await made.create_profile(DEFAULT_PROFILE)
+                token, _ = await Tokens(made).create("admin", SCOPES)
+                await made.finish()
+                return token
+        except StoreError as exc:
+            try:
+                async with KeyStore.open(location, opening):
+                    pass
+            except StoreError as why:
+                raise (why if if_missing else exc) from None
+            if if_missing:
+                return None  # another was first
+            raise StoreError(f"{exc} `minikms token create` makes tokens for it.") from None
+
+
+@store.command(examples=(f"minikms store info {ON_A_STORE}",))
+@on_a_store
+def info(**options: Any) -> None:
+    """Say where a store is, and how many keys it has."""
+    config = config_of(options)
+    asyncio.run(_info(durable(config.store), key_of(config)))
+
+
+async def _info(location: StoreLocation, key: StoreKey) -> None:
+    algs = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
+    async with Contents.open(location, key) as contents:
+        click.echo(f"Backend: {location.backend}")
+        click.echo(f"Location: {location}")
+        click.echo(f"Layout: {contents.layout}")
+        profiles = keys = 0
+        async for profile, counts in count(contents, algs):
+            profiles, keys = profiles + 1, keys + sum(counts.values())
+            parts = [f"{alg or 'not installed'} {n}" for alg, n in counts.items() if n]
+            total = _keys(sum(counts.values()))
+            click.echo(f"Profile {profile}: {total}" + (f": {', '.join(parts)}" if parts else ""))
+        click.echo(f"Profiles: {profiles}")
+        click.echo(f"Keys: {keys}")
+
+
+@store.command(
+    examples=(f"minikms store rekey --new-key-file new.key --generate-key {ON_A_STORE}",)
+)
+@with_another_key("new", "The key that is to open the store")
+@on_a_store
+def rekey(
+    new_key_file: str | None, new_key_method: str | None, generate_key: bool, **options: Any
+) -> None:
+    """Let another key open a store. The new one may also be in MINIKMS_NEW_STORE_KEY."""
+    config = config_of(options)
+    location = durable(config.store)
+    new = other_key("new", new_key_file, new_key_method, location, generate=generate_key)
+    asyncio.run(_rekey(location, key_of(config), new))
+
+
+async def _rekey(
+    location: StoreLocation, key: StoreKey, source: AbstractAsyncContextManager[StoreKey | None]
+) -> None:
+    async with Contents.open(location, key) as contents, source as new:
+        if new is None:
+            raise StoreError("Say the new key: --new-key-file or MINIKMS_NEW_STORE_KEY.")
+        if new == key:
+            raise StoreError("The new key is the one that opens the store already.")
+        click.echo(
+            "Changing the key: keep the old one and the new until this says that it is done."
+        )
+        await contents.rekey(new)
+    async with Contents.open(location, new):
+        click.echo(f"Done: the new key opens the store at {location}, and the old one does not.")
+
+
+@store.command(
+    examples=(
+        f"minikms store copy --to sqlite://copy.db {ON_A_STORE}",
+        f"minikms store copy --to postgres://kms@db.example/keys {ON_A_STORE}",
+    )
+)
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="URL",
+    envvar=f"{ENV_PREFIX}TO_STORE",
+    show_envvar=True,
+    help="Where the copy is made: sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",
+)
+@with_another_key("to", "The key that is to open the copy")
+@on_a_store
+def copy(
+    target: str,
+    to_key_file: str | None,
+    to_key_method: str | None,
+    generate_key: bool,
+    **options: Any,
+) -> None:
+    """Copy a store, which may be in use. The same key opens the copy, unless it is given another.
+
+    That one may also be in MINIKMS_TO_STORE_KEY. What was begun and not finished is no store, and
+    is begun again.
+    """
+    config = config_of(options)
+    place = durable(target)
+    to_key = other_key("to", to_key_file, to_key_method, place, generate=generate_key)
+    asyncio.run(_copy(durable(config.store), key_of(config), place, to_key))
+
+
+async def _copy(
+    location: StoreLocation,
+    key: StoreKey,
+    place: StoreLocation,
+    other: AbstractAsyncContextManager[StoreKey | None],
+) -> None:
+    profiles = keys = 0
+    with _progress("Copying keys", show_pos=True) as bar:
+        async with (
+            Contents.open(location, key) as source,
+            other as to_key,
+            Contents.create(place, to_key or key) as target,
+        ):
+            bar.length = sum([sum(counts.values()) async for _, counts in count(source, ())])
+            async with aclosing(copy_contents(source, target, bar.update)) as copies:
+                async for copied in copies:
+                    profiles, keys = profiles + 1, keys + copied.keys
+                    if not _is_among_output(bar):
+                        deleted = f", {copied.deleted} deleted meanwhile" if copied.deleted else ""
+                        click.echo(f"Profile {copied.profile}: {_keys(copied.keys)}{deleted}")
+    click.echo(f"Copied {profiles} profiles and {_keys(keys)} to {place}.")
+
+
+@store.command(examples=(f"minikms store verify {ON_A_STORE}",))
+@on_a_store
+def verify(**options: Any) -> None:
+    """Check every record, material and alias in a store, which may be in use."""
+    config = config_of(options)
+    if not asyncio.run(_verify(durable(config.store), key_of(config))):
+        sys.exit(1)
+
+
+async def _verify(location: StoreLocation, key: StoreKey) -> bool:
+    registry = AlgorithmRegistry.from_installed()
+    with _progress("Checking keys") as bar:
+
+        def tell(what: str) -> None:
+            if _is_among_output(bar):
+                click.echo("\r\033[K", nl=False, err=True)  # where the bar is, a line begins
+            click.echo(what)
+
+        def fault(profile: str, kid: str, what: str) -> None:
+            tell(f"{profile or '-'} {kid or '-'} {what}")
+
+        def left(what: str) -> None:
+            tell(f"Left over: {what}")
+
+        async with Contents.open(location, key) as contents:
+            bar.length = await entries(contents)
+            tally = await verify_contents(contents, registry, fault, left, bar.update)
+    click.echo(
+        f"Checked {tally.profiles} profiles, {_keys(tally.keys)} and {tally.aliases} aliases: "
+        f"{tally.faults or 'nothing'} wrong."
+    )
+    return not tally.faults
+
+
+def _progress(label: str, *, show_pos: bool = False) -> AbstractContextManager[Any]:
+    """A progress bar of a length that is not known yet, where standard error is a terminal."""
+    return click.progressbar(
+        (None for _ in ()),
+        label=label,
+        show_pos=show_pos,
+        file=sys.stderr,
+        hidden=not sys.stderr.isatty(),
+    )
+
+
+def _is_among_output(bar: Any) -> bool:
+    """Whether the bar is on the terminal that lines on standard output go to."""
+    return not bar.hidden and sys.stdout.isatty()
+
+
+def _keys(number: int) -> str:
+    return f"{number} key{'' if number == 1 else 's'}"

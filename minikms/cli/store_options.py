@@ -1,0 +1,96 @@
+"""Flags of the commands that work on a store: where it is, and the keys that open it."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import wraps
+from typing import Any
+
+import click
+
+from minikms.cli.key_files import new_key
+from minikms.cli.options import Command, options_of_config
+from minikms.config import ENV_PREFIX, Config
+from minikms.errors import KmsError, SetupError, StoreError
+from minikms.exits import fail
+from minikms.store.location import KEY_METHODS, StoreKey, StoreLocation, read_key
+
+
+def on_a_store(command: Command) -> Command:
+    """Give a command the flags of a store, and end it with one sentence where that cannot be."""
+
+    @wraps(command)
+    def call(**options: Any) -> None:
+        try:
+            command(**options)
+        except SetupError as exc:
+            fail(str(exc), 2)
+        except KmsError as exc:
+            fail(exc.detail, 1)
+
+    return options_of_config("store", "store_key_file", "store_key_method")(call)
+
+
+def generating_key(name: str) -> Callable[[Command], Command]:
+    """Give a command the flag that makes the key `name`."""
+    return click.option(
+        "--generate-key",
+        is_flag=True,
+        help=f"First make a raw key, in a new file where --{name}-key-file says.",
+    )
+
+
+def with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
+    """Give a command the flags of a second key."""
+
+    def decorate(command: Command) -> Command:
+        for option in (
+            click.option(f"--{name}-key-file", metavar="FILE", help=f"{whose}."),
+            click.option(
+                f"--{name}-key-method",
+                type=click.Choice(KEY_METHODS),
+                help="A raw key, or a passphrase for Argon2i.",
+            ),
+            generating_key(name),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def durable(url: str) -> StoreLocation:
+    """The place of a store that is kept; raises StoreError for the one in memory."""
+    location = StoreLocation.parse(url)
+    if not location.kept:
+        raise StoreError("A store in memory ends with its process: say --store sqlite:///PATH.")
+    return location
+
+
+def key_of(config: Config) -> StoreKey:
+    """The key that opens the store; raises StoreError."""
+    return read_key(config.store_key_file, config.store_key, config.store_key_method)
+
+
+@asynccontextmanager
+async def other_key(
+    name: str, file: str | None, method: str | None, location: StoreLocation, *, generate: bool
+) -> AsyncIterator[StoreKey | None]:
+    """The second key of a command, None where none is given; `generate` makes it."""
+    text = os.environ.get(f"{ENV_PREFIX}{name.upper()}_STORE_KEY", "")
+    if generate:
+        async with new_key(require_place(name, file, method), location) as key:
+            yield key
+    elif file or text:
+        yield read_key(file or "", text, method or "raw")
+    elif method:
+        raise StoreError(f"--{name}-key-method says of what kind a key is, and there is none.")
+    else:
+        yield None
+
+
+def require_place(name: str, file: str | None, method: str | None) -> str:
+    """The file in which a raw key is made, where the flags of the key `name` say so."""
+    if not file or method not in (None, "raw"):
+        raise StoreError(f"--generate-key makes a raw key: say where, with --{name}-key-file.")
+    return file

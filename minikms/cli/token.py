@@ -1,0 +1,138 @@
+"""The command line of tokens: `minikms token …`."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from minikms.access.policy import SCOPES
+from minikms.access.tokens import Token, TokenRecord, Tokens
+from minikms.cli.help import ON_A_STORE, HelpGroup
+from minikms.cli.options import config_of
+from minikms.cli.store_options import durable, key_of, on_a_store
+from minikms.durations import nanoseconds
+from minikms.store.database import Database
+
+
+@click.group(cls=HelpGroup)
+def token() -> None:
+    """Let callers in, and keep them out again."""
+
+
+class _Length(click.ParamType):  # type: ignore[type-arg]
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        try:
+            return nanoseconds(value)
+        except ValueError:
+            self.fail(f"{value!r} is not such as 90d, 12h, 30m or 45s.", param, ctx)
+
+
+@token.command(
+    examples=(
+        f"minikms token create --name issuer --scope sign --scope keys:read {ON_A_STORE}",
+        f"minikms token create --name bob --scope sign --profile bob --expires 9d {ON_A_STORE}",
+    )
+)
+@click.option("--name", required=True, help="Whom it names in the audit log.")
+@click.option(
+    "--scope",
+    "scopes",
+    required=True,
+    multiple=True,
+    type=click.Choice(SCOPES),
+    metavar="SCOPE",
+    help=f"What it lets its holder do; several times. One of: {', '.join(SCOPES)}.",
+)
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    help="A profile that it is for; several times, and all profiles without it.",
+)
+@click.option(
+    "--expires", type=_Length(), help="For how long: 90d, 12h, 30m, 45s; for ever without it."
+)
+@on_a_store
+def create(
+    name: str,
+    scopes: tuple[str, ...],
+    profiles: tuple[str, ...],
+    expires: int | None,
+    **options: Any,
+) -> None:
+    """Make a token, and show it this once."""
+    ends = None if expires is None else time.time_ns() + expires
+
+    async def work(database: Database) -> None:
+        there = await database.profiles() if profiles else []
+        made, _ = await Tokens(database).create(name, scopes, profiles or None, ends)
+        for profile in dict.fromkeys(profiles):
+            if profile not in there:
+                what = f"There is no profile {profile!r} yet, so the token opens nothing there."
+                click.echo(f"minikms: Warning: {what}", err=True)
+        click.echo(made.reveal())
+
+    _with_database(work, options)
+
+
+@token.command("list", examples=(f"minikms token list {ON_A_STORE}",))
+@on_a_store
+def list_tokens(**options: Any) -> None:
+    """List the tokens of a store: what they may do, and never they themselves."""
+
+    async def work(database: Database) -> None:
+        rows: list[tuple[str, ...]] = [("ID", "NAME", "SCOPES", "PROFILES", "CREATED", "EXPIRES")]
+        rows += [_row(record) for record in await Tokens(database).list_all()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            click.echo("  ".join(cells).rstrip())
+
+    _with_database(work, options)
+
+
+@token.command(examples=(f"minikms token revoke 8c1f0a5d92b3e467 {ON_A_STORE}",))
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@on_a_store
+def revoke(ids: tuple[str, ...], **options: Any) -> None:
+    """Let nobody in with these tokens any more."""
+
+    async def work(database: Database) -> None:
+        tokens = Tokens(database)
+        for token_id in ids:
+            await tokens.revoke(token_id)
+            click.echo(f"Revoked {token_id}.")
+
+    _with_database(work, options)
+
+
+@token.command(examples=("minikms token generate",))
+def generate() -> None:
+    """Show a token that no store has, for the file of `minikms serve --admin-token-file`."""
+    click.echo(Token.new().reveal())
+
+
+def _with_database(work: Callable[[Database], Awaitable[None]], options: dict[str, Any]) -> None:
+    config = config_of(options)
+
+    async def run() -> None:
+        async with Database.open(durable(config.store), key_of(config)) as database:
+            await work(database)
+
+    asyncio.run(run())
+
+
+def _row(record: TokenRecord) -> tuple[str, ...]:
+    profiles = "all" if record.profiles is None else " ".join(record.profiles)
+    expires = "never" if record.expires is None else _shown(record.expires)
+    scopes = " ".join(record.scopes)
+    return record.id, record.name, scopes, profiles, _shown(record.created), expires
+
+
+def _shown(moment: int) -> str:
+    return datetime.fromtimestamp(moment // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,57 @@
+"""The record of a new key: everything that is told of it later, worked out once."""
+
+import secrets
+import time
+from typing import Any, Literal
+
+from minikms.encodings import b58, multikey, thumbprint
+from minikms.errors import UnsupportedOperation
+from minikms.plugin.protocol import PUBLIC_OPERATIONS, KeyAlgorithm, KeyPairAlgorithm
+from minikms.records import KeyPolicy, KeyRecord
+
+
+def describe(
+    algorithm: KeyAlgorithm,
+    key: Any,
+    material: Literal["askar", "bytes", "none"],
+    policy: KeyPolicy,
+) -> KeyRecord:
+    """The record of `key`, which is a public one where `material` is "none".
+
+    Raises UnsupportedOperation where the policy asks for what such a key cannot do.
+    """
+    jwk = public = None
+    if isinstance(algorithm, KeyPairAlgorithm):
+        jwk, public = algorithm.public_jwk(key), algorithm.public_bytes(key)
+    multibase = None
+    if public is not None and algorithm.multicodec is not None:
+        multibase = multikey(algorithm.multicodec, public)
+    return KeyRecord(
+        # RFC 7638 section 7: the thumbprint of a secret would tell of it.
+        kid=secrets.token_urlsafe(32) if jwk is None else thumbprint(jwk),
+        alg=algorithm.name,
+        kty=algorithm.kty,
+        jwk=jwk,
+        b58=None if public is None else b58(public),
+        multikey=multibase,
+        did=f"did:key:{multibase}" if multibase and algorithm.did_key else None,
+        operations=permitted(algorithm, policy, public_only=material == "none"),
+        material=material,
+        created=time.time_ns(),
+        exportable=policy.exportable,
+        labels=policy.labels,
+        expires=policy.expires,
+    )
+
+
+def permitted(algorithm: KeyAlgorithm, policy: KeyPolicy, *, public_only: bool) -> tuple[str, ...]:
+    """The operations of a new key; raises UnsupportedOperation for one that it cannot do."""
+    can = algorithm.key_operations
+    if public_only:
+        can = tuple(op for op in can if op in PUBLIC_OPERATIONS)
+    if policy.operations is None:
+        return can
+    beyond = [op for op in policy.operations if op not in can]
+    if beyond:
+        raise UnsupportedOperation(f"Such a key can: {', '.join(can) or 'nothing'}.")
+    return tuple(op for op in can if op in policy.operations)

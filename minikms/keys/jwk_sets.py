@@ -1,0 +1,116 @@
+"""The JWK Sets of profiles, kept in memory as they are sent, as long as nothing has changed."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+from minikms.store.cache import Bounds, Cache, Reading
+from minikms.store.database import CONTENTS, PROFILE
+from minikms.store.keys import KeyStore
+
+# What is kept of all sets in a process, in bytes, and what each has besides its own.
+_MEMORY: Final = 32 * 1024 * 1024
+_EACH: Final = 1024
+
+
+class JwkSet(NamedTuple):
+    """A JWK Set (RFC 7517 section 5) as JSON, and its entity tag without quotation marks."""
+
+    body: bytes
+    etag: str
+
+
+class _Computation:
+    """A set that is being computed; `reading` is there once that has begun."""
+
+    task: "asyncio.Task[JwkSet]"
+
+    def __init__(self) -> None:
+        self.reading: Reading[JwkSet] | None = None
+
+
+class JwkSets:
+    """The JWK Sets of a store's profiles: from memory where nothing has changed, else computed.
+
+    A set has no part that changes by time alone: a key that has expired stays in it, and one whose
+    deletion is scheduled left it by that. `compute` gives a set's JSON. All raise ProfileNotFound
+    and StoreUnavailable.
+    """
+
+    def __init__(
+        self, store: KeyStore, compute: Callable[[str], Awaitable[bytes]], bounds: Bounds
+    ) -> None:
+        self._store = store
+        self._compute = compute
+        versions = store.database.versions
+        memory = _MEMORY if bounds.size else 0
+        self._sets: Cache[JwkSet] = Cache(versions, memory, bounds.ttl, weigh=_weight)
+        self._public: Cache[bool] = Cache(versions, *bounds)
+        self._computations: dict[str, _Computation] = {}
+
+    async def get(self, profile: str) -> JwkSet:
+        """A profile's set.
+
+        Who asks while it is computed waits for that, unless something has changed since it began:
+        then for the next, which begins after it. So a profile's set is computed once at a time, and
+        has all that was answered before it was asked for.
+        """
+        found = self._sets.get(profile)
+        if found is not None:
+            return found
+        current = self._computations.get(profile)
+        if current is None or not (current.reading is None or _holds(current.reading, profile)):
+            current = self._begin(profile, current)
+        # Others wait for it, even if this caller is gone.
+        return await asyncio.shield(current.task)
+
+    async def is_public(self, profile: str) -> bool:
+        """Whether everybody may have a profile's set."""
+        found = self._public.get(profile)
+        if found is None:
+            reading = self._public.begin()
+            found = await self._store.publishes(profile)
+            reading.keep(profile, found, *_sources(profile))
+        return found
+
+    def drop_stale(self) -> None:
+        """Forget what has changed, which otherwise stays until it is asked for again."""
+        self._sets.drop_stale()
+        self._public.drop_stale()
+
+    def _begin(self, profile: str, before: _Computation | None) -> _Computation:
+        computation = _Computation()
+        computation.task = asyncio.create_task(self._run(profile, computation, before))
+        # What fails is told to whoever waits for it, and that may be nobody any more.
+        computation.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self._computations[profile] = computation
+        return computation
+
+    async def _run(
+        self, profile: str, computation: _Computation, before: _Computation | None
+    ) -> JwkSet:
+        try:
+            if before is not None:
+                await asyncio.wait([before.task])
+            computation.reading = self._sets.begin()
+            body = await self._compute(profile)
+            found = JwkSet(body, hashlib.sha256(body).hexdigest()[:32])
+            computation.reading.keep(profile, found, *_sources(profile))
+            return found
+        finally:
+            if self._computations.get(profile) is computation:
+                del self._computations[profile]
+
+
+def _sources(profile: str) -> tuple[tuple[str, str], ...]:
+    """What a profile's set, and whether it is public, was read from."""
+    return (PROFILE, profile), (CONTENTS, profile)
+
+
+def _holds(reading: Reading[JwkSet], profile: str) -> bool:
+    return reading.holds(*_sources(profile))
+
+
+def _weight(found: JwkSet) -> int:
+    return len(found.body) + _EACH

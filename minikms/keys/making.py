@@ -1,0 +1,100 @@
+"""From an algorithm to a new key: its record and its material, made in turn."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final, Literal
+
+from minikms.errors import InvalidKey, TooBusy, UnsupportedOption
+from minikms.keys.describe import describe, permitted
+from minikms.keys.operations import is_slow, run
+from minikms.plugin.protocol import KeyAlgorithm, KeyPairAlgorithm, Stored
+from minikms.records import KeyPolicy, KeyRecord
+
+# How many keys of a kind are generated at once, and how many wait for it at most. asyncio has four
+# threads more than there are processors, and never more than 32.
+_AT_ONCE: Final = min(os.cpu_count() or 1, 16)
+_QUEUE: Final = 100
+
+
+class KeyMaker:
+    """Makes keys, and stores none.
+
+    What is `slow` waits for a turn, so that threads are left for those who use keys: an RSA key can
+    be a second of a processor's work. Each kind of key has turns of its own.
+    """
+
+    def __init__(self) -> None:
+        self._turns: dict[tuple[str, str], _Turns] = {}
+
+    async def make(
+        self,
+        algorithm: KeyAlgorithm,
+        policy: KeyPolicy,
+        operation: str,
+        create: Callable[[], Any],
+    ) -> tuple[KeyRecord, Stored]:
+        """The record and the material of the key that `create` makes; raises TooBusy.
+
+        `operation` is "generate", or a way to import.
+        """
+        permitted(algorithm, policy, public_only=False)  # before the work of making it
+
+        def make() -> tuple[KeyRecord, Stored]:
+            key = create()
+            stored = algorithm.pack(key)
+            place: Literal["bytes", "askar"] = "bytes" if isinstance(stored, bytes) else "askar"
+            return describe(algorithm, key, place, policy), stored
+
+        if not is_slow(algorithm, operation):
+            return make()
+        kind = operation.partition("-")[0]
+        # The interpreter lock is held while an RSA key that comes in is validated, and nothing else
+        # goes on: one at a time, and as long again for everybody else.
+        new = _Turns(1, rest=1) if kind == "import" else _Turns(_AT_ONCE)
+        async with self._turns.setdefault((algorithm.kty, kind), new).one():
+            return await run(algorithm, operation, make)
+
+    async def make_public(
+        self, algorithm: KeyAlgorithm, policy: KeyPolicy, jwk: Mapping[str, Any]
+    ) -> tuple[KeyRecord, Stored]:
+        """The record of a public key alone, which has no material."""
+        if not isinstance(algorithm, KeyPairAlgorithm):
+            raise InvalidKey("The JWK has no private part, and its algorithm no public one.")
+        if policy.exportable:
+            raise UnsupportedOption("A public key alone has nothing to export.")
+
+        def make() -> KeyRecord:
+            return describe(algorithm, algorithm.load_public(jwk), "none", policy)
+
+        return await run(algorithm, "import-jwk", make), b""
+
+
+class _Turns:
+    """So many at once, and a queue that is not endless.
+
+    Who had a turn gives it back after `rest` times as long as it took.
+    """
+
+    def __init__(self, most: int, *, rest: int = 0) -> None:
+        self._free = asyncio.Semaphore(most)
+        self._rest = rest
+        self._waiting = 0
+
+    @contextlib.asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """A turn, once there is one; raises TooBusy where too many wait for it."""
+        if self._waiting == _QUEUE:
+            raise TooBusy("Enough keys of this kind are being made.")
+        self._waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self._waiting -= 1
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        try:
+            yield
+        finally:
+            loop.call_later(self._rest * (loop.time() - begin), self._free.release)

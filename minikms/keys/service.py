@@ -1,0 +1,316 @@
+"""Keys from their making to their end, and every key operation."""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+from minikms.encodings import PRIVATE_MEMBERS
+from minikms.errors import (
+    AliasNotFound,
+    KeyNotFound,
+    NotExportable,
+    ProfileNotFound,
+    StoreUnavailable,
+    UnsupportedOperation,
+)
+from minikms.events import CURRENT, Act, Witness, concerns_key
+from minikms.keys.jwk_sets import JwkSet, JwkSets
+from minikms.keys.making import KeyMaker
+from minikms.keys.operations import KeyOperations, run
+from minikms.plugin.protocol import (
+    JwkImporter,
+    KeyAgreement,
+    SecretImporter,
+    SeedImporter,
+    Signer,
+    Stored,
+)
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import KeyPolicy, KeyRecord, KeyRef, KeySource, OrphanRecord
+from minikms.store.cache import NOTHING, Bounds
+from minikms.store.keys import KeyStore
+
+LOGGER = logging.getLogger(__name__)
+
+_PAGE: Final = 1000
+
+
+class KeyService(KeyOperations):
+    """What the service does with keys: no HTTP above it, no Askar in it.
+
+    What another tenant has is, to a caller, as if it were not there.
+    """
+
+    def __init__(
+        self, registry: AlgorithmRegistry, store: KeyStore, *, cache: Bounds = NOTHING
+    ) -> None:
+        super().__init__(registry, store, cache=cache)
+        self._maker = KeyMaker()
+        self._jwk_sets = JwkSets(store, self._compute_jwk_set, cache)
+
+    # Making keys
+
+    async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
+        """Make a key and store it; raises UnsupportedAlgorithm and TooBusy."""
+        algorithm = self._registry.get(alg)
+        record, material = await self._maker.make(algorithm, policy, "generate", algorithm.generate)
+        concerns_key(record.kid, record.alg)
+        return await self._store.insert(profile, record, material, policy.aliases)
+
+    async def import_key(self, profile: str, source: KeySource, policy: KeyPolicy) -> KeyRecord:
+        """Store the key of `source`; raises as `read_key` does, DecryptionFailed and KeyExists."""
+        if source.wrapped is not None:
+            self._registry.get(source.alg or "").require(SecretImporter)
+            secret = await self.unwrap(profile, KeyRef(kid=source.unwrap_kid), source.wrapped)
+            source = replace(source, secret=secret)
+        record, material = await self.read_key(source, policy)
+        concerns_key(record.kid, record.alg)
+        return await self._store.insert(profile, record, material, policy.aliases)
+
+    async def read_key(self, source: KeySource, policy: KeyPolicy) -> tuple[KeyRecord, Stored]:
+        """The record and the material of the key of `source`, which nothing has stored yet.
+
+        Raises UnsupportedAlgorithm, UnsupportedOperation, InvalidKey and TooBusy.
+        """
+        jwk, named = source.jwk or {}, source.alg
+        algorithm = self._registry.for_jwk(jwk) if named is None else self._registry.get(named)
+        if source.secret is not None:
+            operation = "import-secret"
+            create = partial(algorithm.require(SecretImporter).import_secret, source.secret)
+        elif source.seed is not None:
+            operation = "import-seed"
+            create = partial(algorithm.require(SeedImporter).import_seed, source.seed)
+        elif PRIVATE_MEMBERS.isdisjoint(jwk):
+            return await self._maker.make_public(algorithm, policy, jwk)
+        else:
+            operation = "import-jwk"
+            create = partial(algorithm.require(JwkImporter).import_jwk, jwk)
+        return await self._maker.make(algorithm, policy, operation, create)
+
+    async def add_missing(
+        self, profile: str, record: KeyRecord, material: Stored, aliases: Sequence[str]
+    ) -> KeyRecord:
+        """Store a key that `read_key` gave; raises KeyExists.
+
+        An alias that names another key by now stays with that one.
+        """
+        return await self._store.insert(profile, record, material, aliases, take=False)
+
+    async def rotate(self, profile: str, kid: str) -> KeyRecord:
+        """Make a key in the place of another, which then is `verify-only`; gives the new one.
+
+        Raises KeyNotFound, KeyNotUsable where the other was not enabled, TooBusy, TooManyAliases,
+        and UnsupportedOperation for a public key alone.
+        """
+        old = await self._store.record(profile, KeyRef(kid=kid))
+        _require_rotatable(old)
+        algorithm = self._registry.of(old)
+        policy = KeyPolicy(exportable=old.exportable, operations=old.operations)
+        made = await self._maker.make(algorithm, policy, "generate", algorithm.generate)
+        return await self._store.rotate(profile, kid, *made, _require_rotatable)
+
+    # Keeping keys
+
+    async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
+        """What is known of a key."""
+        record = (await self.opened.find(profile, ref)).record
+        concerns_key(record.kid, record.alg)
+        return self._shown(record)
+
+    async def list_keys(
+        self,
+        profile: str,
+        *,
+        limit: int,
+        after: str = "",
+        alg: str | None = None,
+        alias: str | None = None,
+        labels: Sequence[tuple[str, str]] = (),
+    ) -> tuple[list[KeyRecord], bool]:
+        """Up to `limit` keys in order of creation, and whether there are more.
+
+        `after` is the `seq` of the last key of the page before; the rest narrows the list.
+        """
+        name = None if alg is None else self._registry.get(alg).name
+        if alias is None:
+            page, more = await self._store.page(
+                profile, limit=limit, after=after, alg=name, labels=labels
+            )
+            return [self._shown(record) for record in page], more
+        try:
+            record = await self._store.record(profile, KeyRef(alias=alias))
+        except (AliasNotFound, KeyNotFound):
+            return [], False
+        fits = record.seq > after and record.fits(name, labels)
+        return [self._shown(record)] if fits else [], False
+
+    async def pages(
+        self,
+        profile: str,
+        *,
+        after: str = "",
+        alg: str | None = None,
+        alias: str | None = None,
+        labels: Sequence[tuple[str, str]] = (),
+    ) -> AsyncIterator[list[KeyRecord]]:
+        """All that `list_keys` gives, page after page: nothing is held between two of them."""
+        more = True
+        while more:
+            page, more = await self.list_keys(
+                profile, limit=_PAGE, after=after, alg=alg, alias=alias, labels=labels
+            )
+            yield page
+            after = page[-1].seq if page else after
+
+    async def associate(self, profile: str, kid: str, alias: str) -> None:
+        """Let `alias` name this key and no other; raises TooManyAliases."""
+        await self._store.bind_alias(profile, kid, alias)
+
+    async def dissociate(self, profile: str, kid: str, alias: str) -> None:
+        """Let `alias` name this key no more."""
+        await self._store.unbind_alias(profile, kid, alias)
+
+    async def update(self, profile: str, kid: str, changes: Mapping[str, Any]) -> KeyRecord:
+        """Give a key another `state`, `expires` or `labels`, as far as they are in `changes`.
+
+        Raises KeyNotUsable for one that is scheduled for deletion.
+        """
+
+        def changed(record: KeyRecord) -> KeyRecord:
+            if record.deletes is not None:
+                raise record.not_usable(time.time_ns())
+            return replace(record, **changes)
+
+        return self._shown(await self._store.change(profile, kid, changed))
+
+    async def delete(self, profile: str, kid: str) -> None:
+        """Remove a key and its aliases."""
+        await self._store.delete(profile, kid)
+
+    async def schedule_deletion(self, profile: str, kid: str, after: int) -> KeyRecord:
+        """Let a key be gone in `after` nanoseconds, and not be used until then."""
+        return await self._store.schedule(profile, kid, time.time_ns() + after)
+
+    async def restore(self, profile: str, kid: str) -> KeyRecord:
+        """Let a key that is scheduled for deletion stay, as it was before."""
+        return self._shown(await self._store.schedule(profile, kid, None))
+
+    async def sweep(self, witness: Witness | None = None) -> None:
+        """Remove what is due of the keys that are scheduled for deletion, in all profiles.
+
+        Each is an act of its own, which `witness` writes down. Raises StoreUnavailable; what else
+        is wrong is logged, and holds up no other key.
+        """
+        self.opened.cache.drop_stale()
+        self._jwk_sets.drop_stale()
+        for profile in await self._store.profiles():
+            try:
+                for kid in await self._store.due(profile):
+                    await self._remove_due(profile, kid, witness)
+            except ProfileNotFound:
+                continue  # removed meanwhile
+
+    async def _remove_due(self, profile: str, kid: str, witness: Witness | None) -> None:
+        outer = CURRENT.set(Act("sweepKey", witness, profile=profile, kid=kid))
+        try:
+            await self._store.remove_due(profile, kid)
+        except (StoreUnavailable, ProfileNotFound):
+            raise
+        except Exception:
+            LOGGER.exception("the key %s, whose deletion is due, cannot be removed", kid)
+        finally:
+            CURRENT.reset(outer)
+
+    async def export(self, profile: str, ref: KeyRef) -> dict[str, str]:
+        """The private JWK of a key; raises NotExportable and KeyNotUsable."""
+
+        def use(record: KeyRecord, now: int) -> JwkImporter:
+            if not record.exportable:
+                raise NotExportable("The key was not made exportable.")
+            algorithm = self._registry.of(record).require(JwkImporter)
+            record.require_usable("export", now)
+            return algorithm
+
+        _, exporter, key = await self._open(profile, ref, use)
+        return await run(exporter, "export", partial(exporter.export_jwk, key))
+
+    async def jwk_set(self, profile: str) -> JwkSet:
+        """The profile's public keys for signatures and key agreement, as a JWK Set.
+
+        One for each kid and one for each alias, which is its `kid` there (RFC 7517 section 5), but
+        for those that are disabled.
+        """
+        return await self._jwk_sets.get(profile)
+
+    async def _compute_jwk_set(self, profile: str) -> bytes:
+        parts: list[bytes] = []
+        async for page in self.pages(profile):
+            members = [
+                {**facts, "kid": kid}
+                for record in page
+                if (facts := self._jwks_facts(record)) is not None
+                for kid in (record.kid, *record.aliases)
+            ]
+            if members:
+                parts.append(orjson.dumps(members)[1:-1])
+        return b'{"keys":[' + b",".join(parts) + b"]}\n"
+
+    # Profiles
+
+    async def create_profile(self, name: str) -> None:
+        """Make an empty profile; raises ProfileExists."""
+        await self._store.create_profile(name)
+
+    async def remove_profile(self, name: str) -> bool:
+        """Remove a profile with all its keys; False where it is not there."""
+        return await self._store.remove_profile(name)
+
+    async def profiles(self) -> list[str]:
+        """The names of all profiles, sorted."""
+        return await self._store.profiles()
+
+    async def publish(self, profile: str, *, public: bool) -> None:
+        """Let everybody have the profile's public keys, or only who may read its keys."""
+        await self._store.publish(profile, public=public)
+
+    async def publishes(self, profile: str) -> bool:
+        """Whether everybody may have the profile's public keys."""
+        return await self._jwk_sets.is_public(profile)
+
+    async def ping(self) -> None:
+        """Return once the store has answered; raises StoreUnavailable."""
+        await self._store.ping()
+
+    def _shown(self, record: KeyRecord) -> KeyRecord:
+        """A record as callers see it, marked where its algorithm is not installed."""
+        return record if self._registry.has(record) else OrphanRecord.of(record)
+
+    def _jwks_facts(self, record: KeyRecord) -> dict[str, str] | None:
+        """A key's member of a JWK Set but for its kid, None where it has no place there."""
+        if record.jwk is None or record.current_state == "disabled":
+            return None
+        if not self._registry.has(record):
+            return None
+        algorithm = self._registry.of(record)
+        algs = algorithm.signing_algs if isinstance(algorithm, Signer) else ()
+        if algs and not {"sign", "verify"}.isdisjoint(record.operations):
+            facts = {**record.jwk, "use": "sig"}
+            if len(algs) == 1:
+                facts["alg"] = algs[0]
+            return facts
+        if isinstance(algorithm, KeyAgreement):
+            return {**record.jwk, "use": "enc"}
+        return None
+
+
+def _require_rotatable(record: KeyRecord) -> None:
+    """Raise where a key is not to be replaced by another; one that has expired may be."""
+    if record.material == "none":
+        raise UnsupportedOperation("A public key alone is replaced by importing another.")
+    if record.state != "enabled" or record.deletes is not None:
+        raise record.not_usable(time.time_ns())

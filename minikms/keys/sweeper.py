@@ -1,0 +1,39 @@
+"""Keys whose scheduled deletion is due, removed while the service runs."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from minikms.background import in_background
+from minikms.errors import StoreUnavailable
+from minikms.events import Witness
+from minikms.keys.service import KeyService
+
+LOGGER = logging.getLogger(__name__)
+
+# Seconds between two looks. Nobody sees a key from the moment on that it is due, so this is only
+# how long it may be kept beyond that.
+_PERIOD: Final = 300.0
+
+
+@asynccontextmanager
+async def sweeping(keys: KeyService, witness: Witness | None) -> AsyncIterator[None]:
+    """Remove what is due at once and every few minutes, as long as the block lasts.
+
+    Any number of processes may do so at once.
+    """
+    async with in_background(_sweep(keys, witness)):
+        yield
+
+
+async def _sweep(keys: KeyService, witness: Witness | None) -> None:
+    while True:
+        try:
+            await keys.sweep(witness)
+        except StoreUnavailable:
+            LOGGER.warning("keys that are due to be deleted are still kept: no store")
+        except Exception:
+            LOGGER.exception("keys that are due to be deleted are still kept")
+        await asyncio.sleep(_PERIOD)

@@ -1,0 +1,1 @@
+"""A store inspected, copied and verified."""

@@ -1,0 +1,275 @@
+"""A store checked: every record, material and alias against each other."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from minikms.encodings import thumbprint
+from minikms.errors import KeyNotUsable, KeyUnreadable, ProfileNotFound
+from minikms.maintenance.inspect import ASKAR_KEY, Contents, Kept, material_category
+from minikms.plugin.protocol import KeyPairAlgorithm, Stored
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import KeyRecord
+from minikms.store.keys import ALIAS, DELETION, MATERIAL, deletion_tags, tags_of
+from minikms.store.listing import KEY
+
+Tell = Callable[[str, str, str], None]
+
+
+@dataclass
+class Tally:
+    """How much has been checked, and how much of it is wrong."""
+
+    profiles: int = 0
+    keys: int = 0
+    aliases: int = 0
+    faults: int = 0
+
+
+async def entries(contents: Contents) -> int:
+    """How many entries `verify` goes through, as of now."""
+    number = 0
+    for profile, home in (await contents.directory()).homes.items():
+        try:
+            if not await contents.flaw(profile, home):
+                number += await contents.entries(profile)
+        except ProfileNotFound:
+            continue  # removed meanwhile
+    return number
+
+
+async def verify(
+    contents: Contents,
+    registry: AlgorithmRegistry,
+    tell: Tell,
+    note: Callable[[str], None],
+    advance: Callable[[int], None] = lambda number: None,
+) -> Tally:
+    """Check a store, which others may use meanwhile.
+
+    `tell` is told each thing that is wrong: the profile and the kid, empty where they do not apply,
+    and what it is; `note` what is left over and does no harm; `advance` how many entries more have
+    been gone through.
+    """
+    tally = Tally()
+
+    def fault(profile: str, kid: str, what: str) -> None:
+        tally.faults += 1
+        tell(profile, kid, what)
+
+    homes = await contents.homes()
+    directory = await contents.directory()
+    if directory.unreadable:
+        fault("", "", f"{directory.unreadable} entries of the directory of profiles do not decrypt")
+    for profile in directory.removed:
+        note(f"the profile {profile} was removed, and is not gone yet")
+    for profile, home in directory.homes.items():
+        tally.profiles += 1
+        try:
+            if flaw := await contents.flaw(profile, home):
+                fault(profile, "", flaw)
+            else:
+                await _ProfileCheck(contents, registry, profile, tally, fault, advance).run()
+        except ProfileNotFound:
+            continue  # removed meanwhile
+    # One that is being made or removed is not there from beginning to end.
+    left = homes & await contents.homes()
+    directory = await contents.directory()
+    named = {*directory.homes.values(), *directory.removed.values()}
+    for home in sorted(left - named):
+        note(f"Askar's profile {home} is that of no profile")
+    return tally
+
+
+class _ProfileCheck:
+    """One profile; what seems wrong is looked at again while nobody writes.
+
+    A key may be made or deleted between two reads, which is nothing wrong.
+    """
+
+    def __init__(
+        self,
+        contents: Contents,
+        registry: AlgorithmRegistry,
+        profile: str,
+        tally: Tally,
+        fault: Tell,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._contents = contents
+        self._registry = registry
+        self._profile = profile
+        self._tally = tally
+        self._fault = fault
+        self._advance = advance
+        self._unreadable: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str]] = set()
+
+    async def run(self) -> None:
+        hidden = Counter({KEY: await self._check_records(), ALIAS: await self._check_aliases()})
+        hidden[MATERIAL] = await self._check_materials()
+        hidden[DELETION] = await self._check_deletions()
+        named = Counter(category for category, _ in self._unreadable)
+        for category, number in (hidden - named).items():
+            self._tell("", f"{number} entries of {category} do not decrypt, nor do their names")
+
+    async def _check_records(self) -> int:
+        """Check every key from its record on; how many records do not decrypt."""
+        newest = hidden = 0
+        async with aclosing(self._contents.kids(self._profile)) as batches:
+            async for batch in batches:
+                kids = [kid for kid in batch if kid is not None]
+                hidden += len(batch) - len(kids)
+                self._tally.keys += len(batch)
+                for kept in await self._contents.look(self._profile, kids):
+                    if kept.record:
+                        newest = max(newest, int(kept.record.seq))
+                    if any(_faults(kept, self._registry)):
+                        await self._confirm(kept.kid)
+                self._advance(len(batch))
+        try:
+            if newest > await self._contents.last_seq(self._profile):
+                self._tell("", "its next key would take another's place in the order of creation")
+        except KeyUnreadable as exc:
+            self._tell("", exc.detail)
+        return hidden
+
+    async def _check_materials(self) -> int:
+        """Check that material belongs to a record; how much that is bytes does not decrypt."""
+        hidden = 0
+        async with aclosing(self._contents.materials(self._profile)) as batches:
+            async for batch in batches:
+                hidden += batch.count((MATERIAL, None))
+                if (ASKAR_KEY, None) in batch:
+                    self._tell("", "Askar keys of an algorithm do not decrypt as a whole")
+                named = [(category, kid) for category, kid in batch if kid is not None]
+                records = await self._contents.find(self._profile, [kid for _, kid in named])
+                for (category, kid), record in zip(named, records, strict=True):
+                    if record is None or material_category(record) != category:
+                        await self._confirm(kid)
+                self._advance(len(batch))
+        return hidden
+
+    async def _check_aliases(self) -> int:
+        """Check that aliases are listed by the record that they name; how many do not decrypt."""
+        hidden = 0
+        async with aclosing(self._contents.aliases(self._profile)) as batches:
+            async for batch in batches:
+                named = [entry for entry in batch if entry is not None]
+                hidden += len(batch) - len(named)
+                self._tally.aliases += len(batch)
+                records = await self._contents.find(self._profile, [kid for _, kid in named])
+                for (alias, kid), record in zip(named, records, strict=True):
+                    if record is None or alias not in record.aliases:
+                        await self._confirm(kid, alias)
+                self._advance(len(batch))
+        return hidden
+
+    async def _check_deletions(self) -> int:
+        """Check that scheduled deletions are those of records; how many do not decrypt."""
+        hidden = 0
+        async with aclosing(self._contents.deletions(self._profile)) as batches:
+            async for batch in batches:
+                kids = [kid for kid in batch if kid is not None]
+                hidden += len(batch) - len(kids)
+                records = await self._contents.find(self._profile, kids)
+                for kid, record in zip(kids, records, strict=True):
+                    if record is None or record.deletes is None:
+                        await self._confirm(kid)
+        return hidden
+
+    async def _confirm(self, kid: str, *aliases: str) -> None:
+        (kept,) = await self._contents.look(self._profile, [kid], aliases, exclusively=True)
+        self._unreadable.update(kept.unreadable)
+        for what in _faults(kept, self._registry):
+            self._tell(kid, what)
+
+    def _tell(self, kid: str, what: str) -> None:
+        if (kid, what) not in self._told:
+            self._told.add((kid, what))
+            self._fault(self._profile, kid, what)
+
+
+def _faults(kept: Kept, registry: AlgorithmRegistry) -> Iterator[str]:
+    """What is wrong with a key, in a few words each."""
+    record = kept.record
+    for category, name in kept.unreadable:
+        parts = {
+            KEY: "its record",
+            ALIAS: f"its alias {name!r}",
+            DELETION: "its scheduled deletion",
+        }
+        part = parts.get(category, "its material")
+        yield f"{part} does not decrypt"
+    if record is None:
+        yield from _faults_without_record(kept)
+        return
+    if record.kid != kept.kid:
+        yield "its record is that of another key"
+    if dict(kept.tags) != tags_of(record):
+        yield "its tags are not those of its record"
+    if not kept.materials.keys() <= {material_category(record)}:
+        yield "it has material that its record does not tell of"
+    if kept.stored is not None:
+        yield from _faults_of_material(record, kept.stored, registry)
+    elif not kept.unreadable_materials:
+        yield "its material is missing"
+    for alias, holder in kept.aliases.items():
+        if alias not in record.aliases and holder == kept.kid:
+            yield f"the alias {alias!r} names it, and its record does not list it"
+        elif alias in record.aliases and holder is None:
+            yield f"its alias {alias!r} is missing"
+        elif alias in record.aliases and holder != kept.kid:
+            yield f"its alias {alias!r} names the key {holder}"
+    yield from _faults_of_deletion(kept, record)
+
+
+def _faults_of_deletion(kept: Kept, record: KeyRecord) -> Iterator[str]:
+    if kept.deletion is None:
+        if record.deletes is not None and (DELETION, kept.kid) not in kept.unreadable:
+            yield "it is scheduled for deletion, and nothing would remove it"
+    elif kept.deletion != deletion_tags(record):
+        yield "its scheduled deletion is not that of its record"
+
+
+def _faults_without_record(kept: Kept) -> Iterator[str]:
+    if kept.recorded:
+        if (KEY, kept.kid) not in kept.unreadable:
+            yield "its record cannot be read"
+        return
+    if kept.materials or kept.unreadable_materials:
+        yield "it has material and no record"
+    if kept.deletion is not None:
+        yield "it is scheduled for deletion, and has no record"
+    for alias, holder in kept.aliases.items():
+        if holder == kept.kid:
+            yield f"the alias {alias!r} names it, and it has no record"
+
+
+def _faults_of_material(
+    record: KeyRecord, stored: Stored, registry: AlgorithmRegistry
+) -> Iterator[str]:
+    try:
+        algorithm = registry.of(record)
+    except KeyNotUsable:
+        yield f"its algorithm {record.alg} is not installed"
+        return
+    jwk = None
+    try:
+        if not isinstance(algorithm, KeyPairAlgorithm):
+            algorithm.unpack(stored)
+        elif record.material == "none":
+            jwk = algorithm.public_jwk(algorithm.load_public(record.jwk or {}))
+        else:
+            jwk = algorithm.public_jwk(algorithm.unpack(stored))
+    # Whatever an algorithm raises for bytes that are none of its keys.
+    except Exception as exc:
+        yield f"its material does not open: {type(exc).__name__}"
+        return
+    if jwk != record.jwk or algorithm.kty != record.kty:
+        yield "its material is not that of its public key"
+    if jwk is not None and thumbprint(jwk) != record.kid:
+        yield "its kid is not the thumbprint of its key"
+    if record.material == "none" and stored != b"":
+        yield "it is a public key alone, and has material"

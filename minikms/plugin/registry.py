@@ -1,0 +1,203 @@
+"""From a name to an algorithm; the only reader of entry points."""
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final, Self
+
+from minikms.encodings import jose_b64url
+from minikms.errors import InvalidKey, KeyNotUsable, PluginError, UnsupportedAlgorithm
+from minikms.plugin.protocol import KeyAlgorithm, Mac, Signer
+from minikms.records import KeyRecord
+
+GROUP: Final = "minikms.algorithms"
+
+_NAME = re.compile(r"[a-z][a-z0-9]*")
+
+# Bits of `n` by which RSA keys are told from each other, since no member of their JWK says it.
+_RSA_SIZES: Final = (1024, 1536, 2048, 3072, 4096, 6144, 7680, 8192, 15360, 16384)
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An algorithm and the name of the package whose entry point it is."""
+
+    algorithm: KeyAlgorithm
+    source: str
+
+    @property
+    def jose_algs(self) -> tuple[str, ...]:
+        """Every JOSE name it has a use for, those it signs for first."""
+        algorithm = self.algorithm
+        signing = algorithm.signing_algs if isinstance(algorithm, Signer) else ()
+        return (*signing, *algorithm.jose_algs)
+
+    @property
+    def jwk_types(self) -> Iterator[dict[str, str]]:
+        """What tells the type of a JWK, in each form that one of its keys could have."""
+        algorithm = self.algorithm
+        common = {"kty": algorithm.kty} | ({"crv": algorithm.crv} if algorithm.crv else {})
+        for named in ({}, *({"alg": alg} for alg in self.jose_algs)):
+            if algorithm.kty == "RSA":
+                for bits in _RSA_SIZES:
+                    yield {**common, **named, "n": jose_b64url(bytes([255]) * (bits // 8))}
+            else:
+                yield {**common, **named}
+
+
+class AlgorithmRegistry:
+    """The algorithms of one service, found by name or alias.
+
+    Names match without case, hyphens and underscores: `P-256` is `p256`.
+    """
+
+    def __init__(self, entries: Iterable[EntryPoint]) -> None:
+        """Load `entries`; raises PluginError, which names the one that cannot be used."""
+        self._registered: list[Registered] = []
+        self._by_name: dict[str, KeyAlgorithm] = {}
+        self._by_own_name: dict[str, KeyAlgorithm] = {}
+        self._stated_by: dict[str, str] = {}
+        entries = list(entries)
+        # Once for each package: to give its name, a distribution parses all of its metadata.
+        dists = {entry.dist for entry in entries}
+        sources = {dist: dist.name if dist else "unknown" for dist in dists}
+        for entry in sorted(entries, key=lambda entry: (entry.name, sources[entry.dist])):
+            self._add(entry, sources[entry.dist])
+
+    @classmethod
+    def from_installed(cls) -> Self:
+        """The registry of every installed package's entry points.
+
+        Raises PluginError also where a JWK could be meant for two of them: one would get all.
+        """
+        registry = cls(entry_points(group=GROUP))
+        registry._require_one_owner()
+        return registry
+
+    def __iter__(self) -> Iterator[Registered]:
+        return iter(self._registered)
+
+    def get(self, name: str) -> KeyAlgorithm:
+        """The algorithm of this name or alias; raises UnsupportedAlgorithm."""
+        algorithm = self._by_name.get(name) or self._by_name.get(_normalize(name))
+        if algorithm is None:
+            known = ", ".join(entry.algorithm.name for entry in self)
+            raise UnsupportedAlgorithm(f"There is no such algorithm; known are: {known}.")
+        return algorithm
+
+    def of(self, record: KeyRecord) -> KeyAlgorithm:
+        """The algorithm of a key; raises KeyNotUsable where it is not installed any more."""
+        algorithm = self._by_own_name.get(record.alg)
+        if algorithm is None:
+            raise KeyNotUsable(f"The key's algorithm {record.alg} is not installed.")
+        return algorithm
+
+    def has(self, record: KeyRecord) -> bool:
+        """Whether the algorithm of a key is installed."""
+        return record.alg in self._by_own_name
+
+    def for_jwk(self, jwk: Mapping[str, Any]) -> KeyAlgorithm:
+        """The algorithm that a JWK is meant for; raises InvalidKey where there is none."""
+        for entry in self:
+            if entry.algorithm.owns_jwk(jwk):
+                return entry.algorithm
+        raise InvalidKey(
+            "No algorithm here has keys of this kty, crv, alg or size; "
+            "an oct JWK tells its algorithm by its alg."
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """Every canonical name and alias, as their classes write them."""
+        algorithms = [entry.algorithm for entry in self]
+        return [name for alg in algorithms for name in dict.fromkeys((alg.name, *alg.aliases))]
+
+    @property
+    def signing_names(self) -> list[str]:
+        """Every JOSE name that some key signs for, or authenticates for, in order."""
+        made = [
+            name
+            for entry in self
+            if isinstance(entry.algorithm, (Signer, Mac))
+            for name in entry.algorithm.jws_algs
+        ]
+        return list(dict.fromkeys(made))
+
+    def _add(self, entry: EntryPoint, source: str) -> None:
+        what = f"entry point {entry.name!r} of the package {source!r}"
+        algorithm = _load(entry, f"The {what}")
+        for name in dict.fromkeys(map(_normalize, (algorithm.name, *algorithm.aliases))):
+            if name in self._by_name:
+                other = self._stated_by[name]
+                raise PluginError(f"The {what} has the name {name!r}, as has the {other}.")
+            self._by_name[name], self._stated_by[name] = algorithm, what
+        self._by_own_name[algorithm.name] = algorithm
+        self._registered.append(Registered(algorithm, source))
+
+    def _require_one_owner(self) -> None:
+        """Raise PluginError where two algorithms own the same JWKs.
+
+        `owns_jwk` is code, so it is asked, of every type of JWK that any algorithm states.
+        """
+        asked = {tuple(jwk.items()): jwk for entry in self for jwk in entry.jwk_types}
+        for jwk in asked.values():
+            owners = [entry.algorithm for entry in self if _owns(entry.algorithm, jwk)]
+            if len(owners) > 1:
+                one, other = (self._stated_by[_normalize(owner.name)] for owner in owners[:2])
+                shown = ", ".join(
+                    f"n of {len(value) * 6 // 8 * 8} bits" if name == "n" else f"{name} {value!r}"
+                    for name, value in jwk.items()
+                )
+                raise PluginError(f"The {one} owns the same JWKs as the {other}: {shown}.")
+
+
+def _owns(algorithm: KeyAlgorithm, jwk: Mapping[str, Any]) -> bool:
+    """Whether an algorithm owns a JWK of this type; not, where it does not know it without more."""
+    try:
+        return algorithm.owns_jwk(jwk)
+    except Exception:  # InvalidKey, or a fault that the contract shows its author
+        return False
+
+
+def _normalize(name: str) -> str:
+    # Unicode has letters whose lower case is one of ASCII's: K is the Kelvin sign's.
+    if not name.isascii():
+        return name
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def _load(entry: EntryPoint, where: str) -> KeyAlgorithm:
+    try:
+        loaded = entry.load()
+    except Exception as exc:
+        # Whatever a stranger's module raises, the start stops; the cause is kept for a debugger.
+        raise PluginError(f"{where} cannot be imported: {_one_line(exc)}.") from exc
+    if not (isinstance(loaded, type) and issubclass(loaded, KeyAlgorithm)):
+        raise PluginError(f"{where} is not a subclass of KeyAlgorithm.")
+    if inspect.isabstract(loaded):
+        missing = ", ".join(sorted(loaded.__abstractmethods__))
+        raise PluginError(f"{where} lacks: {missing}.")
+    try:
+        algorithm = loaded()
+    except Exception as exc:
+        raise PluginError(f"{where} cannot be made: {_one_line(exc)}.") from exc
+    absent = [fact for fact in ("name", "kty") if not getattr(algorithm, fact, None)]
+    # Empty it may be: JOSE has no name for some signatures.
+    if isinstance(algorithm, Signer) and getattr(algorithm, "signing_algs", None) is None:
+        absent.append("signing_algs")
+    if absent:
+        raise PluginError(f"{where} does not state: {', '.join(absent)}.")
+    # A comma left out of `("one",)` would make a name of each letter.
+    lists = ("aliases", "jose_algs", "signing_algs")
+    text = [fact for fact in lists if isinstance(getattr(algorithm, fact, ()), str)]
+    if text:
+        raise PluginError(f"{where} states one text where it takes a tuple: {', '.join(text)}.")
+    if not _NAME.fullmatch(str(algorithm.name)):
+        raise PluginError(f"{where} has a name that is not lower-case letters and digits.")
+    return algorithm
+
+
+def _one_line(exc: Exception) -> str:
+    return " ".join(f"{type(exc).__name__}: {exc}".split()).rstrip(".: ")

@@ -1,0 +1,1 @@
+"""What runs: processes, their listener and their logs."""

@@ -1,0 +1,94 @@
+"""Where callers connect: the port, and the certificates that it is served under."""
+
+import logging
+import ssl
+from functools import partial
+from typing import Any
+
+from minikms.config import Config
+from minikms.errors import TlsError
+from minikms.web.callers import is_one_of, parse_proxies
+from minikms.web.http.acceptor import Acceptor, Places, room_for
+from minikms.web.http.server import KmsRunner
+
+LOGGER = logging.getLogger("minikms")
+
+
+class Listener:
+    """Accepts connections for a runner, over TLS where the configuration names a certificate.
+
+    Not aiohttp's site, whose TLS stays as it is for good, and which has no bound.
+    """
+
+    def __init__(self, config: Config, runner: KmsRunner) -> None:
+        """Read the certificates; raises TlsError."""
+        self._config = config
+        proxies = parse_proxies(config.trusted_proxy)
+        self._places = Places(
+            room_for(config.max_connections),
+            config.max_connections_per_address,
+            partial(is_one_of, networks=proxies),
+        )
+        self._acceptor = Acceptor(
+            lambda: runner.server(),  # type: ignore[misc]  # which is there once it is set up
+            self._places,
+            read_certificates(config),
+            config.header_timeout,
+        )
+
+    async def start(self, *, shared: bool) -> None:
+        """Listen; `shared` lets other processes do so on the same port."""
+        await self._acceptor.listen(self._config.host, self._config.port, shared=shared)
+
+    @property
+    def address(self) -> Any:
+        """Host and port, and for IPv6 what belongs to them."""
+        return self._acceptor.address
+
+    def renew(self) -> None:
+        """Read the certificates anew, for connections from now on; bad ones change nothing.
+
+        Under a context that knows nothing of the one before: a session of that one could be resumed
+        without its client's certificate being looked at, whatever CA is trusted by now. (It is what
+        `SSLContext.sni_callback` would do: sessions stay with the context that a connection began
+        under.)
+        """
+        try:
+            self._acceptor.tls = read_certificates(self._config)
+        except TlsError as exc:
+            LOGGER.error("the certificates stay as they were: %s", exc)
+        else:
+            LOGGER.info("the certificates were read anew")
+
+    def close(self) -> None:
+        """Accept no more."""
+        self._acceptor.close()
+
+
+def read_certificates(config: Config) -> ssl.SSLContext | None:
+    """What callers' handshakes go by, None where there is no TLS; raises TlsError."""
+    cert, key, client_ca = config.tls_cert, config.tls_key, config.tls_client_ca
+    if not cert:
+        if key or client_ca:
+            raise TlsError("--tls-key and --tls-client-ca need --tls-cert.")
+        return None
+    for file in filter(None, (cert, key, client_ca)):
+        try:
+            open(file, "rb").close()
+        except OSError as exc:  # which does not tell the file where OpenSSL opens it
+            raise TlsError(f"{file} cannot be read: {exc.strerror}.") from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # Of a key that is encrypted nobody is asked the password.
+        context.load_cert_chain(cert, key or None, password="")  # nosec B106  # it is no password
+    except ssl.SSLError:
+        what = f"{cert} and {key} do not have" if key else f"{cert} does not have"
+        raise TlsError(f"{what} a certificate and its own unencrypted key, in PEM.") from None
+    if client_ca:
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            context.load_verify_locations(client_ca)
+        except ssl.SSLError:
+            raise TlsError(f"{client_ca} does not have the certificate of a CA, in PEM.") from None
+    return context

@@ -1,0 +1,135 @@
+"""One process that serves, from its options to its end."""
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing
+import signal
+import warnings
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+import uvloop
+from aiohttp import web
+
+from minikms.addresses import in_url, is_loopback, to_open
+from minikms.config import Config
+from minikms.errors import SetupError
+from minikms.exits import fail
+from minikms.serve import core_dumps, log_output
+from minikms.serve.listener import Listener
+from minikms.store.location import StoreLocation
+from minikms.web.app import create_app, needs_token
+from minikms.web.http import heap
+from minikms.web.http.acceptor import raise_descriptor_limit
+from minikms.web.http.server import KmsRunner
+from minikms.web.state import AUDIT
+
+LOGGER = logging.getLogger("minikms")
+
+# How long calls that are under way get after SIGTERM, in seconds.
+SHUTDOWN_TIMEOUT: Final = 30.0
+
+
+def run(config: Config, ready: "Connection[bool, bool] | None" = None) -> None:
+    """Serve until SIGTERM or SIGINT; exits in one sentence where it cannot.
+
+    A worker has `ready`, to tell its parent that it listens. It shares its port with the others,
+    and ends with its parent.
+    """
+    core_dumps.turn_off()  # again in a worker, whose memory begins anew
+    raise_descriptor_limit()
+    log_output.configure(config.log_format, config.log_level, process=ready is not None)
+    # aiohttp-swagger3 keeps its own things in each request under a plain string.
+    warnings.simplefilter("ignore", web.NotAppKeyWarning)
+    with exit_in_one_sentence(config):
+        app = create_app(config)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(app, config, ready))
+
+
+async def _serve(
+    app: web.Application, config: Config, ready: "Connection[bool, bool] | None"
+) -> None:
+    runner = KmsRunner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    listener = Listener(config, runner)
+    signals = _signals(config)
+    try:
+        await runner.setup()
+        await listener.start(shared=ready is not None)
+        heap.spare()
+        if ready is None:
+            announce(config, listener.address)
+        else:
+            with contextlib.suppress(BrokenPipeError):  # without its parent it stops below
+                ready.send(True)
+        while await signals.get() == signal.SIGHUP:
+            if config.tls_cert:
+                listener.renew()
+            if audit := app[AUDIT]:
+                audit.reopen()
+        LOGGER.info("stopping: finishing what is under way")
+    finally:
+        listener.close()
+        await runner.cleanup()
+
+
+def _signals(config: Config) -> "asyncio.Queue[signal.Signals]":
+    """The signals that come from now on; the end of the parent counts as SIGTERM."""
+    loop = asyncio.get_running_loop()
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    if takes_sighup(config):
+        loop.add_signal_handler(signal.SIGHUP, signals.put_nowait, signal.SIGHUP)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+    if parent := multiprocessing.parent_process():
+
+        def ended(sentinel: int) -> None:
+            loop.remove_reader(sentinel)
+            signals.put_nowait(signal.SIGTERM)
+
+        loop.add_reader(parent.sentinel, ended, parent.sentinel)
+    return signals
+
+
+def takes_sighup(config: Config) -> bool:
+    """Whether there is something that is to be opened or read anew."""
+    return bool(config.tls_cert or config.audit_log)
+
+
+def announce(config: Config, address: Any) -> None:
+    """Log where the service listens, and where it keeps its keys."""
+    host, port = address[:2]
+    scheme = "https" if config.tls_cert else "http"
+    url, local = (f"{scheme}://{shown}:{port}" for shown in (in_url(host), in_url(to_open(host))))
+    LOGGER.info("listening on %s, documentation on %s/docs", url, local)
+    if local != url:
+        LOGGER.info(
+            "that is every address of this machine; of a container, callers use the address "
+            "that its port is published at"
+        )
+    if not needs_token(config) and not is_loopback(host):
+        LOGGER.warning("whoever reaches %s may use every key: --auth token asks for a token", url)
+    location = StoreLocation.parse(config.store)
+    if location.kept:
+        LOGGER.info("keys are kept in %s", location)
+    else:
+        LOGGER.info("keys live in memory only: they are gone when this process ends")
+    if needs_token(config) and not (location.kept or config.admin_token_file or config.jwt_issuer):
+        LOGGER.warning(
+            "nobody has a token, and a store in memory has none: --admin-token-file names the file "
+            "of one (`minikms token generate`)"
+        )
+
+
+@contextlib.contextmanager
+def exit_in_one_sentence(config: Config) -> Iterator[None]:
+    """Exit where the service cannot start: 2 for what is set up wrong, 1 for its address."""
+    try:
+        yield
+    except SetupError as exc:
+        fail(str(exc), exc.code)
+    except OSError as exc:
+        fail(f"Cannot listen on {config.host}:{config.port}: {exc.strerror}.", 1)

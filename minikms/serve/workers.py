@@ -1,0 +1,238 @@
+"""Several processes on one port: a parent that starts them, replaces them, and stops them."""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Final, NoReturn
+
+from minikms.audit.log import file_of_worker
+from minikms.config import Config
+from minikms.serve import log_output
+from minikms.serve import process as serving
+from minikms.serve import shared_memory as tmpfs
+from minikms.store.location import StoreLocation
+from minikms.web.app import needs_token
+from minikms.web.http.acceptor import raise_descriptor_limit
+
+LOGGER = logging.getLogger("minikms")
+
+# Never fork: Askar has threads.
+_SPAWN: Final = multiprocessing.get_context("spawn")
+
+# In seconds. A worker that ends sooner than `_SETTLED` is replaced after a pause, which grows.
+_SETTLED: Final = 10.0
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 8.0
+# Workers stop by themselves; what is left of them this long after SIGTERM is killed.
+_KILL_AFTER: Final = serving.SHUTDOWN_TIMEOUT + 5.0
+
+
+def run(config: Config) -> NoReturn:
+    """Serve from `config.workers` processes until SIGTERM or SIGINT, and exit.
+
+    Where the service cannot start, a worker says so, and the exit code is its own.
+    """
+    raise_descriptor_limit()
+    log_output.configure(config.log_format, config.log_level, process=True)
+    with serving.exit_in_one_sentence(config):
+        sys.exit(asyncio.run(_Workers(config).run()))
+
+
+class _Workers:
+    """The processes that serve, each under the name that its successors keep."""
+
+    def __init__(self, config: Config) -> None:
+        self._given = self._config = config
+        self._processes: dict[str, SpawnProcess] = {}
+
+    async def run(self) -> int:
+        """Serve until a signal comes, then stop; gives the exit code."""
+        _be_cancelled_by_signals()
+        if serving.takes_sighup(self._config):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
+        with contextlib.suppress(asyncio.CancelledError):
+            async with _sharing(self._given) as self._config, self._metrics() as self._forget:
+                try:
+                    return await self._serve()
+                finally:
+                    await self._stop()
+        return 0
+
+    def _metrics(self) -> AbstractAsyncContextManager[Callable[[str], None]]:
+        """Serves what workers count; gives what forgets how one of them was when it ended."""
+        if not self._config.metrics_port:
+            return contextlib.nullcontext(lambda name: None)
+        from minikms.web import metrics
+
+        return metrics.of_workers(self._config)
+
+    async def _serve(self) -> int:
+        """Serve until cancelled, or give the exit code of a worker that does not start."""
+        names = [f"worker {number}" for number in range(1, self._config.workers + 1)]
+        with contextlib.closing(await reserve(self._config)) as port:
+            address = port.sockets[0].getsockname()
+            self._config = dataclasses.replace(self._config, port=address[1])
+            # The first alone: what would stop them all is then said once.
+            for several in (names[:1], names[1:]):
+                if code := max(await asyncio.gather(*map(self._start, several))):
+                    return code
+                # A key of the file that a caller deletes does not come back with a new worker.
+                self._config = dataclasses.replace(self._config, seed_keys="")
+            serving.announce(self._given, address)
+            async with asyncio.TaskGroup() as group:
+                for name in names:
+                    group.create_task(self._keep(name))
+        return 0
+
+    async def _start(self, name: str) -> int:
+        """Start a worker and wait until it listens: 0, or its exit code where it ends before."""
+        try:
+            process, ready = _spawn(name, self._config_of(name))
+        except OSError as exc:  # short of memory or of descriptors, which may pass
+            LOGGER.error("%s cannot be started: %s", name, exc.strerror)
+            return 1
+        self._processes[name] = process
+        with ready:
+            await _readable(ready.fileno())
+            try:
+                ready.recv()
+            except EOFError:
+                return max(1, await self._end(name))
+        LOGGER.info("%s is process %d", name, process.pid)
+        return 0
+
+    def _config_of(self, name: str) -> Config:
+        """The configuration of a worker, whose audit log is its own."""
+        if not self._config.audit_log:
+            return self._config
+        file = file_of_worker(self._config.audit_log, name)
+        return dataclasses.replace(self._config, audit_log=file)
+
+    async def _keep(self, name: str) -> None:
+        """Replace a worker whenever it has ended; after a pause, where it was not up for long."""
+        pause, time = 0.0, asyncio.get_running_loop().time
+        while True:
+            started = time()
+            if name in self._processes:
+                await self._end(name)
+            settled = time() - started > _SETTLED
+            pause = 0.0 if settled else min(max(_FIRST_PAUSE, 2 * pause), _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+            await self._start(name)
+
+    async def _end(self, name: str) -> int:
+        """Wait until a worker ends; gives its exit code, below zero for a signal."""
+        process = self._processes[name]
+        await _readable(process.sentinel)
+        process.join()
+        code = process.exitcode or 0
+        how = f"exit code {code}" if code >= 0 else f"signal {-code}"
+        LOGGER.warning("%s (process %d) ended with %s", name, process.pid, how)
+        del self._processes[name]
+        self._forget(name)
+        return code
+
+    def _hang_up(self) -> None:
+        """Have every worker read its certificates and open its audit log anew."""
+        LOGGER.info("SIGHUP is passed on to the workers")
+        for process in self._processes.values():
+            if process.pid is not None and process.exitcode is None:
+                os.kill(process.pid, signal.SIGHUP)
+
+    async def _stop(self) -> None:
+        """Let every worker finish what is under way, and kill the one that cannot."""
+        deadline = asyncio.get_running_loop().time() + _KILL_AFTER
+        for process in self._processes.values():
+            process.terminate()
+        for name, process in self._processes.items():
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await _readable(process.sentinel)
+            except TimeoutError:
+                LOGGER.error("%s (process %d) does not stop: killed", name, process.pid)
+                process.kill()
+            process.join()
+
+
+@contextlib.asynccontextmanager
+async def _sharing(config: Config) -> AsyncIterator[Config]:
+    """The configuration of workers, who share what is in memory for as long as the block lasts."""
+    if StoreLocation.parse(config.store).kept:
+        yield config
+        return
+    async with tmpfs.temporary_store() as (url, key):
+        yield dataclasses.replace(
+            config,
+            store=url,
+            store_key=key.secret,
+            store_key_file="",
+            store_key_method=key.method,
+            auth="token" if needs_token(config) else "none",  # what "auto" means in memory
+        )
+
+
+def _be_cancelled_by_signals() -> None:
+    """Let SIGTERM, SIGINT, and SIGHUP unless it is ignored, cancel the current task, once."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def stop(number: signal.Signals) -> None:
+        if task is not None and not task.cancelling():
+            LOGGER.info("stopping: %s is passed on to the workers", number.name)
+            task.cancel()
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        numbers.append(signal.SIGHUP)  # a terminal that is closed
+    for number in numbers:
+        loop.add_signal_handler(number, stop, number)
+
+
+async def reserve(config: Config) -> asyncio.Server:
+    """Hold the port, without listening on it, for as long as workers come and go."""
+    create_server = asyncio.get_running_loop().create_server
+    host, port = config.host, config.port
+    # Alone at first: two services that both have SO_REUSEPORT would share the port unnoticed.
+    (await create_server(asyncio.Protocol, host, port)).close()
+    server = await create_server(asyncio.Protocol, host, port, reuse_port=True, start_serving=False)
+    for held in server.sockets:
+        # The same attempt of another service fails from now on, even before a worker listens.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    return server
+
+
+def _spawn(name: str, config: Config) -> "tuple[SpawnProcess, Connection[bool, bool]]":
+    """A new process, and the pipe that it tells on when it listens."""
+    ready, told = _SPAWN.Pipe(duplex=False)
+    with told:
+        process = _SPAWN.Process(target=serving.run, args=(config, told), name=name)
+        # A terminal sends SIGINT to all processes, and workers leave it to their parent: blocked
+        # here, it is blocked there from the beginning; SIGHUP until the worker can take it.
+        # Python 3.11 unblocks SIGINT with the tracker.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGHUP])
+    return process, ready
+
+
+async def _readable(descriptor: int) -> None:
+    """Wait until there is something to read, or the other end is closed."""
+    loop, readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(descriptor)

@@ -1,0 +1,1 @@
+"""Keys at rest, in Askar: the only wing that opens its sessions."""

@@ -1,0 +1,188 @@
+"""Keys in the order in which they were made: their places in it, and pages of them."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from aries_askar import Session
+
+from minikms.errors import StoreUnavailable
+from minikms.records import KeyRecord
+from minikms.store.askar import UndecryptableError, listed
+from minikms.store.database import LONG, SEQUENCE, Database, read_by_halves, require_profile
+
+LOGGER = logging.getLogger(__name__)
+
+KEY: Final = "minikms.key"
+
+# The place in the order of creation that a profile has given away last.
+_LAST: Final = "last"
+
+# How many places are asked for at once, each by itself. A database takes so many parameters at most
+# (SQLite 32,766), and each costs some 15 µs, whether a key is there or not.
+_RANGE: Final = 1000
+
+# Where less than one place in so many has a key that fits, what is left is read in another way.
+_SPARSE: Final = 10
+
+# How long such a step waits for others, in seconds.
+_WAIT: Final = 10.0
+
+# What was read, and the place to go on behind, None at the end.
+_Step: TypeAlias = tuple[list[KeyRecord], int | None]
+
+
+class KeyListing:
+    """Pages of the keys of a store's profiles.
+
+    A page is read in steps, each a session of its own. As long as keys are dense, a step is a range
+    of places. Where they are not, since most were deleted or do not fit, one step reads all that is
+    missing: it costs with the number of keys that there are, and not with that of places. One such
+    step is taken at a time, so that it leaves connections for others; who waits for it too long
+    gets StoreUnavailable.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sparse = asyncio.Lock()
+
+    async def page(
+        self,
+        profile: str,
+        *,
+        limit: int,
+        after: str,
+        alg: str | None,
+        labels: tuple[tuple[str, str], ...],
+    ) -> tuple[list[KeyRecord], bool]:
+        """Up to `limit` records in order of creation, and whether there are more."""
+        filters: list[dict[str, Any]] = [] if alg is None else [{"alg": alg}]
+        filters.extend({label_tag(name): value} for name, value in labels)
+        found: list[KeyRecord] = []
+        place: int | None = int(after or 0)
+        length, sparse = limit + 1, False
+        while place is not None and len(found) <= limit:
+            if sparse:
+                missing = partial(_read_sparse, filters=filters, start=place, limit=limit + 1)
+                async with self._one_at_a_time():
+                    read, place = await self._database.run(profile, missing, patience=LONG)
+            else:
+                dense = partial(_read_dense, start=place, length=length)
+                read, place = await self._database.run(profile, dense)
+                read = [record for record in read if record.fits(alg, labels)]
+                sparse = length >= _RANGE and len(read) * _SPARSE < length
+                length = _RANGE
+            found += (record for record in read if not record.is_gone)
+        return found[:limit], len(found) > limit
+
+    @asynccontextmanager
+    async def _one_at_a_time(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_WAIT):
+                await self._sparse.acquire()
+        except TimeoutError:
+            raise StoreUnavailable("Too many listings of profiles with few keys wait.") from None
+        try:
+            yield
+        finally:
+            self._sparse.release()
+
+
+def label_tag(name: str) -> str:
+    """The tag that has a label's value."""
+    return f"label:{name}"
+
+
+def seq_of(place: int) -> str:
+    """A place in the order of creation as text that orders like it."""
+    return f"{place:020d}"
+
+
+async def last_seq(session: Session) -> int:
+    """The place in the order of creation that was given away last; 0 before the first."""
+    entry = await session.fetch(SEQUENCE, _LAST, for_update=session.is_transaction)
+    return int(entry.value) if entry else 0
+
+
+async def next_seq(session: Session) -> str:
+    """The next place in the order of creation; the transaction lets no other take it."""
+    last = await last_seq(session)
+    await set_last_seq(session, last + 1, first=not last)
+    return seq_of(last + 1)
+
+
+async def set_last_seq(session: Session, place: int, *, first: bool) -> None:
+    """Let keys that are made from now on come after `place`; `first` where none has had one."""
+    await (session.insert if first else session.replace)(SEQUENCE, _LAST, seq_of(place))
+
+
+async def _read_dense(session: Session, *, start: int, length: int) -> _Step:
+    """The records at the `length` places after `start`, but for damaged ones.
+
+    Each place is asked for by itself: of two bounds, the database would collect all that lies
+    beyond either.
+    """
+    last = await last_seq(session)
+    if not last:
+        await require_profile(session)
+
+    async def read(first: int, behind: int) -> list[KeyRecord]:
+        places = [seq_of(place) for place in range(first, behind)]
+        return _records(await session.fetch_all(KEY, {"~seq": {"$in": places}}))
+
+    def lost(place: int) -> list[KeyRecord]:
+        _log_damaged(place)
+        return []
+
+    end = min(start + length, last)
+    found = await read_by_halves(start + 1, end + 1, read, lost) if start < end else []
+    return found, end if end < last else None
+
+
+async def _read_sparse(
+    session: Session, *, filters: Iterable[dict[str, Any]], start: int, limit: int
+) -> _Step:
+    """The first records after `start` that pass the filters, up to `limit`, but for damaged ones.
+
+    Rows of a profile are in the order of places, since both are given in one transaction.
+    """
+    while True:
+        query = {"$and": [{"~seq": {"$gt": seq_of(start)}}, *filters]}
+        try:
+            found = _records(await session.fetch_all(KEY, query, limit, order_by="id"))
+        except UndecryptableError:
+            if limit > 1:  # those before the damaged one
+                limit //= 2
+                continue
+            start = await _first_place(session, query, start)
+            _log_damaged(start)
+            continue
+        if not found:
+            await require_profile(session)
+        return found, int(found[-1].seq) if len(found) == limit else None
+
+
+async def _first_place(session: Session, query: dict[str, Any], start: int) -> int:
+    """The place of the first record that a query finds, without reading it; it is after `start`."""
+    low, high = start + 1, await last_seq(session)
+    while low < high:
+        middle = (low + high) // 2
+        until = {"~seq": {"$lte": seq_of(middle)}}
+        if await session.count(KEY, {"$and": [query, until]}):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _records(rows: Any) -> list[KeyRecord]:
+    """The records of what was read, in order of creation."""
+    records = [KeyRecord.from_bytes(row.value) for row in listed(rows)]
+    return sorted(records, key=lambda record: record.seq)
+
+
+def _log_damaged(place: int) -> None:
+    LOGGER.error("a key that a listing comes to does not decrypt: number %d", place)

@@ -1,0 +1,118 @@
+"""Where a store is, and what opens it: the URL and the key that an operator gives."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, Self
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+
+from minikms.errors import StoreError
+from minikms.store.secret_files import read_secret
+
+Backend = Literal["memory", "sqlite", "postgres"]
+
+KEY_METHODS: Final = ("raw", "argon2i")
+
+# Askar's own options, where the URL does not say otherwise. `busy_timeout` is in milliseconds,
+# `connect_timeout` in seconds.
+_DEFAULTS: Final[dict[Backend, dict[str, int]]] = {
+    "memory": {"max_connections": 1},
+    "sqlite": {"max_connections": 4, "busy_timeout": 200},
+    "postgres": {"max_connections": 10, "connect_timeout": 2},
+}
+
+
+@dataclass(frozen=True)
+class StoreLocation:
+    """The place that a store URL names; its `repr` and its text have no password."""
+
+    backend: Backend
+    shown: str
+    uri: str = field(repr=False)
+    path: Path | None = None
+    max_connections: int = 1
+    patience: float = 2.0
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """`memory`, `sqlite:///path/keys.db` or `postgres://user:password@host:port/name`.
+
+        What follows a `?` are options of Askar's. Raises StoreError.
+        """
+        if url == "memory":
+            # One that is held, so that all of it stays there, and one to use: see Database.create.
+            return cls("memory", url, "sqlite://:memory:?max_connections=2")
+        parts = urlsplit(url)
+        given = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        if parts.scheme == "sqlite":
+            path = unquote(parts.netloc + parts.path)
+            if not path or path == ":memory:":
+                raise StoreError("The store URL names no file; for one in memory say: memory.")
+            # Some programs write an absolute path with a fourth slash.
+            place = re.sub("^/+", "/", parts.netloc + parts.path)
+            path = re.sub("^/+", "/", path)
+            return cls._with_options("sqlite", f"sqlite://{path}", place, given, Path(path))
+        if parts.scheme not in ("postgres", "postgresql"):
+            raise StoreError("The store is one of: memory, sqlite:///PATH, postgres://HOST/NAME.")
+        try:
+            address = f"{parts.hostname or ''}:{parts.port or 5432}"
+        except ValueError:
+            raise StoreError("The port in the store URL is not a number.") from None
+        if len(parts.path) < 2:
+            raise StoreError("The store URL names no database: postgres://HOST/NAME.")
+        place, shown = parts.netloc + parts.path, f"postgres://{address}{parts.path}"
+        return cls._with_options("postgres", shown, place, given)
+
+    @classmethod
+    def _with_options(
+        cls,
+        backend: Backend,
+        shown: str,
+        place: str,
+        given: dict[str, str],
+        path: Path | None = None,
+    ) -> Self:
+        options = {**{name: str(value) for name, value in _DEFAULTS[backend].items()}, **given}
+        uri = f"{backend}://{place}?{urlencode(options)}"
+        try:
+            most = int(options.pop("max_connections"))
+            wait = int(options.get("busy_timeout", 0)) / 1000 + int(
+                options.get("connect_timeout", 0)
+            )
+        except ValueError:
+            raise StoreError("An option in the store URL is not a number.") from None
+        if most < 1:
+            raise StoreError("The option max_connections in the store URL must be at least 1.")
+        return cls(backend, shown, uri, path, most, max(2.0, wait))
+
+    @property
+    def kept(self) -> bool:
+        """Whether what is there outlives the service."""
+        return self.backend != "memory"
+
+    def __str__(self) -> str:
+        return self.shown
+
+
+@dataclass(frozen=True)
+class StoreKey:
+    """What a store is opened with: a raw key of Askar's, or a passphrase for Argon2i."""
+
+    secret: str = field(repr=False)
+    method: str = "raw"
+
+    @property
+    def askar_method(self) -> str:
+        """The name that Askar has for the method."""
+        return "raw" if self.method == "raw" else f"kdf:{self.method}"
+
+
+def read_key(file: str, text: str, method: str) -> StoreKey:
+    """The key in `file`, or `text` itself where no file is named; raises StoreError."""
+    if not file:
+        if not text:
+            raise StoreError(
+                "A store that is kept needs its key: --store-key-file or MINIKMS_STORE_KEY."
+            )
+        return StoreKey(text, method)
+    return StoreKey(read_secret(file, "key", StoreError), method)

@@ -1,0 +1,87 @@
+"""Handlers that make keys, take them in, and give them out."""
+
+from aiohttp import web
+
+from minikms.records import KeyRef
+from minikms.web.callers import caller
+from minikms.web.messages import answer, load, no_body, profile, service
+from minikms.web.schemas import bodies as schemas
+
+_GENERATE = schemas.GenerateKey()
+_IMPORT = schemas.ImportKey()
+_KEY = schemas.Key()
+_PRIVATE = schemas.PrivateJwk()
+
+
+async def generate(request: web.Request) -> web.Response:
+    """Generate a key.
+
+    ---
+    tags: [keys]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: GenerateKey
+    x-problems: [unsupported-algorithm, unsupported-operation, key-exists]
+    responses:
+      "200": {description: The new key., x-answer: Key}
+    """
+    body = await load(request, _GENERATE)
+    key = await service(request).generate(profile(request), body["alg"], body["policy"])
+    return answer(_KEY, key)
+
+
+async def import_key(request: web.Request) -> web.Response:
+    """Import a key.
+
+    ---
+    tags: [keys]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: ImportKey
+    x-problems:
+      - unsupported-algorithm
+      - unsupported-operation
+      - unsupported-option
+      - invalid-key
+      - decryption-failed
+      - key-not-found
+      - key-not-usable
+      - key-exists
+    responses:
+      "200": {description: The key., x-answer: Key}
+    """
+    body = await load(request, _IMPORT)
+    if body["source"].wrapped is not None:
+        caller(request).require("wrap")  # a key is used as `POST /unwrap` uses it
+    key = await service(request).import_key(profile(request), body["source"], body["policy"])
+    return answer(_KEY, key)
+
+
+async def rotate(request: web.Request, kid: str) -> web.Response:
+    """Rotate a key: make its successor, after which it only verifies and decrypts.
+
+    ---
+    tags: [keys]
+    parameters:
+      - $ref: "#/components/parameters/Profile"
+      - $ref: "#/components/parameters/Kid"
+    x-problems: [key-not-found, key-not-usable, too-many-aliases, unsupported-operation]
+    responses:
+      "200": {description: The new key., x-answer: Key}
+    """
+    await no_body(request)
+    return answer(_KEY, await service(request).rotate(profile(request), kid))
+
+
+async def export(request: web.Request, kid: str) -> web.Response:
+    """Export the private JWK of a key that was made exportable.
+
+    ---
+    tags: [keys]
+    parameters:
+      - $ref: "#/components/parameters/Profile"
+      - $ref: "#/components/parameters/Kid"
+    x-problems: [key-not-found, not-exportable, key-not-usable, unsupported-operation]
+    responses:
+      "200": {description: The private JWK., x-answer: PrivateJwk}
+    """
+    jwk = await service(request).export(profile(request), KeyRef(kid=kid))
+    return answer(_PRIVATE, {"jwk": jwk})

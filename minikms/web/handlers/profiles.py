@@ -1,0 +1,73 @@
+"""Handlers of profiles: the tenants."""
+
+from aiohttp import web
+
+from minikms.web.callers import caller, enter
+from minikms.web.messages import answer, load, service
+from minikms.web.schemas import bodies as schemas
+
+_CREATE = schemas.CreateProfile()
+_CHANGE = schemas.ChangeProfile()
+_CREATED = schemas.ProfileCreated()
+_DELETED = schemas.ProfileDeleted()
+_PROFILES = schemas.Profiles()
+_PROFILE = schemas.Profile()
+
+
+async def create(request: web.Request) -> web.Response:
+    """Create a profile.
+
+    ---
+    tags: [profiles]
+    x-body: CreateProfile
+    x-problems: [profile-exists, profile-not-found, store-unavailable]
+    responses:
+      "200": {description: The profile is there., x-answer: ProfileCreated}
+    """
+    name = enter(request, (await load(request, _CREATE))["name"])
+    await service(request).create_profile(name)
+    return answer(_CREATED, {"name": name, "success": True})
+
+
+async def list_profiles(request: web.Request) -> web.Response:
+    """List the names of the caller's profiles.
+
+    ---
+    tags: [profiles]
+    x-problems: [store-unavailable]
+    responses:
+      "200": {description: The names., x-answer: Profiles}
+    """
+    covers = caller(request).covers
+    names = [name for name in await service(request).profiles() if covers((name,))]
+    return answer(_PROFILES, {"profiles": names})
+
+
+async def change(request: web.Request, name: str) -> web.Response:
+    """Publish a profile's JWK Set, or publish it no more.
+
+    ---
+    tags: [profiles]
+    parameters: [$ref: "#/components/parameters/ProfileName"]
+    x-body: ChangeProfile
+    x-problems: [profile-not-found, store-unavailable]
+    responses:
+      "200": {description: The profile as it is now., x-answer: Profile}
+    """
+    jwks = (await load(request, _CHANGE))["jwks"]
+    await service(request).publish(enter(request, name), public=jwks == "public")
+    return answer(_PROFILE, {"name": name, "jwks": jwks})
+
+
+async def delete(request: web.Request, name: str) -> web.Response:
+    """Delete a profile with all its keys.
+
+    ---
+    tags: [profiles]
+    parameters: [$ref: "#/components/parameters/ProfileName"]
+    x-problems: [profile-not-found, profile-protected, store-unavailable]
+    responses:
+      "200": {description: Whether there was one to delete., x-answer: ProfileDeleted}
+    """
+    removed = await service(request).remove_profile(enter(request, name))
+    return answer(_DELETED, {"success": removed})

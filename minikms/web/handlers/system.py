@@ -1,0 +1,64 @@
+"""Handlers of the service itself: algorithms, health, documents."""
+
+from aiohttp import web
+
+from minikms.web.messages import answer, service
+from minikms.web.schemas import bodies as schemas
+from minikms.web.state import DOCUMENT, REGISTRY
+
+_ALGORITHM = schemas.Algorithm()
+_STATUS = schemas.Status()
+
+
+async def algorithms(request: web.Request) -> web.Response:
+    """List the algorithms and what each can do.
+
+    ---
+    tags: [system]
+    responses:
+      "200": {description: The algorithms., x-answer: [Algorithm]}
+    """
+    registry = request.app[REGISTRY]
+    return answer(_ALGORITHM, list(registry), many=True)
+
+
+async def healthz(request: web.Request) -> web.Response:
+    """Tell that the process is alive.
+
+    ---
+    tags: [system]
+    responses:
+      "200": {description: It is., x-answer: Status}
+    """
+    return answer(_STATUS, {"status": "alive"})
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """Tell that the key store answers.
+
+    ---
+    tags: [system]
+    x-problems: [store-unavailable]
+    responses:
+      "200": {description: It does., x-answer: Status}
+    """
+    await service(request).ping()
+    return answer(_STATUS, {"status": "ready"})
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """Give this document.
+
+    ---
+    tags: [system]
+    responses:
+      "200":
+        description: The OpenAPI document.
+        content: {application/json: {schema: {type: object}}}
+    """
+    return web.Response(body=request.app[DOCUMENT], content_type="application/json")
+
+
+async def to_docs(request: web.Request) -> web.Response:
+    """Send a browser to Swagger UI, whose own parts are relative to `/docs/`."""
+    raise web.HTTPFound("/docs" if request.path == "/" else "/docs/")

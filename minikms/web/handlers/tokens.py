@@ -1,0 +1,74 @@
+"""Handlers of tokens: make, list, revoke."""
+
+from aiohttp import web
+
+from minikms.errors import ProfileNotFound, TokenNotFound
+from minikms.web.callers import caller
+from minikms.web.messages import answer, load
+from minikms.web.schemas import bodies as schemas
+from minikms.web.state import TOKENS
+
+_CREATE = schemas.CreateToken()
+_CREATED = schemas.TokenCreated()
+_TOKEN = schemas.Token()
+_REVOCATION = schemas.TokenRevoked()
+
+
+async def create(request: web.Request) -> web.Response:
+    """Make a token, which no other answer shows again.
+
+    ---
+    tags: [tokens]
+    x-body: CreateToken
+    x-problems: [profile-not-found, store-unavailable]
+    responses:
+      "200":
+        description: The token.
+        x-answer: TokenCreated
+        links:
+          revoke:
+            operationId: revokeToken
+            parameters: {token: "$response.body#/record/id"}
+    """
+    body = await load(request, _CREATE)
+    maker = caller(request)
+    profiles = body["profiles"]
+    if profiles is None and maker.profiles is not None:
+        profiles = tuple(sorted(maker.profiles))
+        if not profiles:  # the provider's JWT names none
+            raise ProfileNotFound()
+    for profile in profiles or ():
+        maker.permit(profile)
+    token, record = await request.app[TOKENS].create(**{**body, "profiles": profiles})
+    return answer(_CREATED, {"token": token.reveal(), "record": record})
+
+
+async def list_tokens(request: web.Request) -> web.Response:
+    """List the tokens of the caller's profiles.
+
+    ---
+    tags: [tokens]
+    x-problems: [store-unavailable]
+    responses:
+      "200": {description: "The tokens, the oldest first.", x-answer: [Token]}
+    """
+    covers = caller(request).covers
+    records = await request.app[TOKENS].list_all()
+    return answer(_TOKEN, [one for one in records if covers(one.profiles)], many=True)
+
+
+async def revoke(request: web.Request, token: str) -> web.Response:
+    """Revoke a token.
+
+    ---
+    tags: [tokens]
+    parameters: [$ref: "#/components/parameters/Token"]
+    x-problems: [token-not-found, store-unavailable]
+    responses:
+      "200": {description: It lets nobody in any more., x-answer: TokenRevoked}
+    """
+    record = await request.app[TOKENS].find(token)
+    if record is None or not caller(request).covers(record.profiles):
+        raise TokenNotFound()
+    await request.app[TOKENS].revoke(token)
+    return answer(_REVOCATION, {"message": "Token revoked", "id": token})

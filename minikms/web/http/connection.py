@@ -1,0 +1,452 @@
+"""One connection of a caller: its limits, the end of what it sends, and the fast path."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any, Final
+
+from aiohttp import HttpVersion11, web, web_protocol
+from aiohttp.http import StreamWriter
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+
+from minikms.errors import BadRequest, HeadersTooLarge, InternalError, KmsError, RequestTimeout
+from minikms.web.http import logs
+from minikms.web.http.answers import head
+from minikms.web.http.direct import DirectWay
+from minikms.web.http.fast_path import Call, RequestBatch
+from minikms.web.http.observer import Observer
+from minikms.web.http.problems import problem_response
+
+# None only where web/http/private_names.py says that it is missing.
+_ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
+
+# How often the largest head what was read and not begun may be, all heads together: a caller who
+# sends many requests at once has few that are large.
+_HEADS_WAITING: Final = 4
+
+# In bytes. What many heads of this size leave behind, unfinished, is given back to the system.
+_LARGE_HEAD: Final = 8192
+
+
+class PlainRequestHandler(web.RequestHandler):
+    """A connection whose own errors are problems: aiohttp answers text that echoes the input.
+
+    It uses public names of aiohttp only, and has its limits.
+    """
+
+    __slots__ = ("_observer", "ended")
+
+    # Whether an answer's head may be written at once (web/http/answers.py).
+    whole_heads = False
+
+    def __init__(self, *args: Any, observer: Observer | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._observer = observer
+        # Called when the connection is lost; whoever accepts it sets it.
+        self.ended: Callable[[], None] = _nothing
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Give its place back."""
+        super().connection_lost(exc)
+        self.ended()
+
+    def begin(self, request: web.BaseRequest) -> None:
+        """Learn that a request is being answered from now on."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what cannot be parsed, and what failed outside of the application."""
+        if isinstance(exc, ConnectionError):
+            raise exc  # the caller is gone, which is no failure of ours
+        known = logs.request_id(request)
+        extra = {"request_id": known}
+        if status < 500:
+            self.logger.info("unreadable request: %s", type(exc).__name__, extra=extra)
+            response = problem_response(_unreadable(exc))
+            if self._observer is not None:
+                self._observer.unreadable(response.status)
+        else:
+            self.logger.error("internal error", exc_info=exc, extra=extra)
+            if request.writer.output_size > 0:
+                raise ConnectionError("an answer has begun, no other can be sent")
+            response = problem_response(InternalError(f"The log has more under the id {known}."))
+        logs.add_headers(request, response)
+        response.force_close()
+        return response
+
+
+class KmsRequestHandler(PlainRequestHandler):
+    """A connection with limits of this service's own, and with the fast path.
+
+    Headers have `header_timeout` seconds: aiohttp would wait for them as for a next request. A head
+    has `max_head` bytes, counted as they come, and so has what is in a body besides its content:
+    extensions of chunks, and trailers. A caller who closes its half after a request gets its
+    answer.
+    """
+
+    __slots__ = (
+        "_batch",
+        "_begun",
+        "_direct",
+        "_give_back",
+        "_head_begun",
+        "_head_size",
+        "_head_slack",
+        "_head_timeout",
+        "_head_timer",
+        "_incoming",
+        "_last",
+        "_lingering",
+        "_max_head",
+        "_waiting_size",
+        "half_closed",
+        "whole_heads",
+    )
+
+    def __init__(
+        self,
+        *args: Any,
+        header_timeout: float,
+        max_head: int,
+        direct: Mapping[tuple[str, str], DirectWay],
+        batch: RequestBatch,
+        whole_heads: bool,
+        give_back: Callable[[], None],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.whole_heads = whole_heads
+        self.half_closed = False
+        self._direct = direct
+        self._batch = batch
+        self._give_back = give_back
+        self._head_timeout = header_timeout
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_begun = False
+        self._max_head = max_head
+        # What has come of a head that is not whole, or since there was content in a body, in bytes:
+        # as much at least, and as much more at most, of the piece in which it may have begun.
+        self._head_size = self._head_slack = 0
+        # What has come while requests waited, since their heads were last measured.
+        self._waiting_size = 0
+        # The body of what was read last; nothing is taken once it is whole, where that is the last.
+        self._incoming: StreamReader = EMPTY_PAYLOAD
+        self._last = False
+        # What stands for the rest of a head that was refused, which is taken and dropped for a
+        # while, so that the caller comes to read its answer.
+        self._lingering: StreamReader | None = None
+        # The body of the request that was begun last.
+        self._begun: StreamReader = EMPTY_PAYLOAD
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._head_timer = self._loop.call_later(self._head_timeout, self._head_is_late)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Wait for nothing more."""
+        left = self._current_request is not None  # which then waits for the garbage collector
+        super().connection_lost(exc)
+        if left or self._head_size > _LARGE_HEAD or self._lingering is not None:
+            self._give_back()
+        self._incoming = self._begun = EMPTY_PAYLOAD
+        if self._lingering is not None:
+            self._lingering.feed_eof()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+
+    def begin(self, request: web.BaseRequest) -> None:
+        """Learn that a request is being answered from now on."""
+        self._begun = request.content
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived: the rest of a body, or heads, which are counted."""
+        is_head = self._incoming.is_eof()
+        if is_head and self._last:  # which also drops what is left of a head that was refused
+            return
+        if len(data) > self._max_head:  # so that no more than this is counted too late
+            for begin in range(0, len(data), self._max_head):
+                self.data_received(data[begin : begin + self._max_head])
+            return
+        if not is_head:
+            self._take_body(data)
+            return
+        waiter = self._waiter
+        messages: Any = self._messages
+        self._waiter = None  # nobody is woken up before it is known that this is needed
+        before = len(messages)
+        try:
+            super().data_received(data)
+        except ValueError:  # of a URL; later releases than aiohttp 3.14.1 answer it themselves
+            self._refuse(BadRequest("The request is not valid HTTP."))
+        self._waiter = waiter
+        if data:  # which aiohttp itself has none of, to have buffered bytes read on
+            self._watch_head()
+        size = self._head_size + len(data)
+        if len(messages) > before:
+            message, self._incoming = messages[-1]
+            slack, self._head_slack, self._head_size = self._head_slack, len(data), 0
+            if size + slack > self._max_head and self._refuse_large_heads(before):
+                pass
+            elif type(message) is _ErrInfo:
+                if isinstance(message.exc, LineTooLong):
+                    messages.pop()
+                    self._refuse(HeadersTooLarge())
+            elif message.upgrade:
+                self._decline_upgrade()
+        elif size > self._max_head:
+            self._refuse(HeadersTooLarge())
+        elif self._head_size or data.strip(b"\r\n"):  # a head begins after empty lines
+            self._head_size = size
+        if len(messages) > 1:
+            self._bound_waiting(len(data))
+        if waiter is None or waiter.done() or not messages:
+            return
+        way = self._direct_way()
+        if way is None:
+            waiter.set_result(None)
+        else:
+            self._waiter = None
+            self._batch.add(self._loop, Call(self, waiter, way))
+
+    def _take_body(self, data: bytes) -> None:
+        """Take the rest of a body: it comes to whoever reads it, or fails there.
+
+        aiohttp drops it once the service is stopping, and queues what is wrong with its chunks
+        behind the request that waits for it: either way the reader would wait in vain.
+        """
+        request, payload = self._current_request, self._incoming
+        messages: Any = self._messages
+        had, before = payload.total_bytes, len(messages)
+        is_read = request is not None and request.content is payload
+        closing = self._close, self._force_close
+        if is_read:
+            self._close = self._force_close = False
+        super().data_received(data)
+        if is_read:
+            self._close, self._force_close = closing
+        size = self._head_size + len(data)
+        if len(messages) > before:
+            self._head_size, self._head_slack = 0, len(data)
+            message, incoming = messages[-1]
+            if type(message) is not _ErrInfo:
+                self._incoming = incoming
+                if message.upgrade:
+                    self._decline_upgrade()
+            elif not payload.is_eof():
+                messages.pop()
+                self._fail(payload, web.RequestPayloadError())
+        elif payload.total_bytes > had or payload.is_eof():
+            self._head_size, self._head_slack = 0, len(data)
+        elif size > self._max_head:
+            self._fail(payload, HeadersTooLarge())
+        else:
+            self._head_size = size
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's says nothing
+        """Whether the connection stays, for answers to a caller who will send nothing more.
+
+        One who is gone looks the same: what it is sent then ends the connection. Under TLS that
+        end is one of both directions.
+        """
+        if self.transport is None or self.transport.get_extra_info("sslcontext") is not None:
+            return False
+        if self._lingering is not None:
+            self._lingering.feed_eof()
+        elif not self._incoming.is_eof():
+            self._fail(self._incoming, web.RequestPayloadError())
+        elif self._head_size:
+            self._refuse(BadRequest("The request ends within its head."))
+        waiter = self._waiter
+        if self._messages:
+            self._make_last()
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+        elif waiter is not None and not waiter.done():
+            return False  # at rest
+        else:
+            self._close = True  # once what is under way is answered
+        self.half_closed = True
+        return True
+
+    def _decline_upgrade(self) -> None:
+        """Have the connection end after such a request: aiohttp's parser loses what is behind it.
+
+        The next answer would stand in the place of what is lost.
+        """
+        self._message_tail = b""
+        self._make_last()
+
+    def _make_last(self) -> None:
+        """Have the connection end after what was read last, and its answer say so."""
+        self._last = True
+        message: Any
+        message, payload = self._messages[-1]
+        if type(message) is not _ErrInfo:  # which ends it anyway
+            self._messages[-1] = message._replace(should_close=True), payload
+
+    def _refuse(self, error: KmsError) -> None:
+        """Answer what is read now with a problem, after what waits, and take nothing more."""
+        self._last = True
+        self._head_size = 0
+        self._incoming = EMPTY_PAYLOAD
+        rest = EMPTY_PAYLOAD
+        if isinstance(error, HeadersTooLarge):
+            rest = self._lingering = StreamReader(self, self._max_head, loop=self._loop)
+        refused = _ErrInfo(status=error.status, exc=error, message="")
+        self._messages.append((refused, rest))
+
+    def _fail(self, payload: StreamReader, exc: Exception) -> None:
+        """Tell whoever reads a body, or will, that there is no more; the connection then ends."""
+        self._last = True
+        self._head_size = 0
+        if payload is self._begun and self._current_request is None:
+            self.force_close()  # it was answered without its body
+            return
+        payload.set_exception(exc)
+        payload.feed_eof()
+        if self._messages:
+            self._make_last()
+        else:
+            self._close = True
+
+    def _refuse_large_heads(self, first: int) -> bool:
+        """Refuse a head that is too large, from the message `first` on, and what is behind it."""
+        messages = self._messages
+        for place in range(first, len(messages)):
+            if _size(messages[place][0]) > self._max_head:
+                while len(messages) > place:
+                    messages.pop()
+                self._refuse(HeadersTooLarge())
+                return True
+        return False
+
+    def _bound_waiting(self, size: int) -> None:
+        """Count what has come behind a request that waits, and end it where that is too much."""
+        messages, most = self._messages, _HEADS_WAITING * self._max_head
+        self._waiting_size += size
+        if self._waiting_size > most:
+            self._waiting_size = sum(_size(message) for message, _ in messages)
+            if self._waiting_size > most and not self._last:
+                messages.pop()
+                self._refuse(HeadersTooLarge())
+
+    def _direct_way(self) -> DirectWay | None:
+        """How the call that has come to a connection at rest is answered at once, if it can be."""
+        message: Any
+        message, payload = self._messages[0]
+        if type(message) is _ErrInfo or len(self._messages) > 1:
+            return None
+        way = self._direct.get((message.method, message.path))
+        if (
+            way is None
+            or message.version != HttpVersion11
+            or message.should_close
+            or message.upgrade
+            or "Expect" in message.headers
+            or not payload.is_eof()
+            or self._reading_paused
+            or self._paused  # the caller does not read its answers
+        ):
+            return None
+        return way
+
+    def compute(self, call: Call) -> bool:
+        """Do all but record a call and answer it; where that fails, it goes the ordinary way."""
+        if self._force_close or call.rests.done():  # the caller is gone
+            call.rests.cancel()
+            return False
+        rested: Any = self  # with all that aiohttp's has none of at other times
+        message, payload = self._messages[0]
+        writer = StreamWriter(self, self._loop)
+        request = rested._request_factory(message, payload, self, writer, self._task_handler)
+        request._match_info = call.way.match
+        known = logs.new_request_id(request)
+        try:
+            body = None if self._close or self._last else call.way.handler(request)
+        except Exception:
+            body = None  # the ordinary way fails likewise, and says why
+        if body is None:
+            call.go_the_ordinary_way()
+            return False
+        call.request = request
+        call.answer = head(len(body), known, no_store=call.way.no_store) + body
+        return True
+
+    def send(self, call: Call) -> None:
+        """Answer a call that was recorded."""
+        rested: Any = self
+        self._messages.popleft()
+        rested._parser.message_consumed()
+        rested._manager.requests_count += 1
+        rested.transport.write(call.answer)
+        # From now on, as aiohttp counts the time that a connection may rest.
+        self._keepalive = True
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(
+                self._next_keepalive_close_time, self._process_keepalive
+            )
+        if self._observer is not None:
+            self._observer.answered(call.request, 200, perf_counter() - call.begun)
+        if rested._logging_enabled:
+            seconds = perf_counter() - call.begun
+            rested.access_logger.write(call.request, 200, len(call.answer), seconds)
+        if self._messages:  # came meanwhile
+            call.rests.set_result(None)
+        else:
+            self._waiter = call.rests
+
+    def abandon(self) -> None:
+        """End, since it is not known how far an answer came."""
+        self.force_close()
+
+    def _watch_head(self) -> None:
+        """Time a head from its first bytes on, or the first of all from the connection's begin."""
+        if self._messages:  # it is whole
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+        elif self._head_timer is not None:
+            self._head_begun = True
+        elif self._waiter is not None and not self._waiter.done():
+            self._head_begun = True
+            self._head_timer = self._loop.call_later(self._head_timeout, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        """Cut the caller off; one who has sent nothing at all is told nothing."""
+        self._head_timer = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return  # the connection ends already
+        if self._head_begun:
+            self._refuse(RequestTimeout())
+            waiter.set_result(None)
+        else:
+            self.force_close()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _size(message: Any) -> int:
+    """How many bytes the head of a request has, without its end."""
+    if type(message) is _ErrInfo:
+        return 0
+    lines = sum(len(name) + len(value) + 4 for name, value in message.raw_headers)
+    return lines + len(message.method) + len(message.path) + len(" HTTP/1.1\r\n")
+
+
+def _unreadable(exc: BaseException | None) -> KmsError:
+    if isinstance(exc, KmsError):
+        return exc
+    if isinstance(exc, LineTooLong):
+        return HeadersTooLarge()
+    return BadRequest("The request is not valid HTTP.")

@@ -1,0 +1,102 @@
+"""Any failure as `application/problem+json` (RFC 9457); the one module that builds error bodies."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from aiohttp_swagger3 import RequestValidationFailed
+
+from minikms import errors
+from minikms.web.http.logs import request_id
+from minikms.web.http.tracebacks import is_of_an_algorithm, loggable
+
+LOGGER = logging.getLogger(__name__)
+
+CONTENT_TYPE: Final = "application/problem+json"
+TYPE_PREFIX: Final = "urn:minikms:problem:"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def problem(error: errors.KmsError) -> dict[str, Any]:
+    """The problem details of `error`."""
+    body: dict[str, Any] = {
+        "type": TYPE_PREFIX + error.slug,
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+    }
+    if error.errors:
+        body["errors"] = [{"pointer": at, "detail": what} for at, what in error.errors]
+    return body
+
+
+def problem_response(error: errors.KmsError) -> web.Response:
+    """The answer that `error` makes."""
+    return web.Response(
+        body=orjson.dumps(problem(error), option=orjson.OPT_APPEND_NEWLINE),
+        status=error.status,
+        headers=error.headers,
+        content_type=CONTENT_TYPE,
+    )
+
+
+def answer_failure(request: web.BaseRequest, exc: Exception) -> web.Response | None:
+    """The problem of what failed below; None where it is none to answer with one."""
+    if isinstance(exc, errors.KmsError):
+        return problem_response(exc)
+    if not is_of_an_algorithm(exc):  # in which these would mean nothing of the kind
+        if isinstance(exc, web.HTTPException):
+            return None if exc.status < 400 else problem_response(from_http(exc))
+        if isinstance(exc, web.RequestPayloadError):
+            return problem_response(errors.BadRequest("The body cannot be read to its end."))
+        if isinstance(exc, ConnectionError):
+            return None  # the caller is gone, or must be
+    known = request_id(request)
+    LOGGER.error("internal error", exc_info=loggable(exc), extra={"request_id": known})
+    if request.writer.output_size > 0:
+        raise ConnectionAbortedError("the caller has a part of its answer")
+    return problem_response(errors.InternalError(f"The log has more under the id {known}."))
+
+
+def slug_of(exc: BaseException) -> str:
+    """What became of a call that `exc` ended."""
+    if isinstance(exc, errors.KmsError):
+        return exc.slug
+    if isinstance(exc, Exception) and is_of_an_algorithm(exc):
+        return errors.InternalError.slug
+    if isinstance(exc, web.HTTPException):
+        return from_http(exc).slug
+    if isinstance(exc, web.RequestPayloadError):
+        return errors.BadRequest.slug
+    if isinstance(exc, (ConnectionError, asyncio.CancelledError)):
+        return "broken-off"
+    return errors.InternalError.slug
+
+
+def from_http(exc: web.HTTPException) -> errors.KmsError:
+    """The error of this service that aiohttp's own `exc` stands for."""
+    if isinstance(exc, RequestValidationFailed):
+        return invalid_parameters(exc.errors)
+    if isinstance(exc, web.HTTPMethodNotAllowed):
+        allow = ", ".join(sorted(exc.allowed_methods))
+        return errors.MethodNotAllowed(f"Allowed here: {allow}.", headers={"Allow": allow})
+    if isinstance(exc, (web.HTTPNotFound, web.HTTPForbidden)):
+        return errors.RouteNotFound()
+    return errors.BadRequest()
+
+
+def invalid_parameters(found: Mapping[str, Any]) -> errors.ValidationFailed:
+    """What aiohttp-swagger3 found wrong in path and query, with a pointer to each parameter."""
+    return errors.ValidationFailed(
+        errors=[(f"#/{name}", _sentence(str(what))) for name, what in found.items()]
+    )
+
+
+def _sentence(what: str) -> str:
+    if "regex" in what:
+        return "Not of its form; see the documentation."
+    return what[:1].upper() + what[1:] + "."

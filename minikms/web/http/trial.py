@@ -1,0 +1,99 @@
+"""Whether this aiohttp is as the fast path knows it: calls on a real connection, in memory."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import web
+
+from minikms.events import Act
+from minikms.web.http import logs
+from minikms.web.http.answers import JsonAnswer
+from minikms.web.http.direct import DirectWay
+
+_BODY: Final = b"{}"
+_ORDINARY: Final = "/ordinary"
+_FAST: Final = "/fast"
+# More than aiohttp lets wait: requests that are not taken out of its count end there.
+_CALLS: Final = 40
+_LONGEST: Final = 5.0  # seconds
+
+Direct = Mapping[tuple[str, str], DirectWay]
+
+
+class _Memory(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def fault(make_server: Callable[[web.Server, Direct], web.Server]) -> str:
+    """What is wrong, with the version of aiohttp; empty where all calls are answered.
+
+    `make_server` makes one whose connections have the fast path, of another of aiohttp's.
+    """
+    app = web.Application()
+    ordinary: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        ordinary.append(request.path)
+        return JsonAnswer(body=_BODY)
+
+    def answer_now(request: web.Request) -> bytes:
+        request[logs.ACT] = Act("trial", None)
+        return _BODY
+
+    app.router.add_post(_ORDINARY, answer)
+    route = app.router.add_post(_FAST, answer)
+    direct = {("POST", _FAST): DirectWay.to(answer_now, route, app, no_store=False)}
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    transport = _Memory()
+    try:
+        if runner.server is None:
+            return "aiohttp makes no server"
+        connection = make_server(runner.server, direct)()
+        connection.connection_made(transport)
+        try:
+            async with asyncio.timeout(_LONGEST):
+                for path in (_ORDINARY, *[_FAST] * _CALLS, _ORDINARY):
+                    await _call(connection, transport, path)
+        finally:
+            connection.connection_lost(None)
+    except Exception as exc:
+        return f"aiohttp {aiohttp.__version__} does not answer on the fast path ({exc!r})"
+    finally:
+        await runner.cleanup()
+    if ordinary != [_ORDINARY] * 2:
+        return f"aiohttp {aiohttp.__version__} does not take the fast path"
+    return ""
+
+
+async def _call(connection: web.RequestHandler, transport: _Memory, path: str) -> None:
+    """Send a call, and wait for its answer; raises ValueError for another than is meant."""
+    await asyncio.sleep(0)  # until the connection rests
+    transport.written = b""
+    connection.data_received(
+        f"POST {path} HTTP/1.1\r\nHost: kms\r\nContent-Length: 2\r\n\r\n".encode() + _BODY
+    )
+    while not transport.written.endswith(b"\r\n\r\n" + _BODY):
+        if transport.closed:
+            raise ConnectionError("no answer")
+        await asyncio.sleep(0)
+    if not transport.written.startswith(b"HTTP/1.1 200 OK\r\n"):
+        raise ValueError("another answer")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)

@@ -1,0 +1,257 @@
+"""The kinds of value that bodies are made of."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, get_args
+
+from marshmallow import ValidationError, fields, validate
+
+from minikms.encodings import b64url, b64url_decode
+from minikms.plugin.protocol import KEY_OPERATIONS
+from minikms.records import State
+
+KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
+PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
+ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,512}\Z"
+LABEL_PATTERN: Final = (
+    r"^[^:\u0000-\u001f\u007f-\u009f]{1,128}:[^\u0000-\u001f\u007f-\u009f]{0,512}\Z"
+)
+LABEL_NAME_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,128}\Z"
+LABEL_VALUE_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{0,512}\Z"
+# The `seq` of a record, which callers pass back as it came.
+CURSOR_PATTERN: Final = r"^[0-9]{20}\Z"
+# Groups of four, then a rest of two or three with padding or without.
+BASE64URL_PATTERN: Final = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?\Z"
+
+HOLDER_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,128}\Z"
+MAX_LABELS: Final = 32
+# As many faults of a body are told as this, and no more of a list is looked at.
+MAX_FAULTS: Final = 32
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# As many nanoseconds as a JSON number of the store holds, and a little less.
+_LATEST: Final = datetime(2199, 12, 31, 23, 59, 59, tzinfo=UTC)
+# RFC 3339 section 5.6; Python alone would take other forms of ISO 8601, too.
+_RFC3339: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII
+)
+
+
+class Base64Url(fields.String):
+    """Bytes as base64url: taken with padding or without, given with it.
+
+    `most` bounds how many; what is longer is refused before it is decoded.
+    """
+
+    def __init__(self, description: str, *, most: int | None = None, **kwargs: Any) -> None:
+        metadata: dict[str, Any] = {
+            "description": f"{description} Base64url: taken padded or not, given padded.",
+            "pattern": BASE64URL_PATTERN,
+        }
+        self.most = most
+        if most is not None:
+            metadata["maxLength"] = _padded(most)
+        super().__init__(metadata=metadata, **kwargs)
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else b64url(value)
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if self.most is not None and len(text) > _padded(self.most):
+            raise ValidationError(f"At most {self.most} bytes.")
+        try:
+            return b64url_decode(text)
+        except ValueError:
+            raise ValidationError("Not base64url.") from None
+
+
+def _padded(size: int) -> int:
+    """Characters of so many bytes in base64, with padding."""
+    return (size + 2) // 3 * 4
+
+
+class BoundedList(fields.List[Any]):
+    """A list whose length is judged before what is in it, up to `MAX_FAULTS` of that."""
+
+    def __init__(self, inner: fields.Field[Any], least: int, most: int, **kwargs: Any) -> None:
+        self._length = validate.Length(least, most)
+        super().__init__(inner, validate=self._length, **kwargs)
+
+    def judge_length(self, value: list[Any]) -> None:
+        """Raise ValidationError for too few and for too many."""
+        self._length(value)
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        self.judge_length(value)
+        loaded: list[Any] = []
+        faults: dict[int, Any] = {}
+        found = 0
+        for place, one in enumerate(value):
+            try:
+                loaded.append(self.inner.deserialize(one, **kwargs))
+            except ValidationError as exc:
+                faults[place] = exc.messages
+                found += len(exc.messages)
+                if found >= MAX_FAULTS:
+                    break
+        if faults:
+            raise ValidationError(faults, valid_data=loaded)
+        return loaded
+
+
+class Labels(fields.Dict):
+    """Names to values, whose number is judged before they are."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        if isinstance(value, Mapping) and len(value) > MAX_LABELS:
+            raise ValidationError(f"At most {MAX_LABELS} labels.")
+        return super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
+
+
+class Flag(fields.Boolean):
+    """True or false, and none of the words and numbers that marshmallow would take for them."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class Timestamp(fields.String):
+    """Nanoseconds since the epoch: taken as RFC 3339 with any offset, given in UTC."""
+
+    def __init__(self, description: str = "", **kwargs: Any) -> None:
+        described = {"description": description} if description else {}
+        super().__init__(metadata={"format": "date-time", **described}, **kwargs)
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        if value is None:
+            return None
+        moment = _EPOCH + timedelta(microseconds=value // 1000)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            moment = datetime.fromisoformat(text.upper()) if _RFC3339.match(text) else None
+        except ValueError:
+            moment = None
+        if moment is None:
+            raise ValidationError("Not a time of RFC 3339 with its offset.")
+        if not _EPOCH <= moment <= _LATEST:
+            raise ValidationError("Must be from 1970 to 2199.")
+        return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def kid(**kwargs: Any) -> fields.String:
+    """A key id."""
+    return fields.String(
+        validate=validate.Regexp(KID_PATTERN, error="Not the form of a kid."),
+        metadata={"description": "Key id: the thumbprint of the public JWK (RFC 7638)."},
+        **kwargs,
+    )
+
+
+def alias(**kwargs: Any) -> fields.String:
+    """Another name of a key."""
+    return fields.String(
+        validate=validate.Regexp(
+            ALIAS_PATTERN, error="Must be 1 to 512 characters, no control characters."
+        ),
+        metadata={"description": "Another name of a key, such as a DID URL."},
+        **kwargs,
+    )
+
+
+def profile(**kwargs: Any) -> fields.String:
+    """The name of a profile."""
+    return fields.String(
+        validate=validate.Regexp(
+            PROFILE_PATTERN, error="Must be 1 to 128 visible ASCII characters."
+        ),
+        metadata={"description": "Name of the profile."},
+        **kwargs,
+    )
+
+
+def algorithm(**kwargs: Any) -> fields.String:
+    """The name of an algorithm; the document lists those of the registry."""
+    return fields.String(
+        metadata={
+            "description": "Name or alias of an algorithm, see GET /algorithms.",
+            "x-component": "AlgorithmName",
+        },
+        **kwargs,
+    )
+
+
+def labels(**kwargs: Any) -> fields.Dict:
+    """Labels of a key."""
+    name = validate.Regexp(
+        LABEL_NAME_PATTERN, error="A name has 1 to 128 characters, no colon, no control character."
+    )
+    value = validate.Regexp(
+        LABEL_VALUE_PATTERN, error="A value has at most 512 characters, no control character."
+    )
+    return Labels(
+        keys=fields.String(validate=name),
+        values=fields.String(validate=value),
+        validate=validate.Length(max=MAX_LABELS),
+        metadata={"description": "Labels: names to values.", "x-component": "Labels"},
+        **kwargs,
+    )
+
+
+def operations(**kwargs: Any) -> fields.List[Any]:
+    """Operations that a key is to have."""
+    return BoundedList(
+        fields.String(
+            validate=validate.OneOf(KEY_OPERATIONS), metadata={"x-component": "KeyOperation"}
+        ),
+        1,
+        len(KEY_OPERATIONS),
+        metadata={"description": "What the key may be used for, out of what its algorithm can."},
+        **kwargs,
+    )
+
+
+def state(**kwargs: Any) -> fields.String:
+    """What a key may be used for as a whole."""
+    return fields.String(
+        validate=validate.OneOf(get_args(State)),
+        metadata={
+            "description": "Whether it may be used: for all, nothing, or no new output.",
+            "x-component": "KeyState",
+        },
+        **kwargs,
+    )
+
+
+def jwk(description: str, **kwargs: Any) -> fields.Dict:
+    """A JSON Web Key, whose members its algorithm judges."""
+    return fields.Dict(metadata={"description": description, "x-component": "Jwk"}, **kwargs)
+
+
+def jose_alg(**kwargs: Any) -> fields.String:
+    """A JOSE name of a signing algorithm; the document lists those of the registry."""
+    return fields.String(
+        metadata={
+            "description": "JOSE name to sign for; the key's first one by default.",
+            "x-component": "JoseName",
+        },
+        **kwargs,
+    )
