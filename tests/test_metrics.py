@@ -303,7 +303,7 @@ def test_a_store_that_is_opened_anew(counted, store, tmp_path):
 def test_they_are_off_unless_asked_for(run):
     code = (
         "import sys; from minikms.config import Config; from minikms.web.app import create_app;"
-        "create_app(Config()); from minikms import cli;"
+        "create_app(Config()); from minikms.cli import main;"
         "print([name for name in sys.modules if name.startswith('prometheus')])"
     )
     assert run(command=[sys.executable, "-c", code]).stdout == "[]\n"
@@ -346,7 +346,7 @@ def test_a_port_that_is_taken(run, store, workers):
 def test_a_folder_that_cannot_be_made(run, store, free_port, monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "nothing"))
     code = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/nothing'];"
-    code += "from minikms import cli; cli.main()"
+    code += "from minikms.cli import main; main.main()"
     options = ["--port", "0", "--metrics-port", free_port, "--workers", "2"]
     ended = run("serve", *options, *store, command=[sys.executable, "-c", code])
     (line,) = ended.stderr.splitlines()

@@ -10,7 +10,7 @@ import pytest
 
 from minikms.encodings import b64url
 
-SAMPLE = Path(__file__).with_name("sample_plugin_bip340")
+SAMPLE = Path(__file__).parents[1] / "sample_plugin_bip340"
 DATA = b64url(b"hello")
 ALIAS = "did:example:1#schnorr"
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from minikms.encodings import b64url, b64url_decode
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SAMPLES = ("sample_plugin", "sample_plugin_bip340")
 GUIDE = ROOT / "docs" / "writing-an-algorithm.md"
 UNBUILT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "conftest.py")
@@ -49,7 +49,7 @@ def fresh(tmp_path_factory):
             shutil.copy(path, service)
     shutil.copytree(ROOT / "minikms", service / "minikms", ignore=UNBUILT)
     for plugin in plugins:
-        shutil.copytree(Path(__file__).with_name(plugin.name), plugin, ignore=UNBUILT)
+        shutil.copytree(ROOT / "tests" / plugin.name, plugin, ignore=UNBUILT)
     venv.create(root / "venv", with_pip=True)
     scripts = root / "venv" / "bin"
     done = run(

@@ -155,7 +155,8 @@ def test_they_end_with_their_parent(three):
 
 
 def test_one_that_does_not_stop_is_killed(serve, store):
-    code = "from minikms import cli, workers; workers._KILL_AFTER = 1; cli.main()"
+    code = "from minikms.cli import main; from minikms.serve import workers;"
+    code += "workers._KILL_AFTER = 1; main.main()"
     command = [sys.executable, "-c", code]
     service = serve("--port", "0", "--workers", "2", *store, command=command)
     os.kill(pids(service)["worker 2"], signal.SIGSTOP)
@@ -283,7 +284,8 @@ def test_keys_in_memory_are_behind_a_token_where_that_is_said(serve):
 
 
 def test_keys_in_memory_never_go_to_a_disk(run, tmp_path):
-    code = f"from minikms import cli, tmpfs; tmpfs._PLACE = {str(tmp_path)!r}; cli.main()"
+    code = "from minikms.cli import main; from minikms.serve import shared_memory;"
+    code += f"shared_memory._PLACE = {str(tmp_path)!r}; main.main()"
     command = [sys.executable, "-c", code]
     ended = run("serve", "--port", "0", "--workers", "2", command=command)
     (line,) = ended.stderr.splitlines()
