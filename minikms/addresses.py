@@ -25,9 +25,13 @@ def in_url(host: str) -> str:
 
 
 def network_of(address: str) -> str:
-    """What one caller has of addresses: one of IPv4, 2^64 of IPv6."""
+    """What one caller has of addresses: one of IPv4, however written, or 2^64 of IPv6."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return address
-    return address if ip.version == 4 else str(ipaddress.ip_network((ip, 64), strict=False))
+    if ip.version == 6:
+        if ip.ipv4_mapped is None:
+            return str(ipaddress.ip_network((ip, 64), strict=False))
+        ip = ip.ipv4_mapped
+    return str(ip)

@@ -9,8 +9,9 @@ from typing import Final
 from minikms.addresses import network_of
 from minikms.errors import TooManyAttempts
 
-# How many different tokens of an address wait at once.
+# How many different tokens of an address wait at once, and how many calls with them.
 _MOST_WAITING: Final = 100
+_MOST_CALLS: Final = 300
 # How many tokens are known, those that let somebody in last.
 _MOST_KNOWN: Final = 10_000
 
@@ -50,7 +51,8 @@ class Newcomers:
         network = network_of(address)
         queue = self._queues.setdefault(network, _Queue())
         tokens = queue.tokens
-        if token not in tokens and len(tokens) >= _MOST_WAITING:
+        is_new = token not in tokens
+        if (is_new and len(tokens) >= _MOST_WAITING) or tokens.total() >= _MOST_CALLS:
             raise TooManyAttempts("Other tokens from this address are looked for.", retry_after=1)
         tokens[token] += 1
         try:

@@ -7,6 +7,7 @@ import resource
 import socket
 import ssl
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,21 @@ def answers(connection):
     with contextlib.suppress(ConnectionError):
         return connection.recv(10_000).startswith(b"HTTP/1.1 200")
     return False
+
+
+def test_connections_that_end_at_once_leave_their_places(serve, dial):
+    options = ("--max-connections-per-address", "3", "--header-timeout", "3600")
+    service = serve("--port", "0", *options)
+    for _ in range(30):
+        dial(service).close()
+    for _ in range(100):
+        time.sleep(0.05)  # until the service has heard of it
+        if answers(connection := dial(service)):
+            break
+        connection.close()
+    else:
+        pytest.fail("the places are still taken")
+    assert service.stop()[0] == 0
 
 
 def limits(process):

@@ -330,6 +330,46 @@ async def test_headers_that_wait_have_a_largest_size(client, connect):
     assert await connection.at_end()
 
 
+# A call that takes some seconds, so that what is sent behind it waits.
+BUSY = b'{"alg":"rsa4096"}'
+BUSY = (
+    b"POST /key/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(BUSY), BUSY)
+)
+
+
+@limits()
+async def test_bodies_that_wait_have_a_largest_size_together(client, connect):
+    connection = await connect()
+    body = b'{"alias":"none","data":"' + b"A" * 400_000 + b'"}'
+    one = (
+        b"POST /sign HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    connection.writer.write(BUSY)
+    for _ in range(4):
+        connection.writer.write(one)
+    statuses = [(await connection.receive()).status for _ in range(4)]
+    assert statuses == [200, 404, 404, 413]
+    assert await connection.at_end()
+
+
+@limits()
+async def test_heads_that_wait_behind_bodies_have_a_largest_size(client, connect):
+    connection = await connect()
+    fields = b"".join(b"X-%d: %b\r\n" % (n, b"a" * 8_000) for n in range(7))
+    one = b"POST /sign HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n" + fields + b"\r\n"
+    connection.writer.write(BUSY + one)
+    for _ in range(10):
+        connection.writer.write(b"x" + one)
+    statuses = [(await connection.receive()).status]
+    while statuses[-1] != 431:
+        statuses.append((await connection.receive()).status)
+    assert statuses[0] == 200
+    assert len(statuses) < 8
+    assert await connection.at_end()
+
+
 def memory(process):
     """What a process has in memory, in MiB."""
     status = Path(f"/proc/{process.pid}/status").read_text()

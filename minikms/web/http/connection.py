@@ -10,7 +10,14 @@ from aiohttp.http import StreamWriter
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from minikms.errors import BadRequest, HeadersTooLarge, InternalError, KmsError, RequestTimeout
+from minikms.errors import (
+    BadRequest,
+    BodyTooLarge,
+    HeadersTooLarge,
+    InternalError,
+    KmsError,
+    RequestTimeout,
+)
 from minikms.web.http import logs
 from minikms.web.http.answers import head
 from minikms.web.http.direct import DirectWay
@@ -95,6 +102,7 @@ class KmsRequestHandler(PlainRequestHandler):
         "_begun",
         "_direct",
         "_give_back",
+        "_has_come",
         "_head_begun",
         "_head_size",
         "_head_slack",
@@ -103,6 +111,7 @@ class KmsRequestHandler(PlainRequestHandler):
         "_incoming",
         "_last",
         "_lingering",
+        "_max_body",
         "_max_head",
         "_waiting_size",
         "half_closed",
@@ -113,6 +122,7 @@ class KmsRequestHandler(PlainRequestHandler):
         self,
         *args: Any,
         header_timeout: float,
+        max_body: int,
         max_head: int,
         direct: Mapping[tuple[str, str], DirectWay],
         batch: RequestBatch,
@@ -129,6 +139,7 @@ class KmsRequestHandler(PlainRequestHandler):
         self._head_timeout = header_timeout
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_begun = False
+        self._max_body = max_body
         self._max_head = max_head
         # What has come of a head that is not whole, or since there was content in a body, in bytes:
         # as much at least, and as much more at most, of the piece in which it may have begun.
@@ -143,6 +154,8 @@ class KmsRequestHandler(PlainRequestHandler):
         self._lingering: StreamReader | None = None
         # The body of the request that was begun last.
         self._begun: StreamReader = EMPTY_PAYLOAD
+        # Whether any has come.
+        self._has_come = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first request."""
@@ -191,6 +204,7 @@ class KmsRequestHandler(PlainRequestHandler):
         size = self._head_size + len(data)
         if len(messages) > before:
             message, self._incoming = messages[-1]
+            self._has_come = True
             slack, self._head_slack, self._head_size = self._head_slack, len(data), 0
             if size + slack > self._max_head and self._refuse_large_heads(before):
                 pass
@@ -228,9 +242,14 @@ class KmsRequestHandler(PlainRequestHandler):
         closing = self._close, self._force_close
         if is_read:
             self._close = self._force_close = False
-        super().data_received(data)
-        if is_read:
-            self._close, self._force_close = closing
+        try:
+            super().data_received(data)
+        except ValueError:  # of a URL behind the body, as in `data_received`
+            self._refuse(BadRequest("The request is not valid HTTP."))
+            return
+        finally:
+            if is_read:
+                self._close, self._force_close = closing
         size = self._head_size + len(data)
         if len(messages) > before:
             self._head_size, self._head_slack = 0, len(data)
@@ -248,6 +267,8 @@ class KmsRequestHandler(PlainRequestHandler):
             self._fail(payload, HeadersTooLarge())
         else:
             self._head_size = size
+        if len(messages) > 1:
+            self._bound_waiting(len(data))
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's says nothing
         """Whether the connection stays, for answers to a caller who will send nothing more.
@@ -268,8 +289,8 @@ class KmsRequestHandler(PlainRequestHandler):
             self._make_last()
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
-        elif waiter is not None and not waiter.done():
-            return False  # at rest
+        elif (waiter is not None and not waiter.done()) or not self._has_come:
+            return False  # at rest, or before it ever was
         else:
             self._close = True  # once what is under way is answered
         self.half_closed = True
@@ -297,7 +318,7 @@ class KmsRequestHandler(PlainRequestHandler):
         self._head_size = 0
         self._incoming = EMPTY_PAYLOAD
         rest = EMPTY_PAYLOAD
-        if isinstance(error, HeadersTooLarge):
+        if isinstance(error, HeadersTooLarge | BodyTooLarge):
             rest = self._lingering = StreamReader(self, self._max_head, loop=self._loop)
         refused = _ErrInfo(status=error.status, exc=error, message="")
         self._messages.append((refused, rest))
@@ -328,14 +349,26 @@ class KmsRequestHandler(PlainRequestHandler):
         return False
 
     def _bound_waiting(self, size: int) -> None:
-        """Count what has come behind a request that waits, and end it where that is too much."""
+        """Count what has come behind a request that waits, and end it where that is too much.
+
+        Heads have `_HEADS_WAITING` times the largest, and bodies together as much as one may have:
+        aiohttp stops reading where one body is large, and takes any number of smaller ones.
+        """
         messages, most = self._messages, _HEADS_WAITING * self._max_head
         self._waiting_size += size
+        if self._waiting_size <= most or self._last:
+            return
+        bodies = sum(payload.total_bytes for _, payload in messages)
+        self._waiting_size = sum(_size(message) for message, _ in messages)
         if self._waiting_size > most:
-            self._waiting_size = sum(_size(message) for message, _ in messages)
-            if self._waiting_size > most and not self._last:
-                messages.pop()
-                self._refuse(HeadersTooLarge())
+            error: KmsError = HeadersTooLarge()
+        elif bodies > self._max_body:
+            error = BodyTooLarge("The bodies of requests that wait are over this service's limit.")
+        else:
+            self._waiting_size += bodies
+            return
+        messages.pop()
+        self._refuse(error)
 
     def _direct_way(self) -> DirectWay | None:
         """How the call that has come to a connection at rest is answered at once, if it can be."""
@@ -382,7 +415,9 @@ class KmsRequestHandler(PlainRequestHandler):
     def send(self, call: Call) -> None:
         """Answer a call that was recorded."""
         rested: Any = self
-        self._messages.popleft()
+        _, payload = self._messages.popleft()
+        if payload is self._incoming:  # a connection at rest keeps no body
+            self._incoming = EMPTY_PAYLOAD
         rested._parser.message_consumed()
         rested._manager.requests_count += 1
         rested.transport.write(call.answer)

@@ -47,8 +47,9 @@ class Hosts:
                 return
             host = _host(given[0])
             if host is not None and (host in self._allowed or _is_local(host)):
-                if len(self._seen) < _MOST:
-                    self._seen.add(given[0])
+                if len(self._seen) >= _MOST:
+                    self._seen.clear()
+                self._seen.add(given[0])
                 return
         raise MisdirectedRequest("Call it as localhost; --allowed-host adds other names.")
 

@@ -120,7 +120,11 @@ class KmsRunner(web.AppRunner):
 
     def __init__(self, app: web.Application, **kwargs: Any) -> None:
         config = app[CONFIG]
-        self._limits = {"header_timeout": config.header_timeout, "max_head": config.max_head}
+        self._limits = {
+            "header_timeout": config.header_timeout,
+            "max_body": config.max_body,
+            "max_head": config.max_head,
+        }
         self._observer = app.get(OBSERVER)
         self._direct = app.get(DIRECT, {})
         super().__init__(
@@ -149,6 +153,6 @@ class KmsRunner(web.AppRunner):
 
 
 def _trial_server(inner: web.Server, direct: Mapping[tuple[str, str], DirectWay]) -> web.Server:
-    limits = {"header_timeout": _LINGERING, "max_head": 4096}
+    limits = {"header_timeout": _LINGERING, "max_body": 4096, "max_head": 4096}
     connections = {**limits, "direct": direct, "whole_heads": True}
     return KmsServer(inner, connections=connections, access_log=None)
