@@ -347,7 +347,7 @@ class Database:
                 entries = listed(await session.fetch_all(PROFILE))
             return sorted(entry.name for entry in entries if not _is_removed(entry.value))
 
-        return await self._in_turn(work())
+        return await self._read_or_write(work, write=False)
 
     async def directory(self) -> Directory:
         """All that the directory says."""

@@ -21,7 +21,7 @@ def open_beside(store: Path, ending: str) -> int:
     store = store.resolve()  # whatever links lead to the store itself
     name = f"{store}-{ending}"
     try:
-        file = _open_or_make(name)
+        file = _open_or_make(name, store)
         try:
             _require_own(file, name, store)
         except BaseException:
@@ -32,12 +32,16 @@ def open_beside(store: Path, ending: str) -> int:
     return file
 
 
-def _open_or_make(name: str) -> int:
+def _open_or_make(name: str, store: Path) -> int:
     try:
         # In a folder where everybody may write, Linux lets nobody else open a file with O_CREAT.
-        return os.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        file = os.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return os.open(name, _FLAGS)
+    if os.geteuid() == 0 and store.exists():  # so that its owner can go on with the store
+        facts = store.stat()
+        os.fchown(file, facts.st_uid, facts.st_gid)
+    return file
 
 
 def _require_own(file: int, name: str, store: Path) -> None:
@@ -45,7 +49,7 @@ def _require_own(file: int, name: str, store: Path) -> None:
     if not stat.S_ISREG(facts.st_mode):
         why = "it is no regular file"
     elif facts.st_nlink > 1:
-        why = "it has another name, too"
+        why = "it has another name, too; remove it while nothing has the store open"
     elif facts.st_uid != os.geteuid() and facts.st_uid != store.stat().st_uid:
         why = "it belongs to another user"
     if why:

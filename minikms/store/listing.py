@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeAlias
+from weakref import WeakValueDictionary
 
 from aries_askar import Session
 
@@ -48,6 +49,8 @@ class KeyListing:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sparse = asyncio.Lock()
+        # One for each profile: so a profile has one call at most that waits for the one above.
+        self._of_profile: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def page(
         self,
@@ -67,7 +70,7 @@ class KeyListing:
         while place is not None and len(found) <= limit:
             if sparse:
                 missing = partial(_read_sparse, filters=filters, start=place, limit=limit + 1)
-                async with self._one_at_a_time():
+                async with self._one_at_a_time(profile):
                     read, place = await self._database.run(profile, missing, patience=LONG)
             else:
                 dense = partial(_read_dense, start=place, length=length)
@@ -79,16 +82,19 @@ class KeyListing:
         return found[:limit], len(found) > limit
 
     @asynccontextmanager
-    async def _one_at_a_time(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(_WAIT):
-                await self._sparse.acquire()
-        except TimeoutError:
-            raise StoreUnavailable("Too many listings of profiles with few keys wait.") from None
-        try:
+    async def _one_at_a_time(self, profile: str) -> AsyncIterator[None]:
+        """One such step for the profile, and one for all: profiles take turns."""
+        own = self._of_profile.setdefault(profile, asyncio.Lock())
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(_WAIT):
+                    await stack.enter_async_context(own)
+                    await stack.enter_async_context(self._sparse)
+            except TimeoutError:
+                raise StoreUnavailable(
+                    "Too many listings of profiles with few keys wait."
+                ) from None
             yield
-        finally:
-            self._sparse.release()
 
 
 def label_tag(name: str) -> str:

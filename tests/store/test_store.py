@@ -192,6 +192,23 @@ async def test_listings_that_wait_for_each_other(store, monkeypatch):
     assert [record.kid for record in records] == ["0", "1", "2"]
 
 
+async def test_listings_that_wait_take_turns_by_profile(store):
+    listing, begun = store._listing, []
+
+    async def one(profile):
+        async with listing._one_at_a_time(profile):
+            begun.append(profile)
+            await asyncio.sleep(0)
+
+    async with listing._sparse:
+        waiting = [asyncio.create_task(one("many")) for _ in range(9)]
+        await asyncio.sleep(0)
+        waiting.append(asyncio.create_task(one("few")))
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    assert begun[:2] == ["many", "few"]
+
+
 async def test_calls_that_fail_at_once_keep_their_own_error(store):
     askar = store._database._store
     async with askar.session() as session:
