@@ -88,15 +88,18 @@ class AlgorithmRegistry:
         return algorithm
 
     def of(self, record: KeyRecord) -> KeyAlgorithm:
-        """The algorithm of a key; raises KeyNotUsable where it is not installed any more."""
-        algorithm = self._by_own_name.get(record.alg)
+        """The algorithm of a key; raises KeyNotUsable where it is not installed any more.
+
+        An algorithm that has another name by now has that of its old keys as an alias.
+        """
+        algorithm = self._by_own_name.get(record.alg) or self._by_name.get(record.alg)
         if algorithm is None:
             raise KeyNotUsable(f"The key's algorithm {record.alg} is not installed.")
         return algorithm
 
     def has(self, record: KeyRecord) -> bool:
         """Whether the algorithm of a key is installed."""
-        return record.alg in self._by_own_name
+        return record.alg in self._by_own_name or record.alg in self._by_name
 
     def for_jwk(self, jwk: Mapping[str, Any]) -> KeyAlgorithm:
         """The algorithm that a JWK is meant for; raises InvalidKey where there is none."""

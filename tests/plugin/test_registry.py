@@ -1,4 +1,5 @@
 from importlib.metadata import EntryPoint, entry_points
+from types import SimpleNamespace
 
 import pytest
 from aries_askar import KeyAlg
@@ -133,3 +134,11 @@ def test_a_curve_of_another_kty_is_another_curve(install, plugins):
     install(*plugins)
     jwk = {"kty": "OKP", "crv": "secp256k1", "alg": "XS"}
     assert type(AlgorithmRegistry.from_installed().for_jwk(jwk)) is plugins[0]
+
+
+def test_a_key_of_a_name_that_is_an_alias_by_now(registry):
+    """A plugin that takes another name keeps its keys, as long as it has the old one as alias."""
+    record = SimpleNamespace(alg="secp256k1")
+    assert registry.has(record)
+    assert registry.of(record).name == "k256"
+    assert not registry.has(SimpleNamespace(alg="nothing"))
