@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.events import Act
+from minikms.serve.assembly import create_service
 from minikms.web import messages
-from minikms.web.app import create_app
 from minikms.web.callers import ANYBODY, CALLER
 from minikms.web.gate import GATE
 from minikms.web.handlers import operations
@@ -126,7 +126,7 @@ async def service(folder: Path, audited: bool) -> AsyncIterator[tuple[KmsRunner,
         log = str(folder / "audit.log")
         options = {"auth": "token", "admin_token_file": str(file), "audit_log": log}
         headers = [f"Authorization: Bearer {token}"]
-    runner = KmsRunner(create_app(Config(cache_size=10, **options)))
+    runner = KmsRunner(create_service(Config(cache_size=10, **options)))
     await runner.setup()
     try:
         yield runner, headers

@@ -27,10 +27,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from minikms.access.tokens import Token
 from minikms.config import Config
+from minikms.serve.assembly import create_service
 from minikms.store.askar import _take_error_codes_from_callbacks, new_raw_key
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
-from minikms.web.app import create_app
 from minikms.web.http.server import KmsRunner
 
 Client = TestClient[web.Request, web.Application]
@@ -79,7 +79,7 @@ def cache_size() -> Iterator[None]:
 @pytest.fixture
 async def client(aiohttp_client: Any) -> Client:
     """A client of a new service, its store in memory."""
-    return await aiohttp_client(KmsTestServer(create_app(Config())))
+    return await aiohttp_client(KmsTestServer(create_service(Config())))
 
 
 @pytest.fixture

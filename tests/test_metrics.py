@@ -302,8 +302,9 @@ def test_a_store_that_is_opened_anew(counted, store, tmp_path):
 
 def test_they_are_off_unless_asked_for(run):
     code = (
-        "import sys; from minikms.config import Config; from minikms.web.app import create_app;"
-        "create_app(Config()); from minikms.cli import main;"
+        "import sys; from minikms.config import Config;"
+        "from minikms.serve.assembly import create_service;"
+        "create_service(Config()); from minikms.cli import main;"
         "print([name for name in sys.modules if name.startswith('prometheus')])"
     )
     assert run(command=[sys.executable, "-c", code]).stdout == "[]\n"

@@ -18,9 +18,10 @@ from minikms.config import Config
 from minikms.errors import SetupError
 from minikms.exits import fail
 from minikms.serve import core_dumps, log_output
+from minikms.serve.assembly import create_service
 from minikms.serve.listener import Listener
 from minikms.store.location import StoreLocation
-from minikms.web.app import create_app, needs_token
+from minikms.web.app import needs_token
 from minikms.web.http import heap
 from minikms.web.http.acceptor import raise_descriptor_limit
 from minikms.web.http.server import KmsRunner
@@ -44,7 +45,7 @@ def run(config: Config, ready: "Connection[bool, bool] | None" = None) -> None:
     # aiohttp-swagger3 keeps its own things in each request under a plain string.
     warnings.simplefilter("ignore", web.NotAppKeyWarning)
     with exit_in_one_sentence(config):
-        app = create_app(config)
+        app = create_service(config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(app, config, ready))
 

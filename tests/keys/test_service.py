@@ -10,7 +10,7 @@ from aries_askar import Key as AskarKey
 from minikms.algorithms.okp import Ed25519
 from minikms.config import Config
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE
 
 CATEGORIES = ("minikms.key", "minikms.material", "minikms.alias")
@@ -105,7 +105,7 @@ FAILING = [FailsToPack, FailsToShow, FailsToCount, FailsToIdentify, FailsToBeSto
 async def client(start):
     classes = [*FAILING, Fixed, FixedBytes, Slow]
     entries = [EntryPoint(cls.name, f"{__name__}:{cls.__name__}", GROUP) for cls in classes]
-    return await start(create_app(Config(), AlgorithmRegistry(entries)))
+    return await start(create_service(Config(), AlgorithmRegistry(entries)))
 
 
 async def stored(client, profile="default"):

@@ -15,8 +15,8 @@ from authority import Authority
 
 from minikms.config import Config
 from minikms.errors import TlsError
+from minikms.serve.assembly import create_service
 from minikms.serve.listener import read_certificates
-from minikms.web.app import create_app
 from minikms.web.callers import certificate_subject
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -306,7 +306,7 @@ async def who(request):
 async def test_the_subject_of_a_client(start, one, tls, asked, subject):
     cert, key = one.issue("kms") if tls else ("", "")
     config = Config(tls_cert=cert, tls_key=key, tls_client_ca=one.file if asked else "")
-    app = create_app(config)
+    app = create_service(config)
     app.router.add_route("GET", "/who", who)
     client = await start(app, read_certificates(config))
     answer = await client.get("/who", ssl=caller(one, one.issue("wallet")))

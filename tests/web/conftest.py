@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from minikms.config import Config
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE
 
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "errors"}
@@ -21,7 +21,7 @@ async def client(
     start: Callable[[web.Application], Awaitable[Any]], any_store: dict[str, str]
 ) -> Any:
     """A client of a new service, on each kind of store in turn."""
-    return await start(create_app(Config(**any_store)))
+    return await start(create_service(Config(**any_store)))
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from identity_provider import AUDIENCE, ISSUER, SigningKey, b64, compact, good
 from minikms.access.policy import OPEN, SCOPES
 from minikms.access.tokens import Token
 from minikms.config import Config
+from minikms.serve.assembly import create_service
 from minikms.web import app as app_module
-from minikms.web.app import create_app
 from minikms.web.routes import ROUTES
 from minikms.web.schemas.examples import ALIAS, EXAMPLES, HOLDER, KID, PROFILE
 from minikms.web.state import TOKENS
@@ -39,7 +39,7 @@ PLACES = {"kid": KID, "name": PROFILE, "token": HOLDER}
 @pytest.fixture
 async def guarded(start, admin):
     """A service in memory that asks for tokens, and the header of one who may do everything."""
-    client = await start(create_app(Config(auth="token", admin_token_file=admin[1])))
+    client = await start(create_service(Config(auth="token", admin_token_file=admin[1])))
     return client, bearer(admin[0])
 
 
@@ -47,7 +47,7 @@ async def guarded(start, admin):
 async def kept_guarded(start, kept, admin):
     """The same on a store that is kept, where it is the default."""
     options = {**kept, "auth": "auto", "admin_token_file": admin[1]}
-    return await start(create_app(Config(**options))), bearer(admin[0])
+    return await start(create_service(Config(**options))), bearer(admin[0])
 
 
 def bearer(token):
@@ -182,7 +182,7 @@ async def test_no_spelling_leads_past_the_gate(guarded, admin, target, headers):
 
 async def test_no_docs_takes_the_documents_away(start, admin):
     config = Config(auth="token", admin_token_file=admin[1], docs=False)
-    client = await start(create_app(config))
+    client = await start(create_service(config))
     for path in ("/", "/docs", "/docs/", "/docs/swagger.json", "/openapi.json"):
         await refusal(await client.get(path), 404, "route-not-found")
     assert (await client.get("/healthz")).status == 200
@@ -194,7 +194,7 @@ def test_a_route_without_a_scope_does_not_start(monkeypatch, scope):
     unguarded = first._replace(scope=scope)
     monkeypatch.setattr(app_module, "ROUTES", [unguarded, *others])
     with pytest.raises(app_module.AccessError, match="generateKey has no scope"):
-        create_app(Config())
+        create_service(Config())
 
 
 async def test_a_profile_of_others_is_as_one_that_is_not_there(guarded):
@@ -343,7 +343,7 @@ async def test_wrong_tokens_are_counted_by_address(start, admin):
         max_wrong_tokens=3,
         trusted_proxy="127.0.0.0/8, ::1",
     )
-    client = await start(create_app(config))
+    client = await start(create_service(config))
 
     async def attempt(told, token=None):
         headers = {**bearer(token or Token.new().reveal()), "X-Forwarded-For": told}
@@ -368,7 +368,7 @@ async def test_wrong_tokens_are_counted_by_address(start, admin):
 
 async def test_who_is_no_trusted_proxy_is_not_believed(start, admin):
     config = Config(auth="token", admin_token_file=admin[1], max_wrong_tokens=1)
-    client = await start(create_app(config))
+    client = await start(create_service(config))
     statuses = []
     for number in range(2):
         headers = {**bearer("mkms_"), "X-Forwarded-For": f"203.0.113.{number}"}
@@ -381,7 +381,7 @@ async def test_jwt_of_an_identity_provider(start, tmp_path):
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps({"keys": [key.jwk]}))
     config = Config(auth="token", jwt_issuer=ISSUER, jwt_audience=AUDIENCE, jwt_jwks=str(file))
-    client = await start(create_app(config))
+    client = await start(create_service(config))
     may = {"scope": "keys:read openid", "minikms_profiles": ["default"]}
 
     async def status(token, profile="default", path="/keys"):
@@ -414,7 +414,7 @@ async def test_jwt_of_an_identity_provider(start, tmp_path):
 @pytest.mark.parametrize("option", ["jwt_issuer", "admin_token_file"])
 def test_who_is_let_in_is_not_said_in_vain(option):
     with pytest.raises(app_module.AccessError, match="--auth token"):
-        create_app(Config(**{option: "x"}))
+        create_service(Config(**{option: "x"}))
 
 
 def test_a_token_is_of_one_form():

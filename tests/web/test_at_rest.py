@@ -9,7 +9,7 @@ import pytest
 from minikms.config import Config
 from minikms.encodings import PRIVATE_MEMBERS
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 
 # Of numbers shorter than this, some bytes are found by chance.
 LONG_ENOUGH = 12
@@ -45,7 +45,7 @@ def on_disk(kept, tmp_path, request):
 
 async def test_no_private_key_alias_or_label(start, kept, on_disk):
     secret_texts, private = [planted(), planted()], []
-    client = await start(create_app(Config(**kept)))
+    client = await start(create_service(Config(**kept)))
     (profile, other) = secret_texts
     for name in secret_texts:
         await client.post("/profile", json={"name": name})

@@ -16,7 +16,7 @@ from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.events import CURRENT
 from minikms.records import KeyRef
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 from minikms.web.gate import GATE
 from minikms.web.http.limits import IN_FLIGHT
 from minikms.web.routes import ROUTES
@@ -40,7 +40,7 @@ def path(tmp_path):
 async def client(start, any_store, path):
     """A client whose calls are written down, and who asks as one who may do everything."""
     options = {**any_store, "auth": "token"}
-    client = await start(create_app(Config(**options, audit_log=str(path))))
+    client = await start(create_service(Config(**options, audit_log=str(path))))
     token, _ = await client.app[TOKENS].create("operator", SCOPES)
     client.session.headers["Authorization"] = f"Bearer {token.reveal()}"
     return client
@@ -202,7 +202,7 @@ async def test_what_is_refused_since_too_much_is_under_way(start, path, lines, c
         await go_on.wait()
         return web.Response()
 
-    app, go_on = create_app(Config(audit_log=str(path), max_in_flight=1)), asyncio.Event()
+    app, go_on = create_service(Config(audit_log=str(path), max_in_flight=1)), asyncio.Event()
     app.router.add_route("GET", "/wait", app[GATE].counted(wait))
     client = await start(app)
     under_way = asyncio.create_task(client.get("/wait"))
@@ -413,6 +413,6 @@ def strings(document):
 
 
 async def test_without_one_nothing_is_written(start, any_store, tmp_path):
-    client = await start(create_app(Config(**any_store)))
+    client = await start(create_service(Config(**any_store)))
     assert (await client.post("/random", json={"length": 1})).status == 200
     assert client.app[AUDIT] is None

@@ -15,7 +15,7 @@ from aiohttp import ClientError, ClientSession, TCPConnector
 from minikms.algorithms.okp import Ed25519
 from minikms.config import Config
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 from minikms.web.http.limits import IN_FLIGHT
 
 BATCH = {"alias": "held", "items": [{"data": "aGVsbG8"}] * 1000}
@@ -41,7 +41,7 @@ async def client(start):
     Held.go_on.clear()
     Held.signed = 0
     entry = EntryPoint(Held.name, f"{__name__}:Held", GROUP)
-    yield await start(create_app(Config(), AlgorithmRegistry([entry, RSA])))
+    yield await start(create_service(Config(), AlgorithmRegistry([entry, RSA])))
     Held.go_on.set()
 
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import async_playwright, expect
 
 from minikms.config import Config
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 from minikms.web.routes import ROUTES
 
 CHROMIUM = shutil.which("chromium")
@@ -96,7 +96,7 @@ async def test_docs_open_from_this_host_alone(client, page, path, tmp_path):
 async def test_authorize(start, page, tmp_path, admin):
     """A token that is typed there is sent from then on."""
     token, file = admin
-    client = await start(create_app(Config(auth="token", admin_token_file=file)))
+    client = await start(create_service(Config(auth="token", admin_token_file=file)))
     await page.goto(str(client.make_url("/docs")))
     panel = await open_operation(page.locator("#operations-keys-listKeys"))
     live = panel.locator(".live-responses-table .response .response-col_status")
@@ -152,7 +152,7 @@ async def shown(page, app):
 
 async def test_each_works_when_all_are_pressed_from_top_to_bottom(start, page, tmp_path):
     """With its example as it stands, on a new service; test_openapi.py sends the other examples."""
-    client = await start(create_app(Config()))
+    client = await start(create_service(Config()))
     for (_, name, _), panel in (await shown(page, client)).items():
         body = await execute(await open_operation(panel))
         if name != "openapi":
@@ -164,7 +164,7 @@ async def test_each_works_when_all_are_pressed_from_top_to_bottom(start, page, t
 
 
 async def test_what_deletes_is_last_in_its_group(start, page):
-    operations = await shown(page, await start(create_app(Config())))
+    operations = await shown(page, await start(create_service(Config())))
     for group in {group for group, _, _ in operations}:
         methods = [method for one, _, method in operations if one == group]
         assert methods == sorted(methods, key=lambda method: method == "DELETE")
@@ -172,7 +172,7 @@ async def test_what_deletes_is_last_in_its_group(start, page):
 
 async def test_problems_fill_no_more_than_a_screen(start, page):
     """Of no operation is what is not a success higher than the window."""
-    client = await start(create_app(Config()))
+    client = await start(create_service(Config()))
     for (_, name, _), panel in (await shown(page, client)).items():
         await panel.locator(".opblock-summary-control").click()
         problems = panel.locator(".response:not([data-code='200'])")
@@ -184,7 +184,7 @@ async def test_problems_fill_no_more_than_a_screen(start, page):
 
 async def test_an_example_key_is_imported_where_it_is_not_there(start, page, admin):
     """In the profile that is asked for; and nowhere that asks for a token, or for another name."""
-    client = await start(create_app(Config()))
+    client = await start(create_service(Config()))
     assert (await client.post("/profile", json={"name": "alice"})).status == 200
     await page.goto(str(client.make_url("/docs")))
     panel = await open_operation(page.locator("#operations-operations-mac"))
@@ -200,7 +200,7 @@ async def test_an_example_key_is_imported_where_it_is_not_there(start, page, adm
     await execute(panel, "404")
 
     token, file = admin
-    guarded = await start(create_app(Config(auth="token", admin_token_file=file)))
+    guarded = await start(create_service(Config(auth="token", admin_token_file=file)))
     await page.goto(str(guarded.make_url("/docs")))
     panel = await open_operation(page.locator("#operations-operations-mac"))
     await execute(panel, "401")

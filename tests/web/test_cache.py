@@ -8,8 +8,8 @@ import pytest
 from minikms.access.policy import SCOPES
 from minikms.access.tokens import Token
 from minikms.config import Config
+from minikms.serve.assembly import create_service
 from minikms.store.notices import NoticedVersions
-from minikms.web.app import create_app
 from minikms.web.gate import GATE
 from minikms.web.state import SERVICE, TOKENS
 
@@ -22,7 +22,7 @@ def service(start, listening):
 
     async def make(options, **others):
         given = {"cache_size": 100, "cache_ttl": 3600, **options, **others}
-        client = await start(create_app(Config(**given)))
+        client = await start(create_service(Config(**given)))
         if isinstance(client.app[SERVICE]._store.database.versions, NoticedVersions):
             await listening(client)
         return client

@@ -12,11 +12,11 @@ import pytest
 
 from minikms.access.policy import SCOPES
 from minikms.config import Config
+from minikms.serve.assembly import create_service
 from minikms.store.askar import new_raw_key
 from minikms.store.counters import SLOTS
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.notices import _dsn
-from minikms.web.app import create_app
 from minikms.web.state import SERVICE, TOKENS
 
 TTL = 2  # seconds
@@ -37,7 +37,7 @@ def pair(start, keep, admin):
         options = await keep(url, StoreKey(new_raw_key()))
         options |= {"auth": "token", "admin_token_file": admin[1]}
         config = Config(**options, cache_size=100, cache_ttl=ttl)
-        return await start(create_app(config)), await start(create_app(config))
+        return await start(create_service(config)), await start(create_service(config))
 
     return make
 

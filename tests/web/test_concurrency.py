@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from minikms.config import Config
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 
 CALLERS = 32
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.parametrize(("any_store", "processes"), STORES, indirec
 async def client(any_store, processes, start, answering):
     """A service on each store, and as several processes where they can share it."""
     if processes == 1:
-        yield await start(create_app(Config(**any_store)))
+        yield await start(create_service(Config(**any_store)))
         return
     _, session = await answering(any_store, "--workers", str(processes))
     async with session:

@@ -9,7 +9,7 @@ import pytest
 from minikms.config import Config
 from minikms.errors import KeyNotFound
 from minikms.keys.service import KeyService
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE
 
 DATA = "aGVsbG8="
@@ -28,7 +28,7 @@ async def client(start, any_store, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(KeyService, "sweep", noted)
-        client = await start(create_app(Config(**any_store)))
+        client = await start(create_service(Config(**any_store)))
         async with asyncio.timeout(60):
             await looked.wait()
     return client
@@ -198,7 +198,7 @@ async def test_sweeping(client, generate, start, any_store):
             await service._store.schedule(profile, key["kid"], time.time_ns())
     sweepers = [service]
     if any_store:
-        sweepers.append((await start(create_app(Config(**any_store)))).app[SERVICE])
+        sweepers.append((await start(create_service(Config(**any_store)))).app[SERVICE])
     await asyncio.gather(*(sweeper.sweep() for sweeper in sweepers for _ in range(5)))
     assert await kept(client) == (2, 1, 1, 1, 1)
     assert await kept(client, "other") == (0, 0, 0, 0, 0)
@@ -224,11 +224,11 @@ async def test_restored_while_others_sweep(client, generate):
 
 async def test_a_service_sweeps_when_it_starts(kept_url, keep, start):
     options = await keep(kept_url)
-    first = await start(create_app(Config(**options)))
+    first = await start(create_service(Config(**options)))
     async with first.post("/key/generate", json={"alg": "ed25519"}) as response:
         kid = (await response.json())["kid"]
     await let_be_due(first, kid)
-    second = await start(create_app(Config(**options)))
+    second = await start(create_service(Config(**options)))
     async with asyncio.timeout(60):
         while await kept(second) != (0, 0, 0, 0, 0):
             await asyncio.sleep(0.02)

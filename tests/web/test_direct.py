@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from minikms.audit.file import AuditFile
 from minikms.config import Config
 from minikms.encodings import b64url
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 from minikms.web.http.direct import DIRECT
 from minikms.web.http.limits import IN_FLIGHT
 from minikms.web.http.server import KmsServer
@@ -155,7 +155,7 @@ def begin(start, connect_to, ordinary):
     """Start a service with the same keys each time, all of them open; gives a connection to it."""
 
     async def run(*headers, direct=True, **options):
-        app = create_app(Config(cache_size=100, **options))
+        app = create_service(Config(cache_size=100, **options))
         if not direct:
             app[DIRECT].clear()
         client = await start(app)

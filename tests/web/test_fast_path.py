@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web_protocol
 
 from minikms.config import Config
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 from minikms.web.http import logs
 from minikms.web.metrics import Metrics
 
@@ -21,7 +21,7 @@ def begin(start, connect_to):
     """Start a service with a key that is open; gives connections to it."""
 
     async def run(number=1, **options):
-        client = await start(create_app(Config(**options)))
+        client = await start(create_service(Config(**options)))
         connections = [await connect_to(client) for _ in range(number)]
         key = orjson.dumps({"alg": "ed25519", "alias": "mine"})
         for path, body in (("/key/generate", key), ("/sign", SIGN)):

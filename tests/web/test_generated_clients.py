@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from minikms.config import Config
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 
 DATA = "aGVsbG8="
 
@@ -24,7 +24,7 @@ NPM_PACKAGES = ("openapi-typescript@7.13.0", "typescript@5.9.3")
 @pytest.fixture
 async def client(start):
     """A client of a new service; which store it has is nothing to the document."""
-    return await start(create_app(Config()))
+    return await start(create_service(Config()))
 
 
 async def run(*command, cwd):

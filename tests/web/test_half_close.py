@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from minikms.config import Config
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 
 JSON = "Content-Type: application/json"
 HEAD = b"POST /key/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -19,7 +19,7 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 @pytest.fixture
 async def connect(start, connect_to):
     """Open connections to a service in memory."""
-    client = await start(create_app(Config()))
+    client = await start(create_service(Config()))
 
     async def one():
         connection = await connect_to(client)

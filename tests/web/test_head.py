@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from minikms.config import Config
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 from minikms.web.gate import GATE
 from minikms.web.messages import stream
 from minikms.web.routes import ROUTES
@@ -21,7 +21,7 @@ OWN = ("Date", "X-Request-Id")
 @pytest.fixture
 async def begin(start, connect_to):
     async def run(**options):
-        return await connect_to(await start(create_app(Config(**options))))
+        return await connect_to(await start(create_service(Config(**options))))
 
     return run
 
@@ -78,7 +78,7 @@ async def endless(request):
 
 
 async def test_a_listing_is_not_read_to_its_end(start, connect_to):
-    app = create_app(Config())
+    app = create_service(Config())
     app.router.add_get("/endless", app[GATE].counted(endless))
     connection = await connect_to(await start(app))
     for target in ("/endless", "/keys"):

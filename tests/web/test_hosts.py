@@ -6,7 +6,7 @@ import pytest
 
 from minikms.config import Config
 from minikms.errors import AccessError
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 from minikms.web.routes import ROUTES
 
 JSON = {"Content-Type": "application/json"}
@@ -106,25 +106,25 @@ async def test_a_request_names_one_host(client, called):
     ],
 )
 async def test_where_hosts_are_checked(start, called, options, host, answers):
-    client = await start(create_app(Config(**options)))
+    client = await start(create_service(Config(**options)))
     status, _ = await called("GET /keys", host, client=client)
     assert status == (200 if answers else 421)
 
 
 async def test_a_token_is_enough(start, called, admin):
-    client = await start(create_app(Config(auth="token", admin_token_file=admin[1])))
+    client = await start(create_service(Config(auth="token", admin_token_file=admin[1])))
     assert (await called("GET /keys", "rebound.example", client=client))[0] == 401
 
 
 @pytest.mark.parametrize("text", ["kms:8080", "[::1]:80", "http://kms", "k ms", "[kms]"])
 def test_what_is_no_host(text):
     with pytest.raises(AccessError, match="--allowed-host"):
-        create_app(Config(allowed_host=text))
+        create_service(Config(allowed_host=text))
 
 
 async def test_a_refused_host_is_written_down(start, called, tmp_path):
     path = tmp_path / "audit.log"
-    client = await start(create_app(Config(audit_log=str(path))))
+    client = await start(create_service(Config(audit_log=str(path))))
     await called("GET /keys", "rebound.example", client=client)
     line = json.loads(path.read_text().splitlines()[-1])
     assert (line["operation"], line["outcome"]) == ("listKeys", "misdirected-request")
@@ -138,7 +138,7 @@ async def test_no_other_page_shows_the_documents_in_a_frame(client):
 
 
 async def test_no_cache_keeps_a_secret(start, called, admin):
-    client = await start(create_app(Config(auth="token", admin_token_file=admin[1])))
+    client = await start(create_service(Config(auth="token", admin_token_file=admin[1])))
     client.session.headers["Authorization"] = f"Bearer {admin[0]}"
 
     async def call(method, path, body=None, version="1.1"):

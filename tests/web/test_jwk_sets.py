@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from minikms.config import Config
+from minikms.serve.assembly import create_service
 from minikms.store.keys import KeyStore
 from minikms.store.notices import NoticedVersions
-from minikms.web.app import create_app
 from minikms.web.state import STORE
 
 PATH = "/jwks.json?profile=alice"
@@ -19,7 +19,7 @@ def service(start, listening):
     """Start a service with a profile that everybody may have the set of."""
 
     async def make(options, **others):
-        client = await start(create_app(Config(**{"cache_size": 100, **options, **others})))
+        client = await start(create_service(Config(**{"cache_size": 100, **options, **others})))
         if isinstance(client.app[STORE].database.versions, NoticedVersions):
             await listening(client)
         await client.post("/profile", json={"name": "alice"})

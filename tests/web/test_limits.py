@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from minikms.config import Config
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 from minikms.web.gate import GATE
 from minikms.web.http.limits import IN_FLIGHT
 from minikms.web.messages import stream
@@ -54,7 +54,7 @@ GO_ON = web.AppKey("go_on", asyncio.Event)
 
 @pytest.fixture
 async def client(start, request):
-    app = create_app(Config(**request.param))
+    app = create_service(Config(**request.param))
     app[GO_ON] = asyncio.Event()
     app.router.add_route("GET", "/wait", app[GATE].counted(wait))
     app.router.add_route("GET", "/endless", app[GATE].counted(endless))

@@ -9,7 +9,7 @@ import pytest
 
 from minikms.config import Config
 from minikms.serve import log_output
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 
 SECRET = "planted-7f3a"
 
@@ -153,7 +153,7 @@ async def test_what_is_no_unicode(configured):
 
 async def test_who_calls(start, configured, admin):
     token, file = admin
-    client = await start(create_app(Config(auth="token", admin_token_file=file)))
+    client = await start(create_service(Config(auth="token", admin_token_file=file)))
     written = configured("json", "info")
     headers = {"Authorization": f"Bearer {token}"}
     body = {"name": "issuer", "scopes": ["sign"]}

@@ -7,7 +7,7 @@ import pytest
 from minikms.algorithms.symmetric import Hs256
 from minikms.config import Config
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 
 
 class Nameless(Hs256):
@@ -17,7 +17,7 @@ class Nameless(Hs256):
 @pytest.fixture
 async def client(start):
     entry = EntryPoint(Nameless.name, f"{__name__}:Nameless", GROUP)
-    return await start(create_app(Config(), AlgorithmRegistry([entry])))
+    return await start(create_service(Config(), AlgorithmRegistry([entry])))
 
 
 async def test_it_authenticates_but_makes_no_jws(client, post, generate, refused):

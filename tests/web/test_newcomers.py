@@ -9,7 +9,7 @@ from aiohttp import ClientSession, TCPConnector
 
 from minikms.access.tokens import Token
 from minikms.config import Config
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 from minikms.web.http.limits import IN_FLIGHT
 from minikms.web.state import STORE, TOKENS
 
@@ -51,7 +51,7 @@ async def session(client):
 @pytest.fixture
 async def client(start, admin, request):
     options = {"auth": "token", "admin_token_file": admin[1], "max_wrong_tokens": 10_000}
-    client = await start(create_app(Config(**options, **getattr(request, "param", {}))))
+    client = await start(create_service(Config(**options, **getattr(request, "param", {}))))
     client.session.headers.update(bearer(admin[0]))
     new = {"alg": "ed25519", "alias": "a"}
     assert (await client.post("/key/generate", json=new)).status == 200

@@ -6,14 +6,14 @@ from collections import Counter
 import pytest
 
 from minikms.config import Config
+from minikms.serve.assembly import create_service
 from minikms.store import database
 from minikms.store.location import StoreLocation
-from minikms.web.app import create_app
 
 
 @pytest.fixture
 async def client(start, keep, own_postgres):
-    return await start(create_app(Config(**await keep(own_postgres.create_database()))))
+    return await start(create_service(Config(**await keep(own_postgres.create_database()))))
 
 
 async def answer(client, method, path, body=None):
@@ -79,7 +79,7 @@ async def test_more_callers_than_connections(start, keep, own_postgres):
     url = own_postgres.create_database()
     options = await keep(url)
     options["store"] = f"{url}?max_connections=2"
-    client = await start(create_app(Config(**options)))
+    client = await start(create_service(Config(**options)))
     generate = "POST", "/key/generate", {"alg": "ed25519"}
     found = Counter(await asyncio.gather(*(answer(client, *generate) for _ in range(300))))
     assert found.keys() <= {(200, ""), (503, "store-unavailable")}
@@ -93,7 +93,7 @@ async def test_a_server_that_takes_no_more_connections(start, keep, own_postgres
     scheme, _, rest = own_postgres.url("poor").partition("://")
     options = await keep(f"{scheme}://poor:poor@{rest.partition('@')[2]}")
     own_postgres.execute("ALTER USER poor CONNECTION LIMIT 2")
-    client = await start(create_app(Config(**options)))
+    client = await start(create_service(Config(**options)))
     calls = [("GET", "/keys", None), ("POST", "/key/generate", {"alg": "ed25519"})] * 30
     found = Counter(await asyncio.gather(*(answer(client, *call) for call in calls)))
     assert found.keys() <= {(200, ""), (503, "store-unavailable")}

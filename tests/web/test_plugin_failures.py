@@ -13,7 +13,7 @@ from minikms.config import Config
 from minikms.encodings import b64url
 from minikms.errors import SeedError
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 
 SECRET = "planted-9c41"
 DATA = b64url(b"hello")
@@ -73,7 +73,7 @@ def registry():
 
 @pytest.fixture
 async def client(start):
-    return await start(create_app(Config(), registry()))
+    return await start(create_service(Config(), registry()))
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ async def test_a_connection_of_its_own(client, generate, refused, fail, logged, 
 
 async def test_a_key_that_does_not_open(start, fail, logged, refused, keep, tmp_path):
     options = await keep(f"sqlite://{tmp_path}/keys.db")
-    made = await start(create_app(Config(**options, cache_size=0), registry()))
+    made = await start(create_service(Config(**options, cache_size=0), registry()))
     async with made.post("/key/generate", json={"alg": "ed25519"}) as response:
         by = {"kid": (await response.json())["kid"]}
     fail("unpack")
@@ -162,7 +162,7 @@ async def test_a_key_that_does_not_open(start, fail, logged, refused, keep, tmp_
 
 async def test_in_a_thread(start, fail, logged, refused):
     entry = EntryPoint("ed25519", f"{__name__}:SlowAndFaulty", GROUP)
-    client = await start(create_app(Config(), AlgorithmRegistry([entry])))
+    client = await start(create_service(Config(), AlgorithmRegistry([entry])))
     fail("generate")
     response = await client.post("/key/generate", json={"alg": "ed25519"})
     await refused(response, 500, "internal-error")
@@ -176,6 +176,6 @@ async def test_a_file_of_keys(start, fail, tmp_path):
     file.write_bytes(orjson.dumps({"keys": [{"alg": "ed25519", "seed": b64url(bytes(32))}]}))
     fail("import_seed")
     with pytest.raises(SeedError) as caught:
-        await start(create_app(Config(seed_keys=str(file)), registry()))
+        await start(create_service(Config(seed_keys=str(file)), registry()))
     assert str(caught.value) == f"{file}: keys[0]: Its algorithm failed: OfAStranger."
     assert caught.value.__suppress_context__

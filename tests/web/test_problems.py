@@ -5,7 +5,7 @@ from aiohttp import web
 
 from minikms.config import Config
 from minikms.errors import StoreUnavailable, ValidationFailed
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE
 
 SECRET = "planted-7f3a"
@@ -50,7 +50,7 @@ IN_THE_MIDDLE = (fail_in_the_middle, fail_with_a_bug_in_the_middle)
 
 @pytest.fixture
 async def client(start):
-    app = create_app(Config())
+    app = create_service(Config())
     for handler in (fail, time_out, fail_in_the_problem, *IN_THE_MIDDLE, refuse, redirect):
         app.router.add_route("GET", f"/{handler.__name__}", handler)
     return await start(app)

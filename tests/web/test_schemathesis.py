@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from minikms.config import Config
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 from minikms.web.routes import ROUTES
 
 ROOT = Path(__file__).parents[2]
@@ -19,14 +19,14 @@ WITHOUT_COVERAGE = ("--phases", "examples,fuzzing,stateful")
 
 
 async def test_schemathesis_finds_nothing(start):
-    await run(await start(create_app(Config())), "50", *WITHOUT_COVERAGE)
+    await run(await start(create_service(Config())), "50", *WITHOUT_COVERAGE)
 
 
 @pytest.mark.parametrize("with_token", [True, False])
 async def test_schemathesis_finds_nothing_where_a_token_is_asked_for(start, admin, with_token):
     token, file = admin
     config = Config(auth="token", admin_token_file=file, max_wrong_tokens=10**6)
-    client = await start(create_app(config))
+    client = await start(create_service(config))
     sent = ("--header", f"Authorization: Bearer {token}")
     await run(client, "15", *(sent if with_token else WITHOUT_COVERAGE))
 

@@ -14,8 +14,8 @@ from minikms.config import Config
 from minikms.errors import SeedError
 from minikms.plugin.protocol import SecretImporter, SeedImporter
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.serve.assembly import create_service
 from minikms.web import seeds
-from minikms.web.app import create_app
 from minikms.web.http.server import KmsRunner
 from minikms.web.state import SERVICE
 
@@ -78,7 +78,7 @@ async def test_the_example_of_the_documentation(start, seed, counts):
     section = OPERATIONS.partition("## Keys for CI")[2].partition("\n## ")[0]
     (example,) = re.findall(r"^```json\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(\S+)` \| (.*)\|$", section, re.MULTILINE)
-    client = await start(create_app(seed(example.encode())))
+    client = await start(create_service(seed(example.encode())))
     found = [
         (profile, key["alg"], key["kid"], tuple(key["aliases"]))
         for profile in await profiles_of(client)
@@ -101,7 +101,7 @@ async def test_all_that_an_entry_may_say(start, seed):
         "operations": ["sign"],
         "exportable": True,
     }
-    client = await start(create_app(seed({"profiles": ["bob", "default"], "keys": [entry]})))
+    client = await start(create_service(seed({"profiles": ["bob", "default"], "keys": [entry]})))
     assert await profiles_of(client) == ["alice", "bob", "default"]
     assert await keys_of(client) == await keys_of(client, "bob") == []
     (key,) = await keys_of(client, "alice")
@@ -121,7 +121,7 @@ async def test_every_way_to_give_the_key_of_an_rfc(start, seed):
     ways.append({"jwk": PUBLIC})
     entries = [way | {"profile": str(number)} for number, way in enumerate(ways)]
     entries.append({"alg": "p256", "secret": b64(bytes.fromhex(P256)), "profile": "p256"})
-    client = await start(create_app(seed({"keys": entries})))
+    client = await start(create_service(seed({"keys": entries})))
     for number in range(len(ways)):
         (key,) = await keys_of(client, str(number))
         assert (key["kid"], key["jwk"]) == (KID, PUBLIC)
@@ -147,7 +147,7 @@ async def test_every_algorithm_gives_the_same_key_each_time(start, seed):
         for profile, way in ways.items():
             entries.append(way | kid | {"profile": profile, "exportable": True})
     config = seed({"keys": entries})
-    first, second = await start(create_app(config)), await start(create_app(config))
+    first, second = await start(create_service(config)), await start(create_service(config))
     kids = {}
     for profile in ("jwk", "secret", "seed"):
         one, two = await keys_of(first, profile), await keys_of(second, profile)
@@ -162,14 +162,14 @@ async def test_every_algorithm_gives_the_same_key_each_time(start, seed):
 
 async def test_a_symmetric_key_may_have_its_kid_in_its_jwk(start, seed):
     entries = [{"jwk": OCT | {"kid": "in-it"}}, {"jwk": OCT | {"kid": "in it"}, "kid": "beside"}]
-    client = await start(create_app(seed({"keys": entries})))
+    client = await start(create_service(seed({"keys": entries})))
     assert [key["kid"] for key in await keys_of(client)] == ["in-it", "beside"]
 
 
 async def test_what_is_there_is_left(start, seed, kept, counts):
     entries = [GOOD | {"aliases": ["a", "b"], "labels": {"of": "file"}}, AES]
     config = seed({"profiles": ["alice"], "keys": entries}, **kept)
-    client = await start(create_app(config))
+    client = await start(create_service(config))
     await client.patch(f"/key/{KID}", json={"labels": {"of": "caller"}})
     await client.delete(f"/key/{KID}/associate", params={"alias": "a"})
     before = await keys_of(client)
@@ -180,7 +180,7 @@ async def test_what_is_there_is_left(start, seed, kept, counts):
     # Even where the file has changed meanwhile.
     entries[1] |= {"secret": "A" * 43, "aliases": ["late"]}
     entries.append({"alg": "x25519", "seed": SECRET})
-    client = await start(create_app(seed({"profiles": ["alice"], "keys": entries}, **kept)))
+    client = await start(create_service(seed({"profiles": ["alice"], "keys": entries}, **kept)))
     assert (await keys_of(client))[:2] == before
     assert counts() == [(2, 0), (1, 2)]
     assert await profiles_of(client) == ["alice", "default"]
@@ -188,14 +188,14 @@ async def test_what_is_there_is_left(start, seed, kept, counts):
 
 async def test_an_alias_stays_with_the_key_that_it_was_given_to(start, seed, kept, caplog):
     config = seed({"keys": [GOOD | {"aliases": ["free", "planted-7f3a"]}]}, **kept)
-    client = await start(create_app(config))
+    client = await start(create_service(config))
     await client.delete(f"/key/{KID}")
     body = {"alg": "ed25519", "alias": "planted-7f3a"}
     other = await (await client.post("/key/generate", json=body)).json()
     await client.close()
     caplog.clear()
 
-    client = await start(create_app(config))
+    client = await start(create_service(config))
     mine, back = await keys_of(client)
     assert mine == other
     assert (back["kid"], back["aliases"]) == (KID, ["free"])
@@ -212,7 +212,7 @@ async def test_several_at_once_on_one_store(start, seed, kept, counts):
     for entry in entries[3:]:
         del entry["aliases"]
     config = seed({"keys": entries}, **kept)
-    clients = await asyncio.gather(*(start(create_app(config)) for _ in range(4)))
+    clients = await asyncio.gather(*(start(create_service(config)) for _ in range(4)))
     loaded, there = (sum(numbers) for numbers in zip(*counts(), strict=True))
     assert (loaded, there) == (12, 36)
     for client in clients:
@@ -315,7 +315,7 @@ async def test_of_a_bad_file_nothing_is_stored(client, seed):
 
 async def stopped(config):
     """What is said where the application does not start."""
-    runner = KmsRunner(create_app(config))
+    runner = KmsRunner(create_service(config))
     with pytest.raises(SeedError) as caught:
         await runner.setup()
     await runner.cleanup()
@@ -325,7 +325,7 @@ async def stopped(config):
 async def test_a_bad_file_stops_the_start(start, seed, kept):
     good, bad = GOOD | {"profile": "alice"}, AES | {"secret": "AAAA"}
     assert (await stopped(seed({"keys": [good, bad]}, **kept))).startswith("keys[1]: ")
-    assert await profiles_of(await start(create_app(Config(**kept)))) == ["default"]
+    assert await profiles_of(await start(create_service(Config(**kept)))) == ["default"]
 
 
 @pytest.mark.parametrize("name", ["absent.json", "."])
@@ -335,13 +335,13 @@ async def test_a_file_that_cannot_be_read(tmp_path, name):
 
 
 async def test_an_empty_file_is_a_good_one(start, seed, counts):
-    assert await keys_of(await start(create_app(seed({})))) == []
+    assert await keys_of(await start(create_service(seed({})))) == []
     assert counts() == [(0, 0)]
 
 
 @pytest.mark.parametrize("kept_url", ["sqlite"], indirect=True)
 async def test_a_store_that_takes_no_key(start, seed, kept):
-    client, config = await start(create_app(Config(**kept))), seed({"keys": [GOOD]})
+    client, config = await start(create_service(Config(**kept))), seed({"keys": [GOOD]})
     path = kept["store"].removeprefix("sqlite://")
     with open(f"{path}-lock", "w") as turn:  # that of another process, which does not give it up
         fcntl.flock(turn, fcntl.LOCK_EX)

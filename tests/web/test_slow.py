@@ -13,7 +13,7 @@ from minikms.config import Config
 from minikms.encodings import b64url
 from minikms.plugin.protocol import CAPABILITIES
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
-from minikms.web.app import create_app
+from minikms.serve.assembly import create_service
 from minikms.web.http.direct import DIRECT
 
 # Of every capability the methods that do its work.
@@ -62,7 +62,7 @@ def algorithms():
 @pytest.fixture
 async def client(start, algorithms):
     entries = [EntryPoint(one.name, f"{__name__}:{one.__name__}", GROUP) for one in algorithms]
-    return await start(create_app(Config(), AlgorithmRegistry(entries)))
+    return await start(create_service(Config(), AlgorithmRegistry(entries)))
 
 
 @pytest.fixture

@@ -1,0 +1,111 @@
+"""One service put together: the application, its store, audit log and tokens, while it runs."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+from aiohttp import web
+
+from minikms.access.policy import TokenAccess, read_admin_token
+from minikms.access.tokens import Tokens
+from minikms.audit.heads import AuditStore
+from minikms.audit.log import AuditLog
+from minikms.config import Config
+from minikms.errors import AccessError
+from minikms.keys.service import KeyService
+from minikms.keys.sweeper import sweeping
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.store.cache import Bounds
+from minikms.store.keys import KeyStore
+from minikms.store.location import StoreLocation, read_key
+from minikms.web import seeds
+from minikms.web.app import create_app, needs_token
+from minikms.web.gate import GATE
+from minikms.web.state import AUDIT, CONFIG, REGISTRY, SERVICE, STORE, TOKENS
+
+
+def create_service(config: Config, registry: AlgorithmRegistry | None = None) -> web.Application:
+    """The application of one service, which opens its store when it starts.
+
+    Raises PluginError and AccessError. `registry` stands in for that of the installed packages.
+    """
+    if not needs_token(config) and (config.admin_token_file or _jwt_options(config)):
+        raise AccessError(
+            "--admin-token-file and --jwt-… say who is let in, and here everybody is: --auth token."
+        )
+    app = create_app(config, registry)
+    app.cleanup_ctx.append(_service)
+    app.on_shutdown.append(_stop_batches)
+    if config.metrics_port:
+        # Here, since whoever does without does not wait for prometheus-client.
+        from minikms.web import metrics
+
+        metrics.add_to(app)
+    return app
+
+
+async def _service(app: web.Application) -> AsyncIterator[None]:
+    async with _open_store(app[CONFIG]) as store, _audited(app, store):
+        app[STORE] = store
+        app[SERVICE] = KeyService(app[REGISTRY], store, cache=_bounds(app[CONFIG]))
+        app[TOKENS] = Tokens(store.database)
+        if app[CONFIG].seed_keys:
+            await seeds.load(app[CONFIG].seed_keys, app[SERVICE])
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(store.database.versions.listening())
+            await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].witness))
+            if needs_token(app[CONFIG]):
+                access = _token_access(app[CONFIG], app[TOKENS])
+                app[GATE].access = await stack.enter_async_context(access)
+            yield
+
+
+async def _stop_batches(app: web.Application) -> None:
+    """Before what is under way is waited for: a batch may have more to do than there is time."""
+    app[SERVICE].batches.stop()
+
+
+@asynccontextmanager
+async def _token_access(config: Config, tokens: Tokens) -> AsyncIterator[TokenAccess]:
+    admin = read_admin_token(config.admin_token_file) if config.admin_token_file else None
+    async with AsyncExitStack() as stack:
+        jwt = None
+        if _jwt_options(config):
+            from minikms.access.jwt import JwtVerifier  # joserfc takes 0.1 s to import
+
+            jwt = JwtVerifier(config.jwt_issuer, config.jwt_audience, config.jwt_jwks)
+            await stack.enter_async_context(jwt.running())
+        yield TokenAccess(
+            tokens,
+            admin=admin,
+            jwt=jwt,
+            wrong_a_minute=config.max_wrong_tokens,
+            cache=_bounds(config),
+        )
+
+
+def _bounds(config: Config) -> Bounds:
+    return Bounds(config.cache_size, config.cache_ttl)
+
+
+def _jwt_options(config: Config) -> bool:
+    return any((config.jwt_issuer, config.jwt_audience, config.jwt_jwks))
+
+
+@asynccontextmanager
+async def _audited(app: web.Application, store: KeyStore) -> AsyncIterator[None]:
+    """Have every act written down, where the configuration names a file for that."""
+    if not app[CONFIG].audit_log:
+        app[AUDIT] = None
+        yield
+        return
+    async with AuditLog.open(app[CONFIG].audit_log, AuditStore(store.database)) as audit:
+        app[AUDIT], app[GATE].witness = audit, audit.write
+        yield
+
+
+def _open_store(config: Config) -> AbstractAsyncContextManager[KeyStore]:
+    location = StoreLocation.parse(config.store)
+    if location.backend == "memory":
+        return KeyStore.open_memory()
+    key = read_key(config.store_key_file, config.store_key, config.store_key_method)
+    return KeyStore.open(location, key)
