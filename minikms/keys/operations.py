@@ -84,10 +84,7 @@ class KeyOperations:
         """The signature over `message`; raises UnsupportedOption."""
         record, signer, key = await self._open(profile, ref, self._to_sign)
         signing = Signing.choose(signer, options)
-        if "sign" in signer.slow:
-            sig = await asyncio.to_thread(signing.sign, key, message)
-        else:
-            sig = signing.sign(key, message)
+        sig = await run(signer, "sign", partial(signing.sign, key, message))
         return Signed(sig, signing.alg or None, record.kid)
 
     def sign_now(

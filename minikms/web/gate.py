@@ -105,19 +105,16 @@ class Gate:
 
         It leaves to the caller to tell of a success, before the answer leaves.
         """
-        name, scope = route.name, route.scope
+        scope = route.scope
 
         def guarded(request: web.Request) -> bytes | None:
             if self._in_flight.is_full:
                 return None
             if self._hosts is not None and not self._hosts.knows(request):
                 return None
-            act = Act(name, self.witness)
-            request[ACT] = act
+            act = self._begin(request, route)
             outer = CURRENT.set(act)
             try:
-                if self.access is not None or self.witness is not None:
-                    self._describe(request, act)
                 known = ANYBODY
                 if self.access is not None:
                     found = self.access.known(_authorization(request))
