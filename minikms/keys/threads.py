@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from minikms.errors import TooBusy
+from minikms.turns import Turns
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -32,7 +33,7 @@ class Batches:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="batch")
-        self._turns = _Turns(_AT_ONCE)
+        self._turns = Turns(_AT_ONCE)
         self._under_way: Counter[str] = Counter()
         self._stopped = False
 
@@ -59,14 +60,11 @@ class Batches:
 
         with self._counted(profile):
             while len(done) < len(items):
-                await self._turns.take(profile)
-                try:
+                async with self._turns.taken(profile):
                     if self._stopped:
                         raise TooBusy("The service is stopping.")
                     check()
                     await loop.run_in_executor(self._threads, work)
-                finally:
-                    self._turns.give_back()
         return done
 
     def stop(self) -> None:
@@ -85,37 +83,3 @@ class Batches:
             self._under_way[profile] -= 1
             if not self._under_way[profile]:
                 del self._under_way[profile]
-
-
-class _Turns:
-    """So many turns at once, which those who wait under several names get name by name."""
-
-    def __init__(self, most: int) -> None:
-        self._free = most
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-
-    async def take(self, name: str) -> None:
-        """Wait for a turn, to be given back."""
-        if self._free:
-            self._free -= 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(name, deque()).append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it came at the same moment
-                self.give_back()
-            raise
-
-    def give_back(self) -> None:
-        """Let the next one have a turn."""
-        while self._waiting:
-            name, turns = self._waiting.popitem(last=False)
-            turn = turns.popleft()
-            if turns:
-                self._waiting[name] = turns  # behind all other names
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1

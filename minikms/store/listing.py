@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeAlias
-from weakref import WeakValueDictionary
 
 from aries_askar import Session
 
@@ -14,6 +13,7 @@ from minikms.errors import StoreUnavailable
 from minikms.records import KeyRecord
 from minikms.store.askar import UndecryptableError, listed
 from minikms.store.database import LONG, SEQUENCE, Database, read_by_halves, require_profile
+from minikms.turns import Turns
 
 LOGGER = logging.getLogger(__name__)
 
@@ -48,9 +48,7 @@ class KeyListing:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sparse = asyncio.Lock()
-        # One for each profile: so a profile has one call at most that waits for the one above.
-        self._of_profile: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._sparse = Turns(1)
 
     async def page(
         self,
@@ -83,13 +81,11 @@ class KeyListing:
 
     @asynccontextmanager
     async def _one_at_a_time(self, profile: str) -> AsyncIterator[None]:
-        """One such step for the profile, and one for all: profiles take turns."""
-        own = self._of_profile.setdefault(profile, asyncio.Lock())
+        """One such step at a time; profiles take turns."""
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(_WAIT):
-                    await stack.enter_async_context(own)
-                    await stack.enter_async_context(self._sparse)
+                    await stack.enter_async_context(self._sparse.taken(profile))
             except TimeoutError:
                 raise StoreUnavailable(
                     "Too many listings of profiles with few keys wait."

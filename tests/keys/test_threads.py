@@ -7,7 +7,8 @@ import time
 import pytest
 
 from minikms.errors import TooBusy
-from minikms.keys.threads import _AT_ONCE, _MOST, Batches, _Turns
+from minikms.keys.threads import _AT_ONCE, _MOST, Batches
+from minikms.turns import Turns
 
 
 def anyway():
@@ -61,7 +62,7 @@ async def test_so_many_threads_and_so_many_batches_of_a_profile(batches):
 
 
 async def test_profiles_take_turns():
-    turns, order = _Turns(1), []
+    turns, order = Turns(1), []
 
     async def work(name, slices):
         for _ in range(slices):
@@ -79,7 +80,7 @@ async def test_profiles_take_turns():
 
 
 async def test_who_waits_no_more_takes_no_turn():
-    turns = _Turns(1)
+    turns = Turns(1)
     await turns.take("a")
     waiting = [asyncio.create_task(turns.take("a")) for _ in range(3)]
     await asyncio.sleep(0)
