@@ -23,7 +23,7 @@ import abuse_gate
 import abuse_rsa
 import abuse_store
 from aiohttp import ClientError, ClientSession, TCPConnector
-from service import running
+from service import bearer, running
 
 from minikms.access.tokens import Token
 from minikms.errors import AccessError
@@ -65,11 +65,6 @@ async def main() -> None:
     assert not failed, "the service does not answer as before"
     assert after <= before + GROWTH, f"the service has {after - before} MB more than before"
     print("\nas before")
-
-
-def bearer(token: str) -> dict[str, str]:
-    """What a caller with a token sends."""
-    return {"Authorization": f"Bearer {token}"}
 
 
 async def nothing() -> str:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from aiohttp import ClientError, ClientSession, TCPConnector
+from service import bearer
 
 from minikms.access.tokens import Token
 
@@ -22,7 +23,7 @@ ELSEWHERE = ("127.0.0.2", 0)
 async def batches(url: str, token: str) -> Counter[str]:
     """Have many batches signed by RSA-4096 all at once, and leave after a while."""
     connector = TCPConnector(limit=0)
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = bearer(token)
     body = {"alias": "rsa4096", "items": [{"data": "aGVsbG8"}] * ITEMS}
     async with ClientSession(url, connector=connector, headers=headers) as client:
         new = {"alg": "rsa4096", "alias": "rsa4096"}
@@ -46,7 +47,7 @@ async def guesses(url: str, token: str) -> Counter[str]:
     async with ClientSession(url, connector=connector) as client:
 
         async def guess(_: int) -> str:
-            headers = {"Authorization": f"Bearer {Token.new().reveal()}"}
+            headers = bearer(Token.new().reveal())
             try:
                 async with client.get("/keys", headers=headers) as answer:
                     await answer.read()
@@ -62,7 +63,7 @@ async def guesses(url: str, token: str) -> Counter[str]:
 
 async def faults(url: str, token: str) -> Counter[str]:
     """Send batches of items in each of which every field is unknown."""
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = bearer(token)
     item = {f"f{number}": 0 for number in range(FIELDS)}
     body = {"alias": "ed25519", "items": [item] * ITEMS}
     async with ClientSession(url, headers=headers) as client:

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import ClientSession, TCPConnector
 from cryptography.hazmat.primitives.asymmetric import rsa
+from service import bearer
 
 from minikms.encodings import jose_b64url
 
@@ -71,7 +72,7 @@ def import_of(numbers: Numbers) -> dict[str, Any]:
 async def send(url: str, token: str, path: str, body: dict[str, Any]) -> Counter[str]:
     """Have many callers send a body, all at once; how each was answered."""
     connector = TCPConnector(limit=CALLERS, local_addr=("127.0.0.2", 0))
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = bearer(token)
     async with ClientSession(url, connector=connector, headers=headers) as client:
 
         async def call(_: int) -> str:

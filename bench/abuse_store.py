@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import ClientError, ClientSession, TCPConnector
+from service import bearer
 
 from minikms.keys.describe import describe
 from minikms.maintenance.inspect import Contents
@@ -66,7 +67,7 @@ async def fill(contents: Contents, profile: str, start: int, number: int) -> Non
 
 async def listings(url: str, token: str) -> Counter[str]:
     """List the keys of a profile that had a million, on pages and with filters."""
-    headers = {"Authorization": f"Bearer {token}", "X-Profile": EMPTIED}
+    headers = bearer(token) | {"X-Profile": EMPTIED}
     paths = ("/keys", "/keys?limit=1", "/keys?alg=ed25519", "/keys?label=a:b", "/jwks.json")
     return await call_on(url, headers, LISTERS, paths)
 

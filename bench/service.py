@@ -14,6 +14,11 @@ from aiohttp import ClientSession
 PATIENCE = 15.0  # a process that does not stop for so many seconds is killed
 
 
+def bearer(token: str) -> dict[str, str]:
+    """What a caller with a token sends."""
+    return {"Authorization": f"Bearer {token}"}
+
+
 @asynccontextmanager
 async def process(*command: str, **options: Any) -> AsyncIterator[Process]:
     """A process, stopped at the end, whatever that is."""
