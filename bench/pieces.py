@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from minikms.access.tokens import Token
 from minikms.config import Config
-from minikms.events import Act
+from minikms.events import AuditEvent
 from minikms.serve.assembly import create_service
 from minikms.web import messages
 from minikms.web.callers import ANYBODY, CALLER
@@ -173,13 +173,13 @@ def each(connection: Any, app: Any, call: bytes) -> dict[str, float]:
         ("signature", lambda: signer.sign(key, body["data"], alg, False)),
         ("answer written", lambda: head(200, "0" * 32) + messages.write(answer, signed)),
     ]
-    if gate.witness is not None:
+    if gate.sink is not None:
         bearer = read.headers["Authorization"]
         facts = {"address": "127.0.0.1", "profile": "default", "kid": record.kid, "alg": record.alg}
-        act = Act("sign", None, request_id="0" * 32, who="admin", **facts)
+        event = AuditEvent("sign", None, request_id="0" * 32, who="admin", **facts)
         timed.append(("token looked up", lambda: gate.access.known(bearer)))
-        acts = [act] * TURN
-        timed.append((LINE, lambda: gate.witness(acts, "success")))
+        events = [event] * TURN
+        timed.append((LINE, lambda: gate.sink(events, "success")))
     found = {name: microseconds(work) for name, work in timed}
     if LINE in found:
         found[LINE] /= TURN

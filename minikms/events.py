@@ -1,7 +1,7 @@
-"""The act of a caller: one for each call, which the audit log and the metrics tell of.
+"""The audit event of a call, which the audit log and the metrics record.
 
-Whoever learns what the call concerns says it here, however deep below the route: a context
-variable has the act of the call that is under way.
+Code that learns what the call concerns sets it on the event, however deep below the route: a
+context variable holds the event of the current call.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,16 +15,16 @@ SUCCESS: Final = "success"
 
 
 @dataclass(slots=True)
-class Act:
-    """What one call does, as far as it is known by now.
+class AuditEvent:
+    """What one call does, as far as it is known so far.
 
     `operation` is the operationId of the route; `who` names the caller, `subject` is that of its
-    certificate; `kid`, `alg`, `profile` and `token` are what it does it to. `outcome` is what has
-    become of it, by now.
+    certificate; `profile`, `kid`, `alg` and `token` are what it acts on. `outcome` is "success" or
+    the slug of a problem, and `recorded` the outcome that the audit log has already.
     """
 
     operation: str
-    witness: "Witness | None" = field(repr=False)
+    sink: "AuditSink | None" = field(repr=False)
     request_id: str = ""
     who: str = ""
     address: str = ""
@@ -33,55 +33,55 @@ class Act:
     kid: str | None = None
     alg: str | None = None
     token: str | None = None
-    told: str | None = None
+    recorded: str | None = None
     outcome: str = SUCCESS
 
-    def tell(self, outcome: str = SUCCESS) -> None:
-        """Have it written down, once for each outcome; raises AuditUnavailable."""
-        if self.told != outcome:
-            if self.witness is not None:
-                self.outcome = AuditUnavailable.slug  # unless it can be told
-                self.witness((self,), outcome)
-            self.told = self.outcome = outcome
+    def record(self, outcome: str = SUCCESS) -> None:
+        """Write the event to the audit log, once for each outcome; raises AuditUnavailable."""
+        if self.recorded != outcome:
+            if self.sink is not None:
+                self.outcome = AuditUnavailable.slug  # unless it can be written
+                self.sink((self,), outcome)
+            self.recorded = self.outcome = outcome
 
 
-def tell_together(acts: Sequence[Act]) -> None:
-    """Have acts of one witness written down as done, all or none; raises AuditUnavailable."""
-    if acts and (witness := acts[0].witness) is not None:
-        witness(acts, SUCCESS)
-    for act in acts:
-        act.told = SUCCESS
+def record_together(events: Sequence[AuditEvent]) -> None:
+    """Write events of one sink as successes, all or none; raises AuditUnavailable."""
+    if events and (sink := events[0].sink) is not None:
+        sink(events, SUCCESS)
+    for event in events:
+        event.recorded = SUCCESS
 
 
-# Writes down acts with what has become of them, all or none; raises AuditUnavailable.
-Witness: TypeAlias = Callable[[Sequence[Act], str], None]
+# Writes events with their outcome to the audit log, all or none; raises AuditUnavailable.
+AuditSink: TypeAlias = Callable[[Sequence[AuditEvent], str], None]
 
-CURRENT: Final[ContextVar[Act | None]] = ContextVar("act", default=None)
-
-
-def concerns_key(kid: str, alg: str | None = None) -> None:
-    """Say which key the call that is under way concerns."""
-    act = CURRENT.get()
-    if act is not None:
-        act.kid, act.alg = kid, alg
+CURRENT: Final[ContextVar[AuditEvent | None]] = ContextVar("event", default=None)
 
 
-def found_key(kid: str, alg: str) -> None:
-    """Say what a key is that was found, where it is the one that the call concerns."""
-    act = CURRENT.get()
-    if act is not None and act.kid == kid:
-        act.alg = alg
+def set_key(kid: str, alg: str | None = None) -> None:
+    """Set which key the current call concerns."""
+    event = CURRENT.get()
+    if event is not None:
+        event.kid, event.alg = kid, alg
 
 
-def concerns_token(token_id: str) -> None:
-    """Say which token the call that is under way concerns."""
-    act = CURRENT.get()
-    if act is not None:
-        act.token = token_id
+def set_key_alg(kid: str, alg: str) -> None:
+    """Set the algorithm of a key that was found, if the current call concerns that key."""
+    event = CURRENT.get()
+    if event is not None and event.kid == kid:
+        event.alg = alg
 
 
-def about_to_commit() -> None:
-    """Have the act of the call written down before what it changes is; raises AuditUnavailable."""
-    act = CURRENT.get()
-    if act is not None:
-        act.tell()
+def set_token(token_id: str) -> None:
+    """Set which token the current call concerns."""
+    event = CURRENT.get()
+    if event is not None:
+        event.token = token_id
+
+
+def record_before_commit() -> None:
+    """Record the current call before its change is committed; raises AuditUnavailable."""
+    event = CURRENT.get()
+    if event is not None:
+        event.record()

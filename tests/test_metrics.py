@@ -425,15 +425,15 @@ def test_the_folder_of_workers(three, number):
 
 
 def test_what_cannot_be_told_is_counted_as_that():
-    from minikms.events import Act
+    from minikms.events import AuditEvent
 
-    def witness(acts, outcome):
+    def sink(events, outcome):
         if outcome != "key-not-found":
             raise AuditUnavailable()
 
-    act = Act("sign", witness)
-    act.tell("key-not-found")
-    assert act.outcome == "key-not-found"
+    event = AuditEvent("sign", sink)
+    event.record("key-not-found")
+    assert event.outcome == "key-not-found"
     with pytest.raises(AuditUnavailable):
-        act.tell()
-    assert act.outcome == "audit-unavailable"
+        event.record()
+    assert event.outcome == "audit-unavailable"

@@ -18,7 +18,7 @@ import orjson
 from aries_askar import Session
 
 from minikms.errors import TokenNotFound
-from minikms.events import concerns_token
+from minikms.events import set_token
 from minikms.store.askar import listed
 from minikms.store.counters import Versions
 from minikms.store.database import Database
@@ -128,7 +128,7 @@ class Tokens:
         token = Token.new()
         now = time.time_ns()
         record = TokenRecord(token.id, name, token.hash, scopes, profiles, now, expires)
-        concerns_token(token.id)
+        set_token(token.id)
 
         async def work(session: Session) -> None:
             await session.insert(CATEGORY, record.id, record.to_bytes())
@@ -156,7 +156,7 @@ class Tokens:
 
     async def revoke(self, token_id: str) -> None:
         """Let nobody in with this token any more; raises TokenNotFound."""
-        concerns_token(token_id)
+        set_token(token_id)
 
         async def work(session: Session) -> None:
             if await session.fetch(CATEGORY, token_id, for_update=True) is None:

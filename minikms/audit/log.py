@@ -1,4 +1,4 @@
-"""The audit log: a line for each act, which is on disk before the act has any effect."""
+"""The audit log: a line for each event, which is on disk before the call has any effect."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from minikms.audit.chain import Chain, Head, Link, Opening, tips
 from minikms.audit.file import AuditFile, place
 from minikms.audit.heads import AuditStore, public_text
 from minikms.errors import AuditError, AuditUnavailable, KmsError
-from minikms.events import Act
+from minikms.events import AuditEvent
 
 LOGGER = logging.getLogger("minikms.audit")
 
@@ -66,9 +66,9 @@ class AuditLog:
         finally:
             log._file.close()
 
-    def write(self, acts: Sequence[Act], outcome: str) -> None:
+    def write(self, events: Sequence[AuditEvent], outcome: str) -> None:
         """Write what calls do and what becomes of them, all or none; raises AuditUnavailable."""
-        piece = self._chain.piece([_said(act, outcome) for act in acts])
+        piece = self._chain.piece([_said(event, outcome) for event in events])
         try:
             self._file.append(piece.lines)
         except OSError as exc:
@@ -211,18 +211,18 @@ def _finish(file: AuditFile) -> None:
         file.close()
 
 
-def _said(act: Act, outcome: str) -> bytes:
-    """What a line says of an act, as an object in JSON."""
+def _said(event: AuditEvent, outcome: str) -> bytes:
+    """What a line says of an event, as an object in JSON."""
     facts = {
-        "request_id": act.request_id,
-        "who": act.who,
-        "address": act.address,
-        "subject": act.subject,
-        "profile": act.profile,
-        "kid": act.kid,
-        "alg": act.alg,
-        "token": act.token,
-        "operation": act.operation,
+        "request_id": event.request_id,
+        "who": event.who,
+        "address": event.address,
+        "subject": event.subject,
+        "profile": event.profile,
+        "kid": event.kid,
+        "alg": event.alg,
+        "token": event.token,
+        "operation": event.operation,
         "outcome": outcome,
     }
     try:

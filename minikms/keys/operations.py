@@ -17,7 +17,7 @@ from minikms.errors import (
     UnsupportedOperation,
     UnsupportedOption,
 )
-from minikms.events import concerns_key
+from minikms.events import set_key
 from minikms.keys import jws
 from minikms.keys.cache import Opened, OpenedKeys
 from minikms.keys.signing import Signing, SignOptions, sign_as, verify_as
@@ -322,7 +322,7 @@ class KeyOperations:
         now = time.time_ns()
 
         def permit(record: KeyRecord) -> UseT:
-            concerns_key(record.kid, record.alg)
+            set_key(record.kid, record.alg)
             return use(record, now)
 
         return await self.opened.open(profile, ref, permit)
@@ -335,7 +335,7 @@ class KeyOperations:
         if found is None or found.key is None:
             return None
         record = found.record
-        concerns_key(record.kid, record.alg)
+        set_key(record.kid, record.alg)
         return record, use(record, time.time_ns()), found.key
 
     async def _by_any(
@@ -362,7 +362,7 @@ class KeyOperations:
                 continue
             if await check(predecessor):
                 return True
-        concerns_key(record.kid, record.alg)
+        set_key(record.kid, record.alg)
         return False
 
     def _use(
@@ -426,7 +426,7 @@ class KeyOperations:
 
     def _verifier_of(self, found: Opened) -> Signer:
         """The algorithm of a key that may verify now."""
-        concerns_key(found.record.kid, found.record.alg)
+        set_key(found.record.kid, found.record.alg)
         return self._to_verify(found.record, time.time_ns())
 
 

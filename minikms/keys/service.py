@@ -18,7 +18,7 @@ from minikms.errors import (
     StoreUnavailable,
     UnsupportedOperation,
 )
-from minikms.events import CURRENT, Act, Witness, concerns_key
+from minikms.events import CURRENT, AuditEvent, AuditSink, set_key
 from minikms.keys.jwk_sets import JwkSet, JwkSets
 from minikms.keys.making import KeyMaker
 from minikms.keys.operations import KeyOperations, run
@@ -59,7 +59,7 @@ class KeyService(KeyOperations):
         """Make a key and store it; raises UnsupportedAlgorithm and TooBusy."""
         algorithm = self._registry.get(alg)
         record, material = await self._maker.make(algorithm, policy, "generate", algorithm.generate)
-        concerns_key(record.kid, record.alg)
+        set_key(record.kid, record.alg)
         return await self._store.insert(profile, record, material, policy.aliases)
 
     async def import_key(self, profile: str, source: KeySource, policy: KeyPolicy) -> KeyRecord:
@@ -69,7 +69,7 @@ class KeyService(KeyOperations):
             secret = await self.unwrap(profile, KeyRef(kid=source.unwrap_kid), source.wrapped)
             source = replace(source, secret=secret)
         record, material = await self.read_key(source, policy)
-        concerns_key(record.kid, record.alg)
+        set_key(record.kid, record.alg)
         return await self._store.insert(profile, record, material, policy.aliases)
 
     async def read_key(self, source: KeySource, policy: KeyPolicy) -> tuple[KeyRecord, Stored]:
@@ -119,7 +119,7 @@ class KeyService(KeyOperations):
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
         """What is known of a key."""
         record = (await self.opened.find(profile, ref)).record
-        concerns_key(record.kid, record.alg)
+        set_key(record.kid, record.alg)
         return self._shown(record)
 
     async def list_keys(
@@ -200,10 +200,10 @@ class KeyService(KeyOperations):
         """Let a key that is scheduled for deletion stay, as it was before."""
         return self._shown(await self._store.schedule(profile, kid, None))
 
-    async def sweep(self, witness: Witness | None = None) -> None:
+    async def sweep(self, sink: AuditSink | None = None) -> None:
         """Remove what is due of the keys that are scheduled for deletion, in all profiles.
 
-        Each is an act of its own, which `witness` writes down. Raises StoreUnavailable; what else
+        Each is an audit event of its own, recorded in `sink`. Raises StoreUnavailable; what else
         is wrong is logged, and holds up no other key.
         """
         self.opened.cache.drop_stale()
@@ -211,12 +211,12 @@ class KeyService(KeyOperations):
         for profile in await self._store.profiles():
             try:
                 for kid in await self._store.due(profile):
-                    await self._remove_due(profile, kid, witness)
+                    await self._remove_due(profile, kid, sink)
             except ProfileNotFound:
                 continue  # removed meanwhile
 
-    async def _remove_due(self, profile: str, kid: str, witness: Witness | None) -> None:
-        outer = CURRENT.set(Act("sweepKey", witness, profile=profile, kid=kid))
+    async def _remove_due(self, profile: str, kid: str, sink: AuditSink | None) -> None:
+        outer = CURRENT.set(AuditEvent("sweepKey", sink, profile=profile, kid=kid))
         try:
             await self._store.remove_due(profile, kid)
         except (StoreUnavailable, ProfileNotFound):

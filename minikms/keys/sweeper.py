@@ -8,7 +8,7 @@ from typing import Final
 
 from minikms.background import in_background
 from minikms.errors import StoreUnavailable
-from minikms.events import Witness
+from minikms.events import AuditSink
 from minikms.keys.service import KeyService
 
 LOGGER = logging.getLogger(__name__)
@@ -19,19 +19,19 @@ _PERIOD: Final = 300.0
 
 
 @asynccontextmanager
-async def sweeping(keys: KeyService, witness: Witness | None) -> AsyncIterator[None]:
+async def sweeping(keys: KeyService, sink: AuditSink | None) -> AsyncIterator[None]:
     """Remove what is due at once and every few minutes, as long as the block lasts.
 
     Any number of processes may do so at once.
     """
-    async with in_background(_sweep(keys, witness)):
+    async with in_background(_sweep(keys, sink)):
         yield
 
 
-async def _sweep(keys: KeyService, witness: Witness | None) -> None:
+async def _sweep(keys: KeyService, sink: AuditSink | None) -> None:
     while True:
         try:
-            await keys.sweep(witness)
+            await keys.sweep(sink)
         except StoreUnavailable:
             LOGGER.warning("keys that are due to be deleted are still kept: no store")
         except Exception:

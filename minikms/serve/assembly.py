@@ -52,7 +52,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
             await seeds.load(app[CONFIG].seed_keys, app[SERVICE])
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(store.database.versions.listening())
-            await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].witness))
+            await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].sink))
             if needs_token(app[CONFIG]):
                 access = _token_access(app[CONFIG], app[TOKENS])
                 app[GATE].access = await stack.enter_async_context(access)
@@ -93,13 +93,13 @@ def _jwt_options(config: Config) -> bool:
 
 @asynccontextmanager
 async def _audited(app: web.Application, store: KeyStore) -> AsyncIterator[None]:
-    """Have every act written down, where the configuration names a file for that."""
+    """Have every call recorded, where the configuration names a file for that."""
     if not app[CONFIG].audit_log:
         app[AUDIT] = None
         yield
         return
     async with AuditLog.open(app[CONFIG].audit_log, AuditStore(store.database)) as audit:
-        app[AUDIT], app[GATE].witness = audit, audit.write
+        app[AUDIT], app[GATE].sink = audit, audit.write
         yield
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, NoReturn, Self, TypeAlias, TypeVar
 from aries_askar import AskarError, AskarErrorCode, Entry, Session, Store
 from aries_askar.store import Scan
 
-from minikms import events as acts
+from minikms import events
 from minikms.errors import (
     AliasNotFound,
     AuditUnavailable,
@@ -611,7 +611,7 @@ class Database:
             except AskarError as exc:
                 self._distrust(store, exc)
                 raise
-            acts.about_to_commit()
+            events.record_before_commit()
             async with self.versions.changing(session.changed):
                 try:
                     await session.commit()  # type: ignore[no-untyped-call]

@@ -17,7 +17,7 @@ from minikms.errors import (
     KeyUnreadable,
     ProfileProtected,
 )
-from minikms.events import found_key
+from minikms.events import set_key_alg
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord, KeyRef
 from minikms.store.askar import DuplicateError, UndecryptableError, listed, new_raw_key
@@ -377,7 +377,7 @@ async def _fetch(session: Session, kid: str) -> KeyRecord:
     record = await _load(session, kid)
     if record is None or record.is_gone:
         raise KeyNotFound()
-    found_key(kid, record.alg)
+    set_key_alg(kid, record.alg)
     return record
 
 

@@ -29,9 +29,9 @@ def caller(request: web.Request) -> Caller:
 
 def enter(request: web.Request, profile: str) -> str:
     """The profile, for a caller who may have to do with it; raises ProfileNotFound."""
-    act = CURRENT.get()
-    if act is not None:
-        act.profile = profile
+    event = CURRENT.get()
+    if event is not None:
+        event.profile = profile
     caller(request).permit(profile)
     return profile
 

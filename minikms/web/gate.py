@@ -10,13 +10,13 @@ from aiohttp import web
 from minikms.access.policy import ANYBODY, OPEN, Caller, TokenAccess
 from minikms.access.tokens import ID_PATTERN
 from minikms.errors import ProfileNotFound
-from minikms.events import CURRENT, Act, Witness
+from minikms.events import CURRENT, AuditEvent, AuditSink
 from minikms.web import callers
 from minikms.web.http.answers import CACHE_CONTROL, NO_STORE
 from minikms.web.http.direct import Direct
 from minikms.web.http.hosts import Hosts
 from minikms.web.http.limits import InFlight, expect
-from minikms.web.http.logs import ACT, request_id
+from minikms.web.http.logs import EVENT, request_id
 from minikms.web.http.problems import Handler, slug_of
 from minikms.web.messages import PROFILE_HEADER, service
 from minikms.web.routes import Route
@@ -33,7 +33,7 @@ _PUBLIC: Final = frozenset({"keys:read"})
 class Gate:
     """What each call of a route passes on its way in and out.
 
-    `access` says who calls, None where nobody is asked; `witness` writes down what is done, None
+    `access` says who calls, None where nobody is asked; `sink` writes down what is done, None
     where nobody does. A handler is put behind the gate once, when its route is added, so that no
     request has to find out what it needs.
     """
@@ -45,7 +45,7 @@ class Gate:
         hosts: Hosts | None = None,
     ) -> None:
         self.access: TokenAccess | None = None
-        self.witness: Witness | None = None
+        self.sink: AuditSink | None = None
         self._in_flight = in_flight
         self._proxies = proxies
         self._hosts = hosts
@@ -58,15 +58,15 @@ class Gate:
         scope, secret = route.scope, route.secret
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            act = self._begin(request, route)
-            outer = CURRENT.set(act)
+            event = self._begin(request, route)
+            outer = CURRENT.set(event)
             try:
                 if self._hosts is not None:
                     self._hosts.check(request)
                 self._in_flight.enter()
                 try:
                     if self.access is not None:
-                        found = await self._let_in(self.access, request, act, scope)
+                        found = await self._let_in(self.access, request, event, scope)
                         request[callers.CALLER] = found
                     response = await handler(request)
                 finally:
@@ -74,10 +74,10 @@ class Gate:
                 if secret:
                     response.headers[CACHE_CONTROL] = NO_STORE
             except BaseException as exc:
-                self._tell_refusal(request, act, exc)
+                self._record_refusal(request, event, exc)
                 raise
             else:
-                act.tell()
+                event.record()
                 return response
             finally:
                 CURRENT.reset(outer)
@@ -95,7 +95,7 @@ class Gate:
                     self._hosts.check(request)
                 await expect(request)
             except BaseException as exc:
-                self._tell_refusal(request, self._begin(request, route), exc)
+                self._record_refusal(request, self._begin(request, route), exc)
                 raise
 
         return expecting
@@ -112,8 +112,8 @@ class Gate:
                 return None
             if self._hosts is not None and not self._hosts.knows(request):
                 return None
-            act = self._begin(request, route)
-            outer = CURRENT.set(act)
+            event = self._begin(request, route)
+            outer = CURRENT.set(event)
             try:
                 known = ANYBODY
                 if self.access is not None:
@@ -121,7 +121,7 @@ class Gate:
                     if found is None or scope not in found.scopes:
                         return None
                     known = found
-                    act.who = known.name
+                    event.who = known.name
                 # Also where it is anybody, since to miss it takes longer.
                 request[callers.CALLER] = known
                 return at_once(request)
@@ -165,31 +165,31 @@ class Gate:
 
         return counted
 
-    def _begin(self, request: web.Request, route: Route) -> Act:
+    def _begin(self, request: web.Request, route: Route) -> AuditEvent:
         """What the request does, as far as it says so itself."""
-        act = Act(route.name, self.witness)
-        request[ACT] = act
-        if self.access is not None or self.witness is not None:
-            self._describe(request, act)
+        event = AuditEvent(route.name, self.sink)
+        request[EVENT] = event
+        if self.access is not None or self.sink is not None:
+            self._describe(request, event)
             if "{kid" in route.path:
-                act.kid = _asked(request, "kid", _KID)
+                event.kid = _asked(request, "kid", _KID)
             if "{token" in route.path:
-                act.token = _asked(request, "token", _TOKEN)
-        return act
+                event.token = _asked(request, "token", _TOKEN)
+        return event
 
-    def _tell_refusal(self, request: web.Request, act: Act, exc: BaseException) -> None:
+    def _record_refusal(self, request: web.Request, event: AuditEvent, exc: BaseException) -> None:
         """Have it written down how a call has ended, and who made it, as far as that is known."""
-        if act.profile is None:
-            act.profile = _asked_profile(request)
-        if not act.who and self.access is not None:
+        if event.profile is None:
+            event.profile = _asked_profile(request)
+        if not event.who and self.access is not None:
             known = self.access.known(_authorization(request))
-            act.who = known.name if known else ""
-        act.tell(slug_of(exc))
+            event.who = known.name if known else ""
+        event.record(slug_of(exc))
 
-    def _describe(self, request: web.Request, act: Act) -> None:
-        act.request_id = request_id(request)
-        act.address = callers.address(request, self._proxies)
-        act.subject = callers.certificate_subject(request)
+    def _describe(self, request: web.Request, event: AuditEvent) -> None:
+        event.request_id = request_id(request)
+        event.address = callers.address(request, self._proxies)
+        event.subject = callers.certificate_subject(request)
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
@@ -199,13 +199,13 @@ class Gate:
         self._in_flight.check()  # others have come meanwhile
 
     async def _let_in(
-        self, access: TokenAccess, request: web.Request, act: Act, scope: str
+        self, access: TokenAccess, request: web.Request, event: AuditEvent, scope: str
     ) -> Caller:
         """Who calls, where they have the scope; raises as TokenAccess does, and Forbidden."""
-        if act.operation == "jwks" and (published := await _published(request)):
+        if event.operation == "jwks" and (published := await _published(request)):
             return Caller("", _PUBLIC, frozenset({published}))
-        found = await access.caller(_authorization(request), act.address, self._aside)
-        act.who = found.name
+        found = await access.caller(_authorization(request), event.address, self._aside)
+        event.who = found.name
         found.require(scope)
         return found
 

@@ -136,8 +136,8 @@ async def stream(
 ) -> web.StreamResponse:
     """A success as lines of JSON, each page as it comes; what fails later breaks it off."""
     page: Sequence[Any] | None = await anext(pages)  # what it raises is a problem yet
-    if act := CURRENT.get():
-        act.tell()  # before anything leaves
+    if event := CURRENT.get():
+        event.record()  # before anything leaves
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     add_headers(request, response)
     await response.prepare(request)

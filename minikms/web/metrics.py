@@ -37,7 +37,7 @@ from minikms.config import Config
 from minikms.errors import ListenError, MetricsError
 from minikms.web.http.acceptor import Acceptor, Places
 from minikms.web.http.limits import IN_FLIGHT
-from minikms.web.http.logs import ACT
+from minikms.web.http.logs import EVENT
 from minikms.web.http.observer import OBSERVER, Answer
 from minikms.web.http.server import KmsRunner
 from minikms.web.state import CONFIG, STORE
@@ -176,11 +176,11 @@ class Metrics:
         route = request.match_info.route.name or NONE
         self._requests[route, status].inc()
         self._request_times[route,].observe(seconds)
-        act = request.get(ACT)
-        if act is not None:
-            alg = act.alg or NONE
-            self._operations[act.operation, alg, act.outcome].inc()
-            self._operation_times[act.operation, alg].observe(seconds)
+        event = request.get(EVENT)
+        if event is not None:
+            alg = event.alg or NONE
+            self._operations[event.operation, alg, event.outcome].inc()
+            self._operation_times[event.operation, alg].observe(seconds)
 
     @contextlib.asynccontextmanager
     async def sampled(self, app: web.Application) -> AsyncIterator[None]:

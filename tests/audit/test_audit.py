@@ -23,7 +23,7 @@ from minikms.audit.log import AuditLog
 from minikms.audit.verify import LogFile, verify
 from minikms.cli.main import main
 from minikms.errors import AuditError, AuditUnavailable, KeyUnreadable
-from minikms.events import Act
+from minikms.events import AuditEvent
 from minikms.maintenance.copy import copy
 from minikms.maintenance.inspect import Contents
 from minikms.store.askar import new_raw_key
@@ -52,16 +52,16 @@ def path(tmp_path):
 TORN = "it was cut short: its writer ended while it wrote"
 
 
-def act(number=0, **facts):
+def event(number=0, **facts):
     told = {"request_id": f"request {number}", "who": "issuer", "address": "127.0.0.1"}
-    return Act("sign", pytest.fail, **told | facts)
+    return AuditEvent("sign", pytest.fail, **told | facts)
 
 
 async def write(path, store, lines):
     """A log that is opened, written, and ended."""
     async with AuditLog.open(str(path), store) as log:
         for number in range(lines):
-            log.write([act(number)], "success")
+            log.write([event(number)], "success")
 
 
 async def head(store, ready):
@@ -77,10 +77,10 @@ async def killed(path, store, lines, vouched):
     """A log that is written, and given as it is while nothing ends it."""
     async with AuditLog.open(str(path), store) as log:
         for number in range(vouched - 1):
-            log.write([act(number)], "success")
+            log.write([event(number)], "success")
         await head(store, lambda head: head.count == vouched)
         for number in range(lines - vouched):
-            log.write([act(number)], "success")
+            log.write([event(number)], "success")
         yield log
 
 
@@ -136,8 +136,8 @@ async def test_lines_are_bound_together(path, store):
 @pytest.mark.parametrize("who", ["x" * 100_000, "lone \ud800", "\x00\n\u2028" * 1000])
 async def test_what_callers_are_called_is_bounded(path, store, checked, who):
     async with AuditLog.open(str(path), store) as log:
-        log.write([act(who=who)], "success")
-        log.write([act(who=None, subject="CN=a,O=b")], "forbidden")
+        log.write([event(who=who)], "success")
+        log.write([event(who=None, subject="CN=a,O=b")], "forbidden")
     _, long, last = path.read_bytes().splitlines()
     assert len(long) < 4096
     assert json.loads(long)["who"][:1] == who[:1]
@@ -179,25 +179,25 @@ def open_logs(path):
 async def test_it_is_opened_anew(path, store, checked):
     before = open_logs(path)
     async with AuditLog.open(str(path), store) as log:
-        log.write([act()], "success")
+        log.write([event()], "success")
         os.rename(path, moved := path.with_suffix(".1"))
         with pytest.raises(AuditUnavailable):
-            log.write([act()], "success")
+            log.write([event()], "success")
         log.reopen()
         await head(store, lambda head: head.follows)
-        log.write([act()], "success")
+        log.write([event()], "success")
         # Its file is the same by now: another chain goes on there.
         log.reopen()
         await head(store, lambda head: head.continues)
-        log.write([act()], "success")
+        log.write([event()], "success")
         os.truncate(path, 0)
         with pytest.raises(AuditUnavailable):
-            log.write([act()], "success")
+            log.write([event()], "success")
         log.reopen()
         async with asyncio.timeout(60):
             while not path.stat().st_size:
                 await asyncio.sleep(0.01)
-        log.write([act()], "success")
+        log.write([event()], "success")
     assert len(moved.read_bytes().splitlines()) == 2
     assert [json.loads(line)["n"] for line in path.read_bytes().splitlines()] == [1, 2]
     emptied = await store.heads()
@@ -219,7 +219,7 @@ async def test_no_line_is_lost_while_it_is_opened_anew(path, store, checked):
             async with asyncio.timeout(60):
                 while not path.exists():
                     with contextlib.suppress(AuditUnavailable):
-                        log.write([act()], "success")
+                        log.write([event()], "success")
                         written += 1
                     await asyncio.sleep(0)
     lines = [line for file in files for line in file.read_bytes().splitlines()]
@@ -245,7 +245,7 @@ async def test_heads_are_kept_on_the_way(path, store, checked):
         (fault,) = (await checked(path))[0]
         assert fault == ("audit.log:999", "line 1000 of its chain, behind it, is missing")
         path.write_bytes(b"".join(lines))
-        log.write([act()], "success")
+        log.write([event()], "success")
     assert await checked(path) == ([], [])
 
 
@@ -411,7 +411,7 @@ async def test_a_file_is_checked_as_it_was_when_it_was_opened(path, store):
     async with AuditLog.open(str(path), store) as log:
         await head(store, lambda head: head.count == 1)
         opened = LogFile(str(path))
-        log.write([act()], "success")
+        log.write([event()], "success")
         assert list(opened.parts()) == path.read_bytes().splitlines(keepends=True)[:1]
 
 
@@ -579,7 +579,7 @@ async def test_a_file_has_one_writer(path, store):
     async with AuditLog.open(str(path), store) as log:
         with pytest.raises(AuditError, match="Another process"):
             AuditFile(str(path))
-        log.write([act()], "success")
+        log.write([event()], "success")
     await write(path, store, 1)
 
 
@@ -636,7 +636,7 @@ async def test_a_store_that_is_away_holds_up_nobody(path, store, checked, tmp_pa
         async with asyncio.timeout(60):
             while not path.exists():
                 await asyncio.sleep(0.01)
-        log.write([act()], "success")
+        log.write([event()], "success")
     assert await checked(path, moved) == ([], [])
 
 

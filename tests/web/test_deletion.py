@@ -20,9 +20,9 @@ async def client(start, any_store, monkeypatch):
     """A client of a service that has looked once for what is due, as it does when it starts."""
     looked, sweep = asyncio.Event(), KeyService.sweep
 
-    async def noted(self, witness=None):
+    async def noted(self, sink=None):
         try:
-            await sweep(self, witness)
+            await sweep(self, sink)
         finally:
             looked.set()
 
@@ -244,10 +244,10 @@ async def test_one_that_cannot_be_removed_holds_up_none(client, generate, caplog
         await let_be_due(client, kid)
     told = []
 
-    def witness(acts, outcome):
-        told.extend((act.kid, outcome) for act in acts)
+    def sink(events, outcome):
+        told.extend((event.kid, outcome) for event in events)
 
-    await client.app[SERVICE].sweep(witness)
+    await client.app[SERVICE].sweep(sink)
     assert sorted(told) == sorted((kid, "success") for kid in kids[1:])
     assert f"the key {kids[0]}, whose deletion is due, cannot be removed" in caplog.text
     assert await kept(client) == (1, 0, 0, 1, 0)

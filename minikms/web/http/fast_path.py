@@ -11,7 +11,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from minikms.events import tell_together
+from minikms.events import record_together
 from minikms.web.http import logs
 from minikms.web.http.direct import DirectWay
 
@@ -77,7 +77,7 @@ class RequestBatch:
         calls, self._calls = self._calls, []
         done = [call for call in calls if _computed(call)]
         try:
-            tell_together([call.request[logs.ACT] for call in done])
+            record_together([call.request[logs.EVENT] for call in done])
         except Exception:  # the ordinary way fails likewise, and says why
             for call in done:
                 call.go_the_ordinary_way()

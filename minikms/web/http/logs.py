@@ -9,13 +9,13 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from minikms.events import Act
+from minikms.events import AuditEvent
 
 HEADER = "X-Request-Id"
 SERVER = "minikms"
 
 # What the gate knows of a request; its line tells who made it.
-ACT: Final = web.RequestKey("act", Act)
+EVENT: Final = web.RequestKey("event", AuditEvent)
 
 _REQUEST_ID = web.RequestKey("request_id", str)
 _ACCEPTED = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -71,8 +71,8 @@ class AccessLogger(AbstractAccessLogger):
         }
         if route := _route(request):
             facts["route"] = route
-        if (act := request.get(ACT)) and act.who:
-            facts["who"] = act.who
+        if (event := request.get(EVENT)) and event.who:
+            facts["who"] = event.who
         self.logger.info(
             "%s %s %d %.1f ms",
             facts["method"],

@@ -7,7 +7,7 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import web
 
-from minikms.events import Act
+from minikms.events import AuditEvent
 from minikms.web.http import logs
 from minikms.web.http.answers import JsonAnswer
 from minikms.web.http.direct import DirectWay
@@ -53,7 +53,7 @@ async def fault(make_server: Callable[[web.Server, Direct], web.Server]) -> str:
         return JsonAnswer(body=_BODY)
 
     def answer_now(request: web.Request) -> bytes:
-        request[logs.ACT] = Act("trial", None)
+        request[logs.EVENT] = AuditEvent("trial", None)
         return _BODY
 
     app.router.add_post(_ORDINARY, answer)
