@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from minikms.errors import TooBusy
-from minikms.turns import Turns
+from minikms.fair_semaphore import FairSemaphore
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -33,7 +33,7 @@ class Batches:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="batch")
-        self._turns = Turns(_AT_ONCE)
+        self._permits = FairSemaphore(_AT_ONCE)
         self._under_way: Counter[str] = Counter()
         self._stopped = False
 
@@ -60,7 +60,7 @@ class Batches:
 
         with self._counted(profile):
             while len(done) < len(items):
-                async with self._turns.taken(profile):
+                async with self._permits.held(profile):
                     if self._stopped:
                         raise TooBusy("The service is stopping.")
                     check()

@@ -10,10 +10,10 @@ from typing import Any, Final, TypeAlias
 from aries_askar import Session
 
 from minikms.errors import StoreUnavailable
+from minikms.fair_semaphore import FairSemaphore
 from minikms.records import KeyRecord
 from minikms.store.askar import UndecryptableError, listed
 from minikms.store.database import LONG, SEQUENCE, Database, read_by_halves, require_profile
-from minikms.turns import Turns
 
 LOGGER = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class KeyListing:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sparse = Turns(1)
+        self._sparse = FairSemaphore(1)
 
     async def page(
         self,
@@ -85,7 +85,7 @@ class KeyListing:
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(_WAIT):
-                    await stack.enter_async_context(self._sparse.taken(profile))
+                    await stack.enter_async_context(self._sparse.held(profile))
             except TimeoutError:
                 raise StoreUnavailable(
                     "Too many listings of profiles with few keys wait."

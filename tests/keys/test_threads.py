@@ -7,8 +7,8 @@ import time
 import pytest
 
 from minikms.errors import TooBusy
+from minikms.fair_semaphore import FairSemaphore
 from minikms.keys.threads import _AT_ONCE, _MOST, Batches
-from minikms.turns import Turns
 
 
 def anyway():
@@ -62,35 +62,35 @@ async def test_so_many_threads_and_so_many_batches_of_a_profile(batches):
 
 
 async def test_profiles_take_turns():
-    turns, order = Turns(1), []
+    semaphore, order = FairSemaphore(1), []
 
     async def work(name, slices):
         for _ in range(slices):
-            await turns.take(name)
+            await semaphore.acquire(name)
             await asyncio.sleep(0)
             order.append(name)
-            turns.give_back()
+            semaphore.release()
 
     await asyncio.gather(*(work("many", 3) for _ in range(20)), work("one", 3))
     last = len(order) - order[::-1].index("one")
     assert last <= 10  # every other turn, once it waits
     assert order.count("many") == 60
-    assert turns._free == 1
-    assert not turns._waiting
+    assert semaphore._free == 1
+    assert not semaphore._waiting
 
 
 async def test_who_waits_no_more_takes_no_turn():
-    turns = Turns(1)
-    await turns.take("a")
-    waiting = [asyncio.create_task(turns.take("a")) for _ in range(3)]
+    semaphore = FairSemaphore(1)
+    await semaphore.acquire("a")
+    waiting = [asyncio.create_task(semaphore.acquire("a")) for _ in range(3)]
     await asyncio.sleep(0)
     waiting[0].cancel()
-    turns.give_back()
+    semaphore.release()
     waiting[1].cancel()  # at the moment in which it has got the turn
     await asyncio.gather(*waiting[:2], return_exceptions=True)
     await waiting[2]
-    turns.give_back()
-    assert turns._free == 1
+    semaphore.release()
+    assert semaphore._free == 1
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, ConnectionResetError])

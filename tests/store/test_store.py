@@ -183,7 +183,7 @@ async def test_listings_that_wait_for_each_other(store, monkeypatch):
     for n in range(3):
         await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"")
         await Contents(store.database).set_last_seq(DEFAULT_PROFILE, 10_000 * (n + 1))
-    async with store._listing._sparse.taken("another"):  # as long as another reads
+    async with store._listing._sparse.held("another"):  # as long as another reads
         with pytest.raises(StoreUnavailable):
             await store.page(DEFAULT_PROFILE, limit=9)
         records, more = await store.page(DEFAULT_PROFILE, limit=9, after=f"{30_000 - 5:020d}")
@@ -200,7 +200,7 @@ async def test_listings_that_wait_take_turns_by_profile(store):
             begun.append(profile)
             await asyncio.sleep(0)
 
-    async with listing._sparse.taken("another"):
+    async with listing._sparse.held("another"):
         waiting = [asyncio.create_task(one("many")) for _ in range(9)]
         await asyncio.sleep(0)
         waiting.append(asyncio.create_task(one("few")))
