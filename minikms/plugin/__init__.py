@@ -8,17 +8,9 @@ from minikms.errors import (
     UnsupportedOption,
     ValidationFailed,
 )
-from minikms.plugin.bases import (
-    AskarKeyAlgorithm,
-    AskarKeyPair,
-    AskarStored,
-    EcAlgorithm,
-    Pkcs8KeyAlgorithm,
-    PureSigner,
-    jwk_bytes,
-    public_of,
-    require_jwk_type,
-)
+from minikms.plugin.askar import AskarKeyAlgorithm, AskarKeyPair, AskarStored
+from minikms.plugin.elliptic import EcAlgorithm
+from minikms.plugin.jwk import jwk_bytes, require_jwk_type
 from minikms.plugin.protocol import (
     Aead,
     Capability,
@@ -35,6 +27,7 @@ from minikms.plugin.protocol import (
     Signer,
     Stored,
 )
+from minikms.plugin.pyca import Pkcs8KeyAlgorithm, PureSigner, public_of
 
 __all__ = [
     "Aead",

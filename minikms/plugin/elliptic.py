@@ -1,0 +1,156 @@
+"""The base for algorithms on an elliptic curve: ECDSA and ECDH (RFC 7518)."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar, TypeAlias
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+from minikms.encodings import jose_b64url
+from minikms.errors import InvalidKey, ValidationFailed
+from minikms.plugin.jwk import jwk_bytes, require_jwk_type
+from minikms.plugin.protocol import EcdsaSigner, JwkImporter, KeyAgreement, SecretImporter
+from minikms.plugin.pyca import public_of
+
+Hash: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
+
+
+class EcAlgorithm(EcdsaSigner, KeyAgreement, JwkImporter, SecretImporter):
+    """ECDSA and ECDH on a curve of pyca/cryptography (RFC 7518 sections 3.4 and 6.2).
+
+    Signatures are r‖s, each as long as the field, with the nonce of RFC 6979.
+    """
+
+    kty = "EC"
+    jose_algs = ("ECDH-ES",)
+    did_key = True
+    crv: ClassVar[str]
+    curve: ClassVar[ec.EllipticCurve]
+    hash: ClassVar[Hash]
+
+    @property
+    def size(self) -> int:
+        """Bytes of a coordinate, and of each half of a signature."""
+        return (self.curve.key_size + 7) // 8
+
+    def generate(self) -> Any:
+        return ec.generate_private_key(self.curve)
+
+    def public_bytes(self, key: Any) -> bytes:
+        return self.point(key, compressed=True)
+
+    def public_jwk(self, key: Any) -> dict[str, str]:
+        point = self.point(key, compressed=False)
+        x, y = point[1 : 1 + self.size], point[1 + self.size :]
+        return {"kty": self.kty, "crv": self.crv, "x": jose_b64url(x), "y": jose_b64url(y)}
+
+    def load_public(self, jwk: Mapping[str, Any]) -> Any:
+        require_jwk_type(jwk, self.kty, self.crv)
+        x, y = jwk_bytes(jwk, "x", self.size), jwk_bytes(jwk, "y", self.size)
+        try:
+            return self.from_point(b"\x04" + x + y)
+        except ValueError:
+            raise InvalidKey(f"The point is not on {self.crv}.") from None
+
+    def import_jwk(self, jwk: Mapping[str, Any]) -> Any:
+        require_jwk_type(jwk, self.kty, self.crv)
+        key = self.import_secret(jwk_bytes(jwk, "d", self.size))
+        given = (jwk_bytes(jwk, "x", self.size), jwk_bytes(jwk, "y", self.size))
+        if b"\x04" + b"".join(given) != self.point(key, compressed=False):
+            raise InvalidKey("The JWK's private part does not fit its public part.")
+        return key
+
+    def export_jwk(self, key: Any) -> dict[str, str]:
+        return {**self.public_jwk(key), "d": jose_b64url(self.secret_bytes(key))}
+
+    def import_secret(self, secret: bytes) -> Any:
+        if len(secret) != self.size:
+            raise InvalidKey(f"A {self.name} secret must have {self.size} bytes.")
+        try:
+            return self.from_secret(secret)
+        except ValueError:
+            raise InvalidKey(f"These are not the secret bytes of a {self.name} key.") from None
+
+    def sign(self, key: Any, message: bytes, alg: str, prehashed: bool) -> bytes:
+        return self.from_der(
+            key.sign(message, self._scheme(message, prehashed, deterministic=True))
+        )
+
+    def verify(
+        self, public: Any, message: bytes, signature: bytes, alg: str, prehashed: bool
+    ) -> bool:
+        scheme = self._scheme(message, prehashed, deterministic=False)
+        if len(signature) != 2 * self.size:
+            return False
+        try:
+            public.verify(self.to_der(signature), message, scheme)
+        except InvalidSignature:
+            return False
+        return True
+
+    def to_der(self, signature: bytes) -> bytes:
+        return utils.encode_dss_signature(*self.split(signature))
+
+    def from_der(self, der: bytes) -> bytes:
+        r, s = utils.decode_dss_signature(der)
+        try:
+            return r.to_bytes(self.size, "big") + s.to_bytes(self.size, "big")
+        except OverflowError:  # negative, or longer than the field
+            raise ValueError("the numbers do not fit the curve") from None
+
+    def derive(self, key: Any, peer: Any) -> bytes:
+        return key.exchange(ec.ECDH(), peer)  # type: ignore[no-any-return]
+
+    # What follows depends on the library that holds the key; k256 has its own.
+
+    def point(self, key: Any, *, compressed: bool) -> bytes:
+        """The public point of `key` (SEC 1 section 2.3.3)."""
+        form = (
+            ser.PublicFormat.CompressedPoint if compressed else ser.PublicFormat.UncompressedPoint
+        )
+        data: bytes = public_of(key).public_bytes(ser.Encoding.X962, form)
+        return data
+
+    def from_point(self, point: bytes) -> Any:
+        """The public key of an encoded point; raises ValueError off the curve."""
+        return ec.EllipticCurvePublicKey.from_encoded_point(self.curve, point)
+
+    def from_secret(self, secret: bytes) -> Any:
+        """The private key of a scalar; raises ValueError out of its range."""
+        return ec.derive_private_key(int.from_bytes(secret, "big"), self.curve)
+
+    def secret_bytes(self, key: Any) -> bytes:
+        """The scalar, as long as the field (RFC 7518 section 6.2.2.1)."""
+        return key.private_numbers().private_value.to_bytes(  # type: ignore[no-any-return]
+            self.size, "big"
+        )
+
+    def split(self, signature: bytes) -> tuple[int, int]:
+        """The numbers r and s of a signature r‖s."""
+        r, s = signature[: self.size], signature[self.size :]
+        return int.from_bytes(r, "big"), int.from_bytes(s, "big")
+
+    def _scheme(self, message: bytes, prehashed: bool, *, deterministic: bool) -> ec.ECDSA:
+        self.check_digest(message, prehashed)
+        return self._schemes[prehashed, deterministic]
+
+    @cached_property
+    def _schemes(self) -> dict[tuple[bool, bool], ec.ECDSA]:
+        """By whether the message is hashed, and whether it is for signing; one takes 1 µs."""
+        return {
+            (prehashed, deterministic): ec.ECDSA(
+                utils.Prehashed(self.hash) if prehashed else self.hash,
+                deterministic_signing=deterministic,
+            )
+            for prehashed in (False, True)
+            for deterministic in (False, True)
+        }
+
+    def check_digest(self, message: bytes, prehashed: bool) -> None:
+        """Raise ValidationFailed where `message` should be a digest and is not as long."""
+        if prehashed and len(message) != self.hash.digest_size:
+            size = self.hash.digest_size
+            raise ValidationFailed(errors=[("#/data", f"The digest must have {size} bytes.")])
