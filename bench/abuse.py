@@ -49,9 +49,13 @@ async def main() -> None:
         file, token = f"{folder}/token", Token.new().reveal()
         write_secret(file, token, "token", AccessError)
         options = ("--auth", "token", "--admin-token-file", file)
-        options += await abuse_store.prepare(folder)
+        store = await abuse_store.prepare(folder)
         async with running(
-            *options, *sys.argv[1:], headers=bearer(token), connector=TCPConnector(force_close=True)
+            *options,
+            *store,
+            *sys.argv[1:],
+            headers=bearer(token),
+            connector=TCPConnector(force_close=True),
         ) as (client, pid):
             async with client.get("/healthz") as answer:
                 url = str(answer.url.origin())

@@ -6,7 +6,8 @@ They come from 127.0.0.2, so that whoever calls from 127.0.0.1 is another addres
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable
+
+from service import Abuse
 
 from minikms.web.http.acceptor import raise_descriptor_limit
 
@@ -63,7 +64,7 @@ async def _hold(url: str, number: int, *sent: bytes) -> Counter[str]:
     return Counter(await asyncio.gather(*tasks))
 
 
-ABUSE: dict[str, Callable[[str, str], Awaitable[Counter[str]]]] = {
+ABUSE: dict[str, Abuse] = {
     f"{SILENT} silent connections": silent_connections,
     f"{HEADS} heads without an end": unfinished_heads,
 }

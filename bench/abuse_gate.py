@@ -2,10 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
 
 from aiohttp import ClientError, ClientSession, TCPConnector
-from service import bearer
+from service import Abuse, bearer
 
 from minikms.access.tokens import Token
 
@@ -76,7 +75,7 @@ async def faults(url: str, token: str) -> Counter[str]:
         return Counter([await send(number) for number in range(FAULTY)])
 
 
-ABUSE: dict[str, Callable[[str, str], Awaitable[Counter[str]]]] = {
+ABUSE: dict[str, Abuse] = {
     f"{BATCHES} batches of {ITEMS} RSA-4096 signatures": batches,
     f"{GUESSERS} wrong tokens at once, three times": guesses,
     f"{FAULTY} batches of {ITEMS} items with {FIELDS} unknown fields": faults,

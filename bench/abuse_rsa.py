@@ -2,13 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from math import lcm
 from typing import Any
 
 from aiohttp import ClientSession, TCPConnector
 from cryptography.hazmat.primitives.asymmetric import rsa
-from service import bearer
+from service import Abuse, bearer
 
 from minikms.encodings import jose_b64url
 
@@ -83,7 +82,7 @@ async def send(url: str, token: str, path: str, body: dict[str, Any]) -> Counter
         return Counter(await asyncio.gather(*map(call, range(CALLERS))))
 
 
-ABUSE: dict[str, Callable[[str, str], Awaitable[Counter[str]]]] = {
+ABUSE: dict[str, Abuse] = {
     f"{CALLERS} callers import RSA JWKs of a prime n": primes_for_n,
     f"{CALLERS} callers import RSA JWKs of unbalanced primes": unbalanced,
     f"{CALLERS} callers import RSA JWKs of a q that is no prime": composite,

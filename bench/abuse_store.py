@@ -3,20 +3,13 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from pathlib import Path
 
 from aiohttp import ClientError, ClientSession, TCPConnector
-from service import bearer
+from service import Abuse, bearer
+from stored import create, fill
 
-from minikms.keys.describe import describe
 from minikms.maintenance.inspect import Contents
-from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyPolicy
-from minikms.store.askar import new_raw_key
 from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
 
 DELETED = 1_000_000
 KEYS = 5_000
@@ -36,33 +29,15 @@ async def prepare(folder: str) -> tuple[str, ...]:
     It has a profile of which a million keys were deleted, few of them left, and one that publishes
     thousands.
     """
-    url, key = f"sqlite://{folder}/keys.db", StoreKey(new_raw_key())
-    file = Path(folder) / "store.key"
-    file.touch(0o600)
-    file.write_text(key.secret)
-    location = StoreLocation.parse(url)
-    async with KeyStore.create(location, key) as store:
-        for profile in (EMPTIED, PUBLISHED):
-            await store.create_profile(profile)
+    url, file = f"sqlite://{folder}/keys.db", f"{folder}/store.key"
+    location, key = await create(url, file, EMPTIED, PUBLISHED)
+    async with KeyStore.open(location, key) as store:
         await store.publish(PUBLISHED, public=True)
     async with Contents.open(location, key) as contents:
-        for number in range(10):
-            await fill(contents, EMPTIED, number * DELETED // 10, 1)
-        for first in range(0, KEYS, 500):
-            await fill(contents, PUBLISHED, first, 500)
-    return "--store", url, "--store-key-file", str(file)
-
-
-async def fill(contents: Contents, profile: str, start: int, number: int) -> None:
-    """Store so many Ed25519 keys at the places after `start`."""
-    algorithm = AlgorithmRegistry.from_installed().get("ed25519")
-    keys = []
-    for place in range(start + 1, start + number + 1):
-        key = algorithm.generate()
-        record = replace(describe(algorithm, key, "askar", KeyPolicy()), seq=f"{place:020d}")
-        keys.append((record, algorithm.pack(key)))
-    await contents.insert(profile, keys)
-    await contents.set_last_seq(profile, start + number)
+        for start in range(0, DELETED, DELETED // 10):
+            await fill(contents, EMPTIED, start, start + 1)
+        await fill(contents, PUBLISHED, 0, KEYS)
+    return "--store", url, "--store-key-file", file
 
 
 async def listings(url: str, token: str) -> Counter[str]:
@@ -99,7 +74,7 @@ async def call_on(
     return found
 
 
-ABUSE: dict[str, Callable[[str, str], Awaitable[Counter[str]]]] = {
+ABUSE: dict[str, Abuse] = {
     f"{LISTERS} callers list what is left of {DELETED} keys": listings,
     f"{CALLERS} callers of a JWK Set of {KEYS} keys": jwk_sets,
 }

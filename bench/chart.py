@@ -10,8 +10,7 @@ from rows import Row
 
 def of(run: Run, rows: Sequence[Row]) -> bytes:
     """An SVG with a bar for each of these rows and contender; what cannot do it has none."""
-    # Bars are drawn from the bottom up.
-    names = list(reversed(run.contenders))
+    names = list(run.contenders)[::-1]  # bars are drawn from the bottom up
     drawn = pygal.HorizontalBar(
         style=CleanStyle,
         js=(),
@@ -26,4 +25,4 @@ def of(run: Run, rows: Sequence[Row]) -> bytes:
     for row in rows:
         bars = (run.rows[row][name] for name in names)
         drawn.add(row.alg, [None if isinstance(bar, str) else median(bar, "rate") for bar in bars])
-    return drawn.render()
+    return bytes(drawn.render())

@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
-import base58
-from service import process
+from service import bearer, process
+
+from minikms.access.tokens import Token
+from minikms.errors import AccessError
+from minikms.store.secret_files import write_secret
 
 BATCH: Final = "batch of 100"
 BESIDE: Final = "sign beside batches of 1,000"
@@ -135,13 +138,7 @@ class MiniKms(Contender):
     durable: bool = False
     audit: bool = False  # and asks for a token
     options: tuple[str, ...] = ()
-    token: str = field(
-        # As `Mini KMS` makes them: an id, and a secret with its checksum.
-        default_factory=lambda: (
-            f"mkms_{secrets.token_hex(8)}_{base58.b58encode_check(secrets.token_bytes(32)).decode()}"
-        ),
-        repr=False,
-    )
+    token: str = field(default_factory=lambda: Token.new().reveal(), repr=False)
 
     algorithms: ClassVar = {
         name: name for name in ("ed25519", "p256", "k256", "rsa2048", "mldsa44", "a256gcm")
@@ -151,7 +148,7 @@ class MiniKms(Contender):
     @property
     def headers(self) -> dict[str, str]:
         given = super().headers
-        return {**given, "Authorization": f"Bearer {self.token}"} if self.audit else given
+        return given | bearer(self.token) if self.audit else given
 
     @property
     def intrusion(self) -> Request | None:
@@ -160,8 +157,7 @@ class MiniKms(Contender):
 
     async def prepare(self, folder: Path) -> None:
         if self.audit:
-            (folder / "token").touch(0o600)
-            (folder / "token").write_text(self.token)
+            write_secret(f"{folder}/token", self.token, "token", AccessError)
         if self.durable:
             command = (sys.executable, "-m", "minikms", "store", "init", "--generate-key")
             async with process(*command, env=self.environment(folder), stdout=DEVNULL) as made:
@@ -185,7 +181,7 @@ class MiniKms(Contender):
         return post("/key/generate", {"alg": alg})
 
     def name(self, body: Any) -> str:
-        return body["kid"]
+        return str(body["kid"])
 
     def get(self, key: Key) -> Request:
         return Request("GET", f"/key/{key.name}")
@@ -194,14 +190,14 @@ class MiniKms(Contender):
         return post("/sign", {"kid": key.name, "data": base64url(message)})
 
     def signature(self, body: Any) -> str:
-        return body["sig"]
+        return str(body["sig"])
 
     def verify(self, key: Key, message: bytes, signature: str) -> Request:
         body = {"kid": key.name, "data": base64url(message), "sig": signature}
         return post("/verify", body)
 
     def valid(self, answer: Answer) -> bool:
-        return answer.body["valid"]
+        return bool(answer.body["valid"])
 
     def batch(self, key: Key, messages: Sequence[bytes]) -> Request:
         items = [{"data": base64url(message)} for message in messages]
@@ -268,7 +264,7 @@ class OpenBao(Contender):
         return post(f"/v1/transit/keys/{name}", {"type": self.algorithms[alg][0]})
 
     def name(self, body: Any) -> str:
-        return body["data"]["name"]
+        return str(body["data"]["name"])
 
     def get(self, key: Key) -> Request:
         return Request("GET", f"/v1/transit/keys/{key.name}")
@@ -277,13 +273,13 @@ class OpenBao(Contender):
         return self._of(key, "sign", input=base64(message))
 
     def signature(self, body: Any) -> str:
-        return body["data"]["signature"]
+        return str(body["data"]["signature"])
 
     def verify(self, key: Key, message: bytes, signature: str) -> Request:
         return self._of(key, "verify", input=base64(message), signature=signature)
 
     def valid(self, answer: Answer) -> bool:
-        return answer.body["data"]["valid"]
+        return bool(answer.body["data"]["valid"])
 
     def batch(self, key: Key, messages: Sequence[bytes]) -> Request:
         return self._of(key, "sign", batch_input=[{"input": base64(each)} for each in messages])
@@ -338,7 +334,7 @@ class Moto(Contender):
         return self._call("CreateKey", KeySpec=spec, KeyUsage=usage)
 
     def name(self, body: Any) -> str:
-        return body["KeyMetadata"]["KeyId"]
+        return str(body["KeyMetadata"]["KeyId"])
 
     def get(self, key: Key) -> Request:
         return self._call("DescribeKey", KeyId=key.name)
@@ -347,7 +343,7 @@ class Moto(Contender):
         return self._with("Sign", key, Message=base64(message))
 
     def signature(self, body: Any) -> str:
-        return body["Signature"]
+        return str(body["Signature"])
 
     def verify(self, key: Key, message: bytes, signature: str) -> Request:
         return self._with("Verify", key, Message=base64(message), Signature=signature)
@@ -395,10 +391,10 @@ class Echo(MiniKms):
         return post("/key/generate", {"kid": secrets.token_urlsafe(32)})
 
     def signature(self, body: Any) -> str:
-        return body["data"]
+        return str(body["data"])
 
     def valid(self, answer: Answer) -> bool:
-        return answer.body["data"] == answer.body["sig"]
+        return bool(answer.body["data"] == answer.body["sig"])
 
     def signatures(self, body: Any) -> list[str]:
         return [item["data"] for item in body["items"]]
@@ -444,4 +440,4 @@ def free_port() -> int:
     """A port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])

@@ -13,22 +13,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import ClientSession
 from service import running
+from stored import create, fill
 
-from minikms.keys.describe import describe
 from minikms.maintenance.inspect import Contents
-from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyPolicy
-from minikms.store.askar import new_raw_key
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.keys import DEFAULT_PROFILE
 
 STEPS = (1, 1_000, 100_000)
-BATCH = 500
 CALLS = 300
 
 
@@ -43,35 +37,17 @@ async def main(url: str, key_file: str) -> None:
 
 async def compare(url: str, key_file: str) -> dict[int, dict[str, float]]:
     """Fill a store in steps, and measure after each: by number of keys, then by call."""
-    location, key = StoreLocation.parse(url), StoreKey(new_raw_key())
-    Path(key_file).touch(0o600)
-    Path(key_file).write_text(key.secret, "ascii")
-    async with KeyStore.create(location, key):
-        pass
+    location, key = await create(url, key_file)
     found: dict[int, dict[str, float]] = {}
     filled = 0
     for number in STEPS:
         async with Contents.open(location, key) as contents:
-            await fill(contents, filled, number)
+            await fill(contents, DEFAULT_PROFILE, filled, number, aliases=True)
         filled = number
         options = ("--store", url, "--store-key-file", key_file)
         async with running(*options) as (client, process):
             found[number] = await measure(client, process)
     return found
-
-
-async def fill(contents: Contents, start: int, end: int) -> None:
-    """Store Ed25519 keys, each with an alias, up to `end` of them."""
-    algorithm = AlgorithmRegistry.from_installed().get("ed25519")
-    for first in range(start, end, BATCH):
-        keys, last = [], min(first + BATCH, end)
-        for place in range(first + 1, last + 1):
-            key = algorithm.generate()
-            record = describe(algorithm, key, "askar", KeyPolicy())
-            record = replace(record, seq=f"{place:020d}", aliases=(f"alias-{place}",))
-            keys.append((record, algorithm.pack(key)))
-        await contents.insert(DEFAULT_PROFILE, keys)
-        await contents.set_last_seq(DEFAULT_PROFILE, last)
 
 
 async def measure(client: ClientSession, process: int) -> dict[str, float]:

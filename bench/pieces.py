@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,15 @@ import uvloop
 from aiohttp.http import StreamWriter
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from minikms.access.policy import ANYBODY
 from minikms.access.tokens import Token
 from minikms.config import Config
+from minikms.errors import AccessError
 from minikms.events import AuditEvent
 from minikms.serve.assembly import create_service
+from minikms.store.secret_files import write_secret
 from minikms.web import messages
-from minikms.web.callers import ANYBODY, CALLER
+from minikms.web.callers import CALLER
 from minikms.web.gate import GATE
 from minikms.web.handlers import operations
 from minikms.web.http.answers import head
@@ -117,16 +121,15 @@ async def pieces(alg: str, audited: bool) -> dict[str, float]:
 @asynccontextmanager
 async def service(folder: Path, audited: bool) -> AsyncIterator[tuple[KmsRunner, list[str]]]:
     """A service with its keys in memory, and the headers that a call to it needs."""
-    options: dict[str, str] = {}
+    config = Config(cache_size=10)
     headers: list[str] = []
     if audited:
-        token, file = Token.new().reveal(), folder / "token"
-        file.touch(0o600)
-        file.write_text(token)
+        token, file = Token.new().reveal(), f"{folder}/token"
+        write_secret(file, token, "token", AccessError)
         log = str(folder / "audit.log")
-        options = {"auth": "token", "admin_token_file": str(file), "audit_log": log}
+        config = replace(config, auth="token", admin_token_file=file, audit_log=log)
         headers = [f"Authorization: Bearer {token}"]
-    runner = KmsRunner(create_service(Config(cache_size=10, **options)))
+    runner = KmsRunner(create_service(config))
     await runner.setup()
     try:
         yield runner, headers
@@ -161,9 +164,9 @@ def each(connection: Any, app: Any, call: bytes) -> dict[str, float]:
     assert body is not None
     keys = messages.service(read)
     named = ("default", body["ref"])
-    found = keys._opened(*named, keys._to_sign)
-    assert found is not None
-    record, signer, key = found
+    opened = keys._opened(*named, keys._to_sign)
+    assert opened is not None
+    record, signer, key = opened
     alg = signer.signing_algs[0]
     signed = keys.sign_now(*named, body["data"], body["options"])
     timed = [

@@ -70,13 +70,13 @@ class Run:
 
 def median(rounds: Sequence[Measurement], of: str) -> float:
     """The median of one figure of all rounds."""
-    return statistics.median(getattr(each, of) for each in rounds)
+    return float(statistics.median(getattr(each, of) for each in rounds))
 
 
 def ratio(ours: Sequence[Measurement], theirs: Sequence[Measurement], of: str = "rate") -> float:
     """The median of the ratios of rounds that followed each other: what drifts drops out."""
     pairs = zip(ours, theirs, strict=True)
-    return statistics.median(getattr(our, of) / getattr(their, of) for our, their in pairs)
+    return float(statistics.median(getattr(our, of) / getattr(their, of) for our, their in pairs))
 
 
 def document(run: Run, goals: Iterable[Sequence[str]]) -> str:

@@ -27,7 +27,7 @@ from contenders import BESIDE, CONTENDERS
 from goals import ED25519, GOALS, P256
 from report import NO, Run, document
 from rows import MESSAGE, MESSAGES, Row, all_rows, requests_of
-from server import Refused, Server, started
+from server import Measurement, Refused, Server, started
 
 DOCS = Path(__file__).parents[1] / "docs"
 SETTLE = 0.3  # seconds for a contender to end what wrk no longer waits for
@@ -145,7 +145,8 @@ async def measure_row(
         for name, server in servers.items()
         if server.contender.can(row.operation, row.alg)
     }
-    found = run.rows[row] = {name: [] if name in able else NO for name in servers}
+    measured: dict[str, list[Measurement]] = {name: [] for name in able}
+    found = run.rows[row] = {name: measured.get(name, NO) for name in servers}
     requests = {}
     for number in range(rounds + 1):
         for name, server in list(able.items()):
@@ -163,7 +164,7 @@ async def measure_row(
                 del able[name]
                 continue
             if number:
-                found[name].append(load)
+                measured[name].append(load)
             await asyncio.sleep(SETTLE)
     if row.keys > 1:
         run.in_use |= {name: server.memory() for name, server in able.items()}

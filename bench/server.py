@@ -133,7 +133,7 @@ class Server:
         """Seconds of processor time that its processes have used by now."""
         parent = psutil.Process(self._pid)
         times = [each.cpu_times() for each in (parent, *parent.children(recursive=True))]
-        return sum(each.user + each.system for each in times)
+        return float(sum(each.user + each.system for each in times))
 
     def _audited(self) -> int:
         return sum(file.stat().st_size for file in self._folder.glob("audit*.log"))

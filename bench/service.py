@@ -5,11 +5,15 @@ import os
 import re
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import ClientSession
+
+# Given the service's URL and a token, gives how often each answer came.
+Abuse = Callable[[str, str], Coroutine[Any, Any, Counter[str]]]
 
 PATIENCE = 15.0  # a process that does not stop for so many seconds is killed
 

@@ -1,0 +1,42 @@
+"""Stores of scripts: made, and filled without a service."""
+
+from dataclasses import replace
+
+from minikms.errors import StoreError
+from minikms.keys.describe import describe
+from minikms.maintenance.inspect import Contents
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import KeyPolicy
+from minikms.store.askar import new_raw_key
+from minikms.store.keys import KeyStore
+from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.secret_files import write_secret
+
+BATCH = 500
+
+
+async def create(url: str, key_file: str, *profiles: str) -> tuple[StoreLocation, StoreKey]:
+    """Make a store with these profiles besides `default`, and the file of its key."""
+    location, key = StoreLocation.parse(url), StoreKey(new_raw_key())
+    write_secret(key_file, key.secret, "key", StoreError)
+    async with KeyStore.create(location, key) as store:
+        for profile in profiles:
+            await store.create_profile(profile)
+    return location, key
+
+
+async def fill(
+    contents: Contents, profile: str, start: int, end: int, *, aliases: bool = False
+) -> None:
+    """Store Ed25519 keys at the places after `start` up to `end`, on request with an alias each."""
+    algorithm = AlgorithmRegistry.from_installed().get("ed25519")
+    for first in range(start, end, BATCH):
+        keys, last = [], min(first + BATCH, end)
+        for place in range(first + 1, last + 1):
+            key = algorithm.generate()
+            record = describe(algorithm, key, "askar", KeyPolicy())
+            names = (f"alias-{place}",) if aliases else ()
+            record = replace(record, seq=f"{place:020d}", aliases=names)
+            keys.append((record, algorithm.pack(key)))
+        await contents.insert(profile, keys)
+        await contents.set_last_seq(profile, last)
