@@ -1,10 +1,13 @@
 """Swagger UI: our page around the library's parts, and the documents that it links."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
+
+from minikms.web.handlers.system import openapi, to_docs
+from minikms.web.http.problems import Handler
 
 FOLDER: Final = Path(__file__).with_name("ui")
 DOCUMENTS: Final = FOLDER / "documents"
@@ -17,32 +20,44 @@ _TYPES: Final = {
 }
 
 
-def add_to(app: web.Application) -> dict[str, str]:
+def add_to(
+    app: web.Application, swagger_ui: Path, guard: Callable[[Handler], Handler]
+) -> dict[str, str]:
     """Add the page at `/docs/`; the URL of each document that it can link, by its title.
 
-    To be called before Swagger UI's own page is added, which is then never reached.
+    `swagger_ui` is the folder of Swagger UI's own files.
     """
-    app.router.add_get("/docs/", _giving(FOLDER / "index.html"))
+
+    def add(path: str, handler: Handler) -> None:
+        app.router.add_get(path, guard(handler))
+
+    add("/", to_docs)
+    add("/docs", to_docs)
+    add("/docs/", _own_file(FOLDER / "index.html"))
+    add("/docs/swagger.json", openapi)
     for name in ("page.css", "page.js"):
-        app.router.add_get(f"/docs/{name}", _giving(FOLDER / name))
+        add(f"/docs/{name}", _own_file(FOLDER / name))
+    for file in swagger_ui.iterdir():
+        add(f"/docs/swagger_ui_static/{file.name}", _file(file, {}))
     links = {}
     for document in sorted(DOCUMENTS.glob("*.md")):
         url = f"/docs/documents/{document.name}"
-        app.router.add_get(url, _giving(document))
+        add(url, _own_file(document))
         with document.open(encoding="utf-8") as lines:
             links[next(lines).removeprefix("# ").strip()] = url
     return links
 
 
-def _giving(
-    file: Path,
-) -> Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]:
+def _own_file(file: Path) -> Handler:
     headers = {
         "Content-Type": f"{_TYPES[file.suffix]}; charset=utf-8",
         "Cache-Control": "no-cache",  # another version of the service has another page
     }
+    return _file(file, headers)
 
-    async def give(request: web.Request) -> web.StreamResponse:
+
+def _file(file: Path, headers: dict[str, str]) -> Handler:
+    async def send(request: web.Request) -> web.StreamResponse:
         return web.FileResponse(file, headers=headers)
 
-    return give
+    return send
