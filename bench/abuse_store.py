@@ -8,7 +8,7 @@ from aiohttp import ClientError, ClientSession, TCPConnector
 from service import Abuse, bearer
 from stored import create, fill
 
-from minikms.maintenance.inspect import Contents
+from minikms.maintenance.inspect import StoreInspector
 from minikms.store.keys import KeyStore
 
 DELETED = 1_000_000
@@ -33,7 +33,7 @@ async def prepare(folder: str) -> tuple[str, ...]:
     location, key = await create(url, file, EMPTIED, PUBLISHED)
     async with KeyStore.open(location, key) as store:
         await store.publish(PUBLISHED, public=True)
-    async with Contents.open(location, key) as contents:
+    async with StoreInspector.open(location, key) as contents:
         for start in range(0, DELETED, DELETED // 10):
             await fill(contents, EMPTIED, start, start + 1)
         await fill(contents, PUBLISHED, 0, KEYS)

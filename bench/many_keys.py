@@ -19,7 +19,7 @@ from aiohttp import ClientSession
 from service import running
 from stored import create, fill
 
-from minikms.maintenance.inspect import Contents
+from minikms.maintenance.inspect import StoreInspector
 from minikms.store.keys import DEFAULT_PROFILE
 
 STEPS = (1, 1_000, 100_000)
@@ -41,7 +41,7 @@ async def compare(url: str, key_file: str) -> dict[int, dict[str, float]]:
     found: dict[int, dict[str, float]] = {}
     filled = 0
     for number in STEPS:
-        async with Contents.open(location, key) as contents:
+        async with StoreInspector.open(location, key) as contents:
             await fill(contents, DEFAULT_PROFILE, filled, number, aliases=True)
         filled = number
         options = ("--store", url, "--store-key-file", key_file)

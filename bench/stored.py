@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from minikms.errors import StoreError
 from minikms.keys.describe import describe
-from minikms.maintenance.inspect import Contents
+from minikms.maintenance.inspect import StoreInspector
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy
 from minikms.store.askar import new_raw_key
@@ -26,7 +26,7 @@ async def create(url: str, key_file: str, *profiles: str) -> tuple[StoreLocation
 
 
 async def fill(
-    contents: Contents, profile: str, start: int, end: int, *, aliases: bool = False
+    contents: StoreInspector, profile: str, start: int, end: int, *, aliases: bool = False
 ) -> None:
     """Store Ed25519 keys at the places after `start` up to `end`, on request with an alias each."""
     algorithm = AlgorithmRegistry.from_installed().get("ed25519")

@@ -101,7 +101,7 @@ class TokenAccess:
         self._jwt = jwt
         self._admin = None if admin is None else admin_record(admin)
         self._attempts = Attempts(wrong_a_minute)
-        self._holders: Cache[_Holder] = Cache(tokens.versions, *cache)
+        self._holders: Cache[_Holder] = Cache(tokens.counters, *cache)
         self._newcomers = Newcomers()
 
     async def caller(
@@ -155,10 +155,10 @@ class TokenAccess:
         return None if found is None or found.record.expired else found.caller
 
     async def _read(self, token: Token, place: bytes) -> _Holder | None:
-        reading = self._holders.begin()
+        pending = self._holders.start_fill()
         found = await self._find(token)
         if found is not None:
-            reading.keep(place, found, (CATEGORY, token.id))
+            pending.fill(place, found, (CATEGORY, token.id))
         return found
 
     async def _find(self, token: Token) -> _Holder | None:

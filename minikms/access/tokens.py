@@ -20,7 +20,7 @@ from aries_askar import Session
 from minikms.errors import TokenNotFound
 from minikms.events import set_token
 from minikms.store.askar import listed
-from minikms.store.counters import Versions
+from minikms.store.counters import ChangeCounters
 from minikms.store.database import Database
 
 PREFIX: Final = "mkms_"
@@ -113,9 +113,9 @@ class Tokens:
         self._database = database
 
     @property
-    def versions(self) -> Versions:
+    def counters(self) -> ChangeCounters:
         """What tells that a token has been revoked."""
-        return self._database.versions
+        return self._database.counters
 
     async def create(
         self,

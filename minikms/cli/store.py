@@ -27,7 +27,7 @@ from minikms.errors import AccessError, StoreError
 from minikms.exits import fail
 from minikms.maintenance.copy import copy as copy_contents
 from minikms.maintenance.copy import count
-from minikms.maintenance.inspect import Contents
+from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import entries
 from minikms.maintenance.verify import verify as verify_contents
 from minikms.plugin.registry import AlgorithmRegistry
@@ -144,7 +144,7 @@ def info(**options: Any) -> None:
 
 async def _info(location: StoreLocation, key: StoreKey) -> None:
     algs = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
-    async with Contents.open(location, key) as contents:
+    async with StoreInspector.open(location, key) as contents:
         click.echo(f"Backend: {location.backend}")
         click.echo(f"Location: {location}")
         click.echo(f"Layout: {contents.layout}")
@@ -176,7 +176,7 @@ def rekey(
 async def _rekey(
     location: StoreLocation, key: StoreKey, source: AbstractAsyncContextManager[StoreKey | None]
 ) -> None:
-    async with Contents.open(location, key) as contents, source as new:
+    async with StoreInspector.open(location, key) as contents, source as new:
         if new is None:
             raise StoreError("Say the new key: --new-key-file or MINIKMS_NEW_STORE_KEY.")
         if new == key:
@@ -185,7 +185,7 @@ async def _rekey(
             "Changing the key: keep the old one and the new until this says that it is done."
         )
         await contents.rekey(new)
-    async with Contents.open(location, new):
+    async with StoreInspector.open(location, new):
         click.echo(f"Done: the new key opens the store at {location}, and the old one does not.")
 
 
@@ -233,9 +233,9 @@ async def _copy(
     profiles = keys = 0
     with _progress("Copying keys", show_pos=True) as bar:
         async with (
-            Contents.open(location, key) as source,
+            StoreInspector.open(location, key) as source,
             other as to_key,
-            Contents.create(place, to_key or key) as target,
+            StoreInspector.create(place, to_key or key) as target,
         ):
             bar.length = sum([sum(counts.values()) async for _, counts in count(source, ())])
             async with aclosing(copy_contents(source, target, bar.update)) as copies:
@@ -271,7 +271,7 @@ async def _verify(location: StoreLocation, key: StoreKey) -> bool:
         def left(what: str) -> None:
             tell(f"Left over: {what}")
 
-        async with Contents.open(location, key) as contents:
+        async with StoreInspector.open(location, key) as contents:
             bar.length = await entries(contents)
             tally = await verify_contents(contents, registry, fault, left, bar.update)
     click.echo(

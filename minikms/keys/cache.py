@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from minikms.plugin.protocol import KeyPairAlgorithm
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord, KeyRef
-from minikms.store.cache import Bounds, Cache, Reading
+from minikms.store.cache import Bounds, Cache, PendingEntry
 from minikms.store.database import PROFILE
 from minikms.store.keys import ALIAS, KeyStore
 from minikms.store.listing import KEY
@@ -44,7 +44,7 @@ class OpenedKeys:
     def __init__(self, registry: AlgorithmRegistry, store: KeyStore, bounds: Bounds) -> None:
         self._registry = registry
         self._store = store
-        self.cache: Cache[Opened] = Cache(store.database.versions, *bounds)
+        self.cache: Cache[Opened] = Cache(store.database.counters, *bounds)
 
     def get(self, profile: str, ref: KeyRef) -> Opened | None:
         """A key that is remembered, open or not; None for one that is to be read."""
@@ -54,23 +54,23 @@ class OpenedKeys:
         """A key, which need not be open."""
         found = self.get(profile, ref)
         if found is None:
-            reading = self.cache.begin()
+            pending = self.cache.start_fill()
             found = Opened(await self._store.record(profile, ref))
-            _keep(reading, profile, ref, found)
+            _keep(pending, profile, ref, found)
         return found
 
     async def open(
         self, profile: str, ref: KeyRef, use: Callable[[KeyRecord], UseT]
     ) -> tuple[KeyRecord, UseT, Any]:
         """Read a key; and what `use` makes of its record before it is opened, and raises."""
-        reading = self.cache.begin()
+        pending = self.cache.start_fill()
         record, stored = await self._store.open_key(profile, ref, use)
         key = self._registry.of(record).unpack(stored)
-        _keep(reading, profile, ref, Opened(record, key))
+        _keep(pending, profile, ref, Opened(record, key))
         return record, use(record), key
 
 
-def _keep(reading: Reading[Opened], profile: str, ref: KeyRef, found: Opened) -> None:
+def _keep(pending: PendingEntry[Opened], profile: str, ref: KeyRef, found: Opened) -> None:
     if found.record.deletes is not None:
         return
     kid, sources = found.record.kid, [(PROFILE, profile), (KEY, found.record.kid)]
@@ -78,4 +78,4 @@ def _keep(reading: Reading[Opened], profile: str, ref: KeyRef, found: Opened) ->
         sources.append((ALIAS, ref.alias))
     # With the texts that are kept anyway, not those of the request.
     place = sys.intern(profile), None if ref.kid is None else kid, ref.alias
-    reading.keep(place, found, *sources)
+    pending.fill(place, found, *sources)

@@ -5,8 +5,9 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
-from minikms.store.cache import Bounds, Cache, Reading
-from minikms.store.database import CONTENTS, PROFILE
+from minikms.store.cache import Bounds, Cache, PendingEntry
+from minikms.store.counters import CONTENTS
+from minikms.store.database import PROFILE
 from minikms.store.keys import KeyStore
 
 # What is kept of all sets in a process, in bytes, and what each has besides its own.
@@ -22,12 +23,12 @@ class JwkSet(NamedTuple):
 
 
 class _Computation:
-    """A set that is being computed; `reading` is there once that has begun."""
+    """A set that is being computed; `pending` is there once that has begun."""
 
     task: "asyncio.Task[JwkSet]"
 
     def __init__(self) -> None:
-        self.reading: Reading[JwkSet] | None = None
+        self.pending: PendingEntry[JwkSet] | None = None
 
 
 class JwkSets:
@@ -43,10 +44,10 @@ class JwkSets:
     ) -> None:
         self._store = store
         self._compute = compute
-        versions = store.database.versions
+        counters = store.database.counters
         memory = _MEMORY if bounds.size else 0
-        self._sets: Cache[JwkSet] = Cache(versions, memory, bounds.ttl, weigh=_weight)
-        self._public: Cache[bool] = Cache(versions, *bounds)
+        self._sets: Cache[JwkSet] = Cache(counters, memory, bounds.ttl, weigh=_weight)
+        self._public: Cache[bool] = Cache(counters, *bounds)
         self._computations: dict[str, _Computation] = {}
 
     async def get(self, profile: str) -> JwkSet:
@@ -60,7 +61,9 @@ class JwkSets:
         if found is not None:
             return found
         current = self._computations.get(profile)
-        if current is None or not (current.reading is None or _holds(current.reading, profile)):
+        if current is None or not (
+            current.pending is None or _is_current(current.pending, profile)
+        ):
             current = self._begin(profile, current)
         # Others wait for it, even if this caller is gone.
         return await asyncio.shield(current.task)
@@ -69,9 +72,9 @@ class JwkSets:
         """Whether everybody may have a profile's set."""
         found = self._public.get(profile)
         if found is None:
-            reading = self._public.begin()
+            pending = self._public.start_fill()
             found = await self._store.publishes(profile)
-            reading.keep(profile, found, *_sources(profile))
+            pending.fill(profile, found, *_sources(profile))
         return found
 
     def drop_stale(self) -> None:
@@ -93,10 +96,10 @@ class JwkSets:
         try:
             if before is not None:
                 await asyncio.wait([before.task])
-            computation.reading = self._sets.begin()
+            computation.pending = self._sets.start_fill()
             body = await self._compute(profile)
             found = JwkSet(body, hashlib.sha256(body).hexdigest()[:32])
-            computation.reading.keep(profile, found, *_sources(profile))
+            computation.pending.fill(profile, found, *_sources(profile))
             return found
         finally:
             if self._computations.get(profile) is computation:
@@ -108,8 +111,8 @@ def _sources(profile: str) -> tuple[tuple[str, str], ...]:
     return (PROFILE, profile), (CONTENTS, profile)
 
 
-def _holds(reading: Reading[JwkSet], profile: str) -> bool:
-    return reading.holds(*_sources(profile))
+def _is_current(pending: PendingEntry[JwkSet], profile: str) -> bool:
+    return pending.is_current(*_sources(profile))
 
 
 def _weight(found: JwkSet) -> int:

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from minikms.errors import KeyUnreadable, ProfileNotFound
-from minikms.maintenance.inspect import Contents, Kept
+from minikms.maintenance.inspect import StoredKey, StoreInspector
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store.listing import KEY
@@ -21,7 +21,7 @@ class Copied:
 
 
 async def count(
-    contents: Contents, algs: Iterable[str]
+    contents: StoreInspector, algs: Iterable[str]
 ) -> AsyncGenerator[tuple[str, dict[str, int]], None]:
     """Of every profile, how many keys it has: of each of these algorithms, and of others."""
     for profile in await contents.profiles():
@@ -33,7 +33,7 @@ async def count(
 
 
 async def copy(
-    source: Contents, target: Contents, advance: Callable[[int], None]
+    source: StoreInspector, target: StoreInspector, advance: Callable[[int], None]
 ) -> AsyncGenerator[Copied, None]:
     """Copy every profile, each with its keys as they are at one moment; others may use the source.
 
@@ -59,7 +59,7 @@ async def copy(
             await target.remove_profile(profile)
 
 
-async def _home(contents: Contents, profile: str) -> str | None:
+async def _home(contents: StoreInspector, profile: str) -> str | None:
     """Askar's name of a profile that can be used, None where it is gone; raises KeyUnreadable."""
     home = await contents.home(profile)
     if home is not None and (flaw := await contents.flaw(profile, home)):
@@ -68,7 +68,7 @@ async def _home(contents: Contents, profile: str) -> str | None:
 
 
 async def _copy_profile(
-    source: Contents, target: Contents, profile: str, advance: Callable[[int], None]
+    source: StoreInspector, target: StoreInspector, profile: str, advance: Callable[[int], None]
 ) -> Copied:
     copied = deleted = newest = 0
     async with aclosing(source.records(profile)) as batches:
@@ -95,7 +95,7 @@ async def _copy_profile(
 
 
 async def _material(
-    source: Contents, profile: str, record: KeyRecord, found: Kept
+    source: StoreInspector, profile: str, record: KeyRecord, found: StoredKey
 ) -> Stored | None:
     """The material of a key; None where it was deleted after its record was read."""
     if not _is_of(found, record) or found.stored is None:
@@ -109,12 +109,12 @@ async def _material(
     return found.stored
 
 
-def _is_of(found: Kept, record: KeyRecord) -> bool:
+def _is_of(found: StoredKey, record: KeyRecord) -> bool:
     """Whether this is still the same key, not another that was made with its kid."""
     return found.record is not None and found.record.seq == record.seq
 
 
-async def _name_unreadable(source: Contents, profile: str) -> str:
+async def _name_unreadable(source: StoreInspector, profile: str) -> str:
     """A sentence on keys whose records cannot be read, by name as far as their material does."""
     names = []
     async with aclosing(source.materials(profile)) as batches:

@@ -37,7 +37,7 @@ _OWN: Final = (HEAD, CHAIN, SIGNING_KEY, TOKEN)
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredKey:
     """What is kept under a kid, whether it fits together or not.
 
     `record` is None where there is none, and where there is one (`recorded`) that cannot be read.
@@ -77,7 +77,7 @@ class Own:
     tags: Mapping[str, Any]
 
 
-class Contents:
+class StoreInspector:
     """Everything in a store, profile by profile; every method is one session.
 
     What takes long waits long, too. All raise ProfileNotFound for a profile that is not there,
@@ -268,13 +268,13 @@ class Contents:
         aliases: Iterable[str] = (),
         *,
         exclusively: bool = False,
-    ) -> list[Kept]:
+    ) -> list[StoredKey]:
         """All that is kept under each kid, and whether `aliases` name it.
 
         `exclusively` lets nobody write meanwhile; otherwise parts may be of different moments.
         """
 
-        async def work(session: Session) -> list[Kept]:
+        async def work(session: Session) -> list[StoredKey]:
             return [await _kept(session, kid, aliases) for kid in kids]
 
         return await self._database.run(profile, work, write=exclusively)
@@ -325,7 +325,7 @@ async def _askar_keys(session: Session, alg: KeyAlg) -> KeyEntryList:
     return await session.fetch_all_keys(alg=alg)
 
 
-async def _kept(session: Session, kid: str, aliases: Iterable[str]) -> Kept:
+async def _kept(session: Session, kid: str, aliases: Iterable[str]) -> StoredKey:
     unreadable: list[tuple[str, str]] = []
     entry = await _read(session, KEY, kid, unreadable)
     record = _parsed(entry.value) if entry else None
@@ -337,7 +337,7 @@ async def _kept(session: Session, kid: str, aliases: Iterable[str]) -> Kept:
     names = dict.fromkeys((*(record.aliases if record else ()), *aliases))
     deletion = await _read(session, DELETION, kid, unreadable)
     holders = {name: await _read(session, ALIAS, name, unreadable) for name in names}
-    return Kept(
+    return StoredKey(
         kid,
         recorded=entry is not None or (KEY, kid) in unreadable,
         record=record,

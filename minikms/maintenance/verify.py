@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from minikms.encodings import thumbprint
 from minikms.errors import KeyNotUsable, KeyUnreadable, ProfileNotFound
-from minikms.maintenance.inspect import ASKAR_KEY, Contents, Kept, material_category
+from minikms.maintenance.inspect import ASKAR_KEY, StoredKey, StoreInspector, material_category
 from minikms.plugin.protocol import KeyPairAlgorithm, Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
@@ -27,7 +27,7 @@ class Tally:
     faults: int = 0
 
 
-async def entries(contents: Contents) -> int:
+async def entries(contents: StoreInspector) -> int:
     """How many entries `verify` goes through, as of now."""
     number = 0
     for profile, home in (await contents.directory()).homes.items():
@@ -40,7 +40,7 @@ async def entries(contents: Contents) -> int:
 
 
 async def verify(
-    contents: Contents,
+    contents: StoreInspector,
     registry: AlgorithmRegistry,
     tell: Tell,
     note: Callable[[str], None],
@@ -90,7 +90,7 @@ class _ProfileCheck:
 
     def __init__(
         self,
-        contents: Contents,
+        contents: StoreInspector,
         registry: AlgorithmRegistry,
         profile: str,
         tally: Tally,
@@ -191,7 +191,7 @@ class _ProfileCheck:
             self._fault(self._profile, kid, what)
 
 
-def _faults(kept: Kept, registry: AlgorithmRegistry) -> Iterator[str]:
+def _faults(kept: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
     """What is wrong with a key, in a few words each."""
     record = kept.record
     for category, name in kept.unreadable:
@@ -225,7 +225,7 @@ def _faults(kept: Kept, registry: AlgorithmRegistry) -> Iterator[str]:
     yield from _faults_of_deletion(kept, record)
 
 
-def _faults_of_deletion(kept: Kept, record: KeyRecord) -> Iterator[str]:
+def _faults_of_deletion(kept: StoredKey, record: KeyRecord) -> Iterator[str]:
     if kept.deletion is None:
         if record.deletes is not None and (DELETION, kept.kid) not in kept.unreadable:
             yield "it is scheduled for deletion, and nothing would remove it"
@@ -233,7 +233,7 @@ def _faults_of_deletion(kept: Kept, record: KeyRecord) -> Iterator[str]:
         yield "its scheduled deletion is not that of its record"
 
 
-def _faults_without_record(kept: Kept) -> Iterator[str]:
+def _faults_without_record(kept: StoredKey) -> Iterator[str]:
     if kept.recorded:
         if (KEY, kept.kid) not in kept.unreadable:
             yield "its record cannot be read"

@@ -1,4 +1,4 @@
-"""What was read from a store, remembered while it has not changed there."""
+"""A cache of what was read from a store, valid while it has not changed there."""
 
 import math
 import time
@@ -6,13 +6,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from minikms.store.counters import Versions, slot_of
+from minikms.store.counters import ChangeCounters, slot_of
 
 ValueT = TypeVar("ValueT")
 
 
 class Bounds(NamedTuple):
-    """How many values are remembered, and for how many seconds at most; nothing by default."""
+    """How many values are cached, and for how many seconds at most; none by default."""
 
     size: int = 0
     ttl: float = 0
@@ -23,7 +23,7 @@ NOTHING: Final = Bounds()
 
 class _Entry(NamedTuple):
     value: Any
-    counters: tuple[tuple[int, int], ...]  # by slot
+    counters: tuple[tuple[int, int], ...]  # slot and value
     until: float
 
     def __repr__(self) -> str:  # the value may be a key
@@ -31,26 +31,26 @@ class _Entry(NamedTuple):
 
 
 class Cache(Generic[ValueT]):
-    """Values by their keys, those that were used last: up to `size` in all, as `weigh` has it.
+    """An LRU cache of at most `size`, summed up by `weigh`, which is one for each value by default.
 
-    Without that each weighs one. Where `versions` may miss a change, a value counts for `ttl`
-    seconds from before it was read. `hits` and `misses` count the calls of `get`.
+    Where `counters` may miss a change, a value is valid for `ttl` seconds from before it was read.
+    `hits` and `misses` count the calls of `get`.
     """
 
     def __init__(
         self,
-        versions: Versions,
+        counters: ChangeCounters,
         size: int,
         ttl: float,
         *,
         weigh: Callable[[ValueT], int] = lambda _: 1,
     ) -> None:
-        self._versions = versions
-        self._counters = versions.counters
+        self._snapshot = counters.snapshot
+        self._current = counters.values
         self._size = size
         self._weigh = weigh
         self._weight = 0
-        self._ttl = ttl if versions.bounded else math.inf
+        self._ttl = ttl if counters.needs_ttl else math.inf
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self.hits = self.misses = 0
 
@@ -58,10 +58,10 @@ class Cache(Generic[ValueT]):
         return len(self._entries)
 
     def get(self, key: Hashable) -> ValueT | None:
-        """The value of `key`, None where it is to be read from the store."""
+        """The value of `key`, None where it must be read from the store."""
         entry = self._entries.get(key)
         if entry is not None:
-            if self._holds(entry):
+            if self._is_valid(entry):
                 self._entries.move_to_end(key)
                 self.hits += 1
                 value: ValueT = entry.value
@@ -70,19 +70,19 @@ class Cache(Generic[ValueT]):
         self.misses += 1
         return None
 
-    def begin(self) -> "Reading[ValueT]":
-        """What must be called before a value is read, for its `keep` to be called after."""
-        return Reading(self, self._versions.snapshot(), time.monotonic() + self._ttl)
+    def start_fill(self) -> "PendingEntry[ValueT]":
+        """Take a snapshot of the counters; call it before a value is read."""
+        return PendingEntry(self, self._snapshot(), time.monotonic() + self._ttl)
 
     def drop_stale(self) -> None:
-        """Forget what has changed, which otherwise stays until it is asked for again."""
-        for key in [key for key, entry in self._entries.items() if not self._holds(entry)]:
+        """Drop the values that are no longer valid, which otherwise stay until their next `get`."""
+        for key in [key for key, entry in self._entries.items() if not self._is_valid(entry)]:
             self._drop(key)
 
-    def _holds(self, entry: _Entry) -> bool:
-        counters = self._counters
+    def _is_valid(self, entry: _Entry) -> bool:
+        current = self._current
         for slot, counter in entry.counters:
-            if counters[slot] != counter:
+            if current[slot] != counter:
                 return False
         return time.monotonic() < entry.until
 
@@ -101,22 +101,22 @@ class Cache(Generic[ValueT]):
         self._weight -= self._weigh(self._entries.pop(key).value)
 
 
-class Reading(NamedTuple, Generic[ValueT]):
-    """A moment before something is read, so that what is changed after it is noticed."""
+class PendingEntry(NamedTuple, Generic[ValueT]):
+    """A cache entry whose value is yet to be read: the counters from before that."""
 
     cache: Cache[ValueT]
     counters: memoryview
     until: float
 
-    def holds(self, *sources: tuple[str, str]) -> bool:
-        """Whether nothing has changed since in the entries with these categories and names."""
-        now = self.cache._counters
+    def is_current(self, *sources: tuple[str, str]) -> bool:
+        """Whether the entries with these categories and names are unchanged since the snapshot."""
+        current = self.cache._current
         slots = [slot_of(*source) for source in sources]
-        unchanged = all(self.counters[slot] == now[slot] for slot in slots)
+        unchanged = all(self.counters[slot] == current[slot] for slot in slots)
         return unchanged and time.monotonic() < self.until
 
-    def keep(self, key: Hashable, value: ValueT, *sources: tuple[str, str]) -> None:
-        """Remember what was read since, from the entries with these categories and names."""
+    def fill(self, key: Hashable, value: ValueT, *sources: tuple[str, str]) -> None:
+        """Cache a value that was read since, from entries with these categories and names."""
         slots = (slot_of(*source) for source in sources)
         counters = tuple((slot, self.counters[slot]) for slot in slots)
         self.cache._put(key, _Entry(value, counters, self.until))

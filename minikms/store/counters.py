@@ -1,7 +1,8 @@
-"""Counters that tell whether something in a store may have changed since it was read.
+"""Counters that say whether something in a store may have changed since it was read.
 
-A change counts up the slot of what it changed, after its commit and before it is answered. What was
-read once all counters had been noted is still so as long as those of its slots are what they were.
+A change increments the counter of what it changed, after its commit and before its answer. A value
+that was read after a snapshot of the counters is current as long as those that it depends on are
+what they were.
 """
 
 import asyncio
@@ -18,29 +19,32 @@ from minikms.store.files import open_beside
 
 SLOTS: Final = 4096
 
+# The category under which all of a profile has one counter, which every write in it increments.
+CONTENTS: Final = "minikms.contents"
+
 _BYTES: Final = 8 * SLOTS
 
 
 def slot_of(category: str, name: str) -> int:
-    """Where changes of what has this name are counted; the same in every process.
+    """The slot of the counter for an entry; the same in every process.
 
-    What else has the same slot only counts as changed more often.
+    Entries may share a slot: each then only seems to change more often.
     """
     return zlib.crc32(f"{category}/{name}".encode()) % SLOTS
 
 
-class Versions:
-    """The counters of a store that one process has, which sees every change."""
+class ChangeCounters:
+    """The counters of a store that one process has open, so that it sees every change."""
 
-    bounded = False
-    """Whether a change may be told late or never, so that time must bound what is remembered."""
+    needs_ttl = False
+    """Whether a change may be seen late or never, so that cached values need a time limit."""
 
     def __init__(self) -> None:
-        self.counters = _counters(bytearray(_BYTES))
+        self.values = _as_integers(bytearray(_BYTES))
 
     def snapshot(self) -> memoryview:
-        """All counters, to be noted before something is read."""
-        return memoryview(self.counters.tobytes()).cast("Q")
+        """A copy of all counters, to be taken before something is read."""
+        return memoryview(self.values.tobytes()).cast("Q")
 
     @asynccontextmanager
     async def changing(self, slots: Collection[int]) -> AsyncIterator[None]:
@@ -51,31 +55,31 @@ class Versions:
             self.count(slots)
 
     def count(self, slots: Iterable[int] = range(SLOTS)) -> None:
-        """Count a change in these slots, or in all."""
+        """Increment the counters of these slots, or all of them."""
         for slot in slots:
-            self.counters[slot] += 2  # see FileVersions
+            self.values[slot] += 2  # by two: see FileChangeCounters
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """Hear of what other processes change, as long as the block lasts."""
+        """Receive the changes that other processes make, until the end of the block."""
         yield
 
     async def aclose(self) -> None:
-        """Give up what is needed for it."""
+        """Release what the counters hold open."""
 
 
-class FileVersions(Versions):
+class FileChangeCounters(ChangeCounters):
     """The counters of an SQLite file, in memory that all processes share: a file beside it.
 
-    Only who has the turn to write counts, so that none is lost. A counter is odd while what it
-    counts is being changed, and nothing may be remembered meanwhile: so a process that is killed
-    between its commit and the count leaves nobody with what was before.
+    Only the holder of the writer lock increments, so that no increment is lost. A counter is odd
+    while what it counts is being changed, and nothing is cached under an odd counter. So a process
+    that is killed between its commit and its increment leaves nobody with an old value.
     """
 
     def __init__(self, path: Path) -> None:
         file = open_beside(path, "seen")
         try:
-            # Whole, since a full disk would end the process when it writes to this memory.
+            # Allocate all of it: on a full disk, a write to mapped memory would kill the process.
             os.posix_fallocate(file, 0, _BYTES)
             self._memory = mmap.mmap(file, _BYTES)
         except OSError as exc:
@@ -83,34 +87,34 @@ class FileVersions(Versions):
             raise StoreError(why) from None
         finally:
             os.close(file)
-        self.counters = _counters(self._memory)
+        self.values = _as_integers(self._memory)
 
     async def aclose(self) -> None:
-        self.counters.release()
+        self.values.release()
         self._memory.close()
-        # For a write that nobody waits for any more; what it has begun to count stays odd.
-        self.counters = _counters(bytearray(_BYTES))
+        # For a write that goes on without its caller; its counters stay odd in the file.
+        self.values = _as_integers(bytearray(_BYTES))
 
-    def settle(self) -> None:
-        """Count what was begun by processes that were killed; to be called in a writer's turn."""
-        self.count(slot for slot, counter in enumerate(self.counters) if counter % 2)
+    def repair(self) -> None:
+        """Make the counters even that killed processes left odd; needs the writer lock."""
+        self.count(slot for slot, value in enumerate(self.values) if value % 2)
 
     @asynccontextmanager
     async def changing(self, slots: Collection[int]) -> AsyncIterator[None]:
         for slot in slots:
-            self.counters[slot] |= 1
+            self.values[slot] |= 1
         try:
             async with super().changing(slots):
                 yield
         except asyncio.CancelledError:
-            for slot in slots:  # it goes on without us: whoever opens the store next settles it
-                self.counters[slot] |= 1
+            for slot in slots:  # the write goes on: whoever opens the store next repairs them
+                self.values[slot] |= 1
             raise
 
     def count(self, slots: Iterable[int] = range(SLOTS)) -> None:
         for slot in slots:
-            self.counters[slot] = (self.counters[slot] | 1) + 1
+            self.values[slot] = (self.values[slot] | 1) + 1
 
 
-def _counters(memory: bytearray | mmap.mmap) -> memoryview:
+def _as_integers(memory: bytearray | mmap.mmap) -> memoryview:
     return memoryview(memory).cast("Q")

@@ -36,9 +36,9 @@ from minikms.store.askar import (
     open_store,
     provision_store,
 )
-from minikms.store.counters import FileVersions, Versions, slot_of
+from minikms.store.counters import CONTENTS, ChangeCounters, FileChangeCounters, slot_of
 from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.writer_lock import FileTurn
+from minikms.store.writer_lock import WriterLock
 
 LOGGER = logging.getLogger(__name__)
 
@@ -52,9 +52,6 @@ _STORE, PROFILE = "minikms.store", "minikms.profile"
 
 # What has this category changes with each new key, which nobody depends on by itself.
 SEQUENCE: Final = "minikms.sequence"
-
-# Everything in a profile, for whoever depends on all of it: it changes with whatever is written.
-CONTENTS: Final = "minikms.contents"
 
 _LAYOUT, _REKEYED, _MAKING, _SELF = "layout", "rekeyed", "making", "self"
 _REMOVED = b"-"
@@ -96,7 +93,7 @@ class Pool(NamedTuple):
     reopened: int
 
 
-Turn: TypeAlias = asyncio.Semaphore | FileTurn
+Turn: TypeAlias = asyncio.Semaphore | WriterLock
 
 
 class _Transaction(Session):
@@ -151,8 +148,8 @@ class Database:
         store: Store,
         location: StoreLocation,
         key: StoreKey,
-        file_turn: FileTurn | None,
-        versions: Versions,
+        writer_lock: WriterLock | None,
+        counters: ChangeCounters,
         *,
         patient: bool = False,
         layout: int = LAYOUT,
@@ -161,7 +158,7 @@ class Database:
         self._store = store
         self._location = location
         self._key = key
-        self.versions = versions
+        self.counters = counters
         self._patient = patient
         self._patience = LONG if patient else location.patience + 0.5
         self.layout = layout
@@ -176,10 +173,10 @@ class Database:
         writers = location.max_connections // 2 if location.backend == "postgres" else 1
         self._write_turns: list[Turn] = [
             asyncio.Semaphore(max(writers, 1)),
-            *([file_turn] if file_turn else []),
+            *([writer_lock] if writer_lock else []),
             self._turns,
         ]
-        self._file_turn = file_turn
+        self._file_turn = writer_lock
         self._sound = True
         self._reopening = asyncio.Lock()
         self._in_use = self._waiting = self._reopened = 0
@@ -192,30 +189,30 @@ class Database:
         cls, location: StoreLocation, key: StoreKey, *, patient: bool = False
     ) -> AsyncIterator[Self]:
         """The store that is there; raises StoreError, and changes nothing."""
-        file_turn = None
+        writer_lock = None
         if location.path and location.path.is_file():
-            file_turn = FileTurn(location.path)
+            writer_lock = WriterLock(location.path)
             # A connection is not made while another process writes.
             try:
                 async with asyncio.timeout(_OPENING):
-                    await file_turn.acquire()
+                    await writer_lock.acquire()
             except TimeoutError:
                 raise StoreError(f"Another process keeps the store at {location}.") from None
         try:
             store = await open_store(location, key)
             layout, rekeyed = await _check_layout(store, location)
-            versions = _versions(location)
-            if isinstance(versions, FileVersions):
-                versions.settle()
+            counters = _counters(location)
+            if isinstance(counters, FileChangeCounters):
+                counters.repair()
         finally:
-            if file_turn:
-                file_turn.release()
+            if writer_lock:
+                writer_lock.release()
         database = cls(
             store,
             location,
             key,
-            file_turn,
-            versions,
+            writer_lock,
+            counters,
             patient=patient,
             layout=layout,
             rekeyed=rekeyed,
@@ -235,12 +232,12 @@ class Database:
         """
         store = await provision_store(location, key, _SYSTEM)
         try:
-            file_turn = FileTurn(location.path) if location.path else None
-            versions = _versions(location)
+            writer_lock = WriterLock(location.path) if location.path else None
+            counters = _counters(location)
         except StoreError:
             await store.close()
             raise
-        made = cls(store, location, key, file_turn, versions, patient=patient)
+        made = cls(store, location, key, writer_lock, counters, patient=patient)
         async with aclosing(made) as database, AsyncExitStack() as stack:
             if location.backend == "memory":
                 # All of it is gone with its last connection, and the pool closes each that is half
@@ -263,7 +260,7 @@ class Database:
 
         closing = {asyncio.create_task(close()), *self._closing}
         await asyncio.wait(closing, timeout=self._patience)
-        await self.versions.aclose()
+        await self.counters.aclose()
         if self._file_turn:
             self._file_turn.close()
 
@@ -417,7 +414,7 @@ class Database:
 
     async def _finish_removal(self, name: str, entry: bytes) -> None:
         """Remove what a directory entry that is marked as removed has left behind."""
-        async with self.versions.changing([slot_of(PROFILE, name)]):
+        async with self.counters.changing([slot_of(PROFILE, name)]):
             await self._store.remove_profile(_home_of(entry))
         async with self._transaction() as session:
             now = await session.fetch(PROFILE, name)
@@ -612,7 +609,7 @@ class Database:
                 self._distrust(store, exc)
                 raise
             events.record_before_commit()
-            async with self.versions.changing(session.changed):
+            async with self.counters.changing(session.changed):
                 try:
                     await session.commit()  # type: ignore[no-untyped-call]
                 except AskarError as exc:
@@ -735,11 +732,11 @@ class Database:
             raise
 
 
-def _versions(location: StoreLocation) -> Versions:
+def _counters(location: StoreLocation) -> ChangeCounters:
     """What tells of changes in a store; raises StoreError."""
     if location.backend == "postgres":
-        return notices.versions_of(location)
-    return FileVersions(location.path) if location.path else Versions()
+        return notices.postgres_counters(location)
+    return FileChangeCounters(location.path) if location.path else ChangeCounters()
 
 
 def _is_removed(entry: bytes) -> bool:

@@ -1,7 +1,8 @@
-"""What changes in a PostgreSQL store, told by one process to all others: LISTEN and NOTIFY.
+"""Notices of changes between the processes on a PostgreSQL store: LISTEN and NOTIFY.
 
-A notice may be lost, with a connection or with the process that was to send it, and a change has
-been committed before it is told. So time bounds what is remembered, and notices only shorten it.
+A notice is sent after the commit, and is lost with its connection or with the process that was to
+send it. So cached values need a time limit, and notices only shorten the time for which they are
+stale.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from minikms.background import in_background
-from minikms.store.counters import SLOTS, Versions
+from minikms.store.counters import SLOTS, ChangeCounters
 from minikms.store.location import StoreLocation
 
 if TYPE_CHECKING:
@@ -21,29 +22,28 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-# The stores of one database share it: what changes in another is read once too often.
+# All stores of a database share one channel: a change in another store only costs a read more.
 _CHANNEL: Final = "minikms"
-# How PostgreSQL shows the connection: pg_stat_activity.
+# The name of the connection in pg_stat_activity.
 _APPLICATION: Final = "minikms notices"
 
-# PostgreSQL takes payloads below 8,000 bytes; a slot has four digits and a space.
-_MOST_SLOTS: Final = 1_500
+# PostgreSQL takes payloads below 8,000 bytes; a slot has at most four digits and a space.
+_MAX_SLOTS: Final = 1_500
 _ALL: Final = "all"
 
-# In seconds: how long a change waits for its notice to be sent, and how long from one attempt to
-# connect to the next.
-_TELLING: Final = 1.0
+# In seconds: how long sending a notice may take, and how long between attempts to connect.
+_SEND_TIMEOUT: Final = 1.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 
-# Of Askar's options in a store URL, what concerns any connection.
+# Those options of a store URL that are of any PostgreSQL connection; the others are Askar's.
 _CONNECTION_OPTIONS: Final = {"sslmode", "sslrootcert", "sslcert", "sslkey"}
 
 
-class SharedVersions(Versions):
-    """The counters of a store that other processes change unheard."""
+class PostgresChangeCounters(ChangeCounters):
+    """The counters of a PostgreSQL store without notices: changes of other processes are unseen."""
 
-    bounded = True
+    needs_ttl = True
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -54,10 +54,10 @@ class SharedVersions(Versions):
         yield
 
 
-class NoticedVersions(SharedVersions):
-    """The counters of a store whose other processes tell what they change, as this one does.
+class NotifyChangeCounters(PostgresChangeCounters):
+    """The counters of a PostgreSQL store whose processes notify each other of changes.
 
-    It has one connection, made when it is needed.
+    One connection sends and receives; it is made when it is first needed.
     """
 
     def __init__(self, location: StoreLocation) -> None:
@@ -73,7 +73,7 @@ class NoticedVersions(SharedVersions):
                 yield
         finally:
             if slots:
-                await self._tell(slots)
+                await self._notify(slots)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -82,13 +82,13 @@ class NoticedVersions(SharedVersions):
 
     async def aclose(self) -> None:
         if self._connection is not None:
-            with suppress(Exception):  # it is given up, whatever becomes of it
-                await self._connection.close(timeout=_TELLING)
+            with suppress(Exception):  # the connection is given up either way
+                await self._connection.close(timeout=_SEND_TIMEOUT)
 
-    async def _tell(self, slots: Collection[int]) -> None:
-        payload = " ".join(map(str, slots)) if len(slots) <= _MOST_SLOTS else _ALL
+    async def _notify(self, slots: Collection[int]) -> None:
+        payload = " ".join(map(str, slots)) if len(slots) <= _MAX_SLOTS else _ALL
         try:
-            async with asyncio.timeout(_TELLING), self._connected() as connection:
+            async with asyncio.timeout(_SEND_TIMEOUT), self._connected() as connection:
                 await connection.execute("SELECT pg_notify($1, $2)", _CHANNEL, payload)
         except Exception as exc:
             LOGGER.warning(
@@ -103,7 +103,7 @@ class NoticedVersions(SharedVersions):
             try:
                 async with self._connected() as connection:
                     connection.add_termination_listener(lambda _: lost.set())  # noqa: B023
-                    await connection.add_listener(_CHANNEL, self._hear)
+                    await connection.add_listener(_CHANNEL, self._receive)
             except Exception as exc:
                 LOGGER.warning("no notices from %s: %s", self._location, type(exc).__name__)
                 await asyncio.sleep(pause)
@@ -111,13 +111,13 @@ class NoticedVersions(SharedVersions):
                 continue
             if missed:
                 LOGGER.warning("notices come again from %s", self._location)
-            self.count()  # what was told before is not known
+            self.count()  # earlier notices were missed
             await lost.wait()
             self.count()
             LOGGER.warning("the connection that notices come from %s by is lost", self._location)
             pause, missed = _FIRST_PAUSE, True
 
-    def _hear(
+    def _receive(
         self,
         connection: "asyncpg.Connection | asyncpg.pool.PoolConnectionProxy",
         pid: int,
@@ -125,21 +125,21 @@ class NoticedVersions(SharedVersions):
         payload: object,
     ) -> None:
         if pid == connection.get_server_pid():
-            return  # counted already
-        told = str(payload)
-        slots = [int(word) for word in told.split() if word.isdecimal() and int(word) < SLOTS]
+            return  # sent by this process, which has counted it
+        words = str(payload).split()
+        slots = [int(word) for word in words if word.isdecimal() and int(word) < SLOTS]
         self.count(slots) if slots else self.count()
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator["asyncpg.Connection"]:
-        """The connection, for one at a time; it is given up where its use is broken off."""
-        import asyncpg  # takes its time, and is needed for PostgreSQL alone
+        """The connection, for one user at a time; it is closed where its use is interrupted."""
+        import asyncpg  # slow to import, and only PostgreSQL needs it
 
         async with self._using:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await asyncpg.connect(
                     _dsn(self._location),
-                    timeout=_TELLING,
+                    timeout=_SEND_TIMEOUT,
                     server_settings={"application_name": _APPLICATION},
                 )
             try:
@@ -149,13 +149,13 @@ class NoticedVersions(SharedVersions):
                 raise
 
 
-def versions_of(location: StoreLocation) -> Versions:
-    """What tells of changes in a PostgreSQL store, as far as the extra `postgres` is installed."""
-    return NoticedVersions(location) if find_spec("asyncpg") else SharedVersions()
+def postgres_counters(location: StoreLocation) -> ChangeCounters:
+    """The counters of a PostgreSQL store, with notices where the extra `postgres` is installed."""
+    return NotifyChangeCounters(location) if find_spec("asyncpg") else PostgresChangeCounters()
 
 
 def _dsn(location: StoreLocation) -> str:
-    """The store's URL as asyncpg takes it, for whom other options are settings of the server."""
+    """The store's URL for asyncpg, without Askar's options, which it takes for server settings."""
     parts = urlsplit(location.uri)
     options = [
         (name, value) for name, value in parse_qsl(parts.query) if name in _CONNECTION_OPTIONS

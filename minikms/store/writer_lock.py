@@ -11,7 +11,7 @@ from minikms.store.files import open_beside
 _POLL: Final = 0.0005  # seconds
 
 
-class FileTurn:
+class WriterLock:
     """The turn of one writer among all processes that have an SQLite file open.
 
     SQLite's own way of waiting sleeps while others take the lock again and again, and Askar 0.5.0

@@ -25,7 +25,7 @@ from minikms.cli.main import main
 from minikms.errors import AuditError, AuditUnavailable, KeyUnreadable
 from minikms.events import AuditEvent
 from minikms.maintenance.copy import copy
-from minikms.maintenance.inspect import Contents
+from minikms.maintenance.inspect import StoreInspector
 from minikms.store.askar import new_raw_key
 from minikms.store.database import Database
 from minikms.store.keys import KeyStore
@@ -652,8 +652,8 @@ async def test_a_copy_of_the_store_has_all_of_it(path, database, tmp_path):
     await write(path, store, 3)
     token, record = await Tokens(database).create("issuer", ("sign",), None, None)
     location, key = StoreLocation.parse(f"sqlite://{tmp_path}/copy.db"), StoreKey(new_raw_key())
-    async with Contents.create(location, key) as target:
-        assert [copied async for copied in copy(Contents(database), target, print)]
+    async with StoreInspector.create(location, key) as target:
+        assert [copied async for copied in copy(StoreInspector(database), target, print)]
     async with Database.open(location, key) as copied:
         again = AuditStore(copied)
         assert await again.heads() == await store.heads()
@@ -669,7 +669,7 @@ async def test_a_copy_leaves_nothing_out_silently(path, tmp_path, flip, query):
     async with KeyStore.create(location, key) as made:
         await write(path, AuditStore(made.database), 3)
     flip(tmp_path / "keys.db", *query(tmp_path / "keys.db", "SELECT max(id) FROM items")[0])
-    async with Contents.open(location, key) as source:
+    async with StoreInspector.open(location, key) as source:
         with pytest.raises(KeyUnreadable):
             [batch async for batch in source.own()]
 

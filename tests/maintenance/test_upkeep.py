@@ -8,7 +8,7 @@ from minikms.errors import KeyNotFound, KeyUnreadable, ProfileNotFound, StoreErr
 from minikms.keys.service import KeyService
 from minikms.keys.signing import SignOptions
 from minikms.maintenance.copy import Copied, copy, count
-from minikms.maintenance.inspect import Contents
+from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import verify
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef, KeySource
@@ -44,11 +44,11 @@ async def add(service, alg="hs256", profile=DEFAULT_PROFILE, **policy):
     return await service.get(profile, KeyRef(kid=made.kid))
 
 
-async def copy_of(kept_url, key, target, contents=Contents):
+async def copy_of(kept_url, key, target, contents=StoreInspector):
     """Copy a store, and give what was told of each profile."""
     async with (
         contents.open(StoreLocation.parse(kept_url), key) as opened,
-        Contents.create(target, key) as made,
+        StoreInspector.create(target, key) as made,
         aclosing(copy(opened, made, lambda number: None)) as copies,
     ):
         return [copied async for copied in copies]
@@ -58,7 +58,7 @@ async def copy_of(kept_url, key, target, contents=Contents):
 async def sound(target, key):
     """A service on a copy with which nothing is wrong."""
     faults = []
-    async with Contents.open(target, key) as contents:
+    async with StoreInspector.open(target, key) as contents:
         await verify(contents, REGISTRY, lambda *fault: faults.append(fault), faults.append)
     assert faults == []
     async with KeyStore.open(target, key) as store:
@@ -66,9 +66,9 @@ async def sound(target, key):
 
 
 def meddled(act):
-    """Contents of a store that somebody changes once a profile's records have been read."""
+    """StoreInspector of a store that somebody changes once a profile's records have been read."""
 
-    class Meddled(Contents):
+    class Meddled(StoreInspector):
         done = False
 
         async def records(self, profile):
@@ -228,7 +228,7 @@ async def test_a_profile_that_cannot_be_used(source, kept_url, target, key, flaw
         await database._store.remove_profile(await database.home("t"))
     with pytest.raises(KeyUnreadable, match=f"Profile t: .*{flaw}"):
         await copy_of(kept_url, key, target)
-    async with Contents.open(StoreLocation.parse(kept_url), key) as contents:
+    async with StoreInspector.open(StoreLocation.parse(kept_url), key) as contents:
         counts = count(contents, ())
         assert await anext(counts) == (DEFAULT_PROFILE, {})
         with pytest.raises(KeyUnreadable, match=f"Profile t: .*{flaw}"):
@@ -236,16 +236,16 @@ async def test_a_profile_that_cannot_be_used(source, kept_url, target, key, flaw
 
 
 async def test_a_copy_that_another_begins_anew(target, key):
-    first, second = (Contents.create(target, key) for _ in range(2))
+    first, second = (StoreInspector.create(target, key) for _ in range(2))
     await (await first.__aenter__()).create_profile("a")
     await (await second.__aenter__()).create_profile("b")
     with pytest.raises(StoreError, match="elsewhere"):
         await first.__aexit__(None, None, None)
     with pytest.raises(StoreError, match="never finished"):
-        async with Contents.open(target, key):
+        async with StoreInspector.open(target, key):
             pass
     await second.__aexit__(None, None, None)
-    async with Contents.open(target, key) as contents:
+    async with StoreInspector.open(target, key) as contents:
         assert await contents.profiles() == ["b"]
 
 

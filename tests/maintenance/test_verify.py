@@ -11,7 +11,7 @@ import pytest
 from aries_askar import Key
 
 from minikms.keys.service import KeyService
-from minikms.maintenance.inspect import Contents
+from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import Tally, verify
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef, KeySource
@@ -41,7 +41,7 @@ async def service_of(location, key):
         yield KeyService(REGISTRY, store)
 
 
-async def check(location, key, contents=Contents):
+async def check(location, key, contents=StoreInspector):
     """What is found wrong, and what is left over."""
     faults, notes = [], []
     async with contents.open(location, key) as opened:
@@ -420,9 +420,9 @@ async def test_a_flipped_byte_in_the_directory(tmp_path, key, flip, query):
 
 
 def meddled(act):
-    """Contents of a store that somebody changes between any two reads."""
+    """StoreInspector of a store that somebody changes between any two reads."""
 
-    class Meddled(Contents):
+    class Meddled(StoreInspector):
         async def kids(self, profile):
             async for batch in super().kids(profile):
                 await act("kids", profile)

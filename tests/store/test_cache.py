@@ -21,9 +21,9 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef
 from minikms.store.askar import AskarError
 from minikms.store.cache import Bounds, Cache
-from minikms.store.counters import SLOTS, FileVersions, Versions, slot_of
+from minikms.store.counters import SLOTS, ChangeCounters, FileChangeCounters, slot_of
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
-from minikms.store.notices import SharedVersions
+from minikms.store.notices import PostgresChangeCounters
 
 A, B = ("category", "a"), ("category", "b")
 
@@ -33,7 +33,7 @@ class Value:
 
 
 def remember(cache, key, value, *sources):
-    cache.begin().keep(key, value, *sources)
+    cache.start_fill().fill(key, value, *sources)
 
 
 def test_slots_are_the_same_in_every_process():
@@ -45,7 +45,7 @@ def test_slots_are_the_same_in_every_process():
 
 
 def test_what_values_weigh_is_bounded():
-    cache = Cache(Versions(), 10, 0, weigh=len)
+    cache = Cache(ChangeCounters(), 10, 0, weigh=len)
     for key in ("a", "b", "c"):
         remember(cache, key, key * 3, A)
     assert cache.get("a") == "aaa"
@@ -61,7 +61,7 @@ def test_what_values_weigh_is_bounded():
 
 
 def test_what_was_used_last_stays():
-    cache = Cache(Versions(), 2, 0)
+    cache = Cache(ChangeCounters(), 2, 0)
     first, second = Value(), Value()
     remember(cache, "first", first, A)
     remember(cache, "second", second, A)
@@ -77,51 +77,51 @@ def test_what_was_used_last_stays():
 
 
 def test_a_cache_of_no_size_keeps_nothing():
-    cache = Cache(Versions(), 0, 5)
+    cache = Cache(ChangeCounters(), 0, 5)
     remember(cache, "key", "value", A)
     assert (cache.get("key"), len(cache)) == (None, 0)
 
 
 async def test_a_change_is_noticed_and_no_other():
-    versions = Versions()
-    cache = Cache(versions, 10, 0)
+    counters = ChangeCounters()
+    cache = Cache(counters, 10, 0)
     for change, left in ((A, None), (B, "of a")):
         remember(cache, "a", "of a", A)
         remember(cache, "both", "of both", A, B)
-        async with versions.changing([slot_of(*change)]):
+        async with counters.changing([slot_of(*change)]):
             pass
         assert (cache.get("a"), cache.get("both")) == (left, None)
 
 
 async def test_a_change_that_fails_is_noticed():
-    versions = Versions()
-    cache = Cache(versions, 10, 0)
+    counters = ChangeCounters()
+    cache = Cache(counters, 10, 0)
     remember(cache, "a", "of a", A)
     with pytest.raises(StoreUnavailable):
-        async with versions.changing([slot_of(*A)]):
+        async with counters.changing([slot_of(*A)]):
             raise StoreUnavailable()
     assert cache.get("a") is None
 
 
 async def test_what_changes_while_it_is_read_is_not_kept():
-    versions = Versions()
-    cache = Cache(versions, 10, 0)
-    reading = cache.begin()
-    async with versions.changing([slot_of(*A)]):
+    counters = ChangeCounters()
+    cache = Cache(counters, 10, 0)
+    pending = cache.start_fill()
+    async with counters.changing([slot_of(*A)]):
         pass
-    reading.keep("a", "read before", A)
+    pending.fill("a", "read before", A)
     assert cache.get("a") is None
 
 
 async def test_what_has_changed_is_dropped():
-    versions = Versions()
-    cache = Cache(versions, 10, 0)
+    counters = ChangeCounters()
+    cache = Cache(counters, 10, 0)
     value = Value()
     remember(cache, "a", value, A)
     remember(cache, "b", "of b", B)
     dropped = weakref.ref(value)
     del value
-    async with versions.changing([slot_of(*A)]):
+    async with counters.changing([slot_of(*A)]):
         pass
     cache.drop_stale()
     gc.collect()
@@ -129,11 +129,15 @@ async def test_what_has_changed_is_dropped():
 
 
 @pytest.mark.parametrize(
-    ("versions", "ttl", "found"),
-    [(Versions, 0, "value"), (SharedVersions, 0, None), (SharedVersions, 3600, "value")],
+    ("counters", "ttl", "found"),
+    [
+        (ChangeCounters, 0, "value"),
+        (PostgresChangeCounters, 0, None),
+        (PostgresChangeCounters, 3600, "value"),
+    ],
 )
-def test_time_bounds_what_may_change_unnoticed(versions, ttl, found):
-    cache = Cache(versions(), 10, ttl)
+def test_time_bounds_what_may_change_unnoticed(counters, ttl, found):
+    cache = Cache(counters(), 10, ttl)
     remember(cache, "key", "value", A)
     assert cache.get("key") == found
 
@@ -142,8 +146,8 @@ def test_time_bounds_what_may_change_unnoticed(versions, ttl, found):
 
 
 def test_processes_share_the_counters_of_a_file(tmp_path):
-    versions = FileVersions(tmp_path / "keys.db")
-    cache = Cache(versions, 10, 0)
+    counters = FileChangeCounters(tmp_path / "keys.db")
+    cache = Cache(counters, 10, 0)
     remember(cache, "a", "of a", A)
     remember(cache, "b", "of b", B)
     elsewhere(tmp_path, "")
@@ -154,15 +158,15 @@ def test_processes_share_the_counters_of_a_file(tmp_path):
 
 
 def test_a_process_that_is_killed_within_a_change(tmp_path):
-    versions = FileVersions(tmp_path / "keys.db")
-    cache = Cache(versions, 10, 0)
+    counters = FileChangeCounters(tmp_path / "keys.db")
+    cache = Cache(counters, 10, 0)
     remember(cache, "a", "of a", A)
     elsewhere(tmp_path, "os.kill(os.getpid(), 9)", -signal.SIGKILL)
     assert cache.get("a") is None
     # Whether it was done is not known, so nobody relies on what is read now.
     remember(cache, "a", "of a", A)
     assert cache.get("a") is None
-    versions.settle()
+    counters.repair()
     assert cache.get("a") is None
     remember(cache, "a", "of a", A)
     assert cache.get("a") == "of a"
@@ -173,10 +177,10 @@ def elsewhere(folder, within, code=0):
     script = f"""
 import asyncio, os
 from pathlib import Path
-from minikms.store.counters import FileVersions, slot_of
+from minikms.store.counters import FileChangeCounters, slot_of
 
 async def change():
-    async with FileVersions(Path({str(folder / "keys.db")!r})).changing([slot_of(*{A!r})]):
+    async with FileChangeCounters(Path({str(folder / "keys.db")!r})).changing([slot_of(*{A!r})]):
         {within or "pass"}
 
 asyncio.run(change())
@@ -185,11 +189,11 @@ asyncio.run(change())
 
 
 async def test_a_change_that_goes_on_without_who_began_it(tmp_path):
-    versions = FileVersions(tmp_path / "keys.db")
-    cache = Cache(versions, 10, 0)
+    counters = FileChangeCounters(tmp_path / "keys.db")
+    cache = Cache(counters, 10, 0)
 
     async def commit():
-        async with versions.changing([slot_of(*A)]):
+        async with counters.changing([slot_of(*A)]):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(commit())
@@ -198,15 +202,15 @@ async def test_a_change_that_goes_on_without_who_began_it(tmp_path):
     await asyncio.wait([task])
     remember(cache, "a", "before", A)
     assert cache.get("a") is None
-    versions.settle()
+    counters.repair()
     remember(cache, "a", "after", A)
     assert cache.get("a") == "after"
 
 
 async def test_nothing_is_kept_while_it_is_being_changed(tmp_path):
-    versions = FileVersions(tmp_path / "keys.db")
-    cache = Cache(versions, 10, 0)
-    async with versions.changing([slot_of(*A)]):
+    counters = FileChangeCounters(tmp_path / "keys.db")
+    cache = Cache(counters, 10, 0)
+    async with counters.changing([slot_of(*A)]):
         remember(cache, "a", "before", A)
         assert cache.get("a") is None
     assert cache.get("a") is None
@@ -215,10 +219,10 @@ async def test_nothing_is_kept_while_it_is_being_changed(tmp_path):
 async def test_links_to_a_file(tmp_path):
     (tmp_path / "keys.db").touch()
     (tmp_path / "link.db").symlink_to("keys.db")
-    versions = FileVersions(tmp_path / "keys.db")
-    cache = Cache(versions, 10, 0)
+    counters = FileChangeCounters(tmp_path / "keys.db")
+    cache = Cache(counters, 10, 0)
     remember(cache, "a", "of a", A)
-    async with FileVersions(tmp_path / "link.db").changing([slot_of(*A)]):
+    async with FileChangeCounters(tmp_path / "link.db").changing([slot_of(*A)]):
         pass
     assert cache.get("a") is None
 
@@ -226,7 +230,7 @@ async def test_links_to_a_file(tmp_path):
 def test_a_file_that_cannot_be_made(tmp_path):
     os.mkdir(tmp_path / "keys.db-seen")
     with pytest.raises(StoreError, match=r"keys\.db-seen"):
-        FileVersions(tmp_path / "keys.db")
+        FileChangeCounters(tmp_path / "keys.db")
 
 
 # Keys
@@ -265,7 +269,7 @@ async def test_what_is_in_memory_shows_no_secret(keys):
     cache = keys.opened.cache
     (entry,) = cache._entries.values()
     assert entry.value.key.secret == b"planted" * 5
-    for shown in (cache, entry, cache._entries, cache.begin(), entry.value, keys.opened):
+    for shown in (cache, entry, cache._entries, cache.start_fill(), entry.value, keys.opened):
         assert "planted" not in repr(shown)
     assert "planted" not in repr(Opened(record, "planted", "planted"))
 

@@ -18,7 +18,7 @@ from minikms.errors import (
     StoreError,
     StoreUnavailable,
 )
-from minikms.maintenance.inspect import Contents
+from minikms.maintenance.inspect import StoreInspector
 from minikms.records import KeyRecord, KeyRef
 from minikms.store.askar import new_raw_key
 from minikms.store.database import Database
@@ -339,7 +339,7 @@ async def test_a_byte_that_flipped_where_few_keys_are_left(sqlite, key, caplog, 
         for n in range(6):
             labels = {"long": "x" * 5000 if n == 3 else ""}
             await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}", labels=labels), b"")
-            await Contents(store.database).set_last_seq(DEFAULT_PROFILE, 20_000 * (n + 1))
+            await StoreInspector(store.database).set_last_seq(DEFAULT_PROFILE, 20_000 * (n + 1))
     ((longest,),) = query(sqlite, "SELECT id FROM items ORDER BY length(value) DESC LIMIT 1")
     flip(sqlite, longest)
     async with KeyStore.open(location, key) as store:

@@ -5,7 +5,7 @@ import pytest
 from aries_askar import AskarError, AskarErrorCode, Key, Session
 
 from minikms.errors import KeyNotFound, ProfileNotFound, StoreUnavailable
-from minikms.maintenance.inspect import Contents
+from minikms.maintenance.inspect import StoreInspector
 from minikms.records import KeyRecord, KeyRef
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 
@@ -164,7 +164,7 @@ async def test_keys_that_are_due_among_few(store):
     for n in range(30):
         record = await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"")
         if n == 2:
-            await Contents(store.database).set_last_seq(DEFAULT_PROFILE, 10_000)
+            await StoreInspector(store.database).set_last_seq(DEFAULT_PROFILE, 10_000)
         if 5 < n < 27:
             await store.schedule(DEFAULT_PROFILE, record.kid, 1)
     left = ["0", "1", "2", "3", "4", "5", "27", "28", "29"]
@@ -182,7 +182,7 @@ async def test_listings_that_wait_for_each_other(store, monkeypatch):
     monkeypatch.setattr("minikms.store.listing._WAIT", 0.05)
     for n in range(3):
         await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"")
-        await Contents(store.database).set_last_seq(DEFAULT_PROFILE, 10_000 * (n + 1))
+        await StoreInspector(store.database).set_last_seq(DEFAULT_PROFILE, 10_000 * (n + 1))
     async with store._listing._sparse.held("another"):  # as long as another reads
         with pytest.raises(StoreUnavailable):
             await store.page(DEFAULT_PROFILE, limit=9)

@@ -30,9 +30,9 @@ def listening() -> Callable[..., Awaitable[None]]:
 
     async def wait(*clients: Any) -> None:
         for client in clients:
-            versions = client.app[SERVICE]._store.database.versions
+            counters = client.app[SERVICE]._store.database.counters
             async with asyncio.timeout(60):
-                while not all(versions.counters):  # all are counted when it begins to hear
+                while not all(counters.values):  # all are counted when it begins to hear
                     await asyncio.sleep(0.01)
 
     return wait

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from minikms.keys.describe import describe
-from minikms.maintenance.inspect import Contents
+from minikms.maintenance.inspect import StoreInspector
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy
 from minikms.store.keys import DEFAULT_PROFILE
@@ -22,7 +22,7 @@ def with_aliases(client):
         key = ALGORITHM.generate()
         record = describe(ALGORITHM, key, "askar", KeyPolicy())
         record = replace(record, aliases=tuple(f"a{place}" for place in range(number)))
-        contents = Contents(client.app[STORE].database)
+        contents = StoreInspector(client.app[STORE].database)
         await contents.insert(DEFAULT_PROFILE, [(record, ALGORITHM.pack(key))])
         return record.kid
 

@@ -9,7 +9,7 @@ from minikms.access.policy import SCOPES
 from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.serve.assembly import create_service
-from minikms.store.notices import NoticedVersions
+from minikms.store.notices import NotifyChangeCounters
 from minikms.web.gate import GATE
 from minikms.web.state import SERVICE, TOKENS
 
@@ -23,7 +23,7 @@ def service(start, listening):
     async def make(options, **others):
         given = {"cache_size": 100, "cache_ttl": 3600, **options, **others}
         client = await start(create_service(Config(**given)))
-        if isinstance(client.app[SERVICE]._store.database.versions, NoticedVersions):
+        if isinstance(client.app[SERVICE]._store.database.counters, NotifyChangeCounters):
             await listening(client)
         return client
 
@@ -180,7 +180,7 @@ async def test_a_change_is_seen(service, any_store, who, change):
     cache(changing)._entries.clear()
     expected = await all_answers(changing, kid)
     assert expected != before
-    if (who, changing.app[SERVICE]._store.database.versions.bounded) == ("another", True):
+    if (who, changing.app[SERVICE]._store.database.counters.needs_ttl) == ("another", True):
         async with asyncio.timeout(60):  # the notice has its way to go
             while after != expected:
                 after = await all_answers(user, kid)

@@ -134,12 +134,12 @@ async def test_notices_come_again(pair, listening, admin, own_postgres, caplog):
 async def test_many_changes_in_one_notice(pair, listening, postgres_server):
     one, other = await pair(postgres_server.create_database(), 3600)
     await listening(one, other)
-    heard = other.app[SERVICE]._store.database.versions
+    heard = other.app[SERVICE]._store.database.counters
     before = heard.snapshot()
-    async with one.app[SERVICE]._store.database.versions.changing(range(SLOTS)):
+    async with one.app[SERVICE]._store.database.counters.changing(range(SLOTS)):
         pass
     async with asyncio.timeout(60):
-        while any(map(int.__eq__, before, heard.counters)):
+        while any(map(int.__eq__, before, heard.values)):
             await asyncio.sleep(0.01)
 
 

@@ -7,7 +7,7 @@ import pytest
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.store.keys import KeyStore
-from minikms.store.notices import NoticedVersions
+from minikms.store.notices import NotifyChangeCounters
 from minikms.web.state import STORE
 
 PATH = "/jwks.json?profile=alice"
@@ -20,7 +20,7 @@ def service(start, listening):
 
     async def make(options, **others):
         client = await start(create_service(Config(**{"cache_size": 100, **options, **others})))
-        if isinstance(client.app[STORE].database.versions, NoticedVersions):
+        if isinstance(client.app[STORE].database.counters, NotifyChangeCounters):
             await listening(client)
         await client.post("/profile", json={"name": "alice"})
         return client

@@ -6,7 +6,7 @@ import pytest
 from aiohttp import ClientPayloadError
 
 from minikms.errors import StoreUnavailable
-from minikms.maintenance.inspect import Contents
+from minikms.maintenance.inspect import StoreInspector
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 from minikms.web.state import STORE
 
@@ -87,7 +87,7 @@ def delete_places(client):
     """Have so many keys been made and deleted by now, as far as a listing can tell."""
 
     async def skip(number):
-        contents = Contents(client.app[STORE].database)
+        contents = StoreInspector(client.app[STORE].database)
         last = await contents.last_seq(DEFAULT_PROFILE)
         await contents.set_last_seq(DEFAULT_PROFILE, last + number)
 
