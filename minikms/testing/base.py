@@ -1,0 +1,102 @@
+"""What the parts of the contract share."""
+
+from functools import cache
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar
+
+import pytest
+from aries_askar import Key as AskarKey
+
+from minikms.encodings import b64url_decode
+from minikms.errors import DecryptionFailed
+from minikms.plugin.protocol import (
+    Aead,
+    Capability,
+    JwkImporter,
+    KeyAgreement,
+    KeyAlgorithm,
+    KeyPairAlgorithm,
+    KeyWrap,
+    Mac,
+    Signer,
+)
+
+PartT = TypeVar("PartT", bound=KeyAlgorithm | Capability)
+
+Part: TypeAlias = type[KeyAlgorithm] | type[Capability]
+
+MESSAGES: Final = {"empty": b"", "short": b"hello", "long": bytes(range(256)) * 400}
+MESSAGE: Final = MESSAGES["short"]
+
+each_message = pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+
+
+class Contract:
+    """What the parts of the contract share."""
+
+    algorithm: ClassVar[KeyAlgorithm]
+    """The algorithm under test."""
+    seed_size: ClassVar[int] = 32
+    """Bytes of a seed, where the algorithm is a SeedImporter."""
+
+    applies_to: ClassVar[tuple[Part, ...]] = ()
+    """What an algorithm must be for this part of the contract to apply."""
+
+    def secret_of(self, key: Any) -> bytes:
+        """The bytes that `import_secret` makes `key` from; override it where the guess is wrong."""
+        stored = self.algorithm.pack(key)
+        if isinstance(stored, AskarKey):
+            return stored.get_secret_bytes()
+        if isinstance(self.algorithm, JwkImporter):
+            jwk = self.algorithm.export_jwk(key)
+            return b64url_decode(next(jwk[name] for name in ("d", "k", "priv") if name in jwk))
+        return stored
+
+    @classmethod
+    @cache
+    def keys(cls) -> tuple[Any, Any]:
+        """Two keys, made once a class: some algorithms take long."""
+        return cls.algorithm.generate(), cls.algorithm.generate()
+
+    def declared(self, part: type[PartT]) -> PartT:
+        """The algorithm as `part`, which it is where the test applies."""
+        assert isinstance(self.algorithm, part)
+        return self.algorithm
+
+    def public(self, key: Any) -> Any:
+        """The public key of `key`, by way of its JWK."""
+        pair = self.declared(KeyPairAlgorithm)
+        return pair.load_public(pair.public_jwk(key))
+
+    def same_key(self, one: Any, two: Any) -> bool:
+        """Whether two keys cannot be told apart by anything that the algorithm does with them."""
+        algorithm = self.algorithm
+        same = []
+        if isinstance(algorithm, KeyPairAlgorithm):
+            same.append(algorithm.public_jwk(one) == algorithm.public_jwk(two))
+            same.append(algorithm.public_bytes(one) == algorithm.public_bytes(two))
+        if isinstance(algorithm, Signer):
+            alg = signing_names(algorithm)[0]
+            signature = algorithm.sign(two, MESSAGE, alg, False)
+            same.append(algorithm.verify(self.public(one), MESSAGE, signature, alg, False))
+        if isinstance(algorithm, Mac):
+            same.append(algorithm.mac(one, MESSAGE) == algorithm.mac(two, MESSAGE))
+        try:
+            if isinstance(algorithm, Aead):
+                sealed = algorithm.encrypt(one, MESSAGE, b"")
+                same.append(algorithm.decrypt(two, sealed, b"") == MESSAGE)
+            if isinstance(algorithm, KeyWrap):
+                wrapped = algorithm.wrap(one, bytes(16))
+                same.append(algorithm.unwrap(two, wrapped) == bytes(16))
+        except DecryptionFailed:
+            same.append(False)
+        if isinstance(algorithm, KeyAgreement):
+            peer = self.public(algorithm.generate())
+            same.append(algorithm.derive(one, peer) == algorithm.derive(two, peer))
+        if isinstance(algorithm, JwkImporter):
+            same.append(algorithm.export_jwk(one) == algorithm.export_jwk(two))
+        return bool(same) and all(same)
+
+
+def signing_names(signer: Signer) -> tuple[str, ...]:
+    """The values of `alg` that it is called with."""
+    return signer.signing_algs or ("",)
