@@ -8,6 +8,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from minikms.plugin import Aead, JwkImporter, KeyAgreement, KeyAlgorithm, KeyWrap, Mac, Signer
 from minikms.plugin.registry import AlgorithmRegistry
@@ -28,7 +29,7 @@ def main() -> None:
     print(f"\na call in a thread {asyncio.run(thread()):,.0f}")
 
 
-def calls(algorithm: KeyAlgorithm) -> Iterator[tuple[str, Callable[[], object]]]:
+def calls(algorithm: KeyAlgorithm[Any]) -> Iterator[tuple[str, Callable[[], object]]]:
     """The operations of an algorithm by name, each ready to be called."""
     key = algorithm.generate()
     stored = algorithm.pack(key)

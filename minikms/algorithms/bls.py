@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from aries_askar import Key
+
 from minikms.plugin import AskarKeyPair, InvalidKey
 
 # The bit of a compressed point that says that it is the identity (section 2.3 with appendix A).
@@ -12,7 +14,7 @@ _INFINITY: Final = 0x40
 class BlsKeyPair(AskarKeyPair):
     """A key pair on BLS12-381, whose public key is a point other than the identity."""
 
-    def load_public(self, jwk: Mapping[str, Any]) -> Any:
+    def load_public(self, jwk: Mapping[str, Any]) -> Key:
         key = super().load_public(jwk)
         # KeyValidate, section 2.5; Askar itself refuses what is off the curve or the subgroup.
         if self.public_bytes(key)[0] & _INFINITY:

@@ -1,19 +1,19 @@
 """The NIST curves and secp256k1 (FIPS 186-5, SEC 2, RFC 7518 section 3.4, RFC 8812)."""
 
 import hashlib
-from typing import Any
 
 import coincurve
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from minikms.plugin import AskarStored, EcAlgorithm, Pkcs8KeyAlgorithm
+from minikms.plugin.elliptic import EcKeyPair
 
 # The order of secp256k1's base point (SEC 2 section 2.4.1).
 _K256_ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 
 
-class P256(EcAlgorithm, AskarStored):
+class P256(EcAlgorithm, AskarStored[ec.EllipticCurvePrivateKey]):
     """NIST P-256: ES256, 64-byte signatures."""
 
     name, crv, multicodec = "p256", "P-256", 0x1200
@@ -22,7 +22,7 @@ class P256(EcAlgorithm, AskarStored):
     curve, hash = ec.SECP256R1(), hashes.SHA256()
 
 
-class P384(EcAlgorithm, AskarStored):
+class P384(EcAlgorithm, AskarStored[ec.EllipticCurvePrivateKey]):
     """NIST P-384: ES384, 96-byte signatures."""
 
     name, crv, multicodec = "p384", "P-384", 0x1201
@@ -32,7 +32,7 @@ class P384(EcAlgorithm, AskarStored):
     slow = frozenset({"verify", "derive"})
 
 
-class P521(EcAlgorithm, Pkcs8KeyAlgorithm):
+class P521(EcAlgorithm, Pkcs8KeyAlgorithm[ec.EllipticCurvePrivateKey]):
     """NIST P-521, which Askar has not: ES512, 132-byte signatures."""
 
     name, crv, multicodec = "p521", "P-521", 0x1202
@@ -42,7 +42,7 @@ class P521(EcAlgorithm, Pkcs8KeyAlgorithm):
     slow = frozenset({"verify", "derive"})
 
 
-class K256(EcAlgorithm, AskarStored):
+class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coincurve.PrivateKey]):
     """secp256k1: ES256K, 64-byte signatures with low s, on libsecp256k1.
 
     OpenSSL takes ten times as long to sign on this curve; a coincurve key is what it holds.
@@ -54,29 +54,34 @@ class K256(EcAlgorithm, AskarStored):
     curve, hash = ec.SECP256K1(), hashes.SHA256()
     slow = frozenset({"derive"})
 
-    def generate(self) -> Any:
+    def generate(self) -> coincurve.PrivateKey:
         return coincurve.PrivateKey()
 
-    def point(self, key: Any, *, compressed: bool) -> bytes:
+    def point(self, key: coincurve.PrivateKey | coincurve.PublicKey, *, compressed: bool) -> bytes:
         public = key.public_key if isinstance(key, coincurve.PrivateKey) else key
         return public.format(compressed=compressed)
 
-    def from_point(self, point: bytes) -> Any:
+    def from_point(self, point: bytes) -> coincurve.PublicKey:
         return coincurve.PublicKey(point)
 
-    def from_secret(self, secret: bytes) -> Any:
+    def from_secret(self, secret: bytes) -> coincurve.PrivateKey:
         return coincurve.PrivateKey(secret)
 
-    def secret_bytes(self, key: Any) -> bytes:
-        return key.secret  # type: ignore[no-any-return]
+    def secret_bytes(self, key: coincurve.PrivateKey) -> bytes:
+        return key.secret
 
-    def sign(self, key: Any, message: bytes, alg: str, prehashed: bool) -> bytes:
+    def sign(self, key: coincurve.PrivateKey, message: bytes, alg: str, prehashed: bool) -> bytes:
         # The compact form is r‖s and a recovery id, which JOSE does not have.
         digest = self._digest(message, prehashed)
-        return key.sign_recoverable(digest, hasher=None)[:64]  # type: ignore[no-any-return]
+        return key.sign_recoverable(digest, hasher=None)[:64]
 
     def verify(
-        self, public: Any, message: bytes, signature: bytes, alg: str, prehashed: bool
+        self,
+        public: coincurve.PublicKey,
+        message: bytes,
+        signature: bytes,
+        alg: str,
+        prehashed: bool,
     ) -> bool:
         digest = self._digest(message, prehashed)
         if len(signature) != 2 * self.size:
@@ -86,14 +91,14 @@ class K256(EcAlgorithm, AskarStored):
             return False
         # libsecp256k1 refuses the high s that other JOSE signers make; RFC 8812 does not.
         der = utils.encode_dss_signature(r, min(s, _K256_ORDER - s))
-        return public.verify(der, digest, hasher=None)  # type: ignore[no-any-return]
+        return public.verify(der, digest, hasher=None)
 
-    def derive(self, key: Any, peer: Any) -> bytes:
+    def derive(self, key: coincurve.PrivateKey, peer: coincurve.PublicKey) -> bytes:
         # libsecp256k1's own ECDH hashes the point; the raw secret comes from OpenSSL.
-        private = super().from_secret(key.secret)
-        return private.exchange(  # type: ignore[no-any-return]
-            ec.ECDH(), super().from_point(peer.format(compressed=False))
-        )
+        private = ec.derive_private_key(int.from_bytes(key.secret, "big"), self.curve)
+        point = peer.format(compressed=False)
+        public = ec.EllipticCurvePublicKey.from_encoded_point(self.curve, point)
+        return private.exchange(ec.ECDH(), public)
 
     def _digest(self, message: bytes, prehashed: bool) -> bytes:
         self.check_digest(message, prehashed)

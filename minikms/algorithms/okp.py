@@ -1,10 +1,13 @@
 """Edwards and Montgomery curves as octet key pairs (RFC 8032, RFC 7748, RFC 8037)."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
-from cryptography.hazmat.primitives.asymmetric import ed448, ed25519, x448, x25519
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey, Ed448PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey, X448PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from nacl import bindings as sodium
 
 from minikms.algorithms import points
@@ -25,79 +28,107 @@ from minikms.plugin import (
 )
 
 
-class OkpAlgorithm(KeyPairAlgorithm, JwkImporter, SecretImporter):
+class PublicKey(Protocol):
+    """A public key of pyca/cryptography's, on any of these curves."""
+
+    @classmethod
+    def from_public_bytes(cls, data: bytes, /) -> Self: ...
+
+    def public_bytes_raw(self) -> bytes: ...
+
+
+class PrivateKey(Protocol):
+    """A private key like pyca/cryptography's, on any of these curves."""
+
+    @classmethod
+    def generate(cls) -> Self: ...
+
+    @classmethod
+    def from_private_bytes(cls, data: bytes, /) -> Self: ...
+
+    def private_bytes_raw(self) -> bytes: ...
+
+    def public_key(self) -> PublicKey: ...
+
+
+PrivateT = TypeVar("PrivateT", bound=PrivateKey)
+PublicT = TypeVar("PublicT", bound=PublicKey)
+PeerT = TypeVar("PeerT")
+
+
+class OkpAlgorithm(
+    KeyPairAlgorithm[PrivateT, PublicT], JwkImporter[PrivateT], SecretImporter[PrivateT]
+):
     """An octet key pair on pyca/cryptography: raw public bytes, raw secret bytes, one JWK form."""
 
     kty = "OKP"
     crv: ClassVar[str]
     size: ClassVar[int]
-    private_class: ClassVar[Any]
-    public_class: ClassVar[Any]
+    private_class: type[PrivateT]
+    public_class: type[PublicT]
 
     @staticmethod
     @abstractmethod
     def is_public_key(data: bytes) -> bool:
         """Whether `size` bytes are a point of the curve, and not of low order."""
 
-    def generate(self) -> Any:
+    def generate(self) -> PrivateT:
         return self.private_class.generate()
 
-    def public_bytes(self, key: Any) -> bytes:
-        return public_of(key).public_bytes_raw()  # type: ignore[no-any-return]
+    def public_bytes(self, key: PrivateKey | PublicKey) -> bytes:
+        return public_of(key).public_bytes_raw()
 
-    def public_jwk(self, key: Any) -> dict[str, str]:
+    def public_jwk(self, key: PrivateKey | PublicKey) -> dict[str, str]:
         return {"kty": self.kty, "crv": self.crv, "x": jose_b64url(self.public_bytes(key))}
 
-    def load_public(self, jwk: Mapping[str, Any]) -> Any:
+    def load_public(self, jwk: Mapping[str, Any]) -> PublicT:
         require_jwk_type(jwk, self.kty, self.crv)
         x = jwk_bytes(jwk, "x", self.size)
         if not self.is_public_key(x):
             raise InvalidKey(f"The public key is no point of {self.crv}, or one of low order.")
         return self.public_class.from_public_bytes(x)
 
-    def import_jwk(self, jwk: Mapping[str, Any]) -> Any:
+    def import_jwk(self, jwk: Mapping[str, Any]) -> PrivateT:
         require_jwk_type(jwk, self.kty, self.crv)
         key = self.import_secret(jwk_bytes(jwk, "d", self.size))
         if jwk_bytes(jwk, "x", self.size) != self.public_bytes(key):
             raise InvalidKey("The JWK's private part does not fit its public part.")
         return key
 
-    def export_jwk(self, key: Any) -> dict[str, str]:
+    def export_jwk(self, key: PrivateT) -> dict[str, str]:
         return {**self.public_jwk(key), "d": jose_b64url(self.secret_bytes(key))}
 
-    def import_secret(self, secret: bytes) -> Any:
+    def import_secret(self, secret: bytes) -> PrivateT:
         if len(secret) != self.size:
             raise InvalidKey(f"A {self.name} secret must have {self.size} bytes.")
         return self.private_class.from_private_bytes(secret)
 
-    def secret_bytes(self, key: Any) -> bytes:
+    def secret_bytes(self, key: PrivateT) -> bytes:
         """The raw private key, which on these curves is also the seed."""
-        return key.private_bytes_raw()  # type: ignore[no-any-return]
+        return key.private_bytes_raw()
 
 
-class SeedIsSecret(OkpAlgorithm, SeedImporter):
+class SeedIsSecret(OkpAlgorithm[PrivateT, PublicT], SeedImporter[PrivateT]):
     """An octet key pair whose seed is its secret, as it stands: nothing is hashed."""
 
-    def import_seed(self, seed: bytes) -> Any:
+    def import_seed(self, seed: bytes) -> PrivateT:
         return self.import_secret(seed)
 
 
-class MontgomeryAgreement(KeyAgreement):
-    """Diffie-Hellman on a Montgomery curve (RFC 7748 section 6), on keys of pyca/cryptography."""
-
-    def derive(self, key: Any, peer: Any) -> bytes:
-        try:
-            return key.exchange(peer)  # type: ignore[no-any-return]
-        except ValueError:
-            # OpenSSL refuses an all-zero result, which is what a point of low order gives, and
-            # `load_public` refuses such a point before.
-            raise InvalidKey("The peer's public key is a point of low order.") from None
+def diffie_hellman(exchange: Callable[[PeerT], bytes], peer: PeerT) -> bytes:
+    """The shared secret (RFC 7748 section 6); raises InvalidKey for a point of low order."""
+    try:
+        return exchange(peer)
+    except ValueError:
+        # OpenSSL refuses an all-zero result, which is what a point of low order gives, and
+        # `load_public` refuses such a point before.
+        raise InvalidKey("The peer's public key is a point of low order.") from None
 
 
 class SodiumKey:
     """An Ed25519 private key that libsodium signs with, in 0.6 of the time that OpenSSL takes.
 
-    Otherwise as pyca/cryptography's are. PyNaCl's own has its seed for a text.
+    It has the methods of pyca/cryptography's keys. PyNaCl's `SigningKey` shows its seed as text.
     """
 
     __slots__ = ("_pair",)
@@ -117,47 +148,69 @@ class SodiumKey:
     def private_bytes_raw(self) -> bytes:
         return self._pair[:32]
 
-    def public_key(self) -> ed25519.Ed25519PublicKey:
-        return ed25519.Ed25519PublicKey.from_public_bytes(self._pair[32:])
+    def public_key(self) -> Ed25519PublicKey:
+        return Ed25519PublicKey.from_public_bytes(self._pair[32:])
 
     def sign(self, message: bytes) -> bytes:
         return sodium.crypto_sign(message, self._pair)[: sodium.crypto_sign_BYTES]
 
 
-class Ed25519(SeedIsSecret, PureSigner, AskarStored):
+class Ed25519(
+    SeedIsSecret[SodiumKey, Ed25519PublicKey],
+    PureSigner[SodiumKey, Ed25519PublicKey],
+    AskarStored[SodiumKey],
+):
     """Ed25519 (RFC 8032 section 5.1): 32-byte keys, 64-byte signatures."""
 
     name, crv, size, multicodec = "ed25519", "Ed25519", 32, 0xED
     did_key = True
     # RFC 9864 names the curve; the libraries of today know the older name.
     signing_algs = ("EdDSA", "Ed25519")
-    private_class, public_class = SodiumKey, ed25519.Ed25519PublicKey
+    private_class, public_class = SodiumKey, Ed25519PublicKey
     is_public_key = staticmethod(points.is_ed25519_point)
 
 
-class X25519(SeedIsSecret, MontgomeryAgreement, AskarStored):
+class X25519(
+    SeedIsSecret[X25519PrivateKey, X25519PublicKey],
+    KeyAgreement[X25519PrivateKey, X25519PublicKey],
+    AskarStored[X25519PrivateKey],
+):
     """X25519 key agreement (RFC 7748 section 6.1): 32-byte keys and secrets."""
 
     name, crv, size, multicodec = "x25519", "X25519", 32, 0xEC
     did_key = True
     jose_algs = ("ECDH-ES",)
-    private_class, public_class = x25519.X25519PrivateKey, x25519.X25519PublicKey
+    private_class, public_class = X25519PrivateKey, X25519PublicKey
     is_public_key = staticmethod(points.is_x25519_key)
 
+    def derive(self, key: X25519PrivateKey, peer: X25519PublicKey) -> bytes:
+        return diffie_hellman(key.exchange, peer)
 
-class Ed448(OkpAlgorithm, PureSigner, Pkcs8KeyAlgorithm):
+
+class Ed448(
+    OkpAlgorithm[Ed448PrivateKey, Ed448PublicKey],
+    PureSigner[Ed448PrivateKey, Ed448PublicKey],
+    Pkcs8KeyAlgorithm[Ed448PrivateKey],
+):
     """Ed448 (RFC 8032 section 5.2), which Askar has not: 57-byte keys, 114-byte signatures."""
 
     name, crv, size, multicodec = "ed448", "Ed448", 57, 0x1203
     signing_algs = ("Ed448", "EdDSA")
-    private_class, public_class = ed448.Ed448PrivateKey, ed448.Ed448PublicKey
+    private_class, public_class = Ed448PrivateKey, Ed448PublicKey
     is_public_key = staticmethod(points.is_ed448_point)
 
 
-class X448(OkpAlgorithm, MontgomeryAgreement, Pkcs8KeyAlgorithm):
+class X448(
+    OkpAlgorithm[X448PrivateKey, X448PublicKey],
+    KeyAgreement[X448PrivateKey, X448PublicKey],
+    Pkcs8KeyAlgorithm[X448PrivateKey],
+):
     """X448 key agreement (RFC 7748 section 6.2), which Askar has not: 56-byte keys and secrets."""
 
     name, crv, size, multicodec = "x448", "X448", 56, 0x1204
     jose_algs = ("ECDH-ES",)
-    private_class, public_class = x448.X448PrivateKey, x448.X448PublicKey
+    private_class, public_class = X448PrivateKey, X448PublicKey
     is_public_key = staticmethod(points.is_x448_key)
+
+    def derive(self, key: X448PrivateKey, peer: X448PublicKey) -> bytes:
+        return diffie_hellman(key.exchange, peer)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from fractions import Fraction
 from math import isqrt
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -31,8 +31,14 @@ _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
     "512": hashes.SHA512(),
 }
 
+_Scheme: TypeAlias = tuple[padding.AsymmetricPadding, utils.Prehashed | hashes.HashAlgorithm]
 
-class RsaAlgorithm(Signer, JwkImporter, Pkcs8KeyAlgorithm):
+
+class RsaAlgorithm(
+    Signer[rsa.RSAPrivateKey, rsa.RSAPublicKey],
+    JwkImporter[rsa.RSAPrivateKey],
+    Pkcs8KeyAlgorithm[rsa.RSAPrivateKey],
+):
     """RSA with a modulus of one size and the exponent 65537.
 
     A PSS salt is as long as the hash (RFC 7518 section 3.5).
@@ -44,24 +50,23 @@ class RsaAlgorithm(Signer, JwkImporter, Pkcs8KeyAlgorithm):
     slow = frozenset({"generate", "import", "sign"})
     bits: ClassVar[int]
 
-    def generate(self) -> Any:
+    def generate(self) -> rsa.RSAPrivateKey:
         return rsa.generate_private_key(_EXPONENT, self.bits)
 
     def owns_jwk(self, jwk: Mapping[str, Any]) -> bool:
         return jwk.get("kty") == self.kty and _number(jwk, "n").bit_length() == self.bits
 
-    def public_bytes(self, key: Any) -> bytes:
-        data: bytes = public_of(key).public_bytes(ser.Encoding.DER, ser.PublicFormat.PKCS1)
-        return data
+    def public_bytes(self, key: rsa.RSAPrivateKey | rsa.RSAPublicKey) -> bytes:
+        return public_of(key).public_bytes(ser.Encoding.DER, ser.PublicFormat.PKCS1)
 
-    def public_jwk(self, key: Any) -> dict[str, str]:
+    def public_jwk(self, key: rsa.RSAPrivateKey | rsa.RSAPublicKey) -> dict[str, str]:
         numbers = public_of(key).public_numbers()
         return {"kty": self.kty, "n": _text(numbers.n), "e": _text(numbers.e)}
 
-    def load_public(self, jwk: Mapping[str, Any]) -> Any:
+    def load_public(self, jwk: Mapping[str, Any]) -> rsa.RSAPublicKey:
         return self._public_numbers(jwk).public_key()
 
-    def import_jwk(self, jwk: Mapping[str, Any]) -> Any:
+    def import_jwk(self, jwk: Mapping[str, Any]) -> rsa.RSAPrivateKey:
         """The key of a private JWK; raises InvalidKey.
 
         Cheap arithmetic comes first, since OpenSSL's test of the primes holds the interpreter lock
@@ -95,13 +100,13 @@ class RsaAlgorithm(Signer, JwkImporter, Pkcs8KeyAlgorithm):
             # It is made without the lock, in a fraction of the time that the proof takes.
             alg = self.signing_algs[0]
             signature = self.sign(unproved, b"", alg, False)
-            if not self.verify(public_of(unproved), b"", signature, alg, False):
+            if not self.verify(unproved.public_key(), b"", signature, alg, False):
                 raise InvalidKey(_MISFIT)
             return numbers.private_key()
         except ValueError:
             raise InvalidKey(_MISFIT) from None
 
-    def export_jwk(self, key: Any) -> dict[str, str]:
+    def export_jwk(self, key: rsa.RSAPrivateKey) -> dict[str, str]:
         numbers = key.private_numbers()
         private = {
             "d": numbers.d,
@@ -113,11 +118,11 @@ class RsaAlgorithm(Signer, JwkImporter, Pkcs8KeyAlgorithm):
         }
         return {**self.public_jwk(key), **{name: _text(value) for name, value in private.items()}}
 
-    def sign(self, key: Any, message: bytes, alg: str, prehashed: bool) -> bytes:
-        return key.sign(message, *_scheme(message, alg, prehashed))  # type: ignore[no-any-return]
+    def sign(self, key: rsa.RSAPrivateKey, message: bytes, alg: str, prehashed: bool) -> bytes:
+        return key.sign(message, *_scheme(message, alg, prehashed))
 
     def verify(
-        self, public: Any, message: bytes, signature: bytes, alg: str, prehashed: bool
+        self, public: rsa.RSAPublicKey, message: bytes, signature: bytes, alg: str, prehashed: bool
     ) -> bool:
         scheme = _scheme(message, alg, prehashed)
         # RFC 8017 section 8.1.2: OpenSSL takes one that lost the zeros in front.
@@ -165,7 +170,7 @@ class Rsa4096(RsaAlgorithm):
     name, bits = "rsa4096", 4096
 
 
-def _scheme(message: bytes, alg: str, prehashed: bool) -> tuple[Any, Any]:
+def _scheme(message: bytes, alg: str, prehashed: bool) -> _Scheme:
     """The padding and the hash of a JOSE name."""
     digest = _HASHES[alg[2:]]
     if prehashed and len(message) != digest.digest_size:

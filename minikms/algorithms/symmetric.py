@@ -4,7 +4,7 @@ import secrets
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from aries_askar import AskarError
 from aries_askar import Key as AskarKey
@@ -31,55 +31,57 @@ from minikms.plugin import (
 # The bytes of an HMAC secret, the only one of free length. All of it is hashed at each use.
 _MAX_SECRET: Final = 4096
 
+KeyT = TypeVar("KeyT")
 
-class OctAlgorithm(KeyAlgorithm, JwkImporter, SecretImporter):
+
+class OctAlgorithm(KeyAlgorithm[KeyT], JwkImporter[KeyT], SecretImporter[KeyT]):
     """A secret key as an octet sequence, told from others by its JWK's `alg` (RFC 7518 6.4)."""
 
     kty = "oct"
 
     @abstractmethod
-    def secret_bytes(self, key: Any) -> bytes:
+    def secret_bytes(self, key: KeyT) -> bytes:
         """The bytes that `import_secret` makes `key` from."""
 
     def owns_jwk(self, jwk: Mapping[str, Any]) -> bool:
         return jwk.get("kty") == self.kty and jwk.get("alg") in self.jose_algs
 
-    def import_jwk(self, jwk: Mapping[str, Any]) -> Any:
+    def import_jwk(self, jwk: Mapping[str, Any]) -> KeyT:
         if not self.owns_jwk({"alg": self.jose_algs[0], **jwk}):
             raise InvalidKey(f"The JWK must have kty 'oct', and alg {self.jose_algs[0]!r} if any.")
         return self.import_secret(jwk_bytes(jwk, "k", most=_MAX_SECRET))
 
-    def export_jwk(self, key: Any) -> dict[str, str]:
+    def export_jwk(self, key: KeyT) -> dict[str, str]:
         k = jose_b64url(self.secret_bytes(key))
         return {"kty": self.kty, "alg": self.jose_algs[0], "k": k}
 
 
-class AskarSecret(OctAlgorithm, AskarKeyAlgorithm):
+class AskarSecret(OctAlgorithm[AskarKey], AskarKeyAlgorithm):
     """A secret key of Askar's, of a fixed number of bytes."""
 
     size: ClassVar[int]
 
-    def secret_bytes(self, key: Any) -> bytes:
-        return key.get_secret_bytes()  # type: ignore[no-any-return]
+    def secret_bytes(self, key: AskarKey) -> bytes:
+        return key.get_secret_bytes()
 
-    def import_secret(self, secret: bytes) -> Any:
+    def import_secret(self, secret: bytes) -> AskarKey:
         if len(secret) != self.size:
             raise InvalidKey(f"A {self.name} key must have {self.size} bytes.")
-        return AskarKey.from_secret_bytes(self.name, secret)
+        return AskarKey.from_secret_bytes(self.askar_name, secret)
 
 
-class AskarAead(AskarSecret, Aead):
+class AskarAead(AskarSecret, Aead[AskarKey]):
     """Authenticated encryption in Askar; lengths of nonce and tag are the algorithm's own."""
 
     nonce_size: ClassVar[int]
     tag_size: ClassVar[int] = 16
 
-    def encrypt(self, key: Any, plaintext: bytes, aad: bytes) -> Sealed:
+    def encrypt(self, key: AskarKey, plaintext: bytes, aad: bytes) -> Sealed:
         sealed = key.aead_encrypt(plaintext, nonce=key.aead_random_nonce(), aad=aad)
         ciphertext, tag, nonce = sealed.parts
         return Sealed(ciphertext, nonce, tag)
 
-    def decrypt(self, key: Any, sealed: Sealed, aad: bytes) -> bytes:
+    def decrypt(self, key: AskarKey, sealed: Sealed, aad: bytes) -> bytes:
         # Askar joins ciphertext and tag: with the lengths unchecked, bytes could move between them.
         if len(sealed.nonce) != self.nonce_size or len(sealed.tag) != self.tag_size:
             raise DecryptionFailed()
@@ -138,19 +140,19 @@ class XC20P(AskarAead):
     jose_algs = ("XC20P",)
 
 
-class AesKeyWrap(AskarSecret, KeyWrap):
+class AesKeyWrap(AskarSecret, KeyWrap[AskarKey]):
     """AES key wrap (RFC 3394), and with padding where the length asks for it (RFC 5649).
 
     By pyca/cryptography: Askar wraps Askar keys, not bytes.
     """
 
-    def wrap(self, key: Any, secret: bytes) -> bytes:
+    def wrap(self, key: AskarKey, secret: bytes) -> bytes:
         if len(secret) < 16:
             raise InvalidKey("A key to wrap must have at least 16 bytes.")
         wrap = keywrap.aes_key_wrap_with_padding if len(secret) % 8 else keywrap.aes_key_wrap
         return wrap(self.secret_bytes(key), secret)
 
-    def unwrap(self, key: Any, wrapped: bytes) -> bytes:
+    def unwrap(self, key: AskarKey, wrapped: bytes) -> bytes:
         # Each form has an integrity value of its own, so at most one of the two accepts.
         kek = self.secret_bytes(key)
         for unwrap in (keywrap.aes_key_unwrap, keywrap.aes_key_unwrap_with_padding):
@@ -184,26 +186,26 @@ class HmacKey:
     secret: bytes = field(repr=False)
 
 
-class Hmac(OctAlgorithm, Mac):
+class Hmac(OctAlgorithm[HmacKey], Mac[HmacKey]):
     """HMAC (RFC 2104, RFC 7518 section 3.2) with a secret at least as long as the hash."""
 
     hash: ClassVar[hashes.HashAlgorithm]
 
-    def generate(self) -> Any:
+    def generate(self) -> HmacKey:
         return HmacKey(secrets.token_bytes(self.hash.digest_size))
 
-    def pack(self, key: Any) -> Stored:
+    def pack(self, key: HmacKey) -> Stored:
         return self.secret_bytes(key)
 
-    def unpack(self, stored: Stored) -> Any:
+    def unpack(self, stored: Stored) -> HmacKey:
         if not isinstance(stored, bytes):
             raise TypeError(f"{self.name} keys are kept as bytes")
         return HmacKey(stored)
 
-    def secret_bytes(self, key: Any) -> bytes:
-        return key.secret  # type: ignore[no-any-return]
+    def secret_bytes(self, key: HmacKey) -> bytes:
+        return key.secret
 
-    def import_secret(self, secret: bytes) -> Any:
+    def import_secret(self, secret: bytes) -> HmacKey:
         if len(secret) < self.hash.digest_size:
             size = self.hash.digest_size
             raise InvalidKey(f"A {self.name} secret must have at least {size} bytes.")
@@ -211,17 +213,17 @@ class Hmac(OctAlgorithm, Mac):
             raise InvalidKey(f"A {self.name} secret must have at most {_MAX_SECRET} bytes.")
         return HmacKey(secret)
 
-    def mac(self, key: Any, message: bytes) -> bytes:
+    def mac(self, key: HmacKey, message: bytes) -> bytes:
         return self._over(key, message).finalize()
 
-    def verify_mac(self, key: Any, message: bytes, mac: bytes) -> bool:
+    def verify_mac(self, key: HmacKey, message: bytes, mac: bytes) -> bool:
         try:
             self._over(key, message).verify(mac)
         except InvalidSignature:
             return False
         return True
 
-    def _over(self, key: Any, message: bytes) -> HMAC:
+    def _over(self, key: HmacKey, message: bytes) -> HMAC:
         code = HMAC(key.secret, self.hash)
         code.update(message)
         return code

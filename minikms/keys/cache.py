@@ -27,7 +27,7 @@ class Opened:
     key: Any = field(default=None, repr=False)
     public: Any = field(default=None, repr=False)
 
-    def load_public(self, algorithm: KeyPairAlgorithm) -> Any:
+    def load_public(self, algorithm: KeyPairAlgorithm[Any, Any]) -> Any:
         """Its public key; raises InvalidKey."""
         if self.public is None:
             self.public = algorithm.load_public(self.record.jwk or {})

@@ -11,7 +11,7 @@ from minikms.records import KeyPolicy, KeyRecord
 
 
 def describe(
-    algorithm: KeyAlgorithm,
+    algorithm: KeyAlgorithm[Any],
     key: Any,
     material: Literal["askar", "bytes", "none"],
     policy: KeyPolicy,
@@ -44,7 +44,9 @@ def describe(
     )
 
 
-def permitted(algorithm: KeyAlgorithm, policy: KeyPolicy, *, public_only: bool) -> tuple[str, ...]:
+def permitted(
+    algorithm: KeyAlgorithm[Any], policy: KeyPolicy, *, public_only: bool
+) -> tuple[str, ...]:
     """The operations of a new key; raises UnsupportedOperation for one that it cannot do."""
     can = algorithm.key_operations
     if public_only:

@@ -30,7 +30,7 @@ class KeyMaker:
 
     async def make(
         self,
-        algorithm: KeyAlgorithm,
+        algorithm: KeyAlgorithm[Any],
         policy: KeyPolicy,
         operation: str,
         create: Callable[[], Any],
@@ -57,7 +57,7 @@ class KeyMaker:
             return await run(algorithm, operation, make)
 
     async def make_public(
-        self, algorithm: KeyAlgorithm, policy: KeyPolicy, jwk: Mapping[str, Any]
+        self, algorithm: KeyAlgorithm[Any], policy: KeyPolicy, jwk: Mapping[str, Any]
     ) -> tuple[KeyRecord, Stored]:
         """The record of a public key alone, which has no material."""
         if not isinstance(algorithm, KeyPairAlgorithm):

@@ -380,14 +380,14 @@ class KeyOperations:
 
         return use
 
-    def _use_for_jws(self, record: KeyRecord, now: int) -> Signer | Mac:
+    def _use_for_jws(self, record: KeyRecord, now: int) -> Signer[Any, Any] | Mac[Any]:
         if isinstance(self._registry.of(record), Mac):
             return self._use(Mac, "mac")(record, now)
         return self._to_sign(record, now)
 
     async def _jws_verifier(
         self, profile: str, by: KeyRef | Mapping[str, Any]
-    ) -> tuple[Signer | Mac, Any, Sequence[str]]:
+    ) -> tuple[Signer[Any, Any] | Mac[Any], Any, Sequence[str]]:
         """What checks a JWS, its key, and the JOSE names that the key is for."""
         if isinstance(by, KeyRef):
             record = (await self.opened.find(profile, by)).record
@@ -413,7 +413,7 @@ class KeyOperations:
 
     async def _verifier(
         self, profile: str, by: KeyRef | Mapping[str, Any]
-    ) -> tuple[Signer, Any, str | None]:
+    ) -> tuple[Signer[Any, Any], Any, str | None]:
         """A public key, its algorithm, and the JOSE name that its JWK is bound to, if any."""
         if isinstance(by, KeyRef):
             found = await self.opened.find(profile, by)
@@ -424,7 +424,7 @@ class KeyOperations:
         named = by.get("alg")
         return signer, signer.load_public(by), named if isinstance(named, str) else None
 
-    def _verifier_of(self, found: Opened) -> Signer:
+    def _verifier_of(self, found: Opened) -> Signer[Any, Any]:
         """The algorithm of a key that may verify now."""
         set_key(found.record.kid, found.record.alg)
         return self._to_verify(found.record, time.time_ns())
@@ -439,14 +439,14 @@ def _refuse_private(jwk: Mapping[str, Any]) -> None:
         raise InvalidKey("Give the public JWK: a private member must not be sent here.")
 
 
-def is_slow(algorithm: KeyAlgorithm | Capability, operation: str) -> bool:
+def is_slow(algorithm: KeyAlgorithm[Any] | Capability, operation: str) -> bool:
     """Whether an operation leaves the event loop; "import" stands for every way to import."""
     slow = algorithm.slow
     return operation in slow or ("import" in slow and operation.startswith("import-"))
 
 
 async def run(
-    algorithm: KeyAlgorithm | Capability, operation: str, call: Callable[[], ResultT]
+    algorithm: KeyAlgorithm[Any] | Capability, operation: str, call: Callable[[], ResultT]
 ) -> ResultT:
     """`call` here, or in a thread where the algorithm says that it is slow."""
     if is_slow(algorithm, operation):

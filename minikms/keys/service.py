@@ -229,7 +229,7 @@ class KeyService(KeyOperations):
     async def export(self, profile: str, ref: KeyRef) -> dict[str, str]:
         """The private JWK of a key; raises NotExportable and KeyNotUsable."""
 
-        def use(record: KeyRecord, now: int) -> JwkImporter:
+        def use(record: KeyRecord, now: int) -> JwkImporter[Any]:
             if not record.exportable:
                 raise NotExportable("The key was not made exportable.")
             algorithm = self._registry.of(record).require(JwkImporter)

@@ -24,13 +24,13 @@ class SignOptions:
 class Signing:
     """An algorithm with options that apply to it; `alg` is empty where JOSE has no name for it."""
 
-    signer: Signer
+    signer: Signer[Any, Any]
     alg: str
     prehashed: bool
-    der: EcdsaSigner | None
+    der: EcdsaSigner[Any, Any] | None
 
     @classmethod
-    def choose(cls, signer: Signer, options: SignOptions) -> Self:
+    def choose(cls, signer: Signer[Any, Any], options: SignOptions) -> Self:
         """`signer` with `options`; raises UnsupportedOption where they do not apply to it."""
         algs, alg = signer.signing_algs, options.alg
         if alg is None:
@@ -59,7 +59,7 @@ class Signing:
         return self.signer.verify(public, message, signature, self.alg, self.prehashed)
 
 
-def sign_as(algorithm: Signer | Mac, key: Any, message: bytes, alg: str) -> bytes:
+def sign_as(algorithm: Signer[Any, Any] | Mac[Any], key: Any, message: bytes, alg: str) -> bytes:
     """What a JWS has for a signature: one, or an authentication code."""
     if isinstance(algorithm, Signer):
         return algorithm.sign(key, message, alg, False)
@@ -67,7 +67,7 @@ def sign_as(algorithm: Signer | Mac, key: Any, message: bytes, alg: str) -> byte
 
 
 def verify_as(
-    algorithm: Signer | Mac, key: Any, message: bytes, signature: bytes, alg: str
+    algorithm: Signer[Any, Any] | Mac[Any], key: Any, message: bytes, signature: bytes, alg: str
 ) -> bool:
     """Whether what a JWS has for a signature is good; `key` is public for a signature."""
     if isinstance(algorithm, Signer):

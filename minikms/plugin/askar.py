@@ -14,6 +14,7 @@ from minikms.plugin.protocol import (
     JwkImporter,
     KeyAlgorithm,
     KeyPairAlgorithm,
+    KeyT,
     SecretImporter,
     Stored,
 )
@@ -22,48 +23,70 @@ from minikms.plugin.protocol import (
 _ASKAR_MOST: Final = 256
 
 
-class AskarKeyAlgorithm(KeyAlgorithm):
-    """An algorithm of Askar's whose keys are Askar keys, in memory and in the store."""
+class _KeptByAskar(KeyAlgorithm[KeyT]):
+    """An algorithm whose keys the store keeps as keys of Askar's."""
 
-    def generate(self) -> Any:
-        return AskarKey.generate(self.name)
+    @property
+    def askar_name(self) -> str:
+        """Askar's name of its keys (one of `aries_askar.KeyAlg`), which a class may state: `name`.
 
-    def pack(self, key: Any) -> Stored:
-        return key  # type: ignore[no-any-return]
+        Keys that are stored have it, so it never changes.
+        """
+        return self.name
 
-    def unpack(self, stored: Stored) -> Any:
+    def _askar_key(self, stored: Stored) -> AskarKey:
+        if isinstance(stored, bytes):
+            raise TypeError(f"{self.name} keys are kept as Askar keys")
         return stored
 
 
-class AskarKeyPair(AskarKeyAlgorithm, KeyPairAlgorithm, JwkImporter, SecretImporter):
-    """A key pair of Askar's: Askar has its public forms too."""
+class AskarKeyAlgorithm(_KeptByAskar[AskarKey]):
+    """An algorithm of Askar's whose keys are Askar keys, in memory and in the store."""
+
+    def generate(self) -> AskarKey:
+        return AskarKey.generate(self.askar_name)
+
+    def pack(self, key: AskarKey) -> Stored:
+        return key
+
+    def unpack(self, stored: Stored) -> AskarKey:
+        return self._askar_key(stored)
+
+
+class AskarKeyPair(
+    AskarKeyAlgorithm,
+    KeyPairAlgorithm[AskarKey, AskarKey],
+    JwkImporter[AskarKey],
+    SecretImporter[AskarKey],
+):
+    """A key pair of Askar's, with the public forms and the imports that Askar has for it."""
 
     crv: ClassVar[str]
 
-    def public_jwk(self, key: Any) -> dict[str, str]:
-        return orjson.loads(key.get_jwk_public())  # type: ignore[no-any-return]
+    def public_jwk(self, key: AskarKey) -> dict[str, str]:
+        return _members(key.get_jwk_public())
 
-    def public_bytes(self, key: Any) -> bytes:
-        return key.get_public_bytes()  # type: ignore[no-any-return]
+    def public_bytes(self, key: AskarKey) -> bytes:
+        return key.get_public_bytes()
 
-    def load_public(self, jwk: Mapping[str, Any]) -> Any:
+    def load_public(self, jwk: Mapping[str, Any]) -> AskarKey:
         return self._from_jwk({name: value for name, value in jwk.items() if name != "d"})
 
-    def import_jwk(self, jwk: Mapping[str, Any]) -> Any:
+    def import_jwk(self, jwk: Mapping[str, Any]) -> AskarKey:
         if "d" not in jwk:
             raise InvalidKey("The JWK has no private part.")
         return self._from_jwk(jwk)
 
-    def export_jwk(self, key: Any) -> dict[str, str]:
-        return orjson.loads(key.get_jwk_secret())  # type: ignore[no-any-return]
+    def export_jwk(self, key: AskarKey) -> dict[str, str]:
+        return _members(key.get_jwk_secret())
 
-    def import_secret(self, secret: bytes) -> Any:
+    def import_secret(self, secret: bytes) -> AskarKey:
         try:
-            return AskarKey.from_secret_bytes(self.name, secret)
+            return AskarKey.from_secret_bytes(self.askar_name, secret)
         except AskarError:
             raise InvalidKey(f"These are not the secret bytes of a {self.name} key.") from None
 
-    def _from_jwk(self, jwk: Mapping[str, Any]) -> Any:
+    def _from_jwk(self, jwk: Mapping[str, Any]) -> AskarKey:
         require_jwk_type(jwk, self.kty, self.crv)
         # Askar refuses a JWK with a member that is no text, like the `ext` of Web Crypto.
         members = {name: jwk[name] for name in ("kty", "crv", "x", "y", "d") if name in jwk}
@@ -80,20 +103,23 @@ class AskarKeyPair(AskarKeyAlgorithm, KeyPairAlgorithm, JwkImporter, SecretImpor
         return key
 
 
-class AskarStored(KeyAlgorithm, SecretImporter):
+class AskarStored(_KeptByAskar[KeyT], SecretImporter[KeyT]):
     """An algorithm whose keys are another library's in memory, and Askar's in the store.
 
-    Askar and the class agree on the secret bytes, which Askar keeps as a key of `name`.
+    Askar and the class agree on the secret bytes of a key.
     """
 
     @abstractmethod
-    def secret_bytes(self, key: Any) -> bytes:
+    def secret_bytes(self, key: KeyT) -> bytes:
         """The bytes that `import_secret` makes `key` from."""
 
-    def pack(self, key: Any) -> Stored:
-        return AskarKey.from_secret_bytes(self.name, self.secret_bytes(key))
+    def pack(self, key: KeyT) -> Stored:
+        return AskarKey.from_secret_bytes(self.askar_name, self.secret_bytes(key))
 
-    def unpack(self, stored: Stored) -> Any:
-        if isinstance(stored, bytes):
-            raise TypeError(f"{self.name} keys are kept as Askar keys")
-        return self.import_secret(stored.get_secret_bytes())
+    def unpack(self, stored: Stored) -> KeyT:
+        return self.import_secret(self._askar_key(stored).get_secret_bytes())
+
+
+def _members(jwk: str | bytes) -> dict[str, str]:
+    members: dict[str, str] = orjson.loads(jwk)
+    return members

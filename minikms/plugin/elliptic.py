@@ -1,5 +1,6 @@
-"""The base for algorithms on an elliptic curve: ECDSA and ECDH (RFC 7518)."""
+"""Bases for algorithms on an elliptic curve: ECDSA and ECDH (RFC 7518 sections 3.4 and 6.2)."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar, TypeAlias
@@ -12,16 +13,28 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from minikms.encodings import jose_b64url
 from minikms.errors import InvalidKey, ValidationFailed
 from minikms.plugin.jwk import jwk_bytes, require_jwk_type
-from minikms.plugin.protocol import EcdsaSigner, JwkImporter, KeyAgreement, SecretImporter
+from minikms.plugin.protocol import (
+    EcdsaSigner,
+    JwkImporter,
+    KeyAgreement,
+    KeyT,
+    PublicT,
+    SecretImporter,
+)
 from minikms.plugin.pyca import public_of
 
 Hash: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
 
 
-class EcAlgorithm(EcdsaSigner, KeyAgreement, JwkImporter, SecretImporter):
-    """ECDSA and ECDH on a curve of pyca/cryptography (RFC 7518 sections 3.4 and 6.2).
+class EcKeyPair(
+    EcdsaSigner[KeyT, PublicT],
+    KeyAgreement[KeyT, PublicT],
+    JwkImporter[KeyT],
+    SecretImporter[KeyT],
+):
+    """A key pair on a curve, in any library: the forms of its keys and signatures.
 
-    Signatures are r‖s, each as long as the field, with the nonce of RFC 6979.
+    Signatures are r‖s, each as long as the field.
     """
 
     kty = "EC"
@@ -31,23 +44,36 @@ class EcAlgorithm(EcdsaSigner, KeyAgreement, JwkImporter, SecretImporter):
     curve: ClassVar[ec.EllipticCurve]
     hash: ClassVar[Hash]
 
+    @abstractmethod
+    def point(self, key: KeyT | PublicT, *, compressed: bool) -> bytes:
+        """The public point of `key` (SEC 1 section 2.3.3)."""
+
+    @abstractmethod
+    def from_point(self, point: bytes) -> PublicT:
+        """The public key of an encoded point; raises ValueError off the curve."""
+
+    @abstractmethod
+    def from_secret(self, secret: bytes) -> KeyT:
+        """The private key of a scalar; raises ValueError out of its range."""
+
+    @abstractmethod
+    def secret_bytes(self, key: KeyT) -> bytes:
+        """The scalar, as long as the field (RFC 7518 section 6.2.2.1)."""
+
     @property
     def size(self) -> int:
         """Bytes of a coordinate, and of each half of a signature."""
         return (self.curve.key_size + 7) // 8
 
-    def generate(self) -> Any:
-        return ec.generate_private_key(self.curve)
-
-    def public_bytes(self, key: Any) -> bytes:
+    def public_bytes(self, key: KeyT | PublicT) -> bytes:
         return self.point(key, compressed=True)
 
-    def public_jwk(self, key: Any) -> dict[str, str]:
+    def public_jwk(self, key: KeyT | PublicT) -> dict[str, str]:
         point = self.point(key, compressed=False)
         x, y = point[1 : 1 + self.size], point[1 + self.size :]
         return {"kty": self.kty, "crv": self.crv, "x": jose_b64url(x), "y": jose_b64url(y)}
 
-    def load_public(self, jwk: Mapping[str, Any]) -> Any:
+    def load_public(self, jwk: Mapping[str, Any]) -> PublicT:
         require_jwk_type(jwk, self.kty, self.crv)
         x, y = jwk_bytes(jwk, "x", self.size), jwk_bytes(jwk, "y", self.size)
         try:
@@ -55,7 +81,7 @@ class EcAlgorithm(EcdsaSigner, KeyAgreement, JwkImporter, SecretImporter):
         except ValueError:
             raise InvalidKey(f"The point is not on {self.crv}.") from None
 
-    def import_jwk(self, jwk: Mapping[str, Any]) -> Any:
+    def import_jwk(self, jwk: Mapping[str, Any]) -> KeyT:
         require_jwk_type(jwk, self.kty, self.crv)
         key = self.import_secret(jwk_bytes(jwk, "d", self.size))
         given = (jwk_bytes(jwk, "x", self.size), jwk_bytes(jwk, "y", self.size))
@@ -63,33 +89,16 @@ class EcAlgorithm(EcdsaSigner, KeyAgreement, JwkImporter, SecretImporter):
             raise InvalidKey("The JWK's private part does not fit its public part.")
         return key
 
-    def export_jwk(self, key: Any) -> dict[str, str]:
+    def export_jwk(self, key: KeyT) -> dict[str, str]:
         return {**self.public_jwk(key), "d": jose_b64url(self.secret_bytes(key))}
 
-    def import_secret(self, secret: bytes) -> Any:
+    def import_secret(self, secret: bytes) -> KeyT:
         if len(secret) != self.size:
             raise InvalidKey(f"A {self.name} secret must have {self.size} bytes.")
         try:
             return self.from_secret(secret)
         except ValueError:
             raise InvalidKey(f"These are not the secret bytes of a {self.name} key.") from None
-
-    def sign(self, key: Any, message: bytes, alg: str, prehashed: bool) -> bytes:
-        return self.from_der(
-            key.sign(message, self._scheme(message, prehashed, deterministic=True))
-        )
-
-    def verify(
-        self, public: Any, message: bytes, signature: bytes, alg: str, prehashed: bool
-    ) -> bool:
-        scheme = self._scheme(message, prehashed, deterministic=False)
-        if len(signature) != 2 * self.size:
-            return False
-        try:
-            public.verify(self.to_der(signature), message, scheme)
-        except InvalidSignature:
-            return False
-        return True
 
     def to_der(self, signature: bytes) -> bytes:
         return utils.encode_dss_signature(*self.split(signature))
@@ -101,37 +110,67 @@ class EcAlgorithm(EcdsaSigner, KeyAgreement, JwkImporter, SecretImporter):
         except OverflowError:  # negative, or longer than the field
             raise ValueError("the numbers do not fit the curve") from None
 
-    def derive(self, key: Any, peer: Any) -> bytes:
-        return key.exchange(ec.ECDH(), peer)  # type: ignore[no-any-return]
-
-    # What follows depends on the library that holds the key; k256 has its own.
-
-    def point(self, key: Any, *, compressed: bool) -> bytes:
-        """The public point of `key` (SEC 1 section 2.3.3)."""
-        form = (
-            ser.PublicFormat.CompressedPoint if compressed else ser.PublicFormat.UncompressedPoint
-        )
-        data: bytes = public_of(key).public_bytes(ser.Encoding.X962, form)
-        return data
-
-    def from_point(self, point: bytes) -> Any:
-        """The public key of an encoded point; raises ValueError off the curve."""
-        return ec.EllipticCurvePublicKey.from_encoded_point(self.curve, point)
-
-    def from_secret(self, secret: bytes) -> Any:
-        """The private key of a scalar; raises ValueError out of its range."""
-        return ec.derive_private_key(int.from_bytes(secret, "big"), self.curve)
-
-    def secret_bytes(self, key: Any) -> bytes:
-        """The scalar, as long as the field (RFC 7518 section 6.2.2.1)."""
-        return key.private_numbers().private_value.to_bytes(  # type: ignore[no-any-return]
-            self.size, "big"
-        )
-
     def split(self, signature: bytes) -> tuple[int, int]:
         """The numbers r and s of a signature r‖s."""
         r, s = signature[: self.size], signature[self.size :]
         return int.from_bytes(r, "big"), int.from_bytes(s, "big")
+
+    def check_digest(self, message: bytes, prehashed: bool) -> None:
+        """Raise ValidationFailed where `message` should be a digest and is not as long."""
+        if prehashed and len(message) != self.hash.digest_size:
+            size = self.hash.digest_size
+            raise ValidationFailed(errors=[("#/data", f"The digest must have {size} bytes.")])
+
+
+class EcAlgorithm(EcKeyPair[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]):
+    """ECDSA and ECDH on a curve of pyca/cryptography, with the nonce of RFC 6979."""
+
+    def generate(self) -> ec.EllipticCurvePrivateKey:
+        return ec.generate_private_key(self.curve)
+
+    def sign(
+        self, key: ec.EllipticCurvePrivateKey, message: bytes, alg: str, prehashed: bool
+    ) -> bytes:
+        return self.from_der(
+            key.sign(message, self._scheme(message, prehashed, deterministic=True))
+        )
+
+    def verify(
+        self,
+        public: ec.EllipticCurvePublicKey,
+        message: bytes,
+        signature: bytes,
+        alg: str,
+        prehashed: bool,
+    ) -> bool:
+        scheme = self._scheme(message, prehashed, deterministic=False)
+        if len(signature) != 2 * self.size:
+            return False
+        try:
+            public.verify(self.to_der(signature), message, scheme)
+        except InvalidSignature:
+            return False
+        return True
+
+    def derive(self, key: ec.EllipticCurvePrivateKey, peer: ec.EllipticCurvePublicKey) -> bytes:
+        return key.exchange(ec.ECDH(), peer)
+
+    def point(
+        self, key: ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey, *, compressed: bool
+    ) -> bytes:
+        form = (
+            ser.PublicFormat.CompressedPoint if compressed else ser.PublicFormat.UncompressedPoint
+        )
+        return public_of(key).public_bytes(ser.Encoding.X962, form)
+
+    def from_point(self, point: bytes) -> ec.EllipticCurvePublicKey:
+        return ec.EllipticCurvePublicKey.from_encoded_point(self.curve, point)
+
+    def from_secret(self, secret: bytes) -> ec.EllipticCurvePrivateKey:
+        return ec.derive_private_key(int.from_bytes(secret, "big"), self.curve)
+
+    def secret_bytes(self, key: ec.EllipticCurvePrivateKey) -> bytes:
+        return key.private_numbers().private_value.to_bytes(self.size, "big")
 
     def _scheme(self, message: bytes, prehashed: bool, *, deterministic: bool) -> ec.ECDSA:
         self.check_digest(message, prehashed)
@@ -148,9 +187,3 @@ class EcAlgorithm(EcdsaSigner, KeyAgreement, JwkImporter, SecretImporter):
             for prehashed in (False, True)
             for deterministic in (False, True)
         }
-
-    def check_digest(self, message: bytes, prehashed: bool) -> None:
-        """Raise ValidationFailed where `message` should be a digest and is not as long."""
-        if prehashed and len(message) != self.hash.digest_size:
-            size = self.hash.digest_size
-            raise ValidationFailed(errors=[("#/data", f"The digest must have {size} bytes.")])

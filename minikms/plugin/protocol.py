@@ -1,8 +1,13 @@
-"""What a key algorithm is, and what it may be able to do."""
+"""What a key algorithm is, and what it may be able to do.
+
+The classes are generic in the type of a key, so that a type checker holds the class of an author
+to it: `Aead[AesKey]`. A key pair has two types, the private key's and the public key's, which may
+be one: `Signer[Ed448PrivateKey, Ed448PublicKey]`. Without them both are `Any`.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from aries_askar import Key as AskarKey
 
@@ -12,9 +17,13 @@ Stored: TypeAlias = AskarKey | bytes
 """Key material as the store keeps it: a key that Askar knows, or bytes that Askar encrypts."""
 
 CapabilityT = TypeVar("CapabilityT", bound="Capability")
+KeyT = TypeVar("KeyT")
+"""A key; of a key pair, the private one."""
+PublicT = TypeVar("PublicT")
+"""The public key of a key pair."""
 
 
-class KeyAlgorithm(ABC):
+class KeyAlgorithm(ABC, Generic[KeyT]):
     """One key algorithm: its facts, and how its keys are made and kept.
 
     A key is opaque to the service: any object that this class makes and takes back. Methods are
@@ -40,15 +49,15 @@ class KeyAlgorithm(ABC):
     several times the 90 µs that handing it to a thread costs. "import" is every way to import."""
 
     @abstractmethod
-    def generate(self) -> Any:
+    def generate(self) -> KeyT:
         """Make a new key from the system's randomness."""
 
     @abstractmethod
-    def pack(self, key: Any) -> Stored:
+    def pack(self, key: KeyT) -> Stored:
         """The form of `key` that the store keeps."""
 
     @abstractmethod
-    def unpack(self, stored: Stored) -> Any:
+    def unpack(self, stored: Stored) -> KeyT:
         """The key that `pack` made `stored` from."""
 
     def owns_jwk(self, jwk: Mapping[str, Any]) -> bool:
@@ -74,25 +83,25 @@ class KeyAlgorithm(ABC):
         raise UnsupportedOperation(f"{self.name} cannot {wants}; it can: {can}.")
 
 
-class KeyPairAlgorithm(KeyAlgorithm):
+class KeyPairAlgorithm(KeyAlgorithm[KeyT], Generic[KeyT, PublicT]):
     """An algorithm whose keys have a public part.
 
     `public_jwk` and `public_bytes` take a private key, or a public one that `load_public` gave.
     """
 
     @abstractmethod
-    def public_jwk(self, key: Any) -> dict[str, str]:
+    def public_jwk(self, key: KeyT | PublicT) -> dict[str, str]:
         """The public JWK of `key`: no private member, no `kid` (RFC 7517)."""
 
     @abstractmethod
-    def public_bytes(self, key: Any) -> bytes:
+    def public_bytes(self, key: KeyT | PublicT) -> bytes:
         """The public key's own bytes, as its multicodec has them.
 
         Raw for OKP and AKP, the compressed point for EC (SEC 1), PKCS #1 for RSA.
         """
 
     @abstractmethod
-    def load_public(self, jwk: Mapping[str, Any]) -> Any:
+    def load_public(self, jwk: Mapping[str, Any]) -> PublicT:
         """The public key of a public JWK; raises InvalidKey where it is none of this algorithm."""
 
 
@@ -107,7 +116,7 @@ class Capability(ABC):
     slow: ClassVar[frozenset[str]]
 
 
-class Signer(KeyPairAlgorithm, Capability):
+class Signer(KeyPairAlgorithm[KeyT, PublicT], Capability):
     """Signs with a private key, verifies with a public one."""
 
     grants: ClassVar[tuple[str, ...]] = ("sign", "verify")
@@ -122,7 +131,7 @@ class Signer(KeyPairAlgorithm, Capability):
         return self.signing_algs
 
     @abstractmethod
-    def sign(self, key: Any, message: bytes, alg: str, prehashed: bool) -> bytes:
+    def sign(self, key: KeyT, message: bytes, alg: str, prehashed: bool) -> bytes:
         """The signature over `message`, in the form that JOSE has (ECDSA: r‖s).
 
         `alg` is one of `signing_algs`, and empty where there is none.
@@ -132,12 +141,12 @@ class Signer(KeyPairAlgorithm, Capability):
 
     @abstractmethod
     def verify(
-        self, public: Any, message: bytes, signature: bytes, alg: str, prehashed: bool
+        self, public: PublicT, message: bytes, signature: bytes, alg: str, prehashed: bool
     ) -> bool:
         """Whether `signature` is good; one of the wrong length is not, and is no error."""
 
 
-class EcdsaSigner(Signer):
+class EcdsaSigner(Signer[KeyT, PublicT]):
     """A signer whose signatures are a pair (r, s), and so have a DER form too (RFC 3279)."""
 
     @abstractmethod
@@ -149,7 +158,7 @@ class EcdsaSigner(Signer):
         """The form r‖s of a DER signature; raises ValueError where it is none."""
 
 
-class Mac(Capability):
+class Mac(Capability, Generic[KeyT]):
     """Makes and checks message authentication codes."""
 
     grants: ClassVar[tuple[str, ...]] = ("mac", "mac-verify")
@@ -162,11 +171,11 @@ class Mac(Capability):
         return self.jose_algs
 
     @abstractmethod
-    def mac(self, key: Any, message: bytes) -> bytes:
+    def mac(self, key: KeyT, message: bytes) -> bytes:
         """The authentication code of `message`."""
 
     @abstractmethod
-    def verify_mac(self, key: Any, message: bytes, mac: bytes) -> bool:
+    def verify_mac(self, key: KeyT, message: bytes, mac: bytes) -> bool:
         """Whether `mac` is that of `message`, compared in constant time."""
 
 
@@ -178,41 +187,41 @@ class Sealed(NamedTuple):
     tag: bytes
 
 
-class Aead(Capability):
+class Aead(Capability, Generic[KeyT]):
     """Authenticated encryption with associated data (RFC 5116)."""
 
     grants: ClassVar[tuple[str, ...]] = ("encrypt", "decrypt")
 
     @abstractmethod
-    def encrypt(self, key: Any, plaintext: bytes, aad: bytes) -> Sealed:
+    def encrypt(self, key: KeyT, plaintext: bytes, aad: bytes) -> Sealed:
         """`plaintext` sealed under a nonce made here, from the system's randomness."""
 
     @abstractmethod
-    def decrypt(self, key: Any, sealed: Sealed, aad: bytes) -> bytes:
+    def decrypt(self, key: KeyT, sealed: Sealed, aad: bytes) -> bytes:
         """The plaintext; raises DecryptionFailed for any mismatch, and says no more."""
 
 
-class KeyWrap(Capability):
+class KeyWrap(Capability, Generic[KeyT]):
     """Wraps keys with a key."""
 
     grants: ClassVar[tuple[str, ...]] = ("wrap", "unwrap")
 
     @abstractmethod
-    def wrap(self, key: Any, secret: bytes) -> bytes:
+    def wrap(self, key: KeyT, secret: bytes) -> bytes:
         """`secret` wrapped; raises InvalidKey where it is too short to be a key."""
 
     @abstractmethod
-    def unwrap(self, key: Any, wrapped: bytes) -> bytes:
+    def unwrap(self, key: KeyT, wrapped: bytes) -> bytes:
         """The secret in `wrapped`; raises DecryptionFailed for any mismatch."""
 
 
-class KeyAgreement(KeyPairAlgorithm, Capability):
+class KeyAgreement(KeyPairAlgorithm[KeyT, PublicT], Capability):
     """Agrees on a secret with a peer's public key."""
 
     grants: ClassVar[tuple[str, ...]] = ("derive",)
 
     @abstractmethod
-    def derive(self, key: Any, peer: Any) -> bytes:
+    def derive(self, key: KeyT, peer: PublicT) -> bytes:
         """The raw shared secret with `peer`, a public key that `load_public` gave.
 
         Raises InvalidKey for a point of low order (RFC 7748 section 6.1). The caller applies
@@ -220,37 +229,37 @@ class KeyAgreement(KeyPairAlgorithm, Capability):
         """
 
 
-class JwkImporter(Capability):
+class JwkImporter(Capability, Generic[KeyT]):
     """Takes and gives private keys as JWK."""
 
     grants: ClassVar[tuple[str, ...]] = ("import-jwk",)
 
     @abstractmethod
-    def import_jwk(self, jwk: Mapping[str, Any]) -> Any:
+    def import_jwk(self, jwk: Mapping[str, Any]) -> KeyT:
         """The key of a private JWK; raises InvalidKey where its parts do not fit."""
 
     @abstractmethod
-    def export_jwk(self, key: Any) -> dict[str, str]:
+    def export_jwk(self, key: KeyT) -> dict[str, str]:
         """The private JWK of `key`."""
 
 
-class SecretImporter(Capability):
+class SecretImporter(Capability, Generic[KeyT]):
     """Takes keys as their secret bytes."""
 
     grants: ClassVar[tuple[str, ...]] = ("import-secret",)
 
     @abstractmethod
-    def import_secret(self, secret: bytes) -> Any:
+    def import_secret(self, secret: bytes) -> KeyT:
         """The key whose secret bytes these are; raises InvalidKey where they are none."""
 
 
-class SeedImporter(Capability):
+class SeedImporter(Capability, Generic[KeyT]):
     """Takes keys as the seed that the algorithm's own specification expands."""
 
     grants: ClassVar[tuple[str, ...]] = ("import-seed",)
 
     @abstractmethod
-    def import_seed(self, seed: bytes) -> Any:
+    def import_seed(self, seed: bytes) -> KeyT:
         """The key of `seed`; raises InvalidKey where its length does not fit."""
 
 

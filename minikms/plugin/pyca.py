@@ -1,48 +1,83 @@
 """Bases for algorithms whose keys are those of pyca/cryptography."""
 
-from typing import Any
+from typing import Protocol, TypeVar, cast
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization as ser
 
 from minikms.errors import UnsupportedOption
-from minikms.plugin.protocol import KeyAlgorithm, Signer, Stored
+from minikms.plugin.protocol import KeyAlgorithm, PublicT, Signer, Stored
+
+PublicT_co = TypeVar("PublicT_co", covariant=True)
 
 
-def public_of(key: Any) -> Any:
+class HasPublicKey(Protocol[PublicT_co]):
+    """A private key, as pyca/cryptography has them."""
+
+    def public_key(self) -> PublicT_co: ...
+
+
+class HasPkcs8(Protocol):
+    """A private key that pyca/cryptography writes as PKCS #8."""
+
+    def private_bytes(
+        self,
+        encoding: ser.Encoding,
+        format: ser.PrivateFormat,  # noqa: A002 - the library's name
+        encryption_algorithm: ser.KeySerializationEncryption,
+    ) -> bytes: ...
+
+
+class SignsMessages(Protocol):
+    """A private key that signs a message, without parameters."""
+
+    def sign(self, message: bytes, /) -> bytes: ...
+
+
+class VerifiesMessages(Protocol):
+    """A public key that verifies a message's signature; raises InvalidSignature."""
+
+    def verify(self, signature: bytes, message: bytes, /) -> None: ...
+
+
+Pkcs8T = TypeVar("Pkcs8T", bound=HasPkcs8)
+SignsT = TypeVar("SignsT", bound=SignsMessages)
+VerifiesT = TypeVar("VerifiesT", bound=VerifiesMessages)
+
+
+def public_of(key: HasPublicKey[PublicT] | PublicT) -> PublicT:
     """The public key of a pyca/cryptography private key, and a public one as it is."""
     return key.public_key() if hasattr(key, "public_key") else key
 
 
-class Pkcs8KeyAlgorithm(KeyAlgorithm):
+class Pkcs8KeyAlgorithm(KeyAlgorithm[Pkcs8T]):
     """An algorithm whose keys are pyca/cryptography private keys, kept as PKCS #8 (RFC 5958)."""
 
-    def pack(self, key: Any) -> Stored:
-        der: bytes = key.private_bytes(
-            ser.Encoding.DER, ser.PrivateFormat.PKCS8, ser.NoEncryption()
-        )
-        return der
+    def pack(self, key: Pkcs8T) -> Stored:
+        return key.private_bytes(ser.Encoding.DER, ser.PrivateFormat.PKCS8, ser.NoEncryption())
 
-    def unpack(self, stored: Stored) -> Any:
+    def unpack(self, stored: Stored) -> Pkcs8T:
         if not isinstance(stored, bytes):
             raise TypeError(f"{self.name} keys are kept as bytes")
-        # Our own store gives back what `pack` put there: RSA's consistency check, tens of
-        # milliseconds with the interpreter lock held, would find nothing.
-        return ser.load_der_private_key(stored, None, unsafe_skip_rsa_key_validation=True)
+        # Our own store gives back what `pack` put there, so it is a key of the same class, and
+        # RSA's consistency check, tens of milliseconds with the interpreter lock held, would find
+        # nothing.
+        key = ser.load_der_private_key(stored, None, unsafe_skip_rsa_key_validation=True)
+        return cast("Pkcs8T", key)
 
 
-class PureSigner(Signer):
+class PureSigner(Signer[SignsT, VerifiesT]):
     """Signatures of pyca/cryptography keys over whole messages, never over a digest.
 
     EdDSA in its pure form (RFC 8032 section 5) and ML-DSA (FIPS 204 section 5.2) are such.
     """
 
-    def sign(self, key: Any, message: bytes, alg: str, prehashed: bool) -> bytes:
+    def sign(self, key: SignsT, message: bytes, alg: str, prehashed: bool) -> bytes:
         self._refuse_prehashed(prehashed)
-        return key.sign(message)  # type: ignore[no-any-return]
+        return key.sign(message)
 
     def verify(
-        self, public: Any, message: bytes, signature: bytes, alg: str, prehashed: bool
+        self, public: VerifiesT, message: bytes, signature: bytes, alg: str, prehashed: bool
     ) -> bool:
         self._refuse_prehashed(prehashed)
         try:

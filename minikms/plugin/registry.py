@@ -24,7 +24,7 @@ _RSA_SIZES: Final = (1024, 1536, 2048, 3072, 4096, 6144, 7680, 8192, 15360, 1638
 class Registered:
     """An algorithm and the name of the package whose entry point it is."""
 
-    algorithm: KeyAlgorithm
+    algorithm: KeyAlgorithm[Any]
     source: str
 
     @property
@@ -56,8 +56,8 @@ class AlgorithmRegistry:
     def __init__(self, entries: Iterable[EntryPoint]) -> None:
         """Load `entries`; raises PluginError, which names the one that cannot be used."""
         self._registered: list[Registered] = []
-        self._by_name: dict[str, KeyAlgorithm] = {}
-        self._by_own_name: dict[str, KeyAlgorithm] = {}
+        self._by_name: dict[str, KeyAlgorithm[Any]] = {}
+        self._by_own_name: dict[str, KeyAlgorithm[Any]] = {}
         self._stated_by: dict[str, str] = {}
         entries = list(entries)
         # Once for each package: to give its name, a distribution parses all of its metadata.
@@ -79,7 +79,7 @@ class AlgorithmRegistry:
     def __iter__(self) -> Iterator[Registered]:
         return iter(self._registered)
 
-    def get(self, name: str) -> KeyAlgorithm:
+    def get(self, name: str) -> KeyAlgorithm[Any]:
         """The algorithm of this name or alias; raises UnsupportedAlgorithm."""
         algorithm = self._by_name.get(name) or self._by_name.get(_normalize(name))
         if algorithm is None:
@@ -87,7 +87,7 @@ class AlgorithmRegistry:
             raise UnsupportedAlgorithm(f"There is no such algorithm; known are: {known}.")
         return algorithm
 
-    def of(self, record: KeyRecord) -> KeyAlgorithm:
+    def of(self, record: KeyRecord) -> KeyAlgorithm[Any]:
         """The algorithm of a key; raises KeyNotUsable where it is not installed any more.
 
         An algorithm that has another name by now has that of its old keys as an alias.
@@ -101,7 +101,7 @@ class AlgorithmRegistry:
         """Whether the algorithm of a key is installed."""
         return record.alg in self._by_own_name or record.alg in self._by_name
 
-    def for_jwk(self, jwk: Mapping[str, Any]) -> KeyAlgorithm:
+    def for_jwk(self, jwk: Mapping[str, Any]) -> KeyAlgorithm[Any]:
         """The algorithm that a JWK is meant for; raises InvalidKey where there is none."""
         for entry in self:
             if entry.algorithm.owns_jwk(jwk):
@@ -156,7 +156,7 @@ class AlgorithmRegistry:
                 raise PluginError(f"The {one} owns the same JWKs as the {other}: {shown}.")
 
 
-def _owns(algorithm: KeyAlgorithm, jwk: Mapping[str, Any]) -> bool:
+def _owns(algorithm: KeyAlgorithm[Any], jwk: Mapping[str, Any]) -> bool:
     """Whether an algorithm owns a JWK of this type; not, where it does not know it without more."""
     try:
         return algorithm.owns_jwk(jwk)
@@ -171,7 +171,7 @@ def _normalize(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
 
 
-def _load(entry: EntryPoint, where: str) -> KeyAlgorithm:
+def _load(entry: EntryPoint, where: str) -> KeyAlgorithm[Any]:
     try:
         loaded = entry.load()
     except Exception as exc:

@@ -20,9 +20,9 @@ from minikms.plugin.protocol import (
     Signer,
 )
 
-PartT = TypeVar("PartT", bound=KeyAlgorithm | Capability)
+PartT = TypeVar("PartT", bound=KeyAlgorithm[Any] | Capability)
 
-Part: TypeAlias = type[KeyAlgorithm] | type[Capability]
+Part: TypeAlias = type[KeyAlgorithm[Any]] | type[Capability]
 
 MESSAGES: Final = {"empty": b"", "short": b"hello", "long": bytes(range(256)) * 400}
 MESSAGE: Final = MESSAGES["short"]
@@ -33,7 +33,7 @@ each_message = pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGE
 class Contract:
     """What the parts of the contract share."""
 
-    algorithm: ClassVar[KeyAlgorithm]
+    algorithm: ClassVar[KeyAlgorithm[Any]]
     """The algorithm under test."""
     seed_size: ClassVar[int] = 32
     """Bytes of a seed, where the algorithm is a SeedImporter."""
@@ -97,6 +97,6 @@ class Contract:
         return bool(same) and all(same)
 
 
-def signing_names(signer: Signer) -> tuple[str, ...]:
+def signing_names(signer: Signer[Any, Any]) -> tuple[str, ...]:
     """The values of `alg` that it is called with."""
     return signer.signing_algs or ("",)

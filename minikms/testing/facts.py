@@ -109,7 +109,7 @@ def _texts(fact: Any) -> tuple[str, ...]:
     return fact
 
 
-def _owns(algorithm: KeyAlgorithm, jwk: Mapping[str, Any]) -> bool:
+def _owns(algorithm: KeyAlgorithm[Any], jwk: Mapping[str, Any]) -> bool:
     try:
         return algorithm.owns_jwk(jwk)
     except InvalidKey:  # as good as no

@@ -150,7 +150,7 @@ class PublicContract(Contract):
         assert len({is_taken(y) for y in range(2, 66)}) == 2
 
 
-async def _through_the_store(algorithm: KeyAlgorithm, material: Stored) -> Stored:
+async def _through_the_store(algorithm: KeyAlgorithm[Any], material: Stored) -> Stored:
     """`material` as the service's own store gives it back."""
     record = KeyRecord(
         kid="kid",

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import (
@@ -21,7 +21,7 @@ class SignerContract(Contract):
 
     applies_to: ClassVar[tuple[Part, ...]] = (Signer,)
 
-    def signed(self, message: bytes) -> Iterator[tuple[Signer, str, bytes]]:
+    def signed(self, message: bytes) -> Iterator[tuple[Signer[Any, Any], str, bytes]]:
         """A signature over `message` for each `alg`."""
         signer = self.declared(Signer)
         for alg in signing_names(signer):
@@ -73,7 +73,9 @@ class SignerContract(Contract):
             assert signer.verify(public, digest, whole, alg, True) is True
             assert signer.verify(public, flip_bit(digest, 0), whole, alg, True) is False
 
-    def _prehashed(self, signer: Signer, alg: str, digest: bytes) -> bytes | type[Exception]:
+    def _prehashed(
+        self, signer: Signer[Any, Any], alg: str, digest: bytes
+    ) -> bytes | type[Exception]:
         """The signature over a digest, or how it is refused: verifying must refuse it alike."""
         try:
             return signer.sign(self.keys()[0], digest, alg, True)
@@ -88,7 +90,7 @@ class EcdsaContract(Contract):
 
     applies_to: ClassVar[tuple[Part, ...]] = (EcdsaSigner,)
 
-    def signature(self) -> tuple[EcdsaSigner, bytes]:
+    def signature(self) -> tuple[EcdsaSigner[Any, Any], bytes]:
         """A signer, and a signature of it."""
         signer = self.declared(EcdsaSigner)
         return signer, signer.sign(self.keys()[0], MESSAGE, signing_names(signer)[0], False)

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from minikms.plugin import EcAlgorithm, Pkcs8KeyAlgorithm
 
 
-class BP256(EcAlgorithm, Pkcs8KeyAlgorithm):
+class BP256(EcAlgorithm, Pkcs8KeyAlgorithm[ec.EllipticCurvePrivateKey]):
     """The store keeps its keys as PKCS #8; no multicodec has them."""
 
     name, crv = "bp256", "BP-256"
