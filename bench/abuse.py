@@ -26,7 +26,7 @@ from aiohttp import ClientError, ClientSession, TCPConnector
 from service import bearer, running
 
 from minikms.access.tokens import Token
-from minikms.errors import AccessError
+from minikms.startup_errors import AccessError
 from minikms.store.secret_files import read_secret, write_secret
 
 SLOW = 500

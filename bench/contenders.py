@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 from service import bearer, process
 
 from minikms.access.tokens import Token
-from minikms.errors import AccessError
+from minikms.startup_errors import AccessError
 from minikms.store.secret_files import write_secret
 
 BATCH: Final = "batch of 100"

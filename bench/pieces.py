@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from minikms.access.policy import ANYBODY
 from minikms.access.tokens import Token
 from minikms.config import Config
-from minikms.errors import AccessError
 from minikms.events import AuditEvent
 from minikms.serve.assembly import create_service
+from minikms.startup_errors import AccessError
 from minikms.store.secret_files import write_secret
 from minikms.web import messages
 from minikms.web.callers import CALLER

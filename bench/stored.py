@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from minikms.errors import StoreError
 from minikms.keys.describe import describe
 from minikms.maintenance.inspect import StoreInspector
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy
+from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation

@@ -18,7 +18,7 @@ from joserfc.jwk import Key, import_key
 from yarl import URL
 
 from minikms.addresses import is_loopback
-from minikms.errors import JwtError
+from minikms.startup_errors import JwtError
 
 LOGGER = logging.getLogger(__name__)
 

@@ -26,7 +26,8 @@ from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
 from minikms.access.issuer_keys import ALGORITHMS, IssuerKeys
-from minikms.errors import JwtError, Unauthenticated
+from minikms.errors import Unauthenticated
+from minikms.startup_errors import JwtError
 
 PROFILES_CLAIM: Final = "minikms_profiles"
 EVERY_PROFILE: Final = "*"

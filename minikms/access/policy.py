@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from minikms.access.newcomers import Newcomers
 from minikms.access.tokens import CATEGORY, PREFIX, Token, TokenRecord, Tokens
 from minikms.addresses import network_of
-from minikms.errors import (
-    AccessError,
-    Forbidden,
-    ProfileNotFound,
-    TooManyAttempts,
-    Unauthenticated,
-)
+from minikms.errors import Forbidden, ProfileNotFound, TooManyAttempts, Unauthenticated
+from minikms.startup_errors import AccessError
 from minikms.store.cache import NOTHING, Bounds, Cache
 from minikms.store.secret_files import read_secret
 

@@ -8,7 +8,7 @@ import stat
 from typing import Final
 
 from minikms.audit.chain import LONGEST, START, Line
-from minikms.errors import AuditError
+from minikms.startup_errors import AuditError
 
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
 

@@ -12,8 +12,9 @@ import orjson
 from minikms.audit.chain import Chain, Head, Link, Opening, tips
 from minikms.audit.file import AuditFile, place
 from minikms.audit.heads import AuditStore, public_text
-from minikms.errors import AuditError, AuditUnavailable, KmsError
+from minikms.errors import AuditUnavailable, KmsError
 from minikms.events import AuditEvent
+from minikms.startup_errors import AuditError
 
 LOGGER = logging.getLogger("minikms.audit")
 

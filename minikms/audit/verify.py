@@ -10,7 +10,7 @@ from typing import Final, Self
 from minikms.audit.chain import LONGEST, START, Head, Line, Opening, next_key, tips
 from minikms.audit.file import place
 from minikms.audit.gaps import gaps
-from minikms.errors import AuditError
+from minikms.startup_errors import AuditError
 
 Tell = Callable[[str, str], None]
 

@@ -17,7 +17,7 @@ from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.options import config_of
 from minikms.cli.store_options import durable, key_of, on_a_store
 from minikms.encodings import b64url_decode
-from minikms.errors import AuditError
+from minikms.startup_errors import AuditError
 from minikms.store.database import Database
 
 ResultT = TypeVar("ResultT")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import click
 
-from minikms.errors import StoreError
+from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key, open_store
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.secret_files import write_secret

@@ -9,10 +9,10 @@ from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.options import config_of, options_of_config
 from minikms.cli.store import store
 from minikms.cli.token import token
-from minikms.errors import PluginError
 from minikms.exits import fail
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve import core_dumps
+from minikms.startup_errors import PluginError
 
 
 @click.group(

@@ -23,7 +23,6 @@ from minikms.cli.store_options import (
     with_another_key,
 )
 from minikms.config import ENV_PREFIX
-from minikms.errors import AccessError, StoreError
 from minikms.exits import fail
 from minikms.maintenance.copy import copy as copy_contents
 from minikms.maintenance.copy import count
@@ -31,6 +30,7 @@ from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import entries
 from minikms.maintenance.verify import verify as verify_contents
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.startup_errors import AccessError, StoreError
 from minikms.store.database import Database
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 from minikms.store.location import StoreKey, StoreLocation

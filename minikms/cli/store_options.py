@@ -11,8 +11,9 @@ import click
 from minikms.cli.key_files import new_key
 from minikms.cli.options import Command, options_of_config
 from minikms.config import ENV_PREFIX, Config
-from minikms.errors import KmsError, SetupError, StoreError
+from minikms.errors import KmsError
 from minikms.exits import fail
+from minikms.startup_errors import SetupError, StoreError
 from minikms.store.location import KEY_METHODS, StoreKey, StoreLocation, read_key
 
 

@@ -8,9 +8,10 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Self
 
 from minikms.encodings import jose_b64url
-from minikms.errors import InvalidKey, KeyNotUsable, PluginError, UnsupportedAlgorithm
+from minikms.errors import InvalidKey, KeyNotUsable, UnsupportedAlgorithm
 from minikms.plugin.protocol import KeyAlgorithm, Mac, Signer
 from minikms.records import KeyRecord
+from minikms.startup_errors import PluginError
 
 GROUP: Final = "minikms.algorithms"
 

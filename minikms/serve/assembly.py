@@ -10,10 +10,10 @@ from minikms.access.tokens import Tokens
 from minikms.audit.heads import AuditStore
 from minikms.audit.log import AuditLog
 from minikms.config import Config
-from minikms.errors import AccessError
 from minikms.keys.service import KeyService
 from minikms.keys.sweeper import sweeping
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.startup_errors import AccessError
 from minikms.store.cache import Bounds
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation, read_key

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from minikms.config import Config
-from minikms.errors import TlsError
+from minikms.startup_errors import TlsError
 from minikms.web.callers import is_one_of, parse_proxies
 from minikms.web.http.acceptor import Acceptor, Places, room_for
 from minikms.web.http.server import KmsRunner

@@ -15,11 +15,11 @@ from aiohttp import web
 
 from minikms.addresses import in_url, is_loopback, to_open
 from minikms.config import Config
-from minikms.errors import SetupError
 from minikms.exits import fail
 from minikms.serve import core_dumps, log_output
 from minikms.serve.assembly import create_service
 from minikms.serve.listener import Listener
+from minikms.startup_errors import SetupError
 from minikms.store.location import StoreLocation
 from minikms.web.app import needs_token
 from minikms.web.http import heap

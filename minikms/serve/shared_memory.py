@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from minikms.errors import StoreError
+from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aries_askar import AskarError, AskarErrorCode, Entry, EntryList, Store, bindings
 
-from minikms.errors import StoreError
+from minikms.startup_errors import StoreError
 from minikms.store.location import StoreKey, StoreLocation
 
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from minikms.errors import StoreError
+from minikms.startup_errors import StoreError
 from minikms.store.files import open_beside
 
 SLOTS: Final = 4096

@@ -24,9 +24,9 @@ from minikms.errors import (
     KeyUnreadable,
     ProfileExists,
     ProfileNotFound,
-    StoreError,
     StoreUnavailable,
 )
+from minikms.startup_errors import StoreError
 from minikms.store import notices
 from minikms.store.askar import (
     DuplicateError,

@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from minikms.errors import StoreError
+from minikms.startup_errors import StoreError
 
 # Nothing that was put there is followed, waited for or made the terminal of this process.
 _FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

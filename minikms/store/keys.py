@@ -10,13 +10,7 @@ from typing import Final, Self
 
 from aries_askar import Session
 
-from minikms.errors import (
-    AliasNotFound,
-    KeyExists,
-    KeyNotFound,
-    KeyUnreadable,
-    ProfileProtected,
-)
+from minikms.errors import AliasNotFound, KeyExists, KeyNotFound, KeyUnreadable, ProfileProtected
 from minikms.events import set_key_alg
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord, KeyRef

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final, Literal, Self
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
-from minikms.errors import StoreError
+from minikms.startup_errors import StoreError
 from minikms.store.secret_files import read_secret
 
 Backend = Literal["memory", "sqlite", "postgres"]

@@ -5,7 +5,7 @@ import os
 import stat
 from typing import Final
 
-from minikms.errors import SetupError
+from minikms.startup_errors import SetupError
 
 _TOO_OPEN: Final = stat.S_IWGRP | stat.S_IRWXO
 

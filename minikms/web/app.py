@@ -8,8 +8,8 @@ from aiohttp import web
 from minikms.access.policy import OPEN, SCOPES
 from minikms.addresses import is_loopback
 from minikms.config import Config
-from minikms.errors import AccessError
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.startup_errors import AccessError
 from minikms.store.location import StoreLocation
 from minikms.web import openapi, page, swagger
 from minikms.web.callers import parse_proxies

@@ -9,8 +9,8 @@ from aiohttp import HttpVersion11, web
 from cryptography import x509
 
 from minikms.access.policy import ANYBODY, Caller
-from minikms.errors import AccessError
 from minikms.events import CURRENT
+from minikms.startup_errors import AccessError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -34,7 +34,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from minikms.addresses import in_url
 from minikms.background import in_background
 from minikms.config import Config
-from minikms.errors import ListenError, MetricsError
+from minikms.startup_errors import ListenError, MetricsError
 from minikms.web.http.acceptor import Acceptor, Places
 from minikms.web.http.limits import IN_FLIGHT
 from minikms.web.http.logs import EVENT

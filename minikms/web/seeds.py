@@ -10,10 +10,11 @@ from typing import Any
 import orjson
 from marshmallow import fields
 
-from minikms.errors import KeyExists, KmsError, ProfileExists, SeedError, ValidationFailed
+from minikms.errors import KeyExists, KmsError, ProfileExists, ValidationFailed
 from minikms.keys.service import KeyService
 from minikms.plugin.protocol import Stored
 from minikms.records import MAX_ALIASES, KeyRecord
+from minikms.startup_errors import SeedError
 from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.messages import read
 from minikms.web.schemas.bodies import ImportKey, Request

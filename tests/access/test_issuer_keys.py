@@ -13,7 +13,8 @@ from identity_provider import AUDIENCE, ISSUER, Clock, Gate, Provider, SigningKe
 
 from minikms.access import issuer_keys
 from minikms.access.jwt import JwtVerifier
-from minikms.errors import JwtError, Unauthenticated
+from minikms.errors import Unauthenticated
+from minikms.startup_errors import JwtError
 
 
 @pytest.fixture

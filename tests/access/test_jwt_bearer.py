@@ -22,7 +22,8 @@ from identity_provider import (
 
 from minikms.access.issuer_keys import ALGORITHMS
 from minikms.access.jwt import Claims, JwtVerifier
-from minikms.errors import JwtError, Unauthenticated
+from minikms.errors import Unauthenticated
+from minikms.startup_errors import JwtError
 
 
 @pytest.fixture(scope="module")

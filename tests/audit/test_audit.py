@@ -22,10 +22,11 @@ from minikms.audit.heads import HEAD, AuditStore, public_text
 from minikms.audit.log import AuditLog
 from minikms.audit.verify import LogFile, verify
 from minikms.cli.main import main
-from minikms.errors import AuditError, AuditUnavailable, KeyUnreadable
+from minikms.errors import AuditUnavailable, KeyUnreadable
 from minikms.events import AuditEvent
 from minikms.maintenance.copy import copy
 from minikms.maintenance.inspect import StoreInspector
+from minikms.startup_errors import AuditError
 from minikms.store.askar import new_raw_key
 from minikms.store.database import Database
 from minikms.store.keys import KeyStore

@@ -17,10 +17,11 @@ import pytest
 from conftest import MINIKMS, environment
 
 from minikms.access.tokens import Tokens
-from minikms.errors import StoreError, StoreUnavailable
+from minikms.errors import StoreUnavailable
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef, KeySource
+from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 from minikms.store.location import StoreKey, StoreLocation

@@ -4,7 +4,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from minikms.errors import KeyNotFound, KeyUnreadable, ProfileNotFound, StoreError
+from minikms.errors import KeyNotFound, KeyUnreadable, ProfileNotFound
 from minikms.keys.service import KeyService
 from minikms.keys.signing import SignOptions
 from minikms.maintenance.copy import Copied, copy, count
@@ -12,6 +12,7 @@ from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import verify
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef, KeySource
+from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 from minikms.store.location import StoreKey, StoreLocation

@@ -4,9 +4,10 @@ from types import SimpleNamespace
 import pytest
 from aries_askar import KeyAlg
 
-from minikms.errors import PluginError, UnsupportedAlgorithm
+from minikms.errors import UnsupportedAlgorithm
 from minikms.plugin import AskarKeyAlgorithm
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
+from minikms.startup_errors import PluginError
 
 
 class Copycat(AskarKeyAlgorithm):

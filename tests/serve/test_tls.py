@@ -14,9 +14,9 @@ from aiohttp import web
 from authority import Authority
 
 from minikms.config import Config
-from minikms.errors import TlsError
 from minikms.serve.assembly import create_service
 from minikms.serve.listener import read_certificates
+from minikms.startup_errors import TlsError
 from minikms.web.callers import certificate_subject
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]

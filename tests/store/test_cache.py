@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from aries_askar import AskarErrorCode, Session
 
-from minikms.errors import KeyNotUsable, StoreError, StoreUnavailable
+from minikms.errors import KeyNotUsable, StoreUnavailable
 from minikms.keys.cache import Opened
 from minikms.keys.service import KeyService
 from minikms.keys.signing import SignOptions
 from minikms.plugin.protocol import Aead, KeyAgreement, KeyWrap, Mac, Signer
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef
+from minikms.startup_errors import StoreError
 from minikms.store.askar import AskarError
 from minikms.store.cache import Bounds, Cache
 from minikms.store.counters import SLOTS, ChangeCounters, FileChangeCounters, slot_of

@@ -15,11 +15,11 @@ from minikms.errors import (
     KeyUnreadable,
     ProfileExists,
     ProfileNotFound,
-    StoreError,
     StoreUnavailable,
 )
 from minikms.maintenance.inspect import StoreInspector
 from minikms.records import KeyRecord, KeyRef
+from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key
 from minikms.store.database import Database
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from minikms.errors import StoreError
+from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key
 from minikms.store.database import Database
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore

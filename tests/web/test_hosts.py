@@ -5,8 +5,8 @@ import json
 import pytest
 
 from minikms.config import Config
-from minikms.errors import AccessError
 from minikms.serve.assembly import create_service
+from minikms.startup_errors import AccessError
 from minikms.web.routes import ROUTES
 
 JSON = {"Content-Type": "application/json"}

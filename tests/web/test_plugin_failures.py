@@ -11,9 +11,9 @@ from minikms.algorithms.okp import Ed25519
 from minikms.algorithms.symmetric import A256Gcm
 from minikms.config import Config
 from minikms.encodings import b64url
-from minikms.errors import SeedError
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.serve.assembly import create_service
+from minikms.startup_errors import SeedError
 
 SECRET = "planted-9c41"
 DATA = b64url(b"hello")

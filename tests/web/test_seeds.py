@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from minikms.config import Config
-from minikms.errors import SeedError
 from minikms.plugin.protocol import SecretImporter, SeedImporter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve.assembly import create_service
+from minikms.startup_errors import SeedError
 from minikms.web import seeds
 from minikms.web.http.server import KmsRunner
 from minikms.web.state import SERVICE

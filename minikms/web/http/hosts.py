@@ -11,7 +11,8 @@ from typing import Final
 
 from aiohttp import HttpVersion10, web
 
-from minikms.errors import AccessError, MisdirectedRequest
+from minikms.errors import MisdirectedRequest
+from minikms.startup_errors import AccessError
 
 # A name or an IPv4 address, or an IPv6 address in brackets, and a port (RFC 9110 section 7.2).
 _FORM: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(:[0-9]{0,5})?\Z")

@@ -1,0 +1,47 @@
+"""Why a command stops: one class for each part that is not configured right."""
+
+from typing import ClassVar
+
+
+class SetupError(Exception):
+    """Invalid configuration: one sentence for the operator, and the command exits with `code`."""
+
+    code: ClassVar[int] = 2
+
+
+class PluginError(SetupError):
+    """A plugin that cannot be used."""
+
+
+class StoreError(SetupError):
+    """A store that cannot be opened, made or used."""
+
+
+class AccessError(SetupError):
+    """Tokens or rules of access that cannot be used."""
+
+
+class JwtError(SetupError):
+    """An identity provider that cannot be used as it is configured."""
+
+
+class SeedError(SetupError):
+    """A file of keys that cannot be loaded."""
+
+
+class TlsError(SetupError):
+    """A certificate, its key, or a CA that cannot be used."""
+
+
+class AuditError(SetupError):
+    """An audit log that cannot be written or checked."""
+
+
+class ListenError(SetupError):
+    """An address that cannot be listened on."""
+
+    code = 1
+
+
+class MetricsError(SetupError):
+    """Something that metrics need is not there."""
