@@ -12,8 +12,8 @@ from minikms import durations
 from minikms.access.tokens import ID_PATTERN
 from minikms.web.handlers.paging import DEFAULT_LIMIT, MAX_LIMIT
 from minikms.web.messages import PROFILE_HEADER
-from minikms.web.schemas import bodies as schemas
 from minikms.web.schemas import fields
+from minikms.web.schemas import operations as schemas
 from minikms.web.schemas.examples import ALIAS, HOLDER, KID, PROFILE, SECOND_ALIAS
 
 # `nullable` beside a reference lets no null through what is referred to (OpenAPI 3.0.3).

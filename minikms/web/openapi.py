@@ -16,8 +16,8 @@ from minikms.web.http.logs import HEADER as REQUEST_ID_HEADER
 from minikms.web.http.problems import CONTENT_TYPE, problem
 from minikms.web.messages import NDJSON
 from minikms.web.routes import Route
-from minikms.web.schemas import bodies as schemas
 from minikms.web.schemas import fields
+from minikms.web.schemas import operations as schemas
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
 
 # In the order of the page: what one deletes, none below it needs.

@@ -6,7 +6,7 @@ import pytest
 
 from minikms.errors import ValidationFailed
 from minikms.web.messages import read
-from minikms.web.schemas import bodies as schemas
+from minikms.web.schemas import operations as schemas
 
 FIELDS = {f"f{number}": 0 for number in range(64)}
 GOOD = {"data": "aGVsbG8", "sig": "aGVsbG8"}

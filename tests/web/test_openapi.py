@@ -16,7 +16,7 @@ from minikms.encodings import b58, b64url_decode, multikey, thumbprint
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
-from minikms.web.schemas import bodies as schemas
+from minikms.web.schemas import operations as schemas
 from minikms.web.schemas.examples import EXAMPLES
 
 PROBLEM = "application/problem+json"

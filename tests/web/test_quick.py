@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 
-from minikms.web.schemas import bodies as schemas
 from minikms.web.schemas import compiled as quick
+from minikms.web.schemas import operations as schemas
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
 
 SCHEMAS = {

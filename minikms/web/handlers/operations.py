@@ -15,7 +15,7 @@ from minikms.web.callers import Presence
 from minikms.web.http.direct import Direct
 from minikms.web.http.problems import problem
 from minikms.web.messages import answer, load, load_now, profile, service, write
-from minikms.web.schemas import bodies as schemas
+from minikms.web.schemas import operations as schemas
 
 _SIGN = schemas.SignRequest()
 _VERIFY = schemas.VerifyRequest()
