@@ -12,9 +12,26 @@ from minikms import durations
 from minikms.access.tokens import ID_PATTERN
 from minikms.web.handlers.paging import DEFAULT_LIMIT, MAX_LIMIT
 from minikms.web.messages import PROFILE_HEADER
-from minikms.web.schemas import fields
-from minikms.web.schemas import operations as schemas
+from minikms.web.schemas import (
+    fields,
+    jose,
+    keys,
+    operations,
+    problem,
+    profiles,
+    system,
+    tokens,
+)
+from minikms.web.schemas.base import Request
 from minikms.web.schemas.examples import ALIAS, HOLDER, KID, PROFILE, SECOND_ALIAS
+
+# Every schema by the name of its class, as the docstrings of handlers have it.
+SCHEMAS: Final[Mapping[str, type[Schema]]] = {
+    name: schema
+    for module in (jose, keys, operations, problem, profiles, system, tokens)
+    for name, schema in vars(module).items()
+    if isinstance(schema, type) and issubclass(schema, Schema)
+}
 
 # `nullable` beside a reference lets no null through what is referred to (OpenAPI 3.0.3).
 _NULL: Final = {"type": "string", "nullable": True, "enum": [None]}
@@ -38,10 +55,10 @@ def schema_components(
     )
     for name in sorted(names):
         if name not in spec.components.schemas:  # nested in one before
-            spec.components.schema(name, schema=getattr(schemas, name))
+            spec.components.schema(name, schema=SCHEMAS[name])
     made: dict[str, Any] = {}
     for name, component in spec.components.schemas.items():
-        made.update(_forms(name, component, getattr(schemas, name)))
+        made.update(_forms(name, component, SCHEMAS[name]))
     shared: dict[str, Any] = {}
     _share([made, elsewhere], enums, shared)
     return dict(sorted({**made, **shared}.items()))
@@ -57,7 +74,7 @@ def _forms(name: str, component: dict[str, Any], schema: type[Schema]) -> dict[s
     for field in component["properties"].values():
         # A generated client would send it, or take the field for one that must be there.
         field.pop("default", None)
-    if not issubclass(schema, schemas.Request):
+    if not issubclass(schema, Request):
         return {name: component}
     component["additionalProperties"] = False
     if schema.any_of:

@@ -17,8 +17,8 @@ from minikms.web.http.problems import CONTENT_TYPE, problem
 from minikms.web.messages import NDJSON
 from minikms.web.routes import Route
 from minikms.web.schemas import fields
-from minikms.web.schemas import operations as schemas
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
+from minikms.web.schemas.system import Algorithm
 
 # In the order of the page: what one deletes, none below it needs.
 TAGS: Final = (
@@ -101,7 +101,7 @@ def complete(
     slugs: set[str] = set()
     answers = {
         **ANSWERS,
-        "listAlgorithms": schemas.Algorithm().dump(list(registry)[:2], many=True),
+        "listAlgorithms": Algorithm().dump(list(registry)[:2], many=True),
         "openapi": {
             "openapi": spec["openapi"],
             "info": {name: spec["info"][name] for name in ("title", "version")},

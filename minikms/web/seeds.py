@@ -17,8 +17,9 @@ from minikms.records import MAX_ALIASES, KeyRecord
 from minikms.startup_errors import SeedError
 from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.messages import read
+from minikms.web.schemas.base import Request
 from minikms.web.schemas.fields import KID_PATTERN, BoundedList, alias, kid, profile
-from minikms.web.schemas.operations import ImportKey, Request
+from minikms.web.schemas.keys import ImportKey
 
 LOGGER = logging.getLogger(__name__)
 

@@ -6,7 +6,9 @@ import pytest
 
 from minikms.errors import ValidationFailed
 from minikms.web.messages import read
-from minikms.web.schemas import operations as schemas
+from minikms.web.schemas.keys import GenerateKey
+from minikms.web.schemas.operations import BatchSignRequest, BatchVerifyRequest
+from minikms.web.schemas.tokens import CreateToken
 
 FIELDS = {f"f{number}": 0 for number in range(64)}
 GOOD = {"data": "aGVsbG8", "sig": "aGVsbG8"}
@@ -38,7 +40,7 @@ def items(number, item):
 @pytest.mark.parametrize(
     "item", [FIELDS, {**FIELDS, "g": 0, "h": 0}, {}, {"data": 1, "sig": 2}, 1, None, [], [GOOD]]
 )
-@pytest.mark.parametrize("schema", [schemas.BatchVerifyRequest(), schemas.BatchSignRequest()])
+@pytest.mark.parametrize("schema", [BatchVerifyRequest(), BatchSignRequest()])
 def test_a_batch_of_bad_items(schema, item):
     calls_to_read(schema, items(1, item))  # what is made once
     few, told = calls_to_read(schema, items(32, item))
@@ -51,7 +53,7 @@ def test_a_batch_of_bad_items(schema, item):
 def test_what_is_wrong_with_one_item_is_told_wherever_it_is():
     body = {**KEY, "items": [*[GOOD] * 998, {"data": "aGVsbG8"}, {**GOOD, "x": 1}], "y": 1}
     with pytest.raises(ValidationFailed) as refused:
-        read(body, schemas.BatchVerifyRequest())
+        read(body, BatchVerifyRequest())
     assert {pointer for pointer, _ in refused.value.errors} == {
         *("#/items/998/sig", "#/items/999/x", "#/y"),
     }
@@ -60,15 +62,15 @@ def test_what_is_wrong_with_one_item_is_told_wherever_it_is():
 @pytest.mark.parametrize(
     ("schema", "body"),
     [
-        (schemas.BatchVerifyRequest(), lambda number: {str(at): 0 for at in range(number)}),
-        (schemas.BatchVerifyRequest(), lambda number: items(number, FIELDS)),
-        (schemas.GenerateKey(), lambda number: {"alg": "x", "operations": ["x"] * number}),
+        (BatchVerifyRequest(), lambda number: {str(at): 0 for at in range(number)}),
+        (BatchVerifyRequest(), lambda number: items(number, FIELDS)),
+        (GenerateKey(), lambda number: {"alg": "x", "operations": ["x"] * number}),
         (
-            schemas.GenerateKey(),
+            GenerateKey(),
             lambda number: {"alg": "x", "labels": {str(at): 0 for at in range(number)}},
         ),
         (
-            schemas.CreateToken(),
+            CreateToken(),
             lambda number: {"name": "x", "scopes": ["sign"], "profiles": [" "] * number},
         ),
     ],

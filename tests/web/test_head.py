@@ -11,7 +11,7 @@ from minikms.serve.assembly import create_service
 from minikms.web.gate import GATE
 from minikms.web.messages import stream
 from minikms.web.routes import ROUTES
-from minikms.web.schemas.operations import Status
+from minikms.web.schemas.system import Status
 
 JSON = "Content-Type: application/json"
 # What differs from one answer to the next.

@@ -16,7 +16,7 @@ from minikms.serve.assembly import create_service
 from minikms.web.gate import GATE
 from minikms.web.http.limits import IN_FLIGHT
 from minikms.web.messages import stream
-from minikms.web.schemas.operations import Status
+from minikms.web.schemas.system import Status
 
 GENERATE = b"POST /key/generate HTTP/1.1\r\nHost: localhost\r\n"
 BODY = b'{"alg":"ed25519"}'

@@ -14,9 +14,9 @@ from referencing.jsonschema import DRAFT4
 from minikms.access.tokens import Token
 from minikms.encodings import b58, b64url_decode, multikey, thumbprint
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.web.components import SCHEMAS
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
-from minikms.web.schemas import operations as schemas
 from minikms.web.schemas.examples import EXAMPLES
 
 PROBLEM = "application/problem+json"
@@ -250,7 +250,7 @@ WRONG = [
 async def test_the_document_refuses_what_the_service_refuses(document, schema, body):
     assert not validator(document, document["components"]["schemas"][schema]).is_valid(body)
     with pytest.raises(ValidationError):
-        getattr(schemas, schema)().load(body)
+        SCHEMAS[schema]().load(body)
 
 
 def in_page_order(document):

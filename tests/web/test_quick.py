@@ -1,21 +1,15 @@
 """The quick way through a schema comes to what the schema comes to, or leaves it to that."""
 
-import inspect
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from marshmallow import Schema, ValidationError
+from marshmallow import ValidationError
 
+from minikms.web import components
 from minikms.web.schemas import compiled as quick
-from minikms.web.schemas import operations as schemas
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
 
-SCHEMAS = {
-    name: kind()
-    for name, kind in inspect.getmembers(schemas, inspect.isclass)
-    if issubclass(kind, Schema) and kind.__module__ == schemas.__name__
-}
+SCHEMAS = {name: kind() for name, kind in components.SCHEMAS.items()}
 QUICK = [name for name in EXAMPLES if quick._loader(SCHEMAS[name])]
 BODIES = [(name, body) for name in QUICK for body in EXAMPLES[name].values()]
 

@@ -7,7 +7,7 @@ from aiohttp import web
 from minikms.web.callers import enter
 from minikms.web.http.answers import CACHE_CONTROL
 from minikms.web.messages import answer, load, named_profile, profile, service
-from minikms.web.schemas import operations as schemas
+from minikms.web.schemas import jose as schemas
 
 _SIGN = schemas.SignJwsRequest()
 _VERIFY = schemas.VerifyJwsRequest()

@@ -7,7 +7,7 @@ from aiohttp import web
 from minikms.records import KeyRef
 from minikms.web.handlers.paging import DEFAULT_LIMIT, duration, label_filters, strict_limit
 from minikms.web.messages import NDJSON, answer, load, no_body, profile, service, stream
-from minikms.web.schemas import operations as schemas
+from minikms.web.schemas import keys as schemas
 
 _ASSOCIATE = schemas.AssociateAlias()
 _UPDATE = schemas.UpdateKey()

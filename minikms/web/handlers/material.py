@@ -5,7 +5,7 @@ from aiohttp import web
 from minikms.records import KeyRef
 from minikms.web.callers import caller
 from minikms.web.messages import answer, load, no_body, profile, service
-from minikms.web.schemas import operations as schemas
+from minikms.web.schemas import keys as schemas
 
 _GENERATE = schemas.GenerateKey()
 _IMPORT = schemas.ImportKey()

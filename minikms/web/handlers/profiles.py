@@ -4,7 +4,7 @@ from aiohttp import web
 
 from minikms.web.callers import caller, enter
 from minikms.web.messages import answer, load, service
-from minikms.web.schemas import operations as schemas
+from minikms.web.schemas import profiles as schemas
 
 _CREATE = schemas.CreateProfile()
 _CHANGE = schemas.ChangeProfile()

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from minikms.web.messages import answer, service
-from minikms.web.schemas import operations as schemas
+from minikms.web.schemas import system as schemas
 from minikms.web.state import DOCUMENT, REGISTRY
 
 _ALGORITHM = schemas.Algorithm()

@@ -5,7 +5,7 @@ from aiohttp import web
 from minikms.errors import ProfileNotFound, TokenNotFound
 from minikms.web.callers import caller
 from minikms.web.messages import answer, load
-from minikms.web.schemas import operations as schemas
+from minikms.web.schemas import tokens as schemas
 from minikms.web.state import TOKENS
 
 _CREATE = schemas.CreateToken()

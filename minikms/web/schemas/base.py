@@ -1,0 +1,73 @@
+"""What the requests of several resources have in common."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from marshmallow import Schema, ValidationError, post_load, pre_load, validates_schema
+
+from minikms.records import KeyRef
+from minikms.web.schemas.fields import alias, jwk, kid
+
+MAX_FIELDS: Final = 64
+
+
+class Request(Schema):
+    """A request body: fields that it does not name are refused."""
+
+    one_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Fields of which exactly one set must be there."""
+
+    any_of: ClassVar[tuple[str, ...]] = ()
+    """Fields of which at least one must be there."""
+
+    @pre_load
+    def _of_reasonable_size(self, data: Any, **_: Any) -> Any:
+        # Each unknown field would become a message of its own.
+        if isinstance(data, Mapping) and len(data) > MAX_FIELDS:
+            raise ValidationError(f"More than {MAX_FIELDS} fields.")
+        return data
+
+    @validates_schema(skip_on_field_errors=False)
+    def _exactly_one(self, data: Mapping[str, Any], **_: Any) -> None:
+        # Each set's last field is its own; a field before it may belong to several.
+        given = [names for names in self.one_of if names[-1] in data]
+        if self.one_of and len(given) != 1:
+            choice = ", ".join(names[-1] for names in self.one_of)
+            raise ValidationError(f"Give exactly one of: {choice}.", self.one_of[0][-1])
+        for name in (name for names in given for name in names if name not in data):
+            raise ValidationError("Missing data for required field.", name)
+
+    @validates_schema
+    def _at_least_one(self, data: Mapping[str, Any], **_: Any) -> None:
+        if self.any_of and not data:
+            raise ValidationError(f"Give at least one of: {', '.join(self.any_of)}.")
+
+
+class ByKey(Request):
+    """A key named by `kid` or by `alias`, exactly one of them; loads into `ref`."""
+
+    one_of: ClassVar[tuple[tuple[str, ...], ...]] = (("kid",), ("alias",))
+
+    kid = kid()
+    alias = alias()
+
+    @post_load
+    def _to_ref(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        data["ref"] = KeyRef(data.pop("kid", None), data.pop("alias", None))
+        return data
+
+
+class ByKeyOrJwk(ByKey):
+    """A key named by `kid` or `alias`, or a public JWK; loads into `by`."""
+
+    one_of = (*ByKey.one_of, ("jwk",))
+
+    jwk = jwk("A public JWK (RFC 7517).")
+
+    @post_load
+    def _to_ref(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        if "jwk" in data:
+            data["by"] = data.pop("jwk")
+        else:
+            data["by"] = super()._to_ref(data, **kwargs).pop("ref")
+        return data

@@ -1,0 +1,62 @@
+"""Bodies of JWS and JWK Sets: each request, followed by its answer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validates
+
+from minikms.keys import jws
+from minikms.web.schemas.base import ByKey, ByKeyOrJwk
+from minikms.web.schemas.fields import Base64Url, Flag, jose_alg, jwk
+
+
+class SignJwsRequest(ByKey):
+    """A payload to sign as JWS."""
+
+    payload = Base64Url("The payload.", required=True)
+    header = fields.Dict(
+        load_default=dict,
+        metadata={"description": "More header members; not alg, kid, b64 or crit."},
+    )
+    alg = jose_alg(load_default=None)
+    detached = Flag(
+        load_default=False,
+        metadata={
+            "description": "Leave the payload out, and sign it as it stands (RFC 7797); "
+            "false by default."
+        },
+    )
+
+    @validates("header")
+    def _not_reserved(self, value: Mapping[str, Any], **_: Any) -> None:
+        if not jws.RESERVED.isdisjoint(value):
+            raise ValidationError("alg, kid, b64 and crit are set by the service.")
+        if jws.too_deep(value):
+            raise ValidationError("Nested too deep.")
+
+
+class JwsSignature(Schema):
+    """A JWS."""
+
+    jws = fields.String(required=True, metadata={"description": "The compact JWS (RFC 7515)."})
+
+
+class VerifyJwsRequest(ByKeyOrJwk):
+    """A JWS to verify."""
+
+    jws = fields.String(required=True, metadata={"description": "The compact JWS (RFC 7515)."})
+    payload = Base64Url("The payload of a detached JWS.", load_default=None)
+
+
+class JwsVerification(Schema):
+    """Whether a JWS is good, and what it says; the payload only where it is."""
+
+    valid = fields.Boolean(required=True)
+    header = fields.Dict(required=True, allow_none=True)
+    payload = Base64Url("The payload.", required=True, allow_none=True)
+
+
+class JwkSet(Schema):
+    """Public keys (RFC 7517 section 5)."""
+
+    keys = fields.List(jwk("A public JWK."), required=True)

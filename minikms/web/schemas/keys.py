@@ -1,0 +1,154 @@
+"""Bodies of the calls that make, import, describe and change keys."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
+
+from minikms.records import KeyPolicy, KeySource
+from minikms.web.schemas.base import Request
+from minikms.web.schemas.fields import (
+    Base64Url,
+    Flag,
+    Timestamp,
+    algorithm,
+    alias,
+    jwk,
+    kid,
+    labels,
+    operations,
+    state,
+)
+
+MAX_KEY_BYTES: Final = 65_535  # a multiple of three, so that the length of its text is exact
+
+
+class KeyOptions(Request):
+    """What is asked of a new key; loads into `policy`."""
+
+    alias = alias()
+    labels = labels()
+    exportable = Flag(metadata={"description": "Whether its private part can be exported."})
+    operations = operations()
+    expires = Timestamp("From when on it is verify-only.")
+
+    @post_load
+    def _to_policy(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        names = ("aliases", "labels", "exportable", "operations", "expires")
+        given = {name: data.pop(name) for name in names if name in data}
+        if "alias" in data:
+            given["aliases"] = (data.pop("alias"),)
+        for name in given.keys() & {"aliases", "operations"}:
+            given[name] = tuple(given[name])
+        return {"policy": KeyPolicy(**given), **data}
+
+
+class GenerateKey(KeyOptions):
+    """A key to make."""
+
+    alg = algorithm(required=True)
+
+
+class ImportKey(KeyOptions):
+    """A key to take: a JWK, or an algorithm and its secret, seed or wrapped secret."""
+
+    one_of: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("jwk",),
+        ("alg", "secret"),
+        ("alg", "seed"),
+        ("alg", "unwrap_kid", "wrapped"),
+    )
+
+    jwk = jwk("The JWK, private or public alone (RFC 7517).")
+    alg = algorithm()
+    secret = Base64Url("The secret bytes.", most=MAX_KEY_BYTES)
+    seed = Base64Url(
+        "The seed that the algorithm's specification expands, never hashed first.",
+        most=MAX_KEY_BYTES,
+    )
+    wrapped = Base64Url("The wrapped secret bytes (RFC 3394, RFC 5649).", most=MAX_KEY_BYTES)
+    unwrap_kid = kid()
+
+    @validates_schema
+    def _unwrap_kid_applies(self, data: Mapping[str, Any], **_: Any) -> None:
+        if "unwrap_kid" in data and "wrapped" not in data:
+            raise ValidationError("Goes with wrapped alone.", "unwrap_kid")
+
+    @post_load
+    def _to_source(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        names = ("alg", "jwk", "secret", "seed", "wrapped", "unwrap_kid")
+        given = {name: data.pop(name) for name in names if name in data}
+        return {"source": KeySource(**given), **data}
+
+
+class UpdateKey(Request):
+    """What a key gets in place of what it has; what is left out stays."""
+
+    any_of = ("state", "expires", "labels")
+
+    state = state()
+    expires = Timestamp("From when on it is verify-only; null for never.", allow_none=True)
+    labels = labels()
+
+
+class AssociateAlias(Request):
+    """An alias to bind."""
+
+    alias = alias(required=True)
+
+
+class Key(Schema):
+    """What is known of a key; what it has no form for is null."""
+
+    kid = kid(required=True)
+    alg = fields.String(required=True, metadata={"description": "Name of its algorithm."})
+    kty = fields.String(required=True, metadata={"description": "JWK key type."})
+    jwk = jwk("Public JWK (RFC 7517).", required=True, allow_none=True)
+    b58 = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Public key in base58; for EC the compressed point."},
+    )
+    multikey = fields.String(
+        required=True, allow_none=True, metadata={"description": "Public key as W3C Multikey."}
+    )
+    did = fields.String(required=True, allow_none=True, metadata={"description": "Its did:key."})
+    aliases = fields.List(alias(), required=True)
+    labels = labels(required=True)
+    operations = fields.List(
+        fields.String(), required=True, metadata={"description": "What it may be used for."}
+    )
+    exportable = fields.Boolean(required=True)
+    installed = fields.Boolean(
+        metadata={
+            "description": "false where its algorithm is not, so that it cannot be used; "
+            "otherwise it is left out."
+        }
+    )
+    state = state(required=True, attribute="current_state")
+    created = Timestamp(required=True)
+    expires = Timestamp("From when on it is verify-only.", required=True, allow_none=True)
+    deletes = Timestamp("From when on it is gone.", required=True, allow_none=True)
+
+
+class PrivateJwk(Schema):
+    """A private key."""
+
+    jwk = jwk("The private JWK (RFC 7517).", required=True)
+
+
+class Association(Schema):
+    """An alias and its key."""
+
+    alias = alias(required=True)
+    kid = kid(required=True)
+
+
+class Deletion(Schema):
+    """A key that is gone, or will be."""
+
+    message = fields.String(
+        required=True, validate=validate.OneOf(("Key deleted", "Key deletion scheduled"))
+    )
+    kid = kid(required=True)
+    deletes = Timestamp("From when on it is gone, where that is scheduled.")

@@ -1,0 +1,24 @@
+"""The body of a failure."""
+
+from marshmallow import Schema, fields
+
+
+class ProblemDetail(Schema):
+    """What is wrong at one place of the request."""
+
+    pointer = fields.String(
+        required=True, metadata={"description": "JSON pointer to the field or parameter."}
+    )
+    detail = fields.String(required=True)
+
+
+class Problem(Schema):
+    """A failure (RFC 9457)."""
+
+    type = fields.String(
+        required=True, metadata={"example": "urn:minikms:problem:validation-failed"}
+    )
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    detail = fields.String(required=True)
+    errors = fields.List(fields.Nested(ProblemDetail))
