@@ -18,9 +18,11 @@ ROOT = Path(__file__).parents[1]
 API = (ROOT / "docs/http-api.md").read_text("utf-8")
 OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text("utf-8")
+ALGORITHMS = (ROOT / "docs/algorithms.md").read_text("utf-8")
+COMING = (ROOT / "docs/coming-from-mini-kms.md").read_text("utf-8")
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 
 
@@ -50,8 +52,8 @@ def built_in(kind):
             yield entry.algorithm
 
 
-def table(name):
-    return API.partition(f"<!-- {name} -->")[2].partition(f"<!-- /{name} -->")[0]
+def table(name, document=API):
+    return document.partition(f"<!-- {name} -->")[2].partition(f"<!-- /{name} -->")[0]
 
 
 def test_table_of_signatures_is_that_of_the_algorithms():
@@ -71,6 +73,24 @@ def test_table_of_multicodecs_is_that_of_the_algorithms():
         (algorithm.name, hex(algorithm.multicodec), "yes" if algorithm.did_key else "no")
         for algorithm in built_in(KeyPairAlgorithm)
     ]
+
+
+def test_table_of_algorithms_is_that_of_the_registry():
+    """On a failure, the table to paste is the one that was expected."""
+    rows = [("Name", "Also", "Key type", "JOSE", "Operations"), ("---",) * 5]
+    for entry in AlgorithmRegistry.from_installed():
+        if entry.source == "minikms":
+            alg = entry.algorithm
+            columns = ((alg.name,), alg.aliases, (alg.kty,), entry.jose_algs, alg.operations)
+            rows.append([" ".join(f"`{word}`" for word in words) for words in columns])
+    expected = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    assert table("algorithms", ALGORITHMS).strip() == expected.replace("|  |", "| |").strip()
+
+
+def test_original_has_what_is_said_to_be_not_there():
+    """The one path of the original that no route here has."""
+    assert re.search(r"^## Not there\n\n- `/vc-holder/\*`: .*\n\n##", COMING, re.MULTILINE)
+    assert not any(route.path.startswith("/vc-holder") for route in ROUTES)
 
 
 def test_table_of_options_is_that_of_the_config():

@@ -1,0 +1,140 @@
+"""Blocks of a document, pasted into one shell in their order, and what they print."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[1]
+URL = "http://127.0.0.1:8080"
+
+# What is another value each time, and what of it stays.
+VOLATILE = {
+    "kid": r"[A-Za-z0-9_-]{43}",
+    "x": r"[A-Za-z0-9_-]{43}",
+    "y": r"[A-Za-z0-9_-]{43}",
+    "b58": r"[1-9A-HJ-NP-Za-km-z]{40,50}",
+    "multikey": r"z(6Mk|Dn)[1-9A-HJ-NP-Za-km-z]{44,50}",
+    "did": r"did:key:z(6Mk|Dn)[1-9A-HJ-NP-Za-km-z]{44,50}",
+    "jws": r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{86}",
+    "sig": r"[A-Za-z0-9_-]{86}==",
+    "created": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z",
+}
+
+# What a person does around the blocks: stop the service before it starts again, and wait for it.
+SHELL = """
+set -euo pipefail
+service=
+stop() { if [ -n "$service" ]; then kill -TERM $service; wait $service; service=; fi; }
+serve() {
+    stop
+    "$@" >>service.log 2>&1 &
+    service=$!
+    until curl -sf --max-time 5 URL/readyz >/dev/null; do kill -0 $service; sleep 0.05; done
+}
+trap stop EXIT
+"""
+# The packages are installed here by now; CI runs the README's run command as it stands.
+INSTALL = re.compile(
+    r"^python3 -m venv \.venv && \.venv/bin/pip install \.(?: && |\n)"
+    r"|^\.venv/bin/pip install '\.\[postgres\]'\n",
+    re.MULTILINE,
+)
+
+
+class Block(NamedTuple):
+    """A fenced block: its language and its text."""
+
+    language: str
+    text: str
+
+
+def blocks(document: str) -> list[Block]:
+    """The fenced blocks of a document in Markdown."""
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    return [Block(*each) for each in found]
+
+
+def section(document: str, heading: str) -> str:
+    """What is under a heading such as `## Docker`, up to the next of its level or above."""
+    level = heading.partition(" ")[0]
+    (found,) = re.findall(
+        rf"^{re.escape(heading)}$(.*?)(?=^#{{1,{len(level)}}} |\Z)",
+        document,
+        re.MULTILINE | re.DOTALL,
+    )
+    return found
+
+
+def stable(block: Block) -> Any:
+    """Lines of JSON with their volatile values replaced by their form; other text as it is."""
+
+    def replace(answer: dict[str, Any]) -> dict[str, Any]:
+        for name, form in VOLATILE.items():
+            if isinstance(answer.get(name), str) and re.fullmatch(form, answer[name]):
+                answer[name] = form
+        return answer
+
+    if block.language != "json":
+        return block.text
+    return [json.loads(line, object_hook=replace) for line in block.text.splitlines()]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment with these options of the service alone."""
+    inherited = {name: v for name, v in os.environ.items() if not name.startswith("MINIKMS_")}
+    return inherited | variables
+
+
+class Pasted(NamedTuple):
+    """What a document shows, and what came of it: one of each for a block that has an answer."""
+
+    shown: list[Any]
+    answered: list[Any]
+    commands: str
+
+
+def paste(found: Iterable[Block], folder: Path, replaced: dict[str, str] | None = None) -> Pasted:
+    """Run the blocks of `sh` in one shell, as they stand, but for the port and `replaced`.
+
+    What a block prints last is in the one behind it, of `json` or `text`.
+    """
+    (folder / ".venv").symlink_to(sys.prefix)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    steps, shown = [], []
+    for block, following in pairwise([*found, Block("end", "")]):
+        if block.language == "sh":
+            steps.append(block.text)
+            if following.language in ("json", "text"):
+                shown.append(following)
+                steps.append("printf '\\0'\n")
+    commands = INSTALL.sub("", "".join(steps))
+    script = re.sub(r"^(?=\.venv/bin/minikms serve)", "serve ", commands, flags=re.MULTILINE)
+    script = SHELL.replace("URL", URL) + script
+    for old, new in {URL: f"http://127.0.0.1:{port}", **(replaced or {})}.items():
+        script = script.replace(old, new)
+    done = subprocess.run(
+        ("bash", "-c", script),
+        cwd=folder,
+        env=environment(MINIKMS_PORT=str(port)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    log = folder / "service.log"
+    assert done.returncode == 0, done.stderr + (log.read_text() if log.exists() else "")
+    *answers, rest = done.stdout.split("\0")
+    assert not rest
+    answered = []
+    for answer, block in zip(answers, shown, strict=True):
+        # What blocks before it have printed is above the answer.
+        last = answer.splitlines(keepends=True)[-len(block.text.splitlines()) :]
+        answered.append(stable(Block(block.language, "".join(last))))
+    return Pasted([stable(block) for block in shown], answered, commands)

@@ -1,0 +1,19 @@
+"""docs/guide.md, pasted from its beginning to its end."""
+
+import shutil
+
+import pytest
+from pasted import ROOT, Block, blocks, paste
+
+GUIDE = (ROOT / "docs/guide.md").read_text("utf-8")
+
+# The credentials of before and after the rotation are of two keys.
+OTHER_HEADER = Block("sh", 'test "${first%%.*}" != "${second%%.*}"\n')
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
+def test_what_is_pasted_prints_what_is_shown(tmp_path):
+    done = paste([*blocks(GUIDE), OTHER_HEADER], tmp_path)
+    assert done.answered == done.shown
+    assert len(done.shown) == 12
+    assert "pip install" not in done.commands
