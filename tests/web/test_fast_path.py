@@ -1,6 +1,7 @@
 """What fails on the fast path, or is missing for it, leaves no call without an answer."""
 
 import asyncio
+import dataclasses
 import logging
 
 import orjson
@@ -82,11 +83,13 @@ async def test_what_fails_after_the_answer_of_one_call(begin, failing_once, free
 @pytest.fixture
 def without(monkeypatch):
     """Have aiohttp's connections lack a name, as far as this service can see."""
-    from minikms.web.http import private_names
+    from minikms.web.http import server
 
     def remove(table):
         gone = (web_protocol.RequestHandler, "_name_of_another_version", "a test")
-        monkeypatch.setattr(private_names, table, (*getattr(private_names, table), gone))
+        names = getattr(server, table)
+        changed = dataclasses.replace(names, names=(*names.names, gone))
+        monkeypatch.setattr(server, table, changed)
 
     return remove
 

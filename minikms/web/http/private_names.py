@@ -1,60 +1,67 @@
-"""The private names of aiohttp that are used here, why, and whether they are there.
+"""The private names of aiohttp that are used here, and why."""
 
-aiohttp may change them in any release. Where one is missing, the service does without what needs
-it, and says so once: it answers as ever, only slower or with aiohttp's own limits.
-"""
+from typing import Final
 
-from collections.abc import Sequence
-from typing import Any, Final
-
-import aiohttp
 from aiohttp import http, streams, web, web_protocol
 from aiohttp.http_parser import RawRequestMessage
+
+from minikms.private_names import PrivateNames
 
 _HANDLER: Final = web_protocol.RequestHandler
 
 # What a connection needs for limits of its own (web/http/connection.py).
-CONNECTION: Final = (
-    (web_protocol, "_ErrInfo", "what is wrong with what a caller sent, in its place in the queue"),
-    (_HANDLER, "_messages", "the queue: requests that were read and not begun"),
-    (_HANDLER, "_waiter", "what the connection's task waits for at rest"),
-    (_HANDLER, "_current_request", "the request that is being answered"),
-    (_HANDLER, "_close", "the connection ends after the request that is being answered"),
-    (_HANDLER, "_force_close", "the connection ends now"),
-    (_HANDLER, "_message_tail", "what comes behind a request to upgrade"),
-    (_HANDLER, "_loop", "times a head"),
-    (RawRequestMessage, "_replace", "has an answer say that the connection ends"),
-    (RawRequestMessage, "raw_headers", "the size of a head"),
-    (RawRequestMessage, "upgrade", "the parser loses what comes behind such a request"),
-    (streams.StreamReader, "total_bytes", "what has come of a body"),
+CONNECTION: Final = PrivateNames(
+    "aiohttp",
+    (
+        (
+            web_protocol,
+            "_ErrInfo",
+            "what is wrong with what a caller sent, in its place in the queue",
+        ),
+        (_HANDLER, "_messages", "the queue: requests that were read and not begun"),
+        (_HANDLER, "_waiter", "what the connection's task waits for at rest"),
+        (_HANDLER, "_current_request", "the request that is being answered"),
+        (_HANDLER, "_close", "the connection ends after the request that is being answered"),
+        (_HANDLER, "_force_close", "the connection ends now"),
+        (_HANDLER, "_message_tail", "what comes behind a request to upgrade"),
+        (_HANDLER, "_loop", "times a head"),
+        (RawRequestMessage, "_replace", "has an answer say that the connection ends"),
+        (RawRequestMessage, "raw_headers", "the size of a head"),
+        (RawRequestMessage, "upgrade", "the parser loses what comes behind such a request"),
+        (streams.StreamReader, "total_bytes", "what has come of a body"),
+    ),
+    without="connections have no limits but aiohttp's, and there is no fast path;"
+    " install a version that setup.cfg admits",
 )
 
 # What the fast path needs besides.
-FAST_PATH: Final = (
-    (_HANDLER, "_request_factory", "makes the request"),
-    (_HANDLER, "_task_handler", "what a request has besides"),
-    (_HANDLER, "_manager", "counts requests"),
-    (_HANDLER, "_parser", "is told of a request that was taken out of the queue"),
-    (http.HttpRequestParser, "message_consumed", "the same"),
-    (_HANDLER, "_paused", "the caller does not read its answers"),
-    (_HANDLER, "_reading_paused", "the caller sends more than is read"),
-    (_HANDLER, "_keepalive", "the connection stays open"),
-    (_HANDLER, "_keepalive_handle", "the timer of a connection at rest"),
-    (_HANDLER, "_keepalive_timeout", "its time"),
-    (_HANDLER, "_next_keepalive_close_time", "its end"),
-    (_HANDLER, "_process_keepalive", "what it does"),
-    (_HANDLER, "_logging_enabled", "whether there is an access log"),
-    (web.Request, "_match_info", "what the router would find"),
-    (streams.StreamReader, "_buffer", "a body that has come, and stays there (web/http/limits.py)"),
-    # `StreamWriter._headers_buf` is in no class: web/http/trial.py finds out.
-    (web.Response, "_req", "a head that is written at once (web/http/answers.py)"),
-    (web.Response, "_keep_alive", "the same"),
-    (web.Response, "_payload_writer", "the same"),
-    (web.Response, "_body", "the same"),
+FAST_PATH: Final = PrivateNames(
+    "aiohttp",
+    (
+        (_HANDLER, "_request_factory", "makes the request"),
+        (_HANDLER, "_task_handler", "what a request has besides"),
+        (_HANDLER, "_manager", "counts requests"),
+        (_HANDLER, "_parser", "is told of a request that was taken out of the queue"),
+        (http.HttpRequestParser, "message_consumed", "the same"),
+        (_HANDLER, "_paused", "the caller does not read its answers"),
+        (_HANDLER, "_reading_paused", "the caller sends more than is read"),
+        (_HANDLER, "_keepalive", "the connection stays open"),
+        (_HANDLER, "_keepalive_handle", "the timer of a connection at rest"),
+        (_HANDLER, "_keepalive_timeout", "its time"),
+        (_HANDLER, "_next_keepalive_close_time", "its end"),
+        (_HANDLER, "_process_keepalive", "what it does"),
+        (_HANDLER, "_logging_enabled", "whether there is an access log"),
+        (web.Request, "_match_info", "what the router would find"),
+        (
+            streams.StreamReader,
+            "_buffer",
+            "a body that has come, and stays there (web/http/limits.py)",
+        ),
+        # `StreamWriter._headers_buf` is in no class: web/http/trial.py finds out.
+        (web.Response, "_req", "a head that is written at once (web/http/answers.py)"),
+        (web.Response, "_keep_alive", "the same"),
+        (web.Response, "_payload_writer", "the same"),
+        (web.Response, "_body", "the same"),
+    ),
+    without="calls are answered without the fast path, which takes them longer",
 )
-
-
-def missing(names: Sequence[tuple[Any, str, str]]) -> str:
-    """Those that this aiohttp does not have, with its version; empty where it has them all."""
-    lost = [f"{owner.__name__}.{name}" for owner, name, _ in names if not hasattr(owner, name)]
-    return f"aiohttp {aiohttp.__version__} has no {', '.join(lost)}" if lost else ""

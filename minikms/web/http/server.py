@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from minikms.web.http import heap, logs, private_names, trial
+from minikms.web.http import heap, logs, trial
 from minikms.web.http.answers import JsonAnswer
 from minikms.web.http.connection import KmsRequestHandler, PlainRequestHandler
 from minikms.web.http.direct import DIRECT, DirectWay
 from minikms.web.http.fast_path import RequestBatch
 from minikms.web.http.observer import OBSERVER, Observer
+from minikms.web.http.private_names import CONNECTION, FAST_PATH
 from minikms.web.http.problems import answer_failure
 from minikms.web.state import CONFIG
 
@@ -27,12 +28,6 @@ _GIVE_BACK_AFTER: Final = 3.0
 
 # From which size on a body leaves behind what is worth that, in bytes.
 _LARGE: Final = 64 * 1024
-
-_WITHOUT_CONNECTION: Final = (
-    "connections have no limits but aiohttp's, and there is no fast path;"
-    " install a version that setup.cfg admits"
-)
-_WITHOUT_FAST_PATH: Final = "calls are answered without the fast path, which takes them longer"
 
 
 def _let_go(exc: BaseException | None) -> None:
@@ -141,13 +136,13 @@ class KmsRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         inner = await super()._make_server()
-        if lost := private_names.missing(private_names.CONNECTION):
-            LOGGER.warning("%s: %s", lost, _WITHOUT_CONNECTION)
+        if lost := CONNECTION.missing():
+            LOGGER.warning("%s: %s", lost, CONNECTION.without)
             return KmsServer(inner, self._observer, **self._kwargs)
         connections = {**self._limits, "direct": self._direct, "whole_heads": True}
-        lost = private_names.missing(private_names.FAST_PATH)
+        lost = FAST_PATH.missing()
         if lost or (self._direct and (lost := await trial.fault(_trial_server))):
-            LOGGER.warning("%s: %s", lost, _WITHOUT_FAST_PATH)
+            LOGGER.warning("%s: %s", lost, FAST_PATH.without)
             connections |= {"direct": {}, "whole_heads": False}
         return KmsServer(inner, self._observer, connections, **self._kwargs)
 
