@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from minikms.audit.chain import Head
 from minikms.audit.heads import AuditStore, public_text
-from minikms.audit.verify import LogFile
+from minikms.audit.reader import LogFile
 from minikms.audit.verify import verify as verify_files
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.options import config_of

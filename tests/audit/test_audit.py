@@ -20,7 +20,8 @@ from minikms.audit.chain import START, Head, Line, next_key
 from minikms.audit.file import AuditFile
 from minikms.audit.heads import HEAD, AuditStore, public_text
 from minikms.audit.log import AuditLog
-from minikms.audit.verify import LogFile, verify
+from minikms.audit.reader import LogFile
+from minikms.audit.verify import verify
 from minikms.cli.main import main
 from minikms.errors import AuditUnavailable, KeyUnreadable
 from minikms.events import AuditEvent

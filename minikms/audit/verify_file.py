@@ -1,0 +1,240 @@
+"""The lines of one audit log file, checked against each other, their keys and the heads."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from minikms.audit.chain import START, Head, Line, Opening, next_key
+from minikms.audit.reader import LogFile
+
+# Takes where something is (a file, and mostly a line), and what is to say of it.
+Report = Callable[[str, str], None]
+
+# A line number that is this far ahead was never written.
+_FARTHEST: Final = 1_000_000
+
+_TORN: Final = "it was cut short: its writer ended while it wrote"
+
+
+class ChainKeys:
+    """The keys of a chain's lines, derived from the key of its first line."""
+
+    def __init__(self, first: bytes) -> None:
+        self._first = first
+        self._n, self._key = 1, first
+
+    def of(self, n: int) -> bytes | None:
+        """The key of line `n`; None for one that cannot have been written."""
+        if n < self._n:
+            self._n, self._key = 1, self._first
+        if n - self._n > _FARTHEST:
+            return None
+        while self._n < n:
+            self._n, self._key = self._n + 1, next_key(self._key)
+        return self._key
+
+
+@dataclass
+class FoundChain:
+    """A chain as far as it has been read: `n` and `hash` are its last line's, at `where`."""
+
+    id: str
+    opening: Opening
+    begin: str
+    where: str
+    keys: ChainKeys | None
+    heads: dict[int, Head]
+    n: int = 0
+    hash: str | None = None
+    prev: str = ""
+
+    @property
+    def last_head(self) -> Head | None:
+        """The head with the most lines, if the chain has one."""
+        return self.heads[max(self.heads)] if self.heads else None
+
+    def may_have(self, n: int, hash_: str) -> bool:
+        """Whether line `n` may have this hash, as far as the lines and heads show."""
+        if n > self.n:
+            return False
+        if n == self.n:
+            return self.hash in (None, hash_)
+        # Hashes between two heads are not kept, but a chain is followed at its end or at a head.
+        return n not in self.heads or self.heads[n].hash == hash_
+
+
+@dataclass
+class Tally:
+    """How many files, chains and lines were checked, and how many faults they have."""
+
+    files: int = 0
+    chains: int = 0
+    lines: int = 0
+    faults: int = 0
+
+
+class FileChecker:
+    """Checks files one by one, and collects the chains that it finds in them.
+
+    `heads` have been checked for their signatures; `keys` has the key of the first line of each
+    chain that the store knows, and is None without a store.
+    """
+
+    def __init__(
+        self,
+        heads: Sequence[Head],
+        keys: Mapping[str, bytes] | None,
+        report_fault: Report,
+        report_note: Report,
+    ) -> None:
+        self.tally = Tally()
+        self.chains: dict[str, FoundChain] = {}
+        self._heads: dict[str, dict[int, Head]] = defaultdict(dict)
+        for head in heads:
+            before = self._heads[head.chain].get(head.count)
+            if before is None or head.closed:
+                self._heads[head.chain][head.count] = head
+        self._keys = keys
+        self._report_fault = report_fault
+        self.note = report_note
+
+    def fault(self, where: str, what: str) -> None:
+        """Report a fault, and count it."""
+        self.tally.faults += 1
+        self._report_fault(where, what)
+
+    def last_heads(self) -> Iterator[Head]:
+        """The last head of each chain that has one."""
+        for heads in self._heads.values():
+            if heads:
+                yield heads[max(heads)]
+
+    def check(self, file: LogFile) -> None:
+        """Check the lines of a file."""
+        path = file.path
+        self.tally.files += 1
+        chain: FoundChain | None = None
+        unreadable: list[tuple[str, bytes]] = []
+        number, whole, lost = 0, 0, False
+        for number, part in enumerate(file.parts(), 1):
+            where = f"{path}:{number}"
+            self.tally.lines += 1
+            line = Line.parse(part)
+            if line is None:
+                unreadable.append((where, part))
+                continue
+            whole += 1
+            opening = Opening.of(line) if line.n == 1 else None
+            if opening and sum(len(part) for _, part in unreadable) == opening.torn:
+                for torn, _ in unreadable:
+                    self.note(torn, _TORN)
+            else:
+                self._refuse(unreadable)
+            unreadable = []
+            if opening:
+                self._end(chain)
+                chain = self._begin(line, opening, where, chain)
+                lost = chain is None
+            if chain is None or line.chain != chain.id:
+                if not lost:
+                    self.fault(where, f"the beginning of its chain {line.chain} is not before it")
+                lost = True
+                continue
+            self._step(chain, line, where)
+        if len(unreadable) == 1 and _is_torn(unreadable[0][1]):
+            self.note(unreadable[0][0], _TORN)
+            if not whole:
+                self.fault(path, "it has not one whole line")
+        else:
+            self._refuse(unreadable)
+        if not number:
+            self.fault(path, "it is empty")
+        self._end(chain)
+
+    def _refuse(self, unreadable: Iterable[tuple[str, bytes]]) -> None:
+        for where, _ in unreadable:
+            self.fault(where, "it is no line of an audit log")
+
+    def _begin(
+        self, line: Line, opening: Opening, where: str, before: FoundChain | None
+    ) -> FoundChain | None:
+        """The chain that a line opens; None if it cannot open one."""
+        if line.chain in self.chains:
+            self.fault(where, f"the chain {line.chain} begins a second time")
+            return None
+        self.tally.chains += 1
+        first = None if self._keys is None else self._keys.get(line.chain)
+        if self._keys is not None and first is None:
+            self.fault(where, f"the store knows no chain {line.chain}")
+        if opening.continues and (
+            before is None
+            or (before.id, before.n) != (opening.follows, opening.after)
+            or before.hash not in (None, line.prev)
+        ):
+            what = f"line {opening.after} of the chain {opening.follows}"
+            self.fault(where, f"{what}, which was before it, is not there, or was changed")
+        found = FoundChain(
+            line.chain,
+            opening,
+            where,
+            where,
+            None if first is None else ChainKeys(first),
+            self._heads.get(line.chain, {}),
+            prev=line.prev,
+        )
+        self.chains[line.chain] = found
+        return found
+
+    def _step(self, chain: FoundChain, line: Line, where: str) -> None:
+        """Check a line against its key, the line before, and the head that names it."""
+        if chain.keys and not ((key := chain.keys.of(line.n)) and line.is_genuine(key)):
+            self.fault(where, "it is not as it was written")
+            if line.n == chain.n + 1:
+                chain.n, chain.hash, chain.where = line.n, None, where
+            return
+        if line.n <= chain.n:
+            self.fault(where, f"line {line.n} of its chain is not in its place, or there twice")
+            return
+        if line.n > chain.n + 1:
+            missing = _lines(chain.n + 1, line.n - 1)
+            self.fault(where, f"{missing} of its chain, before it, is missing")
+        elif chain.n and chain.hash not in (None, line.prev):
+            self.fault(where, "the line before is not the one that it followed")
+        chain.n, chain.hash, chain.where = line.n, line.hash, where
+        head = chain.heads.get(line.n)
+        if head and head.hash != line.hash:
+            self.fault(where, "it, or one before, is not what the head vouches for")
+
+    def _end(self, chain: FoundChain | None) -> None:
+        """Check the end of a chain against its last head."""
+        if chain is None:
+            return
+        head = chain.last_head
+        count = head.count if head else 0
+        if chain.n < count:
+            missing = _lines(chain.n + 1, count)
+            self.fault(chain.where, f"{missing} of its chain, behind it, is missing")
+        elif head and head.closed and chain.n > count:
+            self.fault(chain.where, f"its chain had ended with line {count}")
+        elif head is None and self._keys is None:
+            self.fault(chain.where, f"no head is of its chain {chain.id}")
+        elif head is None or not head.closed:
+            self.note(chain.where, self._unknown(chain, count))
+
+    def _unknown(self, chain: FoundChain, count: int) -> str:
+        """What no head vouches for, in a chain that was not closed."""
+        after = "nothing tells whether its chain had lines after this one"
+        if chain.n == count:
+            return after
+        vouched = "nothing vouches for" if chain.keys is None else "genuine is also"
+        return f"{after}; the last head is of line {count}, {vouched} what stands behind that"
+
+
+def _is_torn(part: bytes) -> bool:
+    """Whether this may be the beginning of a line."""
+    return START.startswith(part[: len(START)]) and not part.endswith(b"\n")
+
+
+def _lines(first: int, last: int) -> str:
+    return f"line {first}" if first == last else f"lines {first} to {last}"
