@@ -1,4 +1,4 @@
-"""Keeps these tests out of the service's own run: tests/test_plugins.py runs them where the
+"""Keeps these tests out of the service's own run: tests/plugin/test_plugins.py runs them where the
 plugin is installed.
 """
 
