@@ -37,9 +37,9 @@ def create_service(config: Config, registry: AlgorithmRegistry | None = None) ->
     app.on_shutdown.append(_stop_batches)
     if config.metrics_port:
         # Here, since whoever does without does not wait for prometheus-client.
-        from minikms.web import metrics
+        from minikms.serve import metrics_listener
 
-        metrics.add_to(app)
+        metrics_listener.add_to(app)
     return app
 
 

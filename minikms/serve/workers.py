@@ -73,9 +73,9 @@ class _Workers:
         """Serves what workers count; gives what forgets how one of them was when it ended."""
         if not self._config.metrics_port:
             return contextlib.nullcontext(lambda name: None)
-        from minikms.web import metrics
+        from minikms.serve import metrics_listener
 
-        return metrics.of_workers(self._config)
+        return metrics_listener.for_workers(self._config)
 
     async def _serve(self) -> int:
         """Serve until cancelled, or give the exit code of a worker that does not start."""

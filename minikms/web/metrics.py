@@ -1,19 +1,16 @@
-"""What is counted and timed, for Prometheus: `GET /metrics` on a listener of its own.
+"""The metrics of one process: what it counts, times and samples, for Prometheus.
 
-Imported only where it is asked for. One process counts in memory. Workers count in files of a
-folder that their parent has made, and it adds them up: a worker may not be there to be asked.
+serve/metrics_listener.py serves them.
 """
 
 import asyncio
 import contextlib
 import logging
-import multiprocessing
 import os
 import platform
-import tempfile
-from collections.abc import AsyncIterator, Callable
-from functools import partial
+from collections.abc import AsyncIterator
 from importlib.metadata import version
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, Generic, TypeVar
 
@@ -24,42 +21,50 @@ from prometheus_client import (
     Gauge,
     Histogram,
     disable_created_metrics,
-    generate_latest,
     multiprocess,
     values,
 )
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics import MetricWrapperBase
 
-from minikms.addresses import in_url
 from minikms.background import in_background
-from minikms.config import Config
-from minikms.startup_errors import ListenError, MetricsError
-from minikms.web.http.acceptor import Acceptor, Places
+from minikms.private_names import PrivateNames
+from minikms.startup_errors import MetricsError
 from minikms.web.http.limits import IN_FLIGHT
 from minikms.web.http.logs import EVENT
-from minikms.web.http.observer import OBSERVER, Answer
-from minikms.web.http.server import KmsRunner
-from minikms.web.state import CONFIG, STORE
+from minikms.web.http.observer import Answer
+from minikms.web.state import STORE
 
 LOGGER = logging.getLogger("minikms")
 
-# Where prometheus-client looks for the folder of several processes, once a metric is made.
-_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+# Undocumented, though none begins with an underscore.
+PRIVATE_NAMES: Final = PrivateNames(
+    "prometheus-client",
+    (
+        (
+            values,
+            "ValueClass",
+            "where the values of metrics are kept",
+        ),
+        (values, "MutexValue", "in memory, even where PROMETHEUS_MULTIPROC_DIR is set"),
+        (values, "MultiProcessValue", "in files of a worker, which its successor goes on with"),
+    ),
+    without="there are no metrics; install a version that setup.cfg admits",
+)
 
-_KINDS: Final = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
-_ROOM: Final = 1024 * 1024  # bytes
+# Where prometheus-client looks for the folder of several processes, once a metric is made.
+FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+# The files of a worker, as prometheus-client names them: the type of a metric, and the mode of a
+# gauge.
+_FILES: Final = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
+_FILE_SIZE: Final = 1024 * 1024  # bytes
 
 # The value of a label where there is nothing to name: a path of no route, a call that concerns no
 # key, a caller who was gone before the answer.
 NONE: Final = "none"
 
-# Connections at once to the listener that Prometheus asks.
-_CONNECTIONS: Final = 100
-
 # In seconds.
-_SAMPLED_EVERY: Final = 1.0
-_SHUTDOWN_TIMEOUT: Final = 1.0
+_SAMPLING_INTERVAL: Final = 1.0
 _BUCKETS: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
@@ -69,7 +74,7 @@ FamilyT = TypeVar("FamilyT", bound=MetricWrapperBase)
 
 
 class _ByLabels(dict[tuple[int | str, ...], FamilyT], Generic[FamilyT]):
-    """The members of a family by their labels: the library takes several times as long."""
+    """The metrics of a family by their labels: the library takes several times as long."""
 
     def __init__(self, family: FamilyT) -> None:
         super().__init__()
@@ -81,18 +86,19 @@ class _ByLabels(dict[tuple[int | str, ...], FamilyT], Generic[FamilyT]):
 
 
 class Metrics:
-    """The families of one process.
+    """The families of metrics of one process.
 
     No label has a value that callers choose: there would be no end to them.
+    `worker` is the name of a process that is one of several; its successor has it too, and goes
+    on counting in the same files. Raises MetricsError where these cannot be made.
     """
 
-    def __init__(self, worker: str | None) -> None:
-        # By the name that a worker's successor has too, so that it goes on counting there.
+    def __init__(self, worker: str | None = None) -> None:
         values.ValueClass = values.MutexValue
         if worker:
-            _take_room(worker)
+            _reserve_files(worker)
             values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
-        # Several processes have none.
+        # The times at which metrics were made, which there are none of with several processes.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         family: dict[str, Any] = {"namespace": "minikms", "registry": self.registry}
@@ -122,7 +128,7 @@ class Metrics:
         )
         self._keys_opened = Counter("keys_opened", "Keys read from the store, to use.", **family)
         self._reopened = Counter(
-            "store_reopened", "Times that the store was opened anew after a fault.", **family
+            "store_reopened", "Times that the store was reopened after a fault.", **family
         )
         self._in_flight = Gauge("requests_in_flight", "Requests under way.", **number)
         self._connections = Gauge("connections", "Connections of callers.", **number)
@@ -142,11 +148,13 @@ class Metrics:
             multiprocess_mode="livemax",
             **family,
         ).labels(version("minikms"), platform.python_version()).set(1)
+        if worker:
+            _check_files(worker)
         self._opened_before = self._reopened_before = 0
         self._server: web.Server | None = None
 
     def watch(self, server: web.Server, answer: Answer) -> Answer:
-        """`answer`, with each request counted and timed."""
+        """`answer`, with each request counted and timed; `server` has the connections."""
         self._server = server
 
         async def watched(request: Any) -> web.StreamResponse:
@@ -168,7 +176,7 @@ class Metrics:
         return watched
 
     def unreadable(self, status: int) -> None:
-        """Count what could not be read as a request."""
+        """Count a request that did not parse."""
         self._requests[NONE, status].inc()
 
     def answered(self, request: web.Request, status: int | str, seconds: float) -> None:
@@ -184,15 +192,15 @@ class Metrics:
 
     @contextlib.asynccontextmanager
     async def sampled(self, app: web.Application) -> AsyncIterator[None]:
-        """Take down, time and again, what is not worth it with every call."""
+        """Sample the gauges once a second, and at the end."""
 
-        async def keep_on() -> None:
+        async def sample() -> None:
             while True:
                 self._sample(app)
-                await asyncio.sleep(_SAMPLED_EVERY)
+                await asyncio.sleep(_SAMPLING_INTERVAL)
 
         try:
-            async with in_background(keep_on()):
+            async with in_background(sample()):
                 yield
         finally:
             self._sample(app)
@@ -210,68 +218,30 @@ class Metrics:
         self._reopened_before, self._opened_before = pool.reopened, store.keys_opened
 
 
-def _take_room(worker: str) -> None:
-    """Have a worker's files take their room now; raises MetricsError.
+def _file(kind: str, worker: str) -> Path:
+    return Path(os.environ[FOLDER], f"{kind}_{worker}.db")
 
-    prometheus-client maps files of holes into memory: to fill one where the disk is full by then
-    is SIGBUS, the end of the process.
+
+def _reserve_files(worker: str) -> None:
+    """Allocate the files of a worker on the disk; raises MetricsError.
+
+    prometheus-client maps sparse files into memory. To write to one where the disk is full by then
+    is SIGBUS, which ends the process.
     """
     try:
-        for kind in _KINDS:
-            with open(os.path.join(os.environ[_FOLDER], f"{kind}_{worker}.db"), "ab") as file:
-                os.posix_fallocate(file.fileno(), 0, _ROOM)
+        for kind in _FILES:
+            with _file(kind, worker).open("ab") as file:
+                os.posix_fallocate(file.fileno(), 0, _FILE_SIZE)
     except OSError as exc:
         raise MetricsError(f"The folder for metrics cannot be used: {exc.strerror}.") from None
 
 
-def add_to(app: web.Application) -> None:
-    """Have an application counted, and what is counted served where no parent does that."""
-    parent = multiprocessing.parent_process()
-    metrics = Metrics(multiprocessing.current_process().name if parent else None)
-    app[OBSERVER] = metrics
-    app.cleanup_ctx.append(metrics.sampled)
-    if not parent:
-        app.cleanup_ctx.append(lambda app: _served(app[CONFIG], metrics.registry))
-
-
-@contextlib.asynccontextmanager
-async def of_workers(config: Config) -> AsyncIterator[Callable[[str], None]]:
-    """Serve what workers count who are started meanwhile; gives what to call when one has ended.
-
-    Raises ListenError and MetricsError.
-    """
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="minikms-metrics-")
-    except OSError as exc:
-        raise MetricsError(f"There is no folder for metrics: {exc.strerror}.") from None
-    with folder as path:
-        os.environ[_FOLDER] = path  # which workers inherit
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry, path)  # type: ignore[no-untyped-call]
-        async with _served(config, registry):
-            yield partial(multiprocess.mark_process_dead, path=path)
-
-
-@contextlib.asynccontextmanager
-async def _served(config: Config, registry: CollectorRegistry) -> AsyncIterator[None]:
-    async def metrics(request: web.Request) -> web.Response:
-        text = await asyncio.to_thread(generate_latest, registry)
-        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
-
-    app = web.Application()
-    app[CONFIG] = config
-    app.router.add_get("/metrics", metrics)
-    runner = KmsRunner(app, shutdown_timeout=_SHUTDOWN_TIMEOUT)
-    await runner.setup()
-    acceptor = Acceptor(lambda: runner.server(), Places(_CONNECTIONS, option="what /metrics takes"))  # type: ignore[misc]
-    try:
-        where = f"{in_url(config.metrics_host)}:{config.metrics_port}"
-        try:
-            await acceptor.listen(config.metrics_host, config.metrics_port)
-        except OSError as exc:
-            raise ListenError(f"Cannot listen on {where}: {exc.strerror}.") from None
-        LOGGER.info("metrics on http://%s/metrics", where)
-        yield
-    finally:
-        acceptor.close()
-        await runner.cleanup()
+def _check_files(worker: str) -> None:
+    """Warn where prometheus-client does not write to the files that were allocated."""
+    allocated = [str(_file("counter", worker))]
+    if not multiprocess.MultiProcessCollector.merge(allocated):  # type: ignore[no-untyped-call]
+        LOGGER.warning(
+            "prometheus-client %s names its files otherwise: a full disk may end %s",
+            version("prometheus-client"),
+            worker,
+        )

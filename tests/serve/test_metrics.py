@@ -1,6 +1,7 @@
 """Metrics of a service that runs, as Prometheus gets them."""
 
 import contextlib
+import dataclasses
 import fcntl
 import http.client
 import json
@@ -17,10 +18,16 @@ import time
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 
+from minikms.config import Config
 from minikms.errors import AuditUnavailable
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.serve import metrics_listener
+from minikms.web import metrics
+from minikms.web.http.observer import OBSERVER
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
 
@@ -422,6 +429,47 @@ def test_the_folder_of_workers(three, number):
     code, written = three.stop(number)
     assert (code, "Traceback" in written) == (0, False)
     assert not folder.exists()
+
+
+@pytest.fixture
+def without_private_names(monkeypatch):
+    """Have prometheus-client lack a name, as far as this service can see."""
+    names = metrics_listener.PRIVATE_NAMES
+    gone = (values, "NameOfAnotherVersion", "a test")
+    changed = dataclasses.replace(names, names=(*names.names, gone))
+    monkeypatch.setattr(metrics_listener, "PRIVATE_NAMES", changed)
+
+
+def warnings(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+async def test_a_service_without_the_private_names(without_private_names, free_port, caplog):
+    app = web.Application()
+    metrics_listener.add_to(app)
+    assert OBSERVER not in app
+    (line,) = warnings(caplog)
+    assert "has no prometheus_client.values.NameOfAnotherVersion: there are no metrics" in line
+
+
+async def test_workers_without_the_private_names(without_private_names, free_port, caplog):
+    config = Config(metrics_port=int(free_port))
+    async with metrics_listener.for_workers(config) as forget:
+        forget("worker 1")
+        with pytest.raises(ConnectionRefusedError):
+            get(free_port)
+    (line,) = warnings(caplog)
+    assert "NameOfAnotherVersion" in line
+
+
+@pytest.mark.parametrize("name", ["worker 1", "another name"])
+def test_the_names_of_the_files_are_checked(monkeypatch, tmp_path, caplog, name):
+    made = values.MultiProcessValue
+    monkeypatch.setattr(values, "MultiProcessValue", lambda identify: made(lambda: name))
+    monkeypatch.setattr(values, "ValueClass", values.MutexValue)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    metrics.Metrics("worker 1")
+    assert len(warnings(caplog)) == (name != "worker 1")
 
 
 def test_what_cannot_be_told_is_counted_as_that():
