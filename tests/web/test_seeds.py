@@ -75,7 +75,7 @@ async def profiles_of(client):
 
 
 async def test_the_example_of_the_documentation(start, seed, counts):
-    section = OPERATIONS.partition("## Keys for CI")[2].partition("\n## ")[0]
+    section = OPERATIONS.partition("## Seed keys")[2].partition("\n## ")[0]
     (example,) = re.findall(r"^```json\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(\S+)` \| (.*)\|$", section, re.MULTILINE)
     client = await start(create_service(seed(example.encode())))
