@@ -25,7 +25,7 @@ from minikms.web.callers import enter
 from minikms.web.http.answers import JsonAnswer
 from minikms.web.http.limits import IN_FLIGHT, arrived_body, read_body, refuse_too_large
 from minikms.web.http.logs import add_headers
-from minikms.web.schemas import compiled as quick
+from minikms.web.schemas import compiled
 from minikms.web.schemas.fields import MAX_FAULTS, PROFILE_PATTERN
 from minikms.web.state import SERVICE
 
@@ -107,7 +107,7 @@ async def no_body(request: web.Request) -> None:
 def read(document: Any, schema: Schema) -> dict[str, Any]:
     """What is in a document, by `schema`; raises ValidationFailed."""
     try:
-        loaded: dict[str, Any] = quick.load(schema, document)
+        loaded: dict[str, Any] = compiled.load(schema, document)
     except ValidationError as exc:
         messages = exc.messages if isinstance(exc.messages, dict) else {"_schema": exc.messages}
         raise ValidationFailed(errors=_pointers(messages)[:MAX_FAULTS]) from None
@@ -126,7 +126,7 @@ def answer(
 
 def write(schema: Schema, data: Any, *, many: bool = False) -> bytes:
     """The body of an answer, written by `schema`."""
-    dump = quick.dump
+    dump = compiled.dump
     content = [dump(schema, one) for one in data] if many else dump(schema, data)
     return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
 
@@ -146,7 +146,7 @@ async def stream(
     in_flight = request.app[IN_FLIGHT]
     while page is not None:
         for start in range(0, len(page), _LINES):
-            part = (quick.dump(schema, one) for one in page[start : start + _LINES])
+            part = (compiled.dump(schema, one) for one in page[start : start + _LINES])
             lines = (orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) for item in part)
             with in_flight.waiting():  # for a caller who may read as slowly as it likes
                 await response.write(b"".join(lines))

@@ -1,8 +1,8 @@
-"""A quick way through a schema, in and out, for bodies that are as they should be.
+"""Schemas compiled into functions, for bodies that are valid.
 
-marshmallow takes 18 µs for the body of `POST /sign` and 4 for its answer, this 2 and 1. What it
-does not take, whatever that is, goes the schema's own way, which also says what is wrong; a test
-holds the two against each other.
+marshmallow takes 13 µs for the body of `POST /sign` and 2.3 for its answer, these functions 2.3 and
+0.5. What they do not take is loaded by marshmallow, which says what is wrong; a test compares the
+two.
 """
 
 from collections.abc import Callable
@@ -12,42 +12,47 @@ from typing import Any, Final
 from marshmallow import Schema, ValidationError, fields, missing, validate
 
 from minikms.encodings import b64url, b64url_decode
-from minikms.web.schemas.fields import Base64Url, BoundedList, Flag, Labels, Timestamp
+from minikms.web.schemas.fields import Base64Url, BoundedList, Flag, Labels, Timestamp, rfc3339
 
 Converter = Callable[[Any], Any]
 
-# What the base of all requests checks besides its fields, and so does `_loader`.
+# What `Request` checks besides its fields, and `compile_load` does as well.
 _CHECKS: Final = {"_of_reasonable_size", "_exactly_one", "_at_least_one"}
 
 
 def load(schema: Schema, document: Any) -> Any:
-    """What is in a document, by `schema`; raises marshmallow's ValidationError."""
-    quick = _loader(schema)
-    if quick is not None:
+    """A document, loaded by `schema`; raises marshmallow's ValidationError."""
+    compiled = compile_load(schema)
+    if compiled is not None:
         try:
-            return quick(document)
+            return compiled(document)
         except ValueError:
             pass
     return schema.load(document)
 
 
 def dump(schema: Schema, data: Any) -> Any:
-    """`data` as `schema` writes it."""
-    quick = _dumper(schema)
-    return schema.dump(data) if quick is None else quick(data)
+    """`data`, dumped by `schema`."""
+    compiled = compile_dump(schema)
+    return schema.dump(data) if compiled is None else compiled(data)
 
 
 @cache
-def _loader(schema: Schema) -> Converter | None:
-    """Loads what `schema` would, or raises ValueError; None where the schema has more to it."""
-    hooks = schema._hooks
+def compile_load(schema: Schema) -> Converter | None:
+    """A function that loads as `schema` does, or raises ValueError.
+
+    None for a schema that does something which this does not know.
+    """
+    hooks = type(schema).resolve_hooks()
     checks = {name for tag in ("pre_load", "validates_schema") for name, *_ in hooks[tag]}
     if hooks["validates"] or not checks <= _CHECKS:
         return None
-    convert = {name: _reader(field) for name, field in schema.load_fields.items()}
-    if None in convert.values():
-        return None
-    converters: dict[str, Converter] = {name: c for name, c in convert.items() if c is not None}
+    converters: dict[str, Converter] = {}
+    for name, field in schema.load_fields.items():
+        converter = _compile_field(field)
+        if converter is None:
+            return None
+        converters[name] = converter
     required = [name for name, field in schema.load_fields.items() if field.required]
     defaults = {
         name: field.load_default
@@ -60,7 +65,7 @@ def _loader(schema: Schema) -> Converter | None:
     any_of = getattr(schema, "any_of", ())
     shapers = [getattr(schema, name) for name, *_ in hooks["post_load"]]
 
-    def quick(document: Any) -> Any:
+    def load_compiled(document: Any) -> Any:
         if type(document) is not dict:
             raise ValueError
         data = defaults.copy()
@@ -82,13 +87,13 @@ def _loader(schema: Schema) -> Converter | None:
             data = shape(data)
         return data
 
-    return quick
+    return load_compiled
 
 
-def _reader(field: fields.Field[Any]) -> Converter | None:
-    """Reads one value as `field` would, or raises ValueError; None for a kind that has more."""
+def _compile_field(field: fields.Field[Any]) -> Converter | None:
+    """A function that loads one value as `field` does, or raises ValueError; None as above."""
     if type(field) is BoundedList and isinstance(field.inner, fields.Nested):
-        return _list_reader(field)
+        return _compile_list(field)
     if type(field) is Base64Url and not field.validators and field.most is None:
         return _base64url
     if type(field) is Flag and not field.validators:
@@ -117,8 +122,8 @@ def _reader(field: fields.Field[Any]) -> Converter | None:
     return text
 
 
-def _list_reader(field: BoundedList) -> Converter | None:
-    item = _loader(field.inner.schema)  # type: ignore[attr-defined]
+def _compile_list(field: BoundedList) -> Converter | None:
+    item = compile_load(field.inner.schema)  # type: ignore[attr-defined]
     if item is None:
         return None
 
@@ -126,7 +131,7 @@ def _list_reader(field: BoundedList) -> Converter | None:
         if type(value) is not list:
             raise ValueError
         try:
-            field.judge_length(value)
+            field.check_length(value)
         except ValidationError:
             raise ValueError from None
         return [item(one) for one in value]
@@ -153,9 +158,10 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 @cache
-def _dumper(schema: Schema) -> Converter | None:
-    """Writes what `schema` would; None where the schema has more to it."""
-    if schema._hooks["pre_dump"] or schema._hooks["post_dump"]:
+def compile_dump(schema: Schema) -> Converter | None:
+    """A function that dumps as `schema` does; None as above."""
+    hooks = type(schema).resolve_hooks()
+    if hooks["pre_dump"] or hooks["post_dump"]:
         return None
     writers: list[tuple[str, str, Converter | None]] = []
     for name, field in schema.dump_fields.items():
@@ -164,7 +170,7 @@ def _dumper(schema: Schema) -> Converter | None:
             return None
         writers.append((name, attribute, _WRITERS[type(field)](field)))
 
-    def quick(data: Any) -> dict[str, Any]:
+    def dump_compiled(data: Any) -> dict[str, Any]:
         written = {}
         by_name = type(data) is dict
         for name, attribute, write in writers:
@@ -174,7 +180,7 @@ def _dumper(schema: Schema) -> Converter | None:
             written[name] = value if write is None or value is None else write(value)
         return written
 
-    return quick
+    return dump_compiled
 
 
 def _nested_writer(field: fields.Nested) -> Converter:
@@ -197,7 +203,7 @@ _WRITERS: Final[dict[type[Any], Callable[[Any], Converter | None]]] = {
     fields.Dict: lambda field: None,
     Labels: lambda field: None,
     Base64Url: lambda field: b64url,
-    Timestamp: lambda field: lambda value: field._serialize(value, None, None),
+    Timestamp: lambda field: rfc3339,
     fields.List: _list_writer,
     BoundedList: _list_writer,
     fields.Nested: _nested_writer,

@@ -1,4 +1,4 @@
-"""The kinds of value that bodies are made of."""
+"""The fields of bodies: kinds of values, with their patterns and bounds."""
 
 import re
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ BASE64URL_PATTERN: Final = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0
 
 HOLDER_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,128}\Z"
 MAX_LABELS: Final = 32
-# As many faults of a body are told as this, and no more of a list is looked at.
+# Faults of a body that the answer names; a list is read up to there.
 MAX_FAULTS: Final = 32
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,7 +41,7 @@ _RFC3339: Final = re.compile(
 class Base64Url(fields.String):
     """Bytes as base64url: taken with padding or without, given with it.
 
-    `most` bounds how many; what is longer is refused before it is decoded.
+    A value of more than `most` bytes is refused before it is decoded.
     """
 
     def __init__(self, description: str, *, most: int | None = None, **kwargs: Any) -> None:
@@ -75,13 +75,13 @@ def _padded(size: int) -> int:
 
 
 class BoundedList(fields.List[Any]):
-    """A list whose length is judged before what is in it, up to `MAX_FAULTS` of that."""
+    """A list whose length is checked before its items, of which up to `MAX_FAULTS` may be wrong."""
 
     def __init__(self, inner: fields.Field[Any], least: int, most: int, **kwargs: Any) -> None:
         self._length = validate.Length(least, most)
         super().__init__(inner, validate=self._length, **kwargs)
 
-    def judge_length(self, value: list[Any]) -> None:
+    def check_length(self, value: list[Any]) -> None:
         """Raise ValidationError for too few and for too many."""
         self._length(value)
 
@@ -90,7 +90,7 @@ class BoundedList(fields.List[Any]):
     ) -> Any:
         if not isinstance(value, list):
             raise self.make_error("invalid")
-        self.judge_length(value)
+        self.check_length(value)
         loaded: list[Any] = []
         faults: dict[int, Any] = {}
         found = 0
@@ -108,7 +108,7 @@ class BoundedList(fields.List[Any]):
 
 
 class Labels(fields.Dict):
-    """Names to values, whose number is judged before they are."""
+    """Names to values, whose number is checked before they are."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -119,7 +119,7 @@ class Labels(fields.Dict):
 
 
 class Flag(fields.Boolean):
-    """True or false, and none of the words and numbers that marshmallow would take for them."""
+    """True or false; not the words and numbers that marshmallow takes for them."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -137,10 +137,7 @@ class Timestamp(fields.String):
         super().__init__(metadata={"format": "date-time", **described}, **kwargs)
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        if value is None:
-            return None
-        moment = _EPOCH + timedelta(microseconds=value // 1000)
-        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return None if value is None else rfc3339(value)
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -155,6 +152,12 @@ class Timestamp(fields.String):
         if not _EPOCH <= moment <= _LATEST:
             raise ValidationError("Must be from 1970 to 2199.")
         return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def rfc3339(nanoseconds: int) -> str:
+    """A time since the epoch, in UTC and to the millisecond (RFC 3339)."""
+    moment = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def kid(**kwargs: Any) -> fields.String:
@@ -242,7 +245,7 @@ def state(**kwargs: Any) -> fields.String:
 
 
 def jwk(description: str, **kwargs: Any) -> fields.Dict:
-    """A JSON Web Key, whose members its algorithm judges."""
+    """A JSON Web Key, whose members its algorithm checks."""
     return fields.Dict(metadata={"description": description, "x-component": "Jwk"}, **kwargs)
 
 
