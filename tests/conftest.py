@@ -51,6 +51,20 @@ class KmsTestServer(TestServer):
         web_app._cached_build_middleware.cache_clear()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked `each_store` on each kind of store, and everything else in memory."""
+    if metafunc.definition.get_closest_marker("each_store"):
+        metafunc.parametrize("any_store", ["memory", "sqlite", "postgres"], indirect=True)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what needs a PostgreSQL server, as its fixtures or its parameters say."""
+    assert isinstance(item, pytest.Function)
+    params = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    if {"postgres_server", "own_postgres"} & set(item.fixturenames) or "postgres" in params:
+        item.add_marker("postgres")
+
+
 def pytest_collection_finish() -> None:
     """Spare the garbage collector what is imported by now, a tenth of all time."""
     gc.collect()
@@ -142,17 +156,14 @@ async def kept(kept_url: str, keep: Any) -> dict[str, str]:
     return await keep(kept_url)
 
 
-# On which stores the tests over HTTP run.
-STORES = os.environ.get("MINIKMS_TEST_STORES", "memory sqlite postgres").split()
-
-
-@pytest.fixture(params=STORES)
+@pytest.fixture
 async def any_store(request: pytest.FixtureRequest, tmp_path: Path, keep: Any) -> dict[str, str]:
-    """The options of a service with each kind of store in turn, empty."""
-    key = StoreKey(new_raw_key())
-    if request.param == "memory":
+    """The options of a service with an empty store: in memory, or each kind (`each_store`)."""
+    kind = getattr(request, "param", "memory")
+    if kind == "memory":
         return {}
-    if request.param == "sqlite":
+    key = StoreKey(new_raw_key())
+    if kind == "sqlite":
         return await keep(f"sqlite://{tmp_path}/keys.db", key)
     url: str = request.getfixturevalue("database_url")
     # Quicker than a database for each test: Askar drops what it has in this one.

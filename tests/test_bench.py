@@ -9,6 +9,7 @@ from rows import all_rows, requests_of
 from server import Measurement, Memory, started
 
 
+@pytest.mark.process
 async def test_every_row_can_be_sent(tmp_path):
     async with started(CONTENDERS["memory"], tmp_path) as server:
         for row in all_rows([8], keys=2):

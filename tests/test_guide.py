@@ -11,6 +11,7 @@ GUIDE = (ROOT / "docs/guide.md").read_text("utf-8")
 OTHER_HEADER = Block("sh", 'test "${first%%.*}" != "${second%%.*}"\n')
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
 def test_what_is_pasted_prints_what_is_shown(tmp_path):
     done = paste([*blocks(GUIDE), OTHER_HEADER], tmp_path)

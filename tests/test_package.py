@@ -38,6 +38,7 @@ def files(folder):
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_source_distribution_is_whole(distribution):
     source, opened = distribution
     missing = {name for name in files(source) - files(opened) if "egg-info" not in name}
@@ -45,6 +46,7 @@ def test_source_distribution_is_whole(distribution):
     assert "tests/web/test_keys.py" in files(opened)
 
 
+@pytest.mark.slow
 def test_page_of_the_package_leads_nowhere_that_is_not_there(distribution):
     """Where a package is shown, no file is beside its description."""
     description = email.message_from_string((distribution[1] / "PKG-INFO").read_text("utf-8"))

@@ -22,6 +22,7 @@ POSTGRES = blocks(section(OPERATIONS, "### PostgreSQL"))
 (MEMORY,) = (text for _, text in BLOCKS if "docker build" in text)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
 def test_blocks_in_the_order_of_the_page_in_one_shell(tmp_path, own_postgres):
     """From the run command to PostgreSQL, as they stand, but for port and database."""
@@ -73,6 +74,7 @@ def in_containers(block):
         )
 
 
+@pytest.mark.process
 async def test_containers_serve_as_shown(tmp_path):
     """What the blocks of Docker run, in a folder that stands in for the volume."""
     docker = blocks(section(OPERATIONS, "## Docker"))

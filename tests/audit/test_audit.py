@@ -11,9 +11,9 @@ import re
 import resource
 import signal
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
+from processes import needs_root, open_files
 
 from minikms.access.tokens import Tokens
 from minikms.audit.chain import START, Head, Line, next_key
@@ -696,6 +696,7 @@ def audited(serve, options, path, *more):
     return serve(*open_to_all, *options, *more)
 
 
+@pytest.mark.process
 def test_it_is_checked_with_the_store_and_without(serve, run, options, path, tmp_path):
     service = audited(serve, options, path)
     assert service.status("POST", "/key/generate", GENERATE) == 200
@@ -717,6 +718,7 @@ def test_it_is_checked_with_the_store_and_without(serve, run, options, path, tmp
         assert ended.stdout.endswith(": 1 wrong.\n")
 
 
+@pytest.mark.process
 def test_a_rotated_file_that_was_cut_is_told_of(serve, run, options, path):
     older = path.with_suffix(".1")
     for _ in range(2):
@@ -764,6 +766,7 @@ def test_what_cannot_be_checked(run, options, path, tmp_path, capsys):
         assert why in line
 
 
+@pytest.mark.process
 def test_each_worker_has_a_file_of_its_own(serve, run, options, path):
     service = audited(serve, options, path, "--workers", "2")
     files = [path.with_name(f"audit.{number}.log") for number in (1, 2)]
@@ -786,6 +789,7 @@ def test_each_worker_has_a_file_of_its_own(serve, run, options, path):
     assert (ended.returncode, "Note" in ended.stdout) == (0, False), ended.stdout
 
 
+@pytest.mark.process
 def test_a_worker_that_is_killed_leaves_its_file_to_its_successor(serve, run, options, path):
     service = audited(serve, options, path, "--workers", "2")
     started = "".join(service.lines)
@@ -800,6 +804,7 @@ def test_a_worker_that_is_killed_leaves_its_file_to_its_successor(serve, run, op
     assert (ended.returncode, ended.stdout.count("Note: ")) == (0, 1)
 
 
+@pytest.mark.process
 async def test_of_ten_thousand_calls_with_a_kill_in_the_middle(answering, run, keep, tmp_path):
     options, path = await keep(f"sqlite://{tmp_path}/keys.db"), tmp_path / "audit.log"
     answered = []
@@ -876,6 +881,7 @@ async def sign(session):
         return response.status, response.headers["X-Request-Id"]
 
 
+@pytest.mark.process
 async def test_a_disk_that_is_full(answering, run, keep, tmp_path):
     options, path = await keep(f"sqlite://{tmp_path}/keys.db"), tmp_path / "audit.log"
     service, session = await answering(options, "--audit-log", str(path))
@@ -902,17 +908,9 @@ async def test_a_disk_that_is_full(answering, run, keep, tmp_path):
     assert (ended.returncode, "Note" in ended.stdout) == (0, False), ended.stdout
 
 
-def files_of(process):
-    """What a process has open."""
-    found = set()
-    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            found.add(os.readlink(descriptor))
-    return found
-
-
+@pytest.mark.process
 @pytest.mark.parametrize("take", ["rename", "remove", "replace"])
-@pytest.mark.skipif(os.geteuid() != 0, reason="root alone looks into a service by /proc")
+@needs_root
 async def test_a_file_that_is_taken_away_under_load(answering, run, keep, tmp_path, take):
     options, path = await keep(f"sqlite://{tmp_path}/keys.db"), tmp_path / "audit.log"
     away, answers, stop = tmp_path / "away.log", [], asyncio.Event()
@@ -945,10 +943,10 @@ async def test_a_file_that_is_taken_away_under_load(answering, run, keep, tmp_pa
             service.process.send_signal(signal.SIGHUP)
             await until(200)
             stop.set()
-    opened = files_of(service.process)
+    opened = open_files(service.process.pid)
     assert str(path) in opened
     async with asyncio.timeout(60):  # a thread has the old one on the disk before it is closed
-        while str(away) in files_of(service.process):
+        while str(away) in open_files(service.process.pid):
             await asyncio.sleep(0.01)
     done = {number for status, number in answers if status == 200}
     assert len(done) > 200

@@ -20,6 +20,7 @@ FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 BODY = b'{"alg":"ed25519"}'
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", [None, MODULE])
 def test_it_says_where_it_is_and_what_it_keeps(serve, command):
     service = serve("--port", "0", command=command)
@@ -32,6 +33,7 @@ def test_it_says_where_it_is_and_what_it_keeps(serve, command):
     assert "POST /key/generate 200 " in written
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_finishes_what_is_under_way(serve, number):
     service = serve("--port", "0")
@@ -64,16 +66,18 @@ def test_an_address_that_is_none(run):
     assert (ended.returncode, "name.invalid" in line) == (1, True)
 
 
+@pytest.mark.process
 def test_the_host(serve):
     service = serve("--port", "0", HOST="127.0.0.2")
     assert (service.host, service.status("GET", "/healthz")) == ("127.0.0.2", 200)
 
 
+@pytest.mark.process
 def test_the_host_in_ipv6(serve):
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
-        pytest.skip("this machine has no IPv6")
+        pytest.skip("the loopback interface has no IPv6 address: enable IPv6")
     service = serve("--port", "0", "--host", "::1")
     assert (service.host, service.status("GET", "/healthz")) == ("[::1]", 200)
 
@@ -83,6 +87,7 @@ def free_port():
         return str(server.getsockname()[1])
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("given", ["flag", "variable", "both"])
 def test_the_port(serve, given):
     port = free_port()
@@ -91,6 +96,7 @@ def test_the_port(serve, given):
     assert serve(*args, **variables).port == int(port)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("args", "variables"), [(["--max-body", "17"], {}), ([], {"MAX_BODY": "17"})]
 )
@@ -100,6 +106,7 @@ def test_the_largest_body(serve, args, variables):
     assert service.status("POST", "/key/generate", BODY + b" ") == 413
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("args", "variables"), [(["--log-format", "json"], {}), ([], {"LOG_FORMAT": "json"})]
 )
@@ -114,6 +121,7 @@ def test_the_log_format(serve, args, variables):
     assert "planted-7f3a" not in written
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("args", "variables"), [(["--log-level", "debug"], {}), ([], {"LOG_LEVEL": "debug"})]
 )
@@ -133,6 +141,7 @@ def test_a_log_level_that_says_less(run, level):
     assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
 
 
+@pytest.mark.process
 def test_a_log_that_nobody_reads(serve):
     # What it writes in part while it is stopped for a moment, Python itself would not go on with.
     service = serve("--port", "0", command=["env", "PYTHONUNBUFFERED=1", *MODULE])
@@ -155,6 +164,7 @@ SEED = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
 KID = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("given", ["flag", "variable"])
 def test_keys_of_a_file(serve, tmp_path, given):
     file = tmp_path / "keys.json"
@@ -234,7 +244,7 @@ def test_help_and_version(run):
         assert f"MINIKMS_{name}" in " ".join(run("serve", "--help").stdout.split())
 
 
-@pytest.mark.skipif(not FAKETIME, reason="needs Debian's faketime")
+@pytest.mark.skipif(not FAKETIME, reason="faketime is missing: apt-get install faketime")
 def test_only_what_serves_imports_the_web():
     code = "import sys, minikms.cli.main; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -243,6 +253,7 @@ def test_only_what_serves_imports_the_web():
     assert "minikms.web" not in imported
 
 
+@pytest.mark.process
 def test_keys_in_memory_outlive_a_connection(serve):
     # Askar's pool closes one that is half an hour old. Once the service has started, a minute takes
     # less than a second.

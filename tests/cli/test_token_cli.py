@@ -9,6 +9,8 @@ import pytest
 from minikms.access.policy import SCOPES
 from minikms.access.tokens import Token
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def store(tmp_path, run):

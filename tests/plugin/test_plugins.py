@@ -82,6 +82,7 @@ def serving(command, cwd):
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 async def test_a_plugin_lists_generates_signs_and_verifies(fresh, tmp_path):
     with serving([fresh / "minikms"], tmp_path) as url:
         async with aiohttp.ClientSession(url, raise_for_status=True) as http:
@@ -120,6 +121,7 @@ async def test_a_plugin_lists_generates_signs_and_verifies(fresh, tmp_path):
             assert await post("/verify", kid=kid, data=other, sig=sig) == {"valid": False}
 
 
+@pytest.mark.slow
 async def test_a_plugin_signs_that_jose_has_no_name_for(fresh, tmp_path):
     with serving([fresh / "minikms"], tmp_path) as url:
         async with aiohttp.ClientSession(url) as http:
@@ -182,12 +184,14 @@ async def test_a_plugin_signs_that_jose_has_no_name_for(fresh, tmp_path):
             assert alg["nullable"] is True
 
 
+@pytest.mark.slow
 def test_the_service_in_use_is_the_installed_one(fresh, tmp_path):
     code = "import minikms, minikms_bp256; print(minikms.__file__, minikms_bp256.__file__)"
     done = run(fresh / "python", "-c", code, cwd=tmp_path)
     assert [str(fresh.parent) in path for path in done.stdout.split()] == [True, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_a_plugin_passes_its_own_contract(fresh, tmp_path, sample):
     done = run(
@@ -201,6 +205,8 @@ def test_a_plugin_passes_its_own_contract(fresh, tmp_path, sample):
 BROKEN = """
 from minikms.algorithms.ecdsa import P256
 from minikms.testing import AlgorithmContract
+
+pytestmark = pytest.mark.process
 
 class Broken(P256):
     slow = frozenset({"encrypt"})

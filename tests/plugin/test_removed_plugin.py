@@ -10,6 +10,8 @@ import pytest
 
 from minikms.encodings import b64url
 
+pytestmark = pytest.mark.process
+
 SAMPLE = Path(__file__).parents[1] / "sample_plugin_bip340"
 DATA = b64url(b"hello")
 ALIAS = "did:example:1#schnorr"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("mypy", reason="needs mypy: pip install -e '.[dev]'")
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "writing-an-algorithm.md").read_text()

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from authority import Authority
 
+pytestmark = pytest.mark.process
+
 # Shells that start the service with other limits on descriptors: soft, hard.
 LIMITED = ["bash", "-c", 'ulimit -Sn "$0"; ulimit -Hn "$1"; shift; exec "$@"']
 MINIKMS = os.path.join(os.path.dirname(sys.executable), "minikms")

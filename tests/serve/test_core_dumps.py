@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is asked of is Linux's")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(
+        sys.platform != "linux",
+        reason="no core dump is a call of Linux: run pytest there",
+    ),
+]
 
 MINIKMS = [os.path.join(os.path.dirname(sys.executable), "minikms")]
 # Root reads all of /proc by a capability, which neither who is read nor who reads has here.

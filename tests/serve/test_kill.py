@@ -11,6 +11,8 @@ from functools import partial
 import pytest
 from aiohttp import ClientError
 
+pytestmark = pytest.mark.kill
+
 CLIENTS = 16
 ROUNDS = int(os.environ.get("MINIKMS_TEST_KILL_ROUNDS", "20"))
 

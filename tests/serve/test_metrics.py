@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from processes import needs_root
 from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -99,6 +100,7 @@ def ask_all(service):
     return calls
 
 
+@pytest.mark.process
 def test_requests_by_route_and_status(counted):
     service = counted()
     calls = [
@@ -137,6 +139,7 @@ def test_requests_by_route_and_status(counted):
     assert found[key("request_duration_seconds_sum", route="sign")] > 0
 
 
+@pytest.mark.process
 def test_operations_by_algorithm_and_outcome(counted, tmp_path, run):
     file = tmp_path / "token"
     file.write_text(run("token", "generate").stdout)
@@ -174,6 +177,7 @@ def test_operations_by_algorithm_and_outcome(counted, tmp_path, run):
         assert found[key("operation_duration_seconds_sum", **labels)] > 0
 
 
+@pytest.mark.process
 def test_a_caller_who_leaves(counted):
     service = counted()
     with socket.create_connection((service.host, service.port)) as connection:
@@ -187,6 +191,7 @@ def test_a_caller_who_leaves(counted):
     until(lambda: service.metrics()[key("connections")] == 0)
 
 
+@pytest.mark.process
 def test_no_label_has_what_callers_choose(counted):
     service = counted()
     for number in range(20):
@@ -225,6 +230,7 @@ def test_no_label_has_what_callers_choose(counted):
     assert others == {"le", "version", "python"}
 
 
+@pytest.mark.process
 def test_the_document_has_them_all(counted):
     service = counted()
     assert service.status("POST", "/key/generate", GENERATE) == 200
@@ -241,6 +247,7 @@ def test_the_document_has_them_all(counted):
     assert {(name, frozenset(re.findall(r"\w+", labels))) for name, labels in rows} == expected
 
 
+@pytest.mark.process
 def test_keys_that_are_opened(counted):
     service = counted()
     for body in GENERATE, GENERATE_OTHER:
@@ -270,6 +277,7 @@ def writers(service, number):
             thread.join()
 
 
+@pytest.mark.process
 def test_calls_that_wait_for_the_store(counted, store, tmp_path):
     service = counted(*store)
     with (tmp_path / "keys.db-lock").open("r+") as lock:
@@ -282,6 +290,7 @@ def test_calls_that_wait_for_the_store(counted, store, tmp_path):
     assert service.metrics()[key("store_connections")] == 4
 
 
+@pytest.mark.process
 def test_connections_to_the_store_in_use(counted, store, tmp_path):
     store[1] += "?busy_timeout=60000"
     service = counted(*store)
@@ -296,6 +305,7 @@ def test_connections_to_the_store_in_use(counted, store, tmp_path):
     until(lambda: service.metrics()[in_use] == 0)
 
 
+@pytest.mark.process
 def test_a_store_that_is_opened_anew(counted, store, tmp_path):
     service = counted(*store)
     # Where no connection is free yet, none can be made meanwhile, and none is lost.
@@ -317,6 +327,7 @@ def test_they_are_off_unless_asked_for(run):
     assert run(command=[sys.executable, "-c", code]).stdout == "[]\n"
 
 
+@pytest.mark.process
 def test_they_have_a_listener_of_their_own(counted, free_port):
     service = counted()
     assert service.status("GET", "/metrics") == 404
@@ -333,6 +344,7 @@ def test_they_have_a_listener_of_their_own(counted, free_port):
         assert json.loads(body)["status"] == status
 
 
+@pytest.mark.process
 def test_the_host_of_metrics(counted, free_port):
     service = counted("--metrics-host", "127.0.0.2")
     assert service.metrics()[key("requests_in_flight")] == 0
@@ -362,6 +374,7 @@ def test_a_folder_that_cannot_be_made(run, store, free_port, monkeypatch, tmp_pa
     assert "folder" in line
 
 
+@pytest.mark.process
 def test_one_process_writes_no_file(counted, monkeypatch, tmp_path):
     """Though the variable is there, of somebody else's service."""
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
@@ -371,6 +384,7 @@ def test_one_process_writes_no_file(counted, monkeypatch, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.process
 def test_workers_are_added_up(three):
     assert three.status("POST", "/key/generate", GENERATE) == 200
     for _ in range(20):
@@ -388,6 +402,7 @@ def test_workers_are_added_up(three):
     assert build == 1
 
 
+@pytest.mark.process
 def test_a_worker_that_is_killed(three, tmp_path):
     before, calls = pids(three), ask_all(three)
     here, away = tmp_path / "keys.db", tmp_path / "away"
@@ -406,8 +421,9 @@ def test_a_worker_that_is_killed(three, tmp_path):
     assert three.metrics()[key("requests_total", route="healthz", status="200")] == calls
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.skipif(os.geteuid() != 0, reason="root alone looks into a service by /proc")
+@needs_root
 def test_the_folder_of_workers(three, number):
     worker = pids(three)["worker 1"]
     variables = Path(f"/proc/{worker}/environ").read_text().split("\0")

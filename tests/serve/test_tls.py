@@ -74,6 +74,7 @@ def is_let_in(service, context):
         return False
 
 
+@pytest.mark.process
 def test_it_serves_over_tls_alone(serve, one):
     service = serve("--port", "0", *flags(one.issue("kms")))
     assert f"documentation on https://127.0.0.1:{service.port}/docs" in service.first
@@ -88,6 +89,7 @@ def test_it_serves_over_tls_alone(serve, one):
     assert (code, "Traceback" in written) == (0, False)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"])
 def test_a_handshake_that_is_late(serve, one, sent):
     service = serve("--port", "0", "--header-timeout", "1", *flags(one.issue("kms")))
@@ -96,6 +98,7 @@ def test_a_handshake_that_is_late(serve, one, sent):
         assert connection.recv(1) == b""
 
 
+@pytest.mark.process
 def test_a_key_may_be_in_the_file_of_its_certificate(serve, one, tmp_path):
     both = tmp_path / "both.pem"
     both.write_text("".join(Path(file).read_text() for file in one.issue("kms")))
@@ -130,6 +133,7 @@ def test_versions(one, version, refused):
     assert ends[1].version() == (None if refused else version.name.replace("_", "."))
 
 
+@pytest.mark.process
 def test_a_client_needs_a_certificate_of_the_ca(serve, one, two):
     service = serve("--port", "0", *flags(one.issue("kms"), client_ca=two))
     assert is_let_in(service, caller(one, two.issue("good")))
@@ -140,6 +144,7 @@ def test_a_client_needs_a_certificate_of_the_ca(serve, one, two):
     assert (code, "Traceback" in written) == (0, False)
 
 
+@pytest.mark.process
 def test_sighup_renews_the_certificate(serve, one, two):
     certificate = one.issue("first")
     service = serve("--port", "0", *flags(certificate))
@@ -162,6 +167,7 @@ def test_sighup_renews_the_certificate(serve, one, two):
     assert service.stop()[0] == 0
 
 
+@pytest.mark.process
 def test_sighup_renews_the_ca_of_clients(serve, one, two):
     service = serve("--port", "0", *flags(one.issue("kms"), client_ca=one))
     ours, theirs = caller(one, one.issue("ours")), caller(one, two.issue("theirs"))
@@ -171,6 +177,7 @@ def test_sighup_renews_the_ca_of_clients(serve, one, two):
     assert (is_let_in(service, ours), is_let_in(service, theirs)) == (False, True)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
 def test_a_session_does_not_outlive_its_ca(serve, one, two, version):
     service = serve("--port", "0", *flags(one.issue("kms"), client_ca=one))
@@ -201,6 +208,7 @@ def test_a_session_does_not_outlive_its_ca(serve, one, two, version):
         resume(session)
 
 
+@pytest.mark.process
 def test_bad_files_at_sighup_change_nothing(serve, one, two):
     certificate = one.issue("first")
     service = serve("--port", "0", *flags(certificate, client_ca=one))
@@ -228,6 +236,7 @@ def test_bad_files_at_sighup_change_nothing(serve, one, two):
     assert not any("Traceback" in line for line in lines)
 
 
+@pytest.mark.process
 def test_nobody_is_turned_away_meanwhile(serve, one):
     service = serve("--port", "0", "--log-level", "info", *flags(one.issue("kms")))
     service.tls = caller(one)
@@ -238,6 +247,7 @@ def test_nobody_is_turned_away_meanwhile(serve, one):
     assert service.stop()[0] == 0
 
 
+@pytest.mark.process
 def test_each_worker_renews(run, serve, one, tmp_path):
     store = ["--store", f"sqlite://{tmp_path}/keys.db", "--store-key-file", f"{tmp_path}/key"]
     assert run("store", "init", *store, "--generate-key").returncode == 0

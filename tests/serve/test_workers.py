@@ -12,10 +12,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import needs_root, open_files
 
 from minikms.config import Config
 from minikms.serve.workers import reserve
 from minikms.store.askar import new_raw_key
+
+pytestmark = pytest.mark.process
 
 GENERATE = b'{"alg":"ed25519","alias":"k"}'
 SIGN = b'{"alias":"k","data":"aGVsbG8"}'
@@ -220,8 +223,8 @@ def two(serve):
 
 def folder_of(service):
     """Where its workers keep what they share."""
-    links = (link for pid in pids(service).values() for link in Path(f"/proc/{pid}/fd").iterdir())
-    (folder,) = {file.parent for file in map(Path.readlink, links) if file.name == "keys.db"}
+    files = {Path(name) for pid in pids(service).values() for name in open_files(pid)}
+    (folder,) = {file.parent for file in files if file.name == "keys.db"}
     return folder
 
 
@@ -241,7 +244,7 @@ def test_keys_in_memory_outlive_a_worker(two):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-@pytest.mark.skipif(os.geteuid() != 0, reason="root alone looks into a service by /proc")
+@needs_root
 def test_nothing_is_left_of_keys_in_memory(two, number):
     folder = folder_of(two)
     assert two.status("POST", "/key/generate", GENERATE) == 200
@@ -250,7 +253,7 @@ def test_nothing_is_left_of_keys_in_memory(two, number):
     assert not folder.exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root alone looks into a service by /proc")
+@needs_root
 def test_the_key_of_keys_in_memory_is_in_memory_too(serve, run, tmp_path):
     noted = tmp_path / "key"
     code = f"""if __name__ == "__main__":

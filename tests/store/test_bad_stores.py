@@ -71,7 +71,9 @@ def test_a_directory_that_is_not_there(refused, tmp_path):
         assert "absent does not exist" in refused(*command, STORE=url, STORE_KEY=OTHER_KEY)
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc here")
+@pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="there is no /proc: run pytest on Linux"
+)
 def test_a_directory_that_cannot_be_written(refused):
     line = refused("store", "init", STORE="sqlite:///proc/keys.db", STORE_KEY=OTHER_KEY)
     assert "directory /proc cannot be written" in line

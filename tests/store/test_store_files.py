@@ -15,7 +15,9 @@ NOBODY = 65534
 ENDINGS = ("lock", "next", "seen")
 OTHER = "file of another user"
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="root alone gives files away: run as root"
+)
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ def aliases_of(client):
     return call
 
 
+@pytest.mark.each_store
 async def test_a_key_has_a_thousand_at_most(
     client, generate, with_aliases, associate, aliases_of, refused
 ):
@@ -62,6 +63,7 @@ async def test_a_key_has_a_thousand_at_most(
     assert (await associate(kid, "one more")).status == 200
 
 
+@pytest.mark.each_store
 async def test_a_rotation_moves_a_thousand(client, with_aliases, aliases_of):
     kid = await with_aliases(1000)
     async with client.post(f"/key/{kid}/rotate") as response:
@@ -70,6 +72,7 @@ async def test_a_rotation_moves_a_thousand(client, with_aliases, aliases_of):
     assert await aliases_of(kid) == []
 
 
+@pytest.mark.each_store
 async def test_a_key_of_an_earlier_version_that_has_more(
     client, with_aliases, associate, aliases_of, refused
 ):

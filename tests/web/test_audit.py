@@ -76,6 +76,7 @@ async def answered(client, call, revoked=""):
         return answer.status, answer.headers["X-Request-Id"], await answer.json()
 
 
+@pytest.mark.each_store
 async def test_every_call_leaves_its_line(client, lines):
     seen, token_id = set(), ""
     for call in calls(client):
@@ -264,6 +265,7 @@ async def reopened(client, path):
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.each_store
 async def test_nothing_is_done(client, path, lines):
     """Each call that would succeed is refused, and has changed nothing."""
     database = client.app[SERVICE]._store.database
@@ -320,6 +322,7 @@ async def test_what_is_open_is_answered_all_the_same(client, path):
             assert answer.status == 200
 
 
+@pytest.mark.each_store
 async def test_a_line_is_there_before_its_change_is(client, path, monkeypatch):
     """Seen by whoever is asked to commit."""
     commit, told = Session.commit, []

@@ -121,6 +121,7 @@ async def test_who_has_closed_its_half_gets_its_batch(client, connect, generate)
         assert await caller.at_end()
 
 
+@pytest.mark.process
 async def test_a_service_that_stops_does_not_wait_for_batches(serve):
     service = serve("--port", "0")
     url = f"http://{service.host}:{service.port}"

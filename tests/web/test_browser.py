@@ -10,7 +10,10 @@ from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.web.routes import ROUTES
 
+pytestmark = pytest.mark.browser
+
 CHROMIUM = shutil.which("chromium")
+MISSING = "chromium is missing: apt-get install chromium"
 
 # Without these, Chromium as root does not start, or asks hosts of its own for updates.
 ARGUMENTS = [
@@ -29,8 +32,8 @@ async def context(tmp_path):
     """A new browser profile, which keeps what its pages asked for and complained of."""
     if CHROMIUM is None:
         if os.environ.get("MINIKMS_TEST_REQUIRE_BROWSER") == "1":
-            pytest.fail("chromium is not installed")
-        pytest.skip("chromium is not installed")
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
     async with async_playwright() as playwright:
         context = await playwright.chromium.launch_persistent_context(
             tmp_path / "profile",

@@ -187,6 +187,7 @@ async def test_a_change_is_seen(service, any_store, who, change):
     assert after == expected
 
 
+@pytest.mark.each_store
 @pytest.mark.parametrize("sign", ["kid", "alias"])
 async def test_no_signature_begins_after_a_key_is_disabled(service, any_store, sign):
     client = await service(any_store)
@@ -211,6 +212,7 @@ async def test_no_signature_begins_after_a_key_is_disabled(service, any_store, s
     assert cache(client).hits >= 20
 
 
+@pytest.mark.process
 async def test_processes_on_one_file_see_each_others_changes_at_once(answering, keep, tmp_path):
     options = await keep(f"sqlite://{tmp_path}/keys.db")
     options["cache_size"] = "100"
@@ -239,6 +241,7 @@ async def until_refused(use, end):
             assert begun < end
 
 
+@pytest.mark.each_store
 async def test_a_key_expires_in_memory(service, any_store):
     client = await service(any_store)
     kid = await generate(client, {})
@@ -251,6 +254,7 @@ async def test_a_key_expires_in_memory(service, any_store):
     assert await until_refused(use, end) == "key-not-usable"
 
 
+@pytest.mark.each_store
 async def test_a_token_in_memory(service, any_store):
     client = await service({**any_store, "auth": "token"})
     tokens = client.app[TOKENS]
@@ -274,6 +278,7 @@ async def test_a_token_in_memory(service, any_store):
     assert await slug(await use(token)) == "unauthenticated"
 
 
+@pytest.mark.each_store
 async def test_without_a_cache_nothing_is_kept(service, any_store):
     client = await service(any_store, cache_size=0)
     kid = await generate(client, {})

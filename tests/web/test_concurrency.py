@@ -12,7 +12,13 @@ from minikms.serve.assembly import create_service
 CALLERS = 32
 
 
-STORES = [("memory", 1), ("sqlite", 1), ("postgres", 1), ("sqlite", 2), ("postgres", 2)]
+STORES = [
+    ("memory", 1),
+    ("sqlite", 1),
+    ("postgres", 1),
+    pytest.param("sqlite", 2, marks=pytest.mark.process),
+    pytest.param("postgres", 2, marks=pytest.mark.process),
+]
 
 
 pytestmark = pytest.mark.parametrize(("any_store", "processes"), STORES, indirect=["any_store"])

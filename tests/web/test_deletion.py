@@ -90,6 +90,7 @@ async def test_times_that_are_none(client, generate, refused, after):
     assert await (await client.get(f"/key/{key['kid']}")).json() == key
 
 
+@pytest.mark.each_store
 async def test_a_key_that_is_not_there(client, generate, refused):
     kid = (await generate())["kid"]
     await client.post("/profile", json={"name": "other"})
@@ -99,6 +100,7 @@ async def test_a_key_that_is_not_there(client, generate, refused):
             await refused(response, 404, "key-not-found")
 
 
+@pytest.mark.each_store
 @pytest.mark.parametrize("state", ["enabled", "disabled", "verify-only"])
 async def test_until_then_it_comes_back_as_it_was(client, generate, refused, state):
     kid = (await generate(alias="a", labels={"n": "1"}))["kid"]
@@ -115,6 +117,7 @@ async def test_until_then_it_comes_back_as_it_was(client, generate, refused, sta
     assert await kept(client) == (1, 1, 0, 0, 1)
 
 
+@pytest.mark.each_store
 async def test_another_time_and_at_once(client, generate, refused):
     kid = (await generate("hs256", alias="a"))["kid"]
     times = [(await schedule(client, kid, after))["deletes"] for after in ("2d", "9d", "1d")]
@@ -127,6 +130,7 @@ async def test_another_time_and_at_once(client, generate, refused):
     assert await kept(client) == (0, 0, 0, 0, 0)
 
 
+@pytest.mark.each_store
 async def test_its_time_comes(client, generate, refused):
     kid = (await generate())["kid"]
     deletes = datetime.fromisoformat((await schedule(client, kid, "1s"))["deletes"])
@@ -137,6 +141,7 @@ async def test_its_time_comes(client, generate, refused):
     assert time.time() >= deletes.timestamp()
 
 
+@pytest.mark.each_store
 async def test_from_then_on_it_is_not_there(client, generate, refused):
     key = await generate("p256", alias="a", exportable=True)
     other = await generate()
@@ -173,6 +178,7 @@ async def test_from_then_on_it_is_not_there(client, generate, refused):
     assert (await (await client.get("/key?alias=a")).json())["kid"] == other["kid"]
 
 
+@pytest.mark.each_store
 async def test_pages_without_what_is_due(client, generate):
     kids = [(await generate())["kid"] for _ in range(7)]
     for kid in kids[1:4]:
@@ -186,6 +192,7 @@ async def test_pages_without_what_is_due(client, generate):
     assert found == [[kids[0], kids[4]], kids[5:]]
 
 
+@pytest.mark.each_store
 async def test_sweeping(client, generate, start, any_store):
     await client.post("/profile", json={"name": "other"})
     left = await generate("hs256", alias="left")
@@ -206,6 +213,7 @@ async def test_sweeping(client, generate, start, any_store):
     assert [key["kid"] for key in found] == [left["kid"], later["kid"]]
 
 
+@pytest.mark.each_store
 async def test_restored_while_others_sweep(client, generate):
     kids = [(await generate())["kid"] for _ in range(8)]
     for kid in kids:
@@ -234,6 +242,7 @@ async def test_a_service_sweeps_when_it_starts(kept_url, keep, start):
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.each_store
 async def test_one_that_cannot_be_removed_holds_up_none(client, generate, caplog):
     kids = [(await generate("hs256"))["kid"] for _ in range(3)]
     store = client.app[SERVICE]._store
@@ -253,6 +262,7 @@ async def test_one_that_cannot_be_removed_holds_up_none(client, generate, caplog
     assert await kept(client) == (1, 0, 0, 1, 0)
 
 
+@pytest.mark.each_store
 async def test_a_sweep_leaves_what_is_there(client, generate):
     kid = (await generate())["kid"]
     store = client.app[SERVICE]._store

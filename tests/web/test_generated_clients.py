@@ -15,6 +15,8 @@ import pytest
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 
+pytestmark = pytest.mark.slow
+
 DATA = "aGVsbG8="
 
 # What npm installs, in a folder of the test alone.

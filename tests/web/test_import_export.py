@@ -37,6 +37,7 @@ def export(client):
     return call
 
 
+@pytest.mark.each_store
 @pytest.mark.parametrize("alg", ALGS)
 async def test_what_was_exported_is_imported_elsewhere(client, post, generate, export, alg):
     key = await generate(alg, exportable=True, labels={"a": "b"})
@@ -161,6 +162,7 @@ async def test_wrapped(client, post, generate, refused, export):
     await refused(response, 404, "key-not-found")
 
 
+@pytest.mark.each_store
 @pytest.mark.parametrize("alg", [alg for alg in PAIRS if alg not in SLOW_TO_MAKE])
 async def test_a_public_key_alone(client, post, generate, refused, alg):
     key = await generate(alg)
@@ -332,6 +334,7 @@ async def test_operations_that_the_algorithm_has_not(client, generate, refused):
     assert key["operations"] == ["sign", "derive"]
 
 
+@pytest.mark.each_store
 async def test_an_alias_from_the_start_moves_too(client, generate):
     one = await generate(alias="it")
     two = await generate(alias="it")

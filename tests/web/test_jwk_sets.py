@@ -55,6 +55,7 @@ async def kids(client, path=PATH):
     return [key["kid"] for key in (await ok(await client.get(path)))["keys"]]
 
 
+@pytest.mark.each_store
 async def test_it_is_read_once_while_nothing_changes(service, any_store, pages_read):
     client = await service(any_store, cache_ttl=3600)
     kid = await generate(client, alias="a")
@@ -71,6 +72,7 @@ async def test_it_is_read_once_while_nothing_changes(service, any_store, pages_r
     assert pages_read == ["alice"]
 
 
+@pytest.mark.each_store
 async def test_whatever_changes_it_shows_at_once(service, any_store):
     client = await service(any_store, cache_ttl=3600)
 
@@ -104,6 +106,7 @@ async def test_whatever_changes_it_shows_at_once(service, any_store):
     assert await kids(client) == []
 
 
+@pytest.mark.each_store
 async def test_a_key_that_expires_stays_in_it(service, any_store, pages_read):
     client = await service(any_store, cache_ttl=3600)
     kid = await generate(client)
@@ -129,6 +132,7 @@ async def test_a_change_by_another_process(service, kept):
     await show([])
 
 
+@pytest.mark.each_store
 async def test_many_who_ask_at_once(service, any_store, pages_read):
     for size in (100, 0):
         client = await service(any_store, cache_size=size)
@@ -140,6 +144,7 @@ async def test_many_who_ask_at_once(service, any_store, pages_read):
         await client.close()
 
 
+@pytest.mark.each_store
 async def test_who_asks_after_a_change_has_it(service, any_store, monkeypatch):
     client = await service(any_store)
     page, reading, go_on = KeyStore.page, asyncio.Event(), asyncio.Event()
@@ -161,6 +166,7 @@ async def test_who_asks_after_a_change_has_it(service, any_store, monkeypatch):
     assert await asyncio.gather(*after) == [[kid]] * 3
 
 
+@pytest.mark.each_store
 async def test_one_who_leaves_takes_nobody_along(service, any_store, monkeypatch):
     client = await service(any_store)
     kid = await generate(client)
@@ -217,6 +223,7 @@ async def test_what_the_caller_has(service, any_store, given, status):
         assert answer.headers["ETag"] != etag
 
 
+@pytest.mark.each_store
 async def test_a_set_that_is_published_no_more(service, any_store, admin):
     token, file = admin
     client = await service({**any_store, "auth": "token"}, admin_token_file=file, cache_ttl=3600)

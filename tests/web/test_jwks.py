@@ -1,5 +1,7 @@
 """The JWK Set of a profile."""
 
+import pytest
+
 from minikms.plugin.registry import AlgorithmRegistry
 
 ALGS = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
@@ -32,6 +34,7 @@ async def test_public_keys_and_nothing_else(client, generate):
         assert found[key["kid"]] == expected
 
 
+@pytest.mark.each_store
 async def test_one_for_each_alias(client, generate):
     key = await generate("p256", alias="did:example:1#k")
     await client.post(f"/key/{key['kid']}/associate", json={"alias": "also"})
@@ -45,6 +48,7 @@ async def test_use_follows_what_the_key_may_do(client, generate):
     assert [(key["use"], "alg" in key) for key in await jwks(client)] == [("enc", False)]
 
 
+@pytest.mark.each_store
 async def test_of_which_profile(client, generate, refused):
     await client.post("/profile", json={"name": "alice"})
     kid = (await generate(profile="alice"))["kid"]
@@ -59,6 +63,7 @@ async def test_of_which_profile(client, generate, refused):
         await refused(await client.get("/jwks.json" + query), 422, "validation-failed")
 
 
+@pytest.mark.each_store
 async def test_more_than_a_page(client, generate):
     kids = [(await generate())["kid"] for _ in range(1003)]
     assert [key["kid"] for key in await jwks(client)] == kids

@@ -59,6 +59,7 @@ def names(value):
     return {name for item in value for name in names(item)} if isinstance(value, list) else set()
 
 
+@pytest.mark.each_store
 @pytest.mark.parametrize("alg", ALL)
 async def test_every_algorithm_lives_a_whole_life(client, generate, refused, alg):
     key = await generate(alg)
@@ -158,6 +159,7 @@ async def test_a_symmetric_key_shows_nothing(generate, alg):
     assert len(unpadded(one["kid"])) == 32
 
 
+@pytest.mark.each_store
 @pytest.mark.parametrize("alias", ALIASES)
 async def test_an_alias_is_kept_as_it_is(client, generate, alias):
     key = await generate()
@@ -169,6 +171,7 @@ async def test_an_alias_is_kept_as_it_is(client, generate, alias):
     assert (await found.json())["kid"] == key["kid"]
 
 
+@pytest.mark.each_store
 async def test_a_key_has_many_aliases_and_each_goes_with_it(client, generate, refused):
     key = await generate()
     for alias in (*ALIASES, ALIASES[0]):  # the first a second time: nothing changes
@@ -185,6 +188,7 @@ async def test_a_key_has_many_aliases_and_each_goes_with_it(client, generate, re
     assert (await found.json())["kid"] == other["kid"]
 
 
+@pytest.mark.each_store
 async def test_an_alias_moves(client, generate):
     first, second = await generate(), await generate("a256gcm")
     for key in (first, second):
@@ -197,6 +201,7 @@ async def test_an_alias_moves(client, generate):
     assert left["aliases"] == ["stays-" + first["kid"]]
 
 
+@pytest.mark.each_store
 async def test_what_is_not_there(client, refused):
     await refused(await client.get("/key/nope"), 404, "key-not-found")
     await refused(await client.delete("/key/nope"), 404, "key-not-found")

@@ -11,6 +11,7 @@ async def kids(client, *query):
         return [key["kid"] for key in await response.json()]
 
 
+@pytest.mark.each_store
 async def test_filter_by_labels(client, generate):
     one = (await generate(labels={"env": "prod", "team": "a"}))["kid"]
     two = (await generate("p256", labels={"env": "prod", "team": "b", "url": "https://x/,y"}))[
@@ -29,6 +30,7 @@ async def test_filter_by_labels(client, generate):
     assert await kids(client, ("label", "team:a"), ("alias", "it")) == []
 
 
+@pytest.mark.each_store
 async def test_the_filters_go_along_with_the_pages(client, generate):
     made = [(await generate(labels={"a": "b"}))["kid"] for _ in range(3)]
     await generate()
@@ -41,6 +43,7 @@ async def test_the_filters_go_along_with_the_pages(client, generate):
     assert found == made
 
 
+@pytest.mark.each_store
 async def test_patch_puts_other_labels_in_their_place(client, generate, refused):
     key = await generate(labels={"a": "1", "b": "2"}, alias="it")
     async with client.patch(f"/key/{key['kid']}", json={"labels": {"b": "3"}}) as response:
@@ -72,6 +75,7 @@ async def test_labels_that_are_none(client, generate, refused, labels):
         await refused(response, 422, "validation-failed")
 
 
+@pytest.mark.each_store
 async def test_as_many_and_as_long_as_may_be(client, generate):
     labels = {str(n): "" for n in range(31)} | {"n" * 128: "é" * 512}
     assert (await generate(labels=labels))["labels"] == labels
@@ -85,6 +89,7 @@ async def test_a_filter_that_is_no_label(client, refused, text):
     await refused(response, 422, "validation-failed")
 
 
+@pytest.mark.each_store
 async def test_unbinding_an_alias(client, generate, refused):
     one, two = (await generate())["kid"], (await generate())["kid"]
     for alias in ("did:example:1#a", "also"):

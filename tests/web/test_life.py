@@ -103,6 +103,7 @@ async def test_what_a_state_allows(client, generate, post, refused, way):
     assert done == ALLOWED[state]
 
 
+@pytest.mark.each_store
 @pytest.mark.parametrize("way", WAYS)
 async def test_reading_a_key_in_any_state(client, generate, way):
     bring, state = WAYS[way]
@@ -118,6 +119,7 @@ async def test_reading_a_key_in_any_state(client, generate, way):
     assert [one["kid"] for one in listed] == ([] if state == "disabled" else [key["kid"], "a"])
 
 
+@pytest.mark.each_store
 async def test_a_change_leaves_the_rest(client, generate):
     key = await generate(alias="a", labels={"n": "1"}, expires="2150-06-01T14:00:00.25+02:00")
     assert (key["state"], key["expires"]) == ("enabled", "2150-06-01T12:00:00.250Z")

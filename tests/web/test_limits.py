@@ -376,6 +376,7 @@ def memory(process):
     return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) // 1024
 
 
+@pytest.mark.process
 def test_unfinished_heads_take_little_memory(serve):
     service = serve("--port", "0", "--header-timeout", "60")
     before = memory(service.process)
@@ -461,6 +462,7 @@ async def test_who_reads_slowly_takes_no_place(client):
     await until(lambda: client.app[IN_FLIGHT].number == 0)
 
 
+@pytest.mark.process
 def test_many_who_send_slowly_keep_nobody_out(serve):
     options = ["--header-timeout", "5", "--body-timeout", "5", "--max-in-flight", "10"]
     service = serve("--port", "0", *options)

@@ -29,6 +29,7 @@ async def made(generate, *algs):
     return [(await generate(alg))["kid"] for alg in algs]
 
 
+@pytest.mark.each_store
 @pytest.mark.parametrize(("limit", "sizes"), [(1, [1] * 7), (3, [3, 3, 1]), (7, [7]), (1000, [7])])
 async def test_pages_list_each_key_once_in_order_of_creation(client, generate, limit, sizes):
     kids = await made(generate, *["ed25519", "a256gcm", "p256", "x25519"] * 2)
@@ -38,11 +39,13 @@ async def test_pages_list_each_key_once_in_order_of_creation(client, generate, l
     assert [kid for page in found for kid in page] == kids
 
 
+@pytest.mark.each_store
 async def test_the_default_limit_is_a_hundred(client, generate):
     kids = await made(generate, *["ed25519"] * 101)
     assert await pages(client, "/keys") == [kids[:100], kids[100:]]
 
 
+@pytest.mark.each_store
 async def test_naming_a_key_does_not_move_it(client, generate):
     kids = await made(generate, *["ed25519"] * 4)
     for kid in (kids[0], kids[2]):
@@ -50,6 +53,7 @@ async def test_naming_a_key_does_not_move_it(client, generate):
     assert await pages(client, "/keys?limit=3") == [kids[:3], kids[3:]]
 
 
+@pytest.mark.each_store
 async def test_keys_made_while_paging_are_listed_at_the_end(client, generate):
     kids = await made(generate, *["ed25519"] * 3)
     async with client.get("/keys?limit=2") as response:
@@ -59,6 +63,7 @@ async def test_keys_made_while_paging_are_listed_at_the_end(client, generate):
     assert await pages(client, link[1 : link.index(">")]) == [kids[2:]]
 
 
+@pytest.mark.each_store
 async def test_filters(client, generate):
     kids = await made(generate, *["k256", "p256"] * 3)
     for alias, kid in zip("abc", kids, strict=False):
@@ -72,6 +77,7 @@ async def test_filters(client, generate):
     assert await pages(client, "/keys?alias=nobody") == [[]]
 
 
+@pytest.mark.each_store
 async def test_the_alias_filter_keeps_to_the_cursor(client, generate):
     kids = await made(generate, *["ed25519"] * 3)
     for alias, kid in (("first", kids[0]), ("last", kids[2])):
@@ -94,6 +100,7 @@ def delete_places(client):
     return skip
 
 
+@pytest.mark.each_store
 async def test_a_million_deleted_keys(client, generate, delete_places):
     kids = []
     for _ in range(3):
@@ -115,6 +122,7 @@ async def test_a_million_deleted_keys(client, generate, delete_places):
         assert [key["kid"] for key in (await response.json())["keys"]] == kids
 
 
+@pytest.mark.each_store
 async def test_a_profile_whose_keys_were_all_deleted(client, generate, delete_places):
     await delete_places(1_000_000)
     assert await pages(client, "/keys") == [[]]
@@ -145,6 +153,7 @@ async def test_an_unknown_algorithm(client, refused):
         await refused(await client.get(f"/keys?alg={alg}"), 422, "unsupported-algorithm")
 
 
+@pytest.mark.each_store
 async def test_all_keys_as_lines(client, generate):
     for n in range(120):
         await generate("ed25519" if n % 2 else "a256gcm", labels={"odd": str(n % 2)})
@@ -161,11 +170,13 @@ async def test_all_keys_as_lines(client, generate):
             assert [json.loads(line) async for line in response.content] == wanted
 
 
+@pytest.mark.each_store
 async def test_lines_of_a_profile_that_is_not_there(client, refused):
     response = await client.get("/keys", headers={**NDJSON, "X-Profile": "nobody"})
     await refused(response, 404, "profile-not-found")
 
 
+@pytest.mark.each_store
 async def test_lines_over_several_pages_that_break_off(client, generate, monkeypatch):
     monkeypatch.setattr("minikms.keys.service._PAGE", 4)
     await asyncio.gather(*(generate(profile="default") for _ in range(10)))

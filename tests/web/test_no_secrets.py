@@ -254,6 +254,7 @@ def calls_of(document):
     return sorted(found, key=lambda call: turn.get(call[0], 1))
 
 
+@pytest.mark.process
 def test_nothing_that_is_sent_or_given_is_told(guarded):
     """A path alone is in the log; whoever calls chooses the kid or name in it, and nothing else."""
     status, document = guarded.call("GET", "/openapi.json")

@@ -301,6 +301,7 @@ def same_form(example, answer, name=""):
     return type(example) is type(answer) and (example == answer or name in RANDOM)
 
 
+@pytest.mark.each_store
 async def test_examples_work_when_they_are_sent(client, document):
     shown = {
         operation["operationId"]: operation["responses"]["200"]["content"]["application/json"]

@@ -38,6 +38,7 @@ async def calls(client, headers, *, kid, alias):
     return answers
 
 
+@pytest.mark.each_store
 async def test_another_tenants_key_is_as_unknown_as_any(client, generate, alice):
     key = await generate("ed25519", "alice")
     kid = key["kid"]
@@ -50,6 +51,7 @@ async def test_another_tenants_key_is_as_unknown_as_any(client, generate, alice)
     assert await kept.json() == {**key, "aliases": ["hers"]}
 
 
+@pytest.mark.each_store
 async def test_each_tenant_has_aliases_and_listings_of_its_own(client, generate, alice):
     mine, hers = await generate("p256"), await generate("p256", "alice")
     for key, headers in ((mine, DEFAULT), (hers, ALICE)):
@@ -60,6 +62,7 @@ async def test_each_tenant_has_aliases_and_listings_of_its_own(client, generate,
         assert [found] == listing == [{**key, "aliases": ["same"]}]
 
 
+@pytest.mark.each_store
 async def test_a_profile_goes_with_its_keys(client, generate, refused, alice):
     await generate()
     kid = (await generate("ed25519", "alice"))["kid"]
@@ -81,12 +84,14 @@ async def test_a_profile_goes_with_its_keys(client, generate, refused, alice):
     assert len(await (await client.get("/keys")).json()) == 1
 
 
+@pytest.mark.each_store
 async def test_a_profile_that_is_not_there_is_not_deleted(client, alice):
     for name, was_there in (("alice", True), ("alice", False), ("nobody", False)):
         response = await client.delete(f"/profile/{name}")
         assert (response.status, await response.json()) == (200, {"success": was_there})
 
 
+@pytest.mark.each_store
 async def test_a_profile_that_is_there_is_not_made_again(client, generate, refused, alice):
     kid = (await generate("ed25519", "alice"))["kid"]
     for name in ("alice", "default"):
@@ -95,12 +100,14 @@ async def test_a_profile_that_is_there_is_not_made_again(client, generate, refus
     assert (await client.get(f"/key/{kid}", headers=ALICE)).status == 200
 
 
+@pytest.mark.each_store
 async def test_the_default_profile_stays(client, generate, refused):
     kid = (await generate())["kid"]
     await refused(await client.delete("/profile/default"), 409, "profile-protected")
     assert (await client.get(f"/key/{kid}")).status == 200
 
 
+@pytest.mark.each_store
 @pytest.mark.parametrize("name", ["a", "A", "~!@#$%^&*()[]{}|;:'\"<>,.?/\\`", "x" * 128, "__x__"])
 async def test_names_that_can_be_given(client, generate, name):
     headers = {"X-Profile": name}
@@ -123,6 +130,7 @@ async def test_names_that_cannot_be_in_a_path(connection):
         assert response.problem() == (422, "validation-failed")
 
 
+@pytest.mark.each_store
 async def test_a_name_in_a_path_may_be_percent_encoded(connection, client):
     await client.post("/profile", json={"name": "a/b%c"})
     response = await connection.call("DELETE", "/profile/a%2Fb%25c")

@@ -29,6 +29,7 @@ async def patch(client, kid, **body):
     assert (await client.patch(f"/key/{kid}", json=body)).status == 200
 
 
+@pytest.mark.each_store
 @pytest.mark.parametrize("alg", ["ed25519", "p256", "p521", "hs256", "a256gcm", "bls12381g1"])
 async def test_what_moves_and_what_stays(client, generate, rotate, get, alg):
     made = await generate(
@@ -55,6 +56,7 @@ async def test_the_operations_of_the_old_are_those_of_the_new(generate, rotate):
     assert (await rotate(key["kid"]))["operations"] == ["sign", "verify"]
 
 
+@pytest.mark.each_store
 async def test_both_are_in_the_jwk_set(client, generate, rotate):
     old = await generate(alias="a")
     new = await rotate(old["kid"])
@@ -99,6 +101,7 @@ async def valid(post, made, **by):
     ]
 
 
+@pytest.mark.each_store
 async def test_an_alias_verifies_what_its_keys_made_before(client, generate, post, rotate):
     keys = [await generate("p256", alias="signs"), await generate("hs256", alias="macs")]
     made = [await evidence(post)]
@@ -135,6 +138,7 @@ async def test_a_batch_by_alias(generate, post, rotate):
     ]
 
 
+@pytest.mark.each_store
 async def test_predecessors_that_are_disabled_or_gone(client, generate, post, rotate):
     signing, macing = (
         await generate("ed25519", alias="signs"),
@@ -160,6 +164,7 @@ async def test_predecessors_that_are_disabled_or_gone(client, generate, post, ro
     assert await valid(post, made) == [False] * 4
 
 
+@pytest.mark.each_store
 async def test_binding_the_alias_to_another_forgets(client, generate, post, rotate):
     first = await generate(alias="signs")
     await client.post(f"/key/{first['kid']}/associate", json={"alias": "stays"})
@@ -178,6 +183,7 @@ async def test_binding_the_alias_to_another_forgets(client, generate, post, rota
     assert not (await post("/verify", {"alias": "new", **data}))["valid"]
 
 
+@pytest.mark.each_store
 async def test_so_many_are_remembered(generate, post, rotate):
     kid = (await generate(alias="signs"))["kid"]
     sigs = []
@@ -188,6 +194,7 @@ async def test_so_many_are_remembered(generate, post, rotate):
     assert [one["valid"] for one in results] == [False] * 2 + [True] * 16
 
 
+@pytest.mark.each_store
 async def test_which_keys_are_rotated(client, generate, post, refused, rotate):
     kid = (await generate(alias="a"))["kid"]
     path = f"/key/{kid}/rotate"

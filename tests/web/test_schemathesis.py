@@ -10,6 +10,8 @@ from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.web.routes import ROUTES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("schemathesis")
 

@@ -48,6 +48,7 @@ async def test_the_algorithms_are_listed_with_what_they_can_do(client):
     assert (response.status, found) == (200, ALGORITHMS)
 
 
+@pytest.mark.each_store
 @pytest.mark.parametrize(("path", "status"), [("/healthz", "alive"), ("/readyz", "ready")])
 async def test_health(client, path, status):
     response = await client.get(path)

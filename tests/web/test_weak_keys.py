@@ -41,6 +41,7 @@ def okp(crv, x):
     return {"kty": "OKP", "crv": crv, "x": b64(x)}
 
 
+@pytest.mark.process
 def test_an_rsa_jwk_of_a_prime_n_is_refused_and_holds_nobody_up(serve):
     """From d alone no factors are looked for without an end."""
     service = serve("--port", "0")
