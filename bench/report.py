@@ -14,20 +14,23 @@ CONNECTIONS: Final = 8  # of the chart and the goals
 NO: Final = "no"
 
 PREFACE: Final = """\
-The contenders run on this one machine, and so does wrk, which takes its part of the cores. One is
-loaded at a time, in rounds that take turns. Before, each was asked the same and its answers were
-checked, and a load with an answer that was no success does not count. A message has 48 bytes. Mini
-KMS logs no line for each request, and neither does OpenBao. Token: that of an administrator, which
+All services run on this one machine, and so does wrk, which takes its part of the cores. One is
+loaded at a time, in alternating rounds. Before, each got the same requests and its answers were
+checked; a load with an answer that was no success does not count. A message has 48 bytes. Mini KMS
+logs no line for each request, and neither does OpenBao. Token: that of an administrator, which
 OpenBao always has; audit: a file with each call. `no`: it cannot do that.
 """
 
+RATES: Final = (
+    "Operations a second, and in brackets the ratio to OpenBao, with its audit log where Mini KMS "
+    "has one:"
+)
 
 PIECES: Final = """\
-`POST /sign` in memory, in microseconds of processor time, without what the system takes for sockets
-(`python bench/pieces.py`). Each piece was measured by itself, over and over, but for lines of the
+`POST /sign` in memory, in microseconds of CPU time, without what the kernel takes for sockets
+(`python bench/pieces.py`). Each step was measured by itself, over and over, but for lines of the
 audit log, which are written four at a time. The rest is what is between them, and what each takes
-longer for coming after the others: a signature and the system's calls leave the processor little of
-what it had at hand.
+longer for coming after the others: a signature and system calls evict the caches of the processor.
 
 What P-256 lacks to Ed25519 is the signature: OpenSSL, by whatever package, takes longer for it than
 libsodium for Ed25519, and we know of no other package, well kept, that signs on P-256 with the
@@ -98,19 +101,19 @@ def _parts(run: Run, goals: Iterable[Sequence[str]]) -> Iterator[Iterable[str]]:
     for connections in sorted({row.connections for row in run.rows}):
         rows = [row for row in run.rows if row.connections == connections]
         yield [f"## {connections} connection{'s' if connections > 1 else ''}"]
-        yield ["A second, and in brackets the ratio to OpenBao that is asked for the same:"]
+        yield [RATES]
         yield table(("", *heads), ((row.title, *cells_of(run, row, rate)) for row in rows))
         yield ["Milliseconds, p50 and p99:"]
         yield table(("", *heads), ((row.title, *cells_of(run, row, times)) for row in rows))
-        yield ["Microseconds of processor time for a request, of the contender and of wrk:"]
+        yield ["Microseconds of CPU time for a request, of the service and of wrk:"]
         yield table(("", *heads), ((row.title, *cells_of(run, row, work)) for row in rows))
-    yield ["## Start and memory"]
-    yield ["The first signature counts from the start of the process; memory is resident."]
+    yield ["## Startup and memory"]
+    yield ["The first signature is timed from the start of the process; memory is resident."]
     used = f"{run.keys:,} keys in use"
     titles = ("", "first signature, s", "idle, MiB", f"{used}, MiB", "of the largest process")
     yield table(titles, (_footprint(run, name) for name in run.contenders))
     if run.pieces:
-        yield ["## Where the time goes"]
+        yield ["## CPU time of a request"]
         yield [PIECES.rstrip()]
         yield table(("", *run.pieces), rows_of(run.pieces))
     if run.flat:
