@@ -2,13 +2,19 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
+import orjson
+
+from minikms.plugin.protocol import KeyAgreement, Signer
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import KeyRecord
 from minikms.store.cache import Bounds, Cache, PendingEntry
 from minikms.store.counters import CONTENTS
 from minikms.store.database import PROFILE
 from minikms.store.keys import KeyStore
+
+_PAGE: Final = 1000  # keys that are read at a time
 
 # What is kept of all sets in a process, in bytes, and what each has besides its own.
 _MEMORY: Final = 32 * 1024 * 1024
@@ -35,15 +41,12 @@ class JwkSets:
     """The JWK Sets of a store's profiles: from memory where nothing has changed, else computed.
 
     A set has no part that changes by time alone: a key that has expired stays in it, and one whose
-    deletion is scheduled left it by that. `compute` gives a set's JSON. All raise ProfileNotFound
-    and StoreUnavailable.
+    deletion is scheduled left it by that. All raise ProfileNotFound and StoreUnavailable.
     """
 
-    def __init__(
-        self, store: KeyStore, compute: Callable[[str], Awaitable[bytes]], bounds: Bounds
-    ) -> None:
+    def __init__(self, registry: AlgorithmRegistry, store: KeyStore, bounds: Bounds) -> None:
+        self._registry = registry
         self._store = store
-        self._compute = compute
         counters = store.database.counters
         memory = _MEMORY if bounds.size else 0
         self._sets: Cache[JwkSet] = Cache(counters, memory, bounds.ttl, weigh=_weight)
@@ -104,6 +107,40 @@ class JwkSets:
         finally:
             if self._computations.get(profile) is computation:
                 del self._computations[profile]
+
+    async def _compute(self, profile: str) -> bytes:
+        """The JSON of a set, from the store."""
+        parts: list[bytes] = []
+        after, more = "", True
+        while more:
+            page, more = await self._store.page(profile, limit=_PAGE, after=after)
+            members = [
+                {**facts, "kid": kid}
+                for record in page
+                if (facts := self._facts(record)) is not None
+                for kid in (record.kid, *record.aliases)
+            ]
+            if members:
+                parts.append(orjson.dumps(members)[1:-1])
+            after = page[-1].seq if page else after
+        return b'{"keys":[' + b",".join(parts) + b"]}\n"
+
+    def _facts(self, record: KeyRecord) -> dict[str, str] | None:
+        """A key's member of a JWK Set but for its kid, None where it has no place there."""
+        if record.jwk is None or record.current_state == "disabled":
+            return None
+        if not self._registry.has(record):
+            return None
+        algorithm = self._registry.of(record)
+        algs = algorithm.signing_algs if isinstance(algorithm, Signer) else ()
+        if algs and not {"sign", "verify"}.isdisjoint(record.operations):
+            facts = {**record.jwk, "use": "sig"}
+            if len(algs) == 1:
+                facts["alg"] = algs[0]
+            return facts
+        if isinstance(algorithm, KeyAgreement):
+            return {**record.jwk, "use": "enc"}
+        return None
 
 
 def _sources(profile: str) -> tuple[tuple[str, str], ...]:

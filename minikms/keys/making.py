@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from minikms.errors import InvalidKey, TooBusy, UnsupportedOption
 from minikms.keys.describe import describe, permitted
-from minikms.keys.operations import is_slow, run
+from minikms.keys.threads import is_slow, run
 from minikms.plugin.protocol import KeyAlgorithm, KeyPairAlgorithm, Stored
 from minikms.records import KeyPolicy, KeyRecord
 

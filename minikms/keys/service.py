@@ -1,33 +1,30 @@
 """Keys from their making to their end, and every key operation."""
 
 import logging
+import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-import orjson
-
 from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import (
     AliasNotFound,
     KeyNotFound,
-    NotExportable,
     ProfileNotFound,
     StoreUnavailable,
     UnsupportedOperation,
 )
 from minikms.events import CURRENT, AuditEvent, AuditSink, set_key
+from minikms.keys.encryption import Unwrap
 from minikms.keys.jwk_sets import JwkSet, JwkSets
 from minikms.keys.making import KeyMaker
-from minikms.keys.operations import KeyOperations, run
+from minikms.keys.operations import KeyOperations
 from minikms.plugin.protocol import (
     JwkImporter,
-    KeyAgreement,
     SecretImporter,
     SeedImporter,
-    Signer,
     Stored,
 )
 from minikms.plugin.registry import AlgorithmRegistry
@@ -51,7 +48,7 @@ class KeyService(KeyOperations):
     ) -> None:
         super().__init__(registry, store, cache=cache)
         self._maker = KeyMaker()
-        self._jwk_sets = JwkSets(store, self._compute_jwk_set, cache)
+        self._jwk_sets = JwkSets(registry, store, cache)
 
     # Making keys
 
@@ -66,7 +63,8 @@ class KeyService(KeyOperations):
         """Store the key of `source`; raises as `read_key` does, DecryptionFailed and KeyExists."""
         if source.wrapped is not None:
             self._registry.get(source.alg or "").require(SecretImporter)
-            secret = await self.unwrap(profile, KeyRef(kid=source.unwrap_kid), source.wrapped)
+            by = KeyRef(kid=source.unwrap_kid)
+            secret = await self.perform(profile, by, Unwrap(source.wrapped))
             source = replace(source, secret=secret)
         record, material = await self.read_key(source, policy)
         set_key(record.kid, record.alg)
@@ -226,19 +224,6 @@ class KeyService(KeyOperations):
         finally:
             CURRENT.reset(outer)
 
-    async def export(self, profile: str, ref: KeyRef) -> dict[str, str]:
-        """The private JWK of a key; raises NotExportable and KeyNotUsable."""
-
-        def use(record: KeyRecord, now: int) -> JwkImporter[Any]:
-            if not record.exportable:
-                raise NotExportable("The key was not made exportable.")
-            algorithm = self._registry.of(record).require(JwkImporter)
-            record.require_usable("export", now)
-            return algorithm
-
-        _, exporter, key = await self._open(profile, ref, use)
-        return await run(exporter, "export", partial(exporter.export_jwk, key))
-
     async def jwk_set(self, profile: str) -> JwkSet:
         """The profile's public keys for signatures and key agreement, as a JWK Set.
 
@@ -247,18 +232,9 @@ class KeyService(KeyOperations):
         """
         return await self._jwk_sets.get(profile)
 
-    async def _compute_jwk_set(self, profile: str) -> bytes:
-        parts: list[bytes] = []
-        async for page in self.pages(profile):
-            members = [
-                {**facts, "kid": kid}
-                for record in page
-                if (facts := self._jwks_facts(record)) is not None
-                for kid in (record.kid, *record.aliases)
-            ]
-            if members:
-                parts.append(orjson.dumps(members)[1:-1])
-        return b'{"keys":[' + b",".join(parts) + b"]}\n"
+    def random(self, length: int) -> bytes:
+        """`length` bytes from the system's randomness."""
+        return secrets.token_bytes(length)
 
     # Profiles
 
@@ -289,23 +265,6 @@ class KeyService(KeyOperations):
     def _shown(self, record: KeyRecord) -> KeyRecord:
         """A record as callers see it, marked where its algorithm is not installed."""
         return record if self._registry.has(record) else OrphanRecord.of(record)
-
-    def _jwks_facts(self, record: KeyRecord) -> dict[str, str] | None:
-        """A key's member of a JWK Set but for its kid, None where it has no place there."""
-        if record.jwk is None or record.current_state == "disabled":
-            return None
-        if not self._registry.has(record):
-            return None
-        algorithm = self._registry.of(record)
-        algs = algorithm.signing_algs if isinstance(algorithm, Signer) else ()
-        if algs and not {"sign", "verify"}.isdisjoint(record.operations):
-            facts = {**record.jwk, "use": "sig"}
-            if len(algs) == 1:
-                facts["alg"] = algs[0]
-            return facts
-        if isinstance(algorithm, KeyAgreement):
-            return {**record.jwk, "use": "enc"}
-        return None
 
 
 def _require_rotatable(record: KeyRecord) -> None:

@@ -1,10 +1,17 @@
-"""Signing and verifying with the options of a request: which JOSE name, which form, which input."""
+"""Signing and verifying, alone and in batches, in the form that a request asks for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 from minikms.errors import UnsupportedOption
-from minikms.plugin.protocol import EcdsaSigner, Mac, Signer
+from minikms.keys.operation import BatchOperation, Operation, UsableKey, Use
+from minikms.plugin.protocol import EcdsaSigner, Signer
+
+AnySigner: TypeAlias = Signer[Any, Any]
+
+_SIGN = (Use(Signer, "sign"),)
+_VERIFY = (Use(Signer, "verify"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +27,93 @@ class SignOptions:
     prehashed: bool = False
 
 
-@dataclass(slots=True)
-class Signing:
+class Signed(NamedTuple):
+    """A signature, the JOSE name it was made for, if it has one, and the key that made it."""
+
+    sig: bytes
+    alg: str | None
+    kid: str
+
+
+@dataclass(slots=True, repr=False)
+class Sign(Operation[AnySigner, Signed]):
+    """The signature over a message; raises UnsupportedOption."""
+
+    uses = _SIGN
+    message: bytes
+    options: SignOptions
+
+    def compute(self, key: UsableKey[AnySigner]) -> Signed:
+        signing = _Signing.choose(key, self.options)
+        sig = signing.sign(key.material, self.message)
+        return Signed(sig, signing.alg or None, key.kid)
+
+
+@dataclass(slots=True, repr=False)
+class Verify(Operation[AnySigner, bool]):
+    """Whether a signature over a message is good; raises UnsupportedOption."""
+
+    uses = _VERIFY
+    message: bytes
+    signature: bytes
+    options: SignOptions
+
+    def compute(self, key: UsableKey[AnySigner]) -> bool:
+        signing = _Signing.choose(key, self.options)
+        return signing.verify(key.material, self.message, self.signature)
+
+    def is_final(self, result: bool) -> bool:
+        return result
+
+
+@dataclass(slots=True, repr=False)
+class SignBatch(BatchOperation[AnySigner, bytes, bytes]):
+    """The signature over each message; raises UnsupportedOption."""
+
+    uses = _SIGN
+    options: SignOptions
+
+    def bind(self, key: UsableKey[AnySigner]) -> Callable[[bytes], bytes]:
+        signing = _Signing.choose(key, self.options)
+        return lambda message: signing.sign(key.material, message)
+
+
+@dataclass(slots=True, repr=False)
+class VerifyBatch(BatchOperation[AnySigner, tuple[bytes, bytes], bool]):
+    """Whether the signature of each pair of message and signature is good.
+
+    Raises UnsupportedOption.
+    """
+
+    uses = _VERIFY
+    options: SignOptions
+
+    def bind(self, key: UsableKey[AnySigner]) -> Callable[[tuple[bytes, bytes]], bool]:
+        signing = _Signing.choose(key, self.options)
+        return lambda pair: signing.verify(key.material, *pair)
+
+    def is_final(self, result: bool) -> bool:
+        return result
+
+
+@dataclass(slots=True, repr=False)
+class _Signing:
     """An algorithm with options that apply to it; `alg` is empty where JOSE has no name for it."""
 
-    signer: Signer[Any, Any]
+    signer: AnySigner
     alg: str
     prehashed: bool
     der: EcdsaSigner[Any, Any] | None
 
     @classmethod
-    def choose(cls, signer: Signer[Any, Any], options: SignOptions) -> Self:
-        """`signer` with `options`; raises UnsupportedOption where they do not apply to it."""
+    def choose(cls, key: UsableKey[AnySigner], options: SignOptions) -> Self:
+        """How to sign with a key; raises UnsupportedOption where the options do not apply to it."""
+        signer = key.algorithm
         algs, alg = signer.signing_algs, options.alg
+        if key.alg is not None:
+            if alg not in (None, key.alg):
+                raise UnsupportedOption("The JWK is for another alg.")
+            alg = key.alg
         if alg is None:
             alg = algs[0] if algs else ""
         elif alg not in algs:
@@ -57,19 +138,3 @@ class Signing:
             except ValueError:
                 signature = b""
         return self.signer.verify(public, message, signature, self.alg, self.prehashed)
-
-
-def sign_as(algorithm: Signer[Any, Any] | Mac[Any], key: Any, message: bytes, alg: str) -> bytes:
-    """What a JWS has for a signature: one, or an authentication code."""
-    if isinstance(algorithm, Signer):
-        return algorithm.sign(key, message, alg, False)
-    return algorithm.mac(key, message)
-
-
-def verify_as(
-    algorithm: Signer[Any, Any] | Mac[Any], key: Any, message: bytes, signature: bytes, alg: str
-) -> bool:
-    """Whether what a JWS has for a signature is good; `key` is public for a signature."""
-    if isinstance(algorithm, Signer):
-        return algorithm.verify(key, message, signature, alg, False)
-    return algorithm.verify_mac(key, message, signature)

@@ -1,4 +1,7 @@
-"""Threads for batches, apart from those of single calls, which thus never wait for a batch."""
+"""Where work runs: on the event loop, in a thread where it is slow, and batches in threads apart.
+
+A single call never waits for a batch.
+"""
 
 import asyncio
 import os
@@ -8,10 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from minikms.errors import TooBusy
 from minikms.fair_semaphore import FairSemaphore
+from minikms.plugin.protocol import Capability, KeyAlgorithm
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -83,3 +87,18 @@ class Batches:
             self._under_way[profile] -= 1
             if not self._under_way[profile]:
                 del self._under_way[profile]
+
+
+def is_slow(algorithm: KeyAlgorithm[Any] | Capability, operation: str) -> bool:
+    """Whether an operation leaves the event loop; "import" stands for every way to import."""
+    slow = algorithm.slow
+    return operation in slow or ("import" in slow and operation.startswith("import-"))
+
+
+async def run(
+    algorithm: KeyAlgorithm[Any] | Capability, operation: str, call: Callable[[], ResultT]
+) -> ResultT:
+    """`call` here, or in a thread where the algorithm says that it is slow."""
+    if is_slow(algorithm, operation):
+        return await asyncio.to_thread(call)
+    return call()

@@ -65,9 +65,9 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
             added = app.router.add_route(
                 method, route.path, handler, name=route.name, expect_handler=expecting
             )
-        if route.at_once:
-            at_once = gate.before(route, route.at_once)
-            way = DirectWay.to(at_once, added, app, no_store=route.secret)
+        if route.fast:
+            fast = gate.before(route, route.fast)
+            way = DirectWay.to(fast, added, app, no_store=route.secret)
             app[DIRECT][route.method, route.path] = way
     guarded = needs_token(app[CONFIG])
     openapi.complete(documented.spec, routes, registry, guarded=guarded, documents=documents)

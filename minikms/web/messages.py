@@ -74,23 +74,20 @@ async def load(request: web.Request, schema: Schema) -> dict[str, Any]:
     Without a Content-Type it counts as JSON, but not from a web page: a browser sends such a body
     to any origin without asking it first.
     """
-    _require_json(request)
-    body = await _decoded(request)
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
-        raise MalformedJson(_where(body, exc)) from None
-    return read(document, schema)
+    _check_head(request)
+    return _parse(request, await read_body(request), schema)
 
 
-def load_now(request: web.Request, schema: Schema) -> dict[str, Any] | None:
-    """The same of a body that has come; None where that has to be waited for, or it is encoded.
+def load_arrived(request: web.Request, schema: Schema) -> dict[str, Any] | None:
+    """The same of a body that has come; None where it has to be waited for.
 
-    Raises as `load` does, and orjson's JSONDecodeError. The body stays there for `load`.
+    The body stays there for `load`.
     """
-    _require_json(request)
-    body = None if "Content-Encoding" in request.headers else arrived_body(request)
-    return None if body is None else read(orjson.loads(body), schema)
+    body = arrived_body(request)
+    if body is None:
+        return None
+    _check_head(request)
+    return _parse(request, body, schema)
 
 
 async def no_body(request: web.Request) -> None:
@@ -159,26 +156,42 @@ async def stream(
     return response
 
 
-async def _decoded(request: web.Request) -> bytes:
-    """The body without its Content-Encoding (RFC 9110 section 8.4).
+def _check_head(request: web.Request) -> None:
+    """Raise UnsupportedMediaType for a body that is not JSON, or encoded in another way."""
+    _require_json(request)
+    if _encoding(request) not in ("identity", "gzip", "deflate"):
+        raise UnsupportedMediaType(
+            "Send the body as it is, or with the header Content-Encoding: gzip or deflate."
+        )
+
+
+def _encoding(request: web.Request) -> str:
+    return request.headers.get("Content-Encoding", "identity").lower()
+
+
+def _parse(request: web.Request, body: bytes, schema: Schema) -> dict[str, Any]:
+    """What is in a body as it came."""
+    if _encoding(request) != "identity":
+        body = _inflate(body, request.client_max_size)
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise MalformedJson(_where(body, exc)) from None
+    return read(document, schema)
+
+
+def _inflate(body: bytes, most: int) -> bytes:
+    """A body without its Content-Encoding (RFC 9110 section 8.4), of `most` bytes.
 
     Not left to aiohttp, which drops the connection after a body that is not what it says, and
     takes one that was cut short.
     """
-    encoding = request.headers.get("Content-Encoding", "identity").lower()
-    if encoding not in ("identity", "gzip", "deflate"):
-        raise UnsupportedMediaType(
-            "Send the body as it is, or with the header Content-Encoding: gzip or deflate."
-        )
-    body = await read_body(request)
-    if encoding == "identity":
-        return body
     inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
-        decoded = inflater.decompress(body, request.client_max_size + 1)
+        decoded = inflater.decompress(body, most + 1)
     except zlib.error:
         raise BadRequest("The body is not what its Content-Encoding says.") from None
-    refuse_too_large(len(decoded), request.client_max_size)
+    refuse_too_large(len(decoded), most)
     if not inflater.eof or inflater.unused_data:
         raise BadRequest("The body is not what its Content-Encoding says.")
     return decoded

@@ -7,14 +7,15 @@ from aiohttp import web
 
 from minikms.access.policy import OPEN
 from minikms.web.handlers import jose, keys, material, operations, profiles, system, tokens
+from minikms.web.handlers.operation import OperationHandlers
 from minikms.web.http.direct import Direct
 
 
 class Route(NamedTuple):
     """One call: what it answers to, who answers, its operationId, and what it lets a caller do.
 
-    `at_once` answers where nothing has to be waited for, and else does nothing
-    (web/http/direct.py).
+    `fast` answers where nothing has to be waited for, and else does nothing
+    (web/http/fast_path.py).
     `secret` says that a success has a secret in it, which no cache may keep.
     """
 
@@ -23,8 +24,15 @@ class Route(NamedTuple):
     handler: Callable[..., Awaitable[web.StreamResponse]]
     name: str
     scope: str
-    at_once: Direct | None = None
+    fast: Direct | None = None
     secret: bool = False
+
+
+def _operation(
+    path: str, handlers: OperationHandlers, name: str, scope: str, *, secret: bool = False
+) -> Route:
+    """The route of something that is done with a key."""
+    return Route("POST", path, handlers.ordinary, name, scope, handlers.fast, secret)
 
 
 # `[^/]+` since aiohttp's own `{kid}` stops at braces; and not the names of other calls, whose
@@ -48,22 +56,20 @@ ROUTES: Final = (
     Route("GET", f"/key/{KID}", keys.get, "getKey", "keys:read"),
     Route("PATCH", f"/key/{KID}", keys.update, "updateKey", "keys:write"),
     Route("DELETE", f"/key/{KID}", keys.delete, "deleteKey", "keys:write"),
-    Route("POST", "/sign", operations.sign, "sign", "sign", operations.sign_now),
-    Route("POST", "/verify", operations.verify, "verify", "verify", operations.verify_now),
+    _operation("/sign", operations.sign, "sign", "sign"),
+    _operation("/verify", operations.verify, "verify", "verify"),
     Route("POST", "/sign/batch", operations.sign_batch, "signBatch", "sign"),
     Route("POST", "/verify/batch", operations.verify_batch, "verifyBatch", "verify"),
-    Route("POST", "/encrypt", operations.encrypt, "encrypt", "encrypt", operations.encrypt_now),
-    Route(
-        "POST", "/decrypt", operations.decrypt, "decrypt", "decrypt", operations.decrypt_now, True
-    ),
-    Route("POST", "/wrap", operations.wrap, "wrap", "wrap"),
-    Route("POST", "/unwrap", operations.unwrap, "unwrap", "wrap", secret=True),
-    Route("POST", "/derive", operations.derive, "derive", "derive", secret=True),
-    Route("POST", "/mac", operations.mac, "mac", "mac"),
-    Route("POST", "/mac/verify", operations.verify_mac, "verifyMac", "mac"),
+    _operation("/encrypt", operations.encrypt, "encrypt", "encrypt"),
+    _operation("/decrypt", operations.decrypt, "decrypt", "decrypt", secret=True),
+    _operation("/wrap", operations.wrap, "wrap", "wrap"),
+    _operation("/unwrap", operations.unwrap, "unwrap", "wrap", secret=True),
+    _operation("/derive", operations.derive, "derive", "derive", secret=True),
+    _operation("/mac", operations.mac, "mac", "mac"),
+    _operation("/mac/verify", operations.verify_mac, "verifyMac", "mac"),
     Route("POST", "/random", operations.random, "random", "random"),
-    Route("POST", "/jws/sign", jose.sign_jws, "signJws", "sign"),
-    Route("POST", "/jws/verify", jose.verify_jws, "verifyJws", "verify"),
+    _operation("/jws/sign", jose.sign_jws, "signJws", "sign"),
+    _operation("/jws/verify", jose.verify_jws, "verifyJws", "verify"),
     Route("GET", "/jwks.json", jose.jwks, "jwks", "keys:read"),
     Route("POST", "/profile", profiles.create, "createProfile", "profiles"),
     Route("GET", "/profiles", profiles.list_profiles, "listProfiles", "profiles"),

@@ -59,7 +59,9 @@ def read_routes(routes: Iterable[Route]) -> Documented:
         (ui_files,) = (info["directory"] for info in resources if "directory" in info)
         handlers: dict[str, Handler] = {}
         for route in routes:
-            added = docs.add_route(route.method, route.path, route.handler)
+            # It finds the parameters of a handler by its code, but not of one of a decorator's.
+            validate = route.fast is None
+            added = docs.add_route(route.method, route.path, route.handler, validate=validate)
             # Where there is no parameter, the library takes 10 µs to check nothing.
             checked = openapi.has_parameters(docs.spec, route)
             handlers[route.name] = added.handler if checked else route.handler

@@ -5,8 +5,9 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 
 from minikms.errors import KeyNotFound, KeyUnreadable, ProfileNotFound
+from minikms.keys.exporting import Export
 from minikms.keys.service import KeyService
-from minikms.keys.signing import SignOptions
+from minikms.keys.signing import Sign, SignOptions, Verify
 from minikms.maintenance.copy import Copied, copy, count
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import verify
@@ -123,7 +124,7 @@ async def test_an_alias_that_moves_meanwhile(source, copied_while, target, key):
 
 async def test_keys_with_a_life_behind_them(source, kept_url, target, key):
     first = await add(source, "ed25519", profile="t", aliases=("a", "b"), expires=2**62)
-    signed = await source.sign("t", KeyRef(alias="a"), b"", SignOptions())
+    signed = await source.perform("t", KeyRef(alias="a"), Sign(b"", SignOptions()))
     second = await source.rotate("t", first.kid)
     third = await source.rotate("t", second.kid)
     await source.update("t", second.kid, {"state": "disabled"})
@@ -140,7 +141,7 @@ async def test_keys_with_a_life_behind_them(source, kept_url, target, key):
         for alias in ("a", "b"):
             by = KeyRef(alias=alias)
             assert (await copied.get("t", by)).kid == third.kid
-            assert await copied.verify("t", by, b"", signed.sig, SignOptions())
+            assert await copied.perform("t", by, Verify(b"", signed.sig, SignOptions()))
         assert await copied._store.due("t") == [due.kid]
         await copied.sweep()
         assert await copied._store.due("t") == []
@@ -171,7 +172,7 @@ async def test_another_key_of_the_same_kid_meanwhile(
 ):
     """A private key that takes the place of its public one, or the other way round."""
     made = await add(source, alg, exportable=True)
-    jwk = await source.export(DEFAULT_PROFILE, KeyRef(kid=made.kid))
+    jwk = await source.perform(DEFAULT_PROFILE, KeyRef(kid=made.kid), Export())
     sources = [KeySource(jwk=made.jwk), KeySource(jwk=jwk)]
     await source.import_key("t", sources[not private], KeyPolicy())
 

@@ -14,8 +14,9 @@ from aries_askar import AskarErrorCode, Session
 
 from minikms.errors import KeyNotUsable, StoreUnavailable
 from minikms.keys.cache import Opened
+from minikms.keys.mac import ComputeMac
 from minikms.keys.service import KeyService
-from minikms.keys.signing import SignOptions
+from minikms.keys.signing import Sign, SignOptions
 from minikms.plugin.protocol import Aead, KeyAgreement, KeyWrap, Mac, Signer
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef
@@ -244,7 +245,7 @@ async def keys():
 
 
 async def sign(keys, ref):
-    return await keys.sign(DEFAULT_PROFILE, ref, b"message", SignOptions())
+    return await keys.perform(DEFAULT_PROFILE, ref, Sign(b"message", SignOptions()))
 
 
 @pytest.mark.parametrize("by", ["kid", "alias"])
@@ -266,7 +267,7 @@ async def test_what_is_in_memory_shows_no_secret(keys):
         lambda: keys._registry.get("hs256").import_secret(b"planted" * 5),
     )
     await keys._store.insert(DEFAULT_PROFILE, record, material)
-    await keys.mac(DEFAULT_PROFILE, KeyRef(kid=record.kid), b"")
+    await keys.perform(DEFAULT_PROFILE, KeyRef(kid=record.kid), ComputeMac(b""))
     cache = keys.opened.cache
     (entry,) = cache._entries.values()
     assert entry.value.key.secret == b"planted" * 5

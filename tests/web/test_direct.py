@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import hashlib
+import hmac
 import json
 import logging
 from itertools import pairwise
@@ -11,6 +12,7 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
 from minikms.audit.file import AuditFile
 from minikms.config import Config
@@ -29,6 +31,9 @@ KEYS = {
     "k256": {"alg": "k256"},
     "mldsa44": {"alg": "mldsa44"},
     "a256gcm": {"alg": "a256gcm"},
+    "a256kw": {"alg": "a256kw"},
+    "hs256": {"alg": "hs256"},
+    "x25519": {"alg": "x25519"},
     "rotated": {"alg": "ed25519"},
     "disabled": {"alg": "ed25519"},
     "verify-only": {"alg": "ed25519"},
@@ -67,6 +72,18 @@ JWK = {
     ),
 }
 
+SECRET = b64url(bytes(32))
+WRAPPED = b64url(aes_key_wrap(secret("a256kw"), bytes(32)))
+MAC = b64url(hmac.digest(secret("hs256"), b"hello", "sha256"))
+PEER = {"kty": "OKP", "crv": "X25519", "x": b64url(bytes([9, *bytes(31)]))}
+# What has a key opened that makes no signatures.
+OPENED_BY = {
+    "a256gcm": ("/encrypt", {"plaintext": ""}),
+    "a256kw": ("/wrap", {"key": SECRET}),
+    "hs256": ("/mac", {"data": ""}),
+    "x25519": ("/derive", {"peer": PEER}),
+}
+
 # Each with what is sent, and whether that is answered at once.
 CALLS = {
     "Ed25519": (call(), [JSON], True),
@@ -94,7 +111,9 @@ CALLS = {
     "too much": (call(data="A" * 2_000_000), [JSON], False),
     "text": (call(), ["Content-Type: text/plain"], False),
     "a web page": (call(), ["Origin: https://example.com"], False),
-    "gzip": (gzip.compress(call()), [JSON, "Content-Encoding: gzip"], False),
+    "gzip": (gzip.compress(call()), [JSON, "Content-Encoding: gzip"], True),
+    "no gzip": (call(), [JSON, "Content-Encoding: gzip"], False),
+    "an encoding that nobody knows": (call(), [JSON, "Content-Encoding: br"], False),
     "a last call": (call(), [JSON, "Connection: close"], False),
     "a call that waits": (call(), [JSON, "Expect: 100-continue"], False),
     "another way to write it": (call(), [JSON], False),
@@ -120,7 +139,7 @@ CALLS = {
     "a signature by a JWK": (
         orjson.dumps({"jwk": JWK, "data": "aGVsbG8", "sig": signature("ed25519")}),
         [JSON],
-        False,
+        True,
     ),
     "a plaintext": (plain(), [JSON], True),
     "a plaintext with data beside it": (plain(aad="aGVsbG8"), [JSON], True),
@@ -128,8 +147,16 @@ CALLS = {
     "a ciphertext": (sealed(b"hello"), [JSON], True),
     "an empty ciphertext": (sealed(b""), [JSON], True),
     "a ciphertext of other data": (sealed(b"hello", aad="aGVsbG8"), [JSON], False),
+    "/wrap": (orjson.dumps({"alias": "a256kw", "key": SECRET}), [JSON], True),
+    "/unwrap": (orjson.dumps({"alias": "a256kw", "wrapped": WRAPPED}), [JSON], True),
+    "/derive": (orjson.dumps({"alias": "x25519", "peer": PEER}), [JSON], True),
+    "/mac": (call("hs256"), [JSON], True),
+    "/mac/verify": (call("hs256", mac=MAC), [JSON], True),
+    "/jws/sign": (orjson.dumps({"alias": "ed25519", "payload": "aGVsbG8"}), [JSON], True),
+    "/jws/verify": (orjson.dumps({"alias": "ed25519", "jws": "a.b.c"}), [JSON], True),
 }
 TARGETS = {
+    **{name: name for name in CALLS if name.startswith("/")},
     "another way to write it": "/%73ign",
     **{name: "/verify" for name in CALLS if "signature" in name},
     **{name: "/encrypt" for name in CALLS if "plaintext" in name},
@@ -173,12 +200,12 @@ def begin(start, connect_to, ordinary):
             made = await ok("POST", "/key/import", given)
             if alias == "rotated":
                 await ok("POST", f"/key/{made['kid']}/rotate", {})
-            if alias == "a256gcm":
-                await ok("POST", "/encrypt", {"alias": alias, "plaintext": ""})
-            else:
-                await ok("POST", "/sign", {"alias": alias, "data": ""})
+            path, body = OPENED_BY.get(alias, ("/sign", {"data": ""}))
+            await ok("POST", path, {"alias": alias, **body})
             if alias in ("disabled", "verify-only"):
                 await ok("PATCH", f"/key/{made['kid']}", {"state": alias})
+        for alias, (path, body) in OPENED_BY.items():  # a change may have had others read again
+            await ok("POST", path, {"alias": alias, **body})
         await rest(connection)
         ordinary.clear()
         return connection
@@ -281,7 +308,7 @@ async def test_what_is_told_of_it(begin, admin, ordinary, tmp_path, caplog, free
         await rest(connection)
     assert ordinary == ["/sign"]
     before, direct, other = (json.loads(line) for line in log.read_bytes().splitlines()[-3:])
-    assert before["operation"] == "updateKey"
+    assert before["operation"] == "derive"
     for line in (direct, other):
         for name in ("n", "time", "prev", "mac", "request_id"):
             assert line.pop(name)
@@ -302,7 +329,7 @@ async def test_what_is_told_of_it(begin, admin, ordinary, tmp_path, caplog, free
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     text = (await reader.read()).decode()
     writer.close()
-    signed = len(KEYS) - 1 + 2
+    signed = len(KEYS) - len(OPENED_BY) + 2
     assert f'minikms_requests_total{{route="sign",status="200"}} {signed}.0' in text
     ed25519 = 'alg="ed25519",operation="sign",outcome="success"'
     assert f"minikms_operations_total{{{ed25519}}} 6.0" in text
@@ -430,7 +457,7 @@ async def test_what_fails_inside_is_told_as_ever(begin, ordinary, monkeypatch, c
     kinds = {type(entry.value.key) for entry in opened.values() if entry.value.key is not None}
     for kind in kinds:
         if kind.__module__.startswith("minikms"):
-            monkeypatch.setattr(kind, "sign", fail)
+            monkeypatch.setattr(kind, "sign", fail, raising=False)
     answer = await connection.call("POST", "/sign", call(), JSON)
     assert answer.problem() == (500, "internal-error")
     assert "a plugin's" in caplog.text

@@ -11,10 +11,13 @@ from minikms.algorithms.okp import Ed25519
 from minikms.algorithms.symmetric import A256Gcm, A256Kw, Hs256
 from minikms.config import Config
 from minikms.encodings import b64url
+from minikms.keys.exporting import Export
+from minikms.keys.operation import Operation
+from minikms.keys.service import KeyService
 from minikms.plugin.protocol import CAPABILITIES
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.serve.assembly import create_service
-from minikms.web.http.direct import DIRECT
+from minikms.web.state import SERVICE
 
 # Of every capability the methods that do its work.
 METHODS = {
@@ -201,9 +204,19 @@ async def test_all_that_a_capability_grants(client, post, key, off_the_loop, cap
     assert done >= METHODS[capability]
 
 
-async def test_calls_that_have_the_fast_path_are_among_these(client):
-    calls = {path.removeprefix("/") for _, path in client.app[DIRECT]}
-    assert calls <= CALLS.keys()
+async def test_calls_that_have_the_fast_path_are_among_these(client, post, key, monkeypatch):
+    called, service = set(), client.app[SERVICE]
+
+    def watched(profile, by, operation):
+        called.add(type(operation))
+        return KeyService.perform_fast(service, profile, by, operation)
+
+    monkeypatch.setattr(service, "perform_fast", watched)
+    for capability in CAPABILITIES:
+        for operation in capability.grants:
+            if not operation.startswith("import-"):
+                await CALLS[operation](post, key)
+    assert called == {*Operation.__subclasses__()} - {Export}  # whose path names the key
 
 
 async def test_the_key_that_an_alias_named_before(client, post, off_the_loop, generate):

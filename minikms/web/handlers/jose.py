@@ -1,12 +1,15 @@
 """Handlers in the forms of JOSE: JWS and JWK Set."""
 
 import re
+from typing import Any
 
 from aiohttp import web
 
+from minikms.keys.jws_signing import SignJws, VerifyJws
 from minikms.web.callers import enter
+from minikms.web.handlers.operation import operation
 from minikms.web.http.answers import CACHE_CONTROL
-from minikms.web.messages import answer, load, named_profile, profile, service
+from minikms.web.messages import named_profile, service
 from minikms.web.schemas import jose as schemas
 
 _SIGN = schemas.SignJwsRequest()
@@ -18,7 +21,8 @@ _VERIFICATION = schemas.JwsVerification()
 _ETAG = re.compile(r'"([\x21\x23-\x7e\x80-\xff]*)"')
 
 
-async def sign_jws(request: web.Request) -> web.Response:
+@operation(_SIGN, _SIGNATURE, "jws")
+def sign_jws(body: dict[str, Any]) -> SignJws:
     """Sign a payload as a compact JWS.
 
     ---
@@ -30,19 +34,11 @@ async def sign_jws(request: web.Request) -> web.Response:
     responses:
       "200": {description: The JWS., x-answer: JwsSignature}
     """
-    body = await load(request, _SIGN)
-    text = await service(request).sign_jws(
-        profile(request),
-        body["ref"],
-        body["payload"],
-        header=body["header"],
-        alg=body["alg"],
-        detached=body["detached"],
-    )
-    return answer(_SIGNATURE, {"jws": text})
+    return SignJws(body["payload"], body["header"], body["alg"], body["detached"])
 
 
-async def verify_jws(request: web.Request) -> web.Response:
+@operation(_VERIFY, _VERIFICATION)
+def verify_jws(body: dict[str, Any]) -> VerifyJws:
     """Verify a compact JWS with a key or a public JWK.
 
     ---
@@ -59,11 +55,7 @@ async def verify_jws(request: web.Request) -> web.Response:
     responses:
       "200": {description: "Whether it is good, and what it says.", x-answer: JwsVerification}
     """
-    body = await load(request, _VERIFY)
-    result = await service(request).verify_jws(
-        profile(request), body["by"], body["jws"], body["payload"]
-    )
-    return answer(_VERIFICATION, result)
+    return VerifyJws(body["jws"], body["payload"])
 
 
 async def jwks(request: web.Request) -> web.Response:

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from minikms.keys.exporting import Export
 from minikms.records import KeyRef
 from minikms.web.callers import caller
 from minikms.web.messages import answer, load, no_body, profile, service
@@ -83,5 +84,5 @@ async def export(request: web.Request, kid: str) -> web.Response:
     responses:
       "200": {description: The private JWK., x-answer: PrivateJwk}
     """
-    jwk = await service(request).export(profile(request), KeyRef(kid=kid))
+    jwk = await service(request).perform(profile(request), KeyRef(kid=kid), Export())
     return answer(_PRIVATE, {"jwk": jwk})

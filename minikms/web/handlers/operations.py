@@ -1,21 +1,25 @@
 """Handlers of what is done with a key, and of randomness."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from aiohttp import web
 from marshmallow import Schema
 
 from minikms.encodings import b64url_decode
 from minikms.errors import KmsError, ValidationFailed
-from minikms.keys.operations import Signed
-from minikms.keys.service import KeyService
+from minikms.keys.encryption import Decrypt, Derive, Encrypt, Unwrap, Wrap
+from minikms.keys.mac import ComputeMac, VerifyMac
+from minikms.keys.operation import BatchOperation
+from minikms.keys.signing import Sign, SignBatch, Verify, VerifyBatch
 from minikms.plugin.protocol import Sealed
 from minikms.web.callers import Presence
-from minikms.web.http.direct import Direct
+from minikms.web.handlers.operation import operation
 from minikms.web.http.problems import problem
-from minikms.web.messages import answer, load, load_now, profile, service, write
+from minikms.web.messages import answer, load, profile, service
 from minikms.web.schemas import operations as schemas
+
+ItemT = TypeVar("ItemT")
 
 _SIGN = schemas.SignRequest()
 _VERIFY = schemas.VerifyRequest()
@@ -43,24 +47,8 @@ _CODE = schemas.AuthenticationCode()
 _BYTES = schemas.RandomBytes()
 
 
-def _at_once(
-    request_schema: Schema,
-    answer_schema: Schema,
-    call: Callable[[KeyService, str, dict[str, Any]], Any],
-) -> Direct:
-    """What answers by `call`, which gives None where any of it has to be waited for."""
-
-    def at_once(request: web.Request) -> bytes | None:
-        body = load_now(request, request_schema)
-        if body is None:
-            return None
-        done = call(service(request), profile(request), body)
-        return None if done is None else write(answer_schema, done)
-
-    return at_once
-
-
-async def sign(request: web.Request) -> web.Response:
+@operation(_SIGN, _SIGNATURE)
+def sign(body: dict[str, Any]) -> Sign:
     """Sign bytes with a key.
 
     ---
@@ -72,21 +60,11 @@ async def sign(request: web.Request) -> web.Response:
     responses:
       "200": {description: The signature., x-answer: Signature}
     """
-    body = await load(request, _SIGN)
-    signed = await service(request).sign(
-        profile(request), body["ref"], body["data"], body["options"]
-    )
-    return answer(_SIGNATURE, signed)
+    return Sign(body["data"], body["options"])
 
 
-def _sign_now(keys: KeyService, profile: str, body: dict[str, Any]) -> Signed | None:
-    return keys.sign_now(profile, body["ref"], body["data"], body["options"])
-
-
-sign_now = _at_once(_SIGN, _SIGNATURE, _sign_now)
-
-
-async def verify(request: web.Request) -> web.Response:
+@operation(_VERIFY, _VERIFICATION, "valid")
+def verify(body: dict[str, Any]) -> Verify:
     """Verify a signature with a key or a public JWK.
 
     ---
@@ -103,19 +81,7 @@ async def verify(request: web.Request) -> web.Response:
     responses:
       "200": {description: Whether the signature is good., x-answer: Verification}
     """
-    body = await load(request, _VERIFY)
-    valid = await service(request).verify(
-        profile(request), body["by"], body["data"], body["sig"], body["options"]
-    )
-    return answer(_VERIFICATION, {"valid": valid})
-
-
-def _verify_now(keys: KeyService, profile: str, body: dict[str, Any]) -> dict[str, bool] | None:
-    valid = keys.verify_now(profile, body["by"], body["data"], body["sig"], body["options"])
-    return None if valid is None else {"valid": valid}
-
-
-verify_now = _at_once(_VERIFY, _VERIFICATION, _verify_now)
+    return Verify(body["data"], body["sig"], body["options"])
 
 
 async def sign_batch(request: web.Request) -> web.Response:
@@ -132,13 +98,9 @@ async def sign_batch(request: web.Request) -> web.Response:
     """
     body = await load(request, _BATCH_SIGN)
     messages = [_decode(item, "data") for item in body["items"]]
-    done = await service(request).sign_batch(
-        profile(request), body["ref"], messages, body["options"], Presence(request)
+    return await _perform_batch(
+        request, body, SignBatch(body["options"]), messages, "sig", _BATCH_SIGNATURE
     )
-    results = [
-        {"problem": problem(one)} if isinstance(one, KmsError) else {"sig": one.sig} for one in done
-    ]
-    return answer(_BATCH_SIGNATURE, {"results": results})
 
 
 async def verify_batch(request: web.Request) -> web.Response:
@@ -162,16 +124,13 @@ async def verify_batch(request: web.Request) -> web.Response:
     """
     body = await load(request, _BATCH_VERIFY)
     pairs = [_decode_pair(item) for item in body["items"]]
-    done = await service(request).verify_batch(
-        profile(request), body["by"], pairs, body["options"], Presence(request)
+    return await _perform_batch(
+        request, body, VerifyBatch(body["options"]), pairs, "valid", _BATCH_VERIFICATION
     )
-    results = [
-        {"problem": problem(one)} if isinstance(one, KmsError) else {"valid": one} for one in done
-    ]
-    return answer(_BATCH_VERIFICATION, {"results": results})
 
 
-async def encrypt(request: web.Request) -> web.Response:
+@operation(_ENCRYPT, _CIPHERTEXT)
+def encrypt(body: dict[str, Any]) -> Encrypt:
     """Encrypt bytes with a key, under a nonce made here.
 
     ---
@@ -182,21 +141,11 @@ async def encrypt(request: web.Request) -> web.Response:
     responses:
       "200": {description: What decrypt needs., x-answer: Ciphertext}
     """
-    body = await load(request, _ENCRYPT)
-    sealed = await service(request).encrypt(
-        profile(request), body["ref"], body["plaintext"], body["aad"]
-    )
-    return answer(_CIPHERTEXT, sealed)
+    return Encrypt(body["plaintext"], body["aad"])
 
 
-def _encrypt_now(keys: KeyService, profile: str, body: dict[str, Any]) -> Sealed | None:
-    return keys.encrypt_now(profile, body["ref"], body["plaintext"], body["aad"])
-
-
-encrypt_now = _at_once(_ENCRYPT, _CIPHERTEXT, _encrypt_now)
-
-
-async def decrypt(request: web.Request) -> web.Response:
+@operation(_DECRYPT, _PLAINTEXT, "plaintext")
+def decrypt(body: dict[str, Any]) -> Decrypt:
     """Decrypt what was encrypted with a key.
 
     ---
@@ -208,22 +157,12 @@ async def decrypt(request: web.Request) -> web.Response:
     responses:
       "200": {description: The plaintext., x-answer: Plaintext}
     """
-    body = await load(request, _DECRYPT)
-    plaintext = await service(request).decrypt(
-        profile(request), body["ref"], _sealed(body), body["aad"]
-    )
-    return answer(_PLAINTEXT, {"plaintext": plaintext})
+    sealed = Sealed(body["ciphertext"], body["nonce"], body["tag"])
+    return Decrypt(sealed, body["aad"])
 
 
-def _decrypt_now(keys: KeyService, profile: str, body: dict[str, Any]) -> dict[str, bytes] | None:
-    plaintext = keys.decrypt_now(profile, body["ref"], _sealed(body), body["aad"])
-    return None if plaintext is None else {"plaintext": plaintext}
-
-
-decrypt_now = _at_once(_DECRYPT, _PLAINTEXT, _decrypt_now)
-
-
-async def wrap(request: web.Request) -> web.Response:
+@operation(_WRAP, _WRAPPED, "wrapped")
+def wrap(body: dict[str, Any]) -> Wrap:
     """Wrap secret bytes with a key.
 
     ---
@@ -234,12 +173,11 @@ async def wrap(request: web.Request) -> web.Response:
     responses:
       "200": {description: The wrapped bytes., x-answer: WrappedKey}
     """
-    body = await load(request, _WRAP)
-    wrapped = await service(request).wrap(profile(request), body["ref"], body["key"])
-    return answer(_WRAPPED, {"wrapped": wrapped})
+    return Wrap(body["key"])
 
 
-async def unwrap(request: web.Request) -> web.Response:
+@operation(_UNWRAP, _UNWRAPPED, "key")
+def unwrap(body: dict[str, Any]) -> Unwrap:
     """Unwrap secret bytes with a key.
 
     ---
@@ -251,12 +189,11 @@ async def unwrap(request: web.Request) -> web.Response:
     responses:
       "200": {description: The secret bytes., x-answer: UnwrappedKey}
     """
-    body = await load(request, _UNWRAP)
-    key = await service(request).unwrap(profile(request), body["ref"], body["wrapped"])
-    return answer(_UNWRAPPED, {"key": key})
+    return Unwrap(body["wrapped"])
 
 
-async def derive(request: web.Request) -> web.Response:
+@operation(_DERIVE, _SECRET, "secret")
+def derive(body: dict[str, Any]) -> Derive:
     """Agree on a raw shared secret with a peer; apply a key derivation function to it.
 
     ---
@@ -267,12 +204,11 @@ async def derive(request: web.Request) -> web.Response:
     responses:
       "200": {description: The raw shared secret., x-answer: SharedSecret}
     """
-    body = await load(request, _DERIVE)
-    secret = await service(request).derive(profile(request), body["ref"], body["peer"])
-    return answer(_SECRET, {"secret": secret})
+    return Derive(body["peer"])
 
 
-async def mac(request: web.Request) -> web.Response:
+@operation(_MAC, _CODE, "mac")
+def mac(body: dict[str, Any]) -> ComputeMac:
     """Make an authentication code with a key.
 
     ---
@@ -283,12 +219,11 @@ async def mac(request: web.Request) -> web.Response:
     responses:
       "200": {description: The code., x-answer: AuthenticationCode}
     """
-    body = await load(request, _MAC)
-    code = await service(request).mac(profile(request), body["ref"], body["data"])
-    return answer(_CODE, {"mac": code})
+    return ComputeMac(body["data"])
 
 
-async def verify_mac(request: web.Request) -> web.Response:
+@operation(_VERIFY_MAC, _VERIFICATION, "valid")
+def verify_mac(body: dict[str, Any]) -> VerifyMac:
     """Verify an authentication code with a key.
 
     ---
@@ -299,11 +234,7 @@ async def verify_mac(request: web.Request) -> web.Response:
     responses:
       "200": {description: Whether the code is good., x-answer: Verification}
     """
-    body = await load(request, _VERIFY_MAC)
-    valid = await service(request).verify_mac(
-        profile(request), body["ref"], body["data"], body["mac"]
-    )
-    return answer(_VERIFICATION, {"valid": valid})
+    return VerifyMac(body["data"], body["mac"])
 
 
 async def random(request: web.Request) -> web.Response:
@@ -319,6 +250,25 @@ async def random(request: web.Request) -> web.Response:
     return answer(_BYTES, {"bytes": service(request).random(body["length"])})
 
 
+async def _perform_batch(
+    request: web.Request,
+    body: dict[str, Any],
+    batch: BatchOperation[Any, ItemT, Any],
+    items: Sequence[ItemT | KmsError],
+    member: str,
+    answer_schema: Schema,
+) -> web.Response:
+    """The answer to a batch: of each item its result, as `member`, or its problem."""
+    results = await service(request).perform_batch(
+        profile(request), body["by"], batch, items, Presence(request)
+    )
+    shown = [
+        {"problem": problem(result)} if isinstance(result, KmsError) else {member: result}
+        for result in results
+    ]
+    return answer(answer_schema, {"results": shown})
+
+
 def _decode(item: dict[str, Any], name: str) -> bytes | KmsError:
     try:
         return b64url_decode(item[name])
@@ -331,7 +281,3 @@ def _decode_pair(item: dict[str, Any]) -> tuple[bytes, bytes] | KmsError:
     if isinstance(data, KmsError):
         return data
     return sig if isinstance(sig, KmsError) else (data, sig)
-
-
-def _sealed(body: dict[str, Any]) -> Sealed:
-    return Sealed(body["ciphertext"], body["nonce"], body["tag"])

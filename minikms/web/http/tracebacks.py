@@ -5,11 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 # What calls algorithms, with the keys and the plaintexts of callers.
-_CALLING: Final = (
-    *("minikms.algorithms", "minikms.plugin"),
-    *("minikms.keys.cache", "minikms.keys.describe", "minikms.keys.making"),
-    *("minikms.keys.operations", "minikms.keys.signing"),
-)
+_CALLING: Final = ("minikms.algorithms", "minikms.plugin", "minikms.keys")
 
 
 def loggable(exc: BaseException) -> BaseException:

@@ -44,7 +44,7 @@ class Request(Schema):
 
 
 class ByKey(Request):
-    """A key named by `kid` or by `alias`, exactly one of them; loads into `ref`."""
+    """A key named by `kid` or by `alias`, exactly one of them; loads into `by`."""
 
     one_of: ClassVar[tuple[tuple[str, ...], ...]] = (("kid",), ("alias",))
 
@@ -52,8 +52,8 @@ class ByKey(Request):
     alias = alias()
 
     @post_load
-    def _to_ref(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        data["ref"] = KeyRef(data.pop("kid", None), data.pop("alias", None))
+    def _to_by(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        data["by"] = KeyRef(data.pop("kid", None), data.pop("alias", None))
         return data
 
 
@@ -65,9 +65,9 @@ class ByKeyOrJwk(ByKey):
     jwk = jwk("A public JWK (RFC 7517).")
 
     @post_load
-    def _to_ref(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        if "jwk" in data:
-            data["by"] = data.pop("jwk")
+    def _to_by(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        if "jwk" not in data:
+            data = super()._to_by(data, **kwargs)
         else:
-            data["by"] = super()._to_ref(data, **kwargs).pop("ref")
+            data["by"] = data.pop("jwk")
         return data

@@ -1,0 +1,112 @@
+"""What an operation is: what it needs of a key, and what it computes with one.
+
+An operation has its arguments, and knows neither where keys come from nor in which thread it runs:
+`KeyOperations` (operations.py) sees to both.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+from minikms.encodings import PRIVATE_MEMBERS
+from minikms.errors import InvalidKey, UnsupportedOperation
+from minikms.plugin.protocol import Capability, KeyAlgorithm
+from minikms.records import KeyRecord
+
+AlgorithmT = TypeVar("AlgorithmT", bound=Capability)
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+class Use(NamedTuple):
+    """One way to use a key: a capability of its algorithm, and the name in its `operations`."""
+
+    capability: type[Capability]
+    operation: str
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the public key is enough, so that a public JWK can stand in for a key."""
+        return self.operation in self.capability.public_grants
+
+
+@dataclass(slots=True)
+class UsableKey(Generic[AlgorithmT]):
+    """A key that may be used now, for what `operation` names.
+
+    `material` is the private or the public key, in the form of its algorithm. `record` is None for
+    a caller's JWK, which may be bound to one JOSE `alg`. `alias` is the one that the caller named.
+    """
+
+    algorithm: AlgorithmT
+    operation: str
+    material: Any = field(repr=False)
+    record: KeyRecord | None = None
+    alias: str | None = None
+    alg: str | None = None
+
+    @property
+    def kid(self) -> str:
+        """Its kid, empty for a caller's JWK."""
+        return "" if self.record is None else self.record.kid
+
+    @property
+    def predecessors(self) -> Sequence[str]:
+        """The kids that the alias named before rotations, the latest first."""
+        if self.record is None or self.alias is None:
+            return ()
+        return self.record.predecessors.get(self.alias, ())
+
+
+class KeyUser(ABC):
+    """What uses a key: `uses` are the ways, of which the first that its algorithm has counts."""
+
+    __slots__ = ()
+    uses: ClassVar[tuple[Use, ...]]
+
+    def choose(self, algorithm: KeyAlgorithm[Any], record: KeyRecord) -> Use:
+        """The way to use a key; raises UnsupportedOperation for one that cannot, or may not."""
+        for use in self.uses:
+            if isinstance(algorithm, use.capability):
+                break
+        else:
+            algorithm.require(self.uses[0].capability)
+        if use.operation not in record.operations:
+            may = ", ".join(record.operations) or "nothing"
+            raise UnsupportedOperation(f"This key may not {use.operation}; it may: {may}.")
+        return use
+
+
+class Operation(KeyUser, Generic[AlgorithmT, ResultT]):
+    """Something that is done with one key; it has its arguments."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def compute(self, key: UsableKey[AlgorithmT]) -> ResultT:
+        """The result; raises the KmsError that the arguments call for."""
+
+    def is_final(self, result: ResultT) -> bool:
+        """False where a key that the alias named before a rotation may give another result."""
+        return True
+
+
+class BatchOperation(KeyUser, Generic[AlgorithmT, ItemT, ResultT]):
+    """Something that is done with one key for each of many items."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def bind(self, key: UsableKey[AlgorithmT]) -> Callable[[ItemT], ResultT]:
+        """What computes the result of an item; raises what concerns all of them."""
+
+    def is_final(self, result: ResultT) -> bool:
+        """False where a key that the alias named before a rotation may give another result."""
+        return True
+
+
+def refuse_private(jwk: Mapping[str, Any]) -> None:
+    """Raise InvalidKey for a JWK with a private member."""
+    if not PRIVATE_MEMBERS.isdisjoint(jwk):
+        raise InvalidKey("Give the public JWK: a private member must not be sent here.")
