@@ -1,0 +1,33 @@
+"""The library that reads the routes, and a version of it that lacks a private name."""
+
+import dataclasses
+
+from aiohttp_swagger3 import swagger as library
+
+from minikms.web import swagger
+from minikms.web.routes import ROUTES
+
+
+def test_the_module_is_as_it_was():
+    before = library.fastjsonschema
+    swagger.read_routes(ROUTES)
+    assert library.fastjsonschema is before
+
+
+def test_without_the_private_name_the_document_is_the_same(monkeypatch, caplog):
+    expected = swagger.read_routes(ROUTES)
+    assert caplog.text == ""
+    gone = (library, "name_of_another_version", "a test")
+    names = swagger.PRIVATE_NAMES
+    changed = dataclasses.replace(names, names=(*names.names, gone))
+    monkeypatch.setattr(swagger, "PRIVATE_NAMES", changed)
+    found = swagger.read_routes(ROUTES)
+    assert (found.spec, found.ui_files) == (expected.spec, expected.ui_files)
+    assert found.handlers.keys() == expected.handlers.keys()
+    (record,) = caplog.records
+    assert "has no aiohttp_swagger3.swagger.name_of_another_version: " in record.getMessage()
+
+
+def test_swagger_ui_is_in_the_folder():
+    names = {file.name for file in swagger.read_routes(ROUTES).ui_files.iterdir()}
+    assert {"swagger-ui.css", "swagger-ui-bundle.js"} <= names
