@@ -2,7 +2,7 @@
 
 A chain is what one process writes into one file, from its opening line on. Each line has the
 SHA-256 of the line before and an HMAC (RFC 2104) under a key of its own, made one way from the key
-before it, which is forgotten: nobody makes a line anew who has only the file.
+before it, which is forgotten: whoever has only the file cannot forge a line.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ _FORM: Final = re.compile(
 
 
 class Link(NamedTuple):
-    """A line of a chain: which one it is, and its hash."""
+    """A line of a chain by its number, and its hash."""
 
     chain: str
     n: int
@@ -40,7 +40,7 @@ class Link(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line as it is found; `body` is what its MAC is over."""
+    """A line as it was read; its MAC covers `body`."""
 
     chain: str
     n: int
@@ -51,7 +51,7 @@ class Line(NamedTuple):
 
     @classmethod
     def parse(cls, line: bytes) -> Self | None:
-        """The line that these bytes are, with the newline; None where they are none."""
+        """Parse a line with its newline; None if it is not a line of an audit log."""
         found = _FORM.fullmatch(line)
         if found is None:
             return None
@@ -59,17 +59,17 @@ class Line(NamedTuple):
         return cls(chain.decode(), int(n), prev.decode(), mac.decode(), body, hash_of(line))
 
     def is_genuine(self, key: bytes) -> bool:
-        """Whether it is as it was written, by who had the key of this line."""
+        """Whether its MAC is right under the key of this line."""
         return hmac.compare_digest(self.mac, _mac(key, self.body))
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What the first line of a chain says of it.
+    """The facts in the first line of a chain.
 
-    `follows` and `after` name the chain before, and which of its lines this one has the hash of;
-    `continues` says that it stands before this one in the same file, with `torn` bytes of lines
-    that were cut short between them. `key` is the public key of the heads.
+    `follows` and `after` name the chain before and the line of it whose hash this line has;
+    `continues` says that this chain is before this one in the same file, with `torn` bytes of
+    lines that were cut short between them. `key` is the public key of the heads.
     """
 
     file: str
@@ -81,7 +81,7 @@ class Opening:
 
     @classmethod
     def of(cls, line: Line) -> Self | None:
-        """What a line that is a chain's first says; None where it says something else."""
+        """The facts of a line if it opens a chain; None otherwise."""
         try:
             facts = orjson.loads(line.body + b"}")
             return cls(**{name: facts[name] for name in cls.__slots__})
@@ -100,28 +100,28 @@ class Chain:
         self._last = (before.hash if before else _NOTHING).encode()
         self._second = (0, "")
 
-    def opening_line(self) -> "Piece":
+    def opening_line(self) -> "Batch":
         """Its first line."""
         facts = {"operation": "openAuditLog", "outcome": "success"}
-        return self.piece([orjson.dumps(facts | asdict(self.opening))])
+        return self.batch([orjson.dumps(facts | asdict(self.opening))])
 
-    def piece(self, facts: Iterable[bytes]) -> "Piece":
-        """What would be its next lines, from what each is to say, which is an object in JSON."""
+    def batch(self, facts: Iterable[bytes]) -> "Batch":
+        """Its next lines, of an object in JSON each; they count once `advance` is called."""
         count, last, key = self.count, self._last, self._key
         start = b'{"chain":"%s","n":' % self.id.encode()
         time = self._time().encode()
         lines = []
-        for said in facts:
+        for encoded in facts:
             count += 1
-            body = b'%s%d,"time":"%s",%s,"prev":"%s"' % (start, count, time, said[1:-1], last)
+            body = b'%s%d,"time":"%s",%s,"prev":"%s"' % (start, count, time, encoded[1:-1], last)
             line = b'%s,"mac":"%s"}\n' % (body, _mac(key, body).encode())
             lines.append(line)
             last, key = hash_of(line).encode(), next_key(key)
-        return Piece(b"".join(lines), count, last, key)
+        return Batch(b"".join(lines), count, last, key)
 
-    def advance(self, piece: "Piece") -> None:
-        """Go on behind lines, which have been written."""
-        self.count, self._last, self._key = piece.count, piece.last, piece.key
+    def advance(self, batch: "Batch") -> None:
+        """Continue after these lines, which have been written."""
+        self.count, self._last, self._key = batch.count, batch.last, batch.key
 
     @property
     def last(self) -> Link:
@@ -129,7 +129,7 @@ class Chain:
         return Link(self.id, self.count, self._last.decode())
 
     def head(self, *, closed: bool) -> "Head":
-        """What it has come to, not yet signed."""
+        """A head for its last line, not yet signed."""
         opening = self.opening
         return Head(
             self.id,
@@ -143,7 +143,7 @@ class Chain:
         )
 
     def _time(self) -> str:
-        """The time as RFC 3339 has it, in UTC; what a second has in common is formatted once."""
+        """The time in UTC as RFC 3339; the part down to seconds is formatted once a second."""
         second, rest = divmod(time.time_ns(), 1_000_000_000)
         if second != self._second[0]:
             self._second = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
@@ -151,8 +151,8 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Lines that follow a chain's last, and what it has come to once they are written."""
+class Batch:
+    """Lines to append to a chain, and its state once they are written."""
 
     lines: bytes
     count: int
@@ -162,7 +162,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How far a chain had come, signed; `closed` where it ended there."""
+    """The number of lines of a chain and the last one's hash, signed; `closed` at its end."""
 
     chain: str
     file: str
@@ -175,11 +175,11 @@ class Head:
     sig: str = ""
 
     def signed(self, key: Ed25519PrivateKey) -> Self:
-        """The same with a signature."""
+        """The same head with a signature."""
         return replace(self, sig=jose_b64url(key.sign(self._payload)))
 
     def is_signed_by(self, key: Ed25519PublicKey) -> bool:
-        """Whether it has the signature of this key."""
+        """Whether its signature verifies under this key."""
         try:
             key.verify(b64url_decode(self.sig), self._payload)
         except (ValueError, InvalidSignature):
@@ -191,7 +191,7 @@ class Head:
         return b"minikms audit head\n" + orjson.dumps(asdict(replace(self, sig="")))
 
     def to_bytes(self) -> bytes:
-        """The head as the store keeps it, and as it is kept apart: an object on one line."""
+        """The head as the store and exports have it: a JSON object on one line."""
         return orjson.dumps(asdict(self))
 
     @classmethod
@@ -200,19 +200,19 @@ class Head:
         return cls(**orjson.loads(value))
 
 
-def tips(heads: list[Head]) -> list[Head]:
-    """Those of these heads whose chain no other one follows."""
+def chain_ends(heads: list[Head]) -> list[Head]:
+    """The heads of chains that no other chain follows."""
     followed = {head.follows for head in heads}
     return [head for head in heads if head.chain not in followed]
 
 
 def next_key(key: bytes) -> bytes:
-    """The key of the line behind that which has this one."""
+    """The key of the next line, derived from the key of a line."""
     return hashlib.sha256(b"minikms audit key\n" + key).digest()
 
 
 def hash_of(line: bytes) -> str:
-    """The hash by which the next line names this one: without its newline."""
+    """The hash of a line, without its newline, as the next line has it."""
     return hashlib.sha256(line[:-1]).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""A file that one process writes, line by line, and never in part."""
+"""The file of an audit log: one process appends whole lines to it."""
 
 import errno
 import fcntl
@@ -12,15 +12,15 @@ from minikms.startup_errors import AuditError
 
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
 
-# In the place of a size, where none fits.
+# A size that no file has: nothing is appended.
 _SPOILT: Final = -1
 
 
 class AuditFile:
-    """A file at its path, which nobody else writes, moves or removes as long as lines are taken."""
+    """A file that this process alone appends to; it fails if others change, move or remove it."""
 
     def __init__(self, path: str) -> None:
-        """Open it, or make it for its owner alone; raises AuditError."""
+        """Open it, or create it with mode 0600, and lock it; raises AuditError."""
         self.path = path
         try:
             self._fd = os.open(path, _FLAGS, 0o600)
@@ -41,7 +41,7 @@ class AuditFile:
         self._size = _SPOILT
 
     def is_in_place(self) -> bool:
-        """Whether it is still what is at its path."""
+        """Whether its path still leads to this file."""
         try:
             facts = os.stat(self.path)
         except OSError:
@@ -49,10 +49,10 @@ class AuditFile:
         return (facts.st_dev, facts.st_ino) == self._identity
 
     def begin(self) -> tuple[Line | None, int]:
-        """Go on at its end: its last whole line, None where there is none yet, and what is torn.
+        """Prepare to append: its last whole line, None without one, and the bytes after that.
 
-        That is how many bytes are behind that line, which a process left that was killed while it
-        wrote. Raises AuditError where other things are in it, and OSError.
+        Such torn bytes are of a process that was killed while it wrote. Raises AuditError for a
+        file with other content, and OSError.
         """
         size = os.fstat(self._fd).st_size
         found = os.pread(self._fd, 2 * LONGEST, max(0, size - 2 * LONGEST))
@@ -71,7 +71,7 @@ class AuditFile:
         return line, torn
 
     def append(self, lines: bytes) -> None:
-        """Write whole lines at its end; raises OSError, and has then written nothing."""
+        """Append whole lines, or nothing and raise OSError."""
         facts = os.stat(self.path)
         if (facts.st_dev, facts.st_ino) != self._identity or facts.st_size != self._size:
             raise OSError(errno.ESTALE, "another has moved, replaced or changed it")
@@ -87,16 +87,16 @@ class AuditFile:
             raise OSError(errno.ENOSPC, "it takes no whole line")
 
     def sync(self) -> None:
-        """Return once what was written is on the disk."""
+        """Wait until everything written is on disk (fsync)."""
         os.fsync(self._fd)
 
     def close(self) -> None:
-        """Let others write it."""
+        """Close it, which unlocks it."""
         self._size = _SPOILT
         os.close(self._fd)
 
     def _take_back(self) -> None:
-        """Remove what was written of a line; where that fails, take no more until `begin`."""
+        """Remove a line that was written in part; if that fails, refuse lines until `begin`."""
         try:
             os.ftruncate(self._fd, self._size)
         except OSError:
@@ -104,6 +104,6 @@ class AuditFile:
             raise
 
 
-def place(path: str) -> str:
-    """What a file is called in its own lines and in heads: where it is, and on which machine."""
+def file_name(path: str) -> str:
+    """The name of a file in its own lines and in heads: machine and path."""
     return f"{socket.gethostname()}:{os.path.abspath(path)}"

@@ -1,4 +1,4 @@
-"""Chains of audit logs that must be somewhere, and are in none of the files that were read."""
+"""Chains of an audit log that are known to exist, but are in none of the files read."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -7,11 +7,11 @@ from minikms.audit.chain import Head, Opening
 
 
 class Gap(NamedTuple):
-    """A chain that is in no file, and what tells so.
+    """A missing chain, and how it is known to exist.
 
-    That is `next`, a chain that was found and follows it; or its head, which says that it follows
-    `previous`, one that was found, or that it is of a log that others were found of. `inner` is
-    for one that comes between two chains that were found.
+    Either `next`, a chain that was found, follows it; or its head says that it follows `previous`,
+    a chain that was found, or that it is of a log whose other chains were found. `inner` chains
+    come between two that were found.
     """
 
     chain: str
@@ -22,9 +22,9 @@ class Gap(NamedTuple):
 
 
 def gaps(found: Mapping[str, Opening], heads: Mapping[str, Head]) -> Iterator[Gap]:
-    """The chains that are missing among those that were `found`; of several in a row, the ends.
+    """The chains missing among those `found`; of several in a row, the first and the last.
 
-    A chain that goes on in the file of the one before says itself where that one is not there.
+    A chain that continues a file is not counted here: it is checked against the lines before it.
     """
     follows = {chain: head.follows for chain, head in heads.items()}
     follows |= {chain: opening.follows for chain, opening in found.items()}
@@ -48,7 +48,7 @@ def gaps(found: Mapping[str, Opening], heads: Mapping[str, Head]) -> Iterator[Ga
 
 
 def _before(found: Iterable[str], follows: Mapping[str, str | None]) -> set[str]:
-    """The chains that some of `found` come behind, as far as `follows` tells."""
+    """The chains before some of `found`, by the links in `follows`."""
     before: set[str] = set()
     for chain in found:
         link = follows.get(chain)
@@ -59,7 +59,7 @@ def _before(found: Iterable[str], follows: Mapping[str, str | None]) -> set[str]
 
 
 def _behind(found: Container[str], follows: Mapping[str, str | None]) -> dict[str, None]:
-    """The chains that come behind some of `found`, in the order of `follows`."""
+    """The chains after some of `found`, in the order of `follows`."""
     behind: dict[str, bool] = {}
     for chain in follows:
         row: list[str] = []

@@ -1,6 +1,6 @@
-"""What the store keeps of audit logs: the first key of each chain, its last head, the signing key.
+"""The audit log's entries in the store: first keys of chains, last heads, and the signing key.
 
-It is in the store's own profile, which no caller reaches.
+They are in the store's own profile, which no caller reaches.
 """
 
 import secrets
@@ -25,13 +25,13 @@ _ED25519: Final = "ed25519"
 
 
 class AuditStore:
-    """Audit logs, as the store knows them; raises StoreUnavailable."""
+    """The audit log's entries in a store; its methods raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def public_key(self) -> Ed25519PublicKey:
-        """The key that checks heads, made where there is none yet."""
+        """The public key that verifies heads, created if the store has none yet."""
 
         async def find(session: Session) -> Ed25519PublicKey | None:
             entry = await session.fetch(SIGNING_KEY, _ED25519)
@@ -48,7 +48,7 @@ class AuditStore:
         return found
 
     async def new_chain(self) -> tuple[str, bytes]:
-        """A chain that nobody has written yet, and the key of its first line."""
+        """A new chain: its id, and the key of its first line."""
         chain, key = secrets.token_hex(16), secrets.token_bytes(KEY_LENGTH)
 
         async def work(session: Session) -> None:
@@ -57,11 +57,11 @@ class AuditStore:
         await self._database.run_own(work, write=True)
         return chain, key
 
-    async def keep_head(self, head: Head) -> None:
-        """Sign a head, and keep it in place of an earlier one of its chain.
+    async def save_head(self, head: Head) -> None:
+        """Sign a head, and replace an earlier one of its chain.
 
-        The signing key is in memory for no longer than that takes; a call that the store has not
-        answered may come to its end behind a later one.
+        The signing key is in memory only meanwhile. Calls may complete out of order, so a head
+        with fewer lines than the saved one is dropped.
         """
 
         async def work(session: Session) -> None:
@@ -78,7 +78,7 @@ class AuditStore:
         await self._database.run_own(work, write=True)
 
     async def heads_of(self, file: str) -> list[Head]:
-        """The last head of each chain that was written to a file of this name."""
+        """The last head of each chain in the file of this name."""
 
         async def work(session: Session) -> list[Head]:
             rows = listed(await session.fetch_all(HEAD, {"file": file}))
@@ -104,7 +104,7 @@ class AuditStore:
 
 
 def public_text(key: Ed25519PublicKey) -> str:
-    """A public key as it is shown, and as the opening line of a log has it."""
+    """A public key as commands print it and opening lines have it: base64url."""
     return jose_b64url(key.public_bytes_raw())
 
 

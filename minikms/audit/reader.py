@@ -10,7 +10,7 @@ from minikms.startup_errors import AuditError
 
 
 class LogFile:
-    """A file as it is at this moment: what is written later is left out."""
+    """A file as it is when opened: lines written later are left out."""
 
     def __init__(self, path: str) -> None:
         """Open it; raises AuditError."""
@@ -33,11 +33,11 @@ class LogFile:
             return files
 
     def close(self) -> None:
-        """Read no more of it."""
+        """Close it."""
         self._opened.close()
 
     def parts(self) -> Iterator[bytes]:
-        """Its lines; one that is longer than any may be, in parts."""
+        """Its lines with their newlines; one that is longer than allowed comes in parts."""
         with self._opened as opened:
             place = opened.seek(0)
             while place < self._size and (part := opened.readline(LONGEST)):

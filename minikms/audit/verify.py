@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from minikms.audit.chain import Head, tips
-from minikms.audit.file import place
+from minikms.audit.chain import Head, chain_ends
+from minikms.audit.file import file_name
 from minikms.audit.gaps import Gap, gaps
 from minikms.audit.reader import LogFile
 from minikms.audit.verify_file import FileChecker, Report, Tally
@@ -46,7 +46,9 @@ def _check_links(checker: FileChecker) -> None:
 def _replaced(checker: FileChecker, files: Sequence[LogFile]) -> Iterator[str]:
     """Check that each file has the chain that was written to it last; the chains that are not."""
     for file in files:
-        last = tips([head for head in checker.last_heads() if head.file == place(file.path)])
+        last = chain_ends(
+            [head for head in checker.last_heads() if head.file == file_name(file.path)]
+        )
         if last and not any(head.chain in checker.chains for head in last):
             chain = last[0].chain
             checker.fault(file.path, f"the chain {chain}, the last one there, is not in it")

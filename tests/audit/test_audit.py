@@ -55,8 +55,8 @@ TORN = "it was cut short: its writer ended while it wrote"
 
 
 def event(number=0, **facts):
-    told = {"request_id": f"request {number}", "who": "issuer", "address": "127.0.0.1"}
-    return AuditEvent("sign", pytest.fail, **told | facts)
+    caller = {"request_id": f"request {number}", "who": "issuer", "address": "127.0.0.1"}
+    return AuditEvent("sign", pytest.fail, **caller | facts)
 
 
 async def write(path, store, lines):
@@ -136,7 +136,7 @@ async def test_lines_are_bound_together(path, store):
 
 
 @pytest.mark.parametrize("who", ["x" * 100_000, "lone \ud800", "\x00\n\u2028" * 1000])
-async def test_what_callers_are_called_is_bounded(path, store, checked, who):
+async def test_names_of_callers_are_bounded(path, store, checked, who):
     async with AuditLog.open(str(path), store) as log:
         log.write([event(who=who)], "success")
         log.write([event(who=None, subject="CN=a,O=b")], "forbidden")
@@ -147,7 +147,7 @@ async def test_what_callers_are_called_is_bounded(path, store, checked, who):
     assert await checked(path) == ([], [])
 
 
-async def test_it_goes_on_behind_what_is_there(path, store, checked):
+async def test_it_continues_an_existing_file(path, store, checked):
     for _ in range(3):
         await write(path, store, 2)
     openings = [json.loads(line) for line in path.read_bytes().splitlines()[::3]]
@@ -178,7 +178,7 @@ def open_logs(path):
     return [file for file in found if file.startswith(str(path.with_suffix("")))]
 
 
-async def test_it_is_opened_anew(path, store, checked):
+async def test_it_is_opened_again(path, store, checked):
     before = open_logs(path)
     async with AuditLog.open(str(path), store) as log:
         log.write([event()], "success")
@@ -210,7 +210,7 @@ async def test_it_is_opened_anew(path, store, checked):
     assert open_logs(path) == before
 
 
-async def test_no_line_is_lost_while_it_is_opened_anew(path, store, checked):
+async def test_no_line_is_lost_while_it_is_opened_again(path, store, checked):
     files = [path]
     async with AuditLog.open(str(path), store) as log:
         written = 0
@@ -229,7 +229,7 @@ async def test_no_line_is_lost_while_it_is_opened_anew(path, store, checked):
     assert await checked(*files) == ([], [])
 
 
-async def test_heads_are_kept_on_the_way(path, store, checked):
+async def test_heads_are_saved_regularly(path, store, checked):
     async with killed(path, store, 1203, 1000) as log:
         (head,) = await store.heads()
         assert (head.count, head.closed) == (1000, False)
@@ -537,7 +537,7 @@ async def test_a_number_that_no_line_has_is_not_counted_up_to(path, store, check
 
 
 @pytest.mark.parametrize("left", [1, 9, 11, 200, -2], ids=str)
-async def test_a_torn_line_is_told_of(path, store, checked, left):
+async def test_a_torn_line_is_noted(path, store, checked, left):
     left_behind = path.with_name("left.log")
     async with killed(path, store, 5, 1):
         *lines, last = path.read_bytes().splitlines(keepends=True)
@@ -624,7 +624,7 @@ async def test_several_agree_on_one_key(keep, kept_url):
     assert len({public_text(key) for key in keys}) == 1
 
 
-async def test_a_store_that_is_away_holds_up_nobody(path, store, checked, tmp_path, caplog):
+async def test_a_store_that_is_unavailable_delays_nobody(path, store, checked, tmp_path, caplog):
     async with AuditLog.open(str(path), store) as log:
         await head(store, lambda head: head.count == 1)
         with open(tmp_path / "keys.db-lock") as other:
@@ -632,7 +632,7 @@ async def test_a_store_that_is_away_holds_up_nobody(path, store, checked, tmp_pa
             os.rename(path, moved := path.with_suffix(".1"))
             log.reopen()
             async with asyncio.timeout(60):
-                while "is not done yet" not in caplog.text:
+                while "is not opened again yet" not in caplog.text:
                     await asyncio.sleep(0.01)
             assert not path.exists()
         async with asyncio.timeout(60):
@@ -642,10 +642,10 @@ async def test_a_store_that_is_away_holds_up_nobody(path, store, checked, tmp_pa
     assert await checked(path, moved) == ([], [])
 
 
-async def test_an_older_head_does_not_take_the_place_of_a_later_one(path, store):
+async def test_an_older_head_does_not_replace_a_later_one(path, store):
     await write(path, store, 3)
     (last,) = await store.heads()
-    await store.keep_head(Head(last.chain, last.file, None, False, 1, last.hash, last.time, False))
+    await store.save_head(Head(last.chain, last.file, None, False, 1, last.hash, last.time, False))
     assert await store.heads() == [last]
 
 
@@ -719,7 +719,7 @@ def test_it_is_checked_with_the_store_and_without(serve, run, options, path, tmp
 
 
 @pytest.mark.process
-def test_a_rotated_file_that_was_cut_is_told_of(serve, run, options, path):
+def test_a_rotated_file_that_was_cut_is_found(serve, run, options, path):
     older = path.with_suffix(".1")
     for _ in range(2):
         service = audited(serve, options, path)
@@ -777,7 +777,7 @@ def test_each_worker_has_a_file_of_its_own(serve, run, options, path):
         os.rename(file, file.with_suffix(".old"))
     service.process.send_signal(signal.SIGHUP)
     for _ in files:
-        service.read_until("opened anew")
+        service.read_until("opened again")
     for _ in range(20):
         assert service.status("POST", "/sign", SIGN) == 200
     service.stop()
@@ -859,10 +859,10 @@ async def sign_until(session, answered, most):
 
 
 def done_in(*files):
-    """The ids of the requests of which whole lines tell, with a success."""
+    """The ids of the requests that whole lines record as a success."""
     lines = [line for file in files for line in file.read_bytes().splitlines(keepends=True)]
-    told = [json.loads(line) for line in lines if Line.parse(line)]
-    return {line.get("request_id") for line in told if line["outcome"] == "success"}
+    recorded = [json.loads(line) for line in lines if Line.parse(line)]
+    return {line.get("request_id") for line in recorded if line["outcome"] == "success"}
 
 
 JSON = {"Content-Type": "application/json"}

@@ -1,4 +1,4 @@
-"""What each call leaves in the audit log, and what happens where it cannot be written."""
+"""The audit log's line of each call, and what happens if it cannot be written."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ def path(tmp_path):
 
 @pytest.fixture
 async def client(start, any_store, path):
-    """A client whose calls are written down, and who asks as one who may do everything."""
+    """A client with every scope, whose calls are recorded."""
     options = {**any_store, "auth": "token"}
     client = await start(create_service(Config(**options, audit_log=str(path))))
     token, _ = await client.app[TOKENS].create("operator", SCOPES)
@@ -143,7 +143,7 @@ async def test_every_call_that_is_refused_leaves_its_line(client, lines, who, ou
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "recorded"),
     [
         (("GET", "/key/nope"), ("getKey", "key-not-found", "nope")),
         (("DELETE", "/key/nope"), ("deleteKey", "key-not-found", "nope")),
@@ -159,28 +159,30 @@ async def test_every_call_that_is_refused_leaves_its_line(client, lines, who, ou
         (("DELETE", "/tokens/0123456789abcdef"), ("revokeToken", "token-not-found", None)),
     ],
 )
-async def test_what_is_refused_has_its_slug(client, lines, call, told):
+async def test_what_is_refused_has_its_slug(client, lines, call, recorded):
     method, path, *body = call
     headers = {"Content-Type": "application/json"}
     data = BytesIO(body[0]) if body else None
     async with client.request(method, path, data=data, headers=headers) as answer:
         slug = (await answer.json())["type"].rpartition(":")[2]
     (line,) = lines()
-    assert (line["operation"], line["outcome"], line["kid"]) == told
-    assert slug == told[1]
+    assert (line["operation"], line["outcome"], line["kid"]) == recorded
+    assert slug == recorded[1]
     if path.startswith("/tokens/"):
         assert line["token"] == "0123456789abcdef"
 
 
 @pytest.mark.parametrize(
-    ("target", "head", "told"),
+    ("target", "head", "recorded"),
     [
         ("/sign", "Expect: 100-continue\r\nContent-Length: 1048577", ("sign", "body-too-large")),
         ("/sign", "Expect: tea\r\nContent-Length: 2", ("sign", "bad-request")),
         ("/key/nope/rotate", "Expect: tea\r\nContent-Length: 2", ("rotateKey", "bad-request")),
     ],
 )
-async def test_what_is_refused_before_its_body_has_come(client, connect, lines, target, head, told):
+async def test_what_is_refused_before_its_body_has_come(
+    client, connect, lines, target, head, recorded
+):
     token = client.session.headers["Authorization"]
     assert (await client.get("/keys")).status == 200
     lines()
@@ -188,9 +190,9 @@ async def test_what_is_refused_before_its_body_has_come(client, connect, lines, 
         connection = await connect()
         request = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nX-Profile: bob\r\n{sent}{head}"
         connection.writer.write(f"{request}\r\n\r\n".encode())
-        assert (await connection.receive()).problem()[1] == told[1]
+        assert (await connection.receive()).problem()[1] == recorded[1]
         (line,) = lines()
-        assert (line["operation"], line["outcome"], line["profile"]) == (*told, "bob")
+        assert (line["operation"], line["outcome"], line["profile"]) == (*recorded, "bob")
         assert line["kid"] == ("nope" if "nope" in target else None)
         assert line["address"] == "127.0.0.1"
         # Nobody is asked for who calls; it may be known.
@@ -236,7 +238,7 @@ async def test_what_is_open_leaves_none(client, lines):
     assert lines() == []
 
 
-async def test_a_listing_is_told_of_once(client, lines):
+async def test_a_listing_is_recorded_once(client, lines):
     headers = {"Accept": "application/x-ndjson"}
     await client.post("/key/generate", json={"alg": "ed25519"})
     async with client.get("/keys", headers=headers) as answer:
@@ -295,14 +297,14 @@ async def test_nothing_is_done(client, path, lines):
             token_id = answer["record"]["id"]
 
 
-async def test_a_listing_that_cannot_be_told_of_is_refused_whole(client, path):
+async def test_a_listing_that_cannot_be_recorded_is_refused_whole(client, path):
     os.rename(path, path.with_name("away"))
     async with client.get("/keys", headers={"Accept": "application/x-ndjson"}) as answer:
         assert answer.status == 503
         assert (await answer.json())["type"] == "urn:minikms:problem:audit-unavailable"
 
 
-async def test_it_is_logged_once_and_said_when_it_is_over(client, path, caplog):
+async def test_a_failure_to_write_is_logged_once_and_so_is_its_end(client, path, caplog):
     os.rename(path, path.with_name("away"))
     for _ in range(3):
         async with client.get("/keys") as answer:
@@ -310,9 +312,9 @@ async def test_it_is_logged_once_and_said_when_it_is_over(client, path, caplog):
     await reopened(client, path)
     async with client.get("/keys") as answer:
         assert answer.status == 200
-    told = [record.getMessage() for record in caplog.records if record.name == "minikms.audit"]
-    assert sum("cannot be written" in line for line in told) == 1
-    assert sum("is written again" in line for line in told) == 1
+    messages = [record.getMessage() for record in caplog.records if record.name == "minikms.audit"]
+    assert sum("cannot be written" in line for line in messages) == 1
+    assert sum("is written again" in line for line in messages) == 1
 
 
 async def test_what_is_open_is_answered_all_the_same(client, path):
@@ -325,17 +327,17 @@ async def test_what_is_open_is_answered_all_the_same(client, path):
 @pytest.mark.each_store
 async def test_a_line_is_there_before_its_change_is(client, path, monkeypatch):
     """Seen by whoever is asked to commit."""
-    commit, told = Session.commit, []
+    commit, recorded = Session.commit, []
 
     async def watched(session):
         if CURRENT.get():  # for a call, and not for the head of the log
-            told.append(json.loads(path.read_bytes().splitlines()[-1]))
+            recorded.append(json.loads(path.read_bytes().splitlines()[-1]))
         return await commit(session)
 
     monkeypatch.setattr(Session, "commit", watched)
     async with client.post("/key/generate", json={"alg": "ed25519"}) as answer:
         kid = (await answer.json())["kid"]
-    assert [(line["operation"], line["kid"]) for line in told] == [("generateKey", kid)]
+    assert [(line["operation"], line["kid"]) for line in recorded] == [("generateKey", kid)]
 
 
 # What is in it
@@ -348,7 +350,7 @@ def forms(secret):
 
 
 async def test_nothing_that_callers_keep_is_in_it(client, path):
-    """Neither what calls bring nor what they get, but for what lines are there to tell."""
+    """Neither content of requests nor of answers, but for the fields that lines have."""
     markers = set()
 
     def planted(name):
@@ -398,13 +400,13 @@ async def test_nothing_that_callers_keep_is_in_it(client, path):
     await call("/keys", None, "GET", Authorization="Bearer planted-token")
     await call("/keys?planted-query=1", None, "GET", Cookie="planted-cookie")
     markers |= {"planted-token", "planted-query", "planted-cookie", made["token"]}
-    told = {kid, made["record"]["id"]}
+    fields = {kid, made["record"]["id"]}
     text = path.read_text()
     lines = [json.loads(line) for line in text.splitlines()]
-    told |= {line["kid"] for line in lines if line.get("kid")}
-    told |= {route.name for route in ROUTES} | {"default", "operator"}
+    fields |= {line["kid"] for line in lines if line.get("kid")}
+    fields |= {route.name for route in ROUTES} | {"default", "operator"}
     assert len(lines) > 20
-    assert [marker for marker in markers - told if marker in text] == []
+    assert [marker for marker in markers - fields if marker in text] == []
 
 
 def strings(document):
