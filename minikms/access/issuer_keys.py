@@ -1,4 +1,4 @@
-"""The public keys of an identity provider: its JWK Set (RFC 7517), and when that is read anew."""
+"""The public keys of an identity provider: its JWK Set (RFC 7517), read again when needed."""
 
 import asyncio
 import contextlib
@@ -25,14 +25,14 @@ LOGGER = logging.getLogger(__name__)
 _MAX_BYTES: Final = 256 * 1024
 _MAX_KEYS: Final = 64
 
-# In seconds: for one reading; between two at least, whatever kids are asked for; and after which
-# the set is read anew, so that a key that the provider has taken back is not trusted for good.
+# In seconds: the longest a read takes; the least between two, whatever kids tokens name; and the
+# age at which the set is read again, so that a key which the provider has withdrawn expires.
 _TIMEOUT: Final = 5
 _INTERVAL: Final = 60
 _MAX_AGE: Final = 300
 
-# What a key verifies, by its type and curve. What is not here, a symmetric key first of all, is
-# passed over.
+# The algorithms of a key, by its type and curve. Other keys, above all symmetric ones, are
+# ignored.
 _ALGORITHMS: Final = {
     ("OKP", "Ed25519"): ("EdDSA", "Ed25519"),
     ("OKP", "Ed448"): ("EdDSA", "Ed448"),
@@ -47,7 +47,7 @@ ALGORITHMS: Final = frozenset(name for names in _ALGORITHMS.values() for name in
 
 @dataclass(frozen=True, slots=True)
 class IssuerKey:
-    """A public key, with the algorithms that it verifies, and no others (RFC 8725 section 3.1)."""
+    """A public key, and the only algorithms that it verifies (RFC 8725 section 3.1)."""
 
     kid: str | None
     algs: tuple[str, ...]
@@ -57,9 +57,9 @@ class IssuerKey:
 class IssuerKeys:
     """The keys of a JWK Set in a file or at a URL.
 
-    It is read anew when a kid is asked for that it has not, at most once a minute, and when it is
-    old. One reading goes on at a time, in a task of its own, for which only an unknown kid waits.
-    A reading that fails changes nothing; `failed_reads` counts them.
+    It is read again for an unknown kid, at most once a minute, and when it is old. One read runs
+    at a time, in a task of its own; only an unknown kid waits for it. A failed read changes
+    nothing; `failed_reads` counts them.
     """
 
     def __init__(self, source: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -69,36 +69,36 @@ class IssuerKeys:
         self._url = _parse_url(source)
         self._tls = ssl.create_default_context()
         self._keys: list[IssuerKey] = []
-        self._reading: asyncio.Task[None] | None = None
-        self._begun = float("-inf")
+        self._read_task: asyncio.Task[None] | None = None
+        self._started = float("-inf")
         self.failed_reads = 0
         if not self._url:
             self._keys = _parse(_read_file(source))
-            self._begun = clock()
+            self._started = clock()
             if not self._keys:
                 raise JwtError("--jwt-jwks: It has no key that verifies signatures.")
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Ask the URL for the first time, and leave no reading behind.
+        """Read the URL for the first time, and cancel a read at the end.
 
-        A provider that does not answer yet is no reason not to start.
+        A provider that does not answer does not keep the service from starting.
         """
         try:
-            if self._url and (reading := self._begin()):
-                await asyncio.wait([reading])
+            if self._url and (task := self._start_read()):
+                await asyncio.wait([task])
             yield
         finally:
-            if self._reading:
-                self._reading.cancel()
-                await asyncio.wait([self._reading])
+            if self._read_task:
+                self._read_task.cancel()
+                await asyncio.wait([self._read_task])
 
     async def find(self, alg: str, kid: str | None) -> Key | None:
-        """The one key that has this kid, or any where there is none, and is used with `alg`."""
-        if self._clock() - self._begun >= _MAX_AGE:
-            self._begin()
-        if not (found := self._named(kid)) and (reading := self._begin()):
-            await asyncio.wait([reading])
+        """The only key with this kid, or with any for None, that verifies `alg`; else None."""
+        if self._clock() - self._started >= _MAX_AGE:
+            self._start_read()
+        if not (found := self._named(kid)) and (task := self._start_read()):
+            await asyncio.wait([task])
             found = self._named(kid)
         fitting = [key.public for key in found if alg in key.algs]
         return fitting[0] if len(fitting) == 1 else None
@@ -106,15 +106,15 @@ class IssuerKeys:
     def _named(self, kid: str | None) -> list[IssuerKey]:
         return [key for key in self._keys if kid in (None, key.kid)]
 
-    def _begin(self) -> asyncio.Task[None] | None:
-        """The reading that is under way, begun now if the last one is long enough ago."""
-        if self._reading and not self._reading.done():
-            return self._reading
-        if self._clock() - self._begun < _INTERVAL:
+    def _start_read(self) -> asyncio.Task[None] | None:
+        """The running read, started now if the last one is long enough ago; else None."""
+        if self._read_task and not self._read_task.done():
+            return self._read_task
+        if self._clock() - self._started < _INTERVAL:
             return None
-        self._begun = self._clock()
-        self._reading = asyncio.create_task(self._read())
-        return self._reading
+        self._started = self._clock()
+        self._read_task = asyncio.create_task(self._read())
+        return self._read_task
 
     async def _read(self) -> None:
         try:
@@ -134,10 +134,10 @@ class IssuerKeys:
         LOGGER.warning("%s %d keys stay as they were.", why, len(self._keys))
 
     async def _fetch(self, url: URL) -> bytes:
-        """What is at the URL; raises JwtError, which has nothing of it."""
+        """The content at the URL; raises JwtError, which has none of the content."""
         try:
             async with (
-                # Nothing is unpacked, so that what is small when it arrives stays so.
+                # Not decompressed, so that the limit of bytes holds for what arrives.
                 ClientSession(
                     connector=TCPConnector(ssl=self._tls),
                     headers={"Accept": "application/json", "Accept-Encoding": "identity"},
@@ -148,14 +148,14 @@ class IssuerKeys:
                 if response.status != 200:
                     raise JwtError(f"--jwt-jwks: It answers {response.status}.")
                 return await _read_body(response.content)
-        except ClientConnectorError as exc:  # tells host, port, and what is wrong there
+        except ClientConnectorError as exc:  # names host, port and reason
             raise JwtError(f"--jwt-jwks: {exc}.") from None
-        except ClientError as exc:  # could tell the URL, or what the server sent
+        except ClientError as exc:  # may contain the URL or content of the answer
             raise JwtError(f"--jwt-jwks: It cannot be fetched: {type(exc).__name__}.") from None
 
 
 def _parse_url(source: str) -> URL | None:
-    """The URL that this is, None where it is a path; raises JwtError."""
+    """Parse a URL; None if `source` is a path. Raises JwtError."""
     if not source.lower().startswith(("http:", "https:")):
         return None
     try:
@@ -165,7 +165,7 @@ def _parse_url(source: str) -> URL | None:
     if not url.host or url.user is not None or url.password is not None:
         raise JwtError("--jwt-jwks: The URL needs a host, and no user or password.")
     if url.scheme == "http" and not is_loopback(url.host):
-        # Whoever is on the way could put in keys of their own.
+        # On plain HTTP, an attacker on the network could replace the keys.
         raise JwtError("--jwt-jwks: A URL needs https, but for one of this machine's loopback.")
     return url
 
@@ -192,7 +192,7 @@ def _limit(content: bytes) -> bytes:
 
 
 def _parse(content: bytes) -> list[IssuerKey]:
-    """The keys of a JWK Set that can be used here; raises JwtError."""
+    """The usable keys of a JWK Set; raises JwtError."""
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -208,9 +208,9 @@ def _parse(content: bytes) -> list[IssuerKey]:
 
 
 def _import(jwk: Any) -> IssuerKey | None:
-    """A key of a set, None where it is none that signatures are verified by (RFC 7517 section 5).
+    """Import a JWK; None if it does not verify signatures (RFC 7517 section 5).
 
-    Neither is one whose private half was published with it.
+    A key that was published with its private part is ignored too.
     """
     if not isinstance(jwk, dict) or "d" in jwk or jwk.get("use", "sig") != "sig":
         return None

@@ -1,4 +1,4 @@
-"""Bearer tokens that are JWTs of an identity provider (RFC 7519, RFC 8725): whom each is of."""
+"""Bearer tokens that are JWTs of an identity provider, verified (RFC 7519, RFC 8725)."""
 
 import asyncio
 import time
@@ -37,17 +37,17 @@ _MAX_LENGTH: Final = 16 * 1024
 # How far the provider's clock and ours may be apart, in seconds.
 _LEEWAY: Final = 30
 
-# Those whose verification takes most of a millisecond, so that a thread has it.
+# Verified in a thread: a signature of these takes most of a millisecond.
 _SLOW: Final = frozenset({"ES384", "ES512", "ES256K"})
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says of who brings it, once it is known to be true.
+    """The claims of a verified token that the service uses.
 
-    `scopes` are all words of the claim `scope` (RFC 8693 section 4.2), of which some may mean
-    nothing here. `profiles` are those that `minikms_profiles` names: none where a token lacks the
-    claim, and None, which stands for every profile, only where the claim has `*`.
+    `scopes` are all words of the claim `scope` (RFC 8693 section 4.2), also those unknown here.
+    `profiles` are those in the claim `minikms_profiles`: empty without the claim, and None, which
+    means every profile, only if the claim has `*`.
     """
 
     subject: str
@@ -56,9 +56,9 @@ class Claims:
 
 
 class _Signatures(JWSRegistry):
-    """joserfc's algorithms, of which those that verify with a public key.
+    """joserfc's algorithms that verify with a public key.
 
-    It does not warn at each `EdDSA`, a name that is deprecated (RFC 9864), but that providers use.
+    It does not warn at each `EdDSA`, a deprecated name (RFC 9864) that providers still use.
     """
 
     def get_alg(self, name: str) -> JWSAlgModel:
@@ -67,12 +67,12 @@ class _Signatures(JWSRegistry):
         return self.algorithms[name]
 
 
-# A header that nobody here knows is ignored (RFC 7515 section 4), unless it is critical.
+# Unknown header parameters are ignored (RFC 7515 section 4), unless they are critical.
 _SIGNATURES: Final = _Signatures(strict_check_header=False)
 
 
 class JwtVerifier:
-    """Verifies the tokens that one issuer makes for one audience."""
+    """Verifies the tokens of one issuer for one audience."""
 
     def __init__(
         self, issuer: str, audience: str, jwks: str, *, clock: Callable[[], float] = time.monotonic
@@ -91,12 +91,12 @@ class JwtVerifier:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Have the issuer's keys read, now and when they change."""
+        """Read the issuer's keys, and keep them current within the block."""
         async with self.keys.running():
             yield
 
     async def verify(self, token: str) -> Claims:
-        """What a token says; raises Unauthenticated, which does not tell why."""
+        """Verify a token; raises Unauthenticated, which does not say why."""
         try:
             return _read(await self._verify(token))
         except JoseError:
@@ -130,15 +130,15 @@ class JwtVerifier:
         if not isinstance(claims, dict):
             raise InvalidPayloadError
         self._claims.validate(claims)
-        # It is for whoever proves to have a key (RFC 7800), as DPoP (RFC 9449) and mutual TLS
-        # (RFC 8705) do, and no proof is looked at here.
+        # The token is bound to a key (RFC 7800), as with DPoP (RFC 9449) and mutual TLS (RFC 8705),
+        # and no proof of that key is checked here.
         if "cnf" in claims:
             raise InvalidClaimError("cnf")
         return claims
 
 
 def _read(claims: dict[str, Any]) -> Claims:
-    """What the service goes by; raises JoseError."""
+    """The claims that the service uses; raises JoseError."""
     scope, profiles = claims.get("scope", ""), claims.get(PROFILES_CLAIM, [])
     if not isinstance(scope, str):
         raise InvalidClaimError("scope")

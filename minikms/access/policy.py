@@ -1,4 +1,4 @@
-"""Who calls, and what they may do."""
+"""Authentication and authorization of callers, by tokens and scopes."""
 
 import contextlib
 import hashlib
@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from minikms.access.newcomers import Newcomers
+from minikms.access.token_queues import TokenQueues
 from minikms.access.tokens import CATEGORY, PREFIX, Token, TokenRecord, Tokens
 from minikms.addresses import network_of
 from minikms.errors import Forbidden, ProfileNotFound, TooManyAttempts, Unauthenticated
@@ -35,10 +35,10 @@ SCOPES: Final = (
     "profiles",
     "admin",
 )
-"""What a caller may be let do; each route names the one that it needs."""
+"""The permissions of callers; each route needs one of them."""
 
 OPEN: Final = "open"
-"""In the place of a scope: anybody may."""
+"""Instead of a scope: the route needs no token."""
 
 _WINDOW: Final = 60.0  # in seconds
 _MOST_ADDRESSES: Final = 10_000
@@ -46,19 +46,19 @@ _MOST_ADDRESSES: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, and what they may do; `profiles` None stands for all of them."""
+    """An authenticated caller and its permissions; `profiles` None means all profiles."""
 
     name: str
     scopes: frozenset[str]
     profiles: frozenset[str] | None = None
 
     def require(self, scope: str) -> None:
-        """Raise Forbidden where the caller may not do what needs this scope."""
+        """Raise Forbidden unless the caller has this scope."""
         if scope not in self.scopes:
             raise Forbidden(scope)
 
     def permit(self, profile: str) -> None:
-        """Raise ProfileNotFound for a profile that is not the caller's, as if it were not there."""
+        """Raise ProfileNotFound for a profile that is not the caller's, as if it did not exist."""
         if not self.covers((profile,)):
             raise ProfileNotFound()
 
@@ -70,18 +70,18 @@ class Caller:
 
 
 ANYBODY: Final = Caller("", frozenset(SCOPES))
-"""A caller where nobody is asked for a token."""
+"""The caller of a service that needs no token."""
 
 
-class _Holder(NamedTuple):
-    """Who holds a token."""
+class _CachedToken(NamedTuple):
+    """A token's record, and the caller that it authenticates."""
 
     record: TokenRecord
     caller: Caller
 
 
 class TokenAccess:
-    """Lets in who holds a token of the store, the operator's own one, or a JWT (RFC 6750)."""
+    """Authenticates callers by tokens of the store, the operator's token, or JWTs (RFC 6750)."""
 
     def __init__(
         self,
@@ -89,83 +89,83 @@ class TokenAccess:
         *,
         admin: Token | None = None,
         jwt: "JwtVerifier | None" = None,
-        wrong_a_minute: int = 60,
+        wrong_per_minute: int = 60,
         cache: Bounds = NOTHING,
     ) -> None:
         self._tokens = tokens
         self._jwt = jwt
         self._admin = None if admin is None else admin_record(admin)
-        self._attempts = Attempts(wrong_a_minute)
-        self._holders: Cache[_Holder] = Cache(tokens.counters, *cache)
-        self._newcomers = Newcomers()
+        self._wrong_tokens = WrongTokens(wrong_per_minute)
+        self._cache: Cache[_CachedToken] = Cache(tokens.counters, *cache)
+        self._queues = TokenQueues()
 
-    async def caller(
+    async def authenticate(
         self,
         authorization: str,
         address: str,
         aside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> Caller:
-        """Who calls from `address`; raises Unauthenticated and TooManyAttempts.
+        """The caller with this Authorization header; raises Unauthenticated and TooManyAttempts.
 
-        A token by which nobody was let in lately waits `aside`, in the queue of its address.
+        A token that was not accepted recently waits within `aside`, in the queue of `address`.
         """
-        text = _token_of(authorization)
+        text = _bearer_token(authorization)
         if text is None:
             raise Unauthenticated("Send a token: Authorization: Bearer …")
-        place = _place_of(text)
-        if place in self._newcomers:
+        token_hash = _hash_of(text)
+        if self._queues.must_wait(token_hash):
             with aside():
-                async with self._newcomers.waiting(place, address) as lock:
-                    known = await self._caller(text, place, lock)
+                async with self._queues.waiting(token_hash, address) as lock:
+                    caller = await self._authenticate(text, token_hash, lock)
         else:
-            known = await self._caller(text, place, contextlib.nullcontext())
-        if known is None:
-            self._newcomers.refuse(place)
-            self._attempts.count(address)
+            caller = await self._authenticate(text, token_hash, contextlib.nullcontext())
+        if caller is None:
+            self._queues.forget(token_hash)
+            self._wrong_tokens.count(address)
             raise Unauthenticated("The token is not valid.", invalid_token=True)
-        self._newcomers.let_in(place)
-        return known
+        self._queues.accept(token_hash)
+        return caller
 
-    def known(self, authorization: str) -> Caller | None:
-        """Who calls with a token that is in memory; None for whoever else."""
+    def authenticate_cached(self, authorization: str) -> Caller | None:
+        """The caller with this Authorization header if its token is in the cache; else None."""
         scheme, _, text = authorization.partition(" ")
         if scheme != "Bearer":
             return None
-        found = self._holders.get(_place_of(text))
+        found = self._cache.get(_hash_of(text))
         return None if found is None or found.record.expired else found.caller
 
-    async def _caller(
-        self, text: str, place: bytes, lock: AbstractAsyncContextManager[None]
+    async def _authenticate(
+        self, text: str, token_hash: bytes, lock: AbstractAsyncContextManager[None]
     ) -> Caller | None:
-        """Who calls with a token; None for nobody. What asks the store waits for `lock`."""
+        """The caller with a token, None if it is not valid; asks the store only under `lock`."""
         if not text.startswith(PREFIX):
-            return await self._subject(text)
-        found = self._holders.get(place)
+            return await self._authenticate_jwt(text)
+        found = self._cache.get(token_hash)
         if found is None:
             token = Token.parse(text)
             if token is None:
                 return None
             async with lock:
-                found = self._holders.get(place) or await self._read(token, place)
+                found = self._cache.get(token_hash) or await self._read(token, token_hash)
         return None if found is None or found.record.expired else found.caller
 
-    async def _read(self, token: Token, place: bytes) -> _Holder | None:
-        pending = self._holders.start_fill()
+    async def _read(self, token: Token, token_hash: bytes) -> _CachedToken | None:
+        pending = self._cache.start_fill()
         found = await self._find(token)
         if found is not None:
-            pending.fill(place, found, (CATEGORY, token.id))
+            pending.fill(token_hash, found, (CATEGORY, token.id))
         return found
 
-    async def _find(self, token: Token) -> _Holder | None:
+    async def _find(self, token: Token) -> _CachedToken | None:
         record = self._admin
         if record is None or record.id != token.id:
             record = await self._tokens.find(token.id)
         if record is None or not record.fits(token):
             return None
         profiles = None if record.profiles is None else frozenset(record.profiles)
-        return _Holder(record, Caller(record.name, frozenset(record.scopes), profiles))
+        return _CachedToken(record, Caller(record.name, frozenset(record.scopes), profiles))
 
-    async def _subject(self, text: str) -> Caller | None:
+    async def _authenticate_jwt(self, text: str) -> Caller | None:
         if self._jwt is None:
             return None
         try:
@@ -175,19 +175,19 @@ class TokenAccess:
         return Caller(claims.subject, claims.scopes & frozenset(SCOPES), claims.profiles)
 
 
-def _token_of(authorization: str) -> str | None:
-    """The token that a caller brings (RFC 6750 section 2.1); None where it brings none."""
+def _bearer_token(authorization: str) -> str | None:
+    """The token in an Authorization header (RFC 6750 section 2.1), None if it has none."""
     scheme, _, text = authorization.partition(" ")
     return text.strip() if scheme.lower() == "bearer" else None
 
 
-def _place_of(token: str) -> bytes:
-    """Where it is remembered who holds a token: by what nobody makes one from."""
+def _hash_of(token: str) -> bytes:
+    """The key of a token in the cache, from which the token cannot be computed."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-class Attempts:
-    """Wrong tokens by address, minute by minute."""
+class WrongTokens:
+    """Counts wrong tokens for each address, minute by minute."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -195,20 +195,20 @@ class Attempts:
         self._until = 0.0
 
     def count(self, address: str) -> None:
-        """Count one; raises TooManyAttempts where there are more than there may be."""
+        """Count one of an address; raises TooManyAttempts over the limit."""
         now = time.monotonic()
         if now >= self._until:
             self._counts.clear()
             self._until = now + _WINDOW
-        place = network_of(address)
-        if len(self._counts) < _MOST_ADDRESSES or place in self._counts:
-            self._counts[place] += 1
-        if self._counts[place] > self._most:
+        network = network_of(address)
+        if len(self._counts) < _MOST_ADDRESSES or network in self._counts:
+            self._counts[network] += 1
+        if self._counts[network] > self._most:
             raise TooManyAttempts(retry_after=int(self._until - now) + 1)
 
 
 def admin_record(token: Token) -> TokenRecord:
-    """The record of a token that may do everything in every profile."""
+    """The record of a token with every scope in every profile."""
     return TokenRecord(token.id, "admin", token.hash, SCOPES, None, 0)
 
 

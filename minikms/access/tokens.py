@@ -1,7 +1,7 @@
-"""Tokens that let callers in: their form, and where they are kept.
+"""Tokens of callers: their format, and their records in the store.
 
-`mkms_ID_SECRET`: 16 hexadecimal digits by which it is found, and base58check of 32 random bytes,
-whose four bytes of checksum let scanners for secrets tell it from chance. The store has the SHA-256
+`mkms_ID_SECRET`: 16 hexadecimal digits that identify it, and base58check of 32 random bytes, whose
+checksum of four bytes lets secret scanners recognise it. The store has the SHA-256
 of the secret: as random as it is long, it needs no slow hash.
 """
 
@@ -39,12 +39,12 @@ class Token(NamedTuple):
 
     @classmethod
     def new(cls) -> Self:
-        """A token that nobody has yet."""
+        """A new random token."""
         return cls(secrets.token_hex(8), secrets.token_bytes(32))
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The token that `text` is, None where it is none."""
+        """Parse a token; None if `text` is not one."""
         found = _FORM.match(text)
         if found is None:
             return None
@@ -55,7 +55,7 @@ class Token(NamedTuple):
         return cls(found[1], secret) if len(secret) == 32 else None
 
     def reveal(self) -> str:
-        """The text that its holder keeps; to be shown once, to them alone."""
+        """Its text with the secret; to be shown once, to its holder alone."""
         return f"{PREFIX}{self.id}_{base58.b58encode_check(self.secret).decode()}"
 
     def __repr__(self) -> str:
@@ -63,15 +63,15 @@ class Token(NamedTuple):
 
     @property
     def hash(self) -> str:
-        """What the store has of it."""
+        """The SHA-256 of its secret, which the store has."""
         return hashlib.sha256(self.secret).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """What is known of a token: whom it names, and what it lets them do.
+    """The stored facts of a token: the name of its holder, and its permissions.
 
-    `profiles` None stands for all of them, `expires` None for never; times are in nanoseconds
+    `profiles` None means all profiles, `expires` None means never; times are in nanoseconds
     since the epoch.
     """
 
@@ -84,16 +84,16 @@ class TokenRecord:
     expires: int | None = None
 
     def fits(self, token: Token) -> bool:
-        """Whether this is the record of `token`, in the same time whatever differs."""
+        """Whether this is the record of `token`, compared in constant time."""
         return hmac.compare_digest(self.hash, token.hash)
 
     @property
     def expired(self) -> bool:
-        """Whether its time is over."""
+        """Whether it has expired."""
         return self.expires is not None and self.expires <= time.time_ns()
 
     def to_bytes(self) -> bytes:
-        """The record as the store keeps it."""
+        """The record as the store has it."""
         return orjson.dumps(asdict(self))
 
     @classmethod
@@ -114,7 +114,7 @@ class Tokens:
 
     @property
     def counters(self) -> ChangeCounters:
-        """What tells that a token has been revoked."""
+        """The change counters that show when a token has been revoked."""
         return self._database.counters
 
     async def create(
@@ -124,7 +124,7 @@ class Tokens:
         profiles: tuple[str, ...] | None = None,
         expires: int | None = None,
     ) -> tuple[Token, TokenRecord]:
-        """A new token, whose secret is in no place but this answer, and its record."""
+        """Create a token; only the one returned has its secret, the record does not."""
         token = Token.new()
         now = time.time_ns()
         record = TokenRecord(token.id, name, token.hash, scopes, profiles, now, expires)
@@ -137,7 +137,7 @@ class Tokens:
         return token, record
 
     async def find(self, token_id: str) -> TokenRecord | None:
-        """The record of a token, None where there is none of this id."""
+        """The record of a token by its id, None if there is none."""
 
         async def work(session: Session) -> TokenRecord | None:
             entry = await session.fetch(CATEGORY, token_id)
@@ -155,7 +155,7 @@ class Tokens:
         return sorted(await self._database.run_own(work), key=lambda record: record.created)
 
     async def revoke(self, token_id: str) -> None:
-        """Let nobody in with this token any more; raises TokenNotFound."""
+        """Delete a token, so that it is no longer valid; raises TokenNotFound."""
         set_token(token_id)
 
         async def work(session: Session) -> None:

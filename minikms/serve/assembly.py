@@ -78,7 +78,7 @@ async def _token_access(config: Config, tokens: Tokens) -> AsyncIterator[TokenAc
             tokens,
             admin=admin,
             jwt=jwt,
-            wrong_a_minute=config.max_wrong_tokens,
+            wrong_per_minute=config.max_wrong_tokens,
             cache=_bounds(config),
         )
 

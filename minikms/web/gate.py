@@ -117,7 +117,7 @@ class Gate:
             try:
                 known = ANYBODY
                 if self.access is not None:
-                    found = self.access.known(_authorization(request))
+                    found = self.access.authenticate_cached(_authorization(request))
                     if found is None or scope not in found.scopes:
                         return None
                     known = found
@@ -182,7 +182,7 @@ class Gate:
         if event.profile is None:
             event.profile = _asked_profile(request)
         if not event.who and self.access is not None:
-            known = self.access.known(_authorization(request))
+            known = self.access.authenticate_cached(_authorization(request))
             event.who = known.name if known else ""
         event.record(slug_of(exc))
 
@@ -204,7 +204,7 @@ class Gate:
         """Who calls, where they have the scope; raises as TokenAccess does, and Forbidden."""
         if event.operation == "jwks" and (published := await _published(request)):
             return Caller("", _PUBLIC, frozenset({published}))
-        found = await access.caller(_authorization(request), event.address, self._aside)
+        found = await access.authenticate(_authorization(request), event.address, self._aside)
         event.who = found.name
         found.require(scope)
         return found

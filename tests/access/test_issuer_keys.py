@@ -49,8 +49,8 @@ async def accepts(verifier, key):
 
 
 async def settled(verifier):
-    """Wait for a reading that nobody waits for."""
-    await asyncio.wait([verifier.keys._reading])
+    """Wait for a read in the background."""
+    await asyncio.wait([verifier.keys._read_task])
 
 
 async def test_keys_are_read_at_the_start_and_then_known(provider, running):
@@ -141,7 +141,7 @@ async def test_the_end_does_not_wait_for_an_answer(provider, running, clock):
         provider.answer = gate = Gate(provider.publish)
         assert await accepts(verifier, provider.keys[0])
         await gate.reached.wait()
-    assert verifier.keys._reading.cancelled()
+    assert verifier.keys._read_task.cancelled()
     gate.opened.set()
 
 

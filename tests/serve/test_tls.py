@@ -1,4 +1,4 @@
-"""TLS with real certificates: who is let in, and what a new certificate changes while it runs."""
+"""TLS with real certificates: who is accepted, and what a new certificate changes while it runs."""
 
 import contextlib
 import http.client
@@ -65,7 +65,7 @@ def shown(service, context, host="127.0.0.1"):
         return dict(pair for (pair,) in secured.getpeercert()["subject"])["commonName"]
 
 
-def is_let_in(service, context):
+def is_accepted(service, context):
     """Whether a call is answered on a new connection; a bad handshake may show only then."""
     service.tls = context
     try:
@@ -136,10 +136,10 @@ def test_versions(one, version, refused):
 @pytest.mark.process
 def test_a_client_needs_a_certificate_of_the_ca(serve, one, two):
     service = serve("--port", "0", *flags(one.issue("kms"), client_ca=two))
-    assert is_let_in(service, caller(one, two.issue("good")))
+    assert is_accepted(service, caller(one, two.issue("good")))
     for certificate in (None, one.issue("other")):
-        assert not is_let_in(service, caller(one, certificate))
-    assert is_let_in(service, caller(one, two.issue("good")))
+        assert not is_accepted(service, caller(one, certificate))
+    assert is_accepted(service, caller(one, two.issue("good")))
     code, written = service.stop()
     assert (code, "Traceback" in written) == (0, False)
 
@@ -171,10 +171,10 @@ def test_sighup_renews_the_certificate(serve, one, two):
 def test_sighup_renews_the_ca_of_clients(serve, one, two):
     service = serve("--port", "0", *flags(one.issue("kms"), client_ca=one))
     ours, theirs = caller(one, one.issue("ours")), caller(one, two.issue("theirs"))
-    assert (is_let_in(service, ours), is_let_in(service, theirs)) == (True, False)
+    assert (is_accepted(service, ours), is_accepted(service, theirs)) == (True, False)
     os.replace(two.file, one.file)
     hang_up(service)
-    assert (is_let_in(service, ours), is_let_in(service, theirs)) == (False, True)
+    assert (is_accepted(service, ours), is_accepted(service, theirs)) == (False, True)
 
 
 @pytest.mark.process
@@ -225,7 +225,7 @@ def test_bad_files_at_sighup_change_nothing(serve, one, two):
         assert " ERROR " in line
         assert str(file) in line
         assert shown(service, ours) == "first"
-        assert is_let_in(service, ours)
+        assert is_accepted(service, ours)
         file.write_bytes(good)
     replace(certificate, one.issue("second"))
     hang_up(service)

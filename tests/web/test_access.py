@@ -1,4 +1,4 @@
-"""Who is let in: every route against every kind of token that is not the right one."""
+"""Authentication and authorization: every route with every kind of wrong token."""
 
 import asyncio
 import json
@@ -38,14 +38,14 @@ PLACES = {"kid": KID, "name": PROFILE, "token": HOLDER}
 
 @pytest.fixture
 async def guarded(start, admin):
-    """A service in memory that asks for tokens, and the header of one who may do everything."""
+    """A service in memory that needs tokens, and the header of its admin."""
     client = await start(create_service(Config(auth="token", admin_token_file=admin[1])))
     return client, bearer(admin[0])
 
 
 @pytest.fixture
 async def kept_guarded(start, kept, admin):
-    """The same on a store that is kept, where it is the default."""
+    """The same on a persistent store, where it is the default."""
     options = {**kept, "auth": "auto", "admin_token_file": admin[1]}
     return await start(create_service(Config(**options))), bearer(admin[0])
 
@@ -412,7 +412,7 @@ async def test_jwt_of_an_identity_provider(start, tmp_path):
 
 
 @pytest.mark.parametrize("option", ["jwt_issuer", "admin_token_file"])
-def test_who_is_let_in_is_not_said_in_vain(option):
+def test_options_for_tokens_need_tokens(option):
     with pytest.raises(app_module.AccessError, match="--auth token"):
         create_service(Config(**{option: "x"}))
 

@@ -265,7 +265,7 @@ async def test_a_token_in_memory(service, any_store):
     def use(token):
         return client.get("/profiles", headers={"Authorization": f"Bearer {token.reveal()}"})
 
-    holders = client.app[GATE].access._holders
+    holders = client.app[GATE].access._cache
     for number in range(3):
         await ok(await use(token))
         assert await slug(await use(other_secret)) == "unauthenticated"

@@ -1,0 +1,73 @@
+"""Queues for tokens that were not accepted recently, one for each address that sends some."""
+
+import asyncio
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from minikms.addresses import network_of
+from minikms.errors import TooManyAttempts
+
+# Of one address: how many different tokens wait at a time, and how many calls with them.
+_MOST_WAITING: Final = 100
+_MOST_CALLS: Final = 300
+# How many accepted tokens are remembered, those accepted last.
+_MOST_ACCEPTED: Final = 10_000
+
+
+class TokenQueues:
+    """Remembers accepted tokens, and has all others wait in the queue of their address.
+
+    It authenticates nobody. Tokens are given by their hashes. A queue exists only while a token
+    waits in it.
+    """
+
+    def __init__(self) -> None:
+        self._accepted: OrderedDict[bytes, None] = OrderedDict()
+        self._queues: dict[str, _Queue] = {}
+
+    def must_wait(self, token: bytes) -> bool:
+        """Whether a token was not accepted recently."""
+        return token not in self._accepted
+
+    def accept(self, token: bytes) -> None:
+        """Remember a token as accepted."""
+        self._accepted[token] = None
+        self._accepted.move_to_end(token)
+        if len(self._accepted) > _MOST_ACCEPTED:
+            self._accepted.popitem(last=False)
+
+    def forget(self, token: bytes) -> None:
+        """Forget that a token was accepted."""
+        self._accepted.pop(token, None)
+
+    @asynccontextmanager
+    async def waiting(self, token: bytes, address: str) -> AsyncIterator[asyncio.Lock]:
+        """Queue a token of an address; gives the lock under which it asks the store.
+
+        Raises TooManyAttempts if too many others of its address wait.
+        """
+        network = network_of(address)
+        queue = self._queues.setdefault(network, _Queue())
+        tokens = queue.tokens
+        is_new = token not in tokens
+        if (is_new and len(tokens) >= _MOST_WAITING) or tokens.total() >= _MOST_CALLS:
+            raise TooManyAttempts("Other tokens from this address are looked for.", retry_after=1)
+        tokens[token] += 1
+        try:
+            yield queue.lock
+        finally:
+            tokens[token] -= 1
+            if not tokens[token]:
+                del tokens[token]
+            if not tokens:
+                del self._queues[network]
+
+
+class _Queue:
+    """The waiting tokens of one address, and how many calls wait with each."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.tokens: Counter[bytes] = Counter()
