@@ -1,4 +1,4 @@
-"""One service put together: the application, its store, audit log and tokens, while it runs."""
+"""The parts of a running service: application, store, audit log and tokens."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -24,19 +24,19 @@ from minikms.web.state import AUDIT, CONFIG, REGISTRY, SERVICE, STORE, TOKENS
 
 
 def create_service(config: Config, registry: AlgorithmRegistry | None = None) -> web.Application:
-    """The application of one service, which opens its store when it starts.
+    """The application of one service; its store is opened at startup.
 
-    Raises PluginError and AccessError. `registry` stands in for that of the installed packages.
+    Raises PluginError and AccessError. `registry` replaces that of the installed packages.
     """
     if not needs_token(config) and (config.admin_token_file or _jwt_options(config)):
         raise AccessError(
-            "--admin-token-file and --jwt-… say who is let in, and here everybody is: --auth token."
+            "--admin-token-file and --jwt-… have no effect without authentication: --auth token."
         )
     app = create_app(config, registry)
     app.cleanup_ctx.append(_service)
     app.on_shutdown.append(_stop_batches)
     if config.metrics_port:
-        # Here, since whoever does without does not wait for prometheus-client.
+        # Imported here: prometheus-client takes time to load, and is optional.
         from minikms.serve import metrics_listener
 
         metrics_listener.add_to(app)
@@ -60,7 +60,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _stop_batches(app: web.Application) -> None:
-    """Before what is under way is waited for: a batch may have more to do than there is time."""
+    """Stop batches first: one may have more left than the time for running calls."""
     app[SERVICE].batches.stop()
 
 
@@ -93,7 +93,7 @@ def _jwt_options(config: Config) -> bool:
 
 @asynccontextmanager
 async def _audited(app: web.Application, store: KeyStore) -> AsyncIterator[None]:
-    """Have every call recorded, where the configuration names a file for that."""
+    """Record every call, if the configuration names an audit log."""
     if not app[CONFIG].audit_log:
         app[AUDIT] = None
         yield

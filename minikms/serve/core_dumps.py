@@ -1,4 +1,4 @@
-"""No core dump of a process that has keys in its memory."""
+"""Core dumps are turned off, since the process has keys in its memory."""
 
 import ctypes
 import resource
@@ -9,10 +9,10 @@ _PR_SET_DUMPABLE: Final = 4  # prctl(2)
 
 
 def turn_off() -> None:
-    """Have the system write none of this process, nor let others of its user read its memory.
+    """Prevent core dumps, and reads of this process's memory by others of its user.
 
-    A limit of 0 alone does not keep the memory from a program that takes dumps by a pipe (core(5)).
-    From the second on, on Linux, most of /proc/PID is root's.
+    A limit of 0 alone does not prevent dumps to a program by a pipe (core(5)); on Linux, not being
+    dumpable does, and most of /proc/PID then belongs to root.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":

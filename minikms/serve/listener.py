@@ -1,4 +1,4 @@
-"""Where callers connect: the port, and the certificates that it is served under."""
+"""The listening port and its TLS certificates."""
 
 import logging
 import ssl
@@ -15,9 +15,9 @@ LOGGER = logging.getLogger("minikms")
 
 
 class Listener:
-    """Accepts connections for a runner, over TLS where the configuration names a certificate.
+    """Accepts connections for a runner, with TLS if the configuration names a certificate.
 
-    Not aiohttp's site, whose TLS stays as it is for good, and which has no bound.
+    Used instead of aiohttp's site, which cannot change its TLS and does not limit connections.
     """
 
     def __init__(self, config: Config, runner: KmsRunner) -> None:
@@ -30,43 +30,42 @@ class Listener:
             partial(is_one_of, networks=proxies),
         )
         self._acceptor = Acceptor(
-            lambda: runner.server(),  # type: ignore[misc]  # which is there once it is set up
+            lambda: runner.server(),  # type: ignore[misc]  # set by setup
             self._places,
             read_certificates(config),
             config.header_timeout,
         )
 
     async def start(self, *, shared: bool) -> None:
-        """Listen; `shared` lets other processes do so on the same port."""
+        """Listen; with `shared`, other processes may listen on the same port."""
         await self._acceptor.listen(self._config.host, self._config.port, shared=shared)
 
     @property
     def address(self) -> Any:
-        """Host and port, and for IPv6 what belongs to them."""
+        """The socket address: host and port, and for IPv6 flow and scope."""
         return self._acceptor.address
 
     def renew(self) -> None:
-        """Read the certificates anew, for connections from now on; bad ones change nothing.
+        """Read the certificates again, for connections from now on; bad ones change nothing.
 
-        Under a context that knows nothing of the one before: a session of that one could be resumed
-        without its client's certificate being looked at, whatever CA is trusted by now. (It is what
-        `SSLContext.sni_callback` would do: sessions stay with the context that a connection began
-        under.)
+        Into a new context: a session of an old one could be resumed without a check of the client's
+        certificate against the CA that is trusted now. (`SSLContext.sni_callback` has that fault:
+        sessions stay with the context that a connection began under.)
         """
         try:
             self._acceptor.tls = read_certificates(self._config)
         except TlsError as exc:
             LOGGER.error("the certificates stay as they were: %s", exc)
         else:
-            LOGGER.info("the certificates were read anew")
+            LOGGER.info("the certificates were read again")
 
     def close(self) -> None:
-        """Accept no more."""
+        """Stop accepting connections."""
         self._acceptor.close()
 
 
 def read_certificates(config: Config) -> ssl.SSLContext | None:
-    """What callers' handshakes go by, None where there is no TLS; raises TlsError."""
+    """The TLS context of the configuration, None without TLS; raises TlsError."""
     cert, key, client_ca = config.tls_cert, config.tls_key, config.tls_client_ca
     if not cert:
         if key or client_ca:
@@ -75,13 +74,13 @@ def read_certificates(config: Config) -> ssl.SSLContext | None:
     for file in filter(None, (cert, key, client_ca)):
         try:
             open(file, "rb").close()
-        except OSError as exc:  # which does not tell the file where OpenSSL opens it
+        except OSError as exc:  # OpenSSL's own error does not name the file
             raise TlsError(f"{file} cannot be read: {exc.strerror}.") from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # Of a key that is encrypted nobody is asked the password.
-        context.load_cert_chain(cert, key or None, password="")  # nosec B106  # it is no password
+        # With a password given, OpenSSL does not prompt for that of an encrypted key.
+        context.load_cert_chain(cert, key or None, password="")  # nosec B106  # not a password
     except ssl.SSLError:
         what = f"{cert} and {key} do not have" if key else f"{cert} does not have"
         raise TlsError(f"{what} a certificate and its own unencrypted key, in PEM.") from None

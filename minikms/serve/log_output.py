@@ -1,4 +1,4 @@
-"""Where log lines go: standard error, in text or JSON, without holding up who writes them."""
+"""Log output: text or JSON on standard error, written by a thread in batches."""
 
 import logging
 import os
@@ -9,54 +9,54 @@ from typing import Any, Final, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
-# How long a line waits for others, in seconds, and how many may wait.
-_PAUSE: Final = 0.05
-_MOST: Final = 10_000
+# How long a line may wait for others, in seconds, and how many lines may wait.
+_DELAY: Final = 0.05
+_MAX_WAITING: Final = 10_000
 
 
-class GatheringHandler(logging.Handler):
-    """Writes to a stream what has gathered in a while, in one piece and in a thread of its own.
+class BatchHandler(logging.Handler):
+    """Writes lines to a stream in batches, in a thread of its own.
 
-    So a reader who stands still holds up nobody, and what the system takes for a line is shared. A
-    warning, and what is worse, is not waited for. Where too many wait, whoever has another one
-    waits for them: an answer that is late is better than a line that is lost.
+    So a reader that is slow does not block the service, and lines share the cost of a write.
+    Warnings and errors are written without delay. If too many lines wait, the next caller writes
+    them: a late answer is better than a lost line.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
         self._lines: deque[str] = deque()
-        self._due, self._urgent = threading.Event(), threading.Event()
-        self._writing = threading.Lock()
-        threading.Thread(target=self._keep_on, name="log", daemon=True).start()
+        self._has_lines, self._urgent = threading.Event(), threading.Event()
+        self._write_lock = threading.Lock()
+        threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record's line."""
+        """Queue the line of a record."""
         try:
             self._lines.append(self.format(record) + "\n")
             if record.levelno >= logging.WARNING:
                 self._urgent.set()
-            if not self._due.is_set():
-                self._due.set()
-            if len(self._lines) > _MOST:
+            if not self._has_lines.is_set():
+                self._has_lines.set()
+            if len(self._lines) > _MAX_WAITING:
                 self.flush()
         except Exception:
             self.handleError(record)
 
     def flush(self) -> None:
-        """Write what has gathered, as `logging` itself does at the end."""
-        with self._writing:
+        """Write all waiting lines; `logging` calls it too, at exit."""
+        with self._write_lock:
             lines = [self._lines.popleft() for _ in range(len(self._lines))]
             if lines:
                 self._stream.write("".join(lines))
                 self._stream.flush()
 
-    def _keep_on(self) -> None:
+    def _run(self) -> None:
         while True:
             try:
-                self._due.wait()
-                self._due.clear()
-                self._urgent.wait(_PAUSE)
+                self._has_lines.wait()
+                self._has_lines.clear()
+                self._urgent.wait(_DELAY)
                 self._urgent.clear()
                 self.flush()
             except Exception:
@@ -64,7 +64,7 @@ class GatheringHandler(logging.Handler):
 
 
 class _TextFormatter(logging.Formatter):
-    """The message, and the request's id behind it where there is one."""
+    """The message, followed by the id of the request if it has one."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         line = super().formatMessage(record)
@@ -73,12 +73,12 @@ class _TextFormatter(logging.Formatter):
 
 
 def configure(log_format: str, log_level: str, *, process: bool = False) -> None:
-    """Send every log line to standard error in this format, from this level on.
+    """Send log lines of this level and above to standard error in this format.
 
-    With `process` its id is in lines of text too.
+    With `process`, lines of text have the id of the process too.
     """
-    # Not sys.stderr itself: where Python does not buffer it (PYTHONUNBUFFERED), a write that is cut
-    # short, as by a signal that stops the process for a while, loses the rest.
+    # Not sys.stderr itself: without a buffer (PYTHONUNBUFFERED), a write that a signal cuts short
+    # loses the rest.
     stream = sys.stderr and os.fdopen(
         sys.stderr.fileno(),
         "w",
@@ -86,7 +86,7 @@ def configure(log_format: str, log_level: str, *, process: bool = False) -> None
         errors="backslashreplace",
         closefd=False,
     )
-    handler = GatheringHandler(stream)
+    handler = BatchHandler(stream)
     name = "%(name)s[%(process)d]" if process else "%(name)s"
     handler.setFormatter(
         JsonFormatter(

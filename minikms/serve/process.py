@@ -1,4 +1,4 @@
-"""One process that serves, from its options to its end."""
+"""One process of the service, from its options to its shutdown."""
 
 import asyncio
 import contextlib
@@ -29,20 +29,20 @@ from minikms.web.state import AUDIT
 
 LOGGER = logging.getLogger("minikms")
 
-# How long calls that are under way get after SIGTERM, in seconds.
+# How long running calls may take to finish after SIGTERM, in seconds.
 SHUTDOWN_TIMEOUT: Final = 30.0
 
 
 def run(config: Config, ready: "Connection[bool, bool] | None" = None) -> None:
-    """Serve until SIGTERM or SIGINT; exits in one sentence where it cannot.
+    """Serve until SIGTERM or SIGINT; exits with one sentence if it cannot start.
 
-    A worker has `ready`, to tell its parent that it listens. It shares its port with the others,
-    and ends with its parent.
+    A worker has `ready`, a pipe on which it reports that it listens. It shares its port with the
+    other workers, and stops when its parent has ended.
     """
-    core_dumps.turn_off()  # again in a worker, whose memory begins anew
+    core_dumps.turn_off()  # again in a worker, which inherits nothing
     raise_descriptor_limit()
     log_output.configure(config.log_format, config.log_level, process=ready is not None)
-    # aiohttp-swagger3 keeps its own things in each request under a plain string.
+    # aiohttp-swagger3 stores data in each request under a plain string.
     warnings.simplefilter("ignore", web.NotAppKeyWarning)
     with exit_in_one_sentence(config):
         app = create_service(config)
@@ -63,21 +63,21 @@ async def _serve(
         if ready is None:
             announce(config, listener.address)
         else:
-            with contextlib.suppress(BrokenPipeError):  # without its parent it stops below
+            with contextlib.suppress(BrokenPipeError):  # the parent has ended, so it stops below
                 ready.send(True)
         while await signals.get() == signal.SIGHUP:
             if config.tls_cert:
                 listener.renew()
             if audit := app[AUDIT]:
                 audit.reopen()
-        LOGGER.info("stopping: finishing what is under way")
+        LOGGER.info("stopping: finishing calls under way")
     finally:
         listener.close()
         await runner.cleanup()
 
 
 def _signals(config: Config) -> "asyncio.Queue[signal.Signals]":
-    """The signals that come from now on; the end of the parent counts as SIGTERM."""
+    """A queue of the signals from now on; the end of the parent counts as SIGTERM."""
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -96,12 +96,12 @@ def _signals(config: Config) -> "asyncio.Queue[signal.Signals]":
 
 
 def takes_sighup(config: Config) -> bool:
-    """Whether there is something that is to be opened or read anew."""
+    """Whether SIGHUP has a use: certificates to read again, or an audit log to open again."""
     return bool(config.tls_cert or config.audit_log)
 
 
 def announce(config: Config, address: Any) -> None:
-    """Log where the service listens, and where it keeps its keys."""
+    """Log the address of the service, the store, and warnings about authentication."""
     host, port = address[:2]
     scheme = "https" if config.tls_cert else "http"
     url, local = (f"{scheme}://{shown}:{port}" for shown in (in_url(host), in_url(to_open(host))))
@@ -127,7 +127,7 @@ def announce(config: Config, address: Any) -> None:
 
 @contextlib.contextmanager
 def exit_in_one_sentence(config: Config) -> Iterator[None]:
-    """Exit where the service cannot start: 2 for what is set up wrong, 1 for its address."""
+    """Exit if the service cannot start: 2 for invalid configuration, 1 for its address."""
     try:
         yield
     except SetupError as exc:

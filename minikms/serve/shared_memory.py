@@ -1,4 +1,4 @@
-"""A store in memory that several processes share: an encrypted file on tmpfs, while they run."""
+"""A store in memory for several processes: an encrypted SQLite file on tmpfs while they run."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,15 +12,15 @@ from minikms.store.askar import new_raw_key
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
-# Everybody writes there, hence the folder.
-_PLACE: Final = "/dev/shm"  # noqa: S108 # nosec B108
+# Everybody may write there, hence a folder of its own.
+_MOUNT: Final = "/dev/shm"  # noqa: S108 # nosec B108
 
 
 @asynccontextmanager
 async def temporary_store() -> AsyncIterator[tuple[str, StoreKey]]:
-    """The URL and the key of a new store, which is gone at the end; raises StoreError.
+    """The URL and the key of a new store, which is removed at the end; raises StoreError.
 
-    The key is in no file: what is left where this process is killed opens to nobody.
+    The key is in no file: if this process is killed, nobody can open the file that is left.
     """
     with _folder() as folder:
         url, key = f"sqlite://{folder}/keys.db", StoreKey(new_raw_key())
@@ -28,7 +28,7 @@ async def temporary_store() -> AsyncIterator[tuple[str, StoreKey]]:
         try:
             await asyncio.shield(making)
         finally:
-            await asyncio.wait([making])  # or files come while the folder is removed
+            await asyncio.wait([making])  # or it creates files while the folder is removed
         yield url, key
 
 
@@ -38,17 +38,17 @@ async def _make(url: str, key: StoreKey) -> None:
 
 
 def _folder() -> "TemporaryDirectory[str]":
-    """A new folder in memory, its owner's alone."""
+    """A new folder in memory, with mode 0700."""
     with suppress(OSError):
-        if _is_tmpfs(_PLACE):
-            return TemporaryDirectory(prefix="minikms-", dir=_PLACE)
+        if _is_tmpfs(_MOUNT):
+            return TemporaryDirectory(prefix="minikms-", dir=_MOUNT)
     raise StoreError(
-        f"Several workers share keys in memory on a tmpfs at {_PLACE}, and none is there that can "
+        f"Several workers share keys in memory on a tmpfs at {_MOUNT}, and none is there that can "
         "be written."
     )
 
 
-def _is_tmpfs(place: str) -> bool:
-    """Whether what is mounted there, last, is one."""
+def _is_tmpfs(path: str) -> bool:
+    """Whether the last file system mounted there is a tmpfs."""
     mounts = map(str.split, Path("/proc/self/mounts").read_text().splitlines())
-    return [kind for _, where, kind, *_ in mounts if where == place][-1:] == ["tmpfs"]
+    return [kind for _, where, kind, *_ in mounts if where == path][-1:] == ["tmpfs"]

@@ -1,4 +1,4 @@
-"""Several processes on one port: a parent that starts them, replaces them, and stops them."""
+"""Several worker processes on one port, started, replaced and stopped by a parent."""
 
 import asyncio
 import contextlib
@@ -20,28 +20,28 @@ from minikms.audit.log import file_of_worker
 from minikms.config import Config
 from minikms.serve import log_output
 from minikms.serve import process as serving
-from minikms.serve import shared_memory as tmpfs
+from minikms.serve import shared_memory as shared_memory
 from minikms.store.location import StoreLocation
 from minikms.web.app import needs_token
 from minikms.web.http.acceptor import raise_descriptor_limit
 
 LOGGER = logging.getLogger("minikms")
 
-# Never fork: Askar has threads.
+# Spawned, not forked: Askar has threads.
 _SPAWN: Final = multiprocessing.get_context("spawn")
 
-# In seconds. A worker that ends sooner than `_SETTLED` is replaced after a pause, which grows.
-_SETTLED: Final = 10.0
+# In seconds. A worker that ends sooner than `_STABLE` is replaced after a growing pause.
+_STABLE: Final = 10.0
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 8.0
-# Workers stop by themselves; what is left of them this long after SIGTERM is killed.
+# Workers stop by themselves; those still running this long after SIGTERM are killed.
 _KILL_AFTER: Final = serving.SHUTDOWN_TIMEOUT + 5.0
 
 
 def run(config: Config) -> NoReturn:
     """Serve from `config.workers` processes until SIGTERM or SIGINT, and exit.
 
-    Where the service cannot start, a worker says so, and the exit code is its own.
+    If the service cannot start, a worker says why, and its exit code becomes that of the parent.
     """
     raise_descriptor_limit()
     log_output.configure(config.log_format, config.log_level, process=True)
@@ -50,14 +50,14 @@ def run(config: Config) -> NoReturn:
 
 
 class _Workers:
-    """The processes that serve, each under the name that its successors keep."""
+    """The worker processes by name; a replacement has the name of the one before."""
 
     def __init__(self, config: Config) -> None:
         self._given = self._config = config
         self._processes: dict[str, SpawnProcess] = {}
 
     async def run(self) -> int:
-        """Serve until a signal comes, then stop; gives the exit code."""
+        """Serve until a signal, then stop; gives the exit code."""
         _be_cancelled_by_signals()
         if serving.takes_sighup(self._config):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
@@ -70,7 +70,7 @@ class _Workers:
         return 0
 
     def _metrics(self) -> AbstractAsyncContextManager[Callable[[str], None]]:
-        """Serves what workers count; gives what forgets how one of them was when it ended."""
+        """Serve the workers' metrics; gives a function that forgets the gauges of an ended one."""
         if not self._config.metrics_port:
             return contextlib.nullcontext(lambda name: None)
         from minikms.serve import metrics_listener
@@ -78,28 +78,28 @@ class _Workers:
         return metrics_listener.for_workers(self._config)
 
     async def _serve(self) -> int:
-        """Serve until cancelled, or give the exit code of a worker that does not start."""
+        """Serve until cancelled; gives the exit code of a worker that does not start."""
         names = [f"worker {number}" for number in range(1, self._config.workers + 1)]
         with contextlib.closing(await reserve(self._config)) as port:
             address = port.sockets[0].getsockname()
             self._config = dataclasses.replace(self._config, port=address[1])
-            # The first alone: what would stop them all is then said once.
+            # The first one alone, so that what stops all of them is reported once.
             for several in (names[:1], names[1:]):
                 if code := max(await asyncio.gather(*map(self._start, several))):
                     return code
-                # A key of the file that a caller deletes does not come back with a new worker.
+                # A seeded key that a caller has deleted must not come back with a new worker.
                 self._config = dataclasses.replace(self._config, seed_keys="")
             serving.announce(self._given, address)
             async with asyncio.TaskGroup() as group:
                 for name in names:
-                    group.create_task(self._keep(name))
+                    group.create_task(self._keep_running(name))
         return 0
 
     async def _start(self, name: str) -> int:
-        """Start a worker and wait until it listens: 0, or its exit code where it ends before."""
+        """Start a worker and wait until it listens; gives 0, or its exit code if it ends first."""
         try:
             process, ready = _spawn(name, self._config_of(name))
-        except OSError as exc:  # short of memory or of descriptors, which may pass
+        except OSError as exc:  # out of memory or descriptors, which may be temporary
             LOGGER.error("%s cannot be started: %s", name, exc.strerror)
             return 1
         self._processes[name] = process
@@ -113,26 +113,26 @@ class _Workers:
         return 0
 
     def _config_of(self, name: str) -> Config:
-        """The configuration of a worker, whose audit log is its own."""
+        """The configuration of a worker, with an audit log of its own."""
         if not self._config.audit_log:
             return self._config
         file = file_of_worker(self._config.audit_log, name)
         return dataclasses.replace(self._config, audit_log=file)
 
-    async def _keep(self, name: str) -> None:
-        """Replace a worker whenever it has ended; after a pause, where it was not up for long."""
+    async def _keep_running(self, name: str) -> None:
+        """Replace a worker whenever it ends, after a pause if it did not run for long."""
         pause, time = 0.0, asyncio.get_running_loop().time
         while True:
             started = time()
             if name in self._processes:
                 await self._end(name)
-            settled = time() - started > _SETTLED
-            pause = 0.0 if settled else min(max(_FIRST_PAUSE, 2 * pause), _LONGEST_PAUSE)
+            stable = time() - started > _STABLE
+            pause = 0.0 if stable else min(max(_FIRST_PAUSE, 2 * pause), _LONGEST_PAUSE)
             await asyncio.sleep(pause)
             await self._start(name)
 
     async def _end(self, name: str) -> int:
-        """Wait until a worker ends; gives its exit code, below zero for a signal."""
+        """Wait until a worker ends; gives its exit code, negative for a signal."""
         process = self._processes[name]
         await _readable(process.sentinel)
         process.join()
@@ -144,14 +144,14 @@ class _Workers:
         return code
 
     def _hang_up(self) -> None:
-        """Have every worker read its certificates and open its audit log anew."""
+        """Have every worker read its certificates and open its audit log again."""
         LOGGER.info("SIGHUP is passed on to the workers")
         for process in self._processes.values():
             if process.pid is not None and process.exitcode is None:
                 os.kill(process.pid, signal.SIGHUP)
 
     async def _stop(self) -> None:
-        """Let every worker finish what is under way, and kill the one that cannot."""
+        """Let every worker finish its calls, and kill those that do not."""
         deadline = asyncio.get_running_loop().time() + _KILL_AFTER
         for process in self._processes.values():
             process.terminate()
@@ -167,23 +167,25 @@ class _Workers:
 
 @contextlib.asynccontextmanager
 async def _sharing(config: Config) -> AsyncIterator[Config]:
-    """The configuration of workers, who share what is in memory for as long as the block lasts."""
+    """The configuration of workers; a store in memory is one that they share."""
     if StoreLocation.parse(config.store).kept:
         yield config
         return
-    async with tmpfs.temporary_store() as (url, key):
+    async with shared_memory.temporary_store() as (url, key):
         yield dataclasses.replace(
             config,
             store=url,
             store_key=key.secret,
             store_key_file="",
             store_key_method=key.method,
-            auth="token" if needs_token(config) else "none",  # what "auto" means in memory
+            auth="token"
+            if needs_token(config)
+            else "none",  # as "auto" means for a store in memory
         )
 
 
 def _be_cancelled_by_signals() -> None:
-    """Let SIGTERM, SIGINT, and SIGHUP unless it is ignored, cancel the current task, once."""
+    """Cancel the current task, once, on SIGTERM, SIGINT, or SIGHUP unless that is ignored."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def stop(number: signal.Signals) -> None:
@@ -192,33 +194,33 @@ def _be_cancelled_by_signals() -> None:
             task.cancel()
 
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
-        numbers.append(signal.SIGHUP)  # a terminal that is closed
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+        numbers.append(signal.SIGHUP)  # the terminal was closed
     for number in numbers:
         loop.add_signal_handler(number, stop, number)
 
 
 async def reserve(config: Config) -> asyncio.Server:
-    """Hold the port, without listening on it, for as long as workers come and go."""
+    """Hold the port without listening on it, while workers come and go."""
     create_server = asyncio.get_running_loop().create_server
     host, port = config.host, config.port
-    # Alone at first: two services that both have SO_REUSEPORT would share the port unnoticed.
+    # First without SO_REUSEPORT: two services that both have it would share the port unnoticed.
     (await create_server(asyncio.Protocol, host, port)).close()
     server = await create_server(asyncio.Protocol, host, port, reuse_port=True, start_serving=False)
     for held in server.sockets:
-        # The same attempt of another service fails from now on, even before a worker listens.
+        # From now on that attempt of another service fails, even before a worker listens.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return server
 
 
 def _spawn(name: str, config: Config) -> "tuple[SpawnProcess, Connection[bool, bool]]":
-    """A new process, and the pipe that it tells on when it listens."""
-    ready, told = _SPAWN.Pipe(duplex=False)
-    with told:
-        process = _SPAWN.Process(target=serving.run, args=(config, told), name=name)
-        # A terminal sends SIGINT to all processes, and workers leave it to their parent: blocked
-        # here, it is blocked there from the beginning; SIGHUP until the worker can take it.
-        # Python 3.11 unblocks SIGINT with the tracker.
+    """A new process, and the pipe on which it reports that it listens."""
+    ready, child_end = _SPAWN.Pipe(duplex=False)
+    with child_end:
+        process = _SPAWN.Process(target=serving.run, args=(config, child_end), name=name)
+        # A terminal sends SIGINT to all processes, and the parent handles it for the workers:
+        # blocked here, it is blocked in the worker from the beginning. SIGHUP is blocked until the
+        # worker can handle it. In Python 3.11, starting the tracker unblocks SIGINT.
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
         try:
@@ -229,7 +231,7 @@ def _spawn(name: str, config: Config) -> "tuple[SpawnProcess, Connection[bool, b
 
 
 async def _readable(descriptor: int) -> None:
-    """Wait until there is something to read, or the other end is closed."""
+    """Wait until a descriptor has data, or its other end is closed."""
     loop, readable = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(descriptor, readable.set)
     try:

@@ -53,7 +53,7 @@ def replace(certificate, by):
         os.replace(new, old)
 
 
-def hang_up(service, expected="read anew"):
+def hang_up(service, expected="read again"):
     service.process.send_signal(signal.SIGHUP)
     return service.read_until(expected)
 
@@ -256,7 +256,7 @@ def test_each_worker_renews(run, serve, one, tmp_path):
     assert "https://" in service.first
     replace(certificate, one.issue("second"))
     renewed = {re.search(r"\[(\d+)\]", hang_up(service))[1]}
-    renewed.add(re.search(r"\[(\d+)\]", service.read_until("read anew"))[1])
+    renewed.add(re.search(r"\[(\d+)\]", service.read_until("read again"))[1])
     assert renewed == set(re.findall(r"is process (\d+)", "".join(service.lines)))
     assert {shown(service, caller(one)) for _ in range(20)} == {"second"}
     # One that takes the place of another comes with what is there by then.
@@ -264,7 +264,7 @@ def test_each_worker_renews(run, serve, one, tmp_path):
     os.kill(int(renewed.pop()), signal.SIGKILL)
     service.read_until(" is process ")
     hang_up(service)
-    service.read_until("read anew")
+    service.read_until("read again")
     assert {shown(service, caller(one)) for _ in range(20)} == {"third"}
     code, written = service.stop()
     assert (code, "Traceback" in written) == (0, False)

@@ -181,19 +181,19 @@ async def test_levels(client, configured, connect):
 
 
 @pytest.fixture
-def gathering(monkeypatch):
-    """A handler by whose own account nothing is written, and what is written by now."""
-    monkeypatch.setattr(log_output, "_PAUSE", 3600)
+def batching(monkeypatch):
+    """A handler that does not write by itself, and a function that gives what it has written."""
+    monkeypatch.setattr(log_output, "_DELAY", 3600)
     stream = io.StringIO()
-    return log_output.GatheringHandler(stream), stream.getvalue
+    return log_output.BatchHandler(stream), stream.getvalue
 
 
 def record(message, level=logging.INFO):
     return logging.makeLogRecord({"msg": message, "levelno": level})
 
 
-def test_lines_wait_for_others(gathering):
-    handler, written = gathering
+def test_lines_wait_for_others(batching):
+    handler, written = batching
     for number in range(100):
         handler.handle(record(number))
     assert written() == ""
@@ -202,8 +202,8 @@ def test_lines_wait_for_others(gathering):
 
 
 @pytest.mark.parametrize("level", [logging.WARNING, logging.ERROR])
-def test_a_warning_is_not_waited_for(gathering, level):
-    handler, written = gathering
+def test_a_warning_is_not_waited_for(batching, level):
+    handler, written = batching
     handler.handle(record("before"))
     handler.handle(record("this", level))
     until = time.monotonic() + 60
@@ -212,9 +212,9 @@ def test_a_warning_is_not_waited_for(gathering, level):
         time.sleep(0.01)
 
 
-def test_so_many_wait_at_most(gathering, monkeypatch):
-    handler, written = gathering
-    monkeypatch.setattr(log_output, "_MOST", 10)
+def test_so_many_lines_wait_at_most(batching, monkeypatch):
+    handler, written = batching
+    monkeypatch.setattr(log_output, "_MAX_WAITING", 10)
     for number in range(10):
         handler.handle(record(number))
     assert written() == ""
@@ -224,7 +224,7 @@ def test_so_many_wait_at_most(gathering, monkeypatch):
 
 def test_lines_do_not_wait_for_long(monkeypatch):
     stream = io.StringIO()
-    handler = log_output.GatheringHandler(stream)
+    handler = log_output.BatchHandler(stream)
     for number in range(3):
         handler.handle(record(number))
         until = time.monotonic() + 60
@@ -233,15 +233,15 @@ def test_lines_do_not_wait_for_long(monkeypatch):
             time.sleep(0.01)
 
 
-def test_where_nothing_can_be_written_nobody_is_held_up(capsys):
+def test_a_broken_pipe_blocks_nobody(capsys):
     reader, writer = os.pipe()
     os.close(reader)
     with contextlib.suppress(BrokenPipeError), open(writer, "w") as stream:
-        handler = log_output.GatheringHandler(stream)
+        handler = log_output.BatchHandler(stream)
         for level in (logging.WARNING, logging.INFO, logging.INFO):
             handler.handle(record("this", level))
-            told, until = "", time.monotonic() + 60
-            while "BrokenPipeError" not in told or "Arguments: " not in told:
+            output, until = "", time.monotonic() + 60
+            while "BrokenPipeError" not in output or "Arguments: " not in output:
                 assert time.monotonic() < until
                 time.sleep(0.01)
-                told += capsys.readouterr().err  # what logging itself says
+                output += capsys.readouterr().err  # what logging itself says
