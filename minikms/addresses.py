@@ -1,10 +1,10 @@
-"""Addresses of hosts."""
+"""IP addresses of hosts and callers."""
 
 import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, by address or name, is this machine and nobody else reaches it there."""
+    """Whether a host, by address or name, can only be reached from this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -12,7 +12,7 @@ def is_loopback(host: str) -> bool:
 
 
 def to_open(host: str) -> str:
-    """An address that a caller on this machine opens, where a service listens on `host`."""
+    """The address for callers on this machine of a service that listens on `host`."""
     address = ipaddress.ip_address(host)
     if not address.is_unspecified:
         return host
@@ -20,12 +20,12 @@ def to_open(host: str) -> str:
 
 
 def in_url(host: str) -> str:
-    """An address as a URL has it (RFC 3986 section 3.2.2)."""
+    """An address as the host of a URL (RFC 3986 section 3.2.2)."""
     return f"[{host}]" if ":" in host else host
 
 
 def network_of(address: str) -> str:
-    """What one caller has of addresses: one of IPv4, however written, or 2^64 of IPv6."""
+    """The network of one caller: an IPv4 address, in either form, or a /64 of IPv6."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Work that goes on beside the rest."""
+"""Background tasks."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -8,7 +8,7 @@ from typing import Any
 
 @asynccontextmanager
 async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Have work go on for as long as the block lasts, and end with it."""
+    """Run a coroutine as a task within the block, and cancel it at its end."""
     task = asyncio.create_task(work)
     try:
         yield

@@ -1,4 +1,4 @@
-"""How one service is set up."""
+"""The configuration of a service."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -22,7 +22,7 @@ MONITORING: Final = "Logs and metrics"
 OTHER: Final = "Other"
 
 HEADINGS: Final = (LISTENER, STORE, AUTHORIZATION, TLS, LIMITS, AUDIT, MONITORING, OTHER)
-"""The headings of `minikms serve --help`, in order; each option stands under one of them."""
+"""The headings of `minikms serve --help`, in order; each option is under one of them."""
 
 
 def _option(
@@ -36,7 +36,7 @@ def _option(
     secret: bool = False,
     flag: bool = True,
 ) -> Any:
-    """A field; `value` is what the help calls what is given, such as BYTES or FILE."""
+    """A field of Config; `value` is the metavar in the help, such as BYTES or FILE."""
     facts = {
         "help": help_text,
         "choices": choices,
@@ -52,8 +52,8 @@ def _option(
 class Config:
     """The options of `minikms serve`: each field is a flag and a variable `MINIKMS_…`.
 
-    The flags and docs are made from these fields. `flag=False` leaves the variable alone, for
-    what must not stand on a command line.
+    Flags and docs are derived from these fields. With `flag=False` there is only the variable, for
+    secrets that must not be on a command line.
     """
 
     host: str = _option("127.0.0.1", "Address to listen on.", heading=LISTENER, value="ADDRESS")
@@ -65,7 +65,7 @@ class Config:
         1024 * 1024, "Largest request body.", limits=(1, None), heading=LIMITS, value="BYTES"
     )
     log_format: str = _option(
-        "text", "One line of text or of JSON each.", LOG_FORMATS, heading=MONITORING
+        "text", "Format of log lines: text or JSON.", LOG_FORMATS, heading=MONITORING
     )
     log_level: str = _option(
         "info", "Least severe level that is logged.", LOG_LEVELS, heading=MONITORING
@@ -133,7 +133,7 @@ class Config:
         value="FILE",
     )
     tls_key: str = _option(
-        "", "Its key, where the certificate's file has none.", heading=TLS, value="FILE"
+        "", "Its key, if the certificate's file has none.", heading=TLS, value="FILE"
     )
     tls_client_ca: str = _option(
         "", "The CA of clients, who then need a certificate.", heading=TLS, value="FILE"
@@ -152,7 +152,7 @@ class Config:
         value="FILE",
     )
     store_key: str = _option(
-        "", "The key itself, where no file has it.", heading=STORE, secret=True, flag=False
+        "", "The key itself, instead of a file.", heading=STORE, secret=True, flag=False
     )
     store_key_method: str = _option(
         "raw", "A raw key, or a passphrase for Argon2i.", KEY_METHODS, heading=STORE
@@ -164,18 +164,18 @@ class Config:
     )
     cache_ttl: int = _option(
         5,
-        "How long they stay without a look at the store, on PostgreSQL.",
+        "How long they stay without a check of the store, on PostgreSQL.",
         heading=STORE,
         value="SECONDS",
     )
     auth: str = _option(
         "auto",
-        "Who may call: auto asks for a token where the store is kept.",
+        "Who may call: auto needs a token if the store is persistent.",
         AUTH,
         heading=AUTHORIZATION,
     )
     admin_token_file: str = _option(
-        "", "A token that may do everything.", heading=AUTHORIZATION, value="FILE"
+        "", "A token with every scope.", heading=AUTHORIZATION, value="FILE"
     )
     max_wrong_tokens: int = _option(
         60,
@@ -191,7 +191,7 @@ class Config:
     )
     allowed_host: str = _option(
         "",
-        "Hosts answered to besides localhost where no token is asked for, or * for all.",
+        "Hosts answered to besides localhost if no token is needed, or * for all.",
         heading=AUTHORIZATION,
         value="HOSTS",
     )
@@ -202,7 +202,7 @@ class Config:
     jwt_jwks: str = _option(
         "", "The issuer's keys, a JWK Set.", heading=AUTHORIZATION, value="FILE or URL"
     )
-    audit_log: str = _option("", "Where every act is written down.", heading=AUDIT, value="FILE")
+    audit_log: str = _option("", "Where every call is recorded.", heading=AUDIT, value="FILE")
     docs: bool = _option(True, "Serve /docs and /openapi.json.", heading=OTHER)
     seed_keys: str = _option(
         "", "Profiles and keys to load at the start, for tests.", heading=OTHER, value="FILE"

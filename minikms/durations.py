@@ -1,4 +1,4 @@
-"""Lengths of time as people write them: 90d, 12h, 30m, 45s."""
+"""Durations as text: 90d, 12h, 30m, 45s."""
 
 import re
 from typing import Final
@@ -10,7 +10,7 @@ _NANOSECONDS: Final = {"s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 8640
 
 
 def nanoseconds(text: str) -> int:
-    """The nanoseconds that `text` stands for; raises ValueError for what is not of its form."""
+    """The nanoseconds of a duration; raises ValueError for text that is not one."""
     if not _FORM.match(text):
-        raise ValueError("not a length of time")
+        raise ValueError("not a duration")
     return int(text[:-1]) * _NANOSECONDS[text[-1]]

@@ -27,13 +27,13 @@ def b64url_decode(text: str) -> bytes:
     """Decode base64url, padded or not (RFC 4648 section 5).
 
     Raises ValueError for any other character, white space included, for padding that does not
-    fit, and for a length that no bytes have.
+    fit, and for a length that no bytes encode to.
     """
     body = text.rstrip("=")
     padding = len(text) - len(body)
     if len(body) % 4 == 1 or (padding and (padding > 2 or len(text) % 4)):
         raise ValueError("not base64url: the length or the padding does not fit")
-    # What is not of the alphabet is a "*" or "?" by then, which is in none.
+    # A character outside the alphabet is a "*" or "?" by now, which no alphabet has.
     plain = body.encode("ascii", "replace").translate(_TO_BASE64)
     try:
         return binascii.a2b_base64(plain + b"=="[: -len(plain) % 4], strict_mode=True)
@@ -42,12 +42,12 @@ def b64url_decode(text: str) -> bytes:
 
 
 def b64url(data: bytes) -> str:
-    """Encode as base64url with padding, as this API answers."""
+    """Encode as base64url with padding, as in answers of the API."""
     return binascii.b2a_base64(data, newline=False).translate(_FROM_BASE64).decode("ascii")
 
 
 def jose_b64url(data: bytes) -> str:
-    """Encode as base64url without padding, as JWK and JWS have it (RFC 7515 section 2)."""
+    """Encode as base64url without padding, as in JWK and JWS (RFC 7515 section 2)."""
     return b64url(data).rstrip("=")
 
 
@@ -59,7 +59,7 @@ def b58(data: bytes) -> str:
 def thumbprint(jwk: Mapping[str, Any]) -> str:
     """The SHA-256 thumbprint of a public JWK, base64url without padding (RFC 7638).
 
-    For a `kty` that no RFC names, every member counts but the descriptive ones.
+    For a `kty` without an RFC, all members count except the descriptive ones.
     """
     members = _THUMBPRINT_MEMBERS.get(jwk["kty"]) or tuple(
         name for name in jwk if name not in {"alg", "kid", "use", "key_ops"}

@@ -1,22 +1,22 @@
-"""Every answer of the service that is not a success, one class each (RFC 9457)."""
+"""The problems of a call, one class for each (RFC 9457)."""
 
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 
 class KmsError(Exception):
-    """A refusal that the caller can act on.
+    """A problem that the caller is told of.
 
-    `detail` and `errors` are shown to the caller as they stand, so neither may hold a secret,
-    nor text of another exception. `errors` pairs a JSON pointer into the request (RFC 6901,
-    `#/data`) with what is wrong there; `headers` go into the HTTP answer.
+    `detail` and `errors` are sent to the caller as they are, so neither may have a secret or the
+    text of another exception. `errors` pairs a JSON pointer into the request (RFC 6901, `#/data`)
+    with the fault there; `headers` go into the HTTP answer.
     """
 
     status: ClassVar[int]
     slug: ClassVar[str]
     title: ClassVar[str]
     retry_after: ClassVar[int | None] = None
-    """After how many seconds the caller may try again, where that makes sense."""
+    """After how many seconds the caller may try again, if that makes sense."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class BadRequest(KmsError):
 
 
 class ProfileExists(KmsError):
-    """A profile of this name is there already."""
+    """A profile of this name exists already."""
 
     status, slug, title = 400, "profile-exists", "The profile already exists"
 
@@ -62,7 +62,7 @@ class Unauthenticated(KmsError):
 
 
 class Forbidden(KmsError):
-    """The caller is known, and may not do this (RFC 6750 section 3.1)."""
+    """The caller is authenticated, but lacks the scope (RFC 6750 section 3.1)."""
 
     status, slug, title = 403, "forbidden", "The caller may not do this"
 
@@ -105,13 +105,13 @@ class TokenNotFound(KmsError):
 
 
 class MethodNotAllowed(KmsError):
-    """The path is there, but not for this method; `Allow` lists those it has."""
+    """The path exists, but not for this method; `Allow` lists its methods."""
 
     status, slug, title = 405, "method-not-allowed", "The method is not allowed here"
 
 
 class RequestTimeout(KmsError):
-    """The caller did not send its request in the time that it has."""
+    """The caller did not send its request in time."""
 
     status, slug, title = 408, "request-timeout", "The request did not arrive in time"
 
@@ -123,7 +123,7 @@ class KeyExists(KmsError):
 
 
 class KeyNotUsable(KmsError):
-    """The key's state does not let it be used for this, or its algorithm is not installed."""
+    """The key's state does not allow the operation, or its algorithm is not installed."""
 
     status, slug, title = 409, "key-not-usable", "The key's state does not allow this"
 
@@ -135,7 +135,7 @@ class NotExportable(KmsError):
 
 
 class ProfileProtected(KmsError):
-    """The default profile is not deleted."""
+    """The default profile cannot be deleted."""
 
     status, slug, title = 409, "profile-protected", "The profile is protected"
 
@@ -147,7 +147,7 @@ class BodyTooLarge(KmsError):
 
 
 class UnsupportedMediaType(KmsError):
-    """The body is of a type that the service does not read."""
+    """The body has a media type that the service does not read."""
 
     status, slug, title = 415, "unsupported-media-type", "The body is not JSON"
 
@@ -165,7 +165,7 @@ class ValidationFailed(KmsError):
 
 
 class TooManyAliases(KmsError):
-    """The key has as many aliases as one may have."""
+    """The key has as many aliases as it may have."""
 
     status, slug, title = 422, "too-many-aliases", "The key has too many aliases"
 
@@ -195,7 +195,7 @@ class InvalidKey(KmsError):
 
 
 class DecryptionFailed(KmsError):
-    """A ciphertext, tag, nonce or wrapped key that does not fit the key; no more is said."""
+    """A ciphertext, tag, nonce or wrapped key that does not fit; no more is disclosed."""
 
     status, slug, title = 422, "decryption-failed", "The ciphertext cannot be decrypted"
 
@@ -216,7 +216,7 @@ class HeadersTooLarge(KmsError):
 
 
 class TooBusy(KmsError):
-    """The service has as much to do as it takes on; the caller may try again."""
+    """The service is at its limit of work; the caller may try again."""
 
     status, slug, title = 503, "too-busy", "The service is busy"
     retry_after = 1
@@ -230,14 +230,14 @@ class StoreUnavailable(KmsError):
 
 
 class AuditUnavailable(KmsError):
-    """What is done cannot be written down, so that nothing is done."""
+    """The call cannot be recorded, so it is not performed."""
 
     status, slug, title = 503, "audit-unavailable", "The audit log cannot be written"
     retry_after = 1
 
 
 class KeyUnreadable(KmsError):
-    """What is kept of the key does not decrypt: it was changed outside the service."""
+    """The stored key does not decrypt: it was changed outside the service."""
 
     status, slug, title = 500, "key-unreadable", "The key cannot be read"
 

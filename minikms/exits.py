@@ -1,4 +1,4 @@
-"""How a command ends that cannot go on."""
+"""The exit of a command that fails."""
 
 import sys
 from typing import NoReturn
@@ -7,6 +7,6 @@ import click
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """End the process with a code and one sentence on standard error."""
+    """Exit with this code, and one sentence on standard error."""
     click.echo(f"minikms: {message}", err=True)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""What is known of a key without opening it."""
+"""The record of a key: everything about it but its material."""
 
 import sys
 import time
@@ -12,18 +12,18 @@ from minikms.errors import KeyNotFound, KeyNotUsable, TooManyAliases
 
 State: TypeAlias = Literal["enabled", "disabled", "verify-only"]
 
-# What a key that is `verify-only` does no more: it only checks and opens what was made with it.
-_MAKING: Final = frozenset({"sign", "mac", "encrypt", "wrap"})
+# The operations that a `verify-only` key refuses; it still verifies, decrypts and unwraps.
+_PRODUCING: Final = frozenset({"sign", "mac", "encrypt", "wrap"})
 
-# A record lists its aliases, and is read and written as a whole.
+# Bounded, since a record with all its aliases is read and written as a whole.
 MAX_ALIASES: Final = 1000
 
-# How many keys that an alias named before are remembered.
+# How many earlier keys of an alias are remembered.
 _PREDECESSORS: Final = 16
 
 
 class KeyRef(NamedTuple):
-    """A key as a caller names it: by `kid` or by `alias`, exactly one of them."""
+    """A reference to a key, by exactly one of `kid` and `alias`."""
 
     kid: str | None = None
     alias: str | None = None
@@ -31,11 +31,11 @@ class KeyRef(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KeyPolicy:
-    """What the caller asks of a new key.
+    """The settings of a new key, from its caller.
 
-    `aliases` name it from the start; `operations` narrows what it may be used for, None leaves all
-    that its algorithm can; `exportable` lets its private part be read; `expires` is in nanoseconds
-    since the epoch, None for never.
+    `aliases` are its first aliases; `operations` are those allowed, None for all of its algorithm;
+    `exportable` allows its private part to be exported; `expires` is in nanoseconds since the
+    epoch, None for never.
     """
 
     aliases: tuple[str, ...] = ()
@@ -47,9 +47,9 @@ class KeyPolicy:
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """What an imported key is made from: `jwk`, `secret`, `seed` or `wrapped`, exactly one of them.
+    """The material of an imported key: exactly one of `jwk`, `secret`, `seed` and `wrapped`.
 
-    `alg` names its algorithm, which a JWK may tell itself; `unwrap_kid` is the key that unwraps.
+    `alg` names its algorithm, which a JWK may do itself; `unwrap_kid` is the key that unwraps.
     """
 
     alg: str | None = None
@@ -64,16 +64,14 @@ class KeySource:
 class KeyRecord:
     """One key of one profile: everything but its material.
 
-    `jwk` is the public JWK, `b58` and `multikey` the public key's bytes as text, `did` its
-    did:key; None where a key has no such form, as a symmetric one has none. `operations` are
-    those that it may be used for, out of what its algorithm can. `material` says where the store
-    keeps the rest: as an Askar key, as bytes, or nowhere, for a public key alone. `seq` orders a
-    listing and is set by the store.
+    `jwk` is the public JWK, `b58` and `multikey` are the public key's bytes as text, `did` is its
+    did:key; None if a key has no such form, like a symmetric one. `operations` are those allowed,
+    of those of its algorithm. `material` is how the store has its material: as an Askar key, as
+    bytes, or not at all, for a public key alone. `seq` orders listings and is set by the store.
 
-    `created`, `expires` and `deletes` are in nanoseconds since the epoch: made, `verify-only` from
-    then on, and gone from then on. `state` is what the key was given, which is not all that counts:
-    see `state_at`. `predecessors` has, by alias, the kids of the keys that a rotation took it from,
-    the newest first.
+    `created`, `expires` and `deletes` are in nanoseconds since the epoch: its creation, its change
+    to `verify-only`, and its deletion. `state` is the state that was set; `state_at` is the one in
+    effect. `predecessors` has, by alias, the kids of keys that rotations replaced, newest first.
     """
 
     kid: str
@@ -96,7 +94,7 @@ class KeyRecord:
     predecessors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def state_at(self, now: int) -> State:
-        """The state as its end and its scheduled deletion make it; `now` is in nanoseconds."""
+        """The state in effect, with its expiry and scheduled deletion; `now` is in nanoseconds."""
         if self.deletes is not None:
             return "disabled"
         if self.state == "enabled" and self.expires is not None and self.expires <= now:
@@ -105,33 +103,33 @@ class KeyRecord:
 
     @property
     def current_state(self) -> State:
-        """The state that counts now."""
+        """The state in effect now."""
         return self.state_at(time.time_ns())
 
     def fits(self, alg: str | None, labels: Iterable[tuple[str, str]]) -> bool:
-        """Whether the key is of this algorithm, None for any, and has all of these labels."""
+        """Whether the key has this algorithm, None for any, and all of these labels."""
         return alg in (None, self.alg) and all(
             self.labels.get(name) == value for name, value in labels
         )
 
     @property
     def is_gone(self) -> bool:
-        """Whether its deletion is due, so that nobody sees it any more."""
+        """Whether its deletion is due, so that it no longer exists for callers."""
         return self.deletes is not None and self.deletes <= time.time_ns()
 
     def require_usable(self, operation: str, now: int) -> None:
-        """Raise KeyNotUsable where its state at `now` excludes the operation.
+        """Raise KeyNotUsable if its state at `now` excludes the operation.
 
-        KeyNotFound where the key is gone by then.
+        Raises KeyNotFound if its deletion is due by then.
         """
         if self.deletes is not None and self.deletes <= now:
             raise KeyNotFound()
         state = self.state_at(now)
-        if state == "disabled" or (state == "verify-only" and operation in _MAKING):
+        if state == "disabled" or (state == "verify-only" and operation in _PRODUCING):
             raise self.not_usable(now)
 
     def not_usable(self, now: int) -> KeyNotUsable:
-        """The refusal that tells its state at `now`."""
+        """The error that names its state at `now`."""
         state, why = self.state_at(now), ""
         if self.deletes is not None:
             why = ": it is scheduled for deletion"
@@ -140,9 +138,9 @@ class KeyRecord:
         return KeyNotUsable(f"The key is {state}{why}.")
 
     def succeeding(self, old: "KeyRecord") -> Self:
-        """The record once its key replaces `old`, with its aliases and labels.
+        """The record of a key that replaces `old`, with the aliases and labels of that.
 
-        Raises TooManyAliases, which a key of an older version may have.
+        Raises TooManyAliases, which a key from an older version may have.
         """
         _require_room(len(old.aliases))
         before = {
@@ -152,16 +150,16 @@ class KeyRecord:
         return replace(self, aliases=old.aliases, labels=old.labels, predecessors=before)
 
     def succeeded(self) -> Self:
-        """The record once another key has its place."""
+        """The record of a key that another one has replaced."""
         return replace(self, state="verify-only", aliases=(), predecessors={})
 
     def with_alias(self, alias: str) -> Self:
-        """The record once `alias` names its key; raises TooManyAliases."""
+        """The record with one more alias; raises TooManyAliases."""
         _require_room(len(self.aliases) + 1)
         return replace(self, aliases=(*self.aliases, alias))
 
     def without_alias(self, alias: str) -> Self:
-        """The record once `alias` names its key no longer."""
+        """The record without an alias."""
         return replace(
             self,
             aliases=tuple(name for name in self.aliases if name != alias),
@@ -169,14 +167,14 @@ class KeyRecord:
         )
 
     def to_bytes(self) -> bytes:
-        """The record as the store keeps it."""
+        """The record as the store has it: JSON."""
         return orjson.dumps(asdict(self))
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Self:
-        """The record that `to_bytes` made `value` from, in this version or an older one."""
+        """Parse what `to_bytes` of this version or an older one returned."""
         data: dict[str, Any] = orjson.loads(value)
-        # One text for all keys of a kind, since many records stay in memory.
+        # Interned, since many records stay in memory.
         for name in ("alg", "kty", "material", "state"):
             data[name] = sys.intern(data[name])
         data["operations"] = tuple(map(sys.intern, data["operations"]))
@@ -188,17 +186,17 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class OrphanRecord(KeyRecord):
-    """The record of a key whose algorithm is not installed, which its answers say."""
+    """The record of a key whose algorithm is not installed, as answers then say."""
 
     installed: ClassVar[bool] = False
 
     @classmethod
     def of(cls, record: KeyRecord) -> Self:
-        """The same record, as one of these."""
+        """The same record as an orphan."""
         return cls(**{each.name: getattr(record, each.name) for each in fields(record)})
 
 
 def _require_room(aliases: int) -> None:
-    """Raise TooManyAliases where a key is to get more than it may have."""
+    """Raise TooManyAliases for more aliases than a key may have."""
     if aliases > MAX_ALIASES:
         raise TooManyAliases(f"A key has at most {MAX_ALIASES:,} aliases.")

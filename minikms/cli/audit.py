@@ -1,4 +1,4 @@
-"""The command line of audit logs: `minikms audit …`."""
+"""The commands of audit logs: `minikms audit …`."""
 
 import asyncio
 import sys
@@ -25,7 +25,7 @@ ResultT = TypeVar("ResultT")
 
 @click.group(cls=HelpGroup)
 def audit() -> None:
-    """Check audit logs, and give what checks them without the store."""
+    """Check audit logs, and export what checks them without the store."""
 
 
 @audit.command(
@@ -35,12 +35,12 @@ def audit() -> None:
     )
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.option("--public-key", metavar="KEY", help="What `minikms audit key` gave, with --heads.")
+@click.option("--public-key", metavar="KEY", help="Output of `minikms audit key`, with --heads.")
 @click.option(
     "--heads",
     "heads_file",
     metavar="FILE",
-    help="What `minikms audit heads` gave; the store is not needed then.",
+    help="Output of `minikms audit heads`; the store is not needed then.",
 )
 @click.option(
     "--partial", is_flag=True, help="Older and newer files of these logs may be elsewhere."
@@ -53,16 +53,16 @@ def verify(
     partial: bool,
     **options: Any,
 ) -> None:
-    """Check every line of these files, given in any order, which may be in use.
+    """Check every line of these files, given in any order; they may be in use.
 
-    They are taken for all that there is of a log, unless --partial says otherwise.
+    They must be all files of a log, unless --partial is given.
     """
     if public_key and heads_file:
-        found = _apart(files, public_key, heads_file)
+        found = _evidence_of_exports(files, public_key, heads_file)
     elif public_key or heads_file:
         raise AuditError("--public-key and --heads go together.")
     else:
-        found = _with_store(lambda store: _in_store(files, store), options)
+        found = _with_store(lambda store: _evidence_of_store(files, store), options)
     logs, key, heads, keys = found
     with ExitStack() as stack:
         for log in logs:
@@ -82,13 +82,13 @@ def _verify(
         if not head.is_signed_by(key):
             raise AuditError(f"The head of the chain {head.chain} is not signed by the key.")
 
-    def tell(where: str, what: str) -> None:
+    def fault(where: str, what: str) -> None:
         click.echo(f"{where}: {what}")
 
     def note(where: str, what: str) -> None:
         click.echo(f"Note: {where}: {what}")
 
-    tally = verify_files(logs, heads, keys, tell, note, partial=partial)
+    tally = verify_files(logs, heads, keys, fault, note, partial=partial)
     click.echo(
         f"Checked {tally.files} files, {tally.chains} chains and {tally.lines} lines: "
         f"{tally.faults or 'nothing'} wrong."
@@ -100,7 +100,7 @@ def _verify(
 @audit.command(examples=(f"minikms audit heads {ON_A_STORE}",))
 @on_a_store
 def heads(**options: Any) -> None:
-    """Show the last head of every chain, to be kept apart: one line of JSON each."""
+    """Show the last head of every chain, to be kept elsewhere: one line of JSON each."""
     for head in _with_store(AuditStore.heads, options):
         click.echo(head.to_bytes())
 
@@ -108,12 +108,12 @@ def heads(**options: Any) -> None:
 @audit.command(examples=(f"minikms audit key {ON_A_STORE}",))
 @on_a_store
 def key(**options: Any) -> None:
-    """Show the public key that checks heads."""
+    """Show the public key that verifies heads."""
     click.echo(public_text(_with_store(AuditStore.public_key, options)))
 
 
 class _Evidence(NamedTuple):
-    """Files, and what they are checked by."""
+    """Files, and the heads and keys to check them by."""
 
     logs: list[LogFile]
     key: Ed25519PublicKey
@@ -121,15 +121,15 @@ class _Evidence(NamedTuple):
     keys: dict[str, bytes] | None
 
 
-async def _in_store(files: Iterable[str], store: AuditStore) -> _Evidence:
-    # Others may write meanwhile: no head is then of a line that has not been read, and no line of
-    # a chain whose key has not.
+async def _evidence_of_store(files: Iterable[str], store: AuditStore) -> _Evidence:
+    # In this order, since others may write meanwhile: heads name only lines that are then read, and
+    # the keys of all chains that were read are there.
     public_key, heads = await store.public_key(), await store.heads()
     logs = LogFile.all_of(files)
     return _Evidence(logs, public_key, heads, await store.chains())
 
 
-def _apart(files: Iterable[str], public_key: str, heads_file: str) -> _Evidence:
+def _evidence_of_exports(files: Iterable[str], public_key: str, heads_file: str) -> _Evidence:
     key, heads = _public_key(public_key), _read_heads(heads_file)
     return _Evidence(LogFile.all_of(files), key, heads, None)
 

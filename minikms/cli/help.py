@@ -1,4 +1,4 @@
-"""What `--help` shows: options under headings, defaults as they are typed, sentences in full."""
+"""The output of `--help`: options under headings, defaults as typed, whole sentences."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -11,11 +11,11 @@ _ANY_LENGTH: Final = 1000
 _NO_BREAK: Final = "\N{NON-BREAKING HYPHEN}"
 
 ON_A_STORE: Final = "--store sqlite://keys.db --store-key-file store.key"
-"""What an example says that is for a store."""
+"""The options of a store in examples."""
 
 
 class _Formatter(click.HelpFormatter):
-    """Breaks no line within the name of an option."""
+    """A formatter that does not break lines within the name of an option."""
 
     def write_text(self, text: str) -> None:
         super().write_text(_joined(text))
@@ -24,7 +24,7 @@ class _Formatter(click.HelpFormatter):
         super().write_dl([(first, _joined(second)) for first, second in rows], *args, **kwargs)
 
     def getvalue(self) -> str:
-        """All of it, as it is to be typed."""
+        """The whole text, with ordinary hyphens."""
         return super().getvalue().replace(_NO_BREAK, "-")
 
 
@@ -37,7 +37,7 @@ class _Context(click.Context):
 
 
 class HelpOption(click.Option):
-    """An option that stands under a heading, and has notes behind what it is for."""
+    """An option under a heading, with notes after its description."""
 
     def __init__(self, *args: Any, heading: str, notes: Sequence[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -45,13 +45,13 @@ class HelpOption(click.Option):
         self.notes = notes
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Its names, and what it is for, with the notes."""
+        """Its names, and its description with the notes."""
         record = super().get_help_record(ctx)
         return record and (record[0], f"{self.help}  [{'; '.join(self.notes)}]")
 
 
 class HelpCommand(click.Command):
-    """A command whose help has its options under headings, and examples below them."""
+    """A command whose help has options under headings, then examples."""
 
     context_class = _Context
 
@@ -83,7 +83,7 @@ class HelpCommand(click.Command):
 
 
 class HelpGroup(click.Group, HelpCommand):
-    """A group of such commands, listed in the order in which they were declared."""
+    """A group of such commands, listed in the order of their declaration."""
 
     command_class = HelpCommand
     group_class = type

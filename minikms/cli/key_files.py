@@ -1,4 +1,4 @@
-"""Key files that commands make, and take back where what they were made for cannot be made."""
+"""Key files that commands create, and remove if the store cannot be created."""
 
 import os
 from collections.abc import AsyncIterator
@@ -14,10 +14,10 @@ from minikms.store.secret_files import write_secret
 
 @asynccontextmanager
 async def new_key(file: str, location: StoreLocation) -> AsyncIterator[StoreKey]:
-    """A raw key in a new file, for what the block makes at `location`; raises StoreError.
+    """A raw key in a new file, for the store that the block creates; raises StoreError.
 
-    Where the block ends with StoreError and nothing there is under the key, the file goes, so that
-    the same command can be given again. However else it ends before its end, the key may be needed.
+    If the block raises StoreError and no store opens with the key, the file is removed, so that the
+    same command can be run again. After any other failure the key may be needed, and stays.
     """
     if os.path.isfile(file):
         use = "Leave --generate-key out to use it." if os.path.getsize(file) else "It is empty."
@@ -40,7 +40,7 @@ async def new_key(file: str, location: StoreLocation) -> AsyncIterator[StoreKey]
 
 
 async def _opens(location: StoreLocation, key: StoreKey) -> bool:
-    """Whether there is a store under the key, finished or not."""
+    """Whether a store, finished or not, opens with the key."""
     try:
         store = await open_store(location, key)
     except StoreError:

@@ -1,4 +1,4 @@
-"""The command line: `minikms serve`, `minikms algorithms`; `minikms store` is beside it."""
+"""The command `minikms`: `serve` and `algorithms`, and the groups beside it."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def main() -> None:
 @options_of_config()
 def serve(**options: Any) -> None:
     """Run the service."""
-    # No other command needs them, and to import them takes longer than most commands.
+    # Only this command needs them, and importing them takes longer than most commands.
     from minikms.serve import process as serving
     from minikms.serve import workers
 

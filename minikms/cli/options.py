@@ -1,4 +1,4 @@
-"""Flags and variables of the command line, made from the fields of `Config`."""
+"""Flags and environment variables, derived from the fields of `Config`."""
 
 import dataclasses
 import os
@@ -14,7 +14,7 @@ Command = Callable[..., Any]
 
 
 def options_of_config(*names: str) -> Callable[[Command], Command]:
-    """Give a command the flags of these fields of `Config`, of all of them where none is named."""
+    """Give a command the flags of these fields of `Config`, or of all fields if none is named."""
 
     def decorate(command: Command) -> Command:
         for field in reversed(_under_headings()):
@@ -34,7 +34,7 @@ def options_of_config(*names: str) -> Callable[[Command], Command]:
                 default=field.default,
                 type=kind,
                 help=field.metadata["help"],
-                metavar=_value(field),
+                metavar=_metavar(field),
                 cls=HelpOption,
                 heading=field.metadata["heading"],
                 notes=_notes(field, flag),
@@ -45,20 +45,20 @@ def options_of_config(*names: str) -> Callable[[Command], Command]:
 
 
 def _under_headings() -> list[dataclasses.Field[Any]]:
-    """The fields that have a flag, in the order in which the help shows them."""
+    """The fields that have a flag, in the order of the help."""
     flags = [field for field in dataclasses.fields(Config) if field.metadata["flag"]]
     return sorted(flags, key=lambda field: HEADINGS.index(field.metadata["heading"]))
 
 
-def _value(field: dataclasses.Field[Any]) -> str | None:
-    """What the help calls what a flag is given; None where click says it."""
+def _metavar(field: dataclasses.Field[Any]) -> str | None:
+    """The metavar of a flag; None if click has one."""
     if field.metadata["choices"] or isinstance(field.default, bool):
         return None
     return field.metadata["value"] or ("NUMBER" if isinstance(field.default, int) else "TEXT")
 
 
 def _notes(field: dataclasses.Field[Any], flag: str) -> list[str]:
-    """What the help says of a flag besides what it is for: its variable, bounds and default."""
+    """The notes on a flag in the help: its variable, bounds and default."""
     notes = [f"env var: {ENV_PREFIX}{field.name.upper()}"]
     if not isinstance(field.default, bool) and field.metadata["limits"][0] > 1:
         notes.append(f"at least {field.metadata['limits'][0]}")
@@ -68,7 +68,7 @@ def _notes(field: dataclasses.Field[Any], flag: str) -> list[str]:
 
 
 def _typed(field: dataclasses.Field[Any], flag: str) -> str:
-    """A default as it is typed; a number of bytes also in a unit, if it is a round one."""
+    """A default as it is typed; a round number of bytes also in a unit."""
     default: Any = field.default
     if isinstance(default, bool):
         return flag.split("/")[0 if default else 1]
@@ -80,7 +80,7 @@ def _typed(field: dataclasses.Field[Any], flag: str) -> str:
 
 
 def config_of(options: dict[str, Any]) -> Config:
-    """The configuration of these options, and of the variables that have no flag."""
+    """The configuration from these options, and from the variables that have no flag."""
     hidden: dict[str, Any] = {
         field.name: os.environ.get(ENV_PREFIX + field.name.upper(), field.default)
         for field in dataclasses.fields(Config)

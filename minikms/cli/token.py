@@ -1,4 +1,4 @@
-"""The command line of tokens: `minikms token …`."""
+"""The commands of tokens: `minikms token …`."""
 
 import asyncio
 import time
@@ -19,10 +19,10 @@ from minikms.store.database import Database
 
 @click.group(cls=HelpGroup)
 def token() -> None:
-    """Let callers in, and keep them out again."""
+    """Create, list and revoke the tokens of callers."""
 
 
-class _Length(click.ParamType):  # type: ignore[type-arg]
+class _Duration(click.ParamType):  # type: ignore[type-arg]
     name = "time"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
@@ -38,7 +38,7 @@ class _Length(click.ParamType):  # type: ignore[type-arg]
         f"minikms token create --name bob --scope sign --profile bob --expires 9d {ON_A_STORE}",
     )
 )
-@click.option("--name", required=True, help="Whom it names in the audit log.")
+@click.option("--name", required=True, help="Name of the caller in the audit log.")
 @click.option(
     "--scope",
     "scopes",
@@ -46,16 +46,16 @@ class _Length(click.ParamType):  # type: ignore[type-arg]
     multiple=True,
     type=click.Choice(SCOPES),
     metavar="SCOPE",
-    help=f"What it lets its holder do; several times. One of: {', '.join(SCOPES)}.",
+    help=f"A permission of its holder; several times. One of: {', '.join(SCOPES)}.",
 )
 @click.option(
     "--profile",
     "profiles",
     multiple=True,
-    help="A profile that it is for; several times, and all profiles without it.",
+    help="A profile that it is valid for; several times, and all profiles without it.",
 )
 @click.option(
-    "--expires", type=_Length(), help="For how long: 90d, 12h, 30m, 45s; for ever without it."
+    "--expires", type=_Duration(), help="For how long: 90d, 12h, 30m, 45s; for ever without it."
 )
 @on_a_store
 def create(
@@ -65,14 +65,14 @@ def create(
     expires: int | None,
     **options: Any,
 ) -> None:
-    """Make a token, and show it this once."""
-    ends = None if expires is None else time.time_ns() + expires
+    """Create a token, and show it this once."""
+    expiry = None if expires is None else time.time_ns() + expires
 
     async def work(database: Database) -> None:
-        there = await database.profiles() if profiles else []
-        made, _ = await Tokens(database).create(name, scopes, profiles or None, ends)
+        existing = await database.profiles() if profiles else []
+        made, _ = await Tokens(database).create(name, scopes, profiles or None, expiry)
         for profile in dict.fromkeys(profiles):
-            if profile not in there:
+            if profile not in existing:
                 what = f"There is no profile {profile!r} yet, so the token opens nothing there."
                 click.echo(f"minikms: Warning: {what}", err=True)
         click.echo(made.reveal())
@@ -83,7 +83,7 @@ def create(
 @token.command("list", examples=(f"minikms token list {ON_A_STORE}",))
 @on_a_store
 def list_tokens(**options: Any) -> None:
-    """List the tokens of a store: what they may do, and never they themselves."""
+    """List the tokens of a store with their permissions, and never their secrets."""
 
     async def work(database: Database) -> None:
         rows: list[tuple[str, ...]] = [("ID", "NAME", "SCOPES", "PROFILES", "CREATED", "EXPIRES")]
@@ -100,7 +100,7 @@ def list_tokens(**options: Any) -> None:
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @on_a_store
 def revoke(ids: tuple[str, ...], **options: Any) -> None:
-    """Let nobody in with these tokens any more."""
+    """Revoke tokens, so that they are no longer valid."""
 
     async def work(database: Database) -> None:
         tokens = Tokens(database)
@@ -113,7 +113,7 @@ def revoke(ids: tuple[str, ...], **options: Any) -> None:
 
 @token.command(examples=("minikms token generate",))
 def generate() -> None:
-    """Show a token that no store has, for the file of `minikms serve --admin-token-file`."""
+    """Show a new token that is in no store, for `minikms serve --admin-token-file`."""
     click.echo(Token.new().reveal())
 
 
