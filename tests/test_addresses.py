@@ -1,4 +1,4 @@
-"""Addresses, and what one caller has of them."""
+"""Addresses, and the network of one caller."""
 
 import pytest
 

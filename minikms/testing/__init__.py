@@ -1,4 +1,4 @@
-"""The suite that every algorithm passes, a stranger's like a built-in one; it needs pytest.
+"""The test suite for algorithms, of plugins as of this package; it needs pytest.
 
 A subclass of `AlgorithmContract` that names an algorithm is a complete test class:
 
@@ -12,8 +12,8 @@ import pkgutil
 
 import pytest
 
-# Before they are imported: pytest shows what was compared only where it has rewritten the
-# assertions, and of its own accord it does so in test files alone.
+# Before they are imported: pytest shows compared values only for assertions that it has rewritten,
+# and by default it rewrites test files alone.
 pytest.register_assert_rewrite(
     *(module.name for module in pkgutil.iter_modules(__path__, f"{__name__}."))
 )

@@ -1,4 +1,4 @@
-"""What the parts of the contract share."""
+"""The base of all parts of the contract."""
 
 from functools import cache
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
@@ -31,18 +31,18 @@ each_message = pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGE
 
 
 class Contract:
-    """What the parts of the contract share."""
+    """A part of the contract: tests of one concern, for the algorithms that have it."""
 
     algorithm: ClassVar[KeyAlgorithm[Any]]
     """The algorithm under test."""
     seed_size: ClassVar[int] = 32
-    """Bytes of a seed, where the algorithm is a SeedImporter."""
+    """Bytes of a seed, for a SeedImporter."""
 
     applies_to: ClassVar[tuple[Part, ...]] = ()
-    """What an algorithm must be for this part of the contract to apply."""
+    """The classes that an algorithm must have for this part to apply."""
 
     def secret_of(self, key: Any) -> bytes:
-        """The bytes that `import_secret` makes `key` from; override it where the guess is wrong."""
+        """The bytes that `import_secret` makes `key` from; override it if they are others."""
         stored = self.algorithm.pack(key)
         if isinstance(stored, AskarKey):
             return stored.get_secret_bytes()
@@ -54,11 +54,11 @@ class Contract:
     @classmethod
     @cache
     def keys(cls) -> tuple[Any, Any]:
-        """Two keys, made once a class: some algorithms take long."""
+        """Two keys, made once for each class, since some algorithms are slow."""
         return cls.algorithm.generate(), cls.algorithm.generate()
 
     def declared(self, part: type[PartT]) -> PartT:
-        """The algorithm as `part`, which it is where the test applies."""
+        """The algorithm, typed as `part`."""
         assert isinstance(self.algorithm, part)
         return self.algorithm
 
@@ -68,7 +68,7 @@ class Contract:
         return pair.load_public(pair.public_jwk(key))
 
     def same_key(self, one: Any, two: Any) -> bool:
-        """Whether two keys cannot be told apart by anything that the algorithm does with them."""
+        """Whether every operation of the algorithm gives the same for two keys."""
         algorithm = self.algorithm
         same = []
         if isinstance(algorithm, KeyPairAlgorithm):
@@ -98,5 +98,5 @@ class Contract:
 
 
 def signing_names(signer: Signer[Any, Any]) -> tuple[str, ...]:
-    """The values of `alg` that it is called with."""
+    """The values of `alg` to sign with, an empty one if the algorithm has none."""
     return signer.signing_algs or ("",)

@@ -1,4 +1,4 @@
-"""The contract of an algorithm, put together from a part for each thing that it can do."""
+"""The whole contract of an algorithm, with a part for each capability."""
 
 from minikms.testing.facts import FactsContract
 from minikms.testing.imports import (
@@ -28,7 +28,7 @@ class AlgorithmContract(
     SecretImporterContract,
     SeedImporterContract,
 ):
-    """All that an algorithm promises; a subclass names the one that it tests as `algorithm`."""
+    """All tests of an algorithm; a subclass sets `algorithm` to an instance."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -1,4 +1,4 @@
-"""JWKs and bytes that are near_misses right: what an algorithm must refuse."""
+"""Damaged bytes and JWKs, which an algorithm must refuse."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -16,7 +16,7 @@ def flip_bit(data: bytes, at: int) -> bytes:
 
 
 def near_misses(data: bytes) -> Iterator[bytes]:
-    """Every way to be nearly `data`: a bit changed in each of 64 bytes or more, shorter, longer."""
+    """Changed copies of `data`: one bit in each of 64 bytes or more, and other lengths."""
     size = len(data)
     for at in sorted({*range(0, size, max(1, size // 64)), *range(size)[-1:]}):
         yield flip_bit(data, at)
@@ -35,7 +35,7 @@ def _without(jwk: Mapping[str, Any], member: str) -> dict[str, Any]:
 
 
 def jwks_of_another_type(jwk: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """`jwk` without one of the members that say what it is, or with another value there."""
+    """`jwk` with a member that identifies its type missing, or of another value."""
     for member in (name for name in _TYPE_MEMBERS if name in jwk):
         yield _without(jwk, member)
         for value in ("other", None, 1, [jwk[member]]):
@@ -45,7 +45,7 @@ def jwks_of_another_type(jwk: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def damaged_jwks(
     jwk: Mapping[str, Any], members: Iterable[str], *, longer: bool = True
 ) -> Iterator[dict[str, Any]]:
-    """`jwk` with one of `members` missing, no text, no base64url, too short, or too long."""
+    """`jwk` with one of `members` missing, not text, not base64url, too short or too long."""
     for member in members:
         data = b64url_decode(jwk[member])
         yield _without(jwk, member)

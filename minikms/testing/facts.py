@@ -1,4 +1,4 @@
-"""The contract of what a class states."""
+"""The contract of an algorithm's class attributes."""
 
 import re
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from minikms.testing.damage import damaged_jwks, jwks_of_another_type, material_
 
 
 class FactsContract(Contract):
-    """What the class states, and what is derived from it."""
+    """Class attributes, and what is derived from them."""
 
     def test_name_is_lower_case_letters_and_digits(self) -> None:
         assert re.fullmatch(r"[a-z][a-z0-9]*", self.algorithm.name)
@@ -103,7 +103,7 @@ class FactsContract(Contract):
 
 
 def _texts(fact: Any) -> tuple[str, ...]:
-    """`fact` once it is sure to be a tuple of texts, and not the one text in its parentheses."""
+    """`fact`, checked to be a tuple of texts, and not a text in parentheses."""
     assert isinstance(fact, tuple)
     assert all(isinstance(text, str) for text in fact)
     return fact

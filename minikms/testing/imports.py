@@ -43,7 +43,7 @@ class JwkImporterContract(Contract):
 
 
 class PrivateJwkContract(Contract):
-    """The private JWK of a key pair, whose two parts must fit."""
+    """Private JWKs of key pairs, whose two parts must match."""
 
     applies_to: ClassVar[tuple[Part, ...]] = (JwkImporter, KeyPairAlgorithm)
 
@@ -65,7 +65,7 @@ class PrivateJwkContract(Contract):
 
 
 class SecretImporterContract(Contract):
-    """Keys as their secret bytes."""
+    """Keys as secret bytes."""
 
     applies_to: ClassVar[tuple[Part, ...]] = (SecretImporter,)
 

@@ -20,7 +20,7 @@ _EDWARDS: Final = {"Ed25519": (2**255 - 19, 32), "Ed448": (2**448 - 2**224 - 1, 
 
 
 class KeyContract(Contract):
-    """Keys are made, kept, and found again as they were."""
+    """Keys are generated, stored and loaded unchanged."""
 
     def test_two_generated_keys_differ(self) -> None:
         key, other = self.keys()
@@ -151,7 +151,7 @@ class PublicContract(Contract):
 
 
 async def _through_the_store(algorithm: KeyAlgorithm[Any], material: Stored) -> Stored:
-    """`material` as the service's own store gives it back."""
+    """`material` after a round trip through a store of the service."""
     record = KeyRecord(
         kid="kid",
         alg=algorithm.name,

@@ -17,7 +17,7 @@ from minikms.testing.damage import flip_bit, near_misses
 
 
 class SignerContract(Contract):
-    """Signatures, with every `alg` that the algorithm signs for, or with none."""
+    """Signatures, with every `alg` of the algorithm, or without one."""
 
     applies_to: ClassVar[tuple[Part, ...]] = (Signer,)
 
@@ -76,7 +76,7 @@ class SignerContract(Contract):
     def _prehashed(
         self, signer: Signer[Any, Any], alg: str, digest: bytes
     ) -> bytes | type[Exception]:
-        """The signature over a digest, or how it is refused: verifying must refuse it alike."""
+        """The signature over a digest, or the error, which verifying must raise too."""
         try:
             return signer.sign(self.keys()[0], digest, alg, True)
         except (UnsupportedOption, ValidationFailed) as exc:
@@ -140,7 +140,7 @@ class MacContract(Contract):
 
 
 class MacSecretContract(Contract):
-    """The secret of an authentication code, whose length may be free (RFC 7518 section 3.2)."""
+    """Secrets of message authentication codes, of any length (RFC 7518 section 3.2)."""
 
     applies_to: ClassVar[tuple[Part, ...]] = (Mac, SecretImporter)
 

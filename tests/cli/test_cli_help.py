@@ -1,4 +1,4 @@
-"""What `--help` shows of every command."""
+"""The output of `--help` of every command."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""Tokens made, listed and revoked on the command line, and what a service makes of them."""
+"""Tokens created, listed and revoked on the command line, and used with a service."""
 
 import json
 import re
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture
 def store(tmp_path, run):
-    """The variables of a store that was made, and its first token."""
+    """The variables of a new store, and its first token."""
     variables = {
         "store": f"sqlite://{tmp_path}/keys.db",
         "store_key_file": str(tmp_path / "store.key"),

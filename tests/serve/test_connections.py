@@ -1,4 +1,4 @@
-"""How many connections there may be, and descriptors for them, in processes of their own."""
+"""Limits of connections and of descriptors, in processes of their own."""
 
 import contextlib
 import os

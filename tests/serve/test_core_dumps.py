@@ -1,4 +1,4 @@
-"""No process that has keys in its memory leaves them in a core dump."""
+"""Core dumps are off in every process that has keys in its memory."""
 
 import os
 import re
@@ -20,18 +20,18 @@ MINIKMS = [os.path.join(os.path.dirname(sys.executable), "minikms")]
 # Root reads all of /proc by a capability, which neither who is read nor who reads has here.
 WITHOUT = [] if os.geteuid() else ["setpriv", "--bounding-set=-sys_ptrace"]
 # At its end a command says whether it may be dumped: prctl's PR_GET_DUMPABLE, and its limits.
-TELLING = """
+REPORT = """
 import atexit, ctypes, resource
 from minikms.cli.main import main
-tell = lambda: print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), *resource.getrlimit(4))
+report = lambda: print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), *resource.getrlimit(4))
 resource.setrlimit(4, (resource.getrlimit(4)[1],) * 2)
-atexit.register(tell)
+atexit.register(report)
 main()
 """
 
 
 def reads(process):
-    """Whether another process of the same user may look into it, and so read its memory."""
+    """Whether another process of the same user may read its memory."""
     reading = [*WITHOUT, "readlink", f"/proc/{process}/exe"]
     return subprocess.run(reading, capture_output=True).returncode == 0
 
@@ -68,6 +68,6 @@ def test_workers_and_their_parent(serve):
 @pytest.mark.parametrize("words", ["store info", "token list", "audit key"])
 async def test_commands_that_open_a_store(run, keep, tmp_path, words):
     options = await keep(f"sqlite://{tmp_path}/keys.db")
-    ended = run(*words.split(), command=[sys.executable, "-c", TELLING], **options)
+    ended = run(*words.split(), command=[sys.executable, "-c", REPORT], **options)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1] == "0 0 0"

@@ -1,4 +1,4 @@
-"""What was answered is there after a kill: of the service, of one of two, of PostgreSQL."""
+"""Durability after a kill: of the service, of one of two, of PostgreSQL."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ ROUNDS = int(os.environ.get("MINIKMS_TEST_KILL_ROUNDS", "20"))
 
 
 class Ledger:
-    """What a service has answered to many clients at once, and what it has left open."""
+    """The answers of a service to many clients, and the calls without an answer."""
 
     def __init__(self):
         self.made = 0
@@ -87,7 +87,7 @@ class Ledger:
 
 
 class RefusedError(Exception):
-    """An answer that is no success."""
+    """An answer that is not a success."""
 
 
 def batches(kids):
@@ -102,7 +102,7 @@ async def status(session, path):
 
 @contextlib.asynccontextmanager
 async def under_load(session, ledger, **options):
-    """Clients that go on until the block ends."""
+    """Clients that call until the block ends."""
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for _ in range(CLIENTS):

@@ -33,7 +33,7 @@ def two(tmp_path):
 
 
 def caller(authority, certificate=None, version=None):
-    """What a caller trusts, and shows of itself."""
+    """The CA that a client trusts, and its certificate."""
     context = ssl.create_default_context(cafile=authority.file)
     if certificate:
         context.load_cert_chain(*certificate)
@@ -48,7 +48,7 @@ def flags(certificate, client_ca=None):
 
 
 def replace(certificate, by):
-    """Put other files in the place of these, as a renewal does."""
+    """Replace files, as a renewal does."""
     for old, new in zip(certificate, by, strict=True):
         os.replace(new, old)
 
@@ -237,7 +237,7 @@ def test_bad_files_at_sighup_change_nothing(serve, one, two):
 
 
 @pytest.mark.process
-def test_nobody_is_turned_away_meanwhile(serve, one):
+def test_no_connection_is_refused_meanwhile(serve, one):
     service = serve("--port", "0", "--log-level", "info", *flags(one.issue("kms")))
     service.tls = caller(one)
     for _ in range(50):

@@ -40,7 +40,7 @@ def three(serve, store):
 
 
 def pids(service):
-    """The process of each worker, as the log tells by now."""
+    """The process of each worker, from the log so far."""
     started = re.findall(r"(worker \d+) is process (\d+)", "".join(service.lines))
     return {name: int(process) for name, process in started}
 
@@ -91,7 +91,7 @@ def test_keys_of_a_file_are_loaded_when_the_service_starts(serve, store, kept, t
     assert "".join(service.lines).count("keys loaded") == 1
 
 
-def test_one_that_ends_again_and_again_holds_up_no_other(three):
+def test_one_that_ends_again_and_again_delays_no_other(three):
     for _ in range(2):
         os.kill(pids(three)["worker 1"], signal.SIGKILL)
         three.read_until("worker 1 is process ")
@@ -187,7 +187,7 @@ def test_a_port_that_is_taken(run, three, store):
             assert line.startswith(f"minikms: Cannot listen on 127.0.0.1:{port}: ")
 
 
-def test_what_stops_the_start_is_said_once(run, store, tmp_path):
+def test_a_failed_start_is_reported_once(run, store, tmp_path):
     os.rename(tmp_path / "keys.db", tmp_path / "away")
     ended = run("serve", "--port", "0", "--workers", "3", *store)
     sentence, log = ended.stderr.splitlines()
@@ -196,7 +196,7 @@ def test_what_stops_the_start_is_said_once(run, store, tmp_path):
     assert log.endswith(" ended with exit code 2")
 
 
-def test_what_stops_another_than_the_first_stops_all(serve, store, tmp_path):
+def test_a_failure_of_a_later_worker_stops_all(serve, store, tmp_path):
     service = serve("--port", "0", "--workers", "2", *store, wait=False)
     service.read_until("worker 1 is process ")
     os.rename(tmp_path / "keys.db", tmp_path / "away")
@@ -204,7 +204,7 @@ def test_what_stops_another_than_the_first_stops_all(serve, store, tmp_path):
     assert (code, "listening" in written, "Traceback" in written) == (2, False, False)
 
 
-def test_json_tells_the_process(serve, store):
+def test_json_has_the_process(serve, store):
     service = serve("--port", "0", "--workers", "2", "--log-format", "json", *store)
     assert service.status("GET", "/healthz") == 200
     _, written = service.stop()
@@ -217,12 +217,12 @@ def test_json_tells_the_process(serve, store):
 
 @pytest.fixture
 def two(serve):
-    """A service of two workers, with nothing said of a store."""
+    """A service of two workers with the default store."""
     return serve("--port", "0", "--workers", "2")
 
 
 def folder_of(service):
-    """Where its workers keep what they share."""
+    """The folder of the store that its workers share."""
     files = {Path(name) for pid in pids(service).values() for name in open_files(pid)}
     (folder,) = {file.parent for file in files if file.name == "keys.db"}
     return folder
@@ -281,7 +281,7 @@ def test_the_key_of_keys_in_memory_is_in_memory_too(serve, run, tmp_path):
     assert key not in "".join(service.lines) + written
 
 
-def test_keys_in_memory_are_behind_a_token_where_that_is_said(serve):
+def test_keys_in_memory_need_a_token_if_configured(serve):
     service = serve("--port", "0", "--workers", "2", "--auth", "token")
     assert service.status("POST", "/sign", SIGN) == 401
 

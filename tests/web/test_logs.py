@@ -25,7 +25,7 @@ def everything(caplog):
 
 @pytest.fixture
 def configured(capfd):
-    """Set logging up, and give the lines that it has written; undone at the end."""
+    """Configure logging, and give the lines that it writes; undone at the end."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
 
