@@ -142,3 +142,13 @@ def anchors(text):
     """The anchors of a document's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_files_that_are_named_are_there(document):
+    """By their path in the repository, or in the package."""
+    text = re.sub(
+        r"^ *```.*?^ *```$", "", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    for named in re.findall(r"`((?:[\w.-]+/)+(?:[\w-]+\.(?:py|md|js|lua|svg))?)`", text):
+        assert any((folder / named).exists() for folder in (ROOT, ROOT / "minikms")), named
