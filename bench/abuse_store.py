@@ -8,8 +8,10 @@ from aiohttp import ClientError, ClientSession, TCPConnector
 from service import Abuse, bearer
 from stored import create, fill
 
-from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.write import StoreWriter
+from minikms.store.database import Database
 from minikms.store.keys import KeyStore
+from minikms.store.permits import LONG_TIMEOUT
 
 DELETED = 1_000_000
 KEYS = 5_000
@@ -33,10 +35,11 @@ async def prepare(folder: str) -> tuple[str, ...]:
     location, key = await create(url, file, EMPTIED, PUBLISHED)
     async with KeyStore.open(location, key) as store:
         await store.publish(PUBLISHED, public=True)
-    async with StoreInspector.open(location, key) as contents:
+    async with Database.open(location, key, timeout=LONG_TIMEOUT) as database:
+        writer = StoreWriter(database)
         for start in range(0, DELETED, DELETED // 10):
-            await fill(contents, EMPTIED, start, start + 1)
-        await fill(contents, PUBLISHED, 0, KEYS)
+            await fill(writer, EMPTIED, start, start + 1)
+        await fill(writer, PUBLISHED, 0, KEYS)
     return "--store", url, "--store-key-file", file
 
 

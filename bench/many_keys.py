@@ -19,8 +19,10 @@ from aiohttp import ClientSession
 from service import running
 from stored import create, fill
 
-from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.write import StoreWriter
+from minikms.store.database import Database
 from minikms.store.keys import DEFAULT_PROFILE
+from minikms.store.permits import LONG_TIMEOUT
 
 STEPS = (1, 1_000, 100_000)
 CALLS = 300
@@ -41,8 +43,8 @@ async def compare(url: str, key_file: str) -> dict[int, dict[str, float]]:
     found: dict[int, dict[str, float]] = {}
     filled = 0
     for number in STEPS:
-        async with StoreInspector.open(location, key) as contents:
-            await fill(contents, DEFAULT_PROFILE, filled, number, aliases=True)
+        async with Database.open(location, key, timeout=LONG_TIMEOUT) as database:
+            await fill(StoreWriter(database), DEFAULT_PROFILE, filled, number, aliases=True)
         filled = number
         options = ("--store", url, "--store-key-file", key_file)
         async with running(*options) as (client, process):

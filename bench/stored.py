@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from minikms.keys.describe import describe
-from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy
 from minikms.startup_errors import StoreError
@@ -26,7 +26,7 @@ async def create(url: str, key_file: str, *profiles: str) -> tuple[StoreLocation
 
 
 async def fill(
-    contents: StoreInspector, profile: str, start: int, end: int, *, aliases: bool = False
+    writer: StoreWriter, profile: str, start: int, end: int, *, aliases: bool = False
 ) -> None:
     """Store Ed25519 keys at the places after `start` up to `end`, on request with an alias each."""
     algorithm = AlgorithmRegistry.from_installed().get("ed25519")
@@ -38,5 +38,5 @@ async def fill(
             names = (f"alias-{place}",) if aliases else ()
             record = replace(record, seq=f"{place:020d}", aliases=names)
             keys.append((record, algorithm.pack(key)))
-        await contents.insert(profile, keys)
-        await contents.set_last_seq(profile, last)
+        await writer.insert(profile, keys)
+        await writer.set_last_seq(profile, last)

@@ -15,13 +15,12 @@ from typing import Any, Final, NamedTuple, Self
 
 import base58
 import orjson
-from aries_askar import Session
 
 from minikms.errors import TokenNotFound
 from minikms.events import set_token
-from minikms.store.askar import listed
 from minikms.store.counters import ChangeCounters
 from minikms.store.database import Database
+from minikms.store.sessions import Session
 
 PREFIX: Final = "mkms_"
 ID_PATTERN: Final = r"^[0-9a-f]{16}\Z"
@@ -149,7 +148,7 @@ class Tokens:
         """All records, the oldest first."""
 
         async def work(session: Session) -> list[TokenRecord]:
-            rows = listed(await session.fetch_all(CATEGORY))
+            rows = await session.fetch_all(CATEGORY)
             return [TokenRecord.from_bytes(row.value) for row in rows]
 
         return sorted(await self._database.run_own(work), key=lambda record: record.created)

@@ -8,14 +8,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
-from aries_askar import Entry, Session
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from minikms.audit.chain import KEY_LENGTH, Head
 from minikms.encodings import jose_b64url
 from minikms.errors import KeyUnreadable
-from minikms.store.askar import DuplicateError, listed
+from minikms.store.askar import DuplicateError
 from minikms.store.database import Database
+from minikms.store.sessions import Entry, Session
 
 SIGNING_KEY: Final = "minikms.audit.key"
 CHAIN: Final = "minikms.audit.chain"
@@ -81,7 +81,7 @@ class AuditStore:
         """The last head of each chain in the file of this name."""
 
         async def work(session: Session) -> list[Head]:
-            rows = listed(await session.fetch_all(HEAD, {"file": file}))
+            rows = await session.fetch_all(HEAD, {"file": file})
             return [Head.from_bytes(row.value) for row in rows]
 
         return await self._database.run_own(work)

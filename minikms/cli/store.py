@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Any
 
 import click
@@ -13,6 +13,7 @@ from minikms.access.tokens import Token, Tokens
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.key_files import new_key
 from minikms.cli.options import config_of
+from minikms.cli.progress import is_among_output, progress
 from minikms.cli.store_options import (
     durable,
     generating_key,
@@ -24,16 +25,18 @@ from minikms.cli.store_options import (
 )
 from minikms.config import ENV_PREFIX
 from minikms.exits import fail
-from minikms.maintenance.copy import copy as copy_contents
+from minikms.maintenance.copy import copy as copy_store
 from minikms.maintenance.copy import count
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import entries
-from minikms.maintenance.verify import verify as verify_contents
+from minikms.maintenance.verify import verify as verify_store
+from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import AccessError, StoreError
 from minikms.store.database import Database
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.permits import LONG_TIMEOUT
 from minikms.store.secret_files import require_new, write_secret
 
 
@@ -119,7 +122,7 @@ async def _init(
     async with new_key(key_file, location) if key is None else nullcontext(key) as opening:
         try:
             async with Database.create(location, opening) as made:
-                await made.create_profile(DEFAULT_PROFILE)
+                await made.directory.create(DEFAULT_PROFILE)
                 token, _ = await Tokens(made).create("admin", SCOPES)
                 await made.finish()
                 return token
@@ -144,12 +147,12 @@ def info(**options: Any) -> None:
 
 async def _info(location: StoreLocation, key: StoreKey) -> None:
     algs = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
-    async with StoreInspector.open(location, key) as contents:
+    async with StoreInspector.open(location, key) as inspector:
         click.echo(f"Backend: {location.backend}")
         click.echo(f"Location: {location}")
-        click.echo(f"Layout: {contents.layout}")
+        click.echo(f"Layout: {inspector.layout}")
         profiles = keys = 0
-        async for profile, counts in count(contents, algs):
+        async for profile, counts in count(inspector, algs):
             profiles, keys = profiles + 1, keys + sum(counts.values())
             parts = [f"{alg or 'not installed'} {n}" for alg, n in counts.items() if n]
             total = _keys(sum(counts.values()))
@@ -176,7 +179,7 @@ def rekey(
 async def _rekey(
     location: StoreLocation, key: StoreKey, source: AbstractAsyncContextManager[StoreKey | None]
 ) -> None:
-    async with StoreInspector.open(location, key) as contents, source as new:
+    async with Database.open(location, key, timeout=LONG_TIMEOUT) as database, source as new:
         if new is None:
             raise StoreError("Say the new key: --new-key-file or MINIKMS_NEW_STORE_KEY.")
         if new == key:
@@ -184,8 +187,8 @@ async def _rekey(
         click.echo(
             "Changing the key: keep the old one and the new until this says that it is done."
         )
-        await contents.rekey(new)
-    async with StoreInspector.open(location, new):
+        await database.rekey(new)
+    async with Database.open(location, new):
         click.echo(f"Done: the new key opens the store at {location}, and the old one does not.")
 
 
@@ -231,17 +234,17 @@ async def _copy(
     other: AbstractAsyncContextManager[StoreKey | None],
 ) -> None:
     profiles = keys = 0
-    with _progress("Copying keys", show_pos=True) as bar:
+    with progress("Copying keys", show_pos=True) as bar:
         async with (
             StoreInspector.open(location, key) as source,
             other as to_key,
-            StoreInspector.create(place, to_key or key) as target,
+            StoreWriter.create(place, to_key or key) as target,
         ):
             bar.length = sum([sum(counts.values()) async for _, counts in count(source, ())])
-            async with aclosing(copy_contents(source, target, bar.update)) as copies:
+            async with aclosing(copy_store(source, target, bar.update)) as copies:
                 async for copied in copies:
                     profiles, keys = profiles + 1, keys + copied.keys
-                    if not _is_among_output(bar):
+                    if not is_among_output(bar):
                         deleted = f", {copied.deleted} deleted meanwhile" if copied.deleted else ""
                         click.echo(f"Profile {copied.profile}: {_keys(copied.keys)}{deleted}")
     click.echo(f"Copied {profiles} profiles and {_keys(keys)} to {place}.")
@@ -258,10 +261,10 @@ def verify(**options: Any) -> None:
 
 async def _verify(location: StoreLocation, key: StoreKey) -> bool:
     registry = AlgorithmRegistry.from_installed()
-    with _progress("Checking keys") as bar:
+    with progress("Checking keys") as bar:
 
         def tell(what: str) -> None:
-            if _is_among_output(bar):
+            if is_among_output(bar):
                 click.echo("\r\033[K", nl=False, err=True)  # where the bar is, a line begins
             click.echo(what)
 
@@ -271,30 +274,14 @@ async def _verify(location: StoreLocation, key: StoreKey) -> bool:
         def left(what: str) -> None:
             tell(f"Left over: {what}")
 
-        async with StoreInspector.open(location, key) as contents:
-            bar.length = await entries(contents)
-            tally = await verify_contents(contents, registry, fault, left, bar.update)
+        async with StoreInspector.open(location, key) as inspector:
+            bar.length = await entries(inspector)
+            tally = await verify_store(inspector, registry, fault, left, bar.update)
     click.echo(
         f"Checked {tally.profiles} profiles, {_keys(tally.keys)} and {tally.aliases} aliases: "
         f"{tally.faults or 'nothing'} wrong."
     )
     return not tally.faults
-
-
-def _progress(label: str, *, show_pos: bool = False) -> AbstractContextManager[Any]:
-    """A progress bar of a length that is not known yet, where standard error is a terminal."""
-    return click.progressbar(
-        (None for _ in ()),
-        label=label,
-        show_pos=show_pos,
-        file=sys.stderr,
-        hidden=not sys.stderr.isatty(),
-    )
-
-
-def _is_among_output(bar: Any) -> bool:
-    """Whether the bar is on the terminal that lines on standard output go to."""
-    return not bar.hidden and sys.stdout.isatty()
 
 
 def _keys(number: int) -> str:

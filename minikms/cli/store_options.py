@@ -63,7 +63,7 @@ def with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
 def durable(url: str) -> StoreLocation:
     """The place of a store that is kept; raises StoreError for the one in memory."""
     location = StoreLocation.parse(url)
-    if not location.kept:
+    if not location.persistent:
         raise StoreError("A store in memory ends with its process: say --store sqlite:///PATH.")
     return location
 

@@ -69,7 +69,7 @@ def create(
     expiry = None if expires is None else time.time_ns() + expires
 
     async def work(database: Database) -> None:
-        existing = await database.profiles() if profiles else []
+        existing = await database.directory.names() if profiles else []
         made, _ = await Tokens(database).create(name, scopes, profiles or None, expiry)
         for profile in dict.fromkeys(profiles):
             if profile not in existing:

@@ -9,9 +9,9 @@ from minikms.plugin.protocol import KeyPairAlgorithm
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord, KeyRef
 from minikms.store.cache import Bounds, Cache, PendingEntry
-from minikms.store.database import PROFILE
-from minikms.store.keys import ALIAS, KeyStore
-from minikms.store.listing import KEY
+from minikms.store.directory import PROFILE
+from minikms.store.entries import ALIAS, KEY
+from minikms.store.keys import KeyStore
 
 UseT = TypeVar("UseT")
 

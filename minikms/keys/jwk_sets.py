@@ -11,7 +11,7 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.cache import Bounds, Cache, PendingEntry
 from minikms.store.counters import CONTENTS
-from minikms.store.database import PROFILE
+from minikms.store.directory import PROFILE
 from minikms.store.keys import KeyStore
 
 _PAGE: Final = 1000  # keys that are read at a time

@@ -1,4 +1,4 @@
-"""A store counted, and copied into another."""
+"""The keys of a store counted, and a store copied into another."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.inspect import StoredKey, StoreInspector
+from minikms.maintenance.write import StoreWriter
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
-from minikms.store.listing import KEY
+from minikms.store.entries import KEY
 
 
 @dataclass(frozen=True)
@@ -21,31 +22,32 @@ class Copied:
 
 
 async def count(
-    contents: StoreInspector, algs: Iterable[str]
+    inspector: StoreInspector, algs: Iterable[str]
 ) -> AsyncGenerator[tuple[str, dict[str, int]], None]:
-    """Of every profile, how many keys it has: of each of these algorithms, and of others."""
-    for profile in await contents.profiles():
+    """For each profile, how many keys it has of each of these algorithms, and of others."""
+    for profile in await inspector.profiles():
         try:
-            if await _home(contents, profile) is not None:
-                yield profile, await contents.count(profile, algs)
+            if await _askar_profile(inspector, profile) is not None:
+                yield profile, await inspector.count(profile, algs)
         except ProfileNotFound:
             continue  # removed meanwhile
 
 
 async def copy(
-    source: StoreInspector, target: StoreInspector, advance: Callable[[int], None]
+    source: StoreInspector, target: StoreWriter, advance: Callable[[int], None]
 ) -> AsyncGenerator[Copied, None]:
-    """Copy every profile, each with its keys as they are at one moment; others may use the source.
+    """Copy every profile, each with its keys as they are at one moment; the source may be in use.
 
-    `advance` is told how many keys more have been dealt with. Raises KeyUnreadable, which names
-    what cannot be copied. Tokens and what belongs to audit logs are copied first.
+    `advance` is called with the number of keys that were handled since its last call. Raises
+    KeyUnreadable, which names what cannot be copied. Tokens and the entries of audit logs are
+    copied first.
     """
     async with aclosing(source.own()) as batches:
         async for batch in batches:
             await target.insert_own(batch)
     for profile in await source.profiles():
-        # One that is removed meanwhile is left out, and one that is made anew is copied anew.
-        while (home := await _home(source, profile)) is not None:
+        # A profile that is removed meanwhile is left out; one that is made again is copied again.
+        while (askar_profile := await _askar_profile(source, profile)) is not None:
             await target.create_profile(profile)
             try:
                 copied = await _copy_profile(source, target, profile, advance)
@@ -53,22 +55,22 @@ async def copy(
                 copied = None
             except KeyUnreadable as exc:
                 raise KeyUnreadable(f"Profile {profile}: {exc.detail}") from None
-            if copied is not None and await source.home(profile) == home:
+            if copied is not None and await source.askar_profile(profile) == askar_profile:
                 yield copied
                 break
             await target.remove_profile(profile)
 
 
-async def _home(contents: StoreInspector, profile: str) -> str | None:
-    """Askar's name of a profile that can be used, None where it is gone; raises KeyUnreadable."""
-    home = await contents.home(profile)
-    if home is not None and (flaw := await contents.flaw(profile, home)):
-        raise KeyUnreadable(f"Profile {profile}: {flaw}.")
-    return home
+async def _askar_profile(inspector: StoreInspector, profile: str) -> str | None:
+    """Askar's name of a profile that is usable, None where it is gone; raises KeyUnreadable."""
+    askar_profile = await inspector.askar_profile(profile)
+    if askar_profile is not None and (fault := await inspector.fault(profile, askar_profile)):
+        raise KeyUnreadable(f"Profile {profile}: {fault}.")
+    return askar_profile
 
 
 async def _copy_profile(
-    source: StoreInspector, target: StoreInspector, profile: str, advance: Callable[[int], None]
+    source: StoreInspector, target: StoreWriter, profile: str, advance: Callable[[int], None]
 ) -> Copied:
     copied = deleted = newest = 0
     async with aclosing(source.records(profile)) as batches:
@@ -77,8 +79,8 @@ async def _copy_profile(
             if len(records) < len(batch):
                 raise KeyUnreadable(await _name_unreadable(source, profile))
             keys = []
-            kept = await source.look(profile, [record.kid for record in records])
-            for record, found in zip(records, kept, strict=True):
+            stored = await source.inspect(profile, [record.kid for record in records])
+            for record, found in zip(records, stored, strict=True):
                 material = await _material(source, profile, record, found)
                 if material is not None:
                     keys.append((record, material))
@@ -88,7 +90,7 @@ async def _copy_profile(
             advance(len(records))
     if await source.publishes(profile):
         await target.publish(profile)
-    # Cursors of listings stay as they are, those behind the last key too.
+    # Cursors of listings stay valid in the copy, those behind the last key too.
     if last := max(newest, await source.last_seq(profile)):
         await target.set_last_seq(profile, last)
     return Copied(profile, copied, deleted)
@@ -99,7 +101,7 @@ async def _material(
 ) -> Stored | None:
     """The material of a key; None where it was deleted after its record was read."""
     if not _is_of(found, record) or found.stored is None:
-        (found,) = await source.look(profile, [record.kid], exclusively=True)
+        (found,) = await source.inspect(profile, [record.kid], exclusively=True)
     if found.unreadable_materials or (KEY, record.kid) in found.unreadable:
         raise KeyUnreadable(f"The key {record.kid} does not decrypt.")
     if not _is_of(found, record):
@@ -115,13 +117,13 @@ def _is_of(found: StoredKey, record: KeyRecord) -> bool:
 
 
 async def _name_unreadable(source: StoreInspector, profile: str) -> str:
-    """A sentence on keys whose records cannot be read, by name as far as their material does."""
+    """A sentence on keys whose records cannot be read, by name where their material tells it."""
     names = []
     async with aclosing(source.materials(profile)) as batches:
         async for batch in batches:
             kids = [kid for _, kid in batch if kid is not None]
-            for kept in await source.look(profile, kids):
-                if kept.recorded and kept.record is None:
-                    names.append(kept.kid)
+            for stored in await source.inspect(profile, kids):
+                if stored.recorded and stored.record is None:
+                    names.append(stored.kid)
     which = ", ".join(names) or "one that nothing names"
     return f"The record of a key cannot be read: {which}."

@@ -1,50 +1,43 @@
-"""What a store has in it, as it is found: for tools that copy a store and check it."""
+"""What is in a store, whether it fits together or not: for tools that copy and verify stores."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Final, Self
-
-from aries_askar import AskarError, AskarErrorCode, KeyAlg, Session
-from aries_askar.store import KeyEntryList
+from typing import Any, Final, Self, TypeVar
 
 from minikms.access.tokens import CATEGORY as TOKEN
 from minikms.audit.heads import CHAIN, HEAD, SIGNING_KEY
-from minikms.errors import KeyExists, KeyUnreadable, ProfileNotFound
+from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
-from minikms.store.askar import DuplicateError, UndecryptableError
-from minikms.store.database import BATCH, Database, Directory
-from minikms.store.keys import (
-    ALIAS,
-    DELETION,
-    MATERIAL,
-    insert_deletion,
-    insert_material,
-    publish,
-    publishes,
-    tags_of,
-)
-from minikms.store.listing import KEY, last_seq, set_last_seq
+from minikms.store.askar import UndecryptableError
+from minikms.store.database import Database
+from minikms.store.directory import DirectoryListing
+from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, publishes
+from minikms.store.listing import last_seq
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.permits import LONG_TIMEOUT
+from minikms.store.rows import BATCH
+from minikms.store.sessions import Session
 
+ResultT = TypeVar("ResultT")
+
+# The category that stands for keys of Askar's, which have none.
 ASKAR_KEY: Final = "askar"
 
-# What the store's own profile has besides the directory. Heads come before what they need, which
-# is therefore there for each of them, whatever is made meanwhile.
+# The categories of the store's own profile besides its directory. A head refers to a chain and to
+# the signing key; read first, it finds both, whatever is inserted meanwhile.
 _OWN: Final = (HEAD, CHAIN, SIGNING_KEY, TOKEN)
 
 
 @dataclass(frozen=True)
 class StoredKey:
-    """What is kept under a kid, whether it fits together or not.
+    """All entries of a kid.
 
     `record` is None where there is none, and where there is one (`recorded`) that cannot be read.
     `materials` is by category; `aliases` has the kid of each that the record lists or that was
-    asked for, None where there is no such entry; `deletion` the tags of the entry of its scheduled
-    deletion, None where there is none. What does not decrypt is in none of them: `unreadable` has
-    it, by category and name.
+    asked for, None where there is no such entry; `deletion` has the tags of the scheduled deletion,
+    None where there is none. What does not decrypt is in `unreadable` alone, by category and name.
     """
 
     kid: str
@@ -58,18 +51,18 @@ class StoredKey:
 
     @property
     def unreadable_materials(self) -> bool:
-        """Whether some material of it does not decrypt."""
+        """Whether some material does not decrypt."""
         return any(category in (ASKAR_KEY, MATERIAL) for category, _ in self.unreadable)
 
     @property
     def stored(self) -> Stored | None:
-        """The material that its record says it has."""
+        """The material of the kind that the record names."""
         return self.materials.get(material_category(self.record)) if self.record else None
 
 
 @dataclass(frozen=True)
-class Own:
-    """An entry of the store's own: a token, or what belongs to audit logs."""
+class OwnEntry:
+    """An entry of the store's own profile: of a token, or of audit logs."""
 
     category: str
     name: str
@@ -78,10 +71,10 @@ class Own:
 
 
 class StoreInspector:
-    """Everything in a store, profile by profile; every method is one session.
+    """Reads everything in a store, profile by profile; every method is one session.
 
-    What takes long waits long, too. All raise ProfileNotFound for a profile that is not there,
-    KeyUnreadable for one that does not decrypt, and StoreUnavailable.
+    Calls may take long. All raise ProfileNotFound for a profile that does not exist, KeyUnreadable
+    for one that does not decrypt, and StoreUnavailable.
     """
 
     def __init__(self, database: Database) -> None:
@@ -90,101 +83,66 @@ class StoreInspector:
     @classmethod
     @asynccontextmanager
     async def open(cls, location: StoreLocation, key: StoreKey) -> AsyncIterator[Self]:
-        """The store that is there; raises StoreError."""
-        async with Database.open(location, key, patient=True) as database:
+        """Open a store; raises StoreError."""
+        async with Database.open(location, key, timeout=LONG_TIMEOUT) as database:
             yield cls(database)
-
-    @classmethod
-    @asynccontextmanager
-    async def create(cls, location: StoreLocation, key: StoreKey) -> AsyncIterator[Self]:
-        """A new store, which counts as there once the block has ended well; raises StoreError."""
-        async with Database.create(location, key, patient=True) as database:
-            yield cls(database)
-            await database.finish()
 
     @property
     def layout(self) -> int:
         """The layout of what is in the store."""
         return self._database.layout
 
-    async def rekey(self, key: StoreKey) -> None:
-        """Let another key open the store from now on; raises StoreError for what is none."""
-        await self._database.rekey(key)
-
     # Profiles
 
     async def profiles(self) -> list[str]:
-        """The names of all profiles, sorted; raises KeyUnreadable where one cannot be read."""
-        directory = await self._database.directory()
+        """The names of all profiles, sorted; raises KeyUnreadable where one does not decrypt."""
+        directory = await self.directory()
         if directory.unreadable:
             raise KeyUnreadable("The directory of profiles does not decrypt as a whole.")
-        return sorted(directory.homes)
+        return sorted(directory.askar_profiles)
 
-    async def directory(self) -> Directory:
+    async def directory(self) -> DirectoryListing:
         """All that the directory of profiles says."""
-        return await self._database.directory()
+        return await self._database.directory.listing()
 
-    async def homes(self) -> set[str]:
+    async def askar_profiles(self) -> set[str]:
         """Askar's names of all its profiles but the store's own."""
-        return await self._database.homes()
+        return await self._database.directory.askar_profiles()
 
-    async def home(self, profile: str) -> str | None:
-        """Askar's name of a profile, of which there is never another; None where it is gone."""
+    async def askar_profile(self, profile: str) -> str | None:
+        """Askar's name of a profile, which is never used again; None where there is none."""
         try:
-            return await self._database.home(profile)
+            return await self._database.directory.askar_profile(profile)
         except ProfileNotFound:
             return None
 
-    async def flaw(self, profile: str, home: str) -> str | None:
+    async def fault(self, profile: str, askar_profile: str) -> str | None:
         """What keeps a profile from being used at all, in a few words."""
         try:
             owner = await self._database.owner(profile)
         except KeyUnreadable:
             return "it does not decrypt"
-        except AskarError as exc:
-            if exc.code not in (AskarErrorCode.ENCRYPTION, AskarErrorCode.NOT_FOUND):
-                raise
-            owner = None
-        if owner == profile or await self.home(profile) != home:
+        if owner == profile or await self.askar_profile(profile) != askar_profile:
             return None
-        if home in await self.homes():
+        if askar_profile in await self.askar_profiles():
             return "its marker is missing or does not decrypt: nothing can be written"
         return "Askar has no profile for it"
 
-    async def create_profile(self, name: str) -> None:
-        """Make an empty profile; raises ProfileExists."""
-        await self._database.create_profile(name)
-
-    async def remove_profile(self, name: str) -> None:
-        """Remove a profile with all that is in it."""
-        await self._database.remove_profile(name)
-
     async def publishes(self, profile: str) -> bool:
-        """Whether everybody may have the profile's public keys."""
+        """Whether everybody may read the profile's public keys."""
         return await self._database.run(profile, publishes)
 
-    async def publish(self, profile: str) -> None:
-        """Let everybody have the profile's public keys."""
-        await self._database.run(profile, partial(publish, public=True), write=True)
+    # The store's own profile
 
-    # What concerns all of the store
-
-    async def own(self) -> AsyncGenerator[list[Own], None]:
-        """Tokens, and what belongs to audit logs, in batches; raises KeyUnreadable."""
+    async def own(self) -> AsyncGenerator[list[OwnEntry], None]:
+        """The entries of tokens and of audit logs, in batches; raises KeyUnreadable."""
         for category in _OWN:
             async for batch in self._database.batches(None, category):
                 if None in batch:
                     raise KeyUnreadable(f"An entry of {category} does not decrypt.")
-                yield [Own(row.category, row.name, row.value, row.tags) for row in batch if row]
-
-    async def insert_own(self, entries: Sequence[Own]) -> None:
-        """Store tokens, and what belongs to audit logs."""
-
-        async def work(session: Session) -> None:
-            for entry in entries:
-                await session.insert(entry.category, entry.name, entry.value, dict(entry.tags))
-
-        await self._database.run_own(work, write=True)
+                yield [
+                    OwnEntry(row.category, row.name, row.value, row.tags) for row in batch if row
+                ]
 
     # Keys
 
@@ -207,7 +165,7 @@ class StoreInspector:
         return await self._database.run(profile, work)
 
     async def entries(self, profile: str) -> int:
-        """How many records, aliases and materials there are, of which each record has one."""
+        """How many records, aliases and materials there are, with one material for each record."""
 
         async def work(session: Session) -> int:
             return 2 * await session.count(KEY) + await session.count(ALIAS)
@@ -215,53 +173,50 @@ class StoreInspector:
         return await self._database.run(profile, work)
 
     async def records(self, profile: str) -> AsyncGenerator[list[KeyRecord | None], None]:
-        """All records as they are at one moment, in batches; None for what cannot be read."""
+        """All records as they are now, in batches; None for one that cannot be read."""
         async for batch in self._database.batches(profile, KEY):
             yield [None if row is None else _parsed(row.value) for row in batch]
 
     async def kids(self, profile: str) -> AsyncGenerator[list[str | None], None]:
-        """The kids of all records, in batches; None for what does not decrypt."""
+        """The kids of all records, in batches; None for one that does not decrypt."""
         async for batch in self._database.batches(profile, KEY):
             yield [None if row is None else row.name for row in batch]
 
     async def aliases(self, profile: str) -> AsyncGenerator[list[tuple[str, str] | None], None]:
-        """All aliases and their kids, in batches; None for what cannot be read."""
+        """All aliases and their kids, in batches; None for one that does not decrypt."""
         async for batch in self._database.batches(profile, ALIAS):
             yield [None if row is None else (row.name, row.value.decode()) for row in batch]
 
     async def deletions(self, profile: str) -> AsyncGenerator[list[str | None], None]:
-        """The kids of all scheduled deletions, in batches; None for what does not decrypt."""
+        """The kids of all scheduled deletions, in batches; None for one that does not decrypt."""
         async for batch in self._database.batches(profile, DELETION):
             yield [None if row is None else row.name for row in batch]
 
     async def materials(self, profile: str) -> AsyncGenerator[list[tuple[str, str | None]], None]:
-        """The kids of all material, in batches, each with its category.
+        """The category and the kid of all material, in batches.
 
-        None for what does not decrypt, and for all Askar keys of an algorithm of which one does
-        not: Askar gives them at once.
+        The kid is None for material that does not decrypt, and once for all of Askar's keys of an
+        algorithm of which one does not.
         """
         async for batch in self._database.batches(profile, MATERIAL):
             yield [(MATERIAL, None if row is None else row.name) for row in batch]
-        for alg in KeyAlg:
-            try:
-                keys = await self._database.run(profile, partial(_askar_keys, alg=alg))
-            except UndecryptableError:
+        async for kids in self._database.key_names(profile):
+            if kids is None:
                 yield [(ASKAR_KEY, None)]
                 continue
-            for start in range(0, len(keys), BATCH):
-                places = range(start, min(start + BATCH, len(keys)))
-                yield [(ASKAR_KEY, keys[place].name) for place in places]
+            for start in range(0, len(kids), BATCH):
+                yield [(ASKAR_KEY, kid) for kid in kids[start : start + BATCH]]
 
     async def find(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
-        """The record of each kid; None where there is none, or none that can be read."""
+        """The record of each kid; None where there is none that can be read."""
 
         async def work(session: Session) -> list[KeyRecord | None]:
-            entries = [await _read(session, KEY, kid, []) for kid in kids]
+            entries = [await _read(session.fetch(KEY, kid), (KEY, kid), []) for kid in kids]
             return [_parsed(entry.value) if entry else None for entry in entries]
 
         return await self._database.run(profile, work)
 
-    async def look(
+    async def inspect(
         self,
         profile: str,
         kids: Sequence[str],
@@ -269,74 +224,43 @@ class StoreInspector:
         *,
         exclusively: bool = False,
     ) -> list[StoredKey]:
-        """All that is kept under each kid, and whether `aliases` name it.
+        """All entries of each kid, and those of `aliases`.
 
-        `exclusively` lets nobody write meanwhile; otherwise parts may be of different moments.
+        With `exclusively` nobody writes meanwhile; otherwise entries may be of different moments.
         """
 
         async def work(session: Session) -> list[StoredKey]:
-            return [await _kept(session, kid, aliases) for kid in kids]
+            return [await _stored_key(session, kid, aliases) for kid in kids]
 
         return await self._database.run(profile, work, write=exclusively)
 
-    async def insert(self, profile: str, keys: Sequence[tuple[KeyRecord, Stored]]) -> None:
-        """Store keys as their records say, with place, aliases and scheduled deletion, or none.
-
-        Raises KeyExists for what is there already.
-        """
-
-        async def work(session: Session) -> None:
-            for record, material in keys:
-                try:
-                    await insert_material(session, record.kid, material)
-                    await session.insert(KEY, record.kid, record.to_bytes(), tags_of(record))
-                    for alias in record.aliases:
-                        await session.insert(ALIAS, alias, record.kid)
-                    await insert_deletion(session, record)
-                except DuplicateError:
-                    raise KeyExists(
-                        f"The key {record.kid} or an alias of it is there already."
-                    ) from None
-
-        await self._database.run(profile, work, write=True)
-
     async def last_seq(self, profile: str) -> int:
-        """The place in the order of creation that was given away last; 0 before the first."""
+        """The last place in the order of creation that was assigned; 0 before the first."""
         try:
             return await self._database.run(profile, last_seq)
         except UndecryptableError:
             raise KeyUnreadable("The order in which keys were made does not decrypt.") from None
 
-    async def set_last_seq(self, profile: str, place: int) -> None:
-        """Let keys that are made from now on come after `place`."""
-
-        async def work(session: Session) -> None:
-            await set_last_seq(session, place, first=not await last_seq(session))
-
-        await self._database.run(profile, work, write=True)
-
 
 def material_category(record: KeyRecord) -> str:
-    """Where the material of a key is, as its record says."""
+    """The category of a key's material, as its record says."""
     return ASKAR_KEY if record.material == "askar" else MATERIAL
 
 
-async def _askar_keys(session: Session, alg: KeyAlg) -> KeyEntryList:
-    return await session.fetch_all_keys(alg=alg)
-
-
-async def _kept(session: Session, kid: str, aliases: Iterable[str]) -> StoredKey:
+async def _stored_key(session: Session, kid: str, aliases: Iterable[str]) -> StoredKey:
     unreadable: list[tuple[str, str]] = []
-    entry = await _read(session, KEY, kid, unreadable)
+    entry = await _read(session.fetch(KEY, kid), (KEY, kid), unreadable)
     record = _parsed(entry.value) if entry else None
     materials: dict[str, Stored] = {}
-    if key_entry := await _read(session, ASKAR_KEY, kid, unreadable):
-        materials[ASKAR_KEY] = key_entry.key
-    if material := await _read(session, MATERIAL, kid, unreadable):
+    if key := await _read(session.fetch_key(kid), (ASKAR_KEY, kid), unreadable):
+        materials[ASKAR_KEY] = key
+    if material := await _read(session.fetch(MATERIAL, kid), (MATERIAL, kid), unreadable):
         materials[MATERIAL] = material.value
     names = dict.fromkeys((*(record.aliases if record else ()), *aliases))
-    deletion = await _read(session, DELETION, kid, unreadable)
-    holders = {name: await _read(session, ALIAS, name, unreadable) for name in names}
+    deletion = await _read(session.fetch(DELETION, kid), (DELETION, kid), unreadable)
+    holders = {
+        name: await _read(session.fetch(ALIAS, name), (ALIAS, name), unreadable) for name in names
+    }
     return StoredKey(
         kid,
         recorded=entry is not None or (KEY, kid) in unreadable,
@@ -354,19 +278,18 @@ async def _kept(session: Session, kid: str, aliases: Iterable[str]) -> StoredKey
 
 
 async def _read(
-    session: Session, category: str, name: str, unreadable: list[tuple[str, str]]
-) -> Any:
-    """An entry or Askar key; None where there is none, and where it goes to `unreadable`."""
-    fetch = session.fetch_key(name) if category == ASKAR_KEY else session.fetch(category, name)
+    fetch: Awaitable[ResultT | None], name: tuple[str, str], unreadable: list[tuple[str, str]]
+) -> ResultT | None:
+    """The result of `fetch`; None where it does not decrypt, and then `name` is in `unreadable`."""
     try:
         return await fetch
     except UndecryptableError:
-        unreadable.append((category, name))
+        unreadable.append(name)
         return None
 
 
 def _parsed(value: bytes) -> KeyRecord | None:
-    """A record, None where these bytes are none that this version knows."""
+    """The record in these bytes, None where this version can read none in them."""
     try:
         record = KeyRecord.from_bytes(value)
     except (ValueError, TypeError, LookupError):

@@ -11,8 +11,7 @@ from minikms.maintenance.inspect import ASKAR_KEY, StoredKey, StoreInspector, ma
 from minikms.plugin.protocol import KeyPairAlgorithm, Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
-from minikms.store.keys import ALIAS, DELETION, MATERIAL, deletion_tags, tags_of
-from minikms.store.listing import KEY
+from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, deletion_tags, tags_of
 
 Tell = Callable[[str, str, str], None]
 
@@ -27,20 +26,20 @@ class Tally:
     faults: int = 0
 
 
-async def entries(contents: StoreInspector) -> int:
+async def entries(inspector: StoreInspector) -> int:
     """How many entries `verify` goes through, as of now."""
     number = 0
-    for profile, home in (await contents.directory()).homes.items():
+    for profile, askar_profile in (await inspector.directory()).askar_profiles.items():
         try:
-            if not await contents.flaw(profile, home):
-                number += await contents.entries(profile)
+            if not await inspector.fault(profile, askar_profile):
+                number += await inspector.entries(profile)
         except ProfileNotFound:
             continue  # removed meanwhile
     return number
 
 
 async def verify(
-    contents: StoreInspector,
+    inspector: StoreInspector,
     registry: AlgorithmRegistry,
     tell: Tell,
     note: Callable[[str], None],
@@ -58,27 +57,27 @@ async def verify(
         tally.faults += 1
         tell(profile, kid, what)
 
-    homes = await contents.homes()
-    directory = await contents.directory()
+    before = await inspector.askar_profiles()
+    directory = await inspector.directory()
     if directory.unreadable:
         fault("", "", f"{directory.unreadable} entries of the directory of profiles do not decrypt")
     for profile in directory.removed:
         note(f"the profile {profile} was removed, and is not gone yet")
-    for profile, home in directory.homes.items():
+    for profile, askar_profile in directory.askar_profiles.items():
         tally.profiles += 1
         try:
-            if flaw := await contents.flaw(profile, home):
+            if flaw := await inspector.fault(profile, askar_profile):
                 fault(profile, "", flaw)
             else:
-                await _ProfileCheck(contents, registry, profile, tally, fault, advance).run()
+                await _ProfileCheck(inspector, registry, profile, tally, fault, advance).run()
         except ProfileNotFound:
             continue  # removed meanwhile
     # One that is being made or removed is not there from beginning to end.
-    left = homes & await contents.homes()
-    directory = await contents.directory()
-    named = {*directory.homes.values(), *directory.removed.values()}
-    for home in sorted(left - named):
-        note(f"Askar's profile {home} is that of no profile")
+    left = before & await inspector.askar_profiles()
+    directory = await inspector.directory()
+    named = {*directory.askar_profiles.values(), *directory.removed.values()}
+    for askar_profile in sorted(left - named):
+        note(f"Askar's profile {askar_profile} is that of no profile")
     return tally
 
 
@@ -90,14 +89,14 @@ class _ProfileCheck:
 
     def __init__(
         self,
-        contents: StoreInspector,
+        inspector: StoreInspector,
         registry: AlgorithmRegistry,
         profile: str,
         tally: Tally,
         fault: Tell,
         advance: Callable[[int], None],
     ) -> None:
-        self._contents = contents
+        self._inspector = inspector
         self._registry = registry
         self._profile = profile
         self._tally = tally
@@ -117,19 +116,19 @@ class _ProfileCheck:
     async def _check_records(self) -> int:
         """Check every key from its record on; how many records do not decrypt."""
         newest = hidden = 0
-        async with aclosing(self._contents.kids(self._profile)) as batches:
+        async with aclosing(self._inspector.kids(self._profile)) as batches:
             async for batch in batches:
                 kids = [kid for kid in batch if kid is not None]
                 hidden += len(batch) - len(kids)
                 self._tally.keys += len(batch)
-                for kept in await self._contents.look(self._profile, kids):
-                    if kept.record:
-                        newest = max(newest, int(kept.record.seq))
-                    if any(_faults(kept, self._registry)):
-                        await self._confirm(kept.kid)
+                for stored in await self._inspector.inspect(self._profile, kids):
+                    if stored.record:
+                        newest = max(newest, int(stored.record.seq))
+                    if any(_faults(stored, self._registry)):
+                        await self._confirm(stored.kid)
                 self._advance(len(batch))
         try:
-            if newest > await self._contents.last_seq(self._profile):
+            if newest > await self._inspector.last_seq(self._profile):
                 self._tell("", "its next key would take another's place in the order of creation")
         except KeyUnreadable as exc:
             self._tell("", exc.detail)
@@ -138,13 +137,13 @@ class _ProfileCheck:
     async def _check_materials(self) -> int:
         """Check that material belongs to a record; how much that is bytes does not decrypt."""
         hidden = 0
-        async with aclosing(self._contents.materials(self._profile)) as batches:
+        async with aclosing(self._inspector.materials(self._profile)) as batches:
             async for batch in batches:
                 hidden += batch.count((MATERIAL, None))
                 if (ASKAR_KEY, None) in batch:
                     self._tell("", "Askar keys of an algorithm do not decrypt as a whole")
                 named = [(category, kid) for category, kid in batch if kid is not None]
-                records = await self._contents.find(self._profile, [kid for _, kid in named])
+                records = await self._inspector.find(self._profile, [kid for _, kid in named])
                 for (category, kid), record in zip(named, records, strict=True):
                     if record is None or material_category(record) != category:
                         await self._confirm(kid)
@@ -154,12 +153,12 @@ class _ProfileCheck:
     async def _check_aliases(self) -> int:
         """Check that aliases are listed by the record that they name; how many do not decrypt."""
         hidden = 0
-        async with aclosing(self._contents.aliases(self._profile)) as batches:
+        async with aclosing(self._inspector.aliases(self._profile)) as batches:
             async for batch in batches:
                 named = [entry for entry in batch if entry is not None]
                 hidden += len(batch) - len(named)
                 self._tally.aliases += len(batch)
-                records = await self._contents.find(self._profile, [kid for _, kid in named])
+                records = await self._inspector.find(self._profile, [kid for _, kid in named])
                 for (alias, kid), record in zip(named, records, strict=True):
                     if record is None or alias not in record.aliases:
                         await self._confirm(kid, alias)
@@ -169,20 +168,20 @@ class _ProfileCheck:
     async def _check_deletions(self) -> int:
         """Check that scheduled deletions are those of records; how many do not decrypt."""
         hidden = 0
-        async with aclosing(self._contents.deletions(self._profile)) as batches:
+        async with aclosing(self._inspector.deletions(self._profile)) as batches:
             async for batch in batches:
                 kids = [kid for kid in batch if kid is not None]
                 hidden += len(batch) - len(kids)
-                records = await self._contents.find(self._profile, kids)
+                records = await self._inspector.find(self._profile, kids)
                 for kid, record in zip(kids, records, strict=True):
                     if record is None or record.deletes is None:
                         await self._confirm(kid)
         return hidden
 
     async def _confirm(self, kid: str, *aliases: str) -> None:
-        (kept,) = await self._contents.look(self._profile, [kid], aliases, exclusively=True)
-        self._unreadable.update(kept.unreadable)
-        for what in _faults(kept, self._registry):
+        (stored,) = await self._inspector.inspect(self._profile, [kid], aliases, exclusively=True)
+        self._unreadable.update(stored.unreadable)
+        for what in _faults(stored, self._registry):
             self._tell(kid, what)
 
     def _tell(self, kid: str, what: str) -> None:
@@ -191,10 +190,10 @@ class _ProfileCheck:
             self._fault(self._profile, kid, what)
 
 
-def _faults(kept: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
+def _faults(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
     """What is wrong with a key, in a few words each."""
-    record = kept.record
-    for category, name in kept.unreadable:
+    record = stored.record
+    for category, name in stored.unreadable:
         parts = {
             KEY: "its record",
             ALIAS: f"its alias {name!r}",
@@ -203,47 +202,47 @@ def _faults(kept: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
         part = parts.get(category, "its material")
         yield f"{part} does not decrypt"
     if record is None:
-        yield from _faults_without_record(kept)
+        yield from _faults_without_record(stored)
         return
-    if record.kid != kept.kid:
+    if record.kid != stored.kid:
         yield "its record is that of another key"
-    if dict(kept.tags) != tags_of(record):
+    if dict(stored.tags) != tags_of(record):
         yield "its tags are not those of its record"
-    if not kept.materials.keys() <= {material_category(record)}:
+    if not stored.materials.keys() <= {material_category(record)}:
         yield "it has material that its record does not tell of"
-    if kept.stored is not None:
-        yield from _faults_of_material(record, kept.stored, registry)
-    elif not kept.unreadable_materials:
+    if stored.stored is not None:
+        yield from _faults_of_material(record, stored.stored, registry)
+    elif not stored.unreadable_materials:
         yield "its material is missing"
-    for alias, holder in kept.aliases.items():
-        if alias not in record.aliases and holder == kept.kid:
+    for alias, holder in stored.aliases.items():
+        if alias not in record.aliases and holder == stored.kid:
             yield f"the alias {alias!r} names it, and its record does not list it"
         elif alias in record.aliases and holder is None:
             yield f"its alias {alias!r} is missing"
-        elif alias in record.aliases and holder != kept.kid:
+        elif alias in record.aliases and holder != stored.kid:
             yield f"its alias {alias!r} names the key {holder}"
-    yield from _faults_of_deletion(kept, record)
+    yield from _faults_of_deletion(stored, record)
 
 
-def _faults_of_deletion(kept: StoredKey, record: KeyRecord) -> Iterator[str]:
-    if kept.deletion is None:
-        if record.deletes is not None and (DELETION, kept.kid) not in kept.unreadable:
+def _faults_of_deletion(stored: StoredKey, record: KeyRecord) -> Iterator[str]:
+    if stored.deletion is None:
+        if record.deletes is not None and (DELETION, stored.kid) not in stored.unreadable:
             yield "it is scheduled for deletion, and nothing would remove it"
-    elif kept.deletion != deletion_tags(record):
+    elif stored.deletion != deletion_tags(record):
         yield "its scheduled deletion is not that of its record"
 
 
-def _faults_without_record(kept: StoredKey) -> Iterator[str]:
-    if kept.recorded:
-        if (KEY, kept.kid) not in kept.unreadable:
+def _faults_without_record(stored: StoredKey) -> Iterator[str]:
+    if stored.recorded:
+        if (KEY, stored.kid) not in stored.unreadable:
             yield "its record cannot be read"
         return
-    if kept.materials or kept.unreadable_materials:
+    if stored.materials or stored.unreadable_materials:
         yield "it has material and no record"
-    if kept.deletion is not None:
+    if stored.deletion is not None:
         yield "it is scheduled for deletion, and has no record"
-    for alias, holder in kept.aliases.items():
-        if holder == kept.kid:
+    for alias, holder in stored.aliases.items():
+        if holder == stored.kid:
             yield f"the alias {alias!r} names it, and it has no record"
 
 

@@ -114,11 +114,13 @@ def announce(config: Config, address: Any) -> None:
     if not needs_token(config) and not is_loopback(host):
         LOGGER.warning("whoever reaches %s may use every key: --auth token asks for a token", url)
     location = StoreLocation.parse(config.store)
-    if location.kept:
+    if location.persistent:
         LOGGER.info("keys are kept in %s", location)
     else:
         LOGGER.info("keys live in memory only: they are gone when this process ends")
-    if needs_token(config) and not (location.kept or config.admin_token_file or config.jwt_issuer):
+    if needs_token(config) and not (
+        location.persistent or config.admin_token_file or config.jwt_issuer
+    ):
         LOGGER.warning(
             "nobody has a token, and a store in memory has none: --admin-token-file names the file "
             "of one (`minikms token generate`)"

@@ -168,7 +168,7 @@ class _Workers:
 @contextlib.asynccontextmanager
 async def _sharing(config: Config) -> AsyncIterator[Config]:
     """The configuration of workers; a store in memory is one that they share."""
-    if StoreLocation.parse(config.store).kept:
+    if StoreLocation.parse(config.store).persistent:
         yield config
         return
     async with shared_memory.temporary_store() as (url, key):

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import MethodType
 from typing import Any, Final
 
-from aries_askar import AskarError, AskarErrorCode, Entry, EntryList, Store, bindings
+from aries_askar import AskarError, AskarErrorCode, Store, bindings
 
 from minikms.startup_errors import StoreError
 from minikms.store.location import StoreKey, StoreLocation
@@ -23,11 +23,6 @@ _KINDS: Final = {
     AskarErrorCode.ENCRYPTION: UndecryptableError,
     AskarErrorCode.DUPLICATE: DuplicateError,
 }
-
-
-def listed(entries: EntryList) -> list[Entry]:
-    """The entries of a list, by index: Askar's iterator has no `__iter__`, which 3.13 asks for."""
-    return [entries[place] for place in range(len(entries))]
 
 
 def new_raw_key() -> str:

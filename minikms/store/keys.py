@@ -1,35 +1,43 @@
 """Records, material and aliases of keys, profile by profile."""
 
-import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Final, Self
 
-from aries_askar import Session
-
-from minikms.errors import AliasNotFound, KeyExists, KeyNotFound, KeyUnreadable, ProfileProtected
-from minikms.events import set_key_alg
+from minikms.errors import AliasNotFound, KeyExists, KeyNotFound, ProfileProtected
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord, KeyRef
-from minikms.store.askar import DuplicateError, UndecryptableError, listed, new_raw_key
-from minikms.store.database import Database, require_profile
-from minikms.store.listing import KEY, KeyListing, label_tag, next_seq
+from minikms.store.askar import new_raw_key
+from minikms.store.database import Database
+from minikms.store.directory import require_profile
+from minikms.store.entries import (
+    ALIAS,
+    DELETION,
+    KEY,
+    add_alias,
+    fetch_record,
+    find_record,
+    insert_deletion,
+    insert_material,
+    load_record,
+    material_of,
+    new_key,
+    publish,
+    publishes,
+    remove_key,
+    replace_record,
+    tags_of,
+)
+from minikms.store.listing import KeyListing, next_seq
 from minikms.store.location import StoreKey, StoreLocation
-
-LOGGER = logging.getLogger(__name__)
+from minikms.store.sessions import Session
 
 DEFAULT_PROFILE: Final = "default"
 
-MATERIAL, ALIAS = "minikms.material", "minikms.alias"
-DELETION: Final = "minikms.deletion"
-
-# What a profile lets everybody have: category and name.
-_PUBLISHED, _JWKS = "minikms.published", "jwks"
-
-# How many keys are looked up at once whose deletion is due.
+# How many keys whose deletion is due are read in one call.
 _DUE: Final = 1000
 
 
@@ -57,7 +65,7 @@ class KeyStore:
     async def create(cls, location: StoreLocation, key: StoreKey) -> AsyncIterator[Self]:
         """A new store, with the default profile; raises StoreError."""
         async with Database.create(location, key) as database:
-            await database.create_profile(DEFAULT_PROFILE)
+            await database.directory.create(DEFAULT_PROFILE)
             await database.finish()
             yield cls(database)
 
@@ -71,7 +79,7 @@ class KeyStore:
 
     @property
     def database(self) -> Database:
-        """What it is kept in, with what else is kept there."""
+        """What it is stored in, with what else is stored there."""
         return self._database
 
     async def ping(self) -> None:
@@ -96,13 +104,13 @@ class KeyStore:
         """
 
         async def work(session: Session) -> KeyRecord:
-            with _new_key():
+            with new_key():
                 await insert_material(session, record.kid, material)
-                kept = replace(record, seq=await next_seq(session))
+                stored = replace(record, seq=await next_seq(session))
                 for alias in aliases:
-                    kept = await _with_alias(session, kept, alias, take=take)
-                await session.insert(KEY, kept.kid, kept.to_bytes(), tags_of(kept))
-            return kept
+                    stored = await add_alias(session, stored, alias, take=take)
+                await session.insert(KEY, stored.kid, stored.to_bytes(), tags_of(stored))
+            return stored
 
         try:
             return await self._database.run(profile, work, write=True)
@@ -126,22 +134,22 @@ class KeyStore:
         """
 
         async def work(session: Session) -> KeyRecord:
-            old = await _fetch(session, kid)
+            old = await fetch_record(session, kid)
             permit(old)
-            with _new_key():
+            with new_key():
                 await insert_material(session, record.kid, material)
-                kept = replace(record.succeeding(old), seq=await next_seq(session))
-                await session.insert(KEY, kept.kid, kept.to_bytes(), tags_of(kept))
-            for alias in kept.aliases:
-                await session.replace(ALIAS, alias, kept.kid)
-            await _replace(session, old.succeeded())
-            return kept
+                stored = replace(record.succeeding(old), seq=await next_seq(session))
+                await session.insert(KEY, stored.kid, stored.to_bytes(), tags_of(stored))
+            for alias in stored.aliases:
+                await session.replace(ALIAS, alias, stored.kid)
+            await replace_record(session, old.succeeded())
+            return stored
 
         return await self._database.run(profile, work, write=True)
 
     async def record(self, profile: str, ref: KeyRef) -> KeyRecord:
         """The record of a key; raises KeyNotFound or AliasNotFound."""
-        return await self._database.run(profile, lambda session: _find(session, ref))
+        return await self._database.run(profile, lambda session: find_record(session, ref))
 
     async def open_key(
         self, profile: str, ref: KeyRef, permit: Callable[[KeyRecord], object]
@@ -152,7 +160,7 @@ class KeyStore:
         """
 
         async def work(session: Session) -> tuple[KeyRecord, Stored]:
-            record = await _find(session, ref)
+            record = await find_record(session, ref)
             permit(record)
             material = await material_of(session, record)
             if material is None:  # deleted between the two look-ups
@@ -185,10 +193,10 @@ class KeyStore:
         """Let `alias` name this key and no other; raises KeyNotFound and TooManyAliases."""
 
         async def work(session: Session) -> None:
-            record = await _fetch(session, kid)
-            named = await _with_alias(session, record, alias)
+            record = await fetch_record(session, kid)
+            named = await add_alias(session, record, alias)
             if named is not record:
-                await _replace(session, named)
+                await replace_record(session, named)
 
         await self._database.run(profile, work, write=True)
 
@@ -197,11 +205,11 @@ class KeyStore:
 
         async def work(session: Session) -> None:
             entry = await session.fetch(ALIAS, alias)
-            record = await _fetch(session, kid)
+            record = await fetch_record(session, kid)
             if entry is None or entry.value.decode() != kid:
                 raise AliasNotFound()
             await session.remove(ALIAS, alias)
-            await _replace(session, record.without_alias(alias))
+            await replace_record(session, record.without_alias(alias))
 
         await self._database.run(profile, work, write=True)
 
@@ -211,8 +219,8 @@ class KeyStore:
         """Give a key the record that `change` makes of its own; raises KeyNotFound."""
 
         async def work(session: Session) -> KeyRecord:
-            record = change(await _fetch(session, kid))
-            await _replace(session, record)
+            record = change(await fetch_record(session, kid))
+            await replace_record(session, record)
             return record
 
         return await self._database.run(profile, work, write=True)
@@ -221,7 +229,7 @@ class KeyStore:
         """Remove a key, its material and its aliases; raises KeyNotFound."""
 
         async def work(session: Session) -> None:
-            await _remove(session, await _fetch(session, kid))
+            await remove_key(session, await fetch_record(session, kid))
 
         await self._database.run(profile, work, write=True)
 
@@ -229,12 +237,12 @@ class KeyStore:
         """Let a key be gone from `deletes` on, or stay, for None; raises KeyNotFound."""
 
         async def work(session: Session) -> KeyRecord:
-            record = await _fetch(session, kid)
+            record = await fetch_record(session, kid)
             if record.deletes is not None:
                 await session.remove(DELETION, kid)
             record = replace(record, deletes=deletes)
             await insert_deletion(session, record)
-            await _replace(session, record)
+            await replace_record(session, record)
             return record
 
         return await self._database.run(profile, work, write=True)
@@ -244,7 +252,7 @@ class KeyStore:
 
         async def work(session: Session) -> list[str]:
             until = {"~at": {"$lte": f"{time.time_ns():020d}"}}
-            rows = listed(await session.fetch_all(DELETION, until, _DUE))
+            rows = await session.fetch_all(DELETION, until, _DUE)
             if not rows:
                 await require_profile(session)
             return [row.name for row in rows]
@@ -255,10 +263,10 @@ class KeyStore:
         """Remove a key that is gone for everybody; False where it is not, or not there."""
 
         async def work(session: Session) -> bool:
-            record = await _load(session, kid)
+            record = await load_record(session, kid)
             if record is None or not record.is_gone:
                 return False
-            await _remove(session, record)
+            await remove_key(session, record)
             return True
 
         return await self._database.run(profile, work, write=True)
@@ -267,7 +275,7 @@ class KeyStore:
 
     async def create_profile(self, name: str) -> None:
         """Make an empty profile; raises ProfileExists."""
-        await self._database.create_profile(name)
+        await self._database.directory.create(name)
 
     async def remove_profile(self, name: str) -> bool:
         """Remove a profile with all its keys; False where it is not there.
@@ -276,7 +284,7 @@ class KeyStore:
         """
         if name == DEFAULT_PROFILE:
             raise ProfileProtected("The default profile cannot be deleted.")
-        return await self._database.remove_profile(name)
+        return await self._database.directory.remove(name)
 
     async def publish(self, profile: str, *, public: bool) -> None:
         """Let everybody have the profile's public keys, or only who may read its keys."""
@@ -288,148 +296,4 @@ class KeyStore:
 
     async def profiles(self) -> list[str]:
         """The names of all profiles, sorted."""
-        return await self._database.profiles()
-
-
-async def publish(session: Session, *, public: bool) -> None:
-    """Let everybody have the profile's public keys, or only who may read its keys."""
-    await session.remove_all(_PUBLISHED)
-    if public:
-        await session.insert(_PUBLISHED, _JWKS, b"public")
-
-
-async def publishes(session: Session) -> bool:
-    """Whether everybody may have the profile's public keys."""
-    if await session.fetch(_PUBLISHED, _JWKS) is not None:
-        return True
-    await require_profile(session)
-    return False
-
-
-def tags_of(record: KeyRecord) -> dict[str, str]:
-    """What a record is searched by: Askar's tags, of which `~seq` alone is not encrypted."""
-    labels = {label_tag(name): value for name, value in record.labels.items()}
-    return {"~seq": record.seq, "alg": record.alg, **labels}
-
-
-def deletion_tags(record: KeyRecord) -> dict[str, str]:
-    """What the entry of a scheduled deletion is searched by, empty where there is none."""
-    return {} if record.deletes is None else {"~at": f"{record.deletes:020d}"}
-
-
-async def insert_deletion(session: Session, record: KeyRecord) -> None:
-    """Keep when a key is deleted, where that is scheduled, so that it is found without a scan."""
-    if record.deletes is not None:
-        await session.insert(DELETION, record.kid, b"", deletion_tags(record))
-
-
-async def insert_material(session: Session, kid: str, material: Stored) -> None:
-    """Keep what an algorithm has packed."""
-    if isinstance(material, bytes):
-        await session.insert(MATERIAL, kid, material)
-    else:
-        await session.insert_key(kid, material)
-
-
-async def material_of(session: Session, record: KeyRecord) -> Stored | None:
-    """The material of a key, as its algorithm packed it; None where there is none."""
-    with _readable_or_logged(record.kid):
-        if record.material == "askar":
-            key_entry = await session.fetch_key(record.kid)
-            return key_entry.key if key_entry else None
-        entry = await session.fetch(MATERIAL, record.kid)
-        return entry.value if entry else None
-
-
-@contextmanager
-def _readable_or_logged(name: str) -> Iterator[None]:
-    """Raise KeyUnreadable for what Askar cannot decrypt."""
-    try:
-        yield
-    except UndecryptableError:
-        LOGGER.error("what is stored of the key %s does not decrypt", name)
-        raise KeyUnreadable() from None
-
-
-@contextmanager
-def _new_key() -> Iterator[None]:
-    """Raise KeyExists where its kid has been taken."""
-    try:
-        yield
-    except DuplicateError:
-        raise KeyExists() from None
-
-
-async def _load(session: Session, kid: str) -> KeyRecord | None:
-    """The record that is stored, even of a key that is gone for everybody."""
-    with _readable_or_logged(kid):
-        entry = await session.fetch(KEY, kid)
-    return None if entry is None else KeyRecord.from_bytes(entry.value)
-
-
-async def _fetch(session: Session, kid: str) -> KeyRecord:
-    record = await _load(session, kid)
-    if record is None or record.is_gone:
-        raise KeyNotFound()
-    set_key_alg(kid, record.alg)
-    return record
-
-
-async def _find(session: Session, ref: KeyRef) -> KeyRecord:
-    if ref.alias is None:
-        return await _fetch(session, ref.kid or "")
-    record, before = None, ""
-    while (kid := await _named(session, ref.alias)) != before:
-        record = await _load(session, kid)
-        if record is not None and ref.alias in record.aliases:
-            break
-        before = kid  # it moved between the two look-ups, or the store is damaged
-    if record is None or record.is_gone:  # an alias goes with its key
-        raise AliasNotFound()
-    return record
-
-
-async def _named(session: Session, alias: str) -> str:
-    with _readable_or_logged("that an alias names"):
-        entry = await session.fetch(ALIAS, alias)
-    if entry is None:
-        raise AliasNotFound()
-    kid: str = entry.value.decode()
-    return kid
-
-
-async def _with_alias(
-    session: Session, record: KeyRecord, alias: str, *, take: bool = True
-) -> KeyRecord:
-    """The record once `alias` names its key, which is yet to be stored.
-
-    Without `take` the record as it is, where the alias names another key.
-    """
-    entry = await session.fetch(ALIAS, alias)
-    if entry is None:
-        await session.insert(ALIAS, alias, record.kid)
-    elif take and entry.value.decode() != record.kid:
-        holder = await _load(session, entry.value.decode())
-        if holder is None:
-            raise KeyNotFound()
-        await _replace(session, holder.without_alias(alias))
-        await session.replace(ALIAS, alias, record.kid)
-    else:
-        return record
-    return record.with_alias(alias)
-
-
-async def _replace(session: Session, record: KeyRecord) -> None:
-    await session.replace(KEY, record.kid, record.to_bytes(), tags_of(record))
-
-
-async def _remove(session: Session, record: KeyRecord) -> None:
-    for alias in record.aliases:
-        await session.remove(ALIAS, alias)
-    if record.material == "askar":
-        await session.remove_key(record.kid)
-    else:
-        await session.remove(MATERIAL, record.kid)
-    if record.deletes is not None:
-        await session.remove(DELETION, record.kid)
-    await session.remove(KEY, record.kid)
+        return await self._database.directory.names()

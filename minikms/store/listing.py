@@ -7,17 +7,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from aries_askar import Session
-
 from minikms.errors import StoreUnavailable
 from minikms.fair_semaphore import FairSemaphore
 from minikms.records import KeyRecord
-from minikms.store.askar import UndecryptableError, listed
-from minikms.store.database import LONG, SEQUENCE, Database, read_by_halves, require_profile
+from minikms.store.askar import UndecryptableError
+from minikms.store.database import Database
+from minikms.store.directory import require_profile
+from minikms.store.entries import KEY, label_tag
+from minikms.store.permits import LONG_TIMEOUT
+from minikms.store.rows import read_by_halves
+from minikms.store.sessions import SEQUENCE, Entry, Session
 
 LOGGER = logging.getLogger(__name__)
-
-KEY: Final = "minikms.key"
 
 # The place in the order of creation that a profile has given away last.
 _LAST: Final = "last"
@@ -69,7 +70,7 @@ class KeyListing:
             if sparse:
                 missing = partial(_read_sparse, filters=filters, start=place, limit=limit + 1)
                 async with self._one_at_a_time(profile):
-                    read, place = await self._database.run(profile, missing, patience=LONG)
+                    read, place = await self._database.run(profile, missing, timeout=LONG_TIMEOUT)
             else:
                 dense = partial(_read_dense, start=place, length=length)
                 read, place = await self._database.run(profile, dense)
@@ -91,11 +92,6 @@ class KeyListing:
                     "Too many listings of profiles with few keys wait."
                 ) from None
             yield
-
-
-def label_tag(name: str) -> str:
-    """The tag that has a label's value."""
-    return f"label:{name}"
 
 
 def seq_of(place: int) -> str:
@@ -180,9 +176,9 @@ async def _first_place(session: Session, query: dict[str, Any], start: int) -> i
     return low
 
 
-def _records(rows: Any) -> list[KeyRecord]:
+def _records(rows: Iterable[Entry]) -> list[KeyRecord]:
     """The records of what was read, in order of creation."""
-    records = [KeyRecord.from_bytes(row.value) for row in listed(rows)]
+    records = [KeyRecord.from_bytes(row.value) for row in rows]
     return sorted(records, key=lambda record: record.seq)
 
 

@@ -31,7 +31,7 @@ class StoreLocation:
     uri: str = field(repr=False)
     path: Path | None = None
     max_connections: int = 1
-    patience: float = 2.0
+    timeout: float = 2.0
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -86,8 +86,8 @@ class StoreLocation:
         return cls(backend, shown, uri, path, most, max(2.0, wait))
 
     @property
-    def kept(self) -> bool:
-        """Whether what is there outlives the service."""
+    def persistent(self) -> bool:
+        """Whether the store outlives the service."""
         return self.backend != "memory"
 
     def __str__(self) -> str:

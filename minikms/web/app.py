@@ -77,7 +77,7 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
 def needs_token(config: Config) -> bool:
     """Whether callers are asked for a token."""
     if config.auth == "auto":
-        return StoreLocation.parse(config.store).kept
+        return StoreLocation.parse(config.store).persistent
     return config.auth == "token"
 
 

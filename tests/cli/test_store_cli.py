@@ -240,8 +240,8 @@ def test_verify(run, kept_url, key, key_file):
             await database.run(
                 DEFAULT_PROFILE, lambda session: session.remove("minikms.material", kid), write=True
             )
-            home = await database.home("empty")
-            async with database._transaction() as session:
+            home = await database.directory.askar_profile("empty")
+            async with database._handle.transaction() as session:
                 await session.replace("minikms.profile", "empty", f"-{home}")
                 await session.insert("minikms.profile", "odd", "nowhere")
             return kid

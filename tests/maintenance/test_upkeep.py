@@ -11,6 +11,7 @@ from minikms.keys.signing import Sign, SignOptions, Verify
 from minikms.maintenance.copy import Copied, copy, count
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import verify
+from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef, KeySource
 from minikms.startup_errors import StoreError
@@ -50,7 +51,7 @@ async def copy_of(kept_url, key, target, contents=StoreInspector):
     """Copy a store, and give what was told of each profile."""
     async with (
         contents.open(StoreLocation.parse(kept_url), key) as opened,
-        StoreInspector.create(target, key) as made,
+        StoreWriter.create(target, key) as made,
         aclosing(copy(opened, made, lambda number: None)) as copies,
     ):
         return [copied async for copied in copies]
@@ -227,7 +228,7 @@ async def test_a_profile_that_cannot_be_used(source, kept_url, target, key, flaw
     if flaw == "marker":
         await database.run("t", lambda session: session.remove("minikms.profile", "self"))
     else:
-        await database._store.remove_profile(await database.home("t"))
+        await database._handle.store.remove_profile(await database.directory.askar_profile("t"))
     with pytest.raises(KeyUnreadable, match=f"Profile t: .*{flaw}"):
         await copy_of(kept_url, key, target)
     async with StoreInspector.open(StoreLocation.parse(kept_url), key) as contents:
@@ -238,7 +239,7 @@ async def test_a_profile_that_cannot_be_used(source, kept_url, target, key, flaw
 
 
 async def test_a_copy_that_another_begins_anew(target, key):
-    first, second = (StoreInspector.create(target, key) for _ in range(2))
+    first, second = (StoreWriter.create(target, key) for _ in range(2))
     await (await first.__aenter__()).create_profile("a")
     await (await second.__aenter__()).create_profile("b")
     with pytest.raises(StoreError, match="elsewhere"):

@@ -16,7 +16,8 @@ from minikms.maintenance.verify import Tally, verify
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef, KeySource
 from minikms.store.askar import new_raw_key
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore, tags_of
+from minikms.store.entries import tags_of
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
 REGISTRY = AlgorithmRegistry.from_installed()
@@ -263,7 +264,7 @@ def system(work):
     """The same in the store's own profile."""
 
     async def meddle(service):
-        async with service._store._database._transaction() as session:
+        async with service._store._database._handle.transaction() as session:
             await work(session)
 
     return meddle
@@ -271,7 +272,7 @@ def system(work):
 
 async def without_askar_profile(service):
     database = service._store._database
-    await database._store.remove_profile(await database.home("t"))
+    await database._handle.store.remove_profile(await database.directory.askar_profile("t"))
 
 
 PROFILE_FAULTS = {
@@ -297,9 +298,9 @@ async def test_a_profile_that_cannot_be_used(location, key, what):
 async def test_what_is_left_over(location, key):
     async with service_of(location, key) as service:
         await service.create_profile("t")
-        home = await service._store._database.home("t")
+        home = await service._store._database.directory.askar_profile("t")
         await system(lambda session: session.replace("minikms.profile", "t", f"-{home}"))(service)
-        await service._store._database._store.create_profile("stray")
+        await service._store._database._handle.store.create_profile("stray")
     faults, notes, _ = await check(location, key)
     assert faults == []
     assert notes == [

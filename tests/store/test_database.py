@@ -17,11 +17,12 @@ from minikms.errors import (
     ProfileNotFound,
     StoreUnavailable,
 )
-from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.write import StoreWriter
 from minikms.records import KeyRecord, KeyRef
 from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key
 from minikms.store.database import Database
+from minikms.store.directory import ProfileDirectory
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
@@ -139,9 +140,9 @@ async def test_a_removal_that_was_cut_short(stores, monkeypatch):
         async def killed(*args):
             raise KeyboardInterrupt
 
-        patch.setattr(Database, "_finish_removal", killed)
+        patch.setattr(ProfileDirectory, "_finish_removal", killed)
         with pytest.raises(KeyboardInterrupt):
-            await one._database._remove_profile("t")
+            await one._database.directory._remove("t")
     for store in stores:
         assert await store.profiles() == [DEFAULT_PROFILE]
         with pytest.raises(ProfileNotFound):
@@ -149,7 +150,7 @@ async def test_a_removal_that_was_cut_short(stores, monkeypatch):
     await other.create_profile("t")
     with pytest.raises(KeyNotFound):
         await one.record("t", KID)
-    assert len(await one._database._store.list_profiles()) == 3
+    assert len(await one._database._handle.store.list_profiles()) == 3
 
 
 async def test_one_profile_is_made_by_many(stores):
@@ -159,7 +160,7 @@ async def test_one_profile_is_made_by_many(stores):
         "NoneType",
         *["ProfileExists"] * 15,
     ]
-    assert len(await stores[0]._database._store.list_profiles()) == 3
+    assert len(await stores[0]._database._handle.store.list_profiles()) == 3
 
 
 async def test_keys_of_both_are_counted_in_one_order(stores):
@@ -174,7 +175,7 @@ async def test_keys_of_both_are_counted_in_one_order(stores):
 
 
 async def test_a_layout_of_a_later_version(kept_url, key, stores):
-    async with stores[0]._database._store.session() as session:
+    async with stores[0]._database._handle.store.session() as session:
         await session.replace("minikms.store", "layout", "2")
     with pytest.raises(StoreError, match="layout 2 of a newer"):
         async with KeyStore.open(StoreLocation.parse(kept_url), key):
@@ -184,7 +185,7 @@ async def test_a_layout_of_a_later_version(kept_url, key, stores):
 async def test_a_store_that_was_never_finished(kept_url, key):
     location = StoreLocation.parse(kept_url)
     async with Database.create(location, key) as database:
-        await database.create_profile("begun")
+        await database.directory.create("begun")
     with pytest.raises(StoreError, match="never finished"):
         async with KeyStore.open(location, key):
             pass
@@ -198,16 +199,16 @@ async def test_a_store_that_was_never_finished(kept_url, key):
             pass
 
 
-async def test_turns_that_do_not_come(stores, monkeypatch):
-    monkeypatch.setattr("minikms.store.database._TURN", 0.2)
+async def test_permits_that_are_not_released(stores, monkeypatch):
     store, release = stores[0], asyncio.Event()
-    turns = store._database._turns
+    monkeypatch.setattr(store._database._permits, "_permit_timeout", 0.2)
+    permits = store._database._permits._connections
 
     async def hold():
-        async with turns:
+        async with permits:
             await release.wait()
 
-    holding = [asyncio.create_task(hold()) for _ in range(turns._value)]
+    holding = [asyncio.create_task(hold()) for _ in range(permits._value)]
     await asyncio.sleep(0)
     for call in (store.page(DEFAULT_PROFILE, limit=1), store.insert(DEFAULT_PROFILE, RECORD, b"")):
         with pytest.raises(StoreUnavailable) as caught:
@@ -339,7 +340,7 @@ async def test_a_byte_that_flipped_where_few_keys_are_left(sqlite, key, caplog, 
         for n in range(6):
             labels = {"long": "x" * 5000 if n == 3 else ""}
             await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}", labels=labels), b"")
-            await StoreInspector(store.database).set_last_seq(DEFAULT_PROFILE, 20_000 * (n + 1))
+            await StoreWriter(store.database).set_last_seq(DEFAULT_PROFILE, 20_000 * (n + 1))
     ((longest,),) = query(sqlite, "SELECT id FROM items ORDER BY length(value) DESC LIMIT 1")
     flip(sqlite, longest)
     async with KeyStore.open(location, key) as store:

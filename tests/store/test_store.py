@@ -5,7 +5,7 @@ import pytest
 from aries_askar import AskarError, AskarErrorCode, Key, Session
 
 from minikms.errors import KeyNotFound, ProfileNotFound, StoreUnavailable
-from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.write import StoreWriter
 from minikms.records import KeyRecord, KeyRef
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 
@@ -43,7 +43,7 @@ class Failing:
 def inside(store, profile=DEFAULT_PROFILE):
     """A session of Askar's on a profile."""
     database = store._database
-    return database._store.session(database._profiles[profile])
+    return database._handle.store.session(database.directory.known(profile))
 
 
 CALLS = [
@@ -65,7 +65,7 @@ async def store():
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("code", [AskarErrorCode.BACKEND, AskarErrorCode.BUSY])
 async def test_a_database_that_is_away(store, call, code, monkeypatch):
-    monkeypatch.setattr(store._database, "_store", Failing(code))
+    monkeypatch.setattr(store._database._handle, "store", Failing(code))
     with pytest.raises(StoreUnavailable) as caught:
         await call(store)
     assert "planted" not in str(caught.value)
@@ -73,15 +73,15 @@ async def test_a_database_that_is_away(store, call, code, monkeypatch):
 
 @pytest.mark.parametrize("call", CALLS[:-2])
 async def test_a_database_that_failed_and_is_back(store, call, monkeypatch):
-    failing = Failing(AskarErrorCode.BUSY, back=store._database._store)
-    monkeypatch.setattr(store._database, "_store", failing)
+    failing = Failing(AskarErrorCode.BUSY, back=store._database._handle.store)
+    monkeypatch.setattr(store._database._handle, "store", failing)
     with pytest.raises(StoreUnavailable):
         await call(store)
 
 
 @pytest.mark.parametrize("code", [AskarErrorCode.NOT_FOUND, AskarErrorCode.ENCRYPTION])
 async def test_what_no_caller_can_act_on_stays_as_it_is(store, code, monkeypatch):
-    monkeypatch.setattr(store._database, "_store", Failing(code))
+    monkeypatch.setattr(store._database._handle, "store", Failing(code))
     with pytest.raises(AskarError) as caught:
         await store.ping()
     assert caught.value.code is code
@@ -164,7 +164,7 @@ async def test_keys_that_are_due_among_few(store):
     for n in range(30):
         record = await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"")
         if n == 2:
-            await StoreInspector(store.database).set_last_seq(DEFAULT_PROFILE, 10_000)
+            await StoreWriter(store.database).set_last_seq(DEFAULT_PROFILE, 10_000)
         if 5 < n < 27:
             await store.schedule(DEFAULT_PROFILE, record.kid, 1)
     left = ["0", "1", "2", "3", "4", "5", "27", "28", "29"]
@@ -182,7 +182,7 @@ async def test_listings_that_wait_for_each_other(store, monkeypatch):
     monkeypatch.setattr("minikms.store.listing._WAIT", 0.05)
     for n in range(3):
         await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"")
-        await StoreInspector(store.database).set_last_seq(DEFAULT_PROFILE, 10_000 * (n + 1))
+        await StoreWriter(store.database).set_last_seq(DEFAULT_PROFILE, 10_000 * (n + 1))
     async with store._listing._sparse.held("another"):  # as long as another reads
         with pytest.raises(StoreUnavailable):
             await store.page(DEFAULT_PROFILE, limit=9)
@@ -210,7 +210,7 @@ async def test_listings_that_wait_take_turns_by_profile(store):
 
 
 async def test_calls_that_fail_at_once_keep_their_own_error(store):
-    askar = store._database._store
+    askar = store._database._handle.store
     async with askar.session() as session:
         await session.insert("c", "there")
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from minikms.keys.describe import describe
-from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy
 from minikms.store.keys import DEFAULT_PROFILE
@@ -22,8 +22,8 @@ def with_aliases(client):
         key = ALGORITHM.generate()
         record = describe(ALGORITHM, key, "askar", KeyPolicy())
         record = replace(record, aliases=tuple(f"a{place}" for place in range(number)))
-        contents = StoreInspector(client.app[STORE].database)
-        await contents.insert(DEFAULT_PROFILE, [(record, ALGORITHM.pack(key))])
+        writer = StoreWriter(client.app[STORE].database)
+        await writer.insert(DEFAULT_PROFILE, [(record, ALGORITHM.pack(key))])
         return record.kid
 
     return make

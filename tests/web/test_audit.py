@@ -274,7 +274,7 @@ async def test_nothing_is_done(client, path, lines):
     token_id, before = "", None
     for number, call in enumerate(calls(client)):
         before = await state(client)
-        homes = await database.homes()
+        profiles = await database.directory.askar_profiles()
         os.rename(path, away := path.with_name(f"audit.log.{number}"))
         size = away.stat().st_size
         async with client.request(
@@ -289,7 +289,7 @@ async def test_nothing_is_done(client, path, lines):
         assert str(path) not in str(problem)
         assert (away.stat().st_size, path.exists()) == (size, False)
         assert await state(client) == before, call[0]
-        assert await database.homes() == homes
+        assert await database.directory.askar_profiles() == profiles
         os.rename(away, path)
         status, _, answer = await answered(client, call, token_id)
         assert status == 200, (call[0], answer)

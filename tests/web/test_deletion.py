@@ -52,7 +52,7 @@ async def kept(client, profile="default"):
     async def work(session):
         names = ("key", "alias", "material", "deletion")
         counts = [await session.count(f"minikms.{name}") for name in names]
-        return (*counts, len(await session.fetch_all_keys()))
+        return (*counts, len(await session.key_names()))
 
     return await database.run(profile, work)
 

@@ -7,6 +7,7 @@ from aiohttp import ClientPayloadError
 
 from minikms.errors import StoreUnavailable
 from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.write import StoreWriter
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 from minikms.web.state import STORE
 
@@ -93,9 +94,9 @@ def delete_places(client):
     """Have so many keys been made and deleted by now, as far as a listing can tell."""
 
     async def skip(number):
-        contents = StoreInspector(client.app[STORE].database)
-        last = await contents.last_seq(DEFAULT_PROFILE)
-        await contents.set_last_seq(DEFAULT_PROFILE, last + number)
+        database = client.app[STORE].database
+        last = await StoreInspector(database).last_seq(DEFAULT_PROFILE)
+        await StoreWriter(database).set_last_seq(DEFAULT_PROFILE, last + number)
 
     return skip
 

@@ -7,8 +7,8 @@ import pytest
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
-from minikms.store import database
 from minikms.store.location import StoreLocation
+from minikms.store.permits import PERMIT_TIMEOUT
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ async def test_a_database_that_is_away(client, generate, own_postgres, leave, co
 def test_whoever_waits_is_told_within_five_seconds():
     for url in ("sqlite:///keys.db", "postgres://host/name"):
         location = StoreLocation.parse(url)
-        assert database._TURN + location.patience + 0.5 < 5
+        assert PERMIT_TIMEOUT + location.timeout + 0.5 < 5
 
 
 async def test_more_callers_than_connections(start, keep, own_postgres):

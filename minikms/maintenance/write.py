@@ -1,0 +1,93 @@
+"""Writes what was read from another store, as it was there."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Self
+
+from minikms.errors import KeyExists
+from minikms.maintenance.inspect import OwnEntry
+from minikms.plugin.protocol import Stored
+from minikms.records import KeyRecord
+from minikms.store.askar import DuplicateError
+from minikms.store.database import Database
+from minikms.store.entries import (
+    ALIAS,
+    KEY,
+    insert_deletion,
+    insert_material,
+    publish,
+    tags_of,
+)
+from minikms.store.listing import last_seq, set_last_seq
+from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.permits import LONG_TIMEOUT
+from minikms.store.sessions import Session
+
+
+class StoreWriter:
+    """Writes whole profiles and keys; every method is one transaction.
+
+    Calls may take long. All raise ProfileNotFound and StoreUnavailable.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    @asynccontextmanager
+    async def create(cls, location: StoreLocation, key: StoreKey) -> AsyncIterator[Self]:
+        """Make a store, which is finished where the block ends well; raises StoreError."""
+        async with Database.create(location, key, timeout=LONG_TIMEOUT) as database:
+            yield cls(database)
+            await database.finish()
+
+    async def create_profile(self, name: str) -> None:
+        """Make an empty profile; raises ProfileExists."""
+        await self._database.directory.create(name)
+
+    async def remove_profile(self, name: str) -> None:
+        """Remove a profile with all that is in it."""
+        await self._database.directory.remove(name)
+
+    async def publish(self, profile: str) -> None:
+        """Let everybody read the profile's public keys."""
+        await self._database.run(profile, partial(publish, public=True), write=True)
+
+    async def insert_own(self, entries: Sequence[OwnEntry]) -> None:
+        """Insert entries of tokens and of audit logs."""
+
+        async def work(session: Session) -> None:
+            for entry in entries:
+                await session.insert(entry.category, entry.name, entry.value, dict(entry.tags))
+
+        await self._database.run_own(work, write=True)
+
+    async def insert(self, profile: str, keys: Sequence[tuple[KeyRecord, Stored]]) -> None:
+        """Insert keys with the place, aliases and scheduled deletion of their records, or none.
+
+        Raises KeyExists for a kid or an alias that exists.
+        """
+
+        async def work(session: Session) -> None:
+            for record, material in keys:
+                try:
+                    await insert_material(session, record.kid, material)
+                    await session.insert(KEY, record.kid, record.to_bytes(), tags_of(record))
+                    for alias in record.aliases:
+                        await session.insert(ALIAS, alias, record.kid)
+                    await insert_deletion(session, record)
+                except DuplicateError:
+                    raise KeyExists(
+                        f"The key {record.kid} or an alias of it is there already."
+                    ) from None
+
+        await self._database.run(profile, work, write=True)
+
+    async def set_last_seq(self, profile: str, place: int) -> None:
+        """Let keys that are made from now on come after `place` in the order of creation."""
+
+        async def work(session: Session) -> None:
+            await set_last_seq(session, place, first=not await last_seq(session))
+
+        await self._database.run(profile, work, write=True)

@@ -1,0 +1,174 @@
+"""The directory of profiles: which of Askar's profiles is a tenant's.
+
+Askar's own profiles have random names. Askar keeps the keys of profiles in each process by their
+names, and would go on using those of a profile that another process has removed and made again. So
+a name of Askar's is never used twice.
+"""
+
+import secrets
+from typing import Final, NamedTuple
+
+from aries_askar import AskarError
+
+from minikms.errors import AuditUnavailable, ProfileExists, ProfileNotFound, StoreUnavailable
+from minikms.store.askar import DuplicateError
+from minikms.store.counters import ChangeCounters, slot_of
+from minikms.store.handle import SYSTEM, StoreHandle
+from minikms.store.permits import LONG_TIMEOUT, Permits
+from minikms.store.rows import Rows
+from minikms.store.sessions import Session
+
+# The category of the directory's entries, in the store's own profile, and of the entry in which
+# each profile has its own name.
+PROFILE: Final = "minikms.profile"
+SELF: Final = "self"
+
+_REMOVED: Final = b"-"
+
+
+class StaleProfileError(Exception):
+    """The Askar profile that was taken for the tenant's no longer exists."""
+
+
+class DirectoryListing(NamedTuple):
+    """All that the directory says: Askar's name of each profile.
+
+    `removed` are those whose removal was interrupted, `unreadable` how many entries do not decrypt.
+    """
+
+    askar_profiles: dict[str, str]
+    removed: dict[str, str]
+    unreadable: int
+
+
+class ProfileDirectory:
+    """The profiles of a store: made, removed and looked up by the names that tenants have."""
+
+    def __init__(
+        self, handle: StoreHandle, permits: Permits, counters: ChangeCounters, rows: Rows
+    ) -> None:
+        self._handle = handle
+        self._permits = permits
+        self._counters = counters
+        self._rows = rows
+        self._known: dict[str, str] = {}
+
+    async def create(self, name: str) -> None:
+        """Make an empty profile; raises ProfileExists."""
+        await self._permits.run(self._create(name), write=True)
+
+    async def remove(self, name: str) -> bool:
+        """Remove a profile with all that is in it; False where there is none."""
+        # A store that does not answer is reported sooner by a read than by the long limit below.
+        await self._permits.run(self._entry(name))
+        return await self._permits.run(self._remove(name), write=True, timeout=LONG_TIMEOUT)
+
+    async def names(self) -> list[str]:
+        """The names of all profiles, sorted."""
+
+        async def work() -> list[str]:
+            async with self._handle.own_session() as session:
+                entries = await session.fetch_all(PROFILE)
+            return sorted(entry.name for entry in entries if not _is_removed(entry.value))
+
+        return await self._permits.read_or_write(work, write=False)
+
+    async def listing(self) -> DirectoryListing:
+        """All that the directory says, with what does not decrypt."""
+        rows = [row async for batch in self._rows.batches(SYSTEM, PROFILE) for row in batch]
+        present: dict[str, str] = {}
+        removed: dict[str, str] = {}
+        for row in filter(None, rows):
+            (removed if _is_removed(row.value) else present)[row.name] = _askar_name(row.value)
+        return DirectoryListing(present, removed, rows.count(None))
+
+    async def askar_profile(self, name: str) -> str:
+        """Askar's name of a profile, which is never used again; raises ProfileNotFound."""
+        return await self._permits.run(self.look_up(name), write=True)
+
+    async def askar_profiles(self) -> set[str]:
+        """Askar's names of all its profiles but the store's own."""
+
+        async def work() -> set[str]:
+            return set(await self._handle.store.list_profiles()) - {SYSTEM}
+
+        return await self._permits.run(work(), write=True)
+
+    def known(self, name: str) -> str | None:
+        """Askar's name of a profile, as it was looked up last; None where it was not."""
+        return self._known.get(name)
+
+    async def look_up(self, name: str) -> str:
+        """Askar's name of a profile by now; raises ProfileNotFound. The caller has a permit."""
+        entry = await self._entry(name)
+        if entry is None or _is_removed(entry):
+            self._known.pop(name, None)
+            raise ProfileNotFound()
+        self._known[name] = _askar_name(entry)
+        return self._known[name]
+
+    async def _create(self, name: str) -> None:
+        exists = ProfileExists(f"The profile {name!r} already exists.")
+        entry = await self._entry(name)
+        if entry is not None and not _is_removed(entry):
+            raise exists
+        if entry is not None:  # whoever removed it was interrupted
+            await self._finish_removal(name, entry)
+        askar_profile = secrets.token_hex(16)
+        await self._handle.store.create_profile(askar_profile)
+        try:
+            async with self._handle.store.session(askar_profile) as session:
+                await session.insert(PROFILE, SELF, name)
+            # In the directory last: a profile that is not there is seen by nobody.
+            async with self._handle.transaction() as transaction:
+                await self._handle.require_own_key(transaction)
+                await transaction.insert(PROFILE, name, askar_profile)
+        except (AskarError, AuditUnavailable, StoreUnavailable) as exc:
+            await self._handle.store.remove_profile(askar_profile)
+            if isinstance(exc, DuplicateError):
+                raise exists from None
+            raise
+
+    async def _remove(self, name: str) -> bool:
+        async with self._handle.transaction() as transaction:
+            entry = await transaction.fetch(PROFILE, name)
+            if entry is None:
+                return False
+            removed = entry.value
+            present = not _is_removed(removed)
+            if present:
+                removed = _REMOVED + removed
+                await transaction.replace(PROFILE, name, removed)
+        self._known.pop(name, None)
+        await self._finish_removal(name, removed)
+        return present
+
+    async def _finish_removal(self, name: str, entry: bytes) -> None:
+        """Remove the Askar profile of an entry that is marked as removed, and the entry."""
+        async with self._counters.changing([slot_of(PROFILE, name)]):
+            await self._handle.store.remove_profile(_askar_name(entry))
+        async with self._handle.transaction() as transaction:
+            now = await transaction.fetch(PROFILE, name)
+            if now is not None and now.value == entry:
+                await transaction.remove(PROFILE, name)
+
+    async def _entry(self, name: str) -> bytes | None:
+        async with self._handle.own_session() as session:
+            entry = await session.fetch(PROFILE, name)
+        return None if entry is None else entry.value
+
+
+async def require_profile(session: Session) -> None:
+    """Raise StaleProfileError where the profile of a session no longer exists."""
+    if await session.fetch(PROFILE, SELF) is None:
+        raise StaleProfileError
+
+
+def _is_removed(entry: bytes) -> bool:
+    """Whether an entry of the directory is of a profile whose removal has begun."""
+    return entry.startswith(_REMOVED)
+
+
+def _askar_name(entry: bytes) -> str:
+    """Askar's name in an entry of the directory."""
+    return entry.removeprefix(_REMOVED).decode()

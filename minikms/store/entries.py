@@ -1,0 +1,177 @@
+"""What a key is made of in the store: entries for its record, material, aliases and deletion."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from minikms.errors import AliasNotFound, KeyExists, KeyNotFound, KeyUnreadable
+from minikms.events import set_key_alg
+from minikms.plugin.protocol import Stored
+from minikms.records import KeyRecord, KeyRef
+from minikms.store.askar import DuplicateError, UndecryptableError
+from minikms.store.directory import require_profile
+from minikms.store.sessions import Session
+
+LOGGER = logging.getLogger(__name__)
+
+# Categories. The name of an entry is the kid, or the alias, whose value is the kid.
+KEY: Final = "minikms.key"
+MATERIAL: Final = "minikms.material"
+ALIAS: Final = "minikms.alias"
+DELETION: Final = "minikms.deletion"
+
+# The entry of a profile that is public: category and name.
+_PUBLISHED, _JWKS = "minikms.published", "jwks"
+
+
+def label_tag(name: str) -> str:
+    """The tag that has a label's value."""
+    return f"label:{name}"
+
+
+def tags_of(record: KeyRecord) -> dict[str, str]:
+    """The tags by which a record is found. Askar encrypts all of them but `~seq`."""
+    labels = {label_tag(name): value for name, value in record.labels.items()}
+    return {"~seq": record.seq, "alg": record.alg, **labels}
+
+
+def deletion_tags(record: KeyRecord) -> dict[str, str]:
+    """The tags by which a scheduled deletion is found; empty where there is none."""
+    return {} if record.deletes is None else {"~at": f"{record.deletes:020d}"}
+
+
+async def insert_deletion(session: Session, record: KeyRecord) -> None:
+    """Insert the scheduled deletion of a key, if it has one, so that it is found without a scan."""
+    if record.deletes is not None:
+        await session.insert(DELETION, record.kid, b"", deletion_tags(record))
+
+
+async def insert_material(session: Session, kid: str, material: Stored) -> None:
+    """Insert what an algorithm has packed."""
+    if isinstance(material, bytes):
+        await session.insert(MATERIAL, kid, material)
+    else:
+        await session.insert_key(kid, material)
+
+
+async def material_of(session: Session, record: KeyRecord) -> Stored | None:
+    """The material of a key, as its algorithm packed it; None where there is none."""
+    with _readable_or_logged(record.kid):
+        if record.material == "askar":
+            return await session.fetch_key(record.kid)
+        entry = await session.fetch(MATERIAL, record.kid)
+        return entry.value if entry else None
+
+
+@contextmanager
+def new_key() -> Iterator[None]:
+    """Raise KeyExists where the kid that is inserted exists."""
+    try:
+        yield
+    except DuplicateError:
+        raise KeyExists() from None
+
+
+async def load_record(session: Session, kid: str) -> KeyRecord | None:
+    """The record of a key, even of one whose deletion is due; None where there is none."""
+    with _readable_or_logged(kid):
+        entry = await session.fetch(KEY, kid)
+    return None if entry is None else KeyRecord.from_bytes(entry.value)
+
+
+async def fetch_record(session: Session, kid: str) -> KeyRecord:
+    """The record of a key; raises KeyNotFound."""
+    record = await load_record(session, kid)
+    if record is None or record.is_gone:
+        raise KeyNotFound()
+    set_key_alg(kid, record.alg)
+    return record
+
+
+async def find_record(session: Session, ref: KeyRef) -> KeyRecord:
+    """The record of the key with a kid or an alias; raises KeyNotFound or AliasNotFound."""
+    if ref.alias is None:
+        return await fetch_record(session, ref.kid or "")
+    record, before = None, ""
+    while (kid := await _kid_of(session, ref.alias)) != before:
+        record = await load_record(session, kid)
+        if record is not None and ref.alias in record.aliases:
+            break
+        before = kid  # it moved between the two reads, or the store is damaged
+    if record is None or record.is_gone:  # an alias goes with its key
+        raise AliasNotFound()
+    return record
+
+
+async def add_alias(
+    session: Session, record: KeyRecord, alias: str, *, take: bool = True
+) -> KeyRecord:
+    """Let an alias name a key, and give the key's record, which is yet to be stored.
+
+    An alias of another key is taken from it. Without `take` it stays there, and the record is
+    as it was.
+    """
+    entry = await session.fetch(ALIAS, alias)
+    if entry is None:
+        await session.insert(ALIAS, alias, record.kid)
+    elif take and entry.value.decode() != record.kid:
+        holder = await load_record(session, entry.value.decode())
+        if holder is None:
+            raise KeyNotFound()
+        await replace_record(session, holder.without_alias(alias))
+        await session.replace(ALIAS, alias, record.kid)
+    else:
+        return record
+    return record.with_alias(alias)
+
+
+async def replace_record(session: Session, record: KeyRecord) -> None:
+    """Replace the record of a key, and its tags."""
+    await session.replace(KEY, record.kid, record.to_bytes(), tags_of(record))
+
+
+async def remove_key(session: Session, record: KeyRecord) -> None:
+    """Remove all entries of a key."""
+    for alias in record.aliases:
+        await session.remove(ALIAS, alias)
+    if record.material == "askar":
+        await session.remove_key(record.kid)
+    else:
+        await session.remove(MATERIAL, record.kid)
+    if record.deletes is not None:
+        await session.remove(DELETION, record.kid)
+    await session.remove(KEY, record.kid)
+
+
+async def publish(session: Session, *, public: bool) -> None:
+    """Let everybody read the profile's public keys, or only callers who may read its keys."""
+    await session.remove_all(_PUBLISHED)
+    if public:
+        await session.insert(_PUBLISHED, _JWKS, b"public")
+
+
+async def publishes(session: Session) -> bool:
+    """Whether everybody may read the profile's public keys."""
+    if await session.fetch(_PUBLISHED, _JWKS) is not None:
+        return True
+    await require_profile(session)
+    return False
+
+
+async def _kid_of(session: Session, alias: str) -> str:
+    with _readable_or_logged("that an alias names"):
+        entry = await session.fetch(ALIAS, alias)
+    if entry is None:
+        raise AliasNotFound()
+    return entry.value.decode()
+
+
+@contextmanager
+def _readable_or_logged(name: str) -> Iterator[None]:
+    """Raise KeyUnreadable for what Askar cannot decrypt."""
+    try:
+        yield
+    except UndecryptableError:
+        LOGGER.error("what is stored of the key %s does not decrypt", name)
+        raise KeyUnreadable() from None

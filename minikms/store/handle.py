@@ -1,0 +1,142 @@
+"""The open Askar store: its sessions and transactions, and reopening it after a failed write."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final, NoReturn
+
+from aries_askar import AskarError, AskarErrorCode, Store
+
+from minikms import events
+from minikms.errors import KeyUnreadable, StoreUnavailable
+from minikms.startup_errors import StoreError
+from minikms.store.askar import UndecryptableError, open_store
+from minikms.store.counters import ChangeCounters
+from minikms.store.layout import require_not_rekeyed
+from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.sessions import Session, Transaction
+
+LOGGER = logging.getLogger(__name__)
+
+# Askar's name of the store's own profile, its default one, which no caller reaches.
+SYSTEM: Final = "minikms"
+
+
+class StoreHandle:
+    """An Askar store that is open, with the key that opens it.
+
+    `rekeyed` is the store's note of its last change of key, as this process knows it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        location: StoreLocation,
+        key: StoreKey,
+        counters: ChangeCounters,
+        rekeyed: bytes = b"",
+    ) -> None:
+        self.store = store
+        self.reopened = 0
+        self.closing: set[asyncio.Task[bool]] = set()
+        self._location = location
+        self._key = key
+        self._counters = counters
+        self._rekeyed = rekeyed
+        self._healthy = True
+        self._reopening = asyncio.Lock()
+
+    @asynccontextmanager
+    async def own_session(self) -> AsyncIterator[Session]:
+        """A session on the store's own profile."""
+        async with self.store.session() as session:
+            yield Session(session)
+
+    @asynccontextmanager
+    async def session(self, askar_profile: str = SYSTEM) -> AsyncIterator[Session]:
+        """A session on a profile; raises KeyUnreadable where its key does not decrypt."""
+        async with AsyncExitStack() as stack:
+            try:
+                session = await stack.enter_async_context(self.store.session(askar_profile))
+            except UndecryptableError:
+                await self._refuse_undecryptable()
+            yield Session(session)
+
+    @asynccontextmanager
+    async def transaction(
+        self, askar_profile: str = SYSTEM, profile: str | None = None
+    ) -> AsyncIterator[Transaction]:
+        """A transaction that is committed at the end, and rolled back where anything is raised.
+
+        `askar_profile` is Askar's name of `profile`, which is None for the store's own.
+        """
+        store = self.store
+        async with AsyncExitStack() as stack:
+            try:
+                opened = await stack.enter_async_context(store.transaction(askar_profile))
+            except AskarError as exc:
+                self._mark_for_reopen(store, exc)
+                if isinstance(exc, UndecryptableError):
+                    await self._refuse_undecryptable()
+                raise
+            transaction = Transaction(opened, profile)
+            try:
+                yield transaction
+            except AskarError as exc:
+                self._mark_for_reopen(store, exc)
+                raise
+            events.record_before_commit()
+            async with self._counters.changing(transaction.changed):
+                try:
+                    await transaction.commit()
+                except AskarError as exc:
+                    self._mark_for_reopen(store, exc)
+                    # It may have been committed all the same, so it must not be tried again.
+                    raise StoreUnavailable(
+                        "The key store did not say whether it was done."
+                    ) from exc
+
+    async def require_own_key(self, session: Session) -> None:
+        """Raise StoreUnavailable where the store has got another key since it was opened."""
+        await require_not_rekeyed(session, self._rekeyed)
+
+    async def rekey(self, key: StoreKey, rekeyed: bytes) -> None:
+        """Let another key open the store, whose note of it is `rekeyed`."""
+        await self.store.rekey(key.askar_method, key.secret)
+        self._key, self._rekeyed = key, rekeyed
+
+    async def reopen_if_marked(self) -> None:
+        """Reopen the store where a write failed; raises StoreUnavailable."""
+        if self._healthy:
+            return
+        async with self._reopening:
+            if self._healthy:
+                return
+            try:
+                store = await open_store(self._location, self._key)
+            except StoreError as exc:
+                LOGGER.error("%s", exc)
+                raise StoreUnavailable() from None
+            # Closing waits for the sessions that are still open.
+            self.closing.add(closing := asyncio.create_task(self.store.close()))
+            closing.add_done_callback(self.closing.discard)
+            self.store, self._healthy = store, True
+            self.reopened += 1
+
+    def _mark_for_reopen(self, store: Store, exc: AskarError) -> None:
+        """Stop using an SQLite file's connections, where one has failed in a transaction.
+
+        Where BEGIN failed, Askar 0.5.0 goes on as if in a transaction, and what is committed on
+        that connection later is lost. On a full disk, SQLite may have rolled back by itself.
+        """
+        on_file = self._location.path is not None
+        if on_file and store is self.store and exc.code is AskarErrorCode.BACKEND:
+            LOGGER.warning("the store at %s is opened anew: a write failed", self._location)
+            self._healthy = False
+
+    async def _refuse_undecryptable(self) -> NoReturn:
+        """Raise for a profile whose key does not decrypt: the store may have got another key."""
+        async with self.own_session() as session:
+            await self.require_own_key(session)
+        raise KeyUnreadable("The profile does not decrypt.") from None

@@ -1,0 +1,178 @@
+"""A session on one profile of an Askar store, in types of our own.
+
+Other wings read and write entries through `Session`, and see nothing of Askar but the keys that it
+keeps.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol, TypeAlias
+
+from aries_askar import Key as AskarKey
+from aries_askar import KeyAlg
+from aries_askar import Session as AskarSession
+
+from minikms.store.counters import CONTENTS, slot_of
+
+# Askar's tag filter (WQL): names and values, and operators such as `$and`, `$in` or `$gt`.
+TagFilter: TypeAlias = Mapping[str, Any]
+
+# The category of a profile's sequence, which changes with each new key. It has no counter of its
+# own, since nothing that is cached depends on it.
+SEQUENCE: Final = "minikms.sequence"
+
+
+class Entry(Protocol):
+    """An entry of a store. Each attribute is read from Askar when it is asked for."""
+
+    @property
+    def category(self) -> str:
+        """The category, within which the name is unique."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+
+    @property
+    def value(self) -> bytes:
+        """The value."""
+
+    @property
+    def tags(self) -> dict[str, Any]:
+        """The tags by which the entry is found."""
+
+
+class Session:
+    """A session of Askar's. All methods raise AskarError, as a subclass where there is one."""
+
+    def __init__(self, session: AskarSession) -> None:
+        self._session: Any = session  # its annotations leave out None
+
+    @property
+    def is_transaction(self) -> bool:
+        """Whether the session is a transaction."""
+        is_transaction: bool = self._session.is_transaction
+        return is_transaction
+
+    async def fetch(self, category: str, name: str, *, for_update: bool = False) -> Entry | None:
+        """An entry, None where there is none; `for_update` locks its row in PostgreSQL."""
+        entry: Entry | None = await self._session.fetch(category, name, for_update=for_update)
+        return entry
+
+    async def fetch_all(
+        self,
+        category: str,
+        tag_filter: TagFilter | None = None,
+        limit: int | None = None,
+        *,
+        order_by: str | None = None,
+    ) -> list[Entry]:
+        """The entries that a filter matches; UndecryptableError where one does not decrypt."""
+        found = await self._session.fetch_all(category, tag_filter, limit, order_by=order_by)
+        # By index: Askar's iterator has no `__iter__`, which list comprehensions need in 3.13.
+        return [found[place] for place in range(len(found))]
+
+    async def count(self, category: str, tag_filter: TagFilter | None = None) -> int:
+        """How many entries a filter matches. This decrypts nothing."""
+        number: int = await self._session.count(category, tag_filter)
+        return number
+
+    async def insert(
+        self,
+        category: str,
+        name: str,
+        value: str | bytes,
+        tags: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Insert an entry; raises DuplicateError."""
+        await self._session.insert(category, name, value, tags)
+
+    async def replace(
+        self,
+        category: str,
+        name: str,
+        value: str | bytes,
+        tags: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Replace the value and the tags of an entry."""
+        await self._session.replace(category, name, value, tags)
+
+    async def remove(self, category: str, name: str) -> None:
+        """Remove an entry."""
+        await self._session.remove(category, name)
+
+    async def remove_all(self, category: str | None = None) -> int:
+        """Remove all entries of a category, or of the profile; gives their number."""
+        removed: int = await self._session.remove_all(category)
+        return removed
+
+    async def insert_key(self, name: str, key: AskarKey) -> None:
+        """Insert a key of Askar's; raises DuplicateError."""
+        await self._session.insert_key(name, key)
+
+    async def fetch_key(self, name: str) -> AskarKey | None:
+        """A key of Askar's, None where there is none."""
+        entry = await self._session.fetch_key(name)
+        return None if entry is None else entry.key
+
+    async def remove_key(self, name: str) -> None:
+        """Remove a key of Askar's."""
+        await self._session.remove_key(name)
+
+    async def key_names(self, alg: KeyAlg | None = None) -> list[str]:
+        """The names of all keys of Askar's, or of those of one of its algorithms."""
+        found = await self._session.fetch_all_keys(alg=alg)
+        return [found[place].name for place in range(len(found))]
+
+
+class Transaction(Session):
+    """A transaction, which notes the slots of what it changes.
+
+    What it inserts has no slot: no cache remembers that an entry does not exist. `profile` is the
+    tenant's, whose contents change with every write; None for the store's own profile.
+    """
+
+    def __init__(self, session: AskarSession, profile: str | None) -> None:
+        super().__init__(session)
+        self._profile = profile
+        self.changed: set[int] = set()
+
+    async def insert(
+        self,
+        category: str,
+        name: str,
+        value: str | bytes,
+        tags: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._note_contents()
+        await super().insert(category, name, value, tags)
+
+    async def replace(
+        self,
+        category: str,
+        name: str,
+        value: str | bytes,
+        tags: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._note(category, name)
+        await super().replace(category, name, value, tags)
+
+    async def remove(self, category: str, name: str) -> None:
+        self._note(category, name)
+        await super().remove(category, name)
+
+    async def remove_all(self, category: str | None = None) -> int:
+        self._note_contents()
+        return await super().remove_all(category)
+
+    async def commit(self) -> None:
+        """Commit what was written."""
+        await self._session.commit()
+
+    def _note(self, category: str, name: str) -> None:
+        if category != SEQUENCE:
+            self.changed.add(slot_of(category, name))
+        self._note_contents()
+
+    def _note_contents(self) -> None:
+        if self._profile is not None:
+            self.changed.add(slot_of(CONTENTS, self._profile))
