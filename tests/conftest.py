@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import copy
 import dataclasses
+import functools
 import gc
 import http.client
 import os
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp import ClientError, ClientSession, web, web_app
 from aiohttp.test_utils import TestClient, TestServer
 from aries_askar import Store
@@ -87,6 +90,15 @@ def cache_size() -> Iterator[None]:
             defaults = dict(zip(names, Config.__init__.__defaults__, strict=True))
             defaults["cache_size"] = int(CACHE_SIZE)
             patch.setattr(Config.__init__, "__defaults__", tuple(defaults.values()))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def docstrings_are_parsed_once() -> Iterator[None]:
+    """Keep what aiohttp-swagger3 reads in handlers' docstrings: half of an application's start."""
+    parse = functools.cache(yaml.safe_load)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml, "safe_load", lambda text: copy.deepcopy(parse(text)))
         yield
 
 

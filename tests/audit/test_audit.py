@@ -605,6 +605,7 @@ def test_a_file_that_cannot_be_used(path, make, why):
     assert before is None or path.read_bytes() == before
 
 
+@pytest.mark.process
 def test_a_file_that_stops_the_start(path, run):
     path.mkdir()
     ended = run("serve", "--port", "0", "--audit-log", str(path))
@@ -740,6 +741,7 @@ def test_a_rotated_file_that_was_cut_is_found(serve, run, options, path):
     assert (ended.returncode, ended.stdout.count("Note: ")) == (0, 1)
 
 
+@pytest.mark.process
 def test_what_cannot_be_checked(run, options, path, tmp_path, capsys):
     key = run("audit", "key", *options).stdout.strip()
     path.write_bytes(b"")

@@ -50,6 +50,7 @@ def test_it_finishes_what_is_under_way(serve, number):
     assert (code, "Traceback" in written) == (0, False)
 
 
+@pytest.mark.process
 def test_a_port_that_is_taken(run):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -60,6 +61,7 @@ def test_a_port_that_is_taken(run):
     assert port in line
 
 
+@pytest.mark.process
 def test_an_address_that_is_none(run):
     ended = run("serve", "--host", "name.invalid")
     (line,) = ended.stderr.splitlines()
@@ -132,6 +134,7 @@ def test_a_log_level_that_says_more(serve, args, variables):
     assert "INFO minikms.access GET /healthz" in written
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("level", ["warning", "error"])
 def test_a_log_level_that_says_less(run, level):
     # Nothing says that it has started: what it cannot do, it says in any case.
@@ -176,6 +179,7 @@ def test_keys_of_a_file(serve, tmp_path, given):
     assert (code, SEED in "".join(service.lines) + written) == (0, False)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("content", "place"),
     [
@@ -219,6 +223,7 @@ def test_values_that_are_none(option, value):
         assert f"'--{option}'" in ended.stderr.splitlines()[-1]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("args", [["keys"], ["serve", "--nope"], ["serve", "extra"]])
 def test_what_is_no_command(run, args):
     ended = run(*args)
@@ -226,6 +231,7 @@ def test_what_is_no_command(run, args):
     assert ended.stderr.splitlines()[-1].startswith("Error: ")
 
 
+@pytest.mark.process
 def test_the_table_of_algorithms(run):
     ended = run("algorithms")
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -238,6 +244,7 @@ def test_the_table_of_algorithms(run):
     assert "minikms" in {row[-1] for row in rows}
 
 
+@pytest.mark.process
 def test_help_and_version(run):
     assert re.fullmatch(r"minikms, version \d+\.\d+\.\d+\n", run("--version").stdout)
     for name in ("HOST", "PORT", "WORKERS", "MAX_BODY", "LOG_FORMAT", "LOG_LEVEL"):

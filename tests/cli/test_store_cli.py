@@ -26,6 +26,8 @@ from minikms.store.askar import new_raw_key
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
+pytestmark = pytest.mark.process
+
 REGISTRY = AlgorithmRegistry.from_installed()
 PASSPHRASE = "correct horse battery staple"
 
@@ -162,7 +164,6 @@ def test_a_container_that_makes_its_store_at_each_start(run, kept_url, tmp_path)
     assert "does not open" in refused(init(run, kept_url, tmp_path, "--if-missing"))
 
 
-@pytest.mark.process
 def test_an_init_that_is_killed(run, begin, kept_url, tmp_path):
     """The same command says how to go on, or goes on by itself where it may use what is there."""
     key_file = tmp_path / "store.key"
@@ -368,7 +369,6 @@ async def test_a_service_that_was_open_before_a_rekey(run, kept_url, key, key_fi
     assert (ended.returncode, "Left over" in ended.stdout) == (0, False)
 
 
-@pytest.mark.process
 def test_a_rekey_that_is_killed(begin, kept_url, key, tmp_path):
     """One of the two keys opens the store, whenever that happens."""
 
@@ -535,7 +535,6 @@ ACROSS = pytest.mark.parametrize(
 )
 
 
-@pytest.mark.process
 @ACROSS
 def test_a_copy_that_is_killed(run, begin, kept_url, target_url, key, key_file):
     """What it has left is no store, and the next one begins anew."""
@@ -561,7 +560,6 @@ def test_a_copy_that_is_killed(run, begin, kept_url, target_url, key, key_file):
     assert (ended.returncode, "Left over" in ended.stdout) == (0, False)
 
 
-@pytest.mark.process
 @ACROSS
 def test_a_store_that_a_service_writes_to(run, serve, kept_url, target_url, key, key_file):
     asyncio.run(fill(kept_url, key, many=300))

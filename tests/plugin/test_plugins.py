@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from minikms.encodings import b64url, b64url_decode
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 SAMPLES = ("sample_plugin", "sample_plugin_bip340")
 GUIDE = ROOT / "docs" / "writing-an-algorithm.md"
@@ -206,7 +208,6 @@ BROKEN = """
 from minikms.algorithms.ecdsa import P256
 from minikms.testing import AlgorithmContract
 
-pytestmark = pytest.mark.process
 
 class Broken(P256):
     slow = frozenset({"encrypt"})

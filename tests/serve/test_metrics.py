@@ -317,6 +317,7 @@ def test_a_store_that_is_opened_anew(counted, store, tmp_path):
     until(lambda: service.metrics()[key("store_reopened_total")] >= 1)
 
 
+@pytest.mark.process
 def test_they_are_off_unless_asked_for(run):
     code = (
         "import sys; from minikms.config import Config;"
@@ -352,6 +353,7 @@ def test_the_host_of_metrics(counted, free_port):
         get(free_port)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_port_that_is_taken(run, store, workers):
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -363,6 +365,7 @@ def test_a_port_that_is_taken(run, store, workers):
     assert line.startswith(f"minikms: Cannot listen on 127.0.0.1:{port}: ")
 
 
+@pytest.mark.process
 def test_a_folder_that_cannot_be_made(run, store, free_port, monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "nothing"))
     code = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/nothing'];"

@@ -296,6 +296,7 @@ def test_bad_files(one, two, tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.process
 def test_bad_files_stop_the_start(run, one, tmp_path):
     _, key = one.issue("kms")
     for workers in ([], ["--workers", "2", "--store", f"sqlite://{tmp_path}/keys.db"]):

@@ -7,6 +7,8 @@ from aries_askar import Store
 
 from minikms.store.askar import new_raw_key
 
+pytestmark = pytest.mark.process
+
 OTHER_KEY = "9iPcYcVjTbrK1oTZCYPJdX6Zi9GiyQ5hQQJAhHyDaAzD"
 
 

@@ -90,6 +90,7 @@ async def test_a_store_where_a_link_leads(store, key, tmp_path):
     assert [file.name for file in link.parent.iterdir()] == ["link.db"]
 
 
+@pytest.mark.process
 def test_a_command_says_which_file_it_is(run, store, key, victim):
     Path(f"{store}-lock").unlink()
     Path(f"{store}-lock").symlink_to(victim)

@@ -171,6 +171,7 @@ async def test_key_material_of_any_size_is_refused(client, generate, refused):
         assert "validation-failed" not in (await response.json())["type"]
 
 
+@pytest.mark.process
 def test_unbalanced_primes_of_a_seed_file_stop_the_start(run, tmp_path):
     p, q = 2**4090 + 2 * 2533 + 1, 61
     d = pow(E, -1, (p - 1) * (q - 1))
