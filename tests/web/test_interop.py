@@ -7,9 +7,12 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 import nacl.bindings
 import nacl.public
 import pytest
+from derived import algorithm_names
 from dilithium_py.ml_dsa import ML_DSA_44, ML_DSA_65, ML_DSA_87
 from joserfc import jws
 from joserfc.jwk import KeySet, import_key
+
+from minikms.plugin import Mac, Signer
 
 PAYLOAD = b"payload without a full stop"
 JOSE = {
@@ -35,6 +38,10 @@ def b64(data):
 
 def raw(text):
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def test_every_algorithm_that_signs_is_checked():
+    assert sorted([*JOSE, *ML_DSA]) == sorted(algorithm_names(Signer, Mac, every_size=True))
 
 
 # RFC 9864 deprecates EdDSA, which is nevertheless the name that most libraries know.

@@ -4,6 +4,9 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
+from derived import algorithm_names
+
+from minikms.plugin import Mac, Signer
 
 PAYLOAD = b'{"iss":"joe"}'
 ALGS = {
@@ -15,6 +18,8 @@ ALGS = {
     "p521": "ES512",
     "rsa2048": "RS256",
     "mldsa44": "ML-DSA-44",
+    "mldsa65": "ML-DSA-65",
+    "mldsa87": "ML-DSA-87",
     "hs256": "HS256",
     "hs384": "HS384",
     "hs512": "HS512",
@@ -37,7 +42,7 @@ def header_of(jws):
     return json.loads(raw(jws.split(".")[0]))
 
 
-@pytest.mark.parametrize("alg", ALGS)
+@pytest.mark.parametrize("alg", algorithm_names(Signer, Mac))
 async def test_round_trip(post, generate, alg):
     key = await generate(alg, alias="did:example:1#k")
     extra = {"typ": "JWT", "x": [1, {"y": None}]}
@@ -60,7 +65,7 @@ async def test_round_trip(post, generate, alg):
     changed = f"{protected}.{part(b'other')}.{signature}"
     assert await post("/jws/verify", {"jws": changed, "kid": key["kid"]}) == bad
     # The last character of 64 bytes has four bits that no byte has a use for.
-    if alg in ("ed25519", "k256", "p256", "hs512"):
+    if len(raw(signature)) == 64:
         last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
         spelt = signature[:-1] + last[last.index(signature[-1]) + 1]
         respelt = f"{protected}.{payload}.{spelt}"

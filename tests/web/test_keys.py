@@ -7,6 +7,12 @@ import base58
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from derived import algorithm_names
+
+from minikms.algorithms.bls import BlsKeyPair
+from minikms.algorithms.okp import OkpAlgorithm
+from minikms.algorithms.symmetric import OctAlgorithm
+from minikms.plugin import EcdsaSigner, KeyPairAlgorithm
 
 OKP = {"ed25519": "Ed25519", "x25519": "X25519", "ed448": "Ed448", "x448": "X448"}
 EC = {
@@ -16,22 +22,7 @@ EC = {
     "k256": ec.SECP256K1(),
 }
 BLS = {"bls12381g1": 48, "bls12381g2": 96}
-OTHER_PAIRS = ["rsa2048", "rsa3072", "rsa4096", "mldsa44", "mldsa65", "mldsa87"]
-SYMMETRIC = [
-    "a128gcm",
-    "a256gcm",
-    "a128cbchs256",
-    "a256cbchs512",
-    "a128kw",
-    "a256kw",
-    "c20p",
-    "xc20p",
-    "hs256",
-    "hs384",
-    "hs512",
-]
-PAIRS = [*OKP, *EC, *BLS, *OTHER_PAIRS]
-ALL = [*PAIRS, *SYMMETRIC]
+ALL = algorithm_names(every_size=True)
 MEMBERS = {
     *("kid", "alg", "kty", "jwk", "b58", "multikey", "did"),
     *("aliases", "labels", "operations", "exportable", "state", "created", "expires", "deletes"),
@@ -117,7 +108,7 @@ async def test_names_match_without_case_hyphens_and_underscores(generate, name, 
     assert (await generate(name))["alg"] == alg
 
 
-@pytest.mark.parametrize("alg", PAIRS)
+@pytest.mark.parametrize("alg", algorithm_names(KeyPairAlgorithm, every_size=True))
 async def test_the_kid_is_the_thumbprint(generate, alg):
     key = await generate(alg)
     # RFC 7638 section 3.2, RFC 8037 section 2, RFC 9964: none of our public JWKs has others.
@@ -128,7 +119,7 @@ async def test_the_kid_is_the_thumbprint(generate, alg):
     assert (key["kty"], "=" in key["kid"]) == (key["jwk"]["kty"], False)
 
 
-@pytest.mark.parametrize("alg", OKP)
+@pytest.mark.parametrize("alg", algorithm_names(OkpAlgorithm))
 async def test_an_okp_key_shows_its_raw_bytes(generate, alg):
     key = await generate(alg)
     assert key["jwk"] == {"kty": "OKP", "crv": OKP[alg], "x": key["jwk"]["x"]}
@@ -136,7 +127,7 @@ async def test_an_okp_key_shows_its_raw_bytes(generate, alg):
     assert len(unpadded(key["jwk"]["x"])) == {"ed448": 57, "x448": 56}.get(alg, 32)
 
 
-@pytest.mark.parametrize("alg", EC)
+@pytest.mark.parametrize("alg", algorithm_names(EcdsaSigner))
 async def test_an_ec_key_shows_its_compressed_point(generate, alg):
     key = await generate(alg)
     x, y = (unpadded(key["jwk"][name]) for name in "xy")
@@ -146,12 +137,12 @@ async def test_an_ec_key_shows_its_compressed_point(generate, alg):
     assert base58.b58decode(key["b58"]) == point
 
 
-@pytest.mark.parametrize("alg", BLS)
+@pytest.mark.parametrize("alg", algorithm_names(BlsKeyPair))
 async def test_a_bls_key_shows_its_public_bytes(generate, alg):
     assert len(base58.b58decode((await generate(alg))["b58"])) == BLS[alg]
 
 
-@pytest.mark.parametrize("alg", SYMMETRIC)
+@pytest.mark.parametrize("alg", algorithm_names(OctAlgorithm))
 async def test_a_symmetric_key_shows_nothing(generate, alg):
     one, two = await generate(alg), await generate(alg)
     assert (one["jwk"], one["b58"], one["kty"]) == (None, None, "oct")

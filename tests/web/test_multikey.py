@@ -12,6 +12,9 @@ import pytest
 from aries_askar import Key as AskarKey
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
+from derived import algorithm_names
+
+from minikms.plugin import KeyPairAlgorithm
 
 PUBLISHED = {
     "ed25519": "z6Mkf5rGMoatrSj1f4CyvuHBeXJELe9RPdzo2PKGNCKVtZxP",
@@ -118,7 +121,7 @@ async def test_published_values(post, alg):
     assert base58.b58decode(key["b58"]) == whole[2:]
 
 
-@pytest.mark.parametrize("alg", PREFIX)
+@pytest.mark.parametrize("alg", algorithm_names(KeyPairAlgorithm))
 async def test_the_form_of_every_algorithm(generate, alg):
     key = await generate(alg)
     whole = base58.b58decode(key["multikey"][1:])

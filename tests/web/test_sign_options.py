@@ -6,6 +6,9 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from derived import algorithm_names
+
+from minikms.plugin import EcdsaSigner, PureSigner, Signer
 
 SIGNERS = {
     "ed25519": (["EdDSA", "Ed25519"], 64),
@@ -19,7 +22,13 @@ SIGNERS = {
     "mldsa65": (["ML-DSA-65"], 3309),
     "mldsa87": (["ML-DSA-87"], 4627),
 }
-ECDSA = {"k256": "sha256", "p256": "sha256", "p384": "sha384", "p521": "sha512"}
+BITS = (256, 384, 512)
+DIGESTS = {
+    **{
+        f"{scheme}{bits}": f"sha{bits}" for scheme in ("RS", "PS", "ES") for bits in (256, 384, 512)
+    },
+    "ES256K": "sha256",
+}
 MESSAGE = b"hello"
 
 
@@ -31,14 +40,14 @@ def raw(text):
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-@pytest.mark.parametrize("alg", SIGNERS)
+@pytest.mark.parametrize("alg", algorithm_names(Signer))
 async def test_each_jose_name_signs_and_verifies(client, post, generate, refused, alg):
-    names, size = SIGNERS[alg]
+    jose, size = SIGNERS[alg]
     key = await generate(alg)
     kid = key["kid"]
     default = await post("/sign", {"kid": kid, "data": b64(MESSAGE)})
-    assert (default["alg"], default["kid"]) == (names[0], kid)
-    for name in names:
+    assert (default["alg"], default["kid"]) == (jose[0], kid)
+    for name in jose:
         signed = await post("/sign", {"kid": kid, "data": b64(MESSAGE), "alg": name})
         assert signed["alg"] == name
         assert len(raw(signed["sig"])) == size
@@ -64,7 +73,7 @@ async def test_rsa_agrees_with_pyca(post, generate):
     key = await generate("rsa2048")
     n, e = (int.from_bytes(raw(key["jwk"][name]), "big") for name in "ne")
     public = rsa.RSAPublicNumbers(e, n).public_key()
-    for bits in (256, 384, 512):
+    for bits in BITS:
         digest = getattr(hashes, f"SHA{bits}")()
         pss = padding.PSS(padding.MGF1(digest), digest.digest_size)
         for name, scheme in ((f"RS{bits}", padding.PKCS1v15()), (f"PS{bits}", pss)):
@@ -72,7 +81,7 @@ async def test_rsa_agrees_with_pyca(post, generate):
             public.verify(raw(signed["sig"]), MESSAGE, scheme, digest)
 
 
-@pytest.mark.parametrize("alg", ECDSA)
+@pytest.mark.parametrize("alg", algorithm_names(EcdsaSigner))
 async def test_der(post, generate, alg):
     key = await generate(alg)
     body = {"kid": key["kid"], "data": b64(MESSAGE)}
@@ -97,7 +106,7 @@ async def test_der(post, generate, alg):
         assert await post("/verify", given) == {"valid": valid}
 
 
-@pytest.mark.parametrize("alg", ["ed25519", "ed448", "rsa2048", "mldsa44"])
+@pytest.mark.parametrize("alg", algorithm_names(Signer, but=EcdsaSigner))
 async def test_der_is_for_ecdsa(client, generate, refused, alg):
     body = {"kid": (await generate(alg))["kid"], "data": "", "encoding": "der"}
     await refused(await client.post("/sign", json=body), 422, "unsupported-option")
@@ -107,20 +116,15 @@ async def test_der_is_for_ecdsa(client, generate, refused, alg):
     await refused(await client.post("/verify", json=body), 422, "validation-failed")
 
 
-@pytest.mark.parametrize(
-    ("alg", "name", "digest"),
-    [
-        ("k256", "ES256K", "sha256"),
-        ("p256", "ES256", "sha256"),
-        ("p384", "ES384", "sha384"),
-        ("p521", "ES512", "sha512"),
-        ("rsa2048", "RS384", "sha384"),
-        ("rsa2048", "PS512", "sha512"),
-    ],
-)
-async def test_prehashed(client, post, generate, refused, alg, name, digest):
+@pytest.mark.parametrize("alg", algorithm_names(Signer, but=PureSigner))
+async def test_prehashed(client, post, generate, refused, alg):
     kid = (await generate(alg))["kid"]
-    hashed = hashlib.new(digest, MESSAGE).digest()
+    for name in SIGNERS[alg][0]:
+        await prehashed(client, post, refused, kid, name)
+
+
+async def prehashed(client, post, refused, kid, name):
+    hashed = hashlib.new(DIGESTS[name], MESSAGE).digest()
     body = {"kid": kid, "data": b64(hashed), "alg": name, "prehashed": True}
     sig = (await post("/sign", body))["sig"]
     assert await post("/verify", body | {"sig": sig}) == {"valid": True}
@@ -133,7 +137,7 @@ async def test_prehashed(client, post, generate, refused, alg, name, digest):
         await refused(await client.post("/verify", json=given), 422, "validation-failed")
 
 
-@pytest.mark.parametrize("alg", ["ed25519", "ed448", "mldsa44"])
+@pytest.mark.parametrize("alg", algorithm_names(PureSigner))
 async def test_what_signs_messages_takes_no_digest(client, generate, refused, alg):
     body = {"kid": (await generate(alg))["kid"], "data": b64(bytes(64)), "prehashed": True}
     await refused(await client.post("/sign", json=body), 422, "unsupported-option")

@@ -1,0 +1,41 @@
+"""Lists that follow from the code: algorithms by what they are, and the profile of a call."""
+
+import re
+
+from minikms.algorithms.rsa import RsaAlgorithm
+from minikms.plugin.registry import AlgorithmRegistry
+
+PROFILE_HEADER = {"$ref": "#/components/parameters/Profile"}
+
+BUILT_IN = [
+    entry.algorithm for entry in AlgorithmRegistry.from_installed() if entry.source == "minikms"
+]
+
+
+def algorithm_names(*kinds, but=(), every_size=False):
+    """The names of the built-in algorithms that are one of `kinds`, or any, and none of `but`.
+
+    Of RSA it is the smallest alone, without `every_size`: to make a larger key takes a second.
+    """
+    of_rsa = [algorithm for algorithm in BUILT_IN if isinstance(algorithm, RsaAlgorithm)]
+    smallest = min(of_rsa, key=lambda algorithm: algorithm.bits)
+    return [
+        algorithm.name
+        for algorithm in BUILT_IN
+        if (not kinds or isinstance(algorithm, kinds)) and not isinstance(algorithm, but)
+        if every_size or algorithm not in of_rsa or algorithm is smallest
+    ]
+
+
+def profile_of(document, name, *, named):
+    """The profile that the call `name` is in, when it has no header; `named` where it names one.
+
+    None where no profile has to do with it.
+    """
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if operation["operationId"] == name:
+                if PROFILE_HEADER in operation.get("parameters", ()):
+                    return "default"
+                return named if re.match(r"/profile\b", path) else None
+    raise KeyError(name)
