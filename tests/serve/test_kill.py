@@ -14,7 +14,7 @@ from aiohttp import ClientError
 pytestmark = pytest.mark.kill
 
 CLIENTS = 16
-ROUNDS = int(os.environ.get("MINIKMS_TEST_KILL_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("MINIKMS_TEST_KILL_ROUNDS", "6"))
 
 
 class Ledger:
