@@ -8,6 +8,7 @@ import sys
 from fnmatch import fnmatch
 from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from aiohttp import ClientSession
@@ -139,6 +140,20 @@ def test_algorithms_that_are_built_in_are_counted():
 def test_every_document_is_listed():
     documents = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
     assert documents - set(re.findall(r"\]\(([^)#]+)\)", README)) == set()
+
+
+def test_commands_that_ci_takes_from_here():
+    """.ci/run runs the first and the second line that begin so."""
+    run, test = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
+    assert run.endswith(" && .venv/bin/minikms serve")
+    assert " && .venv/bin/pytest" in test
+
+
+def test_picture_is_well_formed():
+    """What is not, a browser does not show."""
+    picture = ElementTree.parse(ROOT / "docs/overview.svg").getroot()
+    words = {text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"Callers", "HTTP API", "Askar", "memory", "SQLite file", "PostgreSQL"} <= words
 
 
 def test_fits_two_screens():
