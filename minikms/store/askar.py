@@ -1,14 +1,29 @@
 """Stores of Askar's, opened and made, and what is wrong where they cannot be."""
 
+import logging
 import os
 from pathlib import Path
 from types import MethodType
 from typing import Any, Final
 
 from aries_askar import AskarError, AskarErrorCode, Store, bindings
+from aries_askar.bindings.lib import LibLoad
 
+from minikms.private_names import PrivateNames
 from minikms.startup_errors import StoreError
 from minikms.store.location import StoreKey, StoreLocation
+
+LOGGER = logging.getLogger(__name__)
+
+# And `LibLoad._callbacks`, which is in no class: the futures of calls, by the id of each.
+PRIVATE_NAMES: Final = PrivateNames(
+    "aries-askar",
+    (
+        (LibLoad, "_handle_callback", "takes the result of a call, in a thread of Askar's"),
+        (LibLoad, "_fulfill_future", "gives it to whoever waits for it"),
+    ),
+    without="calls that fail at the same time may get each other's errors",
+)
 
 
 class UndecryptableError(AskarError):
@@ -119,6 +134,9 @@ def _take_error_codes_from_callbacks() -> None:
     Askar 0.5.0's wrapper reads the code from the last error of the whole process, so that calls
     that fail at once get each other's; the callback's own argument is right every time.
     """
+    if lost := PRIVATE_NAMES.missing():
+        LOGGER.warning("%s: %s", lost, PRIVATE_NAMES.without)
+        return
     library = bindings.get_library().loaded
     codes, unknown = {code.value: code for code in AskarErrorCode}, AskarErrorCode.UNEXPECTED
 
