@@ -1,0 +1,118 @@
+"""Private names of other libraries: each in a table, and each table in docs/internals."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import minikms
+from minikms.private_names import PrivateNames
+
+ROOT = Path(__file__).parents[1]
+DOCUMENT = (ROOT / "docs/internals/libraries.md").read_text("utf-8")
+MODULES = [
+    importlib.import_module(found.name)
+    for found in pkgutil.walk_packages(minikms.__path__, "minikms.")
+    if found.name != "minikms.__main__"
+]
+
+# By the module that has it.
+TABLES = {
+    (module.__name__, name): table
+    for module in MODULES
+    for name, table in vars(module).items()
+    if isinstance(table, PrivateNames)
+    # Imported elsewhere, it has its name there, too.
+    and f"{name}: " in inspect.getsource(module)
+}
+LISTED = {name for table in TABLES.values() for _, name, _ in table.names}
+
+# What no table can have, since it is an attribute of objects alone, or imported.
+IN_NO_CLASS = set(re.findall(r"^\| `\w+\.(_\w+)` \| `\S+` \|", DOCUMENT, re.MULTILINE))
+
+# Documented, though they begin with an underscore.
+DOCUMENTED = {
+    "_fields": "collections.namedtuple, ast",
+    "_replace": "collections.namedtuple",
+    "_serialize": "marshmallow: what a field overrides",
+    "_deserialize": "marshmallow: what a field overrides",
+}
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+def defined(tree):
+    """The private names that a module defines, as far as it says so itself."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name
+            case ast.Name(ctx=ast.Store()):
+                yield node.id
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), ctx=ast.Store()):
+                yield node.attr
+
+
+def used(tree):
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute() if is_private(node.attr):
+                yield node.attr
+            case ast.ImportFrom():
+                yield from (alias.name for alias in node.names if is_private(alias.name))
+
+
+TREES = {
+    str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8"))
+    for path in sorted((ROOT / "minikms").rglob("*.py"))
+}
+OWN = {name for tree in TREES.values() for name in defined(tree)}
+
+
+def test_there_are_tables():
+    assert {table.library for table in TABLES.values()} >= {"aiohttp", "prometheus-client"}
+
+
+@pytest.mark.parametrize("file", TREES)
+def test_a_private_name_is_in_a_table(file):
+    assert set(used(TREES[file])) - OWN - LISTED - IN_NO_CLASS - DOCUMENTED.keys() == set()
+
+
+def test_a_method_that_replaces_a_private_one_is_in_a_table():
+    replaced = {
+        (cls.__qualname__, name)
+        for module in MODULES
+        for cls in vars(module).values()
+        if inspect.isclass(cls) and cls.__module__ == module.__name__
+        for name, value in vars(cls).items()
+        if inspect.isfunction(value) and is_private(name)
+        for base in cls.__mro__
+        if not base.__module__.startswith("minikms") and name in vars(base)
+    }
+    allowed = LISTED | IN_NO_CLASS | DOCUMENTED.keys()
+    assert {(cls, name) for cls, name in replaced if name not in allowed} == set()
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=map(".".join, TABLES))
+def test_the_installed_version_has_them(table):
+    assert table.missing() == ""
+
+
+@pytest.mark.parametrize(("module", "name"), TABLES)
+def test_the_document_lists_them(module, name):
+    table = TABLES[module, name]
+    file = module.removeprefix("minikms.").replace(".", "/") + ".py"
+    rows = [
+        f"| `{owner.__name__.rpartition('.')[2]}.{private}` | {reason} |"
+        for owner, private, reason in table.names
+    ]
+    without = f"Where one is missing, {table.without}."
+    rows = "\n".join(["| Name | What for |", "|---|---|", *rows])
+    # To paste.
+    assert f"### {table.library}, in `{file}`\n\n{without}\n\n{rows}\n" in DOCUMENT
