@@ -1,4 +1,4 @@
-"""BLS12-381 keys (draft-irtf-cfrg-bls-signature), which Askar keeps but cannot use."""
+"""BLS12-381 keys (draft-irtf-cfrg-bls-signature), which Askar stores and cannot sign with."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,16 +7,16 @@ from aries_askar import Key
 
 from minikms.plugin import AskarKeyPair, InvalidKey
 
-# The bit of a compressed point that says that it is the identity (section 2.3 with appendix A).
+# The bit of a compressed point that marks the identity (section 2.3 with appendix A).
 _INFINITY: Final = 0x40
 
 
 class BlsKeyPair(AskarKeyPair):
-    """A key pair on BLS12-381, whose public key is a point other than the identity."""
+    """A key pair on BLS12-381, whose public key is not the identity."""
 
     def load_public(self, jwk: Mapping[str, Any]) -> Key:
         key = super().load_public(jwk)
-        # KeyValidate, section 2.5; Askar itself refuses what is off the curve or the subgroup.
+        # KeyValidate, section 2.5. Askar refuses points off the curve or the subgroup.
         if self.public_bytes(key)[0] & _INFINITY:
             raise InvalidKey("The public key is the identity.")
         return key

@@ -33,7 +33,7 @@ class P384(EcAlgorithm, AskarStored[ec.EllipticCurvePrivateKey]):
 
 
 class P521(EcAlgorithm, Pkcs8KeyAlgorithm[ec.EllipticCurvePrivateKey]):
-    """NIST P-521, which Askar has not: ES512, 132-byte signatures."""
+    """NIST P-521, not in Askar: ES512, 132-byte signatures."""
 
     name, crv, multicodec = "p521", "P-521", 0x1202
     aliases = ("P-521", "secp521r1")
@@ -43,9 +43,9 @@ class P521(EcAlgorithm, Pkcs8KeyAlgorithm[ec.EllipticCurvePrivateKey]):
 
 
 class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coincurve.PrivateKey]):
-    """secp256k1: ES256K, 64-byte signatures with low s, on libsecp256k1.
+    """secp256k1 by libsecp256k1: ES256K, 64-byte signatures with low s.
 
-    OpenSSL takes ten times as long to sign on this curve; a coincurve key is what it holds.
+    OpenSSL takes ten times as long to sign on this curve.
     """
 
     name, crv, multicodec = "k256", "secp256k1", 0xE7
@@ -89,7 +89,7 @@ class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coi
         r, s = self.split(signature)
         if not (0 < r < _K256_ORDER and 0 < s < _K256_ORDER):
             return False
-        # libsecp256k1 refuses the high s that other JOSE signers make; RFC 8812 does not.
+        # RFC 8812 allows the high s that other JOSE signers make; libsecp256k1 refuses it.
         der = utils.encode_dss_signature(r, min(s, _K256_ORDER - s))
         return public.verify(der, digest, hasher=None)
 

@@ -1,4 +1,4 @@
-"""Edwards and Montgomery curves as octet key pairs (RFC 8032, RFC 7748, RFC 8037)."""
+"""Octet key pairs (RFC 8037): EdDSA (RFC 8032), X25519 and X448 (RFC 7748)."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -59,7 +59,7 @@ PeerT = TypeVar("PeerT")
 class OkpAlgorithm(
     KeyPairAlgorithm[PrivateT, PublicT], JwkImporter[PrivateT], SecretImporter[PrivateT]
 ):
-    """An octet key pair on pyca/cryptography: raw public bytes, raw secret bytes, one JWK form."""
+    """An octet key pair: raw public and secret bytes, and one form of JWK (RFC 8037 section 2)."""
 
     kty = "OKP"
     crv: ClassVar[str]
@@ -70,7 +70,7 @@ class OkpAlgorithm(
     @staticmethod
     @abstractmethod
     def is_public_key(data: bytes) -> bool:
-        """Whether `size` bytes are a point of the curve, and not of low order."""
+        """Whether `data`, of `size` bytes, is a point of the curve that is not of low order."""
 
     def generate(self) -> PrivateT:
         return self.private_class.generate()
@@ -109,7 +109,7 @@ class OkpAlgorithm(
 
 
 class SeedIsSecret(OkpAlgorithm[PrivateT, PublicT], SeedImporter[PrivateT]):
-    """An octet key pair whose seed is its secret, as it stands: nothing is hashed."""
+    """An octet key pair whose seed is its secret, without any hash."""
 
     def import_seed(self, seed: bytes) -> PrivateT:
         return self.import_secret(seed)
@@ -120,13 +120,13 @@ def diffie_hellman(exchange: Callable[[PeerT], bytes], peer: PeerT) -> bytes:
     try:
         return exchange(peer)
     except ValueError:
-        # OpenSSL refuses an all-zero result, which is what a point of low order gives, and
-        # `load_public` refuses such a point before.
+        # A point of low order gives zeros alone, which OpenSSL refuses. `load_public` refuses such
+        # a point before.
         raise InvalidKey("The peer's public key is a point of low order.") from None
 
 
 class SodiumKey:
-    """An Ed25519 private key that libsodium signs with, in 0.6 of the time that OpenSSL takes.
+    """An Ed25519 private key in libsodium, which signs in 0.6 of the time that OpenSSL takes.
 
     It has the methods of pyca/cryptography's keys. PyNaCl's `SigningKey` shows its seed as text.
     """
@@ -164,7 +164,7 @@ class Ed25519(
 
     name, crv, size, multicodec = "ed25519", "Ed25519", 32, 0xED
     did_key = True
-    # RFC 9864 names the curve; the libraries of today know the older name.
+    # RFC 9864 names the curve; most libraries know only the older name.
     signing_algs = ("EdDSA", "Ed25519")
     private_class, public_class = SodiumKey, Ed25519PublicKey
     is_public_key = staticmethod(points.is_ed25519_point)
@@ -192,7 +192,7 @@ class Ed448(
     PureSigner[Ed448PrivateKey, Ed448PublicKey],
     Pkcs8KeyAlgorithm[Ed448PrivateKey],
 ):
-    """Ed448 (RFC 8032 section 5.2), which Askar has not: 57-byte keys, 114-byte signatures."""
+    """Ed448 (RFC 8032 section 5.2), not in Askar: 57-byte keys, 114-byte signatures."""
 
     name, crv, size, multicodec = "ed448", "Ed448", 57, 0x1203
     signing_algs = ("Ed448", "EdDSA")
@@ -205,7 +205,7 @@ class X448(
     KeyAgreement[X448PrivateKey, X448PublicKey],
     Pkcs8KeyAlgorithm[X448PrivateKey],
 ):
-    """X448 key agreement (RFC 7748 section 6.2), which Askar has not: 56-byte keys and secrets."""
+    """X448 key agreement (RFC 7748 section 6.2), not in Askar: 56-byte keys and secrets."""
 
     name, crv, size, multicodec = "x448", "X448", 56, 0x1204
     jose_algs = ("ECDH-ES",)

@@ -1,9 +1,9 @@
-"""Public keys that are no point of their curve, or one of low order (RFC 7748, RFC 8032).
+"""Checks of public keys: on the curve, and not of low order (RFC 7748, RFC 8032).
 
-OpenSSL takes any bytes of the right length for a public key of these curves. By a point of low
-order anybody can sign: by the identity one signature is good for all messages, by another for one
-in a few. A point outside the main subgroup whose order is not low is taken, as RFC 8032 does: only
-who has its private key signs by it.
+OpenSSL accepts any bytes of the right length as a public key of these curves. For a point of low
+order anybody can sign: for the identity one signature is valid for all messages, for another point
+for one in a few. A point outside the main subgroup whose order is not low is accepted, as in RFC
+8032: only the owner of its private key can sign for it.
 """
 
 from typing import Final
@@ -20,7 +20,7 @@ _IDENTITY: Final = (1).to_bytes(32, "little")
 def is_ed25519_point(data: bytes) -> bool:
     """Whether these 32 bytes are a point of edwards25519 whose order does not divide 8.
 
-    RFC 8032 section 5.1.3, on libsodium's arithmetic, which alone would take y + p for y.
+    RFC 8032 section 5.1.3, on libsodium's arithmetic, which alone would accept y + p for y.
     """
     if _little(data) % 2**255 >= _P25519:
         return False
@@ -36,7 +36,7 @@ def is_ed448_point(data: bytes) -> bool:
     """Whether these 57 bytes are a point of edwards448 whose order does not divide 4.
 
     RFC 8032 section 5.2.3: x² = (y² − 1)/(d·y² − 1) needs a root. The points (0, 1), (0, −1) and
-    (±1, 0) are those of low order. No library that is here does this.
+    (±1, 0) are those of low order. None of the libraries here checks this.
     """
     y = _little(data[:56])
     if data[56] not in (0, 0x80) or not 1 < y < _P448 - 1:

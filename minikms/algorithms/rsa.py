@@ -69,8 +69,8 @@ class RsaAlgorithm(
     def import_jwk(self, jwk: Mapping[str, Any]) -> rsa.RSAPrivateKey:
         """The key of a private JWK; raises InvalidKey.
 
-        Cheap arithmetic comes first, since OpenSSL's test of the primes holds the interpreter lock
-        for up to some tenths of a second.
+        Cheap arithmetic comes first: OpenSSL's test of the primes holds the interpreter lock for up
+        to some tenths of a second.
         """
         public = self._public_numbers(jwk)
         if "oth" in jwk:
@@ -91,13 +91,13 @@ class RsaAlgorithm(
             numbers = rsa.RSAPrivateNumbers(
                 p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public
             )
-            # Whatever a JWK says of these three must be what follows from the rest.
+            # These three follow from the others, so those in the JWK must be equal.
             for member, value in (("dp", numbers.dmp1), ("dq", numbers.dmq1), ("qi", numbers.iqmp)):
                 if member in jwk and _number(jwk, member) != value:
                     raise InvalidKey(f"The JWK member {member!r} does not fit the others.")
             unproved = numbers.private_key(unsafe_skip_rsa_key_validation=True)
-            # With p or q composite a signature is wrong, but for numbers that were built for it.
-            # It is made without the lock, in a fraction of the time that the proof takes.
+            # With p or q composite a signature is wrong, unless the numbers were chosen for it. It
+            # takes a fraction of the time of the test of the primes, without the lock.
             alg = self.signing_algs[0]
             signature = self.sign(unproved, b"", alg, False)
             if not self.verify(unproved.public_key(), b"", signature, alg, False):
@@ -125,7 +125,7 @@ class RsaAlgorithm(
         self, public: rsa.RSAPublicKey, message: bytes, signature: bytes, alg: str, prehashed: bool
     ) -> bool:
         scheme = _scheme(message, alg, prehashed)
-        # RFC 8017 section 8.1.2: OpenSSL takes one that lost the zeros in front.
+        # RFC 8017 section 8.1.2: OpenSSL accepts one without its leading zeros.
         if len(signature) != self.bits // 8:
             return False
         try:
@@ -141,7 +141,7 @@ class RsaAlgorithm(
         return rsa.RSAPublicNumbers(e, n)
 
     def _require_primes_apart(self, p: int, q: int) -> None:
-        """Raise InvalidKey unless p and q are odd, and as long and as far apart as they should be.
+        """Raise InvalidKey unless p and q are odd, of the right length, and far enough apart.
 
         FIPS 186-5 section A.1.3: half as many bits as n, and a difference that is not small.
         """
@@ -171,7 +171,7 @@ class Rsa4096(RsaAlgorithm):
 
 
 def _scheme(message: bytes, alg: str, prehashed: bool) -> _Scheme:
-    """The padding and the hash of a JOSE name."""
+    """The padding and the hash of a JOSE `alg`; raises ValidationFailed for a bad digest."""
     digest = _HASHES[alg[2:]]
     if prehashed and len(message) != digest.digest_size:
         size = digest.digest_size
@@ -207,9 +207,9 @@ def _recover_primes(n: int, d: int) -> tuple[int, int]:
 
 
 def _number(jwk: Mapping[str, Any], member: str) -> int:
-    # Arithmetic on whatever a caller sends would take the processor.
+    # The size is bounded, since arithmetic on large numbers takes long.
     data = jwk_bytes(jwk, member, most=_MAX_BYTES)
-    if data.startswith(b"\0"):  # RFC 7518 section 2: as few octets as there can be
+    if data.startswith(b"\0"):  # RFC 7518 section 2: as few octets as possible
         raise InvalidKey(f"The JWK member {member!r} begins with a zero.")
     return int.from_bytes(data, "big")
 

@@ -28,14 +28,14 @@ from minikms.plugin import (
     jwk_bytes,
 )
 
-# The bytes of an HMAC secret, the only one of free length. All of it is hashed at each use.
+# Bytes of an HMAC secret, the only one of any length. Each use hashes all of it.
 _MAX_SECRET: Final = 4096
 
 KeyT = TypeVar("KeyT")
 
 
 class OctAlgorithm(KeyAlgorithm[KeyT], JwkImporter[KeyT], SecretImporter[KeyT]):
-    """A secret key as an octet sequence, told from others by its JWK's `alg` (RFC 7518 6.4)."""
+    """A secret key as an octet sequence; `alg` in its JWK names the algorithm (RFC 7518 6.4)."""
 
     kty = "oct"
 
@@ -57,7 +57,7 @@ class OctAlgorithm(KeyAlgorithm[KeyT], JwkImporter[KeyT], SecretImporter[KeyT]):
 
 
 class AskarSecret(OctAlgorithm[AskarKey], AskarKeyAlgorithm):
-    """A secret key of Askar's, of a fixed number of bytes."""
+    """A secret key in Askar, of `size` bytes."""
 
     size: ClassVar[int]
 
@@ -71,7 +71,7 @@ class AskarSecret(OctAlgorithm[AskarKey], AskarKeyAlgorithm):
 
 
 class AskarAead(AskarSecret, Aead[AskarKey]):
-    """Authenticated encryption in Askar; lengths of nonce and tag are the algorithm's own."""
+    """Authenticated encryption in Askar, with nonces and tags of one length in bytes."""
 
     nonce_size: ClassVar[int]
     tag_size: ClassVar[int] = 16
@@ -82,7 +82,7 @@ class AskarAead(AskarSecret, Aead[AskarKey]):
         return Sealed(ciphertext, nonce, tag)
 
     def decrypt(self, key: AskarKey, sealed: Sealed, aad: bytes) -> bytes:
-        # Askar joins ciphertext and tag: with the lengths unchecked, bytes could move between them.
+        # Askar joins ciphertext and tag, so that bytes could move between them unnoticed.
         if len(sealed.nonce) != self.nonce_size or len(sealed.tag) != self.tag_size:
             raise DecryptionFailed()
         try:
@@ -141,9 +141,9 @@ class XC20P(AskarAead):
 
 
 class AesKeyWrap(AskarSecret, KeyWrap[AskarKey]):
-    """AES key wrap (RFC 3394), and with padding where the length asks for it (RFC 5649).
+    """AES key wrap (RFC 3394), with padding where 8 does not divide the length (RFC 5649).
 
-    By pyca/cryptography: Askar wraps Askar keys, not bytes.
+    pyca/cryptography wraps bytes; Askar wraps Askar keys alone.
     """
 
     def wrap(self, key: AskarKey, secret: bytes) -> bytes:
@@ -153,7 +153,7 @@ class AesKeyWrap(AskarSecret, KeyWrap[AskarKey]):
         return wrap(self.secret_bytes(key), secret)
 
     def unwrap(self, key: AskarKey, wrapped: bytes) -> bytes:
-        # Each form has an integrity value of its own, so at most one of the two accepts.
+        # The two forms have different integrity values, so at most one of them accepts.
         kek = self.secret_bytes(key)
         for unwrap in (keywrap.aes_key_unwrap, keywrap.aes_key_unwrap_with_padding):
             try:
@@ -181,7 +181,7 @@ class A256Kw(AesKeyWrap):
 
 @dataclass(frozen=True, slots=True)
 class HmacKey:
-    """A secret that no `repr` shows."""
+    """A secret, which `repr` does not show."""
 
     secret: bytes = field(repr=False)
 

@@ -19,18 +19,19 @@ from minikms.plugin.protocol import (
     Stored,
 )
 
-# More bytes than a coordinate or a secret of any of Askar's key pairs has.
+# No coordinate and no secret of an Askar key pair has more bytes.
 _ASKAR_MOST: Final = 256
 
 
 class _KeptByAskar(KeyAlgorithm[KeyT]):
-    """An algorithm whose keys the store keeps as keys of Askar's."""
+    """An algorithm whose keys are Askar keys in the store."""
 
     @property
     def askar_name(self) -> str:
-        """Askar's name of its keys (one of `aries_askar.KeyAlg`), which a class may state: `name`.
+        """The name of its keys in Askar (one of `aries_askar.KeyAlg`), by default `name`.
 
-        Keys that are stored have it, so it never changes.
+        A class states another as a fact: `askar_name = "p256"`. Stored keys have it, so it never
+        changes.
         """
         return self.name
 
@@ -41,7 +42,7 @@ class _KeptByAskar(KeyAlgorithm[KeyT]):
 
 
 class AskarKeyAlgorithm(_KeptByAskar[AskarKey]):
-    """An algorithm of Askar's whose keys are Askar keys, in memory and in the store."""
+    """An algorithm whose keys are Askar keys, in memory and in the store."""
 
     def generate(self) -> AskarKey:
         return AskarKey.generate(self.askar_name)
@@ -59,7 +60,7 @@ class AskarKeyPair(
     JwkImporter[AskarKey],
     SecretImporter[AskarKey],
 ):
-    """A key pair of Askar's, with the public forms and the imports that Askar has for it."""
+    """A key pair in Askar, with Askar's public forms and imports."""
 
     crv: ClassVar[str]
 
@@ -96,7 +97,7 @@ class AskarKeyPair(
             key = AskarKey.from_jwk(members)
         except AskarError:
             raise InvalidKey(f"The JWK is not a {self.name} key.") from None
-        # Askar fills a coordinate that is too short with zeros, and is content where those fit.
+        # Askar pads a coordinate that is too short with zeros, and accepts it where it then fits.
         whole = self.public_jwk(key)
         for name in whole.keys() & {"x", "y"}:
             jwk_bytes(jwk, name, len(jwk_bytes(whole, name)))
@@ -104,9 +105,9 @@ class AskarKeyPair(
 
 
 class AskarStored(_KeptByAskar[KeyT], SecretImporter[KeyT]):
-    """An algorithm whose keys are another library's in memory, and Askar's in the store.
+    """An algorithm whose keys are of another library in memory, and Askar keys in the store.
 
-    Askar and the class agree on the secret bytes of a key.
+    The secret bytes of both are the same.
     """
 
     @abstractmethod

@@ -32,7 +32,7 @@ class EcKeyPair(
     JwkImporter[KeyT],
     SecretImporter[KeyT],
 ):
-    """A key pair on a curve, in any library: the forms of its keys and signatures.
+    """ECDSA and ECDH on a curve, with keys of any library.
 
     Signatures are r‖s, each as long as the field.
     """
@@ -178,7 +178,7 @@ class EcAlgorithm(EcKeyPair[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKe
 
     @cached_property
     def _schemes(self) -> dict[tuple[bool, bool], ec.ECDSA]:
-        """By whether the message is hashed, and whether it is for signing; one takes 1 µs."""
+        """By whether the message is a digest, and whether it is for signing. One takes 1 µs."""
         return {
             (prehashed, deterministic): ec.ECDSA(
                 utils.Prehashed(self.hash) if prehashed else self.hash,

@@ -1,4 +1,4 @@
-"""Members of a JWK, checked (RFC 7517, RFC 7518)."""
+"""Checks of the members of a JWK (RFC 7517, RFC 7518)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +10,10 @@ from minikms.errors import InvalidKey
 def jwk_bytes(
     jwk: Mapping[str, Any], member: str, size: int | None = None, *, most: int | None = None
 ) -> bytes:
-    """The bytes of a JWK's base64url member; raises InvalidKey where they are not there.
+    """The bytes of a base64url member of a JWK.
 
-    With `size`, also where they are not as many; with `most`, also where they are more. What is
-    much longer is refused by its length, before it is decoded.
+    Raises InvalidKey where there are none, not `size` of them, or more than `most`. A member that
+    is much too long is refused before it is decoded.
     """
     limit = size if most is None else most
     try:

@@ -1,8 +1,8 @@
-"""What a key algorithm is, and what it may be able to do.
+"""The protocol of key algorithms: what each has, and the capabilities that it may have.
 
-The classes are generic in the type of a key, so that a type checker holds the class of an author
-to it: `Aead[AesKey]`. A key pair has two types, the private key's and the public key's, which may
-be one: `Signer[Ed448PrivateKey, Ed448PublicKey]`. Without them both are `Any`.
+The classes are generic in the type of a key, so that a type checker checks the class of an author:
+`Aead[AesKey]`. A key pair has two types, of the private and of the public key, which may be the
+same: `Signer[Ed448PrivateKey, Ed448PublicKey]`. Without type parameters keys are `Any`.
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ from aries_askar import Key as AskarKey
 from minikms.errors import UnsupportedOperation
 
 Stored: TypeAlias = AskarKey | bytes
-"""Key material as the store keeps it: a key that Askar knows, or bytes that Askar encrypts."""
+"""Key material in the store: an Askar key, or bytes, which Askar encrypts."""
 
 CapabilityT = TypeVar("CapabilityT", bound="Capability")
 KeyT = TypeVar("KeyT")
@@ -26,18 +26,18 @@ PublicT = TypeVar("PublicT")
 class KeyAlgorithm(ABC, Generic[KeyT]):
     """One key algorithm: its facts, and how its keys are made and kept.
 
-    A key is opaque to the service: any object that this class makes and takes back. Methods are
-    synchronous, do no I/O, change no key, and may be called in several threads at once on one key.
+    A key is any object: the service only hands it back. Methods are synchronous, do no I/O, change
+    no key, and may be called in several threads at once on one key.
     """
 
     name: ClassVar[str]
-    """Canonical name in lower case, digits and letters only; Askar's own for Askar's algorithms."""
+    """Canonical name: lower-case letters and digits."""
     aliases: ClassVar[tuple[str, ...]] = ()
-    """Other names; matched, like `name`, without case, hyphens and underscores."""
+    """Other names. Like `name`, they match without case, hyphens and underscores."""
     kty: ClassVar[str]
     """The JWK key type (RFC 7518 section 6.1)."""
     jose_algs: ClassVar[tuple[str, ...]] = ()
-    """JOSE `alg` and `enc` values for what it does besides signing (RFC 7518, RFC 8037)."""
+    """JOSE `alg` and `enc` values of its uses besides signing (RFC 7518, RFC 8037)."""
     crv: ClassVar[str | None] = None
     """The JWK curve, where its `kty` has curves (RFC 7518 section 6.2.1.1, RFC 8037)."""
     multicodec: ClassVar[int | None] = None
@@ -45,16 +45,17 @@ class KeyAlgorithm(ABC, Generic[KeyT]):
     did_key: ClassVar[bool] = False
     """Whether the did:key method defines its multicodec."""
     slow: ClassVar[frozenset[str]] = frozenset()
-    """Its operations, and "generate", "import" and "export", that leave the event loop: each takes
-    several times the 90 µs that handing it to a thread costs. "import" is every way to import."""
+    """Operations, and "generate", "import" and "export", that run in a thread.
+
+    Each takes several times the 90 µs that a thread costs. "import" is every way to import."""
 
     @abstractmethod
     def generate(self) -> KeyT:
-        """Make a new key from the system's randomness."""
+        """Make a new key from the randomness of the system."""
 
     @abstractmethod
     def pack(self, key: KeyT) -> Stored:
-        """The form of `key` that the store keeps."""
+        """The stored form of `key`."""
 
     @abstractmethod
     def unpack(self, stored: Stored) -> KeyT:
@@ -66,16 +67,16 @@ class KeyAlgorithm(ABC, Generic[KeyT]):
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """What it can do, in the API's words, from the capabilities that its class inherits."""
+        """Its operations, as the API names them, from the capabilities that its class inherits."""
         return tuple(op for cap in CAPABILITIES if isinstance(self, cap) for op in cap.grants)
 
     @property
     def key_operations(self) -> tuple[str, ...]:
-        """What one of its keys can do: `operations` without the ways to import one."""
+        """The operations of one of its keys: `operations` without the ways to import."""
         return tuple(op for op in self.operations if op in KEY_OPERATIONS)
 
     def require(self, capability: type[CapabilityT]) -> CapabilityT:
-        """Itself as `capability`; raises UnsupportedOperation where it has not got it."""
+        """Itself as `capability`; raises UnsupportedOperation where it does not have it."""
         if isinstance(self, capability):
             return self
         can = ", ".join(self.operations) or "nothing but keep keys"
@@ -95,7 +96,7 @@ class KeyPairAlgorithm(KeyAlgorithm[KeyT], Generic[KeyT, PublicT]):
 
     @abstractmethod
     def public_bytes(self, key: KeyT | PublicT) -> bytes:
-        """The public key's own bytes, as its multicodec has them.
+        """The bytes of the public key, as its multicodec has them.
 
         Raw for OKP and AKP, the compressed point for EC (SEC 1), PKCS #1 for RSA.
         """
@@ -106,12 +107,12 @@ class KeyPairAlgorithm(KeyAlgorithm[KeyT], Generic[KeyT, PublicT]):
 
 
 class Capability(ABC):
-    """Something that an algorithm can do: inheriting the class is the declaration."""
+    """A capability of an algorithm, declared by inheriting the class."""
 
     grants: ClassVar[tuple[str, ...]]
-    """The operations that it stands for, in the API's words."""
+    """Its operations, as the API names them."""
     public_grants: ClassVar[tuple[str, ...]] = ()
-    """Those of them that a public key alone can do."""
+    """Those of its operations that need a public key alone."""
     # A fact of the algorithm that inherits it.
     slow: ClassVar[frozenset[str]]
 
@@ -122,32 +123,31 @@ class Signer(KeyPairAlgorithm[KeyT, PublicT], Capability):
     grants: ClassVar[tuple[str, ...]] = ("sign", "verify")
     public_grants: ClassVar[tuple[str, ...]] = ("verify",)
     signing_algs: ClassVar[tuple[str, ...]]
-    """JOSE `alg` values that it signs for (RFC 7518, RFC 8037), the default first; empty where JOSE
-    has no name for its signatures."""
+    """JOSE `alg` values of its signatures (RFC 7518, RFC 8037), the default first; empty where JOSE
+    has none."""
 
     @property
     def jws_algs(self) -> tuple[str, ...]:
-        """The JOSE names that a JWS by one of its keys may have; the first is the default."""
+        """The JOSE `alg` values of a JWS by one of its keys, the default first."""
         return self.signing_algs
 
     @abstractmethod
     def sign(self, key: KeyT, message: bytes, alg: str, prehashed: bool) -> bytes:
-        """The signature over `message`, in the form that JOSE has (ECDSA: r‖s).
+        """The signature over `message`, in JOSE's form (ECDSA: r‖s).
 
-        `alg` is one of `signing_algs`, and empty where there is none.
-        With `prehashed`, `message` is the digest that `alg` would have made; raises
-        UnsupportedOption where `alg` has no such form.
+        `alg` is one of `signing_algs`, or empty where there is none. With `prehashed`, `message` is
+        the digest that `alg` would make; raises UnsupportedOption where `alg` has no such form.
         """
 
     @abstractmethod
     def verify(
         self, public: PublicT, message: bytes, signature: bytes, alg: str, prehashed: bool
     ) -> bool:
-        """Whether `signature` is good; one of the wrong length is not, and is no error."""
+        """Whether `signature` is valid; one of the wrong length is not, and is no error."""
 
 
 class EcdsaSigner(Signer[KeyT, PublicT]):
-    """A signer whose signatures are a pair (r, s), and so have a DER form too (RFC 3279)."""
+    """A signer whose signatures are a pair (r, s), with a DER form (RFC 3279 section 2.2.3)."""
 
     @abstractmethod
     def to_der(self, signature: bytes) -> bytes:
@@ -155,7 +155,7 @@ class EcdsaSigner(Signer[KeyT, PublicT]):
 
     @abstractmethod
     def from_der(self, der: bytes) -> bytes:
-        """The form r‖s of a DER signature; raises ValueError where it is none."""
+        """The form r‖s of a DER signature; raises ValueError where it is not valid DER."""
 
 
 class Mac(Capability, Generic[KeyT]):
@@ -167,7 +167,7 @@ class Mac(Capability, Generic[KeyT]):
 
     @property
     def jws_algs(self) -> tuple[str, ...]:
-        """The JOSE names that a JWS by one of its keys may have; the first is the default."""
+        """The JOSE `alg` values of a JWS by one of its keys, the default first."""
         return self.jose_algs
 
     @abstractmethod
@@ -176,11 +176,11 @@ class Mac(Capability, Generic[KeyT]):
 
     @abstractmethod
     def verify_mac(self, key: KeyT, message: bytes, mac: bytes) -> bool:
-        """Whether `mac` is that of `message`, compared in constant time."""
+        """Whether `mac` is the authentication code of `message`, compared in constant time."""
 
 
 class Sealed(NamedTuple):
-    """What authenticated encryption gives."""
+    """The result of authenticated encryption."""
 
     ciphertext: bytes
     nonce: bytes
@@ -194,11 +194,11 @@ class Aead(Capability, Generic[KeyT]):
 
     @abstractmethod
     def encrypt(self, key: KeyT, plaintext: bytes, aad: bytes) -> Sealed:
-        """`plaintext` sealed under a nonce made here, from the system's randomness."""
+        """`plaintext`, encrypted with a new random nonce, and authenticated with `aad`."""
 
     @abstractmethod
     def decrypt(self, key: KeyT, sealed: Sealed, aad: bytes) -> bytes:
-        """The plaintext; raises DecryptionFailed for any mismatch, and says no more."""
+        """The plaintext; raises DecryptionFailed for any mismatch, without a reason."""
 
 
 class KeyWrap(Capability, Generic[KeyT]):
@@ -230,13 +230,13 @@ class KeyAgreement(KeyPairAlgorithm[KeyT, PublicT], Capability):
 
 
 class JwkImporter(Capability, Generic[KeyT]):
-    """Takes and gives private keys as JWK."""
+    """Imports and exports private keys as JWK (RFC 7517)."""
 
     grants: ClassVar[tuple[str, ...]] = ("import-jwk",)
 
     @abstractmethod
     def import_jwk(self, jwk: Mapping[str, Any]) -> KeyT:
-        """The key of a private JWK; raises InvalidKey where its parts do not fit."""
+        """The key of a private JWK; raises InvalidKey, also where its two parts do not match."""
 
     @abstractmethod
     def export_jwk(self, key: KeyT) -> dict[str, str]:
@@ -244,23 +244,23 @@ class JwkImporter(Capability, Generic[KeyT]):
 
 
 class SecretImporter(Capability, Generic[KeyT]):
-    """Takes keys as their secret bytes."""
+    """Imports keys as their secret bytes."""
 
     grants: ClassVar[tuple[str, ...]] = ("import-secret",)
 
     @abstractmethod
     def import_secret(self, secret: bytes) -> KeyT:
-        """The key whose secret bytes these are; raises InvalidKey where they are none."""
+        """The key of these secret bytes; raises InvalidKey where there is none."""
 
 
 class SeedImporter(Capability, Generic[KeyT]):
-    """Takes keys as the seed that the algorithm's own specification expands."""
+    """Imports keys as the seed that the specification of the algorithm expands."""
 
     grants: ClassVar[tuple[str, ...]] = ("import-seed",)
 
     @abstractmethod
     def import_seed(self, seed: bytes) -> KeyT:
-        """The key of `seed`; raises InvalidKey where its length does not fit."""
+        """The key of `seed`; raises InvalidKey where its length is wrong."""
 
 
 _KEY_CAPABILITIES: Final[tuple[type[Capability], ...]] = (Signer, Mac, Aead, KeyWrap, KeyAgreement)
@@ -271,6 +271,6 @@ CAPABILITIES: Final[tuple[type[Capability], ...]] = (
     SeedImporter,
 )
 KEY_OPERATIONS: Final = tuple(op for cap in _KEY_CAPABILITIES for op in cap.grants)
-"""Every operation that some key can do, in the API's words."""
+"""Every operation of keys, as the API names them."""
 PUBLIC_OPERATIONS: Final = tuple(op for cap in _KEY_CAPABILITIES for op in cap.public_grants)
-"""Those that need a public key alone."""
+"""Those of KEY_OPERATIONS that need a public key alone."""

@@ -1,4 +1,4 @@
-"""Bases for algorithms whose keys are those of pyca/cryptography."""
+"""Bases for algorithms with keys of pyca/cryptography."""
 
 from typing import Protocol, TypeVar, cast
 
@@ -46,7 +46,7 @@ VerifiesT = TypeVar("VerifiesT", bound=VerifiesMessages)
 
 
 def public_of(key: HasPublicKey[PublicT] | PublicT) -> PublicT:
-    """The public key of a pyca/cryptography private key, and a public one as it is."""
+    """The public key of a private key, or `key` itself where it is a public one."""
     return key.public_key() if hasattr(key, "public_key") else key
 
 
@@ -59,17 +59,17 @@ class Pkcs8KeyAlgorithm(KeyAlgorithm[Pkcs8T]):
     def unpack(self, stored: Stored) -> Pkcs8T:
         if not isinstance(stored, bytes):
             raise TypeError(f"{self.name} keys are kept as bytes")
-        # Our own store gives back what `pack` put there, so it is a key of the same class, and
-        # RSA's consistency check, tens of milliseconds with the interpreter lock held, would find
-        # nothing.
+        # The store gives back what `pack` put there, so it is a key of the same class, and the
+        # consistency check of RSA, which holds the interpreter lock for tens of milliseconds, would
+        # find nothing.
         key = ser.load_der_private_key(stored, None, unsafe_skip_rsa_key_validation=True)
         return cast("Pkcs8T", key)
 
 
 class PureSigner(Signer[SignsT, VerifiesT]):
-    """Signatures of pyca/cryptography keys over whole messages, never over a digest.
+    """A signer of whole messages, never of a digest, with keys of pyca/cryptography.
 
-    EdDSA in its pure form (RFC 8032 section 5) and ML-DSA (FIPS 204 section 5.2) are such.
+    Such are pure EdDSA (RFC 8032 section 5) and ML-DSA (FIPS 204 section 5.2).
     """
 
     def sign(self, key: SignsT, message: bytes, alg: str, prehashed: bool) -> bytes:

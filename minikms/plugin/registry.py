@@ -1,4 +1,4 @@
-"""From a name to an algorithm; the only reader of entry points."""
+"""The algorithms by name, from entry points, which nothing else reads."""
 
 import inspect
 import re
@@ -17,27 +17,27 @@ GROUP: Final = "minikms.algorithms"
 
 _NAME = re.compile(r"[a-z][a-z0-9]*")
 
-# Bits of `n` by which RSA keys are told from each other, since no member of their JWK says it.
+# Sizes of `n` that RSA algorithms may have. No member of a JWK states its size.
 _RSA_SIZES: Final = (1024, 1536, 2048, 3072, 4096, 6144, 7680, 8192, 15360, 16384)
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """An algorithm and the name of the package whose entry point it is."""
+    """An algorithm, and the name of the package that it is from."""
 
     algorithm: KeyAlgorithm[Any]
     source: str
 
     @property
     def jose_algs(self) -> tuple[str, ...]:
-        """Every JOSE name it has a use for, those it signs for first."""
+        """Every JOSE `alg` and `enc` value of its uses, signatures first."""
         algorithm = self.algorithm
         signing = algorithm.signing_algs if isinstance(algorithm, Signer) else ()
         return (*signing, *algorithm.jose_algs)
 
     @property
     def jwk_types(self) -> Iterator[dict[str, str]]:
-        """What tells the type of a JWK, in each form that one of its keys could have."""
+        """The members that identify the type of a JWK, for each type that its keys may have."""
         algorithm = self.algorithm
         common = {"kty": algorithm.kty} | ({"crv": algorithm.crv} if algorithm.crv else {})
         for named in ({}, *({"alg": alg} for alg in self.jose_algs)):
@@ -49,7 +49,7 @@ class Registered:
 
 
 class AlgorithmRegistry:
-    """The algorithms of one service, found by name or alias.
+    """The algorithms of one service, by name or alias.
 
     Names match without case, hyphens and underscores: `P-256` is `p256`.
     """
@@ -61,7 +61,7 @@ class AlgorithmRegistry:
         self._by_own_name: dict[str, KeyAlgorithm[Any]] = {}
         self._stated_by: dict[str, str] = {}
         entries = list(entries)
-        # Once for each package: to give its name, a distribution parses all of its metadata.
+        # Once for each package: a distribution parses all of its metadata to give its name.
         dists = {entry.dist for entry in entries}
         sources = {dist: dist.name if dist else "unknown" for dist in dists}
         for entry in sorted(entries, key=lambda entry: (entry.name, sources[entry.dist])):
@@ -69,9 +69,9 @@ class AlgorithmRegistry:
 
     @classmethod
     def from_installed(cls) -> Self:
-        """The registry of every installed package's entry points.
+        """The registry of the entry points of every installed package.
 
-        Raises PluginError also where a JWK could be meant for two of them: one would get all.
+        Raises PluginError also where two of them own the same JWKs: one would get all.
         """
         registry = cls(entry_points(group=GROUP))
         registry._require_one_owner()
@@ -89,9 +89,9 @@ class AlgorithmRegistry:
         return algorithm
 
     def of(self, record: KeyRecord) -> KeyAlgorithm[Any]:
-        """The algorithm of a key; raises KeyNotUsable where it is not installed any more.
+        """The algorithm of a key; raises KeyNotUsable where it is no longer installed.
 
-        An algorithm that has another name by now has that of its old keys as an alias.
+        An algorithm that was renamed has its old name, which its old keys have, as an alias.
         """
         algorithm = self._by_own_name.get(record.alg) or self._by_name.get(record.alg)
         if algorithm is None:
@@ -103,7 +103,7 @@ class AlgorithmRegistry:
         return record.alg in self._by_own_name or record.alg in self._by_name
 
     def for_jwk(self, jwk: Mapping[str, Any]) -> KeyAlgorithm[Any]:
-        """The algorithm that a JWK is meant for; raises InvalidKey where there is none."""
+        """The algorithm that owns a JWK; raises InvalidKey where there is none."""
         for entry in self:
             if entry.algorithm.owns_jwk(jwk):
                 return entry.algorithm
@@ -114,13 +114,13 @@ class AlgorithmRegistry:
 
     @property
     def names(self) -> list[str]:
-        """Every canonical name and alias, as their classes write them."""
+        """Every canonical name and alias, as the classes state them."""
         algorithms = [entry.algorithm for entry in self]
         return [name for alg in algorithms for name in dict.fromkeys((alg.name, *alg.aliases))]
 
     @property
     def signing_names(self) -> list[str]:
-        """Every JOSE name that some key signs for, or authenticates for, in order."""
+        """The JOSE `alg` values of signatures and authentication codes, in order, each once."""
         made = [
             name
             for entry in self
@@ -158,15 +158,15 @@ class AlgorithmRegistry:
 
 
 def _owns(algorithm: KeyAlgorithm[Any], jwk: Mapping[str, Any]) -> bool:
-    """Whether an algorithm owns a JWK of this type; not, where it does not know it without more."""
+    """Whether an algorithm owns JWKs of this type; not, where it needs more members to know."""
     try:
         return algorithm.owns_jwk(jwk)
-    except Exception:  # InvalidKey, or a fault that the contract shows its author
+    except Exception:  # InvalidKey, or a bug, which the contract shows its author
         return False
 
 
 def _normalize(name: str) -> str:
-    # Unicode has letters whose lower case is one of ASCII's: K is the Kelvin sign's.
+    # The lower case of some letters outside ASCII is in ASCII: k is that of the Kelvin sign.
     if not name.isascii():
         return name
     return name.lower().replace("-", "").replace("_", "")
@@ -176,7 +176,7 @@ def _load(entry: EntryPoint, where: str) -> KeyAlgorithm[Any]:
     try:
         loaded = entry.load()
     except Exception as exc:
-        # Whatever a stranger's module raises, the start stops; the cause is kept for a debugger.
+        # Whatever the module of a plugin raises stops the start; the cause is kept for a debugger.
         raise PluginError(f"{where} cannot be imported: {_one_line(exc)}.") from exc
     if not (isinstance(loaded, type) and issubclass(loaded, KeyAlgorithm)):
         raise PluginError(f"{where} is not a subclass of KeyAlgorithm.")
@@ -188,12 +188,12 @@ def _load(entry: EntryPoint, where: str) -> KeyAlgorithm[Any]:
     except Exception as exc:
         raise PluginError(f"{where} cannot be made: {_one_line(exc)}.") from exc
     absent = [fact for fact in ("name", "kty") if not getattr(algorithm, fact, None)]
-    # Empty it may be: JOSE has no name for some signatures.
+    # It may be empty: JOSE has no name for some signatures.
     if isinstance(algorithm, Signer) and getattr(algorithm, "signing_algs", None) is None:
         absent.append("signing_algs")
     if absent:
         raise PluginError(f"{where} does not state: {', '.join(absent)}.")
-    # A comma left out of `("one",)` would make a name of each letter.
+    # Without its comma, `("one",)` would be a name for each letter.
     lists = ("aliases", "jose_algs", "signing_algs")
     text = [fact for fact in lists if isinstance(getattr(algorithm, fact, ()), str)]
     if text:
