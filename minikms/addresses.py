@@ -11,7 +11,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def to_open(host: str) -> str:
+def local_address(host: str) -> str:
     """The address for callers on this machine of a service that listens on `host`."""
     address = ipaddress.ip_address(host)
     if not address.is_unspecified:
@@ -19,7 +19,7 @@ def to_open(host: str) -> str:
     return "127.0.0.1" if address.version == 4 else "::1"
 
 
-def in_url(host: str) -> str:
+def url_host(host: str) -> str:
     """An address as the host of a URL (RFC 3986 section 3.2.2)."""
     return f"[{host}]" if ":" in host else host
 

@@ -19,7 +19,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from minikms.addresses import in_url
+from minikms.addresses import url_host
 from minikms.config import Config
 from minikms.startup_errors import ListenError, MetricsError
 from minikms.web.http.acceptor import Acceptor, Places
@@ -85,7 +85,7 @@ async def _listening(config: Config, registry: CollectorRegistry) -> AsyncIterat
     await runner.setup()
     acceptor = Acceptor(lambda: runner.server(), Places(_CONNECTIONS, option="what /metrics takes"))  # type: ignore[misc]
     try:
-        where = f"{in_url(config.metrics_host)}:{config.metrics_port}"
+        where = f"{url_host(config.metrics_host)}:{config.metrics_port}"
         try:
             await acceptor.listen(config.metrics_host, config.metrics_port)
         except OSError as exc:

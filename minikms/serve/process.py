@@ -13,7 +13,7 @@ from typing import Any, Final
 import uvloop
 from aiohttp import web
 
-from minikms.addresses import in_url, is_loopback, to_open
+from minikms.addresses import is_loopback, local_address, url_host
 from minikms.config import Config
 from minikms.exits import fail
 from minikms.serve import core_dumps, log_output
@@ -44,7 +44,7 @@ def run(config: Config, ready: "Connection[bool, bool] | None" = None) -> None:
     log_output.configure(config.log_format, config.log_level, process=ready is not None)
     # aiohttp-swagger3 stores data in each request under a plain string.
     warnings.simplefilter("ignore", web.NotAppKeyWarning)
-    with exit_in_one_sentence(config):
+    with exit_on_startup_error(config):
         app = create_service(config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(app, config, ready))
@@ -104,7 +104,9 @@ def announce(config: Config, address: Any) -> None:
     """Log the address of the service, the store, and warnings about authentication."""
     host, port = address[:2]
     scheme = "https" if config.tls_cert else "http"
-    url, local = (f"{scheme}://{shown}:{port}" for shown in (in_url(host), in_url(to_open(host))))
+    url, local = (
+        f"{scheme}://{shown}:{port}" for shown in (url_host(host), url_host(local_address(host)))
+    )
     LOGGER.info("listening on %s, documentation on %s/docs", url, local)
     if local != url:
         LOGGER.info(
@@ -128,7 +130,7 @@ def announce(config: Config, address: Any) -> None:
 
 
 @contextlib.contextmanager
-def exit_in_one_sentence(config: Config) -> Iterator[None]:
+def exit_on_startup_error(config: Config) -> Iterator[None]:
     """Exit if the service cannot start: 2 for invalid configuration, 1 for its address."""
     try:
         yield

@@ -45,7 +45,7 @@ def run(config: Config) -> NoReturn:
     """
     raise_descriptor_limit()
     log_output.configure(config.log_format, config.log_level, process=True)
-    with serving.exit_in_one_sentence(config):
+    with serving.exit_on_startup_error(config):
         sys.exit(asyncio.run(_Workers(config).run()))
 
 
@@ -58,11 +58,11 @@ class _Workers:
 
     async def run(self) -> int:
         """Serve until a signal, then stop; gives the exit code."""
-        _be_cancelled_by_signals()
+        _cancel_on_signals()
         if serving.takes_sighup(self._config):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._pass_on_sighup)
         with contextlib.suppress(asyncio.CancelledError):
-            async with _sharing(self._given) as self._config, self._metrics() as self._forget:
+            async with _shared_store(self._given) as self._config, self._metrics() as self._forget:
                 try:
                     return await self._serve()
                 finally:
@@ -80,7 +80,7 @@ class _Workers:
     async def _serve(self) -> int:
         """Serve until cancelled; gives the exit code of a worker that does not start."""
         names = [f"worker {number}" for number in range(1, self._config.workers + 1)]
-        with contextlib.closing(await reserve(self._config)) as port:
+        with contextlib.closing(await hold_port(self._config)) as port:
             address = port.sockets[0].getsockname()
             self._config = dataclasses.replace(self._config, port=address[1])
             # The first one alone, so that what stops all of them is reported once.
@@ -104,7 +104,7 @@ class _Workers:
             return 1
         self._processes[name] = process
         with ready:
-            await _readable(ready.fileno())
+            await _wait_readable(ready.fileno())
             try:
                 ready.recv()
             except EOFError:
@@ -134,7 +134,7 @@ class _Workers:
     async def _end(self, name: str) -> int:
         """Wait until a worker ends; gives its exit code, negative for a signal."""
         process = self._processes[name]
-        await _readable(process.sentinel)
+        await _wait_readable(process.sentinel)
         process.join()
         code = process.exitcode or 0
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
@@ -143,7 +143,7 @@ class _Workers:
         self._forget(name)
         return code
 
-    def _hang_up(self) -> None:
+    def _pass_on_sighup(self) -> None:
         """Have every worker read its certificates and open its audit log again."""
         LOGGER.info("SIGHUP is passed on to the workers")
         for process in self._processes.values():
@@ -158,7 +158,7 @@ class _Workers:
         for name, process in self._processes.items():
             try:
                 async with asyncio.timeout_at(deadline):
-                    await _readable(process.sentinel)
+                    await _wait_readable(process.sentinel)
             except TimeoutError:
                 LOGGER.error("%s (process %d) does not stop: killed", name, process.pid)
                 process.kill()
@@ -166,7 +166,7 @@ class _Workers:
 
 
 @contextlib.asynccontextmanager
-async def _sharing(config: Config) -> AsyncIterator[Config]:
+async def _shared_store(config: Config) -> AsyncIterator[Config]:
     """The configuration of workers; a store in memory is one that they share."""
     if StoreLocation.parse(config.store).persistent:
         yield config
@@ -184,7 +184,7 @@ async def _sharing(config: Config) -> AsyncIterator[Config]:
         )
 
 
-def _be_cancelled_by_signals() -> None:
+def _cancel_on_signals() -> None:
     """Cancel the current task, once, on SIGTERM, SIGINT, or SIGHUP unless that is ignored."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
@@ -200,7 +200,7 @@ def _be_cancelled_by_signals() -> None:
         loop.add_signal_handler(number, stop, number)
 
 
-async def reserve(config: Config) -> asyncio.Server:
+async def hold_port(config: Config) -> asyncio.Server:
     """Hold the port without listening on it, while workers come and go."""
     create_server = asyncio.get_running_loop().create_server
     host, port = config.host, config.port
@@ -230,7 +230,7 @@ def _spawn(name: str, config: Config) -> "tuple[SpawnProcess, Connection[bool, b
     return process, ready
 
 
-async def _readable(descriptor: int) -> None:
+async def _wait_readable(descriptor: int) -> None:
     """Wait until a descriptor has data, or its other end is closed."""
     loop, readable = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(descriptor, readable.set)

@@ -15,7 +15,7 @@ import pytest
 from processes import needs_root, open_files
 
 from minikms.config import Config
-from minikms.serve.workers import reserve
+from minikms.serve.workers import hold_port
 from minikms.store.askar import new_raw_key
 
 pytestmark = pytest.mark.process
@@ -169,10 +169,10 @@ def test_one_that_does_not_stop_is_killed(serve, store):
 
 
 async def test_a_port_is_held_before_anything_listens():
-    with contextlib.closing(await reserve(Config(port=0))) as held:
+    with contextlib.closing(await hold_port(Config(port=0))) as held:
         port = held.sockets[0].getsockname()[1]
         with pytest.raises(OSError, match="in use"):
-            await reserve(Config(port=port))
+            await hold_port(Config(port=port))
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port))
 
