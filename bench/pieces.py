@@ -28,12 +28,13 @@ from minikms.serve.assembly import create_service
 from minikms.startup_errors import AccessError
 from minikms.store.secret_files import write_secret
 from minikms.web import messages
+from minikms.web.app import create_runner
 from minikms.web.callers import CALLER
 from minikms.web.gate import GATE
 from minikms.web.handlers import operations
 from minikms.web.http.answers import head
-from minikms.web.http.direct import DIRECT
 from minikms.web.http.server import KmsRunner
+from minikms.web.state import FAST_ROUTES
 
 CALLS = 2000
 TURN = 4
@@ -130,7 +131,7 @@ async def service(folder: Path, audited: bool) -> AsyncIterator[tuple[KmsRunner,
         log = str(folder / "audit.log")
         config = replace(config, auth="token", admin_token_file=file, audit_log=log)
         headers = [f"Authorization: Bearer {token}"]
-    runner = KmsRunner(create_service(config))
+    runner = create_runner(create_service(config))
     await runner.setup()
     try:
         yield runner, headers
@@ -158,7 +159,7 @@ def each(connection: Any, app: Any, call: bytes) -> dict[str, float]:
     message, payload = parse()
     writer = StreamWriter(connection, connection._loop)
     read = connection._request_factory(message, payload, connection, writer, None)
-    read._match_info = app[DIRECT]["POST", "/sign"].match
+    read._match_info = app[FAST_ROUTES]["POST", "/sign"].match
     read[CALLER] = ANYBODY
     schema, answer = operations._SIGN, operations._SIGNATURE
     body = messages.load_arrived(read, schema)

@@ -34,6 +34,7 @@ from minikms.serve.assembly import create_service
 from minikms.store.askar import _take_error_codes_from_callbacks, new_raw_key
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.web.app import create_runner
 from minikms.web.http.server import KmsRunner
 
 Client = TestClient[web.Request, web.Application]
@@ -46,7 +47,7 @@ class KmsTestServer(TestServer):
 
     async def _make_runner(self, **kwargs: Any) -> KmsRunner:
         # aiohttp's tests cancel a handler whose caller leaves; `minikms serve` does not.
-        return KmsRunner(self.app, **{**kwargs, "handler_cancellation": False})
+        return create_runner(self.app, **{**kwargs, "handler_cancellation": False})
 
     async def close(self) -> None:
         await super().close()

@@ -23,10 +23,9 @@ from minikms.addresses import url_host
 from minikms.config import Config
 from minikms.startup_errors import ListenError, MetricsError
 from minikms.web.http.acceptor import Acceptor, Places
-from minikms.web.http.observer import OBSERVER
 from minikms.web.http.server import KmsRunner
 from minikms.web.metrics import FOLDER, PRIVATE_NAMES, Metrics
-from minikms.web.state import CONFIG
+from minikms.web.state import CONFIG, OBSERVER
 
 LOGGER = logging.getLogger("minikms")
 
@@ -79,9 +78,8 @@ async def _listening(config: Config, registry: CollectorRegistry) -> AsyncIterat
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     app = web.Application()
-    app[CONFIG] = config
     app.router.add_get("/metrics", metrics)
-    runner = KmsRunner(app, shutdown_timeout=_SHUTDOWN_TIMEOUT)
+    runner = KmsRunner(app, config, shutdown_timeout=_SHUTDOWN_TIMEOUT)
     await runner.setup()
     acceptor = Acceptor(lambda: runner.server(), Places(_CONNECTIONS, option="what /metrics takes"))  # type: ignore[misc]
     try:

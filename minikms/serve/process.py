@@ -21,10 +21,9 @@ from minikms.serve.assembly import create_service
 from minikms.serve.listener import Listener
 from minikms.startup_errors import SetupError
 from minikms.store.location import StoreLocation
-from minikms.web.app import needs_token
+from minikms.web.app import create_runner, needs_token
 from minikms.web.http import heap
 from minikms.web.http.acceptor import raise_descriptor_limit
-from minikms.web.http.server import KmsRunner
 from minikms.web.state import AUDIT
 
 LOGGER = logging.getLogger("minikms")
@@ -53,7 +52,7 @@ def run(config: Config, ready: "Connection[bool, bool] | None" = None) -> None:
 async def _serve(
     app: web.Application, config: Config, ready: "Connection[bool, bool] | None"
 ) -> None:
-    runner = KmsRunner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    runner = create_runner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
     listener = Listener(config, runner)
     signals = _signals(config)
     try:

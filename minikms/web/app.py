@@ -1,6 +1,6 @@
-"""The application: routes behind the gate, and the document."""
+"""The application: guarded routes, and the document."""
 
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
@@ -15,14 +15,18 @@ from minikms.web import openapi, page, swagger
 from minikms.web.callers import parse_proxies
 from minikms.web.gate import GATE, Gate
 from minikms.web.handlers.system import openapi as openapi_document
-from minikms.web.http.direct import DIRECT, DirectWay
+from minikms.web.http.fast_path import FastRoute
 from minikms.web.http.hosts import Hosts, parse_hosts
-from minikms.web.http.limits import IN_FLIGHT, InFlight
+from minikms.web.http.limits import InFlight
+from minikms.web.http.server import KmsRunner
 from minikms.web.routes import ROUTES
 from minikms.web.state import (
     BODY_TIMEOUT,
     CONFIG,
     DOCUMENT,
+    FAST_ROUTES,
+    IN_FLIGHT,
+    OBSERVER,
     REGISTRY,
 )
 
@@ -39,7 +43,7 @@ def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web
     app = web.Application(client_max_size=config.max_body)
     app[IN_FLIGHT] = InFlight(config.max_in_flight)
     app[GATE] = Gate(app[IN_FLIGHT], parse_proxies(config.trusted_proxy), _hosts(config))
-    app[DIRECT] = {}
+    app[FAST_ROUTES] = {}
     app[BODY_TIMEOUT] = config.body_timeout
     app[CONFIG] = config
     app[REGISTRY] = registry
@@ -58,7 +62,7 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
     gate = app[GATE]
     documents = page.add_to(app, documented.ui_files, gate.page) if app[CONFIG].docs else {}
     for route in routes:
-        handler = gate.behind(route, documented.handlers[route.name])
+        handler = gate.guard(route, documented.handlers[route.name])
         expecting = gate.expecting(route)
         # HEAD is GET without its content (RFC 9110 section 9.3.2).
         for method in ("HEAD", "GET") if route.method == "GET" else (route.method,):
@@ -66,12 +70,17 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
                 method, route.path, handler, name=route.name, expect_handler=expecting
             )
         if route.fast:
-            fast = gate.before(route, route.fast)
-            way = DirectWay.to(fast, added, app, no_store=route.secret)
-            app[DIRECT][route.method, route.path] = way
+            fast = gate.guard_fast(route, route.fast)
+            answered = FastRoute.to(fast, added, app, no_store=route.secret)
+            app[FAST_ROUTES][route.method, route.path] = answered
     guarded = needs_token(app[CONFIG])
     openapi.complete(documented.spec, routes, registry, guarded=guarded, documents=documents)
     return orjson.dumps(documented.spec, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def create_runner(app: web.Application, **kwargs: Any) -> KmsRunner:
+    """What runs the application of one service; `kwargs` are those of aiohttp's AppRunner."""
+    return KmsRunner(app, app[CONFIG], app.get(OBSERVER), app[FAST_ROUTES], **kwargs)
 
 
 def needs_token(config: Config) -> bool:

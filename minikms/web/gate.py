@@ -1,4 +1,4 @@
-"""The gate that every call passes: who calls, whether they may, and what is told of it."""
+"""The gate that every call passes: who calls, whether they may, and what is recorded."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,7 +13,7 @@ from minikms.errors import ProfileNotFound
 from minikms.events import CURRENT, AuditEvent, AuditSink
 from minikms.web import callers
 from minikms.web.http.answers import CACHE_CONTROL, NO_STORE
-from minikms.web.http.direct import Direct
+from minikms.web.http.fast_path import FastHandler
 from minikms.web.http.hosts import Hosts
 from minikms.web.http.limits import InFlight, expect
 from minikms.web.http.logs import EVENT, request_id
@@ -34,8 +34,8 @@ class Gate:
     """What each call of a route passes on its way in and out.
 
     `access` says who calls, None where nobody is asked; `sink` writes down what is done, None
-    where nobody does. A handler is put behind the gate once, when its route is added, so that no
-    request has to find out what it needs.
+    where nobody does. A handler is guarded once, when its route is added, so that no request has to
+    find out what it needs.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class Gate:
         self._proxies = proxies
         self._hosts = hosts
 
-    def behind(self, route: Route, handler: Handler) -> Handler:
-        """The handler of a route for whoever may have it called; tells of it before it answers."""
+    def guard(self, route: Route, handler: Handler) -> Handler:
+        """The handler of a route for whoever may call it; a call is recorded before its answer."""
         if route.scope == OPEN:
             # A process is alive however much there is to do.
             return self.hosted(handler if route.name == "healthz" else self.counted(handler))
@@ -66,7 +66,7 @@ class Gate:
                 self._in_flight.enter()
                 try:
                     if self.access is not None:
-                        found = await self._let_in(self.access, request, event, scope)
+                        found = await self._authenticate(self.access, request, event, scope)
                         request[callers.CALLER] = found
                     response = await handler(request)
                 finally:
@@ -100,10 +100,10 @@ class Gate:
 
         return expecting
 
-    def before(self, route: Route, at_once: Direct) -> Direct:
-        """The same for what answers at once: whoever is not let in, or not yet, gets None.
+    def guard_fast(self, route: Route, handler: FastHandler) -> FastHandler:
+        """The same on the fast path: None for whoever may not call it, or is not known yet.
 
-        It leaves to the caller to tell of a success, before the answer leaves.
+        A success is still to be recorded, before its answer leaves.
         """
         scope = route.scope
 
@@ -124,7 +124,7 @@ class Gate:
                     event.who = known.name
                 # Also where it is anybody, since to miss it takes longer.
                 request[callers.CALLER] = known
-                return at_once(request)
+                return handler(request)
             finally:
                 CURRENT.reset(outer)
 
@@ -198,7 +198,7 @@ class Gate:
             yield
         self._in_flight.check()  # others have come meanwhile
 
-    async def _let_in(
+    async def _authenticate(
         self, access: TokenAccess, request: web.Request, event: AuditEvent, scope: str
     ) -> Caller:
         """Who calls, where they have the scope; raises as TokenAccess does, and Forbidden."""

@@ -23,11 +23,11 @@ from minikms.keys.service import KeyService
 from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.callers import enter
 from minikms.web.http.answers import JsonAnswer
-from minikms.web.http.limits import IN_FLIGHT, arrived_body, read_body, refuse_too_large
-from minikms.web.http.logs import add_headers
+from minikms.web.http.fast_path import arrived_body
+from minikms.web.http.limits import read_body, refuse_too_large
 from minikms.web.schemas import compiled
 from minikms.web.schemas.fields import MAX_FAULTS, PROFILE_PATTERN
-from minikms.web.state import SERVICE
+from minikms.web.state import BODY_TIMEOUT, IN_FLIGHT, SERVICE
 
 PROFILE_HEADER: Final = "X-Profile"
 NDJSON: Final = "application/x-ndjson"
@@ -75,7 +75,8 @@ async def load(request: web.Request, schema: Schema) -> dict[str, Any]:
     to any origin without asking it first.
     """
     _check_head(request)
-    return _parse(request, await read_body(request), schema)
+    body = await read_body(request, request.app[IN_FLIGHT], request.app[BODY_TIMEOUT])
+    return _parse(request, body, schema)
 
 
 def load_arrived(request: web.Request, schema: Schema) -> dict[str, Any] | None:
@@ -136,7 +137,6 @@ async def stream(
     if event := CURRENT.get():
         event.record()  # before anything leaves
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
-    add_headers(request, response)
     await response.prepare(request)
     if request.method == "HEAD":
         page = None  # the first has told whether there is anything wrong

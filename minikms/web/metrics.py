@@ -29,10 +29,9 @@ from prometheus_client.metrics import MetricWrapperBase
 from minikms.background import in_background
 from minikms.private_names import PrivateNames
 from minikms.startup_errors import MetricsError
-from minikms.web.http.limits import IN_FLIGHT
 from minikms.web.http.logs import EVENT
 from minikms.web.http.observer import Answer
-from minikms.web.state import STORE
+from minikms.web.state import IN_FLIGHT, STORE
 
 LOGGER = logging.getLogger("minikms")
 

@@ -12,7 +12,7 @@ from minikms.access.policy import OPEN
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web.components import parameter_components, ref, schema_components
 from minikms.web.http.answers import CACHE_CONTROL, NO_STORE
-from minikms.web.http.logs import HEADER as REQUEST_ID_HEADER
+from minikms.web.http.logs import REQUEST_ID_HEADER
 from minikms.web.http.problems import CONTENT_TYPE, problem
 from minikms.web.messages import NDJSON
 from minikms.web.routes import Route

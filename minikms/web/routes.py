@@ -8,7 +8,7 @@ from aiohttp import web
 from minikms.access.policy import OPEN
 from minikms.web.handlers import jose, keys, material, operations, profiles, system, tokens
 from minikms.web.handlers.operation import OperationHandlers
-from minikms.web.http.direct import Direct
+from minikms.web.http.fast_path import FastHandler
 
 
 class Route(NamedTuple):
@@ -24,7 +24,7 @@ class Route(NamedTuple):
     handler: Callable[..., Awaitable[web.StreamResponse]]
     name: str
     scope: str
-    fast: Direct | None = None
+    fast: FastHandler | None = None
     secret: bool = False
 
 

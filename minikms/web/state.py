@@ -1,4 +1,7 @@
-"""What is in the application: the keys (AppKey) of what handlers share."""
+"""What is in the application: the keys (AppKey) of what handlers share.
+
+But for `GATE` (gate.py), which is of no handler's concern.
+"""
 
 from typing import Final
 
@@ -10,6 +13,9 @@ from minikms.config import Config
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.store.keys import KeyStore
+from minikms.web.http.fast_path import FastRoute
+from minikms.web.http.limits import InFlight
+from minikms.web.http.observer import Observer
 
 CONFIG: Final = web.AppKey("config", Config)
 REGISTRY: Final[web.AppKey[AlgorithmRegistry]] = web.AppKey("registry", AlgorithmRegistry)
@@ -18,6 +24,12 @@ SERVICE: Final = web.AppKey("service", KeyService)
 TOKENS: Final = web.AppKey("tokens", Tokens)
 # None where nothing is written down.
 AUDIT: Final[web.AppKey[AuditLog | None]] = web.AppKey("audit")
+# The requests that are under way.
+IN_FLIGHT: Final = web.AppKey("in_flight", InFlight)
+# What is answered on the fast path, by method and path.
+FAST_ROUTES: Final[web.AppKey[dict[tuple[str, str], FastRoute]]] = web.AppKey("fast_routes")
+# There only where somebody observes requests.
+OBSERVER: Final[web.AppKey[Observer]] = web.AppKey("observer")
 # The OpenAPI document, in JSON.
 DOCUMENT: Final = web.AppKey("document", bytes)
 # How long a request's body may take to arrive, in seconds.

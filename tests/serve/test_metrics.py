@@ -28,9 +28,9 @@ from minikms.errors import AuditUnavailable
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve import metrics_listener
 from minikms.web import metrics
-from minikms.web.http.observer import OBSERVER
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
+from minikms.web.state import OBSERVER
 
 GENERATE = b'{"alg":"ed25519","alias":"k"}'
 SIGN = b'{"alias":"k","data":"aGVsbG8"}'

@@ -19,10 +19,9 @@ from minikms.events import CURRENT
 from minikms.records import KeyRef
 from minikms.serve.assembly import create_service
 from minikms.web.gate import GATE
-from minikms.web.http.limits import IN_FLIGHT
 from minikms.web.routes import ROUTES
 from minikms.web.schemas.examples import KID
-from minikms.web.state import AUDIT, DOCUMENT, SERVICE, TOKENS
+from minikms.web.state import AUDIT, DOCUMENT, IN_FLIGHT, SERVICE, TOKENS
 
 GUARDED = {route.name: route for route in ROUTES if route.scope != OPEN}
 

@@ -18,10 +18,8 @@ from minikms.audit.file import AuditFile
 from minikms.config import Config
 from minikms.encodings import b64url
 from minikms.serve.assembly import create_service
-from minikms.web.http.direct import DIRECT
-from minikms.web.http.limits import IN_FLIGHT
 from minikms.web.http.server import KmsServer
-from minikms.web.state import SERVICE
+from minikms.web.state import FAST_ROUTES, IN_FLIGHT, SERVICE
 
 JSON = "Content-Type: application/json"
 DIGEST = b64url(hashlib.sha256(b"hello").digest())
@@ -181,10 +179,10 @@ def ordinary(monkeypatch):
 def begin(start, connect_to, ordinary):
     """Start a service with the same keys each time, all of them open; gives a connection to it."""
 
-    async def run(*headers, direct=True, **options):
+    async def run(*headers, fast=True, **options):
         app = create_service(Config(cache_size=100, **options))
-        if not direct:
-            app[DIRECT].clear()
+        if not fast:
+            app[FAST_ROUTES].clear()
         client = await start(app)
         connection = await connect_to(client)
         connection.app, connection.client = app, client
@@ -247,7 +245,7 @@ def comparable(answer):
 async def test_the_same_answer(begin, ordinary, name):
     body, headers, at_once = CALLS[name]
     target = TARGETS.get(name, "/sign")
-    one, other = await begin(), await begin(direct=False)
+    one, other = await begin(), await begin(fast=False)
     for connection in (one, other):
         connection.send("POST", target, body, *headers)
         if "Expect: 100-continue" in headers:
@@ -261,7 +259,7 @@ async def test_a_token(begin, admin, ordinary):
     token, file = admin
     bearer = f"Authorization: Bearer {token}"
     options = {"auth": "token", "admin_token_file": file}
-    one, other = await begin(bearer, **options), await begin(bearer, direct=False, **options)
+    one, other = await begin(bearer, **options), await begin(bearer, fast=False, **options)
     scopes = orjson.dumps({"name": "reader", "scopes": ["verify"]})
     for connection in (one, other):
         made = await connection.call("POST", "/tokens", scopes, JSON, bearer)

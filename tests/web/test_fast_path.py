@@ -110,15 +110,15 @@ async def test_an_aiohttp_that_lacks_a_private_name(begin, without, table, caplo
     assert "RequestHandler._name_of_another_version" in lines[0].message
 
 
-@pytest.mark.parametrize("name", ["compute", "send", "_direct_way"])
+@pytest.mark.parametrize("name", ["compute", "send", "_fast_route"])
 async def test_an_aiohttp_that_does_something_else(begin, monkeypatch, name, caplog):
-    from minikms.web.http.connection import KmsRequestHandler
+    from minikms.web.http.fast_path import FastRequestHandler
 
     def fail(*args):
-        if name != "_direct_way":  # which then finds no way
+        if name != "_fast_route":  # which then finds no route
             raise AttributeError("message_consumed")
 
-    monkeypatch.setattr(KmsRequestHandler, name, fail)
+    monkeypatch.setattr(FastRequestHandler, name, fail)
     [connection] = await begin()
     caplog.clear()
     for _ in range(3):

@@ -14,9 +14,9 @@ from aiohttp import web
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.web.gate import GATE
-from minikms.web.http.limits import IN_FLIGHT
 from minikms.web.messages import stream
 from minikms.web.schemas.system import Status
+from minikms.web.state import IN_FLIGHT
 
 GENERATE = b"POST /key/generate HTTP/1.1\r\nHost: localhost\r\n"
 BODY = b'{"alg":"ed25519"}'

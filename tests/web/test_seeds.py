@@ -16,7 +16,7 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve.assembly import create_service
 from minikms.startup_errors import SeedError
 from minikms.web import seeds
-from minikms.web.http.server import KmsRunner
+from minikms.web.app import create_runner
 from minikms.web.state import SERVICE
 
 OPERATIONS = (Path(__file__).parents[2] / "docs/operations.md").read_text("utf-8")
@@ -315,7 +315,7 @@ async def test_of_a_bad_file_nothing_is_stored(client, seed):
 
 async def stopped(config):
     """What is said where the application does not start."""
-    runner = KmsRunner(create_service(config))
+    runner = create_runner(create_service(config))
     with pytest.raises(SeedError) as caught:
         await runner.setup()
     await runner.cleanup()

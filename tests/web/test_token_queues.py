@@ -10,8 +10,7 @@ from aiohttp import ClientSession, TCPConnector
 from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.serve.assembly import create_service
-from minikms.web.http.limits import IN_FLIGHT
-from minikms.web.state import STORE, TOKENS
+from minikms.web.state import IN_FLIGHT, STORE, TOKENS
 
 SIGN = {"alias": "a", "data": "aGVsbG8"}
 

@@ -7,7 +7,7 @@ from aiohttp import web
 from marshmallow import Schema
 
 from minikms.keys.operation import Operation
-from minikms.web.http.direct import Direct
+from minikms.web.http.fast_path import FastHandler
 from minikms.web.http.problems import Handler
 from minikms.web.messages import answer, load, load_arrived, profile, service, write
 
@@ -19,7 +19,7 @@ class OperationHandlers(NamedTuple):
     """The handlers of one route; `fast` gives None where it would have to wait."""
 
     ordinary: Handler
-    fast: Direct
+    fast: FastHandler
 
 
 def operation(

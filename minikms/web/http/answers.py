@@ -1,4 +1,7 @@
-"""Answers in JSON, whose head is written at once where it is as it mostly is."""
+"""The heads of answers: what all of them have, and that of a success in JSON.
+
+No other module names a field that all answers have.
+"""
 
 from typing import Any, Final
 
@@ -6,18 +9,46 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
-from minikms.web.http import logs
+from minikms.web.http.logs import REQUEST_ID_HEADER, request_id
 
 CACHE_CONTROL: Final = "Cache-Control"
 NO_STORE: Final = "no-store"
+
+# Instead of aiohttp's, which has versions.
+_SERVER: Final = "minikms"
+
+
+def add_common_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Give the request's id and the server's name in an answer whose head aiohttp writes."""
+    response.headers[REQUEST_ID_HEADER] = request_id(request)
+    response.headers["Server"] = _SERVER
+
+
+async def prepared(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """The same as a signal of an application (`on_response_prepare`)."""
+    add_common_headers(request, response)
+
+
+def head(length: int, known: str, *, no_store: bool = False) -> bytes:
+    """The head of a success in JSON, in HTTP/1.1 and on a connection that stays open.
+
+    `known` is the request's id. With `no_store`, no cache keeps the answer (RFC 9111 section
+    5.2.2.5).
+    """
+    cached = f"{CACHE_CONTROL}: {NO_STORE}\r\n" if no_store else ""
+    return (
+        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{cached}"
+        f"Content-Length: {length}\r\n{REQUEST_ID_HEADER}: {known}\r\n"
+        f"Date: {rfc822_formatted_time()}\r\nServer: {_SERVER}\r\n\r\n"
+    ).encode("latin-1")
 
 
 class JsonAnswer(web.Response):
     """A success in JSON.
 
-    It has no other headers than those here, of which `Cache-Control` can be set. aiohttp collects
-    the head of a response member by member, which takes 12 µs more: as long as all else that is
-    done around a signature.
+    It has no other headers than those of `head`, of which `Cache-Control` can be set. aiohttp
+    collects the head of a response member by member, which takes 12 µs more: as long as all else
+    that is done around a signature.
     """
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -29,24 +60,10 @@ class JsonAnswer(web.Response):
             or not getattr(request.protocol, "whole_heads", False)
         ):
             self.content_type = "application/json"
-            logs.add_headers(request, self)
             return await super().prepare(request)
         writer: Any = request.writer
         self._req, self._keep_alive, self._payload_writer = request, True, writer
         body: Any = self._body
         no_store = CACHE_CONTROL in self.headers
-        writer._headers_buf = head(len(body), logs.request_id(request), no_store=no_store)
+        writer._headers_buf = head(len(body), request_id(request), no_store=no_store)
         return self._payload_writer
-
-
-def head(length: int, request_id: str, *, no_store: bool = False) -> bytes:
-    """The head of a success in JSON, in HTTP/1.1 and on a connection that stays open.
-
-    With `no_store`, no cache keeps the answer (RFC 9111 section 5.2.2.5).
-    """
-    cached = f"{CACHE_CONTROL}: {NO_STORE}\r\n" if no_store else ""
-    return (
-        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{cached}"
-        f"Content-Length: {length}\r\n{logs.HEADER}: {request_id}\r\n"
-        f"Date: {rfc822_formatted_time()}\r\nServer: {logs.SERVER}\r\n\r\n"
-    ).encode("latin-1")

@@ -1,12 +1,14 @@
-"""One connection of a caller: its limits, the end of what it sends, and the fast path."""
+"""A connection of a caller with limits of this service's own.
+
+It is over 300 lines, since the limits share what they count: how much of what is read belongs to a
+head, to a body, or to requests that wait.
+"""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from time import perf_counter
+from collections.abc import Callable
 from typing import Any, Final
 
-from aiohttp import HttpVersion11, web, web_protocol
-from aiohttp.http import StreamWriter
+from aiohttp import web, web_protocol
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
@@ -14,16 +16,10 @@ from minikms.errors import (
     BadRequest,
     BodyTooLarge,
     HeadersTooLarge,
-    InternalError,
     KmsError,
     RequestTimeout,
 )
-from minikms.web.http import logs
-from minikms.web.http.answers import head
-from minikms.web.http.direct import DirectWay
-from minikms.web.http.fast_path import Call, RequestBatch
-from minikms.web.http.observer import Observer
-from minikms.web.http.problems import problem_response
+from minikms.web.http.plain_connection import PlainRequestHandler
 
 # None only where web/http/private_names.py says that it is missing.
 _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
@@ -36,60 +32,8 @@ _HEADS_WAITING: Final = 4
 _LARGE_HEAD: Final = 8192
 
 
-class PlainRequestHandler(web.RequestHandler):
-    """A connection whose own errors are problems: aiohttp answers text that echoes the input.
-
-    It uses public names of aiohttp only, and has its limits.
-    """
-
-    __slots__ = ("_observer", "ended")
-
-    # Whether an answer's head may be written at once (web/http/answers.py).
-    whole_heads = False
-
-    def __init__(self, *args: Any, observer: Observer | None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._observer = observer
-        # Called when the connection is lost; whoever accepts it sets it.
-        self.ended: Callable[[], None] = _nothing
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Give its place back."""
-        super().connection_lost(exc)
-        self.ended()
-
-    def begin(self, request: web.BaseRequest) -> None:
-        """Learn that a request is being answered from now on."""
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Answer what cannot be parsed, and what failed outside of the application."""
-        if isinstance(exc, ConnectionError):
-            raise exc  # the caller is gone, which is no failure of ours
-        known = logs.request_id(request)
-        extra = {"request_id": known}
-        if status < 500:
-            self.logger.info("unreadable request: %s", type(exc).__name__, extra=extra)
-            response = problem_response(_unreadable(exc))
-            if self._observer is not None:
-                self._observer.unreadable(response.status)
-        else:
-            self.logger.error("internal error", exc_info=exc, extra=extra)
-            if request.writer.output_size > 0:
-                raise ConnectionError("an answer has begun, no other can be sent")
-            response = problem_response(InternalError(f"The log has more under the id {known}."))
-        logs.add_headers(request, response)
-        response.force_close()
-        return response
-
-
-class KmsRequestHandler(PlainRequestHandler):
-    """A connection with limits of this service's own, and with the fast path.
+class LimitedRequestHandler(PlainRequestHandler):
+    """A connection with limits of this service's own.
 
     Headers have `header_timeout` seconds: aiohttp would wait for them as for a next request. A head
     has `max_head` bytes, counted as they come, and so has what is in a body besides its content:
@@ -98,9 +42,7 @@ class KmsRequestHandler(PlainRequestHandler):
     """
 
     __slots__ = (
-        "_batch",
         "_begun",
-        "_direct",
         "_give_back",
         "_has_come",
         "_head_begun",
@@ -115,7 +57,6 @@ class KmsRequestHandler(PlainRequestHandler):
         "_max_head",
         "_waiting_size",
         "half_closed",
-        "whole_heads",
     )
 
     def __init__(
@@ -124,17 +65,11 @@ class KmsRequestHandler(PlainRequestHandler):
         header_timeout: float,
         max_body: int,
         max_head: int,
-        direct: Mapping[tuple[str, str], DirectWay],
-        batch: RequestBatch,
-        whole_heads: bool,
         give_back: Callable[[], None],
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.whole_heads = whole_heads
         self.half_closed = False
-        self._direct = direct
-        self._batch = batch
         self._give_back = give_back
         self._head_timeout = header_timeout
         self._head_timer: asyncio.TimerHandle | None = None
@@ -222,12 +157,11 @@ class KmsRequestHandler(PlainRequestHandler):
             self._bound_waiting(len(data))
         if waiter is None or waiter.done() or not messages:
             return
-        way = self._direct_way()
-        if way is None:
-            waiter.set_result(None)
-        else:
-            self._waiter = None
-            self._batch.add(self._loop, Call(self, waiter, way))
+        self._wake(waiter)
+
+    def _wake(self, waiter: "asyncio.Future[None]") -> None:
+        """Have the connection's task go on, which waits at rest: there is a request for it."""
+        waiter.set_result(None)
 
     def _take_body(self, data: bytes) -> None:
         """Take the rest of a body: it comes to whoever reads it, or fails there.
@@ -370,78 +304,6 @@ class KmsRequestHandler(PlainRequestHandler):
         messages.pop()
         self._refuse(error)
 
-    def _direct_way(self) -> DirectWay | None:
-        """How the call that has come to a connection at rest is answered at once, if it can be."""
-        message: Any
-        message, payload = self._messages[0]
-        if type(message) is _ErrInfo or len(self._messages) > 1:
-            return None
-        way = self._direct.get((message.method, message.path))
-        if (
-            way is None
-            or message.version != HttpVersion11
-            or message.should_close
-            or message.upgrade
-            or "Expect" in message.headers
-            or not payload.is_eof()
-            or self._reading_paused
-            or self._paused  # the caller does not read its answers
-        ):
-            return None
-        return way
-
-    def compute(self, call: Call) -> bool:
-        """Do all but record a call and answer it; where that fails, it goes the ordinary way."""
-        if self._force_close or call.rests.done():  # the caller is gone
-            call.rests.cancel()
-            return False
-        rested: Any = self  # with all that aiohttp's has none of at other times
-        message, payload = self._messages[0]
-        writer = StreamWriter(self, self._loop)
-        request = rested._request_factory(message, payload, self, writer, self._task_handler)
-        request._match_info = call.way.match
-        known = logs.new_request_id(request)
-        try:
-            body = None if self._close or self._last else call.way.handler(request)
-        except Exception:
-            body = None  # the ordinary way fails likewise, and says why
-        if body is None:
-            call.go_the_ordinary_way()
-            return False
-        call.request = request
-        call.answer = head(len(body), known, no_store=call.way.no_store) + body
-        return True
-
-    def send(self, call: Call) -> None:
-        """Answer a call that was recorded."""
-        rested: Any = self
-        _, payload = self._messages.popleft()
-        if payload is self._incoming:  # a connection at rest keeps no body
-            self._incoming = EMPTY_PAYLOAD
-        rested._parser.message_consumed()
-        rested._manager.requests_count += 1
-        rested.transport.write(call.answer)
-        # From now on, as aiohttp counts the time that a connection may rest.
-        self._keepalive = True
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        if self._keepalive_handle is None:
-            self._keepalive_handle = self._loop.call_at(
-                self._next_keepalive_close_time, self._process_keepalive
-            )
-        if self._observer is not None:
-            self._observer.answered(call.request, 200, perf_counter() - call.begun)
-        if rested._logging_enabled:
-            seconds = perf_counter() - call.begun
-            rested.access_logger.write(call.request, 200, len(call.answer), seconds)
-        if self._messages:  # came meanwhile
-            call.rests.set_result(None)
-        else:
-            self._waiter = call.rests
-
-    def abandon(self) -> None:
-        """End, since it is not known how far an answer came."""
-        self.force_close()
-
     def _watch_head(self) -> None:
         """Time a head from its first bytes on, or the first of all from the connection's begin."""
         if self._messages:  # it is whole
@@ -467,21 +329,9 @@ class KmsRequestHandler(PlainRequestHandler):
             self.force_close()
 
 
-def _nothing() -> None:
-    pass
-
-
 def _size(message: Any) -> int:
     """How many bytes the head of a request has, without its end."""
     if type(message) is _ErrInfo:
         return 0
     lines = sum(len(name) + len(value) + 4 for name, value in message.raw_headers)
     return lines + len(message.method) + len(message.path) + len(" HTTP/1.1\r\n")
-
-
-def _unreadable(exc: BaseException | None) -> KmsError:
-    if isinstance(exc, KmsError):
-        return exc
-    if isinstance(exc, LineTooLong):
-        return HeadersTooLarge()
-    return BadRequest("The request is not valid HTTP.")

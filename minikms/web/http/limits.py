@@ -3,13 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from typing import Any, Final
 
-from aiohttp import web
-from aiohttp.web_urldispatcher import _default_expect_handler
+from aiohttp import HttpVersion11, web
 
 from minikms.errors import BodyTooLarge, RequestTimeout, TooBusy
-from minikms.web.state import BODY_TIMEOUT
 
 
 class InFlight:
@@ -48,11 +45,10 @@ class InFlight:
             self.number += 1
 
 
-IN_FLIGHT: Final = web.AppKey("in_flight", InFlight)
+async def read_body(request: web.Request, in_flight: InFlight, timeout: float) -> bytes:
+    """The body, which has `timeout` seconds; raises RequestTimeout, TooBusy and BodyTooLarge.
 
-
-async def read_body(request: web.Request) -> bytes:
-    """The body; raises RequestTimeout, and BodyTooLarge before it comes if it can.
+    Where its length is said, it is refused before it comes.
 
     The request does not keep it, as it does with `request.read`: a connection at rest has its last
     request still. It can thus be read once.
@@ -63,11 +59,10 @@ async def read_body(request: web.Request) -> bytes:
         refuse_too_large(len(body), most)
         return body
     refuse_too_large(request.content_length or 0, most)
-    in_flight = request.app[IN_FLIGHT]
     parts, size = [], 0
     try:
         with in_flight.waiting():
-            async with asyncio.timeout(request.app[BODY_TIMEOUT]):
+            async with asyncio.timeout(timeout):
                 while part := await content.readany():
                     parts.append(part)
                     refuse_too_large(size := size + len(part), most)
@@ -77,17 +72,16 @@ async def read_body(request: web.Request) -> bytes:
     return b"".join(parts)
 
 
-def arrived_body(request: web.Request) -> bytes | None:
-    """The body where it has come, and may be as large; it stays there for `read_body`."""
-    content: Any = request.content
-    body = b"".join(content._buffer)
-    return body if content.is_eof() and len(body) <= request.client_max_size else None
-
-
 async def expect(request: web.Request) -> None:
     """Have the body sent that a caller holds back (RFC 9110 section 10.1.1), unless it is large."""
     refuse_too_large(request.content_length or 0, request.client_max_size)
-    await _default_expect_handler(request)
+    if request.version != HttpVersion11:
+        return
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+    writer = request.writer
+    await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    writer.output_size = 0  # nothing of the answer itself
 
 
 def refuse_too_large(size: int, most: int) -> None:

@@ -11,8 +11,7 @@ from aiohttp.abc import AbstractAccessLogger
 
 from minikms.events import AuditEvent
 
-HEADER = "X-Request-Id"
-SERVER = "minikms"
+REQUEST_ID_HEADER = "X-Request-Id"
 
 # What the gate knows of a request; its line tells who made it.
 EVENT: Final = web.RequestKey("event", AuditEvent)
@@ -29,7 +28,7 @@ def request_id(request: web.BaseRequest) -> str:
 
 def new_request_id(request: web.BaseRequest) -> str:
     """The same for a request that has none yet, which takes longer to find out than this."""
-    given = request.headers.get(HEADER)
+    given = request.headers.get(REQUEST_ID_HEADER)
     known = given if given and _ACCEPTED.fullmatch(given) else _new_id()
     request[_REQUEST_ID] = known
     return known
@@ -42,12 +41,6 @@ _numbers: Final = itertools.count()
 
 def _new_id() -> str:
     return f"{_PROCESS}{next(_numbers):012x}"
-
-
-def add_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Give the request's id in an answer, and no versions."""
-    response.headers[HEADER] = request_id(request)
-    response.headers["Server"] = SERVER
 
 
 class AccessLogger(AbstractAccessLogger):
@@ -88,6 +81,9 @@ class AccessLogger(AbstractAccessLogger):
 
 
 def _route(request: web.BaseRequest) -> str | None:
-    # Not by `match_info`, which fails for a request that did not parse.
-    match = getattr(request, "_match_info", None)
+    """The operationId of a request; None for one that did not parse, or has no route."""
+    try:
+        match = getattr(request, "match_info", None)
+    except AssertionError:  # how aiohttp says that the router was not asked
+        return None
     return None if match is None else match.route.name

@@ -7,15 +7,14 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from minikms.web.http import heap, logs, trial
-from minikms.web.http.answers import JsonAnswer
-from minikms.web.http.connection import KmsRequestHandler, PlainRequestHandler
-from minikms.web.http.direct import DIRECT, DirectWay
-from minikms.web.http.fast_path import RequestBatch
-from minikms.web.http.observer import OBSERVER, Observer
+from minikms.config import Config
+from minikms.web.http import answers, heap, logs, trial
+from minikms.web.http.connection import LimitedRequestHandler
+from minikms.web.http.fast_path import FastRequestHandler, FastRoutes, RequestBatch
+from minikms.web.http.observer import Observer
+from minikms.web.http.plain_connection import PlainRequestHandler
 from minikms.web.http.private_names import CONNECTION, FAST_PATH
 from minikms.web.http.problems import answer_failure
-from minikms.web.state import CONFIG
 
 LOGGER = logging.getLogger(__name__)
 
@@ -30,7 +29,7 @@ _GIVE_BACK_AFTER: Final = 3.0
 _LARGE: Final = 64 * 1024
 
 
-def _let_go(exc: BaseException | None) -> None:
+def _clear_tracebacks(exc: BaseException | None) -> None:
     """Have a failure, and what led to it, hold no frames, and so no body of a caller's.
 
     Many hold themselves by a frame: they would stay until the garbage collector comes, which counts
@@ -42,9 +41,10 @@ def _let_go(exc: BaseException | None) -> None:
 
 
 class KmsServer(web.Server):
-    """Connections of `KmsRequestHandler` for an application.
+    """Makes a connection for each caller of an application.
 
-    Without `connections`, they are plain ones, with aiohttp's limits.
+    `connections` are the arguments of each, besides aiohttp's own in `kwargs`: with `routes` they
+    have a fast path, without those limits of this service, and without any aiohttp's limits.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class KmsServer(web.Server):
         super().__init__(answer, request_factory=inner.request_factory, **kwargs)
         self._application = inner.request_handler
         self._observer = observer
-        self._connections_have = connections
+        self._arguments = dict(connections or {})
         self._batch = RequestBatch()
         self._giving_back: asyncio.TimerHandle | None = None
 
@@ -69,17 +69,12 @@ class KmsServer(web.Server):
             response = await self._application(request)
         except Exception as exc:
             answer = answer_failure(request, exc)
-            _let_go(exc)
+            _clear_tracebacks(exc)
             if answer is None:
-                if isinstance(exc, web.HTTPException):
-                    logs.add_headers(request, exc)  # of a redirect
                 raise
             response = answer
         if max(request.content_length or 0, response.content_length or 0) > _LARGE:
             self.give_back_memory()
-        # A stream has them by now, and an answer in JSON will have.
-        if type(response) is not JsonAnswer and not response.prepared:
-            logs.add_headers(request, response)
         return response
 
     def give_back_memory(self) -> None:
@@ -99,29 +94,33 @@ class KmsServer(web.Server):
 
     def __call__(self) -> web.RequestHandler:
         always: dict[str, Any] = {"loop": self._loop, "observer": self._observer, **self._kwargs}
-        if self._connections_have is None:
+        if not self._arguments:
             return PlainRequestHandler(self, **always)
-        return KmsRequestHandler(
-            self,
-            batch=self._batch,
-            give_back=self.give_back_memory,
-            **self._connections_have,
-            **always,
-        )
+        limits = {"give_back": self.give_back_memory, **self._arguments, **always}
+        if "routes" not in limits:
+            return LimitedRequestHandler(self, **limits)
+        return FastRequestHandler(self, batch=self._batch, **limits)
 
 
 class KmsRunner(web.AppRunner):
-    """Runs the application on `KmsServer`, with this service's limits and access log."""
+    """Runs an application on `KmsServer`, with this service's limits and access log."""
 
-    def __init__(self, app: web.Application, **kwargs: Any) -> None:
-        config = app[CONFIG]
+    def __init__(
+        self,
+        app: web.Application,
+        config: Config,
+        observer: Observer | None = None,
+        fast_routes: FastRoutes | None = None,
+        **kwargs: Any,
+    ) -> None:
+        app.on_response_prepare.append(answers.prepared)
         self._limits = {
             "header_timeout": config.header_timeout,
             "max_body": config.max_body,
             "max_head": config.max_head,
         }
-        self._observer = app.get(OBSERVER)
-        self._direct = app.get(DIRECT, {})
+        self._observer = observer
+        self._routes = fast_routes or {}
         super().__init__(
             app,
             access_log_class=logs.AccessLogger,
@@ -139,15 +138,15 @@ class KmsRunner(web.AppRunner):
         if lost := CONNECTION.missing():
             LOGGER.warning("%s: %s", lost, CONNECTION.without)
             return KmsServer(inner, self._observer, **self._kwargs)
-        connections = {**self._limits, "direct": self._direct, "whole_heads": True}
-        lost = FAST_PATH.missing()
-        if lost or (self._direct and (lost := await trial.fault(_trial_server))):
+        connections: dict[str, Any] = dict(self._limits)
+        lost = FAST_PATH.missing() or (await trial.fault(_trial_server) if self._routes else "")
+        if lost:
             LOGGER.warning("%s: %s", lost, FAST_PATH.without)
-            connections |= {"direct": {}, "whole_heads": False}
+        else:
+            connections["routes"] = self._routes
         return KmsServer(inner, self._observer, connections, **self._kwargs)
 
 
-def _trial_server(inner: web.Server, direct: Mapping[tuple[str, str], DirectWay]) -> web.Server:
+def _trial_server(inner: web.Server, routes: FastRoutes) -> web.Server:
     limits = {"header_timeout": _LINGERING, "max_body": 4096, "max_head": 4096}
-    connections = {**limits, "direct": direct, "whole_heads": True}
-    return KmsServer(inner, connections=connections, access_log=None)
+    return KmsServer(inner, connections={**limits, "routes": routes}, access_log=None)

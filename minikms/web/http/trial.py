@@ -1,7 +1,7 @@
 """Whether this aiohttp is as the fast path knows it: calls on a real connection, in memory."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 import aiohttp
@@ -10,7 +10,7 @@ from aiohttp import web
 from minikms.events import AuditEvent
 from minikms.web.http import logs
 from minikms.web.http.answers import JsonAnswer
-from minikms.web.http.direct import DirectWay
+from minikms.web.http.fast_path import FastRoute, FastRoutes
 
 _BODY: Final = b"{}"
 _ORDINARY: Final = "/ordinary"
@@ -18,8 +18,6 @@ _FAST: Final = "/fast"
 # More than aiohttp lets wait: requests that are not taken out of its count end there.
 _CALLS: Final = 40
 _LONGEST: Final = 5.0  # seconds
-
-Direct = Mapping[tuple[str, str], DirectWay]
 
 
 class _Memory(asyncio.Transport):
@@ -40,7 +38,7 @@ class _Memory(asyncio.Transport):
         self.closed = True
 
 
-async def fault(make_server: Callable[[web.Server, Direct], web.Server]) -> str:
+async def fault(make_server: Callable[[web.Server, FastRoutes], web.Server]) -> str:
     """What is wrong, with the version of aiohttp; empty where all calls are answered.
 
     `make_server` makes one whose connections have the fast path, of another of aiohttp's.
@@ -52,20 +50,20 @@ async def fault(make_server: Callable[[web.Server, Direct], web.Server]) -> str:
         ordinary.append(request.path)
         return JsonAnswer(body=_BODY)
 
-    def answer_now(request: web.Request) -> bytes:
+    def answer_fast(request: web.Request) -> bytes:
         request[logs.EVENT] = AuditEvent("trial", None)
         return _BODY
 
     app.router.add_post(_ORDINARY, answer)
     route = app.router.add_post(_FAST, answer)
-    direct = {("POST", _FAST): DirectWay.to(answer_now, route, app, no_store=False)}
+    routes = {("POST", _FAST): FastRoute.to(answer_fast, route, app, no_store=False)}
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     transport = _Memory()
     try:
         if runner.server is None:
             return "aiohttp makes no server"
-        connection = make_server(runner.server, direct)()
+        connection = make_server(runner.server, routes)()
         connection.connection_made(transport)
         try:
             async with asyncio.timeout(_LONGEST):

@@ -1,0 +1,77 @@
+"""A connection of a caller by public names of aiohttp alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+
+from minikms.errors import BadRequest, HeadersTooLarge, InternalError, KmsError
+from minikms.web.http import logs
+from minikms.web.http.answers import add_common_headers
+from minikms.web.http.observer import Observer
+from minikms.web.http.problems import problem_response
+
+
+class PlainRequestHandler(web.RequestHandler):
+    """A connection whose own errors are problems: aiohttp answers text that echoes the input.
+
+    It has aiohttp's limits.
+    """
+
+    __slots__ = ("_observer", "ended")
+
+    # Whether an answer's head may be written as a whole (web/http/answers.py).
+    whole_heads = False
+
+    def __init__(self, *args: Any, observer: Observer | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._observer = observer
+        # Called when the connection is lost; whoever accepts it sets it.
+        self.ended: Callable[[], None] = _nothing
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Give its place back."""
+        super().connection_lost(exc)
+        self.ended()
+
+    def begin(self, request: web.BaseRequest) -> None:
+        """Learn that a request is being answered from now on."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what cannot be parsed, and what failed outside of the application."""
+        if isinstance(exc, ConnectionError):
+            raise exc  # the caller is gone, which is no failure of ours
+        known = logs.request_id(request)
+        extra = {"request_id": known}
+        if status < 500:
+            self.logger.info("unreadable request: %s", type(exc).__name__, extra=extra)
+            response = problem_response(_unreadable(exc))
+            if self._observer is not None:
+                self._observer.unreadable(response.status)
+        else:
+            self.logger.error("internal error", exc_info=exc, extra=extra)
+            if request.writer.output_size > 0:
+                raise ConnectionError("an answer has begun, no other can be sent")
+            response = problem_response(InternalError(f"The log has more under the id {known}."))
+        add_common_headers(request, response)
+        response.force_close()
+        return response
+
+
+def _nothing() -> None:
+    pass
+
+
+def _unreadable(exc: BaseException | None) -> KmsError:
+    if isinstance(exc, KmsError):
+        return exc
+    if isinstance(exc, LineTooLong):
+        return HeadersTooLarge()
+    return BadRequest("The request is not valid HTTP.")
