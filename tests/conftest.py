@@ -31,7 +31,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.serve.assembly import create_service
-from minikms.store.askar import _take_error_codes_from_callbacks, new_raw_key
+from minikms.store.askar import new_raw_key
+from minikms.store.askar_errors import take_error_codes
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.web.app import create_runner
@@ -76,7 +77,7 @@ def pytest_collection_finish() -> None:
 
 
 # Before a test calls Askar by itself: each of its calls keeps the callback that the first one had.
-_take_error_codes_from_callbacks()
+take_error_codes()
 
 # How many keys stay in memory where a test does not say it; the service's own default if empty.
 CACHE_SIZE = os.environ.get("MINIKMS_TEST_CACHE_SIZE", "")

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from minikms.audit.chain import KEY_LENGTH, Head
 from minikms.encodings import jose_b64url
 from minikms.errors import KeyUnreadable
-from minikms.store.askar import DuplicateError
+from minikms.store.askar_errors import DuplicateError
 from minikms.store.database import Database
 from minikms.store.sessions import Entry, Session
 

@@ -10,7 +10,7 @@ from minikms.audit.heads import CHAIN, HEAD, SIGNING_KEY
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
-from minikms.store.askar import UndecryptableError
+from minikms.store.askar_errors import UndecryptableError
 from minikms.store.database import Database
 from minikms.store.directory import DirectoryListing
 from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, publishes

@@ -9,7 +9,7 @@ from minikms.errors import KeyExists
 from minikms.maintenance.inspect import OwnEntry
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
-from minikms.store.askar import DuplicateError
+from minikms.store.askar_errors import DuplicateError
 from minikms.store.database import Database
 from minikms.store.entries import (
     ALIAS,

@@ -11,7 +11,8 @@ from aries_askar import AskarError, AskarErrorCode, KeyAlg, Store
 from minikms.errors import AliasNotFound, KeyNotFound
 from minikms.startup_errors import StoreError
 from minikms.store import notices
-from minikms.store.askar import UndecryptableError, check_key, open_store, provision_store
+from minikms.store.askar import check_key, open_store, provision_store
+from minikms.store.askar_errors import UndecryptableError
 from minikms.store.counters import ChangeCounters, FileChangeCounters
 from minikms.store.directory import (
     PROFILE,

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from aries_askar import AskarError
 
 from minikms.errors import AuditUnavailable, ProfileExists, ProfileNotFound, StoreUnavailable
-from minikms.store.askar import DuplicateError
+from minikms.store.askar_errors import DuplicateError
 from minikms.store.counters import ChangeCounters, slot_of
 from minikms.store.handle import SYSTEM, StoreHandle
 from minikms.store.permits import LONG_TIMEOUT, Permits

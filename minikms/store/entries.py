@@ -9,7 +9,7 @@ from minikms.errors import AliasNotFound, KeyExists, KeyNotFound, KeyUnreadable
 from minikms.events import set_key_alg
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord, KeyRef
-from minikms.store.askar import DuplicateError, UndecryptableError
+from minikms.store.askar_errors import DuplicateError, UndecryptableError
 from minikms.store.directory import require_profile
 from minikms.store.sessions import Session
 

@@ -11,7 +11,8 @@ from aries_askar import AskarError, AskarErrorCode, Store
 from minikms import events
 from minikms.errors import KeyUnreadable, StoreUnavailable
 from minikms.startup_errors import StoreError
-from minikms.store.askar import UndecryptableError, open_store
+from minikms.store.askar import open_store
+from minikms.store.askar_errors import UndecryptableError
 from minikms.store.counters import ChangeCounters
 from minikms.store.layout import require_not_rekeyed
 from minikms.store.location import StoreKey, StoreLocation

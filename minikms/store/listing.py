@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from minikms.errors import StoreUnavailable
 from minikms.fair_semaphore import FairSemaphore
 from minikms.records import KeyRecord
-from minikms.store.askar import UndecryptableError
+from minikms.store.askar_errors import UndecryptableError
 from minikms.store.database import Database
 from minikms.store.directory import require_profile
 from minikms.store.entries import KEY, label_tag

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 from aries_askar.store import Scan
 
 from minikms.startup_errors import StoreError
-from minikms.store.askar import UndecryptableError
+from minikms.store.askar_errors import UndecryptableError
 from minikms.store.handle import StoreHandle
 from minikms.store.location import StoreLocation
 from minikms.store.permits import Permits

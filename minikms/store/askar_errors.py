@@ -1,0 +1,110 @@
+"""The errors of Askar's calls, each of its own kind and with its own code.
+
+The wrapper of Askar 0.5.0 reads an error from the last one of the whole process, so that calls that
+fail at the same time get each other's. Its callbacks are given the right code, which this module
+has it use.
+"""
+
+import asyncio
+import logging
+from types import MethodType
+from typing import Any, Final
+
+from aries_askar import AskarError, AskarErrorCode, Store
+from aries_askar.bindings import get_library
+from aries_askar.bindings.lib import LibLoad
+
+from minikms.private_names import PrivateNames
+
+LOGGER = logging.getLogger(__name__)
+
+PRIVATE_NAMES: Final = PrivateNames(
+    "aries-askar",
+    (
+        (LibLoad, "_handle_callback", "is called with the code of a call's error"),
+        (LibLoad, "_fulfill_future", "ends the call for whoever awaits it"),
+        # `LibLoad._callbacks`, the calls under way, is in no class: `check_error_codes` finds out.
+        (LibLoad, "get_current_error", "the cause of a store that cannot be opened"),
+    ),
+    without="calls that fail at the same time may get each other's errors;"
+    " install a version that setup.cfg admits",
+)
+
+# How long a call may take that fails without touching a store, in seconds.
+_TRIAL_TIMEOUT: Final = 5.0
+
+
+class UndecryptableError(AskarError):
+    """An entry, or the key of a profile, does not decrypt."""
+
+
+class DuplicateError(AskarError):
+    """An entry of this category and name exists."""
+
+
+_KINDS: Final = {
+    AskarErrorCode.ENCRYPTION: UndecryptableError,
+    AskarErrorCode.DUPLICATE: DuplicateError,
+}
+_CODES: Final = {code.value: code for code in AskarErrorCode}
+
+
+def take_error_codes() -> bool:
+    """Have callbacks give their own errors, before the first call; False where names are missing.
+
+    Each of Askar's functions keeps the callback that its first call had.
+    """
+    if PRIVATE_NAMES.missing():
+        return False
+    library = get_library().loaded
+    if "_handle_callback" not in vars(library):
+        library._handle_callback = MethodType(_handle, library)  # type: ignore[method-assign]
+    return True
+
+
+async def check_error_codes() -> None:
+    """Take error codes from callbacks, and make one call that fails, to see that they come.
+
+    Where they do not, the wrapper's own errors are used: of the right kind, with public names only.
+    """
+    if "__new__" in vars(AskarError):
+        return  # they did not come before
+    why = PRIVATE_NAMES.missing()
+    if take_error_codes():
+        try:
+            async with asyncio.timeout(_TRIAL_TIMEOUT):
+                # No other code calls this function of Askar's, which keeps its callback.
+                await Store.remove("minikms://no-such-backend")
+        except AskarError as exc:
+            if exc.code is AskarErrorCode.UNSUPPORTED:
+                return
+            why = f"a callback of Askar's gave {exc.code.name}"
+        except TimeoutError:
+            why = "a callback of Askar's did not come"
+        vars(get_library().loaded).pop("_handle_callback")
+    LOGGER.warning("%s: %s", why, PRIVATE_NAMES.without)
+    AskarError.__new__ = _of_its_kind  # type: ignore[method-assign,assignment]
+
+
+def last_error(exc: AskarError) -> str:
+    """The text of Askar's last error, which is that of `exc` where no other call was made since."""
+    library = get_library().loaded
+    if "_handle_callback" in vars(library):
+        return str(library.get_current_error())
+    return str(exc)
+
+
+# Called in threads of Askar's own, where coverage does not see it.
+def _handle(self: Any, callback_id: int, error: int, result: Any = None) -> None:
+    loop, future, _name = self._callbacks.pop(callback_id)
+    code = _CODES.get(error, AskarErrorCode.UNEXPECTED)
+    kind = _KINDS.get(code, AskarError)
+    exc = kind(code, f"Askar refused the call: {code.name}") if error else None
+    if not loop.is_closed():  # the database may answer after the service has ended
+        loop.call_soon_threadsafe(self._fulfill_future, future, result, exc)
+
+
+def _of_its_kind(cls: type[AskarError], code: Any = None, *args: Any) -> AskarError:
+    """A new error, of the subclass that its code has."""
+    error: AskarError = Exception.__new__(_KINDS.get(code, cls), code, *args)
+    return error
