@@ -103,7 +103,7 @@ async def _init(
     *,
     if_missing: bool,
 ) -> Token | None:
-    """Make a store, and give its first token; None where there is one, and that is no error.
+    """Make a store, and give its first token; None where a store exists, and that is no error.
 
     Without a key, one is made in the file. Raises StoreError, and AccessError for the token's file.
     """
@@ -133,7 +133,7 @@ async def _init(
             except StoreError as why:
                 raise (why if if_missing else exc) from None
             if if_missing:
-                return None  # another was first
+                return None  # another process was first
             raise StoreError(f"{exc} `minikms token create` makes tokens for it.") from None
 
 
@@ -265,7 +265,7 @@ async def _verify(location: StoreLocation, key: StoreKey) -> bool:
 
         def tell(what: str) -> None:
             if is_among_output(bar):
-                click.echo("\r\033[K", nl=False, err=True)  # where the bar is, a line begins
+                click.echo("\r\033[K", nl=False, err=True)  # begin a line where the bar is
             click.echo(what)
 
         def fault(profile: str, kid: str, what: str) -> None:

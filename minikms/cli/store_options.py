@@ -18,7 +18,7 @@ from minikms.store.location import KEY_METHODS, StoreKey, StoreLocation, read_ke
 
 
 def on_a_store(command: Command) -> Command:
-    """Give a command the flags of a store, and end it with one sentence where that cannot be."""
+    """Give a command the flags of a store, and have it exit with one sentence where it fails."""
 
     @wraps(command)
     def call(**options: Any) -> None:
@@ -61,7 +61,7 @@ def with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
 
 
 def durable(url: str) -> StoreLocation:
-    """The place of a store that is kept; raises StoreError for the one in memory."""
+    """The location of a persistent store; raises StoreError for one in memory."""
     location = StoreLocation.parse(url)
     if not location.persistent:
         raise StoreError("A store in memory ends with its process: say --store sqlite:///PATH.")
@@ -91,7 +91,7 @@ async def other_key(
 
 
 def require_place(name: str, file: str | None, method: str | None) -> str:
-    """The file in which a raw key is made, where the flags of the key `name` say so."""
+    """The file for a new raw key, as the flags of the key `name` say; raises StoreError."""
     if not file or method not in (None, "raw"):
         raise StoreError(f"--generate-key makes a raw key: say where, with --{name}-key-file.")
     return file

@@ -1,1 +1,1 @@
-"""A store inspected, copied and verified."""
+"""Maintenance of stores: inspect, copy and verify."""

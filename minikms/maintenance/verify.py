@@ -1,4 +1,4 @@
-"""A store checked: every record, material and alias against each other."""
+"""Verifies a store: checks records, material and aliases against each other."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,12 +13,12 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, deletion_tags, tags_of
 
-Tell = Callable[[str, str, str], None]
+Report = Callable[[str, str, str], None]
 
 
 @dataclass
 class Tally:
-    """How much has been checked, and how much of it is wrong."""
+    """How much was checked, and how many faults were found."""
 
     profiles: int = 0
     keys: int = 0
@@ -27,7 +27,7 @@ class Tally:
 
 
 async def entries(inspector: StoreInspector) -> int:
-    """How many entries `verify` goes through, as of now."""
+    """How many entries `verify` would check now."""
     number = 0
     for profile, askar_profile in (await inspector.directory()).askar_profiles.items():
         try:
@@ -41,21 +41,21 @@ async def entries(inspector: StoreInspector) -> int:
 async def verify(
     inspector: StoreInspector,
     registry: AlgorithmRegistry,
-    tell: Tell,
+    report: Report,
     note: Callable[[str], None],
     advance: Callable[[int], None] = lambda number: None,
 ) -> Tally:
-    """Check a store, which others may use meanwhile.
+    """Check a store, which may be in use.
 
-    `tell` is told each thing that is wrong: the profile and the kid, empty where they do not apply,
-    and what it is; `note` what is left over and does no harm; `advance` how many entries more have
-    been gone through.
+    `report` is called with each fault: the profile and the kid, empty where they do not apply, and
+    what is wrong. `note` is called with what is left over and does no harm, and `advance` with the
+    number of entries that were checked since its last call.
     """
     tally = Tally()
 
     def fault(profile: str, kid: str, what: str) -> None:
         tally.faults += 1
-        tell(profile, kid, what)
+        report(profile, kid, what)
 
     before = await inspector.askar_profiles()
     directory = await inspector.directory()
@@ -66,13 +66,13 @@ async def verify(
     for profile, askar_profile in directory.askar_profiles.items():
         tally.profiles += 1
         try:
-            if flaw := await inspector.fault(profile, askar_profile):
-                fault(profile, "", flaw)
+            if unusable := await inspector.fault(profile, askar_profile):
+                fault(profile, "", unusable)
             else:
                 await _ProfileCheck(inspector, registry, profile, tally, fault, advance).run()
         except ProfileNotFound:
             continue  # removed meanwhile
-    # One that is being made or removed is not there from beginning to end.
+    # A profile that is being made or removed is not in both listings.
     left = before & await inspector.askar_profiles()
     directory = await inspector.directory()
     named = {*directory.askar_profiles.values(), *directory.removed.values()}
@@ -82,9 +82,9 @@ async def verify(
 
 
 class _ProfileCheck:
-    """One profile; what seems wrong is looked at again while nobody writes.
+    """Checks one profile. What seems wrong is read again while nobody writes.
 
-    A key may be made or deleted between two reads, which is nothing wrong.
+    A key may be made or deleted between two reads, which is no fault.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class _ProfileCheck:
         registry: AlgorithmRegistry,
         profile: str,
         tally: Tally,
-        fault: Tell,
+        fault: Report,
         advance: Callable[[int], None],
     ) -> None:
         self._inspector = inspector
@@ -103,7 +103,7 @@ class _ProfileCheck:
         self._fault = fault
         self._advance = advance
         self._unreadable: set[tuple[str, str]] = set()
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
         hidden = Counter({KEY: await self._check_records(), ALIAS: await self._check_aliases()})
@@ -111,10 +111,10 @@ class _ProfileCheck:
         hidden[DELETION] = await self._check_deletions()
         named = Counter(category for category, _ in self._unreadable)
         for category, number in (hidden - named).items():
-            self._tell("", f"{number} entries of {category} do not decrypt, nor do their names")
+            self._report("", f"{number} entries of {category} do not decrypt, nor do their names")
 
     async def _check_records(self) -> int:
-        """Check every key from its record on; how many records do not decrypt."""
+        """Check every key that has a record; gives how many records do not decrypt."""
         newest = hidden = 0
         async with aclosing(self._inspector.kids(self._profile)) as batches:
             async for batch in batches:
@@ -129,19 +129,19 @@ class _ProfileCheck:
                 self._advance(len(batch))
         try:
             if newest > await self._inspector.last_seq(self._profile):
-                self._tell("", "its next key would take another's place in the order of creation")
+                self._report("", "its next key would take another's place in the order of creation")
         except KeyUnreadable as exc:
-            self._tell("", exc.detail)
+            self._report("", exc.detail)
         return hidden
 
     async def _check_materials(self) -> int:
-        """Check that material belongs to a record; how much that is bytes does not decrypt."""
+        """Check that material belongs to a record; gives how much, of bytes, does not decrypt."""
         hidden = 0
         async with aclosing(self._inspector.materials(self._profile)) as batches:
             async for batch in batches:
                 hidden += batch.count((MATERIAL, None))
                 if (ASKAR_KEY, None) in batch:
-                    self._tell("", "Askar keys of an algorithm do not decrypt as a whole")
+                    self._report("", "Askar keys of an algorithm do not decrypt as a whole")
                 named = [(category, kid) for category, kid in batch if kid is not None]
                 records = await self._inspector.find(self._profile, [kid for _, kid in named])
                 for (category, kid), record in zip(named, records, strict=True):
@@ -151,7 +151,7 @@ class _ProfileCheck:
         return hidden
 
     async def _check_aliases(self) -> int:
-        """Check that aliases are listed by the record that they name; how many do not decrypt."""
+        """Check that the record of an alias lists it; gives how many do not decrypt."""
         hidden = 0
         async with aclosing(self._inspector.aliases(self._profile)) as batches:
             async for batch in batches:
@@ -166,7 +166,7 @@ class _ProfileCheck:
         return hidden
 
     async def _check_deletions(self) -> int:
-        """Check that scheduled deletions are those of records; how many do not decrypt."""
+        """Check that scheduled deletions belong to records; gives how many do not decrypt."""
         hidden = 0
         async with aclosing(self._inspector.deletions(self._profile)) as batches:
             async for batch in batches:
@@ -182,11 +182,11 @@ class _ProfileCheck:
         (stored,) = await self._inspector.inspect(self._profile, [kid], aliases, exclusively=True)
         self._unreadable.update(stored.unreadable)
         for what in _faults(stored, self._registry):
-            self._tell(kid, what)
+            self._report(kid, what)
 
-    def _tell(self, kid: str, what: str) -> None:
-        if (kid, what) not in self._told:
-            self._told.add((kid, what))
+    def _report(self, kid: str, what: str) -> None:
+        if (kid, what) not in self._reported:
+            self._reported.add((kid, what))
             self._fault(self._profile, kid, what)
 
 
@@ -262,7 +262,7 @@ def _faults_of_material(
             jwk = algorithm.public_jwk(algorithm.load_public(record.jwk or {}))
         else:
             jwk = algorithm.public_jwk(algorithm.unpack(stored))
-    # Whatever an algorithm raises for bytes that are none of its keys.
+    # An algorithm may raise anything for bytes that are no key of it.
     except Exception as exc:
         yield f"its material does not open: {type(exc).__name__}"
         return

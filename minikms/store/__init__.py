@@ -1,1 +1,1 @@
-"""Keys at rest, in Askar: the only wing that opens its sessions."""
+"""Keys at rest, in Askar. No other wing opens its sessions or knows their types."""

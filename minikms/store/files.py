@@ -1,4 +1,4 @@
-"""Files that processes share beside an SQLite store: their names, and whose they must be."""
+"""The files beside an SQLite store that processes share: their names, and who must own them."""
 
 import os
 import stat
@@ -7,18 +7,18 @@ from typing import Final
 
 from minikms.startup_errors import StoreError
 
-# Nothing that was put there is followed, waited for or made the terminal of this process.
+# Follow no link, wait for no pipe, and take no terminal that somebody has put there.
 _FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def open_beside(store: Path, ending: str) -> int:
     """Open the file beside a store that has this ending, or make it; raises StoreError.
 
-    It has one name, and belongs to the user of this process, or to whoever owns the store, which
-    root may look after. So where others can write in the folder, they can have the service refuse
-    to start, but not have it write to a file that they have chosen.
+    The file has one name. Its owner is the user of this process, or the owner of the store, whose
+    commands root may run. So others who can write in the folder can have the service refuse to
+    start, but not have it write to a file that they have chosen.
     """
-    store = store.resolve()  # whatever links lead to the store itself
+    store = store.resolve()  # the store may be named by a link
     name = f"{store}-{ending}"
     try:
         file = _open_or_make(name, store)
@@ -34,11 +34,11 @@ def open_beside(store: Path, ending: str) -> int:
 
 def _open_or_make(name: str, store: Path) -> int:
     try:
-        # In a folder where everybody may write, Linux lets nobody else open a file with O_CREAT.
+        # Where everybody may write, Linux refuses O_CREAT on another's file.
         file = os.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return os.open(name, _FLAGS)
-    if os.geteuid() == 0 and store.exists():  # so that its owner can go on with the store
+    if os.geteuid() == 0 and store.exists():  # so that its owner can use the store
         facts = store.stat()
         os.fchown(file, facts.st_uid, facts.st_gid)
     return file

@@ -133,7 +133,7 @@ class StoreHandle:
         """
         on_file = self._location.path is not None
         if on_file and store is self.store and exc.code is AskarErrorCode.BACKEND:
-            LOGGER.warning("the store at %s is opened anew: a write failed", self._location)
+            LOGGER.warning("the store at %s is reopened: a write failed", self._location)
             self._healthy = False
 
     async def _refuse_undecryptable(self) -> NoReturn:

@@ -44,7 +44,7 @@ _DUE: Final = 1000
 class KeyStore:
     """Keys in an Askar store. Every method is one session, and every change one transaction.
 
-    All raise ProfileNotFound for a profile that is not there, StoreUnavailable where the database
+    All raise ProfileNotFound for a profile that does not exist, StoreUnavailable where the database
     does not answer, and KeyUnreadable for a key that does not decrypt.
     """
 
@@ -56,14 +56,14 @@ class KeyStore:
     @classmethod
     @asynccontextmanager
     async def open(cls, location: StoreLocation, key: StoreKey) -> AsyncIterator[Self]:
-        """The store that is there; raises StoreError."""
+        """Open a store; raises StoreError."""
         async with Database.open(location, key) as database:
             yield cls(database)
 
     @classmethod
     @asynccontextmanager
     async def create(cls, location: StoreLocation, key: StoreKey) -> AsyncIterator[Self]:
-        """A new store, with the default profile; raises StoreError."""
+        """Make a store with the default profile; raises StoreError."""
         async with Database.create(location, key) as database:
             await database.directory.create(DEFAULT_PROFILE)
             await database.finish()
@@ -72,14 +72,14 @@ class KeyStore:
     @classmethod
     @asynccontextmanager
     async def open_memory(cls) -> AsyncIterator[Self]:
-        """A new store in memory, under a raw key made here; gone at the end."""
+        """Make a store in memory under a new raw key, which ends with the block."""
         key = StoreKey(new_raw_key())
         async with cls.create(StoreLocation.parse("memory"), key) as store:
             yield store
 
     @property
     def database(self) -> Database:
-        """What it is stored in, with what else is stored there."""
+        """The database, which has the entries of tokens and audit logs, too."""
         return self._database
 
     async def ping(self) -> None:
@@ -97,9 +97,9 @@ class KeyStore:
         *,
         take: bool = True,
     ) -> KeyRecord:
-        """Store a new key whole, `aliases` included, and give its record.
+        """Store a new key with its `aliases`, and give its record.
 
-        Without `take`, an alias that names another key stays there. Raises KeyExists and
+        Aliases of other keys are taken from them, unless `take` is False. Raises KeyExists and
         TooManyAliases, and then stores nothing.
         """
 
@@ -127,10 +127,10 @@ class KeyStore:
         material: Stored,
         permit: Callable[[KeyRecord], None],
     ) -> KeyRecord:
-        """Store a new key in the place of another, and give its record.
+        """Store a new key that replaces another, and give its record.
 
-        The other, of which `permit` sees the record, becomes `verify-only` and loses its aliases.
-        Raises KeyNotFound and TooManyAliases.
+        The old key becomes `verify-only` and loses its aliases. `permit` is called with its record,
+        and may raise. Raises KeyNotFound and TooManyAliases.
         """
 
         async def work(session: Session) -> KeyRecord:
@@ -156,14 +156,14 @@ class KeyStore:
     ) -> tuple[KeyRecord, Stored]:
         """A key's record and its material; raises KeyNotFound or AliasNotFound.
 
-        `permit` sees the record before the material is read, and raises where it must not be.
+        `permit` is called with the record before the material is read, and may raise.
         """
 
         async def work(session: Session) -> tuple[KeyRecord, Stored]:
             record = await find_record(session, ref)
             permit(record)
             material = await material_of(session, record)
-            if material is None:  # deleted between the two look-ups
+            if material is None:  # deleted between the two reads
                 raise KeyNotFound()
             return record, material
 
@@ -182,8 +182,9 @@ class KeyStore:
     ) -> tuple[list[KeyRecord], bool]:
         """Up to `limit` records in order of creation, and whether there are more.
 
-        `after` is the `seq` of the last record of the page before; `alg` keeps one algorithm,
-        `labels` the keys that have all of them. One that does not decrypt is logged and left out.
+        `after` is the `seq` of the last record of the page before. `alg` is the one algorithm to
+        list, `labels` are those that a key must have. A record that does not decrypt is logged and
+        left out.
         """
         return await self._listing.page(
             profile, limit=limit, after=after, alg=alg, labels=tuple(labels)
@@ -201,7 +202,7 @@ class KeyStore:
         await self._database.run(profile, work, write=True)
 
     async def unbind_alias(self, profile: str, kid: str, alias: str) -> None:
-        """Let `alias` name nothing; raises KeyNotFound, or AliasNotFound where it is not here."""
+        """Remove an alias of a key; raises KeyNotFound, or AliasNotFound where it has none such."""
 
         async def work(session: Session) -> None:
             entry = await session.fetch(ALIAS, alias)
@@ -216,7 +217,7 @@ class KeyStore:
     async def change(
         self, profile: str, kid: str, change: Callable[[KeyRecord], KeyRecord]
     ) -> KeyRecord:
-        """Give a key the record that `change` makes of its own; raises KeyNotFound."""
+        """Replace a key's record by what `change` makes of it; raises KeyNotFound."""
 
         async def work(session: Session) -> KeyRecord:
             record = change(await fetch_record(session, kid))
@@ -234,7 +235,7 @@ class KeyStore:
         await self._database.run(profile, work, write=True)
 
     async def schedule(self, profile: str, kid: str, deletes: int | None) -> KeyRecord:
-        """Let a key be gone from `deletes` on, or stay, for None; raises KeyNotFound."""
+        """Schedule a key's deletion for `deletes`, or cancel it for None; raises KeyNotFound."""
 
         async def work(session: Session) -> KeyRecord:
             record = await fetch_record(session, kid)
@@ -248,7 +249,7 @@ class KeyStore:
         return await self._database.run(profile, work, write=True)
 
     async def due(self, profile: str) -> list[str]:
-        """Keys, up to a thousand, that are gone for everybody and yet to be removed."""
+        """The kids of up to a thousand keys whose deletion is due."""
 
         async def work(session: Session) -> list[str]:
             until = {"~at": {"$lte": f"{time.time_ns():020d}"}}
@@ -260,7 +261,7 @@ class KeyStore:
         return await self._database.run(profile, work)
 
     async def remove_due(self, profile: str, kid: str) -> bool:
-        """Remove a key that is gone for everybody; False where it is not, or not there."""
+        """Remove a key whose deletion is due; False where it is not due, or there is no key."""
 
         async def work(session: Session) -> bool:
             record = await load_record(session, kid)
@@ -278,7 +279,7 @@ class KeyStore:
         await self._database.directory.create(name)
 
     async def remove_profile(self, name: str) -> bool:
-        """Remove a profile with all its keys; False where it is not there.
+        """Remove a profile with all its keys; False where there is none.
 
         Raises ProfileProtected for the default one.
         """
@@ -287,11 +288,11 @@ class KeyStore:
         return await self._database.directory.remove(name)
 
     async def publish(self, profile: str, *, public: bool) -> None:
-        """Let everybody have the profile's public keys, or only who may read its keys."""
+        """Let everybody read the profile's public keys, or only callers who may read its keys."""
         await self._database.run(profile, partial(publish, public=public), write=True)
 
     async def publishes(self, profile: str) -> bool:
-        """Whether everybody may have the profile's public keys."""
+        """Whether everybody may read the profile's public keys."""
         return await self._database.run(profile, publishes)
 
     async def profiles(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Keys in the order in which they were made: their places in it, and pages of them."""
+"""The order in which keys were made: their places in it, and pages of keys."""
 
 import asyncio
 import logging
@@ -20,20 +20,20 @@ from minikms.store.sessions import SEQUENCE, Entry, Session
 
 LOGGER = logging.getLogger(__name__)
 
-# The place in the order of creation that a profile has given away last.
+# The entry with the last place in the order of creation that was assigned.
 _LAST: Final = "last"
 
-# How many places are asked for at once, each by itself. A database takes so many parameters at most
-# (SQLite 32,766), and each costs some 15 µs, whether a key is there or not.
+# How many places one query has, each as a parameter. A database has a limit for these (SQLite
+# 32,766), and each costs some 15 µs, whether there is a key or not.
 _RANGE: Final = 1000
 
-# Where less than one place in so many has a key that fits, what is left is read in another way.
+# Where fewer places than one in so many have a key that matches, the rest is read by one query.
 _SPARSE: Final = 10
 
-# How long such a step waits for others, in seconds.
+# How long a sparse step waits for others, in seconds.
 _WAIT: Final = 10.0
 
-# What was read, and the place to go on behind, None at the end.
+# The records that were read, and the place behind which to continue, None at the end.
 _Step: TypeAlias = tuple[list[KeyRecord], int | None]
 
 
@@ -41,10 +41,10 @@ class KeyListing:
     """Pages of the keys of a store's profiles.
 
     A page is read in steps, each a session of its own. As long as keys are dense, a step is a range
-    of places. Where they are not, since most were deleted or do not fit, one step reads all that is
-    missing: it costs with the number of keys that there are, and not with that of places. One such
-    step is taken at a time, so that it leaves connections for others; who waits for it too long
-    gets StoreUnavailable.
+    of places. Where keys are sparse, since most were deleted or do not match, one step reads all
+    that is missing: its cost depends on the number of keys, not on that of places. One sparse step
+    runs at a time, which leaves connections for others. Raises StoreUnavailable where it waits too
+    long.
     """
 
     def __init__(self, database: Database) -> None:
@@ -82,7 +82,7 @@ class KeyListing:
 
     @asynccontextmanager
     async def _one_at_a_time(self, profile: str) -> AsyncIterator[None]:
-        """One such step at a time; profiles take turns."""
+        """Let one sparse step run at a time, round robin by profile."""
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(_WAIT):
@@ -95,33 +95,33 @@ class KeyListing:
 
 
 def seq_of(place: int) -> str:
-    """A place in the order of creation as text that orders like it."""
+    """A place in the order of creation, as text that sorts like the number."""
     return f"{place:020d}"
 
 
 async def last_seq(session: Session) -> int:
-    """The place in the order of creation that was given away last; 0 before the first."""
+    """The last place in the order of creation that was assigned; 0 before the first."""
     entry = await session.fetch(SEQUENCE, _LAST, for_update=session.is_transaction)
     return int(entry.value) if entry else 0
 
 
 async def next_seq(session: Session) -> str:
-    """The next place in the order of creation; the transaction lets no other take it."""
+    """Assign the next place in the order of creation, in a transaction of its profile."""
     last = await last_seq(session)
     await set_last_seq(session, last + 1, first=not last)
     return seq_of(last + 1)
 
 
 async def set_last_seq(session: Session, place: int, *, first: bool) -> None:
-    """Let keys that are made from now on come after `place`; `first` where none has had one."""
+    """Let new keys come after `place`; `first` where no place was assigned yet."""
     await (session.insert if first else session.replace)(SEQUENCE, _LAST, seq_of(place))
 
 
 async def _read_dense(session: Session, *, start: int, length: int) -> _Step:
-    """The records at the `length` places after `start`, but for damaged ones.
+    """The records at the `length` places after `start`, without damaged ones.
 
-    Each place is asked for by itself: of two bounds, the database would collect all that lies
-    beyond either.
+    Each place is a parameter of its own: for a range with two bounds, the database would collect
+    all that lies beyond either.
     """
     last = await last_seq(session)
     if not last:
@@ -143,16 +143,16 @@ async def _read_dense(session: Session, *, start: int, length: int) -> _Step:
 async def _read_sparse(
     session: Session, *, filters: Iterable[dict[str, Any]], start: int, limit: int
 ) -> _Step:
-    """The first records after `start` that pass the filters, up to `limit`, but for damaged ones.
+    """The first records after `start` that match the filters, up to `limit`, without damaged ones.
 
-    Rows of a profile are in the order of places, since both are given in one transaction.
+    Rows of a profile are in the order of places, since both are assigned in one transaction.
     """
     while True:
         query = {"$and": [{"~seq": {"$gt": seq_of(start)}}, *filters]}
         try:
             found = _records(await session.fetch_all(KEY, query, limit, order_by="id"))
         except UndecryptableError:
-            if limit > 1:  # those before the damaged one
+            if limit > 1:  # to read those before the damaged one
                 limit //= 2
                 continue
             start = await _first_place(session, query, start)
@@ -164,7 +164,7 @@ async def _read_sparse(
 
 
 async def _first_place(session: Session, query: dict[str, Any], start: int) -> int:
-    """The place of the first record that a query finds, without reading it; it is after `start`."""
+    """The place of the first record that a query matches, which is after `start`, by counting."""
     low, high = start + 1, await last_seq(session)
     while low < high:
         middle = (low + high) // 2
@@ -177,7 +177,7 @@ async def _first_place(session: Session, query: dict[str, Any], start: int) -> i
 
 
 def _records(rows: Iterable[Entry]) -> list[KeyRecord]:
-    """The records of what was read, in order of creation."""
+    """The records of entries, in order of creation."""
     records = [KeyRecord.from_bytes(row.value) for row in rows]
     return sorted(records, key=lambda record: record.seq)
 

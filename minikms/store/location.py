@@ -1,4 +1,4 @@
-"""Where a store is, and what opens it: the URL and the key that an operator gives."""
+"""The location of a store, and the key that opens it, as an operator gives them."""
 
 import re
 from dataclasses import dataclass, field
@@ -13,8 +13,7 @@ Backend = Literal["memory", "sqlite", "postgres"]
 
 KEY_METHODS: Final = ("raw", "argon2i")
 
-# Askar's own options, where the URL does not say otherwise. `busy_timeout` is in milliseconds,
-# `connect_timeout` in seconds.
+# Defaults of Askar's own options. `busy_timeout` is in milliseconds, `connect_timeout` in seconds.
 _DEFAULTS: Final[dict[Backend, dict[str, int]]] = {
     "memory": {"max_connections": 1},
     "sqlite": {"max_connections": 4, "busy_timeout": 200},
@@ -24,7 +23,10 @@ _DEFAULTS: Final[dict[Backend, dict[str, int]]] = {
 
 @dataclass(frozen=True)
 class StoreLocation:
-    """The place that a store URL names; its `repr` and its text have no password."""
+    """A store URL that was read. Its `repr` and its text have no password.
+
+    `timeout` is how long the database itself may wait, in seconds.
+    """
 
     backend: Backend
     shown: str
@@ -37,10 +39,10 @@ class StoreLocation:
     def parse(cls, url: str) -> Self:
         """`memory`, `sqlite:///path/keys.db` or `postgres://user:password@host:port/name`.
 
-        What follows a `?` are options of Askar's. Raises StoreError.
+        What follows a `?` are Askar's own options. Raises StoreError.
         """
         if url == "memory":
-            # One that is held, so that all of it stays there, and one to use: see Database.create.
+            # One connection keeps the store there, the other is used: see Database.create.
             return cls("memory", url, "sqlite://:memory:?max_connections=2")
         parts = urlsplit(url)
         given = {name: values[-1] for name, values in parse_qs(parts.query).items()}
@@ -96,14 +98,14 @@ class StoreLocation:
 
 @dataclass(frozen=True)
 class StoreKey:
-    """What a store is opened with: a raw key of Askar's, or a passphrase for Argon2i."""
+    """The key of a store: a raw key in Askar's base58, or a passphrase for Argon2i."""
 
     secret: str = field(repr=False)
     method: str = "raw"
 
     @property
     def askar_method(self) -> str:
-        """The name that Askar has for the method."""
+        """Askar's name of the method."""
         return "raw" if self.method == "raw" else f"kdf:{self.method}"
 
 

@@ -1,4 +1,4 @@
-"""Files that hold a secret on their one line, for their owner alone."""
+"""Files with a secret on one line, which only their owner can read."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ _TOO_OPEN: Final = stat.S_IWGRP | stat.S_IRWXO
 
 
 def read_secret(file: str, what: str, error: type[SetupError]) -> str:
-    """The line in a file; raises `error`, with a sentence that calls the file `what`."""
+    """The line in a file; raises `error`, with a sentence that calls it the `what` file."""
     try:
         with open(file, encoding="utf-8") as opened:
             mode = os.fstat(opened.fileno()).st_mode
@@ -29,7 +29,7 @@ def read_secret(file: str, what: str, error: type[SetupError]) -> str:
 
 
 def require_new(file: str, what: str, error: type[SetupError]) -> None:
-    """Raise `error` where it is plain already that no new file can be made there."""
+    """Raise `error` where it is clear beforehand that no new file can be made."""
     folder = os.path.dirname(file) or os.curdir
     if os.path.lexists(file):
         why = errno.EEXIST
@@ -43,7 +43,7 @@ def require_new(file: str, what: str, error: type[SetupError]) -> None:
 
 
 def write_secret(file: str, secret: str, what: str, error: type[SetupError]) -> None:
-    """Write a line into a new file that its owner alone may read; raises `error`, leaving none."""
+    """Write a line into a new file that only its owner can read; leaves none where it raises."""
     try:
         number = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as exc:

@@ -1,4 +1,4 @@
-"""Turns among processes, where the database itself does not keep order."""
+"""A lock between processes that write one SQLite file."""
 
 import asyncio
 import fcntl
@@ -8,40 +8,40 @@ from typing import Final
 
 from minikms.store.files import open_beside
 
-_POLL: Final = 0.0005  # seconds
+_POLL_INTERVAL: Final = 0.0005  # seconds
 
 
 class WriterLock:
-    """The turn of one writer among all processes that have an SQLite file open.
+    """The lock of the one process that writes an SQLite file.
 
-    SQLite's own way of waiting sleeps while others take the lock again and again, and Askar 0.5.0
-    does not get over a wait that was in vain. `flock` on files beside it is let go by the kernel
-    where a process is killed. Whoever waits holds the second, so that the writer before does not
-    come first again.
+    SQLite's own waiting sleeps while other processes take its lock again and again, and Askar 0.5.0
+    does not recover from a wait that failed. The kernel releases `flock` where a process is killed.
+    There are two files: who waits for the first holds the second, so that the process that had the
+    lock before is not first again.
     """
 
     def __init__(self, path: Path) -> None:
-        self._turn = open_beside(path, "lock")
+        self._lock = open_beside(path, "lock")
         self._next = open_beside(path, "next")
         self._closed = False
 
     async def acquire(self) -> None:
-        """Return once no other process has the turn."""
+        """Return once this process has the lock."""
         await _lock(self._next)
         try:
-            await _lock(self._turn)
+            await _lock(self._lock)
         finally:
             fcntl.flock(self._next, fcntl.LOCK_UN)
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         if not self._closed:
-            fcntl.flock(self._turn, fcntl.LOCK_UN)
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Give up the files, and with them the turn."""
+        """Close the files, which releases the lock."""
         self._closed = True
-        os.close(self._turn)
+        os.close(self._lock)
         os.close(self._next)
 
 
@@ -50,4 +50,4 @@ async def _lock(file: int) -> None:
         try:
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            await asyncio.sleep(_POLL)
+            await asyncio.sleep(_POLL_INTERVAL)
