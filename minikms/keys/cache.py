@@ -1,4 +1,4 @@
-"""Keys that stay open: their records, and what their algorithms made of their material."""
+"""The key cache: records of keys, and what their algorithms made of their material."""
 
 import sys
 from collections.abc import Callable
@@ -17,10 +17,10 @@ UseT = TypeVar("UseT")
 
 
 @dataclass(slots=True)
-class Opened:
-    """A key of which the record is known, and maybe the private and the public key.
+class CachedKey:
+    """The record of a key, with its private and its public key where a call has used them.
 
-    What its state permits is asked of the record at each use, since it may depend on the time.
+    Whether the record permits a use is checked at each one, since that may depend on the time.
     """
 
     record: KeyRecord
@@ -34,43 +34,43 @@ class Opened:
         return self.public
 
 
-class OpenedKeys:
-    """Keys of a store as callers name them: from memory where nothing has changed, else read.
+class KeyCache:
+    """The keys of a store by the names that callers use, as long as nothing has changed there.
 
-    A call that finds a key in memory does not wait. What is missing, unreadable or scheduled for
-    deletion is read each time. All raise as KeyStore does.
+    What is missing, unreadable or scheduled for deletion is read each time. All methods raise as
+    KeyStore does.
     """
 
     def __init__(self, registry: AlgorithmRegistry, store: KeyStore, bounds: Bounds) -> None:
         self._registry = registry
         self._store = store
-        self.cache: Cache[Opened] = Cache(store.database.counters, *bounds)
+        self.entries: Cache[CachedKey] = Cache(store.database.counters, *bounds)
 
-    def get(self, profile: str, ref: KeyRef) -> Opened | None:
-        """A key that is remembered, open or not; None for one that is to be read."""
-        return self.cache.get((profile, ref.kid, ref.alias))
+    def get(self, profile: str, ref: KeyRef) -> CachedKey | None:
+        """A key of the cache, maybe its record alone; None for one that has to be read."""
+        return self.entries.get((profile, ref.kid, ref.alias))
 
-    async def find(self, profile: str, ref: KeyRef) -> Opened:
-        """A key, which need not be open."""
+    async def find(self, profile: str, ref: KeyRef) -> CachedKey:
+        """A key, of which the record may be all that is there."""
         found = self.get(profile, ref)
         if found is None:
-            pending = self.cache.start_fill()
-            found = Opened(await self._store.record(profile, ref))
+            pending = self.entries.start_fill()
+            found = CachedKey(await self._store.record(profile, ref))
             _keep(pending, profile, ref, found)
         return found
 
     async def open(
         self, profile: str, ref: KeyRef, use: Callable[[KeyRecord], UseT]
     ) -> tuple[KeyRecord, UseT, Any]:
-        """Read a key; and what `use` makes of its record before it is opened, and raises."""
-        pending = self.cache.start_fill()
+        """Read a key, with its private key; also what `use` gives for its record, or raises."""
+        pending = self.entries.start_fill()
         record, stored = await self._store.open_key(profile, ref, use)
         key = self._registry.of(record).unpack(stored)
-        _keep(pending, profile, ref, Opened(record, key))
+        _keep(pending, profile, ref, CachedKey(record, key))
         return record, use(record), key
 
 
-def _keep(pending: PendingEntry[Opened], profile: str, ref: KeyRef, found: Opened) -> None:
+def _keep(pending: PendingEntry[CachedKey], profile: str, ref: KeyRef, found: CachedKey) -> None:
     if found.record.deletes is not None:
         return
     kid, sources = found.record.kid, [(PROFILE, profile), (KEY, found.record.kid)]

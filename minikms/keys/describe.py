@@ -1,4 +1,4 @@
-"""The record of a new key: everything that is told of it later, worked out once."""
+"""The record of a new key: all its public facts, computed once."""
 
 import secrets
 import time
@@ -27,7 +27,7 @@ def describe(
     if public is not None and algorithm.multicodec is not None:
         multibase = multikey(algorithm.multicodec, public)
     return KeyRecord(
-        # RFC 7638 section 7: the thumbprint of a secret would tell of it.
+        # RFC 7638 section 7: the thumbprint of a secret would reveal something of it.
         kid=secrets.token_urlsafe(32) if jwk is None else thumbprint(jwk),
         alg=algorithm.name,
         kty=algorithm.kty,

@@ -1,4 +1,4 @@
-"""The JWK Sets of profiles, kept in memory as they are sent, as long as nothing has changed."""
+"""The JWK Sets of profiles, cached as they are sent (RFC 7517 section 5)."""
 
 import asyncio
 import hashlib
@@ -16,7 +16,7 @@ from minikms.store.keys import KeyStore
 
 _PAGE: Final = 1000  # keys that are read at a time
 
-# What is kept of all sets in a process, in bytes, and what each has besides its own.
+# The memory of the cache in a process, in bytes, and what each set takes besides its own.
 _MEMORY: Final = 32 * 1024 * 1024
 _EACH: Final = 1024
 
@@ -88,7 +88,7 @@ class JwkSets:
     def _begin(self, profile: str, before: _Computation | None) -> _Computation:
         computation = _Computation()
         computation.task = asyncio.create_task(self._run(profile, computation, before))
-        # What fails is told to whoever waits for it, and that may be nobody any more.
+        # A failure is raised for those who wait, who may all be gone: then nobody retrieves it.
         computation.task.add_done_callback(lambda task: task.cancelled() or task.exception())
         self._computations[profile] = computation
         return computation

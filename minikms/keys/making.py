@@ -1,4 +1,4 @@
-"""From an algorithm to a new key: its record and its material, made in turn."""
+"""Makes keys: the record and the material of a new one, a few slow ones at a time."""
 
 import asyncio
 import contextlib
@@ -12,21 +12,21 @@ from minikms.keys.threads import is_slow, run
 from minikms.plugin.protocol import KeyAlgorithm, KeyPairAlgorithm, Stored
 from minikms.records import KeyPolicy, KeyRecord
 
-# How many keys of a kind are generated at once, and how many wait for it at most. asyncio has four
-# threads more than there are processors, and never more than 32.
-_AT_ONCE: Final = min(os.cpu_count() or 1, 16)
+# How many keys of a kind are generated at a time, and how many wait for that at most. asyncio has
+# four threads more than there are processors, and never more than 32.
+_CONCURRENT: Final = min(os.cpu_count() or 1, 16)
 _QUEUE: Final = 100
 
 
 class KeyMaker:
     """Makes keys, and stores none.
 
-    What is `slow` waits for a turn, so that threads are left for those who use keys: an RSA key can
-    be a second of a processor's work. Each kind of key has turns of its own.
+    What is `slow` is throttled, so that threads are left for those who use keys: an RSA key can be
+    a second of a processor's work. Each kind of key has a throttle of its own.
     """
 
     def __init__(self) -> None:
-        self._turns: dict[tuple[str, str], _Turns] = {}
+        self._throttles: dict[tuple[str, str], _Throttle] = {}
 
     async def make(
         self,
@@ -52,8 +52,8 @@ class KeyMaker:
         kind = operation.partition("-")[0]
         # The interpreter lock is held while an RSA key that comes in is validated, and nothing else
         # goes on: one at a time, and as long again for everybody else.
-        new = _Turns(1, rest=1) if kind == "import" else _Turns(_AT_ONCE)
-        async with self._turns.setdefault((algorithm.kty, kind), new).one():
+        new = _Throttle(1, rest=1) if kind == "import" else _Throttle(_CONCURRENT)
+        async with self._throttles.setdefault((algorithm.kty, kind), new).permit():
             return await run(algorithm, operation, make)
 
     async def make_public(
@@ -71,10 +71,10 @@ class KeyMaker:
         return await run(algorithm, "import-jwk", make), b""
 
 
-class _Turns:
-    """So many at once, and a queue that is not endless.
+class _Throttle:
+    """At most so many at a time, with a bounded queue.
 
-    Who had a turn gives it back after `rest` times as long as it took.
+    A permit is free again after `rest` times as long as it was held.
     """
 
     def __init__(self, most: int, *, rest: int = 0) -> None:
@@ -83,8 +83,8 @@ class _Turns:
         self._waiting = 0
 
     @contextlib.asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """A turn, once there is one; raises TooBusy where too many wait for it."""
+    async def permit(self) -> AsyncIterator[None]:
+        """Hold a permit, once there is one; raises TooBusy where too many wait for it."""
         if self._waiting == _QUEUE:
             raise TooBusy("Enough keys of this kind are being made.")
         self._waiting += 1

@@ -12,7 +12,7 @@ from minikms.errors import (
     UnsupportedOperation,
 )
 from minikms.events import set_key
-from minikms.keys.cache import Opened, OpenedKeys
+from minikms.keys.cache import CachedKey, KeyCache
 from minikms.keys.operation import (
     BatchOperation,
     KeyUser,
@@ -46,7 +46,7 @@ class KeyOperations:
     ) -> None:
         self._registry = registry
         self._store = store
-        self.opened = OpenedKeys(registry, store, cache)
+        self.cache = KeyCache(registry, store, cache)
         self.batches = Batches()
 
     async def perform(
@@ -122,7 +122,7 @@ class KeyOperations:
         if key is not None:
             return key
         if any(use.is_public for use in user.uses):  # then the record may be enough
-            key = self._of_opened(await self.opened.find(profile, by), by.alias, user)
+            key = self._of_cached(await self.cache.find(profile, by), by.alias, user)
             if key is not None:
                 return key
         now = time.time_ns()
@@ -131,13 +131,13 @@ class KeyOperations:
             set_key(record.kid, record.alg)
             return self._permitted(record, user, now)
 
-        record, (algorithm, use), material = await self.opened.open(profile, by, permit)
+        record, (algorithm, use), material = await self.cache.open(profile, by, permit)
         return UsableKey(algorithm, use.operation, material, record, by.alias)
 
     def _cached_key(self, profile: str, ref: KeyRef, user: KeyUser) -> UsableKey[Any] | None:
         """The key that `ref` names; None where it has to be read from the store."""
-        found = self.opened.get(profile, ref)
-        return None if found is None else self._of_opened(found, ref.alias, user)
+        found = self.cache.get(profile, ref)
+        return None if found is None else self._of_cached(found, ref.alias, user)
 
     async def _predecessor(self, profile: str, kid: str, user: KeyUser) -> UsableKey[Any] | None:
         """A key that an alias named before; None where it is gone, or may not be used."""
@@ -146,7 +146,9 @@ class KeyOperations:
         except (KeyNotFound, KeyNotUsable, UnsupportedOperation):
             return None
 
-    def _of_opened(self, found: Opened, alias: str | None, user: KeyUser) -> UsableKey[Any] | None:
+    def _of_cached(
+        self, found: CachedKey, alias: str | None, user: KeyUser
+    ) -> UsableKey[Any] | None:
         """A key of the cache; None where its private key is needed and is not there."""
         record = found.record
         set_key(record.kid, record.alg)

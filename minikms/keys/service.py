@@ -100,7 +100,7 @@ class KeyService(KeyOperations):
         return await self._store.insert(profile, record, material, aliases, take=False)
 
     async def rotate(self, profile: str, kid: str) -> KeyRecord:
-        """Make a key in the place of another, which then is `verify-only`; gives the new one.
+        """Replace a key by a new one, which is returned; the old one is `verify-only` then.
 
         Raises KeyNotFound, KeyNotUsable where the other was not enabled, TooBusy, TooManyAliases,
         and UnsupportedOperation for a public key alone.
@@ -116,7 +116,7 @@ class KeyService(KeyOperations):
 
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
         """What is known of a key."""
-        record = (await self.opened.find(profile, ref)).record
+        record = (await self.cache.find(profile, ref)).record
         set_key(record.kid, record.alg)
         return self._shown(record)
 
@@ -166,11 +166,11 @@ class KeyService(KeyOperations):
             after = page[-1].seq if page else after
 
     async def associate(self, profile: str, kid: str, alias: str) -> None:
-        """Let `alias` name this key and no other; raises TooManyAliases."""
+        """Bind `alias` to this key alone; raises TooManyAliases."""
         await self._store.bind_alias(profile, kid, alias)
 
     async def dissociate(self, profile: str, kid: str, alias: str) -> None:
-        """Let `alias` name this key no more."""
+        """Remove `alias` from this key."""
         await self._store.unbind_alias(profile, kid, alias)
 
     async def update(self, profile: str, kid: str, changes: Mapping[str, Any]) -> KeyRecord:
@@ -191,11 +191,11 @@ class KeyService(KeyOperations):
         await self._store.delete(profile, kid)
 
     async def schedule_deletion(self, profile: str, kid: str, after: int) -> KeyRecord:
-        """Let a key be gone in `after` nanoseconds, and not be used until then."""
+        """Schedule the deletion of a key in `after` nanoseconds; it cannot be used until then."""
         return await self._store.schedule(profile, kid, time.time_ns() + after)
 
     async def restore(self, profile: str, kid: str) -> KeyRecord:
-        """Let a key that is scheduled for deletion stay, as it was before."""
+        """Cancel the scheduled deletion of a key, which is then as it was before."""
         return self._shown(await self._store.schedule(profile, kid, None))
 
     async def sweep(self, sink: AuditSink | None = None) -> None:
@@ -204,7 +204,7 @@ class KeyService(KeyOperations):
         Each is an audit event of its own, recorded in `sink`. Raises StoreUnavailable; what else
         is wrong is logged, and holds up no other key.
         """
-        self.opened.cache.drop_stale()
+        self.cache.entries.drop_stale()
         self._jwk_sets.drop_stale()
         for profile in await self._store.profiles():
             try:
@@ -251,11 +251,11 @@ class KeyService(KeyOperations):
         return await self._store.profiles()
 
     async def publish(self, profile: str, *, public: bool) -> None:
-        """Let everybody have the profile's public keys, or only who may read its keys."""
+        """Publish the profile's JWK Set to everybody, or only to who may read its keys."""
         await self._store.publish(profile, public=public)
 
     async def publishes(self, profile: str) -> bool:
-        """Whether everybody may have the profile's public keys."""
+        """Whether the profile's JWK Set is published."""
         return await self._jwk_sets.is_public(profile)
 
     async def ping(self) -> None:

@@ -1,4 +1,4 @@
-"""Keys whose scheduled deletion is due, removed while the service runs."""
+"""Removes the keys whose scheduled deletion is due, while the service runs."""
 
 import asyncio
 import logging
@@ -13,16 +13,16 @@ from minikms.keys.service import KeyService
 
 LOGGER = logging.getLogger(__name__)
 
-# Seconds between two looks. Nobody sees a key from the moment on that it is due, so this is only
-# how long it may be kept beyond that.
+# Seconds between two sweeps. A key cannot be seen from the moment on that it is due, so this is
+# only how long its material may stay in the store.
 _PERIOD: Final = 300.0
 
 
 @asynccontextmanager
 async def sweeping(keys: KeyService, sink: AuditSink | None) -> AsyncIterator[None]:
-    """Remove what is due at once and every few minutes, as long as the block lasts.
+    """Remove what is due now and every few minutes, as long as the block lasts.
 
-    Any number of processes may do so at once.
+    Any number of processes may do so at the same time.
     """
     async with in_background(_sweep(keys, sink)):
         yield

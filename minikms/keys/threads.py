@@ -20,7 +20,7 @@ from minikms.plugin.protocol import Capability, KeyAlgorithm
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
-_AT_ONCE: Final = min(os.cpu_count() or 1, 16)
+_CONCURRENT: Final = min(os.cpu_count() or 1, 16)
 # How long a batch has a thread at a time, in seconds: some items of RSA, all of Ed25519, and a
 # hundred times what it costs to hand a call to a thread.
 _SLICE: Final = 0.01
@@ -29,15 +29,15 @@ _MOST: Final = 100
 
 
 class Batches:
-    """Works batches off by slices of time, in as many threads as there are processors.
+    """Runs batches in slices of time, in as many threads as there are processors.
 
-    After each slice the thread goes to another batch that waits: profiles take turns, and so do
-    the batches of one. So what a batch costs does not decide how long others wait.
+    After each slice the thread goes to the next batch, round robin over the profiles, and over the
+    batches of each. So the cost of a batch does not decide how long others wait.
     """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="batch")
-        self._permits = FairSemaphore(_AT_ONCE)
+        self._threads = ThreadPoolExecutor(_CONCURRENT, thread_name_prefix="batch")
+        self._permits = FairSemaphore(_CONCURRENT)
         self._under_way: Counter[str] = Counter()
         self._stopped = False
 

@@ -1,4 +1,4 @@
-"""Who calls, as the gate has found and as the connection tells."""
+"""Who calls: the authenticated caller, its address and its certificate."""
 
 import ipaddress
 import time
@@ -81,10 +81,10 @@ def address(request: web.Request, proxies: tuple[Network, ...]) -> str:
     nearest = request.remote or ""
     if not proxies:
         return nearest
-    told = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
-    while is_one_of(nearest, proxies) and told:
+    forwarded = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
+    while is_one_of(nearest, proxies) and forwarded:
         try:
-            nearest = str(ipaddress.ip_address(told.pop().strip()))
+            nearest = str(ipaddress.ip_address(forwarded.pop().strip()))
         except ValueError:
             break
     return nearest

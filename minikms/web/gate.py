@@ -153,7 +153,7 @@ class Gate:
         return hosted
 
     def counted(self, handler: Handler) -> Handler:
-        """The handler as one of those of which so many may be under way at once."""
+        """The handler with its requests counted among those under way; raises TooBusy."""
         in_flight = self._in_flight
 
         async def counted(request: web.Request) -> web.StreamResponse:

@@ -139,7 +139,7 @@ async def stream(
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     await response.prepare(request)
     if request.method == "HEAD":
-        page = None  # the first has told whether there is anything wrong
+        page = None  # the first page has shown whether there is anything wrong
     in_flight = request.app[IN_FLIGHT]
     while page is not None:
         for start in range(0, len(page), _LINES):
@@ -147,7 +147,7 @@ async def stream(
             lines = (orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) for item in part)
             with in_flight.waiting():  # for a caller who may read as slowly as it likes
                 await response.write(b"".join(lines))
-            await asyncio.sleep(0)  # others have their turn, however fast the caller reads
+            await asyncio.sleep(0)  # lets others run, however fast the caller reads
         try:
             page = await anext(pages, None)
         except KmsError as exc:

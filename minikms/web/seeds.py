@@ -144,7 +144,7 @@ async def _add(keys: KeyService, seed: _Seed) -> bool:
 
 @contextmanager
 def _placed(place: str) -> Iterator[None]:
-    """Raise SeedError, which tells the place, for what the service refuses."""
+    """Raise SeedError, with the place in the file, for what the service refuses."""
     try:
         yield
     except KmsError as exc:

@@ -13,7 +13,7 @@ import pytest
 from aries_askar import AskarErrorCode, Session
 
 from minikms.errors import KeyNotUsable, StoreUnavailable
-from minikms.keys.cache import Opened
+from minikms.keys.cache import CachedKey
 from minikms.keys.mac import ComputeMac
 from minikms.keys.service import KeyService
 from minikms.keys.signing import Sign, SignOptions
@@ -268,12 +268,12 @@ async def test_what_is_in_memory_shows_no_secret(keys):
     )
     await keys._store.insert(DEFAULT_PROFILE, record, material)
     await keys.perform(DEFAULT_PROFILE, KeyRef(kid=record.kid), ComputeMac(b""))
-    cache = keys.opened.cache
+    cache = keys.cache.entries
     (entry,) = cache._entries.values()
     assert entry.value.key.secret == b"planted" * 5
-    for shown in (cache, entry, cache._entries, cache.start_fill(), entry.value, keys.opened):
+    for shown in (cache, entry, cache._entries, cache.start_fill(), entry.value, keys.cache):
         assert "planted" not in repr(shown)
-    assert "planted" not in repr(Opened(record, "planted", "planted"))
+    assert "planted" not in repr(CachedKey(record, "planted", "planted"))
 
 
 async def test_a_commit_that_did_not_say_whether_it_was_done(keys, monkeypatch):
@@ -298,9 +298,9 @@ async def test_a_new_key_takes_no_other_out_of_memory(keys):
     await sign(keys, KeyRef(kid=record.kid))
     for number in range(10):
         await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy(aliases=(str(number),)))
-    misses = keys.opened.cache.misses
+    misses = keys.cache.entries.misses
     await sign(keys, KeyRef(kid=record.kid))
-    assert keys.opened.cache.misses == misses
+    assert keys.cache.entries.misses == misses
 
 
 async def test_what_has_changed_leaves_memory_with_the_next_sweep(keys):
@@ -309,7 +309,7 @@ async def test_what_has_changed_leaves_memory_with_the_next_sweep(keys):
         await sign(keys, KeyRef(kid=kid))
     await keys.delete(DEFAULT_PROFILE, kids[0])
     await keys.sweep()
-    assert list(keys.opened.cache._entries) == [(DEFAULT_PROFILE, kids[1], None)]
+    assert list(keys.cache.entries._entries) == [(DEFAULT_PROFILE, kids[1], None)]
 
 
 ALGORITHMS = [entry.algorithm for entry in AlgorithmRegistry.from_installed()]
@@ -346,4 +346,4 @@ async def test_many_who_miss_at_once(keys):
     record = await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())
     signed = await asyncio.gather(*(sign(keys, KeyRef(kid=record.kid)) for _ in range(50)))
     assert len(set(signed)) == 1
-    assert len(keys.opened.cache) == 1
+    assert len(keys.cache.entries) == 1

@@ -31,7 +31,7 @@ def service(start, listening):
 
 
 def cache(client):
-    return client.app[SERVICE].opened.cache
+    return client.app[SERVICE].cache.entries
 
 
 async def slug(response):

@@ -1,126 +1,509 @@
-"""What fails on the fast path, or is missing for it, leaves no call without an answer."""
+"""What is answered at once is answered as on the ordinary way, and all else goes that way."""
 
 import asyncio
-import dataclasses
+import gzip
+import hashlib
+import hmac
+import json
 import logging
+from itertools import pairwise
 
 import orjson
 import pytest
-from aiohttp import web_protocol
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
+from minikms.audit.file import AuditFile
 from minikms.config import Config
+from minikms.encodings import b64url
 from minikms.serve.assembly import create_service
-from minikms.web.http import logs
-from minikms.web.metrics import Metrics
+from minikms.web.http.server import KmsServer
+from minikms.web.state import FAST_ROUTES, IN_FLIGHT, SERVICE
 
 JSON = "Content-Type: application/json"
-SIGN = orjson.dumps({"alias": "mine", "data": "aGVsbG8"})
+DIGEST = b64url(hashlib.sha256(b"hello").digest())
+KEYS = {
+    "ed25519": {"alg": "ed25519"},
+    "p256": {"alg": "p256"},
+    "k256": {"alg": "k256"},
+    "mldsa44": {"alg": "mldsa44"},
+    "a256gcm": {"alg": "a256gcm"},
+    "a256kw": {"alg": "a256kw"},
+    "hs256": {"alg": "hs256"},
+    "x25519": {"alg": "x25519"},
+    "rotated": {"alg": "ed25519"},
+    "disabled": {"alg": "ed25519"},
+    "verify-only": {"alg": "ed25519"},
+}
+
+
+def secret(alias):
+    return hashlib.sha256(alias.encode()).digest()
+
+
+def call(alias="ed25519", data="aGVsbG8", **more):
+    return orjson.dumps({"alias": alias, "data": data, **more})
+
+
+def signature(alias):
+    return b64url(Ed25519PrivateKey.from_private_bytes(secret(alias)).sign(b"hello"))
+
+
+def sealed(text, **more):
+    nonce = bytes(12)
+    whole = AESGCM(secret("a256gcm")).encrypt(nonce, text, b"")
+    parts = {"ciphertext": whole[:-16], "nonce": nonce, "tag": whole[-16:]}
+    parts = {name: b64url(part) for name, part in parts.items()}
+    return orjson.dumps({"alias": "a256gcm", **parts, **more})
+
+
+def plain(alias="a256gcm", **more):
+    return orjson.dumps({"alias": alias, "plaintext": "aGVsbG8", **more})
+
+
+JWK = {
+    "kty": "OKP",
+    "crv": "Ed25519",
+    "x": b64url(
+        Ed25519PrivateKey.from_private_bytes(secret("ed25519")).public_key().public_bytes_raw()
+    ),
+}
+
+SECRET = b64url(bytes(32))
+WRAPPED = b64url(aes_key_wrap(secret("a256kw"), bytes(32)))
+MAC = b64url(hmac.digest(secret("hs256"), b"hello", "sha256"))
+PEER = {"kty": "OKP", "crv": "X25519", "x": b64url(bytes([9, *bytes(31)]))}
+# What has a key opened that makes no signatures.
+OPENED_BY = {
+    "a256gcm": ("/encrypt", {"plaintext": ""}),
+    "a256kw": ("/wrap", {"key": SECRET}),
+    "hs256": ("/mac", {"data": ""}),
+    "x25519": ("/derive", {"peer": PEER}),
+}
+
+# Each with what is sent, and whether that is answered at once.
+CALLS = {
+    "Ed25519": (call(), [JSON], True),
+    "another JOSE name": (call(alg="Ed25519"), [JSON], True),
+    "P-256": (call("p256"), [JSON], True),
+    "P-256 as DER": (call("p256", encoding="der"), [JSON], True),
+    "a digest": (call("p256", DIGEST, prehashed=True), [JSON], True),
+    "secp256k1": (call("k256"), [JSON], True),
+    "no Content-Type": (call(), [], True),
+    "a profile": (call(), [JSON, "X-Profile: default"], True),
+    "an id": (call(), [JSON, "X-Request-Id: mine"], True),
+    "a slow algorithm": (call("mldsa44"), [JSON], False),
+    "an alias of nothing": (call("nothing"), [JSON], False),
+    "a kid of nothing": (orjson.dumps({"kid": "x" * 43, "data": ""}), [JSON], False),
+    "a key that encrypts": (call("a256gcm"), [JSON], False),
+    "a disabled key": (call("disabled"), [JSON], False),
+    "a key that only verifies": (call("verify-only"), [JSON], False),
+    "an alg of another key": (call(alg="ES256"), [JSON], False),
+    "no digest": (call("p256", prehashed=True), [JSON], False),
+    "no such profile": (call(), [JSON, "X-Profile: nobody"], False),
+    "two profiles": (call(), [JSON, "X-Profile: default", "X-Profile: b"], False),
+    "no JSON": (b"{", [JSON], False),
+    "no object": (b"[]", [JSON], False),
+    "no base64url": (call(data="*"), [JSON], False),
+    "too much": (call(data="A" * 2_000_000), [JSON], False),
+    "text": (call(), ["Content-Type: text/plain"], False),
+    "a web page": (call(), ["Origin: https://example.com"], False),
+    "gzip": (gzip.compress(call()), [JSON, "Content-Encoding: gzip"], True),
+    "no gzip": (call(), [JSON, "Content-Encoding: gzip"], False),
+    "an encoding that nobody knows": (call(), [JSON, "Content-Encoding: br"], False),
+    "a last call": (call(), [JSON, "Connection: close"], False),
+    "a call that waits": (call(), [JSON, "Expect: 100-continue"], False),
+    "another way to write it": (call(), [JSON], False),
+    "a good signature": (call(sig=signature("ed25519")), [JSON], True),
+    "a wrong signature": (call(sig=signature("disabled")), [JSON], True),
+    "no signature": (call(sig="aGVsbG8"), [JSON], True),
+    "a good signature of a key that was changed": (
+        call("verify-only", sig=signature("verify-only")),
+        [JSON],
+        False,
+    ),
+    "a good signature of a disabled key": (
+        call("disabled", sig=signature("disabled")),
+        [JSON],
+        False,
+    ),
+    "a signature by a key before": (
+        call("rotated", sig=signature("rotated")),
+        [JSON],
+        False,
+    ),
+    "no signature of ML-DSA": (call("mldsa44", sig="aGVsbG8"), [JSON], True),
+    "a signature by a JWK": (
+        orjson.dumps({"jwk": JWK, "data": "aGVsbG8", "sig": signature("ed25519")}),
+        [JSON],
+        True,
+    ),
+    "a plaintext": (plain(), [JSON], True),
+    "a plaintext with data beside it": (plain(aad="aGVsbG8"), [JSON], True),
+    "a plaintext for a key that signs": (plain("ed25519"), [JSON], False),
+    "a ciphertext": (sealed(b"hello"), [JSON], True),
+    "an empty ciphertext": (sealed(b""), [JSON], True),
+    "a ciphertext of other data": (sealed(b"hello", aad="aGVsbG8"), [JSON], False),
+    "/wrap": (orjson.dumps({"alias": "a256kw", "key": SECRET}), [JSON], True),
+    "/unwrap": (orjson.dumps({"alias": "a256kw", "wrapped": WRAPPED}), [JSON], True),
+    "/derive": (orjson.dumps({"alias": "x25519", "peer": PEER}), [JSON], True),
+    "/mac": (call("hs256"), [JSON], True),
+    "/mac/verify": (call("hs256", mac=MAC), [JSON], True),
+    "/jws/sign": (orjson.dumps({"alias": "ed25519", "payload": "aGVsbG8"}), [JSON], True),
+    "/jws/verify": (orjson.dumps({"alias": "ed25519", "jws": "a.b.c"}), [JSON], True),
+}
+TARGETS = {
+    **{name: name for name in CALLS if name.startswith("/")},
+    "another way to write it": "/%73ign",
+    **{name: "/verify" for name in CALLS if "signature" in name},
+    **{name: "/encrypt" for name in CALLS if "plaintext" in name},
+    **{name: "/decrypt" for name in CALLS if "ciphertext" in name},
+}
 
 
 @pytest.fixture
-def begin(start, connect_to):
-    """Start a service with a key that is open; gives connections to it."""
+def ordinary(monkeypatch):
+    """The paths of all calls that went the ordinary way."""
+    seen, handle = [], KmsServer._handle
 
-    async def run(number=1, **options):
-        client = await start(create_service(Config(**options)))
-        connections = [await connect_to(client) for _ in range(number)]
-        key = orjson.dumps({"alg": "ed25519", "alias": "mine"})
-        for path, body in (("/key/generate", key), ("/sign", SIGN)):
-            answer = await connections[0].call("POST", path, body, JSON)
-            assert answer.status == 200
-        await asyncio.sleep(0.02)  # until all connections rest
-        return connections
+    async def watched(server, request):
+        seen.append(request.path)
+        return await handle(server, request)
+
+    monkeypatch.setattr(KmsServer, "_handle", watched)
+    return seen
+
+
+@pytest.fixture
+def begin(start, connect_to, ordinary):
+    """Start a service with the same keys each time, all of them open; gives a connection to it."""
+
+    async def run(*headers, fast=True, **options):
+        app = create_service(Config(cache_size=100, **options))
+        if not fast:
+            app[FAST_ROUTES].clear()
+        client = await start(app)
+        connection = await connect_to(client)
+        connection.app, connection.client = app, client
+
+        async def ok(method, path, body):
+            answer = await connection.call(method, path, orjson.dumps(body), JSON, *headers)
+            assert answer.status == 200, answer
+            return orjson.loads(answer.body)
+
+        for alias, key in KEYS.items():
+            kind = "seed" if key["alg"] == "mldsa44" else "secret"
+            given = {**key, "alias": alias, kind: b64url(secret(alias))}
+            made = await ok("POST", "/key/import", given)
+            if alias == "rotated":
+                await ok("POST", f"/key/{made['kid']}/rotate", {})
+            path, body = OPENED_BY.get(alias, ("/sign", {"data": ""}))
+            await ok("POST", path, {"alias": alias, **body})
+            if alias in ("disabled", "verify-only"):
+                await ok("PATCH", f"/key/{made['kid']}", {"state": alias})
+        for alias, (path, body) in OPENED_BY.items():  # a change may have had others read again
+            await ok("POST", path, {"alias": alias, **body})
+        await rest(connection)
+        ordinary.clear()
+        return connection
 
     return run
 
 
-@pytest.fixture
-def failing_once(monkeypatch):
-    """Have the third call of a function fail."""
-
-    def patch(owner, name):
-        called, function = [], getattr(owner, name)
-
-        def fails_once(*args):
-            called.append(args)
-            if len(called) == 3:
-                raise RuntimeError("once")
-            return function(*args)
-
-        monkeypatch.setattr(owner, name, fails_once)
-
-    return patch
+def sent(body, *headers):
+    """A call as it comes over a connection."""
+    lines = [
+        "POST /sign HTTP/1.1",
+        "Host: localhost",
+        *headers,
+        f"Content-Length: {len(body)}",
+        "",
+        "",
+    ]
+    return "\r\n".join(lines).encode() + body
 
 
-async def test_what_fails_before_the_answer_of_one_call(begin, failing_once, caplog):
-    connections = await begin(8)
-    failing_once(logs, "new_request_id")
-    for connection in connections:
-        connection.send("POST", "/sign", SIGN, JSON)
-    answers = [await connection.receive() for connection in connections]
-    assert [answer.status for answer in answers] == [200] * 8
-    assert "RuntimeError: once" in caplog.text
+async def rest(connection):
+    """Wait until a connection of this very process waits for its next request."""
+    await asyncio.sleep(0.02)
 
 
-async def test_what_fails_after_the_answer_of_one_call(begin, failing_once, free_port, caplog):
-    """Its connection ends, since it cannot be known how far it came; the others go on."""
-    connections = await begin(8, metrics_port=int(free_port))
-    failing_once(Metrics, "answered")
-    for connection in connections:
-        connection.send("POST", "/sign", SIGN, JSON)
-    answers = [await connection.receive() for connection in connections]
-    assert [answer.status for answer in answers] == [200] * 8
-    assert "RuntimeError: once" in caplog.text
-    ended = 0
-    for connection in connections:
-        try:
-            assert (await connection.call("POST", "/sign", SIGN, JSON)).status == 200
-        except (asyncio.IncompleteReadError, ConnectionError):
-            ended += 1
-    assert ended == 1
+def comparable(answer):
+    headers = {name: v for name, v in answer.headers.items() if name not in ("Date",)}
+    if headers.get("X-Request-Id") != "mine":
+        assert headers.pop("X-Request-Id")
+    body = orjson.loads(answer.body)
+    if "alg" in body and body["alg"].startswith("ML-DSA"):
+        del body["sig"], headers["Content-Length"]  # which is random
+    if "nonce" in body:
+        body = {name: len(value) for name, value in body.items()}
+    return answer.status, headers, body
 
 
-@pytest.fixture
-def without(monkeypatch):
-    """Have aiohttp's connections lack a name, as far as this service can see."""
-    from minikms.web.http import server
+@pytest.mark.parametrize("name", CALLS)
+async def test_the_same_answer(begin, ordinary, name):
+    body, headers, at_once = CALLS[name]
+    target = TARGETS.get(name, "/sign")
+    one, other = await begin(), await begin(fast=False)
+    for connection in (one, other):
+        connection.send("POST", target, body, *headers)
+        if "Expect: 100-continue" in headers:
+            assert (await connection.receive()).status == 100
+        connection.answer = await connection.receive()
+        assert (ordinary == []) == (at_once and connection is one)
+    assert comparable(one.answer) == comparable(other.answer)
 
-    def remove(table):
-        gone = (web_protocol.RequestHandler, "_name_of_another_version", "a test")
-        names = getattr(server, table)
-        changed = dataclasses.replace(names, names=(*names.names, gone))
-        monkeypatch.setattr(server, table, changed)
 
-    return remove
+async def test_a_token(begin, admin, ordinary):
+    token, file = admin
+    bearer = f"Authorization: Bearer {token}"
+    options = {"auth": "token", "admin_token_file": file}
+    one, other = await begin(bearer, **options), await begin(bearer, fast=False, **options)
+    scopes = orjson.dumps({"name": "reader", "scopes": ["verify"]})
+    for connection in (one, other):
+        made = await connection.call("POST", "/tokens", scopes, JSON, bearer)
+        reader = f"Authorization: Bearer {orjson.loads(made.body)['token']}"
+        assert (await connection.call("GET", "/keys", b"", reader)).status == 403
+        connection.reader = reader
+        await rest(connection)
+    cases = [
+        ([bearer], True, 200),
+        ([JSON], False, 401),
+        ([bearer.replace("mkms_", "mkms_0")], False, 401),
+        ([bearer, bearer], False, 401),
+        (["Authorization: Basic eDp5"], False, 401),
+        (None, False, 403),
+    ]
+    for headers, at_once, status in cases:
+        ordinary.clear()
+        answer = await one.call("POST", "/sign", call(), *(headers or [one.reader]))
+        assert (ordinary == []) == at_once
+        expected = await other.call("POST", "/sign", call(), *(headers or [other.reader]))
+        assert answer.status == status
+        assert comparable(answer) == comparable(expected)
+        await rest(one)
 
 
-@pytest.mark.parametrize("table", ["FAST_PATH", "CONNECTION"])
-async def test_an_aiohttp_that_lacks_a_private_name(begin, without, table, caplog):
-    without(table)
-    [connection] = await begin()
-    for _ in range(3):
-        answer = await connection.call("POST", "/sign", SIGN, JSON)
+async def test_what_is_told_of_it(begin, admin, ordinary, tmp_path, caplog, free_port):
+    """The audit log, the access log and the metrics, as of a call on the ordinary way."""
+    token, file = admin
+    bearer = f"Authorization: Bearer {token}"
+    log = tmp_path / "audit.log"
+    caplog.set_level(logging.INFO, "minikms.access")
+    connection = await begin(
+        bearer,
+        auth="token",
+        admin_token_file=file,
+        audit_log=str(log),
+        trusted_proxy="127.0.0.1",
+        metrics_port=int(free_port),
+    )
+    more = [JSON, bearer, "X-Forwarded-For: 192.0.2.1"]
+    for target in ("/sign", "/%73ign"):
+        answer = await connection.call("POST", target, call(), *more)
         assert answer.status == 200
-        assert answer.headers["Server"] == "minikms"
-        assert orjson.loads(answer.body)["sig"]
-    connection.writer.write(b"nonsense\r\n\r\n")
-    assert (await connection.receive()).problem() == (400, "bad-request")
-    lines = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(lines) == 1
-    assert "RequestHandler._name_of_another_version" in lines[0].message
+        await rest(connection)
+    assert ordinary == ["/sign"]
+    before, direct, other = (json.loads(line) for line in log.read_bytes().splitlines()[-3:])
+    assert before["operation"] == "derive"
+    for line in (direct, other):
+        for name in ("n", "time", "prev", "mac", "request_id"):
+            assert line.pop(name)
+    assert direct == other
+    facts = {name: direct[name] for name in ("operation", "outcome", "who", "address", "profile")}
+    assert facts == {
+        "operation": "sign",
+        "outcome": "success",
+        "who": "admin",
+        "address": "192.0.2.1",
+        "profile": "default",
+    }
+    lines = [record.__dict__ for record in caplog.records if record.name == "minikms.access"][-2:]
+    for name in ("method", "status", "bytes", "route", "who"):
+        assert lines[0][name] == lines[1][name]
+    assert lines[0]["path"] == "/sign"
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(free_port))
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    text = (await reader.read()).decode()
+    writer.close()
+    signed = len(KEYS) - len(OPENED_BY) + 2
+    assert f'minikms_requests_total{{route="sign",status="200"}} {signed}.0' in text
+    ed25519 = 'alg="ed25519",operation="sign",outcome="success"'
+    assert f"minikms_operations_total{{{ed25519}}} 6.0" in text
 
 
-@pytest.mark.parametrize("name", ["compute", "send", "_fast_route"])
-async def test_an_aiohttp_that_does_something_else(begin, monkeypatch, name, caplog):
-    from minikms.web.http.fast_path import FastRequestHandler
+async def test_an_audit_log_that_takes_no_line(begin, admin, ordinary, tmp_path):
+    log = tmp_path / "audit.log"
+    connection = await begin(audit_log=str(log))
+    log.rename(tmp_path / "elsewhere")
+    answer = await connection.call("POST", "/sign", call(), JSON)
+    assert answer.problem() == (503, "audit-unavailable")
+    assert ordinary == ["/sign"]
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """What is written to the audit log, piece by piece."""
+    pieces, append = [], AuditFile.append
+
+    def watched(file, lines):
+        append(file, lines)
+        pieces.append(lines)
+
+    monkeypatch.setattr(AuditFile, "append", watched)
+    return pieces
+
+
+async def test_calls_at_once_are_told_of_in_one_piece(
+    begin, ordinary, written, connect_to, tmp_path
+):
+    log = tmp_path / "audit.log"
+    one = await begin(audit_log=str(log))
+    connections = [one, *[await connect_to(one.client) for _ in range(7)]]
+
+    async def call_at_once():
+        await rest(one)
+        ordinary.clear()
+        written.clear()
+        for connection in connections:
+            connection.send("POST", "/sign", call(), JSON)
+        return [await connection.receive() for connection in connections]
+
+    def told():
+        return sorted(json.loads(line)["request_id"] for line in written[0].splitlines())
+
+    answers = await call_at_once()
+    assert (ordinary, len(written)) == ([], 1)
+    assert told() == sorted(answer.headers["X-Request-Id"] for answer in answers)
+    log.rename(moved := tmp_path / "elsewhere")
+    answers = await call_at_once()
+    assert {answer.problem() for answer in answers} == {(503, "audit-unavailable")}
+    assert (ordinary, written) == (["/sign"] * 8, [])
+    moved.rename(log)
+    assert {answer.status for answer in await call_at_once()} == {200}
+    assert (ordinary, len(written)) == ([], 1)
+    lines = log.read_bytes().splitlines()
+    for before, line in pairwise(lines):  # nothing has changed by what was not written
+        assert json.loads(line)["prev"] == hashlib.sha256(before).hexdigest()
+
+
+async def test_what_comes_before_an_answer_has_left(begin, ordinary, written, tmp_path):
+    connection = await begin(audit_log=str(tmp_path / "audit.log"))
+    [served] = connection.client.server.runner.server.connections
+    written.clear()
+    for _ in range(2):
+        served.data_received(sent(call()))
+    assert written == []
+    for _ in range(2):
+        assert (await connection.receive()).status == 200
+    assert (ordinary, len(written)) == (["/sign"], 2)
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+async def test_a_caller_who_is_gone_before_its_answer(
+    begin, ordinary, written, connect_to, tmp_path, caplog, earlier
+):
+    connection = await begin(audit_log=str(tmp_path / "audit.log"))
+    [served] = connection.client.server.runner.server.connections
+    other = await connect_to(connection.client)
+    written.clear()
+    if earlier:  # the connection ends in the same turn
+        served.transport.abort()
+    served.data_received(sent(call()))
+    if not earlier:
+        served.transport.abort()
+    assert await connection.at_end()
+    # What nobody waits for any more is not done; once it is done, it is told of.
+    told = [] if earlier else ["success"]
+    assert [json.loads(line)["outcome"] for line in written] == told
+    assert (await other.call("POST", "/sign", call(), JSON)).status == 200
+    assert (ordinary, caplog.text) == ([], "")
+
+
+@pytest.mark.parametrize("ending", ["close", "_process_keepalive"])
+async def test_a_connection_that_is_to_end_before_its_answer(begin, ordinary, ending):
+    """What a service that stops does, and one whose connection has rested for too long."""
+    connection = await begin()
+    [served] = connection.client.server.runner.server.connections
+    served._next_keepalive_close_time = 0
+    served.data_received(sent(call()))
+    getattr(served, ending)()
+    assert (await connection.receive()).status == 200
+    if ending == "close":
+        assert await connection.at_end()
+    else:
+        assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
+
+
+async def test_as_many_as_may_be_under_way(begin, ordinary):
+    connection = await begin(max_in_flight=3)
+    connection.app[IN_FLIGHT].number = 3
+    answer = await connection.call("POST", "/sign", call(), JSON)
+    assert answer.problem() == (503, "too-busy")
+    connection.app[IN_FLIGHT].number = 0
+    assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
+
+
+async def test_what_fails_inside_is_told_as_ever(begin, ordinary, monkeypatch, caplog):
+    connection = await begin()
 
     def fail(*args):
-        if name != "_fast_route":  # which then finds no route
-            raise AttributeError("message_consumed")
+        raise RuntimeError("a plugin's")
 
-    monkeypatch.setattr(FastRequestHandler, name, fail)
-    [connection] = await begin()
-    caplog.clear()
+    opened = connection.app[SERVICE].cache.entries._entries
+    kinds = {type(entry.value.key) for entry in opened.values() if entry.value.key is not None}
+    for kind in kinds:
+        if kind.__module__.startswith("minikms"):
+            monkeypatch.setattr(kind, "sign", fail, raising=False)
+    answer = await connection.call("POST", "/sign", call(), JSON)
+    assert answer.problem() == (500, "internal-error")
+    assert "a plugin's" in caplog.text
+    monkeypatch.undo()
+    assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
+
+
+async def test_calls_in_one_piece_and_in_pieces(begin, ordinary):
+    connection = await begin()
+    messages = [b64url(bytes([number])) for number in range(5)]
+    for message in messages:
+        connection.send("POST", "/sign", call(data=message), JSON)
+    answers = [orjson.loads((await connection.receive()).body) for _ in messages]
+    assert ordinary == ["/sign"] * 5  # they came as one piece
+    await rest(connection)
+    for message, answer in zip(messages, answers, strict=True):
+        whole = sent(call(data=message), JSON)
+        for piece in (whole[:30], whole[30:-10], whole[-10:]):
+            connection.writer.write(piece)
+            await rest(connection)
+        assert orjson.loads((await connection.receive()).body) == answer
+        await rest(connection)
+
+
+async def test_a_connection_that_rests_is_closed(begin, ordinary, connect_to):
+    other = await begin(idle_timeout=1)
+    connection = await connect_to(other.client)
+    await rest(connection)
     for _ in range(3):
-        assert (await connection.call("POST", "/sign", SIGN, JSON)).status == 200
-    assert caplog.text == ""
+        assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
+        await asyncio.sleep(0.6)  # less than it may rest
+    assert ordinary == []
+    assert await connection.at_end()
+
+
+async def test_a_caller_who_reads_nothing(begin, ordinary):
+    """It is not served on and on: what it does not read would fill the memory."""
+    connection = await begin()
+    manager = connection.client.server.runner.server
+    [served] = manager.connections
+    served.pause_writing()  # as its transport does, once it holds 64 KiB
+    before = manager.requests_count
+    for _ in range(10):
+        connection.send("POST", "/sign", call(), JSON)
+        await rest(connection)
+    # The first waits for the caller, and the others behind it.
+    assert ordinary == ["/sign"]
+    assert manager.requests_count == before + 1
+    served.resume_writing()
+    for _ in range(10):
+        assert (await connection.receive()).status == 200

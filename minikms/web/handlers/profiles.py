@@ -44,7 +44,7 @@ async def list_profiles(request: web.Request) -> web.Response:
 
 
 async def change(request: web.Request, name: str) -> web.Response:
-    """Publish a profile's JWK Set, or publish it no more.
+    """Publish a profile's JWK Set, or stop publishing it.
 
     ---
     tags: [profiles]

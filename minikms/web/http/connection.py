@@ -77,7 +77,7 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._max_body = max_body
         self._max_head = max_head
         # What has come of a head that is not whole, or since there was content in a body, in bytes:
-        # as much at least, and as much more at most, of the piece in which it may have begun.
+        # at least this, and at most `_head_slack` more, of the data in which it may have begun.
         self._head_size = self._head_slack = 0
         # What has come while requests waited, since their heads were last measured.
         self._waiting_size = 0
@@ -233,7 +233,7 @@ class LimitedRequestHandler(PlainRequestHandler):
     def _decline_upgrade(self) -> None:
         """Have the connection end after such a request: aiohttp's parser loses what is behind it.
 
-        The next answer would stand in the place of what is lost.
+        The caller would take the next answer for that of what is lost.
         """
         self._message_tail = b""
         self._make_last()
@@ -258,7 +258,7 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._messages.append((refused, rest))
 
     def _fail(self, payload: StreamReader, exc: Exception) -> None:
-        """Tell whoever reads a body, or will, that there is no more; the connection then ends."""
+        """Raise `exc` for whoever reads a body, or will; the connection then ends."""
         self._last = True
         self._head_size = 0
         if payload is self._begun and self._current_request is None:
@@ -317,7 +317,7 @@ class LimitedRequestHandler(PlainRequestHandler):
             self._head_timer = self._loop.call_later(self._head_timeout, self._head_is_late)
 
     def _head_is_late(self) -> None:
-        """Cut the caller off; one who has sent nothing at all is told nothing."""
+        """End the connection; one who has sent nothing at all gets no answer."""
         self._head_timer = None
         waiter = self._waiter
         if waiter is None or waiter.done():

@@ -5,7 +5,7 @@ import gc
 
 
 def spare() -> None:
-    """Have the garbage collector look no more at what is there, which stays to the end."""
+    """Exclude what is there now, and stays to the end, from garbage collection."""
     gc.collect()
     gc.freeze()
 

@@ -1,4 +1,4 @@
-"""How much is under way at once, and how long a caller's body is waited for."""
+"""Limits of requests: how many are under way, and how long a body may take to arrive."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ class InFlight:
 
     @property
     def is_full(self) -> bool:
-        """Whether there may be no more."""
+        """Whether there are as many as there may be."""
         return self.number >= self._most
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ from minikms.events import AuditEvent
 
 REQUEST_ID_HEADER = "X-Request-Id"
 
-# What the gate knows of a request; its line tells who made it.
+# The audit event of a request, from the gate; the log line has its caller.
 EVENT: Final = web.RequestKey("event", AuditEvent)
 
 _REQUEST_ID = web.RequestKey("request_id", str)

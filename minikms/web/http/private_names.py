@@ -41,7 +41,7 @@ FAST_PATH: Final = PrivateNames(
         (_HANDLER, "_request_factory", "makes the request"),
         (_HANDLER, "_task_handler", "what a request has besides"),
         (_HANDLER, "_manager", "counts requests"),
-        (_HANDLER, "_parser", "is told of a request that was taken out of the queue"),
+        (_HANDLER, "_parser", "counts the requests that were taken out of the queue"),
         (http.HttpRequestParser, "message_consumed", "the same"),
         (_HANDLER, "_paused", "the caller does not read its answers"),
         (_HANDLER, "_reading_paused", "the caller sends more than is read"),
@@ -55,10 +55,10 @@ FAST_PATH: Final = PrivateNames(
         (
             streams.StreamReader,
             "_buffer",
-            "a body that has come, and stays there (web/http/limits.py)",
+            "a body that has come, and stays there (web/http/fast_path.py)",
         ),
         # `StreamWriter._headers_buf` is in no class: web/http/trial.py finds out.
-        (web.Response, "_req", "a head that is written at once (web/http/answers.py)"),
+        (web.Response, "_req", "a head that is written as a whole (web/http/answers.py)"),
         (web.Response, "_keep_alive", "the same"),
         (web.Response, "_payload_writer", "the same"),
         (web.Response, "_body", "the same"),

@@ -78,7 +78,7 @@ class KmsServer(web.Server):
         return response
 
     def give_back_memory(self) -> None:
-        """Give memory back to the system, soon and for many connections at once."""
+        """Give memory back to the system, soon, and once for many connections."""
         if self._giving_back is None:
             self._giving_back = self._loop.call_later(_GIVE_BACK_AFTER, self._give_back)
 

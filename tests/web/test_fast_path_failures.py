@@ -1,0 +1,126 @@
+"""What fails on the fast path, or is missing for it, leaves no call without an answer."""
+
+import asyncio
+import dataclasses
+import logging
+
+import orjson
+import pytest
+from aiohttp import web_protocol
+
+from minikms.config import Config
+from minikms.serve.assembly import create_service
+from minikms.web.http import logs
+from minikms.web.metrics import Metrics
+
+JSON = "Content-Type: application/json"
+SIGN = orjson.dumps({"alias": "mine", "data": "aGVsbG8"})
+
+
+@pytest.fixture
+def begin(start, connect_to):
+    """Start a service with a key that is open; gives connections to it."""
+
+    async def run(number=1, **options):
+        client = await start(create_service(Config(**options)))
+        connections = [await connect_to(client) for _ in range(number)]
+        key = orjson.dumps({"alg": "ed25519", "alias": "mine"})
+        for path, body in (("/key/generate", key), ("/sign", SIGN)):
+            answer = await connections[0].call("POST", path, body, JSON)
+            assert answer.status == 200
+        await asyncio.sleep(0.02)  # until all connections rest
+        return connections
+
+    return run
+
+
+@pytest.fixture
+def failing_once(monkeypatch):
+    """Have the third call of a function fail."""
+
+    def patch(owner, name):
+        called, function = [], getattr(owner, name)
+
+        def fails_once(*args):
+            called.append(args)
+            if len(called) == 3:
+                raise RuntimeError("once")
+            return function(*args)
+
+        monkeypatch.setattr(owner, name, fails_once)
+
+    return patch
+
+
+async def test_what_fails_before_the_answer_of_one_call(begin, failing_once, caplog):
+    connections = await begin(8)
+    failing_once(logs, "new_request_id")
+    for connection in connections:
+        connection.send("POST", "/sign", SIGN, JSON)
+    answers = [await connection.receive() for connection in connections]
+    assert [answer.status for answer in answers] == [200] * 8
+    assert "RuntimeError: once" in caplog.text
+
+
+async def test_what_fails_after_the_answer_of_one_call(begin, failing_once, free_port, caplog):
+    """Its connection ends, since it cannot be known how far it came; the others go on."""
+    connections = await begin(8, metrics_port=int(free_port))
+    failing_once(Metrics, "answered")
+    for connection in connections:
+        connection.send("POST", "/sign", SIGN, JSON)
+    answers = [await connection.receive() for connection in connections]
+    assert [answer.status for answer in answers] == [200] * 8
+    assert "RuntimeError: once" in caplog.text
+    ended = 0
+    for connection in connections:
+        try:
+            assert (await connection.call("POST", "/sign", SIGN, JSON)).status == 200
+        except (asyncio.IncompleteReadError, ConnectionError):
+            ended += 1
+    assert ended == 1
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Have aiohttp's connections lack a name, as far as this service can see."""
+    from minikms.web.http import server
+
+    def remove(table):
+        gone = (web_protocol.RequestHandler, "_name_of_another_version", "a test")
+        names = getattr(server, table)
+        changed = dataclasses.replace(names, names=(*names.names, gone))
+        monkeypatch.setattr(server, table, changed)
+
+    return remove
+
+
+@pytest.mark.parametrize("table", ["FAST_PATH", "CONNECTION"])
+async def test_an_aiohttp_that_lacks_a_private_name(begin, without, table, caplog):
+    without(table)
+    [connection] = await begin()
+    for _ in range(3):
+        answer = await connection.call("POST", "/sign", SIGN, JSON)
+        assert answer.status == 200
+        assert answer.headers["Server"] == "minikms"
+        assert orjson.loads(answer.body)["sig"]
+    connection.writer.write(b"nonsense\r\n\r\n")
+    assert (await connection.receive()).problem() == (400, "bad-request")
+    lines = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(lines) == 1
+    assert "RequestHandler._name_of_another_version" in lines[0].message
+
+
+@pytest.mark.parametrize("name", ["compute", "send", "_fast_route"])
+async def test_an_aiohttp_that_does_something_else(begin, monkeypatch, name, caplog):
+    from minikms.web.http.fast_path import FastRequestHandler
+
+    def fail(*args):
+        if name != "_fast_route":  # which then finds no route
+            raise AttributeError("message_consumed")
+
+    monkeypatch.setattr(FastRequestHandler, name, fail)
+    [connection] = await begin()
+    caplog.clear()
+    for _ in range(3):
+        assert (await connection.call("POST", "/sign", SIGN, JSON)).status == 200
+    assert caplog.text == ""
