@@ -33,7 +33,8 @@ SCHEMAS: Final[Mapping[str, type[Schema]]] = {
     if isinstance(schema, type) and issubclass(schema, Schema)
 }
 
-# `nullable` beside a reference lets no null through what is referred to (OpenAPI 3.0.3).
+# A schema that is not nullable refuses null, whatever stands beside a reference to it (OpenAPI
+# 3.0.3).
 _NULL: Final = {"type": "string", "nullable": True, "enum": [None]}
 
 
@@ -45,16 +46,16 @@ def ref(kind: str, name: str) -> dict[str, Any]:
 def schema_components(
     names: Iterable[str], enums: Mapping[str, Iterable[str]], elsewhere: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The schemas of these names, and what they nest or share.
+    """The schemas of these names, with those that they nest or share.
 
-    `enums` has the values of the enums that only the registry knows, by component. In `elsewhere`,
-    too, what names a component is made to refer to it.
+    `enums` has the values of the enums that come from the registry, by component. `elsewhere` is
+    changed: its schemas that are shared become references, too.
     """
     spec = APISpec(
         "", "", "3.0.3", plugins=[MarshmallowPlugin(lambda cls: _class_of(cls).__name__)]
     )
     for name in sorted(names):
-        if name not in spec.components.schemas:  # nested in one before
+        if name not in spec.components.schemas:  # by one before, which nests it
             spec.components.schema(name, schema=SCHEMAS[name])
     made: dict[str, Any] = {}
     for name, component in spec.components.schemas.items():
@@ -72,7 +73,7 @@ def _forms(name: str, component: dict[str, Any], schema: type[Schema]) -> dict[s
     """
     component["description"] = inspect.getdoc(schema)
     for field in component["properties"].values():
-        # A generated client would send it, or take the field for one that must be there.
+        # A generated client would send it, or treat the field as required.
         field.pop("default", None)
     if not issubclass(schema, Request):
         return {name: component}
@@ -99,9 +100,9 @@ def _forms(name: str, component: dict[str, Any], schema: type[Schema]) -> dict[s
 
 
 def _share(node: Any, enums: Mapping[str, Iterable[str]], shared: dict[str, Any]) -> None:
-    """Make a component of each value whose field names one, and refer to that instead.
+    """Replace each schema that has an `x-component` by a reference to that component.
 
-    So that a client has one type for them, in whatever number of bodies they are.
+    So a generated client has one type for it, however many bodies have it.
     """
     if isinstance(node, dict):
         name = node.pop("x-component", None)
@@ -115,7 +116,7 @@ def _share(node: Any, enums: Mapping[str, Iterable[str]], shared: dict[str, Any]
             there = ref("schemas", name)
             if nullable:
                 node.update({"anyOf": [there, dict(_NULL)], **described})
-            else:  # beside `$ref` nothing else counts
+            else:  # what stands beside `$ref` is ignored
                 node.update({"allOf": [there], **described} if described else there)
     children: Iterable[Any] = node.values() if isinstance(node, Mapping) else ()
     for child in node if isinstance(node, list) else children:

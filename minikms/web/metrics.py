@@ -50,7 +50,7 @@ PRIVATE_NAMES: Final = PrivateNames(
     without="there are no metrics; install a version that setup.cfg admits",
 )
 
-# Where prometheus-client looks for the folder of several processes, once a metric is made.
+# The environment variable that names the folder in which workers count.
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 # The files of a worker, as prometheus-client names them: the type of a metric, and the mode of a

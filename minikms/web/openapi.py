@@ -20,7 +20,7 @@ from minikms.web.schemas import fields
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
 from minikms.web.schemas.system import Algorithm
 
-# In the order of the page: what one deletes, none below it needs.
+# In the order of the page: no tag needs what one above it deletes.
 TAGS: Final = (
     {"name": "keys", "description": "Make, look up, list, name and delete keys."},
     {"name": "operations", "description": "Use a key without ever seeing it."},
@@ -90,7 +90,7 @@ def complete(
     guarded: bool,
     documents: Mapping[str, str],
 ) -> None:
-    """Add to `spec`, once the routes are in it, what their docstrings leave to be derived.
+    """Complete a document that has the routes: derive what their docstrings leave out.
 
     `guarded` says that callers need a token; `documents` has a URL for the name of each that the
     page is to link.
@@ -120,8 +120,8 @@ def complete(
     parts["examples"] = {
         error.slug: {"value": problem(error())} for error in error_classes() if error.slug in slugs
     }
-    # Not before: aiohttp-swagger3 would hold the algorithm to the spelling of the enum, and
-    # check of two profiles only the first.
+    # Not before the routes are added: aiohttp-swagger3 would accept an algorithm only as the enum
+    # spells it, and of two profiles check only the first.
     parts["parameters"]["AlgFilter"]["schema"]["x-component"] = "AlgorithmName"
     parts["parameters"]["Profile"]["schema"]["pattern"] = fields.PROFILE_PATTERN
     enums = {"AlgorithmName": registry.names, "JoseName": registry.signing_names}
@@ -130,14 +130,14 @@ def complete(
 
 
 def has_parameters(spec: Mapping[str, Any], route: Route) -> bool:
-    """Whether a route, which is in `spec`, has any but the profile, which its handler judges."""
+    """Whether a route of `spec` has a parameter besides the profile, which its handler checks."""
     operation = spec["paths"][_path(route)][route.method.lower()]
     profile = ref("parameters", "Profile")
     return any(parameter != profile for parameter in operation.get("parameters", ()))
 
 
 def _path(route: Route) -> str:
-    """The path of a route as the document has it: without expressions."""
+    """The path of a route in the document: without regular expressions."""
     return re.sub(r"{(\w+):[^{}]*}", r"{\1}", route.path)
 
 
@@ -161,7 +161,7 @@ def _headers() -> dict[str, Any]:
 def _complete_operation(
     operation: dict[str, Any], route: Route, bodies: set[str], slugs: set[str], *, guarded: bool
 ) -> None:
-    """Derive the rest of an operation, and add which schemas and problems it refers to."""
+    """Derive the rest of an operation; adds the schemas and problems that it refers to."""
     operation["operationId"] = route.name
     operation["summary"] = (inspect.getdoc(route.handler) or "").partition("\n")[0].rstrip(".")
     own = operation.pop("x-problems", [])
@@ -184,7 +184,7 @@ def _complete_operation(
     if route.name != "healthz":
         common.append("too-busy")
     body = operation.pop("x-body", None)
-    if body is not None or route.method == "POST":  # which takes one, or refuses it
+    if body is not None or route.method == "POST":  # without a schema, it refuses one
         common.extend(_BODY_PROBLEMS)
     if body is not None:
         bodies.add(body)
@@ -221,7 +221,7 @@ def _request_body(schema: str) -> dict[str, Any]:
 
 
 def _add_examples(content: dict[str, Any], example: Any) -> None:
-    """Give each form of a success its example."""
+    """Add the example to each content type of a success."""
     content["application/json"]["example"] = example
     if NDJSON in content:
         lines = [orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE).decode() for one in example]
@@ -229,14 +229,14 @@ def _add_examples(content: dict[str, Any], example: Any) -> None:
 
 
 def _problem_responses(own: list[str], common: list[str], route: Route) -> dict[str, Any]:
-    """A response for each status that the operation's `own` problems have, one for all others."""
+    """A response for each status of the operation's `own` problems, and one for all others."""
     by_status: dict[int, list[type[errors.KmsError]]] = {}
     for error in error_classes():
         if error.slug in {*own, *common}:
             by_status.setdefault(error.status, []).append(error)
     responses, others = {}, {}
     for status, group in by_status.items():
-        # A failure of the service can end any call; but what asks for its health asks for that.
+        # Any call can fail by the service, which is in the default; a health check asks for that.
         if (status < 500 or route.scope == OPEN) and any(error.slug in own for error in group):
             titles = "; ".join(f"`{error.slug}`: {error.title}" for error in group)
             responses[str(status)] = _problem_response(f"{titles}.", group)
@@ -262,7 +262,7 @@ def _problem_response(description: str, group: Iterable[type[errors.KmsError]]) 
 
 
 def _publish(node: Any) -> None:
-    """End each pattern as OpenAPI has it: Python's `$` is too generous."""
+    """End each pattern by `$`, as ECMA-262 does: Python's `$` also matches before a line feed."""
     if isinstance(node, dict):
         pattern = node.get("pattern")
         if isinstance(pattern, str):

@@ -23,7 +23,7 @@ _TYPES: Final = {
 def add_to(
     app: web.Application, swagger_ui: Path, guard: Callable[[Handler], Handler]
 ) -> dict[str, str]:
-    """Add the page at `/docs/`; the URL of each document that it can link, by its title.
+    """Add the page at `/docs/` and its documents; gives the URL of each document by its title.
 
     `swagger_ui` is the folder of Swagger UI's own files.
     """

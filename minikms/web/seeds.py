@@ -1,4 +1,4 @@
-"""Keys that a file brings at the start: the same ones, under the same kids, each time."""
+"""Seed keys: the keys of a file, loaded at the start, under the same kids each time."""
 
 import logging
 import re
@@ -25,10 +25,10 @@ LOGGER = logging.getLogger(__name__)
 
 
 class SeededKey(ImportKey):
-    """A key of the file: what an import takes, and where it goes under which names."""
+    """A key of the file: what an import takes, with its profile and aliases."""
 
     class Meta:
-        """What needs a key that is there, and the one name where there are several."""
+        """Fields of an import that the file has not: `aliases` replaces `alias`."""
 
         exclude = ("wrapped", "unwrap_kid", "alias")
 
@@ -40,7 +40,7 @@ class SeededKey(ImportKey):
 
 
 class SeedFile(Request):
-    """The file."""
+    """The content of the file."""
 
     profiles = fields.List(profile(), load_default=list)
     keys = fields.List(fields.Nested(SeededKey), load_default=list)
@@ -48,7 +48,7 @@ class SeedFile(Request):
 
 @dataclass(frozen=True)
 class _Seed:
-    """A key that is ready to be stored, and where the file has it."""
+    """A key that is ready to be stored, and its place in the file."""
 
     place: str
     profile: str
@@ -58,7 +58,7 @@ class _Seed:
 
 
 async def load(file: str, keys: KeyService) -> None:
-    """Store what is in a file and not in the store, and leave what is there.
+    """Store the profiles and keys of a file that the store does not have.
 
     Raises SeedError; where the file is to blame, nothing is stored.
     """
@@ -67,8 +67,8 @@ async def load(file: str, keys: KeyService) -> None:
         await _prepare(keys, f"{file}: keys[{number}]", entry)
         for number, entry in enumerate(content["keys"])
     ]
-    _require_once(seeds)
-    with _placed(file):
+    _refuse_duplicates(seeds)
+    with _located(file):
         for name in dict.fromkeys([*content["profiles"], *(seed.profile for seed in seeds)]):
             with suppress(ProfileExists):
                 await keys.create_profile(name)
@@ -89,7 +89,7 @@ def _read(file: str) -> dict[str, Any]:
         raise SeedError(f"{file}: It is not JSON: {where}.") from None
     except ValidationFailed as exc:
         pointer, what = exc.errors[0]
-        # As people write it: `keys[3].seed`; an unknown field has whatever name it has.
+        # In the usual notation, `keys[3].seed`; an unknown field may have any name.
         place = re.sub(r"/(\d+)(?=/|\Z)", r"[\1]", pointer[1:]).replace("/", ".")[1:]
         shown = f"{place}: ".encode("unicode_escape").decode() if place else ""
         raise SeedError(f"{file}: {shown}{what}") from None
@@ -98,12 +98,12 @@ def _read(file: str) -> dict[str, Any]:
 async def _prepare(keys: KeyService, place: str, entry: dict[str, Any]) -> _Seed:
     """The key of an entry; raises SeedError."""
     source, given = entry["source"], entry.get("kid")
-    with _placed(place):
+    with _located(place):
         try:
             record, material = await keys.read_key(source, entry["policy"])
         except KmsError:
             raise
-        except Exception as exc:  # a plugin's fault, whose text may hold the key
+        except Exception as exc:  # of a plugin; its text may have the key in it
             what = type(exc).__name__
             raise SeedError(f"{place}: Its algorithm failed: {what}.") from None
     if record.jwk is None:  # it has no thumbprint, and a random kid is not the same each time
@@ -117,7 +117,7 @@ async def _prepare(keys: KeyService, place: str, entry: dict[str, Any]) -> _Seed
     return _Seed(place, entry["profile"], record, material, entry["policy"].aliases)
 
 
-def _require_once(seeds: list[_Seed]) -> None:
+def _refuse_duplicates(seeds: list[_Seed]) -> None:
     """Raise SeedError where a profile would have a key or an alias twice."""
     found = set()
     for seed in seeds:
@@ -143,7 +143,7 @@ async def _add(keys: KeyService, seed: _Seed) -> bool:
 
 
 @contextmanager
-def _placed(place: str) -> Iterator[None]:
+def _located(place: str) -> Iterator[None]:
     """Raise SeedError, with the place in the file, for what the service refuses."""
     try:
         yield

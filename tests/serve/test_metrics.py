@@ -1,4 +1,4 @@
-"""Metrics of a service that runs, as Prometheus gets them."""
+"""The metrics of a running service, as Prometheus scrapes them."""
 
 import contextlib
 import dataclasses
@@ -40,7 +40,7 @@ SIGN_WITH_OTHER = b'{"alias":"other","data":"aGVsbG8"}'
 
 @pytest.fixture
 def counted(serve, free_port):
-    """Start a service that counts."""
+    """Start a service with metrics."""
 
     def start(*args, **options):
         common = "--port", "0", "--metrics-port", free_port, "--cache-size", "100"
@@ -59,7 +59,7 @@ def store(run, tmp_path):
 
 @pytest.fixture
 def three(counted, store):
-    """A service of three workers that count."""
+    """A service of three workers with metrics."""
     return counted("--workers", "3", *store)
 
 
@@ -68,7 +68,7 @@ def key(name, **labels):
 
 
 def until(holds):
-    """Wait until it does: some numbers are taken down only now and then."""
+    """Wait until it does: gauges are sampled once a second."""
     for _ in range(300):
         if holds():
             return
@@ -90,7 +90,7 @@ def pids(service):
 
 
 def ask_all(service):
-    """Have each worker answer; gives how many calls that took."""
+    """Call until each worker has answered; gives the number of calls."""
     waiting, calls = set(pids(service).values()), 0
     while waiting:
         assert service.status("GET", "/healthz") == 200
@@ -259,7 +259,7 @@ def test_keys_that_are_opened(counted):
 
 @contextlib.contextmanager
 def writers(service, number):
-    """So many callers who make keys, one after another."""
+    """So many callers, each of whom makes one key after another."""
     stop = threading.Event()
 
     def keep_on():
@@ -306,7 +306,7 @@ def test_connections_to_the_store_in_use(counted, store, tmp_path):
 
 
 @pytest.mark.process
-def test_a_store_that_is_opened_anew(counted, store, tmp_path):
+def test_a_store_that_is_reopened(counted, store, tmp_path):
     service = counted(*store)
     # Where no connection is free yet, none can be made meanwhile, and none is lost.
     assert service.status("POST", "/key/generate", GENERATE) == 200
@@ -379,7 +379,7 @@ def test_a_folder_that_cannot_be_made(run, store, free_port, monkeypatch, tmp_pa
 
 @pytest.mark.process
 def test_one_process_writes_no_file(counted, monkeypatch, tmp_path):
-    """Though the variable is there, of somebody else's service."""
+    """Even where the variable is set, for another service."""
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     service = counted()
     assert service.status("GET", "/healthz") == 200
@@ -491,7 +491,7 @@ def test_the_names_of_the_files_are_checked(monkeypatch, tmp_path, caplog, name)
     assert len(warnings(caplog)) == (name != "worker 1")
 
 
-def test_what_cannot_be_told_is_counted_as_that():
+def test_a_call_that_cannot_be_recorded_is_counted_as_that():
     from minikms.events import AuditEvent
 
     def sink(events, outcome):

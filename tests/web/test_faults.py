@@ -1,4 +1,4 @@
-"""Bodies with many faults: the first are told, and what comes after them costs nothing."""
+"""Bodies with many faults: the answer names the first, and the others cost nothing."""
 
 import sys
 
@@ -42,15 +42,15 @@ def items(number, item):
 )
 @pytest.mark.parametrize("schema", [BatchVerifyRequest(), BatchSignRequest()])
 def test_a_batch_of_bad_items(schema, item):
-    calls_to_read(schema, items(1, item))  # what is made once
-    few, told = calls_to_read(schema, items(32, item))
+    calls_to_read(schema, items(1, item))  # for what is cached
+    few, first = calls_to_read(schema, items(32, item))
     many, again = calls_to_read(schema, items(1000, item))
-    assert len(told) == 32
-    assert again == told
+    assert len(first) == 32
+    assert again == first
     assert many < few + 100
 
 
-def test_what_is_wrong_with_one_item_is_told_wherever_it_is():
+def test_the_fault_of_one_item_is_named_wherever_it_is():
     body = {**KEY, "items": [*[GOOD] * 998, {"data": "aGVsbG8"}, {**GOOD, "x": 1}], "y": 1}
     with pytest.raises(ValidationFailed) as refused:
         read(body, BatchVerifyRequest())

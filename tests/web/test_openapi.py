@@ -254,7 +254,7 @@ async def test_the_document_refuses_what_the_service_refuses(document, schema, b
 
 
 def in_page_order(document):
-    """Method, path and operation of each call, as Swagger UI has them below each other."""
+    """Method, path and operation of each call, in the order of Swagger UI."""
     tags = [tag["name"] for tag in document["tags"]]
     return sorted(
         operations(document),
@@ -263,7 +263,7 @@ def in_page_order(document):
 
 
 def sent_in_turn(document):
-    """Every call with each of its examples, in the order of the page."""
+    """Every call with each of its examples, in the order of Swagger UI."""
     parameters = document["components"]["parameters"]
     for method, path, operation in in_page_order(document):
         query = {}
@@ -279,7 +279,7 @@ def sent_in_turn(document):
             yield operation["operationId"], method, path, query, example["value"]
 
 
-# What is another value each time.
+# What has another value each time.
 RANDOM = {
     *("kid", "x", "b58", "multikey", "did", "created", "sig", "jws", "ciphertext", "nonce", "tag"),
     *("bytes", "token", "id"),
@@ -336,7 +336,7 @@ async def test_example_of_a_token_is_none(document):
     assert example["record"]["id"] in example["token"]
 
 
-async def test_the_page_says_what_its_words_are(client, document):
+async def test_the_page_explains_its_words(client, document):
     text = document["info"]["description"]
     for word in ("base64url", "kid", "alias", "profile"):
         assert f"| **{word}** | " in text

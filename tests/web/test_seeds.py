@@ -1,4 +1,4 @@
-"""Keys that a file brings at the start."""
+"""Seed keys: the keys of a file, loaded at the start."""
 
 import asyncio
 import fcntl
@@ -54,7 +54,7 @@ def seed(tmp_path):
 
 @pytest.fixture
 def counts(caplog):
-    """How many keys each start has loaded, and how many it has found."""
+    """For each start, how many keys were loaded and how many were there."""
     caplog.set_level(logging.INFO, "minikms.web.seeds")
 
     def read():
@@ -166,7 +166,7 @@ async def test_a_symmetric_key_may_have_its_kid_in_its_jwk(start, seed):
     assert [key["kid"] for key in await keys_of(client)] == ["in-it", "beside"]
 
 
-async def test_what_is_there_is_left(start, seed, kept, counts):
+async def test_what_the_store_has_is_left(start, seed, kept, counts):
     entries = [GOOD | {"aliases": ["a", "b"], "labels": {"of": "file"}}, AES]
     config = seed({"profiles": ["alice"], "keys": entries}, **kept)
     client = await start(create_service(config))
@@ -204,7 +204,7 @@ async def test_an_alias_stays_with_the_key_that_it_was_given_to(start, seed, kep
     assert "planted-7f3a" not in caplog.text
 
 
-async def test_several_at_once_on_one_store(start, seed, kept, counts):
+async def test_several_services_start_on_one_store(start, seed, kept, counts):
     entries = [
         {"alg": "hs256", "secret": SECRET, "kid": f"{n}", "profile": f"p{n % 3}", "aliases": ["a"]}
         for n in range(12)
@@ -264,7 +264,7 @@ BAD_ENTRIES = [
     (".kid", {"jwk": OCT | {"kid": "did:example:1"}}),
     (".kid", {"jwk": OCT | {"kid": 1}}),
     (r".a\nb\x1b", {"alg": "x25519", "seed": SECRET, "a\nb\x1b": 1}),
-    # What TAKEN has already, or this entry itself.
+    # Duplicates of TAKEN, or within the entry.
     ("", GOOD),
     ("", {"jwk": PUBLIC}),
     ("", {"alg": "a256gcm", "secret": SECRET, "kid": KID}),
@@ -294,8 +294,8 @@ BAD_FILES = [
 ]
 
 
-def told(caught, config):
-    """What a SeedError says behind the name of the file: one line, and no secret."""
+def message(caught, config):
+    """The message of a SeedError behind the name of the file: one line, and no secret."""
     text = str(caught.value)
     assert text.startswith(f"{config.seed_keys}: ")
     assert len(text.splitlines()) == 1
@@ -308,30 +308,30 @@ async def test_of_a_bad_file_nothing_is_stored(client, seed):
         config = seed(content)
         with pytest.raises(SeedError) as caught:
             await seeds.load(config.seed_keys, client.app[SERVICE])
-        assert (content, told(caught, config)[: len(place)]) == (content, place)
+        assert (content, message(caught, config)[: len(place)]) == (content, place)
     assert await profiles_of(client) == ["default"]
     assert await keys_of(client) == []
 
 
-async def stopped(config):
-    """What is said where the application does not start."""
+async def start_error(config):
+    """The message with which the application does not start."""
     runner = create_runner(create_service(config))
     with pytest.raises(SeedError) as caught:
         await runner.setup()
     await runner.cleanup()
-    return told(caught, config)
+    return message(caught, config)
 
 
 async def test_a_bad_file_stops_the_start(start, seed, kept):
     good, bad = GOOD | {"profile": "alice"}, AES | {"secret": "AAAA"}
-    assert (await stopped(seed({"keys": [good, bad]}, **kept))).startswith("keys[1]: ")
+    assert (await start_error(seed({"keys": [good, bad]}, **kept))).startswith("keys[1]: ")
     assert await profiles_of(await start(create_service(Config(**kept)))) == ["default"]
 
 
 @pytest.mark.parametrize("name", ["absent.json", "."])
 async def test_a_file_that_cannot_be_read(tmp_path, name):
     config = Config(seed_keys=str(tmp_path / name))
-    assert (await stopped(config)).startswith("It cannot be read: ")
+    assert (await start_error(config)).startswith("It cannot be read: ")
 
 
 async def test_an_empty_file_is_a_good_one(start, seed, counts):
@@ -343,9 +343,9 @@ async def test_an_empty_file_is_a_good_one(start, seed, counts):
 async def test_a_store_that_takes_no_key(start, seed, kept):
     client, config = await start(create_service(Config(**kept))), seed({"keys": [GOOD]})
     path = kept["store"].removeprefix("sqlite://")
-    with open(f"{path}-lock", "w") as turn:  # that of another process, which does not give it up
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    with open(f"{path}-lock", "w") as lock:  # as another process would hold it
+        fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(SeedError) as caught:
             await seeds.load(config.seed_keys, client.app[SERVICE])
-    assert "store" in told(caught, config)
+    assert "store" in message(caught, config)
     assert await keys_of(client) == []

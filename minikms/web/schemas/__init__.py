@@ -1,1 +1,1 @@
-"""The only description of bodies."""
+"""The bodies of requests and answers, described once: for marshmallow and for OpenAPI."""

@@ -21,7 +21,7 @@ class Request(Schema):
     """Fields of which at least one must be there."""
 
     @pre_load
-    def _of_reasonable_size(self, data: Any, **_: Any) -> Any:
+    def _limit_fields(self, data: Any, **_: Any) -> Any:
         # Each unknown field would become a message of its own.
         if isinstance(data, Mapping) and len(data) > MAX_FIELDS:
             raise ValidationError(f"More than {MAX_FIELDS} fields.")

@@ -17,7 +17,7 @@ from minikms.web.schemas.fields import Base64Url, BoundedList, Flag, Labels, Tim
 Converter = Callable[[Any], Any]
 
 # What `Request` checks besides its fields, and `compile_load` does as well.
-_CHECKS: Final = {"_of_reasonable_size", "_exactly_one", "_at_least_one"}
+_CHECKS: Final = {"_limit_fields", "_exactly_one", "_at_least_one"}
 
 
 def load(schema: Schema, document: Any) -> Any:
@@ -41,7 +41,7 @@ def dump(schema: Schema, data: Any) -> Any:
 def compile_load(schema: Schema) -> Converter | None:
     """A function that loads as `schema` does, or raises ValueError.
 
-    None for a schema that does something which this does not know.
+    None for a schema with more than is compiled here.
     """
     hooks = type(schema).resolve_hooks()
     checks = {name for tag in ("pre_load", "validates_schema") for name, *_ in hooks[tag]}
@@ -91,7 +91,7 @@ def compile_load(schema: Schema) -> Converter | None:
 
 
 def _compile_field(field: fields.Field[Any]) -> Converter | None:
-    """A function that loads one value as `field` does, or raises ValueError; None as above."""
+    """A function that loads one value as `field` does, or raises ValueError; None for others."""
     if type(field) is BoundedList and isinstance(field.inner, fields.Nested):
         return _compile_list(field)
     if type(field) is Base64Url and not field.validators and field.most is None:
@@ -159,7 +159,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 @cache
 def compile_dump(schema: Schema) -> Converter | None:
-    """A function that dumps as `schema` does; None as above."""
+    """A function that dumps as `schema` does; None for a schema with more than is compiled here."""
     hooks = type(schema).resolve_hooks()
     if hooks["pre_dump"] or hooks["post_dump"]:
         return None

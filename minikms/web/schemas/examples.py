@@ -133,7 +133,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
 
 
 def _ed25519_key(kid: str, x: str, b58: str, multikey: str, **facts: Any) -> dict[str, Any]:
-    """A key as the service describes it; `facts` are those that are not as they mostly are."""
+    """A key as the service describes it; `facts` replace the usual values."""
     usual = {
         "aliases": [],
         "labels": {},

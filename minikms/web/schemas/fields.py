@@ -19,7 +19,7 @@ LABEL_PATTERN: Final = (
 )
 LABEL_NAME_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,128}\Z"
 LABEL_VALUE_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{0,512}\Z"
-# The `seq` of a record, which callers pass back as it came.
+# The `seq` of a record.
 CURSOR_PATTERN: Final = r"^[0-9]{20}\Z"
 # Groups of four, then a rest of two or three with padding or without.
 BASE64URL_PATTERN: Final = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?\Z"
@@ -70,7 +70,7 @@ class Base64Url(fields.String):
 
 
 def _padded(size: int) -> int:
-    """Characters of so many bytes in base64, with padding."""
+    """The length of `size` bytes in padded base64."""
     return (size + 2) // 3 * 4
 
 
@@ -220,7 +220,7 @@ def labels(**kwargs: Any) -> fields.Dict:
 
 
 def operations(**kwargs: Any) -> fields.List[Any]:
-    """Operations that a key is to have."""
+    """The permitted operations of a key."""
     return BoundedList(
         fields.String(
             validate=validate.OneOf(KEY_OPERATIONS), metadata={"x-component": "KeyOperation"}
@@ -233,7 +233,7 @@ def operations(**kwargs: Any) -> fields.List[Any]:
 
 
 def state(**kwargs: Any) -> fields.String:
-    """What a key may be used for as a whole."""
+    """The state of a key."""
     return fields.String(
         validate=validate.OneOf(get_args(State)),
         metadata={

@@ -12,7 +12,7 @@ from minikms.web.schemas.problem import Problem
 _NO_OPTIONS: Final = SignOptions()
 
 
-class _Options(Request):
+class _SignatureOptions(Request):
     alg = jose_alg()
     encoding = fields.String(
         validate=validate.OneOf(("raw", "der")),
@@ -31,7 +31,7 @@ class _Options(Request):
         return data
 
 
-class SignRequest(ByKey, _Options):
+class SignRequest(ByKey, _SignatureOptions):
     """Bytes to sign."""
 
     data = Base64Url("The message, or its digest.", required=True)
@@ -47,7 +47,7 @@ class Signature(Schema):
     kid = kid(required=True)
 
 
-class VerifyRequest(ByKeyOrJwk, _Options):
+class VerifyRequest(ByKeyOrJwk, _SignatureOptions):
     """Bytes and their signature."""
 
     data = Base64Url("The message, or its digest.", required=True)
@@ -76,7 +76,7 @@ class BatchSignItem(Request):
     data = _batch_text("The message, or its digest.")
 
 
-class BatchSignRequest(ByKey, _Options):
+class BatchSignRequest(ByKey, _SignatureOptions):
     """Messages to sign, in order."""
 
     items = BoundedList(fields.Nested(BatchSignItem), 1, _MAX_BATCH, required=True)
@@ -101,7 +101,7 @@ class BatchVerifyItem(BatchSignItem):
     sig = _batch_text("The signature.")
 
 
-class BatchVerifyRequest(ByKeyOrJwk, _Options):
+class BatchVerifyRequest(ByKeyOrJwk, _SignatureOptions):
     """Messages and their signatures, in order."""
 
     items = BoundedList(fields.Nested(BatchVerifyItem), 1, _MAX_BATCH, required=True)
