@@ -8,7 +8,7 @@ import time
 import pytest
 
 from minikms.errors import TooBusy
-from minikms.keys.making import _AT_ONCE, _QUEUE, KeyMaker
+from minikms.keys.making import _CONCURRENT, _QUEUE, KeyMaker
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy
 
@@ -29,7 +29,7 @@ async def test_so_many_at_once_and_so_many_wait():
     def make():
         return asyncio.create_task(maker.make(RSA, POLICY, "generate", generate))
 
-    tasks = [make() for _ in range(_AT_ONCE + _QUEUE)]
+    tasks = [make() for _ in range(_CONCURRENT + _QUEUE)]
     await asyncio.sleep(0)
     try:
         with pytest.raises(TooBusy) as caught:
@@ -38,7 +38,7 @@ async def test_so_many_at_once_and_so_many_wait():
         # Neither keys of another kind nor those that come in wait for them.
         await maker.make(ML_DSA, POLICY, "generate", ML_DSA.generate)
         await maker.make(RSA, POLICY, "import", lambda: key)
-        assert len(begun) <= _AT_ONCE
+        assert len(begun) <= _CONCURRENT
     finally:
         go_on.set()
     made = await asyncio.gather(*tasks)
@@ -53,7 +53,7 @@ async def test_one_that_fails_gives_its_turn_back():
     def fail():
         raise ZeroDivisionError
 
-    for _ in range(_AT_ONCE + 1):
+    for _ in range(_CONCURRENT + 1):
         with pytest.raises(ZeroDivisionError):
             await maker.make(RSA, POLICY, "generate", fail)
 

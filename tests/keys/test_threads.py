@@ -8,7 +8,7 @@ import pytest
 
 from minikms.errors import TooBusy
 from minikms.fair_semaphore import FairSemaphore
-from minikms.keys.threads import _AT_ONCE, _MOST, Batches
+from minikms.keys.threads import _CONCURRENT, _MOST, Batches
 
 
 def anyway():
@@ -57,7 +57,7 @@ async def test_so_many_threads_and_so_many_batches_of_a_profile(batches):
     finally:
         go_on.set()
     assert await asyncio.gather(*tasks) == [[1, 2]] * (_MOST + 1)
-    assert max(most) <= _AT_ONCE
+    assert max(most) <= _CONCURRENT
     assert await run("a") == [1, 2]
 
 
@@ -98,7 +98,7 @@ async def test_one_that_fails_or_is_not_wanted_gives_its_turn_back(batches, erro
     def fail(*_):
         raise error
 
-    for _ in range(_AT_ONCE + 1):
+    for _ in range(_CONCURRENT + 1):
         with pytest.raises(error):
             await batches.run("a", [1], fail, anyway)
         with pytest.raises(error):
@@ -115,7 +115,7 @@ async def test_none_goes_on_once_it_is_stopped(batches):
         return item
 
     tasks = [asyncio.create_task(batches.run("a", range(99), call, anyway)) for _ in range(9)]
-    while len(begun) < _AT_ONCE:
+    while len(begun) < _CONCURRENT:
         await asyncio.sleep(0.01)
     batches.stop()
     time.sleep(0.02)  # so that the slices are over
@@ -123,4 +123,4 @@ async def test_none_goes_on_once_it_is_stopped(batches):
     for task in tasks:
         with pytest.raises(TooBusy):
             await task
-    assert len(begun) == _AT_ONCE
+    assert len(begun) == _CONCURRENT
