@@ -288,7 +288,7 @@ def test_keys_in_memory_need_a_token_if_configured(serve):
 
 def test_keys_in_memory_never_go_to_a_disk(run, tmp_path):
     code = "from minikms.cli import main; from minikms.serve import shared_memory;"
-    code += f"shared_memory._PLACE = {str(tmp_path)!r}; main.main()"
+    code += f"shared_memory._MOUNT = {str(tmp_path)!r}; main.main()"
     command = [sys.executable, "-c", code]
     ended = run("serve", "--port", "0", "--workers", "2", command=command)
     (line,) = ended.stderr.splitlines()
