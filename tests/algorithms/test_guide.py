@@ -54,7 +54,7 @@ def test_the_guide_has_the_samples_test_class():
 
 
 def module(source):
-    """A module of the guide's, where an entry point finds it."""
+    """A module with the code of the guide, where an entry point finds it."""
     made = ModuleType("minikms_of_the_guide")
     sys.modules[made.__name__] = made
     exec(source, made.__dict__)

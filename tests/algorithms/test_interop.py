@@ -1,4 +1,4 @@
-"""Signatures of ours verify with other libraries, and theirs with ours."""
+"""Our signatures verify with other libraries, and theirs with ours."""
 
 import secrets
 

@@ -114,7 +114,7 @@ def test_the_last_byte_of_an_ed448_key_is_its_sign():
             load(Ed448, good | 1 << bit)
 
 
-def test_a_point_outside_the_main_subgroup_is_taken():
+def test_a_point_outside_the_main_subgroup_is_accepted():
     """RFC 8032 refuses none, and its order is not low."""
     key = Ed25519().generate()
     for name, y in LOW_ORDER[Ed25519].items():
@@ -126,8 +126,8 @@ def test_a_point_outside_the_main_subgroup_is_taken():
         load(Ed25519, int.from_bytes(mixed, "little"))
 
 
-def test_by_the_identity_one_signature_is_good_for_all_messages():
-    """Why it matters: to OpenSSL it is."""
+def test_for_the_identity_one_signature_is_valid_for_all_messages():
+    """Why it matters: OpenSSL accepts it."""
     identity = (1).to_bytes(32, "little")
     public = Ed25519.public_class.from_public_bytes(identity)
     for message in (b"one", b"another"):

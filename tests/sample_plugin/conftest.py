@@ -1,5 +1,3 @@
-"""Keeps these tests out of the service's own run: tests/plugin/test_plugins.py runs them where the
-plugin is installed.
-"""
+"""Keep these tests out of the suite: tests/plugin/test_sample_plugins.py runs them, installed."""
 
 collect_ignore = ["test_bp256.py"]

@@ -1,4 +1,4 @@
-"""A key that the store kept in another form than its algorithm's is refused, and not guessed at."""
+"""Stored material in another form than the algorithm has is refused."""
 
 import pytest
 from aries_askar import Key as AskarKey
@@ -10,8 +10,8 @@ REGISTRY = AlgorithmRegistry.from_installed()
 
 
 @pytest.mark.parametrize("name", algorithm_names())
-def test_the_other_form_is_refused(name):
+def test_another_form_is_refused(name):
     algorithm = REGISTRY.get(name)
-    kept = algorithm.pack(algorithm.generate())
+    stored = algorithm.pack(algorithm.generate())
     with pytest.raises(TypeError):
-        algorithm.unpack(AskarKey.generate("a256gcm") if isinstance(kept, bytes) else b"bytes")
+        algorithm.unpack(AskarKey.generate("a256gcm") if isinstance(stored, bytes) else b"bytes")
