@@ -173,8 +173,8 @@ def test_an_init_that_is_killed(run, begin, kept_url, tmp_path):
     time.sleep(random.uniform(0, 0.2))
     process.kill()
     process.wait(60)
-    told = refused(init(run, kept_url, tmp_path), 1 if (tmp_path / "token").exists() else 2)
-    assert "--generate-key" in told or "minikms token create" in told
+    line = refused(init(run, kept_url, tmp_path), 1 if (tmp_path / "token").exists() else 2)
+    assert "--generate-key" in line or "minikms token create" in line
     ended = init(run, kept_url, tmp_path, "--if-missing")
     assert (ended.returncode, ended.stderr) == (0, "")
     made = run("token", "create", "--name", "x", "--scope", "sign", *of(kept_url, str(key_file)))
@@ -241,9 +241,9 @@ def test_verify(run, kept_url, key, key_file):
             await database.run(
                 DEFAULT_PROFILE, lambda session: session.remove("minikms.material", kid), write=True
             )
-            home = await database.directory.askar_profile("empty")
+            askar_profile = await database.directory.askar_profile("empty")
             async with database._handle.transaction() as session:
-                await session.replace("minikms.profile", "empty", f"-{home}")
+                await session.replace("minikms.profile", "empty", f"-{askar_profile}")
                 await session.insert("minikms.profile", "odd", "nowhere")
             return kid
 
@@ -289,8 +289,8 @@ def test_rekey(run, kept_url, key, key_file, tmp_path, way):
     new = (tmp_path / "new.key").read_text().strip()
     assert new not in ended.stdout
     assert asyncio.run(everything(kept_url, new, method)) == before
-    told = refused(run("store", "info", *of(kept_url, key_file)))
-    assert "key" in told
+    line = refused(run("store", "info", *of(kept_url, key_file)))
+    assert "key" in line
     assert run("store", "verify", *of(kept_url, new_file, method)).returncode == 0
 
 
@@ -374,7 +374,7 @@ def test_a_rekey_that_is_killed(begin, kept_url, key, tmp_path):
 
     async def make():
         async with KeyStore.create(StoreLocation.parse(kept_url), StoreKey(key)) as store:
-            for n in range(100):  # each has its own key, to be encrypted anew
+            for n in range(100):  # each has its own key, to be encrypted again
                 await store.create_profile(f"p{n}")
 
     async def opens(secret):
@@ -524,9 +524,9 @@ def test_a_copy_that_cannot_be(run, key, key_file, tmp_path, monkeypatch, option
     monkeypatch.chdir(tmp_path)
     url = f"sqlite://{tmp_path}/keys.db"
     asyncio.run(fill(url, key))
-    told = refused(run("store", "copy", *of(url, key_file), *options))
-    assert text in told
-    assert "planted" not in told
+    line = refused(run("store", "copy", *of(url, key_file), *options))
+    assert text in line
+    assert "planted" not in line
     assert not (tmp_path / "copy.db").exists()
 
 
@@ -537,7 +537,7 @@ ACROSS = pytest.mark.parametrize(
 
 @ACROSS
 def test_a_copy_that_is_killed(run, begin, kept_url, target_url, key, key_file):
-    """What it has left is no store, and the next one begins anew."""
+    """What it has left is no store, and the next copy begins again."""
     asyncio.run(fill(kept_url, key, many=400))
     copy = ["store", "copy", *of(kept_url, key_file), "--to", target_url]
     for command in (["serve", "--port", "0"], ["store", "info"], ["store", "verify"]):
@@ -635,9 +635,9 @@ def test_a_key_that_cannot_be_copied(run, key, key_file, tmp_path, flip, query, 
     [(last,)] = query(path, "SELECT max(id) FROM items")
     flip(path, last if what == "record" else last - 1)
     ended = run("store", "copy", *of(url, key_file), "--to", target)
-    told = refused(ended, 1)
-    assert told.startswith("Profile z: ")
-    assert kid in told
+    line = refused(ended, 1)
+    assert line.startswith("Profile z: ")
+    assert kid in line
     assert "was never finished" in refused(run("store", "info", *of(target, key_file)))
 
 

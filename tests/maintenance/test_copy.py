@@ -1,4 +1,4 @@
-"""Copies of stores that are in use meanwhile, or damaged."""
+"""Copies of stores that are in use, or damaged."""
 
 from contextlib import aclosing, asynccontextmanager
 
@@ -48,7 +48,7 @@ async def add(service, alg="hs256", profile=DEFAULT_PROFILE, **policy):
 
 
 async def copy_of(kept_url, key, target, contents=StoreInspector):
-    """Copy a store, and give what was told of each profile."""
+    """Copy a store, and give what was copied of each profile."""
     async with (
         contents.open(StoreLocation.parse(kept_url), key) as opened,
         StoreWriter.create(target, key) as made,
@@ -58,8 +58,8 @@ async def copy_of(kept_url, key, target, contents=StoreInspector):
 
 
 @asynccontextmanager
-async def sound(target, key):
-    """A service on a copy with which nothing is wrong."""
+async def verified(target, key):
+    """A service on a copy in which `verify` finds no fault."""
     faults = []
     async with StoreInspector.open(target, key) as contents:
         await verify(contents, REGISTRY, lambda *fault: faults.append(fault), faults.append)
@@ -68,37 +68,37 @@ async def sound(target, key):
         yield KeyService(REGISTRY, store)
 
 
-def meddled(act):
-    """StoreInspector of a store that somebody changes once a profile's records have been read."""
+def changed_while_read(act):
+    """An inspector of a store that is changed once a profile's records have been read."""
 
-    class Meddled(StoreInspector):
+    class Changed(StoreInspector):
         done = False
 
         async def records(self, profile):
             async for batch in super().records(profile):
-                if profile == "t" and not Meddled.done:
-                    Meddled.done = True
+                if profile == "t" and not Changed.done:
+                    Changed.done = True
                     await act()
                 yield batch
 
-    return Meddled
+    return Changed
 
 
 @pytest.fixture
 def copied_while(kept_url, key, target):
-    """Copy a store while `act` happens to its profile t."""
+    """Copy a store, and call `act` while its profile t is read."""
 
     async def start(act):
-        return await copy_of(kept_url, key, target, meddled(act))
+        return await copy_of(kept_url, key, target, changed_while_read(act))
 
     return start
 
 
 async def test_a_key_that_is_deleted_meanwhile(source, copied_while, target, key):
     first, second = [await add(source, profile="t") for _ in range(2)]
-    told = await copied_while(lambda: source.delete("t", first.kid))
-    assert told == [Copied(DEFAULT_PROFILE, 0, 0), Copied("t", 1, 1)]
-    async with sound(target, key) as copied:
+    copies = await copied_while(lambda: source.delete("t", first.kid))
+    assert copies == [Copied(DEFAULT_PROFILE, 0, 0), Copied("t", 1, 1)]
+    async with verified(target, key) as copied:
         assert await copied.list_keys("t", limit=9) == ([second], False)
 
 
@@ -109,7 +109,7 @@ async def test_a_key_that_is_made_meanwhile(source, copied_while, target, key):
         await add(source, profile="t")
 
     await copied_while(act)
-    async with sound(target, key) as copied:
+    async with verified(target, key) as copied:
         assert await copied.list_keys("t", limit=9) == ([first], False)
         # A cursor that names the place of a key that is not here leaves out none that comes.
         assert (await add(copied, profile="t")).seq == f"{3:020d}"
@@ -119,7 +119,7 @@ async def test_an_alias_that_moves_meanwhile(source, copied_while, target, key):
     first = await add(source, profile="t", aliases=("a",))
     second = await add(source, profile="t")
     await copied_while(lambda: source.associate("t", second.kid, "a"))
-    async with sound(target, key) as copied:
+    async with verified(target, key) as copied:
         assert (await copied.get("t", KeyRef(alias="a"))).kid == first.kid
 
 
@@ -137,7 +137,7 @@ async def test_keys_with_a_life_behind_them(source, kept_url, target, key):
         Copied(DEFAULT_PROFILE, 0, 0),
         Copied("t", 5, 0),
     ]
-    async with sound(target, key) as copied:
+    async with verified(target, key) as copied:
         assert await copied.list_keys("t", limit=9) == (before, False)
         for alias in ("a", "b"):
             by = KeyRef(alias=alias)
@@ -147,7 +147,7 @@ async def test_keys_with_a_life_behind_them(source, kept_url, target, key):
         await copied.sweep()
         assert await copied._store.due("t") == []
         assert (await copied.restore("t", later.kid)).state_at(0) == "enabled"
-    async with sound(target, key):
+    async with verified(target, key):
         pass
 
 
@@ -162,7 +162,7 @@ async def test_a_key_whose_life_goes_on_meanwhile(source, copied_while, target, 
         "restored": lambda: source.restore("t", first.kid),
     }
     await copied_while(acts[change])
-    async with sound(target, key) as copied:
+    async with verified(target, key) as copied:
         assert await copied.list_keys("t", limit=9) == ([first], False)
 
 
@@ -171,7 +171,7 @@ async def test_a_key_whose_life_goes_on_meanwhile(source, copied_while, target, 
 async def test_another_key_of_the_same_kid_meanwhile(
     source, copied_while, target, key, alg, private
 ):
-    """A private key that takes the place of its public one, or the other way round."""
+    """A private key that replaces its public one, or the other way round."""
     made = await add(source, alg, exportable=True)
     jwk = await source.perform(DEFAULT_PROFILE, KeyRef(kid=made.kid), Export())
     sources = [KeySource(jwk=made.jwk), KeySource(jwk=jwk)]
@@ -182,7 +182,7 @@ async def test_another_key_of_the_same_kid_meanwhile(
         await source.import_key("t", sources[private], KeyPolicy())
 
     assert (await copied_while(act))[1] == Copied("t", 0, 1)
-    async with sound(target, key) as copied:
+    async with verified(target, key) as copied:
         with pytest.raises(KeyNotFound):
             await copied.get("t", KeyRef(kid=made.kid))
 
@@ -190,12 +190,12 @@ async def test_another_key_of_the_same_kid_meanwhile(
 async def test_a_profile_that_is_removed_meanwhile(source, copied_while, target, key):
     await add(source, profile="t")
     assert await copied_while(lambda: source.remove_profile("t")) == [Copied("default", 0, 0)]
-    async with sound(target, key) as copied:
+    async with verified(target, key) as copied:
         with pytest.raises(ProfileNotFound):
             await copied.list_keys("t", limit=1)
 
 
-async def test_a_profile_that_is_made_anew_meanwhile(source, copied_while, target, key):
+async def test_a_profile_that_is_made_again_meanwhile(source, copied_while, target, key):
     for _ in range(3):
         await add(source, profile="t")
     made = []
@@ -206,7 +206,7 @@ async def test_a_profile_that_is_made_anew_meanwhile(source, copied_while, targe
         made.append(await add(source, profile="t"))
 
     assert (await copied_while(act))[1] == Copied("t", 1, 0)
-    async with sound(target, key) as copied:
+    async with verified(target, key) as copied:
         assert await copied.list_keys("t", limit=9) == (made, False)
 
 
@@ -222,23 +222,23 @@ async def test_a_key_without_its_material(source, kept_url, target, key):
             pass
 
 
-@pytest.mark.parametrize("flaw", ["marker", "Askar has no profile"])
-async def test_a_profile_that_cannot_be_used(source, kept_url, target, key, flaw):
+@pytest.mark.parametrize("fault", ["marker", "Askar has no profile"])
+async def test_a_profile_that_cannot_be_used(source, kept_url, target, key, fault):
     database = source._store._database
-    if flaw == "marker":
+    if fault == "marker":
         await database.run("t", lambda session: session.remove("minikms.profile", "self"))
     else:
         await database._handle.store.remove_profile(await database.directory.askar_profile("t"))
-    with pytest.raises(KeyUnreadable, match=f"Profile t: .*{flaw}"):
+    with pytest.raises(KeyUnreadable, match=f"Profile t: .*{fault}"):
         await copy_of(kept_url, key, target)
     async with StoreInspector.open(StoreLocation.parse(kept_url), key) as contents:
         counts = count(contents, ())
         assert await anext(counts) == (DEFAULT_PROFILE, {})
-        with pytest.raises(KeyUnreadable, match=f"Profile t: .*{flaw}"):
+        with pytest.raises(KeyUnreadable, match=f"Profile t: .*{fault}"):
             await anext(counts)
 
 
-async def test_a_copy_that_another_begins_anew(target, key):
+async def test_a_copy_that_another_process_begins_again(target, key):
     first, second = (StoreWriter.create(target, key) for _ in range(2))
     await (await first.__aenter__()).create_profile("a")
     await (await second.__aenter__()).create_profile("b")

@@ -1,4 +1,4 @@
-"""What `verify` finds, and what it must not take for wrong."""
+"""What `verify` finds, and what it must not take for a fault."""
 
 import asyncio
 import re
@@ -43,7 +43,7 @@ async def service_of(location, key):
 
 
 async def check(location, key, contents=StoreInspector):
-    """What is found wrong, and what is left over."""
+    """The faults of a store, what is left over, and the tally."""
     faults, notes = [], []
     async with contents.open(location, key) as opened:
         tally = await verify(opened, REGISTRY, lambda *fault: faults.append(fault), notes.append)
@@ -72,7 +72,7 @@ async def test_a_store_with_nothing_wrong(location, key):
 
 
 def put(session, record, **changes):
-    """Replace what is kept of a record."""
+    """Replace a record and its tags."""
     changed = replace(record, **changes)
     return session.replace("minikms.key", record.kid, changed.to_bytes(), tags_of(changed))
 
@@ -82,7 +82,7 @@ async def both(first, second):
     await second
 
 
-# An algorithm, what is done to one of its keys, and what is then told of it, or of another kid.
+# An algorithm, what is done to one of its keys, and the faults of it, or of another kid.
 KEY_FAULTS = {
     "record gone": (
         "ed25519",
@@ -240,22 +240,22 @@ P521 = REGISTRY.get("p521").pack(REGISTRY.get("p521").generate())
 
 @pytest.mark.parametrize("what", KEY_FAULTS)
 async def test_a_key_that_does_not_fit_together(location, key, what):
-    alg, meddle, expected = KEY_FAULTS[what]
+    alg, work, expected = KEY_FAULTS[what]
     async with service_of(location, key) as service:
         for name in ("ed25519", "hs256", "p521"):
             await service.generate(DEFAULT_PROFILE, name, KeyPolicy(aliases=(f"of {name}",)))
         policy = KeyPolicy(aliases=("a",), labels={"n": "1"})
         record = await service.generate(DEFAULT_PROFILE, alg, policy)
         record = await service.get(DEFAULT_PROFILE, KeyRef(kid=record.kid))
-        await meddle_with(service, lambda session: meddle(session, record))
+        await damage(service, lambda session: work(session, record))
     faults, notes, _ = await check(location, key)
-    told = [(record.kid, text) if isinstance(text, str) else text for text in expected]
-    assert [fault[1:] for fault in faults] == told
+    found = [(record.kid, text) if isinstance(text, str) else text for text in expected]
+    assert [fault[1:] for fault in faults] == found
     assert {fault[0] for fault in faults} == {DEFAULT_PROFILE}
     assert notes == []
 
 
-async def meddle_with(service, work, profile=DEFAULT_PROFILE):
+async def damage(service, work, profile=DEFAULT_PROFILE):
     """Change what is in a profile, behind the service's back."""
     await service._store._database.run(profile, work, write=True)
 
@@ -263,11 +263,11 @@ async def meddle_with(service, work, profile=DEFAULT_PROFILE):
 def system(work):
     """The same in the store's own profile."""
 
-    async def meddle(service):
+    async def change(service):
         async with service._store._database._handle.transaction() as session:
             await work(session)
 
-    return meddle
+    return change
 
 
 async def without_askar_profile(service):
@@ -277,8 +277,8 @@ async def without_askar_profile(service):
 
 PROFILE_FAULTS = {
     "Askar has no profile for it": without_askar_profile,
-    "its marker is missing or does not decrypt: nothing can be written": lambda service: (
-        meddle_with(service, lambda session: session.remove("minikms.profile", "self"), "t")
+    "its marker is missing or does not decrypt: nothing can be written": lambda service: damage(
+        service, lambda session: session.remove("minikms.profile", "self"), "t"
     ),
 }
 
@@ -298,8 +298,10 @@ async def test_a_profile_that_cannot_be_used(location, key, what):
 async def test_what_is_left_over(location, key):
     async with service_of(location, key) as service:
         await service.create_profile("t")
-        home = await service._store._database.directory.askar_profile("t")
-        await system(lambda session: session.replace("minikms.profile", "t", f"-{home}"))(service)
+        askar_profile = await service._store._database.directory.askar_profile("t")
+        await system(lambda session: session.replace("minikms.profile", "t", f"-{askar_profile}"))(
+            service
+        )
         await service._store._database._handle.store.create_profile("stray")
     faults, notes, _ = await check(location, key)
     assert faults == []
@@ -358,19 +360,19 @@ async def test_a_flipped_byte_is_told_by_name(tmp_path, key, flip, query):
     path = tmp_path / "keys.db"
     first, second = await fill_sqlite(path, key)
     [(own,)] = query(path, "SELECT id FROM profiles WHERE name = 'minikms'")
-    told = Counter()
+    found = Counter()
     for (number,) in query(path, f"SELECT id FROM items WHERE profile_id != {own}"):
         damaged = tmp_path / f"{number}.db"
         shutil.copy(path, damaged)
         flip(damaged, number)
         faults, _, _ = await check(StoreLocation.parse(f"sqlite://{damaged}"), key)
-        told.update(faults)
+        found.update(faults)
     profile = {
         "its marker is missing or does not decrypt: nothing can be written",
         "The order in which keys were made does not decrypt.",
     }
     parts = {"its record does not decrypt", "its material does not decrypt"}
-    assert told == Counter(
+    assert found == Counter(
         [
             *((name, "", text) for name in (DEFAULT_PROFILE, "t") for text in profile),
             *((DEFAULT_PROFILE, first.kid, text) for text in parts),
@@ -385,7 +387,7 @@ async def test_a_flipped_byte_is_told_by_name(tmp_path, key, flip, query):
 
 
 async def test_flipped_bytes_among_many(tmp_path, key, flip, query):
-    """More than are read in one step, so that a listing goes on behind them."""
+    """More than one batch has, so that a cursor goes on behind it."""
     path = tmp_path / "keys.db"
     async with service_of(StoreLocation.parse(f"sqlite://{path}"), key) as service:
         records = [
@@ -420,10 +422,10 @@ async def test_a_flipped_byte_in_the_directory(tmp_path, key, flip, query):
 # A store in use
 
 
-def meddled(act):
-    """StoreInspector of a store that somebody changes between any two reads."""
+def changed_while_read(act):
+    """An inspector of a store that is changed between any two reads."""
 
-    class Meddled(StoreInspector):
+    class Changed(StoreInspector):
         async def kids(self, profile):
             async for batch in super().kids(profile):
                 await act("kids", profile)
@@ -449,7 +451,7 @@ def meddled(act):
             await act("directory", None)
             return found
 
-    return Meddled
+    return Changed
 
 
 CHANGES = {
@@ -496,12 +498,12 @@ async def test_what_changes_meanwhile_is_nothing_wrong(location, key, change, wh
             if moment == when and profile in (None, DEFAULT_PROFILE) and not done:
                 done.append(await CHANGES[change](service, kids[2]))
 
-        faults, _, _ = await check(location, key, meddled(act))
+        faults, _, _ = await check(location, key, changed_while_read(act))
     assert faults == []
     assert len(done) == 1
 
 
-async def test_a_profile_that_is_made_anew_meanwhile(location, key):
+async def test_a_profile_that_is_made_again_meanwhile(location, key):
     done = []
     async with service_of(location, key) as service:
         await service.create_profile("t")
@@ -514,7 +516,7 @@ async def test_a_profile_that_is_made_anew_meanwhile(location, key):
                 await service.create_profile("t")
                 done.append(await service.generate("t", "ed25519", KeyPolicy(aliases=("a",))))
 
-        faults, _, _ = await check(location, key, meddled(act))
+        faults, _, _ = await check(location, key, changed_while_read(act))
     assert faults == []
     assert len(done) == 1
 

@@ -14,7 +14,7 @@ OTHER_KEY = "9iPcYcVjTbrK1oTZCYPJdX6Zi9GiyQ5hQQJAhHyDaAzD"
 
 @pytest.fixture
 def refused(run):
-    """Run a command that must end with one sentence, and give it."""
+    """Run a command that must fail with one sentence, and give it."""
 
     def check(*args, **variables):
         ended = run(*args, **variables)

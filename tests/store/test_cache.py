@@ -1,4 +1,4 @@
-"""What stays in memory: how much, for how long, and until what changes."""
+"""The cache and its change counters: how much it holds, for how long, and until which change."""
 
 import asyncio
 import gc
@@ -31,7 +31,7 @@ A, B = ("category", "a"), ("category", "b")
 
 
 class Value:
-    """Something that can be seen to be gone."""
+    """A value whose end can be observed."""
 
 
 def remember(cache, key, value, *sources):
@@ -317,7 +317,7 @@ ALGORITHMS = [entry.algorithm for entry in AlgorithmRegistry.from_installed()]
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=[alg.name for alg in ALGORITHMS])
 def test_one_key_in_many_threads(algorithm):
-    """What is in memory is used by all calls, some of which are in threads."""
+    """A cached key is used by all calls, some of which are in threads."""
     key = algorithm.unpack(algorithm.pack(algorithm.generate()))
 
     def use(number):

@@ -1,4 +1,4 @@
-"""Two services on one store, and a store that others have changed or hold on to."""
+"""Two services on one store, and a store that others change or lock."""
 
 import asyncio
 import subprocess
@@ -102,7 +102,7 @@ async def test_a_profile_that_the_other_removed(stores, call):
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-async def test_a_profile_that_the_other_made_anew(stores, call):
+async def test_a_profile_that_the_other_made_again(stores, call):
     one, other = stores
     await one.create_profile("t")
     await one.insert("t", RECORD, b"old", ["a"])

@@ -1,4 +1,4 @@
-"""The files beside an SQLite store, where somebody else has put others there."""
+"""The files beside an SQLite store, where another user has put some."""
 
 import os
 from pathlib import Path
@@ -36,7 +36,7 @@ async def store(tmp_path, key):
 
 @pytest.fixture
 def victim(tmp_path):
-    """A file of the user's own that somebody else would have written to."""
+    """A file of the user's own that another would have the service write to."""
     file = tmp_path / "victim"
     file.write_text("planted-7f3a")
     return file
