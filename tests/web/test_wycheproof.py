@@ -1,0 +1,86 @@
+"""Project Wycheproof's vectors over HTTP, all 9,360 of them; what fails is told by its number."""
+
+import pytest
+from wycheproof import AEADS, AGREEMENTS, SIGNATURES, aeads, agreements, signatures
+
+from minikms.encodings import b64url, b64url_decode
+
+# One of each kind in the quick part; all take 13 s of a processor.
+SAMPLES = {"ed25519", "ecdh_secp256r1_webcrypto", "a128gcm"}
+
+
+def each(names):
+    """Run a test for each name, as slow unless it is a sample."""
+    marks = [() if name in SAMPLES else pytest.mark.slow for name in names]
+    params = [pytest.param(name, marks=mark) for name, mark in zip(names, marks, strict=True)]
+    return pytest.mark.parametrize("name", params)
+
+
+@pytest.fixture
+def call(client):
+    """Make a call; gives a member of its answer, or the slug of its problem."""
+
+    async def post(path, body, member):
+        async with client.post(path, json=body) as response:
+            answer = await response.json()
+            if response.status == 200:
+                return answer[member], None
+            return None, answer["type"].rpartition(":")[2]
+
+    return post
+
+
+@each(SIGNATURES)
+async def test_signatures(call, name):
+    wrong, results = {}, set()
+    for number, jwk, message, signature, right in signatures(name):
+        body = {"jwk": jwk, "data": b64url(message), "sig": b64url(signature)}
+        found, slug = await call("/verify", body | {"alg": SIGNATURES[name][1]}, "valid")
+        assert slug in (None, "invalid-key"), number
+        results.add(bool(found))
+        if bool(found) not in right:
+            wrong[number] = found, slug, right
+    assert wrong == {}
+    assert results == {True, False}
+
+
+@each(AGREEMENTS)
+async def test_agreement(call, name):
+    wrong, results, kids = {}, set(), {}
+    for number, private, public, right in agreements(name):
+        if (secret := private["d"]) not in kids:
+            kids[secret], slug = await call("/key/import", {"jwk": private}, "kid")
+            assert slug is None
+        text, slug = await call("/derive", {"kid": kids[secret], "peer": public}, "secret")
+        assert slug in (None, "invalid-key"), number
+        found = text and b64url_decode(text)
+        results.add(found)
+        if found not in right:
+            wrong[number] = found, slug, right
+    assert wrong == {}
+    assert None in results
+    assert len(results) > 100
+
+
+@each(AEADS)
+async def test_authenticated_encryption(call, name):
+    wrong, results = {}, []
+    for number, key, sealed, aad, right in aeads(name):
+        kid, slug = await call("/key/import", {"alg": name, "secret": b64url(key)}, "kid")
+        assert slug is None
+        body = {
+            "ciphertext": sealed.ciphertext,
+            "nonce": sealed.nonce,
+            "tag": sealed.tag,
+            "aad": aad,
+        }
+        sent = {"kid": kid} | {member: b64url(value) for member, value in body.items()}
+        text, slug = await call("/decrypt", sent, "plaintext")
+        assert slug in (None, "decryption-failed"), number
+        found = None if text is None else b64url_decode(text)
+        results.append(found)
+        if found not in right:
+            wrong[number] = found, slug, right
+    assert wrong == {}
+    assert None in results
+    assert len(results) > 50
