@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from minikms.access.policy import SCOPES
 from minikms.config import ENV_PREFIX, Config
 from minikms.plugin.protocol import KeyPairAlgorithm, Signer
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.serve.assembly import create_service
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
 
@@ -121,10 +123,37 @@ def test_table_of_scopes_is_that_of_the_routes():
         assert needed[scope] == {shown(route) for route in ROUTES if route.scope == scope}
 
 
-def test_folder_tree_is_that_of_the_package():
-    tree = set(re.findall(r"\b\w+\.py\b", ARCHITECTURE))
-    package = {path.name for path in (ROOT / "minikms").rglob("*.py")} - {"__init__.py"}
-    assert package <= tree
+def test_folder_tree_has_the_folders_of_the_package():
+    tree = set(re.findall(r"^ *(\w+)/ ", ARCHITECTURE, re.MULTILINE))
+    assert tree == {path.parent.name for path in (ROOT / "minikms").rglob("__init__.py")} - {
+        "minikms"
+    }
+
+
+@pytest.mark.parametrize("path", ["/sign", "/key/generate"])
+async def test_way_of_a_request_is_what_the_code_does(start, tmp_path, path):
+    """Each file that it names runs, and there are 15 of them at most."""
+    steps = ARCHITECTURE.partition(f"`POST {path}`")[2].partition("1. ")[2].partition("\n\n")[0]
+    named = set(re.findall(r"`([\w/]+\.py)`", steps))
+    assert len(named) <= 15
+    client = await start(create_service(Config(cache_size=1, audit_log=str(tmp_path / "log"))))
+    ran = set()
+
+    def note(frame, event, _):
+        if event == "call":
+            ran.add(frame.f_code.co_filename)
+
+    key = {"alg": "ed25519", "alias": "mine"}
+    message = {"alias": "mine", "data": "aGVsbG8"}
+    calls = [("/key/generate", key), ("/sign", message), ("/sign", message)]
+    for number, (called, body) in enumerate(calls):
+        if called == path and number != 1:  # the first to sign has to read the key
+            sys.setprofile(note)
+        try:
+            assert (await client.post(called, json=body)).status == 200
+        finally:
+            sys.setprofile(None)
+    assert {str(ROOT / "minikms" / file) for file in named} <= ran
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
