@@ -143,8 +143,8 @@ def database_url(postgres_server: Postgres) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def kept_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a store that is kept, where there is none yet."""
+def persistent_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a persistent store, which does not exist yet."""
     if request.param == "sqlite":
         return f"sqlite://{tmp_path}/keys.db"
     server: Postgres = request.getfixturevalue("postgres_server")
@@ -152,7 +152,7 @@ def kept_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def keep() -> Callable[..., Awaitable[dict[str, str]]]:
+def make_store() -> Callable[..., Awaitable[dict[str, str]]]:
     """Make a store, and give the options of a service that keeps its keys there."""
 
     async def make(url: str, key: StoreKey | None = None) -> dict[str, str]:
@@ -165,25 +165,27 @@ def keep() -> Callable[..., Awaitable[dict[str, str]]]:
 
 
 @pytest.fixture
-async def kept(kept_url: str, keep: Any) -> dict[str, str]:
-    """The options of a service whose store is kept, and there."""
-    return await keep(kept_url)
+async def persistent(persistent_url: str, make_store: Any) -> dict[str, str]:
+    """The options of a service on a persistent store that exists."""
+    return await make_store(persistent_url)
 
 
 @pytest.fixture
-async def any_store(request: pytest.FixtureRequest, tmp_path: Path, keep: Any) -> dict[str, str]:
+async def any_store(
+    request: pytest.FixtureRequest, tmp_path: Path, make_store: Any
+) -> dict[str, str]:
     """The options of a service with an empty store: in memory, or each kind (`each_store`)."""
     kind = getattr(request, "param", "memory")
     if kind == "memory":
         return {}
     key = StoreKey(new_raw_key())
     if kind == "sqlite":
-        return await keep(f"sqlite://{tmp_path}/keys.db", key)
+        return await make_store(f"sqlite://{tmp_path}/keys.db", key)
     url: str = request.getfixturevalue("database_url")
     # Quicker than a database for each test: Askar drops what it has in this one.
     emptied = await Store.provision(url, "raw", key.secret, profile="minikms", recreate=True)
     await emptied.close()
-    return await keep(url, key)
+    return await make_store(url, key)
 
 
 @pytest.fixture

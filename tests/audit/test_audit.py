@@ -617,9 +617,9 @@ def test_a_file_that_stops_the_start(path, run):
 # The store
 
 
-async def test_several_agree_on_one_key(keep, kept_url):
-    options = await keep(kept_url)
-    location, key = StoreLocation.parse(kept_url), StoreKey(options["store_key"])
+async def test_several_agree_on_one_key(make_store, persistent_url):
+    options = await make_store(persistent_url)
+    location, key = StoreLocation.parse(persistent_url), StoreKey(options["store_key"])
     async with Database.open(location, key) as one, Database.open(location, key) as other:
         stores = [AuditStore(database) for database in (one, other) * 4]
         keys = await asyncio.gather(*(store.public_key() for store in stores))
@@ -808,8 +808,10 @@ def test_a_worker_that_is_killed_leaves_its_file_to_its_successor(serve, run, op
 
 
 @pytest.mark.process
-async def test_of_ten_thousand_calls_with_a_kill_in_the_middle(answering, run, keep, tmp_path):
-    options, path = await keep(f"sqlite://{tmp_path}/keys.db"), tmp_path / "audit.log"
+async def test_of_ten_thousand_calls_with_a_kill_in_the_middle(
+    answering, run, make_store, tmp_path
+):
+    options, path = await make_store(f"sqlite://{tmp_path}/keys.db"), tmp_path / "audit.log"
     answered = []
 
     def check():
@@ -885,8 +887,8 @@ async def sign(session):
 
 
 @pytest.mark.process
-async def test_a_disk_that_is_full(answering, run, keep, tmp_path):
-    options, path = await keep(f"sqlite://{tmp_path}/keys.db"), tmp_path / "audit.log"
+async def test_a_disk_that_is_full(answering, run, make_store, tmp_path):
+    options, path = await make_store(f"sqlite://{tmp_path}/keys.db"), tmp_path / "audit.log"
     service, session = await answering(options, "--audit-log", str(path))
     async with session:
         await generate(session)
@@ -914,8 +916,8 @@ async def test_a_disk_that_is_full(answering, run, keep, tmp_path):
 @pytest.mark.process
 @pytest.mark.parametrize("take", ["rename", "remove", "replace"])
 @needs_root
-async def test_a_file_that_is_taken_away_under_load(answering, run, keep, tmp_path, take):
-    options, path = await keep(f"sqlite://{tmp_path}/keys.db"), tmp_path / "audit.log"
+async def test_a_file_that_is_taken_away_under_load(answering, run, make_store, tmp_path, take):
+    options, path = await make_store(f"sqlite://{tmp_path}/keys.db"), tmp_path / "audit.log"
     away, answers, stop = tmp_path / "away.log", [], asyncio.Event()
 
     async def client():

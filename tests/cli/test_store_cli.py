@@ -154,32 +154,34 @@ def test_a_key_that_the_disk_does_not_take_is_not_left_in_part(run, tmp_path):
     assert [*tmp_path.iterdir()] == []
 
 
-def test_a_container_that_makes_its_store_at_each_start(run, kept_url, tmp_path):
-    first, second = (init(run, kept_url, tmp_path, "--if-missing") for _ in range(2))
+def test_a_container_that_makes_its_store_at_each_start(run, persistent_url, tmp_path):
+    first, second = (init(run, persistent_url, tmp_path, "--if-missing") for _ in range(2))
     assert (first.returncode, first.stderr) == (second.returncode, second.stderr) == (0, "")
-    assert second.stdout == f"There is a store at {StoreLocation.parse(kept_url)}.\n"
+    assert second.stdout == f"There is a store at {StoreLocation.parse(persistent_url)}.\n"
     (tmp_path / "store.key").write_text(new_raw_key())
-    assert "does not open" in refused(init(run, kept_url, tmp_path, "--if-missing"), 1)
+    assert "does not open" in refused(init(run, persistent_url, tmp_path, "--if-missing"), 1)
     (tmp_path / "token").unlink()
-    assert "does not open" in refused(init(run, kept_url, tmp_path, "--if-missing"))
+    assert "does not open" in refused(init(run, persistent_url, tmp_path, "--if-missing"))
 
 
-def test_an_init_that_is_killed(run, begin, kept_url, tmp_path):
+def test_an_init_that_is_killed(run, begin, persistent_url, tmp_path):
     """The same command says how to go on, or goes on by itself where it may use what is there."""
     key_file = tmp_path / "store.key"
-    process = init(begin, kept_url, tmp_path)
+    process = init(begin, persistent_url, tmp_path)
     while not (key_file.exists() and key_file.stat().st_size):
         assert process.poll() is None
     time.sleep(random.uniform(0, 0.2))
     process.kill()
     process.wait(60)
-    line = refused(init(run, kept_url, tmp_path), 1 if (tmp_path / "token").exists() else 2)
+    line = refused(init(run, persistent_url, tmp_path), 1 if (tmp_path / "token").exists() else 2)
     assert "--generate-key" in line or "minikms token create" in line
-    ended = init(run, kept_url, tmp_path, "--if-missing")
+    ended = init(run, persistent_url, tmp_path, "--if-missing")
     assert (ended.returncode, ended.stderr) == (0, "")
-    made = run("token", "create", "--name", "x", "--scope", "sign", *of(kept_url, str(key_file)))
+    made = run(
+        "token", "create", "--name", "x", "--scope", "sign", *of(persistent_url, str(key_file))
+    )
     assert (made.returncode, made.stderr) == (0, "")
-    again = run("store", "init", *of(kept_url, str(key_file)))
+    again = run("store", "init", *of(persistent_url, str(key_file)))
     assert "minikms token create" in refused(again)
 
 
@@ -193,11 +195,11 @@ def test_a_key_that_was_made_before_is_used(run, tmp_path):
 # info
 
 
-def test_info(run, kept_url, key, key_file):
-    asyncio.run(fill(kept_url, key))
+def test_info(run, persistent_url, key, key_file):
+    asyncio.run(fill(persistent_url, key))
 
     async def add_one_of_another():
-        async with KeyStore.open(StoreLocation.parse(kept_url), StoreKey(key)) as store:
+        async with KeyStore.open(StoreLocation.parse(persistent_url), StoreKey(key)) as store:
             (record, *_), _ = await store.page("t", limit=1)
             await store.insert("t", type(record)(**{**fields(record), "kid": "x"}), b"")
 
@@ -205,9 +207,9 @@ def test_info(run, kept_url, key, key_file):
         return {name: getattr(record, name) for name in record.__slots__} | {"alg": "gone"}
 
     asyncio.run(add_one_of_another())
-    ended = run("store", "info", *of(kept_url, key_file))
-    backend = kept_url.split(":")[0]
-    place = str(StoreLocation.parse(kept_url))
+    ended = run("store", "info", *of(persistent_url, key_file))
+    backend = persistent_url.split(":")[0]
+    place = str(StoreLocation.parse(persistent_url))
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == [
         f"Backend: {backend}",
@@ -221,20 +223,20 @@ def test_info(run, kept_url, key, key_file):
         "Keys: 12",
     ]
     if backend == "postgres":
-        assert kept_url.split("@")[0].split(":")[-1] not in ended.stdout
+        assert persistent_url.split("@")[0].split(":")[-1] not in ended.stdout
 
 
 # verify
 
 
-def test_verify(run, kept_url, key, key_file):
-    asyncio.run(fill(kept_url, key))
-    ended = run("store", "verify", *of(kept_url, key_file))
+def test_verify(run, persistent_url, key, key_file):
+    asyncio.run(fill(persistent_url, key))
+    ended = run("store", "verify", *of(persistent_url, key_file))
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == "Checked 4 profiles, 11 keys and 13 aliases: nothing wrong.\n"
 
     async def damage():
-        async with KeyStore.open(StoreLocation.parse(kept_url), StoreKey(key)) as store:
+        async with KeyStore.open(StoreLocation.parse(persistent_url), StoreKey(key)) as store:
             service = KeyService(REGISTRY, store)
             kid = (await service.get(DEFAULT_PROFILE, KeyRef(alias="of hs256"))).kid
             database = store._database
@@ -248,7 +250,7 @@ def test_verify(run, kept_url, key, key_file):
             return kid
 
     kid = asyncio.run(damage())
-    ended = run("store", "verify", *of(kept_url, key_file))
+    ended = run("store", "verify", *of(persistent_url, key_file))
     assert (ended.returncode, ended.stderr) == (1, "")
     assert sorted(ended.stdout.splitlines()) == sorted(
         [
@@ -264,9 +266,9 @@ def test_verify(run, kept_url, key, key_file):
 
 
 @pytest.mark.parametrize("way", ["file", "variable", "passphrase", "generated"])
-def test_rekey(run, kept_url, key, key_file, tmp_path, way):
-    asyncio.run(fill(kept_url, key))
-    before = asyncio.run(everything(kept_url, key))
+def test_rekey(run, persistent_url, key, key_file, tmp_path, way):
+    asyncio.run(fill(persistent_url, key))
+    before = asyncio.run(everything(persistent_url, key))
     new_file, method, variables = str(tmp_path / "new.key"), "raw", {}
     options = ["--new-key-file", new_file]
     if way == "passphrase":
@@ -280,7 +282,7 @@ def test_rekey(run, kept_url, key, key_file, tmp_path, way):
     else:
         secret = new_raw_key()
         options, variables = [], {"NEW_STORE_KEY": secret}
-    ended = run("store", "rekey", *of(kept_url, key_file), *options, **variables)
+    ended = run("store", "rekey", *of(persistent_url, key_file), *options, **variables)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "Done: the new key opens the store" in ended.stdout.splitlines()[-1]
     if way == "variable":
@@ -288,10 +290,10 @@ def test_rekey(run, kept_url, key, key_file, tmp_path, way):
     assert stat.S_IMODE(os.stat(new_file).st_mode) == 0o600
     new = (tmp_path / "new.key").read_text().strip()
     assert new not in ended.stdout
-    assert asyncio.run(everything(kept_url, new, method)) == before
-    line = refused(run("store", "info", *of(kept_url, key_file)))
+    assert asyncio.run(everything(persistent_url, new, method)) == before
+    line = refused(run("store", "info", *of(persistent_url, key_file)))
     assert "key" in line
-    assert run("store", "verify", *of(kept_url, new_file, method)).returncode == 0
+    assert run("store", "verify", *of(persistent_url, new_file, method)).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -307,16 +309,16 @@ def test_rekey(run, kept_url, key, key_file, tmp_path, way):
         (["--new-key-file", "new", "--new-key-method", "argon2i", "--generate-key"], "raw key"),
     ],
 )
-def test_a_new_key_that_cannot_be(run, kept_url, key, key_file, tmp_path, options, text):
+def test_a_new_key_that_cannot_be(run, persistent_url, key, key_file, tmp_path, options, text):
     async def begin():
-        await fill(kept_url, key)
-        return await everything(kept_url, key)
+        await fill(persistent_url, key)
+        return await everything(persistent_url, key)
 
     async def make_a_profile_meanwhile():
         """As a service does that had the store open before."""
-        async with KeyStore.open(StoreLocation.parse(kept_url), StoreKey(key)) as store:
+        async with KeyStore.open(StoreLocation.parse(persistent_url), StoreKey(key)) as store:
             ended = await asyncio.to_thread(
-                run, "store", "rekey", *of(kept_url, key_file), *options
+                run, "store", "rekey", *of(persistent_url, key_file), *options
             )
             await store.create_profile("u")
             await store.remove_profile("u")
@@ -330,26 +332,28 @@ def test_a_new_key_that_cannot_be(run, kept_url, key, key_file, tmp_path, option
         for word in options
     ]
     assert text in refused(asyncio.run(make_a_profile_meanwhile()))
-    assert asyncio.run(everything(kept_url, key)) == before
+    assert asyncio.run(everything(persistent_url, key)) == before
 
 
-def test_an_old_key_that_is_none(run, kept_url, key, tmp_path):
-    asyncio.run(fill(kept_url, key))
+def test_an_old_key_that_is_none(run, persistent_url, key, tmp_path):
+    asyncio.run(fill(persistent_url, key))
     other = write(tmp_path / "other", new_raw_key())
     options = ["--new-key-file", str(tmp_path / "new"), "--generate-key"]
-    assert "does not open" in refused(run("store", "rekey", *of(kept_url, other), *options))
+    assert "does not open" in refused(run("store", "rekey", *of(persistent_url, other), *options))
     assert not (tmp_path / "new").exists()
 
 
-async def test_a_service_that_was_open_before_a_rekey(run, kept_url, key, key_file, tmp_path):
-    await fill(kept_url, key)
-    location = StoreLocation.parse(kept_url)
+async def test_a_service_that_was_open_before_a_rekey(run, persistent_url, key, key_file, tmp_path):
+    await fill(persistent_url, key)
+    location = StoreLocation.parse(persistent_url)
     async with KeyStore.open(location, StoreKey(key)) as before:
         service = KeyService(REGISTRY, before)
         record = await service.get(DEFAULT_PROFILE, KeyRef(alias="of hs256"))
         new_file = str(tmp_path / "new")
         options = ["--new-key-file", new_file, "--generate-key"]
-        ended = await asyncio.to_thread(run, "store", "rekey", *of(kept_url, key_file), *options)
+        ended = await asyncio.to_thread(
+            run, "store", "rekey", *of(persistent_url, key_file), *options
+        )
         assert ended.returncode == 0
         # Its profiles' keys are the same, as far as it knows them.
         assert await service.get(DEFAULT_PROFILE, KeyRef(kid=record.kid)) == record
@@ -365,21 +369,23 @@ async def test_a_service_that_was_open_before_a_rekey(run, kept_url, key, key_fi
     async with KeyStore.open(location, StoreKey((tmp_path / "new").read_text().strip())) as after:
         assert await after.profiles() == [DEFAULT_PROFILE, "empty", "t", "z"]
         await after.create_profile("u")
-    ended = await asyncio.to_thread(run, "store", "verify", *of(kept_url, new_file))
+    ended = await asyncio.to_thread(run, "store", "verify", *of(persistent_url, new_file))
     assert (ended.returncode, "Left over" in ended.stdout) == (0, False)
 
 
-def test_a_rekey_that_is_killed(begin, kept_url, key, tmp_path):
+def test_a_rekey_that_is_killed(begin, persistent_url, key, tmp_path):
     """One of the two keys opens the store, whenever that happens."""
 
     async def make():
-        async with KeyStore.create(StoreLocation.parse(kept_url), StoreKey(key)) as store:
+        async with KeyStore.create(StoreLocation.parse(persistent_url), StoreKey(key)) as store:
             for n in range(100):  # each has its own key, to be encrypted again
                 await store.create_profile(f"p{n}")
 
     async def opens(secret):
         try:
-            async with KeyStore.open(StoreLocation.parse(kept_url), StoreKey(secret)) as store:
+            async with KeyStore.open(
+                StoreLocation.parse(persistent_url), StoreKey(secret)
+            ) as store:
                 names = await store.profiles()
                 for name in names:
                     assert await store.page(name, limit=1) == ([], False)
@@ -392,7 +398,7 @@ def test_a_rekey_that_is_killed(begin, kept_url, key, tmp_path):
     for n in range(10):
         other = new_raw_key()
         files = [write(tmp_path / f"{n}.{i}", text) for i, text in enumerate((current, other))]
-        process = begin("store", "rekey", *of(kept_url, files[0]), "--new-key-file", files[1])
+        process = begin("store", "rekey", *of(persistent_url, files[0]), "--new-key-file", files[1])
         assert process.stdout.readline().startswith("Changing the key: keep the old one")
         time.sleep(random.uniform(0, 0.1))
         process.kill()
@@ -446,9 +452,9 @@ def test_a_copy_that_was_cut_short_says_where_its_key_is(run, key, key_file, tmp
     assert run("store", "verify", *of(target, str(file))).returncode == 0
 
 
-def test_a_copy_is_the_same(run, kept_url, target_url, key, key_file):
-    asyncio.run(fill(kept_url, key, many=400))
-    ended = run("store", "copy", *of(kept_url, key_file), "--to", target_url)
+def test_a_copy_is_the_same(run, persistent_url, target_url, key, key_file):
+    asyncio.run(fill(persistent_url, key, many=400))
+    ended = run("store", "copy", *of(persistent_url, key_file), "--to", target_url)
     # Askar's own library warns of a statement that takes a second, on a busy machine.
     warned = [line for line in ended.stderr.splitlines() if "slow statement" not in line]
     assert (ended.returncode, warned) == (0, [])
@@ -459,9 +465,11 @@ def test_a_copy_is_the_same(run, kept_url, target_url, key, key_file):
         "Profile z: 400 keys",
         f"Copied 4 profiles and 411 keys to {StoreLocation.parse(target_url)}.",
     ]
-    assert asyncio.run(everything(target_url, key)) == asyncio.run(everything(kept_url, key))
+    assert asyncio.run(everything(target_url, key)) == asyncio.run(everything(persistent_url, key))
     for profile in ("default", "empty", "z"):
-        places = [asyncio.run(next_place(url, key, profile)) for url in (kept_url, target_url)]
+        places = [
+            asyncio.run(next_place(url, key, profile)) for url in (persistent_url, target_url)
+        ]
         assert places[0] == places[1] == {"default": 8, "empty": 1, "z": 401}[profile]
     assert run("store", "verify", *of(target_url, key_file)).returncode == 0
 
@@ -489,19 +497,21 @@ def test_a_copy_under_another_key(run, key, key_file, tmp_path, way):
     assert "key" in refused(run("store", "info", *of(target, key_file)))
 
 
-def test_a_target_that_is_a_store(run, kept_url, target_url, key, key_file, tmp_path):
+def test_a_target_that_is_a_store(run, persistent_url, target_url, key, key_file, tmp_path):
     other = new_raw_key()
-    asyncio.run(fill(kept_url, key))
+    asyncio.run(fill(persistent_url, key))
     asyncio.run(fill(target_url, other, many=3))
-    stores = [(kept_url, key), (target_url, other)]
+    stores = [(persistent_url, key), (target_url, other)]
     before = [asyncio.run(everything(*store)) for store in stores]
     file = write(tmp_path / "other", other)
-    copy = ["store", "copy", *of(kept_url, key_file), "--to"]
-    spelled = kept_url.replace("/keys.db", "/./keys.db").replace("postgres:", "postgresql:", 1)
+    copy = ["store", "copy", *of(persistent_url, key_file), "--to"]
+    spelled = persistent_url.replace("/keys.db", "/./keys.db").replace(
+        "postgres:", "postgresql:", 1
+    )
     for options in (
         [target_url, "--to-key-file", file],
         [target_url],  # which its key does not even open
-        [kept_url],
+        [persistent_url],
         [spelled],
     ):
         assert "There is a store" in refused(run(*copy, *options))
@@ -531,15 +541,17 @@ def test_a_copy_that_cannot_be(run, key, key_file, tmp_path, monkeypatch, option
 
 
 ACROSS = pytest.mark.parametrize(
-    ("kept_url", "target_url"), [("sqlite", "postgres"), ("postgres", "sqlite")], indirect=True
+    ("persistent_url", "target_url"),
+    [("sqlite", "postgres"), ("postgres", "sqlite")],
+    indirect=True,
 )
 
 
 @ACROSS
-def test_a_copy_that_is_killed(run, begin, kept_url, target_url, key, key_file):
+def test_a_copy_that_is_killed(run, begin, persistent_url, target_url, key, key_file):
     """What it has left is no store, and the next copy begins again."""
-    asyncio.run(fill(kept_url, key, many=400))
-    copy = ["store", "copy", *of(kept_url, key_file), "--to", target_url]
+    asyncio.run(fill(persistent_url, key, many=400))
+    copy = ["store", "copy", *of(persistent_url, key_file), "--to", target_url]
     for command in (["serve", "--port", "0"], ["store", "info"], ["store", "verify"]):
         process = begin(*copy)
         for line in process.stdout:
@@ -555,15 +567,15 @@ def test_a_copy_that_is_killed(run, begin, kept_url, target_url, key, key_file):
         0,
         "Copied 4 profiles and 411 keys ",
     )
-    assert asyncio.run(everything(target_url, key)) == asyncio.run(everything(kept_url, key))
+    assert asyncio.run(everything(target_url, key)) == asyncio.run(everything(persistent_url, key))
     ended = run("store", "verify", *of(target_url, key_file))
     assert (ended.returncode, "Left over" in ended.stdout) == (0, False)
 
 
 @ACROSS
-def test_a_store_that_a_service_writes_to(run, serve, kept_url, target_url, key, key_file):
-    asyncio.run(fill(kept_url, key, many=300))
-    service = serve("--port", "0", "--auth", "none", *of(kept_url, key_file))
+def test_a_store_that_a_service_writes_to(run, serve, persistent_url, target_url, key, key_file):
+    asyncio.run(fill(persistent_url, key, many=300))
+    service = serve("--port", "0", "--auth", "none", *of(persistent_url, key_file))
     stopped, failed, made, deleted = threading.Event(), [], [], []
 
     def call(connection, method, path, body=None):
@@ -600,9 +612,9 @@ def test_a_store_that_a_service_writes_to(run, serve, kept_url, target_url, key,
             time.sleep(0.01)
         there = {*made[:20]}
         ended = [
-            run("store", "verify", *of(kept_url, key_file)),
-            run("store", "copy", *of(kept_url, key_file), "--to", target_url),
-            run("store", "info", *of(kept_url, key_file)),
+            run("store", "verify", *of(persistent_url, key_file)),
+            run("store", "copy", *of(persistent_url, key_file), "--to", target_url),
+            run("store", "info", *of(persistent_url, key_file)),
         ]
     finally:
         stopped.set()
@@ -615,7 +627,7 @@ def test_a_store_that_a_service_writes_to(run, serve, kept_url, target_url, key,
     assert len(made) > 40
     copied = {record.kid for record, _ in asyncio.run(everything(target_url, key))["default"]}
     assert there - {*deleted} <= copied
-    for url in (kept_url, target_url):
+    for url in (persistent_url, target_url):
         assert run("store", "verify", *of(url, key_file)).returncode == 0
 
 

@@ -28,9 +28,9 @@ def key():
 
 
 @pytest.fixture
-async def source(kept_url, key):
+async def source(persistent_url, key):
     """A service on a store with two profiles."""
-    async with KeyStore.create(StoreLocation.parse(kept_url), key) as store:
+    async with KeyStore.create(StoreLocation.parse(persistent_url), key) as store:
         service = KeyService(REGISTRY, store)
         await service.create_profile("t")
         yield service
@@ -47,10 +47,10 @@ async def add(service, alg="hs256", profile=DEFAULT_PROFILE, **policy):
     return await service.get(profile, KeyRef(kid=made.kid))
 
 
-async def copy_of(kept_url, key, target, contents=StoreInspector):
+async def copy_of(persistent_url, key, target, contents=StoreInspector):
     """Copy a store, and give what was copied of each profile."""
     async with (
-        contents.open(StoreLocation.parse(kept_url), key) as opened,
+        contents.open(StoreLocation.parse(persistent_url), key) as opened,
         StoreWriter.create(target, key) as made,
         aclosing(copy(opened, made, lambda number: None)) as copies,
     ):
@@ -85,11 +85,11 @@ def changed_while_read(act):
 
 
 @pytest.fixture
-def copied_while(kept_url, key, target):
+def copied_while(persistent_url, key, target):
     """Copy a store, and call `act` while its profile t is read."""
 
     async def start(act):
-        return await copy_of(kept_url, key, target, changed_while_read(act))
+        return await copy_of(persistent_url, key, target, changed_while_read(act))
 
     return start
 
@@ -123,7 +123,7 @@ async def test_an_alias_that_moves_meanwhile(source, copied_while, target, key):
         assert (await copied.get("t", KeyRef(alias="a"))).kid == first.kid
 
 
-async def test_keys_with_a_life_behind_them(source, kept_url, target, key):
+async def test_keys_with_a_life_behind_them(source, persistent_url, target, key):
     first = await add(source, "ed25519", profile="t", aliases=("a", "b"), expires=2**62)
     signed = await source.perform("t", KeyRef(alias="a"), Sign(b"", SignOptions()))
     second = await source.rotate("t", first.kid)
@@ -133,7 +133,7 @@ async def test_keys_with_a_life_behind_them(source, kept_url, target, key):
     await source.schedule_deletion("t", later.kid, 10**15)
     await source._store.schedule("t", due.kid, 1)
     before, _ = await source.list_keys("t", limit=9)
-    assert await copy_of(kept_url, key, target) == [
+    assert await copy_of(persistent_url, key, target) == [
         Copied(DEFAULT_PROFILE, 0, 0),
         Copied("t", 5, 0),
     ]
@@ -210,28 +210,28 @@ async def test_a_profile_that_is_made_again_meanwhile(source, copied_while, targ
         assert await copied.list_keys("t", limit=9) == (made, False)
 
 
-async def test_a_key_without_its_material(source, kept_url, target, key):
+async def test_a_key_without_its_material(source, persistent_url, target, key):
     record = await add(source, profile="t")
     await source._store._database.run(
         "t", lambda session: session.remove("minikms.material", record.kid), write=True
     )
     with pytest.raises(KeyUnreadable, match=f"Profile t: The key {record.kid} has no material"):
-        await copy_of(kept_url, key, target)
+        await copy_of(persistent_url, key, target)
     with pytest.raises(StoreError, match="never finished"):
         async with KeyStore.open(target, key):
             pass
 
 
 @pytest.mark.parametrize("fault", ["marker", "Askar has no profile"])
-async def test_a_profile_that_cannot_be_used(source, kept_url, target, key, fault):
+async def test_a_profile_that_cannot_be_used(source, persistent_url, target, key, fault):
     database = source._store._database
     if fault == "marker":
         await database.run("t", lambda session: session.remove("minikms.profile", "self"))
     else:
         await database._handle.store.remove_profile(await database.directory.askar_profile("t"))
     with pytest.raises(KeyUnreadable, match=f"Profile t: .*{fault}"):
-        await copy_of(kept_url, key, target)
-    async with StoreInspector.open(StoreLocation.parse(kept_url), key) as contents:
+        await copy_of(persistent_url, key, target)
+    async with StoreInspector.open(StoreLocation.parse(persistent_url), key) as contents:
         counts = count(contents, ())
         assert await anext(counts) == (DEFAULT_PROFILE, {})
         with pytest.raises(KeyUnreadable, match=f"Profile t: .*{fault}"):
@@ -252,6 +252,6 @@ async def test_a_copy_that_another_process_begins_again(target, key):
         assert await contents.profiles() == ["b"]
 
 
-async def test_a_store_with_one_connection(source, kept_url, key, target):
+async def test_a_store_with_one_connection(source, persistent_url, key, target):
     with pytest.raises(StoreError, match="max_connections"):
-        await copy_of(f"{kept_url}?max_connections=1", key, target)
+        await copy_of(f"{persistent_url}?max_connections=1", key, target)

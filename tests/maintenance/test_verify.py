@@ -26,8 +26,8 @@ ALGORITHMS = [entry.algorithm for entry in REGISTRY if entry.algorithm.name[:4] 
 
 
 @pytest.fixture
-def location(kept_url):
-    return StoreLocation.parse(kept_url)
+def location(persistent_url):
+    return StoreLocation.parse(persistent_url)
 
 
 @pytest.fixture

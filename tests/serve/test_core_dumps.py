@@ -66,8 +66,8 @@ def test_workers_and_their_parent(serve):
 
 
 @pytest.mark.parametrize("words", ["store info", "token list", "audit key"])
-async def test_commands_that_open_a_store(run, keep, tmp_path, words):
-    options = await keep(f"sqlite://{tmp_path}/keys.db")
+async def test_commands_that_open_a_store(run, make_store, tmp_path, words):
+    options = await make_store(f"sqlite://{tmp_path}/keys.db")
     ended = run(*words.split(), command=[sys.executable, "-c", REPORT], **options)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1] == "0 0 0"

@@ -125,10 +125,10 @@ def verified(run, options):
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
 
 
-async def test_the_service_is_killed(answering, run, kept):
+async def test_the_service_is_killed(answering, run, persistent):
     ledger, chance = Ledger(), random.Random(1)
     for _ in range(ROUNDS):
-        service, session = await answering(kept)
+        service, session = await answering(persistent)
         async with session:
             await ledger.check(session)
             async with under_load(session, ledger):
@@ -137,12 +137,12 @@ async def test_the_service_is_killed(answering, run, kept):
                 await asyncio.sleep(0.02 * chance.random())
                 service.process.send_signal(signal.SIGKILL)
         service.end()
-        verified(run, kept)
+        verified(run, persistent)
     assert ledger.refused == []
     assert len(ledger.unanswered) > ROUNDS  # the kill came in the middle
     assert len(ledger.kids) > CLIENTS * ROUNDS
     assert ledger.deleted
-    _, session = await answering(kept)
+    _, session = await answering(persistent)
     async with session:
         await ledger.check(session)
         async with session.get("/keys", headers={"Accept": "application/x-ndjson"}) as response:
@@ -150,8 +150,8 @@ async def test_the_service_is_killed(answering, run, kept):
     assert len(listed) >= len(ledger.kids)
 
 
-async def test_one_of_two_copies_is_killed(answering, run, keep, postgres_server):
-    options = await keep(postgres_server.create_database())
+async def test_one_of_two_copies_is_killed(answering, run, make_store, postgres_server):
+    options = await make_store(postgres_server.create_database())
     first, to_first = await answering(options)
     _, to_second = await answering(options)
     killed, left = Ledger(), Ledger()
@@ -168,8 +168,8 @@ async def test_one_of_two_copies_is_killed(answering, run, keep, postgres_server
 
 @pytest.mark.parametrize("own_postgres", [{"durable": True}], indirect=True)
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-async def test_postgresql_is_restarted_under_load(answering, run, keep, own_postgres, mode):
-    options = await keep(own_postgres.create_database())
+async def test_postgresql_is_restarted_under_load(answering, run, make_store, own_postgres, mode):
+    options = await make_store(own_postgres.create_database())
     ledger, restart = Ledger(), partial(own_postgres.restart, mode)
     service, session = await answering(options)
     async with session:
@@ -188,8 +188,8 @@ async def test_postgresql_is_restarted_under_load(answering, run, keep, own_post
     verified(run, options)
 
 
-async def test_a_stop_while_postgresql_hangs(answering, keep, own_postgres):
-    options = await keep(own_postgres.create_database())
+async def test_a_stop_while_postgresql_hangs(answering, make_store, own_postgres):
+    options = await make_store(own_postgres.create_database())
     service, session = await answering(options)
     async with session:
         own_postgres.pause()

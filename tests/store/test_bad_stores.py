@@ -26,26 +26,28 @@ def refused(run):
     return check
 
 
-async def test_a_wrong_key(refused, kept):
+async def test_a_wrong_key(refused, persistent):
     for key, method in ((new_raw_key(), "raw"), ("passphrase", "raw"), ("passphrase", "argon2i")):
-        options = {"STORE": kept["store"], "STORE_KEY": key, "STORE_KEY_METHOD": method}
+        options = {"STORE": persistent["store"], "STORE_KEY": key, "STORE_KEY_METHOD": method}
         line = refused("serve", "--port", "0", **options)
         assert "key" in line
         assert key not in line
-    assert "already" in refused("store", "init", STORE=kept["store"], STORE_KEY=new_raw_key())
-    assert "already" in refused("store", "init", STORE=kept["store"], STORE_KEY=kept["store_key"])
+    assert "already" in refused("store", "init", STORE=persistent["store"], STORE_KEY=new_raw_key())
+    assert "already" in refused(
+        "store", "init", STORE=persistent["store"], STORE_KEY=persistent["store_key"]
+    )
 
 
-async def test_a_store_of_another_program(refused, kept_url):
+async def test_a_store_of_another_program(refused, persistent_url):
     key = new_raw_key()
-    store = await Store.provision(kept_url, "raw", key, profile="wallet")
+    store = await Store.provision(persistent_url, "raw", key, profile="wallet")
     async with store.session() as session:
         await session.insert("category", "name", "value")
     await store.close()
-    options = {"STORE": kept_url, "STORE_KEY": key}
+    options = {"STORE": persistent_url, "STORE_KEY": key}
     assert "not one of Mini KMS" in refused("serve", "--port", "0", **options)
     assert "another program" in refused("store", "init", **options)
-    store = await Store.open(kept_url, "raw", key)
+    store = await Store.open(persistent_url, "raw", key)
     async with store.session() as session:
         assert (await session.fetch("category", "name")).value == b"value"
     await store.close()
@@ -61,8 +63,8 @@ def test_a_file_that_is_no_store(refused, tmp_path, content):
         assert file.read_bytes() == content
 
 
-def test_a_store_that_is_not_there(refused, kept_url, tmp_path):
-    line = refused("serve", "--port", "0", STORE=kept_url, STORE_KEY=OTHER_KEY)
+def test_a_store_that_is_not_there(refused, persistent_url, tmp_path):
+    line = refused("serve", "--port", "0", STORE=persistent_url, STORE_KEY=OTHER_KEY)
     assert "minikms store init" in line
     assert list(tmp_path.iterdir()) == []
 

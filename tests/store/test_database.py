@@ -36,9 +36,9 @@ def key():
 
 
 @pytest.fixture
-async def stores(kept_url, key):
+async def stores(persistent_url, key):
     """Two services that have the same store open."""
-    location = StoreLocation.parse(kept_url)
+    location = StoreLocation.parse(persistent_url)
     async with KeyStore.create(location, key):
         pass
     async with AsyncExitStack() as stack:
@@ -174,16 +174,16 @@ async def test_keys_of_both_are_counted_in_one_order(stores):
     assert ([int(record.seq) for record in records], more) == (list(range(1, 61)), False)
 
 
-async def test_a_layout_of_a_later_version(kept_url, key, stores):
+async def test_a_layout_of_a_later_version(persistent_url, key, stores):
     async with stores[0]._database._handle.store.session() as session:
         await session.replace("minikms.store", "layout", "2")
     with pytest.raises(StoreError, match="layout 2 of a newer"):
-        async with KeyStore.open(StoreLocation.parse(kept_url), key):
+        async with KeyStore.open(StoreLocation.parse(persistent_url), key):
             pass
 
 
-async def test_a_store_that_was_never_finished(kept_url, key):
-    location = StoreLocation.parse(kept_url)
+async def test_a_store_that_was_never_finished(persistent_url, key):
+    location = StoreLocation.parse(persistent_url)
     async with Database.create(location, key) as database:
         await database.directory.create("begun")
     with pytest.raises(StoreError, match="never finished"):
@@ -358,8 +358,8 @@ async def test_a_byte_that_flipped_where_few_keys_are_left(sqlite, key, caplog, 
                 caplog.clear()
 
 
-async def test_a_store_closes_after_calls_that_nobody_waits_for(kept_url, key):
-    location = StoreLocation.parse(kept_url)
+async def test_a_store_closes_after_calls_that_nobody_waits_for(persistent_url, key):
+    location = StoreLocation.parse(persistent_url)
     begun, ended = asyncio.Event(), asyncio.Event()
 
     async def work(session):

@@ -36,9 +36,9 @@ async def guarded(start, admin):
 
 
 @pytest.fixture
-async def kept_guarded(start, kept, admin):
+async def kept_guarded(start, persistent, admin):
     """The same on a persistent store, where it is the default."""
-    options = {**kept, "auth": "auto", "admin_token_file": admin[1]}
+    options = {**persistent, "auth": "auto", "admin_token_file": admin[1]}
     return await start(create_service(Config(**options))), bearer(admin[0])
 
 

@@ -20,20 +20,20 @@ def planted():
 
 
 @pytest.fixture
-def on_disk(kept, tmp_path, request):
+def on_disk(persistent, tmp_path, request):
     """All bytes that the store has on disk, once its service has stopped."""
 
     def joined(files):
         return b"".join(Path(file).read_bytes() for file in files)
 
-    if kept["store"].startswith("sqlite:"):
+    if persistent["store"].startswith("sqlite:"):
         return lambda: joined(tmp_path.glob("keys.db*"))
     server = request.getfixturevalue("postgres_server")
     begun = server.execute("SELECT pg_walfile_name(pg_current_wal_insert_lsn())").strip()
 
     def read():
         server.execute("CHECKPOINT")
-        name = kept["store"].rpartition("/")[2]
+        name = persistent["store"].rpartition("/")[2]
         number = server.execute(f"SELECT oid FROM pg_database WHERE datname = '{name}'")
         data = (server.folder / "data/base" / number.strip()).iterdir()
         # Not what was written before this test; a file that is done with gets a later name.
@@ -43,9 +43,9 @@ def on_disk(kept, tmp_path, request):
     return read
 
 
-async def test_no_private_key_alias_or_label(start, kept, on_disk):
+async def test_no_private_key_alias_or_label(start, persistent, on_disk):
     secret_texts, private = [planted(), planted()], []
-    client = await start(create_service(Config(**kept)))
+    client = await start(create_service(Config(**persistent)))
     (profile, other) = secret_texts
     for name in secret_texts:
         await client.post("/profile", json={"name": name})
@@ -77,6 +77,6 @@ async def test_no_private_key_alias_or_label(start, kept, on_disk):
         assert text.encode() not in raw
         assert urlsafe_b64decode(text + "==") not in raw
         assert urlsafe_b64decode(text + "==").hex().encode() not in raw
-    assert kept["store_key"].encode() not in raw
+    assert persistent["store_key"].encode() not in raw
     # And what would be found if it were there: it is the right place.
     assert b"default_profile" in raw

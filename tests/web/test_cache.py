@@ -213,8 +213,10 @@ async def test_no_signature_begins_after_a_key_is_disabled(service, any_store, s
 
 
 @pytest.mark.process
-async def test_processes_on_one_file_see_each_others_changes_at_once(answering, keep, tmp_path):
-    options = await keep(f"sqlite://{tmp_path}/keys.db")
+async def test_processes_on_one_file_see_each_others_changes_at_once(
+    answering, make_store, tmp_path
+):
+    options = await make_store(f"sqlite://{tmp_path}/keys.db")
     options["cache_size"] = "100"
     _, one = await answering(options)
     _, other = await answering(options)

@@ -30,11 +30,11 @@ def bearer(token):
 
 
 @pytest.fixture
-def pair(start, keep, admin):
+def pair(start, make_store, admin):
     """Two services on one database: who changes, and who has all in memory."""
 
     async def make(url, ttl):
-        options = await keep(url, StoreKey(new_raw_key()))
+        options = await make_store(url, StoreKey(new_raw_key()))
         options |= {"auth": "token", "admin_token_file": admin[1]}
         config = Config(**options, cache_size=100, cache_ttl=ttl)
         return await start(create_service(config)), await start(create_service(config))

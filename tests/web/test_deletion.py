@@ -230,8 +230,8 @@ async def test_restored_while_others_sweep(client, generate):
     assert await kept(client) == (8, 0, 0, 0, 8)
 
 
-async def test_a_service_sweeps_when_it_starts(kept_url, keep, start):
-    options = await keep(kept_url)
+async def test_a_service_sweeps_when_it_starts(persistent_url, make_store, start):
+    options = await make_store(persistent_url)
     first = await start(create_service(Config(**options)))
     async with first.post("/key/generate", json={"alg": "ed25519"}) as response:
         kid = (await response.json())["kid"]

@@ -117,8 +117,8 @@ async def test_a_key_that_expires_stays_in_it(service, any_store, pages_read):
     assert pages_read == ["alice"] * 2
 
 
-async def test_a_change_by_another_process(service, kept):
-    one, other = await service(kept), await service(kept, cache_ttl=3600)
+async def test_a_change_by_another_process(service, persistent):
+    one, other = await service(persistent), await service(persistent, cache_ttl=3600)
     assert await kids(other) == []
     kid = await generate(one)
 

@@ -12,8 +12,8 @@ from minikms.store.permits import PERMIT_TIMEOUT
 
 
 @pytest.fixture
-async def client(start, keep, own_postgres):
-    return await start(create_service(Config(**await keep(own_postgres.create_database()))))
+async def client(start, make_store, own_postgres):
+    return await start(create_service(Config(**await make_store(own_postgres.create_database()))))
 
 
 async def answer(client, method, path, body=None):
@@ -75,9 +75,9 @@ def test_whoever_waits_is_told_within_five_seconds():
         assert PERMIT_TIMEOUT + location.timeout + 0.5 < 5
 
 
-async def test_more_callers_than_connections(start, keep, own_postgres):
+async def test_more_callers_than_connections(start, make_store, own_postgres):
     url = own_postgres.create_database()
-    options = await keep(url)
+    options = await make_store(url)
     options["store"] = f"{url}?max_connections=2"
     client = await start(create_service(Config(**options)))
     generate = "POST", "/key/generate", {"alg": "ed25519"}
@@ -88,10 +88,10 @@ async def test_more_callers_than_connections(start, keep, own_postgres):
         assert len(await response.json()) == found[200, ""]
 
 
-async def test_a_server_that_takes_no_more_connections(start, keep, own_postgres):
+async def test_a_server_that_takes_no_more_connections(start, make_store, own_postgres):
     own_postgres.execute("CREATE USER poor CREATEDB PASSWORD 'poor'")
     scheme, _, rest = own_postgres.url("poor").partition("://")
-    options = await keep(f"{scheme}://poor:poor@{rest.partition('@')[2]}")
+    options = await make_store(f"{scheme}://poor:poor@{rest.partition('@')[2]}")
     own_postgres.execute("ALTER USER poor CONNECTION LIMIT 2")
     client = await start(create_service(Config(**options)))
     calls = [("GET", "/keys", None), ("POST", "/key/generate", {"alg": "ed25519"})] * 30

@@ -147,8 +147,8 @@ async def test_a_connection_of_its_own(client, generate, refused, fail, logged, 
         assert "OfItsConnection" in logged()
 
 
-async def test_a_key_that_does_not_open(start, fail, logged, refused, keep, tmp_path):
-    options = await keep(f"sqlite://{tmp_path}/keys.db")
+async def test_a_key_that_does_not_open(start, fail, logged, refused, make_store, tmp_path):
+    options = await make_store(f"sqlite://{tmp_path}/keys.db")
     made = await start(create_service(Config(**options, cache_size=0), registry()))
     async with made.post("/key/generate", json={"alg": "ed25519"}) as response:
         by = {"kid": (await response.json())["kid"]}

@@ -166,9 +166,9 @@ async def test_a_symmetric_key_may_have_its_kid_in_its_jwk(start, seed):
     assert [key["kid"] for key in await keys_of(client)] == ["in-it", "beside"]
 
 
-async def test_what_the_store_has_is_left(start, seed, kept, counts):
+async def test_what_the_store_has_is_left(start, seed, persistent, counts):
     entries = [GOOD | {"aliases": ["a", "b"], "labels": {"of": "file"}}, AES]
-    config = seed({"profiles": ["alice"], "keys": entries}, **kept)
+    config = seed({"profiles": ["alice"], "keys": entries}, **persistent)
     client = await start(create_service(config))
     await client.patch(f"/key/{KID}", json={"labels": {"of": "caller"}})
     await client.delete(f"/key/{KID}/associate", params={"alias": "a"})
@@ -180,14 +180,16 @@ async def test_what_the_store_has_is_left(start, seed, kept, counts):
     # Even where the file has changed meanwhile.
     entries[1] |= {"secret": "A" * 43, "aliases": ["late"]}
     entries.append({"alg": "x25519", "seed": SECRET})
-    client = await start(create_service(seed({"profiles": ["alice"], "keys": entries}, **kept)))
+    client = await start(
+        create_service(seed({"profiles": ["alice"], "keys": entries}, **persistent))
+    )
     assert (await keys_of(client))[:2] == before
     assert counts() == [(2, 0), (1, 2)]
     assert await profiles_of(client) == ["alice", "default"]
 
 
-async def test_an_alias_stays_with_the_key_that_it_was_given_to(start, seed, kept, caplog):
-    config = seed({"keys": [GOOD | {"aliases": ["free", "planted-7f3a"]}]}, **kept)
+async def test_an_alias_stays_with_the_key_that_it_was_given_to(start, seed, persistent, caplog):
+    config = seed({"keys": [GOOD | {"aliases": ["free", "planted-7f3a"]}]}, **persistent)
     client = await start(create_service(config))
     await client.delete(f"/key/{KID}")
     body = {"alg": "ed25519", "alias": "planted-7f3a"}
@@ -204,14 +206,14 @@ async def test_an_alias_stays_with_the_key_that_it_was_given_to(start, seed, kep
     assert "planted-7f3a" not in caplog.text
 
 
-async def test_several_services_start_on_one_store(start, seed, kept, counts):
+async def test_several_services_start_on_one_store(start, seed, persistent, counts):
     entries = [
         {"alg": "hs256", "secret": SECRET, "kid": f"{n}", "profile": f"p{n % 3}", "aliases": ["a"]}
         for n in range(12)
     ]
     for entry in entries[3:]:
         del entry["aliases"]
-    config = seed({"keys": entries}, **kept)
+    config = seed({"keys": entries}, **persistent)
     clients = await asyncio.gather(*(start(create_service(config)) for _ in range(4)))
     loaded, there = (sum(numbers) for numbers in zip(*counts(), strict=True))
     assert (loaded, there) == (12, 36)
@@ -322,10 +324,10 @@ async def start_error(config):
     return message(caught, config)
 
 
-async def test_a_bad_file_stops_the_start(start, seed, kept):
+async def test_a_bad_file_stops_the_start(start, seed, persistent):
     good, bad = GOOD | {"profile": "alice"}, AES | {"secret": "AAAA"}
-    assert (await start_error(seed({"keys": [good, bad]}, **kept))).startswith("keys[1]: ")
-    assert await profiles_of(await start(create_service(Config(**kept)))) == ["default"]
+    assert (await start_error(seed({"keys": [good, bad]}, **persistent))).startswith("keys[1]: ")
+    assert await profiles_of(await start(create_service(Config(**persistent)))) == ["default"]
 
 
 @pytest.mark.parametrize("name", ["absent.json", "."])
@@ -339,10 +341,10 @@ async def test_an_empty_file_is_a_good_one(start, seed, counts):
     assert counts() == [(0, 0)]
 
 
-@pytest.mark.parametrize("kept_url", ["sqlite"], indirect=True)
-async def test_a_store_that_takes_no_key(start, seed, kept):
-    client, config = await start(create_service(Config(**kept))), seed({"keys": [GOOD]})
-    path = kept["store"].removeprefix("sqlite://")
+@pytest.mark.parametrize("persistent_url", ["sqlite"], indirect=True)
+async def test_a_store_that_takes_no_key(start, seed, persistent):
+    client, config = await start(create_service(Config(**persistent))), seed({"keys": [GOOD]})
+    path = persistent["store"].removeprefix("sqlite://")
     with open(f"{path}-lock", "w") as lock:  # as another process would hold it
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(SeedError) as caught:
