@@ -1,26 +1,17 @@
-"""An Askar store as this service uses it: opened or made, and used profile by profile."""
+"""An Askar store as this service uses it: opened, made, given another key and closed."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from functools import partial
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
-from aries_askar import AskarError, AskarErrorCode, KeyAlg, Store
+from aries_askar import Store
 
-from minikms.errors import AliasNotFound, KeyNotFound
 from minikms.startup_errors import StoreError
 from minikms.store import notices
 from minikms.store.askar import check_key, open_store, provision_store
-from minikms.store.askar_errors import UndecryptableError
 from minikms.store.counters import ChangeCounters, FileChangeCounters
-from minikms.store.directory import (
-    PROFILE,
-    SELF,
-    ProfileDirectory,
-    StaleProfileError,
-    require_profile,
-)
+from minikms.store.directory import ProfileDirectory
 from minikms.store.handle import SYSTEM, StoreHandle
 from minikms.store.layout import (
     LAYOUT,
@@ -29,22 +20,19 @@ from minikms.store.layout import (
     check_layout,
     finish_making,
     note_rekey,
-    read_layout,
 )
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.permits import LONG_TIMEOUT, Permits, Pool
+from minikms.store.profile_sessions import ProfileSessions
 from minikms.store.rows import Rows
-from minikms.store.sessions import Entry, Session
 from minikms.store.writer_lock import WriterLock
-
-ResultT = TypeVar("ResultT")
 
 # How long opening a store waits for the process that writes, in seconds.
 _OPEN_TIMEOUT: Final = 5.0
 
 
-class Database:
-    """An open Askar store.
+class Database(ProfileSessions):
+    """An open Askar store, and all that is used with it.
 
     Every call raises StoreUnavailable where it waits too long for a connection, or where the
     database does not answer in time; `timeout`, in seconds, is for callers who can wait longer.
@@ -67,12 +55,10 @@ class Database:
         self._location = location
         self._writer_lock = writer_lock
         self._making = b""
-        self._handle = StoreHandle(store, location, key, counters, rekeyed)
-        self._permits = Permits(location, writer_lock, self._handle.reopen_if_marked, timeout)
-        self._rows = Rows(self._handle, self._permits, location)
-        self.directory = ProfileDirectory(self._handle, self._permits, counters, self._rows)
-
-    # Opening and making
+        handle = StoreHandle(store, location, key, counters, rekeyed)
+        permits = Permits(location, writer_lock, handle.reopen_if_marked, timeout)
+        rows = Rows(handle, permits, location)
+        super().__init__(handle, permits, rows, ProfileDirectory(handle, permits, counters, rows))
 
     @classmethod
     @asynccontextmanager
@@ -195,135 +181,6 @@ class Database:
         """The state of the connections."""
         permits, connections = self._permits, self._location.max_connections
         return Pool(connections, permits.in_use, permits.waiting, self._handle.reopened)
-
-    async def ping(self) -> None:
-        """Return once the store has answered."""
-
-        async def work() -> None:
-            async with self._handle.own_session() as session:
-                await read_layout(session)
-
-        await self._permits.run(work())
-
-    # Sessions
-
-    async def run(
-        self,
-        profile: str,
-        work: Callable[[Session], Awaitable[ResultT]],
-        *,
-        write: bool = False,
-        timeout: float | None = None,
-    ) -> ResultT:
-        """The result of `work` in a session on a profile; with `write`, in one transaction.
-
-        `work` is called again where another process has removed the profile and made it again, and
-        has `timeout` seconds where that is given. Raises ProfileNotFound.
-        """
-        attempt = partial(self._attempt, profile, work, write=write)
-        return await self._permits.read_or_write(attempt, write=write, timeout=timeout)
-
-    async def run_own(
-        self, work: Callable[[Session], Awaitable[ResultT]], *, write: bool = False
-    ) -> ResultT:
-        """The result of `work` in a session on the store's own profile; otherwise like `run`."""
-
-        async def attempt() -> ResultT:
-            if not write:
-                async with self._handle.session() as session:
-                    return await work(session)
-            async with self._handle.transaction() as transaction:
-                await self._handle.require_own_key(transaction)
-                return await work(transaction)
-
-        return await self._permits.read_or_write(attempt, write=write)
-
-    async def batches(
-        self, profile: str | None, category: str
-    ) -> AsyncGenerator[list[Entry | None], None]:
-        """All entries of a category in the order of rows, as they are now, in batches.
-
-        `profile` None is the store's own. None stands for an entry that does not decrypt.
-        """
-        askar_profile = SYSTEM
-        if profile is not None:
-            await self.run(profile, require_profile)
-            askar_profile = await self.directory.askar_profile(profile)
-        async with aclosing(self._rows.batches(askar_profile, category)) as batches:
-            async for batch in batches:
-                yield batch
-
-    async def key_names(self, profile: str) -> AsyncGenerator[list[str] | None, None]:
-        """The names of all keys of Askar's, one algorithm after the other.
-
-        None stands for those of an algorithm of which one does not decrypt: Askar gives all of them
-        or none.
-        """
-        for alg in KeyAlg:
-            try:
-                names = await self.run(profile, partial(Session.key_names, alg=alg))
-            except UndecryptableError:
-                yield None
-            else:
-                yield names
-
-    async def owner(self, profile: str) -> str | None:
-        """The name that a profile has for itself; None where there is none that decrypts."""
-
-        async def work(session: Session) -> str | None:
-            entry = await session.fetch(PROFILE, SELF)
-            return None if entry is None else entry.value.decode()
-
-        try:
-            return await self.run(profile, work)
-        except AskarError as exc:
-            if exc.code not in (AskarErrorCode.ENCRYPTION, AskarErrorCode.NOT_FOUND):
-                raise
-            return None
-
-    async def _attempt(
-        self, profile: str, work: Callable[[Session], Awaitable[ResultT]], *, write: bool
-    ) -> ResultT:
-        known = self.directory.known(profile) or await self.directory.look_up(profile)
-        try:
-            return await self._once(profile, known, work, write=write)
-        except (AskarError, StaleProfileError) as exc:
-            # How a session fails that outlives its profile depends on the database.
-            unclear = AskarErrorCode.BACKEND, AskarErrorCode.BUSY, AskarErrorCode.NOT_FOUND
-            if isinstance(exc, AskarError) and exc.code not in unclear:
-                raise
-            current = await self.directory.look_up(profile)
-            if current == known:
-                raise
-        return await self._once(profile, current, work, write=write)
-
-    async def _once(
-        self,
-        profile: str,
-        askar_profile: str,
-        work: Callable[[Session], Awaitable[ResultT]],
-        *,
-        write: bool,
-    ) -> ResultT:
-        if write:
-            async with self._handle.transaction(askar_profile, profile) as transaction:
-                # SQLite gives the number of a removed profile to the next that is made, and a
-                # session that still has it would write there.
-                await require_profile(transaction)
-                try:
-                    return await work(transaction)
-                except AskarError as exc:
-                    if exc.code is AskarErrorCode.NOT_FOUND:
-                        # Askar 0.5.0 also has this code for a connection that was lost: then the
-                        # next call fails with the right one.
-                        await require_profile(transaction)
-                    raise
-        async with self._handle.session(askar_profile) as session:
-            try:
-                return await work(session)
-            except (KeyNotFound, AliasNotFound):
-                await require_profile(session)
-                raise
 
 
 def _counters(location: StoreLocation) -> ChangeCounters:

@@ -1,0 +1,164 @@
+"""Work in sessions on the profiles of a store, which other processes may remove and make again."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from functools import partial
+from typing import TypeVar
+
+from aries_askar import AskarError, AskarErrorCode, KeyAlg
+
+from minikms.errors import AliasNotFound, KeyNotFound
+from minikms.store.askar_errors import UndecryptableError
+from minikms.store.directory import (
+    PROFILE,
+    SELF,
+    ProfileDirectory,
+    StaleProfileError,
+    require_profile,
+)
+from minikms.store.handle import SYSTEM, StoreHandle
+from minikms.store.layout import read_layout
+from minikms.store.permits import Permits
+from minikms.store.rows import Rows
+from minikms.store.sessions import Entry, Session
+
+ResultT = TypeVar("ResultT")
+
+
+class ProfileSessions:
+    """Sessions on profiles, by the names that tenants have, and on the store's own profile."""
+
+    def __init__(
+        self, handle: StoreHandle, permits: Permits, rows: Rows, directory: ProfileDirectory
+    ) -> None:
+        self.directory = directory
+        self._handle = handle
+        self._permits = permits
+        self._rows = rows
+
+    async def ping(self) -> None:
+        """Return once the store has answered."""
+
+        async def work() -> None:
+            async with self._handle.own_session() as session:
+                await read_layout(session)
+
+        await self._permits.run(work())
+
+    async def run(
+        self,
+        profile: str,
+        work: Callable[[Session], Awaitable[ResultT]],
+        *,
+        write: bool = False,
+        timeout: float | None = None,
+    ) -> ResultT:
+        """The result of `work` in a session on a profile; with `write`, in one transaction.
+
+        `work` is called again where another process has removed the profile and made it again, and
+        has `timeout` seconds where that is given. Raises ProfileNotFound.
+        """
+        attempt = partial(self._attempt, profile, work, write=write)
+        return await self._permits.read_or_write(attempt, write=write, timeout=timeout)
+
+    async def run_own(
+        self, work: Callable[[Session], Awaitable[ResultT]], *, write: bool = False
+    ) -> ResultT:
+        """The result of `work` in a session on the store's own profile; otherwise like `run`."""
+
+        async def attempt() -> ResultT:
+            if not write:
+                async with self._handle.session() as session:
+                    return await work(session)
+            async with self._handle.transaction() as transaction:
+                await self._handle.require_own_key(transaction)
+                return await work(transaction)
+
+        return await self._permits.read_or_write(attempt, write=write)
+
+    async def batches(
+        self, profile: str | None, category: str
+    ) -> AsyncGenerator[list[Entry | None], None]:
+        """All entries of a category in the order of rows, as they are now, in batches.
+
+        `profile` None is the store's own. None stands for an entry that does not decrypt.
+        """
+        askar_profile = SYSTEM
+        if profile is not None:
+            await self.run(profile, require_profile)
+            askar_profile = await self.directory.askar_profile(profile)
+        async with aclosing(self._rows.batches(askar_profile, category)) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def key_names(self, profile: str) -> AsyncGenerator[list[str] | None, None]:
+        """The names of all keys of Askar's, one algorithm after the other.
+
+        None stands for those of an algorithm of which one does not decrypt: Askar gives all of them
+        or none.
+        """
+        for alg in KeyAlg:
+            try:
+                names = await self.run(profile, partial(Session.key_names, alg=alg))
+            except UndecryptableError:
+                yield None
+            else:
+                yield names
+
+    async def owner(self, profile: str) -> str | None:
+        """The name that a profile has for itself; None where there is none that decrypts."""
+
+        async def work(session: Session) -> str | None:
+            entry = await session.fetch(PROFILE, SELF)
+            return None if entry is None else entry.value.decode()
+
+        try:
+            return await self.run(profile, work)
+        except AskarError as exc:
+            if exc.code not in (AskarErrorCode.ENCRYPTION, AskarErrorCode.NOT_FOUND):
+                raise
+            return None
+
+    async def _attempt(
+        self, profile: str, work: Callable[[Session], Awaitable[ResultT]], *, write: bool
+    ) -> ResultT:
+        known = self.directory.known(profile) or await self.directory.look_up(profile)
+        try:
+            return await self._once(profile, known, work, write=write)
+        except (AskarError, StaleProfileError) as exc:
+            # How a session fails that outlives its profile depends on the database.
+            unclear = AskarErrorCode.BACKEND, AskarErrorCode.BUSY, AskarErrorCode.NOT_FOUND
+            if isinstance(exc, AskarError) and exc.code not in unclear:
+                raise
+            current = await self.directory.look_up(profile)
+            if current == known:
+                raise
+        return await self._once(profile, current, work, write=write)
+
+    async def _once(
+        self,
+        profile: str,
+        askar_profile: str,
+        work: Callable[[Session], Awaitable[ResultT]],
+        *,
+        write: bool,
+    ) -> ResultT:
+        if write:
+            async with self._handle.transaction(askar_profile, profile) as transaction:
+                # SQLite gives the number of a removed profile to the next that is made, and a
+                # session that still has it would write there.
+                await require_profile(transaction)
+                try:
+                    return await work(transaction)
+                except AskarError as exc:
+                    if exc.code is AskarErrorCode.NOT_FOUND:
+                        # Askar 0.5.0 also has this code for a connection that was lost: then the
+                        # next call fails with the right one.
+                        await require_profile(transaction)
+                    raise
+        async with self._handle.session(askar_profile) as session:
+            try:
+                return await work(session)
+            except (KeyNotFound, AliasNotFound):
+                await require_profile(session)
+                raise
