@@ -31,9 +31,9 @@ from minikms.web import messages
 from minikms.web.app import create_runner
 from minikms.web.callers import CALLER
 from minikms.web.gate import GATE
-from minikms.web.handlers import operations
 from minikms.web.http.answers import head
 from minikms.web.http.server import KmsRunner
+from minikms.web.schemas.operations import Signature, SignRequest
 from minikms.web.state import FAST_ROUTES
 
 CALLS = 2000
@@ -161,7 +161,7 @@ def each(connection: Any, app: Any, call: bytes) -> dict[str, float]:
     read = connection._request_factory(message, payload, connection, writer, None)
     read._match_info = app[FAST_ROUTES]["POST", "/sign"].match
     read[CALLER] = ANYBODY
-    schema, answer = operations._SIGN, operations._SIGNATURE
+    schema, answer = SignRequest(), Signature()
     body = messages.load_arrived(read, schema)
     assert body is not None
     keys = messages.service(read)

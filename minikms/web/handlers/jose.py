@@ -1,60 +1,43 @@
 """Handlers in the forms of JOSE: JWS and JWK Set."""
 
 import re
-from typing import Any
 
 from aiohttp import web
 
+from minikms.errors import InvalidKey, UnsupportedOption
 from minikms.keys.jws_signing import SignJws, VerifyJws
 from minikms.web.callers import enter
-from minikms.web.handlers.operation import operation
+from minikms.web.handlers.operation import Body, operation
 from minikms.web.http.answers import CACHE_CONTROL
 from minikms.web.messages import named_profile, service
 from minikms.web.schemas import jose as schemas
-
-_SIGN = schemas.SignJwsRequest()
-_VERIFY = schemas.VerifyJwsRequest()
-_SIGNATURE = schemas.JwsSignature()
-_VERIFICATION = schemas.JwsVerification()
 
 # Weak or not, which does not count here (RFC 9110 section 8.8.3).
 _ETAG = re.compile(r'"([\x21\x23-\x7e\x80-\xff]*)"')
 
 
-@operation(_SIGN, _SIGNATURE, "jws")
-def sign_jws(body: dict[str, Any]) -> SignJws:
-    """Sign a payload as a compact JWS.
-
-    ---
-    tags: [jose]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: SignJwsRequest
-    x-problems:
-      [key-not-found, alias-not-found, key-not-usable, unsupported-operation, unsupported-option]
-    responses:
-      "200": {description: The JWS., x-answer: JwsSignature}
-    """
+@operation(
+    schemas.SignJwsRequest,
+    schemas.JwsSignature,
+    "The JWS.",
+    member="jws",
+    problems=(UnsupportedOption,),
+    tag="jose",
+)
+def sign_jws(body: Body) -> SignJws:
+    """Sign a payload as a compact JWS."""
     return SignJws(body["payload"], body["header"], body["alg"], body["detached"])
 
 
-@operation(_VERIFY, _VERIFICATION)
-def verify_jws(body: dict[str, Any]) -> VerifyJws:
-    """Verify a compact JWS with a key or a public JWK.
-
-    ---
-    tags: [jose]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: VerifyJwsRequest
-    x-problems:
-      - key-not-found
-      - alias-not-found
-      - key-not-usable
-      - unsupported-operation
-      - unsupported-option
-      - invalid-key
-    responses:
-      "200": {description: "Whether it is good, and what it says.", x-answer: JwsVerification}
-    """
+@operation(
+    schemas.VerifyJwsRequest,
+    schemas.JwsVerification,
+    "Whether it is good, and what it says.",
+    problems=(UnsupportedOption, InvalidKey),
+    tag="jose",
+)
+def verify_jws(body: Body) -> VerifyJws:
+    """Verify a compact JWS with a key or a public JWK."""
     return VerifyJws(body["jws"], body["payload"])
 
 

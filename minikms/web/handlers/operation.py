@@ -1,18 +1,35 @@
-"""The two handlers of an operation: one that waits where it must, and one that never waits."""
+"""The handlers of operations on a key, from what an operation has of its own."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from aiohttp import web
 from marshmallow import Schema
 
-from minikms.keys.operation import Operation
+from minikms.errors import (
+    AliasNotFound,
+    KeyNotFound,
+    KeyNotUsable,
+    KmsError,
+    UnsupportedOperation,
+)
+from minikms.keys.operation import BatchOperation, Operation
+from minikms.web.callers import Presence
 from minikms.web.http.fast_path import FastHandler
-from minikms.web.http.problems import Handler
+from minikms.web.http.problems import Handler, problem
 from minikms.web.messages import answer, load, load_arrived, profile, service, write
 
+Body: TypeAlias = dict[str, Any]
+Problems: TypeAlias = tuple[type[KmsError], ...]
 # Makes the operation of a body that its schema has loaded.
-Build: TypeAlias = Callable[[dict[str, Any]], Operation[Any, Any]]
+Build: TypeAlias = Callable[[Body], Operation[Any, Any]]
+# The same of a batch, with its items; an error stands for an item that cannot be read.
+BuildBatch: TypeAlias = Callable[
+    [Body], tuple[BatchOperation[Any, Any, Any], Sequence[Any | KmsError]]
+]
+
+# Those of every operation on a key.
+_PROBLEMS: Final[Problems] = (KeyNotFound, AliasNotFound, KeyNotUsable, UnsupportedOperation)
 
 
 class OperationHandlers(NamedTuple):
@@ -23,30 +40,97 @@ class OperationHandlers(NamedTuple):
 
 
 def operation(
-    request_schema: Schema, answer_schema: Schema, member: str | None = None
+    request_schema: type[Schema],
+    answer_schema: type[Schema],
+    description: str,
+    *,
+    member: str | None = None,
+    problems: Problems = (),
+    tag: str = "operations",
 ) -> Callable[[Build], OperationHandlers]:
-    """The handlers of the operation that the decorated function makes, with its docstring.
+    """The handlers of the operation that the decorated function makes of a body.
 
-    The key is the body's `by`. The answer is the result, or has it as `member`.
+    The key is the body's `by`. The answer is the result, or has it as `member`. `description` is
+    that of the answer; `problems` are those that this operation adds to those of all.
     """
+    to_load, to_dump = request_schema(), answer_schema()
+
+    def content(result: Any) -> Any:
+        return result if member is None else {member: result}
 
     def decorate(build: Build) -> OperationHandlers:
-        def content(result: Any) -> Any:
-            return result if member is None else {member: result}
-
         async def ordinary(request: web.Request) -> web.Response:
-            body = await load(request, request_schema)
+            body = await load(request, to_load)
             result = await service(request).perform(profile(request), body["by"], build(body))
-            return answer(answer_schema, content(result))
+            return answer(to_dump, content(result))
 
         def fast(request: web.Request) -> bytes | None:
-            body = load_arrived(request, request_schema)
+            body = load_arrived(request, to_load)
             if body is None:
                 return None
             result = service(request).perform_fast(profile(request), body["by"], build(body))
-            return None if result is None else write(answer_schema, content(result))
+            return None if result is None else write(to_dump, content(result))
 
-        ordinary.__doc__ = build.__doc__
+        ordinary.__doc__ = _docstring(
+            build, request_schema, answer_schema, description, problems, tag
+        )
         return OperationHandlers(ordinary, fast)
 
     return decorate
+
+
+def batch_operation(
+    request_schema: type[Schema],
+    answer_schema: type[Schema],
+    description: str,
+    *,
+    member: str,
+    problems: Problems = (),
+) -> Callable[[BuildBatch], Handler]:
+    """The handler of a batch: the answer has each result as `member`, or its problem.
+
+    It always waits, since batches have threads of their own.
+    """
+    to_load, to_dump = request_schema(), answer_schema()
+
+    def decorate(build: BuildBatch) -> Handler:
+        async def ordinary(request: web.Request) -> web.Response:
+            body = await load(request, to_load)
+            batch, items = build(body)
+            results = await service(request).perform_batch(
+                profile(request), body["by"], batch, items, Presence(request)
+            )
+            shown = [
+                {"problem": problem(result)} if isinstance(result, KmsError) else {member: result}
+                for result in results
+            ]
+            return answer(to_dump, {"results": shown})
+
+        ordinary.__doc__ = _docstring(
+            build, request_schema, answer_schema, description, problems, "operations"
+        )
+        return ordinary
+
+    return decorate
+
+
+def _docstring(
+    build: Callable[[Body], Any],
+    request_schema: type[Schema],
+    answer_schema: type[Schema],
+    description: str,
+    problems: Problems,
+    tag: str,
+) -> str:
+    """The docstring of a handler, as aiohttp-swagger3 reads it and `openapi.py` completes it."""
+    slugs = ", ".join(error.slug for error in (*_PROBLEMS, *problems))
+    return f"""{build.__doc__}
+
+    ---
+    tags: [{tag}]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: {request_schema.__name__}
+    x-problems: [{slugs}]
+    responses:
+      "200": {{description: "{description}", x-answer: {answer_schema.__name__}}}
+    """

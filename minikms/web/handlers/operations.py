@@ -1,239 +1,137 @@
-"""Handlers of what is done with a key, and of randomness."""
+"""Operations on a key, from the bodies of their requests; and random bytes."""
 
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from aiohttp import web
-from marshmallow import Schema
 
 from minikms.encodings import b64url_decode
-from minikms.errors import KmsError, ValidationFailed
+from minikms.errors import (
+    DecryptionFailed,
+    InvalidKey,
+    KmsError,
+    UnsupportedOption,
+    ValidationFailed,
+)
 from minikms.keys.encryption import Decrypt, Derive, Encrypt, Unwrap, Wrap
 from minikms.keys.mac import ComputeMac, VerifyMac
-from minikms.keys.operation import BatchOperation
 from minikms.keys.signing import Sign, SignBatch, Verify, VerifyBatch
 from minikms.plugin.protocol import Sealed
-from minikms.web.callers import Presence
-from minikms.web.handlers.operation import operation
-from minikms.web.http.problems import problem
-from minikms.web.messages import answer, load, profile, service
+from minikms.web.handlers.operation import Body, batch_operation, operation
+from minikms.web.messages import answer, load, service
 from minikms.web.schemas import operations as schemas
 
-ItemT = TypeVar("ItemT")
-
-_SIGN = schemas.SignRequest()
-_VERIFY = schemas.VerifyRequest()
-_BATCH_SIGN = schemas.BatchSignRequest()
-_BATCH_VERIFY = schemas.BatchVerifyRequest()
-_ENCRYPT = schemas.EncryptRequest()
-_DECRYPT = schemas.DecryptRequest()
-_WRAP = schemas.WrapRequest()
-_UNWRAP = schemas.UnwrapRequest()
-_DERIVE = schemas.DeriveRequest()
-_MAC = schemas.MacRequest()
-_VERIFY_MAC = schemas.VerifyMacRequest()
 _RANDOM = schemas.RandomRequest()
-
-_SIGNATURE = schemas.Signature()
-_VERIFICATION = schemas.Verification()
-_BATCH_SIGNATURE = schemas.BatchSignature()
-_BATCH_VERIFICATION = schemas.BatchVerification()
-_CIPHERTEXT = schemas.Ciphertext()
-_PLAINTEXT = schemas.Plaintext()
-_WRAPPED = schemas.WrappedKey()
-_UNWRAPPED = schemas.UnwrappedKey()
-_SECRET = schemas.SharedSecret()
-_CODE = schemas.AuthenticationCode()
 _BYTES = schemas.RandomBytes()
 
 
-@operation(_SIGN, _SIGNATURE)
-def sign(body: dict[str, Any]) -> Sign:
-    """Sign bytes with a key.
-
-    ---
-    tags: [operations]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: SignRequest
-    x-problems:
-      [key-not-found, alias-not-found, key-not-usable, unsupported-operation, unsupported-option]
-    responses:
-      "200": {description: The signature., x-answer: Signature}
-    """
+@operation(schemas.SignRequest, schemas.Signature, "The signature.", problems=(UnsupportedOption,))
+def sign(body: Body) -> Sign:
+    """Sign bytes with a key."""
     return Sign(body["data"], body["options"])
 
 
-@operation(_VERIFY, _VERIFICATION, "valid")
-def verify(body: dict[str, Any]) -> Verify:
-    """Verify a signature with a key or a public JWK.
-
-    ---
-    tags: [operations]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: VerifyRequest
-    x-problems:
-      - key-not-found
-      - alias-not-found
-      - key-not-usable
-      - unsupported-operation
-      - unsupported-option
-      - invalid-key
-    responses:
-      "200": {description: Whether the signature is good., x-answer: Verification}
-    """
+@operation(
+    schemas.VerifyRequest,
+    schemas.Verification,
+    "Whether the signature is good.",
+    member="valid",
+    problems=(UnsupportedOption, InvalidKey),
+)
+def verify(body: Body) -> Verify:
+    """Verify a signature with a key or a public JWK."""
     return Verify(body["data"], body["sig"], body["options"])
 
 
-async def sign_batch(request: web.Request) -> web.Response:
-    """Sign many messages with one key.
-
-    ---
-    tags: [operations]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: BatchSignRequest
-    x-problems:
-      [key-not-found, alias-not-found, key-not-usable, unsupported-operation, unsupported-option]
-    responses:
-      "200": {description: "A signature or a problem for each, in order.", x-answer: BatchSignature}
-    """
-    body = await load(request, _BATCH_SIGN)
-    messages = [_decode(item, "data") for item in body["items"]]
-    return await _perform_batch(
-        request, body, SignBatch(body["options"]), messages, "sig", _BATCH_SIGNATURE
-    )
+@batch_operation(
+    schemas.BatchSignRequest,
+    schemas.BatchSignature,
+    "A signature or a problem for each, in order.",
+    member="sig",
+    problems=(UnsupportedOption,),
+)
+def sign_batch(body: Body) -> tuple[SignBatch, list[bytes | KmsError]]:
+    """Sign many messages with one key."""
+    return SignBatch(body["options"]), [_decode(item, "data") for item in body["items"]]
 
 
-async def verify_batch(request: web.Request) -> web.Response:
-    """Verify many signatures with one key or public JWK.
-
-    ---
-    tags: [operations]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: BatchVerifyRequest
-    x-problems:
-      - key-not-found
-      - alias-not-found
-      - key-not-usable
-      - unsupported-operation
-      - unsupported-option
-      - invalid-key
-    responses:
-      "200":
-        description: Whether each is good, or its problem, in order.
-        x-answer: BatchVerification
-    """
-    body = await load(request, _BATCH_VERIFY)
-    pairs = [_decode_pair(item) for item in body["items"]]
-    return await _perform_batch(
-        request, body, VerifyBatch(body["options"]), pairs, "valid", _BATCH_VERIFICATION
-    )
+@batch_operation(
+    schemas.BatchVerifyRequest,
+    schemas.BatchVerification,
+    "Whether each is good, or its problem, in order.",
+    member="valid",
+    problems=(UnsupportedOption, InvalidKey),
+)
+def verify_batch(body: Body) -> tuple[VerifyBatch, list[tuple[bytes, bytes] | KmsError]]:
+    """Verify many signatures with one key or public JWK."""
+    return VerifyBatch(body["options"]), [_decode_pair(item) for item in body["items"]]
 
 
-@operation(_ENCRYPT, _CIPHERTEXT)
-def encrypt(body: dict[str, Any]) -> Encrypt:
-    """Encrypt bytes with a key, under a nonce made here.
-
-    ---
-    tags: [operations]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: EncryptRequest
-    x-problems: [key-not-found, alias-not-found, key-not-usable, unsupported-operation]
-    responses:
-      "200": {description: What decrypt needs., x-answer: Ciphertext}
-    """
+@operation(schemas.EncryptRequest, schemas.Ciphertext, "What decrypt needs.")
+def encrypt(body: Body) -> Encrypt:
+    """Encrypt bytes with a key, under a nonce made here."""
     return Encrypt(body["plaintext"], body["aad"])
 
 
-@operation(_DECRYPT, _PLAINTEXT, "plaintext")
-def decrypt(body: dict[str, Any]) -> Decrypt:
-    """Decrypt what was encrypted with a key.
-
-    ---
-    tags: [operations]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: DecryptRequest
-    x-problems:
-      [key-not-found, alias-not-found, key-not-usable, unsupported-operation, decryption-failed]
-    responses:
-      "200": {description: The plaintext., x-answer: Plaintext}
-    """
+@operation(
+    schemas.DecryptRequest,
+    schemas.Plaintext,
+    "The plaintext.",
+    member="plaintext",
+    problems=(DecryptionFailed,),
+)
+def decrypt(body: Body) -> Decrypt:
+    """Decrypt what was encrypted with a key."""
     sealed = Sealed(body["ciphertext"], body["nonce"], body["tag"])
     return Decrypt(sealed, body["aad"])
 
 
-@operation(_WRAP, _WRAPPED, "wrapped")
-def wrap(body: dict[str, Any]) -> Wrap:
-    """Wrap secret bytes with a key.
-
-    ---
-    tags: [operations]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: WrapRequest
-    x-problems: [key-not-found, alias-not-found, key-not-usable, unsupported-operation, invalid-key]
-    responses:
-      "200": {description: The wrapped bytes., x-answer: WrappedKey}
-    """
+@operation(
+    schemas.WrapRequest,
+    schemas.WrappedKey,
+    "The wrapped bytes.",
+    member="wrapped",
+    problems=(InvalidKey,),
+)
+def wrap(body: Body) -> Wrap:
+    """Wrap secret bytes with a key."""
     return Wrap(body["key"])
 
 
-@operation(_UNWRAP, _UNWRAPPED, "key")
-def unwrap(body: dict[str, Any]) -> Unwrap:
-    """Unwrap secret bytes with a key.
-
-    ---
-    tags: [operations]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: UnwrapRequest
-    x-problems:
-      [key-not-found, alias-not-found, key-not-usable, unsupported-operation, decryption-failed]
-    responses:
-      "200": {description: The secret bytes., x-answer: UnwrappedKey}
-    """
+@operation(
+    schemas.UnwrapRequest,
+    schemas.UnwrappedKey,
+    "The secret bytes.",
+    member="key",
+    problems=(DecryptionFailed,),
+)
+def unwrap(body: Body) -> Unwrap:
+    """Unwrap secret bytes with a key."""
     return Unwrap(body["wrapped"])
 
 
-@operation(_DERIVE, _SECRET, "secret")
-def derive(body: dict[str, Any]) -> Derive:
-    """Agree on a raw shared secret with a peer; apply a key derivation function to it.
-
-    ---
-    tags: [operations]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: DeriveRequest
-    x-problems: [key-not-found, alias-not-found, key-not-usable, unsupported-operation, invalid-key]
-    responses:
-      "200": {description: The raw shared secret., x-answer: SharedSecret}
-    """
+@operation(
+    schemas.DeriveRequest,
+    schemas.SharedSecret,
+    "The raw shared secret.",
+    member="secret",
+    problems=(InvalidKey,),
+)
+def derive(body: Body) -> Derive:
+    """Agree on a raw shared secret with a peer; apply a key derivation function to it."""
     return Derive(body["peer"])
 
 
-@operation(_MAC, _CODE, "mac")
-def mac(body: dict[str, Any]) -> ComputeMac:
-    """Make an authentication code with a key.
-
-    ---
-    tags: [operations]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: MacRequest
-    x-problems: [key-not-found, alias-not-found, key-not-usable, unsupported-operation]
-    responses:
-      "200": {description: The code., x-answer: AuthenticationCode}
-    """
+@operation(schemas.MacRequest, schemas.AuthenticationCode, "The code.", member="mac")
+def mac(body: Body) -> ComputeMac:
+    """Make an authentication code with a key."""
     return ComputeMac(body["data"])
 
 
-@operation(_VERIFY_MAC, _VERIFICATION, "valid")
-def verify_mac(body: dict[str, Any]) -> VerifyMac:
-    """Verify an authentication code with a key.
-
-    ---
-    tags: [operations]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: VerifyMacRequest
-    x-problems: [key-not-found, alias-not-found, key-not-usable, unsupported-operation]
-    responses:
-      "200": {description: Whether the code is good., x-answer: Verification}
-    """
+@operation(
+    schemas.VerifyMacRequest, schemas.Verification, "Whether the code is good.", member="valid"
+)
+def verify_mac(body: Body) -> VerifyMac:
+    """Verify an authentication code with a key."""
     return VerifyMac(body["data"], body["mac"])
 
 
@@ -248,25 +146,6 @@ async def random(request: web.Request) -> web.Response:
     """
     body = await load(request, _RANDOM)
     return answer(_BYTES, {"bytes": service(request).random(body["length"])})
-
-
-async def _perform_batch(
-    request: web.Request,
-    body: dict[str, Any],
-    batch: BatchOperation[Any, ItemT, Any],
-    items: Sequence[ItemT | KmsError],
-    member: str,
-    answer_schema: Schema,
-) -> web.Response:
-    """The answer to a batch: of each item its result, as `member`, or its problem."""
-    results = await service(request).perform_batch(
-        profile(request), body["by"], batch, items, Presence(request)
-    )
-    shown = [
-        {"problem": problem(result)} if isinstance(result, KmsError) else {member: result}
-        for result in results
-    ]
-    return answer(answer_schema, {"results": shown})
 
 
 def _decode(item: dict[str, Any], name: str) -> bytes | KmsError:
