@@ -74,7 +74,7 @@ def read_routes(routes: Iterable[Route]) -> Documented:
         (ui_files,) = (info["directory"] for info in resources if "directory" in info)
         handlers: dict[str, Handler] = {}
         for route in routes:
-            # It finds the parameters of a handler in its code, but not of one that a decorator made.
+            # It finds the parameters of a handler in its code, but not of one of a decorator.
             validate = getattr(route.handler, "__closure__", None) is None
             added = docs.add_route(route.method, route.path, route.handler, validate=validate)
             # Where there is no parameter, the library takes 10 µs to check nothing.
