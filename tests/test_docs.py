@@ -123,6 +123,11 @@ def test_table_of_scopes_is_that_of_the_routes():
         assert needed[scope] == {shown(route) for route in ROUTES if route.scope == scope}
 
 
+def test_architecture_lists_the_pages_of_internals():
+    pages = {f"internals/{path.name}" for path in (ROOT / "docs/internals").glob("*.md")}
+    assert pages <= set(re.findall(r"^\| \[[^\]]+\]\(([^)]+)\) \|", ARCHITECTURE, re.MULTILINE))
+
+
 def test_folder_tree_has_the_folders_of_the_package():
     tree = set(re.findall(r"^ *(\w+)/ ", ARCHITECTURE, re.MULTILINE))
     assert tree == {path.parent.name for path in (ROOT / "minikms").rglob("__init__.py")} - {
