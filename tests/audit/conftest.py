@@ -1,0 +1,60 @@
+"""Fixtures of the audit log's tests."""
+
+import os
+
+import pytest
+
+from minikms.audit.heads import AuditStore
+from minikms.audit.reader import LogFile
+from minikms.audit.verify import verify
+from minikms.store.askar import new_raw_key
+from minikms.store.keys import KeyStore
+from minikms.store.location import StoreKey, StoreLocation
+
+
+@pytest.fixture
+async def database(tmp_path):
+    location = StoreLocation.parse(f"sqlite://{tmp_path}/keys.db")
+    async with KeyStore.create(location, StoreKey(new_raw_key())) as store:
+        yield store.database
+
+
+@pytest.fixture
+def store(database):
+    return AuditStore(database)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "audit.log"
+
+
+@pytest.fixture(params=["store", "apart"])
+def checked(request, store):
+    """Check files by the store, or by heads alone: what is wrong, and what is not vouched for."""
+
+    async def check(*files, by=request.param, partial=False):
+        public, heads = await store.public_key(), await store.heads()
+        assert all(head.is_signed_by(public) for head in heads)
+        keys = await store.chains() if by == "store" else None
+        faults, notes = [], []
+        tally = verify(
+            [LogFile(str(file)) for file in files],
+            heads,
+            keys,
+            lambda where, what: faults.append((os.path.basename(where), what)),
+            lambda where, what: notes.append((os.path.basename(where), what)),
+            partial=partial,
+        )
+        assert (tally.files, tally.faults) == (len(files), len(faults))
+        return faults, notes
+
+    return check
+
+
+@pytest.fixture
+def options(run, tmp_path):
+    given = ["--store", f"sqlite://{tmp_path}/keys.db", "--store-key-file", f"{tmp_path}/key"]
+    made = run("store", "init", *given, "--generate-key")
+    assert (made.returncode, made.stderr) == (0, "")
+    return given
