@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pytest
 from aiohttp_swagger3 import swagger as library
 
 from minikms.web import swagger
@@ -31,3 +32,10 @@ def test_without_the_private_name_the_document_is_the_same(monkeypatch, caplog):
 def test_swagger_ui_is_in_the_folder():
     names = {file.name for file in swagger.read_routes(ROUTES).ui_files.iterdir()}
     assert {"swagger-ui.css", "swagger-ui-bundle.js"} <= names
+
+
+@pytest.mark.parametrize("path", ["", "/", "/nothing.js", "/%2e%2e/routes.py"])
+async def test_what_is_no_file_of_swagger_ui_is_no_route(client, path):
+    async with client.get(f"/docs/swagger_ui_static{path}") as answer:
+        assert answer.status == 404
+        assert (await answer.json())["type"] == "urn:minikms:problem:route-not-found"
