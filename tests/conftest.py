@@ -27,6 +27,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from aries_askar import Store
 from postgres import Postgres
 from prometheus_client.parser import text_string_to_metric_families
+from waiting import waiting_for
 
 from minikms.access.tokens import Token
 from minikms.config import Config
@@ -401,12 +402,13 @@ def answering(serve: Callable[..., Service]) -> Callable[..., Awaitable[Any]]:
             port = free.getsockname()[1]
         service = serve("--port", str(port), *args, wait=False, LOG_LEVEL="warning", **options)
         session = ClientSession(f"http://127.0.0.1:{port}")
-        while True:
-            with contextlib.suppress(ClientError):
-                async with session.get("/readyz") as response:
-                    assert response.status == 200
-                return service, session
-            assert service.process.poll() is None
-            await asyncio.sleep(0.02)
+        async with waiting_for("a service that answers"):
+            while True:
+                with contextlib.suppress(ClientError):
+                    async with session.get("/readyz") as response:
+                        assert response.status == 200
+                    return service, session
+                assert service.process.poll() is None, "the service has ended"
+                await asyncio.sleep(0.02)
 
     return start

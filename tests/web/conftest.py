@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 from aiohttp import web
+from waiting import until, waiting_for
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
@@ -31,9 +32,8 @@ def listening() -> Callable[..., Awaitable[None]]:
     async def wait(*clients: Any) -> None:
         for client in clients:
             counters = client.app[SERVICE]._store.database.counters
-            async with asyncio.timeout(60):
-                while not all(counters.values):  # all are counted when it begins to hear
-                    await asyncio.sleep(0.01)
+            # All are counted when it begins to hear.
+            await until("notices of PostgreSQL", lambda counters=counters: all(counters.values))
 
     return wait
 
@@ -115,7 +115,7 @@ class Connection:
 
     async def receive(self, *, body: bool = True) -> Response:
         """The next answer."""
-        async with asyncio.timeout(60):  # so that none is a failure and not a standstill
+        async with waiting_for("an answer"):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("ascii").split("\r\n")
             headers = dict(line.split(": ", 1) for line in head[1:] if line)
             length = int(headers.get("Content-Length", 0)) if body else 0
@@ -129,7 +129,7 @@ class Connection:
 
     async def read(self) -> bytes:
         """All that comes until the other side closes."""
-        async with asyncio.timeout(60):
+        async with waiting_for("the end of a connection"):
             return await self._reader.read()
 
     async def at_end(self) -> bool:

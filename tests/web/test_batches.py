@@ -11,6 +11,7 @@ from socket import SO_LINGER, SOL_SOCKET
 import orjson
 import pytest
 from aiohttp import ClientError, ClientSession, TCPConnector
+from waiting import until
 
 from minikms.algorithms.okp import Ed25519
 from minikms.config import Config
@@ -45,19 +46,16 @@ async def client(start):
     Held.go_on.set()
 
 
-async def until(condition):
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 @pytest.fixture
 async def held(client, generate):
     """Batches that all stand still: more than there are threads."""
     await generate("ed25519", alias="held")
     await generate("rsa2048", alias="rsa")
     tasks = [asyncio.create_task(client.post("/sign/batch", json=BATCH)) for _ in range(40)]
-    await until(lambda: client.app[IN_FLIGHT].number == len(tasks) and Held.signed)
+    await until(
+        "batches that stand still",
+        lambda: client.app[IN_FLIGHT].number == len(tasks) and Held.signed,
+    )
     yield tasks
     await let_go(tasks)
 
@@ -90,7 +88,10 @@ async def called(client, connect, generate):
     callers = [await connect() for _ in range(10)]
     for caller in callers:
         caller.send("POST", "/sign/batch", orjson.dumps(BATCH), "Content-Type: application/json")
-    await until(lambda: client.app[IN_FLIGHT].number == len(callers) and Held.signed)
+    await until(
+        "callers that are held",
+        lambda: client.app[IN_FLIGHT].number == len(callers) and Held.signed,
+    )
     return callers
 
 
@@ -102,7 +103,7 @@ async def test_a_batch_whose_caller_is_gone_ends(client, connect, generate, how)
             socket.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
         caller.writer.transport.abort()
     Held.go_on.set()
-    await until(lambda: client.app[IN_FLIGHT].number == 0)
+    await until("calls to end", lambda: client.app[IN_FLIGHT].number == 0)
     assert Held.signed < 5000  # of 10,000
 
 

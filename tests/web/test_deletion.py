@@ -5,6 +5,7 @@ import time
 from datetime import datetime
 
 import pytest
+from waiting import waiting_for
 
 from minikms.config import Config
 from minikms.errors import KeyNotFound
@@ -29,7 +30,7 @@ async def client(start, any_store, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(KeyService, "sweep", noted)
         client = await start(create_service(Config(**any_store)))
-        async with asyncio.timeout(60):
+        async with waiting_for("the first sweep"):
             await looked.wait()
     return client
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from waiting import until
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
@@ -59,12 +60,6 @@ async def client(start, request):
     app.router.add_route("GET", "/wait", app[GATE].counted(wait))
     app.router.add_route("GET", "/endless", app[GATE].counted(endless))
     return await start(app)
-
-
-async def until(condition):
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def trickle(connection, data=b"a"):
@@ -402,7 +397,7 @@ def test_unfinished_heads_take_little_memory(serve):
 @limits(max_in_flight=2)
 async def test_too_many_at_once(client, refused):
     under_way = [asyncio.create_task(client.get("/wait")) for _ in range(2)]
-    await until(lambda: client.app[IN_FLIGHT].number == 2)
+    await until("two calls under way", lambda: client.app[IN_FLIGHT].number == 2)
     for path in ("/keys", "/readyz", "/wait"):
         response = await client.get(path)
         await refused(response, 503, "too-busy")
@@ -423,7 +418,7 @@ async def test_who_sends_slowly_takes_no_place(client, connect, refused):
         connection.writer.write(GENERATE + b"Content-Length: %d\r\n\r\n{" % len(BODY))
     assert (await client.post("/key/generate", json={"alg": "ed25519"})).status == 200
     under_way = asyncio.create_task(client.get("/wait"))
-    await until(lambda: client.app[IN_FLIGHT].number == 1)
+    await until("a call under way", lambda: client.app[IN_FLIGHT].number == 1)
     for connection in slow[:10]:  # a body that comes while there is no place
         connection.writer.write(BODY[1:])
         assert (await connection.receive()).problem() == (503, "too-busy")
@@ -444,7 +439,7 @@ async def test_who_leaves_or_is_late_gives_the_place_back(client, connect):
         connection.writer.write(body)
         connection.writer.close()
         await connection.writer.wait_closed()
-    await until(lambda: client.app[IN_FLIGHT].number == 0)
+    await until("calls to end", lambda: client.app[IN_FLIGHT].number == 0)
     assert (await client.get("/keys")).status == 200
 
 
@@ -454,12 +449,14 @@ async def test_who_reads_slowly_takes_no_place(client):
     writer.write(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert await reader.read(1) == b"H"
     server = next(iter(client.server.runner.server.connections))
-    await until(lambda: server.writing_paused)  # as much as the system takes is on its way
+    await until(
+        "an answer that nobody reads", lambda: server.writing_paused
+    )  # as much as the system takes is on its way
     for _ in range(3):
         assert (await client.get("/keys")).status == 200
     assert server.writing_paused
     writer.close()
-    await until(lambda: client.app[IN_FLIGHT].number == 0)
+    await until("calls to end", lambda: client.app[IN_FLIGHT].number == 0)
 
 
 @pytest.mark.process
