@@ -1,0 +1,26 @@
+"""A store and its key, for commands."""
+
+import random
+
+import pytest
+from stores import write_key
+
+from minikms.store.askar import new_raw_key
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def target_url(request, tmp_path):
+    """Where a copy can be made."""
+    if request.param == "sqlite":
+        return f"sqlite://{tmp_path}/copy.db"
+    return request.getfixturevalue("postgres_server").url(f"copy_{random.randbytes(8).hex()}")
+
+
+@pytest.fixture
+def key():
+    return new_raw_key()
+
+
+@pytest.fixture
+def key_file(tmp_path, key):
+    return write_key(tmp_path / "store.key", key)

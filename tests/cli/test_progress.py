@@ -1,0 +1,112 @@
+"""Progress bars of commands on a terminal."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import pty
+import sqlite3
+import subprocess
+
+import pytest
+from conftest import MINIKMS, environment
+from stores import fill, options_of
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def on_a_terminal():
+    """Begin a command, standard error on a terminal; standard output too, or in a pipe."""
+    begun = []
+
+    def begin(*args, stdout=None):
+        ours, theirs = pty.openpty()
+        command = [*MINIKMS, *args]
+        output = theirs if stdout is None else stdout
+        process = subprocess.Popen(command, env=environment(), stdout=output, stderr=theirs)
+        os.close(theirs)
+        begun.append((process, ours))
+        return process, ours
+
+    yield begin
+    for process, ours in begun:
+        process.kill()
+        process.communicate(timeout=60)
+        os.close(ours)
+
+
+def test_a_copy_shows_its_progress_on_a_terminal(on_a_terminal, key, key_file, tmp_path):
+    url = f"sqlite://{tmp_path}/keys.db"
+    asyncio.run(fill(url, key, many=400))
+    options = [*options_of(url, key_file), "--to", f"sqlite://{tmp_path}/copy.db"]
+    process, terminal = on_a_terminal("store", "copy", *options)
+    shown = read_all(terminal)
+    assert process.wait(60) == 0
+    assert b"Copying keys" in shown
+    assert b"411/411" in shown
+    assert b"Profile" not in shown
+    assert shown.splitlines()[-1].startswith(b"Copied 4 profiles and 411 keys to sqlite://")
+
+
+def test_a_check_shows_its_progress_on_a_terminal(on_a_terminal, key, key_file, tmp_path):
+    url = f"sqlite://{tmp_path}/keys.db"
+    asyncio.run(fill(url, key, many=400))
+    with contextlib.closing(sqlite3.connect(tmp_path / "keys.db")) as connection:
+        [(last,)] = connection.execute("SELECT max(id) FROM items WHERE kind = 1").fetchall()
+        connection.execute("DELETE FROM items WHERE id = ?", (last,))
+        connection.commit()
+    process, terminal = on_a_terminal("store", "verify", *options_of(url, key_file))
+    shown = read_all(terminal)
+    assert process.wait(60) == 1
+    assert b"Checking keys" in shown
+    assert b"99%" in shown  # of what one key should have, a part is not there
+    lines = shown.replace(b"\r\033[K", b"\n").splitlines()
+    assert sum(line.startswith(b"z ") and line.endswith(b" missing") for line in lines) == 1
+    assert lines[-1].startswith(b"Checked 4 profiles, 411 keys and 413 aliases: 1 wrong.")
+
+
+@pytest.mark.parametrize("verb", ["copy", "verify"])
+def test_progress_is_seen_before_the_store_is_open(on_a_terminal, key, key_file, tmp_path, verb):
+    url = f"sqlite://{tmp_path}/keys.db"
+    asyncio.run(fill(url, key))
+    options = options_of(url, key_file)
+    options += ["--to", f"sqlite://{tmp_path}/copy.db"] if verb == "copy" else []
+    with open(tmp_path / "keys.db-lock", "wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        process, terminal = on_a_terminal("store", verb, *options)
+        shown = b""
+        while b" keys " not in shown:
+            part = read(terminal)
+            assert part, shown
+            shown += part
+        assert process.poll() is None
+    read_all(terminal)
+    assert process.wait(60) == 0
+
+
+def test_what_goes_into_a_pipe_is_whole_beside_a_bar(on_a_terminal, run, key, key_file, tmp_path):
+    url = f"sqlite://{tmp_path}/keys.db"
+    asyncio.run(fill(url, key, many=4))
+    options = [*options_of(url, key_file), "--to", f"sqlite://{tmp_path}/copy.db"]
+    process, terminal = on_a_terminal("store", "copy", *options, stdout=subprocess.PIPE)
+    assert b"15/15" in read_all(terminal)
+    written, _ = process.communicate(timeout=60)
+    assert [line.split()[0] for line in written.splitlines()] == [b"Profile"] * 4 + [b"Copied"]
+    ended = run("store", "verify", *options_of(url, key_file))
+    assert (ended.stderr, len(ended.stdout.splitlines())) == ("", 1)
+
+
+def read_all(terminal):
+    shown = b""
+    while part := read(terminal):
+        shown += part
+    return shown
+
+
+def read(terminal):
+    """What is written to a terminal; nothing once nobody has it open."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # EIO, on Linux
+        return b""

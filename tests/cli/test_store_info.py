@@ -1,0 +1,77 @@
+"""`minikms store info` and `store verify`, in processes of their own."""
+
+import asyncio
+
+import pytest
+from stores import REGISTRY, fill, options_of
+
+from minikms.keys.service import KeyService
+from minikms.records import KeyRef
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.location import StoreKey, StoreLocation
+
+pytestmark = pytest.mark.process
+
+
+def test_info(run, persistent_url, key, key_file):
+    asyncio.run(fill(persistent_url, key))
+
+    async def add_one_of_another():
+        async with KeyStore.open(StoreLocation.parse(persistent_url), StoreKey(key)) as store:
+            (record, *_), _ = await store.page("t", limit=1)
+            await store.insert("t", type(record)(**{**fields(record), "kid": "x"}), b"")
+
+    def fields(record):
+        return {name: getattr(record, name) for name in record.__slots__} | {"alg": "gone"}
+
+    asyncio.run(add_one_of_another())
+    ended = run("store", "info", *options_of(persistent_url, key_file))
+    backend = persistent_url.split(":")[0]
+    place = str(StoreLocation.parse(persistent_url))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == [
+        f"Backend: {backend}",
+        f"Location: {place}",
+        "Layout: 1",
+        "Profile default: 6 keys: bls12381g1 1, ed25519 1, hs256 1, mldsa44 1, p521 1, xc20p 1",
+        "Profile empty: 0 keys",
+        "Profile t: 6 keys: bls12381g1 1, ed25519 1, mldsa44 1, p521 1, rsa2048 1, not installed 1",
+        "Profile z: 0 keys",
+        "Profiles: 4",
+        "Keys: 12",
+    ]
+    if backend == "postgres":
+        assert persistent_url.split("@")[0].split(":")[-1] not in ended.stdout
+
+
+def test_verify(run, persistent_url, key, key_file):
+    asyncio.run(fill(persistent_url, key))
+    ended = run("store", "verify", *options_of(persistent_url, key_file))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == "Checked 4 profiles, 11 keys and 13 aliases: nothing wrong.\n"
+
+    async def damage():
+        async with KeyStore.open(StoreLocation.parse(persistent_url), StoreKey(key)) as store:
+            service = KeyService(REGISTRY, store)
+            kid = (await service.get(DEFAULT_PROFILE, KeyRef(alias="of hs256"))).kid
+            database = store._database
+            await database.run(
+                DEFAULT_PROFILE, lambda session: session.remove("minikms.material", kid), write=True
+            )
+            askar_profile = await database.directory.askar_profile("empty")
+            async with database._handle.transaction() as session:
+                await session.replace("minikms.profile", "empty", f"-{askar_profile}")
+                await session.insert("minikms.profile", "odd", "nowhere")
+            return kid
+
+    kid = asyncio.run(damage())
+    ended = run("store", "verify", *options_of(persistent_url, key_file))
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert sorted(ended.stdout.splitlines()) == sorted(
+        [
+            f"default {kid} its material is missing",
+            "odd - Askar has no profile for it",
+            "Left over: the profile empty was removed, and is not gone yet",
+            "Checked 4 profiles, 11 keys and 13 aliases: 2 wrong.",
+        ]
+    )

@@ -1,0 +1,94 @@
+"""`minikms store init`, in a process of its own."""
+
+import random
+import time
+
+import pytest
+from conftest import MINIKMS
+from stores import options_of, refused, write_key
+
+from minikms.store.askar import new_raw_key
+from minikms.store.location import StoreLocation
+
+pytestmark = pytest.mark.process
+
+
+def init(run, url, folder, *more, **how):
+    """Make a store, its key and its first token."""
+    files = ["--store-key-file", f"{folder}/store.key", "--admin-token-file", f"{folder}/token"]
+    return run("store", "init", "--store", url, "--generate-key", *files, *more, **how)
+
+
+def test_what_cannot_be_made_leaves_nothing_that_a_second_try_meets(run, tmp_path):
+    url, folder = f"sqlite://{tmp_path}/deep/keys.db", tmp_path / "secrets"
+    folder.mkdir()
+    assert "does not exist" in refused(init(run, url, folder))
+    assert [*folder.iterdir()] == []
+    (tmp_path / "deep").mkdir()
+    (folder / "token").write_text("mine")
+    assert "File exists" in refused(init(run, url, folder), 1)
+    assert [*folder.iterdir()] == [folder / "token"]
+    assert [*(tmp_path / "deep").iterdir()] == []
+    (folder / "token").unlink()
+    assert init(run, url, folder).returncode == 0
+    assert {path.name for path in folder.iterdir()} == {"store.key", "token"}
+    other = tmp_path / "other"
+    other.mkdir()
+    assert "There is a store" in refused(init(run, url, other))
+    assert [*other.iterdir()] == []
+
+
+def test_a_database_that_is_away_leaves_no_key(run, tmp_path):
+    assert "127.0.0.1:1" in refused(init(run, "postgres://u:p@127.0.0.1:1/x", tmp_path))
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_key_that_the_disk_does_not_take_is_not_left_in_part(run, tmp_path):
+    limited = ["bash", "-c", 'ulimit -f 0; exec "$0" "$@"', *MINIKMS]
+    ended = init(run, f"sqlite://{tmp_path}/keys.db", tmp_path, command=limited)
+    assert "store.key cannot be made" in refused(ended)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_container_that_makes_its_store_at_each_start(run, persistent_url, tmp_path):
+    first, second = (init(run, persistent_url, tmp_path, "--if-missing") for _ in range(2))
+    assert (first.returncode, first.stderr) == (second.returncode, second.stderr) == (0, "")
+    assert second.stdout == f"There is a store at {StoreLocation.parse(persistent_url)}.\n"
+    (tmp_path / "store.key").write_text(new_raw_key())
+    assert "does not open" in refused(init(run, persistent_url, tmp_path, "--if-missing"), 1)
+    (tmp_path / "token").unlink()
+    assert "does not open" in refused(init(run, persistent_url, tmp_path, "--if-missing"))
+
+
+def test_an_init_that_is_killed(run, begin, persistent_url, tmp_path):
+    """The same command says how to go on, or goes on by itself where it may use what is there."""
+    key_file = tmp_path / "store.key"
+    process = init(begin, persistent_url, tmp_path)
+    while not (key_file.exists() and key_file.stat().st_size):
+        assert process.poll() is None
+    time.sleep(random.uniform(0, 0.2))
+    process.kill()
+    process.wait(60)
+    line = refused(init(run, persistent_url, tmp_path), 1 if (tmp_path / "token").exists() else 2)
+    assert "--generate-key" in line or "minikms token create" in line
+    ended = init(run, persistent_url, tmp_path, "--if-missing")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    made = run(
+        "token",
+        "create",
+        "--name",
+        "x",
+        "--scope",
+        "sign",
+        *options_of(persistent_url, str(key_file)),
+    )
+    assert (made.returncode, made.stderr) == (0, "")
+    again = run("store", "init", *options_of(persistent_url, str(key_file)))
+    assert "minikms token create" in refused(again)
+
+
+def test_a_key_that_was_made_before_is_used(run, tmp_path):
+    url = f"sqlite://{tmp_path}/keys.db"
+    key_file = write_key(tmp_path / "store.key", new_raw_key())
+    assert "Leave --generate-key out" in refused(init(run, url, tmp_path))
+    assert run("store", "init", *options_of(url, key_file)).returncode == 0

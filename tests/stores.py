@@ -1,0 +1,75 @@
+"""Stores for tests of commands: made, filled and read as a whole."""
+
+from minikms.access.tokens import Tokens
+from minikms.keys.service import KeyService
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import KeyPolicy, KeyRef, KeySource
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.location import StoreKey, StoreLocation
+
+REGISTRY = AlgorithmRegistry.from_installed()
+PASSPHRASE = "correct horse battery staple"
+
+
+def write_key(path, secret):
+    """A key file, as its option has it."""
+    path.touch(0o600)
+    path.write_text(f"{secret}\n")
+    return str(path)
+
+
+def options_of(url, key_file, method="raw"):
+    """The options of a store."""
+    return ["--store", url, "--store-key-file", key_file, "--store-key-method", method]
+
+
+async def fill(url, key, *, many=0):
+    """Make a store with keys of every kind, and the last one deleted; with `many` more in `z`."""
+    async with KeyStore.create(StoreLocation.parse(url), StoreKey(key)) as store:
+        service = KeyService(REGISTRY, store)
+        for profile in ("empty", "t", "z"):
+            await service.create_profile(profile)
+        for alg in ("ed25519", "p521", "bls12381g1", "mldsa44", "hs256", "xc20p", "rsa2048"):
+            policy = KeyPolicy(aliases=(f"did:x#{alg}", f"of {alg}"), labels={"n": alg})
+            record = await service.generate(DEFAULT_PROFILE, alg, policy)
+            if record.jwk:
+                await service.import_key("t", KeySource(jwk=record.jwk), KeyPolicy(aliases=("a",)))
+        await service.delete(DEFAULT_PROFILE, record.kid)
+        await Tokens(store.database).create("issuer", ("sign",))
+        for n in range(many):
+            await service.generate("z", ("hs256", "ed25519")[n % 2], KeyPolicy(aliases=(f"{n}",)))
+
+
+async def everything(url, key, method="raw"):
+    """All that can be seen of a store: records in order, with material; and the next place."""
+    found = {}
+    location = StoreLocation.parse(url)
+    async with KeyStore.open(location, StoreKey(key, method)) as store:
+        service = KeyService(REGISTRY, store)
+        for profile in await service.profiles():
+            found[profile] = []
+            async for page in service.pages(profile):
+                for record in page:
+                    ref = KeyRef(kid=record.kid)
+                    _, material = await store.open_key(profile, ref, lambda _: None)
+                    secret = material if type(material) is bytes else material.get_secret_bytes()
+                    found[profile].append((record, secret))
+                    for alias in record.aliases:
+                        assert await service.get(profile, KeyRef(alias=alias)) == record
+    return found
+
+
+async def next_place(url, key, profile):
+    """The place of a key that is made now."""
+    async with KeyStore.open(StoreLocation.parse(url), StoreKey(key)) as store:
+        service = KeyService(REGISTRY, store)
+        made = await service.generate(profile, "hs256", KeyPolicy())
+        return int((await service.get(profile, KeyRef(kid=made.kid))).seq)
+
+
+def refused(ended, code=2):
+    """The sentence of a command that could not be."""
+    (line,) = ended.stderr.splitlines()
+    assert ended.returncode == code
+    assert line.startswith("minikms: ")
+    return line.removeprefix("minikms: ")
