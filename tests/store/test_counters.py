@@ -1,0 +1,115 @@
+"""Change counters: their slots, and those that processes share on an SQLite file."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from minikms.startup_errors import StoreError
+from minikms.store.cache import Cache
+from minikms.store.counters import SLOTS, FileChangeCounters, slot_of
+
+A, B = ("category", "a"), ("category", "b")
+
+
+def remember(cache, key, value, *sources):
+    cache.start_fill().fill(key, value, *sources)
+
+
+def test_slots_are_the_same_in_every_process():
+    code = "from minikms.store.counters import slot_of; print(slot_of('minikms.key', 'kid'))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert int(found.stdout) == slot_of("minikms.key", "kid")
+    spread = {slot_of("minikms.key", str(n)) for n in range(10 * SLOTS)}
+    assert spread == set(range(SLOTS))
+
+
+def test_processes_share_the_counters_of_a_file(tmp_path):
+    counters = FileChangeCounters(tmp_path / "keys.db")
+    cache = Cache(counters, 10, 0)
+    remember(cache, "a", "of a", A)
+    remember(cache, "b", "of b", B)
+    elsewhere(tmp_path, "")
+    assert (cache.get("a"), cache.get("b")) == (None, "of b")
+    remember(cache, "a", "of a", A)
+    assert cache.get("a") == "of a"
+    assert (tmp_path / "keys.db-seen").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_process_that_is_killed_within_a_change(tmp_path):
+    counters = FileChangeCounters(tmp_path / "keys.db")
+    cache = Cache(counters, 10, 0)
+    remember(cache, "a", "of a", A)
+    elsewhere(tmp_path, "os.kill(os.getpid(), 9)", -signal.SIGKILL)
+    assert cache.get("a") is None
+    # Whether it was done is not known, so nobody relies on what is read now.
+    remember(cache, "a", "of a", A)
+    assert cache.get("a") is None
+    counters.repair()
+    assert cache.get("a") is None
+    remember(cache, "a", "of a", A)
+    assert cache.get("a") == "of a"
+
+
+def elsewhere(folder, within, code=0):
+    """Change A in another process, which does `within` meanwhile."""
+    script = f"""
+import asyncio, os
+from pathlib import Path
+from minikms.store.counters import FileChangeCounters, slot_of
+
+async def change():
+    async with FileChangeCounters(Path({str(folder / "keys.db")!r})).changing([slot_of(*{A!r})]):
+        {within or "pass"}
+
+asyncio.run(change())
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == code
+
+
+async def test_a_change_that_goes_on_without_who_began_it(tmp_path):
+    counters = FileChangeCounters(tmp_path / "keys.db")
+    cache = Cache(counters, 10, 0)
+
+    async def commit():
+        async with counters.changing([slot_of(*A)]):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(commit())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    remember(cache, "a", "before", A)
+    assert cache.get("a") is None
+    counters.repair()
+    remember(cache, "a", "after", A)
+    assert cache.get("a") == "after"
+
+
+async def test_nothing_is_kept_while_it_is_being_changed(tmp_path):
+    counters = FileChangeCounters(tmp_path / "keys.db")
+    cache = Cache(counters, 10, 0)
+    async with counters.changing([slot_of(*A)]):
+        remember(cache, "a", "before", A)
+        assert cache.get("a") is None
+    assert cache.get("a") is None
+
+
+async def test_links_to_a_file(tmp_path):
+    (tmp_path / "keys.db").touch()
+    (tmp_path / "link.db").symlink_to("keys.db")
+    counters = FileChangeCounters(tmp_path / "keys.db")
+    cache = Cache(counters, 10, 0)
+    remember(cache, "a", "of a", A)
+    async with FileChangeCounters(tmp_path / "link.db").changing([slot_of(*A)]):
+        pass
+    assert cache.get("a") is None
+
+
+def test_a_file_that_cannot_be_made(tmp_path):
+    os.mkdir(tmp_path / "keys.db-seen")
+    with pytest.raises(StoreError, match=r"keys\.db-seen"):
+        FileChangeCounters(tmp_path / "keys.db")
