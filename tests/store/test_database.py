@@ -1,8 +1,6 @@
-"""Two services on one store, and a store that others change or lock."""
+"""Two services on one store, which see what the other does."""
 
 import asyncio
-import subprocess
-import sys
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -12,12 +10,10 @@ from minikms.errors import (
     AliasNotFound,
     KeyExists,
     KeyNotFound,
-    KeyUnreadable,
     ProfileExists,
     ProfileNotFound,
     StoreUnavailable,
 )
-from minikms.maintenance.write import StoreWriter
 from minikms.records import KeyRecord, KeyRef
 from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key
@@ -31,11 +27,6 @@ KID = KeyRef(kid="kid-1")
 
 
 @pytest.fixture
-def key():
-    return StoreKey(new_raw_key())
-
-
-@pytest.fixture
 async def stores(persistent_url, key):
     """Two services that have the same store open."""
     location = StoreLocation.parse(persistent_url)
@@ -44,15 +35,6 @@ async def stores(persistent_url, key):
     async with AsyncExitStack() as stack:
         opened = [KeyStore.open(location, key) for _ in range(2)]
         yield [await stack.enter_async_context(store) for store in opened]
-
-
-@pytest.fixture
-async def sqlite(tmp_path, key):
-    """The path of a store in a file."""
-    path = tmp_path / "keys.db"
-    async with KeyStore.create(StoreLocation.parse(f"sqlite://{path}"), key):
-        pass
-    return path
 
 
 async def test_what_one_does_the_other_sees(stores):
@@ -219,143 +201,6 @@ async def test_permits_that_are_not_released(stores, monkeypatch):
     release.set()
     assert (await late).kid == RECORD.kid
     await asyncio.gather(*holding)
-
-
-HOLD = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("BEGIN IMMEDIATE")
-print(flush=True)
-input()
-"""
-
-
-async def test_another_program_holds_the_file(sqlite, key):
-    """What is acknowledged afterwards is on disk: Askar by itself would have lost it."""
-    location = StoreLocation.parse(f"sqlite://{sqlite}?busy_timeout=100")
-    # Not in this process: of two SQLite libraries in one, neither sees the other's locks.
-    command = [sys.executable, "-c", HOLD, str(sqlite)]
-    async with KeyStore.open(location, key) as one, KeyStore.open(location, key) as other:
-        with subprocess.Popen(command, stdin=-1, stdout=-1) as holder:
-            holder.stdout.readline()
-            for _ in range(location.max_connections + 1):
-                with pytest.raises(StoreUnavailable):
-                    await one.insert(DEFAULT_PROFILE, RECORD, b"secret")
-            with pytest.raises(StoreUnavailable):
-                await one.page(DEFAULT_PROFILE, limit=1)
-            holder.communicate(b"\n")
-        for n in range(10):
-            await one.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"secret")
-            assert (await other.record(DEFAULT_PROFILE, KeyRef(kid=f"{n}"))).kid == f"{n}"
-        await other.insert(DEFAULT_PROFILE, RECORD, b"secret")
-
-
-FULL = """
-import asyncio, resource, sys
-from dataclasses import replace
-from minikms.errors import StoreUnavailable
-from minikms.store.location import StoreKey, StoreLocation
-from minikms.records import KeyRecord
-from minikms.store.keys import KeyStore
-
-RECORD = KeyRecord("", "x", "oct", None, None, None, None, (), "bytes", 1)
-
-
-async def insert(store, kid):
-    try:
-        await store.insert("default", replace(RECORD, kid=kid), bytes(5000), [f"of {kid}"])
-    except StoreUnavailable:
-        return False
-    print(kid, flush=True)
-    return True
-
-
-async def main(url, secret):
-    async with KeyStore.open(StoreLocation.parse(url), StoreKey(secret)) as store:
-        most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-        for number in range(5):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (200_000 * (number + 1), most))
-            tries = 0
-            while await insert(store, f"before-{number}-{tries}"):
-                tries += 1
-            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-            for after in range(3):
-                assert await insert(store, f"after-{number}-{after}")
-
-
-asyncio.run(main(*sys.argv[1:]))
-"""
-
-
-async def test_a_disk_that_is_full(sqlite, key):
-    """What was acknowledged before and after is there, and nothing else."""
-    location = StoreLocation.parse(f"sqlite://{sqlite}")
-    command = [sys.executable, "-c", FULL, str(location), key.secret]
-    ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    kids = ended.stdout.split()
-    assert len(kids) > 20
-    async with KeyStore.open(location, key) as store:
-        records, _ = await store.page(DEFAULT_PROFILE, limit=1000)
-        assert [record.kid for record in records] == kids
-        for kid in kids:
-            await store.open_key(DEFAULT_PROFILE, KeyRef(alias=f"of {kid}"), lambda _: None)
-
-
-@pytest.mark.parametrize("what", ["record", "material"])
-async def test_a_byte_that_flipped(sqlite, key, what, caplog, flip, query):
-    location = StoreLocation.parse(f"sqlite://{sqlite}")
-    async with KeyStore.open(location, key) as store:
-        for n in range(20):
-            record = replace(RECORD, kid=f"kid-{n}")
-            material = bytes(32)
-            if n == 7 and what == "record":
-                record = replace(record, labels={"long": "x" * 5000})
-            elif n == 7:
-                material = bytes(5000)
-            await store.insert(DEFAULT_PROFILE, record, material, [f"alias {n}"])
-    ((longest,),) = query(sqlite, "SELECT id FROM items ORDER BY length(value) DESC LIMIT 1")
-    flip(sqlite, longest)
-    async with KeyStore.open(location, key) as store:
-        for ref in (KeyRef(kid="kid-7"), KeyRef(alias="alias 7")):
-            with pytest.raises(KeyUnreadable):
-                await store.open_key(DEFAULT_PROFILE, ref, lambda _: None)
-            assert "key kid-7 does not decrypt" in caplog.text
-            caplog.clear()
-        for n in {*range(20)} - {7}:
-            await store.open_key(DEFAULT_PROFILE, KeyRef(alias=f"alias {n}"), lambda _: None)
-        for limit in (5, 19, 100):
-            listed, after, more = [], "", True
-            while more:
-                records, more = await store.page(DEFAULT_PROFILE, limit=limit, after=after)
-                listed, after = listed + records, records[-1].seq
-            kids = [record.kid for record in listed]
-            assert kids == [f"kid-{n}" for n in range(20) if n != 7 or what == "material"]
-        assert ("number 8" in caplog.text) == (what == "record")
-
-
-async def test_a_byte_that_flipped_where_few_keys_are_left(sqlite, key, caplog, flip, query):
-    location = StoreLocation.parse(f"sqlite://{sqlite}")
-    async with KeyStore.open(location, key) as store:
-        for n in range(6):
-            labels = {"long": "x" * 5000 if n == 3 else ""}
-            await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}", labels=labels), b"")
-            await StoreWriter(store.database).set_last_seq(DEFAULT_PROFILE, 20_000 * (n + 1))
-    ((longest,),) = query(sqlite, "SELECT id FROM items ORDER BY length(value) DESC LIMIT 1")
-    flip(sqlite, longest)
-    async with KeyStore.open(location, key) as store:
-        for alg in (None, "x"):
-            for limit in (1, 2, 3, 100):
-                found, after, more = [], "", True
-                while more:
-                    records, more = await store.page(
-                        DEFAULT_PROFILE, limit=limit, after=after, alg=alg
-                    )
-                    found += (record.kid for record in records)
-                    after = records[-1].seq
-                assert found == ["0", "1", "2", "4", "5"]
-                assert "number 60001" in caplog.text
-                caplog.clear()
 
 
 async def test_a_store_closes_after_calls_that_nobody_waits_for(persistent_url, key):

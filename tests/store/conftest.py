@@ -1,0 +1,21 @@
+"""Stores in a file, and the key that opens them."""
+
+import pytest
+
+from minikms.store.askar import new_raw_key
+from minikms.store.keys import KeyStore
+from minikms.store.location import StoreKey, StoreLocation
+
+
+@pytest.fixture
+def key():
+    return StoreKey(new_raw_key())
+
+
+@pytest.fixture
+async def sqlite(tmp_path, key):
+    """The path of a store in a file."""
+    path = tmp_path / "keys.db"
+    async with KeyStore.create(StoreLocation.parse(f"sqlite://{path}"), key):
+        pass
+    return path

@@ -1,0 +1,98 @@
+"""A file that another program locks, and a disk that is full: what was acknowledged is there."""
+
+import asyncio
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from minikms.errors import (
+    StoreUnavailable,
+)
+from minikms.records import KeyRecord, KeyRef
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.location import StoreLocation
+
+RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
+
+
+HOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print(flush=True)
+input()
+"""
+
+
+async def test_another_program_holds_the_file(sqlite, key):
+    """What is acknowledged afterwards is on disk: Askar by itself would have lost it."""
+    location = StoreLocation.parse(f"sqlite://{sqlite}?busy_timeout=100")
+    # Not in this process: of two SQLite libraries in one, neither sees the other's locks.
+    command = [sys.executable, "-c", HOLD, str(sqlite)]
+    async with KeyStore.open(location, key) as one, KeyStore.open(location, key) as other:
+        with subprocess.Popen(command, stdin=-1, stdout=-1) as holder:
+            holder.stdout.readline()
+            for _ in range(location.max_connections + 1):
+                with pytest.raises(StoreUnavailable):
+                    await one.insert(DEFAULT_PROFILE, RECORD, b"secret")
+            with pytest.raises(StoreUnavailable):
+                await one.page(DEFAULT_PROFILE, limit=1)
+            holder.communicate(b"\n")
+        for n in range(10):
+            await one.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"secret")
+            assert (await other.record(DEFAULT_PROFILE, KeyRef(kid=f"{n}"))).kid == f"{n}"
+        await other.insert(DEFAULT_PROFILE, RECORD, b"secret")
+
+
+FULL = """
+import asyncio, resource, sys
+from dataclasses import replace
+from minikms.errors import StoreUnavailable
+from minikms.store.location import StoreKey, StoreLocation
+from minikms.records import KeyRecord
+from minikms.store.keys import KeyStore
+
+RECORD = KeyRecord("", "x", "oct", None, None, None, None, (), "bytes", 1)
+
+
+async def insert(store, kid):
+    try:
+        await store.insert("default", replace(RECORD, kid=kid), bytes(5000), [f"of {kid}"])
+    except StoreUnavailable:
+        return False
+    print(kid, flush=True)
+    return True
+
+
+async def main(url, secret):
+    async with KeyStore.open(StoreLocation.parse(url), StoreKey(secret)) as store:
+        most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        for number in range(5):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200_000 * (number + 1), most))
+            tries = 0
+            while await insert(store, f"before-{number}-{tries}"):
+                tries += 1
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+            for after in range(3):
+                assert await insert(store, f"after-{number}-{after}")
+
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_a_disk_that_is_full(sqlite, key):
+    """What was acknowledged before and after is there, and nothing else."""
+    location = StoreLocation.parse(f"sqlite://{sqlite}")
+    command = [sys.executable, "-c", FULL, str(location), key.secret]
+    ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    kids = ended.stdout.split()
+    assert len(kids) > 20
+    async with KeyStore.open(location, key) as store:
+        records, _ = await store.page(DEFAULT_PROFILE, limit=1000)
+        assert [record.kid for record in records] == kids
+        for kid in kids:
+            await store.open_key(DEFAULT_PROFILE, KeyRef(alias=f"of {kid}"), lambda _: None)
