@@ -54,7 +54,9 @@ GO_ON = web.AppKey("go_on", asyncio.Event)
 
 
 @pytest.fixture
-async def client(start, request):
+async def client(start, request, monkeypatch):
+    # How long a connection stays open that has more to send than is read.
+    monkeypatch.setattr("minikms.web.http.server._LINGERING", SOON)
     app = create_service(Config(**request.param))
     app[GO_ON] = asyncio.Event()
     app.router.add_route("GET", "/wait", app[GATE].counted(wait))
