@@ -27,9 +27,12 @@ async def create(url: str, key_file: str, *profiles: str) -> tuple[StoreLocation
 
 async def fill(
     writer: StoreWriter, profile: str, start: int, end: int, *, aliases: bool = False
-) -> None:
-    """Store Ed25519 keys at the places after `start` up to `end`, on request with an alias each."""
-    algorithm = AlgorithmRegistry.from_installed().get("ed25519")
+) -> list[str]:
+    """Store Ed25519 keys at the places after `start` up to `end`, on request with an alias each.
+
+    Returns their kids, in order.
+    """
+    algorithm, kids = AlgorithmRegistry.from_installed().get("ed25519"), []
     for first in range(start, end, BATCH):
         keys, last = [], min(first + BATCH, end)
         for place in range(first + 1, last + 1):
@@ -38,5 +41,7 @@ async def fill(
             names = (f"alias-{place}",) if aliases else ()
             record = replace(record, seq=f"{place:020d}", aliases=names)
             keys.append((record, algorithm.pack(key)))
+            kids.append(record.kid)
         await writer.insert(profile, keys)
         await writer.set_last_seq(profile, last)
+    return kids
