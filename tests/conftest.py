@@ -188,10 +188,22 @@ def admin(tmp_path: Path) -> tuple[str, str]:
 
 
 @pytest.fixture
-def run():
+def check_mark(request):
+    """Fail where a test starts a process and is not marked so."""
+
+    def check():
+        if not any(map(request.node.get_closest_marker, ("process", "kill"))):
+            pytest.fail("It starts a process: mark it `process`.")
+
+    return check
+
+
+@pytest.fixture
+def run(check_mark):
     """Run a command to its end."""
 
     def start(*args, command=None, **variables):
+        check_mark()
         return subprocess.run(
             [*(command or MINIKMS), *args],
             env=environment(**variables),
@@ -204,11 +216,12 @@ def run():
 
 
 @pytest.fixture
-def begin():
+def begin(check_mark):
     """Begin commands, each killed at the end of the test if it has not ended."""
     begun = []
 
     def start(*args, stdout=subprocess.PIPE, **variables):
+        check_mark()
         command = [*MINIKMS, *args]
         process = subprocess.Popen(
             command, env=environment(**variables), stdout=stdout, stderr=stdout, text=True
@@ -250,11 +263,12 @@ def query():
 
 
 @pytest.fixture
-def serve():
+def serve(check_mark):
     """Start services, each ended at the end of the test."""
     started = []
 
     def start(*args, command=None, wait=True, **variables):
+        check_mark()
         service = Service(args, variables, command)
         started.append(service)
         if wait:
