@@ -57,7 +57,7 @@ class KeyService(KeyOperations):
         algorithm = self._registry.get(alg)
         record, material = await self._maker.make(algorithm, policy, "generate", algorithm.generate)
         set_key(record.kid, record.alg)
-        return await self._store.insert(profile, record, material, policy.aliases)
+        return await self._store.insert(profile, record, material, policy.aliases, is_unique=True)
 
     async def import_key(self, profile: str, source: KeySource, policy: KeyPolicy) -> KeyRecord:
         """Store the key of `source`; raises as `read_key` does, DecryptionFailed and KeyExists."""

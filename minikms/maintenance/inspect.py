@@ -14,7 +14,6 @@ from minikms.store.askar_errors import UndecryptableError
 from minikms.store.database import Database
 from minikms.store.directory import DirectoryListing
 from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, publishes
-from minikms.store.listing import last_seq
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.permits import LONG_TIMEOUT
 from minikms.store.rows import BATCH
@@ -237,7 +236,7 @@ class StoreInspector:
     async def last_seq(self, profile: str) -> int:
         """The last place in the order of creation that was assigned; 0 before the first."""
         try:
-            return await self._database.run(profile, last_seq)
+            return await self._database.run(profile, Session.last_place)
         except UndecryptableError:
             raise KeyUnreadable("The order in which keys were made does not decrypt.") from None
 

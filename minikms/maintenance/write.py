@@ -19,10 +19,9 @@ from minikms.store.entries import (
     publish,
     tags_of,
 )
-from minikms.store.listing import last_seq, set_last_seq
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.permits import LONG_TIMEOUT
-from minikms.store.sessions import Session
+from minikms.store.sessions import Session, Transaction
 
 
 class StoreWriter:
@@ -52,7 +51,7 @@ class StoreWriter:
 
     async def publish(self, profile: str) -> None:
         """Let everybody read the profile's public keys."""
-        await self._database.run(profile, partial(publish, public=True), write=True)
+        await self._database.write(profile, partial(publish, public=True))
 
     async def insert_own(self, entries: Sequence[OwnEntry]) -> None:
         """Insert entries of tokens and of audit logs."""
@@ -82,12 +81,12 @@ class StoreWriter:
                         f"The key {record.kid} or an alias of it is there already."
                     ) from None
 
-        await self._database.run(profile, work, write=True)
+        await self._database.write(profile, work)
 
     async def set_last_seq(self, profile: str, place: int) -> None:
         """Let keys that are made from now on come after `place` in the order of creation."""
 
-        async def work(session: Session) -> None:
-            await set_last_seq(session, place, first=not await last_seq(session))
+        async def work(session: Transaction) -> None:
+            session.set_last_place(place)
 
-        await self._database.run(profile, work, write=True)
+        await self._database.write(profile, work)

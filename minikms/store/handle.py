@@ -87,7 +87,11 @@ class StoreHandle:
             except AskarError as exc:
                 self._mark_for_reopen(store, exc)
                 raise
-            events.record_before_commit()
+            await transaction.store_place()
+            if transaction.events is None:
+                events.record_before_commit()
+            else:
+                events.record_together(transaction.events)
             async with self._counters.changing(transaction.changed):
                 try:
                     await transaction.commit()

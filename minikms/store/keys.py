@@ -31,9 +31,9 @@ from minikms.store.entries import (
     replace_record,
     tags_of,
 )
-from minikms.store.listing import KeyListing, next_seq
+from minikms.store.listing import KeyListing, seq_of
 from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.sessions import Session
+from minikms.store.sessions import Session, Transaction
 
 DEFAULT_PROFILE: Final = "default"
 
@@ -96,28 +96,33 @@ class KeyStore:
         aliases: Iterable[str] = (),
         *,
         take: bool = True,
+        is_unique: bool = False,
     ) -> KeyRecord:
         """Store a new key with its `aliases`, and give its record.
 
-        Aliases of other keys are taken from them, unless `take` is False. Raises KeyExists and
-        TooManyAliases, and then stores nothing.
+        Aliases of other keys are taken from them, unless `take` is False. `is_unique` says that the
+        kid cannot exist, which saves a read. Raises KeyExists and TooManyAliases, and then stores
+        nothing.
         """
 
-        async def work(session: Session) -> KeyRecord:
+        async def work(session: Transaction) -> KeyRecord:
+            # Before anything is written, since others share the transaction.
+            if not is_unique and await load_record(session, record.kid) is not None:
+                raise KeyExists()
             with new_key():
                 await insert_material(session, record.kid, material)
-                stored = replace(record, seq=await next_seq(session))
+                stored = replace(record, seq=seq_of(session.next_place()))
                 for alias in aliases:
                     stored = await add_alias(session, stored, alias, take=take)
                 await session.insert(KEY, stored.kid, stored.to_bytes(), tags_of(stored))
             return stored
 
         try:
-            return await self._database.run(profile, work, write=True)
+            return await self._database.write(profile, work)
         except KeyExists:
             if not await self.remove_due(profile, record.kid):
                 raise
-        return await self._database.run(profile, work, write=True)
+        return await self._database.write(profile, work)
 
     async def rotate(
         self,
@@ -133,19 +138,19 @@ class KeyStore:
         and may raise. Raises KeyNotFound and TooManyAliases.
         """
 
-        async def work(session: Session) -> KeyRecord:
+        async def work(session: Transaction) -> KeyRecord:
             old = await fetch_record(session, kid)
             permit(old)
             with new_key():
                 await insert_material(session, record.kid, material)
-                stored = replace(record.succeeding(old), seq=await next_seq(session))
+                stored = replace(record.succeeding(old), seq=seq_of(session.next_place()))
                 await session.insert(KEY, stored.kid, stored.to_bytes(), tags_of(stored))
             for alias in stored.aliases:
                 await session.replace(ALIAS, alias, stored.kid)
             await replace_record(session, old.succeeded())
             return stored
 
-        return await self._database.run(profile, work, write=True)
+        return await self._database.write(profile, work)
 
     async def record(self, profile: str, ref: KeyRef) -> KeyRecord:
         """The record of a key; raises KeyNotFound or AliasNotFound."""
@@ -193,18 +198,18 @@ class KeyStore:
     async def bind_alias(self, profile: str, kid: str, alias: str) -> None:
         """Let `alias` name this key and no other; raises KeyNotFound and TooManyAliases."""
 
-        async def work(session: Session) -> None:
+        async def work(session: Transaction) -> None:
             record = await fetch_record(session, kid)
             named = await add_alias(session, record, alias)
             if named is not record:
                 await replace_record(session, named)
 
-        await self._database.run(profile, work, write=True)
+        await self._database.write(profile, work)
 
     async def unbind_alias(self, profile: str, kid: str, alias: str) -> None:
         """Remove an alias of a key; raises KeyNotFound, or AliasNotFound where it has none such."""
 
-        async def work(session: Session) -> None:
+        async def work(session: Transaction) -> None:
             entry = await session.fetch(ALIAS, alias)
             record = await fetch_record(session, kid)
             if entry is None or entry.value.decode() != kid:
@@ -212,32 +217,32 @@ class KeyStore:
             await session.remove(ALIAS, alias)
             await replace_record(session, record.without_alias(alias))
 
-        await self._database.run(profile, work, write=True)
+        await self._database.write(profile, work)
 
     async def change(
         self, profile: str, kid: str, change: Callable[[KeyRecord], KeyRecord]
     ) -> KeyRecord:
         """Replace a key's record by what `change` makes of it; raises KeyNotFound."""
 
-        async def work(session: Session) -> KeyRecord:
+        async def work(session: Transaction) -> KeyRecord:
             record = change(await fetch_record(session, kid))
             await replace_record(session, record)
             return record
 
-        return await self._database.run(profile, work, write=True)
+        return await self._database.write(profile, work)
 
     async def delete(self, profile: str, kid: str) -> None:
         """Remove a key, its material and its aliases; raises KeyNotFound."""
 
-        async def work(session: Session) -> None:
+        async def work(session: Transaction) -> None:
             await remove_key(session, await fetch_record(session, kid))
 
-        await self._database.run(profile, work, write=True)
+        await self._database.write(profile, work)
 
     async def schedule(self, profile: str, kid: str, deletes: int | None) -> KeyRecord:
         """Schedule a key's deletion for `deletes`, or cancel it for None; raises KeyNotFound."""
 
-        async def work(session: Session) -> KeyRecord:
+        async def work(session: Transaction) -> KeyRecord:
             record = await fetch_record(session, kid)
             if record.deletes is not None:
                 await session.remove(DELETION, kid)
@@ -246,7 +251,7 @@ class KeyStore:
             await replace_record(session, record)
             return record
 
-        return await self._database.run(profile, work, write=True)
+        return await self._database.write(profile, work)
 
     async def due(self, profile: str) -> list[str]:
         """The kids of up to a thousand keys whose deletion is due."""
@@ -263,14 +268,14 @@ class KeyStore:
     async def remove_due(self, profile: str, kid: str) -> bool:
         """Remove a key whose deletion is due; False where it is not due, or there is no key."""
 
-        async def work(session: Session) -> bool:
+        async def work(session: Transaction) -> bool:
             record = await load_record(session, kid)
             if record is None or not record.is_gone:
                 return False
             await remove_key(session, record)
             return True
 
-        return await self._database.run(profile, work, write=True)
+        return await self._database.write(profile, work)
 
     # Profiles
 
@@ -289,7 +294,7 @@ class KeyStore:
 
     async def publish(self, profile: str, *, public: bool) -> None:
         """Let everybody read the profile's public keys, or only callers who may read its keys."""
-        await self._database.run(profile, partial(publish, public=public), write=True)
+        await self._database.write(profile, partial(publish, public=public))
 
     async def publishes(self, profile: str) -> bool:
         """Whether everybody may read the profile's public keys."""

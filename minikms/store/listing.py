@@ -16,12 +16,9 @@ from minikms.store.directory import require_profile
 from minikms.store.entries import KEY, label_tag
 from minikms.store.permits import LONG_TIMEOUT
 from minikms.store.rows import read_by_halves
-from minikms.store.sessions import SEQUENCE, Entry, Session
+from minikms.store.sessions import Entry, Session
 
 LOGGER = logging.getLogger(__name__)
-
-# The entry with the last place in the order of creation that was assigned.
-_LAST: Final = "last"
 
 # How many places one query has, each as a parameter. A database has a limit for these (SQLite
 # 32,766), and each costs some 15 µs, whether there is a key or not.
@@ -99,31 +96,13 @@ def seq_of(place: int) -> str:
     return f"{place:020d}"
 
 
-async def last_seq(session: Session) -> int:
-    """The last place in the order of creation that was assigned; 0 before the first."""
-    entry = await session.fetch(SEQUENCE, _LAST, for_update=session.is_transaction)
-    return int(entry.value) if entry else 0
-
-
-async def next_seq(session: Session) -> str:
-    """Assign the next place in the order of creation, in a transaction of its profile."""
-    last = await last_seq(session)
-    await set_last_seq(session, last + 1, first=not last)
-    return seq_of(last + 1)
-
-
-async def set_last_seq(session: Session, place: int, *, first: bool) -> None:
-    """Let new keys come after `place`; `first` where no place was assigned yet."""
-    await (session.insert if first else session.replace)(SEQUENCE, _LAST, seq_of(place))
-
-
 async def _read_dense(session: Session, *, start: int, length: int) -> _Step:
     """The records at the `length` places after `start`, without damaged ones.
 
     Each place is a parameter of its own: for a range with two bounds, the database would collect
     all that lies beyond either.
     """
-    last = await last_seq(session)
+    last = await session.last_place()
     if not last:
         await require_profile(session)
 
@@ -165,7 +144,7 @@ async def _read_sparse(
 
 async def _first_place(session: Session, query: dict[str, Any], start: int) -> int:
     """The place of the first record that a query matches, which is after `start`, by counting."""
-    low, high = start + 1, await last_seq(session)
+    low, high = start + 1, await session.last_place()
     while low < high:
         middle = (low + high) // 2
         until = {"~seq": {"$lte": seq_of(middle)}}

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aries_askar import AskarError, AskarErrorCode, KeyAlg
 
@@ -21,6 +21,7 @@ from minikms.store.layout import read_layout
 from minikms.store.permits import Permits
 from minikms.store.rows import Rows
 from minikms.store.sessions import Entry, Session
+from minikms.store.write_groups import Work, WriteFailed, WriteGroup, WriteQueues
 
 ResultT = TypeVar("ResultT")
 
@@ -35,6 +36,7 @@ class ProfileSessions:
         self._handle = handle
         self._permits = permits
         self._rows = rows
+        self._queues = WriteQueues(permits, self._commit)
 
     async def ping(self) -> None:
         """Return once the store has answered."""
@@ -53,13 +55,21 @@ class ProfileSessions:
         write: bool = False,
         timeout: float | None = None,
     ) -> ResultT:
-        """The result of `work` in a session on a profile; with `write`, in one transaction.
+        """The result of `work` in a session on a profile; with `write`, in its own transaction.
 
         `work` is called again where another process has removed the profile and made it again, and
         has `timeout` seconds where that is given. Raises ProfileNotFound.
         """
         attempt = partial(self._attempt, profile, work, write=write)
         return await self._permits.read_or_write(attempt, write=write, timeout=timeout)
+
+    async def write(self, profile: str, work: Work[ResultT]) -> ResultT:
+        """The result of `work`, which writes, in a transaction that it may share with others.
+
+        `work` is called again like that of `run`, and where another write of its transaction has
+        failed. Raises ProfileNotFound.
+        """
+        return await self._queues.run(profile, work)
 
     async def run_own(
         self, work: Callable[[Session], Awaitable[ResultT]], *, write: bool = False
@@ -119,8 +129,25 @@ class ProfileSessions:
                 raise
             return None
 
+    async def _commit(self, profile: str, group: WriteGroup) -> None:
+        """Do the writes of a group in one transaction, or each in its own where one has failed."""
+        try:
+            await self._attempt(profile, group.run, write=True)
+        except WriteFailed as failed:
+            for single in group.split(failed):
+                try:
+                    await self._attempt(profile, single.run, write=True)
+                except WriteFailed as alone:
+                    single.split(alone)
+                except Exception as exc:
+                    single.fail(exc)
+                else:
+                    single.succeed()
+        else:
+            group.succeed()
+
     async def _attempt(
-        self, profile: str, work: Callable[[Session], Awaitable[ResultT]], *, write: bool
+        self, profile: str, work: Callable[[Any], Awaitable[ResultT]], *, write: bool
     ) -> ResultT:
         known = self.directory.known(profile) or await self.directory.look_up(profile)
         try:
@@ -139,15 +166,16 @@ class ProfileSessions:
         self,
         profile: str,
         askar_profile: str,
-        work: Callable[[Session], Awaitable[ResultT]],
+        work: Callable[[Any], Awaitable[ResultT]],
         *,
         write: bool,
     ) -> ResultT:
         if write:
             async with self._handle.transaction(askar_profile, profile) as transaction:
                 # SQLite gives the number of a removed profile to the next that is made, and a
-                # session that still has it would write there.
-                await require_profile(transaction)
+                # session that still has it would write there. It does not find the place then.
+                if not await transaction.read_place():
+                    await require_profile(transaction)
                 try:
                     return await work(transaction)
                 except AskarError as exc:

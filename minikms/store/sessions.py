@@ -11,14 +11,16 @@ from aries_askar import Key as AskarKey
 from aries_askar import KeyAlg
 from aries_askar import Session as AskarSession
 
+from minikms.events import AuditEvent
 from minikms.store.counters import CONTENTS, slot_of
 
 # Askar's tag filter (WQL): names and values, and operators such as `$and`, `$in` or `$gt`.
 TagFilter: TypeAlias = Mapping[str, Any]
 
-# The category of a profile's sequence, which changes with each new key. It has no counter of its
-# own, since nothing that is cached depends on it.
+# The last place in a profile's order of creation that was assigned: category and name. It changes
+# with each new key, and has no counter of its own, since nothing that is cached depends on it.
 SEQUENCE: Final = "minikms.sequence"
+_LAST: Final = "last"
 
 
 class Entry(Protocol):
@@ -105,6 +107,11 @@ class Session:
         removed: int = await self._session.remove_all(category)
         return removed
 
+    async def last_place(self) -> int:
+        """The last place in the order of creation that was assigned; 0 before the first."""
+        entry = await self.fetch(SEQUENCE, _LAST, for_update=self.is_transaction)
+        return int(entry.value) if entry else 0
+
     async def insert_key(self, name: str, key: AskarKey) -> None:
         """Insert a key of Askar's; raises DuplicateError."""
         await self._session.insert_key(name, key)
@@ -128,13 +135,32 @@ class Transaction(Session):
     """A transaction, which notes the slots of what it changes.
 
     What it inserts has no slot: no cache remembers that an entry does not exist. `profile` is the
-    tenant's, whose contents change with every write; None for the store's own profile.
+    tenant's, whose contents change with every write; None for the store's own profile. `written`
+    and `size` are how many writes there were, and how many bytes they have. `events` are recorded
+    before the commit; None stands for that of the call under way.
     """
 
     def __init__(self, session: AskarSession, profile: str | None) -> None:
         super().__init__(session)
         self._profile = profile
+        self._stored_place = self._place = 0
         self.changed: set[int] = set()
+        self.written = self.size = 0
+        self.events: list[AuditEvent] | None = None
+
+    async def read_place(self) -> bool:
+        """Read the last place that was assigned, for the methods below; False where none was."""
+        self._stored_place = self._place = await self.last_place()
+        return self._place > 0
+
+    def next_place(self) -> int:
+        """Assign the next place in the order of creation; it is stored with the commit."""
+        self._place += 1
+        return self._place
+
+    def set_last_place(self, place: int) -> None:
+        """Have new keys come after `place`."""
+        self._place = place
 
     async def insert(
         self,
@@ -143,8 +169,16 @@ class Transaction(Session):
         value: str | bytes,
         tags: Mapping[str, Any] | None = None,
     ) -> None:
-        self._note_contents()
+        self._note_contents(len(value))
         await super().insert(category, name, value, tags)
+
+    async def insert_key(self, name: str, key: AskarKey) -> None:
+        self._note_contents()
+        await super().insert_key(name, key)
+
+    async def remove_key(self, name: str) -> None:
+        self._note_contents()
+        await super().remove_key(name)
 
     async def replace(
         self,
@@ -153,7 +187,7 @@ class Transaction(Session):
         value: str | bytes,
         tags: Mapping[str, Any] | None = None,
     ) -> None:
-        self._note(category, name)
+        self._note(category, name, len(value))
         await super().replace(category, name, value, tags)
 
     async def remove(self, category: str, name: str) -> None:
@@ -168,11 +202,20 @@ class Transaction(Session):
         """Commit what was written."""
         await self._session.commit()
 
-    def _note(self, category: str, name: str) -> None:
-        if category != SEQUENCE:
-            self.changed.add(slot_of(category, name))
-        self._note_contents()
+    async def store_place(self) -> None:
+        """Store the last place that was assigned, where one was."""
+        if self._place != self._stored_place:
+            first = self._stored_place == 0
+            write = self._session.insert if first else self._session.replace
+            await write(SEQUENCE, _LAST, f"{self._place:020d}")
+            self._stored_place = self._place
 
-    def _note_contents(self) -> None:
+    def _note(self, category: str, name: str, size: int = 0) -> None:
+        self.changed.add(slot_of(category, name))
+        self._note_contents(size)
+
+    def _note_contents(self, size: int = 0) -> None:
+        self.written += 1
+        self.size += size
         if self._profile is not None:
             self.changed.add(slot_of(CONTENTS, self._profile))

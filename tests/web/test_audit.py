@@ -8,16 +8,15 @@ from io import BytesIO
 
 import pytest
 from aiohttp import web
-from aries_askar import Session
 from derived import profile_of
 from web.test_openapi import sent_in_turn
 
 from minikms.access.policy import OPEN, SCOPES
 from minikms.access.tokens import Token
 from minikms.config import Config
-from minikms.events import CURRENT
 from minikms.records import KeyRef
 from minikms.serve.assembly import create_service
+from minikms.store.sessions import Transaction
 from minikms.web.gate import GATE
 from minikms.web.routes import ROUTES
 from minikms.web.schemas.examples import KID
@@ -320,14 +319,14 @@ async def test_what_is_open_is_answered_all_the_same(client, path):
 @pytest.mark.each_store
 async def test_a_line_is_there_before_its_change_is(client, path, monkeypatch):
     """Seen by whoever is asked to commit."""
-    commit, recorded = Session.commit, []
+    commit, recorded = Transaction.commit, []
 
-    async def watched(session):
-        if CURRENT.get():  # for a call, and not for the head of the log
+    async def watched(transaction):
+        if transaction.events:  # of calls, and not for the head of the log
             recorded.append(json.loads(path.read_bytes().splitlines()[-1]))
-        return await commit(session)
+        return await commit(transaction)
 
-    monkeypatch.setattr(Session, "commit", watched)
+    monkeypatch.setattr(Transaction, "commit", watched)
     async with client.post("/key/generate", json={"alg": "ed25519"}) as answer:
         kid = (await answer.json())["kid"]
     assert [(line["operation"], line["kid"]) for line in recorded] == [("generateKey", kid)]

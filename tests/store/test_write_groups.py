@@ -1,0 +1,166 @@
+"""Writes that wait at the same time share a transaction, and each caller gets its own answer."""
+
+import asyncio
+
+import pytest
+
+from minikms.errors import AuditUnavailable, KeyExists, KeyNotFound
+from minikms.events import CURRENT, AuditEvent
+from minikms.records import KeyRecord, KeyRef
+from minikms.store import write_groups
+from minikms.store.handle import StoreHandle
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.location import StoreLocation, read_key
+
+pytestmark = pytest.mark.each_store
+
+
+def record(name):
+    return KeyRecord(f"kid-{name}", "x", "oct", None, None, None, None, (), "bytes", 1)
+
+
+@pytest.fixture
+async def store(any_store):
+    if not any_store:
+        async with KeyStore.open_memory() as store:
+            yield store
+        return
+    location = StoreLocation.parse(any_store["store"])
+    key = read_key(any_store.get("store_key_file", ""), any_store.get("store_key", ""), "raw")
+    async with KeyStore.open(location, key) as store:
+        yield store
+
+
+@pytest.fixture
+def transactions(monkeypatch):
+    """How many transactions were begun on profiles."""
+    begun, transaction = [], StoreHandle.transaction
+
+    def counted(handle, *args):
+        begun.append(args)
+        return transaction(handle, *args)
+
+    monkeypatch.setattr(StoreHandle, "transaction", counted)
+    return begun
+
+
+def insert(store, name, **options):
+    return store.insert(DEFAULT_PROFILE, record(name), b"secret", **options)
+
+
+async def places(store):
+    page, more = await store.page(DEFAULT_PROFILE, limit=1000)
+    assert not more
+    return [(key.kid, int(key.seq)) for key in page]
+
+
+async def test_those_that_wait_share_a_transaction(store, transactions):
+    await asyncio.gather(*(insert(store, n) for n in range(20)))
+    assert len(transactions) == 1
+    kept = await places(store)
+    assert [kid for kid, _ in kept] == [f"kid-{n}" for n in range(20)]
+    assert [place for _, place in kept] == list(range(1, 21))
+
+
+async def test_a_transaction_has_a_bound(store, transactions, monkeypatch):
+    monkeypatch.setattr(write_groups, "_MOST", 5)
+    await asyncio.gather(*(insert(store, n) for n in range(20)))
+    assert len(transactions) == 4
+    monkeypatch.setattr(write_groups, "_BYTES", 1)
+    await asyncio.gather(*(insert(store, n) for n in range(20, 23)))
+    assert len(transactions) == 7
+
+
+async def test_one_that_fails_fails_alone(store, transactions):
+    await insert(store, 7)
+    transactions.clear()
+    calls = [insert(store, n) for n in range(20)]
+    calls.append(store.delete(DEFAULT_PROFILE, "kid-nothing"))
+    *stored, nothing = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(nothing, KeyNotFound)
+    assert isinstance(stored.pop(7), KeyExists)
+    assert all(isinstance(one, KeyRecord) for one in stored)
+    assert len(await places(store)) == 20
+    # That the key exists has a reason that is looked for: whether its deletion is due.
+    assert len(transactions) <= 3
+
+
+async def test_one_that_fails_after_it_has_written(store, transactions):
+    """What it has written is not stored, and what the others have is."""
+
+    async def half(session):
+        await session.insert("test", "half", b"written")
+        raise KeyNotFound
+
+    database = store.database
+    calls = [insert(store, 1), database.write(DEFAULT_PROFILE, half), insert(store, 2)]
+    first, failed, second = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(failed, KeyNotFound)
+    assert first.kid == "kid-1"
+    assert second.kid == "kid-2"
+    found = await database.run(DEFAULT_PROFILE, lambda session: session.fetch("test", "half"))
+    assert found is None
+    assert len(transactions) == 3  # together, and then each by itself
+    assert [kid for kid, _ in await places(store)] == ["kid-1", "kid-2"]
+
+
+async def test_a_kid_that_exists_though_it_could_not(store):
+    """Nothing is read before it is inserted, so that the database refuses it."""
+    await insert(store, 1)
+    calls = [insert(store, n, is_unique=True) for n in range(3)]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(results[1], KeyExists)
+    assert [results[0].kid, results[2].kid] == ["kid-0", "kid-2"]
+
+
+async def test_a_caller_who_is_gone_before_it_begins(store):
+    tasks = [asyncio.create_task(insert(store, n)) for n in range(3)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    await asyncio.wait(tasks)
+    assert [kid for kid, _ in await places(store)] == ["kid-0", "kid-2"]
+
+
+def of_a_call(call, sink):
+    """A call with an audit event of its own."""
+
+    async def run():
+        CURRENT.set(AuditEvent("generateKey", sink))
+        return await call
+
+    return asyncio.create_task(run())
+
+
+async def test_their_lines_come_in_one_piece_before_the_commit(store):
+    pieces = []
+
+    def sink(events, outcome):
+        pieces.append([event.kid for event in events])
+
+    async def named(n):
+        event = CURRENT.get()
+        event.kid = f"kid-{n}"
+        return await insert(store, n)
+
+    await asyncio.gather(*(of_a_call(named(n), sink) for n in range(5)))
+    assert pieces == [[f"kid-{n}" for n in range(5)]]
+
+
+async def test_nothing_is_stored_without_its_line(store):
+    def sink(events, outcome):
+        raise AuditUnavailable
+
+    tasks = [of_a_call(insert(store, n), sink) for n in range(5)]
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [AuditUnavailable] * 5
+    assert await places(store) == []
+
+
+async def test_profiles_do_not_share(store, transactions):
+    await store.create_profile("another")
+    transactions.clear()
+    await asyncio.gather(
+        insert(store, 1), store.insert("another", record(1), b"secret"), insert(store, 2)
+    )
+    assert len({args[1] for args in transactions}) == 2
+    assert (await store.record("another", KeyRef(kid="kid-1"))).kid == "kid-1"
