@@ -12,9 +12,13 @@ from minikms.access.policy import SCOPES
 from minikms.config import ENV_PREFIX, Config
 from minikms.plugin.protocol import KeyPairAlgorithm, Signer
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import MAX_ALIASES
 from minikms.serve.assembly import create_service
+from minikms.web.handlers.paging import MAX_LIMIT
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
+from minikms.web.schemas.fields import MAX_LABELS
+from minikms.web.schemas.operations import MAX_BATCH, MAX_RANDOM
 
 ROOT = Path(__file__).parents[1]
 API = (ROOT / "docs/http-api.md").read_text("utf-8")
@@ -126,6 +130,24 @@ def test_table_of_scopes_is_that_of_the_routes():
 def test_architecture_lists_the_pages_of_internals():
     pages = {f"internals/{path.name}" for path in (ROOT / "docs/internals").glob("*.md")}
     assert pages <= set(re.findall(r"^\| \[[^\]]+\]\(([^)]+)\) \|", ARCHITECTURE, re.MULTILINE))
+
+
+def test_table_of_limits_is_that_of_the_code():
+    limits = dict(
+        re.findall(r"^\| ([^|]+) \| ([\d,]+)\D", API.partition("## Limits")[2], re.MULTILINE)
+    )
+    expected = {
+        "keys on a page of `GET /keys`": MAX_LIMIT,
+        "items of a batch": MAX_BATCH,
+        "bytes of `POST /random`": MAX_RANDOM,
+        "aliases of a key": MAX_ALIASES,
+        "labels of a key": MAX_LABELS,
+    }
+    assert {name: limits[name] for name in expected} == {
+        name: f"{most:,}" for name, most in expected.items()
+    }
+    assert f"more than {MAX_ALIASES:,} aliases" in API
+    assert f"1 to {MAX_BATCH:,} items" in API
 
 
 def test_folder_tree_has_the_folders_of_the_package():

@@ -57,7 +57,7 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
     ]
     for route in routes:
         if route.scope not in SCOPES and (route.scope, route.name in _OPEN_ROUTES) != (OPEN, True):
-            raise AccessError(f"The route {route.name} has no scope.")
+            raise AccessError(f"The route {route.name} has no scope that callers can have.")
     documented = swagger.read_routes(routes)
     gate = app[GATE]
     documents = page.add_to(app, documented.ui_files, gate.page) if app[CONFIG].docs else {}

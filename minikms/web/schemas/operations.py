@@ -60,7 +60,8 @@ class Verification(Schema):
     valid = fields.Boolean(required=True)
 
 
-_MAX_BATCH: Final = 1000
+MAX_BATCH: Final = 1000
+MAX_RANDOM: Final = 65536  # bytes
 
 
 def _batch_text(description: str) -> fields.String:
@@ -79,7 +80,7 @@ class BatchSignItem(Request):
 class BatchSignRequest(ByKey, _SignatureOptions):
     """Messages to sign, in order."""
 
-    items = BoundedList(fields.Nested(BatchSignItem), 1, _MAX_BATCH, required=True)
+    items = BoundedList(fields.Nested(BatchSignItem), 1, MAX_BATCH, required=True)
 
 
 class SignResult(Schema):
@@ -104,7 +105,7 @@ class BatchVerifyItem(BatchSignItem):
 class BatchVerifyRequest(ByKeyOrJwk, _SignatureOptions):
     """Messages and their signatures, in order."""
 
-    items = BoundedList(fields.Nested(BatchVerifyItem), 1, _MAX_BATCH, required=True)
+    items = BoundedList(fields.Nested(BatchVerifyItem), 1, MAX_BATCH, required=True)
 
 
 class VerifyResult(Schema):
@@ -210,7 +211,7 @@ class RandomRequest(Request):
     length = fields.Integer(
         required=True,
         strict=True,
-        validate=validate.Range(1, 65536),
+        validate=validate.Range(1, MAX_RANDOM),
         metadata={"description": "How many bytes."},
     )
 
