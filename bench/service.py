@@ -46,8 +46,8 @@ async def running(*options: str, **client: Any) -> AsyncIterator[tuple[ClientSes
     `client` is what else the ClientSession is made with.
     """
     command = (sys.executable, "-m", "minikms", "serve", "--port", "0", *options)
-    # Most scripts have no token.
-    environment = {**os.environ, "MINIKMS_AUTH": "none"}
+    # Most scripts have no token, and nobody else calls at their end.
+    environment = {**os.environ, "MINIKMS_AUTH": "none", "MINIKMS_SHUTDOWN_GRACE": "0"}
     async with process(*command, env=environment, stderr=PIPE) as server:
         assert server.stderr is not None
         address = ""

@@ -126,6 +126,18 @@ class Config:
     max_in_flight: int = _option(
         1000, "Requests under way at once, in a process.", limits=(1, None), heading=LIMITS
     )
+    worker_timeout: int = _option(
+        10,
+        "How long a worker may be silent before it is replaced; 0 waits.",
+        heading=LISTENER,
+        value="SECONDS",
+    )
+    shutdown_grace: int = _option(
+        5,
+        "How long calls are still taken after SIGTERM, while /readyz is 503.",
+        heading=LISTENER,
+        value="SECONDS",
+    )
     tls_cert: str = _option(
         "",
         "The certificate, and those between it and the root.",

@@ -229,6 +229,12 @@ class StoreUnavailable(KmsError):
     retry_after = 1
 
 
+class ShuttingDown(KmsError):
+    """The service answers for a while yet, and is to get no more calls."""
+
+    status, slug, title = 503, "shutting-down", "The service is shutting down"
+
+
 class AuditUnavailable(KmsError):
     """The call cannot be recorded, so it is not performed."""
 

@@ -31,6 +31,7 @@ VOLATILE = {
 SHELL = """
 set -euo pipefail
 service=
+export MINIKMS_SHUTDOWN_GRACE=0
 stop() { if [ -n "$service" ]; then kill -TERM $service; wait $service; service=; fi; }
 serve() {
     stop

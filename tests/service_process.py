@@ -21,6 +21,7 @@ CACHE_SIZE = os.environ.get("MINIKMS_TEST_CACHE_SIZE", "")
 def environment(**variables):
     """This process's, with these options of the service alone."""
     inherited = {name: v for name, v in os.environ.items() if not name.startswith("MINIKMS_")}
+    inherited["MINIKMS_SHUTDOWN_GRACE"] = "0"  # since tests end most of what they start
     if CACHE_SIZE:
         inherited["MINIKMS_CACHE_SIZE"] = CACHE_SIZE
     given = {f"MINIKMS_{name.upper()}": value for name, value in variables.items()}

@@ -59,6 +59,10 @@ class Listener:
         else:
             LOGGER.info("the certificates were read again")
 
+    async def drain(self, seconds: float) -> None:
+        """Accept what waits, and no more; wait until all connections end, `seconds` at most."""
+        await self._acceptor.drain(seconds)
+
     def close(self) -> None:
         """Stop accepting connections."""
         self._acceptor.close()

@@ -24,6 +24,7 @@ from minikms.config import Config
 from minikms.startup_errors import ListenError, MetricsError
 from minikms.web.http.acceptor import Acceptor, Places
 from minikms.web.http.server import KmsRunner
+from minikms.web.http.shutdown import Shutdown
 from minikms.web.metrics import FOLDER, PRIVATE_NAMES, Metrics
 from minikms.web.state import CONFIG, OBSERVER
 
@@ -79,7 +80,7 @@ async def _listening(config: Config, registry: CollectorRegistry) -> AsyncIterat
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)
-    runner = KmsRunner(app, config, shutdown_timeout=_SHUTDOWN_TIMEOUT)
+    runner = KmsRunner(app, config, Shutdown(), shutdown_timeout=_SHUTDOWN_TIMEOUT)
     await runner.setup()
     acceptor = Acceptor(lambda: runner.server(), Places(_CONNECTIONS, option="what /metrics takes"))  # type: ignore[misc]
     try:

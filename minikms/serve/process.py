@@ -3,11 +3,9 @@
 import asyncio
 import contextlib
 import logging
-import multiprocessing
 import signal
 import warnings
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from typing import Any, Final
 
 import uvloop
@@ -19,6 +17,7 @@ from minikms.exits import fail
 from minikms.serve import core_dumps, log_output
 from minikms.serve.assembly import create_service
 from minikms.serve.listener import Listener
+from minikms.serve.worker_pipe import WorkerEnd, follow_parent
 from minikms.startup_errors import SetupError
 from minikms.store.location import StoreLocation
 from minikms.web.app import create_runner, needs_token
@@ -28,55 +27,67 @@ from minikms.web.state import AUDIT
 
 LOGGER = logging.getLogger("minikms")
 
-# How long running calls may take to finish after SIGTERM, in seconds.
+# In seconds: how long connections whose first call is on its way are waited for once the grace
+# period has ended and nothing listens, and how long running calls may take to finish after that.
+LAST_CALLS: Final = 1.0
 SHUTDOWN_TIMEOUT: Final = 30.0
 
 
-def run(config: Config, ready: "Connection[bool, bool] | None" = None) -> None:
+def run(config: Config, parent: "WorkerEnd | None" = None) -> None:
     """Serve until SIGTERM or SIGINT; exits with one sentence if it cannot start.
 
-    A worker has `ready`, a pipe on which it reports that it listens. It shares its port with the
-    other workers, and stops when its parent has ended.
+    A worker has a pipe to its `parent`, on which it reports that it listens. It shares its port
+    with the other workers, and stops when its parent has ended.
     """
     core_dumps.turn_off()  # again in a worker, which inherits nothing
     raise_descriptor_limit()
-    log_output.configure(config.log_format, config.log_level, process=ready is not None)
+    log_output.configure(config.log_format, config.log_level, process=parent is not None)
     # aiohttp-swagger3 stores data in each request under a plain string.
     warnings.simplefilter("ignore", web.NotAppKeyWarning)
     with exit_on_startup_error(config):
         app = create_service(config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(app, config, ready))
+            runner.run(_serve(app, config, parent))
 
 
-async def _serve(
-    app: web.Application, config: Config, ready: "Connection[bool, bool] | None"
-) -> None:
+async def _serve(app: web.Application, config: Config, parent: "WorkerEnd | None") -> None:
     runner = create_runner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
     listener = Listener(config, runner)
-    signals = _signals(config)
-    try:
-        await runner.setup()
-        await listener.start(shared=ready is not None)
-        heap.spare()
-        if ready is None:
-            announce(config, listener.address)
-        else:
-            with contextlib.suppress(BrokenPipeError):  # the parent has ended, so it stops below
-                ready.send(True)
-        while await signals.get() == signal.SIGHUP:
+    signals = _signals(config, parent)
+
+    async def stop_signal() -> signal.Signals:
+        while (number := await signals.get()) == signal.SIGHUP:
             if config.tls_cert:
                 listener.renew()
             if audit := app[AUDIT]:
                 audit.reopen()
+        return number
+
+    try:
+        await runner.setup()
+        await listener.start(shared=parent is not None)
+        heap.spare()
+        if parent is None:
+            announce(config, listener.address)
+        else:
+            with contextlib.suppress(BrokenPipeError):  # the parent has ended, so it stops below
+                parent.send(True)
+        # Whoever presses Ctrl-C has no load balancer that is to turn away.
+        if await stop_signal() == signal.SIGTERM and config.shutdown_grace:
+            runner.begin_shutdown()
+            LOGGER.info("shutting down: calls are taken for %d s yet", config.shutdown_grace)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(config.shutdown_grace):
+                    await stop_signal()
+            await listener.drain(LAST_CALLS)
         LOGGER.info("stopping: finishing calls under way")
     finally:
         listener.close()
         await runner.cleanup()
 
 
-def _signals(config: Config) -> "asyncio.Queue[signal.Signals]":
-    """A queue of the signals from now on; the end of the parent counts as SIGTERM."""
+def _signals(config: Config, parent: "WorkerEnd | None") -> "asyncio.Queue[signal.Signals]":
+    """A queue of the signals from now on, those included that a parent passes on."""
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -84,13 +95,8 @@ def _signals(config: Config) -> "asyncio.Queue[signal.Signals]":
     if takes_sighup(config):
         loop.add_signal_handler(signal.SIGHUP, signals.put_nowait, signal.SIGHUP)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
-    if parent := multiprocessing.parent_process():
-
-        def ended(sentinel: int) -> None:
-            loop.remove_reader(sentinel)
-            signals.put_nowait(signal.SIGTERM)
-
-        loop.add_reader(parent.sentinel, ended, parent.sentinel)
+    if parent:
+        follow_parent(parent, signals.put_nowait)
     return signals
 
 

@@ -12,15 +12,15 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from minikms.audit.log import file_of_worker
 from minikms.config import Config
 from minikms.serve import log_output
 from minikms.serve import process as serving
 from minikms.serve import shared_memory as shared_memory
+from minikms.serve.worker_pipe import Heartbeats, ParentEnd
 from minikms.store.location import StoreLocation
 from minikms.web.app import needs_token
 from minikms.web.http.acceptor import raise_descriptor_limit
@@ -34,8 +34,9 @@ _SPAWN: Final = multiprocessing.get_context("spawn")
 _STABLE: Final = 10.0
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 8.0
-# Workers stop by themselves; those still running this long after SIGTERM are killed.
-_KILL_AFTER: Final = serving.SHUTDOWN_TIMEOUT + 5.0
+_HEARTBEAT_EVERY: Final = 1.0
+# Workers stop by themselves; those still running this long after the grace period are killed.
+_KILL_AFTER: Final = serving.LAST_CALLS + serving.SHUTDOWN_TIMEOUT + 5.0
 
 
 def run(config: Config) -> NoReturn:
@@ -49,16 +50,24 @@ def run(config: Config) -> NoReturn:
         sys.exit(asyncio.run(_Workers(config).run()))
 
 
+class _Worker(NamedTuple):
+    """A worker process, and the pipe to it."""
+
+    process: SpawnProcess
+    pipe: ParentEnd
+
+
 class _Workers:
     """The worker processes by name; a replacement has the name of the one before."""
 
     def __init__(self, config: Config) -> None:
         self._given = self._config = config
-        self._processes: dict[str, SpawnProcess] = {}
+        self._workers: dict[str, _Worker] = {}
+        self._in_haste = False
 
     async def run(self) -> int:
         """Serve until a signal, then stop; gives the exit code."""
-        _cancel_on_signals()
+        self._cancel_on_signals()
         if serving.takes_sighup(self._config):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._pass_on_sighup)
         with contextlib.suppress(asyncio.CancelledError):
@@ -98,18 +107,17 @@ class _Workers:
     async def _start(self, name: str) -> int:
         """Start a worker and wait until it listens; gives 0, or its exit code if it ends first."""
         try:
-            process, ready = _spawn(name, self._config_of(name))
+            worker = _spawn(name, self._config_of(name))
         except OSError as exc:  # out of memory or descriptors, which may be temporary
             LOGGER.error("%s cannot be started: %s", name, exc.strerror)
             return 1
-        self._processes[name] = process
-        with ready:
-            await _wait_readable(ready.fileno())
-            try:
-                ready.recv()
-            except EOFError:
-                return max(1, await self._end(name))
-        LOGGER.info("%s is process %d", name, process.pid)
+        self._workers[name] = worker
+        await _wait_readable(worker.pipe.fileno())
+        try:
+            worker.pipe.recv()
+        except EOFError:
+            return max(1, await self._end(name))
+        LOGGER.info("%s is process %d", name, worker.process.pid)
         return 0
 
     def _config_of(self, name: str) -> Config:
@@ -124,7 +132,7 @@ class _Workers:
         pause, time = 0.0, asyncio.get_running_loop().time
         while True:
             started = time()
-            if name in self._processes:
+            if name in self._workers:
                 await self._end(name)
             stable = time() - started > _STABLE
             pause = 0.0 if stable else min(max(_FIRST_PAUSE, 2 * pause), _LONGEST_PAUSE)
@@ -133,36 +141,87 @@ class _Workers:
 
     async def _end(self, name: str) -> int:
         """Wait until a worker ends; gives its exit code, negative for a signal."""
-        process = self._processes[name]
-        await _wait_readable(process.sentinel)
+        process, pipe = self._workers[name]
+        await self._watch(name)
         process.join()
         code = process.exitcode or 0
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
         LOGGER.warning("%s (process %d) ended with %s", name, process.pid, how)
-        del self._processes[name]
+        del self._workers[name]
+        pipe.close()
         self._forget(name)
         return code
+
+    async def _watch(self, name: str) -> None:
+        """Wait until a worker ends, and kill it if its event loop stands still.
+
+        Time is counted in heartbeats that were asked for, so that none counts during which this
+        process stood still itself.
+        """
+        process, pipe = self._workers[name]
+        heartbeats, silent, most = Heartbeats(pipe), 0.0, self._config.worker_timeout
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_HEARTBEAT_EVERY if most else None):
+                    return await _wait_readable(process.sentinel)
+            silent = 0.0 if heartbeats.ask() else silent + _HEARTBEAT_EVERY
+            if silent > most:
+                LOGGER.error("%s (process %d) stands still: killed", name, process.pid)
+                process.kill()
+                silent = 0.0
 
     def _pass_on_sighup(self) -> None:
         """Have every worker read its certificates and open its audit log again."""
         LOGGER.info("SIGHUP is passed on to the workers")
-        for process in self._processes.values():
+        for process, _ in self._workers.values():
             if process.pid is not None and process.exitcode is None:
                 os.kill(process.pid, signal.SIGHUP)
 
     async def _stop(self) -> None:
         """Let every worker finish its calls, and kill those that do not."""
-        deadline = asyncio.get_running_loop().time() + _KILL_AFTER
-        for process in self._processes.values():
+        for process, _ in self._workers.values():
             process.terminate()
-        for name, process in self._processes.items():
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await _wait_readable(process.sentinel)
-            except TimeoutError:
-                LOGGER.error("%s (process %d) does not stop: killed", name, process.pid)
-                process.kill()
-            process.join()
+        if self._in_haste:
+            self._end_grace()
+        await asyncio.gather(*map(self._stopped, self._workers))
+
+    async def _stopped(self, name: str) -> None:
+        process, pipe = self._workers[name]
+        try:
+            async with asyncio.timeout(self._config.shutdown_grace + _KILL_AFTER):
+                await self._watch(name)
+        except TimeoutError:
+            LOGGER.error("%s (process %d) does not stop: killed", name, process.pid)
+            process.kill()
+        process.join()
+        pipe.close()
+
+    def _end_grace(self) -> None:
+        """Have every worker stop without a grace period, or end it."""
+        for _, pipe in self._workers.values():
+            with contextlib.suppress(OSError):  # it has ended
+                pipe.send(signal.SIGINT)
+
+    def _cancel_on_signals(self) -> None:
+        """Cancel the current task on SIGTERM, SIGINT, or SIGHUP unless that is ignored.
+
+        The first alone does: another one ends the grace period.
+        """
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def stop(number: signal.Signals) -> None:
+            if task is None or task.cancelling():
+                self._end_grace()
+            else:
+                LOGGER.info("stopping: %s is passed on to the workers", number.name)
+                self._in_haste = number != signal.SIGTERM
+                task.cancel()
+
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+            numbers.append(signal.SIGHUP)  # the terminal was closed
+        for number in numbers:
+            loop.add_signal_handler(number, stop, number)
 
 
 @contextlib.asynccontextmanager
@@ -184,22 +243,6 @@ async def _shared_store(config: Config) -> AsyncIterator[Config]:
         )
 
 
-def _cancel_on_signals() -> None:
-    """Cancel the current task, once, on SIGTERM, SIGINT, or SIGHUP unless that is ignored."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-    def stop(number: signal.Signals) -> None:
-        if task is not None and not task.cancelling():
-            LOGGER.info("stopping: %s is passed on to the workers", number.name)
-            task.cancel()
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
-        numbers.append(signal.SIGHUP)  # the terminal was closed
-    for number in numbers:
-        loop.add_signal_handler(number, stop, number)
-
-
 async def hold_port(config: Config) -> asyncio.Server:
     """Hold the port without listening on it, while workers come and go."""
     create_server = asyncio.get_running_loop().create_server
@@ -213,9 +256,9 @@ async def hold_port(config: Config) -> asyncio.Server:
     return server
 
 
-def _spawn(name: str, config: Config) -> "tuple[SpawnProcess, Connection[bool, bool]]":
+def _spawn(name: str, config: Config) -> _Worker:
     """A new process, and the pipe on which it reports that it listens."""
-    ready, child_end = _SPAWN.Pipe(duplex=False)
+    pipe, child_end = _SPAWN.Pipe()
     with child_end:
         process = _SPAWN.Process(target=serving.run, args=(config, child_end), name=name)
         # A terminal sends SIGINT to all processes, and the parent handles it for the workers:
@@ -227,7 +270,7 @@ def _spawn(name: str, config: Config) -> "tuple[SpawnProcess, Connection[bool, b
             process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGHUP])
-    return process, ready
+    return _Worker(process, pipe)
 
 
 async def _wait_readable(descriptor: int) -> None:

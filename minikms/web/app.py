@@ -19,6 +19,7 @@ from minikms.web.http.fast_path import FastRoute
 from minikms.web.http.hosts import Hosts, parse_hosts
 from minikms.web.http.limits import InFlight
 from minikms.web.http.server import KmsRunner
+from minikms.web.http.shutdown import Shutdown
 from minikms.web.routes import ROUTES
 from minikms.web.state import (
     BODY_TIMEOUT,
@@ -28,6 +29,7 @@ from minikms.web.state import (
     IN_FLIGHT,
     OBSERVER,
     REGISTRY,
+    SHUTDOWN,
 )
 
 # All that answers without a token.
@@ -43,6 +45,7 @@ def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web
     app = web.Application(client_max_size=config.max_body)
     app[IN_FLIGHT] = InFlight(config.max_in_flight)
     app[GATE] = Gate(app[IN_FLIGHT], parse_proxies(config.trusted_proxy), _hosts(config))
+    app[SHUTDOWN] = Shutdown()
     app[FAST_ROUTES] = {}
     app[BODY_TIMEOUT] = config.body_timeout
     app[CONFIG] = config
@@ -80,7 +83,7 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
 
 def create_runner(app: web.Application, **kwargs: Any) -> KmsRunner:
     """What runs the application of one service; `kwargs` are those of aiohttp's AppRunner."""
-    return KmsRunner(app, app[CONFIG], app.get(OBSERVER), app[FAST_ROUTES], **kwargs)
+    return KmsRunner(app, app[CONFIG], app[SHUTDOWN], app.get(OBSERVER), app[FAST_ROUTES], **kwargs)
 
 
 def needs_token(config: Config) -> bool:

@@ -16,6 +16,7 @@ from minikms.store.keys import KeyStore
 from minikms.web.http.fast_path import FastRoute
 from minikms.web.http.limits import InFlight
 from minikms.web.http.observer import Observer
+from minikms.web.http.shutdown import Shutdown
 
 CONFIG: Final = web.AppKey("config", Config)
 REGISTRY: Final[web.AppKey[AlgorithmRegistry]] = web.AppKey("registry", AlgorithmRegistry)
@@ -26,6 +27,8 @@ TOKENS: Final = web.AppKey("tokens", Tokens)
 AUDIT: Final[web.AppKey[AuditLog | None]] = web.AppKey("audit")
 # The requests that are under way.
 IN_FLIGHT: Final = web.AppKey("in_flight", InFlight)
+# Whether the service is shutting down.
+SHUTDOWN: Final = web.AppKey("shutdown", Shutdown)
 # What is answered on the fast path, by method and path.
 FAST_ROUTES: Final[web.AppKey[dict[tuple[str, str], FastRoute]]] = web.AppKey("fast_routes")
 # There only where somebody observes requests.

@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,39 @@ def test_one_that_does_not_stop_is_killed(serve, store):
     code, written = service.stop()
     assert code == 0
     assert re.findall(r"(worker \d) .* does not stop: killed", written) == ["worker 2"]
+
+
+def test_one_that_stands_still_is_replaced(serve, store):
+    service = serve("--port", "0", "--workers", "2", "--worker-timeout", "2", *store)
+    frozen = pids(service)["worker 2"]
+    os.kill(frozen, signal.SIGSTOP)
+    service.read_until(f"worker 2 (process {frozen}) stands still: killed\n")
+    service.read_until(f"worker 2 (process {frozen}) ended with signal 9\n")
+    service.read_until("worker 2 is process ")
+    ask_all(service, pids(service).values(), "GET", "/healthz")
+    assert service.stop()[0] == 0
+
+
+def test_a_parent_that_stood_still_replaces_none(serve, store):
+    service = serve("--port", "0", "--workers", "2", "--worker-timeout", "2", *store)
+    for send in os.kill, os.killpg:  # the parent alone, then all, as on a laptop
+        send(service.process.pid, signal.SIGSTOP)
+        time.sleep(4)  # longer than a worker may be silent
+        send(service.process.pid, signal.SIGCONT)
+    time.sleep(4)  # until heartbeats were missed, if any are
+    ask_all(service, pids(service).values(), "GET", "/healthz")
+    code, written = service.stop()
+    assert (code, "killed" in "".join(service.lines) + written) == (0, False)
+
+
+def test_the_end_does_not_wait_for_one_that_stands_still(serve, store):
+    options = ["--workers", "2", "--worker-timeout", "2", "--shutdown-grace", "3600"]
+    service = serve("--port", "0", *options, *store)
+    frozen = pids(service)["worker 2"]
+    os.kill(frozen, signal.SIGSTOP)
+    service.process.send_signal(signal.SIGTERM)
+    service.read_until(f"worker 2 (process {frozen}) stands still: killed\n")
+    assert service.stop()[0] == 0  # a second signal, which ends the other's grace period
 
 
 async def test_a_port_is_held_before_anything_listens():

@@ -2,9 +2,10 @@
 
 from aiohttp import web
 
+from minikms.errors import ShuttingDown
 from minikms.web.messages import answer, service
 from minikms.web.schemas import system as schemas
-from minikms.web.state import DOCUMENT, REGISTRY
+from minikms.web.state import DOCUMENT, REGISTRY, SHUTDOWN
 
 _ALGORITHM = schemas.Algorithm()
 _STATUS = schemas.Status()
@@ -38,10 +39,12 @@ async def readyz(request: web.Request) -> web.Response:
 
     ---
     tags: [system]
-    x-problems: [store-unavailable]
+    x-problems: [store-unavailable, shutting-down]
     responses:
       "200": {description: It does., x-answer: Status}
     """
+    if request.app[SHUTDOWN].begun:
+        raise ShuttingDown
     await service(request).ping()
     return answer(_STATUS, {"status": "ready"})
 

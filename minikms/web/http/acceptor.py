@@ -27,6 +27,7 @@ _AT_ONCE: Final = 64
 # In seconds.
 _REPORT_EVERY: Final = 60.0
 _PAUSE: Final = 1.0
+_DRAIN_STEP: Final = 0.02
 
 # Descriptors for all that is no caller's connection: the store, logs, other listeners.
 _SPARE: Final = 128
@@ -178,8 +179,25 @@ class Acceptor:
         """Host and port, and for IPv6 what belongs to them."""
         return self._listening[0].getsockname()
 
+    async def drain(self, seconds: float) -> None:
+        """Accept what waits, and no more; then wait until all have ended, `seconds` at most."""
+        for listening in self._listening:
+            for _ in range(0, _BACKLOG, _AT_ONCE):
+                self._accept(listening)
+        self._stop_listening()
+        for _ in range(round(seconds / _DRAIN_STEP)):
+            if not self._places.number:
+                break
+            await asyncio.sleep(_DRAIN_STEP)
+
     def close(self) -> None:
         """Accept no more; what is in its handshake ends."""
+        self._stop_listening()
+        for task in self._opening:
+            task.cancel()
+        self._places.close()
+
+    def _stop_listening(self) -> None:
         loop = asyncio.get_running_loop()
         for listening in self._listening:
             loop.remove_reader(listening)
@@ -187,9 +205,6 @@ class Acceptor:
                 timer.cancel()
             listening.close()
         self._listening.clear()
-        for task in self._opening:
-            task.cancel()
-        self._places.close()
 
     def _accept(self, listening: socket.socket) -> None:
         """Accept what waits, and close what has no place."""

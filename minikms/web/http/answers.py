@@ -10,6 +10,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
 from minikms.web.http.logs import REQUEST_ID_HEADER, request_id
+from minikms.web.http.shutdown import Shutdown
 
 CACHE_CONTROL: Final = "Cache-Control"
 NO_STORE: Final = "no-store"
@@ -24,9 +25,17 @@ def add_common_headers(request: web.BaseRequest, response: web.StreamResponse) -
     response.headers["Server"] = _SERVER
 
 
-async def prepared(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """The same as a signal of an application (`on_response_prepare`)."""
+async def prepared(
+    shutdown: Shutdown, request: web.BaseRequest, response: web.StreamResponse
+) -> None:
+    """The same as a signal of an application (`on_response_prepare`).
+
+    Once the service is shutting down, the answer ends its connection (RFC 9112 section 9.6).
+    """
     add_common_headers(request, response)
+    if shutdown.begun:
+        response.headers["Connection"] = "close"
+        response.force_close()
 
 
 def head(length: int, known: str, *, no_store: bool = False) -> bytes:

@@ -70,14 +70,17 @@ class FastRequestHandler(LimitedRequestHandler):
 
     __slots__ = ("_batch", "_routes")
 
-    whole_heads = True
-
     def __init__(
         self, *args: Any, routes: FastRoutes, batch: "RequestBatch", **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         self._routes = routes
         self._batch = batch
+
+    @property
+    def whole_heads(self) -> bool:
+        """Not once the fast path is closed: heads then say that the connection ends."""
+        return bool(self._routes)
 
     def _wake(self, waiter: "asyncio.Future[None]") -> None:
         """Have the request answered in a batch; the connection does not rest meanwhile."""

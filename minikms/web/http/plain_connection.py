@@ -21,14 +21,16 @@ class PlainRequestHandler(web.RequestHandler):
 
     __slots__ = ("_observer", "ended")
 
-    # Whether an answer's head may be written as a whole (web/http/answers.py).
-    whole_heads = False
-
     def __init__(self, *args: Any, observer: Observer | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._observer = observer
         # Called when the connection is lost; whoever accepts it sets it.
         self.ended: Callable[[], None] = _nothing
+
+    @property
+    def whole_heads(self) -> bool:
+        """Whether an answer's head may be written as a whole (web/http/answers.py)."""
+        return False
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give its place back."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from minikms.web.http.observer import Observer
 from minikms.web.http.plain_connection import PlainRequestHandler
 from minikms.web.http.private_names import CONNECTION, FAST_PATH
 from minikms.web.http.problems import answer_failure
+from minikms.web.http.shutdown import Shutdown
 
 LOGGER = logging.getLogger(__name__)
 
@@ -109,18 +111,20 @@ class KmsRunner(web.AppRunner):
         self,
         app: web.Application,
         config: Config,
+        shutdown: Shutdown,
         observer: Observer | None = None,
         fast_routes: FastRoutes | None = None,
         **kwargs: Any,
     ) -> None:
-        app.on_response_prepare.append(answers.prepared)
+        app.on_response_prepare.append(partial(answers.prepared, shutdown))
+        self._shutdown = shutdown
         self._limits = {
             "header_timeout": config.header_timeout,
             "max_body": config.max_body,
             "max_head": config.max_head,
         }
         self._observer = observer
-        self._routes = fast_routes or {}
+        self._routes = dict(fast_routes or {})
         super().__init__(
             app,
             access_log_class=logs.AccessLogger,
@@ -132,6 +136,14 @@ class KmsRunner(web.AppRunner):
             lingering_time=_LINGERING,
             **kwargs,
         )
+
+    def begin_shutdown(self) -> None:
+        """From now on, have each answer end its connection.
+
+        Without routes, the connections have no fast path, whose answers never do.
+        """
+        self._shutdown.begun = True
+        self._routes.clear()
 
     async def _make_server(self) -> web.Server:
         inner = await super()._make_server()

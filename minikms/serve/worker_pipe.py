@@ -1,0 +1,55 @@
+"""The pipe between a worker and its parent, who asks for heartbeats and passes signals on."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Final, TypeAlias
+
+# Numbers of signals go to a worker, and True comes back: it listens, or its event loop runs.
+ParentEnd: TypeAlias = "Connection[int, bool]"
+WorkerEnd: TypeAlias = "Connection[bool, int]"
+
+# Asks for a heartbeat; as a signal, it asks whether a process exists (kill(2)).
+_HEARTBEAT: Final = 0
+
+
+def follow_parent(pipe: WorkerEnd, on_signal: Callable[[signal.Signals], None]) -> None:
+    """Answer heartbeats on the event loop, and hand signals on; the parent's end is SIGINT."""
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        try:
+            number = pipe.recv()
+            if number == _HEARTBEAT:
+                pipe.send(True)
+                return
+        except (EOFError, OSError):
+            loop.remove_reader(pipe.fileno())
+            number = signal.SIGINT
+        on_signal(signal.Signals(number))
+
+    loop.add_reader(pipe.fileno(), read)
+
+
+class Heartbeats:
+    """What a parent knows of a worker's event loop.
+
+    At most one question is on its way, so neither side ever waits to write.
+    """
+
+    def __init__(self, pipe: ParentEnd) -> None:
+        self._pipe = pipe
+        self._answered = True
+
+    def ask(self) -> bool:
+        """Ask for a heartbeat, unless one is due; whether the one before came."""
+        with contextlib.suppress(EOFError, OSError):  # it ends
+            if not self._answered and self._pipe.poll():
+                self._answered = self._pipe.recv()
+            if self._answered:
+                self._pipe.send(_HEARTBEAT)
+                self._answered = False
+                return True
+        return False

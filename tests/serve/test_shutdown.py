@@ -1,0 +1,195 @@
+"""What callers notice of SIGTERM."""
+
+import contextlib
+import http.client
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from minikms.store.askar import new_raw_key
+
+pytestmark = pytest.mark.process
+
+GENERATE = b'{"alg":"ed25519","alias":"k"}'
+SIGN = b'{"alias":"k","data":"aGVsbG8"}'
+CALLERS = 20
+
+
+def call(connection, body=SIGN):
+    """Whether a call on this connection ends it, as its answer says."""
+    connection.request("POST", "/sign" if body is SIGN else "/key/generate", body)
+    with connection.getresponse() as response:
+        response.read()
+        assert response.status == 200
+        return response.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_callers_that_stay_lose_no_call(serve, workers):
+    service = serve("--port", "0", "--workers", workers, "--shutdown-grace", "3600")
+    assert service.status("POST", "/key/generate", GENERATE) == 200
+    all_have_called = Barrier(CALLERS + 1)
+
+    def stay(number):
+        body = SIGN if number % 2 else b'{"alg":"ed25519"}'
+        with contextlib.closing(service.connect()) as connection:
+            assert not call(connection, body)
+            all_have_called.wait(60)
+            while not call(connection, body):
+                pass
+        with contextlib.closing(service.connect()) as connection:
+            return call(connection, body)  # as whoever has nobody else to turn to
+
+    with ThreadPoolExecutor(CALLERS) as threads:
+        staying = [threads.submit(stay, number) for number in range(CALLERS)]
+        all_have_called.wait(60)
+        service.process.send_signal(signal.SIGTERM)
+        assert all(caller.result() for caller in staying)
+    assert service.status("GET", "/readyz") == 503
+    assert service.status("GET", "/healthz") == 200
+    code, written = service.stop()  # again, which ends the grace period
+    assert (code, "Traceback" in written) == (0, False)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_who_presses_ctrl_c_does_not_wait(serve, workers):
+    service = serve("--port", "0", "--workers", workers, "--shutdown-grace", "3600")
+    with contextlib.closing(service.connect()) as idle:
+        idle.request("GET", "/healthz")
+        idle.getresponse().read()
+        code, written = service.stop(signal.SIGINT)
+    assert (code, "Traceback" in written) == (0, False)
+
+
+def test_a_connection_that_was_made_in_time_is_answered(serve):
+    """The first call of a connection comes when the port is closed by then."""
+    code = "from minikms.cli import main; from minikms.serve import process;"
+    code += "process.LAST_CALLS = 60; main.main()"
+    options = ["--port", "0", "--shutdown-grace", "1"]
+    service = serve(*options, command=[sys.executable, "-c", code])
+    with contextlib.closing(service.connect()) as connection:
+        connection.connect()
+        service.process.send_signal(signal.SIGTERM)
+        service.read_until("shutting down")
+        with contextlib.suppress(ConnectionRefusedError):
+            while True:  # until the second is over
+                service.status("GET", "/healthz")
+        assert call(connection, GENERATE)
+    code, written = service.end()  # sooner than in a minute, since no connection is left
+    assert (code, "Traceback" in written) == (0, False)
+
+
+HAPROXY = """
+global
+    stats socket {folder}/haproxy.sock
+defaults
+    mode http
+    retries 0
+    timeout connect 60s
+    timeout client 60s
+    timeout server 60s
+    timeout check 60s
+frontend callers
+    bind 127.0.0.1:{port}
+    default_backend kms
+backend kms
+    option httpchk GET /readyz
+    default-server check inter 100ms fall 1 rise 1
+    server one 127.0.0.1:{one}
+    server two 127.0.0.1:{two}
+"""
+# What wrk sends: one call in fifty writes.
+REQUESTS = """
+local sign, make
+local number = 0
+init = function()
+    sign = wrk.format("POST", "/sign", {}, '{"alias":"k","data":"aGVsbG8"}')
+    make = wrk.format("POST", "/key/generate", {}, '{"alg":"ed25519"}')
+end
+request = function()
+    number = number + 1
+    return number % 50 == 0 and make or sign
+end
+response = function(status, headers, body)
+    if status ~= 200 then print(status .. body) end
+end
+"""
+
+
+def ports(number):
+    with contextlib.ExitStack() as held:
+        free = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [one.getsockname()[1] for one in free]
+
+
+def wait_until(folder, name, status):
+    """Wait until haproxy has this status of a copy."""
+    while True:
+        with socket.socket(socket.AF_UNIX) as stats:
+            stats.settimeout(60)
+            stats.connect(f"{folder}/haproxy.sock")
+            stats.sendall(b"show stat\n")
+            with stats.makefile() as lines:
+                rows = [line.split(",") for line in lines if line.strip()]
+        column = rows[0].index("status")
+        if [row[column] for row in rows if row[:2] == ["kms", name]] == [status]:
+            return
+        time.sleep(0.05)  # before haproxy is asked again
+
+
+@pytest.mark.skipif(
+    not (shutil.which("haproxy", path="/usr/sbin:/usr/bin") and shutil.which("wrk")),
+    reason="a rolling restart needs haproxy and wrk: apt-get install haproxy wrk",
+)
+def test_no_call_fails_in_a_rolling_restart(serve, run, tmp_path):
+    store = ["--store", f"sqlite://{tmp_path}/keys.db", "--auth", "none"]
+    key = new_raw_key()
+    made = run("store", "init", *store[:2], store_key=key)
+    assert made.returncode == 0, made.stderr
+    port, *of_copies = ports(3)
+    copies = dict(zip(("one", "two"), of_copies, strict=True))
+
+    def start(name):
+        options = ["--port", str(copies[name]), "--shutdown-grace", "2", *store]
+        # Nobody reads what it writes, so its log has room for little.
+        return serve(*options, wait=False, store_key=key, log_level="warning")
+
+    with contextlib.ExitStack() as ended:
+        services = {name: start(name) for name in copies}
+        config = tmp_path / "haproxy.cfg"
+        config.write_text(HAPROXY.format(folder=tmp_path, port=port, **copies))
+        haproxy = subprocess.Popen(["/usr/sbin/haproxy", "-db", "-f", str(config)])
+        ended.callback(haproxy.wait)
+        ended.callback(haproxy.kill)
+        while not (tmp_path / "haproxy.sock").exists():
+            assert haproxy.poll() is None
+        for name in copies:
+            wait_until(tmp_path, name, "UP")
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as caller:
+            assert not call(caller, GENERATE)
+        (tmp_path / "requests.lua").write_text(REQUESTS)
+        command = ["wrk", "-t1", "-c16", "-d60s", "-s", str(tmp_path / "requests.lua")]
+        wrk = subprocess.Popen(
+            [*command, f"http://127.0.0.1:{port}"], stdout=subprocess.PIPE, text=True
+        )
+        ended.callback(wrk.wait)
+        ended.callback(wrk.kill)
+        for name, service in services.items():
+            code, written = service.stop()
+            assert (code, "Traceback" in written) == (0, False)
+            wait_until(tmp_path, name, "DOWN")
+            start(name)
+            wait_until(tmp_path, name, "UP")
+        wrk.send_signal(signal.SIGINT)
+        report, _ = wrk.communicate(timeout=60)
+    assert int(re.search(r"(\d+) requests in", report)[1]) > 100
+    assert "Socket errors" not in report
+    assert "Non-2xx" not in report
