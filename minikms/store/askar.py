@@ -1,6 +1,8 @@
 """Askar stores, opened and made, and one sentence on one that cannot be."""
 
 import os
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 
 from aries_askar import AskarError, AskarErrorCode, Store
@@ -8,6 +10,7 @@ from aries_askar import AskarError, AskarErrorCode, Store
 from minikms.startup_errors import StoreError
 from minikms.store.askar_errors import check_error_codes, last_error
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.store_file import disk_fault
 
 
 def new_raw_key() -> str:
@@ -43,6 +46,8 @@ async def provision_store(location: StoreLocation, key: StoreKey, profile: str) 
     await check_error_codes()
     before = os.umask(0o077)  # for SQLite's file, and those beside it
     try:
+        if location.path and not location.path.exists():
+            _make_file(location.path)
         store = await Store.provision(location.uri, key.askar_method, key.secret, profile=profile)
     except AskarError as exc:
         if exc.code is AskarErrorCode.ENCRYPTION:
@@ -59,6 +64,18 @@ async def provision_store(location: StoreLocation, key: StoreKey, profile: str) 
         await store.close()
         raise StoreError(f"There is a store of another program at {location}.")
     return store
+
+
+def _make_file(path: Path) -> None:
+    """Make an SQLite file without auto-vacuum, which Askar's own have, and never use.
+
+    With it, each connection that Askar opens writes a page, so none can be opened on a full disk,
+    or while another process writes.
+    """
+    # What fails here fails for Askar, too, which says why.
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as file:
+        file.execute("PRAGMA auto_vacuum = NONE")
+        file.execute("PRAGMA journal_mode = WAL")
 
 
 def _why_not_opened(exc: AskarError, location: StoreLocation, key: StoreKey) -> str:
@@ -85,6 +102,8 @@ def _why_not_opened(exc: AskarError, location: StoreLocation, key: StoreKey) -> 
             return f"The file {location.path} cannot be read and written."
         if "database is locked" in cause:
             return f"The file {location.path} is locked by another program."
+        if fault := disk_fault(folder):
+            return f"The store at {location} cannot be opened: its {fault}."
         return f"What is at {location} is not a store of Mini KMS: {cause}."
     if code is AskarErrorCode.NOT_FOUND or 'relation "config" does not exist' in cause:
         return absent

@@ -25,6 +25,7 @@ from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.permits import LONG_TIMEOUT, Permits, Pool
 from minikms.store.profile_sessions import ProfileSessions
 from minikms.store.rows import Rows
+from minikms.store.store_file import StoreFile
 from minikms.store.writer_lock import WriterLock
 
 # How long opening a store waits for the process that writes, in seconds.
@@ -55,7 +56,8 @@ class Database(ProfileSessions):
         self._location = location
         self._writer_lock = writer_lock
         self._making = b""
-        handle = StoreHandle(store, location, key, counters, rekeyed)
+        file = StoreFile(location.path) if location.path else None
+        handle = StoreHandle(store, location, key, counters, rekeyed, file)
         permits = Permits(location, writer_lock, handle.reopen_if_marked, timeout)
         rows = Rows(handle, permits, location)
         super().__init__(handle, permits, rows, ProfileDirectory(handle, permits, counters, rows))

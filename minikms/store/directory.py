@@ -108,6 +108,7 @@ class ProfileDirectory:
         return self._known[name]
 
     async def _create(self, name: str) -> None:
+        self._handle.require_room()  # Askar makes its profile before the transaction below
         exists = ProfileExists(f"The profile {name!r} already exists.")
         entry = await self._entry(name)
         if entry is not None and not _is_removed(entry):

@@ -17,6 +17,7 @@ from minikms.store.counters import ChangeCounters
 from minikms.store.layout import require_not_rekeyed
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sessions import Session, Transaction
+from minikms.store.store_file import StoreFile
 
 LOGGER = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class StoreHandle:
         key: StoreKey,
         counters: ChangeCounters,
         rekeyed: bytes = b"",
+        file: StoreFile | None = None,
     ) -> None:
         self.store = store
         self.reopened = 0
@@ -45,7 +47,9 @@ class StoreHandle:
         self._key = key
         self._counters = counters
         self._rekeyed = rekeyed
+        self._file = file
         self._healthy = True
+        self._reopen_error = ""
         self._reopening = asyncio.Lock()
 
     @asynccontextmanager
@@ -72,6 +76,7 @@ class StoreHandle:
 
         `askar_profile` is Askar's name of `profile`, which is None for the store's own.
         """
+        self.require_room()
         store = self.store
         async with AsyncExitStack() as stack:
             try:
@@ -102,6 +107,11 @@ class StoreHandle:
                         "The key store did not say whether it was done."
                     ) from exc
 
+    def require_room(self) -> None:
+        """Raise StoreUnavailable where the disk is known to be full, and still is."""
+        if self._file is not None:
+            self._file.require_room()
+
     async def require_own_key(self, session: Session) -> None:
         """Raise StoreUnavailable where the store has got another key since it was opened."""
         await require_not_rekeyed(session, self._rekeyed)
@@ -112,7 +122,12 @@ class StoreHandle:
         self._key, self._rekeyed = key, rekeyed
 
     async def reopen_if_marked(self) -> None:
-        """Reopen the store where a write failed; raises StoreUnavailable."""
+        """Reopen the store where a write failed; raises StoreUnavailable.
+
+        It raises, too, where the store's file is no longer at its path.
+        """
+        if self._file is not None:
+            self._file.require_in_place()
         if self._healthy:
             return
         async with self._reopening:
@@ -121,12 +136,16 @@ class StoreHandle:
             try:
                 store = await open_store(self._location, self._key)
             except StoreError as exc:
-                LOGGER.error("%s", exc)
+                if self._file is not None and not self._file.has_room():
+                    return  # what is open can be read, and nobody writes
+                if str(exc) != self._reopen_error:  # once, not for every call
+                    LOGGER.error("%s", exc)
+                self._reopen_error = str(exc)
                 raise StoreUnavailable() from None
             # Closing waits for the sessions that are still open.
             self.closing.add(closing := asyncio.create_task(self.store.close()))
             closing.add_done_callback(self.closing.discard)
-            self.store, self._healthy = store, True
+            self.store, self._healthy, self._reopen_error = store, True, ""
             self.reopened += 1
 
     def _mark_for_reopen(self, store: Store, exc: AskarError) -> None:
@@ -135,10 +154,10 @@ class StoreHandle:
         Where BEGIN failed, Askar 0.5.0 goes on as if in a transaction, and what is committed on
         that connection later is lost. On a full disk, SQLite may have rolled back by itself.
         """
-        on_file = self._location.path is not None
-        if on_file and store is self.store and exc.code is AskarErrorCode.BACKEND:
+        if self._file and store is self.store and exc.code is AskarErrorCode.BACKEND:
             LOGGER.warning("the store at %s is reopened: a write failed", self._location)
             self._healthy = False
+            self._file.has_room()
 
     async def _refuse_undecryptable(self) -> NoReturn:
         """Raise for a profile whose key does not decrypt: the store may have got another key."""

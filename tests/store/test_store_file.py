@@ -1,0 +1,40 @@
+"""An SQLite file that is moved or replaced while a service has it open."""
+
+import logging
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from minikms.errors import StoreUnavailable
+from minikms.records import KeyRecord, KeyRef
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.location import StoreLocation
+
+RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["moved", "replaced"])
+async def test_a_file_that_is_not_the_one_that_was_opened(sqlite, key, replaced, caplog):
+    shutil.copy(sqlite, sqlite.with_name("copy.db"))
+    async with KeyStore.open(StoreLocation.parse(f"sqlite://{sqlite}"), key) as store:
+        await store.insert(DEFAULT_PROFILE, RECORD, b"secret")
+        sqlite.rename(sqlite.with_name("away.db"))
+        if replaced:
+            sqlite.with_name("copy.db").rename(sqlite)
+        calls = (
+            lambda: store.insert(DEFAULT_PROFILE, replace(RECORD, kid="kid-2"), b"secret"),
+            lambda: store.create_profile("t"),
+            lambda: store.record(DEFAULT_PROFILE, KeyRef(kid="kid-1")),
+            store.ping,  # for /readyz
+        )
+        for call in calls * 2:
+            with pytest.raises(StoreUnavailable, match="moved or replaced"):
+                await call()
+        lines = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        assert [line.levelname for line in lines] == ["ERROR"]
+        assert "was moved or replaced" in lines[0].message
+        sqlite.with_name("away.db").rename(sqlite)
+        await store.insert(DEFAULT_PROFILE, replace(RECORD, kid="kid-2"), b"secret")
+        await store.record(DEFAULT_PROFILE, KeyRef(kid="kid-1"))
+        assert "is in its place again" in caplog.text
