@@ -1,0 +1,50 @@
+"""The queries that pages of keys are read by."""
+
+from dataclasses import replace
+
+import pytest
+
+from minikms.keys.describe import describe
+from minikms.maintenance.write import StoreWriter
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import KeyPolicy
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.sessions import Session
+
+HMAC = AlgorithmRegistry.from_installed().get("hs256")
+KEYS = 70
+
+
+@pytest.fixture
+async def store():
+    """A store with keys at every second place, up to twice their number."""
+    async with KeyStore.open_memory() as store:
+        writer, keys = StoreWriter(store.database), []
+        for place in range(2, 2 * KEYS + 1, 2):
+            key = HMAC.generate()
+            record = replace(describe(HMAC, key, "bytes", KeyPolicy()), seq=f"{place:020d}")
+            keys.append((record, HMAC.pack(key)))
+        await writer.insert(DEFAULT_PROFILE, keys)
+        await writer.set_last_seq(DEFAULT_PROFILE, 2 * KEYS)
+        yield store
+
+
+async def test_pages_of_any_length_have_few_statements(store, monkeypatch):
+    """A connection keeps its last 100 statements, of which each length would be one of its own."""
+    lengths = set()
+    fetch_all = Session.fetch_all
+
+    async def counting(session, category, tag_filter=None, *args, **options):
+        if "$in" in tag_filter.get("~seq", {}):
+            lengths.add(len(tag_filter["~seq"]["$in"]))
+        return await fetch_all(session, category, tag_filter, *args, **options)
+
+    monkeypatch.setattr(Session, "fetch_all", counting)
+    for limit in range(1, 2 * KEYS + 10, 4):
+        found, after, more = [], "", True
+        while more:
+            page, more = await store.page(DEFAULT_PROFILE, limit=limit, after=after)
+            assert len(page) <= limit
+            found, after = found + page, page[-1].seq
+        assert [int(record.seq) for record in found] == list(range(2, 2 * KEYS + 1, 2))
+    assert lengths <= {2**exponent for exponent in range(9)}
