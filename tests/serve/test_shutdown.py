@@ -130,8 +130,8 @@ def ports(number):
         return [one.getsockname()[1] for one in free]
 
 
-def wait_until(folder, name, status):
-    """Wait until haproxy has this status of a copy."""
+def wait_until(folder, name, *state):
+    """Wait until haproxy has this status of a copy, and has found this in its last check."""
     while True:
         with socket.socket(socket.AF_UNIX) as stats:
             stats.settimeout(60)
@@ -139,8 +139,9 @@ def wait_until(folder, name, status):
             stats.sendall(b"show stat\n")
             with stats.makefile() as lines:
                 rows = [line.split(",") for line in lines if line.strip()]
-        column = rows[0].index("status")
-        if [row[column] for row in rows if row[:2] == ["kms", name]] == [status]:
+        columns = [rows[0].index(column) for column in ("status", "check_status")]
+        (found,) = (row for row in rows if row[:2] == ["kms", name])
+        if tuple(found[column] for column in columns)[: len(state)] == state:
             return
         time.sleep(0.05)  # before haproxy is asked again
 
@@ -171,8 +172,8 @@ def test_no_call_fails_in_a_rolling_restart(serve, run, tmp_path):
         ended.callback(haproxy.kill)
         while not (tmp_path / "haproxy.sock").exists():
             assert haproxy.poll() is None
-        for name in copies:
-            wait_until(tmp_path, name, "UP")
+        for name in copies:  # until they are ready: haproxy takes them to be so at first
+            wait_until(tmp_path, name, "UP", "L7OK")
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as caller:
             assert not call(caller, GENERATE)
         (tmp_path / "requests.lua").write_text(REQUESTS)
