@@ -14,6 +14,7 @@ from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.key_files import new_key
 from minikms.cli.options import config_of
 from minikms.cli.progress import is_among_output, progress
+from minikms.cli.store_backup import backup, restore
 from minikms.cli.store_options import (
     durable,
     generating_key,
@@ -248,6 +249,10 @@ async def _copy(
                         deleted = f", {copied.deleted} deleted meanwhile" if copied.deleted else ""
                         click.echo(f"Profile {copied.profile}: {_keys(copied.keys)}{deleted}")
     click.echo(f"Copied {profiles} profiles and {_keys(keys)} to {place}.")
+
+
+store.add_command(backup)
+store.add_command(restore)
 
 
 @store.command(examples=(f"minikms store verify {ON_A_STORE}",))

@@ -1,0 +1,182 @@
+"""Backups of SQLite stores: the file as it is at one moment, and one that replaces it."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import mkstemp
+from typing import Final
+from urllib.parse import quote
+
+from minikms.startup_errors import StoreError
+from minikms.store.askar import open_store
+from minikms.store.layout import check_layout
+from minikms.store.location import StoreKey, StoreLocation
+
+# The bytes that SQLite locks (PENDING_BYTE in its os.h): every connection to a file in WAL mode
+# holds a shared lock on some of them for as long as it is open.
+_LOCKED: Final = 512, 0x40000000
+
+# How long a backup waits for another program that has locked the file, in seconds.
+_TIMEOUT: Final = 60.0
+
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+async def back_up(path: Path, target: Path, key: StoreKey | None) -> None:
+    """Write what is committed in the store at a path into a new file, while services use it.
+
+    The file exists once it is complete, on the disk, and was checked, with the key where there is
+    one. Raises StoreError.
+    """
+    if os.path.lexists(target):
+        raise StoreError(f"{target} exists already.")
+    with _because(f"The backup {target} cannot be made"), _new_file(target) as new:
+        await _fill(new, path, key)
+        os.link(new, target)  # which replaces nothing
+        _sync(target.parent)
+
+
+async def restore(path: Path, backup: Path, key: StoreKey | None) -> None:
+    """Replace the store at a path, if there is one, by a backup, which stays.
+
+    What the store has beside it is removed: a WAL that is applied to another file wrecks it.
+    Whenever this is interrupted, one of the two is there, whole. Raises StoreError where the
+    backup is damaged or no store, or a process has the store open.
+    """
+    path = path.resolve()  # a link to the store stays
+    if path.exists() and backup.exists() and path.samefile(backup):
+        raise StoreError(f"{backup} is the store itself.")
+    with _because(f"The store at {path} cannot be restored"), _new_file(path) as new:
+        await _fill(new, backup, key)
+        if path.exists():
+            _require_unused(path)
+            _give(new, path)
+        with _held(path):
+            for ending in ("wal", "shm", "journal"):
+                Path(f"{path}-{ending}").unlink(missing_ok=True)
+            os.replace(new, path)
+            _sync(path.parent)
+
+
+async def _fill(new: Path, source: Path, key: StoreKey | None) -> None:
+    """Copy an SQLite file, with what its WAL has, as one file; raises StoreError for no store."""
+    if not source.is_file():
+        raise StoreError(f"There is no file {source}.")
+    with closing(_connect(source)) as file:
+        _check(file, source)
+        # Without auto-vacuum, as store/askar.py makes it.
+        file.execute("PRAGMA auto_vacuum = NONE")
+        file.execute("VACUUM INTO ?", (str(new),))
+    if key is not None:
+        location = StoreLocation.parse(f"sqlite://{quote(str(new.absolute()))}")
+        try:
+            store = await open_store(location, key)
+            try:
+                await check_layout(store, location)
+            finally:
+                await store.close()
+        except StoreError as exc:
+            raise StoreError(str(exc).replace(str(location), str(source))) from None
+    with closing(_connect(new)) as file:
+        file.execute("PRAGMA journal_mode = DELETE")  # of a WAL file, Askar makes one
+        _check(file, new)
+    _sync(new)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection to an SQLite file that exists."""
+    mode = "rw" if os.access(path, os.W_OK) else "ro"
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_TIMEOUT)
+
+
+def _check(file: sqlite3.Connection, path: Path) -> None:
+    """Raise StoreError where an SQLite file is damaged, or has no tables of Askar's."""
+    if (found := file.execute("PRAGMA integrity_check").fetchone()) != ("ok",):
+        raise StoreError(f"{path} is damaged: {found[0].splitlines()[0]}.")
+    tables = "SELECT count(*) FROM sqlite_master WHERE name IN ('config', 'profiles', 'items')"
+    if file.execute(tables).fetchone() != (3,):
+        raise StoreError(f"{path} is not a store of Mini KMS.")
+
+
+@contextmanager
+def _new_file(beside: Path) -> Iterator[Path]:
+    """A file under a temporary name in the folder of another, only its user's.
+
+    It is removed at the end, with what SQLite puts beside it, unless it was given its name.
+    """
+    number, name = mkstemp(prefix=f"{beside.name}-", suffix=".part", dir=beside.parent)
+    os.close(number)
+    try:
+        yield Path(name)
+    finally:
+        for ending in ("", "-wal", "-shm", "-journal"):
+            Path(f"{name}{ending}").unlink(missing_ok=True)
+
+
+def _give(new: Path, like: Path) -> None:
+    """Give a file to the owner of another, whose store root restores."""
+    if os.geteuid() == 0:
+        facts = like.stat()
+        os.chown(new, facts.st_uid, facts.st_gid)
+
+
+def _require_unused(path: Path) -> None:
+    """Raise StoreError where any process has an SQLite file open, also of an older version."""
+    with open(path, "rb+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *_LOCKED)
+        except BlockingIOError:
+            raise _in_use(path) from None
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Let no process open the store at a path until the end of the block, if one is there.
+
+    Its WAL is folded into it, so that without the WAL it is what it was. A damaged one stays as it
+    is.
+    """
+    if not path.exists():
+        yield
+        return
+    with closing(_connect(path)) as file:
+        try:
+            file.execute("PRAGMA busy_timeout = 0")
+            file.execute("PRAGMA locking_mode = EXCLUSIVE")
+            if file.execute("PRAGMA journal_mode = DELETE").fetchone() != ("delete",):
+                raise _in_use(path)
+            file.execute("BEGIN EXCLUSIVE")
+        except sqlite3.DatabaseError as exc:
+            if exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                raise _in_use(path) from None
+            if exc.sqlite_errorcode & 0xFF not in _DAMAGED:
+                raise
+        yield
+
+
+def _in_use(path: Path) -> StoreError:
+    return StoreError(f"A process has the store at {path} open: stop it first.")
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+@contextmanager
+def _because(what: str) -> Iterator[None]:
+    """Say in one sentence what cannot be done where SQLite or the system refuses."""
+    try:
+        yield
+    except sqlite3.Error as exc:
+        raise StoreError(f"{what}: {exc}.") from None
+    except OSError as exc:
+        raise StoreError(f"{what}: {exc.strerror}.") from None
