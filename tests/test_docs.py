@@ -18,6 +18,7 @@ from minikms.web.handlers.paging import MAX_LIMIT
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
 from minikms.web.schemas.fields import MAX_LABELS
+from minikms.web.schemas.keys import MAX_KEYS
 from minikms.web.schemas.operations import MAX_BATCH, MAX_RANDOM
 
 ROOT = Path(__file__).parents[1]
@@ -139,6 +140,7 @@ def test_table_of_limits_is_that_of_the_code():
     expected = {
         "keys on a page of `GET /keys`": MAX_LIMIT,
         "items of a batch": MAX_BATCH,
+        "keys that one call makes": MAX_KEYS,
         "bytes of `POST /random`": MAX_RANDOM,
         "aliases of a key": MAX_ALIASES,
         "labels of a key": MAX_LABELS,

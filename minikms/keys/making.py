@@ -39,14 +39,7 @@ class KeyMaker:
 
         `operation` is "generate", or a way to import.
         """
-        permitted(algorithm, policy, public_only=False)  # before the work of making it
-
-        def make() -> tuple[KeyRecord, Stored]:
-            key = create()
-            stored = algorithm.pack(key)
-            place: Literal["bytes", "askar"] = "bytes" if isinstance(stored, bytes) else "askar"
-            return describe(algorithm, key, place, policy), stored
-
+        make = maker(algorithm, policy, create)
         if not is_slow(algorithm, operation):
             return make()
         kind = operation.partition("-")[0]
@@ -69,6 +62,24 @@ class KeyMaker:
             return describe(algorithm, algorithm.load_public(jwk), "none", policy)
 
         return await run(algorithm, "import-jwk", make), b""
+
+
+def maker(
+    algorithm: KeyAlgorithm[Any], policy: KeyPolicy, create: Callable[[], Any]
+) -> Callable[[], tuple[KeyRecord, Stored]]:
+    """What makes the record and the material of a key that `create` makes.
+
+    Raises UnsupportedOperation where the policy asks for what such a key cannot do.
+    """
+    permitted(algorithm, policy, public_only=False)  # before the work of making it
+
+    def make() -> tuple[KeyRecord, Stored]:
+        key = create()
+        stored = algorithm.pack(key)
+        place: Literal["bytes", "askar"] = "bytes" if isinstance(stored, bytes) else "askar"
+        return describe(algorithm, key, place, policy), stored
+
+    return make
 
 
 class _Throttle:

@@ -3,7 +3,7 @@
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -19,7 +19,7 @@ from minikms.errors import (
 from minikms.events import CURRENT, AuditEvent, AuditSink, set_key
 from minikms.keys.encryption import Unwrap
 from minikms.keys.jwk_sets import JwkSet, JwkSets
-from minikms.keys.making import KeyMaker
+from minikms.keys.making import KeyMaker, maker
 from minikms.keys.operations import KeyOperations
 from minikms.plugin.protocol import (
     JwkImporter,
@@ -58,6 +58,24 @@ class KeyService(KeyOperations):
         record, material = await self._maker.make(algorithm, policy, "generate", algorithm.generate)
         set_key(record.kid, record.alg)
         return await self._store.insert(profile, record, material, policy.aliases, is_unique=True)
+
+    async def generate_batch(
+        self,
+        profile: str,
+        alg: str,
+        count: int,
+        policy: KeyPolicy,
+        check: Callable[[], None] = lambda: None,
+    ) -> list[KeyRecord]:
+        """Make `count` keys and store all or none of them, in threads of batches.
+
+        Raises UnsupportedAlgorithm, UnsupportedOperation and TooBusy, and now and then what `check`
+        does, where nobody wants the rest.
+        """
+        algorithm = self._registry.get(alg)
+        make = maker(algorithm, policy, algorithm.generate)
+        made = await self.batches.run(profile, range(count), lambda _: make(), check)
+        return await self._store.insert_all(profile, made)
 
     async def import_key(self, profile: str, source: KeySource, policy: KeyPolicy) -> KeyRecord:
         """Store the key of `source`; raises as `read_key` does, DecryptionFailed and KeyExists."""

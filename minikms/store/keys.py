@@ -1,13 +1,17 @@
-"""Records, material and aliases of keys, profile by profile."""
+"""Records, material and aliases of keys, profile by profile.
+
+It is over 300 lines, since every change of a key is a method of one class.
+"""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Final, Self
 
 from minikms.errors import AliasNotFound, KeyExists, KeyNotFound, ProfileProtected
+from minikms.events import CURRENT, SUCCESS
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord, KeyRef
 from minikms.store.askar import new_raw_key
@@ -33,6 +37,7 @@ from minikms.store.entries import (
 )
 from minikms.store.listing import KeyListing, seq_of
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.permits import LONG_TIMEOUT
 from minikms.store.sessions import Session, Transaction
 
 DEFAULT_PROFILE: Final = "default"
@@ -123,6 +128,27 @@ class KeyStore:
             if not await self.remove_due(profile, record.kid):
                 raise
         return await self._database.write(profile, work)
+
+    async def insert_all(
+        self, profile: str, keys: Sequence[tuple[KeyRecord, Stored]]
+    ) -> list[KeyRecord]:
+        """Store new keys, all or none, and give their records; each has an audit event."""
+        event = CURRENT.get()
+
+        async def work(session: Transaction) -> list[KeyRecord]:
+            if event is not None:
+                session.events = [replace(event, kid=key.kid, alg=key.alg) for key, _ in keys]
+            stored = []
+            for record, material in keys:
+                stored.append(replace(record, seq=seq_of(session.next_place())))
+                await insert_material(session, record.kid, material)
+                await session.insert(KEY, record.kid, stored[-1].to_bytes(), tags_of(stored[-1]))
+            return stored
+
+        records = await self._database.write(profile, work, timeout=LONG_TIMEOUT)
+        if event is not None:
+            event.recorded = SUCCESS
+        return records
 
     async def rotate(
         self,

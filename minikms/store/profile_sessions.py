@@ -63,13 +63,19 @@ class ProfileSessions:
         attempt = partial(self._attempt, profile, work, write=write)
         return await self._permits.read_or_write(attempt, write=write, timeout=timeout)
 
-    async def write(self, profile: str, work: Work[ResultT]) -> ResultT:
+    async def write(
+        self, profile: str, work: Work[ResultT], *, timeout: float | None = None
+    ) -> ResultT:
         """The result of `work`, which writes, in a transaction that it may share with others.
 
         `work` is called again like that of `run`, and where another write of its transaction has
-        failed. Raises ProfileNotFound.
+        failed. With `timeout`, in seconds, it has that time and a transaction of its own. Raises
+        ProfileNotFound.
         """
-        return await self._queues.run(profile, work)
+        if timeout is None:
+            return await self._queues.run(profile, work)
+        attempt = partial(self._attempt, profile, work, write=True)
+        return await self._permits.read_or_write(attempt, write=True, timeout=timeout)
 
     async def run_own(
         self, work: Callable[[Session], Awaitable[ResultT]], *, write: bool = False

@@ -45,6 +45,7 @@ ID: Final = "{token:[^/]+}"
 # below it has a need.
 ROUTES: Final = (
     Route("POST", "/key/generate", material.generate, "generateKey", "keys:write"),
+    Route("POST", "/key/generate/batch", material.generate_batch, "generateKeys", "keys:write"),
     Route("POST", "/key/import", material.import_key, "importKey", "keys:write"),
     Route("GET", "/key", keys.find, "findKey", "keys:read"),
     Route("GET", "/keys", keys.list_keys, "listKeys", "keys:read"),

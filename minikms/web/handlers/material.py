@@ -4,13 +4,15 @@ from aiohttp import web
 
 from minikms.keys.exporting import Export
 from minikms.records import KeyRef
-from minikms.web.callers import caller
+from minikms.web.callers import Presence, caller
 from minikms.web.messages import answer, load, no_body, profile, service
 from minikms.web.schemas import keys as schemas
 
 _GENERATE = schemas.GenerateKey()
+_GENERATE_BATCH = schemas.GenerateKeys()
 _IMPORT = schemas.ImportKey()
 _KEY = schemas.Key()
+_KEYS = schemas.Keys()
 _PRIVATE = schemas.PrivateJwk()
 
 
@@ -28,6 +30,24 @@ async def generate(request: web.Request) -> web.Response:
     body = await load(request, _GENERATE)
     key = await service(request).generate(profile(request), body["alg"], body["policy"])
     return answer(_KEY, key)
+
+
+async def generate_batch(request: web.Request) -> web.Response:
+    """Generate many keys: all of them, or none.
+
+    ---
+    tags: [keys]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: GenerateKeys
+    x-problems: [unsupported-algorithm, unsupported-operation]
+    responses:
+      "200": {description: "The new keys, in their order.", x-answer: Keys}
+    """
+    body = await load(request, _GENERATE_BATCH)
+    keys = await service(request).generate_batch(
+        profile(request), body["alg"], body["count"], body["policy"], Presence(request)
+    )
+    return answer(_KEYS, {"keys": keys})
 
 
 async def import_key(request: web.Request) -> web.Response:

@@ -66,6 +66,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
             "operations": ["sign"],
         },
     },
+    "GenerateKeys": {"two keys": {"alg": "ed25519", "count": 2}},
     "UpdateKey": {
         "two labels": {"labels": {"purpose": "assertion", "stage": "test"}},
         "out of use": {"state": "disabled"},
@@ -201,6 +202,7 @@ _TOKEN = {
 # that are not here take theirs from the service itself (openapi.py).
 ANSWERS: Final[Mapping[str, Any]] = {
     "generateKey": _generated(aliases=[ALIAS]),
+    "generateKeys": {"keys": [_generated(), _ROTATED | {"aliases": [], "exportable": False}]},
     "importKey": _imported(aliases=[ALIAS]),
     "findKey": _imported(aliases=[ALIAS]),
     "listKeys": [_generated(), _imported(aliases=[ALIAS])],

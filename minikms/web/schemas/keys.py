@@ -23,10 +23,13 @@ from minikms.web.schemas.fields import (
 MAX_KEY_BYTES: Final = 65_535  # a multiple of three, so that the length of its text is exact
 
 
-class KeyOptions(Request):
-    """What is asked of a new key; loads into `policy`."""
+# How many keys are made by one call.
+MAX_KEYS: Final = 1000
 
-    alias = alias()
+
+class NewKeyOptions(Request):
+    """What is asked of new keys; loads into `policy`."""
+
     labels = labels()
     exportable = Flag(metadata={"description": "Whether its private part can be exported."})
     operations = operations()
@@ -43,10 +46,28 @@ class KeyOptions(Request):
         return {"policy": KeyPolicy(**given), **data}
 
 
+class KeyOptions(NewKeyOptions):
+    """What is asked of a new key; loads into `policy`."""
+
+    alias = alias()
+
+
 class GenerateKey(KeyOptions):
     """A key to make."""
 
     alg = algorithm(required=True)
+
+
+class GenerateKeys(NewKeyOptions):
+    """Keys to make, all alike."""
+
+    alg = algorithm(required=True)
+    count = fields.Integer(
+        strict=True,
+        required=True,
+        validate=validate.Range(1, MAX_KEYS),
+        metadata={"description": "How many."},
+    )
 
 
 class ImportKey(KeyOptions):
@@ -129,6 +150,12 @@ class Key(Schema):
     created = Timestamp(required=True)
     expires = Timestamp("From when on it is verify-only.", required=True, allow_none=True)
     deletes = Timestamp("From when on it is gone.", required=True, allow_none=True)
+
+
+class Keys(Schema):
+    """Keys that were made, in their order."""
+
+    keys = fields.List(fields.Nested(Key), required=True)
 
 
 class PrivateJwk(Schema):
