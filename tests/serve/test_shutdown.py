@@ -5,14 +5,13 @@ import http.client
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+from haproxy import HAProxy, needs_haproxy, ports
 
 from minikms.store.askar import new_raw_key
 
@@ -87,7 +86,7 @@ def test_a_connection_that_was_made_in_time_is_answered(serve):
     assert (code, "Traceback" in written) == (0, False)
 
 
-HAPROXY = """
+CONFIG = """
 global
     stats socket {folder}/haproxy.sock
 defaults
@@ -124,32 +123,8 @@ end
 """
 
 
-def ports(number):
-    with contextlib.ExitStack() as held:
-        free = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        return [one.getsockname()[1] for one in free]
-
-
-def wait_until(folder, name, *state):
-    """Wait until haproxy has this status of a copy, and has found this in its last check."""
-    while True:
-        with socket.socket(socket.AF_UNIX) as stats:
-            stats.settimeout(60)
-            stats.connect(f"{folder}/haproxy.sock")
-            stats.sendall(b"show stat\n")
-            with stats.makefile() as lines:
-                rows = [line.split(",") for line in lines if line.strip()]
-        columns = [rows[0].index(column) for column in ("status", "check_status")]
-        (found,) = (row for row in rows if row[:2] == ["kms", name])
-        if tuple(found[column] for column in columns)[: len(state)] == state:
-            return
-        time.sleep(0.05)  # before haproxy is asked again
-
-
-@pytest.mark.skipif(
-    not (shutil.which("haproxy", path="/usr/sbin:/usr/bin") and shutil.which("wrk")),
-    reason="a rolling restart needs haproxy and wrk: apt-get install haproxy wrk",
-)
+@needs_haproxy
+@pytest.mark.skipif(not shutil.which("wrk"), reason="this needs wrk: apt-get install wrk")
 def test_no_call_fails_in_a_rolling_restart(serve, run, tmp_path):
     store = ["--store", f"sqlite://{tmp_path}/keys.db", "--auth", "none"]
     key = new_raw_key()
@@ -165,15 +140,10 @@ def test_no_call_fails_in_a_rolling_restart(serve, run, tmp_path):
 
     with contextlib.ExitStack() as ended:
         services = {name: start(name) for name in copies}
-        config = tmp_path / "haproxy.cfg"
-        config.write_text(HAPROXY.format(folder=tmp_path, port=port, **copies))
-        haproxy = subprocess.Popen(["/usr/sbin/haproxy", "-db", "-f", str(config)])
-        ended.callback(haproxy.wait)
-        ended.callback(haproxy.kill)
-        while not (tmp_path / "haproxy.sock").exists():
-            assert haproxy.poll() is None
+        config = CONFIG.format(folder=tmp_path, port=port, **copies)
+        haproxy = ended.enter_context(HAProxy.running(tmp_path, config))
         for name in copies:  # until they are ready: haproxy takes them to be so at first
-            wait_until(tmp_path, name, "UP", "L7OK")
+            haproxy.wait_until("kms", name, "UP", "L7OK")
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as caller:
             assert not call(caller, GENERATE)
         (tmp_path / "requests.lua").write_text(REQUESTS)
@@ -186,9 +156,9 @@ def test_no_call_fails_in_a_rolling_restart(serve, run, tmp_path):
         for name, service in services.items():
             code, written = service.stop()
             assert (code, "Traceback" in written) == (0, False)
-            wait_until(tmp_path, name, "DOWN")
+            haproxy.wait_until("kms", name, "DOWN")
             start(name)
-            wait_until(tmp_path, name, "UP")
+            haproxy.wait_until("kms", name, "UP")
         wrk.send_signal(signal.SIGINT)
         report, _ = wrk.communicate(timeout=60)
     assert int(re.search(r"(\d+) requests in", report)[1]) > 100

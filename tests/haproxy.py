@@ -1,0 +1,71 @@
+"""haproxy as a process of a test, and what it says of the servers behind it."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+from waiting import SECONDS
+
+HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin")
+
+needs_haproxy = pytest.mark.skipif(
+    not HAPROXY, reason="this needs haproxy in front of the service: apt-get install haproxy"
+)
+
+
+class HAProxy:
+    """haproxy with the configuration that is `haproxy.cfg` in a folder.
+
+    Its `stats socket` is `haproxy.sock` there.
+    """
+
+    def __init__(self, folder):
+        self._stats = folder / "haproxy.sock"
+        self._process = subprocess.Popen([HAPROXY, "-db", "-f", str(folder / "haproxy.cfg")])
+        while not self._stats.exists():
+            assert self._process.poll() is None, "haproxy has ended"
+            time.sleep(0.01)  # before the file is looked for again
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls, folder, config):
+        """haproxy with this configuration, until the block ends."""
+        (folder / "haproxy.cfg").write_text(config)
+        haproxy = cls(folder)
+        try:
+            yield haproxy
+        finally:
+            haproxy._process.kill()
+            haproxy._process.wait()
+
+    def state(self, backend, server):
+        """The status of a server, and what its last check has found."""
+        with socket.socket(socket.AF_UNIX) as stats:
+            stats.settimeout(60)
+            stats.connect(str(self._stats))
+            stats.sendall(b"show stat\n")
+            with stats.makefile() as lines:
+                rows = [line.split(",") for line in lines if line.strip()]
+        (found,) = (row for row in rows if row[:2] == [backend, server])
+        return tuple(found[rows[0].index(column)] for column in ("status", "check_status"))
+
+    def wait_until(self, backend, server, *state):
+        """Wait until a server has this status and, if given, its last check has found this.
+
+        Before a server is checked, it is taken to be up.
+        """
+        begun = time.monotonic()
+        while (found := self.state(backend, server))[: len(state)] != state:
+            if time.monotonic() - begun > SECONDS:
+                pytest.fail(f"waited {SECONDS} s for {server} to be {state}: {found}")
+            time.sleep(0.05)  # before haproxy is asked again
+
+
+def ports(number):
+    """Ports that nothing listens on."""
+    with contextlib.ExitStack() as held:
+        free = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [one.getsockname()[1] for one in free]
