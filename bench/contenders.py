@@ -168,7 +168,7 @@ class MiniKms(Contender):
         return (sys.executable, *serve, *self.options)
 
     def environment(self, folder: Path) -> dict[str, str]:
-        given = super().environment(folder)
+        given = super().environment(folder) | {"MINIKMS_SHUTDOWN_GRACE": "0"}
         if self.durable:
             given["MINIKMS_STORE"] = f"sqlite://{folder}/keys.db"
             given["MINIKMS_STORE_KEY_FILE"] = f"{folder}/store.key"

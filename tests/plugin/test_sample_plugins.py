@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -78,7 +79,7 @@ def serving(command, cwd):
                 seen += line
             yield found[1]
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # without a grace period
             process.communicate()
     assert process.returncode == 0
 

@@ -183,7 +183,8 @@ class Acceptor:
         """Accept what waits, and no more; then wait until all have ended, `seconds` at most."""
         for listening in self._listening:
             for _ in range(0, _BACKLOG, _AT_ONCE):
-                self._accept(listening)
+                if listening not in self._paused:
+                    self._accept(listening)
         self._stop_listening()
         for _ in range(round(seconds / _DRAIN_STEP)):
             if not self._places.number:
