@@ -64,6 +64,14 @@ async def material_of(session: Session, record: KeyRecord) -> Stored | None:
         return entry.value if entry else None
 
 
+class DueError(Exception):
+    """The deletion of a key is found due, which is not noted yet: the cause of a KeyNotFound."""
+
+    def __init__(self, record: KeyRecord) -> None:
+        super().__init__()
+        self.record = record
+
+
 @contextmanager
 def new_key() -> Iterator[None]:
     """Raise KeyExists where the kid that is inserted exists."""
@@ -84,7 +92,7 @@ async def fetch_record(session: Session, kid: str) -> KeyRecord:
     """The record of a key; raises KeyNotFound."""
     record = await load_record(session, kid)
     if record is None or record.is_gone:
-        raise KeyNotFound()
+        raise KeyNotFound() from _due(record)
     set_key_alg(kid, record.alg)
     return record
 
@@ -100,7 +108,7 @@ async def find_record(session: Session, ref: KeyRef) -> KeyRecord:
             break
         before = kid  # it moved between the two reads, or the store is damaged
     if record is None or record.is_gone:  # an alias goes with its key
-        raise AliasNotFound()
+        raise AliasNotFound() from _due(record)
     return record
 
 
@@ -157,6 +165,11 @@ async def publishes(session: Session) -> bool:
         return True
     await require_profile(session)
     return False
+
+
+def _due(record: KeyRecord | None) -> DueError | None:
+    """What there is to note of a key that is gone."""
+    return DueError(record) if record is not None and record.deletes else None
 
 
 async def _kid_of(session: Session, alias: str) -> str:

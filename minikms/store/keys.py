@@ -4,11 +4,11 @@ It is over 300 lines, since every change of a key is a method of one class.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from minikms.errors import AliasNotFound, KeyExists, KeyNotFound, ProfileProtected
 from minikms.events import CURRENT, SUCCESS
@@ -17,6 +17,7 @@ from minikms.records import KeyRecord, KeyRef
 from minikms.store.askar import new_raw_key
 from minikms.store.database import Database
 from minikms.store.directory import require_profile
+from minikms.store.due_keys import DueKeys
 from minikms.store.entries import (
     ALIAS,
     DELETION,
@@ -45,6 +46,8 @@ DEFAULT_PROFILE: Final = "default"
 # How many keys whose deletion is due are read in one call.
 _DUE: Final = 1000
 
+ResultT = TypeVar("ResultT")
+
 
 class KeyStore:
     """Keys in an Askar store. Every method is one session, and every change one transaction.
@@ -56,6 +59,7 @@ class KeyStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._listing = KeyListing(database)
+        self._due = DueKeys(database)
         self.keys_opened = 0
 
     @classmethod
@@ -176,11 +180,11 @@ class KeyStore:
             await replace_record(session, old.succeeded())
             return stored
 
-        return await self._database.write(profile, work)
+        return await self._write(profile, work)
 
     async def record(self, profile: str, ref: KeyRef) -> KeyRecord:
         """The record of a key; raises KeyNotFound or AliasNotFound."""
-        return await self._database.run(profile, lambda session: find_record(session, ref))
+        return await self._read(profile, lambda session: find_record(session, ref))
 
     async def open_key(
         self, profile: str, ref: KeyRef, permit: Callable[[KeyRecord], object]
@@ -198,7 +202,7 @@ class KeyStore:
                 raise KeyNotFound()
             return record, material
 
-        opened = await self._database.run(profile, work)
+        opened = await self._read(profile, work)
         self.keys_opened += 1
         return opened
 
@@ -217,9 +221,11 @@ class KeyStore:
         list, `labels` are those that a key must have. A record that does not decrypt is logged and
         left out.
         """
-        return await self._listing.page(
+        page = await self._listing.page(
             profile, limit=limit, after=after, alg=alg, labels=tuple(labels)
         )
+        await self._due.note(profile, page.due)
+        return page.records, page.more
 
     async def bind_alias(self, profile: str, kid: str, alias: str) -> None:
         """Let `alias` name this key and no other; raises KeyNotFound and TooManyAliases."""
@@ -230,7 +236,7 @@ class KeyStore:
             if named is not record:
                 await replace_record(session, named)
 
-        await self._database.write(profile, work)
+        await self._write(profile, work)
 
     async def unbind_alias(self, profile: str, kid: str, alias: str) -> None:
         """Remove an alias of a key; raises KeyNotFound, or AliasNotFound where it has none such."""
@@ -243,7 +249,7 @@ class KeyStore:
             await session.remove(ALIAS, alias)
             await replace_record(session, record.without_alias(alias))
 
-        await self._database.write(profile, work)
+        await self._write(profile, work)
 
     async def change(
         self, profile: str, kid: str, change: Callable[[KeyRecord], KeyRecord]
@@ -255,7 +261,7 @@ class KeyStore:
             await replace_record(session, record)
             return record
 
-        return await self._database.write(profile, work)
+        return await self._write(profile, work)
 
     async def delete(self, profile: str, kid: str) -> None:
         """Remove a key, its material and its aliases; raises KeyNotFound."""
@@ -263,7 +269,7 @@ class KeyStore:
         async def work(session: Transaction) -> None:
             await remove_key(session, await fetch_record(session, kid))
 
-        await self._database.write(profile, work)
+        await self._write(profile, work)
 
     async def schedule(self, profile: str, kid: str, deletes: int | None) -> KeyRecord:
         """Schedule a key's deletion for `deletes`, or cancel it for None; raises KeyNotFound."""
@@ -277,7 +283,7 @@ class KeyStore:
             await replace_record(session, record)
             return record
 
-        return await self._database.write(profile, work)
+        return await self._write(profile, work)
 
     async def due(self, profile: str) -> list[str]:
         """The kids of up to a thousand keys whose deletion is due."""
@@ -302,6 +308,16 @@ class KeyStore:
             return True
 
         return await self._database.write(profile, work)
+
+    async def _read(self, profile: str, work: Callable[[Session], Awaitable[ResultT]]) -> ResultT:
+        async with self._due.noting(profile):
+            return await self._database.run(profile, work)
+
+    async def _write(
+        self, profile: str, work: Callable[[Transaction], Awaitable[ResultT]]
+    ) -> ResultT:
+        async with self._due.noting(profile):
+            return await self._database.write(profile, work)
 
     # Profiles
 

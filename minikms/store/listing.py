@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from minikms.errors import StoreUnavailable
 from minikms.fair_semaphore import FairSemaphore
@@ -35,6 +35,17 @@ _WAIT: Final = 10.0
 _Step: TypeAlias = tuple[list[KeyRecord], int | None]
 
 
+class Page(NamedTuple):
+    """Records in order of creation, and whether there are `more`.
+
+    `due` are those that were left out since their deletion is due, which is not noted yet.
+    """
+
+    records: list[KeyRecord]
+    more: bool
+    due: list[KeyRecord]
+
+
 class KeyListing:
     """Pages of the keys of a store's profiles.
 
@@ -57,11 +68,12 @@ class KeyListing:
         after: str,
         alg: str | None,
         labels: tuple[tuple[str, str], ...],
-    ) -> tuple[list[KeyRecord], bool]:
-        """Up to `limit` records in order of creation, and whether there are more."""
+    ) -> Page:
+        """Up to `limit` records in order of creation."""
         filters: list[dict[str, Any]] = [] if alg is None else [{"alg": alg}]
         filters.extend({label_tag(name): value} for name, value in labels)
         found: list[KeyRecord] = []
+        due: list[KeyRecord] = []
         place: int | None = int(after or 0)
         length, sparse = limit + 1, False
         while place is not None and len(found) <= limit:
@@ -75,8 +87,9 @@ class KeyListing:
                 read = [record for record in read if record.fits(alg, labels)]
                 sparse = length >= _RANGE and len(read) * _SPARSE < length
                 length = _RANGE
-            found += (record for record in read if not record.is_gone)
-        return found[:limit], len(found) > limit
+            for record in read:
+                (due if record.is_gone else found).append(record)
+        return Page(found[:limit], len(found) > limit, [record for record in due if record.deletes])
 
     @asynccontextmanager
     async def _one_at_a_time(self, profile: str) -> AsyncIterator[None]:
