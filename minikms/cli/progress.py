@@ -1,23 +1,67 @@
-"""A progress bar on standard error, for commands that take long."""
+"""How far a command has come, on standard error, for commands that take long."""
 
+import asyncio
 import sys
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, Protocol
 
 import click
 
+from minikms.background import in_background
 
-def progress(label: str, *, show_pos: bool = False) -> AbstractContextManager[Any]:
-    """A progress bar of a length that is not known yet, where standard error is a terminal."""
-    return click.progressbar(
-        (None for _ in ()),
-        label=label,
-        show_pos=show_pos,
-        file=sys.stderr,
-        hidden=not sys.stderr.isatty(),
-    )
+# Seconds between two lines where standard error is no terminal.
+PERIOD: Final = 10.0
 
 
-def is_among_output(bar: Any) -> bool:
-    """Whether the bar is on the terminal that lines on standard output go to."""
-    return not bar.hidden and sys.stdout.isatty()
+class Progress(Protocol):
+    """How far a command has come; `length` is set once it is known."""
+
+    length: int | None
+
+    def update(self, n_steps: int) -> None:
+        """Count so many more as done."""
+
+
+class ProgressLines:
+    """A line every few seconds, for a pipe or a file: `Checking keys: 512 of 20000`.
+
+    A command that has ended before the first is due writes none.
+    """
+
+    def __init__(self, label: str) -> None:
+        self.length: int | None = None
+        self._label = label
+        self._done = 0
+
+    def update(self, n_steps: int) -> None:
+        """Count so many more as done."""
+        self._done += n_steps
+
+    async def write(self) -> None:
+        """Write lines until cancelled, also where nothing is done between two of them."""
+        while True:
+            await asyncio.sleep(PERIOD)
+            of = "" if self.length is None else f" of {self.length}"
+            try:
+                click.echo(f"{self._label}: {self._done}{of}", err=True)
+            except OSError:  # nobody reads it any more
+                return
+
+
+@asynccontextmanager
+async def progress(label: str, *, show_pos: bool = False) -> AsyncIterator[Progress]:
+    """A progress bar where standard error is a terminal, lines where it is not."""
+    if not sys.stderr.isatty():
+        lines = ProgressLines(label)
+        async with in_background(lines.write()):
+            yield lines
+        return
+    empty = (None for _ in ())  # the length is not known yet
+    with click.progressbar(empty, label=label, show_pos=show_pos, file=sys.stderr) as bar:
+        yield bar
+
+
+def is_among_output() -> bool:
+    """Whether a bar is on the terminal that lines on standard output go to."""
+    return sys.stderr.isatty() and sys.stdout.isatty()

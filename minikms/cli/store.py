@@ -235,19 +235,19 @@ async def _copy(
     other: AbstractAsyncContextManager[StoreKey | None],
 ) -> None:
     profiles = keys = 0
-    with progress("Copying keys", show_pos=True) as bar:
-        async with (
-            StoreInspector.open(location, key) as source,
-            other as to_key,
-            StoreWriter.create(place, to_key or key) as target,
-        ):
-            bar.length = sum([sum(counts.values()) async for _, counts in count(source, ())])
-            async with aclosing(copy_store(source, target, bar.update)) as copies:
-                async for copied in copies:
-                    profiles, keys = profiles + 1, keys + copied.keys
-                    if not is_among_output(bar):
-                        deleted = f", {copied.deleted} deleted meanwhile" if copied.deleted else ""
-                        click.echo(f"Profile {copied.profile}: {_keys(copied.keys)}{deleted}")
+    async with (
+        progress("Copying keys", show_pos=True) as bar,
+        StoreInspector.open(location, key) as source,
+        other as to_key,
+        StoreWriter.create(place, to_key or key) as target,
+    ):
+        bar.length = sum([sum(counts.values()) async for _, counts in count(source, ())])
+        async with aclosing(copy_store(source, target, bar.update)) as copies:
+            async for copied in copies:
+                profiles, keys = profiles + 1, keys + copied.keys
+                if not is_among_output():
+                    deleted = f", {copied.deleted} deleted meanwhile" if copied.deleted else ""
+                    click.echo(f"Profile {copied.profile}: {_keys(copied.keys)}{deleted}")
     click.echo(f"Copied {profiles} profiles and {_keys(keys)} to {place}.")
 
 
@@ -266,10 +266,10 @@ def verify(**options: Any) -> None:
 
 async def _verify(location: StoreLocation, key: StoreKey) -> bool:
     registry = AlgorithmRegistry.from_installed()
-    with progress("Checking keys") as bar:
+    async with progress("Checking keys") as bar:
 
         def tell(what: str) -> None:
-            if is_among_output(bar):
+            if is_among_output():
                 click.echo("\r\033[K", nl=False, err=True)  # begin a line where the bar is
             click.echo(what)
 

@@ -5,11 +5,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from minikms.errors import KeyUnreadable, ProfileNotFound
-from minikms.maintenance.inspect import StoredKey, StoreInspector
+from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store.entries import KEY
+from minikms.store.rows import BATCH
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,14 @@ async def _copy_profile(
     copied = deleted = newest = 0
     async with aclosing(source.records(profile)) as batches:
         async for batch in batches:
-            records = [record for record in batch if record is not None]
+            records = [entry.record for entry in batch if entry and entry.record]
             if len(records) < len(batch):
                 raise KeyUnreadable(await _name_unreadable(source, profile))
             keys = []
-            stored = await source.inspect(profile, [record.kid for record in records])
-            for record, found in zip(records, stored, strict=True):
-                material = await _material(source, profile, record, found)
+            opened = await source.open_keys(profile, [record.kid for record in records])
+            for record, (now, material) in zip(records, opened, strict=True):
+                if now is None or now.seq != record.seq or material is None:
+                    material = await _material(source, profile, record)
                 if material is not None:
                     keys.append((record, material))
                 newest = max(newest, int(record.seq))
@@ -96,34 +98,29 @@ async def _copy_profile(
     return Copied(profile, copied, deleted)
 
 
-async def _material(
-    source: StoreInspector, profile: str, record: KeyRecord, found: StoredKey
-) -> Stored | None:
-    """The material of a key; None where it was deleted after its record was read."""
-    if not _is_of(found, record) or found.stored is None:
-        (found,) = await source.inspect(profile, [record.kid], exclusively=True)
+async def _material(source: StoreInspector, profile: str, record: KeyRecord) -> Stored | None:
+    """The material of a key, read while nobody writes; None where the key was deleted."""
+    (found,) = await source.inspect(profile, [record.kid], exclusively=True)
     if found.unreadable_materials or (KEY, record.kid) in found.unreadable:
         raise KeyUnreadable(f"The key {record.kid} does not decrypt.")
-    if not _is_of(found, record):
+    # Another key may have been made with its kid.
+    if found.record is None or found.record.seq != record.seq:
         return None
     if found.stored is None:
         raise KeyUnreadable(f"The key {record.kid} has no material.")
     return found.stored
 
 
-def _is_of(found: StoredKey, record: KeyRecord) -> bool:
-    """Whether this is still the same key, not another that was made with its kid."""
-    return found.record is not None and found.record.seq == record.seq
-
-
 async def _name_unreadable(source: StoreInspector, profile: str) -> str:
     """A sentence on keys whose records cannot be read, by name where their material tells it."""
     names = []
     async with aclosing(source.materials(profile)) as batches:
-        async for batch in batches:
-            kids = [kid for _, kid in batch if kid is not None]
-            for stored in await source.inspect(profile, kids):
-                if stored.recorded and stored.record is None:
-                    names.append(stored.kid)
+        kids = [kid async for batch in batches for kid in batch if kid is not None]
+    async with aclosing(source.askar_keys(profile)) as found:
+        kids += [entry.name async for keys in found for entry in keys or ()]
+    for start in range(0, len(kids), BATCH):
+        for stored in await source.inspect(profile, kids[start : start + BATCH]):
+            if stored.recorded and stored.record is None:
+                names.append(stored.kid)
     which = ", ".join(names) or "one that nothing names"
     return f"The record of a key cannot be read: {which}."

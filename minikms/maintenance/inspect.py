@@ -1,13 +1,24 @@
 """What is in a store, whether it fits together or not: for tools that copy and verify stores."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Self, TypeVar
 
 from minikms.access.tokens import CATEGORY as TOKEN
 from minikms.audit.heads import CHAIN, HEAD, SIGNING_KEY
 from minikms.errors import KeyUnreadable, ProfileNotFound
+from minikms.maintenance.stored_key import StoredKey, parsed, read_material, read_stored_key
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store.askar_errors import UndecryptableError
@@ -16,13 +27,13 @@ from minikms.store.directory import DirectoryListing
 from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, publishes
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.permits import LONG_TIMEOUT
-from minikms.store.rows import BATCH
-from minikms.store.sessions import Session
+from minikms.store.sessions import Entry, KeyEntry, Session
 
+ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
-# The category that stands for keys of Askar's, which have none.
-ASKAR_KEY: Final = "askar"
+# How many sessions read keys one by one at a time, where there are connections for them.
+_SESSIONS: Final = 2
 
 # The categories of the store's own profile besides its directory. A head refers to a chain and to
 # the signing key; read first, it finds both, whatever is inserted meanwhile.
@@ -30,33 +41,12 @@ _OWN: Final = (HEAD, CHAIN, SIGNING_KEY, TOKEN)
 
 
 @dataclass(frozen=True)
-class StoredKey:
-    """All entries of a kid.
-
-    `record` is None where there is none, and where there is one (`recorded`) that cannot be read.
-    `materials` is by category; `aliases` has the kid of each that the record lists or that was
-    asked for, None where there is no such entry; `deletion` has the tags of the scheduled deletion,
-    None where there is none. What does not decrypt is in `unreadable` alone, by category and name.
-    """
+class StoredRecord:
+    """The entry of a record, which is None where it cannot be read."""
 
     kid: str
-    recorded: bool
     record: KeyRecord | None
     tags: Mapping[str, Any]
-    materials: Mapping[str, Stored] = field(repr=False)
-    aliases: Mapping[str, str | None]
-    deletion: Mapping[str, Any] | None
-    unreadable: tuple[tuple[str, str], ...]
-
-    @property
-    def unreadable_materials(self) -> bool:
-        """Whether some material does not decrypt."""
-        return any(category in (ASKAR_KEY, MATERIAL) for category, _ in self.unreadable)
-
-    @property
-    def stored(self) -> Stored | None:
-        """The material of the kind that the record names."""
-        return self.materials.get(material_category(self.record)) if self.record else None
 
 
 @dataclass(frozen=True)
@@ -171,47 +161,59 @@ class StoreInspector:
 
         return await self._database.run(profile, work)
 
-    async def records(self, profile: str) -> AsyncGenerator[list[KeyRecord | None], None]:
-        """All records as they are now, in batches; None for one that cannot be read."""
+    async def records(self, profile: str) -> AsyncGenerator[list[StoredRecord | None], None]:
+        """All records as they are now, in batches; None for one that does not decrypt."""
         async for batch in self._database.batches(profile, KEY):
-            yield [None if row is None else _parsed(row.value) for row in batch]
-
-    async def kids(self, profile: str) -> AsyncGenerator[list[str | None], None]:
-        """The kids of all records, in batches; None for one that does not decrypt."""
-        async for batch in self._database.batches(profile, KEY):
-            yield [None if row is None else row.name for row in batch]
+            yield [None if row is None else _stored_record(row) for row in batch]
 
     async def aliases(self, profile: str) -> AsyncGenerator[list[tuple[str, str] | None], None]:
         """All aliases and their kids, in batches; None for one that does not decrypt."""
         async for batch in self._database.batches(profile, ALIAS):
             yield [None if row is None else (row.name, row.value.decode()) for row in batch]
 
-    async def deletions(self, profile: str) -> AsyncGenerator[list[str | None], None]:
-        """The kids of all scheduled deletions, in batches; None for one that does not decrypt."""
+    async def deletions(
+        self, profile: str
+    ) -> AsyncGenerator[list[tuple[str, Mapping[str, Any]] | None], None]:
+        """The kids and the tags of all scheduled deletions, in batches.
+
+        None stands for one that does not decrypt.
+        """
         async for batch in self._database.batches(profile, DELETION):
+            yield [None if row is None else (row.name, row.tags) for row in batch]
+
+    async def materials(self, profile: str) -> AsyncGenerator[list[str | None], None]:
+        """The kids of all material of bytes, in batches; None for one that does not decrypt."""
+        async for batch in self._database.batches(profile, MATERIAL):
             yield [None if row is None else row.name for row in batch]
 
-    async def materials(self, profile: str) -> AsyncGenerator[list[tuple[str, str | None]], None]:
-        """The category and the kid of all material, in batches.
+    async def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
+        """All keys of Askar's, one of its algorithms after the other.
 
-        The kid is None for material that does not decrypt, and once for all of Askar's keys of an
-        algorithm of which one does not.
+        None stands for those of an algorithm of which one does not decrypt.
         """
-        async for batch in self._database.batches(profile, MATERIAL):
-            yield [(MATERIAL, None if row is None else row.name) for row in batch]
-        async for kids in self._database.key_names(profile):
-            if kids is None:
-                yield [(ASKAR_KEY, None)]
-                continue
-            for start in range(0, len(kids), BATCH):
-                yield [(ASKAR_KEY, kid) for kid in kids[start : start + BATCH]]
+        async for keys in self._database.askar_keys(profile):
+            yield keys
+
+    async def open_keys(
+        self, profile: str, kids: Sequence[str]
+    ) -> list[tuple[KeyRecord | None, Stored | None]]:
+        """The record and the material of each kid; None where there is none that can be read."""
+
+        async def work(session: Session, kid: str) -> tuple[KeyRecord | None, Stored | None]:
+            record = await _record(session, kid)
+            return record, None if record is None else await read_material(session, record)
+
+        return await self._side_by_side(profile, kids, work)
+
+    async def material(self, profile: str, records: Sequence[KeyRecord]) -> list[Stored | None]:
+        """The material that each record names; None where there is none that can be read."""
+        return await self._side_by_side(profile, records, read_material)
 
     async def find(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
         """The record of each kid; None where there is none that can be read."""
 
         async def work(session: Session) -> list[KeyRecord | None]:
-            entries = [await _read(session.fetch(KEY, kid), (KEY, kid), []) for kid in kids]
-            return [_parsed(entry.value) if entry else None for entry in entries]
+            return [await _record(session, kid) for kid in kids]
 
         return await self._database.run(profile, work)
 
@@ -229,7 +231,7 @@ class StoreInspector:
         """
 
         async def work(session: Session) -> list[StoredKey]:
-            return [await _stored_key(session, kid, aliases) for kid in kids]
+            return [await read_stored_key(session, kid, aliases) for kid in kids]
 
         return await self._database.run(profile, work, write=exclusively)
 
@@ -240,57 +242,31 @@ class StoreInspector:
         except UndecryptableError:
             raise KeyUnreadable("The order in which keys were made does not decrypt.") from None
 
+    async def _side_by_side(
+        self,
+        profile: str,
+        items: Sequence[ItemT],
+        work: Callable[[Session, ItemT], Awaitable[ResultT]],
+    ) -> list[ResultT]:
+        """The result of `work` for each item, in as many sessions as are worth it."""
 
-def material_category(record: KeyRecord) -> str:
-    """The category of a key's material, as its record says."""
-    return ASKAR_KEY if record.material == "askar" else MATERIAL
+        async def some(part: Sequence[ItemT], session: Session) -> list[ResultT]:
+            return [await work(session, item) for item in part]
 
-
-async def _stored_key(session: Session, kid: str, aliases: Iterable[str]) -> StoredKey:
-    unreadable: list[tuple[str, str]] = []
-    entry = await _read(session.fetch(KEY, kid), (KEY, kid), unreadable)
-    record = _parsed(entry.value) if entry else None
-    materials: dict[str, Stored] = {}
-    if key := await _read(session.fetch_key(kid), (ASKAR_KEY, kid), unreadable):
-        materials[ASKAR_KEY] = key
-    if material := await _read(session.fetch(MATERIAL, kid), (MATERIAL, kid), unreadable):
-        materials[MATERIAL] = material.value
-    names = dict.fromkeys((*(record.aliases if record else ()), *aliases))
-    deletion = await _read(session.fetch(DELETION, kid), (DELETION, kid), unreadable)
-    holders = {
-        name: await _read(session.fetch(ALIAS, name), (ALIAS, name), unreadable) for name in names
-    }
-    return StoredKey(
-        kid,
-        recorded=entry is not None or (KEY, kid) in unreadable,
-        record=record,
-        tags=entry.tags if entry else {},
-        materials=materials,
-        aliases={
-            name: holder.value.decode() if holder else None
-            for name, holder in holders.items()
-            if (ALIAS, name) not in unreadable
-        },
-        deletion=deletion.tags if deletion else None,
-        unreadable=tuple(unreadable),
-    )
+        size = -(-len(items) // _SESSIONS) or 1
+        parts = [items[start : start + size] for start in range(0, len(items), size)]
+        runs = [self._database.run(profile, partial(some, part)) for part in parts]
+        return [result for results in await asyncio.gather(*runs) for result in results]
 
 
-async def _read(
-    fetch: Awaitable[ResultT | None], name: tuple[str, str], unreadable: list[tuple[str, str]]
-) -> ResultT | None:
-    """The result of `fetch`; None where it does not decrypt, and then `name` is in `unreadable`."""
+def _stored_record(row: Entry) -> StoredRecord:
+    return StoredRecord(row.name, parsed(row.value), row.tags)
+
+
+async def _record(session: Session, kid: str) -> KeyRecord | None:
+    """A record; None where there is none that can be read."""
     try:
-        return await fetch
+        entry = await session.fetch(KEY, kid)
     except UndecryptableError:
-        unreadable.append(name)
         return None
-
-
-def _parsed(value: bytes) -> KeyRecord | None:
-    """The record in these bytes, None where this version can read none in them."""
-    try:
-        record = KeyRecord.from_bytes(value)
-    except (ValueError, TypeError, LookupError):
-        return None
-    return record if record.seq.isdecimal() else None
+    return None if entry is None else parsed(entry.value)

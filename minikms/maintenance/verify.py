@@ -1,17 +1,22 @@
 """Verifies a store: checks records, material and aliases against each other."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
 
-from minikms.encodings import thumbprint
-from minikms.errors import KeyNotUsable, KeyUnreadable, ProfileNotFound
-from minikms.maintenance.inspect import ASKAR_KEY, StoredKey, StoreInspector, material_category
-from minikms.plugin.protocol import KeyPairAlgorithm, Stored
+from minikms.errors import KeyUnreadable, ProfileNotFound
+from minikms.maintenance.faults import faults_of
+from minikms.maintenance.inspect import StoredRecord, StoreInspector
+from minikms.maintenance.stored_key import ASKAR_KEY, StoredKey, material_category
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyRecord
-from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, deletion_tags, tags_of
+from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL
+from minikms.store.rows import BATCH
+from minikms.store.sessions import KeyEntry
+
+ItemT = TypeVar("ItemT")
 
 Report = Callable[[str, str, str], None]
 
@@ -69,7 +74,8 @@ async def verify(
             if unusable := await inspector.fault(profile, askar_profile):
                 fault(profile, "", unusable)
             else:
-                await _ProfileCheck(inspector, registry, profile, tally, fault, advance).run()
+                check = _ProfileCheck(inspector, registry, profile, tally, fault, advance)
+                await check.run(askar_profile)
         except ProfileNotFound:
             continue  # removed meanwhile
     # A profile that is being made or removed is not in both listings.
@@ -82,9 +88,10 @@ async def verify(
 
 
 class _ProfileCheck:
-    """Checks one profile. What seems wrong is read again while nobody writes.
+    """Checks one profile. What seems wrong is read again, at last while nobody writes.
 
-    A key may be made or deleted between two reads, which is no fault.
+    A key may be made or deleted between two reads, which is no fault. Entries are read by category,
+    which takes a fraction of the time of looking each up by its name.
     """
 
     def __init__(
@@ -104,84 +111,159 @@ class _ProfileCheck:
         self._advance = advance
         self._unreadable: set[tuple[str, str]] = set()
         self._reported: set[tuple[str, str]] = set()
+        # What no record has been found for yet, by alias or kid.
+        self._aliases: dict[str, str] = {}
+        self._deletions: dict[str, Mapping[str, Any]] = {}
+        self._askar_keys: dict[str, KeyEntry] = {}
+        # The kids of records whose material is bytes.
+        self._of_bytes: set[str] = set()
 
-    async def run(self) -> None:
-        hidden = Counter({KEY: await self._check_records(), ALIAS: await self._check_aliases()})
+    async def run(self, askar_profile: str) -> None:
+        """Check the profile, which Askar has this name for."""
+        hidden = Counter({ALIAS: await self._read_aliases()})
+        hidden[DELETION] = await self._read_deletions()
+        await self._read_askar_keys()
+        hidden[KEY] = await self._check_records(askar_profile)
+        await self._check_aliases()
         hidden[MATERIAL] = await self._check_materials()
-        hidden[DELETION] = await self._check_deletions()
+        await self._check_deletions()
         named = Counter(category for category, _ in self._unreadable)
         for category, number in (hidden - named).items():
             self._report("", f"{number} entries of {category} do not decrypt, nor do their names")
 
-    async def _check_records(self) -> int:
+    # Read: each gives how many entries do not decrypt
+
+    async def _read_aliases(self) -> int:
+        hidden = 0
+        async with aclosing(self._inspector.aliases(self._profile)) as batches:
+            async for batch in batches:
+                self._aliases.update(named := [entry for entry in batch if entry is not None])
+                hidden += len(batch) - len(named)
+                self._tally.aliases += len(batch)
+                self._advance(len(batch))
+        return hidden
+
+    async def _read_deletions(self) -> int:
+        hidden = 0
+        async with aclosing(self._inspector.deletions(self._profile)) as batches:
+            async for batch in batches:
+                self._deletions.update(named := [entry for entry in batch if entry is not None])
+                hidden += len(batch) - len(named)
+        return hidden
+
+    async def _read_askar_keys(self) -> None:
+        async with aclosing(self._inspector.askar_keys(self._profile)) as batches:
+            async for keys in batches:
+                if keys is None:
+                    self._report("", "Askar keys of an algorithm do not decrypt as a whole")
+                    continue
+                self._askar_keys.update((entry.name, entry) for entry in keys)
+                self._advance(len(keys))
+
+    # Check
+
+    async def _check_records(self, askar_profile: str) -> int:
         """Check every key that has a record; gives how many records do not decrypt."""
         newest = hidden = 0
-        async with aclosing(self._inspector.kids(self._profile)) as batches:
+        async with aclosing(self._inspector.records(self._profile)) as batches:
             async for batch in batches:
-                kids = [kid for kid in batch if kid is not None]
-                hidden += len(batch) - len(kids)
+                found = [entry for entry in batch if entry is not None]
+                hidden += len(batch) - len(found)
                 self._tally.keys += len(batch)
-                for stored in await self._inspector.inspect(self._profile, kids):
-                    if stored.record:
-                        newest = max(newest, int(stored.record.seq))
-                    if any(_faults(stored, self._registry)):
-                        await self._confirm(stored.kid)
+                newest = max([newest, *(int(each.record.seq) for each in found if each.record)])
+                await self._recheck(await self._suspects(found))
                 self._advance(len(batch))
         try:
-            if newest > await self._inspector.last_seq(self._profile):
+            last = await self._inspector.last_seq(self._profile)
+            # A profile that was made again has places of its own.
+            same = await self._inspector.askar_profile(self._profile) == askar_profile
+            if same and newest > last:
                 self._report("", "its next key would take another's place in the order of creation")
         except KeyUnreadable as exc:
             self._report("", exc.detail)
         return hidden
+
+    async def _suspects(self, entries: Sequence[StoredRecord]) -> list[str]:
+        """The kids of keys in which something seems wrong, by what was read of each category."""
+        readable = [(entry, entry.record) for entry in entries if entry.record is not None]
+        of_bytes = [record for _, record in readable if material_category(record) == MATERIAL]
+        bytes_of = dict(
+            zip(
+                (record.kid for record in of_bytes),
+                await self._inspector.material(self._profile, of_bytes),
+                strict=True,
+            )
+        )
+        self._of_bytes.update(bytes_of)
+        suspects = [entry.kid for entry in entries if entry.record is None]
+        for entry, record in readable:
+            category, material = material_category(record), bytes_of.get(record.kid)
+            if category == ASKAR_KEY and (key := self._askar_keys.pop(record.kid, None)):
+                material = key.key
+            stored = StoredKey(
+                entry.kid,
+                recorded=True,
+                record=record,
+                tags=entry.tags,
+                materials={} if material is None else {category: material},
+                aliases={alias: self._aliases.get(alias) for alias in record.aliases},
+                deletion=self._deletions.pop(entry.kid, None),
+                unreadable=(),
+            )
+            for alias, holder in stored.aliases.items():
+                if holder == entry.kid:
+                    del self._aliases[alias]
+            if any(faults_of(stored, self._registry)):
+                suspects.append(entry.kid)
+        return suspects
+
+    async def _check_aliases(self) -> None:
+        """Check the aliases that no record was found for."""
+        for aliases in _batches(self._aliases.items()):
+            records = await self._inspector.find(self._profile, [kid for _, kid in aliases])
+            for (alias, kid), record in zip(aliases, records, strict=True):
+                if record is None or alias not in record.aliases:
+                    await self._confirm(kid, alias)
 
     async def _check_materials(self) -> int:
         """Check that material belongs to a record; gives how much, of bytes, does not decrypt."""
         hidden = 0
         async with aclosing(self._inspector.materials(self._profile)) as batches:
             async for batch in batches:
-                hidden += batch.count((MATERIAL, None))
-                if (ASKAR_KEY, None) in batch:
-                    self._report("", "Askar keys of an algorithm do not decrypt as a whole")
-                named = [(category, kid) for category, kid in batch if kid is not None]
-                records = await self._inspector.find(self._profile, [kid for _, kid in named])
-                for (category, kid), record in zip(named, records, strict=True):
-                    if record is None or material_category(record) != category:
-                        await self._confirm(kid)
-                self._advance(len(batch))
-        return hidden
-
-    async def _check_aliases(self) -> int:
-        """Check that the record of an alias lists it; gives how many do not decrypt."""
-        hidden = 0
-        async with aclosing(self._inspector.aliases(self._profile)) as batches:
-            async for batch in batches:
-                named = [entry for entry in batch if entry is not None]
-                hidden += len(batch) - len(named)
-                self._tally.aliases += len(batch)
-                records = await self._inspector.find(self._profile, [kid for _, kid in named])
-                for (alias, kid), record in zip(named, records, strict=True):
-                    if record is None or alias not in record.aliases:
-                        await self._confirm(kid, alias)
-                self._advance(len(batch))
-        return hidden
-
-    async def _check_deletions(self) -> int:
-        """Check that scheduled deletions belong to records; gives how many do not decrypt."""
-        hidden = 0
-        async with aclosing(self._inspector.deletions(self._profile)) as batches:
-            async for batch in batches:
                 kids = [kid for kid in batch if kid is not None]
                 hidden += len(batch) - len(kids)
-                records = await self._inspector.find(self._profile, kids)
-                for kid, record in zip(kids, records, strict=True):
-                    if record is None or record.deletes is None:
-                        await self._confirm(kid)
+                await self._check_material(MATERIAL, [k for k in kids if k not in self._of_bytes])
+                self._advance(len(batch))
+        for kids in _batches(self._askar_keys):
+            await self._check_material(ASKAR_KEY, kids)
         return hidden
 
+    async def _check_material(self, category: str, kids: Sequence[str]) -> None:
+        """Check the material of kids that no record was found for."""
+        records = await self._inspector.find(self._profile, kids)
+        for kid, record in zip(kids, records, strict=True):
+            if record is None or material_category(record) != category:
+                await self._confirm(kid)
+
+    async def _check_deletions(self) -> None:
+        """Check the scheduled deletions that no record was found for."""
+        for kids in _batches(self._deletions):
+            records = await self._inspector.find(self._profile, kids)
+            for kid, record in zip(kids, records, strict=True):
+                if record is None or record.deletes is None:
+                    await self._confirm(kid)
+
+    async def _recheck(self, kids: Sequence[str]) -> None:
+        """Read keys again by name, since a store in use changes, and confirm what is wrong."""
+        for stored in await self._inspector.inspect(self._profile, kids):
+            if any(faults_of(stored, self._registry)):
+                await self._confirm(stored.kid)
+
     async def _confirm(self, kid: str, *aliases: str) -> None:
+        """Read a key again while nobody writes, and report what is wrong with it."""
         (stored,) = await self._inspector.inspect(self._profile, [kid], aliases, exclusively=True)
         self._unreadable.update(stored.unreadable)
-        for what in _faults(stored, self._registry):
+        for what in faults_of(stored, self._registry):
             self._report(kid, what)
 
     def _report(self, kid: str, what: str) -> None:
@@ -190,85 +272,8 @@ class _ProfileCheck:
             self._fault(self._profile, kid, what)
 
 
-def _faults(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
-    """What is wrong with a key, in a few words each."""
-    record = stored.record
-    for category, name in stored.unreadable:
-        parts = {
-            KEY: "its record",
-            ALIAS: f"its alias {name!r}",
-            DELETION: "its scheduled deletion",
-        }
-        part = parts.get(category, "its material")
-        yield f"{part} does not decrypt"
-    if record is None:
-        yield from _faults_without_record(stored)
-        return
-    if record.kid != stored.kid:
-        yield "its record is that of another key"
-    if dict(stored.tags) != tags_of(record):
-        yield "its tags are not those of its record"
-    if not stored.materials.keys() <= {material_category(record)}:
-        yield "it has material that its record does not tell of"
-    if stored.stored is not None:
-        yield from _faults_of_material(record, stored.stored, registry)
-    elif not stored.unreadable_materials:
-        yield "its material is missing"
-    for alias, holder in stored.aliases.items():
-        if alias not in record.aliases and holder == stored.kid:
-            yield f"the alias {alias!r} names it, and its record does not list it"
-        elif alias in record.aliases and holder is None:
-            yield f"its alias {alias!r} is missing"
-        elif alias in record.aliases and holder != stored.kid:
-            yield f"its alias {alias!r} names the key {holder}"
-    yield from _faults_of_deletion(stored, record)
-
-
-def _faults_of_deletion(stored: StoredKey, record: KeyRecord) -> Iterator[str]:
-    if stored.deletion is None:
-        if record.deletes is not None and (DELETION, stored.kid) not in stored.unreadable:
-            yield "it is scheduled for deletion, and nothing would remove it"
-    elif stored.deletion != deletion_tags(record):
-        yield "its scheduled deletion is not that of its record"
-
-
-def _faults_without_record(stored: StoredKey) -> Iterator[str]:
-    if stored.recorded:
-        if (KEY, stored.kid) not in stored.unreadable:
-            yield "its record cannot be read"
-        return
-    if stored.materials or stored.unreadable_materials:
-        yield "it has material and no record"
-    if stored.deletion is not None:
-        yield "it is scheduled for deletion, and has no record"
-    for alias, holder in stored.aliases.items():
-        if holder == stored.kid:
-            yield f"the alias {alias!r} names it, and it has no record"
-
-
-def _faults_of_material(
-    record: KeyRecord, stored: Stored, registry: AlgorithmRegistry
-) -> Iterator[str]:
-    try:
-        algorithm = registry.of(record)
-    except KeyNotUsable:
-        yield f"its algorithm {record.alg} is not installed"
-        return
-    jwk = None
-    try:
-        if not isinstance(algorithm, KeyPairAlgorithm):
-            algorithm.unpack(stored)
-        elif record.material == "none":
-            jwk = algorithm.public_jwk(algorithm.load_public(record.jwk or {}))
-        else:
-            jwk = algorithm.public_jwk(algorithm.unpack(stored))
-    # An algorithm may raise anything for bytes that are no key of it.
-    except Exception as exc:
-        yield f"its material does not open: {type(exc).__name__}"
-        return
-    if jwk != record.jwk or algorithm.kty != record.kty:
-        yield "its material is not that of its public key"
-    if jwk is not None and thumbprint(jwk) != record.kid:
-        yield "its kid is not the thumbprint of its key"
-    if record.material == "none" and stored != b"":
-        yield "it is a public key alone, and has material"
+def _batches(items: Iterable[ItemT]) -> Iterator[list[ItemT]]:
+    """Lists of so many items as are read in one session."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch

@@ -20,7 +20,7 @@ from minikms.store.handle import SYSTEM, StoreHandle
 from minikms.store.layout import read_layout
 from minikms.store.permits import Permits
 from minikms.store.rows import Rows
-from minikms.store.sessions import Entry, Session
+from minikms.store.sessions import Entry, KeyEntry, Session
 from minikms.store.write_groups import Work, WriteFailed, WriteGroup, WriteQueues
 
 ResultT = TypeVar("ResultT")
@@ -107,19 +107,19 @@ class ProfileSessions:
             async for batch in batches:
                 yield batch
 
-    async def key_names(self, profile: str) -> AsyncGenerator[list[str] | None, None]:
-        """The names of all keys of Askar's, one algorithm after the other.
+    async def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
+        """All keys of Askar's, one algorithm after the other.
 
         None stands for those of an algorithm of which one does not decrypt: Askar gives all of them
         or none.
         """
         for alg in KeyAlg:
             try:
-                names = await self.run(profile, partial(Session.key_names, alg=alg))
+                found = await self.run(profile, partial(Session.all_keys, alg=alg))
             except UndecryptableError:
                 yield None
             else:
-                yield names
+                yield found
 
     async def owner(self, profile: str) -> str | None:
         """The name that a profile has for itself; None where there is none that decrypts."""

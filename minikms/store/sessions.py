@@ -43,6 +43,18 @@ class Entry(Protocol):
         """The tags by which the entry is found."""
 
 
+class KeyEntry(Protocol):
+    """A key of Askar's in a store. Each attribute is read from Askar when it is asked for."""
+
+    @property
+    def name(self) -> str:
+        """The name, which is unique among keys of Askar's."""
+
+    @property
+    def key(self) -> AskarKey:
+        """The key."""
+
+
 class Session:
     """A session of Askar's. All methods raise AskarError, as a subclass where there is one."""
 
@@ -125,10 +137,10 @@ class Session:
         """Remove a key of Askar's."""
         await self._session.remove_key(name)
 
-    async def key_names(self, alg: KeyAlg | None = None) -> list[str]:
-        """The names of all keys of Askar's, or of those of one of its algorithms."""
+    async def all_keys(self, alg: KeyAlg | None = None) -> list[KeyEntry]:
+        """All keys of Askar's, or those of one of its algorithms."""
         found = await self._session.fetch_all_keys(alg=alg)
-        return [found[place].name for place in range(len(found))]
+        return [found[place] for place in range(len(found))]
 
 
 class Transaction(Session):

@@ -1,16 +1,18 @@
-"""Progress bars of commands on a terminal."""
+"""Progress of commands: a bar on a terminal, lines in a pipe."""
 
 import asyncio
 import contextlib
 import fcntl
 import os
 import pty
+import re
 import sqlite3
 import subprocess
+import sys
 
 import pytest
 from conftest import MINIKMS, environment
-from stores import fill, options_of
+from stores import complaints, fill, options_of
 
 pytestmark = pytest.mark.process
 
@@ -94,7 +96,45 @@ def test_what_goes_into_a_pipe_is_whole_beside_a_bar(on_a_terminal, run, key, ke
     written, _ = process.communicate(timeout=60)
     assert [line.split()[0] for line in written.splitlines()] == [b"Profile"] * 4 + [b"Copied"]
     ended = run("store", "verify", *options_of(url, key_file))
-    assert (ended.stderr, len(ended.stdout.splitlines())) == ("", 1)
+    assert (complaints(ended), len(ended.stdout.splitlines())) == ([], 1)
+
+
+# A command with lines every few milliseconds, so that a quick one has some.
+OFTEN = """
+from minikms.cli import main, progress
+
+progress.PERIOD = 0.005
+main.main()
+"""
+
+
+@pytest.mark.parametrize(("verb", "label"), [("copy", "Copying keys"), ("verify", "Checking keys")])
+def test_progress_in_a_pipe_is_lines(key, key_file, tmp_path, verb, label):
+    url = f"sqlite://{tmp_path}/keys.db"
+    asyncio.run(fill(url, key, many=400))
+    options = options_of(url, key_file)
+    options += ["--to", f"sqlite://{tmp_path}/copy.db"] if verb == "copy" else []
+    command = [sys.executable, "-c", OFTEN, "store", verb, *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with open(tmp_path / "keys.db-lock", "wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with subprocess.Popen(command, env=environment(), **pipes) as process:
+            try:
+                # The store is not open yet, and nothing is done.
+                waiting = [process.stderr.readline() for _ in range(3)]
+                fcntl.flock(other, fcntl.LOCK_UN)
+                written, shown = process.communicate(timeout=60)
+            finally:
+                process.kill()
+    assert process.returncode == 0
+    assert waiting == [f"{label}: 0\n"] * 3
+    steps = {"copy": 411, "verify": 2 * 411 + 413}[verb]
+    found = re.findall(rf"{label}: (\d+) of {steps}", shown)
+    done = [int(number) for number in found]
+    assert done == sorted(done)
+    assert 0 < done[-1] <= steps
+    assert all(line.startswith(f"{label}: ") for line in shown.splitlines())
+    assert written.splitlines()[-1].startswith({"copy": "Copied 4", "verify": "Checked 4"}[verb])
 
 
 def read_all(terminal):

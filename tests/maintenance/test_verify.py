@@ -426,15 +426,20 @@ def changed_while_read(act):
     """An inspector of a store that is changed between any two reads."""
 
     class Changed(StoreInspector):
-        async def kids(self, profile):
-            async for batch in super().kids(profile):
-                await act("kids", profile)
+        async def records(self, profile):
+            async for batch in super().records(profile):
+                await act("records", profile)
                 yield batch
 
         async def materials(self, profile):
             async for batch in super().materials(profile):
                 await act("materials", profile)
                 yield batch
+
+        async def askar_keys(self, profile):
+            async for keys in super().askar_keys(profile):
+                await act("askar_keys", profile)
+                yield keys
 
         async def aliases(self, profile):
             async for batch in super().aliases(profile):
@@ -479,7 +484,9 @@ async def swept(service, kid):
     await service.sweep()
 
 
-@pytest.mark.parametrize("when", ["kids", "materials", "aliases", "deletions", "directory"])
+@pytest.mark.parametrize(
+    "when", ["aliases", "deletions", "askar_keys", "records", "materials", "directory"]
+)
 @pytest.mark.parametrize("change", CHANGES)
 async def test_what_changes_meanwhile_is_nothing_wrong(location, key, change, when):
     done = []
@@ -511,7 +518,7 @@ async def test_a_profile_that_is_made_again_meanwhile(location, key):
             await service.generate("t", "hs256", KeyPolicy(aliases=("a",)))
 
         async def act(moment, profile):
-            if moment == "kids" and profile == "t":
+            if moment == "records" and profile == "t":
                 await service.remove_profile("t")
                 await service.create_profile("t")
                 done.append(await service.generate("t", "ed25519", KeyPolicy(aliases=("a",))))

@@ -53,7 +53,7 @@ async def kept(client, profile="default"):
     async def work(session):
         names = ("key", "alias", "material", "deletion")
         counts = [await session.count(f"minikms.{name}") for name in names]
-        return (*counts, len(await session.key_names()))
+        return (*counts, len(await session.all_keys()))
 
     return await database.run(profile, work)
 

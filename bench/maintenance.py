@@ -1,0 +1,84 @@
+"""How long `minikms store verify` and `minikms store copy` take, and what memory.
+
+Run it with the Python that Mini KMS is installed in: `python bench/maintenance.py`. With
+`--beside CHECKOUT` the same is measured with the code of another checkout, in turn, so that the
+ratio holds on a busy machine, too. The store is an SQLite file of Ed25519 keys with an alias each.
+"""
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import click
+from stored import create, fill
+
+from minikms.maintenance.write import StoreWriter
+from minikms.store.database import Database
+from minikms.store.keys import DEFAULT_PROFILE
+from minikms.store.permits import LONG_TIMEOUT
+
+HERE: Final = Path(__file__).parents[1]
+
+
+class Run(NamedTuple):
+    """One run of a command: seconds, seconds of processor time, and the most MiB in memory."""
+
+    seconds: float
+    cpu: float
+    memory: float
+
+
+def measured(checkout: Path, *arguments: str) -> Run:
+    """Run a command with the code of a checkout, and measure it."""
+    command = [sys.executable, "-m", "minikms", "store", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    begin = time.perf_counter()
+    with subprocess.Popen(  # noqa: S603 - the options of this script
+        command, env=environment, cwd=checkout, stdout=subprocess.DEVNULL
+    ) as run:
+        _, status, used = os.wait4(run.pid, 0)
+        run.returncode = os.waitstatus_to_exitcode(status)
+    assert run.returncode == 0, f"store {arguments[0]} ended with {run.returncode}"
+    seconds = time.perf_counter() - begin
+    return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+async def filled(url: str, key_file: str, keys: int) -> None:
+    """Make a store with so many keys."""
+    location, key = await create(url, key_file)
+    async with Database.open(location, key, timeout=LONG_TIMEOUT) as database:
+        await fill(StoreWriter(database), DEFAULT_PROFILE, 0, keys, aliases=True)
+
+
+@click.command(help=__doc__)
+@click.option("--keys", default=20_000, show_default=True, type=click.IntRange(1))
+@click.option("--rounds", default=2, show_default=True, type=click.IntRange(1))
+@click.option("--beside", type=click.Path(exists=True, path_type=Path), help="Another checkout.")
+def main(keys: int, rounds: int, beside: Path | None) -> None:
+    """Fill a store, run the commands in turn, and print the medians."""
+    checkouts = [HERE] if beside is None else [beside.resolve(), HERE]
+    runs: dict[tuple[str, Path], list[Run]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        url, key_file = f"sqlite://{folder}/keys.db", f"{folder}/store.key"
+        asyncio.run(filled(url, key_file, keys))
+        options = ("--store", url, "--store-key-file", key_file)
+        for number in range(rounds):
+            for checkout in checkouts:
+                place = f"sqlite://{folder}/copy-{number}-{checkouts.index(checkout)}.db"
+                for verb, *more in (("verify",), ("copy", "--to", place)):
+                    run = measured(checkout, verb, *options, *more)
+                    runs.setdefault((verb, checkout), []).append(run)
+    print(f"{keys:,} keys, medians of {rounds}: seconds, of a processor, MiB")
+    for (verb, checkout), found in sorted(runs.items()):
+        seconds, cpu, memory = map(statistics.median, zip(*found, strict=True))
+        print(f"{verb:8} {seconds:8.1f} {cpu:8.1f} {memory:8.0f}  {checkout}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""What is wrong with a key: its record, material, aliases and scheduled deletion compared."""
+
+from collections.abc import Iterator
+
+from minikms.encodings import thumbprint
+from minikms.errors import KeyNotUsable
+from minikms.maintenance.stored_key import StoredKey, material_category
+from minikms.plugin.protocol import KeyPairAlgorithm, Stored
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import KeyRecord
+from minikms.store.entries import ALIAS, DELETION, KEY, deletion_tags, tags_of
+
+
+def faults_of(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
+    """What is wrong with a key, in a few words each."""
+    record = stored.record
+    for category, name in stored.unreadable:
+        parts = {
+            KEY: "its record",
+            ALIAS: f"its alias {name!r}",
+            DELETION: "its scheduled deletion",
+        }
+        part = parts.get(category, "its material")
+        yield f"{part} does not decrypt"
+    if record is None:
+        yield from _faults_without_record(stored)
+        return
+    if record.kid != stored.kid:
+        yield "its record is that of another key"
+    if dict(stored.tags) != tags_of(record):
+        yield "its tags are not those of its record"
+    if not stored.materials.keys() <= {material_category(record)}:
+        yield "it has material that its record does not tell of"
+    if stored.stored is not None:
+        yield from _faults_of_material(record, stored.stored, registry)
+    elif not stored.unreadable_materials:
+        yield "its material is missing"
+    for alias, holder in stored.aliases.items():
+        if alias not in record.aliases and holder == stored.kid:
+            yield f"the alias {alias!r} names it, and its record does not list it"
+        elif alias in record.aliases and holder is None:
+            yield f"its alias {alias!r} is missing"
+        elif alias in record.aliases and holder != stored.kid:
+            yield f"its alias {alias!r} names the key {holder}"
+    yield from _faults_of_deletion(stored, record)
+
+
+def _faults_of_deletion(stored: StoredKey, record: KeyRecord) -> Iterator[str]:
+    if stored.deletion is None:
+        if record.deletes is not None and (DELETION, stored.kid) not in stored.unreadable:
+            yield "it is scheduled for deletion, and nothing would remove it"
+    elif stored.deletion != deletion_tags(record):
+        yield "its scheduled deletion is not that of its record"
+
+
+def _faults_without_record(stored: StoredKey) -> Iterator[str]:
+    if stored.recorded:
+        if (KEY, stored.kid) not in stored.unreadable:
+            yield "its record cannot be read"
+        return
+    if stored.materials or stored.unreadable_materials:
+        yield "it has material and no record"
+    if stored.deletion is not None:
+        yield "it is scheduled for deletion, and has no record"
+    for alias, holder in stored.aliases.items():
+        if holder == stored.kid:
+            yield f"the alias {alias!r} names it, and it has no record"
+
+
+def _faults_of_material(
+    record: KeyRecord, stored: Stored, registry: AlgorithmRegistry
+) -> Iterator[str]:
+    try:
+        algorithm = registry.of(record)
+    except KeyNotUsable:
+        yield f"its algorithm {record.alg} is not installed"
+        return
+    jwk = None
+    try:
+        if not isinstance(algorithm, KeyPairAlgorithm):
+            algorithm.unpack(stored)
+        elif record.material == "none":
+            jwk = algorithm.public_jwk(algorithm.load_public(record.jwk or {}))
+        else:
+            jwk = algorithm.public_jwk(algorithm.unpack(stored))
+    # An algorithm may raise anything for bytes that are no key of it.
+    except Exception as exc:
+        yield f"its material does not open: {type(exc).__name__}"
+        return
+    if jwk != record.jwk or algorithm.kty != record.kty:
+        yield "its material is not that of its public key"
+    if jwk is not None and thumbprint(jwk) != record.kid:
+        yield "its kid is not the thumbprint of its key"
+    if record.material == "none" and stored != b"":
+        yield "it is a public key alone, and has material"

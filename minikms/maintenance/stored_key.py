@@ -1,0 +1,113 @@
+"""All entries of a key, whether they fit together or not."""
+
+from collections.abc import Awaitable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from minikms.plugin.protocol import Stored
+from minikms.records import KeyRecord
+from minikms.store.askar_errors import UndecryptableError
+from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL
+from minikms.store.sessions import Session
+
+ResultT = TypeVar("ResultT")
+
+# The category that stands for keys of Askar's, which have none.
+ASKAR_KEY: Final = "askar"
+
+
+@dataclass(frozen=True)
+class StoredKey:
+    """All entries of a kid.
+
+    `record` is None where there is none, and where there is one (`recorded`) that cannot be read.
+    `materials` is by category; `aliases` has the kid of each that the record lists or that was
+    asked for, None where there is no such entry; `deletion` has the tags of the scheduled deletion,
+    None where there is none. What does not decrypt is in `unreadable` alone, by category and name.
+    """
+
+    kid: str
+    recorded: bool
+    record: KeyRecord | None
+    tags: Mapping[str, Any]
+    materials: Mapping[str, Stored] = field(repr=False)
+    aliases: Mapping[str, str | None]
+    deletion: Mapping[str, Any] | None
+    unreadable: tuple[tuple[str, str], ...]
+
+    @property
+    def unreadable_materials(self) -> bool:
+        """Whether some material does not decrypt."""
+        return any(category in (ASKAR_KEY, MATERIAL) for category, _ in self.unreadable)
+
+    @property
+    def stored(self) -> Stored | None:
+        """The material of the kind that the record names."""
+        return self.materials.get(material_category(self.record)) if self.record else None
+
+
+def material_category(record: KeyRecord) -> str:
+    """The category of a key's material, as its record says."""
+    return ASKAR_KEY if record.material == "askar" else MATERIAL
+
+
+async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) -> StoredKey:
+    """All entries of a kid, and those of `aliases`."""
+    unreadable: list[tuple[str, str]] = []
+    entry = await _read(session.fetch(KEY, kid), (KEY, kid), unreadable)
+    record = parsed(entry.value) if entry else None
+    materials: dict[str, Stored] = {}
+    if key := await _read(session.fetch_key(kid), (ASKAR_KEY, kid), unreadable):
+        materials[ASKAR_KEY] = key
+    if material := await _read(session.fetch(MATERIAL, kid), (MATERIAL, kid), unreadable):
+        materials[MATERIAL] = material.value
+    names = dict.fromkeys((*(record.aliases if record else ()), *aliases))
+    deletion = await _read(session.fetch(DELETION, kid), (DELETION, kid), unreadable)
+    holders = {
+        name: await _read(session.fetch(ALIAS, name), (ALIAS, name), unreadable) for name in names
+    }
+    return StoredKey(
+        kid,
+        recorded=entry is not None or (KEY, kid) in unreadable,
+        record=record,
+        tags=entry.tags if entry else {},
+        materials=materials,
+        aliases={
+            name: holder.value.decode() if holder else None
+            for name, holder in holders.items()
+            if (ALIAS, name) not in unreadable
+        },
+        deletion=deletion.tags if deletion else None,
+        unreadable=tuple(unreadable),
+    )
+
+
+async def read_material(session: Session, record: KeyRecord) -> Stored | None:
+    """The material that a record names; None where there is none that decrypts."""
+    try:
+        if material_category(record) == ASKAR_KEY:
+            return await session.fetch_key(record.kid)
+        entry = await session.fetch(MATERIAL, record.kid)
+    except UndecryptableError:
+        return None
+    return None if entry is None else entry.value
+
+
+async def _read(
+    fetch: Awaitable[ResultT | None], name: tuple[str, str], unreadable: list[tuple[str, str]]
+) -> ResultT | None:
+    """The result of `fetch`; None where it does not decrypt, and then `name` is in `unreadable`."""
+    try:
+        return await fetch
+    except UndecryptableError:
+        unreadable.append(name)
+        return None
+
+
+def parsed(value: bytes) -> KeyRecord | None:
+    """The record in these bytes, None where this version can read none in them."""
+    try:
+        record = KeyRecord.from_bytes(value)
+    except (ValueError, TypeError, LookupError):
+        return None
+    return record if record.seq.isdecimal() else None
