@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -85,6 +85,11 @@ class Postgres:
         command = [*self.psql(database), "-c", statement]
         return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
+    def set(self, setting: str, value: str) -> None:
+        """Change a setting of the server, for connections that are open, too."""
+        self.execute(f"ALTER SYSTEM SET {setting} = '{value}'")
+        self.execute("SELECT pg_reload_conf()")
+
     def start(self) -> None:
         """Start, and return once connections are answered."""
         with (self.folder / "log").open("ab") as log:
@@ -117,6 +122,21 @@ class Postgres:
         _suspend(server)  # before the others, so that none is added
         for process in server.children(recursive=True):
             _suspend(process)
+
+    @contextmanager
+    def backends_paused(self) -> Iterator[None]:
+        """Hold the processes of open connections still, but not the server: it takes new ones."""
+        found = self._server().children(recursive=True)
+        backends = [process for process in found if " 127.0.0.1(" in "".join(process.cmdline())]
+        assert backends
+        for process in backends:
+            _suspend(process)
+        try:
+            yield
+        finally:
+            for process in backends:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     def resume(self) -> None:
         """Let a paused server go on."""

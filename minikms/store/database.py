@@ -23,7 +23,9 @@ from minikms.store.layout import (
 )
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.permits import LONG_TIMEOUT, Permits, Pool
+from minikms.store.postgres import check_sessions
 from minikms.store.profile_sessions import ProfileSessions
+from minikms.store.reconnecting import Reconnector
 from minikms.store.rows import Rows
 from minikms.store.store_file import StoreFile
 from minikms.store.writer_lock import WriterLock
@@ -58,7 +60,8 @@ class Database(ProfileSessions):
         self._making = b""
         file = StoreFile(location.path) if location.path else None
         handle = StoreHandle(store, location, key, counters, rekeyed, file)
-        permits = Permits(location, writer_lock, handle.reopen_if_marked, timeout)
+        permits = Permits(location, writer_lock, handle.reopen_if_marked, self._on_silence, timeout)
+        self._reconnector = Reconnector(location, handle, permits, counters)
         rows = Rows(handle, permits, location)
         super().__init__(handle, permits, rows, ProfileDirectory(handle, permits, counters, rows))
 
@@ -80,6 +83,7 @@ class Database(ProfileSessions):
         try:
             store = await open_store(location, key)
             layout, rekeyed = await check_layout(store, location)
+            await check_sessions(location)
             counters = _counters(location)
             if isinstance(counters, FileChangeCounters):
                 counters.repair()
@@ -131,6 +135,7 @@ class Database(ProfileSessions):
 
         That includes calls whose callers were cancelled, so that their sessions end properly.
         """
+        await self._reconnector.aclose()
 
         async def close() -> None:
             await self._permits.drain()
@@ -141,6 +146,12 @@ class Database(ProfileSessions):
         await self.counters.aclose()
         if self._writer_lock:
             self._writer_lock.close()
+
+    def _on_silence(self) -> None:
+        """Have the next health check write, and leave connections to PostgreSQL that hang."""
+        self._handle.writes_fail = True
+        if self._location.backend == "postgres":
+            self._reconnector.start()
 
     async def _begin(self) -> None:
         """Mark the store as one that this process makes, and empty it."""

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from aries_askar import AskarError, AskarErrorCode, Store
 
@@ -14,7 +14,7 @@ from minikms.startup_errors import StoreError
 from minikms.store.askar import open_store
 from minikms.store.askar_errors import UndecryptableError
 from minikms.store.counters import ChangeCounters
-from minikms.store.layout import require_not_rekeyed
+from minikms.store.layout import check_layout, read_layout, require_not_rekeyed
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sessions import Session, Transaction
 from minikms.store.store_file import StoreFile
@@ -28,7 +28,8 @@ SYSTEM: Final = "minikms"
 class StoreHandle:
     """An Askar store that is open, with the key that opens it.
 
-    `rekeyed` is the store's note of its last change of key, as this process knows it.
+    `rekeyed` is the store's note of its last change of key, as this process knows it. `writes_fail`
+    says whether PostgreSQL has failed to do a transaction, or to answer, and done none since.
     """
 
     def __init__(
@@ -42,7 +43,8 @@ class StoreHandle:
     ) -> None:
         self.store = store
         self.reopened = 0
-        self.closing: set[asyncio.Task[bool]] = set()
+        self.writes_fail = False
+        self.closing: set[asyncio.Task[object]] = set()
         self._location = location
         self._key = key
         self._counters = counters
@@ -82,7 +84,7 @@ class StoreHandle:
             try:
                 opened = await stack.enter_async_context(store.transaction(askar_profile))
             except AskarError as exc:
-                self._mark_for_reopen(store, exc)
+                self._note_failure(store, exc)
                 if isinstance(exc, UndecryptableError):
                     await self._refuse_undecryptable()
                 raise
@@ -90,7 +92,7 @@ class StoreHandle:
             try:
                 yield transaction
             except AskarError as exc:
-                self._mark_for_reopen(store, exc)
+                self._note_failure(store, exc)
                 raise
             await transaction.store_place()
             if transaction.events is None:
@@ -101,11 +103,12 @@ class StoreHandle:
                 try:
                     await transaction.commit()
                 except AskarError as exc:
-                    self._mark_for_reopen(store, exc)
+                    self._note_failure(store, exc)
                     # It may have been committed all the same, so it must not be tried again.
                     raise StoreUnavailable(
                         "The key store did not say whether it was done."
                     ) from exc
+            self.writes_fail = False
 
     def require_room(self) -> None:
         """Raise StoreUnavailable where the disk is known to be full, and still is."""
@@ -142,19 +145,59 @@ class StoreHandle:
                     LOGGER.error("%s", exc)
                 self._reopen_error = str(exc)
                 raise StoreUnavailable() from None
-            # Closing waits for the sessions that are still open.
-            self.closing.add(closing := asyncio.create_task(self.store.close()))
-            closing.add_done_callback(self.closing.discard)
-            self.store, self._healthy, self._reopen_error = store, True, ""
-            self.reopened += 1
+            self.replace(store)
+            self._reopen_error = ""
 
-    def _mark_for_reopen(self, store: Store, exc: AskarError) -> None:
-        """Stop using an SQLite file's connections, where one has failed in a transaction.
+    async def open_again(self) -> Store:
+        """The same store, opened once more, where it can be written; raises StoreError."""
+        store = await open_store(self._location, self._key)
+        try:
+            await check_layout(store, self._location)
+            async with store.transaction() as opened:
+                transaction = Transaction(opened, None)
+                await read_layout(transaction)
+                await transaction.commit()
+        except (StoreError, AskarError) as exc:
+            await store.close()
+            if isinstance(exc, StoreError):
+                raise
+            raise StoreError(f"The store at {self._location} cannot be written.") from None
+        return store
+
+    def replace(self, store: Store, unused: Coroutine[Any, Any, object] | None = None) -> None:
+        """Use a store that was opened again.
+
+        The old one is closed in the background, after `unused`: sessions that are still open then
+        fail with their next call.
+        """
+
+        async def close(old: Store) -> None:
+            if unused is not None:
+                await unused
+            await old.close()
+
+        self.close_later(close(self.store))
+        self.store, self._healthy = store, True
+        self.reopened += 1
+
+    def close_later(self, closing: Coroutine[Any, Any, object]) -> None:
+        """Close a store in the background."""
+        self.closing.add(task := asyncio.create_task(closing))
+        task.add_done_callback(self.closing.discard)
+
+    def _note_failure(self, store: Store, exc: AskarError) -> None:
+        """Note that a transaction failed.
+
+        Stop using an SQLite file's connections, where one has failed in a transaction.
 
         Where BEGIN failed, Askar 0.5.0 goes on as if in a transaction, and what is committed on
         that connection later is lost. On a full disk, SQLite may have rolled back by itself.
         """
-        if self._file and store is self.store and exc.code is AskarErrorCode.BACKEND:
+        if exc.code not in (AskarErrorCode.BACKEND, AskarErrorCode.BUSY):
+            return
+        if self._file is None:
+            self.writes_fail = True
+        elif store is self.store and exc.code is AskarErrorCode.BACKEND:
             LOGGER.warning("the store at %s is reopened: a write failed", self._location)
             self._healthy = False
             self._file.has_room()

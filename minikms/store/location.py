@@ -1,6 +1,7 @@
 """The location of a store, and the key that opens it, as an operator gives them."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -20,12 +21,24 @@ _DEFAULTS: Final[dict[Backend, dict[str, int]]] = {
     "postgres": {"max_connections": 10, "connect_timeout": 2},
 }
 
+# Settings of our sessions in PostgreSQL. A transaction whose process stands still locks a profile
+# until the server ends it, and TCP alone would find out after two hours that a client is gone. All
+# are of PostgreSQL 12 or earlier, and every role may set them.
+SESSION_SETTINGS: Final = {
+    "idle_in_transaction_session_timeout": "5s",
+    "tcp_keepalives_idle": "15s",
+    "tcp_keepalives_interval": "5s",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30s",
+}
+
 
 @dataclass(frozen=True)
 class StoreLocation:
     """A store URL that was read. Its `repr` and its text have no password.
 
-    `timeout` is how long the database itself may wait, in seconds.
+    `timeout` is how long the database itself may wait, in seconds. `server_options` are settings of
+    a session, as PostgreSQL has them in its startup parameter `options`.
     """
 
     backend: Backend
@@ -34,6 +47,7 @@ class StoreLocation:
     path: Path | None = None
     max_connections: int = 1
     timeout: float = 2.0
+    server_options: str = ""
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -75,7 +89,6 @@ class StoreLocation:
         path: Path | None = None,
     ) -> Self:
         options = {**{name: str(value) for name, value in _DEFAULTS[backend].items()}, **given}
-        uri = f"{backend}://{place}?{urlencode(options)}"
         try:
             most = int(options.pop("max_connections"))
             wait = int(options.get("busy_timeout", 0)) / 1000 + int(
@@ -85,7 +98,11 @@ class StoreLocation:
             raise StoreError("An option in the store URL is not a number.") from None
         if most < 1:
             raise StoreError("The option max_connections in the store URL must be at least 1.")
-        return cls(backend, shown, uri, path, most, max(2.0, wait))
+        timeout, settings = max(2.0, wait), ""
+        if backend == "postgres":
+            settings = options["options"] = _session_settings(options, timeout)
+        uri = f"{backend}://{place}?{urlencode({**options, 'max_connections': most})}"
+        return cls(backend, shown, uri, path, most, timeout, settings)
 
     @property
     def persistent(self) -> bool:
@@ -94,6 +111,14 @@ class StoreLocation:
 
     def __str__(self) -> str:
         return self.shown
+
+
+def _session_settings(given: Mapping[str, str], timeout: float) -> str:
+    """The startup parameter `options` of our sessions; what the operator has set there stays."""
+    # Less than a call may take, so that a server that answers does so before its caller gives up.
+    settings = {**SESSION_SETTINGS, "lock_timeout": f"{round(timeout * 750)}ms"}
+    own = [f"-c {name}={value}" for name, value in settings.items() if name not in str(given)]
+    return " ".join([*own, *filter(None, [given.get("options")])])
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from minikms.background import in_background
 from minikms.store.counters import SLOTS, ChangeCounters
 from minikms.store.location import StoreLocation
+from minikms.store.postgres import connect, installed
 
 if TYPE_CHECKING:
     import asyncpg
@@ -35,9 +34,8 @@ _ALL: Final = "all"
 _SEND_TIMEOUT: Final = 1.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
-
-# Those options of a store URL that are of any PostgreSQL connection; the others are Askar's.
-_CONNECTION_OPTIONS: Final = {"sslmode", "sslrootcert", "sslcert", "sslkey"}
+# How often the connection is tried: one that dies without a reset only shows when it is used.
+_HEARTBEAT: Final = 5.0
 
 
 class PostgresChangeCounters(ChangeCounters):
@@ -112,10 +110,20 @@ class NotifyChangeCounters(PostgresChangeCounters):
             if missed:
                 LOGGER.warning("notices come again from %s", self._location)
             self.count()  # earlier notices were missed
-            await lost.wait()
+            await self._watch(lost)
             self.count()
             LOGGER.warning("the connection that notices come from %s by is lost", self._location)
             pause, missed = _FIRST_PAUSE, True
+
+    async def _watch(self, lost: asyncio.Event) -> None:
+        """Return once the connection is lost, or does not answer."""
+        with suppress(Exception):  # any failure closes the connection
+            while not lost.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(lost.wait(), _HEARTBEAT)
+                    return
+                async with asyncio.timeout(_SEND_TIMEOUT), self._connected() as connection:
+                    await connection.execute("SELECT 1")
 
     def _receive(
         self,
@@ -133,15 +141,9 @@ class NotifyChangeCounters(PostgresChangeCounters):
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator["asyncpg.Connection"]:
         """The connection, for one user at a time; it is closed where its use is interrupted."""
-        import asyncpg  # slow to import, and only PostgreSQL needs it
-
         async with self._using:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await asyncpg.connect(
-                    _dsn(self._location),
-                    timeout=_SEND_TIMEOUT,
-                    server_settings={"application_name": _APPLICATION},
-                )
+                self._connection = await connect(self._location, _APPLICATION, _SEND_TIMEOUT)
             try:
                 yield self._connection
             except BaseException:
@@ -151,13 +153,4 @@ class NotifyChangeCounters(PostgresChangeCounters):
 
 def postgres_counters(location: StoreLocation) -> ChangeCounters:
     """The counters of a PostgreSQL store, with notices where the extra `postgres` is installed."""
-    return NotifyChangeCounters(location) if find_spec("asyncpg") else PostgresChangeCounters()
-
-
-def _dsn(location: StoreLocation) -> str:
-    """The store's URL for asyncpg, without Askar's options, which it takes for server settings."""
-    parts = urlsplit(location.uri)
-    options = [
-        (name, value) for name, value in parse_qsl(parts.query) if name in _CONNECTION_OPTIONS
-    ]
-    return parts._replace(query=urlencode(options)).geturl()
+    return NotifyChangeCounters(location) if installed() else PostgresChangeCounters()

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from aries_askar import AskarError, AskarErrorCode
@@ -36,12 +38,45 @@ class Pool(NamedTuple):
     reopened: int
 
 
+class _PermitSet:
+    """The permits of one pool of connections; `unused` is set while none is in use."""
+
+    def __init__(self, location: StoreLocation, writer_lock: WriterLock | None) -> None:
+        self.in_use = 0
+        self.unused = asyncio.Event()
+        self.unused.set()
+        connections = asyncio.Semaphore(location.max_connections)
+        # Never every connection for writers, since writers of one profile wait for each other; and
+        # one writer alone where the database takes no more.
+        writers = location.max_connections // 2 if location.backend == "postgres" else 1
+        self.reading: list[Permit] = [connections]
+        self.writing: list[Permit] = [
+            asyncio.Semaphore(max(writers, 1)),
+            *([writer_lock] if writer_lock else []),
+            connections,
+        ]
+
+    def take(self) -> None:
+        """Count a connection as in use."""
+        self.in_use += 1
+        self.unused.clear()
+
+    def release(self, permits: Iterable[Permit]) -> None:
+        """Give permits back, of a connection that is no longer in use."""
+        self.in_use -= 1
+        if not self.in_use:
+            self.unused.set()
+        for permit in permits:
+            permit.release()
+
+
 class Permits:
     """As many permits as the store has connections, of which fewer may write.
 
     A call waits for its permit, and raises StoreUnavailable where it waits too long, or where the
     database does not answer in time. `timeout`, in seconds, replaces both limits, for maintenance
-    that no caller waits for. `prepare` is called with every permit that was granted.
+    that no caller waits for. `prepare` is called with every permit that was granted, and
+    `on_silence` where the database did not answer in time.
     """
 
     def __init__(
@@ -49,24 +84,31 @@ class Permits:
         location: StoreLocation,
         writer_lock: WriterLock | None,
         prepare: Callable[[], Awaitable[None]],
+        on_silence: Callable[[], None],
         timeout: float | None = None,
     ) -> None:
         self.timeout = timeout or location.timeout + 0.5
-        self.in_use = self.waiting = 0
+        self.waiting = 0
         self._permit_timeout = timeout or PERMIT_TIMEOUT
         self._prepare = prepare
+        self._on_silence = on_silence
+        self._location = location
+        self._writer_lock = writer_lock
         self._calls: set[asyncio.Task[Any]] = set()
-        self._connections = asyncio.Semaphore(location.max_connections)
-        # Never every connection for writers, since writers of one profile wait for each other; and
-        # one writer alone where the database takes no more.
-        writers = location.max_connections // 2 if location.backend == "postgres" else 1
-        self._reading: list[Permit] = [self._connections]
-        self._writing: list[Permit] = [
-            asyncio.Semaphore(max(writers, 1)),
-            *([writer_lock] if writer_lock else []),
-            self._connections,
-        ]
-        self._has_writer_lock = writer_lock is not None
+        self._current = _PermitSet(location, writer_lock)
+
+    @property
+    def in_use(self) -> int:
+        """How many connections are in use."""
+        return self._current.in_use
+
+    def renew(self) -> Coroutine[Any, Any, object]:
+        """Count all permits as free, for a pool of new connections.
+
+        Gives what waits until no permit of before is in use.
+        """
+        old, self._current = self._current, _PermitSet(self._location, self._writer_lock)
+        return old.unused.wait()
 
     async def run(
         self,
@@ -81,14 +123,14 @@ class Permits:
         session must be closed.
         """
         try:
-            held = await self._acquire(self._writing if write else self._reading)
+            release = await self._acquire(write=write)
         except BaseException:
             call.close()
             raise
         task = self._start(call)
 
         def done(task: "asyncio.Task[ResultT]") -> None:
-            self._release(held)
+            release()
             if not task.cancelled() and isinstance(task.exception(), AskarError):
                 LOGGER.debug("the store refused a call: %s", task.exception())
 
@@ -109,7 +151,7 @@ class Permits:
         try:
             return await self.run(call(), write=write, timeout=timeout)
         except StoreUnavailable:
-            if write or not self._has_writer_lock:
+            if write or self._writer_lock is None:
                 raise
         return await self.run(call(), write=True, timeout=timeout)
 
@@ -120,11 +162,11 @@ class Permits:
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
         """Hold a permit to read until the end of the block."""
-        held = await self._acquire(self._reading)
+        release = await self._acquire(write=False)
         try:
             yield
         finally:
-            self._release(held)
+            release()
 
     async def drain(self) -> None:
         """Wait for the calls that are under way."""
@@ -136,12 +178,13 @@ class Permits:
         task.add_done_callback(self._calls.discard)
         return task
 
-    async def _acquire(self, permits: Iterable[Permit]) -> list[Permit]:
-        held: list[Permit] = []
+    async def _acquire(self, *, write: bool) -> Callable[[], None]:
+        """Wait for a permit; gives what releases it."""
+        current, held = self._current, list[Permit]()
         self.waiting += 1
         try:
             async with asyncio.timeout(self._permit_timeout):
-                for permit in permits:
+                for permit in current.writing if write else current.reading:
                     await permit.acquire()
                     held.append(permit)
             await self._prepare()
@@ -153,22 +196,22 @@ class Permits:
             raise
         finally:
             self.waiting -= 1
-        self.in_use += 1
-        return held
-
-    def _release(self, held: Iterable[Permit]) -> None:
-        self.in_use -= 1
-        for permit in held:
-            permit.release()
+        current.take()
+        return partial(current.release, held)
 
     async def _result(self, task: "asyncio.Task[ResultT]", timeout: float | None = None) -> ResultT:
         """The result of a call, which goes on by itself where it takes too long."""
+        began = time.monotonic()
         finished, _ = await asyncio.wait({task}, timeout=timeout or self.timeout)
         if not finished:
+            self._on_silence()
             raise StoreUnavailable("The key store does not answer.")
         try:
             return task.result()
         except AskarError as exc:
             if exc.code in (AskarErrorCode.BACKEND, AskarErrorCode.BUSY):
+                # Askar's pool may have got no connection, since those that hang are in it.
+                if time.monotonic() - began >= self._location.timeout:
+                    self._on_silence()
                 raise StoreUnavailable() from exc
             raise

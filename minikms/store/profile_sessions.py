@@ -39,13 +39,20 @@ class ProfileSessions:
         self._queues = WriteQueues(permits, self._commit)
 
     async def ping(self) -> None:
-        """Return once the store has answered."""
+        """Return once the store has answered; in a transaction where the last one failed."""
 
         async def work() -> None:
             async with self._handle.own_session() as session:
                 await read_layout(session)
 
-        await self._permits.run(work())
+        async def write() -> None:
+            async with self._handle.transaction() as transaction:
+                await read_layout(transaction)
+
+        if self._handle.writes_fail:
+            await self._permits.run(write(), write=True)
+        else:
+            await self._permits.run(work())
 
     async def run(
         self,

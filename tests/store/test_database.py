@@ -184,13 +184,13 @@ async def test_a_store_that_was_never_finished(persistent_url, key):
 async def test_permits_that_are_not_released(stores, monkeypatch):
     store, release = stores[0], asyncio.Event()
     monkeypatch.setattr(store._database._permits, "_permit_timeout", 0.2)
-    permits = store._database._permits._connections
 
     async def hold():
-        async with permits:
+        async with store._database._permits.held():
             await release.wait()
 
-    holding = [asyncio.create_task(hold()) for _ in range(permits._value)]
+    connections = store.database.pool.connections
+    holding = [asyncio.create_task(hold()) for _ in range(connections)]
     await asyncio.sleep(0)
     for call in (store.page(DEFAULT_PROFILE, limit=1), store.insert(DEFAULT_PROFILE, RECORD, b"")):
         with pytest.raises(StoreUnavailable) as caught:

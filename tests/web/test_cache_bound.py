@@ -9,14 +9,17 @@ from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
+from proxy import Proxy
+from waiting import until
 
 from minikms.access.policy import SCOPES
 from minikms.config import Config
 from minikms.serve.assembly import create_service
+from minikms.store import notices
 from minikms.store.askar import new_raw_key
 from minikms.store.counters import SLOTS
 from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.notices import _dsn
+from minikms.store.postgres import _dsn
 from minikms.web.state import SERVICE, TOKENS
 
 TTL = 2  # seconds
@@ -129,6 +132,19 @@ async def test_notices_come_again(pair, listening, admin, own_postgres, caplog):
     for change, use in work:  # told or not: all is forgotten with the connection
         await ends(change, use, within=3600)
     assert "is lost" in caplog.text
+
+
+async def test_a_connection_for_notices_that_dies_without_a_reset(
+    start, make_store, listening, postgres_server, monkeypatch, caplog
+):
+    monkeypatch.setattr(notices, "_HEARTBEAT", 0.1)
+    async with Proxy(postgres_server.port) as proxy:
+        options = await make_store(postgres_server.create_database())
+        options["store"] = proxy.url(options["store"])
+        await listening(await start(create_service(Config(**options))))
+        proxy.drop()
+        await until("its loss to be noticed", lambda: "is lost" in caplog.text)
+        await until("notices", lambda: "notices come again" in caplog.text)
 
 
 async def test_many_changes_in_one_notice(pair, listening, postgres_server):

@@ -1,0 +1,97 @@
+"""Connections of our own to the PostgreSQL of a store, beside Askar's, and what they show of it."""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from minikms.startup_errors import StoreError
+from minikms.store.location import StoreLocation
+
+if TYPE_CHECKING:
+    import asyncpg
+
+LOGGER = logging.getLogger(__name__)
+
+# Those options of a store URL that are of any PostgreSQL connection; the others are Askar's.
+_CONNECTION_OPTIONS: Final = {"sslmode", "sslrootcert", "sslcert", "sslkey"}
+
+# Without these, what a process that stands still has locked stays locked.
+_REQUIRED: Final = ("idle_in_transaction_session_timeout", "lock_timeout")
+
+# Which server process answers a statement.
+_BACKEND: Final = "SELECT pg_backend_pid()"
+
+
+def installed() -> bool:
+    """Whether there are such connections: the extra `postgres` brings them."""
+    return find_spec("asyncpg") is not None
+
+
+async def connect(
+    location: StoreLocation, application: str, timeout: float, *, prepared: int = 100
+) -> "asyncpg.Connection":
+    """A connection with the settings of Askar's; `application` is its name in the server.
+
+    It keeps as many as `prepared` statements.
+    """
+    import asyncpg  # slow to import, and only PostgreSQL needs it
+
+    return await asyncpg.connect(
+        _dsn(location),
+        timeout=timeout,
+        statement_cache_size=prepared,
+        server_settings={"application_name": application, "options": location.server_options},
+    )
+
+
+async def check_sessions(location: StoreLocation) -> None:
+    """Warn where the settings of sessions are not in force.
+
+    Raises StoreError where a pooler gives each transaction another session. Checks nothing without
+    the extra `postgres`, or where the server takes no more connections.
+    """
+    if location.backend != "postgres" or not installed():
+        return
+    import asyncpg
+
+    timeout = location.timeout
+    try:
+        async with asyncio.timeout(timeout), AsyncExitStack() as stack:
+            sessions = []
+            for _ in range(2):
+                session = await connect(location, "minikms check", timeout, prepared=0)
+                stack.push_async_callback(session.close, timeout=timeout)
+                sessions.append(session)
+            off = [name for name in _REQUIRED if await sessions[0].fetchval(f"SHOW {name}") == "0"]
+            pids = [{await session.fetchval(_BACKEND) for _ in range(3)} for session in sessions]
+            shared = len(pids[0]) + len(pids[1]) > 2 or pids[0] == pids[1]
+    except asyncpg.InvalidSQLStatementNameError:  # another session has the statement
+        shared = True
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as exc:
+        LOGGER.info("the sessions at %s are not checked: %s", location, type(exc).__name__)
+        return
+    if shared:
+        raise StoreError(
+            f"A pooler at {location} gives each transaction another session: "
+            "use its session mode (PgBouncer: pool_mode = session)."
+        )
+    if off:
+        LOGGER.warning(
+            "%s %s not set in sessions at %s, so that a process that stands still may block all "
+            "writes of a profile: a pooler drops settings; set them for the role",
+            " and ".join(off),
+            "is" if len(off) == 1 else "are",
+            location,
+        )
+
+
+def _dsn(location: StoreLocation) -> str:
+    """The store's URL for asyncpg, without Askar's options, which it takes for server settings."""
+    parts = urlsplit(location.uri)
+    options = [
+        (name, value) for name, value in parse_qsl(parts.query) if name in _CONNECTION_OPTIONS
+    ]
+    return parts._replace(query=urlencode(options)).geturl()

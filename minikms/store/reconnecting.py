@@ -1,0 +1,97 @@
+"""New connections to a PostgreSQL whose old ones have died without a word.
+
+A network that drops packets, a proxy or a server that stands still: no error comes, and calls of
+Askar's, which cannot be cancelled, hang for as long as TCP does, a quarter of an hour and more.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Final
+
+from aries_askar import Store
+
+from minikms.startup_errors import StoreError
+from minikms.store.counters import ChangeCounters
+from minikms.store.handle import StoreHandle
+from minikms.store.location import StoreLocation
+from minikms.store.permits import Permits
+
+LOGGER = logging.getLogger(__name__)
+
+# In seconds: how long between attempts that fail, and how long at least between those that succeed,
+# since a server that is only slow is not helped by more connections.
+_PAUSE: Final = 1.0
+_LONG_PAUSE: Final = 5.0
+
+# How many old pools may wait for calls that hang. Beyond it, no new one is opened until one of
+# these is closed, which TCP has happen in the end.
+_MOST_OLD: Final = 5
+
+
+class Reconnector:
+    """Opens the store again, in the background, where the database did not answer a call in time.
+
+    The new pool has permits of its own, and the old one is closed once its calls have ended.
+    """
+
+    def __init__(
+        self,
+        location: StoreLocation,
+        handle: StoreHandle,
+        permits: Permits,
+        counters: ChangeCounters,
+    ) -> None:
+        self._location = location
+        self._handle = handle
+        self._permits = permits
+        self._counters = counters
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to open the store again, unless that is being done."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._reconnect())
+
+    async def aclose(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _reconnect(self) -> None:
+        LOGGER.warning("%s does not answer: connecting again", self._location)
+        said = ""
+        while True:
+            why = f"{len(self._handle.closing)} pools of connections wait for calls that hang"
+            if len(self._handle.closing) < _MOST_OLD:
+                try:
+                    store = await self._open()
+                    break
+                except StoreError as exc:
+                    why = str(exc)
+            if why != said:
+                LOGGER.warning("no new connections: %s", said := why)
+            await asyncio.sleep(_PAUSE)
+        self._handle.replace(store, self._permits.renew())
+        self._counters.count()  # it may be another server, or what hung was done
+        LOGGER.warning("%s answers again, on new connections", self._location)
+        await asyncio.sleep(_LONG_PAUSE)
+
+    async def _open(self) -> Store:
+        opening = asyncio.create_task(self._handle.open_again())
+        try:
+            await asyncio.wait({opening}, timeout=self._permits.timeout)
+            if opening.done():
+                return opening.result()
+        finally:
+            if not opening.done():
+                self._handle.close_later(_discard(opening))
+        raise StoreError(f"The database at {self._location} does not answer.")
+
+
+async def _discard(opening: "asyncio.Task[Store]") -> None:
+    """Close a store that nobody waits for any more, once it is open."""
+    with suppress(StoreError):
+        await (await opening).close()

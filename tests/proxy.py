@@ -1,0 +1,81 @@
+"""A proxy of TCP connections that can stand still: nothing is forwarded, and nothing is closed."""
+
+import asyncio
+from contextlib import suppress
+from typing import Self
+from urllib.parse import urlsplit
+
+
+class Proxy:
+    """Forwards the connections of a port of 127.0.0.1 to another."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._open = asyncio.Event()
+        self._open.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def url(self, url: str) -> str:
+        """A URL that leads through here to what it names."""
+        parts = urlsplit(url)
+        return parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{self.port}").geturl()
+
+    def drop(self) -> asyncio.Event:
+        """Let the connections of by now stand still, until the event that it gives is set.
+
+        New ones are forwarded.
+        """
+        held = self._open
+        held.clear()
+        self._open = asyncio.Event()
+        self._open.set()
+        return held
+
+    def cut(self) -> None:
+        """Let all connections stand still, new ones too."""
+        self._open.clear()
+
+    def heal(self) -> None:
+        """Go on after `cut`."""
+        self._open.set()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        gate = self._open
+        with suppress(ConnectionError, asyncio.CancelledError):
+            await gate.wait()
+            there = await asyncio.open_connection("127.0.0.1", self._target)
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(_forward(reader, there[1], gate))
+                    both.create_task(_forward(there[0], writer, gate))
+            finally:
+                there[1].close()
+        writer.close()
+
+
+async def _forward(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event
+) -> None:
+    """Forward what comes, and its end, but nothing while the gate is closed."""
+    with suppress(ConnectionError):
+        while data := await reader.read(65536):
+            await gate.wait()
+            writer.write(data)
+            await writer.drain()
+    await gate.wait()
+    writer.close()

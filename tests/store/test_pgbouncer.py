@@ -1,0 +1,78 @@
+"""A PostgreSQL behind PgBouncer: what works, and what is refused at the start."""
+
+import asyncio
+import logging
+from urllib.parse import urlsplit
+
+import pytest
+from pgbouncer import PGBOUNCER, pgbouncer
+
+from minikms.startup_errors import StoreError
+from minikms.store.askar import new_raw_key
+from minikms.store.keys import KeyStore
+from minikms.store.location import StoreKey, StoreLocation
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not PGBOUNCER, reason="needs pgbouncer: apt-get install pgbouncer"),
+]
+
+# What docs/operations.md says.
+SESSION = "pool_mode = session\nignore_startup_parameters = extra_float_digits, options\n"
+SETTINGS = "idle_in_transaction_session_timeout = '5s'", "lock_timeout = '1500ms'"
+
+
+@pytest.fixture
+async def store(postgres_server):
+    """The URL of a store, and its key."""
+    url, key = postgres_server.create_database(), StoreKey(new_raw_key())
+    async with KeyStore.create(StoreLocation.parse(url), key):
+        return url, key
+
+
+def warnings(caplog):
+    """What the service itself warned of."""
+    found = (record for record in caplog.records if record.levelno >= logging.WARNING)
+    return [record.getMessage() for record in found if record.name.startswith("minikms")]
+
+
+async def use(url, key):
+    async with KeyStore.open(StoreLocation.parse(url), key) as opened:
+        names = [f"p{number}" for number in range(20)]
+        await asyncio.gather(*map(opened.create_profile, names))
+        assert set(names) < set(await opened.profiles())
+
+
+async def test_session_mode(store, postgres_server, caplog):
+    url, key = store
+    for setting in SETTINGS:
+        database = urlsplit(url).path[1:]
+        postgres_server.execute(f"ALTER ROLE postgres IN DATABASE {database} SET {setting}")
+    with pgbouncer(url, SESSION) as through:
+        await use(through, key)
+    assert warnings(caplog) == []
+
+
+async def test_session_mode_without_the_settings_of_sessions(store, caplog):
+    url, key = store
+    with pgbouncer(url, SESSION) as through:
+        await use(through, key)
+    (said,) = warnings(caplog)
+    assert "idle_in_transaction_session_timeout and lock_timeout are not set" in said
+    assert urlsplit(url).password not in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+async def test_other_modes_are_refused(mode, store):
+    url, key = store
+    settings = SESSION.replace("session", mode, 1)
+    refused = pytest.raises(StoreError, match="use its session mode")
+    with pgbouncer(url, settings) as through, refused:
+        await use(through, key)
+
+
+async def test_a_startup_parameter_that_is_refused(store):
+    url, key = store
+    refused = pytest.raises(StoreError, match="unsupported startup parameter in options")
+    with pgbouncer(url, SESSION.replace(", options", "")) as through, refused:
+        await use(through, key)
