@@ -7,6 +7,7 @@ One that comes alone waits for nobody.
 
 import asyncio
 import contextvars
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -23,10 +24,12 @@ from minikms.store.sessions import Transaction
 ResultT = TypeVar("ResultT")
 Work: TypeAlias = Callable[[Transaction], Awaitable[ResultT]]
 
-# What a transaction takes at most: writes, and bytes of what they store. Those that come after
-# these wait for the next one.
+# What a transaction takes at most: writes, bytes of what they store, and seconds, so that none of
+# its callers waits much longer than for a transaction of its own. Those that come after these wait
+# for the next one.
 _MOST: Final = 64
 _BYTES: Final = 1024 * 1024
+_SECONDS: Final = 0.25
 
 # Of a connection that is lost, on which nothing more can be done.
 _LOST: Final = (AskarErrorCode.BACKEND, AskarErrorCode.BUSY)
@@ -119,7 +122,10 @@ class WriteGroup:
         for write in list(self._taken):
             if not write.result.done():
                 yield write
+        until = time.monotonic() + _SECONDS
         while self._waiting and len(self._taken) < _MOST and transaction.size < _BYTES:
+            if self._taken and time.monotonic() > until:
+                return
             self._taken.append(write := self._waiting.popleft())
             if not write.result.done():
                 yield write

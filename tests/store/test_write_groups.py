@@ -69,6 +69,10 @@ async def test_a_transaction_has_a_bound(store, transactions, monkeypatch):
     monkeypatch.setattr(write_groups, "_BYTES", 1)
     await asyncio.gather(*(insert(store, n) for n in range(20, 23)))
     assert len(transactions) == 7
+    monkeypatch.setattr(write_groups, "_BYTES", 1_000_000)
+    monkeypatch.setattr(write_groups, "_SECONDS", 0)
+    await asyncio.gather(*(insert(store, n) for n in range(23, 26)))
+    assert len(transactions) == 10
 
 
 async def test_one_that_fails_fails_alone(store, transactions):
