@@ -298,8 +298,10 @@ def answering(serve: Callable[..., Service]) -> Callable[..., Awaitable[Any]]:
     Nobody reads what it writes, so its log has room for little.
     """
 
-    async def start(options: dict[str, str], *args: str) -> tuple[Service, ClientSession]:
-        with socket.create_server(("127.0.0.1", 0)) as free:
+    async def start(
+        options: dict[str, str], *args: str, port: int = 0
+    ) -> tuple[Service, ClientSession]:
+        with socket.create_server(("127.0.0.1", port)) as free:
             port = free.getsockname()[1]
         service = serve("--port", str(port), *args, wait=False, LOG_LEVEL="warning", **options)
         session = ClientSession(f"http://127.0.0.1:{port}")

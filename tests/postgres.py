@@ -35,8 +35,8 @@ _SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 class Postgres:
     """A server on a port of 127.0.0.1 and with data of its own, which a restart keeps."""
 
-    def __init__(self, folder: Path, *, durable: bool = False) -> None:
-        self.port = _free_port()
+    def __init__(self, folder: Path, *, durable: bool = False, port: int | None = None) -> None:
+        self.port = port or free_port()
         self._password = secrets.token_hex(16)
         self.folder, self._data = folder, folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
@@ -44,15 +44,23 @@ class Postgres:
         self._options += ["-c", "unix_socket_directories=", "-c", "max_connections=200"]
         if not durable:
             self._options += ["-c", "fsync=off"]
-        password = folder / "password"
-        password.write_text(self._password)
         if _USER:
             _let_through(_BIN)
             os.chown(folder, _USER.pw_uid, _USER.pw_gid)
+        self._make_data()
+
+    def _make_data(self) -> None:
+        password = self.folder / "password"
+        password.write_text(self._password)
+        if _USER:
             os.chown(password, _USER.pw_uid, _USER.pw_gid)
-        command = [_BIN / "initdb", "-D", self._data, "-U", "postgres", f"--pwfile={password}"]
-        command += ["-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"]
-        subprocess.run(command, **_AS_USER, cwd=folder, stdout=subprocess.DEVNULL, check=True)
+        command = ["initdb", "-D", self._data, "-U", "postgres", f"--pwfile={password}"]
+        self._run(*command, "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync")
+
+    def _run(self, program: str, *args: str | Path) -> None:
+        """Run a program of PostgreSQL's as the server's user."""
+        command = [_BIN / program, *args]
+        subprocess.run(command, **_AS_USER, cwd=self.folder, stdout=subprocess.DEVNULL, check=True)
 
     @classmethod
     @contextmanager
@@ -79,6 +87,13 @@ class Postgres:
     def psql(self, database: str) -> list[str | Path]:
         """The command that runs the statements of its standard input, and stops at a failure."""
         return [_BIN / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", self.url(database)]
+
+    def script(self, statements: str) -> str:
+        """Run SQL statements one after the other, and give their rows as lines."""
+        command = self.psql("postgres")
+        return subprocess.run(
+            command, input=statements, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
 
     def execute(self, statement: str, database: str = "postgres") -> str:
         """Run an SQL statement, and give its rows as lines."""
@@ -110,6 +125,17 @@ class Postgres:
                 self.resume()
             self._process.send_signal(_SIGNALS[mode])
             self._process.wait()
+
+    def kill(self) -> None:
+        """End every process of the server as SIGKILL does, also if it is paused."""
+        assert self._process
+        server = self._server()
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait()
+        psutil.wait_procs(processes[1:])
 
     def restart(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop, and start on the same port with the same data."""
@@ -157,6 +183,23 @@ class Postgres:
         return words[:1] == [str(self._process.pid)] and words[-1] == "ready"
 
 
+class Standby(Postgres):
+    """A server with a copy of a primary's data, which follows it from its start on.
+
+    It reaches the primary by a connection string, for a role that may replicate.
+    """
+
+    def __init__(self, folder: Path, primary: Postgres, conninfo: str, *, port: int) -> None:
+        self._primary, self._conninfo = primary, conninfo
+        super().__init__(folder, port=port)
+
+    def _make_data(self) -> None:
+        self._password = self._primary._password
+        options = ["--wal-method", "stream", "--checkpoint", "fast", "--no-sync"]
+        options += ["--write-recovery-conf", "--dbname", self._conninfo]
+        self._run("pg_basebackup", "--pgdata", self._data, *options)
+
+
 def _suspend(process: psutil.Process) -> None:
     """Stop a process, and return once it stands still."""
     process.suspend()
@@ -164,7 +207,7 @@ def _suspend(process: psutil.Process) -> None:
         time.sleep(0.001)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that is free, and below those that systems give to whoever asks for any."""
     while True:
         port = 20_000 + secrets.randbelow(12_000)

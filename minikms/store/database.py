@@ -193,8 +193,7 @@ class Database(ProfileSessions):
     def pool(self) -> Pool:
         """The state of the connections."""
         permits, connections = self._permits, self._location.max_connections
-        waiting = permits.waiting + self._queues.waiting
-        return Pool(connections, permits.in_use, waiting, self._handle.reopened)
+        return Pool(connections, permits.in_use, permits.waiting, self._handle.reopened)
 
 
 def _counters(location: StoreLocation) -> ChangeCounters:

@@ -1,0 +1,127 @@
+"""What docs/high-availability.md shows, on ports of 127.0.0.1: as its blocks have it."""
+
+import shutil
+import time
+
+from haproxy import ports
+from pasted import ROOT, blocks, section
+from postgres import Postgres, Standby, free_port
+from proxy import Proxy
+
+PAGE = (ROOT / "docs/high-availability.md").read_text("utf-8")
+
+
+def shown(heading, language):
+    """The blocks of a language under a heading of the page."""
+    return [block.text for block in blocks(section(PAGE, heading)) if block.language == language]
+
+
+class Machine:
+    """A machine for PostgreSQL, behind a network of its own that can stand still."""
+
+    def __init__(self, name, folder):
+        self.name, self.port = name, free_port()
+        self.network = Proxy(self.port)
+        self.server = None
+        self._folder = folder
+        self._servers = 0
+
+    def folder(self):
+        """An empty folder for its server."""
+        self._servers += 1
+        folder = self._folder / f"{self.name}-{self._servers}"
+        folder.mkdir(mode=0o755)
+        return folder
+
+    def start(self, server):
+        self.server = server
+        server.start()
+
+
+class Setup:
+    """The machines of the page on ports of 127.0.0.1."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.machines = [Machine("db-1", folder), Machine("db-2", folder)]
+        self.callers, self.to_primary, *self.copies = ports(4)
+
+    @property
+    def primary(self):
+        return self.machines[0]
+
+    @property
+    def standby(self):
+        return self.machines[1]
+
+    def local(self, text):
+        """What the page shows, with the addresses of here."""
+        addresses = {
+            "10.0.0.1:8080": f"127.0.0.1:{self.copies[0]}",
+            "10.0.0.2:8080": f"127.0.0.1:{self.copies[1]}",
+            "10.0.0.0/24": "127.0.0.1/32",
+            "10.0.1.0/24": "127.0.0.1/32",
+            "bind :80": f"bind 127.0.0.1:{self.callers}",
+            "127.0.0.1:6432": f"127.0.0.1:{self.to_primary}",
+            "/run/haproxy/admin.sock": f"{self.folder}/haproxy.sock",
+        }
+        for machine in self.machines:
+            number = machine.name[-1]
+            addresses[f"10.0.1.{number}:5432"] = f"127.0.0.1:{machine.network.port}"
+            addresses[f"10.0.1.{number} port=5432"] = f"127.0.0.1 port={machine.network.port}"
+        for there, here in addresses.items():
+            text = text.replace(there, here)
+        return text
+
+    def build(self):
+        """The primary and its standby, from nothing."""
+        roles, _ = shown("### PostgreSQL", "sql")
+        (access,) = shown("### PostgreSQL", "pg_hba")
+        primary = Postgres(self.primary.folder(), port=self.primary.port)
+        hba = primary.folder / "data" / "pg_hba.conf"
+        hba.write_text(self.local(access) + hba.read_text())
+        self.primary.start(primary)
+        primary.script(roles)
+        self.add_standby()
+
+    def add_standby(self):
+        """A synchronous standby on the other machine, as the page makes it."""
+        (command,) = shown("### PostgreSQL", "sh")
+        conninfo = command.split('"')[-2].replace("10.0.1.1", f"10.0.1.{self.primary.name[-1]}")
+        if self.standby.server:
+            shutil.rmtree(self.standby.server.folder)
+        server = Standby(
+            self.standby.folder(),
+            self.primary.server,
+            self.local(conninfo),
+            port=self.standby.port,
+        )
+        self.standby.start(server)
+        self.primary.server.script(shown("### PostgreSQL", "sql")[1])
+        state = "SELECT sync_state FROM pg_stat_replication"
+        while self.primary.server.execute(state) != "sync\n":
+            time.sleep(0.05)  # before it is asked again
+
+    def go_on_alone(self):
+        """Let the primary acknowledge without a standby, as the page does it."""
+        _, alone = shown("## Failover", "sql")
+        self.primary.server.script(alone)
+
+    def haproxy_config(self):
+        (config,) = shown("### haproxy", "haproxy")
+        return self.local(config)
+
+    def store_url(self):
+        (variables,) = shown("### Mini KMS", "sh")
+        return self.local(variables).partition("MINIKMS_STORE=")[2].split()[0]
+
+    def end(self):
+        for machine in self.machines:
+            if machine.server:
+                machine.server.stop("immediate")
+
+    def promote(self):
+        """Make the standby the primary, as the page does it."""
+        promotion, _ = shown("## Failover", "sql")
+        self.standby.server.script(promotion)
+        self.machines.reverse()

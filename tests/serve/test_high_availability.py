@@ -1,0 +1,196 @@
+"""The setup of docs/high-availability.md: two copies, a primary with a standby, and haproxy.
+
+`MINIKMS_TEST_FAILOVER_ROUNDS=20 pytest -n 0 -s -m kill tests/serve/test_high_availability.py`
+prints what the page has in its table.
+"""
+
+import asyncio
+import contextlib
+import os
+import statistics
+import time
+from collections import Counter, defaultdict
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from aiohttp import ClientSession
+from haproxy import HAProxy, needs_haproxy
+from high_availability import Setup
+from ledger import CLIENTS, Ledger, status, under_load, until_made
+from waiting import waiting_for
+
+pytestmark = [pytest.mark.kill, pytest.mark.postgres, needs_haproxy]
+
+ROUNDS = int(os.environ.get("MINIKMS_TEST_FAILOVER_ROUNDS", "1"))
+# What the page says, in seconds: from the promotion until writes go on. And for a machine that is
+# busy with other tests.
+BACK, MARGIN = 15, 15
+
+
+COPIES = ("kms-1", "kms-2")
+GRACE = ("--shutdown-grace", "5")
+
+
+@pytest.fixture
+async def setup(make_store, answering):
+    """All that the page shows, with a session of a caller and one for each copy."""
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="minikms-")))
+        folder.chmod(0o755)  # PostgreSQL runs as another user than root
+        setup = Setup(folder)
+        stack.callback(setup.end)
+        for machine in setup.machines:
+            await stack.enter_async_context(machine.network)
+        await asyncio.to_thread(setup.build)
+        setup.haproxy = stack.enter_context(HAProxy.running(folder, setup.haproxy_config()))
+        await asyncio.to_thread(setup.haproxy.wait_until, "postgresql", "db-2", "DOWN")
+        setup.options = await make_store(setup.store_url())
+        setup.services, setup.sessions = [], []
+        for port in setup.copies:
+            service, session = await answering(setup.options, *GRACE, port=port)
+            setup.services.append(service)
+            setup.sessions.append(await stack.enter_async_context(session))
+        for name in COPIES:
+            await asyncio.to_thread(setup.haproxy.wait_until, "kms", name, "UP", "L7OK")
+        caller = ClientSession(f"http://127.0.0.1:{setup.callers}")
+        # aiohttp would send a DELETE whose answer was lost once more, and find no key.
+        caller._retry_connection = False
+        setup.caller = await stack.enter_async_context(caller)
+        yield setup
+        for service in setup.services:
+            service.process.kill()  # since it would take its grace period to stop
+
+
+def killed(machine):
+    machine.server.kill()
+
+
+def frozen(machine):
+    machine.server.pause()
+
+
+def cut_off(machine):
+    machine.network.cut()
+
+
+FAULTS = killed, frozen, cut_off
+
+
+async def test_primaries_that_fail_in_turn(setup, run):
+    # What is acknowledged around one kind of fault is to hold over those that follow, too.
+    ledgers, back = {fault: Ledger() for fault in FAULTS}, defaultdict(list)
+    for _ in range(ROUNDS):
+        for fault, ledger in ledgers.items():
+            async with under_load(setup.caller, ledger, keeps_on=True):
+                await until_made(ledger, 8 * CLIENTS)  # so that callers delete keys, too
+                back[fault].append(await fail_over(setup, fault, ledger))
+                for session in setup.sessions:
+                    await until_ready(session)
+            await asyncio.to_thread(setup.add_standby)
+    for fault, ledger in ledgers.items():
+        print_row(fault.__name__, ledger, back[fault])
+        for session in setup.sessions:
+            assert await ledger.lost(session) == []
+        assert ledger.deleted
+        assert ledger.aliases
+        assert ledger.unanswered == []
+        assert {status for status, _ in ledger.refused} == {503}
+    await without_a_standby(setup)
+    ended = await asyncio.to_thread(partial(run, "store", "verify", **setup.options))
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
+
+
+async def fail_over(setup, fault, ledger):
+    """Promote the standby of a primary that fails; gives the seconds until writes go on."""
+    old = setup.primary
+    await asyncio.to_thread(fault, old)
+    await asyncio.to_thread(setup.haproxy.wait_until, "postgresql", old.name, "DOWN")
+    if fault is not killed:  # no other is promoted before its machine is off
+        await asyncio.to_thread(old.server.kill)
+    begun, made = time.monotonic(), ledger.made
+    await asyncio.to_thread(setup.promote)
+    while ledger.made < made + CLIENTS:
+        await asyncio.sleep(0.01)
+        assert time.monotonic() - begun < BACK + MARGIN
+    old.network.heal()
+    return time.monotonic() - begun
+
+
+async def without_a_standby(setup):
+    """Writes wait for it, and fail; reads go on. Then the primary does without."""
+    copy = setup.sessions[0]
+    await asyncio.to_thread(setup.standby.server.kill)
+    assert await write(copy) == 503
+    assert [await status(copy, path) for path in ("/keys", "/readyz")] == [200, 503]
+    await asyncio.to_thread(setup.go_on_alone)
+    async with waiting_for("a write without a standby"):
+        while await write(copy) != 200:
+            await asyncio.sleep(0.05)
+
+
+async def write(session):
+    async with session.post("/key/generate", json={"alg": "ed25519"}) as response:
+        return response.status
+
+
+async def test_copies_that_are_restarted_and_killed(setup, answering):
+    await rolling_upgrade(setup, answering)
+    await killed_copy(setup)
+
+
+async def rolling_upgrade(setup, answering):
+    """Stop and start one copy after the other; no caller notices."""
+    ledger = Ledger()
+    async with under_load(setup.caller, ledger, keeps_on=True):
+        for _ in range(ROUNDS):
+            for number, name in enumerate(COPIES):
+                await until_made(ledger, 2 * CLIENTS)
+                code, written = await asyncio.to_thread(setup.services[number].stop)
+                assert (code, "Traceback" in written) == (0, False)
+                setup.services[number], session = await answering(
+                    setup.options, *GRACE, port=setup.copies[number]
+                )
+                await session.close()
+                await asyncio.to_thread(setup.haproxy.wait_until, "kms", name, "UP", "L7OK")
+        await until_made(ledger, 2 * CLIENTS)
+    print_row("rolling upgrade", ledger, [])
+    assert (ledger.refused, ledger.unanswered) == ([], [])
+    await ledger.check(setup.caller)
+
+
+async def killed_copy(setup):
+    """Kill a copy, which only callers notice whose calls it had under way."""
+    ledger = Ledger()
+    async with under_load(setup.caller, ledger, keeps_on=True):
+        await until_made(ledger, 4 * CLIENTS)
+        setup.services[0].process.kill()
+        await asyncio.to_thread(setup.haproxy.wait_until, "kms", COPIES[0], "DOWN")
+        await until_made(ledger, 4 * CLIENTS)
+    print_row("a copy killed", ledger, [])
+    # What it had under way, at most one call of each client, has no answer, or haproxy's.
+    assert {status for status, _ in ledger.refused} <= {502}
+    assert len(ledger.refused) + len(ledger.unanswered) <= CLIENTS
+    await ledger.check(setup.sessions[1])
+
+
+async def until_ready(session):
+    async with waiting_for("a copy that is ready"):
+        while await status(session, "/readyz") != 200:
+            await asyncio.sleep(0.05)
+
+
+def print_row(fault, ledger, back):
+    """A row of the page's table: what was acknowledged, what was refused, how long that took."""
+    refused = Counter(f"{status} `{slug}`" for status, slug in ledger.refused)
+    row = [
+        fault,
+        ROUNDS,
+        f"{ledger.made:,} keys, {len(ledger.deleted):,} deletions, {ledger.named:,} aliases",
+        ", ".join(f"{count:,} times {what}" for what, count in refused.items()) or "none",
+        len(ledger.unanswered),
+        f"{ledger.slowest:.1f} s",
+        f"{statistics.median(back):.1f} s, {max(back):.1f} s" if back else "",
+    ]
+    print("\n|", " | ".join(map(str, row)), "|")
