@@ -1,7 +1,6 @@
 """The setup of docs/high-availability.md: two copies, a primary with a standby, and haproxy.
 
-`MINIKMS_TEST_FAILOVER_ROUNDS=20 pytest -n 0 -s -m kill tests/serve/test_high_availability.py`
-prints what the page has in its table.
+With `MINIKMS_TEST_FAILOVER_ROUNDS=20`, `-n 0` and `-s` it prints the rows of the page's table.
 """
 
 import asyncio
@@ -28,9 +27,8 @@ ROUNDS = int(os.environ.get("MINIKMS_TEST_FAILOVER_ROUNDS", "1"))
 # busy with other tests.
 BACK, MARGIN = 15, 15
 
-
 COPIES = ("kms-1", "kms-2")
-GRACE = ("--shutdown-grace", "5")
+OPTIONS = ("--shutdown-grace", "5", "--trusted-proxy", "127.0.0.1")
 
 
 @pytest.fixture
@@ -49,7 +47,7 @@ async def setup(make_store, answering):
         setup.options = await make_store(setup.store_url())
         setup.services, setup.sessions = [], []
         for port in setup.copies:
-            service, session = await answering(setup.options, *GRACE, port=port)
+            service, session = await answering(setup.options, *OPTIONS, port=port)
             setup.services.append(service)
             setup.sessions.append(await stack.enter_async_context(session))
         for name in COPIES:
@@ -150,7 +148,7 @@ async def rolling_upgrade(setup, answering):
                 code, written = await asyncio.to_thread(setup.services[number].stop)
                 assert (code, "Traceback" in written) == (0, False)
                 setup.services[number], session = await answering(
-                    setup.options, *GRACE, port=setup.copies[number]
+                    setup.options, *OPTIONS, port=setup.copies[number]
                 )
                 await session.close()
                 await asyncio.to_thread(setup.haproxy.wait_until, "kms", name, "UP", "L7OK")
