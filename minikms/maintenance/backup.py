@@ -1,6 +1,5 @@
 """Backups of SQLite stores: the file as it is at one moment, and one that replaces it."""
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -12,12 +11,9 @@ from urllib.parse import quote
 
 from minikms.startup_errors import StoreError
 from minikms.store.askar import open_store
+from minikms.store.files import is_open_elsewhere
 from minikms.store.layout import check_layout
 from minikms.store.location import StoreKey, StoreLocation
-
-# The bytes that SQLite locks (PENDING_BYTE in its os.h): every connection to a file in WAL mode
-# holds a shared lock on some of them for as long as it is open.
-_LOCKED: Final = 512, 0x40000000
 
 # How long a backup waits for another program that has locked the file, in seconds.
 _TIMEOUT: Final = 60.0
@@ -52,7 +48,8 @@ async def restore(path: Path, backup: Path, key: StoreKey | None) -> None:
     with _because(f"The store at {path} cannot be restored"), _new_file(path) as new:
         await _fill(new, backup, key)
         if path.exists():
-            _require_unused(path)
+            if is_open_elsewhere(path):
+                raise _in_use(path)
             _give(new, path)
         with _held(path):
             for ending in ("wal", "shm", "journal"):
@@ -122,15 +119,6 @@ def _give(new: Path, like: Path) -> None:
     if os.geteuid() == 0:
         facts = like.stat()
         os.chown(new, facts.st_uid, facts.st_gid)
-
-
-def _require_unused(path: Path) -> None:
-    """Raise StoreError where any process has an SQLite file open, also of an older version."""
-    with open(path, "rb+") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *_LOCKED)
-        except BlockingIOError:
-            raise _in_use(path) from None
 
 
 @contextmanager

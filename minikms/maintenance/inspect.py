@@ -25,6 +25,7 @@ from minikms.store.askar_errors import UndecryptableError
 from minikms.store.database import Database
 from minikms.store.directory import DirectoryListing
 from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, publishes
+from minikms.store.layout import Layout
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.permits import LONG_TIMEOUT
 from minikms.store.sessions import Entry, KeyEntry, Session
@@ -77,7 +78,7 @@ class StoreInspector:
             yield cls(database)
 
     @property
-    def layout(self) -> int:
+    def layout(self) -> Layout:
         """The layout of what is in the store."""
         return self._database.layout
 

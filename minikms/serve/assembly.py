@@ -108,4 +108,4 @@ def _open_store(config: Config) -> AbstractAsyncContextManager[KeyStore]:
     if location.backend == "memory":
         return KeyStore.open_memory()
     key = read_key(config.store_key_file, config.store_key, config.store_key_method)
-    return KeyStore.open(location, key)
+    return KeyStore.open(location, key, serving=True)

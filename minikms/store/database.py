@@ -12,14 +12,17 @@ from minikms.store import notices
 from minikms.store.askar import check_key, open_store, provision_store
 from minikms.store.counters import ChangeCounters, FileChangeCounters
 from minikms.store.directory import ProfileDirectory
+from minikms.store.files import is_open_elsewhere
 from minikms.store.handle import SYSTEM, StoreHandle
 from minikms.store.layout import (
     LAYOUT,
     STORE,
+    Layout,
     begin_making,
     check_layout,
     finish_making,
     note_rekey,
+    raise_layout,
 )
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.permits import LONG_TIMEOUT, Permits, Pool
@@ -50,7 +53,7 @@ class Database(ProfileSessions):
         counters: ChangeCounters,
         *,
         timeout: float | None = None,
-        layout: int = LAYOUT,
+        layout: Layout = LAYOUT,
         rekeyed: bytes = b"",
     ) -> None:
         self.counters = counters
@@ -68,9 +71,18 @@ class Database(ProfileSessions):
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, location: StoreLocation, key: StoreKey, *, timeout: float | None = None
+        cls,
+        location: StoreLocation,
+        key: StoreKey,
+        *,
+        timeout: float | None = None,
+        serving: bool = False,
     ) -> AsyncIterator[Self]:
-        """Open a store; raises StoreError, and changes nothing."""
+        """Open a store; raises StoreError, and changes nothing.
+
+        But where it is for `serving`, its layout is raised, and processes of older layouts do not
+        write as long as it is open.
+        """
         writer_lock = None
         if location.path and location.path.is_file():
             writer_lock = WriterLock(location.path)
@@ -84,9 +96,22 @@ class Database(ProfileSessions):
             store = await open_store(location, key)
             layout, rekeyed = await check_layout(store, location)
             await check_sessions(location)
+            if serving and layout < LAYOUT:
+                if location.path:
+                    await store.close()  # as `is_open_elsewhere` needs it
+                    if is_open_elsewhere(location.path):
+                        raise StoreError(
+                            f"A process that may be of an older version has the store at {location}"
+                            " open: stop it first."
+                        )
+                    store = await open_store(location, key)
+                await raise_layout(store, location)
+                layout, rekeyed = await check_layout(store, location)
             counters = _counters(location)
             if isinstance(counters, FileChangeCounters):
                 counters.repair()
+            if serving and writer_lock:
+                writer_lock.exclude_older()
         finally:
             if writer_lock:
                 writer_lock.release()

@@ -1,5 +1,6 @@
 """The files beside an SQLite store that processes share: their names, and who must own them."""
 
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -9,6 +10,23 @@ from minikms.startup_errors import StoreError
 
 # Follow no link, wait for no pipe, and take no terminal that somebody has put there.
 _FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+# The bytes of its file that SQLite locks (PENDING_BYTE in its os.h): every connection in WAL mode
+# has a shared lock on some of them for as long as it is open.
+_SQLITE_LOCKED: Final = 512, 0x40000000
+
+
+def is_open_elsewhere(store: Path) -> bool:
+    """Whether another process, of any version, has a connection to an SQLite file open.
+
+    This process must have none: closing the file gives up all locks that it has on it.
+    """
+    with open(store, "rb+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *_SQLITE_LOCKED)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def open_beside(store: Path, ending: str) -> int:

@@ -64,9 +64,11 @@ class KeyStore:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, location: StoreLocation, key: StoreKey) -> AsyncIterator[Self]:
-        """Open a store; raises StoreError."""
-        async with Database.open(location, key) as database:
+    async def open(
+        cls, location: StoreLocation, key: StoreKey, *, serving: bool = False
+    ) -> AsyncIterator[Self]:
+        """Open a store; raises StoreError. `serving` is that of `Database.open`."""
+        async with Database.open(location, key, serving=serving) as database:
             yield cls(database)
 
     @classmethod

@@ -1,24 +1,50 @@
 """What a store says of itself: its layout, whether it is finished, and its last change of key."""
 
 import secrets
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 from aries_askar import AskarError, Store
 
 from minikms.errors import StoreUnavailable
 from minikms.startup_errors import StoreError
 from minikms.store.location import StoreLocation
-from minikms.store.sessions import Session
+from minikms.store.sessions import Session, Transaction
 
-# The layout of what is in a store, raised where an older service would misread it.
-LAYOUT: Final = 1
+
+class Layout(NamedTuple):
+    """The version of what is in a store, and of what the processes that use it tell each other.
+
+    `major` is raised where an older process would misread the store. `minor` is raised where an
+    older one would not tell others what they rely on, such as what it changed.
+    """
+
+    major: int
+    minor: int
+
+    @classmethod
+    def of(cls, stored: bytes) -> Self:
+        """The layout that an entry has; 1.0 is the plain 1 of the first release."""
+        major, _, minor = stored.decode().partition("_")
+        return cls(int(major), int(minor or 0))
+
+    @property
+    def stored(self) -> str:
+        """The entry, which the first release reads as one number, 11 for 1_1, and so as newer."""
+        return f"{self.major}_{self.minor}"
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+# Why it is what it is: docs/internals/store.md.
+LAYOUT: Final = Layout(1, 1)
 
 # The category of these entries, in the store's own profile.
 STORE: Final = "minikms.store"
 _LAYOUT, _REKEYED, _MAKING = "layout", "rekeyed", "making"
 
 
-async def check_layout(store: Store, location: StoreLocation) -> tuple[int, bytes]:
+async def check_layout(store: Store, location: StoreLocation) -> tuple[Layout, bytes]:
     """The store's layout, and its note of its last change of key.
 
     Raises StoreError for a store that is not ours, or of a layout that is not known here.
@@ -34,13 +60,29 @@ async def check_layout(store: Store, location: StoreLocation) -> tuple[int, byte
             f"The store at {location} was never finished, or is not one of Mini KMS: "
             "what made it can be run again."
         )
-    version = int(layout.value)
+    version = Layout.of(layout.value)
     if version > LAYOUT:
         raise StoreError(
             f"The store at {location} has the layout {version} of a newer Mini KMS; "
             f"this one knows {LAYOUT}."
         )
     return version, rekeyed.value
+
+
+async def raise_layout(store: Store, location: StoreLocation) -> None:
+    """Give a store that has an older layout this one, which older processes refuse.
+
+    Raises StoreError.
+    """
+    try:
+        async with store.transaction() as opened:
+            transaction = Transaction(opened, None)
+            layout = await transaction.fetch(STORE, _LAYOUT, for_update=True)
+            if layout is not None and Layout.of(layout.value) < LAYOUT:
+                await transaction.replace(STORE, _LAYOUT, LAYOUT.stored)
+                await transaction.commit()
+    except AskarError:
+        raise StoreError(f"The store at {location} cannot be written.") from None
 
 
 async def begin_making(session: Session, location: StoreLocation) -> bytes:
@@ -63,7 +105,7 @@ async def finish_making(session: Session, location: StoreLocation, mark: bytes) 
         raise StoreError(f"The store at {location} is being made elsewhere too.")
     await session.remove(STORE, _MAKING)
     await session.insert(STORE, _REKEYED, b"")
-    await session.insert(STORE, _LAYOUT, str(LAYOUT))
+    await session.insert(STORE, _LAYOUT, LAYOUT.stored)
 
 
 async def note_rekey(session: Session) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from minikms.store.files import open_beside
+from minikms.store.layout import LAYOUT
 
 _POLL_INTERVAL: Final = 0.0005  # seconds
 
@@ -18,36 +19,60 @@ class WriterLock:
     does not recover from a wait that failed. The kernel releases `flock` where a process is killed.
     There are two files: who waits for the first holds the second, so that the process that had the
     lock before is not first again.
+
+    Processes of another minor number of the layout have files of their own. Who writes has a share
+    of the older ones' lock, too, which they need alone.
     """
 
     def __init__(self, path: Path) -> None:
-        self._lock = open_beside(path, "lock")
-        self._next = open_beside(path, "next")
-        self._closed = False
+        older = range(LAYOUT.minor)
+        self._older = [open_beside(path, _ending("lock", minor)) for minor in older]
+        self._lock = open_beside(path, _ending("lock", LAYOUT.minor))
+        self._next = open_beside(path, _ending("next", LAYOUT.minor))
+        self._excludes_older = self._closed = False
 
     async def acquire(self) -> None:
         """Return once this process has the lock."""
         await _lock(self._next)
         try:
+            for file in self._older:
+                await _lock(file, fcntl.LOCK_SH)
             await _lock(self._lock)
+        except BaseException:
+            self._release_older()
+            raise
         finally:
             fcntl.flock(self._next, fcntl.LOCK_UN)
+
+    def exclude_older(self) -> None:
+        """From now on, while this process has the lock, let no process of an older minor write."""
+        self._excludes_older = True
 
     def release(self) -> None:
         """Release the lock."""
         if not self._closed:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
+            self._release_older()
 
     def close(self) -> None:
         """Close the files, which releases the lock."""
         self._closed = True
-        os.close(self._lock)
-        os.close(self._next)
+        for file in (self._lock, self._next, *self._older):
+            os.close(file)
+
+    def _release_older(self) -> None:
+        if not self._excludes_older:
+            for file in self._older:
+                fcntl.flock(file, fcntl.LOCK_UN)
 
 
-async def _lock(file: int) -> None:
+def _ending(name: str, minor: int) -> str:
+    return f"{name}-{minor}" if minor else name
+
+
+async def _lock(file: int, how: int = fcntl.LOCK_EX) -> None:
     while True:
         try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fcntl.flock(file, how | fcntl.LOCK_NB)
         except BlockingIOError:
             await asyncio.sleep(_POLL_INTERVAL)

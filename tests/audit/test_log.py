@@ -215,7 +215,7 @@ async def test_several_agree_on_one_key(make_store, persistent_url):
 async def test_a_store_that_is_unavailable_delays_nobody(path, store, checked, tmp_path, caplog):
     async with AuditLog.open(str(path), store) as log:
         await head(store, lambda head: head.count == 1)
-        with open(tmp_path / "keys.db-lock") as other:
+        with open(tmp_path / "keys.db-lock-1") as other:
             fcntl.flock(other, fcntl.LOCK_EX)
             os.rename(path, moved := path.with_suffix(".1"))
             log.reopen()

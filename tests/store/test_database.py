@@ -156,10 +156,11 @@ async def test_keys_of_both_are_counted_in_one_order(stores):
     assert ([int(record.seq) for record in records], more) == (list(range(1, 61)), False)
 
 
-async def test_a_layout_of_a_later_version(persistent_url, key, stores):
+@pytest.mark.parametrize(("stored", "layout"), [("2", "2.0"), ("1_2", "1.2")])
+async def test_a_layout_of_a_later_version(persistent_url, key, stores, stored, layout):
     async with stores[0]._database._handle.store.session() as session:
-        await session.replace("minikms.store", "layout", "2")
-    with pytest.raises(StoreError, match="layout 2 of a newer"):
+        await session.replace("minikms.store", "layout", stored)
+    with pytest.raises(StoreError, match=f"layout {layout} of a newer"):
         async with KeyStore.open(StoreLocation.parse(persistent_url), key):
             pass
 

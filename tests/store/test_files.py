@@ -12,7 +12,7 @@ from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
 NOBODY = 65534
-ENDINGS = ("lock", "next", "seen")
+ENDINGS = ("lock", "lock-1", "next-1", "seen")
 OTHER = "file of another user"
 
 needs_root = pytest.mark.skipif(

@@ -1,0 +1,136 @@
+"""The oldest released version beside this one, on one store."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from stores import refused
+
+from minikms.config import Config
+from minikms.store.askar import new_raw_key
+from minikms.store.keys import KeyStore
+from minikms.store.layout import raise_layout
+from minikms.store.location import StoreKey, StoreLocation
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+# The commit that was released as 0.1.0, whose stores have layout 1.0.
+RELEASE = "cd3c80ee10565144f17dfcbf3317f00e8de255b5"
+
+# Where the history is, which tests in a copy of the files have elsewhere.
+HISTORY = os.environ.get("MINIKMS_TEST_HISTORY") or str(Path(__file__).parents[2])
+
+NEWER = "has the layout 11 of a newer Mini KMS; this one knows 1."
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """The command of the oldest released version, from the history."""
+    folder = tmp_path_factory.mktemp("released")
+    command = ["env", "-C", str(folder), sys.executable, "-m", "minikms"]
+    archive = folder / "archive.tar"
+    for step in (
+        ["git", "-C", HISTORY, "archive", "-o", archive, RELEASE, "minikms", "setup.cfg"],
+        ["tar", "-x", "-C", folder, "-f", archive],
+        # Its entry points are where Python looks for those of what is installed.
+        ["env", "-C", folder, sys.executable, "-c", "__import__('setuptools').setup()", "egg_info"],
+        [*command, "algorithms"],
+    ):
+        done = subprocess.run(step, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"the oldest released version is not to be had: {done.stderr[-500:]}")
+    return command
+
+
+@pytest.fixture
+def options(persistent_url, released, run):
+    """The options of a service on a store that the oldest released version has made."""
+    options = {"store": persistent_url, "store_key": new_raw_key(), "auth": "none"}
+    assert run("store", "init", command=released, **options).returncode == 0
+    return options
+
+
+def call(service, method, path, body=None):
+    connection = service.connect()
+    try:
+        connection.request(method, path, body and json.dumps(body))
+        with connection.getresponse() as response:
+            return response.status, json.loads(response.read() or "null")
+    finally:
+        connection.close()
+
+
+def make(service):
+    status, made = call(service, "POST", "/key/generate", {"alg": "ed25519"})
+    assert status == 200
+    return made["kid"]
+
+
+def delete(service, kid):
+    return call(service, "DELETE", f"/key/{kid}")[0]
+
+
+def sign(service, kid):
+    return call(service, "POST", "/sign", {"kid": kid, "data": "aGVsbG8="})[0]
+
+
+sqlite = pytest.mark.parametrize("persistent_url", ["sqlite"], indirect=True)
+postgres = pytest.mark.parametrize("persistent_url", ["postgres"], indirect=True)
+
+
+def test_the_old_store_is_opened_and_refused_to_the_old(serve, run, released, options):
+    old = serve("--port", "0", command=released, **options)
+    kid = make(old)
+    old.stop()
+    new = serve("--port", "0", "--workers", "2", **options)  # of which one raises the layout
+    assert sign(new, kid) == 200
+    assert refused(run("serve", "--port", "0", command=released, **options))
+    new.stop()
+    assert refused(run("serve", "--port", "0", command=released, **options)).endswith(NEWER)
+
+
+@sqlite
+def test_the_new_does_not_open_a_file_that_the_old_has_open(serve, run, released, options):
+    old = serve("--port", "0", command=released, **options)
+    kid = make(old)
+    assert "stop it first" in refused(run("serve", "--port", "0", **options))
+    # Commands may be used meanwhile, and leave the store as it is.
+    assert "\nLayout: 1.0\n" in run("store", "info", **options).stdout
+    assert sign(old, kid) == 200
+    assert delete(old, kid) == 200
+
+
+@sqlite
+async def test_an_old_service_that_is_not_seen_writes_no_more(serve, released, options):
+    old = serve("--port", "0", command=released, **options)
+    kids = [make(old) for _ in range(3)]
+    # As it is where a service has no connection open, which its pool closes after a while.
+    location = StoreLocation.parse(options["store"])
+    async with KeyStore.open(location, StoreKey(options["store_key"])) as store:
+        await raise_layout(store.database._handle.store, location)
+    new = serve("--port", "0", **options)
+    assert [sign(service, kid) for kid in kids for service in (old, new)] == [200] * 6
+    assert delete(old, kids[0]) == 503
+    assert delete(new, kids[1]) == 200
+    assert [sign(service, kids[0]) for service in (old, new)] == [200, 200]
+    assert [sign(service, kids[1]) for service in (old, new)] == [404, 404]
+    new.stop()
+    assert delete(old, kids[0]) == 200
+
+
+@postgres
+def test_both_serve_a_database(serve, released, options):
+    old = serve("--port", "0", command=released, **options)
+    new = serve("--port", "0", **options)
+    for one, other in ((old, new), (new, old)):
+        kid = make(one)
+        assert [sign(service, kid) for service in (one, other)] == [200, 200]
+        deleted = time.monotonic()
+        assert delete(one, kid) == 200
+        assert sign(one, kid) == 404
+        while sign(other, kid) != 404:  # until its notice has arrived
+            assert time.monotonic() < deleted + Config().cache_ttl

@@ -1,0 +1,54 @@
+"""The layout of a store, raised by a service that opens it, and processes of an older one."""
+
+import fcntl
+
+import pytest
+
+from minikms.store.database import Database
+from minikms.store.keys import KeyStore
+from minikms.store.layout import LAYOUT, Layout
+from minikms.store.location import StoreLocation
+
+
+@pytest.fixture
+async def location(persistent_url, key):
+    """A store with the layout of the first release."""
+    location = StoreLocation.parse(persistent_url)
+    async with (
+        KeyStore.create(location, key) as store,
+        store.database._handle.store.session() as session,
+    ):
+        await session.replace("minikms.store", "layout", "1")
+    return location
+
+
+async def layout_of(location, key, **options):
+    async with Database.open(location, key, **options) as database:
+        return database.layout
+
+
+def test_a_layout_is_stored_as_it_is_read():
+    assert Layout.of(LAYOUT.stored.encode()) == LAYOUT
+    assert Layout.of(b"1") == Layout(1, 0)
+    assert int(LAYOUT.stored) > 1  # as the first release reads it
+
+
+async def test_a_service_raises_the_layout_and_a_command_does_not(location, key):
+    assert await layout_of(location, key) == Layout(1, 0)
+    assert await layout_of(location, key, serving=True) == LAYOUT
+    assert await layout_of(location, key) == LAYOUT
+
+
+async def test_no_older_process_writes_while_a_service_has_the_file_open(sqlite, key):
+    location = StoreLocation.parse(f"sqlite://{sqlite}")
+    with open(f"{sqlite}-lock") as lock:  # that of layout 1.0
+        async with KeyStore.open(location, key) as command:
+            await command.create_profile("of a command")
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            async with KeyStore.open(location, key, serving=True) as service:
+                await service.create_profile("of a service")
+                await command.create_profile("another")
+                with pytest.raises(BlockingIOError):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
