@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import which
 from urllib.parse import urlsplit
 
-from postgres import _AS_USER, _USER, _free_port
+from postgres import _AS_USER, _USER, free_port
 
 PGBOUNCER = which("pgbouncer")
 
@@ -28,7 +28,7 @@ auth_file = {folder}/users
 def pgbouncer(url: str, settings: str) -> Iterator[str]:
     """Run PgBouncer with these settings, and give the URL that leads through it."""
     assert PGBOUNCER
-    parts, port = urlsplit(url), _free_port()
+    parts, port = urlsplit(url), free_port()
     through = parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{port}").geturl()
     with tempfile.TemporaryDirectory(prefix="minikms-pgbouncer-") as name:
         folder = Path(name)
