@@ -4,9 +4,12 @@ import pieces
 import pytest
 from contenders import CONTENDERS
 from goals import ED25519, GOALS
+from many_keys import resident
 from report import Run, document
 from rows import all_rows, requests_of
 from server import Measurement, Memory, started
+from service import running
+from soak import WEIGHTS, Soak
 
 
 @pytest.mark.process
@@ -16,6 +19,18 @@ async def test_every_row_can_be_sent(tmp_path):
             for request in await requests_of(server, row):
                 await server.call(request)
         assert server.memory().largest > 1
+
+
+@pytest.mark.process
+async def test_every_call_of_the_soak_is_answered():
+    async with running() as (client, pid):
+        soak = Soak(client, keys=5)
+        await soak.fill()
+        for name in WEIGHTS:
+            await soak.call(name)
+        assert sum(soak.done.values()) == len(WEIGHTS)
+        assert "unavailable" not in soak.done
+        assert resident(pid) > 1
 
 
 @pytest.fixture

@@ -218,7 +218,8 @@ class Database(ProfileSessions):
     def pool(self) -> Pool:
         """The state of the connections."""
         permits, connections = self._permits, self._location.max_connections
-        return Pool(connections, permits.in_use, permits.waiting, self._handle.reopened)
+        waiting = permits.waiting + self._queues.waiting
+        return Pool(connections, permits.in_use, waiting, self._handle.reopened)
 
 
 def _counters(location: StoreLocation) -> ChangeCounters:

@@ -60,6 +60,7 @@ class WriteGroup:
         self._taken: list[_Write] = []
         self._results: list[tuple[_Write, Any]] = []
         self._failed: _Write | None = None
+        self.has_begun = False
 
     async def run(self, transaction: Transaction) -> None:
         """Do the writes; raises WriteFailed and AskarError, and then none of them is done.
@@ -67,6 +68,7 @@ class WriteGroup:
         A write that raises a KmsError before it has written anything fails alone. It may be called
         again where the transaction was rolled back.
         """
+        self.has_begun = True
         self._results = []
         transaction.events = []
         for write in self._writes(transaction):
@@ -138,7 +140,14 @@ class WriteQueues:
         self._permits = permits
         self._commit = commit
         self._waiting: dict[str, deque[_Write]] = {}
+        self._groups: dict[str, WriteGroup] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def waiting(self) -> int:
+        """How many writes wait, but for those that `Permits` counts: one for each group."""
+        queued = sum(map(len, self._waiting.values()))
+        return queued - sum(not group.has_begun for group in self._groups.values())
 
     async def run(self, profile: str, work: Work[ResultT]) -> ResultT:
         """The result of `work`, in a transaction on a profile that it shares with others.
@@ -162,12 +171,12 @@ class WriteQueues:
     async def _empty(self, profile: str, waiting: "deque[_Write]") -> None:
         """Do the writes that wait, group by group, until there are none."""
         while waiting:
-            group = WriteGroup(waiting)
+            self._groups[profile] = group = WriteGroup(waiting)
             try:
                 await self._permits.run(self._commit(profile, group), write=True)
             except Exception as exc:
                 group.fail(exc)
-        del self._waiting[profile]
+        del self._waiting[profile], self._groups[profile]
 
 
 def _fail(write: _Write, exc: BaseException) -> None:

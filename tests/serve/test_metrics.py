@@ -283,7 +283,6 @@ def test_calls_that_wait_for_the_store(counted, store, tmp_path):
     with (tmp_path / "keys.db-lock-1").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with writers(service, 4):
-            # One call of theirs: writes of a profile that wait share a transaction.
             until(lambda: service.metrics()[key("store_calls_waiting")] == 4)
             until(lambda: service.metrics()[key("requests_in_flight")] == 4)
     gauges = "store_calls_waiting", "requests_in_flight", "store_connections_in_use"
