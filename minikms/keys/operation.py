@@ -7,7 +7,7 @@ An operation has its arguments, and knows neither where keys come from nor in wh
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import InvalidKey, UnsupportedOperation
@@ -19,16 +19,18 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
-class Use(NamedTuple):
-    """One way to use a key: a capability of its algorithm, and the name in its `operations`."""
+class Use:
+    """One way to use a key: a capability of its algorithm, and the name in its `operations`.
 
-    capability: type[Capability]
-    operation: str
+    `is_public` says that the public key is enough, so that a public JWK can stand in for a key.
+    """
 
-    @property
-    def is_public(self) -> bool:
-        """Whether the public key is enough, so that a public JWK can stand in for a key."""
-        return self.operation in self.capability.public_grants
+    __slots__ = ("capability", "is_public", "operation")
+
+    def __init__(self, capability: type[Capability], operation: str) -> None:
+        self.capability = capability
+        self.operation = operation
+        self.is_public = operation in capability.public_grants
 
 
 @dataclass(slots=True)

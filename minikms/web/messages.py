@@ -38,6 +38,7 @@ _PROFILE = re.compile(PROFILE_PATTERN)
 _NOTHING = Schema()
 _SHOWN = 64
 _LINES = 50
+_IDENTITY = "identity"
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
@@ -74,9 +75,9 @@ async def load(request: web.Request, schema: Schema) -> dict[str, Any]:
     Without a Content-Type it counts as JSON, but not from a web page: a browser sends such a body
     to any origin without asking it first.
     """
-    _check_head(request)
+    encoding = _check_head(request)
     body = await read_body(request, request.app[IN_FLIGHT], request.app[BODY_TIMEOUT])
-    return _parse(request, body, schema)
+    return _parse(body, encoding, request.client_max_size, schema)
 
 
 def load_arrived(request: web.Request, schema: Schema) -> dict[str, Any] | None:
@@ -87,8 +88,7 @@ def load_arrived(request: web.Request, schema: Schema) -> dict[str, Any] | None:
     body = arrived_body(request)
     if body is None:
         return None
-    _check_head(request)
-    return _parse(request, body, schema)
+    return _parse(body, _check_head(request), request.client_max_size, schema)
 
 
 async def no_body(request: web.Request) -> None:
@@ -156,23 +156,24 @@ async def stream(
     return response
 
 
-def _check_head(request: web.Request) -> None:
-    """Raise UnsupportedMediaType for a body that is not JSON, or encoded in another way."""
+def _check_head(request: web.Request) -> str:
+    """The Content-Encoding of a body; raises UnsupportedMediaType for one that is not taken."""
     _require_json(request)
-    if _encoding(request) not in ("identity", "gzip", "deflate"):
+    sent = request.headers.get("Content-Encoding")
+    if sent is None:
+        return _IDENTITY
+    encoding = sent.lower()
+    if encoding not in (_IDENTITY, "gzip", "deflate"):
         raise UnsupportedMediaType(
             "Send the body as it is, or with the header Content-Encoding: gzip or deflate."
         )
+    return encoding
 
 
-def _encoding(request: web.Request) -> str:
-    return request.headers.get("Content-Encoding", "identity").lower()
-
-
-def _parse(request: web.Request, body: bytes, schema: Schema) -> dict[str, Any]:
+def _parse(body: bytes, encoding: str, most: int, schema: Schema) -> dict[str, Any]:
     """What is in a body as it came."""
-    if _encoding(request) != "identity":
-        body = _inflate(body, request.client_max_size)
+    if encoding != _IDENTITY:
+        body = _inflate(body, most)
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
