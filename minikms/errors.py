@@ -5,7 +5,7 @@ from typing import ClassVar
 
 
 class KmsError(Exception):
-    """A problem that the caller is told of.
+    """A problem, as the caller gets it.
 
     `detail` and `errors` are sent to the caller as they are, so neither may have a secret or the
     text of another exception. `errors` pairs a JSON pointer into the request (RFC 6901, `#/data`)

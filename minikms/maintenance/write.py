@@ -13,11 +13,10 @@ from minikms.store.askar_errors import DuplicateError
 from minikms.store.database import Database
 from minikms.store.entries import (
     ALIAS,
-    KEY,
     insert_deletion,
     insert_material,
+    insert_record,
     publish,
-    tags_of,
 )
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.permits import LONG_TIMEOUT
@@ -72,7 +71,7 @@ class StoreWriter:
             for record, material in keys:
                 try:
                     await insert_material(session, record.kid, material)
-                    await session.insert(KEY, record.kid, record.to_bytes(), tags_of(record))
+                    await insert_record(session, record)
                     for alias in record.aliases:
                         await session.insert(ALIAS, alias, record.kid)
                     await insert_deletion(session, record)

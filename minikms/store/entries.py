@@ -134,6 +134,11 @@ async def add_alias(
     return record.with_alias(alias)
 
 
+async def insert_record(session: Session, record: KeyRecord) -> None:
+    """Insert the record of a key, and its tags; raises DuplicateError."""
+    await session.insert(KEY, record.kid, record.to_bytes(), tags_of(record))
+
+
 async def replace_record(session: Session, record: KeyRecord) -> None:
     """Replace the record of a key, and its tags."""
     await session.replace(KEY, record.kid, record.to_bytes(), tags_of(record))

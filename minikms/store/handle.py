@@ -186,9 +186,7 @@ class StoreHandle:
         task.add_done_callback(self.closing.discard)
 
     def _note_failure(self, store: Store, exc: AskarError) -> None:
-        """Note that a transaction failed.
-
-        Stop using an SQLite file's connections, where one has failed in a transaction.
+        """Note that a transaction failed, and leave an SQLite file's connections where one has.
 
         Where BEGIN failed, Askar 0.5.0 goes on as if in a transaction, and what is committed on
         that connection later is lost. On a full disk, SQLite may have rolled back by itself.

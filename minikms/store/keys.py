@@ -21,12 +21,12 @@ from minikms.store.due_keys import DueKeys
 from minikms.store.entries import (
     ALIAS,
     DELETION,
-    KEY,
     add_alias,
     fetch_record,
     find_record,
     insert_deletion,
     insert_material,
+    insert_record,
     load_record,
     material_of,
     new_key,
@@ -34,7 +34,6 @@ from minikms.store.entries import (
     publishes,
     remove_key,
     replace_record,
-    tags_of,
 )
 from minikms.store.listing import KeyListing, seq_of
 from minikms.store.location import StoreKey, StoreLocation
@@ -125,7 +124,7 @@ class KeyStore:
                 stored = replace(record, seq=seq_of(session.next_place()))
                 for alias in aliases:
                     stored = await add_alias(session, stored, alias, take=take)
-                await session.insert(KEY, stored.kid, stored.to_bytes(), tags_of(stored))
+                await insert_record(session, stored)
             return stored
 
         try:
@@ -148,7 +147,7 @@ class KeyStore:
             for record, material in keys:
                 stored.append(replace(record, seq=seq_of(session.next_place())))
                 await insert_material(session, record.kid, material)
-                await session.insert(KEY, record.kid, stored[-1].to_bytes(), tags_of(stored[-1]))
+                await insert_record(session, stored[-1])
             return stored
 
         records = await self._database.write(profile, work, timeout=LONG_TIMEOUT)
@@ -176,7 +175,7 @@ class KeyStore:
             with new_key():
                 await insert_material(session, record.kid, material)
                 stored = replace(record.succeeding(old), seq=seq_of(session.next_place()))
-                await session.insert(KEY, stored.kid, stored.to_bytes(), tags_of(stored))
+                await insert_record(session, stored)
             for alias in stored.aliases:
                 await session.replace(ALIAS, alias, stored.kid)
             await replace_record(session, old.succeeded())

@@ -14,6 +14,7 @@ from minikms.store.directory import (
     SELF,
     ProfileDirectory,
     StaleProfileError,
+    require_connection,
     require_profile,
 )
 from minikms.store.handle import SYSTEM, StoreHandle
@@ -192,10 +193,7 @@ class ProfileSessions:
                 try:
                     return await work(transaction)
                 except AskarError as exc:
-                    if exc.code is AskarErrorCode.NOT_FOUND:
-                        # Askar 0.5.0 also has this code for a connection that was lost: then the
-                        # next call fails with the right one.
-                        await require_profile(transaction)
+                    await require_connection(transaction, exc)
                     raise
         async with self._handle.session(askar_profile) as session:
             try:

@@ -17,7 +17,7 @@ from aries_askar import AskarError, AskarErrorCode
 
 from minikms.errors import KmsError
 from minikms.events import CURRENT, AuditEvent
-from minikms.store.directory import StaleProfileError, require_profile
+from minikms.store.directory import StaleProfileError, require_connection
 from minikms.store.permits import Permits
 from minikms.store.sessions import Transaction
 
@@ -86,9 +86,7 @@ class WriteGroup:
                 if isinstance(exc, AskarError):
                     if exc.code in _LOST:
                         raise
-                    # Askar 0.5.0 also has NOT_FOUND for a connection that was lost: then the next
-                    # call fails with the right one.
-                    await require_profile(transaction)
+                    await require_connection(transaction, exc)
                 self._failed = write
                 raise WriteFailed(exc) from None
             else:
