@@ -45,7 +45,7 @@ def calls(algorithm: KeyAlgorithm[Any]) -> Iterator[tuple[str, Callable[[], obje
         yield "sign", lambda: algorithm.sign(key, MESSAGE, alg, False)
         yield "verify", lambda: algorithm.verify(public, MESSAGE, signature, alg, False)
     if isinstance(algorithm, KeyAgreement):
-        peer = algorithm.load_public(algorithm.public_jwk(algorithm.generate()))
+        peer = algorithm.load_peer(algorithm.public_jwk(algorithm.generate()))
         yield "derive", lambda: algorithm.derive(key, peer)
     if isinstance(algorithm, Mac):
         yield "mac", lambda: algorithm.mac(key, MESSAGE)

@@ -33,9 +33,9 @@ class KeyRef(NamedTuple):
 class KeyPolicy:
     """The settings of a new key, from its caller.
 
-    `aliases` are its first aliases; `operations` are those allowed, None for all of its algorithm;
-    `exportable` allows its private part to be exported; `expires` is in nanoseconds since the
-    epoch, None for never.
+    `aliases` are its first aliases; `operations` are those allowed, None for all of its algorithm
+    but the opt-in ones; `exportable` allows its private part to be exported; `expires` is in
+    nanoseconds since the epoch, None for never.
     """
 
     aliases: tuple[str, ...] = ()

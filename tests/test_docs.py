@@ -89,7 +89,9 @@ def test_table_of_algorithms_is_that_of_the_registry():
         if entry.source == "minikms":
             alg = entry.algorithm
             columns = ((alg.name,), alg.aliases, (alg.kty,), entry.jose_algs, alg.operations)
-            rows.append([" ".join(f"`{word}`" for word in words) for words in columns])
+            cells = [[f"`{word}`" for word in words] for words in columns]
+            cells[-1] = [f"{op}*" if op[1:-1] in alg.opt_in else op for op in cells[-1]]
+            rows.append([" ".join(words) for words in cells])
     expected = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     assert table("algorithms", ALGORITHMS).strip() == expected.replace("|  |", "| |").strip()
 

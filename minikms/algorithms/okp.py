@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey, X448PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from nacl import bindings as sodium
+from nacl.exceptions import RuntimeError as SodiumError
 
 from minikms.algorithms import points
 from minikms.plugin import (
@@ -125,17 +126,30 @@ def diffie_hellman(exchange: Callable[[PeerT], bytes], peer: PeerT) -> bytes:
         raise InvalidKey("The peer's public key is a point of low order.") from None
 
 
+def as_x25519(public: Ed25519PublicKey) -> X25519PublicKey:
+    """An Ed25519 key as an X25519 key (RFC 7748 section 4.1).
+
+    Raises InvalidKey for a point outside the main subgroup, which is no multiple of the base point.
+    """
+    try:
+        u = sodium.crypto_sign_ed25519_pk_to_curve25519(public.public_bytes_raw())
+    except SodiumError:
+        raise InvalidKey("The Ed25519 key is no multiple of the base point.") from None
+    return X25519PublicKey.from_public_bytes(u)
+
+
 class SodiumKey:
     """An Ed25519 private key in libsodium, which signs in 0.6 of the time that OpenSSL takes.
 
     It has the methods of pyca/cryptography's keys. PyNaCl's `SigningKey` shows its seed as text.
     """
 
-    __slots__ = ("_pair",)
+    __slots__ = ("_pair", "_x25519")
 
     def __init__(self, pair: bytes) -> None:
         """`pair` is libsodium's form: the secret and the public key, 32 bytes each."""
         self._pair = pair
+        self._x25519: X25519PrivateKey | None = None
 
     @classmethod
     def generate(cls) -> Self:
@@ -154,20 +168,13 @@ class SodiumKey:
     def sign(self, message: bytes) -> bytes:
         return sodium.crypto_sign(message, self._pair)[: sodium.crypto_sign_BYTES]
 
-
-class Ed25519(
-    SeedIsSecret[SodiumKey, Ed25519PublicKey],
-    PureSigner[SodiumKey, Ed25519PublicKey],
-    AskarStored[SodiumKey],
-):
-    """Ed25519 (RFC 8032 section 5.1): 32-byte keys, 64-byte signatures."""
-
-    name, crv, size, multicodec = "ed25519", "Ed25519", 32, 0xED
-    did_key = True
-    # RFC 9864 names the curve; most libraries know only the older name.
-    signing_algs = ("EdDSA", "Ed25519")
-    private_class, public_class = SodiumKey, Ed25519PublicKey
-    is_public_key = staticmethod(points.is_ed25519_point)
+    @property
+    def x25519(self) -> X25519PrivateKey:
+        """The key as an X25519 key (RFC 7748 section 4.1): the scalar that it signs with."""
+        if self._x25519 is None:
+            secret = sodium.crypto_sign_ed25519_sk_to_curve25519(self._pair)
+            self._x25519 = X25519PrivateKey.from_private_bytes(secret)
+        return self._x25519
 
 
 class X25519(
@@ -185,6 +192,37 @@ class X25519(
 
     def derive(self, key: X25519PrivateKey, peer: X25519PublicKey) -> bytes:
         return diffie_hellman(key.exchange, peer)
+
+
+class Ed25519(
+    SeedIsSecret[SodiumKey, Ed25519PublicKey],
+    PureSigner[SodiumKey, Ed25519PublicKey],
+    KeyAgreement[SodiumKey, Ed25519PublicKey],
+    AskarStored[SodiumKey],
+):
+    """Ed25519 (RFC 8032 section 5.1): 32-byte keys, 64-byte signatures.
+
+    A key may also act as an X25519 key, by the birational map of RFC 7748 section 4.1, with peers
+    of both types. That is one key for two uses, so it is opt-in.
+    """
+
+    name, crv, size, multicodec = "ed25519", "Ed25519", 32, 0xED
+    did_key = True
+    # RFC 9864 names the curve; most libraries know only the older name.
+    signing_algs = ("EdDSA", "Ed25519")
+    private_class, public_class = SodiumKey, Ed25519PublicKey
+    opt_in = frozenset(KeyAgreement.grants)
+    is_public_key = staticmethod(points.is_ed25519_point)
+
+    def load_peer(self, jwk: Mapping[str, Any]) -> X25519PublicKey:
+        if jwk.get("crv") == self.crv:
+            return as_x25519(self.load_public(jwk))
+        return X25519().load_public(jwk)
+
+    def derive(self, key: SodiumKey, peer: Ed25519PublicKey | X25519PublicKey) -> bytes:
+        if isinstance(peer, Ed25519PublicKey):
+            peer = as_x25519(peer)
+        return diffie_hellman(key.x25519.exchange, peer)
 
 
 class Ed448(

@@ -58,7 +58,10 @@ main.add_command(audit)
 
 @main.command(examples=("minikms algorithms",))
 def algorithms() -> None:
-    """List the algorithms and what each can do."""
+    """List the algorithms and what each can do.
+
+    A key has an operation with a star only where it was named for it.
+    """
     try:
         registry = AlgorithmRegistry.from_installed()
     except PluginError as exc:
@@ -66,7 +69,8 @@ def algorithms() -> None:
     rows = [("NAME", "KTY", "JOSE", "OPERATIONS", "SOURCE")]
     for entry in registry:
         alg = entry.algorithm
-        jose, operations = " ".join(entry.jose_algs), " ".join(alg.operations)
+        jose = " ".join(entry.jose_algs)
+        operations = " ".join(f"{op}*" if op in alg.opt_in else op for op in alg.operations)
         rows.append((alg.name, alg.kty, jose, operations, entry.source))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

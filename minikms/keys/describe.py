@@ -47,12 +47,15 @@ def describe(
 def permitted(
     algorithm: KeyAlgorithm[Any], policy: KeyPolicy, *, public_only: bool
 ) -> tuple[str, ...]:
-    """The operations of a new key; raises UnsupportedOperation for one that it cannot do."""
+    """The operations of a new key: those that the policy names, or all that are not opt-in.
+
+    Raises UnsupportedOperation for one that it cannot do.
+    """
     can = algorithm.key_operations
     if public_only:
         can = tuple(op for op in can if op in PUBLIC_OPERATIONS)
     if policy.operations is None:
-        return can
+        return tuple(op for op in can if op not in algorithm.opt_in)
     beyond = [op for op in policy.operations if op not in can]
     if beyond:
         raise UnsupportedOperation(f"Such a key can: {', '.join(can) or 'nothing'}.")

@@ -63,4 +63,4 @@ class Derive(Operation[KeyAgreement[Any, Any], bytes]):
 
     def compute(self, key: UsableKey[KeyAgreement[Any, Any]]) -> bytes:
         refuse_private(self.peer)
-        return key.algorithm.derive(key.material, key.algorithm.load_public(self.peer))
+        return key.algorithm.derive(key.material, key.algorithm.load_peer(self.peer))

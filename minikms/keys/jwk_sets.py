@@ -138,7 +138,8 @@ class JwkSets:
             if len(algs) == 1:
                 facts["alg"] = algs[0]
             return facts
-        if isinstance(algorithm, KeyAgreement):
+        # One that agrees by opt-in does so as a key of another type than its JWK's.
+        if isinstance(algorithm, KeyAgreement) and algorithm.opt_in.isdisjoint(KeyAgreement.grants):
             return {**record.jwk, "use": "enc"}
         return None
 

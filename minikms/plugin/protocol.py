@@ -48,6 +48,10 @@ class KeyAlgorithm(ABC, Generic[KeyT]):
     """Operations, and "generate", "import" and "export", that run in a thread.
 
     Each takes several times the 90 µs that a thread costs. "import" is every way to import."""
+    opt_in: ClassVar[frozenset[str]] = frozenset()
+    """Those of `key_operations` that a key has only where its maker named them.
+
+    It is for a second use of one key, which most keys should not have."""
 
     @abstractmethod
     def generate(self) -> KeyT:
@@ -220,9 +224,16 @@ class KeyAgreement(KeyPairAlgorithm[KeyT, PublicT], Capability):
 
     grants: ClassVar[tuple[str, ...]] = ("derive",)
 
+    def load_peer(self, jwk: Mapping[str, Any]) -> Any:
+        """The public key of a peer's JWK, for `derive`; raises InvalidKey.
+
+        By default that of `load_public`. Override it where a key agrees with keys of another type.
+        """
+        return self.load_public(jwk)
+
     @abstractmethod
     def derive(self, key: KeyT, peer: PublicT) -> bytes:
-        """The raw shared secret with `peer`, a public key that `load_public` gave.
+        """The raw shared secret with `peer`, a public key that `load_peer` gave.
 
         Raises InvalidKey for a point of low order (RFC 7748 section 6.1). The caller applies
         a key derivation function.

@@ -36,6 +36,12 @@ class Registered:
         return (*signing, *algorithm.jose_algs)
 
     @property
+    def opt_in(self) -> tuple[str, ...]:
+        """Its opt-in operations, in the order of all."""
+        algorithm = self.algorithm
+        return tuple(op for op in algorithm.key_operations if op in algorithm.opt_in)
+
+    @property
     def jwk_types(self) -> Iterator[dict[str, str]]:
         """The members that identify the type of a JWK, for each type that its keys may have."""
         algorithm = self.algorithm

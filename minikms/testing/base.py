@@ -90,7 +90,7 @@ class Contract:
         except DecryptionFailed:
             same.append(False)
         if isinstance(algorithm, KeyAgreement):
-            peer = self.public(algorithm.generate())
+            peer = algorithm.load_peer(algorithm.public_jwk(algorithm.generate()))
             same.append(algorithm.derive(one, peer) == algorithm.derive(two, peer))
         if isinstance(algorithm, JwkImporter):
             same.append(algorithm.export_jwk(one) == algorithm.export_jwk(two))

@@ -42,6 +42,8 @@ class FactsContract(Contract):
         assert isinstance(algorithm.did_key, bool)
         exports = {"export"} if isinstance(algorithm, JwkImporter) else set()
         assert algorithm.slow <= {*algorithm.operations, "generate", "import", *exports}
+        assert isinstance(algorithm.opt_in, frozenset)
+        assert algorithm.opt_in <= {*algorithm.key_operations}
         if isinstance(algorithm, Signer):
             assert all(_texts(algorithm.signing_algs))
         if algorithm.multicodec is not None:

@@ -540,6 +540,21 @@ class IsSlowAtNothingItDoes(P256):
     slow = frozenset({"encrypt"})
 
 
+class HasNoneOfWhatIsOptIn(P256):
+    caught_by = ("test_facts_have_their_types",)
+    opt_in = frozenset({"derive", "encrypt"})
+
+
+class OptsInByLetters(P256):
+    caught_by = ("test_facts_have_their_types",)
+    opt_in = "derive"
+
+
+class AgreesByOptIn(P256):
+    caught_by = ()
+    opt_in = frozenset({"derive"})
+
+
 def failures(algorithm):
     """The names of the contract's tests that fail for `algorithm`, each with all its parameters."""
     contract = type("TestToy", (AlgorithmContract,), {"algorithm": algorithm})()

@@ -115,7 +115,7 @@ def test_one_key_in_many_threads(algorithm):
         if isinstance(algorithm, KeyWrap):
             assert algorithm.unwrap(key, algorithm.wrap(key, secret)) == secret
         if isinstance(algorithm, KeyAgreement):
-            own = algorithm.load_public(algorithm.public_jwk(key))
+            own = algorithm.load_peer(algorithm.public_jwk(key))
             return algorithm.derive(key, own)
         return None
 

@@ -101,6 +101,7 @@ async def test_a_plugin_lists_generates_signs_and_verifies(fresh, tmp_path):
                 "kty": "EC",
                 "jose_algs": ["ESB256", "ECDH-ES"],
                 "operations": ["sign", "verify", "derive", "import-jwk", "import-secret"],
+                "opt_in": [],
                 "source": "minikms-bp256",
             }
 

@@ -3,11 +3,12 @@ import pytest
 SIGN, AEAD, WRAP = ["sign", "verify"], ["encrypt", "decrypt"], ["wrap", "unwrap"]
 MAC = ["mac", "mac-verify"]
 
+FACTS = ("name", "aliases", "kty", "jose_algs")
 RSA = [f"{scheme}{bits}" for scheme in ("RS", "PS") for bits in (256, 384, 512)]
 
 # name: JWK key type, JOSE names, and what it can do besides importing
 ALGORITHMS = {
-    "ed25519": ("OKP", ["EdDSA", "Ed25519"], SIGN),
+    "ed25519": ("OKP", ["EdDSA", "Ed25519"], [*SIGN, "derive"]),
     "ed448": ("OKP", ["Ed448", "EdDSA"], SIGN),
     "x25519": ("OKP", ["ECDH-ES"], ["derive"]),
     "x448": ("OKP", ["ECDH-ES"], ["derive"]),
@@ -41,7 +42,7 @@ async def test_the_algorithms_are_listed_with_what_they_can_do(client):
     response = await client.get("/algorithms")
     found = {}
     for entry in await response.json():
-        assert entry.keys() == {"name", "aliases", "kty", "jose_algs", "operations", "source"}
+        assert entry.keys() == {*FACTS, "operations", "opt_in", "source"}
         if entry["source"] == "minikms":
             uses = [op for op in entry["operations"] if not op.startswith("import-")]
             found[entry["name"]] = (entry["kty"], entry["jose_algs"], uses)

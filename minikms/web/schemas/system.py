@@ -15,6 +15,11 @@ class Algorithm(Schema):
         fields.String(), required=True, metadata={"description": "JOSE names it has a use for."}
     )
     operations = fields.List(fields.String(), required=True, attribute="algorithm.operations")
+    opt_in = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": "Those that a key has only where they were named for it."},
+    )
     source = fields.String(
         required=True, metadata={"description": "Package whose entry point it is."}
     )
