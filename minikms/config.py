@@ -80,7 +80,7 @@ class Config:
         "127.0.0.1", "Address to serve /metrics on.", heading=MONITORING, value="ADDRESS"
     )
     max_header: int = _option(
-        8192,
+        50 * 1024,  # an alias in a query, each of its bytes as three
         "Longest path with query, and longest header.",
         limits=(256, None),
         heading=LIMITS,

@@ -30,7 +30,8 @@ async def fill(url, key, *, many=0):
         for profile in ("empty", "t", "z"):
             await service.create_profile(profile)
         for alg in ("ed25519", "p521", "bls12381g1", "mldsa44", "hs256", "xc20p", "rsa2048"):
-            policy = KeyPolicy(aliases=(f"did:x#{alg}", f"of {alg}"), labels={"n": alg})
+            aliases = f"did:x#{alg}", f"of {alg}", f"{alg} {'é' * 4000}"
+            policy = KeyPolicy(aliases=aliases, labels={"n": alg})
             record = await service.generate(DEFAULT_PROFILE, alg, policy)
             if record.jwk:
                 await service.import_key("t", KeySource(jwk=record.jwk), KeyPolicy(aliases=("a",)))

@@ -10,7 +10,7 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord, KeyRef
 from minikms.store.cache import Bounds, Cache, PendingEntry
 from minikms.store.directory import PROFILE
-from minikms.store.entries import ALIAS, KEY
+from minikms.store.entries import ALIAS, KEY, alias_entry
 from minikms.store.keys import KeyStore
 
 UseT = TypeVar("UseT")
@@ -75,7 +75,7 @@ def _keep(pending: PendingEntry[CachedKey], profile: str, ref: KeyRef, found: Ca
         return
     kid, sources = found.record.kid, [(PROFILE, profile), (KEY, found.record.kid)]
     if ref.alias is not None:
-        sources.append((ALIAS, ref.alias))
+        sources.append((ALIAS, alias_entry(ref.alias)))
     # With the texts that are kept anyway, not those of the request.
     place = sys.intern(profile), None if ref.kid is None else kid, ref.alias
     pending.fill(place, found, *sources)

@@ -8,7 +8,7 @@ from minikms.maintenance.stored_key import StoredKey, material_category
 from minikms.plugin.protocol import KeyPairAlgorithm, Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
-from minikms.store.entries import ALIAS, DELETION, KEY, deletion_tags, tags_of
+from minikms.store.entries import ALIAS, DELETION, KEY, alias_entry, deletion_tags, tags_of
 
 
 def faults_of(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
@@ -35,12 +35,14 @@ def faults_of(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
         yield from _faults_of_material(record, stored.stored, registry)
     elif not stored.unreadable_materials:
         yield "its material is missing"
-    for alias, holder in stored.aliases.items():
-        if alias not in record.aliases and holder == stored.kid:
+    listed = {alias_entry(alias): alias for alias in record.aliases}
+    for name, holder in stored.aliases.items():
+        alias = listed.get(name, name)
+        if name not in listed and holder == stored.kid:
             yield f"the alias {alias!r} names it, and its record does not list it"
-        elif alias in record.aliases and holder is None:
+        elif name in listed and holder is None:
             yield f"its alias {alias!r} is missing"
-        elif alias in record.aliases and holder != stored.kid:
+        elif name in listed and holder != stored.kid:
             yield f"its alias {alias!r} names the key {holder}"
     yield from _faults_of_deletion(stored, record)
 

@@ -168,7 +168,7 @@ class StoreInspector:
             yield [None if row is None else _stored_record(row) for row in batch]
 
     async def aliases(self, profile: str) -> AsyncGenerator[list[tuple[str, str] | None], None]:
-        """All aliases and their kids, in batches; None for one that does not decrypt."""
+        """The entries of all aliases and their kids, in batches; None for what does not decrypt."""
         async for batch in self._database.batches(profile, ALIAS):
             yield [None if row is None else (row.name, row.value.decode()) for row in batch]
 
@@ -226,7 +226,7 @@ class StoreInspector:
         *,
         exclusively: bool = False,
     ) -> list[StoredKey]:
-        """All entries of each kid, and those of `aliases`.
+        """All entries of each kid, and those of `aliases`, by the names of their entries.
 
         With `exclusively` nobody writes meanwhile; otherwise entries may be of different moments.
         """

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store.askar_errors import UndecryptableError
-from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL
+from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, alias_entry
 from minikms.store.sessions import Session
 
 ResultT = TypeVar("ResultT")
@@ -21,9 +21,10 @@ class StoredKey:
     """All entries of a kid.
 
     `record` is None where there is none, and where there is one (`recorded`) that cannot be read.
-    `materials` is by category; `aliases` has the kid of each that the record lists or that was
-    asked for, None where there is no such entry; `deletion` has the tags of the scheduled deletion,
-    None where there is none. What does not decrypt is in `unreadable` alone, by category and name.
+    `materials` is by category; `aliases` has, by `alias_entry`, the kid of each that the record
+    lists or that was asked for, None where there is no such entry; `deletion` has the tags of the
+    scheduled deletion, None where there is none. What does not decrypt is in `unreadable` alone, by
+    category and name.
     """
 
     kid: str
@@ -52,7 +53,7 @@ def material_category(record: KeyRecord) -> str:
 
 
 async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) -> StoredKey:
-    """All entries of a kid, and those of `aliases`."""
+    """All entries of a kid, and those of `aliases`, by the names of their entries."""
     unreadable: list[tuple[str, str]] = []
     entry = await _read(session.fetch(KEY, kid), (KEY, kid), unreadable)
     record = parsed(entry.value) if entry else None
@@ -61,7 +62,8 @@ async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) ->
         materials[ASKAR_KEY] = key
     if material := await _read(session.fetch(MATERIAL, kid), (MATERIAL, kid), unreadable):
         materials[MATERIAL] = material.value
-    names = dict.fromkeys((*(record.aliases if record else ()), *aliases))
+    listed = map(alias_entry, record.aliases) if record else ()
+    names = dict.fromkeys((*listed, *aliases))
     deletion = await _read(session.fetch(DELETION, kid), (DELETION, kid), unreadable)
     holders = {
         name: await _read(session.fetch(ALIAS, name), (ALIAS, name), unreadable) for name in names

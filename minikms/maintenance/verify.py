@@ -12,7 +12,7 @@ from minikms.maintenance.faults import faults_of
 from minikms.maintenance.inspect import StoredRecord, StoreInspector
 from minikms.maintenance.stored_key import ASKAR_KEY, StoredKey, material_category
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL
+from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, alias_entry
 from minikms.store.rows import BATCH
 from minikms.store.sessions import KeyEntry
 
@@ -111,7 +111,7 @@ class _ProfileCheck:
         self._advance = advance
         self._unreadable: set[tuple[str, str]] = set()
         self._reported: set[tuple[str, str]] = set()
-        # What no record has been found for yet, by alias or kid.
+        # What no record has been found for yet, by the name of an alias's entry, or kid.
         self._aliases: dict[str, str] = {}
         self._deletions: dict[str, Mapping[str, Any]] = {}
         self._askar_keys: dict[str, KeyEntry] = {}
@@ -206,7 +206,9 @@ class _ProfileCheck:
                 record=record,
                 tags=entry.tags,
                 materials={} if material is None else {category: material},
-                aliases={alias: self._aliases.get(alias) for alias in record.aliases},
+                aliases={
+                    name: self._aliases.get(name) for name in map(alias_entry, record.aliases)
+                },
                 deletion=self._deletions.pop(entry.kid, None),
                 unreadable=(),
             )
@@ -222,7 +224,7 @@ class _ProfileCheck:
         for aliases in _batches(self._aliases.items()):
             records = await self._inspector.find(self._profile, [kid for _, kid in aliases])
             for (alias, kid), record in zip(aliases, records, strict=True):
-                if record is None or alias not in record.aliases:
+                if record is None or alias not in map(alias_entry, record.aliases):
                     await self._confirm(kid, alias)
 
     async def _check_materials(self) -> int:

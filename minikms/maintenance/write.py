@@ -13,6 +13,7 @@ from minikms.store.askar_errors import DuplicateError
 from minikms.store.database import Database
 from minikms.store.entries import (
     ALIAS,
+    alias_entry,
     insert_deletion,
     insert_material,
     insert_record,
@@ -73,7 +74,7 @@ class StoreWriter:
                     await insert_material(session, record.kid, material)
                     await insert_record(session, record)
                     for alias in record.aliases:
-                        await session.insert(ALIAS, alias, record.kid)
+                        await session.insert(ALIAS, alias_entry(alias), record.kid)
                     await insert_deletion(session, record)
                 except DuplicateError:
                     raise KeyExists(

@@ -1,5 +1,6 @@
 """What a key is made of in the store: entries for its record, material, aliases and deletion."""
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from minikms.store.sessions import Session
 
 LOGGER = logging.getLogger(__name__)
 
-# Categories. The name of an entry is the kid, or the alias, whose value is the kid.
+# Categories. The name of an entry is the kid, or that of `alias_entry`, whose value is the kid.
 KEY: Final = "minikms.key"
 MATERIAL: Final = "minikms.material"
 ALIAS: Final = "minikms.alias"
@@ -23,6 +24,22 @@ DELETION: Final = "minikms.deletion"
 
 # The entry of a profile that is public: category and name.
 _PUBLISHED, _JWKS = "minikms.published", "jwks"
+
+
+# From which length on, in bytes of UTF-8, an alias is no name of an entry. PostgreSQL takes 2,704
+# bytes in a row of an index, which has Askar's category, too, and 56 bytes that it adds.
+_LONG_ALIAS: Final = 2049
+
+
+def alias_entry(alias: str) -> str:
+    """The name of an alias's entry: itself, or its hash where it is too long for a database.
+
+    The hash stands behind a control character, which no alias has.
+    """
+    data = alias.encode()
+    if len(data) < _LONG_ALIAS:
+        return alias
+    return f"\x1fsha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def label_tag(name: str) -> str:
@@ -120,15 +137,16 @@ async def add_alias(
     An alias of another key is taken from it. Without `take` it stays there, and the record is
     as it was.
     """
-    entry = await session.fetch(ALIAS, alias)
+    name = alias_entry(alias)
+    entry = await session.fetch(ALIAS, name)
     if entry is None:
-        await session.insert(ALIAS, alias, record.kid)
+        await session.insert(ALIAS, name, record.kid)
     elif take and entry.value.decode() != record.kid:
         holder = await load_record(session, entry.value.decode())
         if holder is None:
             raise KeyNotFound()
         await replace_record(session, holder.without_alias(alias))
-        await session.replace(ALIAS, alias, record.kid)
+        await session.replace(ALIAS, name, record.kid)
     else:
         return record
     return record.with_alias(alias)
@@ -147,7 +165,7 @@ async def replace_record(session: Session, record: KeyRecord) -> None:
 async def remove_key(session: Session, record: KeyRecord) -> None:
     """Remove all entries of a key."""
     for alias in record.aliases:
-        await session.remove(ALIAS, alias)
+        await session.remove(ALIAS, alias_entry(alias))
     if record.material == "askar":
         await session.remove_key(record.kid)
     else:
@@ -179,7 +197,7 @@ def _due(record: KeyRecord | None) -> DueError | None:
 
 async def _kid_of(session: Session, alias: str) -> str:
     with _readable_or_logged("that an alias names"):
-        entry = await session.fetch(ALIAS, alias)
+        entry = await session.fetch(ALIAS, alias_entry(alias))
     if entry is None:
         raise AliasNotFound()
     return entry.value.decode()

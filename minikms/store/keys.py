@@ -22,6 +22,7 @@ from minikms.store.entries import (
     ALIAS,
     DELETION,
     add_alias,
+    alias_entry,
     fetch_record,
     find_record,
     insert_deletion,
@@ -177,7 +178,7 @@ class KeyStore:
                 stored = replace(record.succeeding(old), seq=seq_of(session.next_place()))
                 await insert_record(session, stored)
             for alias in stored.aliases:
-                await session.replace(ALIAS, alias, stored.kid)
+                await session.replace(ALIAS, alias_entry(alias), stored.kid)
             await replace_record(session, old.succeeded())
             return stored
 
@@ -243,11 +244,12 @@ class KeyStore:
         """Remove an alias of a key; raises KeyNotFound, or AliasNotFound where it has none such."""
 
         async def work(session: Transaction) -> None:
-            entry = await session.fetch(ALIAS, alias)
+            name = alias_entry(alias)
+            entry = await session.fetch(ALIAS, name)
             record = await fetch_record(session, kid)
             if entry is None or entry.value.decode() != kid:
                 raise AliasNotFound()
-            await session.remove(ALIAS, alias)
+            await session.remove(ALIAS, name)
             await replace_record(session, record.without_alias(alias))
 
         await self._write(profile, work)

@@ -139,7 +139,12 @@ def parameter_components() -> dict[str, Any]:
             "schema": schema,
         }
 
-    alias = {"type": "string", "pattern": fields.ALIAS_PATTERN}
+    alias = {
+        "type": "string",
+        "pattern": fields.ALIAS_PATTERN,
+        "minLength": 1,
+        "maxLength": fields.MAX_ALIAS,
+    }
     profile = {"type": "string", "pattern": fields.PROFILE_PATTERN}
     of_key = {**parameter("alias", "query", "The alias.", **alias), "required": True}
     return {

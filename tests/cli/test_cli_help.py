@@ -74,7 +74,7 @@ def test_an_option_has_its_help_its_variable_and_its_default(field):
 def test_bytes_are_also_in_units():
     text = joined(shown("serve")[1]["Limits"])
     assert "default: 1048576 (1 MiB)" in text
-    assert "at least 256; default: 8192 (8 KiB)" in text
+    assert "at least 256; default: 51200 (50 KiB)" in text
 
 
 @COMMANDS

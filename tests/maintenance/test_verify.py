@@ -16,12 +16,13 @@ from minikms.maintenance.verify import Tally, verify
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef, KeySource
 from minikms.store.askar import new_raw_key
-from minikms.store.entries import tags_of
+from minikms.store.entries import alias_entry, tags_of
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
 REGISTRY = AlgorithmRegistry.from_installed()
 # Making one of the others takes seconds, and finds nothing else.
+LONG = "é" * 4096
 ALGORITHMS = [entry.algorithm for entry in REGISTRY if entry.algorithm.name[:4] != "rsa4"]
 
 
@@ -55,7 +56,8 @@ async def test_a_store_with_nothing_wrong(location, key):
     async with service_of(location, key) as service:
         await service.create_profile("t")
         for algorithm in ALGORITHMS:
-            policy = KeyPolicy(aliases=(f"a {algorithm.name}", "last"), labels={"n": "1"})
+            aliases = f"a {algorithm.name}", "last", LONG
+            policy = KeyPolicy(aliases=aliases, labels={"n": "1"})
             await service.generate(DEFAULT_PROFILE, algorithm.name, policy)
         pages, _ = await service.list_keys(DEFAULT_PROFILE, limit=1000)
         public = [record for record in pages if record.jwk]
@@ -67,7 +69,7 @@ async def test_a_store_with_nothing_wrong(location, key):
         await service._store.schedule("t", public[2].kid, 1)
         await service.delete("t", public[3].kid)
     keys = len(ALGORITHMS) + 1 + len(public) - 1
-    tally = Tally(profiles=2, keys=keys, aliases=len(ALGORITHMS) + 1)
+    tally = Tally(profiles=2, keys=keys, aliases=len(ALGORITHMS) + 2)
     assert await check(location, key) == ([], [], tally)
 
 
@@ -195,6 +197,16 @@ KEY_FAULTS = {
         "ed25519",
         lambda session, record: session.insert("minikms.alias", "b", "y"),
         [("y", "the alias 'b' names it, and it has no record")],
+    ),
+    "long alias gone": (
+        "ed25519",
+        lambda session, record: put(session, record, aliases=("a", LONG)),
+        [f"its alias {LONG!r} is missing"],
+    ),
+    "long alias not listed": (
+        "hs256",
+        lambda session, record: session.insert("minikms.alias", alias_entry(LONG), record.kid),
+        [f"the alias {alias_entry(LONG)!r} names it, and its record does not list it"],
     ),
     "bytes of no key": (
         "ed25519",

@@ -14,6 +14,7 @@ from minikms.web.gate import GATE
 from minikms.web.state import SERVICE, TOKENS
 
 ALICE = {"X-Profile": "alice"}
+LONG = "é" * 4096  # its entry in the store has another name
 
 
 @pytest.fixture
@@ -95,8 +96,18 @@ async def move_alias(client, kid):
     await ok(await call)
 
 
+async def move_long_alias(client, kid):
+    other = await generate(client)
+    call = client.post(f"/key/{other}/associate", json={"alias": LONG}, headers=ALICE)
+    await ok(await call)
+
+
 async def take_over_alias(client, kid):
     await generate(client, alias="a")
+
+
+async def take_over_long_alias(client, kid):
+    await generate(client, alias=LONG)
 
 
 async def add_alias(client, kid):
@@ -126,7 +137,9 @@ CHANGES = [
     delete_and_restore,
     rotate,
     move_alias,
+    move_long_alias,
     take_over_alias,
+    take_over_long_alias,
     add_alias,
     unbind_alias,
     remove_profile,
@@ -139,7 +152,7 @@ async def all_answers(client, kid):
     sig = "A" * 86
     calls = [
         call
-        for ref in ({"kid": kid}, {"alias": "a"})
+        for ref in ({"kid": kid}, {"alias": "a"}, {"alias": LONG})
         for call in (
             client.post("/sign", json={**ref, "data": ""}, headers=ALICE),
             client.post("/verify", json={**ref, "data": "", "sig": sig}, headers=ALICE),
@@ -171,6 +184,7 @@ async def test_a_change_is_seen(service, any_store, who, change):
     user = changing if who == "itself" else await service(any_store)
     await ok(await changing.post("/profile", json={"name": "alice"}))
     kid = await generate(changing, alias="a")
+    await ok(await changing.post(f"/key/{kid}/associate", json={"alias": LONG}, headers=ALICE))
     before = await all_answers(user, kid)
     hits = cache(user).hits
     assert await all_answers(user, kid) == before

@@ -240,8 +240,8 @@ async def test_headers_have_a_largest_size(connect, pieces):
 @limits()
 async def test_headers_that_are_far_too_large(connect):
     for head in (
-        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        LIST + b"X-A: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 60_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        LIST + b"X-A: " + b"a" * 60_000 + b"\r\n\r\n",
     ):
         connection = await connect()
         connection.writer.write(head)

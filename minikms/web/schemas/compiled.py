@@ -104,7 +104,9 @@ def _compile_field(field: fields.Field[Any]) -> Converter | None:
         return None
     tests: list[Converter] = []
     for validator in field.validators:
-        if isinstance(validator, validate.Regexp):
+        if type(validator) is validate.Length and validator.equal is None:
+            tests.append(_length(validator.min or 0, validator.max))
+        elif isinstance(validator, validate.Regexp):
             tests.append(validator.regex.match)
         elif isinstance(validator, validate.OneOf):
             tests.append(frozenset(validator.choices).__contains__)
@@ -120,6 +122,10 @@ def _compile_field(field: fields.Field[Any]) -> Converter | None:
         return value
 
     return text
+
+
+def _length(least: int, most: int | None) -> Converter:
+    return lambda value: least <= len(value) and (most is None or len(value) <= most)
 
 
 def _compile_list(field: BoundedList) -> Converter | None:

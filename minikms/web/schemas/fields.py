@@ -13,7 +13,9 @@ from minikms.records import State
 
 KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
 PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
-ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,512}\Z"
+# Its length is apart: engines refuse so large a number of repetitions, or compile it to megabytes.
+ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]+\Z"
+MAX_ALIAS: Final = 4096  # characters; did:peer:4 and did:jwk have a document in them
 LABEL_PATTERN: Final = (
     r"^[^:\u0000-\u001f\u007f-\u009f]{1,128}:[^\u0000-\u001f\u007f-\u009f]{0,512}\Z"
 )
@@ -160,6 +162,9 @@ def rfc3339(nanoseconds: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+_ALIAS_ERROR: Final = f"Must be 1 to {MAX_ALIAS:,} characters, no control characters."
+
+
 def kid(**kwargs: Any) -> fields.String:
     """A key id."""
     return fields.String(
@@ -172,8 +177,9 @@ def kid(**kwargs: Any) -> fields.String:
 def alias(**kwargs: Any) -> fields.String:
     """Another name of a key."""
     return fields.String(
-        validate=validate.Regexp(
-            ALIAS_PATTERN, error="Must be 1 to 512 characters, no control characters."
+        validate=(
+            validate.Length(1, MAX_ALIAS, error=_ALIAS_ERROR),
+            validate.Regexp(ALIAS_PATTERN, error=_ALIAS_ERROR),
         ),
         metadata={"description": "Another name of a key, such as a DID URL."},
         **kwargs,

@@ -20,7 +20,19 @@ VALUES = st.one_of(
     st.floats(),
     st.text(max_size=4),
     st.sampled_from(["aGVsbG8=", "aGVsbG8", "a", "====", "a b", "raw", "der", "EdDSA", "public"]),
-    st.sampled_from(["x" * 128, "x" * 129, "x" * 512, "x" * 513, "a\n", "\ud800", "a+/b"]),
+    st.sampled_from(
+        [
+            "x" * 128,
+            "x" * 129,
+            "x" * 512,
+            "x" * 513,
+            "x" * 4096,
+            "x" * 4097,
+            "a\n",
+            "\ud800",
+            "a+/b",
+        ]
+    ),
     st.lists(st.dictionaries(st.sampled_from(["data", "sig", "x"]), st.text(max_size=3))),
     st.dictionaries(st.text(max_size=2), st.none(), max_size=2),
 )
