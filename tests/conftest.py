@@ -10,12 +10,12 @@ import socket
 import sqlite3
 import ssl
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from aiohttp import ClientError, ClientSession, web, web_app
 from aiohttp.test_utils import TestClient, TestServer
 from aries_askar import Store
@@ -25,13 +25,18 @@ from waiting import waiting_for
 
 from minikms.access.tokens import Token
 from minikms.config import Config
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve.assembly import create_service
 from minikms.store.askar import new_raw_key
 from minikms.store.askar_errors import take_error_codes
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.web import app as app_module
 from minikms.web.app import create_runner
 from minikms.web.http.server import KmsRunner
+from minikms.web.openapi import complete
+from minikms.web.routes import Route
+from minikms.web.swagger import Documented, read_routes
 
 Client = TestClient[web.Request, web.Application]
 
@@ -86,11 +91,38 @@ def cache_size() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def docstrings_are_parsed_once() -> Iterator[None]:
-    """Keep what aiohttp-swagger3 reads in handlers' docstrings: half of an application's start."""
-    parse = functools.cache(yaml.safe_load)
+def applications_share_what_is_the_same() -> Iterator[None]:
+    """Load the algorithms, read the routes and make each OpenAPI document once in a process.
+
+    They are most of an application's start, and nearly every test starts one.
+    """
+    load = AlgorithmRegistry.from_installed
+    load_once = functools.cache(lambda path: load())
+    read_once = functools.cache(read_routes)
+    completed: dict[Any, dict[str, Any]] = {}
+
+    def read(routes: list[Route]) -> Documented:
+        documented = read_once(tuple(routes))
+        return documented._replace(spec=dict(documented.spec))
+
+    def complete_once(
+        spec: dict[str, Any],
+        routes: list[Route],
+        registry: AlgorithmRegistry,
+        *,
+        guarded: bool,
+        documents: dict[str, str],
+    ) -> None:
+        known = tuple(routes), registry, guarded, tuple(documents.items())
+        if known not in completed:
+            completed[known] = copy.deepcopy(spec)
+            complete(completed[known], routes, registry, guarded=guarded, documents=documents)
+        spec.update(completed[known])
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(yaml, "safe_load", lambda text: copy.deepcopy(parse(text)))
+        patch.setattr(AlgorithmRegistry, "from_installed", lambda: load_once(tuple(sys.path)))
+        patch.setattr(app_module, "read_routes", read)
+        patch.setattr(app_module, "complete", complete_once)
         yield
 
 

@@ -11,7 +11,7 @@ from minikms.config import Config
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import AccessError
 from minikms.store.location import StoreLocation
-from minikms.web import openapi, page, swagger
+from minikms.web import page
 from minikms.web.callers import parse_proxies
 from minikms.web.gate import GATE, Gate
 from minikms.web.handlers.system import openapi as openapi_document
@@ -20,6 +20,7 @@ from minikms.web.http.hosts import Hosts, parse_hosts
 from minikms.web.http.limits import InFlight
 from minikms.web.http.server import KmsRunner
 from minikms.web.http.shutdown import Shutdown
+from minikms.web.openapi import complete
 from minikms.web.routes import ROUTES
 from minikms.web.state import (
     BODY_TIMEOUT,
@@ -31,6 +32,7 @@ from minikms.web.state import (
     REGISTRY,
     SHUTDOWN,
 )
+from minikms.web.swagger import read_routes
 
 # All that answers without a token.
 _OPEN_ROUTES: Final = {"healthz", "readyz", "openapi"}
@@ -61,7 +63,7 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
     for route in routes:
         if route.scope not in SCOPES and (route.scope, route.name in _OPEN_ROUTES) != (OPEN, True):
             raise AccessError(f"The route {route.name} has no scope that callers can have.")
-    documented = swagger.read_routes(routes)
+    documented = read_routes(routes)
     gate = app[GATE]
     documents = page.add_to(app, documented.ui_files, gate.page) if app[CONFIG].docs else {}
     for route in routes:
@@ -77,7 +79,7 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
             answered = FastRoute.to(fast, added, app, no_store=route.secret)
             app[FAST_ROUTES][route.method, route.path] = answered
     guarded = needs_token(app[CONFIG])
-    openapi.complete(documented.spec, routes, registry, guarded=guarded, documents=documents)
+    complete(documented.spec, routes, registry, guarded=guarded, documents=documents)
     return orjson.dumps(documented.spec, option=orjson.OPT_APPEND_NEWLINE)
 
 
