@@ -46,6 +46,8 @@ AGREEMENTS = {
     "x25519_jwk": "x25519",
     "x448_jwk": "x448",
 }
+# By file: the algorithm.
+DECRYPTIONS = {f"rsa_oaep_{bits}_sha256_mgf1sha256": f"rsa{bits}" for bits in (2048, 3072, 4096)}
 # By algorithm: the file, and the bits of its keys.
 AEADS = {
     "a128gcm": ("aes_gcm", 128),
@@ -110,6 +112,20 @@ def aeads(name: str) -> Iterator[tuple[int, bytes, Sealed, bytes, tuple[bytes | 
         ours = (len(nonce), len(tag)) == (algorithm.nonce_size, algorithm.tag_size)
         right = message if test["result"] == "valid" and ours else None
         yield test["tcId"], key, Sealed(ciphertext, nonce, tag), aad, (right,)
+
+
+def decryptions(file: str) -> Iterator[tuple[int, dict[str, str], bytes, tuple[bytes | None]]]:
+    """Number, private JWK and ciphertext; right is the plaintext, or None for a refusal."""
+    for group, test in vectors(f"Cipher/{file}"):
+        # RFC 7518 section 4.3 has no label.
+        right = bytes.fromhex(test["msg"])
+        refused = test["result"] == "invalid" or test["label"]
+        yield (
+            test["tcId"],
+            group["privateKeyJwk"],
+            bytes.fromhex(test["ct"]),
+            (None if refused else right,),
+        )
 
 
 def _number(digits: str, size: int = 1) -> str:

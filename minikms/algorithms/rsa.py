@@ -1,4 +1,4 @@
-"""RSA signatures (RFC 8017, RFC 7518 sections 3.3 and 3.5)."""
+"""RSA signatures and encryption (RFC 8017, RFC 7518 sections 3.3, 3.5 and 4.3)."""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -11,9 +11,11 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
 from minikms.plugin import (
+    DecryptionFailed,
     InvalidKey,
     JwkImporter,
     Pkcs8KeyAlgorithm,
+    PublicKeyEncryption,
     Signer,
     ValidationFailed,
     jose_b64url,
@@ -30,24 +32,29 @@ _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
     "384": hashes.SHA384(),
     "512": hashes.SHA512(),
 }
+# RFC 7518 section 4.3: the hash of MGF1 is the same, and there is no label.
+_OAEP: Final = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+_OAEP_OVERHEAD: Final = 2 * hashes.SHA256.digest_size + 2  # RFC 8017 section 7.1.1
 
 _Scheme: TypeAlias = tuple[padding.AsymmetricPadding, utils.Prehashed | hashes.HashAlgorithm]
 
 
 class RsaAlgorithm(
     Signer[rsa.RSAPrivateKey, rsa.RSAPublicKey],
+    PublicKeyEncryption[rsa.RSAPrivateKey, rsa.RSAPublicKey],
     JwkImporter[rsa.RSAPrivateKey],
     Pkcs8KeyAlgorithm[rsa.RSAPrivateKey],
 ):
     """RSA with a modulus of one size and the exponent 65537.
 
-    A PSS salt is as long as the hash (RFC 7518 section 3.5).
+    A PSS salt is as long as the hash (RFC 7518 section 3.5). Encryption is OAEP with SHA-256.
     """
 
     kty, multicodec = "RSA", 0x1205
     did_key = True
     signing_algs = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
-    slow = frozenset({"generate", "import", "sign"})
+    jose_algs = ("RSA-OAEP-256",)
+    slow = frozenset({"generate", "import", "sign", "decrypt"})
     bits: ClassVar[int]
 
     def generate(self) -> rsa.RSAPrivateKey:
@@ -133,6 +140,20 @@ class RsaAlgorithm(
         except InvalidSignature:
             return False
         return True
+
+    def encrypt(self, public: rsa.RSAPublicKey, plaintext: bytes) -> bytes:
+        most = self.bits // 8 - _OAEP_OVERHEAD
+        if len(plaintext) > most:
+            raise ValidationFailed(errors=[("#/plaintext", f"At most {most} bytes.")])
+        return public.encrypt(plaintext, _OAEP)
+
+    def decrypt(self, key: rsa.RSAPrivateKey, ciphertext: bytes) -> bytes:
+        if len(ciphertext) != self.bits // 8:
+            raise DecryptionFailed()
+        try:
+            return key.decrypt(ciphertext, _OAEP)
+        except ValueError:
+            raise DecryptionFailed() from None
 
     def _public_numbers(self, jwk: Mapping[str, Any]) -> rsa.RSAPublicNumbers:
         n, e = _number(jwk, "n"), _number(jwk, "e")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from minikms.encodings import b58, multikey, thumbprint
 from minikms.errors import UnsupportedOperation
-from minikms.plugin.protocol import PUBLIC_OPERATIONS, KeyAlgorithm, KeyPairAlgorithm
+from minikms.plugin.protocol import KeyAlgorithm, KeyPairAlgorithm
 from minikms.records import KeyPolicy, KeyRecord
 
 
@@ -51,9 +51,7 @@ def permitted(
 
     Raises UnsupportedOperation for one that it cannot do.
     """
-    can = algorithm.key_operations
-    if public_only:
-        can = tuple(op for op in can if op in PUBLIC_OPERATIONS)
+    can = algorithm.public_operations if public_only else algorithm.key_operations
     if policy.operations is None:
         return tuple(op for op in can if op not in algorithm.opt_in)
     beyond = [op for op in policy.operations if op not in can]

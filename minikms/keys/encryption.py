@@ -2,34 +2,71 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple, TypeAlias
 
+from minikms.errors import UnsupportedOption, ValidationFailed
 from minikms.keys.operation import Operation, UsableKey, Use, refuse_private
-from minikms.plugin.protocol import Aead, KeyAgreement, KeyWrap, Sealed
+from minikms.plugin.protocol import Aead, KeyAgreement, KeyWrap, PublicKeyEncryption, Sealed
+
+_MISSING: Final = "Missing data for required field."
+
+AnyEncryption: TypeAlias = Aead[Any] | PublicKeyEncryption[Any, Any]
+
+
+class Encrypted(NamedTuple):
+    """What was encrypted; to a public key, without nonce and tag."""
+
+    ciphertext: bytes
+    nonce: bytes | None = None
+    tag: bytes | None = None
 
 
 @dataclass(slots=True, repr=False)
-class Encrypt(Operation[Aead[Any], Sealed]):
-    """A plaintext sealed under a new nonce."""
+class Encrypt(Operation[AnyEncryption, Encrypted]):
+    """A plaintext encrypted: under a new nonce, or to a public key.
 
-    uses = (Use(Aead, "encrypt"),)
+    Raises UnsupportedOption for `aad` or the `alg` of a JWK where the algorithm has none of these.
+    """
+
+    uses = (Use(Aead, "encrypt"), Use(PublicKeyEncryption, "encrypt"))
     plaintext: bytes
-    aad: bytes
+    aad: bytes | None
 
-    def compute(self, key: UsableKey[Aead[Any]]) -> Sealed:
-        return key.algorithm.encrypt(key.material, self.plaintext, self.aad)
+    def compute(self, key: UsableKey[AnyEncryption]) -> Encrypted:
+        algorithm = key.algorithm
+        if isinstance(algorithm, Aead):
+            sealed = algorithm.encrypt(key.material, self.plaintext, self.aad or b"")
+            return Encrypted(*sealed)
+        _refuse_aead_parts(self.aad)
+        if key.alg not in (None, *algorithm.jose_algs):
+            raise UnsupportedOption("The JWK is for another alg.")
+        return Encrypted(algorithm.encrypt(key.material, self.plaintext))
 
 
 @dataclass(slots=True, repr=False)
-class Decrypt(Operation[Aead[Any], bytes]):
-    """The plaintext of what was sealed; raises DecryptionFailed."""
+class Decrypt(Operation[AnyEncryption, bytes]):
+    """The plaintext of what was encrypted; raises DecryptionFailed.
 
-    uses = (Use(Aead, "decrypt"),)
-    sealed: Sealed
-    aad: bytes
+    Raises ValidationFailed without the nonce or the tag that the algorithm needs, and
+    UnsupportedOption with one, or with `aad`, where it has none.
+    """
 
-    def compute(self, key: UsableKey[Aead[Any]]) -> bytes:
-        return key.algorithm.decrypt(key.material, self.sealed, self.aad)
+    uses = (Use(Aead, "decrypt"), Use(PublicKeyEncryption, "decrypt"))
+    encrypted: Encrypted
+    aad: bytes | None
+
+    def compute(self, key: UsableKey[AnyEncryption]) -> bytes:
+        algorithm = key.algorithm
+        ciphertext, nonce, tag = self.encrypted
+        if isinstance(algorithm, Aead):
+            if nonce is None or tag is None:
+                parts = (("#/nonce", nonce), ("#/tag", tag))
+                raise ValidationFailed(
+                    errors=[(at, _MISSING) for at, part in parts if part is None]
+                )
+            return algorithm.decrypt(key.material, Sealed(ciphertext, nonce, tag), self.aad or b"")
+        _refuse_aead_parts(nonce, tag, self.aad)
+        return algorithm.decrypt(key.material, ciphertext)
 
 
 @dataclass(slots=True, repr=False)
@@ -64,3 +101,9 @@ class Derive(Operation[KeyAgreement[Any, Any], bytes]):
     def compute(self, key: UsableKey[KeyAgreement[Any, Any]]) -> bytes:
         refuse_private(self.peer)
         return key.algorithm.derive(key.material, key.algorithm.load_peer(self.peer))
+
+
+def _refuse_aead_parts(*given: bytes | None) -> None:
+    """Raise UnsupportedOption for a nonce, a tag or AAD, which public-key encryption lacks."""
+    if any(part is not None for part in given):
+        raise UnsupportedOption("Encryption to this key has no nonce, tag and aad.")

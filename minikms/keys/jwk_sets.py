@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from minikms.plugin.protocol import KeyAgreement, Signer
+from minikms.plugin.protocol import KeyAgreement, PublicKeyEncryption, Signer
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.cache import Bounds, Cache, PendingEntry
@@ -139,7 +139,10 @@ class JwkSets:
                 facts["alg"] = algs[0]
             return facts
         # One that agrees by opt-in does so as a key of another type than its JWK's.
-        if isinstance(algorithm, KeyAgreement) and algorithm.opt_in.isdisjoint(KeyAgreement.grants):
+        encrypts = isinstance(algorithm, PublicKeyEncryption) or (
+            isinstance(algorithm, KeyAgreement) and algorithm.opt_in.isdisjoint(KeyAgreement.grants)
+        )
+        if encrypts:
             return {**record.jwk, "use": "enc"}
         return None
 

@@ -243,7 +243,7 @@ class KeyService(KeyOperations):
             CURRENT.reset(outer)
 
     async def jwk_set(self, profile: str) -> JwkSet:
-        """The profile's public keys for signatures and key agreement, as a JWK Set.
+        """The profile's public keys for signatures and encryption, as a JWK Set.
 
         One for each kid and one for each alias, which is its `kid` there (RFC 7517 section 5), but
         for those that are disabled.

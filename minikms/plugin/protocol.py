@@ -79,6 +79,13 @@ class KeyAlgorithm(ABC, Generic[KeyT]):
         """The operations of one of its keys: `operations` without the ways to import."""
         return tuple(op for op in self.operations if op in KEY_OPERATIONS)
 
+    @property
+    def public_operations(self) -> tuple[str, ...]:
+        """Those of its `key_operations` that need a public key alone."""
+        return tuple(
+            op for cap in CAPABILITIES if isinstance(self, cap) for op in cap.public_grants
+        )
+
     def require(self, capability: type[CapabilityT]) -> CapabilityT:
         """Itself as `capability`; raises UnsupportedOperation where it does not have it."""
         if isinstance(self, capability):
@@ -205,6 +212,26 @@ class Aead(Capability, Generic[KeyT]):
         """The plaintext; raises DecryptionFailed for any mismatch, without a reason."""
 
 
+class PublicKeyEncryption(KeyPairAlgorithm[KeyT, PublicT], Capability):
+    """Encrypts short plaintexts to a public key, decrypts them with the private one.
+
+    `jose_algs` names what it does in JOSE; a JWK that is bound to another `alg` is refused.
+    """
+
+    grants: ClassVar[tuple[str, ...]] = ("encrypt", "decrypt")
+    public_grants: ClassVar[tuple[str, ...]] = ("encrypt",)
+    # A fact of the algorithm that inherits it.
+    jose_algs: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def encrypt(self, public: PublicT, plaintext: bytes) -> bytes:
+        """The ciphertext; raises ValidationFailed for a plaintext that is too long."""
+
+    @abstractmethod
+    def decrypt(self, key: KeyT, ciphertext: bytes) -> bytes:
+        """The plaintext; raises DecryptionFailed for any mismatch, without a reason."""
+
+
 class KeyWrap(Capability, Generic[KeyT]):
     """Wraps keys with a key."""
 
@@ -274,14 +301,19 @@ class SeedImporter(Capability, Generic[KeyT]):
         """The key of `seed`; raises InvalidKey where its length is wrong."""
 
 
-_KEY_CAPABILITIES: Final[tuple[type[Capability], ...]] = (Signer, Mac, Aead, KeyWrap, KeyAgreement)
+_KEY_CAPABILITIES: Final[tuple[type[Capability], ...]] = (
+    Signer,
+    Mac,
+    Aead,
+    PublicKeyEncryption,
+    KeyWrap,
+    KeyAgreement,
+)
 CAPABILITIES: Final[tuple[type[Capability], ...]] = (
     *_KEY_CAPABILITIES,
     JwkImporter,
     SecretImporter,
     SeedImporter,
 )
-KEY_OPERATIONS: Final = tuple(op for cap in _KEY_CAPABILITIES for op in cap.grants)
+KEY_OPERATIONS: Final = tuple(dict.fromkeys(op for cap in _KEY_CAPABILITIES for op in cap.grants))
 """Every operation of keys, as the API names them."""
-PUBLIC_OPERATIONS: Final = tuple(op for cap in _KEY_CAPABILITIES for op in cap.public_grants)
-"""Those of KEY_OPERATIONS that need a public key alone."""

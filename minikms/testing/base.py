@@ -17,6 +17,7 @@ from minikms.plugin.protocol import (
     KeyPairAlgorithm,
     KeyWrap,
     Mac,
+    PublicKeyEncryption,
     Signer,
 )
 
@@ -84,6 +85,9 @@ class Contract:
             if isinstance(algorithm, Aead):
                 sealed = algorithm.encrypt(one, MESSAGE, b"")
                 same.append(algorithm.decrypt(two, sealed, b"") == MESSAGE)
+            if isinstance(algorithm, PublicKeyEncryption):
+                ciphertext = algorithm.encrypt(self.public(one), MESSAGE)
+                same.append(algorithm.decrypt(two, ciphertext) == MESSAGE)
             if isinstance(algorithm, KeyWrap):
                 wrapped = algorithm.wrap(one, bytes(16))
                 same.append(algorithm.unwrap(two, wrapped) == bytes(16))

@@ -8,7 +8,12 @@ from minikms.testing.imports import (
     SeedImporterContract,
 )
 from minikms.testing.keys import KeyContract, PublicContract
-from minikms.testing.secrecy import AeadContract, KeyAgreementContract, KeyWrapContract
+from minikms.testing.secrecy import (
+    AeadContract,
+    KeyAgreementContract,
+    KeyWrapContract,
+    PublicKeyEncryptionContract,
+)
 from minikms.testing.signing import EcdsaContract, MacContract, MacSecretContract, SignerContract
 
 
@@ -21,6 +26,7 @@ class AlgorithmContract(
     MacContract,
     MacSecretContract,
     AeadContract,
+    PublicKeyEncryptionContract,
     KeyWrapContract,
     KeyAgreementContract,
     JwkImporterContract,

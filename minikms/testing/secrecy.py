@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import pytest
 
 from minikms.encodings import b64url_decode, jose_b64url
-from minikms.errors import DecryptionFailed, InvalidKey
-from minikms.plugin.protocol import Aead, KeyAgreement, KeyWrap, Sealed
+from minikms.errors import DecryptionFailed, InvalidKey, ValidationFailed
+from minikms.plugin.protocol import Aead, KeyAgreement, KeyWrap, PublicKeyEncryption, Sealed
 from minikms.testing.base import MESSAGE, Contract, Part, each_message
 from minikms.testing.damage import near_misses
 
@@ -56,6 +56,43 @@ class AeadContract(Contract):
                 aead.decrypt(key, sealed, changed)
         with pytest.raises(DecryptionFailed):
             aead.decrypt(other, sealed, b"header")
+
+
+class PublicKeyEncryptionContract(Contract):
+    """Encryption to a public key."""
+
+    applies_to: ClassVar[tuple[Part, ...]] = (PublicKeyEncryption,)
+
+    @pytest.mark.parametrize("size", [0, 1, 16, 32, 64])
+    def test_what_is_encrypted_to_a_key_decrypts(self, size: int) -> None:
+        algorithm, (key, other) = self.declared(PublicKeyEncryption), self.keys()
+        plaintext = bytes(range(size))
+        ciphertext = algorithm.encrypt(self.public(key), plaintext)
+        assert isinstance(ciphertext, bytes)
+        assert algorithm.decrypt(key, ciphertext) == plaintext
+        with pytest.raises(DecryptionFailed):
+            algorithm.decrypt(other, ciphertext)
+
+    def test_each_ciphertext_is_new(self) -> None:
+        algorithm, public = self.declared(PublicKeyEncryption), self.public(self.keys()[0])
+        assert len({algorithm.encrypt(public, MESSAGE) for _ in range(10)}) == 10
+
+    def test_a_changed_ciphertext_does_not_decrypt(self) -> None:
+        algorithm, (key, _) = self.declared(PublicKeyEncryption), self.keys()
+        ciphertext = algorithm.encrypt(self.public(key), MESSAGE)
+        others = (bytes(len(ciphertext)), b"\xff" * len(ciphertext))
+        for changed in (*near_misses(ciphertext), b"\0" + ciphertext, *others):
+            with pytest.raises(DecryptionFailed):
+                algorithm.decrypt(key, changed)
+
+    def test_a_long_plaintext_decrypts_or_is_refused(self) -> None:
+        algorithm, (key, _) = self.declared(PublicKeyEncryption), self.keys()
+        for size in (128, 256, 512, 100_000):
+            try:
+                ciphertext = algorithm.encrypt(self.public(key), bytes(size))
+            except ValidationFailed:
+                continue
+            assert algorithm.decrypt(key, ciphertext) == bytes(size)
 
 
 class KeyWrapContract(Contract):

@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from minikms.algorithms.ecdsa import P256
 from minikms.algorithms.okp import X25519, Ed25519
+from minikms.algorithms.rsa import Rsa2048
 from minikms.algorithms.symmetric import A128Kw, A256Gcm, HmacKey, Hs256
 from minikms.encodings import b64url_decode, jose_b64url
-from minikms.plugin import InvalidKey, KeyAlgorithm, Mac, Sealed, SecretImporter
+from minikms.plugin import DecryptionFailed, InvalidKey, KeyAlgorithm, Mac, Sealed, SecretImporter
 from minikms.testing import AlgorithmContract
 
 ONE_KEY = Ed25519().generate()
@@ -385,6 +386,37 @@ class TellsWhyItFailed(A256Gcm):
 
     def decrypt(self, key, sealed, aad):
         return key.aead_decrypt(sealed.ciphertext, nonce=sealed.nonce, tag=sealed.tag, aad=aad)
+
+
+class RejectsImplicitly(Rsa2048):
+    caught_by = (
+        "test_a_changed_ciphertext_does_not_decrypt",
+        "test_what_is_encrypted_to_a_key_decrypts",
+    )
+
+    def decrypt(self, key, ciphertext):
+        try:
+            return super().decrypt(key, ciphertext)
+        except DecryptionFailed:
+            return bytes(32)
+
+
+class RepeatsACiphertext(Rsa2048):
+    caught_by = ("test_each_ciphertext_is_new",)
+
+    def __init__(self):
+        self.made = {}
+
+    def encrypt(self, public, plaintext):
+        made = self.made.setdefault((public.public_numbers(), plaintext), [])
+        return made[0] if made else made.append(super().encrypt(public, plaintext)) or made[0]
+
+
+class CutsALongPlaintext(Rsa2048):
+    caught_by = ("test_a_long_plaintext_decrypts_or_is_refused",)
+
+    def encrypt(self, public, plaintext):
+        return super().encrypt(public, plaintext[:100])
 
 
 class WrapsAnything(A128Kw):

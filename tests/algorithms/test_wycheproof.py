@@ -1,7 +1,17 @@
 """Project Wycheproof's vectors, a file of them at a time; what fails is told by its number."""
 
 import pytest
-from wycheproof import AEADS, AGREEMENTS, REGISTRY, SIGNATURES, aeads, agreements, signatures
+from wycheproof import (
+    AEADS,
+    AGREEMENTS,
+    DECRYPTIONS,
+    REGISTRY,
+    SIGNATURES,
+    aeads,
+    agreements,
+    decryptions,
+    signatures,
+)
 
 from minikms.plugin import DecryptionFailed, InvalidKey
 
@@ -38,6 +48,24 @@ def test_agreement(file):
     assert wrong == {}
     assert None in results
     assert len(results) > 100
+
+
+@pytest.mark.parametrize("file", DECRYPTIONS)
+def test_decryption(file):
+    algorithm, wrong, results, keys = REGISTRY.get(DECRYPTIONS[file]), {}, [], {}
+    for number, private, ciphertext, right in decryptions(file):
+        if (secret := private["d"]) not in keys:
+            keys[secret] = algorithm.import_jwk(private)
+        try:
+            found = algorithm.decrypt(keys[secret], ciphertext)
+        except DecryptionFailed:
+            found = None
+        results.append(found)
+        if found not in right:
+            wrong[number] = found, right
+    assert wrong == {}
+    assert None in results
+    assert len(results) > 30
 
 
 @pytest.mark.parametrize("name", AEADS)

@@ -8,6 +8,7 @@ import pytest
 
 from minikms.algorithms.ecdsa import P256
 from minikms.algorithms.okp import Ed25519
+from minikms.algorithms.rsa import Rsa2048
 from minikms.algorithms.symmetric import A256Gcm, A256Kw, Hs256
 from minikms.config import Config
 from minikms.encodings import b64url
@@ -26,7 +27,7 @@ METHODS = {
 }
 WATCHED = {"generate"}.union(*METHODS.values())
 
-BASES = (Ed25519, P256, Hs256, A256Gcm, A256Kw)
+BASES = (Ed25519, P256, Hs256, A256Gcm, A256Kw, Rsa2048)
 
 SEEN = []  # each call of such a method: its name, and the thread
 
@@ -134,16 +135,19 @@ async def verify_mac(post, key):
 
 
 async def encrypt(post, key):
-    by = await key("a256gcm")
-    for _ in range(3):
-        sealed = await post("/encrypt", {**by, "plaintext": DATA})
-    return {**by, **sealed}
+    made = []
+    for alg in ("a256gcm", "rsa2048"):
+        by = await key(alg)
+        for _ in range(3):
+            encrypted = await post("/encrypt", {**by, "plaintext": DATA})
+        made.append({**by, **encrypted})
+    return made
 
 
 async def decrypt(post, key):
-    body = await encrypt(post, key)
-    for _ in range(3):
-        assert b64url(b"hello") == (await post("/decrypt", body))["plaintext"]
+    for body in await encrypt(post, key):
+        for _ in range(3):
+            assert b64url(b"hello") == (await post("/decrypt", body))["plaintext"]
 
 
 SECRET = b64url(bytes(range(32)))

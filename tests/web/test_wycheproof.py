@@ -1,12 +1,21 @@
-"""Project Wycheproof's vectors over HTTP, all 9,360 of them; what fails is told by its number."""
+"""Project Wycheproof's vectors over HTTP, all 9,471 of them; what fails is told by its number."""
 
 import pytest
-from wycheproof import AEADS, AGREEMENTS, SIGNATURES, aeads, agreements, signatures
+from wycheproof import (
+    AEADS,
+    AGREEMENTS,
+    DECRYPTIONS,
+    SIGNATURES,
+    aeads,
+    agreements,
+    decryptions,
+    signatures,
+)
 
 from minikms.encodings import b64url, b64url_decode
 
 # One of each kind in the quick part; all take 13 s of a processor.
-SAMPLES = {"ed25519", "ecdh_secp256r1_webcrypto", "a128gcm"}
+SAMPLES = {"ed25519", "ecdh_secp256r1_webcrypto", "a128gcm", "rsa_oaep_2048_sha256_mgf1sha256"}
 
 
 def each(names):
@@ -60,6 +69,25 @@ async def test_agreement(call, name):
     assert wrong == {}
     assert None in results
     assert len(results) > 100
+
+
+@each(DECRYPTIONS)
+async def test_decryption(call, name):
+    wrong, results, kids = {}, [], {}
+    for number, private, ciphertext, right in decryptions(name):
+        if (secret := private["d"]) not in kids:
+            kids[secret], slug = await call("/key/import", {"jwk": private}, "kid")
+            assert slug is None
+        body = {"kid": kids[secret], "ciphertext": b64url(ciphertext)}
+        text, slug = await call("/decrypt", body, "plaintext")
+        assert slug in (None, "decryption-failed"), number
+        found = None if text is None else b64url_decode(text)
+        results.append(found)
+        if found not in right:
+            wrong[number] = found, slug, right
+    assert wrong == {}
+    assert None in results
+    assert len(results) > 30
 
 
 @each(AEADS)

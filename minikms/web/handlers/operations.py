@@ -12,10 +12,9 @@ from minikms.errors import (
     UnsupportedOption,
     ValidationFailed,
 )
-from minikms.keys.encryption import Decrypt, Derive, Encrypt, Unwrap, Wrap
+from minikms.keys.encryption import Decrypt, Derive, Encrypt, Encrypted, Unwrap, Wrap
 from minikms.keys.mac import ComputeMac, VerifyMac
 from minikms.keys.signing import Sign, SignBatch, Verify, VerifyBatch
-from minikms.plugin.protocol import Sealed
 from minikms.web.handlers.operation import Body, batch_operation, operation
 from minikms.web.messages import answer, load, service
 from minikms.web.schemas import operations as schemas
@@ -66,10 +65,15 @@ def verify_batch(body: Body) -> tuple[VerifyBatch, list[tuple[bytes, bytes] | Km
     return VerifyBatch(body["options"]), [_decode_pair(item) for item in body["items"]]
 
 
-@operation(schemas.EncryptRequest, schemas.Ciphertext, "What decrypt needs.")
+@operation(
+    schemas.EncryptRequest,
+    schemas.Ciphertext,
+    "What decrypt needs.",
+    problems=(UnsupportedOption, InvalidKey),
+)
 def encrypt(body: Body) -> Encrypt:
-    """Encrypt bytes with a key, under a nonce made here."""
-    return Encrypt(body["plaintext"], body["aad"])
+    """Encrypt bytes with a secret key, under a nonce made here, or to a public key."""
+    return Encrypt(body["plaintext"], body.get("aad"))
 
 
 @operation(
@@ -77,12 +81,12 @@ def encrypt(body: Body) -> Encrypt:
     schemas.Plaintext,
     "The plaintext.",
     member="plaintext",
-    problems=(DecryptionFailed,),
+    problems=(UnsupportedOption, DecryptionFailed),
 )
 def decrypt(body: Body) -> Decrypt:
     """Decrypt what was encrypted with a key."""
-    sealed = Sealed(body["ciphertext"], body["nonce"], body["tag"])
-    return Decrypt(sealed, body["aad"])
+    encrypted = Encrypted(body["ciphertext"], body.get("nonce"), body.get("tag"))
+    return Decrypt(encrypted, body.get("aad"))
 
 
 @operation(

@@ -1,7 +1,7 @@
 """Requests that work as they stand, in the order of the page, and what the service answers.
 
 The keys are published ones: RFC 8037 appendix A.1, RFC 8032 section 7.1 (TEST 3), RFC 7748
-section 6.1, and counting bytes.
+section 6.1, RFC 7515 appendix A.2, and counting bytes.
 """
 
 from collections.abc import Mapping
@@ -31,6 +31,20 @@ _JWS = (
     "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc."
     "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
 )
+
+# RFC 7515 appendix A.2.
+_RSA = {
+    "kty": "RSA",
+    "n": (
+        "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-"
+        "Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-"
+        "pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-"
+        "bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-"
+        "UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-"
+        "DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ"
+    ),
+    "e": "AQAB",
+}
 
 
 EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
@@ -87,7 +101,10 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
             "items": [{"data": _MESSAGE, "sig": _TEST_3}],
         }
     },
-    "EncryptRequest": {"by the imported key": {"alias": "example encryption", "plaintext": _HELLO}},
+    "EncryptRequest": {
+        "by the imported key": {"alias": "example encryption", "plaintext": _HELLO},
+        "to a public JWK": {"jwk": _RSA, "plaintext": _HELLO},
+    },
     "DecryptRequest": {
         "by the imported key": {
             "alias": "example encryption",

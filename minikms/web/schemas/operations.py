@@ -121,28 +121,28 @@ class BatchVerification(Schema):
     results = fields.List(fields.Nested(VerifyResult), required=True)
 
 
-class EncryptRequest(ByKey):
+class EncryptRequest(ByKeyOrJwk):
     """Bytes to encrypt."""
 
     plaintext = Base64Url("The plaintext.", required=True)
-    aad = Base64Url("Data that is bound to it and not encrypted.", load_default=b"")
+    aad = Base64Url("Data that is bound to it and not encrypted; not for RSA.")
 
 
 class Ciphertext(Schema):
     """What decrypt needs."""
 
     ciphertext = Base64Url("The ciphertext.", required=True)
-    nonce = Base64Url("The nonce.", required=True)
-    tag = Base64Url("The authentication tag.", required=True)
+    nonce = Base64Url("The nonce, null for RSA.", required=True, allow_none=True)
+    tag = Base64Url("The authentication tag, null for RSA.", required=True, allow_none=True)
 
 
 class DecryptRequest(ByKey):
     """What encrypt gave."""
 
     ciphertext = Base64Url("The ciphertext.", required=True)
-    nonce = Base64Url("The nonce.", required=True)
-    tag = Base64Url("The authentication tag.", required=True)
-    aad = Base64Url("The data that is bound to it.", load_default=b"")
+    nonce = Base64Url("The nonce; not for RSA.", allow_none=True)
+    tag = Base64Url("The authentication tag; not for RSA.", allow_none=True)
+    aad = Base64Url("The data that is bound to it; not for RSA.")
 
 
 class Plaintext(Schema):

@@ -1,0 +1,152 @@
+"""encrypt and decrypt by an RSA key: RSA-OAEP with SHA-256 (RFC 8017 section 7.1)."""
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from joserfc import jwe
+from joserfc.jwk import RSAKey
+
+from minikms.encodings import b64url, b64url_decode, jose_b64url
+from minikms.plugin.registry import AlgorithmRegistry
+
+RSA2048 = AlgorithmRegistry.from_installed().get("rsa2048")
+MOST = 256 - 2 * 32 - 2
+
+
+def oaep(mgf=SHA256, digest=SHA256, label=None):
+    return padding.OAEP(padding.MGF1(mgf()), digest(), label)
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    return rsa.generate_private_key(65537, 2048)
+
+
+@pytest.fixture
+async def ours(post, theirs):
+    return await post("/key/import", {"jwk": RSA2048.export_jwk(theirs), "alias": "ours"})
+
+
+async def test_pyca_decrypts_ours_and_we_decrypt_its(post, ours, theirs):
+    for plaintext in (b"", b"hello", bytes(MOST)):
+        for by in ({"kid": ours["kid"]}, {"alias": "ours"}, {"jwk": ours["jwk"]}):
+            made = await post("/encrypt", by | {"plaintext": b64url(plaintext)})
+            assert (made["nonce"], made["tag"]) == (None, None)
+            assert theirs.decrypt(b64url_decode(made["ciphertext"]), oaep()) == plaintext
+        body = {"kid": ours["kid"], **made}  # as it was answered
+        assert await post("/decrypt", body) == {"plaintext": b64url(plaintext)}
+        ciphertext = b64url(theirs.public_key().encrypt(plaintext, oaep()))
+        body = {"alias": "ours", "ciphertext": ciphertext}
+        assert await post("/decrypt", body) == {"plaintext": b64url(plaintext)}
+
+
+async def test_it_is_rsa_oaep_256_of_jose(post, ours):
+    """joserfc encrypts to the public JWK; the service decrypts the content's key."""
+    key = RSAKey.import_key(ours["jwk"])
+    header = {"alg": "RSA-OAEP-256", "enc": "A256GCM"}
+    made = jwe.encrypt_compact(header, b"hello", key, algorithms=["RSA-OAEP-256", "A256GCM"])
+    protected, encrypted_key, nonce, ciphertext, tag = made.split(".")
+    cek = (await post("/decrypt", {"kid": ours["kid"], "ciphertext": encrypted_key}))["plaintext"]
+    content = await post("/key/import", {"alg": "a256gcm", "secret": cek})
+    parts = {"ciphertext": ciphertext, "nonce": nonce, "tag": tag}
+    body = {"kid": content["kid"], **parts, "aad": jose_b64url(protected.encode())}
+    assert await post("/decrypt", body) == {"plaintext": b64url(b"hello")}
+
+
+async def test_any_mismatch_is_refused_and_no_more_is_said(client, generate, refused, ours, theirs):
+    public = theirs.public_key()
+    good = public.encrypt(b"hello", oaep())
+    other = await generate("rsa2048")
+    modulus = public.public_numbers().n.to_bytes(256, "big")
+    wrong = [
+        *(
+            good[:-1],
+            good[1:],
+            b"\0" + good,
+            good + b"\0",
+            good * 2,
+            b"",
+            bytes(256),
+            bytes(100_000),
+        ),
+        *(bytes([good[0] ^ 1]) + good[1:], good[:-1] + bytes([good[-1] ^ 1])),
+        *(modulus, b"\xff" * 256),
+        public.encrypt(b"hello", oaep(label=b"label")),
+        public.encrypt(b"hello", oaep(mgf=SHA1)),
+        public.encrypt(b"hello", oaep(SHA1, SHA1)),
+        public.encrypt(b"hello", padding.PKCS1v15()),
+    ]
+    calls = [(ours["kid"], ciphertext) for ciphertext in wrong] + [(other["kid"], good)]
+    details = set()
+    for kid, ciphertext in calls:
+        body = {"kid": kid, "ciphertext": b64url(ciphertext)}
+        response = await client.post("/decrypt", json=body)
+        details.add((await refused(response, 422, "decryption-failed"))["detail"])
+    assert len(details) == 1
+
+
+async def test_what_does_not_apply_is_refused(client, post, generate, refused, ours):
+    kid, data = ours["kid"], b64url(b"hello")
+    made = await post("/encrypt", {"kid": kid, "plaintext": data})
+    for extra in ({"nonce": data}, {"tag": data}, {"aad": data}, {"nonce": ""}, {"aad": ""}):
+        response = await client.post("/decrypt", json={"kid": kid, **made, **extra})
+        await refused(response, 422, "unsupported-option")
+    for aad in (data, ""):
+        response = await client.post("/encrypt", json={"kid": kid, "plaintext": data, "aad": aad})
+        await refused(response, 422, "unsupported-option")
+    for body, slug in (
+        ({"kid": kid, "plaintext": b64url(bytes(MOST + 1))}, "validation-failed"),
+        ({"jwk": {**ours["jwk"], "alg": "RSA-OAEP"}, "plaintext": data}, "unsupported-option"),
+        ({"jwk": {**ours["jwk"], "alg": "PS256"}, "plaintext": data}, "unsupported-option"),
+        ({"jwk": {**ours["jwk"], "d": "AQAB"}, "plaintext": data}, "invalid-key"),
+        ({"jwk": {**ours["jwk"], "e": "Aw"}, "plaintext": data}, "invalid-key"),
+        ({"jwk": {"kty": "oct", "k": data}, "plaintext": data}, "invalid-key"),
+        ({"jwk": (await generate("p256"))["jwk"], "plaintext": data}, "unsupported-operation"),
+    ):
+        await refused(await client.post("/encrypt", json=body), 422, slug)
+    response = await client.post("/decrypt", json={"jwk": ours["jwk"], **made})
+    await refused(response, 422, "validation-failed")
+
+
+async def test_a_nonce_and_a_tag_are_needed_where_there_are_such(client, post, generate, refused):
+    kid = (await generate("a256gcm"))["kid"]
+    made = await post("/encrypt", {"kid": kid, "plaintext": b64url(b"hello")})
+    for part in ("nonce", "tag"):
+        for body in ({**made, part: None}, {name: made[name] for name in made if name != part}):
+            response = await client.post("/decrypt", json={"kid": kid, **body})
+            found = await refused(response, 422, "validation-failed")
+            assert [error["pointer"] for error in found["errors"]] == [f"#/{part}"]
+
+
+async def test_a_public_key_alone_encrypts(client, post, refused, theirs):
+    jwk = RSA2048.public_jwk(theirs)
+    key = await post("/key/import", {"jwk": {**jwk, "alg": "RSA-OAEP-256"}})
+    assert key["operations"] == ["verify", "encrypt"]
+    made = await post("/encrypt", {"kid": key["kid"], "plaintext": b64url(b"hello")})
+    assert theirs.decrypt(b64url_decode(made["ciphertext"]), oaep()) == b"hello"
+    response = await client.post("/decrypt", json={"kid": key["kid"], **made})
+    await refused(response, 422, "unsupported-operation")
+
+
+async def test_each_state(client, post, refused, ours):
+    kid, plain = ours["kid"], {"plaintext": b64url(b"hello")}
+    made = await post("/encrypt", {"kid": kid, **plain})
+    for state, encrypts, decrypts in (
+        ("verify-only", False, True),
+        ("disabled", False, False),
+        ("enabled", True, True),
+    ):
+        async with client.patch(f"/key/{kid}", json={"state": state}) as response:
+            assert response.status == 200
+        for path, body, allowed in (("/encrypt", plain, encrypts), ("/decrypt", made, decrypts)):
+            response = await client.post(path, json={"kid": kid, **body})
+            if allowed:
+                assert response.status == 200
+            else:
+                await refused(response, 409, "key-not-usable")
+
+
+async def test_a_key_for_encryption_is_in_the_jwk_set(client, generate):
+    key = await generate("rsa2048", operations=["encrypt", "decrypt"])
+    async with client.get("/jwks.json") as response:
+        assert (await response.json())["keys"] == [{**key["jwk"], "use": "enc", "kid": key["kid"]}]
