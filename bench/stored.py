@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from minikms.keys.describe import describe
+from minikms.keys.making import maker
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy
@@ -32,15 +32,15 @@ async def fill(
 
     Returns their kids, in order.
     """
-    algorithm, kids = AlgorithmRegistry.from_installed().get("ed25519"), []
+    algorithm = AlgorithmRegistry.from_installed().get("ed25519")
+    make, kids = maker(algorithm, KeyPolicy(), algorithm.generate), list[str]()
     for first in range(start, end, BATCH):
         keys, last = [], min(first + BATCH, end)
         for place in range(first + 1, last + 1):
-            key = algorithm.generate()
-            record = describe(algorithm, key, "askar", KeyPolicy())
+            record, material = make()
             names = (f"alias-{place}",) if aliases else ()
             record = replace(record, seq=f"{place:020d}", aliases=names)
-            keys.append((record, algorithm.pack(key)))
+            keys.append((record, material))
             kids.append(record.kid)
         await writer.insert(profile, keys)
         await writer.set_last_seq(profile, last)

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
@@ -168,7 +168,7 @@ class KeyRecord:
 
     def to_bytes(self) -> bytes:
         """The record as the store has it: JSON."""
-        return orjson.dumps(asdict(self))
+        return orjson.dumps(self)
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Self:

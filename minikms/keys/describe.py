@@ -15,10 +15,11 @@ def describe(
     key: Any,
     material: Literal["askar", "bytes", "none"],
     policy: KeyPolicy,
+    operations: tuple[str, ...],
 ) -> KeyRecord:
     """The record of `key`, which is a public one where `material` is "none".
 
-    Raises UnsupportedOperation where the policy asks for what such a key cannot do.
+    `operations` are those that `permitted` gave for the policy.
     """
     jwk = public = None
     if isinstance(algorithm, KeyPairAlgorithm):
@@ -35,7 +36,7 @@ def describe(
         b58=None if public is None else b58(public),
         multikey=multibase,
         did=f"did:key:{multibase}" if multibase and algorithm.did_key else None,
-        operations=permitted(algorithm, policy, public_only=material == "none"),
+        operations=operations,
         material=material,
         created=time.time_ns(),
         exportable=policy.exportable,

@@ -59,7 +59,9 @@ class KeyMaker:
             raise UnsupportedOption("A public key alone has nothing to export.")
 
         def make() -> KeyRecord:
-            return describe(algorithm, algorithm.load_public(jwk), "none", policy)
+            key = algorithm.load_public(jwk)
+            operations = permitted(algorithm, policy, public_only=True)
+            return describe(algorithm, key, "none", policy, operations)
 
         return await run(algorithm, "import-jwk", make), b""
 
@@ -71,13 +73,13 @@ def maker(
 
     Raises UnsupportedOperation where the policy asks for what such a key cannot do.
     """
-    permitted(algorithm, policy, public_only=False)  # before the work of making it
+    operations = permitted(algorithm, policy, public_only=False)
 
     def make() -> tuple[KeyRecord, Stored]:
         key = create()
         stored = algorithm.pack(key)
         place: Literal["bytes", "askar"] = "bytes" if isinstance(stored, bytes) else "askar"
-        return describe(algorithm, key, place, policy), stored
+        return describe(algorithm, key, place, policy, operations), stored
 
     return make
 

@@ -22,7 +22,9 @@ async def store():
         writer, keys = StoreWriter(store.database), []
         for place in range(2, 2 * KEYS + 1, 2):
             key = HMAC.generate()
-            record = replace(describe(HMAC, key, "bytes", KeyPolicy()), seq=f"{place:020d}")
+            record = replace(
+                describe(HMAC, key, "bytes", KeyPolicy(), HMAC.key_operations), seq=f"{place:020d}"
+            )
             keys.append((record, HMAC.pack(key)))
         await writer.insert(DEFAULT_PROFILE, keys)
         await writer.set_last_seq(DEFAULT_PROFILE, 2 * KEYS)

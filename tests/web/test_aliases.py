@@ -20,7 +20,7 @@ def with_aliases(client):
 
     async def make(number):
         key = ALGORITHM.generate()
-        record = describe(ALGORITHM, key, "askar", KeyPolicy())
+        record = describe(ALGORITHM, key, "askar", KeyPolicy(), ALGORITHM.key_operations)
         record = replace(record, aliases=tuple(f"a{place}" for place in range(number)))
         writer = StoreWriter(client.app[STORE].database)
         await writer.insert(DEFAULT_PROFILE, [(record, ALGORITHM.pack(key))])

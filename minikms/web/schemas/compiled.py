@@ -6,7 +6,7 @@ two.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, missing, validate
@@ -47,12 +47,7 @@ def compile_load(schema: Schema) -> Converter | None:
     checks = {name for tag in ("pre_load", "validates_schema") for name, *_ in hooks[tag]}
     if hooks["validates"] or not checks <= _CHECKS:
         return None
-    converters: dict[str, Converter] = {}
-    for name, field in schema.load_fields.items():
-        converter = _compile_field(field)
-        if converter is None:
-            return None
-        converters[name] = converter
+    converters = {name: _compile_field(field) for name, field in schema.load_fields.items()}
     required = [name for name, field in schema.load_fields.items() if field.required]
     defaults = {
         name: field.load_default
@@ -90,8 +85,20 @@ def compile_load(schema: Schema) -> Converter | None:
     return load_compiled
 
 
-def _compile_field(field: fields.Field[Any]) -> Converter | None:
-    """A function that loads one value as `field` does, or raises ValueError; None for others."""
+def _compile_field(field: fields.Field[Any]) -> Converter:
+    """A function that loads one value as `field` does, or raises ValueError."""
+    return _compile_common(field) or partial(_load_by_field, field)
+
+
+def _load_by_field(field: fields.Field[Any], value: Any) -> Any:
+    try:
+        return field.deserialize(value)
+    except ValidationError:
+        raise ValueError from None
+
+
+def _compile_common(field: fields.Field[Any]) -> Converter | None:
+    """The function of a field that many bodies have; None for others."""
     if type(field) is BoundedList and isinstance(field.inner, fields.Nested):
         return _compile_list(field)
     if type(field) is Base64Url and not field.validators and field.most is None:
