@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Final, Self
 
 from aries_askar import Store
 
 from minikms.startup_errors import StoreError
 from minikms.store import notices
-from minikms.store.askar import check_key, open_store, provision_store
+from minikms.store.askar import check_key, open_store, provision_store, write_statistics
 from minikms.store.counters import ChangeCounters, FileChangeCounters
 from minikms.store.directory import ProfileDirectory
 from minikms.store.files import is_open_elsewhere
@@ -21,7 +22,9 @@ from minikms.store.layout import (
     begin_making,
     check_layout,
     finish_making,
+    lacks_statistics,
     note_rekey,
+    note_statistics,
     raise_layout,
 )
 from minikms.store.location import StoreKey, StoreLocation
@@ -107,6 +110,8 @@ class Database(ProfileSessions):
                     store = await open_store(location, key)
                 await raise_layout(store, location)
                 layout, rekeyed = await check_layout(store, location)
+            if serving and location.path and await lacks_statistics(store, location):
+                store = await _with_statistics(store, location, key, location.path)
             counters = _counters(location)
             if isinstance(counters, FileChangeCounters):
                 counters.repair()
@@ -220,6 +225,18 @@ class Database(ProfileSessions):
         permits, connections = self._permits, self._location.max_connections
         waiting = permits.waiting + self._queues.waiting
         return Pool(connections, permits.in_use, waiting, self._handle.reopened)
+
+
+async def _with_statistics(
+    store: Store, location: StoreLocation, key: StoreKey, path: Path
+) -> Store:
+    """Open the store again, with statistics in its SQLite file where nobody else has it open."""
+    await store.close()
+    written = not is_open_elsewhere(path) and write_statistics(path)
+    store = await open_store(location, key)
+    if written:
+        await note_statistics(store, location)
+    return store
 
 
 def _counters(location: StoreLocation) -> ChangeCounters:

@@ -41,7 +41,7 @@ LAYOUT: Final = Layout(1, 1)
 
 # The category of these entries, in the store's own profile.
 STORE: Final = "minikms.store"
-_LAYOUT, _REKEYED, _MAKING = "layout", "rekeyed", "making"
+_LAYOUT, _REKEYED, _MAKING, _STATISTICS = "layout", "rekeyed", "making", "statistics"
 
 
 async def check_layout(store: Store, location: StoreLocation) -> tuple[Layout, bytes]:
@@ -85,6 +85,24 @@ async def raise_layout(store: Store, location: StoreLocation) -> None:
         raise StoreError(f"The store at {location} cannot be written.") from None
 
 
+async def lacks_statistics(store: Store, location: StoreLocation) -> bool:
+    """Whether an SQLite file may be without its statistics (`store/askar.py`)."""
+    try:
+        async with store.session() as session:
+            return await session.fetch(STORE, _STATISTICS) is None
+    except AskarError:
+        raise StoreError(f"The store at {location} cannot be read.") from None
+
+
+async def note_statistics(store: Store, location: StoreLocation) -> None:
+    """Note that an SQLite file has its statistics; raises StoreError."""
+    try:
+        async with store.session() as session:
+            await session.insert(STORE, _STATISTICS, b"")
+    except AskarError:
+        raise StoreError(f"The store at {location} cannot be written.") from None
+
+
 async def begin_making(session: Session, location: StoreLocation) -> bytes:
     """Empty the store's own profile, and mark the store as one that is being made.
 
@@ -105,6 +123,8 @@ async def finish_making(session: Session, location: StoreLocation, mark: bytes) 
         raise StoreError(f"The store at {location} is being made elsewhere too.")
     await session.remove(STORE, _MAKING)
     await session.insert(STORE, _REKEYED, b"")
+    if location.path is not None:
+        await session.insert(STORE, _STATISTICS, b"")  # store/askar.py has made the file with them
     await session.insert(STORE, _LAYOUT, LAYOUT.stored)
 
 

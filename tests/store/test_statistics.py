@@ -1,0 +1,72 @@
+"""SQLite's statistics in a store's file, by which it finds rows by their tags."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from minikms.store.keys import KeyStore
+from minikms.store.layout import STORE
+from minikms.store.location import StoreLocation
+
+# As Askar reads a page.
+PAGE = """
+    SELECT i.id FROM items i WHERE i.profile_id = 2
+    AND (i.kind = 2 OR 2 IS NULL) AND (i.category = 'a' OR 'a' IS NULL)
+    AND i.id IN
+        (SELECT item_id FROM items_tags WHERE name = 'b' AND value IN ('1', '2') AND plaintext = 1)
+"""
+
+
+@pytest.fixture
+def location(sqlite):
+    return StoreLocation.parse(f"sqlite://{sqlite}")
+
+
+def plan(location):
+    """How SQLite finds the rows of a page."""
+    with closing(sqlite3.connect(location.path)) as file:
+        return file.execute(f"EXPLAIN QUERY PLAN {PAGE}").fetchall()[0][-1]
+
+
+async def forget(location, key):
+    """Make the store as it was before files had statistics."""
+    async with (
+        KeyStore.open(location, key) as store,
+        store.database._handle.store.session() as session,
+    ):
+        await session.remove(STORE, "statistics")
+    with closing(sqlite3.connect(location.path)) as file:
+        file.execute("DROP TABLE sqlite_stat1")
+        file.commit()
+
+
+async def opened(location, key, **options):
+    async with KeyStore.open(location, key, **options) as store:
+        await store.ping()
+    return plan(location)
+
+
+async def test_a_new_file_has_them(location):
+    assert plan(location) == "SEARCH i USING INTEGER PRIMARY KEY (rowid=?)"
+
+
+async def test_a_service_writes_them_once_to_an_older_file(location, key, monkeypatch):
+    await forget(location, key)
+    assert "ix_items_uniq" in plan(location)
+    assert "ix_items_uniq" in await opened(location, key)
+    assert "PRIMARY KEY" in await opened(location, key, serving=True)
+
+    def fails(path):
+        raise AssertionError(f"{path} is written again")
+
+    monkeypatch.setattr("minikms.store.database.write_statistics", fails)
+    assert "PRIMARY KEY" in await opened(location, key, serving=True)
+
+
+async def test_an_older_file_that_another_process_has_open_stays(location, key, monkeypatch):
+    await forget(location, key)
+    with monkeypatch.context() as patch:
+        patch.setattr("minikms.store.database.is_open_elsewhere", lambda _: True)
+        assert "ix_items_uniq" in await opened(location, key, serving=True)
+    assert "PRIMARY KEY" in await opened(location, key, serving=True)
