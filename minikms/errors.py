@@ -122,6 +122,12 @@ class KeyExists(KmsError):
     status, slug, title = 409, "key-exists", "The key already exists"
 
 
+class AliasExists(KmsError):
+    """The alias names another key of the profile."""
+
+    status, slug, title = 409, "alias-exists", "The alias names another key"
+
+
 class KeyNotUsable(KmsError):
     """The key's state does not allow the operation, or its algorithm is not installed."""
 

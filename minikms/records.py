@@ -12,6 +12,9 @@ from minikms.errors import KeyNotFound, KeyNotUsable, TooManyAliases
 
 State: TypeAlias = Literal["enabled", "disabled", "verify-only"]
 
+# What becomes of an alias that names another key: it moves, or the call is refused.
+AliasTaken: TypeAlias = Literal["move", "refuse"]
+
 # The operations that a `verify-only` key refuses; it still verifies, decrypts and unwraps.
 _PRODUCING: Final = frozenset({"sign", "mac", "encrypt", "wrap"})
 
@@ -33,12 +36,14 @@ class KeyRef(NamedTuple):
 class KeyPolicy:
     """The settings of a new key, from its caller.
 
-    `aliases` are its first aliases; `operations` are those allowed, None for all of its algorithm
+    `aliases` are its first aliases, `alias_taken` says what becomes of one that names another key;
+    `operations` are those allowed, None for all of its algorithm
     but the opt-in ones; `exportable` allows its private part to be exported; `expires` is in
     nanoseconds since the epoch, None for never.
     """
 
     aliases: tuple[str, ...] = ()
+    alias_taken: AliasTaken = "move"
     labels: Mapping[str, str] = field(default_factory=dict)
     exportable: bool = False
     operations: tuple[str, ...] | None = None

@@ -28,7 +28,7 @@ from minikms.plugin.protocol import (
     Stored,
 )
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyPolicy, KeyRecord, KeyRef, KeySource, OrphanRecord
+from minikms.records import AliasTaken, KeyPolicy, KeyRecord, KeyRef, KeySource, OrphanRecord
 from minikms.store.cache import NOTHING, Bounds
 from minikms.store.keys import KeyStore
 
@@ -53,11 +53,13 @@ class KeyService(KeyOperations):
     # Making keys
 
     async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
-        """Make a key and store it; raises UnsupportedAlgorithm and TooBusy."""
+        """Make a key and store it; raises UnsupportedAlgorithm, AliasExists and TooBusy."""
         algorithm = self._registry.get(alg)
         record, material = await self._maker.make(algorithm, policy, "generate", algorithm.generate)
         set_key(record.kid, record.alg)
-        return await self._store.insert(profile, record, material, policy.aliases, is_unique=True)
+        return await self._store.insert(
+            profile, record, material, policy.aliases, taken=policy.alias_taken, is_unique=True
+        )
 
     async def generate_batch(
         self,
@@ -78,7 +80,10 @@ class KeyService(KeyOperations):
         return await self._store.insert_all(profile, made)
 
     async def import_key(self, profile: str, source: KeySource, policy: KeyPolicy) -> KeyRecord:
-        """Store the key of `source`; raises as `read_key` does, DecryptionFailed and KeyExists."""
+        """Store the key of `source`.
+
+        Raises as `read_key` does, DecryptionFailed, KeyExists and AliasExists.
+        """
         if source.wrapped is not None:
             self._registry.get(source.alg or "").require(SecretImporter)
             by = KeyRef(kid=source.unwrap_kid)
@@ -86,7 +91,9 @@ class KeyService(KeyOperations):
             source = replace(source, secret=secret)
         record, material = await self.read_key(source, policy)
         set_key(record.kid, record.alg)
-        return await self._store.insert(profile, record, material, policy.aliases)
+        return await self._store.insert(
+            profile, record, material, policy.aliases, taken=policy.alias_taken
+        )
 
     async def read_key(self, source: KeySource, policy: KeyPolicy) -> tuple[KeyRecord, Stored]:
         """The record and the material of the key of `source`, which nothing has stored yet.
@@ -115,7 +122,7 @@ class KeyService(KeyOperations):
 
         An alias that names another key by now stays with that one.
         """
-        return await self._store.insert(profile, record, material, aliases, take=False)
+        return await self._store.insert(profile, record, material, aliases, taken="leave")
 
     async def rotate(self, profile: str, kid: str) -> KeyRecord:
         """Replace a key by a new one, which is returned; the old one is `verify-only` then.
@@ -183,9 +190,11 @@ class KeyService(KeyOperations):
             yield page
             after = page[-1].seq if page else after
 
-    async def associate(self, profile: str, kid: str, alias: str) -> None:
-        """Bind `alias` to this key alone; raises TooManyAliases."""
-        await self._store.bind_alias(profile, kid, alias)
+    async def associate(
+        self, profile: str, kid: str, alias: str, taken: AliasTaken = "move"
+    ) -> None:
+        """Bind `alias` to this key alone; raises AliasExists and TooManyAliases."""
+        await self._store.bind_alias(profile, kid, alias, taken)
 
     async def dissociate(self, profile: str, kid: str, alias: str) -> None:
         """Remove `alias` from this key."""

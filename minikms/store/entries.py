@@ -4,12 +4,12 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Literal
 
-from minikms.errors import AliasNotFound, KeyExists, KeyNotFound, KeyUnreadable
+from minikms.errors import AliasExists, AliasNotFound, KeyExists, KeyNotFound, KeyUnreadable
 from minikms.events import set_key_alg
 from minikms.plugin.protocol import Stored
-from minikms.records import KeyRecord, KeyRef
+from minikms.records import AliasTaken, KeyRecord, KeyRef
 from minikms.store.askar_errors import DuplicateError, UndecryptableError
 from minikms.store.directory import require_profile
 from minikms.store.sessions import Session
@@ -130,26 +130,34 @@ async def find_record(session: Session, ref: KeyRef) -> KeyRecord:
 
 
 async def add_alias(
-    session: Session, record: KeyRecord, alias: str, *, take: bool = True
+    session: Session,
+    record: KeyRecord,
+    alias: str,
+    taken: AliasTaken | Literal["leave"] = "move",
 ) -> KeyRecord:
     """Let an alias name a key, and give the key's record, which is yet to be stored.
 
-    An alias of another key is taken from it. Without `take` it stays there, and the record is
-    as it was.
+    `taken` says what becomes of an alias of another key. By "leave" it stays there, and the record
+    is as it was. Raises AliasExists and TooManyAliases, and then has written nothing.
     """
     name = alias_entry(alias)
     entry = await session.fetch(ALIAS, name)
     if entry is None:
+        named = record.with_alias(alias)
         await session.insert(ALIAS, name, record.kid)
-    elif take and entry.value.decode() != record.kid:
-        holder = await load_record(session, entry.value.decode())
-        if holder is None:
-            raise KeyNotFound()
-        await replace_record(session, holder.without_alias(alias))
-        await session.replace(ALIAS, name, record.kid)
-    else:
+        return named
+    if taken == "leave" or entry.value.decode() == record.kid:
         return record
-    return record.with_alias(alias)
+    holder = await load_record(session, entry.value.decode())
+    if holder is None:
+        raise KeyNotFound()
+    # The aliases of a key whose deletion is due are free.
+    if taken == "refuse" and not holder.is_gone:
+        raise AliasExists()
+    named = record.with_alias(alias)
+    await replace_record(session, holder.without_alias(alias))
+    await session.replace(ALIAS, name, record.kid)
+    return named
 
 
 async def insert_record(session: Session, record: KeyRecord) -> None:

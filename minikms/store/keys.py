@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Final, Self, TypeVar
+from typing import Final, Literal, Self, TypeVar
 
 from minikms.errors import AliasNotFound, KeyExists, KeyNotFound, ProfileProtected
 from minikms.events import CURRENT, SUCCESS
 from minikms.plugin.protocol import Stored
-from minikms.records import KeyRecord, KeyRef
+from minikms.records import AliasTaken, KeyRecord, KeyRef
 from minikms.store.askar import new_raw_key
 from minikms.store.database import Database
 from minikms.store.directory import require_profile
@@ -106,25 +106,25 @@ class KeyStore:
         material: Stored,
         aliases: Iterable[str] = (),
         *,
-        take: bool = True,
+        taken: AliasTaken | Literal["leave"] = "move",
         is_unique: bool = False,
     ) -> KeyRecord:
         """Store a new key with its `aliases`, and give its record.
 
-        Aliases of other keys are taken from them, unless `take` is False. `is_unique` says that the
-        kid cannot exist, which saves a read. Raises KeyExists and TooManyAliases, and then stores
-        nothing.
+        `taken` is that of `add_alias`. `is_unique` says that the kid cannot exist, which saves a
+        read. Raises KeyExists, AliasExists and TooManyAliases, and then stores nothing.
         """
 
         async def work(session: Transaction) -> KeyRecord:
             # Before anything is written, since others share the transaction.
             if not is_unique and await load_record(session, record.kid) is not None:
                 raise KeyExists()
+            stored = record
+            for alias in aliases:
+                stored = await add_alias(session, stored, alias, taken)
+            stored = replace(stored, seq=seq_of(session.next_place()))
             with new_key():
                 await insert_material(session, record.kid, material)
-                stored = replace(record, seq=seq_of(session.next_place()))
-                for alias in aliases:
-                    stored = await add_alias(session, stored, alias, take=take)
                 await insert_record(session, stored)
             return stored
 
@@ -229,12 +229,17 @@ class KeyStore:
         await self._due.note(profile, page.due)
         return page.records, page.more
 
-    async def bind_alias(self, profile: str, kid: str, alias: str) -> None:
-        """Let `alias` name this key and no other; raises KeyNotFound and TooManyAliases."""
+    async def bind_alias(
+        self, profile: str, kid: str, alias: str, taken: AliasTaken = "move"
+    ) -> None:
+        """Let `alias` name this key and no other.
+
+        Raises KeyNotFound, AliasExists and TooManyAliases.
+        """
 
         async def work(session: Transaction) -> None:
             record = await fetch_record(session, kid)
-            named = await add_alias(session, record, alias)
+            named = await add_alias(session, record, alias, taken)
             if named is not record:
                 await replace_record(session, named)
 

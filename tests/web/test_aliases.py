@@ -1,4 +1,4 @@
-"""How many aliases a key may have, wherever one is bound."""
+"""How many aliases a key may have, and what becomes of one that is taken, wherever one is bound."""
 
 from dataclasses import replace
 
@@ -84,3 +84,91 @@ async def test_a_key_of_an_earlier_version_that_has_more(
     for alias in ("a0", "a1"):
         assert (await client.delete(f"/key/{kid}/associate?alias={alias}")).status == 200
     assert (await client.post(f"/key/{kid}/rotate")).status == 200
+
+
+def binding(client, alias, kid, **options):
+    """Each call that binds an alias, with these options."""
+    options["alias"] = alias
+    return {
+        "generate": lambda: client.post("/key/generate", json={"alg": "p256", **options}),
+        "import": lambda: client.post(
+            "/key/import", json={"alg": "a128kw", "secret": "AAECAwQFBgcICQoLDA0ODw", **options}
+        ),
+        "associate": lambda: client.post(f"/key/{kid}/associate", json=options),
+    }
+
+
+BINDING = list(binding(None, "", ""))
+
+
+@pytest.fixture
+def all_keys(client):
+    async def call():
+        return await (await client.get("/keys")).json()
+
+    return call
+
+
+@pytest.mark.each_store
+@pytest.mark.parametrize("call", BINDING)
+async def test_an_alias_that_is_taken_moves_or_is_refused(
+    client, generate, refused, all_keys, call
+):
+    await generate(alias="taken")
+    other = (await generate())["kid"]
+    before = await all_keys()
+    refuse = binding(client, "taken", other, alias_taken="refuse")[call]
+    for _ in range(2):
+        await refused(await refuse(), 409, "alias-exists")
+    assert await all_keys() == before
+    for options in ({"alias_taken": "move"}, {}):
+        assert (await binding(client, "taken", other, **options)[call]()).status == 200
+        holders = [key["kid"] for key in await all_keys() if "taken" in key["aliases"]]
+        found = (await (await client.get("/key?alias=taken")).json())["kid"]
+        assert (holders, found == before[0]["kid"]) == ([found], False)
+
+
+@pytest.mark.each_store
+@pytest.mark.parametrize("call", BINDING)
+async def test_an_alias_that_is_free_is_bound(client, generate, aliases_of, call):
+    kid = (await generate(alias="was here"))["kid"]
+    assert (await client.delete(f"/key/{kid}/associate?alias=was here")).status == 200
+    for alias in ("free", "was here"):
+        bind = binding(client, alias, kid, alias_taken="refuse")[call]
+        assert (await bind()).status == 200
+        found = await (await client.get("/key", params={"alias": alias})).json()
+        assert alias in await aliases_of(found["kid"])
+
+
+async def test_an_alias_of_the_key_itself_is_not_taken(client, generate, aliases_of):
+    kid = (await generate(alias="mine"))["kid"]
+    again = {"alias": "mine", "alias_taken": "refuse"}
+    assert (await client.post(f"/key/{kid}/associate", json=again)).status == 200
+    assert await aliases_of(kid) == ["mine"]
+
+
+async def test_an_alias_of_another_profile_is_not_taken(client, generate):
+    assert (await client.post("/profile", json={"name": "alice"})).status == 200
+    await generate(alias="mine")
+    await generate(profile="alice", alias="mine", alias_taken="refuse")
+
+
+@pytest.mark.parametrize("call", BINDING)
+async def test_the_alias_of_a_key_that_is_out_of_use_is_taken(client, generate, refused, call):
+    kid, other = [(await generate(**named))["kid"] for named in ({"alias": "taken"}, {})]
+    refuse = binding(client, "taken", other, alias_taken="refuse")[call]
+    await client.patch(f"/key/{kid}", json={"state": "disabled"})
+    await refused(await refuse(), 409, "alias-exists")
+    await client.delete(f"/key/{kid}?after=1d")
+    await refused(await refuse(), 409, "alias-exists")
+    await client.app[STORE].schedule(DEFAULT_PROFILE, kid, 1)  # due, and not removed yet
+    assert (await refuse()).status == 200
+    await refused(await client.get(f"/key/{kid}"), 404, "key-not-found")
+
+
+@pytest.mark.parametrize("value", ["", "MOVE", None, True, "keep"])
+async def test_what_may_become_of_it(client, generate, refused, value):
+    kid = (await generate())["kid"]
+    for call in binding(client, "a", kid, alias_taken=value).values():
+        body = await refused(await call(), 422, "validation-failed")
+        assert [each["pointer"] for each in body["errors"]] == ["#/alias_taken"]

@@ -84,6 +84,33 @@ async def test_an_alias_moved_by_many_ends_at_one_key(client, generate):
         assert found["aliases"].count(alias) == 1
 
 
+@pytest.mark.parametrize("length", [5, 4096])
+async def test_one_gets_a_free_alias(client, generate, length):
+    """In a new profile each time, so that theirs are its first keys, and then among others."""
+    for turn in range(6):
+        profile = {"X-Profile": f"p{turn // 2}"}
+        if turn % 2 == 0:
+            await client.post("/profile", json={"name": profile["X-Profile"]})
+        before = len(await (await client.get("/keys", headers=profile)).json())
+        body = {"alg": "ed25519", "alias": f"{turn}" * length, "alias_taken": "refuse"}
+        found = await at_once(
+            client.post("/key/generate", json=body, headers=profile) for _ in range(8)
+        )
+        assert found == {(200, ""): 1, (409, "alias-exists"): 7}
+        keys = await (await client.get("/keys", headers=profile)).json()
+        assert len(keys) == before + 1
+        assert keys[-1]["aliases"] == [body["alias"]]
+
+
+async def test_one_gets_a_free_alias_for_its_key(client, generate):
+    kids = [(await generate())["kid"] for _ in range(8)]
+    body = {"alias": "free", "alias_taken": "refuse"}
+    found = await at_once(client.post(f"/key/{kid}/associate", json=body) for kid in kids)
+    assert found == {(200, ""): 1, (409, "alias-exists"): 7}
+    named = [key["aliases"] for key in await (await client.get("/keys")).json()]
+    assert sorted(named) == [[]] * 7 + [["free"]]
+
+
 async def test_keys_deleted_while_an_alias_moves_between_them(client, generate):
     kids = [(await generate())["kid"] for _ in range(8)]
     name = [client.post(f"/key/{kid}/associate", json={"alias": "moves"}) for kid in kids * 4]

@@ -114,13 +114,13 @@ async def associate(request: web.Request, kid: str) -> web.Response:
       - $ref: "#/components/parameters/Profile"
       - $ref: "#/components/parameters/Kid"
     x-body: AssociateAlias
-    x-problems: [key-not-found, too-many-aliases]
+    x-problems: [key-not-found, alias-exists, too-many-aliases]
     responses:
       "200": {description: The alias and its key., x-answer: Association}
     """
-    alias = (await load(request, _ASSOCIATE))["alias"]
-    await service(request).associate(profile(request), kid, alias)
-    return answer(_ASSOCIATION, {"alias": alias, "kid": kid})
+    body = await load(request, _ASSOCIATE)
+    await service(request).associate(profile(request), kid, body["alias"], body["alias_taken"])
+    return answer(_ASSOCIATION, {"alias": body["alias"], "kid": kid})
 
 
 async def dissociate(request: web.Request, kid: str, alias: str) -> web.Response:

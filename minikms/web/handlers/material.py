@@ -23,7 +23,7 @@ async def generate(request: web.Request) -> web.Response:
     tags: [keys]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: GenerateKey
-    x-problems: [unsupported-algorithm, unsupported-operation, key-exists]
+    x-problems: [unsupported-algorithm, unsupported-operation, key-exists, alias-exists]
     responses:
       "200": {description: The new key., x-answer: Key}
     """
@@ -66,6 +66,7 @@ async def import_key(request: web.Request) -> web.Response:
       - key-not-found
       - key-not-usable
       - key-exists
+      - alias-exists
     responses:
       "200": {description: The key., x-answer: Key}
     """

@@ -86,7 +86,10 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "out of use": {"state": "disabled"},
         "in use until then": {"state": "enabled", "expires": "2099-12-31T23:59:59+01:00"},
     },
-    "AssociateAlias": {"a DID URL": {"alias": SECOND_ALIAS}},
+    "AssociateAlias": {
+        "a DID URL": {"alias": SECOND_ALIAS},
+        "only where it is free": {"alias": "did:example:123#free", "alias_taken": "refuse"},
+    },
     "SignRequest": {"a message": {"alias": ALIAS, "data": _HELLO}},
     "VerifyRequest": {
         "by a public JWK": {"jwk": _ED25519, "data": _HELLO, "sig": _SIG},

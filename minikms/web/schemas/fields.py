@@ -9,7 +9,7 @@ from marshmallow import ValidationError, fields, validate
 
 from minikms.encodings import b64url, b64url_decode
 from minikms.plugin.protocol import KEY_OPERATIONS
-from minikms.records import State
+from minikms.records import AliasTaken, State
 
 KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
 PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
@@ -182,6 +182,19 @@ def alias(**kwargs: Any) -> fields.String:
             validate.Regexp(ALIAS_PATTERN, error=_ALIAS_ERROR),
         ),
         metadata={"description": "Another name of a key, such as a DID URL."},
+        **kwargs,
+    )
+
+
+def alias_taken(**kwargs: Any) -> fields.String:
+    """What becomes of an alias that names another key."""
+    return fields.String(
+        validate=validate.OneOf(get_args(AliasTaken)),
+        metadata={
+            "description": "What to do where the alias names another key: move it to this one, "
+            "as by default, or refuse the call.",
+            "x-component": "AliasTaken",
+        },
         **kwargs,
     )
 

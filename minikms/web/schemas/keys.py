@@ -13,6 +13,7 @@ from minikms.web.schemas.fields import (
     Timestamp,
     algorithm,
     alias,
+    alias_taken,
     jwk,
     kid,
     labels,
@@ -37,7 +38,7 @@ class NewKeyOptions(Request):
 
     @post_load
     def _to_policy(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        names = ("aliases", "labels", "exportable", "operations", "expires")
+        names = ("aliases", "alias_taken", "labels", "exportable", "operations", "expires")
         given = {name: data.pop(name) for name in names if name in data}
         if "alias" in data:
             given["aliases"] = (data.pop("alias"),)
@@ -50,6 +51,7 @@ class KeyOptions(NewKeyOptions):
     """What is asked of a new key; loads into `policy`."""
 
     alias = alias()
+    alias_taken = alias_taken()
 
 
 class GenerateKey(KeyOptions):
@@ -116,6 +118,7 @@ class AssociateAlias(Request):
     """An alias to bind."""
 
     alias = alias(required=True)
+    alias_taken = alias_taken(load_default="move")
 
 
 class Key(Schema):
