@@ -1,4 +1,4 @@
-"""Plugins that cannot be used, each a package on PYTHONPATH, which stop the start."""
+"""Plugins that cannot be used, each a package on the path, which stop the start."""
 
 import os
 import re
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.process
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.startup_errors import PluginError
 
 GUIDE = Path(__file__).parents[2] / "docs" / "writing-an-algorithm.md"
 
@@ -128,27 +129,20 @@ def unusable(request, tmp_path):
     return tmp_path
 
 
-def refused(command, directory):
-    """The one sentence with which `minikms` ends where it cannot use a plugin."""
-    path = str(directory)
-    done = subprocess.run(
-        [sys.executable, "-m", "minikms", *command],
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    [sentence] = done.stderr.splitlines()
-    assert re.fullmatch(r"minikms: The .*[^.]\.", sentence)
+def refusal(directory, monkeypatch):
+    """The one sentence that says why a plugin cannot be used."""
+    monkeypatch.syspath_prepend(directory)
+    monkeypatch.delitem(sys.modules, "broken_bp256", raising=False)  # that of another test
+    with pytest.raises(PluginError) as caught:
+        AlgorithmRegistry.from_installed()
+    [sentence] = str(caught.value).splitlines()
+    assert re.fullmatch(r"The .*[^.]\.", sentence)
     return sentence
 
 
 @pytest.mark.parametrize("unusable", UNUSABLE.values(), ids=UNUSABLE, indirect=True)
-def test_a_plugin_that_cannot_be_used_stops_the_start(unusable):
-    sentence = refused(["serve", "--port", "0"], unusable)
+def test_a_plugin_that_cannot_be_used_is_named(unusable, monkeypatch):
+    sentence = refusal(unusable, monkeypatch)
     assert "'bp256'" in sentence
     assert "'minikms-bp256'" in sentence
 
@@ -165,7 +159,29 @@ def test_a_plugin_that_cannot_be_used_stops_the_start(unusable):
     ids=["duplicate name", "JWKs of a curve", "import error", "missing method", "no kty"],
     indirect=["unusable"],
 )
-def test_the_sentence_says_why_as_in_the_guide(unusable, says):
-    sentence = refused(["algorithms"], unusable)
+def test_the_sentence_says_why_as_in_the_guide(unusable, says, monkeypatch):
+    sentence = refusal(unusable, monkeypatch)
     assert says in sentence
-    assert sentence in GUIDE.read_text().splitlines()
+    assert f"minikms: {sentence}" in GUIDE.read_text().splitlines()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["algorithms"]], ids=str)
+@pytest.mark.parametrize(
+    "unusable",
+    [UNUSABLE["JWKs of a size"], UNUSABLE["error while it is imported"]],
+    ids=["JWKs of a size", "error while it is imported"],
+    indirect=True,
+)
+def test_it_stops_the_start(unusable, command, monkeypatch):
+    done = subprocess.run(
+        [sys.executable, "-m", "minikms", *command],
+        cwd=unusable,
+        env={**os.environ, "PYTHONPATH": str(unusable)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"minikms: {refusal(unusable, monkeypatch)}\n"
