@@ -64,7 +64,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what needs a PostgreSQL server, as its fixtures or its parameters say."""
     assert isinstance(item, pytest.Function)
     params = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    if {"postgres_server", "own_postgres"} & set(item.fixturenames) or "postgres" in params:
+    if "postgres_server" in item.fixturenames or "postgres" in params:
         item.add_marker("postgres")
 
 
@@ -146,16 +146,19 @@ def start(aiohttp_client: Any) -> Callable[..., Awaitable[Client]]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
-    """A PostgreSQL server that tests share, so that none of them stops it."""
+    """A PostgreSQL server that the tests of a process share."""
     with Postgres.running() as server:
         yield server
 
 
 @pytest.fixture
-def own_postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
-    """A PostgreSQL server for one test, to be stopped or paused; its parameter is options."""
-    with Postgres.running(**getattr(request, "param", {})) as server:
-        yield server
+def own_postgres(request: pytest.FixtureRequest, postgres_server: Postgres) -> Iterator[Postgres]:
+    """The server, for a test that stops, pauses or changes it; its parameter is attributes."""
+    if attributes := getattr(request, "param", {}):
+        vars(postgres_server).update(attributes)
+        postgres_server.restart()
+    yield postgres_server
+    postgres_server.reset()
 
 
 @pytest.fixture(scope="session")

@@ -35,15 +35,16 @@ _SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 class Postgres:
     """A server on a port of 127.0.0.1 and with data of its own, which a restart keeps."""
 
-    def __init__(self, folder: Path, *, durable: bool = False, port: int | None = None) -> None:
+    durable = False
+    """Whether it waits for the disk at each commit, once it is started."""
+
+    def __init__(self, folder: Path, *, port: int | None = None) -> None:
         self.port = port or free_port()
         self._password = secrets.token_hex(16)
         self.folder, self._data = folder, folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
         self._options = ["-D", self._data, "-h", "127.0.0.1", "-p", str(self.port)]
         self._options += ["-c", "unix_socket_directories=", "-c", "max_connections=200"]
-        if not durable:
-            self._options += ["-c", "fsync=off"]
         if _USER:
             _let_through(_BIN)
             os.chown(folder, _USER.pw_uid, _USER.pw_gid)
@@ -64,10 +65,10 @@ class Postgres:
 
     @classmethod
     @contextmanager
-    def running(cls, *, durable: bool = False) -> Iterator[Self]:
-        """A new server, gone at the end; a `durable` one waits for the disk at each commit."""
+    def running(cls) -> Iterator[Self]:
+        """A new server, gone at the end."""
         with tempfile.TemporaryDirectory(prefix="minikms-postgres-") as folder:
-            server = cls(Path(folder), durable=durable)
+            server = cls(Path(folder))
             try:
                 server.start()
                 yield server
@@ -110,7 +111,7 @@ class Postgres:
         with (self.folder / "log").open("ab") as log:
             # In pytest's own process group, so that a signal to all of it ends this as well.
             self._process = subprocess.Popen(
-                [_BIN / "postgres", *self._options],
+                [_BIN / "postgres", *self._options, "-c", f"fsync={self.durable}"],
                 **_AS_USER, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         while not self._ready():
@@ -140,6 +141,13 @@ class Postgres:
     def restart(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop, and start on the same port with the same data."""
         self.stop(mode)
+        self.start()
+
+    def reset(self) -> None:
+        """Run as at first, whatever a test did to it: without its connections and settings."""
+        self.durable = False
+        self.stop("immediate")
+        (self._data / "postgresql.auto.conf").write_text("")
         self.start()
 
     def pause(self) -> None:

@@ -46,9 +46,21 @@ async def test_a_paused_server_is_stopped_all_the_same(own_postgres, store):
 
 
 @pytest.mark.parametrize("own_postgres", [{"durable": True}], indirect=True, ids=str)
-def test_only_a_durable_one_waits_for_the_disk(own_postgres, postgres_server):
+def test_only_a_durable_one_waits_for_the_disk(own_postgres):
     assert own_postgres.execute("SHOW fsync") == "on\n"
-    assert postgres_server.execute("SHOW fsync") == "off\n"
+    own_postgres.reset()
+    assert own_postgres.execute("SHOW fsync") == "off\n"
+
+
+def test_what_a_test_did_to_it_is_undone(own_postgres):
+    _, _, name = own_postgres.create_database().rpartition("/")
+    own_postgres.set("default_transaction_read_only", "on")
+    own_postgres.pause()
+    own_postgres.reset()
+    assert own_postgres.execute("SHOW default_transaction_read_only") == "off\n"
+    own_postgres.stop()
+    own_postgres.reset()
+    assert own_postgres.execute("SELECT 1", name) == "1\n"
 
 
 def test_a_database_made_is_empty_and_another_each_time(postgres_server):

@@ -25,7 +25,12 @@ from minikms.web.state import SERVICE, TOKENS
 TTL = 2  # seconds
 
 KILL = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-WHERE application_name = 'minikms notices'"""
+WHERE application_name = 'minikms notices' AND datname = current_database()"""
+
+
+def name_of(url):
+    """The name of a database."""
+    return urlsplit(url).path.removeprefix("/")
 
 
 def bearer(token):
@@ -98,13 +103,14 @@ async def test_the_bound_without_notices(how, pair, admin, own_postgres, monkeyp
     if how == "without the extra":
         monkeypatch.setitem(sys.modules, "asyncpg", None)
         caplog.set_level(logging.INFO)
-    one, other = await pair(own_postgres.create_database(), TTL)
+    url = own_postgres.create_database()
+    one, other = await pair(url, TTL)
     assert ("asyncpg is not installed" in caplog.text) == (how == "without the extra")
     work = await changes(one, other, bearer(admin[0]))
 
     async def lose():
         while True:
-            await asyncio.to_thread(own_postgres.execute, KILL)
+            await asyncio.to_thread(own_postgres.execute, KILL, name_of(url))
 
     losing = asyncio.create_task(lose())
     try:
@@ -123,12 +129,13 @@ async def test_with_notices_nobody_waits_for_the_bound(pair, listening, admin, p
 
 
 async def test_notices_come_again(pair, listening, admin, own_postgres, caplog):
-    one, other = await pair(own_postgres.create_database(), 3600)
+    url = own_postgres.create_database()
+    one, other = await pair(url, 3600)
     await listening(one, other)
     work = await changes(one, other, bearer(admin[0]))
     for _, use in work:
         await ok(await use())
-    assert own_postgres.execute(KILL).strip() == "2"
+    assert own_postgres.execute(KILL, name_of(url)).strip() == "2"
     for change, use in work:  # told or not: all is forgotten with the connection
         await ends(change, use, within=3600)
     assert "is lost" in caplog.text
