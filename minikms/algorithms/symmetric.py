@@ -1,10 +1,6 @@
 """Secret keys: authenticated encryption and key wrap in Askar, HMAC (RFC 7518, RFC 8439)."""
 
-import secrets
-from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, TypeVar
+from typing import ClassVar, TypeVar
 
 from aries_askar import AskarError
 from aries_askar import Key as AskarKey
@@ -12,48 +8,18 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, keywrap
 from cryptography.hazmat.primitives.hmac import HMAC
 
+from minikms.algorithms.octets import MAX_SECRET, BytesAlgorithm, OctAlgorithm, SecretBytes
 from minikms.plugin import (
     Aead,
     AskarKeyAlgorithm,
     DecryptionFailed,
     InvalidKey,
-    JwkImporter,
-    KeyAlgorithm,
     KeyWrap,
     Mac,
     Sealed,
-    SecretImporter,
-    Stored,
-    jose_b64url,
-    jwk_bytes,
 )
 
-# Bytes of an HMAC secret, the only one of any length. Each use hashes all of it.
-_MAX_SECRET: Final = 4096
-
 KeyT = TypeVar("KeyT")
-
-
-class OctAlgorithm(KeyAlgorithm[KeyT], JwkImporter[KeyT], SecretImporter[KeyT]):
-    """A secret key as an octet sequence; `alg` in its JWK names the algorithm (RFC 7518 6.4)."""
-
-    kty = "oct"
-
-    @abstractmethod
-    def secret_bytes(self, key: KeyT) -> bytes:
-        """The bytes that `import_secret` makes `key` from."""
-
-    def owns_jwk(self, jwk: Mapping[str, Any]) -> bool:
-        return jwk.get("kty") == self.kty and jwk.get("alg") in self.jose_algs
-
-    def import_jwk(self, jwk: Mapping[str, Any]) -> KeyT:
-        if not self.owns_jwk({"alg": self.jose_algs[0], **jwk}):
-            raise InvalidKey(f"The JWK must have kty 'oct', and alg {self.jose_algs[0]!r} if any.")
-        return self.import_secret(jwk_bytes(jwk, "k", most=_MAX_SECRET))
-
-    def export_jwk(self, key: KeyT) -> dict[str, str]:
-        k = jose_b64url(self.secret_bytes(key))
-        return {"kty": self.kty, "alg": self.jose_algs[0], "k": k}
 
 
 class AskarSecret(OctAlgorithm[AskarKey], AskarKeyAlgorithm):
@@ -140,19 +106,19 @@ class XC20P(AskarAead):
     jose_algs = ("XC20P",)
 
 
-class AesKeyWrap(AskarSecret, KeyWrap[AskarKey]):
+class AesKeyWrap(OctAlgorithm[KeyT], KeyWrap[KeyT]):
     """AES key wrap (RFC 3394), with padding where 8 does not divide the length (RFC 5649).
 
     pyca/cryptography wraps bytes; Askar wraps Askar keys alone.
     """
 
-    def wrap(self, key: AskarKey, secret: bytes) -> bytes:
+    def wrap(self, key: KeyT, secret: bytes) -> bytes:
         if len(secret) < 16:
             raise InvalidKey("A key to wrap must have at least 16 bytes.")
         wrap = keywrap.aes_key_wrap_with_padding if len(secret) % 8 else keywrap.aes_key_wrap
         return wrap(self.secret_bytes(key), secret)
 
-    def unwrap(self, key: AskarKey, wrapped: bytes) -> bytes:
+    def unwrap(self, key: KeyT, wrapped: bytes) -> bytes:
         # The two forms have different integrity values, so at most one of them accepts.
         kek = self.secret_bytes(key)
         for unwrap in (keywrap.aes_key_unwrap, keywrap.aes_key_unwrap_with_padding):
@@ -163,7 +129,7 @@ class AesKeyWrap(AskarSecret, KeyWrap[AskarKey]):
         raise DecryptionFailed()
 
 
-class A128Kw(AesKeyWrap):
+class A128Kw(AesKeyWrap[AskarKey], AskarSecret):
     """AES key wrap with a 128-bit key."""
 
     name, size = "a128kw", 16
@@ -171,7 +137,7 @@ class A128Kw(AesKeyWrap):
     jose_algs = ("A128KW",)
 
 
-class A256Kw(AesKeyWrap):
+class A256Kw(AesKeyWrap[AskarKey], AskarSecret):
     """AES key wrap with a 256-bit key."""
 
     name, size = "a256kw", 32
@@ -179,51 +145,29 @@ class A256Kw(AesKeyWrap):
     jose_algs = ("A256KW",)
 
 
-@dataclass(frozen=True, slots=True)
-class HmacKey:
-    """A secret, which `repr` does not show."""
-
-    secret: bytes = field(repr=False)
-
-
-class Hmac(OctAlgorithm[HmacKey], Mac[HmacKey]):
-    """HMAC (RFC 2104, RFC 7518 section 3.2) with a secret at least as long as the hash."""
+class Hmac(BytesAlgorithm, Mac[SecretBytes]):
+    """HMAC (RFC 2104, RFC 7518 section 3.2) with a secret of `size` bytes or more."""
 
     hash: ClassVar[hashes.HashAlgorithm]
 
-    def generate(self) -> HmacKey:
-        return HmacKey(secrets.token_bytes(self.hash.digest_size))
+    def import_secret(self, secret: bytes) -> SecretBytes:
+        if len(secret) < self.size:
+            raise InvalidKey(f"A {self.name} secret must have at least {self.size} bytes.")
+        if len(secret) > MAX_SECRET:
+            raise InvalidKey(f"A {self.name} secret must have at most {MAX_SECRET} bytes.")
+        return SecretBytes(secret)
 
-    def pack(self, key: HmacKey) -> Stored:
-        return self.secret_bytes(key)
-
-    def unpack(self, stored: Stored) -> HmacKey:
-        if not isinstance(stored, bytes):
-            raise TypeError(f"{self.name} keys are kept as bytes")
-        return HmacKey(stored)
-
-    def secret_bytes(self, key: HmacKey) -> bytes:
-        return key.secret
-
-    def import_secret(self, secret: bytes) -> HmacKey:
-        if len(secret) < self.hash.digest_size:
-            size = self.hash.digest_size
-            raise InvalidKey(f"A {self.name} secret must have at least {size} bytes.")
-        if len(secret) > _MAX_SECRET:
-            raise InvalidKey(f"A {self.name} secret must have at most {_MAX_SECRET} bytes.")
-        return HmacKey(secret)
-
-    def mac(self, key: HmacKey, message: bytes) -> bytes:
+    def mac(self, key: SecretBytes, message: bytes) -> bytes:
         return self._over(key, message).finalize()
 
-    def verify_mac(self, key: HmacKey, message: bytes, mac: bytes) -> bool:
+    def verify_mac(self, key: SecretBytes, message: bytes, mac: bytes) -> bool:
         try:
             self._over(key, message).verify(mac)
         except InvalidSignature:
             return False
         return True
 
-    def _over(self, key: HmacKey, message: bytes) -> HMAC:
+    def _over(self, key: SecretBytes, message: bytes) -> HMAC:
         code = HMAC(key.secret, self.hash)
         code.update(message)
         return code
@@ -232,19 +176,19 @@ class Hmac(OctAlgorithm[HmacKey], Mac[HmacKey]):
 class Hs256(Hmac):
     """HMAC with SHA-256: a secret of 32 bytes or more."""
 
-    name, hash = "hs256", hashes.SHA256()
+    name, size, hash = "hs256", 32, hashes.SHA256()
     jose_algs = ("HS256",)
 
 
 class Hs384(Hmac):
     """HMAC with SHA-384: a secret of 48 bytes or more."""
 
-    name, hash = "hs384", hashes.SHA384()
+    name, size, hash = "hs384", 48, hashes.SHA384()
     jose_algs = ("HS384",)
 
 
 class Hs512(Hmac):
     """HMAC with SHA-512: a secret of 64 bytes or more."""
 
-    name, hash = "hs512", hashes.SHA512()
+    name, size, hash = "hs512", 64, hashes.SHA512()
     jose_algs = ("HS512",)

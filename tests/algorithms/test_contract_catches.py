@@ -13,9 +13,10 @@ from aries_askar import Key as AskarKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from minikms.algorithms.ecdsa import P256
+from minikms.algorithms.octets import SecretBytes
 from minikms.algorithms.okp import X25519, Ed25519
 from minikms.algorithms.rsa import Rsa2048
-from minikms.algorithms.symmetric import A128Kw, A256Gcm, HmacKey, Hs256
+from minikms.algorithms.symmetric import A128Kw, A256Gcm, Hs256
 from minikms.encodings import b64url_decode, jose_b64url
 from minikms.plugin import DecryptionFailed, InvalidKey, KeyAlgorithm, Mac, Sealed, SecretImporter
 from minikms.testing import AlgorithmContract
@@ -526,7 +527,7 @@ class PadsShortSecrets(Hs256):
     )
 
     def import_secret(self, secret):
-        return HmacKey(secret.ljust(32, b"\0"))
+        return SecretBytes(secret.ljust(32, b"\0"))
 
 
 class LeavesOutAComma(P256):

@@ -15,7 +15,7 @@ def outcome(call, *arguments):
         return None
 
 
-@pytest.mark.parametrize("bits", [128, 256])
+@pytest.mark.parametrize("bits", [128, 192, 256])
 def test_aes_gcm_of_nist(registry, vectors, unhex, bits):
     algorithm, expected, found = registry.get(f"a{bits}gcm"), [], []
     for vector in vectors(f"ciphers/AES/GCM/gcmDecrypt{bits}.rsp"):
@@ -64,7 +64,7 @@ def test_chacha20_poly1305_of_openssl(registry, vectors, unhex):
     assert None in found
 
 
-@pytest.mark.parametrize("bits", [128, 256])
+@pytest.mark.parametrize("bits", [128, 192, 256])
 @pytest.mark.parametrize("form", ["KW", "KWP"])
 def test_key_unwrap_of_nist(registry, vectors, unhex, bits, form):
     algorithm, expected, found = registry.get(f"a{bits}kw"), [], []
@@ -77,7 +77,7 @@ def test_key_unwrap_of_nist(registry, vectors, unhex, bits, form):
     assert None in found
 
 
-@pytest.mark.parametrize("bits", [128, 256])
+@pytest.mark.parametrize("bits", [128, 192, 256])
 @pytest.mark.parametrize("form", ["KW", "KWP"])
 def test_key_wrap_of_nist(registry, vectors, unhex, bits, form):
     algorithm, checked = registry.get(f"a{bits}kw"), 0

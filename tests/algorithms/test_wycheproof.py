@@ -7,10 +7,12 @@ from wycheproof import (
     DECRYPTIONS,
     REGISTRY,
     SIGNATURES,
+    WRAPPINGS,
     aeads,
     agreements,
     decryptions,
     signatures,
+    wrappings,
 )
 
 from minikms.plugin import DecryptionFailed, InvalidKey
@@ -82,3 +84,19 @@ def test_authenticated_encryption(name):
     assert wrong == {}
     assert None in results
     assert len(results) > 50
+
+
+@pytest.mark.parametrize("name", WRAPPINGS)
+def test_key_wrap(name):
+    algorithm, wrong, results = REGISTRY.get(WRAPPINGS[name][0]), {}, []
+    for number, key, wrapped, right in wrappings(name):
+        try:
+            found = algorithm.unwrap(algorithm.import_secret(key), wrapped)
+        except DecryptionFailed:
+            found = None
+        results.append(found)
+        if found not in right:
+            wrong[number] = found, right
+    assert wrong == {}
+    assert None in results
+    assert len(results) > 30

@@ -6,17 +6,25 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap, aes_key_wrap_with_padding
+from cryptography.hazmat.primitives.padding import PKCS7
 from derived import algorithm_names
+from joserfc import jwe
+from joserfc.jwk import OctKey
 
 from minikms.plugin import Aead, KeyAgreement, KeyWrap
 
 AEADS = {
     "a128gcm": (12, 16),
+    "a192gcm": (12, 16),
     "a256gcm": (12, 16),
     "a128cbchs256": (16, 16),
+    "a192cbchs384": (16, 24),
     "a256cbchs512": (16, 32),
     "c20p": (12, 16),
     "xc20p": (24, 16),
@@ -68,10 +76,16 @@ async def test_any_mismatch_is_refused_and_no_more_is_said(client, post, generat
 
 
 @pytest.mark.parametrize(
-    ("alg", "cipher"), [("a128gcm", AESGCM), ("a256gcm", AESGCM), ("c20p", ChaCha20Poly1305)]
+    ("alg", "cipher", "size"),
+    [
+        ("a128gcm", AESGCM, 16),
+        ("a192gcm", AESGCM, 24),
+        ("a256gcm", AESGCM, 32),
+        ("c20p", ChaCha20Poly1305, 32),
+    ],
 )
-async def test_aead_agrees_with_pyca(post, alg, cipher):
-    secret = os.urandom(16 if alg == "a128gcm" else 32)
+async def test_aead_agrees_with_pyca(post, alg, cipher, size):
+    secret = os.urandom(size)
     kid = (await post("/key/import", {"alg": alg, "secret": b64(secret)}))["kid"]
     sealed = await post("/encrypt", {"kid": kid, "plaintext": b64(b"hello"), "aad": b64(b"a")})
     theirs = cipher(secret)
@@ -82,6 +96,77 @@ async def test_aead_agrees_with_pyca(post, alg, cipher):
     body = {"ciphertext": b64(whole[:-16]), "tag": b64(whole[-16:]), "nonce": b64(nonce)}
     opened = await post("/decrypt", {"kid": kid, "aad": b64(b"a"), **body})
     assert opened == {"plaintext": b64(b"back")}
+
+
+@pytest.mark.parametrize(
+    ("alg", "digest", "half"),
+    [
+        ("a128cbchs256", hashes.SHA256(), 16),
+        ("a192cbchs384", hashes.SHA384(), 24),
+        ("a256cbchs512", hashes.SHA512(), 32),
+    ],
+)
+async def test_cbc_with_hmac_is_that_of_rfc_7518(client, post, refused, alg, digest, half):
+    """Sections 5.2.2.1 and 5.2.2.2, of pyca/cryptography's parts."""
+    secret, aad = os.urandom(2 * half), b"header"
+    kid = (await post("/key/import", {"alg": alg, "secret": b64(secret)}))["kid"]
+
+    def tag(nonce, ciphertext):
+        code = HMAC(secret[:half], digest)
+        code.update(aad + nonce + ciphertext + (8 * len(aad)).to_bytes(8, "big"))
+        return code.finalize()[:half]
+
+    def cipher(nonce):
+        return Cipher(AES(secret[half:]), CBC(nonce))
+
+    for size in (0, 15, 16, 17):
+        plaintext = bytes(size)
+        made = await post("/encrypt", {"kid": kid, "plaintext": b64(plaintext), "aad": b64(aad)})
+        nonce, ciphertext = raw(made["nonce"]), raw(made["ciphertext"])
+        assert raw(made["tag"]) == tag(nonce, ciphertext)
+        reader, unpadder = cipher(nonce).decryptor(), PKCS7(128).unpadder()
+        padded = reader.update(ciphertext) + reader.finalize()
+        assert unpadder.update(padded) + unpadder.finalize() == plaintext
+
+    def body(padded):
+        nonce, cut = os.urandom(16), len(padded) // 16 * 16
+        writer = cipher(nonce).encryptor()
+        ciphertext = writer.update(padded[:cut]) + writer.finalize() + padded[cut:]
+        parts = {"ciphertext": ciphertext, "nonce": nonce, "tag": tag(nonce, ciphertext)}
+        return {"kid": kid, "aad": b64(aad)} | {name: b64(part) for name, part in parts.items()}
+
+    assert await post("/decrypt", body(b"hello" + b"\x0b" * 11)) == {"plaintext": b64(b"hello")}
+    # Under a tag that is right: no padding, no whole block, nothing.
+    for padded in (bytes(16), b"\x11" * 32, b"hello", b"", b"\x10" * 16 + b"hello"):
+        response = await client.post("/decrypt", json=body(padded))
+        await refused(response, 422, "decryption-failed")
+
+
+@pytest.mark.parametrize("alg", ["a192gcm", "a192cbchs384", "a192kw"])
+async def test_joserfc_agrees_on_keys_of_192_bits(client, post, generate, alg):
+    key = await generate(alg, exportable=True)
+    async with client.get(f"/key/{key['kid']}/export") as response:
+        jwk = (await response.json())["jwk"]
+    theirs, by = OctKey.import_key({"kty": "oct", "k": jwk["k"]}), {"kid": key["kid"]}
+    if alg == "a192kw":
+        header = {"alg": "A192KW", "enc": "A192GCM"}
+    else:
+        header = {"alg": "dir", "enc": jwk["alg"]}
+    algorithms = list(header.values())
+    made = jwe.encrypt_compact(header, b"hello", theirs, algorithms=algorithms)
+    protected, wrapped, nonce, ciphertext, tag = made.split(".")
+    if wrapped:
+        cek = (await post("/unwrap", {**by, "wrapped": wrapped}))["key"]
+        by = {"kid": (await post("/key/import", {"alg": "a192gcm", "secret": cek}))["kid"]}
+        again = (await post("/wrap", {"kid": key["kid"], "key": cek}))["wrapped"].rstrip("=")
+        assert again == wrapped
+    aad = b64(protected.encode())
+    body = {**by, "nonce": nonce, "ciphertext": ciphertext, "tag": tag, "aad": aad}
+    assert await post("/decrypt", body) == {"plaintext": b64(b"hello")}
+    ours = await post("/encrypt", {**by, "plaintext": b64(b"back"), "aad": aad})
+    parts = [ours[name].rstrip("=") for name in ("nonce", "ciphertext", "tag")]
+    compact = ".".join([protected, wrapped, *parts])
+    assert jwe.decrypt_compact(compact, theirs, algorithms=algorithms).plaintext == b"back"
 
 
 @pytest.mark.parametrize("alg", algorithm_names(KeyWrap))

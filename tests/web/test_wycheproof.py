@@ -1,4 +1,4 @@
-"""Project Wycheproof's vectors over HTTP, all 9,471 of them; what fails is told by its number."""
+"""Project Wycheproof's vectors over HTTP, all 10,087 of them; what fails is told by its number."""
 
 import pytest
 from wycheproof import (
@@ -6,10 +6,12 @@ from wycheproof import (
     AGREEMENTS,
     DECRYPTIONS,
     SIGNATURES,
+    WRAPPINGS,
     aeads,
     agreements,
     decryptions,
     signatures,
+    wrappings,
 )
 
 from minikms.encodings import b64url, b64url_decode
@@ -112,3 +114,21 @@ async def test_authenticated_encryption(call, name):
     assert wrong == {}
     assert None in results
     assert len(results) > 50
+
+
+@each(WRAPPINGS)
+async def test_key_wrap(call, name):
+    wrong, results = {}, []
+    for number, key, wrapped, right in wrappings(name):
+        source = {"alg": WRAPPINGS[name][0], "secret": b64url(key)}
+        kid, slug = await call("/key/import", source, "kid")
+        assert slug is None
+        text, slug = await call("/unwrap", {"kid": kid, "wrapped": b64url(wrapped)}, "key")
+        assert slug in (None, "decryption-failed"), number
+        found = None if text is None else b64url_decode(text)
+        results.append(found)
+        if found not in right:
+            wrong[number] = found, slug, right
+    assert wrong == {}
+    assert None in results
+    assert len(results) > 30

@@ -1,0 +1,76 @@
+"""Bases for secret keys: octet sequences (RFC 7518 section 6.4), and those kept as bytes."""
+
+import secrets
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, TypeVar
+
+from minikms.plugin import (
+    InvalidKey,
+    JwkImporter,
+    KeyAlgorithm,
+    SecretImporter,
+    Stored,
+    jose_b64url,
+    jwk_bytes,
+)
+
+# Bytes of an HMAC secret, the only one of any length. Each use hashes all of it.
+MAX_SECRET: Final = 4096
+
+KeyT = TypeVar("KeyT")
+
+
+class OctAlgorithm(KeyAlgorithm[KeyT], JwkImporter[KeyT], SecretImporter[KeyT]):
+    """A secret key as an octet sequence; `alg` in its JWK names the algorithm (RFC 7518 6.4)."""
+
+    kty = "oct"
+
+    @abstractmethod
+    def secret_bytes(self, key: KeyT) -> bytes:
+        """The bytes that `import_secret` makes `key` from."""
+
+    def owns_jwk(self, jwk: Mapping[str, Any]) -> bool:
+        return jwk.get("kty") == self.kty and jwk.get("alg") in self.jose_algs
+
+    def import_jwk(self, jwk: Mapping[str, Any]) -> KeyT:
+        if not self.owns_jwk({"alg": self.jose_algs[0], **jwk}):
+            raise InvalidKey(f"The JWK must have kty 'oct', and alg {self.jose_algs[0]!r} if any.")
+        return self.import_secret(jwk_bytes(jwk, "k", most=MAX_SECRET))
+
+    def export_jwk(self, key: KeyT) -> dict[str, str]:
+        k = jose_b64url(self.secret_bytes(key))
+        return {"kty": self.kty, "alg": self.jose_algs[0], "k": k}
+
+
+@dataclass(frozen=True, slots=True)
+class SecretBytes:
+    """A secret, which `repr` does not show."""
+
+    secret: bytes = field(repr=False)
+
+
+class BytesAlgorithm(OctAlgorithm[SecretBytes]):
+    """A secret key of `size` bytes, kept as bytes, which Askar encrypts."""
+
+    size: ClassVar[int]
+
+    def generate(self) -> SecretBytes:
+        return SecretBytes(secrets.token_bytes(self.size))
+
+    def pack(self, key: SecretBytes) -> Stored:
+        return self.secret_bytes(key)
+
+    def unpack(self, stored: Stored) -> SecretBytes:
+        if not isinstance(stored, bytes):
+            raise TypeError(f"{self.name} keys are kept as bytes")
+        return SecretBytes(stored)
+
+    def secret_bytes(self, key: SecretBytes) -> bytes:
+        return key.secret
+
+    def import_secret(self, secret: bytes) -> SecretBytes:
+        if len(secret) != self.size:
+            raise InvalidKey(f"A {self.name} key must have {self.size} bytes.")
+        return SecretBytes(secret)
