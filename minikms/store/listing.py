@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -20,13 +21,17 @@ from minikms.store.sessions import Entry, Session
 
 LOGGER = logging.getLogger(__name__)
 
-# How many places one query has, each as a parameter: a power of two, since each length is one more
-# statement that a connection keeps. A database has a limit for parameters (SQLite 32,766), and each
-# costs some 15 µs, whether there is a key or not.
+# How many places one query has at most, each as a parameter: a power of two, since each length is
+# one more statement that a connection keeps. A database has a limit for parameters (SQLite 32,766).
 _RANGE: Final = 1024
 
+# How many places the second and later queries of a page have at least: a query has its own cost.
+_LEAST: Final = 16
+
 # Where fewer places than one in so many have a key that matches, the rest is read by one query.
+# Some 20 µs for each record that a range reads in vain show it sooner than places without a key.
 _SPARSE: Final = 10
+_READ: Final = 64
 
 # How long a sparse step waits for others, in seconds.
 _WAIT: Final = 10.0
@@ -44,6 +49,36 @@ class Page(NamedTuple):
     records: list[KeyRecord]
     more: bool
     due: list[KeyRecord]
+
+
+@dataclass
+class _Density:
+    """How many keys a page has found so far: among `places`, and among `records` that were read."""
+
+    places: int = 0
+    records: int = 0
+    matches: int = 0
+
+    def note(self, places: int, records: int, matches: int) -> None:
+        """Add what a range has given."""
+        self.places += places
+        self.records += records
+        self.matches += matches
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether to read the rest by one query."""
+        few = self.matches * _SPARSE
+        return (self.records >= _READ and few < self.records) or (
+            self.places >= _RANGE and few < self.places
+        )
+
+    def length(self, missing: int) -> int:
+        """How many places to read next, so that they have the `missing` keys."""
+        if not self.places:
+            return min(missing, _RANGE)
+        expected = missing * self.places // max(self.matches, 1)
+        return min(max(_power_of_two(expected + expected // 4), _LEAST), _RANGE)
 
 
 class KeyListing:
@@ -75,18 +110,21 @@ class KeyListing:
         found: list[KeyRecord] = []
         due: list[KeyRecord] = []
         place: int | None = int(after or 0)
-        length, sparse = limit + 1, False
+        density = _Density()
         while place is not None and len(found) <= limit:
-            if sparse:
-                missing = partial(_read_sparse, filters=filters, start=place, limit=limit + 1)
+            if density.is_sparse:
+                if not after:  # all again: a query without a bound is quicker than one with one
+                    after, place, found, due = seq_of(place), 0, [], []
+                missing = limit + 1 - len(found)
+                rest = partial(_read_sparse, filters=filters, start=place, limit=missing)
                 async with self._one_at_a_time(profile):
-                    read, place = await self._database.run(profile, missing, timeout=LONG_TIMEOUT)
+                    read, place = await self._database.run(profile, rest, timeout=LONG_TIMEOUT)
             else:
+                length = density.length(limit + 1 - len(found))
                 dense = partial(_read_dense, start=place, length=length)
-                read, place = await self._database.run(profile, dense)
-                read = [record for record in read if record.fits(alg, labels)]
-                sparse = length >= _RANGE and len(read) * _SPARSE < length
-                length = _RANGE
+                records, place = await self._database.run(profile, dense)
+                read = [record for record in records if record.fits(alg, labels)]
+                density.note(length, len(records), len(read))
             for record in read:
                 (due if record.is_gone else found).append(record)
         return Page(found[:limit], len(found) > limit, [record for record in due if record.deletes])
@@ -143,7 +181,9 @@ async def _read_sparse(
     Rows of a profile are in the order of places, since both are assigned in one transaction.
     """
     while True:
-        query = {"$and": [{"~seq": {"$gt": seq_of(start)}}, *filters]}
+        # The database collects all that lies behind a bound.
+        bound = [{"~seq": {"$gt": seq_of(start)}}] if start else []
+        query = {"$and": [*bound, *filters]}
         try:
             found = _records(await session.fetch_all(KEY, query, limit, order_by="id"))
         except UndecryptableError:
