@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey, X448PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from nacl import bindings as sodium
-from nacl.exceptions import RuntimeError as SodiumError
 
 from minikms.algorithms import points
+from minikms.algorithms.boxes import NaclBox
 from minikms.plugin import (
     AskarStored,
     InvalidKey,
@@ -126,18 +126,6 @@ def diffie_hellman(exchange: Callable[[PeerT], bytes], peer: PeerT) -> bytes:
         raise InvalidKey("The peer's public key is a point of low order.") from None
 
 
-def as_x25519(public: Ed25519PublicKey) -> X25519PublicKey:
-    """An Ed25519 key as an X25519 key (RFC 7748 section 4.1).
-
-    Raises InvalidKey for a point outside the main subgroup, which is no multiple of the base point.
-    """
-    try:
-        u = sodium.crypto_sign_ed25519_pk_to_curve25519(public.public_bytes_raw())
-    except SodiumError:
-        raise InvalidKey("The Ed25519 key is no multiple of the base point.") from None
-    return X25519PublicKey.from_public_bytes(u)
-
-
 class SodiumKey:
     """An Ed25519 private key in libsodium, which signs in 0.6 of the time that OpenSSL takes.
 
@@ -180,9 +168,10 @@ class SodiumKey:
 class X25519(
     SeedIsSecret[X25519PrivateKey, X25519PublicKey],
     KeyAgreement[X25519PrivateKey, X25519PublicKey],
+    NaclBox[X25519PrivateKey, X25519PublicKey],
     AskarStored[X25519PrivateKey],
 ):
-    """X25519 key agreement (RFC 7748 section 6.1): 32-byte keys and secrets."""
+    """X25519 (RFC 7748 section 6.1): key agreement and NaCl's boxes, 32-byte keys and secrets."""
 
     name, crv, size, multicodec = "x25519", "X25519", 32, 0xEC
     did_key = True
@@ -193,11 +182,18 @@ class X25519(
     def derive(self, key: X25519PrivateKey, peer: X25519PublicKey) -> bytes:
         return diffie_hellman(key.exchange, peer)
 
+    def x25519_pair(self, key: X25519PrivateKey) -> tuple[bytes, bytes]:
+        return key.private_bytes_raw(), key.public_key().public_bytes_raw()
+
+    def load_box_peer(self, jwk: Mapping[str, Any]) -> bytes:
+        return load_x25519(jwk)
+
 
 class Ed25519(
     SeedIsSecret[SodiumKey, Ed25519PublicKey],
     PureSigner[SodiumKey, Ed25519PublicKey],
     KeyAgreement[SodiumKey, Ed25519PublicKey],
+    NaclBox[SodiumKey, Ed25519PublicKey],
     AskarStored[SodiumKey],
 ):
     """Ed25519 (RFC 8032 section 5.1): 32-byte keys, 64-byte signatures.
@@ -211,18 +207,33 @@ class Ed25519(
     # RFC 9864 names the curve; most libraries know only the older name.
     signing_algs = ("EdDSA", "Ed25519")
     private_class, public_class = SodiumKey, Ed25519PublicKey
-    opt_in = frozenset(KeyAgreement.grants)
+    opt_in = frozenset((*KeyAgreement.grants, *NaclBox.grants))
     is_public_key = staticmethod(points.is_ed25519_point)
 
     def load_peer(self, jwk: Mapping[str, Any]) -> X25519PublicKey:
-        if jwk.get("crv") == self.crv:
-            return as_x25519(self.load_public(jwk))
-        return X25519().load_public(jwk)
+        return X25519PublicKey.from_public_bytes(load_x25519(jwk))
 
     def derive(self, key: SodiumKey, peer: Ed25519PublicKey | X25519PublicKey) -> bytes:
         if isinstance(peer, Ed25519PublicKey):
-            peer = as_x25519(peer)
+            peer = self.load_peer(self.public_jwk(peer))
         return diffie_hellman(key.x25519.exchange, peer)
+
+    def x25519_pair(self, key: SodiumKey) -> tuple[bytes, bytes]:
+        return key.x25519.private_bytes_raw(), key.x25519.public_key().public_bytes_raw()
+
+    def load_box_peer(self, jwk: Mapping[str, Any]) -> bytes:
+        return load_x25519(jwk)
+
+
+def load_x25519(jwk: Mapping[str, Any]) -> bytes:
+    """The key of a public JWK of X25519, or of Ed25519, which is converted; raises InvalidKey."""
+    if jwk.get("crv") != Ed25519.crv:
+        return X25519().load_public(jwk).public_bytes_raw()
+    require_jwk_type(jwk, Ed25519.kty, Ed25519.crv)
+    u = points.ed25519_to_x25519(jwk_bytes(jwk, "x", Ed25519.size))
+    if u is None:
+        raise InvalidKey("The public key is no multiple of the base point of Ed25519.")
+    return u
 
 
 class Ed448(

@@ -32,6 +32,19 @@ def is_ed25519_point(data: bytes) -> bool:
     return data != _IDENTITY
 
 
+def ed25519_to_x25519(data: bytes) -> bytes | None:
+    """The u of curve25519 for these 32 bytes of a point of edwards25519 (RFC 7748 section 4.1).
+
+    None where they are none, or one that is no multiple of the base point, as those of low order.
+    """
+    if _little(data) % 2**255 >= _P25519:
+        return None
+    try:
+        return sodium.crypto_sign_ed25519_pk_to_curve25519(data)
+    except SodiumError:
+        return None
+
+
 def is_ed448_point(data: bytes) -> bool:
     """Whether these 57 bytes are a point of edwards448 whose order does not divide 4.
 

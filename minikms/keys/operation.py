@@ -22,15 +22,18 @@ ResultT = TypeVar("ResultT")
 class Use:
     """One way to use a key: a capability of its algorithm, and the name in its `operations`.
 
-    `is_public` says that the public key is enough, so that a public JWK can stand in for a key.
+    `is_public` says that the public key is enough, so that a public JWK can stand in for a key. It
+    follows from the name, but where something of the capability besides its operations is meant.
     """
 
     __slots__ = ("capability", "is_public", "operation")
 
-    def __init__(self, capability: type[Capability], operation: str) -> None:
+    def __init__(
+        self, capability: type[Capability], operation: str, *, is_public: bool = False
+    ) -> None:
         self.capability = capability
         self.operation = operation
-        self.is_public = operation in capability.public_grants
+        self.is_public = is_public or operation in capability.public_grants
 
 
 @dataclass(slots=True)
@@ -66,6 +69,10 @@ class KeyUser(ABC):
 
     __slots__ = ()
     uses: ClassVar[tuple[Use, ...]]
+
+    def load_public(self, algorithm: Any, jwk: Mapping[str, Any]) -> Any:
+        """The material of a caller's public JWK; raises InvalidKey."""
+        return algorithm.load_public(jwk)
 
     def choose(self, algorithm: KeyAlgorithm[Any], record: KeyRecord) -> Use:
         """The way to use a key; raises UnsupportedOperation for one that cannot, or may not."""

@@ -164,7 +164,7 @@ class KeyOperations:
         use = next(use for use in user.uses if use.is_public)
         algorithm: Any = self._registry.for_jwk(jwk).require(use.capability)
         alg = jwk.get("alg")
-        public = algorithm.load_public(jwk)
+        public = user.load_public(algorithm, jwk)
         bound = alg if isinstance(alg, str) else None
         return UsableKey(algorithm, use.operation, public, alg=bound)
 

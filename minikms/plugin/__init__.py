@@ -13,6 +13,8 @@ from minikms.plugin.elliptic import EcAlgorithm
 from minikms.plugin.jwk import jwk_bytes, require_jwk_type
 from minikms.plugin.protocol import (
     Aead,
+    Box,
+    Boxed,
     Capability,
     EcdsaSigner,
     JwkImporter,
@@ -35,6 +37,8 @@ __all__ = [
     "AskarKeyAlgorithm",
     "AskarKeyPair",
     "AskarStored",
+    "Box",
+    "Boxed",
     "Capability",
     "DecryptionFailed",
     "EcAlgorithm",

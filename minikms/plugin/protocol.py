@@ -267,6 +267,45 @@ class KeyAgreement(KeyPairAlgorithm[KeyT, PublicT], Capability):
         """
 
 
+class Boxed(NamedTuple):
+    """The result of a box."""
+
+    ciphertext: bytes
+    nonce: bytes
+
+
+class Box(KeyPairAlgorithm[KeyT, PublicT], Capability):
+    """Authenticated encryption from one key pair to another (NaCl's crypto_box).
+
+    A sealed box needs no key of its sender, and does not say who that is.
+    """
+
+    grants: ClassVar[tuple[str, ...]] = ("box", "box-open")
+
+    def load_box_peer(self, jwk: Mapping[str, Any]) -> Any:
+        """The public key of a peer's JWK, for boxes; raises InvalidKey.
+
+        By default that of `load_public`. Override it where boxes are for keys of another type.
+        """
+        return self.load_public(jwk)
+
+    @abstractmethod
+    def box(self, key: KeyT, peer: Any, plaintext: bytes) -> Boxed:
+        """`plaintext`, encrypted from `key` to `peer` with a new random nonce."""
+
+    @abstractmethod
+    def open_box(self, key: KeyT, peer: Any, boxed: Boxed) -> bytes:
+        """The plaintext of a box from `peer`; raises DecryptionFailed for any mismatch."""
+
+    @abstractmethod
+    def seal(self, peer: Any, plaintext: bytes) -> bytes:
+        """`plaintext`, encrypted to `peer` by a new key that is then forgotten."""
+
+    @abstractmethod
+    def open_sealed(self, key: KeyT, ciphertext: bytes) -> bytes:
+        """The plaintext of a sealed box; raises DecryptionFailed for any mismatch."""
+
+
 class JwkImporter(Capability, Generic[KeyT]):
     """Imports and exports private keys as JWK (RFC 7517)."""
 
@@ -308,6 +347,7 @@ _KEY_CAPABILITIES: Final[tuple[type[Capability], ...]] = (
     PublicKeyEncryption,
     KeyWrap,
     KeyAgreement,
+    Box,
 )
 CAPABILITIES: Final[tuple[type[Capability], ...]] = (
     *_KEY_CAPABILITIES,

@@ -10,6 +10,7 @@ from minikms.encodings import b64url_decode
 from minikms.errors import DecryptionFailed
 from minikms.plugin.protocol import (
     Aead,
+    Box,
     Capability,
     JwkImporter,
     KeyAgreement,
@@ -91,6 +92,9 @@ class Contract:
             if isinstance(algorithm, KeyWrap):
                 wrapped = algorithm.wrap(one, bytes(16))
                 same.append(algorithm.unwrap(two, wrapped) == bytes(16))
+            if isinstance(algorithm, Box):
+                peer = algorithm.load_box_peer(algorithm.public_jwk(one))
+                same.append(algorithm.open_sealed(two, algorithm.seal(peer, MESSAGE)) == MESSAGE)
         except DecryptionFailed:
             same.append(False)
         if isinstance(algorithm, KeyAgreement):

@@ -1,5 +1,6 @@
 """The whole contract of an algorithm, with a part for each capability."""
 
+from minikms.testing.boxes import BoxContract
 from minikms.testing.facts import FactsContract
 from minikms.testing.imports import (
     JwkImporterContract,
@@ -29,6 +30,7 @@ class AlgorithmContract(
     PublicKeyEncryptionContract,
     KeyWrapContract,
     KeyAgreementContract,
+    BoxContract,
     JwkImporterContract,
     PrivateJwkContract,
     SecretImporterContract,

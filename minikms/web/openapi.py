@@ -24,6 +24,7 @@ from minikms.web.schemas.system import Algorithm
 TAGS: Final = (
     {"name": "keys", "description": "Make, look up, list, name and delete keys."},
     {"name": "operations", "description": "Use a key without ever seeing it."},
+    {"name": "boxes", "description": "Encrypt from one key pair to another, as NaCl does."},
     {"name": "jose", "description": "The same, in the forms of JOSE."},
     {"name": "profiles", "description": "Tenants: no profile sees another's keys."},
     {"name": "tokens", "description": "Who is authorized, and for what."},

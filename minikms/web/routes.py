@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from minikms.access.policy import OPEN
-from minikms.web.handlers import jose, keys, material, operations, profiles, system, tokens
+from minikms.web.handlers import boxes, jose, keys, material, operations, profiles, system, tokens
 from minikms.web.handlers.operation import OperationHandlers
 from minikms.web.http.fast_path import FastHandler
 
@@ -69,6 +69,10 @@ ROUTES: Final = (
     _operation("/mac", operations.mac, "mac", "mac"),
     _operation("/mac/verify", operations.verify_mac, "verifyMac", "mac"),
     Route("POST", "/random", operations.random, "random", "random"),
+    _operation("/box", boxes.make_box, "makeBox", "encrypt"),
+    _operation("/box/open", boxes.open_box, "openBox", "decrypt", secret=True),
+    _operation("/box/seal", boxes.seal_box, "sealBox", "encrypt"),
+    _operation("/box/seal/open", boxes.open_sealed_box, "openSealedBox", "decrypt", secret=True),
     _operation("/jws/sign", jose.sign_jws, "signJws", "sign"),
     _operation("/jws/verify", jose.verify_jws, "verifyJws", "verify"),
     Route("GET", "/jwks.json", jose.jwks, "jwks", "keys:read"),

@@ -3,6 +3,7 @@
 The file is long, since it is one list of such classes.
 """
 
+import hashlib
 import hmac
 import itertools
 import secrets
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 from aries_askar import Key as AskarKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from nacl import bindings as sodium
 
 from minikms.algorithms.ecdsa import P256
 from minikms.algorithms.octets import SecretBytes
@@ -18,7 +20,16 @@ from minikms.algorithms.okp import X25519, Ed25519
 from minikms.algorithms.rsa import Rsa2048
 from minikms.algorithms.symmetric import A128Kw, A256Gcm, Hs256
 from minikms.encodings import b64url_decode, jose_b64url
-from minikms.plugin import DecryptionFailed, InvalidKey, KeyAlgorithm, Mac, Sealed, SecretImporter
+from minikms.plugin import (
+    Boxed,
+    DecryptionFailed,
+    InvalidKey,
+    KeyAlgorithm,
+    Mac,
+    Sealed,
+    SecretImporter,
+    jwk_bytes,
+)
 from minikms.testing import AlgorithmContract
 
 ONE_KEY = Ed25519().generate()
@@ -97,6 +108,9 @@ class HasOneKey(Ed25519):
         "test_two_generated_keys_differ",
         "test_public_forms_are_of_the_key",
         "test_another_key_does_not_verify",
+        "test_another_peer_gives_another_secret",
+        "test_a_changed_sealed_box_does_not_open",
+        "test_a_box_does_not_open_for_others",
         "test_import_refuses_parts_that_do_not_fit",
     )
 
@@ -571,6 +585,57 @@ class IsSlowToTakeAKey(P256):
 class IsSlowAtNothingItDoes(P256):
     caught_by = ("test_facts_have_their_types",)
     slow = frozenset({"encrypt"})
+
+
+class BoxesWithOneNonce(X25519):
+    caught_by = ("test_each_box_is_new",)
+
+    def box(self, key, peer, plaintext):
+        nonce = bytes(24)
+        return Boxed(sodium.crypto_box(plaintext, nonce, peer, key.private_bytes_raw()), nonce)
+
+
+class BoxesToItself(X25519):
+    caught_by = ("test_a_box_opens",)
+
+    def box(self, key, peer, plaintext):
+        return super().box(key, key.public_key().public_bytes_raw(), plaintext)
+
+
+class SealsForGood(X25519):
+    caught_by = ("test_each_box_is_new",)
+
+    def seal(self, peer, plaintext):
+        sender = b"s" * 32
+        public = sodium.crypto_scalarmult_base(sender)
+        nonce = hashlib.blake2b(public + peer, digest_size=24).digest()
+        return public + sodium.crypto_box(plaintext, nonce, peer, sender)
+
+
+class OpensWithoutTheTag(X25519):
+    caught_by = ("test_a_changed_box_does_not_open", "test_a_box_does_not_open_for_others")
+
+    def open_box(self, key, peer, boxed):
+        try:
+            return super().open_box(key, peer, boxed)
+        except DecryptionFailed:
+            return boxed.ciphertext[16:]
+
+
+class TellsWhyNoBoxOpens(X25519):
+    caught_by = ("test_a_changed_sealed_box_does_not_open",)
+
+    def open_sealed(self, key, ciphertext):
+        if len(ciphertext) < 48:
+            raise InvalidKey("It is too short.")
+        return super().open_sealed(key, ciphertext)
+
+
+class TakesAnyPeer(X25519):
+    caught_by = ("test_a_peer_that_cannot_be_is_refused",)
+
+    def load_box_peer(self, jwk):
+        return jwk_bytes(jwk, "x", 32)
 
 
 class HasNoneOfWhatIsOptIn(P256):

@@ -9,10 +9,10 @@ DATA = "aGVsbG8="
 SIXTEEN = "AAECAwQFBgcICQoLDA0ODw=="
 PAST, FUTURE = "2001-02-03T04:05:06Z", "2190-01-01T00:00:00+01:00"
 
-MAKES = {"sign", "sign/batch", "jws/sign", "jws/sign mac", "mac", "encrypt", "wrap"}
+MAKES = {"sign", "sign/batch", "jws/sign", "jws/sign mac", "mac", "encrypt", "wrap", "box"}
 CHECKS = {
     *("verify", "verify/batch", "jws/verify", "jws/verify mac", "mac/verify", "decrypt", "unwrap"),
-    *("derive", "export", "export mac", "import wrapped"),
+    *("box/open", "box/seal/open", "derive", "export", "export mac", "import wrapped"),
 }
 ALLOWED = {"enabled": MAKES | CHECKS, "verify-only": CHECKS, "disabled": set()}
 
@@ -48,12 +48,17 @@ async def uses(post, generate):
     """Every use of a key: its name, the key, the call, and what the answer has where it is done."""
     ec = await generate("p256", exportable=True)
     gcm, kw, hs = [await generate(alg, exportable=True) for alg in ("a256gcm", "a128kw", "hs256")]
-    by = {key["alg"]: {"kid": key["kid"]} for key in (ec, gcm, kw, hs)}
+    x = await generate("x25519")
+    keys = [ec, gcm, kw, hs, x]
+    by = {key["alg"]: {"kid": key["kid"]} for key in keys}
     peer = (await generate("p256"))["jwk"]
     signed = {"data": DATA, "sig": (await post("/sign", by["p256"] | {"data": DATA}))["sig"]}
     sealed = await post("/encrypt", by["a256gcm"] | {"plaintext": DATA})
     wrapped = await post("/wrap", by["a128kw"] | {"key": SIXTEEN})
     mac = {"data": DATA, **await post("/mac", by["hs256"] | {"data": DATA})}
+    to, sender = {"to": x["jwk"], "plaintext": DATA}, {"from": x["jwk"]}
+    boxed = sender | await post("/box", by["x25519"] | to)
+    closed = await post("/box/seal", to)
     jws = {alg: await post("/jws/sign", by[alg] | {"payload": DATA}) for alg in ("p256", "hs256")}
     good = {"valid": True}
     table = [
@@ -71,6 +76,9 @@ async def uses(post, generate):
         ("mac/verify", "hs256", "/mac/verify", mac, good),
         ("decrypt", "a256gcm", "/decrypt", sealed, {"plaintext": DATA}),
         ("unwrap", "a128kw", "/unwrap", wrapped, {"key": SIXTEEN}),
+        ("box", "x25519", "/box", to, {}),
+        ("box/open", "x25519", "/box/open", boxed, {"plaintext": DATA}),
+        ("box/seal/open", "x25519", "/box/seal/open", closed, {"plaintext": DATA}),
         ("derive", "p256", "/derive", {"peer": peer}, {}),
     ]
     calls = [(name, "POST", path, by[alg] | body, has) for name, alg, path, body, has in table]
@@ -78,7 +86,7 @@ async def uses(post, generate):
         calls.append((name, "GET", f"/key/{key['kid']}/export", None, {}))
     body = {"alg": "a128gcm", "unwrap_kid": kw["kid"], **wrapped}
     calls.append(("import wrapped", "POST", "/key/import", body, {"alg": "a128gcm"}))
-    return [ec, gcm, kw, hs], calls
+    return keys, calls
 
 
 @pytest.mark.parametrize("way", WAYS)

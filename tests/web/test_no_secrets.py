@@ -17,7 +17,7 @@ from minikms.web.routes import ROUTES
 
 ALGS = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv", "seed"}
-GIVES = {"exportKey", "unwrap", "derive", "decrypt"}
+GIVES = {"exportKey", "unwrap", "derive", "decrypt", "openBox", "openSealedBox"}
 DATA = "aGVsbG8="
 
 
@@ -56,6 +56,8 @@ def bodies(kid, jwk):
         "wrap": by | {"key": "AAECAwQFBgcICQoLDA0ODw=="},
         "unwrap": by | {"wrapped": "A" * 32},
         "derive": by | {"peer": jwk or {}},
+        "makeBox": by | {"to": jwk or {}, "plaintext": DATA},
+        "sealBox": {"to": jwk or {}, "plaintext": DATA},
         "mac": by | {"data": DATA},
         "verifyMac": by | {"data": DATA, "mac": DATA},
         "signJws": by | {"payload": DATA},

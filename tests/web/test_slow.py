@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from minikms.algorithms.ecdsa import P256
-from minikms.algorithms.okp import Ed25519
+from minikms.algorithms.okp import X25519, Ed25519
 from minikms.algorithms.rsa import Rsa2048
 from minikms.algorithms.symmetric import A256Gcm, A256Kw, Hs256
 from minikms.config import Config
@@ -27,7 +27,7 @@ METHODS = {
 }
 WATCHED = {"generate"}.union(*METHODS.values())
 
-BASES = (Ed25519, P256, Hs256, A256Gcm, A256Kw, Rsa2048)
+BASES = (Ed25519, P256, Hs256, A256Gcm, A256Kw, X25519, Rsa2048)
 
 SEEN = []  # each call of such a method: its name, and the thread
 
@@ -173,6 +173,28 @@ async def derive(post, key):
     await post("/derive", {**await key("p256"), "peer": peer})
 
 
+THEIRS = X25519()
+
+
+async def box(post, key):
+    by, them = await key("x25519"), THEIRS.generate()
+    to = {"to": THEIRS.public_jwk(them), "plaintext": DATA}
+    await post("/box/seal", to)
+    await post("/box", by | to)
+
+
+async def open_box(post, key):
+    made = await post("/key/generate", {"alg": "x25519"})
+    by, them = {"kid": made["kid"]}, THEIRS.generate()
+    peer, sender = THEIRS.load_box_peer(made["jwk"]), THEIRS.public_jwk(them)
+    for _ in range(3):
+        boxed = THEIRS.box(them, peer, b"hello")
+        body = {"from": sender, **{n: b64url(part) for n, part in boxed._asdict().items()}}
+        assert (await post("/box/open", by | body))["plaintext"] == DATA
+        sealed = {"ciphertext": b64url(THEIRS.seal(peer, b"hello"))}
+        assert (await post("/box/seal/open", by | sealed))["plaintext"] == DATA
+
+
 async def import_jwk(post, key):
     made = Ed25519()
     for jwk in (made.export_jwk(made.generate()), made.public_jwk(made.generate())):
@@ -191,6 +213,7 @@ async def import_seed(post, key):
 CALLS = {
     "sign": sign_all, "verify": verify, "mac": mac, "mac-verify": verify_mac,
     "encrypt": encrypt, "decrypt": decrypt, "wrap": wrap, "unwrap": unwrap, "derive": derive,
+    "box": box, "box-open": open_box,
     "import-jwk": import_jwk, "import-secret": import_secret, "import-seed": import_seed,
 }  # fmt: skip
 

@@ -1,16 +1,16 @@
 import pytest
 
 SIGN, AEAD, WRAP = ["sign", "verify"], ["encrypt", "decrypt"], ["wrap", "unwrap"]
-MAC = ["mac", "mac-verify"]
+MAC, BOX = ["mac", "mac-verify"], ["box", "box-open"]
 
 FACTS = ("name", "aliases", "kty", "jose_algs")
 RSA = [f"{scheme}{bits}" for scheme in ("RS", "PS") for bits in (256, 384, 512)]
 
 # name: JWK key type, JOSE names, and what it can do besides importing
 ALGORITHMS = {
-    "ed25519": ("OKP", ["EdDSA", "Ed25519"], [*SIGN, "derive"]),
+    "ed25519": ("OKP", ["EdDSA", "Ed25519"], [*SIGN, "derive", *BOX]),
     "ed448": ("OKP", ["Ed448", "EdDSA"], SIGN),
-    "x25519": ("OKP", ["ECDH-ES"], ["derive"]),
+    "x25519": ("OKP", ["ECDH-ES"], ["derive", *BOX]),
     "x448": ("OKP", ["ECDH-ES"], ["derive"]),
     "k256": ("EC", ["ES256K", "ECDH-ES"], [*SIGN, "derive"]),
     "p256": ("EC", ["ES256", "ECDH-ES"], [*SIGN, "derive"]),

@@ -11,6 +11,8 @@ PEER = {
     "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
 }
 
+XPEER = {"kty": "OKP", "crv": "X25519", "x": "3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"}
+
 # path, the rest of its body, an algorithm that can, the operation, another that the same key can
 USES = [
     ("/sign", {"data": DATA}, "p256", "sign", "verify"),
@@ -28,6 +30,15 @@ USES = [
     ("/wrap", {"key": SIXTEEN}, "a128kw", "wrap", "unwrap"),
     ("/unwrap", {"wrapped": "A" * 32}, "a128kw", "unwrap", "wrap"),
     ("/derive", {"peer": PEER}, "p256", "derive", "sign"),
+    ("/box", {"to": XPEER, "plaintext": DATA}, "x25519", "box", "box-open"),
+    (
+        "/box/open",
+        {"from": XPEER, "ciphertext": SIXTEEN, "nonce": SIXTEEN},
+        "x25519",
+        "box-open",
+        "box",
+    ),
+    ("/box/seal/open", {"ciphertext": SIXTEEN}, "x25519", "box-open", "derive"),
     ("/mac", {"data": DATA}, "hs256", "mac", "mac-verify"),
     ("/mac/verify", {"data": DATA, "mac": DATA}, "hs256", "mac-verify", "mac"),
     ("/jws/sign", {"payload": DATA}, "p256", "sign", "verify"),
@@ -35,8 +46,8 @@ USES = [
     ("/jws/verify", {"jws": "a.b.c"}, "p256", "verify", "sign"),
     ("/jws/verify", {"jws": "a.b.c"}, "hs256", "mac-verify", "mac"),
 ]
-# decrypt and unwrap succeed only with what was made for them: see their own tests.
-PLAIN_USES = [use for use in USES if use[3] not in ("decrypt", "unwrap")]
+# These succeed only with what was made for them: see their own tests.
+PLAIN_USES = [use for use in USES if use[3] not in ("decrypt", "unwrap", "box-open")]
 
 
 @pytest.mark.parametrize(("path", "rest", "alg", "operation", "other"), PLAIN_USES)

@@ -47,7 +47,11 @@ def compile_load(schema: Schema) -> Converter | None:
     checks = {name for tag in ("pre_load", "validates_schema") for name, *_ in hooks[tag]}
     if hooks["validates"] or not checks <= _CHECKS:
         return None
-    converters = {name: _compile_field(field) for name, field in schema.load_fields.items()}
+    # By their names in the document, with those that they load into.
+    converters = {
+        field.data_key or name: (name, _compile_field(field))
+        for name, field in schema.load_fields.items()
+    }
     required = [name for name, field in schema.load_fields.items() if field.required]
     defaults = {
         name: field.load_default
@@ -65,10 +69,11 @@ def compile_load(schema: Schema) -> Converter | None:
             raise ValueError
         data = defaults.copy()
         for name, value in document.items():
-            converter = converters.get(name)
-            if converter is None:
+            known = converters.get(name)
+            if known is None:
                 raise ValueError
-            data[name] = converter(value)
+            target, converter = known
+            data[target] = converter(value)
         for name in required:
             if name not in data:
                 raise ValueError
@@ -181,7 +186,7 @@ def compile_dump(schema: Schema) -> Converter | None:
         attribute = field.attribute or name
         if "." in attribute or type(field) not in _WRITERS:
             return None
-        writers.append((name, attribute, _WRITERS[type(field)](field)))
+        writers.append((field.data_key or name, attribute, _WRITERS[type(field)](field)))
 
     def dump_compiled(data: Any) -> dict[str, Any]:
         written = {}

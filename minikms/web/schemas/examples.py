@@ -134,6 +134,25 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
             "mac": "U8QCcqcMFcpO4K9N8fFV_WxB4AziMH2Jh-zUuzan6ZA=",
         }
     },
+    "BoxRequest": {
+        "by the imported key": {"alias": "example agreement", "to": _BOB, "plaintext": _HELLO}
+    },
+    "OpenBoxRequest": {
+        "by the imported key": {
+            "alias": "example agreement",
+            "from": _BOB,
+            "ciphertext": "ui4eVrllZs4d1HDQJiCksW0rPMl0",
+            "nonce": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYX",
+        }
+    },
+    "SealBoxRequest": {"to anybody": {"to": _BOB, "plaintext": _HELLO}},
+    "OpenSealedBoxRequest": {
+        "by the imported key": {
+            "alias": "example agreement",
+            "ciphertext": "QqFg3OxtUadJ67ruIAgrKAlh30FNYMjj-Pom8u1hNUhb2w5_NTj4d1JNGCjq_IdugXLY"
+            "b60=",
+        }
+    },
     "SignJwsRequest": {
         "a payload": {"alias": ALIAS, "payload": _HELLO},
         "detached": {"alias": ALIAS, "payload": _HELLO, "detached": True},
@@ -262,6 +281,15 @@ ANSWERS: Final[Mapping[str, Any]] = {
     "mac": {"mac": "U8QCcqcMFcpO4K9N8fFV_WxB4AziMH2Jh-zUuzan6ZA="},
     "verifyMac": {"valid": True},
     "random": {"bytes": "DR10MJudDKmQp-qQ3-CRuDK6IcEq71bewMG32FExDns="},
+    "makeBox": {
+        "ciphertext": "iYBI5YytEhvk14Q3ZIJmVJ7fOeor",
+        "nonce": "-r7FNO0fGNbbl9nyUtSKjRy94IJrhlNR",
+    },
+    "openBox": {"plaintext": _HELLO},
+    "sealBox": {
+        "ciphertext": "zmJd1e8cmq-6xtKMPdqZTMKCMJ0qYCSDwUE9CwLhbkQ13VEv97_rdmshPO9ZmnOQL4WNGF4="
+    },
+    "openSealedBox": {"plaintext": _HELLO},
     "signJws": {
         "jws": "eyJhbGciOiJFZERTQSIsImtpZCI6ImRpZDpleGFtcGxlOjEyMyNrZXktMSJ9.aGVsbG8.daxe9bb7MmM5"
         "FyxbM24IqaiGFDL_rJacmqyC9UcF8nDXKcvkEw0f0YL1RJoKRKpM5Al2MyfYFsC1rMPJgwU2DA"

@@ -1,0 +1,66 @@
+"""Bodies of NaCl's boxes: each request, followed by its answer."""
+
+from typing import Any
+
+from marshmallow import Schema, fields, post_load
+
+from minikms.plugin.protocol import Boxed
+from minikms.web.schemas.base import ByKey, Request
+from minikms.web.schemas.fields import Base64Url, jwk
+
+
+def _peer(whose: str, **kwargs: Any) -> fields.Dict:
+    return jwk(f"{whose} public JWK: of X25519, or of Ed25519, which is converted.", **kwargs)
+
+
+class BoxRequest(ByKey):
+    """Bytes to encrypt to a peer."""
+
+    to = _peer("The recipient's", required=True)
+    plaintext = Base64Url("The plaintext.", required=True)
+
+
+class BoxCiphertext(Schema):
+    """A box: what its opener needs, besides the sender's public key."""
+
+    ciphertext = Base64Url("The tag, 16 bytes, then the ciphertext.", required=True)
+    nonce = Base64Url("The nonce, 24 bytes.", required=True)
+
+
+class OpenBoxRequest(ByKey):
+    """A box to open."""
+
+    sender = _peer("The sender's", data_key="from", required=True)
+    ciphertext = Base64Url("The tag, then the ciphertext.", required=True)
+    nonce = Base64Url("The nonce.", required=True)
+
+    @post_load
+    def _to_boxed(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        data["boxed"] = Boxed(data.pop("ciphertext"), data.pop("nonce"))
+        return data
+
+
+class SealBoxRequest(Request):
+    """Bytes to encrypt to a recipient, without a sender; loads `to` into `by`."""
+
+    to = _peer("The recipient's", required=True)
+    plaintext = Base64Url("The plaintext.", required=True)
+
+    @post_load
+    def _to_by(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        data["by"] = data.pop("to")
+        return data
+
+
+class SealedBox(Schema):
+    """A sealed box."""
+
+    ciphertext = Base64Url(
+        "The public key of this box, 32 bytes, its tag, 16, then the ciphertext.", required=True
+    )
+
+
+class OpenSealedBoxRequest(ByKey):
+    """A sealed box to open."""
+
+    ciphertext = Base64Url("What seal gave.", required=True)
