@@ -59,7 +59,6 @@ class Database(ProfileSessions):
         layout: Layout = LAYOUT,
         rekeyed: bytes = b"",
     ) -> None:
-        self.counters = counters
         self.layout = layout
         self._location = location
         self._writer_lock = writer_lock
@@ -69,7 +68,8 @@ class Database(ProfileSessions):
         permits = Permits(location, writer_lock, handle.reopen_if_marked, self._on_silence, timeout)
         self._reconnector = Reconnector(location, handle, permits, counters)
         rows = Rows(handle, permits, location)
-        super().__init__(handle, permits, rows, ProfileDirectory(handle, permits, counters, rows))
+        directory = ProfileDirectory(handle, permits, counters, rows)
+        super().__init__(handle, permits, rows, directory, counters)
 
     @classmethod
     @asynccontextmanager

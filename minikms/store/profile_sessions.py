@@ -3,12 +3,14 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from aries_askar import AskarError, AskarErrorCode, KeyAlg
 
 from minikms.errors import AliasNotFound, KeyNotFound
 from minikms.store.askar_errors import UndecryptableError
+from minikms.store.cache import Cache
+from minikms.store.counters import CONTENTS, ChangeCounters
 from minikms.store.directory import (
     PROFILE,
     SELF,
@@ -21,19 +23,30 @@ from minikms.store.handle import SYSTEM, StoreHandle
 from minikms.store.layout import read_layout
 from minikms.store.permits import Permits
 from minikms.store.rows import Rows
-from minikms.store.sessions import Entry, KeyEntry, Session
+from minikms.store.sessions import Entry, KeyEntry, Session, Transaction
 from minikms.store.write_groups import Work, WriteFailed, WriteGroup, WriteQueues
 
 ResultT = TypeVar("ResultT")
+
+# Of how many profiles the last place is remembered.
+_PLACES: Final = 1000
 
 
 class ProfileSessions:
     """Sessions on profiles, by the names that tenants have, and on the store's own profile."""
 
     def __init__(
-        self, handle: StoreHandle, permits: Permits, rows: Rows, directory: ProfileDirectory
+        self,
+        handle: StoreHandle,
+        permits: Permits,
+        rows: Rows,
+        directory: ProfileDirectory,
+        counters: ChangeCounters,
     ) -> None:
+        self.counters = counters
         self.directory = directory
+        # Never valid where another process may have written, and its change is not counted yet.
+        self._places = Cache[int](counters, _PLACES, ttl=0)
         self._handle = handle
         self._permits = permits
         self._rows = rows
@@ -186,18 +199,31 @@ class ProfileSessions:
     ) -> ResultT:
         if write:
             async with self._handle.transaction(askar_profile, profile) as transaction:
-                # SQLite gives the number of a removed profile to the next that is made, and a
-                # session that still has it would write there. It does not find the place then.
-                if not await transaction.read_place():
-                    await require_profile(transaction)
+                transaction.set_stored_place(await self._last_place(transaction, askar_profile))
                 try:
-                    return await work(transaction)
+                    result = await work(transaction)
                 except AskarError as exc:
                     await require_connection(transaction, exc)
                     raise
+            # While this process may still write, and no other.
+            sources = (CONTENTS, profile), (PROFILE, profile)
+            self._places.start_fill().fill(askar_profile, transaction.place, *sources)
+            return result
         async with self._handle.session(askar_profile) as session:
             try:
                 return await work(session)
             except (KeyNotFound, AliasNotFound):
                 await require_profile(session)
                 raise
+
+    async def _last_place(self, transaction: Transaction, askar_profile: str) -> int:
+        """The last place in a profile, which is read where it may not be what it was; 0 for none.
+
+        Raises StaleProfileError where the profile no longer exists.
+        """
+        place = self._places.get(askar_profile) or await transaction.last_place()
+        # SQLite gives the number of a removed profile to the next that is made, and a session that
+        # still has it would write there. It does not find the place then.
+        if not place:
+            await require_profile(transaction)
+        return place

@@ -149,30 +149,30 @@ class Transaction(Session):
     What it inserts has no slot: no cache remembers that an entry does not exist. `profile` is the
     tenant's, whose contents change with every write; None for the store's own profile. `written`
     and `size` are how many writes there were, and how many bytes they have. `events` are recorded
-    before the commit; None stands for that of the call under way.
+    before the commit; None stands for that of the call under way. `place` is the last place in the
+    order of creation that was assigned.
     """
 
     def __init__(self, session: AskarSession, profile: str | None) -> None:
         super().__init__(session)
         self._profile = profile
-        self._stored_place = self._place = 0
+        self._stored_place = self.place = 0
         self.changed: set[int] = set()
         self.written = self.size = 0
         self.events: list[AuditEvent] | None = None
 
-    async def read_place(self) -> bool:
-        """Read the last place that was assigned, for the methods below; False where none was."""
-        self._stored_place = self._place = await self.last_place()
-        return self._place > 0
+    def set_stored_place(self, place: int) -> None:
+        """Set the last place that was assigned, for the methods below; 0 before the first."""
+        self._stored_place = self.place = place
 
     def next_place(self) -> int:
         """Assign the next place in the order of creation; it is stored with the commit."""
-        self._place += 1
-        return self._place
+        self.place += 1
+        return self.place
 
     def set_last_place(self, place: int) -> None:
         """Have new keys come after `place`."""
-        self._place = place
+        self.place = place
 
     async def insert(
         self,
@@ -216,11 +216,11 @@ class Transaction(Session):
 
     async def store_place(self) -> None:
         """Store the last place that was assigned, where one was."""
-        if self._place != self._stored_place:
+        if self.place != self._stored_place:
             first = self._stored_place == 0
             write = self._session.insert if first else self._session.replace
-            await write(SEQUENCE, _LAST, f"{self._place:020d}")
-            self._stored_place = self._place
+            await write(SEQUENCE, _LAST, f"{self.place:020d}")
+            self._stored_place = self.place
 
     def _note(self, category: str, name: str, size: int = 0) -> None:
         self.changed.add(slot_of(category, name))

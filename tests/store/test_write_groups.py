@@ -8,9 +8,11 @@ from minikms.errors import AuditUnavailable, KeyExists, KeyNotFound
 from minikms.events import CURRENT, AuditEvent
 from minikms.records import KeyRecord, KeyRef
 from minikms.store import write_groups
+from minikms.store.counters import CONTENTS, slot_of
 from minikms.store.handle import StoreHandle
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 from minikms.store.location import StoreLocation, read_key
+from minikms.store.sessions import Transaction
 
 pytestmark = pytest.mark.each_store
 
@@ -33,7 +35,8 @@ async def store(any_store):
 
 @pytest.fixture
 def transactions(monkeypatch):
-    """How many transactions were begun on profiles."""
+    """How many transactions were begun on profiles, however slow the machine is."""
+    monkeypatch.setattr(write_groups, "_SECONDS", 60)
     begun, transaction = [], StoreHandle.transaction
 
     def counted(handle, *args):
@@ -73,6 +76,26 @@ async def test_a_transaction_has_a_bound(store, transactions, monkeypatch):
     monkeypatch.setattr(write_groups, "_SECONDS", 0)
     await asyncio.gather(*(insert(store, n) for n in range(23, 26)))
     assert len(transactions) == 10
+
+
+async def test_the_last_place_is_read_where_another_process_may_have_written(store, monkeypatch):
+    read, last_place = [], Transaction.last_place
+
+    def counted(transaction):
+        read.append(transaction)
+        return last_place(transaction)
+
+    await insert(store, 0)
+    monkeypatch.setattr(Transaction, "last_place", counted)
+    for n in range(1, 4):
+        await insert(store, n)
+    # In PostgreSQL it is not known in time that another has written.
+    assert len(read) == (3 if store.database.counters.needs_ttl else 0)
+    assert [place for _, place in await places(store)] == [1, 2, 3, 4]
+    read.clear()
+    store.database.counters.count([slot_of(CONTENTS, DEFAULT_PROFILE)])
+    await insert(store, 4)
+    assert len(read) == 1
 
 
 async def test_one_that_fails_fails_alone(store, transactions):
