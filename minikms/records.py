@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
 
-from minikms.errors import KeyNotFound, KeyNotUsable, TooManyAliases
+from minikms.errors import KeyExists, KeyNotFound, KeyNotUsable, TooManyAliases
 
 State: TypeAlias = Literal["enabled", "disabled", "verify-only"]
 
@@ -121,6 +121,16 @@ class KeyRecord:
     def is_gone(self) -> bool:
         """Whether its deletion is due, so that it no longer exists for callers."""
         return self.deletes is not None and self.deletes <= time.time_ns()
+
+    def require_same(self, other: "KeyRecord") -> None:
+        """Raise KeyExists unless this key, which exists, can replace another with its kid.
+
+        That has the same public key then, and so the same private one, where it has one.
+        """
+        if self.alg != other.alg:
+            raise KeyExists(f"The key already exists, as one of {self.alg}.")
+        if self.material == "none" and other.material != "none":
+            raise KeyExists("The key already exists, without its private part.")
 
     def require_usable(self, operation: str, now: int) -> None:
         """Raise KeyNotUsable if its state at `now` excludes the operation.

@@ -35,7 +35,7 @@ async def fill(url, key, *, many=0):
             record = await service.generate(DEFAULT_PROFILE, alg, policy)
             if record.jwk:
                 await service.import_key("t", KeySource(jwk=record.jwk), KeyPolicy(aliases=("a",)))
-        await service.delete(DEFAULT_PROFILE, record.kid)
+        await service.delete(DEFAULT_PROFILE, KeyRef(record.kid))
         await Tokens(store.database).create("issuer", ("sign",))
         for n in range(many):
             await service.generate("z", ("hs256", "ed25519")[n % 2], KeyPolicy(aliases=(f"{n}",)))

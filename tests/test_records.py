@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikms.errors import KeyNotFound, KeyNotUsable
+from minikms.errors import KeyExists, KeyNotFound, KeyNotUsable
 from minikms.records import KeyRecord, KeySource
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -14,7 +16,7 @@ RECORDS = st.builds(
     kty=TEXT,
     jwk=st.none() | st.dictionaries(TEXT, TEXT, max_size=3),
     b58=st.none() | TEXT,
-    material=st.sampled_from(["askar", "bytes"]),
+    material=st.sampled_from(["askar", "bytes", "none"]),
     created=st.integers(0, 2**63),
     aliases=st.lists(TEXT, max_size=3, unique=True).map(tuple),
     labels=st.dictionaries(TEXT, TEXT, max_size=2),
@@ -78,6 +80,16 @@ def test_an_alias_comes_and_goes(record, alias):
     assert (without.aliases.count(alias), named.aliases[-1]) == (0, alias)
     assert named.without_alias(alias) == without
     assert alias not in without.predecessors
+
+
+@given(RECORDS, st.sampled_from(["askar", "bytes", "none"]), st.booleans())
+def test_a_key_that_exists_is_the_same_as_an_import(record, material, same_alg):
+    imported = replace(record, material=material, alg=record.alg if same_alg else record.alg + "x")
+    if same_alg and (record.material != "none" or material == "none"):
+        record.require_same(imported)
+    else:
+        with pytest.raises(KeyExists):
+            record.require_same(imported)
 
 
 def test_what_a_key_is_made_from_is_not_shown():

@@ -79,8 +79,10 @@ class KeyService(KeyOperations):
         made = await self.batches.run(profile, range(count), lambda _: make(), check)
         return await self._store.insert_all(profile, made)
 
-    async def import_key(self, profile: str, source: KeySource, policy: KeyPolicy) -> KeyRecord:
-        """Store the key of `source`.
+    async def import_key(
+        self, profile: str, source: KeySource, policy: KeyPolicy, *, keep: bool = False
+    ) -> KeyRecord:
+        """Store the key of `source`; with `keep`, one that exists is given, with its new alias.
 
         Raises as `read_key` does, DecryptionFailed, KeyExists and AliasExists.
         """
@@ -91,8 +93,11 @@ class KeyService(KeyOperations):
             source = replace(source, secret=secret)
         record, material = await self.read_key(source, policy)
         set_key(record.kid, record.alg)
-        return await self._store.insert(
-            profile, record, material, policy.aliases, taken=policy.alias_taken
+        taken = policy.alias_taken
+        return self._shown(
+            await self._store.insert(
+                profile, record, material, policy.aliases, taken=taken, keep=keep
+            )
         )
 
     async def read_key(self, source: KeySource, policy: KeyPolicy) -> tuple[KeyRecord, Stored]:
@@ -213,17 +218,17 @@ class KeyService(KeyOperations):
 
         return self._shown(await self._store.change(profile, kid, changed))
 
-    async def delete(self, profile: str, kid: str) -> None:
-        """Remove a key and its aliases."""
-        await self._store.delete(profile, kid)
+    async def delete(self, profile: str, ref: KeyRef) -> KeyRecord:
+        """Remove a key and its aliases, and give its record."""
+        return await self._store.delete(profile, ref)
 
-    async def schedule_deletion(self, profile: str, kid: str, after: int) -> KeyRecord:
+    async def schedule_deletion(self, profile: str, ref: KeyRef, after: int) -> KeyRecord:
         """Schedule the deletion of a key in `after` nanoseconds; it cannot be used until then."""
-        return await self._store.schedule(profile, kid, time.time_ns() + after)
+        return await self._store.schedule(profile, ref, time.time_ns() + after)
 
     async def restore(self, profile: str, kid: str) -> KeyRecord:
         """Cancel the scheduled deletion of a key, which is then as it was before."""
-        return self._shown(await self._store.schedule(profile, kid, None))
+        return self._shown(await self._store.schedule(profile, KeyRef(kid), None))
 
     async def sweep(self, sink: AuditSink | None = None) -> None:
         """Remove what is due of the keys that are scheduled for deletion, in all profiles.

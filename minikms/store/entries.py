@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, Literal
 
@@ -157,6 +157,21 @@ async def add_alias(
     named = record.with_alias(alias)
     await replace_record(session, holder.without_alias(alias))
     await session.replace(ALIAS, name, record.kid)
+    return named
+
+
+async def bind_aliases(
+    session: Session,
+    record: KeyRecord,
+    aliases: Iterable[str],
+    taken: AliasTaken | Literal["leave"],
+) -> KeyRecord:
+    """Let aliases name a key that is stored, and give its record; otherwise as `add_alias`."""
+    named = record
+    for alias in aliases:
+        named = await add_alias(session, named, alias, taken)
+    if named is not record:
+        await replace_record(session, named)
     return named
 
 

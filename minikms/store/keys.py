@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final, Literal, Self, TypeVar
 
 from minikms.errors import AliasNotFound, KeyExists, KeyNotFound, ProfileProtected
-from minikms.events import CURRENT, SUCCESS
+from minikms.events import CURRENT, SUCCESS, set_key
 from minikms.plugin.protocol import Stored
 from minikms.records import AliasTaken, KeyRecord, KeyRef
 from minikms.store.askar import new_raw_key
@@ -23,6 +23,7 @@ from minikms.store.entries import (
     DELETION,
     add_alias,
     alias_entry,
+    bind_aliases,
     fetch_record,
     find_record,
     insert_deletion,
@@ -108,17 +109,23 @@ class KeyStore:
         *,
         taken: AliasTaken | Literal["leave"] = "move",
         is_unique: bool = False,
+        keep: bool = False,
     ) -> KeyRecord:
         """Store a new key with its `aliases`, and give its record.
 
         `taken` is that of `add_alias`. `is_unique` says that the kid cannot exist, which saves a
-        read. Raises KeyExists, AliasExists and TooManyAliases, and then stores nothing.
+        read. With `keep`, the same key that exists gets the aliases, and its record is given.
+        Raises KeyExists, AliasExists and TooManyAliases, and then stores nothing.
         """
 
         async def work(session: Transaction) -> KeyRecord:
             # Before anything is written, since others share the transaction.
-            if not is_unique and await load_record(session, record.kid) is not None:
-                raise KeyExists()
+            existing = None if is_unique else await load_record(session, record.kid)
+            if existing is not None:
+                if not keep or existing.is_gone:
+                    raise KeyExists()
+                existing.require_same(record)
+                return await bind_aliases(session, existing, aliases, taken)
             stored = record
             for alias in aliases:
                 stored = await add_alias(session, stored, alias, taken)
@@ -131,7 +138,7 @@ class KeyStore:
         try:
             return await self._database.write(profile, work)
         except KeyExists:
-            if not await self.remove_due(profile, record.kid):
+            if not (await self.remove_due(profile, record.kid) or keep):
                 raise
         return await self._database.write(profile, work)
 
@@ -239,9 +246,7 @@ class KeyStore:
 
         async def work(session: Transaction) -> None:
             record = await fetch_record(session, kid)
-            named = await add_alias(session, record, alias, taken)
-            if named is not record:
-                await replace_record(session, named)
+            await bind_aliases(session, record, [alias], taken)
 
         await self._write(profile, work)
 
@@ -271,21 +276,31 @@ class KeyStore:
 
         return await self._write(profile, work)
 
-    async def delete(self, profile: str, kid: str) -> None:
-        """Remove a key, its material and its aliases; raises KeyNotFound."""
+    async def delete(self, profile: str, ref: KeyRef) -> KeyRecord:
+        """Remove a key, its material and its aliases, and give its record.
 
-        async def work(session: Transaction) -> None:
-            await remove_key(session, await fetch_record(session, kid))
-
-        await self._write(profile, work)
-
-    async def schedule(self, profile: str, kid: str, deletes: int | None) -> KeyRecord:
-        """Schedule a key's deletion for `deletes`, or cancel it for None; raises KeyNotFound."""
+        Raises KeyNotFound and AliasNotFound.
+        """
 
         async def work(session: Transaction) -> KeyRecord:
-            record = await fetch_record(session, kid)
+            record = await find_record(session, ref)
+            set_key(record.kid, record.alg)
+            await remove_key(session, record)
+            return record
+
+        return await self._write(profile, work)
+
+    async def schedule(self, profile: str, ref: KeyRef, deletes: int | None) -> KeyRecord:
+        """Schedule a key's deletion for `deletes`, or cancel it for None, and give its record.
+
+        Raises KeyNotFound and AliasNotFound.
+        """
+
+        async def work(session: Transaction) -> KeyRecord:
+            record = await find_record(session, ref)
+            set_key(record.kid, record.alg)
             if record.deletes is not None:
-                await session.remove(DELETION, kid)
+                await session.remove(DELETION, record.kid)
             record = replace(record, deletes=deletes)
             await insert_deletion(session, record)
             await replace_record(session, record)

@@ -57,6 +57,7 @@ ROUTES: Final = (
     Route("GET", f"/key/{KID}", keys.get, "getKey", "keys:read"),
     Route("PATCH", f"/key/{KID}", keys.update, "updateKey", "keys:write"),
     Route("DELETE", f"/key/{KID}", keys.delete, "deleteKey", "keys:write"),
+    Route("DELETE", "/key", keys.delete_by_alias, "deleteKeyByAlias", "keys:write"),
     _operation("/sign", operations.sign, "sign", "sign"),
     _operation("/verify", operations.verify, "verify", "verify"),
     Route("POST", "/sign/batch", operations.sign_batch, "signBatch", "sign"),

@@ -30,7 +30,7 @@ class SeededKey(ImportKey):
     class Meta:
         """Fields of an import that the file has not: `aliases` replaces `alias`."""
 
-        exclude = ("wrapped", "unwrap_kid", "alias", "alias_taken")
+        exclude = ("wrapped", "unwrap_kid", "alias", "alias_taken", "if_exists")
 
     one_of = (("jwk",), ("alg", "secret"), ("alg", "seed"))
 

@@ -88,7 +88,7 @@ async def test_what_has_changed_leaves_memory_with_the_next_sweep(keys):
     kids = [(await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())).kid for _ in range(2)]
     for kid in kids:
         await sign(keys, KeyRef(kid=kid))
-    await keys.delete(DEFAULT_PROFILE, kids[0])
+    await keys.delete(DEFAULT_PROFILE, KeyRef(kids[0]))
     await keys.sweep()
     assert list(keys.cache.entries._entries) == [(DEFAULT_PROFILE, kids[1], None)]
 

@@ -96,7 +96,7 @@ def copied_while(persistent_url, key, target):
 
 async def test_a_key_that_is_deleted_meanwhile(source, copied_while, target, key):
     first, second = [await add(source, profile="t") for _ in range(2)]
-    copies = await copied_while(lambda: source.delete("t", first.kid))
+    copies = await copied_while(lambda: source.delete("t", KeyRef(first.kid)))
     assert copies == [Copied(DEFAULT_PROFILE, 0, 0), Copied("t", 1, 1)]
     async with verified(target, key) as copied:
         assert await copied.list_keys("t", limit=9) == ([second], False)
@@ -130,8 +130,8 @@ async def test_keys_with_a_life_behind_them(source, persistent_url, target, key)
     third = await source.rotate("t", second.kid)
     await source.update("t", second.kid, {"state": "disabled"})
     due, later = [await add(source, profile="t", aliases=(name,)) for name in ("due", "later")]
-    await source.schedule_deletion("t", later.kid, 10**15)
-    await source._store.schedule("t", due.kid, 1)
+    await source.schedule_deletion("t", KeyRef(later.kid), 10**15)
+    await source._store.schedule("t", KeyRef(due.kid), 1)
     before, _ = await source.list_keys("t", limit=9)
     assert await copy_of(persistent_url, key, target) == [
         Copied(DEFAULT_PROFILE, 0, 0),
@@ -155,10 +155,10 @@ async def test_keys_with_a_life_behind_them(source, persistent_url, target, key)
 async def test_a_key_whose_life_goes_on_meanwhile(source, copied_while, target, key, change):
     first = await add(source, "ed25519", profile="t", aliases=("a",))
     if change == "restored":
-        first = await source.schedule_deletion("t", first.kid, 10**15)
+        first = await source.schedule_deletion("t", KeyRef(first.kid), 10**15)
     acts = {
         "rotated": lambda: source.rotate("t", first.kid),
-        "scheduled": lambda: source.schedule_deletion("t", first.kid, 10**15),
+        "scheduled": lambda: source.schedule_deletion("t", KeyRef(first.kid), 10**15),
         "restored": lambda: source.restore("t", first.kid),
     }
     await copied_while(acts[change])
@@ -178,7 +178,7 @@ async def test_another_key_of_the_same_kid_meanwhile(
     await source.import_key("t", sources[not private], KeyPolicy())
 
     async def act():
-        await source.delete("t", made.kid)
+        await source.delete("t", KeyRef(made.kid))
         await source.import_key("t", sources[private], KeyPolicy())
 
     assert (await copied_while(act))[1] == Copied("t", 0, 1)

@@ -65,9 +65,9 @@ async def test_a_store_with_nothing_wrong(location, key):
             await service.import_key("t", KeySource(jwk=record.jwk), KeyPolicy())
         await service.rotate(DEFAULT_PROFILE, public[0].kid)
         await service.update(DEFAULT_PROFILE, public[1].kid, {"state": "disabled", "expires": 1})
-        await service.schedule_deletion(DEFAULT_PROFILE, public[2].kid, 10**12)
-        await service._store.schedule("t", public[2].kid, 1)
-        await service.delete("t", public[3].kid)
+        await service.schedule_deletion(DEFAULT_PROFILE, KeyRef(public[2].kid), 10**12)
+        await service._store.schedule("t", KeyRef(public[2].kid), 1)
+        await service.delete("t", KeyRef(public[3].kid))
     keys = len(ALGORITHMS) + 1 + len(public) - 1
     tally = Tally(profiles=2, keys=keys, aliases=len(ALGORITHMS) + 2)
     assert await check(location, key) == ([], [], tally)
@@ -472,11 +472,13 @@ def changed_while_read(act):
 
 
 CHANGES = {
-    "deleted": lambda service, kid: service.delete(DEFAULT_PROFILE, kid),
+    "deleted": lambda service, kid: service.delete(DEFAULT_PROFILE, KeyRef(kid)),
     "alias moved": lambda service, kid: service.associate(DEFAULT_PROFILE, kid, "of 3"),
     "alias removed": lambda service, kid: service.dissociate(DEFAULT_PROFILE, kid, "of 2"),
     "labelled": lambda service, kid: service.update(DEFAULT_PROFILE, kid, {"labels": {"m": "2"}}),
-    "scheduled": lambda service, kid: service.schedule_deletion(DEFAULT_PROFILE, kid, 10**12),
+    "scheduled": lambda service, kid: service.schedule_deletion(
+        DEFAULT_PROFILE, KeyRef(kid), 10**12
+    ),
     "restored": lambda service, kid: service.restore(DEFAULT_PROFILE, OTHER[0]),
     "removed by a sweep": lambda service, kid: swept(service, OTHER[0]),
     "rotated": lambda service, kid: service.rotate(DEFAULT_PROFILE, kid),
@@ -492,7 +494,7 @@ OTHER = []
 
 
 async def swept(service, kid):
-    await service._store.schedule(DEFAULT_PROFILE, kid, 1)
+    await service._store.schedule(DEFAULT_PROFILE, KeyRef(kid), 1)
     await service.sweep()
 
 
@@ -511,7 +513,7 @@ async def test_what_changes_meanwhile_is_nothing_wrong(location, key, change, wh
             alg = ("ed25519", "hs256")[n % 2]
             kids.append((await service.generate(DEFAULT_PROFILE, alg, policy)).kid)
         OTHER[:] = kids[4:]
-        await service.schedule_deletion(DEFAULT_PROFILE, OTHER[0], 10**12)
+        await service.schedule_deletion(DEFAULT_PROFILE, KeyRef(OTHER[0]), 10**12)
 
         async def act(moment, profile):
             if moment == when and profile in (None, DEFAULT_PROFILE) and not done:
@@ -551,7 +553,7 @@ async def test_a_store_that_is_written_to(location, key):
             made.append(record.kid)
             await service.associate(DEFAULT_PROFILE, made[len(made) // 2], "c")
             if len(made) % 3 == 0:
-                await service.delete(DEFAULT_PROFILE, made.pop(0))
+                await service.delete(DEFAULT_PROFILE, KeyRef(made.pop(0)))
 
     async with service_of(location, key) as service:
         for n in range(50):

@@ -49,7 +49,7 @@ async def test_what_one_does_the_other_sees(stores):
     assert (await one.record(DEFAULT_PROFILE, KID)).aliases == ()
     listed, _ = await one.page(DEFAULT_PROFILE, limit=10)
     assert [record.kid for record in listed] == ["kid-1", "kid-2"]
-    await one.delete(DEFAULT_PROFILE, "kid-2")
+    await one.delete(DEFAULT_PROFILE, KeyRef("kid-2"))
     with pytest.raises(KeyNotFound):
         await other.record(DEFAULT_PROFILE, KeyRef(kid="kid-2"))
     with pytest.raises(AliasNotFound):
@@ -64,7 +64,7 @@ CALLS = {
     "bind": lambda store: store.bind_alias("t", "kid-1", "b"),
     "unbind": lambda store: store.unbind_alias("t", "kid-1", "a"),
     "label": lambda store: store.change("t", "kid-1", lambda r: replace(r, labels={"a": "b"})),
-    "delete": lambda store: store.delete("t", "kid-1"),
+    "delete": lambda store: store.delete("t", KeyRef("kid-1")),
 }
 
 

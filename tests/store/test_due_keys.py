@@ -22,8 +22,8 @@ CALLS = {
     "page": lambda store: store.page(DEFAULT_PROFILE, limit=10),
     "bind": lambda store: store.bind_alias(DEFAULT_PROFILE, "kid-1", "b"),
     "change": lambda store: store.change(DEFAULT_PROFILE, "kid-1", lambda record: record),
-    "delete": lambda store: store.delete(DEFAULT_PROFILE, "kid-1"),
-    "restore": lambda store: store.schedule(DEFAULT_PROFILE, "kid-1", None),
+    "delete": lambda store: store.delete(DEFAULT_PROFILE, KeyRef("kid-1")),
+    "restore": lambda store: store.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), None),
 }
 
 
@@ -57,7 +57,7 @@ async def test_a_clock_that_goes_back(persistent_url, key, clock, seen_by):
     async with KeyStore.create(location, key) as store:
         await store.insert(DEFAULT_PROFILE, RECORD, b"secret", ["a"])
         await store.insert(DEFAULT_PROFILE, replace(RECORD, kid="kid-2"), b"secret")
-        await store.schedule(DEFAULT_PROFILE, "kid-1", time.time_ns() + HOUR)
+        await store.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), time.time_ns() + HOUR)
         assert not await is_gone(store, CALLS["record"])
         clock(2 * HOUR)
         assert await is_gone(store, CALLS[seen_by])
@@ -76,10 +76,10 @@ async def test_a_clock_that_goes_back(persistent_url, key, clock, seen_by):
 async def test_what_nobody_has_seen_is_due_again_later(sqlite, key, clock):
     async with KeyStore.open(StoreLocation.parse(f"sqlite://{sqlite}"), key) as store:
         await store.insert(DEFAULT_PROFILE, RECORD, b"secret")
-        await store.schedule(DEFAULT_PROFILE, "kid-1", time.time_ns() + HOUR)
+        await store.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), time.time_ns() + HOUR)
         clock(2 * HOUR)
         clock(0)
-        assert (await store.schedule(DEFAULT_PROFILE, "kid-1", None)).deletes is None
+        assert (await store.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), None)).deletes is None
 
 
 async def test_many_that_a_listing_leaves_out(sqlite, key, clock):
@@ -87,7 +87,7 @@ async def test_many_that_a_listing_leaves_out(sqlite, key, clock):
         for number in range(130):
             kid = f"{number}"
             await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=kid), b"secret")
-            await store.schedule(DEFAULT_PROFILE, kid, time.time_ns() + HOUR)
+            await store.schedule(DEFAULT_PROFILE, KeyRef(kid), time.time_ns() + HOUR)
         clock(2 * HOUR)
         assert await store.page(DEFAULT_PROFILE, limit=10) == ([], False)
         clock(0)
@@ -99,7 +99,7 @@ async def test_a_note_is_no_change_that_the_call_asked_for(sqlite, key, clock):
     outcomes = []
     async with KeyStore.open(StoreLocation.parse(f"sqlite://{sqlite}"), key) as store:
         await store.insert(DEFAULT_PROFILE, RECORD, b"secret")
-        await store.schedule(DEFAULT_PROFILE, "kid-1", time.time_ns() + HOUR)
+        await store.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), time.time_ns() + HOUR)
         clock(2 * HOUR)
         outer = CURRENT.set(AuditEvent("getKey", lambda events, outcome: outcomes.append(outcome)))
         assert await is_gone(store, CALLS["record"])

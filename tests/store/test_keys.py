@@ -138,7 +138,7 @@ async def test_pages_over_gaps(store):
         await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"") for n in range(40)
     ]
     for record in kept[3:25] + kept[36:]:
-        await store.delete(DEFAULT_PROFILE, record.kid)
+        await store.delete(DEFAULT_PROFILE, KeyRef(record.kid))
     left = kept[:3] + kept[25:36]
     for limit in (1, 2, 7, 13, 14, 15, 50):
         listed, after, more = [], "", True
@@ -166,7 +166,7 @@ async def test_keys_that_are_due_among_few(store):
         if n == 2:
             await StoreWriter(store.database).set_last_seq(DEFAULT_PROFILE, 10_000)
         if 5 < n < 27:
-            await store.schedule(DEFAULT_PROFILE, record.kid, 1)
+            await store.schedule(DEFAULT_PROFILE, KeyRef(record.kid), 1)
     left = ["0", "1", "2", "3", "4", "5", "27", "28", "29"]
     for limit in (1, 4, 8, 9):
         found, after, more = [], "", True
@@ -243,7 +243,7 @@ async def test_an_unknown_profile(store):
         store.page("nobody", limit=1),
         store.insert("nobody", RECORD, b""),
         store.bind_alias("nobody", "a", "b"),
-        store.delete("nobody", "a"),
+        store.delete("nobody", KeyRef("a")),
     ):
         with pytest.raises(ProfileNotFound):
             await call

@@ -102,7 +102,7 @@ async def test_one_that_fails_fails_alone(store, transactions):
     await insert(store, 7)
     transactions.clear()
     calls = [insert(store, n) for n in range(20)]
-    calls.append(store.delete(DEFAULT_PROFILE, "kid-nothing"))
+    calls.append(store.delete(DEFAULT_PROFILE, KeyRef("kid-nothing")))
     *stored, nothing = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(nothing, KeyNotFound)
     assert isinstance(stored.pop(7), KeyExists)

@@ -7,7 +7,7 @@ import pytest
 from minikms.keys.describe import describe
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyPolicy
+from minikms.records import KeyPolicy, KeyRef
 from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.state import STORE
 
@@ -161,7 +161,7 @@ async def test_the_alias_of_a_key_that_is_out_of_use_is_taken(client, generate, 
     await refused(await refuse(), 409, "alias-exists")
     await client.delete(f"/key/{kid}?after=1d")
     await refused(await refuse(), 409, "alias-exists")
-    await client.app[STORE].schedule(DEFAULT_PROFILE, kid, 1)  # due, and not removed yet
+    await client.app[STORE].schedule(DEFAULT_PROFILE, KeyRef(kid), 1)  # due, and not removed yet
     assert (await refuse()).status == 200
     await refused(await client.get(f"/key/{kid}"), 404, "key-not-found")
 

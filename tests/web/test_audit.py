@@ -143,6 +143,7 @@ async def test_every_call_that_is_refused_leaves_its_line(client, lines, who, ou
         (("GET", "/key/nope"), ("getKey", "key-not-found", "nope")),
         (("DELETE", "/key/nope"), ("deleteKey", "key-not-found", "nope")),
         (("DELETE", "/key/no!pe"), ("deleteKey", "validation-failed", None)),
+        (("DELETE", "/key?alias=nope"), ("deleteKeyByAlias", "alias-not-found", None)),
         (("POST", "/sign", b"{"), ("sign", "malformed-json", None)),
         (("POST", "/sign", b'{"alias":"k","data":"AA"}'), ("sign", "alias-not-found", None)),
         (("POST", "/sign", b" " * 1_048_577), ("sign", "body-too-large", None)),

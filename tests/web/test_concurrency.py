@@ -102,6 +102,26 @@ async def test_one_gets_a_free_alias(client, generate, length):
         assert keys[-1]["aliases"] == [body["alias"]]
 
 
+async def test_one_key_is_imported_by_many(client):
+    """In a new profile each time, and then again."""
+    seed = {"alg": "ed25519", "seed": "A" * 43}
+    for turn in range(3):
+        headers = {"X-Profile": f"p{turn}"}
+        await client.post("/profile", json={"name": headers["X-Profile"]})
+        for _ in range(2):
+            calls = [
+                client.post(
+                    "/key/import",
+                    json=seed | {"if_exists": "keep", "alias": f"{n}"},
+                    headers=headers,
+                )
+                for n in range(8)
+            ]
+            assert await at_once(calls) == {(200, ""): 8}
+            (key,) = await (await client.get("/keys", headers=headers)).json()
+            assert sorted(key["aliases"]) == [f"{n}" for n in range(8)]
+
+
 async def test_one_gets_a_free_alias_for_its_key(client, generate):
     kids = [(await generate())["kid"] for _ in range(8)]
     body = {"alias": "free", "alias_taken": "refuse"}

@@ -10,6 +10,7 @@ from waiting import waiting_for
 from minikms.config import Config
 from minikms.errors import KeyNotFound
 from minikms.keys.service import KeyService
+from minikms.records import KeyRef
 from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE
 
@@ -43,7 +44,7 @@ async def schedule(client, kid, after="7d"):
 
 async def let_be_due(client, kid):
     """Let the time come that a key was given; it is still kept, as nobody has swept."""
-    await client.app[SERVICE]._store.schedule("default", kid, time.time_ns())
+    await client.app[SERVICE]._store.schedule("default", KeyRef(kid), time.time_ns())
 
 
 async def kept(client, profile="default"):
@@ -56,6 +57,40 @@ async def kept(client, profile="default"):
         return (*counts, len(await session.all_keys()))
 
     return await database.run(profile, work)
+
+
+@pytest.mark.each_store
+async def test_by_alias(client, generate, refused):
+    key, other = await generate(alias="did:example:1#a b"), await generate(alias="other")
+    await client.post(f"/key/{key['kid']}/associate", json={"alias": "second"})
+    query = {"alias": "did:example:1#a b"}
+    async with client.delete("/key", params=query | {"after": "7d"}) as response:
+        assert response.status == 200
+        done = await response.json()
+    assert (done["message"], done["kid"]) == ("Key deletion scheduled", key["kid"])
+    found = await (await client.get("/key", params=query)).json()
+    assert (found["deletes"], found["kid"]) == (done["deletes"], key["kid"])
+    async with client.delete("/key", params=query) as response:
+        assert await response.json() == {"message": "Key deleted", "kid": key["kid"]}
+    for alias in (*query.values(), "second"):
+        await refused(await client.delete("/key", params={"alias": alias}), 404, "alias-not-found")
+    await refused(await client.get(f"/key/{key['kid']}"), 404, "key-not-found")
+    assert await (await client.get("/keys")).json() == [other]
+    assert await kept(client) == (1, 1, 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?alias=", "?alias=a&after=9999d", "?after=7d", "?alias=a%00"]
+)
+async def test_by_what_is_no_alias(client, refused, query):
+    await refused(await client.delete(f"/key{query}"), 422, "validation-failed")
+
+
+async def test_by_an_alias_of_a_key_that_is_due(client, generate, refused):
+    key = await generate(alias="a")
+    await let_be_due(client, key["kid"])
+    await refused(await client.delete("/key?alias=a"), 404, "alias-not-found")
+    await refused(await client.delete("/key?alias=a&after=7d"), 404, "alias-not-found")
 
 
 @pytest.mark.parametrize(
@@ -203,7 +238,7 @@ async def test_sweeping(client, generate, start, any_store):
     for profile in ("default", "other"):
         for alg in ("ed25519", "hs256", "p521"):
             key = await generate(alg, profile, alias=f"of {alg}")
-            await service._store.schedule(profile, key["kid"], time.time_ns())
+            await service._store.schedule(profile, KeyRef(key["kid"]), time.time_ns())
     sweepers = [service]
     if any_store:
         sweepers.append((await start(create_service(Config(**any_store)))).app[SERVICE])
@@ -275,4 +310,4 @@ async def test_a_sweep_leaves_what_is_there(client, generate):
     assert await store.due("default") == [kid]
     assert await store.remove_due("default", kid)
     with pytest.raises(KeyNotFound):
-        await store.delete("default", kid)
+        await store.delete("default", KeyRef(kid))

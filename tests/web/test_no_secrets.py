@@ -80,14 +80,15 @@ async def test_of_every_call_with_every_algorithm(client, post, generate, alg):
     assert secrets
     forms = {form for secret in secrets for form in encodings(secret)}
     called = set()
-    last = {"rotateKey": 1, "deleteKey": 2}
+    last = {"rotateKey": 1, "deleteKeyByAlias": 2, "deleteKey": 2}
     for route in sorted(ROUTES, key=lambda route: last.get(route.name, 0)):
         if route.name in GIVES or route.name == "deleteProfile":
             continue
         path = route.path.partition("{")[0] + (
             key["kid"] + route.path.rpartition("}")[2] if "{" in route.path else ""
         )
-        query = {"alias": "a"} if route.name in ("findKey", "dissociateAlias") else None
+        by_alias = ("findKey", "dissociateAlias", "deleteKeyByAlias")
+        query = {"alias": "a"} if route.name in by_alias else None
         body = bodies(key["kid"], key["jwk"]).get(route.name)
         async with client.request(route.method, path, json=body, params=query) as response:
             text = await response.text()

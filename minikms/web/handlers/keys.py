@@ -153,11 +153,33 @@ async def delete(request: web.Request, kid: str, after: str | None = None) -> we
     responses:
       "200": {description: "The key is gone, or will be.", x-answer: Deletion}
     """
+    return await _delete(request, KeyRef(kid=kid), after)
+
+
+async def delete_by_alias(
+    request: web.Request, alias: str, after: str | None = None
+) -> web.Response:
+    """Delete the key that an alias names, as by its kid.
+
+    ---
+    tags: [keys]
+    parameters:
+      - $ref: "#/components/parameters/Profile"
+      - $ref: "#/components/parameters/DeletedAlias"
+      - $ref: "#/components/parameters/DeleteAfter"
+    x-problems: [alias-not-found, key-not-found]
+    responses:
+      "200": {description: "The key is gone, or will be.", x-answer: Deletion}
+    """
+    return await _delete(request, KeyRef(alias=alias), after)
+
+
+async def _delete(request: web.Request, ref: KeyRef, after: str | None) -> web.Response:
     if after is None:
-        await service(request).delete(profile(request), kid)
-        return answer(_DELETION, {"message": "Key deleted", "kid": kid})
-    key = await service(request).schedule_deletion(profile(request), kid, duration(after))
-    done = {"message": "Key deletion scheduled", "kid": kid, "deletes": key.deletes}
+        key = await service(request).delete(profile(request), ref)
+        return answer(_DELETION, {"message": "Key deleted", "kid": key.kid})
+    key = await service(request).schedule_deletion(profile(request), ref, duration(after))
+    done = {"message": "Key deletion scheduled", "kid": key.kid, "deletes": key.deletes}
     return answer(_DELETION, done)
 
 

@@ -73,7 +73,9 @@ async def import_key(request: web.Request) -> web.Response:
     body = await load(request, _IMPORT)
     if body["source"].wrapped is not None:
         caller(request).require("wrap")  # a key is used as `POST /unwrap` uses it
-    key = await service(request).import_key(profile(request), body["source"], body["policy"])
+    key = await service(request).import_key(
+        profile(request), body["source"], body["policy"], keep=body["if_exists"] == "keep"
+    )
     return answer(_KEY, key)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 KID: Final = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 ALIAS: Final = "did:example:123#key-1"
 SECOND_ALIAS: Final = "did:example:123#assertion"
+THIRD_ALIAS: Final = "did:example:123#key-2"
 PROFILE: Final = "alice"
 HOLDER: Final = "8c1f0a5d92b3e467"
 
@@ -70,12 +71,18 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "for encryption": {"alg": "a256gcm", "secret": _COUNTING, "alias": "example encryption"},
         "to wrap keys": {"alg": "a256kw", "secret": _COUNTING, "alias": "example wrapping"},
         "for authentication": {"alg": "hs256", "secret": _COUNTING, "alias": "example mac"},
+        "the first again": {
+            "jwk": {**_ED25519, "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"},
+            "alias": ALIAS,
+            "exportable": True,
+            "if_exists": "keep",
+        },
     },
     "GenerateKey": {
         "a signing key": {"alg": "ed25519", "alias": ALIAS},
         "with a policy": {
             "alg": "p256",
-            "alias": "did:example:123#key-2",
+            "alias": THIRD_ALIAS,
             "labels": {"purpose": "assertion"},
             "operations": ["sign"],
         },
@@ -257,6 +264,10 @@ ANSWERS: Final[Mapping[str, Any]] = {
         state="verify-only",
     ),
     "deleteKey": {"message": "Key deleted", "kid": KID},
+    "deleteKeyByAlias": {
+        "message": "Key deleted",
+        "kid": "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s",  # of RFC 7517 appendix A.1
+    },
     "sign": {"sig": _ROTATED_SIG, "alg": "EdDSA", "kid": _ROTATED["kid"]},
     "verify": {"valid": True},
     "signBatch": {

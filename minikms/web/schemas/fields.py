@@ -199,6 +199,19 @@ def alias_taken(**kwargs: Any) -> fields.String:
     )
 
 
+def if_exists(**kwargs: Any) -> fields.String:
+    """What becomes of an import of a key that exists."""
+    return fields.String(
+        validate=validate.OneOf(("refuse", "keep")),
+        metadata={
+            "description": "What to do where the profile has the key: refuse the call, as by "
+            "default, or keep the key as it is, with the alias that is asked for.",
+            "x-component": "IfExists",
+        },
+        **kwargs,
+    )
+
+
 def profile(**kwargs: Any) -> fields.String:
     """The name of a profile."""
     return fields.String(

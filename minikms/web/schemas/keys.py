@@ -14,6 +14,7 @@ from minikms.web.schemas.fields import (
     algorithm,
     alias,
     alias_taken,
+    if_exists,
     jwk,
     kid,
     labels,
@@ -91,6 +92,7 @@ class ImportKey(KeyOptions):
     )
     wrapped = Base64Url("The wrapped secret bytes (RFC 3394, RFC 5649).", most=MAX_KEY_BYTES)
     unwrap_kid = kid()
+    if_exists = if_exists(load_default="refuse")
 
     @validates_schema
     def _unwrap_kid_applies(self, data: Mapping[str, Any], **_: Any) -> None:

@@ -1,0 +1,142 @@
+"""The same key imported again: refused, or kept as it is."""
+
+import asyncio
+
+import pytest
+from derived import algorithm_names
+
+from minikms.plugin.protocol import JwkImporter
+from minikms.records import KeyRef
+from minikms.store.keys import DEFAULT_PROFILE
+from minikms.web.state import STORE
+
+ED25519 = {
+    "kty": "OKP",
+    "crv": "Ed25519",
+    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+}
+PRIVATE = {**ED25519, "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}
+KEEP = {"if_exists": "keep"}
+
+
+@pytest.fixture
+def all_keys(client):
+    async def call():
+        return await (await client.get("/keys")).json()
+
+    return call
+
+
+@pytest.fixture
+def again(client):
+    """Import a key, which is kept where it exists."""
+
+    async def call(body=None, **options):
+        return await client.post(
+            "/key/import", json={**(body or {"jwk": PRIVATE}), **KEEP, **options}
+        )
+
+    return call
+
+
+@pytest.mark.each_store
+async def test_it_is_refused_unless_it_is_to_be_kept(client, post, refused, again, all_keys):
+    options = {"alias": "a", "labels": {"n": "1"}, "operations": ["sign"], "exportable": True}
+    first = await (await again(**options)).json()  # where there is none, it is stored
+    assert (first["aliases"], first["exportable"]) == (["a"], True)
+    for body in ({"jwk": PRIVATE}, {"jwk": PRIVATE, "if_exists": "refuse", "alias": "b"}):
+        await refused(await client.post("/key/import", json=body), 409, "key-exists")
+    for _ in range(2):
+        assert await (await again(**options)).json() == first
+    # Nothing of it changes but for the alias.
+    other = {"labels": {}, "operations": ["verify"], "exportable": False}
+    other["expires"] = "2030-01-01T00:00:00Z"
+    assert await (await again(**other)).json() == first
+    assert await (await again(**other, alias="b")).json() == first | {"aliases": ["a", "b"]}
+    assert await all_keys() == [first | {"aliases": ["a", "b"]}]
+    assert (await post("/sign", {"alias": "b", "data": ""}))["kid"] == first["kid"]
+
+
+@pytest.mark.parametrize("alg", algorithm_names(JwkImporter))
+async def test_of_every_algorithm_and_in_every_form(client, generate, again, all_keys, alg):
+    key = await generate(alg, exportable=True)
+    jwk = (await (await client.get(f"/key/{key['kid']}/export")).json())["jwk"]
+    if key["jwk"] is None:  # a random kid: it is another key each time
+        kids = {(await (await again({"jwk": jwk, "alg": alg})).json())["kid"] for _ in range(2)}
+        assert len(kids | {key["kid"]}) == 3
+        return
+    assert await (await again({"jwk": jwk})).json() == key
+    assert await (await again({"jwk": key["jwk"]})).json() == key  # its public part alone
+    assert await all_keys() == [key]
+
+
+async def test_as_secret_and_as_seed_and_wrapped(post, generate, again, all_keys):
+    kek = await generate("a256kw")
+    wrapped = (await post("/wrap", {"kid": kek["kid"], "key": PRIVATE["d"]}))["wrapped"]
+    key = await (await again()).json()
+    for form in (
+        {"secret": PRIVATE["d"]},
+        {"seed": PRIVATE["d"]},
+        {"wrapped": wrapped, "unwrap_kid": kek["kid"]},
+    ):
+        assert await (await again({"alg": "ed25519", **form})).json() == key
+    assert await all_keys() == [kek, key]
+
+
+async def test_what_does_not_fit_is_refused_before(again, refused):
+    await again()
+    wrong = PRIVATE | {"d": "A" * 43}
+    await refused(await again({"jwk": wrong}), 422, "invalid-key")
+
+
+@pytest.mark.each_store
+async def test_a_public_key_alone_is_not_kept_for_a_private_one(again, refused, all_keys, client):
+    public = await (await again({"jwk": ED25519})).json()
+    assert await (await again({"jwk": ED25519})).json() == public
+    await refused(await again(alias="a"), 409, "key-exists")
+    assert await all_keys() == [public]
+    await client.delete(f"/key/{public['kid']}")
+    assert (await (await again(alias="a")).json())["operations"] == ["sign", "verify"]
+
+
+@pytest.mark.each_store
+async def test_an_alias_that_is_taken(again, generate, refused, all_keys):
+    other = await generate(alias="taken")
+    key = await (await again()).json()
+    refuse = {"alias": "taken", "alias_taken": "refuse"}
+    await refused(await again(**refuse), 409, "alias-exists")
+    assert await all_keys() == [other, key]
+    assert (await (await again(alias="taken")).json())["aliases"] == ["taken"]
+    assert (await (await again(**refuse)).json())["aliases"] == ["taken"]
+    assert [each["aliases"] for each in await all_keys()] == [[], ["taken"]]
+
+
+@pytest.mark.each_store
+async def test_a_key_that_is_out_of_use_stays_so(client, again, all_keys):
+    kid = (await (await again()).json())["kid"]
+    await client.patch(f"/key/{kid}", json={"state": "disabled"})
+    key = await (await again(alias="a")).json()
+    assert (key["state"], key["aliases"]) == ("disabled", ["a"])
+    await client.delete(f"/key/{kid}?after=1d")
+    key = await (await again(alias="b")).json()
+    assert (key["state"], key["aliases"]) == ("disabled", ["a", "b"])
+    assert key["deletes"] is not None
+    # One whose deletion is due is no longer there.
+    await client.app[STORE].schedule(DEFAULT_PROFILE, KeyRef(kid), 1)
+    key = await (await again(alias="c")).json()
+    assert (key["state"], key["aliases"], key["deletes"]) == ("enabled", ["c"], None)
+    assert await all_keys() == [key]
+
+
+async def test_it_says_how_many_aliases_a_key_may_have(client, again, refused):
+    await again()
+    calls = [again(alias=f"{number}") for number in range(1000)]
+    assert {answer.status for answer in await asyncio.gather(*calls)} == {200}
+    await refused(await again(alias="one more"), 422, "too-many-aliases")
+    assert (await again(alias="7")).status == 200
+
+
+@pytest.mark.parametrize("value", ["", "KEEP", None, True, "move"])
+async def test_what_may_be_asked(client, again, refused, value):
+    body = await refused(await again(if_exists=value), 422, "validation-failed")
+    assert [each["pointer"] for each in body["errors"]] == ["#/if_exists"]
