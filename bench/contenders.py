@@ -139,6 +139,7 @@ class MiniKms(Contender):
     audit: bool = False  # and asks for a token
     options: tuple[str, ...] = ()
     token: str = field(default_factory=lambda: Token.new().reveal(), repr=False)
+    python: str = sys.executable
 
     algorithms: ClassVar = {
         name: name for name in ("ed25519", "p256", "k256", "rsa2048", "mldsa44", "a256gcm")
@@ -159,13 +160,14 @@ class MiniKms(Contender):
         if self.audit:
             write_secret(f"{folder}/token", self.token, "token", AccessError)
         if self.durable:
-            command = (sys.executable, "-m", "minikms", "store", "init", "--generate-key")
+            command = (self.python, "-m", "minikms", "store", "init", "--generate-key")
             async with process(*command, env=self.environment(folder), stdout=DEVNULL) as made:
                 assert await made.wait() == 0, "no store was made"
 
     def command(self, folder: Path, port: int) -> tuple[str, ...]:
-        serve = ("-m", "minikms", "serve", "--port", str(port), "--log-level", "warning")
-        return (sys.executable, *serve, *self.options)
+        # -P: what is installed there, not what is in this folder.
+        serve = ("-P", "-m", "minikms", "serve", "--port", str(port), "--log-level", "warning")
+        return (self.python, *serve, *self.options)
 
     def environment(self, folder: Path) -> dict[str, str]:
         given = super().environment(folder) | {"MINIKMS_SHUTDOWN_GRACE": "0"}

@@ -3,38 +3,23 @@
 import secrets
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from joserfc.errors import JoseError
 from joserfc.jwe import JWERegistry
 
-from minikms.algorithms.octets import BytesAlgorithm, SecretBytes
-from minikms.algorithms.symmetric import AesKeyWrap
+from minikms.algorithms.octets import BytesAlgorithm, BytesStored, SecretBytes
+from minikms.algorithms.symmetric import AeadKey, AesKeyWrap, OpensslAead
 from minikms.plugin import Aead, DecryptionFailed, Sealed
 
 _CBC_HS384: Final = JWERegistry(algorithms=["A192CBC-HS384"]).get_enc("A192CBC-HS384")
 
 
-class A192Gcm(BytesAlgorithm, Aead[SecretBytes]):
+class A192Gcm(OpensslAead, BytesStored[AeadKey]):
     """AES-GCM with a 192-bit key (RFC 7518 section 5.3)."""
 
-    name, size, nonce_size, tag_size = "a192gcm", 24, 12, 16
+    name, size, cipher = "a192gcm", 24, AESGCM
     aliases = ("aes192gcm",)
     jose_algs = ("A192GCM",)
-
-    def encrypt(self, key: SecretBytes, plaintext: bytes, aad: bytes) -> Sealed:
-        nonce = secrets.token_bytes(self.nonce_size)
-        whole = AESGCM(key.secret).encrypt(nonce, plaintext, aad)
-        return Sealed(whole[: -self.tag_size], nonce, whole[-self.tag_size :])
-
-    def decrypt(self, key: SecretBytes, sealed: Sealed, aad: bytes) -> bytes:
-        # The library joins ciphertext and tag, so that bytes could move between them unnoticed.
-        if len(sealed.nonce) != self.nonce_size or len(sealed.tag) != self.tag_size:
-            raise DecryptionFailed()
-        try:
-            return AESGCM(key.secret).decrypt(sealed.nonce, sealed.ciphertext + sealed.tag, aad)
-        except InvalidTag:
-            raise DecryptionFailed() from None
 
 
 class A192CbcHs384(BytesAlgorithm, Aead[SecretBytes]):
@@ -60,7 +45,7 @@ class A192CbcHs384(BytesAlgorithm, Aead[SecretBytes]):
             raise DecryptionFailed() from None
 
 
-class A192Kw(AesKeyWrap[SecretBytes], BytesAlgorithm):
+class A192Kw(AesKeyWrap, BytesStored[SecretBytes]):
     """AES key wrap with a 192-bit key."""
 
     name, size = "a192kw", 24

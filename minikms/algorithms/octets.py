@@ -51,21 +51,13 @@ class SecretBytes:
     secret: bytes = field(repr=False)
 
 
-class BytesAlgorithm(OctAlgorithm[SecretBytes]):
-    """A secret key of `size` bytes, kept as bytes, which Askar encrypts."""
+class SizedSecret(OctAlgorithm[SecretBytes]):
+    """A secret key of `size` bytes, which is bytes in memory."""
 
     size: ClassVar[int]
 
     def generate(self) -> SecretBytes:
         return SecretBytes(secrets.token_bytes(self.size))
-
-    def pack(self, key: SecretBytes) -> Stored:
-        return self.secret_bytes(key)
-
-    def unpack(self, stored: Stored) -> SecretBytes:
-        if not isinstance(stored, bytes):
-            raise TypeError(f"{self.name} keys are kept as bytes")
-        return SecretBytes(stored)
 
     def secret_bytes(self, key: SecretBytes) -> bytes:
         return key.secret
@@ -74,3 +66,23 @@ class BytesAlgorithm(OctAlgorithm[SecretBytes]):
         if len(secret) != self.size:
             raise InvalidKey(f"A {self.name} key must have {self.size} bytes.")
         return SecretBytes(secret)
+
+
+class BytesStored(KeyAlgorithm[KeyT], SecretImporter[KeyT]):
+    """An algorithm whose keys are their secret bytes in the store, which Askar encrypts."""
+
+    @abstractmethod
+    def secret_bytes(self, key: KeyT) -> bytes:
+        """The bytes that `import_secret` makes `key` from."""
+
+    def pack(self, key: KeyT) -> Stored:
+        return self.secret_bytes(key)
+
+    def unpack(self, stored: Stored) -> KeyT:
+        if not isinstance(stored, bytes):
+            raise TypeError(f"{self.name} keys are kept as bytes")
+        return self.import_secret(stored)
+
+
+class BytesAlgorithm(SizedSecret, BytesStored[SecretBytes]):
+    """A secret key of `size` bytes, in memory and in the store."""

@@ -4,11 +4,12 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey, Ed448PublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey, X448PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from nacl import bindings as sodium
+from nacl.exceptions import BadSignatureError
 
 from minikms.algorithms import points
 from minikms.algorithms.boxes import NaclBox
@@ -126,6 +127,34 @@ def diffie_hellman(exchange: Callable[[PeerT], bytes], peer: PeerT) -> bytes:
         raise InvalidKey("The peer's public key is a point of low order.") from None
 
 
+class SodiumPublicKey:
+    """An Ed25519 public key in libsodium, which verifies in 0.65 of the time that OpenSSL takes.
+
+    It has the methods of pyca/cryptography's keys.
+    """
+
+    __slots__ = ("_point",)
+
+    def __init__(self, point: bytes) -> None:
+        self._point = point
+
+    @classmethod
+    def from_public_bytes(cls, data: bytes) -> Self:
+        return cls(data)
+
+    def public_bytes_raw(self) -> bytes:
+        return self._point
+
+    def verify(self, signature: bytes, message: bytes) -> None:
+        """Raise InvalidSignature where it is not one of this message."""
+        if len(signature) != sodium.crypto_sign_BYTES:  # libsodium takes the two as one
+            raise InvalidSignature
+        try:
+            sodium.crypto_sign_open(signature + message, self._point)
+        except BadSignatureError:
+            raise InvalidSignature from None
+
+
 class SodiumKey:
     """An Ed25519 private key in libsodium, which signs in 0.6 of the time that OpenSSL takes.
 
@@ -150,8 +179,8 @@ class SodiumKey:
     def private_bytes_raw(self) -> bytes:
         return self._pair[:32]
 
-    def public_key(self) -> Ed25519PublicKey:
-        return Ed25519PublicKey.from_public_bytes(self._pair[32:])
+    def public_key(self) -> SodiumPublicKey:
+        return SodiumPublicKey(self._pair[32:])
 
     def sign(self, message: bytes) -> bytes:
         return sodium.crypto_sign(message, self._pair)[: sodium.crypto_sign_BYTES]
@@ -190,10 +219,10 @@ class X25519(
 
 
 class Ed25519(
-    SeedIsSecret[SodiumKey, Ed25519PublicKey],
-    PureSigner[SodiumKey, Ed25519PublicKey],
-    KeyAgreement[SodiumKey, Ed25519PublicKey],
-    NaclBox[SodiumKey, Ed25519PublicKey],
+    SeedIsSecret[SodiumKey, SodiumPublicKey],
+    PureSigner[SodiumKey, SodiumPublicKey],
+    KeyAgreement[SodiumKey, SodiumPublicKey],
+    NaclBox[SodiumKey, SodiumPublicKey],
     AskarStored[SodiumKey],
 ):
     """Ed25519 (RFC 8032 section 5.1): 32-byte keys, 64-byte signatures.
@@ -206,15 +235,15 @@ class Ed25519(
     did_key = True
     # RFC 9864 names the curve; most libraries know only the older name.
     signing_algs = ("EdDSA", "Ed25519")
-    private_class, public_class = SodiumKey, Ed25519PublicKey
+    private_class, public_class = SodiumKey, SodiumPublicKey
     opt_in = frozenset((*KeyAgreement.grants, *NaclBox.grants))
     is_public_key = staticmethod(points.is_ed25519_point)
 
     def load_peer(self, jwk: Mapping[str, Any]) -> X25519PublicKey:
         return X25519PublicKey.from_public_bytes(load_x25519(jwk))
 
-    def derive(self, key: SodiumKey, peer: Ed25519PublicKey | X25519PublicKey) -> bytes:
-        if isinstance(peer, Ed25519PublicKey):
+    def derive(self, key: SodiumKey, peer: SodiumPublicKey | X25519PublicKey) -> bytes:
+        if isinstance(peer, SodiumPublicKey):
             peer = self.load_peer(self.public_jwk(peer))
         return diffie_hellman(key.x25519.exchange, peer)
 

@@ -16,6 +16,19 @@ _P448: Final = 2**448 - 2**224 - 1
 _D448: Final = -39081
 _IDENTITY: Final = (1).to_bytes(32, "little")
 
+# Every u whose order on the curve or its twist divides the cofactor: 8 and 4, and 4 and 4. The
+# orders are 2 for 0, 4 for 1 and −1, and 8 for the others.
+_LOW_ORDER_25519: Final = frozenset(
+    {
+        0,
+        1,
+        _P25519 - 1,
+        0x00B8495F16056286FDB1329CEB8D09DA6AC49FF1FAE35616AEB8413B7C7AEBE0,
+        0x57119FD0DD4E22D8868E1C58C45C44045BEF839C55B1D0B1248C50A3BC959C5F,
+    }
+)
+_LOW_ORDER_448: Final = frozenset({0, 1, _P448 - 1})
+
 
 def is_ed25519_point(data: bytes) -> bool:
     """Whether these 32 bytes are a point of edwards25519 whose order does not divide 8.
@@ -64,23 +77,12 @@ def is_x25519_key(data: bytes) -> bool:
 
     RFC 7748 section 5: the highest bit does not count, and u may be p or more.
     """
-    return not _is_low_order(_little(data) % 2**255, _P25519, 486662)
+    return _little(data) % 2**255 % _P25519 not in _LOW_ORDER_25519
 
 
 def is_x448_key(data: bytes) -> bool:
     """Whether these 56 bytes are a u of curve448, or its twist, that is not of low order."""
-    return not _is_low_order(_little(data), _P448, 156326)
-
-
-def _is_low_order(u: int, p: int, a: int) -> bool:
-    """Whether the order of u on v² = u³ + a·u² + u, or on its twist, divides 8.
-
-    Three doublings of (x : z) then end at infinity, where z is 0.
-    """
-    x, z = u % p, 1
-    for _ in range(3):
-        x, z = (x * x - z * z) ** 2 % p, 4 * x * z * (x * x + a * x * z + z * z) % p
-    return z == 0
+    return _little(data) % _P448 not in _LOW_ORDER_448
 
 
 def _little(data: bytes) -> int:

@@ -1,17 +1,27 @@
-"""Secret keys: authenticated encryption and key wrap in Askar, HMAC (RFC 7518, RFC 8439)."""
+"""Secret keys: authenticated encryption, key wrap and HMAC (RFC 7518, RFC 8439)."""
 
-from typing import ClassVar, TypeVar
+import secrets
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from aries_askar import AskarError
 from aries_askar import Key as AskarKey
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes, keywrap
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from minikms.algorithms.octets import MAX_SECRET, BytesAlgorithm, OctAlgorithm, SecretBytes
+from minikms.algorithms.octets import (
+    MAX_SECRET,
+    BytesAlgorithm,
+    OctAlgorithm,
+    SecretBytes,
+    SizedSecret,
+)
 from minikms.plugin import (
     Aead,
     AskarKeyAlgorithm,
+    AskarStored,
     DecryptionFailed,
     InvalidKey,
     KeyWrap,
@@ -19,13 +29,78 @@ from minikms.plugin import (
     Sealed,
 )
 
-KeyT = TypeVar("KeyT")
+
+@dataclass(frozen=True, slots=True)
+class AeadKey:
+    """A secret, which `repr` does not show, and the cipher that was made of it."""
+
+    secret: bytes = field(repr=False)
+    cipher: AESGCM | ChaCha20Poly1305 = field(repr=False)
 
 
-class AskarSecret(OctAlgorithm[AskarKey], AskarKeyAlgorithm):
-    """A secret key in Askar, of `size` bytes."""
+class OpensslAead(OctAlgorithm[AeadKey], Aead[AeadKey]):
+    """Authenticated encryption in OpenSSL, by pyca/cryptography: Askar takes 20 times as long."""
 
     size: ClassVar[int]
+    cipher: ClassVar[type[AESGCM | ChaCha20Poly1305]]
+    nonce_size, tag_size = 12, 16
+
+    def generate(self) -> AeadKey:
+        return self.import_secret(secrets.token_bytes(self.size))
+
+    def import_secret(self, secret: bytes) -> AeadKey:
+        if len(secret) != self.size:
+            raise InvalidKey(f"A {self.name} key must have {self.size} bytes.")
+        return AeadKey(secret, self.cipher(secret))
+
+    def secret_bytes(self, key: AeadKey) -> bytes:
+        return key.secret
+
+    def encrypt(self, key: AeadKey, plaintext: bytes, aad: bytes) -> Sealed:
+        nonce = secrets.token_bytes(self.nonce_size)
+        whole = key.cipher.encrypt(nonce, plaintext, aad)
+        return Sealed(whole[: -self.tag_size], nonce, whole[-self.tag_size :])
+
+    def decrypt(self, key: AeadKey, sealed: Sealed, aad: bytes) -> bytes:
+        # The library joins ciphertext and tag, so that bytes could move between them unnoticed.
+        if len(sealed.nonce) != self.nonce_size or len(sealed.tag) != self.tag_size:
+            raise DecryptionFailed()
+        try:
+            return key.cipher.decrypt(sealed.nonce, sealed.ciphertext + sealed.tag, aad)
+        except InvalidTag:
+            raise DecryptionFailed() from None
+
+
+class A128Gcm(OpensslAead, AskarStored[AeadKey]):
+    """AES-GCM with a 128-bit key (RFC 7518 section 5.3)."""
+
+    name, size, cipher = "a128gcm", 16, AESGCM
+    aliases = ("aes128gcm",)
+    jose_algs = ("A128GCM",)
+
+
+class A256Gcm(OpensslAead, AskarStored[AeadKey]):
+    """AES-GCM with a 256-bit key (RFC 7518 section 5.3)."""
+
+    name, size, cipher = "a256gcm", 32, AESGCM
+    aliases = ("aes256gcm",)
+    jose_algs = ("A256GCM",)
+
+
+class C20P(OpensslAead, AskarStored[AeadKey]):
+    """ChaCha20-Poly1305 (RFC 8439 section 2.8)."""
+
+    name, size, cipher = "c20p", 32, ChaCha20Poly1305
+    aliases = ("chacha20poly1305",)
+    jose_algs = ("C20P",)
+
+
+class AskarAead(OctAlgorithm[AskarKey], AskarKeyAlgorithm, Aead[AskarKey]):
+    """Authenticated encryption in Askar, with nonces and tags of one length in bytes."""
+
+    size: ClassVar[int]
+    nonce_size: ClassVar[int]
+    tag_size: ClassVar[int] = 16
 
     def secret_bytes(self, key: AskarKey) -> bytes:
         return key.get_secret_bytes()
@@ -35,20 +110,13 @@ class AskarSecret(OctAlgorithm[AskarKey], AskarKeyAlgorithm):
             raise InvalidKey(f"A {self.name} key must have {self.size} bytes.")
         return AskarKey.from_secret_bytes(self.askar_name, secret)
 
-
-class AskarAead(AskarSecret, Aead[AskarKey]):
-    """Authenticated encryption in Askar, with nonces and tags of one length in bytes."""
-
-    nonce_size: ClassVar[int]
-    tag_size: ClassVar[int] = 16
-
     def encrypt(self, key: AskarKey, plaintext: bytes, aad: bytes) -> Sealed:
         sealed = key.aead_encrypt(plaintext, nonce=key.aead_random_nonce(), aad=aad)
         ciphertext, tag, nonce = sealed.parts
         return Sealed(ciphertext, nonce, tag)
 
     def decrypt(self, key: AskarKey, sealed: Sealed, aad: bytes) -> bytes:
-        # Askar joins ciphertext and tag, so that bytes could move between them unnoticed.
+        # Askar joins ciphertext and tag, as above.
         if len(sealed.nonce) != self.nonce_size or len(sealed.tag) != self.tag_size:
             raise DecryptionFailed()
         try:
@@ -58,22 +126,6 @@ class AskarAead(AskarSecret, Aead[AskarKey]):
         except AskarError:
             raise DecryptionFailed() from None
         return plaintext
-
-
-class A128Gcm(AskarAead):
-    """AES-GCM with a 128-bit key (RFC 7518 section 5.3)."""
-
-    name, size, nonce_size = "a128gcm", 16, 12
-    aliases = ("aes128gcm",)
-    jose_algs = ("A128GCM",)
-
-
-class A256Gcm(AskarAead):
-    """AES-GCM with a 256-bit key (RFC 7518 section 5.3)."""
-
-    name, size, nonce_size = "a256gcm", 32, 12
-    aliases = ("aes256gcm",)
-    jose_algs = ("A256GCM",)
 
 
 class A128CbcHs256(AskarAead):
@@ -90,14 +142,6 @@ class A256CbcHs512(AskarAead):
     jose_algs = ("A256CBC-HS512",)
 
 
-class C20P(AskarAead):
-    """ChaCha20-Poly1305 (RFC 8439 section 2.8)."""
-
-    name, size, nonce_size = "c20p", 32, 12
-    aliases = ("chacha20poly1305",)
-    jose_algs = ("C20P",)
-
-
 class XC20P(AskarAead):
     """XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha section 2): a nonce of 24 bytes."""
 
@@ -106,30 +150,29 @@ class XC20P(AskarAead):
     jose_algs = ("XC20P",)
 
 
-class AesKeyWrap(OctAlgorithm[KeyT], KeyWrap[KeyT]):
+class AesKeyWrap(SizedSecret, KeyWrap[SecretBytes]):
     """AES key wrap (RFC 3394), with padding where 8 does not divide the length (RFC 5649).
 
     pyca/cryptography wraps bytes; Askar wraps Askar keys alone.
     """
 
-    def wrap(self, key: KeyT, secret: bytes) -> bytes:
+    def wrap(self, key: SecretBytes, secret: bytes) -> bytes:
         if len(secret) < 16:
             raise InvalidKey("A key to wrap must have at least 16 bytes.")
         wrap = keywrap.aes_key_wrap_with_padding if len(secret) % 8 else keywrap.aes_key_wrap
-        return wrap(self.secret_bytes(key), secret)
+        return wrap(key.secret, secret)
 
-    def unwrap(self, key: KeyT, wrapped: bytes) -> bytes:
+    def unwrap(self, key: SecretBytes, wrapped: bytes) -> bytes:
         # The two forms have different integrity values, so at most one of them accepts.
-        kek = self.secret_bytes(key)
         for unwrap in (keywrap.aes_key_unwrap, keywrap.aes_key_unwrap_with_padding):
             try:
-                return unwrap(kek, wrapped)
+                return unwrap(key.secret, wrapped)
             except keywrap.InvalidUnwrap:
                 continue
         raise DecryptionFailed()
 
 
-class A128Kw(AesKeyWrap[AskarKey], AskarSecret):
+class A128Kw(AesKeyWrap, AskarStored[SecretBytes]):
     """AES key wrap with a 128-bit key."""
 
     name, size = "a128kw", 16
@@ -137,7 +180,7 @@ class A128Kw(AesKeyWrap[AskarKey], AskarSecret):
     jose_algs = ("A128KW",)
 
 
-class A256Kw(AesKeyWrap[AskarKey], AskarSecret):
+class A256Kw(AesKeyWrap, AskarStored[SecretBytes]):
     """AES key wrap with a 256-bit key."""
 
     name, size = "a256kw", 32

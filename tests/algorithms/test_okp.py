@@ -1,6 +1,10 @@
 """Public keys on the curves of RFC 7748 and RFC 8032: on the curve, and not of low order."""
 
+import hashlib
+import secrets
+
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from nacl import bindings as sodium
 
 from minikms.algorithms.okp import X448, X25519, Ed448, Ed25519
@@ -129,6 +133,28 @@ def test_a_point_outside_the_main_subgroup_is_accepted():
 def test_for_the_identity_one_signature_is_valid_for_all_messages():
     """Why it matters: OpenSSL accepts it."""
     identity = (1).to_bytes(32, "little")
-    public = Ed25519.public_class.from_public_bytes(identity)
+    public = Ed25519PublicKey.from_public_bytes(identity)
     for message in (b"one", b"another"):
-        assert Ed25519().verify(public, message, identity + bytes(32), "EdDSA", False)
+        public.verify(identity + bytes(32), message)
+
+
+def test_a_signature_that_gives_its_key_away_is_refused():
+    """Its R is the identity, so that its S is the private key times a public number."""
+    order = 2**252 + 27742317777372353535851937790883648493
+    identity, message = (1).to_bytes(32, "little"), b"message"
+    private = secrets.randbelow(order)
+    public = sodium.crypto_scalarmult_ed25519_base_noclamp(private.to_bytes(32, "little"))
+    hashed = int.from_bytes(hashlib.sha512(identity + public + message).digest(), "little")
+    signature = identity + (hashed * private % order).to_bytes(32, "little")
+    Ed25519PublicKey.from_public_bytes(public).verify(signature, message)  # OpenSSL accepts it
+    found = Ed25519.public_class.from_public_bytes(public)
+    assert not Ed25519().verify(found, message, signature, "EdDSA", False)
+
+
+@pytest.mark.parametrize("length", [0, 63, 65])
+def test_no_byte_moves_between_a_signature_and_its_message(length):
+    """libsodium takes the two as one."""
+    key, message = Ed25519().generate(), b"message"
+    public, signed = key.public_key(), Ed25519().sign(key, message, "EdDSA", False) + message
+    assert Ed25519().verify(public, message, signed[:64], "EdDSA", False)
+    assert not Ed25519().verify(public, signed[length:], signed[:length], "EdDSA", False)
