@@ -1,6 +1,5 @@
 """The real application on a real store: in the test's own process, and in processes of its own."""
 
-import asyncio
 import contextlib
 import copy
 import dataclasses
@@ -16,12 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientError, ClientSession, web, web_app
+from aiohttp import ClientSession, web, web_app
 from aiohttp.test_utils import TestClient, TestServer
 from aries_askar import Store
 from postgres import Postgres
-from service_process import CACHE_SIZE, MINIKMS, Service, environment
-from waiting import waiting_for
+from service_process import (
+    CACHE_SIZE,
+    MINIKMS,
+    Service,
+    begin_and_answer,
+    environment,
+    services,
+)
 
 from minikms.access.tokens import Token
 from minikms.config import Config
@@ -176,7 +181,7 @@ def persistent_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.create_database()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_store() -> Callable[..., Awaitable[dict[str, str]]]:
     """Make a store, and give the options of a service that keeps its keys there."""
 
@@ -196,21 +201,30 @@ async def persistent(persistent_url: str, make_store: Any) -> dict[str, str]:
 
 
 @pytest.fixture
-async def any_store(
+def empty_store(
     request: pytest.FixtureRequest, tmp_path: Path, make_store: Any
-) -> dict[str, str]:
+) -> Callable[[str], Awaitable[dict[str, str]]]:
+    """Make an empty store of a kind, and give the options of a service on it."""
+
+    async def make(kind: str) -> dict[str, str]:
+        if kind == "memory":
+            return {}
+        key = StoreKey(new_raw_key())
+        if kind == "sqlite":
+            return await make_store(f"sqlite://{tmp_path}/keys.db", key)
+        url: str = request.getfixturevalue("database_url")
+        # Quicker than a database for each test: Askar drops what it has in this one.
+        emptied = await Store.provision(url, "raw", key.secret, profile="minikms", recreate=True)
+        await emptied.close()
+        return await make_store(url, key)
+
+    return make
+
+
+@pytest.fixture
+async def any_store(request: pytest.FixtureRequest, empty_store: Any) -> dict[str, str]:
     """The options of a service with an empty store: in memory, or each kind (`each_store`)."""
-    kind = getattr(request, "param", "memory")
-    if kind == "memory":
-        return {}
-    key = StoreKey(new_raw_key())
-    if kind == "sqlite":
-        return await make_store(f"sqlite://{tmp_path}/keys.db", key)
-    url: str = request.getfixturevalue("database_url")
-    # Quicker than a database for each test: Askar drops what it has in this one.
-    emptied = await Store.provision(url, "raw", key.secret, profile="minikms", recreate=True)
-    await emptied.close()
-    return await make_store(url, key)
+    return await empty_store(getattr(request, "param", "memory"))
 
 
 @pytest.fixture
@@ -300,23 +314,13 @@ def query():
 @pytest.fixture
 def serve(check_mark):
     """Start services, each ended at the end of the test."""
-    started = []
+    with services() as begin_one:
 
-    def start(*args, command=None, wait=True, **variables):
-        check_mark()
-        service = Service(args, variables, command)
-        started.append(service)
-        if wait:
-            service.wait_until_it_listens()
-        return service
+        def start(*args, **options):
+            check_mark()
+            return begin_one(*args, **options)
 
-    yield start
-    for service in started:
-        service.process.terminate()
-        try:
-            service.end()
-        finally:
-            service.process.kill()
+        yield start
 
 
 @pytest.fixture
@@ -328,25 +332,12 @@ def free_port() -> str:
 
 @pytest.fixture
 def answering(serve: Callable[..., Service]) -> Callable[..., Awaitable[Any]]:
-    """Start a service, and give it with a session, once it answers.
-
-    Nobody reads what it writes, so its log has room for little.
-    """
+    """Start a service, and give it with a session, once it answers."""
 
     async def start(
         options: dict[str, str], *args: str, port: int = 0
     ) -> tuple[Service, ClientSession]:
-        with socket.create_server(("127.0.0.1", port)) as free:
-            port = free.getsockname()[1]
-        service = serve("--port", str(port), *args, wait=False, LOG_LEVEL="warning", **options)
-        session = ClientSession(f"http://127.0.0.1:{port}")
-        async with waiting_for("a service that answers"):
-            while True:
-                with contextlib.suppress(ClientError):
-                    async with session.get("/readyz") as response:
-                        assert response.status == 200
-                    return service, session
-                assert service.process.poll() is None, "the service has ended"
-                await asyncio.sleep(0.02)
+        service, address = await begin_and_answer(serve, options, *args, port=port)
+        return service, ClientSession(address)
 
     return start

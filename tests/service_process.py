@@ -1,5 +1,6 @@
 """Processes of `minikms`: how they are started, and a service with what it writes."""
 
+import asyncio
 import contextlib
 import http.client
 import os
@@ -10,7 +11,9 @@ import subprocess
 import sys
 from collections import Counter
 
+from aiohttp import ClientError, ClientSession
 from prometheus_client.parser import text_string_to_metric_families
+from waiting import waiting_for
 
 MINIKMS = [os.path.join(os.path.dirname(sys.executable), "minikms")]
 
@@ -120,3 +123,45 @@ class Service:
         """The same of one that ends by itself: when all of its processes have."""
         _, written = self.process.communicate(timeout=60)
         return self.process.returncode, written
+
+
+@contextlib.contextmanager
+def services():
+    """A function that starts services, each ended with the block."""
+    started = []
+
+    def start(*args, command=None, wait=True, **variables):
+        service = Service(args, variables, command)
+        started.append(service)
+        if wait:
+            service.wait_until_it_listens()
+        return service
+
+    try:
+        yield start
+    finally:
+        for service in started:
+            service.process.terminate()
+            try:
+                service.end()
+            finally:
+                service.process.kill()
+
+
+async def begin_and_answer(start, options, *args, port=0):
+    """Start a service, and give it with the address where it answers.
+
+    Nobody reads what it writes, so its log has room for little.
+    """
+    with socket.create_server(("127.0.0.1", port)) as free:
+        port = free.getsockname()[1]
+    service = start("--port", str(port), *args, wait=False, LOG_LEVEL="warning", **options)
+    address = f"http://127.0.0.1:{port}"
+    async with ClientSession(address) as session, waiting_for("a service that answers"):
+        while True:
+            with contextlib.suppress(ClientError):
+                async with session.get("/readyz") as response:
+                    assert response.status == 200
+                return service, address
+            assert service.process.poll() is None, "the service has ended"
+            await asyncio.sleep(0.02)

@@ -1,5 +1,8 @@
 """Stores for tests of commands: made, filled and read as a whole."""
 
+import asyncio
+from functools import partial
+
 from minikms.access.tokens import Tokens
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
@@ -37,8 +40,11 @@ async def fill(url, key, *, many=0):
                 await service.import_key("t", KeySource(jwk=record.jwk), KeyPolicy(aliases=("a",)))
         await service.delete(DEFAULT_PROFILE, KeyRef(record.kid))
         await Tokens(store.database).create("issuer", ("sign",))
-        for n in range(many):
-            await service.generate("z", ("hs256", "ed25519")[n % 2], KeyPolicy(aliases=(f"{n}",)))
+        for first in range(0, many, 50):  # begun together, so that they share transactions
+            some = range(first, min(first + 50, many))
+            algs = [("hs256", "ed25519")[n % 2] for n in some]
+            policies = [KeyPolicy(aliases=(f"{n}",)) for n in some]
+            await asyncio.gather(*(map(partial(service.generate, "z"), algs, policies)))
 
 
 async def everything(url, key, method="raw"):

@@ -11,7 +11,7 @@ from ledger import CLIENTS, Ledger, status, under_load, until_made
 
 pytestmark = pytest.mark.kill
 
-ROUNDS = int(os.environ.get("MINIKMS_TEST_KILL_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("MINIKMS_TEST_KILL_ROUNDS", "3"))
 
 
 def verified(run, options):

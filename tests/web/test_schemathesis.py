@@ -21,7 +21,7 @@ WITHOUT_COVERAGE = ("--phases", "examples,fuzzing,stateful")
 
 
 async def test_schemathesis_finds_nothing(start):
-    await run(await start(create_service(Config())), "50", *WITHOUT_COVERAGE)
+    await run(await start(create_service(Config())), "20", *WITHOUT_COVERAGE)
 
 
 @pytest.mark.parametrize("with_token", [True, False])
@@ -30,7 +30,7 @@ async def test_schemathesis_finds_nothing_where_a_token_is_asked_for(start, admi
     config = Config(auth="token", admin_token_file=file, max_wrong_tokens=10**6)
     client = await start(create_service(config))
     sent = ("--header", f"Authorization: Bearer {token}")
-    await run(client, "15", *(sent if with_token else WITHOUT_COVERAGE))
+    await run(client, "5", *(sent if with_token else WITHOUT_COVERAGE))
 
 
 async def run(client, examples, *options):
