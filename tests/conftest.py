@@ -5,7 +5,6 @@ import copy
 import dataclasses
 import functools
 import gc
-import socket
 import sqlite3
 import ssl
 import subprocess
@@ -14,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ports
 import pytest
 from aiohttp import ClientSession, web, web_app
 from aiohttp.test_utils import TestClient, TestServer
@@ -326,8 +326,7 @@ def serve(check_mark):
 @pytest.fixture
 def free_port() -> str:
     """A port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return str(free.getsockname()[1])
+    return str(ports.free_port())
 
 
 @pytest.fixture

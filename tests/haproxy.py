@@ -62,10 +62,3 @@ class HAProxy:
             if time.monotonic() - begun > SECONDS:
                 pytest.fail(f"waited {SECONDS} s for {server} to be {state}: {found}")
             time.sleep(0.05)  # before haproxy is asked again
-
-
-def ports(number):
-    """Ports that nothing listens on."""
-    with contextlib.ExitStack() as held:
-        free = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        return [one.getsockname()[1] for one in free]

@@ -3,9 +3,9 @@
 import shutil
 import time
 
-from haproxy import ports
 from pasted import ROOT, blocks, section
-from postgres import Postgres, Standby, free_port
+from ports import free_port, free_ports
+from postgres import Postgres, Standby
 from proxy import Proxy
 
 PAGE = (ROOT / "docs/high-availability.md").read_text("utf-8")
@@ -44,7 +44,7 @@ class Setup:
     def __init__(self, folder):
         self.folder = folder
         self.machines = [Machine("db-1", folder), Machine("db-2", folder)]
-        self.callers, self.to_primary, *self.copies = ports(4)
+        self.callers, self.to_primary, *self.copies = free_ports(4)
 
     @property
     def primary(self):

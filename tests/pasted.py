@@ -3,13 +3,14 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from ports import free_port
 
 ROOT = Path(__file__).parents[1]
 URL = "http://127.0.0.1:8080"
@@ -107,8 +108,7 @@ def paste(found: Iterable[Block], folder: Path, replaced: dict[str, str] | None 
     What a block prints last is in the one behind it, of `json` or `text`.
     """
     (folder / ".venv").symlink_to(sys.prefix)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     steps, shown = [], []
     for block, following in pairwise([*found, Block("end", "")]):
         if block.language == "sh":

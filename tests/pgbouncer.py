@@ -9,7 +9,8 @@ from pathlib import Path
 from shutil import which
 from urllib.parse import urlsplit
 
-from postgres import _AS_USER, _USER, free_port
+from ports import free_port
+from postgres import _AS_USER, _USER
 
 PGBOUNCER = which("pgbouncer")
 

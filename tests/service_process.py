@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 
 from aiohttp import ClientError, ClientSession
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 from waiting import waiting_for
 
@@ -153,8 +154,7 @@ async def begin_and_answer(start, options, *args, port=0):
 
     Nobody reads what it writes, so its log has room for little.
     """
-    with socket.create_server(("127.0.0.1", port)) as free:
-        port = free.getsockname()[1]
+    port = port or free_port()
     service = start("--port", str(port), *args, wait=False, LOG_LEVEL="warning", **options)
     address = f"http://127.0.0.1:{port}"
     async with ClientSession(address) as session, waiting_for("a service that answers"):

@@ -84,15 +84,10 @@ def test_the_host_in_ipv6(serve):
     assert (service.host, service.status("GET", "/healthz")) == ("[::1]", 200)
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return str(server.getsockname()[1])
-
-
 @pytest.mark.process
 @pytest.mark.parametrize("given", ["flag", "variable", "both"])
-def test_the_port(serve, given):
-    port = free_port()
+def test_the_port(serve, free_port, given):
+    port = free_port
     args = [] if given == "variable" else ["--port", port]
     variables = {"variable": {"PORT": port}, "both": {"PORT": "1"}}.get(given, {})
     assert serve(*args, **variables).port == int(port)

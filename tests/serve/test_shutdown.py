@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from haproxy import HAProxy, needs_haproxy, ports
+from haproxy import HAProxy, needs_haproxy
+from ports import free_ports
 
 from minikms.store.askar import new_raw_key
 
@@ -130,7 +131,7 @@ def test_no_call_fails_in_a_rolling_restart(serve, run, tmp_path):
     key = new_raw_key()
     made = run("store", "init", *store[:2], store_key=key)
     assert made.returncode == 0, made.stderr
-    port, *of_copies = ports(3)
+    port, *of_copies = free_ports(3)
     copies = dict(zip(("one", "two"), of_copies, strict=True))
 
     def start(name):
