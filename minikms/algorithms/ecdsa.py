@@ -1,6 +1,8 @@
 """The NIST curves and secp256k1 (FIPS 186-5, SEC 2, RFC 7518 section 3.4, RFC 8812)."""
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import coincurve
 from cryptography.hazmat.primitives import hashes
@@ -45,7 +47,8 @@ class P521(EcAlgorithm, Pkcs8KeyAlgorithm[ec.EllipticCurvePrivateKey]):
 class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coincurve.PrivateKey]):
     """secp256k1 by libsecp256k1: ES256K, 64-byte signatures with low s.
 
-    OpenSSL takes ten times as long to sign on this curve.
+    OpenSSL takes ten times as long to sign on this curve. A JWK with the curve's former name counts
+    as one with the present name, and is never given.
     """
 
     name, crv, multicodec = "k256", "secp256k1", 0xE7
@@ -53,6 +56,15 @@ class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coi
     signing_algs = ("ES256K",)
     curve, hash = ec.SECP256K1(), hashes.SHA256()
     slow = frozenset({"derive"})
+
+    def owns_jwk(self, jwk: Mapping[str, Any]) -> bool:
+        return super().owns_jwk(_with_present_name(jwk))
+
+    def load_public(self, jwk: Mapping[str, Any]) -> coincurve.PublicKey:
+        return super().load_public(_with_present_name(jwk))
+
+    def import_jwk(self, jwk: Mapping[str, Any]) -> coincurve.PrivateKey:
+        return super().import_jwk(_with_present_name(jwk))
 
     def generate(self) -> coincurve.PrivateKey:
         return coincurve.PrivateKey()
@@ -103,3 +115,8 @@ class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coi
     def _digest(self, message: bytes, prehashed: bool) -> bytes:
         self.check_digest(message, prehashed)
         return message if prehashed else hashlib.sha256(message).digest()
+
+
+def _with_present_name(jwk: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A JWK whose `crv` is secp256k1 where it was P-256K, as in drafts of RFC 8812."""
+    return {**jwk, "crv": K256.crv} if jwk.get("crv") == "P-256K" else jwk

@@ -348,3 +348,25 @@ async def test_an_alias_from_the_start_moves_too(client, generate):
         assert (await response.json())["aliases"] == []
     async with client.get("/key?alias=it") as response:
         assert (await response.json())["kid"] == two["kid"]
+
+
+async def test_the_former_name_of_secp256k1(client, post, generate, refused, export):
+    key = await generate("k256", exportable=True)
+    private = await export(key["kid"]) | {"crv": "P-256K"}
+    public = key["jwk"] | {"crv": "P-256K"}
+    signed = await post("/sign", {"kid": key["kid"], "data": "AA"})
+    jws = await post("/jws/sign", {"kid": key["kid"], "payload": "AA"})
+    for jwk in (public, public | {"alg": "ES256K"}):
+        verified = {"jwk": jwk, "data": "AA", "sig": signed["sig"]}
+        assert await post("/verify", verified) == {"valid": True}
+        assert (await post("/jws/verify", {"jwk": jwk, **jws}))["valid"] is True
+    other = await generate("k256")
+    agreed = {"kid": other["kid"], "peer": public}
+    assert await post("/derive", agreed) == await post("/derive", agreed | {"peer": key["jwk"]})
+    for jwk in (private, private | {"alg": "ES256K"}, public):
+        await client.delete(f"/key/{key['kid']}")
+        imported = await post("/key/import", {"jwk": jwk})
+        assert (imported["kid"], imported["alg"]) == (key["kid"], "k256")
+        assert imported["jwk"] == key["jwk"]  # by its present name
+    for jwk in (private | {"crv": "p-256k"}, private | {"kty": "OKP"}, private | {"crv": "P-256"}):
+        await refused(await client.post("/key/import", json={"jwk": jwk}), 422, "invalid-key")
