@@ -25,7 +25,7 @@ class SignJws(Operation[SignerOrMac, str]):
     """A compact JWS; raises UnsupportedOption.
 
     `header` has members that the service does not set itself. Its `kid` is the alias, where that
-    named the key.
+    named the key, unless `by_kid`.
     """
 
     uses = (Use(Signer, "sign"), Use(Mac, "mac"))
@@ -33,13 +33,14 @@ class SignJws(Operation[SignerOrMac, str]):
     header: Mapping[str, Any]
     alg: str | None = None
     detached: bool = False
+    by_kid: bool = False
 
     def compute(self, key: UsableKey[SignerOrMac]) -> str:
         algs = _algs(key)
         alg = algs[0] if self.alg is None else self.alg
         if alg not in algs:
             raise UnsupportedOption(f"This key signs for: {', '.join(algs)}.")
-        kid = key.alias or key.kid
+        kid = key.kid if self.by_kid else key.alias or key.kid
         protected = jws.protected_header(alg, kid, self.header, detached=self.detached)
         message = jws.signing_input(protected, self.payload, plain=self.detached)
         if isinstance(key.algorithm, Signer):

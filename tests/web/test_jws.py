@@ -204,3 +204,31 @@ async def test_a_mac_key_and_a_public_key_are_not_confused(post, generate):
     jws = (await post("/jws/sign", {"kid": mac, "payload": ""}))["jws"]
     for by in ({"kid": key["kid"]}, {"jwk": key["jwk"]}):
         assert (await post("/jws/verify", {"jws": jws, **by}))["valid"] is False
+
+
+@pytest.mark.parametrize("alg", ["ed25519", "hs256"])
+@pytest.mark.parametrize("detached", [False, True])
+async def test_the_kid_of_the_header(post, generate, alg, detached):
+    key = await generate(alg, alias="did:example:1#k")
+    by_alias = {"alias": "did:example:1#k", "payload": "", "detached": detached}
+    by_kid = {**by_alias, "kid": key["kid"]}
+    del by_kid["alias"]
+    for body, kid_header, expected in (
+        (by_alias, {}, "did:example:1#k"),
+        (by_alias, {"kid_header": "alias"}, "did:example:1#k"),
+        (by_alias, {"kid_header": "kid"}, key["kid"]),
+        (by_kid, {}, key["kid"]),
+        (by_kid, {"kid_header": "alias"}, key["kid"]),
+        (by_kid, {"kid_header": "kid"}, key["kid"]),
+    ):
+        jws = (await post("/jws/sign", {**body, **kid_header}))["jws"]
+        assert header_of(jws)["kid"] == expected
+        assert (await post("/jws/verify", {"jws": jws, "kid": key["kid"], "payload": ""}))["valid"]
+
+
+@pytest.mark.parametrize("value", ["", "KID", None, True, "jwk"])
+async def test_what_the_kid_of_the_header_may_be(client, generate, refused, value):
+    await generate(alias="a")
+    body = {"alias": "a", "payload": "", "kid_header": value}
+    found = await refused(await client.post("/jws/sign", json=body), 422, "validation-failed")
+    assert [each["pointer"] for each in found["errors"]] == ["#/kid_header"]

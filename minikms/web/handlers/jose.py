@@ -26,7 +26,8 @@ _ETAG = re.compile(r'"([\x21\x23-\x7e\x80-\xff]*)"')
 )
 def sign_jws(body: Body) -> SignJws:
     """Sign a payload as a compact JWS."""
-    return SignJws(body["payload"], body["header"], body["alg"], body["detached"])
+    by_kid = body["kid_header"] == "kid"
+    return SignJws(body["payload"], body["header"], body["alg"], body["detached"], by_kid)
 
 
 @operation(

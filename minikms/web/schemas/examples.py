@@ -163,6 +163,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     "SignJwsRequest": {
         "a payload": {"alias": ALIAS, "payload": _HELLO},
         "detached": {"alias": ALIAS, "payload": _HELLO, "detached": True},
+        "to outlast a rotation": {"alias": ALIAS, "payload": _HELLO, "kid_header": "kid"},
     },
     "VerifyJwsRequest": {"RFC 8037 appendix A.4": {"jwk": _ED25519, "jws": _JWS}},
     "RandomRequest": {"a secret": {"length": 32}},

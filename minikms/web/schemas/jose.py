@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validates
+from marshmallow import Schema, ValidationError, fields, validate, validates
 
 from minikms.keys import jws
 from minikms.web.schemas.base import ByKey, ByKeyOrJwk
@@ -24,6 +24,16 @@ class SignJwsRequest(ByKey):
         metadata={
             "description": "Leave the payload out, and sign it as it stands (RFC 7797); "
             "false by default."
+        },
+    )
+
+    kid_header = fields.String(
+        load_default="alias",
+        validate=validate.OneOf(("alias", "kid")),
+        metadata={
+            "description": "What the kid of the header is, where an alias names the key: that "
+            "alias, as by default, or the key's kid, which no rotation gives another key.",
+            "x-component": "KidHeader",
         },
     )
 
