@@ -53,6 +53,7 @@ AGREEMENTS = {
 }
 # By file: the algorithm.
 DECRYPTIONS = {f"rsa_oaep_{bits}_sha256_mgf1sha256": f"rsa{bits}" for bits in (2048, 3072, 4096)}
+KEMS = {"mlkem_768": "mlkem768", "mlkem_1024": "mlkem1024"}
 # By algorithm: the file, and the bits of its keys.
 AEADS = {
     "a128gcm": ("aes_gcm", 128),
@@ -160,6 +161,22 @@ def wrappings(name: str) -> Iterator[tuple[int, bytes, bytes, tuple[bytes | None
         result = "valid" if test["comment"] == "RFC 3349 padding" else test["result"]
         key, wrapped = bytes.fromhex(test["key"]), bytes.fromhex(test["ct"])
         yield test["tcId"], key, wrapped, right[result]
+
+
+def decapsulations(file: str) -> Iterator[tuple[int, bytes, bytes, tuple[bytes | None]]]:
+    """Number, seed and ciphertext; right is the secret, or None for a refusal of either."""
+    for _, test in vectors(f"Protocol/{file}"):
+        right = bytes.fromhex(test["K"]) if test["result"] == "valid" else None
+        yield test["tcId"], bytes.fromhex(test["seed"]), bytes.fromhex(test["c"]), (right,)
+
+
+def encapsulations(file: str) -> Iterator[tuple[int, dict[str, str], bool]]:
+    """Number and public JWK; right is whether it is a key."""
+    algorithm = REGISTRY.get(KEMS[file])
+    for _, test in vectors(f"Protocol/{file}_encaps"):
+        pub = jose_b64url(bytes.fromhex(test["ek"]))
+        jwk = {"kty": algorithm.kty, "alg": algorithm.jose_algs[0], "pub": pub}
+        yield test["tcId"], jwk, test["result"] == "valid"
 
 
 def _number(digits: str, size: int = 1) -> str:

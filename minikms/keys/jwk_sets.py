@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from minikms.plugin.protocol import KeyAgreement, PublicKeyEncryption, Signer
+from minikms.plugin.protocol import Kem, KeyAgreement, PublicKeyEncryption, Signer
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.cache import Bounds, Cache, PendingEntry
@@ -139,7 +139,7 @@ class JwkSets:
                 facts["alg"] = algs[0]
             return facts
         # One that agrees by opt-in does so as a key of another type than its JWK's.
-        encrypts = isinstance(algorithm, PublicKeyEncryption) or (
+        encrypts = isinstance(algorithm, (PublicKeyEncryption, Kem)) or (
             isinstance(algorithm, KeyAgreement) and algorithm.opt_in.isdisjoint(KeyAgreement.grants)
         )
         if encrypts:

@@ -7,6 +7,7 @@ same: `Signer[Ed448PrivateKey, Ed448PublicKey]`. Without type parameters keys ar
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from aries_askar import Key as AskarKey
@@ -306,6 +307,31 @@ class Box(KeyPairAlgorithm[KeyT, PublicT], Capability):
         """The plaintext of a sealed box; raises DecryptionFailed for any mismatch."""
 
 
+@dataclass(frozen=True, slots=True)
+class Encapsulated:
+    """A new secret, and the ciphertext that it travels in."""
+
+    ciphertext: bytes
+    secret: bytes = field(repr=False)
+
+
+class Kem(KeyPairAlgorithm[KeyT, PublicT], Capability):
+    """Encapsulates new secrets to a public key (FIPS 203 section 3)."""
+
+    grants: ClassVar[tuple[str, ...]] = ("decapsulate",)
+
+    @abstractmethod
+    def encapsulate(self, public: PublicT) -> Encapsulated:
+        """A new secret, uniformly random, and its ciphertext."""
+
+    @abstractmethod
+    def decapsulate(self, key: KeyT, ciphertext: bytes) -> bytes:
+        """The secret of `ciphertext`; raises DecryptionFailed where its length is wrong.
+
+        One of the right length that does not fit may give another secret: implicit rejection.
+        """
+
+
 class JwkImporter(Capability, Generic[KeyT]):
     """Imports and exports private keys as JWK (RFC 7517)."""
 
@@ -348,6 +374,7 @@ _KEY_CAPABILITIES: Final[tuple[type[Capability], ...]] = (
     KeyWrap,
     KeyAgreement,
     Box,
+    Kem,
 )
 CAPABILITIES: Final[tuple[type[Capability], ...]] = (
     *_KEY_CAPABILITIES,

@@ -13,6 +13,7 @@ from minikms.plugin.protocol import (
     Box,
     Capability,
     JwkImporter,
+    Kem,
     KeyAgreement,
     KeyAlgorithm,
     KeyPairAlgorithm,
@@ -95,6 +96,9 @@ class Contract:
             if isinstance(algorithm, Box):
                 peer = algorithm.load_box_peer(algorithm.public_jwk(one))
                 same.append(algorithm.open_sealed(two, algorithm.seal(peer, MESSAGE)) == MESSAGE)
+            if isinstance(algorithm, Kem):
+                made = algorithm.encapsulate(self.public(one))
+                same.append(algorithm.decapsulate(two, made.ciphertext) == made.secret)
         except DecryptionFailed:
             same.append(False)
         if isinstance(algorithm, KeyAgreement):

@@ -1,6 +1,7 @@
 """The whole contract of an algorithm, with a part for each capability."""
 
 from minikms.testing.boxes import BoxContract
+from minikms.testing.encapsulation import KemContract
 from minikms.testing.facts import FactsContract
 from minikms.testing.imports import (
     JwkImporterContract,
@@ -31,6 +32,7 @@ class AlgorithmContract(
     KeyWrapContract,
     KeyAgreementContract,
     BoxContract,
+    KemContract,
     JwkImporterContract,
     PrivateJwkContract,
     SecretImporterContract,

@@ -14,6 +14,7 @@ from minikms.web.handlers.paging import DEFAULT_LIMIT, MAX_LIMIT
 from minikms.web.messages import PROFILE_HEADER
 from minikms.web.schemas import (
     boxes,
+    encapsulation,
     fields,
     jose,
     keys,
@@ -29,7 +30,7 @@ from minikms.web.schemas.examples import ALIAS, HOLDER, KID, PROFILE, SECOND_ALI
 # Every schema by the name of its class, as the docstrings of handlers have it.
 SCHEMAS: Final[Mapping[str, type[Schema]]] = {
     name: schema
-    for module in (boxes, jose, keys, operations, problem, profiles, system, tokens)
+    for module in (boxes, encapsulation, jose, keys, operations, problem, profiles, system, tokens)
     for name, schema in vars(module).items()
     if isinstance(schema, type) and issubclass(schema, Schema)
 }

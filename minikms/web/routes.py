@@ -6,7 +6,17 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from minikms.access.policy import OPEN
-from minikms.web.handlers import boxes, jose, keys, material, operations, profiles, system, tokens
+from minikms.web.handlers import (
+    boxes,
+    encapsulation,
+    jose,
+    keys,
+    material,
+    operations,
+    profiles,
+    system,
+    tokens,
+)
 from minikms.web.handlers.operation import OperationHandlers
 from minikms.web.http.fast_path import FastHandler
 
@@ -74,6 +84,8 @@ ROUTES: Final = (
     _operation("/box/open", boxes.open_box, "openBox", "decrypt", secret=True),
     _operation("/box/seal", boxes.seal_box, "sealBox", "encrypt"),
     _operation("/box/seal/open", boxes.open_sealed_box, "openSealedBox", "decrypt", secret=True),
+    _operation("/encapsulate", encapsulation.encapsulate, "encapsulate", "encrypt", secret=True),
+    _operation("/decapsulate", encapsulation.decapsulate, "decapsulate", "derive", secret=True),
     _operation("/jws/sign", jose.sign_jws, "signJws", "sign"),
     _operation("/jws/verify", jose.verify_jws, "verifyJws", "verify"),
     Route("GET", "/jwks.json", jose.jwks, "jwks", "keys:read"),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from cryptography_vectors import open_vector_file
+from nist import nist
 
 from minikms.plugin.registry import AlgorithmRegistry
 
@@ -19,28 +19,6 @@ def registry() -> AlgorithmRegistry:
 def vectors() -> Callable[..., Iterator[dict[str, Any]]]:
     """Records of a file of NIST's kind, from the package cryptography-vectors."""
     return nist
-
-
-def nist(path: str, section: str = "") -> Iterator[dict[str, Any]]:
-    """The records under headings with `section` in them.
-
-    A record is lines `NAME = value`, up to an empty one or to a name that it has already; a line
-    alone, `FAIL`, is a name.
-    """
-    heading, record = "", {}
-    with open_vector_file(path, "r") as lines:
-        for line in (*lines, ""):
-            if line.startswith("#"):
-                continue
-            name, equals, value = (part.strip() for part in line.partition("="))
-            if record and (not name or name.upper() in record):
-                if section in heading:
-                    yield record
-                record = {}
-            if line.startswith("["):
-                heading = line
-            elif name:
-                record[name.upper()] = value if equals else True
 
 
 @pytest.fixture(scope="session")

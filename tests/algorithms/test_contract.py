@@ -10,7 +10,9 @@ from minikms.testing import AlgorithmContract
 REGISTRY = AlgorithmRegistry.from_installed()
 CONTRACTS = {
     entry.algorithm.name: type(
-        f"Test_{entry.algorithm.name}", (AlgorithmContract,), {"algorithm": entry.algorithm}
+        f"Test_{entry.algorithm.name}",
+        (AlgorithmContract,),
+        {"algorithm": entry.algorithm, "seed_size": getattr(entry.algorithm, "seed_size", 32)},
     )
     for entry in REGISTRY
 }

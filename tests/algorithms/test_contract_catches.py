@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from nacl import bindings as sodium
 
 from minikms.algorithms.ecdsa import P256
+from minikms.algorithms.mlkem import MlKem768
 from minikms.algorithms.octets import SecretBytes
 from minikms.algorithms.okp import X25519, Ed25519
 from minikms.algorithms.rsa import Rsa2048
@@ -23,6 +24,7 @@ from minikms.encodings import b64url_decode, jose_b64url
 from minikms.plugin import (
     Boxed,
     DecryptionFailed,
+    Encapsulated,
     InvalidKey,
     KeyAlgorithm,
     Mac,
@@ -434,6 +436,70 @@ class CutsALongPlaintext(Rsa2048):
         return super().encrypt(public, plaintext[:100])
 
 
+class SoundKem(MlKem768):
+    caught_by = ()
+
+
+class EncapsulatesOneSecret(MlKem768):
+    caught_by = ("test_each_secret_is_new",)
+
+    def __init__(self):
+        self.made = {}
+
+    def encapsulate(self, public):
+        if public.public_bytes_raw() not in self.made:
+            self.made[public.public_bytes_raw()] = super().encapsulate(public)
+        return self.made[public.public_bytes_raw()]
+
+
+class DecapsulatesWhatIsInTheCiphertext(MlKem768):
+    caught_by = (
+        "test_a_ciphertext_that_does_not_fit_does_not_give_the_secret",
+        "test_each_secret_is_new",
+    )
+
+    def encapsulate(self, public):
+        made = super().encapsulate(public)
+        return Encapsulated(made.ciphertext, b"\1" * 32)
+
+    def decapsulate(self, key, ciphertext):
+        super().decapsulate(key, ciphertext)
+        return b"\1" * 32
+
+
+class RejectsAtRandom(MlKem768):
+    caught_by = ("test_a_ciphertext_that_does_not_fit_always_gives_the_same",)
+
+    def encapsulate(self, public):
+        made = super().encapsulate(public)
+        mark = hmac.digest(made.secret, b"", "sha256")
+        return Encapsulated(made.ciphertext + mark, made.secret)
+
+    def decapsulate(self, key, ciphertext):
+        secret = super().decapsulate(key, ciphertext[:-32])
+        fits = hmac.digest(secret, b"", "sha256") == ciphertext[-32:]
+        return secret if fits else secrets.token_bytes(32)
+
+
+class TakesACiphertextOfAnyLength(MlKem768):
+    caught_by = ("test_a_ciphertext_of_another_length_is_refused",)
+
+    def decapsulate(self, key, ciphertext):
+        if len(ciphertext) != self.ciphertext_size:
+            return bytes(32)
+        return super().decapsulate(key, ciphertext)
+
+
+class FailsForAnotherLength(MlKem768):
+    caught_by = (
+        "test_a_ciphertext_of_another_length_is_refused",
+        "test_a_ciphertext_that_does_not_fit_does_not_give_the_secret",
+    )
+
+    def decapsulate(self, key, ciphertext):
+        return key.decapsulate(ciphertext)
+
+
 class WrapsAnything(A128Kw):
     caught_by = ("test_what_is_too_short_to_be_a_key_is_not_wrapped",)
 
@@ -655,7 +721,8 @@ class AgreesByOptIn(P256):
 
 def failures(algorithm):
     """The names of the contract's tests that fail for `algorithm`, each with all its parameters."""
-    contract = type("TestToy", (AlgorithmContract,), {"algorithm": algorithm})()
+    facts = {"algorithm": algorithm, "seed_size": getattr(algorithm, "seed_size", 32)}
+    contract = type("TestToy", (AlgorithmContract,), facts)()
     for name in dir(contract):
         test = getattr(contract, name)
         if not name.startswith("test_") or test is None:

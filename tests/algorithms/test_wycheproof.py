@@ -5,12 +5,15 @@ from wycheproof import (
     AEADS,
     AGREEMENTS,
     DECRYPTIONS,
+    KEMS,
     REGISTRY,
     SIGNATURES,
     WRAPPINGS,
     aeads,
     agreements,
+    decapsulations,
     decryptions,
+    encapsulations,
     signatures,
     wrappings,
 )
@@ -100,3 +103,32 @@ def test_key_wrap(name):
     assert wrong == {}
     assert None in results
     assert len(results) > 30
+
+
+@pytest.mark.parametrize("file", KEMS)
+def test_key_encapsulation(file):
+    algorithm, wrong, results = REGISTRY.get(KEMS[file]), {}, []
+    for number, seed, ciphertext, right in decapsulations(file):
+        try:
+            found = algorithm.decapsulate(algorithm.import_seed(seed), ciphertext)
+        except (DecryptionFailed, InvalidKey):
+            found = None
+        results.append(found)
+        if found not in right:
+            wrong[number] = found, right
+    assert wrong == {}
+    assert None in results
+    assert len(results) > 100
+
+
+@pytest.mark.parametrize("file", KEMS)
+def test_keys_to_encapsulate_to(file):
+    algorithm, results = REGISTRY.get(KEMS[file]), set()
+    for number, jwk, right in encapsulations(file):
+        try:
+            found = algorithm.load_public(jwk) is not None
+        except InvalidKey:
+            found = False
+        assert found == right, number
+        results.add(found)
+    assert results == {True, False}

@@ -12,7 +12,15 @@ PAST, FUTURE = "2001-02-03T04:05:06Z", "2190-01-01T00:00:00+01:00"
 MAKES = {"sign", "sign/batch", "jws/sign", "jws/sign mac", "mac", "encrypt", "wrap", "box"}
 CHECKS = {
     *("verify", "verify/batch", "jws/verify", "jws/verify mac", "mac/verify", "decrypt", "unwrap"),
-    *("box/open", "box/seal/open", "derive", "export", "export mac", "import wrapped"),
+    *(
+        "box/open",
+        "box/seal/open",
+        "decapsulate",
+        "derive",
+        "export",
+        "export mac",
+        "import wrapped",
+    ),
 }
 ALLOWED = {"enabled": MAKES | CHECKS, "verify-only": CHECKS, "disabled": set()}
 
@@ -49,7 +57,8 @@ async def uses(post, generate):
     ec = await generate("p256", exportable=True)
     gcm, kw, hs = [await generate(alg, exportable=True) for alg in ("a256gcm", "a128kw", "hs256")]
     x = await generate("x25519")
-    keys = [ec, gcm, kw, hs, x]
+    kem = await generate("mlkem768")
+    keys = [ec, gcm, kw, hs, x, kem]
     by = {key["alg"]: {"kid": key["kid"]} for key in keys}
     peer = (await generate("p256"))["jwk"]
     signed = {"data": DATA, "sig": (await post("/sign", by["p256"] | {"data": DATA}))["sig"]}
@@ -59,6 +68,8 @@ async def uses(post, generate):
     to, sender = {"to": x["jwk"], "plaintext": DATA}, {"from": x["jwk"]}
     boxed = sender | await post("/box", by["x25519"] | to)
     closed = await post("/box/seal", to)
+    secret = await post("/encapsulate", {"to": kem["jwk"]})
+    encapsulated = {"ciphertext": secret["ciphertext"]}
     jws = {alg: await post("/jws/sign", by[alg] | {"payload": DATA}) for alg in ("p256", "hs256")}
     good = {"valid": True}
     table = [
@@ -79,6 +90,7 @@ async def uses(post, generate):
         ("box", "x25519", "/box", to, {}),
         ("box/open", "x25519", "/box/open", boxed, {"plaintext": DATA}),
         ("box/seal/open", "x25519", "/box/seal/open", closed, {"plaintext": DATA}),
+        ("decapsulate", "mlkem768", "/decapsulate", encapsulated, {"secret": secret["secret"]}),
         ("derive", "p256", "/derive", {"peer": peer}, {}),
     ]
     calls = [(name, "POST", path, by[alg] | body, has) for name, alg, path, body, has in table]

@@ -17,7 +17,7 @@ from minikms.web.routes import ROUTES
 
 ALGS = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv", "seed"}
-GIVES = {"exportKey", "unwrap", "derive", "decrypt", "openBox", "openSealedBox"}
+GIVES = {"exportKey", "unwrap", "derive", "decrypt", "openBox", "openSealedBox", "decapsulate"}
 DATA = "aGVsbG8="
 
 
@@ -58,6 +58,7 @@ def bodies(kid, jwk):
         "derive": by | {"peer": jwk or {}},
         "makeBox": by | {"to": jwk or {}, "plaintext": DATA},
         "sealBox": {"to": jwk or {}, "plaintext": DATA},
+        "encapsulate": {"to": jwk or {}},
         "mac": by | {"data": DATA},
         "verifyMac": by | {"data": DATA, "mac": DATA},
         "signJws": by | {"payload": DATA},

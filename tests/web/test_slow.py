@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from minikms.algorithms.ecdsa import P256
+from minikms.algorithms.mlkem import MlKem768
 from minikms.algorithms.okp import X25519, Ed25519
 from minikms.algorithms.rsa import Rsa2048
 from minikms.algorithms.symmetric import A256Gcm, A256Kw, Hs256
@@ -27,7 +28,7 @@ METHODS = {
 }
 WATCHED = {"generate"}.union(*METHODS.values())
 
-BASES = (Ed25519, P256, Hs256, A256Gcm, A256Kw, X25519, Rsa2048)
+BASES = (Ed25519, P256, Hs256, A256Gcm, A256Kw, X25519, Rsa2048, MlKem768)
 
 SEEN = []  # each call of such a method: its name, and the thread
 
@@ -195,6 +196,14 @@ async def open_box(post, key):
         assert (await post("/box/seal/open", by | sealed))["plaintext"] == DATA
 
 
+async def decapsulate(post, key):
+    made = await post("/key/generate", {"alg": "mlkem768"})
+    for _ in range(3):
+        sent = await post("/encapsulate", {"to": made["jwk"]})
+        body = {"kid": made["kid"], "ciphertext": sent["ciphertext"]}
+        assert (await post("/decapsulate", body))["secret"] == sent["secret"]
+
+
 async def import_jwk(post, key):
     made = Ed25519()
     for jwk in (made.export_jwk(made.generate()), made.public_jwk(made.generate())):
@@ -213,7 +222,7 @@ async def import_seed(post, key):
 CALLS = {
     "sign": sign_all, "verify": verify, "mac": mac, "mac-verify": verify_mac,
     "encrypt": encrypt, "decrypt": decrypt, "wrap": wrap, "unwrap": unwrap, "derive": derive,
-    "box": box, "box-open": open_box,
+    "box": box, "box-open": open_box, "decapsulate": decapsulate,
     "import-jwk": import_jwk, "import-secret": import_secret, "import-seed": import_seed,
 }  # fmt: skip
 

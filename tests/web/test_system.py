@@ -22,6 +22,8 @@ ALGORITHMS = {
     "mldsa44": ("AKP", ["ML-DSA-44"], SIGN),
     "mldsa65": ("AKP", ["ML-DSA-65"], SIGN),
     "mldsa87": ("AKP", ["ML-DSA-87"], SIGN),
+    "mlkem768": ("AKP", ["ML-KEM-768"], ["decapsulate"]),
+    "mlkem1024": ("AKP", ["ML-KEM-1024"], ["decapsulate"]),
     "bls12381g1": ("EC", [], []),
     "bls12381g2": ("EC", [], []),
     "a128gcm": ("oct", ["A128GCM"], AEAD),

@@ -1,15 +1,18 @@
-"""Project Wycheproof's vectors over HTTP, all 10,087 of them; what fails is told by its number."""
+"""Project Wycheproof's vectors over HTTP, all 11,024 of them; what fails is told by its number."""
 
 import pytest
 from wycheproof import (
     AEADS,
     AGREEMENTS,
     DECRYPTIONS,
+    KEMS,
     SIGNATURES,
     WRAPPINGS,
     aeads,
     agreements,
+    decapsulations,
     decryptions,
+    encapsulations,
     signatures,
     wrappings,
 )
@@ -132,3 +135,37 @@ async def test_key_wrap(call, name):
     assert wrong == {}
     assert None in results
     assert len(results) > 30
+
+
+@each(KEMS)
+async def test_key_encapsulation(call, name):
+    wrong, results, kids = {}, [], {}
+    for number, seed, ciphertext, right in decapsulations(name):
+        if seed not in kids:
+            source = {"alg": KEMS[name], "seed": b64url(seed)}
+            kids[seed], slug = await call("/key/import", source, "kid")
+            assert (slug is None) == (len(seed) == 64), number
+            assert slug in (None, "invalid-key"), number
+        found = None
+        if kids[seed] is not None:
+            body = {"kid": kids[seed], "ciphertext": b64url(ciphertext)}
+            text, slug = await call("/decapsulate", body, "secret")
+            assert slug in (None, "decryption-failed"), number
+            found = None if text is None else b64url_decode(text)
+        results.append(found)
+        if found not in right:
+            wrong[number] = found, right
+    assert wrong == {}
+    assert None in results
+    assert len(results) > 100
+
+
+@each(KEMS)
+async def test_keys_to_encapsulate_to(call, name):
+    results = set()
+    for number, jwk, right in encapsulations(name):
+        ciphertext, slug = await call("/encapsulate", {"to": jwk}, "ciphertext")
+        assert slug in (None, "invalid-key"), number
+        assert (ciphertext is not None) == right, number
+        results.add(right)
+    assert results == {True, False}

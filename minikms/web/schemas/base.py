@@ -57,6 +57,17 @@ class ByKey(Request):
         return data
 
 
+class ToJwk(Request):
+    """The public JWK of a recipient; loads into `by`."""
+
+    to = jwk("The recipient's public JWK.", required=True)
+
+    @post_load
+    def _to_by(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        data["by"] = data.pop("to")
+        return data
+
+
 class ByKeyOrJwk(ByKey):
     """A key named by `kid` or `alias`, or a public JWK; loads into `by`."""
 

@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import Schema, fields, post_load
 
 from minikms.plugin.protocol import Boxed
-from minikms.web.schemas.base import ByKey, Request
+from minikms.web.schemas.base import ByKey, ToJwk
 from minikms.web.schemas.fields import Base64Url, jwk
 
 
@@ -40,16 +40,11 @@ class OpenBoxRequest(ByKey):
         return data
 
 
-class SealBoxRequest(Request):
-    """Bytes to encrypt to a recipient, without a sender; loads `to` into `by`."""
+class SealBoxRequest(ToJwk):
+    """Bytes to encrypt to a recipient, without a sender."""
 
     to = _peer("The recipient's", required=True)
     plaintext = Base64Url("The plaintext.", required=True)
-
-    @post_load
-    def _to_by(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        data["by"] = data.pop("to")
-        return data
 
 
 class SealedBox(Schema):

@@ -7,6 +7,8 @@ section 6.1, RFC 7515 appendix A.2, and counting bytes.
 from collections.abc import Mapping
 from typing import Any, Final
 
+from minikms.web.schemas import example_mlkem
+
 KID: Final = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 ALIAS: Final = "did:example:123#key-1"
 SECOND_ALIAS: Final = "did:example:123#assertion"
@@ -33,6 +35,7 @@ _JWS = (
     "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
 )
 
+_MLKEM768 = {"kty": "AKP", "alg": "ML-KEM-768", "pub": example_mlkem.PUBLIC}
 # RFC 7515 appendix A.2.
 _RSA = {
     "kty": "RSA",
@@ -70,6 +73,11 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         },
         "for encryption": {"alg": "a256gcm", "secret": _COUNTING, "alias": "example encryption"},
         "to wrap keys": {"alg": "a256kw", "secret": _COUNTING, "alias": "example wrapping"},
+        "for encapsulation": {
+            "alg": "mlkem768",
+            "seed": example_mlkem.SEED,
+            "alias": "example encapsulation",
+        },
         "for authentication": {"alg": "hs256", "secret": _COUNTING, "alias": "example mac"},
         "the first again": {
             "jwk": {**_ED25519, "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"},
@@ -158,6 +166,13 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
             "alias": "example agreement",
             "ciphertext": "QqFg3OxtUadJ67ruIAgrKAlh30FNYMjj-Pom8u1hNUhb2w5_NTj4d1JNGCjq_IdugXLY"
             "b60=",
+        }
+    },
+    "EncapsulateRequest": {"to ML-KEM-768": {"to": _MLKEM768}},
+    "DecapsulateRequest": {
+        "by the imported key": {
+            "alias": "example encapsulation",
+            "ciphertext": example_mlkem.CIPHERTEXT,
         }
     },
     "SignJwsRequest": {
@@ -292,6 +307,8 @@ ANSWERS: Final[Mapping[str, Any]] = {
     "derive": {"secret": _AGREED},
     "mac": {"mac": "U8QCcqcMFcpO4K9N8fFV_WxB4AziMH2Jh-zUuzan6ZA="},
     "verifyMac": {"valid": True},
+    "encapsulate": {"ciphertext": example_mlkem.CIPHERTEXT, "secret": example_mlkem.SHARED},
+    "decapsulate": {"secret": example_mlkem.SHARED},
     "random": {"bytes": "DR10MJudDKmQp-qQ3-CRuDK6IcEq71bewMG32FExDns="},
     "makeBox": {
         "ciphertext": "iYBI5YytEhvk14Q3ZIJmVJ7fOeor",
