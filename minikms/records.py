@@ -16,7 +16,7 @@ State: TypeAlias = Literal["enabled", "disabled", "verify-only"]
 AliasTaken: TypeAlias = Literal["move", "refuse"]
 
 # The operations that a `verify-only` key refuses; it still verifies, decrypts and unwraps.
-_PRODUCING: Final = frozenset({"sign", "mac", "encrypt", "wrap", "box"})
+_PRODUCING: Final = frozenset({"sign", "mac", "encrypt", "wrap", "box", "jwe-encrypt"})
 
 # Bounded, since a record with all its aliases is read and written as a whole.
 MAX_ALIASES: Final = 1000

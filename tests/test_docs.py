@@ -10,6 +10,7 @@ from aiohttp import web
 
 from minikms.access.policy import SCOPES
 from minikms.config import ENV_PREFIX, Config
+from minikms.keys.jwe import MAX_HEADER, MAX_RECIPIENTS
 from minikms.plugin.protocol import KeyPairAlgorithm, Signer
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import MAX_ALIASES
@@ -146,6 +147,8 @@ def test_table_of_limits_is_that_of_the_code():
         "bytes of `POST /random`": MAX_RANDOM,
         "aliases of a key": MAX_ALIASES,
         "labels of a key": MAX_LABELS,
+        "recipients of a JWE": MAX_RECIPIENTS,
+        "a header of a JWE": MAX_HEADER,
     }
     assert {name: limits[name] for name in expected} == {
         name: f"{most:,}" for name, most in expected.items()

@@ -16,6 +16,7 @@ from minikms.algorithms.boxes import NaclBox
 from minikms.plugin import (
     AskarStored,
     InvalidKey,
+    Jwe,
     JwkImporter,
     KeyAgreement,
     KeyPairAlgorithm,
@@ -236,7 +237,7 @@ class Ed25519(
     # RFC 9864 names the curve; most libraries know only the older name.
     signing_algs = ("EdDSA", "Ed25519")
     private_class, public_class = SodiumKey, SodiumPublicKey
-    opt_in = frozenset((*KeyAgreement.grants, *NaclBox.grants))
+    opt_in = frozenset((*KeyAgreement.grants, *Jwe.grants, *NaclBox.grants))
     is_public_key = staticmethod(points.is_ed25519_point)
 
     def load_peer(self, jwk: Mapping[str, Any]) -> X25519PublicKey:

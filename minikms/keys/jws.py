@@ -35,12 +35,12 @@ class Jws(NamedTuple):
         """
         try:
             protected, middle, signature = text.split(".")
-            header = orjson.loads(_strict(protected))
+            header = orjson.loads(decode_canonical(protected))
             if not isinstance(header, dict) or too_deep(header):
                 return None
             plain = header.get("b64") is False
-            own = middle.encode("utf-8") if plain else _strict(middle)
-            sig = _strict(signature)
+            own = middle.encode("utf-8") if plain else decode_canonical(middle)
+            sig = decode_canonical(signature)
         except ValueError:
             return None
         if detached is not None and own not in (b"", detached):
@@ -81,7 +81,7 @@ def too_deep(header: Mapping[str, Any]) -> bool:
     return False
 
 
-def _strict(text: str) -> bytes:
+def decode_canonical(text: str) -> bytes:
     """Decode base64url in its one canonical form: no padding, no bits that count for nothing.
 
     RFC 7515 section 2, RFC 4648 section 3.5: of a signed text, no second spelling is valid.

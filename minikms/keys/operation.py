@@ -24,16 +24,24 @@ class Use:
 
     `is_public` says that the public key is enough, so that a public JWK can stand in for a key. It
     follows from the name, but where something of the capability besides its operations is meant.
+    With `by_anyone` it is public, and the key's `operations` need not name it: whoever has the
+    public key can do it elsewhere.
     """
 
-    __slots__ = ("capability", "is_public", "operation")
+    __slots__ = ("by_anyone", "capability", "is_public", "operation")
 
     def __init__(
-        self, capability: type[Capability], operation: str, *, is_public: bool = False
+        self,
+        capability: type[Capability],
+        operation: str,
+        *,
+        is_public: bool = False,
+        by_anyone: bool = False,
     ) -> None:
         self.capability = capability
         self.operation = operation
-        self.is_public = is_public or operation in capability.public_grants
+        self.by_anyone = by_anyone
+        self.is_public = is_public or by_anyone or operation in capability.public_grants
 
 
 @dataclass(slots=True)
@@ -81,7 +89,7 @@ class KeyUser(ABC):
                 break
         else:
             algorithm.require(self.uses[0].capability)
-        if use.operation not in record.operations:
+        if use.operation not in record.operations and not use.by_anyone:
             may = ", ".join(record.operations) or "nothing"
             raise UnsupportedOperation(f"This key may not {use.operation}; it may: {may}.")
         return use
@@ -91,6 +99,11 @@ class Operation(KeyUser, Generic[AlgorithmT, ResultT]):
     """Something that is done with one key; it has its arguments."""
 
     __slots__ = ()
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its arguments make it take several times as long as others: a thread does it."""
+        return False
 
     @abstractmethod
     def compute(self, key: UsableKey[AlgorithmT]) -> ResultT:

@@ -54,29 +54,24 @@ class KeyOperations:
     ) -> ResultT:
         """The result of an operation; waits for the store, and for a thread where it is slow."""
         key = await self._key(profile, by, operation)
-        result = await run(key.algorithm, key.operation, partial(operation.compute, key))
+        result = await _run(key, operation)
         if operation.is_final(result):
             return result
         for kid in key.predecessors:
             older = await self._predecessor(profile, kid, operation)
             if older is not None:
-                compute = partial(operation.compute, older)
-                other = await run(older.algorithm, older.operation, compute)
+                other = await _run(older, operation)
                 if operation.is_final(other):
                     return other
-        _name_in_event(key)
+        name_in_event(key)
         return result
 
     def perform_fast(
         self, profile: str, by: KeyRef | Mapping[str, Any], operation: Operation[Any, ResultT]
     ) -> ResultT | None:
         """The same without waiting; None where there is something to wait for."""
-        key = (
-            self._cached_key(profile, by, operation)
-            if isinstance(by, KeyRef)
-            else self._of_jwk(by, operation)
-        )
-        if key is None or is_slow(key.algorithm, key.operation):
+        key = self._key_fast(profile, by, operation)
+        if key is None or operation.is_long or is_slow(key.algorithm, key.operation):
             return None
         result = operation.compute(key)
         return result if operation.is_final(result) or not key.predecessors else None
@@ -109,7 +104,7 @@ class KeyOperations:
                 others = await self.batches.run(profile, again, _tried(batch.bind(older)), check)
                 for place, other in zip(left, others, strict=True):
                     results[place] = other
-        _name_in_event(key)
+        name_in_event(key)
         return results
 
     async def _key(
@@ -133,6 +128,14 @@ class KeyOperations:
 
         record, (algorithm, use), material = await self.cache.open(profile, by, permit)
         return UsableKey(algorithm, use.operation, material, record, by.alias)
+
+    def _key_fast(
+        self, profile: str, by: KeyRef | Mapping[str, Any], user: KeyUser
+    ) -> UsableKey[Any] | None:
+        """The same; None where it has to be read from the store."""
+        if isinstance(by, KeyRef):
+            return self._cached_key(profile, by, user)
+        return self._of_jwk(by, user)
 
     def _cached_key(self, profile: str, ref: KeyRef, user: KeyUser) -> UsableKey[Any] | None:
         """The key that `ref` names; None where it has to be read from the store."""
@@ -161,12 +164,14 @@ class KeyOperations:
     def _of_jwk(self, jwk: Mapping[str, Any], user: KeyUser) -> UsableKey[Any]:
         """A caller's public JWK; raises InvalidKey."""
         refuse_private(jwk)
-        use = next(use for use in user.uses if use.is_public)
-        algorithm: Any = self._registry.for_jwk(jwk).require(use.capability)
+        algorithm: Any = self._registry.for_jwk(jwk)
+        public = [use for use in user.uses if use.is_public]
+        fitting = (use for use in public if isinstance(algorithm, use.capability))
+        use = next(fitting, public[0])
+        algorithm.require(use.capability)
         alg = jwk.get("alg")
-        public = user.load_public(algorithm, jwk)
         bound = alg if isinstance(alg, str) else None
-        return UsableKey(algorithm, use.operation, public, alg=bound)
+        return UsableKey(algorithm, use.operation, user.load_public(algorithm, jwk), alg=bound)
 
     def _permitted(self, record: KeyRecord, user: KeyUser, now: int) -> tuple[Any, Use]:
         """A key's algorithm, and the use of it that its record permits at `now`, in ns."""
@@ -176,8 +181,13 @@ class KeyOperations:
         return algorithm, use
 
 
-def _name_in_event(key: UsableKey[Any]) -> None:
-    """Have the event name the key of the call, after others were tried."""
+async def _run(key: UsableKey[Any], operation: Operation[Any, ResultT]) -> ResultT:
+    compute = partial(operation.compute, key)
+    return await run(key.algorithm, key.operation, compute, is_long=operation.is_long)
+
+
+def name_in_event(key: UsableKey[Any]) -> None:
+    """Have the event name the key of the call, after others were read."""
     if key.record is not None:
         set_key(key.record.kid, key.record.alg)
 

@@ -18,9 +18,9 @@ from minikms.errors import (
 )
 from minikms.events import CURRENT, AuditEvent, AuditSink, set_key
 from minikms.keys.encryption import Unwrap
+from minikms.keys.jwe_operations import JweOperations
 from minikms.keys.jwk_sets import JwkSet, JwkSets
 from minikms.keys.making import KeyMaker, maker
-from minikms.keys.operations import KeyOperations
 from minikms.plugin.protocol import (
     JwkImporter,
     SecretImporter,
@@ -37,7 +37,7 @@ LOGGER = logging.getLogger(__name__)
 _PAGE: Final = 1000
 
 
-class KeyService(KeyOperations):
+class KeyService(JweOperations):
     """What the service does with keys: no HTTP above it, no Askar in it.
 
     What another tenant has is, to a caller, as if it were not there.

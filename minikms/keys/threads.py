@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from minikms.errors import TooBusy
 from minikms.fair_semaphore import FairSemaphore
-from minikms.plugin.protocol import Capability, KeyAlgorithm
+from minikms.plugin.protocol import Capability, Jwe, KeyAlgorithm
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -92,13 +92,19 @@ class Batches:
 def is_slow(algorithm: KeyAlgorithm[Any] | Capability, operation: str) -> bool:
     """Whether an operation leaves the event loop; "import" stands for every way to import."""
     slow = algorithm.slow
+    if isinstance(algorithm, Jwe) and algorithm.jwe_work.get(operation) in slow:
+        return True
     return operation in slow or ("import" in slow and operation.startswith("import-"))
 
 
 async def run(
-    algorithm: KeyAlgorithm[Any] | Capability, operation: str, call: Callable[[], ResultT]
+    algorithm: KeyAlgorithm[Any] | Capability,
+    operation: str,
+    call: Callable[[], ResultT],
+    *,
+    is_long: bool = False,
 ) -> ResultT:
-    """`call` here, or in a thread where the algorithm says that it is slow."""
-    if is_slow(algorithm, operation):
+    """`call` here, or in a thread where it is long, or the algorithm says that it is slow."""
+    if is_long or is_slow(algorithm, operation):
         return await asyncio.to_thread(call)
     return call()

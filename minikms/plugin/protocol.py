@@ -23,6 +23,13 @@ KeyT = TypeVar("KeyT")
 PublicT = TypeVar("PublicT")
 """The public key of a key pair."""
 
+# RFC 7518 section 4.6, draft-madden-jose-ecdh-1pu-04 section 2.
+_AGREEMENT_ALGS: Final = tuple(
+    f"{agreement}{wrap}"
+    for agreement in ("ECDH-ES", "ECDH-1PU")
+    for wrap in ("", "+A128KW", "+A192KW", "+A256KW")
+)
+
 
 class KeyAlgorithm(ABC, Generic[KeyT]):
     """One key algorithm: its facts, and how its keys are made and kept.
@@ -191,6 +198,28 @@ class Mac(Capability, Generic[KeyT]):
         """Whether `mac` is the authentication code of `message`, compared in constant time."""
 
 
+class Jwe(Capability):
+    """Opens JWEs with its keys, and makes them (RFC 7516).
+
+    `Aead`, `PublicKeyEncryption`, `KeyWrap` and `KeyAgreement` inherit it, and an algorithm has it
+    by one of these.
+    """
+
+    grants: ClassVar[tuple[str, ...]] = ("jwe-encrypt", "jwe-decrypt")
+    # A fact of the algorithm that inherits it.
+    jose_algs: ClassVar[tuple[str, ...]]
+
+    @property
+    def jwe_algs(self) -> tuple[str, ...]:
+        """The JOSE `alg` values of a JWE for one of its keys."""
+        return self.jose_algs
+
+    @property
+    def jwe_work(self) -> Mapping[str, str]:
+        """Of these two the operation that takes most of their time: they are slow where it is."""
+        return {}
+
+
 class Sealed(NamedTuple):
     """The result of authenticated encryption."""
 
@@ -199,10 +228,21 @@ class Sealed(NamedTuple):
     tag: bytes
 
 
-class Aead(Capability, Generic[KeyT]):
-    """Authenticated encryption with associated data (RFC 5116)."""
+class Aead(Jwe, Generic[KeyT]):
+    """Authenticated encryption with associated data (RFC 5116).
+
+    `jose_algs` has the JOSE `enc` that it is, if there is one.
+    """
 
     grants: ClassVar[tuple[str, ...]] = ("encrypt", "decrypt")
+
+    @property
+    def jwe_algs(self) -> tuple[str, ...]:
+        return ("dir",)
+
+    @property
+    def jwe_work(self) -> Mapping[str, str]:
+        return {"jwe-encrypt": "encrypt", "jwe-decrypt": "decrypt"}
 
     @abstractmethod
     def encrypt(self, key: KeyT, plaintext: bytes, aad: bytes) -> Sealed:
@@ -213,7 +253,7 @@ class Aead(Capability, Generic[KeyT]):
         """The plaintext; raises DecryptionFailed for any mismatch, without a reason."""
 
 
-class PublicKeyEncryption(KeyPairAlgorithm[KeyT, PublicT], Capability):
+class PublicKeyEncryption(KeyPairAlgorithm[KeyT, PublicT], Jwe):
     """Encrypts short plaintexts to a public key, decrypts them with the private one.
 
     `jose_algs` names what it does in JOSE; a JWK that is bound to another `alg` is refused.
@@ -221,8 +261,10 @@ class PublicKeyEncryption(KeyPairAlgorithm[KeyT, PublicT], Capability):
 
     grants: ClassVar[tuple[str, ...]] = ("encrypt", "decrypt")
     public_grants: ClassVar[tuple[str, ...]] = ("encrypt",)
-    # A fact of the algorithm that inherits it.
-    jose_algs: ClassVar[tuple[str, ...]]
+
+    @property
+    def jwe_work(self) -> Mapping[str, str]:
+        return {"jwe-encrypt": "encrypt", "jwe-decrypt": "decrypt"}
 
     @abstractmethod
     def encrypt(self, public: PublicT, plaintext: bytes) -> bytes:
@@ -233,10 +275,17 @@ class PublicKeyEncryption(KeyPairAlgorithm[KeyT, PublicT], Capability):
         """The plaintext; raises DecryptionFailed for any mismatch, without a reason."""
 
 
-class KeyWrap(Capability, Generic[KeyT]):
-    """Wraps keys with a key."""
+class KeyWrap(Jwe, Generic[KeyT]):
+    """Wraps keys with a key.
+
+    `jose_algs` has the JOSE `alg` that it is, if there is one.
+    """
 
     grants: ClassVar[tuple[str, ...]] = ("wrap", "unwrap")
+
+    @property
+    def jwe_work(self) -> Mapping[str, str]:
+        return {"jwe-encrypt": "wrap", "jwe-decrypt": "unwrap"}
 
     @abstractmethod
     def wrap(self, key: KeyT, secret: bytes) -> bytes:
@@ -247,10 +296,22 @@ class KeyWrap(Capability, Generic[KeyT]):
         """The secret in `wrapped`; raises DecryptionFailed for any mismatch."""
 
 
-class KeyAgreement(KeyPairAlgorithm[KeyT, PublicT], Capability):
-    """Agrees on a secret with a peer's public key."""
+class KeyAgreement(KeyPairAlgorithm[KeyT, PublicT], Jwe):
+    """Agrees on a secret with a peer's public key.
+
+    On any curve it brings ECDH-ES and ECDH-1PU: a JWE has the secret of `derive`, a new key of
+    `generate`, and the public JWK of that as `epk`.
+    """
 
     grants: ClassVar[tuple[str, ...]] = ("derive",)
+
+    @property
+    def jwe_algs(self) -> tuple[str, ...]:
+        return _AGREEMENT_ALGS
+
+    @property
+    def jwe_work(self) -> Mapping[str, str]:
+        return {"jwe-encrypt": "derive", "jwe-decrypt": "derive"}
 
     def load_peer(self, jwk: Mapping[str, Any]) -> Any:
         """The public key of a peer's JWK, for `derive`; raises InvalidKey.
@@ -373,6 +434,7 @@ _KEY_CAPABILITIES: Final[tuple[type[Capability], ...]] = (
     PublicKeyEncryption,
     KeyWrap,
     KeyAgreement,
+    Jwe,
     Box,
     Kem,
 )

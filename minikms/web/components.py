@@ -17,6 +17,7 @@ from minikms.web.schemas import (
     encapsulation,
     fields,
     jose,
+    jwe,
     keys,
     operations,
     problem,
@@ -30,7 +31,18 @@ from minikms.web.schemas.examples import ALIAS, HOLDER, KID, PROFILE, SECOND_ALI
 # Every schema by the name of its class, as the docstrings of handlers have it.
 SCHEMAS: Final[Mapping[str, type[Schema]]] = {
     name: schema
-    for module in (boxes, encapsulation, jose, keys, operations, problem, profiles, system, tokens)
+    for module in (
+        boxes,
+        encapsulation,
+        jose,
+        jwe,
+        keys,
+        operations,
+        problem,
+        profiles,
+        system,
+        tokens,
+    )
     for name, schema in vars(module).items()
     if isinstance(schema, type) and issubclass(schema, Schema)
 }

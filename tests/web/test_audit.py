@@ -100,7 +100,10 @@ async def test_every_call_leaves_its_line(client, lines):
 async def key_of(client, call):
     """The kid and algorithm of the key that a call names, None and None where it names none."""
     name, _, path, query, body = call
-    alias = query.get("alias") or (body or {}).get("alias")
+    body = body or {}
+    # Of a JWE the sender's, or else the first recipient's.
+    first = body["recipients"][0].get("alias") if "recipients" in body else None
+    alias = query.get("alias") or body.get("alias") or first
     if KID in path:
         return KID, "ed25519"
     if alias is None or name in ("generateKey", "importKey"):

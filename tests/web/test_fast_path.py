@@ -12,13 +12,16 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+from joserfc import jwe
+from joserfc.jwk import OKPKey
 from nacl.public import Box, PrivateKey, SealedBox
 
 from minikms.audit.file import AuditFile
 from minikms.config import Config
-from minikms.encodings import b64url
+from minikms.encodings import b64url, jose_b64url
 from minikms.serve.assembly import create_service
 from minikms.web.http.server import KmsServer
 from minikms.web.state import FAST_ROUTES, IN_FLIGHT, SERVICE
@@ -90,6 +93,24 @@ SEALED = b64url(SealedBox(ALICE).encrypt(b"hello"))
 KEM = MLKEM768PrivateKey.from_seed_bytes(2 * secret("mlkem768")).public_key()
 KEM_JWK = {"kty": "AKP", "alg": "ML-KEM-768", "pub": b64url(KEM.public_bytes_raw())}
 ENCAPSULATED = {"ciphertext": b64url(KEM.encapsulate()[1])}
+X25519 = {
+    "kty": "OKP",
+    "crv": "X25519",
+    "x": jose_b64url(
+        X25519PrivateKey.from_private_bytes(secret("x25519")).public_key().public_bytes_raw()
+    ),
+}
+JWE = jwe.encrypt_compact(
+    {"alg": "ECDH-ES+A256KW", "enc": "A256GCM"}, b"hello", OKPKey.import_key(X25519)
+)
+
+
+def to_bob(alias, alg="ECDH-ES+A256KW", sender=None, times=1):
+    body = {"plaintext": "aGVsbG8", "enc": "A256GCM"}
+    body["recipients"] = [{"alias": alias, "alg": alg}] * times
+    return orjson.dumps(body | ({"from": sender} if sender else {}))
+
+
 # What has a key opened that makes no signatures.
 OPENED_BY = {
     "a256gcm": ("/encrypt", {"plaintext": ""}),
@@ -173,11 +194,24 @@ CALLS = {
     "/decapsulate": (orjson.dumps({"alias": "mlkem768", **ENCAPSULATED}), [JSON], True),
     "/mac": (call("hs256"), [JSON], True),
     "/mac/verify": (call("hs256", mac=MAC), [JSON], True),
+    "/jwe/encrypt": (to_bob("x25519"), [JSON], True),
+    "/jwe/encrypt from a sender": (to_bob("x25519", alg="ECDH-1PU", sender="x25519"), [JSON], True),
+    "/jwe/encrypt to a secret key": (to_bob("a256kw", alg="A256KW"), [JSON], True),
+    "/jwe/encrypt to nobody": (to_bob("nobody"), [JSON], False),
+    "/jwe/encrypt by nobody": (to_bob("x25519", alg="ECDH-1PU", sender="n"), [JSON], False),
+    "/jwe/encrypt to five": (to_bob("x25519", times=5), [JSON], False),
+    "/jwe/decrypt": (orjson.dumps({"alias": "x25519", "jwe": JWE}), [JSON], True),
+    "/jwe/decrypt of none": (orjson.dumps({"alias": "x25519", "jwe": ""}), [JSON], False),
+    "/jwe/decrypt of five": (
+        orjson.dumps({"alias": "x25519", "jwe": {"recipients": [{}] * 5}}),
+        [JSON],
+        False,
+    ),
     "/jws/sign": (orjson.dumps({"alias": "ed25519", "payload": "aGVsbG8"}), [JSON], True),
     "/jws/verify": (orjson.dumps({"alias": "ed25519", "jws": "a.b.c"}), [JSON], True),
 }
 TARGETS = {
-    **{name: name for name in CALLS if name.startswith("/")},
+    **{name: name.partition(" ")[0] for name in CALLS if name.startswith("/")},
     "another way to write it": "/%73ign",
     **{name: "/verify" for name in CALLS if "signature" in name},
     **{name: "/encrypt" for name in CALLS if "plaintext" in name},
@@ -259,7 +293,7 @@ def comparable(answer):
     body = orjson.loads(answer.body)
     if "alg" in body and body["alg"].startswith("ML-DSA"):
         del body["sig"], headers["Content-Length"]  # which is random
-    if "ciphertext" in body:  # which is random, as a nonce or a secret beside it
+    if "ciphertext" in body or "jwe" in body:  # which is random, as a nonce or a secret beside it
         body = {name: len(value) for name, value in body.items()}
     return answer.status, headers, body
 

@@ -9,13 +9,17 @@ DATA = "aGVsbG8="
 SIXTEEN = "AAECAwQFBgcICQoLDA0ODw=="
 PAST, FUTURE = "2001-02-03T04:05:06Z", "2190-01-01T00:00:00+01:00"
 
-MAKES = {"sign", "sign/batch", "jws/sign", "jws/sign mac", "mac", "encrypt", "wrap", "box"}
+MAKES = {
+    *("sign", "sign/batch", "jws/sign", "jws/sign mac", "mac", "encrypt", "wrap", "box"),
+    *("jwe/encrypt", "jwe/encrypt to it", "jwe/encrypt from it"),
+}
 CHECKS = {
     *("verify", "verify/batch", "jws/verify", "jws/verify mac", "mac/verify", "decrypt", "unwrap"),
     *(
         "box/open",
         "box/seal/open",
         "decapsulate",
+        "jwe/decrypt",
         "derive",
         "export",
         "export mac",
@@ -71,6 +75,11 @@ async def uses(post, generate):
     secret = await post("/encapsulate", {"to": kem["jwk"]})
     encapsulated = {"ciphertext": secret["ciphertext"]}
     jws = {alg: await post("/jws/sign", by[alg] | {"payload": DATA}) for alg in ("p256", "hs256")}
+    jwe = {"plaintext": DATA, "enc": "A128CBC-HS256"}
+    to_ec = {"recipients": [by["p256"] | {"alg": "ECDH-ES"}]}
+    to_kw = {"recipients": [by["a128kw"] | {"alg": "A128KW"}]}
+    from_ec = {"recipients": [{"jwk": peer, "alg": "ECDH-1PU"}], "from": ec["kid"]}
+    encrypted = await post("/jwe/encrypt", jwe | to_ec)
     good = {"valid": True}
     table = [
         ("sign", "p256", "/sign", {"data": DATA}, {"kid": ec["kid"]}),
@@ -92,8 +101,11 @@ async def uses(post, generate):
         ("box/seal/open", "x25519", "/box/seal/open", closed, {"plaintext": DATA}),
         ("decapsulate", "mlkem768", "/decapsulate", encapsulated, {"secret": secret["secret"]}),
         ("derive", "p256", "/derive", {"peer": peer}, {}),
+        ("jwe/decrypt", "p256", "/jwe/decrypt", encrypted, {"plaintext": DATA}),
     ]
     calls = [(name, "POST", path, by[alg] | body, has) for name, alg, path, body, has in table]
+    for name, to in (("", to_kw), (" to it", to_ec), (" from it", from_ec)):
+        calls.append((f"jwe/encrypt{name}", "POST", "/jwe/encrypt", jwe | to, {}))
     for name, key in (("export", ec), ("export mac", hs)):
         calls.append((name, "GET", f"/key/{key['kid']}/export", None, {}))
     body = {"alg": "a128gcm", "unwrap_kid": kw["kid"], **wrapped}

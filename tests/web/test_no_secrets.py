@@ -17,7 +17,10 @@ from minikms.web.routes import ROUTES
 
 ALGS = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv", "seed"}
-GIVES = {"exportKey", "unwrap", "derive", "decrypt", "openBox", "openSealedBox", "decapsulate"}
+GIVES = {
+    *("exportKey", "unwrap", "derive", "decrypt", "openBox", "openSealedBox", "decapsulate"),
+    "decryptJwe",
+}
 DATA = "aGVsbG8="
 
 
@@ -63,6 +66,7 @@ def bodies(kid, jwk):
         "verifyMac": by | {"data": DATA, "mac": DATA},
         "signJws": by | {"payload": DATA},
         "verifyJws": by | {"jws": "a.b.c"},
+        "encryptJwe": {"plaintext": DATA, "enc": "A256GCM", "recipients": [by | {"alg": "dir"}]},
         "associateAlias": {"alias": "a"},
         "updateKey": {"labels": {"a": "b"}},
         "random": {"length": 1},

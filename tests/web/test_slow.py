@@ -204,6 +204,29 @@ async def decapsulate(post, key):
         assert (await post("/decapsulate", body))["secret"] == sent["secret"]
 
 
+async def encrypt_jwe(post, key):
+    for alg, name, enc in JWES:
+        by = await key(alg)
+        body = {"plaintext": DATA, "enc": enc, "recipients": [by | {"alg": name}]}
+        if name.startswith("ECDH-1PU"):
+            body["from"] = by["kid"]
+        for _ in range(3):
+            jwe = await post("/jwe/encrypt", body)
+        yield {**by, **jwe}, name
+
+
+async def make_jwes(post, key):
+    assert [made async for made in encrypt_jwe(post, key)]
+
+
+async def decrypt_jwe(post, key):
+    async for body, name in encrypt_jwe(post, key):
+        if name.startswith("ECDH-1PU"):
+            continue
+        for _ in range(3):
+            assert (await post("/jwe/decrypt", body))["plaintext"] == b64url(b"hello")
+
+
 async def import_jwk(post, key):
     made = Ed25519()
     for jwk in (made.export_jwk(made.generate()), made.public_jwk(made.generate())):
@@ -218,11 +241,19 @@ async def import_seed(post, key):
     await post("/key/import", {"alg": "ed25519", "seed": SECRET})
 
 
+JWES = [
+    ("p256", "ECDH-ES", "A256GCM"),
+    ("p256", "ECDH-1PU+A256KW", "A128CBC-HS256"),
+    ("a256kw", "A256KW", "A256GCM"),
+    ("a256gcm", "dir", "A256GCM"),
+]
+
 # How each operation is asked for, in every way that there is.
 CALLS = {
     "sign": sign_all, "verify": verify, "mac": mac, "mac-verify": verify_mac,
     "encrypt": encrypt, "decrypt": decrypt, "wrap": wrap, "unwrap": unwrap, "derive": derive,
     "box": box, "box-open": open_box, "decapsulate": decapsulate,
+    "jwe-encrypt": make_jwes, "jwe-decrypt": decrypt_jwe,
     "import-jwk": import_jwk, "import-secret": import_secret, "import-seed": import_seed,
 }  # fmt: skip
 

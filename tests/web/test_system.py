@@ -2,23 +2,24 @@ import pytest
 
 SIGN, AEAD, WRAP = ["sign", "verify"], ["encrypt", "decrypt"], ["wrap", "unwrap"]
 MAC, BOX = ["mac", "mac-verify"], ["box", "box-open"]
+JWE = ["jwe-encrypt", "jwe-decrypt"]
 
 FACTS = ("name", "aliases", "kty", "jose_algs")
 RSA = [f"{scheme}{bits}" for scheme in ("RS", "PS") for bits in (256, 384, 512)]
 
 # name: JWK key type, JOSE names, and what it can do besides importing
 ALGORITHMS = {
-    "ed25519": ("OKP", ["EdDSA", "Ed25519"], [*SIGN, "derive", *BOX]),
+    "ed25519": ("OKP", ["EdDSA", "Ed25519"], [*SIGN, "derive", *JWE, *BOX]),
     "ed448": ("OKP", ["Ed448", "EdDSA"], SIGN),
-    "x25519": ("OKP", ["ECDH-ES"], ["derive", *BOX]),
-    "x448": ("OKP", ["ECDH-ES"], ["derive"]),
-    "k256": ("EC", ["ES256K", "ECDH-ES"], [*SIGN, "derive"]),
-    "p256": ("EC", ["ES256", "ECDH-ES"], [*SIGN, "derive"]),
-    "p384": ("EC", ["ES384", "ECDH-ES"], [*SIGN, "derive"]),
-    "p521": ("EC", ["ES512", "ECDH-ES"], [*SIGN, "derive"]),
-    "rsa2048": ("RSA", [*RSA, "RSA-OAEP-256"], [*SIGN, *AEAD]),
-    "rsa3072": ("RSA", [*RSA, "RSA-OAEP-256"], [*SIGN, *AEAD]),
-    "rsa4096": ("RSA", [*RSA, "RSA-OAEP-256"], [*SIGN, *AEAD]),
+    "x25519": ("OKP", ["ECDH-ES"], ["derive", *JWE, *BOX]),
+    "x448": ("OKP", ["ECDH-ES"], ["derive", *JWE]),
+    "k256": ("EC", ["ES256K", "ECDH-ES"], [*SIGN, "derive", *JWE]),
+    "p256": ("EC", ["ES256", "ECDH-ES"], [*SIGN, "derive", *JWE]),
+    "p384": ("EC", ["ES384", "ECDH-ES"], [*SIGN, "derive", *JWE]),
+    "p521": ("EC", ["ES512", "ECDH-ES"], [*SIGN, "derive", *JWE]),
+    "rsa2048": ("RSA", [*RSA, "RSA-OAEP-256"], [*SIGN, *AEAD, *JWE]),
+    "rsa3072": ("RSA", [*RSA, "RSA-OAEP-256"], [*SIGN, *AEAD, *JWE]),
+    "rsa4096": ("RSA", [*RSA, "RSA-OAEP-256"], [*SIGN, *AEAD, *JWE]),
     "mldsa44": ("AKP", ["ML-DSA-44"], SIGN),
     "mldsa65": ("AKP", ["ML-DSA-65"], SIGN),
     "mldsa87": ("AKP", ["ML-DSA-87"], SIGN),
@@ -26,17 +27,17 @@ ALGORITHMS = {
     "mlkem1024": ("AKP", ["ML-KEM-1024"], ["decapsulate"]),
     "bls12381g1": ("EC", [], []),
     "bls12381g2": ("EC", [], []),
-    "a128gcm": ("oct", ["A128GCM"], AEAD),
-    "a192gcm": ("oct", ["A192GCM"], AEAD),
-    "a192cbchs384": ("oct", ["A192CBC-HS384"], AEAD),
-    "a192kw": ("oct", ["A192KW"], WRAP),
-    "a256gcm": ("oct", ["A256GCM"], AEAD),
-    "a128cbchs256": ("oct", ["A128CBC-HS256"], AEAD),
-    "a256cbchs512": ("oct", ["A256CBC-HS512"], AEAD),
-    "a128kw": ("oct", ["A128KW"], WRAP),
-    "a256kw": ("oct", ["A256KW"], WRAP),
-    "c20p": ("oct", ["C20P"], AEAD),
-    "xc20p": ("oct", ["XC20P"], AEAD),
+    "a128gcm": ("oct", ["A128GCM"], [*AEAD, *JWE]),
+    "a192gcm": ("oct", ["A192GCM"], [*AEAD, *JWE]),
+    "a192cbchs384": ("oct", ["A192CBC-HS384"], [*AEAD, *JWE]),
+    "a192kw": ("oct", ["A192KW"], [*WRAP, *JWE]),
+    "a256gcm": ("oct", ["A256GCM"], [*AEAD, *JWE]),
+    "a128cbchs256": ("oct", ["A128CBC-HS256"], [*AEAD, *JWE]),
+    "a256cbchs512": ("oct", ["A256CBC-HS512"], [*AEAD, *JWE]),
+    "a128kw": ("oct", ["A128KW"], [*WRAP, *JWE]),
+    "a256kw": ("oct", ["A256KW"], [*WRAP, *JWE]),
+    "c20p": ("oct", ["C20P"], [*AEAD, *JWE]),
+    "xc20p": ("oct", ["XC20P"], [*AEAD, *JWE]),
     "hs256": ("oct", ["HS256"], MAC),
     "hs384": ("oct", ["HS384"], MAC),
     "hs512": ("oct", ["HS512"], MAC),

@@ -45,9 +45,11 @@ USES = [
     ("/jws/sign", {"payload": DATA}, "hs256", "mac", "mac-verify"),
     ("/jws/verify", {"jws": "a.b.c"}, "p256", "verify", "sign"),
     ("/jws/verify", {"jws": "a.b.c"}, "hs256", "mac-verify", "mac"),
+    ("/jwe/decrypt", {"jwe": "a.b.c.d.e"}, "p256", "jwe-decrypt", "derive"),
+    ("/jwe/decrypt", {"jwe": "a.b.c.d.e"}, "a128kw", "jwe-decrypt", "unwrap"),
 ]
 # These succeed only with what was made for them: see their own tests.
-PLAIN_USES = [use for use in USES if use[3] not in ("decrypt", "unwrap", "box-open")]
+PLAIN_USES = [use for use in USES if use[3] not in ("decrypt", "unwrap", "box-open", "jwe-decrypt")]
 
 
 @pytest.mark.parametrize(("path", "rest", "alg", "operation", "other"), PLAIN_USES)

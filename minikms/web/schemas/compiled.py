@@ -12,7 +12,15 @@ from typing import Any, Final
 from marshmallow import Schema, ValidationError, fields, missing, validate
 
 from minikms.encodings import b64url, b64url_decode
-from minikms.web.schemas.fields import Base64Url, BoundedList, Flag, Labels, Timestamp, rfc3339
+from minikms.web.schemas.fields import (
+    Base64Url,
+    BoundedList,
+    Flag,
+    JweValue,
+    Labels,
+    Timestamp,
+    rfc3339,
+)
 
 Converter = Callable[[Any], Any]
 
@@ -219,6 +227,7 @@ _WRITERS: Final[dict[type[Any], Callable[[Any], Converter | None]]] = {
     fields.Boolean: lambda field: None,
     fields.Integer: lambda field: None,
     fields.Dict: lambda field: None,
+    JweValue: lambda field: None,
     Labels: lambda field: None,
     Base64Url: lambda field: b64url,
     Timestamp: lambda field: rfc3339,

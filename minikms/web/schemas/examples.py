@@ -50,6 +50,24 @@ _RSA = {
     "e": "AQAB",
 }
 
+_JWE = (
+    "eyJhbGciOiJFQ0RILUVTK0EyNTZLVyIsImVuYyI6IkEyNTZHQ00iLCJlcGsiOnsiY3J2IjoiWDI1NTE5IiwieCI6"
+    "Ii1VcWxNYmlnUkxxSnVBSG1VVmdqZ3B0X3hxMTh3dVB6dlVxeHZacTc2SGMiLCJrdHkiOiJPS1AifX0.Y5nHkzJ1"
+    "XtuqAzngQ5IMTusLYdzh-hsjDbC5og8I8AtSpLjQ3vHVSw.udGXjeTiOwBrUd9W.D-pjBa8.4j9AZU5KDAdxJ1US"
+    "g4IGlQ"
+)
+_JWE_MADE = (
+    "eyJhbGciOiJFQ0RILUVTK0EyNTZLVyIsImVuYyI6IkEyNTZHQ00iLCJlcGsiOnsiY3J2IjoiWDI1NTE5IiwieCI6"
+    "InNFS0xIalE5TWJuZWhwM0xNay1XVTg1ck41T0NseTMzNEJTRlIwMkJUeEEiLCJrdHkiOiJPS1AifX0.7g9iCWap"
+    "mm_rDf3VNT7WoUQdKMq5k_ytxaGu0uGZnpzBdwAKBDlKXA.hvtENAmXJ7bJtA-g.EPZt7BU.Wcb-XlHlOMUoyHlW"
+    "TZhgzA"
+)
+_JWE_HEADER = {
+    "alg": "ECDH-ES+A256KW",
+    "enc": "A256GCM",
+    "epk": {"crv": "X25519", "x": "-UqlMbigRLqJuAHmUVgjgpt_xq18wuPzvUqxvZq76Hc", "kty": "OKP"},
+}
+
 
 EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     "ImportKey": {
@@ -181,6 +199,25 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "to outlast a rotation": {"alias": ALIAS, "payload": _HELLO, "kid_header": "kid"},
     },
     "VerifyJwsRequest": {"RFC 8037 appendix A.4": {"jwk": _ED25519, "jws": _JWS}},
+    "EncryptJweRequest": {
+        "to a public JWK": {
+            "plaintext": _HELLO,
+            "enc": "A256GCM",
+            "recipients": [{"jwk": _BOB, "alg": "ECDH-ES+A256KW"}],
+        },
+        "from the imported key, to two": {
+            "plaintext": _HELLO,
+            "enc": "A256CBC-HS512",
+            "recipients": [
+                {"alias": "example agreement", "alg": "ECDH-1PU+A256KW"},
+                {"jwk": _BOB, "alg": "ECDH-1PU+A256KW", "header": {"kid": "did:example:bob#key-1"}},
+            ],
+            "from": "example agreement",
+            "header": {"typ": "application/didcomm-encrypted+json"},
+            "serialization": "general",
+        },
+    },
+    "DecryptJweRequest": {"by the imported key": {"alias": "example agreement", "jwe": _JWE}},
     "RandomRequest": {"a secret": {"length": 32}},
     "CreateProfile": {"a tenant": {"name": PROFILE}},
     "ChangeProfile": {"publish its keys": {"jwks": "public"}},
@@ -328,6 +365,8 @@ ANSWERS: Final[Mapping[str, Any]] = {
         "header": {"alg": "EdDSA"},
         "payload": "RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc=",
     },
+    "encryptJwe": {"jwe": _JWE_MADE},
+    "decryptJwe": {"plaintext": _HELLO, "header": _JWE_HEADER},
     "jwks": {
         "keys": [
             {**_ROTATED["jwk"], "use": "sig", "kid": _ROTATED["kid"]},

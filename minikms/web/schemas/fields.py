@@ -76,6 +76,21 @@ def _padded(size: int) -> int:
     return (size + 2) // 3 * 4
 
 
+class JweValue(fields.Field[Any]):
+    """A JWE: a text, or an object."""
+
+    def __init__(self, description: str, **kwargs: Any) -> None:
+        forms = [{"type": "string"}, {"type": "object", "additionalProperties": {}}]
+        super().__init__(metadata={"description": description, "oneOf": forms}, **kwargs)
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        if not isinstance(value, (str, dict)):
+            raise ValidationError("Not a text or an object.")
+        return value
+
+
 class BoundedList(fields.List[Any]):
     """A list whose length is checked before its items, of which up to `MAX_FAULTS` may be wrong."""
 

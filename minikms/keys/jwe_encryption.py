@@ -1,0 +1,252 @@
+"""Making a JWE for keys of the store and for public JWKs, by joserfc (RFC 7516 section 5.1)."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+from joserfc import jwe as joserfc
+from joserfc.errors import InvalidEncryptionAlgorithmError, JoseError
+from joserfc.jwa import JWEEncModel
+from joserfc.jwe import FlattenedJSONEncryption, GeneralJSONEncryption
+
+from minikms.encodings import jose_b64url
+from minikms.errors import UnsupportedOption, ValidationFailed
+from minikms.keys import jwe
+from minikms.keys.jwe_models import (
+    AgreementKey,
+    KeyContent,
+    Registry,
+    content,
+    is_authenticated,
+    is_direct,
+    key_to_encrypt,
+)
+from minikms.keys.jws import decode_canonical, too_deep
+from minikms.keys.operation import KeyUser, UsableKey, Use
+from minikms.plugin.protocol import Aead, Jwe, KeyAgreement, PublicKeyEncryption
+from minikms.records import KeyRef
+
+Serialization: TypeAlias = Literal["compact", "flattened", "general"]
+
+Made: TypeAlias = str | dict[str, Any]
+"""A JWE: compact, or the object of a JSON form."""
+
+# Every kid is that of a thumbprint, or as long (describe.py).
+_KID: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
+
+_Json: TypeAlias = GeneralJSONEncryption | FlattenedJSONEncryption
+
+
+class ToRecipient(KeyUser):
+    """How a key is used as a recipient's: a public one by whoever has it, or a secret one."""
+
+    __slots__ = ()
+    uses = (
+        Use(KeyAgreement, "jwe-encrypt", by_anyone=True),
+        Use(PublicKeyEncryption, "jwe-encrypt", by_anyone=True),
+        Use(Jwe, "jwe-encrypt"),
+    )
+
+
+class AsSender(KeyUser):
+    """How a private key is used as a sender's (ECDH-1PU)."""
+
+    __slots__ = ()
+    uses = (Use(KeyAgreement, "jwe-encrypt"),)
+
+
+@dataclass(frozen=True, slots=True)
+class JweRecipient:
+    """One recipient of a new JWE: its key, the `alg`, and what its header has besides."""
+
+    by: KeyRef | Mapping[str, Any]
+    alg: str
+    header: Mapping[str, Any]
+
+    @property
+    def kid(self) -> str | None:
+        """What names the key to the recipient: as the caller does, or as the JWK does itself."""
+        if isinstance(self.by, KeyRef):
+            return self.by.alias or self.by.kid
+        kid = self.by.get("kid")
+        return kid if isinstance(kid, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptJwe:
+    """A JWE to make.
+
+    `sender` is a kid or an alias. `header` goes into the protected header, beside what the service
+    sets there. Without a `serialization` it is compact where that can be, or else general.
+    """
+
+    plaintext: bytes = field(repr=False)
+    enc: str
+    recipients: Sequence[JweRecipient]
+    sender: str | None
+    header: Mapping[str, Any]
+    aad: bytes
+    serialization: Serialization | None
+
+    @property
+    def form(self) -> Serialization:
+        """The form that it gets."""
+        if self.serialization is not None:
+            return self.serialization
+        return "general" if self.aad or len(self.recipients) > 1 else "compact"
+
+    @property
+    def senders(self) -> tuple[KeyRef, ...]:
+        """What the sender's text may name: a key, or else an alias."""
+        if self.sender is None:
+            return ()
+        by_alias = KeyRef(alias=self.sender)
+        return (KeyRef(kid=self.sender), by_alias) if _KID.match(self.sender) else (by_alias,)
+
+    @property
+    def is_long(self) -> bool:
+        """As of an operation."""
+        return len(self.recipients) > jwe.FEW
+
+    def check(self) -> None:
+        """Raise ValidationFailed for what does not fit together, whatever the keys are."""
+        algs = [recipient.alg for recipient in self.recipients]
+        faults: list[tuple[str, str]] = []
+        if len(algs) > 1:
+            for alg in filter(is_direct, algs):
+                faults.append(("#/recipients", f"With {alg} there is one recipient."))
+            if self.form != "general":
+                faults.append(("#/serialization", "Several recipients need the general form."))
+        if len(set(map(is_authenticated, algs))) > 1:
+            faults.append(("#/recipients", "All of them have a sender (ECDH-1PU), or none has."))
+        elif is_authenticated(algs[0]) != (self.sender is not None):
+            what = "has no sender" if self.sender else "needs a sender"
+            faults.append(("#/from", f"{algs[0]} {what}."))
+        if self.form == "compact" and self.aad:
+            faults.append(("#/serialization", "The compact form has no aad."))
+        faults.extend(_header_faults("#/header", self.header))
+        for place, recipient in enumerate(self.recipients):
+            at = f"#/recipients/{place}/header"
+            faults.extend(_header_faults(at, recipient.header))
+            if not recipient.header.keys().isdisjoint(self.header):  # RFC 7516 section 7.2.1
+                faults.append((at, "The header for all has a member of the same name."))
+        if faults:
+            raise ValidationFailed(errors=faults)
+
+    def compute(self, keys: Sequence[UsableKey[Jwe]], sender: UsableKey[Any] | None) -> Made:
+        """The JWE for these keys, one for each recipient.
+
+        Raises UnsupportedOption for a key that is not for its `alg` or for `enc`, or not on the
+        curve of the sender's, and ValidationFailed for a header that joserfc refuses.
+        """
+        for recipient, key in zip(self.recipients, keys, strict=True):
+            _require_fit(recipient.alg, self.enc, key, sender)
+        algs = {recipient.alg for recipient in self.recipients}
+        alg = {"alg": self.recipients[0].alg} if len(algs) == 1 else {}
+        protected: dict[str, Any] = {**alg, "enc": self.enc, **self.header}
+        new = GeneralJSONEncryption if self.form == "general" else FlattenedJSONEncryption
+        obj = new(protected, self.plaintext, aad=self.aad or None)
+        epk = _ephemeral_key(keys) if len(algs) == 1 else None
+        for recipient, key in zip(self.recipients, keys, strict=True):
+            header = self._own_header(recipient, alg=len(algs) > 1)
+            if self.form == "compact":
+                protected.update(header)
+            one = _Recipient(obj, header, protected if epk else header)
+            one.recipient_key = key_to_encrypt(key.algorithm, key.material)
+            one.ephemeral_key = epk
+            if sender is not None:
+                one.sender_key = AgreementKey(sender.algorithm, sender.material)
+            obj.recipients.append(one)
+        enc = content(keys[0].algorithm, keys[0].material, self.enc)
+        made = _encrypt(obj, enc)
+        return _compact(made) if self.form == "compact" else made
+
+    def _own_header(self, recipient: JweRecipient, *, alg: bool) -> dict[str, Any]:
+        """A recipient's part of the header, with its `alg` where that is not the same for all."""
+        header = dict(recipient.header)
+        if recipient.kid is not None and "kid" not in {**self.header, **header}:
+            header["kid"] = recipient.kid
+        return {**header, "alg": recipient.alg} if alg else header
+
+
+class _Recipient(joserfc.Recipient[Any]):
+    """A recipient whose `epk` goes into the protected header, where all have the same."""
+
+    def __init__(self, obj: _Json, header: dict[str, Any], epk_goes_to: dict[str, Any]) -> None:
+        super().__init__(obj, header)
+        self._epk_goes_to = epk_goes_to
+
+    def add_header(self, k: str, v: Any) -> None:
+        self._epk_goes_to[k] = v
+
+
+def _header_faults(at: str, header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with members that a caller gives."""
+    if not jwe.RESERVED.isdisjoint(header):
+        yield at, f"These are not a caller's to set: {', '.join(sorted(jwe.RESERVED))}."
+    if too_deep(header):
+        yield at, "Nested too deep."
+    for name in header.keys() & {"apu", "apv"}:  # RFC 7518 section 4.6.1
+        try:
+            decode_canonical(header[name])
+        except (ValueError, AttributeError):
+            yield at, f"{name} must be base64url without padding."
+
+
+def _require_fit(
+    alg: str, enc: str, key: UsableKey[Jwe], sender: UsableKey[KeyAgreement[Any, Any]] | None
+) -> None:
+    """Raise UnsupportedOption for a recipient's key that is not for these, or not the sender's."""
+    algorithm = key.algorithm
+    if alg not in algorithm.jwe_algs:
+        algs = ", ".join(algorithm.jwe_algs) or "none"
+        raise UnsupportedOption(f"A recipient's key is not for {alg}, but for: {algs}.")
+    if key.alg not in (None, alg):
+        raise UnsupportedOption(f"A recipient's JWK is not for {alg}: it has another alg.")
+    if isinstance(algorithm, Aead) and enc not in algorithm.jose_algs:
+        encs = ", ".join(algorithm.jose_algs)
+        raise UnsupportedOption(f"A recipient's key is not for {enc}, but for: {encs}.")
+    if isinstance(algorithm, KeyAgreement) and "jwe-encrypt" in algorithm.opt_in:
+        # It agrees as a key of another type, which is no recipient's by this JWK.
+        raise UnsupportedOption(f"A recipient's key is of {algorithm.name}, for which no JWE is.")
+    if sender is not None and sender.algorithm is not algorithm:
+        raise UnsupportedOption("The sender's key and a recipient's are on different curves.")
+
+
+def _ephemeral_key(keys: Sequence[UsableKey[Jwe]]) -> AgreementKey | None:
+    """A new key for all recipients, where all are on one curve.
+
+    joserfc would make one for each. DIDComm v2 has one, in the protected header.
+    """
+    algorithm = keys[0].algorithm
+    if not isinstance(algorithm, KeyAgreement) or any(
+        key.algorithm is not algorithm for key in keys
+    ):
+        return None
+    return AgreementKey(algorithm, algorithm.generate())
+
+
+def _encrypt(obj: _Json, enc: JWEEncModel) -> dict[str, Any]:
+    """The object of a JSON form; raises ValidationFailed."""
+    try:
+        made: Any = joserfc.encrypt_json(obj, None, registry=Registry(enc))
+    except InvalidEncryptionAlgorithmError:
+        what = "With ECDH-1PU and key wrapping it is one of AES-CBC with HMAC."
+        raise ValidationFailed(errors=[("#/enc", what)]) from None
+    except JoseError:
+        what = "A member that RFC 7516 registers has a value of another type."
+        raise ValidationFailed(errors=[("#/header", what)]) from None
+    if isinstance(enc, KeyContent):
+        made["iv"] = jose_b64url(enc.nonce)
+    for one in made.get("recipients", [made]):
+        for name in ("header", "encrypted_key"):
+            if not one[name]:  # RFC 7516 section 7.2.1
+                del one[name]
+    return dict(made)
+
+
+def _compact(made: Mapping[str, str]) -> str:
+    """The compact form of a JWE whose header is protected as a whole."""
+    parts = ("protected", "encrypted_key", "iv", "ciphertext", "tag")
+    return ".".join(made.get(name, "") for name in parts)

@@ -1,0 +1,323 @@
+"""What joserfc works with: its algorithms, and two of our own; and our keys, as it asks for keys.
+
+joserfc has the framing of a JWE, the Concat KDF and the AES (RFC 7516, RFC 7518). A private key is
+used by its algorithm alone. docs/internals/jose.md says what is done differently, and why.
+"""
+
+import copy
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Self, TypeAlias, cast
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from joserfc.drafts.jwe_ecdh_1pu import ECDH1PUAlgModel
+from joserfc.errors import DecodeError
+from joserfc.jwa import (
+    AESAlgKeyWrapping,
+    CBCHS2EncModel,
+    ECDHESAlgKeyAgreement,
+    GCMEncModel,
+    JWEAlgModel,
+    JWEDirectEncryption,
+    JWEEncModel,
+    JWEKeyAgreement,
+    JWEKeyEncryption,
+)
+from joserfc.jwe import JWERegistry, Recipient
+from joserfc.jwk import ECKey, OctKey
+from nacl import bindings as sodium
+from nacl.exceptions import CryptoError
+
+from minikms.errors import DecryptionFailed
+from minikms.plugin.protocol import (
+    Aead,
+    Jwe,
+    KeyAgreement,
+    KeyWrap,
+    PublicKeyEncryption,
+    Sealed,
+)
+
+_POLY1305_TAG: Final = 16
+
+
+class _Cbc(CBCHS2EncModel):
+    """AES-CBC with HMAC (RFC 7518 section 5.2)."""
+
+    aad: bytes | None = None
+
+    def decrypt(self, ciphertext: bytes, tag: bytes, cek: bytes, iv: bytes, aad: bytes) -> bytes:
+        return super().decrypt(ciphertext, tag, cek, iv, aad if self.aad is None else self.aad)
+
+
+class _Gcm(GCMEncModel):
+    """AES-GCM (RFC 7518 section 5.3)."""
+
+    aad: bytes | None = None
+
+    def decrypt(self, ciphertext: bytes, tag: bytes, cek: bytes, iv: bytes, aad: bytes) -> bytes:
+        return super().decrypt(ciphertext, tag, cek, iv, aad if self.aad is None else self.aad)
+
+
+class _ChaCha20(JWEEncModel):
+    """ChaCha20-Poly1305 with a nonce of 12 bytes (draft-amringer-jose-chacha-02 section 4.1)."""
+
+    name, iv_size, cek_size = "C20P", 96, 256
+    aad: bytes | None = None
+
+    def encrypt(self, plaintext: bytes, cek: bytes, iv: bytes, aad: bytes) -> tuple[bytes, bytes]:
+        sealed = self._seal(plaintext, cek, iv, aad)
+        return sealed[:-_POLY1305_TAG], sealed[-_POLY1305_TAG:]
+
+    def decrypt(self, ciphertext: bytes, tag: bytes, cek: bytes, iv: bytes, aad: bytes) -> bytes:
+        if len(tag) != _POLY1305_TAG:  # or bytes could move between ciphertext and tag
+            raise DecryptionFailed()
+        return self._open(ciphertext + tag, cek, iv, aad if self.aad is None else self.aad)
+
+    def _seal(self, plaintext: bytes, cek: bytes, iv: bytes, aad: bytes) -> bytes:
+        return ChaCha20Poly1305(cek).encrypt(iv, plaintext, aad)
+
+    def _open(self, sealed: bytes, cek: bytes, iv: bytes, aad: bytes) -> bytes:
+        try:
+            return ChaCha20Poly1305(cek).decrypt(iv, sealed, aad)
+        except InvalidTag:
+            raise DecryptionFailed() from None
+
+
+class _XChaCha20(_ChaCha20):
+    """The same with a nonce of 24 bytes (draft-amringer-jose-chacha-02 section 4.1)."""
+
+    name, iv_size = "XC20P", 192
+
+    def _seal(self, plaintext: bytes, cek: bytes, iv: bytes, aad: bytes) -> bytes:
+        return sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, aad, iv, cek)
+
+    def _open(self, sealed: bytes, cek: bytes, iv: bytes, aad: bytes) -> bytes:
+        try:
+            return sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, aad, iv, cek)
+        except CryptoError:
+            raise DecryptionFailed() from None
+
+
+class KeyContent(JWEEncModel):
+    """The content encryption of a key that is used directly (`dir`), by its algorithm.
+
+    The algorithm makes the nonce, so that of a JWE is `nonce`, and not what joserfc wrote.
+    """
+
+    # There is no key of the content's own.
+    iv_size = cek_size = 0
+
+    def __init__(self, algorithm: Aead[Any], key: Any, aad: bytes | None = None) -> None:
+        self._algorithm = algorithm
+        self._key = key
+        self._aad = aad
+        self.nonce = b""
+
+    def check_iv(self, iv: bytes) -> bytes:
+        return iv
+
+    def encrypt(self, plaintext: bytes, cek: bytes, iv: bytes, aad: bytes) -> tuple[bytes, bytes]:
+        sealed = self._algorithm.encrypt(self._key, plaintext, aad)
+        self.nonce = sealed.nonce
+        return sealed.ciphertext, sealed.tag
+
+    def decrypt(self, ciphertext: bytes, tag: bytes, cek: bytes, iv: bytes, aad: bytes) -> bytes:
+        sealed = Sealed(ciphertext, iv, tag)
+        return self._algorithm.decrypt(self._key, sealed, aad if self._aad is None else self._aad)
+
+
+class _Direct(JWEDirectEncryption):
+    """A shared key as the content's (RFC 7518 section 4.5); `KeyContent` has it."""
+
+    name = "dir"
+
+    def compute_cek(self, size: int, recipient: Recipient[OctKey]) -> bytes:
+        return b""
+
+
+class _Wrapping(JWEKeyEncryption):
+    """The content's key encrypted by the algorithm of the recipient's key."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def encrypt_cek(self, cek: bytes, recipient: Recipient[Any]) -> bytes:
+        return cast("WrappingKey", recipient.recipient_key).transform(cek)
+
+    def decrypt_cek(self, recipient: Recipient[Any]) -> bytes:
+        key = cast("WrappingKey", recipient.recipient_key)
+        try:
+            return key.transform(recipient.encrypted_key or b"")
+        except DecryptionFailed:
+            return b""  # see _KeyWrap
+
+
+class _KeyWrap(AESAlgKeyWrapping):
+    """AES key wrap, which gives no key where nothing was wrapped by this one.
+
+    joserfc then goes on with a random key, so that the caller does not learn, by the time either,
+    what it was that did not fit (RFC 7516 section 11.5).
+    """
+
+    def unwrap_cek(self, ek: bytes, key: bytes) -> bytes:
+        try:
+            return super().unwrap_cek(ek, key)
+        except DecodeError:
+            return b""
+
+
+_WRAPS: Final = (_KeyWrap(128), _KeyWrap(192), _KeyWrap(256))
+
+_ALG_MODELS: Final[tuple[JWEAlgModel, ...]] = (
+    _Direct(),
+    *(_Wrapping(wrap.name) for wrap in _WRAPS),
+    *(ECDHESAlgKeyAgreement(wrap) for wrap in (None, *_WRAPS)),
+    *(ECDH1PUAlgModel(wrap) for wrap in (None, *_WRAPS)),
+    _Wrapping("RSA-OAEP-256"),
+)
+_ENC_MODELS: Final[tuple[_Cbc | _Gcm | _ChaCha20, ...]] = (
+    *(_Gcm(size) for size in (128, 192, 256)),
+    *(_Cbc(size, 2 * size) for size in (128, 192, 256)),
+    _ChaCha20(),
+    _XChaCha20(),
+)
+ALG_MODELS: Final = {model.name: model for model in _ALG_MODELS}
+"""The key managements by `alg` (RFC 7518 section 4.1, draft-madden-jose-ecdh-1pu-04)."""
+ENC_MODELS: Final = {model.name: model for model in _ENC_MODELS}
+"""The content encryptions by `enc` (RFC 7518 section 5.1, draft-amringer-jose-chacha-02)."""
+ALGS: Final = tuple(ALG_MODELS)
+ENCS: Final = tuple(ENC_MODELS)
+
+
+def is_authenticated(alg: str) -> bool:
+    """Whether a JWE by this `alg` has a sender, whose key takes part."""
+    return isinstance(ALG_MODELS[alg], ECDH1PUAlgModel)
+
+
+def is_direct(alg: str) -> bool:
+    """Whether the content's key follows from the recipient's, so that there can be but one."""
+    return ALG_MODELS[alg].direct_mode
+
+
+def has_ephemeral_key(alg: str) -> bool:
+    """Whether a JWE by this `alg` has an `epk`."""
+    return isinstance(ALG_MODELS[alg], JWEKeyAgreement)
+
+
+class Registry(JWERegistry):
+    """The algorithms for one JWE, whose sizes were checked before."""
+
+    max_protected_header_length = sys.maxsize
+    max_encrypted_key_length = sys.maxsize
+    max_initialization_vector_length = sys.maxsize
+    max_ciphertext_length = sys.maxsize
+    max_auth_tag_length = sys.maxsize
+    max_aad_length = sys.maxsize
+    max_recipients = sys.maxsize
+
+    def __init__(self, enc: JWEEncModel) -> None:
+        super().__init__(algorithms=ALGS, strict_check_header=False)
+        self.algorithms = {"alg": ALG_MODELS, "enc": {}, "zip": {}}
+        self._enc = enc
+
+    def get_enc(self, name: str) -> JWEEncModel:
+        return self._enc
+
+
+class AgreementKey(ECKey):
+    """A key of key agreement on any curve, private or public, which its algorithm uses.
+
+    It is an ECKey since joserfc takes no other classes than its own.
+    """
+
+    def __init__(self, algorithm: KeyAgreement[Any, Any], key: Any) -> None:
+        super().__init__(key, None)
+        self._algorithm = algorithm
+        self._key = key
+
+    @property
+    def curve_name(self) -> str:
+        return self._algorithm.crv or ""
+
+    def get(self, k: str, default: Any = None) -> Any:
+        """Of `use`, `alg` and `key_ops`, which the key's record has, none."""
+        return default
+
+    # Class methods of joserfc's, which calls them on a key.
+    def import_key(self, value: Any, *_: Any, **__: Any) -> Self:  # type: ignore[override]
+        """The public key of a JWK such as an `epk`; raises InvalidKey."""
+        return self._like(self._algorithm.load_peer(value))
+
+    def generate_key(self, *_: Any, **__: Any) -> Self:  # type: ignore[override]
+        return self._like(self._algorithm.generate())
+
+    def as_dict(self, private: bool = False, **_: Any) -> Any:
+        return self._algorithm.public_jwk(self._key)
+
+    def exchange_derive_key(self, key: ECKey) -> bytes:
+        return self._algorithm.derive(self._key, cast("AgreementKey", key)._key)
+
+    def _like(self, key: Any) -> Self:
+        return type(self)(self._algorithm, key)
+
+
+class DirectKey(OctKey):
+    """A secret key that is used directly: `KeyContent` has it."""
+
+    def __init__(self) -> None:
+        super().__init__(b"", None)
+
+    def get(self, k: str, default: Any = None) -> Any:
+        """As of AgreementKey."""
+        return default
+
+
+class WrappingKey(DirectKey):
+    """A key that encrypts the content's key, or decrypts it, by a method of its algorithm."""
+
+    def __init__(self, transform: Callable[[bytes], bytes]) -> None:
+        super().__init__()
+        self.transform = transform
+
+
+RecipientKey: TypeAlias = AgreementKey | DirectKey
+
+
+def key_to_encrypt(algorithm: Jwe, key: Any) -> RecipientKey:
+    """A recipient's key for whoever makes a JWE: the public one of a pair."""
+    if isinstance(algorithm, KeyAgreement):
+        return AgreementKey(algorithm, algorithm.load_peer(algorithm.public_jwk(key)))
+    if isinstance(algorithm, PublicKeyEncryption):
+        return WrappingKey(partial(algorithm.encrypt, key))
+    if isinstance(algorithm, KeyWrap):
+        return WrappingKey(partial(algorithm.wrap, key))
+    return DirectKey()
+
+
+def key_to_decrypt(algorithm: Jwe, key: Any) -> RecipientKey:
+    """A recipient's own key, the private one of a pair."""
+    if isinstance(algorithm, KeyAgreement):
+        return AgreementKey(algorithm, key)
+    if isinstance(algorithm, PublicKeyEncryption):
+        return WrappingKey(partial(algorithm.decrypt, key))
+    if isinstance(algorithm, KeyWrap):
+        return WrappingKey(partial(algorithm.unwrap, key))
+    return DirectKey()
+
+
+def content(algorithm: Jwe, key: Any, enc: str, aad: bytes | None = None) -> JWEEncModel:
+    """The content encryption of an `enc` for a recipient's key.
+
+    With `aad` it decrypts what was encrypted with that, not with what joserfc makes of the header.
+    """
+    if isinstance(algorithm, Aead):
+        return KeyContent(algorithm, key, aad)
+    model = ENC_MODELS[enc]
+    if aad is None:
+        return model
+    bound = copy.copy(model)
+    bound.aad = aad
+    return bound

@@ -1,0 +1,74 @@
+"""How a JWE is made: an operation with several keys, which are found as those of others are."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from minikms.errors import KeyNotFound
+from minikms.keys.jwe_encryption import AsSender, EncryptJwe, Made, ToRecipient
+from minikms.keys.operation import UsableKey
+from minikms.keys.operations import KeyOperations, name_in_event
+from minikms.keys.threads import is_slow, run
+from minikms.plugin.protocol import KeyAgreement
+
+_TO_RECIPIENT = ToRecipient()
+_AS_SENDER = AsSender()
+
+
+class JweOperations(KeyOperations):
+    """Performs operations, and makes JWEs.
+
+    The event of the call has the sender's key, or else that of the first recipient of the store.
+    """
+
+    async def encrypt_jwe(self, profile: str, jwe: EncryptJwe) -> Made:
+        """A JWE for the keys that it names.
+
+        Raises what `EncryptJwe` does, and for each key what an operation does.
+        """
+        jwe.check()
+        keys = [await self._key(profile, each.by, _TO_RECIPIENT) for each in jwe.recipients]
+        sender = await self._sender(profile, jwe)
+        _name_one_in_event(sender, keys)
+        is_long = jwe.is_long or _is_any_slow(keys)
+        compute = partial(jwe.compute, keys, sender)
+        return await run(keys[0].algorithm, keys[0].operation, compute, is_long=is_long)
+
+    def encrypt_jwe_fast(self, profile: str, jwe: EncryptJwe) -> Made | None:
+        """The same without waiting; None where there is something to wait for."""
+        jwe.check()
+        if jwe.is_long:
+            return None
+        keys = []
+        for each in jwe.recipients:
+            key = self._key_fast(profile, each.by, _TO_RECIPIENT)
+            if key is None or is_slow(key.algorithm, key.operation):
+                return None
+            keys.append(key)
+        sender = None
+        if jwe.senders:
+            sender = self._key_fast(profile, jwe.senders[0], _AS_SENDER)
+            if sender is None:
+                return None
+        _name_one_in_event(sender, keys)
+        return jwe.compute(keys, sender)
+
+    async def _sender(
+        self, profile: str, jwe: EncryptJwe
+    ) -> UsableKey[KeyAgreement[Any, Any]] | None:
+        """The sender's key, by its kid, or else by its alias."""
+        for by in jwe.senders[:-1]:
+            try:
+                return await self._key(profile, by, _AS_SENDER)
+            except KeyNotFound:
+                continue
+        return await self._key(profile, jwe.senders[-1], _AS_SENDER) if jwe.senders else None
+
+
+def _is_any_slow(keys: Sequence[UsableKey[Any]]) -> bool:
+    return any(is_slow(key.algorithm, key.operation) for key in keys)
+
+
+def _name_one_in_event(sender: UsableKey[Any] | None, keys: Sequence[UsableKey[Any]]) -> None:
+    for key in (*reversed(keys), *([sender] if sender else ())):
+        name_in_event(key)

@@ -1,0 +1,57 @@
+"""Handlers of JWE."""
+
+from aiohttp import web
+
+from minikms.errors import DecryptionFailed, InvalidKey, UnsupportedOption
+from minikms.keys.jwe_decryption import DecryptJwe
+from minikms.web.handlers.operation import Body, OperationHandlers, operation
+from minikms.web.messages import answer, load, load_arrived, profile, service, write
+from minikms.web.schemas import jwe as schemas
+
+_REQUEST = schemas.EncryptJweRequest()
+_ANSWER = schemas.EncryptedJwe()
+
+
+async def _encrypt(request: web.Request) -> web.Response:
+    """Encrypt a plaintext as JWE, for keys and for public JWKs.
+
+    ---
+    tags: [jose]
+    parameters: [$ref: "#/components/parameters/Profile"]
+    x-body: EncryptJweRequest
+    x-problems:
+      - key-not-found
+      - alias-not-found
+      - key-not-usable
+      - unsupported-operation
+      - unsupported-option
+      - invalid-key
+    responses:
+      "200": {description: The JWE., x-answer: EncryptedJwe}
+    """
+    body = await load(request, _REQUEST)
+    made = await service(request).encrypt_jwe(profile(request), body["jwe"])
+    return answer(_ANSWER, {"jwe": made})
+
+
+def _encrypt_fast(request: web.Request) -> bytes | None:
+    body = load_arrived(request, _REQUEST)
+    if body is None:
+        return None
+    made = service(request).encrypt_jwe_fast(profile(request), body["jwe"])
+    return None if made is None else write(_ANSWER, {"jwe": made})
+
+
+encrypt_jwe = OperationHandlers(_encrypt, _encrypt_fast)
+
+
+@operation(
+    schemas.DecryptJweRequest,
+    schemas.DecryptedJwe,
+    "The plaintext, and the header.",
+    problems=(DecryptionFailed, UnsupportedOption, InvalidKey),
+    tag="jose",
+)
+def decrypt_jwe(body: Body) -> DecryptJwe:
+    """Decrypt a JWE with a key."""
+    return DecryptJwe(body["jwe"], body["sender"])

@@ -1,0 +1,92 @@
+"""Bodies of JWE: each request, followed by its answer."""
+
+from typing import Any
+
+from marshmallow import Schema, fields, post_load, validate
+
+from minikms.keys.jwe import MAX_RECIPIENTS
+from minikms.keys.jwe_encryption import EncryptJwe, JweRecipient
+from minikms.keys.jwe_models import ALGS, ENCS
+from minikms.web.schemas.base import ByKey, ByKeyOrJwk, Request
+from minikms.web.schemas.fields import Base64Url, BoundedList, JweValue, alias, jwk
+
+
+def _header(description: str) -> fields.Dict:
+    return fields.Dict(
+        load_default=None,
+        metadata={"description": f"{description}; not alg, enc, epk, zip or crit."},
+    )
+
+
+class JweRecipientRequest(ByKeyOrJwk):
+    """Who is to open a JWE: a key, and how the content's key gets to it."""
+
+    alg = fields.String(
+        required=True,
+        validate=validate.OneOf(ALGS),
+        metadata={
+            "description": "Key management (RFC 7518 section 4.1, ECDH-1PU).",
+            "x-component": "JweAlg",
+        },
+    )
+    header = _header("Members of this recipient's own header")
+
+
+class EncryptJweRequest(Request):
+    """A plaintext to encrypt as JWE."""
+
+    plaintext = Base64Url("The plaintext.", required=True)
+    enc = fields.String(
+        required=True,
+        validate=validate.OneOf(ENCS),
+        metadata={
+            "description": "Content encryption (RFC 7518 section 5.1, ChaCha20-Poly1305).",
+            "x-component": "JweEnc",
+        },
+    )
+    recipients = BoundedList(
+        fields.Nested(JweRecipientRequest),
+        1,
+        MAX_RECIPIENTS,
+        required=True,
+    )
+    sender = alias(data_key="from", load_default=None)
+    header = _header("More members of the protected header")
+    aad = Base64Url("Data that is bound to it and not encrypted; not compact.", load_default=b"")
+    serialization = fields.String(
+        load_default=None,
+        validate=validate.OneOf(("compact", "flattened", "general")),
+        metadata={
+            "description": "Its form; compact by default, general with aad or several recipients.",
+            "x-component": "JweSerialization",
+        },
+    )
+
+    @post_load
+    def _to_jwe(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        recipients = [
+            JweRecipient(each["by"], each["alg"], each["header"] or {})
+            for each in data["recipients"]
+        ]
+        header = data["header"] or {}
+        return {"jwe": EncryptJwe(**{**data, "recipients": recipients, "header": header})}
+
+
+class EncryptedJwe(Schema):
+    """A JWE."""
+
+    jwe = JweValue("The JWE: a text where it is compact, or else an object.", required=True)
+
+
+class DecryptJweRequest(ByKey):
+    """A JWE to open."""
+
+    jwe = JweValue("The JWE, in any of its forms (RFC 7516).", required=True)
+    sender = jwk("The sender's public JWK, for ECDH-1PU.", data_key="from", load_default=None)
+
+
+class DecryptedJwe(Schema):
+    """What a JWE had, and the header of the recipient whose key opened it."""
+
+    plaintext = Base64Url("The plaintext.", required=True)
+    header = fields.Dict(required=True, metadata={"description": "The JOSE header, joined."})
