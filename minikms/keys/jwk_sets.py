@@ -1,12 +1,13 @@
 """The JWK Sets of profiles, cached as they are sent (RFC 7517 section 5)."""
 
 import asyncio
-import hashlib
-from typing import Final, NamedTuple
+from collections.abc import AsyncIterator, Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
 
-import orjson
-
-from minikms.plugin.protocol import Kem, KeyAgreement, PublicKeyEncryption, Signer
+from minikms.keys.jwk_set import JwkFilter, JwkSet, MemberKind, written
+from minikms.plugin.protocol import Jwe, Kem, KeyAgreement, PublicKeyEncryption, Signer
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.cache import Bounds, Cache, PendingEntry
@@ -19,13 +20,9 @@ _PAGE: Final = 1000  # keys that are read at a time
 # The memory of the cache in a process, in bytes, and what each set takes besides its own.
 _MEMORY: Final = 32 * 1024 * 1024
 _EACH: Final = 1024
+_EACH_RUN: Final = 160
 
-
-class JwkSet(NamedTuple):
-    """A JWK Set (RFC 7517 section 5) as JSON, and its entity tag without quotation marks."""
-
-    body: bytes
-    etag: str
+_ALL: Final = JwkFilter()
 
 
 class _Computation:
@@ -53,7 +50,27 @@ class JwkSets:
         self._public: Cache[bool] = Cache(counters, *bounds)
         self._computations: dict[str, _Computation] = {}
 
-    async def get(self, profile: str) -> JwkSet:
+    async def get(self, profile: str, wanted: JwkFilter = _ALL) -> JwkSet:
+        """What is wanted of a profile's set; its entity tag changes with that alone.
+
+        It is taken from the whole set, which alone is read from the store. What is cached depends
+        on the kinds that match, of which there are few, and not on what callers name.
+        """
+        if wanted == _ALL:
+            return await self._whole(profile)
+        pending = self._sets.start_fill()  # before the whole set, which may be older than a change
+        whole = await self._whole(profile)
+        kinds = whole.kinds
+        matching = frozenset(filter(wanted.matches, kinds))
+        if matching == kinds:
+            return whole
+        found = self._sets.get((profile, matching))
+        if found is None:
+            found = whole.only(matching)
+            pending.fill((profile, matching), found, *_sources(profile))
+        return found
+
+    async def _whole(self, profile: str) -> JwkSet:
         """A profile's set.
 
         Who asks while it is computed waits for that, unless something has changed since it began:
@@ -100,51 +117,50 @@ class JwkSets:
             if before is not None:
                 await asyncio.wait([before.task])
             computation.pending = self._sets.start_fill()
-            body = await self._compute(profile)
-            found = JwkSet(body, hashlib.sha256(body).hexdigest()[:32])
+            found = JwkSet.of([run async for run in self._runs(profile)])
             computation.pending.fill(profile, found, *_sources(profile))
             return found
         finally:
             if self._computations.get(profile) is computation:
                 del self._computations[profile]
 
-    async def _compute(self, profile: str) -> bytes:
-        """The JSON of a set, from the store."""
-        parts: list[bytes] = []
+    async def _runs(self, profile: str) -> AsyncIterator[tuple[MemberKind, bytes]]:
+        """The members of a set from the store, those of one kind that stand together as one."""
         after, more = "", True
         while more:
             page, more = await self._store.page(profile, limit=_PAGE, after=after)
             members = [
-                {**facts, "kid": kid}
+                (kind, {**facts, "kid": kid})
                 for record in page
-                if (facts := self._facts(record)) is not None
+                for kind, facts in self._facts(record)
                 for kid in (record.kid, *record.aliases)
             ]
-            if members:
-                parts.append(orjson.dumps(members)[1:-1])
+            for kind, run in groupby(members, itemgetter(0)):
+                yield kind, written(member for _, member in run)
             after = page[-1].seq if page else after
-        return b'{"keys":[' + b",".join(parts) + b"]}\n"
 
-    def _facts(self, record: KeyRecord) -> dict[str, str] | None:
-        """A key's member of a JWK Set but for its kid, None where it has no place there."""
+    def _facts(self, record: KeyRecord) -> Iterator[tuple[MemberKind, dict[str, Any]]]:
+        """A key's member of a JWK Set but for its kid, none where it has no place there."""
         if record.jwk is None or record.current_state == "disabled":
-            return None
+            return
         if not self._registry.has(record):
-            return None
+            return
         algorithm = self._registry.of(record)
         algs = algorithm.signing_algs if isinstance(algorithm, Signer) else ()
         if algs and not {"sign", "verify"}.isdisjoint(record.operations):
             facts = {**record.jwk, "use": "sig"}
             if len(algs) == 1:
                 facts["alg"] = algs[0]
-            return facts
+            yield MemberKind(record.kty, "sig", algs), facts
+            return
         # One that agrees by opt-in does so as a key of another type than its JWK's.
         encrypts = isinstance(algorithm, (PublicKeyEncryption, Kem)) or (
             isinstance(algorithm, KeyAgreement) and algorithm.opt_in.isdisjoint(KeyAgreement.grants)
         )
         if encrypts:
-            return {**record.jwk, "use": "enc"}
-        return None
+            of_jwe = algorithm.jwe_algs if isinstance(algorithm, Jwe) else ()
+            kind = MemberKind(record.kty, "enc", (*algorithm.jose_algs, *of_jwe))
+            yield kind, {**record.jwk, "use": "enc"}
 
 
 def _sources(profile: str) -> tuple[tuple[str, str], ...]:
@@ -157,4 +173,4 @@ def _is_current(pending: PendingEntry[JwkSet], profile: str) -> bool:
 
 
 def _weight(found: JwkSet) -> int:
-    return len(found.body) + _EACH
+    return len(found.body) + _EACH + _EACH_RUN * len(found.runs)

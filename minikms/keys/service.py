@@ -19,7 +19,8 @@ from minikms.errors import (
 from minikms.events import CURRENT, AuditEvent, AuditSink, set_key
 from minikms.keys.encryption import Unwrap
 from minikms.keys.jwe_operations import JweOperations
-from minikms.keys.jwk_sets import JwkSet, JwkSets
+from minikms.keys.jwk_set import JwkFilter, JwkSet
+from minikms.keys.jwk_sets import JwkSets
 from minikms.keys.making import KeyMaker, maker
 from minikms.plugin.protocol import (
     JwkImporter,
@@ -256,13 +257,13 @@ class KeyService(JweOperations):
         finally:
             CURRENT.reset(outer)
 
-    async def jwk_set(self, profile: str) -> JwkSet:
-        """The profile's public keys for signatures and encryption, as a JWK Set.
+    async def jwk_set(self, profile: str, wanted: JwkFilter) -> JwkSet:
+        """The profile's public keys for signatures and encryption, as a JWK Set of what is wanted.
 
         One for each kid and one for each alias, which is its `kid` there (RFC 7517 section 5), but
         for those that are disabled.
         """
-        return await self._jwk_sets.get(profile)
+        return await self._jwk_sets.get(profile, wanted)
 
     def random(self, length: int) -> bytes:
         """`length` bytes from the system's randomness."""

@@ -10,7 +10,7 @@ from marshmallow import Schema
 
 from minikms import durations
 from minikms.access.tokens import ID_PATTERN
-from minikms.web.handlers.paging import DEFAULT_LIMIT, MAX_LIMIT
+from minikms.web.handlers.paging import DEFAULT_LIMIT, JWK_FILTERS, MAX_FILTERS, MAX_LIMIT
 from minikms.web.messages import PROFILE_HEADER
 from minikms.web.schemas import (
     boxes,
@@ -153,6 +153,13 @@ def parameter_components() -> dict[str, Any]:
             "schema": schema,
         }
 
+    repeated = {"style": "form", "explode": True}
+
+    def jwk_filter(name: str, description: str) -> dict[str, Any]:
+        items = {"type": "string", "pattern": JWK_FILTERS[name]}
+        of = {"type": "array", "items": items, "maxItems": MAX_FILTERS}
+        return {**parameter(name, "query", description, **of), **repeated}
+
     alias = {
         "type": "string",
         "pattern": fields.ALIAS_PATTERN,
@@ -206,7 +213,11 @@ def parameter_components() -> dict[str, Any]:
                 "label", "query", "Only keys with this label; all of them, if several.",
                 type="array", items={"type": "string", "pattern": fields.LABEL_PATTERN},
             ),
-            "style": "form",
-            "explode": True,
+            **repeated,
         },
+        "KtyFilter": jwk_filter("kty", "Only keys of this JWK type, or of one of these."),
+        "JoseFilter": jwk_filter(
+            "alg", "Only keys that are used for this JOSE name, or for one of these."
+        ),
+        "UseFilter": jwk_filter("use", "Only keys for signatures (sig), or for encryption (enc)."),
     }  # fmt: skip

@@ -8,7 +8,7 @@ from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.store.keys import KeyStore
 from minikms.store.notices import NotifyChangeCounters
-from minikms.web.state import STORE
+from minikms.web.state import SERVICE, STORE
 
 PATH = "/jwks.json?profile=alice"
 ALICE = {"X-Profile": "alice"}
@@ -247,3 +247,71 @@ async def test_a_set_that_is_published_no_more(service, any_store, admin):
 
 async def kids_of(client, headers):
     return [key["kid"] for key in (await ok(await client.get(PATH, headers=headers)))["keys"]]
+
+
+@pytest.mark.each_store
+async def test_a_part_has_a_tag_of_its_own(service, any_store, pages_read):
+    client = await service(any_store, cache_ttl=3600)
+    paths = [PATH, f"{PATH}&kty=OKP", f"{PATH}&kty=EC", f"{PATH}&kty=EC&alg=ES256&use=sig"]
+
+    async def tags():
+        found = []
+        for path in paths:
+            async with client.get(path) as answer:
+                etag, body = answer.headers["ETag"], await answer.read()
+                assert answer.headers["Cache-Control"] == "no-cache"
+            async with client.head(path, headers={"If-None-Match": etag}) as answer:
+                assert (answer.status, answer.headers["ETag"]) == (304, etag)
+            async with client.get(path) as answer:
+                assert await answer.read() == body
+            found.append(etag)
+        return found
+
+    empty = await tags()
+    assert len(set(empty)) == 1  # what is empty is the same
+    await generate(client)
+    whole, okp, ec, es256 = before = await tags()
+    assert whole == okp != empty[0]
+    assert ec == es256 == empty[0]
+    kid = await generate(client, alg="p256", alias="a")
+    whole, okp, ec, es256 = await tags()
+    assert (okp, ec, len({whole, okp, ec})) == (before[1], es256, 3)
+    assert await kids(client, paths[2]) == [kid, "a"]
+    # The whole set is read, once after each change.
+    assert pages_read == ["alice"] * 3
+    await ok(await client.patch(f"/key/{kid}", json={"state": "disabled"}, headers=ALICE))
+    assert await tags() == before
+    async with client.get(paths[2], headers={"If-None-Match": ec}) as answer:
+        assert answer.status == 200
+
+
+async def test_parts_take_memory_by_what_they_have(service, any_store):
+    """However many ways there are to ask for the same."""
+    client = await service(any_store)
+    for alg in ("ed25519", "p256"):
+        await generate(client, alg=alg)
+    first = await kids(client, f"{PATH}&kty=EC")
+    for number in range(50):
+        assert await kids(client, f"{PATH}&kty=EC&kty=x{number}&alg=ES256&alg=x{number}") == first
+    assert len(client.app[SERVICE]._jwk_sets._sets) == 2
+
+
+async def test_a_part_is_as_new_as_the_whole(service, any_store, monkeypatch):
+    """A change while the whole set is read is not missed by a part of it."""
+    client = await service(any_store, cache_ttl=3600)
+    await generate(client)
+    page, reading, go_on = KeyStore.page, asyncio.Event(), asyncio.Event()
+
+    async def slow(self, *args, **options):
+        found = await page(self, *args, **options)
+        reading.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(KeyStore, "page", slow)
+    before = asyncio.create_task(kids(client, f"{PATH}&kty=EC"))
+    await reading.wait()
+    kid = await generate(client, alg="p256")
+    go_on.set()
+    assert await before == []
+    assert await kids(client, f"{PATH}&kty=EC") == [kid]

@@ -11,11 +11,12 @@ from minikms.web.state import STORE
 USE = {
     "ed25519": "sig", "ed448": "sig", "k256": "sig", "p256": "sig", "p384": "sig", "p521": "sig",
     "rsa2048": "sig", "mldsa44": "sig", "mldsa65": "sig", "mldsa87": "sig",
-    "x25519": "enc", "x448": "enc",
+    "x25519": "enc", "x448": "enc", "mlkem768": "enc", "mlkem1024": "enc",
 }  # fmt: skip
 ONLY = {
     "k256": "ES256K", "p256": "ES256", "p384": "ES384", "p521": "ES512",
     "mldsa44": "ML-DSA-44", "mldsa65": "ML-DSA-65", "mldsa87": "ML-DSA-87",
+    "mlkem768": "ML-KEM-768", "mlkem1024": "ML-KEM-1024",
 }  # fmt: skip
 
 
@@ -70,3 +71,49 @@ async def test_of_which_profile(client, generate, refused):
 async def test_more_than_a_page(client):
     kids = await fill(StoreWriter(client.app[STORE].database), DEFAULT_PROFILE, 0, 1003)
     assert [key["kid"] for key in await jwks(client)] == kids
+
+
+async def test_only_what_is_asked_for(client, generate, refused):
+    for alg in USE:
+        await generate(alg, alias=alg)
+    await generate("p256", operations=["derive"], alias="p256 agrees")
+    whole = await jwks(client)
+
+    async def found(query):
+        members = await jwks(client, query)
+        assert members == [member for member in whole if member in members]  # in their order
+        return {member["kid"] for member in members if len(member["kid"]) < 43}
+
+    ec = {"k256", "p256", "p384", "p521"}
+    assert await found("?kty=EC") == ec | {"p256 agrees"}
+    assert await found("?kty=EC&use=sig") == ec
+    assert await found("?kty=EC&use=enc") == {"p256 agrees"}
+    mldsa, mlkem = {"mldsa44", "mldsa65", "mldsa87"}, {"mlkem768", "mlkem1024"}
+    assert await found("?kty=AKP") == mldsa | mlkem
+    assert await found("?kty=AKP&use=enc") == mlkem
+    assert await found("?alg=ML-KEM-1024&alg=ML-DSA-44") == {"mlkem1024", "mldsa44"}
+    assert await found("?kty=RSA&kty=AKP&use=sig") == {"rsa2048", *mldsa}
+    assert await found("?alg=ES256") == {"p256"}
+    assert await found("?alg=ES256&alg=ES512&profile=default") == {"p256", "p521"}
+    # One that has several names has no `alg`, and is found by each.
+    assert await found("?alg=EdDSA") == {"ed25519", "ed448"}
+    assert await found("?alg=Ed25519") == {"ed25519"}
+    assert await found("?alg=PS384&alg=HS256") == {"rsa2048"}
+    for alg in ("ECDH-ES", "ECDH-ES%2BA256KW", "ECDH-1PU"):
+        assert await found(f"?alg={alg}") == {"x25519", "x448", "p256 agrees"}
+    assert await found("?use=sig&use=enc") == {*USE, "p256 agrees"}
+    for nothing in ("?kty=oct", "?alg=none", "?kty=EC&alg=EdDSA", "?kty=ec", "?use=enc&kty=RSA"):
+        assert await jwks(client, nothing) == []
+    for wrong in (
+        "?use=",
+        "?use=SIG",
+        "?kty=",
+        "?kty=EC,RSA",
+        "?alg=a%20b",
+        "?alg=a&alg=",
+        "?use=a",
+    ):
+        body = await refused(await client.get(f"/jwks.json{wrong}"), 422, "validation-failed")
+        assert [each["pointer"] for each in body["errors"]] == [f"#/{wrong[1:4]}"]
+    many = "&".join(["kty=EC"] * 65)
+    await refused(await client.get(f"/jwks.json?{many}"), 422, "validation-failed")

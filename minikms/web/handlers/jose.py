@@ -8,6 +8,7 @@ from minikms.errors import InvalidKey, UnsupportedOption
 from minikms.keys.jws_signing import SignJws, VerifyJws
 from minikms.web.callers import enter
 from minikms.web.handlers.operation import Body, operation
+from minikms.web.handlers.paging import jwk_filter
 from minikms.web.http.answers import CACHE_CONTROL
 from minikms.web.messages import named_profile, service
 from minikms.web.schemas import jose as schemas
@@ -50,7 +51,7 @@ async def jwks(request: web.Request) -> web.Response:
     parameters:
       - $ref: "#/components/parameters/Profile"
       - $ref: "#/components/parameters/ProfileQuery"
-    x-parameters: [IfNoneMatch]
+    x-parameters: [KtyFilter, JoseFilter, UseFilter, IfNoneMatch]
     responses:
       "200":
         description: The keys for signatures and key agreement, by kid and by alias.
@@ -60,7 +61,7 @@ async def jwks(request: web.Request) -> web.Response:
     """
     of_header = named_profile(request)  # judged even where the query has the word
     name = enter(request, request.query.get("profile", of_header))
-    found = await service(request).jwk_set(name)
+    found = await service(request).jwk_set(name, jwk_filter(request))
     # Whoever keeps it asks each time whether it has changed: a key may be gone by now.
     headers = {"ETag": f'"{found.etag}"', CACHE_CONTROL: "no-cache"}
     if _has(request, found.etag):

@@ -7,10 +7,20 @@ from aiohttp import web
 
 from minikms.durations import nanoseconds
 from minikms.errors import ValidationFailed
+from minikms.keys.jwk_set import JwkFilter
 from minikms.web.schemas.fields import LABEL_PATTERN
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
+
+# The form of each filter of a JWK Set, and how many there may be of one.
+JWK_FILTERS: Final = {
+    "kty": r"^[A-Za-z0-9_-]{1,64}\Z",
+    "alg": r"^[A-Za-z0-9_+.-]{1,64}\Z",
+    "use": r"^(sig|enc)\Z",
+}
+MAX_FILTERS: Final = 64
+_EVERYTHING: Final = JwkFilter()
 
 _YEAR = nanoseconds("365d")
 _LABEL = re.compile(LABEL_PATTERN)
@@ -29,6 +39,25 @@ def duration(text: str) -> int:
     if length > _YEAR:
         raise ValidationFailed(errors=[("#/after", "At most 365 days.")])
     return length
+
+
+def jwk_filter(request: web.Request) -> JwkFilter:
+    """The members of a JWK Set that are wanted: `kty`, `alg` and `use`, each any number of times.
+
+    A key type or an algorithm that is not known here matches nothing, so that callers can name all
+    that they know.
+    """
+    if JWK_FILTERS.keys().isdisjoint(request.query):
+        return _EVERYTHING
+    wanted = {}
+    for name, pattern in JWK_FILTERS.items():
+        values = request.query.getall(name, ())
+        if len(values) > MAX_FILTERS:
+            raise ValidationFailed(errors=[(f"#/{name}", f"At most {MAX_FILTERS} of them.")])
+        if not all(re.match(pattern, value) for value in values):
+            raise ValidationFailed(errors=[(f"#/{name}", "Not of its form.")])
+        wanted[name] = frozenset(values)
+    return JwkFilter(**wanted)
 
 
 def label_filters(request: web.Request) -> list[tuple[str, str]]:

@@ -1,0 +1,83 @@
+"""A JWK Set as it is sent, and the part of it that a caller asks for (RFC 7517 section 5)."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import orjson
+
+
+class MemberKind(NamedTuple):
+    """What members are filtered by: key type, use, and the JOSE names that the key is used with."""
+
+    kty: str
+    use: str
+    algs: tuple[str, ...]
+
+
+class _Run(NamedTuple):
+    """Members of one kind that stand together: their bytes in the body."""
+
+    kind: MemberKind
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class JwkFilter:
+    """The members that a caller asks for: one of the values of each, where there are any."""
+
+    kty: frozenset[str] = frozenset()
+    use: frozenset[str] = frozenset()
+    alg: frozenset[str] = frozenset()
+
+    def matches(self, kind: MemberKind) -> bool:
+        """Whether members of this kind are among them."""
+        return (
+            (not self.kty or kind.kty in self.kty)
+            and (not self.use or kind.use in self.use)
+            and (not self.alg or not self.alg.isdisjoint(kind.algs))
+        )
+
+
+class JwkSet(NamedTuple):
+    """A JWK Set (RFC 7517 section 5) as JSON, and its entity tag without quotation marks."""
+
+    body: bytes
+    etag: str
+    runs: tuple[_Run, ...] = ()
+
+    @classmethod
+    def of(cls, members: Iterable[tuple[MemberKind, bytes]]) -> Self:
+        """The set of these members: JSON objects of one kind, with commas between them."""
+        parts, runs = [_BEGIN], []
+        end = len(_BEGIN)
+        for number, (kind, text) in enumerate(members):
+            if number:
+                parts.append(b",")
+                end += 1
+            parts.append(text)
+            runs.append(_Run(kind, end, end + len(text)))
+            end += len(text)
+        body = b"".join([*parts, _END])
+        return cls(body, hashlib.sha256(body).hexdigest()[:32], tuple(runs))
+
+    @property
+    def kinds(self) -> frozenset[MemberKind]:
+        """The kinds of its members."""
+        return frozenset(run.kind for run in self.runs)
+
+    def only(self, kinds: frozenset[MemberKind]) -> Self:
+        """The set of its members that are of these kinds, in their order."""
+        return type(self).of(
+            (run.kind, self.body[run.start : run.end]) for run in self.runs if run.kind in kinds
+        )
+
+
+def written(members: Iterable[Mapping[str, Any]]) -> bytes:
+    """Members as JSON, with commas between them."""
+    return orjson.dumps(list(members))[1:-1]
+
+
+_BEGIN, _END = b'{"keys":[', b"]}\n"
