@@ -2,46 +2,49 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import coincurve
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, hpke
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from minikms.plugin import AskarStored, EcAlgorithm, Pkcs8KeyAlgorithm
+from minikms.plugin import AskarStored, EcAlgorithm, Pkcs8KeyAlgorithm, PycaHpke
 from minikms.plugin.elliptic import EcKeyPair
 
 # The order of secp256k1's base point (SEC 2 section 2.4.1).
 _K256_ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 
 
-class P256(EcAlgorithm, AskarStored[ec.EllipticCurvePrivateKey]):
+NistHpke: TypeAlias = PycaHpke[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]
+
+
+class P256(EcAlgorithm, NistHpke, AskarStored[ec.EllipticCurvePrivateKey]):
     """NIST P-256: ES256, 64-byte signatures."""
 
     name, crv, multicodec = "p256", "P-256", 0x1200
     aliases = ("P-256", "secp256r1", "prime256v1")
     signing_algs = ("ES256",)
-    curve, hash = ec.SECP256R1(), hashes.SHA256()
+    curve, hash, hpke_kem = ec.SECP256R1(), hashes.SHA256(), hpke.KEM.P256
 
 
-class P384(EcAlgorithm, AskarStored[ec.EllipticCurvePrivateKey]):
+class P384(EcAlgorithm, NistHpke, AskarStored[ec.EllipticCurvePrivateKey]):
     """NIST P-384: ES384, 96-byte signatures."""
 
     name, crv, multicodec = "p384", "P-384", 0x1201
     aliases = ("P-384", "secp384r1")
     signing_algs = ("ES384",)
-    curve, hash = ec.SECP384R1(), hashes.SHA384()
-    slow = frozenset({"verify", "derive"})
+    curve, hash, hpke_kem = ec.SECP384R1(), hashes.SHA384(), hpke.KEM.P384
+    slow = frozenset({"verify", "derive", "hpke-open"})
 
 
-class P521(EcAlgorithm, Pkcs8KeyAlgorithm[ec.EllipticCurvePrivateKey]):
+class P521(EcAlgorithm, NistHpke, Pkcs8KeyAlgorithm[ec.EllipticCurvePrivateKey]):
     """NIST P-521, not in Askar: ES512, 132-byte signatures."""
 
     name, crv, multicodec = "p521", "P-521", 0x1202
     aliases = ("P-521", "secp521r1")
     signing_algs = ("ES512",)
-    curve, hash = ec.SECP521R1(), hashes.SHA512()
-    slow = frozenset({"verify", "derive"})
+    curve, hash, hpke_kem = ec.SECP521R1(), hashes.SHA512(), hpke.KEM.P521
+    slow = frozenset({"verify", "derive", "hpke-open"})
 
 
 class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coincurve.PrivateKey]):

@@ -2,10 +2,11 @@
 
 from typing import ClassVar, Protocol, TypeVar
 
+from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric import mlkem
 
 from minikms.algorithms import akp
-from minikms.plugin import DecryptionFailed, Encapsulated, Kem
+from minikms.plugin import DecryptionFailed, Encapsulated, Kem, PycaHpke
 
 
 class PublicKey(akp.PublicKey, Protocol):
@@ -24,7 +25,9 @@ PrivateT = TypeVar("PrivateT", bound=PrivateKey)
 PublicT = TypeVar("PublicT", bound=PublicKey)
 
 
-class MlKemAlgorithm(Kem[PrivateT, PublicT], akp.AkpAlgorithm[PrivateT, PublicT]):
+class MlKemAlgorithm(
+    Kem[PrivateT, PublicT], PycaHpke[PrivateT, PublicT], akp.AkpAlgorithm[PrivateT, PublicT]
+):
     """ML-KEM: 32-byte secrets. The seed is d‖z of FIPS 203 section 7.1, 64 bytes."""
 
     seed_size = 64
@@ -50,6 +53,7 @@ class MlKem768(MlKemAlgorithm[mlkem.MLKEM768PrivateKey, mlkem.MLKEM768PublicKey]
 
     name, multicodec, public_size, ciphertext_size = "mlkem768", 0x120C, 1184, 1088
     jose_algs = ("ML-KEM-768",)
+    hpke_kem = hpke.KEM.MLKEM768
     private_class, public_class = mlkem.MLKEM768PrivateKey, mlkem.MLKEM768PublicKey
 
 
@@ -58,4 +62,5 @@ class MlKem1024(MlKemAlgorithm[mlkem.MLKEM1024PrivateKey, mlkem.MLKEM1024PublicK
 
     name, multicodec, public_size, ciphertext_size = "mlkem1024", 0x120D, 1568, 1568
     jose_algs = ("ML-KEM-1024",)
+    hpke_kem = hpke.KEM.MLKEM1024
     private_class, public_class = mlkem.MLKEM1024PrivateKey, mlkem.MLKEM1024PublicKey

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey, Ed448PublicKey
 from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey, X448PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -22,6 +23,7 @@ from minikms.plugin import (
     KeyPairAlgorithm,
     Pkcs8KeyAlgorithm,
     PureSigner,
+    PycaHpke,
     SecretImporter,
     SeedImporter,
     jose_b64url,
@@ -199,11 +201,13 @@ class X25519(
     SeedIsSecret[X25519PrivateKey, X25519PublicKey],
     KeyAgreement[X25519PrivateKey, X25519PublicKey],
     NaclBox[X25519PrivateKey, X25519PublicKey],
+    PycaHpke[X25519PrivateKey, X25519PublicKey],
     AskarStored[X25519PrivateKey],
 ):
     """X25519 (RFC 7748 section 6.1): key agreement and NaCl's boxes, 32-byte keys and secrets."""
 
     name, crv, size, multicodec = "x25519", "X25519", 32, 0xEC
+    hpke_kem = hpke.KEM.X25519
     did_key = True
     jose_algs = ("ECDH-ES",)
     private_class, public_class = X25519PrivateKey, X25519PublicKey

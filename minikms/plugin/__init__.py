@@ -10,6 +10,7 @@ from minikms.errors import (
 )
 from minikms.plugin.askar import AskarKeyAlgorithm, AskarKeyPair, AskarStored
 from minikms.plugin.elliptic import EcAlgorithm
+from minikms.plugin.hpke import PycaHpke
 from minikms.plugin.jwk import jwk_bytes, require_jwk_type
 from minikms.plugin.protocol import (
     Aead,
@@ -18,6 +19,9 @@ from minikms.plugin.protocol import (
     Capability,
     EcdsaSigner,
     Encapsulated,
+    Hpke,
+    HpkeOptions,
+    HpkeSealed,
     Jwe,
     JwkImporter,
     Kem,
@@ -47,6 +51,9 @@ __all__ = [
     "EcAlgorithm",
     "EcdsaSigner",
     "Encapsulated",
+    "Hpke",
+    "HpkeOptions",
+    "HpkeSealed",
     "InvalidKey",
     "Jwe",
     "JwkImporter",
@@ -59,6 +66,7 @@ __all__ = [
     "Pkcs8KeyAlgorithm",
     "PublicKeyEncryption",
     "PureSigner",
+    "PycaHpke",
     "Sealed",
     "SecretImporter",
     "SeedImporter",

@@ -393,6 +393,45 @@ class Kem(KeyPairAlgorithm[KeyT, PublicT], Capability):
         """
 
 
+HPKE_KDFS: Final = ("HKDF-SHA256", "HKDF-SHA384", "HKDF-SHA512")
+"""Key derivation functions of HPKE, the default first (RFC 9180 section 7.2)."""
+HPKE_AEADS: Final = ("AES-128-GCM", "AES-256-GCM", "ChaCha20Poly1305")
+"""Ciphers of HPKE, the default first (RFC 9180 section 7.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class HpkeOptions:
+    """What both sides of HPKE have to agree on besides the key.
+
+    `kdf` is one of HPKE_KDFS, `aead` one of HPKE_AEADS; `info` is bound to the message.
+    """
+
+    kdf: str = HPKE_KDFS[0]
+    aead: str = HPKE_AEADS[0]
+    info: bytes = b""
+
+
+class HpkeSealed(NamedTuple):
+    """The result of HPKE: the encapsulated key, and the ciphertext with its tag."""
+
+    enc: bytes
+    ciphertext: bytes
+
+
+class Hpke(KeyPairAlgorithm[KeyT, PublicT], Capability):
+    """Encrypts single messages to a public key (HPKE in its base mode, RFC 9180 section 6.1)."""
+
+    grants: ClassVar[tuple[str, ...]] = ("hpke-open",)
+
+    @abstractmethod
+    def hpke_seal(self, public: PublicT, plaintext: bytes, options: HpkeOptions) -> HpkeSealed:
+        """`plaintext`, encrypted under a new encapsulated key, without AAD."""
+
+    @abstractmethod
+    def hpke_open(self, key: KeyT, sealed: HpkeSealed, options: HpkeOptions) -> bytes:
+        """The plaintext; raises DecryptionFailed for any mismatch, without a reason."""
+
+
 class JwkImporter(Capability, Generic[KeyT]):
     """Imports and exports private keys as JWK (RFC 7517)."""
 
@@ -437,6 +476,7 @@ _KEY_CAPABILITIES: Final[tuple[type[Capability], ...]] = (
     Jwe,
     Box,
     Kem,
+    Hpke,
 )
 CAPABILITIES: Final[tuple[type[Capability], ...]] = (
     *_KEY_CAPABILITIES,

@@ -12,6 +12,8 @@ from minikms.plugin.protocol import (
     Aead,
     Box,
     Capability,
+    Hpke,
+    HpkeOptions,
     JwkImporter,
     Kem,
     KeyAgreement,
@@ -99,6 +101,9 @@ class Contract:
             if isinstance(algorithm, Kem):
                 made = algorithm.encapsulate(self.public(one))
                 same.append(algorithm.decapsulate(two, made.ciphertext) == made.secret)
+            if isinstance(algorithm, Hpke):
+                sent = algorithm.hpke_seal(self.public(one), MESSAGE, HpkeOptions())
+                same.append(algorithm.hpke_open(two, sent, HpkeOptions()) == MESSAGE)
         except DecryptionFailed:
             same.append(False)
         if isinstance(algorithm, KeyAgreement):

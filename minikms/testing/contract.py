@@ -1,7 +1,7 @@
 """The whole contract of an algorithm, with a part for each capability."""
 
 from minikms.testing.boxes import BoxContract
-from minikms.testing.encapsulation import KemContract
+from minikms.testing.encapsulation import HpkeContract, KemContract
 from minikms.testing.facts import FactsContract
 from minikms.testing.imports import (
     JwkImporterContract,
@@ -33,6 +33,7 @@ class AlgorithmContract(
     KeyAgreementContract,
     BoxContract,
     KemContract,
+    HpkeContract,
     JwkImporterContract,
     PrivateJwkContract,
     SecretImporterContract,

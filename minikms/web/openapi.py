@@ -25,7 +25,10 @@ TAGS: Final = (
     {"name": "keys", "description": "Make, look up, list, name and delete keys."},
     {"name": "operations", "description": "Use a key without ever seeing it."},
     {"name": "boxes", "description": "Encrypt from one key pair to another, as NaCl does."},
-    {"name": "encapsulation", "description": "Share a new secret with whoever has a public key."},
+    {
+        "name": "encapsulation",
+        "description": "Share secrets with, and encrypt to, who has a key pair.",
+    },
     {"name": "jose", "description": "The same, in the forms of JOSE."},
     {"name": "profiles", "description": "Tenants: no profile sees another's keys."},
     {"name": "tokens", "description": "Who is authorized, and for what."},

@@ -87,6 +87,8 @@ ROUTES: Final = (
     _operation("/box/seal/open", boxes.open_sealed_box, "openSealedBox", "decrypt", secret=True),
     _operation("/encapsulate", encapsulation.encapsulate, "encapsulate", "encrypt", secret=True),
     _operation("/decapsulate", encapsulation.decapsulate, "decapsulate", "derive", secret=True),
+    _operation("/hpke/seal", encapsulation.seal_hpke, "sealHpke", "encrypt"),
+    _operation("/hpke/open", encapsulation.open_hpke, "openHpke", "decrypt", secret=True),
     _operation("/jws/sign", jose.sign_jws, "signJws", "sign"),
     _operation("/jws/verify", jose.verify_jws, "verifyJws", "verify"),
     _operation("/jwe/encrypt", jwe.encrypt_jwe, "encryptJwe", "encrypt"),

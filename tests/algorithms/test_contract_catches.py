@@ -25,6 +25,8 @@ from minikms.plugin import (
     Boxed,
     DecryptionFailed,
     Encapsulated,
+    HpkeOptions,
+    HpkeSealed,
     InvalidKey,
     KeyAlgorithm,
     Mac,
@@ -498,6 +500,60 @@ class FailsForAnotherLength(MlKem768):
 
     def decapsulate(self, key, ciphertext):
         return key.decapsulate(ciphertext)
+
+
+class SoundHpke(X25519):
+    caught_by = ()
+
+
+class IgnoresTheInfo(X25519):
+    caught_by = ("test_other_options_do_not_open",)
+
+    def hpke_seal(self, public, plaintext, options):
+        return super().hpke_seal(public, plaintext, HpkeOptions(options.kdf, options.aead))
+
+    def hpke_open(self, key, sealed, options):
+        return super().hpke_open(key, sealed, HpkeOptions(options.kdf, options.aead))
+
+
+class HasOneSuite(X25519):
+    caught_by = ("test_other_options_do_not_open",)
+
+    def _suite(self, options):
+        return super()._suite(HpkeOptions())
+
+
+class JoinsEncAndCiphertext(X25519):
+    caught_by = ("test_bytes_do_not_move_between_enc_and_ciphertext",)
+
+    def hpke_open(self, key, sealed, options):
+        whole = sealed.enc + sealed.ciphertext
+        return super().hpke_open(key, HpkeSealed(whole[:32], whole[32:]), options)
+
+
+class SaysWhyItDoesNotOpen(X25519):
+    caught_by = (
+        "test_a_changed_part_does_not_open",
+        "test_another_key_does_not_open",
+        "test_bytes_do_not_move_between_enc_and_ciphertext",
+        "test_other_options_do_not_open",
+    )
+
+    def hpke_open(self, key, sealed, options):
+        return self._suite(options).decrypt(sealed.enc + sealed.ciphertext, key, options.info)
+
+
+class SealsOnce(X25519):
+    caught_by = ("test_each_encapsulated_key_is_new",)
+
+    def __init__(self):
+        self.made = {}
+
+    def hpke_seal(self, public, plaintext, options):
+        call = (public.public_bytes_raw(), plaintext, options)
+        if call not in self.made:
+            self.made[call] = super().hpke_seal(public, plaintext, options)
+        return self.made[call]
 
 
 class WrapsAnything(A128Kw):

@@ -88,7 +88,7 @@ async def test_the_forms_of_a_key(client, generate, alg):
     assert (key["jwk"]["kty"], key["jwk"]["alg"]) == ("AKP", f"ML-KEM-{alg.removeprefix('mlkem')}")
     assert len(b64url_decode(key["jwk"]["pub"])) == SIZES[alg][0]
     assert key["did"] is None
-    assert key["operations"] == ["decapsulate"]
+    assert key["operations"] == ["decapsulate", "hpke-open"]
     async with client.get(f"/key/{key['kid']}/export") as response:
         jwk = (await response.json())["jwk"]
     assert jwk.keys() - key["jwk"].keys() == {"priv"}

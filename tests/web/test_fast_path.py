@@ -10,9 +10,10 @@ from itertools import pairwise
 
 import orjson
 import pytest
+from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from joserfc import jwe
@@ -93,6 +94,9 @@ SEALED = b64url(SealedBox(ALICE).encrypt(b"hello"))
 KEM = MLKEM768PrivateKey.from_seed_bytes(2 * secret("mlkem768")).public_key()
 KEM_JWK = {"kty": "AKP", "alg": "ML-KEM-768", "pub": b64url(KEM.public_bytes_raw())}
 ENCAPSULATED = {"ciphertext": b64url(KEM.encapsulate()[1])}
+SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_128_GCM)
+WHOLE = SUITE.encrypt(b"hello", X25519PublicKey.from_public_bytes(bytes(ALICE)))
+HPKE = {"enc": b64url(WHOLE[:32]), "ciphertext": b64url(WHOLE[32:])}
 X25519 = {
     "kty": "OKP",
     "crv": "X25519",
@@ -192,6 +196,8 @@ CALLS = {
     "/box/seal/open": (orjson.dumps({"alias": "x25519", "ciphertext": SEALED}), [JSON], True),
     "/encapsulate": (orjson.dumps({"to": KEM_JWK}), [JSON], True),
     "/decapsulate": (orjson.dumps({"alias": "mlkem768", **ENCAPSULATED}), [JSON], True),
+    "/hpke/seal": (orjson.dumps({"to": X25519, "plaintext": "aGVsbG8"}), [JSON], True),
+    "/hpke/open": (orjson.dumps({"alias": "x25519", **HPKE}), [JSON], True),
     "/mac": (call("hs256"), [JSON], True),
     "/mac/verify": (call("hs256", mac=MAC), [JSON], True),
     "/jwe/encrypt": (to_bob("x25519"), [JSON], True),

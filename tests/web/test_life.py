@@ -19,6 +19,7 @@ CHECKS = {
         "box/open",
         "box/seal/open",
         "decapsulate",
+        "hpke/open",
         "jwe/decrypt",
         "derive",
         "export",
@@ -73,6 +74,7 @@ async def uses(post, generate):
     boxed = sender | await post("/box", by["x25519"] | to)
     closed = await post("/box/seal", to)
     secret = await post("/encapsulate", {"to": kem["jwk"]})
+    hpke = await post("/hpke/seal", {"to": ec["jwk"], "plaintext": DATA})
     encapsulated = {"ciphertext": secret["ciphertext"]}
     jws = {alg: await post("/jws/sign", by[alg] | {"payload": DATA}) for alg in ("p256", "hs256")}
     jwe = {"plaintext": DATA, "enc": "A128CBC-HS256"}
@@ -100,6 +102,7 @@ async def uses(post, generate):
         ("box/open", "x25519", "/box/open", boxed, {"plaintext": DATA}),
         ("box/seal/open", "x25519", "/box/seal/open", closed, {"plaintext": DATA}),
         ("decapsulate", "mlkem768", "/decapsulate", encapsulated, {"secret": secret["secret"]}),
+        ("hpke/open", "p256", "/hpke/open", hpke, {"plaintext": DATA}),
         ("derive", "p256", "/derive", {"peer": peer}, {}),
         ("jwe/decrypt", "p256", "/jwe/decrypt", encrypted, {"plaintext": DATA}),
     ]

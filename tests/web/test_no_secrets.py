@@ -19,7 +19,7 @@ ALGS = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv", "seed"}
 GIVES = {
     *("exportKey", "unwrap", "derive", "decrypt", "openBox", "openSealedBox", "decapsulate"),
-    "decryptJwe",
+    *("decryptJwe", "openHpke"),
 }
 DATA = "aGVsbG8="
 
@@ -62,6 +62,7 @@ def bodies(kid, jwk):
         "makeBox": by | {"to": jwk or {}, "plaintext": DATA},
         "sealBox": {"to": jwk or {}, "plaintext": DATA},
         "encapsulate": {"to": jwk or {}},
+        "sealHpke": {"to": jwk or {}, "plaintext": DATA},
         "mac": by | {"data": DATA},
         "verifyMac": by | {"data": DATA, "mac": DATA},
         "signJws": by | {"payload": DATA},

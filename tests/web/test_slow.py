@@ -204,6 +204,13 @@ async def decapsulate(post, key):
         assert (await post("/decapsulate", body))["secret"] == sent["secret"]
 
 
+async def open_hpke(post, key):
+    made = await post("/key/generate", {"alg": "p256"})
+    for _ in range(3):
+        sent = await post("/hpke/seal", {"to": made["jwk"], "plaintext": DATA})
+        assert (await post("/hpke/open", {"kid": made["kid"], **sent}))["plaintext"] == DATA
+
+
 async def encrypt_jwe(post, key):
     for alg, name, enc in JWES:
         by = await key(alg)
@@ -253,6 +260,7 @@ CALLS = {
     "sign": sign_all, "verify": verify, "mac": mac, "mac-verify": verify_mac,
     "encrypt": encrypt, "decrypt": decrypt, "wrap": wrap, "unwrap": unwrap, "derive": derive,
     "box": box, "box-open": open_box, "decapsulate": decapsulate,
+    "hpke-open": open_hpke,
     "jwe-encrypt": make_jwes, "jwe-decrypt": decrypt_jwe,
     "import-jwk": import_jwk, "import-secret": import_secret, "import-seed": import_seed,
 }  # fmt: skip

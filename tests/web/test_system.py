@@ -3,6 +3,7 @@ import pytest
 SIGN, AEAD, WRAP = ["sign", "verify"], ["encrypt", "decrypt"], ["wrap", "unwrap"]
 MAC, BOX = ["mac", "mac-verify"], ["box", "box-open"]
 JWE = ["jwe-encrypt", "jwe-decrypt"]
+HPKE = "hpke-open"
 
 FACTS = ("name", "aliases", "kty", "jose_algs")
 RSA = [f"{scheme}{bits}" for scheme in ("RS", "PS") for bits in (256, 384, 512)]
@@ -11,20 +12,20 @@ RSA = [f"{scheme}{bits}" for scheme in ("RS", "PS") for bits in (256, 384, 512)]
 ALGORITHMS = {
     "ed25519": ("OKP", ["EdDSA", "Ed25519"], [*SIGN, "derive", *JWE, *BOX]),
     "ed448": ("OKP", ["Ed448", "EdDSA"], SIGN),
-    "x25519": ("OKP", ["ECDH-ES"], ["derive", *JWE, *BOX]),
+    "x25519": ("OKP", ["ECDH-ES"], ["derive", *JWE, *BOX, HPKE]),
     "x448": ("OKP", ["ECDH-ES"], ["derive", *JWE]),
     "k256": ("EC", ["ES256K", "ECDH-ES"], [*SIGN, "derive", *JWE]),
-    "p256": ("EC", ["ES256", "ECDH-ES"], [*SIGN, "derive", *JWE]),
-    "p384": ("EC", ["ES384", "ECDH-ES"], [*SIGN, "derive", *JWE]),
-    "p521": ("EC", ["ES512", "ECDH-ES"], [*SIGN, "derive", *JWE]),
+    "p256": ("EC", ["ES256", "ECDH-ES"], [*SIGN, "derive", *JWE, HPKE]),
+    "p384": ("EC", ["ES384", "ECDH-ES"], [*SIGN, "derive", *JWE, HPKE]),
+    "p521": ("EC", ["ES512", "ECDH-ES"], [*SIGN, "derive", *JWE, HPKE]),
     "rsa2048": ("RSA", [*RSA, "RSA-OAEP-256"], [*SIGN, *AEAD, *JWE]),
     "rsa3072": ("RSA", [*RSA, "RSA-OAEP-256"], [*SIGN, *AEAD, *JWE]),
     "rsa4096": ("RSA", [*RSA, "RSA-OAEP-256"], [*SIGN, *AEAD, *JWE]),
     "mldsa44": ("AKP", ["ML-DSA-44"], SIGN),
     "mldsa65": ("AKP", ["ML-DSA-65"], SIGN),
     "mldsa87": ("AKP", ["ML-DSA-87"], SIGN),
-    "mlkem768": ("AKP", ["ML-KEM-768"], ["decapsulate"]),
-    "mlkem1024": ("AKP", ["ML-KEM-1024"], ["decapsulate"]),
+    "mlkem768": ("AKP", ["ML-KEM-768"], ["decapsulate", HPKE]),
+    "mlkem1024": ("AKP", ["ML-KEM-1024"], ["decapsulate", HPKE]),
     "bls12381g1": ("EC", [], []),
     "bls12381g2": ("EC", [], []),
     "a128gcm": ("oct", ["A128GCM"], [*AEAD, *JWE]),

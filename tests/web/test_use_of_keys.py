@@ -39,6 +39,9 @@ USES = [
         "box",
     ),
     ("/box/seal/open", {"ciphertext": SIXTEEN}, "x25519", "box-open", "derive"),
+    ("/decapsulate", {"ciphertext": "A" * 1451}, "mlkem768", "decapsulate", "hpke-open"),
+    ("/hpke/open", {"enc": SIXTEEN, "ciphertext": SIXTEEN}, "p256", "hpke-open", "derive"),
+    ("/hpke/open", {"enc": SIXTEEN, "ciphertext": ""}, "mlkem1024", "hpke-open", "decapsulate"),
     ("/mac", {"data": DATA}, "hs256", "mac", "mac-verify"),
     ("/mac/verify", {"data": DATA, "mac": DATA}, "hs256", "mac-verify", "mac"),
     ("/jws/sign", {"payload": DATA}, "p256", "sign", "verify"),
@@ -49,7 +52,8 @@ USES = [
     ("/jwe/decrypt", {"jwe": "a.b.c.d.e"}, "a128kw", "jwe-decrypt", "unwrap"),
 ]
 # These succeed only with what was made for them: see their own tests.
-PLAIN_USES = [use for use in USES if use[3] not in ("decrypt", "unwrap", "box-open", "jwe-decrypt")]
+OPENS = ("decrypt", "unwrap", "box-open", "hpke-open", "jwe-decrypt")
+PLAIN_USES = [use for use in USES if use[3] not in OPENS]
 
 
 @pytest.mark.parametrize(("path", "rest", "alg", "operation", "other"), PLAIN_USES)

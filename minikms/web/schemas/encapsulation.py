@@ -1,8 +1,11 @@
-"""Bodies of key encapsulation: each request, followed by its answer."""
+"""Bodies of key encapsulation and of HPKE: each request, followed by its answer."""
 
-from marshmallow import Schema
+from typing import Any, Final
 
-from minikms.web.schemas.base import ByKey, ToJwk
+from marshmallow import Schema, fields, post_load, validate
+
+from minikms.plugin.protocol import HPKE_AEADS, HPKE_KDFS, HpkeOptions, HpkeSealed
+from minikms.web.schemas.base import ByKey, Request, ToJwk
 from minikms.web.schemas.fields import Base64Url
 
 
@@ -27,3 +30,55 @@ class DecapsulatedSecret(Schema):
     """The secret of a ciphertext; another one, where the ciphertext does not fit the key."""
 
     secret = Base64Url("The secret.", required=True)
+
+
+_NO_OPTIONS: Final = HpkeOptions()
+
+
+class _HpkeOptions(Request):
+    info = Base64Url("What both sides know of the message, and is bound to it.")
+    kdf = fields.String(
+        validate=validate.OneOf(HPKE_KDFS),
+        metadata={
+            "description": f"Key derivation function; {HPKE_KDFS[0]} by default.",
+            "x-component": "HpkeKdf",
+        },
+    )
+    aead = fields.String(
+        validate=validate.OneOf(HPKE_AEADS),
+        metadata={
+            "description": f"Cipher; {HPKE_AEADS[0]} by default.",
+            "x-component": "HpkeAead",
+        },
+    )
+
+    @post_load
+    def _to_options(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        given = {name: data.pop(name) for name in ("info", "kdf", "aead") if name in data}
+        data["options"] = HpkeOptions(**given) if given else _NO_OPTIONS
+        return data
+
+
+class SealHpkeRequest(ToJwk, _HpkeOptions):
+    """Bytes to encrypt to a recipient."""
+
+    plaintext = Base64Url("The plaintext.", required=True)
+
+
+class HpkeMessage(Schema):
+    """What open needs."""
+
+    enc = Base64Url("The encapsulated key.", required=True)
+    ciphertext = Base64Url("The ciphertext, then its tag.", required=True)
+
+
+class OpenHpkeRequest(ByKey, _HpkeOptions):
+    """What seal gave, and the options that it was given."""
+
+    enc = Base64Url("The encapsulated key.", required=True)
+    ciphertext = Base64Url("The ciphertext, then its tag.", required=True)
+
+    @post_load
+    def _to_sealed(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        data["sealed"] = HpkeSealed(data.pop("enc"), data.pop("ciphertext"))
+        return data

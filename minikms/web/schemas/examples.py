@@ -25,6 +25,10 @@ _ED25519 = {
 }
 _X25519 = {"kty": "OKP", "crv": "X25519", "x": "hSDwCYkwp1R0i33ctD73Wg2_Og0mOBr066SpjqqbTmo"}
 _BOB = {"kty": "OKP", "crv": "X25519", "x": "3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"}
+_HPKE = {
+    "enc": "71yRV5v20rk_FduRePjRANZvz0urXbtwbCseJ9z7Gyw=",
+    "ciphertext": "RxKE6ogFicWEF8unuInaBesN-i0S",
+}
 _AGREED = "Sl2dW6TOLeFyjjv0gDUPJeB-IclH0Z4zdvCbPB4WF0I="
 _SIG = "URykl8TUJwsJixr9WuTjuVGl2iydpunAUo9XYYg2duffbkwPDhtaCkRE9CmLGILdgi-xEzy9Sav7mWyHzVuFBg=="
 _MESSAGE = "r4I="
@@ -193,6 +197,11 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
             "ciphertext": example_mlkem.CIPHERTEXT,
         }
     },
+    "SealHpkeRequest": {
+        "to X25519": {"to": _BOB, "plaintext": _HELLO},
+        "to ML-KEM-768": {"to": _MLKEM768, "plaintext": _HELLO, "aead": "AES-256-GCM"},
+    },
+    "OpenHpkeRequest": {"by the imported key": {"alias": "example agreement", **_HPKE}},
     "SignJwsRequest": {
         "a payload": {"alias": ALIAS, "payload": _HELLO},
         "detached": {"alias": ALIAS, "payload": _HELLO, "detached": True},
@@ -346,6 +355,8 @@ ANSWERS: Final[Mapping[str, Any]] = {
     "verifyMac": {"valid": True},
     "encapsulate": {"ciphertext": example_mlkem.CIPHERTEXT, "secret": example_mlkem.SHARED},
     "decapsulate": {"secret": example_mlkem.SHARED},
+    "sealHpke": _HPKE,
+    "openHpke": {"plaintext": _HELLO},
     "random": {"bytes": "DR10MJudDKmQp-qQ3-CRuDK6IcEq71bewMG32FExDns="},
     "makeBox": {
         "ciphertext": "iYBI5YytEhvk14Q3ZIJmVJ7fOeor",

@@ -1,0 +1,232 @@
+"""HPKE in its base mode, one message at a time (RFC 9180)."""
+
+import json
+from itertools import product
+
+import pytest
+from cryptography.hazmat.primitives import hpke
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography_vectors import open_vector_file
+from derived import algorithm_names
+from pyhpke import AEADId, CipherSuite, KDFId, KEMId, KEMKey
+
+from minikms.encodings import b64url, b64url_decode, jose_b64url
+from minikms.plugin import Hpke
+from minikms.plugin.protocol import HPKE_AEADS, HPKE_KDFS
+
+# By algorithm: the number of its KEM (RFC 9180 section 7.1, draft-ietf-hpke-pq), and the bytes of
+# an encapsulated key.
+KEMS = {
+    "x25519": (0x20, 32),
+    "p256": (0x10, 65),
+    "p384": (0x11, 97),
+    "p521": (0x12, 133),
+    "mlkem768": (0x41, 1088),
+    "mlkem1024": (0x42, 1568),
+}
+KDFS = {1: "HKDF-SHA256", 2: "HKDF-SHA384", 3: "HKDF-SHA512"}
+AEADS = {1: "AES-128-GCM", 2: "AES-256-GCM", 3: "ChaCha20Poly1305"}
+CIPHERS = {1: AESGCM, 2: AESGCM, 3: ChaCha20Poly1305}
+PLAIN = b64url(b"hello")
+
+each = pytest.mark.parametrize("alg", KEMS)
+each_of_pyhpke = pytest.mark.parametrize("alg", ["x25519", "p256", "p384", "p521"])
+
+
+def test_these_are_all():
+    assert sorted(KEMS) == sorted(algorithm_names(Hpke))
+    assert (*KDFS.values(),) == HPKE_KDFS
+    assert (*AEADS.values(),) == HPKE_AEADS
+
+
+def published(alg):
+    """The vectors of the base mode of a KEM, with KDFs and AEADs that the service has."""
+    file = "hpke-pq-test-vectors.json" if alg.startswith("mlkem") else "test-vectors.json"
+    with open_vector_file(f"HPKE/{file}", "r") as vectors:
+        for vector in json.load(vectors):
+            suite = vector["kdf_id"] in KDFS and vector["aead_id"] in AEADS
+            if vector["mode"] == 0 and vector["kem_id"] == KEMS[alg][0] and suite:
+                yield vector
+
+
+@pytest.mark.parametrize(
+    ("alg", "count"),
+    [("x25519", 6), ("p256", 6), ("p521", 6), ("mlkem768", 1), ("mlkem1024", 1)],
+)
+async def test_published_vectors(post, alg, count):
+    """RFC 9180 appendix A, and draft-ietf-hpke-pq: the keys, encapsulated keys and key schedules.
+
+    Their messages have AAD, which the service has not. So the message is encrypted here, under the
+    vector's own key and nonce.
+    """
+    checked = 0
+    for vector in published(alg):
+        names = ("info", "skRm", "pkRm", "enc", "key", "base_nonce")
+        info, private, public, enc, key, nonce = (bytes.fromhex(vector[name]) for name in names)
+        form = "seed" if alg.startswith("mlkem") else "secret"
+        ours = await post("/key/import", {"alg": alg, form: b64url(private)})
+        members = {name: b64url_decode(ours["jwk"].get(name, "")) for name in ("x", "y", "pub")}
+        assert b"".join(members.values()) == (public[1:] if "y" in ours["jwk"] else public)
+        cipher = CIPHERS[vector["aead_id"]](key)
+        first = vector["encryptions"][0]
+        plaintext = bytes.fromhex(first["pt"])
+        aad = bytes.fromhex(first["aad"])
+        assert cipher.encrypt(nonce, plaintext, aad).hex() == first["ct"]
+        body = {
+            "kid": ours["kid"],
+            "enc": b64url(enc),
+            "ciphertext": b64url(cipher.encrypt(nonce, plaintext, b"")),
+            "info": b64url(info),
+            "kdf": KDFS[vector["kdf_id"]],
+            "aead": AEADS[vector["aead_id"]],
+        }
+        assert await post("/hpke/open", body) == {"plaintext": b64url(plaintext)}
+        checked += 1
+    assert checked == count
+
+
+@each_of_pyhpke
+@pytest.mark.parametrize(("kdf", "aead"), [*product(KDFS, AEADS)])
+async def test_pyhpke_agrees(post, generate, alg, kdf, aead):
+    key = await generate(alg)
+    suite = CipherSuite.new(KEMId(KEMS[alg][0]), KDFId(kdf), AEADId(aead))
+    options = {"kdf": KDFS[kdf], "aead": AEADS[aead], "info": b64url(b"info")}
+    enc, sender = suite.create_sender_context(KEMKey.from_jwk(key["jwk"]), info=b"info")
+    body = {"kid": key["kid"], "enc": b64url(enc), "ciphertext": b64url(sender.seal(b"hello"))}
+    assert await post("/hpke/open", body | options) == {"plaintext": PLAIN}
+
+    pair = suite.kem.derive_key_pair(bytes(range(66)))
+    point = pair.public_key.to_public_bytes()
+    middle = len(point) // 2
+    parts = (
+        {"x": point} if alg == "x25519" else {"x": point[1 : middle + 1], "y": point[middle + 1 :]}
+    )
+    to = {**key["jwk"], **{name: jose_b64url(part) for name, part in parts.items()}}
+    made = await post("/hpke/seal", {"to": to, "plaintext": PLAIN, **options})
+    enc, ciphertext = (b64url_decode(made[name]) for name in ("enc", "ciphertext"))
+    recipient = suite.create_recipient_context(enc, pair.private_key, info=b"info")
+    assert recipient.open(ciphertext) == b"hello"
+
+
+@each
+async def test_seal_and_open(post, generate, alg):
+    key = await generate(alg, alias="did:example:1#hpke")
+    for plaintext, info in ((b"", None), (b"hello", b"info"), (bytes(5000), None)):
+        options = {} if info is None else {"info": b64url(info)}
+        made = await post(
+            "/hpke/seal", {"to": key["jwk"], "plaintext": b64url(plaintext), **options}
+        )
+        assert len(b64url_decode(made["enc"])) == KEMS[alg][1]
+        assert len(b64url_decode(made["ciphertext"])) == len(plaintext) + 16
+        for by in ({"kid": key["kid"]}, {"alias": "did:example:1#hpke"}):
+            opened = await post("/hpke/open", by | made | options)
+            assert opened == {"plaintext": b64url(plaintext)}
+    # What is left out is this.
+    default = {"info": "", "kdf": "HKDF-SHA256", "aead": "AES-128-GCM"}
+    assert await post("/hpke/open", {"kid": key["kid"], **made, **default}) == {
+        "plaintext": b64url(bytes(5000))
+    }
+
+
+@each
+async def test_any_mismatch_is_refused_and_no_more_is_said(client, post, generate, refused, alg):
+    key, other = await generate(alg), await generate(alg)
+    sent = {"to": key["jwk"], "plaintext": PLAIN, "info": b64url(b"info")}
+    made = await post("/hpke/seal", sent)
+    good = {"kid": key["kid"], "info": b64url(b"info"), **made}
+    enc, ciphertext = (b64url_decode(made[name]) for name in ("enc", "ciphertext"))
+    parts = [
+        *((data, ciphertext) for data in (enc[:-1], enc + b"\0", b"", bytes(len(enc)))),
+        *((b"\x04" + bytes(len(enc) - 1), ciphertext), (b"\xff" * len(enc), ciphertext)),
+        (bytes([enc[0] ^ 1]) + enc[1:], ciphertext),
+        *((enc, data) for data in (ciphertext[:-1], ciphertext[1:], b"", b"\0" + ciphertext)),
+        (enc + ciphertext[:1], ciphertext[1:]),
+        (enc[:-1], enc[-1:] + ciphertext),
+    ]
+    changes = [{"enc": b64url(one), "ciphertext": b64url(two)} for one, two in parts]
+    changes += [{"info": ""}, {"kdf": "HKDF-SHA512"}, {"aead": "AES-256-GCM"}]
+    changes += [{"aead": "ChaCha20Poly1305"}, {"kid": other["kid"]}]
+    details = set()
+    for change in changes:
+        response = await client.post("/hpke/open", json=good | change)
+        details.add((await refused(response, 422, "decryption-failed"))["detail"])
+    assert len(details) == 1
+
+
+# RFC 7748 section 6.1: u of low order.
+@pytest.mark.parametrize("u", [0, 1, 2**255 - 20, 2**255 - 19, 2**255 - 18])
+async def test_a_low_order_point_is_refused(client, generate, refused, u):
+    key, point = await generate("x25519"), u.to_bytes(32, "little")
+    body = {"kid": key["kid"], "enc": b64url(point), "ciphertext": b64url(bytes(21))}
+    await refused(await client.post("/hpke/open", json=body), 422, "decryption-failed")
+    body = {"to": {**key["jwk"], "x": jose_b64url(point)}, "plaintext": PLAIN}
+    await refused(await client.post("/hpke/seal", json=body), 422, "invalid-key")
+
+
+async def test_a_point_off_the_curve_is_refused(client, generate, refused):
+    key = await generate("p256")
+    enc = b"\x04" + b64url_decode(key["jwk"]["x"]) * 2
+    body = {"kid": key["kid"], "enc": b64url(enc), "ciphertext": b64url(bytes(21))}
+    await refused(await client.post("/hpke/open", json=body), 422, "decryption-failed")
+    body = {"to": {**key["jwk"], "y": key["jwk"]["x"]}, "plaintext": PLAIN}
+    await refused(await client.post("/hpke/seal", json=body), 422, "invalid-key")
+
+
+async def test_pyca_agrees_on_the_other_side(post, generate):
+    """A verifier with pyca/cryptography, and a wallet here; then the other way."""
+    for alg, private, kem in (
+        ("x25519", x25519.X25519PrivateKey.generate(), hpke.KEM.X25519),
+        ("p256", ec.generate_private_key(ec.SECP256R1()), hpke.KEM.P256),
+    ):
+        suite = hpke.Suite(kem, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_128_GCM)
+        public = private.public_key()
+        if alg == "p256":
+            numbers = public.public_numbers()
+            parts = {name: getattr(numbers, name).to_bytes(32, "big") for name in ("x", "y")}
+            facts = {"kty": "EC", "crv": "P-256"}
+        else:
+            parts, facts = {"x": public.public_bytes_raw()}, {"kty": "OKP", "crv": "X25519"}
+        to = facts | {name: jose_b64url(part) for name, part in parts.items()}
+        made = await post("/hpke/seal", {"to": to, "plaintext": PLAIN})
+        whole = b64url_decode(made["enc"]) + b64url_decode(made["ciphertext"])
+        assert suite.decrypt(whole, private) == b"hello"
+
+
+async def test_bodies_that_are_refused(client, post, generate, refused):
+    key, plain = await generate("p256"), {"plaintext": PLAIN}
+    made = await post("/hpke/seal", {"to": key["jwk"], **plain})
+    for extra in ({"kdf": "SHA-256"}, {"aead": "AES-192-GCM"}, {"info": "*"}, {"aad": PLAIN}):
+        for path, body in (
+            ("/hpke/seal", {"to": key["jwk"], **plain}),
+            ("/hpke/open", {"kid": key["kid"], **made}),
+        ):
+            response = await client.post(path, json=body | extra)
+            await refused(response, 422, "validation-failed")
+    for to, slug in (
+        ({**key["jwk"], "d": key["jwk"]["x"]}, "invalid-key"),
+        ({}, "invalid-key"),
+        ((await generate("k256"))["jwk"], "unsupported-operation"),
+        ((await generate("ed25519"))["jwk"], "unsupported-operation"),
+        ((await generate("x448"))["jwk"], "unsupported-operation"),
+        ((await generate("mldsa44"))["jwk"], "unsupported-operation"),
+    ):
+        await refused(await client.post("/hpke/seal", json={"to": to, **plain}), 422, slug)
+    response = await client.post("/hpke/seal", json={"kid": key["kid"], **plain})
+    await refused(response, 422, "validation-failed")
+
+
+async def test_no_cache_keeps_a_plaintext(client, post, generate):
+    key = await generate("x25519")
+    made = await post("/hpke/seal", {"to": key["jwk"], "plaintext": PLAIN})
+    async with client.post("/hpke/open", json={"kid": key["kid"], **made}) as response:
+        assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")
+
+
+async def test_a_key_that_only_opens(client, post, generate, refused):
+    key = await generate("x25519", operations=["hpke-open"])
+    assert key["operations"] == ["hpke-open"]
+    made = await post("/hpke/seal", {"to": key["jwk"], "plaintext": PLAIN})
+    assert await post("/hpke/open", {"kid": key["kid"], **made}) == {"plaintext": PLAIN}
+    body = {"kid": key["kid"], "peer": key["jwk"]}
+    await refused(await client.post("/derive", json=body), 422, "unsupported-operation")
