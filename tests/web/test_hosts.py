@@ -1,4 +1,4 @@
-"""Which `Host` a service without tokens answers to on loopback, and what browsers may keep."""
+"""Which `Host` a service without tokens answers to on loopback, and whose frames it is shown in."""
 
 import json
 
@@ -135,33 +135,3 @@ async def test_no_other_page_shows_the_documents_in_a_frame(client):
         async with client.get(path) as answer:
             assert answer.status == 200
             assert answer.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
-
-
-async def test_no_cache_keeps_a_secret(start, called, admin):
-    client = await start(create_service(Config(auth="token", admin_token_file=admin[1])))
-    client.session.headers["Authorization"] = f"Bearer {admin[0]}"
-
-    async def call(method, path, body=None, version="1.1"):
-        async with client.request(method, path, json=body) as answer:
-            assert answer.status == 200, await answer.text()
-            return await answer.json(), answer.headers.get("Cache-Control")
-
-    async def made(alg, **options):
-        return (await call("POST", "/key/generate", {"alg": alg, **options}))[0]
-
-    aes, kek, x25519 = await made("a256gcm"), await made("a256kw"), await made("x25519")
-    kid = (await made("ed25519", exportable=True))["kid"]
-    sealed, kept = await call("POST", "/encrypt", {"kid": aes["kid"], "plaintext": "aGVsbG8"})
-    assert kept is None
-    wrap = {"kid": kek["kid"], "key": "AAECAwQFBgcICQoLDA0ODw"}
-    wrapped, kept = await call("POST", "/wrap", wrap)
-    assert kept is None
-    for method, path, body in (
-        ("GET", f"/key/{kid}/export", None),
-        ("POST", "/unwrap", {"kid": kek["kid"], **wrapped}),
-        ("POST", "/derive", {"kid": x25519["kid"], "peer": (await made("x25519"))["jwk"]}),
-        ("POST", "/decrypt", {"kid": aes["kid"], **sealed}),
-        ("POST", "/decrypt", {"kid": aes["kid"], **sealed}),  # at once, by now
-        ("POST", "/tokens", {"name": "t", "scopes": ["sign"]}),
-    ):
-        assert (await call(method, path, body))[1] == "no-store", path

@@ -1,0 +1,106 @@
+"""What holds for HTTP on every route, tried with the examples that the document has of each."""
+
+import re
+from pathlib import Path
+from urllib.parse import urlencode
+
+import orjson
+import pytest
+from web.test_openapi import sent_in_turn
+
+from minikms.web.routes import ROUTES
+
+BY_NAME = {route.name: route for route in ROUTES}
+API = Path(__file__).parents[2] / "docs/http-api.md"
+
+
+@pytest.fixture
+def examples(client):
+    """Every call with each of its examples, in an order in which each succeeds."""
+
+    async def calls():
+        document = await (await client.get("/openapi.json")).json()
+        token = ""
+        for name, method, path, query, body in sent_in_turn(document):
+            if name == "revokeToken":
+                made = await client.post("/tokens", json={"name": "t", "scopes": ["sign"]})
+                token = (await made.json())["record"]["id"]
+                path = f"/tokens/{token}"
+            target = f"{path}?{urlencode(query)}" if query else path
+            yield name, method, target, b"" if body is None else orjson.dumps(body)
+
+    return calls
+
+
+def send(connection, method, target, body, host="localhost"):
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(body)}"]
+    lines += ["Content-Type: application/json", "", ""] if body else ["", ""]
+    connection.writer.write("\r\n".join(lines).encode() + body)
+
+
+async def test_a_caller_that_has_closed_its_half_gets_its_answer(connect, examples):
+    seen = set()
+    async for name, method, target, body in examples():
+        connection = await connect()
+        send(connection, method, target, body)
+        connection.writer.write_eof()
+        answer = await connection.receive()
+        while answer.status == 102:  # of a call that may take long
+            answer = await connection.receive()
+        assert (answer.status, name) == (200, name), answer.body
+        assert await connection.at_end()
+        seen.add(name)
+    assert seen == BY_NAME.keys()
+
+
+async def test_head_is_what_get_is_without_its_body(connect, examples):
+    connection, seen = await connect(), set()
+    async for name, method, target, body in examples():
+        send(connection, method, target, body)
+        answer = await connection.receive()
+        assert (answer.status, name) == (200, name), answer.body
+        if method == "GET":
+            send(connection, "HEAD", target, b"")
+            head = await connection.receive(body=False)
+            assert head.status == 200
+            for header in ("Content-Length", "Content-Type", "ETag", "Cache-Control", "Link"):
+                assert head.headers.get(header) == answer.headers.get(header), (name, header)
+            seen.add(name)
+    assert seen == {route.name for route in ROUTES if route.method == "GET"}
+
+
+async def test_no_cache_keeps_a_secret(connect, examples):
+    """By the fast path too, so each is sent twice where that can be."""
+    connection, seen = await connect(), set()
+    async for name, method, target, body in examples():
+        for _ in range(2 if BY_NAME[name].fast else 1):
+            send(connection, method, target, body)
+            answer = await connection.receive()
+            assert (answer.status, name) == (200, name), answer.body
+            kept = answer.headers.get("Cache-Control")
+            assert (kept == "no-store") == BY_NAME[name].secret, (name, kept)
+        seen.add(name)
+    assert seen == BY_NAME.keys()
+
+
+def test_the_document_lists_the_answers_that_no_cache_keeps():
+    paths = {route.path: f"{route.method} {route.path}" for route in ROUTES if route.secret}
+    listed = re.search(r"\*\*Caching\.\*\*[^(]*\(([^)]*)\)", API.read_text())[1]
+    names = set(re.findall(r"`([^`]+)`", listed))
+    expected = {
+        "POST /tokens" if path == "/tokens" else path.removeprefix("/").rpartition("}/")[2]
+        for path in paths
+    }
+    assert names == expected
+
+
+async def test_another_host_is_refused(connect, examples):
+    connection, seen = await connect(), set()
+    async for name, method, target, body in examples():
+        send(connection, method, target, body, host="rebound.example")
+        assert (await connection.receive()).problem() == (421, "misdirected-request"), name
+        if method == "GET":
+            send(connection, "HEAD", target, b"", host="rebound.example")
+            assert (await connection.receive(body=False)).status == 421
+        seen.add(name)
+    assert seen == BY_NAME.keys()
