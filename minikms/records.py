@@ -32,6 +32,12 @@ class KeyRef(NamedTuple):
     alias: str | None = None
 
 
+class AnyKey(NamedTuple):
+    """References to keys, of which the first that is there, and may be used, counts."""
+
+    refs: tuple[KeyRef, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class KeyPolicy:
     """The settings of a new key, from its caller.

@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from minikms.errors import (
+    AliasNotFound,
     KeyNotFound,
     KeyNotUsable,
     KmsError,
@@ -23,19 +24,26 @@ from minikms.keys.operation import (
 )
 from minikms.keys.threads import Batches, is_slow, run
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyRecord, KeyRef
+from minikms.records import AnyKey, KeyRecord, KeyRef
 from minikms.store.cache import NOTHING, Bounds
 from minikms.store.keys import KeyStore
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
+# What names a key: a reference, several, or a caller's public JWK.
+By: TypeAlias = KeyRef | AnyKey | Mapping[str, Any]
+
+_NOT_THERE: Final = (KeyNotFound, AliasNotFound)
+_NOT_THIS: Final = (*_NOT_THERE, KeyNotUsable, UnsupportedOperation)
+
 
 class KeyOperations:
     """Performs operations with the keys of a store.
 
     `profile` names the tenant in every call, and `by` the key; where the public key is enough, `by`
-    may be a public JWK. Raises KeyNotFound or AliasNotFound, UnsupportedOperation for a key that
+    may be a public JWK. It may also name several keys, of which the first that is there, and may be
+    used, counts. Raises KeyNotFound or AliasNotFound, UnsupportedOperation for a key that
     cannot, or may not, do this, KeyNotUsable for one whose state excludes it, InvalidKey for a JWK
     that is none, and what the operation raises. What an alias does not verify is also tried with
     the keys that the alias named before a rotation.
@@ -49,9 +57,7 @@ class KeyOperations:
         self.cache = KeyCache(registry, store, cache)
         self.batches = Batches()
 
-    async def perform(
-        self, profile: str, by: KeyRef | Mapping[str, Any], operation: Operation[Any, ResultT]
-    ) -> ResultT:
+    async def perform(self, profile: str, by: By, operation: Operation[Any, ResultT]) -> ResultT:
         """The result of an operation; waits for the store, and for a thread where it is slow."""
         key = await self._key(profile, by, operation)
         result = await _run(key, operation)
@@ -67,7 +73,7 @@ class KeyOperations:
         return result
 
     def perform_fast(
-        self, profile: str, by: KeyRef | Mapping[str, Any], operation: Operation[Any, ResultT]
+        self, profile: str, by: By, operation: Operation[Any, ResultT]
     ) -> ResultT | None:
         """The same without waiting; None where there is something to wait for."""
         key = self._key_fast(profile, by, operation)
@@ -79,7 +85,7 @@ class KeyOperations:
     async def perform_batch(
         self,
         profile: str,
-        by: KeyRef | Mapping[str, Any],
+        by: By,
         batch: BatchOperation[Any, ItemT, ResultT],
         items: Sequence[ItemT | KmsError],
         check: Callable[[], None] = lambda: None,
@@ -107,10 +113,10 @@ class KeyOperations:
         name_in_event(key)
         return results
 
-    async def _key(
-        self, profile: str, by: KeyRef | Mapping[str, Any], user: KeyUser
-    ) -> UsableKey[Any]:
+    async def _key(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any]:
         """The key that `by` names, read from the store where it is not in the cache."""
+        if isinstance(by, AnyKey):
+            return await self._first(profile, by.refs, user)
         if not isinstance(by, KeyRef):
             return self._of_jwk(by, user)
         key = self._cached_key(profile, by, user)
@@ -129,13 +135,27 @@ class KeyOperations:
         record, (algorithm, use), material = await self.cache.open(profile, by, permit)
         return UsableKey(algorithm, use.operation, material, record, by.alias)
 
-    def _key_fast(
-        self, profile: str, by: KeyRef | Mapping[str, Any], user: KeyUser
-    ) -> UsableKey[Any] | None:
+    def _key_fast(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any] | None:
         """The same; None where it has to be read from the store."""
+        if isinstance(by, AnyKey):
+            try:
+                return self._cached_key(profile, by.refs[0], user)
+            except _NOT_THIS:
+                return None  # another of them may do
         if isinstance(by, KeyRef):
             return self._cached_key(profile, by, user)
         return self._of_jwk(by, user)
+
+    async def _first(self, profile: str, refs: Sequence[KeyRef], user: KeyUser) -> UsableKey[Any]:
+        """The first key that is there, and may be used; raises what is said of the others."""
+        refused: KmsError | None = None
+        for ref in refs:
+            try:
+                return await self._key(profile, ref, user)
+            except _NOT_THIS as exc:
+                if refused is None or isinstance(refused, _NOT_THERE):
+                    refused = exc
+        raise refused or KeyNotFound
 
     def _cached_key(self, profile: str, ref: KeyRef, user: KeyUser) -> UsableKey[Any] | None:
         """The key that `ref` names; None where it has to be read from the store."""

@@ -14,6 +14,7 @@ from minikms.web.handlers.paging import DEFAULT_LIMIT, JWK_FILTERS, MAX_FILTERS,
 from minikms.web.messages import PROFILE_HEADER
 from minikms.web.schemas import (
     boxes,
+    didcomm,
     encapsulation,
     fields,
     jose,
@@ -33,6 +34,7 @@ SCHEMAS: Final[Mapping[str, type[Schema]]] = {
     name: schema
     for module in (
         boxes,
+        didcomm,
         encapsulation,
         jose,
         jwe,

@@ -228,15 +228,19 @@ def _pointers(messages: Mapping[Any, Any], parent: str = "#") -> list[tuple[str,
     for name, what in messages.items():
         place = str(name)[:_SHOWN].replace("~", "~0").replace("/", "~1")
         pointer = parent if name == "_schema" else f"{parent}/{place}"
-        # A list has its messages by index, and an object in it by name again.
-        inner = isinstance(name, int) or (
-            isinstance(what, Mapping) and all(isinstance(key, int) for key in what)
-        )
-        if isinstance(what, Mapping) and inner:
+        # A list has its messages by index, and an object by name.
+        if isinstance(what, Mapping) and not _is_of_dict(what):
             found.extend(_pointers(what, pointer))
         else:
             found.append((pointer, _sentence(what)))
     return found
+
+
+def _is_of_dict(messages: Mapping[Any, Any]) -> bool:
+    """Whether these are the messages of a field whose names the caller chooses."""
+    return all(
+        isinstance(what, Mapping) and what.keys() <= {"key", "value"} for what in messages.values()
+    )
 
 
 def _sentence(what: Any) -> str:

@@ -25,6 +25,7 @@ TAGS: Final = (
     {"name": "keys", "description": "Make, look up, list, name and delete keys."},
     {"name": "operations", "description": "Use a key without ever seeing it."},
     {"name": "boxes", "description": "Encrypt from one key pair to another, as NaCl does."},
+    {"name": "didcomm", "description": "The envelope of DIDComm v1 messages."},
     {
         "name": "encapsulation",
         "description": "Share secrets with, and encrypt to, who has a key pair.",

@@ -8,6 +8,7 @@ from aiohttp import web
 from minikms.access.policy import OPEN
 from minikms.web.handlers import (
     boxes,
+    didcomm,
     encapsulation,
     jose,
     jwe,
@@ -85,6 +86,8 @@ ROUTES: Final = (
     _operation("/box/open", boxes.open_box, "openBox", "decrypt", secret=True),
     _operation("/box/seal", boxes.seal_box, "sealBox", "encrypt"),
     _operation("/box/seal/open", boxes.open_sealed_box, "openSealedBox", "decrypt", secret=True),
+    _operation("/didcomm/pack", didcomm.pack, "packDidcomm", "encrypt"),
+    _operation("/didcomm/unpack", didcomm.unpack, "unpackDidcomm", "decrypt", secret=True),
     _operation("/encapsulate", encapsulation.encapsulate, "encapsulate", "encrypt", secret=True),
     _operation("/decapsulate", encapsulation.decapsulate, "decapsulate", "derive", secret=True),
     _operation("/hpke/seal", encapsulation.seal_hpke, "sealHpke", "encrypt"),

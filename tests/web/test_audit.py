@@ -104,6 +104,10 @@ async def key_of(client, call):
     # Of a JWE the sender's, or else the first recipient's.
     first = body["recipients"][0].get("alias") if "recipients" in body else None
     alias = query.get("alias") or body.get("alias") or first
+    if name == "packDidcomm":
+        alias = body.get("from")
+    if name == "unpackDidcomm":
+        alias = "example wallet"
     if KID in path:
         return KID, "ed25519"
     if alias is None or name in ("generateKey", "importKey"):

@@ -11,13 +11,14 @@ PAST, FUTURE = "2001-02-03T04:05:06Z", "2190-01-01T00:00:00+01:00"
 
 MAKES = {
     *("sign", "sign/batch", "jws/sign", "jws/sign mac", "mac", "encrypt", "wrap", "box"),
-    *("jwe/encrypt", "jwe/encrypt to it", "jwe/encrypt from it"),
+    *("jwe/encrypt", "jwe/encrypt to it", "jwe/encrypt from it", "didcomm/pack"),
 }
 CHECKS = {
     *("verify", "verify/batch", "jws/verify", "jws/verify mac", "mac/verify", "decrypt", "unwrap"),
     *(
         "box/open",
         "box/seal/open",
+        "didcomm/unpack",
         "decapsulate",
         "hpke/open",
         "jwe/decrypt",
@@ -63,7 +64,8 @@ async def uses(post, generate):
     gcm, kw, hs = [await generate(alg, exportable=True) for alg in ("a256gcm", "a128kw", "hs256")]
     x = await generate("x25519")
     kem = await generate("mlkem768")
-    keys = [ec, gcm, kw, hs, x, kem]
+    wallet = await generate("ed25519", operations=["box", "box-open"])
+    keys = [ec, gcm, kw, hs, x, kem, wallet]
     by = {key["alg"]: {"kid": key["kid"]} for key in keys}
     peer = (await generate("p256"))["jwk"]
     signed = {"data": DATA, "sig": (await post("/sign", by["p256"] | {"data": DATA}))["sig"]}
@@ -109,6 +111,10 @@ async def uses(post, generate):
     calls = [(name, "POST", path, by[alg] | body, has) for name, alg, path, body, has in table]
     for name, to in (("", to_kw), (" to it", to_ec), (" from it", from_ec)):
         calls.append((f"jwe/encrypt{name}", "POST", "/jwe/encrypt", jwe | to, {}))
+    pack = {"to": [wallet["b58"]], "from": wallet["kid"], "message": DATA}
+    calls.append(("didcomm/pack", "POST", "/didcomm/pack", pack, {}))
+    packed = await post("/didcomm/pack", pack)
+    calls.append(("didcomm/unpack", "POST", "/didcomm/unpack", packed, {"message": DATA}))
     for name, key in (("export", ec), ("export mac", hs)):
         calls.append((name, "GET", f"/key/{key['kid']}/export", None, {}))
     body = {"alg": "a128gcm", "unwrap_kid": kw["kid"], **wrapped}

@@ -19,9 +19,10 @@ ALGS = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv", "seed"}
 GIVES = {
     *("exportKey", "unwrap", "derive", "decrypt", "openBox", "openSealedBox", "decapsulate"),
-    *("decryptJwe", "openHpke"),
+    *("decryptJwe", "openHpke", "unpackDidcomm"),
 }
 DATA = "aGVsbG8="
+VERKEY = "586Z7H2vpX9qNhN2T4e9Utugie3ogjbxzGaMtM3E6HR5"
 
 
 def raw(text):
@@ -61,6 +62,7 @@ def bodies(kid, jwk):
         "derive": by | {"peer": jwk or {}},
         "makeBox": by | {"to": jwk or {}, "plaintext": DATA},
         "sealBox": {"to": jwk or {}, "plaintext": DATA},
+        "packDidcomm": {"to": [VERKEY], "from": kid, "message": DATA},
         "encapsulate": {"to": jwk or {}},
         "sealHpke": {"to": jwk or {}, "plaintext": DATA},
         "mac": by | {"data": DATA},

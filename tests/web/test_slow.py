@@ -175,6 +175,7 @@ async def derive(post, key):
 
 
 THEIRS = X25519()
+WALLET = {"alg": "ed25519", "operations": ["box", "box-open"]}
 
 
 async def box(post, key):
@@ -182,9 +183,16 @@ async def box(post, key):
     to = {"to": THEIRS.public_jwk(them), "plaintext": DATA}
     await post("/box/seal", to)
     await post("/box", by | to)
+    wallet = await post("/key/generate", WALLET)
+    packed = {"to": [wallet["b58"]], "message": DATA}
+    for sender in ({}, {"from": wallet["kid"]}):
+        made = await post("/didcomm/pack", packed | sender)
+    return wallet, made
 
 
 async def open_box(post, key):
+    wallet, packed = await box(post, key)
+    assert (await post("/didcomm/unpack", packed))["kid"] == wallet["kid"]
     made = await post("/key/generate", {"alg": "x25519"})
     by, them = {"kid": made["kid"]}, THEIRS.generate()
     peer, sender = THEIRS.load_box_peer(made["jwk"]), THEIRS.public_jwk(them)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, missing, validate
 
-from minikms.encodings import b64url, b64url_decode
+from minikms.encodings import b64url, b64url_decode, jose_b64url
 from minikms.web.schemas.fields import (
     Base64Url,
     BoundedList,
@@ -19,6 +19,7 @@ from minikms.web.schemas.fields import (
     JweValue,
     Labels,
     Timestamp,
+    UnpaddedBase64Url,
     rfc3339,
 )
 
@@ -34,7 +35,7 @@ def load(schema: Schema, document: Any) -> Any:
     if compiled is not None:
         try:
             return compiled(document)
-        except ValueError:
+        except (ValueError, ValidationError):
             pass
     return schema.load(document)
 
@@ -114,7 +115,9 @@ def _compile_common(field: fields.Field[Any]) -> Converter | None:
     """The function of a field that many bodies have; None for others."""
     if type(field) is BoundedList and isinstance(field.inner, fields.Nested):
         return _compile_list(field)
-    if type(field) is Base64Url and not field.validators and field.most is None:
+    if type(field) is fields.Nested and not (field.many or field.validators):
+        return compile_load(field.schema)
+    if isinstance(field, Base64Url) and not field.validators and field.most is None:
         return _base64url
     if type(field) is Flag and not field.validators:
         return _boolean
@@ -230,6 +233,7 @@ _WRITERS: Final[dict[type[Any], Callable[[Any], Converter | None]]] = {
     JweValue: lambda field: None,
     Labels: lambda field: None,
     Base64Url: lambda field: b64url,
+    UnpaddedBase64Url: lambda field: jose_b64url,
     Timestamp: lambda field: rfc3339,
     fields.List: _list_writer,
     BoundedList: _list_writer,

@@ -1,6 +1,6 @@
 """Requests that work as they stand, in the order of the page, and what the service answers.
 
-The keys are published ones: RFC 8037 appendix A.1, RFC 8032 section 7.1 (TEST 3), RFC 7748
+The keys are published ones: RFC 8037 appendix A.1, RFC 8032 section 7.1 (TESTs 2 and 3), RFC 7748
 section 6.1, RFC 7515 appendix A.2, and counting bytes.
 """
 
@@ -53,6 +53,23 @@ _RSA = {
     ),
     "e": "AQAB",
 }
+# The key of RFC 8032 section 7.1 (TEST 2) in base58, its kid, and a message from it to itself.
+_VERKEY = "586Z7H2vpX9qNhN2T4e9Utugie3ogjbxzGaMtM3E6HR5"
+_WALLET = "FtIu-VbGrfe_KB6CH7GNwODB72MNxj_ml11dEvO-7kk"
+_PROTECTED = (
+    "eyJlbmMiOiJ4Y2hhY2hhMjBwb2x5MTMwNV9pZXRmIiwidHlwIjoiSldNLzEuMCIsImFsZyI6IkF1dGhjcnlwdCIsIn"
+    "JlY2lwaWVudHMiOlt7ImVuY3J5cHRlZF9rZXkiOiJWZFNMc3B4a2dpcjBPdzdncmlUTzVMem5rOGZJaG5hLXRJZlZp"
+    "endwaEhwRE5peTk5NFc4M1FjTlphSllMZmFUIiwiaGVhZGVyIjp7ImtpZCI6IjU4Nlo3SDJ2cFg5cU5oTjJUNGU5VX"
+    "R1Z2llM29namJ4ekdhTXRNM0U2SFI1Iiwic2VuZGVyIjoiWThiZ2R6ZHp5amFWZXR2YkNtTWU1Y01nd0lkRUtyMlpv"
+    "VzB2ckswVkREckVPMTdsbkNLcFVrY1d5bFpjNi10bHdzdW9xM3V5WlJ3TUxZdWhsdjVoa0w3bllvOTNFZWdLa0FQbX"
+    "BWTktES3Q4SGpBZTFyN28xQVhTUTB3IiwiaXYiOiJKWHo0aWhJWVl4LThUR0FqTUhYbm9rUTZwODdWZGdmZiJ9fV19"
+)
+_PACKED = {
+    "protected": _PROTECTED,
+    "iv": "I0bKtH06IamlbN4H",
+    "ciphertext": "Qa-hL0s",
+    "tag": "Uw_hdlaHisK1sbcxxPLLXg",
+}
 
 _JWE = (
     "eyJhbGciOiJFQ0RILUVTK0EyNTZLVyIsImVuYyI6IkEyNTZHQ00iLCJlcGsiOnsiY3J2IjoiWDI1NTE5IiwieCI6"
@@ -92,6 +109,16 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "for key agreement": {
             "jwk": {**_X25519, "d": "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo"},
             "alias": "example agreement",
+        },
+        "for DIDComm v1": {
+            "jwk": {
+                "kty": "OKP",
+                "crv": "Ed25519",
+                "x": "PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw",
+                "d": "TM0Imyj_ltqdtsNG7BFOD1uKMZ81q6Yk2oz27U-4pvs",
+            },
+            "operations": ["sign", "verify", "box", "box-open"],
+            "alias": "example wallet",
         },
         "for encryption": {"alg": "a256gcm", "secret": _COUNTING, "alias": "example encryption"},
         "to wrap keys": {"alg": "a256kw", "secret": _COUNTING, "alias": "example wrapping"},
@@ -190,6 +217,11 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
             "b60=",
         }
     },
+    "PackRequest": {
+        "from a key": {"to": [_VERKEY], "from": "example wallet", "message": _HELLO},
+        "without a sender": {"to": [_VERKEY], "message": _HELLO},
+    },
+    "UnpackRequest": {"for the imported key": {"packed": _PACKED}},
     "EncapsulateRequest": {"to ML-KEM-768": {"to": _MLKEM768}},
     "DecapsulateRequest": {
         "by the imported key": {
@@ -367,6 +399,8 @@ ANSWERS: Final[Mapping[str, Any]] = {
         "ciphertext": "zmJd1e8cmq-6xtKMPdqZTMKCMJ0qYCSDwUE9CwLhbkQ13VEv97_rdmshPO9ZmnOQL4WNGF4="
     },
     "openSealedBox": {"plaintext": _HELLO},
+    "packDidcomm": {"packed": _PACKED},
+    "unpackDidcomm": {"message": _HELLO, "to": _VERKEY, "from": _VERKEY, "kid": _WALLET},
     "signJws": {
         "jws": "eyJhbGciOiJFZERTQSIsImtpZCI6ImRpZDpleGFtcGxlOjEyMyNrZXktMSJ9.aGVsbG8.daxe9bb7MmM5"
         "FyxbM24IqaiGFDL_rJacmqyC9UcF8nDXKcvkEw0f0YL1RJoKRKpM5Al2MyfYFsC1rMPJgwU2DA"

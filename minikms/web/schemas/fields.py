@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 
 from marshmallow import ValidationError, fields, validate
 
-from minikms.encodings import b64url, b64url_decode
+from minikms.encodings import b64url, b64url_decode, jose_b64url
 from minikms.plugin.protocol import KEY_OPERATIONS
 from minikms.records import AliasTaken, State
 
@@ -46,9 +46,11 @@ class Base64Url(fields.String):
     A value of more than `most` bytes is refused before it is decoded.
     """
 
+    form = "taken padded or not, given padded"
+
     def __init__(self, description: str, *, most: int | None = None, **kwargs: Any) -> None:
         metadata: dict[str, Any] = {
-            "description": f"{description} Base64url: taken padded or not, given padded.",
+            "description": f"{description} Base64url: {self.form}.",
             "pattern": BASE64URL_PATTERN,
         }
         self.most = most
@@ -69,6 +71,15 @@ class Base64Url(fields.String):
             return b64url_decode(text)
         except ValueError:
             raise ValidationError("Not base64url.") from None
+
+
+class UnpaddedBase64Url(Base64Url):
+    """Bytes as JOSE writes them: given without padding."""
+
+    form = "taken padded or not, given unpadded"
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else jose_b64url(value)
 
 
 def _padded(size: int) -> int:

@@ -1,0 +1,192 @@
+"""Bodies of DIDComm v1 (Aries RFC 0019): each request, followed by its answer.
+
+The header of an envelope is a document in base64url. It is read by schemas, too, so all in it has
+its form and its bound before any key is used.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from marshmallow import Schema, ValidationError, fields, post_load, validate
+
+from minikms.encodings import b64url_decode
+from minikms.keys.didcomm_envelope import (
+    ANONCRYPT,
+    AUTHCRYPT,
+    ENC,
+    TYP,
+    VERKEY_PATTERN,
+    Packed,
+    Protected,
+    Recipient,
+    Verkey,
+)
+from minikms.records import AnyKey, KeyRef
+from minikms.web.schemas import compiled
+from minikms.web.schemas.base import Request
+from minikms.web.schemas.fields import (
+    BASE64URL_PATTERN,
+    KID_PATTERN,
+    MAX_ALIAS,
+    Base64Url,
+    BoundedList,
+    UnpaddedBase64Url,
+)
+from minikms.web.schemas.fields import kid as key_id
+
+MAX_RECIPIENTS: Final = 100
+# The header of so many is shorter.
+MAX_PROTECTED: Final = 65_536  # characters
+
+_KID = re.compile(KID_PATTERN)
+
+
+class VerkeyField(fields.String):
+    """A verkey, loaded as `Verkey`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        metadata = {"description": "Ed25519 public key, in base58.", "pattern": VERKEY_PATTERN}
+        super().__init__(metadata=metadata, **kwargs)
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        try:
+            return Verkey.parse(super()._deserialize(value, attr, data, **kwargs))
+        except ValueError:
+            raise ValidationError("Not an Ed25519 public key in base58.") from None
+
+
+class _RecipientHeader(Request):
+    kid = VerkeyField(required=True)
+    sender = Base64Url("The sender's verkey, in a sealed box.", most=92)
+    iv = Base64Url("The nonce of the box that the content key is in.", most=24)
+
+
+class _Recipient(Request):
+    encrypted_key = Base64Url("The content key, in a box.", most=80, required=True)
+    header = fields.Nested(_RecipientHeader, required=True)
+
+    @post_load
+    def _to_recipient(self, data: dict[str, Any], **_: Any) -> Recipient:
+        header = data["header"]
+        return Recipient(
+            header["kid"], data["encrypted_key"], header.get("sender"), header.get("iv")
+        )
+
+
+class _Protected(Request):
+    enc = fields.String(required=True, validate=validate.Equal(ENC))
+    typ = fields.String(required=True, validate=validate.Equal(TYP))
+    alg = fields.String(required=True, validate=validate.OneOf((AUTHCRYPT, ANONCRYPT)))
+    recipients = BoundedList(fields.Nested(_Recipient), 1, MAX_RECIPIENTS, required=True)
+
+    @post_load
+    def _by_kid(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        recipients: list[Recipient] = data["recipients"]
+        by_kid = {recipient.verkey.kid: recipient for recipient in recipients}
+        if len(by_kid) != len(recipients):
+            raise ValidationError("A recipient is there twice.", "recipients")
+        has = data["alg"] == AUTHCRYPT
+        if any((one.sender is not None, one.iv is not None) != (has, has) for one in recipients):
+            raise ValidationError(
+                "With Authcrypt alone each recipient has a sender and an iv.", "recipients"
+            )
+        return {"recipients": by_kid}
+
+
+class ProtectedField(fields.String):
+    """A header in base64url, loaded as `Protected`; dumped from its text."""
+
+    _schema: Final = _Protected()
+
+    def __init__(self, **kwargs: Any) -> None:
+        metadata = {
+            "description": "The header in base64url: alg, and each recipient.",
+            "pattern": BASE64URL_PATTERN,
+            "maxLength": MAX_PROTECTED,
+        }
+        super().__init__(metadata=metadata, **kwargs)
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if len(text) > MAX_PROTECTED:
+            raise ValidationError(f"At most {MAX_PROTECTED} characters.")
+        try:
+            document = orjson.loads(b64url_decode(text))
+        except ValueError:
+            raise ValidationError("Not JSON in base64url.") from None
+        return Protected(text, **compiled.load(self._schema, document))
+
+
+class PackedMessage(Request):
+    """A message in its envelope, as agents send it."""
+
+    protected = ProtectedField(required=True)
+    iv = UnpaddedBase64Url("The nonce.", required=True)
+    ciphertext = UnpaddedBase64Url("The ciphertext.", required=True)
+    tag = UnpaddedBase64Url("The authentication tag.", required=True)
+
+
+class PackRequest(Request):
+    """A message to pack; loads the sender, or the first recipient, into `by`."""
+
+    to = BoundedList(VerkeyField(), 1, MAX_RECIPIENTS, required=True)
+    sender = fields.String(
+        data_key="from",
+        validate=validate.Length(1, MAX_ALIAS),
+        metadata={"description": "The kid, or an alias, of the sender's key; nobody without it."},
+    )
+    message = Base64Url("The message.", required=True)
+
+    @post_load
+    def _to_by(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if len({verkey.kid for verkey in data["to"]}) != len(data["to"]):
+            raise ValidationError("A recipient is there twice.", "to")
+        sender = data.pop("sender", None)
+        data["is_anonymous"] = sender is None
+        if sender is None:
+            data["by"] = data["to"][0].jwk
+        elif _KID.match(sender):
+            data["by"] = AnyKey((KeyRef(kid=sender), KeyRef(alias=sender)))
+        else:
+            data["by"] = KeyRef(alias=sender)
+        return data
+
+
+class PackAnswer(Schema):
+    """A packed message."""
+
+    packed = fields.Nested(PackedMessage, required=True)
+
+
+class UnpackRequest(Request):
+    """A packed message; loads its recipients into `by`."""
+
+    packed = fields.Nested(PackedMessage, required=True)
+
+    @post_load
+    def _to_by(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        packed = Packed(**data["packed"])
+        by = AnyKey(tuple(KeyRef(kid=kid) for kid in packed.protected.recipients))
+        return {"packed": packed, "by": by}
+
+
+class UnpackAnswer(Schema):
+    """A message, and between whom."""
+
+    message = Base64Url("The message.", required=True)
+    to = fields.String(
+        required=True, metadata={"description": "Verkey of the key that opened it, in base58."}
+    )
+    sender = fields.String(
+        data_key="from",
+        required=True,
+        allow_none=True,
+        metadata={"description": "Verkey of the sender; null where it does not say who that is."},
+    )
+    kid = key_id(required=True)
