@@ -96,7 +96,7 @@ async def test_all_that_an_entry_may_say(start, seed):
         "jwk": PUBLIC | {"d": SECRET, "kid": "did:example:1#not-a-kid", "use": "sig"},
         "kid": KID,
         "profile": "alice",
-        "aliases": ["did:example:1#k", "two"],
+        "aliases": ["did:example:1#k", "two", "é" * 4096],
         "labels": {"purpose": "assertion"},
         "operations": ["sign"],
         "exportable": True,
@@ -158,6 +158,22 @@ async def test_every_algorithm_gives_the_same_key_each_time(start, seed):
             async with second.get(path, headers=headers) as response:
                 assert (await response.json())["jwk"] == made[key["alg"]]
     assert kids.keys() == made.keys()
+
+
+async def test_a_curve_by_its_former_name_and_an_operation_that_is_opt_in(start, seed):
+    # Of a key of 1: the generator (SEC 2 section 2.4.1).
+    jwk = {
+        "kty": "EC",
+        "crv": "P-256K",
+        "x": b64(bytes.fromhex("79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798")),
+        "y": b64(bytes.fromhex("483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8")),
+        "d": b64((1).to_bytes(32)),
+    }
+    entries = [{"jwk": jwk}, GOOD | {"operations": ["sign", "derive"]}]
+    client = await start(create_service(seed({"keys": entries})))
+    curve, opted = await keys_of(client)
+    assert (curve["alg"], curve["jwk"]["crv"]) == ("k256", "secp256k1")
+    assert opted["operations"] == ["sign", "derive"]
 
 
 async def test_a_symmetric_key_may_have_its_kid_in_its_jwk(start, seed):
@@ -250,6 +266,9 @@ BAD_ENTRIES = [
     (".seed", {"alg": "x25519", "seed": SECRET + "!"}),
     (".secret", {"alg": "x25519", "secret": None}),
     (".alias", {"alg": "x25519", "seed": SECRET, "alias": "a"}),
+    (".alias_taken", {"alg": "x25519", "seed": SECRET, "alias_taken": "move"}),
+    (".if_exists", {"alg": "x25519", "seed": SECRET, "if_exists": "keep"}),
+    (".aliases[0]", {"alg": "x25519", "seed": SECRET, "aliases": ["a" * 4097]}),
     (".wrapped", {"alg": "x25519", "seed": SECRET, "wrapped": SECRET}),
     (".unwrap_kid", {"alg": "x25519", "seed": SECRET, "unwrap_kid": KID}),
     (".labels", {"alg": "x25519", "seed": SECRET, "labels": {"a:b": SECRET}}),
