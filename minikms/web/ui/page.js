@@ -22,27 +22,35 @@ function exampleKeys(spec) {
   return new Map(bodies.map((body) => [body.alias, body]));
 }
 
-/** Where nobody needs a token, import the example key that a call names and that is not there. */
-async function importExampleKey(spec, request) {
+/** The aliases that a body may have, of all of its keys. */
+function aliasesIn(body) {
+  const { alias, from, recipients = [] } = body;
+  return new Set([alias, from, ...recipients.map((recipient) => recipient.alias)]);
+}
+
+/** Where nobody needs a token, import the example keys that a call names and that are not there. */
+async function importExampleKeys(spec, request) {
   if (spec.components.securitySchemes || new URL(request.url).pathname.startsWith("/key/")) return;
-  let alias;
+  let aliases;
   try {
-    alias = JSON.parse(request.body).alias;
+    aliases = aliasesIn(JSON.parse(request.body));
   } catch {
     return; // the service says what is wrong with it
   }
-  const key = exampleKeys(spec).get(alias);
-  if (key === undefined) return;
   const profile = request.headers["X-Profile"];
   const headers = {
     "Content-Type": "application/json",
     ...(profile === undefined ? {} : { "X-Profile": profile }),
   };
-  const search = new URLSearchParams({ alias });
-  const found = await fetch(new URL(`/keys?${search}`, request.url), { headers });
-  if (found.ok && (await found.json()).length === 0) {
-    const body = JSON.stringify(key);
-    await fetch(new URL("/key/import", request.url), { method: "POST", headers, body });
+  const keys = exampleKeys(spec);
+  for (const alias of aliases) {
+    if (!keys.has(alias)) continue;
+    const search = new URLSearchParams({ alias });
+    const found = await fetch(new URL(`/keys?${search}`, request.url), { headers });
+    if (found.ok && (await found.json()).length === 0) {
+      const body = JSON.stringify(keys.get(alias));
+      await fetch(new URL("/key/import", request.url), { method: "POST", headers, body });
+    }
   }
 }
 
@@ -91,7 +99,7 @@ window.addEventListener("load", () => {
       (a.get("method") === "delete") - (b.get("method") === "delete"),
     requestInterceptor: async (request) => {
       if (!request.loadSpec) {
-        await importExampleKey(ui.specSelectors.specJson().toJS(), request);
+        await importExampleKeys(ui.specSelectors.specJson().toJS(), request);
       }
       return request;
     },

@@ -1,0 +1,288 @@
+"""JWEs of other libraries open here, and ours there: joserfc, jwcrypto, and jose of npm."""
+
+import asyncio
+import json
+import os
+import shutil
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+import joserfc.jwe
+import pytest
+from derived import algorithm_names
+from joserfc.drafts import jwe_chacha20, jwe_ecdh_1pu
+from joserfc.jwa import JWE_ALG_MODELS, JWE_ENC_MODELS
+from joserfc.jwk import import_key
+from jwcrypto import jwe as jwcrypto
+from jwcrypto.jwk import JWK
+
+from minikms.keys.jwe_models import ALGS, ENCS
+from minikms.plugin import Aead, KeyAgreement, KeyWrap, PublicKeyEncryption
+from minikms.plugin.registry import AlgorithmRegistry
+
+PLAIN = b"a payload without a full stop"
+REGISTRY = AlgorithmRegistry.from_installed()
+CURVES = [name for name in algorithm_names(KeyAgreement) if not REGISTRY.get(name).opt_in]
+AGREED = tuple(alg for alg in ALGS if alg.startswith("ECDH"))
+KINDS = {
+    **dict.fromkeys(CURVES, AGREED),
+    **{alg: (alg.upper(),) for alg in algorithm_names(KeyWrap)},
+    **dict.fromkeys(algorithm_names(PublicKeyEncryption), ("RSA-OAEP-256",)),
+    **dict.fromkeys(algorithm_names(Aead), ("dir",)),
+}
+FORMS = ("compact", "flattened", "general")
+JWCRYPTO_ENCS = [enc for enc in ENCS if enc.startswith("A")]
+NPM_PACKAGE = "jose@6.2.18"
+
+
+class JoserfcRegistry(joserfc.jwe.JWERegistry):
+    """joserfc with its drafts, which are registered nowhere else."""
+
+    def __init__(self):
+        super().__init__(algorithms=[*ALGS, *ENCS])
+        algs = (*JWE_ALG_MODELS, *jwe_ecdh_1pu.JWE_ALG_MODELS)
+        encs = (*JWE_ENC_MODELS, *jwe_chacha20.JWE_ENC_MODELS)
+        self.algorithms = {
+            "alg": {model.name: model for model in algs},
+            "enc": {model.name: model for model in encs},
+            "zip": {},
+        }
+
+
+JOSERFC = JoserfcRegistry()
+
+
+def test_every_alg_and_enc_is_checked():
+    assert {name for names in KINDS.values() for name in names} == {*ALGS}
+    assert {*JOSERFC.algorithms["alg"]} > {*ALGS}
+    assert {*JOSERFC.algorithms["enc"]} == {*ENCS}
+
+
+def b64(data):
+    return urlsafe_b64encode(data).decode()
+
+
+def raw(text):
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def goes(alg, name, enc):
+    """Whether an `alg` goes with an `enc`, for a key of the algorithm `alg`."""
+    if name == "dir":
+        return enc in REGISTRY.get(alg).jose_algs
+    return not name.startswith("ECDH-1PU+") or "CBC-HS" in enc
+
+
+def combinations(alg, encs=ENCS, *, every):
+    """Each `alg` of a key with each `enc`; without `every`, with one, which differs by the key."""
+    for place, name in enumerate(KINDS[alg], [*KINDS].index(alg)):
+        fitting = [enc for enc in encs if goes(alg, name, enc)]
+        if every or not fitting:
+            yield from ((name, enc) for enc in fitting)
+        else:
+            yield name, fitting[place % len(fitting)]
+
+
+@pytest.fixture
+def keys(client, generate):
+    """Make a key here, and give it with its private JWK, by which `jose_algs` do not bind it."""
+
+    async def make(alg):
+        made = await generate(alg, exportable=True)
+        async with client.get(f"/key/{made['kid']}/export") as response:
+            jwk = (await response.json())["jwk"]
+        return made, {member: jwk[member] for member in jwk if member != "alg"}
+
+    return make
+
+
+@pytest.fixture
+def encrypt(post):
+    async def call(made, name, enc, form, **more):
+        by = {"jwk": made["jwk"]} if made["jwk"] else {"kid": made["kid"]}
+        body = {"plaintext": b64(PLAIN), "enc": enc, "recipients": [{**by, "alg": name}]}
+        header = {"apu": "QWxpY2U", "apv": "Qm9i"} if name.startswith("ECDH") else {}
+        body |= {"serialization": form, "header": header, **more}
+        return (await post("/jwe/encrypt", body))["jwe"]
+
+    return call
+
+
+@pytest.fixture
+def opens(post):
+    async def call(made, jwe, **more):
+        answer = await post("/jwe/decrypt", {"jwe": jwe, "kid": made["kid"], **more})
+        assert raw(answer["plaintext"]) == PLAIN
+
+    return call
+
+
+async def agree_with_joserfc(keys, encrypt, opens, alg, *, every):
+    (made, jwk), (sender, sender_jwk) = await keys(alg), await keys(alg)
+    theirs, their_sender = import_key(jwk), import_key(sender_jwk)
+    public = import_key(made["jwk"] or jwk)
+    for number, (name, enc) in enumerate(combinations(alg, every=every)):
+        has_sender = name.startswith("ECDH-1PU")
+        with_sender = {"sender_key": their_sender} if has_sender else {}
+        form = FORMS[number % 3]
+        ours = await encrypt(
+            made, name, enc, form, **({"from": sender["kid"]} if has_sender else {})
+        )
+        decrypt = joserfc.jwe.decrypt_compact if form == "compact" else joserfc.jwe.decrypt_json
+        assert decrypt(ours, theirs, registry=JOSERFC, **with_sender).plaintext == PLAIN
+
+        header = {"alg": name, "enc": enc}
+        if form == "compact":
+            made_there = joserfc.jwe.encrypt_compact(
+                header, PLAIN, public, registry=JOSERFC, **with_sender
+            )
+        else:
+            forms = {
+                "flattened": joserfc.jwe.FlattenedJSONEncryption,
+                "general": joserfc.jwe.GeneralJSONEncryption,
+            }
+            obj = forms[form](header, PLAIN, aad=b"bound")
+            obj.add_recipient({"kid": "theirs"}, public)
+            made_there = joserfc.jwe.encrypt_json(obj, None, registry=JOSERFC, **with_sender)
+        await opens(made, made_there, **({"from": sender["jwk"]} if has_sender else {}))
+
+
+@pytest.mark.parametrize("alg", KINDS)
+async def test_joserfc(keys, encrypt, opens, alg):
+    await agree_with_joserfc(keys, encrypt, opens, alg, every=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alg", KINDS)
+async def test_joserfc_with_every_enc(keys, encrypt, opens, alg):
+    await agree_with_joserfc(keys, encrypt, opens, alg, every=True)
+
+
+async def agree_with_jwcrypto(keys, encrypt, opens, alg, *, every):
+    made, jwk = await keys(alg)
+    theirs, public = JWK(**jwk), JWK(**(made["jwk"] or jwk))
+    allowed = [*ALGS, *ENCS]
+    for number, (name, enc) in enumerate(combinations(alg, JWCRYPTO_ENCS, every=every)):
+        if name.startswith("ECDH-1PU"):
+            continue  # which it does not have
+        form = FORMS[number % 3]
+        ours = await encrypt(made, name, enc, form)
+        reader = jwcrypto.JWE(algs=allowed)
+        reader.deserialize(ours if form == "compact" else json.dumps(ours), key=theirs)
+        assert reader.payload == PLAIN
+
+        writer = jwcrypto.JWE(
+            PLAIN, json.dumps({"alg": name, "enc": enc}), recipient=public, algs=allowed
+        )
+        compact = form == "compact"
+        text = writer.serialize(compact=compact)
+        await opens(made, text if compact else json.loads(text))
+
+
+@pytest.mark.parametrize("alg", KINDS)
+async def test_jwcrypto(keys, encrypt, opens, alg):
+    await agree_with_jwcrypto(keys, encrypt, opens, alg, every=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alg", KINDS)
+async def test_jwcrypto_with_every_enc(keys, encrypt, opens, alg):
+    await agree_with_jwcrypto(keys, encrypt, opens, alg, every=True)
+
+
+async def test_jwcrypto_reads_and_makes_several_recipients(keys, encrypt, opens, post):
+    kinds = {"p256": "ECDH-ES+A256KW", "a128kw": "A128KW", "rsa2048": "RSA-OAEP-256"}
+    pairs = [(await keys(alg), name) for alg, name in kinds.items()]
+    recipients = [{"kid": made["kid"], "alg": name} for (made, _), name in pairs]
+    body = {"plaintext": b64(PLAIN), "enc": "A256GCM", "recipients": recipients}
+    ours = (await post("/jwe/encrypt", {**body, "aad": b64(b"bound")}))["jwe"]
+    writer = jwcrypto.JWE(PLAIN, json.dumps({"enc": "A256GCM"}), algs=[*ALGS, *ENCS])
+    for (made, jwk), name in pairs:
+        reader = jwcrypto.JWE(algs=[*ALGS, *ENCS])
+        reader.deserialize(json.dumps(ours), key=JWK(**jwk))
+        assert reader.payload == PLAIN
+        public = JWK(**(made["jwk"] or jwk))
+        writer.add_recipient(public, json.dumps({"alg": name, "kid": made["kid"]}))
+    for (made, _), _ in pairs:
+        await opens(made, json.loads(writer.serialize()))
+
+
+# Reads {"decrypt": [{jwk, jwe}], "encrypt": [{jwk, alg, enc, form}]}, writes what came of each.
+SCRIPT = """
+import * as jose from "jose";
+import { readFileSync } from "node:fs";
+
+const asked = JSON.parse(readFileSync(0, "utf8"));
+const decoder = new TextDecoder();
+const key = (jwk, alg) => jose.importJWK(jwk, alg);
+const decrypted = [];
+for (const { jwk, alg, jwe } of asked.decrypt) {
+  const decrypt = typeof jwe === "string" ? jose.compactDecrypt
+    : "recipients" in jwe ? jose.generalDecrypt : jose.flattenedDecrypt;
+  decrypted.push(decoder.decode((await decrypt(jwe, await key(jwk, alg))).plaintext));
+}
+const encrypted = [];
+for (const { jwk, alg, enc, form, plaintext } of asked.encrypt) {
+  const bytes = new TextEncoder().encode(plaintext);
+  if (form === "compact") {
+    encrypted.push(await new jose.CompactEncrypt(bytes)
+      .setProtectedHeader({ alg, enc }).encrypt(await key(jwk, alg)));
+  } else if (form === "flattened") {
+    encrypted.push(await new jose.FlattenedEncrypt(bytes)
+      .setProtectedHeader({ alg, enc }).encrypt(await key(jwk, alg)));
+  } else {
+    encrypted.push(await new jose.GeneralEncrypt(bytes).setProtectedHeader({ enc })
+      .addRecipient(await key(jwk, alg)).setUnprotectedHeader({ alg }).encrypt());
+  }
+}
+console.log(JSON.stringify({ decrypted, encrypted }));
+"""
+
+
+@pytest.fixture(scope="module")
+def npm_jose(tmp_path_factory):
+    """A folder in which node finds jose."""
+    if missing := [program for program in ("node", "npm") if shutil.which(program) is None]:
+        if os.environ.get("MINIKMS_TEST_REQUIRE_NODE") == "1":
+            pytest.fail(f"needs {' and '.join(missing)}")
+        pytest.skip(f"needs {' and '.join(missing)}: apt-get install nodejs npm")
+    return tmp_path_factory.mktemp("npm")
+
+
+async def run(*command, cwd, given=b""):
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=cwd,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, errors = await process.communicate(given)
+    assert process.returncode == 0, errors.decode()
+    return output
+
+
+@pytest.mark.slow
+async def test_jose_of_npm(keys, encrypt, opens, npm_jose):
+    await run("npm", "install", "--silent", "--no-audit", "--no-fund", NPM_PACKAGE, cwd=npm_jose)
+    (npm_jose / "run.mjs").write_text(SCRIPT)
+    asked = {"decrypt": [], "encrypt": []}
+    owners = []
+    for alg in KINDS.keys() - {"k256", "x448"}:  # which it has no more
+        made, jwk = await keys(alg)
+        for number, (name, enc) in enumerate(combinations(alg, JWCRYPTO_ENCS, every=True)):
+            if name.startswith("ECDH-1PU"):
+                continue
+            form = FORMS[number % 3]
+            jwe = await encrypt(made, name, enc, form)
+            bound = enc if name == "dir" else name
+            asked["decrypt"].append({"jwk": jwk, "alg": bound, "jwe": jwe})
+            public = made["jwk"] or jwk
+            form = "flattened" if form == "general" and name in ("dir", "ECDH-ES") else form
+            asked["encrypt"].append(
+                {"jwk": public, "alg": name, "enc": enc, "form": form, "plaintext": PLAIN.decode()}
+            )
+            owners.append(made)
+    given = json.dumps(asked).encode()
+    found = json.loads(await run("node", "run.mjs", cwd=npm_jose, given=given))
+    assert found["decrypted"] == [PLAIN.decode()] * len(asked["decrypt"])
+    assert len(found["encrypted"]) == len(owners) > 100
+    for made, jwe in zip(owners, found["encrypted"], strict=True):
+        await opens(made, jwe)
