@@ -73,6 +73,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("postgres")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that at the end no process waits for another."""
+    items.sort(key=lambda item: not any(map(item.get_closest_marker, ("kill", "slow"))))
+
+
 def pytest_collection_finish() -> None:
     """Spare the garbage collector what is imported by now, a tenth of all time."""
     gc.collect()
