@@ -12,6 +12,7 @@ import re
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -77,9 +78,14 @@ async def measure(
                 print(line(row, loads), flush=True)
 
 
+def least(loads: Sequence[Measurement]) -> float:
+    """The least processor time for a request, in microseconds."""
+    return min(load.cpu for load in loads)
+
+
 def line(row: Row, loads: dict[str, list[Measurement]]) -> str:
     """The figures of a row; the ratios are the last service's gain on each other."""
-    cpu = {name: min(load.cpu for load in found) for name, found in loads.items()}
+    cpu = {name: least(found) for name, found in loads.items()}
     rate = {name: statistics.median(load.rate for load in found) for name, found in loads.items()}
     *others, last = loads
     cells = [f"{name} {cpu[name]:.1f} µs {rate[name]:,.0f}/s" for name in loads]

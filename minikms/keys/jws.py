@@ -66,10 +66,10 @@ def signing_input(protected: str, payload: bytes, *, plain: bool) -> bytes:
     return protected.encode("ascii") + b"." + body
 
 
-def compact(protected: str, payload: bytes, signature: bytes, *, detached: bool) -> str:
-    """The compact form; a detached payload is left out."""
-    middle = "" if detached else jose_b64url(payload)
-    return f"{protected}.{middle}.{jose_b64url(signature)}"
+def compact(protected: str, message: bytes, signature: bytes, *, detached: bool) -> str:
+    """The compact form of what was signed; a detached payload is left out."""
+    signed = f"{protected}." if detached else message.decode("ascii")
+    return f"{signed}.{jose_b64url(signature)}"
 
 
 def too_deep(header: Mapping[str, Any]) -> bool:

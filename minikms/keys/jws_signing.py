@@ -47,7 +47,7 @@ class SignJws(Operation[SignerOrMac, str]):
             signature = key.algorithm.sign(key.material, message, alg, False)
         else:
             signature = key.algorithm.mac(key.material, message)
-        return jws.compact(protected, self.payload, signature, detached=self.detached)
+        return jws.compact(protected, message, signature, detached=self.detached)
 
 
 @dataclass(slots=True, repr=False)

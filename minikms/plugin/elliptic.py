@@ -105,8 +105,9 @@ class EcKeyPair(
 
     def from_der(self, der: bytes) -> bytes:
         r, s = utils.decode_dss_signature(der)
+        size = self.size
         try:
-            return r.to_bytes(self.size, "big") + s.to_bytes(self.size, "big")
+            return r.to_bytes(size, "big") + s.to_bytes(size, "big")
         except OverflowError:  # negative, or longer than the field
             raise ValueError("the numbers do not fit the curve") from None
 

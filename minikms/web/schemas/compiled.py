@@ -67,8 +67,7 @@ def compile_load(schema: Schema) -> Converter | None:
         for name, field in schema.load_fields.items()
         if field.load_default is not missing
     }
-    if any(map(callable, defaults.values())):
-        return None
+    makers = [(name, defaults.pop(name)) for name in list(defaults) if callable(defaults[name])]
     one_of = getattr(schema, "one_of", ())
     any_of = getattr(schema, "any_of", ())
     shapers = [getattr(schema, name) for name, *_ in hooks["post_load"]]
@@ -77,6 +76,8 @@ def compile_load(schema: Schema) -> Converter | None:
         if type(document) is not dict:
             raise ValueError
         data = defaults.copy()
+        for name, make in makers:
+            data[name] = make()
         for name, value in document.items():
             known = converters.get(name)
             if known is None:
@@ -87,9 +88,17 @@ def compile_load(schema: Schema) -> Converter | None:
             if name not in data:
                 raise ValueError
         if one_of:
-            given = [names for names in one_of if names[-1] in document]
-            if len(given) != 1 or any(name not in document for name in given[0]):
+            given: tuple[str, ...] = ()
+            for names in one_of:
+                if names[-1] in document:
+                    if given:
+                        raise ValueError
+                    given = names
+            if not given:
                 raise ValueError
+            for name in given:
+                if name not in document:
+                    raise ValueError
         if any_of and not document:
             raise ValueError
         for shape in shapers:

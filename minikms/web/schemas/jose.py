@@ -3,11 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates
+from marshmallow import Schema, ValidationError, fields, validate
 
 from minikms.keys import jws
 from minikms.web.schemas.base import ByKey, ByKeyOrJwk
 from minikms.web.schemas.fields import Base64Url, Flag, jose_alg, jwk
+
+
+def _not_reserved(header: Mapping[str, Any]) -> None:
+    if not jws.RESERVED.isdisjoint(header):
+        raise ValidationError("alg, kid, b64 and crit are set by the service.")
+    if jws.too_deep(header):
+        raise ValidationError("Nested too deep.")
 
 
 class SignJwsRequest(ByKey):
@@ -16,6 +23,7 @@ class SignJwsRequest(ByKey):
     payload = Base64Url("The payload.", required=True)
     header = fields.Dict(
         load_default=dict,
+        validate=_not_reserved,
         metadata={"description": "More header members; not alg, kid, b64 or crit."},
     )
     alg = jose_alg(load_default=None)
@@ -26,7 +34,6 @@ class SignJwsRequest(ByKey):
             "false by default."
         },
     )
-
     kid_header = fields.String(
         load_default="alias",
         validate=validate.OneOf(("alias", "kid")),
@@ -36,13 +43,6 @@ class SignJwsRequest(ByKey):
             "x-component": "KidHeader",
         },
     )
-
-    @validates("header")
-    def _not_reserved(self, value: Mapping[str, Any], **_: Any) -> None:
-        if not jws.RESERVED.isdisjoint(value):
-            raise ValidationError("alg, kid, b64 and crit are set by the service.")
-        if jws.too_deep(value):
-            raise ValidationError("Nested too deep.")
 
 
 class JwsSignature(Schema):

@@ -9,6 +9,7 @@ from minikms.web.schemas.base import ByKey, ByKeyOrJwk, Request
 from minikms.web.schemas.fields import Base64Url, BoundedList, Flag, jose_alg, jwk, kid
 from minikms.web.schemas.problem import Problem
 
+_OPTIONS: Final = frozenset(("alg", "encoding", "prehashed"))
 _NO_OPTIONS: Final = SignOptions()
 
 
@@ -25,9 +26,11 @@ class _SignatureOptions(Request):
 
     @post_load
     def _to_options(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        names = ("alg", "encoding", "prehashed")
-        given = {name: data.pop(name) for name in names if name in data}
-        data["options"] = SignOptions(**given) if given else _NO_OPTIONS
+        if _OPTIONS.isdisjoint(data):
+            data["options"] = _NO_OPTIONS
+        else:
+            given = {name: data.pop(name) for name in _OPTIONS if name in data}
+            data["options"] = SignOptions(**given)
         return data
 
 

@@ -58,6 +58,7 @@ def load_compiled(schema, document):
 
 def test_what_is_compiled():
     assert {"SignRequest", "VerifyRequest", "BatchSignRequest", "EncryptRequest"} <= set(COMPILED)
+    assert {"SignJwsRequest", "MacRequest", "WrapRequest", "DeriveRequest"} <= set(COMPILED)
     assert {"GenerateKey", "GenerateKeys", "UpdateKey", "AssociateAlias"} <= set(COMPILED)
     for name in ("Signature", "Verification", "BatchSignature", "Ciphertext", "Key"):
         assert compiled.compile_dump(SCHEMAS[name])
