@@ -15,6 +15,7 @@ from minikms.encodings import b64url, b64url_decode, jose_b64url
 from minikms.web.schemas.fields import (
     Base64Url,
     BoundedList,
+    Converted,
     Flag,
     JweValue,
     Labels,
@@ -128,6 +129,8 @@ def _compile_common(field: fields.Field[Any]) -> Converter | None:
         return compile_load(field.schema)
     if isinstance(field, Base64Url) and not field.validators and field.most is None:
         return _base64url
+    if isinstance(field, Converted) and not field.validators:
+        return partial(_converted, field.convert)
     if type(field) is Flag and not field.validators:
         return _boolean
     if type(field) is fields.Dict and not (field.key_field or field.value_field):
@@ -181,6 +184,12 @@ def _base64url(value: Any) -> bytes:
     if type(value) is not str:
         raise ValueError
     return b64url_decode(value)
+
+
+def _converted(convert: Converter, value: Any) -> Any:
+    if type(value) is not str:
+        raise ValueError
+    return convert(value)
 
 
 def _boolean(value: Any) -> bool:

@@ -5,7 +5,6 @@ its form and its bound before any key is used.
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -32,6 +31,7 @@ from minikms.web.schemas.fields import (
     MAX_ALIAS,
     Base64Url,
     BoundedList,
+    Converted,
     UnpaddedBase64Url,
 )
 from minikms.web.schemas.fields import kid as key_id
@@ -43,20 +43,17 @@ MAX_PROTECTED: Final = 65_536  # characters
 _KID = re.compile(KID_PATTERN)
 
 
-class VerkeyField(fields.String):
+class VerkeyField(Converted):
     """A verkey, loaded as `Verkey`."""
+
+    fault = "Not an Ed25519 public key in base58."
 
     def __init__(self, **kwargs: Any) -> None:
         metadata = {"description": "Ed25519 public key, in base58.", "pattern": VERKEY_PATTERN}
         super().__init__(metadata=metadata, **kwargs)
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Any:
-        try:
-            return Verkey.parse(super()._deserialize(value, attr, data, **kwargs))
-        except ValueError:
-            raise ValidationError("Not an Ed25519 public key in base58.") from None
+    def convert(self, text: str) -> Verkey:
+        return Verkey.parse(text)
 
 
 class _RecipientHeader(Request):
@@ -78,8 +75,8 @@ class _Recipient(Request):
 
 
 class _Protected(Request):
-    enc = fields.String(required=True, validate=validate.Equal(ENC))
-    typ = fields.String(required=True, validate=validate.Equal(TYP))
+    enc = fields.String(required=True, validate=validate.OneOf((ENC,)))
+    typ = fields.String(required=True, validate=validate.OneOf((TYP,)))
     alg = fields.String(required=True, validate=validate.OneOf((AUTHCRYPT, ANONCRYPT)))
     recipients = BoundedList(fields.Nested(_Recipient), 1, MAX_RECIPIENTS, required=True)
 
@@ -97,9 +94,10 @@ class _Protected(Request):
         return {"recipients": by_kid}
 
 
-class ProtectedField(fields.String):
+class ProtectedField(Converted):
     """A header in base64url, loaded as `Protected`; dumped from its text."""
 
+    fault = f"Not JSON in base64url, of {MAX_PROTECTED:,} characters at most."
     _schema: Final = _Protected()
 
     def __init__(self, **kwargs: Any) -> None:
@@ -110,16 +108,10 @@ class ProtectedField(fields.String):
         }
         super().__init__(metadata=metadata, **kwargs)
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Any:
-        text = super()._deserialize(value, attr, data, **kwargs)
+    def convert(self, text: str) -> Protected:
         if len(text) > MAX_PROTECTED:
-            raise ValidationError(f"At most {MAX_PROTECTED} characters.")
-        try:
-            document = orjson.loads(b64url_decode(text))
-        except ValueError:
-            raise ValidationError("Not JSON in base64url.") from None
+            raise ValueError("too long")
+        document = orjson.loads(b64url_decode(text))
         return Protected(text, **compiled.load(self._schema, document))
 
 

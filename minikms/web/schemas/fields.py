@@ -1,9 +1,10 @@
 """The fields of bodies: kinds of values, with their patterns and bounds."""
 
 import re
+from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, get_args
+from typing import Any, ClassVar, Final, get_args
 
 from marshmallow import ValidationError, fields, validate
 
@@ -40,13 +41,33 @@ _RFC3339: Final = re.compile(
 )
 
 
-class Base64Url(fields.String):
+class Converted(fields.String):
+    """A text that `convert` makes something else of."""
+
+    fault: ClassVar[str]
+    """What is said of a text that `convert` does not take."""
+
+    @abstractmethod
+    def convert(self, text: str) -> Any:
+        """What the text says; raises ValueError, or ValidationError with more to say."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        try:
+            return self.convert(super()._deserialize(value, attr, data, **kwargs))
+        except ValueError:
+            raise ValidationError(self.fault) from None
+
+
+class Base64Url(Converted):
     """Bytes as base64url: taken with padding or without, given with it.
 
     A value of more than `most` bytes is refused before it is decoded.
     """
 
     form = "taken padded or not, given padded"
+    fault = "Not base64url."
 
     def __init__(self, description: str, *, most: int | None = None, **kwargs: Any) -> None:
         metadata: dict[str, Any] = {
@@ -61,16 +82,10 @@ class Base64Url(fields.String):
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else b64url(value)
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Any:
-        text = super()._deserialize(value, attr, data, **kwargs)
+    def convert(self, text: str) -> bytes:
         if self.most is not None and len(text) > _padded(self.most):
             raise ValidationError(f"At most {self.most} bytes.")
-        try:
-            return b64url_decode(text)
-        except ValueError:
-            raise ValidationError("Not base64url.") from None
+        return b64url_decode(text)
 
 
 class UnpaddedBase64Url(Base64Url):
