@@ -28,7 +28,8 @@ CURVES = {
 # The order of the base point, SEC 2 section 2.4.1.
 K256_ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 
-MESSAGES = [secrets.token_bytes(size % 200) for size in range(1000)]
+# So many that of each curve some r or s is shorter than the others.
+MESSAGES = [secrets.token_bytes(size % 200) for size in range(400)]
 
 each_algorithm = pytest.mark.parametrize(
     "name", [name for name in algorithm_names(AskarStored) if name in algorithm_names(Signer)]
@@ -115,7 +116,7 @@ async def test_ours_over_http_verify_with_theirs(client, name):
                 Askar.verifies(name, key["jwk"], message, signature),
             )
         )
-    assert verified == [(SIGNATURE_BYTES[name], True, True, True)] * 1000
+    assert verified == [(SIGNATURE_BYTES[name], True, True, True)] * len(MESSAGES)
 
 
 @each_algorithm
@@ -133,7 +134,7 @@ def test_theirs_verify_with_ours(name, library):
                 algorithm.verify(public, message + b"!", signature, alg, False),
             )
         )
-    assert verified == [(True, False)] * 1000
+    assert verified == [(True, False)] * len(MESSAGES)
 
 
 @each_library
