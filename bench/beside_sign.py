@@ -11,7 +11,8 @@ from statistics import median
 from typing import Any, Final
 
 import click
-from contenders import CONTENDERS, Request, base64url, post
+from contender import Request, base64url, post
+from contenders import CONTENDERS
 from rows import MESSAGE
 from server import Server, started
 from turns import least

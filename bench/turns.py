@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Final
 
 import click
-from contenders import CONTENDERS, Contender, MiniKms
+from contender import Contender
+from contenders import CONTENDERS
+from mini_kms import MiniKms
 from rows import Row, all_rows, requests_of
 from server import Measurement, Server, started
 
@@ -37,7 +39,12 @@ def main(
 ) -> None:
     """Measure, and print a line for each row."""
     contenders = dict(contender(text) for text in services)
-    found = all_rows([int(number) for number in connections.split(",")], keys)
+    found = {
+        replace(row, connections=int(number)): None
+        for number in connections.split(",")
+        for row in all_rows(keys)
+        if not row.once
+    }
     chosen = [row for row in found if re.search(rows, str(row))]
     asyncio.run(measure(contenders, chosen, rounds, seconds))
 

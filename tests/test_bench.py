@@ -1,24 +1,47 @@
 """What the benchmark sends is answered rightly, and what it writes is what was measured."""
 
+import re
+
+import many_keys
 import pieces
 import pytest
 from contenders import CONTENDERS
 from goals import ED25519, GOALS
-from many_keys import resident
-from report import Run, document
-from rows import all_rows, requests_of
+from report import Run, document, overview
+from rows import all_rows, contenders_of, requests_of
 from server import Measurement, Memory, started
 from service import running
 from soak import WEIGHTS, Soak
 
 
+def test_every_row_has_contenders_that_can():
+    rows = all_rows(keys=10_000)
+    assert len(set(rows)) == len(rows)
+    for row in rows:
+        able = [name for name in contenders_of(row) if CONTENDERS[name].can(row.operation, row.alg)]
+        assert able, row
+
+
 @pytest.mark.process
-async def test_every_row_can_be_sent(tmp_path):
+async def test_every_row_can_be_sent(tmp_path, monkeypatch):
+    monkeypatch.setattr("rows.ONCE", 3)
+    monkeypatch.setattr("rows.HOLDERS", 3)
     async with started(CONTENDERS["memory"], tmp_path) as server:
-        for row in all_rows([8], keys=2):
-            for request in await requests_of(server, row):
-                await server.call(request)
+        for row in {row.title: row for row in all_rows(keys=2)}.values():
+            if server.contender.can(row.operation, row.alg):
+                for request in await requests_of(server, row):
+                    await server.call(request)
         assert server.memory().largest > 1
+
+
+@pytest.mark.process
+async def test_many_keys_are_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr(many_keys, "STEPS", (1, 30))
+    monkeypatch.setattr(many_keys, "BATCH", 10)
+    monkeypatch.setattr(many_keys, "CALLS", 2)
+    found = await many_keys.compare("sqlite", tmp_path)
+    assert found[1].keys() < found[30].keys()
+    assert found[30][many_keys.MADE] > 0
 
 
 @pytest.mark.process
@@ -30,7 +53,7 @@ async def test_every_call_of_the_soak_is_answered():
             await soak.call(name)
         assert sum(soak.done.values()) == len(WEIGHTS)
         assert "unavailable" not in soak.done
-        assert resident(pid) > 1
+        assert many_keys.resident(pid) > 1
 
 
 @pytest.fixture
@@ -50,13 +73,32 @@ def run():
     return found
 
 
-def test_document_has_medians_and_ratios(run):
-    text = document(run, [])
-    assert "| sign ed25519 | 3,000 (2.00) | 1,000 | 9,000 | no |" in text
-    assert "| sign ed25519 | 1.25 · 3.50 | 2.50 · 9.00 | 0.50 · 1.00 | no |" in text
-    assert "| sign ed25519 | 100 · 20 | 200 · 20 | 50 · 15 | no |" in text
+def test_documents_have_medians_and_ratios(run):
+    text = document(run)
+    assert "| sign ed25519 | 3,000 (2.00) | 1,000 | 9,000 |" in text
+    assert "| sign ed25519 | 1.25 · 3.50 | 2.50 · 9.00 | 0.50 · 1.00 |" in text
+    assert "| sign ed25519 | 100 · 20 | 200 · 20 | 50 · 15 |" in text
     assert "| memory | 1.50 | 70 | 200 | 90 |" in text
     assert "| moto | no | no | no | no |" in text
+    shown = overview(run, [("a goal", "at least 1", "2", "yes")])
+    assert "| sign ed25519 | 3,000 (2.00) | 1,000 | no |" in shown  # in each of those it shows
+    assert "| a goal | at least 1 | 2 | yes |" in shown
+
+
+def test_many_keys_have_a_table_for_each_store(run):
+    run.listed["memory"] = {1: {"a call": 0.5}, 1_000: {"a call": 1.25, "a filter": 2.0}}
+    text = document(run)
+    assert "In memory:" in text
+    assert "| a call | 0.50 | 1.25 |" in text
+    assert "| a filter |  | 2.00 |" in text
+
+
+def test_chart_shows_who_was_measured(run):
+    chart = pytest.importorskip("chart", reason="the extra `bench` draws charts")
+    drawn = chart.of(run, "Signatures", {"ed25519": ED25519}, ["memory", "sqlite", "openbao"])
+    shown = re.findall(r">([^<>]+)</text>", drawn.decode())
+    assert {"Signatures", "memory", "OpenBao", "ed25519"} <= set(shown)
+    assert "SQLite" not in shown
 
 
 def test_goals_are_met_or_not_or_not_measured(run):
@@ -69,8 +111,9 @@ def test_goals_are_met_or_not_or_not_measured(run):
 
 def test_contender_that_failed_is_not_measured(run):
     run.rows[ED25519]["memory"] = "failed"
-    assert "| sign ed25519 | failed | 1,000 |" in document(run, [])
-    assert GOALS[0].of(run)[2] == "not measured"
+    assert "| sign ed25519 | failed | 1,000 | no |" in overview(run, [])
+    (goal,) = (each for each in GOALS if each.text == "Ed25519, one process / echo")
+    assert goal.of(run)[2] == "not measured"
 
 
 def test_pieces_of_a_call(run, monkeypatch):
@@ -79,4 +122,4 @@ def test_pieces_of_a_call(run, monkeypatch):
     run.pieces = pieces.measure()
     audited = run.pieces["Ed25519, token, audit"]
     assert {"signature", "line of the audit log", "the rest", "all"} <= audited.keys()
-    assert "| line of the audit log |  |  | " in document(run, [])
+    assert "| line of the audit log |  |  | " in document(run)

