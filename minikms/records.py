@@ -1,5 +1,6 @@
 """The record of a key: everything about it but its material."""
 
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,9 @@ MAX_ALIASES: Final = 1000
 # How many earlier keys of an alias are remembered.
 _PREDECESSORS: Final = 16
 
+# A thumbprint, or as long (keys/describe.py).
+_KID: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
+
 
 class KeyRef(NamedTuple):
     """A reference to a key, by exactly one of `kid` and `alias`."""
@@ -36,6 +40,15 @@ class AnyKey(NamedTuple):
     """References to keys, of which the first that is there, and may be used, counts."""
 
     refs: tuple[KeyRef, ...]
+
+    @classmethod
+    def named(cls, text: str) -> "KeyRef | Self":
+        """What a text names: the key with this kid, or else the one with this alias.
+
+        Only a text that could be a kid is looked up as one, which for other aliases saves a read.
+        """
+        by_alias = KeyRef(alias=text)
+        return cls((KeyRef(kid=text), by_alias)) if _KID.match(text) else by_alias
 
 
 @dataclass(frozen=True, slots=True)

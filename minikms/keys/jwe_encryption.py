@@ -1,9 +1,8 @@
 """Making a JWE for keys of the store and for public JWKs, by joserfc (RFC 7516 section 5.1)."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from joserfc import jwe as joserfc
 from joserfc.errors import InvalidEncryptionAlgorithmError, JoseError
@@ -25,15 +24,12 @@ from minikms.keys.jwe_models import (
 from minikms.keys.jws import decode_canonical, too_deep
 from minikms.keys.operation import KeyUser, UsableKey, Use
 from minikms.plugin.protocol import Aead, Jwe, KeyAgreement, PublicKeyEncryption
-from minikms.records import KeyRef
+from minikms.records import AnyKey, KeyRef
 
 Serialization: TypeAlias = Literal["compact", "flattened", "general"]
 
 Made: TypeAlias = str | dict[str, Any]
 """A JWE: compact, or the object of a JSON form."""
-
-# Every kid is that of a thumbprint, or as long (describe.py).
-_KID: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 
 _Json: TypeAlias = GeneralJSONEncryption | FlattenedJSONEncryption
 
@@ -77,14 +73,14 @@ class JweRecipient:
 class EncryptJwe:
     """A JWE to make.
 
-    `sender` is a kid or an alias. `header` goes into the protected header, beside what the service
+    `header` goes into the protected header, beside what the service
     sets there. Without a `serialization` it is compact where that can be, or else general.
     """
 
     plaintext: bytes = field(repr=False)
     enc: str
     recipients: Sequence[JweRecipient]
-    sender: str | None
+    sender: KeyRef | AnyKey | None
     header: Mapping[str, Any]
     aad: bytes
     serialization: Serialization | None
@@ -95,14 +91,6 @@ class EncryptJwe:
         if self.serialization is not None:
             return self.serialization
         return "general" if self.aad or len(self.recipients) > 1 else "compact"
-
-    @property
-    def senders(self) -> tuple[KeyRef, ...]:
-        """What the sender's text may name: a key, or else an alias."""
-        if self.sender is None:
-            return ()
-        by_alias = KeyRef(alias=self.sender)
-        return (KeyRef(kid=self.sender), by_alias) if _KID.match(self.sender) else (by_alias,)
 
     @property
     def is_long(self) -> bool:

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from minikms.errors import KeyNotFound
 from minikms.keys.jwe_encryption import AsSender, EncryptJwe, Made, ToRecipient
 from minikms.keys.operation import UsableKey
 from minikms.keys.operations import KeyOperations, name_in_event
 from minikms.keys.threads import is_slow, run
-from minikms.plugin.protocol import KeyAgreement
 
 _TO_RECIPIENT = ToRecipient()
 _AS_SENDER = AsSender()
@@ -28,7 +26,9 @@ class JweOperations(KeyOperations):
         """
         jwe.check()
         keys = [await self._key(profile, each.by, _TO_RECIPIENT) for each in jwe.recipients]
-        sender = await self._sender(profile, jwe)
+        sender = None
+        if jwe.sender is not None:
+            sender = await self._key(profile, jwe.sender, _AS_SENDER)
         _name_one_in_event(sender, keys)
         is_long = jwe.is_long or _is_any_slow(keys)
         compute = partial(jwe.compute, keys, sender)
@@ -46,23 +46,12 @@ class JweOperations(KeyOperations):
                 return None
             keys.append(key)
         sender = None
-        if jwe.senders:
-            sender = self._key_fast(profile, jwe.senders[0], _AS_SENDER)
+        if jwe.sender is not None:
+            sender = self._key_fast(profile, jwe.sender, _AS_SENDER)
             if sender is None:
                 return None
         _name_one_in_event(sender, keys)
         return jwe.compute(keys, sender)
-
-    async def _sender(
-        self, profile: str, jwe: EncryptJwe
-    ) -> UsableKey[KeyAgreement[Any, Any]] | None:
-        """The sender's key, by its kid, or else by its alias."""
-        for by in jwe.senders[:-1]:
-            try:
-                return await self._key(profile, by, _AS_SENDER)
-            except KeyNotFound:
-                continue
-        return await self._key(profile, jwe.senders[-1], _AS_SENDER) if jwe.senders else None
 
 
 def _is_any_slow(keys: Sequence[UsableKey[Any]]) -> bool:

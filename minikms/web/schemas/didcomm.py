@@ -4,7 +4,6 @@ The header of an envelope is a document in base64url. It is read by schemas, too
 its form and its bound before any key is used.
 """
 
-import re
 from typing import Any, Final
 
 import orjson
@@ -27,7 +26,6 @@ from minikms.web.schemas import compiled
 from minikms.web.schemas.base import Request
 from minikms.web.schemas.fields import (
     BASE64URL_PATTERN,
-    KID_PATTERN,
     MAX_ALIAS,
     Base64Url,
     BoundedList,
@@ -39,8 +37,6 @@ from minikms.web.schemas.fields import kid as key_id
 MAX_RECIPIENTS: Final = 100
 # The header of so many is shorter.
 MAX_PROTECTED: Final = 65_536  # characters
-
-_KID = re.compile(KID_PATTERN)
 
 
 class VerkeyField(Converted):
@@ -143,10 +139,8 @@ class PackRequest(Request):
         data["is_anonymous"] = sender is None
         if sender is None:
             data["by"] = data["to"][0].jwk
-        elif _KID.match(sender):
-            data["by"] = AnyKey((KeyRef(kid=sender), KeyRef(alias=sender)))
         else:
-            data["by"] = KeyRef(alias=sender)
+            data["by"] = AnyKey.named(sender)
         return data
 
 

@@ -7,6 +7,7 @@ from marshmallow import Schema, fields, post_load, validate
 from minikms.keys.jwe import MAX_RECIPIENTS
 from minikms.keys.jwe_encryption import EncryptJwe, JweRecipient
 from minikms.keys.jwe_models import ALGS, ENCS
+from minikms.records import AnyKey
 from minikms.web.schemas.base import ByKey, ByKeyOrJwk, Request
 from minikms.web.schemas.fields import Base64Url, BoundedList, JweValue, alias, jwk
 
@@ -68,8 +69,9 @@ class EncryptJweRequest(Request):
             JweRecipient(each["by"], each["alg"], each["header"] or {})
             for each in data["recipients"]
         ]
-        header = data["header"] or {}
-        return {"jwe": EncryptJwe(**{**data, "recipients": recipients, "header": header})}
+        named = None if data["sender"] is None else AnyKey.named(data["sender"])
+        changes = {"recipients": recipients, "header": data["header"] or {}, "sender": named}
+        return {"jwe": EncryptJwe(**{**data, **changes})}
 
 
 class EncryptedJwe(Schema):
