@@ -9,6 +9,7 @@ from minikms.testing.imports import (
     SecretImporterContract,
     SeedImporterContract,
 )
+from minikms.testing.jwe import DirectContract, EphemeralKeyContract, JweContract
 from minikms.testing.keys import KeyContract, PublicContract
 from minikms.testing.secrecy import (
     AeadContract,
@@ -31,6 +32,9 @@ class AlgorithmContract(
     PublicKeyEncryptionContract,
     KeyWrapContract,
     KeyAgreementContract,
+    JweContract,
+    DirectContract,
+    EphemeralKeyContract,
     BoxContract,
     KemContract,
     HpkeContract,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 from aries_askar import Key as AskarKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from nacl import bindings as sodium
 
 from minikms.algorithms.ecdsa import P256
@@ -130,6 +131,7 @@ class LeaksThePrivateMember(P256):
         "test_import_refuses_a_public_jwk",
         "test_import_refuses_parts_that_do_not_fit",
         "test_load_public_refuses_damaged_members",
+        "test_an_epk_that_is_none_is_refused",
     )
 
     def public_jwk(self, key):
@@ -175,6 +177,7 @@ class TakesAnyJwk(P256):
         "test_load_public_refuses_another_type",
         "test_load_public_refuses_damaged_members",
         "test_load_public_refuses_a_point_off_the_curve",
+        "test_an_epk_that_is_none_is_refused",
     )
 
     def load_public(self, jwk):
@@ -203,6 +206,7 @@ class NamesItsCurveOtherwise(P256):
         "test_it_knows_the_jwks_of_its_keys",
         "test_load_public_refuses_another_type",
         "test_public_jwk_is_valid",
+        "test_an_epk_that_is_none_is_refused",
     )
 
     def public_jwk(self, key):
@@ -332,6 +336,7 @@ class AgreesWithItself(X25519):
     caught_by = (
         "test_both_sides_agree",
         "test_another_peer_gives_another_secret",
+        "test_whoever_reads_an_epk_agrees_on_the_same_secret",
     )
 
     def derive(self, key, peer):
@@ -574,6 +579,68 @@ class WrapsByXor(A128Kw):
     def unwrap(self, key, wrapped):
         pad = itertools.cycle(key.secret)
         return bytes(a ^ b for a, b in zip(wrapped, pad, strict=False))
+
+
+class WrapsShortKeysAlone(A128Kw):
+    caught_by = ("test_a_content_key_of_any_length_comes_back", "test_what_is_wrapped_unwraps")
+
+    def wrap(self, key, secret):
+        return super().wrap(key, secret[:48])
+
+
+class StatesNoWork(A128Kw):
+    caught_by = ("test_jwe_work_is_that_of_its_other_operations",)
+
+    @property
+    def jwe_work(self):
+        return {}
+
+
+class StatesAnAlgTwice(A128Kw):
+    caught_by = ("test_jwe_algs_are_distinct_texts",)
+
+    @property
+    def jwe_algs(self):
+        return ("A128KW", "A128KW")
+
+
+class HasALongNonce(A256Gcm):
+    caught_by = ("test_its_nonces_and_tags_are_as_long_as_its_enc_has_them",)
+
+    def encrypt(self, key, plaintext, aad):
+        sealed = super().encrypt(key, plaintext, aad)
+        return sealed._replace(nonce=sealed.nonce * 2)
+
+    def decrypt(self, key, sealed, aad):
+        half = len(sealed.nonce) // 2
+        if sealed.nonce[:half] != sealed.nonce[half:]:
+            raise DecryptionFailed
+        return super().decrypt(key, sealed._replace(nonce=sealed.nonce[:half]), aad)
+
+
+class ReadsAnyEpk(X25519):
+    caught_by = (
+        "test_a_point_of_low_order_is_refused",
+        "test_an_epk_that_is_none_is_refused",
+    )
+
+    def load_peer(self, jwk):
+        x = str(jwk.get("x")).encode().ljust(32)[:32]
+        try:
+            return self.load_public(jwk)
+        except InvalidKey:
+            return X25519PublicKey.from_public_bytes(x)
+
+
+class AgreesByItsOwnJwk(X25519):
+    """It takes no member of a peer's JWK but its own, as a strict parser would."""
+
+    caught_by = ("test_whoever_reads_an_epk_agrees_on_the_same_secret",)
+
+    def load_peer(self, jwk):
+        if jwk.keys() - {"kty", "crv", "x"}:
+            raise InvalidKey
+        return self.load_public(jwk)
 
 
 @dataclass
