@@ -27,7 +27,7 @@ from minikms.web.schemas import (
     tokens,
 )
 from minikms.web.schemas.base import Request
-from minikms.web.schemas.examples import ALIAS, HOLDER, KID, PROFILE, SECOND_ALIAS, THIRD_ALIAS
+from minikms.web.schemas.examples import ALIAS, HOLDER, KID, OLD_ALIAS, PROFILE, SECOND_ALIAS
 
 # Every schema by the name of its class, as the docstrings of handlers have it.
 SCHEMAS: Final[Mapping[str, type[Schema]]] = {
@@ -191,7 +191,7 @@ def parameter_components() -> dict[str, Any]:
         },
         "Alias": {**of_key, "example": ALIAS},
         "BoundAlias": {**of_key, "example": SECOND_ALIAS},
-        "DeletedAlias": {**of_key, "example": THIRD_ALIAS},
+        "DeletedAlias": {**of_key, "example": OLD_ALIAS},
         "AliasFilter": parameter("alias", "query", "Only the key with this alias.", **alias),
         "AlgFilter": parameter("alg", "query", "Only keys of this algorithm.", type="string"),
         "Limit": parameter(

@@ -74,7 +74,8 @@ async def execute(panel, status="200"):
         await clear.click()
     await panel.get_by_role("button", name="Execute").click()
     live = panel.locator(".live-responses-table .response")
-    await expect(live.locator(".response-col_status")).to_contain_text(status)
+    shown = live.locator(".response-col_status")
+    await expect(shown).to_contain_text(status, timeout=30_000)  # the document takes long to show
     return await live.locator("pre.microlight, pre code").first.inner_text()
 
 

@@ -12,7 +12,7 @@ from minikms.web.schemas import example_mlkem
 KID: Final = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 ALIAS: Final = "did:example:123#key-1"
 SECOND_ALIAS: Final = "did:example:123#assertion"
-THIRD_ALIAS: Final = "did:example:123#key-2"
+OLD_ALIAS: Final = "did:example:123#old"
 PROFILE: Final = "alice"
 HOLDER: Final = "8c1f0a5d92b3e467"
 
@@ -128,6 +128,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
             "alias": "example encapsulation",
         },
         "for authentication": {"alg": "hs256", "secret": _COUNTING, "alias": "example mac"},
+        "to delete": {"alg": "a256kw", "secret": _COUNTING, "alias": OLD_ALIAS},
         "the first again": {
             "jwk": {**_ED25519, "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"},
             "alias": ALIAS,
@@ -139,7 +140,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "a signing key": {"alg": "ed25519", "alias": ALIAS},
         "with a policy": {
             "alg": "p256",
-            "alias": THIRD_ALIAS,
+            "alias": "did:example:123#key-2",
             "labels": {"purpose": "assertion"},
             "operations": ["sign"],
         },
@@ -360,7 +361,7 @@ ANSWERS: Final[Mapping[str, Any]] = {
     "deleteKey": {"message": "Key deleted", "kid": KID},
     "deleteKeyByAlias": {
         "message": "Key deleted",
-        "kid": "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s",  # of RFC 7517 appendix A.1
+        "kid": "jt9eHkyGmDQeTgcWSM8iVrt2JzVVOvlW4xDcSj0PRYs",
     },
     "sign": {"sig": _ROTATED_SIG, "alg": "EdDSA", "kid": _ROTATED["kid"]},
     "verify": {"valid": True},

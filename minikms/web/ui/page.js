@@ -22,9 +22,11 @@ function exampleKeys(spec) {
   return new Map(bodies.map((body) => [body.alias, body]));
 }
 
-/** The aliases that a body may have, of all of its keys. */
-function aliasesIn(body) {
-  const { alias, from, recipients = [] } = body;
+/** The aliases that a call may have, of all of its keys: in its query, or in its body. */
+function aliasesIn(request) {
+  const { pathname, searchParams } = new URL(request.url);
+  if (pathname === "/key") return new Set([searchParams.get("alias")]);
+  const { alias, from, recipients = [] } = JSON.parse(request.body);
   return new Set([alias, from, ...recipients.map((recipient) => recipient.alias)]);
 }
 
@@ -33,7 +35,7 @@ async function importExampleKeys(spec, request) {
   if (spec.components.securitySchemes || new URL(request.url).pathname.startsWith("/key/")) return;
   let aliases;
   try {
-    aliases = aliasesIn(JSON.parse(request.body));
+    aliases = aliasesIn(request);
   } catch {
     return; // the service says what is wrong with it
   }
