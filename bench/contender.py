@@ -18,6 +18,9 @@ MAKING: Final = ("generate", BATCH_OF_KEYS, "import", "rotate", "associate", "de
 USING: Final = ("get", "sign", "verify", "encrypt", BATCH, BESIDE)
 # What is compared with Mini KMS's own signatures alone.
 OTHERS: Final = ("sign a JWS", "mac", "wrap", "derive")
+# The same, of what was made for the key before.
+OPEN_BOX: Final = "open a box"
+UNPACK: Final = "unpack DIDComm v1"
 
 # In a request, it stands for a number that no other has (post.lua).
 NUMBER: Final = "N" * 16

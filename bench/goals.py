@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from contender import BATCH, BATCH_OF_KEYS, BESIDE, OTHERS
+from contender import BATCH, BATCH_OF_KEYS, BESIDE, OPEN_BOX, OTHERS, UNPACK
 from many_keys import NDJSON, PAGE, STEPS
+from mini_kms import WALLET
 from report import CONNECTIONS, Run, median, ratio
 from rows import Row
 
@@ -142,6 +143,10 @@ GOALS: Final = (
     *(
         Goal(f"{name}, {alg} / sign", against(row(name, alg), "memory", ED25519, "memory"), 0.75)
         for name, alg in zip(OTHERS, ("ed25519", "hs256", "a256kw", "x25519"), strict=True)
+    ),
+    *(
+        Goal(f"{name}, {alg} / sign", against(row(name, alg), "memory", ED25519, "memory"), 0.5)
+        for name, alg in ((OPEN_BOX, "x25519"), (UNPACK, WALLET))
     ),
     Goal(
         "p99 of others in ms while batches of 1,000 are signed",

@@ -14,7 +14,9 @@ from contender import (
     BATCH,
     MAKING,
     NUMBER,
+    OPEN_BOX,
     OTHERS,
+    UNPACK,
     USING,
     Answer,
     Contender,
@@ -35,6 +37,8 @@ ALGORITHMS: Final = (
     *("ed25519", "p256", "k256", "rsa2048", "mldsa44"),
     *("a256gcm", "hs256", "a256kw", "x25519"),
 )
+# No algorithm of its own: an Ed25519 key with the opt-in operations that a DIDComm wallet needs.
+WALLET: Final = "wallet"
 HISTORY: Final = Path(__file__).parents[1]
 
 
@@ -52,8 +56,11 @@ class MiniKms(Contender):
     token: str = field(default_factory=lambda: Token.new().reveal(), repr=False)
     python: str = sys.executable
 
-    algorithms: ClassVar = {name: name for name in ALGORITHMS}
-    operations = frozenset((*MAKING, *USING, *OTHERS))
+    algorithms: ClassVar = {
+        **{name: {"alg": name} for name in ALGORITHMS},
+        WALLET: {"alg": "ed25519", "operations": ["box", "box-open"]},
+    }
+    operations = frozenset((*MAKING, *USING, *OTHERS, OPEN_BOX, UNPACK))
     probe = Request("GET", "/readyz")
 
     def can(self, operation: str, alg: str) -> bool:
@@ -104,7 +111,7 @@ class MiniKms(Contender):
         return {**given, "MINIKMS_AUTH": "token" if self.audit else "none"}
 
     def generate(self, alg: str, name: str) -> Request:
-        return post("/key/generate", {"alg": alg})
+        return post("/key/generate", self.algorithms[alg])
 
     def name(self, body: Any) -> str:
         return str(body["kid"])
@@ -173,6 +180,24 @@ class MiniKms(Contender):
             "derive": ("/derive", {"peer": peer}),
         }[operation]
         return post(path, {"kid": key.name, **body})
+
+    def box(self, key: Key, peer: Any, plaintext: bytes) -> Request:
+        """Box a plaintext for `peer`, the body of a key."""
+        body = {"to": peer["jwk"], "plaintext": base64url(plaintext)}
+        return post("/box", {"kid": key.name, **body})
+
+    def open_box(self, key: Key, peer: Any, boxed: Any) -> Request:
+        """Open a box from `peer`, whose answer had the body `boxed`."""
+        return post("/box/open", {"kid": key.name, "from": peer["jwk"], **boxed})
+
+    def pack(self, key: Key, peer: Any, message: bytes) -> Request:
+        """Pack a DIDComm v1 message for `peer`, the body of a key."""
+        body = {"to": [peer["b58"]], "message": base64url(message)}
+        return post("/didcomm/pack", {"from": key.name, **body})
+
+    def unpack(self, packed: Any) -> Request:
+        """Unpack what had the body `packed`."""
+        return post("/didcomm/unpack", packed)
 
 
 def _unpack(folder: Path) -> None:

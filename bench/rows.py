@@ -11,12 +11,15 @@ from contender import (
     BATCH_OF_KEYS,
     BESIDE,
     NUMBER,
+    OPEN_BOX,
     OTHERS,
+    UNPACK,
     Answer,
     Key,
     Request,
+    base64url,
 )
-from mini_kms import MiniKms
+from mini_kms import WALLET, MiniKms
 from server import Refused, Server
 
 MESSAGE: Final = bytes(range(48))
@@ -87,6 +90,8 @@ _ROWS: Final = (
     ("mac", "hs256", (8,), 1, ("memory",)),
     ("wrap", "a256kw", (8,), 1, ("memory",)),
     ("derive", "x25519", (8,), 1, ("memory",)),
+    (OPEN_BOX, "x25519", (8,), 1, ("memory",)),
+    (UNPACK, WALLET, (8,), 1, ("memory",)),
     ("encrypt", "a256gcm", (8,), 1, SHOWN),
     ("verify", "p256", (8,), 1, SHOWN),
     ("sign", "rsa2048", (8,), 1, SHOWN),
@@ -217,8 +222,7 @@ async def _batch(server: Server, keys: list[Key]) -> list[Request]:
 
 def _other(operation: str) -> "Callable[[Server, list[Key]], Awaitable[list[Request]]]":
     async def requests(server: Server, keys: list[Key]) -> list[Request]:
-        contender = server.contender
-        assert isinstance(contender, MiniKms)
+        contender = _ours(server)
         peer = (await server.call(contender.get(keys[0]))).body["jwk"]
         request = contender.other(operation, keys[0], MESSAGE, peer)
         answer = (await server.call(request)).body
@@ -226,6 +230,30 @@ def _other(operation: str) -> "Callable[[Server, list[Key]], Awaitable[list[Requ
         return [request]
 
     return requests
+
+
+async def _open_box(server: Server, keys: list[Key]) -> list[Request]:
+    contender = _ours(server)
+    peer = (await server.call(contender.get(keys[0]))).body
+    boxed = (await server.call(contender.box(keys[0], peer, MESSAGE))).body
+    request = contender.open_box(keys[0], peer, boxed)
+    opened = await server.call(request)
+    _expect(contender.plaintext(opened.body) == MESSAGE, request)
+    return [request]
+
+
+async def _unpack(server: Server, keys: list[Key]) -> list[Request]:
+    contender = _ours(server)
+    peer = (await server.call(contender.get(keys[0]))).body
+    request = contender.unpack((await server.call(contender.pack(keys[0], peer, MESSAGE))).body)
+    opened = await server.call(request)
+    _expect(opened.body["message"] == base64url(MESSAGE), request)
+    return [request]
+
+
+def _ours(server: Server) -> MiniKms:
+    assert isinstance(server.contender, MiniKms)
+    return server.contender
 
 
 _REQUESTS: Final[dict[str, Callable[[Server, list[Key]], Awaitable[list[Request]]]]] = {
@@ -243,6 +271,8 @@ _REQUESTS: Final[dict[str, Callable[[Server, list[Key]], Awaitable[list[Request]
     "encrypt": _encrypt,
     BATCH: _batch,
     **{operation: _other(operation) for operation in OTHERS},
+    OPEN_BOX: _open_box,
+    UNPACK: _unpack,
 }
 
 

@@ -18,6 +18,7 @@ from minikms.serve.assembly import create_service
 from minikms.web.handlers.paging import MAX_LIMIT
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
+from minikms.web.schemas import didcomm
 from minikms.web.schemas.fields import MAX_LABELS
 from minikms.web.schemas.keys import MAX_KEYS
 from minikms.web.schemas.operations import MAX_BATCH, MAX_RANDOM
@@ -27,6 +28,7 @@ API = (ROOT / "docs/http-api.md").read_text("utf-8")
 OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text("utf-8")
 ALGORITHMS = (ROOT / "docs/algorithms.md").read_text("utf-8")
+WALLETS = (ROOT / "docs/wallets.md").read_text("utf-8")
 COMING = (ROOT / "docs/coming-from-mini-kms.md").read_text("utf-8")
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
@@ -136,6 +138,12 @@ def test_architecture_lists_the_pages_of_internals():
     assert pages <= set(re.findall(r"^\| \[[^\]]+\]\(([^)]+)\) \|", ARCHITECTURE, re.MULTILINE))
 
 
+def test_calls_for_wallets_are_there():
+    calls = set(re.findall(r"`((?:GET|POST|PATCH|DELETE) /\S*)`", WALLETS))
+    assert len(calls) > 20
+    assert calls <= set(map(shown, ROUTES))
+
+
 def test_table_of_limits_is_that_of_the_code():
     limits = dict(
         re.findall(r"^\| ([^|]+) \| ([\d,]+)\D", API.partition("## Limits")[2], re.MULTILINE)
@@ -148,6 +156,7 @@ def test_table_of_limits_is_that_of_the_code():
         "aliases of a key": MAX_ALIASES,
         "labels of a key": MAX_LABELS,
         "recipients of a JWE": MAX_RECIPIENTS,
+        "recipients of a DIDComm v1 message": didcomm.MAX_RECIPIENTS,
         "a header of a JWE": MAX_HEADER,
     }
     assert {name: limits[name] for name in expected} == {

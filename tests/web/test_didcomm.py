@@ -149,6 +149,35 @@ async def test_a_message_to_other_agents(post, wallet, message):
             assert one.unpack(answer["packed"]) == expected
 
 
+def x25519_jwk(verkey):
+    return {"kty": "OKP", "crv": "X25519", "x": b64(bytes(curve_key(verkey)))}
+
+
+async def test_a_wallet_that_makes_the_envelope_itself(post, wallet, agent):
+    """As Credo does, which asks for each box (docs/wallets.md)."""
+    key = await wallet(alias="did:sov:1#key")
+    by, cek, verkey = {"alias": "did:sov:1#key"}, os.urandom(32), agent.verkey
+    to = {"to": x25519_jwk(verkey)}
+    text = b64(key["b58"].encode())
+    sealed = (await post("/box/seal", to | {"plaintext": text}))["ciphertext"]
+    boxed = await post("/box", by | to | {"plaintext": b64(cek)})
+    header = {"kid": verkey, "sender": sealed.rstrip("="), "iv": boxed["nonce"].rstrip("=")}
+    recipient = {"encrypted_key": boxed["ciphertext"].rstrip("="), "header": header}
+    packed = envelope(header_of([recipient], "Authcrypt"), b"hello", cek)
+    assert agent.unpack(packed) == (b"hello", key["b58"])
+
+    packed = agent.pack([key["b58"]], b"back")
+    [mine] = json.loads(raw(packed["protected"]))["recipients"]
+    opened = await post("/box/seal/open", by | {"ciphertext": mine["header"]["sender"]})
+    assert raw(opened["plaintext"]).decode() == verkey
+    box = {"ciphertext": mine["encrypted_key"], "nonce": mine["header"]["iv"]}
+    opened = await post("/box/open", by | {"from": x25519_jwk(verkey)} | box)
+    sealed = raw(packed["ciphertext"]) + raw(packed["tag"])
+    decrypt = sodium.crypto_aead_chacha20poly1305_ietf_decrypt
+    aad, cek = packed["protected"].encode(), raw(opened["plaintext"])
+    assert decrypt(sealed, aad, raw(packed["iv"]), cek) == b"back"
+
+
 async def test_each_envelope_is_new(post, wallet, agent):
     body = {"to": [agent.verkey], "message": HELLO, "from": (await wallet())["kid"]}
     packed = [(await post("/didcomm/pack", body))["packed"] for _ in range(20)]
