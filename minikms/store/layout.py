@@ -14,7 +14,7 @@ from minikms.store.sessions import Session, Transaction
 class Layout(NamedTuple):
     """The version of what is in a store, and of what the processes that use it tell each other.
 
-    `major` is raised where an older process would misread the store. `minor` is raised where an
+    `major` is raised where an older process could not read the store. `minor` is raised where an
     older one would not tell others what they rely on, such as what it changed.
     """
 
@@ -29,15 +29,16 @@ class Layout(NamedTuple):
 
     @property
     def stored(self) -> str:
-        """The entry, which the first release reads as one number, 11 for 1_1, and so as newer."""
+        """The entry, which the first release reads as one number, 20 for 2_0, and so as newer."""
         return f"{self.major}_{self.minor}"
 
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}"
 
 
-# Why it is what it is: docs/internals/store.md.
-LAYOUT: Final = Layout(1, 1)
+# Of all versions that were released, and of this one. Why they are: docs/internals/store.md.
+LAYOUTS: Final = (Layout(1, 0), Layout(2, 0))
+LAYOUT: Final = LAYOUTS[-1]
 
 # The category of these entries, in the store's own profile.
 STORE: Final = "minikms.store"

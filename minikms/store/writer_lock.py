@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from minikms.store.files import open_beside
-from minikms.store.layout import LAYOUT
+from minikms.store.layout import LAYOUTS
 
 _POLL_INTERVAL: Final = 0.0005  # seconds
+
+# The number of this version's files; the first layout has those without a number.
+_NUMBER: Final = len(LAYOUTS) - 1
 
 
 class WriterLock:
@@ -20,15 +23,14 @@ class WriterLock:
     There are two files: who waits for the first holds the second, so that the process that had the
     lock before is not first again.
 
-    Processes of another minor number of the layout have files of their own. Who writes has a share
-    of the older ones' lock, too, which they need alone.
+    Processes of another layout have files of their own. Who writes has a share of the older ones'
+    lock, too, which they need alone.
     """
 
     def __init__(self, path: Path) -> None:
-        older = range(LAYOUT.minor)
-        self._older = [open_beside(path, _ending("lock", minor)) for minor in older]
-        self._lock = open_beside(path, _ending("lock", LAYOUT.minor))
-        self._next = open_beside(path, _ending("next", LAYOUT.minor))
+        self._older = [open_beside(path, _ending("lock", number)) for number in range(_NUMBER)]
+        self._lock = open_beside(path, _ending("lock", _NUMBER))
+        self._next = open_beside(path, _ending("next", _NUMBER))
         self._excludes_older = self._closed = False
 
     async def acquire(self) -> None:
@@ -45,7 +47,7 @@ class WriterLock:
             fcntl.flock(self._next, fcntl.LOCK_UN)
 
     def exclude_older(self) -> None:
-        """From now on, while this process has the lock, let no process of an older minor write."""
+        """From now on, while this process has the lock, let no process of an older layout write."""
         self._excludes_older = True
 
     def release(self) -> None:
@@ -66,8 +68,8 @@ class WriterLock:
                 fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def _ending(name: str, minor: int) -> str:
-    return f"{name}-{minor}" if minor else name
+def _ending(name: str, number: int) -> str:
+    return f"{name}-{number}" if number else name
 
 
 async def _lock(file: int, how: int = fcntl.LOCK_EX) -> None:

@@ -32,7 +32,7 @@ def test_info(run, persistent_url, key, key_file):
     assert ended.stdout.splitlines() == [
         f"Backend: {backend}",
         f"Location: {place}",
-        "Layout: 1.1",
+        "Layout: 2.0",
         "Profile default: 6 keys: bls12381g1 1, ed25519 1, hs256 1, mldsa44 1, p521 1, xc20p 1",
         "Profile empty: 0 keys",
         "Profile t: 6 keys: bls12381g1 1, ed25519 1, mldsa44 1, p521 1, rsa2048 1, not installed 1",

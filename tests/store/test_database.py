@@ -156,7 +156,7 @@ async def test_keys_of_both_are_counted_in_one_order(stores):
     assert ([int(record.seq) for record in records], more) == (list(range(1, 61)), False)
 
 
-@pytest.mark.parametrize(("stored", "layout"), [("2", "2.0"), ("1_2", "1.2")])
+@pytest.mark.parametrize(("stored", "layout"), [("3", "3.0"), ("2_1", "2.1")])
 async def test_a_layout_of_a_later_version(persistent_url, key, stores, stored, layout):
     async with stores[0]._database._handle.store.session() as session:
         await session.replace("minikms.store", "layout", stored)

@@ -1,0 +1,117 @@
+"""A store of layout 1, with everything in it that a store of Mini KMS 0.1.0 has.
+
+`make.py` has made it. Its service answered what `expected.json.gz` says.
+"""
+
+import gzip
+import json
+import time
+from pathlib import Path
+
+import pytest
+from stores import options_of, write_key
+
+from minikms.config import Config
+from minikms.serve.assembly import create_service
+from minikms.store.layout import LAYOUT
+
+HERE = Path(__file__).parent
+
+# Of an operation: the one that takes its answer, and which member of the answer is compared.
+INVERSE = {
+    "sign": ("verify", {"valid": True}),
+    "encrypt": ("decrypt", {"plaintext": "aGVsbG8="}),
+    "wrap": ("unwrap", {"key": "AAECAwQFBgcICQoLDA0ODw=="}),
+    "mac": ("mac/verify", {"valid": True}),
+}
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return json.loads(gzip.decompress((HERE / "expected.json.gz").read_bytes()))
+
+
+@pytest.fixture
+def old(tmp_path, expected):
+    """The URL of a store of layout 1, and the file of its key."""
+    path = tmp_path / "old.db"
+    path.write_bytes(gzip.decompress((HERE / "store.db.gz").read_bytes()))
+    return f"sqlite://{path}", write_key(tmp_path / "old.key", expected["store_key"])
+
+
+async def check(start, url, key_file, expected, tmp_path):
+    """All is as it was, and new keys come after it."""
+    admin = write_key(tmp_path / f"admin {url[-5:]}", expected["admin_token"])
+    config = Config(store=url, store_key_file=key_file, auth="token", admin_token_file=admin)
+    client = await start(create_service(config))
+
+    async def call(method, path, body=None, *, token=expected["admin_token"], profile="default"):
+        headers = {"Authorization": f"Bearer {token}", "X-Profile": profile}
+        async with client.request(method, path, json=body, headers=headers) as response:
+            assert response.status == 200, (path, await response.text())
+            return await response.json()
+
+    now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    for profile, keys in expected["profiles"].items():
+        listed = await call("GET", "/keys?limit=1000", profile=profile)
+        there = [key for key in keys if not key["deletes"] or key["deletes"] > now]
+        assert [{**key, **then} for key, then in zip(listed, there, strict=True)] == listed
+        for key in there:
+            for alias in key["aliases"]:
+                found = await client.get(
+                    "/key",
+                    params={"alias": alias},
+                    headers={
+                        "Authorization": f"Bearer {expected['admin_token']}",
+                        "X-Profile": profile,
+                    },
+                )
+                assert (await found.json())["kid"] == key["kid"]
+    for kid, exported in expected["exported"].items():
+        assert await call("GET", f"/key/{kid}/export") == exported
+    for used in expected["used"]:
+        operation, body, answer = used["operation"], used["body"], used["answer"]
+        if operation in INVERSE:
+            inverse, result = INVERSE[operation]
+            given = {name: answer[name] for name in answer if name not in ("kid", "alg")}
+            if inverse in ("verify", "mac/verify"):
+                given["data"] = body["data"]
+            again = await call("POST", f"/{inverse}", {"kid": body["kid"], **given})
+            assert {**again, **result} == again
+            await call("POST", f"/{operation}", body)
+        else:
+            assert await call("POST", f"/{operation}", body) == answer
+    signing = next(used["body"] for used in expected["used"] if used["operation"] == "sign")
+    await call("POST", "/sign", signing, token=expected["token"])
+    async with client.get("/jwks.json?profile=published") as response:
+        assert await response.json() == expected["jwks"]
+    for profile in expected["profiles"]:
+        made = await call("POST", "/key/generate", {"alg": "ed25519"}, profile=profile)
+        listed = await call("GET", "/keys?limit=1000", profile=profile)
+        assert [key["kid"] for key in listed][-1] == made["kid"]
+        await call("POST", "/sign", {"kid": made["kid"], "data": "aGVsbG8="}, profile=profile)
+    rotated = (await call("GET", "/key?alias=rotated"))["kid"]
+    await call("POST", f"/key/{rotated}/rotate")
+    for kid in expected["exported"]:
+        await call("DELETE", f"/key/{kid}")
+    await client.close()
+
+
+@pytest.mark.process
+async def test_a_service_serves_it_and_raises_its_layout(start, run, old, expected, tmp_path):
+    assert "\nLayout: 1.0\n" in run("store", "info", *options_of(*old)).stdout
+    assert run("store", "verify", *options_of(*old)).returncode == 0
+    await check(start, *old, expected, tmp_path)
+    assert f"\nLayout: {LAYOUT}\n" in run("store", "info", *options_of(*old)).stdout
+    verified = run("store", "verify", *options_of(*old))
+    assert verified.returncode == 0, verified.stdout
+
+
+@pytest.mark.process
+async def test_a_copy_of_it_has_this_layout(start, run, old, expected, tmp_path):
+    copy = f"sqlite://{tmp_path}/copy.db"
+    assert run("store", "copy", *options_of(*old), "--to", copy).returncode == 0
+    assert "\nLayout: 1.0\n" in run("store", "info", *options_of(*old)).stdout
+    assert f"\nLayout: {LAYOUT}\n" in run("store", "info", *options_of(copy, old[1])).stdout
+    await check(start, copy, old[1], expected, tmp_path)
+    assert run("store", "verify", *options_of(copy, old[1])).returncode == 0
