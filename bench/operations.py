@@ -10,10 +10,23 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from minikms.plugin import Aead, JwkImporter, KeyAgreement, KeyAlgorithm, KeyWrap, Mac, Signer
+from minikms.plugin import (
+    Aead,
+    Hpke,
+    HpkeOptions,
+    JwkImporter,
+    Kem,
+    KeyAgreement,
+    KeyAlgorithm,
+    KeyWrap,
+    Mac,
+    PublicKeyEncryption,
+    Signer,
+)
 from minikms.plugin.registry import AlgorithmRegistry
 
 MESSAGE = bytes(256)
+SECRET = bytes(32)
 SECONDS = 0.2
 
 
@@ -53,6 +66,28 @@ def calls(algorithm: KeyAlgorithm[Any]) -> Iterator[tuple[str, Callable[[], obje
         yield "encrypt", lambda: algorithm.encrypt(key, MESSAGE, b"")
     if isinstance(algorithm, KeyWrap):
         yield "wrap", lambda: algorithm.wrap(key, MESSAGE)
+    yield from calls_by_public_key(algorithm, key)
+
+
+def calls_by_public_key(
+    algorithm: KeyAlgorithm[Any], key: Any
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    """The operations that begin with a public key, and what the private one does then."""
+    if isinstance(algorithm, PublicKeyEncryption):
+        public = algorithm.load_public(algorithm.public_jwk(key))
+        ciphertext = algorithm.encrypt(public, SECRET)
+        yield "encrypt", lambda: algorithm.encrypt(public, SECRET)
+        yield "decrypt", lambda: algorithm.decrypt(key, ciphertext)
+    if isinstance(algorithm, Kem):
+        public = algorithm.load_public(algorithm.public_jwk(key))
+        made = algorithm.encapsulate(public)
+        yield "encapsulate", lambda: algorithm.encapsulate(public)
+        yield "decapsulate", lambda: algorithm.decapsulate(key, made.ciphertext)
+    if isinstance(algorithm, Hpke):
+        public, options = algorithm.load_public(algorithm.public_jwk(key)), HpkeOptions()
+        sealed = algorithm.hpke_seal(public, MESSAGE, options)
+        yield "hpke-seal", lambda: algorithm.hpke_seal(public, MESSAGE, options)
+        yield "hpke-open", lambda: algorithm.hpke_open(key, sealed, options)
 
 
 def microseconds(call: Callable[[], object]) -> float:

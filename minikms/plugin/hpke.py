@@ -26,6 +26,7 @@ class PycaHpke(Hpke[KeyT, PublicT]):
     hpke_kem: ClassVar[hpke.KEM]
 
     def hpke_seal(self, public: PublicT, plaintext: bytes, options: HpkeOptions) -> HpkeSealed:
+        # That the keys are those of the KEM, a type checker cannot see.
         whole = self._suite(options).encrypt(plaintext, public, options.info)  # type: ignore[arg-type]
         size = self.hpke_kem.enc_length()
         return HpkeSealed(whole[:size], whole[size:])

@@ -176,6 +176,28 @@ async def test_what_is_refused_has_its_slug(client, lines, call, recorded):
 
 
 @pytest.mark.parametrize(
+    ("alg", "name", "where", "body"),
+    [
+        ("rsa2048", "decrypt", "/decrypt", {"ciphertext": "AAAA"}),
+        ("a192gcm", "decrypt", "/decrypt", {"ciphertext": "", "nonce": "", "tag": ""}),
+        ("mlkem768", "decapsulate", "/decapsulate", {"ciphertext": "AAAA"}),
+        ("mlkem1024", "openHpke", "/hpke/open", {"enc": "AAAA", "ciphertext": "AAAA"}),
+        ("p384", "openHpke", "/hpke/open", {"enc": "AAAA", "ciphertext": "AAAA"}),
+    ],
+)
+async def test_what_does_not_decrypt_names_its_key(client, lines, alg, name, where, body):
+    async with client.post("/key/generate", json={"alg": alg, "alias": "k"}) as answer:
+        kid = (await answer.json())["kid"]
+    lines()
+    for by in ({"kid": kid}, {"alias": "k"}):
+        async with client.post(where, json=by | body) as answer:
+            assert answer.status == 422
+        (line,) = lines()
+        assert (line["operation"], line["outcome"]) == (name, "decryption-failed")
+        assert (line["kid"], line["alg"]) == (kid, alg)
+
+
+@pytest.mark.parametrize(
     ("target", "head", "recorded"),
     [
         ("/sign", "Expect: 100-continue\r\nContent-Length: 1048577", ("sign", "body-too-large")),
@@ -386,6 +408,10 @@ async def test_nothing_that_callers_keep_is_in_it(client, path):
     await call(f"/key/{kid}", {"labels": labels}, "PATCH")
     await call(f"/key/{kid}/export", None, "GET")
     data = encoded("data")
+    x, kem = [await call("/key/generate", {"alg": alg}) for alg in ("x25519", "mlkem768")]
+    sealed = await call("/hpke/seal", {"to": x["jwk"], "plaintext": data})
+    secret = await call("/encapsulate", {"to": kem["jwk"]})
+    markers -= {*strings([x, kem])}  # a public key, and its kid
     for where, body in (
         ("/sign", named | {"data": data}),
         ("/sign/batch", named | {"items": [{"data": data}]}),
@@ -394,6 +420,9 @@ async def test_nothing_that_callers_keep_is_in_it(client, path):
         ("/mac", {"alias": "planted-alias", "data": data}),
         ("/encrypt", {"alias": "a", "plaintext": data, "aad": encoded("aad")}),
         ("/wrap", {"alias": "w", "key": encoded("wrapped")}),
+        ("/hpke/seal", {"to": x["jwk"], "plaintext": data, "info": encoded("info")}),
+        ("/hpke/open", {"kid": x["kid"], **sealed}),
+        ("/decapsulate", {"kid": kem["kid"], "ciphertext": secret["ciphertext"]}),
         ("/sign", named | {"data": "planted-data!"}),
         ("/random", {"length": 32}),
     ):
