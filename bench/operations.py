@@ -12,6 +12,7 @@ from typing import Any
 
 from minikms.plugin import (
     Aead,
+    Box,
     Hpke,
     HpkeOptions,
     JwkImporter,
@@ -60,6 +61,13 @@ def calls(algorithm: KeyAlgorithm[Any]) -> Iterator[tuple[str, Callable[[], obje
     if isinstance(algorithm, KeyAgreement):
         peer = algorithm.load_peer(algorithm.public_jwk(algorithm.generate()))
         yield "derive", lambda: algorithm.derive(key, peer)
+    if isinstance(algorithm, Box):
+        other = algorithm.load_box_peer(algorithm.public_jwk(key))
+        boxed, sealed = algorithm.box(key, other, MESSAGE), algorithm.seal(other, MESSAGE)
+        yield "box", lambda: algorithm.box(key, other, MESSAGE)
+        yield "box-open", lambda: algorithm.open_box(key, other, boxed)
+        yield "seal", lambda: algorithm.seal(other, MESSAGE)
+        yield "open sealed", lambda: algorithm.open_sealed(key, sealed)
     if isinstance(algorithm, Mac):
         yield "mac", lambda: algorithm.mac(key, MESSAGE)
     if isinstance(algorithm, Aead):

@@ -11,7 +11,7 @@ from minikms.keys.cache import CachedKey
 from minikms.keys.mac import ComputeMac
 from minikms.keys.service import KeyService
 from minikms.keys.signing import Sign, SignOptions
-from minikms.plugin.protocol import Aead, KeyAgreement, KeyWrap, Mac, Signer
+from minikms.plugin.protocol import Aead, Box, KeyAgreement, KeyWrap, Mac, Signer
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef
 from minikms.store.askar import AskarError
@@ -114,6 +114,9 @@ def test_one_key_in_many_threads(algorithm):
             assert algorithm.decrypt(key, algorithm.encrypt(key, secret, b""), b"") == secret
         if isinstance(algorithm, KeyWrap):
             assert algorithm.unwrap(key, algorithm.wrap(key, secret)) == secret
+        if isinstance(algorithm, Box):
+            sealed = algorithm.seal(algorithm.load_box_peer(algorithm.public_jwk(key)), secret)
+            assert algorithm.open_sealed(key, sealed) == secret
         if isinstance(algorithm, KeyAgreement):
             own = algorithm.load_peer(algorithm.public_jwk(key))
             return algorithm.derive(key, own)
