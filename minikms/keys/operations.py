@@ -34,6 +34,9 @@ ResultT = TypeVar("ResultT")
 # What names a key: a reference, several, or a caller's public JWK.
 By: TypeAlias = KeyRef | AnyKey | Mapping[str, Any]
 
+# So many keys are looked for one after the other, and more together.
+_FEW: Final = 2
+
 _NOT_THERE: Final = (KeyNotFound, AliasNotFound)
 _NOT_THIS: Final = (*_NOT_THERE, KeyNotUsable, UnsupportedOperation)
 
@@ -149,6 +152,10 @@ class KeyOperations:
     async def _first(self, profile: str, refs: Sequence[KeyRef], user: KeyUser) -> UsableKey[Any]:
         """The first key that is there, and may be used; raises what is said of the others."""
         refused: KmsError | None = None
+        kids = [ref.kid for ref in refs if ref.kid is not None]
+        if len(kids) > _FEW:  # most of which are others'
+            there = await self._store.existing(profile, kids)
+            refs = [ref for ref in refs if ref.kid is None or ref.kid in there]
         for ref in refs:
             try:
                 return await self._key(profile, ref, user)

@@ -195,6 +195,14 @@ class KeyStore:
         """The record of a key; raises KeyNotFound or AliasNotFound."""
         return await self._read(profile, lambda session: find_record(session, ref))
 
+    async def existing(self, profile: str, kids: Sequence[str]) -> set[str]:
+        """Those of `kids` that are there."""
+
+        async def work(session: Session) -> set[str]:
+            return {kid for kid in kids if await load_record(session, kid) is not None}
+
+        return await self._read(profile, work)
+
     async def open_key(
         self, profile: str, ref: KeyRef, permit: Callable[[KeyRecord], object]
     ) -> tuple[KeyRecord, Stored]:
