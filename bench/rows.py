@@ -11,7 +11,11 @@ from contender import (
     BATCH_OF_KEYS,
     BESIDE,
     NUMBER,
+<<<<<<< HEAD
     OPEN_BOX,
+=======
+    OPEN_JWE,
+>>>>>>> 9a68309 (keys, bench: open a JWE by joserfc's algorithms, not by its parser)
     OTHERS,
     UNPACK,
     Answer,
@@ -90,8 +94,13 @@ _ROWS: Final = (
     ("mac", "hs256", (8,), 1, ("memory",)),
     ("wrap", "a256kw", (8,), 1, ("memory",)),
     ("derive", "x25519", (8,), 1, ("memory",)),
+<<<<<<< HEAD
     (OPEN_BOX, "x25519", (8,), 1, ("memory",)),
     (UNPACK, WALLET, (8,), 1, ("memory",)),
+=======
+    (OPEN_JWE, "x25519", (8,), 1, ("memory",)),
+    (OPEN_JWE, "p256", (8,), 1, ("memory",)),
+>>>>>>> 9a68309 (keys, bench: open a JWE by joserfc's algorithms, not by its parser)
     ("encrypt", "a256gcm", (8,), 1, SHOWN),
     ("verify", "p256", (8,), 1, SHOWN),
     ("sign", "rsa2048", (8,), 1, SHOWN),
@@ -220,6 +229,18 @@ async def _batch(server: Server, keys: list[Key]) -> list[Request]:
     return requests
 
 
+async def _open_jwe(server: Server, keys: list[Key]) -> list[Request]:
+    contender = server.contender
+    assert isinstance(contender, MiniKms)
+    requests = []
+    for key in keys:
+        encrypted = (await server.call(contender.encrypt_jwe(key, MESSAGE))).body
+        requests.append(contender.decrypt_jwe(key, encrypted))
+    answer = (await server.call(requests[-1])).body
+    _expect(contender.plaintext(answer) == MESSAGE, requests[-1])
+    return requests
+
+
 def _other(operation: str) -> "Callable[[Server, list[Key]], Awaitable[list[Request]]]":
     async def requests(server: Server, keys: list[Key]) -> list[Request]:
         contender = _ours(server)
@@ -270,6 +291,7 @@ _REQUESTS: Final[dict[str, Callable[[Server, list[Key]], Awaitable[list[Request]
     "verify": _verify,
     "encrypt": _encrypt,
     BATCH: _batch,
+    OPEN_JWE: _open_jwe,
     **{operation: _other(operation) for operation in OTHERS},
     OPEN_BOX: _open_box,
     UNPACK: _unpack,

@@ -53,13 +53,6 @@ class ParsedJwe:
     iv: str
     ciphertext: str
     tag: str
-    text: str | None = None
-    """The JWE itself, where it is compact."""
-
-    def compact(self, recipient: Recipient, protected: str) -> str:
-        """The compact form for one recipient, with this as its protected header."""
-        parts = (protected, recipient.encrypted_key, self.iv, self.ciphertext, self.tag)
-        return ".".join(parts)
 
 
 def parse(value: Serialized) -> ParsedJwe:
@@ -82,7 +75,7 @@ def _parse_compact(text: str) -> ParsedJwe:
     protected, encrypted_key, iv, ciphertext, tag = parts
     header = _decode_header(protected)
     recipients = _recipients([(header, encrypted_key)])
-    return ParsedJwe(protected, recipients, iv, ciphertext, tag, text)
+    return ParsedJwe(protected, recipients, iv, ciphertext, tag)
 
 
 def _parse_json(value: Mapping[str, Any]) -> ParsedJwe:

@@ -1,24 +1,25 @@
-"""Decrypting a JWE with a key of the store, by joserfc (RFC 7516 section 5.2)."""
+"""Decrypting a JWE with a key of the store, by joserfc's algorithms (RFC 7516 section 5.2)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, Self
 
-import orjson
-from joserfc import jwe as joserfc
-from joserfc.errors import JoseError
+from joserfc.errors import DecodeError, JoseError
+from joserfc.jwa import JWEAlgModel, JWEDirectEncryption, JWEEncModel, JWEKeyAgreement
+from joserfc.jwe import CompactEncryption, Recipient
+from joserfc.registry import check_registry_header
 
-from minikms.encodings import jose_b64url
 from minikms.errors import DecryptionFailed, InvalidKey, UnsupportedOption, ValidationFailed
 from minikms.keys import jwe
 from minikms.keys.jwe_models import (
-    ALGS,
+    ALG_MODELS,
+    AUTHENTICATED,
     AgreementKey,
-    Registry,
     content,
-    is_authenticated,
     key_to_decrypt,
 )
+from minikms.keys.jws import decode_canonical
 from minikms.keys.operation import Operation, UsableKey, Use, refuse_private
 from minikms.plugin.protocol import Aead, Jwe, KeyAgreement
 
@@ -51,20 +52,40 @@ class DecryptJwe(Operation[Jwe, Decrypted]):
         parsed = jwe.parse(self.value)
         recipients = _of_sender(_fitting(parsed.recipients, key.algorithm), self.sender)
         sender = _load_sender(key.algorithm, self.sender)
+        try:
+            sealed = _Content.read(parsed)
+        except ValueError:
+            raise DecryptionFailed() from None
         for recipient in _addressed(recipients, key):
             try:
-                plaintext = _decrypt(parsed, recipient, key, sender)
+                plaintext = _decrypt(sealed, recipient, key, sender)
             except (JoseError, ValueError, InvalidKey, DecryptionFailed):
                 continue  # nobody is told which it was (RFC 7516 section 11.5)
             return Decrypted(plaintext, recipient.header)
         raise DecryptionFailed()
 
 
+class _Content(NamedTuple):
+    """The content of a JWE, as bytes."""
+
+    aad: bytes
+    iv: bytes
+    ciphertext: bytes
+    tag: bytes
+
+    @classmethod
+    def read(cls, parsed: jwe.ParsedJwe) -> Self:
+        """The content of what was taken apart; raises ValueError for what is not base64url."""
+        texts = (parsed.iv, parsed.ciphertext, parsed.tag)
+        return cls(parsed.aad.encode("ascii"), *map(decode_canonical, texts))
+
+
 def _fitting(recipients: Sequence[jwe.Recipient], algorithm: Jwe) -> list[jwe.Recipient]:
     """The recipients whose `alg` the key is for; raises UnsupportedOption where there is none."""
-    algs = [alg for alg in algorithm.jwe_algs if alg in ALGS]
-    fitting = [recipient for recipient in recipients if recipient.alg in algs]
+    algs = algorithm.jwe_algs
+    fitting = [each for each in recipients if each.alg in algs and each.alg in ALG_MODELS]
     if not fitting:
+        algs = tuple(alg for alg in algs if alg in ALG_MODELS)
         raise UnsupportedOption(f"With this key the alg of a JWE is: {', '.join(algs) or 'none'}.")
     enc = fitting[0].header["enc"]  # of all (jwe.py)
     if isinstance(algorithm, Aead) and enc not in algorithm.jose_algs:
@@ -79,7 +100,7 @@ def _of_sender(
 
     To pass over one that is given would have its caller take an anonymous JWE for the sender's.
     """
-    chosen = [each for each in recipients if is_authenticated(each.alg) == (sender is not None)]
+    chosen = [each for each in recipients if (each.alg in AUTHENTICATED) == (sender is not None)]
     if not chosen:
         alg = recipients[0].alg
         what = f"The JWE has a sender: its alg is {alg}."
@@ -103,18 +124,45 @@ def _addressed(recipients: Sequence[jwe.Recipient], key: UsableKey[Jwe]) -> Sequ
 
 
 def _decrypt(
-    parsed: jwe.ParsedJwe,
+    sealed: _Content,
     recipient: jwe.Recipient,
     key: UsableKey[Jwe],
     sender: AgreementKey | None,
 ) -> bytes:
     """The plaintext for one recipient; raises what joserfc and the algorithm do."""
-    header, text, aad = recipient.header, parsed.text, None
-    if text is None:
-        # joserfc would write the protected header anew, and then authenticate that.
-        text = parsed.compact(recipient, jose_b64url(orjson.dumps(header)))
-        aad = parsed.aad.encode("ascii")
-    enc = content(key.algorithm, key.material, header["enc"], aad)
-    ours = key_to_decrypt(key.algorithm, key.material)
-    opened = joserfc.decrypt_compact(text, ours, registry=Registry(enc), sender_key=sender)
-    return opened.plaintext or b""
+    header = recipient.header
+    alg = ALG_MODELS[recipient.alg]
+    enc = content(key.algorithm, key.material, header["enc"])
+    check_registry_header(alg.more_header_registry, header)
+    to_joserfc = Recipient(CompactEncryption(header), None, key_to_decrypt(key))
+    to_joserfc.sender_key = sender
+    to_joserfc.encrypted_key = decode_canonical(recipient.encrypted_key)
+    if alg.direct_mode and to_joserfc.encrypted_key:
+        raise DecryptionFailed()
+    enc.check_iv(sealed.iv)
+    try:
+        cek = _content_key(alg, enc, to_joserfc, sealed.tag)
+    except (DecodeError, DecryptionFailed):
+        cek = b""
+    if len(cek) * 8 != enc.cek_size:
+        # Another key in its place, so that the time does not tell what it was that did not fit
+        # (RFC 7516 section 11.5).
+        cek = enc.generate_cek()
+    return enc.decrypt(sealed.ciphertext, sealed.tag, cek, sealed.iv, sealed.aad)
+
+
+def _content_key(
+    alg: JWEAlgModel, enc: JWEEncModel, recipient: Recipient[Any], tag: bytes
+) -> bytes:
+    """The content's key (RFC 7516 section 5.2, steps 6 to 12); DecodeError or DecryptionFailed."""
+    encrypted_key = recipient.encrypted_key or b""
+    if isinstance(alg, JWEKeyAgreement):
+        if alg.direct_mode:
+            return alg.decrypt_agreed_upon_key(enc, recipient)
+        agree = alg.decrypt_agreed_upon_key
+        if alg.tag_aware:
+            agree = partial(alg.decrypt_agreed_upon_key_with_tag, tag=tag)
+        return alg.unwrap_cek_with_auk(encrypted_key, agree(enc, recipient))
+    if isinstance(alg, JWEDirectEncryption):
+        return alg.compute_cek(enc.cek_size, recipient)
+    return alg.decrypt_cek(recipient)

@@ -13,11 +13,11 @@ from minikms.encodings import jose_b64url
 from minikms.errors import UnsupportedOption, ValidationFailed
 from minikms.keys import jwe
 from minikms.keys.jwe_models import (
+    AUTHENTICATED,
     AgreementKey,
     KeyContent,
     Registry,
     content,
-    is_authenticated,
     is_direct,
     key_to_encrypt,
 )
@@ -106,9 +106,9 @@ class EncryptJwe:
                 faults.append(("#/recipients", f"With {alg} there is one recipient."))
             if self.form != "general":
                 faults.append(("#/serialization", "Several recipients need the general form."))
-        if len(set(map(is_authenticated, algs))) > 1:
+        if len({alg in AUTHENTICATED for alg in algs}) > 1:
             faults.append(("#/recipients", "All of them have a sender (ECDH-1PU), or none has."))
-        elif is_authenticated(algs[0]) != (self.sender is not None):
+        elif (algs[0] in AUTHENTICATED) != (self.sender is not None):
             what = "has no sender" if self.sender else "needs a sender"
             faults.append(("#/from", f"{algs[0]} {what}."))
         if self.form == "compact" and self.aad:
@@ -141,7 +141,7 @@ class EncryptJwe:
             if self.form == "compact":
                 protected.update(header)
             one = _Recipient(obj, header, protected if epk else header)
-            one.recipient_key = key_to_encrypt(key.algorithm, key.material)
+            one.recipient_key = key_to_encrypt(key)
             one.ephemeral_key = epk
             if sender is not None:
                 one.sender_key = AgreementKey(sender.algorithm, sender.material)

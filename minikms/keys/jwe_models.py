@@ -1,10 +1,9 @@
-"""What joserfc works with: its algorithms, and two of our own; and our keys, as it asks for keys.
+"""What joserfc works with: its algorithms, and some of our own; and our keys, as it asks for keys.
 
 joserfc has the framing of a JWE, the Concat KDF and the AES (RFC 7516, RFC 7518). A private key is
 used by its algorithm alone. docs/internals/jose.md says what is done differently, and why.
 """
 
-import copy
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +12,6 @@ from typing import Any, Final, Self, TypeAlias, cast
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from joserfc.drafts.jwe_ecdh_1pu import ECDH1PUAlgModel
-from joserfc.errors import DecodeError
 from joserfc.jwa import (
     AESAlgKeyWrapping,
     CBCHS2EncModel,
@@ -22,7 +20,6 @@ from joserfc.jwa import (
     JWEAlgModel,
     JWEDirectEncryption,
     JWEEncModel,
-    JWEKeyAgreement,
     JWEKeyEncryption,
 )
 from joserfc.jwe import JWERegistry, Recipient
@@ -31,6 +28,7 @@ from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
 
 from minikms.errors import DecryptionFailed
+from minikms.keys.operation import UsableKey
 from minikms.plugin.protocol import (
     Aead,
     Jwe,
@@ -43,29 +41,10 @@ from minikms.plugin.protocol import (
 _POLY1305_TAG: Final = 16
 
 
-class _Cbc(CBCHS2EncModel):
-    """AES-CBC with HMAC (RFC 7518 section 5.2)."""
-
-    aad: bytes | None = None
-
-    def decrypt(self, ciphertext: bytes, tag: bytes, cek: bytes, iv: bytes, aad: bytes) -> bytes:
-        return super().decrypt(ciphertext, tag, cek, iv, aad if self.aad is None else self.aad)
-
-
-class _Gcm(GCMEncModel):
-    """AES-GCM (RFC 7518 section 5.3)."""
-
-    aad: bytes | None = None
-
-    def decrypt(self, ciphertext: bytes, tag: bytes, cek: bytes, iv: bytes, aad: bytes) -> bytes:
-        return super().decrypt(ciphertext, tag, cek, iv, aad if self.aad is None else self.aad)
-
-
 class _ChaCha20(JWEEncModel):
     """ChaCha20-Poly1305 with a nonce of 12 bytes (draft-amringer-jose-chacha-02 section 4.1)."""
 
     name, iv_size, cek_size = "C20P", 96, 256
-    aad: bytes | None = None
 
     def encrypt(self, plaintext: bytes, cek: bytes, iv: bytes, aad: bytes) -> tuple[bytes, bytes]:
         sealed = self._seal(plaintext, cek, iv, aad)
@@ -74,7 +53,7 @@ class _ChaCha20(JWEEncModel):
     def decrypt(self, ciphertext: bytes, tag: bytes, cek: bytes, iv: bytes, aad: bytes) -> bytes:
         if len(tag) != _POLY1305_TAG:  # or bytes could move between ciphertext and tag
             raise DecryptionFailed()
-        return self._open(ciphertext + tag, cek, iv, aad if self.aad is None else self.aad)
+        return self._open(ciphertext + tag, cek, iv, aad)
 
     def _seal(self, plaintext: bytes, cek: bytes, iv: bytes, aad: bytes) -> bytes:
         return ChaCha20Poly1305(cek).encrypt(iv, plaintext, aad)
@@ -110,10 +89,9 @@ class KeyContent(JWEEncModel):
     # There is no key of the content's own.
     iv_size = cek_size = 0
 
-    def __init__(self, algorithm: Aead[Any], key: Any, aad: bytes | None = None) -> None:
+    def __init__(self, algorithm: Aead[Any], key: Any) -> None:
         self._algorithm = algorithm
         self._key = key
-        self._aad = aad
         self.nonce = b""
 
     def check_iv(self, iv: bytes) -> bytes:
@@ -125,8 +103,7 @@ class KeyContent(JWEEncModel):
         return sealed.ciphertext, sealed.tag
 
     def decrypt(self, ciphertext: bytes, tag: bytes, cek: bytes, iv: bytes, aad: bytes) -> bytes:
-        sealed = Sealed(ciphertext, iv, tag)
-        return self._algorithm.decrypt(self._key, sealed, aad if self._aad is None else self._aad)
+        return self._algorithm.decrypt(self._key, Sealed(ciphertext, iv, tag), aad)
 
 
 class _Direct(JWEDirectEncryption):
@@ -149,27 +126,10 @@ class _Wrapping(JWEKeyEncryption):
 
     def decrypt_cek(self, recipient: Recipient[Any]) -> bytes:
         key = cast("WrappingKey", recipient.recipient_key)
-        try:
-            return key.transform(recipient.encrypted_key or b"")
-        except DecryptionFailed:
-            return b""  # see _KeyWrap
+        return key.transform(recipient.encrypted_key or b"")
 
 
-class _KeyWrap(AESAlgKeyWrapping):
-    """AES key wrap, which gives no key where nothing was wrapped by this one.
-
-    joserfc then goes on with a random key, so that the caller does not learn, by the time either,
-    what it was that did not fit (RFC 7516 section 11.5).
-    """
-
-    def unwrap_cek(self, ek: bytes, key: bytes) -> bytes:
-        try:
-            return super().unwrap_cek(ek, key)
-        except DecodeError:
-            return b""
-
-
-_WRAPS: Final = (_KeyWrap(128), _KeyWrap(192), _KeyWrap(256))
+_WRAPS: Final = tuple(AESAlgKeyWrapping(size) for size in (128, 192, 256))
 
 _ALG_MODELS: Final[tuple[JWEAlgModel, ...]] = (
     _Direct(),
@@ -178,9 +138,9 @@ _ALG_MODELS: Final[tuple[JWEAlgModel, ...]] = (
     *(ECDH1PUAlgModel(wrap) for wrap in (None, *_WRAPS)),
     _Wrapping("RSA-OAEP-256"),
 )
-_ENC_MODELS: Final[tuple[_Cbc | _Gcm | _ChaCha20, ...]] = (
-    *(_Gcm(size) for size in (128, 192, 256)),
-    *(_Cbc(size, 2 * size) for size in (128, 192, 256)),
+_ENC_MODELS: Final[tuple[JWEEncModel, ...]] = (
+    *(GCMEncModel(size) for size in (128, 192, 256)),
+    *(CBCHS2EncModel(size, 2 * size) for size in (128, 192, 256)),
     _ChaCha20(),
     _XChaCha20(),
 )
@@ -189,22 +149,16 @@ ALG_MODELS: Final = {model.name: model for model in _ALG_MODELS}
 ENC_MODELS: Final = {model.name: model for model in _ENC_MODELS}
 """The content encryptions by `enc` (RFC 7518 section 5.1, draft-amringer-jose-chacha-02)."""
 ALGS: Final = tuple(ALG_MODELS)
+AUTHENTICATED: Final = frozenset(
+    name for name, model in ALG_MODELS.items() if isinstance(model, ECDH1PUAlgModel)
+)
+"""Those by which a JWE has a sender, whose key takes part."""
 ENCS: Final = tuple(ENC_MODELS)
-
-
-def is_authenticated(alg: str) -> bool:
-    """Whether a JWE by this `alg` has a sender, whose key takes part."""
-    return isinstance(ALG_MODELS[alg], ECDH1PUAlgModel)
 
 
 def is_direct(alg: str) -> bool:
     """Whether the content's key follows from the recipient's, so that there can be but one."""
     return ALG_MODELS[alg].direct_mode
-
-
-def has_ephemeral_key(alg: str) -> bool:
-    """Whether a JWE by this `alg` has an `epk`."""
-    return isinstance(ALG_MODELS[alg], JWEKeyAgreement)
 
 
 class Registry(JWERegistry):
@@ -286,8 +240,9 @@ class WrappingKey(DirectKey):
 RecipientKey: TypeAlias = AgreementKey | DirectKey
 
 
-def key_to_encrypt(algorithm: Jwe, key: Any) -> RecipientKey:
+def key_to_encrypt(usable: UsableKey[Jwe]) -> RecipientKey:
     """A recipient's key for whoever makes a JWE: the public one of a pair."""
+    algorithm, key = usable.algorithm, usable.material
     if isinstance(algorithm, KeyAgreement):
         return AgreementKey(algorithm, algorithm.load_peer(algorithm.public_jwk(key)))
     if isinstance(algorithm, PublicKeyEncryption):
@@ -297,8 +252,9 @@ def key_to_encrypt(algorithm: Jwe, key: Any) -> RecipientKey:
     return DirectKey()
 
 
-def key_to_decrypt(algorithm: Jwe, key: Any) -> RecipientKey:
+def key_to_decrypt(usable: UsableKey[Jwe]) -> RecipientKey:
     """A recipient's own key, the private one of a pair."""
+    algorithm, key = usable.algorithm, usable.material
     if isinstance(algorithm, KeyAgreement):
         return AgreementKey(algorithm, key)
     if isinstance(algorithm, PublicKeyEncryption):
@@ -308,16 +264,6 @@ def key_to_decrypt(algorithm: Jwe, key: Any) -> RecipientKey:
     return DirectKey()
 
 
-def content(algorithm: Jwe, key: Any, enc: str, aad: bytes | None = None) -> JWEEncModel:
-    """The content encryption of an `enc` for a recipient's key.
-
-    With `aad` it decrypts what was encrypted with that, not with what joserfc makes of the header.
-    """
-    if isinstance(algorithm, Aead):
-        return KeyContent(algorithm, key, aad)
-    model = ENC_MODELS[enc]
-    if aad is None:
-        return model
-    bound = copy.copy(model)
-    bound.aad = aad
-    return bound
+def content(algorithm: Jwe, key: Any, enc: str) -> JWEEncModel:
+    """The content encryption of an `enc` for a recipient's key."""
+    return KeyContent(algorithm, key) if isinstance(algorithm, Aead) else ENC_MODELS[enc]

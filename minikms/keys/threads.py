@@ -92,6 +92,8 @@ class Batches:
 def is_slow(algorithm: KeyAlgorithm[Any] | Capability, operation: str) -> bool:
     """Whether an operation leaves the event loop; "import" stands for every way to import."""
     slow = algorithm.slow
+    if not slow:
+        return False
     if isinstance(algorithm, Jwe) and algorithm.jwe_work.get(operation) in slow:
         return True
     return operation in slow or ("import" in slow and operation.startswith("import-"))

@@ -206,6 +206,16 @@ async def test_jwcrypto_reads_and_makes_several_recipients(keys, encrypt, opens,
         await opens(made, json.loads(writer.serialize()))
 
 
+async def test_a_header_as_no_writer_here_would_write_it(keys, opens):
+    """With blanks, in another order, and with characters beyond ASCII as they stand."""
+    made, _ = await keys("x25519")
+    header = '{\n "enc" : "A256GCM",\r\n "cty": "Büro",  "alg":"ECDH-ES+A128KW" }'
+    writer = jwcrypto.JWE(PLAIN, header, recipient=JWK(**made["jwk"]), algs=[*ALGS, *ENCS])
+    jwe = json.loads(writer.serialize())
+    assert raw(jwe["protected"]).decode() == header
+    await opens(made, jwe)
+
+
 # Reads {"decrypt": [{jwk, jwe}], "encrypt": [{jwk, alg, enc, form}]}, writes what came of each.
 SCRIPT = """
 import * as jose from "jose";

@@ -133,6 +133,8 @@ def _compile_common(field: fields.Field[Any]) -> Converter | None:
         return partial(_converted, field.convert)
     if type(field) is Flag and not field.validators:
         return _boolean
+    if type(field) is JweValue:
+        return _text_or_object
     if type(field) is fields.Dict and not (field.key_field or field.value_field):
         return None if field.validators else _object
     if type(field) is not fields.String:
@@ -190,6 +192,12 @@ def _converted(convert: Converter, value: Any) -> Any:
     if type(value) is not str:
         raise ValueError
     return convert(value)
+
+
+def _text_or_object(value: Any) -> Any:
+    if type(value) is not str and type(value) is not dict:
+        raise ValueError
+    return value
 
 
 def _boolean(value: Any) -> bool:
