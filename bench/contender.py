@@ -18,13 +18,10 @@ MAKING: Final = ("generate", BATCH_OF_KEYS, "import", "rotate", "associate", "de
 USING: Final = ("get", "sign", "verify", "encrypt", BATCH, BESIDE)
 # What is compared with Mini KMS's own signatures alone.
 OTHERS: Final = ("sign a JWS", "mac", "wrap", "derive")
-<<<<<<< HEAD
 # The same, of what was made for the key before.
 OPEN_BOX: Final = "open a box"
 UNPACK: Final = "unpack DIDComm v1"
-=======
 OPEN_JWE: Final = "open a JWE"
->>>>>>> 9a68309 (keys, bench: open a JWE by joserfc's algorithms, not by its parser)
 
 # In a request, it stands for a number that no other has (post.lua).
 NUMBER: Final = "N" * 16

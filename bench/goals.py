@@ -4,11 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-<<<<<<< HEAD
-from contender import BATCH, BATCH_OF_KEYS, BESIDE, OPEN_BOX, OTHERS, UNPACK
-=======
-from contender import BATCH, BATCH_OF_KEYS, BESIDE, OPEN_JWE, OTHERS
->>>>>>> 9a68309 (keys, bench: open a JWE by joserfc's algorithms, not by its parser)
+from contender import BATCH, BATCH_OF_KEYS, BESIDE, OPEN_BOX, OPEN_JWE, OTHERS, UNPACK
 from many_keys import NDJSON, PAGE, STEPS
 from mini_kms import WALLET
 from report import CONNECTIONS, Run, median, ratio
@@ -149,17 +145,13 @@ GOALS: Final = (
         for name, alg in zip(OTHERS, ("ed25519", "hs256", "a256kw", "x25519"), strict=True)
     ),
     *(
-<<<<<<< HEAD
         Goal(f"{name}, {alg} / sign", against(row(name, alg), "memory", ED25519, "memory"), 0.5)
-        for name, alg in ((OPEN_BOX, "x25519"), (UNPACK, WALLET))
-=======
-        Goal(
-            f"{OPEN_JWE}, {alg} / sign",
-            against(row(OPEN_JWE, alg), "memory", ED25519, "memory"),
-            least=0.5,
+        for name, alg in (
+            (OPEN_BOX, "x25519"),
+            (UNPACK, WALLET),
+            (OPEN_JWE, "x25519"),
+            (OPEN_JWE, "p256"),
         )
-        for alg in ("x25519", "p256")
->>>>>>> 9a68309 (keys, bench: open a JWE by joserfc's algorithms, not by its parser)
     ),
     Goal(
         "p99 of others in ms while batches of 1,000 are signed",

@@ -14,11 +14,8 @@ from contender import (
     BATCH,
     MAKING,
     NUMBER,
-<<<<<<< HEAD
     OPEN_BOX,
-=======
     OPEN_JWE,
->>>>>>> 9a68309 (keys, bench: open a JWE by joserfc's algorithms, not by its parser)
     OTHERS,
     UNPACK,
     USING,
@@ -60,16 +57,11 @@ class MiniKms(Contender):
     token: str = field(default_factory=lambda: Token.new().reveal(), repr=False)
     python: str = sys.executable
 
-<<<<<<< HEAD
     algorithms: ClassVar = {
         **{name: {"alg": name} for name in ALGORITHMS},
         WALLET: {"alg": "ed25519", "operations": ["box", "box-open"]},
     }
-    operations = frozenset((*MAKING, *USING, *OTHERS, OPEN_BOX, UNPACK))
-=======
-    algorithms: ClassVar = {name: name for name in ALGORITHMS}
-    operations = frozenset((*MAKING, *USING, *OTHERS, OPEN_JWE))
->>>>>>> 9a68309 (keys, bench: open a JWE by joserfc's algorithms, not by its parser)
+    operations = frozenset((*MAKING, *USING, *OTHERS, OPEN_BOX, UNPACK, OPEN_JWE))
     probe = Request("GET", "/readyz")
 
     def can(self, operation: str, alg: str) -> bool:
@@ -190,7 +182,6 @@ class MiniKms(Contender):
         }[operation]
         return post(path, {"kid": key.name, **body})
 
-<<<<<<< HEAD
     def box(self, key: Key, peer: Any, plaintext: bytes) -> Request:
         """Box a plaintext for `peer`, the body of a key."""
         body = {"to": peer["jwk"], "plaintext": base64url(plaintext)}
@@ -208,7 +199,7 @@ class MiniKms(Contender):
     def unpack(self, packed: Any) -> Request:
         """Unpack what had the body `packed`."""
         return post("/didcomm/unpack", packed)
-=======
+
     def encrypt_jwe(self, key: Key, plaintext: bytes) -> Request:
         """Make a JWE for a key pair, by ECDH-ES and key wrapping."""
         to = {"kid": key.name, "alg": "ECDH-ES+A256KW"}
@@ -218,7 +209,6 @@ class MiniKms(Contender):
     def decrypt_jwe(self, key: Key, encrypted: Any) -> Request:
         """Open what had the body `encrypted`."""
         return post("/jwe/decrypt", {"kid": key.name, **encrypted})
->>>>>>> 9a68309 (keys, bench: open a JWE by joserfc's algorithms, not by its parser)
 
 
 def _unpack(folder: Path) -> None:

@@ -11,11 +11,8 @@ from contender import (
     BATCH_OF_KEYS,
     BESIDE,
     NUMBER,
-<<<<<<< HEAD
     OPEN_BOX,
-=======
     OPEN_JWE,
->>>>>>> 9a68309 (keys, bench: open a JWE by joserfc's algorithms, not by its parser)
     OTHERS,
     UNPACK,
     Answer,
@@ -94,13 +91,10 @@ _ROWS: Final = (
     ("mac", "hs256", (8,), 1, ("memory",)),
     ("wrap", "a256kw", (8,), 1, ("memory",)),
     ("derive", "x25519", (8,), 1, ("memory",)),
-<<<<<<< HEAD
     (OPEN_BOX, "x25519", (8,), 1, ("memory",)),
     (UNPACK, WALLET, (8,), 1, ("memory",)),
-=======
     (OPEN_JWE, "x25519", (8,), 1, ("memory",)),
     (OPEN_JWE, "p256", (8,), 1, ("memory",)),
->>>>>>> 9a68309 (keys, bench: open a JWE by joserfc's algorithms, not by its parser)
     ("encrypt", "a256gcm", (8,), 1, SHOWN),
     ("verify", "p256", (8,), 1, SHOWN),
     ("sign", "rsa2048", (8,), 1, SHOWN),
