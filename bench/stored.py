@@ -12,8 +12,6 @@ from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.secret_files import write_secret
 
-BATCH = 500
-
 
 async def create(url: str, key_file: str, *profiles: str) -> tuple[StoreLocation, StoreKey]:
     """Make a store with these profiles besides `default`, and the file of its key."""
@@ -26,16 +24,22 @@ async def create(url: str, key_file: str, *profiles: str) -> tuple[StoreLocation
 
 
 async def fill(
-    writer: StoreWriter, profile: str, start: int, end: int, *, aliases: bool = False
+    writer: StoreWriter,
+    profile: str,
+    start: int,
+    end: int,
+    *,
+    aliases: bool = False,
+    batch: int = 500,
 ) -> list[str]:
     """Store Ed25519 keys at the places after `start` up to `end`, on request with an alias each.
 
-    Returns their kids, in order.
+    Returns their kids, in order. A transaction has `batch` keys.
     """
     algorithm = AlgorithmRegistry.from_installed().get("ed25519")
     make, kids = maker(algorithm, KeyPolicy(), algorithm.generate), list[str]()
-    for first in range(start, end, BATCH):
-        keys, last = [], min(first + BATCH, end)
+    for first in range(start, end, batch):
+        keys, last = [], min(first + batch, end)
         for place in range(first + 1, last + 1):
             record, material = make()
             names = (f"alias-{place}",) if aliases else ()

@@ -5,11 +5,13 @@ import copy
 import dataclasses
 import functools
 import gc
+import math
 import sqlite3
 import ssl
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +75,20 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("postgres")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that at the end no process waits for another."""
-    items.sort(key=lambda item: not any(map(item.get_closest_marker, ("kill", "slow"))))
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have each process begin with its share of what takes long, so that none is waited for.
+
+    Each gets a part of the list, and at the end takes from the end of another's.
+    """
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    slow = [item for item in items if any(map(item.get_closest_marker, ("kill", "slow")))]
+    others = iter([item for item in items if item not in set(slow)])
+    size, parts = math.ceil(len(items) / processes), []
+    for number in range(processes):
+        own = slow[number::processes]
+        parts += [*own, *islice(others, size - len(own))]
+    items[:] = [*parts, *others]
 
 
 def pytest_collection_finish() -> None:

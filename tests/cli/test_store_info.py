@@ -48,7 +48,7 @@ def test_verify(run, persistent_url, key, key_file):
     asyncio.run(fill(persistent_url, key))
     ended = run("store", "verify", *options_of(persistent_url, key_file))
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == "Checked 4 profiles, 11 keys and 13 aliases: nothing wrong.\n"
+    assert ended.stdout == "Checked 4 profiles, 11 keys and 19 aliases: nothing wrong.\n"
 
     async def damage():
         async with KeyStore.open(StoreLocation.parse(persistent_url), StoreKey(key)) as store:
@@ -72,6 +72,6 @@ def test_verify(run, persistent_url, key, key_file):
             f"default {kid} its material is missing",
             "odd - Askar has no profile for it",
             "Left over: the profile empty was removed, and is not gone yet",
-            "Checked 4 profiles, 11 keys and 13 aliases: 2 wrong.",
+            "Checked 4 profiles, 11 keys and 19 aliases: 2 wrong.",
         ]
     )

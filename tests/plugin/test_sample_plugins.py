@@ -100,7 +100,10 @@ async def test_a_plugin_lists_generates_signs_and_verifies(fresh, tmp_path):
                 "aliases": ["brainpoolP256r1"],
                 "kty": "EC",
                 "jose_algs": ["ESB256", "ECDH-ES"],
-                "operations": ["sign", "verify", "derive", "import-jwk", "import-secret"],
+                "operations": [
+                    *("sign", "verify", "derive", "jwe-encrypt", "jwe-decrypt"),
+                    *("import-jwk", "import-secret"),
+                ],
                 "opt_in": [],
                 "source": "minikms-bp256",
             }

@@ -69,7 +69,9 @@ async def test_of_which_profile(client, generate, refused):
 
 @pytest.mark.each_store
 async def test_more_than_a_page(client):
-    kids = await fill(StoreWriter(client.app[STORE].database), DEFAULT_PROFILE, 0, 1003)
+    # Few in each transaction, which a service gives up after five seconds.
+    writer = StoreWriter(client.app[STORE].database)
+    kids = await fill(writer, DEFAULT_PROFILE, 0, 1003, batch=50)
     assert [key["kid"] for key in await jwks(client)] == kids
 
 
