@@ -166,6 +166,7 @@ class Database(ProfileSessions):
         That includes calls whose callers were cancelled, so that their sessions end properly.
         """
         await self._reconnector.aclose()
+        await self._handle.statistics.aclose()
 
         async def close() -> None:
             await self._permits.drain()

@@ -17,6 +17,7 @@ from minikms.store.counters import ChangeCounters
 from minikms.store.layout import check_layout, read_layout, require_not_rekeyed
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sessions import Session, Transaction
+from minikms.store.statistics import TableStatistics
 from minikms.store.store_file import StoreFile
 
 LOGGER = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class StoreHandle:
         file: StoreFile | None = None,
     ) -> None:
         self.store = store
+        self.statistics = TableStatistics(location)
         self.reopened = 0
         self.writes_fail = False
         self.closing: set[asyncio.Task[object]] = set()
@@ -94,7 +96,7 @@ class StoreHandle:
             except AskarError as exc:
                 self._note_failure(store, exc)
                 raise
-            await transaction.store_place()
+            doubled = await transaction.store_place()
             if transaction.events is None:
                 events.record_before_commit()
             else:
@@ -109,6 +111,8 @@ class StoreHandle:
                         "The key store did not say whether it was done."
                     ) from exc
             self.writes_fail = False
+            if doubled:
+                self.statistics.note_doubled(transaction.place)
 
     def require_room(self) -> None:
         """Raise StoreUnavailable where the disk is known to be full, and still is."""

@@ -214,13 +214,18 @@ class Transaction(Session):
         """Commit what was written."""
         await self._session.commit()
 
-    async def store_place(self) -> None:
-        """Store the last place that was assigned, where one was."""
+    async def store_place(self) -> bool:
+        """Store the last place that was assigned, where one was.
+
+        Gives whether that number has one binary digit more: it has doubled since it last had.
+        """
+        doubled = self.place.bit_length() > self._stored_place.bit_length()
         if self.place != self._stored_place:
             first = self._stored_place == 0
             write = self._session.insert if first else self._session.replace
             await write(SEQUENCE, _LAST, f"{self.place:020d}")
             self._stored_place = self.place
+        return doubled
 
     def _note(self, category: str, name: str, size: int = 0) -> None:
         self.changed.add(slot_of(category, name))

@@ -1,11 +1,14 @@
-"""SQLite's statistics in a store's file, by which it finds rows by their tags."""
+"""Statistics by which SQLite and PostgreSQL find rows by their tags."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 
 import pytest
+from stored import fill
 
-from minikms.store.keys import KeyStore
+from minikms.maintenance.write import StoreWriter
+from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 from minikms.store.layout import STORE
 from minikms.store.location import StoreLocation
 
@@ -70,3 +73,21 @@ async def test_an_older_file_that_another_process_has_open_stays(location, key, 
         patch.setattr("minikms.store.database.is_open_elsewhere", lambda _: True)
         assert "ix_items_uniq" in await opened(location, key, serving=True)
     assert "PRIMARY KEY" in await opened(location, key, serving=True)
+
+
+async def analyzed(server, url):
+    """How many rows PostgreSQL takes the table of tags for, by its statistics."""
+    query = "SELECT reltuples FROM pg_class WHERE relname = 'items_tags'"
+    return int(float(server.execute(query, url.rpartition("/")[2])))
+
+
+async def test_tables_in_postgresql_are_analyzed_while_they_grow(postgres_server, key):
+    url = postgres_server.create_database()
+    async with KeyStore.create(StoreLocation.parse(url), key) as store:
+        await fill(StoreWriter(store.database), DEFAULT_PROFILE, 0, 510)
+        assert await analyzed(postgres_server, url) <= 0
+        await fill(StoreWriter(store.database), DEFAULT_PROFILE, 510, 520)
+        async with asyncio.timeout(30):
+            while await analyzed(postgres_server, url) <= 0:
+                await asyncio.sleep(0.1)
+    assert await analyzed(postgres_server, url) >= 510
