@@ -3,13 +3,20 @@
 import asyncio
 import contextlib
 import itertools
+import json
+import os
 import random
 import time
+from base64 import urlsafe_b64encode
+from collections import Counter
 
 from aiohttp import ClientError
 from waiting import waiting_for
 
 CLIENTS = 16
+
+# Keys of a batch.
+BATCH = 3
 
 
 class Ledger:
@@ -20,6 +27,8 @@ class Ledger:
         self.named = 0
         self.kids = set()  # made, and not asked to be deleted
         self.deleted = set()
+        self.replaced = set()  # by a rotation that was answered
+        self.batches = {}  # by their label, whether they were answered
         self.aliases = {}  # of an alias that only one client moves, the key that it names
         self.unanswered = []
         self.refused = []  # status, and slug of the problem; "" where it is no problem of ours
@@ -27,16 +36,13 @@ class Ledger:
         self.numbers = itertools.count()
 
     async def client(self, session, stop, *, keeps_on=False):
-        """Make, name, use and delete keys until `stop`, or until the service is gone."""
+        """Make, name, rotate, use and delete keys until `stop`, or until the service is gone."""
         chance, own = random.Random(next(self.numbers)), []
         alias = f"{id(self)} {next(self.numbers)}"
         while not stop.is_set():
             try:
-                made = await self.call(session, "POST", "/key/generate", {"alg": "ed25519"})
-                kid = made["kid"]
+                kid = await self.make(session, chance)
                 own.append(kid)
-                self.kids.add(kid)
-                self.made += 1
                 if chance.random() < 0.6:
                     # Until it is answered it may name either key.
                     self.aliases.pop(alias, None)
@@ -44,6 +50,11 @@ class Ledger:
                     await self.call(session, "POST", f"/key/{kid}/associate", body)
                     self.aliases[alias] = kid
                     self.named += 1
+                if chance.random() < 0.2:
+                    own.remove(kid)  # it may be replaced, whatever the answer is
+                    own.append(await self.rotate(session, kid, alias))
+                if chance.random() < 0.1:
+                    await self.make_batch(session)
                 await self.sign(session, chance.choice(own))
                 if len(own) > 3:
                     gone = own.pop(chance.randrange(len(own)))
@@ -60,6 +71,37 @@ class Ledger:
             except RefusedError as exc:
                 self.refused.append(exc.args)
                 await asyncio.sleep(0.05)
+
+    async def make(self, session, chance):
+        """A new key, generated or imported."""
+        path, body = "/key/generate", {"alg": "ed25519"}
+        if chance.random() < 0.3:
+            path = "/key/import"
+            body["secret"] = urlsafe_b64encode(os.urandom(32)).decode()
+        kid = (await self.call(session, "POST", path, body))["kid"]
+        self.kids.add(kid)
+        self.made += 1
+        return kid
+
+    async def make_batch(self, session):
+        """Keys that nobody deletes, with a label by which they are counted."""
+        label = f"{id(self)} {next(self.numbers)}"
+        self.batches[label] = False
+        body = {"alg": "ed25519", "count": BATCH, "labels": {"batch": label}}
+        made = await self.call(session, "POST", "/key/generate/batch", body)
+        self.batches[label] = True
+        self.kids.update(key["kid"] for key in made["keys"])
+
+    async def rotate(self, session, kid, alias):
+        """The key that replaces another, which may have the alias."""
+        self.kids.discard(kid)
+        named = self.aliases.pop(alias, None)  # either of the two, until it is answered
+        new = (await self.call(session, "POST", f"/key/{kid}/rotate"))["kid"]
+        self.kids.add(new)
+        self.replaced.add(kid)
+        if named is not None:
+            self.aliases[alias] = new if named == kid else named
+        return new
 
     async def sign(self, session, kid):
         signed = await self.call(session, "POST", "/sign", {"kid": kid, "data": "aGVsbG8="})
@@ -83,7 +125,8 @@ class Ledger:
     async def lost(self, session):
         """What was acknowledged and does not hold."""
         lost = []
-        for wanted, kids in ((200, self.kids), (404, self.deleted)):
+        kept = self.replaced - self.deleted
+        for wanted, kids in ((200, self.kids), (404, self.deleted), (409, kept)):
             for batch in batches(kids):
                 found = await asyncio.gather(*(sign_status(session, kid) for kid in batch))
                 lost += [pair for pair in zip(batch, found, strict=True) if pair[1] != wanted]
@@ -92,7 +135,19 @@ class Ledger:
                 named = (await response.json()).get("kid")
                 if named != kid:
                     lost.append((alias, response.status, named))
-        return lost
+        return lost + await self.broken_batches(session)
+
+    async def broken_batches(self, session):
+        """Batches of which not all keys are there, or none of one that was answered."""
+        found = Counter()
+        async with session.get("/keys", headers={"Accept": "application/x-ndjson"}) as response:
+            async for line in response.content:
+                found[json.loads(line)["labels"].get("batch")] += 1
+        return [
+            (label, found[label])
+            for label, answered in self.batches.items()
+            if found[label] != BATCH and (answered or found[label])
+        ]
 
 
 class RefusedError(Exception):

@@ -1,7 +1,9 @@
 """What the benchmark sends is answered rightly, and what it writes is what was measured."""
 
+import asyncio
 import re
 
+import making
 import many_keys
 import pieces
 import pytest
@@ -114,6 +116,16 @@ def test_contender_that_failed_is_not_measured(run):
     assert "| sign ed25519 | failed | 1,000 | no |" in overview(run, [])
     (goal,) = (each for each in GOALS if each.text == "Ed25519, one process / echo")
     assert goal.of(run)[2] == "not measured"
+
+
+def test_pieces_of_a_new_key(monkeypatch):
+    for module in (making, pieces):
+        monkeypatch.setattr(module, "ROUNDS", 1)
+    monkeypatch.setattr(making, "IN_TRANSACTION", 2)
+    monkeypatch.setattr(pieces, "CALLS", 2)
+    found = asyncio.run(making.measure())
+    assert len(found) == 15
+    assert min(found.values()) > 0
 
 
 def test_pieces_of_a_call(run, monkeypatch):

@@ -36,6 +36,8 @@ async def test_the_service_is_killed(answering, run, persistent):
     assert len(ledger.unanswered) > ROUNDS  # the kill came in the middle
     assert len(ledger.kids) > CLIENTS * ROUNDS
     assert ledger.deleted
+    assert ledger.replaced
+    assert any(ledger.batches.values())
     _, session = await answering(persistent)
     async with session:
         await ledger.check(session)

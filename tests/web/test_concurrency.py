@@ -214,6 +214,35 @@ async def test_each_failing_call_gets_its_own_problem(client):
     assert (wrong, done) == ([], 600)
 
 
+async def test_one_fails_among_63_others(client):
+    """Their writes wait together: it gets its problem, and they their keys."""
+    taken = {"alg": "ed25519", "seed": "A" * 43, "alias": "taken"}
+    assert (await client.post("/key/import", json=taken)).status == 200
+    alias = {"alg": "ed25519", "alias": "taken", "alias_taken": "refuse"}
+    failing = [
+        ((409, "key-exists"), lambda: client.post("/key/import", json=taken)),
+        ((409, "alias-exists"), lambda: client.post("/key/generate", json=alias)),
+        ((404, "key-not-found"), lambda: client.post("/key/none/rotate")),
+        ((404, "key-not-found"), lambda: client.post("/key/none/associate", json={"alias": "a"})),
+        ((404, "key-not-found"), lambda: client.delete("/key/none")),
+    ]
+    for turn, (problem, call) in enumerate(failing):
+
+        async def make(n, turn=turn):
+            body = {"alg": "ed25519", "alias": f"{turn} {n}"}
+            async with client.post("/key/generate", json=body) as response:
+                return (await response.json())["kid"]
+
+        calls = [make(n) for n in range(63)]
+        calls.insert(31, answer(call()))
+        found = await asyncio.gather(*calls)
+        assert found.pop(31) == problem
+        keys = await (await client.get("/keys?limit=1000")).json()
+        named = {alias: key["kid"] for key in keys for alias in key["aliases"]}
+        assert [named[f"{turn} {n}"] for n in range(63)] == found
+        assert len(keys) == 1 + 63 * (turn + 1)
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_profile_deleted_while_it_is_used(client, generate, seed):
     name = f"tenant-{seed}"
