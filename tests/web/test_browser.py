@@ -167,6 +167,15 @@ async def test_each_works_when_all_are_pressed_from_top_to_bottom(start, page, t
     await page.screenshot(path=tmp_path / "pressed.png", full_page=True)
 
 
+async def test_a_call_works_alone(start, page):
+    """On a new service, since the page imports the key that it names, in whatever way."""
+    for operation in ("keys-deleteKeyByAlias", "didcomm-unpackDidcomm", "jose-encryptJwe"):
+        client = await start(create_service(Config()))
+        await page.goto(str(client.make_url("/docs")))
+        await execute(await open_operation(page.locator(f"#operations-{operation}")))
+    assert page.complaints == []
+
+
 async def test_what_deletes_is_last_in_its_group(start, page):
     operations = await shown(page, await start(create_service(Config())))
     for group in {group for group, _, _ in operations}:

@@ -2,6 +2,7 @@
 "use strict";
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
+const BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
 /** Paths and methods of the document by operationId. */
 function operationsById(spec) {
@@ -14,28 +15,50 @@ function operationsById(spec) {
   return found;
 }
 
-/** The examples of `importKey` by alias. */
+/** The bytes of a text in base64url, each as a character. */
+function decoded(text) {
+  return atob(text.replace(/-/g, "+").replace(/_/g, "/"));
+}
+
+/** The verkey of an Ed25519 JWK: its public key in base58, as DIDComm v1 has it. */
+function verkeyOf(jwk) {
+  let number = [...decoded(jwk.x)].reduce((sum, c) => sum * 256n + BigInt(c.charCodeAt(0)), 0n);
+  let text = "";
+  for (; number > 0n; number /= 58n) text = BASE58[number % 58n] + text;
+  return text;
+}
+
+/** The examples of `importKey` by alias, and those of Ed25519 by verkey, too. */
 function exampleKeys(spec) {
   const [path, method] = operationsById(spec).get("importKey");
   const { examples } = spec.paths[path][method].requestBody.content["application/json"];
   const bodies = Object.values(examples).map((example) => example.value);
-  return new Map(bodies.map((body) => [body.alias, body]));
+  const ofWallets = bodies.filter(({ jwk }) => jwk?.crv === "Ed25519");
+  return new Map([
+    ...bodies.map((body) => [body.alias, body]),
+    ...ofWallets.map((body) => [verkeyOf(body.jwk), body]),
+  ]);
 }
 
-/** The aliases that a call may have, of all of its keys: in its query, or in its body. */
-function aliasesIn(request) {
+/** The names that a call may have, of all of its keys: in its query, or in its body. */
+function namesIn(request) {
   const { pathname, searchParams } = new URL(request.url);
-  if (pathname === "/key") return new Set([searchParams.get("alias")]);
-  const { alias, from, recipients = [] } = JSON.parse(request.body);
-  return new Set([alias, from, ...recipients.map((recipient) => recipient.alias)]);
+  if (pathname === "/key") return [searchParams.get("alias")];
+  const { alias, from, recipients = [], packed } = JSON.parse(request.body);
+  const verkeys = packed ? JSON.parse(decoded(packed.protected)).recipients : [];
+  return [
+    ...[alias, from],
+    ...recipients.map((recipient) => recipient.alias),
+    ...verkeys.map((recipient) => recipient.header.kid),
+  ];
 }
 
 /** Where nobody needs a token, import the example keys that a call names and that are not there. */
 async function importExampleKeys(spec, request) {
   if (spec.components.securitySchemes || new URL(request.url).pathname.startsWith("/key/")) return;
-  let aliases;
+  let names;
   try {
-    aliases = aliasesIn(request);
+    names = new Set(namesIn(request));
   } catch {
     return; // the service says what is wrong with it
   }
@@ -45,12 +68,12 @@ async function importExampleKeys(spec, request) {
     ...(profile === undefined ? {} : { "X-Profile": profile }),
   };
   const keys = exampleKeys(spec);
-  for (const alias of aliases) {
-    if (!keys.has(alias)) continue;
-    const search = new URLSearchParams({ alias });
+  for (const name of names) {
+    if (!keys.has(name)) continue;
+    const search = new URLSearchParams({ alias: keys.get(name).alias });
     const found = await fetch(new URL(`/keys?${search}`, request.url), { headers });
     if (found.ok && (await found.json()).length === 0) {
-      const body = JSON.stringify(keys.get(alias));
+      const body = JSON.stringify(keys.get(name));
       await fetch(new URL("/key/import", request.url), { method: "POST", headers, body });
     }
   }
