@@ -1,0 +1,49 @@
+"""Make minikms_client/_sync of minikms_client/_async; `--check` says whether it is up to date."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import unasync
+
+PACKAGE = Path(__file__).parent / "minikms_client"
+NAMES = {
+    **{
+        f"Async{name}": name
+        for name in (
+            *("Transport", "Keys", "Operations", "Jose", "Boxes", "Encapsulation"),
+            *("Administration", "Client"),
+        )
+    },
+    "_async": "_sync",
+    "aclose": "close",
+    "asyncio": "time",
+}
+
+
+def make(target: Path) -> None:
+    """Write the files of the client that blocks into a folder."""
+    source = PACKAGE / "_async"
+    rule = unasync.Rule(f"{source}/", f"{target}/", additional_replacements=NAMES)
+    unasync.unasync_files([str(file) for file in source.glob("*.py")], [rule])
+    (target / "__init__.py").write_text('"""The client that blocks, made by make_sync.py."""\n')
+
+
+def differing() -> list[str]:
+    """The names of the files that are not what `make` makes of their source."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "_sync"
+        make(made)
+        names = {file.name for file in [*made.glob("*.py"), *(PACKAGE / "_sync").glob("*.py")]}
+        return sorted(name for name in names if _text(made, name) != _text(PACKAGE / "_sync", name))
+
+
+def _text(folder: Path, name: str) -> str | None:
+    file = folder / name
+    return file.read_text() if file.exists() else None
+
+
+if __name__ == "__main__":
+    if "--check" in sys.argv:
+        sys.exit(" ".join(["Run make_sync.py for", *found]) if (found := differing()) else 0)
+    make(PACKAGE / "_sync")

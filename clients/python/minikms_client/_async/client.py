@@ -1,0 +1,17 @@
+"""The client: everything that the service does."""
+
+from minikms_client._async.administration import AsyncAdministration
+from minikms_client._async.boxes import AsyncBoxes
+from minikms_client._async.encapsulation import AsyncEncapsulation
+from minikms_client._async.jose import AsyncJose
+from minikms_client._async.keys import AsyncKeys
+from minikms_client._async.operations import AsyncOperations
+
+
+class AsyncClient(
+    AsyncKeys, AsyncOperations, AsyncJose, AsyncBoxes, AsyncEncapsulation, AsyncAdministration
+):
+    """A client of Mini KMS, with a method for each operation of its API.
+
+    Bytes go in and come out as bytes. A problem is a ProblemError of the class of its slug.
+    """

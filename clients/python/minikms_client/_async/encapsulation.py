@@ -1,0 +1,57 @@
+"""Key encapsulation (FIPS 203), and HPKE (RFC 9180), which is made of it."""
+
+from minikms_client._async.transport import AsyncTransport
+from minikms_client.models import Encapsulated, HpkeSealed
+from minikms_client.wire import Call, Jwk, decode, encode, encode_optional, named, present
+
+
+class AsyncEncapsulation(AsyncTransport):
+    """Secrets and messages to a public key, from nobody."""
+
+    async def encapsulate(self, to: Jwk) -> Encapsulated:
+        """A new secret, and the ciphertext by which the holder of an ML-KEM key gets it."""
+        call = Call("POST", "/encapsulate", {"to": dict(to)})
+        return Encapsulated.from_json(await self._json(call))
+
+    async def decapsulate(
+        self, ciphertext: bytes, *, kid: str | None = None, alias: str | None = None
+    ) -> bytes:
+        """The secret of a ciphertext; one that does not fit the key gives another secret."""
+        body = named(kid, alias) | {"ciphertext": encode(ciphertext)}
+        return decode((await self._json(Call("POST", "/decapsulate", body)))["secret"])
+
+    async def seal_hpke(
+        self,
+        plaintext: bytes,
+        to: Jwk,
+        *,
+        info: bytes | None = None,
+        kdf: str | None = None,
+        aead: str | None = None,
+    ) -> HpkeSealed:
+        """Encrypt to a public JWK (base mode, single shot)."""
+        body = present(
+            to=dict(to), plaintext=encode(plaintext), info=encode_optional(info), kdf=kdf, aead=aead
+        )
+        return HpkeSealed.from_json(await self._json(Call("POST", "/hpke/seal", body)))
+
+    async def open_hpke(
+        self,
+        enc: bytes,
+        ciphertext: bytes,
+        *,
+        kid: str | None = None,
+        alias: str | None = None,
+        info: bytes | None = None,
+        kdf: str | None = None,
+        aead: str | None = None,
+    ) -> bytes:
+        """The plaintext, for the same `info`, `kdf` and `aead`; raises DecryptionFailed."""
+        body = named(kid, alias) | present(
+            enc=encode(enc),
+            ciphertext=encode(ciphertext),
+            info=encode_optional(info),
+            kdf=kdf,
+            aead=aead,
+        )
+        return decode((await self._json(Call("POST", "/hpke/open", body)))["plaintext"])

@@ -1,0 +1,167 @@
+"""Operations on keys: signatures, encryption, wrapping, key agreement, authentication codes."""
+
+from collections.abc import Iterable
+
+from minikms_client._async.transport import AsyncTransport
+from minikms_client.models import Ciphertext, Signature, SignResult, VerifyResult
+from minikms_client.wire import Call, Json, Jwk, decode, encode, encode_optional, named, present
+
+
+class AsyncOperations(AsyncTransport):
+    """What is done with a key, which `kid` or `alias` names.
+
+    A call that needs the public key alone also takes a `jwk`.
+    """
+
+    async def sign(
+        self,
+        data: bytes,
+        *,
+        kid: str | None = None,
+        alias: str | None = None,
+        alg: str | None = None,
+        encoding: str | None = None,
+        prehashed: bool | None = None,
+    ) -> Signature:
+        """Sign `data`, or with `prehashed` the digest that it is.
+
+        `alg` is a JOSE name that the key has, `encoding` "raw" or, for ECDSA, "der".
+        """
+        body = named(kid, alias) | present(
+            data=encode(data), alg=alg, encoding=encoding, prehashed=prehashed
+        )
+        return Signature.from_json(await self._json(Call("POST", "/sign", body)))
+
+    async def verify(
+        self,
+        data: bytes,
+        sig: bytes,
+        *,
+        kid: str | None = None,
+        alias: str | None = None,
+        jwk: Jwk | None = None,
+        alg: str | None = None,
+        encoding: str | None = None,
+        prehashed: bool | None = None,
+    ) -> bool:
+        """Whether the signature of `data` is valid; options as those of `sign`."""
+        body = named(kid, alias, jwk) | present(
+            data=encode(data), sig=encode(sig), alg=alg, encoding=encoding, prehashed=prehashed
+        )
+        return await self._is_valid("/verify", body)
+
+    async def sign_batch(
+        self,
+        items: Iterable[bytes],
+        *,
+        kid: str | None = None,
+        alias: str | None = None,
+        alg: str | None = None,
+        encoding: str | None = None,
+        prehashed: bool | None = None,
+    ) -> tuple[SignResult, ...]:
+        """Sign 1 to 1,000 messages with one key; options as those of `sign`."""
+        body = named(kid, alias) | present(
+            items=[{"data": encode(data)} for data in items],
+            alg=alg,
+            encoding=encoding,
+            prehashed=prehashed,
+        )
+        data = await self._json(Call("POST", "/sign/batch", body))
+        return tuple(map(SignResult.from_json, data["results"]))
+
+    async def verify_batch(
+        self,
+        items: Iterable[tuple[bytes, bytes]],
+        *,
+        kid: str | None = None,
+        alias: str | None = None,
+        jwk: Jwk | None = None,
+        alg: str | None = None,
+        encoding: str | None = None,
+        prehashed: bool | None = None,
+    ) -> tuple[VerifyResult, ...]:
+        """Verify 1 to 1,000 pairs of a message and its signature by one key."""
+        body = named(kid, alias, jwk) | present(
+            items=[{"data": encode(data), "sig": encode(sig)} for data, sig in items],
+            alg=alg,
+            encoding=encoding,
+            prehashed=prehashed,
+        )
+        data = await self._json(Call("POST", "/verify/batch", body))
+        return tuple(map(VerifyResult.from_json, data["results"]))
+
+    async def encrypt(
+        self,
+        plaintext: bytes,
+        *,
+        kid: str | None = None,
+        alias: str | None = None,
+        jwk: Jwk | None = None,
+        aad: bytes | None = None,
+    ) -> Ciphertext:
+        """Encrypt, and authenticate `aad` with it, which the ciphertext does not have.
+
+        A public RSA key encrypts too, a `jwk` as well, by OAEP and without `aad`.
+        """
+        body = named(kid, alias, jwk) | present(
+            plaintext=encode(plaintext), aad=encode_optional(aad)
+        )
+        return Ciphertext.from_json(await self._json(Call("POST", "/encrypt", body)))
+
+    async def decrypt(
+        self,
+        ciphertext: bytes,
+        nonce: bytes | None = None,
+        tag: bytes | None = None,
+        *,
+        kid: str | None = None,
+        alias: str | None = None,
+        aad: bytes | None = None,
+    ) -> bytes:
+        """The plaintext; raises DecryptionFailed where anything does not fit."""
+        body = named(kid, alias) | present(
+            ciphertext=encode(ciphertext),
+            nonce=encode_optional(nonce),
+            tag=encode_optional(tag),
+            aad=encode_optional(aad),
+        )
+        return await self._bytes("/decrypt", body, "plaintext")
+
+    async def wrap(self, key: bytes, *, kid: str | None = None, alias: str | None = None) -> bytes:
+        """Wrap the secret bytes of a key (RFC 3394, RFC 5649)."""
+        return await self._bytes("/wrap", named(kid, alias) | {"key": encode(key)}, "wrapped")
+
+    async def unwrap(
+        self, wrapped: bytes, *, kid: str | None = None, alias: str | None = None
+    ) -> bytes:
+        """The secret bytes that `wrap` has wrapped; raises DecryptionFailed."""
+        return await self._bytes("/unwrap", named(kid, alias) | {"wrapped": encode(wrapped)}, "key")
+
+    async def derive(self, peer: Jwk, *, kid: str | None = None, alias: str | None = None) -> bytes:
+        """The raw shared secret with a peer's public JWK, for a key derivation function."""
+        return await self._bytes("/derive", named(kid, alias) | {"peer": dict(peer)}, "secret")
+
+    async def mac(self, data: bytes, *, kid: str | None = None, alias: str | None = None) -> bytes:
+        """The authentication code of `data`."""
+        return await self._bytes("/mac", named(kid, alias) | {"data": encode(data)}, "mac")
+
+    async def verify_mac(
+        self, data: bytes, mac: bytes, *, kid: str | None = None, alias: str | None = None
+    ) -> bool:
+        """Whether this is the authentication code of `data`."""
+        body = named(kid, alias) | {"data": encode(data), "mac": encode(mac)}
+        return await self._is_valid("/mac/verify", body)
+
+    async def random(self, length: int) -> bytes:
+        """Random bytes of the service's system, 1 to 65,536."""
+        return await self._bytes("/random", {"length": length}, "bytes")
+
+    async def _bytes(self, path: str, body: Json, name: str) -> bytes:
+        """The bytes that a call answers with, under `name`."""
+        return decode((await self._json(Call("POST", path, body)))[name])
+
+    async def _is_valid(self, path: str, body: Json) -> bool:
+        """What a call that verifies answers."""
+        valid: bool = (await self._json(Call("POST", path, body)))["valid"]
+        return valid

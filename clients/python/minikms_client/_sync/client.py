@@ -1,0 +1,17 @@
+"""The client: everything that the service does."""
+
+from minikms_client._sync.administration import Administration
+from minikms_client._sync.boxes import Boxes
+from minikms_client._sync.encapsulation import Encapsulation
+from minikms_client._sync.jose import Jose
+from minikms_client._sync.keys import Keys
+from minikms_client._sync.operations import Operations
+
+
+class Client(
+    Keys, Operations, Jose, Boxes, Encapsulation, Administration
+):
+    """A client of Mini KMS, with a method for each operation of its API.
+
+    Bytes go in and come out as bytes. A problem is a ProblemError of the class of its slug.
+    """

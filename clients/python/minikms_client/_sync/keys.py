@@ -1,0 +1,224 @@
+"""Keys: made, imported, found, changed, named and deleted."""
+
+from collections.abc import Iterator, Iterable, Mapping
+from datetime import datetime, timedelta
+
+from minikms_client._sync.transport import Transport
+from minikms_client.models import Association, Deletion, Key, KeyPage
+from minikms_client.wire import (
+    UNSET,
+    Call,
+    Json,
+    Jwk,
+    UnsetType,
+    duration,
+    encode_optional,
+    encode_time,
+    next_page,
+    present,
+    segment,
+)
+
+
+class Keys(Transport):
+    """What concerns keys themselves."""
+
+    def generate_key(
+        self,
+        alg: str,
+        *,
+        alias: str | None = None,
+        alias_taken: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        operations: Iterable[str] | None = None,
+        exportable: bool | None = None,
+        expires: datetime | None = None,
+    ) -> Key:
+        """Make a key.
+
+        An `alias` that names another key moves to this one, unless `alias_taken` is "refuse".
+        `operations` are what it may be used for, by default all that its algorithm does without
+        being asked. From `expires` on it only verifies, decrypts and unwraps.
+        """
+        options = _options(labels, operations, exportable, expires)
+        body = present(alg=alg, alias=alias, alias_taken=alias_taken, **options)
+        refuses = alias is not None and alias_taken == "refuse"
+        return self._key("POST", "/key/generate", body, is_repeatable=refuses)
+
+    def generate_keys(
+        self,
+        alg: str,
+        count: int,
+        *,
+        labels: Mapping[str, str] | None = None,
+        operations: Iterable[str] | None = None,
+        exportable: bool | None = None,
+        expires: datetime | None = None,
+    ) -> tuple[Key, ...]:
+        """Make 1 to 1,000 keys in one transaction: all, or none."""
+        options = _options(labels, operations, exportable, expires)
+        body = present(alg=alg, count=count, **options)
+        call = Call("POST", "/key/generate/batch", body, is_repeatable=False)
+        return tuple(map(Key.from_json, (self._json(call))["keys"]))
+
+    def import_key(
+        self,
+        *,
+        jwk: Jwk | None = None,
+        alg: str | None = None,
+        secret: bytes | None = None,
+        seed: bytes | None = None,
+        wrapped: bytes | None = None,
+        unwrap_kid: str | None = None,
+        alias: str | None = None,
+        alias_taken: str | None = None,
+        if_exists: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        operations: Iterable[str] | None = None,
+        exportable: bool | None = None,
+        expires: datetime | None = None,
+    ) -> Key:
+        """Import a key: a `jwk`, or for `alg` a `secret`, a `seed` or `wrapped`.
+
+        The `jwk` is private or public. `wrapped` are secret bytes that the key `unwrap_kid` has
+        wrapped. With `if_exists` "keep" a key that is there already is the answer, and no error.
+        """
+        body = present(
+            jwk=jwk,
+            alg=alg,
+            secret=encode_optional(secret),
+            seed=encode_optional(seed),
+            wrapped=encode_optional(wrapped),
+            unwrap_kid=unwrap_kid,
+            alias=alias,
+            alias_taken=alias_taken,
+            if_exists=if_exists,
+            **_options(labels, operations, exportable, expires),
+        )
+        # A symmetric key has a random kid, so that a second import makes a second key.
+        keeps = if_exists == "keep" and jwk is not None and "k" not in jwk
+        return self._key("POST", "/key/import", body, is_repeatable=keeps)
+
+    def get_key(self, kid: str) -> Key:
+        """The key with this kid."""
+        return self._key("GET", f"/key/{segment(kid)}")
+
+    def find_key(self, alias: str) -> Key:
+        """The key that has this alias."""
+        call = Call("GET", "/key", query=[("alias", alias)])
+        return Key.from_json(self._json(call))
+
+    def list_keys(
+        self,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        alg: str | None = None,
+        alias: str | None = None,
+        label: Mapping[str, str] | None = None,
+    ) -> KeyPage:
+        """A page of at most `limit` keys (1 to 1,000), in the order in which they were made.
+
+        `after` is where it begins, of the page before. A key of the listing has all of `label`.
+        """
+        given = present(limit=limit, after=after, alg=alg, alias=alias)
+        query = [(name, str(value)) for name, value in given.items()]
+        query += [("label", f"{name}:{value}") for name, value in (label or {}).items()]
+        response = self._send(Call("GET", "/keys", query=query))
+        keys = tuple(map(Key.from_json, response.json()))
+        return KeyPage(keys, next_page(response.headers.get("Link")))
+
+    def keys(
+        self,
+        *,
+        alg: str | None = None,
+        alias: str | None = None,
+        label: Mapping[str, str] | None = None,
+    ) -> Iterator[Key]:
+        """Every key of the listing, page by page."""
+        after = None
+        while True:
+            page = self.list_keys(limit=1000, after=after, alg=alg, alias=alias, label=label)
+            for key in page.keys:
+                yield key
+            after = page.after
+            if after is None:
+                return
+
+    def update_key(
+        self,
+        kid: str,
+        *,
+        state: str | None = None,
+        expires: datetime | UnsetType | None = UNSET,
+        labels: Mapping[str, str] | None = None,
+    ) -> Key:
+        """Change what is given; `expires=None` takes the expiry away, `labels` replace all."""
+        body = present(state=state, labels=labels)
+        if expires is not UNSET:
+            body["expires"] = encode_time(expires)
+        return self._key("PATCH", f"/key/{segment(kid)}", body)
+
+    def rotate_key(self, kid: str) -> Key:
+        """Make a key that replaces this one and takes its aliases; this one then only verifies."""
+        return self._key("POST", f"/key/{segment(kid)}/rotate", is_repeatable=False)
+
+    def export_key(self, kid: str) -> Jwk:
+        """The private JWK of a key that was made exportable."""
+        call = Call("GET", f"/key/{segment(kid)}/export")
+        jwk: Jwk = (self._json(call))["jwk"]
+        return jwk
+
+    def associate_alias(
+        self, kid: str, alias: str, *, alias_taken: str | None = None
+    ) -> Association:
+        """Give the key an alias; one that names another key moves, unless it is to "refuse"."""
+        body = present(alias=alias, alias_taken=alias_taken)
+        call = Call("POST", f"/key/{segment(kid)}/associate", body)
+        data = self._json(call)
+        return Association(data["alias"], data["kid"])
+
+    def dissociate_alias(self, kid: str, alias: str) -> Association:
+        """Take an alias from the key."""
+        path, query = f"/key/{segment(kid)}/associate", [("alias", alias)]
+        call = Call("DELETE", path, query=query, is_repeatable=False)
+        data = self._json(call)
+        return Association(data["alias"], data["kid"])
+
+    def delete_key(self, kid: str, *, after: timedelta | None = None) -> Deletion:
+        """Delete the key, now or `after` a time (365 days at most) in which it can be restored."""
+        query = [] if after is None else [("after", duration(after))]
+        call = Call("DELETE", f"/key/{segment(kid)}", query=query, is_repeatable=False)
+        return Deletion.from_json(self._json(call))
+
+    def delete_key_by_alias(self, alias: str, *, after: timedelta | None = None) -> Deletion:
+        """Delete the key that has this alias, as `delete_key` does."""
+        query = [("alias", alias)] + ([] if after is None else [("after", duration(after))])
+        call = Call("DELETE", "/key", query=query, is_repeatable=False)
+        return Deletion.from_json(self._json(call))
+
+    def restore_key(self, kid: str) -> Key:
+        """Keep a key that is scheduled for deletion, in the state that it had before."""
+        return self._key("POST", f"/key/{segment(kid)}/restore")
+
+    def _key(
+        self, method: str, path: str, body: Json | None = None, is_repeatable: bool = True
+    ) -> Key:
+        """The key that a call answers with."""
+        call = Call(method, path, body, is_repeatable=is_repeatable)
+        return Key.from_json(self._json(call))
+
+
+def _options(
+    labels: Mapping[str, str] | None,
+    operations: Iterable[str] | None,
+    exportable: bool | None,
+    expires: datetime | None,
+) -> Json:
+    """The options of a new key."""
+    return present(
+        labels=None if labels is None else dict(labels),
+        operations=None if operations is None else list(operations),
+        exportable=exportable,
+        expires=encode_time(expires),
+    )

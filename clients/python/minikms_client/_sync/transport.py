@@ -1,0 +1,135 @@
+"""Calls and answers over HTTP, with retries."""
+
+import time
+import os
+from copy import copy
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from minikms_client.errors import ProblemError, UnexpectedAnswer, Unreachable, problem
+from minikms_client.retries import Retries
+from minikms_client.settings import settings, tls_context
+from minikms_client.wire import Call
+
+
+class Transport:
+    """A connection to the service, and who calls.
+
+    What is not given is taken from MINIKMS_URL, MINIKMS_TOKEN, MINIKMS_TOKEN_FILE and
+    MINIKMS_PROFILE. `timeout` is in seconds, for each of connecting, sending and waiting for an
+    answer. `ca` is a file of the authorities to trust, `cert` the files of the caller's certificate
+    and private key. A call that is refused for now is made again up to `retries` times, after the
+    time that the service says, where that is at most `longest_wait` seconds.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        token_file: str | os.PathLike[str] | None = None,
+        profile: str | None = None,
+        timeout: float = 30,
+        retries: int = 4,
+        longest_wait: float = 10,
+        ca: str | os.PathLike[str] | None = None,
+        cert: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
+    ) -> None:
+        self._settings = settings(url, token, token_file, profile)
+        self._profile = self._settings.profile
+        self._retries = Retries(retries, longest_wait)
+        self._http = httpx.Client(
+            base_url=self._settings.url,
+            timeout=timeout,
+            verify=tls_context(ca, cert),
+            limits=httpx.Limits(max_connections=None),
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._settings.url!r}, profile={self._profile!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections, those of `for_profile` with them."""
+        self._http.close()
+
+    @property
+    def url(self) -> str:
+        """Where the service is."""
+        return self._settings.url
+
+    @property
+    def profile(self) -> str | None:
+        """The profile that calls are for; None is the service's default."""
+        return self._profile
+
+    def for_profile(self, profile: str | None) -> Self:
+        """The same client for another profile, over the same connections."""
+        other = copy(self)
+        other._profile = profile
+        return other
+
+    def _send(self, call: Call, headers: dict[str, str] | None = None) -> httpx.Response:
+        """The answer to a call; raises ProblemError, Unreachable or UnexpectedAnswer."""
+        attempt = 0
+        while True:
+            wait: float | None
+            try:
+                response = self._http.request(
+                    call.method,
+                    call.path,
+                    params=tuple(call.query),
+                    json=call.body,
+                    headers={
+                        "Accept": call.accept,
+                        **self._settings.headers(self._profile),
+                        **(headers or {}),
+                    },
+                )
+            except httpx.TransportError as error:
+                wait = self._retries.after_failure(call, error, attempt)
+                if wait is None:
+                    reason = str(error) or type(error).__name__
+                    raise Unreachable(f"{self._settings.url} gives no answer: {reason}.") from error
+            else:
+                if response.status_code in (200, 304):
+                    return response
+                failure = _problem(response)
+                wait = self._retries.after_problem(call, failure, attempt)
+                if wait is None:
+                    raise failure
+            time.sleep(wait)
+            attempt += 1
+
+    def _json(self, call: Call) -> Any:
+        """The JSON of an answer."""
+        response = self._send(call)
+        try:
+            return response.json()
+        except ValueError as error:
+            raise UnexpectedAnswer(response.status_code) from error
+
+
+def _problem(response: httpx.Response) -> ProblemError:
+    """The problem of an answer; raises UnexpectedAnswer where it has none."""
+    retry_after = response.headers.get("Retry-After", "")
+    try:
+        return problem(
+            response.json(),
+            response.headers.get("X-Request-Id"),
+            float(retry_after) if retry_after.isdecimal() else None,
+        )
+    except (ValueError, LookupError, TypeError) as error:
+        raise UnexpectedAnswer(response.status_code) from error

@@ -1,0 +1,1 @@
+"""The command `mkms`, which needs the extra `cli`."""

@@ -1,0 +1,124 @@
+"""Profiles, tokens, algorithms, and the state of the service."""
+
+from datetime import datetime
+
+import click
+
+from minikms_client.cli.keys import expires_option
+from minikms_client.cli.session import Session, pass_session
+from minikms_client.models import Token
+
+
+@click.group()
+def profile() -> None:
+    """Make, list, change and delete profiles: tenants of the service."""
+
+
+@profile.command("create")
+@click.argument("name")
+@pass_session
+def create_profile(session: Session, name: str) -> None:
+    """Make the profile NAME."""
+    made = session.client.create_profile(name)
+    session.show({"name": made}, made)
+
+
+@profile.command("list")
+@pass_session
+def list_profiles(session: Session) -> None:
+    """List all profiles."""
+    for name in session.client.list_profiles():
+        session.show({"name": name}, name)
+
+
+@profile.command("jwks")
+@click.argument("name")
+@click.argument("access", type=click.Choice(["public", "private"]))
+@pass_session
+def change_profile(session: Session, name: str, access: str) -> None:
+    """Let everybody read the JWK Set of the profile NAME, or its callers alone."""
+    changed = session.client.change_profile(name, jwks=access)
+    session.show(changed, f"{changed.name}\t{changed.jwks}")
+
+
+@profile.command("delete")
+@click.argument("name")
+@click.confirmation_option(prompt="Delete the profile with all of its keys?")
+@pass_session
+def delete_profile(session: Session, name: str) -> None:
+    """Delete the profile NAME with all of its keys."""
+    was_there = session.client.delete_profile(name)
+    session.show({"success": was_there}, name if was_there else f"There was no profile {name}.")
+
+
+@click.group()
+def token() -> None:
+    """Make, list and revoke tokens."""
+
+
+@token.command("create")
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, required=True, help="What its holder may do.")
+@click.option("--for-profile", "profiles", multiple=True, help="For this profile alone.")
+@expires_option
+@pass_session
+def create_token(
+    session: Session,
+    name: str,
+    scopes: tuple[str, ...],
+    profiles: tuple[str, ...],
+    expires: datetime | None,
+) -> None:
+    """Make a token for NAME, and print it; it is never shown again."""
+    made = session.client.create_token(name, scopes, profiles=profiles or None, expires=expires)
+    session.show(made, made.token)
+
+
+@token.command("list")
+@pass_session
+def list_tokens(session: Session) -> None:
+    """List all tokens, the oldest first, without their secrets."""
+
+    def profiles(token: Token) -> str:
+        return "all" if token.profiles is None else " ".join(token.profiles)
+
+    session.show_rows(
+        session.client.list_tokens(),
+        {
+            "id": lambda token: token.id,
+            "name": lambda token: token.name,
+            "scopes": lambda token: " ".join(token.scopes),
+            "profiles": profiles,
+        },
+    )
+
+
+@token.command("revoke")
+@click.argument("id_", metavar="ID")
+@pass_session
+def revoke_token(session: Session, id_: str) -> None:
+    """Revoke the token ID."""
+    revoked = session.client.revoke_token(id_)
+    session.show({"id": revoked}, revoked)
+
+
+@click.command()
+@pass_session
+def algorithms(session: Session) -> None:
+    """List the algorithms of the service, and what their keys can do."""
+    session.show_rows(
+        session.client.list_algorithms(),
+        {
+            "alg": lambda algorithm: algorithm.name,
+            "kty": lambda algorithm: algorithm.kty,
+            "operations": lambda algorithm: " ".join(algorithm.operations),
+        },
+    )
+
+
+@click.command()
+@pass_session
+def status(session: Session) -> None:
+    """Say whether the service is ready: exit code 0, or 6."""
+    state = session.client.readyz()
+    session.show({"url": session.client.url, "status": state}, f"{session.client.url} is {state}")

@@ -1,0 +1,63 @@
+"""Exit codes, and errors as one sentence."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NoReturn
+
+import click
+
+from minikms_client.errors import (
+    MinikmsError,
+    NotFound,
+    ProblemError,
+    TooManyAttempts,
+    Unavailable,
+    UnexpectedAnswer,
+    Unreachable,
+)
+
+NOT_VALID: Final = 1
+"""What was to be verified is not valid."""
+NOT_FOUND: Final = 3
+"""There is no such key, alias, profile or token."""
+NOT_PERMITTED: Final = 4
+"""The token is missing, not valid, or not for this."""
+REFUSED: Final = 5
+"""The service does not do this, as it was asked for."""
+NO_ANSWER: Final = 6
+"""The service is not there, or cannot answer now."""
+
+
+def code_of(error: MinikmsError) -> int:
+    """The exit code that says the kind of an error."""
+    match error:
+        case Unreachable() | UnexpectedAnswer() | Unavailable() | TooManyAttempts():
+            return NO_ANSWER
+        case NotFound():
+            return NOT_FOUND
+        case ProblemError(status=401 | 403):
+            return NOT_PERMITTED
+        case ProblemError(status=status) if status >= 500:
+            return NO_ANSWER
+        case _:
+            return REFUSED
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End with a sentence on standard error."""
+    click.echo(f"mkms: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Turn what goes wrong into a sentence and an exit code."""
+    try:
+        yield
+    except MinikmsError as error:
+        fail(str(error), code_of(error))
+    except BrokenPipeError:
+        # Whoever read has enough, as `head`: nothing more is written, not at the exit either.
+        sys.stdout = None
+        sys.exit(0)

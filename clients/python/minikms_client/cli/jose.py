@@ -1,0 +1,65 @@
+"""JOSE: `mkms jws`, and `mkms jwks`."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from minikms_client.cli.data import from_json, message, takes_data
+from minikms_client.cli.operations import say_valid
+from minikms_client.cli.session import Session, pass_session
+
+
+@click.group()
+def jws() -> None:
+    """Sign and verify JSON Web Signatures."""
+
+
+@jws.command("sign")
+@click.argument("name")
+@takes_data
+@click.option("--alg", help="A JOSE name that the key has, such as PS256.")
+@click.option("--header", help="More members of the header, as JSON.")
+@click.option("--detached", is_flag=True, default=None, help="Leave the payload out (RFC 7797).")
+@click.option("--kid-header", type=click.Choice(["alias", "kid"]), help="What names the key in it.")
+@pass_session
+def sign_jws(
+    session: Session,
+    /,
+    name: str,
+    data: str | None,
+    file: Path | None,
+    header: str | None,
+    **options: Any,
+) -> None:
+    """Print a compact JWS of DATA by the key NAME, its kid or an alias."""
+    members = None if header is None else from_json(header.encode(), "The header")
+    call = partial(session.client.sign_jws, message(data, file), header=members, **options)
+    signed = session.by_name(name, call)
+    session.show({"jws": signed}, signed)
+
+
+@jws.command("verify")
+@click.argument("name")
+@click.argument("token", metavar="JWS")
+@click.option("--payload", help="The payload of a detached JWS.")
+@pass_session
+def verify_jws(session: Session, name: str, token: str, payload: str | None) -> None:
+    """Say whether a JWS by the key NAME is valid: exit code 0 or 1; --json has its payload."""
+    detached = None if payload is None else payload.encode()
+    found = session.by_name(name, partial(session.client.verify_jws, token, payload=detached))
+    say_valid(session, found, found.valid)
+
+
+@click.command()
+@click.option("--kty", multiple=True, help="Only keys of this type.")
+@click.option("--alg", multiple=True, help="Only keys for this JOSE name.")
+@click.option("--use", multiple=True, help="Only keys for this use: sig or enc.")
+@pass_session
+def jwks(
+    session: Session, kty: tuple[str, ...], alg: tuple[str, ...], use: tuple[str, ...]
+) -> None:
+    """Print the profile's public keys as a JWK Set."""
+    found = session.client.jwks(kty=kty, alg=alg, use=use)
+    session.show_json({"keys": found.keys if found else ()})

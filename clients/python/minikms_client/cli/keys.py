@@ -1,0 +1,274 @@
+"""`mkms key`: keys made, imported, listed, changed, named and deleted."""
+
+import json
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from minikms_client.cli.data import contents, from_json, from_text
+from minikms_client.cli.session import Session, pass_session, progress
+from minikms_client.models import Key
+from minikms_client.wire import UNSET, decode_time
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _labels(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """Labels of `NAME=VALUE`."""
+    if wrong := [label for label in given if "=" not in label]:
+        raise click.BadParameter(f"{wrong[0]!r} is not NAME=VALUE.")
+    return dict(label.split("=", 1) for label in given)
+
+
+def _time(_: click.Context, __: click.Parameter, given: str | None) -> datetime | None:
+    """A time of RFC 3339, with its zone."""
+    try:
+        time = decode_time(given)
+    except ValueError as error:
+        raise click.BadParameter("Give RFC 3339, such as 2030-01-31T12:00:00Z.") from error
+    if time is not None and time.tzinfo is None:
+        raise click.BadParameter("Give the zone too, such as Z for UTC.")
+    return time
+
+
+def _duration(_: click.Context, __: click.Parameter, given: str | None) -> timedelta | None:
+    """A duration such as 7d."""
+    if given is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", given)
+    if not found:
+        raise click.BadParameter("Give a number of s, m, h or d, such as 7d.")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+expires_option = click.option(
+    "--expires", metavar="TIME", callback=_time, help="From when on it only verifies and decrypts."
+)
+_labels_option = click.option(
+    "--label", "labels", metavar="NAME=VALUE", multiple=True, callback=_labels, help="A label."
+)
+
+
+def _key_options(command: Any) -> Any:
+    """The options of a new key."""
+    for option in (
+        expires_option,
+        click.option("--exportable", is_flag=True, help="Let its private part be exported."),
+        click.option("--operation", "operations", multiple=True, help="What it may be used for."),
+        _labels_option,
+        click.option(
+            "--alias-taken",
+            type=click.Choice(["move", "refuse"]),
+            help="What becomes of an alias that another key has.",
+        ),
+        click.option("--alias", help="Its first alias."),
+    ):
+        command = option(command)
+    return command
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value not in (None, (), {}, False)}
+
+
+@click.group()
+def key() -> None:
+    """Make, import, list, change and delete keys."""
+
+
+@key.command()
+@click.argument("alg")
+@click.option("--count", type=click.IntRange(1), default=1, help="How many to make.")
+@_key_options
+@pass_session
+def generate(session: Session, /, alg: str, count: int, **options: Any) -> None:
+    """Make a key of the algorithm ALG, or many of them."""
+    given = _given(options)
+    if count == 1:
+        session.show_key(session.client.generate_key(alg, **given))
+        return
+    if "alias" in given or "alias_taken" in given:
+        raise click.UsageError("Only one key can have the alias.")
+    sizes = [min(1000, count - start) for start in range(0, count, 1000)]
+    for size in progress(sizes, "Making keys"):
+        for made in session.client.generate_keys(alg, size, **given):
+            session.show(made, made.kid)
+
+
+@key.command("import")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@click.option("--alg", help="The algorithm, where FILE has a secret, a seed, or a JWK without it.")
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["jwk", "secret", "seed", "wrapped"]),
+    default="jwk",
+    help="What FILE has: JWKs, or the bytes of one key.",
+)
+@click.option("--unwrap-kid", help="The kid of the key that wrapped the bytes.")
+@click.option("--if-exists", type=click.Choice(["refuse", "keep"]), help="A key that is there.")
+@_key_options
+@pass_session
+def import_(session: Session, /, file: Path, form: str, **options: Any) -> None:
+    """Import the keys of FILE, or with - of standard input.
+
+    A FILE of JWKs has one JWK, a JWK Set, or NDJSON: on each line a JWK, or a body of
+    POST /key/import, such as {"jwk": {...}, "alias": "..."}.
+    """
+    given = _given(options)
+    if form != "jwk":
+        session.show_key(session.client.import_key(**{**given, form: contents(file)}))
+        return
+    bodies = _bodies(contents(file))
+    if len(bodies) > 1 and "alias" in given:
+        raise click.UsageError("Only one key can have the alias.")
+    for body in progress(bodies, "Importing keys"):
+        made = session.client.import_key(**{**given, **body})
+        if len(bodies) == 1:
+            session.show_key(made)
+        else:
+            session.show(made, made.kid)
+
+
+def _bodies(text: bytes) -> list[dict[str, Any]]:
+    """What to import out of a file: fields of import_key for each key."""
+    try:
+        whole = json.loads(text)
+    except ValueError:
+        lines = [line for line in text.splitlines() if line.strip()]
+        items = [from_json(line, f"Line {n}") for n, line in enumerate(lines, 1)]
+    else:
+        items = whole["keys"] if isinstance(whole, dict) and "keys" in whole else [whole]
+    return [_body(item) for item in items]
+
+
+def _body(item: Any) -> dict[str, Any]:
+    """The fields of import_key, of a JWK or of a body of POST /key/import."""
+    if not isinstance(item, dict):
+        raise click.UsageError("The file has something that is no JSON object.")
+    if "kty" in item:
+        return {"jwk": item}
+    fields = dict(item)
+    for name in fields.keys() & {"secret", "seed", "wrapped"}:
+        fields[name] = from_text(fields[name])
+    if "expires" in fields:
+        fields["expires"] = decode_time(fields["expires"])
+    return fields
+
+
+_COLUMNS = {
+    "kid": lambda key: key.kid,
+    "alg": lambda key: key.alg,
+    "state": lambda key: key.state,
+    "created": lambda key: key.created.isoformat(timespec="seconds"),
+    "aliases": lambda key: " ".join(key.aliases),
+}
+
+
+@key.command("list")
+@click.option("--alg", help="Only keys of this algorithm.")
+@click.option("--alias", help="Only the key with this alias.")
+@_labels_option
+@pass_session
+def list_(session: Session, alg: str | None, alias: str | None, labels: dict[str, str]) -> None:
+    """List all keys, the oldest first."""
+    session.show_rows(session.client.keys(alg=alg, alias=alias, label=labels), _COLUMNS)
+
+
+@key.command()
+@click.argument("name")
+@pass_session
+def show(session: Session, name: str) -> None:
+    """Show the key NAME: its kid or an alias."""
+    session.show_key(session.key(name))
+
+
+@key.command()
+@click.argument("name")
+@click.argument("alias")
+@click.option("--alias-taken", type=click.Choice(["move", "refuse"]), help="Where it is taken.")
+@pass_session
+def alias(session: Session, name: str, alias: str, alias_taken: str | None) -> None:
+    """Give the key NAME an ALIAS."""
+    made = session.client.associate_alias(session.kid(name), alias, alias_taken=alias_taken)
+    session.show(made, made.kid)
+
+
+@key.command()
+@click.argument("alias")
+@pass_session
+def unalias(session: Session, alias: str) -> None:
+    """Take an ALIAS from its key."""
+    gone = session.client.dissociate_alias(session.client.find_key(alias).kid, alias)
+    session.show(gone, gone.kid)
+
+
+@key.command()
+@click.argument("name")
+@click.option("--state", type=click.Choice(["enabled", "disabled", "verify-only"]))
+@expires_option
+@click.option("--never-expires", is_flag=True, help="Take its expiry away.")
+@_labels_option
+@pass_session
+def update(
+    session: Session,
+    name: str,
+    state: str | None,
+    expires: datetime | None,
+    never_expires: bool,
+    labels: dict[str, str],
+) -> None:
+    """Change the key NAME; labels replace all that it has."""
+    if expires and never_expires:
+        raise click.UsageError("It expires, or never.")
+    if not (state or expires or never_expires or labels):
+        raise click.UsageError("Say what to change.")
+    session.show_key(
+        session.client.update_key(
+            session.kid(name),
+            state=state,
+            expires=None if never_expires else expires or UNSET,
+            labels=labels or None,
+        )
+    )
+
+
+@key.command()
+@click.argument("name")
+@pass_session
+def rotate(session: Session, name: str) -> None:
+    """Make a key that replaces the key NAME and takes its aliases."""
+    session.show_key(session.client.rotate_key(session.kid(name)))
+
+
+@key.command()
+@click.argument("name")
+@pass_session
+def export(session: Session, name: str) -> None:
+    """Print the private JWK of the key NAME, which was made exportable."""
+    click.echo(json.dumps(session.client.export_key(session.kid(name))))
+
+
+@key.command()
+@click.argument("name")
+@click.option(
+    "--after", metavar="DURATION", callback=_duration, help="As 7d: restore it till then."
+)
+@pass_session
+def delete(session: Session, name: str, after: timedelta | None) -> None:
+    """Delete the key NAME, now or after a time."""
+    deletion = session.client.delete_key(session.kid(name), after=after)
+    session.show(deletion, deletion.kid)
+
+
+@key.command()
+@click.argument("name")
+@pass_session
+def restore(session: Session, name: str) -> None:
+    """Keep the key NAME, whose deletion is scheduled."""
+    restored: Key = session.client.restore_key(session.kid(name))
+    session.show_key(restored)

@@ -1,0 +1,210 @@
+"""Messages to keys: `mkms jwe`, and `mkms box`."""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from minikms_client.cli.data import (
+    contents,
+    encoded,
+    from_json,
+    from_text,
+    message,
+    takes_data,
+    takes_output,
+    write_bytes,
+)
+from minikms_client.cli.session import Session, pass_session
+from minikms_client.wire import Jwk
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+_FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
+
+
+def _takes_recipient(command: CommandT) -> CommandT:
+    by_jwk = click.option("--to-jwk", type=_FILE, help="A file that has the recipient's JWK.")
+    return click.option("--to", help="The recipient, where it is a key of this profile.")(
+        by_jwk(command)
+    )
+
+
+def _takes_sender(command: CommandT) -> CommandT:
+    by_jwk = click.option("--from-jwk", type=_FILE, help="A file that has the sender's JWK.")
+    return click.option("--from", "from_", help="The sender, where it is a key of this profile.")(
+        by_jwk(command)
+    )
+
+
+def _public_jwk(session: Session, name: str | None, file: Path | None) -> Jwk | None:
+    """The public JWK of a key that is named, or in a file; None where neither is given."""
+    if name is not None and file is not None:
+        raise click.UsageError("Give a key or a file that has its JWK, not both.")
+    if name is not None:
+        found = session.key(name).jwk
+        if found is None:
+            raise click.UsageError(f"The key {name} has no public part.")
+        return found
+    if file is None:
+        return None
+    jwk: Jwk = from_json(contents(file), str(file))
+    return jwk
+
+
+def _recipient(session: Session, to: str | None, to_jwk: Path | None) -> Jwk:
+    jwk = _public_jwk(session, to, to_jwk)
+    if jwk is None:
+        raise click.UsageError("Say to whom: --to or --to-jwk.")
+    return jwk
+
+
+@click.group()
+def jwe() -> None:
+    """Encrypt and decrypt JSON Web Encryption."""
+
+
+@jwe.command("encrypt")
+@takes_data
+@_takes_recipient
+@click.option("--alg", default="ECDH-ES+A256KW", show_default=True, help="Key management.")
+@click.option("--enc", default="A256GCM", show_default=True, help="Content encryption.")
+@click.option("--from", "from_", help="The key of the sender, for ECDH-1PU.")
+@click.option("--header", help="More members of the protected header, as JSON.")
+@pass_session
+def encrypt_jwe(
+    session: Session,
+    data: str | None,
+    file: Path | None,
+    to: str | None,
+    to_jwk: Path | None,
+    alg: str,
+    enc: str,
+    from_: str | None,
+    header: str | None,
+) -> None:
+    """Print a compact JWE of DATA."""
+    members = None if header is None else from_json(header.encode(), "The header")
+    jwk = _public_jwk(session, None, to_jwk)
+    if (jwk is None) == (to is None):
+        raise click.UsageError("Say to whom: --to or --to-jwk.")
+    plaintext = message(data, file)
+
+    def call(**name: str | None) -> str | dict[str, Any]:
+        recipient = {"jwk": jwk} if jwk is not None else name
+        return session.client.encrypt_jwe(
+            plaintext, enc, [{**recipient, "alg": alg}], from_=from_, header=members
+        )
+
+    made = call() if to is None else session.by_name(to, call)
+    session.show({"jwe": made}, made if isinstance(made, str) else json.dumps(made))
+
+
+@jwe.command("decrypt")
+@click.argument("name")
+@click.argument("token", metavar="[JWE]", required=False)
+@_takes_sender
+@takes_output
+@pass_session
+def decrypt_jwe(
+    session: Session,
+    name: str,
+    token: str | None,
+    from_: str | None,
+    from_jwk: Path | None,
+    output: Path | None,
+) -> None:
+    """Decrypt a JWE to the key NAME; the plaintext goes to standard output as it is."""
+    text = (token if token is not None else sys.stdin.read()).strip()
+    given = from_json(text.encode(), "The JWE") if text.startswith("{") else text
+    sender = _public_jwk(session, from_, from_jwk)
+    found = session.by_name(name, partial(session.client.decrypt_jwe, given, from_=sender))
+    if session.is_json and output is None:
+        session.show_json(found)
+    else:
+        write_bytes(found.plaintext, output or Path("-"))
+
+
+@click.group()
+def box() -> None:
+    """Make and open NaCl's boxes: messages between keys on X25519."""
+
+
+@box.command("seal")
+@takes_data
+@_takes_recipient
+@takes_output
+@pass_session
+def seal_box(
+    session: Session,
+    data: str | None,
+    file: Path | None,
+    to: str | None,
+    to_jwk: Path | None,
+    output: Path | None,
+) -> None:
+    """Encrypt DATA to a recipient, from nobody; prints the box in base64url."""
+    sealed = session.client.seal_box(message(data, file), _recipient(session, to, to_jwk))
+    write_bytes(sealed, output)
+
+
+@box.command("unseal")
+@click.argument("name")
+@takes_data
+@takes_output
+@pass_session
+def open_sealed_box(
+    session: Session, name: str, data: str | None, file: Path | None, output: Path | None
+) -> None:
+    """Open a box that `mkms box seal` printed, with the key NAME."""
+    call = partial(session.client.open_sealed_box, encoded(data, file))
+    write_bytes(session.by_name(name, call), output or Path("-"))
+
+
+@box.command("make")
+@click.argument("name")
+@takes_data
+@_takes_recipient
+@pass_session
+def make_box(
+    session: Session,
+    name: str,
+    data: str | None,
+    file: Path | None,
+    to: str | None,
+    to_jwk: Path | None,
+) -> None:
+    """Encrypt DATA from the key NAME to a recipient; prints a JSON object."""
+    recipient = _recipient(session, to, to_jwk)
+    call = partial(session.client.make_box, message(data, file), recipient)
+    session.show_json(session.by_name(name, call))
+
+
+@box.command("open")
+@click.argument("name")
+@takes_data
+@_takes_sender
+@takes_output
+@pass_session
+def open_box(
+    session: Session,
+    name: str,
+    data: str | None,
+    file: Path | None,
+    from_: str | None,
+    from_jwk: Path | None,
+    output: Path | None,
+) -> None:
+    """Open a box that `mkms box make` printed, with the key NAME."""
+    sender = _public_jwk(session, from_, from_jwk)
+    if sender is None:
+        raise click.UsageError("Say from whom: --from or --from-jwk.")
+    made = from_json(message(data, file), "The box")
+    if not isinstance(made, dict) or not {"ciphertext", "nonce"} <= made.keys():
+        raise click.UsageError("The box is no JSON object with ciphertext and nonce.")
+    ciphertext, nonce = from_text(made["ciphertext"]), from_text(made["nonce"])
+    call = partial(session.client.open_box, ciphertext, nonce, sender)
+    write_bytes(session.by_name(name, call), output or Path("-"))

@@ -1,0 +1,195 @@
+"""Operations on keys: signatures, encryption, wrapping, codes, random bytes."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from minikms_client.cli.data import (
+    contents,
+    encoded,
+    from_json,
+    from_text,
+    message,
+    takes_data,
+    takes_output,
+    write_bytes,
+)
+from minikms_client.cli.exits import NOT_VALID
+from minikms_client.cli.session import Session, pass_session
+
+_signature_options = (
+    click.option("--alg", help="A JOSE name of the key's signatures, such as PS256."),
+    click.option("--encoding", type=click.Choice(["raw", "der"]), help="The form of ECDSA."),
+    click.option("--prehashed", is_flag=True, default=None, help="The data is the digest."),
+)
+
+
+def _takes_signature_options(command: Any) -> Any:
+    for option in reversed(_signature_options):
+        command = option(command)
+    return command
+
+
+def say_valid(session: Session, answer: object, is_valid: bool) -> None:
+    """Print whether something is valid, and end with an exit code that says so."""
+    session.show(answer, "valid" if is_valid else "not valid")
+    if not is_valid:
+        sys.exit(NOT_VALID)
+
+
+@click.command()
+@click.argument("name")
+@takes_data
+@_takes_signature_options
+@takes_output
+@pass_session
+def sign(
+    session: Session,
+    /,
+    name: str,
+    data: str | None,
+    file: Path | None,
+    output: Path | None,
+    **options: Any,
+) -> None:
+    """Sign DATA with the key NAME, its kid or an alias; prints the signature in base64url."""
+    call = partial(session.client.sign, message(data, file), **options)
+    signature = session.by_name(name, call)
+    if session.is_json and output is None:
+        session.show(signature, "")
+    else:
+        write_bytes(signature.sig, output)
+
+
+@click.command()
+@click.argument("name")
+@takes_data
+@click.option("--sig", help="The signature in base64url.")
+@click.option(
+    "--sig-file", type=click.Path(dir_okay=False, path_type=Path), help="A file that has its bytes."
+)
+@_takes_signature_options
+@pass_session
+def verify(
+    session: Session,
+    /,
+    name: str,
+    data: str | None,
+    file: Path | None,
+    sig: str | None,
+    sig_file: Path | None,
+    **options: Any,
+) -> None:
+    """Say whether a signature of DATA by the key NAME is valid: exit code 0 or 1."""
+    if (sig is None) == (sig_file is None):
+        raise click.UsageError("Give the signature by --sig or --sig-file.")
+    signature = from_text(sig) if sig is not None else contents(sig_file)  # type: ignore[arg-type]
+    call = partial(session.client.verify, message(data, file), signature, **options)
+    is_valid = session.by_name(name, call)
+    say_valid(session, {"valid": is_valid}, is_valid)
+
+
+@click.command()
+@click.argument("name")
+@takes_data
+@click.option("--aad", help="A text that is authenticated and not encrypted.")
+@pass_session
+def encrypt(
+    session: Session, name: str, data: str | None, file: Path | None, aad: str | None
+) -> None:
+    """Encrypt DATA with the key NAME; prints a JSON object, which `mkms decrypt` takes."""
+    head = None if aad is None else aad.encode()
+    call = partial(session.client.encrypt, message(data, file), aad=head)
+    session.show_json(session.by_name(name, call))
+
+
+@click.command()
+@click.argument("name")
+@takes_data
+@click.option("--aad", help="The text that was authenticated.")
+@takes_output
+@pass_session
+def decrypt(
+    session: Session,
+    name: str,
+    data: str | None,
+    file: Path | None,
+    aad: str | None,
+    output: Path | None,
+) -> None:
+    """Decrypt what `mkms encrypt` printed; the plaintext goes to standard output as it is."""
+    sealed = from_json(message(data, file), "The ciphertext")
+    try:
+        parts = [
+            None if sealed.get(part) is None else from_text(sealed[part])
+            for part in ("ciphertext", "nonce", "tag")
+        ]
+    except AttributeError as error:
+        raise click.UsageError("The ciphertext is no JSON object.") from error
+    if parts[0] is None:
+        raise click.UsageError("The JSON object has no ciphertext.")
+    head = None if aad is None else aad.encode()
+    call = partial(session.client.decrypt, parts[0], parts[1], parts[2], aad=head)
+    write_bytes(session.by_name(name, call), output or Path("-"))
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--file", type=click.Path(dir_okay=False, path_type=Path), help="Take the bytes of a file."
+)
+@takes_output
+@pass_session
+def wrap(session: Session, name: str, file: Path | None, output: Path | None) -> None:
+    """Wrap the secret bytes of a file, or of standard input, with the key NAME."""
+    call = partial(session.client.wrap, message(None, file))
+    write_bytes(session.by_name(name, call), output)
+
+
+@click.command()
+@click.argument("name")
+@takes_data
+@takes_output
+@pass_session
+def unwrap(
+    session: Session, name: str, data: str | None, file: Path | None, output: Path | None
+) -> None:
+    """Unwrap what `mkms wrap` printed, with the key NAME."""
+    call = partial(session.client.unwrap, encoded(data, file))
+    write_bytes(session.by_name(name, call), output)
+
+
+@click.command()
+@click.argument("name")
+@takes_data
+@click.option("--check", metavar="CODE", help="A code in base64url, to compare.")
+@takes_output
+@pass_session
+def mac(
+    session: Session,
+    name: str,
+    data: str | None,
+    file: Path | None,
+    check: str | None,
+    output: Path | None,
+) -> None:
+    """Print the authentication code of DATA by the key NAME, or check one: exit code 0 or 1."""
+    given = message(data, file)
+    if check is None:
+        write_bytes(session.by_name(name, partial(session.client.mac, given)), output)
+        return
+    call = partial(session.client.verify_mac, given, from_text(check))
+    is_valid = session.by_name(name, call)
+    say_valid(session, {"valid": is_valid}, is_valid)
+
+
+@click.command()
+@click.argument("length", type=click.IntRange(1, 65536))
+@takes_output
+@pass_session
+def random(session: Session, length: int, output: Path | None) -> None:
+    """Print LENGTH random bytes of the service."""
+    write_bytes(session.client.random(length), output)

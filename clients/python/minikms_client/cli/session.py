@@ -1,0 +1,120 @@
+"""What every command has: the client, and how it names keys and shows answers."""
+
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from minikms_client import Client, KeyNotFound
+from minikms_client.models import Key
+from minikms_client.wire import encode, encode_time
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+_KID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The client, and whether answers are shown as JSON."""
+
+    client: Client
+    is_json: bool
+
+    def by_name(self, name: str, call: Callable[..., ResultT]) -> ResultT:
+        """The result of `call(kid=…)`, or of `call(alias=…)` where no key has the name as kid."""
+        if _KID.fullmatch(name):
+            try:
+                return call(kid=name)
+            except KeyNotFound:
+                pass
+        return call(alias=name)
+
+    def kid(self, name: str) -> str:
+        """The kid of the key that has this kid or alias."""
+        return self.key(name).kid
+
+    def key(self, name: str) -> Key:
+        """The key that has this kid or alias."""
+        return self.by_name(
+            name,
+            lambda kid=None, alias=None: (
+                self.client.get_key(kid) if kid is not None else self.client.find_key(alias)
+            ),
+        )
+
+    def show(self, answer: object, line: str) -> None:
+        """Print an answer: its line, or all of it as JSON."""
+        if self.is_json:
+            self.show_json(answer)
+        else:
+            click.echo(line)
+
+    def show_json(self, answer: object) -> None:
+        """Print all of an answer as a line of JSON."""
+        click.echo(json.dumps(plain(answer)))
+
+    def show_key(self, key: Key) -> None:
+        """Print a key: a table for people, its kid in a pipe."""
+        if self.is_json or not sys.stdout.isatty():
+            self.show(key, key.kid)
+            return
+        table = Table(show_header=False, box=None)
+        for name, value in plain(key).items():
+            if value not in (None, [], {}):
+                table.add_row(name, value if isinstance(value, str) else json.dumps(value))
+        Console().print(table)
+
+    def show_rows(
+        self, rows: Iterable[ItemT], columns: Mapping[str, Callable[[ItemT], str]]
+    ) -> None:
+        """Print rows as they come: a table for people, lines with tabs in a pipe, or JSON lines."""
+        if self.is_json:
+            for row in rows:
+                self.show_json(row)
+        elif sys.stdout.isatty():
+            table = Table(*columns)
+            for row in rows:
+                table.add_row(*(column(row) for column in columns.values()))
+            Console().print(table)
+        else:
+            for row in rows:
+                click.echo("\t".join(column(row) for column in columns.values()))
+
+
+def progress(items: Sequence[ItemT], what: str) -> Iterable[ItemT]:
+    """The items, with a progress bar on standard error where that is a terminal."""
+    console = Console(stderr=True)
+    if len(items) < 2 or not console.is_terminal:
+        return items
+    return track(items, description=what, console=console, transient=True)
+
+
+def plain(value: object) -> Any:
+    """An answer as JSON has it: the names of the API, bytes in base64url."""
+    match value:
+        case bytes():
+            return encode(value)
+        case datetime():
+            return encode_time(value)
+        case Mapping():
+            return {name: plain(item) for name, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    return value
+
+
+pass_session = click.make_pass_decorator(Session)

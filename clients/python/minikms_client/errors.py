@@ -1,0 +1,251 @@
+"""What can go wrong: a problem that the service answers, a class for each slug, and no answer.
+
+The classes below `ProblemError` are the table of slugs. A slug that a later service brings has the
+class of its status, such as `NotFound`, or `ProblemError` itself.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+_PREFIX: Final = "urn:minikms:problem:"
+
+
+class MinikmsError(Exception):
+    """The base of all errors of this package."""
+
+
+class Unreachable(MinikmsError):
+    """No answer came: the service is not there, or a time limit passed."""
+
+
+class UnexpectedAnswer(MinikmsError):
+    """An answer that Mini KMS does not give, as of a proxy; it has the HTTP `status`."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(f"The answer {status} is not one of Mini KMS.")
+
+
+class ProblemError(MinikmsError):
+    """A problem (RFC 9457) that the service answered.
+
+    Programs rely on the class or on `slug`; `title` and `detail` are for people. `errors` pairs a
+    JSON pointer into the request with what is wrong there. `request_id` is in the service's log.
+    `retry_after` says in how many seconds the call may be made again, where the service says it.
+    """
+
+    by_slug: ClassVar[dict[str, type["ProblemError"]]] = {}
+    by_status: ClassVar[dict[int, type["ProblemError"]]] = {}
+
+    def __init_subclass__(cls, slug: str | None = None, status: int | None = None) -> None:
+        """Enter the class into the tables, under its slug, or the status that its slugs share."""
+        if slug is not None:
+            cls.by_slug[slug] = cls
+        if status is not None:
+            cls.by_status[status] = cls
+
+    def __init__(
+        self,
+        slug: str,
+        status: int,
+        title: str,
+        detail: str,
+        errors: tuple[tuple[str, str], ...] = (),
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        self.slug = slug
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.errors = errors
+        self.request_id = request_id
+        self.retry_after = retry_after
+        super().__init__(" ".join([detail, *(f"{at}: {fault}" for at, fault in errors)]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it cross to another process, as `concurrent.futures` sends errors."""
+        return type(self), (
+            self.slug,
+            self.status,
+            self.title,
+            self.detail,
+            self.errors,
+            self.request_id,
+            self.retry_after,
+        )
+
+
+def problem(
+    body: Mapping[str, Any],
+    request_id: str | None = None,
+    retry_after: float | None = None,
+) -> ProblemError:
+    """The error of a problem's JSON object; raises LookupError or TypeError where it is none."""
+    slug, status = str(body["type"]).removeprefix(_PREFIX), int(body["status"])
+    base = ProblemError.by_status.get(status, ProblemError)
+    return ProblemError.by_slug.get(slug, base)(
+        slug,
+        status,
+        str(body["title"]),
+        str(body["detail"]),
+        tuple((fault["pointer"], fault["detail"]) for fault in body.get("errors", ())),
+        request_id,
+        retry_after,
+    )
+
+
+class NotFound(ProblemError, status=404):
+    """What the call names is not there."""
+
+
+class Conflict(ProblemError, status=409):
+    """What is there does not allow the call."""
+
+
+class Invalid(ProblemError, status=422):
+    """The service does not accept what the call gives."""
+
+
+class Unavailable(ProblemError, status=503):
+    """The service cannot answer now; the call may be made again later."""
+
+
+class MalformedJson(ProblemError, slug="malformed-json"):
+    """The body is not JSON in UTF-8 (RFC 8259)."""
+
+
+class BadRequest(ProblemError, slug="bad-request"):
+    """The HTTP message itself cannot be read."""
+
+
+class ProfileExists(ProblemError, slug="profile-exists"):
+    """A profile of this name exists already."""
+
+
+class Unauthenticated(ProblemError, slug="unauthenticated"):
+    """No token came, or one that is not valid (RFC 6750 section 3)."""
+
+
+class Forbidden(ProblemError, slug="forbidden"):
+    """The caller is authenticated, but lacks the scope (RFC 6750 section 3.1)."""
+
+
+class RouteNotFound(NotFound, slug="route-not-found"):
+    """No route has this path."""
+
+
+class KeyNotFound(NotFound, slug="key-not-found"):
+    """The profile has no key with this kid."""
+
+
+class AliasNotFound(NotFound, slug="alias-not-found"):
+    """The profile has no key with this alias."""
+
+
+class ProfileNotFound(NotFound, slug="profile-not-found"):
+    """There is no profile of this name."""
+
+
+class TokenNotFound(NotFound, slug="token-not-found"):
+    """There is no token of this id."""
+
+
+class MethodNotAllowed(ProblemError, slug="method-not-allowed"):
+    """The path exists, but not for this method; `Allow` lists its methods."""
+
+
+class RequestTimeout(ProblemError, slug="request-timeout"):
+    """The caller did not send its request in time."""
+
+
+class KeyExists(Conflict, slug="key-exists"):
+    """The profile has a key with this kid already."""
+
+
+class AliasExists(Conflict, slug="alias-exists"):
+    """The alias names another key already, and the caller asked for it to stay there."""
+
+
+class KeyNotUsable(Conflict, slug="key-not-usable"):
+    """The key's state does not allow the operation, or its algorithm is not installed."""
+
+
+class NotExportable(ProblemError, slug="not-exportable"):
+    """The key was not made exportable."""
+
+
+class ProfileProtected(Conflict, slug="profile-protected"):
+    """The default profile cannot be deleted."""
+
+
+class BodyTooLarge(ProblemError, slug="body-too-large"):
+    """The body is over the service's limit."""
+
+
+class UnsupportedMediaType(ProblemError, slug="unsupported-media-type"):
+    """The body has a media type that the service does not read."""
+
+
+class MisdirectedRequest(ProblemError, slug="misdirected-request"):
+    """The request is for another host than this service is (RFC 9110 section 15.5.20)."""
+
+
+class ValidationFailed(Invalid, slug="validation-failed"):
+    """A field or parameter is missing, unknown or not of its form; `errors` says which."""
+
+
+class TooManyAliases(Invalid, slug="too-many-aliases"):
+    """The key has as many aliases as it may have."""
+
+
+class UnsupportedAlgorithm(Invalid, slug="unsupported-algorithm"):
+    """No algorithm has this name or alias."""
+
+
+class UnsupportedOperation(Invalid, slug="unsupported-operation"):
+    """The algorithm cannot do this."""
+
+
+class UnsupportedOption(Invalid, slug="unsupported-option"):
+    """The algorithm can do this, but not with this option."""
+
+
+class InvalidKey(Invalid, slug="invalid-key"):
+    """Key material that is not a key of its algorithm."""
+
+
+class DecryptionFailed(Invalid, slug="decryption-failed"):
+    """A ciphertext, tag, nonce or wrapped key that does not fit; no more is disclosed."""
+
+
+class TooManyAttempts(ProblemError, slug="too-many-attempts"):
+    """Too many tokens that are not valid came from one address."""
+
+
+class HeadersTooLarge(ProblemError, slug="headers-too-large"):
+    """The request line or a header is over the service's limit (RFC 6585 section 5)."""
+
+
+class TooBusy(Unavailable, slug="too-busy"):
+    """The service is at its limit of work; the caller may try again."""
+
+
+class StoreUnavailable(Unavailable, slug="store-unavailable"):
+    """The store does not answer; the caller may try again."""
+
+
+class ShuttingDown(Unavailable, slug="shutting-down"):
+    """The service answers for a while yet, and is to get no more calls."""
+
+
+class AuditUnavailable(Unavailable, slug="audit-unavailable"):
+    """The call cannot be recorded, so it is not performed."""
+
+
+class KeyUnreadable(ProblemError, slug="key-unreadable"):
+    """The stored key does not decrypt: it was changed outside the service."""
+
+
+class InternalError(ProblemError, slug="internal-error"):
+    """A bug; the log has the traceback under the id that `detail` names."""

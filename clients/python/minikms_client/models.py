@@ -1,0 +1,312 @@
+"""What the service answers, as frozen dataclasses.
+
+An answer may have more members than its class: a later service adds some.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from minikms_client.errors import ProblemError, problem
+from minikms_client.wire import decode, decode_optional, decode_time
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key, without its private part.
+
+    `jwk` is its public JWK, `b58` the public key in base58, `multikey` its Multikey and `did` its
+    did:key; each is None where the key has no such form, as a symmetric key.
+    """
+
+    kid: str
+    alg: str
+    kty: str
+    jwk: Mapping[str, Any] | None
+    b58: str | None
+    multikey: str | None
+    did: str | None
+    aliases: tuple[str, ...]
+    labels: Mapping[str, str]
+    operations: tuple[str, ...]
+    exportable: bool
+    state: str
+    created: datetime
+    expires: datetime | None
+    deletes: datetime | None
+    installed: bool = True
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Key":
+        """The key of a key object."""
+        return cls(
+            kid=data["kid"],
+            alg=data["alg"],
+            kty=data["kty"],
+            jwk=data["jwk"],
+            b58=data["b58"],
+            multikey=data["multikey"],
+            did=data["did"],
+            aliases=tuple(data["aliases"]),
+            labels=data["labels"],
+            operations=tuple(data["operations"]),
+            exportable=data["exportable"],
+            state=data["state"],
+            created=datetime.fromisoformat(data["created"]),
+            expires=decode_time(data["expires"]),
+            deletes=decode_time(data["deletes"]),
+            installed=data.get("installed", True),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPage:
+    """A page of a listing; `after` is where the next one begins, None on the last."""
+
+    keys: tuple[Key, ...]
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Association:
+    """An alias and the key that it names."""
+
+    alias: str
+    kid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """The deletion of a key; `deletes` is when, None where the key is gone already."""
+
+    kid: str
+    deletes: datetime | None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Deletion":
+        """The deletion of an answer."""
+        return cls(data["kid"], decode_time(data.get("deletes")))
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A signature, its JOSE `alg` (None where JOSE has none), and the kid of its key."""
+
+    sig: bytes
+    alg: str | None
+    kid: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Signature":
+        """The signature of an answer."""
+        return cls(decode(data["sig"]), data["alg"], data["kid"])
+
+
+@dataclass(frozen=True, slots=True)
+class SignResult:
+    """The result of one item of a batch: a signature, or the problem that the item has."""
+
+    sig: bytes | None
+    problem: ProblemError | None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "SignResult":
+        """The result of an answer."""
+        return cls(decode_optional(data.get("sig")), _problem(data))
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """The result of one item of a batch: whether it is valid, or the problem that the item has."""
+
+    valid: bool | None
+    problem: ProblemError | None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "VerifyResult":
+        """The result of an answer."""
+        return cls(data.get("valid"), _problem(data))
+
+
+@dataclass(frozen=True, slots=True)
+class Ciphertext:
+    """A ciphertext; an algorithm without `nonce` and `tag`, such as RSA-OAEP, has None."""
+
+    ciphertext: bytes
+    nonce: bytes | None
+    tag: bytes | None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Ciphertext":
+        """The ciphertext of an answer."""
+        nonce, tag = decode_optional(data["nonce"]), decode_optional(data["tag"])
+        return cls(decode(data["ciphertext"]), nonce, tag)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box, and the nonce that its opener needs."""
+
+    ciphertext: bytes
+    nonce: bytes
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Box":
+        """The box of an answer."""
+        return cls(decode(data["ciphertext"]), decode(data["nonce"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """A message of DIDComm v1: to which verkey, and from which, None where it does not say."""
+
+    message: bytes
+    to: str
+    from_: str | None
+    kid: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Unpacked":
+        """The message of an answer."""
+        return cls(decode(data["message"]), data["to"], data["from"], data["kid"])
+
+
+@dataclass(frozen=True, slots=True)
+class Encapsulated:
+    """A secret, and its ciphertext for the holder of the key."""
+
+    ciphertext: bytes
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Encapsulated":
+        """The secret of an answer."""
+        return cls(decode(data["ciphertext"]), decode(data["secret"]))
+
+
+@dataclass(frozen=True, slots=True)
+class HpkeSealed:
+    """A message by HPKE: its encapsulated key, and its ciphertext."""
+
+    enc: bytes
+    ciphertext: bytes
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "HpkeSealed":
+        """The message of an answer."""
+        return cls(decode(data["enc"]), decode(data["ciphertext"]))
+
+
+@dataclass(frozen=True, slots=True)
+class DecryptedJwe:
+    """The plaintext of a JWE, and its header, which is authenticated."""
+
+    plaintext: bytes
+    header: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "DecryptedJwe":
+        """The message of an answer."""
+        return cls(decode(data["plaintext"]), data["header"])
+
+
+@dataclass(frozen=True, slots=True)
+class JwsVerification:
+    """Whether a JWS is valid; its header, and its payload if it is.
+
+    `header` is None for a text that is no JWS. It is not trusted unless the JWS is valid.
+    """
+
+    valid: bool
+    header: Mapping[str, Any] | None
+    payload: bytes | None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "JwsVerification":
+        """The verification of an answer."""
+        return cls(data["valid"], data["header"], decode_optional(data["payload"]))
+
+
+@dataclass(frozen=True, slots=True)
+class JwkSet:
+    """The public keys of a profile (RFC 7517 section 5), and the `etag` of this state of them."""
+
+    keys: tuple[Mapping[str, Any], ...]
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A profile; `jwks` says whether everybody may read its JWK Set: "public" or "private"."""
+
+    name: str
+    jwks: str
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What is recorded of a token; `profiles` is None for one that is for all."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    profiles: tuple[str, ...] | None
+    created: datetime
+    expires: datetime | None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Token":
+        """The token of a record."""
+        profiles = data["profiles"]
+        return cls(
+            id=data["id"],
+            name=data["name"],
+            scopes=tuple(data["scopes"]),
+            profiles=None if profiles is None else tuple(profiles),
+            created=datetime.fromisoformat(data["created"]),
+            expires=decode_time(data["expires"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A token that was made. `token` is the secret, which no later answer shows."""
+
+    token: str = field(repr=False)
+    record: Token
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """An algorithm that the service has.
+
+    A key has an operation of `opt_in` only if it was made with it. `source` is the Python package
+    that brings the algorithm.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    kty: str
+    jose_algs: tuple[str, ...]
+    operations: tuple[str, ...]
+    opt_in: tuple[str, ...]
+    source: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Algorithm":
+        """The algorithm of an answer."""
+        return cls(
+            name=data["name"],
+            aliases=tuple(data["aliases"]),
+            kty=data["kty"],
+            jose_algs=tuple(data["jose_algs"]),
+            operations=tuple(data["operations"]),
+            opt_in=tuple(data["opt_in"]),
+            source=data["source"],
+        )
+
+
+def _problem(data: Mapping[str, Any]) -> ProblemError | None:
+    """The problem of an item, if it has one."""
+    return problem(data["problem"]) if "problem" in data else None

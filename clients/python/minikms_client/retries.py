@@ -1,0 +1,50 @@
+"""When a call is made again, and after how long."""
+
+import random
+from dataclasses import dataclass
+
+import httpx
+
+from minikms_client.errors import ProblemError
+from minikms_client.wire import Call
+
+# What the service answers before it has done anything of the call.
+_REFUSED = frozenset({"too-busy", "too-many-attempts"})
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often a call is made again, and how many seconds it waits at most before each."""
+
+    attempts: int
+    longest: float
+
+    def after_problem(self, call: Call, problem: ProblemError, attempt: int) -> float | None:
+        """How many seconds to wait before the next attempt, None for no other.
+
+        A service that is busy refuses before it does anything, so any call may be made again. What
+        else is 503 may have been done, hence only what is repeatable is sent again.
+        """
+        if problem.status not in (429, 503):
+            return None
+        if not (call.is_repeatable or problem.slug in _REFUSED):
+            return None
+        return self._wait(attempt, problem.retry_after)
+
+    def after_failure(self, call: Call, error: httpx.TransportError, attempt: int) -> float | None:
+        """The same where no answer came: without a connection nothing was sent."""
+        if isinstance(error, httpx.UnsupportedProtocol):
+            return None
+        sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+        if sent and not call.is_repeatable:
+            return None
+        return self._wait(attempt, None)
+
+    def _wait(self, attempt: int, retry_after: float | None) -> float | None:
+        """The seconds that the service asks for, or twice as many for each attempt."""
+        if attempt >= self.attempts:
+            return None
+        wait = retry_after if retry_after is not None else 0.1 * 2**attempt
+        # Callers who were refused together are not to come back together.
+        wait *= random.uniform(1, 1.2)  # noqa: S311 (no secret)
+        return wait if wait <= self.longest else None

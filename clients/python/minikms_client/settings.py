@@ -1,0 +1,67 @@
+"""Where the service is and who calls: arguments, or else variables of the environment."""
+
+import os
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a client needs to call the service.
+
+    `token_file` is read for each call, since its token may be replaced at any time.
+    """
+
+    url: str
+    profile: str | None
+    token: str | None = field(repr=False)
+    token_file: Path | None
+
+    def headers(self, profile: str | None) -> dict[str, str]:
+        """The headers of a call: the profile, and the token of the caller."""
+        headers = {} if profile is None else {"X-Profile": profile}
+        token = self.token_file.read_text().strip() if self.token_file else self.token
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        return headers
+
+
+def settings(
+    url: str | None,
+    token: str | None,
+    token_file: str | os.PathLike[str] | None,
+    profile: str | None,
+) -> Settings:
+    """The settings of the arguments, and of the environment for what is None.
+
+    A token that is given counts before a file; so does one that is in the environment before a
+    file that is there. Raises ValueError for a token and a file that are both given.
+    """
+    if token is not None and token_file is not None:
+        raise ValueError("Give a token or a file that has it, not both.")
+    if token is None and token_file is None:
+        token = os.environ.get("MINIKMS_TOKEN")
+        token_file = None if token else os.environ.get("MINIKMS_TOKEN_FILE")
+    return Settings(
+        url=(url or os.environ.get("MINIKMS_URL") or DEFAULT_URL).rstrip("/"),
+        profile=profile or os.environ.get("MINIKMS_PROFILE"),
+        token=token or None,
+        token_file=Path(token_file) if token_file else None,
+    )
+
+
+def tls_context(
+    ca: str | os.PathLike[str] | None,
+    cert: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None,
+) -> ssl.SSLContext:
+    """TLS that trusts the authorities of the file `ca`, or of the system.
+
+    `cert` has the files of the caller's certificate and of its private key.
+    """
+    context = ssl.create_default_context(cafile=ca)
+    if cert is not None:
+        context.load_cert_chain(*cert)
+    return context

@@ -1,0 +1,55 @@
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minikms_client import AsyncClient, Client
+from minikms_client.pytest_plugin import serve
+
+
+@pytest.fixture
+async def kms(minikms):
+    """The client for asyncio, in the profile of the other one."""
+    async with AsyncClient(minikms.url, token="", profile=minikms.profile) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def document(minikms_url):
+    with Client(minikms_url, token="") as client:
+        return client.openapi()
+
+
+@pytest.fixture(scope="session")
+def admin_token():
+    """The token of `guarded_url` that has every scope."""
+    command = [sys.executable, "-m", "minikms", "token", "generate"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def guarded_url(admin_token, tmp_path_factory):
+    """A server that asks for tokens."""
+    file = tmp_path_factory.mktemp("tokens") / "admin"
+    file.write_text(admin_token)
+    file.chmod(0o600)
+    with serve("--auth", "token", "--admin-token-file", str(file)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def make_sync():
+    """The script beside the package."""
+    path = Path(__file__).parents[1] / "make_sync.py"
+    spec = importlib.util.spec_from_file_location("make_sync", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch):
+    for name in ("URL", "TOKEN", "TOKEN_FILE", "PROFILE"):
+        monkeypatch.delenv(f"MINIKMS_{name}", raising=False)

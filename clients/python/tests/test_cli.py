@@ -1,0 +1,275 @@
+"""The command `mkms`, as it is typed: in a shell, in pipes and on a terminal."""
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minikms_client.cli.main import mkms
+from minikms_client.wire import decode
+
+COMMANDS = Path(sys.executable).parent
+
+
+@pytest.fixture
+def shell(minikms, tmp_path):
+    """Run a line of bash; its standard output, where it ends with `code`."""
+
+    def run(line, code=0, given=b""):
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line],
+            input=given,
+            capture_output=True,
+            check=False,
+            cwd=tmp_path,
+            env=environment(minikms),
+        )
+        assert done.returncode == code, done.stderr.decode()
+        run.error = done.stderr.decode()
+        return done.stdout.decode(errors="surrogateescape").rstrip("\n")
+
+    return run
+
+
+def environment(minikms):
+    return {
+        "PATH": f"{COMMANDS}:{os.environ['PATH']}",
+        "HOME": os.environ.get("HOME", "/"),
+        "MINIKMS_URL": minikms.url,
+        "MINIKMS_PROFILE": minikms.profile,
+        "COLUMNS": "200",
+    }
+
+
+def test_from_nothing_to_a_signature(shell, minikms):
+    kid = shell("mkms key generate ed25519 --alias did:example:123#key-1")
+    sig = shell("mkms sign did:example:123#key-1 hello")
+    assert shell(f"mkms verify {kid} hello --sig {sig}") == "valid"
+    assert shell(f"mkms verify {kid} hallo --sig {sig}", code=1) == "not valid"
+    assert minikms.verify(b"hello", decode(sig), kid=kid)
+    assert shell("echo -n hello | mkms sign did:example:123#key-1") == sig
+
+
+def test_an_alias_that_looks_like_a_kid(shell):
+    kid = shell("mkms key generate p256 --alias signer")
+    shown = json.loads(shell("mkms --json key show signer"))
+    assert (shown["kid"], shown["aliases"]) == (kid, ["signer"])
+    shell("mkms sign signer hello")
+
+
+def test_files_and_bytes(shell, tmp_path, minikms):
+    shell("mkms key generate p256 --alias signer")
+    (tmp_path / "data").write_bytes(bytes(range(256)))
+    shell("mkms sign signer --file data --output sig --encoding der")
+    assert shell("mkms verify signer --file data --sig-file sig --encoding der") == "valid"
+    assert minikms.verify(
+        bytes(range(256)), (tmp_path / "sig").read_bytes(), alias="signer", encoding="der"
+    )
+    assert len(shell("mkms random 16 --output - | base64 -w0")) == 24
+
+
+def test_what_one_command_prints_another_takes(shell):
+    shell("mkms key generate a256gcm --alias box; mkms key generate a256kw --alias wrapper")
+    assert shell("mkms encrypt box secret --aad head | mkms decrypt box --aad head") == "secret"
+    assert shell("mkms encrypt box secret | mkms decrypt box --aad head", code=5) == ""
+    assert shell.error == "mkms: The ciphertext cannot be decrypted.\n"
+    wrapped = "head -c 32 /dev/zero | mkms wrap wrapper"
+    unwrapped = shell(f"{wrapped} | mkms unwrap wrapper")
+    assert decode(unwrapped) == bytes(32)
+    shell("mkms key generate hs256 --alias mac")
+    code = shell("mkms mac mac hello")
+    assert shell(f"mkms mac mac hello --check {code}") == "valid"
+    assert shell(f"mkms mac mac hallo --check {code}", code=1) == "not valid"
+
+
+def test_a_jws(shell, minikms):
+    shell("mkms key generate p256 --alias issuer")
+    token = shell("""mkms jws sign issuer '{"sub":"alice"}' --header '{"typ":"JWT"}'""")
+    assert minikms.verify_jws(token, alias="issuer").header["typ"] == "JWT"
+    found = json.loads(shell(f"mkms --json jws verify issuer {token}"))
+    assert decode(found["payload"]) == b'{"sub":"alice"}'
+    assert shell(f"mkms jws verify issuer {token}x", code=1) == "not valid"
+    kids = {key["kid"] for key in json.loads(shell("mkms jwks"))["keys"]}
+    assert "issuer" in kids
+
+
+def test_a_jwe(shell, tmp_path):
+    shell("mkms key generate x25519 --alias reader; mkms key generate x25519 --alias writer")
+    assert shell("mkms jwe encrypt --to reader hello | mkms jwe decrypt reader") == "hello"
+    jwk = json.loads(shell("mkms --json key show reader"))["jwk"]
+    (tmp_path / "reader.jwk").write_text(json.dumps(jwk))
+    sealed = "mkms jwe encrypt --to-jwk reader.jwk --enc XC20P hello"
+    assert shell(f"{sealed} | mkms --json jwe decrypt reader | grep -c XC20P") == "1"
+    options = "--from writer --alg ECDH-1PU+A256KW --enc A256CBC-HS512"
+    named = f"mkms jwe encrypt --to reader {options} hi"
+    assert shell(f"{named} | mkms jwe decrypt reader --from writer") == "hi"
+    shell("mkms jwe encrypt hello", code=2)
+    shell("mkms jwe decrypt writer a.b.c.d.e", code=5)
+
+
+def test_boxes(shell):
+    shell("mkms key generate x25519 --alias reader; mkms key generate x25519 --alias writer")
+    assert shell("mkms box seal --to reader hello | mkms box unseal reader") == "hello"
+    made = "mkms box make writer hello --to reader"
+    assert shell(f"{made} | mkms box open reader --from writer") == "hello"
+    assert shell(f"{made} | mkms box open writer --from writer", code=5) == ""
+    shell("mkms box open reader '{}' --from writer", code=2)
+    shell("mkms box open reader '{}'", code=2)
+
+
+def test_a_key_is_changed_and_deleted(shell):
+    kid = shell(
+        "mkms key generate ed25519 --label a=b --operation sign --expires 2090-01-01T00:00Z"
+    )
+    assert shell(f"mkms key alias {kid} main") == kid
+    shown = json.loads(shell("mkms --json key update main --never-expires --label x=y"))
+    assert (shown["expires"], shown["labels"], shown["operations"]) == (None, {"x": "y"}, ["sign"])
+    new = shell("mkms key rotate main")
+    assert new != kid
+    assert shell("mkms key list").splitlines()[1].split("\t")[0::4] == [new, "main"]
+    assert shell("mkms key list --alias main | cut -f1") == new
+    assert shell("mkms key unalias main") == new
+    assert shell(f"mkms key delete {new} --after 7d") == new
+    assert shell(f"mkms key restore {new}") == new
+    shell(f"mkms key update {new} --state disabled; mkms key delete {new}")
+    shell(f"mkms key show {new}", code=3)
+
+
+def test_keys_in_masses(shell, minikms, tmp_path):
+    made = shell("mkms key generate ed25519 --count 12 --exportable").splitlines()
+    assert [key.kid for key in minikms.list_keys().keys] == made
+    exported = shell('for kid in $(mkms key list | cut -f1); do mkms key export "$kid"; done')
+    (tmp_path / "keys.ndjson").write_text(exported)
+    for kid in made:
+        minikms.delete_key(kid)
+    assert shell("mkms key import keys.ndjson").splitlines() == made
+    jwks = {"keys": [json.loads(line) for line in exported.splitlines()]}
+    (tmp_path / "set.json").write_text(json.dumps(jwks))
+    assert shell("mkms key import set.json --if-exists keep").splitlines() == made
+    bodies = [{"alg": "hs256", "secret": "A" * 43, "alias": f"mac-{n}"} for n in range(3)]
+    given = "\n".join(map(json.dumps, bodies)).encode()
+    shell("mkms key import -", given=given)
+    assert minikms.find_key("mac-2").alg == "hs256"
+    (tmp_path / "seed").write_bytes(bytes(32))
+    shell("mkms key import seed --as seed --alg ed25519 --alias seeded")
+    assert minikms.find_key("seeded").kty == "OKP"
+
+
+def test_profiles_tokens_and_the_service(shell, minikms):
+    name = f"{minikms.profile}-2"
+    assert shell(f"mkms profile create {name}") == name
+    assert name in shell("mkms profile list").splitlines()
+    assert shell(f"mkms profile jwks {name} public") == f"{name}\tpublic"
+    shell(f"mkms profile delete {name} --yes")
+    token = shell("mkms token create signer --scope sign --for-profile default")
+    assert token.startswith("mkms_")
+    lines = [line.split("\t") for line in shell("mkms token list").splitlines()]
+    [found] = [line for line in lines if line[0] in token]
+    assert found[1:] == ["signer", "sign", "default"]
+    shell(f"mkms token revoke {found[0]}")
+    assert shell("mkms status").endswith(" is ready")
+    assert "ed25519" in shell("mkms algorithms | cut -f1").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "sentence"),
+    [
+        ("mkms key show nobody", 3, "There is no such alias."),
+        ("mkms --profile nobody key list", 3, "There is no such profile."),
+        ("mkms key generate nothing", 5, "algorithm"),
+        ("mkms --url http://127.0.0.1:1 --timeout 1 status", 6, "gives no answer"),
+        ("mkms sign", 2, "Missing argument"),
+        ("mkms key update x", 2, "Say what to change"),
+        ("mkms key delete x --after soon", 2, "such as 7d"),
+        ("mkms key generate p256 --expires tomorrow", 2, "RFC 3339"),
+        ("mkms key generate p256 --label a", 2, "NAME=VALUE"),
+        ("echo nonsense | mkms decrypt x", 2, "not JSON"),
+        ("echo '{}' | mkms decrypt x", 2, "no ciphertext"),
+        ("echo '[]' | mkms decrypt x", 2, "no JSON object"),
+        ("mkms unwrap x '!'", 2, "base64url"),
+        ("echo 1 | mkms key import -", 2, "no JSON object"),
+        ("mkms verify x y", 2, "Give the signature"),
+        ("mkms --cert nowhere.pem status", 2, "--cert-key"),
+        ("mkms --ca nowhere.pem status", 2, "cannot be read"),
+        ("mkms sign x --file nowhere", 2, "cannot be read"),
+    ],
+)
+def test_an_error_is_a_sentence_and_a_code(shell, line, code, sentence):
+    shell(line, code=code)
+    last = shell.error.splitlines()[-1]
+    assert sentence in last
+    assert "Traceback" not in shell.error
+    assert last.endswith(".")
+
+
+def test_a_token_that_is_missing(shell, guarded_url, admin_token, tmp_path):
+    shell(f"mkms --url {guarded_url} key list", code=4)
+    (tmp_path / "token").write_text(admin_token)
+    shell(f"mkms --url {guarded_url} --profile default --token-file token key list")
+    shell(f"MINIKMS_TOKEN={admin_token} mkms --url {guarded_url} --profile default key list")
+
+
+def test_a_reader_that_has_enough(shell, minikms):
+    minikms.generate_keys("ed25519", 1000)
+    shell("set +o pipefail; mkms key list | head -1")
+    assert shell.error == ""
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_completion(shell, name):
+    assert "_MKMS_COMPLETE" in shell(f"mkms completion {name}")
+    line = "COMP_WORDS='mkms k' COMP_CWORD=1 _MKMS_COMPLETE=bash_complete mkms"
+    assert shell(line) == "plain,key"
+
+
+def on_a_terminal(command, minikms):
+    """What a command writes where standard output is a terminal."""
+    reader, writer = pty.openpty()
+    process = subprocess.Popen(
+        command, stdin=writer, stdout=writer, stderr=writer, env=environment(minikms)
+    )
+    os.close(writer)
+    written = b""
+    while select.select([reader], [], [], 60)[0]:
+        try:
+            part = os.read(reader, 65536)
+        except OSError:  # EIO: nobody has the other side open
+            break
+        if not part:
+            break
+        written += part
+    os.close(reader)
+    assert process.wait() == 0
+    return written.decode()
+
+
+def test_people_get_tables(minikms):
+    minikms.generate_key("ed25519", alias="signer", labels={"use": "test"})
+    key = on_a_terminal([COMMANDS / "mkms", "key", "show", "signer"], minikms)
+    assert "multikey" in key
+    assert '{"use": "test"}' in key
+    listing = on_a_terminal([COMMANDS / "mkms", "key", "list"], minikms)
+    assert "┏━" in listing
+    assert "signer" in listing
+    bar = on_a_terminal(
+        [COMMANDS / "mkms", "key", "generate", "ed25519", "--count", "1500"], minikms
+    )
+    assert "Making keys" in bar
+
+
+def test_every_command_says_what_it_does():
+    def commands(group, path):
+        for name, command in group.commands.items():
+            yield f"{path} {name}", command
+            if hasattr(command, "commands"):
+                yield from commands(command, f"{path} {name}")
+
+    found = dict(commands(mkms, "mkms"))
+    assert len(found) > 30
+    for path, command in found.items():
+        assert command.help, path

@@ -1,0 +1,54 @@
+"""The README's examples, as they stand."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minikms_client.pytest_plugin import serve
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+SHELL = [text for language, text in BLOCKS if language == "sh" and text.startswith("mkms")]
+
+
+@pytest.fixture
+def url():
+    with serve() as url:
+        yield url
+
+
+def run(command, url):
+    variables = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "MINIKMS_URL": url}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=variables)
+    return done.stdout.splitlines()
+
+
+def test_programs(url):
+    blocking, asynchronous, _ = [text.replace("http://127.0.0.1:8080", url) for text in PYTHON]
+    first, second = run([sys.executable, "-c", blocking], url)
+    assert first.endswith("('did:example:123#key-1',)")
+    assert second.startswith("alias-not-found ")
+    assert run([sys.executable, "-c", asynchronous], url) == ["EdDSA"]
+
+
+def test_commands(url):
+    [commands] = SHELL
+    kid, valid = run(["bash", "-euc", commands], url)
+    assert (len(kid), valid) == (43, "valid")
+
+
+def test_the_test_of_a_program(tmp_path):
+    (tmp_path / "test_it.py").write_text(PYTHON[2])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert "1 passed" in done.stdout

@@ -1,0 +1,241 @@
+"""What lies between the client and the service: tokens, TLS, refusals, and no answer."""
+
+import contextlib
+import http.server
+import json
+import pickle
+import socket
+import threading
+import time
+
+import pytest
+import trustme
+
+from minikms_client import (
+    AsyncClient,
+    Client,
+    Forbidden,
+    KeyNotFound,
+    StoreUnavailable,
+    TooBusy,
+    Unauthenticated,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from minikms_client.pytest_plugin import serve
+
+KEY = {
+    "kid": "a",
+    "alg": "ed25519",
+    "kty": "OKP",
+    "jwk": None,
+    "b58": None,
+    "multikey": None,
+    "did": None,
+    "aliases": [],
+    "labels": {},
+    "operations": [],
+    "exportable": False,
+    "state": "enabled",
+    "created": "2026-01-31T12:00:00.000Z",
+    "expires": None,
+    "deletes": None,
+}
+
+
+def refusal(slug, status=503, retry_after="0"):
+    body = {"type": f"urn:minikms:problem:{slug}", "title": "T", "status": status, "detail": "D."}
+    return status, {"Retry-After": retry_after}, json.dumps(body)
+
+
+@contextlib.contextmanager
+def answering(*answers):
+    """A server that gives these answers in turn; None closes the connection without one.
+
+    A real service cannot be made to refuse just so many calls. Gives the URL and what it was asked.
+    """
+    left, asked = list(answers), []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked.append((self.command, self.path, dict(self.headers)))
+            answer = left.pop(0)
+            if answer is None:
+                self.close_connection = True
+                return
+            status, headers, body = answer
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+OK = (200, {}, json.dumps(KEY))
+
+
+def test_a_call_that_is_refused_for_now_is_made_again():
+    with answering(refusal("store-unavailable"), refusal("too-busy"), OK) as (url, asked):
+        with Client(url) as kms:
+            assert kms.get_key("a").kid == "a"
+        assert len(asked) == 3
+
+
+async def test_a_call_without_an_answer_is_made_again():
+    with answering(None, OK) as (url, asked):
+        async with AsyncClient(url) as kms:
+            assert (await kms.find_key("a b")).kid == "a"
+        assert [path for _, path, _ in asked] == ["/key?alias=a+b"] * 2
+
+
+def test_it_gives_up():
+    with answering(*[refusal("store-unavailable")] * 3) as (url, asked):
+        with Client(url, retries=2) as kms, pytest.raises(StoreUnavailable):
+            kms.get_key("a")
+        assert len(asked) == 3
+    with answering(refusal("too-busy", retry_after="3600")) as (url, asked):
+        with Client(url) as kms, pytest.raises(TooBusy) as caught:
+            kms.get_key("a")
+        assert caught.value.retry_after == 3600
+        assert len(asked) == 1
+
+
+def test_a_key_is_never_made_twice():
+    with answering(refusal("store-unavailable"), None) as (url, asked), Client(url) as kms:
+        with pytest.raises(StoreUnavailable):
+            kms.generate_key("ed25519")
+        with pytest.raises(Unreachable):
+            kms.generate_key("ed25519", alias="a")
+        assert len(asked) == 2
+
+
+def test_a_key_whose_alias_refuses_is_made_again():
+    with answering(None, refusal("store-unavailable"), OK) as (url, asked), Client(url) as kms:
+        assert kms.generate_key("ed25519", alias="a", alias_taken="refuse").kid == "a"
+        assert len(asked) == 3
+
+
+def test_a_busy_service_may_be_asked_again_for_anything():
+    with answering(refusal("too-busy"), OK) as (url, asked), Client(url) as kms:
+        assert kms.generate_key("ed25519").kid == "a"
+        assert len(asked) == 2
+
+
+def test_what_mini_kms_does_not_answer_is_said():
+    others = (502, {}, "<html>Bad gateway</html>"), (200, {}, "hello")
+    with answering(*others) as (url, _), Client(url) as kms:
+        with pytest.raises(UnexpectedAnswer) as caught:
+            kms.get_key("a")
+        assert caught.value.status == 502
+        with pytest.raises(UnexpectedAnswer):
+            kms.get_key("a")
+
+
+def test_a_service_that_is_not_there():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with Client(url, retries=1) as kms, pytest.raises(Unreachable, match=url):
+            kms.readyz()
+
+
+def test_a_service_that_does_not_answer_in_time():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with Client(url, timeout=0.2, retries=0) as kms, pytest.raises(Unreachable, match="answer"):
+            kms.readyz()
+
+
+def test_a_service_that_comes_back(unused_tcp_port):
+    """The call waits for the service to listen."""
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    found = []
+
+    def call():
+        with Client(url, retries=100, longest_wait=60) as kms:
+            found.append(kms.generate_key("ed25519"))
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    time.sleep(0.3)
+    with serve("--port", str(unused_tcp_port)):
+        caller.join(60)
+    assert found[0].alg == "ed25519"
+
+
+def test_tokens(guarded_url, admin_token, tmp_path, monkeypatch):
+    with Client(guarded_url) as kms, pytest.raises(Unauthenticated):
+        kms.list_keys()
+    with Client(guarded_url, token=admin_token) as admin:
+        made = admin.create_token("signer", ["sign"], profiles=["default"])
+        assert made.token not in repr(made)
+        assert admin_token not in repr(admin)
+        assert made.record in admin.list_tokens()
+        file = tmp_path / "token"
+        file.write_text(f"{made.token}\n")
+        with Client(guarded_url, token_file=file) as signer:
+            with pytest.raises(Forbidden):
+                signer.list_keys()
+            # A token that replaces the one in the file counts from the next call on.
+            file.write_text(admin_token)
+            assert signer.list_keys().keys == ()
+        assert admin.revoke_token(made.record.id) == made.record.id
+        monkeypatch.setenv("MINIKMS_URL", guarded_url)
+        monkeypatch.setenv("MINIKMS_PROFILE", "alice")
+        monkeypatch.setenv("MINIKMS_TOKEN_FILE", str(file))
+        with Client() as kms:
+            assert (kms.url, kms.profile) == (guarded_url, "alice")
+            kms.create_profile("alice")
+            assert kms.list_keys().keys == ()
+        monkeypatch.setenv("MINIKMS_TOKEN", made.token)
+        with Client() as kms, pytest.raises(Unauthenticated):
+            kms.list_profiles()
+    with pytest.raises(ValueError, match="not both"):
+        Client(guarded_url, token=admin_token, token_file=file)
+
+
+def test_tls_with_a_certificate_of_the_caller(tmp_path):
+    authority = trustme.CA()
+    names = {"cert": authority.issue_cert("localhost"), "caller": authority.issue_cert("alice")}
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(ca)
+    for name, issued in names.items():
+        issued.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+        issued.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+        (tmp_path / f"{name}.key").chmod(0o600)
+    files = ["--tls-cert", f"{tmp_path}/cert.pem", "--tls-key", f"{tmp_path}/cert.key"]
+    with serve(*files, "--tls-client-ca", str(ca)) as url:
+        url = url.replace("127.0.0.1", "localhost")
+        caller = (tmp_path / "caller.pem", tmp_path / "caller.key")
+        with Client(url, ca=ca, cert=caller) as kms:
+            assert kms.readyz() == "ready"
+        with Client(url, ca=ca, retries=0) as kms, pytest.raises(Unreachable):
+            kms.readyz()
+        with Client(url, retries=0) as kms, pytest.raises(Unreachable):
+            kms.readyz()
+
+
+def test_a_problem_crosses_to_another_process():
+    refused = answering(refusal("key-not-found", 404))
+    with refused as (url, _), Client(url) as kms, pytest.raises(KeyNotFound) as caught:
+        kms.get_key("a")
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert type(copy) is type(caught.value)
+    assert (copy.slug, str(copy)) == ("key-not-found", "D.")
