@@ -1,0 +1,413 @@
+import { randomBytes } from 'node:crypto'
+
+import { type AgentContext, Kms } from '@credo-ts/core'
+
+import { ECDH_ES, makeContentKey, type Parties, readContentKey } from './agreement.js'
+import {
+  algorithmOfEncryption,
+  algorithmOfJwk,
+  algorithmOfSignature,
+  algorithmOfType,
+  isMac,
+} from './algorithms.js'
+import { decode, encode } from './bytes.js'
+import { type Algorithm, type Key, type KeyName, MinikmsClient, type MinikmsClientOptions, MinikmsProblem } from './client.js'
+import { decryptContent, encryptContent, LOCAL_ENCRYPTIONS } from './content.js'
+import { compactJwe } from './jwe.js'
+
+export interface MinikmsOptions extends MinikmsClientOptions {
+  /** The name of the backend: `minikms`. */
+  backend?: string
+  /** Whether Ed25519 keys also open and make messages of DIDComm v1, as X25519: true. */
+  didcommV1?: boolean
+}
+
+type Agreement = Kms.KmsKeyAgreementEncryptOptions | Kms.KmsKeyAgreementDecryptOptions
+
+const BOX = { agreement: 'ECDH-HSALSA20', encryption: 'XSALSA20-POLY1305' } as const
+const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/
+
+/** Keeps the keys of an agent in Mini KMS, and uses them there. */
+export class MinikmsKeyManagementService implements Kms.KeyManagementService {
+  public readonly backend: string
+  readonly #client: MinikmsClient
+  readonly #algorithms: Map<string, Algorithm>
+  readonly #didcommV1: boolean
+
+  private constructor(options: MinikmsOptions, client: MinikmsClient, algorithms: Algorithm[]) {
+    this.backend = options.backend ?? 'minikms'
+    this.#client = client
+    this.#algorithms = new Map(algorithms.map((algorithm) => [algorithm.name, algorithm]))
+    this.#didcommV1 = options.didcommV1 ?? true
+  }
+
+  /** Ask a service what it can do, and give the backend for it. */
+  public static async connect(options: MinikmsOptions): Promise<MinikmsKeyManagementService> {
+    const client = new MinikmsClient(options)
+    const algorithms = await client.call<Algorithm[]>(undefined, 'GET', '/algorithms')
+    return new MinikmsKeyManagementService(options, client, algorithms)
+  }
+
+  public isOperationSupported(_context: AgentContext, operation: Kms.KmsOperation): boolean {
+    switch (operation.operation) {
+      case 'deleteKey':
+      case 'randomBytes':
+        return true
+      case 'createKey':
+        return this.#has(algorithmOfType(operation.type))
+      case 'importKey':
+        return this.#has(algorithmOfJwk(operation.privateJwk))
+      case 'sign':
+      case 'verify':
+        return this.#has(algorithmOfSignature(operation.algorithm))
+      case 'encrypt':
+        return this.#encrypts(operation.encryption.algorithm, operation.keyAgreement)
+      case 'decrypt':
+        return this.#encrypts(operation.decryption.algorithm, operation.keyAgreement)
+    }
+  }
+
+  public randomBytes(_context: AgentContext, options: Kms.KmsRandomBytesOptions): Kms.KmsRandomBytesReturn {
+    return new Uint8Array(randomBytes(options.length))
+  }
+
+  public async getPublicKey(context: AgentContext, keyId: string): Promise<Kms.KmsJwkPublic | null> {
+    try {
+      return publicJwk(await this.#key(context, keyId), keyId)
+    } catch (error) {
+      if (error instanceof Kms.KeyManagementKeyNotFoundError) return null
+      throw error
+    }
+  }
+
+  public async createKey<Type extends Kms.KmsCreateKeyType>(
+    context: AgentContext,
+    { type, keyId }: Kms.KmsCreateKeyOptions<Type>
+  ): Promise<Kms.KmsCreateKeyReturn<Type>> {
+    const alg = this.#require(algorithmOfType(type), `keys of type ${JSON.stringify(type)}`)
+    const body = { alg, ...this.#bound(keyId), ...this.#operations(alg) }
+    const key = await this.#call<Key>(context, keyId, 'POST', '/key/generate', body)
+    const id = keyId ?? key.kid
+    return { keyId: id, publicJwk: publicJwk(key, id) } as Kms.KmsCreateKeyReturn<Type>
+  }
+
+  public async importKey<Jwk extends Kms.KmsJwkPrivate>(
+    context: AgentContext,
+    { privateJwk }: Kms.KmsImportKeyOptions<Jwk>
+  ): Promise<Kms.KmsImportKeyReturn<Jwk>> {
+    const alg = this.#require(algorithmOfJwk(privateJwk), `this key of type ${privateJwk.kty}`)
+    const { kid: keyId } = privateJwk
+    const body = { jwk: privateJwk, alg, ...this.#bound(keyId), ...this.#operations(alg) }
+    const key = await this.#call<Key>(context, keyId, 'POST', '/key/import', body)
+    const id = keyId ?? key.kid
+    return { keyId: id, publicJwk: publicJwk(key, id) } as Kms.KmsImportKeyReturn<Jwk>
+  }
+
+  public async deleteKey(context: AgentContext, { keyId }: Kms.KmsDeleteKeyOptions): Promise<boolean> {
+    try {
+      const { kid } = await this.#key(context, keyId)
+      await this.#call(context, keyId, 'DELETE', `/key/${encodeURIComponent(kid)}`)
+      return true
+    } catch (error) {
+      if (error instanceof Kms.KeyManagementKeyNotFoundError) return false
+      throw error
+    }
+  }
+
+  public async sign(context: AgentContext, { keyId, algorithm, data }: Kms.KmsSignOptions): Promise<Kms.KmsSignReturn> {
+    this.#require(algorithmOfSignature(algorithm), `signatures by ${algorithm}`)
+    if (isMac(algorithm)) {
+      await this.#requireAlg(context, keyId, algorithmOfSignature(algorithm), algorithm)
+      const { mac } = await this.#use<{ mac: string }>(context, keyId, '/mac', { data: encode(data) })
+      return { signature: decode(mac) }
+    }
+    const body = { data: encode(data), alg: algorithm }
+    const { sig } = await this.#use<{ sig: string }>(context, keyId, '/sign', body)
+    return { signature: decode(sig) }
+  }
+
+  public async verify(
+    context: AgentContext,
+    { key, algorithm, data, signature }: Kms.KmsVerifyOptions
+  ): Promise<Kms.KmsVerifyReturn> {
+    this.#require(algorithmOfSignature(algorithm), `signatures by ${algorithm}`)
+    const { keyId } = key
+    if (keyId === undefined) {
+      const jwk = publicMembers(key.publicJwk)
+      const body = { jwk, data: encode(data), sig: encode(signature), alg: algorithm }
+      const { valid } = await this.#call<{ valid: boolean }>(context, undefined, 'POST', '/verify', body)
+      return valid ? { verified: true, publicJwk: key.publicJwk } : { verified: false }
+    }
+    const found = await this.#key(context, keyId)
+    const body = isMac(algorithm)
+      ? { kid: found.kid, data: encode(data), mac: encode(signature) }
+      : { kid: found.kid, data: encode(data), sig: encode(signature), alg: algorithm }
+    if (isMac(algorithm)) this.#check(found, algorithmOfSignature(algorithm), algorithm)
+    const path = isMac(algorithm) ? '/mac/verify' : '/verify'
+    const { valid } = await this.#call<{ valid: boolean }>(context, keyId, 'POST', path, body)
+    return valid ? { verified: true, publicJwk: publicJwk(found, keyId) } : { verified: false }
+  }
+
+  public async encrypt(
+    context: AgentContext,
+    { key, encryption, data }: Kms.KmsEncryptOptions
+  ): Promise<Kms.KmsEncryptReturn> {
+    const enc = encryption.algorithm
+    this.#requireEncryption(enc, key.keyAgreement)
+    const aad = 'aad' in encryption ? encryption.aad : undefined
+    if (key.privateJwk) {
+      this.#requireLocal(enc)
+      const secret = decode(key.privateJwk.k)
+      return this.#locally('Encrypting', () => encryptContent(enc, secret, data, aad, encryption.iv))
+    }
+    if (key.keyId !== undefined) {
+      if (encryption.iv) this.#refuseIv()
+      const { kid } = await this.#requireAlg(context, key.keyId, algorithmOfEncryption(enc), enc)
+      const body = { kid, plaintext: encode(data), aad: aad && encode(aad) }
+      const sealed = await this.#call<Ciphertext>(context, key.keyId, 'POST', '/encrypt', body)
+      return { encrypted: decode(sealed.ciphertext), iv: decode(sealed.nonce), tag: decode(sealed.tag) }
+    }
+    const { keyAgreement } = key
+    if (keyAgreement.algorithm === BOX.agreement) {
+      if (encryption.iv) this.#refuseIv()
+      const body = { to: publicMembers(keyAgreement.externalPublicJwk), plaintext: encode(data) }
+      if (keyAgreement.keyId === undefined) {
+        const sealed = await this.#call<Ciphertext>(context, undefined, 'POST', '/box/seal', body)
+        return { encrypted: decode(sealed.ciphertext) }
+      }
+      const box = await this.#use<Ciphertext>(context, keyAgreement.keyId, '/box', body)
+      return { encrypted: decode(box.ciphertext), iv: decode(box.nonce) }
+    }
+    const secret = await this.#derive(context, keyAgreement.keyId, keyAgreement.externalPublicJwk)
+    return this.#locally('Encrypting', () => {
+      const parties = { alg: keyAgreement.algorithm, enc, apu: keyAgreement.apu, apv: keyAgreement.apv }
+      const { key: contentKey, wrapped } = makeContentKey(secret, parties)
+      const sealed = encryptContent(enc, contentKey, data, aad, encryption.iv)
+      return { ...sealed, encryptedKey: wrapped && { encrypted: wrapped } }
+    })
+  }
+
+  public async decrypt(
+    context: AgentContext,
+    { key, decryption, encrypted }: Kms.KmsDecryptOptions
+  ): Promise<Kms.KmsDecryptReturn> {
+    const enc = decryption.algorithm
+    this.#requireEncryption(enc, key.keyAgreement)
+    if (key.keyAgreement?.algorithm === BOX.agreement) {
+      return { data: await this.#openBox(context, key.keyAgreement, decryption.iv, encrypted) }
+    }
+    if (!('tag' in decryption)) throw new Kms.KeyManagementError(`${enc} needs a tag.`)
+    const { iv, tag, aad } = decryption
+    if (key.privateJwk) {
+      this.#requireLocal(enc)
+      const secret = decode(key.privateJwk.k)
+      return this.#locally('Decrypting', () => ({ data: decryptContent(enc, secret, { encrypted, iv, tag }, aad) }))
+    }
+    if (key.keyId !== undefined) {
+      const { kid } = await this.#requireAlg(context, key.keyId, algorithmOfEncryption(enc), enc)
+      const body = { kid, ciphertext: encode(encrypted), nonce: encode(iv), tag: encode(tag), aad: aad && encode(aad) }
+      const { plaintext } = await this.#call<Plaintext>(context, key.keyId, 'POST', '/decrypt', body)
+      return { data: decode(plaintext) }
+    }
+    const { algorithm: alg, keyId, externalPublicJwk: epk, apu, apv } = key.keyAgreement
+    const encryptedKey = 'encryptedKey' in key.keyAgreement ? key.keyAgreement.encryptedKey?.encrypted : undefined
+    const jwe = compactJwe({ alg, enc, epk, apu, apv, aad, encryptedKey, iv, encrypted, tag })
+    if (jwe !== undefined) {
+      const { plaintext } = await this.#use<Plaintext>(context, keyId, '/jwe/decrypt', { jwe })
+      return { data: decode(plaintext) }
+    }
+    const secret = await this.#derive(context, keyId, epk)
+    const parties: Parties = { alg, enc, apu, apv }
+    return this.#locally('Decrypting', () => {
+      const contentKey = readContentKey(secret, parties, encryptedKey)
+      return { data: decryptContent(enc, contentKey, { encrypted, iv, tag }, aad) }
+    })
+  }
+
+  async #openBox(
+    context: AgentContext,
+    { keyId, externalPublicJwk: from }: { keyId: string; externalPublicJwk?: Kms.KmsJwkPublic | undefined },
+    nonce: Uint8Array | undefined,
+    encrypted: Uint8Array
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const ciphertext = encode(encrypted)
+    if (!from) {
+      const { plaintext } = await this.#use<Plaintext>(context, keyId, '/box/seal/open', { ciphertext })
+      return decode(plaintext)
+    }
+    if (!nonce) throw new Kms.KeyManagementError(`The iv is missing, which ${BOX.encryption} needs.`)
+    const body = { from: publicMembers(from), ciphertext, nonce: encode(nonce) }
+    const { plaintext } = await this.#use<Plaintext>(context, keyId, '/box/open', body)
+    return decode(plaintext)
+  }
+
+  /** The raw secret that a key shares with a public JWK. */
+  async #derive(context: AgentContext, keyId: string, peer: Kms.KmsJwkPublic): Promise<Uint8Array> {
+    const body = { peer: publicMembers(peer) }
+    const { secret } = await this.#use<{ secret: string }>(context, keyId, '/derive', body)
+    return decode(secret)
+  }
+
+  /** The key with a keyId, which is its kid or an alias. */
+  async #key(context: AgentContext, keyId: string): Promise<Key> {
+    return this.#named(context, keyId, (name) => {
+      const path = 'kid' in name ? `/key/${name.kid}` : `/key?alias=${encodeURIComponent(name.alias)}`
+      return this.#client.call<Key>(context, 'GET', path)
+    })
+  }
+
+  /** The answer of an operation with a key. */
+  async #use<T>(context: AgentContext, keyId: string, path: string, body: Record<string, unknown>): Promise<T> {
+    return this.#named(context, keyId, (name) => this.#client.call<T>(context, 'POST', path, { ...name, ...body }))
+  }
+
+  /** What `call` gives for the kid, or where no key has it for the alias. */
+  async #named<T>(_context: AgentContext, keyId: string, call: (name: KeyName) => Promise<T>): Promise<T> {
+    if (THUMBPRINT.test(keyId)) {
+      try {
+        return await call({ kid: keyId })
+      } catch (error) {
+        if (!(error instanceof MinikmsProblem && error.slug === 'key-not-found')) throw this.#error(error, keyId)
+      }
+    }
+    try {
+      return await call({ alias: keyId })
+    } catch (error) {
+      throw this.#error(error, keyId)
+    }
+  }
+
+  /** The answer of a call, with problems as errors of Credo. */
+  async #call<T>(
+    context: AgentContext,
+    keyId: string | undefined,
+    method: string,
+    path: string,
+    body?: Record<string, unknown>
+  ): Promise<T> {
+    try {
+      return await this.#client.call<T>(context, method, path, body)
+    } catch (error) {
+      throw this.#error(error, keyId)
+    }
+  }
+
+  #error(error: unknown, keyId = ''): Error {
+    if (error instanceof Kms.KeyManagementError) return error
+    const slug = error instanceof MinikmsProblem ? error.slug : undefined
+    switch (slug) {
+      case 'key-not-found':
+      case 'alias-not-found':
+        return new Kms.KeyManagementKeyNotFoundError(keyId, [this.backend])
+      case 'key-exists':
+      case 'alias-exists':
+        return new Kms.KeyManagementKeyExistsError(keyId, this.backend)
+      case 'unsupported-algorithm':
+      case 'unsupported-operation':
+      case 'unsupported-option':
+        return new Kms.KeyManagementAlgorithmNotSupportedError(`this: ${(error as Error).message}`, this.backend)
+      default:
+        return new Kms.KeyManagementError(asError(error).message, { cause: asError(error) })
+    }
+  }
+
+  /** What is computed here, with failures as errors of Credo. */
+  #locally<T>(what: string, compute: () => T): T {
+    try {
+      return compute()
+    } catch (error) {
+      throw new Kms.KeyManagementError(`${what} failed.`, { cause: asError(error) })
+    }
+  }
+
+  /** The fields that bind a key to the keyId that the caller gives. */
+  #bound(keyId: string | undefined): Record<string, string> {
+    return keyId === undefined ? {} : { alias: keyId, alias_taken: 'refuse' }
+  }
+
+  /** The operations of a new key, where they are not those that its algorithm gives by itself. */
+  #operations(alg: string): { operations?: string[] } {
+    const algorithm = this.#algorithms.get(alg)
+    if (alg !== 'ed25519' || !this.#didcommV1 || !algorithm?.opt_in.includes('box')) return {}
+    return { operations: ['sign', 'verify', 'box', 'box-open'] }
+  }
+
+  #has(alg: string | undefined): boolean {
+    return alg !== undefined && this.#algorithms.has(alg)
+  }
+
+  #encrypts(enc: string, agreement: Agreement | undefined): boolean {
+    const isBox = enc === BOX.encryption
+    if (agreement?.algorithm === BOX.agreement || isBox) {
+      return isBox && agreement?.algorithm === BOX.agreement && this.#does('x25519', 'box')
+    }
+    if (!agreement) return LOCAL_ENCRYPTIONS.includes(enc) || this.#has(algorithmOfEncryption(enc))
+    return LOCAL_ENCRYPTIONS.includes(enc) && ECDH_ES.includes(agreement.algorithm)
+  }
+
+  #does(alg: string, operation: string): boolean {
+    return this.#algorithms.get(alg)?.operations.includes(operation) ?? false
+  }
+
+  #requireEncryption(enc: string, agreement: Agreement | undefined): void {
+    if (this.#encrypts(enc, agreement)) return
+    const how = agreement ? ` with ${agreement.algorithm}` : ''
+    throw new Kms.KeyManagementAlgorithmNotSupportedError(`encryption by ${enc}${how}`, this.backend)
+  }
+
+  #requireLocal(enc: string): void {
+    if (!LOCAL_ENCRYPTIONS.includes(enc)) {
+      throw new Kms.KeyManagementAlgorithmNotSupportedError(`encryption by ${enc} with a key by value`, this.backend)
+    }
+  }
+
+  #require(alg: string | undefined, what: string): string {
+    if (alg === undefined || !this.#algorithms.has(alg)) {
+      throw new Kms.KeyManagementAlgorithmNotSupportedError(what, this.backend)
+    }
+    return alg
+  }
+
+  /** The key, where it is of the algorithm; one of another would give what the caller does not expect. */
+  async #requireAlg(context: AgentContext, keyId: string, alg: string | undefined, what: string): Promise<Key> {
+    const key = await this.#key(context, keyId)
+    this.#check(key, alg, what)
+    return key
+  }
+
+  #check(key: Key, alg: string | undefined, what: string): void {
+    if (key.alg !== alg) {
+      throw new Kms.KeyManagementAlgorithmNotSupportedError(`${what} with a key of ${key.alg}`, this.backend)
+    }
+  }
+
+  #refuseIv(): never {
+    throw new Kms.KeyManagementAlgorithmNotSupportedError('an iv of the caller: it makes its own', this.backend)
+  }
+}
+
+interface Ciphertext {
+  ciphertext: string
+  nonce: string
+  tag: string
+}
+
+interface Plaintext {
+  plaintext: string
+}
+
+/** The public JWK of a key, as Credo has it: under its keyId, of a symmetric key without anything secret. */
+function publicJwk(key: Key, keyId: string): Kms.KmsJwkPublic {
+  return { ...(key.jwk ?? { kty: key.kty }), kid: keyId } as Kms.KmsJwkPublic
+}
+
+const PUBLIC_MEMBERS = ['kty', 'crv', 'x', 'y', 'n', 'e', 'alg']
+
+/** A JWK with nothing but its public key. */
+function publicMembers(jwk: Kms.KmsJwkPublic): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(jwk).filter(([member]) => PUBLIC_MEMBERS.includes(member)))
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown))
+}

@@ -1,0 +1,96 @@
+import type { Kms } from '@credo-ts/core'
+
+const BY_CURVE: Record<string, string> = {
+  'P-256': 'p256',
+  'P-384': 'p384',
+  'P-521': 'p521',
+  secp256k1: 'k256',
+  Ed25519: 'ed25519',
+  X25519: 'x25519',
+}
+
+// Credo's AES keys are for any algorithm, those of Mini KMS for one: AES-GCM, and by their length AES-CBC with HMAC.
+const BY_AES_BITS: Record<number, string> = {
+  128: 'a128gcm',
+  192: 'a192gcm',
+  256: 'a256gcm',
+  384: 'a192cbchs384',
+  512: 'a256cbchs512',
+}
+
+const BY_ENC: Record<string, string> = {
+  A128GCM: 'a128gcm',
+  A192GCM: 'a192gcm',
+  A256GCM: 'a256gcm',
+  'A128CBC-HS256': 'a128cbchs256',
+  'A192CBC-HS384': 'a192cbchs384',
+  'A256CBC-HS512': 'a256cbchs512',
+  C20P: 'c20p',
+  XC20P: 'xc20p',
+}
+
+const BY_SIGNATURE: Record<string, string> = {
+  EdDSA: 'ed25519',
+  Ed25519: 'ed25519',
+  ES256: 'p256',
+  ES384: 'p384',
+  ES512: 'p521',
+  ES256K: 'k256',
+  HS256: 'hs256',
+  HS384: 'hs384',
+  HS512: 'hs512',
+}
+
+/** The algorithm of Mini KMS that makes keys of a type; undefined where there is none. */
+export function algorithmOfType(type: Kms.KmsCreateKeyType): string | undefined {
+  switch (type.kty) {
+    case 'EC':
+    case 'OKP':
+      return BY_CURVE[type.crv]
+    case 'RSA':
+      return `rsa${type.modulusLength}`
+    case 'oct':
+      if (type.algorithm === 'hmac') return `hs${type.length}`
+      return type.algorithm === 'C20P' ? 'c20p' : BY_AES_BITS[type.length]
+  }
+}
+
+/**
+ * The algorithm of Mini KMS that imports a private JWK.
+ *
+ * A symmetric key is for the `alg` that it has, for HMAC where its `key_ops` have `sign`, and otherwise for the
+ * algorithm that a new key of its length has.
+ */
+export function algorithmOfJwk(jwk: Kms.KmsJwkPrivate): string | undefined {
+  switch (jwk.kty) {
+    case 'EC':
+    case 'OKP':
+      return BY_CURVE[jwk.crv]
+    case 'RSA':
+      return `rsa${bits(jwk.n)}`
+    case 'oct': {
+      const length = Buffer.from(jwk.k, 'base64url').length * 8
+      if (jwk.alg) return BY_ENC[jwk.alg] ?? BY_SIGNATURE[jwk.alg]
+      return jwk.key_ops?.includes('sign') ? `hs${length}` : BY_AES_BITS[length]
+    }
+  }
+}
+
+function bits(n: string): number {
+  return Buffer.from(n, 'base64url').length * 8
+}
+
+/** The algorithm of Mini KMS that a content encryption is made by. */
+export function algorithmOfEncryption(enc: string): string | undefined {
+  return BY_ENC[enc]
+}
+
+/** The algorithm of Mini KMS whose keys make signatures or authentication codes of a JOSE name. */
+export function algorithmOfSignature(alg: string): string | undefined {
+  return BY_SIGNATURE[alg] ?? (/^[RP]S(256|384|512)$/.test(alg) ? 'rsa2048' : undefined)
+}
+
+/** Whether a JOSE name is that of an authentication code. */
+export function isMac(alg: string): boolean {
+  return alg.startsWith('HS')
+}

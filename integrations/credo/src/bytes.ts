@@ -1,0 +1,9 @@
+/** Bytes as base64url without padding. */
+export function encode(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url')
+}
+
+/** The bytes of base64url, in an ArrayBuffer of their own. */
+export function decode(text: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(Buffer.from(text, 'base64url'))
+}

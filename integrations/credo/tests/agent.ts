@@ -1,0 +1,91 @@
+import { EventEmitter } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+import {
+  Agent,
+  type AgentDependencies,
+  type DependencyManager,
+  DidsModule,
+  InjectionSymbols,
+  JwkDidRegistrar,
+  JwkDidResolver,
+  KeyDidRegistrar,
+  KeyDidResolver,
+  Kms,
+  PeerDidRegistrar,
+  PeerDidResolver,
+} from '@credo-ts/core'
+import { DidCommHttpOutboundTransport, DidCommMessageReceiver, DidCommModule } from '@credo-ts/didcomm'
+import { afterAll } from 'vitest'
+
+import { newKms } from './kms.js'
+import { MemoryStorage } from './storage.js'
+
+class NoFiles {
+  public readonly dataPath = '/nowhere'
+  public readonly cachePath = '/nowhere'
+  public readonly tempPath = '/nowhere'
+}
+
+const dependencies = {
+  FileSystem: NoFiles,
+  EventEmitterClass: EventEmitter,
+  fetch,
+  WebSocketClass: class {},
+} as unknown as AgentDependencies
+
+const opened: { close: () => Promise<void> }[] = []
+
+afterAll(async () => {
+  for (const { close } of opened.splice(0)) await close()
+})
+
+/** An agent whose keys are in Mini KMS alone, and whose messages come over HTTP. */
+export async function newAgent(label: string) {
+  const { kms, profile, url } = await newKms()
+  const server = await listen()
+  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const storage = new MemoryStorage()
+  const agent = new Agent({
+    config: { allowInsecureHttpUrls: true },
+    dependencies,
+    modules: {
+      storage: { register: (manager: DependencyManager) => manager.registerInstance(InjectionSymbols.StorageService, storage) },
+      keyManagement: new Kms.KeyManagementModule({ backends: [kms], defaultBackend: kms.backend }),
+      dids: new DidsModule({
+        registrars: [new KeyDidRegistrar(), new JwkDidRegistrar(), new PeerDidRegistrar()],
+        resolvers: [new KeyDidResolver(), new JwkDidResolver(), new PeerDidResolver()],
+      }),
+      didcomm: new DidCommModule({
+        endpoints: [endpoint],
+        transports: { outbound: [new DidCommHttpOutboundTransport()] },
+        connections: { autoAcceptConnections: true },
+      }),
+    },
+  })
+  await agent.initialize()
+  server.on('request', (request, response) => {
+    let body = ''
+    request.on('data', (part) => (body += part))
+    request.on('end', () => {
+      response.end()
+      const receiver = agent.context.dependencyManager.resolve(DidCommMessageReceiver)
+      receiver.receiveMessage(JSON.parse(body)).catch((error: unknown) => console.error(error))
+    })
+  })
+  opened.push({
+    close: async () => {
+      await agent.shutdown()
+      server.close()
+      server.closeAllConnections()
+    },
+  })
+  return { agent, storage, profile, url, label }
+}
+
+async function listen(): Promise<Server> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return server
+}

@@ -1,0 +1,25 @@
+import { randomUUID } from 'node:crypto'
+
+import type { AgentContext } from '@credo-ts/core'
+import { inject } from 'vitest'
+
+import { MinikmsKeyManagementService } from '../src/index.js'
+
+/** No agent: what the backend does with its context is to ask the functions of its options. */
+export const context = { contextCorrelationId: 'default' } as AgentContext
+
+export const bytes = (text: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(text))
+
+/** A backend with a profile of its own. */
+export async function newKms(): Promise<{ kms: MinikmsKeyManagementService; profile: string; url: string }> {
+  const url = inject('url')
+  const profile = `credo-${randomUUID()}`
+  await post(url, '/profile', { name: profile })
+  return { kms: await MinikmsKeyManagementService.connect({ url, profile }), profile, url }
+}
+
+export async function post(url: string, path: string, body: object, profile?: string): Promise<any> {
+  const headers = { 'Content-Type': 'application/json', ...(profile && { 'X-Profile': profile }) }
+  const response = await fetch(new URL(path, url), { method: 'POST', headers, body: JSON.stringify(body) })
+  return response.json()
+}

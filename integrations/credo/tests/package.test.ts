@@ -1,0 +1,33 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+import { beforeAll, expect, inject, it } from 'vitest'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+const node = (...args: string[]) => execFileSync(process.execPath, args, { cwd: root, encoding: 'utf8' })
+
+beforeAll(() => {
+  execFileSync('npm', ['run', 'build', '--silent'], { cwd: root })
+}, 180_000)
+
+it('is imported as an ES module, and required as CommonJS', () => {
+  const name = 'MinikmsKeyManagementService.name'
+  const esm = `import { MinikmsKeyManagementService } from '@minikms/credo'; console.log(${name})`
+  const cjs = `const { MinikmsKeyManagementService } = require('@minikms/credo'); console.log(${name})`
+  expect(node('--input-type=module', '-e', esm).trim()).toBe('MinikmsKeyManagementService')
+  expect(node('--input-type=commonjs', '-e', cjs).trim()).toBe('MinikmsKeyManagementService')
+})
+
+it('works as its README says', () => {
+  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
+  const [, program] = /```js\n(.*?)```/s.exec(readme)!
+  // The packages that a reader has for records and files have native libraries, which these tests do without.
+  const replaced = program!
+    .replace("import { agentDependencies } from '@credo-ts/node'\n", "import { agentDependencies, records } from './tests/without_files.js'\n")
+    .replace(/^import .* from '@(credo-ts\/askar|openwallet-foundation\/askar-nodejs)'\n/gm, '')
+    .replace(/^ +askar: new AskarModule\(.*\),\n/m, '    askar: records,\n')
+    .replace('http://127.0.0.1:8080', inject('url'))
+  expect(node('--input-type=module', '-e', replaced)).toMatch(/^did:key:z6Mk\S+\nsignature of 64 bytes\n$/)
+})
