@@ -1,0 +1,51 @@
+"""A client of Mini KMS for each wallet."""
+
+import logging
+
+from acapy_agent.core.profile import Profile
+
+from acapy_minikms.settings import PluginOptions, wallet_id_of
+from minikms_client import AsyncClient, ProfileExists
+
+LOGGER = logging.getLogger(__name__)
+
+
+class Clients:
+    """Clients by wallet; a subwallet's profile is made when the subwallet is first used."""
+
+    def __init__(self, options: PluginOptions) -> None:
+        self._options = options
+        self._by_wallet: dict[str | None, AsyncClient] = {}
+
+    async def of(self, profile: Profile) -> AsyncClient:
+        """The client for the wallet of an ACA-Py profile."""
+        wallet_id = wallet_id_of(profile.settings)
+        found = self._by_wallet.get(wallet_id)
+        if found is None:
+            found = self._make(wallet_id)
+            if wallet_id is not None:
+                await self._create_profile(found)
+            self._by_wallet[wallet_id] = found
+        return found
+
+    async def check(self) -> None:
+        """Ask the service for its algorithms; raises where it does not let this agent call."""
+        async with self._make(None) as client:
+            names = {algorithm.name for algorithm in await client.list_algorithms()}
+        LOGGER.info("keys are kept in Mini KMS at %s: %d algorithms", client.url, len(names))
+
+    def _make(self, wallet_id: str | None) -> AsyncClient:
+        return AsyncClient(
+            self._options.url,
+            token_file=self._options.token_file_of(wallet_id),
+            profile=self._options.profile_of(wallet_id),
+            ca=self._options.ca,
+        )
+
+    async def _create_profile(self, client: AsyncClient) -> None:
+        """Make the profile of a subwallet, where the agent's own token may, and it is not there."""
+        async with self._make(None) as admin:
+            try:
+                await admin.create_profile(str(client.profile))
+            except ProfileExists:
+                LOGGER.debug("the profile %s is there", client.profile)

@@ -1,0 +1,63 @@
+"""The settings of the plugin: where Mini KMS is, and who calls for which wallet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from acapy_agent.config.base import BaseSettings
+from acapy_agent.config.error import ArgsParseError
+from acapy_agent.config.plugin_settings import PluginSettings
+
+PLUGIN = "acapy_minikms"
+_NAMES = frozenset(
+    {"url", "token_file", "profile", "subwallet_profile", "subwallet_token_folder", "ca"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginOptions:
+    """What `--plugin-config-value acapy_minikms.NAME=VALUE` says; None is the client's default.
+
+    `profile` and `token_file` are those of the agent's own wallet. `subwallet_profile` is the
+    profile of a subwallet, with `{wallet_id}` in it; `subwallet_token_folder` has a file for each
+    subwallet that needs a token of its own, whose name is the wallet id.
+    """
+
+    url: str | None = None
+    token_file: Path | None = None
+    profile: str | None = None
+    subwallet_profile: str = "acapy-{wallet_id}"
+    subwallet_token_folder: Path | None = None
+    ca: Path | None = None
+
+    @classmethod
+    def of(cls, settings: BaseSettings) -> Self:
+        """The options in the settings of an agent; raises ArgsParseError for an unknown name."""
+        given: Mapping[str, Any] = PluginSettings.for_plugin(settings, PLUGIN).to_dict()
+        if unknown := given.keys() - _NAMES:
+            raise ArgsParseError(f"{PLUGIN} has no setting {sorted(unknown)[0]}.")
+        options = dict(given)
+        for name in options.keys() & {"token_file", "subwallet_token_folder", "ca"}:
+            options[name] = Path(options[name])
+        if "{wallet_id}" not in options.get("subwallet_profile", "{wallet_id}"):
+            raise ArgsParseError("subwallet_profile must have {wallet_id} in it.")
+        return cls(**options)
+
+    def profile_of(self, wallet_id: str | None) -> str | None:
+        """The profile of a subwallet, or of the agent's own wallet."""
+        if wallet_id is None:
+            return self.profile
+        return self.subwallet_profile.replace("{wallet_id}", wallet_id)
+
+    def token_file_of(self, wallet_id: str | None) -> Path | None:
+        """The file that has the token for a wallet: its own, or else the agent's."""
+        if wallet_id is not None and self.subwallet_token_folder is not None:
+            return self.subwallet_token_folder / wallet_id
+        return self.token_file
+
+
+def wallet_id_of(settings: Mapping[str, Any]) -> str | None:
+    """The id of the subwallet that settings are of, None for the agent's own wallet."""
+    found = settings.get("wallet.id")
+    return str(found) if found else None

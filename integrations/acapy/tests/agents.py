@@ -1,0 +1,235 @@
+"""What the tests run: Mini KMS, agents of ACA-Py, and what agents tell of themselves."""
+
+import http.server
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+import httpx
+
+WAIT = 60  # seconds for what takes one on a machine that has nothing else to do
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def wait_for(what, find):
+    """What `find` gives, as soon as it gives something."""
+    end = time.monotonic() + WAIT
+    while time.monotonic() < end:
+        if found := find():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"There was no {what}.")
+
+
+class Server:
+    """Mini KMS in a process of its own, at one port however often it starts."""
+
+    def __init__(self, command, *options, **variables):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        inherited = {name: v for name, v in os.environ.items() if not name.startswith("MINIKMS_")}
+        self._environment = inherited | variables
+        self._command = [*command, "serve", "--port", str(self.port), "--shutdown-grace", "0"]
+        self._command += options
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+
+    @staticmethod
+    def output(command, **variables):
+        """What a command of Mini KMS prints."""
+        done = subprocess.run(
+            command, check=True, capture_output=True, text=True, env={**os.environ, **variables}
+        )
+        return done.stdout
+
+    def start(self):
+        self._process = subprocess.Popen(
+            self._command, env=self._environment, stdout=self._log, stderr=self._log
+        )
+        wait_for("Mini KMS", self._is_ready)
+
+    def stop(self):
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(WAIT)
+
+    def _is_ready(self):
+        if self._process.poll() is not None:
+            self._log.seek(0)
+            raise AssertionError(self._log.read().decode())
+        try:
+            return httpx.get(f"{self.url}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        self._log.close()
+
+
+class Webhooks:
+    """A server that agents tell what happens."""
+
+    def __enter__(self):
+        self.received = received = deque()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                received.append((self.path, json.loads(body)))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *args):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def messages(self, label):
+        """The texts that an agent has received."""
+        path = f"/{label}/topic/basicmessages/"
+        return [body["content"] for at, body in self.received if at == path]
+
+
+class Agent:
+    """An agent of ACA-Py in a process of its own; `kms` is where its keys are, if not with it."""
+
+    def __init__(self, label, folder, webhooks, *options, kms=None):
+        self.label, self.folder, inbound, admin = label, folder, free_port(), free_port()
+        self._admin = httpx.Client(base_url=f"http://127.0.0.1:{admin}", timeout=WAIT)
+        self._command = [
+            *(sys.executable, "-m", "acapy_agent", "start", "--label", label),
+            *("--inbound-transport", "http", "127.0.0.1", str(inbound)),
+            *("--outbound-transport", "http", "--endpoint", f"http://127.0.0.1:{inbound}"),
+            *("--admin", "127.0.0.1", str(admin), "--admin-insecure-mode"),
+            *("--webhook-url", f"{webhooks.url}/{label}", "--no-ledger", "--log-level", "warning"),
+            *("--wallet-type", "askar", "--wallet-name", label, "--wallet-key", "key of the tests"),
+            *("--wallet-allow-insecure-seed", "--auto-provision"),
+            *("--auto-accept-invites", "--auto-accept-requests"),
+            *("--auto-respond-credential-offer", "--auto-respond-credential-request"),
+            *("--auto-store-credential", "--auto-ping-connection"),
+            *options,
+        ]
+        if kms is not None:
+            self._command += ["--plugin", "acapy_minikms"]
+            self._command += ["--plugin-config-value", f"acapy_minikms.url={kms}"]
+
+    def __enter__(self):
+        inherited = {name: v for name, v in os.environ.items() if not name.startswith("MINIKMS_")}
+        self._log = open(self.folder / "log", "w+")
+        self._process = subprocess.Popen(
+            self._command,
+            env={**inherited, "HOME": str(self.folder)},
+            cwd=self.folder,
+            stdout=self._log,
+            stderr=self._log,
+        )
+        try:
+            wait_for(f"agent {self.label}", self._is_ready)
+        except BaseException:
+            self._process.kill()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self._process.terminate()
+        self._process.wait(WAIT)
+        self._admin.close()
+        self._log.close()
+
+    def _is_ready(self):
+        if self._process.poll() is not None:
+            raise AssertionError(self.log())
+        try:
+            return self._admin.get("/status/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def log(self):
+        return (self.folder / "log").read_text()
+
+    def call(self, method, path, body=None, token=None, **query):
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return self._admin.request(method, path, json=body, params=query, headers=headers)
+
+    def get(self, path, token=None, **query):
+        return answer(self.call("GET", path, token=token, **query))
+
+    def post(self, path, body=None, token=None, **query):
+        return answer(self.call("POST", path, body or {}, token=token, **query))
+
+    def patch(self, path, **query):
+        return answer(self.call("PATCH", path, **query))
+
+    @property
+    def store(self):
+        """The file of the agent's own store."""
+        [found] = Path(self.folder).rglob(f"{self.label}/sqlite.db")
+        return found
+
+    def new_did(self, method, key_type, token=None):
+        body = {"method": method, "options": {"key_type": key_type}}
+        return self.post("/wallet/did/create", body, token=token)["result"]
+
+    def connect(self, other):
+        """Connect by an out-of-band invitation and DID exchange; the connection on both sides."""
+        protocols = ["https://didcomm.org/didexchange/1.1"]
+        made = self.post("/out-of-band/create-invitation", {"handshake_protocols": protocols})
+        taken = other.post("/out-of-band/receive-invitation", made["invitation"])
+        here = wait_for("connection", lambda: self._connection(made["invi_msg_id"]))
+        there = taken["connection_id"]
+        for agent, connection in ((self, here), (other, there)):
+            wait_for("connection", lambda a=agent, c=connection: a.is_connected(c))
+        return here, there
+
+    def _connection(self, invitation):
+        found = self.get("/connections", invitation_msg_id=invitation)["results"]
+        return found[0]["connection_id"] if found else None
+
+    def is_connected(self, connection):
+        return self.get(f"/connections/{connection}")["rfc23_state"] == "completed"
+
+
+def answer(response):
+    assert response.is_success, (response.status_code, response.text)
+    return response.json()
+
+
+def decode_multibase(text):
+    """The bytes of multibase in base58btc."""
+    import base58
+
+    assert text.startswith("z")
+    return base58.b58decode(text[1:])
+
+
+def public_key(did):
+    """The bytes of the Ed25519 key of a did:key."""
+    decoded = decode_multibase(re.fullmatch(r"did:key:(z\w+)", did)[1])
+    assert decoded[:2] == b"\xed\x01"
+    return decoded[2:]
