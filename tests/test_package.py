@@ -2,11 +2,13 @@
 
 import configparser
 import email
+import json
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -73,3 +75,15 @@ def test_this_version_is_released():
     version = re.escape(setup["metadata"]["version"])
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert re.search(rf"^## {version} - \d{{4}}-\d\d-\d\d$", changes, re.MULTILINE)
+
+
+def test_packages_have_one_version():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    version = setup["metadata"]["version"]
+    for folder in ("clients/python", "integrations/acapy"):
+        project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text("utf-8"))["project"]
+        assert project["version"] == version
+    package = json.loads((ROOT / "integrations/credo/package.json").read_text("utf-8"))
+    assert package["version"] == version
+    assert f"minikms-client=={version}" in project["dependencies"]
