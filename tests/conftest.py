@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from itertools import islice
+from itertools import chain, filterfalse, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +79,19 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Have each process begin with its share of what takes long, so that none is waited for.
 
-    Each gets a part of the list, and at the end takes from the end of another's.
+    Each gets a part of the list, and at the end takes from the end of another's. A module, which
+    may have a fixture that takes long, stays together.
     """
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
-    slow = [item for item in items if any(map(item.get_closest_marker, ("kill", "slow")))]
-    others = iter([item for item in items if item not in set(slow)])
+
+    def takes_long(item: pytest.Item) -> bool:
+        return any(map(item.get_closest_marker, ("kill", "slow")))
+
+    slow, others = filter(takes_long, items), filterfalse(takes_long, items)
+    modules = [list(of_one) for _, of_one in groupby(slow, lambda item: item.path)]
     size, parts = math.ceil(len(items) / processes), []
     for number in range(processes):
-        own = slow[number::processes]
+        own = list(chain(*modules[number::processes]))
         parts += [*own, *islice(others, size - len(own))]
     items[:] = [*parts, *others]
 
