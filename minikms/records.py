@@ -156,6 +156,8 @@ class KeyRecord:
 
         Raises KeyNotFound if its deletion is due by then.
         """
+        if self.state == "enabled" and self.expires is None and self.deletes is None:
+            return
         if self.deletes is not None and self.deletes <= now:
             raise KeyNotFound()
         state = self.state_at(now)

@@ -140,13 +140,13 @@ class KeyOperations:
 
     def _key_fast(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any] | None:
         """The same; None where it has to be read from the store."""
+        if isinstance(by, KeyRef):
+            return self._cached_key(profile, by, user)
         if isinstance(by, AnyKey):
             try:
                 return self._cached_key(profile, by.refs[0], user)
             except _NOT_THIS:
                 return None  # another of them may do
-        if isinstance(by, KeyRef):
-            return self._cached_key(profile, by, user)
         return self._of_jwk(by, user)
 
     async def _first(self, profile: str, refs: Sequence[KeyRef], user: KeyUser) -> UsableKey[Any]:

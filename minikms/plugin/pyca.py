@@ -73,19 +73,20 @@ class PureSigner(Signer[SignsT, VerifiesT]):
     """
 
     def sign(self, key: SignsT, message: bytes, alg: str, prehashed: bool) -> bytes:
-        self._refuse_prehashed(prehashed)
+        if prehashed:
+            raise self._not_a_digest()
         return key.sign(message)
 
     def verify(
         self, public: VerifiesT, message: bytes, signature: bytes, alg: str, prehashed: bool
     ) -> bool:
-        self._refuse_prehashed(prehashed)
+        if prehashed:
+            raise self._not_a_digest()
         try:
             public.verify(signature, message)
         except InvalidSignature:
             return False
         return True
 
-    def _refuse_prehashed(self, prehashed: bool) -> None:
-        if prehashed:
-            raise UnsupportedOption(f"{self.name} signs the message, never a digest of it.")
+    def _not_a_digest(self) -> UnsupportedOption:
+        return UnsupportedOption(f"{self.name} signs the message, never a digest of it.")

@@ -181,7 +181,14 @@ class RequestBatch:
 
     def _answer(self) -> None:
         calls, self._calls = self._calls, []
-        computed = [call for call in calls if _compute(call)]
+        computed = []
+        for call in calls:
+            try:
+                if call.connection.compute(call):
+                    computed.append(call)
+            except Exception:
+                LOGGER.exception("a call goes the ordinary way, since the fast path failed")
+                call.go_the_ordinary_way()
         try:
             record_together([call.request[logs.EVENT] for call in computed])
         except Exception:  # the ordinary way fails likewise, and says why
@@ -189,7 +196,12 @@ class RequestBatch:
                 call.go_the_ordinary_way()
             return
         for call in computed:
-            _send(call)
+            try:
+                call.connection.send(call)
+            except Exception:
+                LOGGER.exception("a connection ends, since the fast path failed")
+                call.connection.force_close()  # it is not known how far the answer came
+                call.rests.cancel()
 
 
 class _Call:
@@ -215,21 +227,3 @@ class _Call:
         """Wake up the connection's task, which begins with the call again."""
         if not self.rests.done():
             self.rests.set_result(None)
-
-
-def _compute(call: _Call) -> bool:
-    try:
-        return call.connection.compute(call)
-    except Exception:
-        LOGGER.exception("a call goes the ordinary way, since the fast path failed")
-        call.go_the_ordinary_way()
-        return False
-
-
-def _send(call: _Call) -> None:
-    try:
-        call.connection.send(call)
-    except Exception:
-        LOGGER.exception("a connection ends, since the fast path failed")
-        call.connection.force_close()  # it is not known how far the answer came
-        call.rests.cancel()
