@@ -205,6 +205,7 @@ async def test_a_sender_whose_alias_looks_like_a_kid(post, wallet, agent):
     assert agent.unpack(packed) == (b"hello", other["b58"])
 
 
+@pytest.mark.each_store
 async def test_the_first_recipient_that_can_opens_it(client, unpack, wallet, generate, agent):
     disabled, signs, third, fourth = [
         await wallet(),
