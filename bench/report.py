@@ -1,5 +1,6 @@
 """What `run.py` writes of a run: the goals and a table, and all the others behind them."""
 
+import re
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,14 @@ GLANCE: Final = (
     *("rotate ed25519", "associate ed25519", "delete ed25519", "list ed25519, 1,000 keys"),
     *("get p256", "sign ed25519", "sign p256", "verify ed25519", "batch of 100 ed25519"),
 )
+# What the README shows of the same table: its lines, and of whom.
+README_LINES: Final = {
+    "Ed25519 signatures a second": "sign ed25519",
+    "P-256 signatures a second": "sign p256",
+    "P-256 keys made a second": "generate p256",
+}
+README_CONTENDERS: Final = ("memory-2", "openbao", "moto")
+
 SHOWN: Final = ("memory", "memory-2", "sqlite", "postgres", "openbao", "openbao-raft", "moto")
 
 PIECES: Final = """\
@@ -118,6 +127,19 @@ def overview(run: Run, goals: Iterable[Sequence[str]]) -> str:
 def document(run: Run) -> str:
     """The text of docs/internals/measurements.md."""
     return _text(_parts(run))
+
+
+def readme(run: Run, text: str) -> str:
+    """The README with the figures of a run, where it has them all."""
+    for title, operation in README_LINES.items():
+        for row in run.rows:
+            if row.title == operation and row.connections == CONNECTIONS:
+                cells = cells_of(run, row, rate, README_CONTENDERS)
+                line = " | ".join((title, *(cell.partition(" ")[0] for cell in cells)))
+                text = re.sub(
+                    rf"^\| {title} \| .* (?=\| not measured)", f"| {line} ", text, flags=re.M
+                )
+    return text
 
 
 def _text(parts: Iterable[Iterable[str]]) -> str:

@@ -1,8 +1,9 @@
-"""Mini KMS beside other services: writes docs/performance.md, its charts, and the measurements.
+"""Mini KMS beside other services: writes docs/performance.md and the measurements behind it.
 
 `python bench/run.py` needs wrk, and the extra `bench`. It takes at most `--minutes`, and wants two
 cores to itself: what has not begun by then is not measured. `--quick` takes two minutes and shows
-that it works. Whatever ends it, what it started is stopped.
+that it works. Whatever ends it, what it started is stopped. It writes charts, too, and the figures
+in the README.
 """
 
 import asyncio
@@ -29,12 +30,13 @@ from contenders import CONTENDERS
 from databases import postgres_databases
 from goals import ED25519, GOALS, P256, row
 from mini_kms import MiniKms
-from report import CONNECTIONS, NO, Run, document, overview
+from report import CONNECTIONS, NO, Run, document, overview, readme
 from rows import MESSAGE, MESSAGES, Row, all_rows, contenders_of, requests_of
 from server import Measurement, Refused, Server, started
 
 DOCS = Path(__file__).parents[1] / "docs"
-SETTLE = 0.2  # seconds for a contender to end what wrk no longer waits for
+README = DOCS.with_name("README.md")
+SETTLE = 0.1  # seconds for a contender to end what wrk no longer waits for
 KEYS_A_SECOND = 2500  # that are read for the first time, at least
 PACKAGES = (
     *("minikms", "aiohttp", "uvloop", "aries-askar", "cryptography", "coincurve", "pynacl"),
@@ -67,7 +69,9 @@ SIGNERS = (
 @click.option("--rows", default="", help="Only rows that this expression is found in.")
 @click.option("--contenders", default=",".join(CONTENDERS), show_default=True)
 @click.option("--many/--no-many", default=True, help="List 100,000 keys in each store.")
-@click.option("--quick", is_flag=True, help="--rounds 1 --keys 200 --no-many, 8 connections")
+@click.option(
+    "--quick", is_flag=True, help="--rounds 1 --keys 200 --no-many, 8 connections, no pieces."
+)
 @click.option("--output", default=DOCS, type=click.Path(exists=True, path_type=Path))
 def main(
     rounds: int,
@@ -91,7 +95,8 @@ def main(
     with postgres_databases() as database:
         able = {name: _with_database(name, database) for name in contenders.split(",")}
         run = Run(able, facts, keys)
-        run.pieces = pieces.measure()
+        if not quick:
+            run.pieces = pieces.measure()
         if many:
             asyncio.run(measure_many(run, database))
         asyncio.run(measure(run, chosen, rounds, seconds, end))
@@ -100,6 +105,8 @@ def main(
     internals.mkdir(exist_ok=True)
     (output / "performance.md").write_text(overview(run, goals), "utf-8")
     (internals / "measurements.md").write_text(document(run), "utf-8")
+    if output == DOCS:
+        README.write_text(readme(run, README.read_text("utf-8")), "utf-8")
     made = chart.of(run, "Ed25519 keys made a second", KEYS, MAKERS)
     (output / "performance-keys.svg").write_bytes(made)
     signed = chart.of(run, "Signatures a second, 8 connections", SIGNATURES, SIGNERS)

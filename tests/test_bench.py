@@ -9,7 +9,7 @@ import pieces
 import pytest
 from contenders import CONTENDERS
 from goals import ED25519, GOALS
-from report import Run, document, overview
+from report import Run, document, overview, readme
 from rows import all_rows, contenders_of, requests_of
 from server import Measurement, Memory, started
 from service import running
@@ -85,6 +85,15 @@ def test_documents_have_medians_and_ratios(run):
     shown = overview(run, [("a goal", "at least 1", "2", "yes")])
     assert "| sign ed25519 | 3,000 (2.00) | 1,000 | no |" in shown  # in each of those it shows
     assert "| a goal | at least 1 | 2 | yes |" in shown
+
+
+def test_readme_has_the_figures_of_two_workers(run):
+    run.contenders["memory-2"] = CONTENDERS["memory-2"]
+    run.rows[ED25519]["memory-2"] = [Measurement(5000, 1, 2, 3, 4)] * 3
+    line = "| Ed25519 signatures a second | 1 | 2 | no | not measured |\n"
+    other = "| P-256 signatures a second | 1 | 2 | 3 | not measured |\n"
+    changed = "| Ed25519 signatures a second | 5,000 | 1,000 | no | not measured |\n"
+    assert readme(run, line + other) == changed + other
 
 
 def test_many_keys_have_a_table_for_each_store(run):
