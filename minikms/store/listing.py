@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +32,11 @@ _LEAST: Final = 16
 # Some 20 µs for each record that a range reads in vain show it sooner than places without a key.
 _SPARSE: Final = 10
 _READ: Final = 64
+
+# Where fewer keys than one in so many match, they are counted: fewer than that are read from the
+# first on, which takes less than a query with a bound.
+_RARE: Final = 40
+_FEW: Final = 512
 
 # How long a sparse step waits for others, in seconds.
 _WAIT: Final = 10.0
@@ -116,7 +121,9 @@ class KeyListing:
                 if not after:  # all again: a query without a bound is quicker than one with one
                     after, place, found, due = seq_of(place), 0, [], []
                 missing = limit + 1 - len(found)
-                rest = partial(_read_sparse, filters=filters, start=place, limit=missing)
+                rest = partial(_read_rest, filters=filters, start=place, limit=missing)
+                if density.matches * _RARE < density.records:
+                    rest = partial(_read_few, filters=filters, start=place, limit=missing)
                 async with self._one_at_a_time(profile):
                     read, place = await self._database.run(profile, rest, timeout=LONG_TIMEOUT)
             else:
@@ -173,8 +180,8 @@ async def _read_dense(session: Session, *, start: int, length: int) -> _Step:
     return found, end if end < last else None
 
 
-async def _read_sparse(
-    session: Session, *, filters: Iterable[dict[str, Any]], start: int, limit: int
+async def _read_rest(
+    session: Session, *, filters: Sequence[dict[str, Any]], start: int, limit: int
 ) -> _Step:
     """The first records after `start` that match the filters, up to `limit`, without damaged ones.
 
@@ -196,6 +203,17 @@ async def _read_sparse(
         if not found:
             await require_profile(session)
         return found, int(found[-1].seq) if len(found) == limit else None
+
+
+async def _read_few(
+    session: Session, *, filters: Sequence[dict[str, Any]], start: int, limit: int
+) -> _Step:
+    """The same, where few keys of the profile may match in all."""
+    if filters and start and await session.count(KEY, {"$and": filters}) < _FEW:
+        found, more = await _read_rest(session, filters=filters, start=0, limit=_FEW)
+        if more is None:
+            return [record for record in found if int(record.seq) > start], None
+    return await _read_rest(session, filters=filters, start=start, limit=limit)
 
 
 async def _first_place(session: Session, query: dict[str, Any], start: int) -> int:

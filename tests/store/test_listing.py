@@ -50,3 +50,20 @@ async def test_pages_of_any_length_have_few_statements(store, monkeypatch):
             found, after = found + page, page[-1].seq
         assert [int(record.seq) for record in found] == list(range(2, 2 * KEYS + 1, 2))
     assert lengths <= {2**exponent for exponent in range(9)}
+
+
+@pytest.mark.parametrize("few", [1, 512])
+async def test_few_keys_that_match_behind_a_cursor(store, monkeypatch, few):
+    monkeypatch.setattr("minikms.store.listing._FEW", few)
+    monkeypatch.setattr("minikms.store.listing._READ", 20)
+    monkeypatch.setattr("minikms.store.listing._RARE", 10)
+    every, _ = await store.page(DEFAULT_PROFILE, limit=KEYS)
+    rare = [every[place] for place in (3, 40, 41, 68)]
+    for record in rare:
+        await store.change(DEFAULT_PROFILE, record.kid, lambda old: replace(old, labels={"a": "b"}))
+    for limit, after, expected in ((20, 10, rare[1:]), (20, 41, rare[3:]), (2, 10, rare[1:3])):
+        page, more = await store.page(
+            DEFAULT_PROFILE, limit=limit, after=every[after].seq, labels=[("a", "b")]
+        )
+        assert [record.kid for record in page] == [record.kid for record in expected]
+        assert more == (limit == 2)
