@@ -2,14 +2,27 @@
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from importlib.metadata import EntryPoint
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from derived import algorithm_names
+from nacl.bindings import crypto_sign_ed25519_pk_to_curve25519
 
+from minikms.config import Config
 from minikms.keys.jwe import MAX_HEADER, MAX_RECIPIENTS
 from minikms.keys.jwe_models import ALGS, ENCS
-from minikms.plugin import Aead, KeyAgreement, KeyWrap, PublicKeyEncryption
-from minikms.plugin.registry import AlgorithmRegistry
+from minikms.plugin import (
+    Aead,
+    EcAlgorithm,
+    KeyAgreement,
+    KeyWrap,
+    Pkcs8KeyAlgorithm,
+    PublicKeyEncryption,
+)
+from minikms.plugin.registry import GROUP, AlgorithmRegistry
+from minikms.serve.assembly import create_service
 
 PLAIN = b"a payload without a full stop"
 FORMS = ("compact", "flattened", "general")
@@ -575,6 +588,23 @@ async def test_who_encrypts_to_a_key(client, generate, post, encrypt, opens, ref
         await refused(response, 422, "unsupported-operation")
 
 
+async def test_an_ed25519_key_opens_what_is_for_its_x25519_key(
+    client, generate, refused, encrypt, opens
+):
+    """It opens what is for it as an X25519 key. No JWE is for a key by its Ed25519 JWK."""
+    key = await generate("ed25519", operations=["sign", "jwe-decrypt"])
+    x = crypto_sign_ed25519_pk_to_curve25519(raw(key["jwk"]["x"]))
+    jwk = {"kty": "OKP", "crv": "X25519", "x": part(x)}
+    jwe = await encrypt({"jwk": jwk, "alg": "ECDH-ES+A256KW"})
+    await opens(jwe, kid=key["kid"])
+    usual = await generate("ed25519")
+    response = await client.post("/jwe/decrypt", json={"jwe": jwe, "kid": usual["kid"]})
+    await refused(response, 422, "unsupported-operation")
+    for by in ({"kid": key["kid"]}, {"jwk": key["jwk"]}):
+        body = {"plaintext": "", "enc": "A128GCM", "recipients": [{**by, "alg": "ECDH-ES"}]}
+        await refused(await client.post("/jwe/encrypt", json=body), 422, "unsupported-option")
+
+
 async def test_keys_that_are_not_there(client, generate, refused):
     mine = await generate("x25519", alias="here")
     await client.post("/profile", json={"name": "other"})
@@ -639,3 +669,36 @@ async def test_a_name_as_long_as_an_alias(generate, encrypt, opens):
     )
     await opens(jwe, alias=name, **{"from": alice["jwk"]})
     assert bob["aliases"] == [name]
+
+
+class Brainpool(EcAlgorithm, Pkcs8KeyAlgorithm[ec.EllipticCurvePrivateKey]):
+    """A curve of a plugin's, which no JOSE library has."""
+
+    name, crv = "bp384", "BP-384"
+    signing_algs = ("ESB384",)
+    curve, hash = ec.BrainpoolP384R1(), hashes.SHA384()
+
+
+@pytest.mark.parametrize("name", [*ES, *PU])
+async def test_a_curve_of_a_plugin(start, name):
+    """It has JWE by `KeyAgreement`, and nothing of its own for that."""
+    entry = EntryPoint("bp384", f"{__name__}:Brainpool", GROUP)
+    client = await start(create_service(Config(), AlgorithmRegistry([entry])))
+
+    async def post(path, body):
+        async with client.post(path, json=body) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
+
+    bob, alice = [await post("/key/generate", {"alg": "bp384"}) for _ in range(2)]
+    assert {"jwe-encrypt", "jwe-decrypt"} < {*bob["operations"]}
+    body = {"plaintext": b64(PLAIN), "enc": "A256CBC-HS512"}
+    to = {"jwk": bob["jwk"], "alg": name}
+    sent = {"from": alice["kid"]} if name in PU else {}
+    sender = {"from": alice["jwk"]} if name in PU else {}
+    for form in FORMS:
+        made = {**body, "recipients": [to], "serialization": form, **sent}
+        jwe = (await post("/jwe/encrypt", made))["jwe"]
+        assert protected_of(jwe)["epk"]["crv"] == "BP-384"
+        answer = await post("/jwe/decrypt", {"jwe": jwe, "kid": bob["kid"], **sender})
+        assert raw(answer["plaintext"]) == PLAIN
