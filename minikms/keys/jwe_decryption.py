@@ -1,7 +1,7 @@
 """Decrypting a JWE with a key of the store, by joserfc's algorithms (RFC 7516 section 5.2)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, Self
 
@@ -24,10 +24,11 @@ from minikms.keys.operation import Operation, UsableKey, Use, refuse_private
 from minikms.plugin.protocol import Aead, Jwe, KeyAgreement
 
 
-class Decrypted(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Decrypted:
     """What a JWE had, and the JOSE header of the recipient whose key opened it."""
 
-    plaintext: bytes
+    plaintext: bytes = field(repr=False)
     header: dict[str, Any]
 
 

@@ -4,7 +4,6 @@ joserfc has the framing of a JWE, the Concat KDF and the AES (RFC 7516, RFC 7518
 used by its algorithm alone. docs/internals/jose.md says what is done differently, and why.
 """
 
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Self, TypeAlias, cast
@@ -162,15 +161,7 @@ def is_direct(alg: str) -> bool:
 
 
 class Registry(JWERegistry):
-    """The algorithms for one JWE, whose sizes were checked before."""
-
-    max_protected_header_length = sys.maxsize
-    max_encrypted_key_length = sys.maxsize
-    max_initialization_vector_length = sys.maxsize
-    max_ciphertext_length = sys.maxsize
-    max_auth_tag_length = sys.maxsize
-    max_aad_length = sys.maxsize
-    max_recipients = sys.maxsize
+    """The algorithms for one JWE that is made."""
 
     def __init__(self, enc: JWEEncModel) -> None:
         super().__init__(algorithms=ALGS, strict_check_header=False)
