@@ -3,14 +3,14 @@
 import pytest
 from derived import algorithm_names
 
-from minikms.algorithms.symmetric import A256Gcm
+from minikms.algorithms.symmetric import XC20P
 from minikms.plugin import AskarKeyAlgorithm
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.testing import AlgorithmContract
 
 
-class OwnCipher(A256Gcm):
-    name, jose_algs, askar_name = "owncipher", ("example.com/cipher",), "a256gcm"
+class OwnCipher(XC20P):
+    name, jose_algs, askar_name = "owncipher", ("example.com/cipher",), "xc20p"
     aliases = ()
 
 
