@@ -128,7 +128,7 @@ KEY_FAULTS = {
     "algorithm of another": (
         "ed25519",
         lambda session, record: put(session, record, alg="p521"),
-        ["its material does not open: TypeError"],
+        ["its material does not open: ValueError"],
     ),
     "public key of another": (
         "p521",
@@ -154,7 +154,7 @@ KEY_FAULTS = {
         ["its material does not open: ValueError"],
     ),
     "Askar key gone": (
-        "ed25519",
+        "xc20p",
         lambda session, record: session.remove_key(record.kid),
         ["its material is missing"],
     ),
@@ -164,7 +164,7 @@ KEY_FAULTS = {
         ["its material is missing"],
     ),
     "bytes beside an Askar key": (
-        "ed25519",
+        "xc20p",
         lambda session, record: session.insert("minikms.material", record.kid, b"x"),
         ["it has material that its record does not tell of"],
     ),
@@ -331,7 +331,7 @@ async def fill_sqlite(path, key):
     async with service_of(StoreLocation.parse(f"sqlite://{path}"), key) as service:
         await service.create_profile("t")
         records = []
-        for profile, alg in ((DEFAULT_PROFILE, "ed25519"), (DEFAULT_PROFILE, "hs256")):
+        for profile, alg in ((DEFAULT_PROFILE, "ed25519"), (DEFAULT_PROFILE, "xc20p")):
             policy = KeyPolicy(aliases=(f"of {alg}",), labels={"n": "1"})
             record = await service.generate(profile, alg, policy)
             records.append(await service.get(profile, KeyRef(kid=record.kid)))
@@ -391,7 +391,7 @@ async def test_a_flipped_byte_is_told_by_name(tmp_path, key, flip, query):
             *((DEFAULT_PROFILE, second.kid, text) for text in parts),
             *(("t", first.kid, text) for text in parts),
             (DEFAULT_PROFILE, first.kid, "its alias 'of ed25519' does not decrypt"),
-            (DEFAULT_PROFILE, second.kid, "its alias 'of hs256' does not decrypt"),
+            (DEFAULT_PROFILE, second.kid, "its alias 'of xc20p' does not decrypt"),
             ("t", first.kid, "its alias 'p' does not decrypt"),
             (DEFAULT_PROFILE, "", "Askar keys of an algorithm do not decrypt as a whole"),
         ]
