@@ -55,8 +55,9 @@ def test_a_check_shows_its_progress_on_a_terminal(on_a_terminal, key, key_file, 
     url = f"sqlite://{tmp_path}/keys.db"
     asyncio.run(fill(url, key, many=400))
     with contextlib.closing(sqlite3.connect(tmp_path / "keys.db")) as connection:
-        # The material of the last key, after which come its record and the next place.
-        [(last,)] = connection.execute("SELECT max(id) - 2 FROM items").fetchall()
+        # The material of the last key: 32 bytes, with a nonce and a tag.
+        material = "SELECT max(id) FROM items WHERE length(value) = 32 + 12 + 16"
+        [(last,)] = connection.execute(material).fetchall()
         connection.execute("DELETE FROM items WHERE id = ?", (last,))
         connection.commit()
     process, terminal = on_a_terminal("store", "verify", *options_of(url, key_file))
