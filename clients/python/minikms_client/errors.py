@@ -1,4 +1,4 @@
-"""What can go wrong: a problem that the service answers, a class for each slug, and no answer.
+"""What can go wrong: a problem that the service answers, a class for each slug, or no answer.
 
 The classes below `ProblemError` are the table of slugs. A slug that a later service brings has the
 class of its status, such as `NotFound`, or `ProblemError` itself.
@@ -12,6 +12,10 @@ _PREFIX: Final = "urn:minikms:problem:"
 
 class MinikmsError(Exception):
     """The base of all errors of this package."""
+
+
+class InvalidSetting(MinikmsError, ValueError):
+    """A URL, profile or token of no use, or a token file that cannot be read."""
 
 
 class Unreachable(MinikmsError):

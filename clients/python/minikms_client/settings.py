@@ -5,6 +5,8 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from minikms_client.errors import InvalidSetting
+
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
@@ -21,12 +23,32 @@ class Settings:
     token_file: Path | None
 
     def headers(self, profile: str | None) -> dict[str, str]:
-        """The headers of a call: the profile, and the token of the caller."""
-        headers = {} if profile is None else {"X-Profile": profile}
-        token = self.token_file.read_text().strip() if self.token_file else self.token
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
+        """The headers of a call: the profile, and the token of the caller.
+
+        Raises InvalidSetting where no header can have them. The error does not show the token.
+        """
+        headers = {}
+        if profile is not None:
+            headers["X-Profile"] = _visible("profile", profile)
+        if token := self._token():
+            headers["Authorization"] = f"Bearer {_visible('token', token)}"
         return headers
+
+    def _token(self) -> str | None:
+        if self.token_file is None:
+            return self.token
+        try:
+            return self.token_file.read_bytes().strip().decode("latin-1")
+        except OSError as error:
+            raise InvalidSetting(
+                f"The token file {self.token_file} cannot be read: {error.strerror}."
+            ) from error
+
+
+def _visible(what: str, value: str) -> str:
+    if not (value.isascii() and value.isprintable()):
+        raise InvalidSetting(f"The {what} is to be one line of visible ASCII characters.")
+    return value
 
 
 def settings(
@@ -38,15 +60,19 @@ def settings(
     """The settings of the arguments, and of the environment for what is None.
 
     A token that is given counts before a file; so does one that is in the environment before a
-    file that is there. Raises ValueError for a token and a file that are both given.
+    file that is there. Raises InvalidSetting for a token and a file that are both given, and for a
+    URL that is not of HTTP.
     """
     if token is not None and token_file is not None:
-        raise ValueError("Give a token or a file that has it, not both.")
+        raise InvalidSetting("Give a token or a file that has it, not both.")
     if token is None and token_file is None:
         token = os.environ.get("MINIKMS_TOKEN")
         token_file = None if token else os.environ.get("MINIKMS_TOKEN_FILE")
+    url = (url or os.environ.get("MINIKMS_URL") or DEFAULT_URL).rstrip("/")
+    if not url.lower().startswith(("http://", "https://")):
+        raise InvalidSetting(f"The URL {url} is to start with http:// or https://.")
     return Settings(
-        url=(url or os.environ.get("MINIKMS_URL") or DEFAULT_URL).rstrip("/"),
+        url=url,
         profile=profile or os.environ.get("MINIKMS_PROFILE"),
         token=token or None,
         token_file=Path(token_file) if token_file else None,

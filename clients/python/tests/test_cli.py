@@ -197,6 +197,11 @@ def test_profiles_tokens_and_the_service(shell, minikms):
         ("mkms --cert nowhere.pem status", 2, "--cert-key"),
         ("mkms --ca nowhere.pem status", 2, "cannot be read"),
         ("mkms sign x --file nowhere", 2, "cannot be read"),
+        ("mkms --token-file nowhere status", 2, "cannot be read"),
+        ("mkms --url localhost:8080 status", 2, "http://"),
+        ("mkms --profile bób key list", 2, "visible ASCII"),
+        ("mkms --timeout 0 status", 2, "range"),
+        ("mkms random 16 > /dev/full", 2, "No space left"),
     ],
 )
 def test_an_error_is_a_sentence_and_a_code(shell, line, code, sentence):
@@ -212,6 +217,10 @@ def test_a_token_that_is_missing(shell, guarded_url, admin_token, tmp_path):
     (tmp_path / "token").write_text(admin_token)
     shell(f"mkms --url {guarded_url} --profile default --token-file token key list")
     shell(f"MINIKMS_TOKEN={admin_token} mkms --url {guarded_url} --profile default key list")
+    # As with Client, the token counts where the environment has both.
+    both = f"MINIKMS_TOKEN=wrong MINIKMS_TOKEN_FILE=token mkms --url {guarded_url}"
+    shell(f"{both} --profile default key list", code=4)
+    shell(f"{both} --profile default --token-file token key list")
 
 
 def test_a_reader_that_has_enough(shell, minikms):

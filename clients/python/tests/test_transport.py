@@ -15,6 +15,7 @@ from minikms_client import (
     AsyncClient,
     Client,
     Forbidden,
+    InvalidSetting,
     KeyNotFound,
     StoreUnavailable,
     TooBusy,
@@ -209,6 +210,25 @@ def test_tokens(guarded_url, admin_token, tmp_path, monkeypatch):
             kms.list_profiles()
     with pytest.raises(ValueError, match="not both"):
         Client(guarded_url, token=admin_token, token_file=file)
+
+
+def test_settings_of_no_use(tmp_path):
+    with pytest.raises(InvalidSetting, match="localhost:8080 is to start with http"):
+        Client("localhost:8080")
+    kms = Client("http://localhost", profile="bób")
+    with kms, pytest.raises(InvalidSetting, match="The profile"):
+        kms.list_keys()
+    file = tmp_path / "token"
+    with Client("http://localhost", token_file=file) as kms:
+        with pytest.raises(InvalidSetting, match=f"{file} cannot be read: No such file"):
+            kms.list_keys()
+        for content in (b"secret\nsecond line", "sécret".encode(), b"secret\xff"):
+            file.write_bytes(content)
+            # Errors are logged, so the token is not in them.
+            with pytest.raises(InvalidSetting, match=r"^The token is to be one line") as caught:
+                kms.list_keys()
+            assert caught.value.__cause__ is None
+            assert caught.value.__context__ is None
 
 
 def test_tls_with_a_certificate_of_the_caller(tmp_path):

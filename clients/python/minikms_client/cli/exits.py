@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 import click
 
 from minikms_client.errors import (
+    InvalidSetting,
     MinikmsError,
     NotFound,
     ProblemError,
@@ -19,6 +20,8 @@ from minikms_client.errors import (
 
 NOT_VALID: Final = 1
 """What was to be verified is not valid."""
+WRONG_USAGE: Final = 2
+"""The command cannot be done as it was typed; click's code for it too."""
 NOT_FOUND: Final = 3
 """There is no such key, alias, profile or token."""
 NOT_PERMITTED: Final = 4
@@ -32,6 +35,8 @@ NO_ANSWER: Final = 6
 def code_of(error: MinikmsError) -> int:
     """The exit code that says the kind of an error."""
     match error:
+        case InvalidSetting():
+            return WRONG_USAGE
         case Unreachable() | UnexpectedAnswer() | Unavailable() | TooManyAttempts():
             return NO_ANSWER
         case NotFound():
@@ -61,3 +66,8 @@ def sentences() -> Iterator[None]:
         # Whoever read has enough, as `head`: nothing more is written, not at the exit either.
         sys.stdout = None
         sys.exit(0)
+    except OSError as error:
+        # Python's own code for it is 1, which says that a signature is not valid. What standard
+        # output could not take is not written at the exit either.
+        sys.stdout = None
+        fail(f"{error.strerror or error}.", WRONG_USAGE)

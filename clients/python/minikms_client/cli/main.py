@@ -26,16 +26,21 @@ class _Commands(click.Group):
 @click.option("--url", envvar="MINIKMS_URL", show_envvar=True, help="Where the service is.")
 @click.option(
     "--token-file",
-    envvar="MINIKMS_TOKEN_FILE",
-    show_envvar=True,
     type=_FILE,
-    help="A file that has the caller's token; MINIKMS_TOKEN may have the token itself.",
+    help="A file that has the caller's token; without it MINIKMS_TOKEN has the token itself, or"
+    " MINIKMS_TOKEN_FILE names the file.",
 )
 @click.option("--profile", envvar="MINIKMS_PROFILE", show_envvar=True, help="The tenant.")
 @click.option("--ca", type=_FILE, help="Authorities to trust, in PEM.")
 @click.option("--cert", type=_FILE, help="The caller's certificate, in PEM.")
 @click.option("--cert-key", type=_FILE, help="The private key of the certificate.")
-@click.option("--timeout", type=float, default=30, show_default=True, help="In seconds.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30,
+    show_default=True,
+    help="In seconds.",
+)
 @click.option("--json", "is_json", is_flag=True, help="Print all of each answer, as JSON.")
 @click.version_option(package_name="minikms-client")
 @click.pass_context
