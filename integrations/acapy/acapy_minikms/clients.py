@@ -29,10 +29,13 @@ class Clients:
         return found
 
     async def check(self) -> None:
-        """Ask the service for its algorithms; raises where it does not let this agent call."""
+        """Ask the service for a key of the agent; raises where there is no service or profile.
+
+        So does a token that may not read keys.
+        """
         async with self._make(None) as client:
-            names = {algorithm.name for algorithm in await client.list_algorithms()}
-        LOGGER.info("keys are kept in Mini KMS at %s: %d algorithms", client.url, len(names))
+            await client.list_keys(limit=1)
+        LOGGER.info("keys are kept in Mini KMS at %s", client.url)
 
     def _make(self, wallet_id: str | None) -> AsyncClient:
         return AsyncClient(

@@ -33,3 +33,10 @@ def test_an_agent_does_not_start_without_the_service(webhooks, tmp_path):
     agent = Agent("lonely", tmp_path, webhooks, kms="http://127.0.0.1:1")
     with pytest.raises(AssertionError, match="gives no answer"), agent:
         pass
+
+
+def test_an_agent_does_not_start_without_its_profile(server, webhooks, tmp_path):
+    setting = ["--plugin-config-value", "acapy_minikms.profile=nobody"]
+    agent = Agent("lost", tmp_path, webhooks, *setting, kms=server.url)
+    with pytest.raises(AssertionError, match="There is no such profile"), agent:
+        pass
