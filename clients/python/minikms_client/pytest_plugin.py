@@ -68,7 +68,7 @@ def _wait_until_it_listens(process: subprocess.Popen[bytes], log: Path) -> str:
 def minikms_url() -> Iterator[str]:
     """The URL of a server that serves all tests, with keys in memory."""
     if "MINIKMS_COMMAND" not in os.environ and importlib.util.find_spec("minikms") is None:
-        pytest.skip("The server is not installed: pip install minikms")
+        pytest.skip("Mini KMS is not installed here: install it, or set MINIKMS_COMMAND")
     with serve() as url:
         yield url
 
