@@ -1,4 +1,7 @@
-"""Keys from their making to their end, and every key operation."""
+"""Keys from their making to their end, and every key operation.
+
+It is over 300 lines, since it is the one face of the keys to what is above.
+"""
 
 import logging
 import secrets

@@ -3,6 +3,9 @@
 The classes are generic in the type of a key, so that a type checker checks the class of an author:
 `Aead[AesKey]`. A key pair has two types, of the private and of the public key, which may be the
 same: `Signer[Ed448PrivateKey, Ed448PublicKey]`. Without type parameters keys are `Any`.
+
+It is over 300 lines, since the operations of an algorithm follow from all capabilities, and most
+capabilities are algorithms with a key pair: neither can be in a file without the other.
 """
 
 from abc import ABC, abstractmethod

@@ -2,6 +2,8 @@
 
 The keys are published ones: RFC 8037 appendix A.1, RFC 8032 section 7.1 (TESTs 2 and 3), RFC 7748
 section 6.1, RFC 7515 appendix A.2, and counting bytes.
+
+It is over 300 lines, since each request of the page has its example here, in one order.
 """
 
 from collections.abc import Mapping
