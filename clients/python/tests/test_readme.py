@@ -1,5 +1,6 @@
 """The README's examples, as they stand."""
 
+import json
 import os
 import re
 import subprocess
@@ -13,7 +14,7 @@ from minikms_client.pytest_plugin import serve
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
-SHELL = [text for language, text in BLOCKS if language == "sh" and text.startswith("mkms")]
+SHELL = [text for language, text in BLOCKS if language == "sh" and "key" in text]
 
 
 @pytest.fixture
@@ -37,9 +38,12 @@ def test_programs(url):
 
 
 def test_commands(url):
-    [commands] = SHELL
+    commands, by_curl = SHELL
     kid, valid = run(["bash", "-euc", commands], url)
     assert (len(kid), valid) == (43, "valid")
+    made, verified = run(["bash", "-euc", by_curl.replace("http://127.0.0.1:8080", url)], url)
+    assert json.loads(made)["aliases"] == ["did:example:123#key-1"]
+    assert json.loads(verified) == {"valid": True}
 
 
 def test_the_test_of_a_program(tmp_path):
