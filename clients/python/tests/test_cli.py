@@ -62,6 +62,20 @@ def test_an_alias_that_looks_like_a_kid(shell):
     shell("mkms sign signer hello")
 
 
+def test_a_kid_that_begins_with_a_hyphen(shell, minikms):
+    """As one in 64 does."""
+    while not (kid := minikms.generate_key("ed25519", exportable=True).kid).startswith("-"):
+        pass
+    assert shell(f"mkms key export {kid} | wc -l").strip() == "1"
+    sig = shell(f"mkms sign {kid} -x --encoding raw")
+    assert shell(f"mkms verify --sig={sig} {kid} -x") == "valid"
+    assert shell(f"mkms verify {kid} -x --sig {sig}") == "valid"
+    assert shell(f"mkms sign {kid} -- --data") != sig
+    shell(f"mkms sign {kid} --data", code=2)
+    assert "No such option" in shell.error
+    assert shell(f"mkms key delete {kid}") == kid
+
+
 def test_files_and_bytes(shell, tmp_path, minikms):
     shell("mkms key generate p256 --alias signer")
     (tmp_path / "data").write_bytes(bytes(range(256)))

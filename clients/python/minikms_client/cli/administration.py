@@ -4,12 +4,13 @@ from datetime import datetime
 
 import click
 
+from minikms_client.cli.commands import Command, Group
 from minikms_client.cli.keys import expires_option
 from minikms_client.cli.session import Session, pass_session
 from minikms_client.models import Token
 
 
-@click.group()
+@click.group(cls=Group)
 def profile() -> None:
     """Make, list, change and delete profiles: tenants of the service."""
 
@@ -51,7 +52,7 @@ def delete_profile(session: Session, name: str) -> None:
     session.show({"success": was_there}, name if was_there else f"There was no profile {name}.")
 
 
-@click.group()
+@click.group(cls=Group)
 def token() -> None:
     """Make, list and revoke tokens."""
 
@@ -102,7 +103,7 @@ def revoke_token(session: Session, id_: str) -> None:
     session.show({"id": revoked}, revoked)
 
 
-@click.command()
+@click.command(cls=Command)
 @pass_session
 def algorithms(session: Session) -> None:
     """List the algorithms of the service, and what their keys can do."""
@@ -116,7 +117,7 @@ def algorithms(session: Session) -> None:
     )
 
 
-@click.command()
+@click.command(cls=Command)
 @pass_session
 def status(session: Session) -> None:
     """Say whether the service is ready: exit code 0, or 6."""

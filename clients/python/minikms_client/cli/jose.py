@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
+from minikms_client.cli.commands import Command, Group
 from minikms_client.cli.data import from_json, message, takes_data
 from minikms_client.cli.operations import say_valid
 from minikms_client.cli.session import Session, pass_session
 
 
-@click.group()
+@click.group(cls=Group)
 def jws() -> None:
     """Sign and verify JSON Web Signatures."""
 
@@ -52,7 +53,7 @@ def verify_jws(session: Session, name: str, token: str, payload: str | None) -> 
     say_valid(session, found, found.valid)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--kty", multiple=True, help="Only keys of this type.")
 @click.option("--alg", multiple=True, help="Only keys for this JOSE name.")
 @click.option("--use", multiple=True, help="Only keys for this use: sig or enc.")

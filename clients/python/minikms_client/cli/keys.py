@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from minikms_client.cli.commands import Group
 from minikms_client.cli.data import contents, from_json, from_text
 from minikms_client.cli.session import Session, pass_session, progress
 from minikms_client.models import Key
@@ -75,7 +76,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value not in (None, (), {}, False)}
 
 
-@click.group()
+@click.group(cls=Group)
 def key() -> None:
     """Make, import, list, change and delete keys."""
 

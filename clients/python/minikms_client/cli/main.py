@@ -8,13 +8,14 @@ from click.shell_completion import get_completion_class
 
 from minikms_client import Client
 from minikms_client.cli import administration, jose, keys, messages, operations
+from minikms_client.cli.commands import Group
 from minikms_client.cli.exits import sentences
 from minikms_client.cli.session import Session
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """Commands whose errors are a sentence and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -22,7 +23,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands)
 @click.option("--url", envvar="MINIKMS_URL", show_envvar=True, help="Where the service is.")
 @click.option(
     "--token-file",

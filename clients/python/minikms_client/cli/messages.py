@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from minikms_client.cli.commands import Group
 from minikms_client.cli.data import (
     contents,
     encoded,
@@ -62,7 +63,7 @@ def _recipient(session: Session, to: str | None, to_jwk: Path | None) -> Jwk:
     return jwk
 
 
-@click.group()
+@click.group(cls=Group)
 def jwe() -> None:
     """Encrypt and decrypt JSON Web Encryption."""
 
@@ -128,7 +129,7 @@ def decrypt_jwe(
         write_bytes(found.plaintext, output or Path("-"))
 
 
-@click.group()
+@click.group(cls=Group)
 def box() -> None:
     """Make and open NaCl's boxes: messages between keys on X25519."""
 

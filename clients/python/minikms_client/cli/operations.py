@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from minikms_client.cli.commands import Command
 from minikms_client.cli.data import (
     contents,
     encoded,
@@ -40,7 +41,7 @@ def say_valid(session: Session, answer: object, is_valid: bool) -> None:
         sys.exit(NOT_VALID)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name")
 @takes_data
 @_takes_signature_options
@@ -64,7 +65,7 @@ def sign(
         write_bytes(signature.sig, output)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name")
 @takes_data
 @click.option("--sig", help="The signature in base64url.")
@@ -92,7 +93,7 @@ def verify(
     say_valid(session, {"valid": is_valid}, is_valid)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name")
 @takes_data
 @click.option("--aad", help="A text that is authenticated and not encrypted.")
@@ -106,7 +107,7 @@ def encrypt(
     session.show_json(session.by_name(name, call))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name")
 @takes_data
 @click.option("--aad", help="The text that was authenticated.")
@@ -136,7 +137,7 @@ def decrypt(
     write_bytes(session.by_name(name, call), output or Path("-"))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name")
 @click.option(
     "--file", type=click.Path(dir_okay=False, path_type=Path), help="Take the bytes of a file."
@@ -149,7 +150,7 @@ def wrap(session: Session, name: str, file: Path | None, output: Path | None) ->
     write_bytes(session.by_name(name, call), output)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name")
 @takes_data
 @takes_output
@@ -162,7 +163,7 @@ def unwrap(
     write_bytes(session.by_name(name, call), output)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name")
 @takes_data
 @click.option("--check", metavar="CODE", help="A code in base64url, to compare.")
@@ -186,7 +187,7 @@ def mac(
     say_valid(session, {"valid": is_valid}, is_valid)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("length", type=click.IntRange(1, 65536))
 @takes_output
 @pass_session
