@@ -36,7 +36,6 @@ class Call:
     body: Json | None = None
     query: Sequence[tuple[str, str]] = ()
     is_repeatable: bool = True
-    accept: str = "application/json"
 
 
 def encode(data: bytes) -> str:

@@ -140,13 +140,14 @@ def test_a_busy_service_may_be_asked_again_for_anything():
 
 
 def test_what_mini_kms_does_not_answer_is_said():
-    others = (502, {}, "<html>Bad gateway</html>"), (200, {}, "hello")
+    others = (502, {}, "<html>Bad gateway</html>"), *[(200, {}, "hello")] * 3
     with answering(*others) as (url, _), Client(url) as kms:
         with pytest.raises(UnexpectedAnswer) as caught:
             kms.get_key("a")
         assert caught.value.status == 502
-        with pytest.raises(UnexpectedAnswer):
-            kms.get_key("a")
+        for call in (lambda: kms.get_key("a"), kms.list_keys, kms.jwks):
+            with pytest.raises(UnexpectedAnswer):
+                call()
 
 
 def test_a_service_that_is_not_there():

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minikms_client._async.transport import AsyncTransport
+from minikms_client._async.transport import AsyncTransport, json_of
 from minikms_client.models import DecryptedJwe, JwkSet, JwsVerification
 from minikms_client.wire import Call, Jwk, encode, encode_optional, named, present
 
@@ -112,4 +112,4 @@ class AsyncJose(AsyncTransport):
         response = await self._send(Call("GET", "/jwks.json", query=query), headers)
         if response.status_code == 304:
             return None
-        return JwkSet(tuple(response.json()["keys"]), response.headers.get("ETag"))
+        return JwkSet(tuple(json_of(response)["keys"]), response.headers.get("ETag"))

@@ -93,7 +93,7 @@ class AsyncTransport:
                     params=tuple(call.query),
                     json=call.body,
                     headers={
-                        "Accept": call.accept,
+                        "Accept": "application/json",
                         **self._settings.headers(self._profile),
                         **(headers or {}),
                     },
@@ -115,11 +115,15 @@ class AsyncTransport:
 
     async def _json(self, call: Call) -> Any:
         """The JSON of an answer."""
-        response = await self._send(call)
-        try:
-            return response.json()
-        except ValueError as error:
-            raise UnexpectedAnswer(response.status_code) from error
+        return json_of(await self._send(call))
+
+
+def json_of(response: httpx.Response) -> Any:
+    """The JSON of an answer; raises UnexpectedAnswer where it has none."""
+    try:
+        return response.json()
+    except ValueError as error:
+        raise UnexpectedAnswer(response.status_code) from error
 
 
 def _problem(response: httpx.Response) -> ProblemError:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Iterable, Mapping
 from datetime import datetime, timedelta
 
-from minikms_client._sync.transport import Transport
+from minikms_client._sync.transport import Transport, json_of
 from minikms_client.models import Association, Deletion, Key, KeyPage
 from minikms_client.wire import (
     UNSET,
@@ -125,7 +125,7 @@ class Keys(Transport):
         query = [(name, str(value)) for name, value in given.items()]
         query += [("label", f"{name}:{value}") for name, value in (label or {}).items()]
         response = self._send(Call("GET", "/keys", query=query))
-        keys = tuple(map(Key.from_json, response.json()))
+        keys = tuple(map(Key.from_json, json_of(response)))
         return KeyPage(keys, next_page(response.headers.get("Link")))
 
     def keys(

@@ -11,7 +11,6 @@ import click
 from minikms_client.cli.commands import Group
 from minikms_client.cli.data import contents, from_json, from_text
 from minikms_client.cli.session import Session, pass_session, progress
-from minikms_client.models import Key
 from minikms_client.wire import UNSET, decode_time
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -271,5 +270,4 @@ def delete(session: Session, name: str, after: timedelta | None) -> None:
 @pass_session
 def restore(session: Session, name: str) -> None:
     """Keep the key NAME, whose deletion is scheduled."""
-    restored: Key = session.client.restore_key(session.kid(name))
-    session.show_key(restored)
+    session.show_key(session.client.restore_key(session.kid(name)))
