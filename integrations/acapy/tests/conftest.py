@@ -5,8 +5,6 @@ import shutil
 import pytest
 from agents import Agent, Server, Webhooks
 
-pytest_plugins = []
-
 
 @pytest.fixture(scope="session")
 def minikms_command():

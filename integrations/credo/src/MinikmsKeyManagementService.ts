@@ -250,7 +250,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
 
   /** The key with a keyId, which is its kid or an alias. */
   async #key(context: AgentContext, keyId: string): Promise<Key> {
-    return this.#named(context, keyId, (name) => {
+    return this.#named(keyId, (name) => {
       const path = 'kid' in name ? `/key/${name.kid}` : `/key?alias=${encodeURIComponent(name.alias)}`
       return this.#client.call<Key>(context, 'GET', path)
     })
@@ -258,11 +258,11 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
 
   /** The answer of an operation with a key. */
   async #use<T>(context: AgentContext, keyId: string, path: string, body: Record<string, unknown>): Promise<T> {
-    return this.#named(context, keyId, (name) => this.#client.call<T>(context, 'POST', path, { ...name, ...body }))
+    return this.#named(keyId, (name) => this.#client.call<T>(context, 'POST', path, { ...name, ...body }))
   }
 
   /** What `call` gives for the kid, or where no key has it for the alias. */
-  async #named<T>(_context: AgentContext, keyId: string, call: (name: KeyName) => Promise<T>): Promise<T> {
+  async #named<T>(keyId: string, call: (name: KeyName) => Promise<T>): Promise<T> {
     if (THUMBPRINT.test(keyId)) {
       try {
         return await call({ kid: keyId })

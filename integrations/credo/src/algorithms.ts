@@ -69,15 +69,16 @@ export function algorithmOfJwk(jwk: Kms.KmsJwkPrivate): string | undefined {
     case 'RSA':
       return `rsa${bits(jwk.n)}`
     case 'oct': {
-      const length = Buffer.from(jwk.k, 'base64url').length * 8
+      const length = bits(jwk.k)
       if (jwk.alg) return BY_ENC[jwk.alg] ?? BY_SIGNATURE[jwk.alg]
       return jwk.key_ops?.includes('sign') ? `hs${length}` : BY_AES_BITS[length]
     }
   }
 }
 
-function bits(n: string): number {
-  return Buffer.from(n, 'base64url').length * 8
+/** How many bits a member has, in base64url. */
+function bits(member: string): number {
+  return Buffer.from(member, 'base64url').length * 8
 }
 
 /** The algorithm of Mini KMS that a content encryption is made by. */
