@@ -1,6 +1,7 @@
 """The configuration of a service."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from minikms.store.location import KEY_METHODS
@@ -49,8 +50,18 @@ def _option(
 
 
 @dataclass(frozen=True)
+class DoorConfig:
+    """Where a door listens, and its own options by name."""
+
+    name: str
+    host: str
+    port: int
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Config:
-    """The options of `minikms serve`: each field is a flag and a variable `MINIKMS_…`.
+    """The options of `minikms serve`: each field is a flag and a variable `MINIKMS_…`, but `doors`.
 
     Flags and docs are derived from these fields. With `flag=False` there is only the variable, for
     secrets that must not be on a command line.
@@ -219,3 +230,9 @@ class Config:
     seed_keys: str = _option(
         "", "Profiles and keys to load at the start, for tests.", heading=OTHER, value="FILE"
     )
+    doors: tuple[DoorConfig, ...] = ()
+    """The doors that are open, by the options of each."""
+
+
+OPTIONS: Final = tuple(option for option in fields(Config) if option.metadata)
+"""The fields that are options."""

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from minikms.cli.audit import audit
+from minikms.cli.door_options import ServeCommand, doors_of
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.options import config_of, options_of_config
 from minikms.cli.store import store
@@ -31,11 +32,12 @@ def main() -> None:
 
 
 @main.command(
+    cls=ServeCommand,
     examples=(
         "minikms serve",
         "minikms serve --port 9000 --log-format json",
         f"minikms serve {ON_A_STORE}",
-    )
+    ),
 )
 @options_of_config()
 def serve(**options: Any) -> None:
@@ -44,7 +46,7 @@ def serve(**options: Any) -> None:
     from minikms.serve import process as serving
     from minikms.serve import workers
 
-    config = config_of(options)
+    config = config_of({"doors": doors_of(options), **options})
     if config.workers > 1:
         workers.run(config)
     else:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from minikms.cli.help import HelpOption
-from minikms.config import ENV_PREFIX, HEADINGS, Config
+from minikms.config import ENV_PREFIX, HEADINGS, OPTIONS, Config
 
 Command = Callable[..., Any]
 
@@ -46,7 +46,7 @@ def options_of_config(*names: str) -> Callable[[Command], Command]:
 
 def _under_headings() -> list[dataclasses.Field[Any]]:
     """The fields that have a flag, in the order of the help."""
-    flags = [field for field in dataclasses.fields(Config) if field.metadata["flag"]]
+    flags = [field for field in OPTIONS if field.metadata["flag"]]
     return sorted(flags, key=lambda field: HEADINGS.index(field.metadata["heading"]))
 
 
@@ -83,7 +83,7 @@ def config_of(options: dict[str, Any]) -> Config:
     """The configuration from these options, and from the variables that have no flag."""
     hidden: dict[str, Any] = {
         field.name: os.environ.get(ENV_PREFIX + field.name.upper(), field.default)
-        for field in dataclasses.fields(Config)
+        for field in OPTIONS
         if not field.metadata["flag"]
     }
     return Config(**options, **hidden)

@@ -10,6 +10,8 @@ from minikms.access.tokens import Tokens
 from minikms.audit.heads import AuditStore
 from minikms.audit.log import AuditLog
 from minikms.config import Config
+from minikms.doors.app import DOORS, DoorApp
+from minikms.doors.registry import installed_doors
 from minikms.keys.service import KeyService
 from minikms.keys.sweeper import sweeping
 from minikms.plugin.registry import AlgorithmRegistry
@@ -24,7 +26,7 @@ from minikms.web.state import AUDIT, CONFIG, REGISTRY, SERVICE, STORE, TOKENS
 
 
 def create_service(config: Config, registry: AlgorithmRegistry | None = None) -> web.Application:
-    """The application of one service; its store is opened at startup.
+    """The application of one service, with its doors; its store is opened at startup.
 
     Raises PluginError and AccessError. `registry` replaces that of the installed packages.
     """
@@ -33,6 +35,7 @@ def create_service(config: Config, registry: AlgorithmRegistry | None = None) ->
             "--admin-token-file and --jwt-… have no effect without authentication: --auth token."
         )
     app = create_app(config, registry)
+    app[DOORS] = _doors(app)
     app.cleanup_ctx.append(_service)
     app.on_shutdown.append(_stop_batches)
     if config.metrics_port:
@@ -41,6 +44,15 @@ def create_service(config: Config, registry: AlgorithmRegistry | None = None) ->
 
         metrics_listener.add_to(app)
     return app
+
+
+def _doors(app: web.Application) -> list[DoorApp]:
+    """The doors that the configuration opens; raises PluginError."""
+    opened = []
+    for where in app[CONFIG].doors:
+        door = installed_doors()[where.name](where.options, app[REGISTRY])
+        opened.append(DoorApp(door, where, app))
+    return opened
 
 
 async def _service(app: web.Application) -> AsyncIterator[None]:
@@ -56,6 +68,8 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
             if needs_token(app[CONFIG]):
                 access = _token_access(app[CONFIG], app[TOKENS])
                 app[GATE].access = await stack.enter_async_context(access)
+            for door in app[DOORS]:
+                door.gate.access, door.gate.sink = app[GATE].access, app[GATE].sink
             yield
 
 

@@ -5,13 +5,23 @@ import ssl
 from functools import partial
 from typing import Any
 
+from minikms.addresses import url_host
 from minikms.config import Config
-from minikms.startup_errors import TlsError
+from minikms.startup_errors import ListenError, TlsError
 from minikms.web.callers import is_one_of, parse_proxies
 from minikms.web.http.acceptor import Acceptor, Places, room_for
 from minikms.web.http.server import KmsRunner
 
 LOGGER = logging.getLogger("minikms")
+
+
+def places_of(config: Config) -> Places:
+    """The connections that all listeners of a process may have together."""
+    return Places(
+        room_for(config.max_connections),
+        config.max_connections_per_address,
+        partial(is_one_of, networks=parse_proxies(config.trusted_proxy)),
+    )
 
 
 class Listener:
@@ -20,25 +30,28 @@ class Listener:
     Used instead of aiohttp's site, which cannot change its TLS and does not limit connections.
     """
 
-    def __init__(self, config: Config, runner: KmsRunner) -> None:
+    def __init__(
+        self, config: Config, runner: KmsRunner, places: Places, host: str, port: int
+    ) -> None:
         """Read the certificates; raises TlsError."""
         self._config = config
-        proxies = parse_proxies(config.trusted_proxy)
-        self._places = Places(
-            room_for(config.max_connections),
-            config.max_connections_per_address,
-            partial(is_one_of, networks=proxies),
-        )
+        self._host, self._port = host, port
         self._acceptor = Acceptor(
             lambda: runner.server(),  # type: ignore[misc]  # set by setup
-            self._places,
+            places,
             read_certificates(config),
             config.header_timeout,
         )
 
     async def start(self, *, shared: bool) -> None:
-        """Listen; with `shared`, other processes may listen on the same port."""
-        await self._acceptor.listen(self._config.host, self._config.port, shared=shared)
+        """Listen; with `shared`, other processes may listen on the same port.
+
+        Raises ListenError.
+        """
+        try:
+            await self._acceptor.listen(self._host, self._port, shared=shared)
+        except OSError as exc:
+            raise cannot_listen(self._host, self._port, exc) from None
 
     @property
     def address(self) -> Any:
@@ -66,6 +79,11 @@ class Listener:
     def close(self) -> None:
         """Stop accepting connections."""
         self._acceptor.close()
+
+
+def cannot_listen(host: str, port: int, exc: OSError) -> ListenError:
+    """The error of an address that cannot be listened on."""
+    return ListenError(f"Cannot listen on {url_host(host)}:{port}: {exc.strerror}.")
 
 
 def read_certificates(config: Config) -> ssl.SSLContext | None:

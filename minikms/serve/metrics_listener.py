@@ -21,7 +21,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from minikms.addresses import url_host
 from minikms.config import Config
-from minikms.startup_errors import ListenError, MetricsError
+from minikms.serve.listener import cannot_listen
+from minikms.startup_errors import MetricsError
 from minikms.web.http.acceptor import Acceptor, Places
 from minikms.web.http.server import KmsRunner
 from minikms.web.http.shutdown import Shutdown
@@ -84,12 +85,12 @@ async def _listening(config: Config, registry: CollectorRegistry) -> AsyncIterat
     await runner.setup()
     acceptor = Acceptor(lambda: runner.server(), Places(_CONNECTIONS, option="what /metrics takes"))  # type: ignore[misc]
     try:
-        where = f"{url_host(config.metrics_host)}:{config.metrics_port}"
+        host, port = config.metrics_host, config.metrics_port
         try:
-            await acceptor.listen(config.metrics_host, config.metrics_port)
+            await acceptor.listen(host, port)
         except OSError as exc:
-            raise ListenError(f"Cannot listen on {where}: {exc.strerror}.") from None
-        LOGGER.info("metrics on http://%s/metrics", where)
+            raise cannot_listen(host, port, exc) from None
+        LOGGER.info("metrics on http://%s:%d/metrics", url_host(host), port)
         yield
     finally:
         acceptor.close()

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import uvloop
@@ -13,10 +13,12 @@ from aiohttp import web
 
 from minikms.addresses import is_loopback, local_address, url_host
 from minikms.config import Config
+from minikms.doors.app import DOORS
+from minikms.doors.registry import installed_doors
 from minikms.exits import fail
 from minikms.serve import core_dumps, log_output
 from minikms.serve.assembly import create_service
-from minikms.serve.listener import Listener
+from minikms.serve.listener import Listener, places_of
 from minikms.serve.worker_pipe import WorkerEnd, follow_parent
 from minikms.startup_errors import SetupError
 from minikms.store.location import StoreLocation
@@ -52,38 +54,49 @@ def run(config: Config, parent: "WorkerEnd | None" = None) -> None:
 
 async def _serve(app: web.Application, config: Config, parent: "WorkerEnd | None") -> None:
     runner = create_runner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
-    listener = Listener(config, runner)
+    places = places_of(config)
+    listener = Listener(config, runner, places, config.host, config.port)
+    doors = [(door.runner(shutdown_timeout=SHUTDOWN_TIMEOUT), door) for door in app[DOORS]]
+    runners = [runner, *(of_door for of_door, _ in doors)]
+    listeners = [listener]
+    listeners += [Listener(config, r, places, d.where.host, d.where.port) for r, d in doors]
     signals = _signals(config, parent)
 
     async def stop_signal() -> signal.Signals:
         while (number := await signals.get()) == signal.SIGHUP:
             if config.tls_cert:
-                listener.renew()
+                for each in listeners:
+                    each.renew()
             if audit := app[AUDIT]:
                 audit.reopen()
         return number
 
     try:
-        await runner.setup()
-        await listener.start(shared=parent is not None)
+        for each_runner in runners:  # the first opens the store
+            await each_runner.setup()
+        for each in listeners:
+            await each.start(shared=parent is not None)
         heap.spare()
         if parent is None:
-            announce(config, listener.address)
+            announce(config, [each.address for each in listeners])
         else:
             with contextlib.suppress(BrokenPipeError):  # the parent has ended, so it stops below
                 parent.send(True)
         # Whoever presses Ctrl-C has no load balancer that is to turn away.
         if await stop_signal() == signal.SIGTERM and config.shutdown_grace:
-            runner.begin_shutdown()
+            for each_runner in runners:
+                each_runner.begin_shutdown()
             LOGGER.info("shutting down: calls are taken for %d s yet", config.shutdown_grace)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(config.shutdown_grace):
                     await stop_signal()
-            await listener.drain(LAST_CALLS)
+            await asyncio.gather(*(each.drain(LAST_CALLS) for each in listeners))
         LOGGER.info("stopping: finishing calls under way")
     finally:
-        listener.close()
-        await runner.cleanup()
+        for each in listeners:
+            each.close()
+        for each_runner in reversed(runners):  # the last closes the store
+            await each_runner.cleanup()
 
 
 def _signals(config: Config, parent: "WorkerEnd | None") -> "asyncio.Queue[signal.Signals]":
@@ -105,9 +118,12 @@ def takes_sighup(config: Config) -> bool:
     return bool(config.tls_cert or config.audit_log)
 
 
-def announce(config: Config, address: Any) -> None:
-    """Log the address of the service, the store, and warnings about authentication."""
-    host, port = address[:2]
+def announce(config: Config, addresses: Sequence[Any]) -> None:
+    """Log the addresses of the service, its store, and warnings about authentication.
+
+    The first address is its own, the others are those of its doors, in their order.
+    """
+    host, port = addresses[0][:2]
     scheme = "https" if config.tls_cert else "http"
     url, local = (
         f"{scheme}://{shown}:{port}" for shown in (url_host(host), url_host(local_address(host)))
@@ -118,8 +134,11 @@ def announce(config: Config, address: Any) -> None:
             "that is every address of this machine; of a container, callers use the address "
             "that its port is published at"
         )
-    if not needs_token(config) and not is_loopback(host):
-        LOGGER.warning("whoever reaches %s may use every key: --auth token asks for a token", url)
+    _warn_if_open(config, host, url)
+    for door, (door_host, door_port, *_) in zip(config.doors, addresses[1:], strict=True):
+        url = f"{scheme}://{url_host(door_host)}:{door_port}"
+        LOGGER.info("%s on %s", installed_doors()[door.name].title, url)
+        _warn_if_open(config, door_host, url)
     location = StoreLocation.parse(config.store)
     if location.persistent:
         LOGGER.info("keys are kept in %s", location)
@@ -134,12 +153,15 @@ def announce(config: Config, address: Any) -> None:
         )
 
 
+def _warn_if_open(config: Config, host: str, url: str) -> None:
+    if not needs_token(config) and not is_loopback(host):
+        LOGGER.warning("whoever reaches %s may use every key: --auth token asks for a token", url)
+
+
 @contextlib.contextmanager
 def exit_on_startup_error(config: Config) -> Iterator[None]:
-    """Exit if the service cannot start: 2 for invalid configuration, 1 for its address."""
+    """Exit if the service cannot start: 2 for invalid configuration, 1 for an address."""
     try:
         yield
     except SetupError as exc:
         fail(str(exc), exc.code)
-    except OSError as exc:
-        fail(f"Cannot listen on {config.host}:{config.port}: {exc.strerror}.", 1)

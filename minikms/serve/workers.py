@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from typing import Final, NamedTuple, NoReturn
@@ -20,6 +21,7 @@ from minikms.config import Config
 from minikms.serve import log_output
 from minikms.serve import process as serving
 from minikms.serve import shared_memory as shared_memory
+from minikms.serve.listener import cannot_listen
 from minikms.serve.worker_pipe import Heartbeats, ParentEnd
 from minikms.store.location import StoreLocation
 from minikms.web.app import needs_token
@@ -36,7 +38,7 @@ _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 8.0
 _HEARTBEAT_EVERY: Final = 1.0
 # Workers stop by themselves; those still running this long after the grace period are killed.
-_KILL_AFTER: Final = serving.LAST_CALLS + serving.SHUTDOWN_TIMEOUT + 5.0
+_KILL_AFTER: Final = serving.LAST_CALLS + 2 * serving.SHUTDOWN_TIMEOUT + 5.0
 
 
 def run(config: Config) -> NoReturn:
@@ -89,16 +91,27 @@ class _Workers:
     async def _serve(self) -> int:
         """Serve until cancelled; gives the exit code of a worker that does not start."""
         names = [f"worker {number}" for number in range(1, self._config.workers + 1)]
-        with contextlib.closing(await hold_port(self._config)) as port:
-            address = port.sockets[0].getsockname()
-            self._config = dataclasses.replace(self._config, port=address[1])
+        async with contextlib.AsyncExitStack() as stack:
+            addresses = []
+            for host, number in (
+                (self._config.host, self._config.port),
+                *((door.host, door.port) for door in self._config.doors),
+            ):
+                port = stack.enter_context(contextlib.closing(await hold_port(host, number)))
+                addresses.append(port.sockets[0].getsockname())
+            doors = zip(self._config.doors, addresses[1:], strict=True)
+            self._config = dataclasses.replace(
+                self._config,
+                port=addresses[0][1],
+                doors=tuple(dataclasses.replace(door, port=a[1]) for door, a in doors),
+            )
             # The first one alone, so that what stops all of them is reported once.
             for several in (names[:1], names[1:]):
                 if code := max(await asyncio.gather(*map(self._start, several))):
                     return code
                 # A seeded key that a caller has deleted must not come back with a new worker.
                 self._config = dataclasses.replace(self._config, seed_keys="")
-            serving.announce(self._given, address)
+            serving.announce(self._given, addresses)
             async with asyncio.TaskGroup() as group:
                 for name in names:
                     group.create_task(self._keep_running(name))
@@ -243,13 +256,15 @@ async def _shared_store(config: Config) -> AsyncIterator[Config]:
         )
 
 
-async def hold_port(config: Config) -> asyncio.Server:
-    """Hold the port without listening on it, while workers come and go."""
-    create_server = asyncio.get_running_loop().create_server
-    host, port = config.host, config.port
-    # First without SO_REUSEPORT: two services that both have it would share the port unnoticed.
-    (await create_server(asyncio.Protocol, host, port)).close()
-    server = await create_server(asyncio.Protocol, host, port, reuse_port=True, start_serving=False)
+async def hold_port(host: str, port: int) -> asyncio.Server:
+    """Hold a port without listening on it, while workers come and go; raises ListenError."""
+    create = partial(asyncio.get_running_loop().create_server, asyncio.Protocol, host, port)
+    try:
+        # First without SO_REUSEPORT: two services that both have it would share the port unnoticed.
+        (await create()).close()
+        server = await create(reuse_port=True, start_serving=False)
+    except OSError as exc:
+        raise cannot_listen(host, port, exc) from None
     for held in server.sockets:
         # From now on that attempt of another service fails, even before a worker listens.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)

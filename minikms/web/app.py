@@ -46,7 +46,8 @@ def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web
     registry = registry or AlgorithmRegistry.from_installed()
     app = web.Application(client_max_size=config.max_body)
     app[IN_FLIGHT] = InFlight(config.max_in_flight)
-    app[GATE] = Gate(app[IN_FLIGHT], parse_proxies(config.trusted_proxy), _hosts(config))
+    hosts = known_hosts(config, config.host)
+    app[GATE] = Gate(app[IN_FLIGHT], parse_proxies(config.trusted_proxy), hosts)
     app[SHUTDOWN] = Shutdown()
     app[FAST_ROUTES] = {}
     app[BODY_TIMEOUT] = config.body_timeout
@@ -95,7 +96,10 @@ def needs_token(config: Config) -> bool:
     return config.auth == "token"
 
 
-def _hosts(config: Config) -> Hosts | None:
-    """What a request may name as its host: anything, where whoever reaches the port is asked."""
+def known_hosts(config: Config, address: str) -> Hosts | None:
+    """What a request to this address may name as its host; None for anything.
+
+    That is where whoever reaches the port is asked for a token, or can be anybody anyway.
+    """
     hosts = parse_hosts(config.allowed_host)
-    return None if needs_token(config) or not is_loopback(config.host) else hosts
+    return None if needs_token(config) or not is_loopback(address) else hosts

@@ -30,12 +30,24 @@ ExpectHandler: TypeAlias = Callable[[web.Request], Awaitable[None]]
 _PUBLIC: Final = frozenset({"keys:read"})
 
 
+def _authorization(request: web.Request) -> str:
+    """What a caller brings, empty where it brings nothing."""
+    return ", ".join(request.headers.getall("Authorization", ()))
+
+
+def _asked_profile(request: web.Request) -> str | None:
+    """The profile that a call was to be in that was refused, where it has the form."""
+    name = request.match_info.get("name") or request.headers.get(PROFILE_HEADER) or ""
+    return name if _PROFILE.match(name) else None
+
+
 class Gate:
     """What each call of a route passes on its way in and out.
 
     `access` says who calls, None where nobody is asked; `sink` writes down what is done, None
     where nobody does. A handler is guarded once, when its route is added, so that no request has to
-    find out what it needs.
+    find out what it needs. `authorization` and `asked_profile` are where a protocol has its
+    callers' tokens, as an Authorization header (RFC 6750 section 2.1), and their profile.
     """
 
     def __init__(
@@ -43,12 +55,16 @@ class Gate:
         in_flight: InFlight,
         proxies: tuple[callers.Network, ...],
         hosts: Hosts | None = None,
+        authorization: Callable[[web.Request], str] = _authorization,
+        asked_profile: Callable[[web.Request], str | None] = _asked_profile,
     ) -> None:
         self.access: TokenAccess | None = None
         self.sink: AuditSink | None = None
         self._in_flight = in_flight
         self._proxies = proxies
         self._hosts = hosts
+        self._authorization = authorization
+        self._asked_profile = asked_profile
 
     def guard(self, route: Route, handler: Handler) -> Handler:
         """The handler of a route for whoever may call it; a call is recorded before its answer."""
@@ -117,7 +133,7 @@ class Gate:
             try:
                 known = ANYBODY
                 if self.access is not None:
-                    found = self.access.authenticate_cached(_authorization(request))
+                    found = self.access.authenticate_cached(self._authorization(request))
                     if found is None or scope not in found.scopes:
                         return None
                     known = found
@@ -180,9 +196,9 @@ class Gate:
     def _record_refusal(self, request: web.Request, event: AuditEvent, exc: BaseException) -> None:
         """Have it written down how a call has ended, and who made it, as far as that is known."""
         if event.profile is None:
-            event.profile = _asked_profile(request)
+            event.profile = self._asked_profile(request)
         if not event.who and self.access is not None:
-            known = self.access.authenticate_cached(_authorization(request))
+            known = self.access.authenticate_cached(self._authorization(request))
             event.who = known.name if known else ""
         event.record(slug_of(exc))
 
@@ -204,18 +220,14 @@ class Gate:
         """Who calls, where they have the scope; raises as TokenAccess does, and Forbidden."""
         if event.operation == "jwks" and (published := await _published(request)):
             return Caller("", _PUBLIC, frozenset({published}))
-        found = await access.authenticate(_authorization(request), event.address, self._aside)
+        text = self._authorization(request)
+        found = await access.authenticate(text, event.address, self._aside)
         event.who = found.name
         found.require(scope)
         return found
 
 
 GATE: Final = web.AppKey("gate", Gate)
-
-
-def _authorization(request: web.Request) -> str:
-    """What a caller brings, empty where it brings nothing."""
-    return ", ".join(request.headers.getall("Authorization", ()))
 
 
 async def _published(request: web.Request) -> str | None:
@@ -233,9 +245,3 @@ def _asked(request: web.Request, name: str, form: re.Pattern[str]) -> str | None
     """What the path names, where it has the form."""
     text = request.match_info.get(name, "")
     return text if form.match(text) else None
-
-
-def _asked_profile(request: web.Request) -> str | None:
-    """The profile that a call was to be in that was refused, where it has the form."""
-    name = request.match_info.get("name") or request.headers.get(PROFILE_HEADER) or ""
-    return name if _PROFILE.match(name) else None

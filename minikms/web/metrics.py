@@ -150,11 +150,11 @@ class Metrics:
         if worker:
             _check_files(worker)
         self._opened_before = self._reopened_before = 0
-        self._server: web.Server | None = None
+        self._servers: list[web.Server] = []
 
     def watch(self, server: web.Server, answer: Answer) -> Answer:
-        """`answer`, with each request counted and timed; `server` has the connections."""
-        self._server = server
+        """`answer`, with each request counted and timed; `server` has its connections."""
+        self._servers.append(server)
 
         async def watched(request: Any) -> web.StreamResponse:
             begun = perf_counter()
@@ -180,10 +180,10 @@ class Metrics:
 
     def answered(self, request: web.Request, status: int | str, seconds: float) -> None:
         """Count and time a request."""
-        route = request.match_info.route.name or NONE
+        event = request.get(EVENT)
+        route = event.operation if event is not None else request.match_info.route.name or NONE
         self._requests[route, status].inc()
         self._request_times[route,].observe(seconds)
-        event = request.get(EVENT)
         if event is not None:
             alg = event.alg or NONE
             self._operations[event.operation, alg, event.outcome].inc()
@@ -208,7 +208,7 @@ class Metrics:
         store = app[STORE]
         pool = store.database.pool
         self._in_flight.set(app[IN_FLIGHT].number)
-        self._connections.set(len(self._server.connections) if self._server else 0)
+        self._connections.set(sum(len(server.connections) for server in self._servers))
         self._store_connections.set(pool.connections)
         self._store_in_use.set(pool.in_use)
         self._store_waiting.set(pool.waiting)

@@ -1,6 +1,5 @@
 """The output of `--help` of every command."""
 
-import dataclasses
 import re
 import shlex
 
@@ -9,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from minikms.cli.main import main
-from minikms.config import ENV_PREFIX, HEADINGS, Config
+from minikms.config import ENV_PREFIX, HEADINGS, OPTIONS
 
-FLAGS = [field for field in dataclasses.fields(Config) if field.metadata["flag"]]
+FLAGS = [field for field in OPTIONS if field.metadata["flag"]]
 
 
 def commands(group=main, *before):

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from processes import needs_root, open_files
 
-from minikms.config import Config
 from minikms.serve.workers import hold_port
+from minikms.startup_errors import ListenError
 from minikms.store.askar import new_raw_key
 
 pytestmark = pytest.mark.process
@@ -203,10 +203,10 @@ def test_the_end_does_not_wait_for_one_that_stands_still(serve, store):
 
 
 async def test_a_port_is_held_before_anything_listens():
-    with contextlib.closing(await hold_port(Config(port=0))) as held:
+    with contextlib.closing(await hold_port("127.0.0.1", 0)) as held:
         port = held.sockets[0].getsockname()[1]
-        with pytest.raises(OSError, match="in use"):
-            await hold_port(Config(port=port))
+        with pytest.raises(ListenError, match="in use"):
+            await hold_port("127.0.0.1", port)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port))
 

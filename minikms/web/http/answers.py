@@ -3,13 +3,14 @@
 No other module names a field that all answers have.
 """
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
 from minikms.web.http.logs import REQUEST_ID_HEADER, request_id
+from minikms.web.http.problems import Respond, problem_response
 from minikms.web.http.shutdown import Shutdown
 
 CACHE_CONTROL: Final = "Cache-Control"
@@ -19,46 +20,70 @@ NO_STORE: Final = "no-store"
 _SERVER: Final = "minikms"
 
 
-def add_common_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
+class AnswerForm(NamedTuple):
+    """What the answers of a protocol look like.
+
+    A success has this Content-Type; every answer has the request's id in this header; `respond`
+    makes the answer of an error.
+    """
+
+    content_type: str
+    request_id_header: str
+    respond: Respond
+
+
+JSON: Final = AnswerForm("application/json", REQUEST_ID_HEADER, problem_response)
+
+
+def add_common_headers(
+    form: AnswerForm, request: web.BaseRequest, response: web.StreamResponse
+) -> None:
     """Give the request's id and the server's name in an answer whose head aiohttp writes."""
-    response.headers[REQUEST_ID_HEADER] = request_id(request)
+    response.headers[form.request_id_header] = request_id(request)
     response.headers["Server"] = _SERVER
 
 
 async def prepared(
-    shutdown: Shutdown, request: web.BaseRequest, response: web.StreamResponse
+    shutdown: Shutdown,
+    form: AnswerForm,
+    request: web.BaseRequest,
+    response: web.StreamResponse,
 ) -> None:
     """The same as a signal of an application (`on_response_prepare`).
 
     Once the service is shutting down, the answer ends its connection (RFC 9112 section 9.6).
     """
-    add_common_headers(request, response)
+    add_common_headers(form, request, response)
     if shutdown.begun:
         response.headers["Connection"] = "close"
         response.force_close()
 
 
-def head(length: int, known: str, *, no_store: bool = False) -> bytes:
-    """The head of a success in JSON, in HTTP/1.1 and on a connection that stays open.
+def head(length: int, known: str, form: AnswerForm = JSON, *, no_store: bool = False) -> bytes:
+    """The head of a success, in HTTP/1.1 and on a connection that stays open.
 
     `known` is the request's id. With `no_store`, no cache keeps the answer (RFC 9111 section
     5.2.2.5).
     """
     cached = f"{CACHE_CONTROL}: {NO_STORE}\r\n" if no_store else ""
     return (
-        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{cached}"
-        f"Content-Length: {length}\r\n{REQUEST_ID_HEADER}: {known}\r\n"
+        f"HTTP/1.1 200 OK\r\nContent-Type: {form.content_type}\r\n{cached}"
+        f"Content-Length: {length}\r\n{form.request_id_header}: {known}\r\n"
         f"Date: {rfc822_formatted_time()}\r\nServer: {_SERVER}\r\n\r\n"
     ).encode("latin-1")
 
 
 class JsonAnswer(web.Response):
-    """A success in JSON.
+    """A success in JSON, or of another protocol by its `form`.
 
     It has no other headers than those of `head`, of which `Cache-Control` can be set. aiohttp
     collects the head of a response member by member, which takes 12 µs more: as long as all else
     that is done around a signature.
     """
+
+    def __init__(self, *, body: bytes, form: AnswerForm = JSON) -> None:
+        super().__init__(body=body)
+        self._form = form
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Begin to send it."""
@@ -68,11 +93,12 @@ class JsonAnswer(web.Response):
             or request.method == "HEAD"
             or not getattr(request.protocol, "whole_heads", False)
         ):
-            self.content_type = "application/json"
+            self.content_type = self._form.content_type
             return await super().prepare(request)
         writer: Any = request.writer
         self._req, self._keep_alive, self._payload_writer = request, True, writer
         body: Any = self._body
         no_store = CACHE_CONTROL in self.headers
-        writer._headers_buf = head(len(body), request_id(request), no_store=no_store)
+        known = request_id(request)
+        writer._headers_buf = head(len(body), known, self._form, no_store=no_store)
         return self._payload_writer

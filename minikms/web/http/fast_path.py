@@ -26,7 +26,7 @@ from minikms.web.http.connection import LimitedRequestHandler
 
 LOGGER = logging.getLogger(__name__)
 
-# Gives the body of a success in JSON, or None where it would have to wait.
+# Gives the body of a success, or None where it would have to wait.
 FastHandler: TypeAlias = Callable[[web.Request], bytes | None]
 
 # None only where private_names.py says that it is missing.
@@ -130,7 +130,8 @@ class FastRequestHandler(LimitedRequestHandler):
             call.go_the_ordinary_way()
             return False
         call.request = request
-        call.answer = head(len(body), known, no_store=call.route.no_store) + body
+        no_store = call.route.no_store
+        call.answer = head(len(body), known, self._form, no_store=no_store) + body
         return True
 
     def send(self, call: "_Call") -> None:

@@ -62,9 +62,10 @@ class AccessLogger(AbstractAccessLogger):
             "bytes": length,
             "milliseconds": round(time * 1000, 1),
         }
-        if route := _route(request):
+        event = request.get(EVENT)
+        if route := _route(request) if event is None else event.operation:
             facts["route"] = route
-        if (event := request.get(EVENT)) and event.who:
+        if event is not None and event.who:
             facts["who"] = event.who
         self.logger.info(
             "%s %s %d %.1f ms",

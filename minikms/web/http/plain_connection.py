@@ -8,22 +8,24 @@ from aiohttp.http_exceptions import LineTooLong
 
 from minikms.errors import BadRequest, HeadersTooLarge, InternalError, KmsError
 from minikms.web.http import logs
-from minikms.web.http.answers import add_common_headers
+from minikms.web.http.answers import AnswerForm, add_common_headers
 from minikms.web.http.observer import Observer
-from minikms.web.http.problems import problem_response
 
 
 class PlainRequestHandler(web.RequestHandler):
     """A connection whose own errors are problems: aiohttp answers text that echoes the input.
 
-    It has aiohttp's limits.
+    It has aiohttp's limits. `form` is that of its answers.
     """
 
-    __slots__ = ("_observer", "ended")
+    __slots__ = ("_form", "_observer", "ended")
 
-    def __init__(self, *args: Any, observer: Observer | None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, observer: Observer | None, form: AnswerForm, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._observer = observer
+        self._form = form
         # Called when the connection is lost; whoever accepts it sets it.
         self.ended: Callable[[], None] = _nothing
 
@@ -54,15 +56,15 @@ class PlainRequestHandler(web.RequestHandler):
         extra = {"request_id": known}
         if status < 500:
             self.logger.info("unreadable request: %s", type(exc).__name__, extra=extra)
-            response = problem_response(_unreadable(exc))
+            response = self._form.respond(_unreadable(exc))
             if self._observer is not None:
                 self._observer.unreadable(response.status)
         else:
             self.logger.error("internal error", exc_info=exc, extra=extra)
             if request.writer.output_size > 0:
                 raise ConnectionError("an answer has begun, no other can be sent")
-            response = problem_response(InternalError(f"The log has more under the id {known}."))
-        add_common_headers(request, response)
+            response = self._form.respond(InternalError(f"The log has more under the id {known}."))
+        add_common_headers(self._form, request, response)
         response.force_close()
         return response
 

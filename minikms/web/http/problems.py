@@ -1,9 +1,12 @@
-"""Any failure as `application/problem+json` (RFC 9457); the one module that builds error bodies."""
+"""Any failure as `application/problem+json` (RFC 9457); the one module that builds error bodies.
+
+Another protocol has a function of its own in the place of `problem_response`.
+"""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 from aiohttp import web
@@ -44,22 +47,28 @@ def problem_response(error: errors.KmsError) -> web.Response:
     )
 
 
-def answer_failure(request: web.BaseRequest, exc: Exception) -> web.Response | None:
-    """The problem of what failed below; None where it is none to answer with one."""
+# Makes the answer of an error.
+Respond: TypeAlias = Callable[[errors.KmsError], web.Response]
+
+
+def answer_failure(
+    request: web.BaseRequest, exc: Exception, respond: Respond = problem_response
+) -> web.Response | None:
+    """The answer to what failed below, by `respond`; None where it is none to answer with one."""
     if isinstance(exc, errors.KmsError):
-        return problem_response(exc)
+        return respond(exc)
     if not is_of_an_algorithm(exc):  # in which these would mean nothing of the kind
         if isinstance(exc, web.HTTPException):
-            return None if exc.status < 400 else problem_response(from_http(exc))
+            return None if exc.status < 400 else respond(from_http(exc))
         if isinstance(exc, web.RequestPayloadError):
-            return problem_response(errors.BadRequest("The body cannot be read to its end."))
+            return respond(errors.BadRequest("The body cannot be read to its end."))
         if isinstance(exc, ConnectionError):
             return None  # the caller is gone, or must be
     known = request_id(request)
     LOGGER.error("internal error", exc_info=loggable(exc), extra={"request_id": known})
     if request.writer.output_size > 0:
         raise ConnectionAbortedError("the caller has a part of its answer")
-    return problem_response(errors.InternalError(f"The log has more under the id {known}."))
+    return respond(errors.InternalError(f"The log has more under the id {known}."))
 
 
 def slug_of(exc: BaseException) -> str:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from minikms.config import Config
 from minikms.web.http import answers, heap, logs, trial
+from minikms.web.http.answers import JSON, AnswerForm
 from minikms.web.http.connection import LimitedRequestHandler
 from minikms.web.http.fast_path import FastRequestHandler, FastRoutes, RequestBatch
 from minikms.web.http.observer import Observer
@@ -47,6 +48,7 @@ class KmsServer(web.Server):
 
     `connections` are the arguments of each, besides aiohttp's own in `kwargs`: with `routes` they
     have a fast path, without those limits of this service, and without any aiohttp's limits.
+    `form` is that of its answers.
     """
 
     def __init__(
@@ -54,11 +56,14 @@ class KmsServer(web.Server):
         inner: web.Server,
         observer: Observer | None = None,
         connections: Mapping[str, Any] | None = None,
+        *,
+        form: AnswerForm = JSON,
         **kwargs: Any,
     ) -> None:
         answer = observer.watch(self, self._handle) if observer else self._handle
         super().__init__(answer, request_factory=inner.request_factory, **kwargs)
         self._application = inner.request_handler
+        self._form = form
         self._observer = observer
         self._arguments = dict(connections or {})
         self._batch = RequestBatch()
@@ -70,7 +75,7 @@ class KmsServer(web.Server):
         try:
             response = await self._application(request)
         except Exception as exc:
-            answer = answer_failure(request, exc)
+            answer = answer_failure(request, exc, self._form.respond)
             _clear_tracebacks(exc)
             if answer is None:
                 raise
@@ -95,7 +100,12 @@ class KmsServer(web.Server):
             self._giving_back.cancel()
 
     def __call__(self) -> web.RequestHandler:
-        always: dict[str, Any] = {"loop": self._loop, "observer": self._observer, **self._kwargs}
+        always: dict[str, Any] = {
+            "loop": self._loop,
+            "observer": self._observer,
+            "form": self._form,
+            **self._kwargs,
+        }
         if not self._arguments:
             return PlainRequestHandler(self, **always)
         limits = {"give_back": self.give_back_memory, **self._arguments, **always}
@@ -105,7 +115,10 @@ class KmsServer(web.Server):
 
 
 class KmsRunner(web.AppRunner):
-    """Runs an application on `KmsServer`, with this service's limits and access log."""
+    """Runs an application on `KmsServer`, with this service's limits and access log.
+
+    `form` is that of its answers.
+    """
 
     def __init__(
         self,
@@ -114,10 +127,13 @@ class KmsRunner(web.AppRunner):
         shutdown: Shutdown,
         observer: Observer | None = None,
         fast_routes: FastRoutes | None = None,
+        *,
+        form: AnswerForm = JSON,
         **kwargs: Any,
     ) -> None:
-        app.on_response_prepare.append(partial(answers.prepared, shutdown))
+        app.on_response_prepare.append(partial(answers.prepared, shutdown, form))
         self._shutdown = shutdown
+        self._form = form
         self._limits = {
             "header_timeout": config.header_timeout,
             "max_body": config.max_body,
@@ -149,14 +165,14 @@ class KmsRunner(web.AppRunner):
         inner = await super()._make_server()
         if lost := CONNECTION.missing():
             LOGGER.warning("%s: %s", lost, CONNECTION.without)
-            return KmsServer(inner, self._observer, **self._kwargs)
+            return KmsServer(inner, self._observer, form=self._form, **self._kwargs)
         connections: dict[str, Any] = dict(self._limits)
         lost = FAST_PATH.missing() or (await trial.fault(_trial_server) if self._routes else "")
         if lost:
             LOGGER.warning("%s: %s", lost, FAST_PATH.without)
         else:
             connections["routes"] = self._routes
-        return KmsServer(inner, self._observer, connections, **self._kwargs)
+        return KmsServer(inner, self._observer, connections, form=self._form, **self._kwargs)
 
 
 def _trial_server(inner: web.Server, routes: FastRoutes) -> web.Server:

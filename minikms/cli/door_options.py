@@ -1,0 +1,70 @@
+"""The flags and environment variables of doors, from the doors that are installed."""
+
+from functools import cache
+from typing import Any, Final
+
+import click
+
+from minikms.cli.help import HelpCommand, HelpOption
+from minikms.config import ENV_PREFIX, DoorConfig
+from minikms.doors.registry import installed_doors
+from minikms.exits import fail
+from minikms.startup_errors import PluginError
+
+_HEADING: Final = "Doors"
+_HOST: Final = "127.0.0.1"
+
+
+class ServeCommand(HelpCommand):
+    """A command with the options of every door, which are read when it is used."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Its own options, and those of doors."""
+        *own, last = super().get_params(ctx)  # --help stays the last
+        return [*own, *_door_options(), last]
+
+
+def doors_of(options: dict[str, Any]) -> tuple[DoorConfig, ...]:
+    """The doors that these options open; takes their options out."""
+    opened = []
+    for name, door in installed_doors().items():
+        port, host = options.pop(f"{name}_port"), options.pop(f"{name}_host")
+        own = {option.name: options.pop(f"{name}_{option.name}") for option in door.options}
+        if port is not None:
+            opened.append(DoorConfig(name, host, port, own))
+    return tuple(opened)
+
+
+@cache
+def _door_options() -> list[HelpOption]:
+    try:
+        doors = installed_doors()
+    except PluginError as exc:
+        fail(str(exc), 2)
+    options = []
+    for name, door in doors.items():
+        what = f"Port to speak {door.title} on; 0 takes a free one."
+        kind = click.IntRange(0, 65535)
+        options.append(_option(f"{name}_port", what, "NUMBER", "closed", type=kind))
+        where = f"Address to speak {door.title} on."
+        options.append(_option(f"{name}_host", where, "ADDRESS", _HOST, default=_HOST))
+        for own in door.options:
+            flag = f"{name}_{own.name}"
+            options.append(_option(flag, own.help, own.value, own.default, default=own.default))
+    return options
+
+
+def _option(name: str, help_text: str, value: str, shown: str, **kwargs: Any) -> HelpOption:
+    variable = ENV_PREFIX + name.upper()
+    notes = [f"env var: {variable}"]
+    if shown:
+        notes.append(f"default: {shown}")
+    return HelpOption(
+        ["--" + name.replace("_", "-")],
+        envvar=variable,
+        help=help_text,
+        metavar=value,
+        heading=_HEADING,
+        notes=notes,
+        **kwargs,
+    )

@@ -1,0 +1,139 @@
+"""The application of a door: its routes behind the gate, beside the service's own application."""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from aiohttp import web
+
+from minikms.access.policy import SCOPES
+from minikms.config import DoorConfig
+from minikms.doors.protocol import Door, DoorCall, DoorRoute
+from minikms.errors import KmsError
+from minikms.startup_errors import PluginError
+from minikms.web.app import known_hosts
+from minikms.web.callers import enter, parse_proxies
+from minikms.web.gate import Gate
+from minikms.web.http.answers import AnswerForm, JsonAnswer
+from minikms.web.http.fast_path import FastHandler, FastRoute, arrived_body
+from minikms.web.http.limits import read_body
+from minikms.web.http.problems import Handler
+from minikms.web.http.server import KmsRunner
+from minikms.web.routes import Route
+from minikms.web.schemas.fields import PROFILE_PATTERN
+from minikms.web.state import BODY_TIMEOUT, CONFIG, IN_FLIGHT, OBSERVER, SERVICE, SHUTDOWN
+
+_PROFILE: Final = re.compile(PROFILE_PATTERN)
+
+_Expect: TypeAlias = Callable[[web.Request], Any]
+
+
+class DoorApp:
+    """A door of a service, whose application is `main`: it has the keys, and the limits.
+
+    Raises PluginError where a route has no scope that callers can have.
+    """
+
+    def __init__(self, door: Door, where: DoorConfig, main: web.Application) -> None:
+        self.where = where
+        self.title = door.title
+        self.gate = Gate(
+            main[IN_FLIGHT],
+            parse_proxies(main[CONFIG].trusted_proxy),
+            known_hosts(main[CONFIG], where.host),
+            partial(_authorization, door),
+            partial(_asked_profile, door),
+        )
+        self._door = door
+        self._main = main
+        self._app = web.Application(client_max_size=main[CONFIG].max_body)
+        self._form = AnswerForm(door.content_type, door.request_id_header, partial(_respond, door))
+        self._ordinary: dict[str, Handler] = {}
+        self._fast: dict[str, FastHandler] = {}
+        self._expecting: dict[str, _Expect] = {}
+        for route in door.routes:
+            self._guard(route)
+        added = self._app.router.add_route(
+            "*",
+            "/{path:.*}",
+            self.gate.hosted(self._answer),
+            name=door.name,
+            expect_handler=self._expect,
+        )
+        fast = FastRoute.to(self._answer_fast, added, self._app, no_store=True)
+        self._fast_routes: Mapping[tuple[str, str], FastRoute] = dict.fromkeys(
+            door.fast_paths if self._fast else (), fast
+        )
+
+    def runner(self, **kwargs: Any) -> KmsRunner:
+        """What runs it; `kwargs` are those of aiohttp's AppRunner."""
+        main = self._main
+        return KmsRunner(
+            self._app,
+            main[CONFIG],
+            main[SHUTDOWN],
+            main.get(OBSERVER),
+            self._fast_routes,
+            form=self._form,
+            **kwargs,
+        )
+
+    def _guard(self, route: DoorRoute) -> None:
+        name = f"{self._door.name}:{route.operation}"
+        if route.scope not in SCOPES:
+            raise PluginError(f"The route {name} has no scope that callers can have.")
+
+        async def ordinary(request: web.Request) -> web.StreamResponse:
+            main = self._main
+            body = await read_body(request, main[IN_FLIGHT], main[BODY_TIMEOUT])
+            return JsonAnswer(body=await route.handler(self._call(request, body)), form=self._form)
+
+        # As a route of the service's own: what its answers have in them no cache may keep.
+        guarded = Route("*", "/", ordinary, name, route.scope, secret=True)
+        self._ordinary[route.operation] = self.gate.guard(guarded, ordinary)
+        self._expecting[route.operation] = self.gate.expecting(guarded)
+        if (answer := route.fast) is not None:
+
+            def fast(request: web.Request) -> bytes | None:
+                body = arrived_body(request)
+                return None if body is None else answer(self._call(request, body))
+
+            self._fast[route.operation] = self.gate.guard_fast(guarded, fast)
+
+    def _call(self, request: web.Request, body: bytes) -> DoorCall:
+        profile = enter(request, self._door.profile(request))
+        return DoorCall(request, body, profile, self._main[SERVICE])
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        route = self._door.route_of(request)
+        return await self._ordinary[route.operation](request)
+
+    def _answer_fast(self, request: web.Request) -> bytes | None:
+        fast = self._fast.get(self._door.route_of(request).operation)
+        return None if fast is None else fast(request)
+
+    async def _expect(self, request: web.Request) -> None:
+        await self._expecting[self._door.route_of(request).operation](request)
+
+
+DOORS: Final[web.AppKey[list[DoorApp]]] = web.AppKey("doors")
+"""The doors of a service that are open."""
+
+
+def _authorization(door: Door, request: web.Request) -> str:
+    token = door.token(request)
+    return f"Bearer {token}" if token else ""
+
+
+def _asked_profile(door: Door, request: web.Request) -> str | None:
+    try:
+        name = door.profile(request)
+    except KmsError:
+        return None
+    return name if _PROFILE.match(name) else None
+
+
+def _respond(door: Door, error: KmsError) -> web.Response:
+    status, body, headers = door.answer(error)
+    return web.Response(status=status, body=body, headers=headers)

@@ -1,0 +1,51 @@
+"""The doors that are installed, by name, from entry points, which nothing else reads."""
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final
+
+from minikms.doors.protocol import Door
+from minikms.startup_errors import PluginError
+
+GROUP: Final = "minikms.doors"
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*")
+_FACTS: Final = ("name", "title", "content_type")
+
+
+def installed_doors() -> Mapping[str, type[Door]]:
+    """The doors of every installed package by name; raises PluginError, which says which is bad."""
+    return load_doors(entry_points(group=GROUP))
+
+
+def load_doors(entries: Iterable[EntryPoint]) -> Mapping[str, type[Door]]:
+    """The doors of these entry points by name; raises PluginError."""
+    doors: dict[str, type[Door]] = {}
+    for entry in sorted(entries, key=lambda entry: entry.name):
+        package = entry.dist.name if entry.dist else "unknown"
+        door = _load(entry, f"The entry point {entry.name!r} of the package {package!r}")
+        if door.name in doors:
+            raise PluginError(f"Two doors have the name {door.name!r}.")
+        doors[door.name] = door
+    return doors
+
+
+def _load(entry: EntryPoint, where: str) -> type[Door]:
+    try:
+        loaded = entry.load()
+    except Exception as exc:
+        what = " ".join(f"{type(exc).__name__}: {exc}".split()).rstrip(".: ")
+        raise PluginError(f"{where} cannot be loaded: {what}.") from exc
+    if not (inspect.isclass(loaded) and issubclass(loaded, Door)):
+        raise PluginError(f"{where} is no subclass of Door.")
+    if inspect.isabstract(loaded):
+        missing = ", ".join(sorted(loaded.__abstractmethods__))
+        raise PluginError(f"{where} lacks: {missing}.")
+    absent = [fact for fact in _FACTS if not getattr(loaded, fact, None)]
+    if absent:
+        raise PluginError(f"{where} does not state: {', '.join(absent)}.")
+    if not _NAME.fullmatch(loaded.name):
+        raise PluginError(f"{where} has a name that is not lower-case letters and digits.")
+    return loaded
