@@ -16,6 +16,10 @@ State: TypeAlias = Literal["enabled", "disabled", "verify-only"]
 # What becomes of an alias that names another key: it moves, or the call is refused.
 AliasTaken: TypeAlias = Literal["move", "refuse"]
 
+# How an alias is bound. Besides what callers choose: "leave" lets one that names another key be,
+# "create" refuses one that is there, even of the same key, and "update" one that is not.
+AliasBinding: TypeAlias = AliasTaken | Literal["leave", "create", "update"]
+
 # The operations that a `verify-only` key refuses; it still verifies, decrypts and unwraps.
 _PRODUCING: Final = frozenset({"sign", "mac", "encrypt", "wrap", "box", "jwe-encrypt"})
 

@@ -32,9 +32,17 @@ from minikms.plugin.protocol import (
     Stored,
 )
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import AliasTaken, KeyPolicy, KeyRecord, KeyRef, KeySource, OrphanRecord
+from minikms.records import (
+    AliasBinding,
+    KeyPolicy,
+    KeyRecord,
+    KeyRef,
+    KeySource,
+    OrphanRecord,
+    State,
+)
 from minikms.store.cache import NOTHING, Bounds
-from minikms.store.keys import KeyStore
+from minikms.store.keys import KeyStore, Permit, permit_all
 
 LOGGER = logging.getLogger(__name__)
 
@@ -62,7 +70,7 @@ class KeyService(JweOperations):
         record, material = await self._maker.make(algorithm, policy, "generate", algorithm.generate)
         set_key(record.kid, record.alg)
         return await self._store.insert(
-            profile, record, material, policy.aliases, taken=policy.alias_taken, is_unique=True
+            profile, record, material, policy.aliases, binding=policy.alias_taken, is_unique=True
         )
 
     async def generate_batch(
@@ -97,10 +105,10 @@ class KeyService(JweOperations):
             source = replace(source, secret=secret)
         record, material = await self.read_key(source, policy)
         set_key(record.kid, record.alg)
-        taken = policy.alias_taken
+        binding = policy.alias_taken
         return self._shown(
             await self._store.insert(
-                profile, record, material, policy.aliases, taken=taken, keep=keep
+                profile, record, material, policy.aliases, binding=binding, keep=keep
             )
         )
 
@@ -131,7 +139,7 @@ class KeyService(JweOperations):
 
         An alias that names another key by now stays with that one.
         """
-        return await self._store.insert(profile, record, material, aliases, taken="leave")
+        return await self._store.insert(profile, record, material, aliases, binding="leave")
 
     async def rotate(self, profile: str, kid: str) -> KeyRecord:
         """Replace a key by a new one, which is returned; the old one is `verify-only` then.
@@ -200,13 +208,16 @@ class KeyService(JweOperations):
             after = page[-1].seq if page else after
 
     async def associate(
-        self, profile: str, kid: str, alias: str, taken: AliasTaken = "move"
+        self, profile: str, kid: str, alias: str, binding: AliasBinding = "move"
     ) -> None:
-        """Bind `alias` to this key alone; raises AliasExists and TooManyAliases."""
-        await self._store.bind_alias(profile, kid, alias, taken)
+        """Bind `alias` to this key alone; raises AliasExists and TooManyAliases.
 
-    async def dissociate(self, profile: str, kid: str, alias: str) -> None:
-        """Remove `alias` from this key."""
+        By "update" it raises AliasNotFound.
+        """
+        await self._store.bind_alias(profile, kid, alias, binding)
+
+    async def dissociate(self, profile: str, kid: str | None, alias: str) -> None:
+        """Remove `alias` from this key, None for whichever has it."""
         await self._store.unbind_alias(profile, kid, alias)
 
     async def update(self, profile: str, kid: str, changes: Mapping[str, Any]) -> KeyRecord:
@@ -214,11 +225,26 @@ class KeyService(JweOperations):
 
         Raises KeyNotUsable for one that is scheduled for deletion.
         """
+        return await self._change(profile, kid, lambda record: replace(record, **changes))
 
+    async def relabel(
+        self, profile: str, kid: str, change: Callable[[Mapping[str, str]], Mapping[str, str]]
+    ) -> KeyRecord:
+        """Give a key the labels that `change` makes of those that it has, and may raise.
+
+        Raises KeyNotUsable for one that is scheduled for deletion.
+        """
+        return await self._change(
+            profile, kid, lambda record: replace(record, labels=change(record.labels))
+        )
+
+    async def _change(
+        self, profile: str, kid: str, change: Callable[[KeyRecord], KeyRecord]
+    ) -> KeyRecord:
         def changed(record: KeyRecord) -> KeyRecord:
             if record.deletes is not None:
                 raise record.not_usable(time.time_ns())
-            return replace(record, **changes)
+            return change(record)
 
         return self._shown(await self._store.change(profile, kid, changed))
 
@@ -226,13 +252,25 @@ class KeyService(JweOperations):
         """Remove a key and its aliases, and give its record."""
         return await self._store.delete(profile, ref)
 
-    async def schedule_deletion(self, profile: str, ref: KeyRef, after: int) -> KeyRecord:
-        """Schedule the deletion of a key in `after` nanoseconds; it cannot be used until then."""
-        return await self._store.schedule(profile, ref, time.time_ns() + after)
+    async def schedule_deletion(
+        self, profile: str, ref: KeyRef, after: int, *, permit: Permit = permit_all
+    ) -> KeyRecord:
+        """Schedule the deletion of a key in `after` nanoseconds; it cannot be used until then.
 
-    async def restore(self, profile: str, kid: str) -> KeyRecord:
-        """Cancel the scheduled deletion of a key, which is then as it was before."""
-        return self._shown(await self._store.schedule(profile, KeyRef(kid), None))
+        `permit` is called with its record before, and may raise.
+        """
+        return await self._store.schedule(profile, ref, time.time_ns() + after, permit=permit)
+
+    async def restore(
+        self, profile: str, kid: str, *, state: State | None = None, permit: Permit = permit_all
+    ) -> KeyRecord:
+        """Cancel the scheduled deletion of a key, which is then in `state`, or as it was before.
+
+        `permit` is called with its record before, and may raise.
+        """
+        return self._shown(
+            await self._store.schedule(profile, KeyRef(kid), None, state=state, permit=permit)
+        )
 
     async def sweep(self, sink: AuditSink | None = None) -> None:
         """Remove what is due of the keys that are scheduled for deletion, in all profiles.

@@ -4,12 +4,12 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final, Literal
+from typing import Final
 
 from minikms.errors import AliasExists, AliasNotFound, KeyExists, KeyNotFound, KeyUnreadable
 from minikms.events import set_key_alg
 from minikms.plugin.protocol import Stored
-from minikms.records import AliasTaken, KeyRecord, KeyRef
+from minikms.records import AliasBinding, KeyRecord, KeyRef
 from minikms.store.askar_errors import DuplicateError, UndecryptableError
 from minikms.store.directory import require_profile
 from minikms.store.sessions import Session
@@ -133,26 +133,34 @@ async def add_alias(
     session: Session,
     record: KeyRecord,
     alias: str,
-    taken: AliasTaken | Literal["leave"] = "move",
+    binding: AliasBinding = "move",
 ) -> KeyRecord:
     """Let an alias name a key, and give the key's record, which is yet to be stored.
 
-    `taken` says what becomes of an alias of another key. By "leave" it stays there, and the record
-    is as it was. Raises AliasExists and TooManyAliases, and then has written nothing.
+    By "leave" an alias of another key stays there, and the record is as it was. Raises AliasExists,
+    AliasNotFound by "update", and TooManyAliases, and then has written nothing.
     """
     name = alias_entry(alias)
     entry = await session.fetch(ALIAS, name)
     if entry is None:
+        if binding == "update":
+            raise AliasNotFound()
         named = record.with_alias(alias)
         await session.insert(ALIAS, name, record.kid)
         return named
-    if taken == "leave" or entry.value.decode() == record.kid:
+    if entry.value.decode() == record.kid:
+        if binding == "create":
+            raise AliasExists("The alias names this key.")
+        return record
+    if binding == "leave":
         return record
     holder = await load_record(session, entry.value.decode())
     if holder is None:
         raise KeyNotFound()
     # The aliases of a key whose deletion is due are free.
-    if taken == "refuse" and not holder.is_gone:
+    if binding == "update" and holder.is_gone:
+        raise AliasNotFound()
+    if binding in ("refuse", "create") and not holder.is_gone:
         raise AliasExists()
     named = record.with_alias(alias)
     await replace_record(session, holder.without_alias(alias))
@@ -164,12 +172,12 @@ async def bind_aliases(
     session: Session,
     record: KeyRecord,
     aliases: Iterable[str],
-    taken: AliasTaken | Literal["leave"],
+    binding: AliasBinding,
 ) -> KeyRecord:
     """Let aliases name a key that is stored, and give its record; otherwise as `add_alias`."""
     named = record
     for alias in aliases:
-        named = await add_alias(session, named, alias, taken)
+        named = await add_alias(session, named, alias, binding)
     if named is not record:
         await replace_record(session, named)
     return named

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Final, Literal, Self, TypeVar
+from typing import Final, Self, TypeAlias, TypeVar
 
 from minikms.errors import AliasNotFound, KeyExists, KeyNotFound, ProfileProtected
 from minikms.events import CURRENT, SUCCESS, set_key
 from minikms.plugin.protocol import Stored
-from minikms.records import AliasTaken, KeyRecord, KeyRef
+from minikms.records import AliasBinding, KeyRecord, KeyRef, State
 from minikms.store.askar import new_raw_key
 from minikms.store.database import Database
 from minikms.store.directory import require_profile
@@ -48,6 +48,13 @@ DEFAULT_PROFILE: Final = "default"
 _DUE: Final = 1000
 
 ResultT = TypeVar("ResultT")
+
+# Called with the record of a key before anything is done with it, and may raise.
+Permit: TypeAlias = Callable[[KeyRecord], object]
+
+
+def permit_all(_: KeyRecord) -> None:
+    """Permit it whatever the record is."""
 
 
 class KeyStore:
@@ -107,13 +114,13 @@ class KeyStore:
         material: Stored,
         aliases: Iterable[str] = (),
         *,
-        taken: AliasTaken | Literal["leave"] = "move",
+        binding: AliasBinding = "move",
         is_unique: bool = False,
         keep: bool = False,
     ) -> KeyRecord:
         """Store a new key with its `aliases`, and give its record.
 
-        `taken` is that of `add_alias`. `is_unique` says that the kid cannot exist, which saves a
+        `binding` is that of `add_alias`. `is_unique` says that the kid cannot exist, which saves a
         read. With `keep`, the same key that exists gets the aliases, and its record is given.
         Raises KeyExists, AliasExists and TooManyAliases, and then stores nothing.
         """
@@ -125,10 +132,10 @@ class KeyStore:
                 if not keep or existing.is_gone:
                     raise KeyExists()
                 existing.require_same(record)
-                return await bind_aliases(session, existing, aliases, taken)
+                return await bind_aliases(session, existing, aliases, binding)
             stored = record
             for alias in aliases:
-                stored = await add_alias(session, stored, alias, taken)
+                stored = await add_alias(session, stored, alias, binding)
             stored = replace(stored, seq=seq_of(session.next_place()))
             with new_key():
                 await insert_material(session, record.kid, material)
@@ -169,7 +176,7 @@ class KeyStore:
         kid: str,
         record: KeyRecord,
         material: Stored,
-        permit: Callable[[KeyRecord], None],
+        permit: Permit,
     ) -> KeyRecord:
         """Store a new key that replaces another, and give its record.
 
@@ -203,9 +210,7 @@ class KeyStore:
 
         return await self._read(profile, work)
 
-    async def open_key(
-        self, profile: str, ref: KeyRef, permit: Callable[[KeyRecord], object]
-    ) -> tuple[KeyRecord, Stored]:
+    async def open_key(self, profile: str, ref: KeyRef, permit: Permit) -> tuple[KeyRecord, Stored]:
         """A key's record and its material; raises KeyNotFound or AliasNotFound.
 
         `permit` is called with the record before the material is read, and may raise.
@@ -245,28 +250,35 @@ class KeyStore:
         return page.records, page.more
 
     async def bind_alias(
-        self, profile: str, kid: str, alias: str, taken: AliasTaken = "move"
+        self, profile: str, kid: str, alias: str, binding: AliasBinding = "move"
     ) -> None:
         """Let `alias` name this key and no other.
 
-        Raises KeyNotFound, AliasExists and TooManyAliases.
+        Raises KeyNotFound, and what `add_alias` does.
         """
 
         async def work(session: Transaction) -> None:
             record = await fetch_record(session, kid)
-            await bind_aliases(session, record, [alias], taken)
+            await bind_aliases(session, record, [alias], binding)
 
         await self._write(profile, work)
 
-    async def unbind_alias(self, profile: str, kid: str, alias: str) -> None:
-        """Remove an alias of a key; raises KeyNotFound, or AliasNotFound where it has none such."""
+    async def unbind_alias(self, profile: str, kid: str | None, alias: str) -> None:
+        """Remove an alias of a key, None for whichever has it.
+
+        Raises KeyNotFound, or AliasNotFound where it has none such.
+        """
 
         async def work(session: Transaction) -> None:
             name = alias_entry(alias)
-            entry = await session.fetch(ALIAS, name)
-            record = await fetch_record(session, kid)
-            if entry is None or entry.value.decode() != kid:
-                raise AliasNotFound()
+            if kid is None:
+                record = await find_record(session, KeyRef(alias=alias))
+            else:
+                entry = await session.fetch(ALIAS, name)
+                record = await fetch_record(session, kid)
+                if entry is None or entry.value.decode() != kid:
+                    raise AliasNotFound()
+            set_key(record.kid, record.alg)
             await session.remove(ALIAS, name)
             await replace_record(session, record.without_alias(alias))
 
@@ -298,18 +310,28 @@ class KeyStore:
 
         return await self._write(profile, work)
 
-    async def schedule(self, profile: str, ref: KeyRef, deletes: int | None) -> KeyRecord:
+    async def schedule(
+        self,
+        profile: str,
+        ref: KeyRef,
+        deletes: int | None,
+        *,
+        state: State | None = None,
+        permit: Permit = permit_all,
+    ) -> KeyRecord:
         """Schedule a key's deletion for `deletes`, or cancel it for None, and give its record.
 
-        Raises KeyNotFound and AliasNotFound.
+        Its state becomes `state`, None for the one that it has. `permit` is called with its record
+        before, and may raise. Raises KeyNotFound and AliasNotFound.
         """
 
         async def work(session: Transaction) -> KeyRecord:
             record = await find_record(session, ref)
             set_key(record.kid, record.alg)
+            permit(record)
             if record.deletes is not None:
                 await session.remove(DELETION, record.kid)
-            record = replace(record, deletes=deletes)
+            record = replace(record, deletes=deletes, state=state or record.state)
             await insert_deletion(session, record)
             await replace_record(session, record)
             return record
