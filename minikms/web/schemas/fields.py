@@ -20,18 +20,17 @@ PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
 # Its length is apart: engines refuse so large a number of repetitions, or compile it to megabytes.
 ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]+\Z"
 MAX_ALIAS: Final = 4096  # characters; did:peer:4 and did:jwk have a document in them
-LABEL_PATTERN: Final = (
-    r"^[^:\u0000-\u001f\u007f-\u009f]{1,128}:[^\u0000-\u001f\u007f-\u009f]{0,512}\Z"
-)
-LABEL_NAME_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,128}\Z"
-LABEL_VALUE_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{0,512}\Z"
+LABEL_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,384}:[^\u0000-\u001f\u007f-\u009f]*\Z"
+LABEL_NAME_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,384}\Z"
+LABEL_VALUE_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]*\Z"
+MAX_LABEL_VALUE: Final = 8192  # characters; the description of an AWS KMS key is one
 # The `seq` of a record.
 CURSOR_PATTERN: Final = r"^[0-9]{20}\Z"
 # Groups of four, then a rest of two or three with padding or without.
 BASE64URL_PATTERN: Final = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?\Z"
 
 HOLDER_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,128}\Z"
-MAX_LABELS: Final = 32
+MAX_LABELS: Final = 64  # AWS KMS has 50 tags, and the description
 # Faults of a body that the answer names; a list is read up to there.
 MAX_FAULTS: Final = 32
 
@@ -206,6 +205,7 @@ def rfc3339(nanoseconds: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+_LABEL_ERROR: Final = f"A value has at most {MAX_LABEL_VALUE:,} characters, no control character."
 _ALIAS_ERROR: Final = f"Must be 1 to {MAX_ALIAS:,} characters, no control characters."
 
 
@@ -281,10 +281,11 @@ def algorithm(**kwargs: Any) -> fields.String:
 def labels(**kwargs: Any) -> fields.Dict:
     """Labels of a key."""
     name = validate.Regexp(
-        LABEL_NAME_PATTERN, error="A name has 1 to 128 characters, no colon, no control character."
+        LABEL_NAME_PATTERN, error="A name has 1 to 384 characters, no colon, no control character."
     )
-    value = validate.Regexp(
-        LABEL_VALUE_PATTERN, error="A value has at most 512 characters, no control character."
+    value = (
+        validate.Length(max=MAX_LABEL_VALUE, error=_LABEL_ERROR),
+        validate.Regexp(LABEL_VALUE_PATTERN, error=_LABEL_ERROR),
     )
     return Labels(
         keys=fields.String(validate=name),
