@@ -1,5 +1,6 @@
 """The sample plugins, installed as by a user, and what an author sees of the contract."""
 
+import base64
 import contextlib
 import hashlib
 import os
@@ -23,7 +24,8 @@ from minikms.encodings import b64url, b64url_decode
 pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
-SAMPLES = ("sample_plugin", "sample_plugin_bip340")
+ALGORITHMS = ("sample_plugin", "sample_plugin_bip340")
+SAMPLES = (*ALGORITHMS, "sample_door")
 UNBUILT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "conftest.py")
 
 
@@ -62,10 +64,10 @@ def fresh(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def serving(command, cwd):
-    """The URL of a running service, which must end well."""
+def serving(command, cwd, *options, listening="listening on"):
+    """The URL of a running service, or of another of its ports; it must end well."""
     with subprocess.Popen(
-        [*command, "serve", "--port", "0"],
+        [*command, "serve", "--port", "0", *options],
         cwd=cwd,
         stderr=subprocess.PIPE,
         text=True,
@@ -73,7 +75,7 @@ def serving(command, cwd):
     ) as process:
         try:
             seen = ""
-            while not (found := re.search(r"listening on (http://[^,\s]+)", seen)):
+            while not (found := re.search(rf"{listening} (http://[^,\s]+)", seen)):
                 line = process.stderr.readline()
                 assert line, f"it ended before it listened: {seen}"
                 seen += line
@@ -198,7 +200,18 @@ def test_the_service_in_use_is_the_installed_one(fresh, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sample", SAMPLES)
+async def test_a_door_is_opened(fresh, tmp_path):
+    door = serving([fresh / "minikms"], tmp_path, "--plain-port", "0", listening="plain text on")
+    with door as url:
+        async with aiohttp.ClientSession(url, raise_for_status=True) as http:
+            for path in ("/keys", "/sign"):
+                async with http.post(path, headers={"Key": "first"}, data=b"hello") as answer:
+                    text = await answer.text()
+    assert len(base64.b64decode(text)) == 64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sample", ALGORITHMS)
 def test_a_plugin_passes_its_own_contract(fresh, tmp_path, sample):
     done = run(
         fresh / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider",

@@ -1,0 +1,27 @@
+"""What the author of a door imports for its handlers: the operations that a key can perform.
+
+`await call.service.perform(call.profile, KeyRef(alias="…"), Sign(data, SignOptions()))` gives the
+result; `call.service.perform_fast` does without waiting, or gives None.
+"""
+
+from minikms.keys.encapsulation import Decapsulate, Encapsulate
+from minikms.keys.encryption import Decrypt, Derive, Encrypt, Encrypted, Unwrap, Wrap
+from minikms.keys.mac import ComputeMac, VerifyMac
+from minikms.keys.signing import Sign, Signed, SignOptions, Verify
+
+__all__ = [
+    "ComputeMac",
+    "Decapsulate",
+    "Decrypt",
+    "Derive",
+    "Encapsulate",
+    "Encrypt",
+    "Encrypted",
+    "Sign",
+    "SignOptions",
+    "Signed",
+    "Unwrap",
+    "Verify",
+    "VerifyMac",
+    "Wrap",
+]
