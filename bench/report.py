@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from contender import Contender
+from contenders import CONTENDERS
 from many_keys import Costs
 from pieces import Pieces, rows_of
 from rows import Row
@@ -53,7 +54,8 @@ README_LINES: Final = {
 }
 README_CONTENDERS: Final = ("memory-2", "openbao", "moto")
 
-SHOWN: Final = ("memory", "memory-2", "sqlite", "postgres", "openbao", "openbao-raft", "moto")
+# Each beside its like.
+SHOWN: Final = ("memory", "memory-2", "openbao", "sqlite", "postgres", "openbao-raft", "moto")
 
 PIECES: Final = """\
 `POST /sign` in memory, in microseconds of CPU time, without what the kernel takes for sockets
@@ -89,6 +91,7 @@ class Run:
     in_use: dict[str, Memory] = field(default_factory=dict)  # with so many keys
     listed: dict[str, Costs] = field(default_factory=dict)  # by store
     pieces: Pieces = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)  # what was not measured, and why
 
     def measured(self, row: Row, name: str) -> list[Measurement]:
         """The rounds of a contender; raises LookupError where there are none."""
@@ -193,7 +196,7 @@ def _parts(run: Run) -> Iterator[Iterable[str]]:
         yield ["## Many keys"]
         yield [MANY.rstrip()]
         for store, costs in run.listed.items():
-            yield [f"In {run.contenders[store].title}:"]
+            yield [f"In {CONTENDERS[store].title}:"]
             calls = next(reversed(costs.values()))
             yield table(
                 ("", *(f"{step:,}" for step in costs)),

