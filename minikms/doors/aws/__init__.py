@@ -1,0 +1,1 @@
+"""AWS KMS's JSON protocol on the keys of the service."""

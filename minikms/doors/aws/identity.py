@@ -1,0 +1,141 @@
+"""Who calls, in which account and region, and what AWS calls a key."""
+
+import hashlib
+import re
+import uuid
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from minikms.doors.aws.errors import (
+    IncompleteSignatureException,
+    InvalidArnException,
+    NotFoundException,
+)
+from minikms.records import KeyRecord, KeyRef
+from minikms.store.keys import DEFAULT_PROFILE
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+TOKEN_HEADER: Final = "X-Amz-Security-Token"  # noqa: S105 - the name of a header
+UUID_PREFIX: Final = "aws:"
+"""Of an alias that has the UUID of a key; ListAliases leaves it out."""
+ALIAS_PREFIX: Final = "alias/"
+
+_PROFILE_PREFIX: Final = "profile-"
+_DEFAULT_REGION: Final = "us-east-1"
+_DEFAULT_ACCOUNT: Final = "000000000000"
+_ACCOUNTS: Final = 10**12
+
+# Signature Version 4; from the right, since the name of a profile may have a slash or a comma.
+_SCHEME: Final = "AWS4-HMAC-SHA256 "
+_CREDENTIAL: Final = re.compile(r"Credential=(.+)/\d{8}/([a-z0-9-]{1,63})/kms/aws4_request(?:,|\Z)")
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+_ARN: Final = re.compile(r"arn:aws:kms:([^:]*):([^:]*):(?:key/(.+)|(alias/.+))")
+
+
+class Caller(NamedTuple):
+    """What the credentials of a call say, whose signature is not verified."""
+
+    profile: str = DEFAULT_PROFILE
+    region: str = _DEFAULT_REGION
+
+
+class Arns(NamedTuple):
+    """The names of keys and aliases in one account and region."""
+
+    account: str
+    region: str
+
+    def key(self, key_id: str) -> str:
+        """The ARN of a key."""
+        return f"arn:aws:kms:{self.region}:{self.account}:key/{key_id}"
+
+    def alias(self, name: str) -> str:
+        """The ARN of an alias, whose name begins with `alias/`."""
+        return f"arn:aws:kms:{self.region}:{self.account}:{name}"
+
+    def ref(self, text: str) -> KeyRef:
+        """The key that a caller names by its id, its alias or the ARN of either.
+
+        Raises NotFoundException, also for an ARN of another account or region, and
+        InvalidArnException.
+        """
+        if text.startswith("arn:"):
+            arn = _ARN.fullmatch(text)
+            if arn is None:
+                raise InvalidArnException(f"Invalid ARN '{text}'")
+            region, account, key_id, alias = arn.groups()
+            if (region, account) != (self.region, self.account):
+                raise self.not_found(text)
+            text = key_id or alias
+            if alias is None and text.startswith(ALIAS_PREFIX):
+                raise self.not_found(text)
+        if text.startswith(ALIAS_PREFIX):
+            return KeyRef(alias=text)
+        if _UUID.fullmatch(text):
+            return KeyRef(alias=uuid_alias(text))
+        if _KID.fullmatch(text):
+            return KeyRef(kid=text)
+        raise NotFoundException(f"Invalid keyId '{text}'")
+
+    def not_found(self, text: str) -> NotFoundException:
+        """The error of a key that is not there."""
+        if text.startswith(ALIAS_PREFIX):
+            return NotFoundException(f"Alias {self.alias(text)} is not found.")
+        arn = text if text.startswith("arn:") else self.key(text)
+        if ":alias/" in arn:
+            return NotFoundException(f"Alias {arn} is not found.")
+        return NotFoundException(f"Key '{arn}' does not exist")
+
+
+def caller(request: "web.Request") -> Caller:
+    """Who calls; raises IncompleteSignatureException for credentials that cannot be read.
+
+    Without any it is the default profile in the region us-east-1.
+    """
+    header = request.headers.get("Authorization", "")
+    if not header.startswith(_SCHEME):
+        return Caller()
+    found = _CREDENTIAL.match(header, len(_SCHEME))
+    if found is None:
+        raise IncompleteSignatureException(
+            "The credential scope is not DATE/REGION/kms/aws4_request."
+        )
+    access_key, region = found.groups()
+    if not access_key.startswith(_PROFILE_PREFIX):
+        return Caller(region=region)
+    return Caller(access_key[len(_PROFILE_PREFIX) :], region)
+
+
+@lru_cache(maxsize=1024)
+def account_of(profile: str) -> str:
+    """The number of the account that a profile is: always the same."""
+    if profile == DEFAULT_PROFILE:
+        return _DEFAULT_ACCOUNT
+    digest = hashlib.sha256(profile.encode()).digest()
+    return f"{int.from_bytes(digest, 'big') % _ACCOUNTS:012}"
+
+
+def new_uuid() -> str:
+    """The id of a new key."""
+    return str(uuid.uuid4())
+
+
+def uuid_alias(text: str) -> str:
+    """The alias that has the UUID of a key."""
+    return UUID_PREFIX + text
+
+
+def is_uuid_alias(alias: str) -> bool:
+    """Whether an alias has the UUID of a key, and so is none for callers."""
+    return alias.startswith(UUID_PREFIX) and bool(_UUID.fullmatch(alias, len(UUID_PREFIX)))
+
+
+def id_of(record: KeyRecord) -> str:
+    """What AWS calls a key: its UUID, or the kid of one that was made elsewhere."""
+    for alias in record.aliases:
+        if is_uuid_alias(alias):
+            return alias[len(UUID_PREFIX) :]
+    return record.kid

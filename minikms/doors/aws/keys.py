@@ -1,0 +1,92 @@
+"""The keys of a call: what a caller names, and whether it may be used so."""
+
+import time
+from dataclasses import dataclass
+
+from minikms.doors.aws import identity
+from minikms.doors.aws.errors import (
+    DisabledException,
+    InvalidKeyUsageException,
+    KMSInvalidStateException,
+)
+from minikms.doors.aws.identity import Arns
+from minikms.doors.aws.specs import KeySpec, Specs
+from minikms.errors import AliasNotFound, KeyNotFound, KeyNotUsable
+from minikms.keys.service import KeyService
+from minikms.records import KeyRecord, KeyRef
+
+
+@dataclass(frozen=True, slots=True)
+class AwsKey:
+    """A key as AWS has it; `ref` is how the caller named it."""
+
+    record: KeyRecord
+    ref: KeyRef
+    spec: KeySpec
+    usage: str
+    key_id: str
+    arn: str
+
+    def require_not_pending(self) -> None:
+        """Raise KMSInvalidStateException where the key is scheduled for deletion."""
+        if self.record.deletes is not None:
+            raise KMSInvalidStateException(f"{self.arn} is pending deletion.")
+
+    def require_usable(self, operation: str) -> None:
+        """Raise where the state of the key excludes an operation, which is one of ours.
+
+        KMSInvalidStateException for one that is scheduled for deletion, else DisabledException.
+        """
+        try:
+            self.record.require_usable(operation, time.time_ns())
+        except KeyNotUsable:
+            self.require_not_pending()
+            raise DisabledException(f"{self.arn} is disabled.") from None
+
+    def require_usage(self, usage: str, name: str) -> None:
+        """Raise InvalidKeyUsageException where the key is not for AWS's operation `name`."""
+        if self.usage != usage:
+            raise InvalidKeyUsageException(
+                f"{self.arn} key usage is {self.usage} which is not valid for {name}."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class AwsCall:
+    """A call whose caller may do what it asks for, in this profile."""
+
+    profile: str
+    service: KeyService
+    specs: Specs
+    arns: Arns
+
+    async def key(self, text: str) -> AwsKey:
+        """The key that a caller names; raises NotFoundException and InvalidArnException."""
+        ref = self.arns.ref(text)
+        try:
+            record = await self.service.get(self.profile, ref)
+        except (AliasNotFound, KeyNotFound):
+            raise self.arns.not_found(text) from None
+        return self._named(record, ref, text)
+
+    def cached_key(self, text: str) -> AwsKey | None:
+        """The same of the cache; None where it has to be read from the store."""
+        ref = self.arns.ref(text)
+        found = self.service.cache.get(self.profile, ref)
+        return None if found is None else self._named(found.record, ref, text)
+
+    def named(self, record: KeyRecord, ref: KeyRef | None = None) -> AwsKey | None:
+        """A key as AWS has it; None for one of a kind that AWS does not have."""
+        spec = self.specs.of(record)
+        usage = None if spec is None else spec.usage_of(record)
+        if spec is None or usage is None:
+            return None
+        key_id = identity.id_of(record)
+        arn = self.arns.key(key_id)
+        return AwsKey(record, ref or KeyRef(kid=record.kid), spec, usage, key_id, arn)
+
+    def _named(self, record: KeyRecord, ref: KeyRef, text: str) -> AwsKey:
+        key = self.named(record, ref)
+        if key is None or record.is_gone:
+            raise self.arns.not_found(text)
+        return key

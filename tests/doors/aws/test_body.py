@@ -1,0 +1,175 @@
+import base64
+import json
+
+import pytest
+
+from minikms.doors.aws import body
+from minikms.doors.aws.body import Shape
+from minikms.doors.aws.errors import SerializationException, ValidationException
+
+
+class Tag(Shape):
+    TagKey = body.text(1, 128, required=True)
+
+
+class Everything(Shape):
+    KeyId = body.key_id()
+    KeySpec = body.enum(("A", "B"))
+    Message = body.blob(4)
+    Limit = body.integer(1, 1000)
+    Name = body.text(1, 5, r"[a-z]{1,}")
+    EncryptionContext = body.context()
+    DryRun = body.boolean()
+    Tags = body.shapes(Tag, 3)
+
+
+SCHEMA = Everything()
+
+
+def read(**members):
+    return body.read(json.dumps(members).encode(), SCHEMA)
+
+
+def test_a_body_is_read():
+    context = {"a": "b"}
+    assert read(
+        KeyId="k",
+        KeySpec="A",
+        Message=base64.b64encode(b"\0\xff").decode(),
+        Limit=1000,
+        Name="abc",
+        EncryptionContext=context,
+        DryRun=True,
+        Tags=[{"TagKey": "t"}],
+    ) == {
+        "KeyId": "k",
+        "KeySpec": "A",
+        "Message": b"\0\xff",
+        "Limit": 1000,
+        "Name": "abc",
+        "EncryptionContext": context,
+        "DryRun": True,
+        "Tags": [{"TagKey": "t"}],
+    }
+
+
+def test_unknown_members_are_ignored_and_null_is_absent():
+    assert read(KeyId="k", Limit=None, GrantTokens=["x"], Tags=[{"TagKey": "t", "More": 1}]) == {
+        "KeyId": "k",
+        "Tags": [{"TagKey": "t"}],
+    }
+
+
+def base64_of(size):
+    return base64.b64encode(bytes(size)).decode()
+
+
+@pytest.mark.parametrize(
+    ("members", "sentence"),
+    [
+        ({}, "Value null at 'keyId' failed to satisfy constraint: Member must not be null"),
+        (
+            {"KeyId": None},
+            "Value null at 'keyId' failed to satisfy constraint: Member must not be null",
+        ),
+        (
+            {"KeyId": ""},
+            "Value '' at 'keyId' failed to satisfy constraint: "
+            "Member must have length greater than or equal to 1",
+        ),
+        (
+            {"KeyId": "k" * 2049},
+            f"Value '{'k' * 64}' at 'keyId' failed to satisfy constraint: "
+            "Member must have length less than or equal to 2048",
+        ),
+        (
+            {"KeyId": "k", "KeySpec": "C"},
+            "Value 'C' at 'keySpec' failed to satisfy constraint: "
+            "Member must satisfy enum value set: [A, B]",
+        ),
+        (
+            {"KeyId": "k", "Message": base64_of(5)},
+            "Value at 'message' failed to satisfy constraint: "
+            "Member must have length less than or equal to 4",
+        ),
+        (
+            {"KeyId": "k", "Message": ""},
+            "Value at 'message' failed to satisfy constraint: "
+            "Member must have length greater than or equal to 1",
+        ),
+        (
+            {"KeyId": "k", "Limit": 0},
+            "Value '0' at 'limit' failed to satisfy constraint: "
+            "Member must have value greater than or equal to 1",
+        ),
+        (
+            {"KeyId": "k", "Limit": 1001},
+            "Value '1001' at 'limit' failed to satisfy constraint: "
+            "Member must have value less than or equal to 1000",
+        ),
+        (
+            {"KeyId": "k", "Name": "A"},
+            "Value 'A' at 'name' failed to satisfy constraint: "
+            "Member must satisfy regular expression pattern: [a-z]{1,}",
+        ),
+        (
+            {"KeyId": "k", "Tags": [{"TagKey": "t"}, {"TagKey": None}]},
+            "Value null at 'tags.2.member.tagKey' failed to satisfy constraint: "
+            "Member must not be null",
+        ),
+        (
+            {"KeyId": "k", "Tags": [{"TagKey": "t"}] * 4},
+            "Value at 'tags' failed to satisfy constraint: "
+            "Member must have length less than or equal to 3",
+        ),
+    ],
+)
+def test_a_constraint_that_is_not_met(members, sentence):
+    with pytest.raises(ValidationException) as error:
+        read(**members)
+    assert error.value.detail == f"1 validation error detected: {sentence}"
+
+
+def test_several_faults_are_one_error():
+    with pytest.raises(ValidationException, match=r"^2 validation errors detected: .*; Value"):
+        read(KeySpec="C")
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"KeyId": 1},
+        {"KeyId": "k", "Message": "not base64"},
+        {"KeyId": "k", "Message": "_w=="},
+        {"KeyId": "k", "Limit": "1"},
+        {"KeyId": "k", "Limit": True},
+        {"KeyId": "k", "Limit": 1.5},
+        {"KeyId": "k", "DryRun": "true"},
+        {"KeyId": "k", "EncryptionContext": {"a": 1}},
+        {"KeyId": "k", "EncryptionContext": "a"},
+        {"KeyId": "k", "Tags": {}},
+        {"KeyId": "k", "Tags": ["t"]},
+    ],
+)
+def test_a_value_of_another_type(members):
+    with pytest.raises(SerializationException):
+        read(**members)
+
+
+@pytest.mark.parametrize("sent", [b"{", b"[]", b"1", b'{"KeyId": "\xff"}', b"null"])
+def test_what_is_no_json_object(sent):
+    with pytest.raises(SerializationException):
+        body.read(sent, SCHEMA)
+
+
+def test_an_empty_body_has_no_members():
+    assert body.read(b"", Tag(only=())) == {}
+
+
+def test_the_error_of_many_faults_is_short():
+    with pytest.raises(ValidationException) as error:
+        body.read(
+            json.dumps({"Many": [{}] * 10_000}).encode(),
+            Shape.from_dict({"Many": body.shapes(Tag, 10_000)})(),
+        )
+    assert len(error.value.detail) < 2000

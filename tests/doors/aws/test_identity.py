@@ -1,0 +1,95 @@
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from minikms.doors.aws.errors import (
+    IncompleteSignatureException,
+    InvalidArnException,
+    NotFoundException,
+)
+from minikms.doors.aws.identity import Arns, account_of, caller
+from minikms.records import KeyRef
+
+UUID = "1234abcd-12ab-34cd-56ef-1234567890ab"
+KID = "k" * 43
+ARNS = Arns("000000000000", "eu-west-1")
+
+
+def caller_of(credential):
+    header = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=00"
+    return caller(make_mocked_request("POST", "/", headers={"Authorization": header}))
+
+
+@pytest.mark.parametrize(
+    ("access_key", "profile"),
+    [
+        ("AKIAEXAMPLE", "default"),
+        ("profile-alice", "alice"),
+        ("profile-a/b,c=d", "a/b,c=d"),
+        ("profile-x/20260101/us-east-1/kms/aws4_request", "x/20260101/us-east-1/kms/aws4_request"),
+    ],
+)
+def test_the_access_key_picks_the_profile(access_key, profile):
+    found = caller_of(f"{access_key}/20260101/eu-central-1/kms/aws4_request")
+    assert found == (profile, "eu-central-1")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer x"}])
+def test_without_credentials(headers):
+    assert caller(make_mocked_request("POST", "/", headers=headers)) == ("default", "us-east-1")
+
+
+@pytest.mark.parametrize(
+    "credential", ["AKIAEXAMPLE", "profile-alice/20260101/kms/aws4_request", "a/20260101/x/s3/aws4"]
+)
+def test_credentials_that_cannot_be_read(credential):
+    with pytest.raises(IncompleteSignatureException):
+        caller_of(credential)
+
+
+def test_the_account_of_a_profile():
+    assert account_of("default") == "000000000000"
+    numbers = {account_of(f"profile {n}") for n in range(50)}
+    assert len(numbers) == 50
+    assert all(len(number) == 12 and number.isdigit() for number in numbers)
+    assert account_of("alice") == account_of("alice")
+
+
+@pytest.mark.parametrize(
+    ("text", "ref"),
+    [
+        (UUID, KeyRef(alias=f"aws:{UUID}")),
+        (f"arn:aws:kms:eu-west-1:000000000000:key/{UUID}", KeyRef(alias=f"aws:{UUID}")),
+        (KID, KeyRef(kid=KID)),
+        (f"arn:aws:kms:eu-west-1:000000000000:key/{KID}", KeyRef(kid=KID)),
+        ("alias/a:b/c", KeyRef(alias="alias/a:b/c")),
+        ("arn:aws:kms:eu-west-1:000000000000:alias/a:b/c", KeyRef(alias="alias/a:b/c")),
+    ],
+)
+def test_what_names_a_key(text, ref):
+    assert ARNS.ref(text) == ref
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a",
+        UUID.upper(),
+        f"aws:{UUID}",
+        f"{UUID}\n",
+        f"arn:aws:kms:us-east-1:000000000000:key/{UUID}",
+        f"arn:aws:kms:eu-west-1:111111111111:key/{UUID}",
+        "arn:aws:kms:us-east-1:000000000000:alias/a",
+        "arn:aws:kms:eu-west-1:000000000000:key/alias/a",
+    ],
+)
+def test_what_names_none(text):
+    with pytest.raises(NotFoundException):
+        ARNS.ref(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["arn:", f"arn:aws:s3:eu-west-1:000000000000:key/{UUID}", "arn:aws:kms:a:b:grant/c"]
+)
+def test_arns_of_something_else(text):
+    with pytest.raises(InvalidArnException):
+        ARNS.ref(text)
