@@ -8,7 +8,11 @@ from typing import Any, Final, TypeAlias
 import orjson
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from minikms.doors.aws.errors import SerializationException, ValidationException
+from minikms.doors.aws.errors import (
+    SerializationException,
+    UnsupportedOperationException,
+    ValidationException,
+)
 from minikms.web.schemas import compiled
 from minikms.web.schemas.fields import BoundedList, Converted, Flag
 
@@ -51,6 +55,15 @@ class Blob(Converted):
         if len(data) > self._most:
             raise ValidationError(_Unshown(_shorter(self._most)))
         return data
+
+
+class Unsupported(fields.Field[Any]):
+    """A member that AWS takes, and that is refused here."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        raise UnsupportedOperationException(f"{self.name} is not supported here.")
 
 
 class Whole(fields.Integer):

@@ -14,6 +14,8 @@ class AwsError(KmsError):
 
     status: ClassVar[int] = 400
     title = "The request was refused"
+    silent: ClassVar[bool] = False
+    """Whether AWS says nothing but the code."""
 
     def __init_subclass__(cls) -> None:
         cls.slug = cls.__name__
@@ -40,7 +42,6 @@ class DisabledException(AwsError):
 class DryRunOperationException(AwsError):
     """The call would have succeeded, but for its `DryRun`."""
 
-    status = 412
     title = "The request would have succeeded, but the DryRun option is set"
 
 
@@ -65,7 +66,7 @@ class InvalidArnException(AwsError):
 class InvalidCiphertextException(AwsError):
     """A ciphertext or its encryption context does not fit; no more is disclosed."""
 
-    title = "The ciphertext cannot be decrypted"
+    silent = True
 
 
 class InvalidKeyUsageException(AwsError):
@@ -85,13 +86,13 @@ class KMSInternalException(AwsError):
 class KMSInvalidMacException(AwsError):
     """An authentication code is not that of the message."""
 
-    title = "The MAC is not valid"
+    silent = True
 
 
 class KMSInvalidSignatureException(AwsError):
     """A signature is not that of the message."""
 
-    title = "The signature is not valid"
+    silent = True
 
 
 class KMSInvalidStateException(AwsError):
@@ -165,7 +166,7 @@ _CODES: Final[Mapping[type[KmsError], type[AwsError]]] = {
     errors.UnsupportedOperation: InvalidKeyUsageException,
     errors.UnsupportedOption: InvalidKeyUsageException,
 }
-_CLIENT: Final = ("The security token included in the request is invalid.",)
+_UNKNOWN_CALLER: Final = "The security token included in the request is invalid."
 
 
 def as_aws(error: KmsError) -> tuple[int, str, str]:
@@ -173,14 +174,14 @@ def as_aws(error: KmsError) -> tuple[int, str, str]:
 
     What has no code of AWS's keeps its status: a request that cannot be read, or is not in time.
     """
-    if isinstance(error, AwsError):
-        return error.status, error.slug, error.detail
-    kind = _CODES.get(type(error))
+    kind = type(error) if isinstance(error, AwsError) else _CODES.get(type(error))
     if kind is None:
         return error.status, ValidationException.slug, error.detail
-    if kind is UnrecognizedClientException:  # the same words for every reason
-        return kind.status, kind.slug, _CLIENT[0]
-    return kind.status, kind.slug, error.detail
+    if kind.silent:
+        return kind.status, kind.slug, ""
+    # The same words for every reason why.
+    message = _UNKNOWN_CALLER if kind is UnrecognizedClientException else error.detail
+    return kind.status, kind.slug, message
 
 
 def body_of(code: str, message: str) -> bytes:

@@ -17,7 +17,6 @@ from minikms.store.keys import DEFAULT_PROFILE
 if TYPE_CHECKING:
     from aiohttp import web
 
-TOKEN_HEADER: Final = "X-Amz-Security-Token"  # noqa: S105 - the name of a header
 UUID_PREFIX: Final = "aws:"
 """Of an alias that has the UUID of a key; ListAliases leaves it out."""
 ALIAS_PREFIX: Final = "alias/"
@@ -32,6 +31,7 @@ _SCHEME: Final = "AWS4-HMAC-SHA256 "
 _CREDENTIAL: Final = re.compile(r"Credential=(.+)/\d{8}/([a-z0-9-]{1,63})/kms/aws4_request(?:,|\Z)")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+_MULTI_REGION_KEY: Final = re.compile(r"mrk-[0-9a-f]{32}")
 _ARN: Final = re.compile(r"arn:aws:kms:([^:]*):([^:]*):(?:key/(.+)|(alias/.+))")
 
 
@@ -67,24 +67,26 @@ class Arns(NamedTuple):
             if arn is None:
                 raise InvalidArnException(f"Invalid ARN '{text}'")
             region, account, key_id, alias = arn.groups()
-            if (region, account) != (self.region, self.account):
+            if region != self.region:
+                raise NotFoundException(f"Invalid arn {region}")
+            if account != self.account or (key_id and key_id.startswith(ALIAS_PREFIX)):
                 raise self.not_found(text)
             text = key_id or alias
-            if alias is None and text.startswith(ALIAS_PREFIX):
-                raise self.not_found(text)
         if text.startswith(ALIAS_PREFIX):
             return KeyRef(alias=text)
         if _UUID.fullmatch(text):
             return KeyRef(alias=uuid_alias(text))
         if _KID.fullmatch(text):
             return KeyRef(kid=text)
+        if _MULTI_REGION_KEY.fullmatch(text):  # as a key that is not here
+            raise self.not_found(text)
         raise NotFoundException(f"Invalid keyId '{text}'")
 
     def not_found(self, text: str) -> NotFoundException:
         """The error of a key that is not there."""
-        if text.startswith(ALIAS_PREFIX):
-            return NotFoundException(f"Alias {self.alias(text)} is not found.")
-        arn = text if text.startswith("arn:") else self.key(text)
+        arn = text
+        if not text.startswith("arn:"):
+            arn = self.alias(text) if text.startswith(ALIAS_PREFIX) else self.key(text)
         if ":alias/" in arn:
             return NotFoundException(f"Alias {arn} is not found.")
         return NotFoundException(f"Key '{arn}' does not exist")
@@ -107,6 +109,11 @@ def caller(request: "web.Request") -> Caller:
     if not access_key.startswith(_PROFILE_PREFIX):
         return Caller(region=region)
     return Caller(access_key[len(_PROFILE_PREFIX) :], region)
+
+
+def token(request: "web.Request") -> str:
+    """The token of a call: the session token of its credentials."""
+    return request.headers.get("X-Amz-Security-Token", "")
 
 
 @lru_cache(maxsize=1024)

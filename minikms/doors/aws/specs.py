@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 from minikms.doors.aws.errors import UnsupportedOperationException
-from minikms.keys.signing import SignOptions
+from minikms.doors.operations import SignOptions
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 

@@ -1,0 +1,107 @@
+"""The door: what AWS KMS's protocol has in a request's head, and its table of operations."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from minikms.doors import Door, DoorRoute, ErrorAnswer, KmsError
+from minikms.doors.aws.errors import (
+    UnknownOperationException,
+    UnsupportedOperationException,
+    as_aws,
+    body_of,
+)
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from minikms.doors.aws.operation import AwsOperation
+    from minikms.plugin.registry import AlgorithmRegistry
+
+_TARGET: Final = "TrentService."
+
+# Those of AWS KMS that are not here.
+_ABSENT: Final = frozenset(
+    {
+        "ConnectCustomKeyStore",
+        "CreateCustomKeyStore",
+        "CreateGrant",
+        "DeleteCustomKeyStore",
+        "DeleteImportedKeyMaterial",
+        "DescribeCustomKeyStores",
+        "DisableKeyRotation",
+        "DisconnectCustomKeyStore",
+        "EnableKeyRotation",
+        "GetKeyLastUsage",
+        "GetParametersForImport",
+        "ImportKeyMaterial",
+        "ListGrants",
+        "ListKeyPolicies",
+        "ListKeyRotations",
+        "ListRetirableGrants",
+        "PutKeyPolicy",
+        "ReplicateKey",
+        "RetireGrant",
+        "RevokeGrant",
+        "RotateKeyOnDemand",
+        "UpdateCustomKeyStore",
+        "UpdatePrimaryRegion",
+    }
+)
+
+
+class AwsDoor(Door):
+    """AWS KMS's JSON 1.1 protocol.
+
+    A token is the session token of the credentials, whose signature is not verified: that takes
+    the secret access key, and of a token only the hash is kept.
+    """
+
+    name = "aws"
+    title = "AWS KMS"
+    content_type = "application/x-amz-json-1.1"
+    request_id_header = "x-amzn-RequestId"
+    fast_paths = (("POST", "/"),)
+
+    def __init__(self, options: Mapping[str, str], registry: "AlgorithmRegistry") -> None:
+        super().__init__(options, registry)
+        # Imported here: for the help of `minikms serve`, this module is loaded without them.
+        from minikms.doors.aws.identity import caller, token
+        from minikms.doors.aws.specs import Specs
+
+        self._caller, self._token = caller, token
+        specs = Specs(registry)
+        self._routes = {each.name: each.route(specs) for each in _operations()}
+
+    @property
+    def routes(self) -> Sequence[DoorRoute]:
+        return tuple(self._routes.values())
+
+    def route_of(self, request: "web.Request") -> DoorRoute:
+        service, dot, name = request.headers.get("X-Amz-Target", "").partition(".")
+        route = self._routes.get(name)
+        if route is None or service + dot != _TARGET or request.method != "POST":
+            raise _no_operation(service + dot, name)
+        return route
+
+    def token(self, request: "web.Request") -> str:
+        return self._token(request)
+
+    def profile(self, request: "web.Request") -> str:
+        return self._caller(request).profile
+
+    def answer(self, error: KmsError) -> ErrorAnswer:
+        status, code, message = as_aws(error)
+        return ErrorAnswer(status, body_of(code, message), {"Content-Type": self.content_type})
+
+
+def _no_operation(service: str, name: str) -> KmsError:
+    if service == _TARGET and name in _ABSENT:
+        return UnsupportedOperationException(f"{name} is not supported here.")
+    return UnknownOperationException("AWS KMS has no such operation.")
+
+
+def _operations() -> "Sequence[AwsOperation]":
+    """All operations."""
+    from minikms.doors.aws import random
+
+    return (*random.OPERATIONS,)

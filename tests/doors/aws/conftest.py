@@ -1,0 +1,70 @@
+"""boto3 against a service whose AWS door is open, in the test's own process."""
+
+import asyncio
+from functools import cache, partial
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config as BotoConfig
+from botocore.exceptions import ClientError
+
+# Nothing is checked before it is sent, nor sent again: the door is what is tested.
+BOTO_CONFIG = BotoConfig(
+    parameter_validation=False,
+    retries={"total_max_attempts": 1},
+)
+
+
+@cache
+def session() -> boto3.Session:
+    """What reads boto3's models, once in a process."""
+    return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test")
+
+
+class Aws:
+    """A boto3 client of a door, whose methods run in threads: `await aws.sign(KeyId=…)`.
+
+    `rest` is the client of the service's own API, on the same keys.
+    """
+
+    def __init__(self, url: str, rest: Any = None, **credentials: Any) -> None:
+        self.url = url
+        self.rest = rest
+        options = {"region_name": "us-east-1", **credentials}
+        self.boto = session().client("kms", endpoint_url=url, config=BOTO_CONFIG, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(asyncio.to_thread, getattr(self.boto, name))
+
+    def of(self, profile: str = "", **options: Any) -> "Aws":
+        """A client of a profile, of other credentials or of another region."""
+        key = {"aws_access_key_id": f"profile-{profile}"} if profile else {}
+        secret = {"aws_secret_access_key": "test"} if profile else {}
+        return Aws(self.url, self.rest, **key, **secret, **options)
+
+    async def refused(self, code: str, operation: str, **members: Any) -> str:
+        """The message of a call that is refused with this code."""
+        with pytest.raises(ClientError) as error:
+            await getattr(self, operation)(**members)
+        assert error.value.response["Error"]["Code"] == code, error.value
+        status = {"KMSInternalException": 500, "DependencyTimeoutException": 503}.get(code, 400)
+        assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+        return error.value.response["Error"].get("Message", "")
+
+
+@pytest.fixture
+def start_aws(start_with_doors):
+    """Start a service with these options and its AWS door."""
+
+    async def run(**options: Any) -> Aws:
+        client, urls = await start_with_doors("aws", **options)
+        return Aws(urls["aws"], client)
+
+    return run
+
+
+@pytest.fixture
+async def aws(start_aws):
+    """A client of the AWS door of a new service, its store in memory."""
+    return await start_aws()
