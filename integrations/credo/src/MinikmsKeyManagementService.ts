@@ -11,7 +11,8 @@ import {
   isMac,
 } from './algorithms.js'
 import { decode, encode } from './bytes.js'
-import { type Algorithm, type Key, type KeyName, MinikmsClient, type MinikmsClientOptions, MinikmsProblem } from './client.js'
+import { asError, KeyCalls } from './calls.js'
+import { type Algorithm, type Key, MinikmsClient, type MinikmsClientOptions } from './client.js'
 import { decryptContent, encryptContent, LOCAL_ENCRYPTIONS } from './content.js'
 import { compactJwe } from './jwe.js'
 
@@ -25,18 +26,17 @@ export interface MinikmsOptions extends MinikmsClientOptions {
 type Agreement = Kms.KmsKeyAgreementEncryptOptions | Kms.KmsKeyAgreementDecryptOptions
 
 const BOX = { agreement: 'ECDH-HSALSA20', encryption: 'XSALSA20-POLY1305' } as const
-const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/
 
 /** Keeps the keys of an agent in Mini KMS, and uses them there. */
 export class MinikmsKeyManagementService implements Kms.KeyManagementService {
   public readonly backend: string
-  readonly #client: MinikmsClient
+  readonly #calls: KeyCalls
   readonly #algorithms: Map<string, Algorithm>
   readonly #didcommV1: boolean
 
   private constructor(options: MinikmsOptions, client: MinikmsClient, algorithms: Algorithm[]) {
     this.backend = options.backend ?? 'minikms'
-    this.#client = client
+    this.#calls = new KeyCalls(client, this.backend)
     this.#algorithms = new Map(algorithms.map((algorithm) => [algorithm.name, algorithm]))
     this.#didcommV1 = options.didcommV1 ?? true
   }
@@ -73,7 +73,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
 
   public async getPublicKey(context: AgentContext, keyId: string): Promise<Kms.KmsJwkPublic | null> {
     try {
-      return publicJwk(await this.#key(context, keyId), keyId)
+      return publicJwk(await this.#calls.key(context, keyId), keyId)
     } catch (error) {
       if (error instanceof Kms.KeyManagementKeyNotFoundError) return null
       throw error
@@ -86,7 +86,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
   ): Promise<Kms.KmsCreateKeyReturn<Type>> {
     const alg = this.#require(algorithmOfType(type), `keys of type ${JSON.stringify(type)}`)
     const body = { alg, ...this.#bound(keyId), ...this.#operations(alg) }
-    const key = await this.#call<Key>(context, keyId, 'POST', '/key/generate', body)
+    const key = await this.#calls.call<Key>(context, keyId, 'POST', '/key/generate', body)
     const id = keyId ?? key.kid
     return { keyId: id, publicJwk: publicJwk(key, id) } as Kms.KmsCreateKeyReturn<Type>
   }
@@ -98,15 +98,15 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     const alg = this.#require(algorithmOfJwk(privateJwk), `this key of type ${privateJwk.kty}`)
     const { kid: keyId } = privateJwk
     const body = { jwk: privateJwk, alg, ...this.#bound(keyId), ...this.#operations(alg) }
-    const key = await this.#call<Key>(context, keyId, 'POST', '/key/import', body)
+    const key = await this.#calls.call<Key>(context, keyId, 'POST', '/key/import', body)
     const id = keyId ?? key.kid
     return { keyId: id, publicJwk: publicJwk(key, id) } as Kms.KmsImportKeyReturn<Jwk>
   }
 
   public async deleteKey(context: AgentContext, { keyId }: Kms.KmsDeleteKeyOptions): Promise<boolean> {
     try {
-      const { kid } = await this.#key(context, keyId)
-      await this.#call(context, keyId, 'DELETE', `/key/${encodeURIComponent(kid)}`)
+      const { kid } = await this.#calls.key(context, keyId)
+      await this.#calls.call(context, keyId, 'DELETE', `/key/${encodeURIComponent(kid)}`)
       return true
     } catch (error) {
       if (error instanceof Kms.KeyManagementKeyNotFoundError) return false
@@ -118,11 +118,11 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     this.#require(algorithmOfSignature(algorithm), `signatures by ${algorithm}`)
     if (isMac(algorithm)) {
       await this.#requireAlg(context, keyId, algorithmOfSignature(algorithm), algorithm)
-      const { mac } = await this.#use<{ mac: string }>(context, keyId, '/mac', { data: encode(data) })
+      const { mac } = await this.#calls.use<{ mac: string }>(context, keyId, '/mac', { data: encode(data) })
       return { signature: decode(mac) }
     }
     const body = { data: encode(data), alg: algorithm }
-    const { sig } = await this.#use<{ sig: string }>(context, keyId, '/sign', body)
+    const { sig } = await this.#calls.use<{ sig: string }>(context, keyId, '/sign', body)
     return { signature: decode(sig) }
   }
 
@@ -135,16 +135,16 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     if (keyId === undefined) {
       const jwk = publicMembers(key.publicJwk)
       const body = { jwk, data: encode(data), sig: encode(signature), alg: algorithm }
-      const { valid } = await this.#call<{ valid: boolean }>(context, undefined, 'POST', '/verify', body)
+      const { valid } = await this.#calls.call<{ valid: boolean }>(context, undefined, 'POST', '/verify', body)
       return valid ? { verified: true, publicJwk: key.publicJwk } : { verified: false }
     }
-    const found = await this.#key(context, keyId)
+    const found = await this.#calls.key(context, keyId)
     const body = isMac(algorithm)
       ? { kid: found.kid, data: encode(data), mac: encode(signature) }
       : { kid: found.kid, data: encode(data), sig: encode(signature), alg: algorithm }
     if (isMac(algorithm)) this.#check(found, algorithmOfSignature(algorithm), algorithm)
     const path = isMac(algorithm) ? '/mac/verify' : '/verify'
-    const { valid } = await this.#call<{ valid: boolean }>(context, keyId, 'POST', path, body)
+    const { valid } = await this.#calls.call<{ valid: boolean }>(context, keyId, 'POST', path, body)
     return valid ? { verified: true, publicJwk: publicJwk(found, keyId) } : { verified: false }
   }
 
@@ -164,7 +164,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
       if (encryption.iv) this.#refuseIv()
       const { kid } = await this.#requireAlg(context, key.keyId, algorithmOfEncryption(enc), enc)
       const body = { kid, plaintext: encode(data), aad: aad && encode(aad) }
-      const sealed = await this.#call<Ciphertext>(context, key.keyId, 'POST', '/encrypt', body)
+      const sealed = await this.#calls.call<Ciphertext>(context, key.keyId, 'POST', '/encrypt', body)
       return { encrypted: decode(sealed.ciphertext), iv: decode(sealed.nonce), tag: decode(sealed.tag) }
     }
     const { keyAgreement } = key
@@ -172,10 +172,10 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
       if (encryption.iv) this.#refuseIv()
       const body = { to: publicMembers(keyAgreement.externalPublicJwk), plaintext: encode(data) }
       if (keyAgreement.keyId === undefined) {
-        const sealed = await this.#call<Ciphertext>(context, undefined, 'POST', '/box/seal', body)
+        const sealed = await this.#calls.call<Ciphertext>(context, undefined, 'POST', '/box/seal', body)
         return { encrypted: decode(sealed.ciphertext) }
       }
-      const box = await this.#use<Ciphertext>(context, keyAgreement.keyId, '/box', body)
+      const box = await this.#calls.use<Ciphertext>(context, keyAgreement.keyId, '/box', body)
       return { encrypted: decode(box.ciphertext), iv: decode(box.nonce) }
     }
     const secret = await this.#derive(context, keyAgreement.keyId, keyAgreement.externalPublicJwk)
@@ -206,14 +206,14 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     if (key.keyId !== undefined) {
       const { kid } = await this.#requireAlg(context, key.keyId, algorithmOfEncryption(enc), enc)
       const body = { kid, ciphertext: encode(encrypted), nonce: encode(iv), tag: encode(tag), aad: aad && encode(aad) }
-      const { plaintext } = await this.#call<Plaintext>(context, key.keyId, 'POST', '/decrypt', body)
+      const { plaintext } = await this.#calls.call<Plaintext>(context, key.keyId, 'POST', '/decrypt', body)
       return { data: decode(plaintext) }
     }
     const { algorithm: alg, keyId, externalPublicJwk: epk, apu, apv } = key.keyAgreement
     const encryptedKey = 'encryptedKey' in key.keyAgreement ? key.keyAgreement.encryptedKey?.encrypted : undefined
     const jwe = compactJwe({ alg, enc, epk, apu, apv, aad, encryptedKey, iv, encrypted, tag })
     if (jwe !== undefined) {
-      const { plaintext } = await this.#use<Plaintext>(context, keyId, '/jwe/decrypt', { jwe })
+      const { plaintext } = await this.#calls.use<Plaintext>(context, keyId, '/jwe/decrypt', { jwe })
       return { data: decode(plaintext) }
     }
     const secret = await this.#derive(context, keyId, epk)
@@ -232,83 +232,20 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
   ): Promise<Uint8Array<ArrayBuffer>> {
     const ciphertext = encode(encrypted)
     if (!from) {
-      const { plaintext } = await this.#use<Plaintext>(context, keyId, '/box/seal/open', { ciphertext })
+      const { plaintext } = await this.#calls.use<Plaintext>(context, keyId, '/box/seal/open', { ciphertext })
       return decode(plaintext)
     }
     if (!nonce) throw new Kms.KeyManagementError(`The iv is missing, which ${BOX.encryption} needs.`)
     const body = { from: publicMembers(from), ciphertext, nonce: encode(nonce) }
-    const { plaintext } = await this.#use<Plaintext>(context, keyId, '/box/open', body)
+    const { plaintext } = await this.#calls.use<Plaintext>(context, keyId, '/box/open', body)
     return decode(plaintext)
   }
 
   /** The raw secret that a key shares with a public JWK. */
   async #derive(context: AgentContext, keyId: string, peer: Kms.KmsJwkPublic): Promise<Uint8Array> {
     const body = { peer: publicMembers(peer) }
-    const { secret } = await this.#use<{ secret: string }>(context, keyId, '/derive', body)
+    const { secret } = await this.#calls.use<{ secret: string }>(context, keyId, '/derive', body)
     return decode(secret)
-  }
-
-  /** The key with a keyId, which is its kid or an alias. */
-  async #key(context: AgentContext, keyId: string): Promise<Key> {
-    return this.#named(keyId, (name) => {
-      const path = 'kid' in name ? `/key/${name.kid}` : `/key?alias=${encodeURIComponent(name.alias)}`
-      return this.#client.call<Key>(context, 'GET', path)
-    })
-  }
-
-  /** The answer of an operation with a key. */
-  async #use<T>(context: AgentContext, keyId: string, path: string, body: Record<string, unknown>): Promise<T> {
-    return this.#named(keyId, (name) => this.#client.call<T>(context, 'POST', path, { ...name, ...body }))
-  }
-
-  /** What `call` gives for the kid, or where no key has it for the alias. */
-  async #named<T>(keyId: string, call: (name: KeyName) => Promise<T>): Promise<T> {
-    if (THUMBPRINT.test(keyId)) {
-      try {
-        return await call({ kid: keyId })
-      } catch (error) {
-        if (!(error instanceof MinikmsProblem && error.slug === 'key-not-found')) throw this.#error(error, keyId)
-      }
-    }
-    try {
-      return await call({ alias: keyId })
-    } catch (error) {
-      throw this.#error(error, keyId)
-    }
-  }
-
-  /** The answer of a call, with problems as errors of Credo. */
-  async #call<T>(
-    context: AgentContext,
-    keyId: string | undefined,
-    method: string,
-    path: string,
-    body?: Record<string, unknown>
-  ): Promise<T> {
-    try {
-      return await this.#client.call<T>(context, method, path, body)
-    } catch (error) {
-      throw this.#error(error, keyId)
-    }
-  }
-
-  #error(error: unknown, keyId = ''): Error {
-    if (error instanceof Kms.KeyManagementError) return error
-    const slug = error instanceof MinikmsProblem ? error.slug : undefined
-    switch (slug) {
-      case 'key-not-found':
-      case 'alias-not-found':
-        return new Kms.KeyManagementKeyNotFoundError(keyId, [this.backend])
-      case 'key-exists':
-      case 'alias-exists':
-        return new Kms.KeyManagementKeyExistsError(keyId, this.backend)
-      case 'unsupported-algorithm':
-      case 'unsupported-operation':
-      case 'unsupported-option':
-        return new Kms.KeyManagementAlgorithmNotSupportedError(`this: ${(error as Error).message}`, this.backend)
-      default:
-        return new Kms.KeyManagementError(asError(error).message, { cause: asError(error) })
-    }
   }
 
   /** What is computed here, with failures as errors of Credo. */
@@ -370,7 +307,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
 
   /** The key, where it is of the algorithm; one of another would give what the caller does not expect. */
   async #requireAlg(context: AgentContext, keyId: string, alg: string | undefined, what: string): Promise<Key> {
-    const key = await this.#key(context, keyId)
+    const key = await this.#calls.key(context, keyId)
     this.#check(key, alg, what)
     return key
   }
@@ -406,8 +343,4 @@ const PUBLIC_MEMBERS = ['kty', 'crv', 'x', 'y', 'n', 'e', 'alg']
 /** A JWK with nothing but its public key. */
 function publicMembers(jwk: Kms.KmsJwkPublic): Record<string, unknown> {
   return Object.fromEntries(Object.entries(jwk).filter(([member]) => PUBLIC_MEMBERS.includes(member)))
-}
-
-function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown))
 }

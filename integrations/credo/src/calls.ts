@@ -1,0 +1,84 @@
+import { type AgentContext, Kms } from '@credo-ts/core'
+
+import { type Key, type KeyName, type MinikmsClient, MinikmsProblem } from './client.js'
+
+const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/
+
+/** Calls to Mini KMS on keys that Credo names, with problems as errors of Credo. */
+export class KeyCalls {
+  readonly #client: MinikmsClient
+  readonly #backend: string
+
+  public constructor(client: MinikmsClient, backend: string) {
+    this.#client = client
+    this.#backend = backend
+  }
+
+  /** The key with a keyId, which is its kid or an alias. */
+  public async key(context: AgentContext, keyId: string): Promise<Key> {
+    return this.#named(keyId, (name) => {
+      const path = 'kid' in name ? `/key/${name.kid}` : `/key?alias=${encodeURIComponent(name.alias)}`
+      return this.#client.call<Key>(context, 'GET', path)
+    })
+  }
+
+  /** The answer of an operation with a key. */
+  public async use<T>(context: AgentContext, keyId: string, path: string, body: Record<string, unknown>): Promise<T> {
+    return this.#named(keyId, (name) => this.#client.call<T>(context, 'POST', path, { ...name, ...body }))
+  }
+
+  /** The answer of a call that names a key, if any, by itself. */
+  public async call<T>(
+    context: AgentContext,
+    keyId: string | undefined,
+    method: string,
+    path: string,
+    body?: Record<string, unknown>
+  ): Promise<T> {
+    try {
+      return await this.#client.call<T>(context, method, path, body)
+    } catch (error) {
+      throw this.#error(error, keyId)
+    }
+  }
+
+  /** What `call` gives for the kid, or where no key has it for the alias. */
+  async #named<T>(keyId: string, call: (name: KeyName) => Promise<T>): Promise<T> {
+    if (THUMBPRINT.test(keyId)) {
+      try {
+        return await call({ kid: keyId })
+      } catch (error) {
+        if (!(error instanceof MinikmsProblem && error.slug === 'key-not-found')) throw this.#error(error, keyId)
+      }
+    }
+    try {
+      return await call({ alias: keyId })
+    } catch (error) {
+      throw this.#error(error, keyId)
+    }
+  }
+
+  #error(error: unknown, keyId = ''): Error {
+    if (error instanceof Kms.KeyManagementError) return error
+    const slug = error instanceof MinikmsProblem ? error.slug : undefined
+    switch (slug) {
+      case 'key-not-found':
+      case 'alias-not-found':
+        return new Kms.KeyManagementKeyNotFoundError(keyId, [this.#backend])
+      case 'key-exists':
+      case 'alias-exists':
+        return new Kms.KeyManagementKeyExistsError(keyId, this.#backend)
+      case 'unsupported-algorithm':
+      case 'unsupported-operation':
+      case 'unsupported-option':
+        return new Kms.KeyManagementAlgorithmNotSupportedError(`this: ${(error as Error).message}`, this.#backend)
+      default:
+        return new Kms.KeyManagementError(asError(error).message, { cause: asError(error) })
+    }
+  }
+}
+
+/** What was thrown, which may be no error. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown))
+}
