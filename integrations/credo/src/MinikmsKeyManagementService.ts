@@ -4,17 +4,19 @@ import { type AgentContext, Kms } from '@credo-ts/core'
 
 import { ECDH_ES, makeContentKey, type Parties, readContentKey } from './agreement.js'
 import {
-  algorithmOfEncryption,
   algorithmOfJwk,
   algorithmOfSignature,
   algorithmOfType,
   isMac,
+  isRsa,
+  nameOfType,
 } from './algorithms.js'
 import { decode, encode } from './bytes.js'
-import { asError, KeyCalls } from './calls.js'
+import { asError, explained, KeyCalls } from './calls.js'
 import { type Algorithm, type Key, MinikmsClient, type MinikmsClientOptions } from './client.js'
-import { decryptContent, encryptContent, LOCAL_ENCRYPTIONS } from './content.js'
+import { CONTENT_ENCRYPTIONS, decryptContent, encryptContent } from './content.js'
 import { compactJwe } from './jwe.js'
+import { type DecisiveJwk, publicJwk, publicMembers } from './jwk.js'
 
 export interface MinikmsOptions extends MinikmsClientOptions {
   /** The name of the backend: `minikms`. */
@@ -23,9 +25,20 @@ export interface MinikmsOptions extends MinikmsClientOptions {
   didcommV1?: boolean
 }
 
+interface Derivation {
+  keyId: string
+  algorithm: Kms.KnownJwaKeyAgreementAlgorithm
+  externalPublicJwk: Kms.KmsJwkPublicAsymmetric
+}
+
 type Agreement = Kms.KmsKeyAgreementEncryptOptions | Kms.KmsKeyAgreementDecryptOptions
 
+const KTYS = ['EC', 'OKP', 'RSA', 'oct']
+// AES Key Wrap has no iv and no tag; callers of Credo's Askar backend find empty ones.
+const NOTHING = new Uint8Array()
 const BOX = { agreement: 'ECDH-HSALSA20', encryption: 'XSALSA20-POLY1305' } as const
+
+// Longer than most files: Credo's interface is one class.
 
 /** Keeps the keys of an agent in Mini KMS, and uses them there. */
 export class MinikmsKeyManagementService implements Kms.KeyManagementService {
@@ -36,8 +49,8 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
 
   private constructor(options: MinikmsOptions, client: MinikmsClient, algorithms: Algorithm[]) {
     this.backend = options.backend ?? 'minikms'
-    this.#calls = new KeyCalls(client, this.backend)
     this.#algorithms = new Map(algorithms.map((algorithm) => [algorithm.name, algorithm]))
+    this.#calls = new KeyCalls(client, this.backend, this.#algorithms)
     this.#didcommV1 = options.didcommV1 ?? true
   }
 
@@ -84,7 +97,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     context: AgentContext,
     { type, keyId }: Kms.KmsCreateKeyOptions<Type>
   ): Promise<Kms.KmsCreateKeyReturn<Type>> {
-    const alg = this.#require(algorithmOfType(type), `keys of type ${JSON.stringify(type)}`)
+    const alg = this.#require(algorithmOfType(type), nameOfType(type))
     const body = { alg, ...this.#bound(keyId), ...this.#operations(alg) }
     const key = await this.#calls.call<Key>(context, keyId, 'POST', '/key/generate', body)
     const id = keyId ?? key.kid
@@ -95,7 +108,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     context: AgentContext,
     { privateJwk }: Kms.KmsImportKeyOptions<Jwk>
   ): Promise<Kms.KmsImportKeyReturn<Jwk>> {
-    const alg = this.#require(algorithmOfJwk(privateJwk), `this key of type ${privateJwk.kty}`)
+    const alg = this.#require(this.#algorithmOfJwk(privateJwk), nameOfType(privateJwk))
     const { kid: keyId } = privateJwk
     const body = { jwk: privateJwk, alg, ...this.#bound(keyId), ...this.#operations(alg) }
     const key = await this.#calls.call<Key>(context, keyId, 'POST', '/key/import', body)
@@ -115,14 +128,21 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
   }
 
   public async sign(context: AgentContext, { keyId, algorithm, data }: Kms.KmsSignOptions): Promise<Kms.KmsSignReturn> {
-    this.#require(algorithmOfSignature(algorithm), `signatures by ${algorithm}`)
+    this.#requireSignature(algorithm)
+    const assertAllowed = (jwk: DecisiveJwk) => Kms.assertAllowedSigningAlgForKey(jwk, algorithm)
     if (isMac(algorithm)) {
-      await this.#requireAlg(context, keyId, algorithmOfSignature(algorithm), algorithm)
-      const { mac } = await this.#calls.use<{ mac: string }>(context, keyId, '/mac', { data: encode(data) })
+      const { kid } = await this.#calls.allowedKey(context, keyId, assertAllowed)
+      const body = { kid, data: encode(data) }
+      const { mac } = await this.#calls.call<{ mac: string }>(context, keyId, 'POST', '/mac', body)
       return { signature: decode(mac) }
     }
+    // Credo asks RSA keys for a length by the algorithm. What else does not fit, Mini KMS refuses by itself.
+    if (isRsa(algorithm)) await this.#calls.allowedKey(context, keyId, assertAllowed)
     const body = { data: encode(data), alg: algorithm }
-    const { sig } = await this.#calls.use<{ sig: string }>(context, keyId, '/sign', body)
+    const { sig } = await explained(
+      () => this.#calls.use<{ sig: string }>(context, keyId, '/sign', body),
+      () => this.#calls.allowedKey(context, keyId, assertAllowed)
+    )
     return { signature: decode(sig) }
   }
 
@@ -130,20 +150,22 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     context: AgentContext,
     { key, algorithm, data, signature }: Kms.KmsVerifyOptions
   ): Promise<Kms.KmsVerifyReturn> {
-    this.#require(algorithmOfSignature(algorithm), `signatures by ${algorithm}`)
+    this.#requireSignature(algorithm)
+    const assertAllowed = (jwk: DecisiveJwk) => Kms.assertAllowedSigningAlgForKey(jwk, algorithm)
     const { keyId } = key
     if (keyId === undefined) {
       const jwk = publicMembers(key.publicJwk)
       const body = { jwk, data: encode(data), sig: encode(signature), alg: algorithm }
-      const { valid } = await this.#calls.call<{ valid: boolean }>(context, undefined, 'POST', '/verify', body)
+      const { valid } = await explained(
+        () => this.#calls.call<{ valid: boolean }>(context, undefined, 'POST', '/verify', body),
+        () => assertAllowed(key.publicJwk)
+      )
       return valid ? { verified: true, publicJwk: key.publicJwk } : { verified: false }
     }
-    const found = await this.#calls.key(context, keyId)
-    const body = isMac(algorithm)
-      ? { kid: found.kid, data: encode(data), mac: encode(signature) }
-      : { kid: found.kid, data: encode(data), sig: encode(signature), alg: algorithm }
-    if (isMac(algorithm)) this.#check(found, algorithmOfSignature(algorithm), algorithm)
-    const path = isMac(algorithm) ? '/mac/verify' : '/verify'
+    const found = await this.#calls.allowedKey(context, keyId, assertAllowed)
+    const [path, member] = isMac(algorithm) ? ['/mac/verify', 'mac'] : ['/verify', 'sig']
+    const alg = isMac(algorithm) ? undefined : algorithm
+    const body = { kid: found.kid, data: encode(data), [member]: encode(signature), alg }
     const { valid } = await this.#calls.call<{ valid: boolean }>(context, keyId, 'POST', path, body)
     return valid ? { verified: true, publicJwk: publicJwk(found, keyId) } : { verified: false }
   }
@@ -156,13 +178,12 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     this.#requireEncryption(enc, key.keyAgreement)
     const aad = 'aad' in encryption ? encryption.aad : undefined
     if (key.privateJwk) {
-      this.#requireLocal(enc)
       const secret = decode(key.privateJwk.k)
       return this.#locally('Encrypting', () => encryptContent(enc, secret, data, aad, encryption.iv))
     }
     if (key.keyId !== undefined) {
       if (encryption.iv) this.#refuseIv()
-      const { kid } = await this.#requireAlg(context, key.keyId, algorithmOfEncryption(enc), enc)
+      const { kid } = await this.#calls.allowedKey(context, key.keyId, (jwk) => Kms.assertAllowedEncryptionAlgForKey(jwk, enc))
       const body = { kid, plaintext: encode(data), aad: aad && encode(aad) }
       const sealed = await this.#calls.call<Ciphertext>(context, key.keyId, 'POST', '/encrypt', body)
       return { encrypted: decode(sealed.ciphertext), iv: decode(sealed.nonce), tag: decode(sealed.tag) }
@@ -178,12 +199,12 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
       const box = await this.#calls.use<Ciphertext>(context, keyAgreement.keyId, '/box', body)
       return { encrypted: decode(box.ciphertext), iv: decode(box.nonce) }
     }
-    const secret = await this.#derive(context, keyAgreement.keyId, keyAgreement.externalPublicJwk)
+    const secret = await this.#derive(context, keyAgreement)
     return this.#locally('Encrypting', () => {
       const parties = { alg: keyAgreement.algorithm, enc, apu: keyAgreement.apu, apv: keyAgreement.apv }
       const { key: contentKey, wrapped } = makeContentKey(secret, parties)
       const sealed = encryptContent(enc, contentKey, data, aad, encryption.iv)
-      return { ...sealed, encryptedKey: wrapped && { encrypted: wrapped } }
+      return { ...sealed, encryptedKey: wrapped && { encrypted: wrapped, iv: NOTHING, tag: NOTHING } }
     })
   }
 
@@ -199,12 +220,11 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     if (!('tag' in decryption)) throw new Kms.KeyManagementError(`${enc} needs a tag.`)
     const { iv, tag, aad } = decryption
     if (key.privateJwk) {
-      this.#requireLocal(enc)
       const secret = decode(key.privateJwk.k)
       return this.#locally('Decrypting', () => ({ data: decryptContent(enc, secret, { encrypted, iv, tag }, aad) }))
     }
     if (key.keyId !== undefined) {
-      const { kid } = await this.#requireAlg(context, key.keyId, algorithmOfEncryption(enc), enc)
+      const { kid } = await this.#calls.allowedKey(context, key.keyId, (jwk) => Kms.assertAllowedEncryptionAlgForKey(jwk, enc))
       const body = { kid, ciphertext: encode(encrypted), nonce: encode(iv), tag: encode(tag), aad: aad && encode(aad) }
       const { plaintext } = await this.#calls.call<Plaintext>(context, key.keyId, 'POST', '/decrypt', body)
       return { data: decode(plaintext) }
@@ -216,7 +236,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
       const { plaintext } = await this.#calls.use<Plaintext>(context, keyId, '/jwe/decrypt', { jwe })
       return { data: decode(plaintext) }
     }
-    const secret = await this.#derive(context, keyId, epk)
+    const secret = await this.#derive(context, key.keyAgreement)
     const parties: Parties = { alg, enc, apu, apv }
     return this.#locally('Decrypting', () => {
       const contentKey = readContentKey(secret, parties, encryptedKey)
@@ -242,9 +262,16 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
   }
 
   /** The raw secret that a key shares with a public JWK. */
-  async #derive(context: AgentContext, keyId: string, peer: Kms.KmsJwkPublic): Promise<Uint8Array> {
-    const body = { peer: publicMembers(peer) }
-    const { secret } = await this.#calls.use<{ secret: string }>(context, keyId, '/derive', body)
+  async #derive(context: AgentContext, { keyId, algorithm, externalPublicJwk: peer }: Derivation): Promise<Uint8Array> {
+    const { secret } = await explained(
+      () => this.#calls.use<{ secret: string }>(context, keyId, '/derive', { peer: publicMembers(peer) }),
+      () =>
+        this.#calls.allowedKey(context, keyId, (jwk) => {
+          Kms.assertAllowedKeyDerivationAlgForKey(jwk, algorithm)
+          Kms.assertJwkAsymmetric(jwk, keyId)
+          Kms.assertAsymmetricJwkKeyTypeMatches(jwk, peer)
+        })
+    )
     return decode(secret)
   }
 
@@ -278,24 +305,29 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     if (agreement?.algorithm === BOX.agreement || isBox) {
       return isBox && agreement?.algorithm === BOX.agreement && this.#does('x25519', 'box')
     }
-    if (!agreement) return LOCAL_ENCRYPTIONS.includes(enc) || this.#has(algorithmOfEncryption(enc))
-    return LOCAL_ENCRYPTIONS.includes(enc) && ECDH_ES.includes(agreement.algorithm)
+    return enc in CONTENT_ENCRYPTIONS && (!agreement || ECDH_ES.includes(agreement.algorithm))
   }
 
   #does(alg: string, operation: string): boolean {
     return this.#algorithms.get(alg)?.operations.includes(operation) ?? false
   }
 
-  #requireEncryption(enc: string, agreement: Agreement | undefined): void {
-    if (this.#encrypts(enc, agreement)) return
-    const how = agreement ? ` with ${agreement.algorithm}` : ''
-    throw new Kms.KeyManagementAlgorithmNotSupportedError(`encryption by ${enc}${how}`, this.backend)
+  /** The algorithm of Mini KMS for a private JWK; throws where Credo cannot read that. */
+  #algorithmOfJwk(jwk: Kms.KmsJwkPrivate): string | undefined {
+    if (KTYS.includes(jwk.kty)) this.#locally('Reading the key', () => Kms.publicJwkFromPrivateJwk(jwk))
+    return algorithmOfJwk(jwk)
   }
 
-  #requireLocal(enc: string): void {
-    if (!LOCAL_ENCRYPTIONS.includes(enc)) {
-      throw new Kms.KeyManagementAlgorithmNotSupportedError(`encryption by ${enc} with a key by value`, this.backend)
-    }
+  #requireSignature(algorithm: string): void {
+    this.#require(algorithmOfSignature(algorithm), `signing and verification with algorithm '${algorithm}'`)
+  }
+
+  #requireEncryption(enc: string, agreement: Agreement | undefined): void {
+    if (this.#encrypts(enc, agreement)) return
+    const name = agreement
+      ? `key agreement algorithm '${agreement.algorithm}' with encryption algorithm '${enc}'`
+      : `JWA encryption algorithm '${enc}'`
+    throw new Kms.KeyManagementAlgorithmNotSupportedError(name, this.backend)
   }
 
   #require(alg: string | undefined, what: string): string {
@@ -303,19 +335,6 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
       throw new Kms.KeyManagementAlgorithmNotSupportedError(what, this.backend)
     }
     return alg
-  }
-
-  /** The key, where it is of the algorithm; one of another would give what the caller does not expect. */
-  async #requireAlg(context: AgentContext, keyId: string, alg: string | undefined, what: string): Promise<Key> {
-    const key = await this.#calls.key(context, keyId)
-    this.#check(key, alg, what)
-    return key
-  }
-
-  #check(key: Key, alg: string | undefined, what: string): void {
-    if (key.alg !== alg) {
-      throw new Kms.KeyManagementAlgorithmNotSupportedError(`${what} with a key of ${key.alg}`, this.backend)
-    }
   }
 
   #refuseIv(): never {
@@ -331,16 +350,4 @@ interface Ciphertext {
 
 interface Plaintext {
   plaintext: string
-}
-
-/** The public JWK of a key, as Credo has it: under its keyId, of a symmetric key without anything secret. */
-function publicJwk(key: Key, keyId: string): Kms.KmsJwkPublic {
-  return { ...(key.jwk ?? { kty: key.kty }), kid: keyId } as Kms.KmsJwkPublic
-}
-
-const PUBLIC_MEMBERS = ['kty', 'crv', 'x', 'y', 'n', 'e', 'alg']
-
-/** A JWK with nothing but its public key. */
-function publicMembers(jwk: Kms.KmsJwkPublic): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(jwk).filter(([member]) => PUBLIC_MEMBERS.includes(member)))
 }

@@ -76,19 +76,28 @@ export function algorithmOfJwk(jwk: Kms.KmsJwkPrivate): string | undefined {
   }
 }
 
+const FACTS = ['crv', 'algorithm', 'alg', 'modulusLength', 'length']
+
+/** A type of keys, in the words that Credo's own backends refuse one with. */
+export function nameOfType(type: Kms.KmsCreateKeyType | Kms.KmsJwkPrivate): string {
+  const facts = Object.entries(type).filter(([member]) => FACTS.includes(member))
+  const named = facts.map(([member, value]) => `${member} '${value}'`).join(' and ')
+  return named ? `${named} for kty '${type.kty}'` : `kty '${type.kty}'`
+}
+
 /** How many bits a member has, in base64url. */
 function bits(member: string): number {
   return Buffer.from(member, 'base64url').length * 8
 }
 
-/** The algorithm of Mini KMS that a content encryption is made by. */
-export function algorithmOfEncryption(enc: string): string | undefined {
-  return BY_ENC[enc]
-}
-
 /** The algorithm of Mini KMS whose keys make signatures or authentication codes of a JOSE name. */
 export function algorithmOfSignature(alg: string): string | undefined {
-  return BY_SIGNATURE[alg] ?? (/^[RP]S(256|384|512)$/.test(alg) ? 'rsa2048' : undefined)
+  return BY_SIGNATURE[alg] ?? (isRsa(alg) ? 'rsa2048' : undefined)
+}
+
+/** Whether a JOSE name is that of an RSA signature. */
+export function isRsa(alg: string): boolean {
+  return /^[RP]S(256|384|512)$/.test(alg)
 }
 
 /** Whether a JOSE name is that of an authentication code. */

@@ -1,6 +1,7 @@
 import { type AgentContext, Kms } from '@credo-ts/core'
 
-import { type Key, type KeyName, type MinikmsClient, MinikmsProblem } from './client.js'
+import { type Algorithm, type Key, type KeyName, type MinikmsClient, MinikmsProblem } from './client.js'
+import { type DecisiveJwk, decisiveJwk } from './jwk.js'
 
 const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/
 
@@ -8,10 +9,12 @@ const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/
 export class KeyCalls {
   readonly #client: MinikmsClient
   readonly #backend: string
+  readonly #algorithms: ReadonlyMap<string, Algorithm>
 
-  public constructor(client: MinikmsClient, backend: string) {
+  public constructor(client: MinikmsClient, backend: string, algorithms: ReadonlyMap<string, Algorithm>) {
     this.#client = client
     this.#backend = backend
+    this.#algorithms = algorithms
   }
 
   /** The key with a keyId, which is its kid or an alias. */
@@ -20,6 +23,13 @@ export class KeyCalls {
       const path = 'kid' in name ? `/key/${name.kid}` : `/key?alias=${encodeURIComponent(name.alias)}`
       return this.#client.call<Key>(context, 'GET', path)
     })
+  }
+
+  /** The key with a keyId, where Credo allows it for what is asked of it. */
+  public async allowedKey(context: AgentContext, keyId: string, assertAllowed: (jwk: DecisiveJwk) => void): Promise<Key> {
+    const key = await this.key(context, keyId)
+    assertAllowed(decisiveJwk(key, this.#algorithms.get(key.alg)?.jose_algs[0] ?? key.alg))
+    return key
   }
 
   /** The answer of an operation with a key. */
@@ -75,6 +85,16 @@ export class KeyCalls {
       default:
         return new Kms.KeyManagementError(asError(error).message, { cause: asError(error) })
     }
+  }
+}
+
+/** The answer of a call; where it fails, and a check of Credo's fails too, the error is that check's. */
+export async function explained<T>(call: () => Promise<T>, check: () => unknown): Promise<T> {
+  try {
+    return await call()
+  } catch (error) {
+    await check()
+    throw error
   }
 }
 

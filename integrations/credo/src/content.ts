@@ -1,5 +1,7 @@
 import { createCipheriv, createDecipheriv, createHmac, randomBytes, timingSafeEqual, type CipherGCMTypes } from 'node:crypto'
 
+import { chachaInputs } from './xchacha.js'
+
 /** A ciphertext, as JWE has it (RFC 7516). */
 export interface Sealed {
   encrypted: Uint8Array<ArrayBuffer>
@@ -12,29 +14,35 @@ interface ContentEncryption {
   ivBytes: number
   cipher: string
   hash?: string
+  /** Makes key and iv of the cipher, where they are others. */
+  inputs?: (key: Uint8Array, iv: Uint8Array) => CipherInputs
+}
+
+interface CipherInputs {
+  key: Uint8Array
+  iv: Uint8Array
 }
 
 const TAG_BYTES = 16
 
-const CONTENT_ENCRYPTIONS: Record<string, ContentEncryption> = {
+/** Content encryptions that are computed here, with a key that the caller has, or that was agreed on. */
+export const CONTENT_ENCRYPTIONS: Record<string, ContentEncryption> = {
   A128GCM: { keyBytes: 16, ivBytes: 12, cipher: 'aes-128-gcm' },
   A192GCM: { keyBytes: 24, ivBytes: 12, cipher: 'aes-192-gcm' },
   A256GCM: { keyBytes: 32, ivBytes: 12, cipher: 'aes-256-gcm' },
   C20P: { keyBytes: 32, ivBytes: 12, cipher: 'chacha20-poly1305' },
+  XC20P: { keyBytes: 32, ivBytes: 24, cipher: 'chacha20-poly1305', inputs: chachaInputs },
   'A128CBC-HS256': { keyBytes: 32, ivBytes: 16, cipher: 'aes-128-cbc', hash: 'sha256' },
   'A192CBC-HS384': { keyBytes: 48, ivBytes: 16, cipher: 'aes-192-cbc', hash: 'sha384' },
   'A256CBC-HS512': { keyBytes: 64, ivBytes: 16, cipher: 'aes-256-cbc', hash: 'sha512' },
 }
-
-/** Content encryptions that are computed here, with a key that the caller has, or that was agreed on. */
-export const LOCAL_ENCRYPTIONS = Object.keys(CONTENT_ENCRYPTIONS)
 
 /** How many bytes a key of a content encryption has. */
 export function keyBytes(enc: string): number {
   return find(enc).keyBytes
 }
 
-/** Encrypt with a key by value (RFC 7518 section 5, RFC 8439). */
+/** Encrypt with a key by value (RFC 7518 section 5, RFC 8439, draft-irtf-cfrg-xchacha-03). */
 export function encryptContent(
   enc: string,
   key: Uint8Array,
@@ -52,7 +60,8 @@ export function encryptContent(
     const tag = cbcTag(algorithm.hash, key.subarray(0, half), aad, iv, encrypted)
     return sealed(encrypted, iv, tag)
   }
-  const cipher = createCipheriv(algorithm.cipher as CipherGCMTypes, key, iv, { authTagLength: TAG_BYTES })
+  const inputs = algorithm.inputs?.(key, iv) ?? { key, iv }
+  const cipher = createCipheriv(algorithm.cipher as CipherGCMTypes, inputs.key, inputs.iv, { authTagLength: TAG_BYTES })
   cipher.setAAD(aad)
   const encrypted = Buffer.concat([cipher.update(data), cipher.final()])
   return sealed(encrypted, iv, cipher.getAuthTag())
@@ -74,7 +83,8 @@ export function decryptContent(
     const decipher = createDecipheriv(algorithm.cipher, key.subarray(half), iv)
     return copy(Buffer.concat([decipher.update(encrypted), decipher.final()]))
   }
-  const decipher = createDecipheriv(algorithm.cipher as CipherGCMTypes, key, iv, { authTagLength: TAG_BYTES })
+  const inputs = algorithm.inputs?.(key, iv) ?? { key, iv }
+  const decipher = createDecipheriv(algorithm.cipher as CipherGCMTypes, inputs.key, inputs.iv, { authTagLength: TAG_BYTES })
   decipher.setAAD(aad)
   decipher.setAuthTag(tag)
   return copy(Buffer.concat([decipher.update(encrypted), decipher.final()]))

@@ -23,7 +23,7 @@ it('is imported as an ES module, and required as CommonJS', () => {
 it('works as its README says', () => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
   const [, program] = /```js\n(.*?)```/s.exec(readme)!
-  // The packages that a reader has for records and files have native libraries, which these tests do without.
+  // What a reader has for records and files has a native library, which does not come from npm: without it here.
   const replaced = program!
     .replace("import { agentDependencies } from '@credo-ts/node'\n", "import { agentDependencies, records } from './tests/without_files.js'\n")
     .replace(/^import .* from '@(credo-ts\/askar|openwallet-foundation\/askar-nodejs)'\n/gm, '')
