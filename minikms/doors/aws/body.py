@@ -22,7 +22,7 @@ _NANOSECONDS: Final = 1_000_000_000
 # What a constraint says begins so; all other messages are marshmallow's of a wrong type.
 _MUST: Final = "Member must "
 _REQUIRED: Final[dict[str, str | list[Any] | dict[Any, Any]]] = {"required": f"{_MUST}not be null"}
-_SHOWN: Final = 64
+_SHOWN: Final = 1024
 _MOST_FAULTS: Final = 10
 
 

@@ -13,6 +13,7 @@ from minikms.doors.aws.errors import (
 )
 from minikms.records import KeyRecord, KeyRef
 from minikms.store.keys import DEFAULT_PROFILE
+from minikms.web.schemas.fields import KID_PATTERN
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -30,8 +31,9 @@ _ACCOUNTS: Final = 10**12
 _SCHEME: Final = "AWS4-HMAC-SHA256 "
 _CREDENTIAL: Final = re.compile(r"Credential=(.+)/\d{8}/([a-z0-9-]{1,63})/kms/aws4_request(?:,|\Z)")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-_MULTI_REGION_KEY: Final = re.compile(r"mrk-[0-9a-f]{32}")
+_KID: Final = re.compile(KID_PATTERN)
+# What AWS may call a key, whether it is there or not; the second is one of several regions.
+_KEY_ID: Final = re.compile(rf"{_UUID.pattern}|mrk-[0-9a-f]{{32}}")
 _ARN: Final = re.compile(r"arn:aws:kms:([^:]*):([^:]*):(?:key/(.+)|(alias/.+))")
 
 
@@ -78,15 +80,18 @@ class Arns(NamedTuple):
             return KeyRef(alias=uuid_alias(text))
         if _KID.fullmatch(text):
             return KeyRef(kid=text)
-        if _MULTI_REGION_KEY.fullmatch(text):  # as a key that is not here
-            raise self.not_found(text)
-        raise NotFoundException(f"Invalid keyId '{text}'")
+        raise self.not_found(text)
 
     def not_found(self, text: str) -> NotFoundException:
         """The error of a key that is not there."""
-        arn = text
-        if not text.startswith("arn:"):
-            arn = self.alias(text) if text.startswith(ALIAS_PREFIX) else self.key(text)
+        if text.startswith(ALIAS_PREFIX):
+            arn = self.alias(text)
+        elif text.startswith("arn:"):
+            arn = text
+        elif _KEY_ID.fullmatch(text):
+            arn = self.key(text)
+        else:
+            return NotFoundException(f"Invalid keyId '{text}'")
         if ":alias/" in arn:
             return NotFoundException(f"Alias {arn} is not found.")
         return NotFoundException(f"Key '{arn}' does not exist")

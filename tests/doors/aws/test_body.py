@@ -79,7 +79,7 @@ def base64_of(size):
         ),
         (
             {"KeyId": "k" * 2049},
-            f"Value '{'k' * 64}' at 'keyId' failed to satisfy constraint: "
+            f"Value '{'k' * 1024}' at 'keyId' failed to satisfy constraint: "
             "Member must have length less than or equal to 2048",
         ),
         (

@@ -61,6 +61,7 @@ def test_the_account_of_a_profile():
         (f"arn:aws:kms:eu-west-1:000000000000:key/{UUID}", KeyRef(alias=f"aws:{UUID}")),
         (KID, KeyRef(kid=KID)),
         (f"arn:aws:kms:eu-west-1:000000000000:key/{KID}", KeyRef(kid=KID)),
+        ("aes-1", KeyRef(kid="aes-1")),
         ("alias/a:b/c", KeyRef(alias="alias/a:b/c")),
         ("arn:aws:kms:eu-west-1:000000000000:alias/a:b/c", KeyRef(alias="alias/a:b/c")),
     ],
@@ -72,8 +73,8 @@ def test_what_names_a_key(text, ref):
 @pytest.mark.parametrize(
     "text",
     [
-        "a",
-        UUID.upper(),
+        "a" * 129,
+        "a.b",
         f"aws:{UUID}",
         f"{UUID}\n",
         f"arn:aws:kms:us-east-1:000000000000:key/{UUID}",
@@ -85,6 +86,20 @@ def test_what_names_a_key(text, ref):
 def test_what_names_none(text):
     with pytest.raises(NotFoundException):
         ARNS.ref(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (UUID, f"Key '{ARNS.key(UUID)}' does not exist"),
+        (ARNS.key(UUID), f"Key '{ARNS.key(UUID)}' does not exist"),
+        (f"mrk-{'0' * 32}", f"Key '{ARNS.key('mrk-' + '0' * 32)}' does not exist"),
+        (KID, f"Invalid keyId '{KID}'"),
+        ("alias/a", f"Alias {ARNS.alias('alias/a')} is not found."),
+    ],
+)
+def test_what_is_said_of_what_is_not_there(text, message):
+    assert ARNS.not_found(text).detail == message
 
 
 @pytest.mark.parametrize(
