@@ -102,6 +102,12 @@ def _no_operation(service: str, name: str) -> KmsError:
 
 def _operations() -> "Sequence[AwsOperation]":
     """All operations."""
-    from minikms.doors.aws import random
+    from minikms.doors.aws import aliases, key_management, key_states, random, tags
 
-    return (*random.OPERATIONS,)
+    return (
+        *random.OPERATIONS,
+        *key_management.OPERATIONS,
+        *key_states.OPERATIONS,
+        *aliases.OPERATIONS,
+        *tags.OPERATIONS,
+    )

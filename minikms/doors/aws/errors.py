@@ -103,6 +103,14 @@ class LimitExceededException(AwsError):
     """There are as many as there may be."""
 
 
+class MalformedPolicyDocumentException(AwsError):
+    """The policy of a key is not JSON."""
+
+
+class NotAuthorizedException(AwsError):
+    """The name of an alias is one of AWS's own."""
+
+
 class NotFoundException(AwsError):
     """There is no such key or alias."""
 

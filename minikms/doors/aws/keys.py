@@ -1,19 +1,28 @@
 """The keys of a call: what a caller names, and whether it may be used so."""
 
+import hashlib
 import time
 from dataclasses import dataclass
 
 from minikms.doors.aws import identity
+from minikms.doors.aws.body import Shape, key_id
 from minikms.doors.aws.errors import (
     DisabledException,
     InvalidKeyUsageException,
     KMSInvalidStateException,
+    NotFoundException,
 )
 from minikms.doors.aws.identity import Arns
 from minikms.doors.aws.specs import KeySpec, Specs
 from minikms.errors import AliasNotFound, KeyNotFound, KeyNotUsable
 from minikms.keys.service import KeyService
 from minikms.records import KeyRecord, KeyRef
+
+
+class ByKeyId(Shape):
+    """A key of a request."""
+
+    KeyId = key_id()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,11 @@ class AwsKey:
     usage: str
     key_id: str
     arn: str
+
+    @property
+    def material_id(self) -> str:
+        """What AWS calls the material of a symmetric key: another after a rotation, as its kid."""
+        return hashlib.sha256(self.record.kid.encode()).hexdigest()
 
     def require_not_pending(self) -> None:
         """Raise KMSInvalidStateException where the key is scheduled for deletion."""
@@ -60,9 +74,14 @@ class AwsCall:
     specs: Specs
     arns: Arns
 
-    async def key(self, text: str) -> AwsKey:
-        """The key that a caller names; raises NotFoundException and InvalidArnException."""
+    async def key(self, text: str, *, by_alias: bool = True) -> AwsKey:
+        """The key that a caller names, by an alias only where that is allowed.
+
+        Raises NotFoundException and InvalidArnException.
+        """
         ref = self.arns.ref(text)
+        if not by_alias and identity.ALIAS_PREFIX in text:
+            raise NotFoundException(f"Invalid keyId '{text}'")
         try:
             record = await self.service.get(self.profile, ref)
         except (AliasNotFound, KeyNotFound):
@@ -84,6 +103,10 @@ class AwsCall:
         key_id = identity.id_of(record)
         arn = self.arns.key(key_id)
         return AwsKey(record, ref or KeyRef(kid=record.kid), spec, usage, key_id, arn)
+
+    def made(self, record: KeyRecord) -> AwsKey:
+        """A key that this call has made."""
+        return self._named(record, KeyRef(kid=record.kid), record.kid)
 
     def _named(self, record: KeyRecord, ref: KeyRef, text: str) -> AwsKey:
         key = self.named(record, ref)

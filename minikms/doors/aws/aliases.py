@@ -1,0 +1,144 @@
+"""Operations on the aliases of keys."""
+
+import re
+from typing import Any, Final
+
+from minikms.doors.aws.body import Body, Shape, key_id, text
+from minikms.doors.aws.errors import (
+    AlreadyExistsException,
+    InvalidAliasNameException,
+    NotAuthorizedException,
+    ValidationException,
+)
+from minikms.doors.aws.identity import ALIAS_PREFIX
+from minikms.doors.aws.keys import AwsCall, AwsKey
+from minikms.doors.aws.operation import operation
+from minikms.doors.aws.paging import Page, Position, behind, listed, position
+from minikms.doors.aws.specs import SYMMETRIC_DEFAULT
+from minikms.errors import AliasExists
+
+_LONGEST: Final = 256
+_RESERVED: Final = "alias/aws/"
+_NAME: Final = re.compile(r"alias/[a-zA-Z0-9/_-]+")
+_GUIDE: Final = "https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html"
+_LIMIT: Final = 50
+_MOST: Final = 100
+# How many keys a page of aliases reads at most.
+_KEYS: Final = 250
+
+
+class ByAlias(Shape):
+    """An alias."""
+
+    AliasName = text(1, _LONGEST, r"^[a-zA-Z0-9:/_-]+$", required=True)
+
+
+class AliasRequest(ByAlias):
+    """An alias, and the key that it is to name."""
+
+    TargetKeyId = key_id()
+
+
+@operation("CreateAlias", "keys:write", AliasRequest)
+async def create_alias(call: AwsCall, body: Body) -> None:
+    """Give a key an alias that there is not."""
+    name, key = _checked(body), await _target(call, body)
+    try:
+        await call.service.associate(call.profile, key.record.kid, name, "create")
+    except AliasExists:
+        raise AlreadyExistsException(
+            f"An alias with the name {call.arns.alias(name)} already exists"
+        ) from None
+
+
+@operation("UpdateAlias", "keys:write", AliasRequest)
+async def update_alias(call: AwsCall, body: Body) -> None:
+    """Let an alias name another key, of the same usage, and symmetric where that was."""
+    name, key = _checked(body), await _target(call, body)
+    before = await call.key(name)
+    if _kind(before) != _kind(key):
+        raise ValidationException(
+            f"The alias {name} names a key with another key usage, or of another type."
+        )
+    await call.service.associate(call.profile, key.record.kid, name, "update")
+
+
+@operation("DeleteAlias", "keys:write", ByAlias)
+async def delete_alias(call: AwsCall, body: Body) -> None:
+    """Take an alias from its key."""
+    name = _checked(body)
+    await call.key(name)
+    await call.service.dissociate(call.profile, None, name)
+
+
+class ListAliasesRequest(Page):
+    """The aliases of a key, or of all keys."""
+
+    KeyId = key_id(required=False)
+
+
+@operation("ListAliases", "keys:read", ListAliasesRequest)
+async def list_aliases(call: AwsCall, body: Body) -> dict[str, Any]:
+    """A page of aliases by the age of their keys, maybe without any where many keys have none."""
+    start, limit = position(body), min(body.get("Limit", _LIMIT), _MOST)
+    goes_on = None
+    if "KeyId" in body:
+        keys = [await call.key(body["KeyId"], by_alias=False)]
+    else:
+        records, more = await call.service.list_keys(call.profile, limit=_KEYS, after=start.after)
+        keys = [key for record in records if (key := call.named(record))]
+        goes_on = behind(records[-1].seq) if more else None
+    places = [(Position(key.record.seq, name), key) for key in keys for name in _aliases(key)]
+    found = [(place, key) for place, key in places if place > start]
+    if len(found) > limit:
+        goes_on = found[limit - 1][0]
+    aliases = [
+        {
+            "AliasName": place.name,
+            "AliasArn": call.arns.alias(place.name),
+            "TargetKeyId": key.key_id,
+        }
+        for place, key in found[:limit]
+    ]
+    return listed("Aliases", aliases, goes_on)
+
+
+OPERATIONS: Final = (create_alias, update_alias, delete_alias, list_aliases)
+
+
+def _aliases(key: AwsKey) -> list[str]:
+    """The aliases of a key that AWS could have, too, sorted."""
+    return sorted(
+        name for name in key.record.aliases if len(name) <= _LONGEST and _NAME.fullmatch(name)
+    )
+
+
+def _checked(body: Body) -> str:
+    """The name of an alias; raises for one that a caller may not have."""
+    name: str = body["AliasName"]
+    if not name.startswith(ALIAS_PREFIX):
+        raise ValidationException(
+            f'Alias must start with the prefix "{ALIAS_PREFIX}". Please see {_GUIDE}'
+        )
+    if ":" in name:
+        raise ValidationException(f"{name} contains invalid characters for an alias")
+    if name.startswith(_RESERVED):
+        raise NotAuthorizedException(f"Aliases that begin with {_RESERVED} are reserved.")
+    if name == ALIAS_PREFIX:
+        raise InvalidAliasNameException(f"{name} has no name behind the prefix.")
+    return name
+
+
+async def _target(call: AwsCall, body: Body) -> AwsKey:
+    """The key that an alias is to name."""
+    target: str = body["TargetKeyId"]
+    if ALIAS_PREFIX in target:
+        raise ValidationException("Aliases must refer to keys. Not aliases")
+    key = await call.key(target)
+    key.require_not_pending()
+    return key
+
+
+def _kind(key: AwsKey) -> tuple[str, bool]:
+    """What two keys that one alias names, one after the other, have in common."""
+    return key.usage, key.spec.name == SYMMETRIC_DEFAULT
