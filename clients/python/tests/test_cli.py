@@ -4,13 +4,17 @@ import json
 import os
 import pty
 import select
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from minikms_client.cli.main import mkms
+from minikms_client.cli.session import Session
 from minikms_client.wire import decode
 
 COMMANDS = Path(sys.executable).parent
@@ -193,7 +197,9 @@ def test_profiles_tokens_and_the_service(shell, minikms):
 @pytest.mark.parametrize(
     ("line", "code", "sentence"),
     [
-        ("mkms key show nobody", 3, "There is no such alias."),
+        ("mkms key show nobody", 3, "with the kid or the alias 'nobody'"),
+        ("mkms sign did:example:1#2 x", 3, "with the kid or the alias 'did:example:1#2'"),
+        ("mkms key unalias nobody", 3, "with the alias 'nobody'"),
         ("mkms --profile nobody key list", 3, "There is no such profile."),
         ("mkms key generate nothing", 5, "algorithm"),
         ("mkms --url http://127.0.0.1:1 --timeout 1 status", 6, "gives no answer"),
@@ -213,6 +219,9 @@ def test_profiles_tokens_and_the_service(shell, minikms):
         ("mkms sign x --file nowhere", 2, "cannot be read"),
         ("mkms --token-file nowhere status", 2, "cannot be read"),
         ("mkms --url localhost:8080 status", 2, "http://"),
+        ("mkms status --url localhost:8080", 2, "http://"),
+        ("mkms key list --cert nowhere.pem", 2, "--cert-key"),
+        ("echo n | mkms profile delete nobody", 130, "Stopped."),
         ("mkms --profile bób key list", 2, "visible ASCII"),
         ("mkms --timeout 0 status", 2, "range"),
         ("mkms random 16 > /dev/full", 2, "No space left"),
@@ -224,6 +233,45 @@ def test_an_error_is_a_sentence_and_a_code(shell, line, code, sentence):
     assert sentence in last
     assert "Traceback" not in shell.error
     assert last.endswith(".")
+
+
+def test_options_after_the_command(shell, minikms, tmp_path):
+    kid = shell("mkms key generate p256 --alias signer")
+    assert json.loads(shell("mkms key list --json"))["kid"] == kid
+    assert json.loads(shell("mkms sign signer hello --json"))["kid"] == kid
+    assert json.loads(shell("mkms sign --json signer hello"))["kid"] == kid
+    shell("mkms --profile nobody key list", code=3)
+    given = f"--profile {minikms.profile} --url {minikms.url} --timeout 9"
+    assert shell(f"MINIKMS_URL=x mkms --profile nobody key list {given} | cut -f1") == kid
+    shell("mkms key list --timeout 0", code=2)
+    assert "--json" in shell("mkms key list --help")
+
+
+def test_what_nobody_has_foreseen_is_a_sentence_too(minikms, monkeypatch):
+    def fails(*_):
+        raise KeyError("secret")
+
+    monkeypatch.setattr(Session, "show", fails)
+    done = CliRunner().invoke(mkms, ["status", "--url", minikms.url])
+    assert done.exit_code == 7
+    assert done.output.startswith("mkms: This is a fault of mkms: KeyError in fails, ")
+    assert done.output.count("\n") == 1
+    assert "secret" not in done.output
+
+
+def test_a_command_that_is_stopped(minikms):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        process = subprocess.Popen(
+            [COMMANDS / "mkms", "status", "--url", url],
+            stderr=subprocess.PIPE,
+            env=environment(minikms),
+        )
+        connection, _ = listener.accept()  # and no answer: it waits
+        with process, connection:
+            process.send_signal(signal.SIGINT)
+            assert process.stderr.read() == b"mkms: Stopped.\n"
+    assert process.returncode == 130
 
 
 def test_a_token_that_is_missing(shell, guarded_url, admin_token, tmp_path):

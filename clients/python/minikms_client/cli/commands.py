@@ -1,12 +1,26 @@
-"""Commands whose arguments may begin with a hyphen, as one kid in 64 does."""
+"""Commands that take the options of `mkms` too, and arguments that begin with a hyphen.
+
+One kid in 64 does that.
+"""
 
 import click
+
+from minikms_client.cli.options import OPTIONS_AFTER
 
 
 class Command(click.Command):
     """A command that has long options alone, so that `-AP8o…` is an argument."""
 
     ignore_unknown_options = True
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Its own, and those of `mkms`."""
+        return [*super().get_params(ctx), *OPTIONS_AFTER]
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Name those of `mkms`, which are not listed again."""
+        formatter.write_paragraph()
+        formatter.write_text("The options of mkms are taken here too, such as --json.")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse a long option that is not known, which would count as an argument too."""

@@ -1,6 +1,7 @@
 """Exit codes, and errors as one sentence."""
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NoReturn
@@ -30,6 +31,10 @@ REFUSED: Final = 5
 """The service does not do this, as it was asked for."""
 NO_ANSWER: Final = 6
 """The service is not there, or cannot answer now."""
+FAULT: Final = 7
+"""Something that no code here has foreseen."""
+STOPPED: Final = 130
+"""Control-C, or a question that was not answered by yes: what a shell has for the former."""
 
 
 def code_of(error: MinikmsError) -> int:
@@ -71,3 +76,12 @@ def sentences() -> Iterator[None]:
         # output could not take is not written at the exit either.
         sys.stdout = None
         fail(f"{error.strerror or error}.", WRONG_USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        fail("Stopped.", STOPPED)
+    except (click.ClickException, click.exceptions.Exit):
+        raise
+    except Exception as error:
+        # Its text may have what is secret.
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        name = type(error).__name__
+        fail(f"This is a fault of mkms: {name} in {at.name}, {at.filename}:{at.lineno}.", FAULT)

@@ -203,7 +203,7 @@ def alias(session: Session, name: str, alias: str, alias_taken: str | None) -> N
 @pass_session
 def unalias(session: Session, alias: str) -> None:
     """Take an ALIAS from its key."""
-    gone = session.client.dissociate_alias(session.client.find_key(alias).kid, alias)
+    gone = session.client.dissociate_alias(session.by_alias(alias).kid, alias)
     session.show(gone, gone.kid)
 
 

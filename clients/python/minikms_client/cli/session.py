@@ -5,8 +5,8 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final, TypeVar
 
 import click
@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from minikms_client import Client, KeyNotFound
+from minikms_client import AliasNotFound, Client, KeyNotFound
+from minikms_client.cli.exits import NOT_FOUND, fail
 from minikms_client.models import Key
 from minikms_client.wire import encode, encode_time
 
@@ -23,12 +24,36 @@ ResultT = TypeVar("ResultT")
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
-@dataclass(frozen=True, slots=True)
 class Session:
-    """The client, and whether answers are shown as JSON."""
+    """The client, and whether answers are shown as JSON, by the options that were given."""
 
-    client: Client
-    is_json: bool
+    def __init__(self, context: click.Context, options: dict[str, Any]) -> None:
+        self._context = context
+        self._options = options
+
+    def change(self, name: str, value: object) -> None:
+        """Set an option that comes after the command; the client is not made before."""
+        self._options[name] = value
+
+    @property
+    def is_json(self) -> bool:
+        """Whether answers are shown as JSON."""
+        return bool(self._options["is_json"])
+
+    @cached_property
+    def client(self) -> Client:
+        """The client, which is closed when the command ends."""
+        options = {name: value for name, value in self._options.items() if name != "is_json"}
+        cert, key = options.pop("cert"), options.pop("cert_key")
+        if (cert is None) != (key is None):
+            raise click.UsageError(
+                "A certificate needs its private key: give --cert and --cert-key."
+            )
+        try:
+            client = Client(**options, cert=None if cert is None else (cert, key))
+        except OSError as error:
+            raise click.UsageError(f"A file of TLS cannot be read: {error}.") from error
+        return self._context.with_resource(client)
 
     def by_name(self, name: str, call: Callable[..., ResultT]) -> ResultT:
         """The result of `call(kid=…)`, or of `call(alias=…)` where no key has the name as kid."""
@@ -37,7 +62,17 @@ class Session:
                 return call(kid=name)
             except KeyNotFound:
                 pass
-        return call(alias=name)
+        try:
+            return call(alias=name)
+        except AliasNotFound:
+            fail(f"There is no key with the kid or the alias {name!r}.", NOT_FOUND)
+
+    def by_alias(self, alias: str) -> Key:
+        """The key that has this alias."""
+        try:
+            return self.client.find_key(alias)
+        except AliasNotFound:
+            fail(f"There is no key with the alias {alias!r}.", NOT_FOUND)
 
     def kid(self, name: str) -> str:
         """The kid of the key that has this kid or alias."""
