@@ -108,21 +108,6 @@ DESCRIBED = (
             described(Description="new_description"),
         ),
     ),
-    Fact(
-        "test_get_public_key",
-        (
-            key(KeyUsage="ENCRYPT_DECRYPT", KeySpec="RSA_2048"),
-            with_key(
-                "GetPublicKey",
-                answer=Has(
-                    KeyId=Ref("key_arn"),
-                    KeySpec="RSA_2048",
-                    KeyUsage="ENCRYPT_DECRYPT",
-                    PublicKey=bytes,
-                ),
-            ),
-        ),
-    ),
 )
 
 
@@ -182,18 +167,6 @@ STATES = (
             described(Enabled=False, KeyState="Disabled"),
             with_key("EnableKey", answer={}),
             described(Enabled=True, KeyState="Enabled"),
-        ),
-    ),
-    Fact(
-        "test_cant_use_disabled_or_deleted_keys",
-        (
-            key(),
-            with_key("DisableKey"),
-            with_key("GenerateDataKey", KeySpec="AES_256", answer=Refused("DisabledException")),
-            with_key("ScheduleKeyDeletion"),
-            with_key(
-                "GenerateDataKey", KeySpec="AES_256", answer=Refused("KMSInvalidStateException")
-            ),
         ),
     ),
     Fact(

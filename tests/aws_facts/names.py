@@ -50,26 +50,6 @@ ALIASES = (
             Call("DescribeKey", {"KeyId": "alias/moves"}, {"KeyMetadata": Has(KeyId=Ref("new"))}),
         ),
     ),
-    Fact(
-        "test_all_types_of_key_id_can_be_used_for_encryption",
-        (
-            key(),
-            Call("CreateAlias", {"AliasName": "alias/any", "TargetKeyId": Ref("key")}, {}),
-            *(
-                Call(
-                    "Encrypt",
-                    {"KeyId": name, "Plaintext": b"encrypt-me"},
-                    Has(KeyId=Ref("key_arn")),
-                )
-                for name in (
-                    Ref("key_arn"),
-                    Ref("key"),
-                    Ref("key_arn", lambda arn: f"{arn.rpartition(':')[0]}:alias/any"),
-                    "alias/any",
-                )
-            ),
-        ),
-    ),
 )
 
 TAGS = (
