@@ -7,6 +7,7 @@ result; `call.service.perform_fast` does without waiting, or gives None.
 from minikms.keys.encapsulation import Decapsulate, Encapsulate
 from minikms.keys.encryption import Decrypt, Derive, Encrypt, Encrypted, Unwrap, Wrap
 from minikms.keys.mac import ComputeMac, VerifyMac
+from minikms.keys.operation import Operation
 from minikms.keys.signing import Sign, Signed, SignOptions, Verify
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Encapsulate",
     "Encrypt",
     "Encrypted",
+    "Operation",
     "Sign",
     "SignOptions",
     "Signed",

@@ -4,18 +4,32 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Final, Literal
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeVar
 
-from minikms.errors import InvalidKey, TooBusy, UnsupportedOption
+from joserfc.jwk import import_key
+
+from minikms.errors import InvalidKey, TooBusy, UnsupportedOperation, UnsupportedOption
 from minikms.keys.describe import describe, permitted
 from minikms.keys.threads import is_slow, run
-from minikms.plugin.protocol import KeyAlgorithm, KeyPairAlgorithm, Stored
+from minikms.plugin.protocol import JwkImporter, KeyAlgorithm, KeyPairAlgorithm, Stored
+from minikms.plugin.pyca import Pkcs8KeyAlgorithm
 from minikms.records import KeyPolicy, KeyRecord
+
+ResultT = TypeVar("ResultT")
 
 # How many keys of a kind are generated at a time, and how many wait for that at most. asyncio has
 # four threads more than there are processors, and never more than 32.
 _CONCURRENT: Final = min(os.cpu_count() or 1, 16)
 _QUEUE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A key pair that is given away: the public JWK, and the private key as PKCS #8 (RFC 5958)."""
+
+    jwk: Mapping[str, str]
+    private: bytes = field(repr=False)
 
 
 class KeyMaker:
@@ -39,7 +53,27 @@ class KeyMaker:
 
         `operation` is "generate", or a way to import.
         """
-        make = maker(algorithm, policy, create)
+        return await self._run(algorithm, operation, maker(algorithm, policy, create))
+
+    async def make_pair(self, algorithm: KeyAlgorithm[Any]) -> KeyPair:
+        """A key pair that nothing keeps; raises UnsupportedOperation and TooBusy."""
+        pairs = algorithm.require(JwkImporter)
+        if not isinstance(algorithm, KeyPairAlgorithm):
+            raise UnsupportedOperation(f"A key of {algorithm.name} is no key pair.")
+
+        def make() -> KeyPair:
+            key = algorithm.generate()
+            stored = algorithm.pack(key) if isinstance(algorithm, Pkcs8KeyAlgorithm) else None
+            if not isinstance(stored, bytes):
+                of_jose: Any = import_key({**pairs.export_jwk(key)})
+                stored = of_jose.as_der(private=True)
+            return KeyPair(algorithm.public_jwk(key), stored)
+
+        return await self._run(algorithm, "generate", make)
+
+    async def _run(
+        self, algorithm: KeyAlgorithm[Any], operation: str, make: Callable[[], ResultT]
+    ) -> ResultT:
         if not is_slow(algorithm, operation):
             return make()
         kind = operation.partition("-")[0]

@@ -24,7 +24,7 @@ from minikms.keys.encryption import Unwrap
 from minikms.keys.jwe_operations import JweOperations
 from minikms.keys.jwk_set import JwkFilter, JwkSet
 from minikms.keys.jwk_sets import JwkSets
-from minikms.keys.making import KeyMaker, maker
+from minikms.keys.making import KeyMaker, KeyPair, maker
 from minikms.plugin.protocol import (
     JwkImporter,
     SecretImporter,
@@ -72,6 +72,10 @@ class KeyService(JweOperations):
         return await self._store.insert(
             profile, record, material, policy.aliases, binding=policy.alias_taken, is_unique=True
         )
+
+    async def generate_pair(self, alg: str) -> KeyPair:
+        """A new key pair that is not kept; raises as `generate` does, and UnsupportedOperation."""
+        return await self._maker.make_pair(self._registry.get(alg))
 
     async def generate_batch(
         self,

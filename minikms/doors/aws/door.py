@@ -102,9 +102,25 @@ def _no_operation(service: str, name: str) -> KmsError:
 
 def _operations() -> "Sequence[AwsOperation]":
     """All operations."""
-    from minikms.doors.aws import aliases, key_management, key_states, random, tags
+    from minikms.doors.aws import (
+        agreement,
+        aliases,
+        data_keys,
+        encryption,
+        key_management,
+        key_states,
+        macs,
+        random,
+        signing,
+        tags,
+    )
 
     return (
+        *signing.OPERATIONS,
+        *encryption.OPERATIONS,
+        *data_keys.OPERATIONS,
+        *macs.OPERATIONS,
+        *agreement.OPERATIONS,
         *random.OPERATIONS,
         *key_management.OPERATIONS,
         *key_states.OPERATIONS,

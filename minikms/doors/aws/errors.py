@@ -157,6 +157,7 @@ _CODES: Final[Mapping[type[KmsError], type[AwsError]]] = {
     errors.DecryptionFailed: InvalidCiphertextException,
     errors.Forbidden: AccessDeniedException,
     errors.InternalError: KMSInternalException,
+    errors.InvalidKey: ValidationException,
     errors.KeyNotFound: NotFoundException,
     # What a change between two reads of a key leaves of the checks in keys.py.
     errors.KeyNotUsable: KMSInvalidStateException,
@@ -173,6 +174,7 @@ _CODES: Final[Mapping[type[KmsError], type[AwsError]]] = {
     errors.UnsupportedAlgorithm: UnsupportedOperationException,
     errors.UnsupportedOperation: InvalidKeyUsageException,
     errors.UnsupportedOption: InvalidKeyUsageException,
+    errors.ValidationFailed: ValidationException,
 }
 _UNKNOWN_CALLER: Final = "The security token included in the request is invalid."
 

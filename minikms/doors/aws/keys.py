@@ -11,10 +11,12 @@ from minikms.doors.aws.errors import (
     InvalidKeyUsageException,
     KMSInvalidStateException,
     NotFoundException,
+    UnsupportedOperationException,
 )
 from minikms.doors.aws.identity import Arns
 from minikms.doors.aws.specs import KeySpec, Specs
 from minikms.errors import AliasNotFound, KeyNotFound, KeyNotUsable
+from minikms.events import set_key
 from minikms.keys.service import KeyService
 from minikms.records import KeyRecord, KeyRef
 
@@ -64,6 +66,24 @@ class AwsKey:
                 f"{self.arn} key usage is {self.usage} which is not valid for {name}."
             )
 
+    def require_algorithm(self, algorithm: str) -> None:
+        """Raise where the key cannot be used with one of AWS's algorithms.
+
+        UnsupportedOperationException where it could at AWS, else InvalidKeyUsageException.
+        """
+        if algorithm in self.spec.algorithms[self.usage]:
+            return
+        if algorithm in self.spec.absent:
+            raise UnsupportedOperationException(f"Algorithm {algorithm} is not supported here.")
+        raise InvalidKeyUsageException(
+            f"Algorithm {algorithm} is incompatible with key spec {self.spec.name}."
+        )
+
+    @property
+    def by_kid(self) -> KeyRef:
+        """The very key, whatever its aliases name by now."""
+        return KeyRef(kid=self.record.kid)
+
 
 @dataclass(frozen=True, slots=True)
 class AwsCall:
@@ -92,7 +112,10 @@ class AwsCall:
         """The same of the cache; None where it has to be read from the store."""
         ref = self.arns.ref(text)
         found = self.service.cache.get(self.profile, ref)
-        return None if found is None else self._named(found.record, ref, text)
+        if found is None:
+            return None
+        set_key(found.record.kid, found.record.alg)
+        return self._named(found.record, ref, text)
 
     def named(self, record: KeyRecord, ref: KeyRef | None = None) -> AwsKey | None:
         """A key as AWS has it; None for one of a kind that AWS does not have."""

@@ -2,21 +2,35 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from marshmallow import Schema
 
 from minikms.doors import DoorCall, DoorRoute
 from minikms.doors.aws.body import Body, Shape, read, write
+from minikms.doors.aws.errors import DryRunOperationException
 from minikms.doors.aws.identity import Arns, account_of, caller
-from minikms.doors.aws.keys import AwsCall
+from minikms.doors.aws.keys import AwsCall, AwsKey
 from minikms.doors.aws.specs import Specs
+from minikms.doors.operations import Operation
+from minikms.records import KeyRef
+
+ResultT = TypeVar("ResultT")
 
 Answer: TypeAlias = Mapping[str, Any]
 # Gives the members of the answer, None for an empty one.
 Handler: TypeAlias = Callable[[AwsCall, Body], Awaitable[Answer | None]]
 # The same without waiting, and None where there is something to wait for.
 FastHandler: TypeAlias = Callable[[AwsCall, Body], Answer | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Generic[ResultT]):
+    """What is done with the key of a call, and the answer that its result makes."""
+
+    by: KeyRef
+    operation: Operation[Any, ResultT]
+    answer: Callable[[ResultT], Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,46 @@ class AwsOperation:
 def operation(name: str, scope: str, request: type[Shape]) -> Callable[[Handler], AwsOperation]:
     """The operation that the decorated function answers."""
     return lambda handler: AwsOperation(name, scope, request(), handler)
+
+
+def key_operation(
+    name: str, scope: str, request: type[Shape], *, usage: str, does: str
+) -> Callable[[Callable[[AwsKey, Body], Work[Any]]], AwsOperation]:
+    """The operation on one key that the decorated function gives the work of.
+
+    `usage` is that of the key, and `does` what is done with it by our name, which its state must
+    permit. It has a fast path.
+    """
+
+    def decorate(build: Callable[[AwsKey, Body], Work[Any]]) -> AwsOperation:
+        def work_of(key: AwsKey, body: Body) -> Work[Any]:
+            key.require_usable(does)
+            key.require_usage(usage, name)
+            work = build(key, body)
+            refuse_dry_run(body)
+            return work
+
+        async def handle(call: AwsCall, body: Body) -> Answer:
+            work = work_of(await call.key(body["KeyId"]), body)
+            return work.answer(await call.service.perform(call.profile, work.by, work.operation))
+
+        def handle_fast(call: AwsCall, body: Body) -> Answer | None:
+            key = call.cached_key(body["KeyId"])
+            if key is None:
+                return None
+            work = work_of(key, body)
+            result = call.service.perform_fast(call.profile, work.by, work.operation)
+            return None if result is None else work.answer(result)
+
+        return AwsOperation(name, scope, request(), handle, handle_fast)
+
+    return decorate
+
+
+def refuse_dry_run(body: Body) -> None:
+    """Raise DryRunOperationException where the caller only asked whether it would succeed."""
+    if body.get("DryRun"):
+        raise DryRunOperationException()
 
 
 def _call(call: DoorCall, specs: Specs) -> AwsCall:

@@ -74,6 +74,11 @@ RAW: Final = "RAW"
 DIGEST: Final = "DIGEST"
 MESSAGE_TYPES: Final = (RAW, DIGEST, "EXTERNAL_MU")
 
+MAX_PLAINTEXT: Final = 4096
+MAX_CIPHERTEXT: Final = 6144
+"""In bytes; those of signatures and authentication codes, too."""
+MAX_PUBLIC_KEY: Final = 8192
+
 SYMMETRIC_DEFAULT: Final = "SYMMETRIC_DEFAULT"
 
 
@@ -108,7 +113,9 @@ class KeySpec(NamedTuple):
     signing: Mapping[str, Signing] = MappingProxyType({})
     """How they sign, by AWS's name of it."""
     absent: tuple[str, ...] = ()
-    """What AWS does with such a key, and we do not."""
+    """The algorithms that AWS has for such a key, and we have not."""
+    most: int = MAX_PLAINTEXT
+    """So many bytes can be encrypted with it."""
 
     def usage_of(self, record: KeyRecord) -> str | None:
         """What a key is for, by its operations; None where AWS has no such usage of it."""
@@ -160,7 +167,8 @@ def _all() -> Iterator[KeySpec]:
     for size in (2048, 3072, 4096):
         algorithms = {SIGN_VERIFY: tuple(_RSA_SIGNING), ENCRYPT_DECRYPT: ("RSAES_OAEP_SHA_256",)}
         absent = ("RSAES_OAEP_SHA_1",)
-        yield KeySpec(f"RSA_{size}", f"rsa{size}", algorithms, _RSA_SIGNING, absent)
+        most = size // 8 - 2 * 32 - 2  # RFC 8017 section 7.1.1, with SHA-256
+        yield KeySpec(f"RSA_{size}", f"rsa{size}", algorithms, _RSA_SIGNING, absent, most)
     for name, alg, jose, bits in (
         ("ECC_NIST_P256", "p256", "ES256", 256),
         ("ECC_NIST_P384", "p384", "ES384", 384),

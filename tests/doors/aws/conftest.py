@@ -1,6 +1,7 @@
 """boto3 against a service whose AWS door is open, in the test's own process."""
 
 import asyncio
+import uuid
 from functools import cache, partial
 from typing import Any
 
@@ -42,6 +43,44 @@ class Aws:
         key = {"aws_access_key_id": f"profile-{profile}"} if profile else {}
         secret = {"aws_secret_access_key": "test"} if profile else {}
         return Aws(self.url, self.rest, **key, **secret, **options)
+
+    async def new_profile(self, profile: str) -> "Aws":
+        """A client of a new profile."""
+        answer = await self.rest.post("/profile", json={"name": profile})
+        assert answer.status == 200, await answer.text()
+        return self.of(profile)
+
+    async def make(self, alg: str, *operations: str, **policy: Any) -> str:
+        """The UUID of a new key with these operations, or all of its algorithm."""
+        key_id = str(uuid.uuid4())
+        body = {"alg": alg, "alias": f"aws:{key_id}", **policy}
+        if operations:
+            body["operations"] = operations
+        answer = await self.rest.post("/key/generate", json=body)
+        assert answer.status == 200, await answer.text()
+        return key_id
+
+    async def kid(self, key_id: str) -> str:
+        """The kid of a key with a UUID."""
+        answer = await self.rest.get("/key", params={"alias": f"aws:{key_id}"})
+        kid: str = (await answer.json())["kid"]
+        return kid
+
+    async def change(self, key_id: str, **members: Any) -> None:
+        """Change a key by the service's own API."""
+        answer = await self.rest.patch(f"/key/{await self.kid(key_id)}", json=members)
+        assert answer.status == 200, await answer.text()
+
+    async def schedule_deletion_of(self, key_id: str) -> None:
+        """Have a key be deleted later, by the service's own API."""
+        kid = await self.kid(key_id)
+        answer = await self.rest.delete(f"/key/{kid}", params={"after": "7d"})
+        assert answer.status == 200, await answer.text()
+
+    async def rotate(self, key_id: str) -> None:
+        """Replace a key by a new one, by the service's own API."""
+        answer = await self.rest.post(f"/key/{await self.kid(key_id)}/rotate")
+        assert answer.status == 200, await answer.text()
 
     async def refused(self, code: str, operation: str, **members: Any) -> str:
         """The message of a call that is refused with this code."""

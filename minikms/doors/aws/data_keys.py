@@ -1,0 +1,148 @@
+"""Data keys and data key pairs, encrypted with a key, and without where the caller wants it so."""
+
+import secrets
+from typing import Final
+
+from minikms.doors.aws.blob import aad_of
+from minikms.doors.aws.body import (
+    Body,
+    Unsupported,
+    base64,
+    boolean,
+    context,
+    enum,
+    integer,
+)
+from minikms.doors.aws.der import spki_of
+from minikms.doors.aws.encryption import blob_of, material
+from minikms.doors.aws.errors import ValidationException
+from minikms.doors.aws.keys import AwsCall, AwsKey, ByKeyId
+from minikms.doors.aws.operation import Answer, Work, key_operation, operation, refuse_dry_run
+from minikms.doors.aws.specs import ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT
+from minikms.doors.operations import Encrypt, Encrypted
+
+_SIZES: Final = {"AES_256": 32, "AES_128": 16}
+_PAIRS: Final = (
+    "RSA_2048",
+    "RSA_3072",
+    "RSA_4096",
+    "ECC_NIST_P256",
+    "ECC_NIST_P384",
+    "ECC_NIST_P521",
+    "ECC_SECG_P256K1",
+    "SM2",
+    "ECC_NIST_EDWARDS25519",
+    "ML_KEM_512",
+    "ML_KEM_768",
+    "ML_KEM_1024",
+)
+
+
+class DataKeyRequest(ByKeyId):
+    """Of GenerateDataKeyWithoutPlaintext."""
+
+    EncryptionContext = context()
+    NumberOfBytes = integer(1, 1024)
+    KeySpec = enum(tuple(_SIZES))
+    DryRun = boolean()
+
+
+class PlainDataKeyRequest(DataKeyRequest):
+    """Of GenerateDataKey."""
+
+    Recipient = Unsupported()
+
+
+class DataKeyPairRequest(ByKeyId):
+    """Of GenerateDataKeyPairWithoutPlaintext."""
+
+    EncryptionContext = context()
+    KeyPairSpec = enum(_PAIRS, required=True)
+    DryRun = boolean()
+
+
+class PlainDataKeyPairRequest(DataKeyPairRequest):
+    """Of GenerateDataKeyPair."""
+
+    Recipient = Unsupported()
+
+
+@key_operation(
+    "GenerateDataKey", "encrypt", PlainDataKeyRequest, usage=ENCRYPT_DECRYPT, does="encrypt"
+)
+def generate_data_key(key: AwsKey, body: Body) -> Work[Encrypted]:
+    """A new data key, and the same encrypted."""
+    return _data_key(key, body, plain=True)
+
+
+@key_operation(
+    "GenerateDataKeyWithoutPlaintext",
+    "encrypt",
+    DataKeyRequest,
+    usage=ENCRYPT_DECRYPT,
+    does="encrypt",
+)
+def generate_data_key_without_plaintext(key: AwsKey, body: Body) -> Work[Encrypted]:
+    """A new data key, encrypted."""
+    return _data_key(key, body, plain=False)
+
+
+@operation("GenerateDataKeyPair", "encrypt", PlainDataKeyPairRequest)
+async def generate_data_key_pair(call: AwsCall, body: Body) -> Answer:
+    """A new key pair, and its private key encrypted."""
+    return await _data_key_pair(call, body, "GenerateDataKeyPair", plain=True)
+
+
+@operation("GenerateDataKeyPairWithoutPlaintext", "encrypt", DataKeyPairRequest)
+async def generate_data_key_pair_without_plaintext(call: AwsCall, body: Body) -> Answer:
+    """A new key pair, its private key encrypted."""
+    return await _data_key_pair(call, body, "GenerateDataKeyPairWithoutPlaintext", plain=False)
+
+
+def _data_key(key: AwsKey, body: Body, *, plain: bool) -> Work[Encrypted]:
+    key.require_algorithm(SYMMETRIC_DEFAULT)
+    if ("KeySpec" in body) == ("NumberOfBytes" in body):
+        raise ValidationException("Please specify either number of bytes or key spec.")
+    size = body["NumberOfBytes"] if "NumberOfBytes" in body else _SIZES[body["KeySpec"]]
+    data_key = secrets.token_bytes(size)
+
+    def answer(encrypted: Encrypted) -> Answer:
+        shown = {"Plaintext": base64(data_key)} if plain else {}
+        return {
+            "CiphertextBlob": base64(blob_of(key, encrypted)),
+            **shown,
+            "KeyId": key.arn,
+            **material("KeyMaterialId", key),
+        }
+
+    aad = aad_of(body.get("EncryptionContext"))
+    return Work(key.by_kid, Encrypt(data_key, aad), answer)
+
+
+async def _data_key_pair(call: AwsCall, body: Body, name: str, *, plain: bool) -> Answer:
+    key = await call.key(body["KeyId"])
+    key.require_usable("encrypt")
+    key.require_usage(ENCRYPT_DECRYPT, name)
+    key.require_algorithm(SYMMETRIC_DEFAULT)
+    spec = call.specs.get(body["KeyPairSpec"])
+    aad = aad_of(body.get("EncryptionContext"))
+    refuse_dry_run(body)
+    pair = await call.service.generate_pair(spec.alg)
+    encrypted = await call.service.perform(call.profile, key.by_kid, Encrypt(pair.private, aad))
+    shown = {"PrivateKeyPlaintext": base64(pair.private)} if plain else {}
+    return {
+        "PrivateKeyCiphertextBlob": base64(blob_of(key, encrypted)),
+        **shown,
+        "PublicKey": base64(spki_of(pair.jwk)),
+        "KeyId": key.arn,
+        "KeyPairSpec": spec.name,
+        **material("KeyMaterialId", key),
+    }
+
+
+OPERATIONS: Final = (
+    generate_data_key,
+    generate_data_key_without_plaintext,
+    generate_data_key_pair,
+    generate_data_key_pair_without_plaintext,
+)

@@ -1,0 +1,101 @@
+"""Signatures: Sign, Verify and GetPublicKey."""
+
+from typing import Final
+
+from minikms.doors.aws.body import Body, base64, blob, boolean, enum
+from minikms.doors.aws.der import spki_of
+from minikms.doors.aws.errors import (
+    KMSInvalidSignatureException,
+    UnsupportedOperationException,
+    ValidationException,
+)
+from minikms.doors.aws.keys import AwsCall, AwsKey, ByKeyId
+from minikms.doors.aws.operation import Answer, Work, key_operation, operation
+from minikms.doors.aws.specs import (
+    MAX_CIPHERTEXT,
+    MAX_PLAINTEXT,
+    MESSAGE_TYPES,
+    RAW,
+    SIGN_VERIFY,
+    SIGNING_ALGORITHMS,
+)
+from minikms.doors.operations import Sign, Signed, SignOptions, Verify
+
+
+class SignRequest(ByKeyId):
+    """Of Sign."""
+
+    Message = blob(MAX_PLAINTEXT, required=True)
+    MessageType = enum(MESSAGE_TYPES)
+    SigningAlgorithm = enum(SIGNING_ALGORITHMS, required=True)
+    DryRun = boolean()
+
+
+class VerifyRequest(SignRequest):
+    """Of Verify."""
+
+    Signature = blob(MAX_CIPHERTEXT, required=True)
+
+
+@key_operation("Sign", "sign", SignRequest, usage=SIGN_VERIFY, does="sign")
+def sign(key: AwsKey, body: Body) -> Work[Signed]:
+    """The signature over a message or its digest."""
+
+    def answer(signed: Signed) -> Answer:
+        return {
+            "KeyId": key.arn,
+            "Signature": base64(signed.sig),
+            "SigningAlgorithm": body["SigningAlgorithm"],
+        }
+
+    return Work(key.ref, Sign(body["Message"], _options(key, body)), answer)
+
+
+@key_operation("Verify", "verify", VerifyRequest, usage=SIGN_VERIFY, does="verify")
+def verify(key: AwsKey, body: Body) -> Work[bool]:
+    """Whether a signature is good, by this key or one that a rotation replaced by it."""
+
+    def answer(valid: bool) -> Answer:
+        if not valid:
+            raise KMSInvalidSignatureException()
+        return {
+            "KeyId": key.arn,
+            "SignatureValid": True,
+            "SigningAlgorithm": body["SigningAlgorithm"],
+        }
+
+    checked = Verify(body["Message"], body["Signature"], _options(key, body))
+    return Work(key.ref, checked, answer)
+
+
+@operation("GetPublicKey", "keys:read", ByKeyId)
+async def get_public_key(call: AwsCall, body: Body) -> Answer:
+    """The public key of a key pair."""
+    key = await call.key(body["KeyId"])
+    key.require_usable("verify")
+    if key.record.jwk is None:
+        raise UnsupportedOperationException(f"{key.arn} has no public key.")
+    return {
+        "KeyId": key.arn,
+        "PublicKey": base64(spki_of(key.record.jwk)),
+        "CustomerMasterKeySpec": key.spec.name,
+        "KeySpec": key.spec.name,
+        "KeyUsage": key.usage,
+        **key.spec.listed(key.usage),
+    }
+
+
+def _options(key: AwsKey, body: Body) -> SignOptions:
+    """How to sign or verify a message, whose type must be one of its algorithm."""
+    algorithm, kind = body["SigningAlgorithm"], body.get("MessageType", RAW)
+    key.require_algorithm(algorithm)
+    signing = key.spec.signing[algorithm]
+    options = signing.types.get(kind)
+    if options is None:
+        raise ValidationException(f"MessageType {kind} is not valid for algorithm {algorithm}.")
+    if options.prehashed and len(body["Message"]) != signing.digest:
+        raise ValidationException(f"Digest is invalid length for algorithm {algorithm}.")
+    return options
+
+
+OPERATIONS: Final = (sign, verify, get_public_key)
