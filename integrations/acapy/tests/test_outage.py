@@ -29,14 +29,20 @@ def test_the_service_is_away_for_a_while(durable, webhooks, tmp_path_factory):
         assert agent.call("POST", "/wallet/jwt/sign", body).is_success
 
 
-def test_an_agent_does_not_start_without_the_service(webhooks, tmp_path):
-    agent = Agent("lonely", tmp_path, webhooks, kms="http://127.0.0.1:1")
-    with pytest.raises(AssertionError, match="gives no answer"), agent:
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("url=http://127.0.0.1:1", "gives no answer"),
+        ("profile=nobody", "There is no such profile"),
+        ("urls=http://127.0.0.1:1", "has no setting urls"),
+    ],
+)
+def test_an_agent_that_cannot_start_says_why_in_a_sentence(
+    server, webhooks, tmp_path, setting, sentence
+):
+    plugin = ["--plugin", "acapy_minikms", "--plugin-config-value"]
+    values = [f"acapy_minikms.{value}" for value in (f"url={server.url}", setting)]
+    agent = Agent("lonely", tmp_path, webhooks, *plugin, *values)
+    with pytest.raises(AssertionError, match=sentence), agent:
         pass
-
-
-def test_an_agent_does_not_start_without_its_profile(server, webhooks, tmp_path):
-    setting = ["--plugin-config-value", "acapy_minikms.profile=nobody"]
-    agent = Agent("lost", tmp_path, webhooks, *setting, kms=server.url)
-    with pytest.raises(AssertionError, match="There is no such profile"), agent:
-        pass
+    assert "Traceback" not in agent.log()
