@@ -5,8 +5,9 @@ from typing import Any, Final, NamedTuple
 
 from minikms.doors.aws.body import Body, Shape, integer, text
 from minikms.doors.aws.errors import InvalidMarkerException
+from minikms.encodings import b64url, b64url_decode
 
-# The `seq` of a key, and a place among what that key has.
+# The `seq` of a key, and a name that it has.
 _MARKER: Final = re.compile(r"([0-9]{20}):(.*)", re.DOTALL)
 
 
@@ -30,15 +31,18 @@ class Position(NamedTuple):
 
     @property
     def marker(self) -> str:
-        """What the caller gives back."""
-        return f"{self.seq}:{self.name}"
+        """What the caller gives back, in the characters that AWS allows there."""
+        return b64url(f"{self.seq}:{self.name}".encode())
 
 
 def position(body: Body) -> Position:
     """Where the page of a request begins; raises InvalidMarkerException."""
     if "Marker" not in body:
         return Position()
-    found = _MARKER.fullmatch(body["Marker"])
+    try:
+        found = _MARKER.fullmatch(b64url_decode(body["Marker"]).decode())
+    except ValueError:
+        found = None
     if found is None:
         raise InvalidMarkerException("Could not deserialize marker.")
     return Position(*found.groups())

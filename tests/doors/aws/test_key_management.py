@@ -1,6 +1,7 @@
 """Keys that are made at the AWS door, and what it says of them."""
 
 import asyncio
+import base64
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -213,10 +214,16 @@ async def test_a_page_has_a_hundred_keys_by_default(aws):
     assert (len(page["Keys"]), page["Truncated"]) == (100, True)
 
 
+def marker_of(text):
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
 @pytest.mark.parametrize("operation", ["list_keys", "list_aliases", "list_resource_tags"])
 async def test_pages_that_are_none(aws, create, operation):
     by = {"KeyId": (await create())["KeyId"]} if operation == "list_resource_tags" else {}
-    for marker in ("x", "1:", ":", "0" * 20, "0" * 21 + ":", "-" + "0" * 19 + ":"):
+    texts = "1:", ":", "0" * 20, "0" * 21 + ":", "-" + "0" * 19 + ":", "\u0661" * 20 + ":"
+    damaged = base64.urlsafe_b64encode(b"0" * 20 + b":\xff").decode()
+    for marker in ("x", "0" * 20 + ":", damaged, *map(marker_of, texts)):
         await aws.refused("InvalidMarkerException", operation, Marker=marker, **by)
     for members in ({"Marker": ""}, {"Marker": "x" * 1025}, {"Marker": "\u0100"}, {"Limit": 0},
                     {"Limit": 1001}):  # fmt: skip
@@ -224,7 +231,7 @@ async def test_pages_that_are_none(aws, create, operation):
     for members in ({"Marker": 1}, {"Limit": "1"}, {"Limit": 1.5}, {"Limit": True}):
         await aws.refused("SerializationException", operation, **members, **by)
     if operation != "list_resource_tags":
-        answer = await getattr(aws, operation)(Marker="9" * 20 + ":")
+        answer = await getattr(aws, operation)(Marker=marker_of("9" * 20 + ":"))
         assert answer["Truncated"] is False
 
 
