@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, mldsa, mlkem
 from joserfc.jwk import ECKey, import_key
@@ -38,6 +39,7 @@ def jwk_of(spki: bytes) -> dict[str, Any]:
         key = ser.load_der_public_key(spki)
         if isinstance(key, ec.EllipticCurvePublicKey):
             return ECKey.import_key(spki).as_dict(private=False)
-    except ValueError:
+    # pyca/cryptography may not know the kind of key, and joserfc not the curve.
+    except (ValueError, UnsupportedAlgorithm, KeyError):
         pass
     raise ValidationException("PublicKey is no public key on an elliptic curve in DER.")

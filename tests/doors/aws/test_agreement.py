@@ -1,0 +1,157 @@
+"""DeriveSharedSecret, Encapsulate and Decapsulate, with pyca/cryptography on the other side."""
+
+import pytest
+from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+CURVES = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "p521": ec.SECP521R1()}
+SIZES = {"mlkem768": 1088, "mlkem1024": 1568}
+
+
+def arn_of(key_id):
+    return f"arn:aws:kms:us-east-1:000000000000:key/{key_id}"
+
+
+def der(public):
+    return public.public_bytes(ser.Encoding.DER, ser.PublicFormat.SubjectPublicKeyInfo)
+
+
+@pytest.mark.parametrize("alg", CURVES)
+async def test_a_shared_secret(aws, alg):
+    key_id = await aws.make(alg, "derive")
+    peer = ec.generate_private_key(CURVES[alg])
+    call = {"KeyId": key_id, "KeyAgreementAlgorithm": "ECDH", "PublicKey": der(peer.public_key())}
+    ours = ser.load_der_public_key((await aws.get_public_key(KeyId=key_id))["PublicKey"])
+    for _ in range(3):  # from the store, then on the fast path
+        made = await aws.derive_shared_secret(**call)
+        assert made["SharedSecret"] == peer.exchange(ec.ECDH(), ours)
+        assert (made["KeyId"], made["KeyOrigin"]) == (arn_of(key_id), "AWS_KMS")
+        assert made["KeyAgreementAlgorithm"] == "ECDH"
+
+
+@pytest.mark.parametrize(
+    "public",
+    [
+        b"none",
+        der(ec.generate_private_key(ec.SECP256R1()).public_key())[:-1],
+        der(ec.generate_private_key(ec.SECP256R1()).public_key())[:-1] + b"\0",
+        der(ec.generate_private_key(ec.SECP384R1()).public_key()),
+        der(ec.generate_private_key(ec.SECP256K1()).public_key()),
+        der(ec.generate_private_key(ec.BrainpoolP256R1()).public_key()),
+        der(ed25519.Ed25519PrivateKey.generate().public_key()),
+        der(rsa.generate_private_key(65537, 2048).public_key()),
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            ser.Encoding.DER, ser.PrivateFormat.PKCS8, ser.NoEncryption()
+        ),
+        ec.generate_private_key(ec.SECP256R1())
+        .public_key()
+        .public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo),
+    ],
+    ids=[
+        "none",
+        "cut",
+        "no point",
+        "P-384",
+        "secp256k1",
+        "brainpool",
+        "Ed25519",
+        "RSA",
+        "private",
+        "PEM",
+    ],
+)
+async def test_a_public_key_that_does_not_fit(aws, public):
+    await aws.refused(
+        "ValidationException",
+        "derive_shared_secret",
+        KeyId=await aws.make("p256", "derive"),
+        KeyAgreementAlgorithm="ECDH",
+        PublicKey=public,
+    )
+
+
+@pytest.mark.parametrize("alg", SIZES)
+async def test_an_encapsulated_secret(aws, alg):
+    key_id = await aws.make(alg)
+    call = {"KeyId": key_id, "EncapsulationAlgorithm": "ML_KEM"}
+    for _ in range(3):  # from the store, then on the fast path
+        made = await aws.encapsulate(**call)
+        ciphertext = made["SharedSecretCiphertextBlob"]
+        assert (len(made["SharedSecret"]), len(ciphertext)) == (32, SIZES[alg])
+        read = await aws.decapsulate(**call, SharedSecretCiphertextBlob=ciphertext)
+        for answer in (made, read):
+            assert answer["KeyId"] == arn_of(key_id)
+            assert answer["EncapsulationAlgorithm"] == "ML_KEM"
+        assert read["SharedSecret"] == made["SharedSecret"]
+    public = ser.load_der_public_key((await aws.get_public_key(KeyId=key_id))["PublicKey"])
+    secret, ciphertext = public.encapsulate()
+    read = await aws.decapsulate(**call, SharedSecretCiphertextBlob=ciphertext)
+    assert read["SharedSecret"] == secret
+
+
+async def test_a_ciphertext_that_does_not_fit(aws):
+    key_id = await aws.make("mlkem768")
+    call = {"KeyId": key_id, "EncapsulationAlgorithm": "ML_KEM"}
+    made = await aws.encapsulate(**call)
+    ciphertext = made["SharedSecretCiphertextBlob"]
+    for bad in (ciphertext[:-1], ciphertext + b"\0", bytes(1568)):
+        await aws.refused(
+            "InvalidCiphertextException", "decapsulate", **call, SharedSecretCiphertextBlob=bad
+        )
+    changed = bytes([ciphertext[0] ^ 1, *ciphertext[1:]])
+    read = await aws.decapsulate(**call, SharedSecretCiphertextBlob=changed)
+    assert len(read["SharedSecret"]) == 32
+    assert read["SharedSecret"] != made["SharedSecret"]
+
+
+@pytest.mark.parametrize(
+    ("alg", "operations", "operation", "name", "members"),
+    [
+        (
+            "p256",
+            ("derive",),
+            "derive_shared_secret",
+            "DeriveSharedSecret",
+            {
+                "KeyAgreementAlgorithm": "ECDH",
+                "PublicKey": der(ec.generate_private_key(ec.SECP256R1()).public_key()),
+            },
+        ),
+        ("mlkem768", (), "encapsulate", "Encapsulate", {"EncapsulationAlgorithm": "ML_KEM"}),
+        (
+            "mlkem768",
+            (),
+            "decapsulate",
+            "Decapsulate",
+            {"EncapsulationAlgorithm": "ML_KEM", "SharedSecretCiphertextBlob": bytes(1088)},
+        ),
+    ],
+)
+async def test_what_a_key_must_be(aws, alg, operations, operation, name, members):
+    signer = await aws.make("p256")  # it could derive, too
+    said = await aws.refused("InvalidKeyUsageException", operation, KeyId=signer, **members)
+    assert said == f"{arn_of(signer)} key usage is SIGN_VERIFY which is not valid for {name}."
+    key_id = await aws.make(alg, *operations)
+    await aws.refused("DryRunOperationException", operation, KeyId=key_id, DryRun=True, **members)
+    await getattr(aws, operation)(KeyId=key_id, **members)
+    await aws.change(key_id, state="disabled")
+    await aws.refused("DisabledException", operation, KeyId=key_id, **members)
+    await aws.schedule_deletion_of(key_id)
+    await aws.refused("KMSInvalidStateException", operation, KeyId=key_id, **members)
+
+
+async def test_a_secret_for_an_enclave(aws):
+    await aws.refused(
+        "UnsupportedOperationException",
+        "derive_shared_secret",
+        KeyId=await aws.make("p256", "derive"),
+        KeyAgreementAlgorithm="ECDH",
+        PublicKey=der(ec.generate_private_key(ec.SECP256R1()).public_key()),
+        Recipient={"KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256"},
+    )
+
+
+async def test_secp256k1_does_not_agree_at_aws(aws):
+    """Such a key is here none of AWS's."""
+    key_id = await aws.make("k256", "derive")
+    await aws.refused("NotFoundException", "get_public_key", KeyId=key_id)

@@ -1,0 +1,102 @@
+"""GenerateMac and VerifyMac, checked by Python's own hmac."""
+
+import hashlib
+import hmac
+
+import pytest
+
+from minikms.encodings import b64url
+
+MESSAGE = b"what is authenticated"
+ALGORITHMS = [
+    ("hs256", "HMAC_256", "HMAC_SHA_256"),
+    ("hs384", "HMAC_384", "HMAC_SHA_384"),
+    ("hs512", "HMAC_512", "HMAC_SHA_512"),
+]
+
+
+def arn_of(key_id):
+    return f"arn:aws:kms:us-east-1:000000000000:key/{key_id}"
+
+
+@pytest.mark.parametrize(("alg", "spec", "algorithm"), ALGORITHMS)
+async def test_a_code(aws, alg, spec, algorithm):
+    key_id = await aws.make(alg)
+    call = {"KeyId": key_id, "Message": MESSAGE, "MacAlgorithm": algorithm}
+    for _ in range(3):  # from the store, then on the fast path
+        made = await aws.generate_mac(**call)
+        assert (made["KeyId"], made["MacAlgorithm"]) == (arn_of(key_id), algorithm)
+        checked = await aws.verify_mac(**call, Mac=made["Mac"])
+        assert (checked["KeyId"], checked["MacAlgorithm"]) == (arn_of(key_id), algorithm)
+        assert checked["MacValid"] is True
+    for mac in (bytes(len(made["Mac"])), made["Mac"][:-1], made["Mac"] + b"\0"):
+        assert await aws.refused("KMSInvalidMacException", "verify_mac", **call, Mac=mac) == ""
+    call["Message"] = b"another"
+    await aws.refused("KMSInvalidMacException", "verify_mac", **call, Mac=made["Mac"])
+
+
+@pytest.mark.parametrize(("alg", "spec", "algorithm"), ALGORITHMS)
+async def test_the_code_is_that_of_everybody(aws, alg, spec, algorithm):
+    size = int(alg[2:]) // 8
+    secret = bytes(range(size))
+    body = {"alg": alg, "secret": b64url(secret), "alias": "alias/known"}
+    assert (await aws.rest.post("/key/import", json=body)).status == 200
+    made = await aws.generate_mac(KeyId="alias/known", Message=MESSAGE, MacAlgorithm=algorithm)
+    digest = getattr(hashlib, f"sha{alg[2:]}")
+    assert made["Mac"] == hmac.new(secret, MESSAGE, digest).digest()
+
+
+@pytest.mark.parametrize("algorithm", ["HMAC_SHA_224", "HMAC_SHA_384", "HMAC_SHA_512"])
+async def test_the_algorithm_of_another_key(aws, algorithm):
+    call = {"KeyId": await aws.make("hs256"), "Message": MESSAGE, "MacAlgorithm": algorithm}
+    said = f"Algorithm {algorithm} is incompatible with key spec HMAC_256."
+    assert await aws.refused("InvalidKeyUsageException", "generate_mac", **call) == said
+    assert await aws.refused("InvalidKeyUsageException", "verify_mac", **call, Mac=b"m") == said
+
+
+async def test_a_code_from_before_a_rotation(aws):
+    key_id = await aws.make("hs256")
+    call = {"KeyId": key_id, "Message": MESSAGE, "MacAlgorithm": "HMAC_SHA_256"}
+    before = (await aws.generate_mac(**call))["Mac"]
+    await aws.rotate(key_id)
+    after = (await aws.generate_mac(**call))["Mac"]
+    assert before != after
+    for mac in (before, after):
+        assert (await aws.verify_mac(**call, Mac=mac))["MacValid"]
+
+
+async def test_what_a_key_must_be(aws):
+    call = {"Message": MESSAGE, "MacAlgorithm": "HMAC_SHA_256"}
+    symmetric = await aws.make("a256gcm")
+    said = f"{arn_of(symmetric)} key usage is ENCRYPT_DECRYPT which is not valid for "
+    kind = "InvalidKeyUsageException"
+    refused = await aws.refused(kind, "generate_mac", KeyId=symmetric, **call)
+    assert refused == f"{said}GenerateMac."
+    refused = await aws.refused(kind, "verify_mac", KeyId=symmetric, **call, Mac=b"m")
+    assert refused == f"{said}VerifyMac."
+    call["KeyId"] = await aws.make("hs256")
+    mac = (await aws.generate_mac(**call))["Mac"]
+    dry = {**call, "DryRun": True}
+    await aws.refused("DryRunOperationException", "generate_mac", **dry)
+    await aws.refused("DryRunOperationException", "verify_mac", **dry, Mac=b"m")
+    await aws.change(call["KeyId"], state="verify-only")
+    await aws.refused("DisabledException", "generate_mac", **call)
+    assert (await aws.verify_mac(**call, Mac=mac))["MacValid"]
+    await aws.change(call["KeyId"], state="disabled")
+    await aws.refused("DisabledException", "verify_mac", **call, Mac=mac)
+    await aws.schedule_deletion_of(call["KeyId"])
+    await aws.refused("KMSInvalidStateException", "generate_mac", **call)
+    await aws.refused("KMSInvalidStateException", "verify_mac", **call, Mac=mac)
+
+
+async def test_constraints(aws):
+    call = {"KeyId": "k", "MacAlgorithm": "HMAC_SHA_256"}
+    said = await aws.refused("ValidationException", "generate_mac", **call, Message=bytes(4097))
+    assert said.endswith(
+        "Value at 'message' failed to satisfy constraint: "
+        "Member must have length less than or equal to 4096"
+    )
+    said = await aws.refused(
+        "ValidationException", "generate_mac", KeyId="k", Message=b"m", MacAlgorithm="HMAC_SHA_1"
+    )
+    assert "Value 'HMAC_SHA_1' at 'macAlgorithm'" in said
