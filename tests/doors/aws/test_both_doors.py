@@ -1,0 +1,211 @@
+"""Keys of the AWS door at the service's own, and the other way round."""
+
+import json
+import re
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from minikms.encodings import b64url, b64url_decode
+
+MESSAGE = b"of both doors"
+DATA = b64url(MESSAGE)
+ECDSA = {"SigningAlgorithm": "ECDSA_SHA_256"}
+
+
+@pytest.fixture
+async def aws(start_aws, any_store):
+    """A client of the AWS door, and of the other, on each kind of store in turn."""
+    return await start_aws(**any_store)
+
+
+@pytest.fixture
+def call(aws):
+    """The answer of a call at the service's own door, with its status."""
+
+    async def send(method, path, **body):
+        async with aws.rest.request(method, path, json=body or None) as response:
+            return response.status, await response.json()
+
+    return send
+
+
+@pytest.mark.each_store
+async def test_a_key_of_the_aws_door_at_the_other(aws, call):
+    made = await aws.create_key(
+        KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY", Description="signs", Tags=[]
+    )
+    key_id = made["KeyMetadata"]["KeyId"]
+    await aws.create_alias(AliasName="alias/k", TargetKeyId=key_id)
+    status, record = await call("GET", "/key?alias=alias/k")
+    assert status == 200
+    assert record["aliases"] == [f"aws:{key_id}", "alias/k"]
+    assert (record["alg"], record["operations"]) == ("p256", ["sign", "verify"])
+    assert record["labels"] == {"aws%3Adescription": "signs"}
+    assert (await call("GET", "/keys"))[1] == [record]
+    path = f"/key/{record['kid']}"
+
+    for alias in ("alias/k", f"aws:{key_id}"):
+        status, signed = await call("POST", "/sign", alias=alias, data=DATA, encoding="der")
+        assert status == 200
+        checked = await aws.verify(
+            KeyId=key_id, Message=MESSAGE, Signature=b64url_decode(signed["sig"]), **ECDSA
+        )
+        assert checked["SignatureValid"] is True
+    signed = await aws.sign(KeyId="alias/k", Message=MESSAGE, **ECDSA)
+    sig = b64url(signed["Signature"])
+    _, checked = await call(
+        "POST", "/verify", kid=record["kid"], data=DATA, sig=sig, encoding="der"
+    )
+    assert checked == {"valid": True}
+
+    assert (await call("PATCH", path, state="disabled"))[0] == 200
+    await aws.refused("DisabledException", "sign", KeyId=key_id, Message=MESSAGE, **ECDSA)
+    await aws.enable_key(KeyId=key_id)
+    assert (await call("POST", "/sign", alias="alias/k", data=DATA))[0] == 200
+    await aws.disable_key(KeyId=key_id)
+    status, problem = await call("POST", "/sign", alias="alias/k", data=DATA)
+    assert (status, problem["type"]) == (409, "urn:minikms:problem:key-not-usable")
+    await aws.schedule_key_deletion(KeyId=key_id, PendingWindowInDays=7)
+    assert (await call("GET", path))[1]["deletes"]
+    assert (await call("POST", f"{path}/restore"))[1]["state"] == "disabled"
+    assert (await call("DELETE", path))[0] == 200
+    await aws.refused("NotFoundException", "describe_key", KeyId=key_id)
+    await aws.refused("NotFoundException", "describe_key", KeyId="alias/k")
+    assert (await aws.list_keys())["Keys"] == (await aws.list_aliases())["Aliases"] == []
+
+
+@pytest.mark.each_store
+async def test_a_key_of_the_other_door_at_the_aws_door(aws, call):
+    _, record = await call("POST", "/key/generate", alg="hs256", alias="alias/k", labels={"a": "b"})
+    kid, path = record["kid"], f"/key/{record['kid']}"
+    arn = f"arn:aws:kms:us-east-1:000000000000:key/{kid}"
+    assert (await aws.list_keys())["Keys"] == [{"KeyId": kid, "KeyArn": arn}]
+    for name in (kid, arn, "alias/k"):
+        found = (await aws.describe_key(KeyId=name))["KeyMetadata"]
+        assert (found["KeyId"], found["KeySpec"]) == (kid, "HMAC_256")
+        made = await aws.generate_mac(KeyId=name, Message=MESSAGE, MacAlgorithm="HMAC_SHA_256")
+        _, mac = await call("POST", "/mac", kid=kid, data=DATA)
+        assert mac["mac"] == b64url(made["Mac"])
+    assert (await aws.list_resource_tags(KeyId=kid))["Tags"] == [{"TagKey": "a", "TagValue": "b"}]
+    await aws.tag_resource(KeyId=kid, Tags=[{"TagKey": "c:d", "TagValue": "e"}])
+    assert (await call("GET", path))[1]["labels"] == {"a": "b", "c%3Ad": "e"}
+    await aws.disable_key(KeyId=kid)
+    assert (await call("POST", "/mac", kid=kid, data=DATA))[0] == 409
+    await aws.schedule_key_deletion(KeyId=kid)
+    await aws.cancel_key_deletion(KeyId=kid)
+    _, found = await call("GET", path)
+    assert (found["state"], found["deletes"]) == ("disabled", None)
+    assert (await call("PATCH", path, state="enabled"))[0] == 200
+    await aws.generate_mac(KeyId=kid, Message=MESSAGE, MacAlgorithm="HMAC_SHA_256")
+    await aws.delete_alias(AliasName="alias/k")
+    assert (await call("GET", path))[1]["aliases"] == []
+    assert (await call("DELETE", path))[0] == 200
+    await aws.refused("NotFoundException", "describe_key", KeyId=kid)
+
+
+@pytest.mark.each_store
+async def test_what_an_older_key_of_an_alias_has_signed(aws, call):
+    made = await aws.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
+    key_id = made["KeyMetadata"]["KeyId"]
+    await aws.create_alias(AliasName="alias/k", TargetKeyId=key_id)
+    signed = await aws.sign(KeyId=key_id, Message=MESSAGE, **ECDSA)
+    _, record = await call("GET", f"/key?alias=aws:{key_id}")
+    assert (await call("POST", f"/key/{record['kid']}/rotate"))[0] == 200
+    again = await aws.sign(KeyId=key_id, Message=MESSAGE, **ECDSA)
+    for signature in (signed["Signature"], again["Signature"]):
+        for name in (key_id, "alias/k", signed["KeyId"]):
+            checked = await aws.verify(KeyId=name, Message=MESSAGE, Signature=signature, **ECDSA)
+            assert checked["SignatureValid"] is True
+
+
+async def test_keys_of_a_file(start_aws, tmp_path):
+    """Seeds give a key the id and the aliases that a test of AWS KMS wants each time."""
+    uuid = "1234abcd-12ab-34cd-56ef-1234567890ab"
+    secret = b64url(bytes(range(32)))
+    seeds = {
+        "keys": [
+            {"alg": "p256", "secret": secret, "aliases": ["alias/signing", f"aws:{uuid}"]},
+            {"alg": "a256gcm", "secret": secret, "kid": "aes-1", "aliases": ["alias/app/data"]},
+            {"profile": "alice", "alg": "hs512", "secret": b64url(bytes(64)), "kid": "mac"},
+        ]
+    }
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps(seeds))
+    aws = await start_aws(seed_keys=str(file))
+    listed = (await aws.list_aliases())["Aliases"]
+    assert [(each["AliasName"], each["TargetKeyId"]) for each in listed] == [
+        ("alias/signing", uuid),
+        ("alias/app/data", "aes-1"),
+    ]
+    signed = await aws.sign(KeyId="alias/signing", Message=MESSAGE, **ECDSA)
+    assert signed["KeyId"] == f"arn:aws:kms:us-east-1:000000000000:key/{uuid}"
+    await aws.verify(KeyId=uuid, Message=MESSAGE, Signature=signed["Signature"], **ECDSA)
+    sealed = await aws.encrypt(KeyId="aes-1", Plaintext=MESSAGE)
+    assert (await aws.decrypt(CiphertextBlob=sealed["CiphertextBlob"]))["Plaintext"] == MESSAGE
+    alice = aws.of("alice")
+    found = (await alice.describe_key(KeyId="mac"))["KeyMetadata"]
+    assert (found["KeyId"], found["KeySpec"]) == ("mac", "HMAC_512")
+
+
+def client_of(port):
+    """A client of a new connection, which any of the workers may get."""
+    return boto3.Session("test", "test", region_name="us-east-1").client(
+        "kms", endpoint_url=f"http://127.0.0.1:{port}"
+    )
+
+
+@pytest.mark.process
+def test_two_workers(serve, run, tmp_path):
+    """What is changed at one door of one worker counts at once at both doors of both."""
+    store = ["--store", f"sqlite://{tmp_path}/keys.db", "--store-key-file", f"{tmp_path}/key"]
+    assert run("store", "init", *store, "--generate-key").returncode == 0
+    ports = ["--port", "0", "--aws-port", "0", "--workers", "2", "--auth", "none"]
+    service = serve(*ports, *store, wait=False)
+    service.wait_until_it_listens()
+    port = re.search(r"http://127\.0\.0\.1:(\d+)$", service.read_until("AWS KMS on ").strip())[1]
+    workers = set(re.findall(r"worker \d+ is process (\d+)", "".join(service.lines)))
+    assert len(workers) == 2
+
+    aws = client_of(port)
+    made = aws.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]
+    aws.create_alias(AliasName="alias/k", TargetKeyId=made["KeyId"])
+    sign = b'{"alias":"alias/k","data":"aGVsbG8"}'
+
+    def answered_by_all(call):
+        """Each answer, of new connections until both workers have given one."""
+        answers, waiting = set(), set(workers)
+        while waiting:
+            answers.add(call())
+            line = service.read_until(" minikms.access[")
+            waiting.discard(re.search(r" minikms\.access\[(\d+)\] ", line)[1])
+        return answers
+
+    def at_the_aws_door():
+        try:
+            client_of(port).sign(KeyId="alias/k", Message=MESSAGE, **ECDSA)
+        except ClientError as error:
+            return error.response["Error"]["Code"]
+        return "signed"
+
+    def at_the_other():
+        return service.status("POST", "/sign", sign)
+
+    # The lines of what was called before.
+    for _ in range(2):
+        service.read_until(" minikms.access[")
+    record_path = "/key?alias=alias/k"
+    for change, aws_answer, status in [
+        (lambda: None, "signed", 200),
+        (lambda: aws.disable_key(KeyId=made["KeyId"]), "DisabledException", 409),
+        (lambda: aws.enable_key(KeyId=made["KeyId"]), "signed", 200),
+        (lambda: service.status("DELETE", f"{record_path}&after=1d"),
+         "KMSInvalidStateException", 409),
+        (lambda: aws.cancel_key_deletion(KeyId=made["KeyId"]), "DisabledException", 409),
+        (lambda: service.status("DELETE", record_path), "NotFoundException", 404),
+    ]:  # fmt: skip
+        if change() is not None:
+            service.read_until(" minikms.access[")
+        assert answered_by_all(at_the_aws_door) == {aws_answer}
+        assert answered_by_all(at_the_other) == {status}
