@@ -54,8 +54,9 @@ async def create_alias(call: AwsCall, body: Body) -> None:
 @operation("UpdateAlias", "keys:write", AliasRequest)
 async def update_alias(call: AwsCall, body: Body) -> None:
     """Let an alias name another key, of the same usage, and symmetric where that was."""
-    name, key = _checked(body), await _target(call, body)
+    name = _checked(body)
     before = await call.key(name)
+    key = await _target(call, body)  # the one that the audit log names
     if _kind(before) != _kind(key):
         raise ValidationException(
             f"The alias {name} names a key with another key usage, or of another type."

@@ -1,0 +1,202 @@
+"""Who may call the AWS door, and what the audit log and the metrics have of it."""
+
+import boto3
+import orjson
+import pytest
+from botocore import xform_name
+from botocore.exceptions import ClientError
+from ports import free_port
+
+from minikms.access.policy import SCOPES
+from minikms.doors.aws.door import AwsDoor
+from minikms.plugin.registry import AlgorithmRegistry
+
+OPERATIONS = {
+    route.operation: route.scope for route in AwsDoor({}, AlgorithmRegistry.from_installed()).routes
+}
+ECDSA = {"SigningAlgorithm": "ECDSA_SHA_256"}
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "audit.log"
+
+
+@pytest.fixture
+async def guarded(start_aws, admin, log):
+    """The AWS door of a service that asks for tokens, with a profile `alice`."""
+    _, file = admin
+    aws = await start_aws(auth="token", admin_token_file=file, audit_log=str(log))
+    headers = {"Authorization": f"Bearer {admin[0]}"}
+    async with aws.rest.post("/profile", json={"name": "alice"}, headers=headers) as response:
+        assert response.status == 200
+    return aws
+
+
+@pytest.fixture
+def new_token(guarded, admin):
+    """Make a token."""
+
+    async def make(*scopes, name="caller", profiles=("default",)):
+        headers = {"Authorization": f"Bearer {admin[0]}"}
+        body = {"name": name, "scopes": list(scopes), "profiles": list(profiles)}
+        async with guarded.rest.post("/tokens", json=body, headers=headers) as response:
+            assert response.status == 200
+            return (await response.json())["token"]
+
+    return make
+
+
+def with_token(aws, token, profile="any"):
+    """A client whose session token is a token of the service."""
+    key = "any" if profile == "any" else f"profile-{profile}"
+    return aws.of(aws_access_key_id=key, aws_secret_access_key="any", aws_session_token=token)
+
+
+async def test_each_operation_needs_its_scope(guarded, new_token):
+    tokens = {}
+    for scope in set(OPERATIONS.values()):
+        without = await new_token(*(each for each in SCOPES if each not in (scope, "admin")))
+        alone = await new_token(scope)
+        tokens[scope] = with_token(guarded, without), with_token(guarded, alone)
+    for name, scope in OPERATIONS.items():
+        without, alone = tokens[scope]
+        message = await without.refused("AccessDeniedException", xform_name(name))
+        assert message == f"It needs the scope {scope}."
+        try:
+            await getattr(alone, xform_name(name))()
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+        else:
+            code = None
+        assert code in (None, "ValidationException"), name  # of a body without members
+
+
+async def test_what_is_no_token(guarded, admin, new_token):
+    message = "The security token included in the request is invalid."
+    revoked = await new_token("keys:read")
+    assert (await with_token(guarded, revoked).list_keys())["Keys"] == []
+    headers = {"Authorization": f"Bearer {admin[0]}"}
+    async with guarded.rest.delete(f"/tokens/{revoked.split('_')[1]}", headers=headers) as response:
+        assert response.status == 200
+    for token in ("wrong", admin[0][:-1] + "x", revoked, "", None):
+        caller = with_token(guarded, token)
+        assert await caller.refused("UnrecognizedClientException", "list_keys") == message
+    # Nowhere else is a token looked for.
+    target = {"X-Amz-Target": "TrentService.ListKeys"}
+    async with guarded.rest.session.post(guarded.url, headers={**headers, **target}) as response:
+        assert response.status == 400
+        body = orjson.loads(await response.read())
+    assert body == {"__type": "UnrecognizedClientException", "message": message}
+    assert (await with_token(guarded, admin[0]).list_keys())["Keys"] == []
+
+
+async def test_a_token_has_its_profiles(guarded, new_token):
+    hers = await new_token("keys:read", "keys:write", profiles=("alice",))
+    alice = with_token(guarded, hers, "alice")
+    key_id = (await alice.create_key())["KeyMetadata"]["KeyId"]
+    for profile in ("any", "default", "nobody"):
+        other = with_token(guarded, hers, profile)
+        await other.refused("UnrecognizedClientException", "describe_key", KeyId=key_id)
+    both = await new_token("keys:read", profiles=("alice", "default"))
+    found = await with_token(guarded, both, "alice").describe_key(KeyId=key_id)
+    assert found["KeyMetadata"]["KeyId"] == key_id
+    elsewhere = with_token(guarded, both)
+    assert (await elsewhere.list_keys())["Keys"] == []
+    await elsewhere.refused("NotFoundException", "describe_key", KeyId=key_id)
+    await elsewhere.refused("NotFoundException", "describe_key", KeyId=found["KeyMetadata"]["Arn"])
+
+
+async def test_too_many_wrong_tokens(start_aws, admin):
+    aws = await start_aws(auth="token", admin_token_file=admin[1], max_wrong_tokens=2)
+    wrong = with_token(aws, "wrong")
+    for _ in range(2):
+        await wrong.refused("UnrecognizedClientException", "list_keys")
+    await wrong.refused("ThrottlingException", "list_keys")
+
+
+async def test_the_audit_log_names_the_door(guarded, new_token, log, admin):
+    token = await new_token("keys:read", "keys:write", "sign", name="worker")
+    aws = with_token(guarded, token)
+    keys = []
+    for _ in range(2):
+        made = await aws.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
+        keys.append(made["KeyMetadata"]["KeyId"])
+    one, other = keys
+    await aws.create_alias(AliasName="alias/secret-name", TargetKeyId=one)
+    await aws.update_alias(AliasName="alias/secret-name", TargetKeyId=other)
+    for _ in range(2):
+        await aws.sign(KeyId="alias/secret-name", Message=b"secret-message", **ECDSA)
+    await aws.delete_alias(AliasName="alias/secret-name")
+    await aws.tag_resource(KeyId=one, Tags=[{"TagKey": "secret-tag", "TagValue": "secret-value"}])
+    await aws.update_key_description(KeyId=one, Description="secret-description")
+    await aws.disable_key(KeyId=one)
+    await aws.refused("DisabledException", "sign", KeyId=one, Message=b"x", **ECDSA)
+    await aws.schedule_key_deletion(KeyId=one)
+    await aws.refused("KMSInvalidStateException", "enable_key", KeyId=one)
+    await aws.cancel_key_deletion(KeyId=one)
+    await aws.list_keys()
+    await aws.refused("NotFoundException", "describe_key", KeyId="secret-name")
+    await aws.refused("AccessDeniedException", "encrypt", KeyId=one, Plaintext=b"x")
+    kids = {}
+    for key_id in keys:
+        headers = {"Authorization": f"Bearer {admin[0]}"}
+        async with guarded.rest.get(f"/key?alias=aws:{key_id}", headers=headers) as response:
+            kids[(await response.json())["kid"]] = key_id
+    text = log.read_text()
+    lines = [orjson.loads(line) for line in text.splitlines()]
+    seen = [
+        (line["operation"], kids.get(line.get("kid")), line["outcome"])
+        for line in lines
+        if line.get("operation", "").startswith("aws:")
+    ]
+    assert seen == [
+        ("aws:CreateKey", one, "success"),
+        ("aws:CreateKey", other, "success"),
+        ("aws:CreateAlias", one, "success"),
+        ("aws:UpdateAlias", other, "success"),
+        ("aws:Sign", other, "success"),
+        ("aws:Sign", other, "success"),
+        ("aws:DeleteAlias", other, "success"),
+        ("aws:TagResource", one, "success"),
+        ("aws:UpdateKeyDescription", one, "success"),
+        ("aws:DisableKey", one, "success"),
+        ("aws:Sign", one, "DisabledException"),
+        ("aws:ScheduleKeyDeletion", one, "success"),
+        ("aws:EnableKey", one, "KMSInvalidStateException"),
+        ("aws:CancelKeyDeletion", one, "success"),
+        ("aws:ListKeys", None, "success"),
+        ("aws:DescribeKey", None, "NotFoundException"),
+        ("aws:Encrypt", None, "forbidden"),
+    ]
+    assert {line["who"] for line in lines if "aws:" in line.get("operation", "")} == {"worker"}
+    assert "secret" not in text
+    assert token not in text
+
+
+@pytest.mark.process
+def test_the_metrics_name_the_door(serve):
+    ports = "--port", "0", "--aws-port", "0", "--metrics-port", str(free_port())
+    service = serve(*ports, wait=False)
+    service.read_until("metrics on ")
+    service.wait_until_it_listens()
+    port = service.read_until("AWS KMS on ").strip().rpartition(":")[2]
+    aws = boto3.Session("test", "test", region_name="us-east-1").client(
+        "kms", endpoint_url=f"http://127.0.0.1:{port}"
+    )
+    made = aws.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
+    key_id = made["KeyMetadata"]["KeyId"]
+    for _ in range(3):
+        aws.sign(KeyId=key_id, Message=b"x", **ECDSA)
+    aws.schedule_key_deletion(KeyId=key_id)
+    with pytest.raises(aws.exceptions.KMSInvalidStateException):
+        aws.sign(KeyId=key_id, Message=b"x", **ECDSA)
+    counted = service.metrics()
+    for operation, outcome, number in [
+        ("CreateKey", "success", 1),
+        ("Sign", "success", 3),
+        ("ScheduleKeyDeletion", "success", 1),
+        ("Sign", "KMSInvalidStateException", 1),
+    ]:
+        labels = {"operation": f"aws:{operation}", "alg": "p256", "outcome": outcome}
+        assert counted["operations_total", frozenset(labels.items())] == number
