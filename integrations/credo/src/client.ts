@@ -43,6 +43,8 @@ export interface Key {
 /** Names a key: by its kid, or by an alias. */
 export type KeyName = { kid: string } | { alias: string }
 
+const PROBLEM = 'urn:minikms:problem:'
+
 type Json = Record<string, unknown>
 
 /** Calls to the HTTP API of Mini KMS. */
@@ -50,10 +52,12 @@ export class MinikmsClient {
   readonly #options: MinikmsClientOptions
 
   public constructor(options: MinikmsClientOptions) {
+    const protocol = URL.canParse(options.url) ? new URL(options.url).protocol : ''
+    if (!['http:', 'https:'].includes(protocol)) throw new Error('The url of Mini KMS begins with http:// or https://.')
     this.#options = options
   }
 
-  /** The JSON of an answer; throws MinikmsProblem for a problem, and what `fetch` throws. */
+  /** The JSON of an answer; throws MinikmsProblem for a problem, and an error where Mini KMS does not answer. */
   public async call<T>(context: AgentContext | undefined, method: string, path: string, body?: Json): Promise<T> {
     const headers: Record<string, string> = { Accept: 'application/json' }
     const token = this.#resolve(this.#options.token, context)
@@ -61,19 +65,26 @@ export class MinikmsClient {
     if (body) headers['Content-Type'] = 'application/json'
     if (token) headers.Authorization = `Bearer ${token}`
     if (profile) headers['X-Profile'] = profile
-    const response = await fetch(new URL(path, this.#options.url), {
+    const url = new URL(path, this.#options.url)
+    const response = await fetch(url, {
       method,
       headers,
       body: body && JSON.stringify(body),
       redirect: 'error',
       signal: AbortSignal.timeout(this.#options.timeout ?? 30_000),
+    }).catch((error: Error) => {
+      const reason = error.cause instanceof Error ? error.cause.message : error.message
+      throw new Error(`${url.origin} gives no answer: ${reason}.`, { cause: error })
     })
-    const answer = (await response.json()) as Json
-    if (response.ok) return answer as T
+    const answer = (await response.json().catch(() => undefined)) as Json | undefined
+    if (response.ok && answer !== undefined) return answer as T
+    if (!String(answer?.type).startsWith(PROBLEM)) {
+      throw new Error(`The answer ${response.status} of ${url.origin} is not one of Mini KMS.`)
+    }
     throw new MinikmsProblem(
-      String(answer.type).replace('urn:minikms:problem:', ''),
+      String(answer?.type).slice(PROBLEM.length),
       response.status,
-      String(answer.detail),
+      String(answer?.detail),
       response.headers.get('X-Request-Id')
     )
   }

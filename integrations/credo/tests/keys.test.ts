@@ -1,4 +1,6 @@
 import { createPublicKey, generateKeyPairSync, randomUUID } from 'node:crypto'
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
 
 import { Kms } from '@credo-ts/core'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -123,9 +125,28 @@ describe('tenants', () => {
   })
 })
 
-it('says that the service is not there', async () => {
-  await expect(MinikmsKeyManagementService.connect({ url: 'http://127.0.0.1:1' })).rejects.toThrow()
+describe('a service that is not there', () => {
+  const connect = (elsewhere: string) => MinikmsKeyManagementService.connect({ url: elsewhere })
+
+  it('gives no answer', async () => {
+    const free = await listen()
+    free.server.close()
+    await expect(connect(free.url)).rejects.toThrow(`${free.url} gives no answer: `)
+    await expect(connect('localhost:8080')).rejects.toThrow('begins with http://')
+  })
+
+  it.each(['<html>', '{}'])('gives another answer, %s', async (answer) => {
+    const { server, url: elsewhere } = await listen((_, response) => response.writeHead(502).end(answer))
+    await expect(connect(elsewhere)).rejects.toThrow(`The answer 502 of ${elsewhere} is not one of Mini KMS.`)
+    server.close()
+  })
 })
+
+async function listen(answer?: RequestListener) {
+  const server = createServer(answer)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
+}
 
 function jwk(type: any, options: object): Kms.KmsJwkPrivate {
   const pair = generateKeyPairSync(type, options as any) as any
