@@ -1,6 +1,7 @@
 """Operations on the aliases of keys."""
 
 import re
+from itertools import islice
 from typing import Any, Final
 
 from minikms.doors.aws.body import Body, Shape, key_id, text
@@ -23,8 +24,8 @@ _NAME: Final = re.compile(r"alias/[a-zA-Z0-9/_-]+")
 _GUIDE: Final = "https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html"
 _LIMIT: Final = 50
 _MOST: Final = 100
-# How many keys a page of aliases reads at most.
-_KEYS: Final = 250
+# How many keys are read for a page of aliases, whether they have any or not.
+_KEYS: Final = 100
 
 
 class ByAlias(Shape):
@@ -89,8 +90,8 @@ async def list_aliases(call: AwsCall, body: Body) -> dict[str, Any]:
         records, more = await call.service.list_keys(call.profile, limit=_KEYS, after=start.after)
         keys = [key for record in records if (key := call.named(record))]
         goes_on = behind(records[-1].seq) if more else None
-    places = [(Position(key.record.seq, name), key) for key in keys for name in _aliases(key)]
-    found = [(place, key) for place, key in places if place > start]
+    places = ((Position(key.record.seq, name), key) for key in keys for name in _aliases(key))
+    found = list(islice((each for each in places if each[0] > start), limit + 1))
     if len(found) > limit:
         goes_on = found[limit - 1][0]
     aliases = [

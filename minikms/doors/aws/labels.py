@@ -39,13 +39,17 @@ def tag_list(*, required: bool = False) -> Several:
 
 def tags_of(labels: Mapping[str, str]) -> dict[str, str]:
     """The tags that labels are, sorted by their keys."""
-    tags = {_decoded(n): _decoded(v) for n, v in labels.items() if n != _DESCRIPTION}
+    tags = {
+        _decode(name, _IN_NAME): _decode(value, _IN_VALUE)
+        for name, value in labels.items()
+        if name != _DESCRIPTION
+    }
     return dict(sorted(tags.items()))
 
 
 def description_of(labels: Mapping[str, str]) -> str:
     """The description of a key with these labels, empty where it has none."""
-    return _decoded(labels.get(_DESCRIPTION, ""))
+    return _decode(labels.get(_DESCRIPTION, ""), _IN_VALUE)
 
 
 def new_labels(description: str, tags: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -63,10 +67,10 @@ def with_tags(labels: Mapping[str, str], tags: Iterable[Mapping[str, Any]]) -> d
     if len(added) != len(named):
         raise TagException("Duplicate tag keys")
     _require_free(added)
-    there = {_decoded(name): name for name in labels}
+    there = {_decode(name, _IN_NAME): name for name in labels}
     changed = dict(labels)
     for key, value in added.items():
-        changed[there.get(key) or _IN_NAME.sub(_encoded, key)] = _IN_VALUE.sub(_encoded, value)
+        changed[there.get(key) or _encode(key, _IN_NAME)] = _encode(value, _IN_VALUE)
     if len(changed) - (_DESCRIPTION in changed) > MAX_TAGS:
         raise TagException("Too many tags")
     return changed
@@ -76,7 +80,7 @@ def without_tags(labels: Mapping[str, str], keys: Iterable[str]) -> dict[str, st
     """Labels without the tags that have these keys, where they are there; raises TagException."""
     removed = set(keys)
     _require_free(removed)
-    return {name: value for name, value in labels.items() if _decoded(name) not in removed}
+    return {name: value for name, value in labels.items() if _decode(name, _IN_NAME) not in removed}
 
 
 def with_description(labels: Mapping[str, str], description: str) -> dict[str, str]:
@@ -87,7 +91,7 @@ def with_description(labels: Mapping[str, str], description: str) -> dict[str, s
     """
     changed = {name: value for name, value in labels.items() if name != _DESCRIPTION}
     if description:
-        value = _IN_VALUE.sub(_encoded, description)
+        value = _encode(description, _IN_VALUE)
         if len(value) > MAX_LABEL_VALUE:
             raise ValidationException(
                 f"The description has more than {MAX_LABEL_VALUE:,} characters, where each control "
@@ -104,9 +108,15 @@ def _require_free(keys: Iterable[str]) -> None:
         raise TagException("Tags beginning with aws: are reserved")
 
 
-def _encoded(found: re.Match[str]) -> str:
-    return f"%{ord(found[0]):02X}"
+def _encode(text: str, escaped: re.Pattern[str]) -> str:
+    return escaped.sub(lambda found: f"%{ord(found[0]):02X}", text)
 
 
-def _decoded(text: str) -> str:
-    return _ENCODED.sub(lambda found: chr(int(found[1], 16)), text)
+def _decode(text: str, escaped: re.Pattern[str]) -> str:
+    """What `_encode` was given; all else that looks encoded stays, as in a URL."""
+
+    def original(found: re.Match[str]) -> str:
+        char = chr(int(found[1], 16))
+        return char if escaped.match(char) else found[0]
+
+    return _ENCODED.sub(original, text)

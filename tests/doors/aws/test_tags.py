@@ -85,14 +85,15 @@ async def test_tags_and_description_are_labels(aws, create, tags_of, record_of):
 
 
 async def test_labels_of_the_other_door_are_tags(aws, tags_of):
-    labels = {"purpose": "assertion", "50%": "100%", "a%3ab": "%zz", "aws%3Adescription": "x"}
+    labels = {"purpose": "assertion", "50%": "100%", "a%3ab": "%zz", "aws%3Adescription": "x",
+              "url%20": "https://x/a%20b%3Ac"}  # fmt: skip
     body = {"alg": "p256", "labels": labels}
     async with aws.rest.post("/key/generate", json=body) as response:
         kid = (await response.json())["kid"]
-    assert await tags_of(kid) == {"purpose": "assertion", "50%": "100%", "a%3ab": "%zz"}
+    assert await tags_of(kid) == {n: v for n, v in labels.items() if not n.startswith("aws")}
     assert (await aws.describe_key(KeyId=kid))["KeyMetadata"]["Description"] == "x"
     await aws.tag_resource(KeyId=kid, Tags=tags(**{"50%": "0"}))
-    await aws.untag_resource(KeyId=kid, TagKeys=["a%3ab", "purpose"])
+    await aws.untag_resource(KeyId=kid, TagKeys=["a%3ab", "purpose", "url%20"])
     assert await tags_of(kid) == {"50%": "0"}
     async with aws.rest.get(f"/key/{kid}") as response:
         assert (await response.json())["labels"] == {"50%": "0", "aws%3Adescription": "x"}
