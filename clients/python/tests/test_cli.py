@@ -276,6 +276,7 @@ def test_a_command_that_is_stopped(minikms):
 
 def test_a_token_that_is_missing(shell, guarded_url, admin_token, tmp_path):
     shell(f"mkms --url {guarded_url} key list", code=4)
+    assert "--token-file" in shell.error
     (tmp_path / "token").write_text(admin_token)
     shell(f"mkms --url {guarded_url} --profile default --token-file token key list")
     shell(f"MINIKMS_TOKEN={admin_token} mkms --url {guarded_url} --profile default key list")

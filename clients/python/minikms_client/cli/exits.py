@@ -14,6 +14,7 @@ from minikms_client.errors import (
     NotFound,
     ProblemError,
     TooManyAttempts,
+    Unauthenticated,
     Unavailable,
     UnexpectedAnswer,
     Unreachable,
@@ -65,6 +66,9 @@ def sentences() -> Iterator[None]:
     """Turn what goes wrong into a sentence and an exit code."""
     try:
         yield
+    except Unauthenticated as error:
+        sources = "--token-file, MINIKMS_TOKEN or MINIKMS_TOKEN_FILE"
+        fail(f"{error} The token comes from {sources}.", code_of(error))
     except MinikmsError as error:
         fail(str(error), code_of(error))
     except BrokenPipeError:
