@@ -1,6 +1,7 @@
 """boto3 against a service whose AWS door is open, in the test's own process."""
 
 import asyncio
+import json
 import uuid
 from functools import cache, partial
 from typing import Any
@@ -9,6 +10,7 @@ import boto3
 import pytest
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import ClientError
+from botocore.validate import ParamValidator
 
 # Nothing is checked before it is sent, nor sent again: the door is what is tested.
 BOTO_CONFIG = BotoConfig(
@@ -23,6 +25,28 @@ def session() -> boto3.Session:
     return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test")
 
 
+def check_answer(http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
+    """Fail where a success is not of the shape that AWS's own model of the operation has."""
+    if http_response.status_code == 200 and model.output_shape is not None:
+        check_members(json.loads(http_response.content or b"{}"), model.output_shape)
+        members = {name: parsed[name] for name in parsed if name != "ResponseMetadata"}
+        report = ParamValidator().validate(members, model.output_shape)
+        assert not report.has_errors(), report.generate_report()
+
+
+def check_members(value: Any, shape: Any) -> None:
+    """Fail where a structure has members that its model does not have."""
+    if shape.type_name == "list":
+        for each in value:
+            check_members(each, shape.member)
+    elif shape.type_name == "structure":
+        assert value.keys() <= shape.members.keys()
+        for name, each in value.items():
+            check_members(each, shape.members[name])
+    elif shape.name != "CustomerMasterKeySpec":  # deprecated: KeySpec, without the newer ones
+        assert value in shape.metadata.get("enum", (value,))
+
+
 class Aws:
     """A boto3 client of a door, whose methods run in threads: `await aws.sign(KeyId=…)`.
 
@@ -34,15 +58,16 @@ class Aws:
         self.rest = rest
         options = {"region_name": "us-east-1", **credentials}
         self.boto = session().client("kms", endpoint_url=url, config=BOTO_CONFIG, **options)
+        self.boto.meta.events.register("after-call.kms", check_answer)
 
     def __getattr__(self, name: str) -> Any:
         return partial(asyncio.to_thread, getattr(self.boto, name))
 
     def of(self, profile: str = "", **options: Any) -> "Aws":
         """A client of a profile, of other credentials or of another region."""
-        key = {"aws_access_key_id": f"profile-{profile}"} if profile else {}
-        secret = {"aws_secret_access_key": "test"} if profile else {}
-        return Aws(self.url, self.rest, **key, **secret, **options)
+        key_id = f"profile-{profile}" if profile else "test"
+        credentials = {"aws_access_key_id": key_id, "aws_secret_access_key": "test"}
+        return Aws(self.url, self.rest, **credentials, **options)
 
     async def new_profile(self, profile: str) -> "Aws":
         """A client of a new profile."""

@@ -1,19 +1,356 @@
+"""The door itself: which operations it has, who calls, and what errors look like."""
+
+import asyncio
+import io
+import json
+import logging
+import re
+from unittest import mock
+
 import botocore.session
 import pytest
+from aiohttp import ClientSession
+from marshmallow import fields, validate
 
+from minikms import errors
 from minikms.doors.aws import door
+from minikms.doors.aws.body import Blob, Several, Unsupported
+from minikms.doors.aws.errors import as_aws
+from minikms.doors.aws.specs import (
+    ENCRYPTION_ALGORITHMS,
+    KEY_SPECS,
+    KEY_USAGES,
+    MAC_ALGORITHMS,
+    MESSAGE_TYPES,
+    SIGNING_ALGORITHMS,
+)
+from minikms.web.openapi import error_classes
+from minikms.web.state import SERVICE
 
 MODEL = botocore.session.get_session().get_service_model("kms")
+OPERATIONS = door._operations()
+JSON = "application/x-amz-json-1.1"
+
+# Members of AWS's that say nothing here: nobody has grants, a key's policy is that of the service,
+# and of the profiles of others no key is shown.
+IGNORED = {"GrantTokens", "BypassPolicyLockoutSafetyCheck", "ResourceOwners"}
+
+# Where the model says less than AWS's documents, where we take what KeySpec has, and what counts
+# for nothing here.
+OTHER = {
+    "ScheduleKeyDeletion.PendingWindowInDays",
+    "CreateKey.CustomerMasterKeySpec",
+    "CreateKey.Policy",
+}
 
 
 async def test_random_bytes(aws):
     answer = await aws.generate_random(NumberOfBytes=1024)
     assert len(answer["Plaintext"]) == 1024
+    again = await aws.generate_random(NumberOfBytes=1024)
+    assert again["Plaintext"] != answer["Plaintext"]
     assert answer["ResponseMetadata"]["RequestId"]
-    assert answer["ResponseMetadata"]["HTTPHeaders"]["content-type"] == "application/x-amz-json-1.1"
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    assert (headers["content-type"], headers["cache-control"]) == (JSON, "no-store")
+    assert await aws.refused("ValidationException", "generate_random") == (
+        "NumberOfBytes is required."
+    )
+    for size in (0, 1025):
+        await aws.refused("ValidationException", "generate_random", NumberOfBytes=size)
+    for members in ({"CustomKeyStoreId": "cks-1"}, {"Recipient": {}}):
+        await aws.refused(
+            "UnsupportedOperationException", "generate_random", NumberOfBytes=1, **members
+        )
+
+
+# What there is of AWS's
+
+
+def test_every_operation_of_aws_is_here_or_refused():
+    here = [operation.name for operation in OPERATIONS]
+    assert sorted([*here, *door._ABSENT]) == sorted(MODEL.operation_names)
+    assert len(here) == 33
+
+
+def test_the_enums_are_those_of_aws():
+    for name, ours in (
+        ("KeySpec", KEY_SPECS),
+        ("KeyUsageType", KEY_USAGES),
+        ("SigningAlgorithmSpec", SIGNING_ALGORITHMS),
+        ("EncryptionAlgorithmSpec", ENCRYPTION_ALGORITHMS),
+        ("MacAlgorithmSpec", MAC_ALGORITHMS),
+        ("MessageType", MESSAGE_TYPES),
+    ):
+        assert list(ours) == MODEL.shape_for(name).enum, name
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_the_members_of_a_request_are_those_of_aws(operation):
+    compare(operation.request, MODEL.operation_model(operation.name).input_shape, operation.name)
+
+
+def compare(schema, shape, where):
+    """Hold what a schema takes against the shape that AWS's model has."""
+    assert schema.fields.keys() <= shape.members.keys(), where
+    assert shape.members.keys() - schema.fields.keys() <= IGNORED, where
+    for name, field in schema.fields.items():
+        theirs, at = shape.members[name], f"{where}.{name}"
+        if isinstance(field, Unsupported) or at in OTHER:
+            continue
+        assert kind_of(field) == theirs.type_name, at
+        if isinstance(field, Several) and isinstance(field.inner, fields.Nested):
+            compare(field.inner.schema, theirs.member, at)
+        bounds = bounds_of(field)
+        for limit in {"min", "max", "enum", "pattern"} & theirs.metadata.keys():
+            expected = theirs.metadata[limit]
+            if limit == "enum":
+                expected = sorted(expected)
+            if limit == "pattern":
+                expected = re.sub(r"\\u(\w{4})", lambda code: chr(int(code[1], 16)), expected)
+            assert bounds.get(limit) == expected or expected == 0, f"{at}: {limit}"
+        # What a DryRunModifier, which is not taken here, would allow to leave out.
+        if name != "CiphertextBlob":
+            assert field.required == (name in shape.required_members), at
+
+
+def kind_of(field):
+    kinds = {
+        Blob: "blob",
+        Several: "list",
+        fields.Dict: "map",
+        fields.Integer: "integer",
+        fields.Boolean: "boolean",
+        fields.String: "string",
+    }
+    return next(kind for each, kind in kinds.items() if isinstance(field, each))
+
+
+def bounds_of(field):
+    """The limits of a field, as AWS's model names them."""
+    if isinstance(field, Blob):
+        return {"min": 1, "max": field._most}
+    found = {}
+    for test in field.validators:
+        if isinstance(test, validate.OneOf):
+            found["enum"] = sorted(test.choices)
+        elif isinstance(test, validate.Regexp):
+            found["pattern"] = test.regex.pattern.removeprefix("(?:").removesuffix(")\\Z")
+        else:
+            limits = {"min": test.min, "max": test.max}
+            found |= {name: limit for name, limit in limits.items() if limit is not None}
+    return found
 
 
 @pytest.mark.parametrize("name", sorted(door._ABSENT))
 async def test_an_operation_that_is_not_here(aws, name):
-    assert name in MODEL.operation_names
-    await aws.refused("UnsupportedOperationException", botocore.xform_name(name))
+    operation = botocore.xform_name(name)
+    said = await aws.refused("UnsupportedOperationException", operation)
+    assert said == f"{name} is not supported here."
+
+
+# What is no call
+
+
+@pytest.fixture
+async def post(aws):
+    """Send a request without boto3; gives its status, its headers and the body of its error."""
+
+    async def send(target="TrentService.Sign", body=b"{}", method="POST", **headers):
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if target is not None:
+            named["X-Amz-Target"] = target
+        async with session.request(method, aws.url, data=body, headers=named) as response:
+            return response.status, response.headers, await response.read()
+
+    async with ClientSession() as session:
+        yield send
+
+
+@pytest.mark.parametrize(
+    ("target", "method"),
+    [
+        ("TrentService.Nothing", "POST"),
+        ("TrentService.", "POST"),
+        ("TrentService", "POST"),
+        ("Sign", "POST"),
+        ("DynamoDB_20120810.Sign", "POST"),
+        ("DynamoDB_20120810.CreateGrant", "POST"),
+        ("TrentService.Sign.Sign", "POST"),
+        (None, "POST"),
+        (None, "GET"),
+        ("TrentService.Sign", "GET"),
+        ("TrentService.Sign", "PUT"),
+    ],
+)
+async def test_what_is_no_operation(post, target, method):
+    status, headers, body = await post(target, method=method)
+    assert (status, json.loads(body)["__type"]) == (400, "UnknownOperationException")
+    assert headers["Content-Type"] == JSON
+    assert headers["x-amzn-RequestId"]
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'"Sign"', b"\xff", b'{"KeyId": 1}'])
+async def test_a_body_that_cannot_be_read(post, body):
+    status, _, answer = await post(body=body)
+    assert (status, json.loads(answer)["__type"]) == (400, "SerializationException")
+
+
+async def test_a_body_without_members(post):
+    for body in (b"{}", b""):
+        status, _, answer = await post(body=body)
+        assert (status, json.loads(answer)["__type"]) == (400, "ValidationException")
+
+
+async def test_a_body_that_is_too_large(post):
+    status, headers, answer = await post(body=io.BytesIO(bytes(2_000_000)))
+    assert (status, json.loads(answer)["__type"]) == (413, "RequestEntityTooLargeException")
+    assert headers["Content-Type"] == JSON
+
+
+async def test_a_request_that_cannot_be_read(aws):
+    host, _, port = aws.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST / HTTP/1.1\r\nHost\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.split()[1] == b"400"
+    assert f"\r\nContent-Type: {JSON}\r\n".encode() in head
+    assert b"\r\nx-amzn-RequestId: " in head
+    body = json.loads(await reader.read())
+    assert body["__type"] == "ValidationException"
+    writer.close()
+
+
+# Who calls
+
+
+async def test_credentials_pick_a_profile(aws):
+    key_id = await aws.make("p256")
+    call = {"KeyId": key_id, "Message": b"m", "SigningAlgorithm": "ECDSA_SHA_256"}
+    await aws.sign(**call)
+    alice = await aws.new_profile("alice")
+    await alice.refused("NotFoundException", "sign", **call)
+    aliases = {"alias": f"aws:{key_id}", "alg": "ed25519"}
+    made = await aws.rest.post("/key/generate", json=aliases, headers={"X-Profile": "alice"})
+    assert made.status == 200
+    signed = await alice.sign(**{**call, "SigningAlgorithm": "ED25519_SHA_512"})
+    account = signed["KeyId"].split(":")[4]
+    assert account != "000000000000"
+    # Each by its own account.
+    arn = f"arn:aws:kms:us-east-1:{account}:key/{key_id}"
+    assert signed["KeyId"] == arn
+    said = await aws.refused("NotFoundException", "sign", **{**call, "KeyId": arn})
+    assert said == f"Key '{arn}' does not exist"
+    nobody = aws.of("nobody")
+    said = await nobody.refused("UnrecognizedClientException", "sign", **call)
+    assert said == "The security token included in the request is invalid."
+
+
+async def test_the_region_is_that_of_the_caller(aws):
+    key_id = await aws.make("p256")
+    frankfurt = aws.of(region_name="eu-central-1")
+    call = {"Message": b"m", "SigningAlgorithm": "ECDSA_SHA_256"}
+    arn = (await frankfurt.sign(KeyId=key_id, **call))["KeyId"]
+    assert arn == f"arn:aws:kms:eu-central-1:000000000000:key/{key_id}"
+    assert (await frankfurt.sign(KeyId=arn, **call))["KeyId"] == arn
+    assert await aws.refused("NotFoundException", "sign", KeyId=arn, **call) == (
+        "Invalid arn eu-central-1"
+    )
+
+
+async def test_credentials_that_cannot_be_read(post):
+    status, _, body = await post(Authorization="AWS4-HMAC-SHA256 Credential=profile-alice")
+    assert (status, json.loads(body)["__type"]) == (400, "IncompleteSignatureException")
+
+
+async def test_tokens(start_aws, tmp_path, admin):
+    token, file = admin
+    log = tmp_path / "audit.log"
+    aws = await start_aws(auth="token", admin_token_file=file, audit_log=str(log))
+    headers = {"Authorization": f"Bearer {token}"}
+    made = await aws.rest.post(
+        "/key/generate", json={"alg": "p256", "alias": "alias/a"}, headers=headers
+    )
+    assert made.status == 200
+    kid = (await made.json())["kid"]
+    body = {"name": "signer", "scopes": ["sign"], "profiles": ["default"]}
+    made = await aws.rest.post("/tokens", json=body, headers=headers)
+    signer = (await made.json())["token"]
+    call = {"KeyId": "alias/a", "Message": b"m", "SigningAlgorithm": "ECDSA_SHA_256"}
+
+    for bad in (None, "wrong", f"{signer[:-1]}x"):
+        caller = aws.of(aws_session_token=bad) if bad else aws
+        said = await caller.refused("UnrecognizedClientException", "sign", **call)
+        assert said == "The security token included in the request is invalid."
+    caller = aws.of(aws_session_token=signer)
+    for _ in range(3):
+        await caller.sign(**call)
+    said = await caller.refused("AccessDeniedException", "verify", **call, Signature=b"s")
+    assert said == "It needs the scope verify."
+    other = aws.of("other", aws_session_token=signer)
+    await other.refused("UnrecognizedClientException", "sign", **call)
+    everything = aws.of(aws_session_token=token)
+    await everything.refused("KMSInvalidSignatureException", "verify", **call, Signature=b"s")
+    await everything.refused("DryRunOperationException", "sign", **call, DryRun=True)
+
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    seen = [
+        (line["operation"], line["who"], line["profile"], line["outcome"], line.get("kid"))
+        for line in lines
+        if line.get("operation", "").startswith("aws:")
+    ]
+    assert seen == [
+        *[("aws:Sign", "", "default", "unauthenticated", None)] * 3,
+        *[("aws:Sign", "signer", "default", "success", kid)] * 3,
+        ("aws:Verify", "signer", "default", "forbidden", None),
+        ("aws:Sign", "signer", "other", "profile-not-found", None),
+        ("aws:Verify", "admin", "default", "KMSInvalidSignatureException", kid),
+        ("aws:Sign", "admin", "default", "DryRunOperationException", kid),
+    ]
+    for secret in (token, signer):
+        assert secret not in log.read_text()
+
+
+# Errors
+
+
+async def test_an_error_is_as_its_code_says(aws, monkeypatch):
+    key_id = await aws.make("p256")
+    call = {"KeyId": key_id, "Message": b"m", "SigningAlgorithm": "ECDSA_SHA_256"}
+    service = type(aws.rest.app[SERVICE])
+    for failure, code in (
+        (errors.StoreUnavailable(), "DependencyTimeoutException"),
+        (errors.TooBusy(), "ThrottlingException"),
+        (errors.KeyUnreadable(), "KMSInternalException"),
+        (errors.AliasNotFound(), "NotFoundException"),
+    ):
+        monkeypatch.setattr(service, "get", mock.AsyncMock(side_effect=failure))
+        await aws.refused(code, "sign", **call)
+
+
+async def test_a_bug_is_an_internal_error(aws, monkeypatch, caplog):
+    failing = mock.Mock(side_effect=RuntimeError("a secret"))
+    monkeypatch.setattr(type(aws.rest.app[SERVICE]), "random", failing)
+    said = await aws.refused("KMSInternalException", "generate_random", NumberOfBytes=1)
+    assert "secret" not in said
+    assert [each for each in caplog.records if each.levelno == logging.ERROR]
+
+
+def test_every_error_of_ours_has_a_code():
+    codes = {each.name for each in MODEL.error_shapes} | {
+        # Of all of AWS's services.
+        "AccessDeniedException",
+        "RequestEntityTooLargeException",
+        "SerializationException",
+        "ThrottlingException",
+        "UnknownOperationException",
+        "UnrecognizedClientException",
+        "ValidationException",
+    }
+    for kind in error_classes():
+        status, code, _ = as_aws(kind())
+        assert code in codes, kind
+        expected = {"KMSInternalException": 500, "DependencyTimeoutException": 503}.get(code)
+        if expected is not None:
+            assert status == expected, kind
+        if code not in {"ValidationException", "RequestEntityTooLargeException"}:
+            assert status in {400, 500, 503}, kind
