@@ -67,7 +67,7 @@ class Aws:
         """A client of a profile, of other credentials or of another region."""
         key_id = f"profile-{profile}" if profile else "test"
         credentials = {"aws_access_key_id": key_id, "aws_secret_access_key": "test"}
-        return Aws(self.url, self.rest, **credentials, **options)
+        return Aws(self.url, self.rest, **{**credentials, **options})
 
     async def new_profile(self, profile: str) -> "Aws":
         """A client of a new profile."""
