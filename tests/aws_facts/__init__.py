@@ -1,5 +1,5 @@
 """Facts about AWS KMS, which AWS itself has answered."""
 
-from aws_facts import keys, names
+from aws_facts import encryption, keys, names, operations
 
-FACTS = (*keys.FACTS, *names.FACTS)
+FACTS = (*keys.FACTS, *names.FACTS, *operations.FACTS, *encryption.FACTS)

@@ -11,8 +11,13 @@ from typing import Any, NamedTuple
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
-# Members that AWS has had since 2025-06: recordings from before lack them.
-LATER = {"KeyMaterialId", "CurrentKeyMaterialId"}
+# Members that AWS has had since June 2025: recordings from before lack them.
+LATER = {
+    "CurrentKeyMaterialId",
+    "DestinationKeyMaterialId",
+    "KeyMaterialId",
+    "SourceKeyMaterialId",
+}
 
 
 class Ref(NamedTuple):
