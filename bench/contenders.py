@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from aws_door import AwsDoor
 from contender import Contender
 from mini_kms import Echo, MiniKms
 from moto_kms import Moto
@@ -25,5 +26,6 @@ CONTENDERS: Final[dict[str, Contender]] = {
     "openbao-audit": OpenBao("OpenBao, audit", audit=True),
     "openbao-raft": OpenBaoOnRaft("OpenBao, raft"),
     "moto": Moto("moto"),
+    "aws": AwsDoor("AWS door"),
     "echo": Echo("echo"),
 }

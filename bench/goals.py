@@ -119,6 +119,8 @@ GOALS: Final = (
     Goal("Ed25519, one process / echo", against(ED25519, "memory", ED25519, "echo"), least=0.5),
     Goal("P-256 / Ed25519, one process", against(P256, "memory", ED25519, "memory"), least=0.9),
     Goal("Ed25519 / OpenBao", against(ED25519, "memory-2", ED25519, "openbao"), least=1.5),
+    Goal("AWS door, P-256 / moto", against(P256, "aws", P256, "moto"), least=10),
+    Goal("AWS door, P-256 / POST /sign", against(P256, "aws", P256, "memory"), least=0.6),
     Goal("P-256 / OpenBao", against(P256, "memory-2", P256, "openbao"), least=1.6),
     Goal(
         "Ed25519, token and audit / OpenBao",

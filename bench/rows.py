@@ -82,7 +82,7 @@ _ROWS: Final = (
     ("sign", "ed25519", (8,), 1, (*USED, "echo")),
     ("verify", "ed25519", (8,), 1, USED),
     (BATCH, "ed25519", (8,), 1, USED),
-    ("sign", "p256", (8,), 1, (*SHOWN, "memory")),
+    ("sign", "p256", (8,), 1, (*SHOWN, "memory", "aws")),
     ("get", "p256", (8,), 1, (*SHOWN, "memory")),
     (BESIDE, "ed25519", (8,), 1, ("memory",)),
     ("sign", "ed25519", (1, 64), 1, ("memory", "memory-2", "openbao")),

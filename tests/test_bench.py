@@ -26,10 +26,11 @@ def test_every_row_has_contenders_that_can():
 
 
 @pytest.mark.process
-async def test_every_row_can_be_sent(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["memory", "aws"])
+async def test_every_row_can_be_sent(tmp_path, monkeypatch, name):
     monkeypatch.setattr("rows.ONCE", 3)
     monkeypatch.setattr("rows.HOLDERS", 3)
-    async with started(CONTENDERS["memory"], tmp_path) as server:
+    async with started(CONTENDERS[name], tmp_path) as server:
         for row in {row.title: row for row in all_rows(keys=2)}.values():
             if server.contender.can(row.operation, row.alg):
                 for request in await requests_of(server, row):
