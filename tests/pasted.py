@@ -34,11 +34,13 @@ set -euo pipefail
 service=
 export MINIKMS_SHUTDOWN_GRACE=0
 stop() { if [ -n "$service" ]; then kill -TERM $service; wait $service; service=; fi; }
+ready() { curl -sfk --max-time 5 "$1/readyz" >/dev/null; }
 serve() {
     stop
     "$@" >>service.log 2>&1 &
     service=$!
-    until curl -sf --max-time 5 URL/readyz >/dev/null; do kill -0 $service; sleep 0.05; done
+    url=URL
+    until ready "$url" || ready "${url/http:/https:}"; do kill -0 $service; sleep 0.05; done
 }
 trap stop EXIT
 """

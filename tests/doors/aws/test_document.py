@@ -1,0 +1,78 @@
+"""docs/aws.md: what is pasted does what it shows, and its table is that of AWS's model."""
+
+import contextlib
+import re
+import shutil
+
+import boto3
+import pytest
+from aws_facts import FACTS
+from pasted import ROOT, Block, blocks, paste
+from ports import free_port
+
+from minikms.doors.aws.door import AwsDoor
+from minikms.doors.aws.errors import UnsupportedOperationException
+from minikms.doors.aws.specs import Specs
+from minikms.plugin.registry import AlgorithmRegistry
+
+DOCUMENT = (ROOT / "docs/aws.md").read_text("utf-8")
+MISSING = [name for name in ("curl", "openssl", "cosign") if shutil.which(name) is None]
+MODEL = boto3.client("kms", region_name="us-east-1").meta.service_model
+
+
+def pasted(block):
+    """A block of Python as a person runs it."""
+    if block.language != "python":
+        return block
+    return Block("sh", f".venv/bin/python - <<'END'\n{block.text}END\n")
+
+
+@pytest.mark.process
+@pytest.mark.skipif(bool(MISSING), reason=f"missing: apt-get install {' '.join(MISSING)}")
+def test_what_is_pasted_prints_what_is_shown(tmp_path):
+    shown = [pasted(block) for block in blocks(DOCUMENT) if block.language != "json"]
+    path = Block("sh", "export PATH=$PATH:$PWD/.venv/bin\n")  # where pip has put sops
+    done = paste([path, *shown], tmp_path, {"4566": str(free_port())})
+    assert done.answered == done.shown
+    assert len(done.shown) == 7
+
+
+def table():
+    rows = DOCUMENT.partition("<!-- operations -->")[2].partition("<!-- /operations -->")[0]
+    return re.findall(r"^\| `(\w+)` \| (?:`([a-z:]+)` )?\|(?: (.*))? \|$", rows, re.MULTILINE)
+
+
+def test_table_of_operations_is_that_of_the_model():
+    assert [name for name, _, _ in table()] == sorted(MODEL.operation_names)
+
+
+def test_table_of_operations_is_that_of_the_door():
+    door = AwsDoor({}, AlgorithmRegistry.from_installed())
+    there = {route.operation: route.scope for route in door.routes}
+    assert {name: scope for name, scope, _ in table() if scope} == there
+    # What is not there needs no word about what of it is different.
+    assert all(not what for _, scope, what in table() if not scope)
+
+
+def test_key_specs_that_are_said_to_be_there_are():
+    there = Specs(AlgorithmRegistry.from_installed())
+    said = re.findall(r"`([A-Z0-9_]+)`", DOCUMENT.partition("- **Keys.**")[2].partition("- **")[0])
+    assert set(said) <= set(MODEL.shape_for("KeySpec").enum)
+    for name in MODEL.shape_for("KeySpec").enum:
+        with contextlib.ExitStack() as stack:
+            if name not in said:
+                stack.enter_context(pytest.raises(UnsupportedOperationException))
+            there.get(name)
+
+
+def test_number_of_facts_is_right():
+    assert f"{len(FACTS)} facts" in DOCUMENT
+
+
+async def test_seed_keys_have_the_names_that_they_are_given(start_aws, tmp_path):
+    (seeds,) = (block.text for block in blocks(DOCUMENT) if block.language == "json")
+    (tmp_path / "keys.json").write_text(seeds)
+    aws = await start_aws(seed_keys=str(tmp_path / "keys.json"))
+    found = (await aws.describe_key(KeyId="alias/issuer"))["KeyMetadata"]
+    (given,) = re.findall('"aws:(.+)"', seeds)
+    assert (found["KeyId"], found["KeyUsage"]) == (given, "SIGN_VERIFY")
