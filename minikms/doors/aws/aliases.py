@@ -125,7 +125,7 @@ def _checked(body: Body) -> str:
     if ":" in name:
         raise ValidationException(f"{name} contains invalid characters for an alias")
     if name.startswith(_RESERVED):
-        raise NotAuthorizedException(f"Aliases that begin with {_RESERVED} are reserved.")
+        raise NotAuthorizedException()
     if name == ALIAS_PREFIX:
         raise InvalidAliasNameException(f"{name} has no name behind the prefix.")
     return name

@@ -110,6 +110,8 @@ class MalformedPolicyDocumentException(AwsError):
 class NotAuthorizedException(AwsError):
     """The name of an alias is one of AWS's own."""
 
+    silent = True
+
 
 class NotFoundException(AwsError):
     """There is no such key or alias."""

@@ -79,7 +79,7 @@ async def test_an_alias_that_is_not_there(aws, create):
         ),
         ("alias/", "InvalidAliasNameException", ""),
         ("alias/a:b", "ValidationException", "alias/a:b contains invalid characters for an alias"),
-        ("alias/aws/s3", "NotAuthorizedException", "alias/aws/"),
+        ("alias/aws/s3", "NotAuthorizedException", ""),
         (
             "alias/a b",
             "ValidationException",
