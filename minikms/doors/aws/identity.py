@@ -28,8 +28,10 @@ _DEFAULT_ACCOUNT: Final = "000000000000"
 _ACCOUNTS: Final = 10**12
 
 # Signature Version 4; from the right, since the name of a profile may have a slash or a comma.
-_SCHEME: Final = "AWS4-HMAC-SHA256 "
-_CREDENTIAL: Final = re.compile(r"Credential=(.+)/\d{8}/([a-z0-9-]{1,63})/kms/aws4_request(?:,|\Z)")
+_SIGNED: Final = "AWS4-"
+_CREDENTIAL: Final = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=(.+)/\d{8}/([a-z0-9-]{1,63})/kms/aws4_request, ?"
+)
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _KID: Final = re.compile(KID_PATTERN)
 # What AWS may call a key, whether it is there or not; the second is one of several regions.
@@ -103,12 +105,19 @@ def caller(request: "web.Request") -> Caller:
     Without any it is the default profile in the region us-east-1.
     """
     header = request.headers.get("Authorization", "")
-    if not header.startswith(_SCHEME):
+    if not header.startswith(_SIGNED):
         return Caller()
-    found = _CREDENTIAL.match(header, len(_SCHEME))
+    # Without the signature, which is another one each time.
+    return _caller_of(header.rpartition("SignedHeaders=")[0])
+
+
+@lru_cache(maxsize=256)
+def _caller_of(credential: str) -> Caller:
+    found = _CREDENTIAL.fullmatch(credential)
     if found is None:
         raise IncompleteSignatureException(
-            "The credential scope is not DATE/REGION/kms/aws4_request."
+            "The header Authorization has no AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/kms/"
+            "aws4_request with its SignedHeaders."
         )
     access_key, region = found.groups()
     if not access_key.startswith(_PROFILE_PREFIX):

@@ -262,54 +262,6 @@ async def test_credentials_that_cannot_be_read(post):
     assert (status, json.loads(body)["__type"]) == (400, "IncompleteSignatureException")
 
 
-async def test_tokens(start_aws, tmp_path, admin):
-    token, file = admin
-    log = tmp_path / "audit.log"
-    aws = await start_aws(auth="token", admin_token_file=file, audit_log=str(log))
-    headers = {"Authorization": f"Bearer {token}"}
-    made = await aws.rest.post(
-        "/key/generate", json={"alg": "p256", "alias": "alias/a"}, headers=headers
-    )
-    assert made.status == 200
-    kid = (await made.json())["kid"]
-    body = {"name": "signer", "scopes": ["sign"], "profiles": ["default"]}
-    made = await aws.rest.post("/tokens", json=body, headers=headers)
-    signer = (await made.json())["token"]
-    call = {"KeyId": "alias/a", "Message": b"m", "SigningAlgorithm": "ECDSA_SHA_256"}
-
-    for bad in (None, "wrong", f"{signer[:-1]}x"):
-        caller = aws.of(aws_session_token=bad) if bad else aws
-        said = await caller.refused("UnrecognizedClientException", "sign", **call)
-        assert said == "The security token included in the request is invalid."
-    caller = aws.of(aws_session_token=signer)
-    for _ in range(3):
-        await caller.sign(**call)
-    said = await caller.refused("AccessDeniedException", "verify", **call, Signature=b"s")
-    assert said == "It needs the scope verify."
-    other = aws.of("other", aws_session_token=signer)
-    await other.refused("UnrecognizedClientException", "sign", **call)
-    everything = aws.of(aws_session_token=token)
-    await everything.refused("KMSInvalidSignatureException", "verify", **call, Signature=b"s")
-    await everything.refused("DryRunOperationException", "sign", **call, DryRun=True)
-
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    seen = [
-        (line["operation"], line["who"], line["profile"], line["outcome"], line.get("kid"))
-        for line in lines
-        if line.get("operation", "").startswith("aws:")
-    ]
-    assert seen == [
-        *[("aws:Sign", "", "default", "unauthenticated", None)] * 3,
-        *[("aws:Sign", "signer", "default", "success", kid)] * 3,
-        ("aws:Verify", "signer", "default", "forbidden", None),
-        ("aws:Sign", "signer", "other", "profile-not-found", None),
-        ("aws:Verify", "admin", "default", "KMSInvalidSignatureException", kid),
-        ("aws:Sign", "admin", "default", "DryRunOperationException", kid),
-    ]
-    for secret in (token, signer):
-        assert secret not in log.read_text()
-
-
 # Errors
 
 

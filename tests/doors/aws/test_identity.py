@@ -39,11 +39,37 @@ def test_without_credentials(headers):
 
 
 @pytest.mark.parametrize(
+    "header",
+    [
+        "AWS4-HMAC-SHA256",
+        "AWS4-HMAC-SHA256 Credential=profile-a/20260101/us-east-1/kms/aws4_request",
+        "AWS4-ECDSA-P256-SHA256 Credential=profile-a/20260101/kms/aws4_request, SignedHeaders=host",
+    ],
+)
+def test_another_header_than_that_of_the_scheme(header):
+    with pytest.raises(IncompleteSignatureException):
+        caller(make_mocked_request("POST", "/", headers={"Authorization": header}))
+
+
+@pytest.mark.parametrize(
     "credential", ["AKIAEXAMPLE", "profile-alice/20260101/kms/aws4_request", "a/20260101/x/s3/aws4"]
 )
 def test_credentials_that_cannot_be_read(credential):
     with pytest.raises(IncompleteSignatureException):
         caller_of(credential)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "AWS4-HMAC-SHA256",
+        "AWS4-HMAC-SHA256 Credential=profile-a/20260101/us-east-1/kms/aws4_request",
+        "AWS4-ECDSA-P256-SHA256 Credential=profile-a/20260101/kms/aws4_request, SignedHeaders=host",
+    ],
+)
+def test_another_header_than_that_of_the_scheme(header):
+    with pytest.raises(IncompleteSignatureException):
+        caller(make_mocked_request("POST", "/", headers={"Authorization": header}))
 
 
 def test_the_account_of_a_profile():
