@@ -59,19 +59,6 @@ def test_credentials_that_cannot_be_read(credential):
         caller_of(credential)
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        "AWS4-HMAC-SHA256",
-        "AWS4-HMAC-SHA256 Credential=profile-a/20260101/us-east-1/kms/aws4_request",
-        "AWS4-ECDSA-P256-SHA256 Credential=profile-a/20260101/kms/aws4_request, SignedHeaders=host",
-    ],
-)
-def test_another_header_than_that_of_the_scheme(header):
-    with pytest.raises(IncompleteSignatureException):
-        caller(make_mocked_request("POST", "/", headers={"Authorization": header}))
-
-
 def test_the_account_of_a_profile():
     assert account_of("default") == "000000000000"
     numbers = {account_of(f"profile {n}") for n in range(50)}
