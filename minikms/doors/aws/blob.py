@@ -12,6 +12,8 @@ _NONCE: Final = 12
 _TAG: Final = 16
 _KID: Final = re.compile(rb"[A-Za-z0-9_-]{1,128}")
 _MAX_CONTEXT: Final = 8192
+# Of a text of a context there: the bytes of its length.
+_LENGTH: Final = 4
 
 
 class Blob(NamedTuple):
@@ -49,12 +51,14 @@ def aad_of(context: Mapping[str, str] | None) -> bytes:
     The pairs in order, each of name and value as UTF-8 after its length in four bytes. Raises
     ValidationException for one that is too long.
     """
+    pairs = context or {}
     parts: list[bytes] = []
-    for pair in sorted((context or {}).items()):
-        for text in pair:
-            data = text.encode()
-            parts += (len(data).to_bytes(4, "big"), data)
-    aad = b"".join(parts)
-    if len(aad) > _MAX_CONTEXT:
-        raise ValidationException("EncryptionContext is too long.")
-    return aad
+    if 2 * _LENGTH * len(pairs) <= _MAX_CONTEXT:  # not to sort what is too long anyway
+        for pair in sorted(pairs.items()):
+            for text in pair:
+                data = text.encode()
+                parts += (len(data).to_bytes(_LENGTH, "big"), data)
+        aad = b"".join(parts)
+        if len(aad) <= _MAX_CONTEXT:
+            return aad
+    raise ValidationException("EncryptionContext is too long.")

@@ -24,6 +24,8 @@ _MUST: Final = "Member must "
 _REQUIRED: Final[dict[str, str | list[Any] | dict[Any, Any]]] = {"required": f"{_MUST}not be null"}
 _SHOWN: Final = 1024
 _MOST_FAULTS: Final = 10
+# How deep in a body the members of structures are: of it, of a list, of a structure in the list.
+_DEPTH: Final = 3
 
 
 class _Unshown(str):
@@ -55,6 +57,17 @@ class Blob(Converted):
         if len(data) > self._most:
             raise ValidationError(_Unshown(_shorter(self._most)))
         return data
+
+
+class Context(fields.Field[Any]):
+    """An encryption context: texts by texts. The first that is none ends the reading."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> dict[str, str]:
+        if not isinstance(value, dict) or any(type(text) is not str for text in value.values()):
+            raise ValidationError("Not texts by texts.")
+        return value
 
 
 class Unsupported(fields.Field[Any]):
@@ -135,9 +148,9 @@ def boolean() -> Flag:
     return Flag()
 
 
-def context() -> fields.Dict:
+def context() -> Context:
     """An encryption context: texts by texts."""
-    return fields.Dict(keys=fields.String(), values=fields.String())
+    return Context()
 
 
 def texts(inner: fields.String, most: int, *, required: bool = False) -> Several:
@@ -194,11 +207,11 @@ def _shorter(most: int) -> str:
     return f"{_MUST}have length less than or equal to {most}"
 
 
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nulls(one) for name, one in value.items() if one is not None}
-    if isinstance(value, list):
-        return [_without_nulls(one) for one in value]
+def _without_nulls(value: Any, depth: int = _DEPTH) -> Any:
+    if depth and isinstance(value, dict):
+        return {n: _without_nulls(one, depth - 1) for n, one in value.items() if one is not None}
+    if depth and isinstance(value, list):
+        return [_without_nulls(one, depth - 1) for one in value]
     return value
 
 

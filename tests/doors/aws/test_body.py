@@ -173,3 +173,19 @@ def test_the_error_of_many_faults_is_short():
             Shape.from_dict({"Many": body.shapes(Tag, 10_000)})(),
         )
     assert len(error.value.detail) < 2000
+
+
+@pytest.mark.parametrize("part", ['{"a": %s}', "[%s]"])
+@pytest.mark.parametrize("member", ["KeyId", "Tags", "EncryptionContext", "Message"])
+@pytest.mark.parametrize("deep", [500, 1000, 100_000])
+def test_a_deep_body(part, member, deep):
+    before, behind = part.split("%s")
+    nested = before * deep + "1" + behind * deep
+    with pytest.raises(SerializationException):
+        body.read(f'{{"{member}": {nested}}}'.encode(), SCHEMA)
+
+
+def test_a_large_context_has_one_fault():
+    with pytest.raises(SerializationException) as error:
+        read(KeyId="k", EncryptionContext={f"name {number}": 1 for number in range(50_000)})
+    assert error.value.detail == "The value at 'encryptionContext' is not of its type."
