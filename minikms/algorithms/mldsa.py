@@ -1,20 +1,27 @@
 """ML-DSA, the post-quantum signatures of FIPS 204, in JOSE by RFC 9964."""
 
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import mldsa
 
 from minikms.algorithms import akp
-from minikms.plugin import PureSigner
+from minikms.plugin import PureSigner, ValidationFailed
 from minikms.plugin.pyca import SignsMessages, VerifiesMessages
+
+_MU: Final = 64  # bytes (FIPS 204 section 6.2)
 
 
 class PublicKey(akp.PublicKey, VerifiesMessages, Protocol):
     """A public key of any parameter set."""
 
+    def verify_mu(self, signature: bytes, mu: bytes, /) -> None: ...
+
 
 class PrivateKey(akp.PrivateKey, SignsMessages, Protocol):
     """A private key of any parameter set."""
+
+    def sign_mu(self, mu: bytes, /) -> bytes: ...
 
 
 PrivateT = TypeVar("PrivateT", bound=PrivateKey)
@@ -22,7 +29,11 @@ PublicT = TypeVar("PublicT", bound=PublicKey)
 
 
 class MlDsaAlgorithm(PureSigner[PrivateT, PublicT], akp.AkpAlgorithm[PrivateT, PublicT]):
-    """ML-DSA with an empty context; the seed has 32 bytes."""
+    """ML-DSA with an empty context; the seed has 32 bytes.
+
+    What is prehashed is mu, the hash of the public key, the context and the message (FIPS 204
+    section 6.2): a signature over it is one over the message.
+    """
 
     seed_size = 32
     slow = frozenset({"generate", "import", "sign"})
@@ -30,6 +41,24 @@ class MlDsaAlgorithm(PureSigner[PrivateT, PublicT], akp.AkpAlgorithm[PrivateT, P
     @property
     def jwk_alg(self) -> str:
         return self.signing_algs[0]
+
+    def sign(self, key: PrivateT, message: bytes, alg: str, prehashed: bool) -> bytes:
+        if not prehashed:
+            return super().sign(key, message, alg, prehashed)
+        _check_mu(message)
+        return key.sign_mu(message)
+
+    def verify(
+        self, public: PublicT, message: bytes, signature: bytes, alg: str, prehashed: bool
+    ) -> bool:
+        if not prehashed:
+            return super().verify(public, message, signature, alg, prehashed)
+        _check_mu(message)
+        try:
+            public.verify_mu(signature, message)
+        except InvalidSignature:
+            return False
+        return True
 
 
 class MlDsa44(MlDsaAlgorithm[mldsa.MLDSA44PrivateKey, mldsa.MLDSA44PublicKey]):
@@ -54,3 +83,8 @@ class MlDsa87(MlDsaAlgorithm[mldsa.MLDSA87PrivateKey, mldsa.MLDSA87PublicKey]):
     name, multicodec, public_size = "mldsa87", 0x1212, 2592
     signing_algs = ("ML-DSA-87",)
     private_class, public_class = mldsa.MLDSA87PrivateKey, mldsa.MLDSA87PublicKey
+
+
+def _check_mu(mu: bytes) -> None:
+    if len(mu) != _MU:
+        raise ValidationFailed(errors=[("#/data", f"mu must have {_MU} bytes.")])

@@ -158,7 +158,8 @@ class Signer(KeyPairAlgorithm[KeyT, PublicT], Capability):
         """The signature over `message`, in JOSE's form (ECDSA: r‖s).
 
         `alg` is one of `signing_algs`, or empty where there is none. With `prehashed`, `message` is
-        the digest that `alg` would make; raises UnsupportedOption where `alg` has no such form.
+        the digest that `alg` would make (of ML-DSA mu, FIPS 204 section 6.2); raises
+        UnsupportedOption where `alg` has no such form.
         """
 
     @abstractmethod

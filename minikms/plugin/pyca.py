@@ -67,9 +67,10 @@ class Pkcs8KeyAlgorithm(KeyAlgorithm[Pkcs8T]):
 
 
 class PureSigner(Signer[SignsT, VerifiesT]):
-    """A signer of whole messages, never of a digest, with keys of pyca/cryptography.
+    """A signer of whole messages with keys of pyca/cryptography, and of no digest.
 
-    Such are pure EdDSA (RFC 8032 section 5) and ML-DSA (FIPS 204 section 5.2).
+    Such are pure EdDSA (RFC 8032 section 5) and ML-DSA (FIPS 204 section 5.2), which has a form of
+    its own for what is prehashed.
     """
 
     def sign(self, key: SignsT, message: bytes, alg: str, prehashed: bool) -> bytes:

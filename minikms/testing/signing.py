@@ -59,17 +59,23 @@ class SignerContract(Contract):
     def test_a_digest_is_signed_like_its_message_or_refused(self) -> None:
         public = self.public(self.keys()[0])
         digests = [hashlib.new(name, MESSAGE).digest() for name in ("sha256", "sha384", "sha512")]
+        digests.append(_mu(self.declared(Signer).public_bytes(self.keys()[0]), MESSAGE))
         for signer, alg, whole in self.signed(MESSAGE):
             outcomes = [self._prehashed(signer, alg, digest) for digest in digests]
             if UnsupportedOption in outcomes:
                 assert set(outcomes) == {UnsupportedOption}
                 continue
-            [(digest, signature)] = [
-                (digest, outcome)
+            taken = {
+                digest: outcome
                 for digest, outcome in zip(digests, outcomes, strict=True)
                 if isinstance(outcome, bytes)
+            }
+            [digest] = [
+                digest
+                for digest, signature in taken.items()
+                if signer.verify(public, MESSAGE, signature, alg, False)
             ]
-            assert signer.verify(public, MESSAGE, signature, alg, False) is True
+            assert {len(each) for each in taken} == {len(digest)}
             assert signer.verify(public, digest, whole, alg, True) is True
             assert signer.verify(public, flip_bit(digest, 0), whole, alg, True) is False
 
@@ -83,6 +89,12 @@ class SignerContract(Contract):
             with pytest.raises(type(exc)):
                 signer.verify(self.public(self.keys()[0]), digest, bytes(64), alg, True)
             return type(exc)
+
+
+def _mu(public: bytes, message: bytes) -> bytes:
+    """What ML-DSA signs of a message, with an empty context (FIPS 204 section 6.2)."""
+    of_key = hashlib.shake_256(public).digest(64)
+    return hashlib.shake_256(of_key + b"\0\0" + message).digest(64)
 
 
 class EcdsaContract(Contract):

@@ -137,7 +137,31 @@ async def prehashed(client, post, refused, kid, name):
         await refused(await client.post("/verify", json=given), 422, "validation-failed")
 
 
-@pytest.mark.parametrize("alg", algorithm_names(PureSigner))
+@pytest.mark.parametrize("alg", ["mldsa44", "mldsa65", "mldsa87"])
+async def test_mu(client, post, generate, refused, alg):
+    """FIPS 204 sections 5.2 and 6.2: mu of the empty context, by a library of hashes alone."""
+    key = await generate(alg)
+    public = raw(key["jwk"]["pub"])
+    of_key = hashlib.shake_256(public).digest(64)
+    mu = hashlib.shake_256(of_key + b"\0\0" + MESSAGE).digest(64)
+    body = {"kid": key["kid"], "data": b64(mu), "prehashed": True}
+    whole = {"kid": key["kid"], "data": b64(MESSAGE)}
+    sig = (await post("/sign", body))["sig"]
+    for given in (body, whole):
+        assert await post("/verify", given | {"sig": sig}) == {"valid": True}
+    sig = (await post("/sign", whole))["sig"]
+    assert await post("/verify", body | {"sig": sig}) == {"valid": True}
+    other = body | {"data": b64(bytes(64))}
+    assert await post("/verify", other | {"sig": sig}) == {"valid": False}
+    assert await post("/verify", body | {"sig": b64(b"short")}) == {"valid": False}
+    for data in (mu[:-1], mu + b"\0", b"", MESSAGE):
+        given = body | {"data": b64(data)}
+        await refused(await client.post("/sign", json=given), 422, "validation-failed")
+        given |= {"sig": sig}
+        await refused(await client.post("/verify", json=given), 422, "validation-failed")
+
+
+@pytest.mark.parametrize("alg", ["ed25519", "ed448"])
 async def test_what_signs_messages_takes_no_digest(client, generate, refused, alg):
     body = {"kid": (await generate(alg))["kid"], "data": b64(bytes(64)), "prehashed": True}
     await refused(await client.post("/sign", json=body), 422, "unsupported-option")

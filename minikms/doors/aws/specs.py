@@ -72,7 +72,8 @@ ENCRYPTION_ALGORITHMS: Final = (
 MAC_ALGORITHMS: Final = ("HMAC_SHA_224", "HMAC_SHA_256", "HMAC_SHA_384", "HMAC_SHA_512")
 RAW: Final = "RAW"
 DIGEST: Final = "DIGEST"
-MESSAGE_TYPES: Final = (RAW, DIGEST, "EXTERNAL_MU")
+EXTERNAL_MU: Final = "EXTERNAL_MU"
+MESSAGE_TYPES: Final = (RAW, DIGEST, EXTERNAL_MU)
 
 MAX_PLAINTEXT: Final = 4096
 MAX_CIPHERTEXT: Final = 6144
@@ -184,7 +185,8 @@ def _all() -> Iterator[KeySpec]:
     absent = ("ED25519_PH_SHA_512",)
     yield KeySpec("ECC_NIST_EDWARDS25519", "ed25519", {SIGN_VERIFY: tuple(pure)}, pure, absent)
     for size in (44, 65, 87):
-        pure = {"ML_DSA_SHAKE_256": Signing({RAW: SignOptions()})}
+        types = {RAW: SignOptions(), EXTERNAL_MU: SignOptions(prehashed=True)}
+        pure = {"ML_DSA_SHAKE_256": Signing(types, 64)}  # FIPS 204 section 6.2
         yield KeySpec(f"ML_DSA_{size}", f"mldsa{size}", {SIGN_VERIFY: tuple(pure)}, pure)
     for size in (768, 1024):
         algorithms = {ENCAPSULATE_DECAPSULATE: ("ML_KEM",)}

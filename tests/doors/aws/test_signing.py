@@ -128,6 +128,28 @@ async def test_what_signs_no_digest(aws, alg, spec, algorithm, kind):
     assert said == f"MessageType {kind} is not valid for algorithm {algorithm}."
 
 
+@pytest.mark.parametrize(("alg", "spec", "algorithm"), PURE[1:])
+async def test_mu(aws, alg, spec, algorithm):
+    """FIPS 204 sections 5.2 and 6.2: mu of the empty context, by a library of hashes alone."""
+    key_id = await aws.make(alg)
+    public = await public_key(aws, key_id)
+    of_key = hashlib.shake_256(public.public_bytes_raw()).digest(64)
+    mu = hashlib.shake_256(of_key + b"\0\0" + MESSAGE).digest(64)
+    whole = {"KeyId": key_id, "Message": MESSAGE, "SigningAlgorithm": algorithm}
+    external = {**whole, "Message": mu, "MessageType": "EXTERNAL_MU"}
+    signature = (await aws.sign(**external))["Signature"]
+    public.verify(signature, MESSAGE)
+    for call in (whole, external):
+        assert (await aws.verify(**call, Signature=signature))["SignatureValid"]
+    signature = (await aws.sign(**whole))["Signature"]
+    assert (await aws.verify(**external, Signature=signature))["SignatureValid"]
+    raw = {**external, "MessageType": "RAW"}
+    await aws.refused("KMSInvalidSignatureException", "verify", **raw, Signature=signature)
+    for bad in (mu[:-1], mu + b"\0", MESSAGE):
+        said = await aws.refused("ValidationException", "sign", **{**external, "Message": bad})
+        assert said == f"{DIGEST}{algorithm}."
+
+
 @pytest.mark.parametrize(("alg", "spec", "algorithm"), [EC[0], RSA[0], PURE[0]])
 async def test_mu_is_of_ml_dsa_alone(aws, alg, spec, algorithm):
     said = await aws.refused(
