@@ -13,6 +13,7 @@ from minikms.doors.aws.identity import Arns, account_of, caller
 from minikms.doors.aws.keys import AwsCall, AwsKey
 from minikms.doors.aws.specs import Specs
 from minikms.doors.operations import Operation
+from minikms.errors import KeyNotUsable
 from minikms.records import KeyRef
 
 ResultT = TypeVar("ResultT")
@@ -47,7 +48,12 @@ class AwsOperation:
         """Its route in the door."""
 
         async def handle(call: DoorCall) -> bytes:
-            return write(await self.handler(_call(call, specs), read(call.body, self.request)))
+            known, body = _call(call, specs), read(call.body, self.request)
+            try:
+                answer = await self.handler(known, body)
+            except KeyNotUsable:  # it has changed since it was found: look at it again
+                answer = await self.handler(known, body)
+            return write(answer)
 
         fast = self.fast
 

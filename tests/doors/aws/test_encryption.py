@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from minikms.doors.aws.blob import aad_of
+from minikms.web.state import SERVICE
 
 SECRET = b"what is encrypted"
 OAEP = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
@@ -158,6 +159,35 @@ async def test_a_blob_from_before_a_rotation(aws):
     assert len(materials) == 3
     await aws.change(key_id, state="disabled")
     await aws.refused("DisabledException", "decrypt", CiphertextBlob=blobs[0], KeyId=key_id)
+
+
+@pytest.mark.parametrize(
+    ("method", "members", "code"),
+    [
+        ("rotate", {}, None),
+        ("change", {"state": "disabled"}, "DisabledException"),
+        ("schedule_deletion_of", {}, "KMSInvalidStateException"),
+    ],
+)
+async def test_a_key_that_changes_meanwhile(aws, monkeypatch, method, members, code):
+    service = aws.rest.app[SERVICE]
+    perform = service.perform
+
+    async def perform_late(*args):
+        monkeypatch.undo()
+        await getattr(aws, method)(key_id, **members)
+        return await perform(*args)
+
+    key_id = await aws.make("a256gcm")
+    monkeypatch.setattr(service, "perform", perform_late)
+    call = {"KeyId": key_id, "Plaintext": SECRET}
+    if code is not None:
+        said = await aws.refused(code, "encrypt", **call)
+        assert said.startswith(f"{arn_of(key_id)} is ")
+    else:
+        blob = (await aws.encrypt(**call))["CiphertextBlob"]
+        assert (await aws.kid(key_id)).encode() in blob  # of the key that encrypted it
+        assert (await aws.decrypt(CiphertextBlob=blob, KeyId=key_id))["Plaintext"] == SECRET
 
 
 async def test_the_state_of_a_key(aws):
