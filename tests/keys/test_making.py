@@ -6,8 +6,10 @@ import threading
 import time
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from minikms.errors import TooBusy
+from minikms.encodings import jose_b64url
+from minikms.errors import TooBusy, UnsupportedOperation
 from minikms.keys.making import _CONCURRENT, _QUEUE, KeyMaker
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy
@@ -35,6 +37,8 @@ async def test_so_many_at_once_and_so_many_wait():
         with pytest.raises(TooBusy) as caught:
             await make()
         assert caught.value.headers == {"Retry-After": "1"}
+        with pytest.raises(TooBusy):
+            await maker.make_pair(RSA)
         # Neither keys of another kind nor those that come in wait for them.
         await maker.make(ML_DSA, POLICY, "generate", ML_DSA.generate)
         await maker.make(RSA, POLICY, "import", lambda: key)
@@ -45,6 +49,15 @@ async def test_so_many_at_once_and_so_many_wait():
     assert {record.kid for record, _ in made} == {made[0][0].kid}
     assert len(begun) == len(tasks)
     await make()
+
+
+async def test_a_pair_that_nothing_keeps():
+    pair = await KeyMaker().make_pair(REGISTRY.get("p256"))
+    private = load_der_private_key(pair.private, None)
+    assert jose_b64url(private.public_key().public_numbers().x.to_bytes(32, "big")) == pair.jwk["x"]
+    assert "private" not in repr(pair)
+    with pytest.raises(UnsupportedOperation):
+        await KeyMaker().make_pair(REGISTRY.get("a256gcm"))
 
 
 async def test_one_that_fails_gives_its_turn_back():
