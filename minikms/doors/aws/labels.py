@@ -60,7 +60,8 @@ def new_labels(description: str, tags: Iterable[Mapping[str, Any]]) -> dict[str,
 def with_tags(labels: Mapping[str, str], tags: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Labels with these tags of AWS's in place of those with the same keys.
 
-    Raises TagException for a tag that a key cannot have, and for more than `MAX_TAGS`.
+    Raises TagException for a tag that a key cannot have, and for more than `MAX_TAGS`, where a key
+    has not more already.
     """
     named = [(tag["TagKey"], tag["TagValue"]) for tag in tags]
     added = dict(named)
@@ -71,7 +72,7 @@ def with_tags(labels: Mapping[str, str], tags: Iterable[Mapping[str, Any]]) -> d
     changed = dict(labels)
     for key, value in added.items():
         changed[there.get(key) or _encode(key, _IN_NAME)] = _encode(value, _IN_VALUE)
-    if len(changed) - (_DESCRIPTION in changed) > MAX_TAGS:
+    if len(changed) > max(len(labels), MAX_TAGS + (_DESCRIPTION in changed)):
         raise TagException("Too many tags")
     return changed
 

@@ -22,7 +22,7 @@ def create(aws):
 @pytest.fixture
 def tags_of(aws):
     async def call(key_id):
-        found = await aws.list_resource_tags(KeyId=key_id)
+        found = await aws.list_resource_tags(KeyId=key_id, Limit=100)
         assert found["Truncated"] is False
         return {tag["TagKey"]: tag["TagValue"] for tag in found["Tags"]}
 
@@ -120,6 +120,22 @@ async def test_as_many_and_as_long_as_may_be(aws, create, tags_of, record_of):
     )
     found = (await aws.describe_key(KeyId=key_id))["KeyMetadata"]
     assert found["Description"] == description
+
+
+async def test_a_key_that_has_more_from_the_other_door(aws, tags_of):
+    labels = {str(number): "" for number in range(64)}
+    async with aws.rest.post("/key/generate", json={"alg": "p256", "labels": labels}) as response:
+        kid = (await response.json())["kid"]
+    await aws.refused("TagException", "tag_resource", KeyId=kid, Tags=tags(one="more"))
+    await aws.refused(
+        "LimitExceededException", "update_key_description", KeyId=kid, Description="one more"
+    )
+    await aws.tag_resource(KeyId=kid, Tags=tags(**{"7": "changed"}))
+    assert await tags_of(kid) == labels | {"7": "changed"}
+    await aws.untag_resource(KeyId=kid, TagKeys=["8"])
+    await aws.update_key_description(KeyId=kid, Description="one more")
+    await aws.update_key_description(KeyId=kid, Description="another")
+    assert (await aws.describe_key(KeyId=kid))["KeyMetadata"]["Description"] == "another"
 
 
 @pytest.mark.parametrize(
