@@ -14,7 +14,7 @@ from marshmallow import fields, validate
 
 from minikms import errors
 from minikms.doors.aws import door
-from minikms.doors.aws.body import Blob, Several, Unsupported
+from minikms.doors.aws.body import Blob, Context, Several, Unsupported
 from minikms.doors.aws.errors import as_aws
 from minikms.doors.aws.specs import (
     ENCRYPTION_ALGORITHMS,
@@ -117,7 +117,7 @@ def kind_of(field):
     kinds = {
         Blob: "blob",
         Several: "list",
-        fields.Dict: "map",
+        Context: "map",
         fields.Integer: "integer",
         fields.Boolean: "boolean",
         fields.String: "string",
