@@ -43,8 +43,12 @@ def alias_entry(alias: str) -> str:
 
 
 def label_tag(name: str) -> str:
-    """The tag that has a label's value."""
-    return f"label:{name}"
+    """The tag that has a label's value.
+
+    Askar reads no name of a tag that JSON escapes. A colon is in the name of no label.
+    """
+    escaped = name.replace('"', ":22").replace("\\", ":5C")
+    return f"label:{escaped}"
 
 
 def tags_of(record: KeyRecord) -> dict[str, str]:

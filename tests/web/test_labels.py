@@ -31,6 +31,14 @@ async def test_filter_by_labels(client, generate):
 
 
 @pytest.mark.each_store
+async def test_names_that_json_escapes(client, generate):
+    names = ['"', "\\", '\\"', "%22", "%5C", "22", "é\u2028", "$and", "~seq"]
+    made = [(await generate(labels={name: '\\"'}))["kid"] for name in names]
+    for name, kid in zip(names, made, strict=True):
+        assert await kids(client, ("label", f'{name}:\\"')) == [kid]
+
+
+@pytest.mark.each_store
 async def test_the_filters_go_along_with_the_pages(client, generate):
     made = [(await generate(labels={"a": "b"}))["kid"] for _ in range(3)]
     await generate()
