@@ -43,7 +43,10 @@ class AliasRequest(ByAlias):
 @operation("CreateAlias", "keys:write", AliasRequest)
 async def create_alias(call: AwsCall, body: Body) -> None:
     """Give a key an alias that there is not."""
-    name, key = _checked(body), await _target(call, body)
+    name = _checked(body)
+    if name == ALIAS_PREFIX:  # an error that AWS has for no other operation
+        raise InvalidAliasNameException(f"{name} has no name behind the prefix.")
+    key = await _target(call, body)
     try:
         await call.service.associate(call.profile, key.record.kid, name, "create")
     except AliasExists:
@@ -126,8 +129,6 @@ def _checked(body: Body) -> str:
         raise ValidationException(f"{name} contains invalid characters for an alias")
     if name.startswith(_RESERVED):
         raise NotAuthorizedException()
-    if name == ALIAS_PREFIX:
-        raise InvalidAliasNameException(f"{name} has no name behind the prefix.")
     return name
 
 

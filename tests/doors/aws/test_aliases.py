@@ -77,7 +77,6 @@ async def test_an_alias_that_is_not_there(aws, create):
             'Alias must start with the prefix "alias/". Please see '
             "https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html",
         ),
-        ("alias/", "InvalidAliasNameException", ""),
         ("alias/a:b", "ValidationException", "alias/a:b contains invalid characters for an alias"),
         ("alias/aws/s3", "NotAuthorizedException", ""),
         (
@@ -100,6 +99,14 @@ async def test_names_that_no_alias_has(aws, create, name, code, message):
         ("delete_alias", {}),
     ]:
         assert message in await aws.refused(code, operation, AliasName=name, **target)
+
+
+async def test_the_prefix_alone(aws, create):
+    key_id = await create()
+    call = {"AliasName": "alias/", "TargetKeyId": key_id}
+    await aws.refused("InvalidAliasNameException", "create_alias", **call)
+    await aws.refused("NotFoundException", "update_alias", **call)
+    await aws.refused("NotFoundException", "delete_alias", AliasName="alias/")
 
 
 async def test_what_an_alias_cannot_name(aws, create):
