@@ -13,7 +13,7 @@ from minikms.doors.protocol import Door, DoorCall, DoorRoute
 from minikms.errors import KmsError
 from minikms.startup_errors import PluginError
 from minikms.web.app import known_hosts
-from minikms.web.callers import enter, parse_proxies
+from minikms.web.callers import caller, enter, parse_proxies
 from minikms.web.gate import Gate
 from minikms.web.http.answers import AnswerForm, JsonAnswer
 from minikms.web.http.fast_path import FastHandler, FastRoute, arrived_body
@@ -81,11 +81,12 @@ class DoorApp:
 
     def _guard(self, route: DoorRoute) -> None:
         name = f"{self._door.name}:{route.operation}"
-        if route.scope not in SCOPES:
+        if not {route.scope, *route.also} <= set(SCOPES):
             raise PluginError(f"The route {name} has no scope that callers can have.")
 
         async def ordinary(request: web.Request) -> web.StreamResponse:
             main = self._main
+            _require(request, route)
             body = await read_body(request, main[IN_FLIGHT], main[BODY_TIMEOUT])
             return JsonAnswer(body=await route.handler(self._call(request, body)), form=self._form)
 
@@ -96,6 +97,7 @@ class DoorApp:
         if (answer := route.fast) is not None:
 
             def fast(request: web.Request) -> bytes | None:
+                _require(request, route)
                 body = arrived_body(request)
                 return None if body is None else answer(self._call(request, body))
 
@@ -119,6 +121,12 @@ class DoorApp:
 
 DOORS: Final[web.AppKey[list[DoorApp]]] = web.AppKey("doors")
 """The doors of a service that are open."""
+
+
+def _require(request: web.Request, route: DoorRoute) -> None:
+    """Raise Forbidden where the caller lacks one of the further scopes of a route."""
+    for scope in route.also:
+        caller(request).require(scope)
 
 
 def _authorization(door: Door, request: web.Request) -> str:

@@ -49,14 +49,16 @@ FastHandler: TypeAlias = Callable[[DoorCall], bytes | None]
 class DoorRoute(NamedTuple):
     """One operation of a door, and the scope that its callers need (`access.policy.SCOPES`).
 
-    The audit log and the metrics have it as `DOOR:OPERATION`. `fast` answers where nothing has to
-    be waited for, and else does nothing: `handler` is called from the beginning then.
+    They need those of `also`, too. The audit log and the metrics have it as `DOOR:OPERATION`.
+    `fast` answers where nothing has to be waited for, and else does nothing: `handler` is called
+    from the beginning then.
     """
 
     operation: str
     scope: str
     handler: Handler
     fast: FastHandler | None = None
+    also: tuple[str, ...] = ()
 
 
 class ErrorAnswer(NamedTuple):

@@ -109,7 +109,7 @@ async def decrypt(call: AwsCall, body: Body) -> Answer:
     }
 
 
-@operation("ReEncrypt", "decrypt", ReEncryptRequest)
+@operation("ReEncrypt", "decrypt", ReEncryptRequest, also=("encrypt",))
 async def re_encrypt(call: AwsCall, body: Body) -> Answer:
     """A ciphertext of another key, of the same plaintext, which is not given away."""
     of_source = body.get("SourceEncryptionAlgorithm", SYMMETRIC_DEFAULT)

@@ -36,13 +36,14 @@ class Work(Generic[ResultT]):
 
 @dataclass(frozen=True, slots=True)
 class AwsOperation:
-    """An operation by AWS's name; `scope` is what its callers need, `request` its body."""
+    """An operation by AWS's name, with the scopes that its callers need; `request` is its body."""
 
     name: str
     scope: str
     request: Schema
     handler: Handler
     fast: FastHandler | None = None
+    also: tuple[str, ...] = ()
 
     def route(self, specs: Specs) -> DoorRoute:
         """Its route in the door."""
@@ -63,12 +64,14 @@ class AwsOperation:
             answer = fast(_call(call, specs), read(call.body, self.request))
             return None if answer is None else write(answer)
 
-        return DoorRoute(self.name, self.scope, handle, handle_fast if fast else None)
+        return DoorRoute(self.name, self.scope, handle, handle_fast if fast else None, self.also)
 
 
-def operation(name: str, scope: str, request: type[Shape]) -> Callable[[Handler], AwsOperation]:
+def operation(
+    name: str, scope: str, request: type[Shape], *, also: tuple[str, ...] = ()
+) -> Callable[[Handler], AwsOperation]:
     """The operation that the decorated function answers."""
-    return lambda handler: AwsOperation(name, scope, request(), handler)
+    return lambda handler: AwsOperation(name, scope, request(), handler, also=also)
 
 
 def key_operation(

@@ -12,7 +12,8 @@ from minikms.doors.aws.door import AwsDoor
 from minikms.plugin.registry import AlgorithmRegistry
 
 OPERATIONS = {
-    route.operation: route.scope for route in AwsDoor({}, AlgorithmRegistry.from_installed()).routes
+    route.operation: (route.scope, *route.also)
+    for route in AwsDoor({}, AlgorithmRegistry.from_installed()).routes
 }
 ECDSA = {"SigningAlgorithm": "ECDSA_SHA_256"}
 
@@ -53,23 +54,31 @@ def with_token(aws, token, profile="any"):
     return aws.of(aws_access_key_id=key, aws_secret_access_key="any", aws_session_token=token)
 
 
-async def test_each_operation_needs_its_scope(guarded, new_token):
-    tokens = {}
-    for scope in set(OPERATIONS.values()):
-        without = await new_token(*(each for each in SCOPES if each not in (scope, "admin")))
-        alone = await new_token(scope)
-        tokens[scope] = with_token(guarded, without), with_token(guarded, alone)
-    for name, scope in OPERATIONS.items():
-        without, alone = tokens[scope]
-        message = await without.refused("AccessDeniedException", xform_name(name))
-        assert message == f"It needs the scope {scope}."
+async def test_each_operation_needs_its_scopes(guarded, new_token):
+    callers = {}
+
+    async def caller(*scopes):
+        if scopes not in callers:
+            callers[scopes] = with_token(guarded, await new_token(*scopes))
+        return callers[scopes]
+
+    for name, needed in OPERATIONS.items():
+        for scope in needed:
+            without = await caller(*(each for each in SCOPES if each not in (scope, "admin")))
+            message = await without.refused("AccessDeniedException", xform_name(name))
+            assert message == f"It needs the scope {scope}."
         try:
-            await getattr(alone, xform_name(name))()
+            await getattr(await caller(*needed), xform_name(name))()
         except ClientError as error:
             code = error.response["Error"]["Code"]
         else:
             code = None
         assert code in (None, "ValidationException"), name  # of a body without members
+
+
+def test_what_decrypts_and_encrypts_needs_both_scopes():
+    assert set(OPERATIONS["ReEncrypt"]) == {"decrypt", "encrypt"}
+    assert {name for name, scopes in OPERATIONS.items() if len(scopes) > 1} == {"ReEncrypt"}
 
 
 async def test_what_is_no_token(guarded, admin, new_token):

@@ -50,6 +50,8 @@ def test_table_of_operations_is_that_of_the_door():
     door = AwsDoor({}, AlgorithmRegistry.from_installed())
     there = {route.operation: route.scope for route in door.routes}
     assert {name: scope for name, scope, _ in table() if scope} == there
+    also = {name: tuple(re.findall("the scope `(.+?)`, too", what)) for name, _, what in table()}
+    assert also == {**dict.fromkeys(also, ()), **{r.operation: r.also for r in door.routes}}
     # What is not there needs no word about what of it is different.
     assert all(not what for _, scope, what in table() if not scope)
 
