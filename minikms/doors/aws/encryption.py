@@ -1,7 +1,8 @@
 """Encryption: Encrypt, Decrypt and ReEncrypt."""
 
+import contextlib
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from minikms.doors.aws.blob import Blob, aad_of
 from minikms.doors.aws.body import (
@@ -18,6 +19,7 @@ from minikms.doors.aws.body import (
 from minikms.doors.aws.errors import (
     IncorrectKeyException,
     InvalidCiphertextException,
+    NotFoundException,
     ValidationException,
 )
 from minikms.doors.aws.keys import AwsCall, AwsKey, ByKeyId
@@ -30,8 +32,6 @@ from minikms.doors.aws.specs import (
     SYMMETRIC_DEFAULT,
 )
 from minikms.doors.operations import Decrypt, Encrypt, Encrypted
-from minikms.errors import KeyNotFound
-from minikms.records import KeyRef
 
 
 class EncryptRequest(ByKeyId):
@@ -69,9 +69,51 @@ class ReEncryptRequest(Shape):
     DryRunModifiers = Unsupported()
 
 
+class _Given(NamedTuple):
+    """What a body says of a ciphertext: `kid` is that of a symmetric key, which it names itself."""
+
+    algorithm: str
+    encrypted: Encrypted
+    kid: str | None
+    key_id: str | None
+    context: Mapping[str, str] | None
+
+    @classmethod
+    def of(cls, body: Body, prefix: str) -> Self:
+        """What the members with a prefix say; raises InvalidCiphertextException."""
+        algorithm = body.get(f"{prefix}EncryptionAlgorithm", SYMMETRIC_DEFAULT)
+        key_id, data = body.get(f"{prefix}KeyId"), body["CiphertextBlob"]
+        kid, encrypted = None, Encrypted(data)
+        if algorithm == SYMMETRIC_DEFAULT:
+            kid, encrypted = Blob.from_bytes(data)
+        elif key_id is None:
+            raise ValidationException(f"{prefix}KeyId is required for algorithm {algorithm}.")
+        return cls(algorithm, encrypted, kid, key_id, body.get(f"{prefix}EncryptionContext"))
+
+    def source(self, of_kid: AwsKey | None, named: AwsKey | None, name: str) -> "_Source":
+        """What decrypts it for AWS's operation `name`: its own key, or that of the call.
+
+        Raises IncorrectKeyException where the call names another key than its own, and
+        InvalidCiphertextException where its own is none that has encrypted it.
+        """
+        if self.kid is not None:
+            if named is not None and self.kid not in _kids(named):
+                raise IncorrectKeyException()
+            if of_kid is None or not _encrypts(of_kid) or of_kid.record.kid != self.kid:
+                raise InvalidCiphertextException()
+        keys = [key for key in (of_kid, named) if key is not None]
+        for each in keys:
+            each.require_usable("decrypt")
+        key, known = keys[0], keys[-1]
+        key.require_usage(ENCRYPT_DECRYPT, name)
+        decrypt = Decrypt(self.encrypted, _aad(key, self.algorithm, self.context))
+        return _Source(self.algorithm, key, known.arn, decrypt)
+
+
 class _Source(NamedTuple):
     """A ciphertext, what decrypts it, and the ARN of its key as the caller knows it."""
 
+    algorithm: str
     key: AwsKey
     arn: str
     decrypt: Decrypt
@@ -94,26 +136,35 @@ def encrypt(key: AwsKey, body: Body) -> Work[Encrypted]:
     return Work(key.by_kid, Encrypt(body["Plaintext"], aad), answer)
 
 
-@operation("Decrypt", "decrypt", DecryptRequest)
+def _decrypt_fast(call: AwsCall, body: Body) -> Answer | None:
+    given = _Given.of(body, "")
+    named = of_kid = None
+    try:
+        if given.key_id is not None and (named := call.cached_key(given.key_id)) is None:
+            return None
+        if given.kid is not None and (of_kid := call.cached_key(given.kid)) is None:
+            return None
+    except NotFoundException:
+        return None
+    source = given.source(of_kid, named, "Decrypt")
+    refuse_dry_run(body)
+    plaintext = call.service.perform_fast(call.profile, source.key.by_kid, source.decrypt)
+    return None if plaintext is None else _decrypted(source, plaintext)
+
+
+@operation("Decrypt", "decrypt", DecryptRequest, fast=_decrypt_fast)
 async def decrypt(call: AwsCall, body: Body) -> Answer:
     """The plaintext of a ciphertext, which names its key if that is a symmetric one."""
-    algorithm = body.get("EncryptionAlgorithm", SYMMETRIC_DEFAULT)
-    source = await _source(call, body, algorithm, "", "Decrypt")
+    source = await _source(call, body, "", "Decrypt")
     refuse_dry_run(body)
     plaintext = await call.service.perform(call.profile, source.key.by_kid, source.decrypt)
-    return {
-        "KeyId": source.arn,
-        "Plaintext": base64(plaintext),
-        "EncryptionAlgorithm": algorithm,
-        **material("KeyMaterialId", source.key),
-    }
+    return _decrypted(source, plaintext)
 
 
 @operation("ReEncrypt", "decrypt", ReEncryptRequest, also=("encrypt",))
 async def re_encrypt(call: AwsCall, body: Body) -> Answer:
     """A ciphertext of another key, of the same plaintext, which is not given away."""
-    of_source = body.get("SourceEncryptionAlgorithm", SYMMETRIC_DEFAULT)
-    source = await _source(call, body, of_source, "Source", "ReEncrypt")
+    source = await _source(call, body, "Source", "ReEncrypt")
     key = await call.key(body["DestinationKeyId"])
     key.require_usable("encrypt")
     key.require_usage(ENCRYPT_DECRYPT, "ReEncrypt")
@@ -127,7 +178,7 @@ async def re_encrypt(call: AwsCall, body: Body) -> Answer:
         "CiphertextBlob": base64(blob_of(key, encrypted)),
         "SourceKeyId": source.arn,
         "KeyId": key.arn,
-        "SourceEncryptionAlgorithm": of_source,
+        "SourceEncryptionAlgorithm": source.algorithm,
         "DestinationEncryptionAlgorithm": algorithm,
         **material("SourceKeyMaterialId", source.key),
         **material("DestinationKeyMaterialId", key),
@@ -146,36 +197,27 @@ def material(member: str, key: AwsKey) -> dict[str, str]:
     return {member: key.material_id} if key.spec.name == SYMMETRIC_DEFAULT else {}
 
 
-async def _source(call: AwsCall, body: Body, algorithm: str, prefix: str, name: str) -> _Source:
-    """What the members of a body with a prefix say of a ciphertext."""
-    key_id, ciphertext = body.get(f"{prefix}KeyId"), body["CiphertextBlob"]
-    named = None if key_id is None else await call.key(key_id)
-    if algorithm == SYMMETRIC_DEFAULT:
-        kid, encrypted = Blob.from_bytes(ciphertext)
-        if named is not None and kid not in _kids(named):
-            raise IncorrectKeyException()
-        key = await _key_of(call, kid)
-    elif named is None:
-        raise ValidationException(f"{prefix}KeyId is required for algorithm {algorithm}.")
-    else:
-        key, encrypted = named, Encrypted(ciphertext)
-    for each in (key, named or key):
-        each.require_usable("decrypt")
-    key.require_usage(ENCRYPT_DECRYPT, name)
-    aad = _aad(key, algorithm, body.get(f"{prefix}EncryptionContext"))
-    return _Source(key, (named or key).arn, Decrypt(encrypted, aad))
+async def _source(call: AwsCall, body: Body, prefix: str, name: str) -> _Source:
+    """The ciphertext that the members of a body with a prefix are of."""
+    given, of_kid = _Given.of(body, prefix), None
+    named = None if given.key_id is None else await call.key(given.key_id)
+    if given.kid is not None:
+        with contextlib.suppress(NotFoundException):
+            of_kid = await call.key(given.kid)
+    return given.source(of_kid, named, name)
 
 
-async def _key_of(call: AwsCall, kid: str) -> AwsKey:
-    """The symmetric key of a ciphertext; raises InvalidCiphertextException for none."""
-    try:
-        record = await call.service.get(call.profile, KeyRef(kid=kid))
-    except KeyNotFound:
-        raise InvalidCiphertextException() from None
-    key = call.named(record)
-    if key is None or key.usage != ENCRYPT_DECRYPT or key.spec.name != SYMMETRIC_DEFAULT:
-        raise InvalidCiphertextException()
-    return key
+def _decrypted(source: _Source, plaintext: bytes) -> Answer:
+    return {
+        "KeyId": source.arn,
+        "Plaintext": base64(plaintext),
+        "EncryptionAlgorithm": source.algorithm,
+        **material("KeyMaterialId", source.key),
+    }
+
+
+def _encrypts(key: AwsKey) -> bool:
+    return key.usage == ENCRYPT_DECRYPT and key.spec.name == SYMMETRIC_DEFAULT
 
 
 def _kids(key: AwsKey) -> set[str]:

@@ -68,10 +68,15 @@ class AwsOperation:
 
 
 def operation(
-    name: str, scope: str, request: type[Shape], *, also: tuple[str, ...] = ()
+    name: str,
+    scope: str,
+    request: type[Shape],
+    *,
+    also: tuple[str, ...] = (),
+    fast: FastHandler | None = None,
 ) -> Callable[[Handler], AwsOperation]:
     """The operation that the decorated function answers."""
-    return lambda handler: AwsOperation(name, scope, request(), handler, also=also)
+    return lambda handler: AwsOperation(name, scope, request(), handler, fast, also)
 
 
 def key_operation(
