@@ -21,7 +21,12 @@ class ServeCommand(HelpCommand):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Its own options, and those of doors."""
         *own, last = super().get_params(ctx)  # --help stays the last
-        return [*own, *_door_options(), last]
+        of_doors = _door_options()
+        names = {param.name for param in own}
+        if taken := [f"--{each.name}" for each in of_doors if each.name in names]:
+            shown = ", ".join(taken).replace("_", "-")
+            fail(f"A door has options that the service has of its own: {shown}.", 2)
+        return [*own, *of_doors, last]
 
 
 def doors_of(options: dict[str, Any]) -> tuple[DoorConfig, ...]:

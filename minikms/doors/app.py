@@ -1,5 +1,6 @@
 """The application of a door: its routes behind the gate, beside the service's own application."""
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -10,7 +11,7 @@ from aiohttp import web
 from minikms.access.policy import SCOPES
 from minikms.config import DoorConfig
 from minikms.doors.protocol import Door, DoorCall, DoorRoute
-from minikms.errors import KmsError
+from minikms.errors import InternalError, KmsError
 from minikms.startup_errors import PluginError
 from minikms.web.app import known_hosts
 from minikms.web.callers import caller, enter, parse_proxies
@@ -20,9 +21,12 @@ from minikms.web.http.fast_path import FastHandler, FastRoute, arrived_body
 from minikms.web.http.limits import read_body
 from minikms.web.http.problems import Handler
 from minikms.web.http.server import KmsRunner
+from minikms.web.http.tracebacks import loggable
 from minikms.web.routes import Route
 from minikms.web.schemas.fields import PROFILE_PATTERN
 from minikms.web.state import BODY_TIMEOUT, CONFIG, IN_FLIGHT, OBSERVER, SERVICE, SHUTDOWN
+
+LOGGER = logging.getLogger(__name__)
 
 _PROFILE: Final = re.compile(PROFILE_PATTERN)
 
@@ -32,7 +36,7 @@ _Expect: TypeAlias = Callable[[web.Request], Any]
 class DoorApp:
     """A door of a service, whose application is `main`: it has the keys, and the limits.
 
-    Raises PluginError where a route has no scope that callers can have.
+    Raises PluginError where a route has no scope that callers can have, or the name of another.
     """
 
     def __init__(self, door: Door, where: DoorConfig, main: web.Application) -> None:
@@ -57,7 +61,7 @@ class DoorApp:
         added = self._app.router.add_route(
             "*",
             "/{path:.*}",
-            self.gate.hosted(self._answer),
+            self._answer,
             name=door.name,
             expect_handler=self._expect,
         )
@@ -83,6 +87,8 @@ class DoorApp:
         name = f"{self._door.name}:{route.operation}"
         if not {route.scope, *route.also} <= set(SCOPES):
             raise PluginError(f"The route {name} has no scope that callers can have.")
+        if route.operation in self._ordinary:
+            raise PluginError(f"Two routes have the name {name}.")
 
         async def ordinary(request: web.Request) -> web.StreamResponse:
             main = self._main
@@ -108,7 +114,11 @@ class DoorApp:
         return DoorCall(request, body, profile, self._main[SERVICE])
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        route = self._door.route_of(request)
+        try:
+            route = self._door.route_of(request)
+        except KmsError:
+            self.gate.check_host(request)
+            raise
         return await self._ordinary[route.operation](request)
 
     def _answer_fast(self, request: web.Request) -> bytes | None:
@@ -143,5 +153,9 @@ def _asked_profile(door: Door, request: web.Request) -> str | None:
 
 
 def _respond(door: Door, error: KmsError) -> web.Response:
-    status, body, headers = door.answer(error)
+    try:
+        status, body, headers = door.answer(error)
+    except Exception as exc:
+        LOGGER.error("the door %s has no answer of an error", door.name, exc_info=loggable(exc))
+        return web.Response(status=InternalError.status)
     return web.Response(status=status, body=body, headers=headers)

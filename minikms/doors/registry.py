@@ -7,11 +7,15 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from minikms.doors.protocol import Door
-from minikms.startup_errors import PluginError
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.startup_errors import PluginError, SetupError
 
 GROUP: Final = "minikms.doors"
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*")
+_OPTION: Final = re.compile(r"[a-z][a-z0-9_]*")
+# The options of every door.
+_EVERY: Final = ("port", "host")
 _FACTS: Final = ("name", "title", "content_type")
 
 
@@ -32,12 +36,21 @@ def load_doors(entries: Iterable[EntryPoint]) -> Mapping[str, type[Door]]:
     return doors
 
 
+def make_door(door: type[Door], options: Mapping[str, str], registry: AlgorithmRegistry) -> Door:
+    """A door with its own options; raises PluginError where it fails, and SetupError as it does."""
+    try:
+        return door(options, registry)
+    except SetupError:
+        raise
+    except Exception as exc:
+        raise PluginError(f"The door {door.name} cannot be made: {_one_line(exc)}.") from exc
+
+
 def _load(entry: EntryPoint, where: str) -> type[Door]:
     try:
         loaded = entry.load()
     except Exception as exc:
-        what = " ".join(f"{type(exc).__name__}: {exc}".split()).rstrip(".: ")
-        raise PluginError(f"{where} cannot be loaded: {what}.") from exc
+        raise PluginError(f"{where} cannot be loaded: {_one_line(exc)}.") from exc
     if not (inspect.isclass(loaded) and issubclass(loaded, Door)):
         raise PluginError(f"{where} is no subclass of Door.")
     if inspect.isabstract(loaded):
@@ -48,4 +61,13 @@ def _load(entry: EntryPoint, where: str) -> type[Door]:
         raise PluginError(f"{where} does not state: {', '.join(absent)}.")
     if not _NAME.fullmatch(loaded.name):
         raise PluginError(f"{where} has a name that is not lower-case letters and digits.")
+    names = [*_EVERY, *(option.name for option in loaded.options)]
+    wrong = {name for name in names if names.count(name) > 1 or not _OPTION.fullmatch(name)}
+    if wrong:
+        shown = ", ".join(map(repr, sorted(wrong)))
+        raise PluginError(f"{where} has options that cannot have these names: {shown}.")
     return loaded
+
+
+def _one_line(exc: Exception) -> str:
+    return " ".join(f"{type(exc).__name__}: {exc}".split()).rstrip(".: ")

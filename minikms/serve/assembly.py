@@ -11,7 +11,7 @@ from minikms.audit.heads import AuditStore
 from minikms.audit.log import AuditLog
 from minikms.config import Config
 from minikms.doors.app import DOORS, DoorApp
-from minikms.doors.registry import installed_doors
+from minikms.doors.registry import installed_doors, make_door
 from minikms.keys.service import KeyService
 from minikms.keys.sweeper import sweeping
 from minikms.plugin.registry import AlgorithmRegistry
@@ -50,7 +50,7 @@ def _doors(app: web.Application) -> list[DoorApp]:
     """The doors that the configuration opens; raises PluginError."""
     opened = []
     for where in app[CONFIG].doors:
-        door = installed_doors()[where.name](where.options, app[REGISTRY])
+        door = make_door(installed_doors()[where.name], where.options, app[REGISTRY])
         opened.append(DoorApp(door, where, app))
     return opened
 

@@ -77,8 +77,7 @@ class Gate:
             event = self._begin(request, route)
             outer = CURRENT.set(event)
             try:
-                if self._hosts is not None:
-                    self._hosts.check(request)
+                self.check_host(request)
                 self._in_flight.enter()
                 try:
                     if self.access is not None:
@@ -107,8 +106,7 @@ class Gate:
 
         async def expecting(request: web.Request) -> None:
             try:
-                if self._hosts is not None:
-                    self._hosts.check(request)
+                self.check_host(request)
                 await expect(request)
             except BaseException as exc:
                 self._record_refusal(request, self._begin(request, route), exc)
@@ -158,15 +156,19 @@ class Gate:
 
     def hosted(self, handler: Handler) -> Handler:
         """The handler for requests whose `Host` is one of this service's."""
-        hosts = self._hosts
-        if hosts is None:
+        if self._hosts is None:
             return handler
 
         async def hosted(request: web.Request) -> web.StreamResponse:
-            hosts.check(request)
+            self.check_host(request)
             return await handler(request)
 
         return hosted
+
+    def check_host(self, request: web.Request) -> None:
+        """Raise MisdirectedRequest where the `Host` of a request is none of this service's."""
+        if self._hosts is not None:
+            self._hosts.check(request)
 
     def counted(self, handler: Handler) -> Handler:
         """The handler with its requests counted among those under way; raises TooBusy."""
@@ -195,12 +197,14 @@ class Gate:
 
     def _record_refusal(self, request: web.Request, event: AuditEvent, exc: BaseException) -> None:
         """Have it written down how a call has ended, and who made it, as far as that is known."""
-        if event.profile is None:
-            event.profile = self._asked_profile(request)
-        if not event.who and self.access is not None:
-            known = self.access.authenticate_cached(self._authorization(request))
-            event.who = known.name if known else ""
-        event.record(slug_of(exc))
+        try:
+            if event.profile is None:
+                event.profile = self._asked_profile(request)
+            if not event.who and self.access is not None:
+                known = self.access.authenticate_cached(self._authorization(request))
+                event.who = known.name if known else ""
+        finally:  # of a protocol that fails there, too
+            event.record(slug_of(exc))
 
     def _describe(self, request: web.Request, event: AuditEvent) -> None:
         event.request_id = request_id(request)

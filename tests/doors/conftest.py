@@ -1,10 +1,13 @@
 """Services with doors, in the test's own process."""
 
+import contextlib
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from minikms.config import Config, DoorConfig
 from minikms.doors.app import DOORS
@@ -33,3 +36,48 @@ async def start_with_doors(start: Any) -> AsyncIterator[Callable[..., Awaitable[
     yield run
     for runner in runners:
         await runner.cleanup()
+
+
+SAMPLE = Path(__file__).parents[1] / "sample_door"
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Leave what pip leaves of packages with doors: the sample door, and `Mine` of this source."""
+
+    def run(source: str = "") -> None:
+        info = tmp_path / "minikms_plain-1.0.0.dist-info"
+        info.mkdir()
+        named = "Metadata-Version: 2.1\nName: minikms-plain\nVersion: 1\n"
+        info.joinpath("METADATA").write_text(named)
+        entries = "[minikms.doors]\nplain = minikms_plain:PlainDoor\n"
+        if source:
+            entries += "mine = minikms_mine:Mine\n"
+            tmp_path.joinpath("minikms_mine.py").write_text(source)
+        info.joinpath("entry_points.txt").write_text(entries)
+        for folder in (tmp_path, SAMPLE):
+            monkeypatch.syspath_prepend(folder)
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{SAMPLE}")
+        monkeypatch.delitem(sys.modules, "minikms_mine", raising=False)
+
+    return run
+
+
+@pytest.fixture
+def plain(install: Callable[..., None]) -> None:
+    """The sample door, on the path, and on that of processes."""
+    install()
+
+
+@pytest.fixture
+async def opened(plain: None, start_with_doors: Any) -> AsyncIterator[Callable[..., Any]]:
+    """Start a service with the sample door; gives a client of each."""
+
+    async def run(**options: Any):
+        client, urls = await start_with_doors(
+            "plain", door_options={"plain": {"alg": "ed25519"}}, **options
+        )
+        return client, await sessions.enter_async_context(ClientSession(urls["plain"]))
+
+    async with contextlib.AsyncExitStack() as sessions:
+        yield run

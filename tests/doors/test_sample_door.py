@@ -6,55 +6,17 @@ import contextlib
 import http.client
 import logging
 import re
-import sys
-from pathlib import Path
 
 import orjson
 import pytest
-from aiohttp import ClientSession
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from ports import free_port
 
 from minikms.cli import door_options
 from minikms.cli.main import main
-from minikms.doors.registry import installed_doors
 from minikms.encodings import b64url_decode
-from minikms.startup_errors import PluginError
 from minikms.web.state import IN_FLIGHT
-
-SAMPLE = Path(__file__).parents[1] / "sample_door"
-ENTRY = "[minikms.doors]\nplain = minikms_plain:PlainDoor\n"
-
-
-def install(folder, monkeypatch, entry_points, **modules):
-    """What pip leaves of a package: its modules, and what it says of itself."""
-    info = folder / "minikms_plain-1.0.0.dist-info"
-    info.mkdir()
-    info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: minikms-plain\nVersion: 1\n")
-    info.joinpath("entry_points.txt").write_text(entry_points)
-    for name, source in modules.items():
-        folder.joinpath(f"{name}.py").write_text(source)
-    monkeypatch.syspath_prepend(folder)
-
-
-@pytest.fixture
-def plain(tmp_path, monkeypatch):
-    """The sample door, on the path."""
-    install(tmp_path, monkeypatch, ENTRY)
-    monkeypatch.syspath_prepend(SAMPLE)
-
-
-@pytest.fixture
-async def opened(plain, start_with_doors):
-    async def run(**options):
-        client, urls = await start_with_doors(
-            "plain", door_options={"plain": {"alg": "ed25519"}}, **options
-        )
-        return client, await sessions.enter_async_context(ClientSession(urls["plain"]))
-
-    async with contextlib.AsyncExitStack() as sessions:
-        yield run
 
 
 async def test_a_key_of_the_door_is_a_key_of_the_service(opened):
@@ -196,16 +158,9 @@ async def test_the_log_names_the_operation(opened, caplog):
     assert line.route == "plain:makeKey"
 
 
-@pytest.fixture
-def installed(tmp_path, monkeypatch):
-    """The sample door, on the path of processes."""
-    install(tmp_path, monkeypatch, ENTRY)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{SAMPLE}")
-
-
 @pytest.mark.process
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_running_service(installed, serve, workers):
+def test_a_running_service(plain, serve, workers):
     service = serve("--port", "0", "--plain-port", "0", "--workers", str(workers), wait=False)
     service.wait_until_it_listens()
     line = service.read_until("plain text on ")
@@ -228,7 +183,7 @@ def test_a_running_service(installed, serve, workers):
 
 
 @pytest.mark.process
-def test_metrics_name_the_door(installed, serve):
+def test_metrics_name_the_door(plain, serve):
     ports = "--port", "0", "--plain-port", "0", "--metrics-port", str(free_port())
     service = serve(*ports, wait=False)
     service.read_until("metrics on ")
@@ -244,7 +199,7 @@ def test_metrics_name_the_door(installed, serve):
 
 @pytest.mark.process
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_port_of_a_door_that_is_taken(installed, run, free_port, workers):
+def test_a_port_of_a_door_that_is_taken(plain, run, free_port, workers):
     taken = "--port", "0", "--plain-port", free_port, "--metrics-port", free_port
     done = run("serve", *taken, "--workers", workers)
     assert done.returncode == 1
@@ -259,27 +214,9 @@ def test_the_help_has_its_options(plain):
     assert "[env var: MINIKMS_PLAIN_ALG; default: ed25519]" in shown
 
 
-@pytest.mark.parametrize(
-    ("source", "fault"),
-    [
-        ("import nothing_of_this_name", "cannot be loaded: ModuleNotFoundError"),
-        ("class Mine: pass", "is no subclass of Door"),
-        ("from minikms.doors import Door\nclass Mine(Door): pass", "lacks: answer"),
-        (
-            "from minikms_plain import PlainDoor\nclass Mine(PlainDoor):\n    name = 'No'",
-            "has a name that is not lower-case letters and digits",
-        ),
-        (
-            "from minikms_plain import PlainDoor\nclass Mine(PlainDoor):\n    title = ''",
-            "does not state: title",
-        ),
-        ("from minikms_plain import PlainDoor as Mine", "Two doors have the name 'plain'"),
-    ],
-)
-def test_a_door_that_cannot_be_used(tmp_path, monkeypatch, source, fault):
-    entries = f"{ENTRY}mine = minikms_mine:Mine\n"
-    install(tmp_path, monkeypatch, entries, minikms_mine=source)
-    monkeypatch.syspath_prepend(SAMPLE)
-    monkeypatch.delitem(sys.modules, "minikms_mine", raising=False)
-    with pytest.raises(PluginError, match=re.escape(fault)):
-        installed_doors()
+async def test_a_call_for_another_host_is_recorded(opened, tmp_path):
+    log = tmp_path / "audit.log"
+    _, door = await opened(audit_log=str(log))
+    await door.post("/sign", headers={"Key": "mine", "Host": "evil.example"})
+    line = orjson.loads(log.read_text().splitlines()[-1])
+    assert (line["operation"], line["outcome"]) == ("plain:sign", "misdirected-request")

@@ -1,0 +1,104 @@
+"""Doors of a package of its own that cannot be used, or that fail."""
+
+import re
+
+import orjson
+import pytest
+
+from minikms.doors.registry import installed_doors
+from minikms.errors import RouteNotFound
+from minikms.startup_errors import PluginError
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        ("import nothing_of_this_name", "cannot be loaded: ModuleNotFoundError"),
+        ("class Mine: pass", "is no subclass of Door"),
+        ("from minikms.doors import Door\nclass Mine(Door): pass", "lacks: answer"),
+        (
+            "from minikms_plain import PlainDoor\nclass Mine(PlainDoor):\n    name = 'No'",
+            "has a name that is not lower-case letters and digits",
+        ),
+        (
+            "from minikms_plain import PlainDoor\nclass Mine(PlainDoor):\n    title = ''",
+            "does not state: title",
+        ),
+        ("from minikms_plain import PlainDoor as Mine", "Two doors have the name 'plain'"),
+        *(
+            (
+                "from minikms_plain import PlainDoor, DoorOption\nclass Mine(PlainDoor):\n"
+                f"    options = (DoorOption({name!r}, ''), DoorOption('twice', ''))",
+                f"has options that cannot have these names: {name!r}.",
+            )
+            for name in ("port", "host", "twice", "key-file", "")
+        ),
+    ],
+)
+def test_a_door_that_cannot_be_used(install, source, fault):
+    install(source)
+    with pytest.raises(PluginError, match=re.escape(fault)):
+        installed_doors()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        (
+            "name = 'metrics'",
+            "A door has options that the service has of its own: --metrics-port, --metrics-host.",
+        ),
+        (
+            "name = 'mine'\n    def __init__(self, *args): raise ValueError('no  room')",
+            "The door mine cannot be made: ValueError: no room.",
+        ),
+        (
+            "name = 'mine'\n    routes = [DoorRoute('sign', 'sign', None)] * 2",
+            "Two routes have the name mine:sign.",
+        ),
+        (
+            "name = 'mine'\n    routes = [DoorRoute('sign', 'sign', None, None, ('open',))]",
+            "The route mine:sign has no scope that callers can have.",
+        ),
+    ],
+    ids=["name", "init", "routes", "scope"],
+)
+def test_a_door_that_fails_at_the_start(install, run, source, fault):
+    install(f"from minikms_plain import *\n\n\nclass Mine(PlainDoor):\n    {source}\n")
+    done = run("serve", "--port", "0", "--mine-port", "0")
+    assert (done.returncode, done.stderr) == (2, f"minikms: {fault}\n")
+
+
+FAULTS = [ValueError("secret text"), RouteNotFound("secret text")]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=["any", "kms"])
+@pytest.mark.parametrize("member", ["token", "profile"])
+async def test_a_door_that_fails_is_recorded(opened, tmp_path, admin, monkeypatch, member, fault):
+    log = tmp_path / "audit.log"
+    _, door = await opened(auth="token", admin_token_file=admin[1], audit_log=str(log))
+
+    def fail(*args):
+        raise fault
+
+    monkeypatch.setattr(installed_doors()["plain"], member, fail)
+    slug = getattr(fault, "slug", "internal-error")
+    refused = await door.post("/sign", headers={"Key": "mine", "Token": admin[0]}, data=b"hello")
+    assert (await refused.text()).startswith(slug)
+    line = orjson.loads(log.read_text().splitlines()[-1])
+    assert (line["operation"], line["outcome"]) == ("plain:sign", slug)
+
+
+async def test_a_door_that_has_no_answer(opened, monkeypatch, caplog):
+    _, door = await opened()
+
+    def fail(*args):
+        raise ValueError
+
+    monkeypatch.setattr(installed_doors()["plain"], "answer", fail)
+    for _ in range(2):
+        async with door.post("/nowhere") as response:
+            assert (response.status, await response.read()) == (500, b"")
+    assert "the door plain has no answer of an error" in caplog.text
+    monkeypatch.undo()
