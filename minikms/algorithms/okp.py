@@ -1,7 +1,7 @@
 """Octet key pairs (RFC 8037): EdDSA (RFC 8032), X25519 and X448 (RFC 7748)."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from cryptography.hazmat.primitives import hpke
@@ -174,6 +174,14 @@ class Ed25519(
     private_class, public_class = SodiumKey, SodiumPublicKey
     opt_in = frozenset((*KeyAgreement.grants, *Jwe.grants, *NaclBox.grants))
     is_public_key = staticmethod(points.is_ed25519_point)
+
+    def sign_many(
+        self, key: SodiumKey, messages: Sequence[bytes], alg: str, prehashed: bool
+    ) -> list[bytes]:
+        # A subclass that signs in another way does so in batches, too.
+        if prehashed or type(self).sign is not Ed25519.sign:
+            return super().sign_many(key, messages, alg, prehashed)
+        return key.sign_many(messages)
 
     def load_peer(self, jwk: Mapping[str, Any]) -> X25519PublicKey:
         return X25519PublicKey.from_public_bytes(load_x25519(jwk))

@@ -120,8 +120,11 @@ class BatchOperation(KeyUser, Generic[AlgorithmT, ItemT, ResultT]):
     __slots__ = ()
 
     @abstractmethod
-    def bind(self, key: UsableKey[AlgorithmT]) -> Callable[[ItemT], ResultT]:
-        """What computes the result of an item; raises what concerns all of them."""
+    def bind(self, key: UsableKey[AlgorithmT]) -> Callable[[Sequence[ItemT]], list[ResultT]]:
+        """What computes the result of each of some items; raises what concerns all of them.
+
+        It raises the KmsError of an item, and has no result of the others then.
+        """
 
     def is_final(self, result: ResultT) -> bool:
         """False where a key that the alias named before a rotation may give another result."""

@@ -98,7 +98,7 @@ class KeyOperations:
         Raises TooBusy, and now and then what `check` does, where nobody wants the rest.
         """
         key = await self._key(profile, by, batch)
-        results = await self.batches.run(profile, items, _tried(batch.bind(key)), check)
+        results = await self._run_batch(profile, key, batch, items, check)
         for kid in key.predecessors:
             left = [
                 place
@@ -110,11 +110,23 @@ class KeyOperations:
             older = await self._predecessor(profile, kid, batch)
             if older is not None:
                 again = [items[place] for place in left]
-                others = await self.batches.run(profile, again, _tried(batch.bind(older)), check)
+                others = await self._run_batch(profile, older, batch, again, check)
                 for place, other in zip(left, others, strict=True):
                     results[place] = other
         name_in_event(key)
         return results
+
+    async def _run_batch(
+        self,
+        profile: str,
+        key: UsableKey[Any],
+        batch: BatchOperation[Any, ItemT, ResultT],
+        items: Sequence[ItemT | KmsError],
+        check: Callable[[], None],
+    ) -> list[ResultT | KmsError]:
+        bound, slow = batch.bind(key), is_slow(key.algorithm, key.operation)
+        call = _tried(bound)
+        return await self.batches.run(profile, items, call, check, slow=slow)
 
     async def _key(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any]:
         """The key that `by` names, read from the store where it is not in the cache."""
@@ -220,16 +232,26 @@ def name_in_event(key: UsableKey[Any]) -> None:
 
 
 def _tried(
-    call: Callable[[ItemT], ResultT],
-) -> Callable[[ItemT | KmsError], ResultT | KmsError]:
+    call: Callable[[Sequence[ItemT]], list[ResultT]],
+) -> Callable[[Sequence[ItemT | KmsError]], Sequence[ResultT | KmsError]]:
     """`call`, but that an item which is an error, or makes one, gives it."""
 
-    def tried(item: ItemT | KmsError) -> ResultT | KmsError:
+    def one(item: ItemT | KmsError) -> ResultT | KmsError:
         if isinstance(item, KmsError):
             return item
         try:
-            return call(item)
+            [result] = call([item])
         except KmsError as exc:
             return exc
+        return result
+
+    def tried(items: Sequence[ItemT | KmsError]) -> Sequence[ResultT | KmsError]:
+        right = [item for item in items if not isinstance(item, KmsError)]
+        if len(right) == len(items):
+            try:
+                return call(right)
+            except KmsError:
+                pass  # of one of them
+        return [one(item) for item in items]
 
     return tried

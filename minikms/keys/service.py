@@ -25,6 +25,7 @@ from minikms.keys.jwe_operations import JweOperations
 from minikms.keys.jwk_set import JwkFilter, JwkSet
 from minikms.keys.jwk_sets import JwkSets
 from minikms.keys.making import KeyMaker, KeyPair, maker
+from minikms.keys.threads import is_slow
 from minikms.plugin.protocol import (
     JwkImporter,
     SecretImporter,
@@ -92,7 +93,12 @@ class KeyService(JweOperations):
         """
         algorithm = self._registry.get(alg)
         make = maker(algorithm, policy, algorithm.generate)
-        made = await self.batches.run(profile, range(count), lambda _: make(), check)
+
+        def make_some(places: Sequence[int]) -> list[tuple[KeyRecord, Stored]]:
+            return [make() for _ in places]
+
+        slow = is_slow(algorithm, "generate")
+        made = await self.batches.run(profile, range(count), make_some, check, slow=slow)
         return await self._store.insert_all(profile, made)
 
     async def import_key(

@@ -1,6 +1,6 @@
 """Signing and verifying, alone and in batches, in the form that a request asks for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
@@ -73,9 +73,9 @@ class SignBatch(BatchOperation[AnySigner, bytes, bytes]):
     uses = _SIGN
     options: SignOptions
 
-    def bind(self, key: UsableKey[AnySigner]) -> Callable[[bytes], bytes]:
+    def bind(self, key: UsableKey[AnySigner]) -> Callable[[Sequence[bytes]], list[bytes]]:
         signing = _Signing.choose(key, self.options)
-        return lambda message: signing.sign(key.material, message)
+        return lambda messages: signing.sign_many(key.material, messages)
 
 
 @dataclass(slots=True, repr=False)
@@ -88,9 +88,11 @@ class VerifyBatch(BatchOperation[AnySigner, tuple[bytes, bytes], bool]):
     uses = _VERIFY
     options: SignOptions
 
-    def bind(self, key: UsableKey[AnySigner]) -> Callable[[tuple[bytes, bytes]], bool]:
+    def bind(
+        self, key: UsableKey[AnySigner]
+    ) -> Callable[[Sequence[tuple[bytes, bytes]]], list[bool]]:
         signing = _Signing.choose(key, self.options)
-        return lambda pair: signing.verify(key.material, *pair)
+        return lambda pairs: [signing.verify(key.material, *pair) for pair in pairs]
 
     def is_final(self, result: bool) -> bool:
         return result
@@ -129,6 +131,11 @@ class _Signing:
         """The signature of a private key, in the form that the options ask for."""
         signature = self.signer.sign(key, message, self.alg, self.prehashed)
         return self.der.to_der(signature) if self.der else signature
+
+    def sign_many(self, key: Any, messages: Sequence[bytes]) -> list[bytes]:
+        """The same of many messages."""
+        signatures = self.signer.sign_many(key, messages, self.alg, self.prehashed)
+        return [self.der.to_der(one) for one in signatures] if self.der else signatures
 
     def verify(self, public: Any, message: bytes, signature: bytes) -> bool:
         """Whether a signature in the form that the options ask for is good."""

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 
 from minikms.errors import InvalidKey, UnsupportedOption, ValidationFailed
 from minikms.plugin.protocol import EcdsaSigner, Mac, SecretImporter, Signer
-from minikms.testing.base import MESSAGE, Contract, Part, each_message, signing_names
+from minikms.testing.base import MESSAGE, MESSAGES, Contract, Part, each_message, signing_names
 from minikms.testing.damage import flip_bit, near_misses
 
 
@@ -33,6 +33,17 @@ class SignerContract(Contract):
         for signer, alg, signature in self.signed(message):
             assert isinstance(signature, bytes)
             assert signer.verify(public, message, signature, alg, False) is True
+
+    def test_many_are_signed_in_order(self) -> None:
+        key, messages = self.keys()[0], [*MESSAGES.values(), MESSAGE]
+        public, signer = self.public(key), self.declared(Signer)
+        for alg in signing_names(signer):
+            signatures = signer.sign_many(key, messages, alg, False)
+            for message, signature in zip(messages, signatures, strict=True):
+                assert signer.verify(public, message, signature, alg, False) is True
+            if self._prehashed(signer, alg, b"") is UnsupportedOption:
+                with pytest.raises(UnsupportedOption):
+                    signer.sign_many(key, messages, alg, True)
 
     @each_message
     def test_a_changed_message_does_not_verify(self, message: bytes) -> None:

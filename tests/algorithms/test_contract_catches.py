@@ -82,6 +82,20 @@ class CutsTheMessage(Ed25519):
         return super().verify(public, message[:1000], signature, alg, prehashed)
 
 
+class MixesUpSignatures(Ed25519):
+    caught_by = ("test_many_are_signed_in_order",)
+
+    def sign_many(self, *args):
+        return super().sign_many(*args)[::-1]
+
+
+class SignsDigestsInBatchesAlone(Ed25519):
+    caught_by = ("test_many_are_signed_in_order",)
+
+    def sign_many(self, key, messages, alg, prehashed):
+        return super().sign_many(key, messages, alg, False)
+
+
 class ForgetsTheKey(A256Gcm):
     caught_by = (
         "test_a_packed_key_comes_back",

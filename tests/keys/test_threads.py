@@ -15,6 +15,11 @@ def anyway():
     """What is checked of a batch that is wanted."""
 
 
+def each(call):
+    """What a batch calls, of what is done with an item."""
+    return lambda items: [call(item) for item in items]
+
+
 @pytest.fixture
 def batches():
     made = Batches()
@@ -29,10 +34,23 @@ async def test_all_of_it_is_done_in_order_a_slice_at_a_time(batches):
         time.sleep(0.004)
         return number * number
 
-    done = await batches.run("a", range(20), square, lambda: slices.append(1))
+    done = await batches.run("a", range(20), each(square), lambda: slices.append(1), slow=True)
     assert done == [number * number for number in range(20)]
     assert len(slices) > 1
-    assert await batches.run("a", [], square, anyway) == []
+    assert await batches.run("a", [], each(square), anyway, slow=True) == []
+
+
+@pytest.mark.parametrize(("slow", "sizes"), [(True, [1] * 250), (False, [100, 100, 50])])
+async def test_slow_ones_one_at_a_time_and_others_many(batches, slow, sizes):
+    seen = []
+
+    def call(items):
+        seen.append(len(items))
+        return items
+
+    items = list(range(250))
+    assert await batches.run("a", items, call, anyway, slow=slow) == items
+    assert seen == sizes
 
 
 async def test_so_many_threads_and_so_many_batches_of_a_profile(batches):
@@ -45,7 +63,7 @@ async def test_so_many_threads_and_so_many_batches_of_a_profile(batches):
         return item
 
     def run(profile):
-        return asyncio.create_task(batches.run(profile, [1, 2], call, anyway))
+        return asyncio.create_task(batches.run(profile, [1, 2], each(call), anyway, slow=True))
 
     tasks = [run("a") for _ in range(_MOST)]
     await asyncio.sleep(0)
@@ -100,10 +118,10 @@ async def test_one_that_fails_or_is_not_wanted_gives_its_turn_back(batches, erro
 
     for _ in range(_CONCURRENT + 1):
         with pytest.raises(error):
-            await batches.run("a", [1], fail, anyway)
+            await batches.run("a", [1], each(fail), anyway, slow=True)
         with pytest.raises(error):
-            await batches.run("a", [1], anyway, fail)
-    assert await batches.run("a", [1], abs, anyway) == [1]
+            await batches.run("a", [1], each(abs), fail, slow=True)
+    assert await batches.run("a", [1], each(abs), anyway, slow=True) == [1]
 
 
 async def test_none_goes_on_once_it_is_stopped(batches):
@@ -114,7 +132,10 @@ async def test_none_goes_on_once_it_is_stopped(batches):
         go_on.wait(60)
         return item
 
-    tasks = [asyncio.create_task(batches.run("a", range(99), call, anyway)) for _ in range(9)]
+    tasks = [
+        asyncio.create_task(batches.run("a", range(99), each(call), anyway, slow=True))
+        for _ in range(9)
+    ]
     while len(begun) < _CONCURRENT:
         await asyncio.sleep(0.01)
     batches.stop()

@@ -242,6 +242,10 @@ async def test_what_is_wrong_with_one_of_a_batch_is_its_own_problem(post, genera
         problem = result["problem"]
         assert problem["type"].endswith(":validation-failed")
         assert problem["errors"][0]["pointer"] == "#/data"
+    # Of messages that can all be read, one that cannot be signed is no more than its own problem.
+    read = [items[0], items[2], items[3]]
+    again = (await post("/sign/batch", body | {"items": read}))["results"]
+    assert [list(result) for result in again] == [["sig"], ["problem"], ["sig"]]
     pairs = [{"data": good, "sig": results[0]["sig"]}]
     pairs += [{"data": "!", "sig": ""}, {"data": good, "sig": "!"}, {"data": "AA", "sig": ""}]
     results = (await post("/verify/batch", body | {"items": pairs}))["results"]

@@ -50,7 +50,12 @@ def verify(body: Body) -> Verify:
 )
 def sign_batch(body: Body) -> tuple[SignBatch, list[bytes | KmsError]]:
     """Sign many messages with one key."""
-    return SignBatch(body["options"]), [_decode(item, "data") for item in body["items"]]
+    items = body["items"]
+    try:
+        messages: list[bytes | KmsError] = [b64url_decode(item["data"]) for item in items]
+    except ValueError:
+        messages = [_decode(item, "data") for item in items]
+    return SignBatch(body["options"]), messages
 
 
 @batch_operation(

@@ -239,15 +239,14 @@ def compile_dump(schema: Schema) -> Converter | None:
 
 
 def _nested_writer(field: fields.Nested) -> Converter:
-    schema = field.schema
-    return lambda value: dump(schema, value)
+    return compile_dump(field.schema) or field.schema.dump
 
 
 def _list_writer(field: Any) -> Converter:
     if not isinstance(field.inner, fields.Nested):
         return list
-    schema = field.inner.schema
-    return lambda values: [dump(schema, value) for value in values]
+    write = _nested_writer(field.inner)
+    return lambda values: [write(value) for value in values]
 
 
 # None where a value is written as it is.
