@@ -1,15 +1,12 @@
 """The real application on a real store: in the test's own process, and in processes of its own."""
 
 import contextlib
-import copy
 import dataclasses
-import functools
 import gc
 import math
 import sqlite3
 import ssl
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import chain, filterfalse, groupby, islice
 from pathlib import Path
@@ -29,21 +26,17 @@ from service_process import (
     environment,
     services,
 )
+from shared import share_applications, share_rsa_keys
 
 from minikms.access.tokens import Token
 from minikms.config import Config
-from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve.assembly import create_service
 from minikms.store.askar import new_raw_key
 from minikms.store.askar_errors import take_error_codes
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
-from minikms.web import app as app_module
 from minikms.web.app import create_runner
 from minikms.web.http.server import KmsRunner
-from minikms.web.openapi import complete
-from minikms.web.routes import Route
-from minikms.web.swagger import Documented, read_routes
 
 Client = TestClient[web.Request, web.Application]
 
@@ -96,14 +89,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [*parts, *others]
 
 
+# Nothing that is imported and collected is garbage.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector what is imported by now, a tenth of all time."""
+    """Spare the garbage collector what is there by now, and let it come seldom: 17% of all time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 # Before a test calls Askar by itself: each of its calls keeps the callback that the first one had.
 take_error_codes()
+
+# Before a module of tests makes keys.
+share_rsa_keys(pytest.MonkeyPatch())
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -120,37 +122,9 @@ def cache_size() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def applications_share_what_is_the_same() -> Iterator[None]:
-    """Load the algorithms, read the routes and make each OpenAPI document once in a process.
-
-    They are most of an application's start, and nearly every test starts one.
-    """
-    load = AlgorithmRegistry.from_installed
-    load_once = functools.cache(lambda path: load())
-    read_once = functools.cache(read_routes)
-    completed: dict[Any, dict[str, Any]] = {}
-
-    def read(routes: list[Route]) -> Documented:
-        documented = read_once(tuple(routes))
-        return documented._replace(spec=dict(documented.spec))
-
-    def complete_once(
-        spec: dict[str, Any],
-        routes: list[Route],
-        registry: AlgorithmRegistry,
-        *,
-        guarded: bool,
-        documents: dict[str, str],
-    ) -> None:
-        known = tuple(routes), registry, guarded, tuple(documents.items())
-        if known not in completed:
-            completed[known] = copy.deepcopy(spec)
-            complete(completed[known], routes, registry, guarded=guarded, documents=documents)
-        spec.update(completed[known])
-
+    """Make once in a process what the applications of most tests have in common."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AlgorithmRegistry, "from_installed", lambda: load_once(tuple(sys.path)))
-        patch.setattr(app_module, "read_routes", read)
-        patch.setattr(app_module, "complete", complete_once)
+        share_applications(patch)
         yield
 
 

@@ -82,8 +82,8 @@ HEADERS = {
     "deflate that is none": (GOOD, [JSON, "Content-Encoding: deflate"], BAD_REQUEST),
     "brotli": (GOOD, [JSON, "Content-Encoding: br"], MEDIA_TYPE),
     "an encoding unheard of": (GOOD, [JSON, "Content-Encoding: x"], MEDIA_TYPE),
-    "64 MB in 64 KB": (
-        gzip.compress(b" " * 64 * 1024 * 1024),
+    "64 MB in 300 KB": (
+        gzip.compress(b" " * 64 * 1024 * 1024, 1),
         [JSON, "Content-Encoding: gzip"],
         TOO_LARGE,
     ),

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from waiting import until
 
+from minikms.algorithms.rsa import RsaAlgorithm
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.web.gate import GATE
@@ -335,6 +336,13 @@ BUSY = (
 )
 
 
+@pytest.fixture
+def rsa_keys_take_long(monkeypatch):
+    """Make each RSA key, though that takes long."""
+    monkeypatch.setattr(RsaAlgorithm, "generate", RsaAlgorithm.generate.__wrapped__)
+
+
+@pytest.mark.usefixtures("rsa_keys_take_long")
 @limits()
 async def test_bodies_that_wait_have_a_largest_size_together(client, connect):
     connection = await connect()
@@ -351,6 +359,7 @@ async def test_bodies_that_wait_have_a_largest_size_together(client, connect):
     assert await connection.at_end()
 
 
+@pytest.mark.usefixtures("rsa_keys_take_long")
 @limits()
 async def test_heads_that_wait_behind_bodies_have_a_largest_size(client, connect):
     connection = await connect()
