@@ -20,6 +20,7 @@ FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 BODY = b'{"alg":"ed25519"}'
 
 
+@pytest.mark.interpreter
 @pytest.mark.process
 @pytest.mark.parametrize("command", [None, MODULE])
 def test_it_says_where_it_is_and_what_it_keeps(serve, command):
@@ -33,6 +34,7 @@ def test_it_says_where_it_is_and_what_it_keeps(serve, command):
     assert "POST /key/generate 200 " in written
 
 
+@pytest.mark.interpreter
 @pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_finishes_what_is_under_way(serve, number):
@@ -103,6 +105,7 @@ def test_the_largest_body(serve, args, variables):
     assert service.status("POST", "/key/generate", BODY + b" ") == 413
 
 
+@pytest.mark.interpreter
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("args", "variables"), [(["--log-format", "json"], {}), ([], {"LOG_FORMAT": "json"})]
@@ -139,6 +142,7 @@ def test_a_log_level_that_says_less(run, level):
     assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
 
 
+@pytest.mark.interpreter
 @pytest.mark.process
 def test_a_log_that_nobody_reads(serve):
     # What it writes in part while it is stopped for a moment, Python itself would not go on with.
@@ -218,6 +222,7 @@ def test_values_that_are_none(option, value):
         assert f"'--{option}'" in ended.stderr.splitlines()[-1]
 
 
+@pytest.mark.interpreter
 @pytest.mark.process
 @pytest.mark.parametrize("args", [["keys"], ["serve", "--nope"], ["serve", "extra"]])
 def test_what_is_no_command(run, args):
@@ -239,6 +244,7 @@ def test_the_table_of_algorithms(run):
     assert "minikms" in {row[-1] for row in rows}
 
 
+@pytest.mark.interpreter
 @pytest.mark.process
 def test_help_and_version(run):
     assert re.fullmatch(r"minikms, version \d+\.\d+\.\d+\n", run("--version").stdout)

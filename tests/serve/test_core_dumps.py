@@ -56,6 +56,7 @@ def test_a_service(serve):
     assert service.status("GET", "/healthz") == 200
 
 
+@pytest.mark.interpreter
 def test_workers_and_their_parent(serve):
     service = serve("--port", "0", "--workers", "2", command=[*WITHOUT, *MINIKMS])
     workers = re.findall(r"worker \d is process (\d+)", "".join(service.lines))

@@ -328,6 +328,7 @@ def test_they_are_off_unless_asked_for(run):
     assert run(command=[sys.executable, "-c", code]).stdout == "[]\n"
 
 
+@pytest.mark.interpreter
 @pytest.mark.process
 def test_they_have_a_listener_of_their_own(counted, free_port):
     service = counted()
@@ -387,6 +388,7 @@ def test_one_process_writes_no_file(counted, monkeypatch, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.interpreter
 @pytest.mark.process
 def test_workers_are_added_up(three):
     assert three.status("POST", "/key/generate", GENERATE) == 200
@@ -405,6 +407,7 @@ def test_workers_are_added_up(three):
     assert build == 1
 
 
+@pytest.mark.interpreter
 @pytest.mark.process
 def test_a_worker_that_is_killed(three, tmp_path):
     before, calls = pids(three), ask_all(three)

@@ -32,6 +32,7 @@ def call(connection, body=SIGN):
         return response.headers["Connection"] == "close"
 
 
+@pytest.mark.interpreter
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_callers_that_stay_lose_no_call(serve, workers):
     service = serve("--port", "0", "--workers", workers, "--shutdown-grace", "3600")
@@ -59,6 +60,7 @@ def test_callers_that_stay_lose_no_call(serve, workers):
     assert (code, "Traceback" in written) == (0, False)
 
 
+@pytest.mark.interpreter
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_who_presses_ctrl_c_does_not_wait(serve, workers):
     service = serve("--port", "0", "--workers", workers, "--shutdown-grace", "3600")
@@ -69,6 +71,7 @@ def test_who_presses_ctrl_c_does_not_wait(serve, workers):
     assert (code, "Traceback" in written) == (0, False)
 
 
+@pytest.mark.interpreter
 def test_a_connection_that_was_made_in_time_is_answered(serve):
     """The first call of a connection comes when the port is closed by then."""
     code = "from minikms.cli import main; from minikms.serve import process;"

@@ -74,6 +74,7 @@ def is_accepted(service, context):
         return False
 
 
+@pytest.mark.interpreter
 @pytest.mark.process
 def test_it_serves_over_tls_alone(serve, one):
     service = serve("--port", "0", *flags(one.issue("kms")))
@@ -89,6 +90,7 @@ def test_it_serves_over_tls_alone(serve, one):
     assert (code, "Traceback" in written) == (0, False)
 
 
+@pytest.mark.interpreter
 @pytest.mark.process
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"])
 def test_a_handshake_that_is_late(serve, one, sent):
@@ -133,6 +135,7 @@ def test_versions(one, version, refused):
     assert ends[1].version() == (None if refused else version.name.replace("_", "."))
 
 
+@pytest.mark.interpreter
 @pytest.mark.process
 def test_a_client_needs_a_certificate_of_the_ca(serve, one, two):
     service = serve("--port", "0", *flags(one.issue("kms"), client_ca=two))
@@ -144,6 +147,7 @@ def test_a_client_needs_a_certificate_of_the_ca(serve, one, two):
     assert (code, "Traceback" in written) == (0, False)
 
 
+@pytest.mark.interpreter
 @pytest.mark.process
 def test_sighup_renews_the_certificate(serve, one, two):
     certificate = one.issue("first")
@@ -177,6 +181,7 @@ def test_sighup_renews_the_ca_of_clients(serve, one, two):
     assert (is_accepted(service, ours), is_accepted(service, theirs)) == (False, True)
 
 
+@pytest.mark.interpreter
 @pytest.mark.process
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
 def test_a_session_does_not_outlive_its_ca(serve, one, two, version):
@@ -247,6 +252,7 @@ def test_no_connection_is_refused_meanwhile(serve, one):
     assert service.stop()[0] == 0
 
 
+@pytest.mark.interpreter
 @pytest.mark.process
 def test_each_worker_renews(run, serve, one, tmp_path):
     store = ["--store", f"sqlite://{tmp_path}/keys.db", "--store-key-file", f"{tmp_path}/key"]
@@ -296,6 +302,7 @@ def test_bad_files(one, two, tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.interpreter
 @pytest.mark.process
 def test_bad_files_stop_the_start(run, one, tmp_path):
     _, key = one.issue("kms")

@@ -63,7 +63,11 @@ def test_each_of_them_answers_and_has_the_same_keys(three):
 
 
 @pytest.mark.parametrize(
-    ("number", "how"), [(signal.SIGKILL, "signal 9"), (signal.SIGTERM, "exit code 0")]
+    ("number", "how"),
+    [
+        pytest.param(signal.SIGKILL, "signal 9", marks=pytest.mark.interpreter),
+        (signal.SIGTERM, "exit code 0"),
+    ],
 )
 def test_one_that_ends_is_replaced(three, number, how):
     before = pids(three)
@@ -118,8 +122,13 @@ def test_one_that_cannot_be_started_is_started_later(three):
 
 @pytest.mark.parametrize(
     ("number", "send"),
-    [(signal.SIGTERM, os.kill), (signal.SIGINT, os.kill), (signal.SIGINT, os.killpg)],
-    ids=["SIGTERM", "SIGINT", "SIGINT of a terminal"],
+    [
+        pytest.param(signal.SIGTERM, os.kill, id="SIGTERM"),
+        pytest.param(signal.SIGINT, os.kill, id="SIGINT"),
+        pytest.param(
+            signal.SIGINT, os.killpg, id="SIGINT of a terminal", marks=pytest.mark.interpreter
+        ),
+    ],
 )
 def test_they_finish_what_is_under_way(three, number, send):
     with three.under_way() as finish:
@@ -131,6 +140,7 @@ def test_they_finish_what_is_under_way(three, number, send):
     assert (code, "Traceback" in written) == (0, False)
 
 
+@pytest.mark.interpreter
 def test_a_signal_before_all_have_started(serve, store):
     service = serve("--port", "0", "--workers", "3", *store, wait=False)
     service.read_until("worker 1 is process ")
@@ -140,6 +150,7 @@ def test_a_signal_before_all_have_started(serve, store):
     assert "listening" not in written
 
 
+@pytest.mark.interpreter
 def test_they_leave_sigint_to_their_parent(three):
     for process in pids(three).values():
         os.kill(process, signal.SIGINT)
@@ -148,6 +159,7 @@ def test_they_leave_sigint_to_their_parent(three):
     assert (code, "ended" in written) == (0, False)
 
 
+@pytest.mark.interpreter
 def test_they_end_with_their_parent(three):
     with three.under_way() as finish:
         three.process.kill()
@@ -169,6 +181,7 @@ def test_one_that_does_not_stop_is_killed(serve, store):
     assert re.findall(r"(worker \d) .* does not stop: killed", written) == ["worker 2"]
 
 
+@pytest.mark.interpreter
 def test_one_that_stands_still_is_replaced(serve, store):
     service = serve("--port", "0", "--workers", "2", "--worker-timeout", "2", *store)
     frozen = pids(service)["worker 2"]
@@ -230,6 +243,7 @@ def test_a_failed_start_is_reported_once(run, store, tmp_path):
     assert log.endswith(" ended with exit code 2")
 
 
+@pytest.mark.interpreter
 def test_a_failure_of_a_later_worker_stops_all(serve, store, tmp_path):
     service = serve("--port", "0", "--workers", "2", *store, wait=False)
     service.read_until("worker 1 is process ")
@@ -262,6 +276,7 @@ def folder_of(service):
     return folder
 
 
+@pytest.mark.interpreter
 def test_keys_in_memory_are_the_same_for_each(two):
     workers = pids(two).values()
     assert len(workers) == 2
@@ -277,7 +292,14 @@ def test_keys_in_memory_outlive_a_worker(two):
     ask_all(two, pids(two).values(), "POST", "/sign", SIGN)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGTERM, marks=pytest.mark.interpreter),
+        signal.SIGINT,
+        signal.SIGHUP,
+    ],
+)
 @needs_root
 def test_nothing_is_left_of_keys_in_memory(two, number):
     folder = folder_of(two)
