@@ -250,6 +250,8 @@ KEY_FAULTS = {
 P521 = REGISTRY.get("p521").pack(REGISTRY.get("p521").generate())
 
 
+# Askar gives the same of both stores, and what does not fit together is found in that.
+@pytest.mark.parametrize("persistent_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("what", KEY_FAULTS)
 async def test_a_key_that_does_not_fit_together(location, key, what):
     alg, work, expected = KEY_FAULTS[what]
@@ -498,8 +500,14 @@ async def swept(service, kid):
     await service.sweep()
 
 
+MOMENTS = ["aliases", "deletions", "askar_keys", "records", "materials", "directory"]
+
+
+# Each change is met at each moment on SQLite, and on PostgreSQL at the first and at a later one.
 @pytest.mark.parametrize(
-    "when", ["aliases", "deletions", "askar_keys", "records", "materials", "directory"]
+    ("persistent_url", "when"),
+    [*(("sqlite", moment) for moment in MOMENTS), ("postgres", "aliases"), ("postgres", "records")],
+    indirect=["persistent_url"],
 )
 @pytest.mark.parametrize("change", CHANGES)
 async def test_what_changes_meanwhile_is_nothing_wrong(location, key, change, when):
