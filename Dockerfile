@@ -13,7 +13,7 @@ RUN useradd --system --uid 999 --no-create-home --shell /usr/sbin/nologin minikm
     && install --directory --owner=minikms --group=minikms --mode=0700 /data
 COPY --from=build /opt/minikms /opt/minikms
 # Docker lets any user bind a port below 1024 (net.ipv4.ip_unprivileged_port_start=0).
-ENV PATH=/opt/minikms/bin:$PATH MINIKMS_HOST=0.0.0.0 MINIKMS_PORT=80
+ENV PATH=/opt/minikms/bin:$PATH MINIKMS_HOST=0.0.0.0 MINIKMS_PORT=80 MINIKMS_AWS_HOST=0.0.0.0
 USER 999
 # Keys, where they are kept: relative names in options are names in here.
 WORKDIR /data

@@ -83,7 +83,7 @@ async def test_containers_serve_as_shown(tmp_path):
     program = Path(sys.executable).with_name("minikms")
     ((memory, serve),) = in_containers(MEMORY)
     assert serve == ["serve"]
-    assert memory.keys() == {"MINIKMS_HOST", "MINIKMS_PORT"}
+    assert memory.keys() == {"MINIKMS_HOST", "MINIKMS_PORT", "MINIKMS_AWS_HOST"}
 
     init, (variables, arguments) = in_containers(keep)
     subprocess.run(
@@ -91,7 +91,7 @@ async def test_containers_serve_as_shown(tmp_path):
     )
     (shown,) = re.findall(r"^docker exec kms cat (\S+)$", keep, re.MULTILINE)
     token = (tmp_path / shown).read_text().strip()
-    free = variables | {"MINIKMS_PORT": "0"}
+    free = variables | {"MINIKMS_PORT": "0", "MINIKMS_AWS_PORT": "0"}
     with subprocess.Popen(
         (program, *arguments),
         cwd=tmp_path,
@@ -106,6 +106,7 @@ async def test_containers_serve_as_shown(tmp_path):
                 service.stderr.readline(),
             )[1]
             assert "published" in service.stderr.readline()
+            assert "AWS KMS on http://0.0.0.0:" in service.stderr.readline()
             async with ClientSession(f"http://127.0.0.1:{port}") as session:
                 for headers, status in (({}, 401), ({"Authorization": f"Bearer {token}"}, 200)):
                     async with session.get("/keys", headers=headers) as response:
