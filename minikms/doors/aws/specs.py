@@ -159,7 +159,7 @@ _MEMBERS: Final[Mapping[str, str]] = {
 }
 _RSA_SIGNING: Final = {
     f"RSASSA_{scheme}_SHA_{bits}": _hashing(f"{jose}{bits}", bits)
-    for scheme, jose in (("PSS", "PS"), ("PKCS1_V1_5", "RS"))
+    for scheme, jose in (("PKCS1_V1_5", "RS"), ("PSS", "PS"))
     for bits in (256, 384, 512)
 }
 
