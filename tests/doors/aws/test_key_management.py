@@ -23,7 +23,7 @@ KINDS = {
     "RSA_2048": {
         "SIGN_VERIFY": [
             f"RSASSA_{scheme}_SHA_{bits}"
-            for scheme in ("PSS", "PKCS1_V1_5")
+            for scheme in ("PKCS1_V1_5", "PSS")
             for bits in (256, 384, 512)
         ],
         "ENCRYPT_DECRYPT": ["RSAES_OAEP_SHA_256"],
