@@ -39,6 +39,8 @@ _LONGEST_PAUSE: Final = 8.0
 _HEARTBEAT_EVERY: Final = 1.0
 # Workers stop by themselves; those still running this long after the grace period are killed.
 _KILL_AFTER: Final = serving.LAST_CALLS + 2 * serving.SHUTDOWN_TIMEOUT + 5.0
+# And as much longer for each door, whose calls are waited for one door after the other.
+_OF_A_DOOR: Final = 2 * serving.SHUTDOWN_TIMEOUT
 
 
 def run(config: Config) -> NoReturn:
@@ -200,8 +202,9 @@ class _Workers:
 
     async def _stopped(self, name: str) -> None:
         process, pipe = self._workers[name]
+        longest = self._config.shutdown_grace + _KILL_AFTER
         try:
-            async with asyncio.timeout(self._config.shutdown_grace + _KILL_AFTER):
+            async with asyncio.timeout(longest + len(self._config.doors) * _OF_A_DOOR):
                 await self._watch(name)
         except TimeoutError:
             LOGGER.error("%s (process %d) does not stop: killed", name, process.pid)
