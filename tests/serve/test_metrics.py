@@ -58,9 +58,9 @@ def store(run, tmp_path):
 
 
 @pytest.fixture
-def three(counted, store):
-    """A service of three workers with metrics."""
-    return counted("--workers", "3", *store)
+def pair(counted, store):
+    """A service of two workers with metrics."""
+    return counted("--workers", "2", *store)
 
 
 def key(name, **labels):
@@ -390,48 +390,48 @@ def test_one_process_writes_no_file(counted, monkeypatch, tmp_path):
 
 @pytest.mark.interpreter
 @pytest.mark.process
-def test_workers_are_added_up(three):
-    assert three.status("POST", "/key/generate", GENERATE) == 200
+def test_workers_are_added_up(pair):
+    assert pair.status("POST", "/key/generate", GENERATE) == 200
     for _ in range(20):
-        assert three.status("POST", "/sign", SIGN) == 200
-    calls = ask_all(three)
-    found = three.metrics()
+        assert pair.status("POST", "/sign", SIGN) == 200
+    calls = ask_all(pair)
+    found = pair.metrics()
     assert found[key("requests_total", route="healthz", status="200")] == calls
     assert found[key("request_duration_seconds_count", route="healthz")] == calls
     signed = {"operation": "sign", "alg": "ed25519"}
     assert found[key("operations_total", **signed, outcome="success")] == 20
     assert found[key("operation_duration_seconds_bucket", **signed, le="+Inf")] == 20
-    until(lambda: 1 <= three.metrics()[key("keys_opened_total")] <= 3)  # then each worker has it
-    assert found[key("store_connections")] == 3 * 4
+    until(lambda: 1 <= pair.metrics()[key("keys_opened_total")] <= 2)  # then each worker has it
+    assert found[key("store_connections")] == 2 * 4
     (build,) = [value for (name, _), value in found.items() if name == "build_info"]
     assert build == 1
 
 
 @pytest.mark.interpreter
 @pytest.mark.process
-def test_a_worker_that_is_killed(three, tmp_path):
-    before, calls = pids(three), ask_all(three)
+def test_a_worker_that_is_killed(pair, tmp_path):
+    before, calls = pids(pair), ask_all(pair)
     here, away = tmp_path / "keys.db", tmp_path / "away"
     here.rename(away)  # so that no other comes
     os.kill(before["worker 2"], signal.SIGKILL)
-    three.read_until(f"worker 2 (process {before['worker 2']}) ended with signal 9\n")
-    found = three.metrics()
+    pair.read_until(f"worker 2 (process {before['worker 2']}) ended with signal 9\n")
+    found = pair.metrics()
     assert found[key("requests_total", route="healthz", status="200")] == calls
-    assert found[key("store_connections")] == 2 * 4
-    three.read_until("ended with exit code 2")
-    assert three.metrics()[key("store_connections")] == 2 * 4
+    assert found[key("store_connections")] == 4
+    pair.read_until("ended with exit code 2")
+    assert pair.metrics()[key("store_connections")] == 4
     away.rename(here)
-    three.read_until("worker 2 is process ")
-    assert three.metrics()[key("store_connections")] == 3 * 4
-    calls += ask_all(three)
-    assert three.metrics()[key("requests_total", route="healthz", status="200")] == calls
+    pair.read_until("worker 2 is process ")
+    assert pair.metrics()[key("store_connections")] == 2 * 4
+    calls += ask_all(pair)
+    assert pair.metrics()[key("requests_total", route="healthz", status="200")] == calls
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @needs_root
-def test_the_folder_of_workers(three, number):
-    worker = pids(three)["worker 1"]
+def test_the_folder_of_workers(pair, number):
+    worker = pids(pair)["worker 1"]
     variables = Path(f"/proc/{worker}/environ").read_text().split("\0")
     (folder,) = [
         Path(value)
@@ -442,13 +442,13 @@ def test_the_folder_of_workers(three, number):
     assert {path.name for path in folder.iterdir()} == {
         f"{kind}_worker {n}.db"
         for kind in ("counter", "histogram", "gauge_livesum", "gauge_livemax")
-        for n in (1, 2, 3)
+        for n in (1, 2)
     }
     for path in folder.iterdir():
         facts = path.stat()
         assert facts.st_blocks * 512 >= facts.st_size == 1024 * 1024
-    ask_all(three)
-    code, written = three.stop(number)
+    ask_all(pair)
+    code, written = pair.stop(number)
     assert (code, "Traceback" in written) == (0, False)
     assert not folder.exists()
 

@@ -35,9 +35,9 @@ def store(run, tmp_path):
 
 
 @pytest.fixture
-def three(serve, store):
-    """A service of three workers."""
-    return serve("--port", "0", "--workers", "3", *store)
+def pair(serve, store):
+    """A service of two workers on a file."""
+    return serve("--port", "0", "--workers", "2", *store)
 
 
 def pids(service):
@@ -55,7 +55,8 @@ def ask_all(service, workers, *call):
         waiting.discard(int(re.search(r" minikms\.access\[(\d+)\] ", line)[1]))
 
 
-def test_each_of_them_answers_and_has_the_same_keys(three):
+def test_each_of_them_answers_and_has_the_same_keys(serve, store):
+    three = serve("--port", "0", "--workers", "3", *store)
     workers = pids(three).values()
     assert len(workers) == 3
     assert three.status("POST", "/key/generate", GENERATE) == 200
@@ -69,15 +70,15 @@ def test_each_of_them_answers_and_has_the_same_keys(three):
         (signal.SIGTERM, "exit code 0"),
     ],
 )
-def test_one_that_ends_is_replaced(three, number, how):
-    before = pids(three)
+def test_one_that_ends_is_replaced(pair, number, how):
+    before = pids(pair)
     os.kill(before["worker 2"], number)
-    three.read_until(f"worker 2 (process {before['worker 2']}) ended with {how}\n")
-    assert three.status("POST", "/key/generate", GENERATE) == 200
-    three.read_until("worker 2 is process ")
-    after = pids(three)
+    pair.read_until(f"worker 2 (process {before['worker 2']}) ended with {how}\n")
+    assert pair.status("POST", "/key/generate", GENERATE) == 200
+    pair.read_until("worker 2 is process ")
+    after = pids(pair)
     assert {name for name in before if before[name] != after[name]} == {"worker 2"}
-    ask_all(three, after.values(), "POST", "/sign", SIGN)
+    ask_all(pair, after.values(), "POST", "/sign", SIGN)
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -96,28 +97,28 @@ def test_keys_of_a_file_are_loaded_when_the_service_starts(serve, store, kept, t
     assert "".join(service.lines).count("keys loaded") == 1
 
 
-def test_one_that_ends_again_and_again_delays_no_other(three):
+def test_one_that_ends_again_and_again_delays_no_other(pair):
     for _ in range(2):
-        os.kill(pids(three)["worker 1"], signal.SIGKILL)
-        three.read_until("worker 1 is process ")
-    os.kill(pids(three)["worker 1"], signal.SIGKILL)
-    three.read_until("worker 1 (process ")
-    os.kill(pids(three)["worker 2"], signal.SIGKILL)
-    three.read_until("worker 2 (process ")
-    assert "worker 1 is" not in three.lines[-2]  # it waits longer each time
-    three.read_until("worker 1 is process ")
-    ask_all(three, pids(three).values(), "GET", "/healthz")
+        os.kill(pids(pair)["worker 1"], signal.SIGKILL)
+        pair.read_until("worker 1 is process ")
+    os.kill(pids(pair)["worker 1"], signal.SIGKILL)
+    pair.read_until("worker 1 (process ")
+    os.kill(pids(pair)["worker 2"], signal.SIGKILL)
+    pair.read_until("worker 2 (process ")
+    assert "worker 1 is" not in pair.lines[-2]  # it waits longer each time
+    pair.read_until("worker 1 is process ")
+    ask_all(pair, pids(pair).values(), "GET", "/healthz")
 
 
-def test_one_that_cannot_be_started_is_started_later(three):
-    parent, worker = three.process.pid, pids(three)["worker 3"]
+def test_one_that_cannot_be_started_is_started_later(pair):
+    parent, worker = pair.process.pid, pids(pair)["worker 2"]
     _, most = resource.prlimit(parent, resource.RLIMIT_NOFILE)
     resource.prlimit(parent, resource.RLIMIT_NOFILE, (3, most))
     os.kill(worker, signal.SIGKILL)
-    three.read_until("worker 3 cannot be started: Too many open files\n")
+    pair.read_until("worker 2 cannot be started: Too many open files\n")
     resource.prlimit(parent, resource.RLIMIT_NOFILE, (most, most))
-    three.read_until("worker 3 is process ")
-    ask_all(three, pids(three).values(), "GET", "/healthz")
+    pair.read_until("worker 2 is process ")
+    ask_all(pair, pids(pair).values(), "GET", "/healthz")
 
 
 @pytest.mark.parametrize(
@@ -130,13 +131,13 @@ def test_one_that_cannot_be_started_is_started_later(three):
         ),
     ],
 )
-def test_they_finish_what_is_under_way(three, number, send):
-    with three.under_way() as finish:
-        send(three.process.pid, number)
-        three.read_until(f"minikms[{three.process.pid}] stopping: {number.name} ")
+def test_they_finish_what_is_under_way(pair, number, send):
+    with pair.under_way() as finish:
+        send(pair.process.pid, number)
+        pair.read_until(f"minikms[{pair.process.pid}] stopping: {number.name} ")
         assert finish().startswith(b"HTTP/1.1 200 OK\r\n")
     # What it writes ends when the last process has.
-    code, written = three.end()
+    code, written = pair.end()
     assert (code, "Traceback" in written) == (0, False)
 
 
@@ -151,23 +152,23 @@ def test_a_signal_before_all_have_started(serve, store):
 
 
 @pytest.mark.interpreter
-def test_they_leave_sigint_to_their_parent(three):
-    for process in pids(three).values():
+def test_they_leave_sigint_to_their_parent(pair):
+    for process in pids(pair).values():
         os.kill(process, signal.SIGINT)
-    ask_all(three, pids(three).values(), "GET", "/healthz")
-    code, written = three.stop()
+    ask_all(pair, pids(pair).values(), "GET", "/healthz")
+    code, written = pair.stop()
     assert (code, "ended" in written) == (0, False)
 
 
 @pytest.mark.interpreter
-def test_they_end_with_their_parent(three):
-    with three.under_way() as finish:
-        three.process.kill()
+def test_they_end_with_their_parent(pair):
+    with pair.under_way() as finish:
+        pair.process.kill()
         assert finish().startswith(b"HTTP/1.1 200 OK\r\n")
-    code, written = three.end()
+    code, written = pair.end()
     assert "Traceback" not in written, written
     assert code == -signal.SIGKILL
-    assert written.count(" stopping: ") == 3
+    assert written.count(" stopping: ") == 2
 
 
 def test_one_that_does_not_stop_is_killed(serve, store):
@@ -224,10 +225,10 @@ async def test_a_port_is_held_before_anything_listens():
             socket.create_connection(("127.0.0.1", port))
 
 
-def test_a_port_that_is_taken(run, three, store):
+def test_a_port_that_is_taken(run, pair, store):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         other = taken.getsockname()[1]
-        for port, workers in (other, "2"), (three.port, "2"), (three.port, "1"):
+        for port, workers in (other, "2"), (pair.port, "2"), (pair.port, "1"):
             ended = run("serve", "--port", str(port), "--workers", workers, *store)
             (line,) = ended.stderr.splitlines()
             assert (ended.returncode, ended.stdout) == (1, "")

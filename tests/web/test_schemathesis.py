@@ -21,7 +21,7 @@ WITHOUT_COVERAGE = ("--phases", "examples,fuzzing,stateful")
 
 
 async def test_schemathesis_finds_nothing(start):
-    await run(await start(create_service(Config())), "20", *WITHOUT_COVERAGE)
+    await run(await start(create_service(Config())), "10", *WITHOUT_COVERAGE)
 
 
 @pytest.mark.parametrize("with_token", [True, False])

@@ -74,7 +74,7 @@ def test_a_valid_body_is_loaded(name, body):
 
 @pytest.mark.parametrize("name", COMPILED)
 @given(st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_body_that_is_loaded_is_valid(name, data):
     body = data.draw(st.sampled_from(list(EXAMPLES[name].values())))
     left_out = data.draw(st.sets(st.sampled_from(sorted(body))))
