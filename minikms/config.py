@@ -51,12 +51,12 @@ def _option(
 
 @dataclass(frozen=True)
 class DoorConfig:
-    """Where a door listens, and its own options by name."""
+    """Where a door listens, and its own options by name, which may be secrets."""
 
     name: str
     host: str
     port: int
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from minikms.config import OPTIONS, Config
+from minikms.config import OPTIONS, Config, DoorConfig
 
 
 def test_the_defaults():
@@ -16,3 +16,8 @@ def test_every_field_has_help():
 def test_it_does_not_change():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().port = 1
+
+
+def test_it_shows_no_option_of_a_door():
+    door = DoorConfig("plain", "127.0.0.1", 1, {"password": "secret"})
+    assert "secret" not in repr(Config(doors=(door,)))

@@ -66,6 +66,28 @@ async def test_what_cannot_be_recorded_is_not_done(start_aws, any_store, tmp_pat
         assert path.stat().st_size > size, operation
 
 
+async def test_nor_is_it_on_the_fast_path(start_aws, tmp_path):
+    path, away = tmp_path / "audit.log", tmp_path / "away"
+    aws = await start_aws(audit_log=str(path))
+    signer, secret = await aws.make("p256", "sign", "verify"), await aws.make("a256gcm")
+    blob = (await aws.encrypt(KeyId=secret, Plaintext=b"x"))["CiphertextBlob"]
+    calls = [
+        ("sign", {"KeyId": signer, "Message": b"x", **ECDSA}),
+        ("encrypt", {"KeyId": secret, "Plaintext": b"x"}),
+        ("decrypt", {"CiphertextBlob": blob}),
+        ("generate_data_key", {"KeyId": secret, "KeySpec": "AES_256"}),
+    ]
+    for operation, members in calls:
+        for _ in range(2):
+            await getattr(aws, operation)(**members)
+        os.rename(path, away)
+        await aws.refused("DependencyTimeoutException", operation, **members)
+        os.rename(away, path)
+        size = path.stat().st_size
+        await getattr(aws, operation)(**members)
+        assert path.stat().st_size > size
+
+
 async def test_a_database_that_is_away(start_aws, make_store, own_postgres):
     options = await make_store(own_postgres.create_database())
     aws = await start_aws(**options, cache_size=0)
