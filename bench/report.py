@@ -30,7 +30,8 @@ loaded at a time, in alternating rounds. Before, each got the same requests and 
 checked; a load with an answer that was no success does not count. A message has 48 bytes. Mini KMS
 logs no line for each request, and neither does OpenBao. Token: that of an administrator, which
 OpenBao always has; audit: a file with each call; before: Mini KMS at the commit 3ce4a8d. SQLite,
-PostgreSQL and raft wait for the disk. `no`: it cannot do that; nothing: not measured.
+PostgreSQL and raft wait for the disk. Of many keys, each was used once before, so that a figure has
+no first reads in it. `no`: it cannot do that; nothing: not measured.
 
 What OpenBao lists are names alone. It makes one key by a call, and takes in keys that are wrapped.
 """
