@@ -1,6 +1,7 @@
 """Authentication and authorization: every route with every kind of wrong token."""
 
 import asyncio
+import functools
 import json
 import time
 
@@ -67,9 +68,12 @@ async def call(client, route, headers):
     )
 
 
+parsed = functools.cache(json.loads)
+
+
 async def body_of(client, route):
     """The first example that the document has of the route's body."""
-    document = json.loads(client.app[app_module.DOCUMENT])
+    document = parsed(client.app[app_module.DOCUMENT])
     canonical = web.UrlDispatcher().add_resource(route.path).canonical
     operation = document["paths"][canonical][route.method.lower()]
     if "requestBody" not in operation:
