@@ -26,6 +26,8 @@ _SHOWN: Final = 1024
 _MOST_FAULTS: Final = 10
 # How deep in a body the members of structures are: of it, of a list, of a structure in the list.
 _DEPTH: Final = 3
+# Lists with more items are refused, or ignored, whatever is in them.
+_LONGEST_LIST: Final = 1000
 
 
 class _Unshown(str):
@@ -210,7 +212,7 @@ def _shorter(most: int) -> str:
 def _without_nulls(value: Any, depth: int = _DEPTH) -> Any:
     if depth and isinstance(value, dict):
         return {n: _without_nulls(one, depth - 1) for n, one in value.items() if one is not None}
-    if depth and isinstance(value, list):
+    if depth and isinstance(value, list) and len(value) <= _LONGEST_LIST:
         return [_without_nulls(one, depth - 1) for one in value]
     return value
 
