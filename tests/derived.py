@@ -2,7 +2,10 @@
 
 import re
 
+import pytest
+
 from minikms.algorithms.rsa import RsaAlgorithm
+from minikms.plugin.askar import AskarKeyAlgorithm
 from minikms.plugin.registry import AlgorithmRegistry
 
 PROFILE_HEADER = {"$ref": "#/components/parameters/Profile"}
@@ -25,6 +28,21 @@ def algorithm_names(*kinds, but=(), every_size=False):
         if (not kinds or isinstance(algorithm, kinds)) and not isinstance(algorithm, but)
         if every_size or algorithm not in of_rsa or algorithm is smallest
     ]
+
+
+def on_stores(names):
+    """Parametrize `alg` by all in memory, and on each other store by one of each form and type.
+
+    A store keeps Askar's keys and bytes, and knows no more of an algorithm.
+    """
+    forms = {}
+    for algorithm in BUILT_IN:
+        if algorithm.name in names:
+            form = isinstance(algorithm, AskarKeyAlgorithm), algorithm.kty
+            forms.setdefault(form, algorithm.name)
+    stored = [(store, name) for store in ("sqlite", "postgres") for name in forms.values()]
+    pairs = [*(("memory", name) for name in names), *stored]
+    return pytest.mark.parametrize(("any_store", "alg"), pairs, indirect=["any_store"])
 
 
 def profile_of(document, name, *, named):

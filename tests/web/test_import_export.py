@@ -3,7 +3,7 @@
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
-from derived import algorithm_names
+from derived import algorithm_names, on_stores
 
 from minikms.algorithms.bls import BlsKeyPair
 from minikms.plugin import (
@@ -45,8 +45,7 @@ def export(client):
     return call
 
 
-@pytest.mark.each_store
-@pytest.mark.parametrize("alg", algorithm_names(JwkImporter, every_size=True))
+@on_stores(algorithm_names(JwkImporter, every_size=True))
 async def test_what_was_exported_is_imported_elsewhere(client, post, generate, export, alg):
     key = await generate(alg, exportable=True, labels={"a": "b"})
     assert key["exportable"] is True
@@ -168,8 +167,7 @@ async def test_wrapped(client, post, generate, refused, export):
     await refused(response, 404, "key-not-found")
 
 
-@pytest.mark.each_store
-@pytest.mark.parametrize("alg", algorithm_names(KeyPairAlgorithm))
+@on_stores(algorithm_names(KeyPairAlgorithm))
 async def test_a_public_key_alone(client, post, generate, refused, alg):
     key = await generate(alg)
     await client.post("/profile", json={"name": "there"})

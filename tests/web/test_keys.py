@@ -7,7 +7,7 @@ import base58
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from derived import algorithm_names
+from derived import algorithm_names, on_stores
 
 from minikms.algorithms.bls import BlsKeyPair
 from minikms.algorithms.okp import OkpAlgorithm
@@ -50,8 +50,7 @@ def names(value):
     return {name for item in value for name in names(item)} if isinstance(value, list) else set()
 
 
-@pytest.mark.each_store
-@pytest.mark.parametrize("alg", ALL)
+@on_stores(ALL)
 async def test_every_algorithm_lives_a_whole_life(client, generate, refused, alg):
     key = await generate(alg)
     assert key.keys() == MEMBERS
