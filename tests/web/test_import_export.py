@@ -7,6 +7,7 @@ from derived import algorithm_names, on_stores
 
 from minikms.algorithms.bls import BlsKeyPair
 from minikms.plugin import (
+from minikms.web.schemas.fields import MAX_LABELS
     EcdsaSigner,
     JwkImporter,
     KeyPairAlgorithm,
@@ -302,7 +303,7 @@ GOOD = {"alg": "a256gcm", "secret": b64(bytes(32))}
         (GOOD | {"labels": []}, "#/labels"),
         (GOOD | {"labels": {"a": 1}}, "#/labels"),
         (GOOD | {"labels": {"a:b": "c"}}, "#/labels"),
-        (GOOD | {"labels": {str(n): "" for n in range(33)}}, "#/labels"),
+        (GOOD | {"labels": {str(n): "" for n in range(MAX_LABELS + 1)}}, "#/labels"),
         (GOOD | {"exportable": "yes"}, "#/exportable"),
         (GOOD | {"exportable": 1}, "#/exportable"),
         (GOOD | {"operations": []}, "#/operations"),
