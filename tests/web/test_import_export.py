@@ -7,7 +7,6 @@ from derived import algorithm_names, on_stores
 
 from minikms.algorithms.bls import BlsKeyPair
 from minikms.plugin import (
-from minikms.web.schemas.fields import MAX_LABELS
     EcdsaSigner,
     JwkImporter,
     KeyPairAlgorithm,
@@ -15,6 +14,7 @@ from minikms.web.schemas.fields import MAX_LABELS
     SecretImporter,
     SeedImporter,
 )
+from minikms.web.schemas.fields import MAX_LABELS
 
 # RFC 8037 appendix A.1.
 ED25519 = {
