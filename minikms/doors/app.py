@@ -11,7 +11,7 @@ from aiohttp import web
 from minikms.access.policy import SCOPES
 from minikms.config import DoorConfig
 from minikms.doors.protocol import Door, DoorCall, DoorRoute
-from minikms.errors import InternalError, KmsError
+from minikms.errors import InternalError, KmsError, ProfileNotFound
 from minikms.startup_errors import PluginError
 from minikms.web.app import known_hosts
 from minikms.web.callers import caller, enter, parse_proxies
@@ -110,7 +110,10 @@ class DoorApp:
             self._fast[route.operation] = self.gate.guard_fast(guarded, fast)
 
     def _call(self, request: web.Request, body: bytes) -> DoorCall:
-        profile = enter(request, self._door.profile(request))
+        name = self._door.profile(request)
+        if not _PROFILE.match(name):
+            raise ProfileNotFound()
+        profile = enter(request, name)
         return DoorCall(request, body, profile, self._main[SERVICE])
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:

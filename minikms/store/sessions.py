@@ -22,6 +22,9 @@ TagFilter: TypeAlias = Mapping[str, Any]
 SEQUENCE: Final = "minikms.sequence"
 _LAST: Final = "last"
 
+# Askar reads a name up to its first NUL.
+_NUL: Final = "\0"
+
 
 class Entry(Protocol):
     """An entry of a store. Each attribute is read from Askar when it is asked for."""
@@ -69,6 +72,8 @@ class Session:
 
     async def fetch(self, category: str, name: str, *, for_update: bool = False) -> Entry | None:
         """An entry, None where there is none; `for_update` locks its row in PostgreSQL."""
+        if _NUL in name:
+            return None
         entry: Entry | None = await self._session.fetch(category, name, for_update=for_update)
         return entry
 
@@ -97,7 +102,9 @@ class Session:
         value: str | bytes,
         tags: Mapping[str, Any] | None = None,
     ) -> None:
-        """Insert an entry; raises DuplicateError."""
+        """Insert an entry; raises DuplicateError, and ValueError for a name with NUL."""
+        if _NUL in name:
+            raise ValueError("The name of an entry has no NUL.")
         await self._session.insert(category, name, value, tags)
 
     async def replace(

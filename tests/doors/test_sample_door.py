@@ -50,6 +50,8 @@ async def test_a_key_of_the_door_is_a_key_of_the_service(opened):
         ("POST", "/sign", {"Key": "Ä"}, (422, "validation-failed")),
         ("POST", "/sign", {"Key": "none"}, (404, "alias-not-found")),
         ("POST", "/sign", {"Key": "none", "Room": "no"}, (404, "profile-not-found")),
+        ("POST", "/sign", {"Key": "none", "Room": "a b"}, (404, "profile-not-found")),
+        ("POST", "/sign", {"Key": "none", "Room": "a" * 129}, (404, "profile-not-found")),
         ("POST", "/sign", {"Host": "evil.example"}, (421, "misdirected-request")),
         ("POST", "/nowhere", {"Host": "evil.example"}, (421, "misdirected-request")),
     ],

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from aries_askar import AskarError, AskarErrorCode, Key, Session
 
-from minikms.errors import KeyNotFound, ProfileNotFound, StoreUnavailable
+from minikms.errors import AliasNotFound, KeyNotFound, ProfileNotFound, StoreUnavailable
 from minikms.maintenance.write import StoreWriter
 from minikms.records import KeyRecord, KeyRef
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
@@ -247,3 +247,13 @@ async def test_an_unknown_profile(store):
     ):
         with pytest.raises(ProfileNotFound):
             await call
+
+
+async def test_a_name_with_nul_names_nothing(store):
+    await store.insert(DEFAULT_PROFILE, RECORD, b"x", ["a"])
+    for ref in (KeyRef(kid="kid-1\0b"), KeyRef(alias="a\0b")):
+        with pytest.raises((KeyNotFound, AliasNotFound)):
+            await store.record(DEFAULT_PROFILE, ref)
+    with pytest.raises(ValueError, match="NUL"):
+        await store.bind_alias(DEFAULT_PROFILE, "kid-1", "b\0c")
+    assert (await store.record(DEFAULT_PROFILE, KeyRef(alias="a"))).aliases == ("a",)

@@ -10,11 +10,10 @@ from minikms.doors.aws.errors import (
     IncompleteSignatureException,
     InvalidArnException,
     NotFoundException,
-    UnrecognizedClientException,
 )
 from minikms.records import KeyRecord, KeyRef
 from minikms.store.keys import DEFAULT_PROFILE
-from minikms.web.schemas.fields import ALIAS_PATTERN, KID_PATTERN, PROFILE_PATTERN
+from minikms.web.schemas.fields import KID_PATTERN
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -34,7 +33,7 @@ _CREDENTIAL: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(.+)/\d{8}/([a-z0-9-]{1,63})/kms/aws4_request, ?"
 )
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_KID, _ALIAS, _PROFILE = map(re.compile, (KID_PATTERN, ALIAS_PATTERN, PROFILE_PATTERN))
+_KID: Final = re.compile(KID_PATTERN)
 # What AWS may call a key, whether it is there or not; the second is one of several regions.
 _KEY_ID: Final = re.compile(rf"{_UUID.pattern}|mrk-[0-9a-f]{{32}}")
 _ARN: Final = re.compile(r"arn:aws:kms:([^:]*):([^:]*):(?:key/(.+)|(alias/.+))")
@@ -77,7 +76,7 @@ class Arns(NamedTuple):
             if account != self.account or (key_id and key_id.startswith(ALIAS_PREFIX)):
                 raise self.not_found(text)
             text = key_id or alias
-        if text.startswith(ALIAS_PREFIX) and _ALIAS.fullmatch(text):
+        if text.startswith(ALIAS_PREFIX):
             return KeyRef(alias=text)
         if _UUID.fullmatch(text):
             return KeyRef(alias=uuid_alias(text))
@@ -103,8 +102,7 @@ class Arns(NamedTuple):
 def caller(request: "web.Request") -> Caller:
     """Who calls; raises IncompleteSignatureException for credentials that cannot be read.
 
-    Raises UnrecognizedClientException for a profile that there cannot be. Without credentials it is
-    the default profile in the region us-east-1.
+    Without any it is the default profile in the region us-east-1.
     """
     header = request.headers.get("Authorization", "")
     if not header.startswith(_SIGNED):
@@ -124,10 +122,7 @@ def _caller_of(credential: str) -> Caller:
     access_key, region = found.groups()
     if not access_key.startswith(_PROFILE_PREFIX):
         return Caller(region=region)
-    profile = access_key[len(_PROFILE_PREFIX) :]
-    if not _PROFILE.fullmatch(profile):
-        raise UnrecognizedClientException()
-    return Caller(profile, region)
+    return Caller(access_key[len(_PROFILE_PREFIX) :], region)
 
 
 def token(request: "web.Request") -> str:

@@ -229,6 +229,23 @@ async def test_the_other_door_shows_and_moves_them(aws, create, named):
 
 
 @pytest.mark.each_store
+async def test_a_name_with_nul_is_not_cut(start_aws, any_store):
+    aws = await start_aws(**any_store)
+    key_id = (await aws.create_key())["KeyMetadata"]["KeyId"]
+    await aws.create_alias(AliasName="alias/a", TargetKeyId=key_id)
+    for name in (
+        "alias/a\0",
+        "alias/a\0b",
+        "alias/a\n",
+        f"{ARN}alias/a\0b",
+        f"alias/a\0{'b' * 999}",
+    ):
+        for _ in range(2):
+            await aws.refused("NotFoundException", "describe_key", KeyId=name)
+            await aws.refused("NotFoundException", "encrypt", KeyId=name, Plaintext=b"x")
+
+
+@pytest.mark.each_store
 async def test_one_of_eight_callers_makes_an_alias(start_aws, any_store):
     aws = await start_aws(**any_store)
     keys = [(await aws.create_key())["KeyMetadata"]["KeyId"] for _ in range(2)]
