@@ -57,6 +57,7 @@ class Unauthenticated(KmsError):
     status, slug, title = 401, "unauthenticated", "Who calls is not known"
 
     def __init__(self, detail: str = "", *, invalid_token: bool = False) -> None:
+        self.invalid_token = invalid_token
         challenge = 'Bearer error="invalid_token"' if invalid_token else "Bearer"
         super().__init__(detail, headers={"WWW-Authenticate": challenge})
 

@@ -97,6 +97,10 @@ class AwsDoor(Door):
 def _no_operation(service: str, name: str) -> KmsError:
     if service == _TARGET and name in _ABSENT:
         return UnsupportedOperationException(f"{name} is not supported here.")
+    if not service:
+        return UnknownOperationException(
+            "Here is the protocol of AWS KMS: POST / with the operation in X-Amz-Target."
+        )
     return UnknownOperationException("AWS KMS has no such operation.")
 
 

@@ -178,7 +178,13 @@ _CODES: Final[Mapping[type[KmsError], type[AwsError]]] = {
     errors.UnsupportedOption: InvalidKeyUsageException,
     errors.ValidationFailed: ValidationException,
 }
+# AWS's sentence for every reason why, and what only this service knows besides.
 _UNKNOWN_CALLER: Final = "The security token included in the request is invalid."
+_NO_TOKEN: Final = f"{_UNKNOWN_CALLER} It has none: a token of Mini KMS goes in AWS_SESSION_TOKEN."
+_NO_PROFILE: Final = (
+    "There is no such profile of Mini KMS, or the token is not for it. The access key id"
+    " profile-NAME picks one, and any other the profile default."
+)
 
 
 def as_aws(error: KmsError) -> tuple[int, str, str]:
@@ -191,9 +197,15 @@ def as_aws(error: KmsError) -> tuple[int, str, str]:
         return error.status, ValidationException.slug, error.detail
     if kind.silent:
         return kind.status, kind.slug, ""
-    # The same words for every reason why.
-    message = _UNKNOWN_CALLER if kind is UnrecognizedClientException else error.detail
-    return kind.status, kind.slug, message
+    return kind.status, kind.slug, _message(error, kind)
+
+
+def _message(error: KmsError, kind: type[AwsError]) -> str:
+    if kind is not UnrecognizedClientException:
+        return error.detail
+    if isinstance(error, errors.Unauthenticated):
+        return _UNKNOWN_CALLER if error.invalid_token else _NO_TOKEN
+    return _NO_PROFILE
 
 
 def body_of(code: str, message: str) -> bytes:

@@ -15,6 +15,10 @@ OPERATIONS = {
     route.operation: (route.scope, *route.also)
     for route in AwsDoor({}, AlgorithmRegistry.from_installed()).routes
 }
+NO_PROFILE = (
+    "There is no such profile of Mini KMS, or the token is not for it. The access key id"
+    " profile-NAME picks one, and any other the profile default."
+)
 ECDSA = {"SigningAlgorithm": "ECDSA_SHA_256"}
 
 
@@ -89,15 +93,19 @@ async def test_what_is_no_token(guarded, admin, new_token):
     async with guarded.rest.delete(f"/tokens/{revoked.split('_')[1]}", headers=headers) as response:
         assert response.status == 200
     other = admin[0][:-1] + ("y" if admin[0].endswith("x") else "x")
-    for token in ("wrong", other, revoked, "", None):
+    for token in ("wrong", other, revoked):
         caller = with_token(guarded, token)
         assert await caller.refused("UnrecognizedClientException", "list_keys") == message
+    missing = f"{message} It has none: a token of Mini KMS goes in AWS_SESSION_TOKEN."
+    for token in ("", None):
+        caller = with_token(guarded, token)
+        assert await caller.refused("UnrecognizedClientException", "list_keys") == missing
     # Nowhere else is a token looked for.
     target = {"X-Amz-Target": "TrentService.ListKeys"}
     async with guarded.rest.session.post(guarded.url, headers={**headers, **target}) as response:
         assert response.status == 400
         body = orjson.loads(await response.read())
-    assert body == {"__type": "UnrecognizedClientException", "message": message}
+    assert body == {"__type": "UnrecognizedClientException", "message": missing}
     assert (await with_token(guarded, admin[0]).list_keys())["Keys"] == []
 
 
@@ -107,7 +115,8 @@ async def test_a_token_has_its_profiles(guarded, new_token):
     key_id = (await alice.create_key())["KeyMetadata"]["KeyId"]
     for profile in ("any", "default", "nobody"):
         other = with_token(guarded, hers, profile)
-        await other.refused("UnrecognizedClientException", "describe_key", KeyId=key_id)
+        said = await other.refused("UnrecognizedClientException", "describe_key", KeyId=key_id)
+        assert said == NO_PROFILE
     both = await new_token("keys:read", profiles=("alice", "default"))
     found = await with_token(guarded, both, "alice").describe_key(KeyId=key_id)
     assert found["KeyMetadata"]["KeyId"] == key_id
