@@ -193,6 +193,38 @@ async def test_the_audit_log_names_the_door(guarded, new_token, log, admin):
     assert token not in text
 
 
+async def test_the_audit_log_names_the_key_that_encrypts(start_aws, log):
+    aws = await start_aws(audit_log=str(log))
+    source, other = await aws.make("a256gcm"), await aws.make("a256gcm")
+    kids = {key_id: await aws.kid(key_id) for key_id in (source, other)}
+    blob = (await aws.encrypt(KeyId=source, Plaintext=b"x"))["CiphertextBlob"]
+    await aws.decrypt(CiphertextBlob=blob)
+    await aws.re_encrypt(CiphertextBlob=blob, DestinationKeyId=other)
+    await aws.refused(
+        "InvalidCiphertextException",
+        "re_encrypt",
+        CiphertextBlob=blob,
+        SourceEncryptionContext={"a": "b"},
+        DestinationKeyId=other,
+    )
+    await aws.generate_data_key(KeyId=source, KeySpec="AES_256")
+    await aws.generate_data_key_pair(KeyId=other, KeyPairSpec="ECC_NIST_P256")
+    lines = map(orjson.loads, log.read_text().splitlines())
+    seen = [
+        (line["operation"], line["kid"], line["outcome"])
+        for line in lines
+        if line.get("operation", "").startswith("aws:")
+    ]
+    assert seen == [
+        ("aws:Encrypt", kids[source], "success"),
+        ("aws:Decrypt", kids[source], "success"),
+        ("aws:ReEncrypt", kids[other], "success"),
+        ("aws:ReEncrypt", kids[source], "decryption-failed"),
+        ("aws:GenerateDataKey", kids[source], "success"),
+        ("aws:GenerateDataKeyPair", kids[other], "success"),
+    ]
+
+
 @pytest.mark.process
 def test_the_metrics_name_the_door(serve):
     ports = "--port", "0", "--aws-port", "0", "--metrics-port", str(free_port())
