@@ -158,6 +158,7 @@ async def test_the_log_names_the_operation(opened, caplog):
     await door.post("/keys", headers={"Key": "mine"})
     (line,) = [each for each in caplog.records if each.name == "minikms.access"]
     assert line.route == "plain:makeKey"
+    assert line.getMessage().startswith("POST /keys plain:makeKey 200 ")
 
 
 @pytest.mark.process

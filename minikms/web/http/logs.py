@@ -70,7 +70,8 @@ class AccessLogger(AbstractAccessLogger):
         self.logger.info(
             "%s %s %d %.1f ms",
             facts["method"],
-            facts["path"],
+            # The path of a door's operation may say nothing of it.
+            f"{facts['path']} {route}" if route and ":" in route else facts["path"],
             facts["status"],
             facts["milliseconds"],
             extra=facts,
