@@ -34,7 +34,7 @@ def test_what_is_pasted_prints_what_is_shown(tmp_path):
     path = Block("sh", "export PATH=$PATH:$PWD/.venv/bin\n")  # where pip has put sops
     done = paste([path, *shown], tmp_path, {"4566": str(free_port())})
     assert done.answered == done.shown
-    assert len(done.shown) == 7
+    assert len(done.shown) == 8
 
 
 def table():
