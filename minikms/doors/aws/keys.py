@@ -102,11 +102,20 @@ class AwsCall:
         ref = self.arns.ref(text)
         if not by_alias and identity.ALIAS_PREFIX in text:
             raise NotFoundException(f"Invalid keyId '{text}'")
-        try:
-            record = await self.service.get(self.profile, ref)
-        except (AliasNotFound, KeyNotFound):
-            raise self.arns.not_found(text) from None
+        record = await self._record(ref)
+        if record is None and ref.alias is not None and identity.is_uuid_alias(ref.alias):
+            # A key of a file of seeds may have a UUID as its kid.
+            ref = KeyRef(kid=ref.alias.removeprefix(identity.UUID_PREFIX))
+            record = await self._record(ref)
+        if record is None:
+            raise self.arns.not_found(text)
         return self._named(record, ref, text)
+
+    async def _record(self, ref: KeyRef) -> KeyRecord | None:
+        try:
+            return await self.service.get(self.profile, ref)
+        except (AliasNotFound, KeyNotFound):
+            return None
 
     def cached_key(self, text: str) -> AwsKey | None:
         """The same of the cache; None where it has to be read from the store."""

@@ -149,6 +149,25 @@ async def test_keys_of_a_file(start_aws, tmp_path):
     assert (found["KeyId"], found["KeySpec"]) == ("mac", "HMAC_512")
 
 
+async def test_a_kid_of_a_file_may_be_a_uuid(start_aws, tmp_path):
+    kid = "1234abcd-12ab-34cd-56ef-1234567890ab"
+    seeds = {"keys": [{"alg": "a256gcm", "secret": b64url(bytes(range(32))), "kid": kid}]}
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps(seeds))
+    aws = await start_aws(seed_keys=str(file))
+    arn = f"arn:aws:kms:us-east-1:000000000000:key/{kid}"
+    assert (await aws.list_keys())["Keys"] == [{"KeyId": kid, "KeyArn": arn}]
+    for key_id in (kid, arn):
+        for _ in range(2):
+            sealed = await aws.encrypt(KeyId=key_id, Plaintext=MESSAGE)
+            assert sealed["KeyId"] == arn
+            for named in ({}, {"KeyId": key_id}):
+                read = await aws.decrypt(CiphertextBlob=sealed["CiphertextBlob"], **named)
+                assert (read["Plaintext"], read["KeyId"]) == (MESSAGE, arn)
+    await aws.disable_key(KeyId=kid)
+    await aws.refused("DisabledException", "encrypt", KeyId=kid, Plaintext=MESSAGE)
+
+
 def client_of(port):
     """A client of a new connection, which any of the workers may get."""
     return boto3.Session("test", "test", region_name="us-east-1").client(
