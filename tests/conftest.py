@@ -199,7 +199,7 @@ async def persistent(persistent_url: str, make_store: Any) -> dict[str, str]:
 
 @pytest.fixture
 def empty_store(
-    request: pytest.FixtureRequest, tmp_path: Path, make_store: Any
+    request: pytest.FixtureRequest, make_store: Any
 ) -> Callable[[str], Awaitable[dict[str, str]]]:
     """Make an empty store of a kind, and give the options of a service on it."""
 
@@ -208,7 +208,8 @@ def empty_store(
             return {}
         key = StoreKey(new_raw_key())
         if kind == "sqlite":
-            return await make_store(f"sqlite://{tmp_path}/keys.db", key)
+            folder: Path = request.getfixturevalue("tmp_path")
+            return await make_store(f"sqlite://{folder}/keys.db", key)
         url: str = request.getfixturevalue("database_url")
         # Quicker than a database for each test: Askar drops what it has in this one.
         emptied = await Store.provision(url, "raw", key.secret, profile="minikms", recreate=True)
