@@ -94,18 +94,21 @@ class DoorApp:
             main = self._main
             _require(request, route)
             body = await read_body(request, main[IN_FLIGHT], main[BODY_TIMEOUT])
-            return JsonAnswer(body=await route.handler(self._call(request, body)), form=self._form)
+            answer: Any = await route.handler(self._call(request, body))
+            if not isinstance(answer, bytes):
+                raise TypeError(f"The handler of {name} gives no bytes.")
+            return JsonAnswer(body=answer, form=self._form)
 
         # As a route of the service's own: what its answers have in them no cache may keep.
         guarded = Route("*", "/", ordinary, name, route.scope, secret=True)
         self._ordinary[route.operation] = self.gate.guard(guarded, ordinary)
         self._expecting[route.operation] = self.gate.expecting(guarded)
-        if (answer := route.fast) is not None:
+        if (handler := route.fast) is not None:
 
             def fast(request: web.Request) -> bytes | None:
                 _require(request, route)
                 body = arrived_body(request)
-                return None if body is None else answer(self._call(request, body))
+                return None if body is None else handler(self._call(request, body))
 
             self._fast[route.operation] = self.gate.guard_fast(guarded, fast)
 
@@ -158,7 +161,7 @@ def _asked_profile(door: Door, request: web.Request) -> str | None:
 def _respond(door: Door, error: KmsError) -> web.Response:
     try:
         status, body, headers = door.answer(error)
+        return web.Response(status=status, body=body, headers=headers)
     except Exception as exc:
         LOGGER.error("the door %s has no answer of an error", door.name, exc_info=loggable(exc))
         return web.Response(status=InternalError.status)
-    return web.Response(status=status, body=body, headers=headers)

@@ -90,11 +90,16 @@ async def test_a_door_that_fails_is_recorded(opened, tmp_path, admin, monkeypatc
     assert (line["operation"], line["outcome"]) == ("plain:sign", slug)
 
 
-async def test_a_door_that_has_no_answer(opened, monkeypatch, caplog):
+def raise_error():
+    raise ValueError
+
+
+@pytest.mark.parametrize("answer", [raise_error, lambda: (400, "text"), lambda: (400, 1, {})])
+async def test_a_door_that_has_no_answer(opened, monkeypatch, caplog, answer):
     _, door = await opened()
 
     def fail(*args):
-        raise ValueError
+        return answer()
 
     monkeypatch.setattr(installed_doors()["plain"], "answer", fail)
     for _ in range(2):
@@ -102,3 +107,18 @@ async def test_a_door_that_has_no_answer(opened, monkeypatch, caplog):
             assert (response.status, await response.read()) == (500, b"")
     assert "the door plain has no answer of an error" in caplog.text
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("answer", ["text", None, 1])
+async def test_a_handler_that_gives_no_bytes(opened, tmp_path, monkeypatch, caplog, answer):
+    async def make(*args):
+        return answer
+
+    monkeypatch.setattr(installed_doors()["plain"], "_make", make)
+    log = tmp_path / "audit.log"
+    _, door = await opened(audit_log=str(log))
+    refused = await door.post("/keys", headers={"Key": "mine"})
+    assert (refused.status, (await refused.text()).split(":")[0]) == (500, "internal-error")
+    assert "The handler of plain:makeKey gives no bytes." in caplog.text
+    line = orjson.loads(log.read_text().splitlines()[-1])
+    assert (line["operation"], line["outcome"]) == ("plain:makeKey", "internal-error")
