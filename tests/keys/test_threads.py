@@ -79,6 +79,23 @@ async def test_so_many_threads_and_so_many_batches_of_a_profile(batches):
     assert await run("a") == [1, 2]
 
 
+async def test_a_thread_finds_its_next_slice_while_the_event_loop_is_busy(batches):
+    go_on, through = threading.Event(), threading.Semaphore(0)
+
+    def call(items):
+        go_on.wait(60)
+        through.release()
+        return items
+
+    runs = [batches.run("a", [n], call, anyway, slow=True) for n in range(3 * _CONCURRENT)]
+    tasks = [asyncio.create_task(run) for run in runs]
+    await asyncio.sleep(0)
+    go_on.set()
+    for _ in range(2 * _CONCURRENT):
+        assert through.acquire(timeout=20)  # and nothing else runs in the event loop
+    assert await asyncio.gather(*tasks) == [[n] for n in range(3 * _CONCURRENT)]
+
+
 async def test_profiles_take_turns():
     semaphore, order = FairSemaphore(1), []
 
