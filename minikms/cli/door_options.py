@@ -6,7 +6,7 @@ from typing import Any, Final
 import click
 
 from minikms.cli.help import HelpCommand, HelpOption
-from minikms.config import ENV_PREFIX, DoorConfig
+from minikms.config import ENV_PREFIX, OPTIONS, DoorConfig
 from minikms.doors.registry import installed_doors
 from minikms.exits import fail
 from minikms.startup_errors import PluginError
@@ -22,7 +22,8 @@ class ServeCommand(HelpCommand):
         """Its own options, and those of doors."""
         *own, last = super().get_params(ctx)  # --help stays the last
         of_doors = _door_options()
-        names = {param.name for param in own}
+        # With those that are variables alone.
+        names = {*(param.name for param in own), *(field.name for field in OPTIONS)}
         if taken := [f"--{each.name}" for each in of_doors if each.name in names]:
             shown = ", ".join(taken).replace("_", "-")
             fail(f"A door has options that the service has of its own: {shown}.", 2)

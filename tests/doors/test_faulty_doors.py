@@ -50,6 +50,10 @@ def test_a_door_that_cannot_be_used(install, source, fault):
             "A door has options that the service has of its own: --metrics-port, --metrics-host.",
         ),
         (
+            "name = 'store'\n    options = (DoorOption('key', ''),)",
+            "A door has options that the service has of its own: --store-key.",
+        ),
+        (
             "name = 'mine'\n    def __init__(self, *args): raise ValueError('no  room')",
             "The door mine cannot be made: ValueError: no room.",
         ),
@@ -62,7 +66,7 @@ def test_a_door_that_cannot_be_used(install, source, fault):
             "The route mine:sign has no scope that callers can have.",
         ),
     ],
-    ids=["name", "init", "routes", "scope"],
+    ids=["name", "variable", "init", "routes", "scope"],
 )
 def test_a_door_that_fails_at_the_start(install, run, source, fault):
     install(f"from minikms_plain import *\n\n\nclass Mine(PlainDoor):\n    {source}\n")
