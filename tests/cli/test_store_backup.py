@@ -94,7 +94,7 @@ def test_a_store_that_is_not_there_or_damaged_is_restored(run, key, key_file, tm
 def test_what_is_no_backup(run, key, key_file, tmp_path):
     path, good = tmp_path / "keys.db", tmp_path / "good.db"
     url = f"sqlite://{path}"
-    asyncio.run(fill(url, key, many=200))
+    asyncio.run(fill(url, key))
     before = asyncio.run(everything(url, key))
     assert run("store", "backup", str(good), "--store", url).returncode == 0
     (tmp_path / "text").write_text("no store")

@@ -20,7 +20,15 @@ from minikms.store.location import StoreKey, StoreLocation
 pytestmark = pytest.mark.process
 
 
-@pytest.mark.parametrize("way", ["file", "variable", "passphrase", "generated"])
+# How the key is given is read before a store is.
+@pytest.mark.parametrize(
+    ("persistent_url", "way"),
+    [
+        *(("sqlite", way) for way in ("file", "variable", "passphrase", "generated")),
+        ("postgres", "file"),
+    ],
+    indirect=["persistent_url"],
+)
 def test_rekey(run, persistent_url, key, key_file, tmp_path, way):
     asyncio.run(fill(persistent_url, key))
     before = asyncio.run(everything(persistent_url, key))
@@ -51,6 +59,7 @@ def test_rekey(run, persistent_url, key, key_file, tmp_path, way):
     assert run("store", "verify", *options_of(persistent_url, new_file, method)).returncode == 0
 
 
+@pytest.mark.parametrize("persistent_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("options", "text"),
     [
