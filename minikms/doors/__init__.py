@@ -6,9 +6,11 @@ from minikms.errors import (
     KmsError,
     MalformedJson,
     RouteNotFound,
+    Unauthenticated,
     ValidationFailed,
 )
-from minikms.records import KeyPolicy, KeyRecord, KeyRef
+from minikms.records import KeyPolicy, KeyRecord, KeyRef, KeySource
+from minikms.startup_errors import SetupError
 
 __all__ = [
     "BadRequest",
@@ -20,8 +22,11 @@ __all__ = [
     "KeyPolicy",
     "KeyRecord",
     "KeyRef",
+    "KeySource",
     "KmsError",
     "MalformedJson",
     "RouteNotFound",
+    "SetupError",
+    "Unauthenticated",
     "ValidationFailed",
 ]

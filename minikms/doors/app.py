@@ -85,8 +85,11 @@ class DoorApp:
 
     def _guard(self, route: DoorRoute) -> None:
         name = f"{self._door.name}:{route.operation}"
-        if not {route.scope, *route.also} <= set(SCOPES):
-            raise PluginError(f"The route {name} has no scope that callers can have.")
+        if unknown := {route.scope, *route.also} - set(SCOPES):
+            raise PluginError(
+                f"The route {name} has the scope {min(unknown)!r}, which no caller has: they are "
+                f"{', '.join(SCOPES)}."
+            )
         if route.operation in self._ordinary:
             raise PluginError(f"Two routes have the name {name}.")
 

@@ -5,6 +5,7 @@ import re
 import orjson
 import pytest
 
+from minikms.access.policy import SCOPES
 from minikms.doors.registry import installed_doors
 from minikms.errors import RouteNotFound
 from minikms.startup_errors import PluginError
@@ -58,15 +59,22 @@ def test_a_door_that_cannot_be_used(install, source, fault):
             "The door mine cannot be made: ValueError: no room.",
         ),
         (
+            "name = 'mine'\n    def __init__(self, *args):\n"
+            "        from minikms.doors import SetupError\n"
+            "        raise SetupError('There is no room.')",
+            "There is no room.",
+        ),
+        (
             "name = 'mine'\n    routes = [DoorRoute('sign', 'sign', None)] * 2",
             "Two routes have the name mine:sign.",
         ),
         (
             "name = 'mine'\n    routes = [DoorRoute('sign', 'sign', None, None, ('open',))]",
-            "The route mine:sign has no scope that callers can have.",
+            "The route mine:sign has the scope 'open', which no caller has: they are "
+            f"{', '.join(SCOPES)}.",
         ),
     ],
-    ids=["name", "variable", "init", "routes", "scope"],
+    ids=["name", "variable", "init", "option", "routes", "scope"],
 )
 def test_a_door_that_fails_at_the_start(install, run, source, fault):
     install(f"from minikms_plain import *\n\n\nclass Mine(PlainDoor):\n    {source}\n")

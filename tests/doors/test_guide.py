@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 
 from minikms import doors
+from minikms.doors import operations
+from minikms.keys.service import KeyService
 
 TESTS = Path(__file__).parents[1]
 GUIDE = (TESTS.parent / "docs" / "writing-a-door.md").read_text()
+
+
+def section(heading):
+    """The text below a heading."""
+    return GUIDE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
 
 
 @pytest.mark.parametrize(
@@ -23,7 +30,7 @@ def test_the_page_has_the_files_of_the_sample(language, file):
 
 
 def test_the_table_has_the_members_of_a_door():
-    rows = re.findall(r"^\| (`.*?) \|", GUIDE, re.MULTILINE)
+    rows = re.findall(r"^\| (`.*?) \|", section("What a door has"), re.MULTILINE)
     shown = {name for row in rows for name in re.findall(r"`(\w+)", row)}
     own = {*vars(doors.Door), *doors.Door.__annotations__}
     assert shown == {name for name in own if not name.startswith("_")}
@@ -33,3 +40,30 @@ def test_a_call_has_what_the_page_says():
     said = "`DoorCall`: `request`, `body`, `profile` and `service`"
     assert said in GUIDE
     assert list(inspect.signature(doors.DoorCall).parameters) == re.findall(r"`(\w+)`", said)[1:]
+
+
+def calls(text):
+    """What a table has in its first column: pairs of a name and the names of its arguments."""
+    rows = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+    found = (re.findall(r"`(\w+)\((.*?)\)`", row) for row in rows)
+    return {name: arguments for row in found for name, arguments in row}
+
+
+def required(called):
+    """The arguments of a call that have no default."""
+    parameters = inspect.signature(called).parameters.values()
+    names = [each.name for each in parameters if each.default is each.empty]
+    return ", ".join(name for name in names if name != "self")
+
+
+def test_the_tables_have_the_calls_of_a_handler():
+    service, performed = map(calls, section("What a handler calls").split("The operations are in"))
+    assert len(service) > 10
+    assert service == {name: required(getattr(KeyService, name)) for name in service}
+    kinds = {name: getattr(operations, name) for name in operations.__all__}
+    of_keys = {
+        name: required(kind)
+        for name, kind in kinds.items()
+        if issubclass(kind, operations.Operation) and kind is not operations.Operation
+    }
+    assert performed == of_keys
