@@ -1,6 +1,7 @@
 """docs/aws.md: what is pasted does what it shows, and its table is that of AWS's model."""
 
 import contextlib
+import os
 import re
 import shutil
 
@@ -30,7 +31,7 @@ def pasted(block):
 @pytest.mark.process
 @pytest.mark.skipif(bool(MISSING), reason=f"missing: apt-get install {' '.join(MISSING)}")
 def test_what_is_pasted_prints_what_is_shown(tmp_path):
-    shown = [pasted(block) for block in blocks(DOCUMENT) if block.language != "json"]
+    shown = [pasted(block) for block in blocks(DOCUMENT) if block.language not in ("json", "ini")]
     path = Block("sh", "export PATH=$PATH:$PWD/.venv/bin\n")  # where pip has put sops
     done = paste([path, *shown], tmp_path, {"4566": str(free_port())})
     assert done.answered == done.shown
@@ -78,3 +79,17 @@ async def test_seed_keys_have_the_names_that_they_are_given(start_aws, tmp_path)
     found = (await aws.describe_key(KeyId="alias/issuer"))["KeyMetadata"]
     (given,) = re.findall('"aws:(.+)"', seeds)
     assert (found["KeyId"], found["KeyUsage"]) == (given, "SIGN_VERIFY")
+
+
+def test_a_profile_in_the_configuration_of_aws_has_all(tmp_path, monkeypatch):
+    (config,) = (block.text for block in blocks(DOCUMENT) if block.language == "ini")
+    (tmp_path / "config").write_text(config)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    session = boto3.Session(profile_name="kms-alice")
+    assert session.client("kms").meta.endpoint_url == "http://127.0.0.1:4566"
+    assert session.client("sts").meta.endpoint_url != "http://127.0.0.1:4566"
+    found = session.get_credentials()
+    assert (found.access_key, found.token) == ("profile-alice", "TOKEN")
