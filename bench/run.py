@@ -37,7 +37,6 @@ from server import Measurement, Refused, Server, started
 DOCS = Path(__file__).parents[1] / "docs"
 README = DOCS.with_name("README.md")
 SETTLE = 0.1  # seconds for a contender to end what wrk no longer waits for
-FIRST_USE = 60  # seconds for using many keys once, at most
 LISTING = 0.4  # of the minutes, at most, for listing many keys
 PACKAGES = (
     *("minikms", "aiohttp", "uvloop", "aries-askar", "cryptography", "coincurve", "pynacl"),
@@ -250,7 +249,7 @@ async def measure_row(
                 if row.once or name not in requests:
                     requests[name] = await requests_of(server, row)
                     if is_used:
-                        await server.load(requests[name], row.connections, FIRST_USE, once=True)
+                        await asyncio.gather(*map(server.call, requests[name]))
                 async with batches(server, row):
                     load = await server.load(
                         requests[name], row.connections, seconds, once=row.once
