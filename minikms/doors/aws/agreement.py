@@ -51,7 +51,7 @@ def derive_shared_secret(key: AwsKey, body: Body) -> Work[bytes]:
             "KeyOrigin": "AWS_KMS",
         }
 
-    return Work(key.ref, Derive(jwk_of(body["PublicKey"])), answer)
+    return Work(key.by_kid, Derive(jwk_of(body["PublicKey"])), answer)
 
 
 @key_operation(
@@ -72,7 +72,7 @@ def encapsulate(key: AwsKey, body: Body) -> Work[Any]:
             "EncapsulationAlgorithm": body["EncapsulationAlgorithm"],
         }
 
-    return Work(key.ref, Encapsulate(), answer)
+    return Work(key.by_kid, Encapsulate(), answer)
 
 
 @key_operation(
@@ -92,7 +92,7 @@ def decapsulate(key: AwsKey, body: Body) -> Work[bytes]:
             "EncapsulationAlgorithm": body["EncapsulationAlgorithm"],
         }
 
-    return Work(key.ref, Decapsulate(body["SharedSecretCiphertextBlob"]), answer)
+    return Work(key.by_kid, Decapsulate(body["SharedSecretCiphertextBlob"]), answer)
 
 
 OPERATIONS: Final = (derive_shared_secret, encapsulate, decapsulate)

@@ -37,7 +37,7 @@ def generate_mac(key: AwsKey, body: Body) -> Work[bytes]:
     def answer(mac: bytes) -> Answer:
         return {"KeyId": key.arn, "Mac": base64(mac), "MacAlgorithm": body["MacAlgorithm"]}
 
-    return Work(key.ref, ComputeMac(body["Message"]), answer)
+    return Work(key.by_kid, ComputeMac(body["Message"]), answer)
 
 
 @key_operation("VerifyMac", "mac", VerifyMacRequest, usage=GENERATE_VERIFY_MAC, does="mac-verify")

@@ -48,7 +48,7 @@ def sign(key: AwsKey, body: Body) -> Work[Signed]:
             "SigningAlgorithm": body["SigningAlgorithm"],
         }
 
-    return Work(key.ref, Sign(body["Message"], _options(key, body)), answer)
+    return Work(key.by_kid, Sign(body["Message"], _options(key, body)), answer)
 
 
 @key_operation("Verify", "verify", VerifyRequest, usage=SIGN_VERIFY, does="verify")

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 from botocore.exceptions import ClientError
 
+from minikms.keys.service import KeyService
+
 ECDSA = {"SigningAlgorithm": "ECDSA_SHA_256"}
 
 
@@ -90,3 +92,26 @@ async def test_nothing_is_signed_once_a_key_is_scheduled_for_deletion(start_aws,
         *found, _ = await asyncio.gather(signing(), signing(), signing(), call())
         assert not any("late" in each for each in found)
         assert await sign() == "refused"
+
+
+@pytest.mark.parametrize("operation", ["sign", "generate_mac"])
+async def test_an_answer_names_the_key_that_was_used(aws, monkeypatch, operation):
+    if operation == "sign":
+        alg, members, check = "p256", ECDSA, "verify"
+    else:
+        alg, members, check = "hs256", {"MacAlgorithm": "HMAC_SHA_256"}, "verify_mac"
+    one, other = await aws.make(alg), await aws.make(alg)
+    await aws.create_alias(AliasName="alias/it", TargetKeyId=one)
+    perform = KeyService.perform
+
+    async def after_a_move(*args):
+        monkeypatch.undo()
+        await aws.update_alias(AliasName="alias/it", TargetKeyId=other)
+        return await perform(*args)
+
+    monkeypatch.setattr(KeyService, "perform", after_a_move)
+    made = await getattr(aws, operation)(KeyId="alias/it", Message=b"m", **members)
+    # By the kid: by the UUID, signatures of the keys before would do, too.
+    kid = await aws.kid(made.pop("KeyId").rpartition("/")[2])
+    del made["ResponseMetadata"]
+    await getattr(aws, check)(KeyId=kid, Message=b"m", **made)
