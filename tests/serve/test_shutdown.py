@@ -109,7 +109,7 @@ backend kms
     server one 127.0.0.1:{one}
     server two 127.0.0.1:{two}
 """
-# What wrk sends: one call in fifty writes.
+# What wrk sends: one call in fifty writes. Each of 16 connections rests 10 ms between two calls.
 REQUESTS = """
 local sign, make
 local number = 0
@@ -120,6 +120,9 @@ end
 request = function()
     number = number + 1
     return number % 50 == 0 and make or sign
+end
+delay = function()
+    return 10
 end
 response = function(status, headers, body)
     if status ~= 200 then print(status .. body) end
