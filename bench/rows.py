@@ -114,7 +114,8 @@ def all_rows(keys: int) -> list[Row]:
 def contenders_of(row: Row) -> Sequence[str]:
     """Who is measured in a row."""
     for name, alg, some, of, contenders in _ROWS:
-        same = (name, alg, of or row.keys) == (row.operation, row.alg, row.keys)
+        keys = of or max(row.keys, 2)  # 0 is for many keys, and not for the row with one
+        same = (name, alg, keys) == (row.operation, row.alg, row.keys)
         if same and row.connections in some:
             return contenders
     raise LookupError(row)

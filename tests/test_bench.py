@@ -11,7 +11,7 @@ import pytest
 from contenders import CONTENDERS
 from goals import ED25519, GOALS
 from report import Run, document, overview, readme
-from rows import all_rows, contenders_of, requests_of
+from rows import Row, all_rows, contenders_of, requests_of
 from server import Measurement, Memory, started
 from service import running
 from soak import WEIGHTS, Soak
@@ -160,3 +160,9 @@ def test_pieces_of_a_call(run, monkeypatch):
     audited = run.pieces["Ed25519, token, audit"]
     assert {"signature", "line of the audit log", "the rest", "all"} <= audited.keys()
     assert "| line of the audit log |  |  | " in document(run)
+
+
+def test_a_row_has_the_contenders_that_it_is_listed_with():
+    many, one = (Row("sign", "p256", 8, keys) for keys in (10_000, 1))
+    assert set(contenders_of(many)) == {"memory", "openbao"}
+    assert set(contenders_of(one)) >= {"memory", "memory-2", "openbao", "moto", "aws"}
