@@ -38,7 +38,7 @@ _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 8.0
 _HEARTBEAT_EVERY: Final = 1.0
 # Workers stop by themselves; those still running this long after the grace period are killed.
-_KILL_AFTER: Final = serving.LAST_CALLS + 2 * serving.SHUTDOWN_TIMEOUT + 5.0
+_KILL_AFTER: Final = serving.LAST_CALLS + serving.SHUTDOWN_TIMEOUT + 5.0
 # And as much longer for each door, whose calls are waited for one door after the other.
 _OF_A_DOOR: Final = 2 * serving.SHUTDOWN_TIMEOUT
 
