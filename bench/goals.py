@@ -28,7 +28,12 @@ class Goal:
         except LookupError:
             return self.text, bound, "not measured", ""
         met = self.least <= found <= self.most
-        return self.text, bound, f"{found:.3g}", "yes" if met else "**no**"
+        return (
+            self.text,
+            bound,
+            f"{found:,.0f}" if found >= 1000 else f"{found:.3g}",
+            "yes" if met else "**no**",
+        )
 
 
 def row(operation: str, alg: str = "ed25519", connections: int = CONNECTIONS) -> Row:
