@@ -137,9 +137,7 @@ async def _target(call: AwsCall, body: Body) -> AwsKey:
     target: str = body["TargetKeyId"]
     if ALIAS_PREFIX in target:
         raise ValidationException("Aliases must refer to keys. Not aliases")
-    key = await call.key(target)
-    key.require_not_pending()
-    return key
+    return await call.key_to_change(target)
 
 
 def _kind(key: AwsKey) -> tuple[str, bool]:

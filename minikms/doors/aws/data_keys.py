@@ -18,23 +18,13 @@ from minikms.doors.aws.encryption import blob_of, material
 from minikms.doors.aws.errors import ValidationException
 from minikms.doors.aws.keys import AwsCall, AwsKey, ByKeyId
 from minikms.doors.aws.operation import Answer, Work, key_operation, operation, refuse_dry_run
-from minikms.doors.aws.specs import ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT
+from minikms.doors.aws.specs import ENCRYPT_DECRYPT, KEY_SPECS, SYMMETRIC_DEFAULT
 from minikms.doors.operations import Encrypt, Encrypted
 
 _SIZES: Final = {"AES_256": 32, "AES_128": 16}
-_PAIRS: Final = (
-    "RSA_2048",
-    "RSA_3072",
-    "RSA_4096",
-    "ECC_NIST_P256",
-    "ECC_NIST_P384",
-    "ECC_NIST_P521",
-    "ECC_SECG_P256K1",
-    "SM2",
-    "ECC_NIST_EDWARDS25519",
-    "ML_KEM_512",
-    "ML_KEM_768",
-    "ML_KEM_1024",
+# AWS makes no pairs of secrets, and none of ML-DSA.
+_PAIRS: Final = tuple(
+    name for name in KEY_SPECS if not name.startswith(("SYMMETRIC_", "HMAC_", "ML_DSA_"))
 )
 
 

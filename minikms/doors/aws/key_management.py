@@ -96,8 +96,7 @@ class UpdateKeyDescriptionRequest(ByKeyId):
 @operation("UpdateKeyDescription", "keys:write", UpdateKeyDescriptionRequest)
 async def update_key_description(call: AwsCall, body: Body) -> None:
     """Describe a key in other words."""
-    key = await call.key(body["KeyId"], by_alias=False)
-    key.require_not_pending()
+    key = await call.key_to_change(body["KeyId"])
     await call.service.relabel(
         call.profile, key.record.kid, lambda labels: with_description(labels, body["Description"])
     )

@@ -17,8 +17,7 @@ _WINDOW: Final = 30
 @operation("EnableKey", "keys:write", ByKeyId)
 async def enable_key(call: AwsCall, body: Body) -> None:
     """Let a key be used; one that has expired stays as it is."""
-    key = await call.key(body["KeyId"], by_alias=False)
-    key.require_not_pending()
+    key = await call.key_to_change(body["KeyId"])
     if key.record.expires is not None and key.record.expires <= time.time_ns():
         raise KMSInvalidStateException(f"{key.arn} has expired.")
     await call.service.update(call.profile, key.record.kid, {"state": "enabled"})
@@ -27,8 +26,7 @@ async def enable_key(call: AwsCall, body: Body) -> None:
 @operation("DisableKey", "keys:write", ByKeyId)
 async def disable_key(call: AwsCall, body: Body) -> None:
     """Let a key be used for nothing."""
-    key = await call.key(body["KeyId"], by_alias=False)
-    key.require_not_pending()
+    key = await call.key_to_change(body["KeyId"])
     await call.service.update(call.profile, key.record.kid, {"state": "disabled"})
 
 

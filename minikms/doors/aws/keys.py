@@ -111,6 +111,15 @@ class AwsCall:
             raise self.arns.not_found(text)
         return self._named(record, ref, text)
 
+    async def key_to_change(self, text: str) -> AwsKey:
+        """The key that a caller names by no alias, and that is not scheduled for deletion.
+
+        Raises as `key` does, and KMSInvalidStateException.
+        """
+        key = await self.key(text, by_alias=False)
+        key.require_not_pending()
+        return key
+
     async def _record(self, ref: KeyRef) -> KeyRecord | None:
         try:
             return await self.service.get(self.profile, ref)

@@ -20,8 +20,7 @@ class TagResourceRequest(ByKeyId):
 @operation("TagResource", "keys:write", TagResourceRequest)
 async def tag_resource(call: AwsCall, body: Body) -> None:
     """Give a key tags, in place of those with the same keys."""
-    key = await call.key(body["KeyId"], by_alias=False)
-    key.require_not_pending()
+    key = await call.key_to_change(body["KeyId"])
     await call.service.relabel(
         call.profile, key.record.kid, lambda labels: with_tags(labels, body["Tags"])
     )
@@ -36,8 +35,7 @@ class UntagResourceRequest(ByKeyId):
 @operation("UntagResource", "keys:write", UntagResourceRequest)
 async def untag_resource(call: AwsCall, body: Body) -> None:
     """Take tags from a key, where it has them."""
-    key = await call.key(body["KeyId"], by_alias=False)
-    key.require_not_pending()
+    key = await call.key_to_change(body["KeyId"])
     await call.service.relabel(
         call.profile, key.record.kid, lambda labels: without_tags(labels, body["TagKeys"])
     )
