@@ -14,7 +14,7 @@ from minikms.doors.protocol import Door, DoorCall, DoorRoute
 from minikms.errors import InternalError, KmsError, ProfileNotFound
 from minikms.startup_errors import PluginError
 from minikms.web.app import known_hosts
-from minikms.web.callers import caller, enter, parse_proxies
+from minikms.web.callers import enter, parse_proxies
 from minikms.web.gate import Gate
 from minikms.web.http.answers import AnswerForm, JsonAnswer
 from minikms.web.http.fast_path import FastHandler, FastRoute, arrived_body
@@ -95,7 +95,6 @@ class DoorApp:
 
         async def ordinary(request: web.Request) -> web.StreamResponse:
             main = self._main
-            _require(request, route)
             body = await read_body(request, main[IN_FLIGHT], main[BODY_TIMEOUT])
             answer: Any = await route.handler(self._call(request, body))
             if not isinstance(answer, bytes):
@@ -103,13 +102,12 @@ class DoorApp:
             return JsonAnswer(body=answer, form=self._form)
 
         # As a route of the service's own: what its answers have in them no cache may keep.
-        guarded = Route("*", "/", ordinary, name, route.scope, secret=True)
+        guarded = Route("*", "/", ordinary, name, route.scope, secret=True, also=route.also)
         self._ordinary[route.operation] = self.gate.guard(guarded, ordinary)
         self._expecting[route.operation] = self.gate.expecting(guarded)
         if (handler := route.fast) is not None:
 
             def fast(request: web.Request) -> bytes | None:
-                _require(request, route)
                 body = arrived_body(request)
                 return None if body is None else handler(self._call(request, body))
 
@@ -140,12 +138,6 @@ class DoorApp:
 
 DOORS: Final[web.AppKey[list[DoorApp]]] = web.AppKey("doors")
 """The doors of a service that are open."""
-
-
-def _require(request: web.Request, route: DoorRoute) -> None:
-    """Raise Forbidden where the caller lacks one of the further scopes of a route."""
-    for scope in route.also:
-        caller(request).require(scope)
 
 
 def _authorization(door: Door, request: web.Request) -> str:

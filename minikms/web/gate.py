@@ -1,7 +1,7 @@
 """The gate that every call passes: who calls, whether they may, and what is recorded."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
@@ -71,7 +71,7 @@ class Gate:
         if route.scope == OPEN:
             # A process is alive however much there is to do.
             return self.hosted(handler if route.name == "healthz" else self.counted(handler))
-        scope, secret = route.scope, route.secret
+        scopes, secret = (route.scope, *route.also), route.secret
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             event = self._begin(request, route)
@@ -81,7 +81,7 @@ class Gate:
                 self._in_flight.enter()
                 try:
                     if self.access is not None:
-                        found = await self._authenticate(self.access, request, event, scope)
+                        found = await self._authenticate(self.access, request, event, scopes)
                         request[callers.CALLER] = found
                     response = await handler(request)
                 finally:
@@ -119,7 +119,7 @@ class Gate:
 
         A success is still to be recorded, before its answer leaves.
         """
-        scope = route.scope
+        scopes = frozenset((route.scope, *route.also))
 
         def guarded(request: web.Request) -> bytes | None:
             if self._in_flight.is_full:
@@ -132,7 +132,7 @@ class Gate:
                 known = ANYBODY
                 if self.access is not None:
                     found = self.access.authenticate_cached(self._authorization(request))
-                    if found is None or scope not in found.scopes:
+                    if found is None or not scopes <= found.scopes:
                         return None
                     known = found
                     event.who = known.name
@@ -219,15 +219,20 @@ class Gate:
         self._in_flight.check()  # others have come meanwhile
 
     async def _authenticate(
-        self, access: TokenAccess, request: web.Request, event: AuditEvent, scope: str
+        self,
+        access: TokenAccess,
+        request: web.Request,
+        event: AuditEvent,
+        scopes: Sequence[str],
     ) -> Caller:
-        """Who calls, where they have the scope; raises as TokenAccess does, and Forbidden."""
+        """Who calls, where they have the scopes; raises as TokenAccess does, and Forbidden."""
         if event.operation == "jwks" and (published := await _published(request)):
             return Caller("", _PUBLIC, frozenset({published}))
         text = self._authorization(request)
         found = await access.authenticate(text, event.address, self._aside)
         event.who = found.name
-        found.require(scope)
+        for scope in scopes:
+            found.require(scope)
         return found
 
 

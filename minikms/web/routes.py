@@ -28,7 +28,8 @@ class Route(NamedTuple):
 
     `fast` answers where nothing has to be waited for, and else does nothing
     (web/http/fast_path.py).
-    `secret` says that a success has a secret in it, which no cache may keep.
+    `secret` says that a success has a secret in it, which no cache may keep. `also` are further
+    scopes that its callers need.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Route(NamedTuple):
     scope: str
     fast: FastHandler | None = None
     secret: bool = False
+    also: tuple[str, ...] = ()
 
 
 def _operation(
