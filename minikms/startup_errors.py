@@ -45,3 +45,8 @@ class ListenError(SetupError):
 
 class MetricsError(SetupError):
     """Something that metrics need is not there."""
+
+
+def one_line(exc: Exception) -> str:
+    """What a plugin raised, as a part of a sentence."""
+    return " ".join(f"{type(exc).__name__}: {exc}".split()).rstrip(".: ")

@@ -8,7 +8,7 @@ from typing import Final
 
 from minikms.doors.protocol import Door
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.startup_errors import PluginError, SetupError
+from minikms.startup_errors import PluginError, SetupError, one_line
 
 GROUP: Final = "minikms.doors"
 
@@ -43,14 +43,14 @@ def make_door(door: type[Door], options: Mapping[str, str], registry: AlgorithmR
     except SetupError:
         raise
     except Exception as exc:
-        raise PluginError(f"The door {door.name} cannot be made: {_one_line(exc)}.") from exc
+        raise PluginError(f"The door {door.name} cannot be made: {one_line(exc)}.") from exc
 
 
 def _load(entry: EntryPoint, where: str) -> type[Door]:
     try:
         loaded = entry.load()
     except Exception as exc:
-        raise PluginError(f"{where} cannot be loaded: {_one_line(exc)}.") from exc
+        raise PluginError(f"{where} cannot be loaded: {one_line(exc)}.") from exc
     if not (inspect.isclass(loaded) and issubclass(loaded, Door)):
         raise PluginError(f"{where} is no subclass of Door.")
     if inspect.isabstract(loaded):
@@ -67,7 +67,3 @@ def _load(entry: EntryPoint, where: str) -> type[Door]:
         shown = ", ".join(map(repr, sorted(wrong)))
         raise PluginError(f"{where} has options that cannot have these names: {shown}.")
     return loaded
-
-
-def _one_line(exc: Exception) -> str:
-    return " ".join(f"{type(exc).__name__}: {exc}".split()).rstrip(".: ")

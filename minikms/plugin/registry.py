@@ -11,7 +11,7 @@ from minikms.encodings import jose_b64url
 from minikms.errors import InvalidKey, KeyNotUsable, UnsupportedAlgorithm
 from minikms.plugin.protocol import KeyAlgorithm, Mac, Signer
 from minikms.records import KeyRecord
-from minikms.startup_errors import PluginError
+from minikms.startup_errors import PluginError, one_line
 
 GROUP: Final = "minikms.algorithms"
 
@@ -183,7 +183,7 @@ def _load(entry: EntryPoint, where: str) -> KeyAlgorithm[Any]:
         loaded = entry.load()
     except Exception as exc:
         # Whatever the module of a plugin raises stops the start; the cause is kept for a debugger.
-        raise PluginError(f"{where} cannot be imported: {_one_line(exc)}.") from exc
+        raise PluginError(f"{where} cannot be imported: {one_line(exc)}.") from exc
     if not (isinstance(loaded, type) and issubclass(loaded, KeyAlgorithm)):
         raise PluginError(f"{where} is not a subclass of KeyAlgorithm.")
     if inspect.isabstract(loaded):
@@ -192,7 +192,7 @@ def _load(entry: EntryPoint, where: str) -> KeyAlgorithm[Any]:
     try:
         algorithm = loaded()
     except Exception as exc:
-        raise PluginError(f"{where} cannot be made: {_one_line(exc)}.") from exc
+        raise PluginError(f"{where} cannot be made: {one_line(exc)}.") from exc
     absent = [fact for fact in ("name", "kty") if not getattr(algorithm, fact, None)]
     # It may be empty: JOSE has no name for some signatures.
     if isinstance(algorithm, Signer) and getattr(algorithm, "signing_algs", None) is None:
@@ -207,7 +207,3 @@ def _load(entry: EntryPoint, where: str) -> KeyAlgorithm[Any]:
     if not _NAME.fullmatch(str(algorithm.name)):
         raise PluginError(f"{where} has a name that is not lower-case letters and digits.")
     return algorithm
-
-
-def _one_line(exc: Exception) -> str:
-    return " ".join(f"{type(exc).__name__}: {exc}".split()).rstrip(".: ")

@@ -1,6 +1,6 @@
 """Any failure as `application/problem+json` (RFC 9457); the one module that builds error bodies.
 
-Another protocol has a function of its own in the place of `problem_response`.
+Another protocol has a function of its own instead of `problem_response`.
 """
 
 import asyncio
