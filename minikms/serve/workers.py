@@ -7,11 +7,9 @@ import logging
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from typing import Final, NamedTuple, NoReturn
@@ -21,7 +19,7 @@ from minikms.config import Config
 from minikms.serve import log_output
 from minikms.serve import process as serving
 from minikms.serve import shared_memory as shared_memory
-from minikms.serve.listener import cannot_listen
+from minikms.serve.listener import hold_port
 from minikms.serve.worker_pipe import Heartbeats, ParentEnd
 from minikms.store.location import StoreLocation
 from minikms.web.app import needs_token
@@ -257,21 +255,6 @@ async def _shared_store(config: Config) -> AsyncIterator[Config]:
             if needs_token(config)
             else "none",  # as "auto" means for a store in memory
         )
-
-
-async def hold_port(host: str, port: int) -> asyncio.Server:
-    """Hold a port without listening on it, while workers come and go; raises ListenError."""
-    create = partial(asyncio.get_running_loop().create_server, asyncio.Protocol, host, port)
-    try:
-        # First without SO_REUSEPORT: two services that both have it would share the port unnoticed.
-        (await create()).close()
-        server = await create(reuse_port=True, start_serving=False)
-    except OSError as exc:
-        raise cannot_listen(host, port, exc) from None
-    for held in server.sockets:
-        # From now on that attempt of another service fails, even before a worker listens.
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-    return server
 
 
 def _spawn(name: str, config: Config) -> _Worker:

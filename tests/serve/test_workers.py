@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from processes import needs_root, open_files
 
-from minikms.serve.workers import hold_port
+from minikms.serve.listener import hold_port
 from minikms.startup_errors import ListenError
 from minikms.store.askar import new_raw_key
 
