@@ -1,12 +1,14 @@
-"""How long `minikms store verify` and `minikms store copy` take, and what memory.
+"""How long `minikms store verify`, `copy` and `upgrade` take, and what memory.
 
 Run it with the Python that Mini KMS is installed in: `python bench/maintenance.py`. With
 `--beside CHECKOUT` the same is measured with the code of another checkout, in turn, so that the
-ratio holds on a busy machine, too. The store is an SQLite file of Ed25519 keys with an alias each.
+ratio holds on a busy machine, too. The store is an SQLite file of Ed25519 keys with an alias each,
+for `upgrade` one of layout 1, which the other checkout is not asked for.
 """
 
 import asyncio
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -21,7 +23,9 @@ from stored import create, fill
 from minikms.maintenance.write import StoreWriter
 from minikms.store.database import Database
 from minikms.store.keys import DEFAULT_PROFILE
+from minikms.store.layout import LAYOUTS, STORE
 from minikms.store.permits import LONG_TIMEOUT
+from minikms.store.sessions import Session
 
 HERE: Final = Path(__file__).parents[1]
 
@@ -49,11 +53,18 @@ def measured(checkout: Path, *arguments: str) -> Run:
     return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
-async def filled(url: str, key_file: str, keys: int) -> None:
-    """Make a store with so many keys."""
+async def filled(url: str, key_file: str, keys: int, *, older: bool = False) -> None:
+    """Make a store with so many keys, with `older` one of layout 1."""
     location, key = await create(url, key_file)
+
+    async def set_layout(session: Session) -> None:
+        await session.replace(STORE, "layout", LAYOUTS[0].stored)
+
     async with Database.open(location, key, timeout=LONG_TIMEOUT) as database:
-        await fill(StoreWriter(database), DEFAULT_PROFILE, 0, keys, aliases=True)
+        writer = StoreWriter(database)
+        await fill(writer, DEFAULT_PROFILE, 0, keys, aliases=True, older=older)
+        if older:
+            await database.run_own(set_layout, write=True)
 
 
 @click.command(help=__doc__)
@@ -68,12 +79,17 @@ def main(keys: int, rounds: int, beside: Path | None) -> None:
         url, key_file = f"sqlite://{folder}/keys.db", f"{folder}/store.key"
         asyncio.run(filled(url, key_file, keys))
         options = ("--store", url, "--store-key-file", key_file)
+        old = f"{folder}/old.db", f"{folder}/old.key"
+        asyncio.run(filled(f"sqlite://{old[0]}", old[1], keys, older=True))
         for number in range(rounds):
             for checkout in checkouts:
-                place = f"sqlite://{folder}/copy-{number}-{checkouts.index(checkout)}.db"
-                for verb, *more in (("verify",), ("copy", "--to", place)):
+                target = f"sqlite://{folder}/copy-{number}-{checkouts.index(checkout)}.db"
+                for verb, *more in (("verify",), ("copy", "--to", target)):
                     run = measured(checkout, verb, *options, *more)
                     runs.setdefault((verb, checkout), []).append(run)
+            upgraded = shutil.copy(old[0], f"{folder}/upgraded-{number}.db")
+            place = ("--store", f"sqlite://{upgraded}", "--store-key-file", old[1])
+            runs.setdefault(("upgrade", HERE), []).append(measured(HERE, "upgrade", *place))
     print(f"{keys:,} keys, medians of {rounds}: seconds, of a processor, MiB")
     for (verb, checkout), found in sorted(runs.items()):
         seconds, cpu, memory = map(statistics.median, zip(*found, strict=True))

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from aries_askar import Key as AskarKey
+
 from minikms.keys.making import maker
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
@@ -30,11 +32,13 @@ async def fill(
     end: int,
     *,
     aliases: bool = False,
+    older: bool = False,
     batch: int = 500,
 ) -> list[str]:
     """Store Ed25519 keys at the places after `start` up to `end`, on request with an alias each.
 
-    Returns their kids, in order. A transaction has `batch` keys.
+    With `older` they have the form in which Mini KMS 0.1.0 stored them. Returns their kids, in
+    order. A transaction has `batch` keys.
     """
     algorithm = AlgorithmRegistry.from_installed().get("ed25519")
     make, kids = maker(algorithm, KeyPolicy(), algorithm.generate), list[str]()
@@ -44,6 +48,9 @@ async def fill(
             record, material = make()
             names = (f"alias-{place}",) if aliases else ()
             record = replace(record, seq=f"{place:020d}", aliases=names)
+            if older and isinstance(material, bytes):
+                record = replace(record, material="askar")
+                material = AskarKey.from_secret_bytes(algorithm.name, material)
             keys.append((record, material))
             kids.append(record.kid)
         await writer.insert(profile, keys)

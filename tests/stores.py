@@ -87,7 +87,7 @@ def complaints(ended):
 
     These are lines on how far it has come, and Askar's own on a statement that takes a second.
     """
-    expected = ("Copying keys: ", "Checking keys: ")
+    expected = ("Copying keys: ", "Checking keys: ", "Upgrading keys: ")
     lines = ended.stderr.splitlines()
     return [
         line for line in lines if not line.startswith(expected) and "slow statement" not in line

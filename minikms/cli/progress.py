@@ -65,3 +65,10 @@ async def progress(label: str, *, show_pos: bool = False) -> AsyncIterator[Progr
 def is_among_output() -> bool:
     """Whether a bar is on the terminal that lines on standard output go to."""
     return sys.stderr.isatty() and sys.stdout.isatty()
+
+
+def tell(line: str) -> None:
+    """Write a line on standard output; where a bar is there too, in the place of the bar."""
+    if is_among_output():
+        click.echo("\r\033[K", nl=False, err=True)  # begin a line where the bar is
+    click.echo(line)

@@ -13,7 +13,7 @@ from minikms.access.tokens import Token, Tokens
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.key_files import new_key
 from minikms.cli.options import config_of
-from minikms.cli.progress import is_among_output, progress
+from minikms.cli.progress import is_among_output, progress, tell
 from minikms.cli.store_backup import backup, restore
 from minikms.cli.store_options import (
     durable,
@@ -24,6 +24,7 @@ from minikms.cli.store_options import (
     require_place,
     with_another_key,
 )
+from minikms.cli.store_upgrade import upgrade
 from minikms.config import ENV_PREFIX
 from minikms.exits import fail
 from minikms.maintenance.copy import copy as copy_store
@@ -235,6 +236,7 @@ async def _copy(
     other: AbstractAsyncContextManager[StoreKey | None],
 ) -> None:
     profiles = keys = 0
+    registry = AlgorithmRegistry.from_installed()
     async with (
         progress("Copying keys", show_pos=True) as bar,
         StoreInspector.open(location, key) as source,
@@ -242,7 +244,7 @@ async def _copy(
         StoreWriter.create(place, to_key or key) as target,
     ):
         bar.length = sum([sum(counts.values()) async for _, counts in count(source, ())])
-        async with aclosing(copy_store(source, target, bar.update)) as copies:
+        async with aclosing(copy_store(source, target, registry, bar.update)) as copies:
             async for copied in copies:
                 profiles, keys = profiles + 1, keys + copied.keys
                 if not is_among_output():
@@ -253,6 +255,7 @@ async def _copy(
 
 store.add_command(backup)
 store.add_command(restore)
+store.add_command(upgrade)
 
 
 @store.command(examples=(f"minikms store verify {ON_A_STORE}",))
@@ -267,11 +270,6 @@ def verify(**options: Any) -> None:
 async def _verify(location: StoreLocation, key: StoreKey) -> bool:
     registry = AlgorithmRegistry.from_installed()
     async with progress("Checking keys") as bar:
-
-        def tell(what: str) -> None:
-            if is_among_output():
-                click.echo("\r\033[K", nl=False, err=True)  # begin a line where the bar is
-            click.echo(what)
 
         def fault(profile: str, kid: str, what: str) -> None:
             tell(f"{profile or '-'} {kid or '-'} {what}")

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.upgrade import in_new_form
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.protocol import Stored
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.entries import KEY
 from minikms.store.rows import BATCH
@@ -35,10 +37,14 @@ async def count(
 
 
 async def copy(
-    source: StoreInspector, target: StoreWriter, advance: Callable[[int], None]
+    source: StoreInspector,
+    target: StoreWriter,
+    registry: AlgorithmRegistry,
+    advance: Callable[[int], None],
 ) -> AsyncGenerator[Copied, None]:
     """Copy every profile, each with its keys as they are at one moment; the source may be in use.
 
+    Keys that an older version has stored in another form get the form of this layout.
     `advance` is called with the number of keys that were handled since its last call. Raises
     KeyUnreadable, which names what cannot be copied. Tokens and the entries of audit logs are
     copied first.
@@ -51,7 +57,7 @@ async def copy(
         while (askar_profile := await _askar_profile(source, profile)) is not None:
             await target.create_profile(profile)
             try:
-                copied = await _copy_profile(source, target, profile, advance)
+                copied = await _copy_profile(source, target, registry, profile, advance)
             except ProfileNotFound:
                 copied = None
             except KeyUnreadable as exc:
@@ -71,7 +77,11 @@ async def _askar_profile(inspector: StoreInspector, profile: str) -> str | None:
 
 
 async def _copy_profile(
-    source: StoreInspector, target: StoreWriter, profile: str, advance: Callable[[int], None]
+    source: StoreInspector,
+    target: StoreWriter,
+    registry: AlgorithmRegistry,
+    profile: str,
+    advance: Callable[[int], None],
 ) -> Copied:
     copied = deleted = newest = 0
     async with aclosing(source.records(profile)) as batches:
@@ -85,7 +95,7 @@ async def _copy_profile(
                 if now is None or now.seq != record.seq or material is None:
                     material = await _material(source, profile, record)
                 if material is not None:
-                    keys.append((record, material))
+                    keys.append(in_new_form(record, material, registry))
                 newest = max(newest, int(record.seq))
             await target.insert(profile, keys)
             copied, deleted = copied + len(keys), deleted + len(records) - len(keys)

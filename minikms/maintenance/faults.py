@@ -32,7 +32,7 @@ def faults_of(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
     if not stored.materials.keys() <= {material_category(record)}:
         yield "it has material that its record does not tell of"
     if stored.stored is not None:
-        yield from _faults_of_material(record, stored.stored, registry)
+        yield from faults_of_material(record, stored.stored, registry)
     elif not stored.unreadable_materials:
         yield "its material is missing"
     listed = {alias_entry(alias): alias for alias in record.aliases}
@@ -69,9 +69,10 @@ def _faults_without_record(stored: StoredKey) -> Iterator[str]:
             yield f"the alias {alias!r} names it, and it has no record"
 
 
-def _faults_of_material(
+def faults_of_material(
     record: KeyRecord, stored: Stored, registry: AlgorithmRegistry
 ) -> Iterator[str]:
+    """What is wrong with the material of a key, in a few words each."""
     try:
         algorithm = registry.of(record)
     except KeyNotUsable:

@@ -20,16 +20,18 @@ from minikms.store.layout import (
     STORE,
     Layout,
     begin_making,
+    begin_upgrade,
     check_layout,
     finish_making,
+    finish_upgrade,
     lacks_statistics,
     note_rekey,
     note_statistics,
-    raise_layout,
+    require_current,
 )
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.permits import LONG_TIMEOUT, Permits, Pool
-from minikms.store.postgres import check_sessions
+from minikms.store.postgres import check_sessions, require_no_service
 from minikms.store.profile_sessions import ProfileSessions
 from minikms.store.reconnecting import Reconnector
 from minikms.store.rows import Rows
@@ -80,10 +82,12 @@ class Database(ProfileSessions):
         *,
         timeout: float | None = None,
         serving: bool = False,
+        upgrading: bool = False,
     ) -> AsyncIterator[Self]:
         """Open a store; raises StoreError, and changes nothing.
 
-        But where it is for `serving`, its layout is raised, and processes of older layouts do not
+        For `serving` it must have this version's layout. For `upgrading` nobody else may use it,
+        and it is marked as one whose upgrade has begun. For both, processes of older layouts do not
         write as long as it is open.
         """
         writer_lock = None
@@ -98,24 +102,18 @@ class Database(ProfileSessions):
         try:
             store = await open_store(location, key)
             layout, rekeyed = await check_layout(store, location)
+            if serving:
+                require_current(layout, location)
             await check_sessions(location)
-            if serving and layout < LAYOUT:
-                if location.path:
-                    await store.close()  # as `is_open_elsewhere` needs it
-                    if is_open_elsewhere(location.path):
-                        raise StoreError(
-                            f"A process that may be of an older version has the store at {location}"
-                            " open: stop it first."
-                        )
-                    store = await open_store(location, key)
-                await raise_layout(store, location)
-                layout, rekeyed = await check_layout(store, location)
+            if upgrading and layout < LAYOUT:
+                store = await _unused_elsewhere(store, location, key)
+                layout = await begin_upgrade(store, location)
             if serving and location.path and await lacks_statistics(store, location):
                 store = await _with_statistics(store, location, key, location.path)
             counters = _counters(location)
             if isinstance(counters, FileChangeCounters):
                 counters.repair()
-            if serving and writer_lock:
+            if (serving or upgrading) and writer_lock:
                 writer_lock.exclude_older()
         finally:
             if writer_lock:
@@ -204,6 +202,10 @@ class Database(ProfileSessions):
 
         await self._permits.run(work(), write=True)
 
+    async def finish_upgrade(self) -> None:
+        """Give the store this layout, in which all that is in it is now; raises StoreError."""
+        await self._permits.run(finish_upgrade(self._handle.store, self._location), write=True)
+
     async def rekey(self, key: StoreKey) -> None:
         """Let another key open the store from now on; raises StoreError where it is no key.
 
@@ -226,6 +228,17 @@ class Database(ProfileSessions):
         permits, connections = self._permits, self._location.max_connections
         waiting = permits.waiting + self._queues.waiting
         return Pool(connections, permits.in_use, waiting, self._handle.reopened)
+
+
+async def _unused_elsewhere(store: Store, location: StoreLocation, key: StoreKey) -> Store:
+    """Open the store again, where no other process uses it; raises StoreError."""
+    if location.path is None:
+        await require_no_service(location)
+        return store
+    await store.close()  # as `is_open_elsewhere` needs it
+    if is_open_elsewhere(location.path):
+        raise StoreError(f"Another process has the store at {location} open: stop it first.")
+    return await open_store(location, key)
 
 
 async def _with_statistics(

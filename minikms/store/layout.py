@@ -8,7 +8,7 @@ from aries_askar import AskarError, Store
 from minikms.errors import StoreUnavailable
 from minikms.startup_errors import StoreError
 from minikms.store.location import StoreLocation
-from minikms.store.sessions import Session, Transaction
+from minikms.store.sessions import Session
 
 
 class Layout(NamedTuple):
@@ -40,6 +40,9 @@ class Layout(NamedTuple):
 LAYOUTS: Final = (Layout(1, 0), Layout(2, 0))
 LAYOUT: Final = LAYOUTS[-1]
 
+# Of a store whose upgrade has begun, and is not finished. The first release reads it as 11.
+UPGRADING: Final = Layout(1, 1)
+
 # The category of these entries, in the store's own profile.
 STORE: Final = "minikms.store"
 _LAYOUT, _REKEYED, _MAKING, _STATISTICS = "layout", "rekeyed", "making", "statistics"
@@ -70,18 +73,38 @@ async def check_layout(store: Store, location: StoreLocation) -> tuple[Layout, b
     return version, rekeyed.value
 
 
-async def raise_layout(store: Store, location: StoreLocation) -> None:
-    """Give a store that has an older layout this one, which older processes refuse.
+def require_current(layout: Layout, location: StoreLocation) -> None:
+    """Raise StoreError for a layout older than this version's: a service has none but that."""
+    if layout == UPGRADING:
+        raise StoreError(
+            f"The upgrade of the store at {location} was begun and not finished: "
+            "run `minikms store upgrade` again."
+        )
+    if layout < LAYOUT:
+        raise StoreError(
+            f"The store at {location} has the layout {layout} of an older Mini KMS; this one "
+            f"needs {LAYOUT}: stop what uses it, make a copy, and run `minikms store upgrade`."
+        )
+
+
+async def begin_upgrade(store: Store, location: StoreLocation) -> Layout:
+    """Have every service refuse the store until it has this layout; gives the one that it has now.
 
     Raises StoreError.
     """
+    await _set_layout(store, location, UPGRADING)
+    return UPGRADING
+
+
+async def finish_upgrade(store: Store, location: StoreLocation) -> None:
+    """Give a store this layout; raises StoreError."""
+    await _set_layout(store, location, LAYOUT)
+
+
+async def _set_layout(store: Store, location: StoreLocation, layout: Layout) -> None:
     try:
-        async with store.transaction() as opened:
-            transaction = Transaction(opened, None)
-            layout = await transaction.fetch(STORE, _LAYOUT, for_update=True)
-            if layout is not None and Layout.of(layout.value) < LAYOUT:
-                await transaction.replace(STORE, _LAYOUT, LAYOUT.stored)
-                await transaction.commit()
+        async with store.session() as session:
+            await session.replace(STORE, _LAYOUT, layout.stored)
     except AskarError:
         raise StoreError(f"The store at {location} cannot be written.") from None
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from minikms.background import in_background
 from minikms.store.counters import SLOTS, ChangeCounters
 from minikms.store.location import StoreLocation
-from minikms.store.postgres import connect, installed
+from minikms.store.postgres import NOTICES, connect, installed
 
 if TYPE_CHECKING:
     import asyncpg
@@ -23,8 +23,6 @@ LOGGER = logging.getLogger(__name__)
 
 # All stores of a database share one channel: a change in another store only costs a read more.
 _CHANNEL: Final = "minikms"
-# The name of the connection in pg_stat_activity.
-_APPLICATION: Final = "minikms notices"
 
 # PostgreSQL takes payloads below 8,000 bytes; a slot has at most four digits and a space.
 _MAX_SLOTS: Final = 1_500
@@ -143,7 +141,7 @@ class NotifyChangeCounters(PostgresChangeCounters):
         """The connection, for one user at a time; it is closed where its use is interrupted."""
         async with self._using:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await connect(self._location, _APPLICATION, _SEND_TIMEOUT)
+                self._connection = await connect(self._location, NOTICES, _SEND_TIMEOUT)
             try:
                 yield self._connection
             except BaseException:

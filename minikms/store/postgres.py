@@ -21,8 +21,17 @@ _CONNECTION_OPTIONS: Final = {"sslmode", "sslrootcert", "sslcert", "sslkey"}
 # Without these, what a process that stands still has locked stays locked.
 _REQUIRED: Final = ("idle_in_transaction_session_timeout", "lock_timeout")
 
+# The name in the server of the connection that each service has.
+NOTICES: Final = "minikms notices"
+
 # Which server process answers a statement.
 _BACKEND: Final = "SELECT pg_backend_pid()"
+
+# How many connections to this database have a name.
+_SERVICES: Final = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND application_name = $1"
+)
 
 
 def installed() -> bool:
@@ -86,6 +95,29 @@ async def check_sessions(location: StoreLocation) -> None:
             "is" if len(off) == 1 else "are",
             location,
         )
+
+
+async def require_no_service(location: StoreLocation) -> None:
+    """Raise StoreError where a service of any version is connected to the store's database.
+
+    Services that run without the extra `postgres` are not seen, and none are without it here.
+    """
+    if not installed():
+        return
+    import asyncpg
+
+    try:
+        session = await connect(location, "minikms check", location.timeout, prepared=0)
+        try:
+            services = await session.fetchval(_SERVICES, NOTICES)
+        finally:
+            await session.close(timeout=location.timeout)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as exc:
+        raise StoreError(
+            f"Whether a service uses the store at {location} cannot be seen: {type(exc).__name__}."
+        ) from None
+    if services:
+        raise StoreError(f"A service uses the database of the store at {location}: stop it first.")
 
 
 def _dsn(location: StoreLocation) -> str:

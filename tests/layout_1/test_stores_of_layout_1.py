@@ -6,14 +6,17 @@
 import gzip
 import json
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from stores import options_of, write_key
+from stores import REGISTRY, complaints, options_of, refused, write_key
 
 from minikms.config import Config
+from minikms.maintenance.inspect import StoreInspector
 from minikms.serve.assembly import create_service
 from minikms.store.layout import LAYOUT
+from minikms.store.location import StoreKey, StoreLocation
 
 HERE = Path(__file__).parent
 
@@ -97,21 +100,61 @@ async def check(start, url, key_file, expected, tmp_path):
     await client.close()
 
 
+async def forms(url, key_file):
+    """How many keys of each algorithm the store has in each form."""
+    key = StoreKey(Path(key_file).read_text().strip())
+    async with StoreInspector.open(StoreLocation.parse(url), key) as inspector:
+        found = [
+            (entry.record.material, entry.record.alg)
+            for profile in await inspector.profiles()
+            async for batch in inspector.records(profile)
+            for entry in batch
+        ]
+    return Counter(found)
+
+
+def upgraded(before):
+    """The forms that an upgrade gives: of new keys, but for public keys alone."""
+
+    def form(alg):
+        algorithm = REGISTRY.get(alg)
+        return "bytes" if isinstance(algorithm.pack(algorithm.generate()), bytes) else "askar"
+
+    after = Counter()
+    for (material, alg), number in before.items():
+        after[form(alg) if material == "askar" else material, alg] += number
+    return after
+
+
 @pytest.mark.process
-async def test_a_service_serves_it_and_raises_its_layout(start, run, old, expected, tmp_path):
-    assert "\nLayout: 1.0\n" in run("store", "info", *options_of(*old)).stdout
-    assert run("store", "verify", *options_of(*old)).returncode == 0
+async def test_a_service_serves_it_once_it_is_upgraded(start, run, old, expected, tmp_path):
+    options, before = options_of(*old), await forms(*old)
+    assert "\nLayout: 1.0\n" in run("store", "info", *options).stdout
+    assert run("store", "verify", *options).returncode == 0
+    assert "run `minikms store upgrade`" in refused(run("serve", "--port", "0", *options))
+    workers = run("serve", "--port", "0", "--workers", "2", *options)
+    assert (workers.returncode, workers.stderr.count("`minikms store upgrade`")) == (2, 1)
+    assert "\nLayout: 1.0\n" in run("store", "info", *options).stdout
+    ended = run("store", "upgrade", *options)
+    assert (ended.returncode, complaints(ended)) == (0, [])
+    after = await forms(*old)
+    assert after == upgraded(before) != before
+    assert f"layout {LAYOUT} now; {(before - after).total()} keys" in ended.stdout
+    again = run("store", "upgrade", *options)
+    assert (again.returncode, complaints(again)) == (0, [])
+    assert again.stdout.endswith(f"has the layout {LAYOUT} already.\n")
     await check(start, *old, expected, tmp_path)
-    assert f"\nLayout: {LAYOUT}\n" in run("store", "info", *options_of(*old)).stdout
-    verified = run("store", "verify", *options_of(*old))
+    verified = run("store", "verify", *options)
     assert verified.returncode == 0, verified.stdout
 
 
 @pytest.mark.process
 async def test_a_copy_of_it_has_this_layout(start, run, old, expected, tmp_path):
-    copy = f"sqlite://{tmp_path}/copy.db"
+    copy, before = f"sqlite://{tmp_path}/copy.db", await forms(*old)
     assert run("store", "copy", *options_of(*old), "--to", copy).returncode == 0
     assert "\nLayout: 1.0\n" in run("store", "info", *options_of(*old)).stdout
     assert f"\nLayout: {LAYOUT}\n" in run("store", "info", *options_of(copy, old[1])).stdout
+    assert await forms(*old) == before
+    assert await forms(copy, old[1]) == upgraded(before)
     await check(start, copy, old[1], expected, tmp_path)
     assert run("store", "verify", *options_of(copy, old[1])).returncode == 0

@@ -52,7 +52,7 @@ async def copy_of(persistent_url, key, target, contents=StoreInspector):
     async with (
         contents.open(StoreLocation.parse(persistent_url), key) as opened,
         StoreWriter.create(target, key) as made,
-        aclosing(copy(opened, made, lambda number: None)) as copies,
+        aclosing(copy(opened, made, REGISTRY, lambda number: None)) as copies,
     ):
         return [copied async for copied in copies]
 

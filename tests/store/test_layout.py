@@ -1,12 +1,13 @@
-"""The layout of a store, raised by a service that opens it, and processes of an older one."""
+"""The layout of a store, which an upgrade raises, and processes of an older one."""
 
 import fcntl
 
 import pytest
 
+from minikms.startup_errors import StoreError
 from minikms.store.database import Database
 from minikms.store.keys import KeyStore
-from minikms.store.layout import LAYOUT, Layout
+from minikms.store.layout import LAYOUT, UPGRADING, Layout
 from minikms.store.location import StoreLocation
 
 
@@ -33,10 +34,21 @@ def test_a_layout_is_stored_as_it_is_read():
     assert int(LAYOUT.stored) > 1  # as the first release reads it
 
 
-async def test_a_service_raises_the_layout_and_a_command_does_not(location, key):
+async def test_a_service_needs_the_upgrade_and_a_command_does_not(location, key):
     assert await layout_of(location, key) == Layout(1, 0)
+    with pytest.raises(StoreError, match=r"layout 1.0 of an older .* `minikms store upgrade`"):
+        await layout_of(location, key, serving=True)
+    assert await layout_of(location, key, upgrading=True) == UPGRADING
+    with pytest.raises(StoreError, match=r"begun and not finished: run .* again"):
+        await layout_of(location, key, serving=True)
+    async with Database.open(location, key, upgrading=True) as database:
+        await database.finish_upgrade()
     assert await layout_of(location, key, serving=True) == LAYOUT
-    assert await layout_of(location, key) == LAYOUT
+    assert await layout_of(location, key, upgrading=True) == LAYOUT
+
+
+def test_an_older_process_refuses_a_store_that_is_being_upgraded():
+    assert int(UPGRADING.stored) > 1  # as the first release reads it
 
 
 async def test_no_older_process_writes_while_a_service_has_the_file_open(sqlite, key):

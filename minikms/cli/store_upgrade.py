@@ -1,0 +1,61 @@
+"""`minikms store upgrade`."""
+
+import asyncio
+import sys
+from typing import Any
+
+import click
+
+from minikms.cli.help import ON_A_STORE, HelpCommand
+from minikms.cli.options import config_of
+from minikms.cli.progress import progress, tell
+from minikms.cli.store_options import durable, key_of, on_a_store
+from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.upgrade import older_keys
+from minikms.maintenance.upgrade import upgrade as upgrade_store
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.store.database import Database
+from minikms.store.layout import LAYOUT
+from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.permits import LONG_TIMEOUT
+
+
+@click.command(cls=HelpCommand, examples=(f"minikms store upgrade {ON_A_STORE}",))
+@on_a_store
+def upgrade(**options: Any) -> None:
+    """Bring a store of an older version to this one. Nothing else may use it meanwhile.
+
+    Each profile is upgraded as a whole or not at all. Run it again where it was cut short. Make a
+    copy or a backup first: the older version refuses the store from then on.
+    """
+    config = config_of(options)
+    if not asyncio.run(_upgrade(durable(config.store), key_of(config))):
+        sys.exit(1)
+
+
+async def _upgrade(location: StoreLocation, key: StoreKey) -> bool:
+    """Upgrade a store; gives whether every key could be read."""
+    registry = AlgorithmRegistry.from_installed()
+    left = 0
+
+    def leave(profile: str, kid: str, what: str) -> None:
+        nonlocal left
+        left += 1
+        tell(f"{profile or '-'} {kid or '-'} {what}")
+
+    async with (
+        progress("Upgrading keys", show_pos=True) as bar,
+        Database.open(location, key, timeout=LONG_TIMEOUT, upgrading=True) as database,
+    ):
+        if database.layout == LAYOUT:
+            click.echo(f"The store at {location} has the layout {LAYOUT} already.")
+            return True
+        older = await older_keys(StoreInspector(database), leave)
+        bar.length = sum(map(len, older.values()))
+        renewed = await upgrade_store(database, registry, older, leave, bar.update)
+    click.echo(
+        f"The store at {location} has the layout {LAYOUT} now; {renewed} keys were stored anew."
+    )
+    if left:
+        click.echo(f"{left} faults were left as they were; `minikms store verify` finds them too.")
+    return not left

@@ -1,0 +1,158 @@
+"""`minikms store upgrade` cut short, and a store that has faults."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from stores import options_of, write_key
+
+HERE = Path(__file__).parent
+
+pytestmark = pytest.mark.process
+
+# Kills itself at one step of an upgrade, then looks at what is left, upgrades it, and looks again;
+# for steps that are spread over all. A step is a write, a commit, or a change of the layout.
+KILLED = """
+import asyncio, json, os, signal, sys
+from pathlib import Path
+from minikms.cli.store_upgrade import _upgrade
+from minikms.maintenance.inspect import StoreInspector
+from minikms.store import layout
+from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.sessions import Transaction
+
+template, path = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2])
+location, key = StoreLocation.parse(f"sqlite://{path}"), StoreKey(sys.argv[3])
+steps = 0
+
+
+def count(call, last):
+    async def counted(*args, **kwargs):
+        global steps
+        steps += 1
+        if steps == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return await call(*args, **kwargs)
+
+    return counted
+
+
+async def upgrade(last):
+    for name in ("insert", "replace", "remove_key", "commit"):
+        setattr(Transaction, name, count(getattr(Transaction, name), last))
+    layout._set_layout = count(layout._set_layout, last)
+    assert await _upgrade(location, key)
+    return steps
+
+
+async def look():
+    async with StoreInspector.open(location, key) as inspector:
+        kinds = {}
+        for profile in await inspector.profiles():
+            found = kinds[profile] = {}
+            async for batch in inspector.records(profile):
+                materials = await inspector.material(profile, [entry.record for entry in batch])
+                for entry, material in zip(batch, materials, strict=True):
+                    secret = material if type(material) is bytes else material.get_secret_bytes()
+                    assert type(material) is bytes or entry.record.material == "askar"
+                    found[entry.kid] = entry.record.material, secret.hex()
+        return str(inspector.layout), kinds
+
+
+def in_child(call):
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what the command says
+        os.write(write, json.dumps(asyncio.run(call)).encode())
+        os._exit(0)
+    os.close(write)
+    with open(read, "rb") as pipe:
+        result = pipe.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return status, json.loads(result or "null")
+
+
+def begin():
+    for old in path.parent.glob(path.name + "*"):
+        old.unlink()
+    path.write_bytes(template)
+
+
+begin()
+_, before = in_child(look())
+_, last = in_child(upgrade(0))
+_, after = in_child(look())
+print(json.dumps([before, after]))
+for number in range(20):
+    begin()
+    status, _ = in_child(upgrade(1 + (last - 1) * number // 19))
+    assert status == -signal.SIGKILL, status
+    _, left = in_child(look())
+    assert in_child(upgrade(0))[0] == 0
+    print(json.dumps([left, in_child(look())[1]]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def store_key():
+    return json.loads(gzip.decompress((HERE / "expected.json.gz").read_bytes()))["store_key"]
+
+
+@pytest.fixture
+def old(tmp_path):
+    """The file of a store of layout 1."""
+    path = tmp_path / "old.db"
+    path.write_bytes(gzip.decompress((HERE / "store.db.gz").read_bytes()))
+    return path
+
+
+@pytest.mark.kill
+def test_it_is_killed_at_twenty_points_and_run_again(old, store_key, tmp_path):
+    """Each profile is as it was, or upgraded; run again, all is as after an upgrade of one go."""
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, str(old), str(tmp_path / "work.db"), store_key],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    assert ended.returncode == 0, ended.stderr
+    (before, after), *killed = map(json.loads, ended.stdout.splitlines())
+    assert (before[0], after[0]) == ("1.0", "2.0")
+    secrets = [
+        {kid: secret for keys in found.values() for kid, (_, secret) in keys.items()}
+        for _, found in (before, after)
+    ]
+    assert secrets[0] == secrets[1]
+    assert len(killed) == 20
+    upgraded = []
+    for (layout, found), again in killed:
+        assert again == after
+        done = {profile for profile in found if found[profile] != before[1][profile]}
+        assert {profile: after[1][profile] for profile in done} == {
+            profile: found[profile] for profile in done
+        }
+        upgraded.append((layout, len(done)))
+    assert upgraded == sorted(upgraded)
+    assert upgraded[0] == ("1.0", 0)
+    assert {layout for layout, _ in upgraded[1:]} == {"1.1"}
+    assert len({*upgraded}) == 1 + 1 + sum(before[1][name] != after[1][name] for name in after[1])
+
+
+def test_a_key_that_does_not_decrypt_stays_and_is_named(run, serve, old, store_key, flip, query):
+    [(number, *_)] = query(old, "SELECT max(id) FROM items WHERE kind = 1")
+    flip(old, number)
+    options = options_of(f"sqlite://{old}", write_key(old.with_name("key"), store_key))
+    ended = run("store", "upgrade", *options)
+    assert (ended.returncode, ended.stderr) == (1, "")
+    *lines, done, left = ended.stdout.splitlines()
+    assert " its material does not decrypt" in lines[0]
+    assert len(lines) == 1
+    assert " has the layout 2.0 now; " in done
+    assert "`minikms store verify`" in left
+    serve("--port", "0", *options)
