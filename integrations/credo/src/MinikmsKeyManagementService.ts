@@ -16,7 +16,7 @@ import { asError, explained, KeyCalls } from './calls.js'
 import { type Algorithm, type Key, MinikmsClient, type MinikmsClientOptions } from './client.js'
 import { CONTENT_ENCRYPTIONS, decryptContent, encryptContent } from './content.js'
 import { compactJwe } from './jwe.js'
-import { type DecisiveJwk, publicJwk, publicMembers } from './jwk.js'
+import { assertReadable, type DecisiveJwk, publicJwk, publicMembers } from './jwk.js'
 
 export interface MinikmsOptions extends MinikmsClientOptions {
   /** The name of the backend: `minikms`. */
@@ -314,7 +314,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
 
   /** The algorithm of Mini KMS for a private JWK; throws where Credo cannot read that. */
   #algorithmOfJwk(jwk: Kms.KmsJwkPrivate): string | undefined {
-    if (KTYS.includes(jwk.kty)) this.#locally('Reading the key', () => Kms.publicJwkFromPrivateJwk(jwk))
+    if (KTYS.includes(jwk.kty)) this.#locally('Reading the key', () => assertReadable(jwk))
     return algorithmOfJwk(jwk)
   }
 

@@ -1,4 +1,4 @@
-import type { Kms } from '@credo-ts/core'
+import { Kms, ZodValidationError } from '@credo-ts/core'
 
 import { encode } from './bytes.js'
 import type { Key } from './client.js'
@@ -14,6 +14,16 @@ export function publicJwk(key: Key, keyId: string): Kms.KmsJwkPublic {
 /** A JWK with nothing but its public key. */
 export function publicMembers(jwk: Kms.KmsJwkPublic): Record<string, unknown> {
   return Object.fromEntries(Object.entries(jwk).filter(([member]) => PUBLIC_MEMBERS.includes(member)))
+}
+
+/** Have Credo read a private JWK. The error that it throws has the whole of it in its text: here, what is wrong alone. */
+export function assertReadable(jwk: Kms.KmsJwkPrivate): void {
+  try {
+    Kms.publicJwkFromPrivateJwk(jwk)
+  } catch (error) {
+    if (!(error instanceof ZodValidationError)) throw error
+    throw new ZodValidationError('The JWK cannot be read.', error.zodError)
+  }
 }
 
 /** A JWK that Credo's checks of algorithms take. */
