@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from minikms.store.location import KEY_METHODS
+from minikms.store.location import KEY_METHODS, StoreLocation
 
 ENV_PREFIX: Final = "MINIKMS_"
 
@@ -232,6 +232,13 @@ class Config:
     )
     doors: tuple[DoorConfig, ...] = ()
     """The doors that are open, by the options of each."""
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether callers are asked for a token."""
+        if self.auth == "auto":
+            return StoreLocation.parse(self.store).persistent
+        return self.auth == "token"
 
 
 OPTIONS: Final = tuple(option for option in fields(Config) if option.metadata)

@@ -42,15 +42,16 @@ def main() -> None:
 @options_of_config()
 def serve(**options: Any) -> None:
     """Run the service."""
-    # Only this command needs them, and importing them takes longer than most commands.
-    from minikms.serve import process as serving
-    from minikms.serve import workers
-
     config = config_of({"doors": doors_of(options), **options})
+    # Imported where they are needed: importing the web takes longer than most commands.
     if config.workers > 1:
+        from minikms.serve import workers
+
         workers.run(config)
     else:
-        serving.run(config)
+        from minikms.serve import process
+
+        process.run(config)
 
 
 main.add_command(store)

@@ -20,7 +20,7 @@ from minikms.store.cache import Bounds
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation, read_key
 from minikms.web import seeds
-from minikms.web.app import create_app, needs_token
+from minikms.web.app import create_app
 from minikms.web.gate import GATE
 from minikms.web.state import AUDIT, CONFIG, REGISTRY, SERVICE, STORE, TOKENS
 
@@ -30,7 +30,7 @@ def create_service(config: Config, registry: AlgorithmRegistry | None = None) ->
 
     Raises PluginError and AccessError. `registry` replaces that of the installed packages.
     """
-    if not needs_token(config) and (config.admin_token_file or _jwt_options(config)):
+    if not config.needs_token and (config.admin_token_file or _jwt_options(config)):
         raise AccessError(
             "--admin-token-file and --jwt-… have no effect without authentication: --auth token."
         )
@@ -65,7 +65,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(store.database.counters.listening())
             await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].sink))
-            if needs_token(app[CONFIG]):
+            if app[CONFIG].needs_token:
                 access = _token_access(app[CONFIG], app[TOKENS])
                 app[GATE].access = await stack.enter_async_context(access)
             for door in app[DOORS]:

@@ -1,15 +1,13 @@
 """The listening ports and their TLS certificates."""
 
-import asyncio
 import logging
-import socket
 import ssl
 from functools import partial
 from typing import Any
 
-from minikms.addresses import url_host
 from minikms.config import Config
-from minikms.startup_errors import ListenError, TlsError
+from minikms.serve.ports import cannot_listen
+from minikms.startup_errors import TlsError
 from minikms.web.callers import is_one_of, parse_proxies
 from minikms.web.http.acceptor import Acceptor, Places, room_for
 from minikms.web.http.server import KmsRunner
@@ -81,26 +79,6 @@ class Listener:
     def close(self) -> None:
         """Stop accepting connections."""
         self._acceptor.close()
-
-
-async def hold_port(host: str, port: int) -> asyncio.Server:
-    """Hold a port without listening on it, while workers come and go; raises ListenError."""
-    create = partial(asyncio.get_running_loop().create_server, asyncio.Protocol, host, port)
-    try:
-        # First without SO_REUSEPORT: two services that both have it would share the port unnoticed.
-        (await create()).close()
-        server = await create(reuse_port=True, start_serving=False)
-    except OSError as exc:
-        raise cannot_listen(host, port, exc) from None
-    for held in server.sockets:
-        # From now on that attempt of another service fails, even before a worker listens.
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-    return server
-
-
-def cannot_listen(host: str, port: int, exc: OSError) -> ListenError:
-    """The error of an address that cannot be listened on."""
-    return ListenError(f"Cannot listen on {url_host(host)}:{port}: {exc.strerror}.")
 
 
 def read_certificates(config: Config) -> ssl.SSLContext | None:

@@ -21,7 +21,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from minikms.addresses import url_host
 from minikms.config import Config
-from minikms.serve.listener import cannot_listen
+from minikms.serve.ports import cannot_listen
 from minikms.startup_errors import MetricsError
 from minikms.web.http.acceptor import Acceptor, Places
 from minikms.web.http.server import KmsRunner

@@ -16,13 +16,10 @@ from typing import Final, NamedTuple, NoReturn
 
 from minikms.audit.log import file_of_worker
 from minikms.config import Config
-from minikms.serve import log_output
-from minikms.serve import process as serving
-from minikms.serve import shared_memory as shared_memory
-from minikms.serve.listener import hold_port
-from minikms.serve.worker_pipe import Heartbeats, ParentEnd
+from minikms.serve import lifecycle, log_output, shared_memory
+from minikms.serve.ports import hold_port
+from minikms.serve.worker_pipe import Heartbeats, ParentEnd, WorkerEnd
 from minikms.store.location import StoreLocation
-from minikms.web.app import needs_token
 from minikms.web.http.acceptor import raise_descriptor_limit
 
 LOGGER = logging.getLogger("minikms")
@@ -36,9 +33,9 @@ _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 8.0
 _HEARTBEAT_EVERY: Final = 1.0
 # Workers stop by themselves; those still running this long after the grace period are killed.
-_KILL_AFTER: Final = serving.LAST_CALLS + serving.SHUTDOWN_TIMEOUT + 5.0
+_KILL_AFTER: Final = lifecycle.LAST_CALLS + lifecycle.SHUTDOWN_TIMEOUT + 5.0
 # And as much longer for each door, whose calls are waited for one door after the other.
-_OF_A_DOOR: Final = 2 * serving.SHUTDOWN_TIMEOUT
+_OF_A_DOOR: Final = 2 * lifecycle.SHUTDOWN_TIMEOUT
 
 
 def run(config: Config) -> NoReturn:
@@ -48,7 +45,7 @@ def run(config: Config) -> NoReturn:
     """
     raise_descriptor_limit()
     log_output.configure(config.log_format, config.log_level, process=True)
-    with serving.exit_on_startup_error(config):
+    with lifecycle.exit_on_startup_error():
         sys.exit(asyncio.run(_Workers(config).run()))
 
 
@@ -70,7 +67,7 @@ class _Workers:
     async def run(self) -> int:
         """Serve until a signal, then stop; gives the exit code."""
         self._cancel_on_signals()
-        if serving.takes_sighup(self._config):
+        if lifecycle.takes_sighup(self._config):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._pass_on_sighup)
         with contextlib.suppress(asyncio.CancelledError):
             async with _shared_store(self._given) as self._config, self._metrics() as self._forget:
@@ -111,7 +108,7 @@ class _Workers:
                     return code
                 # A seeded key that a caller has deleted must not come back with a new worker.
                 self._config = dataclasses.replace(self._config, seed_keys="")
-            serving.announce(self._given, addresses)
+            lifecycle.announce(self._given, addresses)
             async with asyncio.TaskGroup() as group:
                 for name in names:
                     group.create_task(self._keep_running(name))
@@ -251,9 +248,7 @@ async def _shared_store(config: Config) -> AsyncIterator[Config]:
             store_key=key.secret,
             store_key_file="",
             store_key_method=key.method,
-            auth="token"
-            if needs_token(config)
-            else "none",  # as "auto" means for a store in memory
+            auth="token" if config.needs_token else "none",  # as "auto" means for a store in memory
         )
 
 
@@ -261,7 +256,7 @@ def _spawn(name: str, config: Config) -> _Worker:
     """A new process, and the pipe on which it reports that it listens."""
     pipe, child_end = _SPAWN.Pipe()
     with child_end:
-        process = _SPAWN.Process(target=serving.run, args=(config, child_end), name=name)
+        process = _SPAWN.Process(target=_work, args=(config, child_end), name=name)
         # A terminal sends SIGINT to all processes, and the parent handles it for the workers:
         # blocked here, it is blocked in the worker from the beginning. SIGHUP is blocked until the
         # worker can handle it. In Python 3.11, starting the tracker unblocks SIGINT.
@@ -272,6 +267,13 @@ def _spawn(name: str, config: Config) -> _Worker:
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGHUP])
     return _Worker(process, pipe)
+
+
+def _work(config: Config, parent: WorkerEnd) -> None:
+    """Be a worker: only a worker needs the web, whose import is most of its start."""
+    from minikms.serve import process
+
+    process.run(config, parent)
 
 
 async def _wait_readable(descriptor: int) -> None:

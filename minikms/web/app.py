@@ -10,7 +10,6 @@ from minikms.addresses import is_loopback
 from minikms.config import Config
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import AccessError
-from minikms.store.location import StoreLocation
 from minikms.web import page
 from minikms.web.callers import parse_proxies
 from minikms.web.gate import GATE, Gate
@@ -79,7 +78,7 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
             fast = gate.guard_fast(route, route.fast)
             answered = FastRoute.to(fast, added, app, no_store=route.secret)
             app[FAST_ROUTES][route.method, route.path] = answered
-    guarded = needs_token(app[CONFIG])
+    guarded = app[CONFIG].needs_token
     complete(documented.spec, routes, registry, guarded=guarded, documents=documents)
     return orjson.dumps(documented.spec, option=orjson.OPT_APPEND_NEWLINE)
 
@@ -89,17 +88,10 @@ def create_runner(app: web.Application, **kwargs: Any) -> KmsRunner:
     return KmsRunner(app, app[CONFIG], app[SHUTDOWN], app.get(OBSERVER), app[FAST_ROUTES], **kwargs)
 
 
-def needs_token(config: Config) -> bool:
-    """Whether callers are asked for a token."""
-    if config.auth == "auto":
-        return StoreLocation.parse(config.store).persistent
-    return config.auth == "token"
-
-
 def known_hosts(config: Config, address: str) -> Hosts | None:
     """What a request to this address may name as its host; None for anything.
 
     That is where whoever reaches the port is asked for a token, or can be anybody anyway.
     """
     hosts = parse_hosts(config.allowed_host)
-    return None if needs_token(config) or not is_loopback(address) else hosts
+    return None if config.needs_token or not is_loopback(address) else hosts

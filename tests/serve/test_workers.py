@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from processes import needs_root, open_files
 
-from minikms.serve.listener import hold_port
+from minikms.serve.ports import hold_port
 from minikms.startup_errors import ListenError
 from minikms.store.askar import new_raw_key
 
@@ -61,6 +61,9 @@ def test_each_of_them_answers_and_has_the_same_keys(serve, store):
     assert len(workers) == 3
     assert three.status("POST", "/key/generate", GENERATE) == 200
     ask_all(three, workers, "POST", "/sign", SIGN)
+    # Their parent answers no call, and has nothing in memory that does.
+    loaded = [Path(f"/proc/{pid}/maps").read_text() for pid in (*workers, three.process.pid)]
+    assert ["/aiohttp/" in maps for maps in loaded] == [True, True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,77 @@
+"""What a process that serves by itself and the parent of workers have in common.
+
+Nothing of the web is imported here: the parent answers no call.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from minikms.addresses import is_loopback, local_address, url_host
+from minikms.config import Config
+from minikms.doors.registry import installed_doors
+from minikms.exits import fail
+from minikms.startup_errors import SetupError
+from minikms.store.location import StoreLocation
+
+LOGGER = logging.getLogger("minikms")
+
+# In seconds: how long connections whose first call is on its way are waited for once the grace
+# period has ended and nothing listens, and how long running calls may take to finish after that.
+LAST_CALLS: Final = 1.0
+SHUTDOWN_TIMEOUT: Final = 30.0
+
+
+def takes_sighup(config: Config) -> bool:
+    """Whether SIGHUP has a use: certificates to read again, or an audit log to open again."""
+    return bool(config.tls_cert or config.audit_log)
+
+
+def announce(config: Config, addresses: Sequence[Any]) -> None:
+    """Log the addresses of the service, its store, and warnings about authentication.
+
+    The first address is its own, the others are those of its doors, in their order.
+    """
+    host, port = addresses[0][:2]
+    scheme = "https" if config.tls_cert else "http"
+    url, local = (
+        f"{scheme}://{shown}:{port}" for shown in (url_host(host), url_host(local_address(host)))
+    )
+    LOGGER.info("listening on %s, documentation on %s/docs", url, local)
+    if local != url:
+        LOGGER.info(
+            "that is every address of this machine; of a container, callers use the address "
+            "that its port is published at"
+        )
+    _warn_if_open(config, host, url)
+    for door, (door_host, door_port, *_) in zip(config.doors, addresses[1:], strict=True):
+        url = f"{scheme}://{url_host(door_host)}:{door_port}"
+        LOGGER.info("%s on %s", installed_doors()[door.name].title, url)
+        _warn_if_open(config, door_host, url)
+    location = StoreLocation.parse(config.store)
+    if location.persistent:
+        LOGGER.info("keys are kept in %s", location)
+    else:
+        LOGGER.info("keys live in memory only: they are gone when this process ends")
+    if config.needs_token and not (
+        location.persistent or config.admin_token_file or config.jwt_issuer
+    ):
+        LOGGER.warning(
+            "nobody has a token, and a store in memory has none: --admin-token-file names the file "
+            "of one (`minikms token generate`)"
+        )
+
+
+def _warn_if_open(config: Config, host: str, url: str) -> None:
+    if not config.needs_token and not is_loopback(host):
+        LOGGER.warning("whoever reaches %s may use every key: --auth token asks for a token", url)
+
+
+@contextlib.contextmanager
+def exit_on_startup_error() -> Iterator[None]:
+    """Exit if the service cannot start: 2 for invalid configuration, 1 for an address."""
+    try:
+        yield
+    except SetupError as exc:
+        fail(str(exc), exc.code)
