@@ -16,21 +16,25 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("schemathesis")
 
 
-# The coverage phase makes the same requests each time, and takes most of a run: it is part of one.
-WITHOUT_COVERAGE = ("--phases", "examples,fuzzing,stateful")
+# The coverage phase makes the same requests each time, and takes most of a run: that has no other.
+RANDOM, COVERAGE = "examples,fuzzing,stateful", "examples,coverage"
 
 
 async def test_schemathesis_finds_nothing(start):
-    await run(await start(create_service(Config())), "10", *WITHOUT_COVERAGE)
+    await run(await start(create_service(Config())), "10", "--phases", RANDOM)
 
 
-@pytest.mark.parametrize("with_token", [True, False])
-async def test_schemathesis_finds_nothing_where_a_token_is_asked_for(start, admin, with_token):
+@pytest.mark.parametrize(
+    ("with_token", "phases"), [(True, COVERAGE), (False, RANDOM)], ids=["with", "without"]
+)
+async def test_schemathesis_finds_nothing_where_a_token_is_asked_for(
+    start, admin, with_token, phases
+):
     token, file = admin
     config = Config(auth="token", admin_token_file=file, max_wrong_tokens=10**6)
     client = await start(create_service(config))
     sent = ("--header", f"Authorization: Bearer {token}")
-    await run(client, "5", *(sent if with_token else WITHOUT_COVERAGE))
+    await run(client, "5", "--phases", phases, *(sent if with_token else ()))
 
 
 async def run(client, examples, *options):
