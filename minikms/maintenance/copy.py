@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.inspect import StoreInspector
@@ -95,6 +95,8 @@ async def _copy_profile(
                 if now is None or now.seq != record.seq or material is None:
                     material = await _material(source, profile, record)
                 if material is not None:
+                    if record.material == "askar" and isinstance(material, bytes):
+                        record = replace(record, material="bytes")  # upgraded meanwhile
                     keys.append(in_new_form(record, material, registry))
                 newest = max(newest, int(record.seq))
             await target.insert(profile, keys)

@@ -5,10 +5,19 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from stores import options_of, write_key
+from stores import REGISTRY, options_of, write_key
+
+from minikms.maintenance.copy import copy
+from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.upgrade import older_keys, upgrade
+from minikms.maintenance.verify import verify
+from minikms.maintenance.write import StoreWriter
+from minikms.store.database import Database
+from minikms.store.location import StoreKey, StoreLocation
 
 HERE = Path(__file__).parent
 
@@ -156,3 +165,33 @@ def test_a_key_that_does_not_decrypt_stays_and_is_named(run, serve, old, store_k
     assert " has the layout 2.0 now; " in done
     assert "`minikms store verify`" in left
     serve("--port", "0", *options)
+
+
+def faults_alone(*fault):
+    raise AssertionError(fault)
+
+
+async def all_older(database):
+    return await older_keys(StoreInspector(database), faults_alone)
+
+
+async def test_a_copy_of_a_store_that_is_upgraded_meanwhile(old, store_key, tmp_path):
+    key, source = StoreKey(store_key), StoreLocation.parse(f"sqlite://{old}")
+    target = StoreLocation.parse(f"sqlite://{tmp_path}/copy.db")
+
+    class Upgraded(StoreInspector):
+        async def records(self, profile):
+            async for batch in super().records(profile):
+                async with Database.open(source, key) as database:
+                    older = await all_older(database)
+                    await upgrade(database, REGISTRY, older, faults_alone, lambda number: None)
+                yield batch
+
+    async with (
+        Upgraded.open(source, key) as opened,
+        StoreWriter.create(target, key) as made,
+        aclosing(copy(opened, made, REGISTRY, lambda number: None)) as copies,
+    ):
+        assert [copied async for copied in copies]
+    async with StoreInspector.open(target, key) as contents:
+        await verify(contents, REGISTRY, faults_alone, faults_alone)
