@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, Protocol
+from typing import Final, Protocol, TextIO
 
 import click
 
@@ -52,7 +52,7 @@ class ProgressLines:
 @asynccontextmanager
 async def progress(label: str, *, show_pos: bool = False) -> AsyncIterator[Progress]:
     """A progress bar where standard error is a terminal, lines where it is not."""
-    if not sys.stderr.isatty():
+    if not _is_terminal(sys.stderr):
         lines = ProgressLines(label)
         async with in_background(lines.write()):
             yield lines
@@ -64,7 +64,7 @@ async def progress(label: str, *, show_pos: bool = False) -> AsyncIterator[Progr
 
 def is_among_output() -> bool:
     """Whether a bar is on the terminal that lines on standard output go to."""
-    return sys.stderr.isatty() and sys.stdout.isatty()
+    return _is_terminal(sys.stderr) and _is_terminal(sys.stdout)
 
 
 def tell(line: str) -> None:
@@ -72,3 +72,8 @@ def tell(line: str) -> None:
     if is_among_output():
         click.echo("\r\033[K", nl=False, err=True)  # begin a line where the bar is
     click.echo(line)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream of this process is a terminal; one that was closed at its start is None."""
+    return stream is not None and stream.isatty()

@@ -34,9 +34,9 @@ def upgrade(**options: Any) -> None:
 
 
 async def _upgrade(location: StoreLocation, key: StoreKey) -> bool:
-    """Upgrade a store; gives whether every key could be read."""
+    """Upgrade a store; gives whether nothing in it has a fault that keeps it as it was."""
     registry = AlgorithmRegistry.from_installed()
-    left = 0
+    left = renewed = 0
 
     def leave(profile: str, kid: str, what: str) -> None:
         nonlocal left
@@ -47,15 +47,15 @@ async def _upgrade(location: StoreLocation, key: StoreKey) -> bool:
         progress("Upgrading keys", show_pos=True) as bar,
         Database.open(location, key, timeout=LONG_TIMEOUT, upgrading=True) as database,
     ):
-        if database.layout == LAYOUT:
-            click.echo(f"The store at {location} has the layout {LAYOUT} already.")
-            return True
-        older = await older_keys(StoreInspector(database), leave)
-        bar.length = sum(map(len, older.values()))
-        renewed = await upgrade_store(database, registry, older, leave, bar.update)
-    click.echo(
-        f"The store at {location} has the layout {LAYOUT} now; {renewed} keys were stored anew."
-    )
+        is_older = database.layout < LAYOUT
+        if is_older:
+            older = await older_keys(StoreInspector(database), leave)
+            bar.length = sum(map(len, older.values()))
+            renewed = await upgrade_store(database, registry, older, leave, bar.update)
+    if not is_older:
+        click.echo(f"The store at {location} has the layout {LAYOUT} already.")
+        return True
+    click.echo(f"The store at {location} has the layout {LAYOUT} now. Keys rewritten: {renewed}.")
     if left:
-        click.echo(f"{left} faults were left as they were; `minikms store verify` finds them too.")
+        click.echo(f"Faults that stay: {left}; `minikms store verify` finds them too.")
     return not left

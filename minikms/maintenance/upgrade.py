@@ -1,10 +1,12 @@
 """A store of an older version brought to the layout of this one, profile by profile."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
+from minikms.errors import KeyUnreadable
 from minikms.maintenance.faults import faults_of, faults_of_material
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.stored_key import read_stored_key
@@ -18,8 +20,8 @@ from minikms.store.sessions import Transaction
 # How long the transaction of one profile may take, in seconds: many times that of a million keys.
 _TIMEOUT: Final = 24 * 3600.0
 
-
-Leave = Callable[[str, str, str], None]
+# Called with what stays as it is: its profile, its kid, and its fault.
+Leave: TypeAlias = Callable[[str, str, str], None]
 
 
 def in_new_form(
@@ -48,6 +50,11 @@ async def older_keys(inspector: StoreInspector, leave: Leave) -> dict[str, list[
     for profile, askar_profile in directory.askar_profiles.items():
         if fault := await inspector.fault(profile, askar_profile):
             leave(profile, "", fault)
+            continue
+        try:
+            await inspector.last_seq(profile)  # without which nothing can be written
+        except KeyUnreadable as exc:
+            leave(profile, "", exc.detail)
             continue
         kids = found[profile] = list[str]()
         async with aclosing(inspector.records(profile)) as batches:
@@ -89,10 +96,13 @@ async def _renew(
     advance: Callable[[int], None],
 ) -> tuple[int, list[tuple[str, str]]]:
     """Renew keys in one transaction; gives how many, and the faults of others by kid."""
+    stopped = False
 
     async def work(transaction: Transaction) -> tuple[int, list[tuple[str, str]]]:
         renewed, faults = 0, list[tuple[str, str]]()
         for kid in kids:
+            if stopped:
+                raise asyncio.CancelledError
             advance(1)
             key = await read_stored_key(transaction, kid, ())
             if found := [(kid, what) for what in faults_of(key, registry)]:
@@ -108,7 +118,10 @@ async def _renew(
 
     if not kids:
         return 0, []
-    return await database.write(profile, work, timeout=_TIMEOUT)
+    try:
+        return await database.write(profile, work, timeout=_TIMEOUT)
+    finally:
+        stopped = True  # the transaction would go on where its caller is gone, as by Ctrl-C
 
 
 def _may_be_older(record: KeyRecord | None) -> bool:

@@ -18,6 +18,7 @@ from minikms.store.handle import SYSTEM, StoreHandle
 from minikms.store.layout import (
     LAYOUT,
     STORE,
+    UPGRADING,
     Layout,
     begin_making,
     begin_upgrade,
@@ -84,11 +85,11 @@ class Database(ProfileSessions):
         serving: bool = False,
         upgrading: bool = False,
     ) -> AsyncIterator[Self]:
-        """Open a store; raises StoreError, and changes nothing.
+        """Open a store; raises StoreError, and then has changed nothing.
 
-        For `serving` it must have this version's layout. For `upgrading` nobody else may use it,
-        and it is marked as one whose upgrade has begun. For both, processes of older layouts do not
-        write as long as it is open.
+        For `serving` it must have this version's layout. For `upgrading` an older one is marked as
+        one whose upgrade has begun; nobody else may use it then. For both, processes of older
+        layouts do not write to an SQLite file as long as it is open.
         """
         writer_lock = None
         if location.path and location.path.is_file():
@@ -106,8 +107,10 @@ class Database(ProfileSessions):
                 require_current(layout, location)
             await check_sessions(location)
             if upgrading and layout < LAYOUT:
+                location.require_two_connections()  # before anything is changed
                 store = await _unused_elsewhere(store, location, key)
-                layout = await begin_upgrade(store, location)
+                await begin_upgrade(store, location)
+                layout = UPGRADING
             if serving and location.path and await lacks_statistics(store, location):
                 store = await _with_statistics(store, location, key, location.path)
             counters = _counters(location)

@@ -87,13 +87,9 @@ def require_current(layout: Layout, location: StoreLocation) -> None:
         )
 
 
-async def begin_upgrade(store: Store, location: StoreLocation) -> Layout:
-    """Have every service refuse the store until it has this layout; gives the one that it has now.
-
-    Raises StoreError.
-    """
+async def begin_upgrade(store: Store, location: StoreLocation) -> None:
+    """Have every service refuse the store until it has this layout; raises StoreError."""
     await _set_layout(store, location, UPGRADING)
-    return UPGRADING
 
 
 async def finish_upgrade(store: Store, location: StoreLocation) -> None:

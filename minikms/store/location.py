@@ -109,6 +109,11 @@ class StoreLocation:
         """Whether the store outlives the service."""
         return self.backend != "memory"
 
+    def require_two_connections(self) -> None:
+        """Raise StoreError where a cursor would hold the only connection."""
+        if self.max_connections < 2:
+            raise StoreError("The option max_connections in the store URL must be at least 2.")
+
     def __str__(self) -> str:
         return self.shown
 

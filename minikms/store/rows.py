@@ -5,7 +5,6 @@ from typing import Final, TypeVar
 
 from aries_askar.store import Scan
 
-from minikms.startup_errors import StoreError
 from minikms.store.askar_errors import UndecryptableError
 from minikms.store.handle import StoreHandle
 from minikms.store.location import StoreLocation
@@ -24,7 +23,7 @@ class Rows:
     def __init__(self, handle: StoreHandle, permits: Permits, location: StoreLocation) -> None:
         self._handle = handle
         self._permits = permits
-        self._connections = location.max_connections
+        self._location = location
 
     async def batches(
         self, askar_profile: str, category: str
@@ -35,8 +34,7 @@ class Rows:
         there must be two. None stands for an entry that does not decrypt; a new statement goes on
         behind it.
         """
-        if self._connections < 2:
-            raise StoreError("The option max_connections in the store URL must be at least 2.")
+        self._location.require_two_connections()
         offset = 0
         async with self._permits.held():
             while True:

@@ -101,6 +101,24 @@ def test_what_goes_into_a_pipe_is_whole_beside_a_bar(on_a_terminal, run, key, ke
     assert (complaints(ended), len(ended.stdout.splitlines())) == ([], 1)
 
 
+def test_what_is_said_without_progress_is_beside_no_bar(on_a_terminal, key, key_file, tmp_path):
+    url = f"sqlite://{tmp_path}/keys.db"
+    asyncio.run(fill(url, key))
+    process, terminal = on_a_terminal("store", "upgrade", *options_of(url, key_file))
+    shown = read_all(terminal)
+    assert process.wait(60) == 0
+    assert shown.splitlines()[-1] == f"The store at {url} has the layout 2.0 already.".encode()
+
+
+def test_standard_error_may_be_closed(key, key_file, tmp_path):
+    url = f"sqlite://{tmp_path}/keys.db"
+    asyncio.run(fill(url, key))
+    command = [*MINIKMS, "store", "verify", *options_of(url, key_file)]
+    closed = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
+    ended = subprocess.run(closed, env=environment(), capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout[:10]) == (0, "Checked 4 ")
+
+
 # A command with lines every few milliseconds, so that a quick one has some.
 OFTEN = """
 from minikms.cli import main, progress

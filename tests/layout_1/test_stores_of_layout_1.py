@@ -139,7 +139,8 @@ async def test_a_service_serves_it_once_it_is_upgraded(start, run, old, expected
     assert (ended.returncode, complaints(ended)) == (0, [])
     after = await forms(*old)
     assert after == upgraded(before) != before
-    assert f"layout {LAYOUT} now; {(before - after).total()} keys" in ended.stdout
+    rewritten = (before - after).total()
+    assert f"layout {LAYOUT} now. Keys rewritten: {rewritten}." in ended.stdout
     again = run("store", "upgrade", *options)
     assert (again.returncode, complaints(again)) == (0, [])
     assert again.stdout.endswith(f"has the layout {LAYOUT} already.\n")

@@ -1,5 +1,6 @@
 """`minikms store upgrade` cut short, and a store that has faults."""
 
+import asyncio
 import gzip
 import json
 import os
@@ -9,7 +10,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from stores import REGISTRY, options_of, write_key
+from stores import REGISTRY, options_of, refused, write_key
 
 from minikms.maintenance.copy import copy
 from minikms.maintenance.inspect import StoreInspector
@@ -162,9 +163,30 @@ def test_a_key_that_does_not_decrypt_stays_and_is_named(run, serve, old, store_k
     *lines, done, left = ended.stdout.splitlines()
     assert " its material does not decrypt" in lines[0]
     assert len(lines) == 1
-    assert " has the layout 2.0 now; " in done
+    assert " has the layout 2.0 now. " in done
     assert "`minikms store verify`" in left
     serve("--port", "0", *options)
+
+
+def test_a_profile_whose_order_does_not_decrypt_stays_and_is_named(
+    run, serve, old, store_key, flip, query
+):
+    # The last place in the order: 20 digits, with a nonce and a tag.
+    [(number,), *_] = query(old, "SELECT id FROM items WHERE length(value) = 20 + 12 + 16")
+    flip(old, number)
+    options = options_of(f"sqlite://{old}", write_key(old.with_name("key"), store_key))
+    ended = run("store", "upgrade", *options)
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert "default - The order in which keys were made does not decrypt." in ended.stdout
+    serve("--port", "0", *options)
+
+
+def test_a_store_that_cannot_be_read_meanwhile_stays_as_it_is(run, old, store_key):
+    key_file = write_key(old.with_name("key"), store_key)
+    ended = run("store", "upgrade", *options_of(f"sqlite://{old}?max_connections=1", key_file))
+    assert "max_connections" in refused(ended)
+    info = run("store", "info", *options_of(f"sqlite://{old}", key_file))
+    assert "\nLayout: 1.0\n" in info.stdout
 
 
 def faults_alone(*fault):
@@ -173,6 +195,25 @@ def faults_alone(*fault):
 
 async def all_older(database):
     return await older_keys(StoreInspector(database), faults_alone)
+
+
+async def test_who_is_gone_has_nothing_of_a_profile_upgraded(old, store_key):
+    """As by Ctrl-C: the transaction ends with the next key, and is not committed."""
+    location, key = StoreLocation.parse(f"sqlite://{old}"), StoreKey(store_key)
+    async with Database.open(location, key, upgrading=True) as database:
+        before = await all_older(database)
+        handled = []
+
+        def advance(number):
+            handled.append(number)
+            task.cancel()
+
+        task = asyncio.create_task(upgrade(database, REGISTRY, before, faults_alone, advance))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    async with Database.open(location, key) as database:
+        assert await all_older(database) == before
+    assert len(handled) < len(before["default"])
 
 
 async def test_a_copy_of_a_store_that_is_upgraded_meanwhile(old, store_key, tmp_path):
