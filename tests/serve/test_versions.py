@@ -103,7 +103,7 @@ async def upgrade_unseen(options):
     """Upgrade a store that an old service has open, as it is where that is not seen.
 
     It has no connection open, which its pool closes after a while, or none to PostgreSQL but
-    Askar's. No key is stored anew here.
+    Askar's. No key is rewritten here.
     """
     location = StoreLocation.parse(options["store"])
     async with KeyStore.open(location, StoreKey(options["store_key"])) as store:
