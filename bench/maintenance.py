@@ -23,7 +23,7 @@ from stored import create, fill
 from minikms.maintenance.write import StoreWriter
 from minikms.store.database import Database
 from minikms.store.keys import DEFAULT_PROFILE
-from minikms.store.layout import LAYOUTS, STORE
+from minikms.store.layout import STORE
 from minikms.store.permits import LONG_TIMEOUT
 from minikms.store.sessions import Session
 
@@ -58,7 +58,7 @@ async def filled(url: str, key_file: str, keys: int, *, older: bool = False) -> 
     location, key = await create(url, key_file)
 
     async def set_layout(session: Session) -> None:
-        await session.replace(STORE, "layout", LAYOUTS[0].stored)
+        await session.replace(STORE, "layout", "1")  # as 0.1.0 has it
 
     async with Database.open(location, key, timeout=LONG_TIMEOUT) as database:
         writer = StoreWriter(database)
