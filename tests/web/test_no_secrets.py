@@ -170,7 +170,7 @@ def nodes(document, path=()):
 
 
 def planted_in(document):
-    """The document with what is planted in the place of each thing, and beside it."""
+    """The document with what is planted instead of each thing, and beside it."""
     for *path, last in filter(None, nodes(document)):
         for planted in PLANTED, [PLANTED], {PLANTED: PLANTED}:
             copy = parent = deepcopy(document)

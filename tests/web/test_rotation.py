@@ -1,4 +1,4 @@
-"""A key in the place of another: what moves, what stays, and what still verifies."""
+"""A key that replaces another: what moves, what stays, and what still verifies."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-// What Credo's tests of its own backends import, with this backend in the place of theirs.
+// What Credo's tests of its own backends import, with this backend instead of theirs.
 import { randomUUID } from 'node:crypto'
 
 import type { AgentContext } from '@credo-ts/core'
