@@ -68,10 +68,15 @@ def is_among_output() -> bool:
 
 
 def tell(line: str) -> None:
-    """Write a line on standard output; where a bar is there too, in the place of the bar."""
+    """Write a line on standard output, which replaces the bar where both are on one terminal."""
     if is_among_output():
         click.echo("\r\033[K", nl=False, err=True)  # begin a line where the bar is
     click.echo(line)
+
+
+def tell_fault(profile: str, kid: str, what: str) -> None:
+    """Write what is wrong with a key, or with what has no kid or no profile: these are empty."""
+    tell(f"{profile or '-'} {kid or '-'} {what}")
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

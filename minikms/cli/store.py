@@ -13,7 +13,7 @@ from minikms.access.tokens import Token, Tokens
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.key_files import new_key
 from minikms.cli.options import config_of
-from minikms.cli.progress import is_among_output, progress, tell
+from minikms.cli.progress import is_among_output, progress, tell, tell_fault
 from minikms.cli.store_backup import backup, restore
 from minikms.cli.store_options import (
     durable,
@@ -271,15 +271,12 @@ async def _verify(location: StoreLocation, key: StoreKey) -> bool:
     registry = AlgorithmRegistry.from_installed()
     async with progress("Checking keys") as bar:
 
-        def fault(profile: str, kid: str, what: str) -> None:
-            tell(f"{profile or '-'} {kid or '-'} {what}")
-
         def left(what: str) -> None:
             tell(f"Left over: {what}")
 
         async with StoreInspector.open(location, key) as inspector:
             bar.length = await entries(inspector)
-            tally = await verify_store(inspector, registry, fault, left, bar.update)
+            tally = await verify_store(inspector, registry, tell_fault, left, bar.update)
     click.echo(
         f"Checked {tally.profiles} profiles, {_keys(tally.keys)} and {tally.aliases} aliases: "
         f"{tally.faults or 'nothing'} wrong."

@@ -8,7 +8,7 @@ import click
 
 from minikms.cli.help import ON_A_STORE, HelpCommand
 from minikms.cli.options import config_of
-from minikms.cli.progress import progress, tell
+from minikms.cli.progress import progress, tell_fault
 from minikms.cli.store_options import durable, key_of, on_a_store
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.upgrade import older_keys
@@ -41,7 +41,7 @@ async def _upgrade(location: StoreLocation, key: StoreKey) -> bool:
     def leave(profile: str, kid: str, what: str) -> None:
         nonlocal left
         left += 1
-        tell(f"{profile or '-'} {kid or '-'} {what}")
+        tell_fault(profile, kid, what)
 
     async with (
         progress("Upgrading keys", show_pos=True) as bar,

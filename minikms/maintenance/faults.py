@@ -1,6 +1,7 @@
 """What is wrong with a key: its record, material, aliases and scheduled deletion compared."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 from minikms.encodings import thumbprint
 from minikms.errors import KeyNotUsable
@@ -9,6 +10,9 @@ from minikms.plugin.protocol import KeyPairAlgorithm, Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.entries import ALIAS, DELETION, KEY, alias_entry, deletion_tags, tags_of
+
+# Called with a fault: the profile and the kid, empty where they do not apply, and what is wrong.
+Report: TypeAlias = Callable[[str, str, str], None]
 
 
 def faults_of(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Final
 
 from minikms.errors import KeyUnreadable
-from minikms.maintenance.faults import faults_of, faults_of_material
+from minikms.maintenance.faults import Report, faults_of, faults_of_material
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.stored_key import read_stored_key
 from minikms.plugin.protocol import Stored
@@ -19,9 +19,6 @@ from minikms.store.sessions import Transaction
 
 # How long the transaction of one profile may take, in seconds: many times that of a million keys.
 _TIMEOUT: Final = 24 * 3600.0
-
-# Called with what stays as it is: its profile, its kid, and its fault.
-Leave: TypeAlias = Callable[[str, str, str], None]
 
 
 def in_new_form(
@@ -38,7 +35,7 @@ def in_new_form(
     return record, material
 
 
-async def older_keys(inspector: StoreInspector, leave: Leave) -> dict[str, list[str]]:
+async def older_keys(inspector: StoreInspector, leave: Report) -> dict[str, list[str]]:
     """The kids of all keys that may be in an older form, by profile, and of what cannot be read.
 
     `leave` is called with what stays as it is, since it has no kid that can be read.
@@ -69,7 +66,7 @@ async def upgrade(
     database: Database,
     registry: AlgorithmRegistry,
     older: Mapping[str, Sequence[str]],
-    leave: Leave,
+    leave: Report,
     advance: Callable[[int], None],
 ) -> int:
     """Store these keys of each profile in the form of this layout; gives how many have got it.

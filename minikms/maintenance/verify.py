@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from minikms.errors import KeyUnreadable, ProfileNotFound
-from minikms.maintenance.faults import faults_of
+from minikms.maintenance.faults import Report, faults_of
 from minikms.maintenance.inspect import StoredRecord, StoreInspector
 from minikms.maintenance.stored_key import ASKAR_KEY, StoredKey, material_category
 from minikms.plugin.registry import AlgorithmRegistry
@@ -17,8 +17,6 @@ from minikms.store.rows import BATCH
 from minikms.store.sessions import KeyEntry
 
 ItemT = TypeVar("ItemT")
-
-Report = Callable[[str, str, str], None]
 
 
 @dataclass
