@@ -4,11 +4,15 @@ import os
 import shutil
 
 import pytest
-from playwright.async_api import async_playwright, expect
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.web.routes import ROUTES
+
+browsers = pytest.importorskip(
+    "playwright.async_api", reason="needs playwright: pip install -e '.[test-all]'"
+)
+expect = browsers.expect
 
 pytestmark = pytest.mark.browser
 
@@ -34,7 +38,7 @@ async def context(tmp_path):
         if os.environ.get("MINIKMS_TEST_REQUIRE_BROWSER") == "1":
             pytest.fail(MISSING)
         pytest.skip(MISSING)
-    async with async_playwright() as playwright:
+    async with browsers.async_playwright() as playwright:
         context = await playwright.chromium.launch_persistent_context(
             tmp_path / "profile",
             executable_path=CHROMIUM,

@@ -10,10 +10,15 @@ from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.web.routes import ROUTES
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("schemathesis")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not PROGRAM.exists(), reason="schemathesis is missing: pip install -e '.[test-all]'"
+    ),
+]
 
 
 # The coverage phase makes the same requests each time, and takes most of a run: it is part of one.

