@@ -17,7 +17,7 @@ NAMES = {
     },
     "_async": "_sync",
     "aclose": "close",
-    "asyncio": "time",
+    "anyio": "time",
 }
 
 

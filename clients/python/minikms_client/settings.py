@@ -80,6 +80,7 @@ def settings(
 
 
 def tls_context(
+    url: str,
     ca: str | os.PathLike[str] | None,
     cert: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None,
 ) -> ssl.SSLContext:
@@ -87,6 +88,9 @@ def tls_context(
 
     `cert` has the files of the caller's certificate and of its private key.
     """
+    if ca is None and cert is None and not url.lower().startswith("https://"):
+        # Trusts nobody, which without TLS does no harm, and saves reading the system's authorities.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context = ssl.create_default_context(cafile=ca)
     if cert is not None:
         context.load_cert_chain(*cert)

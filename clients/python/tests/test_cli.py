@@ -320,6 +320,14 @@ def on_a_terminal(command, minikms):
     return written.decode()
 
 
+def test_it_starts_without_what_only_people_need(shell):
+    """Nor does it import asyncio, nor what httpx has for its own command."""
+    shell('python -X importtime "$(command -v mkms)" status')
+    imported = {line.split("|")[-1].strip() for line in shell.error.splitlines()}
+    assert "httpx" in imported
+    assert not imported & {"asyncio", "pygments", "rich"}
+
+
 def test_people_get_tables(minikms):
     minikms.generate_key("ed25519", alias="signer", labels={"use": "test"})
     key = on_a_terminal([COMMANDS / "mkms", "key", "show", "signer"], minikms)

@@ -1,11 +1,11 @@
 """Calls and answers over HTTP, with retries."""
 
-import asyncio
 import os
 from copy import copy
 from types import TracebackType
 from typing import Any, Self
 
+import anyio
 import httpx
 
 from minikms_client.errors import ProblemError, UnexpectedAnswer, Unreachable, problem
@@ -43,7 +43,7 @@ class AsyncTransport:
         self._http = httpx.AsyncClient(
             base_url=self._settings.url,
             timeout=timeout,
-            verify=tls_context(ca, cert),
+            verify=tls_context(self._settings.url, ca, cert),
             limits=httpx.Limits(max_connections=None),
         )
 
@@ -110,7 +110,7 @@ class AsyncTransport:
                 wait = self._retries.after_problem(call, failure, attempt)
                 if wait is None:
                     raise failure
-            await asyncio.sleep(wait)
+            await anyio.sleep(wait)
             attempt += 1
 
     async def _json(self, call: Call) -> Any:

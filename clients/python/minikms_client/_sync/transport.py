@@ -1,11 +1,11 @@
 """Calls and answers over HTTP, with retries."""
 
-import time
 import os
 from copy import copy
 from types import TracebackType
 from typing import Any, Self
 
+import time
 import httpx
 
 from minikms_client.errors import ProblemError, UnexpectedAnswer, Unreachable, problem
@@ -43,7 +43,7 @@ class Transport:
         self._http = httpx.Client(
             base_url=self._settings.url,
             timeout=timeout,
-            verify=tls_context(ca, cert),
+            verify=tls_context(self._settings.url, ca, cert),
             limits=httpx.Limits(max_connections=None),
         )
 

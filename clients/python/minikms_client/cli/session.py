@@ -1,4 +1,7 @@
-"""What every command has: the client, and how it names keys and shows answers."""
+"""What every command has: the client, and how it names keys and shows answers.
+
+What shows them to people is imported when it does, since most commands do without, and it is slow.
+"""
 
 import dataclasses
 import json
@@ -10,9 +13,6 @@ from functools import cached_property
 from typing import Any, Final, TypeVar
 
 import click
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
 from minikms_client import AliasNotFound, Client, KeyNotFound
 from minikms_client.cli.exits import NOT_FOUND, fail
@@ -103,11 +103,9 @@ class Session:
         if self.is_json or not sys.stdout.isatty():
             self.show(key, key.kid)
             return
-        table = Table(show_header=False, box=None)
-        for name, value in plain(key).items():
-            if value not in (None, [], {}):
-                table.add_row(name, value if isinstance(value, str) else json.dumps(value))
-        Console().print(table)
+        from minikms_client.cli.display import show_members
+
+        show_members(plain(key))
 
     def show_rows(
         self, rows: Iterable[ItemT], columns: Mapping[str, Callable[[ItemT], str]]
@@ -117,10 +115,9 @@ class Session:
             for row in rows:
                 self.show_json(row)
         elif sys.stdout.isatty():
-            table = Table(*columns)
-            for row in rows:
-                table.add_row(*(column(row) for column in columns.values()))
-            Console().print(table)
+            from minikms_client.cli.display import show_rows
+
+            show_rows(rows, columns)
         else:
             for row in rows:
                 click.echo("\t".join(column(row) for column in columns.values()))
@@ -128,10 +125,11 @@ class Session:
 
 def progress(items: Sequence[ItemT], what: str) -> Iterable[ItemT]:
     """The items, with a progress bar on standard error where that is a terminal."""
-    console = Console(stderr=True)
-    if len(items) < 2 or not console.is_terminal:
+    if len(items) < 2 or not sys.stderr.isatty():
         return items
-    return track(items, description=what, console=console, transient=True)
+    from minikms_client.cli import display
+
+    return display.progress(items, what)
 
 
 def plain(value: object) -> Any:
