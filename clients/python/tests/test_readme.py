@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from minikms_client.pytest_plugin import serve
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -17,31 +15,28 @@ PYTHON = [text for language, text in BLOCKS if language == "python"]
 SHELL = [text for language, text in BLOCKS if language == "sh" and "key" in text]
 
 
-@pytest.fixture
-def url():
-    with serve() as url:
-        yield url
-
-
 def run(command, url):
     variables = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "MINIKMS_URL": url}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=variables)
     return done.stdout.splitlines()
 
 
-def test_programs(url):
-    blocking, asynchronous, _ = [text.replace("http://127.0.0.1:8080", url) for text in PYTHON]
-    first, second = run([sys.executable, "-c", blocking], url)
-    assert first.endswith("('did:example:123#key-1',)")
-    assert second.startswith("alias-not-found ")
-    assert run([sys.executable, "-c", asynchronous], url) == ["EdDSA"]
+def test_programs():
+    """On a service of its own, since the first lists all keys of the default profile."""
+    with serve() as url:
+        blocking, asynchronous, _ = [text.replace("http://127.0.0.1:8080", url) for text in PYTHON]
+        first, second = run([sys.executable, "-c", blocking], url)
+        assert first.endswith("('did:example:123#key-1',)")
+        assert second.startswith("alias-not-found ")
+        assert run([sys.executable, "-c", asynchronous], url) == ["EdDSA"]
 
 
-def test_commands(url):
+def test_commands(minikms_url):
     commands, by_curl = SHELL
-    kid, valid = run(["bash", "-euc", commands], url)
+    kid, valid = run(["bash", "-euc", commands], minikms_url)
     assert (len(kid), valid) == (43, "valid")
-    made, verified = run(["bash", "-euc", by_curl.replace("http://127.0.0.1:8080", url)], url)
+    by_curl = by_curl.replace("http://127.0.0.1:8080", minikms_url)
+    made, verified = run(["bash", "-euc", by_curl], minikms_url)
     assert json.loads(made)["aliases"] == ["did:example:123#key-1"]
     assert json.loads(verified) == {"valid": True}
 
