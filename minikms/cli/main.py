@@ -1,5 +1,6 @@
 """The command `minikms`: `serve` and `algorithms`, and the groups beside it."""
 
+import gc
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from minikms.exits import fail
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve import core_dumps
 from minikms.startup_errors import PluginError
+from minikms.web.http import heap
 
 
 @click.group(
@@ -29,6 +31,7 @@ from minikms.startup_errors import PluginError
 def main() -> None:
     """Mini KMS: makes keys, keeps them, and uses them, so that you never hold them."""
     core_dumps.turn_off()
+    gc.freeze()  # or the end of a command, too, looks for garbage among all that was imported
 
 
 @main.command(
@@ -49,7 +52,8 @@ def serve(**options: Any) -> None:
 
         workers.run(config)
     else:
-        from minikms.serve import process
+        with heap.growing():
+            from minikms.serve import process
 
         process.run(config)
 

@@ -42,7 +42,8 @@ def run(config: Config, parent: "WorkerEnd | None" = None) -> None:
     # aiohttp-swagger3 stores data in each request under a plain string.
     warnings.simplefilter("ignore", web.NotAppKeyWarning)
     with exit_on_startup_error():
-        app = create_service(config)
+        with heap.growing():
+            app = create_service(config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(app, config, parent))
 

@@ -20,6 +20,7 @@ from minikms.serve import lifecycle, log_output, shared_memory
 from minikms.serve.ports import hold_port
 from minikms.serve.worker_pipe import Heartbeats, ParentEnd, WorkerEnd
 from minikms.store.location import StoreLocation
+from minikms.web.http import heap
 from minikms.web.http.acceptor import raise_descriptor_limit
 
 LOGGER = logging.getLogger("minikms")
@@ -271,7 +272,8 @@ def _spawn(name: str, config: Config) -> _Worker:
 
 def _work(config: Config, parent: WorkerEnd) -> None:
     """Be a worker: only a worker needs the web, whose import is most of its start."""
-    from minikms.serve import process
+    with heap.growing():
+        from minikms.serve import process
 
     process.run(config, parent)
 

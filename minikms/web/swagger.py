@@ -20,6 +20,7 @@ from aiohttp_swagger3 import (
     SwaggerLicense,
     SwaggerUiSettings,
     swagger,
+    swagger_docs,
 )
 
 from minikms.private_names import PrivateNames
@@ -34,8 +35,9 @@ PRIVATE_NAMES: Final = PrivateNames(
     (
         (swagger, "fastjsonschema", "compiles a checker of whole documents"),
         (SwaggerDocs, "spec_validate", "checks the document after each route, and adds defaults"),
+        (swagger_docs, "yaml", "reads docstrings, and by its loader in C in a sixth of the time"),
     ),
-    without="each process takes 0.15 s and 41 MiB more to start",
+    without="each process takes 0.2 s and 41 MiB more to start",
 )
 
 _LICENSE: Final = SwaggerLicense(
@@ -62,30 +64,33 @@ def read_routes(routes: Iterable[Route]) -> Documented:
     with warnings.catch_warnings():
         # The library keeps its own things in the application under plain strings.
         warnings.simplefilter("ignore", web.NotAppKeyWarning)
-        with _without_checker():
+        with _made_quick():
             docs = SwaggerDocs(
                 app,
                 info=SwaggerInfo(title="Mini KMS", version=version("minikms"), license=_LICENSE),
                 swagger_ui_settings=SwaggerUiSettings(path="/docs"),
             )
-        docs.spec_validate = _accept
-        docs.spec["components"] = openapi.components()
-        resources = [resource.get_info() for resource in app.router.resources()]
-        (ui_files,) = (info["directory"] for info in resources if "directory" in info)
-        handlers: dict[str, Handler] = {}
-        for route in routes:
-            # It finds the parameters of a handler in its code, but not of one of a decorator.
-            validate = getattr(route.handler, "__closure__", None) is None
-            added = docs.add_route(route.method, route.path, route.handler, validate=validate)
-            # Where there is no parameter, the library takes 10 µs to check nothing.
-            checked = openapi.has_parameters(docs.spec, route)
-            handlers[route.name] = added.handler if checked else route.handler
+            docs.spec_validate = _accept
+            docs.spec["components"] = openapi.components()
+            resources = [resource.get_info() for resource in app.router.resources()]
+            (ui_files,) = (info["directory"] for info in resources if "directory" in info)
+            handlers: dict[str, Handler] = {}
+            for route in routes:
+                # It finds the parameters of a handler in its code, but not of one of a decorator.
+                validate = getattr(route.handler, "__closure__", None) is None
+                added = docs.add_route(route.method, route.path, route.handler, validate=validate)
+                # Where there is no parameter, the library takes 10 µs to check nothing.
+                checked = openapi.has_parameters(docs.spec, route)
+                handlers[route.name] = added.handler if checked else route.handler
     return Documented(docs.spec, handlers, ui_files)
 
 
 @contextmanager
-def _without_checker() -> Iterator[None]:
-    """Have the library compile nothing to check whole documents with; a test checks ours."""
+def _made_quick() -> Iterator[None]:
+    """Have the library compile no checker of whole documents, and read YAML by the loader in C.
+
+    A test checks our document.
+    """
     if lost := PRIVATE_NAMES.missing():
         LOGGER.warning("%s: %s", lost, PRIVATE_NAMES.without)
         yield
@@ -93,10 +98,14 @@ def _without_checker() -> Iterator[None]:
     library: Any = swagger
     compiler = library.fastjsonschema
     library.fastjsonschema = SimpleNamespace(compile=lambda *_, **__: _accept)
+    reader: Any = swagger_docs
+    yaml = reader.yaml
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # not every build has libyaml
+    reader.yaml = SimpleNamespace(safe_load=lambda text: yaml.load(text, loader))
     try:
         yield
     finally:
-        library.fastjsonschema = compiler
+        library.fastjsonschema, reader.yaml = compiler, yaml
 
 
 def _accept(document: dict[str, Any]) -> None:
