@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from minikms import heap
 from minikms.cli.audit import audit
 from minikms.cli.door_options import ServeCommand, doors_of
 from minikms.cli.help import ON_A_STORE, HelpGroup
@@ -15,7 +16,6 @@ from minikms.exits import fail
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve import core_dumps
 from minikms.startup_errors import PluginError
-from minikms.web.http import heap
 
 
 @click.group(

@@ -9,6 +9,7 @@ import warnings
 import uvloop
 from aiohttp import web
 
+from minikms import heap
 from minikms.config import Config
 from minikms.doors.app import DOORS
 from minikms.serve import core_dumps, log_output
@@ -23,7 +24,6 @@ from minikms.serve.lifecycle import (
 from minikms.serve.listener import Listener, places_of
 from minikms.serve.worker_pipe import WorkerEnd, follow_parent
 from minikms.web.app import create_runner
-from minikms.web.http import heap
 from minikms.web.http.acceptor import raise_descriptor_limit
 from minikms.web.state import AUDIT
 

@@ -14,13 +14,13 @@ from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from typing import Final, NamedTuple, NoReturn
 
+from minikms import heap
 from minikms.audit.log import file_of_worker
 from minikms.config import Config
 from minikms.serve import lifecycle, log_output, shared_memory
 from minikms.serve.ports import hold_port
 from minikms.serve.worker_pipe import Heartbeats, ParentEnd, WorkerEnd
 from minikms.store.location import StoreLocation
-from minikms.web.http import heap
 from minikms.web.http.acceptor import raise_descriptor_limit
 
 LOGGER = logging.getLogger("minikms")

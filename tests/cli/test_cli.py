@@ -252,7 +252,6 @@ def test_help_and_version(run):
         assert f"MINIKMS_{name}" in " ".join(run("serve", "--help").stdout.split())
 
 
-@pytest.mark.skipif(not FAKETIME, reason="faketime is missing: apt-get install faketime")
 def test_only_what_serves_imports_the_web():
     code = "import sys, minikms.cli.main; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -262,6 +261,7 @@ def test_only_what_serves_imports_the_web():
 
 
 @pytest.mark.process
+@pytest.mark.skipif(not FAKETIME, reason="faketime is missing: apt-get install faketime")
 def test_keys_in_memory_outlive_a_connection(serve):
     # Askar's pool closes one that is half an hour old. Once the service has started, a minute takes
     # less than a second.
