@@ -7,7 +7,7 @@ import math
 import sqlite3
 import ssl
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import chain, filterfalse, groupby, islice
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,13 @@ def applications_share_what_is_the_same() -> Iterator[None]:
 async def client(aiohttp_client: Any) -> Client:
     """A client of a new service, its store in memory."""
     return await aiohttp_client(KmsTestServer(create_service(Config())))
+
+
+@pytest.fixture(scope="session")
+async def shared_server() -> AsyncIterator[KmsTestServer]:
+    """A service that the tests of a process share, its store in memory."""
+    async with KmsTestServer(create_service(Config())) as server:
+        yield server
 
 
 @pytest.fixture

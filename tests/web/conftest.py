@@ -1,6 +1,7 @@
 """What tests over HTTP share: making a key, recognising a problem, and a bare connection."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from waiting import until, waiting_for
 
 from minikms.config import Config
@@ -18,11 +20,28 @@ PROBLEM_MEMBERS = {"type", "title", "status", "detail", "errors"}
 
 
 @pytest.fixture
-async def client(
+async def own_client(
     start: Callable[[web.Application], Awaitable[Any]], any_store: dict[str, str]
 ) -> Any:
     """A client of a new service, on each kind of store in turn."""
     return await start(create_service(Config(**any_store)))
+
+
+@pytest.fixture
+async def profile_client(shared_server: TestServer) -> AsyncIterator[Any]:
+    """A client of the shared service, which calls in a new profile where it names none."""
+    name = secrets.token_hex()
+    await shared_server.app[SERVICE].create_profile(name)
+    client: TestClient[Any, Any] = TestClient(shared_server, headers={"X-Profile": name})
+    yield client
+    await client.session.close()  # the client's own `close` would close the server
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest, any_store: dict[str, str]) -> Any:
+    """A client of a new service, or in memory of the shared one, where the test is marked so."""
+    shared = request.node.get_closest_marker("shared_service") and not any_store
+    return request.getfixturevalue("profile_client" if shared else "own_client")
 
 
 @pytest.fixture
@@ -42,10 +61,8 @@ def listening() -> Callable[..., Awaitable[None]]:
 def generate(client: Any) -> Callable[..., Awaitable[dict[str, Any]]]:
     """Make a key over HTTP and give the answer's body."""
 
-    async def make(
-        alg: str = "ed25519", profile: str = "default", **options: Any
-    ) -> dict[str, Any]:
-        body, headers = {"alg": alg, **options}, {"X-Profile": profile}
+    async def make(alg: str = "ed25519", profile: str = "", **options: Any) -> dict[str, Any]:
+        body, headers = {"alg": alg, **options}, {"X-Profile": profile} if profile else {}
         async with client.post("/key/generate", json=body, headers=headers) as response:
             assert response.status == 200
             return await response.json()

@@ -5,6 +5,8 @@ from base64 import urlsafe_b64encode
 
 import pytest
 
+pytestmark = pytest.mark.shared_service
+
 MANY = 300_000
 JSON = {"Content-Type": "application/json"}
 

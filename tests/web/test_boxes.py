@@ -8,6 +8,8 @@ from nacl import bindings as sodium
 from nacl.public import Box, PrivateKey, PublicKey, SealedBox
 from nacl.signing import SigningKey, VerifyKey
 
+pytestmark = pytest.mark.shared_service
+
 MESSAGES = [b"", b"hello", bytes(range(256)) * 400]
 BOXES = ["sign", "verify", "box", "box-open"]
 

@@ -13,6 +13,8 @@ from nacl.signing import SigningKey, VerifyKey
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 
+pytestmark = pytest.mark.shared_service
+
 MESSAGES = [b"", b'{"@type": "https://didcomm.org/trust_ping/1.0/ping"}', bytes(range(256)) * 400]
 HELLO = "aGVsbG8="
 BOXES = ["sign", "verify", "box", "box-open"]

@@ -11,6 +11,8 @@ from nist import nist
 from minikms.encodings import b64url, b64url_decode, jose_b64url
 from minikms.plugin import Kem
 
+pytestmark = pytest.mark.shared_service
+
 SIZES = {"mlkem768": (1184, 1088), "mlkem1024": (1568, 1568)}
 KYBER_PY = {"mlkem768": ML_KEM_768, "mlkem1024": ML_KEM_1024}
 PYCA = {

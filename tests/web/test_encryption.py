@@ -19,6 +19,8 @@ from joserfc.jwk import OctKey
 
 from minikms.plugin import Aead, KeyAgreement, KeyWrap
 
+pytestmark = pytest.mark.shared_service
+
 AEADS = {
     "a128gcm": (12, 16),
     "a192gcm": (12, 16),

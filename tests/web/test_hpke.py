@@ -15,6 +15,8 @@ from minikms.encodings import b64url, b64url_decode, jose_b64url
 from minikms.plugin import Hpke
 from minikms.plugin.protocol import HPKE_AEADS, HPKE_KDFS
 
+pytestmark = pytest.mark.shared_service
+
 # By algorithm: the number of its KEM (RFC 9180 section 7.1, draft-ietf-hpke-pq), and the bytes of
 # an encapsulated key.
 KEMS = {

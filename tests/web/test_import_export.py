@@ -16,6 +16,8 @@ from minikms.plugin import (
 )
 from minikms.web.schemas.fields import MAX_LABELS
 
+pytestmark = pytest.mark.shared_service
+
 # RFC 8037 appendix A.1.
 ED25519 = {
     "kty": "OKP",

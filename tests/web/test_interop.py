@@ -14,6 +14,8 @@ from joserfc.jwk import KeySet, import_key
 
 from minikms.plugin import Mac, Signer
 
+pytestmark = pytest.mark.shared_service
+
 PAYLOAD = b"payload without a full stop"
 JOSE = {
     "ed25519": ["EdDSA", "Ed25519"],

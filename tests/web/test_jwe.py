@@ -24,6 +24,8 @@ from minikms.plugin import (
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.serve.assembly import create_service
 
+pytestmark = pytest.mark.shared_service
+
 PLAIN = b"a payload without a full stop"
 FORMS = ("compact", "flattened", "general")
 ES = [alg for alg in ALGS if alg.startswith("ECDH-ES")]
@@ -568,7 +570,7 @@ async def test_who_encrypts_to_a_key(client, generate, post, encrypt, opens, ref
     await opens(jwe, kid=key["kid"])
     body = {"kid": key["kid"], "peer": key["jwk"]}
     await refused(await client.post("/derive", json=body), 422, "unsupported-operation")
-    foreign = (await generate("p256", profile="default", operations=["jwe-decrypt"]))["jwk"]
+    foreign = (await generate("p256", operations=["jwe-decrypt"]))["jwk"]
     await client.post("/profile", json={"name": "other"})
     headers = {"X-Profile": "other"}
     async with client.post("/key/import", json={"jwk": foreign}, headers=headers) as response:

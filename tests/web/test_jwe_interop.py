@@ -19,6 +19,8 @@ from minikms.keys.jwe_models import ALGS, ENCS
 from minikms.plugin import Aead, KeyAgreement, KeyWrap, PublicKeyEncryption
 from minikms.plugin.registry import AlgorithmRegistry
 
+pytestmark = pytest.mark.shared_service
+
 PLAIN = b"a payload without a full stop"
 REGISTRY = AlgorithmRegistry.from_installed()
 CURVES = [name for name in algorithm_names(KeyAgreement) if not REGISTRY.get(name).opt_in]

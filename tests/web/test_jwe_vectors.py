@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
+pytestmark = pytest.mark.shared_service
+
 VECTORS = json.loads(Path(__file__).with_name("jwe_vectors.json").read_text("utf-8"))
 TEXTS = {
     "RFC 7516": "Live long and prosper.",

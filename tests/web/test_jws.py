@@ -8,6 +8,8 @@ from derived import algorithm_names
 
 from minikms.plugin import Mac, Signer
 
+pytestmark = pytest.mark.shared_service
+
 PAYLOAD = b'{"iss":"joe"}'
 ALGS = {
     "ed25519": "EdDSA",

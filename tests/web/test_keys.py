@@ -14,6 +14,8 @@ from minikms.algorithms.okp import OkpAlgorithm
 from minikms.algorithms.symmetric import OctAlgorithm
 from minikms.plugin import EcdsaSigner, KeyPairAlgorithm
 
+pytestmark = pytest.mark.shared_service
+
 OKP = {"ed25519": "Ed25519", "x25519": "X25519", "ed448": "Ed448", "x448": "X448"}
 EC = {
     "p256": ec.SECP256R1(),

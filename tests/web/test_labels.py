@@ -4,6 +4,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+pytestmark = pytest.mark.shared_service
+
 
 async def kids(client, *query):
     async with client.get("/keys?" + urlencode(query)) as response:

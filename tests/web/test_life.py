@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+pytestmark = pytest.mark.shared_service
+
 DATA = "aGVsbG8="
 SIXTEEN = "AAECAwQFBgcICQoLDA0ODw=="
 PAST, FUTURE = "2001-02-03T04:05:06Z", "2190-01-01T00:00:00+01:00"

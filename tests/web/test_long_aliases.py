@@ -7,7 +7,7 @@ LONGEST = "🔑" * 4096
 # From where on an entry has a hash as its name.
 EDGES = ["a" * 2048, "a" * 2049, "é" * 1024, "é" * 1025]
 
-pytestmark = pytest.mark.each_store
+pytestmark = [pytest.mark.each_store, pytest.mark.shared_service]
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from derived import algorithm_names
 
 from minikms.plugin import KeyPairAlgorithm
 
+pytestmark = pytest.mark.shared_service
+
 PUBLISHED = {
     "ed25519": "z6Mkf5rGMoatrSj1f4CyvuHBeXJELe9RPdzo2PKGNCKVtZxP",
     "k256": "zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme",

@@ -11,6 +11,8 @@ from minikms.algorithms.mldsa import MlDsaAlgorithm
 from minikms.algorithms.rsa import RsaAlgorithm
 from minikms.plugin import EcdsaSigner, Signer
 
+pytestmark = pytest.mark.shared_service
+
 SIZES = {"ed25519": 64, "ed448": 114, "k256": 64, "p256": 64, "p384": 96, "p521": 132}
 CURVES = {
     "k256": (ec.SECP256K1(), hashes.SHA256()),

@@ -9,6 +9,8 @@ from nacl import bindings as sodium
 
 from minikms.plugin import Signer
 
+pytestmark = pytest.mark.shared_service
+
 OPT_IN = {algorithm.name: algorithm for algorithm in BUILT_IN if algorithm.opt_in}
 # A secret, and the same as a JWK (RFC 8037 appendix A.1).
 X = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"

@@ -10,6 +10,8 @@ import pytest
 
 from minikms.encodings import b64url, b64url_decode
 
+pytestmark = pytest.mark.shared_service
+
 EXAMPLES = json.loads(Path(__file__).with_name("rfc_jose.json").read_text())
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "priv"}
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.shared_service
+
 DATA = "aGVsbG8="
 
 

@@ -9,6 +9,8 @@ from joserfc.jwk import RSAKey
 from minikms.encodings import b64url, b64url_decode, jose_b64url
 from minikms.plugin.registry import AlgorithmRegistry
 
+pytestmark = pytest.mark.shared_service
+
 RSA2048 = AlgorithmRegistry.from_installed().get("rsa2048")
 MOST = 256 - 2 * 32 - 2
 

@@ -10,6 +10,8 @@ from derived import algorithm_names
 
 from minikms.plugin import EcdsaSigner, PureSigner, Signer
 
+pytestmark = pytest.mark.shared_service
+
 SIGNERS = {
     "ed25519": (["EdDSA", "Ed25519"], 64),
     "ed448": (["Ed448", "EdDSA"], 114),

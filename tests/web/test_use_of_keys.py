@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.shared_service
+
 DATA = "aGVsbG8="
 SIXTEEN = "AAECAwQFBgcICQoLDA0ODw=="
 PEER = {
@@ -70,8 +72,8 @@ async def test_refusals(client, generate, refused, path, rest, alg, operation, o
     kid = (await generate(alg, alias="here"))["kid"]
     await client.post("/profile", json={"name": "other"})
 
-    async def check(ref, status, slug, profile="default"):
-        headers = {"X-Profile": profile}
+    async def check(ref, status, slug, profile=""):
+        headers = {"X-Profile": profile} if profile else {}
         await refused(await client.post(path, json=ref | rest, headers=headers), status, slug)
 
     await check({"kid": "unknown"}, 404, "key-not-found")
