@@ -22,20 +22,20 @@ def server(minikms_command):
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def webhooks():
     with Webhooks() as webhooks:
         yield webhooks
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def alice(server, webhooks, tmp_path_factory):
     """An agent whose keys are in Mini KMS."""
     with Agent("alice", tmp_path_factory.mktemp("alice"), webhooks, kms=server.url) as agent:
         yield agent
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bob(webhooks, tmp_path_factory):
     """An agent as it comes, with its keys in its own store."""
     with Agent("bob", tmp_path_factory.mktemp("bob"), webhooks) as agent:

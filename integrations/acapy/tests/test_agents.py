@@ -10,7 +10,7 @@ import base58
 import httpx
 import pytest
 from acapy_agent.vc.ld_proofs.document_loader import StaticCacheJsonLdDownloader
-from agents import decode_multibase, public_key, wait_for
+from agents import RAW_KEY, decode_multibase, public_key, wait_for
 from aries_askar import Store
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -188,7 +188,7 @@ def count_keys(agent):
 
     async def count():
         uri = f"sqlite://{agent.store}"
-        store = await Store.open(uri, "kdf:argon2i:mod", "key of the tests")
+        store = await Store.open(uri, "raw", RAW_KEY)
         try:
             async with store.session() as session:
                 return len(await session.fetch_all_keys())

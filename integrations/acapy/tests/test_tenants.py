@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from agents import Agent, Server
+from agents import RAW_KEY, Agent, Server
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,12 @@ def agent(server, webhooks, tmp_path_factory):
 
 def new_subwallet(agent, name):
     """The id and the token of a new subwallet."""
-    body = {"wallet_name": name, "wallet_key": "key", "wallet_type": "askar"}
+    body = {
+        "wallet_name": name,
+        "wallet_key": RAW_KEY,
+        "wallet_key_derivation": "RAW",
+        "wallet_type": "askar",
+    }
     made = agent.post("/multitenancy/wallet", body)
     return made["wallet_id"], made["token"]
 
