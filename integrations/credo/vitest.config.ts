@@ -1,5 +1,12 @@
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
-  test: { globalSetup: './tests/server.ts', testTimeout: 60_000, hookTimeout: 60_000 },
+  test: {
+    globalSetup: './tests/server.ts',
+    // Credo takes two seconds to import, so one process runs all files.
+    isolate: false,
+    maxWorkers: 1,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
 })

@@ -17,7 +17,7 @@ import {
   PeerDidResolver,
 } from '@credo-ts/core'
 import { DidCommHttpOutboundTransport, DidCommMessageReceiver, DidCommModule } from '@credo-ts/didcomm'
-import { afterAll } from 'vitest'
+import { onTestFinished } from 'vitest'
 
 import { newKms } from './kms.js'
 import { MemoryStorage } from './storage.js'
@@ -35,13 +35,7 @@ const dependencies = {
   WebSocketClass: class {},
 } as unknown as AgentDependencies
 
-const opened: { close: () => Promise<void> }[] = []
-
-afterAll(async () => {
-  for (const { close } of opened.splice(0)) await close()
-})
-
-/** An agent whose keys are in Mini KMS alone, and whose messages come over HTTP. */
+/** An agent whose keys are in Mini KMS alone, and whose messages come over HTTP; it goes with the test. */
 export async function newAgent(label: string) {
   const { kms, profile, url } = await newKms()
   const server = await listen()
@@ -74,12 +68,10 @@ export async function newAgent(label: string) {
       receiver.receiveMessage(JSON.parse(body)).catch((error: unknown) => console.error(error))
     })
   })
-  opened.push({
-    close: async () => {
-      await agent.shutdown()
-      server.close()
-      server.closeAllConnections()
-    },
+  onTestFinished(async () => {
+    await agent.shutdown()
+    server.close()
+    server.closeAllConnections()
   })
   return { agent, storage, profile, url, label }
 }

@@ -12,15 +12,14 @@ beforeAll(() => {
   execFileSync('npm', ['run', 'build', '--silent'], { cwd: root })
 }, 180_000)
 
-it('is imported as an ES module, and required as CommonJS', () => {
-  const name = 'MinikmsKeyManagementService.name'
-  const esm = `import { MinikmsKeyManagementService } from '@minikms/credo'; console.log(${name})`
-  const cjs = `const { MinikmsKeyManagementService } = require('@minikms/credo'); console.log(${name})`
-  expect(node('--input-type=module', '-e', esm).trim()).toBe('MinikmsKeyManagementService')
-  expect(node('--input-type=commonjs', '-e', cjs).trim()).toBe('MinikmsKeyManagementService')
+const NAME = 'console.log(MinikmsKeyManagementService.name)'
+
+it('is required as CommonJS', () => {
+  const program = `const { MinikmsKeyManagementService } = require('@minikms/credo'); ${NAME}`
+  expect(node('--input-type=commonjs', '-e', program).trim()).toBe('MinikmsKeyManagementService')
 })
 
-it('works as its README says', () => {
+it('is imported as an ES module, and works as its README says', () => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
   const [, program] = /```js\n(.*?)```/s.exec(readme)!
   // What a reader has for records and files has a native library, which does not come from npm: without it here.
@@ -29,5 +28,7 @@ it('works as its README says', () => {
     .replace(/^import .* from '@(credo-ts\/askar|openwallet-foundation\/askar-nodejs)'\n/gm, '')
     .replace(/^ +askar: new AskarModule\(.*\),\n/m, '    askar: records,\n')
     .replace('http://127.0.0.1:8080', inject('url'))
-  expect(node('--input-type=module', '-e', replaced)).toMatch(/^did:key:z6Mk\S+\nsignature of 64 bytes\n$/)
+  expect(node('--input-type=module', '-e', replaced + NAME)).toMatch(
+    /^did:key:z6Mk\S+\nsignature of 64 bytes\nMinikmsKeyManagementService\n$/
+  )
 })
