@@ -10,6 +10,7 @@ import pytest
 
 from minikms.algorithms.rsa import RsaAlgorithm
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.serve import assembly
 from minikms.web import app as app_module
 from minikms.web.http import trial
 from minikms.web.openapi import complete
@@ -18,12 +19,14 @@ from minikms.web.swagger import Documented, read_routes
 
 
 def share_applications(patch: pytest.MonkeyPatch) -> None:
-    """Load the algorithms, read the routes, try the fast path and make each document once.
+    """Load algorithms and doors, read the routes, try the fast path and make each document once.
 
     They are most of an application's start, and nearly every test starts one.
     """
     load = AlgorithmRegistry.from_installed
     load_once = functools.cache(lambda path: load())
+    doors = assembly.installed_doors
+    doors_once = functools.cache(lambda path: doors())
     read_once = functools.cache(read_routes)
     completed: dict[Any, dict[str, Any]] = {}
 
@@ -46,6 +49,7 @@ def share_applications(patch: pytest.MonkeyPatch) -> None:
         spec.update(completed[known])
 
     patch.setattr(AlgorithmRegistry, "from_installed", lambda: load_once(tuple(sys.path)))
+    patch.setattr(assembly, "installed_doors", lambda: doors_once(tuple(sys.path)))
     patch.setattr(app_module, "read_routes", read)
     patch.setattr(app_module, "complete", complete_once)
     patch.setattr(trial, "fault", _tried_once(trial.fault))
