@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import ssl
 import time
@@ -67,7 +68,6 @@ class IssuerKeys:
         self._source = source
         self._clock = clock
         self._url = _parse_url(source)
-        self._tls = ssl.create_default_context()
         self._keys: list[IssuerKey] = []
         self._read_task: asyncio.Task[None] | None = None
         self._started = float("-inf")
@@ -132,6 +132,11 @@ class IssuerKeys:
     def _failed(self, why: str) -> None:
         self.failed_reads += 1
         LOGGER.warning("%s %d keys stay as they were.", why, len(self._keys))
+
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """With the certificates that the system trusts, which a file does without."""
+        return ssl.create_default_context()
 
     async def _fetch(self, url: URL) -> bytes:
         """The content at the URL; raises JwtError, which has none of the content."""
