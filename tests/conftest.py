@@ -14,9 +14,10 @@ from typing import Any
 
 import ports
 import pytest
-from aiohttp import ClientSession, web, web_app
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestClient
 from aries_askar import Store
+from in_process import KmsTestServer
 from postgres import Postgres
 from service_process import (
     CACHE_SIZE,
@@ -35,23 +36,8 @@ from minikms.store.askar import new_raw_key
 from minikms.store.askar_errors import take_error_codes
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
-from minikms.web.app import create_runner
-from minikms.web.http.server import KmsRunner
 
 Client = TestClient[web.Request, web.Application]
-
-
-class KmsTestServer(TestServer):
-    """aiohttp's test server on the runner that `minikms serve` has."""
-
-    async def _make_runner(self, **kwargs: Any) -> KmsRunner:
-        # aiohttp's tests cancel a handler whose caller leaves; `minikms serve` does not.
-        return create_runner(self.app, **{**kwargs, "handler_cancellation": False})
-
-    async def close(self) -> None:
-        await super().close()
-        # aiohttp keeps every application that it served: 1 GB after 700 tests.
-        web_app._cached_build_middleware.cache_clear()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -8,9 +8,14 @@ from typing import Any
 
 import boto3
 import pytest
+from aiohttp.test_utils import TestClient
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
+from in_process import KmsTestServer, open_doors
+
+from minikms.config import Config, DoorConfig
+from minikms.serve.assembly import create_service
 
 # Nothing is checked before it is sent, nor sent again: the door is what is tested.
 BOTO_CONFIG = BotoConfig(
@@ -128,7 +133,20 @@ def start_aws(start_with_doors):
     return run
 
 
+@pytest.fixture(scope="session")
+async def shared_aws():
+    """A client of the AWS door of a service that the tests of a process share, in memory."""
+    app = create_service(Config(doors=(DoorConfig("aws", "127.0.0.1", 0, {}),)))
+    async with TestClient(KmsTestServer(app)) as rest, open_doors(app) as urls:
+        yield Aws(urls["aws"], rest)
+
+
 @pytest.fixture
-async def aws(start_aws):
-    """A client of the AWS door of a new service, its store in memory."""
-    return await start_aws()
+async def aws(shared_aws):
+    """The client of the shared service, which has no key and no profile of other tests."""
+    yield shared_aws
+    for name in (await (await shared_aws.rest.get("/profiles")).json())["profiles"]:
+        if name != "default":
+            assert (await shared_aws.rest.delete(f"/profile/{name}")).status == 200
+    for key in await (await shared_aws.rest.get("/keys?limit=1000")).json():
+        assert (await shared_aws.rest.delete(f"/key/{key['kid']}")).status == 200

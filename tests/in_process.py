@@ -1,0 +1,39 @@
+"""Services in the test's own process: what serves an application, and its doors."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from aiohttp import web, web_app
+from aiohttp.test_utils import TestServer
+
+from minikms.doors.app import DOORS
+from minikms.web.app import create_runner
+from minikms.web.http.server import KmsRunner
+
+
+class KmsTestServer(TestServer):
+    """aiohttp's test server on the runner that `minikms serve` has."""
+
+    async def _make_runner(self, **kwargs: Any) -> KmsRunner:
+        # aiohttp's tests cancel a handler whose caller leaves; `minikms serve` does not.
+        return create_runner(self.app, **{**kwargs, "handler_cancellation": False})
+
+    async def close(self) -> None:
+        await super().close()
+        # aiohttp keeps every application that it served: 1 GB after 700 tests.
+        web_app._cached_build_middleware.cache_clear()
+
+
+@asynccontextmanager
+async def open_doors(app: web.Application) -> AsyncIterator[dict[str, str]]:
+    """Open the doors of a service that runs; gives the URL of each by name."""
+    urls = {}
+    async with AsyncExitStack() as runners:
+        for door in app[DOORS]:
+            runner = door.runner(handler_cancellation=False)
+            await runner.setup()
+            runners.push_async_callback(runner.cleanup)
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            urls[door.where.name] = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield urls
