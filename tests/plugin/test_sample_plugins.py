@@ -54,10 +54,14 @@ def fresh(tmp_path_factory):
     shutil.copytree(ROOT / "minikms", service / "minikms", ignore=UNBUILT)
     for plugin in plugins:
         shutil.copytree(ROOT / "tests" / plugin.name, plugin, ignore=UNBUILT)
-    venv.create(root / "venv", with_pip=True)
+    uv = shutil.which("uv")  # builds and installs as pip does, in a fifth of its processor time
+    venv.create(root / "venv", with_pip=not uv)
     scripts = root / "venv" / "bin"
     done = run(
-        scripts / "pip", "install", str(service), *(f"{one}[test]" for one in plugins), cwd=root
+        *([uv, "pip"] if uv else [scripts / "pip"]),
+        *("install", str(service), *(f"{one}[test]" for one in plugins)),
+        cwd=root,
+        VIRTUAL_ENV=str(root / "venv"),
     )
     assert done.returncode == 0, done.stderr
     return scripts
