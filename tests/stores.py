@@ -7,6 +7,7 @@ from minikms.access.tokens import Tokens
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef, KeySource
+from minikms.store.askar import new_raw_key
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
@@ -24,6 +25,18 @@ def write_key(path, secret):
 def options_of(url, key_file, method="raw"):
     """The options of a store."""
     return ["--store", url, "--store-key-file", key_file, "--store-key-method", method]
+
+
+def new_store(folder):
+    """The options of a new store in a folder; a command to make it takes 0.2 s of a processor."""
+
+    async def make():
+        async with KeyStore.create(StoreLocation.parse(url), StoreKey(key)):
+            pass
+
+    url, key = f"sqlite://{folder}/keys.db", new_raw_key()
+    asyncio.run(make())
+    return ["--store", url, "--store-key-file", write_key(folder / "key", key)]
 
 
 async def fill(url, key, *, many=0):

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from stores import new_store
 
 from minikms.audit.heads import AuditStore
 from minikms.audit.reader import LogFile
@@ -53,8 +54,5 @@ def checked(request, store):
 
 
 @pytest.fixture
-def options(run, tmp_path):
-    given = ["--store", f"sqlite://{tmp_path}/keys.db", "--store-key-file", f"{tmp_path}/key"]
-    made = run("store", "init", *given, "--generate-key")
-    assert (made.returncode, made.stderr) == (0, "")
-    return given
+def options(tmp_path):
+    return new_store(tmp_path)

@@ -22,6 +22,7 @@ from aiohttp import web
 from processes import needs_root
 from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
+from stores import new_store
 
 from minikms.config import Config
 from minikms.errors import AuditUnavailable
@@ -50,11 +51,9 @@ def counted(serve, free_port):
 
 
 @pytest.fixture
-def store(run, tmp_path):
+def store(tmp_path):
     """Options of a store that processes can share."""
-    options = ["--store", f"sqlite://{tmp_path}/keys.db", "--store-key-file", f"{tmp_path}/key"]
-    assert run("store", "init", *options, "--generate-key").returncode == 0
-    return [*options, "--auth", "none"]
+    return [*new_store(tmp_path), "--auth", "none"]
 
 
 @pytest.fixture

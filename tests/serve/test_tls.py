@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from authority import Authority
+from stores import new_store
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
@@ -254,11 +255,9 @@ def test_no_connection_is_refused_meanwhile(serve, one):
 
 @pytest.mark.interpreter
 @pytest.mark.process
-def test_each_worker_renews(run, serve, one, tmp_path):
-    store = ["--store", f"sqlite://{tmp_path}/keys.db", "--store-key-file", f"{tmp_path}/key"]
-    assert run("store", "init", *store, "--generate-key").returncode == 0
+def test_each_worker_renews(serve, one, tmp_path):
     certificate = one.issue("first")
-    service = serve("--port", "0", "--workers", "2", *store, *flags(certificate))
+    service = serve("--port", "0", "--workers", "2", *new_store(tmp_path), *flags(certificate))
     assert "https://" in service.first
     replace(certificate, one.issue("second"))
     renewed = {re.search(r"\[(\d+)\]", hang_up(service))[1]}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from processes import needs_root, open_files
+from stores import new_store
 
 from minikms.serve.ports import hold_port
 from minikms.startup_errors import ListenError
@@ -26,12 +27,9 @@ SIGN = b'{"alias":"k","data":"aGVsbG8"}'
 
 
 @pytest.fixture
-def store(run, tmp_path):
+def store(tmp_path):
     """Options of a store that processes can share."""
-    options = ["--store", f"sqlite://{tmp_path}/keys.db", "--store-key-file", f"{tmp_path}/key"]
-    made = run("store", "init", *options, "--generate-key")
-    assert (made.returncode, made.stderr) == (0, "")
-    return [*options, "--auth", "none"]
+    return [*new_store(tmp_path), "--auth", "none"]
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import re
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from stores import new_store
 
 from minikms.encodings import b64url, b64url_decode
 
@@ -176,12 +177,10 @@ def client_of(port):
 
 
 @pytest.mark.process
-def test_two_workers(serve, run, tmp_path):
+def test_two_workers(serve, tmp_path):
     """What is changed at one door of one worker counts at once at both doors of both."""
-    store = ["--store", f"sqlite://{tmp_path}/keys.db", "--store-key-file", f"{tmp_path}/key"]
-    assert run("store", "init", *store, "--generate-key").returncode == 0
     ports = ["--port", "0", "--aws-port", "0", "--workers", "2", "--auth", "none"]
-    service = serve(*ports, *store, wait=False)
+    service = serve(*ports, *new_store(tmp_path), wait=False)
     service.wait_until_it_listens()
     port = re.search(r"http://127\.0\.0\.1:(\d+)$", service.read_until("AWS KMS on ").strip())[1]
     workers = set(re.findall(r"worker \d+ is process (\d+)", "".join(service.lines)))
