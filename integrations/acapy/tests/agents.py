@@ -1,5 +1,6 @@
 """What the tests run: Mini KMS, agents of ACA-Py, and what agents tell of themselves."""
 
+import contextlib
 import http.server
 import json
 import os
@@ -68,6 +69,15 @@ class Server:
     def stop(self):
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(WAIT)
+
+    @contextlib.contextmanager
+    def away(self):
+        """It is not there meanwhile, and back afterwards."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
 
     def _is_ready(self):
         if self._process.poll() is not None:

@@ -16,9 +16,15 @@ def minikms_command():
 
 
 @pytest.fixture(scope="session")
-def server(minikms_command):
-    """A Mini KMS with keys in memory."""
-    with Server(minikms_command) as server:
+def server(minikms_command, tmp_path_factory):
+    """A Mini KMS with its keys in a file, so that it may be away for a while."""
+    folder = tmp_path_factory.mktemp("server")
+    store = {
+        "MINIKMS_STORE": f"sqlite://{folder}/keys.db",
+        "MINIKMS_STORE_KEY_FILE": str(folder / "store.key"),
+    }
+    Server.output([*minikms_command, "store", "init", "--generate-key"], **store)
+    with Server(minikms_command, "--auth", "none", **store) as server:
         yield server
 
 

@@ -1,32 +1,18 @@
-"""Mini KMS away for a while and back, with its keys in a file."""
+"""Mini KMS away for a while and back, or not there when an agent starts."""
 
 import pytest
-from agents import Agent, Server
+from agents import Agent
 
 
-@pytest.fixture
-def durable(minikms_command, tmp_path):
-    store = {
-        "MINIKMS_STORE": f"sqlite://{tmp_path}/keys.db",
-        "MINIKMS_STORE_KEY_FILE": str(tmp_path / "store.key"),
-    }
-    Server.output([*minikms_command, "store", "init", "--generate-key"], **store)
-    with Server(minikms_command, "--auth", "none", **store) as server:
-        yield server
-
-
-def test_the_service_is_away_for_a_while(durable, webhooks, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("outage")
-    with Agent("outage", folder, webhooks, kms=durable.url) as agent:
-        did = agent.new_did("key", "ed25519")["did"]
-        body = {"did": did, "payload": {"sub": "x"}, "headers": {}}
-        assert agent.call("POST", "/wallet/jwt/sign", body).is_success
-        durable.stop()
-        refused = agent.call("POST", "/wallet/jwt/sign", body)
+def test_the_service_is_away_for_a_while(alice, server):
+    did = alice.new_did("key", "ed25519")["did"]
+    body = {"did": did, "payload": {"sub": "x"}, "headers": {}}
+    assert alice.call("POST", "/wallet/jwt/sign", body).is_success
+    with server.away():
+        refused = alice.call("POST", "/wallet/jwt/sign", body)
         assert refused.is_error
-        assert agent.call("GET", "/status/ready").is_success
-        durable.start()
-        assert agent.call("POST", "/wallet/jwt/sign", body).is_success
+        assert alice.call("GET", "/status/ready").is_success
+    assert alice.call("POST", "/wallet/jwt/sign", body).is_success
 
 
 @pytest.mark.parametrize(
