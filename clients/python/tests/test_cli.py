@@ -295,6 +295,9 @@ def test_a_reader_that_has_enough(shell, minikms):
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
 def test_completion(shell, name):
     assert "_MKMS_COMPLETE" in shell(f"mkms completion {name}")
+
+
+def test_what_completes_a_word(shell):
     line = "COMP_WORDS='mkms k' COMP_CWORD=1 _MKMS_COMPLETE=bash_complete mkms"
     assert shell(line) == "plain,key"
 
