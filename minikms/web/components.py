@@ -134,7 +134,7 @@ def _share(node: Any, enums: Mapping[str, Iterable[str]], shared: dict[str, Any]
                 node.update({"anyOf": [there, dict(_NULL)], **described})
             else:  # what stands beside `$ref` is ignored
                 node.update({"allOf": [there], **described} if described else there)
-    children: Iterable[Any] = node.values() if isinstance(node, Mapping) else ()
+    children: Iterable[Any] = node.values() if isinstance(node, dict) else ()
     for child in node if isinstance(node, list) else children:
         _share(child, enums, shared)
 

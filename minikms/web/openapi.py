@@ -276,6 +276,6 @@ def _publish(node: Any) -> None:
             node["pattern"] = pattern.replace(r"\Z", "$")
         if node.get("type") == "object" and "maxLength" in node:
             node["maxProperties"] = node.pop("maxLength")  # apispec has one word for both
-    children: Iterable[Any] = node.values() if isinstance(node, Mapping) else ()
+    children: Iterable[Any] = node.values() if isinstance(node, dict) else ()
     for child in node if isinstance(node, list) else children:
         _publish(child)
