@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from minikms import heap
 from minikms.cli.audit import audit
 from minikms.cli.door_options import ServeCommand, doors_of
 from minikms.cli.help import ON_A_STORE, HelpGroup
@@ -14,7 +13,7 @@ from minikms.cli.store import store
 from minikms.cli.token import token
 from minikms.exits import fail
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.serve import core_dumps
+from minikms.serve import core_dumps, garbage
 from minikms.startup_errors import PluginError
 
 
@@ -52,7 +51,7 @@ def serve(**options: Any) -> None:
 
         workers.run(config)
     else:
-        with heap.growing():
+        with garbage.growing():
             from minikms.serve import process
 
         process.run(config)

@@ -9,10 +9,9 @@ import warnings
 import uvloop
 from aiohttp import web
 
-from minikms import heap
 from minikms.config import Config
 from minikms.doors.app import DOORS
-from minikms.serve import core_dumps, log_output
+from minikms.serve import core_dumps, garbage, log_output
 from minikms.serve.assembly import create_service
 from minikms.serve.lifecycle import (
     LAST_CALLS,
@@ -42,7 +41,7 @@ def run(config: Config, parent: "WorkerEnd | None" = None) -> None:
     # aiohttp-swagger3 stores data in each request under a plain string.
     warnings.simplefilter("ignore", web.NotAppKeyWarning)
     with exit_on_startup_error():
-        with heap.growing():
+        with garbage.growing():
             app = create_service(config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(app, config, parent))
@@ -72,7 +71,7 @@ async def _serve(app: web.Application, config: Config, parent: "WorkerEnd | None
             await each_runner.setup()
         for each in listeners:
             await each.start(shared=parent is not None)
-        heap.spare()
+        garbage.spare()
         if parent is None:
             announce(config, [each.address for each in listeners])
         else:

@@ -14,10 +14,9 @@ from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from typing import Final, NamedTuple, NoReturn
 
-from minikms import heap
 from minikms.audit.log import file_of_worker
 from minikms.config import Config
-from minikms.serve import lifecycle, log_output, shared_memory
+from minikms.serve import garbage, lifecycle, log_output, shared_memory
 from minikms.serve.ports import hold_port
 from minikms.serve.worker_pipe import Heartbeats, ParentEnd, WorkerEnd
 from minikms.store.location import StoreLocation
@@ -272,7 +271,7 @@ def _spawn(name: str, config: Config) -> _Worker:
 
 def _work(config: Config, parent: WorkerEnd) -> None:
     """Be a worker: only a worker needs the web, whose import is most of its start."""
-    with heap.growing():
+    with garbage.growing():
         from minikms.serve import process
 
     process.run(config, parent)

@@ -8,9 +8,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from minikms import heap
 from minikms.config import Config
-from minikms.web.http import answers, logs, trial
+from minikms.web.http import answers, heap, logs, trial
 from minikms.web.http.answers import JSON, AnswerForm
 from minikms.web.http.connection import LimitedRequestHandler
 from minikms.web.http.fast_path import FastRequestHandler, FastRoutes, RequestBatch

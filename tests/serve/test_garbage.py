@@ -4,11 +4,11 @@ import gc
 
 import pytest
 
-from minikms import heap
+from minikms.serve import garbage
 
 
 def fail_to_start():
-    with heap.growing():
+    with garbage.growing():
         assert not gc.isenabled()
         raise OSError("nothing")
 
