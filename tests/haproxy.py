@@ -25,9 +25,15 @@ class HAProxy:
     def __init__(self, folder):
         self._stats = folder / "haproxy.sock"
         self._process = subprocess.Popen([HAPROXY, "-db", "-f", str(folder / "haproxy.cfg")])
-        while not self._stats.exists():
+        while not self._listens():
             assert self._process.poll() is None, "haproxy has ended"
-            time.sleep(0.01)  # before the file is looked for again
+            time.sleep(0.01)  # before it is tried again
+
+    def _listens(self):
+        """Whether it takes connections: its socket has a name a moment before."""
+        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError), self._connected():
+            return True
+        return False
 
     @classmethod
     @contextlib.contextmanager
@@ -41,11 +47,16 @@ class HAProxy:
             haproxy._process.kill()
             haproxy._process.wait()
 
-    def state(self, backend, server):
-        """The status of a server, and what its last check has found."""
+    @contextlib.contextmanager
+    def _connected(self):
         with socket.socket(socket.AF_UNIX) as stats:
             stats.settimeout(60)
             stats.connect(str(self._stats))
+            yield stats
+
+    def state(self, backend, server):
+        """The status of a server, and what its last check has found."""
+        with self._connected() as stats:
             stats.sendall(b"show stat\n")
             with stats.makefile() as lines:
                 rows = [line.split(",") for line in lines if line.strip()]
