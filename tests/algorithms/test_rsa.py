@@ -1,11 +1,11 @@
-"""RSA keys that are imported, and their signatures."""
+"""RSA keys that are made and imported, and their signatures."""
 
 from math import gcd, lcm
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from minikms.algorithms.rsa import Rsa2048, Rsa4096
+from minikms.algorithms.rsa import Rsa2048, Rsa4096, RsaAlgorithm
 from minikms.encodings import jose_b64url
 from minikms.plugin import InvalidKey
 
@@ -64,6 +64,17 @@ def refuses(jwk, algorithm=None):
 def recovered(jwk):
     numbers = Rsa2048().import_jwk(jwk).private_numbers()
     return {numbers.p, numbers.q}
+
+
+class Rsa1024(RsaAlgorithm):
+    bits = 1024  # made soon
+
+
+def test_a_key_is_made_of_the_size_of_its_algorithm():
+    make = RsaAlgorithm.generate.__wrapped__  # other tests share keys that are published
+    made = [make(Rsa1024()).public_key().public_numbers() for _ in range(2)]
+    assert [(key.n.bit_length(), key.e) for key in made] == [(1024, E)] * 2
+    assert made[0].n != made[1].n
 
 
 @pytest.mark.parametrize("modulo", [carmichael, euler])
