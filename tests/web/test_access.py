@@ -7,8 +7,10 @@ import time
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestClient
 from derived import profile_of
 from identity_provider import AUDIENCE, ISSUER, SigningKey, b64, compact, good
+from in_process import KmsTestServer
 
 from minikms.access.policy import OPEN, SCOPES
 from minikms.access.tokens import Token
@@ -34,6 +36,51 @@ async def guarded(start, admin):
     """A service in memory that needs tokens, and the header of its admin."""
     client = await start(create_service(Config(auth="token", admin_token_file=admin[1])))
     return client, bearer(admin[0])
+
+
+@pytest.fixture(scope="module")
+async def shared_guarded(tmp_path_factory):
+    """The same in memory, for calls that what others leave there does not hinder."""
+    token, path = Token.new().reveal(), tmp_path_factory.mktemp("shared") / "admin.token"
+    path.touch(0o600)
+    path.write_text(token)
+    # More wrong tokens than all of them send.
+    config = Config(auth="token", admin_token_file=str(path), max_wrong_tokens=1_000_000)
+    async with TestClient(KmsTestServer(create_service(config))) as client:
+        yield client, bearer(token)
+
+
+@pytest.fixture(scope="module")
+def made_once(shared_guarded):
+    """Make a token of the shared service, each once."""
+    made_before = {}
+
+    async def make(*scopes, **others):
+        known = frozenset(scopes), *others.items()
+        if known not in made_before:
+            made_before[known] = await made(shared_guarded[0], *scopes, **others)
+        return made_before[known]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+async def no_tokens(shared_guarded):
+    """Headers that authenticate nobody."""
+    tokens = shared_guarded[0].app[TOKENS]
+    revoked, record = await tokens.create("revoked", SCOPES)
+    await tokens.revoke(record.id)
+    other_secret = Token((await tokens.create("t", SCOPES))[0].id, Token.new().secret).reveal()
+    return [
+        None,
+        bearer("mkms_"),
+        bearer(Token.new().reveal()),
+        bearer(other_secret),
+        bearer(revoked.reveal()),
+        await made(shared_guarded[0], expires=time.time_ns() - 1),
+        bearer("a.b.c"),
+        {"Authorization": "Basic YWxpY2U6c2VjcmV0"},
+    ]
 
 
 @pytest.fixture
@@ -89,23 +136,9 @@ async def refusal(answer, status, slug):
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=lambda route: route.name)
-async def test_every_route_refuses_who_may_not(guarded, route):
-    client, everything = guarded
-    tokens = client.app[TOKENS]
-    revoked, record = await tokens.create("revoked", SCOPES)
-    await tokens.revoke(record.id)
-    other_secret = Token((await tokens.create("t", SCOPES))[0].id, Token.new().secret).reveal()
-    sent = [
-        None,
-        bearer("mkms_"),
-        bearer(Token.new().reveal()),
-        bearer(other_secret),
-        bearer(revoked.reveal()),
-        await made(client, expires=time.time_ns() - 1),
-        bearer("a.b.c"),
-        {"Authorization": "Basic YWxpY2U6c2VjcmV0"},
-    ]
-    for headers in sent:
+async def test_every_route_refuses_who_may_not(shared_guarded, made_once, no_tokens, route):
+    client, everything = shared_guarded
+    for headers in no_tokens:
         answer = await call(client, route, headers)
         token_came = headers is not None and headers["Authorization"].startswith("Bearer")
         expected = 'Bearer error="invalid_token"' if token_came else "Bearer"
@@ -113,15 +146,15 @@ async def test_every_route_refuses_who_may_not(guarded, route):
 
     for scopes in (set(SCOPES) - {route.scope}, *({scope} for scope in SCOPES)):
         if route.scope not in scopes:
-            answer = await call(client, route, await made(client, *scopes))
+            answer = await call(client, route, await made_once(*scopes))
             expected = f'Bearer error="insufficient_scope", scope="{route.scope}"'
             assert await refusal(answer, 403, "forbidden") == expected
 
-    elsewhere = await made(client, profiles=("elsewhere",))
-    if profile_of(json.loads(client.app[DOCUMENT]), route.name, named=PROFILE):
+    elsewhere = await made_once(profiles=("elsewhere",))
+    if profile_of(parsed(client.app[DOCUMENT]), route.name, named=PROFILE):
         await refusal(await call(client, route, elsewhere), 404, "profile-not-found")
 
-    for headers in (everything, await made(client, route.scope)):
+    for headers in (everything, await made_once(route.scope)):
         answer = await call(client, route, headers)
         assert answer.status not in (401, 403), await answer.text()
         assert "profile-not-found" not in await answer.text() or route.name == "changeProfile"
@@ -159,14 +192,15 @@ async def test_without_a_token_only_documents_and_health_answer(guarded):
     "headers",
     [(), ("X-Original-URL: /healthz", "X-HTTP-Method-Override: GET", "X-Profile: public")],
 )
-async def test_no_spelling_leads_past_the_gate(guarded, admin, target, headers):
-    client, everything = guarded
+async def test_no_spelling_leads_past_the_gate(shared_guarded, target, headers):
+    client, everything = shared_guarded
+    token = everything["Authorization"].removeprefix("Bearer ")
     await client.post("/profile", json={"name": "public"}, headers=everything)
     await client.patch("/profile/public", json={"jwks": "public"}, headers=everything)
     for method in ("GET", "POST"):
         reader, writer = await asyncio.open_connection(client.host, client.port)
         head = [
-            f"{method} {target.replace('TOKEN', admin[0])} HTTP/1.1",
+            f"{method} {target.replace('TOKEN', token)} HTTP/1.1",
             "Host: localhost",
             *headers,
         ]
@@ -276,8 +310,8 @@ async def test_who_may_make_tokens_gives_no_more_than_its_profiles(guarded):
         ("expires", "2200-01-01T00:00:00Z"),
     ],
 )
-async def test_what_is_no_token_is_refused(guarded, member, value):
-    client, everything = guarded
+async def test_what_is_no_token_is_refused(shared_guarded, member, value):
+    client, everything = shared_guarded
     body = {"name": "t", "scopes": ["sign"], member: value}
     answer = await client.post("/tokens", json=body, headers=everything)
     await refusal(answer, 422, "validation-failed")
