@@ -1,5 +1,7 @@
 import base64
+from secrets import token_bytes
 
+import base58
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,12 @@ def test_nothing_but_base64url_is_read(text):
 )
 def test_base58(data, text):
     assert b58(data) == text
+
+
+def test_base58_of_any_length_is_that_of_the_library():
+    for size in (*range(100), 270, 1186):
+        for data in (b"\xff" * size, b"\1" + bytes(size), bytes(70) + token_bytes(size)):
+            assert b58(data) == base58.b58encode(data).decode()
 
 
 def test_the_thumbprints_of_the_rfcs():
