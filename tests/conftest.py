@@ -6,10 +6,10 @@ import gc
 import math
 import sqlite3
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import chain, filterfalse, groupby, islice
 from pathlib import Path
+from subprocess import PIPE, CompletedProcess
 from typing import Any
 
 import ports
@@ -21,10 +21,9 @@ from in_process import KmsTestServer
 from postgres import Postgres
 from service_process import (
     CACHE_SIZE,
-    MINIKMS,
     Service,
     begin_and_answer,
-    environment,
+    begin_process,
     services,
 )
 from shared import share_applications, share_rsa_keys
@@ -244,13 +243,12 @@ def run(check_mark):
 
     def start(*args, command=None, **variables):
         check_mark()
-        return subprocess.run(
-            [*(command or MINIKMS), *args],
-            env=environment(**variables),
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        process = begin_process(args, command, variables, stdout=PIPE, stderr=PIPE)
+        try:
+            stdout, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        return CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     return start
 
@@ -260,12 +258,9 @@ def begin(check_mark):
     """Begin commands, each killed at the end of the test if it has not ended."""
     begun = []
 
-    def start(*args, stdout=subprocess.PIPE, **variables):
+    def start(*args, stdout=PIPE, **variables):
         check_mark()
-        command = [*MINIKMS, *args]
-        process = subprocess.Popen(
-            command, env=environment(**variables), stdout=stdout, stderr=stdout, text=True
-        )
+        process = begin_process(args, None, variables, stdout=stdout, stderr=stdout)
         begun.append(process)
         return process
 

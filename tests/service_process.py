@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import forked
 from aiohttp import ClientError, ClientSession
 from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
@@ -32,17 +33,30 @@ def environment(**variables):
     return {**inherited, **given}
 
 
+def begin_process(args, command, variables, **streams):
+    """Start `minikms`, or another command with its arguments, as `subprocess.Popen` does."""
+    env = environment(**variables)
+    if command is None and forked.can(env):
+        return forked.start([*MINIKMS, *args], env=env, **streams)
+    return subprocess.Popen(
+        [*(command or MINIKMS), *args],
+        env=env,
+        text=True,
+        # After some lines were read, communicate() may begin within a character.
+        errors="replace",
+        **streams,
+    )
+
+
 class Service:
     """A service that was started, and what it writes."""
 
     def __init__(self, args, variables, command):
-        self.process = subprocess.Popen(
-            [*(command or MINIKMS), "serve", *args],
-            env=environment(**variables),
+        self.process = begin_process(
+            ["serve", *args],
+            command,
+            variables,
             stderr=subprocess.PIPE,
-            text=True,
-            # After some lines were read, communicate() may begin within a character.
-            errors="replace",
             start_new_session=True,  # so that a signal to its group goes to nobody else
         )
         self.lines = []

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import MINIKMS, environment
+from service_process import MINIKMS, environment
 from stores import complaints, fill, options_of
 
 pytestmark = pytest.mark.process

@@ -4,7 +4,7 @@ import random
 import time
 
 import pytest
-from conftest import MINIKMS
+from service_process import MINIKMS
 from stores import options_of, refused, write_key
 
 from minikms.store.askar import new_raw_key

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from processes import needs_root, open_files
+from service_process import MINIKMS
 from stores import new_store
 
 from minikms.serve.ports import hold_port
@@ -54,7 +55,7 @@ def ask_all(service, workers, *call):
 
 
 def test_each_of_them_answers_and_has_the_same_keys(serve, store):
-    three = serve("--port", "0", "--workers", "3", *store)
+    three = serve("--port", "0", "--workers", "3", *store, command=MINIKMS)
     workers = pids(three).values()
     assert len(workers) == 3
     assert three.status("POST", "/key/generate", GENERATE) == 200
