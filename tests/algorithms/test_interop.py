@@ -101,21 +101,37 @@ each_library = pytest.mark.parametrize("library", [Pyca, Askar])
 
 @each_algorithm
 async def test_ours_over_http_verify_with_theirs(client, name):
-    key = await (await client.post("/key/generate", json={"alg": name})).json()
-    verified = []
-    for message in MESSAGES:
-        body = {"kid": key["kid"], "data": b64url(message)}
-        sig = (await (await client.post("/sign", json=body)).json())["sig"]
-        signature = b64url_decode(sig)
-        answer = await (await client.post("/verify", json={**body, "sig": sig})).json()
-        verified.append(
-            (
-                len(signature),
-                answer["valid"],
-                Pyca.verifies(name, key["jwk"], message, signature),
-                Askar.verifies(name, key["jwk"], message, signature),
-            )
+    """Some in a call of their own, the others as a batch."""
+
+    async def post(path, **body):
+        async with client.post(path, json=body) as response:
+            return await response.json()
+
+    key = await post("/key/generate", alg=name)
+    kid, alone, others = key["kid"], MESSAGES[:40], [b64url(message) for message in MESSAGES[40:]]
+    sigs, valid = [], []
+    for data in map(b64url, alone):
+        sigs.append((await post("/sign", kid=kid, data=data))["sig"])
+        valid.append((await post("/verify", kid=kid, data=data, sig=sigs[-1]))["valid"])
+    items = [{"data": data} for data in others]
+    made = [
+        result["sig"] for result in (await post("/sign/batch", kid=kid, items=items))["results"]
+    ]
+    items = [{"data": data, "sig": sig} for data, sig in zip(others, made, strict=True)]
+    found = (await post("/verify/batch", kid=kid, items=items))["results"]
+    valid += [result["valid"] for result in found]
+
+    verified = [
+        (
+            len(signature),
+            ours,
+            Pyca.verifies(name, key["jwk"], message, signature),
+            Askar.verifies(name, key["jwk"], message, signature),
         )
+        for message, signature, ours in zip(
+            MESSAGES, map(b64url_decode, sigs + made), valid, strict=True
+        )
+    ]
     assert verified == [(SIGNATURE_BYTES[name], True, True, True)] * len(MESSAGES)
 
 

@@ -38,16 +38,16 @@ def known_answers(alg):
 
 @each
 async def test_known_answers(post, alg):
-    """The first 100; tests/algorithms/test_vectors_mlkem.py has them all."""
+    """The first 10; tests/algorithms/test_vectors_mlkem.py has them all."""
     checked = 0
-    for seed, public, *pairs in islice(known_answers(alg), 100):
+    for seed, public, *pairs in islice(known_answers(alg), 10):
         key = await post("/key/import", {"alg": alg, "seed": b64url(seed)})
         assert key["jwk"]["pub"] == jose_b64url(public)
         for ciphertext, secret in (pairs[:2], pairs[2:]):
             body = {"kid": key["kid"], "ciphertext": b64url(ciphertext)}
             assert await post("/decapsulate", body) == {"secret": b64url(secret)}
         checked += 1
-    assert checked == 100
+    assert checked == 10
 
 
 @each
