@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,8 +14,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from waiting import until, waiting_for
 
 from minikms.config import Config
+from minikms.keys.describe import describe
+from minikms.maintenance.write import StoreWriter
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import KeyPolicy
 from minikms.serve.assembly import create_service
-from minikms.web.state import SERVICE
+from minikms.store.keys import DEFAULT_PROFILE
+from minikms.web.state import SERVICE, STORE
 
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "errors"}
 
@@ -55,6 +61,28 @@ def listening() -> Callable[..., Awaitable[None]]:
             await until("notices of PostgreSQL", lambda counters=counters: all(counters.values))
 
     return wait
+
+
+@pytest.fixture
+def profile(client: Any) -> str:
+    """The profile that the client calls in where it names none."""
+    return client.session.headers.get("X-Profile", DEFAULT_PROFILE)
+
+
+@pytest.fixture
+def with_aliases(client: Any, profile: str) -> Callable[..., Awaitable[str]]:
+    """Store an Ed25519 key that has so many aliases, as an earlier version might have left it."""
+    algorithm: Any = AlgorithmRegistry.from_installed().get("ed25519")
+
+    async def make(number: int, jwk: dict[str, str] | None = None) -> str:
+        key = algorithm.import_jwk(jwk) if jwk else algorithm.generate()
+        record = describe(algorithm, key, "askar", KeyPolicy(), algorithm.key_operations)
+        record = replace(record, aliases=tuple(f"a{place}" for place in range(number)))
+        writer = StoreWriter(client.app[STORE].database)
+        await writer.insert(profile, [(record, algorithm.pack(key))])
+        return record.kid
+
+    return make
 
 
 @pytest.fixture

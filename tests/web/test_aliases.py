@@ -1,32 +1,10 @@
 """How many aliases a key may have, and what becomes of one that is taken, wherever one is bound."""
 
-from dataclasses import replace
-
 import pytest
 
-from minikms.keys.describe import describe
-from minikms.maintenance.write import StoreWriter
-from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyPolicy, KeyRef
+from minikms.records import KeyRef
 from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.state import STORE
-
-ALGORITHM = AlgorithmRegistry.from_installed().get("ed25519")
-
-
-@pytest.fixture
-def with_aliases(client):
-    """Store a key that has so many aliases, as an earlier version might have left it."""
-
-    async def make(number):
-        key = ALGORITHM.generate()
-        record = describe(ALGORITHM, key, "askar", KeyPolicy(), ALGORITHM.key_operations)
-        record = replace(record, aliases=tuple(f"a{place}" for place in range(number)))
-        writer = StoreWriter(client.app[STORE].database)
-        await writer.insert(DEFAULT_PROFILE, [(record, ALGORITHM.pack(key))])
-        return record.kid
-
-    return make
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import pytest
 from minikms.config import Config
 from minikms.web.routes import ROUTES
 
+pytestmark = pytest.mark.shared_service
+
 JSON = "Content-Type: application/json"
 MALFORMED = (400, "malformed-json")
 BAD_REQUEST = (400, "bad-request")

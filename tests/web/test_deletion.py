@@ -18,7 +18,7 @@ DATA = "aGVsbG8="
 
 
 @pytest.fixture
-async def client(start, any_store, monkeypatch):
+async def own_client(start, any_store, monkeypatch):
     """A client of a service that has looked once for what is due, as it does when it starts."""
     looked, sweep = asyncio.Event(), KeyService.sweep
 
@@ -79,6 +79,7 @@ async def test_by_alias(client, generate, refused):
     assert await kept(client) == (1, 1, 0, 1)
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize(
     "query", ["", "?alias=", "?alias=a&after=9999d", "?after=7d", "?alias=a%00"]
 )
@@ -93,6 +94,7 @@ async def test_by_an_alias_of_a_key_that_is_due(client, generate, refused):
     await refused(await client.delete("/key?alias=a&after=7d"), 404, "alias-not-found")
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize(
     ("after", "seconds"),
     [("1s", 1), ("31536000s", 365 * 86400), ("90m", 5400), ("36h", 129600), ("365d", 365 * 86400)],
@@ -113,6 +115,7 @@ async def test_when(client, generate, after, seconds):
         assert found == key | {"state": "disabled", "deletes": done["deletes"]}
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize(
     "after",
     ["", "0s", "0d", "7", "d", "7w", "7D", "-7d", "+7d", "07d", "7.5d", "7d7h", "%207d", "7d%0A",

@@ -1,14 +1,13 @@
 """The same key imported again: refused, or kept as it is."""
 
-import asyncio
-
 import pytest
 from derived import algorithm_names
 
 from minikms.plugin.protocol import JwkImporter
 from minikms.records import KeyRef
-from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.state import STORE
+
+pytestmark = pytest.mark.shared_service
 
 ED25519 = {
     "kty": "OKP",
@@ -112,7 +111,7 @@ async def test_an_alias_that_is_taken(again, generate, refused, all_keys):
 
 
 @pytest.mark.each_store
-async def test_a_key_that_is_out_of_use_stays_so(client, again, all_keys):
+async def test_a_key_that_is_out_of_use_stays_so(client, profile, again, all_keys):
     kid = (await (await again()).json())["kid"]
     await client.patch(f"/key/{kid}", json={"state": "disabled"})
     key = await (await again(alias="a")).json()
@@ -122,18 +121,17 @@ async def test_a_key_that_is_out_of_use_stays_so(client, again, all_keys):
     assert (key["state"], key["aliases"]) == ("disabled", ["a", "b"])
     assert key["deletes"] is not None
     # One whose deletion is due is no longer there.
-    await client.app[STORE].schedule(DEFAULT_PROFILE, KeyRef(kid), 1)
+    await client.app[STORE].schedule(profile, KeyRef(kid), 1)
     key = await (await again(alias="c")).json()
     assert (key["state"], key["aliases"], key["deletes"]) == ("enabled", ["c"], None)
     assert await all_keys() == [key]
 
 
-async def test_it_says_how_many_aliases_a_key_may_have(client, again, refused):
-    await again()
-    calls = [again(alias=f"{number}") for number in range(1000)]
-    assert {answer.status for answer in await asyncio.gather(*calls)} == {200}
+async def test_it_says_how_many_aliases_a_key_may_have(with_aliases, again, refused):
+    kid = await with_aliases(999, PRIVATE)
+    assert (await (await again(alias="last")).json())["kid"] == kid
     await refused(await again(alias="one more"), 422, "too-many-aliases")
-    assert (await again(alias="7")).status == 200
+    assert (await again(alias="a7")).status == 200
 
 
 @pytest.mark.parametrize("value", ["", "KEEP", None, True, "move"])

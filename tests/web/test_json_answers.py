@@ -5,6 +5,8 @@ import gzip
 import orjson
 import pytest
 
+pytestmark = pytest.mark.shared_service
+
 JSON = "Content-Type: application/json"
 MARK = "planted-7f3a"
 

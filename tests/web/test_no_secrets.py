@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web.routes import ROUTES
 
+pytestmark = pytest.mark.shared_service
+
 ALGS = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv", "seed"}
 GIVES = {

@@ -25,8 +25,8 @@ METHODS = {"get", "post", "put", "patch", "delete"}
 
 
 @pytest.fixture
-async def document(client):
-    return await (await client.get("/openapi.json")).json()
+async def document(profile_client):
+    return await (await profile_client.get("/openapi.json")).json()
 
 
 def operations(document):

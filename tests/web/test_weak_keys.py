@@ -9,8 +9,9 @@ import pytest
 
 from minikms.encodings import thumbprint
 from minikms.records import KeyRecord
-from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.state import SERVICE
+
+pytestmark = pytest.mark.shared_service
 
 # A prime of 2,048 bits; 2²⁵⁶ divides the number before it.
 PRIME = (2**1791 + 427) * 2**256 + 1
@@ -75,7 +76,7 @@ async def test_a_public_key_that_is_no_point_verifies_nothing(client, refused, c
 
 
 @weak
-async def test_one_that_was_stored_before_verifies_nothing(client, refused, crv, x):
+async def test_one_that_was_stored_before_verifies_nothing(client, profile, refused, crv, x):
     """As an older version has left it."""
     jwk = okp(crv, x)
     record = KeyRecord(
@@ -90,7 +91,7 @@ async def test_one_that_was_stored_before_verifies_nothing(client, refused, crv,
         material="none",
         created=time.time_ns(),
     )
-    await client.app[SERVICE]._store.insert(DEFAULT_PROFILE, record, b"")
+    await client.app[SERVICE]._store.insert(profile, record, b"")
     body = {"kid": record.kid, "data": "", "sig": b64(x.ljust(2 * len(x), b"\0"))}
     for _ in range(2):  # the second time its record is in memory
         await refused(await client.post("/verify", json=body), 422, "invalid-key")
