@@ -131,7 +131,12 @@ async def body_of(client, route):
 
 async def refusal(answer, status, slug):
     assert answer.status == status, await answer.text()
-    assert (await answer.json())["type"] == f"urn:minikms:problem:{slug}"
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["X-Request-Id"]
+    problem = await answer.json()
+    assert (problem["type"], problem["status"]) == (f"urn:minikms:problem:{slug}", status)
+    assert problem["title"]
+    assert problem["detail"]
     return answer.headers.get("WWW-Authenticate")
 
 
