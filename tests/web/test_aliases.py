@@ -1,10 +1,13 @@
 """How many aliases a key may have, and what becomes of one that is taken, wherever one is bound."""
 
+import secrets
+
 import pytest
 
 from minikms.records import KeyRef
-from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.state import STORE
+
+pytestmark = pytest.mark.shared_service
 
 
 @pytest.fixture
@@ -126,20 +129,23 @@ async def test_an_alias_of_the_key_itself_is_not_taken(client, generate, aliases
 
 
 async def test_an_alias_of_another_profile_is_not_taken(client, generate):
-    assert (await client.post("/profile", json={"name": "alice"})).status == 200
+    other = secrets.token_hex()
+    assert (await client.post("/profile", json={"name": other})).status == 200
     await generate(alias="mine")
-    await generate(profile="alice", alias="mine", alias_taken="refuse")
+    await generate(profile=other, alias="mine", alias_taken="refuse")
 
 
 @pytest.mark.parametrize("call", BINDING)
-async def test_the_alias_of_a_key_that_is_out_of_use_is_taken(client, generate, refused, call):
+async def test_the_alias_of_a_key_that_is_out_of_use_is_taken(
+    client, profile, generate, refused, call
+):
     kid, other = [(await generate(**named))["kid"] for named in ({"alias": "taken"}, {})]
     refuse = binding(client, "taken", other, alias_taken="refuse")[call]
     await client.patch(f"/key/{kid}", json={"state": "disabled"})
     await refused(await refuse(), 409, "alias-exists")
     await client.delete(f"/key/{kid}?after=1d")
     await refused(await refuse(), 409, "alias-exists")
-    await client.app[STORE].schedule(DEFAULT_PROFILE, KeyRef(kid), 1)  # due, and not removed yet
+    await client.app[STORE].schedule(profile, KeyRef(kid), 1)  # due, and not removed yet
     assert (await refuse()).status == 200
     await refused(await client.get(f"/key/{kid}"), 404, "key-not-found")
 

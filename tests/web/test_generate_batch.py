@@ -35,6 +35,7 @@ async def test_options_hold_for_all(post):
         assert {name: key[name] for name in options} == options
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -57,17 +57,20 @@ async def called(start, connect_to):
 async def signed(client, called, *hosts):
     """The same of a signature, which is mostly answered at once: by the host, and then again."""
     key = {"alg": "ed25519", "alias": "a"}
-    assert (await client.post("/key/generate", json=key)).status == 200
+    default = {"X-Profile": "default"}
+    assert (await client.post("/key/generate", json=key, headers=default)).status == 200
     body = b'{"alias":"a","data":"aGVsbG8"}'
     return [await called("POST /sign", *hosts, body=body, client=client) for _ in range(2)]
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize("host", LOCAL)
 async def test_a_host_that_is_this_machine(client, called, host):
     assert await called("GET /keys", host, client=client) == (200, None)
     assert await signed(client, called, host) == [(200, None)] * 2
 
 
+@pytest.mark.shared_service
 @pytest.mark.parametrize("host", OTHER)
 async def test_a_host_that_is_another(client, called, host):
     assert await signed(client, called, host) == [(421, "misdirected-request")] * 2

@@ -333,7 +333,7 @@ async def test_headers_that_wait_have_a_largest_size(client, connect):
     assert await connection.at_end()
 
 
-# A call that takes some seconds, so that what is sent behind it waits.
+# A call that takes a second, so that what is sent behind it waits.
 BUSY = b'{"alg":"rsa4096"}'
 BUSY = (
     b"POST /key/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -343,8 +343,14 @@ BUSY = (
 
 @pytest.fixture
 def rsa_keys_take_long(monkeypatch):
-    """Make each RSA key, though that takes long."""
-    monkeypatch.setattr(RsaAlgorithm, "generate", RsaAlgorithm.generate.__wrapped__)
+    """Take a second for each RSA key."""
+    generate = RsaAlgorithm.generate
+
+    def wait(algorithm):
+        time.sleep(1)
+        return generate(algorithm)
+
+    monkeypatch.setattr(RsaAlgorithm, "generate", wait)
 
 
 @pytest.mark.usefixtures("rsa_keys_take_long")
