@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -40,6 +41,24 @@ def shell(minikms, tmp_path):
     return run
 
 
+@pytest.fixture
+def command(minikms, tmp_path, monkeypatch):
+    """Run a line that is one command as `shell` does, but in this process."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment(minikms).items():
+        monkeypatch.setenv(name, value)
+
+    def run(line, code=0, given=b""):
+        name, *arguments = shlex.split(line)
+        assert name == "mkms"
+        done = CliRunner().invoke(mkms, arguments, given, catch_exceptions=False)
+        assert done.exit_code == code, done.stderr
+        run.error = done.stderr
+        return done.stdout.rstrip("\n")
+
+    return run
+
+
 def environment(minikms):
     return {
         "PATH": f"{COMMANDS}:{os.environ['PATH']}",
@@ -59,139 +78,143 @@ def test_from_nothing_to_a_signature(shell, minikms):
     assert shell("echo -n hello | mkms sign did:example:123#key-1") == sig
 
 
-def test_an_alias_that_looks_like_a_kid(shell):
-    kid = shell("mkms key generate p256 --alias signer")
-    shown = json.loads(shell("mkms --json key show signer"))
+def test_an_alias_that_looks_like_a_kid(command):
+    kid = command("mkms key generate p256 --alias signer")
+    shown = json.loads(command("mkms --json key show signer"))
     assert (shown["kid"], shown["aliases"]) == (kid, ["signer"])
-    shell("mkms sign signer hello")
+    command("mkms sign signer hello")
 
 
-def test_a_kid_that_begins_with_a_hyphen(shell, minikms):
+def test_a_kid_that_begins_with_a_hyphen(shell, command, minikms):
     """As one in 64 does."""
     while not (kid := minikms.generate_key("ed25519", exportable=True).kid).startswith("-"):
         pass
     assert shell(f"mkms key export {kid} | wc -l").strip() == "1"
-    sig = shell(f"mkms sign {kid} -x --encoding raw")
-    assert shell(f"mkms verify --sig={sig} {kid} -x") == "valid"
-    assert shell(f"mkms verify {kid} -x --sig {sig}") == "valid"
-    assert shell(f"mkms sign {kid} -- --data") != sig
-    shell(f"mkms sign {kid} --data", code=2)
-    assert "No such option" in shell.error
-    assert shell(f"mkms key delete {kid}") == kid
+    sig = command(f"mkms sign {kid} -x --encoding raw")
+    assert command(f"mkms verify --sig={sig} {kid} -x") == "valid"
+    assert command(f"mkms verify {kid} -x --sig {sig}") == "valid"
+    assert command(f"mkms sign {kid} -- --data") != sig
+    command(f"mkms sign {kid} --data", code=2)
+    assert "No such option" in command.error
+    assert command(f"mkms key delete {kid}") == kid
 
 
-def test_files_and_bytes(shell, tmp_path, minikms):
-    shell("mkms key generate p256 --alias signer")
+def test_files_and_bytes(shell, command, tmp_path, minikms):
+    command("mkms key generate p256 --alias signer")
     (tmp_path / "data").write_bytes(bytes(range(256)))
-    shell("mkms sign signer --file data --output sig --encoding der")
-    assert shell("mkms verify signer --file data --sig-file sig --encoding der") == "valid"
+    command("mkms sign signer --file data --output sig --encoding der")
+    assert command("mkms verify signer --file data --sig-file sig --encoding der") == "valid"
     assert minikms.verify(
         bytes(range(256)), (tmp_path / "sig").read_bytes(), alias="signer", encoding="der"
     )
     assert len(shell("mkms random 16 --output - | base64 -w0")) == 24
 
 
-def test_what_one_command_prints_another_takes(shell):
-    shell("mkms key generate a256gcm --alias box; mkms key generate a256kw --alias wrapper")
+def test_what_one_command_prints_another_takes(shell, command):
+    command("mkms key generate a256gcm --alias box")
+    command("mkms key generate a256kw --alias wrapper")
     assert shell("mkms encrypt box secret --aad head | mkms decrypt box --aad head") == "secret"
     assert shell("mkms encrypt box secret | mkms decrypt box --aad head", code=5) == ""
     assert shell.error == "mkms: The ciphertext cannot be decrypted.\n"
     wrapped = "head -c 32 /dev/zero | mkms wrap wrapper"
     unwrapped = shell(f"{wrapped} | mkms unwrap wrapper")
     assert decode(unwrapped) == bytes(32)
-    shell("mkms key generate hs256 --alias mac")
-    code = shell("mkms mac mac hello")
-    assert shell(f"mkms mac mac hello --check {code}") == "valid"
-    assert shell(f"mkms mac mac hallo --check {code}", code=1) == "not valid"
+    command("mkms key generate hs256 --alias mac")
+    code = command("mkms mac mac hello")
+    assert command(f"mkms mac mac hello --check {code}") == "valid"
+    assert command(f"mkms mac mac hallo --check {code}", code=1) == "not valid"
 
 
-def test_a_jws(shell, minikms):
-    shell("mkms key generate p256 --alias issuer")
-    token = shell("""mkms jws sign issuer '{"sub":"alice"}' --header '{"typ":"JWT"}'""")
+def test_a_jws(command, minikms):
+    command("mkms key generate p256 --alias issuer")
+    token = command("""mkms jws sign issuer '{"sub":"alice"}' --header '{"typ":"JWT"}'""")
     assert minikms.verify_jws(token, alias="issuer").header["typ"] == "JWT"
-    found = json.loads(shell(f"mkms --json jws verify issuer {token}"))
+    found = json.loads(command(f"mkms --json jws verify issuer {token}"))
     assert decode(found["payload"]) == b'{"sub":"alice"}'
-    assert shell(f"mkms jws verify issuer {token}x", code=1) == "not valid"
-    kids = {key["kid"] for key in json.loads(shell("mkms jwks"))["keys"]}
+    assert command(f"mkms jws verify issuer {token}x", code=1) == "not valid"
+    kids = {key["kid"] for key in json.loads(command("mkms jwks"))["keys"]}
     assert "issuer" in kids
 
 
-def test_a_jwe(shell, tmp_path):
-    shell("mkms key generate x25519 --alias reader; mkms key generate x25519 --alias writer")
+def test_a_jwe(shell, command, tmp_path):
+    command("mkms key generate x25519 --alias reader")
+    command("mkms key generate x25519 --alias writer")
     assert shell("mkms jwe encrypt --to reader hello | mkms jwe decrypt reader") == "hello"
-    jwk = json.loads(shell("mkms --json key show reader"))["jwk"]
+    jwk = json.loads(command("mkms --json key show reader"))["jwk"]
     (tmp_path / "reader.jwk").write_text(json.dumps(jwk))
     sealed = "mkms jwe encrypt --to-jwk reader.jwk --enc XC20P hello"
     assert shell(f"{sealed} | mkms --json jwe decrypt reader | grep -c XC20P") == "1"
     options = "--from writer --alg ECDH-1PU+A256KW --enc A256CBC-HS512"
     named = f"mkms jwe encrypt --to reader {options} hi"
     assert shell(f"{named} | mkms jwe decrypt reader --from writer") == "hi"
-    shell("mkms jwe encrypt hello", code=2)
-    shell("mkms jwe decrypt writer a.b.c.d.e", code=5)
+    command("mkms jwe encrypt hello", code=2)
+    command("mkms jwe decrypt writer a.b.c.d.e", code=5)
 
 
-def test_boxes(shell):
-    shell("mkms key generate x25519 --alias reader; mkms key generate x25519 --alias writer")
+def test_boxes(shell, command):
+    command("mkms key generate x25519 --alias reader")
+    command("mkms key generate x25519 --alias writer")
     assert shell("mkms box seal --to reader hello | mkms box unseal reader") == "hello"
     made = "mkms box make writer hello --to reader"
     assert shell(f"{made} | mkms box open reader --from writer") == "hello"
     assert shell(f"{made} | mkms box open writer --from writer", code=5) == ""
-    shell("mkms box open reader '{}' --from writer", code=2)
-    shell("mkms box open reader '{}'", code=2)
+    command("mkms box open reader '{}' --from writer", code=2)
+    command("mkms box open reader '{}'", code=2)
 
 
-def test_a_key_is_changed_and_deleted(shell):
-    kid = shell(
+def test_a_key_is_changed_and_deleted(shell, command):
+    kid = command(
         "mkms key generate ed25519 --label a=b --operation sign --expires 2090-01-01T00:00Z"
     )
-    assert shell(f"mkms key alias {kid} main") == kid
-    shown = json.loads(shell("mkms --json key update main --never-expires --label x=y"))
+    assert command(f"mkms key alias {kid} main") == kid
+    shown = json.loads(command("mkms --json key update main --never-expires --label x=y"))
     assert (shown["expires"], shown["labels"], shown["operations"]) == (None, {"x": "y"}, ["sign"])
-    new = shell("mkms key rotate main")
+    new = command("mkms key rotate main")
     assert new != kid
-    assert shell("mkms key list").splitlines()[1].split("\t")[0::4] == [new, "main"]
+    assert command("mkms key list").splitlines()[1].split("\t")[0::4] == [new, "main"]
     assert shell("mkms key list --alias main | cut -f1") == new
-    assert shell("mkms key unalias main") == new
-    assert shell(f"mkms key delete {new} --after 7d") == new
-    assert shell(f"mkms key restore {new}") == new
-    shell(f"mkms key update {new} --state disabled; mkms key delete {new}")
-    shell(f"mkms key show {new}", code=3)
+    assert command("mkms key unalias main") == new
+    assert command(f"mkms key delete {new} --after 7d") == new
+    assert command(f"mkms key restore {new}") == new
+    command(f"mkms key update {new} --state disabled")
+    command(f"mkms key delete {new}")
+    command(f"mkms key show {new}", code=3)
 
 
-def test_keys_in_masses(shell, minikms, tmp_path):
-    made = shell("mkms key generate ed25519 --count 12 --exportable").splitlines()
+def test_keys_in_masses(command, minikms, tmp_path):
+    made = command("mkms key generate ed25519 --count 12 --exportable").splitlines()
     assert [key.kid for key in minikms.list_keys().keys] == made
-    exported = shell('for kid in $(mkms key list | cut -f1); do mkms key export "$kid"; done')
+    exported = "\n".join(command(f"mkms key export {kid}") for kid in made)
     (tmp_path / "keys.ndjson").write_text(exported)
     for kid in made:
         minikms.delete_key(kid)
-    assert shell("mkms key import keys.ndjson").splitlines() == made
+    assert command("mkms key import keys.ndjson").splitlines() == made
     jwks = {"keys": [json.loads(line) for line in exported.splitlines()]}
     (tmp_path / "set.json").write_text(json.dumps(jwks))
-    assert shell("mkms key import set.json --if-exists keep").splitlines() == made
+    assert command("mkms key import set.json --if-exists keep").splitlines() == made
     bodies = [{"alg": "hs256", "secret": "A" * 43, "alias": f"mac-{n}"} for n in range(3)]
     given = "\n".join(map(json.dumps, bodies)).encode()
-    shell("mkms key import -", given=given)
+    command("mkms key import -", given=given)
     assert minikms.find_key("mac-2").alg == "hs256"
     (tmp_path / "seed").write_bytes(bytes(32))
-    shell("mkms key import seed --as seed --alg ed25519 --alias seeded")
+    command("mkms key import seed --as seed --alg ed25519 --alias seeded")
     assert minikms.find_key("seeded").kty == "OKP"
 
 
-def test_profiles_tokens_and_the_service(shell, minikms):
+def test_profiles_tokens_and_the_service(command, minikms):
     name = f"{minikms.profile}-2"
-    assert shell(f"mkms profile create {name}") == name
-    assert name in shell("mkms profile list").splitlines()
-    assert shell(f"mkms profile jwks {name} public") == f"{name}\tpublic"
-    shell(f"mkms profile delete {name} --yes")
-    token = shell("mkms token create signer --scope sign --for-profile default")
+    assert command(f"mkms profile create {name}") == name
+    assert name in command("mkms profile list").splitlines()
+    assert command(f"mkms profile jwks {name} public") == f"{name}\tpublic"
+    command(f"mkms profile delete {name} --yes")
+    token = command("mkms token create signer --scope sign --for-profile default")
     assert token.startswith("mkms_")
-    lines = [line.split("\t") for line in shell("mkms token list").splitlines()]
+    lines = [line.split("\t") for line in command("mkms token list").splitlines()]
     [found] = [line for line in lines if line[0] in token]
     assert found[1:] == ["signer", "sign", "default"]
-    shell(f"mkms token revoke {found[0]}")
-    assert shell("mkms status").endswith(" is ready")
-    assert "ed25519" in shell("mkms algorithms | cut -f1").splitlines()
+    command(f"mkms token revoke {found[0]}")
+    assert command("mkms status").endswith(" is ready")
+    assert "ed25519" in [line.split("\t")[0] for line in command("mkms algorithms").splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -227,24 +250,25 @@ def test_profiles_tokens_and_the_service(shell, minikms):
         ("mkms random 16 > /dev/full", 2, "No space left"),
     ],
 )
-def test_an_error_is_a_sentence_and_a_code(shell, line, code, sentence):
-    shell(line, code=code)
-    last = shell.error.splitlines()[-1]
+def test_an_error_is_a_sentence_and_a_code(shell, command, line, code, sentence):
+    run = shell if {"|", ">"} & set(line) else command
+    run(line, code=code)
+    last = run.error.splitlines()[-1]
     assert sentence in last
-    assert "Traceback" not in shell.error
+    assert "Traceback" not in run.error
     assert last.endswith(".")
 
 
-def test_options_after_the_command(shell, minikms, tmp_path):
-    kid = shell("mkms key generate p256 --alias signer")
-    assert json.loads(shell("mkms key list --json"))["kid"] == kid
-    assert json.loads(shell("mkms sign signer hello --json"))["kid"] == kid
-    assert json.loads(shell("mkms sign --json signer hello"))["kid"] == kid
-    shell("mkms --profile nobody key list", code=3)
+def test_options_after_the_command(shell, command, minikms):
+    kid = command("mkms key generate p256 --alias signer")
+    assert json.loads(command("mkms key list --json"))["kid"] == kid
+    assert json.loads(command("mkms sign signer hello --json"))["kid"] == kid
+    assert json.loads(command("mkms sign --json signer hello"))["kid"] == kid
+    command("mkms --profile nobody key list", code=3)
     given = f"--profile {minikms.profile} --url {minikms.url} --timeout 9"
     assert shell(f"MINIKMS_URL=x mkms --profile nobody key list {given} | cut -f1") == kid
-    shell("mkms key list --timeout 0", code=2)
-    assert "--json" in shell("mkms key list --help")
+    command("mkms key list --timeout 0", code=2)
+    assert "--json" in command("mkms key list --help")
 
 
 def test_what_nobody_has_foreseen_is_a_sentence_too(minikms, monkeypatch):
@@ -274,11 +298,11 @@ def test_a_command_that_is_stopped(minikms):
     assert process.returncode == 130
 
 
-def test_a_token_that_is_missing(shell, guarded_url, admin_token, tmp_path):
-    shell(f"mkms --url {guarded_url} key list", code=4)
-    assert "--token-file" in shell.error
+def test_a_token_that_is_missing(shell, command, guarded_url, admin_token, tmp_path):
+    command(f"mkms --url {guarded_url} key list", code=4)
+    assert "--token-file" in command.error
     (tmp_path / "token").write_text(admin_token)
-    shell(f"mkms --url {guarded_url} --profile default --token-file token key list")
+    command(f"mkms --url {guarded_url} --profile default --token-file token key list")
     shell(f"MINIKMS_TOKEN={admin_token} mkms --url {guarded_url} --profile default key list")
     # As with Client, the token counts where the environment has both.
     both = f"MINIKMS_TOKEN=wrong MINIKMS_TOKEN_FILE=token mkms --url {guarded_url}"
@@ -293,8 +317,8 @@ def test_a_reader_that_has_enough(shell, minikms):
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
-def test_completion(shell, name):
-    assert "_MKMS_COMPLETE" in shell(f"mkms completion {name}")
+def test_completion(command, name):
+    assert "_MKMS_COMPLETE" in command(f"mkms completion {name}")
 
 
 def test_what_completes_a_word(shell):
