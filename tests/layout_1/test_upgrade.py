@@ -31,6 +31,7 @@ import asyncio, json, os, signal, sys
 from pathlib import Path
 from minikms.cli.store_upgrade import _upgrade
 from minikms.maintenance.inspect import StoreInspector
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.store import layout
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sessions import Transaction
@@ -93,6 +94,7 @@ def begin():
     path.write_bytes(template)
 
 
+AlgorithmRegistry.from_installed()  # so that not each child imports the algorithms
 begin()
 _, before = in_child(look())
 _, last = in_child(upgrade(0))
