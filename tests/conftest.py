@@ -14,6 +14,7 @@ from typing import Any
 
 import ports
 import pytest
+from _pytest.runner import runtestprotocol
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient
 from aries_askar import Store
@@ -74,14 +75,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [*parts, *others]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Have a process report no more of a test than is shown: pytest-xdist's messages take 1 ms.
+
+    What passes has a report of its call alone; `-n0 --durations=9` has fixtures besides.
+    """
+    if not hasattr(item.config, "workerinput"):
+        return None
+    for report in runtestprotocol(item, log=False, nextitem=nextitem):
+        if report.when == "call" or not report.passed:
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
+
+
 # Nothing that is imported and collected is garbage.
 gc.disable()
 
 
 def pytest_collection_finish() -> None:
     """Spare the garbage collector what is there by now, and let it come seldom: 17% of all time."""
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # with little garbage, which would take half a second to find
     gc.set_threshold(20_000, 20, 20)
     gc.enable()
 
@@ -89,7 +103,8 @@ def pytest_collection_finish() -> None:
 # Before a test calls Askar by itself: each of its calls keeps the callback that the first one had.
 take_error_codes()
 
-# Before a module of tests makes keys.
+# Before a module of tests asks for algorithms and makes keys.
+share_applications(pytest.MonkeyPatch())
 share_rsa_keys(pytest.MonkeyPatch())
 
 
@@ -102,14 +117,6 @@ def cache_size() -> Iterator[None]:
             defaults = dict(zip(names, Config.__init__.__defaults__, strict=True))
             defaults["cache_size"] = int(CACHE_SIZE)
             patch.setattr(Config.__init__, "__defaults__", tuple(defaults.values()))
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def applications_share_what_is_the_same() -> Iterator[None]:
-    """Make once in a process what the applications of most tests have in common."""
-    with pytest.MonkeyPatch.context() as patch:
-        share_applications(patch)
         yield
 
 
