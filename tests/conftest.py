@@ -14,7 +14,6 @@ from typing import Any
 
 import ports
 import pytest
-from _pytest.runner import runtestprotocol
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient
 from aries_askar import Store
@@ -73,20 +72,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         own = list(chain(*modules[number::processes]))
         parts += [*own, *islice(others, size - len(own))]
     items[:] = [*parts, *others]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Have a process report no more of a test than is shown: pytest-xdist's messages take 1 ms.
-
-    What passes has a report of its call alone; `-n0 --durations=9` has fixtures besides.
-    """
-    if not hasattr(item.config, "workerinput"):
-        return None
-    for report in runtestprotocol(item, log=False, nextitem=nextitem):
-        if report.when == "call" or not report.passed:
-            item.ihook.pytest_runtest_logreport(report=report)
-    return True
 
 
 # Nothing that is imported and collected is garbage.
