@@ -164,13 +164,25 @@ def persistent_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def make_store() -> Callable[..., Awaitable[dict[str, str]]]:
-    """Make a store, and give the options of a service that keeps its keys there."""
+    """Make a store, and give the options of a service that keeps its keys there.
+
+    Without `key`, an SQLite file is a copy of the first, which takes 10 ms of a processor less.
+    """
+    shared, file = StoreKey(new_raw_key()), b""
 
     async def make(url: str, key: StoreKey | None = None) -> dict[str, str]:
-        key = key or StoreKey(new_raw_key())
-        async with KeyStore.create(StoreLocation.parse(url), key):
-            pass
-        return {"store": url, "store_key": key.secret, "auth": "none"}
+        nonlocal file
+        location = StoreLocation.parse(url)
+        copied = location.path if key is None else None
+        if copied and file:
+            copied.touch(0o600, exist_ok=False)
+            copied.write_bytes(file)
+        else:
+            async with KeyStore.create(location, key or shared):
+                pass
+            if copied:
+                file = copied.read_bytes()
+        return {"store": url, "store_key": (key or shared).secret, "auth": "none"}
 
     return make
 
@@ -190,11 +202,10 @@ def empty_store(
     async def make(kind: str) -> dict[str, str]:
         if kind == "memory":
             return {}
-        key = StoreKey(new_raw_key())
         if kind == "sqlite":
             folder: Path = request.getfixturevalue("tmp_path")
-            return await make_store(f"sqlite://{folder}/keys.db", key)
-        url: str = request.getfixturevalue("database_url")
+            return await make_store(f"sqlite://{folder}/keys.db")
+        key, url = StoreKey(new_raw_key()), request.getfixturevalue("database_url")
         # Quicker than a database for each test: Askar drops what it has in this one.
         emptied = await Store.provision(url, "raw", key.secret, profile="minikms", recreate=True)
         await emptied.close()
