@@ -50,7 +50,7 @@ def client(request: pytest.FixtureRequest, any_store: dict[str, str]) -> Any:
     return request.getfixturevalue("profile_client" if shared else "own_client")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def listening() -> Callable[..., Awaitable[None]]:
     """Return once each of these services, on PostgreSQL, hears notices."""
 

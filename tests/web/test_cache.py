@@ -1,9 +1,12 @@
 """Keys in memory: every change is seen at once, or within the bound that the documents tell."""
 
 import asyncio
+import contextlib
 import time
 
 import pytest
+from aiohttp.test_utils import TestClient
+from in_process import KmsTestServer
 
 from minikms.access.policy import SCOPES
 from minikms.access.tokens import Token
@@ -13,22 +16,63 @@ from minikms.store.notices import NotifyChangeCounters
 from minikms.web.gate import GATE
 from minikms.web.state import SERVICE, TOKENS
 
-ALICE = {"X-Profile": "alice"}
 LONG = "é" * 4096  # its entry in the store has another name
+
+
+def caching(options, **others):
+    """A service that keeps what it has read in memory."""
+    return create_service(Config(**{"cache_size": 100, "cache_ttl": 3600, **options, **others}))
+
+
+def hears_notices(client):
+    return isinstance(client.app[SERVICE]._store.database.counters, NotifyChangeCounters)
 
 
 @pytest.fixture
 def service(start, listening):
-    """Start a service that keeps what it has read in memory."""
+    """Start such a service."""
 
     async def make(options, **others):
-        given = {"cache_size": 100, "cache_ttl": 3600, **options, **others}
-        client = await start(create_service(Config(**given)))
-        if isinstance(client.app[SERVICE]._store.database.counters, NotifyChangeCounters):
+        client = await start(caching(options, **others))
+        if hears_notices(client):
             await listening(client)
         return client
 
     return make
+
+
+@pytest.fixture(scope="module")
+async def servers(request, tmp_path_factory, make_store, listening):
+    """One or two services on a store of each kind, which tests of a change share."""
+    begun = {}
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def begin(kind, who):
+            if (kind, who) not in begun:
+                options = {}
+                if kind == "sqlite":
+                    options = await make_store(f"sqlite://{tmp_path_factory.mktemp(who)}/keys.db")
+                elif kind == "postgres":
+                    server = request.getfixturevalue("postgres_server")
+                    options = await make_store(server.create_database())
+                begun[kind, who] = [
+                    await stack.enter_async_context(KmsTestServer(caching(options)))
+                    for _ in range(1 if who == "itself" else 2)
+                ]
+                await listening(*filter(hears_notices, begun[kind, who]))
+            return begun[kind, who]
+
+        yield begin
+
+
+@pytest.fixture
+async def pair(servers, kind, who, change):
+    """Who changes a key, and who uses it: clients that call in a profile of this test."""
+    headers = {"X-Profile": change.__name__}
+    clients = [TestClient(server, headers=headers) for server in await servers(kind, who)]
+    yield clients[0], clients[-1]
+    for client in clients:
+        await client.session.close()  # its own `close` would close the server
 
 
 def cache(client):
@@ -45,60 +89,60 @@ async def ok(response):
     return await response.json()
 
 
-async def generate(client, headers=ALICE, **options):
-    call = client.post("/key/generate", json={"alg": "ed25519", **options}, headers=headers)
+async def generate(client, **options):
+    call = client.post("/key/generate", json={"alg": "ed25519", **options})
     return (await ok(await call))["kid"]
 
 
-async def disable(client, kid, headers=ALICE):
-    await ok(await client.patch(f"/key/{kid}", json={"state": "disabled"}, headers=headers))
+async def disable(client, kid):
+    await ok(await client.patch(f"/key/{kid}", json={"state": "disabled"}))
 
 
-async def enable(client, kid, headers=ALICE):
-    await ok(await client.patch(f"/key/{kid}", json={"state": "enabled"}, headers=headers))
+async def enable(client, kid):
+    await ok(await client.patch(f"/key/{kid}", json={"state": "enabled"}))
 
 
 async def verify_only(client, kid):
     change = {"state": "verify-only"}
-    await ok(await client.patch(f"/key/{kid}", json=change, headers=ALICE))
+    await ok(await client.patch(f"/key/{kid}", json=change))
 
 
 async def let_expire(client, kid):
     change = {"expires": "2020-01-01T00:00:00Z"}
-    await ok(await client.patch(f"/key/{kid}", json=change, headers=ALICE))
+    await ok(await client.patch(f"/key/{kid}", json=change))
 
 
 async def label(client, kid):
-    await ok(await client.patch(f"/key/{kid}", json={"labels": {"a": "b"}}, headers=ALICE))
+    await ok(await client.patch(f"/key/{kid}", json={"labels": {"a": "b"}}))
 
 
 async def delete(client, kid):
-    await ok(await client.delete(f"/key/{kid}", headers=ALICE))
+    await ok(await client.delete(f"/key/{kid}"))
 
 
 async def delete_later(client, kid):
-    await ok(await client.delete(f"/key/{kid}?after=7d", headers=ALICE))
+    await ok(await client.delete(f"/key/{kid}?after=7d"))
 
 
 async def delete_and_restore(client, kid):
     await label(client, kid)
     await delete_later(client, kid)
-    await ok(await client.post(f"/key/{kid}/restore", headers=ALICE))
+    await ok(await client.post(f"/key/{kid}/restore"))
 
 
 async def rotate(client, kid):
-    await ok(await client.post(f"/key/{kid}/rotate", headers=ALICE))
+    await ok(await client.post(f"/key/{kid}/rotate"))
 
 
 async def move_alias(client, kid):
     other = await generate(client)
-    call = client.post(f"/key/{other}/associate", json={"alias": "a"}, headers=ALICE)
+    call = client.post(f"/key/{other}/associate", json={"alias": "a"})
     await ok(await call)
 
 
 async def move_long_alias(client, kid):
     other = await generate(client)
-    call = client.post(f"/key/{other}/associate", json={"alias": LONG}, headers=ALICE)
+    call = client.post(f"/key/{other}/associate", json={"alias": LONG})
     await ok(await call)
 
 
@@ -111,20 +155,25 @@ async def take_over_long_alias(client, kid):
 
 
 async def add_alias(client, kid):
-    await ok(await client.post(f"/key/{kid}/associate", json={"alias": "b"}, headers=ALICE))
+    await ok(await client.post(f"/key/{kid}/associate", json={"alias": "b"}))
 
 
 async def unbind_alias(client, kid):
-    await ok(await client.delete(f"/key/{kid}/associate?alias=a", headers=ALICE))
+    await ok(await client.delete(f"/key/{kid}/associate?alias=a"))
 
 
 async def remove_profile(client, kid):
-    await ok(await client.delete("/profile/alice"))
+    await ok(await client.delete(f"/profile/{client.session.headers['X-Profile']}"))
 
 
 async def make_profile_anew(client, kid):
     await remove_profile(client, kid)
-    await ok(await client.post("/profile", json={"name": "alice"}))
+    await make_profile(client)
+
+
+async def make_profile(client):
+    name = client.session.headers["X-Profile"]
+    await ok(await client.post("/profile", json={"name": name}))
 
 
 CHANGES = [
@@ -154,13 +203,13 @@ async def all_answers(client, kid):
         call
         for ref in ({"kid": kid}, {"alias": "a"}, {"alias": LONG})
         for call in (
-            client.post("/sign", json={**ref, "data": ""}, headers=ALICE),
-            client.post("/verify", json={**ref, "data": "", "sig": sig}, headers=ALICE),
-            client.post("/jws/sign", json={**ref, "payload": ""}, headers=ALICE),
+            client.post("/sign", json={**ref, "data": ""}),
+            client.post("/verify", json={**ref, "data": "", "sig": sig}),
+            client.post("/jws/sign", json={**ref, "payload": ""}),
         )
     ]
-    calls.append(client.get(f"/key/{kid}", headers=ALICE))
-    calls.append(client.get("/key?alias=a", headers=ALICE))
+    calls.append(client.get(f"/key/{kid}"))
+    calls.append(client.get("/key?alias=a"))
     found = []
     for call in calls:
         async with call as response:
@@ -178,13 +227,12 @@ STORES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-@pytest.mark.parametrize(("any_store", "who"), STORES, indirect=["any_store"])
-async def test_a_change_is_seen(service, any_store, who, change):
-    changing = await service(any_store)
-    user = changing if who == "itself" else await service(any_store)
-    await ok(await changing.post("/profile", json={"name": "alice"}))
+@pytest.mark.parametrize(("kind", "who"), STORES)
+async def test_a_change_is_seen(pair, who, change):
+    changing, user = pair
+    await make_profile(changing)
     kid = await generate(changing, alias="a")
-    await ok(await changing.post(f"/key/{kid}/associate", json={"alias": LONG}, headers=ALICE))
+    await ok(await changing.post(f"/key/{kid}/associate", json={"alias": LONG}))
     before = await all_answers(user, kid)
     hits = cache(user).hits
     assert await all_answers(user, kid) == before
@@ -205,7 +253,7 @@ async def test_a_change_is_seen(service, any_store, who, change):
 @pytest.mark.parametrize("sign", ["kid", "alias"])
 async def test_no_signature_begins_after_a_key_is_disabled(service, any_store, sign):
     client = await service(any_store)
-    kid = await generate(client, {}, alias="a")
+    kid = await generate(client, alias="a")
     body = {"data": "", sign: kid if sign == "kid" else "a"}
     for _ in range(20):
         await ok(await client.post("/sign", json=body))
@@ -219,10 +267,10 @@ async def test_no_signature_begins_after_a_key_is_disabled(service, any_store, s
                         return response.status, await slug(response)
 
         tasks = [asyncio.create_task(hammer()) for _ in range(8)]
-        await disable(client, kid, {})
+        await disable(client, kid)
         answered.set()
         assert set(await asyncio.gather(*tasks)) == {(409, "key-not-usable")}
-        await enable(client, kid, {})
+        await enable(client, kid)
     assert cache(client).hits >= 20
 
 
@@ -235,13 +283,13 @@ async def test_processes_on_one_file_see_each_others_changes_at_once(
     _, one = await answering(options)
     _, other = await answering(options)
     async with one, other:
-        kid = await generate(one, {})
+        kid = await generate(one)
         body = {"kid": kid, "data": ""}
         for changing, user in [(one, other), (other, one)] * 25:
             await ok(await user.post("/sign", json=body))
-            await disable(changing, kid, {})
+            await disable(changing, kid)
             assert await slug(await user.post("/sign", json=body)) == "key-not-usable"
-            await enable(changing, kid, {})
+            await enable(changing, kid)
             await ok(await user.post("/sign", json=body))
 
 
@@ -261,7 +309,7 @@ async def until_refused(use, end):
 @pytest.mark.each_store
 async def test_a_key_expires_in_memory(service, any_store):
     client = await service(any_store)
-    kid = await generate(client, {})
+    kid = await generate(client)
     end = time.time_ns() + 500_000_000
     await client.app[SERVICE].update("default", kid, {"expires": end})
 
@@ -298,7 +346,7 @@ async def test_a_token_in_memory(service, any_store):
 @pytest.mark.each_store
 async def test_without_a_cache_nothing_is_kept(service, any_store):
     client = await service(any_store, cache_size=0)
-    kid = await generate(client, {})
+    kid = await generate(client)
     for _ in range(3):
         await ok(await client.post("/sign", json={"kid": kid, "data": ""}))
     assert (len(cache(client)), cache(client).hits) == (0, 0)
