@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     size, parts = math.ceil(len(items) / processes), []
     for number in range(processes):
         own = list(chain(*modules[number::processes]))
-        parts += [*own, *islice(others, size - len(own))]
+        parts += [*own, *islice(others, max(0, size - len(own)))]
     items[:] = [*parts, *others]
 
 
