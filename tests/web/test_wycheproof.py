@@ -1,4 +1,7 @@
-"""Project Wycheproof's vectors over HTTP, all 11,024 of them; what fails is told by its number."""
+"""Project Wycheproof's vectors over HTTP; what fails is told by its number.
+
+All are tried on the algorithms. Over HTTP go those that differ in more than their numbers.
+"""
 
 import orjson
 import pytest
@@ -48,7 +51,7 @@ def call(connection):
 @each(SIGNATURES)
 async def test_signatures(call, name):
     wrong, results = {}, set()
-    for number, jwk, message, signature, right in signatures(name):
+    for number, jwk, message, signature, right in signatures(name, distinct=True):
         body = {"jwk": jwk, "data": b64url(message), "sig": b64url(signature)}
         found, slug = await call("/verify", body | {"alg": SIGNATURES[name][1]}, "valid")
         assert slug in (None, "invalid-key"), number
@@ -62,7 +65,7 @@ async def test_signatures(call, name):
 @each(AGREEMENTS)
 async def test_agreement(call, name):
     wrong, results, kids = {}, set(), {}
-    for number, private, public, right in agreements(name):
+    for number, private, public, right in agreements(name, distinct=True):
         if (secret := private["d"]) not in kids:
             kids[secret], slug = await call("/key/import", {"jwk": private}, "kid")
             assert slug is None
@@ -74,13 +77,13 @@ async def test_agreement(call, name):
             wrong[number] = found, slug, right
     assert wrong == {}
     assert None in results
-    assert len(results) > 100
+    assert len(results) > 50
 
 
 @each(DECRYPTIONS)
 async def test_decryption(call, name):
     wrong, results, kids = {}, [], {}
-    for number, private, ciphertext, right in decryptions(name):
+    for number, private, ciphertext, right in decryptions(name, distinct=True):
         if (secret := private["d"]) not in kids:
             kids[secret], slug = await call("/key/import", {"jwk": private}, "kid")
             assert slug is None
@@ -99,7 +102,7 @@ async def test_decryption(call, name):
 @each(AEADS)
 async def test_authenticated_encryption(call, name):
     wrong, results = {}, []
-    for number, key, sealed, aad, right in aeads(name):
+    for number, key, sealed, aad, right in aeads(name, distinct=True):
         kid, slug = await call("/key/import", {"alg": name, "secret": b64url(key)}, "kid")
         assert slug is None
         body = {
@@ -123,7 +126,7 @@ async def test_authenticated_encryption(call, name):
 @each(WRAPPINGS)
 async def test_key_wrap(call, name):
     wrong, results = {}, []
-    for number, key, wrapped, right in wrappings(name):
+    for number, key, wrapped, right in wrappings(name, distinct=True):
         source = {"alg": WRAPPINGS[name][0], "secret": b64url(key)}
         kid, slug = await call("/key/import", source, "kid")
         assert slug is None
@@ -141,7 +144,7 @@ async def test_key_wrap(call, name):
 @each(KEMS)
 async def test_key_encapsulation(call, name):
     wrong, results, kids = {}, [], {}
-    for number, seed, ciphertext, right in decapsulations(name):
+    for number, seed, ciphertext, right in decapsulations(name, distinct=True):
         if seed not in kids:
             source = {"alg": KEMS[name], "seed": b64url(seed)}
             kids[seed], slug = await call("/key/import", source, "kid")
@@ -158,13 +161,13 @@ async def test_key_encapsulation(call, name):
             wrong[number] = found, right
     assert wrong == {}
     assert None in results
-    assert len(results) > 100
+    assert len(results) > 50
 
 
 @each(KEMS)
 async def test_keys_to_encapsulate_to(call, name):
     results = set()
-    for number, jwk, right in encapsulations(name):
+    for number, jwk, right in encapsulations(name, distinct=True):
         ciphertext, slug = await call("/encapsulate", {"to": jwk}, "ciphertext")
         assert slug in (None, "invalid-key"), number
         assert (ciphertext is not None) == right, number
