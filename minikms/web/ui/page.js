@@ -109,6 +109,28 @@ const LinksPlugin = (system) => ({
   },
 });
 
+/** What a closed panel shows: its summary, and whether a token is there. */
+const closed = (operation) => operation.delete("op");
+
+/** Draw again only what changed: by itself, Swagger UI draws every operation at each change of one. */
+const DrawingPlugin = () => {
+  const drawnUnless = (isSame) => (Original, { React }) => {
+    const Drawn = React.memo(Original, isSame);
+    return (props) => React.createElement(Drawn, props);
+  };
+  return {
+    wrapComponents: {
+      operation: drawnUnless(
+        (now, next) =>
+          !now.isShown && !next.isShown && closed(now.operation).equals(closed(next.operation))
+      ),
+      Markdown: drawnUnless(
+        (now, next) => now.source === next.source && now.className === next.className
+      ),
+    },
+  };
+};
+
 window.addEventListener("load", () => {
   const ui = SwaggerUIBundle({
     url: "./swagger.json",
@@ -116,7 +138,7 @@ window.addEventListener("load", () => {
     deepLinking: true,
     validatorUrl: null,
     presets: [SwaggerUIBundle.presets.apis],
-    plugins: [LinksPlugin],
+    plugins: [LinksPlugin, DrawingPlugin],
     layout: "BaseLayout",
     defaultModelsExpandDepth: 0,
     // What deletes comes last in its group; the rest stays in the order of the document.
