@@ -188,7 +188,7 @@ class StoreInspector:
             yield [None if row is None else row.name for row in batch]
 
     async def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
-        """All keys of Askar's, one of its algorithms after the other.
+        """All keys of Askar's: a few together, many one of its algorithms after the other.
 
         None stands for those of an algorithm of which one does not decrypt.
         """

@@ -1,7 +1,7 @@
 """Work in sessions on the profiles of a store, which other processes may remove and make again."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -22,7 +22,7 @@ from minikms.store.directory import (
 from minikms.store.handle import SYSTEM, StoreHandle
 from minikms.store.layout import read_layout
 from minikms.store.permits import Permits
-from minikms.store.rows import Rows
+from minikms.store.rows import BATCH, Rows
 from minikms.store.sessions import Entry, KeyEntry, Session, Transaction
 from minikms.store.write_groups import Work, WriteFailed, WriteGroup, WriteQueues
 
@@ -129,11 +129,17 @@ class ProfileSessions:
                 yield batch
 
     async def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
-        """All keys of Askar's, one algorithm after the other.
+        """All keys of Askar's: a few together, many one algorithm after the other.
 
         None stands for those of an algorithm of which one does not decrypt: Askar gives all of them
         or none.
         """
+        few = None
+        with suppress(UndecryptableError):
+            few = await self.run(profile, partial(Session.all_keys, limit=BATCH + 1))
+        if few is not None and len(few) <= BATCH:
+            yield few
+            return
         for alg in KeyAlg:
             try:
                 found = await self.run(profile, partial(Session.all_keys, alg=alg))

@@ -144,9 +144,9 @@ class Session:
         """Remove a key of Askar's."""
         await self._session.remove_key(name)
 
-    async def all_keys(self, alg: KeyAlg | None = None) -> list[KeyEntry]:
-        """All keys of Askar's, or those of one of its algorithms."""
-        found = await self._session.fetch_all_keys(alg=alg)
+    async def all_keys(self, alg: KeyAlg | None = None, limit: int | None = None) -> list[KeyEntry]:
+        """All keys of Askar's, or those of one of its algorithms; at most `limit` of them."""
+        found = await self._session.fetch_all_keys(alg=alg, limit=limit)
         return [found[place] for place in range(len(found))]
 
 

@@ -15,6 +15,7 @@ from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import Tally, verify
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRef, KeySource
+from minikms.store import profile_sessions
 from minikms.store.askar import new_raw_key
 from minikms.store.entries import alias_entry, tags_of
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
@@ -323,6 +324,23 @@ async def test_what_is_left_over(location, key):
         "the profile t was removed, and is not gone yet",
         "Askar's profile stray is that of no profile",
     ]
+
+
+@pytest.mark.parametrize("batch", [3, 4])
+async def test_askar_keys_are_read_together_or_by_algorithm(location, key, monkeypatch, batch):
+    monkeypatch.setattr(profile_sessions, "BATCH", batch)
+    algs = {"1": "xc20p", "2": "p256", "3": "xc20p", "4": "p256"}
+
+    async def insert(session):
+        for name, alg in algs.items():
+            await session.insert_key(name, Key.generate(alg))
+
+    async with service_of(location, key) as service:
+        await damage(service, insert)
+    async with StoreInspector.open(location, key) as inspector:
+        read = [keys async for keys in inspector.askar_keys(DEFAULT_PROFILE) if keys]
+    assert sorted(entry.name for keys in read for entry in keys) == sorted(algs)
+    assert len(read) == (1 if batch == 4 else 2)
 
 
 # A byte that flipped
