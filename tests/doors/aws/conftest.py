@@ -15,7 +15,10 @@ from botocore.validate import ParamValidator
 from in_process import KmsTestServer, open_doors
 
 from minikms.config import Config, DoorConfig
+from minikms.records import KeyRef
 from minikms.serve.assembly import create_service
+from minikms.store.keys import DEFAULT_PROFILE
+from minikms.web.state import SERVICE
 
 # Nothing is checked before it is sent, nor sent again: the door is what is tested.
 BOTO_CONFIG = BotoConfig(
@@ -145,8 +148,9 @@ async def shared_aws():
 async def aws(shared_aws):
     """The client of the shared service, which has no key and no profile of other tests."""
     yield shared_aws
-    for name in (await (await shared_aws.rest.get("/profiles")).json())["profiles"]:
-        if name != "default":
-            assert (await shared_aws.rest.delete(f"/profile/{name}")).status == 200
-    for key in await (await shared_aws.rest.get("/keys?limit=1000")).json():
-        assert (await shared_aws.rest.delete(f"/key/{key['kid']}")).status == 200
+    service = shared_aws.rest.app[SERVICE]
+    for name in set(await service.profiles()) - {DEFAULT_PROFILE}:
+        await service.remove_profile(name)
+    keys, more = await service.list_keys(DEFAULT_PROFILE, limit=1000)
+    await asyncio.gather(*(service.delete(DEFAULT_PROFILE, KeyRef(key.kid)) for key in keys))
+    assert not more
