@@ -71,26 +71,8 @@ WRAPPINGS = {
 }
 
 
-def vectors(path: str, distinct: bool) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each test of a file, with its group; or one of those that differ in their numbers alone."""
-    seen = set()
-    for group, test in _all_of(path):
-        kind = json.dumps({name: _form(name, value) for name, value in test.items()})
-        if not distinct or kind not in seen:
-            seen.add(kind)
-            yield group, test
-
-
-def _form(name: str, value: Any) -> Any:
-    """What a member of a test is, but for the number: how long that is."""
-    if isinstance(value, dict):
-        return {inner: _form(inner, each) for inner, each in value.items()}
-    if name in ("result", "comment", "flags", "crv", "kty") or not isinstance(value, str):
-        return value if name != "tcId" else None
-    return len(value)
-
-
-def _all_of(path: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def vectors(path: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each test of a file, with its group."""
     folder, name = path.split("/")
     beside = Path(__file__).with_name(f"wycheproof_{name}.csv")
     if beside.exists():
@@ -105,11 +87,11 @@ def _all_of(path: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
 
 
 def signatures(
-    file: str, *, distinct: bool = False
+    file: str,
 ) -> Iterator[tuple[int, dict[str, str], bytes, bytes, tuple[bool, ...]]]:
     """Number, public JWK, message and signature; right is whether it is valid."""
     algorithm = REGISTRY.get(SIGNATURES[file][0])
-    for group, test in vectors(f"Signature/{file}", distinct):
+    for group, test in vectors(f"Signature/{file}"):
         jwk = _public_jwk(algorithm, group["publicKey"])
         # No other exponent is taken, and no context (RFC 9964 section 4).
         ours = jwk.get("e") in (None, "AQAB") and not test.get("ctx")
@@ -120,10 +102,10 @@ def signatures(
 
 
 def agreements(
-    file: str, *, distinct: bool = False
+    file: str,
 ) -> Iterator[tuple[int, dict[str, str], dict[str, str], tuple[bytes | None, ...]]]:
     """Number, private and public JWK; right is the shared secret, or None where there is none."""
-    for _, test in vectors(f"Protocol/{file}", distinct):
+    for _, test in vectors(f"Protocol/{file}"):
         shared = bytes.fromhex(test["shared"])
         right: tuple[bytes | None, ...] = (shared,)
         if "ZeroSharedSecret" in test["flags"] or test["result"] == "invalid":
@@ -133,13 +115,11 @@ def agreements(
         yield test["tcId"], test["private"], test["public"], right
 
 
-def aeads(
-    name: str, *, distinct: bool = False
-) -> Iterator[tuple[int, bytes, Sealed, bytes, tuple[bytes | None]]]:
+def aeads(name: str) -> Iterator[tuple[int, bytes, Sealed, bytes, tuple[bytes | None]]]:
     """Number, key, what was encrypted and AAD; right is the plaintext, or None for a refusal."""
     algorithm: Any = REGISTRY.get(name)
     file, bits = AEADS[name]
-    for group, test in vectors(f"Cipher/{file}", distinct):
+    for group, test in vectors(f"Cipher/{file}"):
         if group["keySize"] != bits:
             continue
         key, nonce, aad, message, ciphertext, tag = (
@@ -151,11 +131,9 @@ def aeads(
         yield test["tcId"], key, Sealed(ciphertext, nonce, tag), aad, (right,)
 
 
-def decryptions(
-    file: str, *, distinct: bool = False
-) -> Iterator[tuple[int, dict[str, str], bytes, tuple[bytes | None]]]:
+def decryptions(file: str) -> Iterator[tuple[int, dict[str, str], bytes, tuple[bytes | None]]]:
     """Number, private JWK and ciphertext; right is the plaintext, or None for a refusal."""
-    for group, test in vectors(f"Cipher/{file}", distinct):
+    for group, test in vectors(f"Cipher/{file}"):
         # RFC 7518 section 4.3 has no label.
         right = bytes.fromhex(test["msg"])
         refused = test["result"] == "invalid" or test["label"]
@@ -167,12 +145,10 @@ def decryptions(
         )
 
 
-def wrappings(
-    name: str, *, distinct: bool = False
-) -> Iterator[tuple[int, bytes, bytes, tuple[bytes | None, ...]]]:
+def wrappings(name: str) -> Iterator[tuple[int, bytes, bytes, tuple[bytes | None, ...]]]:
     """Number, key and what was wrapped; right is the secret, or None for a refusal."""
     _, file, bits = WRAPPINGS[name]
-    for group, test in vectors(f"Cipher/{file}", distinct):
+    for group, test in vectors(f"Cipher/{file}"):
         if group["keySize"] != bits:
             continue
         secret = bytes.fromhex(test["msg"])
@@ -187,21 +163,17 @@ def wrappings(
         yield test["tcId"], key, wrapped, right[result]
 
 
-def decapsulations(
-    file: str, *, distinct: bool = False
-) -> Iterator[tuple[int, bytes, bytes, tuple[bytes | None]]]:
+def decapsulations(file: str) -> Iterator[tuple[int, bytes, bytes, tuple[bytes | None]]]:
     """Number, seed and ciphertext; right is the secret, or None for a refusal of either."""
-    for _, test in vectors(f"Protocol/{file}", distinct):
+    for _, test in vectors(f"Protocol/{file}"):
         right = bytes.fromhex(test["K"]) if test["result"] == "valid" else None
         yield test["tcId"], bytes.fromhex(test["seed"]), bytes.fromhex(test["c"]), (right,)
 
 
-def encapsulations(
-    file: str, *, distinct: bool = False
-) -> Iterator[tuple[int, dict[str, str], bool]]:
+def encapsulations(file: str) -> Iterator[tuple[int, dict[str, str], bool]]:
     """Number and public JWK; right is whether it is a key."""
     algorithm = REGISTRY.get(KEMS[file])
-    for _, test in vectors(f"Protocol/{file}_encaps", distinct):
+    for _, test in vectors(f"Protocol/{file}_encaps"):
         pub = jose_b64url(bytes.fromhex(test["ek"]))
         jwk = {"kty": algorithm.kty, "alg": algorithm.jose_algs[0], "pub": pub}
         yield test["tcId"], jwk, test["result"] == "valid"
