@@ -40,11 +40,12 @@ def test_signatures(file):
 
 @pytest.mark.parametrize("file", AGREEMENTS)
 def test_agreement(file):
-    algorithm, wrong, results = REGISTRY.get(AGREEMENTS[file]), {}, set()
+    algorithm, wrong, results, keys = REGISTRY.get(AGREEMENTS[file]), {}, set(), {}
     for number, private, public, right in agreements(file):
-        key = algorithm.import_jwk(private)
+        if (secret := private["d"]) not in keys:
+            keys[secret] = algorithm.import_jwk(private)
         try:
-            found = algorithm.derive(key, algorithm.load_public(public))
+            found = algorithm.derive(keys[secret], algorithm.load_public(public))
         except InvalidKey:
             found = None
         results.add(found)
