@@ -234,9 +234,13 @@ async def test_a_change_is_seen(pair, who, change):
     kid = await generate(changing, alias="a")
     await ok(await changing.post(f"/key/{kid}/associate", json={"alias": LONG}))
     before = await all_answers(user, kid)
-    hits = cache(user).hits
-    assert await all_answers(user, kid) == before
-    assert cache(user).hits >= hits + len(before)
+    for _ in range(10):  # on PostgreSQL a notice that comes late has the key read once more
+        hits = cache(user).hits
+        assert await all_answers(user, kid) == before
+        if cache(user).hits >= hits + len(before):
+            break
+    else:
+        pytest.fail("no answer comes from memory alone")
     await change(changing, kid)
     after = await all_answers(user, kid)
     cache(changing)._entries.clear()
