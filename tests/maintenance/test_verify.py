@@ -523,6 +523,42 @@ async def swept(service, kid):
 MOMENTS = ["aliases", "deletions", "askar_keys", "materials", "directory"]
 
 
+async def put_in_use(service):
+    """Make keys of two profiles, one of which waits for its deletion; gives the kids of one."""
+    await service.create_profile("t")
+    await service.generate("t", "hs256", KeyPolicy())
+    kids = []
+    for n in range(5):
+        policy = KeyPolicy(aliases=(f"of {n}",))
+        alg = ("ed25519", "hs256")[n % 2]
+        kids.append((await service.generate(DEFAULT_PROFILE, alg, policy)).kid)
+    await service.schedule_deletion(DEFAULT_PROFILE, KeyRef(kids[4]), 10**12)
+    return kids
+
+
+@pytest.fixture(scope="module")
+async def in_use(tmp_path_factory):
+    """An SQLite store to be copied, its key, and the kids of its keys."""
+    path, key = tmp_path_factory.mktemp("in-use") / "keys.db", StoreKey(new_raw_key())
+    async with service_of(StoreLocation.parse(f"sqlite://{path}"), key) as service:
+        kids = await put_in_use(service)
+    return path, key, kids
+
+
+@asynccontextmanager
+async def service_in_use(url, key, in_use):
+    """A service on a store in use, its key, and the kids of its keys."""
+    scheme, _, name = url.partition("://")
+    if scheme != "sqlite":
+        async with service_of(StoreLocation.parse(url), key) as service:
+            yield service, key, await put_in_use(service)
+        return
+    path, key, kids = in_use
+    shutil.copy(path, name)
+    async with KeyStore.open(StoreLocation.parse(url), key) as store:
+        yield KeyService(REGISTRY, store), key, kids
+
+
 # Each change comes at each moment on SQLite, of which one is quick; and at two on PostgreSQL.
 @pytest.mark.parametrize(
     ("persistent_url", "when"),
@@ -535,18 +571,12 @@ MOMENTS = ["aliases", "deletions", "askar_keys", "materials", "directory"]
     indirect=["persistent_url"],
 )
 @pytest.mark.parametrize("change", CHANGES)
-async def test_what_changes_meanwhile_is_nothing_wrong(location, key, change, when):
+async def test_what_changes_meanwhile_is_nothing_wrong(
+    persistent_url, location, key, in_use, change, when
+):
     done = []
-    async with service_of(location, key) as service:
-        await service.create_profile("t")
-        await service.generate("t", "hs256", KeyPolicy())
-        kids = []
-        for n in range(5):
-            policy = KeyPolicy(aliases=(f"of {n}",))
-            alg = ("ed25519", "hs256")[n % 2]
-            kids.append((await service.generate(DEFAULT_PROFILE, alg, policy)).kid)
+    async with service_in_use(persistent_url, key, in_use) as (service, key, kids):
         OTHER[:] = kids[4:]
-        await service.schedule_deletion(DEFAULT_PROFILE, KeyRef(OTHER[0]), 10**12)
 
         async def act(moment, profile):
             if moment == when and profile in (None, DEFAULT_PROFILE) and not done:
