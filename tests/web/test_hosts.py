@@ -56,10 +56,10 @@ async def called(start, connect_to):
 
 async def signed(client, called, *hosts):
     """The same of a signature, which is mostly answered at once: by the host, and then again."""
-    key = {"alg": "ed25519", "alias": "a"}
+    key = {"alg": "ed25519", "alias": "of hosts"}
     default = {"X-Profile": "default"}
     assert (await client.post("/key/generate", json=key, headers=default)).status == 200
-    body = b'{"alias":"a","data":"aGVsbG8"}'
+    body = b'{"alias":"of hosts","data":"aGVsbG8"}'
     return [await called("POST /sign", *hosts, body=body, client=client) for _ in range(2)]
 
 

@@ -24,7 +24,7 @@ ANSWERS = {
     "a listing of algorithms": ("GET", "/algorithms", b"", 200),
     "a profile that is made": ("POST", "/profile", b'{"name":"p"}', 200),
     "no route": ("GET", "/nothing/here", b"", 404),
-    "no key": ("POST", "/sign", b'{"alias":"x","data":""}', 404),
+    "no key": ("POST", "/sign", b'{"alias":"absent","data":""}', 404),
     "no method": ("PUT", "/keys", b"", 405),
     "no JSON": ("POST", "/sign", b"{", 400),
     "no field": ("POST", "/sign", b"{}", 422),
