@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("mypy", reason="needs mypy: pip install -e '.[dev]'")
+pytest.importorskip("mypy", reason="needs mypy: pip install -e '.[test-all]'")
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
