@@ -1,5 +1,6 @@
 """The real application on a real store: in the test's own process, and in processes of its own."""
 
+import asyncio
 import contextlib
 import dataclasses
 import gc
@@ -14,6 +15,7 @@ from typing import Any
 
 import ports
 import pytest
+import uvloop
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient
 from aries_askar import Store
@@ -51,6 +53,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     params = item.callspec.params.values() if hasattr(item, "callspec") else ()
     if "postgres_server" in item.fixturenames or "postgres" in params:
         item.add_marker("postgres")
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run tests in the loop that `minikms serve` has."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.hookimpl(trylast=True)
