@@ -1,8 +1,9 @@
 """Programs in Python that are forked from a process which has imported what they need.
 
-Imports are nearly all that a command, or the start of a service, takes of a processor. The rest is
-as after `subprocess.Popen`: a child of the test's process, which runs the installed program from
-its first line, with an environment and streams of its own.
+Imports are nearly all that a command, or the start of a service, takes of a processor; most of the
+rest is to read what plugins are installed, and to free what was imported. All else is as after
+`subprocess.Popen`: a child of the test's process, which runs the installed program from its first
+line, with an environment and streams of its own.
 """
 
 import atexit
@@ -10,6 +11,7 @@ import ctypes
 import functools
 import gc
 import importlib
+import importlib.metadata
 import json
 import os
 import runpy
@@ -19,7 +21,6 @@ import socket
 import subprocess
 import sys
 import threading
-from importlib.metadata import entry_points
 
 IMPORTED = (
     "asyncpg",
@@ -187,6 +188,8 @@ def _wait_for_request(requests):
 
 
 def _main():
+    entry_points = functools.cache(importlib.metadata.entry_points)  # reads every package's
+    importlib.metadata.entry_points = entry_points
     for module in IMPORTED:
         importlib.import_module(module)
     for group in GROUPS:
@@ -208,7 +211,27 @@ def _main():
     os.environ.update(env)
     os.chdir(folder)
     sys.argv, sys.path[0] = args, os.path.dirname(args[0])
-    runpy.run_path(args[0], run_name="__main__")
+    try:
+        runpy.run_path(args[0], run_name="__main__")
+        code = 0
+    except SystemExit as exc:
+        if not isinstance(exc.code, int | None):
+            raise
+        code = exc.code or 0
+    _end(code)
+
+
+def _end(code):
+    """End as Python does, but free nothing of what was forked: its pages would all be copied."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    gc.collect()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        sys.exit(code)  # which complains
+    ctypes.PyDLL(None).exit(code)
 
 
 if __name__ == "__main__":
