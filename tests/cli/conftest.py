@@ -16,8 +16,9 @@ def target_url(request, tmp_path):
     return request.getfixturevalue("postgres_server").url(f"copy_{random.randbytes(8).hex()}")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def key():
+    """One for all tests of a process, which share what they fill their stores with."""
     return new_raw_key()
 
 

@@ -40,20 +40,20 @@ def on_a_terminal():
 
 def test_a_copy_shows_its_progress_on_a_terminal(on_a_terminal, key, key_file, tmp_path):
     url = f"sqlite://{tmp_path}/keys.db"
-    asyncio.run(fill(url, key, many=400))
+    asyncio.run(fill(url, key, many=260))
     options = [*options_of(url, key_file), "--to", f"sqlite://{tmp_path}/copy.db"]
     process, terminal = on_a_terminal("store", "copy", *options)
     shown = read_all(terminal)
     assert process.wait(60) == 0
     assert b"Copying keys" in shown
-    assert b"411/411" in shown
+    assert b"271/271" in shown
     assert b"Profile" not in shown
-    assert shown.splitlines()[-1].startswith(b"Copied 4 profiles and 411 keys to sqlite://")
+    assert shown.splitlines()[-1].startswith(b"Copied 4 profiles and 271 keys to sqlite://")
 
 
 def test_a_check_shows_its_progress_on_a_terminal(on_a_terminal, key, key_file, tmp_path):
     url = f"sqlite://{tmp_path}/keys.db"
-    asyncio.run(fill(url, key, many=400))
+    asyncio.run(fill(url, key, many=260))
     with contextlib.closing(sqlite3.connect(tmp_path / "keys.db")) as connection:
         # The material of the last key: 32 bytes, with a nonce and a tag.
         material = "SELECT max(id) FROM items WHERE length(value) = 32 + 12 + 16"
@@ -67,7 +67,7 @@ def test_a_check_shows_its_progress_on_a_terminal(on_a_terminal, key, key_file, 
     assert b"99%" in shown  # of what one key should have, a part is not there
     lines = shown.replace(b"\r\033[K", b"\n").splitlines()
     assert sum(line.startswith(b"z ") and line.endswith(b" missing") for line in lines) == 1
-    assert lines[-1].startswith(b"Checked 4 profiles, 411 keys and 419 aliases: 1 wrong.")
+    assert lines[-1].startswith(b"Checked 4 profiles, 271 keys and 279 aliases: 1 wrong.")
 
 
 @pytest.mark.parametrize("verb", ["copy", "verify"])
@@ -131,7 +131,7 @@ main.main()
 @pytest.mark.parametrize(("verb", "label"), [("copy", "Copying keys"), ("verify", "Checking keys")])
 def test_progress_in_a_pipe_is_lines(key, key_file, tmp_path, verb, label):
     url = f"sqlite://{tmp_path}/keys.db"
-    asyncio.run(fill(url, key, many=400))
+    asyncio.run(fill(url, key, many=260))
     options = options_of(url, key_file)
     options += ["--to", f"sqlite://{tmp_path}/copy.db"] if verb == "copy" else []
     command = [sys.executable, "-c", OFTEN, "store", verb, *options]
@@ -148,7 +148,7 @@ def test_progress_in_a_pipe_is_lines(key, key_file, tmp_path, verb, label):
                 process.kill()
     assert process.returncode == 0
     assert waiting == [f"{label}: 0\n"] * 3
-    steps = {"copy": 411, "verify": 2 * 411 + 419}[verb]
+    steps = {"copy": 271, "verify": 2 * 271 + 279}[verb]
     found = re.findall(rf"{label}: (\d+) of {steps}", shown)
     done = [int(number) for number in found]
     assert done == sorted(done)

@@ -69,22 +69,22 @@ def test_a_copy_that_was_cut_short_says_where_its_key_is(run, key, key_file, tmp
 
 @ACROSS
 def test_a_copy_is_the_same(run, persistent_url, target_url, key, key_file):
-    asyncio.run(fill(persistent_url, key, many=300))  # more than a batch
+    asyncio.run(fill(persistent_url, key, many=260))  # more than a batch
     ended = run("store", "copy", *options_of(persistent_url, key_file), "--to", target_url)
     assert (ended.returncode, complaints(ended)) == (0, [])
     assert ended.stdout.splitlines() == [
         "Profile default: 6 keys",
         "Profile empty: 0 keys",
         "Profile t: 5 keys",
-        "Profile z: 300 keys",
-        f"Copied 4 profiles and 311 keys to {StoreLocation.parse(target_url)}.",
+        "Profile z: 260 keys",
+        f"Copied 4 profiles and 271 keys to {StoreLocation.parse(target_url)}.",
     ]
     assert asyncio.run(everything(target_url, key)) == asyncio.run(everything(persistent_url, key))
     for profile in ("default", "empty", "z"):
         places = [
             asyncio.run(next_place(url, key, profile)) for url in (persistent_url, target_url)
         ]
-        assert places[0] == places[1] == {"default": 8, "empty": 1, "z": 301}[profile]
+        assert places[0] == places[1] == {"default": 8, "empty": 1, "z": 261}[profile]
     assert run("store", "verify", *options_of(target_url, key_file)).returncode == 0
 
 
@@ -157,14 +157,14 @@ def test_a_copy_that_cannot_be(run, key, key_file, tmp_path, monkeypatch, option
 @ACROSS
 def test_a_copy_that_is_killed(run, begin, persistent_url, target_url, key, key_file):
     """What it has left is no store, and the next copy begins again."""
-    asyncio.run(fill(persistent_url, key, many=400))
+    asyncio.run(fill(persistent_url, key, many=260))
     copy = ["store", "copy", *options_of(persistent_url, key_file), "--to", target_url]
     for command in (["serve", "--port", "0"], ["store", "info"], ["store", "verify"]):
         process = begin(*copy)
         for line in process.stdout:
             if "Profile t:" in line:
                 break
-        time.sleep(random.uniform(0, 0.2))
+        time.sleep(random.uniform(0, 0.07))
         process.kill()
         rest, _ = process.communicate(timeout=60)
         assert "Copied" not in rest
@@ -172,7 +172,7 @@ def test_a_copy_that_is_killed(run, begin, persistent_url, target_url, key, key_
     ended = run(*copy)
     assert (ended.returncode, ended.stdout.splitlines()[-1][:31]) == (
         0,
-        "Copied 4 profiles and 411 keys ",
+        "Copied 4 profiles and 271 keys ",
     )
     assert asyncio.run(everything(target_url, key)) == asyncio.run(everything(persistent_url, key))
     ended = run("store", "verify", *options_of(target_url, key_file))
@@ -181,7 +181,7 @@ def test_a_copy_that_is_killed(run, begin, persistent_url, target_url, key, key_
 
 @ACROSS
 def test_a_store_that_a_service_writes_to(run, serve, persistent_url, target_url, key, key_file):
-    asyncio.run(fill(persistent_url, key, many=300))
+    asyncio.run(fill(persistent_url, key, many=260))
     service = serve("--port", "0", "--auth", "none", *options_of(persistent_url, key_file))
     stopped, failed, made, deleted = threading.Event(), [], [], []
 
