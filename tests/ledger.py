@@ -33,6 +33,7 @@ class Ledger:
         self.unanswered = []
         self.refused = []  # status, and slug of the problem; "" where it is no problem of ours
         self.slowest = 0.0  # in seconds, of calls that were answered
+        self.pause = 0.0  # in seconds, of a client between its turns
         self.numbers = itertools.count()
 
     async def client(self, session, stop, *, keeps_on=False):
@@ -56,13 +57,14 @@ class Ledger:
                 if chance.random() < 0.1:
                     await self.make_batch(session)
                 await self.sign(session, chance.choice(own))
-                if len(own) > 3:
+                if len(own) > 2:
                     gone = own.pop(chance.randrange(len(own)))
                     self.kids.discard(gone)
                     if self.aliases.get(alias) == gone:
                         del self.aliases[alias]
                     await self.call(session, "DELETE", f"/key/{gone}")
                     self.deleted.add(gone)
+                await asyncio.sleep(self.pause)
             except (ClientError, OSError) as exc:
                 self.unanswered.append(exc)
                 if not keeps_on:
@@ -70,7 +72,7 @@ class Ledger:
                 await asyncio.sleep(0.05)
             except RefusedError as exc:
                 self.refused.append(exc.args)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.2)
 
     async def make(self, session, chance):
         """A new key, generated or imported."""
