@@ -144,7 +144,7 @@ def test_a_rekey_that_is_killed(begin, persistent_url, key, tmp_path):
 
     async def make():
         async with KeyStore.create(StoreLocation.parse(persistent_url), StoreKey(key)) as store:
-            for n in range(100):  # each has its own key, to be encrypted again
+            for n in range(50):  # each has its own key, to be encrypted again
                 await store.create_profile(f"p{n}")
 
     async def opens(secret):
@@ -155,7 +155,7 @@ def test_a_rekey_that_is_killed(begin, persistent_url, key, tmp_path):
                 names = await store.profiles()
                 for name in names:
                     assert await store.page(name, limit=1) == ([], False)
-                return len(names) == 101
+                return len(names) == 51
         except StoreError:
             return False
 
@@ -168,7 +168,7 @@ def test_a_rekey_that_is_killed(begin, persistent_url, key, tmp_path):
             "store", "rekey", *options_of(persistent_url, files[0]), "--new-key-file", files[1]
         )
         assert process.stdout.readline().startswith("Changing the key: keep the old one")
-        time.sleep(random.uniform(0, 0.1))
+        time.sleep(random.uniform(0, 0.05))
         process.kill()
         process.wait(60)
         opened = [asyncio.run(opens(secret)) for secret in (current, other)]
