@@ -3,8 +3,10 @@
 import contextlib
 import http.server
 import json
+import multiprocessing
 import os
 import re
+import runpy
 import signal
 import socket
 import subprocess
@@ -21,6 +23,10 @@ from aries_askar import Store
 WAIT = 60  # seconds for what takes one on a machine that has nothing else to do
 # Of the agents' own stores. To derive one of a password takes 0.8 s whenever a store is opened.
 RAW_KEY = Store.generate_raw_key()
+
+# Agents are forked from a process that has imported what they do, which is most of their start.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["preloaded"])
 
 
 def free_port():
@@ -131,14 +137,26 @@ class Webhooks:
         return [body["content"] for at, body in self.received if at == path]
 
 
+def run(arguments, folder, environment):
+    """Be an agent of ACA-Py, as `python -m acapy_agent`, that writes into the log of its folder."""
+    with open(folder / "log", "w") as log:
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.argv = ["aca-py", *arguments]
+    runpy.run_module("acapy_agent", run_name="__main__", alter_sys=True)
+
+
 class Agent:
     """An agent of ACA-Py in a process of its own; `kms` is where its keys are, if not with it."""
 
     def __init__(self, label, folder, webhooks, *options, kms=None):
         self.label, self.folder, inbound, admin = label, folder, free_port(), free_port()
         self._admin = httpx.Client(base_url=f"http://127.0.0.1:{admin}", timeout=WAIT)
-        self._command = [
-            *(sys.executable, "-m", "acapy_agent", "start", "--label", label),
+        self._arguments = [
+            *("start", "--label", label),
             *("--inbound-transport", "http", "127.0.0.1", str(inbound)),
             *("--outbound-transport", "http", "--endpoint", f"http://127.0.0.1:{inbound}"),
             *("--admin", "127.0.0.1", str(admin), "--admin-insecure-mode"),
@@ -152,19 +170,15 @@ class Agent:
             *options,
         ]
         if kms is not None:
-            self._command += ["--plugin", "acapy_minikms"]
-            self._command += ["--plugin-config-value", f"acapy_minikms.url={kms}"]
+            self._arguments += ["--plugin", "acapy_minikms"]
+            self._arguments += ["--plugin-config-value", f"acapy_minikms.url={kms}"]
 
     def __enter__(self):
         inherited = {name: v for name, v in os.environ.items() if not name.startswith("MINIKMS_")}
-        self._log = open(self.folder / "log", "w+")
-        self._process = subprocess.Popen(
-            self._command,
-            env={**inherited, "HOME": str(self.folder)},
-            cwd=self.folder,
-            stdout=self._log,
-            stderr=self._log,
-        )
+        environment = {**inherited, "HOME": str(self.folder)}
+        given = (self._arguments, self.folder, environment)
+        self._process = FORKS.Process(target=run, args=given, daemon=True)
+        self._process.start()
         try:
             wait_for(f"agent {self.label}", self._is_ready)
         except BaseException:
@@ -174,12 +188,12 @@ class Agent:
 
     def __exit__(self, *_):
         self._process.terminate()
-        self._process.wait(WAIT)
+        self._process.join(WAIT)
+        assert self._process.exitcode is not None, "The agent did not end."
         self._admin.close()
-        self._log.close()
 
     def _is_ready(self):
-        if self._process.poll() is not None:
+        if not self._process.is_alive():
             raise AssertionError(self.log())
         try:
             return self._admin.get("/status/ready").status_code == 200
