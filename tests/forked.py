@@ -3,11 +3,13 @@
 Imports are nearly all that a command, or the start of a service, takes of a processor; most of the
 rest is to read what plugins are installed, and to free what was imported. All else is as after
 `subprocess.Popen`: a child of the test's process, which runs the installed program from its first
-line, with an environment and streams of its own.
+line, with an environment and streams of its own. The workers of a service are forked too: children
+of the service, each of which runs the line of Python that multiprocessing spawns.
 """
 
 import atexit
 import ctypes
+import fcntl
 import functools
 import gc
 import importlib
@@ -21,6 +23,7 @@ import socket
 import subprocess
 import sys
 import threading
+from multiprocessing import util
 
 IMPORTED = (
     "asyncpg",
@@ -33,6 +36,8 @@ GROUPS = ("minikms.algorithms", "minikms.doors")
 
 _SET_CHILD_SUBREAPER = 36  # of prctl(2)
 _MOST = 1 << 17  # bytes of a request, most of which are the environment
+_MOST_DESCRIPTORS = 10
+_TO_A_GROUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
 class Process:
@@ -116,16 +121,9 @@ class Parent:
 
     def fork(self, args, env, descriptors, start_new_session):
         """Fork a program that is given as to `subprocess.Popen`; gives its process ID."""
-        request = [args, env, os.getcwd(), start_new_session]
-        message = json.dumps(request, default=os.fspath).encode()
-        prctl = ctypes.CDLL(None).prctl
+        request = [args, os.getcwd(), start_new_session, dict(env), [1, 2]]
         with self._lock:
-            # Its parent ends at once, so that it becomes a child of this process.
-            prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-            socket.send_fds(self._requests, [message], descriptors)
-            pid = int(self._requests.recv(100))
-            prctl(_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-        return pid
+            return _request(self._requests, request, descriptors)
 
 
 the_parent = functools.cache(Parent)
@@ -139,7 +137,9 @@ def can(env):
 
 def _read(env):
     names = ("COVERAGE_", "LD_", "PROMETHEUS_", "PYTHON")
-    return {name: value for name, value in env.items() if name.startswith(names)}
+    found = {name: value for name, value in env.items() if name.startswith(names)}
+    found.pop("PYTHONPATH", None)  # where more may be found than what was imported
+    return found
 
 
 _FOUND = _read(os.environ)
@@ -163,12 +163,24 @@ def start(args, *, env, stdout=None, stderr=None, start_new_session=False):
     return Process(args, pid, *reading)
 
 
+def _request(requests, request, descriptors):
+    """Have the process that waits there fork; gives the ID of the new child of this process."""
+    message = json.dumps(request, default=os.fspath).encode()
+    prctl = ctypes.CDLL(None).prctl
+    # Its parent ends at once, so that it becomes a child of this process.
+    prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    socket.send_fds(requests, [message], descriptors)
+    pid = int(requests.recv(100))
+    prctl(_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+    return pid
+
+
 def _wait_for_request(requests):
-    """Fork for each request; gives it in a process of its own."""
+    """Fork for each request; gives it in a process that has the environment and streams of it."""
     while True:
-        request, descriptors, _, _ = socket.recv_fds(requests, _MOST, 2)
+        request, descriptors, _, _ = socket.recv_fds(requests, _MOST, _MOST_DESCRIPTORS)
         if not request:
-            sys.exit()
+            os._exit(0)
         reading, writing = os.pipe()
         between = os.fork()
         if not between and (pid := os.fork()):
@@ -178,13 +190,57 @@ def _wait_for_request(requests):
         if not between:
             os.close(reading)
             requests.close()
-            return *json.loads(request), descriptors
+            *rest, env, numbers = json.loads(request)
+            os.environ.clear()
+            os.environ.update(env)
+            _renumber(descriptors, numbers)
+            return rest
         for descriptor in descriptors:
             os.close(descriptor)
         pid = os.read(reading, 100)
         os.close(reading)
         os.waitpid(between, 0)
         requests.send(pid)
+
+
+def _renumber(descriptors, numbers):
+    """Move descriptors to these numbers."""
+    above = [fcntl.fcntl(each, fcntl.F_DUPFD, max(numbers) + 1) for each in descriptors]
+    for each in descriptors:
+        os.close(each)
+    for each, number in zip(above, numbers, strict=True):
+        os.dup2(each, number)
+        os.close(each)
+
+
+def _fork_workers():
+    """Have what multiprocessing spawns here forked from a process that stays as this one is now.
+
+    This one will have threads, which a fork would lack.
+    """
+    requests, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+    # Signals to their group are for others than that process, which ends after them.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_A_GROUP)
+    if os.fork():
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        theirs.close()
+        util.spawnv_passfds = functools.partial(_spawn, requests)
+        return
+    requests.close()
+    for stream in (1, 2):  # or whoever reads what they write would wait for it
+        os.dup2(0, stream)
+    code, sys.argv[1:], mask = _wait_for_request(theirs)
+    sys.argv[0] = "-c"
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    _run(lambda: exec(code, {"__name__": "__main__"}))
+
+
+def _spawn(requests, path, args, descriptors):
+    """Fork, as `spawnv_passfds` of multiprocessing starts, Python with a line of code."""
+    _, code, *rest = args[args.index("-c") :]
+    mask = list(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+    numbers = sorted({1, 2, *descriptors})
+    return _request(requests, [code, rest, mask, dict(os.environ), numbers], numbers)
 
 
 def _main():
@@ -199,20 +255,25 @@ def _main():
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with the test's process
     requests = socket.socket(fileno=int(sys.argv[1]))
-    args, env, folder, new_session, descriptors = _wait_for_request(requests)
+    args, folder, new_session = _wait_for_request(requests)
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if new_session:
         os.setsid()
-    for number, descriptor in enumerate(descriptors, 1):
-        os.dup2(descriptor, number)
-        os.close(descriptor)
-    os.environ.clear()
-    os.environ.update(env)
     os.chdir(folder)
-    sys.argv, sys.path[0] = args, os.path.dirname(args[0])
+    named = filter(None, os.environ.get("PYTHONPATH", "").split(":"))
+    if more := [folder for folder in named if folder not in sys.path]:
+        entry_points.cache_clear()
+    sys.argv, sys.path[:1] = args, [os.path.dirname(args[0]), *more]
+    if "--workers" in args:
+        _fork_workers()
+    _run(lambda: runpy.run_path(args[0], run_name="__main__"))
+
+
+def _run(program):
+    """Run a program to its end, and end."""
     try:
-        runpy.run_path(args[0], run_name="__main__")
+        program()
         code = 0
     except SystemExit as exc:
         if not isinstance(exc.code, int | None):
@@ -227,8 +288,9 @@ def _end(code):
     atexit._run_exitfuncs()
     gc.collect()
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if not stream.closed:
+                stream.flush()
     except OSError:
         sys.exit(code)  # which complains
     ctypes.PyDLL(None).exit(code)

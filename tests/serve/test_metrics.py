@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from processes import needs_root
+from processes import needs_root, open_files
 from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 from stores import new_store
@@ -430,13 +430,8 @@ def test_a_worker_that_is_killed(pair, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @needs_root
 def test_the_folder_of_workers(pair, number):
-    worker = pids(pair)["worker 1"]
-    variables = Path(f"/proc/{worker}/environ").read_text().split("\0")
-    (folder,) = [
-        Path(value)
-        for name, _, value in (variable.partition("=") for variable in variables)
-        if name == "PROMETHEUS_MULTIPROC_DIR"
-    ]
+    files = map(Path, open_files(pids(pair)["worker 1"]))
+    (folder,) = {file.parent for file in files if file.name == "counter_worker 1.db"}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {path.name for path in folder.iterdir()} == {
         f"{kind}_worker {n}.db"

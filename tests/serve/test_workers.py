@@ -145,7 +145,8 @@ def test_they_finish_what_is_under_way(pair, number, send):
 
 @pytest.mark.interpreter
 def test_a_signal_before_all_have_started(serve, store):
-    service = serve("--port", "0", "--workers", "3", *store, wait=False)
+    options = ["--port", "0", "--workers", "3", *store]
+    service = serve(*options, wait=False, command=MINIKMS)
     service.read_until("worker 1 is process ")
     os.killpg(service.process.pid, signal.SIGINT)
     code, written = service.end()
@@ -154,7 +155,8 @@ def test_a_signal_before_all_have_started(serve, store):
 
 
 @pytest.mark.interpreter
-def test_they_leave_sigint_to_their_parent(pair):
+def test_they_leave_sigint_to_their_parent(serve, store):
+    pair = serve("--port", "0", "--workers", "2", *store, command=MINIKMS)
     for process in pids(pair).values():
         os.kill(process, signal.SIGINT)
     ask_all(pair, pids(pair).values(), "GET", "/healthz")
