@@ -28,7 +28,7 @@ from service_process import (
     begin_process,
     services,
 )
-from shared import share_applications, share_rsa_keys
+from shared import give_back_once, share_applications, share_rsa_keys
 
 from minikms.access.tokens import Token
 from minikms.config import Config
@@ -98,6 +98,7 @@ take_error_codes()
 # Before a module of tests asks for algorithms and makes keys.
 share_applications(pytest.MonkeyPatch())
 share_rsa_keys(pytest.MonkeyPatch())
+give_back_once(pytest.MonkeyPatch())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,13 +10,15 @@ from itertools import cycle
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
+from minikms.algorithms import rsa
 from minikms.algorithms.rsa import RsaAlgorithm
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve import assembly
 from minikms.web import app as app_module
-from minikms.web.http import trial
+from minikms.web.http import heap, trial
 from minikms.web.openapi import complete
 from minikms.web.routes import Route
 from minikms.web.swagger import Documented, read_routes
@@ -71,15 +73,33 @@ def _tried_once(fault: Any) -> Any:
     return tried
 
 
+def give_back_once(patch: pytest.MonkeyPatch) -> None:
+    """Give memory back to the system once: all that is there by now takes 60 ms to look through."""
+    patch.setattr(heap, "give_back", functools.cache(heap.give_back))
+
+
 def share_rsa_keys(patch: pytest.MonkeyPatch) -> None:
-    """Give RSA keys of Project Wycheproof's in turn: one that is made takes up to a second."""
+    """Give RSA keys of Project Wycheproof's in turn: one that is made takes up to a second.
+
+    Where such a key is imported, its primes are not tested, which takes up to a tenth of a second.
+    """
     published = {bits: cycle(_published_keys(bits)) for bits in (2048, 3072, 4096)}
+    primes, load_tested = set(), rsa.load_tested
 
     @functools.wraps(RsaAlgorithm.generate)
     def give(algorithm: RsaAlgorithm) -> Any:
-        return next(published[algorithm.bits])
+        key = next(published[algorithm.bits])
+        numbers = key.private_numbers()
+        primes.update((numbers.p, numbers.q))
+        return key
+
+    def load(numbers: RSAPrivateNumbers) -> Any:
+        if {numbers.p, numbers.q} <= primes:
+            return numbers.private_key(unsafe_skip_rsa_key_validation=True)
+        return load_tested(numbers)
 
     patch.setattr(RsaAlgorithm, "generate", give)
+    patch.setattr(rsa, "load_tested", load)
 
 
 def _published_keys(bits: int) -> Iterator[Any]:

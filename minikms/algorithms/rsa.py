@@ -109,7 +109,7 @@ class RsaAlgorithm(
             signature = self.sign(unproved, b"", alg, False)
             if not self.verify(unproved.public_key(), b"", signature, alg, False):
                 raise InvalidKey(_MISFIT)
-            return numbers.private_key()
+            return load_tested(numbers)
         except ValueError:
             raise InvalidKey(_MISFIT) from None
 
@@ -203,6 +203,11 @@ def _scheme(message: bytes, alg: str, prehashed: bool) -> _Scheme:
         else padding.PKCS1v15()
     )
     return scheme, utils.Prehashed(digest) if prehashed else digest
+
+
+def load_tested(numbers: rsa.RSAPrivateNumbers) -> rsa.RSAPrivateKey:
+    """The key of numbers that OpenSSL tests, the primes too; raises ValueError."""
+    return numbers.private_key()
 
 
 def _recover_primes(n: int, d: int) -> tuple[int, int]:
