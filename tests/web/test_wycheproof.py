@@ -1,5 +1,7 @@
 """Project Wycheproof's vectors over HTTP, all 11,024 of them; what fails is told by its number."""
 
+import asyncio
+
 import orjson
 import pytest
 from wycheproof import (
@@ -20,7 +22,12 @@ from wycheproof import (
 
 from minikms.encodings import b64url, b64url_decode
 
-# One of each kind in the quick part; all take 11 s of a processor.
+pytestmark = pytest.mark.shared_service
+
+# How many calls are under way, so that imports share transactions.
+AT_A_TIME = 16
+
+# One of each kind in the quick part; all take 8 s of a processor.
 SAMPLES = {"ed25519", "ecdh_secp256r1_webcrypto", "a128gcm", "rsa_oaep_2048_sha256_mgf1sha256"}
 
 
@@ -32,141 +39,138 @@ def each(names):
 
 
 @pytest.fixture
-def call(connection):
-    """Make a call; gives a member of its answer, or the slug of its problem."""
+async def call(connect, profile):
+    """Make calls, some at a time; gives a member of each answer, and the slug of its problem.
 
-    async def post(path, body, member):
-        sent = orjson.dumps(body)
-        answer = await connection.call("POST", path, sent, "Content-Type: application/json")
-        if answer.status == 200:
-            return orjson.loads(answer.body)[member], None
-        return None, answer.problem()[1]
+    `slugs` are those of the problems that there may be.
+    """
+    connections = [await connect() for _ in range(AT_A_TIME)]
+    headers = "Content-Type: application/json", f"X-Profile: {profile}"
+
+    async def post(path, bodies, member, *slugs):
+        answers = [(None, None)] * len(bodies)
+        numbered = enumerate(map(orjson.dumps, bodies))
+
+        async def send(connection):
+            for number, body in numbered:
+                answer = await connection.call("POST", path, body, *headers)
+                if answer.status == 200:
+                    answers[number] = orjson.loads(answer.body)[member], None
+                else:
+                    answers[number] = None, answer.problem()[1]
+                    assert answers[number][1] in slugs, bodies[number]
+
+        await asyncio.gather(*map(send, connections))
+        return answers
 
     return post
 
 
+@pytest.fixture
+def import_keys(call):
+    """Import keys; gives their kids, None for what is no key, by the names that they have here."""
+
+    async def post(sources, *slugs):
+        answers = await call("/key/import", [*sources.values()], "kid", *slugs)
+        return dict(zip(sources, (kid for kid, _ in answers), strict=True))
+
+    return post
+
+
+def found(cases, answers):
+    """What was found in each case, after what is wrong was told by its number."""
+    values, wrong = [], {}
+    for (number, *_, right), (value, slug) in zip(cases, answers, strict=True):
+        values.append(b64url_decode(value) if isinstance(value, str) else value)
+        if values[-1] not in right:
+            wrong[number] = values[-1], slug, right
+    assert wrong == {}
+    return values
+
+
 @each(SIGNATURES)
 async def test_signatures(call, name):
-    wrong, results = {}, set()
-    for number, jwk, message, signature, right in signatures(name):
-        body = {"jwk": jwk, "data": b64url(message), "sig": b64url(signature)}
-        found, slug = await call("/verify", body | {"alg": SIGNATURES[name][1]}, "valid")
-        assert slug in (None, "invalid-key"), number
-        results.add(bool(found))
-        if bool(found) not in right:
-            wrong[number] = found, slug, right
-    assert wrong == {}
-    assert results == {True, False}
+    cases = [*signatures(name)]
+    bodies = [
+        {"jwk": jwk, "data": b64url(message), "sig": b64url(sig), "alg": SIGNATURES[name][1]}
+        for _, jwk, message, sig, _ in cases
+    ]
+    answers = await call("/verify", bodies, "valid", "invalid-key")
+    assert {*found(cases, [(bool(valid), slug) for valid, slug in answers])} == {True, False}
 
 
 @each(AGREEMENTS)
-async def test_agreement(call, name):
-    wrong, results, kids = {}, set(), {}
-    for number, private, public, right in agreements(name):
-        if (secret := private["d"]) not in kids:
-            kids[secret], slug = await call("/key/import", {"jwk": private}, "kid")
-            assert slug is None
-        text, slug = await call("/derive", {"kid": kids[secret], "peer": public}, "secret")
-        assert slug in (None, "invalid-key"), number
-        found = text and b64url_decode(text)
-        results.add(found)
-        if found not in right:
-            wrong[number] = found, slug, right
-    assert wrong == {}
+async def test_agreement(call, import_keys, name):
+    cases = [*agreements(name)]
+    kids = await import_keys({private["d"]: {"jwk": private} for _, private, *_ in cases})
+    bodies = [{"kid": kids[private["d"]], "peer": public} for _, private, public, _ in cases]
+    results = {*found(cases, await call("/derive", bodies, "secret", "invalid-key"))}
     assert None in results
     assert len(results) > 100
 
 
 @each(DECRYPTIONS)
-async def test_decryption(call, name):
-    wrong, results, kids = {}, [], {}
-    for number, private, ciphertext, right in decryptions(name):
-        if (secret := private["d"]) not in kids:
-            kids[secret], slug = await call("/key/import", {"jwk": private}, "kid")
-            assert slug is None
-        body = {"kid": kids[secret], "ciphertext": b64url(ciphertext)}
-        text, slug = await call("/decrypt", body, "plaintext")
-        assert slug in (None, "decryption-failed"), number
-        found = None if text is None else b64url_decode(text)
-        results.append(found)
-        if found not in right:
-            wrong[number] = found, slug, right
-    assert wrong == {}
+async def test_decryption(call, import_keys, name):
+    cases = [*decryptions(name)]
+    kids = await import_keys({private["d"]: {"jwk": private} for _, private, *_ in cases})
+    bodies = [
+        {"kid": kids[private["d"]], "ciphertext": b64url(ciphertext)}
+        for _, private, ciphertext, _ in cases
+    ]
+    results = found(cases, await call("/decrypt", bodies, "plaintext", "decryption-failed"))
     assert None in results
     assert len(results) > 30
 
 
 @each(AEADS)
-async def test_authenticated_encryption(call, name):
-    wrong, results = {}, []
-    for number, key, sealed, aad, right in aeads(name):
-        kid, slug = await call("/key/import", {"alg": name, "secret": b64url(key)}, "kid")
-        assert slug is None
-        body = {
-            "ciphertext": sealed.ciphertext,
-            "nonce": sealed.nonce,
-            "tag": sealed.tag,
-            "aad": aad,
+async def test_authenticated_encryption(call, import_keys, name):
+    cases = [*aeads(name)]
+    kids = await import_keys({key: {"alg": name, "secret": b64url(key)} for _, key, *_ in cases})
+    bodies = [
+        {
+            "kid": kids[key],
+            "ciphertext": b64url(sealed.ciphertext),
+            "nonce": b64url(sealed.nonce),
+            "tag": b64url(sealed.tag),
+            "aad": b64url(aad),
         }
-        sent = {"kid": kid} | {member: b64url(value) for member, value in body.items()}
-        text, slug = await call("/decrypt", sent, "plaintext")
-        assert slug in (None, "decryption-failed"), number
-        found = None if text is None else b64url_decode(text)
-        results.append(found)
-        if found not in right:
-            wrong[number] = found, slug, right
-    assert wrong == {}
+        for _, key, sealed, aad, _ in cases
+    ]
+    results = found(cases, await call("/decrypt", bodies, "plaintext", "decryption-failed"))
     assert None in results
     assert len(results) > 50
 
 
 @each(WRAPPINGS)
-async def test_key_wrap(call, name):
-    wrong, results = {}, []
-    for number, key, wrapped, right in wrappings(name):
-        source = {"alg": WRAPPINGS[name][0], "secret": b64url(key)}
-        kid, slug = await call("/key/import", source, "kid")
-        assert slug is None
-        text, slug = await call("/unwrap", {"kid": kid, "wrapped": b64url(wrapped)}, "key")
-        assert slug in (None, "decryption-failed"), number
-        found = None if text is None else b64url_decode(text)
-        results.append(found)
-        if found not in right:
-            wrong[number] = found, slug, right
-    assert wrong == {}
+async def test_key_wrap(call, import_keys, name):
+    cases, alg = [*wrappings(name)], WRAPPINGS[name][0]
+    kids = await import_keys({key: {"alg": alg, "secret": b64url(key)} for _, key, *_ in cases})
+    bodies = [{"kid": kids[key], "wrapped": b64url(wrapped)} for _, key, wrapped, _ in cases]
+    results = found(cases, await call("/unwrap", bodies, "key", "decryption-failed"))
     assert None in results
     assert len(results) > 30
 
 
 @each(KEMS)
-async def test_key_encapsulation(call, name):
-    wrong, results, kids = {}, [], {}
-    for number, seed, ciphertext, right in decapsulations(name):
-        if seed not in kids:
-            source = {"alg": KEMS[name], "seed": b64url(seed)}
-            kids[seed], slug = await call("/key/import", source, "kid")
-            assert (slug is None) == (len(seed) == 64), number
-            assert slug in (None, "invalid-key"), number
-        found = None
-        if kids[seed] is not None:
-            body = {"kid": kids[seed], "ciphertext": b64url(ciphertext)}
-            text, slug = await call("/decapsulate", body, "secret")
-            assert slug in (None, "decryption-failed"), number
-            found = None if text is None else b64url_decode(text)
-        results.append(found)
-        if found not in right:
-            wrong[number] = found, right
-    assert wrong == {}
-    assert None in results
+async def test_key_encapsulation(call, import_keys, name):
+    cases = [*decapsulations(name)]
+    sources = {seed: {"alg": KEMS[name], "seed": b64url(seed)} for _, seed, *_ in cases}
+    kids = await import_keys(sources, "invalid-key")
+    assert all((kid is not None) == (len(seed) == 64) for seed, kid in kids.items())
+    refused = [case for case in cases if kids[case[1]] is None]
+    assert found(refused, [(None, "invalid-key")] * len(refused)) == [None] * len(refused)
+    cases = [case for case in cases if kids[case[1]] is not None]
+    bodies = [{"kid": kids[seed], "ciphertext": b64url(text)} for _, seed, text, _ in cases]
+    results = found(cases, await call("/decapsulate", bodies, "secret", "decryption-failed"))
+    assert None in results + [None] * len(refused)
     assert len(results) > 100
 
 
 @each(KEMS)
 async def test_keys_to_encapsulate_to(call, name):
-    results = set()
-    for number, jwk, right in encapsulations(name):
-        ciphertext, slug = await call("/encapsulate", {"to": jwk}, "ciphertext")
-        assert slug in (None, "invalid-key"), number
-        assert (ciphertext is not None) == right, number
-        results.add(right)
-    assert results == {True, False}
+    cases = [(number, jwk, (right,)) for number, jwk, right in encapsulations(name)]
+    answers = await call(
+        "/encapsulate", [{"to": jwk} for _, jwk, _ in cases], "ciphertext", "invalid-key"
+    )
+    made = [(ciphertext is not None, slug) for ciphertext, slug in answers]
+    assert {*found(cases, made)} == {True, False}
