@@ -1,8 +1,11 @@
 """A key of another profile is to a caller as one that is not there, whatever it is called."""
 
+import base64
 import uuid
 
+import orjson
 import pytest
+from aiohttp import ClientSession
 from botocore.exceptions import ClientError
 
 from minikms.doors.aws.identity import account_of
@@ -51,7 +54,25 @@ async def error(aws, operation, members):
     return raised.value.response["Error"]
 
 
-async def test_it_is_as_one_that_is_not_there(aws):
+@pytest.fixture
+async def refusal(aws):
+    """How a call with the body that boto3 sends is refused; boto3 takes three times as long."""
+    async with ClientSession(
+        aws.url, headers={"Content-Type": "application/x-amz-json-1.1"}
+    ) as session:
+
+        async def call(operation, members):
+            name = aws.boto.meta.method_to_api_mapping[operation]
+            body = orjson.dumps(members, default=lambda data: base64.b64encode(data).decode())
+            headers = {"X-Amz-Target": f"TrentService.{name}"}
+            async with session.post("/", data=body, headers=headers) as answer:
+                assert answer.status == 400
+                return orjson.loads(await answer.read())
+
+        yield call
+
+
+async def test_it_is_as_one_that_is_not_there(aws, refusal):
     alice = await aws.new_profile("alice")
     own = (await aws.create_key())["KeyMetadata"]["KeyId"]
     await aws.create_alias(AliasName="alias/own", TargetKeyId=own)
@@ -72,8 +93,8 @@ async def test_it_is_as_one_that_is_not_there(aws):
     for hers, absent in names:
         name, other = hers.rpartition("/")[2], absent.rpartition("/")[2]
         for operation, members in calls(absent):
-            found = await error(aws, operation, members)
-            assert found["Code"] in ("NotFoundException", "ValidationException")
+            found = await refusal(operation, members)
+            assert found["__type"] in ("NotFoundException", "ValidationException")
             found = {each: text.replace(other, name) for each, text in found.items()}
             expected[operation, hers] = found
     for change in (None, alice.disable_key, alice.schedule_key_deletion):
@@ -82,7 +103,7 @@ async def test_it_is_as_one_that_is_not_there(aws):
         before = await alice.describe_key(KeyId=key_id)
         for hers, _ in names:
             for operation, members in calls(hers):
-                found = await error(aws, operation, members)
+                found = await refusal(operation, members)
                 assert found == expected[operation, hers], (operation, hers)
         after = await alice.describe_key(KeyId=key_id)
         assert after["KeyMetadata"] == before["KeyMetadata"]
