@@ -23,6 +23,7 @@ import socket
 import subprocess
 import sys
 import threading
+import types
 from multiprocessing import util
 
 IMPORTED = (
@@ -136,7 +137,7 @@ def can(env):
 
 
 def _read(env):
-    names = ("COVERAGE_", "LD_", "PROMETHEUS_", "PYTHON")
+    names = ("COVERAGE_", "LD_", "PYTHON")
     found = {name: value for name, value in env.items() if name.startswith(names)}
     found.pop("PYTHONPATH", None)  # where more may be found than what was imported
     return found
@@ -229,18 +230,17 @@ def _fork_workers():
     requests.close()
     for stream in (1, 2):  # or whoever reads what they write would wait for it
         os.dup2(0, stream)
-    code, sys.argv[1:], mask = _wait_for_request(theirs)
-    sys.argv[0] = "-c"
+    sys.argv, mask = _wait_for_request(theirs)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    _run(lambda: exec(code, {"__name__": "__main__"}))
+    _run()
 
 
 def _spawn(requests, path, args, descriptors):
     """Fork, as `spawnv_passfds` of multiprocessing starts, Python with a line of code."""
-    _, code, *rest = args[args.index("-c") :]
+    line = args[args.index("-c") :]
     mask = list(signal.pthread_sigmask(signal.SIG_BLOCK, []))
     numbers = sorted({1, 2, *descriptors})
-    return _request(requests, [code, rest, mask, dict(os.environ), numbers], numbers)
+    return _request(requests, [line, mask, dict(os.environ), numbers], numbers)
 
 
 def _main():
@@ -255,7 +255,7 @@ def _main():
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with the test's process
     requests = socket.socket(fileno=int(sys.argv[1]))
-    args, folder, new_session = _wait_for_request(requests)
+    sys.argv, folder, new_session = _wait_for_request(requests)
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if new_session:
@@ -264,16 +264,20 @@ def _main():
     named = filter(None, os.environ.get("PYTHONPATH", "").split(":"))
     if more := [folder for folder in named if folder not in sys.path]:
         entry_points.cache_clear()
-    sys.argv, sys.path[:1] = args, [os.path.dirname(args[0]), *more]
-    if "--workers" in args:
+    sys.path[:1] = [os.path.dirname(sys.argv[0]), *more]
+    if "--workers" in sys.argv:
         _fork_workers()
-    _run(lambda: runpy.run_path(args[0], run_name="__main__"))
+    _run()
 
 
-def _run(program):
-    """Run a program to its end, and end."""
+def _run():
+    """Run the program of `sys.argv`, a file or `-c` with its lines, and end as it does."""
     try:
-        program()
+        if sys.argv[0] == "-c":
+            main = sys.modules["__main__"] = types.ModuleType("__main__")
+            exec(sys.argv.pop(1), vars(main))
+        else:
+            runpy.run_path(sys.argv[0], run_name="__main__")
         code = 0
     except SystemExit as exc:
         if not isinstance(exc.code, int | None):

@@ -34,12 +34,16 @@ def environment(**variables):
 
 
 def begin_process(args, command, variables, **streams):
-    """Start `minikms`, or another command with its arguments, as `subprocess.Popen` does."""
+    """Start `minikms`, or another command with its arguments, as `subprocess.Popen` does.
+
+    One that is `-c`, with lines of Python, is forked as `minikms` is.
+    """
     env = environment(**variables)
-    if command is None and forked.can(env):
-        return forked.start([*MINIKMS, *args], env=env, **streams)
+    in_python = command and command[0] == "-c"
+    if (in_python or not command) and forked.can(env):
+        return forked.start([*(command or MINIKMS), *args], env=env, **streams)
     return subprocess.Popen(
-        [*(command or MINIKMS), *args],
+        [*([sys.executable] if in_python else []), *(command or MINIKMS), *args],
         env=env,
         text=True,
         # After some lines were read, communicate() may begin within a character.
