@@ -7,6 +7,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 
 import { MinikmsKeyManagementService } from '../src/index.js'
 import { context, newKms } from './kms.js'
+import { RSA_KEYS } from './rsa_keys.js'
 
 let kms: MinikmsKeyManagementService
 let url: string
@@ -58,10 +59,9 @@ describe('importKey', () => {
     ),
     ['Ed25519', () => jwk('ed25519', {})],
     ['X25519', () => jwk('x25519', {})],
-    ...[2048, 3072, 4096].map((modulusLength): [string, () => Kms.KmsJwkPrivate] => [
-      `RSA, ${modulusLength} bits`,
-      () => jwk('rsa', { modulusLength }),
-    ]),
+    ...Object.entries(RSA_KEYS).map(
+      ([length, key]): [string, () => Kms.KmsJwkPrivate] => [`RSA, ${length} bits`, () => key]
+    ),
     ['AES', () => ({ kty: 'oct', k: Buffer.alloc(32, 1).toString('base64url') })],
     ['HMAC', () => ({ kty: 'oct', alg: 'HS256', k: Buffer.alloc(32, 2).toString('base64url') })],
   ]

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 
-import type { AgentContext } from '@credo-ts/core'
+import type { AgentContext, Kms } from '@credo-ts/core'
 import { inject } from 'vitest'
 
 import { MinikmsKeyManagementService } from '../src/index.js'
@@ -16,6 +16,16 @@ export async function newKms(): Promise<{ kms: MinikmsKeyManagementService; prof
   const profile = `credo-${randomUUID()}`
   await post(url, '/profile', { name: profile })
   return { kms: await MinikmsKeyManagementService.connect({ url, profile }), profile, url }
+}
+
+/** A function that gives a key of a type, the same whenever it is asked: one of RSA takes seconds to make. */
+export function keyOfEachType(kms: () => MinikmsKeyManagementService) {
+  const made = new Map<string, Promise<Kms.KmsCreateKeyReturn>>()
+  return (type: Kms.KmsCreateKeyType) => {
+    const name = JSON.stringify(type)
+    if (!made.has(name)) made.set(name, kms().createKey(context, { type }))
+    return made.get(name)!
+  }
 }
 
 export async function post(url: string, path: string, body: object, profile?: string): Promise<any> {

@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { makeContentKey } from '../src/agreement.js'
 import { encryptContent } from '../src/content.js'
 import type { MinikmsKeyManagementService } from '../src/index.js'
-import { bytes, context, newKms } from './kms.js'
+import { bytes, context, keyOfEachType, newKms } from './kms.js'
 
 let kms: MinikmsKeyManagementService
 
@@ -32,13 +32,7 @@ const SIGNATURES: [Kms.KnownJwaSignatureAlgorithm, Kms.KmsCreateKeyType, string 
 ]
 
 describe('sign and verify', () => {
-  // An RSA key takes seconds to make: one of each length signs by both paddings.
-  const made = new Map<string, Promise<Kms.KmsCreateKeyReturn>>()
-  const keyOf = (type: Kms.KmsCreateKeyType) => {
-    const name = JSON.stringify(type)
-    if (!made.has(name)) made.set(name, kms.createKey(context, { type }))
-    return made.get(name)!
-  }
+  const keyOf = keyOfEachType(() => kms)
 
   it.each(SIGNATURES)('%s', async (algorithm, type, hash) => {
     const { keyId, publicJwk } = await keyOf(type)
