@@ -200,7 +200,7 @@ async def test_each_failing_call_gets_its_own_problem(client):
         ),
         (400, "profile-exists"): lambda n: client.post("/profile", json={"name": "default"}),
     }
-    work = iter([(kind, n) for n in range(150) for kind in kinds])
+    work = iter([(kind, n) for n in range(48) for kind in kinds])
     wrong, done = [], 0
 
     async def worker():
@@ -211,7 +211,7 @@ async def test_each_failing_call_gets_its_own_problem(client):
             done += 1
 
     await asyncio.gather(*(worker() for _ in range(32)))
-    assert (wrong, done) == ([], 600)
+    assert (wrong, done) == ([], 192)
 
 
 async def test_one_fails_among_63_others(client):
@@ -296,18 +296,17 @@ async def test_signing_and_verifying_by_an_alias_whose_key_rotates(client, gener
         done.set()
 
     async def use():
-        sigs, kids = [], set()
+        sigs = set()  # one for each key, whose signatures of the same data are the same
         while not done.is_set():
             # Found by its alias, and rotated before it is asked: no caller sees the moment between.
-            signed = await post("/sign", body)
-            sigs.append({"data": "", "sig": signed["sig"]})
-            kids.add(signed["kid"])
-        results = await post("/verify/batch", {"alias": "a", "items": sigs[-1000:]})
+            sigs.add((await post("/sign", body))["sig"])
+        items = [{"data": "", "sig": sig} for sig in sigs]
+        results = await post("/verify/batch", {"alias": "a", "items": items})
         assert {one["valid"] for one in results["results"]} == {True}
-        return kids
+        return sigs
 
-    _, *kids = await asyncio.gather(rotate(), *(use() for _ in range(4)))
-    assert len(set().union(*kids)) > 1
+    _, *sigs = await asyncio.gather(rotate(), *(use() for _ in range(4)))
+    assert len(set().union(*sigs)) > 1
 
 
 async def test_deleted_restored_and_rotated_at_once(client, generate):
