@@ -8,15 +8,15 @@ from stores import new_store
 from minikms.audit.heads import AuditStore
 from minikms.audit.reader import LogFile
 from minikms.audit.verify import verify
-from minikms.store.askar import new_raw_key
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
 
 @pytest.fixture
-async def database(tmp_path):
-    location = StoreLocation.parse(f"sqlite://{tmp_path}/keys.db")
-    async with KeyStore.create(location, StoreKey(new_raw_key())) as store:
+async def database(tmp_path, make_store):
+    options = await make_store(f"sqlite://{tmp_path}/keys.db")
+    location, key = StoreLocation.parse(options["store"]), StoreKey(options["store_key"])
+    async with KeyStore.open(location, key, serving=True) as store:
         yield store.database
 
 
