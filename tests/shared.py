@@ -21,6 +21,7 @@ from minikms.web import app as app_module
 from minikms.web.http import heap, trial
 from minikms.web.openapi import complete
 from minikms.web.routes import Route
+from minikms.web.schemas.system import Algorithm
 from minikms.web.swagger import Documented, read_routes
 
 
@@ -36,6 +37,11 @@ def share_applications(patch: pytest.MonkeyPatch) -> None:
     read_once = functools.cache(read_routes)
     completed: dict[Any, dict[str, Any]] = {}
 
+    @functools.cache
+    def named(registry: AlgorithmRegistry) -> Any:
+        first = Algorithm().dumps(list(registry)[:2], many=True)
+        return tuple(registry.names), tuple(registry.signing_names), first
+
     def read(routes: list[Route]) -> Documented:
         documented = read_once(tuple(routes))
         return documented._replace(spec=dict(documented.spec))
@@ -48,7 +54,7 @@ def share_applications(patch: pytest.MonkeyPatch) -> None:
         guarded: bool,
         documents: dict[str, str],
     ) -> None:
-        known = tuple(routes), registry, guarded, tuple(documents.items())
+        known = tuple(routes), named(registry), guarded, tuple(documents.items())
         if known not in completed:
             completed[known] = copy.deepcopy(spec)
             complete(completed[known], routes, registry, guarded=guarded, documents=documents)
