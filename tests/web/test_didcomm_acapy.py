@@ -61,9 +61,13 @@ class Agent:
 @pytest.fixture
 async def agent(tmp_path):
     folder = tmp_path / "acapy"
-    status, output = await run(await find_python(), "-m", "venv", folder)
+    uv = shutil.which("uv")  # installs as pip does, in a tenth of its processor time
+    without = ["--without-pip"] if uv else []
+    status, output = await run(await find_python(), "-m", "venv", *without, folder)
     assert status == 0, output
-    status, output = await run(folder / "bin" / "pip", "install", "-q", "--no-deps", *PACKAGES)
+    pip = [uv, "pip"] if uv else [folder / "bin" / "pip"]
+    into = ["--python", folder / "bin" / "python"] if uv else []
+    status, output = await run(*pip, "install", "-q", "--no-deps", *into, *PACKAGES)
     assert status == 0, output
     process = await asyncio.create_subprocess_exec(
         *(folder / "bin" / "python", "-W", "ignore", Path(__file__).with_name("acapy_didcomm.py")),
