@@ -30,6 +30,7 @@ from minikms.web.state import (
     OBSERVER,
     REGISTRY,
     SHUTDOWN,
+    Document,
 )
 from minikms.web.swagger import read_routes
 
@@ -52,11 +53,11 @@ def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web
     app[BODY_TIMEOUT] = config.body_timeout
     app[CONFIG] = config
     app[REGISTRY] = registry
-    app[DOCUMENT] = _add_routes(app, registry)
+    _add_routes(app, registry)
     return app
 
 
-def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
+def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
     routes = [
         route for route in ROUTES if app[CONFIG].docs or route.handler is not openapi_document
     ]
@@ -78,9 +79,13 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> bytes:
             fast = gate.guard_fast(route, route.fast)
             answered = FastRoute.to(fast, added, app, no_store=route.secret)
             app[FAST_ROUTES][route.method, route.path] = answered
-    guarded = app[CONFIG].needs_token
-    complete(documented.spec, routes, registry, guarded=guarded, documents=documents)
-    return orjson.dumps(documented.spec, option=orjson.OPT_APPEND_NEWLINE)
+    guarded, spec = app[CONFIG].needs_token, documented.spec
+
+    def document() -> bytes:
+        complete(spec, routes, registry, guarded=guarded, documents=documents)
+        return orjson.dumps(spec, option=orjson.OPT_APPEND_NEWLINE)
+
+    app[DOCUMENT] = Document(document)
 
 
 def create_runner(app: web.Application, **kwargs: Any) -> KmsRunner:

@@ -3,6 +3,8 @@
 But for `GATE` (gate.py), which is of no handler's concern.
 """
 
+import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -33,7 +35,24 @@ SHUTDOWN: Final = web.AppKey("shutdown", Shutdown)
 FAST_ROUTES: Final[web.AppKey[dict[tuple[str, str], FastRoute]]] = web.AppKey("fast_routes")
 # There only where somebody observes requests.
 OBSERVER: Final[web.AppKey[Observer]] = web.AppKey("observer")
-# The OpenAPI document, in JSON.
-DOCUMENT: Final = web.AppKey("document", bytes)
+# The OpenAPI document.
+DOCUMENT: Final[web.AppKey["Document"]] = web.AppKey("document")
 # How long a request's body may take to arrive, in seconds.
 BODY_TIMEOUT: Final = web.AppKey("body_timeout", int)
+
+
+class Document:
+    """A document that is made when it is first asked for, by `make`, in a thread.
+
+    That of the API takes as long to make as the rest of an application, and few ask for it.
+    """
+
+    def __init__(self, make: Callable[[], bytes]) -> None:
+        self._make = make
+        self._making: asyncio.Task[bytes] | None = None
+
+    async def content(self) -> bytes:
+        """What is in it."""
+        if not self._making:
+            self._making = asyncio.create_task(asyncio.to_thread(self._make))
+        return await asyncio.shield(self._making)  # who leaves is not the only one who waits

@@ -120,7 +120,7 @@ parsed = functools.cache(json.loads)
 
 async def body_of(client, route):
     """The first example that the document has of the route's body."""
-    document = parsed(client.app[app_module.DOCUMENT])
+    document = parsed(await client.app[DOCUMENT].content())
     canonical = web.UrlDispatcher().add_resource(route.path).canonical
     operation = document["paths"][canonical][route.method.lower()]
     if "requestBody" not in operation:
@@ -156,7 +156,7 @@ async def test_every_route_refuses_who_may_not(shared_guarded, made_once, no_tok
             assert await refusal(answer, 403, "forbidden") == expected
 
     elsewhere = await made_once(profiles=("elsewhere",))
-    if profile_of(parsed(client.app[DOCUMENT]), route.name, named=PROFILE):
+    if profile_of(parsed(await client.app[DOCUMENT].content()), route.name, named=PROFILE):
         await refusal(await call(client, route, elsewhere), 404, "profile-not-found")
 
     for headers in (everything, await made_once(route.scope)):

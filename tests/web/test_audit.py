@@ -54,11 +54,10 @@ def lines(path):
     return new
 
 
-def calls(client):
+async def calls(client):
     """Every call that asks for a token, in an order in which each succeeds."""
-    for call in sent_in_turn(json.loads(client.app[DOCUMENT])):
-        if call[0] in GUARDED:
-            yield call
+    document = json.loads(await client.app[DOCUMENT].content())
+    return [call for call in sent_in_turn(document) if call[0] in GUARDED]
 
 
 async def answered(client, call, revoked=""):
@@ -72,8 +71,9 @@ async def answered(client, call, revoked=""):
 
 @pytest.mark.each_store
 async def test_every_call_leaves_its_line(client, lines):
-    seen, token_id, document = set(), "", json.loads(client.app[DOCUMENT])
-    for call in calls(client):
+    seen, token_id = set(), ""
+    document = json.loads(await client.app[DOCUMENT].content())
+    for call in await calls(client):
         name = call[0]
         key = await key_of(client, call)
         status, request_id, answer = await answered(client, call, token_id)
@@ -127,7 +127,7 @@ async def test_every_call_that_is_refused_leaves_its_line(client, lines, who, ou
     else:
         headers["Authorization"], with_scope = f"Bearer {Token.new().reveal()}", set()
     seen = set()
-    for name, method, path, query, body in calls(client):
+    for name, method, path, query, body in await calls(client):
         if name in with_scope or name in seen:
             continue
         headers["X-Profile"] = "bob"
@@ -296,7 +296,7 @@ async def test_nothing_is_done(client, path, lines):
     """Each call that would succeed is refused, and has changed nothing."""
     database = client.app[SERVICE]._store.database
     token_id, before = "", None
-    for number, call in enumerate(calls(client)):
+    for number, call in enumerate(await calls(client)):
         before = await state(client)
         profiles = await database.directory.askar_profiles()
         os.rename(path, away := path.with_name(f"audit.log.{number}"))

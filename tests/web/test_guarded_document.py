@@ -12,7 +12,7 @@ async def test_a_token_changes_nothing_but_what_is_said_of_it(start, admin):
     """So what schemathesis finds of a service that asks for a token holds of any other, too."""
     guarded = Config(auth="token", admin_token_file=admin[1])
     documents = [
-        json.loads((await start(create_service(config))).app[DOCUMENT])
+        json.loads(await (await start(create_service(config))).app[DOCUMENT].content())
         for config in (Config(), guarded)
     ]
     assert [*map(secured, documents)] == [False, True]

@@ -59,7 +59,8 @@ async def openapi(request: web.Request) -> web.Response:
         description: The OpenAPI document.
         content: {application/json: {schema: {type: object}}}
     """
-    return web.Response(body=request.app[DOCUMENT], content_type="application/json")
+    body = await request.app[DOCUMENT].content()
+    return web.Response(body=body, content_type="application/json")
 
 
 async def to_docs(request: web.Request) -> web.Response:
