@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-from service_process import MINIKMS, environment
+from service_process import MINIKMS, begin_process, environment
 from stores import complaints, fill, options_of
 
 pytestmark = pytest.mark.process
@@ -24,9 +24,8 @@ def on_a_terminal():
 
     def begin(*args, stdout=None):
         ours, theirs = pty.openpty()
-        command = [*MINIKMS, *args]
         output = theirs if stdout is None else stdout
-        process = subprocess.Popen(command, env=environment(), stdout=output, stderr=theirs)
+        process = begin_process(args, None, {}, stdout=output, stderr=theirs)
         os.close(theirs)
         begun.append((process, ours))
         return process, ours
@@ -91,12 +90,12 @@ def test_progress_is_seen_before_the_store_is_open(on_a_terminal, key, key_file,
 
 def test_what_goes_into_a_pipe_is_whole_beside_a_bar(on_a_terminal, run, key, key_file, tmp_path):
     url = f"sqlite://{tmp_path}/keys.db"
-    asyncio.run(fill(url, key, many=4))
+    asyncio.run(fill(url, key))
     options = [*options_of(url, key_file), "--to", f"sqlite://{tmp_path}/copy.db"]
     process, terminal = on_a_terminal("store", "copy", *options, stdout=subprocess.PIPE)
-    assert b"15/15" in read_all(terminal)
+    assert b"11/11" in read_all(terminal)
     written, _ = process.communicate(timeout=60)
-    assert [line.split()[0] for line in written.splitlines()] == [b"Profile"] * 4 + [b"Copied"]
+    assert [line.split()[0] for line in written.splitlines()] == ["Profile"] * 4 + ["Copied"]
     ended = run("store", "verify", *options_of(url, key_file))
     assert (complaints(ended), len(ended.stdout.splitlines())) == ([], 1)
 
