@@ -29,6 +29,7 @@ from service_process import (
     services,
 )
 from shared import give_back_once, share_applications, share_rsa_keys
+from sqlite_files import whole
 
 from minikms.access.tokens import Token
 from minikms.config import Config
@@ -189,7 +190,7 @@ def make_store() -> Callable[..., Awaitable[dict[str, str]]]:
             async with KeyStore.create(location, key or shared):
                 pass
             if copied:
-                file = copied.read_bytes()
+                file = (await whole(copied)).read_bytes()
         return {"store": url, "store_key": (key or shared).secret, "auth": "none"}
 
     return make

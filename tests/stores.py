@@ -3,6 +3,8 @@
 import asyncio
 from functools import partial
 
+from sqlite_files import whole
+
 from minikms.access.tokens import Tokens
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
@@ -56,7 +58,7 @@ async def fill(url, key, *, many=0):
         return
     await _fill(url, key, many)
     if path:
-        _FILLED[key, many] = path.read_bytes()
+        _FILLED[key, many] = (await whole(path)).read_bytes()
 
 
 async def _fill(url, key, many):

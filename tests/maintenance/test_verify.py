@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from aries_askar import Key
+from sqlite_files import whole
 
 from minikms.keys.service import KeyService
 from minikms.maintenance.inspect import StoreInspector
@@ -266,7 +267,7 @@ def with_key(tmp_path_factory):
                 policy = KeyPolicy(aliases=("a",), labels={"n": "1"})
                 record = await service.generate(DEFAULT_PROFILE, alg, policy)
                 record = await service.get(DEFAULT_PROFILE, KeyRef(kid=record.kid))
-            made[alg] = path, key, record
+            made[alg] = await whole(path), key, record
         return made[alg]
 
     return give
@@ -558,7 +559,7 @@ async def in_use(tmp_path_factory):
     path, key = tmp_path_factory.mktemp("in-use") / "keys.db", StoreKey(new_raw_key())
     async with service_of(StoreLocation.parse(f"sqlite://{path}"), key) as service:
         kids = await put_in_use(service)
-    return path, key, kids
+    return await whole(path), key, kids
 
 
 @asynccontextmanager

@@ -1,0 +1,15 @@
+"""SQLite files of stores that tests copy."""
+
+from pathlib import Path
+
+from waiting import until
+
+
+async def whole(path: Path) -> Path:
+    """Return once the file of a closed store has all that is in it; gives its path.
+
+    Askar ends its last connection, which empties the write-ahead log, a little later.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    await until(f"the end of {log}", lambda: not log.exists())
+    return path
