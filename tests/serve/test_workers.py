@@ -17,6 +17,7 @@ from processes import needs_root, open_files
 from service_process import MINIKMS
 from stores import new_store
 
+from minikms.audit.log import file_of_worker
 from minikms.serve.ports import hold_port
 from minikms.startup_errors import ListenError
 from minikms.store.askar import new_raw_key
@@ -250,11 +251,14 @@ def test_a_failed_start_is_reported_once(run, store, tmp_path):
 
 @pytest.mark.interpreter
 def test_a_failure_of_a_later_worker_stops_all(serve, store, tmp_path):
-    service = serve("--port", "0", "--workers", "2", *store, wait=False)
+    log = str(tmp_path / "audit.log")
+    Path(file_of_worker(log, "worker 2")).mkdir()
+    options = ["--workers", "2", "--audit-log", log]
+    service = serve("--port", "0", *options, *store, wait=False)
     service.read_until("worker 1 is process ")
-    os.rename(tmp_path / "keys.db", tmp_path / "away")
     code, written = service.end()
     assert (code, "listening" in written, "Traceback" in written) == (2, False, False)
+    assert "Is a directory" in written
 
 
 def test_json_has_the_process(serve, store):
