@@ -29,7 +29,7 @@ from service_process import (
     services,
 )
 from shared import give_back_once, share_applications, share_rsa_keys
-from sqlite_files import whole
+from sqlite_files import whole, write
 
 from minikms.access.tokens import Token
 from minikms.config import Config
@@ -184,8 +184,7 @@ def make_store() -> Callable[..., Awaitable[dict[str, str]]]:
         location = StoreLocation.parse(url)
         copied = location.path if key is None else None
         if copied and file:
-            copied.touch(0o600, exist_ok=False)
-            copied.write_bytes(file)
+            write(copied, file)
         else:
             async with KeyStore.create(location, key or shared):
                 pass

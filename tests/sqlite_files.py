@@ -13,3 +13,9 @@ async def whole(path: Path) -> Path:
     log = path.with_name(f"{path.name}-wal")
     await until(f"the end of {log}", lambda: not log.exists())
     return path
+
+
+def write(path: Path, content: bytes) -> None:
+    """Make the file of a store, which none but its owner may read."""
+    path.touch(0o600, exist_ok=False)
+    path.write_bytes(content)

@@ -3,7 +3,7 @@
 import asyncio
 from functools import partial
 
-from sqlite_files import whole
+from sqlite_files import whole, write
 
 from minikms.access.tokens import Tokens
 from minikms.keys.service import KeyService
@@ -53,8 +53,7 @@ async def fill(url, key, *, many=0):
     """
     path = StoreLocation.parse(url).path
     if path and (file := _FILLED.get((key, many))):
-        path.touch(0o600, exist_ok=False)
-        path.write_bytes(file)
+        write(path, file)
         return
     await _fill(url, key, many)
     if path:
