@@ -299,6 +299,21 @@ async def test_who_may_make_tokens_gives_no_more_than_its_profiles(guarded):
     await refusal(answer, 404, "profile-not-found")
 
 
+async def test_a_token_of_several_profiles_needs_an_admin_of_them_all(guarded):
+    client, everything = guarded
+    body = {"name": "t", "scopes": ["sign"], "profiles": ["alice", "bob"]}
+    created = await (await client.post("/tokens", json=body, headers=everything)).json()
+    path = f"/tokens/{created['record']['id']}"
+    of_one, of_both = [
+        await made(client, "admin", profiles=profiles)
+        for profiles in (("alice",), ("alice", "bob", "carol"))
+    ]
+    assert created["record"] not in await (await client.get("/tokens", headers=of_one)).json()
+    await refusal(await client.delete(path, headers=of_one), 404, "token-not-found")
+    assert created["record"] in await (await client.get("/tokens", headers=of_both)).json()
+    assert (await client.delete(path, headers=of_both)).status == 200
+
+
 @pytest.mark.parametrize(
     ("member", "value"),
     [
