@@ -58,6 +58,14 @@ def appended(lines):
     lines.append(lines[-1])
 
 
+def forged_behind(lines):
+    """Continue a closed chain with a line that fits in all but its MAC."""
+    last = Line.parse(lines[-1])
+    following = hashlib.sha256(lines[-1][:-1]).hexdigest().encode()
+    line = lines[-1].replace(b'"n":%d' % last.n, b'"n":%d' % (last.n + 1))
+    lines.append(line.replace(last.prev.encode(), following))
+
+
 def swapped(lines):
     lines[3], lines[4] = lines[4], lines[3]
 
@@ -115,6 +123,7 @@ DONE = {
     inserted: ("audit.log:6", "audit.log:6"),
     repeated: ("audit.log:6", "audit.log:6"),
     appended: ("audit.log:12", "audit.log:12"),
+    forged_behind: ("audit.log:12", "audit.log:12"),
     swapped: ("audit.log:4", "audit.log:4"),
     something_else: ("audit.log:6", "audit.log:6"),
     something_else_first: ("audit.log:1", "audit.log:1"),
@@ -158,13 +167,16 @@ async def test_a_whole_chain_that_was_removed_is_found(path, store, checked, whi
     assert (await checked(path))[0]
 
 
-async def test_a_last_chain_that_was_cut_off_a_file_that_was_moved_is_found(path, store, checked):
+@pytest.mark.parametrize("partial", [False, True])
+async def test_a_last_chain_that_was_cut_off_a_file_that_was_moved_is_found(
+    path, store, checked, partial
+):
     for _ in range(2):
         await write(path, store, 2)
     os.rename(path, moved := path.with_suffix(".1"))
     lines = moved.read_bytes().splitlines(keepends=True)
     moved.write_bytes(b"".join(lines[:3]))
-    ((where, what),) = (await checked(moved))[0]
+    ((where, what),) = (await checked(moved, partial=partial))[0]
     assert where == "audit.1:3"
     assert "behind it in its file, is missing" in what
 
