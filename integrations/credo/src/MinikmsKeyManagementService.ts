@@ -111,7 +111,11 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     const alg = this.#require(this.#algorithmOfJwk(privateJwk), nameOfType(privateJwk))
     const { kid: keyId } = privateJwk
     const body = { jwk: privateJwk, alg, ...this.#bound(keyId), ...this.#operations(alg) }
-    const key = await this.#calls.call<Key>(context, keyId, 'POST', '/key/import', body)
+    // Mini KMS refuses a key that it has under any keyId. Credo's error says that this keyId exists.
+    const key = await explained(
+      () => this.#calls.call<Key>(context, keyId, 'POST', '/key/import', body),
+      () => this.#requireFree(context, keyId)
+    )
     const id = keyId ?? key.kid
     return { keyId: id, publicJwk: publicJwk(key, id) } as Kms.KmsImportKeyReturn<Jwk>
   }
@@ -328,6 +332,11 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
       ? `key agreement algorithm '${agreement.algorithm}' with encryption algorithm '${enc}'`
       : `JWA encryption algorithm '${enc}'`
     throw new Kms.KeyManagementAlgorithmNotSupportedError(name, this.backend)
+  }
+
+  async #requireFree(context: AgentContext, keyId: string | undefined): Promise<void> {
+    if (keyId === undefined || (await this.getPublicKey(context, keyId)) === null) return
+    throw new Kms.KeyManagementKeyExistsError(keyId, this.backend)
   }
 
   #require(alg: string | undefined, what: string): string {

@@ -75,7 +75,6 @@ export class KeyCalls {
       case 'key-not-found':
       case 'alias-not-found':
         return new Kms.KeyManagementKeyNotFoundError(keyId, [this.#backend])
-      case 'key-exists':
       case 'alias-exists':
         return new Kms.KeyManagementKeyExistsError(keyId, this.#backend)
       case 'unsupported-algorithm':

@@ -89,6 +89,20 @@ describe('importKey', () => {
     await expect(kms.importKey(context, { privateJwk: another })).rejects.toThrow(Kms.KeyManagementKeyExistsError)
   })
 
+  it('refuses a key that is there under another kid, and says so', async () => {
+    const key = jwk('ed25519', {})
+    const taken = new Kms.KeyManagementKeyExistsError('first', kms.backend)
+    await kms.importKey(context, { privateJwk: { ...key, kid: 'first' } })
+    await expect(kms.importKey(context, { privateJwk: { ...key, kid: 'first' } })).rejects.toThrow(taken)
+    for (const privateJwk of [{ ...key, kid: 'second' }, key]) {
+      const error = await kms.importKey(context, { privateJwk }).catch((thrown: unknown) => thrown)
+      expect(error).toBeInstanceOf(Kms.KeyManagementError)
+      expect(error).not.toBeInstanceOf(Kms.KeyManagementKeyExistsError)
+      expect((error as Error).cause).toMatchObject({ slug: 'key-exists' })
+    }
+    expect(await kms.getPublicKey(context, 'second')).toBeNull()
+  })
+
   it('refuses a key whose parts do not fit', async () => {
     const { d } = jwk('ed25519', {}) as { d: string }
     const privateJwk = { ...jwk('ed25519', {}), d } as Kms.KmsJwkPrivate
