@@ -63,8 +63,8 @@ export class MinikmsClient {
     const token = this.#resolve(this.#options.token, context)
     const profile = this.#resolve(this.#options.profile, context)
     if (body) headers['Content-Type'] = 'application/json'
-    if (token) headers.Authorization = `Bearer ${token}`
-    if (profile) headers['X-Profile'] = profile
+    if (token) headers.Authorization = `Bearer ${headerValue('token', token)}`
+    if (profile) headers['X-Profile'] = headerValue('profile', profile)
     const url = new URL(path, this.#options.url)
     const response = await fetch(url, {
       method,
@@ -93,4 +93,11 @@ export class MinikmsClient {
     if (typeof value !== 'function') return value
     return context && (value as (agentContext: AgentContext) => T | undefined)(context)
   }
+}
+
+/** A value as a header has it; throws if no header takes it. The error of `fetch` would show it, and a token is secret. */
+function headerValue(name: string, value: string): string {
+  const trimmed = value.trim()
+  if (/[^ -~]/.test(trimmed)) throw new Error(`The ${name} of Mini KMS has a character that is not visible ASCII.`)
+  return trimmed
 }

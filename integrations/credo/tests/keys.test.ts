@@ -1,6 +1,7 @@
 import { createPublicKey, generateKeyPairSync, randomUUID } from 'node:crypto'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { inspect } from 'node:util'
 
 import { Kms } from '@credo-ts/core'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -136,6 +137,25 @@ describe('tenants', () => {
     const { keyId } = await tenants.createKey(one!, { type: { kty: 'OKP', crv: 'Ed25519' } })
     expect(await tenants.getPublicKey(one!, keyId)).not.toBeNull()
     expect(await tenants.getPublicKey(other!, keyId)).toBeNull()
+  })
+})
+
+describe('a token that no HTTP header takes', () => {
+  const SECRET = 'mkt_s3cret'
+
+  it.each(['\n', '\0', '\r\nX-Profile: other', '\x7f', 'é', '€'])('with %j is refused, and not shown', async (fault) => {
+    const token = `${SECRET}${fault}${SECRET}`
+    const perContext = await MinikmsKeyManagementService.connect({ url, token: () => token })
+    const connect = () => MinikmsKeyManagementService.connect({ url, token })
+    for (const call of [connect, () => perContext.getPublicKey(context, 'nobody')]) {
+      const shown = inspect(await call().catch((thrown: unknown) => thrown), { depth: null, showHidden: true })
+      expect(shown).toContain('The token of Mini KMS has a character')
+      expect(shown).not.toContain(SECRET)
+    }
+  })
+
+  it('may end with a line break, as one that is read from a file', async () => {
+    await MinikmsKeyManagementService.connect({ url, token: `${SECRET}\n` })
   })
 })
 
