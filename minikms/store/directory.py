@@ -8,7 +8,7 @@ a name of Askar's is never used twice.
 import secrets
 from typing import Final, NamedTuple
 
-from aries_askar import AskarError, AskarErrorCode
+from aries_askar import AskarError
 
 from minikms.errors import AuditUnavailable, ProfileExists, ProfileNotFound, StoreUnavailable
 from minikms.store.askar_errors import DuplicateError
@@ -163,15 +163,6 @@ async def require_profile(session: Session) -> None:
     """Raise StaleProfileError where the profile of a session no longer exists."""
     if await session.fetch(PROFILE, SELF) is None:
         raise StaleProfileError
-
-
-async def require_connection(session: Session, exc: AskarError) -> None:
-    """Raise AskarError where a call has failed since the connection is lost.
-
-    Askar 0.5.0 has NOT_FOUND for that, too, and the next call then fails with the right code.
-    """
-    if exc.code is AskarErrorCode.NOT_FOUND:
-        await require_profile(session)
 
 
 def _is_removed(entry: bytes) -> bool:

@@ -93,10 +93,10 @@ class StoreHandle:
             transaction = Transaction(opened, profile)
             try:
                 yield transaction
+                doubled = await transaction.store_place()
             except AskarError as exc:
                 self._note_failure(store, exc)
                 raise
-            doubled = await transaction.store_place()
             if transaction.events is None:
                 events.record_before_commit()
             else:

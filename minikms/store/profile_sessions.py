@@ -16,7 +16,6 @@ from minikms.store.directory import (
     SELF,
     ProfileDirectory,
     StaleProfileError,
-    require_connection,
     require_profile,
 )
 from minikms.store.handle import SYSTEM, StoreHandle
@@ -206,11 +205,7 @@ class ProfileSessions:
         if write:
             async with self._handle.transaction(askar_profile, profile) as transaction:
                 transaction.set_stored_place(await self._last_place(transaction, askar_profile))
-                try:
-                    result = await work(transaction)
-                except AskarError as exc:
-                    await require_connection(transaction, exc)
-                    raise
+                result = await work(transaction)
             # While this process may still write, and no other.
             sources = (CONTENTS, profile), (PROFILE, profile)
             self._places.start_fill().fill(askar_profile, transaction.place, *sources)

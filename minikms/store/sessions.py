@@ -7,8 +7,8 @@ keeps.
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
+from aries_askar import AskarError, AskarErrorCode, KeyAlg
 from aries_askar import Key as AskarKey
-from aries_askar import KeyAlg
 from aries_askar import Session as AskarSession
 
 from minikms.events import AuditEvent
@@ -115,7 +115,14 @@ class Session:
         tags: Mapping[str, Any] | None = None,
     ) -> None:
         """Replace the value and the tags of an entry."""
-        await self._session.replace(category, name, value, tags)
+        try:
+            await self._session.replace(category, name, value, tags)
+        except AskarError as exc:
+            # Askar 0.5.0 says NOT_FOUND for every failure of its UPDATE. If the connection is lost,
+            # the next call says so.
+            if exc.code is AskarErrorCode.NOT_FOUND:
+                await self.fetch(category, name)
+            raise
 
     async def remove(self, category: str, name: str) -> None:
         """Remove an entry."""
@@ -229,7 +236,7 @@ class Transaction(Session):
         doubled = self.place.bit_length() > self._stored_place.bit_length()
         if self.place != self._stored_place:
             first = self._stored_place == 0
-            write = self._session.insert if first else self._session.replace
+            write = super().insert if first else super().replace
             await write(SEQUENCE, _LAST, f"{self.place:020d}")
             self._stored_place = self.place
         return doubled

@@ -17,7 +17,7 @@ from aries_askar import AskarError, AskarErrorCode
 
 from minikms.errors import KmsError
 from minikms.events import CURRENT, AuditEvent
-from minikms.store.directory import StaleProfileError, require_connection
+from minikms.store.directory import StaleProfileError, require_profile
 from minikms.store.permits import Permits
 from minikms.store.sessions import Transaction
 
@@ -86,7 +86,8 @@ class WriteGroup:
                 if isinstance(exc, AskarError):
                     if exc.code in _LOST:
                         raise
-                    await require_connection(transaction, exc)
+                    if exc.code is AskarErrorCode.NOT_FOUND:
+                        await require_profile(transaction)
                 self._failed = write
                 raise WriteFailed(exc) from None
             else:

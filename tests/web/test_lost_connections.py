@@ -1,0 +1,70 @@
+"""A connection to PostgreSQL that dies in the middle of a write: 503, and nothing is half done."""
+
+import pytest
+
+from minikms.config import Config
+from minikms.serve.assembly import create_service
+
+# Ends the connection, as a server that is killed does.
+DIE = """
+CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS
+'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN COALESCE(NEW, OLD); END';
+CREATE TRIGGER die BEFORE {change} ON items FOR EACH ROW EXECUTE FUNCTION die();
+"""
+HEAL = "DROP FUNCTION die() CASCADE"
+
+
+@pytest.fixture
+def database(postgres_server):
+    """The name of a database, and its URL."""
+    url = postgres_server.create_database()
+    return url.rpartition("/")[2], url
+
+
+@pytest.fixture
+async def client(start, make_store, database):
+    return await start(create_service(Config(**await make_store(database[1]))))
+
+
+async def test_it_dies_while_the_last_place_is_stored(
+    client, generate, refused, postgres_server, database
+):
+    await generate()
+    postgres_server.execute(DIE.format(change="UPDATE"), database[0])
+    async with client.post("/key/generate", json={"alg": "ed25519"}) as response:
+        await refused(response, 503, "store-unavailable")
+    postgres_server.execute(HEAL, database[0])
+    await generate()
+    async with client.get("/keys") as response:
+        assert len(await response.json()) == 2
+
+
+@pytest.mark.parametrize("change", ["INSERT", "UPDATE", "DELETE"])
+async def test_it_dies_within_a_write(
+    client, generate, post, refused, postgres_server, database, change
+):
+    kid = (await generate(alias="a"))["kid"]
+    await client.post("/profile", json={"name": "old"})
+    token = (await post("/tokens", {"name": "t", "scopes": ["sign"]}))["record"]["id"]
+    calls = [
+        ("POST", "/profile", {"name": "new"}),
+        ("PATCH", "/profile/old", {"jwks": "public"}),
+        ("DELETE", "/profile/old", None),
+        ("POST", "/tokens", {"name": "t", "scopes": ["sign"]}),
+        ("DELETE", f"/tokens/{token}", None),
+        ("POST", "/key/generate", {"alg": "ed25519"}),
+        ("POST", "/key/generate/batch", {"alg": "ed25519", "count": 2}),
+        ("POST", f"/key/{kid}/associate", {"alias": "b"}),
+        ("DELETE", f"/key/{kid}/associate?alias=a", None),
+        ("POST", f"/key/{kid}/rotate", None),
+        ("PATCH", f"/key/{kid}", {"labels": {"a": "b"}}),
+        ("DELETE", f"/key/{kid}", None),
+    ]
+    postgres_server.execute(DIE.format(change=change), database[0])
+    statuses = set()
+    for method, path, body in calls:
+        async with client.request(method, path, json=body) as response:
+            statuses.add(response.status)
+            if response.status != 200:  # of a call that does not do this to a row
+                await refused(response, 503, "store-unavailable")
+    assert 503 in statuses
