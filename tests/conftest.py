@@ -309,6 +309,23 @@ def query():
 
 
 @pytest.fixture
+def change_rows(request, persistent_url):
+    """Run statements in the database of a store that nobody has open, as one without its key."""
+
+    async def run(*statements):
+        path = StoreLocation.parse(persistent_url).path
+        if path is None:
+            server: Postgres = request.getfixturevalue("postgres_server")
+            server.execute(";".join(statements), persistent_url.rpartition("/")[2])
+            return
+        with contextlib.closing(sqlite3.connect(await whole(path))) as connection, connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    return run
+
+
+@pytest.fixture
 def serve(check_mark):
     """Start services, each ended at the end of the test."""
     with services() as begin_one:

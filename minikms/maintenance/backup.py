@@ -5,14 +5,13 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from tempfile import mkstemp
+from tempfile import TemporaryDirectory
 from typing import Final
 from urllib.parse import quote
 
+from minikms.maintenance.inspect import StoreInspector
 from minikms.startup_errors import StoreError
-from minikms.store.askar import open_store
 from minikms.store.files import is_open_elsewhere
-from minikms.store.layout import check_layout
 from minikms.store.location import StoreKey, StoreLocation
 
 # How long a backup waits for another program that has locked the file, in seconds.
@@ -70,17 +69,22 @@ async def _fill(new: Path, source: Path, key: StoreKey | None) -> None:
     if key is not None:
         location = StoreLocation.parse(f"sqlite://{quote(str(new.absolute()))}")
         try:
-            store = await open_store(location, key)
-            try:
-                await check_layout(store, location)
-            finally:
-                await store.close()
+            await _check_profiles(location, key)
         except StoreError as exc:
             raise StoreError(str(exc).replace(str(location), str(source))) from None
     with closing(_connect(new)) as file:
         file.execute("PRAGMA journal_mode = DELETE")  # of a WAL file, Askar makes one
         _check(file, new)
     _sync(new)
+
+
+async def _check_profiles(location: StoreLocation, key: StoreKey) -> None:
+    """Raise StoreError if the key does not open a store, or a profile in it cannot be used."""
+    async with StoreInspector.open(location, key) as inspector:
+        directory = await inspector.directory()
+        for profile, askar_profile in directory.askar_profiles.items():
+            if fault := await inspector.fault(profile, askar_profile):
+                raise StoreError(f"Profile {profile} of the store at {location}: {fault}.")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -101,17 +105,14 @@ def _check(file: sqlite3.Connection, path: Path) -> None:
 
 @contextmanager
 def _new_file(beside: Path) -> Iterator[Path]:
-    """A file under a temporary name in the folder of another, only its user's.
+    """A file of its user's alone, in a temporary folder beside another file.
 
-    It is removed at the end, with what SQLite puts beside it, unless it was given its name.
+    The folder is removed at the end, with all that opening a store puts beside the file.
     """
-    number, name = mkstemp(prefix=f"{beside.name}-", suffix=".part", dir=beside.parent)
-    os.close(number)
-    try:
-        yield Path(name)
-    finally:
-        for ending in ("", "-wal", "-shm", "-journal"):
-            Path(f"{name}{ending}").unlink(missing_ok=True)
+    with TemporaryDirectory(prefix=f"{beside.name}-", suffix=".part", dir=beside.parent) as folder:
+        new = Path(folder, beside.name)
+        new.touch(0o600)
+        yield new
 
 
 def _give(new: Path, like: Path) -> None:

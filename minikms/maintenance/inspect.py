@@ -100,7 +100,7 @@ class StoreInspector:
         return await self._database.directory.askar_profiles()
 
     async def askar_profile(self, profile: str) -> str | None:
-        """Askar's name of a profile, which is never used again; None where there is none."""
+        """Askar's name of a profile by the directory; None if there is none."""
         try:
             return await self._database.directory.askar_profile(profile)
         except ProfileNotFound:
@@ -109,11 +109,13 @@ class StoreInspector:
     async def fault(self, profile: str, askar_profile: str) -> str | None:
         """What keeps a profile from being used at all, in a few words."""
         try:
-            owner = await self._database.owner(profile)
+            owner = await self._database.directory.owner(askar_profile)
         except KeyUnreadable:
             return "it does not decrypt"
         if owner == profile or await self.askar_profile(profile) != askar_profile:
             return None
+        if owner is not None:
+            return f"Askar's profile for it is that of {owner}: rows were exchanged in the database"
         if askar_profile in await self.askar_profiles():
             return "its marker is missing or does not decrypt: nothing can be written"
         return "Askar has no profile for it"

@@ -6,11 +6,18 @@ a name of Askar's is never used twice.
 """
 
 import secrets
+from contextlib import suppress
 from typing import Final, NamedTuple
 
-from aries_askar import AskarError
+from aries_askar import AskarError, AskarErrorCode, Store
 
-from minikms.errors import AuditUnavailable, ProfileExists, ProfileNotFound, StoreUnavailable
+from minikms.errors import (
+    AuditUnavailable,
+    KeyUnreadable,
+    ProfileExists,
+    ProfileNotFound,
+    StoreUnavailable,
+)
 from minikms.store.askar_errors import DuplicateError
 from minikms.store.counters import ChangeCounters, slot_of
 from minikms.store.handle import SYSTEM, StoreHandle
@@ -51,16 +58,20 @@ class ProfileDirectory:
         self._permits = permits
         self._counters = counters
         self._rows = rows
-        self._known: dict[str, str] = {}
+        # With the Askar store that was asked: another one reads the rows of its profiles again.
+        self._known: dict[str, tuple[Store, str]] = {}
 
     async def create(self, name: str) -> None:
         """Make an empty profile; raises ProfileExists."""
         await self._permits.run(self._create(name), write=True)
 
     async def remove(self, name: str) -> bool:
-        """Remove a profile with all that is in it; False where there is none."""
+        """Remove a profile with all that is in it; False if there is none.
+
+        Raises KeyUnreadable if Askar's profile is another profile's.
+        """
         # A store that does not answer is reported sooner by a read than by the long limit below.
-        await self._permits.run(self._entry(name))
+        await self._permits.run(self._require_removable(name))
         return await self._permits.run(self._remove(name), write=True, timeout=LONG_TIMEOUT)
 
     async def names(self) -> list[str]:
@@ -83,8 +94,19 @@ class ProfileDirectory:
         return DirectoryListing(present, removed, rows.count(None))
 
     async def askar_profile(self, name: str) -> str:
-        """Askar's name of a profile, which is never used again; raises ProfileNotFound."""
+        """Askar's name of a profile by the directory alone; raises ProfileNotFound."""
+        return await self._permits.run(self._named(name), write=True)
+
+    async def checked_askar_profile(self, name: str) -> str:
+        """Askar's name of a profile, checked as by `look_up`."""
         return await self._permits.run(self.look_up(name), write=True)
+
+    async def owner(self, askar_profile: str) -> str | None:
+        """The name that one of Askar's profiles has for itself; None if none can be read.
+
+        Raises KeyUnreadable if the profile's key does not decrypt.
+        """
+        return await self._permits.run(self._owner(askar_profile), write=True)
 
     async def askar_profiles(self) -> set[str]:
         """Askar's names of all its profiles but the store's own."""
@@ -95,17 +117,24 @@ class ProfileDirectory:
         return await self._permits.run(work(), write=True)
 
     def known(self, name: str) -> str | None:
-        """Askar's name of a profile, as it was looked up last; None where it was not."""
-        return self._known.get(name)
+        """Askar's name of a profile, as it was looked up last; None if it was not."""
+        store, askar_profile = self._known.get(name, (None, None))
+        return askar_profile if store is self._handle.store else None
 
     async def look_up(self, name: str) -> str:
-        """Askar's name of a profile by now; raises ProfileNotFound. The caller has a permit."""
-        entry = await self._entry(name)
-        if entry is None or _is_removed(entry):
-            self._known.pop(name, None)
-            raise ProfileNotFound()
-        self._known[name] = _askar_name(entry)
-        return self._known[name]
+        """Askar's name of a profile by now. The caller has a permit.
+
+        Raises ProfileNotFound, and KeyUnreadable if Askar's profile is not that profile: nothing
+        but its entry `self` binds a row of Askar's table of profiles to its name.
+        """
+        store = self._handle.store
+        askar_profile = await self._named(name)
+        while await self._owner(askar_profile) != name:
+            before, askar_profile = askar_profile, await self._named(name)
+            if askar_profile == before:  # it was not removed and made again meanwhile
+                raise _another()
+        self._known[name] = store, askar_profile
+        return askar_profile
 
     async def _create(self, name: str) -> None:
         self._handle.require_room()  # Askar makes its profile before the transaction below
@@ -153,6 +182,31 @@ class ProfileDirectory:
             if now is not None and now.value == entry:
                 await transaction.remove(PROFILE, name)
 
+    async def _named(self, name: str) -> str:
+        entry = await self._entry(name)
+        if entry is None or _is_removed(entry):
+            self._known.pop(name, None)
+            raise ProfileNotFound()
+        return _askar_name(entry)
+
+    async def _owner(self, askar_profile: str) -> str | None:
+        try:
+            async with self._handle.session(askar_profile) as session:
+                entry = await session.fetch(PROFILE, SELF)
+        except AskarError as exc:
+            if exc.code not in (AskarErrorCode.ENCRYPTION, AskarErrorCode.NOT_FOUND):
+                raise
+            return None
+        return None if entry is None else entry.value.decode()
+
+    async def _require_removable(self, name: str) -> None:
+        entry, owner = await self._entry(name), None
+        if entry is not None:
+            with suppress(KeyUnreadable):  # what does not decrypt can be removed
+                owner = await self._owner(_askar_name(entry))
+        if owner not in (None, name):
+            raise _another()
+
     async def _entry(self, name: str) -> bytes | None:
         async with self._handle.own_session() as session:
             entry = await session.fetch(PROFILE, name)
@@ -163,6 +217,10 @@ async def require_profile(session: Session) -> None:
     """Raise StaleProfileError where the profile of a session no longer exists."""
     if await session.fetch(PROFILE, SELF) is None:
         raise StaleProfileError
+
+
+def _another() -> KeyUnreadable:
+    return KeyUnreadable("The profile in the store is not the one that it should be.")
 
 
 def _is_removed(entry: bytes) -> bool:

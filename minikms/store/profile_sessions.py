@@ -13,7 +13,6 @@ from minikms.store.cache import Cache
 from minikms.store.counters import CONTENTS, ChangeCounters
 from minikms.store.directory import (
     PROFILE,
-    SELF,
     ProfileDirectory,
     StaleProfileError,
     require_profile,
@@ -121,8 +120,7 @@ class ProfileSessions:
         """
         askar_profile = SYSTEM
         if profile is not None:
-            await self.run(profile, require_profile)
-            askar_profile = await self.directory.askar_profile(profile)
+            askar_profile = await self.directory.checked_askar_profile(profile)
         async with aclosing(self._rows.batches(askar_profile, category)) as batches:
             async for batch in batches:
                 yield batch
@@ -146,20 +144,6 @@ class ProfileSessions:
                 yield None
             else:
                 yield found
-
-    async def owner(self, profile: str) -> str | None:
-        """The name that a profile has for itself; None where there is none that decrypts."""
-
-        async def work(session: Session) -> str | None:
-            entry = await session.fetch(PROFILE, SELF)
-            return None if entry is None else entry.value.decode()
-
-        try:
-            return await self.run(profile, work)
-        except AskarError as exc:
-            if exc.code not in (AskarErrorCode.ENCRYPTION, AskarErrorCode.NOT_FOUND):
-                raise
-            return None
 
     async def _commit(self, profile: str, group: WriteGroup) -> None:
         """Do the writes of a group in one transaction, or each in its own where one has failed."""
