@@ -17,6 +17,7 @@ NAMES = {
     },
     "_async": "_sync",
     "aclose": "close",
+    "aiter_raw": "iter_raw",
     "anyio": "time",
 }
 

@@ -7,6 +7,8 @@ class of its status, such as `NotFound`, or `ProblemError` itself.
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
+from minikms_client.shapes import each, text, typed
+
 _PREFIX: Final = "urn:minikms:problem:"
 
 
@@ -15,7 +17,7 @@ class MinikmsError(Exception):
 
 
 class InvalidSetting(MinikmsError, ValueError):
-    """A URL, profile or token of no use, or a token file that cannot be read."""
+    """A URL, profile, token or name of no use, or a token file that cannot be read."""
 
 
 class Unreachable(MinikmsError):
@@ -85,18 +87,26 @@ def problem(
     request_id: str | None = None,
     retry_after: float | None = None,
 ) -> ProblemError:
-    """The error of a problem's JSON object; raises LookupError or TypeError where it is none."""
-    slug, status = str(body["type"]).removeprefix(_PREFIX), int(body["status"])
+    """The error of a problem's JSON; raises LookupError, TypeError or ValueError for another."""
+    type_, status = text(body["type"]), typed(body["status"], int)
+    if not type_.startswith(_PREFIX):
+        raise ValueError("The problem is not one of Mini KMS.")
+    slug = type_.removeprefix(_PREFIX)
     base = ProblemError.by_status.get(status, ProblemError)
     return ProblemError.by_slug.get(slug, base)(
         slug,
         status,
-        str(body["title"]),
-        str(body["detail"]),
-        tuple((fault["pointer"], fault["detail"]) for fault in body.get("errors", ())),
+        text(body["title"]),
+        text(body["detail"]),
+        each(_fault, body.get("errors", [])),
         request_id,
         retry_after,
     )
+
+
+def _fault(data: Mapping[str, Any]) -> tuple[str, str]:
+    """The JSON pointer of a fault, and what is wrong there."""
+    return text(data["pointer"]), text(data["detail"])
 
 
 class NotFound(ProblemError, status=404):

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from minikms_client.errors import ProblemError, problem
-from minikms_client.wire import decode, decode_optional, decode_time
+from minikms_client.shapes import flag, members, moment, optional, text, texts
+from minikms_client.wire import decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +42,22 @@ class Key:
     def from_json(cls, data: Mapping[str, Any]) -> "Key":
         """The key of a key object."""
         return cls(
-            kid=data["kid"],
-            alg=data["alg"],
-            kty=data["kty"],
-            jwk=data["jwk"],
-            b58=data["b58"],
-            multikey=data["multikey"],
-            did=data["did"],
-            aliases=tuple(data["aliases"]),
-            labels=data["labels"],
-            operations=tuple(data["operations"]),
-            exportable=data["exportable"],
-            state=data["state"],
-            created=datetime.fromisoformat(data["created"]),
-            expires=decode_time(data["expires"]),
-            deletes=decode_time(data["deletes"]),
-            installed=data.get("installed", True),
+            kid=text(data["kid"]),
+            alg=text(data["alg"]),
+            kty=text(data["kty"]),
+            jwk=optional(members, data["jwk"]),
+            b58=optional(text, data["b58"]),
+            multikey=optional(text, data["multikey"]),
+            did=optional(text, data["did"]),
+            aliases=texts(data["aliases"]),
+            labels={name: text(value) for name, value in members(data["labels"]).items()},
+            operations=texts(data["operations"]),
+            exportable=flag(data["exportable"]),
+            state=text(data["state"]),
+            created=moment(data["created"]),
+            expires=optional(moment, data["expires"]),
+            deletes=optional(moment, data["deletes"]),
+            installed=flag(data.get("installed", True)),
         )
 
 
@@ -75,6 +76,11 @@ class Association:
     alias: str
     kid: str
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Association":
+        """The association of an answer."""
+        return cls(text(data["alias"]), text(data["kid"]))
+
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
@@ -86,7 +92,7 @@ class Deletion:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Deletion":
         """The deletion of an answer."""
-        return cls(data["kid"], decode_time(data.get("deletes")))
+        return cls(text(data["kid"]), optional(moment, data.get("deletes")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +106,7 @@ class Signature:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Signature":
         """The signature of an answer."""
-        return cls(decode(data["sig"]), data["alg"], data["kid"])
+        return cls(decode(data["sig"]), optional(text, data["alg"]), text(data["kid"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,7 @@ class SignResult:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "SignResult":
         """The result of an answer."""
-        return cls(decode_optional(data.get("sig")), _problem(data))
+        return cls(optional(decode, data.get("sig")), _problem(data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,7 @@ class VerifyResult:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "VerifyResult":
         """The result of an answer."""
-        return cls(data.get("valid"), _problem(data))
+        return cls(optional(flag, data.get("valid")), _problem(data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +146,7 @@ class Ciphertext:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Ciphertext":
         """The ciphertext of an answer."""
-        nonce, tag = decode_optional(data["nonce"]), decode_optional(data["tag"])
+        nonce, tag = optional(decode, data["nonce"]), optional(decode, data["tag"])
         return cls(decode(data["ciphertext"]), nonce, tag)
 
 
@@ -169,7 +175,8 @@ class Unpacked:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Unpacked":
         """The message of an answer."""
-        return cls(decode(data["message"]), data["to"], data["from"], data["kid"])
+        sender = optional(text, data["from"])
+        return cls(decode(data["message"]), text(data["to"]), sender, text(data["kid"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +215,7 @@ class DecryptedJwe:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "DecryptedJwe":
         """The message of an answer."""
-        return cls(decode(data["plaintext"]), data["header"])
+        return cls(decode(data["plaintext"]), members(data["header"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +232,8 @@ class JwsVerification:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "JwsVerification":
         """The verification of an answer."""
-        return cls(data["valid"], data["header"], decode_optional(data["payload"]))
+        header, payload = optional(members, data["header"]), optional(decode, data["payload"])
+        return cls(flag(data["valid"]), header, payload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +251,11 @@ class Profile:
     name: str
     jwks: str
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Profile":
+        """The profile of an answer."""
+        return cls(text(data["name"]), text(data["jwks"]))
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
@@ -258,14 +271,13 @@ class Token:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Token":
         """The token of a record."""
-        profiles = data["profiles"]
         return cls(
-            id=data["id"],
-            name=data["name"],
-            scopes=tuple(data["scopes"]),
-            profiles=None if profiles is None else tuple(profiles),
-            created=datetime.fromisoformat(data["created"]),
-            expires=decode_time(data["expires"]),
+            id=text(data["id"]),
+            name=text(data["name"]),
+            scopes=texts(data["scopes"]),
+            profiles=optional(texts, data["profiles"]),
+            created=moment(data["created"]),
+            expires=optional(moment, data["expires"]),
         )
 
 
@@ -275,6 +287,11 @@ class NewToken:
 
     token: str = field(repr=False)
     record: Token
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "NewToken":
+        """The token of an answer."""
+        return cls(text(data["token"]), Token.from_json(data["record"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,13 +314,13 @@ class Algorithm:
     def from_json(cls, data: Mapping[str, Any]) -> "Algorithm":
         """The algorithm of an answer."""
         return cls(
-            name=data["name"],
-            aliases=tuple(data["aliases"]),
-            kty=data["kty"],
-            jose_algs=tuple(data["jose_algs"]),
-            operations=tuple(data["operations"]),
-            opt_in=tuple(data["opt_in"]),
-            source=data["source"],
+            name=text(data["name"]),
+            aliases=texts(data["aliases"]),
+            kty=text(data["kty"]),
+            jose_algs=texts(data["jose_algs"]),
+            operations=texts(data["operations"]),
+            opt_in=texts(data["opt_in"]),
+            source=text(data["source"]),
         )
 
 

@@ -8,6 +8,8 @@ from enum import Enum
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import parse_qs, quote, urlsplit
 
+from minikms_client.errors import InvalidSetting
+
 Json: TypeAlias = dict[str, Any]
 Jwk: TypeAlias = Mapping[str, Any]
 """A JSON Web Key (RFC 7517)."""
@@ -53,11 +55,6 @@ def encode_optional(data: bytes | None) -> str | None:
     return None if data is None else encode(data)
 
 
-def decode_optional(text: str | None) -> bytes | None:
-    """As `decode`; None stays None."""
-    return None if text is None else decode(text)
-
-
 def encode_time(time: datetime | None) -> str | None:
     """A time that knows its zone, as RFC 3339 in UTC; raises ValueError for one that does not."""
     if time is None:
@@ -67,18 +64,15 @@ def encode_time(time: datetime | None) -> str | None:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def decode_time(text: str | None) -> datetime | None:
-    """The time of RFC 3339; None stays None."""
-    return None if text is None else datetime.fromisoformat(text)
-
-
 def duration(after: timedelta) -> str:
     """A duration in whole seconds, as the service reads it."""
     return f"{round(after.total_seconds())}s"
 
 
 def segment(text: str) -> str:
-    """Text as one segment of a path."""
+    """Text as one segment of a path; raises InvalidSetting where it would be another path."""
+    if text in ("", ".", ".."):
+        raise InvalidSetting(f"{text!r} is no name: it would change the path of the call.")
     return quote(text, safe="")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from minikms_client._async.transport import AsyncTransport
 from minikms_client.models import Box, Unpacked
+from minikms_client.shapes import members
 from minikms_client.wire import Call, Json, Jwk, decode, encode, named
 
 
@@ -16,7 +17,7 @@ class AsyncBoxes(AsyncTransport):
     ) -> Box:
         """Encrypt to a public JWK, from a key (X25519, XSalsa20-Poly1305)."""
         body = named(kid, alias) | {"to": dict(to), "plaintext": encode(plaintext)}
-        return Box.from_json(await self._json(Call("POST", "/box", body)))
+        return await self._read(Call("POST", "/box", body), Box.from_json)
 
     async def open_box(
         self,
@@ -38,7 +39,8 @@ class AsyncBoxes(AsyncTransport):
     async def seal_box(self, plaintext: bytes, to: Jwk) -> bytes:
         """Encrypt to a public JWK, from nobody."""
         body = {"to": dict(to), "plaintext": encode(plaintext)}
-        return decode((await self._json(Call("POST", "/box/seal", body)))["ciphertext"])
+        call = Call("POST", "/box/seal", body)
+        return await self._read(call, lambda data: decode(data["ciphertext"]))
 
     async def open_sealed_box(
         self, ciphertext: bytes, *, kid: str | None = None, alias: str | None = None
@@ -57,13 +59,14 @@ class AsyncBoxes(AsyncTransport):
         body: Json = {"to": list(to), "message": encode(message)}
         if from_ is not None:
             body["from"] = from_
-        packed: dict[str, Any] = (await self._json(Call("POST", "/didcomm/pack", body)))["packed"]
-        return packed
+        call = Call("POST", "/didcomm/pack", body)
+        return await self._read(call, lambda data: members(data["packed"]))
 
     async def unpack_didcomm(self, packed: Mapping[str, Any]) -> Unpacked:
         """The message of an envelope to one of the profile's keys; raises DecryptionFailed."""
         call = Call("POST", "/didcomm/unpack", {"packed": dict(packed)})
-        return Unpacked.from_json(await self._json(call))
+        return await self._read(call, Unpacked.from_json)
 
     async def _opened(self, path: str, body: Json) -> bytes:
-        return decode((await self._json(Call("POST", path, body)))["plaintext"])
+        call = Call("POST", path, body)
+        return await self._read(call, lambda data: decode(data["plaintext"]))

@@ -11,14 +11,15 @@ class AsyncEncapsulation(AsyncTransport):
     async def encapsulate(self, to: Jwk) -> Encapsulated:
         """A new secret, and the ciphertext by which the holder of an ML-KEM key gets it."""
         call = Call("POST", "/encapsulate", {"to": dict(to)})
-        return Encapsulated.from_json(await self._json(call))
+        return await self._read(call, Encapsulated.from_json)
 
     async def decapsulate(
         self, ciphertext: bytes, *, kid: str | None = None, alias: str | None = None
     ) -> bytes:
         """The secret of a ciphertext; one that does not fit the key gives another secret."""
         body = named(kid, alias) | {"ciphertext": encode(ciphertext)}
-        return decode((await self._json(Call("POST", "/decapsulate", body)))["secret"])
+        call = Call("POST", "/decapsulate", body)
+        return await self._read(call, lambda data: decode(data["secret"]))
 
     async def seal_hpke(
         self,
@@ -33,7 +34,7 @@ class AsyncEncapsulation(AsyncTransport):
         body = present(
             to=dict(to), plaintext=encode(plaintext), info=encode_optional(info), kdf=kdf, aead=aead
         )
-        return HpkeSealed.from_json(await self._json(Call("POST", "/hpke/seal", body)))
+        return await self._read(Call("POST", "/hpke/seal", body), HpkeSealed.from_json)
 
     async def open_hpke(
         self,
@@ -54,4 +55,5 @@ class AsyncEncapsulation(AsyncTransport):
             kdf=kdf,
             aead=aead,
         )
-        return decode((await self._json(Call("POST", "/hpke/open", body)))["plaintext"])
+        call = Call("POST", "/hpke/open", body)
+        return await self._read(call, lambda data: decode(data["plaintext"]))

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minikms_client._async.transport import AsyncTransport, json_of
+from minikms_client._async.transport import AsyncTransport
 from minikms_client.models import DecryptedJwe, JwkSet, JwsVerification
+from minikms_client.shapes import each, members, text
 from minikms_client.wire import Call, Jwk, encode, encode_optional, named, present
 
 
@@ -33,8 +34,7 @@ class AsyncJose(AsyncTransport):
             detached=detached,
             kid_header=kid_header,
         )
-        jws: str = (await self._json(Call("POST", "/jws/sign", body)))["jws"]
-        return jws
+        return await self._read(Call("POST", "/jws/sign", body), lambda data: text(data["jws"]))
 
     async def verify_jws(
         self,
@@ -47,7 +47,7 @@ class AsyncJose(AsyncTransport):
     ) -> JwsVerification:
         """Whether a JWS is valid, and what it says; `payload` is that of a detached one."""
         body = named(kid, alias, jwk) | present(jws=jws, payload=encode_optional(payload))
-        return JwsVerification.from_json(await self._json(Call("POST", "/jws/verify", body)))
+        return await self._read(Call("POST", "/jws/verify", body), JwsVerification.from_json)
 
     async def encrypt_jwe(
         self,
@@ -74,8 +74,7 @@ class AsyncJose(AsyncTransport):
             aad=encode_optional(aad),
             serialization=serialization,
         )
-        jwe: str | dict[str, Any] = (await self._json(Call("POST", "/jwe/encrypt", body)))["jwe"]
-        return jwe
+        return await self._read(Call("POST", "/jwe/encrypt", body), _jwe)
 
     async def decrypt_jwe(
         self,
@@ -92,7 +91,7 @@ class AsyncJose(AsyncTransport):
         message = jwe if isinstance(jwe, str) else dict(jwe)
         sender = None if from_ is None else dict(from_)
         body = named(kid, alias) | present(jwe=message, from_=sender)
-        return DecryptedJwe.from_json(await self._json(Call("POST", "/jwe/decrypt", body)))
+        return await self._read(Call("POST", "/jwe/decrypt", body), DecryptedJwe.from_json)
 
     async def jwks(
         self,
@@ -109,7 +108,14 @@ class AsyncJose(AsyncTransport):
         filters = {"kty": kty, "alg": alg, "use": use}
         query = [(name, value) for name, values in filters.items() for value in values]
         headers = {} if if_none_match is None else {"If-None-Match": if_none_match}
-        response = await self._send(Call("GET", "/jwks.json", query=query), headers)
-        if response.status_code == 304:
+        answer = await self._send(Call("GET", "/jwks.json", query=query), headers)
+        if answer.status == 304:
             return None
-        return JwkSet(tuple(json_of(response)["keys"]), response.headers.get("ETag"))
+        keys = answer.read(lambda data: each(members, data["keys"]))
+        return JwkSet(keys, answer.headers.get("ETag"))
+
+
+def _jwe(data: Mapping[str, Any]) -> str | dict[str, Any]:
+    """The JWE of an answer."""
+    jwe = data["jwe"]
+    return text(jwe) if isinstance(jwe, str) else members(jwe)

@@ -1,10 +1,14 @@
 """Operations on keys: signatures, encryption, wrapping, key agreement, authentication codes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from minikms_client._async.transport import AsyncTransport
 from minikms_client.models import Ciphertext, Signature, SignResult, VerifyResult
+from minikms_client.shapes import each, flag
 from minikms_client.wire import Call, Json, Jwk, decode, encode, encode_optional, named, present
+
+ResultT = TypeVar("ResultT")
 
 
 class AsyncOperations(AsyncTransport):
@@ -30,7 +34,7 @@ class AsyncOperations(AsyncTransport):
         body = named(kid, alias) | present(
             data=encode(data), alg=alg, encoding=encoding, prehashed=prehashed
         )
-        return Signature.from_json(await self._json(Call("POST", "/sign", body)))
+        return await self._read(Call("POST", "/sign", body), Signature.from_json)
 
     async def verify(
         self,
@@ -67,8 +71,7 @@ class AsyncOperations(AsyncTransport):
             encoding=encoding,
             prehashed=prehashed,
         )
-        data = await self._json(Call("POST", "/sign/batch", body))
-        return tuple(map(SignResult.from_json, data["results"]))
+        return await self._results("/sign/batch", body, SignResult.from_json)
 
     async def verify_batch(
         self,
@@ -88,8 +91,7 @@ class AsyncOperations(AsyncTransport):
             encoding=encoding,
             prehashed=prehashed,
         )
-        data = await self._json(Call("POST", "/verify/batch", body))
-        return tuple(map(VerifyResult.from_json, data["results"]))
+        return await self._results("/verify/batch", body, VerifyResult.from_json)
 
     async def encrypt(
         self,
@@ -107,7 +109,7 @@ class AsyncOperations(AsyncTransport):
         body = named(kid, alias, jwk) | present(
             plaintext=encode(plaintext), aad=encode_optional(aad)
         )
-        return Ciphertext.from_json(await self._json(Call("POST", "/encrypt", body)))
+        return await self._read(Call("POST", "/encrypt", body), Ciphertext.from_json)
 
     async def decrypt(
         self,
@@ -159,9 +161,14 @@ class AsyncOperations(AsyncTransport):
 
     async def _bytes(self, path: str, body: Json, name: str) -> bytes:
         """The bytes that a call answers with, under `name`."""
-        return decode((await self._json(Call("POST", path, body)))[name])
+        return await self._read(Call("POST", path, body), lambda data: decode(data[name]))
 
     async def _is_valid(self, path: str, body: Json) -> bool:
         """What a call that verifies answers."""
-        valid: bool = (await self._json(Call("POST", path, body)))["valid"]
-        return valid
+        return await self._read(Call("POST", path, body), lambda data: flag(data["valid"]))
+
+    async def _results(
+        self, path: str, body: Json, form: Callable[[Any], ResultT]
+    ) -> tuple[ResultT, ...]:
+        """What a batch answers, item by item."""
+        return await self._read(Call("POST", path, body), lambda data: each(form, data["results"]))

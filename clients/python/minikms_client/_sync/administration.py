@@ -6,6 +6,7 @@ from typing import Any
 
 from minikms_client._sync.transport import Transport
 from minikms_client.models import Algorithm, NewToken, Profile, Token
+from minikms_client.shapes import each, flag, members, text, texts
 from minikms_client.wire import Call, encode_time, present, segment
 
 
@@ -15,22 +16,21 @@ class Administration(Transport):
     def create_profile(self, name: str) -> str:
         """Make a profile; its name."""
         call = Call("POST", "/profile", {"name": name}, is_repeatable=False)
-        return str((self._json(call))["name"])
+        return self._read(call, lambda data: text(data["name"]))
 
     def list_profiles(self) -> tuple[str, ...]:
         """The names of the profiles, sorted."""
-        return tuple((self._json(Call("GET", "/profiles")))["profiles"])
+        return self._read(Call("GET", "/profiles"), lambda data: texts(data["profiles"]))
 
     def change_profile(self, name: str, *, jwks: str) -> Profile:
         """Let everybody read the profile's JWK Set, "public", or its callers alone, "private"."""
         call = Call("PATCH", f"/profile/{segment(name)}", {"jwks": jwks})
-        data = self._json(call)
-        return Profile(data["name"], data["jwks"])
+        return self._read(call, Profile.from_json)
 
     def delete_profile(self, name: str) -> bool:
         """Delete the profile with all its keys; False where it is not there."""
         call = Call("DELETE", f"/profile/{segment(name)}", is_repeatable=False)
-        return bool((self._json(call))["success"])
+        return self._read(call, lambda data: flag(data["success"]))
 
     def create_token(
         self,
@@ -47,31 +47,32 @@ class Administration(Transport):
             profiles=None if profiles is None else list(profiles),
             expires=encode_time(expires),
         )
-        data = self._json(Call("POST", "/tokens", body, is_repeatable=False))
-        return NewToken(data["token"], Token.from_json(data["record"]))
+        call = Call("POST", "/tokens", body, is_repeatable=False)
+        return self._read(call, NewToken.from_json)
 
     def list_tokens(self) -> tuple[Token, ...]:
         """What is recorded of each token, the oldest first."""
-        return tuple(map(Token.from_json, self._json(Call("GET", "/tokens"))))
+        call = Call("GET", "/tokens")
+        return self._read(call, lambda data: each(Token.from_json, data))
 
     def revoke_token(self, token: str) -> str:
         """Revoke the token with this id; its id."""
         call = Call("DELETE", f"/tokens/{segment(token)}", is_repeatable=False)
-        return str((self._json(call))["id"])
+        return self._read(call, lambda data: text(data["id"]))
 
     def list_algorithms(self) -> tuple[Algorithm, ...]:
         """The algorithms that are installed."""
-        return tuple(map(Algorithm.from_json, self._json(Call("GET", "/algorithms"))))
+        call = Call("GET", "/algorithms")
+        return self._read(call, lambda data: each(Algorithm.from_json, data))
 
     def healthz(self) -> str:
         """Say "alive", as long as the process is."""
-        return str((self._json(Call("GET", "/healthz")))["status"])
+        return self._read(Call("GET", "/healthz"), lambda data: text(data["status"]))
 
     def readyz(self) -> str:
         """Say "ready", once the store answers; until then it raises an Unavailable."""
-        return str((self._json(Call("GET", "/readyz")))["status"])
+        return self._read(Call("GET", "/readyz"), lambda data: text(data["status"]))
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document of the service."""
-        document: dict[str, Any] = self._json(Call("GET", "/openapi.json"))
-        return document
+        return self._read(Call("GET", "/openapi.json"), members)

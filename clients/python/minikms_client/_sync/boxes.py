@@ -5,6 +5,7 @@ from typing import Any
 
 from minikms_client._sync.transport import Transport
 from minikms_client.models import Box, Unpacked
+from minikms_client.shapes import members
 from minikms_client.wire import Call, Json, Jwk, decode, encode, named
 
 
@@ -16,7 +17,7 @@ class Boxes(Transport):
     ) -> Box:
         """Encrypt to a public JWK, from a key (X25519, XSalsa20-Poly1305)."""
         body = named(kid, alias) | {"to": dict(to), "plaintext": encode(plaintext)}
-        return Box.from_json(self._json(Call("POST", "/box", body)))
+        return self._read(Call("POST", "/box", body), Box.from_json)
 
     def open_box(
         self,
@@ -38,7 +39,8 @@ class Boxes(Transport):
     def seal_box(self, plaintext: bytes, to: Jwk) -> bytes:
         """Encrypt to a public JWK, from nobody."""
         body = {"to": dict(to), "plaintext": encode(plaintext)}
-        return decode((self._json(Call("POST", "/box/seal", body)))["ciphertext"])
+        call = Call("POST", "/box/seal", body)
+        return self._read(call, lambda data: decode(data["ciphertext"]))
 
     def open_sealed_box(
         self, ciphertext: bytes, *, kid: str | None = None, alias: str | None = None
@@ -57,13 +59,14 @@ class Boxes(Transport):
         body: Json = {"to": list(to), "message": encode(message)}
         if from_ is not None:
             body["from"] = from_
-        packed: dict[str, Any] = (self._json(Call("POST", "/didcomm/pack", body)))["packed"]
-        return packed
+        call = Call("POST", "/didcomm/pack", body)
+        return self._read(call, lambda data: members(data["packed"]))
 
     def unpack_didcomm(self, packed: Mapping[str, Any]) -> Unpacked:
         """The message of an envelope to one of the profile's keys; raises DecryptionFailed."""
         call = Call("POST", "/didcomm/unpack", {"packed": dict(packed)})
-        return Unpacked.from_json(self._json(call))
+        return self._read(call, Unpacked.from_json)
 
     def _opened(self, path: str, body: Json) -> bytes:
-        return decode((self._json(Call("POST", path, body)))["plaintext"])
+        call = Call("POST", path, body)
+        return self._read(call, lambda data: decode(data["plaintext"]))

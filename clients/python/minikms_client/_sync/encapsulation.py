@@ -11,14 +11,15 @@ class Encapsulation(Transport):
     def encapsulate(self, to: Jwk) -> Encapsulated:
         """A new secret, and the ciphertext by which the holder of an ML-KEM key gets it."""
         call = Call("POST", "/encapsulate", {"to": dict(to)})
-        return Encapsulated.from_json(self._json(call))
+        return self._read(call, Encapsulated.from_json)
 
     def decapsulate(
         self, ciphertext: bytes, *, kid: str | None = None, alias: str | None = None
     ) -> bytes:
         """The secret of a ciphertext; one that does not fit the key gives another secret."""
         body = named(kid, alias) | {"ciphertext": encode(ciphertext)}
-        return decode((self._json(Call("POST", "/decapsulate", body)))["secret"])
+        call = Call("POST", "/decapsulate", body)
+        return self._read(call, lambda data: decode(data["secret"]))
 
     def seal_hpke(
         self,
@@ -33,7 +34,7 @@ class Encapsulation(Transport):
         body = present(
             to=dict(to), plaintext=encode(plaintext), info=encode_optional(info), kdf=kdf, aead=aead
         )
-        return HpkeSealed.from_json(self._json(Call("POST", "/hpke/seal", body)))
+        return self._read(Call("POST", "/hpke/seal", body), HpkeSealed.from_json)
 
     def open_hpke(
         self,
@@ -54,4 +55,5 @@ class Encapsulation(Transport):
             kdf=kdf,
             aead=aead,
         )
-        return decode((self._json(Call("POST", "/hpke/open", body)))["plaintext"])
+        call = Call("POST", "/hpke/open", body)
+        return self._read(call, lambda data: decode(data["plaintext"]))

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Iterable, Mapping
 from datetime import datetime, timedelta
 
-from minikms_client._sync.transport import Transport, json_of
+from minikms_client._sync.transport import Transport
 from minikms_client.models import Association, Deletion, Key, KeyPage
+from minikms_client.shapes import each, members
 from minikms_client.wire import (
     UNSET,
     Call,
@@ -59,7 +60,7 @@ class Keys(Transport):
         options = _options(labels, operations, exportable, expires)
         body = present(alg=alg, count=count, **options)
         call = Call("POST", "/key/generate/batch", body, is_repeatable=False)
-        return tuple(map(Key.from_json, (self._json(call))["keys"]))
+        return self._read(call, lambda data: each(Key.from_json, data["keys"]))
 
     def import_key(
         self,
@@ -106,7 +107,7 @@ class Keys(Transport):
     def find_key(self, alias: str) -> Key:
         """The key that has this alias."""
         call = Call("GET", "/key", query=[("alias", alias)])
-        return Key.from_json(self._json(call))
+        return self._read(call, Key.from_json)
 
     def list_keys(
         self,
@@ -124,9 +125,9 @@ class Keys(Transport):
         given = present(limit=limit, after=after, alg=alg, alias=alias)
         query = [(name, str(value)) for name, value in given.items()]
         query += [("label", f"{name}:{value}") for name, value in (label or {}).items()]
-        response = self._send(Call("GET", "/keys", query=query))
-        keys = tuple(map(Key.from_json, json_of(response)))
-        return KeyPage(keys, next_page(response.headers.get("Link")))
+        answer = self._send(Call("GET", "/keys", query=query))
+        link = answer.headers.get("Link")
+        return answer.read(lambda data: KeyPage(each(Key.from_json, data), next_page(link)))
 
     def keys(
         self,
@@ -166,8 +167,7 @@ class Keys(Transport):
     def export_key(self, kid: str) -> Jwk:
         """The private JWK of a key that was made exportable."""
         call = Call("GET", f"/key/{segment(kid)}/export")
-        jwk: Jwk = (self._json(call))["jwk"]
-        return jwk
+        return self._read(call, lambda data: members(data["jwk"]))
 
     def associate_alias(
         self, kid: str, alias: str, *, alias_taken: str | None = None
@@ -175,27 +175,25 @@ class Keys(Transport):
         """Give the key an alias; one that names another key moves, unless it is to "refuse"."""
         body = present(alias=alias, alias_taken=alias_taken)
         call = Call("POST", f"/key/{segment(kid)}/associate", body)
-        data = self._json(call)
-        return Association(data["alias"], data["kid"])
+        return self._read(call, Association.from_json)
 
     def dissociate_alias(self, kid: str, alias: str) -> Association:
         """Take an alias from the key."""
         path, query = f"/key/{segment(kid)}/associate", [("alias", alias)]
         call = Call("DELETE", path, query=query, is_repeatable=False)
-        data = self._json(call)
-        return Association(data["alias"], data["kid"])
+        return self._read(call, Association.from_json)
 
     def delete_key(self, kid: str, *, after: timedelta | None = None) -> Deletion:
         """Delete the key, now or `after` a time (365 days at most) in which it can be restored."""
         query = [] if after is None else [("after", duration(after))]
         call = Call("DELETE", f"/key/{segment(kid)}", query=query, is_repeatable=False)
-        return Deletion.from_json(self._json(call))
+        return self._read(call, Deletion.from_json)
 
     def delete_key_by_alias(self, alias: str, *, after: timedelta | None = None) -> Deletion:
         """Delete the key that has this alias, as `delete_key` does."""
         query = [("alias", alias)] + ([] if after is None else [("after", duration(after))])
         call = Call("DELETE", "/key", query=query, is_repeatable=False)
-        return Deletion.from_json(self._json(call))
+        return self._read(call, Deletion.from_json)
 
     def restore_key(self, kid: str) -> Key:
         """Keep a key that is scheduled for deletion, in the state that it had before."""
@@ -206,7 +204,7 @@ class Keys(Transport):
     ) -> Key:
         """The key that a call answers with."""
         call = Call(method, path, body, is_repeatable=is_repeatable)
-        return Key.from_json(self._json(call))
+        return self._read(call, Key.from_json)
 
 
 def _options(

@@ -1,17 +1,21 @@
 """Calls and answers over HTTP, with retries."""
 
 import os
+from collections.abc import Callable
 from copy import copy
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import time
 import httpx
 
-from minikms_client.errors import ProblemError, UnexpectedAnswer, Unreachable, problem
+from minikms_client.answers import LARGEST, Answer
+from minikms_client.errors import UnexpectedAnswer, Unreachable
 from minikms_client.retries import Retries
 from minikms_client.settings import settings, tls_context
 from minikms_client.wire import Call
+
+ResultT = TypeVar("ResultT")
 
 
 class Transport:
@@ -81,59 +85,50 @@ class Transport:
         other._profile = profile
         return other
 
-    def _send(self, call: Call, headers: dict[str, str] | None = None) -> httpx.Response:
+    def _read(self, call: Call, form: Callable[[Any], ResultT]) -> ResultT:
+        """What `form` makes of the answer's JSON; raises as `_send`."""
+        return (self._send(call)).read(form)
+
+    def _send(self, call: Call, headers: dict[str, str] | None = None) -> Answer:
         """The answer to a call; raises ProblemError, Unreachable or UnexpectedAnswer."""
         attempt = 0
         while True:
             wait: float | None
             try:
-                response = self._http.request(
-                    call.method,
-                    call.path,
-                    params=tuple(call.query),
-                    json=call.body,
-                    headers={
-                        "Accept": "application/json",
-                        **self._settings.headers(self._profile),
-                        **(headers or {}),
-                    },
-                )
+                answer = self._attempt(call, headers or {})
             except httpx.TransportError as error:
                 wait = self._retries.after_failure(call, error, attempt)
                 if wait is None:
                     reason = str(error) or type(error).__name__
                     raise Unreachable(f"{self._settings.url} gives no answer: {reason}.") from error
             else:
-                if response.status_code in (200, 304):
-                    return response
-                failure = _problem(response)
+                if answer.status in (200, 304):
+                    return answer
+                failure = answer.problem()
                 wait = self._retries.after_problem(call, failure, attempt)
                 if wait is None:
                     raise failure
             time.sleep(wait)
             attempt += 1
 
-    def _json(self, call: Call) -> Any:
-        """The JSON of an answer."""
-        return json_of(self._send(call))
-
-
-def json_of(response: httpx.Response) -> Any:
-    """The JSON of an answer; raises UnexpectedAnswer where it has none."""
-    try:
-        return response.json()
-    except ValueError as error:
-        raise UnexpectedAnswer(response.status_code) from error
-
-
-def _problem(response: httpx.Response) -> ProblemError:
-    """The problem of an answer; raises UnexpectedAnswer where it has none."""
-    retry_after = response.headers.get("Retry-After", "")
-    try:
-        return problem(
-            response.json(),
-            response.headers.get("X-Request-Id"),
-            float(retry_after) if retry_after.isdecimal() else None,
+    def _attempt(self, call: Call, headers: dict[str, str]) -> Answer:
+        """The answer to one attempt; raises UnexpectedAnswer for one that is too large."""
+        sent = self._http.stream(
+            call.method,
+            call.path,
+            params=tuple(call.query),
+            json=call.body,
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+                **self._settings.headers(self._profile),
+                **headers,
+            },
         )
-    except (ValueError, LookupError, TypeError) as error:
-        raise UnexpectedAnswer(response.status_code) from error
+        with sent as response:
+            body = bytearray()
+            for part in response.iter_raw():
+                body += part
+                if len(body) > LARGEST:
+                    raise UnexpectedAnswer(response.status_code)
+            return Answer(response.status_code, response.headers, bytes(body))

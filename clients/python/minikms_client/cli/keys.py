@@ -11,7 +11,8 @@ import click
 from minikms_client.cli.commands import Group
 from minikms_client.cli.data import contents, from_json, from_text
 from minikms_client.cli.session import Session, pass_session, progress
-from minikms_client.wire import UNSET, decode_time
+from minikms_client.shapes import moment, optional
+from minikms_client.wire import UNSET
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -26,12 +27,9 @@ def _labels(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> di
 def _time(_: click.Context, __: click.Parameter, given: str | None) -> datetime | None:
     """A time of RFC 3339, with its zone."""
     try:
-        time = decode_time(given)
-    except ValueError as error:
+        return optional(moment, given)
+    except (ValueError, OverflowError) as error:
         raise click.BadParameter("Give RFC 3339, such as 2030-01-31T12:00:00Z.") from error
-    if time is not None and time.tzinfo is None:
-        raise click.BadParameter("Give the zone too, such as Z for UTC.")
-    return time
 
 
 def _duration(_: click.Context, __: click.Parameter, given: str | None) -> timedelta | None:
@@ -156,7 +154,7 @@ def _body(item: Any) -> dict[str, Any]:
     for name in fields.keys() & {"secret", "seed", "wrapped"}:
         fields[name] = from_text(fields[name])
     if "expires" in fields:
-        fields["expires"] = decode_time(fields["expires"])
+        fields["expires"] = optional(moment, fields["expires"])
     return fields
 
 

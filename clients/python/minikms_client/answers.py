@@ -1,0 +1,69 @@
+"""Answers of the service: inflated, parsed and read, or refused as UnexpectedAnswer."""
+
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import httpx
+
+from minikms_client.errors import ProblemError, UnexpectedAnswer, problem
+
+ResultT = TypeVar("ResultT")
+
+LARGEST: Final = 64 * 1024 * 1024
+"""How many bytes an answer may have, inflated too."""
+_GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
+# What parsing raises, and what `form` raises for another shape than it reads.
+_UNEXPECTED: Final = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer with its body as it came."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    def read(self, form: Callable[[Any], ResultT]) -> ResultT:
+        """What `form` makes of the JSON; raises UnexpectedAnswer if it cannot."""
+        try:
+            return form(json.loads(self._inflated(), parse_constant=_refuse))
+        except _UNEXPECTED as error:
+            raise UnexpectedAnswer(self.status) from error
+
+    def problem(self) -> ProblemError:
+        """The problem of the answer; raises UnexpectedAnswer where it has none."""
+        after = self.headers.get("Retry-After", "")
+        retry_after = float(after) if after.isdecimal() else None
+        request_id = self.headers.get("X-Request-Id")
+        return self.read(lambda data: problem(data, request_id, retry_after))
+
+    def _inflated(self) -> bytes:
+        """The body without its Content-Encoding; raises ValueError or zlib.error."""
+        encoding = self.headers.get("Content-Encoding", "identity").lower()
+        if encoding == "identity":
+            return self.body
+        if encoding not in ("gzip", "deflate"):
+            raise ValueError("The answer has another Content-Encoding.")
+        # Not left to httpx, which inflates whatever comes, to any size.
+        inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
+        inflated = inflater.decompress(self.body, LARGEST)
+        if not inflater.eof or inflater.unused_data:
+            raise ValueError("The answer is too large, cut short, or followed by something.")
+        return inflated
+
+
+def _refuse(constant: str) -> None:
+    """Refuse NaN and infinities, which JSON does not have (RFC 8259 section 6)."""
+    raise ValueError(f"{constant} is not JSON.")

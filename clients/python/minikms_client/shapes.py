@@ -1,0 +1,57 @@
+"""Values of an answer's JSON, each of the type that it is to have.
+
+What has another raises TypeError or ValueError, a time also OverflowError.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+ResultT = TypeVar("ResultT")
+
+
+def typed(value: object, kind: type[ResultT]) -> ResultT:
+    """The value, if it is of this type."""
+    if type(value) is not kind:
+        raise TypeError(f"A member is not of the type {kind.__name__}.")
+    return value
+
+
+def flag(value: object) -> bool:
+    """A boolean."""
+    return typed(value, bool)
+
+
+def members(value: object) -> dict[str, Any]:
+    """A JSON object."""
+    return typed(value, dict)
+
+
+def text(value: object) -> str:
+    """A text that UTF-8 can have."""
+    found = typed(value, str)
+    found.encode()  # fails for half a surrogate pair
+    return found
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """The texts of a list."""
+    return tuple(map(text, typed(value, list)))
+
+
+def each(form: Callable[[Any], ResultT], value: object) -> tuple[ResultT, ...]:
+    """What `form` makes of each item of a list."""
+    return tuple(map(form, typed(value, list)))
+
+
+def moment(value: object) -> datetime:
+    """A time of RFC 3339, in UTC."""
+    time = datetime.fromisoformat(text(value))
+    if time.tzinfo is None:
+        raise ValueError("A time has no zone.")
+    return time.astimezone(UTC)
+
+
+def optional(form: Callable[[Any], ResultT], value: object) -> ResultT | None:
+    """What `form` makes of a value; None stays None."""
+    return None if value is None else form(value)
