@@ -177,6 +177,12 @@ class TooManyAliases(KmsError):
     status, slug, title = 422, "too-many-aliases", "The key has too many aliases"
 
 
+class TooLargeRecord(KmsError):
+    """The labels or the aliases of a key, or the labels of a batch, have too many bytes."""
+
+    status, slug, title = 422, "too-large-record", "The labels or aliases are too large"
+
+
 class UnsupportedAlgorithm(KmsError):
     """No algorithm has this name or alias."""
 

@@ -3,13 +3,19 @@
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
 
-from minikms.errors import KeyExists, KeyNotFound, KeyNotUsable, TooManyAliases
+from minikms.errors import (
+    KeyExists,
+    KeyNotFound,
+    KeyNotUsable,
+    TooLargeRecord,
+    TooManyAliases,
+)
 
 State: TypeAlias = Literal["enabled", "disabled", "verify-only"]
 
@@ -23,8 +29,14 @@ AliasBinding: TypeAlias = AliasTaken | Literal["leave", "create", "update"]
 # The operations that a `verify-only` key refuses; it still verifies, decrypts and unwraps.
 _PRODUCING: Final = frozenset({"sign", "mac", "encrypt", "wrap", "box", "jwe-encrypt"})
 
-# Bounded, since a record with all its aliases is read and written as a whole.
+# A record is read and written as a whole, so its names and labels are bounded: by their number, and
+# by their bytes in UTF-8, of all aliases or labels of a key together.
 MAX_ALIASES: Final = 1000
+MAX_ALIAS_BYTES: Final = 256 * 1024
+MAX_LABEL_BYTES: Final = 32 * 1024
+
+# Bytes of the labels of all keys that one call makes.
+MAX_BATCH_BYTES: Final = 1024 * 1024
 
 # How many earlier keys of an alias are remembered.
 _PREDECESSORS: Final = 16
@@ -71,6 +83,19 @@ class KeyPolicy:
     exportable: bool = False
     operations: tuple[str, ...] | None = None
     expires: int | None = None
+
+    def require_bounded(self, count: int = 1) -> None:
+        """Raise TooManyAliases or TooLargeRecord unless `count` keys may have its names and labels.
+
+        A record repeats them for each key.
+        """
+        _require_room(self.aliases)
+        size = _bytes_of_labels(self.labels)
+        _require_small(size)
+        if size * count > MAX_BATCH_BYTES:
+            raise TooLargeRecord(
+                f"The labels of all keys together have at most {MAX_BATCH_BYTES:,} bytes."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +203,12 @@ class KeyRecord:
         return KeyNotUsable(f"The key is {state}{why}.")
 
     def succeeding(self, old: "KeyRecord") -> Self:
-        """The record of a key that replaces `old`, with the aliases and labels of that.
+        """The record of a key that replaces `old`, with its aliases and labels.
 
-        Raises TooManyAliases, which a key from an older version may have.
+        Raises TooManyAliases and TooLargeRecord: a key from an older version may have more.
         """
-        _require_room(len(old.aliases))
+        _require_room(old.aliases)
+        _require_small(_bytes_of_labels(old.labels))
         before = {
             alias: (old.kid, *old.predecessors.get(alias, ()))[:_PREDECESSORS]
             for alias in old.aliases
@@ -194,9 +220,16 @@ class KeyRecord:
         return replace(self, state="verify-only", aliases=(), predecessors={})
 
     def with_alias(self, alias: str) -> Self:
-        """The record with one more alias; raises TooManyAliases."""
-        _require_room(len(self.aliases) + 1)
-        return replace(self, aliases=(*self.aliases, alias))
+        """The record with one more alias; raises TooManyAliases and TooLargeRecord."""
+        aliases = (*self.aliases, alias)
+        _require_room(aliases)
+        return replace(self, aliases=aliases)
+
+    def require_labels_of(self, before: "KeyRecord") -> None:
+        """Raise TooLargeRecord if its labels are too large, and larger than they were before."""
+        size = _bytes_of_labels(self.labels)
+        if size > _bytes_of_labels(before.labels):
+            _require_small(size)
 
     def without_alias(self, alias: str) -> Self:
         """The record without an alias."""
@@ -236,7 +269,19 @@ class OrphanRecord(KeyRecord):
         return cls(**{each.name: getattr(record, each.name) for each in fields(record)})
 
 
-def _require_room(aliases: int) -> None:
-    """Raise TooManyAliases for more aliases than a key may have."""
-    if aliases > MAX_ALIASES:
+def _require_room(aliases: Collection[str]) -> None:
+    """Raise TooManyAliases or TooLargeRecord for more aliases than a key may have."""
+    if len(aliases) > MAX_ALIASES:
         raise TooManyAliases(f"A key has at most {MAX_ALIASES:,} aliases.")
+    if sum(len(alias.encode()) for alias in aliases) > MAX_ALIAS_BYTES:
+        raise TooLargeRecord(f"All aliases of a key have at most {MAX_ALIAS_BYTES:,} bytes.")
+
+
+def _bytes_of_labels(labels: Mapping[str, str]) -> int:
+    return sum(len(name.encode()) + len(value.encode()) for name, value in labels.items())
+
+
+def _require_small(labels: int) -> None:
+    """Raise TooLargeRecord for more bytes of labels than a key may have."""
+    if labels > MAX_LABEL_BYTES:
+        raise TooLargeRecord(f"All labels of a key have at most {MAX_LABEL_BYTES:,} bytes.")

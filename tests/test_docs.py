@@ -12,8 +12,9 @@ from minikms.config import ENV_PREFIX, OPTIONS, Config
 from minikms.keys.jwe import MAX_HEADER, MAX_RECIPIENTS
 from minikms.plugin.protocol import KeyPairAlgorithm, Signer
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import MAX_ALIASES
+from minikms.records import MAX_ALIAS_BYTES, MAX_ALIASES, MAX_BATCH_BYTES, MAX_LABEL_BYTES
 from minikms.serve.assembly import create_service
+from minikms.store.listing import MAX_PAGE_BYTES
 from minikms.web.handlers.paging import MAX_LIMIT
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
@@ -154,6 +155,10 @@ def test_table_of_limits_is_that_of_the_code():
         "bytes of `POST /random`": MAX_RANDOM,
         "aliases of a key": MAX_ALIASES,
         "labels of a key": MAX_LABELS,
+        "bytes of all aliases of a key together, in UTF-8": MAX_ALIAS_BYTES,
+        "bytes of all labels of a key together, names and values, in UTF-8": MAX_LABEL_BYTES,
+        "bytes of the labels of all keys that one call makes": MAX_BATCH_BYTES,
+        "bytes of a page of `GET /keys`": MAX_PAGE_BYTES,
         "recipients of a JWE": MAX_RECIPIENTS,
         "recipients of a DIDComm v1 message": didcomm.MAX_RECIPIENTS,
         "a header of a JWE": MAX_HEADER,

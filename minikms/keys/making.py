@@ -89,6 +89,7 @@ class KeyMaker:
         """The record of a public key alone, which has no material."""
         if not isinstance(algorithm, KeyPairAlgorithm):
             raise InvalidKey("The JWK has no private part, and its algorithm no public one.")
+        policy.require_bounded()
         if policy.exportable:
             raise UnsupportedOption("A public key alone has nothing to export.")
 
@@ -105,8 +106,10 @@ def maker(
 ) -> Callable[[], tuple[KeyRecord, Stored]]:
     """What makes the record and the material of a key that `create` makes.
 
-    Raises UnsupportedOperation where the policy asks for what such a key cannot do.
+    Raises UnsupportedOperation if the policy asks for an operation that such a key cannot do, and
+    TooManyAliases or TooLargeRecord if its names and labels are too large.
     """
+    policy.require_bounded()
     operations = permitted(algorithm, policy, public_only=False)
 
     def make() -> tuple[KeyRecord, Stored]:

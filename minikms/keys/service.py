@@ -66,7 +66,10 @@ class KeyService(JweOperations):
     # Making keys
 
     async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
-        """Make a key and store it; raises UnsupportedAlgorithm, AliasExists and TooBusy."""
+        """Make a key and store it.
+
+        Raises UnsupportedAlgorithm, AliasExists, TooLargeRecord and TooBusy.
+        """
         algorithm = self._registry.get(alg)
         record, material = await self._maker.make(algorithm, policy, "generate", algorithm.generate)
         set_key(record.kid, record.alg)
@@ -88,9 +91,10 @@ class KeyService(JweOperations):
     ) -> list[KeyRecord]:
         """Make `count` keys and store all or none of them, in threads of batches.
 
-        Raises UnsupportedAlgorithm, UnsupportedOperation and TooBusy, and now and then what `check`
-        does, where nobody wants the rest.
+        Raises UnsupportedAlgorithm, UnsupportedOperation, TooLargeRecord and TooBusy, and now and
+        then what `check` does, where nobody wants the rest.
         """
+        policy.require_bounded(count)
         algorithm = self._registry.get(alg)
         make = maker(algorithm, policy, algorithm.generate)
 
@@ -125,7 +129,7 @@ class KeyService(JweOperations):
     async def read_key(self, source: KeySource, policy: KeyPolicy) -> tuple[KeyRecord, Stored]:
         """The record and the material of the key of `source`, which nothing has stored yet.
 
-        Raises UnsupportedAlgorithm, UnsupportedOperation, InvalidKey and TooBusy.
+        Raises UnsupportedAlgorithm, UnsupportedOperation, InvalidKey, TooLargeRecord and TooBusy.
         """
         jwk, named = source.jwk or {}, source.alg
         algorithm = self._registry.for_jwk(jwk) if named is None else self._registry.get(named)
@@ -155,7 +159,7 @@ class KeyService(JweOperations):
         """Replace a key by a new one, which is returned; the old one is `verify-only` then.
 
         Raises KeyNotFound, KeyNotUsable where the other was not enabled, TooBusy, TooManyAliases,
-        and UnsupportedOperation for a public key alone.
+        TooLargeRecord, and UnsupportedOperation for a public key alone.
         """
         old = await self._store.record(profile, KeyRef(kid=kid))
         _require_rotatable(old)
@@ -220,9 +224,9 @@ class KeyService(JweOperations):
     async def associate(
         self, profile: str, kid: str, alias: str, binding: AliasBinding = "move"
     ) -> None:
-        """Bind `alias` to this key alone; raises AliasExists and TooManyAliases.
+        """Bind `alias` to this key alone.
 
-        By "update" it raises AliasNotFound.
+        Raises AliasExists, TooManyAliases and TooLargeRecord, and by "update" AliasNotFound.
         """
         await self._store.bind_alias(profile, kid, alias, binding)
 
@@ -233,7 +237,7 @@ class KeyService(JweOperations):
     async def update(self, profile: str, kid: str, changes: Mapping[str, Any]) -> KeyRecord:
         """Give a key another `state`, `expires` or `labels`, as far as they are in `changes`.
 
-        Raises KeyNotUsable for one that is scheduled for deletion.
+        Raises TooLargeRecord, and KeyNotUsable for one that is scheduled for deletion.
         """
         return await self._change(profile, kid, lambda record: replace(record, **changes))
 
@@ -242,7 +246,7 @@ class KeyService(JweOperations):
     ) -> KeyRecord:
         """Give a key the labels that `change` makes of those that it has, and may raise.
 
-        Raises KeyNotUsable for one that is scheduled for deletion.
+        Raises TooLargeRecord, and KeyNotUsable for one that is scheduled for deletion.
         """
         return await self._change(
             profile, kid, lambda record: replace(record, labels=change(record.labels))
@@ -254,7 +258,9 @@ class KeyService(JweOperations):
         def changed(record: KeyRecord) -> KeyRecord:
             if record.deletes is not None:
                 raise record.not_usable(time.time_ns())
-            return change(record)
+            after = change(record)
+            after.require_labels_of(record)
+            return after
 
         return self._shown(await self._store.change(profile, kid, changed))
 

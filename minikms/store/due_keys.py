@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from minikms.errors import AliasNotFound, KeyNotFound
 from minikms.events import CURRENT
-from minikms.records import KeyRecord
 from minikms.store.database import Database
 from minikms.store.entries import (
     DELETION,
@@ -21,6 +20,13 @@ from minikms.store.sessions import Session
 
 # How many keys are noted in one transaction.
 _NOTED: Final = 100
+
+
+class DueKey(NamedTuple):
+    """A key whose deletion was found due, and the time that it was scheduled for."""
+
+    kid: str
+    deletes: int | None
 
 
 class DueKeys:
@@ -41,25 +47,26 @@ class DueKeys:
             yield
         except (KeyNotFound, AliasNotFound) as exc:
             if isinstance(exc.__cause__, DueError):
-                await self.note(profile, [exc.__cause__.record])
+                record = exc.__cause__.record
+                await self.note(profile, [DueKey(record.kid, record.deletes)])
             raise
 
-    async def note(self, profile: str, records: Sequence[KeyRecord]) -> None:
+    async def note(self, profile: str, due: Sequence[DueKey]) -> None:
         """Note that the deletions of these keys were found due."""
         event = CURRENT.set(None)  # it is no change that the call asked for
         try:
-            for start in range(0, len(records), _NOTED):
-                few = records[start : start + _NOTED]
-                await self._database.write(profile, partial(_note, records=few))
+            for start in range(0, len(due), _NOTED):
+                few = due[start : start + _NOTED]
+                await self._database.write(profile, partial(_note, due=few))
         finally:
             CURRENT.reset(event)
 
 
-async def _note(session: Session, *, records: Sequence[KeyRecord]) -> None:
+async def _note(session: Session, *, due: Sequence[DueKey]) -> None:
     """Schedule deletions for the beginning of time, which every version takes for due."""
-    for record in records:
-        now = await load_record(session, record.kid)
-        if now is not None and now.deletes == record.deletes:  # and not restored meanwhile
+    for kid, deletes in due:
+        now = await load_record(session, kid)
+        if now is not None and now.deletes == deletes:  # and not restored meanwhile
             noted = replace(now, deletes=0)
             await session.replace(DELETION, noted.kid, b"", deletion_tags(noted))
             await replace_record(session, noted)

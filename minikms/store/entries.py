@@ -142,7 +142,7 @@ async def add_alias(
     """Let an alias name a key, and give the key's record, which is yet to be stored.
 
     By "leave" an alias of another key stays there, and the record is as it was. Raises AliasExists,
-    AliasNotFound by "update", and TooManyAliases, and then has written nothing.
+    AliasNotFound by "update", TooManyAliases and TooLargeRecord, and then has written nothing.
     """
     name = alias_entry(alias)
     entry = await session.fetch(ALIAS, name)

@@ -122,7 +122,7 @@ class KeyStore:
 
         `binding` is that of `add_alias`. `is_unique` says that the kid cannot exist, which saves a
         read. With `keep`, the same key that exists gets the aliases, and its record is given.
-        Raises KeyExists, AliasExists and TooManyAliases, and then stores nothing.
+        Raises KeyExists, AliasExists, TooManyAliases and TooLargeRecord, and then stores nothing.
         """
 
         async def work(session: Transaction) -> KeyRecord:
@@ -181,7 +181,7 @@ class KeyStore:
         """Store a new key that replaces another, and give its record.
 
         The old key becomes `verify-only` and loses its aliases. `permit` is called with its record,
-        and may raise. Raises KeyNotFound and TooManyAliases.
+        and may raise. Raises KeyNotFound, TooManyAliases and TooLargeRecord.
         """
 
         async def work(session: Transaction) -> KeyRecord:

@@ -14,6 +14,7 @@ from minikms.records import KeyRecord
 from minikms.store.askar_errors import UndecryptableError
 from minikms.store.database import Database
 from minikms.store.directory import require_profile
+from minikms.store.due_keys import DueKey
 from minikms.store.entries import KEY, label_tag
 from minikms.store.permits import LONG_TIMEOUT
 from minikms.store.rows import read_by_halves
@@ -36,24 +37,39 @@ _READ: Final = 64
 # Where fewer keys than one in so many match, they are counted: fewer than that are read from the
 # first on, which takes less than a query with a bound.
 _RARE: Final = 40
-_FEW: Final = 512
+_FEW: Final = 256
+
+# A page ends at so many bytes of records, or at its limit. Records are fetched so many at a time
+# where they are dense, and sparse, which takes a query of its own: before their size is known, all
+# of them may be as large as a record may be.
+MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
+_FETCHED: Final = 64
+_FETCHED_SPARSE: Final = 256
 
 # How long a sparse step waits for others, in seconds.
 _WAIT: Final = 10.0
 
-# The records that were read, and the place behind which to continue, None at the end.
-_Step: TypeAlias = tuple[list[KeyRecord], int | None]
+
+class _Read(NamedTuple):
+    """A record that was read, and how many bytes it has in the store."""
+
+    record: KeyRecord
+    size: int
+
+
+# What was read, and the place behind which to continue, None at the end.
+_Step: TypeAlias = tuple[list[_Read], int | None]
 
 
 class Page(NamedTuple):
     """Records in order of creation, and whether there are `more`.
 
-    `due` are those that were left out since their deletion is due, which is not noted yet.
+    `due` are keys that were left out since their deletion is due, which is not noted yet.
     """
 
     records: list[KeyRecord]
     more: bool
-    due: list[KeyRecord]
+    due: list[DueKey]
 
 
 @dataclass
@@ -109,32 +125,39 @@ class KeyListing:
         alg: str | None,
         labels: tuple[tuple[str, str], ...],
     ) -> Page:
-        """Up to `limit` records in order of creation."""
+        """Up to `limit` records in order of creation, one at least, of `MAX_PAGE_BYTES` at most."""
         filters: list[dict[str, Any]] = [] if alg is None else [{"alg": alg}]
         filters.extend({label_tag(name): value} for name, value in labels)
-        found: list[KeyRecord] = []
-        due: list[KeyRecord] = []
+        found: list[_Read] = []
+        due: list[DueKey] = []
+        size = 0
         place: int | None = int(after or 0)
         density = _Density()
-        while place is not None and len(found) <= limit:
+        while place is not None and len(found) <= limit and size <= MAX_PAGE_BYTES:
             if density.is_sparse:
                 if not after:  # all again: a query without a bound is quicker than one with one
-                    after, place, found, due = seq_of(place), 0, [], []
-                missing = limit + 1 - len(found)
+                    after, place, found, due, size = seq_of(place), 0, [], [], 0
+                missing = min(limit + 1 - len(found), _FETCHED_SPARSE)
                 rest = partial(_read_rest, filters=filters, start=place, limit=missing)
                 if density.matches * _RARE < density.records:
                     rest = partial(_read_few, filters=filters, start=place, limit=missing)
                 async with self._one_at_a_time(profile):
                     read, place = await self._database.run(profile, rest, timeout=LONG_TIMEOUT)
             else:
-                length = density.length(limit + 1 - len(found))
-                dense = partial(_read_dense, start=place, length=length)
-                records, place = await self._database.run(profile, dense)
-                read = [record for record in records if record.fits(alg, labels)]
-                density.note(length, len(records), len(read))
-            for record in read:
-                (due if record.is_gone else found).append(record)
-        return Page(found[:limit], len(found) > limit, [record for record in due if record.deletes])
+                start, length = place, density.length(limit + 1 - len(found))
+                dense = partial(_read_dense, start=start, length=length)
+                every, place = await self._database.run(profile, dense)
+                read = [each for each in every if each.record.fits(alg, labels)]
+                density.note((place or start + length) - start, len(every), len(read))
+            for each in read:
+                if not each.record.is_gone:
+                    found.append(each)
+                    size += each.size
+                elif each.record.deletes:
+                    due.append(DueKey(each.record.kid, each.record.deletes))
+        fitting = _fitting(found[:limit])
+        more = place is not None or len(fitting) < len(found)
+        return Page(fitting, more, due)
 
     @asynccontextmanager
     async def _one_at_a_time(self, profile: str) -> AsyncIterator[None]:
@@ -158,6 +181,8 @@ def seq_of(place: int) -> str:
 async def _read_dense(session: Session, *, start: int, length: int) -> _Step:
     """The records at the `length` places after `start`, without damaged ones.
 
+    It stops earlier once they have `MAX_PAGE_BYTES`.
+
     Each place is a parameter of its own: for a range with two bounds, the database would collect
     all that lies beyond either. The last is repeated up to a power of two: every connection keeps
     its last 100 statements prepared, with 200 bytes for each parameter.
@@ -166,18 +191,24 @@ async def _read_dense(session: Session, *, start: int, length: int) -> _Step:
     if not last:
         await require_profile(session)
 
-    async def read(first: int, behind: int) -> list[KeyRecord]:
+    async def read(first: int, behind: int) -> list[_Read]:
         places = [seq_of(place) for place in range(first, behind)]
         places += places[-1:] * (_power_of_two(len(places)) - len(places))
         return _records(await session.fetch_all(KEY, {"~seq": {"$in": places}}))
 
-    def lost(place: int) -> list[KeyRecord]:
+    def lost(place: int) -> list[_Read]:
         _log_damaged(place)
         return []
 
-    end = min(start + length, last)
-    found = await read_by_halves(start + 1, end + 1, read, lost) if start < end else []
-    return found, end if end < last else None
+    end, size = min(start + length, last), 0
+    found: list[_Read] = []
+    while start < end and size <= MAX_PAGE_BYTES:
+        behind = min(start + _FETCHED, end)
+        fetched = await read_by_halves(start + 1, behind + 1, read, lost)
+        size += sum(each.size for each in fetched)
+        found += fetched
+        start = behind
+    return found, start if start < last else None
 
 
 async def _read_rest(
@@ -202,7 +233,7 @@ async def _read_rest(
             continue
         if not found:
             await require_profile(session)
-        return found, int(found[-1].seq) if len(found) == limit else None
+        return found, int(found[-1].record.seq) if len(found) == limit else None
 
 
 async def _read_few(
@@ -212,7 +243,7 @@ async def _read_few(
     if filters and start and await session.count(KEY, {"$and": filters}) < _FEW:
         found, more = await _read_rest(session, filters=filters, start=0, limit=_FEW)
         if more is None:
-            return [record for record in found if int(record.seq) > start], None
+            return [each for each in found if int(each.record.seq) > start], None
     return await _read_rest(session, filters=filters, start=start, limit=limit)
 
 
@@ -234,10 +265,23 @@ def _power_of_two(number: int) -> int:
     return 1 << (number - 1).bit_length()
 
 
-def _records(rows: Iterable[Entry]) -> list[KeyRecord]:
+def _records(rows: Iterable[Entry]) -> list[_Read]:
     """The records of entries, in order of creation."""
-    records = [KeyRecord.from_bytes(row.value) for row in rows]
-    return sorted(records, key=lambda record: record.seq)
+    values = (row.value for row in rows)
+    records = [_Read(KeyRecord.from_bytes(value), len(value)) for value in values]
+    return sorted(records, key=lambda each: each.record.seq)
+
+
+def _fitting(found: Iterable[_Read]) -> list[KeyRecord]:
+    """The first records, one at least, which together have `MAX_PAGE_BYTES` at most."""
+    fitting: list[KeyRecord] = []
+    room = MAX_PAGE_BYTES
+    for record, size in found:
+        room -= size
+        if room < 0 and fitting:
+            break
+        fitting.append(record)
+    return fitting
 
 
 def _log_damaged(place: int) -> None:

@@ -213,6 +213,10 @@ class TooManyAliases(Invalid, slug="too-many-aliases"):
     """The key has as many aliases as it may have."""
 
 
+class TooLargeRecord(Invalid, slug="too-large-record"):
+    """The labels or the aliases of a key, or the labels of a batch, have too many bytes."""
+
+
 class UnsupportedAlgorithm(Invalid, slug="unsupported-algorithm"):
     """No algorithm has this name or alias."""
 

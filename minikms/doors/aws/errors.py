@@ -170,6 +170,7 @@ _CODES: Final[Mapping[type[KmsError], type[AwsError]]] = {
     errors.RouteNotFound: UnknownOperationException,
     errors.StoreUnavailable: DependencyTimeoutException,
     errors.TooBusy: ThrottlingException,
+    errors.TooLargeRecord: LimitExceededException,
     errors.TooManyAliases: LimitExceededException,
     errors.TooManyAttempts: ThrottlingException,
     errors.Unauthenticated: UnrecognizedClientException,

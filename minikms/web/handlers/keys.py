@@ -97,7 +97,7 @@ async def update(request: web.Request, kid: str) -> web.Response:
       - $ref: "#/components/parameters/Profile"
       - $ref: "#/components/parameters/Kid"
     x-body: UpdateKey
-    x-problems: [key-not-found, key-not-usable]
+    x-problems: [key-not-found, key-not-usable, too-large-record]
     responses:
       "200": {description: The key., x-answer: Key}
     """
@@ -114,7 +114,7 @@ async def associate(request: web.Request, kid: str) -> web.Response:
       - $ref: "#/components/parameters/Profile"
       - $ref: "#/components/parameters/Kid"
     x-body: AssociateAlias
-    x-problems: [key-not-found, alias-exists, too-many-aliases]
+    x-problems: [key-not-found, alias-exists, too-many-aliases, too-large-record]
     responses:
       "200": {description: The alias and its key., x-answer: Association}
     """

@@ -23,7 +23,12 @@ async def generate(request: web.Request) -> web.Response:
     tags: [keys]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: GenerateKey
-    x-problems: [unsupported-algorithm, unsupported-operation, key-exists, alias-exists]
+    x-problems:
+      - unsupported-algorithm
+      - unsupported-operation
+      - key-exists
+      - alias-exists
+      - too-large-record
     responses:
       "200": {description: The new key., x-answer: Key}
     """
@@ -39,7 +44,7 @@ async def generate_batch(request: web.Request) -> web.Response:
     tags: [keys]
     parameters: [$ref: "#/components/parameters/Profile"]
     x-body: GenerateKeys
-    x-problems: [unsupported-algorithm, unsupported-operation]
+    x-problems: [unsupported-algorithm, unsupported-operation, too-large-record]
     responses:
       "200": {description: "The new keys, in their order.", x-answer: Keys}
     """
@@ -67,6 +72,8 @@ async def import_key(request: web.Request) -> web.Response:
       - key-not-usable
       - key-exists
       - alias-exists
+      - too-many-aliases
+      - too-large-record
     responses:
       "200": {description: The key., x-answer: Key}
     """
@@ -87,7 +94,12 @@ async def rotate(request: web.Request, kid: str) -> web.Response:
     parameters:
       - $ref: "#/components/parameters/Profile"
       - $ref: "#/components/parameters/Kid"
-    x-problems: [key-not-found, key-not-usable, too-many-aliases, unsupported-operation]
+    x-problems:
+      - key-not-found
+      - key-not-usable
+      - too-many-aliases
+      - too-large-record
+      - unsupported-operation
     responses:
       "200": {description: The new key., x-answer: Key}
     """

@@ -273,3 +273,17 @@ async def test_an_alias_that_is_moved_and_removed_at_once(start_aws, any_store):
             assert result.response["Error"]["Code"] == "NotFoundException"
     assert sum(not isinstance(result, Exception) for result in results[4:]) == 1
     assert (await aws.list_aliases())["Aliases"] == []
+
+
+@pytest.mark.parametrize("operation", ["create_alias", "update_alias"])
+async def test_aliases_that_have_as_many_bytes_as_they_may(aws, operation):
+    key_id, other = await aws.make("p256", "sign"), await aws.make("p256", "sign")
+    await aws.create_alias(AliasName="alias/other", TargetKeyId=other)
+    kid = await aws.kid(key_id)
+    for place in range(16):  # its UUID is an alias of 40 bytes
+        body = {"alias": chr(0x10000 + place) + "🔑" * (4095 if place else 4084)}
+        async with aws.rest.post(f"/key/{kid}/associate", json=body) as response:
+            assert response.status == 200
+    name = "alias/other" if operation == "update_alias" else "alias/new"
+    await aws.refused("LimitExceededException", operation, AliasName=name, TargetKeyId=key_id)
+    assert (await aws.describe_key(KeyId="alias/other"))["KeyMetadata"]["KeyId"] == other

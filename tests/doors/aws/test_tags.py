@@ -103,7 +103,7 @@ LONG = {"k" * 128: "v" * 256}
 
 
 async def test_as_many_and_as_long_as_may_be(aws, create, tags_of, record_of):
-    most = {f"{'%' * 125}{number:03}": "%" * 256 for number in range(50)}
+    most = {f"{'x' * 125}{number:03}": "%" + "x" * 255 for number in range(50)}
     description = "d" * 8192
     key_id = await create(Tags=tags(**most), Description=description)
     assert await tags_of(key_id) == most
@@ -120,6 +120,19 @@ async def test_as_many_and_as_long_as_may_be(aws, create, tags_of, record_of):
     )
     found = (await aws.describe_key(KeyId=key_id))["KeyMetadata"]
     assert found["Description"] == description
+
+
+async def test_tags_and_descriptions_that_are_too_large(aws, create, tags_of):
+    """All labels of a key have 32 KiB together, in UTF-8 and percent-encoded."""
+    largest = {f"{'x' * 125}{number:03}": "🔑" * 256 for number in range(28)}
+    key_id = await create(Tags=tags(**largest))
+    code, large = "LimitExceededException", "d" * 2048
+    await aws.refused(code, "update_key_description", KeyId=key_id, Description=large)
+    await aws.refused(code, "tag_resource", KeyId=key_id, Tags=tags(**{"%" * 128: "%" * 256}))
+    await aws.refused(code, "create_key", Tags=tags(**largest), Description=large)
+    assert await tags_of(key_id) == largest
+    assert len((await aws.list_keys())["Keys"]) == 1
+    await aws.update_key_description(KeyId=key_id, Description="d" * 256)
 
 
 async def test_a_key_that_has_more_from_the_other_door(aws, tags_of):
