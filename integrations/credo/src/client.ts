@@ -45,6 +45,9 @@ export type KeyName = { kid: string } | { alias: string }
 
 const PROBLEM = 'urn:minikms:problem:'
 
+/** How many bytes an answer may have, decompressed. */
+const LARGEST = 64 * 1024 * 1024
+
 type Json = Record<string, unknown>
 
 /** Calls to the HTTP API of Mini KMS. */
@@ -76,8 +79,8 @@ export class MinikmsClient {
       const reason = error.cause instanceof Error ? error.cause.message : error.message
       throw new Error(`${url.origin} gives no answer: ${reason}.`, { cause: error })
     })
-    const answer = (await response.json().catch(() => undefined)) as Json | undefined
-    if (response.ok && answer !== undefined) return answer as T
+    const answer = await jsonOf(response).catch(() => undefined)
+    if (response.ok && answer) return answer as T
     if (!String(answer?.type).startsWith(PROBLEM)) {
       throw new Error(`The answer ${response.status} of ${url.origin} is not one of Mini KMS.`)
     }
@@ -100,4 +103,18 @@ function headerValue(name: string, value: string): string {
   const trimmed = value.trim()
   if (/[^ -~]/.test(trimmed)) throw new Error(`The ${name} of Mini KMS has a character that is not visible ASCII.`)
   return trimmed
+}
+
+/** The JSON object or array of an answer; throws for anything else, and ends the connection of one that is too large. */
+async function jsonOf(response: Response): Promise<Json> {
+  const parts: Uint8Array[] = []
+  let size = 0
+  for await (const part of response.body ?? []) {
+    size += part.length
+    if (size > LARGEST) throw new Error('The answer is too large.')
+    parts.push(part)
+  }
+  const answer: unknown = JSON.parse(Buffer.concat(parts).toString())
+  if (typeof answer !== 'object' || answer === null) throw new Error('The answer is no object.')
+  return answer as Json
 }
