@@ -37,7 +37,11 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import AccessError, StoreError
 from minikms.store.database import Database
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.location import (
+    StoreKey,
+    StoreLocation,
+    require_one_driver_environment,
+)
 from minikms.store.permits import LONG_TIMEOUT
 from minikms.store.secret_files import require_new, write_secret
 
@@ -224,9 +228,10 @@ def copy(
     is begun again.
     """
     config = config_of(options)
-    place = durable(target)
+    location, place = durable(config.store), durable(target)
+    require_one_driver_environment(location, place)
     to_key = other_key("to", to_key_file, to_key_method, place, generate=generate_key)
-    asyncio.run(_copy(durable(config.store), key_of(config), place, to_key))
+    asyncio.run(_copy(location, key_of(config), place, to_key))
 
 
 async def _copy(

@@ -45,6 +45,7 @@ async def check_key(key: StoreKey) -> None:
 async def open_store(location: StoreLocation, key: StoreKey) -> Store:
     """Open a store; raises StoreError, and changes nothing."""
     await check_error_codes()
+    _set_driver_environment(location)
     try:
         return await Store.open(location.uri, key.askar_method, key.secret)
     except AskarError as exc:
@@ -57,6 +58,7 @@ async def provision_store(location: StoreLocation, key: StoreKey, profile: str) 
     Raises StoreError, and then changes nothing.
     """
     await check_error_codes()
+    _set_driver_environment(location)
     before = os.umask(0o077)  # for SQLite's file, and those beside it
     try:
         if location.path and not location.path.exists():
@@ -92,6 +94,19 @@ def write_statistics(path: Path) -> bool:
         file.executemany("INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", _STATISTICS)
         return True
     return False
+
+
+def _set_driver_environment(location: StoreLocation) -> None:
+    """Set the variables that Askar's PostgreSQL driver reads whenever a store is opened.
+
+    They stay: a thread that looks up a host must not read the environment while it is changed.
+    """
+    for name, value in location.driver_environment.items():
+        if os.environ.get(name) != value:
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _make_file(path: Path) -> None:

@@ -1,8 +1,9 @@
 """The location of a store, and the key that opens it, as an operator gives them."""
 
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal, Self
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
@@ -32,10 +33,38 @@ SESSION_SETTINGS: Final = {
     "tcp_user_timeout": "30s",
 }
 
+# Options that Askar takes out of a PostgreSQL URL, for itself.
+_ASKAR_OPTIONS: Final = {
+    "connect_timeout",
+    "idle_timeout",
+    "max_connections",
+    "min_connections",
+    "schema",
+    "admin_account",
+    "admin_password",
+}
+
+# The other options, by the variable in which Askar's driver reads them: see `driver_environment`.
+_VARIABLES: Final = {
+    "PGOPTIONS": "options",
+    "PGSSLROOTCERT": "sslrootcert",
+    "PGSSLCERT": "sslcert",
+    "PGSSLKEY": "sslkey",
+}
+
+# Not `verify-ca`, with which Askar's driver trusts every public CA for any host, nor `allow`, with
+# which it does no TLS.
+_SSL_MODES: Final = ("disable", "prefer", "require", "verify-full")
+
 
 @dataclass(frozen=True)
 class StoreLocation:
     """A store URL that was read. Its `repr` and its text have no password.
+
+    `uri` is for Askar, `dsn` for other clients of a PostgreSQL. `driver_environment` has the
+    variables that Askar's PostgreSQL driver needs, and None for those that must not be set. Askar
+    0.5.0 passes the driver the options of a URL in random order and without `&` between them, so
+    that it reads one at most: `uri` has `sslmode` alone for it.
 
     `timeout` is how long the database itself may wait, in seconds. `server_options` are settings of
     a session, as PostgreSQL has them in its startup parameter `options`.
@@ -48,18 +77,21 @@ class StoreLocation:
     max_connections: int = 1
     timeout: float = 2.0
     server_options: str = ""
+    dsn: str = field(default="", repr=False)
+    driver_environment: Mapping[str, str | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def parse(cls, url: str) -> Self:
         """`memory`, `sqlite:///path/keys.db` or `postgres://user:password@host:port/name`.
 
-        What follows a `?` are Askar's own options. Raises StoreError.
+        What follows a `?` are options of the database. Raises StoreError.
         """
         if url == "memory":
             # One connection keeps the store there, the other is used: see Database.create.
             return cls("memory", url, "sqlite://:memory:?max_connections=2")
         parts = urlsplit(url)
-        given = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        query = parse_qs(parts.query, keep_blank_values=True)
+        given = {name: values[-1] for name, values in query.items()}
         if parts.scheme == "sqlite":
             path = unquote(parts.netloc + parts.path)
             if not path or path == ":memory:":
@@ -76,8 +108,18 @@ class StoreLocation:
             raise StoreError("The port in the store URL is not a number.") from None
         if len(parts.path) < 2:
             raise StoreError("The store URL names no database: postgres://HOST/NAME.")
-        place, shown = parts.netloc + parts.path, f"postgres://{address}{parts.path}"
-        return cls._with_options("postgres", shown, place, given)
+        user, at, host = parts.netloc.rpartition("@")
+        # Askar decodes host and name for its driver, which must not find a query of theirs.
+        if parts.fragment or "@" in user or set("@?#") & set(unquote(host + parts.path)):
+            raise StoreError(
+                "In the store URL, write @, ? and # in a password as %40, %3F and %23; "
+                "the host and the name of the database have none."
+            )
+        shown = f"postgres://{address}{parts.path}"
+        place = f"{user}{at}{host.replace('%', '%25')}{parts.path}"  # the driver decodes it again
+        location = cls._with_options("postgres", shown, place, {**given, **_tls(given)})
+        dsn = parts._replace(query=urlencode(_tls(given))).geturl()
+        return replace(location, dsn=dsn)
 
     @classmethod
     def _with_options(
@@ -99,10 +141,14 @@ class StoreLocation:
         if most < 1:
             raise StoreError("The option max_connections in the store URL must be at least 1.")
         timeout, settings = max(2.0, wait), ""
+        environment: dict[str, str | None] = {}
         if backend == "postgres":
             settings = options["options"] = _session_settings(options, timeout)
+            environment = {name: options.pop(own, None) for name, own in _VARIABLES.items()}
         uri = f"{backend}://{place}?{urlencode({**options, 'max_connections': most})}"
-        return cls(backend, shown, uri, path, most, timeout, settings)
+        return cls(
+            backend, shown, uri, path, most, timeout, settings, driver_environment=environment
+        )
 
     @property
     def persistent(self) -> bool:
@@ -118,12 +164,42 @@ class StoreLocation:
         return self.shown
 
 
+def _tls(given: Mapping[str, str]) -> dict[str, str]:
+    """The options of TLS to PostgreSQL, `sslmode` always among them; raises StoreError."""
+    if given.keys() - _ASKAR_OPTIONS - set(_VARIABLES.values()) - {"sslmode"}:
+        known = ", ".join(sorted({*_ASKAR_OPTIONS, *_VARIABLES.values(), "sslmode"}))
+        raise StoreError(f"The options in a PostgreSQL store's URL are: {known}.")
+    mode = given.get("sslmode", os.environ.get("PGSSLMODE", "prefer"))
+    if mode not in _SSL_MODES:
+        raise StoreError(
+            f"sslmode, in the store URL or PGSSLMODE, is one of {', '.join(_SSL_MODES)}; "
+            "for another, let stunnel connect to PostgreSQL."
+        )
+    if (mode == "verify-full") != bool(given.get("sslrootcert")):
+        raise StoreError(
+            "In the store URL, sslmode=verify-full needs sslrootcert, the file of the CA, "
+            "and no other mode uses it."
+        )
+    files = {name: given[name] for name in ("sslrootcert", "sslcert", "sslkey") if name in given}
+    return {"sslmode": mode, **files}
+
+
 def _session_settings(given: Mapping[str, str], timeout: float) -> str:
     """The startup parameter `options` of our sessions; what the operator has set there stays."""
     # Less than a call may take, so that a server that answers does so before its caller gives up.
     settings = {**SESSION_SETTINGS, "lock_timeout": f"{round(timeout * 750)}ms"}
     own = [f"-c {name}={value}" for name, value in settings.items() if name not in str(given)]
     return " ".join([*own, *filter(None, [given.get("options")])])
+
+
+def require_one_driver_environment(one: StoreLocation, other: StoreLocation) -> None:
+    """Raise StoreError where a process cannot have both stores open, each with its own options."""
+    environments = one.driver_environment, other.driver_environment
+    if all(environments) and environments[0] != environments[1]:
+        raise StoreError(
+            "The URLs of both stores need the same connect_timeout, options, sslrootcert, sslcert "
+            "and sslkey: otherwise copy to an SQLite file, and from there."
+        )
 
 
 @dataclass(frozen=True)

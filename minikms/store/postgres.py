@@ -5,7 +5,6 @@ import logging
 from contextlib import AsyncExitStack
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from minikms.startup_errors import StoreError
 from minikms.store.location import StoreLocation
@@ -14,9 +13,6 @@ if TYPE_CHECKING:
     import asyncpg
 
 LOGGER = logging.getLogger(__name__)
-
-# Those options of a store URL that are of any PostgreSQL connection; the others are Askar's.
-_CONNECTION_OPTIONS: Final = {"sslmode", "sslrootcert", "sslcert", "sslkey"}
 
 # Without these, what a process that stands still has locked stays locked.
 _REQUIRED: Final = ("idle_in_transaction_session_timeout", "lock_timeout")
@@ -49,7 +45,7 @@ async def connect(
     import asyncpg  # slow to import, and only PostgreSQL needs it
 
     return await asyncpg.connect(
-        _dsn(location),
+        location.dsn,
         timeout=timeout,
         statement_cache_size=prepared,
         server_settings={"application_name": application, "options": location.server_options},
@@ -118,12 +114,3 @@ async def require_no_service(location: StoreLocation) -> None:
         ) from None
     if services:
         raise StoreError(f"A service uses the database of the store at {location}: stop it first.")
-
-
-def _dsn(location: StoreLocation) -> str:
-    """The store's URL for asyncpg, without Askar's options, which it takes for server settings."""
-    parts = urlsplit(location.uri)
-    options = [
-        (name, value) for name, value in parse_qsl(parts.query) if name in _CONNECTION_OPTIONS
-    ]
-    return parts._replace(query=urlencode(options)).geturl()

@@ -2,15 +2,17 @@
 
 from urllib.parse import parse_qs, quote, urlsplit
 
+import pytest
+
+from minikms.startup_errors import StoreError
 from minikms.store.location import StoreLocation
 
 
 def sessions(options=""):
-    """The settings of sessions in a PostgreSQL whose URL has these options, as Askar gets them."""
+    """The settings of sessions in a PostgreSQL whose URL has these options."""
     location = StoreLocation.parse(f"postgres://host/name?{options}")
-    (given,) = parse_qs(urlsplit(location.uri).query)["options"]
-    assert given == location.server_options
-    return given
+    assert location.driver_environment["PGOPTIONS"] == location.server_options
+    return location.server_options
 
 
 def test_the_settings_of_sessions_in_postgres():
@@ -29,5 +31,63 @@ def test_an_operator_has_the_last_word():
 
 def test_sqlite_has_no_sessions():
     location = StoreLocation.parse("sqlite:///keys.db?busy_timeout=100")
-    assert "options" not in location.uri
+    assert location.driver_environment == {}
     assert location.server_options == ""
+
+
+TLS = "sslmode=verify-full&sslrootcert=/a b&sslcert=c&sslkey=d"
+
+
+def test_the_driver_finds_no_option_but_sslmode_in_the_url():
+    location = StoreLocation.parse(f"postgres://u:p@host/name?{TLS}&connect_timeout=3")
+    options = parse_qs(urlsplit(location.uri).query)
+    assert options.pop("sslmode") == ["verify-full"]
+    assert options == {"connect_timeout": ["3"], "max_connections": ["10"]}
+    assert location.driver_environment == {
+        "PGOPTIONS": location.server_options,
+        "PGSSLROOTCERT": "/a b",
+        "PGSSLCERT": "c",
+        "PGSSLKEY": "d",
+    }
+
+
+def test_other_clients_get_the_same_mode():
+    url = "postgres://u%40:p%25@[::1]:1/db"
+    assert StoreLocation.parse(f"{url}?connect_timeout=3&{TLS}").dsn == (
+        f"{url}?sslmode=verify-full&sslrootcert=%2Fa+b&sslcert=c&sslkey=d"
+    )
+    assert StoreLocation.parse(url).dsn == f"{url}?sslmode=prefer"
+
+
+def test_the_mode_of_the_environment_holds_where_the_url_has_none(monkeypatch):
+    monkeypatch.setenv("PGSSLMODE", "require")
+    for options, mode in (("", "require"), ("?sslmode=disable", "disable")):
+        location = StoreLocation.parse(f"postgres://host/name{options}")
+        assert parse_qs(urlsplit(location.uri).query)["sslmode"] == [mode]
+    monkeypatch.setenv("PGSSLMODE", "requires")
+    with pytest.raises(StoreError, match="PGSSLMODE"):
+        StoreLocation.parse("postgres://host/name")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(f"host/name?sslmode={mode}" for mode in ("", "allow", "verify-ca", "REQUIRE", "x")),
+        "host/name?sslmode=require;sslrootcert=/a",
+        "host/name?sslmode=verify-full",
+        "host/name?sslmode=require&sslrootcert=/a",
+        "host/name?sslrootcert=/a",
+        "host/name?ssl-mode=require",
+        "host/name?password=secret",
+        "host/name?secret",
+        "host/name#?sslmode=require",
+        "host/name%3Fx?sslmode=require",
+        "host/name%23x?sslmode=require",
+        "host%3Fx/name?sslmode=require",
+        "user:secret@x%3Fy@host/name?sslmode=require",
+    ],
+)
+def test_what_the_driver_would_not_take_for_sure_is_refused(url):
+    with pytest.raises(StoreError) as caught:
+        StoreLocation.parse(f"postgres://{url}")
+    assert "secret" not in str(caught.value)

@@ -18,8 +18,7 @@ from minikms.serve.assembly import create_service
 from minikms.store import notices
 from minikms.store.askar import new_raw_key
 from minikms.store.counters import SLOTS
-from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.postgres import _dsn
+from minikms.store.location import StoreKey
 from minikms.web.state import SERVICE, TOKENS
 
 TTL = 2  # seconds
@@ -197,10 +196,3 @@ async def test_no_password_in_the_log(pair, listening, own_postgres, caplog):
         while "no notices from" not in caplog.text:
             await asyncio.sleep(0.01)
     assert urlsplit(url).password not in caplog.text
-
-
-def test_what_of_the_url_the_connection_for_notices_takes():
-    url = "postgres://u%40:p%25@[::1]:1/db?connect_timeout=3&sslmode=verify-full&sslrootcert=/a b"
-    assert _dsn(StoreLocation.parse(url)) == (
-        "postgres://u%40:p%25@[::1]:1/db?sslmode=verify-full&sslrootcert=%2Fa+b"
-    )
