@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from minikms_client.cli.main import mkms
 from minikms_client.cli.session import Session
+from minikms_client.pytest_plugin import serve
 from minikms_client.wire import decode
 
 COMMANDS = Path(sys.executable).parent
@@ -90,6 +91,37 @@ def test_an_alias_that_looks_like_a_kid(command):
     shown = json.loads(command("mkms --json key show signer"))
     assert (shown["kid"], shown["aliases"]) == (kid, ["signer"])
     command("mkms sign signer hello")
+
+
+def test_a_name_is_one_call(shell, tmp_path):
+    """The audit log has no failure of a call that was only a try."""
+    log = tmp_path / "audit.log"
+    with serve("--audit-log", str(log)) as url:
+        mkms = f"mkms --url {url} --profile default"
+        kid = shell(f"{mkms} key generate x25519 --alias box --operation derive --operation box")
+        made = shell(f"{mkms} key generate ed25519 --alias signer")
+        sig = shell(f"{mkms} sign signer hello")
+        for name in ("signer", made):
+            shell(f"{mkms} sign {name} hello")
+            shell(f"{mkms} verify {name} hello --sig {sig}")
+            shell(f"{mkms} jws sign {name} hello")
+            shell(f"{mkms} key show {name}")
+        for name in ("box", kid):
+            shell(f"{mkms} box make {name} hello --to box")
+            shell(f"{mkms} jwe encrypt --to {name} hello")
+        shell(f"{mkms} key update signer --label a=b")
+        shell(f"{mkms} key delete signer")
+        shell(f"{mkms} sign signer hello", code=3)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    outcomes = [line["outcome"] for line in lines if "outcome" in line]
+    assert outcomes.count("success") == len(outcomes) - 1
+    assert outcomes[-1] == "alias-not-found"
+
+
+def test_an_alias_of_the_length_of_a_kid(command):
+    alias = "a" * 43
+    kid = command(f"mkms key generate p256 --alias {alias}")
+    assert json.loads(command(f"mkms sign {alias} hello --json"))["kid"] == kid
 
 
 def test_a_kid_that_begins_with_a_hyphen(shell, command, minikms):

@@ -21,7 +21,8 @@ from minikms_client.wire import encode, encode_time
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
-_KID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+# A SHA-256 thumbprint (RFC 7638), or as long: every kid of the service.
+_KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class Session:
@@ -56,7 +57,10 @@ class Session:
         return self._context.with_resource(client)
 
     def by_name(self, name: str, call: Callable[..., ResultT]) -> ResultT:
-        """The result of `call(kid=…)`, or of `call(alias=…)` where no key has the name as kid."""
+        """The result of `call(alias=…)`, but for a name of a kid's form first of `call(kid=…)`.
+
+        So only an alias of that form takes two calls, the first of which fails.
+        """
         if _KID.fullmatch(name):
             try:
                 return call(kid=name)
