@@ -49,10 +49,6 @@ SCHEMAS: Final[Mapping[str, type[Schema]]] = {
     if isinstance(schema, type) and issubclass(schema, Schema)
 }
 
-# A schema that is not nullable refuses null, whatever stands beside a reference to it (OpenAPI
-# 3.0.3).
-_NULL: Final = {"type": "string", "nullable": True, "enum": [None]}
-
 
 def ref(kind: str, name: str) -> dict[str, Any]:
     """A reference to a component."""
@@ -131,9 +127,9 @@ def _share(node: Any, enums: Mapping[str, Iterable[str]], shared: dict[str, Any]
             node.clear()
             there = ref("schemas", name)
             if nullable:
-                node.update({"anyOf": [there, dict(_NULL)], **described})
-            else:  # what stands beside `$ref` is ignored
-                node.update({"allOf": [there], **described} if described else there)
+                described["nullable"] = True
+            # Whatever stands beside `$ref` is ignored.
+            node.update({"allOf": [there], **described} if described else there)
     children: Iterable[Any] = node.values() if isinstance(node, dict) else ()
     for child in node if isinstance(node, list) else children:
         _share(child, enums, shared)

@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import inspect
+import json
 import os
 import pkgutil
 import shutil
@@ -22,8 +23,10 @@ DATA = "aGVsbG8="
 
 GENERATOR = Path(sys.executable).with_name("openapi-python-client")
 
-# What npm installs, in a folder of the test alone.
-NPM_PACKAGES = ("openapi-typescript@7.13.0", "typescript@5.9.3")
+# npm installs them in a folder of the test alone. orval 8 needs a newer Node.js than Debian's.
+TYPESCRIPT = "typescript@5.9.3"
+OPENAPI_TYPESCRIPT = "openapi-typescript@7.13.0"
+ORVAL = "orval@7.13.2"
 
 
 @pytest.fixture
@@ -104,6 +107,12 @@ async def test_a_client_of_openapi_python_client(client, package):
         assert missing.type_ == "urn:minikms:problem:key-not-found"
 
 
+async def test_types_of_openapi_python_client(package):
+    mypy = (sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary")
+    folder = Path(package.__file__).parent
+    assert await run(*mypy, folder.name, cwd=folder.parent) == ""
+
+
 async def test_every_body_and_answer_has_a_type(client, package):
     document = await (await client.get("/openapi.json")).json()
     with_body = {
@@ -134,20 +143,42 @@ def npm():
     return "npm"
 
 
-async def test_types_of_openapi_typescript(client, npm, tmp_path):
-    """They compile, a program that uses them does, and it works."""
-    await run(
-        *(npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", *NPM_PACKAGES),
-        cwd=tmp_path,
-    )
-    programs, url = tmp_path / "node_modules/.bin", str(client.make_url("/"))
-    # Not as `kms.d.ts`: --skipLibCheck, which spares TypeScript's own types, would pass over it.
-    await run(programs / "openapi-typescript", f"{url}openapi.json", "-o", "kms.ts", cwd=tmp_path)
-    shutil.copy(Path(__file__).with_name("generated_client.ts"), tmp_path / "main.mts")
+async def install(npm, *packages, cwd):
+    """Install packages of npm, and give the folder of their programs."""
+    options = ("--no-audit", "--no-fund", "--ignore-scripts")
+    await run(npm, "install", *options, TYPESCRIPT, *packages, cwd=cwd)
+    return cwd / "node_modules/.bin"
+
+
+async def run_typescript(programs, source, url, *, cwd):
+    """Compile a program of this folder, whose types must fit, and give the lines that it writes."""
+    shutil.copy(Path(__file__).with_name(source), cwd / "main.mts")
     await run(
         *(programs / "tsc", "--strict", "--skipLibCheck", "--noEmitOnError"),
         *("--target", "es2022", "--module", "nodenext", "main.mts"),
-        cwd=tmp_path,
+        cwd=cwd,
     )
-    output = await run("node", "main.mjs", url, cwd=tmp_path)
-    assert output.split() == ["urn:minikms:problem:unsupported-operation", "true"]
+    return (await run("node", "main.mjs", url, cwd=cwd)).split()
+
+
+async def test_types_of_openapi_typescript(client, npm, tmp_path):
+    """They compile, a program that uses them does, and it works."""
+    url = str(client.make_url("/"))
+    programs = await install(npm, OPENAPI_TYPESCRIPT, cwd=tmp_path)
+    # Not as `kms.d.ts`: --skipLibCheck, which spares TypeScript's own types, would pass over it.
+    await run(programs / "openapi-typescript", f"{url}openapi.json", "-o", "kms.ts", cwd=tmp_path)
+    output = await run_typescript(programs, "generated_client.ts", url, cwd=tmp_path)
+    assert output == ["urn:minikms:problem:unsupported-operation", "true"]
+
+
+async def test_a_client_of_orval(client, npm, tmp_path):
+    """It compiles, a program that makes ten calls by it does, and they work."""
+    url = str(client.make_url("")).rstrip("/")
+    made = {"target": "./kms.ts", "client": "fetch", "baseUrl": url}
+    config = json.dumps({"kms": {"input": f"{url}/openapi.json", "output": made}})
+    (tmp_path / "orval.config.mjs").write_text(f"export default {config}")
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    programs = await install(npm, ORVAL, cwd=tmp_path)
+    await run(programs / "orval", cwd=tmp_path)
+    output = await run_typescript(programs, "generated_client_of_orval.ts", url, cwd=tmp_path)
+    assert output == ["true", "hello", "hello", "urn:minikms:problem:key-not-found"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import referencing
+from jsonschema import validators
 from marshmallow import ValidationError
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 from openapi_spec_validator import OpenAPIV30SpecValidator, validate
@@ -190,12 +191,21 @@ async def test_example_of_a_key_is_that_key(document):
     assert example["did"] == f"did:key:{example['multikey']}"
 
 
+def all_of(validator, schemas, instance, schema):
+    """Take null beside `nullable`, which OpenAPI 3.0.0 has for any schema."""
+    if instance is not None or not schema.get("nullable"):
+        yield from OAS30Validator.VALIDATORS["allOf"](validator, schemas, instance, schema)
+
+
+Validator = validators.extend(OAS30Validator, {"allOf": all_of})
+
+
 def validator(document, schema):
     registry = referencing.Registry().with_resource(
         "urn:document", DRAFT4.create_resource(document)
     )
     whole = json.loads(json.dumps(schema).replace('"#/', '"urn:document#/'))
-    return OAS30Validator(whole, registry=registry, format_checker=oas30_format_checker)
+    return Validator(whole, registry=registry, format_checker=oas30_format_checker)
 
 
 async def test_examples_are_of_their_schemas(document):
@@ -217,6 +227,19 @@ async def test_a_field_that_may_be_left_out_has_no_default(document):
     """A generated client would send it, or ask for it."""
     responses = [operation["responses"]["default"] for _, _, operation in operations(document)]
     assert [found for found in every(document, "default") if found not in responses] == []
+
+
+async def test_null_is_a_value_of_what_is_nullable(document):
+    """Of an enum that has nothing but null, orval makes TypeScript that does not compile."""
+    assert [None] not in every(document, "enum")
+    key = document["components"]["schemas"]["Key"]["properties"]
+    assert key["jwk"]["nullable"] is key["did"]["nullable"] is True
+
+
+async def test_no_schema_has_the_name_of_a_property_of_its_own(document):
+    """Python that is made of it would have one name for the class and for its attribute's type."""
+    for name, schema in document["components"]["schemas"].items():
+        assert name.lower() not in schema.get("properties", {})
 
 
 async def test_a_schema_has_a_type(document):

@@ -4,7 +4,7 @@ from minikms.errors import DecryptionFailed, InvalidKey
 from minikms.keys.boxes import MakeBox, OpenBox, OpenSealedBox, SealBox
 from minikms.web.handlers.operation import Body, operation
 from minikms.web.schemas import boxes as schemas
-from minikms.web.schemas.operations import Plaintext
+from minikms.web.schemas.operations import DecryptedData
 
 
 @operation(
@@ -21,7 +21,7 @@ def make_box(body: Body) -> MakeBox:
 
 @operation(
     schemas.OpenBoxRequest,
-    Plaintext,
+    DecryptedData,
     "The plaintext.",
     member="plaintext",
     problems=(DecryptionFailed, InvalidKey),
@@ -47,7 +47,7 @@ def seal_box(body: Body) -> SealBox:
 
 @operation(
     schemas.OpenSealedBoxRequest,
-    Plaintext,
+    DecryptedData,
     "The plaintext.",
     member="plaintext",
     problems=(DecryptionFailed,),

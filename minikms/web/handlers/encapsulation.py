@@ -5,7 +5,7 @@ from minikms.keys.encapsulation import Decapsulate, Encapsulate
 from minikms.keys.hpke import OpenHpke, SealHpke
 from minikms.web.handlers.operation import Body, operation
 from minikms.web.schemas import encapsulation as schemas
-from minikms.web.schemas.operations import Plaintext
+from minikms.web.schemas.operations import DecryptedData
 
 
 @operation(
@@ -47,7 +47,7 @@ def seal_hpke(body: Body) -> SealHpke:
 
 @operation(
     schemas.OpenHpkeRequest,
-    Plaintext,
+    DecryptedData,
     "The plaintext.",
     member="plaintext",
     problems=(DecryptionFailed,),

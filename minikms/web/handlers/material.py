@@ -12,7 +12,7 @@ _GENERATE = schemas.GenerateKey()
 _GENERATE_BATCH = schemas.GenerateKeys()
 _IMPORT = schemas.ImportKey()
 _KEY = schemas.Key()
-_KEYS = schemas.Keys()
+_KEYS = schemas.GeneratedKeys()
 _PRIVATE = schemas.PrivateJwk()
 
 
@@ -46,7 +46,7 @@ async def generate_batch(request: web.Request) -> web.Response:
     x-body: GenerateKeys
     x-problems: [unsupported-algorithm, unsupported-operation, too-large-record]
     responses:
-      "200": {description: "The new keys, in their order.", x-answer: Keys}
+      "200": {description: "The new keys, in their order.", x-answer: GeneratedKeys}
     """
     body = await load(request, _GENERATE_BATCH)
     keys = await service(request).generate_batch(

@@ -72,7 +72,7 @@ def verify_batch(body: Body) -> tuple[VerifyBatch, list[tuple[bytes, bytes] | Km
 
 @operation(
     schemas.EncryptRequest,
-    schemas.Ciphertext,
+    schemas.EncryptedData,
     "What decrypt needs.",
     problems=(UnsupportedOption, InvalidKey),
 )
@@ -83,7 +83,7 @@ def encrypt(body: Body) -> Encrypt:
 
 @operation(
     schemas.DecryptRequest,
-    schemas.Plaintext,
+    schemas.DecryptedData,
     "The plaintext.",
     member="plaintext",
     problems=(UnsupportedOption, DecryptionFailed),

@@ -10,7 +10,7 @@ _CREATE = schemas.CreateProfile()
 _CHANGE = schemas.ChangeProfile()
 _CREATED = schemas.ProfileCreated()
 _DELETED = schemas.ProfileDeleted()
-_PROFILES = schemas.Profiles()
+_PROFILES = schemas.ProfileNames()
 _PROFILE = schemas.Profile()
 
 
@@ -36,7 +36,7 @@ async def list_profiles(request: web.Request) -> web.Response:
     tags: [profiles]
     x-problems: [store-unavailable]
     responses:
-      "200": {description: The names., x-answer: Profiles}
+      "200": {description: The names., x-answer: ProfileNames}
     """
     covers = caller(request).covers
     names = [name for name in await service(request).profiles() if covers((name,))]

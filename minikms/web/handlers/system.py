@@ -8,7 +8,7 @@ from minikms.web.schemas import system as schemas
 from minikms.web.state import DOCUMENT, REGISTRY, SHUTDOWN
 
 _ALGORITHM = schemas.Algorithm()
-_STATUS = schemas.Status()
+_STATUS = schemas.Health()
 
 
 async def algorithms(request: web.Request) -> web.Response:
@@ -29,7 +29,7 @@ async def healthz(request: web.Request) -> web.Response:
     ---
     tags: [system]
     responses:
-      "200": {description: It is., x-answer: Status}
+      "200": {description: It is., x-answer: Health}
     """
     return answer(_STATUS, {"status": "alive"})
 
@@ -41,7 +41,7 @@ async def readyz(request: web.Request) -> web.Response:
     tags: [system]
     x-problems: [store-unavailable, shutting-down]
     responses:
-      "200": {description: It does., x-answer: Status}
+      "200": {description: It does., x-answer: Health}
     """
     if request.app[SHUTDOWN].begun:
         raise ShuttingDown

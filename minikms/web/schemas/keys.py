@@ -157,7 +157,7 @@ class Key(Schema):
     deletes = Timestamp("From when on it is gone.", required=True, allow_none=True)
 
 
-class Keys(Schema):
+class GeneratedKeys(Schema):
     """Keys that were made, in their order."""
 
     keys = fields.List(fields.Nested(Key), required=True)

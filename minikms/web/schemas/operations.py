@@ -131,7 +131,7 @@ class EncryptRequest(ByKeyOrJwk):
     aad = Base64Url("Data that is bound to it and not encrypted; not for RSA.")
 
 
-class Ciphertext(Schema):
+class EncryptedData(Schema):
     """What decrypt needs."""
 
     ciphertext = Base64Url("The ciphertext.", required=True)
@@ -148,7 +148,7 @@ class DecryptRequest(ByKey):
     aad = Base64Url("The data that is bound to it; not for RSA.")
 
 
-class Plaintext(Schema):
+class DecryptedData(Schema):
     """What was encrypted."""
 
     plaintext = Base64Url("The plaintext.", required=True)

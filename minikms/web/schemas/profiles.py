@@ -36,7 +36,7 @@ class ProfileDeleted(Schema):
     success = fields.Boolean(required=True)
 
 
-class Profiles(Schema):
+class ProfileNames(Schema):
     """The names of all profiles."""
 
     profiles = fields.List(profile(), required=True)

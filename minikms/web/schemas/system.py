@@ -25,7 +25,7 @@ class Algorithm(Schema):
     )
 
 
-class Status(Schema):
+class Health(Schema):
     """How the service is."""
 
     status = fields.String(required=True)
