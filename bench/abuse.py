@@ -20,6 +20,7 @@ from pathlib import Path
 
 import abuse_connections
 import abuse_gate
+import abuse_json
 import abuse_rsa
 import abuse_store
 from aiohttp import ClientError, ClientSession, TCPConnector
@@ -235,6 +236,7 @@ ABUSE = (
     | abuse_connections.ABUSE
     | abuse_rsa.ABUSE
     | abuse_gate.ABUSE
+    | abuse_json.ABUSE
     | abuse_store.ABUSE
 )
 

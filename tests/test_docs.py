@@ -9,7 +9,7 @@ from aiohttp import web
 
 from minikms.access.policy import SCOPES
 from minikms.config import ENV_PREFIX, OPTIONS, Config
-from minikms.keys.jwe import MAX_HEADER, MAX_RECIPIENTS
+from minikms.keys.jwe import MAX_HEADER, MAX_HEADERS, MAX_RECIPIENTS
 from minikms.plugin.protocol import KeyPairAlgorithm, Signer
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import MAX_ALIAS_BYTES, MAX_ALIASES, MAX_BATCH_BYTES, MAX_LABEL_BYTES
@@ -162,6 +162,7 @@ def test_table_of_limits_is_that_of_the_code():
         "recipients of a JWE": MAX_RECIPIENTS,
         "recipients of a DIDComm v1 message": didcomm.MAX_RECIPIENTS,
         "a header of a JWE": MAX_HEADER,
+        "all headers of a JWE together": MAX_HEADERS,
     }
     assert {name: limits[name] for name in expected} == {
         name: f"{most:,}" for name, most in expected.items()

@@ -51,7 +51,8 @@ class DoorApp:
         )
         self._door = door
         self._main = main
-        self._app = web.Application(client_max_size=main[CONFIG].max_body)
+        most = main[CONFIG].max_body
+        self._app = web.Application(client_max_size=min(most, door.max_body or most))
         self._form = AnswerForm(door.content_type, door.request_id_header, partial(_respond, door))
         self._ordinary: dict[str, Handler] = {}
         self._fast: dict[str, FastHandler] = {}
@@ -95,7 +96,8 @@ class DoorApp:
 
         async def ordinary(request: web.Request) -> web.StreamResponse:
             main = self._main
-            body = await read_body(request, main[IN_FLIGHT], main[BODY_TIMEOUT])
+            most = request.client_max_size
+            body = await read_body(request, main[IN_FLIGHT], main[BODY_TIMEOUT], most)
             answer: Any = await route.handler(self._call(request, body))
             if not isinstance(answer, bytes):
                 raise TypeError(f"The handler of {name} gives no bytes.")

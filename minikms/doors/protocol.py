@@ -88,6 +88,8 @@ class Door(ABC):
     """The header of an answer that has the request's id."""
     options: ClassVar[tuple[DoorOption, ...]] = ()
     """Its own options, besides port and host."""
+    max_body: ClassVar[int | None] = None
+    """The largest body that it takes, in bytes, where that is less than the service takes."""
     fast_paths: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Methods and paths whose calls may have a fast handler."""
 

@@ -17,8 +17,10 @@ from minikms.keys.jws import decode_canonical, too_deep
 MAX_RECIPIENTS: Final = 64
 FEW: Final = 4
 """As many recipients are served on the event loop, and no more."""
-# Characters of a header. The longest that anybody needs has DIDs of a few thousand in it.
+# Characters of a part of the header. The longest needed has DIDs of a few thousand in it.
 MAX_HEADER: Final = 32_768
+MAX_HEADERS: Final = 65_536
+"""Bytes of all parts of the header together, those of each recipient among them."""
 
 RESERVED: Final = frozenset({"alg", "enc", "epk", "iv", "tag", "p2s", "p2c", "zip", "crit"})
 """Header members that the service sets, or refuses, so that no caller sets them."""
@@ -82,7 +84,9 @@ def _parse_json(value: Mapping[str, Any]) -> ParsedJwe:
     protected = _text(value, "protected", "")
     shared = _decode_header(protected) if protected else {}
     aad = _text(value, "aad", "")
-    _join(shared, _object(value, "unprotected"))
+    unprotected, size = _object(value, "unprotected")
+    size += len(protected)
+    _join(shared, unprotected)
     each: Any = value.get("recipients", [value])
     if "recipients" in value and not {"header", "encrypted_key"}.isdisjoint(value):
         raise wrong("It has the members of both JSON forms.")
@@ -92,8 +96,12 @@ def _parse_json(value: Mapping[str, Any]) -> ParsedJwe:
     for one in each:
         if not isinstance(one, Mapping):
             raise wrong("A recipient is no object.")
+        own, length = _object(one, "header")
+        size += length
+        if size > MAX_HEADERS:
+            raise wrong("Its headers together are too long.")
         header = dict(shared)
-        _join(header, _object(one, "header"))
+        _join(header, own)
         found.append((header, _text(one, "encrypted_key", "")))
     return ParsedJwe(
         aad=f"{protected}.{aad}" if aad else protected,
@@ -143,14 +151,18 @@ def _join(header: dict[str, Any], more: Mapping[str, Any]) -> None:
     header.update(more)
 
 
-def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A part of the header that is not protected."""
+def _object(value: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], int]:
+    """A part of the header that is not protected, and its length as JSON."""
     found = value.get(name, {})
     if not isinstance(found, Mapping):
         raise wrong(f"Its {name} is no object.")
-    if too_deep(found) or len(orjson.dumps(found)) > MAX_HEADER:
-        raise wrong(f"Its {name} is too long, or nested too deep.")
-    return found
+    try:
+        size = len(orjson.dumps([found]))  # in a list, as deep as in an answer
+    except TypeError:
+        raise wrong(f"Its {name} is nested too deep.") from None
+    if size > MAX_HEADER:
+        raise wrong(f"Its {name} is too long.")
+    return found, size
 
 
 def _text(value: Mapping[str, Any], name: str, default: str | None = None) -> str:

@@ -10,6 +10,9 @@ from minikms.encodings import b64url_decode, jose_b64url
 RESERVED: Final = frozenset({"alg", "kid", "b64", "crit"})
 """Header members that the service sets, so that no caller does."""
 
+# Characters of a header: chains of certificates (x5c) take some thousands.
+_MAX_HEADER: Final = 65_536
+
 
 class Jws(NamedTuple):
     """A compact JWS taken apart: what was signed, and what it says of itself."""
@@ -34,7 +37,9 @@ class Jws(NamedTuple):
         the same.
         """
         try:
-            protected, middle, signature = text.split(".")
+            protected, middle, signature = text.split(".", 3)
+            if len(protected) > _MAX_HEADER:
+                return None
             header = orjson.loads(decode_canonical(protected))
             if not isinstance(header, dict) or too_deep(header):
                 return None

@@ -24,8 +24,9 @@ from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.callers import enter
 from minikms.web.http.answers import JsonAnswer
 from minikms.web.http.fast_path import arrived_body
-from minikms.web.http.limits import read_body, refuse_too_large
+from minikms.web.http.limits import SMALL_BODY, BodyBound, read_body
 from minikms.web.schemas import compiled
+from minikms.web.schemas.base import Request
 from minikms.web.schemas.fields import MAX_FAULTS, PROFILE_PATTERN
 from minikms.web.state import BODY_TIMEOUT, IN_FLIGHT, SERVICE
 
@@ -35,7 +36,7 @@ NDJSON: Final = "application/x-ndjson"
 LOGGER = logging.getLogger(__name__)
 
 _PROFILE = re.compile(PROFILE_PATTERN)
-_NOTHING = Schema()
+_NOTHING = Request()
 _SHOWN = 64
 _LINES = 50
 _IDENTITY = "identity"
@@ -67,7 +68,7 @@ def named_profile(request: web.Request) -> str:
     return given[0]
 
 
-async def load(request: web.Request, schema: Schema) -> dict[str, Any]:
+async def load(request: web.Request, schema: Request) -> dict[str, Any]:
     """The body, read by `schema`.
 
     Raises UnsupportedMediaType, BadRequest, BodyTooLarge, RequestTimeout, TooBusy, MalformedJson
@@ -76,19 +77,24 @@ async def load(request: web.Request, schema: Schema) -> dict[str, Any]:
     to any origin without asking it first.
     """
     encoding = _check_head(request)
-    body = await read_body(request, request.app[IN_FLIGHT], request.app[BODY_TIMEOUT])
-    return _parse(body, encoding, request.client_max_size, schema)
+    most = request.client_max_size if schema.is_bulky else min(request.client_max_size, SMALL_BODY)
+    body = await read_body(request, request.app[IN_FLIGHT], request.app[BODY_TIMEOUT], most)
+    if encoding != _IDENTITY:
+        body = _inflate(body, most)
+    elif len(body) > SMALL_BODY:
+        BodyBound(most).add(body)
+    return _parse(body, schema)
 
 
-def load_arrived(request: web.Request, schema: Schema) -> dict[str, Any] | None:
-    """The same of a body that has come; None where it has to be waited for.
+def load_arrived(request: web.Request, schema: Request) -> dict[str, Any] | None:
+    """The same for a body that has arrived; None if it has not, or costs much to parse.
 
-    The body stays there for `load`.
+    If it is refused, `load` reads it again, so only what is parsed quickly is parsed twice.
     """
     body = arrived_body(request)
-    if body is None:
+    if body is None or _check_head(request) != _IDENTITY:
         return None
-    return _parse(body, _check_head(request), request.client_max_size, schema)
+    return _parse(body, schema)
 
 
 async def no_body(request: web.Request) -> None:
@@ -170,10 +176,8 @@ def _check_head(request: web.Request) -> str:
     return encoding
 
 
-def _parse(body: bytes, encoding: str, most: int, schema: Schema) -> dict[str, Any]:
-    """What is in a body as it came."""
-    if encoding != _IDENTITY:
-        body = _inflate(body, most)
+def _parse(body: bytes, schema: Request) -> dict[str, Any]:
+    """What is in a body."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
@@ -188,14 +192,17 @@ def _inflate(body: bytes, most: int) -> bytes:
     takes one that was cut short.
     """
     inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
+    parts, bound = [], BodyBound(most)
     try:
-        decoded = inflater.decompress(body, most + 1)
+        while part := inflater.decompress(body, SMALL_BODY):
+            bound.add(part)  # before more is inflated
+            parts.append(part)
+            body = inflater.unconsumed_tail
     except zlib.error:
         raise BadRequest("The body is not what its Content-Encoding says.") from None
-    refuse_too_large(len(decoded), most)
     if not inflater.eof or inflater.unused_data:
         raise BadRequest("The body is not what its Content-Encoding says.")
-    return decoded
+    return b"".join(parts)
 
 
 def _where(body: bytes, exc: orjson.JSONDecodeError) -> str:

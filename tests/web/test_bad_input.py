@@ -26,7 +26,7 @@ METHOD = (405, "method-not-allowed")
 
 GOOD = b'{"alg":"ed25519"}'
 GZIP = gzip.compress(GOOD)
-DEEP = 100_000
+DEEP = 5_000
 
 # What `POST /key/generate` is sent, as JSON.
 BODIES = {
@@ -58,7 +58,8 @@ BODIES = {
     "a NUL": (rb'{"alg":"ed25519\u0000"}', ALGORITHM),
     "no name": (b'{"alg":""}', ALGORITHM),
     "nothing but hyphens": (b'{"alg":"-_-"}', ALGORITHM),
-    "a name of 100,000 characters": (b'{"alg":"' + b"e" * 100_000 + b'"}', ALGORITHM),
+    "a name of 60,000 characters": (b'{"alg":"' + b"e" * 60_000 + b'"}', ALGORITHM),
+    "a name of 100,000 characters": (b'{"alg":"' + b"e" * 100_000 + b'"}', TOO_LARGE),
     "a prototype": (b'{"alg":"__class__"}', ALGORITHM),
     "8 MB": (b" " * 8 * 1024 * 1024, TOO_LARGE),
 }
@@ -194,10 +195,10 @@ async def test_types_that_are_json(connection, kind):
 
 
 async def test_a_body_of_the_limit_is_read(connection):
-    limit = Config().max_body
+    made = orjson.loads((await connection.call("POST", "/key/generate", GOOD, JSON)).body)
+    call, limit = orjson.dumps({"kid": made["kid"], "data": ""}), Config().max_body
     for size, status in ((limit, 200), (limit + 1, 413)):
-        body = GOOD.ljust(size)
-        assert (await connection.call("POST", "/key/generate", body, JSON)).status == status
+        assert (await connection.call("POST", "/sign", call.ljust(size), JSON)).status == status
 
 
 # Every field of every request: the pointer names it, and what was sent is in no answer.

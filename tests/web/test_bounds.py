@@ -1,13 +1,21 @@
 """Small requests that ask for much: each is refused early, and in a small answer."""
 
+import re
 import zlib
 from base64 import urlsafe_b64encode
+from types import SimpleNamespace
 
+import orjson
 import pytest
+
+from minikms.web.routes import KID, NAME, ROUTES
+from minikms.web.schemas.examples import EXAMPLES
 
 pytestmark = pytest.mark.shared_service
 
 MANY = 300_000
+# As many `{}` as a small body has.
+FEWER = 19_000
 JSON = {"Content-Type": "application/json"}
 
 
@@ -41,7 +49,7 @@ async def test_a_header_that_is_nested_too_deep_to_write(client, generate, refus
     ],
 )
 async def test_a_list_that_is_too_long(client, refused, path, field, item):
-    body = f'{{"kid":"k","alg":"p256","{field}":[{",".join([item] * MANY)}]}}'
+    body = f'{{"kid":"k","alg":"p256","{field}":[{",".join([item] * FEWER)}]}}'
     packed = zlib.compress(body.encode())
     headers = JSON | {"Content-Encoding": "deflate"}
     response = await client.post(path, data=packed, headers=headers)
@@ -50,7 +58,7 @@ async def test_a_list_that_is_too_long(client, refused, path, field, item):
 
 
 async def test_too_many_fields_labels_and_errors(client, refused):
-    many = {f"{number:x}": 1 for number in range(50_000)}
+    many = {f"{number:x}": 1 for number in range(5_000)}
     item = [{"data": 1}] * 1000
     for path, body in (
         ("/sign", many),
@@ -76,3 +84,124 @@ async def test_a_web_page_cannot_send_a_body_without_its_type(client, refused, g
     assert response.status == 200
     response = await client.post("/key/generate", data=body, skip_auto_headers=["Content-Type"])
     assert response.status == 200
+
+
+# The routes of bodies in which nothing is bulky.
+SMALL = {
+    "/key/generate",
+    "/key/generate/batch",
+    "/key/KID",
+    "/key/KID/associate",
+    "/derive",
+    "/encapsulate",
+    "/decapsulate",
+    "/random",
+    "/profile",
+    "/profile/NAME",
+    "/tokens",
+}
+LARGEST_SMALL = 64 * 1024
+
+
+def with_bodies():
+    """Each route whose requests have a body: its method, its path, an example of the body."""
+    for route in ROUTES:
+        schema = re.search(r"x-body: (\w+)", route.handler.__doc__)
+        if schema:
+            path = route.path.replace(KID, "KID").replace(NAME, "NAME")
+            yield route.method, path, next(iter(EXAMPLES[schema[1]].values()))
+
+
+@pytest.mark.parametrize(("method", "path", "example"), list(with_bodies()))
+@pytest.mark.parametrize("encoding", ["identity", "deflate"])
+async def test_a_body_is_bounded_by_what_its_route_expects(
+    client, refused, method, path, example, encoding
+):
+    for size in (LARGEST_SMALL, LARGEST_SMALL + 1):
+        body = orjson.dumps(example).ljust(size)
+        packed = zlib.compress(body) if encoding == "deflate" else body
+        headers = JSON | {"Content-Encoding": encoding}
+        response = await client.request(method, path, data=packed, headers=headers)
+        if path in SMALL and size > LARGEST_SMALL:
+            await refused(response, 413, "body-too-large")
+        else:
+            assert response.status != 413
+
+
+@pytest.mark.parametrize(
+    "value", ["{}", "[]", "0", '"x"', "[[[[[[[[[[0]]]]]]]]]]", '{"a":{"b":0}}']
+)
+async def test_a_body_of_too_many_values_is_refused(client, refused, value):
+    body = b'{"kid":"k","data":"aGk","z":[%s]}' % b",".join([value.encode()] * MANY)[:1_000_000]
+    packed = zlib.compress(body)
+    assert len(packed) < 10_000
+    response = await client.post(
+        "/sign", data=packed, headers=JSON | {"Content-Encoding": "deflate"}
+    )
+    await refused(response, 413, "body-too-large")
+
+
+@pytest.mark.parametrize("encoding", ["identity", "deflate"])
+async def test_a_refused_body_of_many_values_is_parsed_once(client, refused, monkeypatch, encoding):
+    parsed = []
+    loads = orjson.loads
+
+    def counted(body):
+        parsed.append(len(body))
+        return loads(body)
+
+    body = b'{"kid":"k","data":"aGk","z":[%s]}' % b",".join([b"{}"] * 20_000)
+    packed = zlib.compress(body) if encoding == "deflate" else body
+    headers = JSON | {"Content-Encoding": encoding}
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "minikms.web.messages.orjson",
+            SimpleNamespace(
+                loads=counted,
+                dumps=orjson.dumps,
+                JSONDecodeError=orjson.JSONDecodeError,
+                OPT_APPEND_NEWLINE=orjson.OPT_APPEND_NEWLINE,
+            ),
+        )
+        response = await client.post("/sign", data=packed, headers=headers)
+    await refused(response, 422, "validation-failed")
+    assert parsed == [len(body)]
+
+
+def jwe_of(recipients, members, protected=0):
+    """A JWE in JSON, its recipients with so many header members each."""
+    header = {"enc": "A256GCM", **{f"p{number}": 0 for number in range(protected)}}
+    own = {"alg": "ECDH-ES+A256KW", **{f"m{number}": 0 for number in range(members)}}
+    return {
+        "protected": urlsafe_b64encode(orjson.dumps(header)).decode().rstrip("="),
+        "recipients": [{"header": own, "encrypted_key": ""}] * recipients,
+        "iv": "",
+        "ciphertext": "",
+        "tag": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("jwe", "status", "slug"),
+    [
+        (jwe_of(60, 100), 422, "decryption-failed"),
+        (jwe_of(60, 300), 422, "validation-failed"),
+        (jwe_of(2, 2_000, protected=2_000), 422, "decryption-failed"),
+        (jwe_of(2, 2_500, protected=2_500), 422, "validation-failed"),
+        (jwe_of(60, 1_500), 413, "body-too-large"),
+    ],
+)
+async def test_the_headers_of_a_jwe_are_bounded_together(
+    client, refused, generate, jwe, status, slug
+):
+    kid = (await generate("x25519"))["kid"]
+    response = await client.post("/jwe/decrypt", json={"kid": kid, "jwe": jwe})
+    await refused(response, status, slug)
+
+
+async def test_a_jws_of_a_header_that_is_too_long(generate, post):
+    kid = (await generate())["kid"]
+    header = {"alg": "EdDSA", "x": "x" * 65_536}
+    text = urlsafe_b64encode(orjson.dumps(header)).decode().rstrip("=")
+    result = await post("/jws/verify", {"kid": kid, "jws": f"{text}.aGk.aGk"})
+    assert (result["valid"], result["header"]) == (False, None)

@@ -60,6 +60,8 @@ class AwsDoor(Door):
     title = "AWS KMS"
     content_type = "application/x-amz-json-1.1"
     request_id_header = "x-amzn-RequestId"
+    # Holds the largest tags and description of a key, escaped as botocore writes them.
+    max_body = 128 * 1024
     fast_paths = (("POST", "/"),)
 
     def __init__(self, options: Mapping[str, str], registry: "AlgorithmRegistry") -> None:

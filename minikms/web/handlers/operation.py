@@ -18,6 +18,7 @@ from minikms.web.callers import Presence
 from minikms.web.http.fast_path import FastHandler
 from minikms.web.http.problems import Handler, problem
 from minikms.web.messages import answer, load, load_arrived, profile, service, write
+from minikms.web.schemas.base import Request
 
 Body: TypeAlias = dict[str, Any]
 Problems: TypeAlias = tuple[type[KmsError], ...]
@@ -40,7 +41,7 @@ class OperationHandlers(NamedTuple):
 
 
 def operation(
-    request_schema: type[Schema],
+    request_schema: type[Request],
     answer_schema: type[Schema],
     description: str,
     *,
@@ -80,7 +81,7 @@ def operation(
 
 
 def batch_operation(
-    request_schema: type[Schema],
+    request_schema: type[Request],
     answer_schema: type[Schema],
     description: str,
     *,
@@ -116,7 +117,7 @@ def batch_operation(
 
 def _docstring(
     build: Callable[[Body], Any],
-    request_schema: type[Schema],
+    request_schema: type[Request],
     answer_schema: type[Schema],
     description: str,
     problems: Problems,

@@ -23,6 +23,7 @@ from minikms.events import record_together
 from minikms.web.http import logs
 from minikms.web.http.answers import head
 from minikms.web.http.connection import LimitedRequestHandler
+from minikms.web.http.limits import is_parsed_quickly
 
 LOGGER = logging.getLogger(__name__)
 
@@ -59,10 +60,12 @@ FastRoutes: TypeAlias = Mapping[tuple[str, str], FastRoute]
 
 
 def arrived_body(request: web.Request) -> bytes | None:
-    """The body where all of it has come, and it is not too large; it stays there to be read."""
+    """The body if it has arrived as a whole and is parsed quickly; it stays there to be read."""
     content: Any = request.content
     body = b"".join(content._buffer)
-    return body if content.is_eof() and len(body) <= request.client_max_size else None
+    if not content.is_eof() or len(body) > request.client_max_size or not is_parsed_quickly(body):
+        return None
+    return body
 
 
 class FastRequestHandler(LimitedRequestHandler):

@@ -3,10 +3,21 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from typing import Final
 
 from aiohttp import HttpVersion11, web
 
 from minikms.errors import BodyTooLarge, RequestTimeout, TooBusy
+
+SMALL_BODY: Final = 64 * 1024
+"""The largest body of a route without bulky data, in bytes and decoded."""
+
+# JSON values of a larger body, as many as fit into a small one: `{}` takes 64 bytes of memory.
+_MAX_VALUES: Final = 20_000
+
+# Bodies up to this size are parsed on the fast path unseen, others only if they have few values.
+_TINY: Final = 4096
+_FEW_VALUES: Final = 512
 
 
 class InFlight:
@@ -45,15 +56,15 @@ class InFlight:
             self.number += 1
 
 
-async def read_body(request: web.Request, in_flight: InFlight, timeout: float) -> bytes:
-    """The body, which has `timeout` seconds; raises RequestTimeout, TooBusy and BodyTooLarge.
+async def read_body(request: web.Request, in_flight: InFlight, timeout: float, most: int) -> bytes:
+    """The body, up to `most` bytes in `timeout` seconds; RequestTimeout, TooBusy, BodyTooLarge.
 
     Where its length is said, it is refused before it comes.
 
     The request does not keep it, as it does with `request.read`: a connection at rest has its last
     request still. It can thus be read once.
     """
-    content, most = request.content, request.client_max_size
+    content = request.content
     if content.is_eof():  # it came with its headers, as most do
         body = content.read_nowait()
         refuse_too_large(len(body), most)
@@ -87,4 +98,34 @@ async def expect(request: web.Request) -> None:
 def refuse_too_large(size: int, most: int) -> None:
     """Raise BodyTooLarge for a body of more than `most` bytes."""
     if size > most:
-        raise BodyTooLarge("The body is over this service's limit.")
+        raise BodyTooLarge(f"The body is over the limit of {most:,} bytes.")
+
+
+class BodyBound:
+    """Bounds a body that comes in parts: its bytes, and if it is large, what it costs to parse."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._size = self._values = 0
+
+    def add(self, part: bytes) -> None:
+        """Count a part; raises BodyTooLarge."""
+        self._size += len(part)
+        refuse_too_large(self._size, self._most)
+        if self._most <= SMALL_BODY:
+            return
+        self._values += _count_values(part)
+        if self._size > SMALL_BODY and self._values > _MAX_VALUES:
+            raise BodyTooLarge(
+                f"A body over {SMALL_BODY:,} bytes has at most {_MAX_VALUES:,} JSON values."
+            )
+
+
+def is_parsed_quickly(body: bytes) -> bool:
+    """Whether a body costs so little to parse that it may be parsed twice."""
+    return len(body) <= _TINY or (len(body) <= SMALL_BODY and _count_values(body) <= _FEW_VALUES)
+
+
+def _count_values(body: bytes) -> int:
+    """Count the JSON values of a body, or more: commas and brackets in texts count as well."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{") + 1

@@ -14,6 +14,9 @@ MAX_FIELDS: Final = 64
 class Request(Schema):
     """A request body: fields that it does not name are refused."""
 
+    is_bulky: ClassVar[bool] = False
+    """Whether it has data of any length; otherwise it has at most 64 KiB."""
+
     one_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Fields of which exactly one set must be there."""
 
@@ -44,8 +47,9 @@ class Request(Schema):
 
 
 class ByKey(Request):
-    """A key named by `kid` or by `alias`, exactly one of them; loads into `by`."""
+    """A key named by `kid` or by `alias`, exactly one of them, and data; loads into `by`."""
 
+    is_bulky = True
     one_of: ClassVar[tuple[tuple[str, ...], ...]] = (("kid",), ("alias",))
 
     kid = kid()
@@ -58,8 +62,9 @@ class ByKey(Request):
 
 
 class ToJwk(Request):
-    """The public JWK of a recipient; loads into `by`."""
+    """The public JWK of a recipient, and data; loads into `by`."""
 
+    is_bulky = True
     to = jwk("The recipient's public JWK.", required=True)
 
     @post_load

@@ -123,6 +123,7 @@ class PackedMessage(Request):
 class PackRequest(Request):
     """A message to pack; loads the sender, or the first recipient, into `by`."""
 
+    is_bulky = True
     to = BoundedList(VerkeyField(), 1, MAX_RECIPIENTS, required=True)
     sender = fields.String(
         data_key="from",
@@ -153,6 +154,7 @@ class PackAnswer(Schema):
 class UnpackRequest(Request):
     """A packed message; loads its recipients into `by`."""
 
+    is_bulky = True
     packed = fields.Nested(PackedMessage, required=True)
 
     @post_load

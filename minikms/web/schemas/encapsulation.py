@@ -12,6 +12,8 @@ from minikms.web.schemas.fields import Base64Url
 class EncapsulateRequest(ToJwk):
     """Whom the secret is for."""
 
+    is_bulky = False
+
 
 class EncapsulatedSecret(Schema):
     """A new secret, and the ciphertext that it travels in."""
@@ -23,6 +25,7 @@ class EncapsulatedSecret(Schema):
 class DecapsulateRequest(ByKey):
     """What encapsulate gave."""
 
+    is_bulky = False
     ciphertext = Base64Url("The ciphertext.", required=True)
 
 

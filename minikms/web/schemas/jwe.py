@@ -36,6 +36,7 @@ class JweRecipientRequest(ByKeyOrJwk):
 class EncryptJweRequest(Request):
     """A plaintext to encrypt as JWE."""
 
+    is_bulky = True
     plaintext = Base64Url("The plaintext.", required=True)
     enc = fields.String(
         required=True,

@@ -76,6 +76,7 @@ class GenerateKeys(NewKeyOptions):
 class ImportKey(KeyOptions):
     """A key to take: a JWK, or an algorithm and its secret, seed or wrapped secret."""
 
+    is_bulky = True
     one_of: ClassVar[tuple[tuple[str, ...], ...]] = (
         ("jwk",),
         ("alg", "secret"),

@@ -181,6 +181,7 @@ class UnwrappedKey(Schema):
 class DeriveRequest(ByKey):
     """A peer to agree with."""
 
+    is_bulky = False
     peer = jwk("The peer's public JWK, on the key's own curve.", required=True)
 
 

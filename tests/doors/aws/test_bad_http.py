@@ -76,6 +76,13 @@ async def test_what_else_is_answered(aws):
     assert (status, body["__type"]) == (400, "SerializationException")
 
 
+@pytest.mark.parametrize("size", [128 * 1024, 128 * 1024 + 1])
+async def test_a_body_is_bounded(aws, size):
+    status, body = await answer(aws, LIST, body=b'{"z":[{},{}]}'.ljust(size))
+    refused = 413, "RequestEntityTooLargeException"
+    assert (status, body.get("__type")) == ((200, None) if size == 128 * 1024 else refused)
+
+
 async def test_a_token_of_no_text(start_aws, admin):
     aws = await start_aws(auth="token", admin_token_file=admin[1])
     status, body = await answer(aws, LIST, b"X-Amz-Security-Token: \xff")
