@@ -4,6 +4,7 @@ import pickle
 import socket
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 import trustme
@@ -50,13 +51,47 @@ def test_it_gives_up():
         assert len(asked) == 1
 
 
-def test_a_key_is_never_made_twice():
+# A second call would do more than the first, or answer for it that there is nothing to do.
+ONCE = [
+    ("generateKey", lambda kms: kms.generate_key("ed25519")),
+    ("generateKey", lambda kms: kms.generate_key("ed25519", alias="a")),
+    ("generateKey", lambda kms: kms.generate_key("ed25519", alias_taken="refuse")),
+    ("generateKeys", lambda kms: kms.generate_keys("ed25519", 2)),
+    ("importKey", lambda kms: kms.import_key(alg="ed25519", seed=bytes(32))),
+    ("importKey", lambda kms: kms.import_key(jwk={"kty": "OKP"}, alias="a")),
+    ("importKey", lambda kms: kms.import_key(jwk={"kty": "oct", "k": "AA"}, if_exists="keep")),
+    ("importKey", lambda kms: kms.import_key(alg="hs256", secret=b"a", if_exists="keep")),
+    ("rotateKey", lambda kms: kms.rotate_key("a")),
+    ("deleteKey", lambda kms: kms.delete_key("a")),
+    ("deleteKeyByAlias", lambda kms: kms.delete_key_by_alias("a", after=timedelta(days=7))),
+    ("dissociateAlias", lambda kms: kms.dissociate_alias("a", "b")),
+    ("createProfile", lambda kms: kms.create_profile("alice")),
+    ("deleteProfile", lambda kms: kms.delete_profile("alice")),
+    ("createToken", lambda kms: kms.create_token("signer", ["sign"])),
+    ("revokeToken", lambda kms: kms.revoke_token("a")),
+]
+REPEATABLE = {"associateAlias", "restoreKey"}
+
+
+@pytest.mark.parametrize("call", [call for _, call in ONCE], ids=[name for name, _ in ONCE])
+def test_a_change_that_may_have_been_made_is_not_sent_again(call):
     with answering(refusal("store-unavailable"), None) as (url, asked), Client(url) as kms:
         with pytest.raises(StoreUnavailable):
-            kms.generate_key("ed25519")
+            call(kms)
         with pytest.raises(Unreachable):
-            kms.generate_key("ed25519", alias="a")
+            call(kms)
         assert len(asked) == 2
+
+
+def test_every_change_is_known_to_be_repeatable_or_not(document):
+    changes = {
+        operation["operationId"]
+        for path in document["paths"].values()
+        for method, operation in path.items()
+        if method in ("post", "delete")
+        and {"keys", "profiles", "tokens"}.intersection(operation["tags"])
+    }
+    assert changes == {name for name, _ in ONCE} | REPEATABLE
 
 
 def test_a_key_whose_alias_refuses_is_made_again():
