@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import tracemalloc
 import zlib
 
 import orjson
@@ -157,6 +158,20 @@ async def test_headers(connection):
         response = await connection.call("POST", "/key/generate", sent, *headers)
         assert (name, *response.problem()) == (name, *problem)
         assert await goes_on(connection), name
+
+
+async def test_a_gzip_bomb_is_not_inflated(connection):
+    bomb = gzip.compress(bytes(64 * 1024 * 1024), 1)
+    tracemalloc.start()
+    try:
+        answer = await connection.call(
+            "POST", "/key/generate", bomb, JSON, "Content-Encoding: gzip"
+        )
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer.problem() == TOO_LARGE
+    assert peak < 16 * Config().max_body
 
 
 async def test_targets(connection):
