@@ -411,10 +411,39 @@ async def test_wrong_tokens_are_counted_by_address(start, admin):
     assert (await attempt("203.0.113.7", admin[0]))[0] == 200
     assert (await client.get("/keys", headers={"X-Forwarded-For": "203.0.113.7"})).status == 401
     assert (await attempt("203.0.113.8"))[0] == 401
+    # Nor does anything before an entry that is no address: it is the proxy's call then.
+    told = [f"192.0.2.{number}, unknown, 127.0.0.9" for number in range(4)]
+    assert [(await attempt(one))[0] for one in told] == [401, 401, 401, 429]
     # One caller has a whole /64 of IPv6.
     statuses = [(await attempt(f"2001:db8::{number}"))[0] for number in range(4)]
     assert statuses == [401, 401, 401, 429]
     assert (await attempt("2001:db8:0:1::1"))[0] == 401
+
+
+async def test_wrong_tokens_are_forgotten_after_a_minute(start, admin, monkeypatch):
+    class Clock:
+        now = 1000.0
+
+        @classmethod
+        def monotonic(cls):
+            return cls.now
+
+    monkeypatch.setattr("minikms.access.policy.time", Clock)
+    config = Config(auth="token", admin_token_file=admin[1], max_wrong_tokens=2)
+    client = await start(create_service(config))
+
+    async def attempts(number):
+        answers = [await client.get("/keys", headers=bearer("mkms_")) for _ in range(number)]
+        return [answer.status for answer in answers], answers[-1].headers.get("Retry-After")
+
+    for _ in range(2):
+        assert await attempts(2) == ([401, 401], None)
+        Clock.now += 20
+        (status,), after = await attempts(1)
+        assert (status, int(after)) == (429, 41)
+        Clock.now += 39
+        assert (await attempts(1))[0] == [429]
+        Clock.now += int(after) - 39
 
 
 async def test_who_is_no_trusted_proxy_is_not_believed(start, admin):
