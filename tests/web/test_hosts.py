@@ -76,6 +76,25 @@ async def test_a_host_that_is_another(client, called, host):
     assert await signed(client, called, host) == [(421, "misdirected-request")] * 2
 
 
+@pytest.mark.shared_service
+async def test_a_host_that_is_another_while_the_key_is_in_memory(client, called):
+    assert await signed(client, called, "localhost") == [(200, None)] * 2
+    body = b'{"alias":"of hosts","data":"aGVsbG8"}'
+    for host, expected in (
+        ("rebound.example", (421, "misdirected-request")),
+        ("[::1]", (200, None)),
+    ):
+        assert await called("POST /sign", host, body=body, client=client) == expected
+    assert await called("POST /sign", body=body, client=client) != (200, None)
+
+
+@pytest.mark.shared_service
+async def test_a_body_for_another_host_is_not_asked_for(connection):
+    head = "POST /sign HTTP/1.1", "Host: rebound.example", "Expect: 100-continue"
+    connection.writer.write("\r\n".join([*head, "Content-Length: 9", "", ""]).encode())
+    assert (await connection.receive()).problem() == (421, "misdirected-request")
+
+
 async def test_no_path_is_left_out(client, called):
     paths = [f"{route.method} {route.path.partition('{')[0]}" for route in ROUTES]
     paths = [path for path in paths if not path.endswith("/")]
