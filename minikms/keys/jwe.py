@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import orjson
 
 from minikms.errors import ValidationFailed
+from minikms.keys import jws
 from minikms.keys.jwe_models import ALGS, ENCS
 from minikms.keys.jws import decode_canonical, too_deep
 
@@ -24,6 +25,21 @@ MAX_HEADERS: Final = 65_536
 
 RESERVED: Final = frozenset({"alg", "enc", "epk", "iv", "tag", "p2s", "p2c", "zip", "crit"})
 """Header members that the service sets, or refuses, so that no caller sets them."""
+
+MEMBERS: Final[Mapping[str, type]] = {
+    **jws.MEMBERS,
+    "enc": str,
+    "zip": str,
+    "epk": dict,
+    "apu": str,
+    "apv": str,
+    "iv": str,
+    "tag": str,
+    "p2s": str,
+    "p2c": int,
+    "skid": str,
+}
+"""The types of header members (RFC 7516 section 4.1, RFC 7518 section 4, DIDComm v2)."""
 
 Serialized: TypeAlias = str | Mapping[str, Any]
 """A JWE: the compact text, or the JSON object of either form."""
@@ -115,8 +131,10 @@ def _parse_json(value: Mapping[str, Any]) -> ParsedJwe:
 def _recipients(found: list[tuple[dict[str, Any], str]]) -> tuple[Recipient, ...]:
     """The recipients of a JWE, whose headers are checked."""
     for header, _ in found:
+        if name := jws.mistyped(header, MEMBERS):
+            raise wrong(f"The member {name} of a header has a value of another type than its own.")
         for name in ("alg", "enc"):
-            if not isinstance(header.get(name), str):
+            if name not in header:
                 raise wrong(f"A header has no {name}.")
         if "zip" in header:
             raise wrong("Compressed content (zip) is not taken.")

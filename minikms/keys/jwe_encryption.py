@@ -21,7 +21,7 @@ from minikms.keys.jwe_models import (
     is_direct,
     key_to_encrypt,
 )
-from minikms.keys.jws import decode_canonical, too_deep
+from minikms.keys.jws import decode_canonical, mistyped, too_deep
 from minikms.keys.operation import KeyUser, UsableKey, Use
 from minikms.plugin.protocol import Aead, Jwe, KeyAgreement, PublicKeyEncryption
 from minikms.records import AnyKey, KeyRef
@@ -175,10 +175,13 @@ def _header_faults(at: str, header: Mapping[str, Any]) -> Iterator[tuple[str, st
         yield at, f"These are not a caller's to set: {', '.join(sorted(jwe.RESERVED))}."
     if too_deep(header):
         yield at, "Nested too deep."
+    if name := mistyped(header, jwe.MEMBERS):
+        yield at, f"The member {name} has a value of another type than its own."
+        return
     for name in header.keys() & {"apu", "apv"}:  # RFC 7518 section 4.6.1
         try:
             decode_canonical(header[name])
-        except (ValueError, AttributeError):
+        except ValueError:
             yield at, f"{name} must be base64url without padding."
 
 
@@ -223,7 +226,7 @@ def _encrypt(obj: _Json, enc: JWEEncModel) -> dict[str, Any]:
         what = "With ECDH-1PU and key wrapping it is one of AES-CBC with HMAC."
         raise ValidationFailed(errors=[("#/enc", what)]) from None
     except JoseError:
-        what = "A member that RFC 7516 registers has a value of another type."
+        what = "A member that is a URL, such as jku, has another value."
         raise ValidationFailed(errors=[("#/header", what)]) from None
     if isinstance(enc, KeyContent):
         made["iv"] = jose_b64url(enc.nonce)

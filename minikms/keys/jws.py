@@ -10,6 +10,22 @@ from minikms.encodings import b64url_decode, jose_b64url
 RESERVED: Final = frozenset({"alg", "kid", "b64", "crit"})
 """Header members that the service sets, so that no caller does."""
 
+MEMBERS: Final[Mapping[str, type]] = {
+    "alg": str,
+    "jku": str,
+    "jwk": dict,
+    "kid": str,
+    "x5u": str,
+    "x5c": list,
+    "x5t": str,
+    "x5t#S256": str,
+    "typ": str,
+    "cty": str,
+    "crit": list,
+    "b64": bool,
+}
+"""The types of the registered header members (RFC 7515 section 4.1, RFC 7797); a list has texts."""
+
 # Characters of a header: chains of certificates (x5c) take some thousands.
 _MAX_HEADER: Final = 65_536
 
@@ -27,7 +43,7 @@ class Jws(NamedTuple):
         """Whether every extension that it calls critical is known: RFC 7797's `b64` alone is."""
         if "crit" not in self.header:
             return "b64" not in self.header
-        return self.header["crit"] == ["b64"] and isinstance(self.header.get("b64"), bool)
+        return self.header["crit"] == ["b64"] and "b64" in self.header
 
     @classmethod
     def parse(cls, text: str, detached: bytes | None) -> Self | None:
@@ -41,7 +57,7 @@ class Jws(NamedTuple):
             if len(protected) > _MAX_HEADER:
                 return None
             header = orjson.loads(decode_canonical(protected))
-            if not isinstance(header, dict) or too_deep(header):
+            if not isinstance(header, dict) or too_deep(header) or mistyped(header, MEMBERS):
                 return None
             plain = header.get("b64") is False
             own = middle.encode("utf-8") if plain else decode_canonical(middle)
@@ -84,6 +100,17 @@ def too_deep(header: Mapping[str, Any]) -> bool:
     except TypeError:
         return True
     return False
+
+
+def mistyped(header: Mapping[str, Any], types: Mapping[str, type]) -> str | None:
+    """The name of a header member whose value has another type than its own; None without one."""
+    for name in header.keys() & types.keys():
+        value = header[name]
+        if type(value) is not types[name] or (
+            type(value) is list and not all(isinstance(one, str) for one in value)
+        ):
+            return name
+    return None
 
 
 def decode_canonical(text: str) -> bytes:

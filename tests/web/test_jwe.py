@@ -319,13 +319,13 @@ async def test_what_is_changed_does_not_open(generate, encrypt, fails, opens):
     another = (await generate("p256"))["jwk"]
     of_curve = (await generate("p384"))["jwk"]
     for member, values in {
-        "apu": [part(b"Eve"), "*", "", None, 7, "A"],
-        "apv": [part(b"Eve"), 7],
+        "apu": [part(b"Eve"), "*", "", "A"],
+        "apv": [part(b"Eve")],
         "epk": [
-            *(another, of_curve, {}, None, 7, "x", {**another, "x": another["y"]}),
+            *(another, of_curve, {}, {**another, "x": another["y"]}),
             *({**another, "kty": "OKP"}, {**another, "y": "AA"}, {**another, "crv": "P-384"}),
         ],
-        "typ": ["other", 7],
+        "typ": ["other"],
     }.items():
         for value in values:
             await fails({**jwe, "protected": part({**header, member: value})}, kid=kid)

@@ -15,6 +15,8 @@ def _not_reserved(header: Mapping[str, Any]) -> None:
         raise ValidationError("alg, kid, b64 and crit are set by the service.")
     if jws.too_deep(header):
         raise ValidationError("Nested too deep.")
+    if name := jws.mistyped(header, jws.MEMBERS):
+        raise ValidationError(f"The member {name} has a value of another type than its own.")
 
 
 class SignJwsRequest(ByKey):
