@@ -1,7 +1,8 @@
 """How the wallet of Mini KMS takes the place of ACA-Py's, for which acapy-agent has no hook.
 
 ACA-Py binds its wallet each time it opens a session. This is done once more behind it, for the
-sessions of both kinds of profiles that it has on Askar.
+sessions of both kinds of profiles that it has on Askar. When ACA-Py removes such a profile, that
+of a subwallet, its keys are removed before.
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,17 +10,22 @@ from importlib.metadata import version
 from typing import Any, Final
 from weakref import ref
 
-from acapy_agent.askar.profile import AskarProfileSession
-from acapy_agent.askar.profile_anon import AskarAnonCredsProfileSession
+from acapy_agent.askar.profile import AskarProfile, AskarProfileSession
+from acapy_agent.askar.profile_anon import AskarAnonCredsProfile, AskarAnonCredsProfileSession
 from acapy_agent.config.provider import ClassProvider
 from acapy_agent.core.error import StartupError
 from acapy_agent.wallet.base import BaseWallet
 
+from acapy_minikms.clients import Clients
 from acapy_minikms.wallet import MinikmsWallet
 
 SESSIONS: Final = (AskarProfileSession, AskarAnonCredsProfileSession)
+PROFILES: Final = (AskarProfile, AskarAnonCredsProfile)
 _SETUP: Final = "_setup"
-_REPLACED: Final = "_minikms_setup"
+_REMOVE: Final = "remove"
+_REPLACED: Final = "_minikms_replaced"
+
+Method = Callable[[Any], Awaitable[None]]
 
 
 def check_version() -> None:
@@ -27,23 +33,40 @@ def check_version() -> None:
     found = version("acapy-agent")
     if found.split(".")[:2] != ["1", "7"]:
         raise StartupError(f"acapy-minikms is made for acapy-agent 1.7, and this is {found}.")
-    for session in SESSIONS:
-        if not callable(getattr(session, _SETUP, None)):
-            raise StartupError(f"{session.__name__} of acapy-agent {found} has no {_SETUP}.")
+    for kinds, name in ((SESSIONS, _SETUP), (PROFILES, _REMOVE)):
+        for kind in kinds:
+            if not callable(getattr(kind, name, None)):
+                raise StartupError(f"{kind.__name__} of acapy-agent {found} has no {name}.")
 
 
 def replace_wallets() -> None:
-    """Have every session that is opened from now on bind the wallet of Mini KMS."""
-    for session in SESSIONS:
-        if _REPLACED not in vars(session):
-            setattr(session, _REPLACED, True)
-            setattr(session, _SETUP, _binding(getattr(session, _SETUP)))
+    """Have every session that is opened from now on bind the wallet of Mini KMS.
+
+    Every profile that is removed from now on has its keys removed.
+    """
+    _replace(SESSIONS, _SETUP, _binding)
+    _replace(PROFILES, _REMOVE, _removing)
 
 
-def _binding(setup: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+def _replace(kinds: tuple[type, ...], name: str, replacement: Callable[[Method], Method]) -> None:
+    for kind in kinds:
+        if _REPLACED not in vars(kind):
+            setattr(kind, _REPLACED, True)
+            setattr(kind, name, replacement(getattr(kind, name)))
+
+
+def _binding(setup: Method) -> Method:
     async def bind(session: Any) -> None:
         await setup(session)
         provider = ClassProvider(MinikmsWallet, ref(session))
         session.context.injector.bind_provider(BaseWallet, provider)
 
     return bind
+
+
+def _removing(remove: Method) -> Method:
+    async def remove_with_keys(profile: Any) -> None:
+        await profile.inject(Clients).remove_keys(profile)
+        await remove(profile)
+
+    return remove_with_keys

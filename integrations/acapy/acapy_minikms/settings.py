@@ -10,8 +10,17 @@ from acapy_agent.config.error import ArgsParseError
 from acapy_agent.config.plugin_settings import PluginSettings
 
 PLUGIN = "acapy_minikms"
+MAX_RETENTION_DAYS = 365
 _NAMES = frozenset(
-    {"url", "token_file", "profile", "subwallet_profile", "subwallet_token_folder", "ca"}
+    {
+        "url",
+        "token_file",
+        "profile",
+        "subwallet_profile",
+        "subwallet_token_folder",
+        "subwallet_retention_days",
+        "ca",
+    }
 )
 
 
@@ -21,7 +30,8 @@ class PluginOptions:
 
     `profile` and `token_file` are those of the agent's own wallet. `subwallet_profile` is the
     profile of a subwallet, with `{wallet_id}` in it; `subwallet_token_folder` has a file for each
-    subwallet that needs a token of its own, whose name is the wallet id.
+    subwallet that needs a token of its own, whose name is the wallet id. The keys of a subwallet
+    that is removed can be restored for `subwallet_retention_days`.
     """
 
     url: str | None = None
@@ -29,11 +39,12 @@ class PluginOptions:
     profile: str | None = None
     subwallet_profile: str = "acapy-{wallet_id}"
     subwallet_token_folder: Path | None = None
+    subwallet_retention_days: int = 0
     ca: Path | None = None
 
     @classmethod
     def of(cls, settings: BaseSettings) -> Self:
-        """The options in the settings of an agent; raises ArgsParseError for an unknown name."""
+        """The options in the settings of an agent; raises ArgsParseError for a wrong one."""
         given: Mapping[str, Any] = PluginSettings.for_plugin(settings, PLUGIN).to_dict()
         if unknown := given.keys() - _NAMES:
             raise ArgsParseError(f"{PLUGIN} has no setting {sorted(unknown)[0]}.")
@@ -42,6 +53,10 @@ class PluginOptions:
             options[name] = Path(options[name])
         if "{wallet_id}" not in options.get("subwallet_profile", "{wallet_id}"):
             raise ArgsParseError("subwallet_profile must have {wallet_id} in it.")
+        days = str(options.setdefault("subwallet_retention_days", 0))
+        if not (days.isdecimal() and int(days) <= MAX_RETENTION_DAYS):
+            raise ArgsParseError(f"subwallet_retention_days is 0 to {MAX_RETENTION_DAYS}.")
+        options["subwallet_retention_days"] = int(days)
         return cls(**options)
 
     def profile_of(self, wallet_id: str | None) -> str | None:

@@ -36,6 +36,12 @@ def test_a_setting_that_is_not_known_is_refused():
         options(subwallet_profile="same-for-all")
 
 
+@pytest.mark.parametrize("days", [-1, 366, "30d"])
+def test_a_retention_that_mini_kms_does_not_have_is_refused(days):
+    with pytest.raises(ArgsParseError, match="subwallet_retention_days"):
+        options(subwallet_retention_days=days)
+
+
 def test_profiles_and_tokens_of_wallets(tmp_path):
     found = options(profile="agent", token_file="token", subwallet_token_folder=str(tmp_path))
     assert found.profile_of(None) == "agent"

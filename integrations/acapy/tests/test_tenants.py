@@ -1,5 +1,7 @@
 """A multitenant agent: each subwallet has a profile of its own, and a token if it needs one."""
 
+from datetime import datetime, timedelta
+
 import httpx
 import pytest
 from agents import RAW_KEY, Agent, Server
@@ -45,6 +47,49 @@ def test_subwallets_do_not_share_keys(agent, server):
     assert agent.call("POST", "/wallet/jwt/sign", body, token=of_one).is_success
     for token in (of_other, None):
         assert agent.call("POST", "/wallet/jwt/sign", body, token=token).is_error
+
+
+def test_the_keys_of_a_removed_subwallet_are_removed(agent, server):
+    (wallet, token), (other, of_other) = (new_subwallet(agent, name) for name in ("a", "b"))
+    for one in (token, of_other):
+        agent.new_did("key", "ed25519", token=one)
+    with server.away():
+        refused = agent.call("DELETE", f"/multitenancy/wallet/{wallet}")
+    assert refused.status_code == 400
+    assert "Mini KMS" in refused.reason_phrase
+    # It can still be used, and be removed again.
+    agent.new_did("key", "ed25519", token=token)
+    assert agent.call("DELETE", f"/multitenancy/wallet/{wallet}").is_success
+    assert f"acapy-{wallet}" not in profiles(server)
+    assert f"acapy-{other}" in profiles(server)
+    agent.new_did("key", "ed25519", token=of_other)
+
+
+def test_a_subwallet_that_made_no_keys_is_removed(agent, server):
+    wallet, _ = new_subwallet(agent, "unused")
+    assert agent.call("DELETE", f"/multitenancy/wallet/{wallet}").is_success
+    assert f"acapy-{wallet}" not in profiles(server)
+
+
+def test_the_keys_of_a_removed_subwallet_may_be_kept_for_a_while(server, webhooks, tmp_path):
+    options = (
+        *("--multitenant", "--multitenant-admin", "--jwt-secret", "secret of the tests"),
+        *("--plugin-config-value", "acapy_minikms.subwallet_retention_days=30"),
+    )
+    with Agent("patient", tmp_path, webhooks, *options, kms=server.url) as agent:
+        (wallet, token), (unused, _) = (new_subwallet(agent, name) for name in ("a", "b"))
+        for _ in range(2):
+            agent.new_did("key", "ed25519", token=token)
+        for one in (wallet, unused):
+            assert agent.call("DELETE", f"/multitenancy/wallet/{one}").is_success
+    profile = {"X-Profile": f"acapy-{wallet}"}
+    keys = httpx.get(f"{server.url}/keys", headers=profile).json()
+    assert len(keys) == 2
+    for key in keys:
+        made, deletes = (datetime.fromisoformat(key[name]) for name in ("created", "deletes"))
+        assert deletes - made >= timedelta(days=30)
+        restored = httpx.post(f"{server.url}/key/{key['kid']}/restore", headers=profile)
+        assert restored.json()["deletes"] is None
 
 
 def test_a_subwallet_has_its_own_token(minikms_command, webhooks, tmp_path):
