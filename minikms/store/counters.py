@@ -9,7 +9,7 @@ import asyncio
 import mmap
 import os
 import zlib
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -60,8 +60,11 @@ class ChangeCounters:
             self.values[slot] += 2  # by two: see FileChangeCounters
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
-        """Receive the changes that other processes make, until the end of the block."""
+    async def listening(self, on_loss: Callable[[], None]) -> AsyncIterator[None]:
+        """Receive the changes that other processes make, until the end of the block.
+
+        `on_loss` is called if a connection to the database that only listens was ended.
+        """
         yield
 
     async def aclose(self) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Final, Self
 
@@ -68,7 +68,14 @@ class Database(ProfileSessions):
         self._making = b""
         file = StoreFile(location.path) if location.path else None
         handle = StoreHandle(store, location, key, counters, rekeyed, file)
-        permits = Permits(location, writer_lock, handle.reopen_if_marked, self._on_silence, timeout)
+        permits = Permits(
+            location,
+            writer_lock,
+            self._wait_for_connections,
+            handle.reopen_if_marked,
+            self._on_silence,
+            timeout,
+        )
         self._reconnector = Reconnector(location, handle, permits, counters)
         rows = Rows(handle, permits, location)
         directory = ProfileDirectory(handle, permits, counters, rows)
@@ -183,7 +190,17 @@ class Database(ProfileSessions):
         """Have the next health check write, and leave connections to PostgreSQL that hang."""
         self._handle.writes_fail = True
         if self._location.backend == "postgres":
-            self._reconnector.start()
+            self._reconnector.on_silence()
+
+    async def _wait_for_connections(self) -> None:
+        await self._reconnector.wait()
+
+    def listening(self) -> AbstractAsyncContextManager[None]:
+        """Learn at once of changes by other processes, and of lost connections, within the block.
+
+        On PostgreSQL, that needs the extra `postgres`.
+        """
+        return self.counters.listening(self._reconnector.on_loss)
 
     async def _begin(self) -> None:
         """Mark the store as one that this process makes, and empty it."""

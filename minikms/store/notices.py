@@ -7,8 +7,9 @@ stale.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from minikms.background import in_background
@@ -42,7 +43,7 @@ class PostgresChangeCounters(ChangeCounters):
     needs_ttl = True
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
+    async def listening(self, on_loss: Callable[[], None]) -> AsyncIterator[None]:
         LOGGER.info(
             "no notices of changes by other processes, which are seen after --cache-ttl: "
             "asyncpg is not installed, which the extra postgres brings"
@@ -72,14 +73,15 @@ class NotifyChangeCounters(PostgresChangeCounters):
                 await self._notify(slots)
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
-        async with in_background(self._listen()):
+    async def listening(self, on_loss: Callable[[], None]) -> AsyncIterator[None]:
+        async with in_background(self._listen(on_loss)):
             yield
 
     async def aclose(self) -> None:
-        if self._connection is not None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
             with suppress(Exception):  # the connection is given up either way
-                await self._connection.close(timeout=_SEND_TIMEOUT)
+                await connection.close(timeout=_SEND_TIMEOUT)
 
     async def _notify(self, slots: Collection[int]) -> None:
         payload = " ".join(map(str, slots)) if len(slots) <= _MAX_SLOTS else _ALL
@@ -92,13 +94,13 @@ class NotifyChangeCounters(PostgresChangeCounters):
                 type(exc).__name__,
             )
 
-    async def _listen(self) -> None:
+    async def _listen(self, on_loss: Callable[[], None]) -> None:
         pause, missed = _FIRST_PAUSE, False
         while True:
             lost = asyncio.Event()
             try:
                 async with self._connected() as connection:
-                    connection.add_termination_listener(lambda _: lost.set())  # noqa: B023
+                    connection.add_termination_listener(partial(self._end, lost, on_loss))
                     await connection.add_listener(_CHANNEL, self._receive)
             except Exception as exc:
                 LOGGER.warning("no notices from %s: %s", self._location, type(exc).__name__)
@@ -112,6 +114,13 @@ class NotifyChangeCounters(PostgresChangeCounters):
             self.count()
             LOGGER.warning("the connection that notices come from %s by is lost", self._location)
             pause, missed = _FIRST_PAUSE, True
+
+    def _end(
+        self, lost: asyncio.Event, on_loss: Callable[[], None], connection: "asyncpg.Connection"
+    ) -> None:
+        lost.set()
+        if connection is self._connection:  # it was not given up here
+            on_loss()
 
     async def _watch(self, lost: asyncio.Event) -> None:
         """Return once the connection is lost, or does not answer."""
@@ -142,10 +151,13 @@ class NotifyChangeCounters(PostgresChangeCounters):
         async with self._using:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await connect(self._location, NOTICES, _SEND_TIMEOUT)
+            connection = self._connection
             try:
-                yield self._connection
+                yield connection
             except BaseException:
-                self._connection.terminate()
+                if not connection.is_closed():
+                    self._connection = None
+                    connection.terminate()
                 raise
 
 

@@ -75,14 +75,15 @@ class Permits:
 
     A call waits for its permit, and raises StoreUnavailable where it waits too long, or where the
     database does not answer in time. `timeout`, in seconds, replaces both limits, for maintenance
-    that no caller waits for. `prepare` is called with every permit that was granted, and
-    `on_silence` where the database did not answer in time.
+    that no caller waits for. `ready` is called before a permit is waited for, `prepare` with every
+    permit that was granted, and `on_silence` if the database did not answer in time.
     """
 
     def __init__(
         self,
         location: StoreLocation,
         writer_lock: WriterLock | None,
+        ready: Callable[[], Awaitable[None]],
         prepare: Callable[[], Awaitable[None]],
         on_silence: Callable[[], None],
         timeout: float | None = None,
@@ -90,6 +91,7 @@ class Permits:
         self.timeout = timeout or location.timeout + 0.5
         self.waiting = 0
         self._permit_timeout = timeout or PERMIT_TIMEOUT
+        self._ready = ready
         self._prepare = prepare
         self._on_silence = on_silence
         self._location = location
@@ -180,10 +182,12 @@ class Permits:
 
     async def _acquire(self, *, write: bool) -> Callable[[], None]:
         """Wait for a permit; gives what releases it."""
-        current, held = self._current, list[Permit]()
+        held = list[Permit]()
         self.waiting += 1
         try:
             async with asyncio.timeout(self._permit_timeout):
+                await self._ready()
+                current = self._current
                 for permit in current.writing if write else current.reading:
                     await permit.acquire()
                     held.append(permit)

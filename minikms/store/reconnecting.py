@@ -1,11 +1,14 @@
-"""New connections to a PostgreSQL whose old ones have died without a word.
+"""New connections to a PostgreSQL whose old ones are dead.
 
-A network that drops packets, a proxy or a server that stands still: no error comes, and calls of
-Askar's, which cannot be cancelled, hang for as long as TCP does, a quarter of an hour and more.
+Connections may die without a word, by a network that drops packets, or a proxy or a server that
+stands still: calls of Askar's, which cannot be cancelled, then hang for as long as TCP does, a
+quarter of an hour and more. After a restart of the server, each old connection fails one call.
 """
 
 import asyncio
 import logging
+import math
+import time
 from contextlib import suppress
 from typing import Final
 
@@ -24,13 +27,16 @@ LOGGER = logging.getLogger(__name__)
 _PAUSE: Final = 1.0
 _LONG_PAUSE: Final = 5.0
 
+# How long a call waits for new connections, in seconds, before it takes its chance with the old.
+_WAIT: Final = 1.5
+
 # How many old pools may wait for calls that hang. Beyond it, no new one is opened until one of
 # these is closed, which TCP has happen in the end.
 _MOST_OLD: Final = 5
 
 
 class Reconnector:
-    """Opens the store again, in the background, where the database did not answer a call in time.
+    """Opens the store again, in the background, if its connections are dead or do not answer.
 
     The new pool has permits of its own, and the old one is closed once its calls have ended.
     """
@@ -47,11 +53,30 @@ class Reconnector:
         self._permits = permits
         self._counters = counters
         self._task: asyncio.Task[None] | None = None
+        self._replaced_at = -math.inf
+        self._alive = asyncio.Event()
+        self._alive.set()
 
-    def start(self) -> None:
-        """Begin to open the store again, unless that is being done."""
-        if self._task is None or self._task.done():
+    def on_silence(self) -> None:
+        """Open the store again after a call that had no answer, unless that was just done."""
+        if not self._is_opening() and time.monotonic() - self._replaced_at >= _LONG_PAUSE:
+            LOGGER.warning("%s does not answer: connecting again", self._location)
             self._task = asyncio.create_task(self._reconnect())
+
+    def on_loss(self) -> None:
+        """Open the store again after a connection ended: all others have ended with it."""
+        self._alive.clear()
+        if not self._is_opening():
+            self._task = asyncio.create_task(self._reconnect())
+
+    async def wait(self) -> None:
+        """Wait a little for new connections if all are known to have ended."""
+        if not self._alive.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._alive.wait(), _WAIT)
+
+    def _is_opening(self) -> bool:
+        return self._task is not None and not self._task.done()
 
     async def aclose(self) -> None:
         """Stop."""
@@ -61,7 +86,6 @@ class Reconnector:
                 await self._task
 
     async def _reconnect(self) -> None:
-        LOGGER.warning("%s does not answer: connecting again", self._location)
         said = ""
         while True:
             why = f"{len(self._handle.closing)} pools of connections wait for calls that hang"
@@ -76,8 +100,9 @@ class Reconnector:
             await asyncio.sleep(_PAUSE)
         self._handle.replace(store, self._permits.renew())
         self._counters.count()  # it may be another server, or what hung was done
+        self._replaced_at = time.monotonic()
+        self._alive.set()
         LOGGER.warning("%s answers again, on new connections", self._location)
-        await asyncio.sleep(_LONG_PAUSE)
 
     async def _open(self) -> Store:
         opening = asyncio.create_task(self._handle.open_again())

@@ -1,5 +1,7 @@
 """A connection to PostgreSQL that dies in the middle of a write: 503, and nothing is half done."""
 
+import asyncio
+
 import pytest
 
 from minikms.config import Config
@@ -68,3 +70,21 @@ async def test_it_dies_within_a_write(
             if response.status != 200:  # of a call that does not do this to a row
                 await refused(response, 503, "store-unavailable")
     assert 503 in statuses
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+async def test_the_first_calls_after_a_restart_succeed(start, make_store, own_postgres, mode):
+    options = await make_store(own_postgres.create_database())
+    client = await start(create_service(Config(**options, cache_size=0)))
+
+    async def calls():
+        """Enough at the same time for every connection that the service may have."""
+        bodies = [{"alg": "ed25519"}] * 20
+        answers = [client.post("/key/generate", json=body) for body in bodies]
+        answers += [client.get("/keys") for _ in bodies]
+        return {answer.status for answer in await asyncio.gather(*answers)}
+
+    for _ in range(3):
+        assert await calls() == {200}
+        await asyncio.to_thread(own_postgres.restart, mode)
+        assert await calls() == {200}
