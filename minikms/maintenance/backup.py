@@ -13,6 +13,7 @@ from minikms.maintenance.inspect import StoreInspector
 from minikms.startup_errors import StoreError
 from minikms.store.files import is_open_elsewhere
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.schema import connect, require_askars_schema
 
 # How long a backup waits for another program that has locked the file, in seconds.
 _TIMEOUT: Final = 60.0
@@ -61,8 +62,8 @@ async def _fill(new: Path, source: Path, key: StoreKey | None) -> None:
     """Copy an SQLite file, with what its WAL has, as one file; raises StoreError for no store."""
     if not source.is_file():
         raise StoreError(f"There is no file {source}.")
-    with closing(_connect(source)) as file:
-        _check(file, source)
+    with closing(connect(source, "rw" if os.access(source, os.W_OK) else "ro", _TIMEOUT)) as file:
+        await _check(file, source)
         # Without auto-vacuum, as store/askar.py makes it.
         file.execute("PRAGMA auto_vacuum = NONE")
         file.execute("VACUUM INTO ?", (str(new),))
@@ -72,9 +73,9 @@ async def _fill(new: Path, source: Path, key: StoreKey | None) -> None:
             await _check_profiles(location, key)
         except StoreError as exc:
             raise StoreError(str(exc).replace(str(location), str(source))) from None
-    with closing(_connect(new)) as file:
+    with closing(connect(new, "rw", _TIMEOUT)) as file:
         file.execute("PRAGMA journal_mode = DELETE")  # of a WAL file, Askar makes one
-        _check(file, new)
+        await _check(file, new)
     _sync(new)
 
 
@@ -87,20 +88,11 @@ async def _check_profiles(location: StoreLocation, key: StoreKey) -> None:
                 raise StoreError(f"Profile {profile} of the store at {location}: {fault}.")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """A connection to an SQLite file that exists."""
-    mode = "rw" if os.access(path, os.W_OK) else "ro"
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_TIMEOUT)
-
-
-def _check(file: sqlite3.Connection, path: Path) -> None:
-    """Raise StoreError where an SQLite file is damaged, or has no tables of Askar's."""
+async def _check(file: sqlite3.Connection, path: Path) -> None:
+    """Raise StoreError if an SQLite file is damaged, or its schema is not Askar's."""
     if (found := file.execute("PRAGMA integrity_check").fetchone()) != ("ok",):
         raise StoreError(f"{path} is damaged: {found[0].splitlines()[0]}.")
-    tables = "SELECT count(*) FROM sqlite_master WHERE name IN ('config', 'profiles', 'items')"
-    if file.execute(tables).fetchone() != (3,):
-        raise StoreError(f"{path} is not a store of Mini KMS.")
+    await require_askars_schema(file, path)
 
 
 @contextmanager
@@ -132,7 +124,7 @@ def _held(path: Path) -> Iterator[None]:
     if not path.exists():
         yield
         return
-    with closing(_connect(path)) as file:
+    with closing(connect(path, "rw", _TIMEOUT)) as file:
         try:
             file.execute("PRAGMA busy_timeout = 0")
             file.execute("PRAGMA locking_mode = EXCLUSIVE")

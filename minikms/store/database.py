@@ -36,6 +36,7 @@ from minikms.store.postgres import check_sessions, require_no_service
 from minikms.store.profile_sessions import ProfileSessions
 from minikms.store.reconnecting import Reconnector
 from minikms.store.rows import Rows
+from minikms.store.schema import check_schema
 from minikms.store.store_file import StoreFile
 from minikms.store.writer_lock import WriterLock
 
@@ -94,7 +95,7 @@ class Database(ProfileSessions):
     ) -> AsyncIterator[Self]:
         """Open a store; raises StoreError, and then has changed nothing.
 
-        For `serving` it must have this version's layout. For `upgrading` an older one is marked as
+        No other Database of this process may have the SQLite file open (`store/schema.py`). For `serving` it must have this version's layout. For `upgrading` an older one is marked as
         one whose upgrade has begun; nobody else may use it then. For both, processes of older
         layouts do not write to an SQLite file as long as it is open.
         """
@@ -108,7 +109,11 @@ class Database(ProfileSessions):
             except TimeoutError:
                 raise StoreError(f"Another process keeps the store at {location}.") from None
         try:
+            unreadable = await check_schema(location)
             store = await open_store(location, key)
+            if unreadable:
+                await store.close()
+                raise StoreError(unreadable)
             layout, rekeyed = await check_layout(store, location)
             if serving:
                 require_current(layout, location)
