@@ -11,9 +11,10 @@ from itertools import pairwise
 
 import pytest
 from audit_logs import event, head, killed, write
+from waiting import until
 
 from minikms.access.tokens import Tokens
-from minikms.audit.chain import Head
+from minikms.audit.chain import Head, Line
 from minikms.audit.file import AuditFile
 from minikms.audit.heads import AuditStore, public_text
 from minikms.audit.log import AuditLog
@@ -166,6 +167,44 @@ async def test_heads_are_saved_regularly(path, store, checked):
         path.write_bytes(b"".join(lines))
         log.write([event()], "success")
     assert await checked(path) == ([], [])
+
+
+async def test_heads_vouch_for_lines_that_are_on_the_disk(path, store, monkeypatch):
+    """Those of a file that was moved, of one that is written yet, and of one that is closed."""
+    on_disk, unsafe, saved = {}, [], []
+    sync, save = os.fsync, AuditStore.save_head
+
+    def noted(descriptor):
+        facts = os.fstat(descriptor)
+        sync(descriptor)
+        on_disk[facts.st_ino] = max(facts.st_size, on_disk.get(facts.st_ino, 0))
+
+    async def checked(self, head):
+        saved.append(head)
+        for file in path.parent.glob("audit*"):
+            content = file.read_bytes()
+            safe = content[: on_disk.get(file.stat().st_ino, 0)]
+            vouched = [line for line in map(Line.parse, content.splitlines(True)) if of(head, line)]
+            there = [line for line in map(Line.parse, safe.splitlines(True)) if of(head, line)]
+            unsafe.extend(vouched[len(there) :])
+        await save(self, head)
+
+    def of(head, line):
+        return line is not None and line.chain == head.chain and line.n <= head.count
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(AuditStore, "save_head", checked)
+    async with AuditLog.open(str(path), store) as log:
+        await until("a head", lambda: saved)
+        log.write([event()], "success")
+        os.rename(path, path.with_suffix(".1"))
+        log.reopen()
+        await until("the heads of two files", lambda: len(saved) >= 3)
+        log.write([event()], "success")
+    first, *_, closed_first, second, last = saved
+    assert [head.count for head in (first, closed_first, second, last)] == [1, 2, 1, 2]
+    assert (closed_first.closed, second.closed, last.closed) == (True, False, True)
+    assert unsafe == []
 
 
 async def test_a_file_has_one_writer(path, store):
