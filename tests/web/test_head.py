@@ -11,7 +11,7 @@ from minikms.serve.assembly import create_service
 from minikms.web.gate import GATE
 from minikms.web.messages import stream
 from minikms.web.routes import ROUTES
-from minikms.web.schemas.system import Status
+from minikms.web.schemas.system import Health
 
 JSON = "Content-Type: application/json"
 # What differs from one answer to the next.
@@ -74,7 +74,7 @@ async def endless(request):
         while True:
             yield [{"status": "x" * 1000}] * 50
 
-    return await stream(request, Status(), pages())
+    return await stream(request, Health(), pages())
 
 
 async def test_a_listing_is_not_read_to_its_end(start, connect_to):

@@ -17,7 +17,7 @@ from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.web.gate import GATE
 from minikms.web.messages import stream
-from minikms.web.schemas.system import Status
+from minikms.web.schemas.system import Health
 from minikms.web.state import IN_FLIGHT
 
 GENERATE = b"POST /key/generate HTTP/1.1\r\nHost: localhost\r\n"
@@ -48,7 +48,7 @@ async def endless(request):
         while True:
             yield [{"status": "x" * 1000}] * 50
 
-    return await stream(request, Status(), pages())
+    return await stream(request, Health(), pages())
 
 
 GO_ON = web.AppKey("go_on", asyncio.Event)
