@@ -25,6 +25,7 @@ from minikms.web.callers import enter
 from minikms.web.http.answers import JsonAnswer
 from minikms.web.http.fast_path import arrived_body
 from minikms.web.http.limits import SMALL_BODY, BodyBound, read_body
+from minikms.web.http.problems import pointer
 from minikms.web.schemas import compiled
 from minikms.web.schemas.base import Request
 from minikms.web.schemas.fields import MAX_FAULTS, PROFILE_PATTERN
@@ -37,7 +38,6 @@ LOGGER = logging.getLogger(__name__)
 
 _PROFILE = re.compile(PROFILE_PATTERN)
 _NOTHING = Request()
-_SHOWN = 64
 _LINES = 50
 _IDENTITY = "identity"
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
@@ -233,13 +233,12 @@ def _pointers(messages: Mapping[Any, Any], parent: str = "#") -> list[tuple[str,
     """Marshmallow's messages as JSON pointers (RFC 6901) and sentences."""
     found = []
     for name, what in messages.items():
-        place = str(name)[:_SHOWN].replace("~", "~0").replace("/", "~1")
-        pointer = parent if name == "_schema" else f"{parent}/{place}"
+        at = parent if name == "_schema" else pointer(name, parent)
         # A list has its messages by index, and an object by name.
         if isinstance(what, Mapping) and not _is_of_dict(what):
-            found.extend(_pointers(what, pointer))
+            found.extend(_pointers(what, at))
         else:
-            found.append((pointer, _sentence(what)))
+            found.append((at, _sentence(what)))
     return found
 
 

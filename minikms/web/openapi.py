@@ -136,6 +136,17 @@ def complete(
     _publish(spec)
 
 
+def query_parameters(spec: Mapping[str, Any], route: Route) -> dict[str, bool]:
+    """The query parameters of a route of `spec`, by name; whether each may be repeated."""
+    operation = spec["paths"][_path(route)][route.method.lower()]
+    names = [_component(one) for one in operation.get("parameters", ())]
+    names += operation.get("x-parameters", ())
+    parameters = [spec["components"]["parameters"][name] for name in names]
+    return {
+        one["name"]: one["schema"]["type"] == "array" for one in parameters if one["in"] == "query"
+    }
+
+
 def has_parameters(spec: Mapping[str, Any], route: Route) -> bool:
     """Whether a route of `spec` has a parameter besides the profile, which its handler checks."""
     operation = spec["paths"][_path(route)][route.method.lower()]
@@ -146,6 +157,11 @@ def has_parameters(spec: Mapping[str, Any], route: Route) -> bool:
 def _path(route: Route) -> str:
     """The path of a route in the document: without regular expressions."""
     return re.sub(r"{(\w+):[^{}]*}", r"{\1}", route.path)
+
+
+def _component(reference: Mapping[str, str]) -> str:
+    """The name of the component that is referred to."""
+    return reference["$ref"].rpartition("/")[2]
 
 
 def _headers() -> dict[str, Any]:
@@ -183,8 +199,8 @@ def _complete_operation(
         common.append("misdirected-request")
     for name in operation.pop("x-parameters", []):
         operation["parameters"].append(ref("parameters", name))
-    parameters = [one["$ref"].rpartition("/")[2] for one in operation.get("parameters", [])]
-    if parameters:
+    parameters = [_component(one) for one in operation.get("parameters", [])]
+    if route.scope != OPEN:
         common.append("validation-failed")
     if "Profile" in parameters:
         common.extend(_PROFILE_PROBLEMS)

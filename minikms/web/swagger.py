@@ -23,8 +23,10 @@ from aiohttp_swagger3 import (
     swagger_docs,
 )
 
+from minikms.access.policy import OPEN
 from minikms.private_names import PrivateNames
 from minikms.web import openapi
+from minikms.web.handlers.paging import strict
 from minikms.web.http.problems import Handler
 from minikms.web.routes import Route
 
@@ -52,7 +54,10 @@ class Documented(NamedTuple):
     """The OpenAPI document, with what the docstrings say and no more."""
 
     handlers: dict[str, Handler]
-    """The handler of each route, by its name; raises RequestValidationFailed for a parameter."""
+    """The handler of each route, by its name.
+
+    Raises RequestValidationFailed for a parameter, and ValidationFailed for one that is unknown.
+    """
 
     ui_files: Path
     """The folder of Swagger UI's files."""
@@ -81,7 +86,10 @@ def read_routes(routes: Iterable[Route]) -> Documented:
                 added = docs.add_route(route.method, route.path, route.handler, validate=validate)
                 # Where there is no parameter, the library takes 10 µs to check nothing.
                 checked = openapi.has_parameters(docs.spec, route)
-                handlers[route.name] = added.handler if checked else route.handler
+                handler = added.handler if checked else route.handler
+                if route.scope != OPEN:  # monitors and browsers add parameters of their own
+                    handler = strict(handler, openapi.query_parameters(docs.spec, route))
+                handlers[route.name] = handler
     return Documented(docs.spec, handlers, ui_files)
 
 

@@ -109,7 +109,8 @@ async def call(client, route, headers):
     if route.method in ("POST", "PATCH") and not route.path.endswith("restore"):
         name = BODIES.get(route.name)
         body = next(iter(EXAMPLES[name].values())) if name else await body_of(client, route)
-    query = {"alias": ALIAS} if "lias" in route.name or route.name == "findKey" else {}
+    by_alias = {"findKey", "deleteKeyByAlias", "dissociateAlias"}
+    query = {"alias": ALIAS} if route.name in by_alias else {}
     return await client.request(
         route.method, path_of(route), json=body, params=query, headers=headers
     )

@@ -123,7 +123,7 @@ TARGETS = {
     "/key?alias=%FF": NO_ALIAS,
     "/key?alias=%ED%A0%80": NO_ALIAS,
     "/key?alias=%zz%": NO_ALIAS,
-    "/key?%FF=%FF&alias=absent": NO_ALIAS,
+    "/key?%FF=%FF&alias=absent": INVALID,
     **{
         f"/key/{kid}": INVALID
         for kid in ("a%2Fb", "%FF", "%ED%A0%80", "%00", "abc%0A", "%", "%zz", "a{b}", "a.b", "~")

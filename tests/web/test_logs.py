@@ -108,7 +108,8 @@ async def test_nothing_that_was_sent_is_logged(client, connection, generate, cap
     for path, body in bodies.items():
         for sent in (json.dumps(body), json.dumps({**body, SECRET: SECRET}), SECRET):
             for given in (headers[:1], headers):
-                await connection.call("POST", f"{path}?x={SECRET}", sent.encode(), *given)
+                for target in (path, f"{path}?x={SECRET}"):
+                    await connection.call("POST", target, sent.encode(), *given)
     for query in ("alias", "after", "alg", "limit"):
         await connection.call("GET", f"/keys?{query}={SECRET}")
     await connection.call("GET", f"/key?alias={SECRET}")

@@ -1,6 +1,7 @@
 """What a query may say beyond its schema."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
@@ -8,7 +9,8 @@ from aiohttp import web
 from minikms.durations import nanoseconds
 from minikms.errors import ValidationFailed
 from minikms.keys.jwk_set import JwkFilter
-from minikms.web.schemas.fields import LABEL_PATTERN
+from minikms.web.http.problems import Handler, pointer
+from minikms.web.schemas.fields import LABEL_PATTERN, MAX_FAULTS
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
@@ -24,6 +26,31 @@ _EVERYTHING: Final = JwkFilter()
 
 _YEAR = nanoseconds("365d")
 _LABEL = re.compile(LABEL_PATTERN)
+
+
+def strict(handler: Handler, known: Mapping[str, bool]) -> Handler:
+    """The handler of calls with no other query parameters; `known` says which may be repeated.
+
+    A misspelt one would be lost silently, and a key deleted at once, not later.
+    """
+
+    async def checked(request: web.Request) -> web.StreamResponse:
+        if request.query_string:
+            _refuse_unknown(request, known)
+        return await handler(request)
+
+    return checked
+
+
+def _refuse_unknown(request: web.Request, known: Mapping[str, bool]) -> None:
+    query, faults = request.query, []
+    for name in dict.fromkeys(query):
+        if name not in known:
+            faults.append((pointer(name), "Unknown parameter."))
+        elif not known[name] and len(query.getall(name)) > 1:
+            faults.append((pointer(name), "Give it once."))
+    if faults:
+        raise ValidationFailed(errors=faults[:MAX_FAULTS])
 
 
 def strict_limit(request: web.Request) -> None:

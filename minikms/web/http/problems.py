@@ -21,6 +21,9 @@ LOGGER = logging.getLogger(__name__)
 CONTENT_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:minikms:problem:"
 
+# Characters of a name that a problem repeats.
+_SHOWN: Final = 64
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -96,6 +99,12 @@ def from_http(exc: web.HTTPException) -> errors.KmsError:
     if isinstance(exc, (web.HTTPNotFound, web.HTTPForbidden)):
         return errors.RouteNotFound()
     return errors.BadRequest()
+
+
+def pointer(name: object, parent: str = "#") -> str:
+    """A JSON pointer (RFC 6901) to a member or a parameter, whose name is cut."""
+    place = str(name)[:_SHOWN].replace("~", "~0").replace("/", "~1")
+    return f"{parent}/{place}"
 
 
 def invalid_parameters(found: Mapping[str, Any]) -> errors.ValidationFailed:
