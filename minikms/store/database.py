@@ -95,7 +95,9 @@ class Database(ProfileSessions):
     ) -> AsyncIterator[Self]:
         """Open a store; raises StoreError, and then has changed nothing.
 
-        No other Database of this process may have the SQLite file open (`store/schema.py`). For `serving` it must have this version's layout. For `upgrading` an older one is marked as
+        No other Database of this process may have the SQLite file open (`store/schema.py`).
+
+        For `serving` it must have this version's layout. For `upgrading` an older one is marked as
         one whose upgrade has begun; nobody else may use it then. For both, processes of older
         layouts do not write to an SQLite file as long as it is open.
         """
