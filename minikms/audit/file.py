@@ -9,8 +9,10 @@ from typing import Final
 
 from minikms.audit.chain import LONGEST, START, Line
 from minikms.startup_errors import AuditError
+from minikms.store.files import open_or_make, why_not_owned
 
-_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+# Modes of a file that others than its owner may write to.
+_WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 # A size that no file has: nothing is appended.
 _SPOILT: Final = -1
@@ -20,16 +22,22 @@ class AuditFile:
     """A file that this process alone appends to; it fails if others change, move or remove it."""
 
     def __init__(self, path: str) -> None:
-        """Open it, or create it with mode 0600, and lock it; raises AuditError."""
+        """Open it, or create it with mode 0600, and lock it.
+
+        Raises AuditError for a link, and for a file that another user owns or may write to.
+        """
         self.path = path
         try:
-            self._fd = os.open(path, _FLAGS, 0o600)
+            self._fd, _ = open_or_make(path, os.O_APPEND)
         except OSError as exc:
             raise AuditError(f"The audit log {path} cannot be opened: {exc.strerror}.") from None
         try:
             facts = os.fstat(self._fd)
-            if not stat.S_ISREG(facts.st_mode):
-                raise AuditError(f"The audit log {path} is no regular file.")
+            why = why_not_owned(facts, os.geteuid())
+            if not why and facts.st_mode & _WRITABLE:
+                why = f"others may write to it (mode {stat.S_IMODE(facts.st_mode):04o})"
+            if why:
+                raise AuditError(f"The audit log {path} cannot be used: {why}.")
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -1,4 +1,4 @@
-"""The files beside an SQLite store that processes share: their names, and who must own them."""
+"""Files with one owner that processes share: those beside an SQLite store, and audit logs."""
 
 import fcntl
 import os
@@ -39,9 +39,13 @@ def open_beside(store: Path, ending: str) -> int:
     store = store.resolve()  # the store may be named by a link
     name = f"{store}-{ending}"
     try:
-        file = _open_or_make(name, store)
+        file, is_new = open_or_make(name)
         try:
-            _require_own(file, name, store)
+            facts, user = store.stat(), os.geteuid()
+            if is_new and user == 0:  # so that the owner of the store can use it
+                os.fchown(file, facts.st_uid, facts.st_gid)
+            if why := why_not_owned(os.fstat(file), user, facts.st_uid):
+                raise StoreError(f"The file {name} cannot be used: {why}.")
         except BaseException:
             os.close(file)
             raise
@@ -50,25 +54,19 @@ def open_beside(store: Path, ending: str) -> int:
     return file
 
 
-def _open_or_make(name: str, store: Path) -> int:
+def open_or_make(name: str, flags: int = 0) -> tuple[int, bool]:
+    """Open a file, or make it with mode 0600, and say whether it was made; raises OSError."""
     try:
         # Where everybody may write, Linux refuses O_CREAT on another's file.
-        file = os.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        return os.open(name, _FLAGS | flags | os.O_CREAT | os.O_EXCL, 0o600), True
     except FileExistsError:
-        return os.open(name, _FLAGS)
-    if os.geteuid() == 0 and store.exists():  # so that its owner can use the store
-        facts = store.stat()
-        os.fchown(file, facts.st_uid, facts.st_gid)
-    return file
+        return os.open(name, _FLAGS | flags), False
 
 
-def _require_own(file: int, name: str, store: Path) -> None:
-    facts, why = os.fstat(file), ""
+def why_not_owned(facts: os.stat_result, *owners: int) -> str:
+    """Why an open file is not one with one name and one of these owners; empty if it is."""
     if not stat.S_ISREG(facts.st_mode):
-        why = "it is no regular file"
-    elif facts.st_nlink > 1:
-        why = "it has another name, too; remove it while nothing has the store open"
-    elif facts.st_uid != os.geteuid() and facts.st_uid != store.stat().st_uid:
-        why = "it belongs to another user"
-    if why:
-        raise StoreError(f"The file {name} cannot be used: {why}.")
+        return "it is no regular file"
+    if facts.st_nlink > 1:
+        return "it has another name, too"
+    return "" if facts.st_uid in owners else "it belongs to another user"

@@ -215,13 +215,46 @@ async def test_a_file_has_one_writer(path, store):
     await write(path, store, 1)
 
 
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="root alone gives files away: run as root"
+)
+
+
+def link_to_another(path):
+    path.with_name("another").touch()
+    path.symlink_to(path.with_name("another"))
+
+
+def hard_link_to_another(path):
+    path.with_name("another").touch()
+    os.link(path.with_name("another"), path)
+
+
+def open_to(mode):
+    def make(path):
+        path.touch()
+        path.chmod(mode)
+
+    return make
+
+
+def of_another_user(path):
+    path.touch(0o600)
+    os.chown(path, 65534, 65534)
+
+
 @pytest.mark.parametrize(
     ("make", "why"),
     [
         (lambda path: path.mkdir(), "Is a directory"),
         (os.mkfifo, "no regular file"),
-        (lambda path: path.symlink_to("/dev/full"), "no regular file"),
-        (lambda path: path.symlink_to("/no/such/folder"), "No such file"),
+        (lambda path: path.symlink_to("/dev/full"), "symbolic link"),
+        (lambda path: path.symlink_to("/no/such/folder"), "symbolic link"),
+        (link_to_another, "symbolic link"),
+        (hard_link_to_another, "it has another name, too"),
+        (open_to(0o620), "others may write to it"),
+        (open_to(0o602), "others may write to it"),
+        pytest.param(of_another_user, "it belongs to another user", marks=needs_root),
         (lambda path: path.write_text("a secret"), "something else than an audit log"),
         (lambda path: path.write_text("line\n" * 100_000), "something else than an audit log"),
     ],
