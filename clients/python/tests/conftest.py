@@ -1,11 +1,15 @@
 import importlib.util
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from commands import environment
 
 from minikms_client import AsyncClient, Client
+from minikms_client.cli.main import mkms
 from minikms_client.pytest_plugin import serve
 
 
@@ -47,6 +51,51 @@ def make_sync():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def shell(minikms, tmp_path):
+    """Run a line of bash; its standard output, where it ends with `code`."""
+
+    def run(line, code=0, given=b""):
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line],
+            input=given,
+            capture_output=True,
+            check=False,
+            cwd=tmp_path,
+            env=environment(minikms),
+        )
+        assert done.returncode == code, done.stderr.decode()
+        run.error = done.stderr.decode()
+        return done.stdout.decode(errors="surrogateescape").rstrip("\n")
+
+    return run
+
+
+@pytest.fixture
+def command(minikms, tmp_path, monkeypatch):
+    """Run commands of a line, each of which takes what the one before prints, in this process."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment(minikms).items():
+        monkeypatch.setenv(name, value)
+
+    def run(line, code=0, given=b""):
+        *before, last = line.split(" | ")
+        for one in before:
+            given = invoke(one, 0, given).stdout_bytes
+        done = invoke(last, code, given)
+        run.error = done.stderr
+        return done.stdout.rstrip("\n")
+
+    def invoke(line, code, given):
+        name, *arguments = shlex.split(line)
+        assert name == "mkms"
+        done = CliRunner().invoke(mkms, arguments, given, catch_exceptions=False)
+        assert done.exit_code == code, done.stderr
+        return done
+
+    return run
 
 
 @pytest.fixture(autouse=True)

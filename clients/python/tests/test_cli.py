@@ -1,80 +1,18 @@
 """The command `mkms`, as it is typed: in a shell, in pipes and on a terminal."""
 
 import json
-import os
-import pty
-import select
-import shlex
 import signal
 import socket
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from commands import COMMANDS, environment
 
 from minikms_client.cli.main import mkms
 from minikms_client.cli.session import Session
 from minikms_client.pytest_plugin import serve
 from minikms_client.wire import decode
-
-COMMANDS = Path(sys.executable).parent
-
-
-@pytest.fixture
-def shell(minikms, tmp_path):
-    """Run a line of bash; its standard output, where it ends with `code`."""
-
-    def run(line, code=0, given=b""):
-        done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", line],
-            input=given,
-            capture_output=True,
-            check=False,
-            cwd=tmp_path,
-            env=environment(minikms),
-        )
-        assert done.returncode == code, done.stderr.decode()
-        run.error = done.stderr.decode()
-        return done.stdout.decode(errors="surrogateescape").rstrip("\n")
-
-    return run
-
-
-@pytest.fixture
-def command(minikms, tmp_path, monkeypatch):
-    """Run commands of a line, each of which takes what the one before prints, in this process."""
-    monkeypatch.chdir(tmp_path)
-    for name, value in environment(minikms).items():
-        monkeypatch.setenv(name, value)
-
-    def run(line, code=0, given=b""):
-        *before, last = line.split(" | ")
-        for one in before:
-            given = invoke(one, 0, given).stdout_bytes
-        done = invoke(last, code, given)
-        run.error = done.stderr
-        return done.stdout.rstrip("\n")
-
-    def invoke(line, code, given):
-        name, *arguments = shlex.split(line)
-        assert name == "mkms"
-        done = CliRunner().invoke(mkms, arguments, given, catch_exceptions=False)
-        assert done.exit_code == code, done.stderr
-        return done
-
-    return run
-
-
-def environment(minikms):
-    return {
-        "PATH": f"{COMMANDS}:{os.environ['PATH']}",
-        "HOME": os.environ.get("HOME", "/"),
-        "MINIKMS_URL": minikms.url,
-        "MINIKMS_PROFILE": minikms.profile,
-        "COLUMNS": "200",
-    }
 
 
 def test_from_nothing_to_a_signature(shell, minikms):
@@ -364,47 +302,12 @@ def test_what_completes_a_word(shell):
     assert shell(line) == "plain,key"
 
 
-def on_a_terminal(command, minikms):
-    """What a command writes where standard output is a terminal."""
-    reader, writer = pty.openpty()
-    process = subprocess.Popen(
-        command, stdin=writer, stdout=writer, stderr=writer, env=environment(minikms)
-    )
-    os.close(writer)
-    written = b""
-    while select.select([reader], [], [], 60)[0]:
-        try:
-            part = os.read(reader, 65536)
-        except OSError:  # EIO: nobody has the other side open
-            break
-        if not part:
-            break
-        written += part
-    os.close(reader)
-    assert process.wait() == 0
-    return written.decode()
-
-
 def test_it_starts_without_what_only_people_need(shell):
     """Nor does it import asyncio, nor what httpx has for its own command."""
     shell('python -X importtime "$(command -v mkms)" status')
     imported = {line.split("|")[-1].strip() for line in shell.error.splitlines()}
     assert "httpx" in imported
     assert not imported & {"asyncio", "pygments", "rich"}
-
-
-def test_people_get_tables(minikms):
-    minikms.generate_key("ed25519", alias="signer", labels={"use": "test"})
-    key = on_a_terminal([COMMANDS / "mkms", "key", "show", "signer"], minikms)
-    assert "multikey" in key
-    assert '{"use": "test"}' in key
-    listing = on_a_terminal([COMMANDS / "mkms", "key", "list"], minikms)
-    assert "┏━" in listing
-    assert "signer" in listing
-    bar = on_a_terminal(
-        [COMMANDS / "mkms", "key", "generate", "ed25519", "--count", "1500"], minikms
-    )
-    assert "Making keys" in bar
 
 
 def test_every_command_says_what_it_does():

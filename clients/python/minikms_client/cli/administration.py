@@ -39,7 +39,7 @@ def list_profiles(session: Session) -> None:
 def change_profile(session: Session, name: str, access: str) -> None:
     """Let everybody read the JWK Set of the profile NAME, or its callers alone."""
     changed = session.client.change_profile(name, jwks=access)
-    session.show(changed, f"{changed.name}\t{changed.jwks}")
+    session.show(changed, changed.name, changed.jwks)
 
 
 @profile.command("delete")

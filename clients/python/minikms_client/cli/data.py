@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from minikms_client.cli.display import visible
 from minikms_client.wire import decode, encode
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -73,6 +74,14 @@ def from_json(text: bytes, what: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise click.UsageError(f"{what} is not JSON.") from error
+
+
+def write_plaintext(plaintext: bytes, output: Path | None) -> None:
+    """Write bytes as they are; for people on a terminal, as text that cannot steer it."""
+    if output is None and sys.stdout.isatty():
+        click.echo(visible(plaintext.decode(errors="backslashreplace"), keep="\n\t"))
+    else:
+        write_bytes(plaintext, output or Path("-"))
 
 
 def write_bytes(result: bytes, output: Path | None) -> None:

@@ -1,33 +1,55 @@
-"""What people see on a terminal: tables, and a bar of progress."""
+"""What people see on a terminal: tables, a bar of progress, and text that cannot steer it."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+import click
 
 ItemT = TypeVar("ItemT")
 
 
+def visible(text: str, keep: str = "") -> str:
+    r"""Text with an escape, such as `\x1b`, for each character that has no glyph, but for `keep`.
+
+    So an answer neither steers the terminal nor changes the order in which text is read.
+    """
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
 def show_members(members: Mapping[str, Any]) -> None:
     """Print the members of an answer that have something to say."""
-    table = Table(show_header=False, box=None)
-    for name, value in members.items():
-        if value not in (None, [], {}):
-            table.add_row(name, value if isinstance(value, str) else json.dumps(value))
-    Console().print(table)
+    _print_table(
+        [
+            (name, value if isinstance(value, str) else json.dumps(value))
+            for name, value in members.items()
+            if value not in (None, [], {})
+        ]
+    )
 
 
 def show_rows(rows: Iterable[ItemT], columns: Mapping[str, Callable[[ItemT], str]]) -> None:
     """Print rows under the names of their columns."""
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(column(row) for column in columns.values()))
-    Console().print(table)
+    _print_table([tuple(columns), *([column(row) for column in columns.values()] for row in rows)])
+
+
+def _print_table(table: Sequence[Sequence[str]]) -> None:
+    """Print cells in columns, of which none is ever cut: a terminal wraps a line that is long."""
+    shown = [[visible(cell) for cell in row] for row in table]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    for row in shown:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
 
 
 def progress(items: Sequence[ItemT], what: str) -> Iterable[ItemT]:
-    """The items, with a bar on standard error."""
-    return track(items, description=what, console=Console(stderr=True), transient=True)
+    """The items, with a bar on standard error where people see that and not the results."""
+    if len(items) < 2 or sys.stdout.isatty() or not sys.stderr.isatty():
+        yield from items
+        return
+    with click.progressbar(items, label=what, file=sys.stderr) as bar:
+        yield from bar

@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 
 import click
 
+from minikms_client.cli.display import visible
 from minikms_client.errors import (
     InvalidSetting,
     MinikmsError,
@@ -56,8 +57,8 @@ def code_of(error: MinikmsError) -> int:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """End with a sentence on standard error."""
-    click.echo(f"mkms: {' '.join(message.split())}", err=True)
+    """End with a sentence on standard error, of which a service may have written a part."""
+    click.echo(f"mkms: {visible(' '.join(message.split()))}", err=True)
     sys.exit(code)
 
 

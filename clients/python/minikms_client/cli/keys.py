@@ -10,10 +10,13 @@ import click
 
 from minikms_client.cli.commands import Group
 from minikms_client.cli.data import contents, from_json, from_text
-from minikms_client.cli.session import Session, pass_session, progress
+from minikms_client.cli.display import progress
+from minikms_client.cli.session import Session, pass_session
+from minikms_client.models import Key
 from minikms_client.shapes import moment, optional
 from minikms_client.wire import UNSET
 
+_STATES = click.Choice(["enabled", "disabled", "verify-only"])
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -158,10 +161,17 @@ def _body(item: Any) -> dict[str, Any]:
     return fields
 
 
+def _state(key: Key) -> str:
+    """The state of a key, and when it is deleted, if it is to be."""
+    if key.deletes is None:
+        return key.state
+    return f"{key.state}, deletes {key.deletes.isoformat(timespec='minutes')}"
+
+
 _COLUMNS = {
     "kid": lambda key: key.kid,
     "alg": lambda key: key.alg,
-    "state": lambda key: key.state,
+    "state": _state,
     "created": lambda key: key.created.isoformat(timespec="seconds"),
     "aliases": lambda key: " ".join(key.aliases),
 }
@@ -170,11 +180,19 @@ _COLUMNS = {
 @key.command("list")
 @click.option("--alg", help="Only keys of this algorithm.")
 @click.option("--alias", help="Only the key with this alias.")
+@click.option("--state", type=_STATES, help="Only keys in this state.")
 @_labels_option
 @pass_session
-def list_(session: Session, alg: str | None, alias: str | None, labels: dict[str, str]) -> None:
+def list_(
+    session: Session,
+    alg: str | None,
+    alias: str | None,
+    state: str | None,
+    labels: dict[str, str],
+) -> None:
     """List all keys, the oldest first."""
-    session.show_rows(session.client.keys(alg=alg, alias=alias, label=labels), _COLUMNS)
+    keys = session.client.keys(alg=alg, alias=alias, label=labels)
+    session.show_rows((key for key in keys if state in (None, key.state)), _COLUMNS)
 
 
 @key.command()
@@ -207,7 +225,7 @@ def unalias(session: Session, alias: str) -> None:
 
 @key.command()
 @click.argument("name")
-@click.option("--state", type=click.Choice(["enabled", "disabled", "verify-only"]))
+@click.option("--state", type=_STATES, help="What it does from now on.")
 @expires_option
 @click.option("--never-expires", is_flag=True, help="Take its expiry away.")
 @_labels_option

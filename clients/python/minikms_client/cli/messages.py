@@ -19,6 +19,7 @@ from minikms_client.cli.data import (
     takes_data,
     takes_output,
     write_bytes,
+    write_plaintext,
 )
 from minikms_client.cli.session import Session, pass_session
 from minikms_client.wire import Jwk
@@ -118,7 +119,7 @@ def decrypt_jwe(
     from_jwk: Path | None,
     output: Path | None,
 ) -> None:
-    """Decrypt a JWE to the key NAME; the plaintext goes to standard output as it is."""
+    """Decrypt a JWE to the key NAME; the plaintext goes to standard output."""
     text = (token if token is not None else sys.stdin.read()).strip()
     given = from_json(text.encode(), "The JWE") if text.startswith("{") else text
     sender = _public_jwk(session, from_, from_jwk)
@@ -126,7 +127,7 @@ def decrypt_jwe(
     if session.is_json and output is None:
         session.show_json(found)
     else:
-        write_bytes(found.plaintext, output or Path("-"))
+        write_plaintext(found.plaintext, output)
 
 
 @click.group(cls=Group)
@@ -162,7 +163,7 @@ def open_sealed_box(
 ) -> None:
     """Open a box that `mkms box seal` printed, with the key NAME."""
     call = partial(session.client.open_sealed_box, encoded(data, file))
-    write_bytes(session.by_name(name, call), output or Path("-"))
+    write_plaintext(session.by_name(name, call), output)
 
 
 @box.command("make")
@@ -208,4 +209,4 @@ def open_box(
         raise click.UsageError("The box is no JSON object with ciphertext and nonce.")
     ciphertext, nonce = from_text(made["ciphertext"]), from_text(made["nonce"])
     call = partial(session.client.open_box, ciphertext, nonce, sender)
-    write_bytes(session.by_name(name, call), output or Path("-"))
+    write_plaintext(session.by_name(name, call), output)

@@ -17,6 +17,7 @@ from minikms_client.cli.data import (
     takes_data,
     takes_output,
     write_bytes,
+    write_plaintext,
 )
 from minikms_client.cli.exits import NOT_VALID
 from minikms_client.cli.session import Session, pass_session
@@ -121,7 +122,7 @@ def decrypt(
     aad: str | None,
     output: Path | None,
 ) -> None:
-    """Decrypt what `mkms encrypt` printed; the plaintext goes to standard output as it is."""
+    """Decrypt what `mkms encrypt` printed; the plaintext goes to standard output."""
     sealed = from_json(message(data, file), "The ciphertext")
     try:
         parts = [
@@ -134,7 +135,7 @@ def decrypt(
         raise click.UsageError("The JSON object has no ciphertext.")
     head = None if aad is None else aad.encode()
     call = partial(session.client.decrypt, parts[0], parts[1], parts[2], aad=head)
-    write_bytes(session.by_name(name, call), output or Path("-"))
+    write_plaintext(session.by_name(name, call), output)
 
 
 @click.command(cls=Command)

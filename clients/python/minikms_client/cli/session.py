@@ -1,13 +1,10 @@
-"""What every command has: the client, and how it names keys and shows answers.
-
-What shows them to people is imported when it does, since most commands do without, and it is slow.
-"""
+"""What every command has: the client, and how it names keys and shows answers."""
 
 import dataclasses
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final, TypeVar
@@ -15,6 +12,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from minikms_client import AliasNotFound, Client, KeyNotFound
+from minikms_client.cli.display import show_members, show_rows, visible
 from minikms_client.cli.exits import NOT_FOUND, fail
 from minikms_client.models import Key
 from minikms_client.wire import encode, encode_time
@@ -91,49 +89,33 @@ class Session:
             ),
         )
 
-    def show(self, answer: object, line: str) -> None:
-        """Print an answer: its line, or all of it as JSON."""
+    def show(self, answer: object, *cells: str) -> None:
+        """Print an answer: its cells, with tabs between them, or all of it as JSON."""
         if self.is_json:
             self.show_json(answer)
         else:
-            click.echo(line)
+            click.echo("\t".join(map(visible, cells) if sys.stdout.isatty() else cells))
 
     def show_json(self, answer: object) -> None:
-        """Print all of an answer as a line of JSON."""
+        """Print all of an answer as a line of JSON, in ASCII."""
         click.echo(json.dumps(plain(answer)))
 
     def show_key(self, key: Key) -> None:
         """Print a key: a table for people, its kid in a pipe."""
         if self.is_json or not sys.stdout.isatty():
             self.show(key, key.kid)
-            return
-        from minikms_client.cli.display import show_members
-
-        show_members(plain(key))
+        else:
+            show_members(plain(key))
 
     def show_rows(
         self, rows: Iterable[ItemT], columns: Mapping[str, Callable[[ItemT], str]]
     ) -> None:
         """Print rows as they come: a table for people, lines with tabs in a pipe, or JSON lines."""
-        if self.is_json:
-            for row in rows:
-                self.show_json(row)
-        elif sys.stdout.isatty():
-            from minikms_client.cli.display import show_rows
-
+        if sys.stdout.isatty() and not self.is_json:
             show_rows(rows, columns)
-        else:
-            for row in rows:
-                click.echo("\t".join(column(row) for column in columns.values()))
-
-
-def progress(items: Sequence[ItemT], what: str) -> Iterable[ItemT]:
-    """The items, with a progress bar on standard error where that is a terminal."""
-    if len(items) < 2 or not sys.stderr.isatty():
-        return items
-    from minikms_client.cli import display
-
-    return display.progress(items, what)
+            return
+        for row in rows:
+            self.show(row, *(column(row) for column in columns.values()))
 
 
 def plain(value: object) -> Any:

@@ -1,0 +1,47 @@
+"""Commands as they are typed: where they are, their environment, and a terminal."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+COMMANDS = Path(sys.executable).parent
+
+
+def environment(minikms):
+    return {
+        "PATH": f"{COMMANDS}:{os.environ['PATH']}",
+        "HOME": os.environ.get("HOME", "/"),
+        "MINIKMS_URL": minikms.url,
+        "MINIKMS_PROFILE": minikms.profile,
+        "COLUMNS": "80",
+    }
+
+
+def on_a_terminal(line, minikms, *, typed="", code=0):
+    """What a line of bash writes to a terminal, at which something is typed."""
+    reader, writer = pty.openpty()
+    os.write(reader, typed.encode())
+    process = subprocess.Popen(
+        ["bash", "-c", line],
+        stdin=writer,
+        stdout=writer,
+        stderr=writer,
+        env=environment(minikms),
+        start_new_session=True,
+    )
+    os.close(writer)
+    written = b""
+    while select.select([reader], [], [], 60)[0]:
+        try:
+            part = os.read(reader, 65536)
+        except OSError:  # EIO: nobody has the other side open
+            break
+        if not part:
+            break
+        written += part
+    os.close(reader)
+    assert process.wait() == code, written
+    return written.decode()

@@ -1,0 +1,137 @@
+"""The command `mkms` on a terminal: tables for people, and nothing that steers the terminal."""
+
+import json
+
+import pytest
+from answering import KEY, answering, refusal
+from commands import on_a_terminal
+
+from minikms_client.cli.display import visible
+from minikms_client.wire import encode
+
+# A colour, a title, a hyperlink, a bell, the same by C1, and marks that turn the order around.
+HOSTILE = "a\x1b[31m\x1b]0;t\x07\x1b]8;;http://x\x1b\\\x9b31m\x9d0;t\x9c\u202eb\u2066c\u200f\x7f\n"
+KID = "k" * 43
+
+
+def steering(written):
+    """The characters in what was written that have no glyph."""
+    return {char for char in written if not char.isprintable()} - set("\r\n\t")
+
+
+def test_people_get_tables(minikms):
+    minikms.generate_key("ed25519", alias="signer", labels={"use": "test"})
+    key = on_a_terminal("mkms key show signer", minikms)
+    assert "multikey" in key
+    assert '{"use": "test"}' in key
+    header, row = on_a_terminal("mkms key list", minikms).splitlines()
+    assert header.split() == ["kid", "alg", "state", "created", "aliases"]
+    assert header.index("aliases") == row.index("signer")
+
+
+def test_results_that_nobody_sees_have_a_bar(minikms, tmp_path):
+    line = f"mkms key generate ed25519 --count 1500 >{tmp_path}/kids"
+    assert "Making keys" in on_a_terminal(line, minikms)
+    assert len((tmp_path / "kids").read_text().splitlines()) == 1500
+
+
+ALIASES = [
+    "did:key:z6Mk#:smile:",
+    "[red]x",
+    "x[/oops]",
+    "[link=http://x]y",
+    f"did:example:{'long' * 100}#key-1",
+]
+
+
+def test_text_is_text_and_is_never_cut(minikms):
+    kids = [minikms.generate_key("ed25519", alias=alias).kid for alias in ALIASES]
+    listing = on_a_terminal("COLUMNS=40 mkms key list", minikms)
+    for text in (*kids, *ALIASES):
+        assert text in listing
+    assert steering(listing) == set()
+    for alias in ALIASES:
+        assert alias in on_a_terminal(f"mkms key show '{alias}'", minikms)
+
+
+def test_a_deletion_that_is_due_is_shown(command, minikms):
+    kept, going = (minikms.generate_key("ed25519").kid for _ in range(2))
+    command(f"mkms key delete {going} --after 7d")
+    deletes = minikms.get_key(going).deletes
+    for listing in (on_a_terminal("mkms key list", minikms), command("mkms key list")):
+        lines = {line[:43]: line for line in listing.splitlines()}
+        assert f"disabled, deletes {deletes:%Y-%m-%dT%H:%M}" in lines[going]
+        assert "deletes" not in lines[kept]
+    assert deletes.strftime("%Y-%m-%d") in on_a_terminal(f"mkms key show {going}", minikms)
+
+
+def test_a_listing_of_one_state(command, minikms):
+    kids = {state: minikms.generate_key("p256").kid for state in ("enabled", "disabled")}
+    minikms.update_key(kids["disabled"], state="disabled")
+    for state, kid in kids.items():
+        found = [
+            json.loads(line)
+            for line in command(f"mkms key list --state {state} --json").splitlines()
+        ]
+        assert [key["kid"] for key in found] == [kid]
+    assert command("mkms key list --state verify-only") == ""
+
+
+LISTED = {**KEY, "alg": HOSTILE, "state": HOSTILE, "aliases": [HOSTILE]}
+SHOWN = {**KEY, "kid": HOSTILE, "labels": {HOSTILE: HOSTILE}}
+PLAINTEXT = encode(HOSTILE.encode())
+ANSWERS = {
+    "key list": [[LISTED]],
+    f"key show {KID}": [SHOWN],
+    f"key export {KID}": [KEY, {"jwk": {HOSTILE: HOSTILE}}],
+    "profile create x": [{"name": HOSTILE}],
+    "profile list": [{"profiles": [HOSTILE]}],
+    "profile jwks x public": [{"name": HOSTILE, "jwks": HOSTILE}],
+    "token revoke x": [{"id": HOSTILE}],
+    "status": [{"status": HOSTILE}],
+    "jwks": [{"keys": [{HOSTILE: HOSTILE}]}],
+    f"jws sign {KID} x": [{"jws": HOSTILE}],
+    f'decrypt {KID} \'{{"ciphertext":""}}\'': [{"plaintext": PLAINTEXT}],
+    f"box unseal {KID} ''": [{"plaintext": PLAINTEXT}],
+    f"jwe decrypt {KID} x": [{"plaintext": PLAINTEXT, "header": {HOSTILE: HOSTILE}}],
+}
+
+
+@pytest.mark.parametrize("line", ANSWERS)
+@pytest.mark.parametrize("options", ["", "--json"])
+def test_an_answer_does_not_steer_the_terminal(minikms, line, options):
+    answers = [(200, {}, json.dumps(answer)) for answer in ANSWERS[line]]
+    with answering(*answers) as (url, _):
+        written = on_a_terminal(f"mkms --url {url} {line} {options}", minikms)
+    assert steering(written) == set()
+    assert "x1b" in written or "u001b" in written
+
+
+@pytest.mark.parametrize("redirection", ["", "2>&1 | cat"])
+def test_nor_does_the_text_of_a_problem(minikms, redirection):
+    status, headers, body = refusal("invalid-key", 422)
+    body = json.dumps(
+        {**json.loads(body), "detail": HOSTILE, "errors": [{"pointer": HOSTILE, "detail": HOSTILE}]}
+    )
+    with answering((status, headers, body)) as (url, _):
+        line = f"set -o pipefail; mkms --url {url} key show {KID} {redirection}"
+        written = on_a_terminal(line, minikms, code=5)
+    assert steering(written) == set()
+    assert r"\x1b" in written
+
+
+def test_bytes_stay_as_they_are_where_nobody_looks(shell, minikms):
+    key = minikms.generate_key("a256gcm", alias="\u202ebox")
+    sealed = minikms.encrypt(HOSTILE.encode(), kid=key.kid)
+    given = json.dumps(
+        {name: encode(getattr(sealed, name)) for name in ("ciphertext", "nonce", "tag")}
+    )
+    assert shell(f"mkms decrypt {key.kid} '{given}'") == HOSTILE.rstrip("\n")
+    assert shell("mkms key list | cut -f5") == "\u202ebox"
+    shown = on_a_terminal(f"mkms decrypt {key.kid} '{given}' --output -", minikms)
+    assert "\x1b[31m" in shown
+
+
+def test_what_is_seen_is_unchanged():
+    assert visible("did:example:1#2 ö 漢 \\ [x]") == "did:example:1#2 ö 漢 \\ [x]"
+    assert visible("\x1b\x9b\u202e\u2028") == r"\x1b\x9b\u202e\u2028"
