@@ -1,7 +1,7 @@
 """The problems of a call, one class for each (RFC 9457)."""
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class KmsError(Exception):
@@ -17,6 +17,8 @@ class KmsError(Exception):
     title: ClassVar[str]
     retry_after: ClassVar[int | None] = None
     """After how many seconds the caller may try again, if that makes sense."""
+    outcome: Literal["unknown"] | None = None
+    """Whether the call may have been done all the same; None if nothing was changed."""
 
     def __init__(
         self,
@@ -236,10 +238,20 @@ class TooBusy(KmsError):
 
 
 class StoreUnavailable(KmsError):
-    """The store does not answer; the caller may try again."""
+    """The store does not answer; the caller may try again.
+
+    With `unknown`, it did not confirm a commit, and `outcome` says so.
+    """
 
     status, slug, title = 503, "store-unavailable", "The key store is not available"
     retry_after = 1
+
+    def __init__(self, detail: str = "", *, unknown: bool = False) -> None:
+        if unknown:
+            self.outcome = "unknown"
+            super().__init__("The store did not confirm the write; it may have been applied.")
+        else:
+            super().__init__(f"{detail or f'{self.title}.'} Nothing was changed.")
 
 
 class ShuttingDown(KmsError):

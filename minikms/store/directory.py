@@ -154,6 +154,8 @@ class ProfileDirectory:
                 await self._handle.require_own_key(transaction)
                 await transaction.insert(PROFILE, name, askar_profile)
         except (AskarError, AuditUnavailable, StoreUnavailable) as exc:
+            if isinstance(exc, StoreUnavailable) and exc.outcome:
+                raise  # the directory may name it
             await self._handle.store.remove_profile(askar_profile)
             if isinstance(exc, DuplicateError):
                 raise exists from None

@@ -16,6 +16,7 @@ from minikms.store.askar_errors import UndecryptableError
 from minikms.store.counters import ChangeCounters
 from minikms.store.layout import check_layout, read_layout, require_not_rekeyed
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.permits import begin_commit
 from minikms.store.sessions import Session, Transaction
 from minikms.store.statistics import TableStatistics
 from minikms.store.store_file import StoreFile
@@ -97,6 +98,7 @@ class StoreHandle:
             except AskarError as exc:
                 self._note_failure(store, exc)
                 raise
+            begin_commit()
             if transaction.events is None:
                 events.record_before_commit()
             else:
@@ -107,9 +109,7 @@ class StoreHandle:
                 except AskarError as exc:
                     self._note_failure(store, exc)
                     # It may have been committed all the same, so it must not be tried again.
-                    raise StoreUnavailable(
-                        "The key store did not say whether it was done."
-                    ) from exc
+                    raise StoreUnavailable(unknown=True) from exc
             self.writes_fail = False
             if doubled:
                 self.statistics.note_doubled(transaction.place)

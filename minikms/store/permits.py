@@ -1,10 +1,12 @@
 """Permits to use a connection to the store, and time limits for calls that have one."""
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -24,6 +26,28 @@ PERMIT_TIMEOUT: Final = 2.0
 LONG_TIMEOUT: Final = 60.0
 
 Permit: TypeAlias = asyncio.Semaphore | WriterLock
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A call under way: whether it has sent a commit, or its caller has given up before that."""
+
+    commit_sent: bool = False
+    given_up: bool = False
+
+
+_CURRENT: Final[contextvars.ContextVar[_Call | None]] = contextvars.ContextVar("call", default=None)
+
+
+def begin_commit() -> None:
+    """Note that the current call sends a commit.
+
+    Raises StoreUnavailable if its caller has given up, and was told that nothing was changed.
+    """
+    if (call := _CURRENT.get()) is not None:
+        if call.given_up:
+            raise StoreUnavailable()
+        call.commit_sent = True
 
 
 class Pool(NamedTuple):
@@ -96,7 +120,7 @@ class Permits:
         self._on_silence = on_silence
         self._location = location
         self._writer_lock = writer_lock
-        self._calls: set[asyncio.Task[Any]] = set()
+        self._calls: dict[asyncio.Task[Any], _Call] = {}
         self._current = _PermitSet(location, writer_lock)
 
     @property
@@ -176,8 +200,10 @@ class Permits:
             await asyncio.wait(self._calls)
 
     def _start(self, call: Coroutine[Any, Any, ResultT]) -> "asyncio.Task[ResultT]":
-        self._calls.add(task := asyncio.create_task(call))
-        task.add_done_callback(self._calls.discard)
+        context, state = contextvars.copy_context(), _Call()
+        context.run(_CURRENT.set, state)
+        self._calls[task := asyncio.create_task(call, context=context)] = state
+        task.add_done_callback(self._calls.pop)
         return task
 
     async def _acquire(self, *, write: bool) -> Callable[[], None]:
@@ -205,11 +231,12 @@ class Permits:
 
     async def _result(self, task: "asyncio.Task[ResultT]", timeout: float | None = None) -> ResultT:
         """The result of a call, which goes on by itself where it takes too long."""
-        began = time.monotonic()
+        began, call = time.monotonic(), self._calls[task]
         finished, _ = await asyncio.wait({task}, timeout=timeout or self.timeout)
         if not finished:
+            call.given_up = not call.commit_sent
             self._on_silence()
-            raise StoreUnavailable("The key store does not answer.")
+            raise StoreUnavailable("The key store does not answer.", unknown=call.commit_sent)
         try:
             return task.result()
         except AskarError as exc:
@@ -217,5 +244,5 @@ class Permits:
                 # Askar's pool may have got no connection, since those that hang are in it.
                 if time.monotonic() - began >= self._location.timeout:
                     self._on_silence()
-                raise StoreUnavailable() from exc
+                raise StoreUnavailable(unknown=call.commit_sent) from exc
             raise

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from aries_askar import AskarError, AskarErrorCode
 
-from minikms.errors import KmsError
+from minikms.errors import KmsError, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent
 from minikms.store.directory import StaleProfileError, require_profile
 from minikms.store.permits import Permits
@@ -104,11 +104,16 @@ class WriteGroup:
                 write.result.set_result(result)
 
     def fail(self, exc: BaseException) -> None:
-        """Raise `exc` for all callers that have no result yet, those that wait too."""
-        while self._waiting:
-            self._taken.append(self._waiting.popleft())
+        """Raise `exc` for all callers that have no result yet, those that wait too.
+
+        If the outcome of the transaction is unknown, those that wait are not part of it.
+        """
         for write in self._taken:
             _fail(write, exc)
+        if isinstance(exc, KmsError) and exc.outcome:
+            exc = StoreUnavailable()
+        while self._waiting:
+            _fail(self._waiting.popleft(), exc)
 
     def split(self, failed: WriteFailed) -> "list[WriteGroup]":
         """Raise for the caller whose write failed; gives a group for each of the other writes."""

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from minikms.access.policy import ANYBODY, OPEN, Caller, TokenAccess
 from minikms.access.tokens import ID_PATTERN
-from minikms.errors import ProfileNotFound
+from minikms.errors import AuditUnavailable, KmsError, ProfileNotFound
 from minikms.events import CURRENT, AuditEvent, AuditSink
 from minikms.web import callers
 from minikms.web.http.answers import CACHE_CONTROL, NO_STORE
@@ -204,7 +204,11 @@ class Gate:
                 known = self.access.authenticate_cached(self._authorization(request))
                 event.who = known.name if known else ""
         finally:  # of a protocol that fails there, too
-            event.record(slug_of(exc))
+            try:
+                event.record(slug_of(exc))
+            except AuditUnavailable as unrecorded:
+                unrecorded.outcome = exc.outcome if isinstance(exc, KmsError) else None
+                raise
 
     def _describe(self, request: web.Request, event: AuditEvent) -> None:
         event.request_id = request_id(request)

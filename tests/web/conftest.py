@@ -22,7 +22,7 @@ from minikms.serve.assembly import create_service
 from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.state import SERVICE, STORE
 
-PROBLEM_MEMBERS = {"type", "title", "status", "detail", "errors"}
+PROBLEM_MEMBERS = {"type", "title", "status", "detail", "errors", "outcome"}
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ class ProblemError(MinikmsError):
     Programs rely on the class or on `slug`; `title` and `detail` are for people. `errors` pairs a
     JSON pointer into the request with what is wrong there. `request_id` is in the service's log.
     `retry_after` says in how many seconds the call may be made again, where the service says it.
+    `outcome` is "unknown" if the call may have changed something all the same.
     """
 
     by_slug: ClassVar[dict[str, type["ProblemError"]]] = {}
@@ -59,6 +60,7 @@ class ProblemError(MinikmsError):
         errors: tuple[tuple[str, str], ...] = (),
         request_id: str | None = None,
         retry_after: float | None = None,
+        outcome: str | None = None,
     ) -> None:
         self.slug = slug
         self.status = status
@@ -67,6 +69,7 @@ class ProblemError(MinikmsError):
         self.errors = errors
         self.request_id = request_id
         self.retry_after = retry_after
+        self.outcome = outcome
         super().__init__(" ".join([detail, *(f"{at}: {fault}" for at, fault in errors)]))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -79,6 +82,7 @@ class ProblemError(MinikmsError):
             self.errors,
             self.request_id,
             self.retry_after,
+            self.outcome,
         )
 
 
@@ -101,6 +105,7 @@ def problem(
         each(_fault, body.get("errors", [])),
         request_id,
         retry_after,
+        text(body["outcome"]) if "outcome" in body else None,
     )
 
 

@@ -25,8 +25,9 @@ KEY = {
 }
 
 
-def refusal(slug, status=503, retry_after="0"):
+def refusal(slug, status=503, retry_after="0", **members):
     body = {"type": f"urn:minikms:problem:{slug}", "title": "T", "status": status, "detail": "D."}
+    body.update(members)
     return status, {"Retry-After": retry_after}, json.dumps(body)
 
 

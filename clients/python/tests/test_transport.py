@@ -94,6 +94,14 @@ def test_every_change_is_known_to_be_repeatable_or_not(document):
     assert changes == {name for name, _ in ONCE} | REPEATABLE
 
 
+@pytest.mark.parametrize("members", [{}, {"outcome": "unknown"}])
+def test_a_problem_says_whether_the_call_may_have_been_done(members):
+    refused = answering(refusal("store-unavailable", **members))
+    with refused as (url, _), Client(url) as kms, pytest.raises(StoreUnavailable) as caught:
+        kms.generate_key("ed25519")
+    assert pickle.loads(pickle.dumps(caught.value)).outcome == members.get("outcome")
+
+
 def test_a_key_whose_alias_refuses_is_made_again():
     with answering(None, refusal("store-unavailable"), OK) as (url, asked), Client(url) as kms:
         assert kms.generate_key("ed25519", alias="a", alias_taken="refuse").kid == "a"

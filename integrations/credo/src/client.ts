@@ -14,13 +14,14 @@ export interface MinikmsClientOptions {
   timeout?: number
 }
 
-/** A problem (RFC 9457) that the service answered. */
+/** A problem (RFC 9457) that the service answered. Its outcome is unknown if the call may have changed something. */
 export class MinikmsProblem extends Error {
   public constructor(
     public readonly slug: string,
     public readonly status: number,
     detail: string,
-    public readonly requestId: string | null
+    public readonly requestId: string | null,
+    public readonly outcome?: 'unknown'
   ) {
     super(detail)
   }
@@ -88,7 +89,8 @@ export class MinikmsClient {
       String(answer?.type).slice(PROBLEM.length),
       response.status,
       String(answer?.detail),
-      response.headers.get('X-Request-Id')
+      response.headers.get('X-Request-Id'),
+      answer?.outcome === 'unknown' ? 'unknown' : undefined
     )
   }
 

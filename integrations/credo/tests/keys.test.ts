@@ -174,6 +174,13 @@ describe('a service that is not there', () => {
     await expect(connect(elsewhere)).rejects.toThrow(`The answer 502 of ${elsewhere} is not one of Mini KMS.`)
     server.close()
   })
+
+  it.each([undefined, 'unknown'])('gives a problem with the outcome %s', async (outcome) => {
+    const problem = { type: 'urn:minikms:problem:store-unavailable', detail: 'D.', outcome }
+    const { server, url: elsewhere } = await listen((_, response) => response.writeHead(503).end(JSON.stringify(problem)))
+    await expect(connect(elsewhere)).rejects.toMatchObject({ slug: 'store-unavailable', outcome })
+    server.close()
+  })
 })
 
 async function listen(answer?: RequestListener) {

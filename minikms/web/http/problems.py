@@ -37,6 +37,8 @@ def problem(error: errors.KmsError) -> dict[str, Any]:
     }
     if error.errors:
         body["errors"] = [{"pointer": at, "detail": what} for at, what in error.errors]
+    if error.outcome:
+        body["outcome"] = error.outcome
     return body
 
 

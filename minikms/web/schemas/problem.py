@@ -1,6 +1,6 @@
 """The body of a failure."""
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 
 class ProblemDetail(Schema):
@@ -22,3 +22,10 @@ class Problem(Schema):
     status = fields.Integer(required=True)
     detail = fields.String(required=True)
     errors = fields.List(fields.Nested(ProblemDetail))
+    outcome = fields.String(
+        validate=validate.OneOf(["unknown"]),
+        metadata={
+            "description": "`unknown` if the change may have been made; absent if nothing was "
+            "changed."
+        },
+    )

@@ -1,0 +1,85 @@
+"""A write that PostgreSQL does not confirm: its caller learns whether it may have been applied."""
+
+import asyncio
+
+import pytest
+from waiting import until
+
+from minikms.config import Config
+from minikms.serve.assembly import create_service
+
+FAULT = """
+CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS
+'BEGIN PERFORM {what}; RETURN NEW; END';
+CREATE CONSTRAINT TRIGGER fault AFTER {change} ON items DEFERRABLE INITIALLY {when}
+FOR EACH ROW EXECUTE FUNCTION fault();
+"""
+DIE = "pg_terminate_backend(pg_backend_pid())"
+COMMITTING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+HEAL = "DROP FUNCTION fault() CASCADE"  # which waits for writes that hang
+
+
+@pytest.fixture
+def database(own_postgres):
+    """The name of a database, and its URL."""
+    url = own_postgres.create_database()
+    return url.rpartition("/")[2], url
+
+
+@pytest.fixture
+async def client(start, make_store, database):
+    return await start(create_service(Config(**await make_store(database[1]))))
+
+
+@pytest.fixture
+def outcome(client, refused):
+    """The outcome of a call that is refused."""
+
+    async def call(path, body):
+        async with client.post(path, json=body) as response:
+            return (await refused(response, 503, "store-unavailable")).get("outcome", "not done")
+
+    return call
+
+
+async def aliases(client):
+    async with client.get("/keys") as response:
+        return {alias for key in await response.json() for alias in key["aliases"]}
+
+
+async def test_a_commit_that_hangs(client, generate, own_postgres, outcome):
+    """The first is applied later, and those who wait for the next transaction are not."""
+
+    def hangs(alias):
+        return asyncio.create_task(outcome("/key/generate", {"alg": "ed25519", "alias": alias}))
+
+    await generate()  # so that Askar knows the profile, which it locks by itself once
+    own_postgres.set("synchronous_standby_names", "nobody")
+    first = hangs("first")
+    await until("a commit that hangs", lambda: own_postgres.execute(COMMITTING) == "1\n")
+    others = [hangs(f"other-{number}") for number in range(5)]
+    assert await first == "unknown"
+    assert set(await asyncio.gather(*others)) == {"not done"}
+    own_postgres.set("synchronous_standby_names", "")
+    await until("the commit to end", lambda: own_postgres.execute(COMMITTING) == "0\n")
+    assert await aliases(client) == {"first"}
+
+
+async def test_a_connection_that_dies_in_a_commit(client, own_postgres, database, outcome):
+    own_postgres.execute(FAULT.format(what=DIE, change="INSERT", when="DEFERRED"), database[0])
+    assert await outcome("/key/generate", {"alg": "ed25519"}) == "unknown"
+    own_postgres.execute(HEAL, database[0])
+    assert await aliases(client) == set()
+
+
+async def test_a_write_that_hangs_before_its_commit(
+    client, generate, own_postgres, database, outcome
+):
+    """It is not committed any more, once its caller has been told so."""
+    fault = FAULT.format(what="pg_sleep(4)", change="UPDATE", when="IMMEDIATE")
+    await generate(alias="a")
+    own_postgres.execute(fault, database[0])
+    assert await outcome("/key/generate", {"alg": "ed25519", "alias": "b"}) == "not done"
+    await asyncio.to_thread(own_postgres.execute, HEAL, database[0])
+    await generate(alias="c")
+    assert await aliases(client) == {"a", "c"}
