@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from minikms.background import in_background
 from minikms.startup_errors import StoreError
 from minikms.store.files import open_beside
 
@@ -23,6 +24,9 @@ SLOTS: Final = 4096
 CONTENTS: Final = "minikms.contents"
 
 _BYTES: Final = 8 * SLOTS
+
+# How often a service looks whether the file of the counters is in its place, in seconds.
+_WATCH_INTERVAL: Final = 0.5
 
 
 def slot_of(category: str, name: str) -> int:
@@ -80,17 +84,29 @@ class FileChangeCounters(ChangeCounters):
     """
 
     def __init__(self, path: Path) -> None:
-        file = open_beside(path, "seen")
+        self.file = open_beside(path, "seen")
         try:
             # Allocate all of it: on a full disk, a write to mapped memory would kill the process.
-            os.posix_fallocate(file, 0, _BYTES)
-            self._memory = mmap.mmap(file, _BYTES)
+            os.posix_fallocate(self.file.descriptor, 0, _BYTES)
+            self._memory = mmap.mmap(self.file.descriptor, _BYTES)
         except OSError as exc:
             why = f"The file {path}-seen cannot be written: {exc.strerror}."
             raise StoreError(why) from None
         finally:
-            os.close(file)
+            os.close(self.file.descriptor)
         self.values = _as_integers(self._memory)
+
+    @asynccontextmanager
+    async def listening(self, on_loss: Callable[[], None]) -> AsyncIterator[None]:
+        async with in_background(self._watch()):
+            yield
+
+    async def _watch(self) -> None:
+        """Let nothing stay cached once the file is not at its path: others count in another one."""
+        while True:
+            await asyncio.sleep(_WATCH_INTERVAL)
+            if not self.file.is_in_place():
+                self.count()
 
     async def aclose(self) -> None:
         self.values.release()

@@ -67,7 +67,9 @@ class Database(ProfileSessions):
         self._location = location
         self._writer_lock = writer_lock
         self._making = b""
-        file = StoreFile(location.path) if location.path else None
+        file = None
+        if location.path and writer_lock and isinstance(counters, FileChangeCounters):
+            file = StoreFile(location.path, [*writer_lock.files, counters.file])
         handle = StoreHandle(store, location, key, counters, rekeyed, file)
         permits = Permits(
             location,

@@ -4,7 +4,7 @@ import fcntl
 import os
 import stat
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from minikms.startup_errors import StoreError
 
@@ -29,7 +29,28 @@ def is_open_elsewhere(store: Path) -> bool:
     return False
 
 
-def open_beside(store: Path, ending: str) -> int:
+class OpenFile(NamedTuple):
+    """An open file: its descriptor, its path, and its device and inode."""
+
+    descriptor: int
+    path: Path
+    identity: tuple[int, int]
+
+    def is_in_place(self) -> bool:
+        """Whether its path still leads to this file."""
+        return identity_of(self.path) == self.identity
+
+
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """Device and inode of the file at a path; None if there is none."""
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
+def open_beside(store: Path, ending: str) -> OpenFile:
     """Open the file beside a store that has this ending, or make it; raises StoreError.
 
     The file has one name. Its owner is the user of this process, or the owner of the store, whose
@@ -44,14 +65,15 @@ def open_beside(store: Path, ending: str) -> int:
             facts, user = store.stat(), os.geteuid()
             if is_new and user == 0:  # so that the owner of the store can use it
                 os.fchown(file, facts.st_uid, facts.st_gid)
-            if why := why_not_owned(os.fstat(file), user, facts.st_uid):
+            opened = os.fstat(file)
+            if why := why_not_owned(opened, user, facts.st_uid):
                 raise StoreError(f"The file {name} cannot be used: {why}.")
         except BaseException:
             os.close(file)
             raise
     except OSError as exc:
         raise StoreError(f"The file {name} cannot be used: {exc.strerror}.") from None
-    return file
+    return OpenFile(file, Path(name), (opened.st_dev, opened.st_ino))
 
 
 def open_or_make(name: str, flags: int = 0) -> tuple[int, bool]:

@@ -3,11 +3,13 @@
 import errno
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final
 
 from minikms.errors import StoreUnavailable
+from minikms.store.files import OpenFile, identity_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -27,31 +29,33 @@ def disk_fault(folder: Path) -> str:
 
 
 class StoreFile:
-    """The file at a path that a process has open."""
+    """The file of a store that a process has open, and those beside it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, beside: Iterable[OpenFile]) -> None:
         self._path = path.absolute()
-        self._opened = self._identity()
-        self._moved = False
+        self._opened = identity_of(self._path)
+        self._beside = tuple(beside)
+        self._moved: Path | None = None
         self._fault = ""
 
     def require_in_place(self) -> None:
-        """Raise StoreUnavailable where another file is at the path by now, or none.
+        """Raise StoreUnavailable if one of the files is no longer at its path.
 
-        It is called before every use of a connection, and costs one `stat`. What is written to the
-        file that was there is not in the one that is opened next; and the pool opens connections by
-        the path, so that reads would be of either.
+        It is called before every use of a connection, and costs a `stat` for each file. What is
+        written to the file that was there is not in the one that is opened next; and the pool opens
+        connections by the path, so that reads would be of either. By another file beside the store,
+        processes exclude each other, and tell each other of changes, no longer.
         """
-        moved = self._identity() != self._opened
-        if moved is not self._moved:
-            self._moved = moved
+        moved = self._not_in_place()
+        if moved != self._moved:
             if moved:
-                LOGGER.error("%s was moved or replaced: it is not used any more", self._path)
+                LOGGER.error("%s was moved or replaced: the store is not used any more", moved)
             else:
-                LOGGER.warning("%s is in its place again", self._path)
+                LOGGER.warning("%s is in its place again", self._moved)
+            self._moved = moved
         if moved:
             raise StoreUnavailable(
-                "The key store's file was moved or replaced: restart the service."
+                "A file of the key store was moved or replaced: restart the service."
             )
 
     def require_room(self) -> None:
@@ -68,10 +72,7 @@ class StoreFile:
             LOGGER.warning("the store's disk has room again: %s is written to", self._path)
         return not self._fault
 
-    def _identity(self) -> tuple[int, int] | None:
-        """Device and inode of the file at the path, None where there is none."""
-        try:
-            facts = os.stat(self._path)
-        except OSError:
-            return None
-        return facts.st_dev, facts.st_ino
+    def _not_in_place(self) -> Path | None:
+        if identity_of(self._path) != self._opened:
+            return self._path
+        return next((file.path for file in self._beside if not file.is_in_place()), None)

@@ -28,9 +28,9 @@ class WriterLock:
     """
 
     def __init__(self, path: Path) -> None:
-        self._older = [open_beside(path, _ending("lock", number)) for number in range(_NUMBER)]
-        self._lock = open_beside(path, _ending("lock", _NUMBER))
-        self._next = open_beside(path, _ending("next", _NUMBER))
+        names = [*(("lock", number) for number in range(_NUMBER + 1)), ("next", _NUMBER)]
+        self.files = [open_beside(path, _ending(*name)) for name in names]
+        *self._older, self._lock, self._next = (file.descriptor for file in self.files)
         self._excludes_older = self._closed = False
 
     async def acquire(self) -> None:
@@ -59,8 +59,8 @@ class WriterLock:
     def close(self) -> None:
         """Close the files, which releases the lock."""
         self._closed = True
-        for file in (self._lock, self._next, *self._older):
-            os.close(file)
+        for file in self.files:
+            os.close(file.descriptor)
 
     def _release_older(self) -> None:
         if not self._excludes_older:

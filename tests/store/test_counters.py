@@ -15,6 +15,12 @@ from minikms.store.counters import SLOTS, FileChangeCounters, slot_of
 A, B = ("category", "a"), ("category", "b")
 
 
+@pytest.fixture(autouse=True)
+def store(tmp_path):
+    """The file of a store, whose owner owns those beside it."""
+    (tmp_path / "keys.db").touch()
+
+
 def remember(cache, key, value, *sources):
     cache.start_fill().fill(key, value, *sources)
 
@@ -99,7 +105,6 @@ async def test_nothing_is_kept_while_it_is_being_changed(tmp_path):
 
 
 async def test_links_to_a_file(tmp_path):
-    (tmp_path / "keys.db").touch()
     (tmp_path / "link.db").symlink_to("keys.db")
     counters = FileChangeCounters(tmp_path / "keys.db")
     cache = Cache(counters, 10, 0)

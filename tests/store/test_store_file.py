@@ -1,13 +1,15 @@
-"""An SQLite file that is moved or replaced while a service has it open."""
+"""Files of an SQLite store that are moved or replaced while a service has them open."""
 
 import logging
 import shutil
 from dataclasses import replace
 
 import pytest
+from waiting import until
 
 from minikms.errors import StoreUnavailable
 from minikms.records import KeyRecord, KeyRef
+from minikms.store.cache import Cache
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
 from minikms.store.location import StoreLocation
 
@@ -38,3 +40,32 @@ async def test_a_file_that_is_not_the_one_that_was_opened(sqlite, key, replaced,
         await store.insert(DEFAULT_PROFILE, replace(RECORD, kid="kid-2"), b"secret")
         await store.record(DEFAULT_PROFILE, KeyRef(kid="kid-1"))
         assert "is in its place again" in caplog.text
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
+@pytest.mark.parametrize("ending", ["lock", "lock-1", "next-1", "seen"])
+async def test_a_file_beside_it_that_is_not_the_one_that_was_opened(sqlite, key, ending, replaced):
+    beside = sqlite.with_name(f"{sqlite.name}-{ending}")
+    async with KeyStore.open(StoreLocation.parse(f"sqlite://{sqlite}"), key) as store:
+        await store.insert(DEFAULT_PROFILE, RECORD, b"secret")
+        beside.rename(sqlite.with_name("away"))
+        if replaced:
+            shutil.copy(sqlite.with_name("away"), beside)
+        for call in (
+            lambda: store.insert(DEFAULT_PROFILE, replace(RECORD, kid="kid-2"), b"secret"),
+            lambda: store.record(DEFAULT_PROFILE, KeyRef(kid="kid-1")),
+            store.ping,  # for /readyz
+        ):
+            with pytest.raises(StoreUnavailable, match="moved or replaced"):
+                await call()
+
+
+async def test_what_is_cached_is_not_used_without_the_file_of_changes(sqlite, key):
+    """Other processes write to the new file that a token was revoked, say."""
+    async with KeyStore.open(StoreLocation.parse(f"sqlite://{sqlite}"), key) as store:
+        cache = Cache[str](store.database.counters, 10, 60)
+        cache.start_fill().fill("token", "good", ("minikms.token", "1"))
+        async with store.database.counters.listening(lambda: None):
+            assert cache.get("token") == "good"
+            sqlite.with_name(f"{sqlite.name}-seen").unlink()
+            await until("the end of what was cached", lambda: cache.get("token") is None)
