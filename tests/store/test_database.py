@@ -223,3 +223,32 @@ async def test_a_store_closes_after_calls_that_nobody_waits_for(persistent_url, 
     async with Database.open(location, key) as database:
         found = await database.run_own(lambda session: session.fetch("test", "late"))
     assert found.value == b"written"
+
+
+async def test_a_file_has_one_writer_at_a_time_whatever_the_profile(sqlite, key, monkeypatch):
+    monkeypatch.setattr("minikms.store.permits.PERMIT_TIMEOUT", 60)  # however busy the machine is
+    location = StoreLocation.parse(f"sqlite://{sqlite}")
+    async with KeyStore.open(location, key) as one, KeyStore.open(location, key) as other:
+        stores, profiles, writing = (one, other), [f"p{n}" for n in range(8)], set()
+        for name in profiles:
+            await one.create_profile(name)
+            await other.page(name, limit=1)  # so that none is looked up below
+
+        async def watch():
+            while True:
+                writing.add(sum(store.database.pool.in_use for store in stores))
+                await asyncio.sleep(0)
+
+        watching = asyncio.create_task(watch())
+        names = [f"k{n}" for n in range(8)]
+        writes = [
+            store.insert(profile, replace(RECORD, kid=f"{name}-{number}"), b"secret")
+            for name in names
+            for number, store in enumerate(stores)
+            for profile in profiles
+        ]
+        await asyncio.gather(*writes)
+        watching.cancel()
+        assert writing == {0, 1}
+        for name in profiles:
+            assert len((await one.page(name, limit=100))[0]) == 2 * len(names)
