@@ -1,18 +1,19 @@
 """Keys that are deleted later: until then, from then on, and once they are removed."""
 
 import asyncio
+import pkgutil
 import time
 from datetime import datetime
 
 import pytest
-from waiting import waiting_for
+from waiting import until, waiting_for
 
 from minikms.config import Config
 from minikms.errors import KeyNotFound
 from minikms.keys.service import KeyService
 from minikms.records import KeyRef
 from minikms.serve.assembly import create_service
-from minikms.web.state import SERVICE
+from minikms.web.state import SERVICE, STORE
 
 DATA = "aGVsbG8="
 
@@ -267,6 +268,81 @@ async def test_restored_while_others_sweep(client, generate):
     statuses = await asyncio.gather(*map(back, kids), *sweeps)
     assert statuses[: len(kids)] == [200] * len(kids)
     assert await kept(client) == (8, 0, 0, 8)
+
+
+@pytest.fixture
+def put_clock(monkeypatch):
+    """Set the clock so many seconds ahead of the system's."""
+    system, off = time.time_ns, [0]
+    monkeypatch.setattr(time, "time_ns", lambda: system() + off[0] * 10**9)
+
+    def put(seconds):
+        off[0] = seconds
+
+    return put
+
+
+@pytest.fixture
+def paused(monkeypatch):
+    """Have the next call of a coroutine function wait, once: when it has begun, when it goes on."""
+
+    def pause(name):
+        begun, go_on = asyncio.Event(), asyncio.Event()
+        target = pkgutil.resolve_name(name)
+
+        async def wait(*args, **options):
+            if not begun.is_set():
+                begun.set()
+                await go_on.wait()
+            return await target(*args, **options)
+
+        monkeypatch.setattr(name, wait)
+        return begun, go_on
+
+    return pause
+
+
+async def test_restored_while_another_service_removes_it(persistent, start, paused, put_clock):
+    """The other's clock is ahead: the key is due there, and not here."""
+    here, there = [await start(create_service(Config(**persistent))) for _ in range(2)]
+    async with here.post("/key/generate", json={"alg": "hs256"}) as response:
+        kid = (await response.json())["kid"]
+    await schedule(here, kid, "1h")
+    begun, go_on = paused("minikms.store.keys.replace_record")
+    restoring = asyncio.create_task(here.post(f"/key/{kid}/restore"))
+    async with waiting_for("a key that is being restored"):
+        await begun.wait()
+    put_clock(2 * 3600)
+    removing = asyncio.create_task(there.app[SERVICE].sweep())
+    database = there.app[STORE].database
+    await until("a sweep", lambda: database.pool.in_use + database.pool.waiting)
+    await asyncio.sleep(0.1)  # until it has come to the key, or waits for the file
+    go_on.set()
+    await removing
+    assert (await restoring).status == 200
+    assert (await (await there.get(f"/key/{kid}")).json())["deletes"] is None
+    assert await kept(there) == (1, 0, 0, 1)
+
+
+@pytest.mark.parametrize("change", ["POST /key/{kid}/restore", "DELETE /key/{kid}?after=9h"])
+async def test_changed_before_it_is_noted_as_due(
+    client, generate, refused, paused, put_clock, change
+):
+    """By a machine whose clock is behind: a call that finds the key due leaves it as it is."""
+    kid = (await generate())["kid"]
+    await schedule(client, kid, "1h")
+    begun, go_on = paused("minikms.store.due_keys.DueKeys.note")
+    put_clock(2 * 3600)
+    finding = asyncio.create_task(client.get(f"/key/{kid}"))
+    async with waiting_for("a call that finds it due"):
+        await begun.wait()
+    put_clock(0)
+    method, path = change.format(kid=kid).split()
+    async with client.request(method, path) as response:
+        assert response.status == 200
+    go_on.set()
+    await refused(await finding, 404, "key-not-found")
+    assert (await client.get(f"/key/{kid}")).status == 200
 
 
 async def test_a_service_sweeps_when_it_starts(persistent_url, make_store, start):
