@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import ClientSession, TCPConnector
+from waiting import until
 
 from minikms.access.tokens import Token
 from minikms.config import Config
@@ -80,6 +81,22 @@ async def test_who_is_known_passes_while_wrong_tokens_flood(client, session):
     assert found["too-many-attempts"] == 50
     # Those that waited too long for the store hear that.
     assert found["unauthenticated"] + found["store-unavailable"] == 100
+    assert client.app[IN_FLIGHT].number == 0
+
+
+@pytest.mark.parametrize("client", [{"max_in_flight": 1}], indirect=True)
+async def test_who_has_waited_takes_no_place_over_the_limit(client):
+    token, _ = await client.app[TOKENS].create("new", ("keys:read",))
+
+    def waits():
+        return client.app[STORE].database.pool.waiting
+
+    async with store_that_does_not_answer(client):
+        new = asyncio.create_task(client.get("/keys", headers=bearer(token.reveal())))
+        await until("a new token that waits for the store", lambda: waits() == 1)
+        known = asyncio.create_task(client.get("/keys"))
+        await until("a known caller in the only place", lambda: waits() == 2)
+    assert [await slug_of(await call) for call in (new, known)] == ["too-busy", "success"]
     assert client.app[IN_FLIGHT].number == 0
 
 
