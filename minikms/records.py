@@ -168,7 +168,11 @@ class KeyRecord:
     @property
     def is_gone(self) -> bool:
         """Whether its deletion is due, so that it no longer exists for callers."""
-        return self.deletes is not None and self.deletes <= time.time_ns()
+        return self._is_due(time.time_ns())
+
+    def _is_due(self, now: int) -> bool:
+        # 0 notes that it was found due, which no clock undoes, not even one before 1970.
+        return self.deletes is not None and (self.deletes == 0 or self.deletes <= now)
 
     def require_same(self, other: "KeyRecord") -> None:
         """Raise KeyExists unless this key, which exists, can replace another with its kid.
@@ -187,7 +191,7 @@ class KeyRecord:
         """
         if self.state == "enabled" and self.expires is None and self.deletes is None:
             return
-        if self.deletes is not None and self.deletes <= now:
+        if self._is_due(now):
             raise KeyNotFound()
         state = self.state_at(now)
         if state == "disabled" or (state == "verify-only" and operation in _PRODUCING):

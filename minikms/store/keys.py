@@ -342,7 +342,7 @@ class KeyStore:
         """The kids of up to a thousand keys whose deletion is due."""
 
         async def work(session: Session) -> list[str]:
-            until = {"~at": {"$lte": f"{time.time_ns():020d}"}}
+            until = {"~at": {"$lte": f"{max(time.time_ns(), 0):020d}"}}
             rows = await session.fetch_all(DELETION, until, _DUE)
             if not rows:
                 await require_profile(session)

@@ -51,8 +51,12 @@ async def is_gone(store, call):
 RECORD_LEFT = replace(RECORD, kid="kid-2", seq="2".zfill(20))
 
 
+BEFORE_1970 = -time.time_ns() - HOUR
+
+
+@pytest.mark.parametrize("back", [-HOUR, BEFORE_1970], ids=["an hour", "before 1970"])
 @pytest.mark.parametrize("seen_by", CALLS)
-async def test_a_clock_that_goes_back(persistent_url, key, clock, seen_by):
+async def test_a_clock_that_goes_back(persistent_url, key, clock, seen_by, back):
     location = StoreLocation.parse(persistent_url)
     async with KeyStore.create(location, key) as store:
         await store.insert(DEFAULT_PROFILE, RECORD, b"secret", ["a"])
@@ -65,7 +69,7 @@ async def test_a_clock_that_goes_back(persistent_url, key, clock, seen_by):
         for name, call in CALLS.items():
             assert await is_gone(store, call), name
     async with KeyStore.open(location, key) as again, KeyStore.open(location, key) as other:
-        clock(-HOUR)
+        clock(back)
         for name, call in CALLS.items():
             assert await is_gone(again, call), name
         assert await other.due(DEFAULT_PROFILE) == ["kid-1"]
