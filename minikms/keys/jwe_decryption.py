@@ -57,13 +57,19 @@ class DecryptJwe(Operation[Jwe, Decrypted]):
             sealed = _Content.read(parsed)
         except ValueError:
             raise DecryptionFailed() from None
+        refused, others = "", False
         for recipient in _addressed(recipients, key):
             try:
                 plaintext = _decrypt(sealed, recipient, key, sender)
-            except (JoseError, ValueError, InvalidKey, DecryptionFailed):
-                continue  # nobody is told which it was (RFC 7516 section 11.5)
-            return Decrypted(plaintext, recipient.header)
-        raise DecryptionFailed()
+            except InvalidKey as exc:  # of its epk, before the private key takes part
+                refused = exc.detail
+            except (JoseError, ValueError, DecryptionFailed):
+                others = True  # nobody is told which it was (RFC 7516 section 11.5)
+            else:
+                return Decrypted(plaintext, recipient.header)
+        if others:
+            raise DecryptionFailed()
+        raise DecryptionFailed(errors=[("#/jwe", f"Its epk is refused. {refused}")])
 
 
 class _Content(NamedTuple):

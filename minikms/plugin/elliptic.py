@@ -75,7 +75,7 @@ class EcKeyPair(
 
     def load_public(self, jwk: Mapping[str, Any]) -> PublicT:
         require_jwk_type(jwk, self.kty, self.crv)
-        x, y = jwk_bytes(jwk, "x", self.size), jwk_bytes(jwk, "y", self.size)
+        x, y = self._number(jwk, "x"), self._number(jwk, "y")
         try:
             return self.from_point(b"\x04" + x + y)
         except ValueError:
@@ -83,9 +83,9 @@ class EcKeyPair(
 
     def import_jwk(self, jwk: Mapping[str, Any]) -> KeyT:
         require_jwk_type(jwk, self.kty, self.crv)
-        key = self.import_secret(jwk_bytes(jwk, "d", self.size))
-        given = (jwk_bytes(jwk, "x", self.size), jwk_bytes(jwk, "y", self.size))
-        if b"\x04" + b"".join(given) != self.point(key, compressed=False):
+        key = self.import_secret(self._number(jwk, "d"))
+        given = b"\x04" + self._number(jwk, "x") + self._number(jwk, "y")
+        if given != self.point(key, compressed=False):
             raise InvalidKey("The JWK's private part does not fit its public part.")
         return key
 
@@ -121,6 +121,16 @@ class EcKeyPair(
         if prehashed and len(message) != self.hash.digest_size:
             size = self.hash.digest_size
             raise ValidationFailed(errors=[("#/data", f"The digest must have {size} bytes.")])
+
+    def _number(self, jwk: Mapping[str, Any], member: str) -> bytes:
+        """A coordinate or the secret of a JWK, as long as the field; raises InvalidKey.
+
+        RFC 7518 section 6.2.1.2 keeps the leading zeros, which some libraries drop.
+        """
+        number = jwk_bytes(jwk, member, most=self.size)
+        if not number:
+            raise InvalidKey(f"The JWK member {member!r} is empty.")
+        return number.rjust(self.size, b"\0")
 
 
 class EcAlgorithm(EcKeyPair[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]):

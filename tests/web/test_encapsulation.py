@@ -106,7 +106,7 @@ async def test_a_ciphertext_that_does_not_fit(client, post, generate, refused, a
     ciphertext = b64url_decode(made["ciphertext"])
     assert len(ciphertext) == SIZES[alg][1]
     details = set()
-    for wrong in (b"", ciphertext[:-1], ciphertext + b"\0", ciphertext * 2, bytes(100_000)):
+    for wrong in (b"", ciphertext[:-1], ciphertext + b"\0", ciphertext * 2, bytes(30_000)):
         body = {"kid": ours["kid"], "ciphertext": b64url(wrong)}
         response = await client.post("/decapsulate", json=body)
         details.add((await refused(response, 422, "decryption-failed"))["detail"])

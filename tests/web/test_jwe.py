@@ -78,7 +78,7 @@ def opens(post):
 
 @pytest.fixture
 def fails(client, refused):
-    """Assert that a JWE is refused, and that nothing is said but this."""
+    """Assert that a JWE is refused, and that nothing is said but this, or of its epk."""
 
     async def call(jwe, slug="decryption-failed", **rest):
         response = await client.post("/jwe/decrypt", json={"jwe": jwe, **rest})
@@ -86,7 +86,8 @@ def fails(client, refused):
         problem = await refused(response, 422, slug)
         if slug == "decryption-failed":
             assert problem["detail"] == "The ciphertext cannot be decrypted."
-            assert "errors" not in problem
+            said = [error["detail"] for error in problem.get("errors", ())]
+            assert all(detail.startswith("Its epk is refused. ") for detail in said)
         return problem
 
     return call

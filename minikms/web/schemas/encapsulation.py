@@ -8,6 +8,8 @@ from minikms.plugin.protocol import HPKE_AEADS, HPKE_KDFS, HpkeOptions, HpkeSeal
 from minikms.web.schemas.base import ByKey, Request, ToJwk
 from minikms.web.schemas.fields import Base64Url
 
+MAX_CIPHERTEXT: Final = 32_766  # bytes; ML-KEM-1024 has 1,568, FrodoKEM-1344 21,632
+
 
 class EncapsulateRequest(ToJwk):
     """Whom the secret is for."""
@@ -26,7 +28,7 @@ class DecapsulateRequest(ByKey):
     """What encapsulate gave."""
 
     is_bulky = False
-    ciphertext = Base64Url("The ciphertext.", required=True)
+    ciphertext = Base64Url("The ciphertext.", most=MAX_CIPHERTEXT, required=True)
 
 
 class DecapsulatedSecret(Schema):

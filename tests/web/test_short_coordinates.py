@@ -1,0 +1,95 @@
+"""Elliptic-curve JWKs whose members lack their leading zeros, as some libraries write them.
+
+RFC 7518 section 6.2.1.2 wants the zeros. authlib 1.9.10 has made the keys and the JWEs of
+authlib_short_coordinates.json: of each key one member is short, and of each `epk`.
+"""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.shared_service
+
+VECTORS = json.loads(Path(__file__).with_name("authlib_short_coordinates.json").read_text("utf-8"))
+SIZES = {"P-256": 32, "P-384": 48, "P-521": 66, "secp256k1": 32}
+NAMES = [f"{each['jwk']['crv']} {number}" for number, each in enumerate(VECTORS)]
+
+
+def decode(text):
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def encode(data):
+    return urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def public(jwk):
+    return {name: value for name, value in jwk.items() if name != "d"}
+
+
+def whole(jwk):
+    """A JWK with all of its zeros."""
+    size = SIZES[jwk["crv"]]
+    padded = {n: encode(decode(jwk[n]).rjust(size, b"\0")) for n in "xyd" if n in jwk}
+    return jwk | padded
+
+
+@pytest.fixture(params=VECTORS, ids=NAMES)
+def vector(request):
+    assert request.param["jwk"] != whole(request.param["jwk"])
+    header = json.loads(decode(request.param["jwe"].partition(".")[0]))
+    assert header["epk"] != whole(header["epk"])
+    return request.param
+
+
+async def test_keys_and_ephemeral_keys(post, vector):
+    key = await post("/key/import", {"jwk": vector["jwk"]})
+    assert key["jwk"] == public(whole(vector["jwk"]))
+    opened = await post("/jwe/decrypt", {"kid": key["kid"], "jwe": vector["jwe"]})
+    assert opened["plaintext"] == "aGVsbG8="
+
+
+async def test_public_keys(post, generate, vector):
+    jwk = vector["jwk"]
+    key = await post("/key/import", {"jwk": jwk})
+    signature = await post("/sign", {"kid": key["kid"], "data": "aGVsbG8"})
+    body = {"jwk": public(jwk), "data": "aGVsbG8", "sig": signature["sig"]}
+    assert await post("/verify", body) == {"valid": True}
+    peer = await generate(key["alg"])
+    shared = await post("/derive", {"kid": key["kid"], "peer": peer["jwk"]})
+    assert shared == await post("/derive", {"kid": peer["kid"], "peer": public(jwk)})
+
+
+async def test_a_public_key_alone(post, vector):
+    key = await post("/key/import", {"jwk": public(vector["jwk"])})
+    assert key["jwk"] == public(whole(vector["jwk"]))
+
+
+@pytest.mark.parametrize("crv", SIZES)
+@pytest.mark.parametrize("member", ["x", "y", "d"])
+async def test_others_are_refused_and_named(client, refused, generate, crv, member):
+    jwk = next(whole(each["jwk"]) for each in VECTORS if each["jwk"]["crv"] == crv)
+    for text in ("", encode(b"\0" + decode(jwk[member])), encode(b"\0" * 5000), "*", 7, None):
+        response = await client.post("/key/import", json={"jwk": jwk | {member: text}})
+        problem = await refused(response, 422, "invalid-key")
+        assert f"'{member}'" in problem["detail"]
+
+
+@pytest.mark.parametrize("crv", SIZES)
+async def test_a_peer_that_is_refused_is_named(client, post, refused, crv):
+    vector = next(each for each in VECTORS if each["jwk"]["crv"] == crv)
+    kid = (await post("/key/import", {"jwk": vector["jwk"]}))["kid"]
+    header, *parts = vector["jwe"].split(".")
+    members = json.loads(decode(header))
+    long = {**members["epk"], "y": encode(b"\0" + decode(whole(members["epk"])["y"]))}
+    response = await client.post("/derive", json={"kid": kid, "peer": long})
+    assert "'y'" in (await refused(response, 422, "invalid-key"))["detail"]
+    jwe = ".".join([encode(json.dumps(members | {"epk": long}).encode()), *parts])
+    problem = await refused(
+        await client.post("/jwe/decrypt", json={"kid": kid, "jwe": jwe}), 422, "decryption-failed"
+    )
+    assert [error["pointer"] for error in problem["errors"]] == ["#/jwe"]
+    assert "epk" in problem["errors"][0]["detail"]
+    assert "'y'" in problem["errors"][0]["detail"]
