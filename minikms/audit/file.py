@@ -46,7 +46,7 @@ class AuditFile:
             os.close(self._fd)
             raise
         self._identity = facts.st_dev, facts.st_ino
-        self._size = _SPOILT
+        self._size, self._torn = _SPOILT, 0
 
     def is_in_place(self) -> bool:
         """Whether its path still leads to this file."""
@@ -73,7 +73,7 @@ class AuditFile:
             torn += len(part)
         if line is None and found and not START.startswith(found[:-1][: len(START)]):
             raise AuditError(f"The file {self.path} has something else than an audit log in it.")
-        self._size = size
+        self._size, self._torn = size, 0
         if open_end:
             self.append(b"\n")
         return line, torn
@@ -81,18 +81,17 @@ class AuditFile:
     def append(self, lines: bytes) -> None:
         """Append whole lines, or nothing and raise OSError."""
         facts = os.stat(self.path)
-        if (facts.st_dev, facts.st_ino) != self._identity or facts.st_size != self._size:
+        size = self._size + self._torn
+        if (facts.st_dev, facts.st_ino) != self._identity or facts.st_size != size:
             raise OSError(errno.ESTALE, "another has moved, replaced or changed it")
-        written = 0
-        try:
-            written = os.write(self._fd, lines)
-        finally:
-            if written == len(lines):
-                self._size += written
-            else:
-                self._take_back()
+        if self._torn:
+            self._take_back()
+        written = os.write(self._fd, lines)
         if written < len(lines):
+            self._torn = written
+            self._take_back()
             raise OSError(errno.ENOSPC, "it takes no whole line")
+        self._size += written
 
     def sync(self) -> None:
         """Wait until everything written is on disk (fsync)."""
@@ -104,12 +103,9 @@ class AuditFile:
         os.close(self._fd)
 
     def _take_back(self) -> None:
-        """Remove a line that was written in part; if that fails, refuse lines until `begin`."""
-        try:
-            os.ftruncate(self._fd, self._size)
-        except OSError:
-            self._size = _SPOILT
-            raise
+        """Remove lines that were written in part; raises OSError, and the next call tries again."""
+        os.ftruncate(self._fd, self._size)
+        self._torn = 0
 
 
 def file_name(path: str) -> str:

@@ -13,7 +13,7 @@ from minikms.audit.chain import Chain, Head, Link, Opening, chain_ends
 from minikms.audit.file import AuditFile, file_name
 from minikms.audit.heads import AuditStore, public_text
 from minikms.errors import AuditUnavailable, KmsError
-from minikms.events import AuditEvent
+from minikms.events import SUCCESS, AuditEvent
 from minikms.startup_errors import AuditError
 
 LOGGER = logging.getLogger("minikms.audit")
@@ -82,6 +82,11 @@ class AuditLog:
         if self._chain.count >= self._next_head:
             self._next_head += _LINES
             self._due.set()
+
+    def require_writable(self) -> None:
+        """Raise AuditUnavailable if the last line could not be written, nor one of its own now."""
+        if self._write_error:
+            self.write([AuditEvent("readyz", None)], SUCCESS)
 
     def reopen(self) -> None:
         """Continue in the file now at its path, once the store has its new chain."""

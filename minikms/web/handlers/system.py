@@ -5,7 +5,7 @@ from aiohttp import web
 from minikms.errors import ShuttingDown
 from minikms.web.messages import answer, service
 from minikms.web.schemas import system as schemas
-from minikms.web.state import DOCUMENT, REGISTRY, SHUTDOWN
+from minikms.web.state import AUDIT, DOCUMENT, REGISTRY, SHUTDOWN
 
 _ALGORITHM = schemas.Algorithm()
 _STATUS = schemas.Health()
@@ -35,16 +35,18 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Tell that the key store answers.
+    """Tell that the key store answers and the audit log can be written.
 
     ---
     tags: [system]
-    x-problems: [store-unavailable, shutting-down]
+    x-problems: [store-unavailable, audit-unavailable, shutting-down]
     responses:
       "200": {description: It does., x-answer: Health}
     """
     if request.app[SHUTDOWN].begun:
         raise ShuttingDown
+    if (audit := request.app[AUDIT]) is not None:
+        audit.require_writable()
     await service(request).ping()
     return answer(_STATUS, {"status": "ready"})
 
