@@ -16,6 +16,7 @@ from minikms.algorithms.rsa import RsaAlgorithm
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.web.gate import GATE
+from minikms.web.http.acceptor import Places
 from minikms.web.messages import stream
 from minikms.web.schemas.system import Health
 from minikms.web.state import IN_FLIGHT
@@ -431,6 +432,19 @@ async def test_too_many_at_once(client, refused):
         assert (await client.get("/keys")).status == 200
         await refused(await client.get("/nowhere"), 404, "route-not-found")
     assert client.app[IN_FLIGHT].number == 0
+
+
+async def test_the_place_of_a_connection_is_given_back_once():
+    """Its handshake may fail, and the connection be lost besides."""
+    places = Places(2, most_of_one=1)
+    give_back, _ = places.take("192.0.2.1"), places.take("192.0.2.2")
+    for _ in range(2):
+        give_back()
+    assert places.number == 1
+    assert places.take("192.0.2.2") is None
+    assert places.take("192.0.2.1") is not None
+    assert places.take("192.0.2.3") is None
+    places.close()
 
 
 @limits(max_in_flight=1)
