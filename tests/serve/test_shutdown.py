@@ -88,6 +88,20 @@ def test_a_connection_that_was_made_in_time_is_answered(serve):
     assert (code, "Traceback" in written) == (0, False)
 
 
+def test_a_batch_that_is_under_way_is_refused(serve, free_port):
+    service = serve("--port", "0", "--metrics-port", free_port)
+    with contextlib.closing(service.connect()) as connection:
+        connection.request("POST", "/key/generate/batch", b'{"alg":"rsa4096","count":250}')
+        while not service.metrics()["requests_in_flight", frozenset()]:
+            pass
+        service.process.terminate()
+        with connection.getresponse() as response:
+            assert response.status == 503
+            assert b"urn:minikms:problem:too-busy" in response.read()
+    code, written = service.end()
+    assert (code, "Traceback" in written) == (0, False)
+
+
 CONFIG = """
 global
     stats socket {folder}/haproxy.sock
