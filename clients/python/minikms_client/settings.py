@@ -86,8 +86,11 @@ def tls_context(
 ) -> ssl.SSLContext:
     """TLS that trusts the authorities of the file `ca`, or of the system.
 
-    `cert` has the files of the caller's certificate and of its private key.
+    `cert` has the files of the caller's certificate and of its private key. Of the environment come
+    those that are None. Raises InvalidSetting for one of both without the other.
     """
+    ca = ca or os.environ.get("MINIKMS_CA") or None
+    cert = cert or _cert_of_the_environment()
     if ca is None and cert is None and not url.lower().startswith("https://"):
         # Trusts nobody, which without TLS does no harm, and saves reading the system's authorities.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -95,3 +98,12 @@ def tls_context(
     if cert is not None:
         context.load_cert_chain(*cert)
     return context
+
+
+def _cert_of_the_environment() -> tuple[str, str] | None:
+    cert, key = os.environ.get("MINIKMS_CERT"), os.environ.get("MINIKMS_CERT_KEY")
+    if cert and key:
+        return cert, key
+    if cert or key:
+        raise InvalidSetting("A certificate needs its private key: MINIKMS_CERT, MINIKMS_CERT_KEY.")
+    return None

@@ -100,5 +100,5 @@ def command(minikms, tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch):
-    for name in ("URL", "TOKEN", "TOKEN_FILE", "PROFILE"):
+    for name in ("URL", "TOKEN", "TOKEN_FILE", "PROFILE", "CA", "CERT", "CERT_KEY"):
         monkeypatch.delenv(f"MINIKMS_{name}", raising=False)

@@ -4,8 +4,10 @@ import json
 import signal
 import socket
 import subprocess
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import trustme
 from click.testing import CliRunner
 from commands import COMMANDS, environment
 
@@ -183,14 +185,110 @@ def test_profiles_tokens_and_the_service(command, minikms):
     assert name in command("mkms profile list").splitlines()
     assert command(f"mkms profile jwks {name} public") == f"{name}\tpublic"
     command(f"mkms profile delete {name} --yes")
-    token = command("mkms token create signer --scope sign --for-profile default")
+    token = command("mkms token create signer --scope sign --all-profiles")
     assert token.startswith("mkms_")
     lines = [line.split("\t") for line in command("mkms token list").splitlines()]
     [found] = [line for line in lines if line[0] in token]
-    assert found[1:] == ["signer", "sign", "default"]
+    assert found[1:] == ["signer", "sign", "all"]
     command(f"mkms token revoke {found[0]}")
     assert command("mkms status").endswith(" is ready")
     assert "ed25519" in [line.split("\t")[0] for line in command("mkms algorithms").splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("line", "profiles"),
+    [
+        ("mkms token create x --scope sign --profile default", ["default"]),
+        ("mkms --profile default token create x --scope sign", ["default"]),
+        ("mkms --profile bob token create x --scope sign --profile default", ["default"]),
+        ("mkms token create x --scope sign --profile a --profile default", ["a", "default"]),
+        ("mkms token create x --scope sign --all-profiles", None),
+    ],
+)
+def test_a_token_is_for_the_profiles_that_are_named(command, minikms, line, profiles):
+    """Whatever MINIKMS_PROFILE says, which is set here."""
+    made = json.loads(command(f"{line} --json"))["record"]
+    assert made["profiles"] == profiles
+    assert command.error.count("Warning: There is no profile 'a'") == line.count("--profile a ")
+    assert command.error.count("\n") == line.count("--profile a ")
+    minikms.revoke_token(made["id"])
+
+
+def test_a_token_is_for_all_profiles_only_if_that_is_said(command, minikms):
+    before = minikms.list_tokens()
+    for options in ("", "--all-profiles --profile default"):
+        command(f"mkms token create x --scope sign {options}", code=2)
+        assert "--profile NAME" in command.error
+        assert "--all-profiles" in command.error
+    command("mkms token create x --scope sign --for-profile default", code=2)
+    assert "--profile" in command.error
+    assert minikms.list_tokens() == before
+
+
+def test_who_may_not_list_profiles_is_told_so(command, guarded_url, admin_token, monkeypatch):
+    monkeypatch.setenv("MINIKMS_URL", guarded_url)
+    monkeypatch.setenv("MINIKMS_TOKEN", admin_token)
+    token = command("mkms token create x --scope admin --scope sign --all-profiles")
+    monkeypatch.setenv("MINIKMS_TOKEN", token)
+    assert command("mkms token create x --scope sign --profile a").startswith("mkms_")
+    assert "Warning: The token may not list profiles" in command.error
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mkms key generate p256 --expires 90d",
+        "mkms key generate p256 --count 2 --expires 90d",
+        "mkms key import seed --as seed --alg ed25519 --expires 90d",
+        "mkms key update main --expires 90d",
+        "mkms token create x --scope sign --all-profiles --expires 90d",
+    ],
+)
+def test_an_expiry_may_be_a_duration(command, minikms, tmp_path, line):
+    minikms.generate_key("p256", alias="main")
+    (tmp_path / "seed").write_bytes(bytes(32))
+    start = datetime.now(UTC)
+    for found in map(json.loads, command(f"{line} --json").splitlines()):
+        expires = datetime.fromisoformat(found.get("record", found)["expires"])
+        # The service keeps milliseconds.
+        assert (
+            start + timedelta(days=90, seconds=-1)
+            < expires
+            < datetime.now(UTC) + timedelta(days=90)
+        )
+
+
+def test_a_certificate_by_variables(shell, tmp_path):
+    authority = trustme.CA()
+    for name in ("localhost", "caller"):
+        issued = authority.issue_cert(name)
+        issued.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+        issued.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+        (tmp_path / f"{name}.key").chmod(0o600)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    files = ["--tls-cert", f"{tmp_path}/localhost.pem", "--tls-key", f"{tmp_path}/localhost.key"]
+    with serve(*files, "--tls-client-ca", f"{tmp_path}/ca.pem") as url:
+        url = url.replace("127.0.0.1", "localhost")
+        ready = f"MINIKMS_CA=ca.pem mkms --url {url} status"
+        pair = "MINIKMS_CERT=caller.pem MINIKMS_CERT_KEY=caller.key"
+        assert shell(f"{pair} {ready}").endswith(" is ready")
+        assert shell(f"MINIKMS_CERT_KEY=caller.key {ready} --cert caller.pem").endswith("ready")
+        shell(f"{ready} --timeout 5", code=6)
+        shell(f"MINIKMS_CERT=caller.pem {ready}", code=2)
+        program = f"from minikms_client import Client; print(Client('{url}').readyz())"
+        assert shell(f'MINIKMS_CA=ca.pem {pair} python -c "{program}"') == "ready"
+        shell(f'MINIKMS_CERT=caller.pem python -c "{program}"', code=1)
+        assert "InvalidSetting: A certificate needs its private key" in shell.error
+
+
+def test_help_says_what_options_are_about(command):
+    of_token, of_key = (
+        command(f"mkms {words} --help") for words in ("token create", "key generate")
+    )
+    assert "verifies" not in of_token
+    assert "verifies" in of_key
+    for option in ("--ca", "--cert", "--cert-key"):
+        assert f"MINIKMS_{option[2:].upper().replace('-', '_')}" in command("mkms --help")
 
 
 @pytest.mark.parametrize(
@@ -206,6 +304,8 @@ def test_profiles_tokens_and_the_service(command, minikms):
         ("mkms key update x", 2, "Say what to change"),
         ("mkms key delete x --after soon", 2, "such as 7d"),
         ("mkms key generate p256 --expires tomorrow", 2, "RFC 3339"),
+        ("mkms key generate p256 --expires 2030-01-31T12:00:00", 2, "RFC 3339"),
+        ("mkms key generate p256 --expires 999999999d", 2, "RFC 3339"),
         ("mkms key generate p256 --label a", 2, "NAME=VALUE"),
         ("echo nonsense | mkms decrypt x", 2, "not JSON"),
         ("echo '{}' | mkms decrypt x", 2, "no ciphertext"),

@@ -77,6 +77,35 @@ def test_a_listing_of_one_state(command, minikms):
     assert command("mkms key list --state verify-only") == ""
 
 
+def test_people_are_asked_before_a_key_is_deleted(minikms):
+    def delete(options="", **on_terminal):
+        return on_a_terminal(f"mkms key delete signer {options}", minikms, **on_terminal)
+
+    key = minikms.generate_key("ed25519", alias="signer")
+    minikms.associate_alias(key.kid, "[red]\u202eother")
+    asked = delete(typed="n\n", code=130)
+    assert f"Delete the key {key.kid} (signer, [red]\\u202eother)? [y/N]: " in asked
+    assert "Schedule the deletion of" in delete("--after 7d", typed="\n", code=130)
+    assert minikms.get_key(key.kid).state == "enabled"
+    assert delete(typed="y\n").endswith(f"{key.kid}\r\n")
+    key = minikms.generate_key("ed25519", alias="signer")
+    for n in range(10):
+        minikms.associate_alias(key.kid, f"a{n}")
+    assert "and 6 more)" in delete(typed="n\n", code=130)
+    assert delete("--yes") == f"{key.kid}\r\n"
+    unnamed = minikms.generate_key("ed25519").kid
+    asked = on_a_terminal(f"mkms key delete {unnamed}", minikms, typed="n\n", code=130)
+    assert f"{unnamed} (no alias)?" in asked
+
+
+def test_pipes_are_not_asked(minikms, shell):
+    for line in ("mkms key delete signer | cat", "echo n | mkms key delete signer"):
+        kid = minikms.generate_key("ed25519", alias="signer").kid
+        assert on_a_terminal(line, minikms) == f"{kid}\r\n"
+    kid = minikms.generate_key("ed25519", alias="signer").kid
+    assert shell("mkms key delete signer --yes") == kid
+
+
 LISTED = {**KEY, "alg": HOSTILE, "state": HOSTILE, "aliases": [HOSTILE]}
 SHOWN = {**KEY, "kid": HOSTILE, "labels": {HOSTILE: HOSTILE}}
 PLAINTEXT = encode(HOSTILE.encode())

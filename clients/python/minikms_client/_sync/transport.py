@@ -21,11 +21,11 @@ ResultT = TypeVar("ResultT")
 class Transport:
     """A connection to the service, and who calls.
 
-    What is not given is taken from MINIKMS_URL, MINIKMS_TOKEN, MINIKMS_TOKEN_FILE and
-    MINIKMS_PROFILE. `timeout` is in seconds, for each of connecting, sending and waiting for an
-    answer. `ca` is a file of the authorities to trust, `cert` the files of the caller's certificate
-    and private key. A call that is refused for now is made again up to `retries` times, after the
-    time that the service says, where that is at most `longest_wait` seconds.
+    What is not given is taken from MINIKMS_URL, MINIKMS_TOKEN, MINIKMS_TOKEN_FILE, MINIKMS_PROFILE,
+    MINIKMS_CA, MINIKMS_CERT and MINIKMS_CERT_KEY. `timeout` is in seconds, for each of connecting,
+    sending and waiting for an answer. `ca` is a file of the authorities to trust, `cert` the files
+    of the caller's certificate and private key. A call that is refused for now is made again up to
+    `retries` times, after the time that the service says, if it is at most `longest_wait` seconds.
     """
 
     def __init__(

@@ -3,10 +3,13 @@
 from datetime import datetime
 
 import click
+from click.core import ParameterSource
 
 from minikms_client.cli.commands import Command, Group
-from minikms_client.cli.keys import expires_option
+from minikms_client.cli.display import visible
 from minikms_client.cli.session import Session, pass_session
+from minikms_client.cli.times import expires_option
+from minikms_client.errors import Forbidden
 from minikms_client.models import Token
 
 
@@ -60,19 +63,51 @@ def token() -> None:
 @token.command("create")
 @click.argument("name")
 @click.option("--scope", "scopes", multiple=True, required=True, help="What its holder may do.")
-@click.option("--for-profile", "profiles", multiple=True, help="For this profile alone.")
-@expires_option
+@click.option(
+    "--profile", "profiles", metavar="NAME", multiple=True, help="For this profile; several times."
+)
+@click.option(
+    "--all-profiles", is_flag=True, help="For all profiles that the caller's token is for."
+)
+@expires_option("When the token stops being valid")
 @pass_session
+@click.pass_context
 def create_token(
+    context: click.Context,
     session: Session,
     name: str,
     scopes: tuple[str, ...],
     profiles: tuple[str, ...],
+    all_profiles: bool,
     expires: datetime | None,
 ) -> None:
     """Make a token for NAME, and print it; it is never shown again."""
+    root = context.find_root()
+    if not profiles and root.get_parameter_source("profile") is ParameterSource.COMMANDLINE:
+        profiles = (root.params["profile"],)
+    if bool(profiles) == all_profiles:
+        raise click.UsageError("Say what the token is for: --profile NAME, or --all-profiles.")
+    _warn_of_missing(session, profiles)
     made = session.client.create_token(name, scopes, profiles=profiles or None, expires=expires)
     session.show(made, made.token)
+
+
+def _warn_of_missing(session: Session, profiles: tuple[str, ...]) -> None:
+    """Warn of profiles that do not exist, as far as the caller may know."""
+    if not profiles:
+        return
+    try:
+        existing = session.client.list_profiles()
+    except Forbidden:
+        _warn("The token may not list profiles, so that these were not looked for.")
+        return
+    for profile in dict.fromkeys(profiles):
+        if profile not in existing:
+            _warn(f"There is no profile {profile!r} yet, so the token opens nothing there.")
+
+
+def _warn(what: str) -> None:
+    click.echo(f"mkms: Warning: {visible(what)}", err=True)
 
 
 @token.command("list")

@@ -14,8 +14,10 @@ class Command(click.Command):
     ignore_unknown_options = True
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Its own, and those of `mkms`."""
-        return [*super().get_params(ctx), *OPTIONS_AFTER]
+        """Its own, and those of `mkms` that it has no other meaning for."""
+        own = super().get_params(ctx)
+        taken = {name for param in own for name in param.opts}
+        return [*own, *(option for option in OPTIONS_AFTER if taken.isdisjoint(option.opts))]
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Name those of `mkms`, which are not listed again."""

@@ -23,7 +23,9 @@ def jws() -> None:
 @click.option("--alg", help="A JOSE name that the key has, such as PS256.")
 @click.option("--header", help="More members of the header, as JSON.")
 @click.option("--detached", is_flag=True, default=None, help="Leave the payload out (RFC 7797).")
-@click.option("--kid-header", type=click.Choice(["alias", "kid"]), help="What names the key in it.")
+@click.option(
+    "--kid-header", type=click.Choice(["alias", "kid"]), help="What names the key in the header."
+)
 @pass_session
 def sign_jws(
     session: Session,

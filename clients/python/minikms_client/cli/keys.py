@@ -1,7 +1,7 @@
 """`mkms key`: keys made, imported, listed, changed, named and deleted."""
 
 import json
-import re
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,17 @@ import click
 
 from minikms_client.cli.commands import Group
 from minikms_client.cli.data import contents, from_json, from_text
-from minikms_client.cli.display import progress
+from minikms_client.cli.display import progress, visible
 from minikms_client.cli.session import Session, pass_session
+from minikms_client.cli.times import after_option, expires_option
 from minikms_client.models import Key
 from minikms_client.shapes import moment, optional
 from minikms_client.wire import UNSET
 
+_MOST_ALIASES = 5
+_TAKEN = click.Choice(["move", "refuse"])
+_TAKEN_HELP = "What to do if another key has the alias: move it, or refuse the call."
 _STATES = click.Choice(["enabled", "disabled", "verify-only"])
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def _labels(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -27,45 +30,34 @@ def _labels(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> di
     return dict(label.split("=", 1) for label in given)
 
 
-def _time(_: click.Context, __: click.Parameter, given: str | None) -> datetime | None:
-    """A time of RFC 3339, with its zone."""
-    try:
-        return optional(moment, given)
-    except (ValueError, OverflowError) as error:
-        raise click.BadParameter("Give RFC 3339, such as 2030-01-31T12:00:00Z.") from error
-
-
-def _duration(_: click.Context, __: click.Parameter, given: str | None) -> timedelta | None:
-    """A duration such as 7d."""
-    if given is None:
-        return None
-    found = re.fullmatch(r"([0-9]{1,9})([smhd])", given)
-    if not found:
-        raise click.BadParameter("Give a number of s, m, h or d, such as 7d.")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
-
-
-expires_option = click.option(
-    "--expires", metavar="TIME", callback=_time, help="From when on it only verifies and decrypts."
+_expires_option = expires_option(
+    "When it stops signing and encrypting, and only verifies and decrypts"
 )
 _labels_option = click.option(
-    "--label", "labels", metavar="NAME=VALUE", multiple=True, callback=_labels, help="A label."
+    "--label",
+    "labels",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_labels,
+    help="A label of the key.",
 )
 
 
 def _key_options(command: Any) -> Any:
     """The options of a new key."""
     for option in (
-        expires_option,
-        click.option("--exportable", is_flag=True, help="Let its private part be exported."),
-        click.option("--operation", "operations", multiple=True, help="What it may be used for."),
+        _expires_option,
+        click.option("--exportable", is_flag=True, help="Let the private part be exported."),
+        click.option(
+            "--operation", "operations", multiple=True, help="What the key may be used for."
+        ),
         _labels_option,
         click.option(
             "--alias-taken",
-            type=click.Choice(["move", "refuse"]),
-            help="What becomes of an alias that another key has.",
+            type=_TAKEN,
+            help=_TAKEN_HELP,
         ),
-        click.option("--alias", help="Its first alias."),
+        click.option("--alias", help="An alias of the key."),
     ):
         command = option(command)
     return command
@@ -83,7 +75,7 @@ def key() -> None:
 
 @key.command()
 @click.argument("alg")
-@click.option("--count", type=click.IntRange(1), default=1, help="How many to make.")
+@click.option("--count", type=click.IntRange(1), default=1, help="How many keys to make.")
 @_key_options
 @pass_session
 def generate(session: Session, /, alg: str, count: int, **options: Any) -> None:
@@ -111,7 +103,9 @@ def generate(session: Session, /, alg: str, count: int, **options: Any) -> None:
     help="What FILE has: JWKs, or the bytes of one key.",
 )
 @click.option("--unwrap-kid", help="The kid of the key that wrapped the bytes.")
-@click.option("--if-exists", type=click.Choice(["refuse", "keep"]), help="A key that is there.")
+@click.option(
+    "--if-exists", type=click.Choice(["refuse", "keep"]), help="What to do if the key exists."
+)
 @_key_options
 @pass_session
 def import_(session: Session, /, file: Path, form: str, **options: Any) -> None:
@@ -206,7 +200,7 @@ def show(session: Session, name: str) -> None:
 @key.command()
 @click.argument("name")
 @click.argument("alias")
-@click.option("--alias-taken", type=click.Choice(["move", "refuse"]), help="Where it is taken.")
+@click.option("--alias-taken", type=_TAKEN, help=_TAKEN_HELP)
 @pass_session
 def alias(session: Session, name: str, alias: str, alias_taken: str | None) -> None:
     """Give the key NAME an ALIAS."""
@@ -226,8 +220,8 @@ def unalias(session: Session, alias: str) -> None:
 @key.command()
 @click.argument("name")
 @click.option("--state", type=_STATES, help="What it does from now on.")
-@expires_option
-@click.option("--never-expires", is_flag=True, help="Take its expiry away.")
+@_expires_option
+@click.option("--never-expires", is_flag=True, help="Let the key never expire.")
 @_labels_option
 @pass_session
 def update(
@@ -271,14 +265,24 @@ def export(session: Session, name: str) -> None:
 
 @key.command()
 @click.argument("name")
-@click.option(
-    "--after", metavar="DURATION", callback=_duration, help="As 7d: restore it till then."
-)
+@after_option
+@click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @pass_session
-def delete(session: Session, name: str, after: timedelta | None) -> None:
-    """Delete the key NAME, now or after a time."""
-    deletion = session.client.delete_key(session.kid(name), after=after)
+def delete(session: Session, name: str, after: timedelta | None, yes: bool) -> None:
+    """Delete the key NAME, now or after a time; on a terminal it asks first."""
+    found = session.key(name)
+    if not yes and sys.stdin.isatty() and sys.stdout.isatty():
+        what = "Delete" if after is None else "Schedule the deletion of"
+        click.confirm(f"{what} the key {visible(found.kid)} ({_aliases(found)})?", abort=True)
+    deletion = session.client.delete_key(found.kid, after=after)
     session.show(deletion, deletion.kid)
+
+
+def _aliases(key: Key) -> str:
+    """The first aliases of a key, for a question."""
+    shown = ", ".join(map(visible, key.aliases[:_MOST_ALIASES])) or "no alias"
+    more = len(key.aliases) - _MOST_ALIASES
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 @key.command()

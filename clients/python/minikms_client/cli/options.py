@@ -11,6 +11,13 @@ from minikms_client.cli.session import Session
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
+
+def _file(name: str, what: str) -> click.Option:
+    """An option that names a file, which a variable may do, too."""
+    variable = f"MINIKMS_{name.upper().replace('-', '_')}"
+    return click.Option([f"--{name}"], type=_FILE, envvar=variable, show_envvar=True, help=what)
+
+
 OPTIONS: Final = (
     click.Option(["--url"], envvar="MINIKMS_URL", show_envvar=True, help="Where the service is."),
     click.Option(
@@ -19,16 +26,21 @@ OPTIONS: Final = (
         help="A file that has the caller's token; without it MINIKMS_TOKEN has the token itself, or"
         " MINIKMS_TOKEN_FILE names the file.",
     ),
-    click.Option(["--profile"], envvar="MINIKMS_PROFILE", show_envvar=True, help="The tenant."),
-    click.Option(["--ca"], type=_FILE, help="Authorities to trust, in PEM."),
-    click.Option(["--cert"], type=_FILE, help="The caller's certificate, in PEM."),
-    click.Option(["--cert-key"], type=_FILE, help="The private key of the certificate."),
+    click.Option(
+        ["--profile"],
+        envvar="MINIKMS_PROFILE",
+        show_envvar=True,
+        help="The profile: which tenant's keys.",
+    ),
+    _file("ca", "Authorities to trust, in PEM."),
+    _file("cert", "The caller's certificate, in PEM."),
+    _file("cert-key", "The private key of the certificate."),
     click.Option(
         ["--timeout"],
         type=click.FloatRange(min=0, min_open=True),
         default=30,
         show_default=True,
-        help="In seconds.",
+        help="How many seconds to wait for the service.",
     ),
     click.Option(["--json", "is_json"], is_flag=True, help="Print all of each answer, as JSON."),
 )

@@ -1,0 +1,54 @@
+"""Options that are a time or a duration."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import click
+
+from minikms_client.shapes import moment
+
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _duration(text: str) -> timedelta | None:
+    """The duration of a text such as 7d; None if it is none."""
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    return found and timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _after(_: click.Context, __: click.Parameter, given: str | None) -> timedelta | None:
+    if given is None:
+        return None
+    duration = _duration(given)
+    if duration is None:
+        raise click.BadParameter("Give a number of s, m, h or d, such as 7d.")
+    return duration
+
+
+def _expires(_: click.Context, __: click.Parameter, given: str | None) -> datetime | None:
+    if given is None:
+        return None
+    try:
+        duration = _duration(given)
+        return moment(given) if duration is None else datetime.now(UTC) + duration
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(
+            "Give a duration such as 90d, or RFC 3339 with its zone, such as 2030-01-31T12:00:00Z."
+        ) from error
+
+
+def expires_option(what: str) -> Callable[[Any], Any]:
+    """The option --expires, whose help says what then happens."""
+    return click.option(
+        "--expires", metavar="TIME", callback=_expires, help=f"{what}: 90d, 12h, or RFC 3339."
+    )
+
+
+after_option = click.option(
+    "--after",
+    metavar="DURATION",
+    callback=_after,
+    help="Delete it after this time, such as 7d, until which it can be restored.",
+)
