@@ -106,9 +106,13 @@ class Metrics:
         self._requests = _ByLabels(
             Counter("requests", "Requests, by route and status.", ("route", "status"), **family)
         )
-        self._request_times = _ByLabels(
-            Histogram("request_duration_seconds", "Time to an answer.", ("route",), **times)
+        request_times = Histogram(
+            "request_duration_seconds", "Time to an answer.", ("route",), **times
         )
+        # The first value of a type opens its file, and by the first answer descriptors may be
+        # exhausted. Each other type has a value without labels.
+        request_times.labels(NONE)
+        self._request_times = _ByLabels(request_times)
         self._operations = _ByLabels(
             Counter(
                 "operations",

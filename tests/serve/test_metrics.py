@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import sqlite3
@@ -445,6 +446,27 @@ def test_the_folder_of_workers(pair, number):
     code, written = pair.stop(number)
     assert (code, "Traceback" in written) == (0, False)
     assert not folder.exists()
+
+
+@pytest.mark.process
+@needs_root
+def test_a_worker_without_descriptors_answers_its_first_call(pair):
+    """The files are open by then: a call that was done is not answered 500."""
+    workers = pids(pair).values()
+
+    def descriptors():
+        return [{int(number) for number in os.listdir(f"/proc/{pid}/fd")} for pid in workers]
+
+    connection, before = pair.connect(), descriptors()
+    with contextlib.closing(connection):
+        connection.connect()
+        until(lambda: descriptors() != before)  # it is accepted
+        for pid, open_ones in zip(workers, descriptors(), strict=True):
+            most = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
+            free = min(set(range(len(open_ones) + 1)) - open_ones)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, most))
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().status == 200
 
 
 @pytest.fixture
