@@ -9,11 +9,16 @@ import orjson
 
 
 class MemberKind(NamedTuple):
-    """What members are filtered by: key type, use, and the JOSE names that the key is used with."""
+    """What members are filtered by: key type, use, and the JOSE names that the key is used with.
+
+    Those `on_request` are left out if the caller names nothing: a library may refuse the whole set
+    for one of them.
+    """
 
     kty: str
     use: str
     algs: tuple[str, ...]
+    on_request: bool = False
 
 
 class _Run(NamedTuple):
@@ -26,7 +31,7 @@ class _Run(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JwkFilter:
-    """The members that a caller asks for: one of the values of each, where there are any."""
+    """The members that a caller asks for: one of the values of each, if there are any."""
 
     kty: frozenset[str] = frozenset()
     use: frozenset[str] = frozenset()
@@ -34,6 +39,8 @@ class JwkFilter:
 
     def matches(self, kind: MemberKind) -> bool:
         """Whether members of this kind are among them."""
+        if kind.on_request and not (self.kty or self.use or self.alg):
+            return False
         return (
             (not self.kty or kind.kty in self.kty)
             and (not self.use or kind.use in self.use)
@@ -47,6 +54,8 @@ class JwkSet(NamedTuple):
     body: bytes
     etag: str
     runs: tuple[_Run, ...] = ()
+    kinds: frozenset[MemberKind] = frozenset()
+    """The kinds of its members."""
 
     @classmethod
     def of(cls, members: Iterable[tuple[MemberKind, bytes]]) -> Self:
@@ -61,12 +70,8 @@ class JwkSet(NamedTuple):
             runs.append(_Run(kind, end, end + len(text)))
             end += len(text)
         body = b"".join([*parts, _END])
-        return cls(body, hashlib.sha256(body).hexdigest()[:32], tuple(runs))
-
-    @property
-    def kinds(self) -> frozenset[MemberKind]:
-        """The kinds of its members."""
-        return frozenset(run.kind for run in self.runs)
+        kinds = frozenset(run.kind for run in runs)
+        return cls(body, hashlib.sha256(body).hexdigest()[:32], tuple(runs), kinds)
 
     def only(self, kinds: frozenset[MemberKind]) -> Self:
         """The set of its members that are of these kinds, in their order."""

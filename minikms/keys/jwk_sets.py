@@ -22,7 +22,7 @@ _MEMORY: Final = 32 * 1024 * 1024
 _EACH: Final = 1024
 _EACH_RUN: Final = 160
 
-_ALL: Final = JwkFilter()
+_NO_FILTER: Final = JwkFilter()
 
 
 class _Computation:
@@ -50,19 +50,16 @@ class JwkSets:
         self._public: Cache[bool] = Cache(counters, *bounds)
         self._computations: dict[str, _Computation] = {}
 
-    async def get(self, profile: str, wanted: JwkFilter = _ALL) -> JwkSet:
-        """What is wanted of a profile's set; its entity tag changes with that alone.
+    async def get(self, profile: str, wanted: JwkFilter = _NO_FILTER) -> JwkSet:
+        """The wanted members of a profile's set; its entity tag changes with them alone.
 
         It is taken from the whole set, which alone is read from the store. What is cached depends
         on the kinds that match, of which there are few, and not on what callers name.
         """
-        if wanted == _ALL:
-            return await self._whole(profile)
         pending = self._sets.start_fill()  # before the whole set, which may be older than a change
         whole = await self._whole(profile)
-        kinds = whole.kinds
-        matching = frozenset(filter(wanted.matches, kinds))
-        if matching == kinds:
+        matching = frozenset(filter(wanted.matches, whole.kinds))
+        if matching == whole.kinds:
             return whole
         found = self._sets.get((profile, matching))
         if found is None:
@@ -159,7 +156,8 @@ class JwkSets:
         )
         if encrypts:
             of_jwe = algorithm.jwe_algs if isinstance(algorithm, Jwe) else ()
-            kind = MemberKind(record.kty, "enc", (*algorithm.jose_algs, *of_jwe))
+            algs = (*algorithm.jose_algs, *of_jwe)
+            kind = MemberKind(record.kty, "enc", algs, on_request=isinstance(algorithm, Kem))
             yield kind, {**record.jwk, "use": "enc"}
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from derived import algorithm_names
+from jwcrypto import jwk
 from stored import fill
 
 from minikms.maintenance.write import StoreWriter
@@ -20,6 +21,9 @@ ONLY = {
 }  # fmt: skip
 
 
+KEMS = {"mlkem768", "mlkem1024"}
+
+
 async def jwks(client, query=""):
     async with client.get("/jwks.json" + query) as response:
         assert response.status == 200
@@ -28,7 +32,7 @@ async def jwks(client, query=""):
 
 async def test_public_keys_and_nothing_else(client, generate):
     made = {alg: await generate(alg) for alg in algorithm_names()}
-    found = {key["kid"]: key for key in await jwks(client)}
+    found = {key["kid"]: key for key in await jwks(client, "?use=sig&use=enc")}
     assert found.keys() == {made[alg]["kid"] for alg in USE}
     for alg, use in USE.items():
         key = made[alg]
@@ -36,6 +40,19 @@ async def test_public_keys_and_nothing_else(client, generate):
         if alg in ONLY:
             expected["alg"] = ONLY[alg]
         assert found[key["kid"]] == expected
+
+
+async def test_who_names_nothing_gets_a_set_that_jwcrypto_reads(client, generate):
+    """It refuses a whole set for one key of ML-KEM."""
+    made = {alg: await generate(alg, alias=alg) for alg in USE}
+    for query in ("", "?profile=default"):
+        async with client.get("/jwks.json" + query) as response:
+            etag, text = response.headers["ETag"], await response.text()
+        read = {key.thumbprint() for key in jwk.JWKSet.from_json(text)["keys"]}
+        assert read == {made[alg]["kid"] for alg in USE.keys() - KEMS}
+    await client.delete("/key?alias=mlkem768")  # of which the set has nothing
+    async with client.get("/jwks.json", headers={"If-None-Match": etag}) as response:
+        assert response.status == 304
 
 
 @pytest.mark.each_store
@@ -79,7 +96,7 @@ async def test_only_what_is_asked_for(client, generate, refused):
     for alg in USE:
         await generate(alg, alias=alg)
     await generate("p256", operations=["derive"], alias="p256 agrees")
-    whole = await jwks(client)
+    whole = await jwks(client, "?use=sig&use=enc")
 
     async def found(query):
         members = await jwks(client, query)
@@ -90,9 +107,10 @@ async def test_only_what_is_asked_for(client, generate, refused):
     assert await found("?kty=EC") == ec | {"p256 agrees"}
     assert await found("?kty=EC&use=sig") == ec
     assert await found("?kty=EC&use=enc") == {"p256 agrees"}
-    mldsa, mlkem = {"mldsa44", "mldsa65", "mldsa87"}, {"mlkem768", "mlkem1024"}
-    assert await found("?kty=AKP") == mldsa | mlkem
-    assert await found("?kty=AKP&use=enc") == mlkem
+    mldsa = {"mldsa44", "mldsa65", "mldsa87"}
+    assert await found("?kty=AKP") == mldsa | KEMS
+    assert await found("?kty=AKP&use=enc") == KEMS
+    assert await found("") == {*USE, "p256 agrees"} - KEMS
     assert await found("?alg=ML-KEM-1024&alg=ML-DSA-44") == {"mlkem1024", "mldsa44"}
     assert await found("?kty=RSA&kty=AKP&use=sig") == {"rsa2048", *mldsa}
     assert await found("?alg=ES256") == {"p256"}
