@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from minikms.background import in_background
 from minikms.store.counters import SLOTS, ChangeCounters
+from minikms.store.handle import SYSTEM
 from minikms.store.location import StoreLocation
 from minikms.store.postgres import NOTICES, connect, installed
 
@@ -22,12 +23,17 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-# All stores of a database share one channel: a change in another store only costs a read more.
-_CHANNEL: Final = "minikms"
+# A store's channel, of a value that only roles which may read the store know: any role may notify.
+_CHANNEL: Final = """
+    SELECT 'minikms ' || left(encode(sha256(profile_key), 'hex'), 32) FROM profiles WHERE name = $1
+"""
 
 # PostgreSQL takes payloads below 8,000 bytes; a slot has at most four digits and a space.
 _MAX_SLOTS: Final = 1_500
 _ALL: Final = "all"
+
+# How many characters of notices are read at a time; more count as a change of everything.
+_MAX_READ: Final = 8_000
 
 # In seconds: how long sending a notice may take, and how long between attempts to connect.
 _SEND_TIMEOUT: Final = 1.0
@@ -61,6 +67,8 @@ class NotifyChangeCounters(PostgresChangeCounters):
         super().__init__()
         self._location = location
         self._connection: asyncpg.Connection | None = None
+        self._channel = ""
+        self._unread = ""
         self._using = asyncio.Lock()
 
     @asynccontextmanager
@@ -87,7 +95,7 @@ class NotifyChangeCounters(PostgresChangeCounters):
         payload = " ".join(map(str, slots)) if len(slots) <= _MAX_SLOTS else _ALL
         try:
             async with asyncio.timeout(_SEND_TIMEOUT), self._connected() as connection:
-                await connection.execute("SELECT pg_notify($1, $2)", _CHANNEL, payload)
+                await connection.execute("SELECT pg_notify($1, $2)", self._channel, payload)
         except Exception as exc:
             LOGGER.warning(
                 "other processes see a change only after --cache-ttl: no notice, %s",
@@ -101,7 +109,7 @@ class NotifyChangeCounters(PostgresChangeCounters):
             try:
                 async with self._connected() as connection:
                     connection.add_termination_listener(partial(self._end, lost, on_loss))
-                    await connection.add_listener(_CHANNEL, self._receive)
+                    await connection.add_listener(self._channel, self._receive)
             except Exception as exc:
                 LOGGER.warning("no notices from %s: %s", self._location, type(exc).__name__)
                 await asyncio.sleep(pause)
@@ -126,8 +134,10 @@ class NotifyChangeCounters(PostgresChangeCounters):
         """Return once the connection is lost, or does not answer."""
         with suppress(Exception):  # any failure closes the connection
             while not lost.is_set():
+                # `wait_for` of Python 3.11 loses a cancellation that comes with the loss.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(lost.wait(), _HEARTBEAT)
+                    async with asyncio.timeout(_HEARTBEAT):
+                        await lost.wait()
                     return
                 async with asyncio.timeout(_SEND_TIMEOUT), self._connected() as connection:
                     await connection.execute("SELECT 1")
@@ -141,18 +151,31 @@ class NotifyChangeCounters(PostgresChangeCounters):
     ) -> None:
         if pid == connection.get_server_pid():
             return  # sent by this process, which has counted it
-        words = str(payload).split()
-        slots = [int(word) for word in words if word.isdecimal() and int(word) < SLOTS]
-        self.count(slots) if slots else self.count()
+        if not self._unread:
+            asyncio.get_running_loop().call_soon(self._read)
+        if len(self._unread) <= _MAX_READ:
+            self._unread += f"{payload} "
+
+    def _read(self) -> None:
+        """Count what all notices since the last call name, or everything."""
+        unread, self._unread = self._unread, ""
+        words = unread.split() if len(unread) <= _MAX_READ else [_ALL]
+        slots = {int(word) for word in words if len(word) <= 4 and word.isdecimal()}
+        known = len(slots) == len(set(words)) and max(slots, default=SLOTS) < SLOTS
+        self.count(slots if known else range(SLOTS))
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator["asyncpg.Connection"]:
         """The connection, for one user at a time; it is closed where its use is interrupted."""
         async with self._using:
-            if self._connection is None or self._connection.is_closed():
-                self._connection = await connect(self._location, NOTICES, _SEND_TIMEOUT)
-            connection = self._connection
+            connection, is_new = self._connection, False
+            if connection is None or connection.is_closed():
+                connection = await connect(self._location, NOTICES, _SEND_TIMEOUT)
+                self._connection, is_new = connection, True
             try:
+                if is_new:
+                    channel = connection.fetchval(_CHANNEL, SYSTEM, timeout=_SEND_TIMEOUT)
+                    self._channel = await channel
                 yield connection
             except BaseException:
                 if not connection.is_closed():

@@ -73,7 +73,8 @@ class Reconnector:
         """Wait a little for new connections if all are known to have ended."""
         if not self._alive.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._alive.wait(), _WAIT)
+                async with asyncio.timeout(_WAIT):
+                    await self._alive.wait()
 
     def _is_opening(self) -> bool:
         return self._task is not None and not self._task.done()

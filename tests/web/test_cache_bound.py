@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 from proxy import Proxy
 from waiting import until
@@ -18,7 +19,7 @@ from minikms.serve.assembly import create_service
 from minikms.store import notices
 from minikms.store.askar import new_raw_key
 from minikms.store.counters import SLOTS
-from minikms.store.location import StoreKey
+from minikms.store.location import StoreKey, StoreLocation
 from minikms.web.state import SERVICE, TOKENS
 
 TTL = 2  # seconds
@@ -168,6 +169,61 @@ async def test_many_changes_in_one_notice(pair, listening, postgres_server):
     async with asyncio.timeout(60):
         while any(map(int.__eq__, before, heard.values)):
             await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def heard(start, make_store, listening, own_postgres):
+    """The counters of a service that hears notices, and the URL of its database."""
+    url = own_postgres.create_database()
+    client = await start(create_service(Config(**await make_store(url))))
+    await listening(client)
+    return client.app[SERVICE]._store.database.counters, url
+
+
+# Any number of notices in one transaction differ.
+MANY = "SELECT count(pg_notify('{}', '0 ' || number)) FROM generate_series(1, 20000) AS number"
+
+
+async def test_a_role_that_may_only_connect_sends_no_notices(heard, own_postgres):
+    counters, url = heard
+    own_postgres.execute("CREATE ROLE mallory LOGIN PASSWORD 'm'")
+    password = urlsplit(url).password
+    session = await asyncpg.connect(url.replace(f"postgres:{password}", "mallory:m"))
+    try:
+        before = counters.snapshot()
+        shown = await session.fetch("SELECT query FROM pg_stat_activity")
+        assert not [row for row in shown if counters._channel in row["query"]]
+        await session.execute(MANY.format("minikms"))
+        own_postgres.execute(f"SELECT pg_notify('{counters._channel}', '5')", name_of(url))
+        await until("a notice", lambda: counters.values[5] != before[5])
+        assert counters.values[0] == before[0]
+    finally:
+        await session.close()
+
+
+async def test_a_flood_of_notices_is_read_many_at_a_time(heard, own_postgres):
+    counters, url = heard
+    before = counters.values[0]
+    flood = MANY.format(counters._channel)
+    await asyncio.to_thread(own_postgres.execute, flood, name_of(url))
+    own_postgres.execute(f"SELECT pg_notify('{counters._channel}', '5')", name_of(url))
+    five = counters.values[5]
+    await until("the last notice", lambda: counters.values[5] != five)
+    assert before < counters.values[0] < before + 2_000
+
+
+@pytest.mark.parametrize(
+    "payload",
+    ["", "all", "0 all", "4096", "99999", "9" * 5_000, "-1", "²", "5 " * 3_900],
+    ids=lambda payload: payload[:6],
+)
+def test_a_notice_that_names_no_slots_counts_for_all(payload):
+    counters = notices.NotifyChangeCounters(StoreLocation.parse("postgres://host/name"))
+    counters._unread = f"{payload} "
+    before = counters.snapshot()
+    counters._read()
+    changed = [slot for slot in range(SLOTS) if counters.values[slot] != before[slot]]
+    assert changed == ([5] if payload.startswith("5") else list(range(SLOTS)))
 
 
 async def test_a_database_that_is_away_is_not_done_without_for_longer(
