@@ -29,12 +29,12 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]
         try:
             return nanoseconds(value)
         except ValueError:
-            self.fail(f"{value!r} is not such as 90d, 12h, 30m or 45s.", param, ctx)
+            self.fail(f"{value!r} is not a duration such as 90d, 12h, 30m or 45s.", param, ctx)
 
 
 @token.command(
     examples=(
-        f"minikms token create --name issuer --scope sign --scope keys:read {ON_A_STORE}",
+        f"minikms token create --name ops --scope admin --all-profiles {ON_A_STORE}",
         f"minikms token create --name bob --scope sign --profile bob --expires 9d {ON_A_STORE}",
     )
 )
@@ -46,26 +46,32 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]
     multiple=True,
     type=click.Choice(SCOPES),
     metavar="SCOPE",
-    help=f"A permission of its holder; several times. One of: {', '.join(SCOPES)}.",
+    help=f"A permission of the holder; several times. One of: {', '.join(SCOPES)}.",
 )
 @click.option(
     "--profile",
     "profiles",
     multiple=True,
-    help="A profile that it is valid for; several times, and all profiles without it.",
+    help="A profile that the token is valid for; several times.",
 )
+@click.option("--all-profiles", is_flag=True, help="Make the token valid for all profiles.")
 @click.option(
-    "--expires", type=_Duration(), help="For how long: 90d, 12h, 30m, 45s; for ever without it."
+    "--expires",
+    type=_Duration(),
+    help="How long the token is valid: 90d, 12h, 30m, 45s; for ever without it.",
 )
 @on_a_store
 def create(
     name: str,
     scopes: tuple[str, ...],
     profiles: tuple[str, ...],
+    all_profiles: bool,
     expires: int | None,
     **options: Any,
 ) -> None:
     """Create a token, and show it this once."""
+    if bool(profiles) == all_profiles:
+        raise click.UsageError("Say what the token is for: --profile NAME, or --all-profiles.")
     expiry = None if expires is None else time.time_ns() + expires
 
     async def work(database: Database) -> None:

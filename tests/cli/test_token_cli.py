@@ -131,7 +131,7 @@ def test_a_file_without_a_token_stops_the_start(tmp_path, run, content):
 @pytest.mark.parametrize("flags", [["--scope", "everything"], ["--expires", "tomorrow"], []])
 def test_what_is_no_token(store, run, flags):
     variables, _ = store
-    refused = run("token", "create", "--name", "x", *flags, **variables)
+    refused = run("token", "create", "--name", "x", "--all-profiles", *flags, **variables)
     assert refused.returncode == 2
 
 
@@ -160,8 +160,21 @@ def test_a_profile_that_is_not_there_is_warned_of(store, run):
     (line,) = made.stderr.splitlines()
     assert line.startswith("minikms: Warning: ")
     assert ("'alice'" in line, "default" in line) == (True, False)
-    for quiet in ((), ("--profile", "default")):
+    for quiet in (("--all-profiles",), ("--profile", "default")):
         assert run(*flags, *quiet, **variables).stderr == ""
+
+
+def test_a_token_is_for_all_profiles_only_if_that_is_said(store, run):
+    variables, _ = store
+    flags = ("token", "create", "--name", "x", "--scope", "sign")
+    for profiles in ((), ("--all-profiles", "--profile", "default")):
+        refused = run(*flags, *profiles, PROFILE="default", **variables)
+        assert refused.returncode == 2
+        assert "--profile NAME, or --all-profiles" in refused.stderr
+    made = run(*flags, "--all-profiles", PROFILE="default", **variables).stdout
+    listed = run("token", "list", **variables).stdout.splitlines()
+    assert len(listed) == 3
+    assert f"  {'all':8}  " in next(line for line in listed if line[:16] in made)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -37,7 +37,7 @@ COMMANDS = {
     "rekey": ["store", "rekey", "--new-key-file", "new.key", "--generate-key"],
     "copy from": ["store", "copy", "--to", "sqlite://copy.db"],
     "copy to": ["store", "copy", "--to"],
-    "token create": ["token", "create", "--name", "a", "--scope", "sign"],
+    "token create": ["token", "create", "--name", "a", "--scope", "sign", "--all-profiles"],
     "token list": ["token", "list"],
     "token revoke": ["token", "revoke", "a"],
     "audit heads": ["audit", "heads"],
