@@ -15,6 +15,7 @@ from minikms.exits import fail
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve import core_dumps, garbage
 from minikms.startup_errors import PluginError
+from minikms.store.layout import LAYOUT
 
 
 @click.group(
@@ -26,7 +27,9 @@ from minikms.startup_errors import PluginError
         f"minikms serve {ON_A_STORE}",
     ),
 )
-@click.version_option(package_name="minikms")
+@click.version_option(
+    package_name="minikms", message=f"%(prog)s, version %(version)s, store layout {LAYOUT}"
+)
 def main() -> None:
     """Mini KMS: makes keys, keeps them, and uses them, so that you never hold them."""
     core_dumps.turn_off()

@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from minikms.cli.main import main
+from minikms.store.layout import LAYOUT
 
 MODULE = [sys.executable, "-m", "minikms"]
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
@@ -247,7 +249,8 @@ def test_the_table_of_algorithms(run):
 @pytest.mark.interpreter
 @pytest.mark.process
 def test_help_and_version(run):
-    assert re.fullmatch(r"minikms, version \d+\.\d+\.\d+\n", run("--version").stdout)
+    expected = f"minikms, version {version('minikms')}, store layout {LAYOUT}\n"
+    assert run("--version").stdout == expected
     for name in ("HOST", "PORT", "WORKERS", "MAX_BODY", "LOG_FORMAT", "LOG_LEVEL"):
         assert f"MINIKMS_{name}" in " ".join(run("serve", "--help").stdout.split())
 
