@@ -1,12 +1,20 @@
 """What docs/high-availability.md shows, on ports of 127.0.0.1: as its blocks have it."""
 
+import asyncio
+import contextlib
 import shutil
 import time
 
+from aiohttp import ClientSession
+from haproxy import HAProxy
 from pasted import ROOT, blocks, section
 from ports import free_port, free_ports
 from postgres import Postgres, Standby
 from proxy import Proxy
+
+# The copies of Mini KMS, and what they are started with besides the store.
+COPIES = ("kms-1", "kms-2")
+OPTIONS = ("--shutdown-grace", "5", "--trusted-proxy", "127.0.0.1")
 
 PAGE = (ROOT / "docs/high-availability.md").read_text("utf-8")
 
@@ -38,21 +46,13 @@ class Machine:
         server.start()
 
 
-class Setup:
-    """The machines of the page on ports of 127.0.0.1."""
+class Copies:
+    """The copies of Mini KMS and haproxy, on ports of 127.0.0.1, of which `others` are left."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, others=0):
         self.folder = folder
-        self.machines = [Machine("db-1", folder), Machine("db-2", folder)]
-        self.callers, self.to_primary, *self.copies = free_ports(4)
-
-    @property
-    def primary(self):
-        return self.machines[0]
-
-    @property
-    def standby(self):
-        return self.machines[1]
+        self.callers, self.to_primary, *ports = free_ports(4 + others)
+        self.copies, self.others = ports[:2], ports[2:]
 
     def local(self, text):
         """What the page shows, with the addresses of here."""
@@ -65,13 +65,64 @@ class Setup:
             "127.0.0.1:6432": f"127.0.0.1:{self.to_primary}",
             "/run/haproxy/admin.sock": f"{self.folder}/haproxy.sock",
         }
-        for machine in self.machines:
-            number = machine.name[-1]
-            addresses[f"10.0.1.{number}:5432"] = f"127.0.0.1:{machine.network.port}"
-            addresses[f"10.0.1.{number} port=5432"] = f"127.0.0.1 port={machine.network.port}"
         for there, here in addresses.items():
             text = text.replace(there, here)
         return text
+
+    def haproxy_config(self):
+        (config,) = shown("### haproxy", "haproxy")
+        return self.local(config)
+
+    def store_url(self):
+        (variables,) = shown("### Mini KMS", "sh")
+        return self.local(variables).partition("MINIKMS_STORE=")[2].split()[0]
+
+    @contextlib.asynccontextmanager
+    async def serving(self, make_store, answering, standbys):
+        """Both in front of the database, with a session of a caller and one for each copy."""
+        async with contextlib.AsyncExitStack() as stack:
+            config = self.haproxy_config()
+            self.haproxy = stack.enter_context(HAProxy.running(self.folder, config))
+            for standby in standbys:
+                await asyncio.to_thread(self.haproxy.wait_until, "postgresql", standby, "DOWN")
+            self.options = await make_store(self.store_url())
+            self.services, self.sessions = [], []
+            for port in self.copies:
+                service, session = await answering(self.options, *OPTIONS, port=port)
+                self.services.append(service)
+                self.sessions.append(await stack.enter_async_context(session))
+            for name in COPIES:
+                await asyncio.to_thread(self.haproxy.wait_until, "kms", name, "UP", "L7OK")
+            caller = ClientSession(f"http://127.0.0.1:{self.callers}")
+            # aiohttp would send a DELETE whose answer was lost once more, and find no key.
+            caller._retry_connection = False
+            self.caller = await stack.enter_async_context(caller)
+            yield
+            for service in self.services:
+                service.process.kill()  # since it would take its grace period to stop
+
+
+class Setup(Copies):
+    """The machines of the page, with a primary and its standby."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.machines = [Machine("db-1", folder), Machine("db-2", folder)]
+
+    @property
+    def primary(self):
+        return self.machines[0]
+
+    @property
+    def standby(self):
+        return self.machines[1]
+
+    def local(self, text):
+        for machine in self.machines:
+            address, port = f"10.0.1.{machine.name[-1]}", machine.network.port
+            text = text.replace(f"{address}:5432", f"127.0.0.1:{port}")
+            text = text.replace(f"{address} port=5432", f"127.0.0.1 port={port}")
+        return super().local(text)
 
     def build(self):
         """The primary and its standby, from nothing."""
@@ -106,14 +157,6 @@ class Setup:
         """Let the primary acknowledge without a standby, as the page does it."""
         _, alone = shown("## Failover", "sql")
         self.primary.server.script(alone)
-
-    def haproxy_config(self):
-        (config,) = shown("### haproxy", "haproxy")
-        return self.local(config)
-
-    def store_url(self):
-        (variables,) = shown("### Mini KMS", "sh")
-        return self.local(variables).partition("MINIKMS_STORE=")[2].split()[0]
 
     def end(self):
         for machine in self.machines:

@@ -189,3 +189,9 @@ async def until_made(ledger, more):
     async with waiting_for(f"{more} more keys"):
         while ledger.made < made + more:
             await asyncio.sleep(0.005)
+
+
+async def until_ready(session):
+    async with waiting_for("a copy that is ready"):
+        while await status(session, "/readyz") != 200:
+            await asyncio.sleep(0.05)

@@ -14,10 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from aiohttp import ClientSession
-from haproxy import HAProxy, needs_haproxy
-from high_availability import Setup
-from ledger import CLIENTS, Ledger, status, under_load, until_made
+from haproxy import needs_haproxy
+from high_availability import COPIES, OPTIONS, Setup
+from ledger import CLIENTS, Ledger, status, under_load, until_made, until_ready
 from waiting import waiting_for
 
 pytestmark = [pytest.mark.kill, pytest.mark.postgres, needs_haproxy]
@@ -29,9 +28,6 @@ BACK, MARGIN = 15, 15
 
 # Of a caller between its turns, in seconds, while a copy is away, which takes long.
 PAUSE = 1
-
-COPIES = ("kms-1", "kms-2")
-OPTIONS = ("--shutdown-grace", "5", "--trusted-proxy", "127.0.0.1")
 
 
 @pytest.fixture
@@ -45,23 +41,8 @@ async def setup(make_store, answering):
         for machine in setup.machines:
             await stack.enter_async_context(machine.network)
         await asyncio.to_thread(setup.build)
-        setup.haproxy = stack.enter_context(HAProxy.running(folder, setup.haproxy_config()))
-        await asyncio.to_thread(setup.haproxy.wait_until, "postgresql", "db-2", "DOWN")
-        setup.options = await make_store(setup.store_url())
-        setup.services, setup.sessions = [], []
-        for port in setup.copies:
-            service, session = await answering(setup.options, *OPTIONS, port=port)
-            setup.services.append(service)
-            setup.sessions.append(await stack.enter_async_context(session))
-        for name in COPIES:
-            await asyncio.to_thread(setup.haproxy.wait_until, "kms", name, "UP", "L7OK")
-        caller = ClientSession(f"http://127.0.0.1:{setup.callers}")
-        # aiohttp would send a DELETE whose answer was lost once more, and find no key.
-        caller._retry_connection = False
-        setup.caller = await stack.enter_async_context(caller)
+        await stack.enter_async_context(setup.serving(make_store, answering, ["db-2"]))
         yield setup
-        for service in setup.services:
-            service.process.kill()  # since it would take its grace period to stop
 
 
 def killed(machine):
@@ -180,12 +161,6 @@ async def killed_copy(setup):
     assert {status for status, _ in ledger.refused} <= {502}
     assert len(ledger.refused) + len(ledger.unanswered) <= CLIENTS
     await ledger.check(setup.sessions[1])
-
-
-async def until_ready(session):
-    async with waiting_for("a copy that is ready"):
-        while await status(session, "/readyz") != 200:
-            await asyncio.sleep(0.05)
 
 
 def print_row(fault, ledger, back):
