@@ -421,3 +421,4 @@ def test_every_command_says_what_it_does():
     assert len(found) > 30
     for path, command in found.items():
         assert command.help, path
+        assert command.get_short_help_str() in " ".join(command.help.split()), path

@@ -40,6 +40,7 @@ ALIASES = [
     "[red]x",
     "x[/oops]",
     "[link=http://x]y",
+    "größe-漢",
     f"did:example:{'long' * 100}#key-1",
 ]
 

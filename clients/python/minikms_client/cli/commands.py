@@ -8,7 +8,15 @@ import click
 from minikms_client.cli.options import OPTIONS_AFTER
 
 
-class Command(click.Command):
+class _Described(click.Command):
+    """A command whose first sentence a list of commands does not cut."""
+
+    def get_short_help_str(self, limit: int = 1000) -> str:
+        """The whole first sentence."""
+        return super().get_short_help_str(1000)
+
+
+class Command(_Described):
     """A command that has long options alone, so that `-AP8o…` is an argument."""
 
     ignore_unknown_options = True
@@ -46,7 +54,7 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
 
-class Group(click.Group):
+class Group(_Described, click.Group):
     """A group of such commands."""
 
     command_class = Command

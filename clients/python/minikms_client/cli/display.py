@@ -25,7 +25,7 @@ def show_members(members: Mapping[str, Any]) -> None:
     """Print the members of an answer that have something to say."""
     _print_table(
         [
-            (name, value if isinstance(value, str) else json.dumps(value))
+            (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
             for name, value in members.items()
             if value not in (None, [], {})
         ]

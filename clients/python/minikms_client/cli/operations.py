@@ -24,7 +24,9 @@ from minikms_client.cli.session import Session, pass_session
 
 _signature_options = (
     click.option("--alg", help="A JOSE name of the key's signatures, such as PS256."),
-    click.option("--encoding", type=click.Choice(["raw", "der"]), help="The form of ECDSA."),
+    click.option(
+        "--encoding", type=click.Choice(["raw", "der"]), help="The form of an ECDSA signature."
+    ),
     click.option("--prehashed", is_flag=True, default=None, help="The data is the digest."),
 )
 
