@@ -23,6 +23,7 @@ from minikms.serve.lifecycle import (
 from minikms.serve.listener import Listener, places_of
 from minikms.serve.worker_pipe import WorkerEnd, follow_parent
 from minikms.web.app import create_runner
+from minikms.web.http import out_of_memory
 from minikms.web.http.acceptor import raise_descriptor_limit
 from minikms.web.state import AUDIT
 
@@ -48,6 +49,7 @@ def run(config: Config, parent: "WorkerEnd | None" = None) -> None:
 
 
 async def _serve(app: web.Application, config: Config, parent: "WorkerEnd | None") -> None:
+    asyncio.get_running_loop().set_exception_handler(out_of_memory.handle)
     runner = create_runner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
     places = places_of(config)
     listener = Listener(config, runner, places, config.host, config.port)

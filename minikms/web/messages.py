@@ -181,6 +181,8 @@ def _parse(body: bytes, schema: Request) -> dict[str, Any]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
+        if "memory" in exc.msg:  # of orjson, for which the body may be valid
+            raise MemoryError from None
         raise MalformedJson(_where(body, exc)) from None
     return read(document, schema)
 

@@ -25,6 +25,7 @@ from minikms.store.askar import new_raw_key
 pytestmark = pytest.mark.process
 
 GENERATE = b'{"alg":"ed25519","alias":"k"}'
+MIB = 1024 * 1024
 SIGN = b'{"alias":"k","data":"aGVsbG8"}'
 
 
@@ -119,6 +120,23 @@ def test_one_that_cannot_be_started_is_started_later(pair):
     resource.prlimit(parent, resource.RLIMIT_NOFILE, (most, most))
     pair.read_until("worker 2 is process ")
     ask_all(pair, pids(pair).values(), "GET", "/healthz")
+
+
+def test_one_that_is_out_of_memory_ends_and_is_replaced(serve, store):
+    service = serve("--port", "0", "--workers", "2", "--max-body", str(64 * MIB), *store)
+    before = pids(service)
+    for pid in before.values():
+        size, _ = map(int, Path(f"/proc/{pid}/statm").read_text().split()[:2])
+        most = size * resource.getpagesize() + 16 * MIB
+        resource.prlimit(pid, resource.RLIMIT_AS, (most, most))
+    body = b'{"alias":"k","data":"' + 32 * MIB * b"A" + b'"}'
+    with pytest.raises(ConnectionError):
+        service.status("POST", "/sign", body)
+    found = re.search(r"minikms\[(\d+)\]", service.read_until(" out of memory: "))
+    assert int(found[1]) in before.values()
+    service.read_until(f"(process {found[1]}) ended with exit code 1\n")
+    service.read_until(" is process ")
+    assert service.status("GET", "/healthz") == 200
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from minikms.config import Config
-from minikms.web.http import answers, heap, logs, trial
+from minikms.web.http import answers, heap, logs, out_of_memory, trial
 from minikms.web.http.answers import JSON, AnswerForm
 from minikms.web.http.connection import LimitedRequestHandler
 from minikms.web.http.fast_path import FastRequestHandler, FastRoutes, RequestBatch
@@ -75,6 +75,7 @@ class KmsServer(web.Server):
         try:
             response = await self._application(request)
         except Exception as exc:
+            out_of_memory.end_if_caused(exc)
             answer = answer_failure(request, exc, self._form.respond)
             _clear_tracebacks(exc)
             if answer is None:
