@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from minikms.encodings import b58, multikey, thumbprint
 from minikms.errors import UnsupportedOperation
+from minikms.keys.public_jwk import public_jwk
 from minikms.plugin.protocol import KeyAlgorithm, KeyPairAlgorithm
 from minikms.records import KeyPolicy, KeyRecord
 
@@ -23,7 +24,7 @@ def describe(
     """
     jwk = public = None
     if isinstance(algorithm, KeyPairAlgorithm):
-        jwk, public = algorithm.public_jwk(key), algorithm.public_bytes(key)
+        jwk, public = public_jwk(algorithm, key), algorithm.public_bytes(key)
     multibase = None
     if public is not None and algorithm.multicodec is not None:
         multibase = multikey(algorithm.multicodec, public)

@@ -28,6 +28,7 @@ from nacl.exceptions import CryptoError
 
 from minikms.errors import DecryptionFailed
 from minikms.keys.operation import UsableKey
+from minikms.keys.public_jwk import public_jwk
 from minikms.plugin.protocol import (
     Aead,
     Jwe,
@@ -200,7 +201,7 @@ class AgreementKey(ECKey):
         return self._like(self._algorithm.generate())
 
     def as_dict(self, private: bool = False, **_: Any) -> Any:
-        return self._algorithm.public_jwk(self._key)
+        return public_jwk(self._algorithm, self._key)
 
     def exchange_derive_key(self, key: ECKey) -> bytes:
         return self._algorithm.derive(self._key, cast("AgreementKey", key)._key)

@@ -11,6 +11,7 @@ from joserfc.jwk import import_key
 
 from minikms.errors import InvalidKey, TooBusy, UnsupportedOperation, UnsupportedOption
 from minikms.keys.describe import describe, permitted
+from minikms.keys.public_jwk import public_jwk
 from minikms.keys.threads import is_slow, run
 from minikms.plugin.protocol import JwkImporter, KeyAlgorithm, KeyPairAlgorithm, Stored
 from minikms.plugin.pyca import Pkcs8KeyAlgorithm
@@ -67,7 +68,7 @@ class KeyMaker:
             if not isinstance(stored, bytes):
                 of_jose: Any = import_key({**pairs.export_jwk(key)})
                 stored = of_jose.as_der(private=True)
-            return KeyPair(algorithm.public_jwk(key), stored)
+            return KeyPair(public_jwk(algorithm, key), stored)
 
         return await self._run(algorithm, "generate", make)
 

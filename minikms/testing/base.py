@@ -1,5 +1,8 @@
 """The base of all parts of the contract."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
@@ -42,9 +45,36 @@ class Contract:
     """The algorithm under test."""
     seed_size: ClassVar[int] = 32
     """Bytes of a seed, for a SeedImporter."""
+    seconds: ClassVar[float] = 60.0
+    """How long a test may take."""
 
     applies_to: ClassVar[tuple[Part, ...]] = ()
     """The classes that an algorithm must have for this part to apply."""
+
+    @contextmanager
+    def in_time(self) -> Iterator[None]:
+        """Fail where it hangs if a test takes too long, on systems that have SIGALRM."""
+        if not hasattr(signal, "SIGALRM"):
+            yield
+            return
+
+        def fail(*_: Any) -> None:
+            pytest.fail(
+                f"It has not ended after {self.seconds} s; the last line is where it hangs."
+            )
+
+        before = signal.signal(signal.SIGALRM, fail)
+        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    @pytest.fixture(autouse=True)
+    def _in_time(self) -> Iterator[None]:
+        with self.in_time():
+            yield
 
     def secret_of(self, key: Any) -> bytes:
         """The bytes that `import_secret` makes `key` from; override it if they are others."""

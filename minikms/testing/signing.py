@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import (
@@ -15,6 +15,9 @@ from minikms.plugin.protocol import EcdsaSigner, Mac, SecretImporter, Signer
 from minikms.testing.base import MESSAGE, MESSAGES, Contract, Part, each_message, signing_names
 from minikms.testing.damage import flip_bit, near_misses
 
+# Bytes of a signature; the largest of SLH-DSA has 49,856 (FIPS 205).
+_LONGEST: Final = 1024 * 1024
+
 
 class SignerContract(Contract):
     """Signatures, with every `alg` of the algorithm, or without one."""
@@ -25,7 +28,10 @@ class SignerContract(Contract):
         """A signature over `message` for each `alg`."""
         signer = self.declared(Signer)
         for alg in signing_names(signer):
-            yield signer, alg, signer.sign(self.keys()[0], message, alg, False)
+            signature = signer.sign(self.keys()[0], message, alg, False)
+            size = len(signature)
+            assert size <= _LONGEST, f"a signature of {size} bytes, which every answer would have"
+            yield signer, alg, signature
 
     @each_message
     def test_a_signature_verifies(self, message: bytes) -> None:

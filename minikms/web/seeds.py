@@ -1,5 +1,6 @@
 """Seed keys: the keys of a file, loaded at the start, under the same kids each time."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Iterator
@@ -103,7 +104,9 @@ async def _prepare(keys: KeyService, place: str, entry: dict[str, Any]) -> _Seed
             record, material = await keys.read_key(source, entry["policy"])
         except KmsError:
             raise
-        except Exception as exc:  # of a plugin; its text may have the key in it
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:  # of a plugin; its text may have the key in it
             what = type(exc).__name__
             raise SeedError(f"{place}: Its algorithm failed: {what}.") from None
     if record.jwk is None:  # it has no thumbprint, and a random kid is not the same each time

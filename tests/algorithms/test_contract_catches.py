@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import itertools
 import secrets
+import threading
 from dataclasses import dataclass, field
 
 import pytest
@@ -80,6 +81,45 @@ class CutsTheMessage(Ed25519):
 
     def verify(self, public, message, signature, alg, prehashed):
         return super().verify(public, message[:1000], signature, alg, prehashed)
+
+
+class SleepsOverALongMessage(Ed25519):
+    caught_by = (
+        "test_a_signature_verifies",
+        "test_a_changed_message_does_not_verify",
+        "test_many_are_signed_in_order",
+    )
+    seconds = 2
+
+    def sign(self, key, message, alg, prehashed):
+        if len(message) > 1000:
+            threading.Event().wait()
+        return super().sign(key, message, alg, prehashed)
+
+
+class NeverEndsALongMessage(SleepsOverALongMessage):
+    def sign(self, key, message, alg, prehashed):
+        while len(message) > 1000:
+            pass
+        return Ed25519.sign(self, key, message, alg, prehashed)
+
+
+class SignsAtLength(Ed25519):
+    """Of a signature all that is behind the first bytes counts for nothing."""
+
+    caught_by = (
+        "test_a_signature_verifies",
+        "test_a_changed_message_does_not_verify",
+        "test_a_changed_signature_does_not_verify",
+        "test_another_key_does_not_verify",
+        "test_a_digest_is_signed_like_its_message_or_refused",
+    )
+
+    def sign(self, key, message, alg, prehashed):
+        return super().sign(key, message, alg, prehashed) + bytes(2 * 1024 * 1024)
+
+    def verify(self, public, message, signature, alg, prehashed):
+        return super().verify(public, message, signature[:64], alg, prehashed)
 
 
 class MixesUpSignatures(Ed25519):
@@ -858,6 +898,8 @@ class AgreesByOptIn(P256):
 def failures(algorithm):
     """The names of the contract's tests that fail for `algorithm`, each with all its parameters."""
     facts = {"algorithm": algorithm, "seed_size": getattr(algorithm, "seed_size", 32)}
+    if hasattr(algorithm, "seconds"):
+        facts["seconds"] = algorithm.seconds
     contract = type("TestToy", (AlgorithmContract,), facts)()
     for name in dir(contract):
         test = getattr(contract, name)
@@ -867,7 +909,8 @@ def failures(algorithm):
         names = [name for name, _ in marks]
         for values in itertools.product(*(list(values) for _, values in marks)):
             try:
-                test(**dict(zip(names, values, strict=True)))
+                with contract.in_time():
+                    test(**dict(zip(names, values, strict=True)))
             except (Exception, pytest.fail.Exception):
                 yield name
 

@@ -6,11 +6,13 @@ from importlib.metadata import EntryPoint
 
 import orjson
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
+from minikms.algorithms.ecdsa import P256
 from minikms.algorithms.okp import Ed25519
 from minikms.algorithms.symmetric import A256Gcm
 from minikms.config import Config
-from minikms.encodings import b64url
+from minikms.encodings import b64url, jose_b64url
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.serve.assembly import create_service
 from minikms.startup_errors import SeedError
@@ -26,6 +28,10 @@ class OfAStranger(Exception):
 
 class OfItsConnection(OfAStranger, ConnectionError):
     """What would be a caller who is gone, if it came from elsewhere."""
+
+
+class OfItsOwn(BaseException):
+    """What no `except Exception` catches."""
 
 
 RAISED = [OfAStranger]  # the last is what they raise
@@ -94,7 +100,9 @@ def logged(caplog):
     return check
 
 
-async def test_every_method(client, post, generate, refused, fail, logged):
+@pytest.mark.parametrize("raised", [OfAStranger, SystemExit, KeyboardInterrupt, OfItsOwn])
+async def test_every_method(client, post, generate, refused, fail, logged, monkeypatch, raised):
+    monkeypatch.setattr(sys.modules[__name__], "RAISED", [raised])
     key, other = await generate(exportable=True), await generate("a256gcm")
     by, sealing = {"kid": key["kid"]}, {"kid": other["kid"]}
     signed = await post("/sign", {**by, "data": DATA})
@@ -125,7 +133,7 @@ async def test_every_method(client, post, generate, refused, fail, logged):
         fail(name)
         await refused(await client.post(path, json=body), 500, "internal-error")
         text = logged()
-        assert "OfAStranger: its text is not logged" in text
+        assert f"{raised.__name__}: its text is not logged" in text
         assert "direct cause" in text
         assert "ValueError: its text is not logged" in text
         FAILING.clear()
@@ -133,7 +141,7 @@ async def test_every_method(client, post, generate, refused, fail, logged):
     fail("export_jwk")
     path = f"/key/{key['kid']}/export"
     await refused(await client.get(path), 500, "internal-error")
-    assert "OfAStranger" in logged()
+    assert raised.__name__ in logged()
     FAILING.clear()
     assert (await client.get(path)).status == 200
 
@@ -160,22 +168,64 @@ async def test_a_key_that_does_not_open(start, fail, logged, refused, make_store
     assert (await made.post("/sign", json={**by, "data": DATA})).status == 200
 
 
-async def test_in_a_thread(start, fail, logged, refused):
+@pytest.mark.parametrize("raised", [OfAStranger, SystemExit, KeyboardInterrupt, OfItsOwn])
+async def test_in_a_thread(start, fail, logged, refused, monkeypatch, raised):
+    monkeypatch.setattr(sys.modules[__name__], "RAISED", [raised])
     entry = EntryPoint("ed25519", f"{__name__}:SlowAndFaulty", GROUP)
     client = await start(create_service(Config(), AlgorithmRegistry([entry])))
-    fail("generate")
-    response = await client.post("/key/generate", json={"alg": "ed25519"})
-    await refused(response, 500, "internal-error")
-    assert "OfAStranger" in logged()
-    FAILING.clear()
-    assert (await client.post("/key/generate", json={"alg": "ed25519"})).status == 200
+    for name, path, body in (
+        ("generate", "/key/generate", {"alg": "ed25519"}),
+        ("sign", "/sign", {"alias": "a", "data": DATA}),
+        ("sign", "/sign/batch", {"alias": "a", "items": [{"data": DATA}]}),
+    ):
+        fail(name)
+        await refused(await client.post(path, json=body), 500, "internal-error")
+        assert raised.__name__ in logged()
+        FAILING.clear()
+        alias = {"alias": "a"} if name == "generate" else {}
+        assert (await client.post(path, json=body | alias)).status == 200
 
 
-async def test_a_file_of_keys(start, fail, tmp_path):
+@pytest.mark.parametrize("raised", [OfAStranger, SystemExit])
+async def test_a_file_of_keys(start, fail, tmp_path, monkeypatch, raised):
+    monkeypatch.setattr(sys.modules[__name__], "RAISED", [raised])
     file = tmp_path / "keys.json"
     file.write_bytes(orjson.dumps({"keys": [{"alg": "ed25519", "seed": b64url(bytes(32))}]}))
     fail("import_seed")
     with pytest.raises(SeedError) as caught:
         await start(create_service(Config(seed_keys=str(file)), registry()))
-    assert str(caught.value) == f"{file}: keys[0]: Its algorithm failed: OfAStranger."
+    assert str(caught.value) == f"{file}: keys[0]: Its algorithm failed: {raised.__name__}."
     assert caught.value.__suppress_context__
+
+
+class Leaky(P256):
+    """Its public JWK is the private one where `FAILING` says so."""
+
+    def public_jwk(self, key):
+        jwk = super().public_jwk(key)
+        is_private = "public_jwk" in FAILING and isinstance(key, EllipticCurvePrivateKey)
+        return {**jwk, "d": jose_b64url(self.secret_bytes(key))} if is_private else jwk
+
+
+async def test_a_public_jwk_with_a_private_member_is_never_served(start, fail, refused, caplog):
+    entry = EntryPoint("p256", f"{__name__}:Leaky", GROUP)
+    client = await start(create_service(Config(), AlgorithmRegistry([entry])))
+    async with client.post("/key/generate", json={"alg": "p256", "alias": "a"}) as response:
+        jwk = (await response.json())["jwk"]
+    fail("public_jwk")
+    jwe = {
+        "plaintext": DATA,
+        "enc": "A256GCM",
+        "recipients": [{"jwk": jwk, "alg": "ECDH-ES+A256KW"}],
+    }
+    imported = {"alg": "p256", "secret": b64url(bytes(range(1, 33)))}
+    for path, body in (
+        ("/key/generate", {"alg": "p256"}),
+        ("/key/generate/batch", {"alg": "p256", "count": 2}),
+        ("/key/import", imported),
+        ("/jwe/encrypt", jwe),  # of which the epk is a public JWK
+    ):
+        caplog.clear()
+        await refused(await client.post(path, json=body), 500, "internal-error")
+        assert "PublicJwkIsPrivate" in caplog.text
+    assert len(await (await client.get("/keys")).json()) == 1

@@ -127,7 +127,7 @@ class FastRequestHandler(LimitedRequestHandler):
         known = logs.new_request_id(request)
         try:
             body = None if self._close or self._last else call.route.handler(request)
-        except Exception:
+        except BaseException:  # an algorithm may raise SystemExit
             body = None  # the ordinary way fails likewise, and says why
         if body is None:
             call.go_the_ordinary_way()

@@ -57,7 +57,7 @@ Respond: TypeAlias = Callable[[errors.KmsError], web.Response]
 
 
 def answer_failure(
-    request: web.BaseRequest, exc: Exception, respond: Respond = problem_response
+    request: web.BaseRequest, exc: BaseException, respond: Respond = problem_response
 ) -> web.Response | None:
     """The answer to what failed below, by `respond`; None where it is none to answer with one."""
     if isinstance(exc, errors.KmsError):
@@ -80,7 +80,7 @@ def slug_of(exc: BaseException) -> str:
     """What became of a call that `exc` ended."""
     if isinstance(exc, errors.KmsError):
         return exc.slug
-    if isinstance(exc, Exception) and is_of_an_algorithm(exc):
+    if not isinstance(exc, asyncio.CancelledError) and is_of_an_algorithm(exc):
         return errors.InternalError.slug
     if isinstance(exc, web.HTTPException):
         return from_http(exc).slug

@@ -18,12 +18,15 @@ from minikms.web.http.plain_connection import PlainRequestHandler
 from minikms.web.http.private_names import CONNECTION, FAST_PATH
 from minikms.web.http.problems import answer_failure
 from minikms.web.http.shutdown import Shutdown
+from minikms.web.http.tracebacks import is_of_an_algorithm
 
 LOGGER = logging.getLogger(__name__)
 
 # How long the rest of a body that nobody reads is taken and dropped, in seconds, so that the
 # caller comes to read its answer.
 _LINGERING: Final = 2.0
+
+_OF_ASYNCIO: Final = (asyncio.CancelledError, GeneratorExit)
 
 # How soon memory is given back to the system once it is free, in seconds.
 _GIVE_BACK_AFTER: Final = 3.0
@@ -74,7 +77,12 @@ class KmsServer(web.Server):
         connection.begin(request)
         try:
             response = await self._application(request)
-        except Exception as exc:
+        except BaseException as exc:
+            # An algorithm may raise SystemExit, which would end the service.
+            if isinstance(exc, _OF_ASYNCIO) or not (
+                isinstance(exc, Exception) or is_of_an_algorithm(exc)
+            ):
+                raise
             out_of_memory.end_if_caused(exc)
             answer = answer_failure(request, exc, self._form.respond)
             _clear_tracebacks(exc)
