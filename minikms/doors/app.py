@@ -22,6 +22,7 @@ from minikms.web.http.limits import read_body
 from minikms.web.http.problems import Handler
 from minikms.web.http.server import KmsRunner
 from minikms.web.http.tracebacks import loggable
+from minikms.web.http.unread import UNREAD
 from minikms.web.routes import Route
 from minikms.web.schemas.fields import PROFILE_PATTERN
 from minikms.web.state import BODY_TIMEOUT, CONFIG, IN_FLIGHT, OBSERVER, SERVICE, SHUTDOWN
@@ -53,6 +54,7 @@ class DoorApp:
         self._main = main
         most = main[CONFIG].max_body
         self._app = web.Application(client_max_size=min(most, door.max_body or most))
+        self._app[UNREAD] = main[UNREAD]
         self._form = AnswerForm(door.content_type, door.request_id_header, partial(_respond, door))
         self._ordinary: dict[str, Handler] = {}
         self._fast: dict[str, FastHandler] = {}

@@ -218,8 +218,10 @@ class KeyService(JweOperations):
             page, more = await self.list_keys(
                 profile, limit=_PAGE, after=after, alg=alg, alias=alias, labels=labels
             )
-            yield page
             after = page[-1].seq if page else after
+            given = [page]
+            del page  # which its caller may want to be rid of
+            yield given.pop()
 
     async def associate(
         self, profile: str, kid: str, alias: str, binding: AliasBinding = "move"

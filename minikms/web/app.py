@@ -19,6 +19,7 @@ from minikms.web.http.hosts import Hosts, parse_hosts
 from minikms.web.http.limits import InFlight
 from minikms.web.http.server import KmsRunner
 from minikms.web.http.shutdown import Shutdown
+from minikms.web.http.unread import UNREAD, UnreadAnswers
 from minikms.web.openapi import complete
 from minikms.web.routes import ROUTES
 from minikms.web.state import (
@@ -48,6 +49,7 @@ def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web
     app[IN_FLIGHT] = InFlight(config.max_in_flight)
     hosts = known_hosts(config, config.host)
     app[GATE] = Gate(app[IN_FLIGHT], parse_proxies(config.trusted_proxy), hosts)
+    app[UNREAD] = UnreadAnswers()
     app[SHUTDOWN] = Shutdown()
     app[FAST_ROUTES] = {}
     app[BODY_TIMEOUT] = config.body_timeout

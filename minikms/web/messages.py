@@ -22,10 +22,11 @@ from minikms.events import CURRENT
 from minikms.keys.service import KeyService
 from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.callers import enter
-from minikms.web.http.answers import JsonAnswer
+from minikms.web.http.answers import Answer, JsonAnswer
 from minikms.web.http.fast_path import arrived_body
 from minikms.web.http.limits import SMALL_BODY, BodyBound, read_body
 from minikms.web.http.problems import pointer
+from minikms.web.http.unread import UNREAD
 from minikms.web.schemas import compiled
 from minikms.web.schemas.base import Request
 from minikms.web.schemas.fields import MAX_FAULTS, PROFILE_PATTERN
@@ -124,7 +125,7 @@ def answer(
     """A success, written by `schema`."""
     body = write(schema, data, many=many)
     if headers:
-        return web.Response(body=body, headers=headers, content_type="application/json")
+        return Answer(body=body, headers=headers, content_type="application/json")
     return JsonAnswer(body=body)
 
 
@@ -146,20 +147,28 @@ async def stream(
     await response.prepare(request)
     if request.method == "HEAD":
         page = None  # the first page has shown whether there is anything wrong
-    in_flight = request.app[IN_FLIGHT]
+    in_flight, unread = request.app[IN_FLIGHT], request.app[UNREAD]
     while page is not None:
-        for start in range(0, len(page), _LINES):
-            part = (compiled.dump(schema, one) for one in page[start : start + _LINES])
-            lines = (orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) for item in part)
-            with in_flight.waiting():  # for a caller who may read as slowly as it likes
-                await response.write(b"".join(lines))
-            await asyncio.sleep(0)  # lets others run, however fast the caller reads
+        lines = await _lines(schema, page)
+        page = None  # not held for a caller, who may read as slowly as it likes
+        with in_flight.waiting():
+            await unread.send(request, response.write, lines)
         try:
             page = await anext(pages, None)
         except KmsError as exc:
             LOGGER.warning("a listing broke off: %s", exc.slug)
             raise ConnectionAbortedError from exc
     return response
+
+
+async def _lines(schema: Schema, page: Sequence[Any]) -> bytes:
+    """A page as lines of JSON; others run meanwhile."""
+    lines: list[bytes] = []
+    for start in range(0, len(page), _LINES):
+        part = (compiled.dump(schema, one) for one in page[start : start + _LINES])
+        lines += (orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) for item in part)
+        await asyncio.sleep(0)
+    return b"".join(lines)
 
 
 def _check_head(request: web.Request) -> str:

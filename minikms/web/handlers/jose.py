@@ -9,7 +9,7 @@ from minikms.keys.jws_signing import SignJws, VerifyJws
 from minikms.web.callers import enter
 from minikms.web.handlers.operation import Body, operation
 from minikms.web.handlers.paging import jwk_filter
-from minikms.web.http.answers import CACHE_CONTROL
+from minikms.web.http.answers import CACHE_CONTROL, Answer
 from minikms.web.messages import named_profile, service
 from minikms.web.schemas import jose as schemas
 
@@ -66,7 +66,7 @@ async def jwks(request: web.Request) -> web.Response:
     headers = {"ETag": f'"{found.etag}"', CACHE_CONTROL: "no-cache"}
     if _has(request, found.etag):
         return web.Response(status=304, headers=headers)
-    return web.Response(body=found.body, headers=headers, content_type="application/json")
+    return Answer(body=found.body, headers=headers, content_type="application/json")
 
 
 def _has(request: web.Request, etag: str) -> bool:

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from minikms.errors import ShuttingDown
+from minikms.web.http.answers import Answer
 from minikms.web.messages import answer, service
 from minikms.web.schemas import system as schemas
 from minikms.web.state import AUDIT, DOCUMENT, REGISTRY, SHUTDOWN
@@ -62,7 +63,7 @@ async def openapi(request: web.Request) -> web.Response:
         content: {application/json: {schema: {type: object}}}
     """
     body = await request.app[DOCUMENT].content()
-    return web.Response(body=body, content_type="application/json")
+    return Answer(body=body, content_type="application/json")
 
 
 async def to_docs(request: web.Request) -> web.Response:

@@ -12,6 +12,7 @@ from aiohttp.helpers import rfc822_formatted_time
 from minikms.web.http.logs import REQUEST_ID_HEADER, request_id
 from minikms.web.http.problems import Respond, problem_response
 from minikms.web.http.shutdown import Shutdown
+from minikms.web.http.unread import SMALL, UNREAD
 
 CACHE_CONTROL: Final = "Cache-Control"
 NO_STORE: Final = "no-store"
@@ -73,7 +74,28 @@ def head(length: int, known: str, form: AnswerForm = JSON, *, no_store: bool = F
     ).encode("latin-1")
 
 
-class JsonAnswer(web.Response):
+class Answer(web.Response):
+    """An answer whose body is bytes; a large one is sent as its caller reads (`UnreadAnswers`)."""
+
+    _request: Any = None
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Begin to send it."""
+        self._request = request
+        return await super().prepare(request)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send it to its end."""
+        request, body = self._request, self.body
+        if isinstance(body, bytes) and len(body) > SMALL and request.method != "HEAD":
+            await request.app[UNREAD].send(request, self.write, body)
+            await web.StreamResponse.write_eof(self)
+        else:
+            await super().write_eof(data)
+        self._request = None
+
+
+class JsonAnswer(Answer):
     """A success in JSON, or of another protocol by its `form`.
 
     It has no other headers than those of `head`, of which `Cache-Control` can be set. aiohttp
@@ -96,6 +118,7 @@ class JsonAnswer(web.Response):
             self.content_type = self._form.content_type
             return await super().prepare(request)
         writer: Any = request.writer
+        self._request = request
         self._req, self._keep_alive, self._payload_writer = request, True, writer
         body: Any = self._body
         no_store = CACHE_CONTROL in self.headers
