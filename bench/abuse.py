@@ -22,6 +22,7 @@ import abuse_connections
 import abuse_gate
 import abuse_json
 import abuse_rsa
+import abuse_sizes
 import abuse_store
 from aiohttp import ClientError, ClientSession, TCPConnector
 from service import bearer, running
@@ -236,6 +237,7 @@ ABUSE = (
     | abuse_connections.ABUSE
     | abuse_rsa.ABUSE
     | abuse_gate.ABUSE
+    | abuse_sizes.ABUSE
     | abuse_json.ABUSE
     | abuse_store.ABUSE
 )
