@@ -3,9 +3,12 @@
 import asyncio
 
 import pytest
+from waiting import until
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
+from minikms.store import permits, reconnecting
+from minikms.web.state import STORE
 
 # Ends the connection, as a server that is killed does.
 DIE = """
@@ -76,15 +79,30 @@ async def test_it_dies_within_a_write(
 async def test_the_first_calls_after_a_restart_succeed(start, make_store, own_postgres, mode):
     options = await make_store(own_postgres.create_database())
     client = await start(create_service(Config(**options, cache_size=0)))
+    database = client.app[STORE].database
 
     async def calls():
         """Enough at the same time for every connection that the service may have."""
-        bodies = [{"alg": "ed25519"}] * 20
-        answers = [client.post("/key/generate", json=body) for body in bodies]
-        answers += [client.get("/keys") for _ in bodies]
+        answers = [client.post("/key/generate", json={"alg": "ed25519"}) for _ in range(10)]
+        answers += [client.get("/keys") for _ in range(10)]
         return {answer.status for answer in await asyncio.gather(*answers)}
 
-    for _ in range(3):
-        assert await calls() == {200}
-        await asyncio.to_thread(own_postgres.restart, mode)
-        assert await calls() == {200}
+    assert await calls() == {200}
+    await asyncio.to_thread(own_postgres.restart, mode)
+    await until("new connections", lambda: database.pool.reopened)
+    assert await calls() == {200}
+
+
+async def test_a_call_waits_for_connections_that_are_being_made(
+    start, make_store, own_postgres, caplog, monkeypatch
+):
+    monkeypatch.setattr(reconnecting, "_WAIT", 60)  # since a busy machine starts it slowly
+    monkeypatch.setattr(permits, "PERMIT_TIMEOUT", 60)
+    options = await make_store(own_postgres.create_database())
+    client = await start(create_service(Config(**options, cache_size=0)))
+    await until("notices", lambda: all(client.app[STORE].database.counters.values))
+    await asyncio.to_thread(own_postgres.stop, "immediate")
+    await until("its loss to be noticed", lambda: "is lost" in caplog.text)
+    call = asyncio.create_task(client.get("/keys"))
+    await asyncio.to_thread(own_postgres.start)
+    assert (await call).status == 200
