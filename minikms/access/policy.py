@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from minikms.access.token_queues import TokenQueues
-from minikms.access.tokens import CATEGORY, PREFIX, Token, TokenRecord, Tokens
+from minikms.access.tokens import PREFIX, Token, TokenRecord, Tokens
 from minikms.addresses import network_of
 from minikms.errors import Forbidden, ProfileNotFound, TooManyAttempts, Unauthenticated
 from minikms.startup_errors import AccessError
 from minikms.store.cache import NOTHING, Bounds, Cache
+from minikms.store.profile_tokens import CATEGORY
 from minikms.store.secret_files import read_secret
 
 if TYPE_CHECKING:
@@ -46,11 +47,15 @@ _MOST_ADDRESSES: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated caller and its permissions; `profiles` None means all profiles."""
+    """An authenticated caller and its permissions; `profiles` None means all profiles.
+
+    `token` is the id of its token in the store, empty if it has none there.
+    """
 
     name: str
     scopes: frozenset[str]
     profiles: frozenset[str] | None = None
+    token: str = ""
 
     def require(self, scope: str) -> None:
         """Raise Forbidden unless the caller has this scope."""
@@ -157,13 +162,14 @@ class TokenAccess:
         return found
 
     async def _find(self, token: Token) -> _CachedToken | None:
-        record = self._admin
+        record, stored = self._admin, ""
         if record is None or record.id != token.id:
-            record = await self._tokens.find(token.id)
+            record, stored = await self._tokens.find(token.id), token.id
         if record is None or not record.fits(token):
             return None
         profiles = None if record.profiles is None else frozenset(record.profiles)
-        return _CachedToken(record, Caller(record.name, frozenset(record.scopes), profiles))
+        caller = Caller(record.name, frozenset(record.scopes), profiles, stored)
+        return _CachedToken(record, caller)
 
     async def _authenticate_jwt(self, text: str) -> Caller | None:
         if self._jwt is None:

@@ -16,16 +16,15 @@ from typing import Any, Final, NamedTuple, Self
 import base58
 import orjson
 
-from minikms.errors import TokenNotFound
+from minikms.errors import TokenNotFound, Unauthenticated
 from minikms.events import set_token
 from minikms.store.counters import ChangeCounters
 from minikms.store.database import Database
+from minikms.store.profile_tokens import CATEGORY
 from minikms.store.sessions import Session
 
 PREFIX: Final = "mkms_"
 ID_PATTERN: Final = r"^[0-9a-f]{16}\Z"
-
-CATEGORY: Final = "minikms.token"
 
 _FORM: Final = re.compile(r"mkms_([0-9a-f]{16})_([1-9A-HJ-NP-Za-km-z]{36,50})\Z")
 
@@ -122,14 +121,22 @@ class Tokens:
         scopes: tuple[str, ...],
         profiles: tuple[str, ...] | None = None,
         expires: int | None = None,
+        *,
+        maker: str = "",
     ) -> tuple[Token, TokenRecord]:
-        """Create a token; only the one returned has its secret, the record does not."""
+        """Create a token; only the one returned has its secret, the record does not.
+
+        `maker` is the id of the token that asks for it, empty for others. Raises Unauthenticated if
+        that was revoked meanwhile, maybe with its profile.
+        """
         token = Token.new()
         now = time.time_ns()
         record = TokenRecord(token.id, name, token.hash, scopes, profiles, now, expires)
         set_token(token.id)
 
         async def work(session: Session) -> None:
+            if maker and await session.fetch(CATEGORY, maker, for_update=True) is None:
+                raise Unauthenticated("The token is not valid.", invalid_token=True)
             await session.insert(CATEGORY, record.id, record.to_bytes())
 
         await self._database.run_own(work, write=True)

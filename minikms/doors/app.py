@@ -14,11 +14,10 @@ from minikms.doors.protocol import Door, DoorCall, DoorRoute
 from minikms.errors import InternalError, KmsError, ProfileNotFound
 from minikms.startup_errors import PluginError
 from minikms.web.app import known_hosts
-from minikms.web.callers import enter, parse_proxies
+from minikms.web.callers import enter, parse_proxies, receive
 from minikms.web.gate import Gate
 from minikms.web.http.answers import AnswerForm, JsonAnswer
 from minikms.web.http.fast_path import FastHandler, FastRoute, arrived_body
-from minikms.web.http.limits import read_body
 from minikms.web.http.problems import Handler
 from minikms.web.http.server import KmsRunner
 from minikms.web.http.tracebacks import loggable
@@ -99,7 +98,7 @@ class DoorApp:
         async def ordinary(request: web.Request) -> web.StreamResponse:
             main = self._main
             most = request.client_max_size
-            body = await read_body(request, main[IN_FLIGHT], main[BODY_TIMEOUT], most)
+            body = await receive(request, main[IN_FLIGHT], main[BODY_TIMEOUT], most)
             answer: Any = await route.handler(self._call(request, body))
             if not isinstance(answer, bytes):
                 raise TypeError(f"The handler of {name} gives no bytes.")

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Self, TypeVar
 
-from minikms.access.tokens import CATEGORY as TOKEN
 from minikms.audit.heads import CHAIN, HEAD, SIGNING_KEY
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.stored_key import StoredKey, parsed, read_material, read_stored_key
@@ -28,6 +27,7 @@ from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, publishes
 from minikms.store.layout import Layout
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.permits import LONG_TIMEOUT
+from minikms.store.profile_tokens import CATEGORY as TOKEN
 from minikms.store.sessions import Entry, KeyEntry, Session
 
 ItemT = TypeVar("ItemT")

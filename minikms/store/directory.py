@@ -22,6 +22,7 @@ from minikms.store.askar_errors import DuplicateError
 from minikms.store.counters import ChangeCounters, slot_of
 from minikms.store.handle import SYSTEM, StoreHandle
 from minikms.store.permits import LONG_TIMEOUT, Permits
+from minikms.store.profile_tokens import revoke_tokens_of
 from minikms.store.rows import Rows
 from minikms.store.sessions import Session
 
@@ -176,12 +177,13 @@ class ProfileDirectory:
         return present
 
     async def _finish_removal(self, name: str, entry: bytes) -> None:
-        """Remove the Askar profile of an entry that is marked as removed, and the entry."""
+        """Remove the Askar profile of an entry that is marked as removed, tokens and the entry."""
         async with self._counters.changing([slot_of(PROFILE, name)]):
             await self._handle.store.remove_profile(_askar_name(entry))
         async with self._handle.transaction() as transaction:
             now = await transaction.fetch(PROFILE, name)
             if now is not None and now.value == entry:
+                await revoke_tokens_of(transaction, name)
                 await transaction.remove(PROFILE, name)
 
     async def _named(self, name: str) -> str:

@@ -2,7 +2,7 @@
 
 import ipaddress
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from aiohttp import HttpVersion11, web
@@ -11,6 +11,7 @@ from cryptography import x509
 from minikms.access.policy import ANYBODY, Caller
 from minikms.events import CURRENT
 from minikms.startup_errors import AccessError
+from minikms.web.http.limits import InFlight, read_body
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -19,6 +20,8 @@ _PROCESSING: Final = b"HTTP/1.1 102 Processing\r\n\r\n"
 _FIRST_PAUSE: Final = 0.05
 
 CALLER: Final = web.RequestKey("caller", Caller)
+AUTHENTICATE: Final[web.RequestKey[Callable[[], Awaitable[Caller]]]] = web.RequestKey("again")
+"""Authenticates the caller of a request once more."""
 
 
 def caller(request: web.Request) -> Caller:
@@ -34,6 +37,18 @@ def enter(request: web.Request, profile: str) -> str:
         event.profile = profile
     caller(request).permit(profile)
     return profile
+
+
+async def receive(request: web.Request, in_flight: InFlight, timeout: float, most: int) -> bytes:
+    """The body, as by `read_body`, of a caller whose token is still valid once it has come.
+
+    A body may take long, and its caller's profile be another customer's by then.
+    """
+    waits = not request.content.is_eof()
+    body = await read_body(request, in_flight, timeout, most)
+    if waits and (authenticate := request.get(AUTHENTICATE)):
+        request[CALLER] = await authenticate()
+    return body
 
 
 class Presence:

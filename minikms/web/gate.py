@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Final, TypeAlias
 
 from aiohttp import web
@@ -81,8 +82,11 @@ class Gate:
                 self._in_flight.enter()
                 try:
                     if self.access is not None:
-                        found = await self._authenticate(self.access, request, event, scopes)
-                        request[callers.CALLER] = found
+                        again: Callable[[], Awaitable[Caller]] = partial(
+                            self._authenticate, self.access, request, event, scopes
+                        )
+                        request[callers.CALLER] = await again()
+                        request[callers.AUTHENTICATE] = again
                     response = await handler(request)
                 finally:
                     self._in_flight.number -= 1

@@ -21,10 +21,10 @@ from minikms.errors import (
 from minikms.events import CURRENT
 from minikms.keys.service import KeyService
 from minikms.store.keys import DEFAULT_PROFILE
-from minikms.web.callers import enter
+from minikms.web.callers import enter, receive
 from minikms.web.http.answers import Answer, JsonAnswer
 from minikms.web.http.fast_path import arrived_body
-from minikms.web.http.limits import SMALL_BODY, BodyBound, read_body
+from minikms.web.http.limits import SMALL_BODY, BodyBound
 from minikms.web.http.problems import pointer
 from minikms.web.http.unread import UNREAD
 from minikms.web.schemas import compiled
@@ -73,13 +73,13 @@ async def load(request: web.Request, schema: Request) -> dict[str, Any]:
     """The body, read by `schema`.
 
     Raises UnsupportedMediaType, BadRequest, BodyTooLarge, RequestTimeout, TooBusy, MalformedJson
-    or ValidationFailed.
+    or ValidationFailed, and as authentication does where the body took long.
     Without a Content-Type it counts as JSON, but not from a web page: a browser sends such a body
     to any origin without asking it first.
     """
     encoding = _check_head(request)
     most = request.client_max_size if schema.is_bulky else min(request.client_max_size, SMALL_BODY)
-    body = await read_body(request, request.app[IN_FLIGHT], request.app[BODY_TIMEOUT], most)
+    body = await receive(request, request.app[IN_FLIGHT], request.app[BODY_TIMEOUT], most)
     if encoding != _IDENTITY:
         body = _inflate(body, most)
     elif len(body) > SMALL_BODY:

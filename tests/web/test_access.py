@@ -15,8 +15,11 @@ from in_process import KmsTestServer
 from minikms.access.policy import OPEN, SCOPES
 from minikms.access.tokens import Token
 from minikms.config import Config
+from minikms.errors import Unauthenticated
 from minikms.serve.assembly import create_service
 from minikms.web import app as app_module
+from minikms.web import callers
+from minikms.web.http.limits import read_body
 from minikms.web.routes import ROUTES
 from minikms.web.schemas.examples import ALIAS, EXAMPLES, HOLDER, KID, PROFILE
 from minikms.web.state import DOCUMENT, TOKENS
@@ -298,6 +301,67 @@ async def test_who_may_make_tokens_gives_no_more_than_its_profiles(guarded):
     nowhere = await made(client, "admin", profiles=())
     answer = await client.post("/tokens", json=body, headers=nowhere)
     await refusal(answer, 404, "profile-not-found")
+
+
+async def test_a_token_ends_with_its_profile(kept_guarded):
+    """Another customer's profile may have the same name."""
+    client, everything = kept_guarded
+    alice = {"name": "alice"}
+    await client.post("/profile", json=alice, headers=everything)
+    of_alice, of_both, of_all = [
+        {**await made(client, profiles=profiles), "X-Profile": "alice"}
+        for profiles in (("alice",), ("alice", "default"), None)
+    ]
+    for headers in (of_alice, of_both, of_all):  # so that it is in memory
+        assert (await client.get("/keys", headers=headers)).status == 200
+    assert (await client.delete("/profile/alice", headers=everything)).status == 200
+    assert (await client.post("/profile", json=alice, headers=everything)).status == 200
+    key = await client.post("/key/generate", json={"alg": "ed25519"}, headers=of_all)
+    body = {"kid": (await key.json())["kid"], "data": "aGk"}
+    answer = await client.post("/sign", json=body, headers=of_alice)
+    await refusal(answer, 401, "unauthenticated")
+    await refusal(await client.get("/keys", headers=of_alice), 401, "unauthenticated")
+    answer = await client.post("/sign", json=body, headers=of_both)
+    await refusal(answer, 404, "profile-not-found")
+    assert (await client.get("/keys", headers={**of_both, "X-Profile": "default"})).status == 200
+    assert (await client.post("/sign", json=body, headers=of_all)).status == 200
+    listed = await (await client.get("/tokens", headers=everything)).json()
+    assert [one["profiles"] for one in listed] == [["default"], None]
+
+
+async def test_no_token_is_made_by_one_that_has_ended_meanwhile(guarded):
+    """Made in time, it would be of the next profile with this name."""
+    client, _ = guarded
+    maker = (await client.app[TOKENS].create("t", ("admin",), ("alice",)))[1].id
+    await client.app[TOKENS].revoke(maker)
+    with pytest.raises(Unauthenticated):
+        await client.app[TOKENS].create("t", ("sign",), ("alice",), maker=maker)
+    assert await client.app[TOKENS].list_all() == []
+
+
+async def test_a_token_that_ends_before_the_body_has_come_lets_nobody_in(
+    kept_guarded, connect_to, monkeypatch
+):
+    client, everything = kept_guarded
+    await client.post("/profile", json={"name": "alice"}, headers=everything)
+    of_alice, waited = await made(client, profiles=("alice",)), asyncio.Event()
+
+    def read(*args):
+        waited.set()
+        return read_body(*args)
+
+    monkeypatch.setattr(callers, "read_body", read)
+    body = json.dumps({"alg": "ed25519"})
+    length = {"Content-Length": len(body), "Host": "localhost"}
+    head = {**of_alice, **length, "X-Profile": "alice", "Content-Type": "application/json"}
+    lines = ["POST /key/generate HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
+    connection = await connect_to(client)
+    connection.writer.write("\r\n".join([*lines, "", body[:1]]).encode())
+    await waited.wait()
+    await client.delete("/profile/alice", headers=everything)
+    await client.post("/profile", json={"name": "alice"}, headers=everything)
+    connection.writer.write(body[1:].encode())
+    assert (await connection.receive()).status == 401
 
 
 async def test_a_token_of_several_profiles_needs_an_admin_of_them_all(guarded):

@@ -39,7 +39,9 @@ async def create(request: web.Request) -> web.Response:
             raise ProfileNotFound()
     for profile in profiles or ():
         maker.permit(profile)
-    token, record = await request.app[TOKENS].create(**{**body, "profiles": profiles})
+    token, record = await request.app[TOKENS].create(
+        **{**body, "profiles": profiles}, maker=maker.token
+    )
     return answer(_CREATED, {"token": token.reveal(), "record": record})
 
 

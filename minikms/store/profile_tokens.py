@@ -1,0 +1,23 @@
+"""Tokens that are valid in a profile: they end with it, since another may get its name."""
+
+from typing import Final
+
+import orjson
+
+from minikms.store.sessions import Session
+
+# The category of tokens, in the store's own profile; `access/tokens.py` has the rest of them.
+CATEGORY: Final = "minikms.token"
+
+
+async def revoke_tokens_of(session: Session, profile: str) -> None:
+    """Revoke the tokens of a profile alone, and take it from those of several profiles."""
+    for entry in await session.fetch_all(CATEGORY):
+        record = orjson.loads(entry.value)
+        if profile not in (record["profiles"] or ()):
+            continue
+        record["profiles"].remove(profile)
+        if record["profiles"]:
+            await session.replace(CATEGORY, entry.name, orjson.dumps(record))
+        else:
+            await session.remove(CATEGORY, entry.name)
