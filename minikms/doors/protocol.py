@@ -90,6 +90,8 @@ class Door(ABC):
     """Its own options, besides port and host."""
     max_body: ClassVar[int | None] = None
     """The largest body that it takes, in bytes, where that is less than the service takes."""
+    alias_prefixes: ClassVar[tuple[str, ...]] = ()
+    """Prefixes of aliases that the door alone gives, moves and removes: the main port refuses."""
     fast_paths: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Methods and paths whose calls may have a fast handler."""
 

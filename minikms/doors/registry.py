@@ -61,6 +61,11 @@ def _load(entry: EntryPoint, where: str) -> type[Door]:
         raise PluginError(f"{where} does not state: {', '.join(absent)}.")
     if not _NAME.fullmatch(loaded.name):
         raise PluginError(f"{where} has a name that is not lower-case letters and digits.")
+    prefixes: object = loaded.alias_prefixes
+    if not (
+        isinstance(prefixes, tuple) and all(isinstance(each, str) and each for each in prefixes)
+    ):
+        raise PluginError(f"{where} has alias_prefixes that are no tuple of texts.")
     names = [*_EVERY, *(option.name for option in loaded.options)]
     wrong = {name for name in names if names.count(name) > 1 or not _OPTION.fullmatch(name)}
     if wrong:

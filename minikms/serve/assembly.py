@@ -1,6 +1,6 @@
 """The parts of a running service: application, store, audit log and tokens."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
@@ -11,6 +11,7 @@ from minikms.audit.heads import AuditStore
 from minikms.audit.log import AuditLog
 from minikms.config import Config
 from minikms.doors.app import DOORS, DoorApp
+from minikms.doors.protocol import Door
 from minikms.doors.registry import installed_doors, make_door
 from minikms.keys.service import KeyService
 from minikms.keys.sweeper import sweeping
@@ -34,8 +35,10 @@ def create_service(config: Config, registry: AlgorithmRegistry | None = None) ->
         raise AccessError(
             "--admin-token-file and --jwt-… have no effect without authentication: --auth token."
         )
-    app = create_app(config, registry)
-    app[DOORS] = _doors(app)
+    doors = installed_doors()
+    reserved = tuple(prefix for door in doors.values() for prefix in door.alias_prefixes)
+    app = create_app(config, registry, reserved)
+    app[DOORS] = _doors(app, doors)
     app.cleanup_ctx.append(_service)
     app.on_shutdown.append(_stop_batches)
     if config.metrics_port:
@@ -46,11 +49,11 @@ def create_service(config: Config, registry: AlgorithmRegistry | None = None) ->
     return app
 
 
-def _doors(app: web.Application) -> list[DoorApp]:
+def _doors(app: web.Application, installed: Mapping[str, type[Door]]) -> list[DoorApp]:
     """The doors that the configuration opens; raises PluginError."""
     opened = []
     for where in app[CONFIG].doors:
-        door = make_door(installed_doors()[where.name], where.options, app[REGISTRY])
+        door = make_door(installed[where.name], where.options, app[REGISTRY])
         opened.append(DoorApp(door, where, app))
     return opened
 

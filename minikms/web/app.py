@@ -30,6 +30,7 @@ from minikms.web.state import (
     IN_FLIGHT,
     OBSERVER,
     REGISTRY,
+    RESERVED_ALIASES,
     SHUTDOWN,
     Document,
 )
@@ -39,10 +40,15 @@ from minikms.web.swagger import read_routes
 _OPEN_ROUTES: Final = {"healthz", "readyz", "openapi"}
 
 
-def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web.Application:
+def create_app(
+    config: Config,
+    registry: AlgorithmRegistry | None = None,
+    reserved_aliases: tuple[str, ...] = (),
+) -> web.Application:
     """The application of one service; raises PluginError where an algorithm cannot be used.
 
-    `registry` stands in for that of the installed packages.
+    `registry` stands in for that of the installed packages. `reserved_aliases` are the prefixes of
+    aliases that doors alone give, move and remove.
     """
     registry = registry or AlgorithmRegistry.from_installed()
     app = web.Application(client_max_size=config.max_body)
@@ -55,6 +61,7 @@ def create_app(config: Config, registry: AlgorithmRegistry | None = None) -> web
     app[BODY_TIMEOUT] = config.body_timeout
     app[CONFIG] = config
     app[REGISTRY] = registry
+    app[RESERVED_ALIASES] = reserved_aliases
     _add_routes(app, registry)
     return app
 

@@ -30,7 +30,7 @@ from minikms.web.http.unread import UNREAD
 from minikms.web.schemas import compiled
 from minikms.web.schemas.base import Request
 from minikms.web.schemas.fields import MAX_FAULTS, PROFILE_PATTERN
-from minikms.web.state import BODY_TIMEOUT, IN_FLIGHT, SERVICE
+from minikms.web.state import BODY_TIMEOUT, IN_FLIGHT, RESERVED_ALIASES, SERVICE
 
 PROFILE_HEADER: Final = "X-Profile"
 NDJSON: Final = "application/x-ndjson"
@@ -67,6 +67,14 @@ def named_profile(request: web.Request) -> str:
         what = "Give it once, with 1 to 128 visible ASCII characters."
         raise ValidationFailed(errors=[(f"#/{PROFILE_HEADER}", what)])
     return given[0]
+
+
+def require_own_aliases(request: web.Request, *aliases: str) -> None:
+    """Raise ValidationFailed for an alias that a door alone gives, moves and removes."""
+    for prefix in request.app[RESERVED_ALIASES]:
+        if any(alias.startswith(prefix) for alias in aliases):
+            what = f"An alias that begins with {prefix!r} belongs to the door of another protocol."
+            raise ValidationFailed(errors=[("#/alias", what)])
 
 
 async def load(request: web.Request, schema: Request) -> dict[str, Any]:

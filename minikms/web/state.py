@@ -35,6 +35,8 @@ SHUTDOWN: Final = web.AppKey("shutdown", Shutdown)
 FAST_ROUTES: Final[web.AppKey[dict[tuple[str, str], FastRoute]]] = web.AppKey("fast_routes")
 # There only where somebody observes requests.
 OBSERVER: Final[web.AppKey[Observer]] = web.AppKey("observer")
+# Prefixes of aliases that doors alone give, move and remove.
+RESERVED_ALIASES: Final[web.AppKey[tuple[str, ...]]] = web.AppKey("reserved_aliases")
 # The OpenAPI document.
 DOCUMENT: Final[web.AppKey["Document"]] = web.AppKey("document")
 # How long a request's body may take to arrive, in seconds.

@@ -25,6 +25,10 @@ from minikms.startup_errors import PluginError
             "from minikms_plain import PlainDoor\nclass Mine(PlainDoor):\n    title = ''",
             "does not state: title",
         ),
+        (
+            "from minikms_plain import PlainDoor\nclass Mine(PlainDoor): alias_prefixes = 'x:'",
+            "has alias_prefixes that are no tuple of texts",
+        ),
         ("from minikms_plain import PlainDoor as Mine", "Two doors have the name 'plain'"),
         *(
             (

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from minikms.doors import Door, DoorRoute, ErrorAnswer, KmsError
+from minikms.doors.aws import UUID_PREFIX
 from minikms.doors.aws.errors import (
     UnknownOperationException,
     UnsupportedOperationException,
@@ -60,6 +61,7 @@ class AwsDoor(Door):
     title = "AWS KMS"
     content_type = "application/x-amz-json-1.1"
     request_id_header = "x-amzn-RequestId"
+    alias_prefixes = (UUID_PREFIX,)
     # Holds the largest tags and description of a key, escaped as botocore writes them.
     max_body = 128 * 1024
     fast_paths = (("POST", "/"),)

@@ -6,6 +6,7 @@ import uuid
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from minikms.doors.aws import UUID_PREFIX
 from minikms.doors.aws.errors import (
     IncompleteSignatureException,
     InvalidArnException,
@@ -18,8 +19,6 @@ from minikms.web.schemas.fields import KID_PATTERN
 if TYPE_CHECKING:
     from aiohttp import web
 
-UUID_PREFIX: Final = "aws:"
-"""Of an alias that has the UUID of a key; ListAliases leaves it out."""
 ALIAS_PREFIX: Final = "alias/"
 
 _PROFILE_PREFIX: Final = "profile-"

@@ -4,7 +4,7 @@ import hashlib
 import time
 from dataclasses import dataclass
 
-from minikms.doors.aws import identity
+from minikms.doors.aws import UUID_PREFIX, identity
 from minikms.doors.aws.body import Shape, key_id
 from minikms.doors.aws.errors import (
     DisabledException,
@@ -105,7 +105,7 @@ class AwsCall:
         record = await self._record(ref)
         if record is None and ref.alias is not None and identity.is_uuid_alias(ref.alias):
             # A key of a file of seeds may have a UUID as its kid.
-            ref = KeyRef(kid=ref.alias.removeprefix(identity.UUID_PREFIX))
+            ref = KeyRef(kid=ref.alias.removeprefix(UUID_PREFIX))
             record = await self._record(ref)
         if record is None:
             raise self.arns.not_found(text)

@@ -6,7 +6,16 @@ from aiohttp import web
 
 from minikms.records import KeyRef
 from minikms.web.handlers.paging import DEFAULT_LIMIT, duration, label_filters, strict_limit
-from minikms.web.messages import NDJSON, answer, load, no_body, profile, service, stream
+from minikms.web.messages import (
+    NDJSON,
+    answer,
+    load,
+    no_body,
+    profile,
+    require_own_aliases,
+    service,
+    stream,
+)
 from minikms.web.schemas import keys as schemas
 
 _ASSOCIATE = schemas.AssociateAlias()
@@ -119,6 +128,7 @@ async def associate(request: web.Request, kid: str) -> web.Response:
       "200": {description: The alias and its key., x-answer: Association}
     """
     body = await load(request, _ASSOCIATE)
+    require_own_aliases(request, body["alias"])
     await service(request).associate(profile(request), kid, body["alias"], body["alias_taken"])
     return answer(_ASSOCIATION, {"alias": body["alias"], "kid": kid})
 
@@ -136,6 +146,7 @@ async def dissociate(request: web.Request, kid: str, alias: str) -> web.Response
     responses:
       "200": {description: The alias and the key that it named., x-answer: Association}
     """
+    require_own_aliases(request, alias)
     await service(request).dissociate(profile(request), kid, alias)
     return answer(_ASSOCIATION, {"alias": alias, "kid": kid})
 

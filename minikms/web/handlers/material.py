@@ -5,7 +5,7 @@ from aiohttp import web
 from minikms.keys.exporting import Export
 from minikms.records import KeyRef
 from minikms.web.callers import Presence, caller
-from minikms.web.messages import answer, load, no_body, profile, service
+from minikms.web.messages import answer, load, no_body, profile, require_own_aliases, service
 from minikms.web.schemas import keys as schemas
 
 _GENERATE = schemas.GenerateKey()
@@ -33,6 +33,7 @@ async def generate(request: web.Request) -> web.Response:
       "200": {description: The new key., x-answer: Key}
     """
     body = await load(request, _GENERATE)
+    require_own_aliases(request, *body["policy"].aliases)
     key = await service(request).generate(profile(request), body["alg"], body["policy"])
     return answer(_KEY, key)
 
@@ -78,6 +79,7 @@ async def import_key(request: web.Request) -> web.Response:
       "200": {description: The key., x-answer: Key}
     """
     body = await load(request, _IMPORT)
+    require_own_aliases(request, *body["policy"].aliases)
     if body["source"].wrapped is not None:
         caller(request).require("wrap")  # a key is used as `POST /unwrap` uses it
     key = await service(request).import_key(

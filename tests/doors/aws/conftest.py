@@ -15,7 +15,7 @@ from botocore.validate import ParamValidator
 from in_process import KmsTestServer, open_doors
 
 from minikms.config import Config, DoorConfig
-from minikms.records import KeyRef
+from minikms.records import KeyPolicy, KeyRef
 from minikms.serve.assembly import create_service
 from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.state import SERVICE
@@ -83,14 +83,13 @@ class Aws:
         assert answer.status == 200, await answer.text()
         return self.of(profile)
 
-    async def make(self, alg: str, *operations: str, **policy: Any) -> str:
+    async def make(
+        self, alg: str, *operations: str, profile: str = DEFAULT_PROFILE, key_id: str = ""
+    ) -> str:
         """The UUID of a new key with these operations, or all of its algorithm."""
-        key_id = str(uuid.uuid4())
-        body = {"alg": alg, "alias": f"aws:{key_id}", **policy}
-        if operations:
-            body["operations"] = operations
-        answer = await self.rest.post("/key/generate", json=body)
-        assert answer.status == 200, await answer.text()
+        key_id = key_id or str(uuid.uuid4())
+        policy = KeyPolicy(aliases=(f"aws:{key_id}",), operations=operations or None)
+        await self.rest.app[SERVICE].generate(profile, alg, policy)
         return key_id
 
     async def kid(self, key_id: str) -> str:

@@ -227,3 +227,21 @@ def test_two_workers(serve, tmp_path):
             service.read_until(" minikms.access[")
         assert answered_by_all(at_the_aws_door) == {aws_answer}
         assert answered_by_all(at_the_other) == {status}
+
+
+async def test_the_other_neither_gives_nor_moves_nor_removes_a_key_id(aws, call):
+    """A KeyId would lead to another key; it is read there all the same."""
+    key_id, other = [await aws.make("p256", "sign") for _ in range(2)]
+    alias, kid = f"aws:{key_id}", await aws.kid(other)
+    for method, path, body in (
+        ("POST", f"/key/{kid}/associate", {"alias": alias}),
+        ("POST", f"/key/{await aws.kid(key_id)}/associate", {"alias": "aws:more"}),
+        ("POST", "/key/generate", {"alg": "p256", "alias": alias}),
+        ("POST", "/key/import", {"alg": "hs256", "secret": "00" * 32, "aliases": ["a", alias]}),
+        ("DELETE", f"/key/{await aws.kid(key_id)}/associate?alias={alias}", {}),
+    ):
+        status, answer = await call(method, path, **body)
+        assert (status, answer["type"]) == (422, "urn:minikms:problem:validation-failed"), path
+    assert (await call("GET", f"/key?alias={alias}"))[1]["kid"] == await aws.kid(key_id)
+    assert (await aws.describe_key(KeyId=key_id))["KeyMetadata"]["KeyId"] == key_id
+    assert len((await call("GET", "/keys"))[1]) == 2

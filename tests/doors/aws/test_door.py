@@ -230,9 +230,7 @@ async def test_credentials_pick_a_profile(aws):
     await aws.sign(**call)
     alice = await aws.new_profile("alice")
     await alice.refused("NotFoundException", "sign", **call)
-    aliases = {"alias": f"aws:{key_id}", "alg": "ed25519"}
-    made = await aws.rest.post("/key/generate", json=aliases, headers={"X-Profile": "alice"})
-    assert made.status == 200
+    await aws.make("ed25519", profile="alice", key_id=key_id)
     signed = await alice.sign(**{**call, "SigningAlgorithm": "ED25519_SHA_512"})
     account = signed["KeyId"].split(":")[4]
     assert account != "000000000000"
