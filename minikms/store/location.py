@@ -33,13 +33,12 @@ SESSION_SETTINGS: Final = {
     "tcp_user_timeout": "30s",
 }
 
-# Options that Askar takes out of a PostgreSQL URL, for itself.
+# Options that Askar takes out of a PostgreSQL URL, for itself. It makes no store with `schema`.
 _ASKAR_OPTIONS: Final = {
     "connect_timeout",
     "idle_timeout",
     "max_connections",
     "min_connections",
-    "schema",
     "admin_account",
     "admin_password",
 }
