@@ -17,7 +17,8 @@ from minikms.store.keys import KeyStore
 
 _PAGE: Final = 1000  # keys that are read at a time
 
-# The memory of the cache in a process, in bytes, and what each set takes besides its own.
+# The memory of each cache in a process, in bytes, and what each set takes besides its own. A whole
+# set that is larger is cached alone, and has no part beside it to make way for.
 _MEMORY: Final = 32 * 1024 * 1024
 _EACH: Final = 1024
 _EACH_RUN: Final = 160
@@ -47,6 +48,7 @@ class JwkSets:
         counters = store.database.counters
         memory = _MEMORY if bounds.size else 0
         self._sets: Cache[JwkSet] = Cache(counters, memory, bounds.ttl, weigh=_weight)
+        self._parts: Cache[JwkSet] = Cache(counters, memory, bounds.ttl, weigh=_weight)
         self._public: Cache[bool] = Cache(counters, *bounds)
         self._computations: dict[str, _Computation] = {}
 
@@ -56,12 +58,12 @@ class JwkSets:
         It is taken from the whole set, which alone is read from the store. What is cached depends
         on the kinds that match, of which there are few, and not on what callers name.
         """
-        pending = self._sets.start_fill()  # before the whole set, which may be older than a change
+        pending = self._parts.start_fill()  # before the whole set, which may be older than a change
         whole = await self._whole(profile)
         matching = frozenset(filter(wanted.matches, whole.kinds))
         if matching == whole.kinds:
             return whole
-        found = self._sets.get((profile, matching))
+        found = self._parts.get((profile, matching))
         if found is None:
             found = whole.only(matching)
             pending.fill((profile, matching), found, *_sources(profile))
@@ -97,6 +99,7 @@ class JwkSets:
     def drop_stale(self) -> None:
         """Forget what has changed, which otherwise stays until it is asked for again."""
         self._sets.drop_stale()
+        self._parts.drop_stale()
         self._public.drop_stale()
 
     def _begin(self, profile: str, before: _Computation | None) -> _Computation:

@@ -33,6 +33,7 @@ class _Entry(NamedTuple):
 class Cache(Generic[ValueT]):
     """An LRU cache of at most `size`, summed up by `weigh`, which is one for each value by default.
 
+    The last value stays, however much it weighs, unless `size` is 0: it would be read all the time.
     Where `counters` may miss a change, a value is valid for `ttl` seconds from before it was read.
     `hits` and `misses` count the calls of `get`.
     """
@@ -87,14 +88,13 @@ class Cache(Generic[ValueT]):
         return time.monotonic() < entry.until
 
     def _put(self, key: Hashable, entry: _Entry) -> None:
-        weight = self._weigh(entry.value)
-        if weight > self._size or any(counter % 2 for _, counter in entry.counters):
+        if not self._size or any(counter % 2 for _, counter in entry.counters):
             return
         if key in self._entries:
             self._drop(key)
         self._entries[key] = entry
-        self._weight += weight
-        while self._weight > self._size:
+        self._weight += self._weigh(entry.value)
+        while self._weight > self._size and len(self._entries) > 1:
             self._drop(next(iter(self._entries)))
 
     def _drop(self, key: Hashable) -> None:

@@ -31,10 +31,12 @@ def test_what_values_weigh_is_bounded():
     remember(cache, "a", "a", A)  # in its own place
     remember(cache, "e", "ee", A)
     assert [key for key in "acde" if cache.get(key)] == ["a", "c", "d", "e"]
-    remember(cache, "f", "f" * 11, A)
-    assert cache.get("f") is None
     remember(cache, "f", "f" * 10, A)
     assert [key for key in "acdef" if cache.get(key)] == ["f"]
+    remember(cache, "g", "g" * 11, A)  # the last one, whatever it weighs
+    assert [key for key in "acdefg" if cache.get(key)] == ["g"]
+    remember(cache, "h", "h", A)
+    assert [key for key in "acdefgh" if cache.get(key)] == ["h"]
 
 
 def test_what_was_used_last_stays():

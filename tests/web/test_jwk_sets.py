@@ -308,7 +308,28 @@ async def test_parts_take_memory_by_what_they_have(service, any_store):
     first = await kids(client, f"{PATH}&kty=EC")
     for number in range(50):
         assert await kids(client, f"{PATH}&kty=EC&kty=x{number}&alg=ES256&alg=x{number}") == first
-    assert len(client.app[SERVICE]._jwk_sets._sets) == 2
+    sets = client.app[SERVICE]._jwk_sets
+    assert (len(sets._sets), len(sets._parts)) == (1, 1)
+
+
+async def test_a_set_that_is_larger_than_the_memory_for_all(
+    service, any_store, pages_read, monkeypatch
+):
+    monkeypatch.setattr("minikms.keys.jwk_sets._MEMORY", 100)
+    client = await service(any_store, cache_ttl=3600)
+    for alg in ("ed25519", "p256"):
+        await generate(client, alg=alg)
+    first = await kids(client)
+    for _ in range(5):
+        assert await kids(client) == first
+        assert await kids(client, f"{PATH}&kty=OKP") == first[:1]
+        assert await kids(client, f"{PATH}&kty=EC") == first[1:]
+    assert pages_read == ["alice"]
+    # Another set takes its place.
+    await client.post("/profile", json={"name": "bob"})
+    assert await kids(client, "/jwks.json?profile=bob") == []
+    assert len(client.app[SERVICE]._jwk_sets._sets) == 1
+    assert await kids(client) == first
 
 
 async def test_a_part_is_as_new_as_the_whole(service, any_store, monkeypatch):
