@@ -6,7 +6,7 @@ context variable holds the event of the current call.
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from minikms.errors import AuditUnavailable
@@ -20,7 +20,8 @@ class AuditEvent:
 
     `operation` is the operationId of the route; `who` names the caller, `subject` is that of its
     certificate; `profile`, `kid`, `alg` and `token` are what it acts on. `outcome` is "success" or
-    the slug of a problem, and `recorded` the outcome that the audit log has already.
+    the slug of a problem, and `recorded` the outcome that the audit log has already. `others` are
+    further keys that the call uses, kid and algorithm; each has a line of its own.
     """
 
     operation: str
@@ -35,20 +36,28 @@ class AuditEvent:
     token: str | None = None
     recorded: str | None = None
     outcome: str = SUCCESS
+    others: tuple[tuple[str, str | None], ...] = ()
+
+    def lines(self) -> list["AuditEvent"]:
+        """The event for each key that the call uses, its own first."""
+        kids = dict(self.others)
+        kids.pop(self.kid or "", None)
+        return [self, *(replace(self, kid=kid, alg=alg) for kid, alg in kids.items())]
 
     def record(self, outcome: str = SUCCESS) -> None:
         """Write the event to the audit log, once for each outcome; raises AuditUnavailable."""
         if self.recorded != outcome:
             if self.sink is not None:
                 self.outcome = AuditUnavailable.slug  # unless it can be written
-                self.sink((self,), outcome)
+                self.sink(self.lines() if self.others else (self,), outcome)
             self.recorded = self.outcome = outcome
 
 
 def record_together(events: Sequence[AuditEvent]) -> None:
     """Write events of one sink as successes, all or none; raises AuditUnavailable."""
     if events and (sink := events[0].sink) is not None:
-        sink(events, SUCCESS)
+        several = any(event.others for event in events)
+        sink([line for each in events for line in each.lines()] if several else events, SUCCESS)
     for event in events:
         event.recorded = SUCCESS
 
@@ -64,6 +73,13 @@ def set_key(kid: str, alg: str | None = None) -> None:
     event = CURRENT.get()
     if event is not None:
         event.kid, event.alg = kid, alg
+
+
+def keep_key() -> None:
+    """Let the current call concern its key besides another one, which is set next."""
+    event = CURRENT.get()
+    if event is not None and event.kid is not None:
+        event.others = (*event.others, (event.kid, event.alg))
 
 
 def set_key_alg(kid: str, alg: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from minikms.events import keep_key
 from minikms.keys.jwe_encryption import AsSender, EncryptJwe, Made, ToRecipient
 from minikms.keys.operation import UsableKey
 from minikms.keys.operations import KeyOperations, name_in_event
@@ -16,7 +17,8 @@ _AS_SENDER = AsSender()
 class JweOperations(KeyOperations):
     """Performs operations, and makes JWEs.
 
-    The event of the call has the sender's key, or else that of the first recipient of the store.
+    The event of the call has all keys of the store: first the sender's, or else the first
+    recipient's.
     """
 
     async def encrypt_jwe(self, profile: str, jwe: EncryptJwe) -> Made:
@@ -29,7 +31,7 @@ class JweOperations(KeyOperations):
         sender = None
         if jwe.sender is not None:
             sender = await self._key(profile, jwe.sender, _AS_SENDER)
-        _name_one_in_event(sender, keys)
+        _name_all_in_event(sender, keys)
         is_long = jwe.is_long or _is_any_slow(keys)
         compute = partial(jwe.compute, keys, sender)
         return await run(keys[0].algorithm, keys[0].operation, compute, is_long=is_long)
@@ -50,7 +52,7 @@ class JweOperations(KeyOperations):
             sender = self._key_fast(profile, jwe.sender, _AS_SENDER)
             if sender is None:
                 return None
-        _name_one_in_event(sender, keys)
+        _name_all_in_event(sender, keys)
         return jwe.compute(keys, sender)
 
 
@@ -58,6 +60,7 @@ def _is_any_slow(keys: Sequence[UsableKey[Any]]) -> bool:
     return any(is_slow(key.algorithm, key.operation) for key in keys)
 
 
-def _name_one_in_event(sender: UsableKey[Any] | None, keys: Sequence[UsableKey[Any]]) -> None:
+def _name_all_in_event(sender: UsableKey[Any] | None, keys: Sequence[UsableKey[Any]]) -> None:
     for key in (*reversed(keys), *([sender] if sender else ())):
         name_in_event(key)
+        keep_key()

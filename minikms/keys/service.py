@@ -19,7 +19,7 @@ from minikms.errors import (
     StoreUnavailable,
     UnsupportedOperation,
 )
-from minikms.events import CURRENT, AuditEvent, AuditSink, set_key
+from minikms.events import CURRENT, AuditEvent, AuditSink, keep_key, set_key
 from minikms.keys.encryption import Unwrap
 from minikms.keys.jwe_operations import JweOperations
 from minikms.keys.jwk_set import JwkFilter, JwkSet
@@ -116,6 +116,7 @@ class KeyService(JweOperations):
             self._registry.get(source.alg or "").require(SecretImporter)
             by = KeyRef(kid=source.unwrap_kid)
             secret = await self.perform(profile, by, Unwrap(source.wrapped))
+            keep_key()
             source = replace(source, secret=secret)
         record, material = await self.read_key(source, policy)
         set_key(record.kid, record.alg)

@@ -15,6 +15,7 @@ from web.test_openapi import sent_in_turn
 from minikms.access.policy import OPEN, SCOPES
 from minikms.access.tokens import Token
 from minikms.config import Config
+from minikms.encodings import b64url
 from minikms.records import KeyRef
 from minikms.serve.assembly import create_service
 from minikms.store.sessions import Transaction
@@ -275,6 +276,49 @@ async def test_a_listing_is_recorded_once(client, lines):
     async with client.get("/keys", headers=headers) as answer:
         assert (await answer.read()).count(b"\n") == 1
     assert [line["operation"] for line in lines()] == ["generateKey", "listKeys"]
+
+
+async def made(client, alg, **policy):
+    async with client.post("/key/generate", json={"alg": alg, **policy}) as answer:
+        return (await answer.json())["kid"]
+
+
+async def test_an_import_names_the_key_that_unwrapped_it(client, lines):
+    kek = await made(client, "a256kw")
+    wrap = {"kid": kek, "key": "AAECAwQFBgcICQoLDA0ODw"}
+    wrapped = (await (await client.post("/wrap", json=wrap)).json())["wrapped"]
+    lines()
+    body = {"alg": "a128gcm", "wrapped": wrapped, "unwrap_kid": kek}
+    answer = await client.post("/key/import", json=body)
+    kid = (await answer.json())["kid"]
+    seen = [(line["kid"], line["alg"], line["outcome"]) for line in lines()]
+    assert seen == [(kid, "a128gcm", "success"), (kek, "a256kw", "success")]
+    # One that was used in vain, too.
+    answer = await client.post("/key/import", json={**body, "alg": "a256gcm"})
+    seen = [(line["kid"], line["alg"], line["outcome"]) for line in lines()]
+    assert (answer.status, seen) == (422, [(kek, "a256kw", "invalid-key")])
+
+
+@pytest.mark.parametrize("size", [2, 400_000], ids=["fast", "in a thread"])
+async def test_a_jwe_names_all_keys_of_the_store_that_it_is_for(client, lines, size):
+    kids = [await made(client, "x25519") for _ in range(2)]
+    kids.append(await made(client, "x25519", alias="sender"))
+    jwk = {"kty": "OKP", "crv": "X25519", "x": b64url(bytes([9, *bytes(31)]))}
+    keys = [{"kid": kids[0]}, {"jwk": jwk}, {"kid": kids[1]}, {"kid": kids[0]}]
+    body = {
+        "recipients": [{**key, "alg": "ECDH-1PU+A256KW"} for key in keys],
+        "plaintext": b64url(bytes(size)),
+        "from": "sender",
+        "enc": "A256CBC-HS512",
+    }
+    for _ in range(2):  # the second with keys in memory
+        lines()
+        answer = await client.post("/jwe/encrypt", json=body)
+        assert answer.status == 200, await answer.text()
+        found = lines()
+        assert [line["kid"] for line in found] == [kids[2], kids[0], kids[1]]
+        assert {(line["alg"], line["operation"]) for line in found} == {("x25519", "encryptJwe")}
+        assert len({line["request_id"] for line in found}) == 1
 
 
 # Where no line can be written

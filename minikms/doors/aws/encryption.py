@@ -32,6 +32,7 @@ from minikms.doors.aws.specs import (
     SYMMETRIC_DEFAULT,
 )
 from minikms.doors.operations import Decrypt, Encrypt, Encrypted
+from minikms.events import keep_key
 
 
 class EncryptRequest(ByKeyId):
@@ -172,6 +173,7 @@ async def re_encrypt(call: AwsCall, body: Body) -> Answer:
     aad = _aad(key, algorithm, body.get("DestinationEncryptionContext"))
     refuse_dry_run(body)
     plaintext = await call.service.perform(call.profile, source.key.by_kid, source.decrypt)
+    keep_key()
     _require_short(key, algorithm, plaintext)
     encrypted = await call.service.perform(call.profile, key.by_kid, Encrypt(plaintext, aad))
     return {

@@ -219,6 +219,7 @@ async def test_the_audit_log_names_the_key_that_encrypts(start_aws, log):
         ("aws:Encrypt", kids[source], "success"),
         ("aws:Decrypt", kids[source], "success"),
         ("aws:ReEncrypt", kids[other], "success"),
+        ("aws:ReEncrypt", kids[source], "success"),
         ("aws:ReEncrypt", kids[source], "decryption-failed"),
         ("aws:GenerateDataKey", kids[source], "success"),
         ("aws:GenerateDataKeyPair", kids[other], "success"),
