@@ -125,6 +125,22 @@ async def test_a_million_deleted_keys(client, generate, delete_places):
 
 
 @pytest.mark.each_store
+async def test_keys_that_are_rare_from_the_second_page_on(client, post):
+    async def make(count, labels):
+        body = {"alg": "hs256", "count": count, "labels": labels}
+        return [key["kid"] for key in (await post("/key/generate/batch", body))["keys"]]
+
+    kids = await make(100, {"a": "b"})
+    # The first of them ends the range that is read before it shows that they are rare.
+    for others in (100, 98, 150, 1):
+        await make(others, {})
+        kids += await make(1, {"a": "b"})
+    for limit in (3, 40, 99, 100):
+        expected = [kids[first : first + limit] for first in range(0, len(kids), limit)]
+        assert await pages(client, f"/keys?label=a:b&limit={limit}") == expected
+
+
+@pytest.mark.each_store
 async def test_a_profile_whose_keys_were_all_deleted(client, generate, delete_places):
     await delete_places(1_000_000)
     assert await pages(client, "/keys") == [[]]
