@@ -5,17 +5,20 @@ import contextlib
 import dataclasses
 import gc
 import math
+import os
+import secrets
 import sqlite3
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from itertools import chain, filterfalse, groupby, islice
 from pathlib import Path
 from subprocess import PIPE, CompletedProcess
 from typing import Any
 
 import ports
+import psutil
 import pytest
-import uvloop
+import time_limits
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient
 from aries_askar import Store
@@ -26,6 +29,7 @@ from service_process import (
     Service,
     begin_and_answer,
     begin_process,
+    end_group,
     services,
 )
 from shared import give_back_once, share_applications, share_rsa_keys
@@ -40,6 +44,7 @@ from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
 Client = TestClient[web.Request, web.Application]
+FAILED = pytest.StashKey[bool]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -54,11 +59,22 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     params = item.callspec.params.values() if hasattr(item, "callspec") else ()
     if "postgres_server" in item.fixturenames or "postgres" in params:
         item.add_marker("postgres")
+    time_limits.limit(item)
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run tests in the loop that `minikms serve` has."""
-    return {"uvloop": uvloop.new_event_loop}
+    return {"uvloop": time_limits.Loop}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let fixtures know whether their test has failed."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
 
 
 @pytest.hookimpl(trylast=True)
@@ -100,6 +116,18 @@ take_error_codes()
 share_applications(pytest.MonkeyPatch())
 share_rsa_keys(pytest.MonkeyPatch())
 give_back_once(pytest.MonkeyPatch())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_left() -> Iterator[None]:
+    """End what tests that failed have left behind, by a variable of its environment."""
+    mark = secrets.token_hex()
+    os.environ["TEST_SESSION"] = mark
+    yield
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("TEST_SESSION") == mark:
+                process.kill()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -254,11 +282,12 @@ def run(check_mark):
 
     def start(*args, command=None, **variables):
         check_mark()
-        process = begin_process(args, command, variables, stdout=PIPE, stderr=PIPE)
+        streams = {"stdout": PIPE, "stderr": PIPE, "start_new_session": True}
+        process = begin_process(args, command, variables, **streams)
         try:
             stdout, stderr = process.communicate(timeout=60)
         finally:
-            process.kill()
+            end_group(process)
         return CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     return start
@@ -267,18 +296,16 @@ def run(check_mark):
 @pytest.fixture
 def begin(check_mark):
     """Begin commands, each killed at the end of the test if it has not ended."""
-    begun = []
+    with contextlib.ExitStack() as ended:
 
-    def start(*args, stdout=PIPE, **variables):
-        check_mark()
-        process = begin_process(args, None, variables, stdout=stdout, stderr=stdout)
-        begun.append(process)
-        return process
+        def start(*args, stdout=PIPE, **variables):
+            check_mark()
+            streams = {"stdout": stdout, "stderr": stdout, "start_new_session": True}
+            process = begin_process(args, None, variables, **streams)
+            ended.callback(end_group, process)
+            return process
 
-    yield start
-    for process in begun:
-        process.kill()
-        process.communicate(timeout=60)
+        yield start
 
 
 @pytest.fixture
@@ -326,9 +353,9 @@ def change_rows(request, persistent_url):
 
 
 @pytest.fixture
-def serve(check_mark):
+def serve(check_mark, request):
     """Start services, each ended at the end of the test."""
-    with services() as begin_one:
+    with services(lambda: request.node.stash.get(FAILED, False)) as begin_one:
 
         def start(*args, **options):
             check_mark()

@@ -17,7 +17,9 @@ class KmsTestServer(TestServer):
 
     async def _make_runner(self, **kwargs: Any) -> KmsRunner:
         # aiohttp's tests cancel a handler whose caller leaves; `minikms serve` does not.
-        return create_runner(self.app, **{**kwargs, "handler_cancellation": False})
+        # Nor does it wait a minute for one that hangs.
+        own = {"handler_cancellation": False, "shutdown_timeout": 5}
+        return create_runner(self.app, **{**kwargs, **own})
 
     async def close(self) -> None:
         await super().close()

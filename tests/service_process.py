@@ -52,6 +52,13 @@ def begin_process(args, command, variables, **streams):
     )
 
 
+def end_group(process):
+    """End a process that was begun in a session of its own, with all that it has begun."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+
+
 class Service:
     """A service that was started, and what it writes."""
 
@@ -145,26 +152,25 @@ class Service:
 
 
 @contextlib.contextmanager
-def services():
-    """A function that starts services, each ended with the block."""
-    started = []
+def services(has_failed=lambda: False):
+    """A function that starts services, each ended with the block, at once if a test has failed."""
+    with contextlib.ExitStack() as ended:
 
-    def start(*args, command=None, wait=True, **variables):
-        service = Service(args, variables, command)
-        started.append(service)
-        if wait:
-            service.wait_until_it_listens()
-        return service
-
-    try:
-        yield start
-    finally:
-        for service in started:
-            service.process.terminate()
+        def end(service):
             try:
-                service.end()
+                if not has_failed():
+                    service.stop()
             finally:
-                service.process.kill()
+                end_group(service.process)
+
+        def start(*args, command=None, wait=True, **variables):
+            service = Service(args, variables, command)
+            ended.callback(end, service)
+            if wait:
+                service.wait_until_it_listens()
+            return service
+
+        yield start
 
 
 async def begin_and_answer(start, options, *args, port=0):

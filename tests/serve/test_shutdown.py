@@ -91,7 +91,7 @@ def test_a_connection_that_was_made_in_time_is_answered(serve):
 def test_a_batch_that_is_under_way_is_refused(serve, free_port):
     service = serve("--port", "0", "--metrics-port", free_port)
     with contextlib.closing(service.connect()) as connection:
-        connection.request("POST", "/key/generate/batch", b'{"alg":"rsa4096","count":250}')
+        connection.request("POST", "/key/generate/batch", b'{"alg":"rsa2048","count":500}')
         while not service.metrics()["requests_in_flight", frozenset()]:
             pass
         service.process.terminate()
