@@ -47,10 +47,10 @@ def change_profile(session: Session, name: str, access: str) -> None:
 
 @profile.command("delete")
 @click.argument("name")
-@click.confirmation_option(prompt="Delete the profile with all of its keys?")
+@click.confirmation_option(prompt="Delete the profile with all of its keys and tokens?")
 @pass_session
 def delete_profile(session: Session, name: str) -> None:
-    """Delete the profile NAME with all of its keys."""
+    """Delete the profile NAME with all of its keys, and the tokens that are for it alone."""
     was_there = session.client.delete_profile(name)
     session.show({"success": was_there}, name if was_there else f"There was no profile {name}.")
 
@@ -99,7 +99,7 @@ def _warn_of_missing(session: Session, profiles: tuple[str, ...]) -> None:
     try:
         existing = session.client.list_profiles()
     except Forbidden:
-        _warn("The token may not list profiles, so that these were not looked for.")
+        _warn("The token may not list profiles, so whether these exist was not checked.")
         return
     for profile in dict.fromkeys(profiles):
         if profile not in existing:
