@@ -43,7 +43,7 @@ class AuditLog:
         self._next_chain: tuple[str, bytes] | None = None
         self._closed_heads: list[Head] = []
         self._next_head = 0
-        self._write_error = ""
+        self._write_error = self._failure = ""
         self._reopening = self._ending = False
         self._due = asyncio.Event()
 
@@ -160,6 +160,9 @@ class AuditLog:
                 if self._reopening:
                     await self._reopen()
                 await self._save_heads()
+                if self._failure:
+                    LOGGER.warning("the audit log %s saves heads again", self._path)
+                    self._failure = ""
             except Exception as exc:
                 self._log_failure(exc)
                 await asyncio.sleep(_RETRY)
@@ -186,14 +189,18 @@ class AuditLog:
             self._log_failure(exc)
 
     def _log_failure(self, exc: Exception) -> None:
-        known = isinstance(exc, (KmsError, AuditError, OSError))
-        LOGGER.error(
-            "the audit log %s %s yet: %s",
-            self._path,
-            "is not opened again" if self._reopening else "has heads that are not saved",
-            exc.strerror if isinstance(exc, OSError) else exc,
-            exc_info=None if known else exc,
-        )
+        """Log what is retried, once until it succeeds."""
+        failure = "is not opened again" if self._reopening else "has heads that are not saved"
+        if failure != self._failure:
+            known = isinstance(exc, (KmsError, AuditError, OSError))
+            LOGGER.error(
+                "the audit log %s %s yet: %s",
+                self._path,
+                failure,
+                exc.strerror if isinstance(exc, OSError) else exc,
+                exc_info=None if known else exc,
+            )
+        self._failure = failure
 
     def _log_write_error(self, exc: OSError) -> None:
         """Log why no line can be written, once for each reason."""

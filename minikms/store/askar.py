@@ -151,9 +151,16 @@ def _why_not_opened(exc: AskarError, location: StoreLocation, key: StoreKey) -> 
         return f"What is at {location} is not a store of Mini KMS: {cause}."
     if code is AskarErrorCode.NOT_FOUND or 'relation "config" does not exist' in cause:
         return absent
-    if "timed out" in cause:
-        return f"The database at {location} does not answer."
+    # 0x00 is what sqlx reads if the connection has ended.
+    silent = "timed out", "error communicating with database", "SSLRequest: 0x00"
+    if any(text in cause for text in silent):
+        return no_answer(location)
     return f"The database at {location} cannot be used: {cause}."
+
+
+def no_answer(location: StoreLocation) -> str:
+    """One sentence on a database that cannot be reached."""
+    return f"The database at {location} does not answer, or a proxy in front of it has no primary."
 
 
 def _denied(path: Path) -> bool:

@@ -111,7 +111,8 @@ class NotifyChangeCounters(PostgresChangeCounters):
                     connection.add_termination_listener(partial(self._end, lost, on_loss))
                     await connection.add_listener(self._channel, self._receive)
             except Exception as exc:
-                LOGGER.warning("no notices from %s: %s", self._location, type(exc).__name__)
+                if not missed:
+                    LOGGER.warning("no notices from %s: %s", self._location, type(exc).__name__)
                 await asyncio.sleep(pause)
                 pause, missed = min(2 * pause, _LONGEST_PAUSE), True
                 continue

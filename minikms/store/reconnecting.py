@@ -15,6 +15,7 @@ from typing import Final
 from aries_askar import Store
 
 from minikms.startup_errors import StoreError
+from minikms.store.askar import no_answer
 from minikms.store.counters import ChangeCounters
 from minikms.store.handle import StoreHandle
 from minikms.store.location import StoreLocation
@@ -87,7 +88,7 @@ class Reconnector:
                 await self._task
 
     async def _reconnect(self) -> None:
-        said = ""
+        said = set[str]()
         while True:
             why = f"{len(self._handle.closing)} pools of connections wait for calls that hang"
             if len(self._handle.closing) < _MOST_OLD:
@@ -96,8 +97,9 @@ class Reconnector:
                     break
                 except StoreError as exc:
                     why = str(exc)
-            if why != said:
-                LOGGER.warning("no new connections: %s", said := why)
+            if why not in said:
+                LOGGER.warning("no new connections: %s", why)
+                said.add(why)
             await asyncio.sleep(_PAUSE)
         self._handle.replace(store, self._permits.renew())
         self._counters.count()  # it may be another server, or what hung was done
@@ -114,7 +116,7 @@ class Reconnector:
         finally:
             if not opening.done():
                 self._handle.close_later(_discard(opening))
-        raise StoreError(f"The database at {self._location} does not answer.")
+        raise StoreError(no_answer(self._location))
 
 
 async def _discard(opening: "asyncio.Task[Store]") -> None:

@@ -14,6 +14,7 @@ from audit_logs import event, head, killed, write
 from waiting import until
 
 from minikms.access.tokens import Tokens
+from minikms.audit import log as audit_log
 from minikms.audit.chain import Head, Line
 from minikms.audit.file import AuditFile
 from minikms.audit.heads import AuditStore, public_text
@@ -301,6 +302,27 @@ async def test_a_store_that_is_unavailable_delays_nobody(path, store, checked, t
                 await asyncio.sleep(0.01)
         log.write([event()], "success")
     assert await checked(path, moved) == ([], [])
+
+
+async def test_heads_that_cannot_be_saved_are_said_once(path, store, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(audit_log, "_RETRY", 0)
+    monkeypatch.setattr(audit_log, "_LINES", 1)
+    tries, save_head = [], AuditStore.save_head
+
+    async def counted(store, head):
+        tries.append(head)
+        await save_head(store, head)
+
+    async with AuditLog.open(str(path), store) as log:
+        await head(store, lambda head: head.count == 1)
+        monkeypatch.setattr(AuditStore, "save_head", counted)
+        monkeypatch.setattr(store._database._permits, "_permit_timeout", 0.1)
+        with open(tmp_path / "keys.db-lock-1") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            log.write([event()], "success")
+            await until("several tries", lambda: len(tries) > 3)
+        await until("heads that are saved", lambda: "saves heads again" in caplog.text)
+    assert caplog.text.count("heads that are not saved yet") == 1
 
 
 async def test_an_older_head_does_not_replace_a_later_one(path, store):
