@@ -19,6 +19,7 @@ from joserfc.jwk import Key, import_key
 from yarl import URL
 
 from minikms.addresses import is_loopback
+from minikms.small_files import read_small_file
 from minikms.startup_errors import JwtError
 
 LOGGER = logging.getLogger(__name__)
@@ -177,8 +178,7 @@ def _parse_url(source: str) -> URL | None:
 
 def _read_file(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return _limit(file.read(_MAX_BYTES + 1))
+        return read_small_file(path, _MAX_BYTES).content
     except OSError as exc:
         raise JwtError(f"--jwt-jwks: {path} cannot be read: {exc.strerror}.") from None
 

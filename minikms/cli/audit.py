@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -17,8 +17,11 @@ from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.options import config_of
 from minikms.cli.store_options import durable, key_of, on_a_store
 from minikms.encodings import b64url_decode
+from minikms.small_files import read_small_file
 from minikms.startup_errors import AuditError
 from minikms.store.database import Database
+
+_MOST_HEADS: Final = 64 * 1024 * 1024  # bytes
 
 ResultT = TypeVar("ResultT")
 
@@ -155,8 +158,8 @@ def _public_key(text: str) -> Ed25519PublicKey:
 
 def _read_heads(file: str) -> list[Head]:
     try:
-        with open(file, "rb") as opened:
-            return [Head.from_bytes(line) for line in opened]
+        lines = read_small_file(file, _MOST_HEADS).content.splitlines()
+        return [Head.from_bytes(line) for line in lines]
     except OSError as exc:
         raise AuditError(f"The file {file} cannot be read: {exc.strerror}.") from None
     except (ValueError, TypeError):

@@ -3,14 +3,17 @@
 import logging
 import ssl
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from minikms.config import Config
 from minikms.serve.ports import cannot_listen
+from minikms.small_files import read_small_file
 from minikms.startup_errors import TlsError
 from minikms.web.callers import is_one_of, parse_proxies
 from minikms.web.http.acceptor import Acceptor, Places, room_for
 from minikms.web.http.server import KmsRunner
+
+_MOST_PEM: Final = 1024 * 1024  # bytes
 
 LOGGER = logging.getLogger("minikms")
 
@@ -90,7 +93,7 @@ def read_certificates(config: Config) -> ssl.SSLContext | None:
         return None
     for file in filter(None, (cert, key, client_ca)):
         try:
-            open(file, "rb").close()
+            read_small_file(file, _MOST_PEM)
         except OSError as exc:  # OpenSSL's own error does not name the file
             raise TlsError(f"{file} cannot be read: {exc.strerror}.") from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -88,7 +88,10 @@ class StoreLocation:
         if url == "memory":
             # One connection keeps the store there, the other is used: see Database.create.
             return cls("memory", url, "sqlite://:memory:?max_connections=2")
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise StoreError("The store URL is not valid: it has a bracket in its host.") from None
         query = parse_qs(parts.query, keep_blank_values=True)
         given = {name: values[-1] for name, values in query.items()}
         if parts.scheme == "sqlite":

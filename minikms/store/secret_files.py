@@ -5,17 +5,18 @@ import os
 import stat
 from typing import Final
 
+from minikms.small_files import read_small_file
 from minikms.startup_errors import SetupError
 
+_MOST: Final = 64 * 1024  # bytes; a passphrase may be long
 _TOO_OPEN: Final = stat.S_IWGRP | stat.S_IRWXO
 
 
 def read_secret(file: str, what: str, error: type[SetupError]) -> str:
     """The line in a file; raises `error`, with a sentence that calls it the `what` file."""
     try:
-        with open(file, encoding="utf-8") as opened:
-            mode = os.fstat(opened.fileno()).st_mode
-            lines = opened.read().splitlines()
+        content, mode = read_small_file(file, _MOST)
+        lines = content.decode().splitlines()
     except (OSError, UnicodeDecodeError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else "it is not text"
         raise error(f"The {what} file {file} cannot be read: {why}.") from None

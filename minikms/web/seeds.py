@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from marshmallow import fields
@@ -15,6 +15,7 @@ from minikms.errors import KeyExists, KmsError, ProfileExists, ValidationFailed
 from minikms.keys.service import KeyService
 from minikms.plugin.protocol import Stored
 from minikms.records import MAX_ALIASES, KeyRecord
+from minikms.small_files import read_small_file
 from minikms.startup_errors import SeedError
 from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.messages import read
@@ -58,6 +59,9 @@ class _Seed:
     aliases: tuple[str, ...]
 
 
+_MOST: Final = 64 * 1024 * 1024  # bytes
+
+
 async def load(file: str, keys: KeyService) -> None:
     """Store the profiles and keys of a file that the store does not have.
 
@@ -79,8 +83,8 @@ async def load(file: str, keys: KeyService) -> None:
 
 def _read(file: str) -> dict[str, Any]:
     try:
-        with open(file, encoding="utf-8") as opened:
-            return read(orjson.loads(opened.read()), SeedFile())
+        text = read_small_file(file, _MOST).content.decode()
+        return read(orjson.loads(text), SeedFile())
     except OSError as exc:
         raise SeedError(f"{file}: It cannot be read: {exc.strerror}.") from None
     except UnicodeDecodeError:

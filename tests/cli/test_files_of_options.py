@@ -1,0 +1,66 @@
+"""Files that options name are regular and of a bounded size, or one sentence says what is wrong."""
+
+import os
+import signal
+
+import pytest
+
+pytestmark = pytest.mark.process
+
+MIB = 1024 * 1024
+# Each option with what it needs besides.
+OPTIONS = {
+    "--store-key-file": ("--store", "sqlite://{folder}/keys.db"),
+    "--admin-token-file": ("--auth", "token"),
+    "--seed-keys": (),
+    "--jwt-jwks": (
+        *("--auth", "token", "--jwt-issuer", "https://a.example", "--jwt-audience", "a"),
+    ),
+    "--tls-cert": (),
+    "--tls-key": ("--tls-cert", "{folder}/cert.pem"),
+    "--tls-client-ca": ("--tls-cert", "{folder}/cert.pem"),
+}
+
+
+def device(path):
+    os.symlink("/dev/zero", path)
+
+
+def large(path):
+    with path.open("wb") as file:
+        file.truncate(1024 * MIB)  # of holes alone
+    path.chmod(0o600)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, device, large], ids=["fifo", "device", "large"])
+@pytest.mark.parametrize("option", OPTIONS)
+def test_what_is_no_file_of_a_bounded_size(run, tmp_path, option, make):
+    (tmp_path / "cert.pem").write_text("")
+    make(tmp_path / "given")
+    more = [text.format(folder=tmp_path) for text in OPTIONS[option]]
+    done = run("serve", "--port", "0", option, str(tmp_path / "given"), *more)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("minikms: ")
+    assert str(tmp_path / "given") in line
+    why = "more than" if make is large else "not a regular file"
+    assert why in line
+
+
+def test_heads_of_an_audit_log(run, tmp_path):
+    os.mkfifo(tmp_path / "heads")
+    (tmp_path / "audit.log").write_text("")
+    files = str(tmp_path / "audit.log"), "--heads", str(tmp_path / "heads")
+    done = run("audit", "verify", "--public-key", "A" * 43, *files)
+    assert done.returncode not in (0, -signal.SIGKILL)
+    assert "not a regular file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://[", "sqlite:///a[b", "postgres://[", "postgres://u:p@[::1/keys", "http://]["]
+)
+def test_a_bracket_in_the_url_of_a_store(run, url):
+    done = run("store", "info", "--store", url, MINIKMS_STORE_KEY="x" * 43)
+    assert done.returncode != 0
+    [line] = done.stderr.splitlines()
+    assert line.startswith("minikms: ")
