@@ -107,13 +107,15 @@ class Pasted(NamedTuple):
 def paste(found: Iterable[Block], folder: Path, replaced: dict[str, str] | None = None) -> Pasted:
     """Run the blocks of `sh` in one shell, as they stand, but for the port and `replaced`.
 
-    What a block prints last is in the one behind it, of `json` or `text`.
+    What a block prints last is in the one behind it, of `json` or `text`. A service holds its
+    terminal, so its command ends a block.
     """
     (folder / ".venv").symlink_to(sys.prefix)
     port = free_port()
     steps, shown = [], []
     for block, following in pairwise([*found, Block("end", "")]):
         if block.language == "sh":
+            assert not re.search(r"minikms serve.*[^\\]\n.", block.text), block.text
             steps.append(block.text)
             if following.language in ("json", "text"):
                 shown.append(following)
@@ -129,7 +131,7 @@ def paste(found: Iterable[Block], folder: Path, replaced: dict[str, str] | None 
         env=environment(MINIKMS_PORT=str(port)),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     log = folder / "service.log"
     assert done.returncode == 0, done.stderr + (log.read_text() if log.exists() else "")
