@@ -51,6 +51,27 @@ def test_blocks_in_the_order_of_the_page_in_one_shell(tmp_path, own_postgres):
     assert [name for name in left if not any(fnmatch(name, form) for form in ignored)] == []
 
 
+@pytest.mark.process
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
+def test_a_persistent_store_and_its_backup_as_operations_shows_them(tmp_path):
+    """In a new terminal in the README's folder, as any user."""
+    stores = blocks(OPERATIONS.partition("## Stores")[2].partition("### PostgreSQL")[0])
+    backups = blocks(section(OPERATIONS, "## Backup and restore"))
+    home, folder = tmp_path / "home", tmp_path / "folder"
+    home.mkdir()
+    folder.mkdir()
+    begin = Block("sh", f"export HOME={home}\n")
+    make, *restore = backups
+    end = Block("sh", "stop\necho 'all done'\n"), Block("text", "all done\n")
+    paste([begin, *stores, make, Block("sh", "stop\n"), *restore, *end], folder)
+    assert {path.name for path in home.iterdir()} == {
+        "minikms",
+        "minikms-backup",
+        "minikms-secrets",
+    }
+    assert {path.name for path in folder.iterdir()} == {".venv", "service.log"}
+
+
 def in_containers(block):
     """For each `docker run` of a block the variables and the arguments that the service gets."""
     dockerfile = (ROOT / "Dockerfile").read_text("utf-8")

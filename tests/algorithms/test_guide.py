@@ -2,12 +2,14 @@
 
 import inspect
 import re
+import shutil
 import sys
 import textwrap
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from pasted import URL, Block, paste
 
 from minikms import plugin
 from minikms.algorithms import okp
@@ -109,3 +111,35 @@ def test_the_guide_has_every_capability(capability):
 )
 def test_the_guide_has_every_method_of_a_key(name):
     assert name in ROWS
+
+
+@pytest.mark.process
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
+def test_what_is_pasted_makes_the_package(tmp_path):
+    """In the folder of the README, but that nothing is installed into the tests' environment."""
+    pytest.importorskip("setuptools", reason="setuptools is missing, which builds packages")
+    make, use = code("sh")[:2]
+    files = {
+        "setup.cfg": code("ini")[0],
+        "pyproject.toml": code("toml")[0],
+        "minikms_bp256.py": SAMPLE_MODULE,
+        "test_bp256.py": SAMPLE_TEST,
+    }
+    write = "".join(
+        f"cat >../minikms-bp256/{name} <<'END'\n{text}END\n" for name, text in files.items()
+    )
+    installed = "pip install -q --no-index --no-deps --no-build-isolation --target ../site "
+    (mini_kms := tmp_path / "mini-kms").mkdir()
+    shown = "pip install -e '../minikms-bp256[test]'\n"
+    assert shown in use
+    done = paste(
+        [
+            Block("sh", make + write),
+            Block("sh", f"export PYTHONPATH={tmp_path}/site\n"),
+            Block("sh", use.replace(shown, f"{installed} ../minikms-bp256\n")),
+            Block("sh", f"curl -s {URL}/algorithms | grep -o '\"bp256\"'\n"),
+            Block("text", '"bp256"\n'),
+        ],
+        mini_kms,
+    )
+    assert done.answered == done.shown
