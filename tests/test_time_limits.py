@@ -78,7 +78,7 @@ def test_nothing_outlives_a_test_that_fails(tmp_path):
     options = ["-n0", "-m", "", "-o", "timeout=2", "-rfE", "--tb=no", "-p", "no:cacheprovider"]
     env = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "TEST_OF_LIMITS": mark}
     ended = subprocess.run(
-        [*command, *options, file], cwd=ROOT, env=env, capture_output=True, text=True, timeout=100
+        [*command, *options, file], cwd=ROOT, env=env, capture_output=True, text=True, timeout=150
     )
     rows = re.findall(r"^(?:FAILED|ERROR) ::test_(\S+) - (.*)", ended.stdout, re.MULTILINE)
     late = "Failed: Timeout (>2.0s) from pytest-timeout."

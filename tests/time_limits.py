@@ -7,7 +7,7 @@ import pytest
 import uvloop
 
 # In seconds, by marker, however busy the machine is; others have the `timeout` of pyproject.toml.
-_LIMITS = {"kill": 3600, "slow": 900, "browser": 180, "process": 120, "postgres": 120}
+_LIMITS = {"kill": 3600, "slow": 900, "browser": 180, "process": 180, "postgres": 180}
 
 
 def limit(item: pytest.Item) -> None:
