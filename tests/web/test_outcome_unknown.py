@@ -16,7 +16,9 @@ FOR EACH ROW EXECUTE FUNCTION fault();
 """
 DIE = "pg_terminate_backend(pg_backend_pid())"
 COMMITTING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-HEAL = "DROP FUNCTION fault() CASCADE"  # which waits for writes that hang
+BUSY = """SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()"""
+HEAL = "DROP FUNCTION fault() CASCADE"
 
 
 @pytest.fixture
@@ -80,6 +82,7 @@ async def test_a_write_that_hangs_before_its_commit(
     await generate(alias="a")
     own_postgres.execute(fault, database[0])
     assert await outcome("/key/generate", {"alg": "ed25519", "alias": "b"}) == "not done"
+    await until("the write to end", lambda: own_postgres.execute(BUSY, database[0]) == "0\n")
     await asyncio.to_thread(own_postgres.execute, HEAL, database[0])
     await generate(alias="c")
     assert await aliases(client) == {"a", "c"}
