@@ -64,12 +64,13 @@ class Contract:
             )
 
         before = signal.signal(signal.SIGALRM, fail)
-        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+        left = signal.setitimer(signal.ITIMER_REAL, self.seconds)
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+            signal.setitimer(signal.ITIMER_REAL, *left)  # of pytest-timeout
 
     @pytest.fixture(autouse=True)
     def _in_time(self) -> Iterator[None]:

@@ -86,7 +86,8 @@ async def load(request: web.Request, schema: Request) -> dict[str, Any]:
     to any origin without asking it first.
     """
     encoding = _check_head(request)
-    most = request.client_max_size if schema.is_bulky else min(request.client_max_size, SMALL_BODY)
+    most = request.client_max_size
+    most = min(most, schema.max_size or most)
     body = await receive(request, request.app[IN_FLIGHT], request.app[BODY_TIMEOUT], most)
     if encoding != _IDENTITY:
         body = _inflate(body, most)

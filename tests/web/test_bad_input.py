@@ -59,8 +59,8 @@ BODIES = {
     "a NUL": (rb'{"alg":"ed25519\u0000"}', ALGORITHM),
     "no name": (b'{"alg":""}', ALGORITHM),
     "nothing but hyphens": (b'{"alg":"-_-"}', ALGORITHM),
-    "a name of 60,000 characters": (b'{"alg":"' + b"e" * 60_000 + b'"}', ALGORITHM),
-    "a name of 100,000 characters": (b'{"alg":"' + b"e" * 100_000 + b'"}', TOO_LARGE),
+    "a name of 100,000 characters": (b'{"alg":"' + b"e" * 100_000 + b'"}', ALGORITHM),
+    "a name of 200,000 characters": (b'{"alg":"' + b"e" * 200_000 + b'"}', TOO_LARGE),
     "a prototype": (b'{"alg":"__class__"}', ALGORITHM),
     "8 MB": (b" " * 8 * 1024 * 1024, TOO_LARGE),
 }

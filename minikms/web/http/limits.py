@@ -10,7 +10,7 @@ from aiohttp import HttpVersion11, web
 from minikms.errors import BodyTooLarge, RequestTimeout, TooBusy
 
 SMALL_BODY: Final = 64 * 1024
-"""The largest body of a route without bulky data, in bytes and decoded."""
+"""Bytes of a body, decoded, whose JSON values are not counted."""
 
 # JSON values of a larger body, as many as fit into a small one: `{}` takes 64 bytes of memory.
 _MAX_VALUES: Final = 20_000

@@ -14,8 +14,8 @@ MAX_FIELDS: Final = 64
 class Request(Schema):
     """A request body: fields that it does not name are refused."""
 
-    is_bulky: ClassVar[bool] = False
-    """Whether it has data of any length; otherwise it has at most 64 KiB."""
+    max_size: ClassVar[int | None] = 64 * 1024
+    """Its most bytes, decoded; None if it has data of any length."""
 
     one_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Fields of which exactly one set must be there."""
@@ -49,7 +49,7 @@ class Request(Schema):
 class ByKey(Request):
     """A key named by `kid` or by `alias`, exactly one of them, and data; loads into `by`."""
 
-    is_bulky = True
+    max_size: ClassVar[int | None] = None
     one_of: ClassVar[tuple[tuple[str, ...], ...]] = (("kid",), ("alias",))
 
     kid = kid()
@@ -64,7 +64,7 @@ class ByKey(Request):
 class ToJwk(Request):
     """The public JWK of a recipient, and data; loads into `by`."""
 
-    is_bulky = True
+    max_size: ClassVar[int | None] = None
     to = jwk("The recipient's public JWK.", required=True)
 
     @post_load

@@ -4,7 +4,7 @@ The header of an envelope is a document in base64url. It is read by schemas, too
 its form and its bound before any key is used.
 """
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import orjson
 from marshmallow import Schema, ValidationError, fields, post_load, validate
@@ -123,7 +123,7 @@ class PackedMessage(Request):
 class PackRequest(Request):
     """A message to pack; loads the sender, or the first recipient, into `by`."""
 
-    is_bulky = True
+    max_size: ClassVar[int | None] = None
     to = BoundedList(VerkeyField(), 1, MAX_RECIPIENTS, required=True)
     sender = fields.String(
         data_key="from",
@@ -154,7 +154,7 @@ class PackAnswer(Schema):
 class UnpackRequest(Request):
     """A packed message; loads its recipients into `by`."""
 
-    is_bulky = True
+    max_size: ClassVar[int | None] = None
     packed = fields.Nested(PackedMessage, required=True)
 
     @post_load

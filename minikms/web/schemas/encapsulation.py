@@ -1,6 +1,6 @@
 """Bodies of key encapsulation and of HPKE: each request, followed by its answer."""
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from marshmallow import Schema, fields, post_load, validate
 
@@ -14,7 +14,7 @@ MAX_CIPHERTEXT: Final = 32_766  # bytes; ML-KEM-1024 has 1,568, FrodoKEM-1344 21
 class EncapsulateRequest(ToJwk):
     """Whom the secret is for."""
 
-    is_bulky = False
+    max_size: ClassVar[int | None] = Request.max_size
 
 
 class EncapsulatedSecret(Schema):
@@ -27,7 +27,7 @@ class EncapsulatedSecret(Schema):
 class DecapsulateRequest(ByKey):
     """What encapsulate gave."""
 
-    is_bulky = False
+    max_size: ClassVar[int | None] = Request.max_size
     ciphertext = Base64Url("The ciphertext.", most=MAX_CIPHERTEXT, required=True)
 
 

@@ -1,6 +1,6 @@
 """Bodies of JWE: each request, followed by its answer."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import Schema, fields, post_load, validate
 
@@ -36,7 +36,7 @@ class JweRecipientRequest(ByKeyOrJwk):
 class EncryptJweRequest(Request):
     """A plaintext to encrypt as JWE."""
 
-    is_bulky = True
+    max_size: ClassVar[int | None] = None
     plaintext = Base64Url("The plaintext.", required=True)
     enc = fields.String(
         required=True,

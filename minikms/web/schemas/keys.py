@@ -25,6 +25,9 @@ from minikms.web.schemas.fields import (
 MAX_KEY_BYTES: Final = 65_535  # a multiple of three, so that the length of its text is exact
 
 
+# Bytes of a body with labels: the largest of a key, each character escaped.
+MAX_LABELLED: Final = 128 * 1024
+
 # How many keys are made by one call.
 MAX_KEYS: Final = 1000
 
@@ -32,6 +35,7 @@ MAX_KEYS: Final = 1000
 class NewKeyOptions(Request):
     """What is asked of new keys; loads into `policy`."""
 
+    max_size: ClassVar[int | None] = MAX_LABELLED
     labels = labels()
     exportable = Flag(metadata={"description": "Whether its private part can be exported."})
     operations = operations()
@@ -76,7 +80,7 @@ class GenerateKeys(NewKeyOptions):
 class ImportKey(KeyOptions):
     """A key to take: a JWK, or an algorithm and its secret, seed or wrapped secret."""
 
-    is_bulky = True
+    max_size: ClassVar[int | None] = None
     one_of: ClassVar[tuple[tuple[str, ...], ...]] = (
         ("jwk",),
         ("alg", "secret"),
@@ -110,6 +114,7 @@ class ImportKey(KeyOptions):
 class UpdateKey(Request):
     """What a key gets in place of what it has; what is left out stays."""
 
+    max_size: ClassVar[int | None] = None  # a key of an earlier version may have more labels
     any_of = ("state", "expires", "labels")
 
     state = state()

@@ -1,6 +1,6 @@
 """Bodies of the calls that use a key: each request, followed by its answer."""
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from marshmallow import Schema, fields, post_load, validate
 
@@ -181,7 +181,7 @@ class UnwrappedKey(Schema):
 class DeriveRequest(ByKey):
     """A peer to agree with."""
 
-    is_bulky = False
+    max_size: ClassVar[int | None] = Request.max_size
     peer = jwk("The peer's public JWK, on the key's own curve.", required=True)
 
 
