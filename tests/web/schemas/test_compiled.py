@@ -61,7 +61,7 @@ def test_what_is_compiled():
     assert {"SignRequest", "VerifyRequest", "BatchSignRequest", "EncryptRequest"} <= set(COMPILED)
     assert {"SignJwsRequest", "MacRequest", "WrapRequest", "DeriveRequest"} <= set(COMPILED)
     assert {"GenerateKey", "GenerateKeys", "UpdateKey", "AssociateAlias"} <= set(COMPILED)
-    for name in ("Signature", "Verification", "BatchSignature", "Ciphertext", "Key"):
+    for name in ("Signature", "Verification", "BatchSignature", "EncryptedData", "Key"):
         assert compiled.compile_dump(SCHEMAS[name])
 
 
@@ -102,7 +102,7 @@ def test_what_is_no_object_is_left_to_marshmallow(document):
         ("JwsVerification", {"valid": False, "header": None, "payload": None}),
         ("JwkSet", {"keys": [{"kty": "OKP"}]}),
         ("Deletion", {"message": "Key deleted", "kid": "k", "deletes": 1_700_000_000_000_000_000}),
-        ("Profiles", {"profiles": ["a", "b"]}),
+        ("ProfileNames", {"profiles": ["a", "b"]}),
         ("Key", {**ANSWERS["getKey"], "created": 1, "expires": None, "deletes": 2}),
     ],
 )
