@@ -38,6 +38,7 @@ IN_NO_CLASS = {name for name, _ in ROWS}
 
 # Documented, though they begin with an underscore.
 DOCUMENTED = {
+    "_exit": "os: ends the process without cleaning up",
     "_fields": "collections.namedtuple, ast",
     "_replace": "collections.namedtuple",
     "_serialize": "marshmallow: what a field overrides",
