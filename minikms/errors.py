@@ -268,7 +268,7 @@ class AuditUnavailable(KmsError):
 
 
 class KeyUnreadable(KmsError):
-    """The stored key does not decrypt: it was changed outside the service."""
+    """The stored key does not decrypt, or its public JWK has a private member."""
 
     status, slug, title = 500, "key-unreadable", "The key cannot be read"
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
 
+from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import (
     KeyExists,
     KeyNotFound,
@@ -43,6 +44,10 @@ _PREDECESSORS: Final = 16
 
 # A thumbprint, or as long (keys/describe.py).
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
+
+
+class PrivateRecordError(ValueError):
+    """A stored record has a private member in its public JWK."""
 
 
 class KeyRef(NamedTuple):
@@ -249,8 +254,13 @@ class KeyRecord:
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Self:
-        """Parse what `to_bytes` of this version or an older one returned."""
+        """Parse the result of `to_bytes` of this or an earlier version.
+
+        Raises PrivateRecordError: earlier versions did not check the JWK of an algorithm.
+        """
         data: dict[str, Any] = orjson.loads(value)
+        if data["jwk"] is not None and not PRIVATE_MEMBERS.isdisjoint(data["jwk"]):
+            raise PrivateRecordError()
         # Interned, since many records stay in memory.
         for name in ("alg", "kty", "material", "state"):
             data[name] = sys.intern(data[name])

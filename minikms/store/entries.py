@@ -9,7 +9,7 @@ from typing import Final
 from minikms.errors import AliasExists, AliasNotFound, KeyExists, KeyNotFound, KeyUnreadable
 from minikms.events import set_key_alg
 from minikms.plugin.protocol import Stored
-from minikms.records import AliasBinding, KeyRecord, KeyRef
+from minikms.records import AliasBinding, KeyRecord, KeyRef, PrivateRecordError
 from minikms.store.askar_errors import DuplicateError, UndecryptableError
 from minikms.store.directory import require_profile
 from minikms.store.sessions import Session
@@ -106,7 +106,7 @@ async def load_record(session: Session, kid: str) -> KeyRecord | None:
     """The record of a key, even of one whose deletion is due; None where there is none."""
     with _readable_or_logged(kid):
         entry = await session.fetch(KEY, kid)
-    return None if entry is None else KeyRecord.from_bytes(entry.value)
+        return None if entry is None else KeyRecord.from_bytes(entry.value)
 
 
 async def fetch_record(session: Session, kid: str) -> KeyRecord:
@@ -240,9 +240,12 @@ async def _kid_of(session: Session, alias: str) -> str:
 
 @contextmanager
 def _readable_or_logged(name: str) -> Iterator[None]:
-    """Raise KeyUnreadable for what Askar cannot decrypt."""
+    """Raise KeyUnreadable if an entry does not decrypt, or a record has a private member."""
     try:
         yield
     except UndecryptableError:
         LOGGER.error("what is stored of the key %s does not decrypt", name)
+        raise KeyUnreadable() from None
+    except PrivateRecordError:
+        LOGGER.error("the key %s is refused: its stored public JWK has a private member", name)
         raise KeyUnreadable() from None

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from aries_askar import AskarErrorCode
+
 from minikms.errors import StoreUnavailable
 from minikms.fair_semaphore import FairSemaphore
-from minikms.records import KeyRecord
+from minikms.records import KeyRecord, PrivateRecordError
 from minikms.store.askar_errors import UndecryptableError
 from minikms.store.database import Database
 from minikms.store.directory import require_profile
@@ -266,9 +268,12 @@ def _power_of_two(number: int) -> int:
 
 
 def _records(rows: Iterable[Entry]) -> list[_Read]:
-    """The records of entries, in order of creation."""
+    """The records of entries, in order of creation; raises UndecryptableError for a refused one."""
     values = (row.value for row in rows)
-    records = [_Read(KeyRecord.from_bytes(value), len(value)) for value in values]
+    try:
+        records = [_Read(KeyRecord.from_bytes(value), len(value)) for value in values]
+    except PrivateRecordError as exc:
+        raise UndecryptableError(AskarErrorCode.ENCRYPTION, "a record is refused") from exc
     return sorted(records, key=lambda each: each.record.seq)
 
 
@@ -285,4 +290,4 @@ def _fitting(found: Iterable[_Read]) -> list[KeyRecord]:
 
 
 def _log_damaged(place: int) -> None:
-    LOGGER.error("a key that a listing comes to does not decrypt: number %d", place)
+    LOGGER.error("a listing leaves out key number %d: its record cannot be read", place)

@@ -103,6 +103,11 @@ KEY_FAULTS = {
         lambda session, record: session.replace("minikms.key", record.kid, b"{"),
         ["its record cannot be read"],
     ),
+    "private member in the public JWK": (
+        "p521",
+        lambda session, record: put(session, record, jwk={**record.jwk, "d": "AA"}),
+        ["its record cannot be read"],
+    ),
     "record of another": (
         "hs256",
         lambda session, record: session.replace(

@@ -2,11 +2,14 @@
 
 import logging
 import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import orjson
 import pytest
+from aiohttp.test_utils import TestClient
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from in_process import KmsTestServer
 
 from minikms.algorithms.ecdsa import P256
 from minikms.algorithms.okp import Ed25519
@@ -16,6 +19,9 @@ from minikms.encodings import b64url, jose_b64url
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.serve.assembly import create_service
 from minikms.startup_errors import SeedError
+from minikms.store.entries import load_record, replace_record
+from minikms.store.keys import DEFAULT_PROFILE
+from minikms.web.state import SERVICE
 
 SECRET = "planted-9c41"
 DATA = b64url(b"hello")
@@ -229,3 +235,39 @@ async def test_a_public_jwk_with_a_private_member_is_never_served(start, fail, r
         await refused(await client.post(path, json=body), 500, "internal-error")
         assert "PublicJwkIsPrivate" in caplog.text
     assert len(await (await client.get("/keys")).json()) == 1
+
+
+async def test_a_stored_jwk_with_a_private_member_is_never_served(
+    start, persistent, refused, caplog
+):
+    app = create_service(Config(**persistent))
+    async with TestClient(KmsTestServer(app)) as client:
+        kids = []
+        for alias in "abc":
+            async with client.post("/key/generate", json={"alg": "p256", "alias": alias}) as made:
+                kids.append((await made.json())["kid"])
+        *others, kid = kids
+
+        async def spoil(session):
+            record = await load_record(session, kid)
+            await replace_record(session, replace(record, jwk={**record.jwk, "d": SECRET}))
+
+        await app[SERVICE]._store.database.write(DEFAULT_PROFILE, spoil)
+    client = await start(create_service(Config(**persistent)))
+    for call in (
+        client.get(f"/key/{kid}"),
+        client.post("/sign", json={"alias": "c", "data": DATA}),
+        client.post(f"/key/{kid}/rotate"),
+    ):
+        caplog.clear()
+        response = await call
+        assert SECRET not in await response.text()
+        await refused(response, 500, "key-unreadable")
+        assert f"the key {kid} is refused: its stored public JWK has a private" in caplog.text
+    for path in ("/keys", "/keys?limit=2", "/keys?alg=p256", "/jwks.json"):
+        caplog.clear()
+        text = await (await client.get(path)).text()
+        assert kid not in text
+        assert SECRET not in text + caplog.text
+        assert all(other in text for other in others)
+        assert "a listing leaves out key number 3: its record cannot be read" in caplog.text
