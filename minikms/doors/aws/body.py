@@ -172,7 +172,9 @@ def read(body: bytes, schema: Schema) -> Body:
     """
     try:
         document = orjson.loads(body) if body else {}
-    except orjson.JSONDecodeError:
+    except orjson.JSONDecodeError as exc:
+        if "memory" in exc.msg:  # of orjson, for which the body may be valid
+            raise MemoryError from None
         raise SerializationException("The body is not valid JSON.") from None
     loaded: Body
     try:

@@ -1,5 +1,7 @@
 import base64
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -189,3 +191,20 @@ def test_a_large_context_has_one_fault():
     with pytest.raises(SerializationException) as error:
         read(KeyId="k", EncryptionContext={f"name {number}": 1 for number in range(50_000)})
     assert error.value.detail == "The value at 'encryptionContext' is not of its type."
+
+
+@pytest.mark.process
+def test_a_body_that_there_is_no_memory_for_is_not_taken_for_a_wrong_one():
+    code = """
+import resource, sys
+from pathlib import Path
+from minikms.doors.aws.body import Shape, read
+body = b'{"Name":"' + b"A" * 100_000 + b'"}'
+most = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+try:
+    read(body, Shape())
+except MemoryError:
+    sys.exit(7)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 7
