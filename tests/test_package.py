@@ -18,8 +18,8 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 # What a checkout gathers that is no part of it (.gitignore).
 PASSING = shutil.ignore_patterns(
-    ".git", ".venv", "*.egg-info", ".*_cache", ".hypothesis", ".schemathesis", "__pycache__",
-    ".coverage*", "build", "dist", "*.db*", "*.key", "*.log", "*.token", ".env",
+    ".git", ".acapy", ".venv", "*.egg-info", ".*_cache", ".hypothesis", ".schemathesis",
+    "__pycache__", ".coverage*", "build", "dist", "*.db*", "*.key", "*.log", "*.token", ".env",
 )  # fmt: skip
 
 
