@@ -16,7 +16,7 @@ async def revoke_tokens_of(session: Session, profile: str) -> None:
         record = orjson.loads(entry.value)
         if profile not in (record["profiles"] or ()):
             continue
-        record["profiles"].remove(profile)
+        record["profiles"] = [other for other in record["profiles"] if other != profile]
         if record["profiles"]:
             await session.replace(CATEGORY, entry.name, orjson.dumps(record))
         else:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from minikms.access.tokens import Tokens
 from minikms.errors import (
     AliasNotFound,
     KeyExists,
@@ -252,3 +253,12 @@ async def test_a_file_has_one_writer_at_a_time_whatever_the_profile(sqlite, key,
         assert writing == {0, 1}
         for name in profiles:
             assert len((await one.page(name, limit=100))[0]) == 2 * len(names)
+
+
+async def test_no_token_outlives_a_profile_that_it_names_twice(stores):
+    directory, tokens = stores[0].database.directory, Tokens(stores[0].database)
+    await directory.create("a")
+    await tokens.create("t", ("sign",), ("a", "a"))
+    await tokens.create("u", ("sign",), ("a", "b", "a"))
+    assert await directory.remove("a")
+    assert [(one.name, one.profiles) for one in await tokens.list_all()] == [("u", ("b",))]
