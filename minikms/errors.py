@@ -18,7 +18,7 @@ class KmsError(Exception):
     retry_after: ClassVar[int | None] = None
     """After how many seconds the caller may try again, if that makes sense."""
     outcome: Literal["unknown"] | None = None
-    """Whether the call may have been done all the same; None if nothing was changed."""
+    """`unknown` if the change may have been applied; None if nothing was changed."""
 
     def __init__(
         self,

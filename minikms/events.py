@@ -76,7 +76,7 @@ def set_key(kid: str, alg: str | None = None) -> None:
 
 
 def keep_key() -> None:
-    """Let the current call concern its key besides another one, which is set next."""
+    """Keep the key of the current call in the audit log when another one is set next."""
     event = CURRENT.get()
     if event is not None and event.kid is not None:
         event.others = (*event.others, (event.kid, event.alg))

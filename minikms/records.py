@@ -176,7 +176,7 @@ class KeyRecord:
         return self._is_due(time.time_ns())
 
     def _is_due(self, now: int) -> bool:
-        # 0 notes that it was found due, which no clock undoes, not even one before 1970.
+        # 0 records that it was found due: no clock undoes that, not even one before 1970.
         return self.deletes is not None and (self.deletes == 0 or self.deletes <= now)
 
     def require_same(self, other: "KeyRecord") -> None:

@@ -1,4 +1,4 @@
-"""Files that options name: regular ones of a bounded size, which neither block nor fill memory."""
+"""Files that options name: regular and of a bounded size, so none blocks or fills memory."""
 
 import errno
 import os
@@ -7,17 +7,14 @@ from typing import NamedTuple
 
 
 class SmallFile(NamedTuple):
-    """What a file had when it was read: its bytes, and its mode."""
+    """The content and the mode of a file."""
 
     content: bytes
     mode: int
 
 
 def read_small_file(path: str, most: int) -> SmallFile:
-    """Read a file of at most `most` bytes; raises OSError, for a pipe or a device, too.
-
-    The `strerror` says what is wrong, as that of any file which cannot be read.
-    """
+    """Read a regular file of at most `most` bytes; raises OSError, with `strerror`, for others."""
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with open(number, "rb") as file:
         mode = os.fstat(number).st_mode

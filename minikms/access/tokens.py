@@ -126,8 +126,8 @@ class Tokens:
     ) -> tuple[Token, TokenRecord]:
         """Create a token; only the one returned has its secret, the record does not.
 
-        `maker` is the id of the token that asks for it, empty for others. Raises Unauthenticated if
-        that was revoked meanwhile, maybe with its profile.
+        `maker` is the id of the caller's stored token, empty without one. Raises Unauthenticated if
+        that token was revoked meanwhile.
         """
         token = Token.new()
         now = time.time_ns()

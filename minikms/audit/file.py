@@ -9,7 +9,7 @@ from typing import Final
 
 from minikms.audit.chain import LONGEST, START, Line
 from minikms.startup_errors import AuditError
-from minikms.store.files import open_or_make, why_not_owned
+from minikms.store.files import identity_of, open_or_make, why_not_owned
 
 # Modes of a file that others than its owner may write to.
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -50,11 +50,7 @@ class AuditFile:
 
     def is_in_place(self) -> bool:
         """Whether its path still leads to this file."""
-        try:
-            facts = os.stat(self.path)
-        except OSError:
-            return False
-        return (facts.st_dev, facts.st_ino) == self._identity
+        return identity_of(self.path) == self._identity
 
     def begin(self) -> tuple[Line | None, int]:
         """Prepare to append: its last whole line, None without one, and the bytes after that.

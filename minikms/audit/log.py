@@ -84,7 +84,7 @@ class AuditLog:
             self._due.set()
 
     def require_writable(self) -> None:
-        """Raise AuditUnavailable if the last line could not be written, nor one of its own now."""
+        """Write a line if the last one could not be written; raises AuditUnavailable."""
         if self._write_error:
             self.write([AuditEvent("readyz", None)], SUCCESS)
 
@@ -189,7 +189,7 @@ class AuditLog:
             self._log_failure(exc)
 
     def _log_failure(self, exc: Exception) -> None:
-        """Log what is retried, once until it succeeds."""
+        """Log a failure that is retried, once until it succeeds."""
         failure = "is not opened again" if self._reopening else "has heads that are not saved"
         if failure != self._failure:
             known = isinstance(exc, (KmsError, AuditError, OSError))

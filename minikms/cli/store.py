@@ -37,11 +37,7 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import AccessError, StoreError
 from minikms.store.database import Database
 from minikms.store.keys import DEFAULT_PROFILE, KeyStore
-from minikms.store.location import (
-    StoreKey,
-    StoreLocation,
-    require_one_driver_environment,
-)
+from minikms.store.location import StoreKey, StoreLocation, require_one_driver_environment
 from minikms.store.permits import LONG_TIMEOUT
 from minikms.store.secret_files import require_new, write_secret
 

@@ -65,7 +65,7 @@ def _load(entry: EntryPoint, where: str) -> type[Door]:
     if not (
         isinstance(prefixes, tuple) and all(isinstance(each, str) and each for each in prefixes)
     ):
-        raise PluginError(f"{where} has alias_prefixes that are no tuple of texts.")
+        raise PluginError(f"{where} has alias_prefixes that are not a tuple of texts.")
     names = [*_EVERY, *(option.name for option in loaded.options)]
     wrong = {name for name in names if names.count(name) > 1 or not _OPTION.fullmatch(name)}
     if wrong:

@@ -132,7 +132,7 @@ def _recipients(found: list[tuple[dict[str, Any], str]]) -> tuple[Recipient, ...
     """The recipients of a JWE, whose headers are checked."""
     for header, _ in found:
         if name := jws.mistyped(header, MEMBERS):
-            raise wrong(f"The member {name} of a header has a value of another type than its own.")
+            raise wrong(f"The header member {name} has a value of the wrong type.")
         for name in ("alg", "enc"):
             if name not in header:
                 raise wrong(f"A header has no {name}.")

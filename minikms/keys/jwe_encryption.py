@@ -176,7 +176,7 @@ def _header_faults(at: str, header: Mapping[str, Any]) -> Iterator[tuple[str, st
     if too_deep(header):
         yield at, "Nested too deep."
     if name := mistyped(header, jwe.MEMBERS):
-        yield at, f"The member {name} has a value of another type than its own."
+        yield at, f"The header member {name} has a value of the wrong type."
         return
     for name in header.keys() & {"apu", "apv"}:  # RFC 7518 section 4.6.1
         try:
@@ -226,7 +226,7 @@ def _encrypt(obj: _Json, enc: JWEEncModel) -> dict[str, Any]:
         what = "With ECDH-1PU and key wrapping it is one of AES-CBC with HMAC."
         raise ValidationFailed(errors=[("#/enc", what)]) from None
     except JoseError:
-        what = "A member that is a URL, such as jku, has another value."
+        what = "A header member that must be a URL, such as jku, is not one."
         raise ValidationFailed(errors=[("#/header", what)]) from None
     if isinstance(enc, KeyContent):
         made["iv"] = jose_b64url(enc.nonce)

@@ -9,9 +9,9 @@ import orjson
 
 
 class MemberKind(NamedTuple):
-    """What members are filtered by: key type, use, and the JOSE names that the key is used with.
+    """The facts that members are filtered by: key type, use and JOSE names.
 
-    Those `on_request` are left out if the caller names nothing: a library may refuse the whole set
+    Members `on_request` are left out unless a filter is given: a library may refuse the whole set
     for one of them.
     """
 

@@ -17,8 +17,8 @@ from minikms.store.keys import KeyStore
 
 _PAGE: Final = 1000  # keys that are read at a time
 
-# The memory of each cache in a process, in bytes, and what each set takes besides its own. A whole
-# set that is larger is cached alone, and has no part beside it to make way for.
+# The memory of each cache in a process, and the overhead of a set, in bytes. A larger whole set is
+# cached alone; parts have a cache of their own, so that they do not evict it.
 _MEMORY: Final = 32 * 1024 * 1024
 _EACH: Final = 1024
 _EACH_RUN: Final = 160

@@ -103,7 +103,7 @@ def too_deep(header: Mapping[str, Any]) -> bool:
 
 
 def mistyped(header: Mapping[str, Any], types: Mapping[str, type]) -> str | None:
-    """The name of a header member whose value has another type than its own; None without one."""
+    """The name of a header member whose value has the wrong type; None if all have theirs."""
     for name in header.keys() & types.keys():
         value = header[name]
         if type(value) is not types[name] or (

@@ -1,4 +1,4 @@
-"""The public JWK of a key, checked: no mistake of an algorithm gives a private key away."""
+"""The public JWK of a key, checked, so that no faulty algorithm reveals a private key."""
 
 from typing import Any
 

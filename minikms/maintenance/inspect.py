@@ -115,7 +115,7 @@ class StoreInspector:
         if owner == profile or await self.askar_profile(profile) != askar_profile:
             return None
         if owner is not None:
-            return f"Askar's profile for it is that of {owner}: rows were exchanged in the database"
+            return f"Askar's profile for it belongs to {owner}: rows were exchanged in the database"
         if askar_profile in await self.askar_profiles():
             return "its marker is missing or does not decrypt: nothing can be written"
         return "Askar has no profile for it"

@@ -97,6 +97,6 @@ def configure(log_format: str, log_level: str, *, process: bool = False) -> None
         else _TextFormatter(f"%(asctime)s %(levelname)s {name} %(message)s")
     )
     logging.basicConfig(level=log_level.upper(), handlers=[handler], force=True)
-    # Its warnings are of connections, in the words of its libraries; the store logs what they mean.
+    # Askar repeats its libraries' warnings about connections; the store logs their meaning.
     if log_level != "debug":
         logging.getLogger("aries_askar").setLevel(logging.ERROR)

@@ -151,7 +151,7 @@ def _why_not_opened(exc: AskarError, location: StoreLocation, key: StoreKey) -> 
         return f"What is at {location} is not a store of Mini KMS: {cause}."
     if code is AskarErrorCode.NOT_FOUND or 'relation "config" does not exist' in cause:
         return absent
-    # 0x00 is what sqlx reads if the connection has ended.
+    # sqlx reads 0x00 if the connection has ended.
     silent = "timed out", "error communicating with database", "SSLRequest: 0x00"
     if any(text in cause for text in silent):
         return no_answer(location)

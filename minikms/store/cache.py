@@ -33,7 +33,7 @@ class _Entry(NamedTuple):
 class Cache(Generic[ValueT]):
     """An LRU cache of at most `size`, summed up by `weigh`, which is one for each value by default.
 
-    The last value stays, however much it weighs, unless `size` is 0: it would be read all the time.
+    The last value stays, even if it alone exceeds `size`, unless `size` is 0.
     Where `counters` may miss a change, a value is valid for `ttl` seconds from before it was read.
     `hits` and `misses` count the calls of `get`.
     """

@@ -102,7 +102,7 @@ class FileChangeCounters(ChangeCounters):
             yield
 
     async def _watch(self) -> None:
-        """Let nothing stay cached once the file is not at its path: others count in another one."""
+        """Invalidate all caches once the file is not at its path: others use another one."""
         while True:
             await asyncio.sleep(_WATCH_INTERVAL)
             if not self.file.is_in_place():

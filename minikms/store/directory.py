@@ -67,7 +67,7 @@ class ProfileDirectory:
         await self._permits.run(self._create(name), write=True)
 
     async def remove(self, name: str) -> bool:
-        """Remove a profile with all that is in it; False if there is none.
+        """Remove a profile and its contents; False if there is none.
 
         Raises KeyUnreadable if Askar's profile is another profile's.
         """
@@ -103,7 +103,7 @@ class ProfileDirectory:
         return await self._permits.run(self.look_up(name), write=True)
 
     async def owner(self, askar_profile: str) -> str | None:
-        """The name that one of Askar's profiles has for itself; None if none can be read.
+        """The name that is stored in one of Askar's profiles; None if it cannot be read.
 
         Raises KeyUnreadable if the profile's key does not decrypt.
         """
@@ -206,7 +206,7 @@ class ProfileDirectory:
     async def _require_removable(self, name: str) -> None:
         entry, owner = await self._entry(name), None
         if entry is not None:
-            with suppress(KeyUnreadable):  # what does not decrypt can be removed
+            with suppress(KeyUnreadable):  # an undecryptable profile can be removed
                 owner = await self._owner(_askar_name(entry))
         if owner not in (None, name):
             raise _another()
@@ -224,7 +224,7 @@ async def require_profile(session: Session) -> None:
 
 
 def _another() -> KeyUnreadable:
-    return KeyUnreadable("The profile in the store is not the one that it should be.")
+    return KeyUnreadable("The stored profile belongs to another name.")
 
 
 def _is_removed(entry: bytes) -> bool:

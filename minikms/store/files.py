@@ -41,7 +41,7 @@ class OpenFile(NamedTuple):
         return identity_of(self.path) == self.identity
 
 
-def identity_of(path: Path) -> tuple[int, int] | None:
+def identity_of(path: Path | str) -> tuple[int, int] | None:
     """Device and inode of the file at a path; None if there is none."""
     try:
         facts = os.stat(path)
@@ -86,9 +86,9 @@ def open_or_make(name: str, flags: int = 0) -> tuple[int, bool]:
 
 
 def why_not_owned(facts: os.stat_result, *owners: int) -> str:
-    """Why an open file is not one with one name and one of these owners; empty if it is."""
+    """Why an open file is refused unless it is regular, with one name and one of these owners."""
     if not stat.S_ISREG(facts.st_mode):
-        return "it is no regular file"
+        return "it is not a regular file"
     if facts.st_nlink > 1:
-        return "it has another name, too"
+        return "it has several names (hard links)"
     return "" if facts.st_uid in owners else "it belongs to another user"

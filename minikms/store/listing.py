@@ -41,9 +41,8 @@ _READ: Final = 64
 _RARE: Final = 40
 _FEW: Final = 256
 
-# A page ends at so many bytes of records, or at its limit. Records are fetched so many at a time
-# where they are dense, and sparse, which takes a query of its own: before their size is known, all
-# of them may be as large as a record may be.
+# A page ends at this many bytes of records, or at its limit. How many records one query fetches,
+# dense or sparse, is bounded, since each may be as large as a record can be.
 MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
 _FETCHED: Final = 64
 _FETCHED_SPARSE: Final = 256

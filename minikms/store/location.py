@@ -83,7 +83,7 @@ class StoreLocation:
     def parse(cls, url: str) -> Self:
         """`memory`, `sqlite:///path/keys.db` or `postgres://user:password@host:port/name`.
 
-        What follows a `?` are options of the database. Raises StoreError.
+        Options of the database follow a `?`. Raises StoreError.
         """
         if url == "memory":
             # One connection keeps the store there, the other is used: see Database.create.
@@ -115,7 +115,7 @@ class StoreLocation:
         if parts.fragment or "@" in user or set("@?#") & set(unquote(host + parts.path)):
             raise StoreError(
                 "In the store URL, write @, ? and # in a password as %40, %3F and %23; "
-                "the host and the name of the database have none."
+                "the host and the name of the database must not have them."
             )
         shown = f"postgres://{address}{parts.path}"
         place = f"{user}{at}{host.replace('%', '%25')}{parts.path}"  # the driver decodes it again
@@ -195,7 +195,7 @@ def _session_settings(given: Mapping[str, str], timeout: float) -> str:
 
 
 def require_one_driver_environment(one: StoreLocation, other: StoreLocation) -> None:
-    """Raise StoreError where a process cannot have both stores open, each with its own options."""
+    """Raise StoreError unless a process can open both stores: there is one environment."""
     environments = one.driver_environment, other.driver_environment
     if all(environments) and environments[0] != environments[1]:
         raise StoreError(

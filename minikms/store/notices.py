@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-# A store's channel, of a value that only roles which may read the store know: any role may notify.
+# The name of a store's channel. Only roles that may read the store know it; any role may notify.
 _CHANNEL: Final = """
     SELECT 'minikms ' || left(encode(sha256(profile_key), 'hex'), 32) FROM profiles WHERE name = $1
 """
@@ -158,7 +158,7 @@ class NotifyChangeCounters(PostgresChangeCounters):
             self._unread += f"{payload} "
 
     def _read(self) -> None:
-        """Count what all notices since the last call name, or everything."""
+        """Count the slots in all notices since the last call, or all slots."""
         unread, self._unread = self._unread, ""
         words = unread.split() if len(unread) <= _MAX_READ else [_ALL]
         slots = {int(word) for word in words if len(word) <= 4 and word.isdecimal()}

@@ -1,4 +1,4 @@
-"""Tokens that are valid in a profile: they end with it, since another may get its name."""
+"""Ends the tokens of a removed profile, since another may get its name."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ import orjson
 
 from minikms.store.sessions import Session
 
-# The category of tokens, in the store's own profile; `access/tokens.py` has the rest of them.
+# The category of tokens in the store's own profile; see also `access/tokens.py`.
 CATEGORY: Final = "minikms.token"
 
 

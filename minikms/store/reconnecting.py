@@ -28,7 +28,7 @@ LOGGER = logging.getLogger(__name__)
 _PAUSE: Final = 1.0
 _LONG_PAUSE: Final = 5.0
 
-# How long a call waits for new connections, in seconds, before it takes its chance with the old.
+# How long a call waits for new connections, in seconds, before it tries the old ones.
 _WAIT: Final = 1.5
 
 # How many old pools may wait for calls that hang. Beyond it, no new one is opened until one of

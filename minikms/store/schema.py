@@ -1,7 +1,7 @@
-"""The schema of a store's database, which has nothing but what Askar and SQLite make.
+"""Checks that the schema of a store's database is the one that Askar makes.
 
-A trigger in it could bring back what was deleted, and a view could stand for a table: both go along
-with a backup, and need no key of the store.
+A trigger could restore deleted entries, and a view could replace a table. Neither needs a key of
+the store, and a backup copies both.
 """
 
 import sqlite3
@@ -27,7 +27,7 @@ class _Object(NamedTuple):
     sql: str | None
 
 
-# What ANALYZE makes; which of them depends on how SQLite was built.
+# Tables that ANALYZE makes; which of them depends on how SQLite was built.
 _STATISTICS: Final = frozenset(
     _Object("table", name, name, f"CREATE TABLE {name}({columns})")
     for name, columns in (
@@ -36,7 +36,7 @@ _STATISTICS: Final = frozenset(
     )
 )
 
-# What is attached to Askar's tables and runs code, hides rows or adds some.
+# Objects attached to Askar's tables that run code, hide rows or add some.
 _FOREIGN: Final = r"""
 WITH named AS (
     SELECT name, to_regclass(name) AS id
@@ -45,7 +45,8 @@ WITH named AS (
     SELECT oid, relname, relkind FROM pg_class WHERE oid IN (SELECT id FROM named)
 )
 SELECT 'no table ' || name FROM named WHERE id IS NULL
-UNION ALL SELECT 'what is no table: ' || relname FROM ours WHERE relkind <> 'r'
+UNION ALL SELECT 'the relation ' || relname || ', which is not a table'
+    FROM ours WHERE relkind <> 'r'
 UNION ALL SELECT 'the trigger ' || tgname
     FROM pg_trigger JOIN ours ON ours.oid = tgrelid WHERE NOT tgisinternal
 UNION ALL SELECT 'the rule ' || rulename
@@ -93,7 +94,7 @@ async def require_askars_schema(file: sqlite3.Connection, path: Path) -> None:
 
 
 async def check_schema(location: StoreLocation) -> str:
-    """Raise StoreError if a store's database has what Askar does not make.
+    """Raise StoreError if a store's database has objects that Askar does not make.
 
     Gives a sentence if its schema cannot be read, so that no store may be opened there. PostgreSQL
     is not checked without the extra `postgres`.
@@ -101,7 +102,7 @@ async def check_schema(location: StoreLocation) -> str:
     if location.path and location.path.is_file():
         try:
             with closing(connect(location.path, "ro", location.timeout)) as file:
-                if _read(file):  # there is something else, if anything, that Askar tells better
+                if _read(file):  # of an empty file, Askar's own error says more
                     await require_askars_schema(file, location.path)
         except sqlite3.Error as exc:
             return f"The schema of {location.path} cannot be read: {exc}."
@@ -129,8 +130,8 @@ async def _check_postgres(location: StoreLocation) -> str:
 
 def _refused(where: str, differing: Iterable[str]) -> StoreError:
     return StoreError(
-        f"The schema at {where} is not the one that Askar makes, and may bring back what was "
-        f"deleted: {', '.join(sorted(differing))}. Remove it, or restore a backup from before."
+        f"The schema at {where} is not the one that Askar makes, and may restore deleted keys: "
+        f"{', '.join(sorted(differing))}. Remove the difference, or restore an earlier backup."
     )
 
 

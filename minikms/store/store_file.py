@@ -43,8 +43,8 @@ class StoreFile:
 
         It is called before every use of a connection, and costs a `stat` for each file. What is
         written to the file that was there is not in the one that is opened next; and the pool opens
-        connections by the path, so that reads would be of either. By another file beside the store,
-        processes exclude each other, and tell each other of changes, no longer.
+        connections by the path, so that reads would be of either. With another file beside the
+        store, processes would neither exclude each other nor learn of changes.
         """
         moved = self._not_in_place()
         if moved != self._moved:

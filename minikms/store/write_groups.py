@@ -104,9 +104,9 @@ class WriteGroup:
                 write.result.set_result(result)
 
     def fail(self, exc: BaseException) -> None:
-        """Raise `exc` for all callers that have no result yet, those that wait too.
+        """Raise `exc` for all callers without a result, including those that wait.
 
-        If the outcome of the transaction is unknown, those that wait are not part of it.
+        If the outcome is unknown, those that wait get StoreUnavailable: nothing of theirs was sent.
         """
         for write in self._taken:
             _fail(write, exc)

@@ -53,7 +53,7 @@ class Contract:
 
     @contextmanager
     def in_time(self) -> Iterator[None]:
-        """Fail where it hangs if a test takes too long, on systems that have SIGALRM."""
+        """Fail a test that takes too long, at the line where it hangs, if SIGALRM exists."""
         if not hasattr(signal, "SIGALRM"):
             yield
             return

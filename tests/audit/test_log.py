@@ -249,11 +249,11 @@ def of_another_user(path):
     ("make", "why"),
     [
         (lambda path: path.mkdir(), "Is a directory"),
-        (os.mkfifo, "no regular file"),
+        (os.mkfifo, "not a regular file"),
         (lambda path: path.symlink_to("/dev/full"), "symbolic link"),
         (lambda path: path.symlink_to("/no/such/folder"), "symbolic link"),
         (link_to_another, "symbolic link"),
-        (hard_link_to_another, "it has another name, too"),
+        (hard_link_to_another, "it has several names"),
         (open_to(0o620), "others may write to it"),
         (open_to(0o602), "others may write to it"),
         pytest.param(of_another_user, "it belongs to another user", marks=needs_root),

@@ -27,7 +27,7 @@ from minikms.startup_errors import PluginError
         ),
         (
             "from minikms_plain import PlainDoor\nclass Mine(PlainDoor): alias_prefixes = 'x:'",
-            "has alias_prefixes that are no tuple of texts",
+            "has alias_prefixes that are not a tuple of texts",
         ),
         ("from minikms_plain import PlainDoor as Mine", "Two doors have the name 'plain'"),
         *(

@@ -49,7 +49,7 @@ POSTGRES = {
         "CREATE TRIGGER keep BEFORE DELETE ON items FOR EACH ROW EXECUTE FUNCTION keep()",
     ],
     "rule keep": ["CREATE RULE keep AS ON DELETE TO items DO INSTEAD NOTHING"],
-    "no table: items": VIEW,
+    "the relation items, which is not a table": VIEW,
     "policy hidden": [
         "CREATE POLICY hidden ON items USING (false)",
         "ALTER TABLE items FORCE ROW LEVEL SECURITY",

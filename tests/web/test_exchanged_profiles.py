@@ -65,7 +65,7 @@ async def test_verify_says_so_and_a_backup_is_refused(location, key, kid, tmp_pa
     async with StoreInspector.open(location, key) as inspector:
         registry = AlgorithmRegistry.from_installed()
         await verify(inspector, registry, lambda *fault: faults.append(fault), faults.append)
-    what = "Askar's profile for it is that of {}: rows were exchanged in the database"
+    what = "Askar's profile for it belongs to {}: rows were exchanged in the database"
     assert faults == [("alice", "", what.format("bob")), ("bob", "", what.format("alice"))]
     if location.path is None:
         return
