@@ -86,8 +86,8 @@ def tls_context(
 ) -> ssl.SSLContext:
     """TLS that trusts the authorities of the file `ca`, or of the system.
 
-    `cert` has the files of the caller's certificate and of its private key. Of the environment come
-    those that are None. Raises InvalidSetting for one of both without the other.
+    `cert` has the files of the caller's certificate and of its private key. If one is
+    None, the environment's is used. Raises InvalidSetting for one of both without the other.
     """
     ca = ca or os.environ.get("MINIKMS_CA") or None
     cert = cert or _cert_of_the_environment()

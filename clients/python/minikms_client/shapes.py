@@ -1,6 +1,6 @@
-"""Values of an answer's JSON, each of the type that it is to have.
+"""Values of an answer's JSON, whose types are checked.
 
-What has another raises TypeError or ValueError, a time also OverflowError.
+A wrong type raises TypeError or ValueError, a time also OverflowError.
 """
 
 from collections.abc import Callable

@@ -62,12 +62,22 @@ def token() -> None:
 
 @token.command("create")
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, required=True, help="What its holder may do.")
 @click.option(
-    "--profile", "profiles", metavar="NAME", multiple=True, help="For this profile; several times."
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    help="What the token allows, such as sign; repeatable.",
 )
 @click.option(
-    "--all-profiles", is_flag=True, help="For all profiles that the caller's token is for."
+    "--profile",
+    "profiles",
+    metavar="NAME",
+    multiple=True,
+    help="A profile that the token is for; repeatable.",
+)
+@click.option(
+    "--all-profiles", is_flag=True, help="Make it for all profiles that the caller's token is for."
 )
 @expires_option("When the token stops being valid")
 @pass_session

@@ -22,7 +22,7 @@ class Command(_Described):
     ignore_unknown_options = True
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Its own, and those of `mkms` that it has no other meaning for."""
+        """Its own options, and those of `mkms` that it does not redefine."""
         own = super().get_params(ctx)
         taken = {name for param in own for name in param.opts}
         return [*own, *(option for option in OPTIONS_AFTER if taken.isdisjoint(option.opts))]

@@ -31,7 +31,7 @@ def _labels(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> di
 
 
 _expires_option = expires_option(
-    "When it stops signing and encrypting, and only verifies and decrypts"
+    "When the key stops signing and encrypting, and only verifies and decrypts"
 )
 _labels_option = click.option(
     "--label",
@@ -39,7 +39,7 @@ _labels_option = click.option(
     metavar="NAME=VALUE",
     multiple=True,
     callback=_labels,
-    help="A label of the key.",
+    help="A label of the key; repeatable.",
 )
 
 
@@ -49,7 +49,10 @@ def _key_options(command: Any) -> Any:
         _expires_option,
         click.option("--exportable", is_flag=True, help="Let the private part be exported."),
         click.option(
-            "--operation", "operations", multiple=True, help="What the key may be used for."
+            "--operation",
+            "operations",
+            multiple=True,
+            help="An operation that the key may be used for; repeatable.",
         ),
         _labels_option,
         click.option(
@@ -219,7 +222,7 @@ def unalias(session: Session, alias: str) -> None:
 
 @key.command()
 @click.argument("name")
-@click.option("--state", type=_STATES, help="What it does from now on.")
+@click.option("--state", type=_STATES, help="The state of the key from now on.")
 @_expires_option
 @click.option("--never-expires", is_flag=True, help="Let the key never expire.")
 @_labels_option

@@ -36,7 +36,7 @@ def mkms(context: click.Context, /, **options: Any) -> None:
 @mkms.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what completes commands in SHELL; its start-up file is the place for it."""
+    """Print a script that completes commands in SHELL, for its start-up file."""
     found = get_completion_class(shell)
     if found is None:
         raise click.UsageError(f"There is no completion for {shell}.")

@@ -55,7 +55,7 @@ class Session:
         return self._context.with_resource(client)
 
     def by_name(self, name: str, call: Callable[..., ResultT]) -> ResultT:
-        """The result of `call(alias=…)`, but for a name of a kid's form first of `call(kid=…)`.
+        """The result of `call(alias=…)`; a name of a kid's form is tried as `call(kid=…)` first.
 
         So only an alias of that form takes two calls, the first of which fails.
         """
