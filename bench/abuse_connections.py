@@ -7,13 +7,12 @@ import asyncio
 import contextlib
 from collections import Counter
 
-from service import Abuse
+from service import ELSEWHERE, Abuse
 
 from minikms.web.http.acceptor import raise_descriptor_limit
 
 SILENT = 1_500
 HEADS = 1_000
-SOURCE = ("127.0.0.2", 0)
 HELD = 5.0  # seconds
 
 LINE = b"X-%d: " + b"a" * 8_000 + b"\r\n"
@@ -39,7 +38,7 @@ async def _hold(url: str, number: int, *sent: bytes) -> Counter[str]:
 
     async def one() -> str:
         try:
-            reader, writer = await asyncio.open_connection(host, int(port), local_addr=SOURCE)
+            reader, writer = await asyncio.open_connection(host, int(port), local_addr=ELSEWHERE)
         except OSError as exc:
             return type(exc).__name__
         with contextlib.closing(writer):

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 
 from aiohttp import ClientError, ClientSession, TCPConnector
-from service import Abuse, bearer
+from service import ELSEWHERE, Abuse, bearer
 
 from minikms.access.tokens import Token
 
@@ -14,9 +14,6 @@ FAULTY = 50
 ITEMS = 1_000
 FIELDS = 64
 SECONDS = 15.0
-
-# Wrong tokens are counted by address, and the caller who means no harm has 127.0.0.1.
-ELSEWHERE = ("127.0.0.2", 0)
 
 
 async def batches(url: str, token: str) -> Counter[str]:

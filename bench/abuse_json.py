@@ -9,16 +9,13 @@ from collections.abc import Sequence
 
 import orjson
 from aiohttp import ClientError, ClientSession, TCPConnector
-from service import Abuse, bearer
+from service import ELSEWHERE, Abuse, bearer
 
 CALLERS = 50
 SECONDS = 8.0
 OBJECTS = (340_000, 19_000)  # as many as a megabyte has, and as a body may have
 MEMBERS = (1_500, 100)  # of each header, likewise
 RECIPIENTS = 60
-
-# Connections are counted by address, and the caller who means no harm has 127.0.0.1.
-ELSEWHERE = ("127.0.0.2", 0)
 
 
 async def objects(url: str, token: str) -> Counter[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import ClientSession, TCPConnector
 from cryptography.hazmat.primitives.asymmetric import rsa
-from service import Abuse, bearer
+from service import ELSEWHERE, Abuse, bearer
 
 from minikms.encodings import jose_b64url
 
@@ -70,7 +70,7 @@ def import_of(numbers: Numbers) -> dict[str, Any]:
 
 async def send(url: str, token: str, path: str, body: dict[str, Any]) -> Counter[str]:
     """Have many callers send a body, all at once; how each was answered."""
-    connector = TCPConnector(limit=CALLERS, local_addr=("127.0.0.2", 0))
+    connector = TCPConnector(limit=CALLERS, local_addr=ELSEWHERE)
     headers = bearer(token)
     async with ClientSession(url, connector=connector, headers=headers) as client:
 

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 
 from aiohttp import ClientSession, TCPConnector
-from service import Abuse, bearer
+from service import ELSEWHERE, Abuse, bearer
 
 LISTERS = 4
 SILENT = 300
@@ -18,9 +18,6 @@ PROFILE = "large"
 BATCHES, KEYS = 8, 32  # as many keys as labels of 32 KiB let one call make
 LARGEST = {str(number): "x" * 8190 for number in range(4)}
 TOO_LARGE = {str(number): "x" * 8192 for number in range(64)}
-
-# Connections are counted by address, and the caller who means no harm has 127.0.0.1.
-ELSEWHERE = ("127.0.0.2", 0)
 
 
 async def large_records(url: str, token: str) -> Counter[str]:

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 
 from aiohttp import ClientError, ClientSession, TCPConnector
-from service import Abuse, bearer
+from service import ELSEWHERE, Abuse, bearer
 from stored import create, fill
 
 from minikms.maintenance.write import StoreWriter
@@ -20,9 +20,6 @@ LISTERS = 10
 SECONDS = 8.0
 
 EMPTIED, PUBLISHED = "emptied", "published"
-
-# Connections are counted by address, and the caller who means no harm has 127.0.0.1.
-ELSEWHERE = ("127.0.0.2", 0)
 
 
 async def prepare(folder: str) -> tuple[str, ...]:

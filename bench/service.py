@@ -15,6 +15,10 @@ from aiohttp import ClientSession
 # Given the service's URL and a token, gives how often each answer came.
 Abuse = Callable[[str, str], Coroutine[Any, Any, Counter[str]]]
 
+# Abusers call from here: connections and wrong tokens are counted by address, and other callers have
+# 127.0.0.1.
+ELSEWHERE = ("127.0.0.2", 0)
+
 PATIENCE = 15.0  # a process that does not stop for so many seconds is killed
 
 
