@@ -15,7 +15,7 @@ from aiohttp import ClientSession
 # Given the service's URL and a token, gives how often each answer came.
 Abuse = Callable[[str, str], Coroutine[Any, Any, Counter[str]]]
 
-# Abusers call from here: connections and wrong tokens are counted by address, and other callers have
+# Abusers call from here: connections and wrong tokens are counted by address, and others have
 # 127.0.0.1.
 ELSEWHERE = ("127.0.0.2", 0)
 
