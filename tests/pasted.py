@@ -131,7 +131,6 @@ def paste(found: Iterable[Block], folder: Path, replaced: dict[str, str] | None 
         env=environment(MINIKMS_PORT=str(port)),
         capture_output=True,
         text=True,
-        timeout=300,
     )
     log = folder / "service.log"
     assert done.returncode == 0, done.stderr + (log.read_text() if log.exists() else "")
