@@ -76,10 +76,9 @@ class AnyKey(NamedTuple):
 class KeyPolicy:
     """The settings of a new key, from its caller.
 
-    `aliases` are its first aliases, `alias_taken` says what becomes of one that names another key;
-    `operations` are those allowed, None for all of its algorithm
-    but the opt-in ones; `exportable` allows its private part to be exported; `expires` is in
-    nanoseconds since the epoch, None for never.
+    `alias_taken` says what becomes of an alias that names another key. `operations` are the allowed
+    ones; None allows all but the opt-in ones. `exportable` lets the private part be exported.
+    `expires` is in nanoseconds since the epoch, None for never.
     """
 
     aliases: tuple[str, ...] = ()
@@ -90,10 +89,7 @@ class KeyPolicy:
     expires: int | None = None
 
     def require_bounded(self, count: int = 1) -> None:
-        """Raise TooManyAliases or TooLargeRecord unless `count` keys may have its names and labels.
-
-        A record repeats them for each key.
-        """
+        """Raise TooManyAliases or TooLargeRecord if `count` keys may not have it."""
         _require_room(self.aliases)
         size = _bytes_of_labels(self.labels)
         _require_small(size)
