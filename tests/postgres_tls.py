@@ -16,7 +16,7 @@ _REFUSE = b"E" + struct.pack("!i", 4 + len(_FIELDS)) + _FIELDS
 
 
 class TlsFront(socketserver.ThreadingTCPServer):
-    """Answers connections to PostgreSQL on all loopback addresses, and records them.
+    """Answers connections to PostgreSQL on a loopback address, and records them.
 
     With a certificate it does TLS, and otherwise declines it. It passes connections on to the
     server at `target`; without one, it asks for the password in clear text and refuses it.
@@ -24,9 +24,9 @@ class TlsFront(socketserver.ThreadingTCPServer):
 
     daemon_threads = True
 
-    def __init__(self, target: int | None = None) -> None:
-        super().__init__(("0.0.0.0", 0), _Connection)
-        self.port, self.target = self.server_address[1], target
+    def __init__(self, target: int | None = None, host: str = "127.0.0.1") -> None:
+        super().__init__((host, 0), _Connection)
+        (self.host, self.port), self.target = self.server_address, target
         self.context: ssl.SSLContext | None = None
         self.passwords: list[str] = []
         self.startups: list[dict[str, str]] = []
@@ -111,9 +111,9 @@ def _forward(source: socket.socket, target: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def tls_front(target: int | None = None) -> Iterator[TlsFront]:
+def tls_front(target: int | None = None, host: str = "127.0.0.1") -> Iterator[TlsFront]:
     """A front that runs, and is gone at the end."""
-    with TlsFront(target) as front:
+    with TlsFront(target, host) as front:
         thread = threading.Thread(target=front.serve_forever, args=(0.05,))
         thread.start()
         try:

@@ -57,8 +57,8 @@ def certificates(authorities):
     return [authority.issue("server") for authority in authorities]
 
 
-def url_to(front, options, host="127.0.0.1"):
-    return f"postgres://kms:{quote(PASSWORD)}@{host}:{front.port}/kms?{options}"
+def url_to(front, options):
+    return f"postgres://kms:{quote(PASSWORD)}@{front.host}:{front.port}/kms?{options}"
 
 
 @pytest.fixture
@@ -66,7 +66,8 @@ def untrusted(request, authorities, certificates):
     """A server that must not get the password, and the URL that leads there."""
     own, _ = authorities
     require, full = "sslmode=require", f"sslmode=verify-full&sslrootcert={quote(own.file)}"
-    with tls_front() as front:
+    host = "127.0.0.2" if request.param == "of another name" else "127.0.0.1"
+    with tls_front(host=host) as front:
         match request.param:
             case "without TLS: require":
                 url = url_to(front, require)
@@ -77,7 +78,7 @@ def untrusted(request, authorities, certificates):
                 url = url_to(front, full)
             case "of another name":
                 front.present(*certificates[0])
-                url = url_to(front, full, "127.0.0.2")
+                url = url_to(front, full)
         yield front, url
 
 
