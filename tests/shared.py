@@ -26,7 +26,7 @@ from minikms.web.swagger import Documented, read_routes
 
 
 def share_applications(patch: pytest.MonkeyPatch) -> None:
-    """Load algorithms and doors, read the routes, try the fast path and make each document once.
+    """Load algorithms and doors, read the routes, try batches and make each document once.
 
     They are most of an application's start, and nearly every test starts one.
     """

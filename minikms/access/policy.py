@@ -64,7 +64,7 @@ class Caller:
 
     def permit(self, profile: str) -> None:
         """Raise ProfileNotFound for a profile that is not the caller's, as if it did not exist."""
-        if not self.covers((profile,)):
+        if self.profiles is not None and profile not in self.profiles:
             raise ProfileNotFound()
 
     def covers(self, profiles: Collection[str] | None) -> bool:

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -16,9 +16,9 @@ from minikms.startup_errors import PluginError
 from minikms.web.app import known_hosts
 from minikms.web.callers import enter, parse_proxies, receive
 from minikms.web.gate import Gate
-from minikms.web.http.answers import AnswerForm, JsonAnswer
-from minikms.web.http.fast_path import FastHandler, FastRoute, arrived_body
-from minikms.web.http.problems import Handler
+from minikms.web.http.answers import Answer, AnswerForm
+from minikms.web.http.limits import arrived_body
+from minikms.web.http.request_batches import Handler
 from minikms.web.http.server import KmsRunner
 from minikms.web.http.tracebacks import loggable
 from minikms.web.http.unread import UNREAD
@@ -55,22 +55,13 @@ class DoorApp:
         self._app = web.Application(client_max_size=min(most, door.max_body or most))
         self._app[UNREAD] = main[UNREAD]
         self._form = AnswerForm(door.content_type, door.request_id_header, partial(_respond, door))
-        self._ordinary: dict[str, Handler] = {}
-        self._fast: dict[str, FastHandler] = {}
+        self._handlers: dict[str, Handler] = {}
         self._expecting: dict[str, _Expect] = {}
         for route in door.routes:
             self._guard(route)
-        added = self._app.router.add_route(
-            "*",
-            "/{path:.*}",
-            self._answer,
-            name=door.name,
-            expect_handler=self._expect,
-        )
-        fast = FastRoute.to(self._answer_fast, added, self._app, no_store=True)
-        self._fast_routes: Mapping[tuple[str, str], FastRoute] = dict.fromkeys(
-            door.fast_paths if self._fast else (), fast
-        )
+        answer: Any = self._answer
+        for path, name in (("/", door.name), ("/{path:.+}", None)):
+            self._app.router.add_route("*", path, answer, name=name, expect_handler=self._expect)
 
     def runner(self, **kwargs: Any) -> KmsRunner:
         """What runs it; `kwargs` are those of aiohttp's AppRunner."""
@@ -80,7 +71,6 @@ class DoorApp:
             main[CONFIG],
             main[SHUTDOWN],
             main.get(OBSERVER),
-            self._fast_routes,
             form=self._form,
             **kwargs,
         )
@@ -92,29 +82,24 @@ class DoorApp:
                 f"The route {name} has the scope {min(unknown)!r}, which no caller has: they are "
                 f"{', '.join(SCOPES)}."
             )
-        if route.operation in self._ordinary:
+        if route.operation in self._handlers:
             raise PluginError(f"Two routes have the name {name}.")
 
-        async def ordinary(request: web.Request) -> web.StreamResponse:
+        async def handle(request: web.Request) -> bytes:
             main = self._main
             most = request.client_max_size
-            body = await receive(request, main[IN_FLIGHT], main[BODY_TIMEOUT], most)
+            body = arrived_body(request, most)
+            if body is None:
+                body = await receive(request, main[IN_FLIGHT], main[BODY_TIMEOUT], most)
             answer: Any = await route.handler(self._call(request, body))
             if not isinstance(answer, bytes):
                 raise TypeError(f"The handler of {name} gives no bytes.")
-            return JsonAnswer(body=answer, form=self._form)
+            return answer
 
-        # As a route of the service's own: what its answers have in them no cache may keep.
-        guarded = Route("*", "/", ordinary, name, route.scope, secret=True, also=route.also)
-        self._ordinary[route.operation] = self.gate.guard(guarded, ordinary)
+        # As a route of the service's own: no cache may keep its answers.
+        guarded = Route("*", "/", handle, name, route.scope, secret=True, also=route.also)
+        self._handlers[route.operation] = self.gate.guard(guarded, handle)
         self._expecting[route.operation] = self.gate.expecting(guarded)
-        if (handler := route.fast) is not None:
-
-            def fast(request: web.Request) -> bytes | None:
-                body = arrived_body(request)
-                return None if body is None else handler(self._call(request, body))
-
-            self._fast[route.operation] = self.gate.guard_fast(guarded, fast)
 
     def _call(self, request: web.Request, body: bytes) -> DoorCall:
         name = self._door.profile(request)
@@ -123,17 +108,13 @@ class DoorApp:
         profile = enter(request, name)
         return DoorCall(request, body, profile, self._main[SERVICE])
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, request: web.Request) -> Answer:
         try:
             route = self._door.route_of(request)
         except KmsError:
             self.gate.check_host(request)
             raise
-        return await self._ordinary[route.operation](request)
-
-    def _answer_fast(self, request: web.Request) -> bytes | None:
-        fast = self._fast.get(self._door.route_of(request).operation)
-        return None if fast is None else fast(request)
+        return await self._handlers[route.operation](request)
 
     async def _expect(self, request: web.Request) -> None:
         await self._expecting[self._door.route_of(request).operation](request)

@@ -1,7 +1,7 @@
 """What the author of a door imports for its handlers: the operations that a key can perform.
 
 `await call.service.perform(call.profile, KeyRef(alias="…"), Sign(data, SignOptions()))` gives the
-result; `call.service.perform_fast` does without waiting, or gives None.
+result.
 """
 
 from minikms.keys.encapsulation import Decapsulate, Encapsulate

@@ -42,22 +42,17 @@ class DoorCall:
 
 # Gives the body of a success.
 Handler: TypeAlias = Callable[[DoorCall], Awaitable[bytes]]
-# The same without waiting, or None where there is something to wait for.
-FastHandler: TypeAlias = Callable[[DoorCall], bytes | None]
 
 
 class DoorRoute(NamedTuple):
     """One operation of a door, and the scope that its callers need (`access.policy.SCOPES`).
 
     They need those of `also`, too. The audit log and the metrics have it as `DOOR:OPERATION`.
-    `fast` answers where nothing has to be waited for, and else does nothing: `handler` is called
-    from the beginning then.
     """
 
     operation: str
     scope: str
     handler: Handler
-    fast: FastHandler | None = None
     also: tuple[str, ...] = ()
 
 
@@ -92,8 +87,6 @@ class Door(ABC):
     """The largest body that it takes, in bytes, where that is less than the service takes."""
     alias_prefixes: ClassVar[tuple[str, ...]] = ()
     """Prefixes of aliases that the door alone gives, moves and removes: the main port refuses."""
-    fast_paths: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """Methods and paths whose calls may have a fast handler."""
 
     def __init__(self, options: Mapping[str, str], registry: "AlgorithmRegistry") -> None:
         """Raises SetupError for options that cannot be used."""

@@ -36,25 +36,6 @@ class JweOperations(KeyOperations):
         compute = partial(jwe.compute, keys, sender)
         return await run(keys[0].algorithm, keys[0].operation, compute, is_long=is_long)
 
-    def encrypt_jwe_fast(self, profile: str, jwe: EncryptJwe) -> Made | None:
-        """The same without waiting; None where there is something to wait for."""
-        jwe.check()
-        if jwe.is_long:
-            return None
-        keys = []
-        for each in jwe.recipients:
-            key = self._key_fast(profile, each.by, _TO_RECIPIENT)
-            if key is None or is_slow(key.algorithm, key.operation):
-                return None
-            keys.append(key)
-        sender = None
-        if jwe.sender is not None:
-            sender = self._key_fast(profile, jwe.sender, _AS_SENDER)
-            if sender is None:
-                return None
-        _name_all_in_event(sender, keys)
-        return jwe.compute(keys, sender)
-
 
 def _is_any_slow(keys: Sequence[UsableKey[Any]]) -> bool:
     return any(is_slow(key.algorithm, key.operation) for key in keys)

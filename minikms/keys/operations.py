@@ -1,5 +1,6 @@
 """How operations are performed: with which key, and where."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -61,10 +62,15 @@ class KeyOperations:
         self.batches = Batches()
 
     async def perform(self, profile: str, by: By, operation: Operation[Any, ResultT]) -> ResultT:
-        """The result of an operation; waits for the store, and for a thread where it is slow."""
-        key = await self._key(profile, by, operation)
-        result = await _run(key, operation)
-        if operation.is_final(result):
+        """The result of an operation; waits for the store, and for a thread if it is slow."""
+        key = self._key_at_hand(profile, by, operation)
+        if key is None:
+            key = await self._read_key(profile, by, operation)
+        if operation.is_long or is_slow(key.algorithm, key.operation):
+            result = await asyncio.to_thread(operation.compute, key)
+        else:
+            result = operation.compute(key)
+        if operation.is_final(result) or not key.predecessors:
             return result
         for kid in key.predecessors:
             older = await self._predecessor(profile, kid, operation)
@@ -74,16 +80,6 @@ class KeyOperations:
                     return other
         name_in_event(key)
         return result
-
-    def perform_fast(
-        self, profile: str, by: By, operation: Operation[Any, ResultT]
-    ) -> ResultT | None:
-        """The same without waiting; None where there is something to wait for."""
-        key = self._key_fast(profile, by, operation)
-        if key is None or operation.is_long or is_slow(key.algorithm, key.operation):
-            return None
-        result = operation.compute(key)
-        return result if operation.is_final(result) or not key.predecessors else None
 
     async def perform_batch(
         self,
@@ -129,14 +125,27 @@ class KeyOperations:
         return await self.batches.run(profile, items, call, check, slow=slow)
 
     async def _key(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any]:
-        """The key that `by` names, read from the store where it is not in the cache."""
+        """The key that `by` names, read from the store if it is not in the cache."""
+        key = self._key_at_hand(profile, by, user)
+        return await self._read_key(profile, by, user) if key is None else key
+
+    def _key_at_hand(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any] | None:
+        """The key of the cache or the JWK that `by` names; None if the store must be read."""
+        if isinstance(by, KeyRef):
+            return self._cached_key(profile, by, user)
+        if isinstance(by, AnyKey):
+            try:
+                return self._cached_key(profile, by.refs[0], user)
+            except _NOT_THIS:
+                return None  # another of them may do
+        return self._of_jwk(by, user)
+
+    async def _read_key(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any]:
+        """The key that `by` names, which has to be read from the store."""
         if isinstance(by, AnyKey):
             return await self._first(profile, by.refs, user)
         if not isinstance(by, KeyRef):
             return self._of_jwk(by, user)
-        key = self._cached_key(profile, by, user)
-        if key is not None:
-            return key
         if any(use.is_public for use in user.uses):  # then the record may be enough
             key = self._of_cached(await self.cache.find(profile, by), by.alias, user)
             if key is not None:
@@ -149,17 +158,6 @@ class KeyOperations:
 
         record, (algorithm, use), material = await self.cache.open(profile, by, permit)
         return UsableKey(algorithm, use.operation, material, record, by.alias)
-
-    def _key_fast(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any] | None:
-        """The same; None where it has to be read from the store."""
-        if isinstance(by, KeyRef):
-            return self._cached_key(profile, by, user)
-        if isinstance(by, AnyKey):
-            try:
-                return self._cached_key(profile, by.refs[0], user)
-            except _NOT_THIS:
-                return None  # another of them may do
-        return self._of_jwk(by, user)
 
     async def _first(self, profile: str, refs: Sequence[KeyRef], user: KeyUser) -> UsableKey[Any]:
         """The first key that is there, and may be used; raises what is said of the others."""

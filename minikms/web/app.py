@@ -14,7 +14,6 @@ from minikms.web import page
 from minikms.web.callers import parse_proxies
 from minikms.web.gate import GATE, Gate
 from minikms.web.handlers.system import openapi as openapi_document
-from minikms.web.http.fast_path import FastRoute
 from minikms.web.http.hosts import Hosts, parse_hosts
 from minikms.web.http.limits import InFlight
 from minikms.web.http.server import KmsRunner
@@ -26,7 +25,6 @@ from minikms.web.state import (
     BODY_TIMEOUT,
     CONFIG,
     DOCUMENT,
-    FAST_ROUTES,
     IN_FLIGHT,
     OBSERVER,
     REGISTRY,
@@ -57,7 +55,6 @@ def create_app(
     app[GATE] = Gate(app[IN_FLIGHT], parse_proxies(config.trusted_proxy), hosts)
     app[UNREAD] = UnreadAnswers()
     app[SHUTDOWN] = Shutdown()
-    app[FAST_ROUTES] = {}
     app[BODY_TIMEOUT] = config.body_timeout
     app[CONFIG] = config
     app[REGISTRY] = registry
@@ -77,17 +74,13 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
     gate = app[GATE]
     documents = page.add_to(app, documented.ui_files, gate.page) if app[CONFIG].docs else {}
     for route in routes:
-        handler = gate.guard(route, documented.handlers[route.name])
+        handler: Any = gate.guard(route, documented.handlers[route.name])
         expecting = gate.expecting(route)
         # HEAD is GET without its content (RFC 9110 section 9.3.2).
         for method in ("HEAD", "GET") if route.method == "GET" else (route.method,):
-            added = app.router.add_route(
+            app.router.add_route(
                 method, route.path, handler, name=route.name, expect_handler=expecting
             )
-        if route.fast:
-            fast = gate.guard_fast(route, route.fast)
-            answered = FastRoute.to(fast, added, app, no_store=route.secret)
-            app[FAST_ROUTES][route.method, route.path] = answered
     guarded, spec = app[CONFIG].needs_token, documented.spec
 
     def document() -> bytes:
@@ -99,7 +92,7 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
 
 def create_runner(app: web.Application, **kwargs: Any) -> KmsRunner:
     """What runs the application of one service; `kwargs` are those of aiohttp's AppRunner."""
-    return KmsRunner(app, app[CONFIG], app[SHUTDOWN], app.get(OBSERVER), app[FAST_ROUTES], **kwargs)
+    return KmsRunner(app, app[CONFIG], app[SHUTDOWN], app.get(OBSERVER), **kwargs)
 
 
 def known_hosts(config: Config, address: str) -> Hosts | None:

@@ -40,13 +40,12 @@ def enter(request: web.Request, profile: str) -> str:
 
 
 async def receive(request: web.Request, in_flight: InFlight, timeout: float, most: int) -> bytes:
-    """The body, as by `read_body`, of a caller whose token is still valid once it has come.
+    """Wait for a body as `read_body` does, of a caller whose token is still valid at its end.
 
     A body may take long, and its caller's profile be another customer's by then.
     """
-    waits = not request.content.is_eof()
     body = await read_body(request, in_flight, timeout, most)
-    if waits and (authenticate := request.get(AUTHENTICATE)):
+    if authenticate := request.get(AUTHENTICATE):
         request[CALLER] = await authenticate()
     return body
 

@@ -1,5 +1,6 @@
 """The gate that every call passes: who calls, whether they may, and what is recorded."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,12 +14,13 @@ from minikms.access.tokens import ID_PATTERN
 from minikms.errors import AuditUnavailable, KmsError, ProfileNotFound
 from minikms.events import CURRENT, AuditEvent, AuditSink
 from minikms.web import callers
-from minikms.web.http.answers import CACHE_CONTROL, NO_STORE
-from minikms.web.http.fast_path import FastHandler
+from minikms.web.http.answers import CACHE_CONTROL, NO_STORE, Answer, NotStored
 from minikms.web.http.hosts import Hosts
 from minikms.web.http.limits import InFlight, expect
 from minikms.web.http.logs import EVENT, request_id
-from minikms.web.http.problems import Handler, slug_of
+from minikms.web.http.problems import slug_of
+from minikms.web.http.request_batches import Handler
+from minikms.web.http.tracebacks import is_of_an_algorithm
 from minikms.web.messages import PROFILE_HEADER, service
 from minikms.web.routes import Route
 from minikms.web.schemas.fields import KID_PATTERN, PROFILE_PATTERN
@@ -26,6 +28,8 @@ from minikms.web.schemas.fields import KID_PATTERN, PROFILE_PATTERN
 _KID, _PROFILE, _TOKEN = map(re.compile, (KID_PATTERN, PROFILE_PATTERN, ID_PATTERN))
 
 ExpectHandler: TypeAlias = Callable[[web.Request], Awaitable[None]]
+
+_ORDINARY: Final = (Exception, asyncio.CancelledError, GeneratorExit)
 
 # Who asks for the public keys of a profile that publishes them.
 _PUBLIC: Final = frozenset({"keys:read"})
@@ -68,38 +72,53 @@ class Gate:
         self._asked_profile = asked_profile
 
     def guard(self, route: Route, handler: Handler) -> Handler:
-        """The handler of a route for whoever may call it; a call is recorded before its answer."""
+        """Guard the handler of a route; a call is recorded before its answer."""
         if route.scope == OPEN:
             # A process is alive however much there is to do.
             return self.hosted(handler if route.name == "healthz" else self.counted(handler))
         scopes, secret = (route.scope, *route.also), route.secret
+        may_be_public = route.name == "jwks"
 
-        async def guarded(request: web.Request) -> web.StreamResponse:
+        async def guarded(request: web.Request) -> Answer:
             event = self._begin(request, route)
-            outer = CURRENT.set(event)
+            CURRENT.set(event)
             try:
                 self.check_host(request)
                 self._in_flight.enter()
                 try:
-                    if self.access is not None:
-                        again: Callable[[], Awaitable[Caller]] = partial(
-                            self._authenticate, self.access, request, event, scopes
-                        )
-                        request[callers.CALLER] = await again()
-                        request[callers.AUTHENTICATE] = again
-                    response = await handler(request)
+                    known = ANYBODY
+                    if (access := self.access) is not None:
+                        cached = None
+                        if not may_be_public:
+                            cached = access.authenticate_cached(self._authorization(request))
+                        if cached is None or not cached.scopes.issuperset(scopes):
+                            cached = await self._authenticate(access, request, event, scopes)
+                        known = cached
+                        event.who = known.name
+                        if not request.content.is_eof():
+                            again: Callable[[], Awaitable[Caller]] = partial(
+                                self._authenticate, access, request, event, scopes
+                            )
+                            request[callers.AUTHENTICATE] = again
+                    # Set for anybody, too: a look-up that finds nothing takes longer.
+                    request[callers.CALLER] = known
+                    answer = await handler(request)
                 finally:
                     self._in_flight.number -= 1
-                if secret:
-                    response.headers[CACHE_CONTROL] = NO_STORE
             except BaseException as exc:
                 self._record_refusal(request, event, exc)
+                if not isinstance(exc, _ORDINARY) and is_of_an_algorithm(exc):
+                    # SystemExit, say, which would end the service.
+                    raise RuntimeError("an algorithm raised it") from exc
                 raise
-            else:
+            if secret:
+                if isinstance(answer, bytes):
+                    answer = NotStored(answer)
+                else:
+                    answer.headers[CACHE_CONTROL] = NO_STORE
+            if not getattr(request.protocol, "batched", False):
                 event.record()
-                return response
-            finally:
-                CURRENT.reset(outer)
+            return answer
 
         return guarded
 
@@ -118,42 +137,13 @@ class Gate:
 
         return expecting
 
-    def guard_fast(self, route: Route, handler: FastHandler) -> FastHandler:
-        """The same on the fast path: None for whoever may not call it, or is not known yet.
-
-        A success is still to be recorded, before its answer leaves.
-        """
-        scopes = frozenset((route.scope, *route.also))
-
-        def guarded(request: web.Request) -> bytes | None:
-            if self._in_flight.is_full:
-                return None
-            if self._hosts is not None and not self._hosts.knows(request):
-                return None
-            event = self._begin(request, route)
-            outer = CURRENT.set(event)
-            try:
-                known = ANYBODY
-                if self.access is not None:
-                    found = self.access.authenticate_cached(self._authorization(request))
-                    if found is None or not scopes <= found.scopes:
-                        return None
-                    known = found
-                    event.who = known.name
-                # Also where it is anybody, since to miss it takes longer.
-                request[callers.CALLER] = known
-                return handler(request)
-            finally:
-                CURRENT.reset(outer)
-
-        return guarded
-
     def page(self, handler: Handler) -> Handler:
         """The handler of a page for people, which no other page may show in a frame."""
 
-        async def page(request: web.Request) -> web.StreamResponse:
+        async def page(request: web.Request) -> Answer:
             response = await handler(request)
-            response.headers["Content-Security-Policy"] = "frame-ancestors 'none'"
+            if not isinstance(response, bytes):
+                response.headers["Content-Security-Policy"] = "frame-ancestors 'none'"
             return response
 
         return self.hosted(page)
@@ -163,7 +153,7 @@ class Gate:
         if self._hosts is None:
             return handler
 
-        async def hosted(request: web.Request) -> web.StreamResponse:
+        async def hosted(request: web.Request) -> Answer:
             self.check_host(request)
             return await handler(request)
 
@@ -178,7 +168,7 @@ class Gate:
         """The handler with its requests counted among those under way; raises TooBusy."""
         in_flight = self._in_flight
 
-        async def counted(request: web.Request) -> web.StreamResponse:
+        async def counted(request: web.Request) -> Answer:
             in_flight.enter()
             try:
                 return await handler(request)

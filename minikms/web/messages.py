@@ -22,9 +22,8 @@ from minikms.events import CURRENT
 from minikms.keys.service import KeyService
 from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.callers import enter, receive
-from minikms.web.http.answers import Answer, JsonAnswer
-from minikms.web.http.fast_path import arrived_body
-from minikms.web.http.limits import SMALL_BODY, BodyBound
+from minikms.web.http.answers import Answer, BodyAnswer
+from minikms.web.http.limits import SMALL_BODY, BodyBound, arrived_body
 from minikms.web.http.problems import pointer
 from minikms.web.http.unread import UNREAD
 from minikms.web.schemas import compiled
@@ -88,22 +87,13 @@ async def load(request: web.Request, schema: Request) -> dict[str, Any]:
     encoding = _check_head(request)
     most = request.client_max_size
     most = min(most, schema.max_size or most)
-    body = await receive(request, request.app[IN_FLIGHT], request.app[BODY_TIMEOUT], most)
+    body = arrived_body(request, most)
+    if body is None:
+        body = await receive(request, request.app[IN_FLIGHT], request.app[BODY_TIMEOUT], most)
     if encoding != _IDENTITY:
         body = _inflate(body, most)
     elif len(body) > SMALL_BODY:
         BodyBound(most).add(body)
-    return _parse(body, schema)
-
-
-def load_arrived(request: web.Request, schema: Request) -> dict[str, Any] | None:
-    """The same for a body that has arrived; None if it has not, or costs much to parse.
-
-    If it is refused, `load` reads it again, so only what is parsed quickly is parsed twice.
-    """
-    body = arrived_body(request)
-    if body is None or _check_head(request) != _IDENTITY:
-        return None
     return _parse(body, schema)
 
 
@@ -130,12 +120,12 @@ def read(document: Any, schema: Schema) -> dict[str, Any]:
 
 def answer(
     schema: Schema, data: Any, *, many: bool = False, headers: Mapping[str, str] | None = None
-) -> web.Response:
+) -> Answer:
     """A success, written by `schema`."""
     body = write(schema, data, many=many)
     if headers:
-        return Answer(body=body, headers=headers, content_type="application/json")
-    return JsonAnswer(body=body)
+        return BodyAnswer(body=body, headers=headers, content_type="application/json")
+    return body
 
 
 def write(schema: Schema, data: Any, *, many: bool = False) -> bytes:

@@ -11,7 +11,6 @@ import platform
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Final, Generic, TypeVar
 
 from aiohttp import web
@@ -30,7 +29,7 @@ from minikms.background import in_background
 from minikms.private_names import PrivateNames
 from minikms.startup_errors import MetricsError
 from minikms.web.http.logs import EVENT
-from minikms.web.http.observer import Answer
+from minikms.web.http.observer import GONE
 from minikms.web.state import IN_FLIGHT, STORE
 
 LOGGER = logging.getLogger("minikms")
@@ -58,9 +57,9 @@ FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 _FILES: Final = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
 _FILE_SIZE: Final = 1024 * 1024  # bytes
 
-# The value of a label where there is nothing to name: a path of no route, a call that concerns no
-# key, a caller who was gone before the answer.
-NONE: Final = "none"
+# The value of a label if there is nothing to name: a path of no route, a call without a key, a
+# caller who was gone before the answer.
+NONE: Final = GONE
 
 # In seconds.
 _SAMPLING_INTERVAL: Final = 1.0
@@ -156,27 +155,9 @@ class Metrics:
         self._opened_before = self._reopened_before = 0
         self._servers: list[web.Server] = []
 
-    def watch(self, server: web.Server, answer: Answer) -> Answer:
-        """`answer`, with each request counted and timed; `server` has its connections."""
+    def add(self, server: web.Server) -> None:
+        """Have the connections of a server counted."""
         self._servers.append(server)
-
-        async def watched(request: Any) -> web.StreamResponse:
-            begun = perf_counter()
-            status: int | str = 500
-            try:
-                response = await answer(request)
-                status = response.status
-            except web.HTTPException as exc:  # a redirect
-                status = exc.status
-                raise
-            except (ConnectionError, asyncio.CancelledError):
-                status = NONE
-                raise
-            finally:
-                self.answered(request, status, perf_counter() - begun)
-            return response
-
-        return watched
 
     def unreadable(self, status: int) -> None:
         """Count a request that did not parse."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
 from minikms.web.handlers.system import openapi, to_docs
-from minikms.web.http.problems import Handler
+from minikms.web.http.request_batches import Handler
 
 FOLDER: Final = Path(__file__).with_name("ui")
 DOCUMENTS: Final = FOLDER / "documents"
@@ -29,7 +29,8 @@ def add_to(
     """
 
     def add(path: str, handler: Handler) -> None:
-        app.router.add_get(path, guard(handler))
+        guarded: Any = guard(handler)
+        app.router.add_get(path, guarded)
 
     add("/", to_docs)
     add("/docs", to_docs)

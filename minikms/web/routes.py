@@ -1,9 +1,7 @@
 """The whole API on one screen."""
 
-from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
-
-from aiohttp import web
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, NamedTuple
 
 from minikms.access.policy import OPEN
 from minikms.web.handlers import (
@@ -19,34 +17,23 @@ from minikms.web.handlers import (
     system,
     tokens,
 )
-from minikms.web.handlers.operation import OperationHandlers
-from minikms.web.http.fast_path import FastHandler
+from minikms.web.http.answers import Answer
 
 
 class Route(NamedTuple):
     """One call: what it answers to, who answers, its operationId, and what it lets a caller do.
 
-    `fast` answers where nothing has to be waited for, and else does nothing
-    (web/http/fast_path.py).
     `secret` says that a success has a secret in it, which no cache may keep. `also` are further
     scopes that its callers need.
     """
 
     method: str
     path: str
-    handler: Callable[..., Awaitable[web.StreamResponse]]
+    handler: Callable[..., Coroutine[Any, Any, Answer]]
     name: str
     scope: str
-    fast: FastHandler | None = None
     secret: bool = False
     also: tuple[str, ...] = ()
-
-
-def _operation(
-    path: str, handlers: OperationHandlers, name: str, scope: str, *, secret: bool = False
-) -> Route:
-    """The route of something that is done with a key."""
-    return Route("POST", path, handlers.ordinary, name, scope, handlers.fast, secret)
 
 
 # `[^/]+` since aiohttp's own `{kid}` stops at braces; and not the names of other calls, whose
@@ -72,32 +59,32 @@ ROUTES: Final = (
     Route("PATCH", f"/key/{KID}", keys.update, "updateKey", "keys:write"),
     Route("DELETE", f"/key/{KID}", keys.delete, "deleteKey", "keys:write"),
     Route("DELETE", "/key", keys.delete_by_alias, "deleteKeyByAlias", "keys:write"),
-    _operation("/sign", operations.sign, "sign", "sign"),
-    _operation("/verify", operations.verify, "verify", "verify"),
+    Route("POST", "/sign", operations.sign, "sign", "sign"),
+    Route("POST", "/verify", operations.verify, "verify", "verify"),
     Route("POST", "/sign/batch", operations.sign_batch, "signBatch", "sign"),
     Route("POST", "/verify/batch", operations.verify_batch, "verifyBatch", "verify"),
-    _operation("/encrypt", operations.encrypt, "encrypt", "encrypt"),
-    _operation("/decrypt", operations.decrypt, "decrypt", "decrypt", secret=True),
-    _operation("/wrap", operations.wrap, "wrap", "wrap"),
-    _operation("/unwrap", operations.unwrap, "unwrap", "wrap", secret=True),
-    _operation("/derive", operations.derive, "derive", "derive", secret=True),
-    _operation("/mac", operations.mac, "mac", "mac"),
-    _operation("/mac/verify", operations.verify_mac, "verifyMac", "mac"),
+    Route("POST", "/encrypt", operations.encrypt, "encrypt", "encrypt"),
+    Route("POST", "/decrypt", operations.decrypt, "decrypt", "decrypt", secret=True),
+    Route("POST", "/wrap", operations.wrap, "wrap", "wrap"),
+    Route("POST", "/unwrap", operations.unwrap, "unwrap", "wrap", secret=True),
+    Route("POST", "/derive", operations.derive, "derive", "derive", secret=True),
+    Route("POST", "/mac", operations.mac, "mac", "mac"),
+    Route("POST", "/mac/verify", operations.verify_mac, "verifyMac", "mac"),
     Route("POST", "/random", operations.random, "random", "random"),
-    _operation("/box", boxes.make_box, "makeBox", "encrypt"),
-    _operation("/box/open", boxes.open_box, "openBox", "decrypt", secret=True),
-    _operation("/box/seal", boxes.seal_box, "sealBox", "encrypt"),
-    _operation("/box/seal/open", boxes.open_sealed_box, "openSealedBox", "decrypt", secret=True),
-    _operation("/didcomm/pack", didcomm.pack, "packDidcomm", "encrypt"),
-    _operation("/didcomm/unpack", didcomm.unpack, "unpackDidcomm", "decrypt", secret=True),
-    _operation("/encapsulate", encapsulation.encapsulate, "encapsulate", "encrypt", secret=True),
-    _operation("/decapsulate", encapsulation.decapsulate, "decapsulate", "derive", secret=True),
-    _operation("/hpke/seal", encapsulation.seal_hpke, "sealHpke", "encrypt"),
-    _operation("/hpke/open", encapsulation.open_hpke, "openHpke", "decrypt", secret=True),
-    _operation("/jws/sign", jose.sign_jws, "signJws", "sign"),
-    _operation("/jws/verify", jose.verify_jws, "verifyJws", "verify"),
-    _operation("/jwe/encrypt", jwe.encrypt_jwe, "encryptJwe", "encrypt"),
-    _operation("/jwe/decrypt", jwe.decrypt_jwe, "decryptJwe", "decrypt", secret=True),
+    Route("POST", "/box", boxes.make_box, "makeBox", "encrypt"),
+    Route("POST", "/box/open", boxes.open_box, "openBox", "decrypt", secret=True),
+    Route("POST", "/box/seal", boxes.seal_box, "sealBox", "encrypt"),
+    Route("POST", "/box/seal/open", boxes.open_sealed_box, "openSealedBox", "decrypt", secret=True),
+    Route("POST", "/didcomm/pack", didcomm.pack, "packDidcomm", "encrypt"),
+    Route("POST", "/didcomm/unpack", didcomm.unpack, "unpackDidcomm", "decrypt", secret=True),
+    Route("POST", "/encapsulate", encapsulation.encapsulate, "encapsulate", "encrypt", secret=True),
+    Route("POST", "/decapsulate", encapsulation.decapsulate, "decapsulate", "derive", secret=True),
+    Route("POST", "/hpke/seal", encapsulation.seal_hpke, "sealHpke", "encrypt"),
+    Route("POST", "/hpke/open", encapsulation.open_hpke, "openHpke", "decrypt", secret=True),
+    Route("POST", "/jws/sign", jose.sign_jws, "signJws", "sign"),
+    Route("POST", "/jws/verify", jose.verify_jws, "verifyJws", "verify"),
+    Route("POST", "/jwe/encrypt", jwe.encrypt_jwe, "encryptJwe", "encrypt"),
+    Route("POST", "/jwe/decrypt", jwe.decrypt_jwe, "decryptJwe", "decrypt", secret=True),
     Route("GET", "/jwks.json", jose.jwks, "jwks", "keys:read"),
     Route("POST", "/profile", profiles.create, "createProfile", "profiles"),
     Route("GET", "/profiles", profiles.list_profiles, "listProfiles", "profiles"),

@@ -15,7 +15,6 @@ from minikms.config import Config
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.store.keys import KeyStore
-from minikms.web.http.fast_path import FastRoute
 from minikms.web.http.limits import InFlight
 from minikms.web.http.observer import Observer
 from minikms.web.http.shutdown import Shutdown
@@ -31,8 +30,6 @@ AUDIT: Final[web.AppKey[AuditLog | None]] = web.AppKey("audit")
 IN_FLIGHT: Final = web.AppKey("in_flight", InFlight)
 # Whether the service is shutting down.
 SHUTDOWN: Final = web.AppKey("shutdown", Shutdown)
-# What is answered on the fast path, by method and path.
-FAST_ROUTES: Final[web.AppKey[dict[tuple[str, str], FastRoute]]] = web.AppKey("fast_routes")
 # There only where somebody observes requests.
 OBSERVER: Final[web.AppKey[Observer]] = web.AppKey("observer")
 # Prefixes of aliases that doors alone give, move and remove.

@@ -27,7 +27,7 @@ from minikms.access.policy import OPEN
 from minikms.private_names import PrivateNames
 from minikms.web import openapi
 from minikms.web.handlers.paging import strict
-from minikms.web.http.problems import Handler
+from minikms.web.http.request_batches import Handler
 from minikms.web.routes import Route
 
 LOGGER = logging.getLogger(__name__)
@@ -83,10 +83,11 @@ def read_routes(routes: Iterable[Route]) -> Documented:
             for route in routes:
                 # It finds the parameters of a handler in its code, but not of one of a decorator.
                 validate = getattr(route.handler, "__closure__", None) is None
-                added = docs.add_route(route.method, route.path, route.handler, validate=validate)
+                handler: Any = route.handler
+                added: Any = docs.add_route(route.method, route.path, handler, validate=validate)
                 # Where there is no parameter, the library takes 10 µs to check nothing.
                 checked = openapi.has_parameters(docs.spec, route)
-                handler = added.handler if checked else route.handler
+                handler = added.handler if checked else handler
                 if route.scope != OPEN:  # monitors and browsers add parameters of their own
                     handler = strict(handler, openapi.query_parameters(docs.spec, route))
                 handlers[route.name] = handler

@@ -26,7 +26,7 @@ async def test_a_key_of_the_door_is_a_key_of_the_service(opened):
     key = await (await client.get("/key", params={"alias": "mine"})).json()
     assert (await made.text()).strip() == key["kid"]
     public = ed25519.Ed25519PublicKey.from_public_bytes(b64url_decode(key["jwk"]["x"]))
-    for _ in range(3):  # from the store, then on the fast path
+    for _ in range(3):  # from the store, then from the cache
         signed = await door.post("/sign", headers={"Key": "mine"}, data=b"hello")
         public.verify(base64.b64decode(await signed.text()), b"hello")
     assert signed.headers["Content-Type"] == "text/plain"

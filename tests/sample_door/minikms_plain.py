@@ -25,7 +25,6 @@ class PlainDoor(Door):
     name, title, content_type = "plain", "plain text", "text/plain"
     request_id_header = "Call-Id"
     options = (DoorOption("alg", "Algorithm of keys that are made.", "ed25519"),)
-    fast_paths = (("POST", "/sign"),)
 
     @property
     def routes(self):
@@ -36,7 +35,7 @@ class PlainDoor(Door):
         self._alg = options["alg"]
         self._by_path = {
             "/keys": DoorRoute("makeKey", "keys:write", self._make),
-            "/sign": DoorRoute("sign", "sign", self._sign, self._sign_fast),
+            "/sign": DoorRoute("sign", "sign", self._sign),
         }
 
     def route_of(self, request):
@@ -63,10 +62,6 @@ class PlainDoor(Door):
 
     async def _sign(self, call: DoorCall):
         return _text(await call.service.perform(call.profile, *_signing(call)))
-
-    def _sign_fast(self, call: DoorCall):
-        signed = call.service.perform_fast(call.profile, *_signing(call))
-        return None if signed is None else _text(signed)
 
 
 def _signing(call: DoorCall):

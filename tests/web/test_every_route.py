@@ -11,6 +11,8 @@ from web.test_openapi import sent_in_turn
 from minikms.web.routes import ROUTES
 
 BY_NAME = {route.name: route for route in ROUTES}
+# The scopes of calls that change nothing.
+REPEATABLE = {"sign", "verify", "encrypt", "decrypt", "wrap", "derive", "mac"}
 API = Path(__file__).parents[2] / "docs/http-api.md"
 
 
@@ -70,10 +72,10 @@ async def test_head_is_what_get_is_without_its_body(connect, examples):
 
 
 async def test_no_cache_keeps_a_secret(connect, examples):
-    """By the fast path too, so each is sent twice where that can be."""
+    """Operations are sent twice, so that their batch answers the second."""
     connection, seen = await connect(), set()
     async for name, method, target, body in examples():
-        for _ in range(2 if BY_NAME[name].fast else 1):
+        for _ in range(2 if BY_NAME[name].scope in REPEATABLE else 1):
             send(connection, method, target, body)
             answer = await connection.receive()
             assert (answer.status, name) == (200, name), answer.body

@@ -35,7 +35,7 @@ async def connection(connect):
 
 
 async def sign(connection):
-    """A call that the fast path answers, if it is not the last."""
+    """A call that its batch answers, if it is not the last."""
     body = orjson.dumps({"alg": "ed25519", "alias": "mine"})
     assert (await connection.call("POST", "/key/generate", body, JSON)).status == 200
     call = orjson.dumps({"alias": "mine", "data": "aGVsbG8"})
@@ -62,7 +62,7 @@ async def test_after_many(connection):
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-async def test_after_a_call_on_the_fast_path(connection, at_once):
+async def test_after_a_call_that_its_batch_answers(connection, at_once):
     call = await sign(connection)
     connection.send("POST", "/sign", call, JSON)
     if not at_once:
@@ -72,7 +72,7 @@ async def test_after_a_call_on_the_fast_path(connection, at_once):
     assert await connection.at_end()
 
 
-async def test_in_the_turn_of_a_call_on_the_fast_path(connection):
+async def test_in_the_turn_of_such_a_call(connection):
     call = await sign(connection)
     await asyncio.sleep(0.02)
     [served] = connection.service.connections

@@ -20,7 +20,7 @@ ANSWERS = {
     "a JWK Set": ("GET", "/jwks.json", b"", 200),
     "the document": ("GET", "/openapi.json", b"", 200),
     "the document of Swagger UI": ("GET", "/docs/swagger.json", b"", 200),
-    "the fast path": ("POST", "/sign", SIGN, 200),
+    "a signature": ("POST", "/sign", SIGN, 200),
     "a listing of algorithms": ("GET", "/algorithms", b"", 200),
     "a profile that is made": ("POST", "/profile", b'{"name":"p"}', 200),
     "no route": ("GET", "/nothing/here", b"", 404),

@@ -461,7 +461,7 @@ NO_JWE = {
 @pytest.mark.parametrize("jwe", NO_JWE.values(), ids=NO_JWE)
 async def test_what_is_no_jwe(generate, fails, jwe):
     kid = (await generate("a128kw"))["kid"]
-    for _ in range(2):  # the ordinary way, and the fast path
+    for _ in range(2):  # from the store, then from the cache
         problem = await fails(jwe, "validation-failed", kid=kid)
         assert [error["pointer"] for error in problem["errors"]] == ["#/jwe"]
 

@@ -212,7 +212,7 @@ async def test_nothing_of_a_refused_call_stays(client):
         for status, (method, path, body) in refused.items():
             async with client.request(method, path, data=body, headers=JSON) as response:
                 assert response.status == status
-        assert (await client.get("/healthz")).status == 200
+        assert (await client.head("/healthz")).status == 200  # which no batch answers
         left = [at.path for at in requests() if at not in others]
     finally:
         gc.enable()

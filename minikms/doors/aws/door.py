@@ -64,7 +64,6 @@ class AwsDoor(Door):
     alias_prefixes = (UUID_PREFIX,)
     # Holds the largest tags and description of a key, escaped as botocore writes them.
     max_body = 128 * 1024
-    fast_paths = (("POST", "/"),)
 
     def __init__(self, options: Mapping[str, str], registry: "AlgorithmRegistry") -> None:
         super().__init__(options, registry)

@@ -137,23 +137,7 @@ def encrypt(key: AwsKey, body: Body) -> Work[Encrypted]:
     return Work(key.by_kid, Encrypt(body["Plaintext"], aad), answer)
 
 
-def _decrypt_fast(call: AwsCall, body: Body) -> Answer | None:
-    given = _Given.of(body, "")
-    named = of_kid = None
-    try:
-        if given.key_id is not None and (named := call.cached_key(given.key_id)) is None:
-            return None
-        if given.kid is not None and (of_kid := call.cached_key(given.kid)) is None:
-            return None
-    except NotFoundException:
-        return None
-    source = given.source(of_kid, named, "Decrypt")
-    refuse_dry_run(body)
-    plaintext = call.service.perform_fast(call.profile, source.key.by_kid, source.decrypt)
-    return None if plaintext is None else _decrypted(source, plaintext)
-
-
-@operation("Decrypt", "decrypt", DecryptRequest, fast=_decrypt_fast)
+@operation("Decrypt", "decrypt", DecryptRequest)
 async def decrypt(call: AwsCall, body: Body) -> Answer:
     """The plaintext of a ciphertext, which names its key if that is a symmetric one."""
     source = await _source(call, body, "", "Decrypt")
@@ -202,11 +186,15 @@ def material(member: str, key: AwsKey) -> dict[str, str]:
 async def _source(call: AwsCall, body: Body, prefix: str, name: str) -> _Source:
     """The ciphertext that the members of a body with a prefix are of."""
     given, of_kid = _Given.of(body, prefix), None
-    named = None if given.key_id is None else await call.key(given.key_id)
+    named = None if given.key_id is None else await _key(call, given.key_id)
     if given.kid is not None:
         with contextlib.suppress(NotFoundException):
-            of_kid = await call.key(given.kid)
+            of_kid = await _key(call, given.kid)
     return given.source(of_kid, named, name)
+
+
+async def _key(call: AwsCall, text: str) -> AwsKey:
+    return call.cached_key(text) or await call.key(text)
 
 
 def _decrypted(source: _Source, plaintext: bytes) -> Answer:

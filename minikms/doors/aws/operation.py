@@ -21,8 +21,6 @@ ResultT = TypeVar("ResultT")
 Answer: TypeAlias = Mapping[str, Any]
 # Gives the members of the answer, None for an empty one.
 Handler: TypeAlias = Callable[[AwsCall, Body], Awaitable[Answer | None]]
-# The same without waiting, and None where there is something to wait for.
-FastHandler: TypeAlias = Callable[[AwsCall, Body], Answer | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,6 @@ class AwsOperation:
     scope: str
     request: Schema
     handler: Handler
-    fast: FastHandler | None = None
     also: tuple[str, ...] = ()
 
     def route(self, specs: Specs) -> DoorRoute:
@@ -56,15 +53,7 @@ class AwsOperation:
                 answer = await self.handler(known, body)
             return write(answer)
 
-        fast = self.fast
-
-        def handle_fast(call: DoorCall) -> bytes | None:
-            if fast is None:
-                return None
-            answer = fast(_call(call, specs), read(call.body, self.request))
-            return None if answer is None else write(answer)
-
-        return DoorRoute(self.name, self.scope, handle, handle_fast if fast else None, self.also)
+        return DoorRoute(self.name, self.scope, handle, self.also)
 
 
 def operation(
@@ -73,10 +62,9 @@ def operation(
     request: type[Shape],
     *,
     also: tuple[str, ...] = (),
-    fast: FastHandler | None = None,
 ) -> Callable[[Handler], AwsOperation]:
     """The operation that the decorated function answers."""
-    return lambda handler: AwsOperation(name, scope, request(), handler, fast, also)
+    return lambda handler: AwsOperation(name, scope, request(), handler, also)
 
 
 def key_operation(
@@ -85,30 +73,19 @@ def key_operation(
     """The operation on one key that the decorated function gives the work of.
 
     `usage` is that of the key, and `does` what is done with it by our name, which its state must
-    permit. It has a fast path.
+    permit.
     """
 
     def decorate(build: Callable[[AwsKey, Body], Work[Any]]) -> AwsOperation:
-        def work_of(key: AwsKey, body: Body) -> Work[Any]:
+        async def handle(call: AwsCall, body: Body) -> Answer:
+            key = call.cached_key(body["KeyId"]) or await call.key(body["KeyId"])
             key.require_usable(does)
             key.require_usage(usage, name)
             work = build(key, body)
             refuse_dry_run(body)
-            return work
-
-        async def handle(call: AwsCall, body: Body) -> Answer:
-            work = work_of(await call.key(body["KeyId"]), body)
             return work.answer(await call.service.perform(call.profile, work.by, work.operation))
 
-        def handle_fast(call: AwsCall, body: Body) -> Answer | None:
-            key = call.cached_key(body["KeyId"])
-            if key is None:
-                return None
-            work = work_of(key, body)
-            result = call.service.perform_fast(call.profile, work.by, work.operation)
-            return None if result is None else work.answer(result)
-
-        return AwsOperation(name, scope, request(), handle, handle_fast)
+        return AwsOperation(name, scope, request(), handle)
 
     return decorate
 

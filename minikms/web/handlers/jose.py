@@ -9,7 +9,7 @@ from minikms.keys.jws_signing import SignJws, VerifyJws
 from minikms.web.callers import enter
 from minikms.web.handlers.operation import Body, operation
 from minikms.web.handlers.paging import jwk_filter
-from minikms.web.http.answers import CACHE_CONTROL, Answer
+from minikms.web.http.answers import CACHE_CONTROL, Answer, BodyAnswer
 from minikms.web.messages import named_profile, service
 from minikms.web.schemas import jose as schemas
 
@@ -43,7 +43,7 @@ def verify_jws(body: Body) -> VerifyJws:
     return VerifyJws(body["jws"], body["payload"])
 
 
-async def jwks(request: web.Request) -> web.Response:
+async def jwks(request: web.Request) -> Answer:
     """Give a profile's public keys as a JWK Set.
 
     ---
@@ -66,7 +66,7 @@ async def jwks(request: web.Request) -> web.Response:
     headers = {"ETag": f'"{found.etag}"', CACHE_CONTROL: "no-cache"}
     if _has(request, found.etag):
         return web.Response(status=304, headers=headers)
-    return Answer(body=found.body, headers=headers, content_type="application/json")
+    return BodyAnswer(body=found.body, headers=headers, content_type="application/json")
 
 
 def _has(request: web.Request, etag: str) -> bool:

@@ -4,15 +4,16 @@ from aiohttp import web
 
 from minikms.errors import DecryptionFailed, InvalidKey, UnsupportedOption
 from minikms.keys.jwe_decryption import DecryptJwe
-from minikms.web.handlers.operation import Body, OperationHandlers, operation
-from minikms.web.messages import answer, load, load_arrived, profile, service, write
+from minikms.web.handlers.operation import Body, operation
+from minikms.web.http.answers import Answer
+from minikms.web.messages import answer, load, profile, service
 from minikms.web.schemas import jwe as schemas
 
 _REQUEST = schemas.EncryptJweRequest()
 _ANSWER = schemas.EncryptedJwe()
 
 
-async def _encrypt(request: web.Request) -> web.Response:
+async def encrypt_jwe(request: web.Request) -> Answer:
     """Encrypt a plaintext as JWE, for keys and for public JWKs.
 
     ---
@@ -32,17 +33,6 @@ async def _encrypt(request: web.Request) -> web.Response:
     body = await load(request, _REQUEST)
     made = await service(request).encrypt_jwe(profile(request), body["jwe"])
     return answer(_ANSWER, {"jwe": made})
-
-
-def _encrypt_fast(request: web.Request) -> bytes | None:
-    body = load_arrived(request, _REQUEST)
-    if body is None:
-        return None
-    made = service(request).encrypt_jwe_fast(profile(request), body["jwe"])
-    return None if made is None else write(_ANSWER, {"jwe": made})
-
-
-encrypt_jwe = OperationHandlers(_encrypt, _encrypt_fast)
 
 
 @operation(

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from minikms.records import KeyRef
 from minikms.web.handlers.paging import DEFAULT_LIMIT, duration, label_filters, strict_limit
+from minikms.web.http.answers import Answer
 from minikms.web.messages import (
     NDJSON,
     answer,
@@ -25,7 +26,7 @@ _ASSOCIATION = schemas.Association()
 _DELETION = schemas.Deletion()
 
 
-async def get(request: web.Request, kid: str) -> web.Response:
+async def get(request: web.Request, kid: str) -> Answer:
     """Retrieve a key by its kid.
 
     ---
@@ -40,7 +41,7 @@ async def get(request: web.Request, kid: str) -> web.Response:
     return answer(_KEY, await service(request).get(profile(request), KeyRef(kid=kid)))
 
 
-async def find(request: web.Request, alias: str) -> web.Response:
+async def find(request: web.Request, alias: str) -> Answer:
     """Retrieve a key by one of its aliases.
 
     ---
@@ -61,7 +62,7 @@ async def list_keys(
     after: str = "",
     alg: str | None = None,
     alias: str | None = None,
-) -> web.StreamResponse:
+) -> Answer:
     """List keys in order of creation: a page of them, or all as NDJSON.
 
     ---
@@ -97,7 +98,7 @@ async def list_keys(
     return answer(_KEY, keys, many=True, headers=headers)
 
 
-async def update(request: web.Request, kid: str) -> web.Response:
+async def update(request: web.Request, kid: str) -> Answer:
     """Give a key another state, end or labels.
 
     ---
@@ -114,7 +115,7 @@ async def update(request: web.Request, kid: str) -> web.Response:
     return answer(_KEY, await service(request).update(profile(request), kid, changes))
 
 
-async def associate(request: web.Request, kid: str) -> web.Response:
+async def associate(request: web.Request, kid: str) -> Answer:
     """Bind an alias to a key, moving it there from any other.
 
     ---
@@ -133,7 +134,7 @@ async def associate(request: web.Request, kid: str) -> web.Response:
     return answer(_ASSOCIATION, {"alias": body["alias"], "kid": kid})
 
 
-async def dissociate(request: web.Request, kid: str, alias: str) -> web.Response:
+async def dissociate(request: web.Request, kid: str, alias: str) -> Answer:
     """Unbind an alias from a key.
 
     ---
@@ -151,7 +152,7 @@ async def dissociate(request: web.Request, kid: str, alias: str) -> web.Response
     return answer(_ASSOCIATION, {"alias": alias, "kid": kid})
 
 
-async def delete(request: web.Request, kid: str, after: str | None = None) -> web.Response:
+async def delete(request: web.Request, kid: str, after: str | None = None) -> Answer:
     """Delete a key and its aliases, at once or after a while.
 
     ---
@@ -167,9 +168,7 @@ async def delete(request: web.Request, kid: str, after: str | None = None) -> we
     return await _delete(request, KeyRef(kid=kid), after)
 
 
-async def delete_by_alias(
-    request: web.Request, alias: str, after: str | None = None
-) -> web.Response:
+async def delete_by_alias(request: web.Request, alias: str, after: str | None = None) -> Answer:
     """Delete the key that an alias names, as by its kid.
 
     ---
@@ -185,7 +184,7 @@ async def delete_by_alias(
     return await _delete(request, KeyRef(alias=alias), after)
 
 
-async def _delete(request: web.Request, ref: KeyRef, after: str | None) -> web.Response:
+async def _delete(request: web.Request, ref: KeyRef, after: str | None) -> Answer:
     if after is None:
         key = await service(request).delete(profile(request), ref)
         return answer(_DELETION, {"message": "Key deleted", "kid": key.kid})
@@ -194,7 +193,7 @@ async def _delete(request: web.Request, ref: KeyRef, after: str | None) -> web.R
     return answer(_DELETION, done)
 
 
-async def restore(request: web.Request, kid: str) -> web.Response:
+async def restore(request: web.Request, kid: str) -> Answer:
     """Keep a key that is scheduled for deletion.
 
     ---

@@ -5,6 +5,7 @@ from aiohttp import web
 from minikms.keys.exporting import Export
 from minikms.records import KeyRef
 from minikms.web.callers import Presence, caller
+from minikms.web.http.answers import Answer
 from minikms.web.messages import answer, load, no_body, profile, require_own_aliases, service
 from minikms.web.schemas import keys as schemas
 
@@ -16,7 +17,7 @@ _KEYS = schemas.GeneratedKeys()
 _PRIVATE = schemas.PrivateJwk()
 
 
-async def generate(request: web.Request) -> web.Response:
+async def generate(request: web.Request) -> Answer:
     """Generate a key.
 
     ---
@@ -38,7 +39,7 @@ async def generate(request: web.Request) -> web.Response:
     return answer(_KEY, key)
 
 
-async def generate_batch(request: web.Request) -> web.Response:
+async def generate_batch(request: web.Request) -> Answer:
     """Generate many keys: all of them, or none.
 
     ---
@@ -56,7 +57,7 @@ async def generate_batch(request: web.Request) -> web.Response:
     return answer(_KEYS, {"keys": keys})
 
 
-async def import_key(request: web.Request) -> web.Response:
+async def import_key(request: web.Request) -> Answer:
     """Import a key.
 
     ---
@@ -88,7 +89,7 @@ async def import_key(request: web.Request) -> web.Response:
     return answer(_KEY, key)
 
 
-async def rotate(request: web.Request, kid: str) -> web.Response:
+async def rotate(request: web.Request, kid: str) -> Answer:
     """Rotate a key: make its successor, after which it only verifies and decrypts.
 
     ---
@@ -109,7 +110,7 @@ async def rotate(request: web.Request, kid: str) -> web.Response:
     return answer(_KEY, await service(request).rotate(profile(request), kid))
 
 
-async def export(request: web.Request, kid: str) -> web.Response:
+async def export(request: web.Request, kid: str) -> Answer:
     """Export the private JWK of a key that was made exportable.
 
     ---

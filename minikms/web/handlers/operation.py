@@ -1,7 +1,7 @@
-"""The handlers of operations on a key, from what an operation has of its own."""
+"""Makes the handler of an operation on a key."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from aiohttp import web
 from marshmallow import Schema
@@ -15,9 +15,10 @@ from minikms.errors import (
 )
 from minikms.keys.operation import BatchOperation, Operation
 from minikms.web.callers import Presence
-from minikms.web.http.fast_path import FastHandler
-from minikms.web.http.problems import Handler, problem
-from minikms.web.messages import answer, load, load_arrived, profile, service, write
+from minikms.web.http.answers import Answer
+from minikms.web.http.problems import problem
+from minikms.web.http.request_batches import Handler
+from minikms.web.messages import answer, load, profile, service, write
 from minikms.web.schemas.base import Request
 
 Body: TypeAlias = dict[str, Any]
@@ -33,13 +34,6 @@ BuildBatch: TypeAlias = Callable[
 _PROBLEMS: Final[Problems] = (KeyNotFound, AliasNotFound, KeyNotUsable, UnsupportedOperation)
 
 
-class OperationHandlers(NamedTuple):
-    """The handlers of one route; `fast` gives None where it would have to wait."""
-
-    ordinary: Handler
-    fast: FastHandler
-
-
 def operation(
     request_schema: type[Request],
     answer_schema: type[Schema],
@@ -48,8 +42,8 @@ def operation(
     member: str | None = None,
     problems: Problems = (),
     tag: str = "operations",
-) -> Callable[[Build], OperationHandlers]:
-    """The handlers of the operation that the decorated function makes of a body.
+) -> Callable[[Build], Handler]:
+    """The handler of the operation that the decorated function makes of a body.
 
     The key is the body's `by`. The answer is the result, or has it as `member`. `description` is
     that of the answer; `problems` are those that this operation adds to those of all.
@@ -59,23 +53,16 @@ def operation(
     def content(result: Any) -> Any:
         return result if member is None else {member: result}
 
-    def decorate(build: Build) -> OperationHandlers:
-        async def ordinary(request: web.Request) -> web.Response:
+    def decorate(build: Build) -> Handler:
+        async def handle(request: web.Request) -> Answer:
             body = await load(request, to_load)
             result = await service(request).perform(profile(request), body["by"], build(body))
-            return answer(to_dump, content(result))
+            return write(to_dump, content(result))
 
-        def fast(request: web.Request) -> bytes | None:
-            body = load_arrived(request, to_load)
-            if body is None:
-                return None
-            result = service(request).perform_fast(profile(request), body["by"], build(body))
-            return None if result is None else write(to_dump, content(result))
-
-        ordinary.__doc__ = _docstring(
+        handle.__doc__ = _docstring(
             build, request_schema, answer_schema, description, problems, tag
         )
-        return OperationHandlers(ordinary, fast)
+        return handle
 
     return decorate
 
@@ -95,7 +82,7 @@ def batch_operation(
     to_load, to_dump = request_schema(), answer_schema()
 
     def decorate(build: BuildBatch) -> Handler:
-        async def ordinary(request: web.Request) -> web.Response:
+        async def handle(request: web.Request) -> Answer:
             body = await load(request, to_load)
             batch, items = build(body)
             results = await service(request).perform_batch(
@@ -107,10 +94,10 @@ def batch_operation(
             ]
             return answer(to_dump, {"results": shown})
 
-        ordinary.__doc__ = _docstring(
+        handle.__doc__ = _docstring(
             build, request_schema, answer_schema, description, problems, "operations"
         )
-        return ordinary
+        return handle
 
     return decorate
 

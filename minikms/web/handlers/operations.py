@@ -16,6 +16,7 @@ from minikms.keys.encryption import Decrypt, Derive, Encrypt, Encrypted, Unwrap,
 from minikms.keys.mac import ComputeMac, VerifyMac
 from minikms.keys.signing import Sign, SignBatch, Verify, VerifyBatch
 from minikms.web.handlers.operation import Body, batch_operation, operation
+from minikms.web.http.answers import Answer
 from minikms.web.messages import answer, load, service
 from minikms.web.schemas import operations as schemas
 
@@ -144,7 +145,7 @@ def verify_mac(body: Body) -> VerifyMac:
     return VerifyMac(body["data"], body["mac"])
 
 
-async def random(request: web.Request) -> web.Response:
+async def random(request: web.Request) -> Answer:
     """Make random bytes.
 
     ---

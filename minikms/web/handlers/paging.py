@@ -1,15 +1,17 @@
 """What a query may say beyond its schema."""
 
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Coroutine, Mapping
+from typing import Any, Final
 
 from aiohttp import web
 
 from minikms.durations import nanoseconds
 from minikms.errors import ValidationFailed
 from minikms.keys.jwk_set import JwkFilter
-from minikms.web.http.problems import Handler, pointer
+from minikms.web.http.answers import Answer
+from minikms.web.http.problems import pointer
+from minikms.web.http.request_batches import Handler
 from minikms.web.schemas.fields import LABEL_PATTERN, MAX_FAULTS
 
 DEFAULT_LIMIT: Final = 100
@@ -34,10 +36,10 @@ def strict(handler: Handler, known: Mapping[str, bool]) -> Handler:
     A misspelt one would be lost silently, and a key deleted at once, not later.
     """
 
-    async def checked(request: web.Request) -> web.StreamResponse:
+    def checked(request: web.Request) -> Coroutine[Any, Any, Answer]:
         if request.query_string:
             _refuse_unknown(request, known)
-        return await handler(request)
+        return handler(request)
 
     return checked
 

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from minikms.web.callers import caller, enter
+from minikms.web.http.answers import Answer
 from minikms.web.messages import answer, load, service
 from minikms.web.schemas import profiles as schemas
 
@@ -14,7 +15,7 @@ _PROFILES = schemas.ProfileNames()
 _PROFILE = schemas.Profile()
 
 
-async def create(request: web.Request) -> web.Response:
+async def create(request: web.Request) -> Answer:
     """Create a profile.
 
     ---
@@ -29,7 +30,7 @@ async def create(request: web.Request) -> web.Response:
     return answer(_CREATED, {"name": name, "success": True})
 
 
-async def list_profiles(request: web.Request) -> web.Response:
+async def list_profiles(request: web.Request) -> Answer:
     """List the names of the caller's profiles.
 
     ---
@@ -43,7 +44,7 @@ async def list_profiles(request: web.Request) -> web.Response:
     return answer(_PROFILES, {"profiles": names})
 
 
-async def change(request: web.Request, name: str) -> web.Response:
+async def change(request: web.Request, name: str) -> Answer:
     """Publish a profile's JWK Set, or stop publishing it.
 
     ---
@@ -59,7 +60,7 @@ async def change(request: web.Request, name: str) -> web.Response:
     return answer(_PROFILE, {"name": name, "jwks": jwks})
 
 
-async def delete(request: web.Request, name: str) -> web.Response:
+async def delete(request: web.Request, name: str) -> Answer:
     """Delete a profile with all its keys.
 
     ---

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from minikms.errors import ShuttingDown
-from minikms.web.http.answers import Answer
+from minikms.web.http.answers import Answer, BodyAnswer
 from minikms.web.messages import answer, service
 from minikms.web.schemas import system as schemas
 from minikms.web.state import AUDIT, DOCUMENT, REGISTRY, SHUTDOWN
@@ -12,7 +12,7 @@ _ALGORITHM = schemas.Algorithm()
 _STATUS = schemas.Health()
 
 
-async def algorithms(request: web.Request) -> web.Response:
+async def algorithms(request: web.Request) -> Answer:
     """List the algorithms and what each can do.
 
     ---
@@ -24,7 +24,7 @@ async def algorithms(request: web.Request) -> web.Response:
     return answer(_ALGORITHM, list(registry), many=True)
 
 
-async def healthz(request: web.Request) -> web.Response:
+async def healthz(request: web.Request) -> Answer:
     """Tell that the process is alive.
 
     ---
@@ -35,7 +35,7 @@ async def healthz(request: web.Request) -> web.Response:
     return answer(_STATUS, {"status": "alive"})
 
 
-async def readyz(request: web.Request) -> web.Response:
+async def readyz(request: web.Request) -> Answer:
     """Tell that the key store answers and the audit log can be written.
 
     ---
@@ -52,7 +52,7 @@ async def readyz(request: web.Request) -> web.Response:
     return answer(_STATUS, {"status": "ready"})
 
 
-async def openapi(request: web.Request) -> web.Response:
+async def openapi(request: web.Request) -> Answer:
     """Give this document.
 
     ---
@@ -63,9 +63,9 @@ async def openapi(request: web.Request) -> web.Response:
         content: {application/json: {schema: {type: object}}}
     """
     body = await request.app[DOCUMENT].content()
-    return Answer(body=body, content_type="application/json")
+    return BodyAnswer(body=body, content_type="application/json")
 
 
-async def to_docs(request: web.Request) -> web.Response:
+async def to_docs(request: web.Request) -> Answer:
     """Send a browser to Swagger UI, whose own parts are relative to `/docs/`."""
     raise web.HTTPFound("/docs" if request.path == "/" else "/docs/")

@@ -4,6 +4,7 @@ from aiohttp import web
 
 from minikms.errors import ProfileNotFound, TokenNotFound
 from minikms.web.callers import caller
+from minikms.web.http.answers import Answer
 from minikms.web.messages import answer, load
 from minikms.web.schemas import tokens as schemas
 from minikms.web.state import TOKENS
@@ -14,7 +15,7 @@ _TOKEN = schemas.Token()
 _REVOCATION = schemas.TokenRevoked()
 
 
-async def create(request: web.Request) -> web.Response:
+async def create(request: web.Request) -> Answer:
     """Make a token, which no other answer shows again.
 
     ---
@@ -45,7 +46,7 @@ async def create(request: web.Request) -> web.Response:
     return answer(_CREATED, {"token": token.reveal(), "record": record})
 
 
-async def list_tokens(request: web.Request) -> web.Response:
+async def list_tokens(request: web.Request) -> Answer:
     """List the tokens of the caller's profiles.
 
     ---
@@ -59,7 +60,7 @@ async def list_tokens(request: web.Request) -> web.Response:
     return answer(_TOKEN, [one for one in records if covers(one.profiles)], many=True)
 
 
-async def revoke(request: web.Request, token: str) -> web.Response:
+async def revoke(request: web.Request, token: str) -> Answer:
     """Revoke a token.
 
     ---

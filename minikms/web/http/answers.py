@@ -3,7 +3,7 @@
 No other module names a field that all answers have.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
@@ -36,6 +36,14 @@ class AnswerForm(NamedTuple):
 JSON: Final = AnswerForm("application/json", REQUEST_ID_HEADER, problem_response)
 
 
+class NotStored(bytes):
+    """A JSON body that no cache may keep (RFC 9111 section 5.2.2.5)."""
+
+
+# What a handler gives: the body of a success, or a whole response.
+Answer: TypeAlias = bytes | web.StreamResponse
+
+
 def add_common_headers(
     form: AnswerForm, request: web.BaseRequest, response: web.StreamResponse
 ) -> None:
@@ -60,21 +68,20 @@ async def prepared(
         response.force_close()
 
 
-def head(length: int, known: str, form: AnswerForm = JSON, *, no_store: bool = False) -> bytes:
+def head(body: bytes, known: str, form: AnswerForm = JSON) -> bytes:
     """The head of a success, in HTTP/1.1 and on a connection that stays open.
 
-    `known` is the request's id. With `no_store`, no cache keeps the answer (RFC 9111 section
-    5.2.2.5).
+    `known` is the request's id.
     """
-    cached = f"{CACHE_CONTROL}: {NO_STORE}\r\n" if no_store else ""
+    cached = f"{CACHE_CONTROL}: {NO_STORE}\r\n" if isinstance(body, NotStored) else ""
     return (
         f"HTTP/1.1 200 OK\r\nContent-Type: {form.content_type}\r\n{cached}"
-        f"Content-Length: {length}\r\n{form.request_id_header}: {known}\r\n"
+        f"Content-Length: {len(body)}\r\n{form.request_id_header}: {known}\r\n"
         f"Date: {rfc822_formatted_time()}\r\nServer: {_SERVER}\r\n\r\n"
     ).encode("latin-1")
 
 
-class Answer(web.Response):
+class BodyAnswer(web.Response):
     """An answer whose body is bytes; a large one is sent as its caller reads (`UnreadAnswers`)."""
 
     _request: Any = None
@@ -95,33 +102,33 @@ class Answer(web.Response):
         self._request = None
 
 
-class JsonAnswer(Answer):
+class JsonAnswer(BodyAnswer):
     """A success in JSON, or of another protocol by its `form`.
 
-    It has no other headers than those of `head`, of which `Cache-Control` can be set. aiohttp
-    collects the head of a response member by member, which takes 12 µs more: as long as all else
-    that is done around a signature.
+    It has no other headers than those of `head`. aiohttp collects the head of a response member by
+    member, which takes 12 µs more: as long as all else that is done around a signature.
     """
 
-    def __init__(self, *, body: bytes, form: AnswerForm = JSON) -> None:
+    def __init__(self, body: bytes, form: AnswerForm = JSON) -> None:
         super().__init__(body=body)
         self._form = form
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Begin to send it."""
+        body: Any = self._body
         if (
             request.version != HttpVersion11
             or not request.keep_alive
+            or self.keep_alive is False
             or request.method == "HEAD"
             or not getattr(request.protocol, "whole_heads", False)
         ):
             self.content_type = self._form.content_type
+            if isinstance(body, NotStored):
+                self.headers[CACHE_CONTROL] = NO_STORE
             return await super().prepare(request)
         writer: Any = request.writer
         self._request = request
         self._req, self._keep_alive, self._payload_writer = request, True, writer
-        body: Any = self._body
-        no_store = CACHE_CONTROL in self.headers
-        known = request_id(request)
-        writer._headers_buf = head(len(body), known, self._form, no_store=no_store)
+        writer._headers_buf = head(body, request_id(request), self._form)
         return self._payload_writer

@@ -30,11 +30,6 @@ class Hosts:
         self._allowed = frozenset(allowed)
         self._seen: set[str] = set()  # headers as they came that named such a host
 
-    def knows(self, request: web.BaseRequest) -> bool:
-        """Whether the request's `Host` is one that has passed `check` before."""
-        given: Sequence[str] = request.headers.getall("Host", ())
-        return len(given) == 1 and given[0] in self._seen
-
     def check(self, request: web.BaseRequest) -> None:
         """Raise MisdirectedRequest where the request is for another host, or names none.
 

@@ -15,10 +15,6 @@ SMALL_BODY: Final = 64 * 1024
 # JSON values of a larger body, as many as fit into a small one: `{}` takes 64 bytes of memory.
 _MAX_VALUES: Final = 20_000
 
-# Bodies up to this size are parsed on the fast path unseen, others only if they have few values.
-_TINY: Final = 4096
-_FEW_VALUES: Final = 512
-
 
 class InFlight:
     """The requests that are under way, and how many there may be.
@@ -32,14 +28,9 @@ class InFlight:
 
     def enter(self) -> None:
         """Count one more, until `number` is taken down again; raises TooBusy."""
-        if self.is_full:
+        if self.number >= self._most:
             raise TooBusy()
         self.number += 1
-
-    @property
-    def is_full(self) -> bool:
-        """Whether there are as many as there may be."""
-        return self.number >= self._most
 
     def check(self) -> None:
         """Raise TooBusy where there are more than there may be."""
@@ -56,19 +47,27 @@ class InFlight:
             self.number += 1
 
 
-async def read_body(request: web.Request, in_flight: InFlight, timeout: float, most: int) -> bytes:
-    """The body, up to `most` bytes in `timeout` seconds; RequestTimeout, TooBusy, BodyTooLarge.
-
-    Where its length is said, it is refused before it comes.
+def arrived_body(request: web.Request, most: int) -> bytes | None:
+    """The body, up to `most` bytes, if it came with its headers; None if it is still coming.
 
     The request does not keep it, as it does with `request.read`: a connection at rest has its last
-    request still. It can thus be read once.
+    request still. It can thus be read once. Raises BodyTooLarge.
     """
     content = request.content
-    if content.is_eof():  # it came with its headers, as most do
-        body = content.read_nowait()
-        refuse_too_large(len(body), most)
-        return body
+    if not content.is_eof():
+        return None
+    body = content.read_nowait()
+    refuse_too_large(len(body), most)
+    return body
+
+
+async def read_body(request: web.Request, in_flight: InFlight, timeout: float, most: int) -> bytes:
+    """Wait for a body, up to `most` bytes in `timeout` seconds, which is then read once.
+
+    If its length is said, it is refused before it comes. Raises RequestTimeout, TooBusy and
+    BodyTooLarge.
+    """
+    content = request.content
     refuse_too_large(request.content_length or 0, most)
     parts, size = [], 0
     try:
@@ -119,11 +118,6 @@ class BodyBound:
             raise BodyTooLarge(
                 f"A body over {SMALL_BODY:,} bytes has at most {_MAX_VALUES:,} JSON values."
             )
-
-
-def is_parsed_quickly(body: bytes) -> bool:
-    """Whether a body costs so little to parse that it may be parsed twice."""
-    return len(body) <= _TINY or (len(body) <= SMALL_BODY and _count_values(body) <= _FEW_VALUES)
 
 
 def _count_values(body: bytes) -> int:

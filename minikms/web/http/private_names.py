@@ -30,15 +30,14 @@ CONNECTION: Final = PrivateNames(
         (RawRequestMessage, "upgrade", "the parser loses what comes behind such a request"),
         (streams.StreamReader, "total_bytes", "what has come of a body"),
     ),
-    without="connections have no limits but aiohttp's, and there is no fast path;"
+    without="connections have no limits but aiohttp's, and requests do not start in batches;"
     " install a version that setup.cfg admits",
 )
 
-# What the fast path needs besides.
-FAST_PATH: Final = PrivateNames(
+# What batches need besides (web/http/request_batches.py).
+BATCHES: Final = PrivateNames(
     "aiohttp",
     (
-        (_HANDLER, "_request_factory", "makes the request"),
         (_HANDLER, "_task_handler", "what a request has besides"),
         (_HANDLER, "_manager", "counts requests"),
         (_HANDLER, "_parser", "counts the requests that were taken out of the queue"),
@@ -52,11 +51,7 @@ FAST_PATH: Final = PrivateNames(
         (_HANDLER, "_process_keepalive", "what the timer calls"),
         (_HANDLER, "_logging_enabled", "whether there is an access log"),
         (web.Request, "_match_info", "what the router would find"),
-        (
-            streams.StreamReader,
-            "_buffer",
-            "a body that has come, and stays there (web/http/fast_path.py)",
-        ),
+        (web.Application, "_handle", "has the router find the handler of a request"),
         # `StreamWriter._headers_buf` is in no class: web/http/trial.py finds out.
         (
             web.Response,
@@ -67,5 +62,5 @@ FAST_PATH: Final = PrivateNames(
         (web.Response, "_payload_writer", "writes the body behind it"),
         (web.Response, "_body", "the length in it"),
     ),
-    without="calls are answered without the fast path, which takes them longer",
+    without="requests do not start in batches, and take longer",
 )

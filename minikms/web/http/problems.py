@@ -5,7 +5,7 @@ Another protocol has a function of its own instead of `problem_response`.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -23,8 +23,6 @@ TYPE_PREFIX: Final = "urn:minikms:problem:"
 
 # Characters of a name that a problem repeats.
 _SHOWN: Final = 64
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def problem(error: errors.KmsError) -> dict[str, Any]:

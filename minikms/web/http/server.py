@@ -4,29 +4,27 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from functools import partial
+from time import perf_counter
 from typing import Any, Final
 
 from aiohttp import web
 
 from minikms.config import Config
 from minikms.web.http import answers, heap, logs, out_of_memory, trial
-from minikms.web.http.answers import JSON, AnswerForm
+from minikms.web.http.answers import JSON, AnswerForm, JsonAnswer
 from minikms.web.http.connection import LimitedRequestHandler
-from minikms.web.http.fast_path import FastRequestHandler, FastRoutes, RequestBatch
-from minikms.web.http.observer import Observer
+from minikms.web.http.observer import GONE, Observer
 from minikms.web.http.plain_connection import PlainRequestHandler
-from minikms.web.http.private_names import CONNECTION, FAST_PATH
+from minikms.web.http.private_names import BATCHES, CONNECTION
 from minikms.web.http.problems import answer_failure
+from minikms.web.http.request_batches import BatchedRequestHandler, Call, PlainRoutes, RequestBatch
 from minikms.web.http.shutdown import Shutdown
-from minikms.web.http.tracebacks import is_of_an_algorithm
 
 LOGGER = logging.getLogger(__name__)
 
 # How long the rest of a body that nobody reads is taken and dropped, in seconds, so that the
 # caller comes to read its answer.
 _LINGERING: Final = 2.0
-
-_OF_ASYNCIO: Final = (asyncio.CancelledError, GeneratorExit)
 
 # How soon memory is given back to the system once it is free, in seconds.
 _GIVE_BACK_AFTER: Final = 3.0
@@ -50,8 +48,8 @@ class KmsServer(web.Server):
     """Makes a connection for each caller of an application.
 
     `connections` are the arguments of each, besides aiohttp's own in `kwargs`: with `routes` they
-    have a fast path, without those limits of this service, and without any aiohttp's limits.
-    `form` is that of its answers.
+    start requests in batches, without those limits of this service, and without any aiohttp's
+    limits. `form` is that of its answers.
     """
 
     def __init__(
@@ -63,32 +61,65 @@ class KmsServer(web.Server):
         form: AnswerForm = JSON,
         **kwargs: Any,
     ) -> None:
-        answer = observer.watch(self, self._handle) if observer else self._handle
-        super().__init__(answer, request_factory=inner.request_factory, **kwargs)
-        self._application = inner.request_handler
+        super().__init__(self._answer, request_factory=self._request, **kwargs)
+        self._application: Any = inner.request_handler
+        self._make_request: Any = inner.request_factory
         self._form = form
         self._observer = observer
         self._arguments = dict(connections or {})
         self._batch = RequestBatch()
         self._giving_back: asyncio.TimerHandle | None = None
+        if observer is not None:
+            observer.add(self)
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    def _request(self, message: Any, payload: Any, protocol: Any, *rest: Any) -> web.BaseRequest:
+        """The request of a message; that of the call that a batch has started, if it is its own."""
+        request: web.BaseRequest | None = None
+        if isinstance(protocol, BatchedRequestHandler):
+            request = protocol.started_request(message)
+        return request or self._make_request(message, payload, protocol, *rest)
+
+    async def _answer(self, request: Any) -> web.StreamResponse:
+        """Answer a request, and have it observed."""
         connection: Any = request.protocol
         connection.begin(request)
+        call = None
+        if isinstance(connection, BatchedRequestHandler):
+            call = connection.take_started()
+        begun = perf_counter() if call is None else call.begun
+        status: int | str = 500
         try:
-            response = await self._application(request)
-        except BaseException as exc:
-            # An algorithm may raise SystemExit, which would end the service.
-            if isinstance(exc, _OF_ASYNCIO) or not (
-                isinstance(exc, Exception) or is_of_an_algorithm(exc)
-            ):
-                raise
+            response = await self._respond(request, call)
+            status = response.status
+        except web.HTTPException as exc:  # a redirect
+            status = exc.status
+            raise
+        except (ConnectionError, asyncio.CancelledError):
+            status = GONE
+            raise
+        finally:
+            if self._observer is not None:
+                self._observer.answered(request, status, perf_counter() - begun)
+        return response
+
+    async def _respond(self, request: web.BaseRequest, call: Call | None) -> web.StreamResponse:
+        """The answer of the application, or to its failure."""
+        response: web.StreamResponse
+        try:
+            answer: Any = await (self._application(request) if call is None else call.task)
+            if (event := request.get(logs.EVENT)) is not None:
+                event.record()  # a batch may not have been able to
+            is_body = isinstance(answer, bytes)
+            response = JsonAnswer(answer, self._form) if is_body else answer
+        except Exception as exc:
             out_of_memory.end_if_caused(exc)
-            answer = answer_failure(request, exc, self._form.respond)
+            failure = answer_failure(request, exc, self._form.respond)
             _clear_tracebacks(exc)
-            if answer is None:
+            if failure is None:
                 raise
-            response = answer
+            response = failure
+        if call is not None and call.is_last:
+            response.force_close()
         if max(request.content_length or 0, response.content_length or 0) > _LARGE:
             self.give_back_memory()
         return response
@@ -120,7 +151,9 @@ class KmsServer(web.Server):
         limits = {"give_back": self.give_back_memory, **self._arguments, **always}
         if "routes" not in limits:
             return LimitedRequestHandler(self, **limits)
-        return FastRequestHandler(self, batch=self._batch, **limits)
+        return BatchedRequestHandler(
+            self, make_request=self._make_request, batch=self._batch, **limits
+        )
 
 
 class KmsRunner(web.AppRunner):
@@ -135,7 +168,6 @@ class KmsRunner(web.AppRunner):
         config: Config,
         shutdown: Shutdown,
         observer: Observer | None = None,
-        fast_routes: FastRoutes | None = None,
         *,
         form: AnswerForm = JSON,
         **kwargs: Any,
@@ -149,7 +181,6 @@ class KmsRunner(web.AppRunner):
             "max_head": config.max_head,
         }
         self._observer = observer
-        self._routes = dict(fast_routes or {})
         super().__init__(
             app,
             access_log_class=logs.AccessLogger,
@@ -163,12 +194,8 @@ class KmsRunner(web.AppRunner):
         )
 
     def begin_shutdown(self) -> None:
-        """From now on, have each answer end its connection.
-
-        Without routes, the connections have no fast path, whose answers never do.
-        """
+        """From now on, have each answer end its connection."""
         self._shutdown.begun = True
-        self._routes.clear()
 
     async def _make_server(self) -> web.Server:
         inner = await super()._make_server()
@@ -176,14 +203,14 @@ class KmsRunner(web.AppRunner):
             LOGGER.warning("%s: %s", lost, CONNECTION.without)
             return KmsServer(inner, self._observer, form=self._form, **self._kwargs)
         connections: dict[str, Any] = dict(self._limits)
-        lost = FAST_PATH.missing() or (await trial.fault(_trial_server) if self._routes else "")
-        if lost:
-            LOGGER.warning("%s: %s", lost, FAST_PATH.without)
+        if lost := BATCHES.missing() or await trial.fault(_trial_server):
+            LOGGER.warning("%s: %s", lost, BATCHES.without)
         else:
-            connections["routes"] = self._routes
+            connections |= {"routes": PlainRoutes(self.app), "shutdown": self._shutdown}
         return KmsServer(inner, self._observer, connections, form=self._form, **self._kwargs)
 
 
-def _trial_server(inner: web.Server, routes: FastRoutes) -> web.Server:
+def _trial_server(inner: web.Server, app: web.Application) -> web.Server:
     limits = {"header_timeout": _LINGERING, "max_body": 4096, "max_head": 4096}
-    return KmsServer(inner, connections={**limits, "routes": routes}, access_log=None)
+    batches = {"routes": PlainRoutes(app), "shutdown": Shutdown()}
+    return KmsServer(inner, connections={**limits, **batches}, access_log=None)

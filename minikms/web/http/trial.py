@@ -1,4 +1,4 @@
-"""Whether this aiohttp is as the fast path knows it: calls on a real connection, in memory."""
+"""Whether this aiohttp is as batches know it: calls on a real connection, in memory."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,14 +7,9 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import web
 
-from minikms.events import AuditEvent
-from minikms.web.http import logs
-from minikms.web.http.answers import JsonAnswer
-from minikms.web.http.fast_path import FastRoute, FastRoutes
-
 _BODY: Final = b"{}"
-_ORDINARY: Final = "/ordinary"
-_FAST: Final = "/fast"
+_WAITING: Final = "/waiting"
+_AT_ONCE: Final = "/at-once"
 # More than aiohttp lets wait: requests that are not taken out of its count end there.
 _CALLS: Final = 40
 _LONGEST: Final = 5.0  # seconds
@@ -38,45 +33,42 @@ class _Memory(asyncio.Transport):
         self.closed = True
 
 
-async def fault(make_server: Callable[[web.Server, FastRoutes], web.Server]) -> str:
+async def fault(make_server: Callable[[web.Server, web.Application], web.Server]) -> str:
     """What is wrong, with the version of aiohttp; empty where all calls are answered.
 
-    `make_server` makes one whose connections have the fast path, of another of aiohttp's.
+    `make_server` makes one whose connections start requests in batches, of another of aiohttp's.
     """
     app = web.Application()
-    ordinary: list[str] = []
 
-    async def answer(request: web.Request) -> web.Response:
-        ordinary.append(request.path)
-        return JsonAnswer(body=_BODY)
-
-    def answer_fast(request: web.Request) -> bytes:
-        request[logs.EVENT] = AuditEvent("trial", None)
+    async def wait(request: web.Request) -> Any:
+        await asyncio.sleep(0)
         return _BODY
 
-    app.router.add_post(_ORDINARY, answer)
-    route = app.router.add_post(_FAST, answer)
-    routes = {("POST", _FAST): FastRoute.to(answer_fast, route, app, no_store=False)}
+    async def answer(request: web.Request) -> Any:
+        if not getattr(request.protocol, "batched", False):
+            raise RuntimeError("a request was not started in a batch")
+        return _BODY
+
+    app.router.add_post(_WAITING, wait)
+    app.router.add_post(_AT_ONCE, answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     transport = _Memory()
     try:
         if runner.server is None:
             return "aiohttp makes no server"
-        connection = make_server(runner.server, routes)()
+        connection = make_server(runner.server, app)()
         connection.connection_made(transport)
         try:
             async with asyncio.timeout(_LONGEST):
-                for path in (_ORDINARY, *[_FAST] * _CALLS, _ORDINARY):
+                for path in (_WAITING, *[_AT_ONCE] * _CALLS, _WAITING):
                     await _call(connection, transport, path)
         finally:
             connection.connection_lost(None)
     except Exception as exc:
-        return f"aiohttp {aiohttp.__version__} does not answer on the fast path ({exc!r})"
+        return f"aiohttp {aiohttp.__version__} does not answer in batches ({exc!r})"
     finally:
         await runner.cleanup()
-    if ordinary != [_ORDINARY] * 2:
-        return f"aiohttp {aiohttp.__version__} does not take the fast path"
     return ""
 
 

@@ -22,7 +22,7 @@ async def test_a_shared_secret(aws, alg):
     peer = ec.generate_private_key(CURVES[alg])
     call = {"KeyId": key_id, "KeyAgreementAlgorithm": "ECDH", "PublicKey": der(peer.public_key())}
     ours = ser.load_der_public_key((await aws.get_public_key(KeyId=key_id))["PublicKey"])
-    for _ in range(3):  # from the store, then on the fast path
+    for _ in range(3):  # from the store, then from the cache
         made = await aws.derive_shared_secret(**call)
         assert made["SharedSecret"] == peer.exchange(ec.ECDH(), ours)
         assert (made["KeyId"], made["KeyOrigin"]) == (arn_of(key_id), "AWS_KMS")
@@ -74,7 +74,7 @@ async def test_a_public_key_that_does_not_fit(aws, public):
 async def test_an_encapsulated_secret(aws, alg):
     key_id = await aws.make(alg)
     call = {"KeyId": key_id, "EncapsulationAlgorithm": "ML_KEM"}
-    for _ in range(3):  # from the store, then on the fast path
+    for _ in range(3):  # from the store, then from the cache
         made = await aws.encapsulate(**call)
         ciphertext = made["SharedSecretCiphertextBlob"]
         assert (len(made["SharedSecret"]), len(ciphertext)) == (32, SIZES[alg])

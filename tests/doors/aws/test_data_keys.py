@@ -47,7 +47,7 @@ def arn_of(key_id):
 async def test_a_data_key(aws, members, size):
     key_id = await aws.make("a256gcm")
     found = set()
-    for _ in range(3):  # from the store, then on the fast path
+    for _ in range(3):  # from the store, then from the cache
         made = await aws.generate_data_key(KeyId=key_id, EncryptionContext=CONTEXT, **members)
         assert made["KeyId"] == arn_of(key_id)
         assert len(made["Plaintext"]) == size

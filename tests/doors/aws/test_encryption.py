@@ -23,7 +23,7 @@ async def test_a_ciphertext(aws):
     key_id = await aws.make("a256gcm")
     context = {"tenant": "a", "größe": "10 €", "": ""}
     seen = set()
-    for _ in range(3):  # from the store, then on the fast path
+    for _ in range(3):  # from the store, then from the cache
         made = await aws.encrypt(KeyId=key_id, Plaintext=SECRET, EncryptionContext=context)
         assert made["KeyId"] == arn_of(key_id)
         assert made["EncryptionAlgorithm"] == "SYMMETRIC_DEFAULT"

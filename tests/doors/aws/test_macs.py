@@ -23,7 +23,7 @@ def arn_of(key_id):
 async def test_a_code(aws, alg, spec, algorithm):
     key_id = await aws.make(alg)
     call = {"KeyId": key_id, "Message": MESSAGE, "MacAlgorithm": algorithm}
-    for _ in range(3):  # from the store, then on the fast path
+    for _ in range(3):  # from the store, then from the cache
         made = await aws.generate_mac(**call)
         assert (made["KeyId"], made["MacAlgorithm"]) == (arn_of(key_id), algorithm)
         checked = await aws.verify_mac(**call, Mac=made["Mac"])

@@ -61,7 +61,7 @@ async def test_a_signature(aws, alg, spec, algorithm):
     arn = f"arn:aws:kms:us-east-1:000000000000:key/{key_id}"
     call = {"KeyId": key_id, "Message": MESSAGE, "SigningAlgorithm": algorithm}
     public = await public_key(aws, key_id)
-    for _ in range(3):  # from the store, then on the fast path
+    for _ in range(3):  # from the store, then from the cache
         signed = await aws.sign(**call)
         assert (signed["KeyId"], signed["SigningAlgorithm"]) == (arn, algorithm)
         check(public, algorithm, signed["Signature"])

@@ -66,7 +66,7 @@ async def test_what_cannot_be_recorded_is_not_done(start_aws, any_store, tmp_pat
         assert path.stat().st_size > size, operation
 
 
-async def test_nor_is_it_on_the_fast_path(start_aws, tmp_path):
+async def test_nor_is_it_with_cached_keys(start_aws, tmp_path):
     path, away = tmp_path / "audit.log", tmp_path / "away"
     aws = await start_aws(audit_log=str(path))
     signer, secret = await aws.make("p256", "sign", "verify"), await aws.make("a256gcm")

@@ -1,4 +1,4 @@
-"""What fails on the fast path, or is missing for it, leaves no call without an answer."""
+"""No failure within a batch, and no aiohttp without its names, leaves a call without an answer."""
 
 import asyncio
 import dataclasses
@@ -10,7 +10,7 @@ from aiohttp import web_protocol
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
-from minikms.web.http import logs, trial
+from minikms.web.http import request_batches, trial
 from minikms.web.metrics import Metrics
 
 JSON = "Content-Type: application/json"
@@ -52,9 +52,9 @@ def failing_once(monkeypatch):
     return patch
 
 
-async def test_what_fails_before_the_answer_of_one_call(begin, failing_once, caplog):
+async def test_a_failure_before_a_call_starts_leaves_it_to_aiohttp(begin, failing_once, caplog):
     connections = await begin(8)
-    failing_once(logs, "new_request_id")
+    failing_once(request_batches, "StreamWriter")
     for connection in connections:
         connection.send("POST", "/sign", SIGN, JSON)
     answers = [await connection.receive() for connection in connections]
@@ -94,7 +94,7 @@ def without(monkeypatch):
     return remove
 
 
-@pytest.mark.parametrize("table", ["FAST_PATH", "CONNECTION"])
+@pytest.mark.parametrize("table", ["BATCHES", "CONNECTION"])
 async def test_an_aiohttp_that_lacks_a_private_name(begin, without, table, caplog):
     without(table)
     [connection] = await begin()
@@ -110,15 +110,12 @@ async def test_an_aiohttp_that_lacks_a_private_name(begin, without, table, caplo
     assert "RequestHandler._name_of_another_version" in lines[0].message
 
 
-@pytest.mark.parametrize("name", ["compute", "send", "_fast_route"])
+@pytest.mark.parametrize("name", ["start_call", "hand_over", "send", "_can_start"])
 async def test_an_aiohttp_that_does_something_else(begin, monkeypatch, name, caplog):
-    from minikms.web.http.fast_path import FastRequestHandler
-
     def fail(*args):
-        if name != "_fast_route":  # which then finds no route
-            raise AttributeError("message_consumed")
+        raise AttributeError("message_consumed")
 
-    monkeypatch.setattr(FastRequestHandler, name, fail)
+    monkeypatch.setattr(request_batches.BatchedRequestHandler, name, fail)
     monkeypatch.setattr(trial, "fault", trial.fault.__wrapped__)  # at this start, too
     [connection] = await begin()
     caplog.clear()

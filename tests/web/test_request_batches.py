@@ -1,4 +1,4 @@
-"""What is answered at once is answered as on the ordinary way, and all else goes that way."""
+"""A call that is answered in its batch has the answer that aiohttp alone would give it."""
 
 import asyncio
 import gzip
@@ -26,7 +26,7 @@ from minikms.encodings import b64url, jose_b64url
 from minikms.serve.assembly import create_service
 from minikms.web.http.server import KmsServer
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
-from minikms.web.state import FAST_ROUTES, IN_FLIGHT, SERVICE
+from minikms.web.state import IN_FLIGHT, SERVICE
 
 JSON = "Content-Type: application/json"
 DIGEST = b64url(hashlib.sha256(b"hello").digest())
@@ -155,12 +155,12 @@ CALLS = {
     "too much": (call(data="A" * 2_000_000), [JSON], False),
     "text": (call(), ["Content-Type: text/plain"], False),
     "a web page": (call(), ["Origin: https://example.com"], False),
-    "gzip": (gzip.compress(call()), [JSON, "Content-Encoding: gzip"], False),
+    "gzip": (gzip.compress(call()), [JSON, "Content-Encoding: gzip"], True),
     "no gzip": (call(), [JSON, "Content-Encoding: gzip"], False),
     "an encoding that nobody knows": (call(), [JSON, "Content-Encoding: br"], False),
     "a last call": (call(), [JSON, "Connection: close"], False),
     "a call that waits": (call(), [JSON, "Expect: 100-continue"], False),
-    "another way to write it": (call(), [JSON], False),
+    "another way to write it": (call(), [JSON], True),
     "a good signature": (call(sig=signature("ed25519")), [JSON], True),
     "a wrong signature": (call(sig=signature("disabled")), [JSON], True),
     "no signature": (call(sig="aGVsbG8"), [JSON], True),
@@ -232,27 +232,28 @@ TARGETS = {
 
 
 @pytest.fixture
-def ordinary(monkeypatch):
-    """The paths of all calls that went the ordinary way."""
-    seen, handle = [], KmsServer._handle
+def handed_over(monkeypatch):
+    """The paths of all calls that were not answered in their batch."""
+    seen, handle = [], KmsServer._answer
 
     async def watched(server, request):
         seen.append(request.path)
         return await handle(server, request)
 
-    monkeypatch.setattr(KmsServer, "_handle", watched)
+    monkeypatch.setattr(KmsServer, "_answer", watched)
     return seen
 
 
 @pytest.fixture
-def begin(start, connect_to, ordinary):
+def begin(start, connect_to, handed_over):
     """Start a service with the same keys each time, all of them open; gives a connection to it."""
 
-    async def run(*headers, fast=True, **options):
+    async def run(*headers, batches=True, **options):
         app = create_service(Config(cache_size=100, **options))
-        if not fast:
-            app[FAST_ROUTES].clear()
         client = await start(app)
+        if not batches:
+            arguments = client.server.runner.server._arguments
+            del arguments["routes"], arguments["shutdown"]
         connection = await connect_to(client)
         connection.app, connection.client = app, client
 
@@ -277,7 +278,7 @@ def begin(start, connect_to, ordinary):
         for alias, (path, body) in OPENED_BY.items():  # a change may have had others read again
             await ok("POST", path, {"alias": alias, **body})
         await rest(connection)
-        ordinary.clear()
+        handed_over.clear()
         return connection
 
     return run
@@ -315,20 +316,20 @@ def comparable(answer):
     return answer.status, headers, body
 
 
-async def test_the_same_answer(begin, connect_to, ordinary):
-    services = await begin(), await begin(fast=False)
+async def test_calls_in_batches_have_the_same_answers_as_others(begin, connect_to, handed_over):
+    services = await begin(), await begin(batches=False)
     unlike, at_once = [], {}
     for name, (body, headers, _) in CALLS.items():
         connections = [await connect_to(service.client) for service in services]
         await rest(connections)
         answers = []
         for connection in connections:
-            ordinary.clear()
+            handed_over.clear()
             connection.send("POST", TARGETS.get(name, "/sign"), body, *headers)
             if "Expect: 100-continue" in headers:
                 assert (await connection.receive()).status == 100
             answers.append(comparable(await connection.receive()))
-            at_once.setdefault(name, []).append(ordinary == [])
+            at_once.setdefault(name, []).append(handed_over == [])
             connection.writer.close()
         if answers[0] != answers[1]:
             unlike.append((name, answers))
@@ -336,11 +337,28 @@ async def test_the_same_answer(begin, connect_to, ordinary):
     assert at_once == {name: [at_once, False] for name, (_, _, at_once) in CALLS.items()}
 
 
-async def test_a_token(begin, admin, ordinary):
+async def test_reading_a_cached_key_is_answered_in_its_batch(begin, handed_over):
+    connection = await begin()
+    kid = orjson.loads((await connection.call("GET", "/key?alias=p256")).body)["kid"]
+    await connection.call("GET", f"/key/{kid}")
+    await rest(connection)
+    handed_over.clear()
+    for target in ("/key?alias=p256", f"/key/{kid}", "/healthz", "/algorithms"):
+        answer = await connection.call("GET", target)
+        assert (answer.status, handed_over) == (200, []), target
+        await rest(connection)
+    assert (await connection.call("GET", "/key?alias=nothing")).problem() == (
+        404,
+        "alias-not-found",
+    )
+    assert handed_over == ["/key"]
+
+
+async def test_a_token_is_checked_as_for_other_calls(begin, admin, handed_over):
     token, file = admin
     bearer = f"Authorization: Bearer {token}"
     options = {"auth": "token", "admin_token_file": file}
-    one, other = await begin(bearer, **options), await begin(bearer, fast=False, **options)
+    one, other = await begin(bearer, **options), await begin(bearer, batches=False, **options)
     scopes = orjson.dumps({"name": "reader", "scopes": ["verify"]})
     for connection in (one, other):
         made = await connection.call("POST", "/tokens", scopes, JSON, bearer)
@@ -357,17 +375,19 @@ async def test_a_token(begin, admin, ordinary):
         (None, False, 403),
     ]
     for headers, at_once, status in cases:
-        ordinary.clear()
+        handed_over.clear()
         answer = await one.call("POST", "/sign", call(), *(headers or [one.reader]))
-        assert (ordinary == []) == at_once
+        assert (handed_over == []) == at_once
         expected = await other.call("POST", "/sign", call(), *(headers or [other.reader]))
         assert answer.status == status
         assert comparable(answer) == comparable(expected)
         await rest(one)
 
 
-async def test_what_is_told_of_it(begin, admin, ordinary, tmp_path, caplog, free_port):
-    """The audit log, the access log and the metrics, as of a call on the ordinary way."""
+async def test_a_call_in_a_batch_is_recorded_as_others(
+    begin, admin, handed_over, tmp_path, caplog, free_port
+):
+    """The audit log, the access log and the metrics, as of a call that waits."""
     token, file = admin
     bearer = f"Authorization: Bearer {token}"
     log = tmp_path / "audit.log"
@@ -381,11 +401,14 @@ async def test_what_is_told_of_it(begin, admin, ordinary, tmp_path, caplog, free
         metrics_port=int(free_port),
     )
     more = [JSON, bearer, "X-Forwarded-For: 192.0.2.1"]
-    for target in ("/sign", "/%73ign"):
-        answer = await connection.call("POST", target, call(), *more)
+    opened = connection.app[SERVICE].cache.entries
+    for is_cached in (True, False):
+        if not is_cached:
+            opened._entries.clear()
+        answer = await connection.call("POST", "/sign", call(), *more)
         assert answer.status == 200
         await rest(connection)
-    assert ordinary == ["/sign"]
+    assert handed_over == ["/sign"]
     before, direct, other = (json.loads(line) for line in log.read_bytes().splitlines()[-3:])
     assert before["operation"] == "derive"
     for line in (direct, other):
@@ -414,13 +437,13 @@ async def test_what_is_told_of_it(begin, admin, ordinary, tmp_path, caplog, free
     assert f"minikms_operations_total{{{ed25519}}} 6.0" in text
 
 
-async def test_an_audit_log_that_takes_no_line(begin, admin, ordinary, tmp_path):
+async def test_an_audit_log_that_takes_no_line(begin, admin, handed_over, tmp_path):
     log = tmp_path / "audit.log"
     connection = await begin(audit_log=str(log))
     log.rename(tmp_path / "elsewhere")
     answer = await connection.call("POST", "/sign", call(), JSON)
     assert answer.problem() == (503, "audit-unavailable")
-    assert ordinary == ["/sign"]
+    assert handed_over == ["/sign"]
 
 
 @pytest.fixture
@@ -437,7 +460,7 @@ def written(monkeypatch):
 
 
 async def test_calls_at_once_are_told_of_in_one_piece(
-    begin, ordinary, written, connect_to, tmp_path
+    begin, handed_over, written, connect_to, tmp_path
 ):
     log = tmp_path / "audit.log"
     one = await begin(audit_log=str(log))
@@ -445,7 +468,7 @@ async def test_calls_at_once_are_told_of_in_one_piece(
 
     async def call_at_once():
         await rest(one)
-        ordinary.clear()
+        handed_over.clear()
         written.clear()
         for connection in connections:
             connection.send("POST", "/sign", call(), JSON)
@@ -455,21 +478,21 @@ async def test_calls_at_once_are_told_of_in_one_piece(
         return sorted(json.loads(line)["request_id"] for line in written[0].splitlines())
 
     answers = await call_at_once()
-    assert (ordinary, len(written)) == ([], 1)
+    assert (handed_over, len(written)) == ([], 1)
     assert told() == sorted(answer.headers["X-Request-Id"] for answer in answers)
     log.rename(moved := tmp_path / "elsewhere")
     answers = await call_at_once()
     assert {answer.problem() for answer in answers} == {(503, "audit-unavailable")}
-    assert (ordinary, written) == (["/sign"] * 8, [])
+    assert (handed_over, written) == (["/sign"] * 8, [])
     moved.rename(log)
     assert {answer.status for answer in await call_at_once()} == {200}
-    assert (ordinary, len(written)) == ([], 1)
+    assert (handed_over, len(written)) == ([], 1)
     lines = log.read_bytes().splitlines()
     for before, line in pairwise(lines):  # nothing has changed by what was not written
         assert json.loads(line)["prev"] == hashlib.sha256(before).hexdigest()
 
 
-async def test_what_comes_before_an_answer_has_left(begin, ordinary, written, tmp_path):
+async def test_what_comes_before_an_answer_has_left(begin, handed_over, written, tmp_path):
     connection = await begin(audit_log=str(tmp_path / "audit.log"))
     [served] = connection.client.server.runner.server.connections
     written.clear()
@@ -478,12 +501,12 @@ async def test_what_comes_before_an_answer_has_left(begin, ordinary, written, tm
     assert written == []
     for _ in range(2):
         assert (await connection.receive()).status == 200
-    assert (ordinary, len(written)) == (["/sign"], 2)
+    assert (handed_over, len(written)) == (["/sign"], 2)
 
 
 @pytest.mark.parametrize("earlier", [True, False])
 async def test_a_caller_who_is_gone_before_its_answer(
-    begin, ordinary, written, connect_to, tmp_path, caplog, earlier
+    begin, handed_over, written, connect_to, tmp_path, caplog, earlier
 ):
     connection = await begin(audit_log=str(tmp_path / "audit.log"))
     [served] = connection.client.server.runner.server.connections
@@ -499,11 +522,11 @@ async def test_a_caller_who_is_gone_before_its_answer(
     told = [] if earlier else ["success"]
     assert [json.loads(line)["outcome"] for line in written] == told
     assert (await other.call("POST", "/sign", call(), JSON)).status == 200
-    assert (ordinary, caplog.text) == ([], "")
+    assert (handed_over, caplog.text) == ([], "")
 
 
 @pytest.mark.parametrize("ending", ["close", "_process_keepalive"])
-async def test_a_connection_that_is_to_end_before_its_answer(begin, ordinary, ending):
+async def test_a_connection_that_is_to_end_before_its_answer(begin, handed_over, ending):
     """What a service that stops does, and one whose connection has rested for too long."""
     connection = await begin()
     [served] = connection.client.server.runner.server.connections
@@ -517,7 +540,7 @@ async def test_a_connection_that_is_to_end_before_its_answer(begin, ordinary, en
         assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
 
 
-async def test_as_many_as_may_be_under_way(begin, ordinary):
+async def test_as_many_as_may_be_under_way(begin, handed_over):
     connection = await begin(max_in_flight=3)
     connection.app[IN_FLIGHT].number = 3
     answer = await connection.call("POST", "/sign", call(), JSON)
@@ -526,7 +549,7 @@ async def test_as_many_as_may_be_under_way(begin, ordinary):
     assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
 
 
-async def test_what_fails_inside_is_told_as_ever(begin, ordinary, monkeypatch, caplog):
+async def test_what_fails_inside_is_told_as_ever(begin, handed_over, monkeypatch, caplog):
     connection = await begin()
 
     def fail(*args):
@@ -544,13 +567,13 @@ async def test_what_fails_inside_is_told_as_ever(begin, ordinary, monkeypatch, c
     assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
 
 
-async def test_calls_in_one_piece_and_in_pieces(begin, ordinary):
+async def test_calls_in_one_piece_and_in_pieces(begin, handed_over):
     connection = await begin()
     messages = [b64url(bytes([number])) for number in range(5)]
     for message in messages:
         connection.send("POST", "/sign", call(data=message), JSON)
     answers = [orjson.loads((await connection.receive()).body) for _ in messages]
-    assert ordinary == ["/sign"] * 5  # they came as one piece
+    assert handed_over == ["/sign"] * 5  # they came as one piece
     await rest(connection)
     for message, answer in zip(messages, answers, strict=True):
         whole = sent(call(data=message), JSON)
@@ -561,18 +584,18 @@ async def test_calls_in_one_piece_and_in_pieces(begin, ordinary):
         await rest(connection)
 
 
-async def test_a_connection_that_rests_is_closed(begin, ordinary, connect_to):
+async def test_a_connection_that_rests_is_closed(begin, handed_over, connect_to):
     other = await begin(idle_timeout=1)
     connection = await connect_to(other.client)
     await rest(connection)
     for _ in range(3):
         assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
         await asyncio.sleep(0.6)  # less than it may rest
-    assert ordinary == []
+    assert handed_over == []
     assert await connection.at_end()
 
 
-async def test_a_caller_who_reads_nothing(begin, ordinary):
+async def test_a_caller_who_reads_nothing(begin, handed_over):
     """It is not served on and on: what it does not read would fill the memory."""
     connection = await begin()
     manager = connection.client.server.runner.server
@@ -583,7 +606,7 @@ async def test_a_caller_who_reads_nothing(begin, ordinary):
         connection.send("POST", "/sign", call(), JSON)
         await rest(connection)
     # The first waits for the caller, and the others behind it.
-    assert ordinary == ["/sign"]
+    assert handed_over == ["/sign"]
     assert manager.requests_count == before + 1
     served.resume_writing()
     for _ in range(10):
