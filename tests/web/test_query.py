@@ -67,4 +67,5 @@ async def test_very_many_parameters_make_a_small_answer(client, refused):
 
 async def test_pages_take_what_browsers_add(client):
     for path in ("/docs/", "/docs/page.js", "/docs/swagger.json"):
-        assert (await client.get(f"{path}?v=1")).status == 200
+        async with client.get(f"{path}?v=1") as response:
+            assert (response.status, await response.read() != b"") == (200, True)
