@@ -76,6 +76,7 @@ def test_an_init_that_is_killed(run, begin, persistent_url, tmp_path):
     made = run(
         "token",
         "create",
+        "--all-profiles",
         "--name",
         "x",
         "--scope",

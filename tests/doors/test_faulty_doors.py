@@ -73,7 +73,7 @@ def test_a_door_that_cannot_be_used(install, source, fault):
             "Two routes have the name mine:sign.",
         ),
         (
-            "name = 'mine'\n    routes = [DoorRoute('sign', 'sign', None, None, ('open',))]",
+            "name = 'mine'\n    routes = [DoorRoute('sign', 'sign', None, ('open',))]",
             "The route mine:sign has the scope 'open', which no caller has: they are "
             f"{', '.join(SCOPES)}.",
         ),
