@@ -142,9 +142,9 @@ class BatchedRequestHandler(LimitedRequestHandler):
             call.rests.cancel()
             return False
         if self.ends:
-            call.rests.set_result(None)
+            self.leave(call)
             return False
-        rested: Any = self  # with all that aiohttp's has none of at other times
+        rested: Any = self  # a connection at rest has what aiohttp's type may lack
         message: Any
         message, payload = self._messages[0]
         writer = StreamWriter(self, self._loop)
@@ -159,8 +159,14 @@ class BatchedRequestHandler(LimitedRequestHandler):
             call.task = self._loop.create_task(coroutine)
         return True
 
+    def leave(self, call: "Call") -> None:
+        """Leave a call that has not started to aiohttp's task."""
+        self.batched = False
+        if not call.rests.done():
+            call.rests.set_result(None)
+
     def hand_over(self, call: "Call") -> None:
-        """Have aiohttp's task go on with a call that waits, has failed, or is no plain body."""
+        """Have aiohttp's task await a call that waits or failed, or send a whole response."""
         self.batched = False
         if self._force_close or call.rests.done():  # nobody waits for the answer
             call.rests.cancel()
@@ -242,7 +248,7 @@ class RequestBatch:
                     started.append(call)
             except Exception:
                 LOGGER.exception("a request is left to aiohttp, since it could not be started")
-                call.rests.set_result(None)
+                call.connection.leave(call)
         if _EAGER:
             self._answer(started)
         else:
