@@ -91,3 +91,13 @@ def multikey(multicodec: int, public: bytes) -> str:
         multicodec >>= 7
     code.append(multicodec)
     return "z" + b58(bytes(code) + public)
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse JSON; raises JSONDecodeError, and MemoryError if there is no memory for it."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        if "memory" in exc.msg:  # of orjson, for which the body may be valid
+            raise MemoryError from None
+        raise

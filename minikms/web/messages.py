@@ -11,6 +11,7 @@ import orjson
 from aiohttp import web
 from marshmallow import Schema, ValidationError
 
+from minikms.encodings import parse_json
 from minikms.errors import (
     BadRequest,
     KmsError,
@@ -187,10 +188,8 @@ def _check_head(request: web.Request) -> str:
 def _parse(body: bytes, schema: Request) -> dict[str, Any]:
     """What is in a body."""
     try:
-        document = orjson.loads(body)
+        document = parse_json(body)
     except orjson.JSONDecodeError as exc:
-        if "memory" in exc.msg:  # of orjson, for which the body may be valid
-            raise MemoryError from None
         raise MalformedJson(_where(body, exc)) from None
     return read(document, schema)
 

@@ -13,6 +13,7 @@ from minikms.doors.aws.errors import (
     UnsupportedOperationException,
     ValidationException,
 )
+from minikms.encodings import parse_json
 from minikms.web.schemas import compiled
 from minikms.web.schemas.fields import BoundedList, Converted, Flag
 
@@ -171,10 +172,8 @@ def read(body: bytes, schema: Schema) -> Body:
     A member that is null counts as absent, and an empty body as one without members.
     """
     try:
-        document = orjson.loads(body) if body else {}
-    except orjson.JSONDecodeError as exc:
-        if "memory" in exc.msg:  # of orjson, for which the body may be valid
-            raise MemoryError from None
+        document = parse_json(body) if body else {}
+    except orjson.JSONDecodeError:
         raise SerializationException("The body is not valid JSON.") from None
     loaded: Body
     try:
