@@ -36,14 +36,14 @@ class Answer:
     body: bytes
 
     def read(self, form: Callable[[Any], ResultT]) -> ResultT:
-        """What `form` makes of the JSON; raises UnexpectedAnswer if it cannot."""
+        """Return the JSON as `form` reads it; raises UnexpectedAnswer if it cannot."""
         try:
             return form(json.loads(self._inflated(), parse_constant=_refuse))
         except _UNEXPECTED as error:
             raise UnexpectedAnswer(self.status) from error
 
     def problem(self) -> ProblemError:
-        """The problem of the answer; raises UnexpectedAnswer where it has none."""
+        """The problem of the answer; raises UnexpectedAnswer if it has none."""
         after = self.headers.get("Retry-After", "")
         retry_after = float(after) if after.isdecimal() else None
         request_id = self.headers.get("X-Request-Id")

@@ -40,7 +40,7 @@ def texts(value: object) -> tuple[str, ...]:
 
 
 def each(form: Callable[[Any], ResultT], value: object) -> tuple[ResultT, ...]:
-    """What `form` makes of each item of a list."""
+    """Each item of a list, as `form` reads it."""
     return tuple(map(form, typed(value, list)))
 
 
@@ -53,5 +53,5 @@ def moment(value: object) -> datetime:
 
 
 def optional(form: Callable[[Any], ResultT], value: object) -> ResultT | None:
-    """What `form` makes of a value; None stays None."""
+    """A value as `form` reads it; None stays None."""
     return None if value is None else form(value)

@@ -70,7 +70,7 @@ def duration(after: timedelta) -> str:
 
 
 def segment(text: str) -> str:
-    """Text as one segment of a path; raises InvalidSetting where it would be another path."""
+    """Text as one segment of a path; raises InvalidSetting if it would be another path."""
     if text in ("", ".", ".."):
         raise InvalidSetting(f"{text!r} is no name: it would change the path of the call.")
     return quote(text, safe="")

@@ -170,5 +170,5 @@ class Operations(Transport):
     def _results(
         self, path: str, body: Json, form: Callable[[Any], ResultT]
     ) -> tuple[ResultT, ...]:
-        """What a batch answers, item by item."""
+        """The answer of a batch, item by item."""
         return self._read(Call("POST", path, body), lambda data: each(form, data["results"]))

@@ -86,7 +86,7 @@ class Transport:
         return other
 
     def _read(self, call: Call, form: Callable[[Any], ResultT]) -> ResultT:
-        """What `form` makes of the answer's JSON; raises as `_send`."""
+        """Return the answer's JSON as `form` reads it; raises as `_send`."""
         return (self._send(call)).read(form)
 
     def _send(self, call: Call, headers: dict[str, str] | None = None) -> Answer:

@@ -13,7 +13,7 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def _duration(text: str) -> timedelta | None:
-    """The duration of a text such as 7d; None if it is none."""
+    """The duration of a text such as 7d; None if the text has another form."""
     found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
     return found and timedelta(**{_UNITS[found[2]]: int(found[1])})
 
