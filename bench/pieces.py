@@ -33,7 +33,7 @@ from minikms.web.app import create_runner
 from minikms.web.callers import CALLER
 from minikms.web.gate import GATE
 from minikms.web.http.answers import head
-from minikms.web.http.request_batches import PlainRoutes
+from minikms.web.http.plain_routes import PlainRoutes
 from minikms.web.http.server import KmsRunner
 from minikms.web.schemas.operations import Signature, SignRequest
 

@@ -18,7 +18,7 @@ from minikms.web.callers import enter, parse_proxies, receive
 from minikms.web.gate import Gate
 from minikms.web.http.answers import Answer, AnswerForm
 from minikms.web.http.limits import arrived_body
-from minikms.web.http.request_batches import Handler
+from minikms.web.http.plain_routes import Handler
 from minikms.web.http.server import KmsRunner
 from minikms.web.http.tracebacks import loggable
 from minikms.web.http.unread import UNREAD

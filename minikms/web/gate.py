@@ -18,8 +18,8 @@ from minikms.web.http.answers import CACHE_CONTROL, NO_STORE, Answer, NotStored
 from minikms.web.http.hosts import Hosts
 from minikms.web.http.limits import InFlight, expect
 from minikms.web.http.logs import EVENT, request_id
+from minikms.web.http.plain_routes import Handler
 from minikms.web.http.problems import slug_of
-from minikms.web.http.request_batches import Handler
 from minikms.web.http.tracebacks import is_of_an_algorithm
 from minikms.web.messages import PROFILE_HEADER, service
 from minikms.web.routes import Route

@@ -7,7 +7,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from minikms.web.handlers.system import openapi, to_docs
-from minikms.web.http.request_batches import Handler
+from minikms.web.http.plain_routes import Handler
 
 FOLDER: Final = Path(__file__).with_name("ui")
 DOCUMENTS: Final = FOLDER / "documents"

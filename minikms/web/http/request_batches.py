@@ -12,64 +12,29 @@ start.
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from time import perf_counter
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final
 
 from aiohttp import HttpVersion11, web, web_protocol
 from aiohttp.http import StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 
 from minikms.events import record_together
 from minikms.web.http import logs
 from minikms.web.http.answers import Answer, head
 from minikms.web.http.connection import LimitedRequestHandler
+from minikms.web.http.plain_routes import PlainRoutes
 from minikms.web.http.shutdown import Shutdown
 from minikms.web.http.unread import SMALL
 
 LOGGER = logging.getLogger(__name__)
-
-# What answers a request.
-Handler: TypeAlias = Callable[[web.Request], Coroutine[Any, Any, Answer]]
 
 # None only where private_names.py says that it is missing.
 _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
 
 # Whether a task takes its first step when it is made.
 _EAGER: Final = sys.version_info >= (3, 12)
-
-
-class PlainRoute(NamedTuple):
-    """The handler of a path without variables, and what the router would find for its calls."""
-
-    handler: Handler
-    match: UrlMappingMatchInfo
-
-
-class PlainRoutes:
-    """The routes of an application whose paths have no variables: the router takes longer."""
-
-    def __init__(self, app: web.Application) -> None:
-        self._handle: Handler = app._handle
-        self._routes: dict[tuple[str, str], PlainRoute] = {}
-        for route in app.router.routes():
-            path = route.resource.get_info().get("path") if route.resource is not None else None
-            if path is not None:
-                match = UrlMappingMatchInfo({}, route)
-                match.add_app(app)
-                match.freeze()
-                handler: Any = route.handler
-                self._routes[route.method, path] = PlainRoute(handler, match)
-
-    def start(self, request: web.Request, method: str, target: str) -> Coroutine[Any, Any, Answer]:
-        """The coroutine that answers a request; it has no `Expect`."""
-        path = target.partition("?")[0]
-        route = self._routes.get((method, path)) or self._routes.get(("*", path))
-        if route is None:
-            return self._handle(request)
-        request._match_info = route.match
-        return route.handler(request)
 
 
 class BatchedRequestHandler(LimitedRequestHandler):

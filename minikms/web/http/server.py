@@ -15,9 +15,10 @@ from minikms.web.http.answers import JSON, AnswerForm, JsonAnswer
 from minikms.web.http.connection import LimitedRequestHandler
 from minikms.web.http.observer import GONE, Observer
 from minikms.web.http.plain_connection import PlainRequestHandler
+from minikms.web.http.plain_routes import PlainRoutes
 from minikms.web.http.private_names import BATCHES, CONNECTION
 from minikms.web.http.problems import answer_failure
-from minikms.web.http.request_batches import BatchedRequestHandler, Call, PlainRoutes, RequestBatch
+from minikms.web.http.request_batches import BatchedRequestHandler, Call, RequestBatch
 from minikms.web.http.shutdown import Shutdown
 
 LOGGER = logging.getLogger(__name__)
