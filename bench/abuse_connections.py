@@ -9,7 +9,7 @@ from collections import Counter
 
 from service import ELSEWHERE, Abuse
 
-from minikms.web.http.acceptor import raise_descriptor_limit
+from minikms.http.acceptor import raise_descriptor_limit
 
 SILENT = 1_500
 HEADS = 1_000

@@ -24,6 +24,9 @@ from minikms.access.policy import ANYBODY
 from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.events import AuditEvent
+from minikms.http.answers import head
+from minikms.http.plain_routes import PlainRoutes
+from minikms.http.server import KmsRunner
 from minikms.keys.signing import Sign
 from minikms.serve.assembly import create_service
 from minikms.startup_errors import AccessError
@@ -32,9 +35,6 @@ from minikms.web import messages
 from minikms.web.app import create_runner
 from minikms.web.callers import CALLER
 from minikms.web.gate import GATE
-from minikms.web.http.answers import head
-from minikms.web.http.plain_routes import PlainRoutes
-from minikms.web.http.server import KmsRunner
 from minikms.web.schemas.operations import Signature, SignRequest
 
 CALLS = 2000

@@ -8,8 +8,8 @@ from aiohttp import web, web_app
 from aiohttp.test_utils import TestServer
 
 from minikms.doors.app import DOORS
+from minikms.http.server import KmsRunner
 from minikms.web.app import create_runner
-from minikms.web.http.server import KmsRunner
 
 
 class KmsTestServer(TestServer):

@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from minikms.algorithms import rsa
 from minikms.algorithms.rsa import RsaAlgorithm
+from minikms.http import heap, trial
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve import assembly
 from minikms.web import app as app_module
-from minikms.web.http import heap, trial
 from minikms.web.openapi import complete
 from minikms.web.routes import Route
 from minikms.web.schemas.system import Algorithm

@@ -12,16 +12,16 @@ from minikms.access.policy import SCOPES
 from minikms.config import DoorConfig
 from minikms.doors.protocol import Door, DoorCall, DoorRoute
 from minikms.errors import InternalError, KmsError, ProfileNotFound
+from minikms.http.answers import Answer, AnswerForm
+from minikms.http.limits import arrived_body
+from minikms.http.plain_routes import Handler
+from minikms.http.server import KmsRunner
+from minikms.http.tracebacks import loggable
+from minikms.http.unread import UNREAD
 from minikms.startup_errors import PluginError
 from minikms.web.app import known_hosts
 from minikms.web.callers import enter, parse_proxies, receive
 from minikms.web.gate import Gate
-from minikms.web.http.answers import Answer, AnswerForm
-from minikms.web.http.limits import arrived_body
-from minikms.web.http.plain_routes import Handler
-from minikms.web.http.server import KmsRunner
-from minikms.web.http.tracebacks import loggable
-from minikms.web.http.unread import UNREAD
 from minikms.web.routes import Route
 from minikms.web.schemas.fields import PROFILE_PATTERN
 from minikms.web.state import BODY_TIMEOUT, CONFIG, IN_FLIGHT, OBSERVER, SERVICE, SHUTDOWN

@@ -21,11 +21,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from minikms.addresses import url_host
 from minikms.config import Config
+from minikms.http.acceptor import Acceptor, Places
+from minikms.http.server import KmsRunner
+from minikms.http.shutdown import Shutdown
 from minikms.serve.ports import cannot_listen
 from minikms.startup_errors import MetricsError
-from minikms.web.http.acceptor import Acceptor, Places
-from minikms.web.http.server import KmsRunner
-from minikms.web.http.shutdown import Shutdown
 from minikms.web.metrics import FOLDER, PRIVATE_NAMES, Metrics
 from minikms.web.state import CONFIG, OBSERVER
 

@@ -11,6 +11,8 @@ from aiohttp import web
 
 from minikms.config import Config
 from minikms.doors.app import DOORS
+from minikms.http import out_of_memory
+from minikms.http.acceptor import raise_descriptor_limit
 from minikms.serve import core_dumps, garbage, log_output
 from minikms.serve.assembly import create_service
 from minikms.serve.lifecycle import (
@@ -23,8 +25,6 @@ from minikms.serve.lifecycle import (
 from minikms.serve.listener import Listener, places_of
 from minikms.serve.worker_pipe import WorkerEnd, follow_parent
 from minikms.web.app import create_runner
-from minikms.web.http import out_of_memory
-from minikms.web.http.acceptor import raise_descriptor_limit
 from minikms.web.state import AUDIT
 
 LOGGER = logging.getLogger("minikms")

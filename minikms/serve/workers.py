@@ -16,11 +16,11 @@ from typing import Final, NamedTuple, NoReturn
 
 from minikms.audit.log import file_of_worker
 from minikms.config import Config
+from minikms.http.acceptor import raise_descriptor_limit
 from minikms.serve import garbage, lifecycle, log_output, shared_memory
 from minikms.serve.ports import hold_port
 from minikms.serve.worker_pipe import Heartbeats, ParentEnd, WorkerEnd
 from minikms.store.location import StoreLocation
-from minikms.web.http.acceptor import raise_descriptor_limit
 
 LOGGER = logging.getLogger("minikms")
 

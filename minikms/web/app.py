@@ -8,17 +8,17 @@ from aiohttp import web
 from minikms.access.policy import OPEN, SCOPES
 from minikms.addresses import is_loopback
 from minikms.config import Config
+from minikms.http.hosts import Hosts, parse_hosts
+from minikms.http.limits import InFlight
+from minikms.http.server import KmsRunner
+from minikms.http.shutdown import Shutdown
+from minikms.http.unread import UNREAD, UnreadAnswers
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import AccessError
 from minikms.web import page
 from minikms.web.callers import parse_proxies
 from minikms.web.gate import GATE, Gate
 from minikms.web.handlers.system import openapi as openapi_document
-from minikms.web.http.hosts import Hosts, parse_hosts
-from minikms.web.http.limits import InFlight
-from minikms.web.http.server import KmsRunner
-from minikms.web.http.shutdown import Shutdown
-from minikms.web.http.unread import UNREAD, UnreadAnswers
 from minikms.web.openapi import complete
 from minikms.web.routes import ROUTES
 from minikms.web.state import (

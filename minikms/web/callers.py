@@ -10,8 +10,8 @@ from cryptography import x509
 
 from minikms.access.policy import ANYBODY, Caller
 from minikms.events import CURRENT
+from minikms.http.limits import InFlight, read_body
 from minikms.startup_errors import AccessError
-from minikms.web.http.limits import InFlight, read_body
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -13,14 +13,14 @@ from minikms.access.policy import ANYBODY, OPEN, Caller, TokenAccess
 from minikms.access.tokens import ID_PATTERN
 from minikms.errors import AuditUnavailable, KmsError, ProfileNotFound
 from minikms.events import CURRENT, AuditEvent, AuditSink
+from minikms.http.answers import CACHE_CONTROL, NO_STORE, Answer, NotStored
+from minikms.http.hosts import Hosts
+from minikms.http.limits import InFlight, expect
+from minikms.http.logs import EVENT, request_id
+from minikms.http.plain_routes import Handler
+from minikms.http.problems import slug_of
+from minikms.http.tracebacks import is_of_an_algorithm
 from minikms.web import callers
-from minikms.web.http.answers import CACHE_CONTROL, NO_STORE, Answer, NotStored
-from minikms.web.http.hosts import Hosts
-from minikms.web.http.limits import InFlight, expect
-from minikms.web.http.logs import EVENT, request_id
-from minikms.web.http.plain_routes import Handler
-from minikms.web.http.problems import slug_of
-from minikms.web.http.tracebacks import is_of_an_algorithm
 from minikms.web.messages import PROFILE_HEADER, service
 from minikms.web.routes import Route
 from minikms.web.schemas.fields import KID_PATTERN, PROFILE_PATTERN

@@ -20,13 +20,13 @@ from minikms.errors import (
     ValidationFailed,
 )
 from minikms.events import CURRENT
+from minikms.http.answers import Answer, BodyAnswer
+from minikms.http.limits import SMALL_BODY, BodyBound, arrived_body
+from minikms.http.problems import pointer
+from minikms.http.unread import UNREAD
 from minikms.keys.service import KeyService
 from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.callers import enter, receive
-from minikms.web.http.answers import Answer, BodyAnswer
-from minikms.web.http.limits import SMALL_BODY, BodyBound, arrived_body
-from minikms.web.http.problems import pointer
-from minikms.web.http.unread import UNREAD
 from minikms.web.schemas import compiled
 from minikms.web.schemas.base import Request
 from minikms.web.schemas.fields import MAX_FAULTS, PROFILE_PATTERN

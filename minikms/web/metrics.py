@@ -26,10 +26,10 @@ from prometheus_client import (
 from prometheus_client.metrics import MetricWrapperBase
 
 from minikms.background import in_background
+from minikms.http.logs import EVENT
+from minikms.http.observer import GONE
 from minikms.private_names import PrivateNames
 from minikms.startup_errors import MetricsError
-from minikms.web.http.logs import EVENT
-from minikms.web.http.observer import GONE
 from minikms.web.state import IN_FLIGHT, STORE
 
 LOGGER = logging.getLogger("minikms")

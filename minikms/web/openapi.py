@@ -9,11 +9,11 @@ import orjson
 
 from minikms import errors
 from minikms.access.policy import OPEN
+from minikms.http.answers import CACHE_CONTROL, NO_STORE
+from minikms.http.logs import REQUEST_ID_HEADER
+from minikms.http.problems import CONTENT_TYPE, problem
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web.components import parameter_components, ref, schema_components
-from minikms.web.http.answers import CACHE_CONTROL, NO_STORE
-from minikms.web.http.logs import REQUEST_ID_HEADER
-from minikms.web.http.problems import CONTENT_TYPE, problem
 from minikms.web.messages import NDJSON
 from minikms.web.routes import Route
 from minikms.web.schemas import fields

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from minikms.http.plain_routes import Handler
 from minikms.web.handlers.system import openapi, to_docs
-from minikms.web.http.plain_routes import Handler
 
 FOLDER: Final = Path(__file__).with_name("ui")
 DOCUMENTS: Final = FOLDER / "documents"

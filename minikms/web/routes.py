@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple
 
 from minikms.access.policy import OPEN
+from minikms.http.answers import Answer
 from minikms.web.handlers import (
     boxes,
     didcomm,
@@ -17,7 +18,6 @@ from minikms.web.handlers import (
     system,
     tokens,
 )
-from minikms.web.http.answers import Answer
 
 
 class Route(NamedTuple):

@@ -12,12 +12,12 @@ from aiohttp import web
 from minikms.access.tokens import Tokens
 from minikms.audit.log import AuditLog
 from minikms.config import Config
+from minikms.http.limits import InFlight
+from minikms.http.observer import Observer
+from minikms.http.shutdown import Shutdown
 from minikms.keys.service import KeyService
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.store.keys import KeyStore
-from minikms.web.http.limits import InFlight
-from minikms.web.http.observer import Observer
-from minikms.web.http.shutdown import Shutdown
 
 CONFIG: Final = web.AppKey("config", Config)
 REGISTRY: Final[web.AppKey[AlgorithmRegistry]] = web.AppKey("registry", AlgorithmRegistry)

@@ -24,10 +24,10 @@ from aiohttp_swagger3 import (
 )
 
 from minikms.access.policy import OPEN
+from minikms.http.plain_routes import Handler
 from minikms.private_names import PrivateNames
 from minikms.web import openapi
 from minikms.web.handlers.paging import strict
-from minikms.web.http.plain_routes import Handler
 from minikms.web.routes import Route
 
 LOGGER = logging.getLogger(__name__)

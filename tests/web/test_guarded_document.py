@@ -3,8 +3,8 @@
 import json
 
 from minikms.config import Config
+from minikms.http.problems import CONTENT_TYPE
 from minikms.serve.assembly import create_service
-from minikms.web.http.problems import CONTENT_TYPE
 from minikms.web.state import DOCUMENT
 
 

@@ -14,9 +14,9 @@ from waiting import until
 
 from minikms.algorithms.rsa import RsaAlgorithm
 from minikms.config import Config
+from minikms.http.acceptor import Places
 from minikms.serve.assembly import create_service
 from minikms.web.gate import GATE
-from minikms.web.http.acceptor import Places
 from minikms.web.messages import stream
 from minikms.web.schemas.system import Health
 from minikms.web.state import IN_FLIGHT
@@ -58,7 +58,7 @@ GO_ON = web.AppKey("go_on", asyncio.Event)
 @pytest.fixture
 async def client(start, request, monkeypatch):
     # How long a connection stays open that has more to send than is read.
-    monkeypatch.setattr("minikms.web.http.server._LINGERING", SOON)
+    monkeypatch.setattr("minikms.http.server._LINGERING", SOON)
     app = create_service(Config(**request.param))
     app[GO_ON] = asyncio.Event()
     app.router.add_route("GET", "/wait", app[GATE].counted(wait))

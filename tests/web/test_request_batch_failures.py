@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web_protocol
 
 from minikms.config import Config
+from minikms.http import request_batches, trial
 from minikms.serve.assembly import create_service
-from minikms.web.http import request_batches, trial
 from minikms.web.metrics import Metrics
 
 JSON = "Content-Type: application/json"
@@ -83,7 +83,7 @@ async def test_what_fails_after_the_answer_of_one_call(begin, failing_once, free
 @pytest.fixture
 def without(monkeypatch):
     """Have aiohttp's connections lack a name, as far as this service can see."""
-    from minikms.web.http import server
+    from minikms.http import server
 
     def remove(table):
         gone = (web_protocol.RequestHandler, "_name_of_another_version", "a test")

@@ -23,8 +23,8 @@ from nacl.public import Box, PrivateKey, SealedBox
 from minikms.audit.file import AuditFile
 from minikms.config import Config
 from minikms.encodings import b64url, jose_b64url
+from minikms.http.server import KmsServer
 from minikms.serve.assembly import create_service
-from minikms.web.http.server import KmsServer
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
 from minikms.web.state import IN_FLIGHT, SERVICE
 

@@ -3,9 +3,9 @@
 from aiohttp import web
 
 from minikms.errors import DecryptionFailed, InvalidKey, UnsupportedOption
+from minikms.http.answers import Answer
 from minikms.keys.jwe_decryption import DecryptJwe
 from minikms.web.handlers.operation import Body, operation
-from minikms.web.http.answers import Answer
 from minikms.web.messages import answer, load, profile, service
 from minikms.web.schemas import jwe as schemas
 

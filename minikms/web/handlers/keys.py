@@ -4,9 +4,9 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from minikms.http.answers import Answer
 from minikms.records import KeyRef
 from minikms.web.handlers.paging import DEFAULT_LIMIT, duration, label_filters, strict_limit
-from minikms.web.http.answers import Answer
 from minikms.web.messages import (
     NDJSON,
     answer,

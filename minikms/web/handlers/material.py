@@ -2,10 +2,10 @@
 
 from aiohttp import web
 
+from minikms.http.answers import Answer
 from minikms.keys.exporting import Export
 from minikms.records import KeyRef
 from minikms.web.callers import Presence, caller
-from minikms.web.http.answers import Answer
 from minikms.web.messages import answer, load, no_body, profile, require_own_aliases, service
 from minikms.web.schemas import keys as schemas
 

@@ -13,11 +13,11 @@ from minikms.errors import (
     KmsError,
     UnsupportedOperation,
 )
+from minikms.http.answers import Answer
+from minikms.http.plain_routes import Handler
+from minikms.http.problems import problem
 from minikms.keys.operation import BatchOperation, Operation
 from minikms.web.callers import Presence
-from minikms.web.http.answers import Answer
-from minikms.web.http.plain_routes import Handler
-from minikms.web.http.problems import problem
 from minikms.web.messages import answer, load, profile, service, write
 from minikms.web.schemas.base import Request
 

@@ -12,11 +12,11 @@ from minikms.errors import (
     UnsupportedOption,
     ValidationFailed,
 )
+from minikms.http.answers import Answer
 from minikms.keys.encryption import Decrypt, Derive, Encrypt, Encrypted, Unwrap, Wrap
 from minikms.keys.mac import ComputeMac, VerifyMac
 from minikms.keys.signing import Sign, SignBatch, Verify, VerifyBatch
 from minikms.web.handlers.operation import Body, batch_operation, operation
-from minikms.web.http.answers import Answer
 from minikms.web.messages import answer, load, service
 from minikms.web.schemas import operations as schemas
 

@@ -8,10 +8,10 @@ from aiohttp import web
 
 from minikms.durations import nanoseconds
 from minikms.errors import ValidationFailed
+from minikms.http.answers import Answer
+from minikms.http.plain_routes import Handler
+from minikms.http.problems import pointer
 from minikms.keys.jwk_set import JwkFilter
-from minikms.web.http.answers import Answer
-from minikms.web.http.plain_routes import Handler
-from minikms.web.http.problems import pointer
 from minikms.web.schemas.fields import LABEL_PATTERN, MAX_FAULTS
 
 DEFAULT_LIMIT: Final = 100

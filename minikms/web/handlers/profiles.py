@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
+from minikms.http.answers import Answer
 from minikms.web.callers import caller, enter
-from minikms.web.http.answers import Answer
 from minikms.web.messages import answer, load, service
 from minikms.web.schemas import profiles as schemas
 

@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from minikms.errors import ProfileNotFound, TokenNotFound
+from minikms.http.answers import Answer
 from minikms.web.callers import caller
-from minikms.web.http.answers import Answer
 from minikms.web.messages import answer, load
 from minikms.web.schemas import tokens as schemas
 from minikms.web.state import TOKENS

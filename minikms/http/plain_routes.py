@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 from aiohttp import web
 from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 
-from minikms.web.http.answers import Answer
+from minikms.http.answers import Answer
 
 # What answers a request.
 Handler: TypeAlias = Callable[[web.Request], Coroutine[Any, Any, Answer]]

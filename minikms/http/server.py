@@ -10,16 +10,16 @@ from typing import Any, Final
 from aiohttp import web
 
 from minikms.config import Config
-from minikms.web.http import answers, heap, logs, out_of_memory, trial
-from minikms.web.http.answers import JSON, AnswerForm, JsonAnswer
-from minikms.web.http.connection import LimitedRequestHandler
-from minikms.web.http.observer import GONE, Observer
-from minikms.web.http.plain_connection import PlainRequestHandler
-from minikms.web.http.plain_routes import PlainRoutes
-from minikms.web.http.private_names import BATCHES, CONNECTION
-from minikms.web.http.problems import answer_failure
-from minikms.web.http.request_batches import BatchedRequestHandler, Call, RequestBatch
-from minikms.web.http.shutdown import Shutdown
+from minikms.http import answers, heap, logs, out_of_memory, trial
+from minikms.http.answers import JSON, AnswerForm, JsonAnswer
+from minikms.http.connection import LimitedRequestHandler
+from minikms.http.observer import GONE, Observer
+from minikms.http.plain_connection import PlainRequestHandler
+from minikms.http.plain_routes import PlainRoutes
+from minikms.http.private_names import BATCHES, CONNECTION
+from minikms.http.problems import answer_failure
+from minikms.http.request_batches import BatchedRequestHandler, Call, RequestBatch
+from minikms.http.shutdown import Shutdown
 
 LOGGER = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from minikms.errors import (
     KmsError,
     RequestTimeout,
 )
-from minikms.web.http.plain_connection import PlainRequestHandler
+from minikms.http.plain_connection import PlainRequestHandler
 
-# None only where web/http/private_names.py says that it is missing.
+# None only where http/private_names.py says that it is missing.
 _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
 
 # How often the largest head what was read and not begun may be, all heads together: a caller who

@@ -7,9 +7,9 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from minikms.errors import BadRequest, HeadersTooLarge, InternalError, KmsError
-from minikms.web.http import logs
-from minikms.web.http.answers import AnswerForm, add_common_headers
-from minikms.web.http.observer import Observer
+from minikms.http import logs
+from minikms.http.answers import AnswerForm, add_common_headers
+from minikms.http.observer import Observer
 
 
 class PlainRequestHandler(web.RequestHandler):
@@ -31,7 +31,7 @@ class PlainRequestHandler(web.RequestHandler):
 
     @property
     def whole_heads(self) -> bool:
-        """Whether an answer's head may be written as a whole (web/http/answers.py)."""
+        """Whether an answer's head may be written as a whole (http/answers.py)."""
         return False
 
     def connection_lost(self, exc: BaseException | None) -> None:

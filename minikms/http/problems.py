@@ -13,8 +13,8 @@ from aiohttp import web
 from aiohttp_swagger3 import RequestValidationFailed
 
 from minikms import errors
-from minikms.web.http.logs import request_id
-from minikms.web.http.tracebacks import is_of_an_algorithm, loggable
+from minikms.http.logs import request_id
+from minikms.http.tracebacks import is_of_an_algorithm, loggable
 
 LOGGER = logging.getLogger(__name__)
 

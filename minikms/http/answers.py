@@ -9,10 +9,10 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
-from minikms.web.http.logs import REQUEST_ID_HEADER, request_id
-from minikms.web.http.problems import Respond, problem_response
-from minikms.web.http.shutdown import Shutdown
-from minikms.web.http.unread import SMALL, UNREAD
+from minikms.http.logs import REQUEST_ID_HEADER, request_id
+from minikms.http.problems import Respond, problem_response
+from minikms.http.shutdown import Shutdown
+from minikms.http.unread import SMALL, UNREAD
 
 CACHE_CONTROL: Final = "Cache-Control"
 NO_STORE: Final = "no-store"

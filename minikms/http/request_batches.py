@@ -21,12 +21,12 @@ from aiohttp.http import StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from minikms.events import record_together
-from minikms.web.http import logs
-from minikms.web.http.answers import Answer, head
-from minikms.web.http.connection import LimitedRequestHandler
-from minikms.web.http.plain_routes import PlainRoutes
-from minikms.web.http.shutdown import Shutdown
-from minikms.web.http.unread import SMALL
+from minikms.http import logs
+from minikms.http.answers import Answer, head
+from minikms.http.connection import LimitedRequestHandler
+from minikms.http.plain_routes import PlainRoutes
+from minikms.http.shutdown import Shutdown
+from minikms.http.unread import SMALL
 
 LOGGER = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from minikms.private_names import PrivateNames
 
 _HANDLER: Final = web_protocol.RequestHandler
 
-# What a connection needs for limits of its own (web/http/connection.py).
+# What a connection needs for limits of its own (http/connection.py).
 CONNECTION: Final = PrivateNames(
     "aiohttp",
     (
@@ -34,7 +34,7 @@ CONNECTION: Final = PrivateNames(
     " install a version that setup.cfg admits",
 )
 
-# What batches need besides (web/http/request_batches.py).
+# What batches need besides (http/request_batches.py).
 BATCHES: Final = PrivateNames(
     "aiohttp",
     (
@@ -52,11 +52,11 @@ BATCHES: Final = PrivateNames(
         (_HANDLER, "_logging_enabled", "whether there is an access log"),
         (web.Request, "_match_info", "what the router would find"),
         (web.Application, "_handle", "has the router find the handler of a request"),
-        # `StreamWriter._headers_buf` is in no class: web/http/trial.py finds out.
+        # `StreamWriter._headers_buf` is in no class: http/trial.py finds out.
         (
             web.Response,
             "_req",
-            "the request of a head that is written as a whole (web/http/answers.py)",
+            "the request of a head that is written as a whole (http/answers.py)",
         ),
         (web.Response, "_keep_alive", "the connection stays open after such a head"),
         (web.Response, "_payload_writer", "writes the body behind it"),
