@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from minikms.plugin import (
+    HasPkcs8,
     InvalidKey,
     JwkImporter,
     KeyPairAlgorithm,
@@ -14,7 +15,6 @@ from minikms.plugin import (
     jwk_bytes,
     public_of,
 )
-from minikms.plugin.pyca import HasPkcs8
 
 
 class PublicKey(Protocol):

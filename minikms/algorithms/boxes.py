@@ -2,13 +2,15 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
 
 from minikms.plugin import Box, Boxed, DecryptionFailed
-from minikms.plugin.protocol import KeyT, PublicT
+
+KeyT = TypeVar("KeyT")
+PublicT = TypeVar("PublicT")
 
 
 class NaclBox(Box[KeyT, PublicT]):

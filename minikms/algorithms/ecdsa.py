@@ -8,8 +8,7 @@ import coincurve
 from cryptography.hazmat.primitives import hashes, hpke
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from minikms.plugin import AskarStored, EcAlgorithm, Pkcs8KeyAlgorithm, PycaHpke
-from minikms.plugin.elliptic import EcKeyPair
+from minikms.plugin import AskarStored, EcAlgorithm, EcKeyPair, Pkcs8KeyAlgorithm, PycaHpke
 
 # The order of secp256k1's base point (SEC 2 section 2.4.1).
 _K256_ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141

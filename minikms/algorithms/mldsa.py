@@ -6,8 +6,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import mldsa
 
 from minikms.algorithms import akp
-from minikms.plugin import PureSigner, ValidationFailed
-from minikms.plugin.pyca import SignsMessages, VerifiesMessages
+from minikms.plugin import PureSigner, SignsMessages, ValidationFailed, VerifiesMessages
 
 _MU: Final = 64  # bytes (FIPS 204 section 6.2)
 

@@ -9,7 +9,7 @@ from minikms.errors import (
     ValidationFailed,
 )
 from minikms.plugin.askar import AskarKeyAlgorithm, AskarKeyPair, AskarStored
-from minikms.plugin.elliptic import EcAlgorithm
+from minikms.plugin.elliptic import EcAlgorithm, EcKeyPair
 from minikms.plugin.hpke import PycaHpke
 from minikms.plugin.jwk import jwk_bytes, require_jwk_type
 from minikms.plugin.protocol import (
@@ -37,7 +37,14 @@ from minikms.plugin.protocol import (
     Signer,
     Stored,
 )
-from minikms.plugin.pyca import Pkcs8KeyAlgorithm, PureSigner, public_of
+from minikms.plugin.pyca import (
+    HasPkcs8,
+    Pkcs8KeyAlgorithm,
+    PureSigner,
+    SignsMessages,
+    VerifiesMessages,
+    public_of,
+)
 
 __all__ = [
     "Aead",
@@ -49,8 +56,10 @@ __all__ = [
     "Capability",
     "DecryptionFailed",
     "EcAlgorithm",
+    "EcKeyPair",
     "EcdsaSigner",
     "Encapsulated",
+    "HasPkcs8",
     "Hpke",
     "HpkeOptions",
     "HpkeSealed",
@@ -71,10 +80,12 @@ __all__ = [
     "SecretImporter",
     "SeedImporter",
     "Signer",
+    "SignsMessages",
     "Stored",
     "UnsupportedOperation",
     "UnsupportedOption",
     "ValidationFailed",
+    "VerifiesMessages",
     "b64url_decode",
     "jose_b64url",
     "jwk_bytes",
