@@ -16,5 +16,5 @@ from minikms.addresses import network_of
         ("not an address", "not an address"),
     ],
 )
-def test_what_one_caller_has(address, network):
+def test_addresses_of_one_caller_share_a_network(address, network):
     assert network_of(address) == network

@@ -133,7 +133,7 @@ def test_contender_that_failed_is_not_measured(run):
 
 
 @pytest.mark.process
-async def test_what_there_was_no_time_for_is_named(capsys):
+async def test_the_report_names_rows_without_time(capsys):
     script = pytest.importorskip("run", reason="the extra `bench` draws charts")
     found = Run({"memory": CONTENDERS["memory"]}, [], keys=10)
     now = time.monotonic()

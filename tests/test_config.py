@@ -5,7 +5,7 @@ import pytest
 from minikms.config import OPTIONS, Config, DoorConfig
 
 
-def test_the_defaults():
+def test_a_config_without_options_has_the_defaults():
     assert Config() == Config("127.0.0.1", 8080, 1, 1024 * 1024, "text", "info")
 
 

@@ -40,7 +40,7 @@ def test_nothing_but_base64url_is_read(text):
         (b"", ""),
     ],
 )
-def test_base58(data, text):
+def test_bytes_are_encoded_as_base58(data, text):
     assert b58(data) == text
 
 
@@ -69,7 +69,7 @@ def test_the_thumbprints_of_the_rfcs():
 
 
 @pytest.mark.parametrize("kty", ["EC", "OKP", "AKP", "new"])
-def test_what_only_describes_a_key_is_not_in_its_thumbprint(kty):
+def test_a_thumbprint_covers_only_members_of_the_key(kty):
     jwk = {"kty": kty, "crv": "c", "x": "x", "y": "y", "pub": "p", "alg": "a"}
     described = {**jwk, "kid": "k", "use": "sig", "key_ops": ["sign"]}
     assert thumbprint(described) == thumbprint(dict(reversed(jwk.items())))

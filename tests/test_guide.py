@@ -13,7 +13,7 @@ OTHER_HEADER = Block("sh", 'test "${first%%.*}" != "${second%%.*}"\n')
 
 @pytest.mark.process
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
-def test_what_is_pasted_prints_what_is_shown(tmp_path):
+def test_the_pasted_commands_print_the_shown_output(tmp_path):
     done = paste([*blocks(GUIDE), OTHER_HEADER], tmp_path)
     assert done.answered == done.shown
     assert len(done.shown) == 12

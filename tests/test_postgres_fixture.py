@@ -52,7 +52,7 @@ def test_only_a_durable_one_waits_for_the_disk(own_postgres):
     assert own_postgres.execute("SHOW fsync") == "off\n"
 
 
-def test_what_a_test_did_to_it_is_undone(own_postgres):
+def test_changes_of_a_test_to_the_server_are_undone(own_postgres):
     _, _, name = own_postgres.create_database().rpartition("/")
     own_postgres.set("default_transaction_read_only", "on")
     own_postgres.pause()

@@ -84,7 +84,7 @@ def own():
     return {name for file in FILES for name in defined(tree_of(file))}
 
 
-def test_there_are_tables():
+def test_tables_of_private_names_are_found():
     assert {table.library for table in TABLES.values()} >= {"aiohttp", "prometheus-client"}
 
 

@@ -178,5 +178,5 @@ def test_picture_is_well_formed():
     assert {"Callers", "HTTP API", "Askar", "memory", "SQLite file", "PostgreSQL"} <= words
 
 
-def test_fits_two_screens():
+def test_the_readme_fits_two_screens():
     assert len(README.splitlines()) <= 140

@@ -92,7 +92,7 @@ def test_a_key_that_exists_is_the_same_as_an_import(record, material, same_alg):
             record.require_same(imported)
 
 
-def test_what_a_key_is_made_from_is_not_shown():
+def test_the_repr_of_a_key_source_shows_no_secret():
     secret = b"planted-7f3a"
     source = KeySource("x", {"d": "planted-7f3a"}, secret, secret, secret, "k")
     assert repr(source) == "KeySource(alg='x', unwrap_kid='k')"

@@ -120,7 +120,7 @@ async def test_many_unknown_kids_make_one_request_and_known_ones_do_not_wait(
         assert provider.asked == 2
 
 
-async def test_who_leaves_takes_the_answer_from_nobody(provider, running, clock):
+async def test_a_caller_that_leaves_takes_no_answer_from_others(provider, running, clock):
     second = SigningKey(kid="two")
     async with running(provider.url) as verifier:
         clock.now += 60

@@ -66,7 +66,7 @@ SIGNERS = [
 
 
 @pytest.mark.parametrize(("name", "alg"), SIGNERS)
-async def test_algorithms(verifier_of, name, alg):
+async def test_each_algorithm_verifies_and_a_changed_token_does_not(verifier_of, name, alg):
     key = SigningKey(name)
     assert (await verifier_of(key).verify(key.token(alg=alg))).subject == "alice"
     header, _, signature = key.token(alg=alg).split(".")
@@ -94,7 +94,7 @@ def test_every_algorithm_is_tested():
         ({"exp": 2e9, "nbf": 1.5}, set(), set()),
     ],
 )
-async def test_what_a_token_says(verifier, key, claims, scopes, profiles):
+async def test_claims_become_scopes_and_profiles(verifier, key, claims, scopes, profiles):
     assert await verifier.verify(key.token(claims)) == Claims("alice", scopes, profiles)
 
 
@@ -154,7 +154,7 @@ async def test_a_signature_by_another_key(verifier):
 
 
 @pytest.mark.parametrize("alg", ["none", "None", "NONE", ""])
-async def test_no_signature(verifier, key, alg):
+async def test_a_token_without_a_signature_is_refused(verifier, key, alg):
     for kid in ({}, {"kid": "one"}):
         assert await refused(verifier, compact({"alg": alg, **kid}, good(), lambda _: b""))
         assert await refused(verifier, compact({"alg": alg, **kid}, good(), key.signer()))
@@ -323,7 +323,7 @@ async def test_keys_that_share_a_kid(verifier_of):
     assert await refused(verifier, first.token())
 
 
-async def test_keys_without_kid(verifier_of, key):
+async def test_a_token_without_kid_finds_a_key_without_kid(verifier_of, key):
     nameless = SigningKey("p256")
     del nameless.jwk["kid"]
     verifier = verifier_of(key, nameless)

@@ -919,5 +919,5 @@ TOYS = [toy for toy in list(globals().values()) if hasattr(toy, "caught_by")]
 
 
 @pytest.mark.parametrize("toy", TOYS, ids=lambda toy: toy.__name__)
-def test_the_contract_catches(toy):
+def test_the_contract_catches_each_faulty_algorithm(toy):
     assert set(failures(toy())) == set(toy.caught_by)

@@ -115,7 +115,7 @@ def test_the_guide_has_every_method_of_a_key(name):
 
 @pytest.mark.process
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
-def test_what_is_pasted_makes_the_package(tmp_path):
+def test_the_pasted_commands_make_the_package(tmp_path):
     """In the folder of the README, but that nothing is installed into the tests' environment."""
     pytest.importorskip("setuptools", reason="setuptools is missing, which builds packages")
     make, use = code("sh")[:2]

@@ -136,7 +136,7 @@ def test_primes_that_are_too_close_are_refused(whole):
     assert recovered(private_jwk(BASE, APART, whole=whole)) == {BASE, APART}
 
 
-def test_what_is_no_prime_is_refused(primes):
+def test_a_composite_factor_is_refused(primes):
     p, q = primes
     threefold = p + 2 if (p + 2) % 3 == 0 else p + 4
     for bad in (threefold, p + 1):
@@ -145,7 +145,7 @@ def test_what_is_no_prime_is_refused(primes):
             refuses(private_jwk(q, bad))
 
 
-def test_what_only_looks_like_a_prime_is_refused(primes):
+def test_a_carmichael_number_as_factor_is_refused(primes):
     """A signature with it is right, so that OpenSSL's own test of it is needed."""
     assert CARMICHAEL.bit_length() == 1024
     p = next(prime for prime in (*primes, *ALIKE) if (prime * CARMICHAEL).bit_length() == 2048)

@@ -111,7 +111,7 @@ def test_ecdsa_signatures_of_others(
     [("p256", "[EC - SHA256]"), ("p384", "[ED - SHA384]"), ("p521", "[EE - SHA512]")],
 )
 @pytest.mark.parametrize("role", ["init", "resp"])
-def test_ecdh_of_nist(registry, vectors, unhex, ec_public, name, section, role):
+def test_ecdh_gives_the_secrets_of_nist(registry, vectors, unhex, ec_public, name, section, role):
     algorithm = registry.get(name)
     agreed = refused = 0
     for vector in vectors(f"{ECDH}_{role}.fax", section):

@@ -6,7 +6,7 @@ from minikms.encodings import jose_b64url
 
 
 @pytest.mark.parametrize("level", ["44", "65", "87"])
-def test_known_answers(registry, vectors, unhex, level):
+def test_ml_dsa_gives_the_known_answers(registry, vectors, unhex, level):
     algorithm, alg = registry.get(f"mldsa{level}"), f"ML-DSA-{level}"
     checked = 0
     for vector in vectors(f"asymmetric/MLDSA/kat_MLDSA_{level}_det_pure.rsp"):

@@ -22,7 +22,7 @@ from minikms.plugin import DecryptionFailed, InvalidKey
 
 
 @pytest.mark.parametrize("file", SIGNATURES)
-def test_signatures(file):
+def test_every_signature_of_wycheproof_is_judged_right(file):
     name, alg = SIGNATURES[file]
     algorithm, wrong, results = REGISTRY.get(name), {}, set()
     for number, jwk, message, signature, right in signatures(file):
@@ -39,7 +39,7 @@ def test_signatures(file):
 
 
 @pytest.mark.parametrize("file", AGREEMENTS)
-def test_agreement(file):
+def test_every_agreement_of_wycheproof_is_judged_right(file):
     algorithm, wrong, results, keys = REGISTRY.get(AGREEMENTS[file]), {}, set(), {}
     for number, private, public, right in agreements(file):
         if (secret := private["d"]) not in keys:
@@ -57,7 +57,7 @@ def test_agreement(file):
 
 
 @pytest.mark.parametrize("file", DECRYPTIONS)
-def test_decryption(file):
+def test_every_decryption_of_wycheproof_is_judged_right(file):
     algorithm, wrong, results, keys = REGISTRY.get(DECRYPTIONS[file]), {}, [], {}
     for number, private, ciphertext, right in decryptions(file):
         if (secret := private["d"]) not in keys:
@@ -75,7 +75,7 @@ def test_decryption(file):
 
 
 @pytest.mark.parametrize("name", AEADS)
-def test_authenticated_encryption(name):
+def test_every_aead_case_of_wycheproof_is_judged_right(name):
     algorithm, wrong, results = REGISTRY.get(name), {}, []
     for number, key, sealed, aad, right in aeads(name):
         try:
@@ -91,7 +91,7 @@ def test_authenticated_encryption(name):
 
 
 @pytest.mark.parametrize("name", WRAPPINGS)
-def test_key_wrap(name):
+def test_every_key_wrap_of_wycheproof_is_judged_right(name):
     algorithm, wrong, results = REGISTRY.get(WRAPPINGS[name][0]), {}, []
     for number, key, wrapped, right in wrappings(name):
         try:
@@ -107,7 +107,7 @@ def test_key_wrap(name):
 
 
 @pytest.mark.parametrize("file", KEMS)
-def test_key_encapsulation(file):
+def test_every_encapsulation_of_wycheproof_is_judged_right(file):
     algorithm, wrong, results = REGISTRY.get(KEMS[file]), {}, []
     for number, seed, ciphertext, right in decapsulations(file):
         try:

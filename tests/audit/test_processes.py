@@ -67,7 +67,7 @@ def test_a_rotated_file_that_was_cut_is_found(serve, run, options, path):
 
 
 @pytest.mark.process
-def test_what_cannot_be_checked(run, options, path, tmp_path, capsys):
+def test_verify_names_why_it_cannot_check(run, options, path, tmp_path, capsys):
     key = run("audit", "key", *options).stdout.strip()
     path.write_bytes(b"")
     bad = tmp_path / "bad"

@@ -135,7 +135,7 @@ DONE = {
 
 
 @pytest.mark.parametrize("how", DONE, ids=lambda how: how.__name__)
-async def test_what_was_changed_is_found(path, store, checked, how):
+async def test_a_changed_line_is_found(path, store, checked, how):
     await write(path, store, 10)
     assert await checked(path) == ([], [])
     lines = path.read_bytes().splitlines(keepends=True)

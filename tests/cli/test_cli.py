@@ -72,7 +72,7 @@ def test_an_address_that_is_none(run):
 
 
 @pytest.mark.process
-def test_the_host(serve):
+def test_serve_listens_on_the_given_host(serve):
     service = serve("--port", "0", HOST="127.0.0.2")
     assert (service.host, service.status("GET", "/healthz")) == ("127.0.0.2", 200)
 
@@ -89,7 +89,7 @@ def test_the_host_in_ipv6(serve):
 
 @pytest.mark.process
 @pytest.mark.parametrize("given", ["flag", "variable", "both"])
-def test_the_port(serve, free_port, given):
+def test_serve_listens_on_the_given_port(serve, free_port, given):
     port = free_port
     args = [] if given == "variable" else ["--port", port]
     variables = {"variable": {"PORT": port}, "both": {"PORT": "1"}}.get(given, {})
@@ -100,7 +100,7 @@ def test_the_port(serve, free_port, given):
 @pytest.mark.parametrize(
     ("args", "variables"), [(["--max-body", "17"], {}), ([], {"MAX_BODY": "17"})]
 )
-def test_the_largest_body(serve, args, variables):
+def test_serve_refuses_a_body_over_the_given_size(serve, args, variables):
     service = serve("--port", "0", *args, **variables)
     assert service.status("POST", "/key/generate", BODY) == 200
     assert service.status("POST", "/key/generate", BODY + b" ") == 413
@@ -111,7 +111,7 @@ def test_the_largest_body(serve, args, variables):
 @pytest.mark.parametrize(
     ("args", "variables"), [(["--log-format", "json"], {}), ([], {"LOG_FORMAT": "json"})]
 )
-def test_the_log_format(serve, args, variables):
+def test_serve_logs_in_the_given_format(serve, args, variables):
     service = serve("--port", "0", *args, **variables)
     assert json.loads(service.first)["levelname"] == "INFO"
     service.status("GET", "/healthz?planted-7f3a")
@@ -226,7 +226,7 @@ def test_values_that_are_none(option, value):
 @pytest.mark.interpreter
 @pytest.mark.process
 @pytest.mark.parametrize("args", [["keys"], ["serve", "--nope"], ["serve", "extra"]])
-def test_what_is_no_command(run, args):
+def test_an_unknown_command_is_refused(run, args):
     ended = run(*args)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.splitlines()[-1].startswith("Error: ")
@@ -247,7 +247,7 @@ def test_the_table_of_algorithms(run):
 
 @pytest.mark.interpreter
 @pytest.mark.process
-def test_help_and_version(run):
+def test_help_names_variables_and_version_the_layout(run):
     expected = f"minikms, version {version('minikms')}, store layout {LAYOUT}\n"
     assert run("--version").stdout == expected
     for name in ("HOST", "PORT", "WORKERS", "MAX_BODY", "LOG_FORMAT", "LOG_LEVEL"):

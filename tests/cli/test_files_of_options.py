@@ -34,7 +34,7 @@ def large(path):
 
 @pytest.mark.parametrize("make", [os.mkfifo, device, large], ids=["fifo", "device", "large"])
 @pytest.mark.parametrize("option", OPTIONS)
-def test_what_is_no_file_of_a_bounded_size(run, tmp_path, option, make):
+def test_an_option_refuses_a_path_without_a_bounded_file(run, tmp_path, option, make):
     (tmp_path / "cert.pem").write_text("")
     make(tmp_path / "given")
     more = [text.format(folder=tmp_path) for text in OPTIONS[option]]

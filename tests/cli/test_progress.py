@@ -88,7 +88,7 @@ def test_progress_is_seen_before_the_store_is_open(on_a_terminal, key, key_file,
     assert process.wait(60) == 0
 
 
-def test_what_goes_into_a_pipe_is_whole_beside_a_bar(on_a_terminal, run, key, key_file, tmp_path):
+def test_piped_output_is_whole_beside_a_bar(on_a_terminal, run, key, key_file, tmp_path):
     url = f"sqlite://{tmp_path}/keys.db"
     asyncio.run(fill(url, key))
     options = [*options_of(url, key_file), "--to", f"sqlite://{tmp_path}/copy.db"]
@@ -100,7 +100,7 @@ def test_what_goes_into_a_pipe_is_whole_beside_a_bar(on_a_terminal, run, key, ke
     assert (complaints(ended), len(ended.stdout.splitlines())) == ([], 1)
 
 
-def test_what_is_said_without_progress_is_beside_no_bar(on_a_terminal, key, key_file, tmp_path):
+def test_a_command_without_progress_shows_no_bar(on_a_terminal, key, key_file, tmp_path):
     url = f"sqlite://{tmp_path}/keys.db"
     asyncio.run(fill(url, key))
     process, terminal = on_a_terminal("store", "upgrade", *options_of(url, key_file))

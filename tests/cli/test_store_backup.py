@@ -91,7 +91,7 @@ def test_a_store_that_is_not_there_or_damaged_is_restored(run, key, key_file, tm
         assert asyncio.run(everything(url, key)) == before
 
 
-def test_what_is_no_backup(run, key, key_file, tmp_path):
+def test_restore_refuses_files_that_are_not_backups(run, key, key_file, tmp_path):
     path, good = tmp_path / "keys.db", tmp_path / "good.db"
     url = f"sqlite://{path}"
     asyncio.run(fill(url, key))

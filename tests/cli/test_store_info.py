@@ -13,7 +13,7 @@ from minikms.store.location import StoreKey, StoreLocation
 pytestmark = pytest.mark.process
 
 
-def test_info(run, persistent_url, key, key_file):
+def test_info_counts_profiles_keys_and_algorithms(run, persistent_url, key, key_file):
     asyncio.run(fill(persistent_url, key))
 
     async def add_one_of_another():
@@ -44,7 +44,7 @@ def test_info(run, persistent_url, key, key_file):
         assert persistent_url.split("@")[0].split(":")[-1] not in ended.stdout
 
 
-def test_verify(run, persistent_url, key, key_file):
+def test_verify_finds_a_damaged_store(run, persistent_url, key, key_file):
     asyncio.run(fill(persistent_url, key))
     ended = run("store", "verify", *options_of(persistent_url, key_file))
     assert (ended.returncode, ended.stderr) == (0, "")

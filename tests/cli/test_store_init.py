@@ -19,7 +19,7 @@ def init(run, url, folder, *more, **how):
     return run("store", "init", "--store", url, "--generate-key", *files, *more, **how)
 
 
-def test_what_cannot_be_made_leaves_nothing_that_a_second_try_meets(run, tmp_path):
+def test_a_failed_init_leaves_nothing_in_the_way_of_a_second(run, tmp_path):
     url, folder = f"sqlite://{tmp_path}/deep/keys.db", tmp_path / "secrets"
     folder.mkdir()
     assert "does not exist" in refused(init(run, url, folder))

@@ -29,7 +29,9 @@ pytestmark = pytest.mark.process
     ],
     indirect=["persistent_url"],
 )
-def test_rekey(run, persistent_url, key, key_file, tmp_path, way):
+def test_rekey_replaces_the_store_key_and_keeps_everything(
+    run, persistent_url, key, key_file, tmp_path, way
+):
     asyncio.run(fill(persistent_url, key))
     before = asyncio.run(everything(persistent_url, key))
     new_file, method, variables = str(tmp_path / "new.key"), "raw", {}

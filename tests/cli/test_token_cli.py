@@ -129,7 +129,7 @@ def test_a_file_without_a_token_stops_the_start(tmp_path, run, content):
 
 
 @pytest.mark.parametrize("flags", [["--scope", "everything"], ["--expires", "tomorrow"], []])
-def test_what_is_no_token(store, run, flags):
+def test_token_create_refuses_bad_options(store, run, flags):
     variables, _ = store
     refused = run("token", "create", "--name", "x", "--all-profiles", *flags, **variables)
     assert refused.returncode == 2

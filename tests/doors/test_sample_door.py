@@ -84,7 +84,7 @@ async def test_errors_have_the_form_of_the_door(opened, method, path, headers, a
     ],
     ids=["header", "garbage", "path", "length", "expected"],
 )
-async def test_what_does_not_parse_has_the_form_of_the_door(opened, sent, status, slug):
+async def test_unparsable_requests_are_answered_in_the_form_of_the_door(opened, sent, status, slug):
     _, door = await opened()
     reader, writer = await asyncio.open_connection(door._base_url.host, door._base_url.port)
     writer.write(sent)
@@ -163,7 +163,7 @@ async def test_the_log_names_the_operation(opened, caplog):
 
 @pytest.mark.process
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_running_service(plain, serve, workers):
+def test_a_running_service_opens_the_sample_door(plain, serve, workers):
     service = serve("--port", "0", "--plain-port", "0", "--workers", str(workers), wait=False)
     service.wait_until_it_listens()
     line = service.read_until("plain text on ")

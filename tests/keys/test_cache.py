@@ -40,7 +40,7 @@ async def test_a_key_in_memory_is_not_waited_for(keys, by):
         assert ended.value.value in (signed, record)
 
 
-async def test_what_is_in_memory_shows_no_secret(keys):
+async def test_the_repr_of_a_cached_key_shows_no_secret(keys):
     record, material = await keys._maker.make(
         keys._registry.get("hs256"),
         KeyPolicy(),
@@ -84,7 +84,7 @@ async def test_a_new_key_takes_no_other_out_of_memory(keys):
     assert keys.cache.entries.misses == misses
 
 
-async def test_what_has_changed_leaves_memory_with_the_next_sweep(keys):
+async def test_a_deleted_key_leaves_memory_with_the_next_sweep(keys):
     kids = [(await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())).kid for _ in range(2)]
     for kid in kids:
         await sign(keys, KeyRef(kid=kid))

@@ -54,7 +54,7 @@ async def test_a_key_comes_back_in_another_state(keys, make):
     assert (await keys.restore(PROFILE, kid)).state == "verify-only"
 
 
-async def test_what_is_not_permitted_changes_nothing(keys, make):
+async def test_a_forbidden_change_changes_nothing(keys, make):
     kid = await make()
     before = await keys.get(PROFILE, KeyRef(kid))
     with pytest.raises(Refusal, match=kid):

@@ -96,7 +96,7 @@ async def test_a_thread_finds_its_next_slice_while_the_event_loop_is_busy(batche
     assert await asyncio.gather(*tasks) == [[n] for n in range(3 * _CONCURRENT)]
 
 
-async def test_profiles_take_turns():
+async def test_profiles_take_turns_at_the_threads():
     semaphore, order = FairSemaphore(1), []
 
     async def work(name, slices):
@@ -114,7 +114,7 @@ async def test_profiles_take_turns():
     assert not semaphore._waiting
 
 
-async def test_who_waits_no_more_takes_no_turn():
+async def test_a_cancelled_waiter_takes_no_turn():
     semaphore = FairSemaphore(1)
     await semaphore.acquire("a")
     waiting = [asyncio.create_task(semaphore.acquire("a")) for _ in range(3)]

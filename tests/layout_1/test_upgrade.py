@@ -204,7 +204,7 @@ async def all_older(database):
     return await older_keys(StoreInspector(database), faults_alone)
 
 
-async def test_who_is_gone_has_nothing_of_a_profile_upgraded(old, store_key):
+async def test_a_cancelled_upgrade_leaves_the_profile_unchanged(old, store_key):
     """As by Ctrl-C: the transaction ends with the next key, and is not committed."""
     location, key = StoreLocation.parse(f"sqlite://{old}"), StoreKey(store_key)
     async with Database.open(location, key, upgrading=True) as database:

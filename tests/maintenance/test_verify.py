@@ -333,7 +333,7 @@ async def test_a_profile_that_cannot_be_used(location, key, what):
     assert tally.keys == 1
 
 
-async def test_what_is_left_over(location, key):
+async def test_rows_left_over_from_profiles_are_found(location, key):
     async with service_of(location, key) as service:
         await service.create_profile("t")
         askar_profile = await service._store._database.directory.askar_profile("t")
@@ -593,7 +593,7 @@ async def service_in_use(url, key, in_use):
     indirect=["persistent_url"],
 )
 @pytest.mark.parametrize("change", CHANGES)
-async def test_what_changes_meanwhile_is_nothing_wrong(
+async def test_changes_during_verification_are_no_findings(
     persistent_url, location, key, in_use, change, when
 ):
     done = []

@@ -36,7 +36,7 @@ def jwk_of(public):
 
 
 @pytest.mark.parametrize(("secret", "public", "aux", "message", "signature", "good"), VECTORS)
-def test_a_vector(secret, public, aux, message, signature, good):
+def test_the_vectors_of_bip_340_hold(secret, public, aux, message, signature, good):
     if len(message) != 32:  # no digest of this algorithm's: coincurve signs no other message
         key = BIP340.import_secret(secret)
         assert BIP340.public_bytes(key) == public

@@ -81,7 +81,7 @@ def test_connections_of_one_address(serve, dial):
     assert int(re.search(r"refused: (\d+)", line)[1]) >= 19
 
 
-def test_connections_in_all(serve, dial):
+def test_connections_of_all_callers_are_limited(serve, dial):
     service = serve("--port", "0", "--max-connections", "3")
     first = [dial(service, f"127.0.0.{number}") for number in (1, 2, 3)]
     assert all(map(answers, first))
@@ -99,7 +99,7 @@ def test_a_trusted_proxy_has_as_many_as_it_needs(serve, dial):
     assert [answers(dial(service)) for _ in range(4)] == [True, True, False, False]
 
 
-def test_a_handshake_counts(serve, dial, tmp_path):
+def test_unfinished_handshakes_count_as_connections(serve, dial, tmp_path):
     authority = Authority(tmp_path, "root")
     cert, key = authority.issue("kms")
     files = ["--tls-cert", str(cert), "--tls-key", str(key)]

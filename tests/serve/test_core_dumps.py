@@ -41,7 +41,7 @@ def limits(process):
     return re.search(r"Max core file size +(\S+) +(\S+)", text).groups()
 
 
-def test_another_program():
+def test_memory_of_another_program_can_be_read():
     with subprocess.Popen([*WITHOUT, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as cat:
         cat.stdin.write(b"a")
         cat.stdin.flush()
@@ -49,7 +49,7 @@ def test_another_program():
         assert reads(cat.pid)
 
 
-def test_a_service(serve):
+def test_memory_of_a_service_cannot_be_read(serve):
     service = serve("--port", "0", command=[*WITHOUT, *MINIKMS])
     assert limits(service.process.pid) == ("0", "0")
     assert not reads(service.process.pid)

@@ -60,7 +60,7 @@ def test_callers_that_stay_lose_no_call(serve, workers):
 
 @pytest.mark.interpreter
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_who_presses_ctrl_c_does_not_wait(serve, workers):
+def test_ctrl_c_ends_a_service_at_once(serve, workers):
     service = serve("--port", "0", "--workers", workers, "--shutdown-grace", "3600")
     with contextlib.closing(service.connect()) as idle:
         idle.request("GET", "/healthz")

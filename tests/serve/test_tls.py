@@ -118,7 +118,7 @@ def test_a_key_may_be_in_the_file_of_its_certificate(serve, one, tmp_path):
     ],
 )
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
-def test_versions(one, version, refused):
+def test_versions_before_tls_1_2_are_refused(one, version, refused):
     cert, key = one.issue("kms")
     context = caller(one, version=version)
     context.set_ciphers("ALL:@SECLEVEL=0")  # or this OpenSSL would not even offer TLS 1.1
@@ -255,7 +255,7 @@ def test_no_connection_is_refused_meanwhile(serve, one):
 
 @pytest.mark.interpreter
 @pytest.mark.process
-def test_each_worker_renews(serve, one, tmp_path):
+def test_each_worker_renews_its_certificate(serve, one, tmp_path):
     certificate = one.issue("first")
     service = serve("--port", "0", "--workers", "2", *new_store(tmp_path), *flags(certificate))
     assert "https://" in service.first
@@ -275,7 +275,7 @@ def test_each_worker_renews(serve, one, tmp_path):
     assert (code, "Traceback" in written) == (0, False)
 
 
-def test_bad_files(one, two, tmp_path):
+def test_bad_certificate_files_are_refused_by_name(one, two, tmp_path):
     cert, key = one.issue("kms")
     none, folder = str(tmp_path / "none.pem"), str(tmp_path)
     others_key = two.issue("other")[1]

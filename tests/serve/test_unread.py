@@ -80,7 +80,7 @@ def open_connections(process):
 
 
 @pytest.mark.parametrize("accept", [b"", NDJSON], ids=["page", "lines"])
-async def test_what_waits_is_bounded(service, dial, accept):
+async def test_memory_for_unread_answers_is_bounded(service, dial, accept):
     process = psutil.Process(service.process.pid)
     before = most = process.memory_info().rss
 

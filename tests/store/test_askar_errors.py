@@ -78,7 +78,7 @@ def test_the_private_names_are_there():
         (OTHERWISE, "a callback of Askar's did not come"),
     ],
 )
-def test_without_them(change, why):
+def test_errors_keep_their_meaning_without_askars_codes(change, why):
     """In a process of its own: each of Askar's functions keeps its first callback."""
     code = WITHOUT.replace("{change}", change)
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

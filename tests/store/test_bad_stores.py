@@ -27,7 +27,7 @@ def refused(run):
     return check
 
 
-async def test_a_wrong_key(refused, persistent):
+async def test_a_wrong_store_key_is_refused_in_one_line(refused, persistent):
     for key, method in ((new_raw_key(), "raw"), ("passphrase", "raw"), ("passphrase", "argon2i")):
         options = {"STORE": persistent["store"], "STORE_KEY": key, "STORE_KEY_METHOD": method}
         # `serve` takes three times as long to start as others, which read the key as it does.
@@ -138,7 +138,7 @@ def test_a_key_file_that_is_none(refused, tmp_path, content, mode):
     assert str(file) in refused("store", "info", **options)
 
 
-def test_no_key(refused, tmp_path):
+def test_a_missing_store_key_is_refused_in_one_line(refused, tmp_path):
     refused(*SERVE, STORE=f"sqlite://{tmp_path}/keys.db")
 
 

@@ -21,7 +21,7 @@ def remember(cache, key, value, *sources):
     cache.start_fill().fill(key, value, *sources)
 
 
-def test_what_values_weigh_is_bounded():
+def test_the_weight_of_cached_values_is_bounded():
     cache = Cache(ChangeCounters(), 10, 0, weigh=len)
     for key in ("a", "b", "c"):
         remember(cache, key, key * 3, A)
@@ -39,7 +39,7 @@ def test_what_values_weigh_is_bounded():
     assert [key for key in "acdefgh" if cache.get(key)] == ["h"]
 
 
-def test_what_was_used_last_stays():
+def test_the_last_used_value_stays_cached():
     cache = Cache(ChangeCounters(), 2, 0)
     first, second = Value(), Value()
     remember(cache, "first", first, A)
@@ -82,7 +82,7 @@ async def test_a_change_that_fails_is_noticed():
     assert cache.get("a") is None
 
 
-async def test_what_changes_while_it_is_read_is_not_kept():
+async def test_a_value_that_changes_while_it_is_read_is_not_cached():
     counters = ChangeCounters()
     cache = Cache(counters, 10, 0)
     pending = cache.start_fill()
@@ -92,7 +92,7 @@ async def test_what_changes_while_it_is_read_is_not_kept():
     assert cache.get("a") is None
 
 
-async def test_what_has_changed_is_dropped():
+async def test_a_stale_value_is_dropped():
     counters = ChangeCounters()
     cache = Cache(counters, 10, 0)
     value = Value()

@@ -38,7 +38,7 @@ async def stores(persistent_url, key):
         yield [await stack.enter_async_context(store) for store in opened]
 
 
-async def test_what_one_does_the_other_sees(stores):
+async def test_two_services_see_each_others_writes(stores):
     one, other = stores
     await one.insert(DEFAULT_PROFILE, RECORD, b"secret", ["a"])
     assert (await other.record(DEFAULT_PROFILE, KeyRef(alias="a"))).kid == RECORD.kid

@@ -77,7 +77,7 @@ async def test_a_clock_that_goes_back(persistent_url, key, clock, seen_by, back)
         await again.insert(DEFAULT_PROFILE, RECORD, b"secret", ["a"])
 
 
-async def test_what_nobody_has_seen_is_due_again_later(sqlite, key, clock):
+async def test_an_unseen_overdue_key_waits_again_when_the_clock_goes_back(sqlite, key, clock):
     async with KeyStore.open(StoreLocation.parse(f"sqlite://{sqlite}"), key) as store:
         await store.insert(DEFAULT_PROFILE, RECORD, b"secret")
         await store.schedule(DEFAULT_PROFILE, KeyRef("kid-1"), time.time_ns() + HOUR)

@@ -70,7 +70,7 @@ PLANTED = {
 @pytest.mark.parametrize(
     "what", [*sorted(PLANTED.keys() - {OTHER}), pytest.param(OTHER, marks=needs_root)]
 )
-async def test_what_others_have_put_there(store, key, victim, ending, what):
+async def test_planted_files_beside_a_store_are_refused(store, key, victim, ending, what):
     file = Path(f"{store}-{ending}")
     file.unlink()
     PLANTED[what](file, victim)

@@ -80,7 +80,7 @@ async def test_a_database_that_failed_and_is_back(store, call, monkeypatch):
 
 
 @pytest.mark.parametrize("code", [AskarErrorCode.NOT_FOUND, AskarErrorCode.ENCRYPTION])
-async def test_what_no_caller_can_act_on_stays_as_it_is(store, code, monkeypatch):
+async def test_unexpected_errors_of_askar_are_raised_unchanged(store, code, monkeypatch):
     monkeypatch.setattr(store._database._handle, "store", Failing(code))
     with pytest.raises(AskarError) as caught:
         await store.ping()
@@ -122,7 +122,7 @@ async def test_material_that_goes_between_two_look_ups(store, kind):
         await store.open_key(DEFAULT_PROFILE, KeyRef(kid=RECORD.kid), lambda _: None)
 
 
-async def test_what_is_not_permitted_is_not_opened(store):
+async def test_a_key_that_is_not_permitted_is_not_opened(store):
     await store.insert(DEFAULT_PROFILE, RECORD, b"secret")
 
     def permit(record):
@@ -133,7 +133,7 @@ async def test_what_is_not_permitted_is_not_opened(store):
         await store.open_key(DEFAULT_PROFILE, KeyRef(kid=RECORD.kid), permit)
 
 
-async def test_pages_over_gaps(store):
+async def test_pages_list_every_key_over_gaps(store):
     kept = [
         await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"") for n in range(40)
     ]
@@ -237,7 +237,7 @@ async def test_calls_that_fail_at_once_keep_their_own_error(store):
         assert [result.code for result in results] == list(kinds.values())
 
 
-async def test_an_unknown_profile(store):
+async def test_every_call_refuses_an_unknown_profile(store):
     for call in (
         store.record("nobody", KeyRef(kid="a")),
         store.page("nobody", limit=1),

@@ -87,7 +87,7 @@ def test_the_mode_of_the_environment_holds_where_the_url_has_none(monkeypatch):
         "user:secret@x%3Fy@host/name?sslmode=require",
     ],
 )
-def test_what_the_driver_would_not_take_for_sure_is_refused(url):
+def test_ambiguous_postgres_urls_are_refused(url):
     with pytest.raises(StoreError) as caught:
         StoreLocation.parse(f"postgres://{url}")
     assert "secret" not in str(caught.value)

@@ -43,7 +43,7 @@ async def use(url, key):
         assert set(names) < set(await opened.profiles())
 
 
-async def test_session_mode(store, postgres_server, caplog):
+async def test_a_pooler_in_session_mode_serves_without_warnings(store, postgres_server, caplog):
     url, key = store
     for setting in SETTINGS:
         database = urlsplit(url).path[1:]

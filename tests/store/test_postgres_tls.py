@@ -239,7 +239,7 @@ def test_both_ends_of_a_copy_share_what_the_driver_reads_from_the_environment(
     assert front.connections == 0
 
 
-async def test_a_unix_socket(postgres_server, make_store, tmp_path):
+async def test_a_unix_socket_needs_no_tls(postgres_server, make_store, tmp_path):
     url = postgres_server.create_database()
     async with Proxy(postgres_server.port) as proxy:
         folder = quote(str(tmp_path), safe="")

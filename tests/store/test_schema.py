@@ -92,14 +92,14 @@ async def made(location, key, change_rows):
 
 
 @pytest.mark.parametrize(("persistent_url", "what"), DATABASES, indirect=["persistent_url"])
-async def test_what_askar_does_not_make_is_refused(location, key, made, what):
+async def test_a_schema_unlike_askars_is_refused(location, key, made, what):
     await made(*(SQLITE if location.path else POSTGRES)[what])
     with pytest.raises(StoreError, match=f"schema at .* not the one that Askar makes.* {what}"):
         async with KeyStore.open(location, key):
             pass
 
 
-async def test_what_sqlite_and_operators_make_is_not(location, key, made):
+async def test_maintenance_by_sqlite_and_operators_is_accepted(location, key, made):
     if location.path:
         await made("ANALYZE", "VACUUM", "REINDEX")
     else:

@@ -261,7 +261,7 @@ async def test_a_profile_of_others_is_as_one_that_is_not_there(guarded):
     assert await listed.json() == {"profiles": ["bob"]}
 
 
-async def test_tokens_over_http(kept_guarded):
+async def test_a_token_is_made_used_listed_and_revoked(kept_guarded):
     client, everything = kept_guarded
     body = {"name": "issuer", "scopes": ["sign", "keys:write"], "expires": "2199-01-01T00:00:00Z"}
     answer = await client.post("/tokens", json=body, headers=everything)
@@ -284,7 +284,7 @@ async def test_tokens_over_http(kept_guarded):
     await refusal(await client.delete(path, headers=everything), 404, "token-not-found")
 
 
-async def test_who_may_make_tokens_gives_no_more_than_its_profiles(guarded):
+async def test_a_token_grants_no_profile_that_it_lacks(guarded):
     client, everything = guarded
     alice = await made(client, "admin", profiles=("alice",))
     body = {"name": "t", "scopes": ["sign"]}
@@ -395,7 +395,7 @@ async def test_a_token_of_several_profiles_needs_an_admin_of_them_all(guarded):
         ("expires", "2200-01-01T00:00:00Z"),
     ],
 )
-async def test_what_is_no_token_is_refused(shared_guarded, member, value):
+async def test_a_malformed_token_request_is_refused(shared_guarded, member, value):
     client, everything = shared_guarded
     body = {"name": "t", "scopes": ["sign"], member: value}
     answer = await client.post("/tokens", json=body, headers=everything)
@@ -418,7 +418,7 @@ async def test_a_key_comes_wrapped_for_who_may_unwrap_it(guarded):
     assert (await client.post("/key/import", json=body, headers=both)).status == 200
 
 
-async def test_a_token_ends(guarded):
+async def test_a_token_ends_at_its_expiry(guarded):
     client, _ = guarded
     ends = time.time_ns() + 300_000_000
     headers = await made(client, expires=ends)
@@ -511,7 +511,7 @@ async def test_wrong_tokens_are_forgotten_after_a_minute(start, admin, monkeypat
         Clock.now += int(after) - 39
 
 
-async def test_who_is_no_trusted_proxy_is_not_believed(start, admin):
+async def test_forwarded_addresses_of_untrusted_proxies_are_ignored(start, admin):
     config = Config(auth="token", admin_token_file=admin[1], max_wrong_tokens=1)
     client = await start(create_service(config))
     statuses = []

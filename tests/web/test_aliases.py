@@ -151,7 +151,7 @@ async def test_the_alias_of_a_key_that_is_out_of_use_is_taken(
 
 
 @pytest.mark.parametrize("value", ["", "MOVE", None, True, "keep"])
-async def test_what_may_become_of_it(client, generate, refused, value):
+async def test_an_unknown_value_of_alias_taken_is_refused(client, generate, refused, value):
     kid = (await generate())["kid"]
     for call in binding(client, "a", kid, alias_taken=value).values():
         body = await refused(await call(), 422, "validation-failed")

@@ -163,7 +163,7 @@ async def test_every_call_that_is_refused_leaves_its_line(client, lines, who, ou
         (("DELETE", "/tokens/0123456789abcdef"), ("revokeToken", "token-not-found", None)),
     ],
 )
-async def test_what_is_refused_has_its_slug(client, lines, call, recorded):
+async def test_the_line_of_a_refused_call_has_its_slug(client, lines, call, recorded):
     method, path, *body = call
     headers = {"Content-Type": "application/json"}
     data = BytesIO(body[0]) if body else None
@@ -186,7 +186,7 @@ async def test_what_is_refused_has_its_slug(client, lines, call, recorded):
         ("p384", "openHpke", "/hpke/open", {"enc": "AAAA", "ciphertext": "AAAA"}),
     ],
 )
-async def test_what_does_not_decrypt_names_its_key(client, lines, alg, name, where, body):
+async def test_the_line_of_a_failed_decryption_names_its_key(client, lines, alg, name, where, body):
     async with client.post("/key/generate", json={"alg": alg, "alias": "k"}) as answer:
         kid = (await answer.json())["kid"]
     lines()
@@ -206,7 +206,7 @@ async def test_what_does_not_decrypt_names_its_key(client, lines, alg, name, whe
         ("/key/nope/rotate", "Expect: tea\r\nContent-Length: 2", ("rotateKey", "bad-request")),
     ],
 )
-async def test_what_is_refused_before_its_body_has_come(
+async def test_a_call_refused_before_its_body_leaves_a_line(
     client, connect, lines, target, head, recorded
 ):
     token = client.session.headers["Authorization"]
@@ -226,7 +226,7 @@ async def test_what_is_refused_before_its_body_has_come(
 
 
 @pytest.mark.parametrize("call", [("GET", "/keys"), ("POST", "/sign")])
-async def test_what_is_refused_since_too_much_is_under_way(start, admin, path, lines, call):
+async def test_a_call_over_the_limit_in_flight_leaves_a_line(start, admin, path, lines, call):
     async def wait(_):
         await go_on.wait()
         return web.Response()
@@ -255,7 +255,7 @@ async def test_what_is_refused_since_too_much_is_under_way(start, admin, path, l
     await under_way
 
 
-async def test_what_is_no_call_leaves_none(client, connect, lines):
+async def test_requests_that_are_no_calls_leave_no_line(client, connect, lines):
     lines()
     for text in ("PUT /keys HTTP/1.1\r\nHost: localhost", "GET /keys HTTP/1.1\r\nno header", "?"):
         connection = await connect()
@@ -264,7 +264,7 @@ async def test_what_is_no_call_leaves_none(client, connect, lines):
     assert lines() == []
 
 
-async def test_what_is_open_leaves_none(client, lines):
+async def test_open_routes_leave_no_line(client, lines):
     for path in ("/healthz", "/readyz", "/openapi.json", "/docs/", "/nothing"):
         await client.get(path)
     assert lines() == []
@@ -343,7 +343,7 @@ async def reopened(client, path):
 
 
 @pytest.mark.each_store
-async def test_nothing_is_done(client, path, lines):
+async def test_without_a_writable_log_no_call_changes_anything(client, path, lines):
     """Each call that would succeed is refused, and has changed nothing."""
     database = client.app[SERVICE]._store.database
     token_id, before = "", None
@@ -392,7 +392,7 @@ async def test_a_failure_to_write_is_logged_once_and_so_is_its_end(client, path,
     assert sum("is written again" in line for line in messages) == 1
 
 
-async def test_what_is_open_is_answered_all_the_same(client, path):
+async def test_without_a_writable_log_open_routes_answer(client, path):
     os.rename(path, path.with_name("away"))
     for name in ("/healthz", "/readyz", "/openapi.json"):
         async with client.get(name) as answer:

@@ -46,7 +46,7 @@ UNREADABLE = {
 }
 
 
-async def test_what_does_not_parse(connect):
+async def test_a_request_that_does_not_parse_is_refused(connect):
     for name, data in UNREADABLE.items():
         connection = await connect()
         connection.writer.write(data)
@@ -57,7 +57,7 @@ async def test_what_does_not_parse(connect):
         assert (await (await connect()).call("GET", "/readyz")).status == 200
 
 
-async def test_chunks(connection):
+async def test_chunked_bodies_are_read_and_bounded(connection):
     connection.writer.write(CHUNKED + b'5\r\n{"alg\r\nc\r\n":"ed25519"}\r\n0\r\n\r\n')
     assert (await connection.receive()).status == 200
     size = 2 * 1024 * 1024

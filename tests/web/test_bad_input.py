@@ -145,14 +145,14 @@ async def goes_on(connection):
     return (await connection.call("POST", "/key/generate", GOOD, JSON)).status == 200
 
 
-async def test_bodies(connection):
+async def test_each_bad_body_is_its_problem(connection):
     for name, (body, problem) in BODIES.items():
         response = await connection.call("POST", "/key/generate", body, JSON)
         assert (name, *response.problem()) == (name, *problem)
         assert await goes_on(connection), name
 
 
-async def test_headers(connection):
+async def test_each_bad_header_is_its_problem(connection):
     for name, (body, headers, problem) in HEADERS.items():
         sent = body() if callable(body) else body
         response = await connection.call("POST", "/key/generate", sent, *headers)
@@ -174,14 +174,14 @@ async def test_a_gzip_bomb_is_not_inflated(connection):
     assert peak < 16 * Config().max_body
 
 
-async def test_targets(connection):
+async def test_each_bad_target_is_its_problem(connection):
     for target, problem in TARGETS.items():
         response = await connection.call("GET", target)
         assert (target, *response.problem()) == (target, *problem)
         assert await goes_on(connection), target
 
 
-async def test_methods(connection):
+async def test_other_methods_of_a_path_are_refused(connection):
     for path, allowed in METHODS.items():
         allow = ", ".join(sorted(allowed))
         for method in {"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "HEAD"}:
@@ -228,7 +228,7 @@ VALUES = (None, 1, True, [MARK], {MARK: MARK}, MARK + "\x00", MARK + "!", MARK +
 
 
 @pytest.mark.parametrize(("path", "good"), FIELDS.items())
-async def test_fields(connection, path, good):
+async def test_bad_fields_are_pointed_at(connection, path, good):
     async def pointers(body):
         response = await connection.call("POST", path, orjson.dumps(body), JSON)
         assert (body, *response.problem()) == (body, *INVALID)
@@ -249,7 +249,7 @@ NOT_BASE64URL = "!!!!", "AA+A", "AA/A", "AA A", "AAAA\n", "A", "AAAAA", "AA=", "
 
 
 @pytest.mark.parametrize(("path", "fields"), [("/sign", ["data"]), ("/verify", ["data", "sig"])])
-async def test_what_is_not_base64url(client, generate, refused, path, fields):
+async def test_text_that_is_not_base64url_is_refused(client, generate, refused, path, fields):
     good = {"kid": (await generate())["kid"], **dict.fromkeys(fields, "AA")}
     for field in fields:
         for text in NOT_BASE64URL:

@@ -108,7 +108,7 @@ async def test_a_batch_whose_caller_is_gone_ends(client, connect, generate, how)
     assert Held.signed < 5000  # of 10,000
 
 
-async def test_who_has_closed_its_half_gets_its_batch(client, connect, generate):
+async def test_a_half_closed_caller_gets_its_batch(client, connect, generate):
     callers = await called(client, connect, generate, size=300)
     for caller in callers:
         caller.writer.write_eof()

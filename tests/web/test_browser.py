@@ -101,7 +101,7 @@ async def test_docs_open_from_this_host_alone(client, page):
     assert len(await page.screenshot(full_page=True)) > 50_000
 
 
-async def test_authorize(start, page, admin):
+async def test_a_token_typed_in_the_page_is_sent(start, page, admin):
     """A token that is typed there is sent from then on; where one is needed, no key is imported."""
     token, file = admin
     client = await start(create_service(Config(auth="token", admin_token_file=file)))
@@ -121,7 +121,7 @@ async def test_authorize(start, page, admin):
     assert await execute(panel) == "[]"
 
 
-async def test_try_it_out(client, page):
+async def test_the_examples_of_the_page_generate_sign_and_verify(client, page):
     """Generate, sign and verify, from the examples as they stand."""
     await page.goto(str(client.make_url("/docs")))
     panel = await open_operation(page.locator("#operations-keys-generateKey"))

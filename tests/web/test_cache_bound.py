@@ -133,7 +133,9 @@ async def test_with_notices_nobody_waits_for_the_bound(pair, listening, admin, p
         await ends(change, use, within=3600)
 
 
-async def test_notices_come_again(pair, listening, admin, own_postgres, caplog):
+async def test_the_cache_is_emptied_when_notices_come_again(
+    pair, listening, admin, own_postgres, caplog
+):
     url = own_postgres.create_database()
     one, other = await pair(url, 3600)
     await listening(one, other)

@@ -61,7 +61,7 @@ async def kept(client, profile="default"):
 
 
 @pytest.mark.each_store
-async def test_by_alias(client, generate, refused):
+async def test_an_alias_names_the_key_to_delete(client, generate, refused):
     key, other = await generate(alias="did:example:1#a b"), await generate(alias="other")
     await client.post(f"/key/{key['kid']}/associate", json={"alias": "second"})
     query = {"alias": "did:example:1#a b"}
@@ -100,7 +100,7 @@ async def test_by_an_alias_of_a_key_that_is_due(client, generate, refused):
     ("after", "seconds"),
     [("1s", 1), ("31536000s", 365 * 86400), ("90m", 5400), ("36h", 129600), ("365d", 365 * 86400)],
 )
-async def test_when(client, generate, after, seconds):
+async def test_a_deletion_waits_for_the_given_time(client, generate, after, seconds):
     key = await generate(alias="a")
     earliest = time.time() + seconds
     done = await schedule(client, key["kid"], after)
@@ -171,7 +171,7 @@ async def test_another_time_and_at_once(client, generate, refused):
 
 
 @pytest.mark.each_store
-async def test_its_time_comes(client, generate, refused):
+async def test_a_scheduled_key_is_gone_at_its_time(client, generate, refused):
     kid = (await generate())["kid"]
     deletes = datetime.fromisoformat((await schedule(client, kid, "1s"))["deletes"])
     async with asyncio.timeout(60):
@@ -233,7 +233,7 @@ async def test_pages_without_what_is_due(client, generate):
 
 
 @pytest.mark.each_store
-async def test_sweeping(client, generate, start, any_store):
+async def test_overdue_keys_of_every_profile_are_swept(client, generate, start, any_store):
     await client.post("/profile", json={"name": "other"})
     left = await generate("hs256", alias="left")
     later = await generate()

@@ -187,7 +187,7 @@ async def test_each_envelope_is_new(post, wallet, agent):
         assert len({one[name] for one in packed}) == 20
 
 
-async def test_to_many(post, unpack, wallet):
+async def test_each_of_many_recipients_opens_a_message(post, unpack, wallet):
     keys = [await wallet() for _ in range(3)]
     to = [Agent().verkey for _ in range(97)] + [key["b58"] for key in keys]
     for by in ({}, {"from": keys[0]["kid"]}):
@@ -220,7 +220,7 @@ async def test_the_first_recipient_that_can_opens_it(client, unpack, wallet, gen
     assert (await unpack(agent.pack(to, b"hello")))["kid"] == third["kid"]
 
 
-async def test_keys_that_cannot(client, wallet, generate, refused, agent):
+async def test_unusable_recipient_keys_are_refused(client, wallet, generate, refused, agent):
     """What is said of them; a key that is not there counts only where there is no other."""
     await client.post("/profile", json={"name": "other"})
     disabled, signs = await wallet(), await generate("ed25519")
@@ -242,7 +242,7 @@ async def test_keys_that_cannot(client, wallet, generate, refused, agent):
     await check([deleted["b58"]], 404, "key-not-found")
 
 
-async def test_senders_that_cannot(client, wallet, generate, refused, agent):
+async def test_unusable_sender_keys_are_refused(client, wallet, generate, refused, agent):
     await client.post("/profile", json={"name": "other"})
     elsewhere = await wallet(profile="other", alias="a")
     x25519, signs = await generate("x25519"), await generate("ed25519")

@@ -24,7 +24,7 @@ SEED = bytes(range(64))
 each = pytest.mark.parametrize("alg", SIZES)
 
 
-def test_these_are_all():
+def test_every_kem_is_in_these_tables():
     assert sorted(SIZES) == sorted(algorithm_names(Kem))
 
 
@@ -37,7 +37,7 @@ def known_answers(alg):
 
 
 @each
-async def test_known_answers(post, alg):
+async def test_ml_kem_gives_the_known_answers(post, alg):
     """The first 10; tests/algorithms/test_vectors_mlkem.py has them all."""
     checked = 0
     for seed, public, *pairs in islice(known_answers(alg), 10):
@@ -51,7 +51,7 @@ async def test_known_answers(post, alg):
 
 
 @each
-async def test_kyber_py_agrees(post, alg):
+async def test_kyber_py_agrees_on_secrets(post, alg):
     theirs = KYBER_PY[alg]
     public, private = theirs.key_derive(SEED)
     key = await post("/key/import", {"alg": alg, "seed": b64url(SEED)})
@@ -69,7 +69,7 @@ async def test_kyber_py_agrees(post, alg):
 
 
 @each
-async def test_pyca_agrees(post, generate, alg):
+async def test_pyca_agrees_on_secrets(post, generate, alg):
     private_class, public_class = PYCA[alg]
     key = await generate(alg, alias="did:example:1#kem")
     public = public_class.from_public_bytes(b64url_decode(key["jwk"]["pub"]))

@@ -43,7 +43,7 @@ def raw(text):
 
 
 @pytest.mark.parametrize("alg", algorithm_names(Aead))
-async def test_encrypt_and_decrypt(post, generate, alg):
+async def test_a_ciphertext_decrypts_to_its_plaintext(post, generate, alg):
     kid = (await generate(alg))["kid"]
     for plaintext, aad in ((b"", None), (b"hello", None), (os.urandom(5000), b"bound")):
         body = {"kid": kid, "plaintext": b64(plaintext)} | ({"aad": b64(aad)} if aad else {})
@@ -278,7 +278,7 @@ async def test_mac_agrees_with_pyca(client, post, refused, bits):
     await refused(await client.post("/key/import", json=body), 422, "invalid-key")
 
 
-async def test_random(client, post, refused):
+async def test_random_bytes_have_the_asked_length(client, post, refused):
     for length in (1, 32, 65536):
         assert len(raw((await post("/random", {"length": length}))["bytes"])) == length
     assert await post("/random", {"length": 32}) != await post("/random", {"length": 32})

@@ -46,7 +46,7 @@ async def test_options_hold_for_all(post):
         {},
     ],
 )
-async def test_what_is_not_a_batch(client, refused, wrong):
+async def test_a_malformed_batch_is_refused(client, refused, wrong):
     body = {"alg": "ed25519", **wrong}
     await refused(await client.post("/key/generate/batch", json=body), 422, "validation-failed")
 
@@ -58,7 +58,7 @@ async def test_what_is_not_a_batch(client, refused, wrong):
         ({"alg": "x25519", "count": 2, "operations": ["sign"]}, "unsupported-operation"),
     ],
 )
-async def test_refusals(client, refused, body, slug):
+async def test_a_batch_that_cannot_be_made_is_refused(client, refused, body, slug):
     await refused(await client.post("/key/generate/batch", json=body), 422, slug)
 
 

@@ -43,7 +43,7 @@ async def sign(connection):
     return call
 
 
-async def test_after_a_request(connect):
+async def test_a_caller_that_closes_after_a_request_is_answered(connect):
     for data in (LENGTH + BODY, CHUNKED + b"11\r\n" + BODY + b"\r\n0\r\n\r\n"):
         connection = await connect()
         connection.writer.write(data)
@@ -52,7 +52,7 @@ async def test_after_a_request(connect):
         assert await connection.at_end()
 
 
-async def test_after_many(connection):
+async def test_a_caller_that_closes_after_many_requests_gets_all_answers(connection):
     for _ in range(40):  # more than wait in the queue
         connection.writer.write(LENGTH + BODY)
     connection.writer.write_eof()
@@ -101,7 +101,7 @@ CUT = {
 
 @pytest.mark.parametrize("name", CUT)
 @pytest.mark.parametrize("pause", [True, False])
-async def test_within(connection, name, pause, caplog):
+async def test_a_caller_that_closes_within_a_request_is_refused(connection, name, pause, caplog):
     before, cut = CUT[name]
     connection.writer.write(before)
     await asyncio.sleep(0.02)
@@ -116,7 +116,7 @@ async def test_within(connection, name, pause, caplog):
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-async def test_at_rest(connect):
+async def test_a_resting_connection_that_closes_is_closed(connect):
     for sent in (b"", b"\r\n"):
         connection = await connect()
         assert (await connection.call("GET", "/healthz")).status == 200
@@ -134,7 +134,7 @@ async def test_a_body_that_nobody_reads(connection):
     assert await connection.at_end()
 
 
-async def test_who_is_gone_is_not_served_on(connection):
+async def test_a_vanished_caller_is_not_served_on(connection):
     body = orjson.dumps({"alg": "hs256", "labels": {"a": "b" * 256}})
     for _ in range(100):
         assert (await connection.call("POST", "/key/generate", body, JSON)).status == 200

@@ -38,7 +38,7 @@ async def both(connection, target, *headers):
     return get
 
 
-async def test_every_route(begin):
+async def test_head_is_answered_on_every_get_route(begin):
     connection = await begin()
     key = orjson.dumps({"alg": "ed25519", "alias": "mine", "exportable": True})
     made = await connection.call("POST", "/key/generate", key, JSON)
@@ -59,7 +59,7 @@ async def test_every_route(begin):
         await both(connection, page)
 
 
-async def test_what_is_refused(begin):
+async def test_refusals_of_head_have_no_body(begin):
     connection = await begin()
     for target in ("/key/none", "/key?alias=none", "/keys?limit=x", "/nothing"):
         assert (await both(connection, target)).status >= 400
@@ -106,7 +106,7 @@ async def test_it_passes_the_gate(begin, admin, tmp_path):
         assert told.count(("listKeys", outcome)) == 2
 
 
-async def test_metrics(begin, free_port):
+async def test_head_of_the_metrics_has_no_body(begin, free_port):
     connection = await begin(metrics_port=int(free_port))
     await connection.call("HEAD", "/algorithms")
     reader, writer = await asyncio.open_connection("127.0.0.1", int(free_port))

@@ -36,7 +36,7 @@ def part(header):
     return urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
 
 
-async def test_of_a_jwe(client, generate, refused):
+async def test_jwe_headers_with_wrong_members_are_refused(client, generate, refused):
     kid = (await generate("a128kw"))["kid"]
     header = {"alg": "A128KW", "enc": "A128GCM"}
     for name, value in wrong_values(OF_JWE):
@@ -54,7 +54,7 @@ async def test_of_a_jwe(client, generate, refused):
             assert f" {name} " in problem["errors"][0]["detail"]
 
 
-async def test_of_a_jws(client, post, generate, refused):
+async def test_jws_headers_with_wrong_members_do_not_verify(client, post, generate, refused):
     kid = (await generate("hs256"))["kid"]
     of_the_service = (("alg", []), ("alg", {}), ("crit", {}), ("b64", []))
     for name, value in (*wrong_values(OF_JWS), *of_the_service):

@@ -139,7 +139,7 @@ async def test_a_token_is_enough(start, called, admin):
 
 
 @pytest.mark.parametrize("text", ["kms:8080", "[::1]:80", "http://kms", "k ms", "[kms]"])
-def test_what_is_no_host(text):
+def test_a_malformed_allowed_host_is_refused(text):
     with pytest.raises(AccessError, match="--allowed-host"):
         create_service(Config(allowed_host=text))
 

@@ -36,7 +36,7 @@ each = pytest.mark.parametrize("alg", KEMS)
 each_of_pyhpke = pytest.mark.parametrize("alg", ["x25519", "p256", "p384", "p521"])
 
 
-def test_these_are_all():
+def test_every_kem_kdf_and_aead_is_in_these_tables():
     assert sorted(KEMS) == sorted(algorithm_names(Hpke))
     assert (*KDFS.values(),) == HPKE_KDFS
     assert (*AEADS.values(),) == HPKE_AEADS
@@ -56,7 +56,7 @@ def published(alg):
     ("alg", "count"),
     [("x25519", 6), ("p256", 6), ("p521", 6), ("mlkem768", 1), ("mlkem1024", 1)],
 )
-async def test_published_vectors(post, alg, count):
+async def test_hpke_opens_the_published_vectors(post, alg, count):
     """RFC 9180 appendix A, and draft-ietf-hpke-pq: the keys, encapsulated keys and key schedules.
 
     Their messages have AAD, which the service has not. So the message is encrypted here, under the
@@ -90,7 +90,7 @@ async def test_published_vectors(post, alg, count):
 
 @each_of_pyhpke
 @pytest.mark.parametrize(("kdf", "aead"), [*product(KDFS, AEADS)])
-async def test_pyhpke_agrees(post, generate, alg, kdf, aead):
+async def test_pyhpke_agrees_on_every_suite(post, generate, alg, kdf, aead):
     key = await generate(alg)
     suite = CipherSuite.new(KEMId(KEMS[alg][0]), KDFId(kdf), AEADId(aead))
     options = {"kdf": KDFS[kdf], "aead": AEADS[aead], "info": b64url(b"info")}
@@ -112,7 +112,7 @@ async def test_pyhpke_agrees(post, generate, alg, kdf, aead):
 
 
 @each
-async def test_seal_and_open(post, generate, alg):
+async def test_a_sealed_message_opens_by_kid_and_by_alias(post, generate, alg):
     key = await generate(alg, alias="did:example:1#hpke")
     for plaintext, info in ((b"", None), (b"hello", b"info"), (bytes(5000), None)):
         options = {} if info is None else {"info": b64url(info)}

@@ -82,7 +82,7 @@ async def test_as_secret_and_as_seed_and_wrapped(post, generate, again, all_keys
     assert await all_keys() == [kek, key]
 
 
-async def test_what_does_not_fit_is_refused_before(again, refused):
+async def test_an_invalid_key_is_refused_before_if_exists_counts(again, refused):
     await again()
     wrong = PRIVATE | {"d": "A" * 43}
     await refused(await again({"jwk": wrong}), 422, "invalid-key")
@@ -135,6 +135,6 @@ async def test_it_says_how_many_aliases_a_key_may_have(with_aliases, again, refu
 
 
 @pytest.mark.parametrize("value", ["", "KEEP", None, True, "move"])
-async def test_what_may_be_asked(client, again, refused, value):
+async def test_an_unknown_value_of_if_exists_is_refused(client, again, refused, value):
     body = await refused(await again(if_exists=value), 422, "validation-failed")
     assert [each["pointer"] for each in body["errors"]] == ["#/if_exists"]

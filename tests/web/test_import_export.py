@@ -49,7 +49,7 @@ def export(client):
 
 
 @on_stores(algorithm_names(JwkImporter, every_size=True))
-async def test_what_was_exported_is_imported_elsewhere(client, post, generate, export, alg):
+async def test_an_exported_key_is_imported_elsewhere(client, post, generate, export, alg):
     key = await generate(alg, exportable=True, labels={"a": "b"})
     assert key["exportable"] is True
     jwk = await export(key["kid"])
@@ -74,7 +74,9 @@ async def test_not_exportable_unless_said(client, post, generate, refused, alg):
     await refused(await client.get(f"/key/{key['kid']}/export"), 403, "not-exportable")
 
 
-async def test_refusals_of_export(client, post, generate, refused):
+async def test_keys_that_are_not_exportable_or_not_there_are_not_exported(
+    client, post, generate, refused
+):
     kid = (await generate(exportable=True))["kid"]
     await client.post("/profile", json={"name": "other"})
     there = {"X-Profile": "other"}
@@ -101,7 +103,7 @@ async def test_import_of_the_key_of_rfc_8037(client, post, refused):
 
 
 @pytest.mark.parametrize("alg", algorithm_names(SeedImporter))
-async def test_seed(client, post, refused, export, alg):
+async def test_a_seed_is_the_secret_of_its_key(client, post, refused, export, alg):
     """The seed is the secret itself: Askar's own `from_seed` would hash it."""
     length = 64 if alg.startswith("mlkem") else 32
     seed = bytes(range(length))
@@ -121,7 +123,9 @@ async def test_no_seed_where_the_algorithm_has_none(client, refused, alg):
 
 # The secret of a Mac is of any length, and in the JWK of a BLS key Askar has the bytes backwards.
 @pytest.mark.parametrize("alg", algorithm_names(SecretImporter, but=(Mac, BlsKeyPair)))
-async def test_secret(client, post, generate, refused, export, alg):
+async def test_a_secret_of_the_right_length_is_imported(
+    client, post, generate, refused, export, alg
+):
     generated = await export((await generate(alg, exportable=True))["kid"])
     length = len(raw(generated.get("d") or generated["k"]))
     secret = bytes(length - 1) + b"\1"
@@ -147,7 +151,7 @@ async def test_no_secret_where_the_algorithm_has_none(client, refused, alg):
     await refused(await client.post("/key/import", json=body), 422, "unsupported-operation")
 
 
-async def test_wrapped(client, post, generate, refused, export):
+async def test_a_wrapped_secret_is_imported(client, post, generate, refused, export):
     kek = (await generate("a256kw"))["kid"]
     secret = bytes(range(32))
     wrapped = (await post("/wrap", {"kid": kek, "key": b64(secret)}))["wrapped"]
@@ -194,7 +198,7 @@ async def test_a_public_key_alone(client, post, generate, refused, alg):
     await refused(response, 404, "key-not-found")
 
 
-async def test_what_a_public_key_alone_cannot_be_asked(client, generate, refused):
+async def test_a_public_key_import_cannot_sign_derive_or_export(client, generate, refused):
     jwk = (await generate("p256"))["jwk"]
     await client.post("/profile", json={"name": "there"})
 

@@ -51,7 +51,7 @@ async def test_the_last_answer_of_a_connection_ends_with_a_line_feed(connection,
     assert await connection.at_end()
 
 
-async def test_what_is_no_http_is_answered_with_a_line_feed(connection):
+async def test_the_refusal_of_bad_http_ends_with_a_line_feed(connection):
     connection.writer.write(b"GET / HTTP/9\r\n\r\n")
     response = await connection.receive()
     assert response.problem() == (400, "bad-request")

@@ -105,7 +105,9 @@ KINDS = [
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("alg", "name", "enc"), KINDS)
-async def test_round_trip(client, generate, encrypt, opens, alg, name, enc, form):
+async def test_a_jwe_of_every_key_and_form_opens(
+    client, generate, encrypt, opens, alg, name, enc, form
+):
     key = await generate(alg, alias="did:example:bob#1")
     sender = await generate(alg, alias="did:example:alice#1") if name in PU else None
     of_sender = {"from": "did:example:alice#1"} if sender else {}
@@ -133,7 +135,7 @@ async def test_round_trip(client, generate, encrypt, opens, alg, name, enc, form
 
 
 @pytest.mark.parametrize("enc", ENCS)
-async def test_every_content_encryption(generate, encrypt, opens, fails, enc):
+async def test_every_content_encryption_opens(generate, encrypt, opens, fails, enc):
     key = await generate("x25519")
     to = {"jwk": key["jwk"], "alg": "ECDH-ES+A256KW"}
     for form in ({}, {"aad": b64(b"bound")}, {"aad": b64(b"bound"), "serialization": "flattened"}):
@@ -298,7 +300,7 @@ async def test_a_sender_by_its_kid_or_an_alias(generate, encrypt, opens, client,
         await refused(response, 404, "alias-not-found")
 
 
-async def test_what_is_changed_does_not_open(generate, encrypt, fails, opens):
+async def test_a_changed_jwe_does_not_open(generate, encrypt, fails, opens):
     key = await generate("p256")
     jwe = await encrypt(
         {"jwk": key["jwk"], "alg": "ECDH-ES+A128KW"},
@@ -365,7 +367,9 @@ async def test_an_epk_or_a_sender_of_low_order(client, refused, generate, encryp
 @pytest.mark.parametrize(
     ("alg", "name"), [("a128kw", "A128KW"), ("rsa2048", "RSA-OAEP-256"), ("a256gcm", "dir")]
 )
-async def test_what_is_changed_of_other_kinds(generate, encrypt, fails, opens, alg, name):
+async def test_a_changed_jwe_of_other_kinds_does_not_open(
+    generate, encrypt, fails, opens, alg, name
+):
     key = await generate(alg)
     to = {"kid": key["kid"], "alg": name}
     jwe = await encrypt(to, serialization="flattened")
@@ -459,7 +463,7 @@ NO_JWE = {
 
 
 @pytest.mark.parametrize("jwe", NO_JWE.values(), ids=NO_JWE)
-async def test_what_is_no_jwe(generate, fails, jwe):
+async def test_a_malformed_jwe_is_refused(generate, fails, jwe):
     kid = (await generate("a128kw"))["kid"]
     for _ in range(2):  # from the store, then from the cache
         problem = await fails(jwe, "validation-failed", kid=kid)
@@ -536,7 +540,9 @@ NOT_MADE = {
 
 
 @pytest.mark.parametrize(("change", "slug", "pointer"), NOT_MADE.values(), ids=NOT_MADE)
-async def test_what_is_not_made(client, generate, refused, change, slug, pointer):
+async def test_jwes_that_cannot_be_made_are_refused(
+    client, generate, refused, change, slug, pointer
+):
     change = dict(change)
     jwk = (await generate(change.pop("to", "x25519"), alias="a"))["jwk"] | change.pop("jwk", {})
     for alg, alias in (("p256", "b"), ("ed448", "c")):
@@ -563,7 +569,9 @@ async def test_a_key_that_the_alg_is_not_for(generate, encrypt, fails):
             await fails(jwe, "unsupported-option", kid=kids[other])
 
 
-async def test_who_encrypts_to_a_key(client, generate, post, encrypt, opens, refused):
+async def test_a_public_key_encrypts_whatever_its_operations(
+    client, generate, post, encrypt, opens, refused
+):
     """Its public part is enough, whatever its operations; a secret key needs the operation."""
     key = await generate("x25519", operations=["jwe-decrypt"])
     assert key["operations"] == ["jwe-decrypt"]
@@ -638,7 +646,7 @@ async def test_a_success_is_kept_by_no_cache(client, generate, encrypt):
             assert response.headers["Cache-Control"] == "no-store"
 
 
-async def test_many_recipients(generate, encrypt, opens, fails):
+async def test_each_of_the_most_recipients_opens(generate, encrypt, opens, fails):
     keys = [await generate("x25519") for _ in range(3)]
     to = [{"jwk": key["jwk"], "alg": "ECDH-ES+A256KW"} for key in keys]
     jwe = await encrypt(*(to * MAX_RECIPIENTS)[:MAX_RECIPIENTS])
@@ -648,7 +656,7 @@ async def test_many_recipients(generate, encrypt, opens, fails):
     await fails(jwe, kid=(await generate("x25519"))["kid"])
 
 
-async def test_long_content(generate, encrypt, post):
+async def test_long_content_opens_in_every_form(generate, encrypt, post):
     key = await generate("x25519")
     content = b64(bytes(500_000))
     for form in FORMS:

@@ -149,7 +149,7 @@ async def agree_with_joserfc(keys, encrypt, opens, alg, *, every):
 
 
 @pytest.mark.parametrize("alg", KINDS)
-async def test_joserfc(keys, encrypt, opens, alg):
+async def test_joserfc_opens_ours_and_we_open_its(keys, encrypt, opens, alg):
     await agree_with_joserfc(keys, encrypt, opens, alg, every=False)
 
 
@@ -181,7 +181,7 @@ async def agree_with_jwcrypto(keys, encrypt, opens, alg, *, every):
 
 
 @pytest.mark.parametrize("alg", KINDS)
-async def test_jwcrypto(keys, encrypt, opens, alg):
+async def test_jwcrypto_opens_ours_and_we_open_its(keys, encrypt, opens, alg):
     await agree_with_jwcrypto(keys, encrypt, opens, alg, every=False)
 
 
@@ -272,7 +272,7 @@ async def run(*command, cwd, given=b""):
 
 
 @pytest.mark.slow
-async def test_jose_of_npm(keys, encrypt, opens, npm_jose):
+async def test_jose_of_npm_opens_ours_and_we_open_its(keys, encrypt, opens, npm_jose):
     await run("npm", "install", "--silent", "--no-audit", "--no-fund", NPM_PACKAGE, cwd=npm_jose)
     (npm_jose / "run.mjs").write_text(SCRIPT)
     asked = {"decrypt": [], "encrypt": []}

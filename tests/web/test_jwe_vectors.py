@@ -265,7 +265,7 @@ async def test_messages_of_didcomm_v2(post, number, kid):
     assert found["body"] == {"messagespecificattribute": "and its value"}
 
 
-async def test_what_didcomm_v2_has_of_every_secret(post):
+async def test_every_secret_of_didcomm_v2_is_imported(post):
     """All of them, those that sign too, and what each can do."""
     for name, jwk in DIDCOMM["secrets"].items():
         key = await post("/key/import", {"jwk": jwk, "alias": name})

@@ -160,7 +160,7 @@ async def test_many_who_ask_at_once(service, any_store, pages_read, monkeypatch)
 
 
 @pytest.mark.each_store
-async def test_who_asks_after_a_change_has_it(service, any_store, monkeypatch):
+async def test_a_set_asked_for_after_a_change_has_the_change(service, any_store, monkeypatch):
     client = await service(any_store)
     page, reading, go_on = KeyStore.page, asyncio.Event(), asyncio.Event()
 
@@ -217,7 +217,7 @@ async def test_one_who_leaves_takes_nobody_along(service, any_store, monkeypatch
         (["é"], 200),
     ],
 )
-async def test_what_the_caller_has(service, any_store, given, status):
+async def test_an_unchanged_set_is_not_sent_again(service, any_store, given, status):
     client = await service(any_store)
     await generate(client)
     async with client.get(PATH) as answer:

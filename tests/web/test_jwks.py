@@ -42,7 +42,7 @@ async def test_public_keys_and_nothing_else(client, generate):
         assert found[key["kid"]] == expected
 
 
-async def test_who_names_nothing_gets_a_set_that_jwcrypto_reads(client, generate):
+async def test_the_default_set_is_read_by_jwcrypto(client, generate):
     """It refuses a whole set for one key of ML-KEM."""
     made = {alg: await generate(alg, alias=alg) for alg in USE}
     for query in ("", "?profile=default"):
@@ -70,7 +70,7 @@ async def test_use_follows_what_the_key_may_do(client, generate):
 
 
 @pytest.mark.each_store
-async def test_of_which_profile(client, generate, refused):
+async def test_the_query_names_the_profile_of_the_set(client, generate, refused):
     await client.post("/profile", json={"name": "alice"})
     kid = (await generate(profile="alice"))["kid"]
     assert await jwks(client) == await jwks(client, "?profile=default") == []

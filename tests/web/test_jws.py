@@ -45,7 +45,7 @@ def header_of(jws):
 
 
 @pytest.mark.parametrize("alg", algorithm_names(Signer, Mac))
-async def test_round_trip(post, generate, alg):
+async def test_a_jws_verifies_by_its_key_alone(post, generate, alg):
     key = await generate(alg, alias="did:example:1#k")
     extra = {"typ": "JWT", "x": [1, {"y": None}]}
     body = {"alias": "did:example:1#k", "payload": b64(PAYLOAD), "header": extra}
@@ -85,7 +85,7 @@ async def test_the_kid_of_a_key_named_by_kid(post, generate):
 
 
 @pytest.mark.parametrize("alg", ["ed25519", "k256", "p384", "rsa2048", "hs256"])
-async def test_detached(client, post, generate, alg):
+async def test_a_detached_jws_verifies_with_its_payload(client, post, generate, alg):
     kid = (await generate(alg))["kid"]
     payload = b"not.base64url \xff\x00"
     body = {"kid": kid, "payload": b64(payload), "detached": True}
@@ -112,7 +112,7 @@ async def test_the_signature_of_a_detached_jws_is_over_the_payload_as_it_stands(
     assert raw((await post("/sign", message))["sig"]) == raw(signature)
 
 
-async def test_which_alg(client, post, generate, refused):
+async def test_a_jws_has_the_requested_alg(client, post, generate, refused):
     kid = (await generate("rsa2048"))["kid"]
     jws = (await post("/jws/sign", {"kid": kid, "payload": "", "alg": "PS384"}))["jws"]
     assert header_of(jws)["alg"] == "PS384"
@@ -131,7 +131,7 @@ async def test_the_alg_of_a_jwk_binds_it(post, generate):
 
 
 @pytest.mark.parametrize("name", ["alg", "kid", "b64", "crit"])
-async def test_what_a_caller_may_not_set(client, generate, refused, name):
+async def test_reserved_header_members_are_refused(client, generate, refused, name):
     kid = (await generate())["kid"]
     body = {"kid": kid, "payload": "", "header": {name: "x"}}
     problem = await refused(await client.post("/jws/sign", json=body), 422, "validation-failed")
@@ -191,7 +191,7 @@ async def test_headers_that_never_verify(post, generate):
     ["", ".", "..", "...", "a.b.c", "e30..", "e30.AA", "e30.AA.AA.AA", "bnVsbA.AA.AA", "W10.AA.AA",
      "e30=.AA.AA", "e30.AA==.AA", "e30.A A.AA", "é.AA.AA", "eyJhIjoi\u0000In0.AA.AA", "=.=.="],
 )  # fmt: skip
-async def test_what_is_no_jws_is_not_valid(post, generate, jws):
+async def test_a_malformed_jws_is_not_valid(post, generate, jws):
     for alg in ("ed25519", "hs256"):
         kid = (await generate(alg))["kid"]
         result = await post("/jws/verify", {"kid": kid, "jws": jws})
@@ -229,7 +229,7 @@ async def test_the_kid_of_the_header(post, generate, alg, detached):
 
 
 @pytest.mark.parametrize("value", ["", "KID", None, True, "jwk"])
-async def test_what_the_kid_of_the_header_may_be(client, generate, refused, value):
+async def test_an_unknown_kid_header_is_refused(client, generate, refused, value):
     await generate(alias="a")
     body = {"alias": "a", "payload": "", "kid_header": value}
     found = await refused(await client.post("/jws/sign", json=body), 422, "validation-failed")

@@ -181,7 +181,7 @@ async def test_a_key_has_many_aliases_and_each_goes_with_it(client, generate, re
 
 
 @pytest.mark.each_store
-async def test_an_alias_moves(client, generate):
+async def test_an_alias_moves_to_another_key(client, generate):
     first, second = await generate(), await generate("a256gcm")
     for key in (first, second):
         for alias in ("stays-" + key["kid"], "moves"):
@@ -194,7 +194,7 @@ async def test_an_alias_moves(client, generate):
 
 
 @pytest.mark.each_store
-async def test_what_is_not_there(client, refused):
+async def test_missing_keys_and_aliases_are_refused(client, refused):
     await refused(await client.get("/key/nope"), 404, "key-not-found")
     await refused(await client.delete("/key/nope"), 404, "key-not-found")
     named = await client.post("/key/nope/associate", json={"alias": "a"})

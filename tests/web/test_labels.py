@@ -14,7 +14,7 @@ async def kids(client, *query):
 
 
 @pytest.mark.each_store
-async def test_filter_by_labels(client, generate):
+async def test_a_listing_filters_by_labels(client, generate):
     one = (await generate(labels={"env": "prod", "team": "a"}))["kid"]
     two = (await generate("p256", labels={"env": "prod", "team": "b", "url": "https://x/,y"}))[
         "kid"
@@ -101,7 +101,7 @@ async def test_a_filter_that_is_no_label(client, refused, text):
 
 
 @pytest.mark.each_store
-async def test_unbinding_an_alias(client, generate, refused):
+async def test_a_dissociated_alias_names_nothing(client, generate, refused):
     one, two = (await generate())["kid"], (await generate())["kid"]
     for alias in ("did:example:1#a", "also"):
         await client.post(f"/key/{one}/associate", json={"alias": alias})

@@ -125,7 +125,7 @@ async def uses(post, generate):
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_what_a_state_allows(client, generate, post, refused, way):
+async def test_each_state_allows_its_operations_alone(client, generate, post, refused, way):
     bring, state = WAYS[way]
     keys, calls = await uses(post, generate)
     assert {call[0] for call in calls} == MAKES | CHECKS
@@ -216,7 +216,7 @@ async def test_an_imported_key_that_has_expired(client, post, generate):
         ("2199-12-31T23:59:59Z", "2199-12-31T23:59:59.000Z"),
     ],
 )
-async def test_times(client, generate, text, given):
+async def test_expiry_is_kept_in_utc_milliseconds(client, generate, text, given):
     key = await generate(expires=text)
     assert key["expires"] == given
     async with client.patch(f"/key/{key['kid']}", json={"expires": given}) as response:

@@ -84,7 +84,7 @@ async def ends(connection):
 
 
 @limits(header_timeout=SOON)
-async def test_who_sends_nothing_is_told_nothing(connection):
+async def test_a_silent_connection_is_closed_without_an_answer(connection):
     assert await connection.at_end()
 
 
@@ -303,7 +303,7 @@ CHUNKED = GENERATE + b"Content-Type: application/json\r\nTransfer-Encoding: chun
 
 @limits(max_head=8000)
 @pytest.mark.parametrize("begin", [b"", b"5\r\n" + BODY[:5] + b"\r\n"])
-async def test_what_is_in_a_body_besides_its_content_has_a_largest_size(connect, begin):
+async def test_chunk_extensions_and_trailers_are_bounded(connect, begin):
     for extra in (b"0\r\n" + head(30_000, b""), b"5;a=" + b"b" * 30_000):
         for pause in (0, 0.02):
             connection = await connect()
@@ -448,7 +448,7 @@ async def test_the_place_of_a_connection_is_given_back_once():
 
 
 @limits(max_in_flight=1)
-async def test_who_sends_slowly_takes_no_place(client, connect, refused):
+async def test_a_slow_sender_takes_no_place_in_flight(client, connect, refused):
     slow = [await connect() for _ in range(20)]
     for connection in slow:
         connection.writer.write(GENERATE + b"Content-Length: %d\r\n\r\n{" % len(BODY))
@@ -467,7 +467,7 @@ async def test_who_sends_slowly_takes_no_place(client, connect, refused):
 
 
 @limits(max_in_flight=1)
-async def test_who_leaves_or_is_late_gives_the_place_back(client, connect):
+async def test_a_caller_that_leaves_or_is_late_gives_its_place_back(client, connect):
     for body in (b"", b"{"):
         connection = await connect()
         connection.writer.write(GENERATE + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n")
@@ -480,7 +480,7 @@ async def test_who_leaves_or_is_late_gives_the_place_back(client, connect):
 
 
 @limits(max_in_flight=1)
-async def test_who_reads_slowly_takes_no_place(client):
+async def test_a_slow_reader_takes_no_place_in_flight(client):
     reader, writer = await asyncio.open_connection(client.host, client.port, limit=1)
     writer.write(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert await reader.read(1) == b"H"

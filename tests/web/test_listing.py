@@ -66,7 +66,7 @@ async def test_keys_made_while_paging_are_listed_at_the_end(client, generate):
 
 
 @pytest.mark.each_store
-async def test_filters(client, generate):
+async def test_a_listing_filters_by_algorithm_and_alias(client, generate):
     kids = await made(generate, *["k256", "p256"] * 3)
     for alias, kid in zip("abc", kids, strict=False):
         await client.post(f"/key/{kid}/associate", json={"alias": alias})
@@ -166,7 +166,7 @@ async def test_parameters_that_are_none(client, refused, parameter):
         assert [error["pointer"] for error in body["errors"]] == [f"#/{parameter}"]
 
 
-async def test_an_unknown_algorithm(client, refused):
+async def test_a_listing_by_an_unknown_algorithm_is_refused(client, refused):
     for alg in ("", "nope", "%FF", "%00", "--", "ed25519%0A", "a" * 5000):
         await refused(await client.get(f"/keys?alg={alg}"), 422, "unsupported-algorithm")
 

@@ -68,7 +68,7 @@ async def test_a_request_is_one_line_with_its_id(connection, caplog, method, tar
     assert record.milliseconds >= 0
 
 
-async def test_what_does_not_parse_is_one_line_too(connection, caplog):
+async def test_an_unparsable_request_is_one_line(connection, caplog):
     connection.writer.write(b"\x00" + SECRET.encode() + b"\r\n\r\n")
     response = await connection.receive()
     (record,) = access(caplog)
@@ -120,7 +120,7 @@ async def test_nothing_that_was_sent_is_logged(client, connection, generate, cap
             assert SECRET not in str(vars(record))
 
 
-async def test_text(client, connection, configured):
+async def test_lines_of_text_have_time_level_and_request_id(client, connection, configured):
     written = configured("text", "info")
     await connection.call("GET", "/healthz", b"", "X-Request-Id: id-1")
     logging.getLogger("minikms").info("no request")
@@ -130,7 +130,7 @@ async def test_text(client, connection, configured):
     assert other.endswith(" INFO minikms no request")
 
 
-async def test_json(client, connection, configured):
+async def test_lines_of_json_have_their_members(client, connection, configured):
     written = configured("json", "info")
     await connection.call("GET", "/key/nope", b"", "X-Request-Id: id-1")
     lines = map(json.loads, written())
@@ -144,7 +144,7 @@ async def test_json(client, connection, configured):
     assert line["bytes"] > 0
 
 
-async def test_what_is_no_unicode(configured):
+async def test_lone_surrogates_are_logged_as_json(configured):
     """As the subject of a JWT may be."""
     written = configured("json", "info")
     logging.getLogger("minikms").info("%s", "\ud800", extra={"who": "\udfff"})
@@ -152,7 +152,7 @@ async def test_what_is_no_unicode(configured):
     assert (line["message"], line["who"]) == ("\ud800", "\udfff")
 
 
-async def test_who_calls(start, configured, admin):
+async def test_the_access_line_names_the_caller(start, configured, admin):
     token, file = admin
     client = await start(create_service(Config(auth="token", admin_token_file=file)))
     written = configured("json", "info")
@@ -173,7 +173,7 @@ async def test_who_calls(start, configured, admin):
     ]
 
 
-async def test_levels(client, configured, connect):
+async def test_lines_below_the_level_are_not_written(client, configured, connect):
     written = configured("text", "warning")
     await (await connect()).call("GET", "/healthz")
     logging.getLogger("minikms").warning("this one")

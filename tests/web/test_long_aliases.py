@@ -65,7 +65,7 @@ async def test_it_follows_its_key(client, ok, generate):
 
 
 @pytest.mark.parametrize("alias", [LONGEST + "🔑", "", "a\nb", "\x1fsha256:" + "0" * 64])
-async def test_what_is_no_alias(client, generate, refused, alias):
+async def test_an_alias_over_the_bound_is_refused(client, generate, refused, alias):
     kid = (await generate())["kid"]
     path = f"/key/{kid}/associate"
     calls = [

@@ -114,7 +114,7 @@ def der_length(size):
 
 
 @pytest.mark.parametrize("alg", PUBLISHED)
-async def test_published_values(post, alg):
+async def test_the_published_multikeys_come_out(post, alg):
     multikey = PUBLISHED[alg]
     whole = base58.b58decode(multikey[1:])
     assert whole[:2].hex() == PREFIX[alg]

@@ -53,12 +53,12 @@ async def test_is_valid_openapi_3_0(document):
     validate(document, cls=OpenAPIV30SpecValidator)
 
 
-async def test_has_every_route(document):
+async def test_the_document_has_every_route(document):
     names = {operation["operationId"]: method for method, _, operation in operations(document)}
     assert names == {route.name: route.method for route in ROUTES}
 
 
-async def test_operations_are_described(document):
+async def test_every_operation_is_described(document):
     tags = {tag["name"] for tag in document["tags"]}
     for _, _, operation in operations(document):
         (tag,) = operation["tags"]
@@ -124,7 +124,7 @@ async def test_patterns_are_those_of_ecma_262(document):
         assert r"\Z" not in pattern
 
 
-async def test_components_are_used(document):
+async def test_every_component_is_used(document):
     used = set(every(document, "$ref"))
     for kind, group in document["components"].items():
         for name in group:

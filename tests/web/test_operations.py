@@ -72,7 +72,7 @@ def verify(client):
 
 @pytest.mark.parametrize("alg", ON_CURVES)
 @pytest.mark.parametrize("padded", [True, False])
-async def test_signatures(client, generate, sign, verify, alg, padded):
+async def test_pyca_accepts_signatures_of_every_curve(client, generate, sign, verify, alg, padded):
     key = await generate(alg)
     await client.post(f"/key/{key['kid']}/associate", json={"alias": "did:example:1#k"})
     for ref in ({"kid": key["kid"]}, {"alias": "did:example:1#k"}):

@@ -146,5 +146,5 @@ async def test_a_key_set_has_no_key_as_another_type(client, generate):
 
 
 @pytest.mark.parametrize("alg", algorithm_names(Signer))
-async def test_what_signs_signs_by_default(generate, alg):
+async def test_keys_that_can_sign_do_so_by_default(generate, alg):
     assert {"sign", "verify"} <= set((await generate(alg))["operations"])

@@ -107,7 +107,9 @@ def logged(caplog):
 
 
 @pytest.mark.parametrize("raised", [OfAStranger, SystemExit, KeyboardInterrupt, OfItsOwn])
-async def test_every_method(client, post, generate, refused, fail, logged, monkeypatch, raised):
+async def test_errors_of_every_method_become_problems(
+    client, post, generate, refused, fail, logged, monkeypatch, raised
+):
     monkeypatch.setattr(sys.modules[__name__], "RAISED", [raised])
     key, other = await generate(exportable=True), await generate("a256gcm")
     by, sealing = {"kid": key["kid"]}, {"kid": other["kid"]}
@@ -175,7 +177,9 @@ async def test_a_key_that_does_not_open(start, fail, logged, refused, make_store
 
 
 @pytest.mark.parametrize("raised", [OfAStranger, SystemExit, KeyboardInterrupt, OfItsOwn])
-async def test_in_a_thread(start, fail, logged, refused, monkeypatch, raised):
+async def test_errors_of_slow_methods_become_problems(
+    start, fail, logged, refused, monkeypatch, raised
+):
     monkeypatch.setattr(sys.modules[__name__], "RAISED", [raised])
     entry = EntryPoint("ed25519", f"{__name__}:SlowAndFaulty", GROUP)
     client = await start(create_service(Config(), AlgorithmRegistry([entry])))

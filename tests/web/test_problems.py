@@ -82,11 +82,11 @@ async def test_an_answer_that_has_begun_gets_no_second_head(client, connection, 
     assert (await client.get("/keys")).status == 200
 
 
-async def test_what_aiohttp_itself_refuses_is_a_problem(client, refused):
+async def test_a_refusal_by_aiohttp_itself_is_a_problem(client, refused):
     assert SECRET not in str(await refused(await client.get("/refuse"), 400, "bad-request"))
 
 
-async def test_redirects_pass(client):
+async def test_redirects_pass_without_a_problem(client):
     response = await client.get("/redirect", allow_redirects=False)
     assert (response.status, response.headers["Location"]) == (303, "/healthz")
 

@@ -34,7 +34,7 @@ async def test_an_unknown_parameter_is_refused(client, refused, route):
     assert [error["pointer"] for error in problem["errors"]] == ["#/a~1b", "#/delay"]
 
 
-async def test_what_is_taken_once_is_refused_twice(client, refused):
+async def test_a_repeated_single_parameter_is_refused(client, refused):
     document, seen = await (await client.get("/openapi.json")).json(), set()
     for route in ROUTES:
         for parameter in parameters_of(document, route):

@@ -139,7 +139,7 @@ async def test_alias_of_an_import_of_a_key_that_exists(client, post, refused):
 @pytest.mark.parametrize(
     "large", [{"labels": TOO_LARGE}, {"aliases": [*aliases_of(MAX_ALIAS_BYTES), "one more"]}]
 )
-async def test_seeds(tmp_path, large):
+async def test_seeds_with_too_large_records_are_refused(tmp_path, large):
     file = tmp_path / "seeds.json"
     good = {"alg": "ed25519", "secret": SECRET}
     file.write_text(json.dumps({"keys": [good, {"alg": "p256", "secret": SECRET, **large}]}))

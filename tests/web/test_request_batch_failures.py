@@ -62,7 +62,9 @@ async def test_a_failure_before_a_call_starts_leaves_it_to_aiohttp(begin, failin
     assert "RuntimeError: once" in caplog.text
 
 
-async def test_what_fails_after_the_answer_of_one_call(begin, failing_once, free_port, caplog):
+async def test_a_failure_after_one_answer_ends_its_connection_alone(
+    begin, failing_once, free_port, caplog
+):
     """Its connection ends, since it cannot be known how far it came; the others go on."""
     connections = await begin(8, metrics_port=int(free_port))
     failing_once(Metrics, "answered")

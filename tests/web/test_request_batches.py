@@ -492,7 +492,9 @@ async def test_calls_at_once_are_told_of_in_one_piece(
         assert json.loads(line)["prev"] == hashlib.sha256(before).hexdigest()
 
 
-async def test_what_comes_before_an_answer_has_left(begin, handed_over, written, tmp_path):
+async def test_calls_that_come_before_an_answer_has_left_are_answered(
+    begin, handed_over, written, tmp_path
+):
     connection = await begin(audit_log=str(tmp_path / "audit.log"))
     [served] = connection.client.server.runner.server.connections
     written.clear()
@@ -549,7 +551,9 @@ async def test_as_many_as_may_be_under_way(begin, handed_over):
     assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
 
 
-async def test_what_fails_inside_is_told_as_ever(begin, handed_over, monkeypatch, caplog):
+async def test_a_failure_inside_a_batch_is_the_usual_problem(
+    begin, handed_over, monkeypatch, caplog
+):
     connection = await begin()
 
     def fail(*args):

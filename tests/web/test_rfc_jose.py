@@ -95,7 +95,7 @@ async def test_made_again_where_alg_and_kid_are_the_header(post, name):
 
 
 @pytest.mark.parametrize("name", ["RFC 7515 A.1", "RFC 7515 A.2", "RFC 8037 A.4", "RFC 7797 4.2"])
-async def test_signed_again(post, name):
+async def test_the_signatures_of_the_rfcs_are_made_again(post, name):
     """The signature alone, where the header is another than the service's."""
     example = EXAMPLES[name]
     kid = (await post("/key/import", importable(example["key"])))["kid"]
@@ -168,7 +168,7 @@ AGREEMENTS = {
 
 
 @pytest.mark.parametrize("name", AGREEMENTS)
-async def test_agreement(post, name):
+async def test_agreements_give_the_secrets_of_the_rfcs(post, name):
     jwk, peer, secret = AGREEMENTS[name]
     kid = (await post("/key/import", {"jwk": jwk}))["kid"]
     derived = (await post("/derive", {"kid": kid, "peer": peer | {"kid": "Bob"}}))["secret"]

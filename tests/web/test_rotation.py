@@ -33,7 +33,7 @@ async def patch(client, kid, **body):
 
 @pytest.mark.each_store
 @pytest.mark.parametrize("alg", ["ed25519", "p256", "p521", "hs256", "a256gcm", "bls12381g1"])
-async def test_what_moves_and_what_stays(client, generate, rotate, get, alg):
+async def test_a_rotation_moves_aliases_and_keeps_the_old_key(client, generate, rotate, get, alg):
     made = await generate(
         alg, alias="a", labels={"n": "1"}, exportable=True, expires="2150-01-01T00:00:00Z"
     )

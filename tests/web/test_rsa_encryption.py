@@ -87,7 +87,7 @@ async def test_any_mismatch_is_refused_and_no_more_is_said(client, generate, ref
     assert len(details) == 1
 
 
-async def test_what_does_not_apply_is_refused(client, post, generate, refused, ours):
+async def test_options_of_aeads_are_refused_for_rsa(client, post, generate, refused, ours):
     kid, data = ours["kid"], b64url(b"hello")
     made = await post("/encrypt", {"kid": kid, "plaintext": data})
     for extra in ({"nonce": data}, {"tag": data}, {"aad": data}, {"nonce": ""}, {"aad": ""}):
@@ -130,7 +130,7 @@ async def test_a_public_key_alone_encrypts(client, post, refused, theirs):
     await refused(response, 422, "unsupported-operation")
 
 
-async def test_each_state(client, post, refused, ours):
+async def test_each_state_allows_its_half_of_rsa_encryption(client, post, refused, ours):
     kid, plain = ours["kid"], {"plaintext": b64url(b"hello")}
     made = await post("/encrypt", {"kid": kid, **plain})
     for state, encrypts, decrypts in (

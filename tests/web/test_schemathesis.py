@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 
-async def test_schemathesis_finds_nothing(start, admin):
+async def test_schemathesis_finds_no_fault_in_the_api(start, admin):
     """With a token, without which nobody gets further, as `test_access.py` has it of each route."""
     token, file = admin
     config = Config(auth="token", admin_token_file=file, max_wrong_tokens=10**6)

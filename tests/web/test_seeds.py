@@ -182,7 +182,7 @@ async def test_a_symmetric_key_may_have_its_kid_in_its_jwk(start, seed):
     assert [key["kid"] for key in await keys_of(client)] == ["in-it", "beside"]
 
 
-async def test_what_the_store_has_is_left(start, seed, persistent, counts):
+async def test_seeding_leaves_stored_keys_unchanged(start, seed, persistent, counts):
     entries = [GOOD | {"aliases": ["a", "b"], "labels": {"of": "file"}}, AES]
     config = seed({"profiles": ["alice"], "keys": entries}, **persistent)
     client = await start(create_service(config))

@@ -51,7 +51,7 @@ async def test_keys_and_ephemeral_keys(post, vector):
     assert opened["plaintext"] == "aGVsbG8="
 
 
-async def test_public_keys(post, generate, vector):
+async def test_keys_without_leading_zeros_are_the_same_keys(post, generate, vector):
     jwk = vector["jwk"]
     key = await post("/key/import", {"jwk": jwk})
     signature = await post("/sign", {"kid": key["kid"], "data": "aGVsbG8"})

@@ -84,7 +84,7 @@ async def test_rsa_agrees_with_pyca(post, generate):
 
 
 @pytest.mark.parametrize("alg", algorithm_names(EcdsaSigner))
-async def test_der(post, generate, alg):
+async def test_der_has_the_same_numbers(post, generate, alg):
     key = await generate(alg)
     body = {"kid": key["kid"], "data": b64(MESSAGE)}
     plain = raw((await post("/sign", body))["sig"])
@@ -119,7 +119,7 @@ async def test_der_is_for_ecdsa(client, generate, refused, alg):
 
 
 @pytest.mark.parametrize("alg", algorithm_names(Signer, but=PureSigner))
-async def test_prehashed(client, post, generate, refused, alg):
+async def test_digests_are_signed_like_their_messages(client, post, generate, refused, alg):
     kid = (await generate(alg))["kid"]
     for name in SIGNERS[alg][0]:
         await prehashed(client, post, refused, kid, name)
@@ -140,7 +140,7 @@ async def prehashed(client, post, refused, kid, name):
 
 
 @pytest.mark.parametrize("alg", ["mldsa44", "mldsa65", "mldsa87"])
-async def test_mu(client, post, generate, refused, alg):
+async def test_ml_dsa_signs_an_external_mu(client, post, generate, refused, alg):
     """FIPS 204 sections 5.2 and 6.2: mu of the empty context, by a library of hashes alone."""
     key = await generate(alg)
     public = raw(key["jwk"]["pub"])
@@ -164,7 +164,7 @@ async def test_mu(client, post, generate, refused, alg):
 
 
 @pytest.mark.parametrize("alg", ["ed25519", "ed448"])
-async def test_what_signs_messages_takes_no_digest(client, generate, refused, alg):
+async def test_pure_algorithms_refuse_digests(client, generate, refused, alg):
     body = {"kid": (await generate(alg))["kid"], "data": b64(bytes(64)), "prehashed": True}
     await refused(await client.post("/sign", json=body), 422, "unsupported-option")
     body |= {"sig": ""}
@@ -218,7 +218,7 @@ async def test_verify_by_a_public_jwk(client, post, generate, refused):
 
 
 @pytest.mark.parametrize("alg", ["ed25519", "rsa2048", "mldsa44", "k256"])
-async def test_batch(client, post, generate, alg):
+async def test_a_batch_signs_each_of_its_items(client, post, generate, alg):
     key = await generate(alg, alias="batch")
     items = [{"data": b64(bytes([number]))} for number in range(20)]
     results = (await post("/sign/batch", {"alias": "batch", "items": items}))["results"]
@@ -233,7 +233,7 @@ async def test_batch(client, post, generate, alg):
         assert [result["valid"] for result in checked] == [n not in (3, 7) for n in range(20)]
 
 
-async def test_what_is_wrong_with_one_of_a_batch_is_its_own_problem(post, generate):
+async def test_a_bad_item_of_a_batch_has_its_own_problem(post, generate):
     kid = (await generate("p256"))["kid"]
     good = b64(bytes(32))
     body = {"kid": kid, "prehashed": True, "encoding": "der"}

@@ -112,7 +112,7 @@ async def test_backends_that_stand_still(client, own_postgres):
     await recovers(client)
 
 
-async def test_how_many_old_pools_there_may_be(client, proxy, caplog, monkeypatch):
+async def test_the_number_of_hanging_pools_is_bounded(client, proxy, caplog, monkeypatch):
     monkeypatch.setattr(reconnecting, "_MOST_OLD", 1)
     monkeypatch.setattr(reconnecting, "_LONG_PAUSE", 0.1)
     held = proxy.drop()

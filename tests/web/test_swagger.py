@@ -36,7 +36,7 @@ def test_swagger_ui_is_in_the_folder():
 
 
 @pytest.mark.parametrize("path", ["", "/", "/nothing.js", "/%2e%2e/routes.py"])
-async def test_what_is_no_file_of_swagger_ui_is_no_route(client, path):
+async def test_unknown_files_of_swagger_ui_are_not_found(client, path):
     async with client.get(f"/docs/swagger_ui_static{path}") as answer:
         assert answer.status == 404
         assert (await answer.json())["type"] == "urn:minikms:problem:route-not-found"

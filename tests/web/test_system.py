@@ -58,11 +58,11 @@ async def test_the_algorithms_are_listed_with_what_they_can_do(client):
 
 @pytest.mark.each_store
 @pytest.mark.parametrize(("path", "status"), [("/healthz", "alive"), ("/readyz", "ready")])
-async def test_health(client, path, status):
+async def test_health_and_readiness_are_answered(client, path, status):
     response = await client.get(path)
     assert (response.status, await response.json()) == (200, {"status": status})
 
 
-async def test_what_is_open_to_all_takes_no_notice_of_the_profile(client):
+async def test_routes_without_keys_ignore_the_profile(client):
     for path in ("/healthz", "/readyz", "/algorithms", "/profiles"):
         assert (await client.get(path, headers={"X-Profile": "nobody"})).status == 200

@@ -60,7 +60,7 @@ async def client(start, admin, request):
 
 
 @pytest.mark.parametrize("client", [{"max_in_flight": 5}], indirect=True)
-async def test_who_is_known_passes_while_wrong_tokens_flood(client, session):
+async def test_known_tokens_pass_while_wrong_tokens_flood(client, session):
     async def guess():
         async with session.get("/keys", headers=bearer(Token.new().reveal())) as answer:
             return await slug_of(answer)
@@ -85,7 +85,7 @@ async def test_who_is_known_passes_while_wrong_tokens_flood(client, session):
 
 
 @pytest.mark.parametrize("client", [{"max_in_flight": 1}], indirect=True)
-async def test_who_has_waited_takes_no_place_over_the_limit(client):
+async def test_a_waiting_token_takes_no_place_over_the_limit(client):
     token, _ = await client.app[TOKENS].create("new", ("keys:read",))
 
     def waits():

@@ -68,7 +68,9 @@ async def test_by_kid_and_by_alias(client, generate, path, rest, alg, operation,
 
 
 @pytest.mark.parametrize(("path", "rest", "alg", "operation", "other"), USES)
-async def test_refusals(client, generate, refused, path, rest, alg, operation, other):
+async def test_each_use_refuses_bad_references_and_bodies(
+    client, generate, refused, path, rest, alg, operation, other
+):
     kid = (await generate(alg, alias="here"))["kid"]
     await client.post("/profile", json={"name": "other"})
 

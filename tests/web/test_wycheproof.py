@@ -89,7 +89,7 @@ def found(cases, answers):
 
 
 @each(SIGNATURES)
-async def test_signatures(call, name):
+async def test_every_signature_of_wycheproof_is_judged_right(call, name):
     cases = [*signatures(name)]
     bodies = [
         {"jwk": jwk, "data": b64url(message), "sig": b64url(sig), "alg": SIGNATURES[name][1]}
@@ -100,7 +100,7 @@ async def test_signatures(call, name):
 
 
 @each(AGREEMENTS)
-async def test_agreement(call, import_keys, name):
+async def test_every_agreement_of_wycheproof_is_judged_right(call, import_keys, name):
     cases = [*agreements(name)]
     kids = await import_keys({private["d"]: {"jwk": private} for _, private, *_ in cases})
     bodies = [{"kid": kids[private["d"]], "peer": public} for _, private, public, _ in cases]
@@ -110,7 +110,7 @@ async def test_agreement(call, import_keys, name):
 
 
 @each(DECRYPTIONS)
-async def test_decryption(call, import_keys, name):
+async def test_every_decryption_of_wycheproof_is_judged_right(call, import_keys, name):
     cases = [*decryptions(name)]
     kids = await import_keys({private["d"]: {"jwk": private} for _, private, *_ in cases})
     bodies = [
@@ -123,7 +123,7 @@ async def test_decryption(call, import_keys, name):
 
 
 @each(AEADS)
-async def test_authenticated_encryption(call, import_keys, name):
+async def test_every_aead_case_of_wycheproof_is_judged_right(call, import_keys, name):
     cases = [*aeads(name)]
     kids = await import_keys({key: {"alg": name, "secret": b64url(key)} for _, key, *_ in cases})
     bodies = [
@@ -142,7 +142,7 @@ async def test_authenticated_encryption(call, import_keys, name):
 
 
 @each(WRAPPINGS)
-async def test_key_wrap(call, import_keys, name):
+async def test_every_key_wrap_of_wycheproof_is_judged_right(call, import_keys, name):
     cases, alg = [*wrappings(name)], WRAPPINGS[name][0]
     kids = await import_keys({key: {"alg": alg, "secret": b64url(key)} for _, key, *_ in cases})
     bodies = [{"kid": kids[key], "wrapped": b64url(wrapped)} for _, key, wrapped, _ in cases]
@@ -152,7 +152,7 @@ async def test_key_wrap(call, import_keys, name):
 
 
 @each(KEMS)
-async def test_key_encapsulation(call, import_keys, name):
+async def test_every_encapsulation_of_wycheproof_is_judged_right(call, import_keys, name):
     cases = [*decapsulations(name)]
     sources = {seed: {"alg": KEMS[name], "seed": b64url(seed)} for _, seed, *_ in cases}
     kids = await import_keys(sources, "invalid-key")

@@ -67,7 +67,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("answer", BAD.values(), ids=BAD.keys())
-def test_what_is_no_key_is_no_answer_of_mini_kms(answer):
+def test_a_malformed_key_is_an_unexpected_answer(answer):
     with answering(answer) as (url, _), Client(url) as kms:
         with pytest.raises(UnexpectedAnswer) as caught:
             kms.get_key("a")

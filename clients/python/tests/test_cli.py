@@ -78,7 +78,7 @@ def test_a_kid_that_begins_with_a_hyphen(shell, command, minikms):
     assert command(f"mkms key delete {kid}") == kid
 
 
-def test_files_and_bytes(shell, command, tmp_path, minikms):
+def test_data_and_signatures_pass_through_files(shell, command, tmp_path, minikms):
     command("mkms key generate p256 --alias signer")
     (tmp_path / "data").write_bytes(bytes(range(256)))
     command("mkms sign signer --file data --output sig --encoding der")
@@ -89,7 +89,7 @@ def test_files_and_bytes(shell, command, tmp_path, minikms):
     assert len(shell("mkms random 16 --output - | base64 -w0")) == 24
 
 
-def test_what_one_command_prints_another_takes(shell, command):
+def test_the_output_of_one_command_is_input_of_another(shell, command):
     command("mkms key generate a256gcm --alias box")
     command("mkms key generate a256kw --alias wrapper")
     assert shell("mkms encrypt box secret --aad head | mkms decrypt box --aad head") == "secret"
@@ -103,7 +103,7 @@ def test_what_one_command_prints_another_takes(shell, command):
     assert command(f"mkms mac mac hallo --check {code}", code=1) == "not valid"
 
 
-def test_a_jws(command, minikms):
+def test_a_jws_is_signed_and_verified(command, minikms):
     command("mkms key generate p256 --alias issuer")
     token = command("""mkms jws sign issuer '{"sub":"alice"}' --header '{"typ":"JWT"}'""")
     assert minikms.verify_jws(token, alias="issuer").header["typ"] == "JWT"
@@ -114,7 +114,7 @@ def test_a_jws(command, minikms):
     assert "issuer" in kids
 
 
-def test_a_jwe(command, tmp_path):
+def test_a_jwe_is_encrypted_and_decrypted(command, tmp_path):
     command("mkms key generate x25519 --alias reader")
     command("mkms key generate x25519 --alias writer")
     assert command("mkms jwe encrypt --to reader hello | mkms jwe decrypt reader") == "hello"
@@ -129,7 +129,7 @@ def test_a_jwe(command, tmp_path):
     command("mkms jwe decrypt writer a.b.c.d.e", code=5)
 
 
-def test_boxes(command):
+def test_boxes_are_made_and_opened(command):
     command("mkms key generate x25519 --alias reader")
     command("mkms key generate x25519 --alias writer")
     assert command("mkms box seal --to reader hello | mkms box unseal reader") == "hello"
@@ -159,7 +159,7 @@ def test_a_key_is_changed_and_deleted(shell, command):
     command(f"mkms key show {new}", code=3)
 
 
-def test_keys_in_masses(command, minikms, tmp_path):
+def test_many_keys_are_generated_exported_and_imported(command, minikms, tmp_path):
     made = command("mkms key generate ed25519 --count 12 --exportable").splitlines()
     assert [key.kid for key in minikms.list_keys().keys] == made
     exported = "\n".join(command(f"mkms key export {kid}") for kid in made)
@@ -225,7 +225,9 @@ def test_a_token_is_for_all_profiles_only_if_that_is_said(command, minikms):
     assert minikms.list_tokens() == before
 
 
-def test_who_may_not_list_profiles_is_told_so(command, guarded_url, admin_token, monkeypatch):
+def test_a_token_that_cannot_list_profiles_gets_a_warning(
+    command, guarded_url, admin_token, monkeypatch
+):
     monkeypatch.setenv("MINIKMS_URL", guarded_url)
     monkeypatch.setenv("MINIKMS_TOKEN", admin_token)
     token = command("mkms token create x --scope admin --scope sign --all-profiles")
@@ -347,7 +349,7 @@ def test_options_after_the_command(shell, command, minikms):
     assert "--json" in command("mkms key list --help")
 
 
-def test_what_nobody_has_foreseen_is_a_sentence_too(minikms, monkeypatch):
+def test_an_unforeseen_error_is_one_sentence(minikms, monkeypatch):
     def fails(*_):
         raise KeyError("secret")
 
@@ -393,11 +395,11 @@ def test_a_reader_that_has_enough(shell, minikms):
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
-def test_completion(command, name):
+def test_completion_scripts_are_printed(command, name):
     assert "_MKMS_COMPLETE" in command(f"mkms completion {name}")
 
 
-def test_what_completes_a_word(shell):
+def test_a_shell_completes_a_command(shell):
     line = "COMP_WORDS='mkms k' COMP_CWORD=1 _MKMS_COMPLETE=bash_complete mkms"
     assert shell(line) == "plain,key"
 

@@ -103,7 +103,7 @@ def test_every_way_to_import(minikms):
     assert minikms.verify_mac(b"data", expected, kid=mac_key.kid)
 
 
-def test_encryption_and_agreement(minikms):
+def test_keys_encrypt_and_agree_on_secrets(minikms):
     key = minikms.generate_key("a256gcm", alias="box")
     sealed = minikms.encrypt(b"secret", alias="box", aad=b"head")
     opened = minikms.decrypt(sealed.ciphertext, sealed.nonce, sealed.tag, kid=key.kid, aad=b"head")
@@ -121,7 +121,7 @@ def test_rsa_encrypts_to_a_public_key(minikms):
     assert minikms.decrypt(sealed.ciphertext, kid=key.kid) == b"secret"
 
 
-def test_boxes(minikms):
+def test_boxes_are_made_and_opened(minikms):
     alice, bob = minikms.generate_key("x25519"), minikms.generate_key("x25519")
     box = minikms.make_box(b"hello", bob.jwk, kid=alice.kid)
     assert minikms.open_box(box.ciphertext, box.nonce, alice.jwk, kid=bob.kid) == b"hello"
@@ -131,7 +131,7 @@ def test_boxes(minikms):
         minikms.open_sealed_box(sealed, kid=alice.kid)
 
 
-def test_didcomm(minikms):
+def test_didcomm_messages_are_packed_and_unpacked(minikms):
     operations = ["sign", "verify", "box", "box-open"]
     alice, bob = (minikms.generate_key("ed25519", operations=operations) for _ in range(2))
     packed = minikms.pack_didcomm([bob.b58], b"hello", from_=alice.kid)
@@ -141,7 +141,7 @@ def test_didcomm(minikms):
     assert minikms.unpack_didcomm(minikms.pack_didcomm([bob.b58], b"hello")).from_ is None
 
 
-def test_encapsulation_and_hpke(minikms):
+def test_secrets_are_encapsulated_and_hpke_messages_opened(minikms):
     key = minikms.generate_key("mlkem768")
     made = minikms.encapsulate(key.jwk)
     assert minikms.decapsulate(made.ciphertext, kid=key.kid) == made.secret
@@ -166,7 +166,7 @@ def test_a_jwe_is_made_and_opened(minikms):
     assert minikms.decrypt_jwe(jwe, kid=key.kid, from_=sender.jwk).plaintext == b"hello"
 
 
-def test_batches(minikms):
+def test_batches_sign_and_verify(minikms):
     key = minikms.generate_key("p256")
     results = minikms.sign_batch([b"a", b"b"], kid=key.kid)
     pairs = list(zip([b"a", b"x"], [result.sig for result in results], strict=True))
@@ -188,7 +188,7 @@ def test_a_jws_is_verified_by_pyjwt(minikms):
     assert minikms.jwks(if_none_match=found.etag) is None
 
 
-def test_profiles(minikms):
+def test_profiles_are_created_changed_and_deleted(minikms):
     name = f"{minikms.profile}-2"
     assert minikms.create_profile(name) == name
     other = minikms.for_profile(name)
@@ -201,7 +201,7 @@ def test_profiles(minikms):
     assert not minikms.delete_profile(name)
 
 
-def test_what_the_service_says_of_itself(minikms):
+def test_the_service_lists_its_algorithms_and_health(minikms):
     assert "ed25519" in {one.name for one in minikms.list_algorithms()}
     assert minikms.healthz() == "alive"
     assert minikms.readyz() == "ready"

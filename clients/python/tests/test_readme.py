@@ -21,7 +21,7 @@ def run(command, url):
     return done.stdout.splitlines()
 
 
-def test_programs():
+def test_the_programs_of_the_readme_run():
     """On a service of its own, since the first lists all keys of the default profile."""
     with serve() as url:
         blocking, asynchronous, _ = [text.replace("http://127.0.0.1:8080", url) for text in PYTHON]
@@ -31,7 +31,7 @@ def test_programs():
         assert run([sys.executable, "-c", asynchronous], url) == ["EdDSA"]
 
 
-def test_commands(minikms_url):
+def test_the_commands_of_the_readme_run(minikms_url):
     commands, by_curl = SHELL
     kid, valid = run(["bash", "-euc", commands], minikms_url)
     assert (len(kid), valid) == (43, "valid")

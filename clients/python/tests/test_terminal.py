@@ -19,7 +19,7 @@ def steering(written):
     return {char for char in written if not char.isprintable()} - set("\r\n\t")
 
 
-def test_people_get_tables(minikms):
+def test_a_terminal_is_shown_tables(minikms):
     minikms.generate_key("ed25519", alias="signer", labels={"use": "test"})
     key = on_a_terminal("mkms key show signer", minikms)
     assert "multikey" in key
@@ -162,6 +162,6 @@ def test_bytes_stay_as_they_are_where_nobody_looks(shell, minikms):
     assert "\x1b[31m" in shown
 
 
-def test_what_is_seen_is_unchanged():
+def test_visible_characters_stay_unchanged():
     assert visible("did:example:1#2 ö 漢 \\ [x]") == "did:example:1#2 ö 漢 \\ [x]"
     assert visible("\x1b\x9b\u202e\u2028") == r"\x1b\x9b\u202e\u2028"

@@ -39,7 +39,7 @@ async def test_a_call_without_an_answer_is_made_again():
         assert [path for _, path, _ in asked] == ["/key?alias=a+b"] * 2
 
 
-def test_it_gives_up():
+def test_the_client_gives_up_after_its_retries():
     with answering(*[refusal("store-unavailable")] * 3) as (url, asked):
         with Client(url, retries=2) as kms, pytest.raises(StoreUnavailable):
             kms.get_key("a")
@@ -114,7 +114,7 @@ def test_a_busy_service_may_be_asked_again_for_anything():
         assert len(asked) == 2
 
 
-def test_what_mini_kms_does_not_answer_is_said():
+def test_an_answer_of_another_server_is_unexpected():
     others = (502, {}, "<html>Bad gateway</html>"), *[(200, {}, "hello")] * 3
     with answering(*others) as (url, _), Client(url) as kms:
         with pytest.raises(UnexpectedAnswer) as caught:
@@ -157,7 +157,9 @@ def test_a_service_that_comes_back(unused_tcp_port):
     assert found[0].alg == "ed25519"
 
 
-def test_tokens(guarded_url, admin_token, tmp_path, monkeypatch):
+def test_calls_carry_the_token_and_nothing_shows_it(
+    guarded_url, admin_token, tmp_path, monkeypatch
+):
     with Client(guarded_url) as kms, pytest.raises(Unauthenticated):
         kms.list_keys()
     with Client(guarded_url, token=admin_token) as admin:

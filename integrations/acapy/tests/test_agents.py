@@ -42,7 +42,7 @@ def test_agents_connect_and_send_messages(alice, bob, webhooks):
     wait_for("message to alice", lambda: "once more" in webhooks.messages("alice"))
 
 
-def test_a_key_rotates(alice, server):
+def test_an_agent_rotates_the_key_of_a_did(alice, server):
     made = alice.new_did("sov", "ed25519")
     alice.patch("/wallet/did/local/rotate-keypair", did=made["did"])
     [found] = alice.get("/wallet/did", did=made["did"])["results"]
@@ -165,7 +165,7 @@ def jcs(document):
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def test_a_jwt(alice, bob):
+def test_a_jwt_is_signed_and_verified_by_agents(alice, bob):
     issuer = alice.new_did("key", "ed25519")
     body = {"did": issuer["did"], "payload": {"sub": "alice"}, "headers": {}}
     response = alice.call("POST", "/wallet/jwt/sign", body)

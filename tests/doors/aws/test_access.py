@@ -80,12 +80,12 @@ async def test_each_operation_needs_its_scopes(guarded, new_token):
         assert code in (None, "ValidationException"), name  # of a body without members
 
 
-def test_what_decrypts_and_encrypts_needs_both_scopes():
+def test_re_encryption_needs_both_scopes():
     assert set(OPERATIONS["ReEncrypt"]) == {"decrypt", "encrypt"}
     assert {name for name, scopes in OPERATIONS.items() if len(scopes) > 1} == {"ReEncrypt"}
 
 
-async def test_what_is_no_token(guarded, admin, new_token):
+async def test_a_wrong_or_revoked_token_is_refused(guarded, admin, new_token):
     message = "The security token included in the request is invalid."
     revoked = await new_token("keys:read")
     assert (await with_token(guarded, revoked).list_keys())["Keys"] == []

@@ -17,7 +17,7 @@ def der(public):
 
 
 @pytest.mark.parametrize("alg", CURVES)
-async def test_a_shared_secret(aws, alg):
+async def test_both_sides_derive_the_same_secret(aws, alg):
     key_id = await aws.make(alg, "derive")
     peer = ec.generate_private_key(CURVES[alg])
     call = {"KeyId": key_id, "KeyAgreementAlgorithm": "ECDH", "PublicKey": der(peer.public_key())}
@@ -71,7 +71,7 @@ async def test_a_public_key_that_does_not_fit(aws, public):
 
 
 @pytest.mark.parametrize("alg", SIZES)
-async def test_an_encapsulated_secret(aws, alg):
+async def test_an_encapsulated_secret_is_decapsulated(aws, alg):
     key_id = await aws.make(alg)
     call = {"KeyId": key_id, "EncapsulationAlgorithm": "ML_KEM"}
     for _ in range(3):  # from the store, then from the cache
@@ -127,7 +127,9 @@ async def test_a_ciphertext_that_does_not_fit(aws):
         ),
     ],
 )
-async def test_what_a_key_must_be(aws, alg, operations, operation, name, members):
+async def test_a_key_of_another_usage_or_state_is_refused(
+    aws, alg, operations, operation, name, members
+):
     signer = await aws.make("p256")  # it could derive, too
     said = await aws.refused("InvalidKeyUsageException", operation, KeyId=signer, **members)
     assert said == f"{arn_of(signer)} key usage is SIGN_VERIFY which is not valid for {name}."

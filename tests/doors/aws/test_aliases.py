@@ -101,7 +101,7 @@ async def test_names_that_no_alias_has(aws, create, name, code, message):
         assert message in await aws.refused(code, operation, AliasName=name, **target)
 
 
-async def test_the_prefix_alone(aws, create):
+async def test_an_alias_of_the_prefix_alone_is_refused(aws, create):
     key_id = await create()
     call = {"AliasName": "alias/", "TargetKeyId": key_id}
     await aws.refused("InvalidAliasNameException", "create_alias", **call)
@@ -109,7 +109,7 @@ async def test_the_prefix_alone(aws, create):
     await aws.refused("NotFoundException", "delete_alias", AliasName="alias/")
 
 
-async def test_what_an_alias_cannot_name(aws, create):
+async def test_an_alias_cannot_name_an_alias(aws, create):
     key_id = await create()
     await aws.create_alias(AliasName="alias/a", TargetKeyId=key_id)
     for operation, name in (("create_alias", "alias/b"), ("update_alias", "alias/a")):

@@ -61,12 +61,12 @@ async def test_a_head_that_is_refused(aws, head, error):
 
 
 @pytest.mark.parametrize("method", [b"GET", b"OPTIONS", b"PUT", b"DELETE"])
-async def test_another_method(aws, method):
+async def test_another_method_than_post_is_refused(aws, method):
     status, body = await answer(aws, LIST, line=method + b" / HTTP/1.1")
     assert (status, body["__type"]) == UNKNOWN
 
 
-async def test_what_else_is_answered(aws):
+async def test_unusual_http_is_answered(aws):
     there = {"Keys": [], "Truncated": False}
     assert await answer(aws, LIST, body=b"") == (200, there)
     assert await answer(aws, LIST, line=b"POST / HTTP/1.0") == (200, there)

@@ -159,7 +159,7 @@ def test_a_value_of_another_type(members):
 
 
 @pytest.mark.parametrize("sent", [b"{", b"[]", b"1", b'{"KeyId": "\xff"}', b"null"])
-def test_what_is_no_json_object(sent):
+def test_a_body_must_be_a_json_object(sent):
     with pytest.raises(SerializationException):
         body.read(sent, SCHEMA)
 
@@ -180,7 +180,7 @@ def test_the_error_of_many_faults_is_short():
 @pytest.mark.parametrize("part", ['{"a": %s}', "[%s]"])
 @pytest.mark.parametrize("member", ["KeyId", "Tags", "EncryptionContext", "Message"])
 @pytest.mark.parametrize("deep", [500, 1000, 100_000])
-def test_a_deep_body(part, member, deep):
+def test_a_deeply_nested_body_is_refused(part, member, deep):
     before, behind = part.split("%s")
     nested = before * deep + "1" + behind * deep
     with pytest.raises(SerializationException):

@@ -107,7 +107,7 @@ async def test_a_key_of_the_other_door_at_the_aws_door(aws, call):
 
 
 @pytest.mark.each_store
-async def test_what_an_older_key_of_an_alias_has_signed(aws, call):
+async def test_signatures_of_older_keys_of_an_alias_verify(aws, call):
     made = await aws.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
     key_id = made["KeyMetadata"]["KeyId"]
     await aws.create_alias(AliasName="alias/k", TargetKeyId=key_id)
@@ -177,7 +177,7 @@ def client_of(port):
 
 
 @pytest.mark.process
-def test_two_workers(serve, tmp_path):
+def test_changes_at_one_door_of_a_worker_count_at_all(serve, tmp_path):
     """What is changed at one door of one worker counts at once at both doors of both."""
     ports = ["--port", "0", "--aws-port", "0", "--workers", "2", "--auth", "none"]
     service = serve(*ports, *new_store(tmp_path), wait=False)

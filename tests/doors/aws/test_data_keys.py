@@ -44,7 +44,7 @@ def arn_of(key_id):
         ({"NumberOfBytes": 1024}, 1024),
     ],
 )
-async def test_a_data_key(aws, members, size):
+async def test_a_data_key_decrypts_from_its_ciphertext(aws, members, size):
     key_id = await aws.make("a256gcm")
     found = set()
     for _ in range(3):  # from the store, then from the cache
@@ -141,7 +141,7 @@ async def test_a_pair_of_a_spec_that_is_not_here(aws, spec):
 
 
 @pytest.mark.parametrize(("operation", "name", "members"), OPERATIONS)
-async def test_what_a_key_must_be(aws, operation, name, members):
+async def test_a_key_of_another_usage_or_state_is_refused(aws, operation, name, members):
     signer = await aws.make("p256")
     said = await aws.refused("InvalidKeyUsageException", operation, KeyId=signer, **members)
     assert said == f"{arn_of(signer)} key usage is SIGN_VERIFY which is not valid for {name}."

@@ -30,7 +30,7 @@ def pasted(block):
 
 @pytest.mark.process
 @pytest.mark.skipif(bool(MISSING), reason=f"missing: apt-get install {' '.join(MISSING)}")
-def test_what_is_pasted_prints_what_is_shown(tmp_path):
+def test_the_pasted_commands_print_the_shown_output(tmp_path):
     """In the folder of the README, whose files stay as they are."""
     left = {name: tmp_path / name for name in ("admin.token", "keys.db", "store.key")}
     for name, file in left.items():

@@ -44,7 +44,7 @@ OTHER = {
 }
 
 
-async def test_random_bytes(aws):
+async def test_random_bytes_have_the_asked_length(aws):
     answer = await aws.generate_random(NumberOfBytes=1024)
     assert len(answer["Plaintext"]) == 1024
     again = await aws.generate_random(NumberOfBytes=1024)
@@ -182,7 +182,7 @@ async def post(aws):
         ("TrentService.Sign", "PUT"),
     ],
 )
-async def test_what_is_no_operation(post, target, method):
+async def test_an_unknown_operation_is_refused(post, target, method):
     status, headers, body = await post(target, method=method)
     assert (status, json.loads(body)["__type"]) == (400, "UnknownOperationException")
     assert ("X-Amz-Target" in json.loads(body)["message"]) is (target is None)

@@ -19,7 +19,7 @@ def arn_of(key_id):
     return f"arn:aws:kms:us-east-1:000000000000:key/{key_id}"
 
 
-async def test_a_ciphertext(aws):
+async def test_a_ciphertext_decrypts_with_its_context(aws):
     key_id = await aws.make("a256gcm")
     context = {"tenant": "a", "größe": "10 €", "": ""}
     seen = set()
@@ -39,7 +39,7 @@ async def test_a_ciphertext(aws):
 
 
 @pytest.mark.parametrize("size", [1, 4096])
-async def test_sizes(aws, size):
+async def test_plaintexts_of_the_allowed_sizes_come_back(aws, size):
     made = await aws.encrypt(KeyId=await aws.make("a256gcm"), Plaintext=bytes(size))
     read = await aws.decrypt(CiphertextBlob=made["CiphertextBlob"])
     assert read["Plaintext"] == bytes(size)
@@ -66,7 +66,7 @@ async def test_a_plaintext_that_is_too_long(aws):
         ({"a": ""}, {"": "a"}),
     ],
 )
-async def test_another_context(aws, context, other):
+async def test_another_encryption_context_is_refused(aws, context, other):
     made = await aws.encrypt(
         KeyId=await aws.make("a256gcm"), Plaintext=SECRET, EncryptionContext=context
     )
@@ -310,7 +310,7 @@ async def test_encryption_to_a_public_key(aws):
         ),
     ],
 )
-async def test_another_algorithm(aws, alg, operations, spec, algorithm, code):
+async def test_an_algorithm_of_another_key_is_refused(aws, alg, operations, spec, algorithm, code):
     key_id = await aws.make(alg, *operations)
     said = await aws.refused(
         code, "encrypt", KeyId=key_id, Plaintext=SECRET, EncryptionAlgorithm=algorithm
@@ -327,7 +327,7 @@ async def test_another_algorithm(aws, alg, operations, spec, algorithm, code):
         )
 
 
-async def test_re_encryption(aws):
+async def test_re_encryption_moves_a_plaintext_to_another_key(aws):
     source, destination = await aws.make("a256gcm"), await aws.make("a256gcm")
     old, new = {"old": "context"}, {"new": "context"}
     blob = (await aws.encrypt(KeyId=source, Plaintext=SECRET, EncryptionContext=old))[
@@ -384,7 +384,7 @@ async def test_re_encryption_between_algorithms(aws):
     )
 
 
-async def test_dry_runs(aws):
+async def test_dry_runs_of_encryption_are_refused_as_such(aws):
     key_id = await aws.make("a256gcm")
     blob = (await aws.encrypt(KeyId=key_id, Plaintext=SECRET))["CiphertextBlob"]
     for operation, members in (
@@ -416,7 +416,7 @@ async def test_nobody_decrypts_for_an_enclave(aws):
     assert said == "Recipient is not supported here."
 
 
-async def test_what_no_blob_is(aws):
+async def test_a_malformed_ciphertext_blob_is_refused(aws):
     await aws.refused("ValidationException", "decrypt")
     for blob in (b"\1", b"\2" * 100, b"\1\0" + bytes(60), bytes(6144)):
         await aws.refused("InvalidCiphertextException", "decrypt", CiphertextBlob=blob)

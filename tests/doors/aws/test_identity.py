@@ -34,7 +34,7 @@ def test_the_access_key_picks_the_profile(access_key, profile):
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer x"}])
-def test_without_credentials(headers):
+def test_a_call_without_credentials_is_in_the_default_profile(headers):
     assert caller(make_mocked_request("POST", "/", headers=headers)) == ("default", "us-east-1")
 
 
@@ -79,7 +79,7 @@ def test_the_account_of_a_profile():
         ("arn:aws:kms:eu-west-1:000000000000:alias/a:b/c", KeyRef(alias="alias/a:b/c")),
     ],
 )
-def test_what_names_a_key(text, ref):
+def test_ids_arns_and_aliases_name_keys(text, ref):
     assert ARNS.ref(text) == ref
 
 
@@ -96,7 +96,7 @@ def test_what_names_a_key(text, ref):
         "arn:aws:kms:eu-west-1:000000000000:key/alias/a",
     ],
 )
-def test_what_names_none(text):
+def test_other_texts_name_no_key(text):
     with pytest.raises(NotFoundException):
         ARNS.ref(text)
 
@@ -111,7 +111,7 @@ def test_what_names_none(text):
         ("alias/a", f"Alias {ARNS.alias('alias/a')} is not found."),
     ],
 )
-def test_what_is_said_of_what_is_not_there(text, message):
+def test_the_message_names_the_missing_key(text, message):
     assert ARNS.not_found(text).detail == message
 
 

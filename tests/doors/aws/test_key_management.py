@@ -96,7 +96,7 @@ async def test_each_kind_of_key(aws, create, spec, usage):
         assert found == key
 
 
-async def test_what_a_key_is_by_default(create):
+async def test_a_key_without_members_is_symmetric(create):
     key = await create()
     assert (key["KeySpec"], key["KeyUsage"]) == ("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
     assert key["Description"] == ""
@@ -279,7 +279,7 @@ async def test_a_key_that_is_not_there(aws, create, operation):
 
 
 @pytest.mark.parametrize("operation", BY_KEY_ID)
-async def test_what_no_alias_names(aws, create, operation):
+async def test_management_operations_take_no_alias(aws, create, operation):
     key_id = (await create())["KeyId"]
     await aws.create_alias(AliasName="alias/a", TargetKeyId=key_id)
     for name in ("alias/a", "arn:aws:kms:us-east-1:000000000000:alias/a"):

@@ -69,7 +69,7 @@ async def test_windows_that_are_none(aws, key, state_of, days):
     assert await state_of(key["KeyId"]) == "Enabled"
 
 
-async def test_what_cannot_be_done_with_a_key_that_waits_for_its_deletion(aws, key, state_of):
+async def test_a_key_pending_deletion_refuses_all_changes(aws, key, state_of):
     key_id = key["KeyId"]
     tags = [{"TagKey": "a", "TagValue": "b"}]
     await aws.create_alias(AliasName="alias/of-another", TargetKeyId=(await another(aws)))

@@ -20,7 +20,7 @@ def arn_of(key_id):
 
 
 @pytest.mark.parametrize(("alg", "spec", "algorithm"), ALGORITHMS)
-async def test_a_code(aws, alg, spec, algorithm):
+async def test_a_mac_verifies_and_a_changed_one_does_not(aws, alg, spec, algorithm):
     key_id = await aws.make(alg)
     call = {"KeyId": key_id, "Message": MESSAGE, "MacAlgorithm": algorithm}
     for _ in range(3):  # from the store, then from the cache
@@ -65,7 +65,7 @@ async def test_a_code_from_before_a_rotation(aws):
         assert (await aws.verify_mac(**call, Mac=mac))["MacValid"]
 
 
-async def test_what_a_key_must_be(aws):
+async def test_a_key_of_another_usage_or_state_is_refused(aws):
     call = {"Message": MESSAGE, "MacAlgorithm": "HMAC_SHA_256"}
     symmetric = await aws.make("a256gcm")
     said = f"{arn_of(symmetric)} key usage is ENCRYPT_DECRYPT which is not valid for "
@@ -89,7 +89,7 @@ async def test_what_a_key_must_be(aws):
     await aws.refused("KMSInvalidStateException", "verify_mac", **call, Mac=mac)
 
 
-async def test_constraints(aws):
+async def test_members_of_mac_calls_are_bounded(aws):
     call = {"KeyId": "k", "MacAlgorithm": "HMAC_SHA_256"}
     said = await aws.refused("ValidationException", "generate_mac", **call, Message=bytes(4097))
     assert said.endswith(

@@ -56,7 +56,7 @@ def digest_of(algorithm, message=MESSAGE):
 
 
 @pytest.mark.parametrize(("alg", "spec", "algorithm"), EC + RSA + PURE)
-async def test_a_signature(aws, alg, spec, algorithm):
+async def test_a_signature_verifies_and_a_changed_one_does_not(aws, alg, spec, algorithm):
     key_id = await aws.make(alg)
     arn = f"arn:aws:kms:us-east-1:000000000000:key/{key_id}"
     call = {"KeyId": key_id, "Message": MESSAGE, "SigningAlgorithm": algorithm}
@@ -116,7 +116,7 @@ async def test_a_digest_of_another_length(aws, alg, spec, algorithm, size):
 
 @pytest.mark.parametrize(("alg", "spec", "algorithm"), PURE)
 @pytest.mark.parametrize("kind", ["DIGEST"])
-async def test_what_signs_no_digest(aws, alg, spec, algorithm, kind):
+async def test_pure_algorithms_refuse_digests(aws, alg, spec, algorithm, kind):
     said = await aws.refused(
         "ValidationException",
         "sign",
@@ -129,7 +129,7 @@ async def test_what_signs_no_digest(aws, alg, spec, algorithm, kind):
 
 
 @pytest.mark.parametrize(("alg", "spec", "algorithm"), PURE[1:])
-async def test_mu(aws, alg, spec, algorithm):
+async def test_ml_dsa_signs_an_external_mu(aws, alg, spec, algorithm):
     """FIPS 204 sections 5.2 and 6.2: mu of the empty context, by a library of hashes alone."""
     key_id = await aws.make(alg)
     public = await public_key(aws, key_id)
@@ -306,7 +306,7 @@ async def test_a_public_key_alone_verifies_and_does_not_sign(aws):
         ),
     ],
 )
-async def test_what_is_said_of_a_public_key(aws, alg, operations, expected):
+async def test_a_public_key_comes_with_its_spec_and_usage(aws, alg, operations, expected):
     key_id = await aws.make(alg, *operations)
     answer = await aws.get_public_key(KeyId=key_id)
     assert answer["KeyId"] == f"arn:aws:kms:us-east-1:000000000000:key/{key_id}"
@@ -332,7 +332,7 @@ async def test_a_key_without_a_public_key(aws, alg):
     await aws.refused("UnsupportedOperationException", "get_public_key", KeyId=key_id)
 
 
-async def test_a_dry_run(aws):
+async def test_a_dry_run_of_signing_is_refused_as_such(aws):
     call = {
         "KeyId": await aws.make("p256"),
         "Message": MESSAGE,
@@ -374,7 +374,7 @@ async def test_a_dry_run(aws):
         ),
     ],
 )
-async def test_constraints(aws, members, sentence):
+async def test_members_of_signing_calls_are_bounded(aws, members, sentence):
     call = {"KeyId": "alias/a", "Message": b"m", "SigningAlgorithm": "ECDSA_SHA_256", **members}
     said = f"1 validation error detected: {sentence}"
     assert await aws.refused("ValidationException", "sign", **call) == said

@@ -186,7 +186,7 @@ async def test_tags_that_are_none(aws, create, tags_of, code, given, message):
     assert len((await aws.list_keys())["Keys"]) == 1
 
 
-async def test_what_cannot_be_untagged(aws, create):
+async def test_reserved_and_malformed_tag_keys_cannot_be_removed(aws, create):
     key_id = await create(Description="stays")
     for code, keys in [
         ("TagException", ["aws:description"]),

@@ -49,7 +49,7 @@ async def two_keys(aws):
 
 
 @pytest.mark.each_store
-async def test_what_cannot_be_recorded_is_not_done(start_aws, any_store, tmp_path):
+async def test_a_call_that_cannot_be_recorded_is_not_done(start_aws, any_store, tmp_path):
     path, away = tmp_path / "audit.log", tmp_path / "away"
     aws = await start_aws(**any_store, audit_log=str(path))
     service = aws.rest.app[SERVICE]

@@ -37,7 +37,7 @@ async def test_a_browser_that_asks_first_is_refused(door):
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
 )
-async def test_what_is_sent_without_asking_calls_nothing(door, kind):
+async def test_a_simple_request_of_a_web_page_calls_nothing(door, kind):
     """It has none but a few headers, and the operation is in another."""
     status, code, headers = await door("POST", PAGE | {"Content-Type": kind})
     assert (status, code) == (400, "UnknownOperationException")

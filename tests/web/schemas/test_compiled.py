@@ -57,7 +57,7 @@ def load_compiled(name, document):
         return None
 
 
-def test_what_is_compiled():
+def test_the_schemas_of_frequent_calls_are_compiled():
     assert {"SignRequest", "VerifyRequest", "BatchSignRequest", "EncryptRequest"} <= set(COMPILED)
     assert {"SignJwsRequest", "MacRequest", "WrapRequest", "DeriveRequest"} <= set(COMPILED)
     assert {"GenerateKey", "GenerateKeys", "UpdateKey", "AssociateAlias"} <= set(COMPILED)
@@ -85,7 +85,7 @@ def test_a_body_that_is_loaded_is_valid(name, data):
 
 
 @pytest.mark.parametrize("document", [None, [], "x", 1, True])
-def test_what_is_no_object_is_left_to_marshmallow(document):
+def test_a_body_that_is_no_object_is_left_to_marshmallow(document):
     for name in COMPILED:
         assert load_compiled(name, document) is None
         with pytest.raises(ValidationError):
