@@ -3,14 +3,13 @@
 from typing import Any, Final
 
 from minikms.doors.aws.body import Body, Unsupported, base64, blob, boolean, enum
-from minikms.doors.aws.der import jwk_of
-from minikms.doors.aws.keys import AwsKey, ByKeyId
-from minikms.doors.aws.operation import Answer, Work, key_operation
+from minikms.doors.aws.operation import Answer, AwsKey, ByKeyId, Work, key_operation
 from minikms.doors.aws.specs import (
     ENCAPSULATE_DECAPSULATE,
     KEY_AGREEMENT,
     MAX_CIPHERTEXT,
     MAX_PUBLIC_KEY,
+    jwk_of,
 )
 from minikms.doors.operations import Decapsulate, Derive, Encapsulate
 

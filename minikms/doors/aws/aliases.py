@@ -4,7 +4,17 @@ import re
 from itertools import islice
 from typing import Any, Final
 
-from minikms.doors.aws.body import Body, Shape, key_id, text
+from minikms.doors.aws.body import (
+    Body,
+    Page,
+    Position,
+    Shape,
+    behind,
+    key_id,
+    listed,
+    position,
+    text,
+)
 from minikms.doors.aws.errors import (
     AlreadyExistsException,
     InvalidAliasNameException,
@@ -12,9 +22,7 @@ from minikms.doors.aws.errors import (
     ValidationException,
 )
 from minikms.doors.aws.identity import ALIAS_PREFIX
-from minikms.doors.aws.keys import AwsCall, AwsKey
-from minikms.doors.aws.operation import operation
-from minikms.doors.aws.paging import Page, Position, behind, listed, position
+from minikms.doors.aws.operation import AwsCall, AwsKey, operation
 from minikms.doors.aws.specs import SYMMETRIC_DEFAULT
 from minikms.errors import AliasExists
 

@@ -1,11 +1,11 @@
-"""Data keys and data key pairs, encrypted with a key, and without where the caller wants it so."""
+"""Randomness, and data keys and data key pairs, encrypted with a key."""
 
 import secrets
 from typing import Final
 
-from minikms.doors.aws.blob import aad_of
 from minikms.doors.aws.body import (
     Body,
+    Shape,
     Unsupported,
     base64,
     boolean,
@@ -13,13 +13,37 @@ from minikms.doors.aws.body import (
     enum,
     integer,
 )
-from minikms.doors.aws.der import spki_of
-from minikms.doors.aws.encryption import blob_of, material
+from minikms.doors.aws.encryption import aad_of, blob_of, material
 from minikms.doors.aws.errors import ValidationException
-from minikms.doors.aws.keys import AwsCall, AwsKey, ByKeyId
-from minikms.doors.aws.operation import Answer, Work, key_operation, operation, refuse_dry_run
-from minikms.doors.aws.specs import ENCRYPT_DECRYPT, KEY_SPECS, SYMMETRIC_DEFAULT
+from minikms.doors.aws.operation import (
+    Answer,
+    AwsCall,
+    AwsKey,
+    ByKeyId,
+    Work,
+    key_operation,
+    operation,
+    refuse_dry_run,
+)
+from minikms.doors.aws.specs import ENCRYPT_DECRYPT, KEY_SPECS, SYMMETRIC_DEFAULT, spki_of
 from minikms.doors.operations import Encrypt, Encrypted
+
+
+class GenerateRandomRequest(Shape):
+    """Of GenerateRandom."""
+
+    NumberOfBytes = integer(1, 1024)
+    CustomKeyStoreId = Unsupported()
+    Recipient = Unsupported()
+
+
+@operation("GenerateRandom", "random", GenerateRandomRequest)
+async def generate_random(call: AwsCall, body: Body) -> Answer:
+    """So many random bytes."""
+    if "NumberOfBytes" not in body:
+        raise ValidationException("NumberOfBytes is required.")
+    return {"Plaintext": base64(call.service.random(body["NumberOfBytes"]))}
+
 
 _SIZES: Final = {"AES_256": 32, "AES_128": 16}
 # AWS makes no pairs of secrets, and none of ML-DSA.
@@ -131,6 +155,7 @@ async def _data_key_pair(call: AwsCall, body: Body, name: str, *, plain: bool) -
 
 
 OPERATIONS: Final = (
+    generate_random,
     generate_data_key,
     generate_data_key_without_plaintext,
     generate_data_key_pair,

@@ -115,9 +115,6 @@ def _operations() -> "Sequence[AwsOperation]":
         data_keys,
         encryption,
         key_management,
-        key_states,
-        macs,
-        random,
         signing,
         tags,
     )
@@ -126,11 +123,8 @@ def _operations() -> "Sequence[AwsOperation]":
         *signing.OPERATIONS,
         *encryption.OPERATIONS,
         *data_keys.OPERATIONS,
-        *macs.OPERATIONS,
         *agreement.OPERATIONS,
-        *random.OPERATIONS,
         *key_management.OPERATIONS,
-        *key_states.OPERATIONS,
         *aliases.OPERATIONS,
         *tags.OPERATIONS,
     )

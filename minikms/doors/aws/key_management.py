@@ -1,22 +1,33 @@
-"""Operations that make keys and say what they are."""
+"""Operations that make keys, describe them, and change their state."""
 
+import time
 from typing import Any, Final
 
 import orjson
 
-from minikms.doors.aws.body import Body, Shape, Unsupported, boolean, enum, text
+from minikms.doors.aws.body import (
+    Body,
+    Page,
+    Shape,
+    Unsupported,
+    behind,
+    boolean,
+    enum,
+    integer,
+    listed,
+    position,
+    text,
+    timestamp,
+)
 from minikms.doors.aws.errors import (
+    KMSInvalidStateException,
     MalformedPolicyDocumentException,
     NotFoundException,
     UnsupportedOperationException,
     ValidationException,
 )
-from minikms.doors.aws.identity import new_uuid, uuid_alias
-from minikms.doors.aws.keys import AwsCall, ByKeyId
-from minikms.doors.aws.labels import new_labels, tag_list, with_description
-from minikms.doors.aws.metadata import metadata, policy_of
-from minikms.doors.aws.operation import operation
-from minikms.doors.aws.paging import Page, behind, listed, position
+from minikms.doors.aws.identity import Arns, new_uuid, uuid_alias
+from minikms.doors.aws.operation import AwsCall, AwsKey, ByKeyId, operation
 from minikms.doors.aws.specs import (
     ENCRYPT_DECRYPT,
     KEY_SPECS,
@@ -24,7 +35,58 @@ from minikms.doors.aws.specs import (
     SYMMETRIC_DEFAULT,
 )
 from minikms.doors.aws.specs import OPERATIONS as OPERATIONS_OF
-from minikms.records import KeyPolicy
+from minikms.doors.aws.tags import description_of, new_labels, tag_list, with_description
+from minikms.records import KeyPolicy, KeyRecord, KeyRef
+
+PENDING_DELETION: Final = "PendingDeletion"
+
+
+def metadata(key: AwsKey, arns: Arns) -> dict[str, Any]:
+    """The KeyMetadata of a key.
+
+    A key that is `verify-only` is Disabled: it makes nothing new, though it verifies and decrypts.
+    """
+    record = key.record
+    enabled = record.current_state == "enabled"
+    found: dict[str, Any] = {
+        "AWSAccountId": arns.account,
+        "KeyId": key.key_id,
+        "Arn": key.arn,
+        "CreationDate": timestamp(record.created),
+        "Enabled": enabled,
+        "Description": description_of(record.labels),
+        "KeyUsage": key.usage,
+        "KeyState": "Enabled" if enabled else "Disabled",
+        "Origin": "AWS_KMS",
+        "KeyManager": "CUSTOMER",
+        "CustomerMasterKeySpec": key.spec.name,
+        "KeySpec": key.spec.name,
+        "MultiRegion": False,
+        **key.spec.listed(key.usage),
+    }
+    if record.deletes is not None:
+        found |= {"KeyState": PENDING_DELETION, "DeletionDate": timestamp(record.deletes)}
+    if key.spec.name == SYMMETRIC_DEFAULT:
+        found["CurrentKeyMaterialId"] = key.material_id
+    return found
+
+
+def policy_of(account: str) -> dict[str, Any]:
+    """The policy of every key: the account, which is a profile, says who may use it."""
+    return {
+        "Version": "2012-10-17",
+        "Id": "key-default-1",
+        "Statement": [
+            {
+                "Sid": "Enable IAM User Permissions",
+                "Effect": "Allow",
+                "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
+                "Action": "kms:*",
+                "Resource": "*",
+            }
+        ],
+    }
+
 
 _ORIGINS: Final = ("AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE")
 _POLICY: Final = "default"
@@ -125,16 +187,6 @@ async def get_key_rotation_status(call: AwsCall, body: Body) -> dict[str, Any]:
     return {"KeyRotationEnabled": False, "KeyId": key.key_id}
 
 
-OPERATIONS: Final = (
-    create_key,
-    describe_key,
-    list_keys,
-    update_key_description,
-    get_key_policy,
-    get_key_rotation_status,
-)
-
-
 def _spec_name(body: Body) -> str:
     """The key spec that is asked for, by its newer or by its older name."""
     named = [body[name] for name in ("KeySpec", "CustomerMasterKeySpec") if name in body]
@@ -161,3 +213,77 @@ def _require_plain(call: AwsCall, body: Body) -> None:
                 "Every key here has the default policy: the scopes of a token say what its "
                 "holder may do."
             )
+
+
+_DAY: Final = 86_400 * 10**9
+_WINDOW: Final = 30
+
+
+@operation("EnableKey", "keys:write", ByKeyId)
+async def enable_key(call: AwsCall, body: Body) -> None:
+    """Let a key be used; one that has expired stays as it is."""
+    key = await call.key_to_change(body["KeyId"])
+    if key.record.expires is not None and key.record.expires <= time.time_ns():
+        raise KMSInvalidStateException(f"{key.arn} has expired.")
+    await call.service.update(call.profile, key.record.kid, {"state": "enabled"})
+
+
+@operation("DisableKey", "keys:write", ByKeyId)
+async def disable_key(call: AwsCall, body: Body) -> None:
+    """Let a key be used for nothing."""
+    key = await call.key_to_change(body["KeyId"])
+    await call.service.update(call.profile, key.record.kid, {"state": "disabled"})
+
+
+class ScheduleKeyDeletionRequest(ByKeyId):
+    """A key to delete, and in how many days."""
+
+    PendingWindowInDays = integer(7, 30)
+
+
+@operation("ScheduleKeyDeletion", "keys:write", ScheduleKeyDeletionRequest)
+async def schedule_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
+    """Have a key deleted after a while, in which it cannot be used."""
+    key = await call.key(body["KeyId"], by_alias=False)
+    days = body.get("PendingWindowInDays", _WINDOW)
+
+    def permit(record: KeyRecord) -> None:
+        if record.deletes is not None:
+            raise KMSInvalidStateException(f"{key.arn} is pending deletion.")
+
+    record = await call.service.schedule_deletion(
+        call.profile, KeyRef(kid=key.record.kid), days * _DAY, permit=permit
+    )
+    return {
+        "KeyId": key.arn,
+        "DeletionDate": timestamp(record.deletes or 0),
+        "KeyState": PENDING_DELETION,
+        "PendingWindowInDays": days,
+    }
+
+
+@operation("CancelKeyDeletion", "keys:write", ByKeyId)
+async def cancel_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
+    """Keep a key that waits for its deletion, and leave it disabled."""
+    key = await call.key(body["KeyId"], by_alias=False)
+
+    def permit(record: KeyRecord) -> None:
+        if record.deletes is None:
+            raise KMSInvalidStateException(f"{key.arn} is not pending deletion.")
+
+    await call.service.restore(call.profile, key.record.kid, state="disabled", permit=permit)
+    return {"KeyId": key.arn}
+
+
+OPERATIONS: Final = (
+    create_key,
+    describe_key,
+    list_keys,
+    update_key_description,
+    get_key_policy,
+    get_key_rotation_status,
+    enable_key,
+    disable_key,
+    schedule_key_deletion,
+    cancel_key_deletion,
+)

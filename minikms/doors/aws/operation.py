@@ -1,5 +1,7 @@
-"""What an operation of AWS KMS is, and how one is declared."""
+"""Operations of AWS KMS: how one is declared, and the keys that its calls name."""
 
+import hashlib
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -7,14 +9,159 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from marshmallow import Schema
 
 from minikms.doors import DoorCall, DoorRoute
-from minikms.doors.aws.body import Body, Shape, read, write
-from minikms.doors.aws.errors import DryRunOperationException
+from minikms.doors.aws import UUID_PREFIX, identity
+from minikms.doors.aws.body import Body, Shape, key_id, read, write
+from minikms.doors.aws.errors import (
+    DisabledException,
+    DryRunOperationException,
+    InvalidKeyUsageException,
+    KMSInvalidStateException,
+    NotFoundException,
+    UnsupportedOperationException,
+)
 from minikms.doors.aws.identity import Arns, account_of, caller
-from minikms.doors.aws.keys import AwsCall, AwsKey
-from minikms.doors.aws.specs import Specs
+from minikms.doors.aws.specs import KeySpec, Specs
 from minikms.doors.operations import Operation
-from minikms.errors import KeyNotUsable
-from minikms.records import KeyRef
+from minikms.errors import AliasNotFound, KeyNotFound, KeyNotUsable
+from minikms.events import set_key
+from minikms.keys.service import KeyService
+from minikms.records import KeyRecord, KeyRef
+
+
+class ByKeyId(Shape):
+    """A key of a request."""
+
+    KeyId = key_id()
+
+
+@dataclass(frozen=True, slots=True)
+class AwsKey:
+    """A key as AWS has it; `ref` is how the caller named it."""
+
+    record: KeyRecord
+    ref: KeyRef
+    spec: KeySpec
+    usage: str
+    key_id: str
+    arn: str
+
+    @property
+    def material_id(self) -> str:
+        """What AWS calls the material of a symmetric key: another after a rotation, as its kid."""
+        return hashlib.sha256(self.record.kid.encode()).hexdigest()
+
+    def require_not_pending(self) -> None:
+        """Raise KMSInvalidStateException where the key is scheduled for deletion."""
+        if self.record.deletes is not None:
+            raise KMSInvalidStateException(f"{self.arn} is pending deletion.")
+
+    def require_usable(self, operation: str) -> None:
+        """Raise where the state of the key excludes an operation, which is one of ours.
+
+        KMSInvalidStateException for one that is scheduled for deletion, else DisabledException.
+        """
+        try:
+            self.record.require_usable(operation, time.time_ns())
+        except KeyNotUsable:
+            self.require_not_pending()
+            raise DisabledException(f"{self.arn} is disabled.") from None
+
+    def require_usage(self, usage: str, name: str) -> None:
+        """Raise InvalidKeyUsageException where the key is not for AWS's operation `name`."""
+        if self.usage != usage:
+            raise InvalidKeyUsageException(
+                f"{self.arn} key usage is {self.usage} which is not valid for {name}."
+            )
+
+    def require_algorithm(self, algorithm: str) -> None:
+        """Raise where the key cannot be used with one of AWS's algorithms.
+
+        UnsupportedOperationException where it could at AWS, else InvalidKeyUsageException.
+        """
+        if algorithm in self.spec.algorithms[self.usage]:
+            return
+        if algorithm in self.spec.absent:
+            raise UnsupportedOperationException(f"Algorithm {algorithm} is not supported here.")
+        raise InvalidKeyUsageException(
+            f"Algorithm {algorithm} is incompatible with key spec {self.spec.name}."
+        )
+
+    @property
+    def by_kid(self) -> KeyRef:
+        """The very key, whatever its aliases name by now."""
+        return KeyRef(kid=self.record.kid)
+
+
+@dataclass(frozen=True, slots=True)
+class AwsCall:
+    """A call whose caller may do what it asks for, in this profile."""
+
+    profile: str
+    service: KeyService
+    specs: Specs
+    arns: Arns
+
+    async def key(self, text: str, *, by_alias: bool = True) -> AwsKey:
+        """The key that a caller names, by an alias only where that is allowed.
+
+        Raises NotFoundException and InvalidArnException.
+        """
+        ref = self.arns.ref(text)
+        if not by_alias and identity.ALIAS_PREFIX in text:
+            raise NotFoundException(f"Invalid keyId '{text}'")
+        record = await self._record(ref)
+        if record is None and ref.alias is not None and identity.is_uuid_alias(ref.alias):
+            # A key of a file of seeds may have a UUID as its kid.
+            ref = KeyRef(kid=ref.alias.removeprefix(UUID_PREFIX))
+            record = await self._record(ref)
+        if record is None:
+            raise self.arns.not_found(text)
+        return self._named(record, ref, text)
+
+    async def key_to_change(self, text: str) -> AwsKey:
+        """The key that a caller names by no alias, and that is not scheduled for deletion.
+
+        Raises as `key` does, and KMSInvalidStateException.
+        """
+        key = await self.key(text, by_alias=False)
+        key.require_not_pending()
+        return key
+
+    async def _record(self, ref: KeyRef) -> KeyRecord | None:
+        try:
+            return await self.service.get(self.profile, ref)
+        except (AliasNotFound, KeyNotFound):
+            return None
+
+    def cached_key(self, text: str) -> AwsKey | None:
+        """The same of the cache; None where it has to be read from the store."""
+        ref = self.arns.ref(text)
+        found = self.service.cache.get(self.profile, ref)
+        if found is None:
+            return None
+        set_key(found.record.kid, found.record.alg)
+        return self._named(found.record, ref, text)
+
+    def named(self, record: KeyRecord, ref: KeyRef | None = None) -> AwsKey | None:
+        """A key as AWS has it; None for one of a kind that AWS does not have."""
+        spec = self.specs.of(record)
+        usage = None if spec is None else spec.usage_of(record)
+        if spec is None or usage is None:
+            return None
+        key_id = identity.id_of(record)
+        arn = self.arns.key(key_id)
+        return AwsKey(record, ref or KeyRef(kid=record.kid), spec, usage, key_id, arn)
+
+    def made(self, record: KeyRecord) -> AwsKey:
+        """A key that this call has made."""
+        return self._named(record, KeyRef(kid=record.kid), record.kid)
+
+    def _named(self, record: KeyRecord, ref: KeyRef, text: str) -> AwsKey:
+        key = self.named(record, ref)
+        if key is None or record.is_gone:
+            raise self.arns.not_found(text)
+        return key
+
 
 ResultT = TypeVar("ResultT")
 

@@ -1,25 +1,35 @@
-"""Signatures: Sign, Verify and GetPublicKey."""
+"""Signatures and authentication codes: Sign, Verify, GetPublicKey, GenerateMac, VerifyMac."""
 
 from typing import Final
 
 from minikms.doors.aws.body import Body, base64, blob, boolean, enum
-from minikms.doors.aws.der import spki_of
 from minikms.doors.aws.errors import (
+    KMSInvalidMacException,
     KMSInvalidSignatureException,
     UnsupportedOperationException,
     ValidationException,
 )
-from minikms.doors.aws.keys import AwsCall, AwsKey, ByKeyId
-from minikms.doors.aws.operation import Answer, Work, key_operation, operation
+from minikms.doors.aws.operation import (
+    Answer,
+    AwsCall,
+    AwsKey,
+    ByKeyId,
+    Work,
+    key_operation,
+    operation,
+)
 from minikms.doors.aws.specs import (
+    GENERATE_VERIFY_MAC,
+    MAC_ALGORITHMS,
     MAX_CIPHERTEXT,
     MAX_PLAINTEXT,
     MESSAGE_TYPES,
     RAW,
     SIGN_VERIFY,
     SIGNING_ALGORITHMS,
+    spki_of,
 )
-from minikms.doors.operations import Sign, Signed, SignOptions, Verify
+from minikms.doors.operations import ComputeMac, Sign, Signed, SignOptions, Verify, VerifyMac
 
 
 class SignRequest(ByKeyId):
@@ -98,4 +108,48 @@ def _options(key: AwsKey, body: Body) -> SignOptions:
     return options
 
 
-OPERATIONS: Final = (sign, verify, get_public_key)
+class GenerateMacRequest(ByKeyId):
+    """Of GenerateMac."""
+
+    Message = blob(MAX_PLAINTEXT, required=True)
+    MacAlgorithm = enum(MAC_ALGORITHMS, required=True)
+    DryRun = boolean()
+
+
+class VerifyMacRequest(GenerateMacRequest):
+    """Of VerifyMac."""
+
+    Mac = blob(MAX_CIPHERTEXT, required=True)
+
+
+@key_operation("GenerateMac", "mac", GenerateMacRequest, usage=GENERATE_VERIFY_MAC, does="mac")
+def generate_mac(key: AwsKey, body: Body) -> Work[bytes]:
+    """The authentication code of a message."""
+    key.require_algorithm(body["MacAlgorithm"])
+
+    def answer(mac: bytes) -> Answer:
+        return {"KeyId": key.arn, "Mac": base64(mac), "MacAlgorithm": body["MacAlgorithm"]}
+
+    return Work(key.by_kid, ComputeMac(body["Message"]), answer)
+
+
+@key_operation("VerifyMac", "mac", VerifyMacRequest, usage=GENERATE_VERIFY_MAC, does="mac-verify")
+def verify_mac(key: AwsKey, body: Body) -> Work[bool]:
+    """Whether an authentication code is good, by this key or one that a rotation replaced by it."""
+    key.require_algorithm(body["MacAlgorithm"])
+
+    def answer(valid: bool) -> Answer:
+        if not valid:
+            raise KMSInvalidMacException()
+        return {"KeyId": key.arn, "MacValid": True, "MacAlgorithm": body["MacAlgorithm"]}
+
+    return Work(key.ref, VerifyMac(body["Message"], body["Mac"]), answer)
+
+
+OPERATIONS: Final = (
+    sign,
+    verify,
+    get_public_key,
+    generate_mac,
+    verify_mac,
+)

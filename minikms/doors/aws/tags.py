@@ -1,12 +1,140 @@
-"""Operations on the tags of a key."""
+"""Tags and descriptions of AWS KMS, which are labels of a key.
 
+A label's name has no colon, and neither its name nor its value a control character. So these, and
+`%`, are percent-encoded: the tag `cost:center` is the label `cost%3Acenter`. The description is the
+label `aws%3Adescription`, since no tag of a caller's begins with `aws:`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from minikms.doors.aws.body import Body, key_id, text, texts
-from minikms.doors.aws.keys import AwsCall, ByKeyId
-from minikms.doors.aws.labels import MAX_READ, tag_list, tags_of, with_tags, without_tags
-from minikms.doors.aws.operation import operation
-from minikms.doors.aws.paging import Page, Position, listed, position
+from minikms.doors.aws.body import (
+    Body,
+    Page,
+    Position,
+    Several,
+    Shape,
+    key_id,
+    listed,
+    position,
+    shapes,
+    text,
+    texts,
+)
+from minikms.doors.aws.errors import LimitExceededException, TagException, ValidationException
+from minikms.doors.aws.operation import AwsCall, ByKeyId, operation
+from minikms.web.schemas.fields import MAX_LABEL_VALUE, MAX_LABELS
+
+MAX_TAGS: Final = 50
+MAX_READ: Final = 200
+"""So many tags of a request are read, to say then that they are too many."""
+
+_RESERVED: Final = "aws:"
+_DESCRIPTION: Final = "aws%3Adescription"
+
+_IN_NAME: Final = re.compile(r"[%:\x00-\x1f\x7f-\x9f]")
+_IN_VALUE: Final = re.compile(r"[%\x00-\x1f\x7f-\x9f]")
+_ENCODED: Final = re.compile(r"%([0-9A-F]{2})")
+
+
+class Tag(Shape):
+    """A tag of a request."""
+
+    TagKey = text(1, 128, required=True)
+    TagValue = text(0, 256, required=True)
+
+
+def tag_list(*, required: bool = False) -> Several:
+    """Tags of a request."""
+    return shapes(Tag, MAX_READ, required=required)
+
+
+def tags_of(labels: Mapping[str, str]) -> dict[str, str]:
+    """The tags that labels are, sorted by their keys."""
+    tags = {
+        _decode(name, _IN_NAME): _decode(value, _IN_VALUE)
+        for name, value in labels.items()
+        if name != _DESCRIPTION
+    }
+    return dict(sorted(tags.items()))
+
+
+def description_of(labels: Mapping[str, str]) -> str:
+    """The description of a key with these labels, empty where it has none."""
+    return _decode(labels.get(_DESCRIPTION, ""), _IN_VALUE)
+
+
+def new_labels(description: str, tags: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The labels of a new key; raises TagException and ValidationException."""
+    return with_description(with_tags({}, tags), description)
+
+
+def with_tags(labels: Mapping[str, str], tags: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Labels with these tags of AWS's in place of those with the same keys.
+
+    Raises TagException for a tag that a key cannot have, and for more than `MAX_TAGS`, where a key
+    has not more already.
+    """
+    named = [(tag["TagKey"], tag["TagValue"]) for tag in tags]
+    added = dict(named)
+    if len(added) != len(named):
+        raise TagException("Duplicate tag keys")
+    _require_free(added)
+    there = {_decode(name, _IN_NAME): name for name in labels}
+    changed = dict(labels)
+    for key, value in added.items():
+        changed[there.get(key) or _encode(key, _IN_NAME)] = _encode(value, _IN_VALUE)
+    if len(changed) > max(len(labels), MAX_TAGS + (_DESCRIPTION in changed)):
+        raise TagException("Too many tags")
+    return changed
+
+
+def without_tags(labels: Mapping[str, str], keys: Iterable[str]) -> dict[str, str]:
+    """Labels without the tags that have these keys, where they are there; raises TagException."""
+    removed = set(keys)
+    _require_free(removed)
+    return {name: value for name, value in labels.items() if _decode(name, _IN_NAME) not in removed}
+
+
+def with_description(labels: Mapping[str, str], description: str) -> dict[str, str]:
+    """Labels with another description.
+
+    Raises ValidationException for one that is too long, and LimitExceededException where the key
+    has as many labels as it may have.
+    """
+    changed = {name: value for name, value in labels.items() if name != _DESCRIPTION}
+    if description:
+        value = _encode(description, _IN_VALUE)
+        if len(value) > MAX_LABEL_VALUE:
+            raise ValidationException(
+                f"The description has more than {MAX_LABEL_VALUE:,} characters, where each control "
+                "character and each % counts as three."
+            )
+        if len(changed) >= MAX_LABELS:
+            raise LimitExceededException(f"The key has {MAX_LABELS} labels already.")
+        changed[_DESCRIPTION] = value
+    return changed
+
+
+def _require_free(keys: Iterable[str]) -> None:
+    if any(key[: len(_RESERVED)].casefold() == _RESERVED for key in keys):
+        raise TagException("Tags beginning with aws: are reserved")
+
+
+def _encode(text: str, escaped: re.Pattern[str]) -> str:
+    return escaped.sub(lambda found: f"%{ord(found[0]):02X}", text)
+
+
+def _decode(text: str, escaped: re.Pattern[str]) -> str:
+    """What `_encode` was given; all else that looks encoded stays, as in a URL."""
+
+    def original(found: re.Match[str]) -> str:
+        char = chr(int(found[1], 16))
+        return char if escaped.match(char) else found[0]
+
+    return _ENCODED.sub(original, text)
+
 
 _LIMIT: Final = 50
 
@@ -58,4 +186,8 @@ async def list_resource_tags(call: AwsCall, body: Body) -> dict[str, Any]:
     return listed("Tags", found, Position(name=tags[limit - 1][0]) if more else None)
 
 
-OPERATIONS: Final = (tag_resource, untag_resource, list_resource_tags)
+OPERATIONS: Final = (
+    tag_resource,
+    untag_resource,
+    list_resource_tags,
+)

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from minikms.doors.aws.blob import aad_of
+from minikms.doors.aws.encryption import aad_of
 from minikms.web.state import SERVICE
 
 SECRET = b"what is encrypted"
