@@ -23,8 +23,8 @@ from minikms.keys.making import maker
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRecord
 from minikms.web import messages
-from minikms.web.schemas.keys import GenerateKey
-from minikms.web.schemas.keys import Key as KeySchema
+from minikms.web.schemas.key_bodies import GenerateKey
+from minikms.web.schemas.key_bodies import Key as KeySchema
 
 ROUNDS = 15
 IN_TRANSACTION = 40  # calls of Askar's

@@ -35,7 +35,7 @@ from minikms.web import messages
 from minikms.web.app import create_runner
 from minikms.web.callers import CALLER
 from minikms.web.gate import GATE
-from minikms.web.schemas.operations import Signature, SignRequest
+from minikms.web.schemas.operation_bodies import Signature, SignRequest
 
 CALLS = 2000
 TURN = 4

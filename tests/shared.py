@@ -21,7 +21,7 @@ from minikms.serve import assembly
 from minikms.web import app as app_module
 from minikms.web.openapi import complete
 from minikms.web.routes import Route
-from minikms.web.schemas.system import Algorithm
+from minikms.web.schemas.system_bodies import Algorithm
 from minikms.web.swagger import Documented, read_routes
 
 

@@ -18,10 +18,10 @@ from minikms.store.listing import MAX_PAGE_BYTES
 from minikms.web.handlers.paging import MAX_LIMIT
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
-from minikms.web.schemas import didcomm
+from minikms.web.schemas import didcomm_bodies
 from minikms.web.schemas.fields import MAX_LABELS
-from minikms.web.schemas.keys import MAX_KEYS
-from minikms.web.schemas.operations import MAX_BATCH, MAX_RANDOM
+from minikms.web.schemas.key_bodies import MAX_KEYS
+from minikms.web.schemas.operation_bodies import MAX_BATCH, MAX_RANDOM
 
 ROOT = Path(__file__).parents[1]
 API = (ROOT / "docs/http-api.md").read_text("utf-8")
@@ -160,7 +160,7 @@ def test_table_of_limits_is_that_of_the_code():
         "bytes of the labels of all keys that one call makes": MAX_BATCH_BYTES,
         "bytes of a page of `GET /keys`": MAX_PAGE_BYTES,
         "recipients of a JWE": MAX_RECIPIENTS,
-        "recipients of a DIDComm v1 message": didcomm.MAX_RECIPIENTS,
+        "recipients of a DIDComm v1 message": didcomm_bodies.MAX_RECIPIENTS,
         "a header of a JWE": MAX_HEADER,
         "all headers of a JWE together": MAX_HEADERS,
     }

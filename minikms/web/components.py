@@ -13,18 +13,18 @@ from minikms.access.tokens import ID_PATTERN
 from minikms.web.handlers.paging import DEFAULT_LIMIT, JWK_FILTERS, MAX_FILTERS, MAX_LIMIT
 from minikms.web.messages import PROFILE_HEADER
 from minikms.web.schemas import (
-    boxes,
-    didcomm,
-    encapsulation,
+    box_bodies,
+    didcomm_bodies,
+    encapsulation_bodies,
     fields,
-    jose,
-    jwe,
-    keys,
-    operations,
-    problem,
-    profiles,
-    system,
-    tokens,
+    jose_bodies,
+    jwe_bodies,
+    key_bodies,
+    operation_bodies,
+    problem_body,
+    profile_bodies,
+    system_bodies,
+    token_bodies,
 )
 from minikms.web.schemas.base import Request
 from minikms.web.schemas.examples import ALIAS, HOLDER, KID, OLD_ALIAS, PROFILE, SECOND_ALIAS
@@ -33,17 +33,17 @@ from minikms.web.schemas.examples import ALIAS, HOLDER, KID, OLD_ALIAS, PROFILE,
 SCHEMAS: Final[Mapping[str, type[Schema]]] = {
     name: schema
     for module in (
-        boxes,
-        didcomm,
-        encapsulation,
-        jose,
-        jwe,
-        keys,
-        operations,
-        problem,
-        profiles,
-        system,
-        tokens,
+        box_bodies,
+        didcomm_bodies,
+        encapsulation_bodies,
+        jose_bodies,
+        jwe_bodies,
+        key_bodies,
+        operation_bodies,
+        problem_body,
+        profile_bodies,
+        system_bodies,
+        token_bodies,
     )
     for name, schema in vars(module).items()
     if isinstance(schema, type) and issubclass(schema, Schema)

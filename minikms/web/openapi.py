@@ -18,7 +18,7 @@ from minikms.web.messages import NDJSON
 from minikms.web.routes import Route
 from minikms.web.schemas import fields
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
-from minikms.web.schemas.system import Algorithm
+from minikms.web.schemas.system_bodies import Algorithm
 
 # In the order of the page: no tag needs what one above it deletes.
 TAGS: Final = (

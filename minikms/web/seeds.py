@@ -21,7 +21,7 @@ from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.messages import read
 from minikms.web.schemas.base import Request
 from minikms.web.schemas.fields import KID_PATTERN, BoundedList, alias, kid, profile
-from minikms.web.schemas.keys import ImportKey
+from minikms.web.schemas.key_bodies import ImportKey
 
 LOGGER = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import pytest
 
 from minikms.errors import ValidationFailed
 from minikms.web.messages import read
-from minikms.web.schemas.keys import GenerateKey
-from minikms.web.schemas.operations import BatchSignRequest, BatchVerifyRequest
-from minikms.web.schemas.tokens import CreateToken
+from minikms.web.schemas.key_bodies import GenerateKey
+from minikms.web.schemas.operation_bodies import BatchSignRequest, BatchVerifyRequest
+from minikms.web.schemas.token_bodies import CreateToken
 
 FIELDS = {f"f{number}": 0 for number in range(64)}
 GOOD = {"data": "aGVsbG8", "sig": "aGVsbG8"}

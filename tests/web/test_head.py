@@ -11,7 +11,7 @@ from minikms.serve.assembly import create_service
 from minikms.web.gate import GATE
 from minikms.web.messages import stream
 from minikms.web.routes import ROUTES
-from minikms.web.schemas.system import Health
+from minikms.web.schemas.system_bodies import Health
 
 JSON = "Content-Type: application/json"
 # What differs from one answer to the next.

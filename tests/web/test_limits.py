@@ -18,7 +18,7 @@ from minikms.http.acceptor import Places
 from minikms.serve.assembly import create_service
 from minikms.web.gate import GATE
 from minikms.web.messages import stream
-from minikms.web.schemas.system import Health
+from minikms.web.schemas.system_bodies import Health
 from minikms.web.state import IN_FLIGHT
 
 GENERATE = b"POST /key/generate HTTP/1.1\r\nHost: localhost\r\n"

@@ -3,8 +3,8 @@
 from minikms.errors import DecryptionFailed, InvalidKey
 from minikms.keys.boxes import MakeBox, OpenBox, OpenSealedBox, SealBox
 from minikms.web.handlers.operation import Body, operation
-from minikms.web.schemas import boxes as schemas
-from minikms.web.schemas.operations import DecryptedData
+from minikms.web.schemas import box_bodies as schemas
+from minikms.web.schemas.operation_bodies import DecryptedData
 
 
 @operation(

@@ -3,7 +3,7 @@
 from minikms.errors import DecryptionFailed, InvalidKey
 from minikms.keys.didcomm import PackAnonymously, PackFrom, Unpack
 from minikms.web.handlers.operation import Body, operation
-from minikms.web.schemas import didcomm as schemas
+from minikms.web.schemas import didcomm_bodies as schemas
 
 
 @operation(

@@ -4,8 +4,8 @@ from minikms.errors import DecryptionFailed, InvalidKey
 from minikms.keys.encapsulation import Decapsulate, Encapsulate
 from minikms.keys.hpke import OpenHpke, SealHpke
 from minikms.web.handlers.operation import Body, operation
-from minikms.web.schemas import encapsulation as schemas
-from minikms.web.schemas.operations import DecryptedData
+from minikms.web.schemas import encapsulation_bodies as schemas
+from minikms.web.schemas.operation_bodies import DecryptedData
 
 
 @operation(

@@ -11,7 +11,7 @@ from minikms.web.callers import enter
 from minikms.web.handlers.operation import Body, operation
 from minikms.web.handlers.paging import jwk_filter
 from minikms.web.messages import named_profile, service
-from minikms.web.schemas import jose as schemas
+from minikms.web.schemas import jose_bodies as schemas
 
 # Weak or not, which does not count here (RFC 9110 section 8.8.3).
 _ETAG = re.compile(r'"([\x21\x23-\x7e\x80-\xff]*)"')

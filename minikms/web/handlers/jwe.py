@@ -7,7 +7,7 @@ from minikms.http.answers import Answer
 from minikms.keys.jwe_decryption import DecryptJwe
 from minikms.web.handlers.operation import Body, operation
 from minikms.web.messages import answer, load, profile, service
-from minikms.web.schemas import jwe as schemas
+from minikms.web.schemas import jwe_bodies as schemas
 
 _REQUEST = schemas.EncryptJweRequest()
 _ANSWER = schemas.EncryptedJwe()

@@ -17,7 +17,7 @@ from minikms.web.messages import (
     service,
     stream,
 )
-from minikms.web.schemas import keys as schemas
+from minikms.web.schemas import key_bodies as schemas
 
 _ASSOCIATE = schemas.AssociateAlias()
 _UPDATE = schemas.UpdateKey()

@@ -7,7 +7,7 @@ from minikms.keys.exporting import Export
 from minikms.records import KeyRef
 from minikms.web.callers import Presence, caller
 from minikms.web.messages import answer, load, no_body, profile, require_own_aliases, service
-from minikms.web.schemas import keys as schemas
+from minikms.web.schemas import key_bodies as schemas
 
 _GENERATE = schemas.GenerateKey()
 _GENERATE_BATCH = schemas.GenerateKeys()

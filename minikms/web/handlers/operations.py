@@ -18,7 +18,7 @@ from minikms.keys.mac import ComputeMac, VerifyMac
 from minikms.keys.signing import Sign, SignBatch, Verify, VerifyBatch
 from minikms.web.handlers.operation import Body, batch_operation, operation
 from minikms.web.messages import answer, load, service
-from minikms.web.schemas import operations as schemas
+from minikms.web.schemas import operation_bodies as schemas
 
 _RANDOM = schemas.RandomRequest()
 _BYTES = schemas.RandomBytes()

@@ -5,7 +5,7 @@ from aiohttp import web
 from minikms.http.answers import Answer
 from minikms.web.callers import caller, enter
 from minikms.web.messages import answer, load, service
-from minikms.web.schemas import profiles as schemas
+from minikms.web.schemas import profile_bodies as schemas
 
 _CREATE = schemas.CreateProfile()
 _CHANGE = schemas.ChangeProfile()

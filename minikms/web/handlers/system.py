@@ -5,7 +5,7 @@ from aiohttp import web
 from minikms.errors import ShuttingDown
 from minikms.http.answers import Answer, BodyAnswer
 from minikms.web.messages import answer, service
-from minikms.web.schemas import system as schemas
+from minikms.web.schemas import system_bodies as schemas
 from minikms.web.state import AUDIT, DOCUMENT, REGISTRY, SHUTDOWN
 
 _ALGORITHM = schemas.Algorithm()

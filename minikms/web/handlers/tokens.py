@@ -6,7 +6,7 @@ from minikms.errors import ProfileNotFound, TokenNotFound
 from minikms.http.answers import Answer
 from minikms.web.callers import caller
 from minikms.web.messages import answer, load
-from minikms.web.schemas import tokens as schemas
+from minikms.web.schemas import token_bodies as schemas
 from minikms.web.state import TOKENS
 
 _CREATE = schemas.CreateToken()

@@ -7,7 +7,7 @@ from marshmallow import Schema, fields, post_load, validate
 from minikms.keys.signing import SignOptions
 from minikms.web.schemas.base import ByKey, ByKeyOrJwk, Request
 from minikms.web.schemas.fields import Base64Url, BoundedList, Flag, jose_alg, jwk, kid
-from minikms.web.schemas.problem import Problem
+from minikms.web.schemas.problem_body import Problem
 
 _OPTIONS: Final = frozenset(("alg", "encoding", "prehashed"))
 _NO_OPTIONS: Final = SignOptions()
