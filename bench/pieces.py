@@ -25,6 +25,8 @@ from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.events import AuditEvent
 from minikms.http.answers import head
+from minikms.http.callers import CALLER
+from minikms.http.gate import GATE
 from minikms.http.plain_routes import PlainRoutes
 from minikms.http.server import KmsRunner
 from minikms.keys.signing import Sign
@@ -33,8 +35,6 @@ from minikms.startup_errors import AccessError
 from minikms.store.secret_files import write_secret
 from minikms.web import messages
 from minikms.web.app import create_runner
-from minikms.web.callers import CALLER
-from minikms.web.gate import GATE
 from minikms.web.schemas.operation_bodies import Signature, SignRequest
 
 CALLS = 2000

@@ -42,6 +42,10 @@ MAX_BATCH_BYTES: Final = 1024 * 1024
 # How many earlier keys of an alias are remembered.
 _PREDECESSORS: Final = 16
 
+# Names that callers may give: of a key, whose own is a thumbprint or random, and of a profile.
+KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
+PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
+
 # A thumbprint, or as long (keys/describe.py).
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 

@@ -8,23 +8,23 @@ from typing import Any, Final, TypeAlias
 
 from aiohttp import web
 
-from minikms.access.policy import SCOPES
+from minikms.access.policy import SCOPES, TokenAccess
 from minikms.config import DoorConfig
 from minikms.doors.protocol import Door, DoorCall, DoorRoute
 from minikms.errors import InternalError, KmsError, ProfileNotFound
+from minikms.events import AuditSink
 from minikms.http.answers import Answer, AnswerForm
+from minikms.http.callers import enter, parse_proxies, receive
+from minikms.http.gate import Gate, Gated
+from minikms.http.hosts import known_hosts
 from minikms.http.limits import arrived_body
 from minikms.http.plain_routes import Handler
 from minikms.http.server import KmsRunner
+from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVER, SHUTDOWN, UNREAD
 from minikms.http.tracebacks import loggable
-from minikms.http.unread import UNREAD
+from minikms.keys.service import KeyService
+from minikms.records import PROFILE_PATTERN
 from minikms.startup_errors import PluginError
-from minikms.web.app import known_hosts
-from minikms.web.callers import enter, parse_proxies, receive
-from minikms.web.gate import Gate
-from minikms.web.routes import Route
-from minikms.web.schemas.fields import PROFILE_PATTERN
-from minikms.web.state import BODY_TIMEOUT, CONFIG, IN_FLIGHT, OBSERVER, SERVICE, SHUTDOWN
 
 LOGGER = logging.getLogger(__name__)
 
@@ -46,8 +46,8 @@ class DoorApp:
             main[IN_FLIGHT],
             parse_proxies(main[CONFIG].trusted_proxy),
             known_hosts(main[CONFIG], where.host),
-            partial(_authorization, door),
             partial(_asked_profile, door),
+            partial(_authorization, door),
         )
         self._door = door
         self._main = main
@@ -55,6 +55,7 @@ class DoorApp:
         self._app = web.Application(client_max_size=min(most, door.max_body or most))
         self._app[UNREAD] = main[UNREAD]
         self._form = AnswerForm(door.content_type, door.request_id_header, partial(_respond, door))
+        self._service: KeyService
         self._handlers: dict[str, Handler] = {}
         self._expecting: dict[str, _Expect] = {}
         for route in door.routes:
@@ -62,6 +63,11 @@ class DoorApp:
         answer: Any = self._answer
         for path, name in (("/", door.name), ("/{path:.+}", None)):
             self._app.router.add_route("*", path, answer, name=name, expect_handler=self._expect)
+
+    def open(self, service: KeyService, access: TokenAccess | None, sink: AuditSink | None) -> None:
+        """Give it the keys, and the callers and the audit log of the service."""
+        self._service = service
+        self.gate.access, self.gate.sink = access, sink
 
     def runner(self, **kwargs: Any) -> KmsRunner:
         """What runs it; `kwargs` are those of aiohttp's AppRunner."""
@@ -90,23 +96,23 @@ class DoorApp:
             most = request.client_max_size
             body = arrived_body(request, most)
             if body is None:
-                body = await receive(request, main[IN_FLIGHT], main[BODY_TIMEOUT], most)
+                body = await receive(request, main[IN_FLIGHT], main[CONFIG].body_timeout, most)
             answer: Any = await route.handler(self._call(request, body))
             if not isinstance(answer, bytes):
                 raise TypeError(f"The handler of {name} gives no bytes.")
             return answer
 
-        # As a route of the service's own: no cache may keep its answers.
-        guarded = Route("*", "/", handle, name, route.scope, secret=True, also=route.also)
-        self._handlers[route.operation] = self.gate.guard(guarded, handle)
-        self._expecting[route.operation] = self.gate.expecting(guarded)
+        # No cache may keep the answers of a door.
+        gated = Gated(name, (route.scope, *route.also), secret=True)
+        self._handlers[route.operation] = self.gate.guard(gated, handle)
+        self._expecting[route.operation] = self.gate.expecting(gated)
 
     def _call(self, request: web.Request, body: bytes) -> DoorCall:
         name = self._door.profile(request)
         if not _PROFILE.match(name):
             raise ProfileNotFound()
         profile = enter(request, name)
-        return DoorCall(request, body, profile, self._main[SERVICE])
+        return DoorCall(request, body, profile, self._service)
 
     async def _answer(self, request: web.Request) -> Answer:
         try:

@@ -11,8 +11,8 @@ from aiohttp.helpers import rfc822_formatted_time
 
 from minikms.http.logs import REQUEST_ID_HEADER, request_id
 from minikms.http.problems import Respond, problem_response
-from minikms.http.shutdown import Shutdown
-from minikms.http.unread import SMALL, UNREAD
+from minikms.http.state import UNREAD, Shutdown
+from minikms.http.unread import SMALL
 
 CACHE_CONTROL: Final = "Cache-Control"
 NO_STORE: Final = "no-store"

@@ -11,6 +11,8 @@ from typing import Final
 
 from aiohttp import HttpVersion10, web
 
+from minikms.addresses import is_loopback
+from minikms.config import Config
 from minikms.errors import MisdirectedRequest
 from minikms.startup_errors import AccessError
 
@@ -68,6 +70,15 @@ def parse_hosts(text: str) -> Hosts | None:
             )
         hosts.add(host)
     return Hosts(hosts)
+
+
+def known_hosts(config: Config, address: str) -> Hosts | None:
+    """The hosts that requests to this address may name; None for any.
+
+    No check if callers need a token or the address is not loopback.
+    """
+    hosts = parse_hosts(config.allowed_host)
+    return None if config.needs_token or not is_loopback(address) else hosts
 
 
 def _host(header: str, *, with_port: bool = True) -> str | None:

@@ -9,7 +9,7 @@ from aiohttp.http_exceptions import LineTooLong
 from minikms.errors import BadRequest, HeadersTooLarge, InternalError, KmsError
 from minikms.http import logs
 from minikms.http.answers import AnswerForm, add_common_headers
-from minikms.http.observer import Observer
+from minikms.http.state import Observer
 
 
 class PlainRequestHandler(web.RequestHandler):

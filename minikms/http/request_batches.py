@@ -25,7 +25,7 @@ from minikms.http import logs
 from minikms.http.answers import Answer, head
 from minikms.http.connection import LimitedRequestHandler
 from minikms.http.plain_routes import PlainRoutes
-from minikms.http.shutdown import Shutdown
+from minikms.http.state import Shutdown
 from minikms.http.unread import SMALL
 
 LOGGER = logging.getLogger(__name__)

@@ -13,13 +13,12 @@ from minikms.config import Config
 from minikms.http import answers, heap, logs, out_of_memory, trial
 from minikms.http.answers import JSON, AnswerForm, JsonAnswer
 from minikms.http.connection import LimitedRequestHandler
-from minikms.http.observer import GONE, Observer
 from minikms.http.plain_connection import PlainRequestHandler
 from minikms.http.plain_routes import PlainRoutes
 from minikms.http.private_names import BATCHES, CONNECTION
 from minikms.http.problems import answer_failure
 from minikms.http.request_batches import BatchedRequestHandler, Call, RequestBatch
-from minikms.http.shutdown import Shutdown
+from minikms.http.state import GONE, Observer, Shutdown
 
 LOGGER = logging.getLogger(__name__)
 

@@ -67,6 +67,3 @@ class UnreadAnswers:
 
     def _shared(self, body: bytes) -> bool:
         return any(other is body for other in self._bodies.values())
-
-
-UNREAD: Final = web.AppKey("unread", UnreadAnswers)

@@ -13,6 +13,8 @@ from minikms.config import Config
 from minikms.doors.app import DOORS, DoorApp
 from minikms.doors.protocol import Door
 from minikms.doors.registry import installed_doors, make_door
+from minikms.http.gate import GATE
+from minikms.http.state import CONFIG
 from minikms.keys.service import KeyService
 from minikms.keys.sweeper import sweeping
 from minikms.plugin.registry import AlgorithmRegistry
@@ -22,8 +24,7 @@ from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation, read_key
 from minikms.web import seeds
 from minikms.web.app import create_app
-from minikms.web.gate import GATE
-from minikms.web.state import AUDIT, CONFIG, REGISTRY, SERVICE, STORE, TOKENS
+from minikms.web.state import AUDIT, REGISTRY, SERVICE, STORE, TOKENS
 
 
 def create_service(config: Config, registry: AlgorithmRegistry | None = None) -> web.Application:
@@ -72,7 +73,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
                 access = _token_access(app[CONFIG], app[TOKENS])
                 app[GATE].access = await stack.enter_async_context(access)
             for door in app[DOORS]:
-                door.gate.access, door.gate.sink = app[GATE].access, app[GATE].sink
+                door.open(app[SERVICE], app[GATE].access, app[GATE].sink)
             yield
 
 

@@ -23,11 +23,10 @@ from minikms.addresses import url_host
 from minikms.config import Config
 from minikms.http.acceptor import Acceptor, Places
 from minikms.http.server import KmsRunner
-from minikms.http.shutdown import Shutdown
+from minikms.http.state import CONFIG, OBSERVER, Shutdown
 from minikms.serve.ports import cannot_listen
 from minikms.startup_errors import MetricsError
 from minikms.web.metrics import FOLDER, PRIVATE_NAMES, Metrics
-from minikms.web.state import CONFIG, OBSERVER
 
 LOGGER = logging.getLogger("minikms")
 

@@ -6,32 +6,22 @@ import orjson
 from aiohttp import web
 
 from minikms.access.policy import OPEN, SCOPES
-from minikms.addresses import is_loopback
 from minikms.config import Config
-from minikms.http.hosts import Hosts, parse_hosts
-from minikms.http.limits import InFlight
+from minikms.http.callers import parse_proxies
+from minikms.http.gate import GATE, ExpectHandler, Gate, Gated
+from minikms.http.hosts import known_hosts
+from minikms.http.limits import InFlight, expect
 from minikms.http.server import KmsRunner
-from minikms.http.shutdown import Shutdown
-from minikms.http.unread import UNREAD, UnreadAnswers
+from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVER, SHUTDOWN, UNREAD, Shutdown
+from minikms.http.unread import UnreadAnswers
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import AccessError
 from minikms.web import page
-from minikms.web.callers import parse_proxies
-from minikms.web.gate import GATE, Gate
 from minikms.web.handlers.system import openapi as openapi_document
+from minikms.web.messages import asked_profile, published_profile
 from minikms.web.openapi import complete
 from minikms.web.routes import ROUTES
-from minikms.web.state import (
-    BODY_TIMEOUT,
-    CONFIG,
-    DOCUMENT,
-    IN_FLIGHT,
-    OBSERVER,
-    REGISTRY,
-    RESERVED_ALIASES,
-    SHUTDOWN,
-    Document,
-)
+from minikms.web.state import DOCUMENT, REGISTRY, RESERVED_ALIASES, Document
 from minikms.web.swagger import read_routes
 
 # All that answers without a token.
@@ -52,10 +42,9 @@ def create_app(
     app = web.Application(client_max_size=config.max_body)
     app[IN_FLIGHT] = InFlight(config.max_in_flight)
     hosts = known_hosts(config, config.host)
-    app[GATE] = Gate(app[IN_FLIGHT], parse_proxies(config.trusted_proxy), hosts)
+    app[GATE] = Gate(app[IN_FLIGHT], parse_proxies(config.trusted_proxy), hosts, asked_profile)
     app[UNREAD] = UnreadAnswers()
     app[SHUTDOWN] = Shutdown()
-    app[BODY_TIMEOUT] = config.body_timeout
     app[CONFIG] = config
     app[REGISTRY] = registry
     app[RESERVED_ALIASES] = reserved_aliases
@@ -74,8 +63,15 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
     gate = app[GATE]
     documents = page.add_to(app, documented.ui_files, gate.page) if app[CONFIG].docs else {}
     for route in routes:
-        handler: Any = gate.guard(route, documented.handlers[route.name])
-        expecting = gate.expecting(route)
+        handler: Any = documented.handlers[route.name]
+        if route.scope == OPEN:
+            # A process is alive however much there is to do.
+            handler = gate.hosted(handler if route.name == "healthz" else gate.counted(handler))
+            expecting: ExpectHandler = expect
+        else:
+            published = published_profile if route.name == "jwks" else None
+            gated = Gated(route.name, (route.scope,), route.secret, published)
+            handler, expecting = gate.guard(gated, handler), gate.expecting(gated)
         # HEAD is GET without its content (RFC 9110 section 9.3.2).
         for method in ("HEAD", "GET") if route.method == "GET" else (route.method,):
             app.router.add_route(
@@ -93,12 +89,3 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
 def create_runner(app: web.Application, **kwargs: Any) -> KmsRunner:
     """What runs the application of one service; `kwargs` are those of aiohttp's AppRunner."""
     return KmsRunner(app, app[CONFIG], app[SHUTDOWN], app.get(OBSERVER), **kwargs)
-
-
-def known_hosts(config: Config, address: str) -> Hosts | None:
-    """What a request to this address may name as its host; None for anything.
-
-    That is where whoever reaches the port is asked for a token, or can be anybody anyway.
-    """
-    hosts = parse_hosts(config.allowed_host)
-    return None if config.needs_token or not is_loopback(address) else hosts

@@ -10,6 +10,7 @@ from marshmallow import Schema
 
 from minikms import durations
 from minikms.access.tokens import ID_PATTERN
+from minikms.records import KID_PATTERN, PROFILE_PATTERN
 from minikms.web.handlers.paging import DEFAULT_LIMIT, JWK_FILTERS, MAX_FILTERS, MAX_LIMIT
 from minikms.web.messages import PROFILE_HEADER
 from minikms.web.schemas import (
@@ -164,7 +165,7 @@ def parameter_components() -> dict[str, Any]:
         "minLength": 1,
         "maxLength": fields.MAX_ALIAS,
     }
-    profile = {"type": "string", "pattern": fields.PROFILE_PATTERN}
+    profile = {"type": "string", "pattern": PROFILE_PATTERN}
     of_key = {**parameter("alias", "query", "The alias.", **alias), "required": True}
     return {
         "Profile": parameter(
@@ -178,7 +179,7 @@ def parameter_components() -> dict[str, Any]:
             "profile", "query", "The profile; without it, that of the header.", **profile
         ),
         "Kid": {
-            **parameter("kid", "path", "The key.", type="string", pattern=fields.KID_PATTERN),
+            **parameter("kid", "path", "The key.", type="string", pattern=KID_PATTERN),
             "example": KID,
         },
         "Token": {

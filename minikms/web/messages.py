@@ -16,21 +16,23 @@ from minikms.errors import (
     BadRequest,
     KmsError,
     MalformedJson,
+    ProfileNotFound,
     UnsupportedMediaType,
     ValidationFailed,
 )
 from minikms.events import CURRENT
 from minikms.http.answers import Answer, BodyAnswer
+from minikms.http.callers import enter, receive
 from minikms.http.limits import SMALL_BODY, BodyBound, arrived_body
 from minikms.http.problems import pointer
-from minikms.http.unread import UNREAD
+from minikms.http.state import CONFIG, IN_FLIGHT, UNREAD
 from minikms.keys.service import KeyService
+from minikms.records import PROFILE_PATTERN
 from minikms.store.keys import DEFAULT_PROFILE
-from minikms.web.callers import enter, receive
 from minikms.web.schemas import compiled
 from minikms.web.schemas.base import Request
-from minikms.web.schemas.fields import MAX_FAULTS, PROFILE_PATTERN
-from minikms.web.state import BODY_TIMEOUT, IN_FLIGHT, RESERVED_ALIASES, SERVICE
+from minikms.web.schemas.fields import MAX_FAULTS
+from minikms.web.state import RESERVED_ALIASES, SERVICE
 
 PROFILE_HEADER: Final = "X-Profile"
 NDJSON: Final = "application/x-ndjson"
@@ -69,6 +71,23 @@ def named_profile(request: web.Request) -> str:
     return given[0]
 
 
+def asked_profile(request: web.Request) -> str | None:
+    """The profile that a refused call names, None where it names none."""
+    name = request.match_info.get("name") or request.headers.get(PROFILE_HEADER) or ""
+    return name if _PROFILE.match(name) else None
+
+
+async def published_profile(request: web.Request) -> str | None:
+    """The profile of the query, if its JWK Set is published."""
+    name = request.query.get("profile", "")
+    if not _PROFILE.match(name):
+        return None
+    try:
+        return name if await service(request).publishes(name) else None
+    except ProfileNotFound:
+        return None
+
+
 def require_own_aliases(request: web.Request, *aliases: str) -> None:
     """Raise ValidationFailed for an alias that a door alone gives, moves and removes."""
     for prefix in request.app[RESERVED_ALIASES]:
@@ -90,7 +109,8 @@ async def load(request: web.Request, schema: Request) -> dict[str, Any]:
     most = min(most, schema.max_size or most)
     body = arrived_body(request, most)
     if body is None:
-        body = await receive(request, request.app[IN_FLIGHT], request.app[BODY_TIMEOUT], most)
+        timeout = request.app[CONFIG].body_timeout
+        body = await receive(request, request.app[IN_FLIGHT], timeout, most)
     if encoding != _IDENTITY:
         body = _inflate(body, most)
     elif len(body) > SMALL_BODY:

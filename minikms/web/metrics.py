@@ -27,10 +27,10 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from minikms.background import in_background
 from minikms.http.logs import EVENT
-from minikms.http.observer import GONE
+from minikms.http.state import GONE, IN_FLIGHT
 from minikms.private_names import PrivateNames
 from minikms.startup_errors import MetricsError
-from minikms.web.state import IN_FLIGHT, STORE
+from minikms.web.state import STORE
 
 LOGGER = logging.getLogger("minikms")
 

@@ -13,10 +13,10 @@ from minikms.http.answers import CACHE_CONTROL, NO_STORE
 from minikms.http.logs import REQUEST_ID_HEADER
 from minikms.http.problems import CONTENT_TYPE, problem
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import PROFILE_PATTERN
 from minikms.web.components import parameter_components, ref, schema_components
 from minikms.web.messages import NDJSON
 from minikms.web.routes import Route
-from minikms.web.schemas import fields
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
 from minikms.web.schemas.system_bodies import Algorithm
 
@@ -130,7 +130,7 @@ def complete(
     # Not before the routes are added: aiohttp-swagger3 would accept an algorithm only as the enum
     # spells it, and of two profiles check only the first.
     parts["parameters"]["AlgFilter"]["schema"]["x-component"] = "AlgorithmName"
-    parts["parameters"]["Profile"]["schema"]["pattern"] = fields.PROFILE_PATTERN
+    parts["parameters"]["Profile"]["schema"]["pattern"] = PROFILE_PATTERN
     enums = {"AlgorithmName": registry.names, "JoseName": registry.signing_names}
     parts["schemas"] = schema_components(bodies, enums, parts["parameters"])
     _publish(spec)

@@ -23,8 +23,7 @@ from minikms.web.handlers import (
 class Route(NamedTuple):
     """One call: what it answers to, who answers, its operationId, and what it lets a caller do.
 
-    `secret` says that a success has a secret in it, which no cache may keep. `also` are further
-    scopes that its callers need.
+    `secret` says that a success has a secret in it, which no cache may keep.
     """
 
     method: str
@@ -33,7 +32,6 @@ class Route(NamedTuple):
     name: str
     scope: str
     secret: bool = False
-    also: tuple[str, ...] = ()
 
 
 # `[^/]+` since aiohttp's own `{kid}` stops at braces; and not the names of other calls, whose

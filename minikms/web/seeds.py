@@ -14,13 +14,13 @@ from marshmallow import fields
 from minikms.errors import KeyExists, KmsError, ProfileExists, ValidationFailed
 from minikms.keys.service import KeyService
 from minikms.plugin.protocol import Stored
-from minikms.records import MAX_ALIASES, KeyRecord
+from minikms.records import KID_PATTERN, MAX_ALIASES, KeyRecord
 from minikms.small_files import read_small_file
 from minikms.startup_errors import SeedError
 from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.messages import read
 from minikms.web.schemas.base import Request
-from minikms.web.schemas.fields import KID_PATTERN, BoundedList, alias, kid, profile
+from minikms.web.schemas.fields import BoundedList, alias, kid, profile
 from minikms.web.schemas.key_bodies import ImportKey
 
 LOGGER = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from ports import free_port
 from minikms.cli import door_options
 from minikms.cli.main import main
 from minikms.encodings import b64url_decode
-from minikms.web.state import IN_FLIGHT
+from minikms.http.state import IN_FLIGHT
 
 
 async def test_a_key_of_the_door_is_a_key_of_the_service(opened):

@@ -27,12 +27,12 @@ from stores import new_store
 
 from minikms.config import Config
 from minikms.errors import AuditUnavailable
+from minikms.http.state import OBSERVER
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve import metrics_listener
 from minikms.web import metrics
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
-from minikms.web.state import OBSERVER
 
 GENERATE = b'{"alg":"ed25519","alias":"k"}'
 SIGN = b'{"alias":"k","data":"aGVsbG8"}'

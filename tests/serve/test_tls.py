@@ -15,10 +15,10 @@ from authority import Authority
 from stores import new_store
 
 from minikms.config import Config
+from minikms.http.callers import certificate_subject
 from minikms.serve.assembly import create_service
 from minikms.serve.listener import read_certificates
 from minikms.startup_errors import TlsError
-from minikms.web.callers import certificate_subject
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 

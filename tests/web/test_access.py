@@ -16,10 +16,10 @@ from minikms.access.policy import OPEN, SCOPES
 from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.errors import Unauthenticated
+from minikms.http import callers
 from minikms.http.limits import read_body
 from minikms.serve.assembly import create_service
 from minikms.web import app as app_module
-from minikms.web import callers
 from minikms.web.routes import ROUTES
 from minikms.web.schemas.examples import ALIAS, EXAMPLES, HOLDER, KID, PROFILE
 from minikms.web.state import DOCUMENT, TOKENS

@@ -16,13 +16,14 @@ from minikms.access.policy import OPEN, SCOPES
 from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.encodings import b64url
+from minikms.http.gate import GATE
+from minikms.http.state import IN_FLIGHT
 from minikms.records import KeyRef
 from minikms.serve.assembly import create_service
 from minikms.store.sessions import Transaction
-from minikms.web.gate import GATE
 from minikms.web.routes import ROUTES
 from minikms.web.schemas.examples import KID
-from minikms.web.state import AUDIT, DOCUMENT, IN_FLIGHT, SERVICE, TOKENS
+from minikms.web.state import AUDIT, DOCUMENT, SERVICE, TOKENS
 
 GUARDED = {route.name: route for route in ROUTES if route.scope != OPEN}
 

@@ -15,9 +15,9 @@ from waiting import until
 
 from minikms.algorithms.okp import Ed25519
 from minikms.config import Config
+from minikms.http.state import IN_FLIGHT
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.serve.assembly import create_service
-from minikms.web.state import IN_FLIGHT
 
 BATCH = {"alias": "held", "items": [{"data": "aGVsbG8"}] * 1000}
 ONE = {"alias": "rsa", "data": "aGVsbG8"}

@@ -11,9 +11,9 @@ from in_process import KmsTestServer
 from minikms.access.policy import SCOPES
 from minikms.access.tokens import Token
 from minikms.config import Config
+from minikms.http.gate import GATE
 from minikms.serve.assembly import create_service
 from minikms.store.notices import NotifyChangeCounters
-from minikms.web.gate import GATE
 from minikms.web.state import SERVICE, TOKENS
 
 LONG = "é" * 4096  # its entry in the store has another name

@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from minikms.config import Config
+from minikms.http.gate import GATE
 from minikms.serve.assembly import create_service
-from minikms.web.gate import GATE
 from minikms.web.messages import stream
 from minikms.web.routes import ROUTES
 from minikms.web.schemas.system_bodies import Health

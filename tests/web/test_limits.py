@@ -15,11 +15,11 @@ from waiting import until
 from minikms.algorithms.rsa import RsaAlgorithm
 from minikms.config import Config
 from minikms.http.acceptor import Places
+from minikms.http.gate import GATE
+from minikms.http.state import IN_FLIGHT
 from minikms.serve.assembly import create_service
-from minikms.web.gate import GATE
 from minikms.web.messages import stream
 from minikms.web.schemas.system_bodies import Health
-from minikms.web.state import IN_FLIGHT
 
 GENERATE = b"POST /key/generate HTTP/1.1\r\nHost: localhost\r\n"
 BODY = b'{"alg":"ed25519"}'

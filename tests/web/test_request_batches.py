@@ -24,9 +24,10 @@ from minikms.audit.file import AuditFile
 from minikms.config import Config
 from minikms.encodings import b64url, jose_b64url
 from minikms.http.server import KmsServer
+from minikms.http.state import IN_FLIGHT
 from minikms.serve.assembly import create_service
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
-from minikms.web.state import IN_FLIGHT, SERVICE
+from minikms.web.state import SERVICE
 
 JSON = "Content-Type: application/json"
 DIGEST = b64url(hashlib.sha256(b"hello").digest())

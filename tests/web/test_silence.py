@@ -12,9 +12,10 @@ from proxy import Proxy
 from waiting import until, waiting_for
 
 from minikms.config import Config
+from minikms.http.state import CONFIG
 from minikms.serve.assembly import create_service
 from minikms.store import reconnecting
-from minikms.web.state import CONFIG, STORE
+from minikms.web.state import STORE
 
 GENERATE = "POST", "/key/generate", {"alg": "ed25519"}
 READY = "GET", "/readyz", None

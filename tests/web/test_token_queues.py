@@ -10,8 +10,9 @@ from waiting import until
 
 from minikms.access.tokens import Token
 from minikms.config import Config
+from minikms.http.state import IN_FLIGHT
 from minikms.serve.assembly import create_service
-from minikms.web.state import IN_FLIGHT, STORE, TOKENS
+from minikms.web.state import STORE, TOKENS
 
 SIGN = {"alias": "a", "data": "aGVsbG8"}
 

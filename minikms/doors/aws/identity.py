@@ -12,9 +12,8 @@ from minikms.doors.aws.errors import (
     InvalidArnException,
     NotFoundException,
 )
-from minikms.records import KeyRecord, KeyRef
+from minikms.records import KID_PATTERN, KeyRecord, KeyRef
 from minikms.store.keys import DEFAULT_PROFILE
-from minikms.web.schemas.fields import KID_PATTERN
 
 if TYPE_CHECKING:
     from aiohttp import web

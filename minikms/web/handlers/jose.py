@@ -6,8 +6,8 @@ from aiohttp import web
 
 from minikms.errors import InvalidKey, UnsupportedOption
 from minikms.http.answers import CACHE_CONTROL, Answer, BodyAnswer
+from minikms.http.callers import enter
 from minikms.keys.jws_signing import SignJws, VerifyJws
-from minikms.web.callers import enter
 from minikms.web.handlers.operation import Body, operation
 from minikms.web.handlers.paging import jwk_filter
 from minikms.web.messages import named_profile, service

@@ -3,9 +3,9 @@
 from aiohttp import web
 
 from minikms.http.answers import Answer
+from minikms.http.callers import Presence, caller
 from minikms.keys.exporting import Export
 from minikms.records import KeyRef
-from minikms.web.callers import Presence, caller
 from minikms.web.messages import answer, load, no_body, profile, require_own_aliases, service
 from minikms.web.schemas import key_bodies as schemas
 

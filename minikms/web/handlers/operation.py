@@ -14,10 +14,10 @@ from minikms.errors import (
     UnsupportedOperation,
 )
 from minikms.http.answers import Answer
+from minikms.http.callers import Presence
 from minikms.http.plain_routes import Handler
 from minikms.http.problems import problem
 from minikms.keys.operation import BatchOperation, Operation
-from minikms.web.callers import Presence
 from minikms.web.messages import answer, load, profile, service, write
 from minikms.web.schemas.base import Request
 

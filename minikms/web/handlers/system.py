@@ -4,9 +4,10 @@ from aiohttp import web
 
 from minikms.errors import ShuttingDown
 from minikms.http.answers import Answer, BodyAnswer
+from minikms.http.state import SHUTDOWN
 from minikms.web.messages import answer, service
 from minikms.web.schemas import system_bodies as schemas
-from minikms.web.state import AUDIT, DOCUMENT, REGISTRY, SHUTDOWN
+from minikms.web.state import AUDIT, DOCUMENT, REGISTRY
 
 _ALGORITHM = schemas.Algorithm()
 _STATUS = schemas.Health()

@@ -13,10 +13,8 @@ from marshmallow import ValidationError, fields, validate
 
 from minikms.encodings import b64url, b64url_decode, jose_b64url
 from minikms.plugin.protocol import KEY_OPERATIONS
-from minikms.records import AliasTaken, State
+from minikms.records import KID_PATTERN, PROFILE_PATTERN, AliasTaken, State
 
-KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
-PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
 # Its length is apart: engines refuse so large a number of repetitions, or compile it to megabytes.
 ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]+\Z"
 MAX_ALIAS: Final = 4096  # characters; did:peer:4 and did:jwk have a document in them

@@ -2,17 +2,18 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp import web
 
-from minikms.access.policy import ANYBODY, OPEN, Caller, TokenAccess
+from minikms.access.policy import ANYBODY, Caller, TokenAccess
 from minikms.access.tokens import ID_PATTERN
-from minikms.errors import AuditUnavailable, KmsError, ProfileNotFound
+from minikms.errors import AuditUnavailable, KmsError
 from minikms.events import CURRENT, AuditEvent, AuditSink
+from minikms.http import callers
 from minikms.http.answers import CACHE_CONTROL, NO_STORE, Answer, NotStored
 from minikms.http.hosts import Hosts
 from minikms.http.limits import InFlight, expect
@@ -20,14 +21,13 @@ from minikms.http.logs import EVENT, request_id
 from minikms.http.plain_routes import Handler
 from minikms.http.problems import slug_of
 from minikms.http.tracebacks import is_of_an_algorithm
-from minikms.web import callers
-from minikms.web.messages import PROFILE_HEADER, service
-from minikms.web.routes import Route
-from minikms.web.schemas.fields import KID_PATTERN, PROFILE_PATTERN
+from minikms.records import KID_PATTERN
 
-_KID, _PROFILE, _TOKEN = map(re.compile, (KID_PATTERN, PROFILE_PATTERN, ID_PATTERN))
+_KID, _TOKEN = map(re.compile, (KID_PATTERN, ID_PATTERN))
 
 ExpectHandler: TypeAlias = Callable[[web.Request], Awaitable[None]]
+# The profile of a call that is refused, None where it names none.
+AskedProfile: TypeAlias = Callable[[web.Request], str | None]
 
 _ORDINARY: Final = (Exception, asyncio.CancelledError, GeneratorExit)
 
@@ -40,28 +40,36 @@ def _authorization(request: web.Request) -> str:
     return ", ".join(request.headers.getall("Authorization", ()))
 
 
-def _asked_profile(request: web.Request) -> str | None:
-    """The profile that a call was to be in that was refused, where it has the form."""
-    name = request.match_info.get("name") or request.headers.get(PROFILE_HEADER) or ""
-    return name if _PROFILE.match(name) else None
+class Gated(NamedTuple):
+    """The facts of a route that the gate needs.
+
+    `operation` is its name in the audit log and the metrics; callers need all of `scopes`. With
+    `secret`, no cache may keep a success. `published` gives the profile that everybody may read
+    by this call, None where the caller must be authenticated.
+    """
+
+    operation: str
+    scopes: tuple[str, ...]
+    secret: bool = False
+    published: Callable[[web.Request], Awaitable[str | None]] | None = None
 
 
 class Gate:
-    """What each call of a route passes on its way in and out.
+    """Passes each call of a route on its way in and out.
 
-    `access` says who calls, None where nobody is asked; `sink` writes down what is done, None
-    where nobody does. A handler is guarded once, when its route is added, so that no request has to
-    find out what it needs. `authorization` and `asked_profile` are where a protocol has its
-    callers' tokens, as an Authorization header (RFC 6750 section 2.1), and their profile.
+    `access` authenticates callers, None if no token is needed; `sink` is the audit log, None
+    without one. A handler is guarded once, when its route is added. A protocol says by
+    `asked_profile` and `authorization` where a request has its profile, and its token as an
+    Authorization header (RFC 6750 section 2.1).
     """
 
     def __init__(
         self,
         in_flight: InFlight,
         proxies: tuple[callers.Network, ...],
-        hosts: Hosts | None = None,
+        hosts: Hosts | None,
+        asked_profile: AskedProfile,
         authorization: Callable[[web.Request], str] = _authorization,
-        asked_profile: Callable[[web.Request], str | None] = _asked_profile,
     ) -> None:
         self.access: TokenAccess | None = None
         self.sink: AuditSink | None = None
@@ -71,13 +79,9 @@ class Gate:
         self._authorization = authorization
         self._asked_profile = asked_profile
 
-    def guard(self, route: Route, handler: Handler) -> Handler:
+    def guard(self, route: Gated, handler: Handler) -> Handler:
         """Guard the handler of a route; a call is recorded before its answer."""
-        if route.scope == OPEN:
-            # A process is alive however much there is to do.
-            return self.hosted(handler if route.name == "healthz" else self.counted(handler))
-        scopes, secret = (route.scope, *route.also), route.secret
-        may_be_public = route.name == "jwks"
+        scopes, secret, may_be_public = route.scopes, route.secret, route.published is not None
 
         async def guarded(request: web.Request) -> Answer:
             event = self._begin(request, route)
@@ -92,12 +96,12 @@ class Gate:
                         if not may_be_public:
                             cached = access.authenticate_cached(self._authorization(request))
                         if cached is None or not cached.scopes.issuperset(scopes):
-                            cached = await self._authenticate(access, request, event, scopes)
+                            cached = await self._authenticate(access, request, event, route)
                         known = cached
                         event.who = known.name
                         if not request.content.is_eof():
                             again: Callable[[], Awaitable[Caller]] = partial(
-                                self._authenticate, access, request, event, scopes
+                                self._authenticate, access, request, event, route
                             )
                             request[callers.AUTHENTICATE] = again
                     # Set for anybody, too: a look-up that finds nothing takes longer.
@@ -122,10 +126,8 @@ class Gate:
 
         return guarded
 
-    def expecting(self, route: Route) -> ExpectHandler:
+    def expecting(self, route: Gated) -> ExpectHandler:
         """What has the body sent that a caller of a route holds back, before its handler comes."""
-        if route.scope == OPEN:
-            return expect
 
         async def expecting(request: web.Request) -> None:
             try:
@@ -177,15 +179,14 @@ class Gate:
 
         return counted
 
-    def _begin(self, request: web.Request, route: Route) -> AuditEvent:
+    def _begin(self, request: web.Request, route: Gated) -> AuditEvent:
         """What the request does, as far as it says so itself."""
-        event = AuditEvent(route.name, self.sink)
+        event = AuditEvent(route.operation, self.sink)
         request[EVENT] = event
         if self.access is not None or self.sink is not None:
             self._describe(request, event)
-            if "{kid" in route.path:
+            if request.match_info:
                 event.kid = _asked(request, "kid", _KID)
-            if "{token" in route.path:
                 event.token = _asked(request, "token", _TOKEN)
         return event
 
@@ -221,31 +222,20 @@ class Gate:
         access: TokenAccess,
         request: web.Request,
         event: AuditEvent,
-        scopes: Sequence[str],
+        route: Gated,
     ) -> Caller:
         """Who calls, where they have the scopes; raises as TokenAccess does, and Forbidden."""
-        if event.operation == "jwks" and (published := await _published(request)):
+        if route.published is not None and (published := await route.published(request)):
             return Caller("", _PUBLIC, frozenset({published}))
         text = self._authorization(request)
         found = await access.authenticate(text, event.address, self._aside)
         event.who = found.name
-        for scope in scopes:
+        for scope in route.scopes:
             found.require(scope)
         return found
 
 
 GATE: Final = web.AppKey("gate", Gate)
-
-
-async def _published(request: web.Request) -> str | None:
-    """The profile that is asked for, where it lets everybody have its public keys."""
-    name = request.query.get("profile", "")
-    if not _PROFILE.match(name):
-        return None
-    try:
-        return name if await service(request).publishes(name) else None
-    except ProfileNotFound:
-        return None
 
 
 def _asked(request: web.Request, name: str, form: re.Pattern[str]) -> str | None:

@@ -1,0 +1,43 @@
+"""State that the applications of a service share: their keys (AppKey), and two small types."""
+
+from typing import Final, Protocol
+
+from aiohttp import web
+
+from minikms.config import Config
+from minikms.http.limits import InFlight
+from minikms.http.unread import UnreadAnswers
+
+# The status of a request whose caller was gone before its answer.
+GONE: Final = "none"
+
+
+class Shutdown:
+    """The time between SIGTERM and the end of a service, in which it still answers.
+
+    Once it has `begun`, each answer is the last on its connection.
+    """
+
+    def __init__(self) -> None:
+        self.begun = False
+
+
+class Observer(Protocol):
+    """Sees every request of a server, and what becomes of it: metrics, where they are wanted."""
+
+    def add(self, server: web.Server) -> None:
+        """Learn of a server, which has connections."""
+
+    def answered(self, request: web.Request, status: int | str, seconds: float) -> None:
+        """Learn of a request that was answered, and after how many seconds."""
+
+    def unreadable(self, status: int) -> None:
+        """Learn of a request that did not parse, and was answered with this status."""
+
+
+CONFIG: Final = web.AppKey("config", Config)
+IN_FLIGHT: Final = web.AppKey("in_flight", InFlight)
+SHUTDOWN: Final = web.AppKey("shutdown", Shutdown)
+UNREAD: Final = web.AppKey("unread", UnreadAnswers)
+# Missing where nobody observes requests.
+OBSERVER: Final[web.AppKey[Observer]] = web.AppKey("observer")
