@@ -1,15 +1,15 @@
 """Makes keys: the record and the material of a new one, a few slow ones at a time."""
 
-import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
 from joserfc.jwk import import_key
 
 from minikms.errors import InvalidKey, TooBusy, UnsupportedOperation, UnsupportedOption
+from minikms.fair_gate import FairGate
 from minikms.keys.describe import describe, permitted
 from minikms.keys.public_jwk import public_jwk
 from minikms.keys.threads import is_slow, run
@@ -19,10 +19,9 @@ from minikms.records import KeyPolicy, KeyRecord
 
 ResultT = TypeVar("ResultT")
 
-# How many keys of a kind are generated at a time, and how many wait for that at most. asyncio has
-# four threads more than there are processors, and never more than 32.
+# The number of keys of a kind that are generated at a time. asyncio has four threads more than
+# there are processors, and never more than 32.
 _CONCURRENT: Final = min(os.cpu_count() or 1, 16)
-_QUEUE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +35,17 @@ class KeyPair:
 class KeyMaker:
     """Makes keys, and stores none.
 
-    What is `slow` is throttled, so that threads are left for those who use keys: an RSA key can be
-    a second of a processor's work. Each kind of key has a throttle of its own.
+    Few slow ones are made at a time, so that threads are left for the use of keys: an RSA key can
+    be a second of a processor's work. Each kind of key has a gate of its own, which profiles share
+    fairly.
     """
 
     def __init__(self) -> None:
-        self._throttles: dict[tuple[str, str], _Throttle] = {}
+        self._gates: dict[tuple[str, str], FairGate] = {}
 
     async def make(
         self,
+        profile: str,
         algorithm: KeyAlgorithm[Any],
         policy: KeyPolicy,
         operation: str,
@@ -54,9 +55,9 @@ class KeyMaker:
 
         `operation` is "generate", or a way to import.
         """
-        return await self._run(algorithm, operation, maker(algorithm, policy, create))
+        return await self._run(profile, algorithm, operation, maker(algorithm, policy, create))
 
-    async def make_pair(self, algorithm: KeyAlgorithm[Any]) -> KeyPair:
+    async def make_pair(self, profile: str, algorithm: KeyAlgorithm[Any]) -> KeyPair:
         """A key pair that nothing keeps; raises UnsupportedOperation and TooBusy."""
         pairs = algorithm.require(JwkImporter)
         if not isinstance(algorithm, KeyPairAlgorithm):
@@ -70,18 +71,25 @@ class KeyMaker:
                 stored = of_jose.as_der(private=True)
             return KeyPair(public_jwk(algorithm, key), stored)
 
-        return await self._run(algorithm, "generate", make)
+        return await self._run(profile, algorithm, "generate", make)
 
     async def _run(
-        self, algorithm: KeyAlgorithm[Any], operation: str, make: Callable[[], ResultT]
+        self,
+        profile: str,
+        algorithm: KeyAlgorithm[Any],
+        operation: str,
+        make: Callable[[], ResultT],
     ) -> ResultT:
         if not is_slow(algorithm, operation):
             return make()
         kind = operation.partition("-")[0]
-        # The interpreter lock is held while an RSA key that comes in is validated, and nothing else
-        # goes on: one at a time, and as long again for everybody else.
-        new = _Throttle(1, rest=1) if kind == "import" else _Throttle(_CONCURRENT)
-        async with self._throttles.setdefault((algorithm.kty, kind), new).permit():
+        if (algorithm.kty, kind) not in self._gates:
+            refusal = partial(TooBusy, "Too many keys of this kind are being made.")
+            # The interpreter lock is held while an RSA key that comes in is validated, and nothing
+            # else goes on: one at a time, and as long again for everybody else.
+            places, rest = (1, 1) if kind == "import" else (_CONCURRENT, 0)
+            self._gates[algorithm.kty, kind] = FairGate(places, refusal, rest=rest)
+        async with self._gates[algorithm.kty, kind].held(profile):
             return await run(algorithm, operation, make)
 
     async def make_public(
@@ -120,32 +128,3 @@ def maker(
         return describe(algorithm, key, place, policy, operations), stored
 
     return make
-
-
-class _Throttle:
-    """At most so many at a time, with a bounded queue.
-
-    A permit is free again after `rest` times as long as it was held.
-    """
-
-    def __init__(self, most: int, *, rest: int = 0) -> None:
-        self._free = asyncio.Semaphore(most)
-        self._rest = rest
-        self._waiting = 0
-
-    @contextlib.asynccontextmanager
-    async def permit(self) -> AsyncIterator[None]:
-        """Hold a permit, once there is one; raises TooBusy where too many wait for it."""
-        if self._waiting == _QUEUE:
-            raise TooBusy("Enough keys of this kind are being made.")
-        self._waiting += 1
-        try:
-            await self._free.acquire()
-        finally:
-            self._waiting -= 1
-        loop = asyncio.get_running_loop()
-        begin = loop.time()
-        try:
-            yield
-        finally:
-            loop.call_later(self._rest * (loop.time() - begin), self._free.release)

@@ -71,15 +71,17 @@ class KeyService(JweOperations):
         Raises UnsupportedAlgorithm, AliasExists, TooLargeRecord and TooBusy.
         """
         algorithm = self._registry.get(alg)
-        record, material = await self._maker.make(algorithm, policy, "generate", algorithm.generate)
+        record, material = await self._maker.make(
+            profile, algorithm, policy, "generate", algorithm.generate
+        )
         set_key(record.kid, record.alg)
         return await self._store.insert(
             profile, record, material, policy.aliases, binding=policy.alias_taken, is_unique=True
         )
 
-    async def generate_pair(self, alg: str) -> KeyPair:
+    async def generate_pair(self, profile: str, alg: str) -> KeyPair:
         """A new key pair that is not kept; raises as `generate` does, and UnsupportedOperation."""
-        return await self._maker.make_pair(self._registry.get(alg))
+        return await self._maker.make_pair(profile, self._registry.get(alg))
 
     async def generate_batch(
         self,
@@ -118,7 +120,7 @@ class KeyService(JweOperations):
             secret = await self.perform(profile, by, Unwrap(source.wrapped))
             keep_key()
             source = replace(source, secret=secret)
-        record, material = await self.read_key(source, policy)
+        record, material = await self.read_key(profile, source, policy)
         set_key(record.kid, record.alg)
         binding = policy.alias_taken
         return self._shown(
@@ -127,7 +129,9 @@ class KeyService(JweOperations):
             )
         )
 
-    async def read_key(self, source: KeySource, policy: KeyPolicy) -> tuple[KeyRecord, Stored]:
+    async def read_key(
+        self, profile: str, source: KeySource, policy: KeyPolicy
+    ) -> tuple[KeyRecord, Stored]:
         """The record and the material of the key of `source`, which nothing has stored yet.
 
         Raises UnsupportedAlgorithm, UnsupportedOperation, InvalidKey, TooLargeRecord and TooBusy.
@@ -145,7 +149,7 @@ class KeyService(JweOperations):
         else:
             operation = "import-jwk"
             create = partial(algorithm.require(JwkImporter).import_jwk, jwk)
-        return await self._maker.make(algorithm, policy, operation, create)
+        return await self._maker.make(profile, algorithm, policy, operation, create)
 
     async def add_missing(
         self, profile: str, record: KeyRecord, material: Stored, aliases: Sequence[str]
@@ -166,7 +170,7 @@ class KeyService(JweOperations):
         _require_rotatable(old)
         algorithm = self._registry.of(old)
         policy = KeyPolicy(exportable=old.exportable, operations=old.operations)
-        made = await self._maker.make(algorithm, policy, "generate", algorithm.generate)
+        made = await self._maker.make(profile, algorithm, policy, "generate", algorithm.generate)
         return await self._store.rotate(profile, kid, *made, _require_rotatable)
 
     # Keeping keys

@@ -1,4 +1,4 @@
-"""Where work runs: on the event loop, in a thread where it is slow, and batches in threads apart.
+"""Runs work on the event loop, in a thread if it is slow, and batches in a pool of their own.
 
 A single call never waits for a batch.
 """
@@ -6,31 +6,28 @@ A single call never waits for a batch.
 import asyncio
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from minikms.errors import TooBusy
-from minikms.fair_semaphore import FairSemaphore
+from minikms.fair_gate import FairGate
 from minikms.plugin.protocol import Capability, Jwe, KeyAlgorithm
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 _CONCURRENT: Final = min(os.cpu_count() or 1, 16)
-# How many slices are given out: one for each thread, and as many that a thread finds when it is
-# through with one, without waiting for the event loop.
+# The number of slices that are given out: one for each thread, and one more for each, which the
+# thread finds when it is through with the first, without waiting for the event loop.
 _GIVEN: Final = 2 * _CONCURRENT
-# How long a batch has a thread at a time, in seconds: some items of RSA, all of Ed25519, and a
-# hundred times what it costs to hand a call to a thread.
+# The time that a batch has a thread at a stretch, in seconds: some items of RSA, all of Ed25519,
+# and a hundred times the cost of handing a call to a thread.
 _SLICE: Final = 0.01
-# How many items are computed at a time where none is slow: they take less than a slice, or little
-# more, and what it takes to look at the clock is nothing to them.
+# The number of quick items that are computed between two looks at the clock, which together take
+# about a slice.
 _QUICK: Final = 100
-# How many batches a profile may have under way, those that wait included.
-_MOST: Final = 100
 
 
 class Batches:
@@ -42,8 +39,7 @@ class Batches:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_CONCURRENT, thread_name_prefix="batch")
-        self._permits = FairSemaphore(_GIVEN)
-        self._under_way: Counter[str] = Counter()
+        self._gate = FairGate(_GIVEN, partial(TooBusy, "Too many batches of this profile wait."))
         self._stopped = False
 
     async def run(
@@ -55,9 +51,9 @@ class Batches:
         *,
         slow: bool,
     ) -> list[ResultT]:
-        """What `call` gives for all items, in order: for one at a time where each is slow.
+        """Return the results of `call` for all items, in order; slow items are called one by one.
 
-        Raises TooBusy, and what `check` does before a slice: it raises where nobody wants the rest.
+        `check` is called before each slice, and raises if nobody wants the rest. Raises TooBusy.
         """
         loop = asyncio.get_running_loop()
         done: list[ResultT] = []
@@ -69,31 +65,18 @@ class Batches:
                 if time.perf_counter() >= until:
                     return
 
-        with self._counted(profile):
-            while len(done) < len(items):
-                async with self._permits.held(profile):
-                    if self._stopped:
-                        raise TooBusy("The service is stopping.")
-                    check()
-                    await loop.run_in_executor(self._threads, work)
+        while len(done) < len(items):
+            async with self._gate.held(profile, again=bool(done)):
+                if self._stopped:
+                    raise TooBusy("The service is stopping.")
+                check()
+                await loop.run_in_executor(self._threads, work)
         return done
 
     def stop(self) -> None:
-        """Have every batch that is under way refused, after its present slice at the latest."""
+        """Refuse every batch under way, after its present slice at the latest."""
         self._stopped = True
         self._threads.shutdown(wait=False)
-
-    @contextmanager
-    def _counted(self, profile: str) -> Iterator[None]:
-        if self._under_way[profile] == _MOST:
-            raise TooBusy("Enough batches of this profile are under way.")
-        self._under_way[profile] += 1
-        try:
-            yield
-        finally:
-            self._under_way[profile] -= 1
-            if not self._under_way[profile]:
-                del self._under_way[profile]
 
 
 def is_slow(algorithm: KeyAlgorithm[Any] | Capability, operation: str) -> bool:
@@ -113,7 +96,7 @@ async def run(
     *,
     is_long: bool = False,
 ) -> ResultT:
-    """`call` here, or in a thread where it is long, or the algorithm says that it is slow."""
+    """Call `call`: in a thread if it is long or slow by the algorithm, else here."""
     if is_long or is_slow(algorithm, operation):
         return await asyncio.to_thread(call)
     return call()

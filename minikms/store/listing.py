@@ -1,9 +1,7 @@
 """The order in which keys were made: their places in it, and pages of keys."""
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -11,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from aries_askar import AskarErrorCode
 
 from minikms.errors import StoreUnavailable
-from minikms.fair_semaphore import FairSemaphore
+from minikms.fair_gate import FairGate
 from minikms.records import KeyRecord, PrivateRecordError
 from minikms.store.askar_errors import UndecryptableError
 from minikms.store.database import Database
@@ -109,13 +107,14 @@ class KeyListing:
     A page is read in steps, each a session of its own. As long as keys are dense, a step is a range
     of places. Where keys are sparse, since most were deleted or do not match, one step reads all
     that is missing: its cost depends on the number of keys, not on that of places. One sparse step
-    runs at a time, which leaves connections for others. Raises StoreUnavailable where it waits too
-    long.
+    runs at a time, which leaves connections for others, and profiles take turns. Raises
+    StoreUnavailable if it waits too long.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sparse = FairSemaphore(1)
+        refusal = partial(StoreUnavailable, "Too many listings of profiles with few keys wait.")
+        self._sparse = FairGate(1, refusal, patience=_WAIT)
 
     async def page(
         self,
@@ -142,7 +141,7 @@ class KeyListing:
                 rest = partial(_read_rest, filters=filters, start=place, limit=missing)
                 if density.matches * _RARE < density.records:
                     rest = partial(_read_few, filters=filters, start=place, limit=missing)
-                async with self._one_at_a_time(profile):
+                async with self._sparse.held(profile):
                     read, place = await self._database.run(profile, rest, timeout=LONG_TIMEOUT)
             else:
                 start, length = place, density.length(limit + 1 - len(found))
@@ -159,19 +158,6 @@ class KeyListing:
         fitting = _fitting(found[:limit])
         more = place is not None or len(fitting) < len(found)
         return Page(fitting, more, due)
-
-    @asynccontextmanager
-    async def _one_at_a_time(self, profile: str) -> AsyncIterator[None]:
-        """Let one sparse step run at a time, round robin by profile."""
-        async with AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout(_WAIT):
-                    await stack.enter_async_context(self._sparse.held(profile))
-            except TimeoutError:
-                raise StoreUnavailable(
-                    "Too many listings of profiles with few keys wait."
-                ) from None
-            yield
 
 
 def seq_of(place: int) -> str:

@@ -105,7 +105,7 @@ async def _prepare(keys: KeyService, place: str, entry: dict[str, Any]) -> _Seed
     source, given = entry["source"], entry.get("kid")
     with _located(place):
         try:
-            record, material = await keys.read_key(source, entry["policy"])
+            record, material = await keys.read_key(entry["profile"], source, entry["policy"])
         except KmsError:
             raise
         except asyncio.CancelledError:

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from minikms.encodings import jose_b64url
 from minikms.errors import TooBusy, UnsupportedOperation
-from minikms.keys.making import _CONCURRENT, _QUEUE, KeyMaker
+from minikms.fair_gate import MAX_WAITING
+from minikms.keys.making import _CONCURRENT, KeyMaker
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy
 
@@ -29,19 +30,19 @@ async def test_so_many_at_once_and_so_many_wait():
         return key
 
     def make():
-        return asyncio.create_task(maker.make(RSA, POLICY, "generate", generate))
+        return asyncio.create_task(maker.make("a", RSA, POLICY, "generate", generate))
 
-    tasks = [make() for _ in range(_CONCURRENT + _QUEUE)]
+    tasks = [make() for _ in range(_CONCURRENT + MAX_WAITING)]
     await asyncio.sleep(0)
     try:
         with pytest.raises(TooBusy) as caught:
             await make()
         assert caught.value.headers == {"Retry-After": "1"}
         with pytest.raises(TooBusy):
-            await maker.make_pair(RSA)
+            await maker.make_pair("a", RSA)
         # Neither keys of another kind nor those that come in wait for them.
-        await maker.make(ML_DSA, POLICY, "generate", ML_DSA.generate)
-        await maker.make(RSA, POLICY, "import", lambda: key)
+        await maker.make("a", ML_DSA, POLICY, "generate", ML_DSA.generate)
+        await maker.make("a", RSA, POLICY, "import", lambda: key)
         assert len(begun) <= _CONCURRENT
     finally:
         go_on.set()
@@ -52,12 +53,12 @@ async def test_so_many_at_once_and_so_many_wait():
 
 
 async def test_a_pair_that_nothing_keeps():
-    pair = await KeyMaker().make_pair(REGISTRY.get("p256"))
+    pair = await KeyMaker().make_pair("a", REGISTRY.get("p256"))
     private = load_der_private_key(pair.private, None)
     assert jose_b64url(private.public_key().public_numbers().x.to_bytes(32, "big")) == pair.jwk["x"]
     assert "private" not in repr(pair)
     with pytest.raises(UnsupportedOperation):
-        await KeyMaker().make_pair(REGISTRY.get("a256gcm"))
+        await KeyMaker().make_pair("a", REGISTRY.get("a256gcm"))
 
 
 async def test_one_that_fails_gives_its_turn_back():
@@ -68,7 +69,7 @@ async def test_one_that_fails_gives_its_turn_back():
 
     for _ in range(_CONCURRENT + 1):
         with pytest.raises(ZeroDivisionError):
-            await maker.make(RSA, POLICY, "generate", fail)
+            await maker.make("a", RSA, POLICY, "generate", fail)
 
 
 async def test_those_that_come_in_do_so_one_by_one_and_leave_time_to_others():
@@ -80,6 +81,6 @@ async def test_those_that_come_in_do_so_one_by_one_and_leave_time_to_others():
         times.append((begin, time.monotonic()))
         return key
 
-    await asyncio.gather(*(maker.make(RSA, POLICY, "import", read) for _ in range(3)))
+    await asyncio.gather(*(maker.make("a", RSA, POLICY, "import", read) for _ in range(3)))
     for (begin, end), (next_begin, _) in itertools.pairwise(times):
         assert next_begin - end > (end - begin) / 2

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from minikms.errors import TooBusy
-from minikms.fair_semaphore import FairSemaphore
-from minikms.keys.threads import _CONCURRENT, _MOST, Batches
+from minikms.fair_gate import MAX_WAITING
+from minikms.keys.threads import _CONCURRENT, _GIVEN, Batches
 
 
 def anyway():
@@ -65,7 +65,8 @@ async def test_so_many_threads_and_so_many_batches_of_a_profile(batches):
     def run(profile):
         return asyncio.create_task(batches.run(profile, [1, 2], each(call), anyway, slow=True))
 
-    tasks = [run("a") for _ in range(_MOST)]
+    number = _GIVEN + MAX_WAITING
+    tasks = [run("a") for _ in range(number)]
     await asyncio.sleep(0)
     try:
         with pytest.raises(TooBusy) as caught:
@@ -74,7 +75,7 @@ async def test_so_many_threads_and_so_many_batches_of_a_profile(batches):
         tasks.append(run("b"))
     finally:
         go_on.set()
-    assert await asyncio.gather(*tasks) == [[1, 2]] * (_MOST + 1)
+    assert await asyncio.gather(*tasks) == [[1, 2]] * (number + 1)
     assert max(most) <= _CONCURRENT
     assert await run("a") == [1, 2]
 
@@ -94,38 +95,6 @@ async def test_a_thread_finds_its_next_slice_while_the_event_loop_is_busy(batche
     for _ in range(2 * _CONCURRENT):
         assert through.acquire(timeout=20)  # and nothing else runs in the event loop
     assert await asyncio.gather(*tasks) == [[n] for n in range(3 * _CONCURRENT)]
-
-
-async def test_profiles_take_turns_at_the_threads():
-    semaphore, order = FairSemaphore(1), []
-
-    async def work(name, slices):
-        for _ in range(slices):
-            await semaphore.acquire(name)
-            await asyncio.sleep(0)
-            order.append(name)
-            semaphore.release()
-
-    await asyncio.gather(*(work("many", 3) for _ in range(20)), work("one", 3))
-    last = len(order) - order[::-1].index("one")
-    assert last <= 10  # every other turn, once it waits
-    assert order.count("many") == 60
-    assert semaphore._free == 1
-    assert not semaphore._waiting
-
-
-async def test_a_cancelled_waiter_takes_no_turn():
-    semaphore = FairSemaphore(1)
-    await semaphore.acquire("a")
-    waiting = [asyncio.create_task(semaphore.acquire("a")) for _ in range(3)]
-    await asyncio.sleep(0)
-    waiting[0].cancel()
-    semaphore.release()
-    waiting[1].cancel()  # at the moment in which it has got the turn
-    await asyncio.gather(*waiting[:2], return_exceptions=True)
-    await waiting[2]
-    semaphore.release()
-    assert semaphore._free == 1
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, ConnectionResetError])

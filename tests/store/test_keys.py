@@ -179,7 +179,7 @@ async def test_keys_that_are_due_among_few(store):
 
 
 async def test_listings_that_wait_for_each_other(store, monkeypatch):
-    monkeypatch.setattr("minikms.store.listing._WAIT", 0.05)
+    monkeypatch.setattr(store._listing._sparse, "_patience", 0.05)
     for n in range(3):
         await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=f"{n}"), b"")
         await StoreWriter(store.database).set_last_seq(DEFAULT_PROFILE, 10_000 * (n + 1))
@@ -196,7 +196,7 @@ async def test_listings_that_wait_take_turns_by_profile(store):
     listing, begun = store._listing, []
 
     async def one(profile):
-        async with listing._one_at_a_time(profile):
+        async with listing._sparse.held(profile):
             begun.append(profile)
             await asyncio.sleep(0)
 

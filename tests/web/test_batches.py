@@ -15,7 +15,9 @@ from waiting import until
 
 from minikms.algorithms.okp import Ed25519
 from minikms.config import Config
+from minikms.fair_gate import MAX_WAITING
 from minikms.http.state import IN_FLIGHT
+from minikms.keys.threads import _GIVEN
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.serve.assembly import create_service
 
@@ -74,9 +76,10 @@ async def test_others_have_threads_of_their_own(client, held):
     assert not any(task.done() for task in held)
 
 
-async def test_a_profile_has_so_many_under_way(client, held, refused):
+async def test_of_a_profile_so_many_wait(client, held, refused):
+    number = _GIVEN + MAX_WAITING + 1 - len(held)
     async with ClientSession(client.make_url("/"), connector=TCPConnector(limit=0)) as others:
-        more = [asyncio.create_task(others.post("/sign/batch", json=BATCH)) for _ in range(61)]
+        more = [asyncio.create_task(others.post("/sign/batch", json=BATCH)) for _ in range(number)]
         done, _ = await asyncio.wait([*held, *more], return_when=asyncio.FIRST_COMPLETED)
         await refused(await done.pop(), 503, "too-busy")
         await let_go(more)

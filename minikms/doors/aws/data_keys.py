@@ -141,7 +141,7 @@ async def _data_key_pair(call: AwsCall, body: Body, name: str, *, plain: bool) -
     spec = call.specs.get(body["KeyPairSpec"])
     aad = aad_of(body.get("EncryptionContext"))
     refuse_dry_run(body)
-    pair = await call.service.generate_pair(spec.alg)
+    pair = await call.service.generate_pair(call.profile, spec.alg)
     encrypted = await call.service.perform(call.profile, key.by_kid, Encrypt(pair.private, aad))
     shown = {"PrivateKeyPlaintext": base64(pair.private)} if plain else {}
     return {

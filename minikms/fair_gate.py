@@ -1,0 +1,89 @@
+"""A gate that lets callers through in turn by name, so that no name delays the others."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+MAX_WAITING: Final = 100
+"""The number of callers of one name that may wait at a gate."""
+
+
+class FairGate:
+    """Has a number of places; callers who wait get them round robin by name, in order within one.
+
+    If too many callers of a name wait, or one waits longer than `patience` seconds, `refusal` makes
+    the error. A place is free again after `rest` times as long as it was held.
+    """
+
+    def __init__(
+        self,
+        places: int,
+        refusal: Callable[[], Exception],
+        *,
+        patience: float | None = None,
+        rest: float = 0,
+    ) -> None:
+        self._free = places
+        self._refusal = refusal
+        self._patience = patience
+        self._rest = rest
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @asynccontextmanager
+    async def held(self, name: str, *, again: bool = False) -> AsyncIterator[None]:
+        """Wait for a place, and hold it until the end of the block.
+
+        `again` is for a caller who gave a place up for others: it is not refused for their number.
+        """
+        await self._enter(name, again)
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        try:
+            yield
+        finally:
+            if self._rest:
+                loop.call_later(self._rest * (loop.time() - begin), self._leave)
+            else:
+                self._leave()
+
+    async def _enter(self, name: str, again: bool) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        waiting = self._waiting.setdefault(name, deque())
+        if len(waiting) >= MAX_WAITING and not again:
+            raise self._refusal()
+        place = asyncio.get_running_loop().create_future()
+        waiting.append(place)
+        try:
+            async with asyncio.timeout(self._patience):
+                await place
+        except BaseException as exc:
+            if place.done() and not place.cancelled():  # it was given at the same moment
+                self._leave()
+            else:
+                self._forget(name, place)
+            if isinstance(exc, TimeoutError):
+                raise self._refusal() from None
+            raise
+
+    def _leave(self) -> None:
+        """Give the place to the next caller who waits."""
+        while self._waiting:
+            name, waiting = self._waiting.popitem(last=False)
+            place = waiting.popleft()
+            if waiting:
+                self._waiting[name] = waiting  # behind all other names
+            if not place.done():
+                place.set_result(None)
+                return
+        self._free += 1
+
+    def _forget(self, name: str, place: asyncio.Future[None]) -> None:
+        waiting = self._waiting.get(name)
+        if waiting and place in waiting:
+            waiting.remove(place)
+            if not waiting:
+                del self._waiting[name]
