@@ -12,8 +12,8 @@ class KmsError(Exception):
     with the fault there; `headers` go into the HTTP answer.
     """
 
-    status: ClassVar[int]
-    slug: ClassVar[str]
+    status: int
+    slug: str
     title: ClassVar[str]
     retry_after: ClassVar[int | None] = None
     """After how many seconds the caller may try again, if that makes sense."""

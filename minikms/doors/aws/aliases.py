@@ -16,10 +16,7 @@ from minikms.doors.aws.body import (
     text,
 )
 from minikms.doors.aws.errors import (
-    AlreadyExistsException,
-    InvalidAliasNameException,
-    NotAuthorizedException,
-    ValidationException,
+    AwsError,
 )
 from minikms.doors.aws.identity import ALIAS_PREFIX
 from minikms.doors.aws.operation import AwsCall, AwsKey, operation
@@ -53,13 +50,14 @@ async def create_alias(call: AwsCall, body: Body) -> None:
     """Give a key an alias that there is not."""
     name = _checked(body)
     if name == ALIAS_PREFIX:  # an error that AWS has for no other operation
-        raise InvalidAliasNameException(f"{name} has no name behind the prefix.")
+        raise AwsError("InvalidAliasNameException", f"{name} has no name behind the prefix.")
     key = await _target(call, body)
     try:
         await call.service.associate(call.profile, key.record.kid, name, "create")
     except AliasExists:
-        raise AlreadyExistsException(
-            f"An alias with the name {call.arns.alias(name)} already exists"
+        raise AwsError(
+            "AlreadyExistsException",
+            f"An alias with the name {call.arns.alias(name)} already exists",
         ) from None
 
 
@@ -70,8 +68,9 @@ async def update_alias(call: AwsCall, body: Body) -> None:
     before = await call.key(name)
     key = await _target(call, body)  # the one that the audit log names
     if _kind(before) != _kind(key):
-        raise ValidationException(
-            f"The alias {name} names a key with another key usage, or of another type."
+        raise AwsError(
+            "ValidationException",
+            f"The alias {name} names a key with another key usage, or of another type.",
         )
     await call.service.associate(call.profile, key.record.kid, name, "update")
 
@@ -130,13 +129,14 @@ def _checked(body: Body) -> str:
     """The name of an alias; raises for one that a caller may not have."""
     name: str = body["AliasName"]
     if not name.startswith(ALIAS_PREFIX):
-        raise ValidationException(
-            f'Alias must start with the prefix "{ALIAS_PREFIX}". Please see {_GUIDE}'
+        raise AwsError(
+            "ValidationException",
+            f'Alias must start with the prefix "{ALIAS_PREFIX}". Please see {_GUIDE}',
         )
     if ":" in name:
-        raise ValidationException(f"{name} contains invalid characters for an alias")
+        raise AwsError("ValidationException", f"{name} contains invalid characters for an alias")
     if name.startswith(_RESERVED):
-        raise NotAuthorizedException()
+        raise AwsError("NotAuthorizedException")
     return name
 
 
@@ -144,7 +144,7 @@ async def _target(call: AwsCall, body: Body) -> AwsKey:
     """The key that an alias is to name."""
     target: str = body["TargetKeyId"]
     if ALIAS_PREFIX in target:
-        raise ValidationException("Aliases must refer to keys. Not aliases")
+        raise AwsError("ValidationException", "Aliases must refer to keys. Not aliases")
     return await call.key_to_change(target)
 
 

@@ -10,10 +10,7 @@ import orjson
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from minikms.doors.aws.errors import (
-    InvalidMarkerException,
-    SerializationException,
-    UnsupportedOperationException,
-    ValidationException,
+    AwsError,
 )
 from minikms.encodings import b64url, b64url_decode, parse_json
 from minikms.web.schemas import compiled
@@ -81,7 +78,7 @@ class Unsupported(fields.Field[Any]):
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> Any:
-        raise UnsupportedOperationException(f"{self.name} is not supported here.")
+        raise AwsError("UnsupportedOperationException", f"{self.name} is not supported here.")
 
 
 class Whole(fields.Integer):
@@ -176,7 +173,7 @@ def read(body: bytes, schema: Schema) -> Body:
     try:
         document = parse_json(body) if body else {}
     except orjson.JSONDecodeError:
-        raise SerializationException("The body is not valid JSON.") from None
+        raise AwsError("SerializationException", "The body is not valid JSON.") from None
     loaded: Body
     try:
         loaded = compiled.load(schema, document)
@@ -220,17 +217,19 @@ def _without_nulls(value: Any, depth: int = _DEPTH) -> Any:
     return value
 
 
-def _refused(messages: Any, document: Any) -> SerializationException | ValidationException:
+def _refused(messages: Any, document: Any) -> AwsError:
     """The error of what marshmallow says is wrong with a document."""
     if not isinstance(messages, Mapping) or not isinstance(document, dict):
-        return SerializationException("The body is not a JSON object.")
+        return AwsError("SerializationException", "The body is not a JSON object.")
     found = []
     for place, value, message in islice(_faults(messages, document), _MOST_FAULTS):
         if not message.startswith(_MUST):
-            return SerializationException(f"The value at '{place}' is not of its type.")
+            return AwsError("SerializationException", f"The value at '{place}' is not of its type.")
         found.append(f"Value{value} at '{place}' failed to satisfy constraint: {message}")
     many = "s" if len(found) > 1 else ""
-    return ValidationException(f"{len(found)} validation error{many} detected: {'; '.join(found)}")
+    return AwsError(
+        "ValidationException", f"{len(found)} validation error{many} detected: {'; '.join(found)}"
+    )
 
 
 def _faults(
@@ -295,7 +294,7 @@ def position(body: Body) -> Position:
     except ValueError:
         found = None
     if found is None:
-        raise InvalidMarkerException("Could not deserialize marker.")
+        raise AwsError("InvalidMarkerException", "Could not deserialize marker.")
     return Position(*found.groups())
 
 

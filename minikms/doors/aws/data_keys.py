@@ -14,7 +14,7 @@ from minikms.doors.aws.body import (
     integer,
 )
 from minikms.doors.aws.encryption import aad_of, blob_of, material
-from minikms.doors.aws.errors import ValidationException
+from minikms.doors.aws.errors import AwsError
 from minikms.doors.aws.operation import (
     Answer,
     AwsCall,
@@ -41,7 +41,7 @@ class GenerateRandomRequest(Shape):
 async def generate_random(call: AwsCall, body: Body) -> Answer:
     """So many random bytes."""
     if "NumberOfBytes" not in body:
-        raise ValidationException("NumberOfBytes is required.")
+        raise AwsError("ValidationException", "NumberOfBytes is required.")
     return {"Plaintext": base64(call.service.random(body["NumberOfBytes"]))}
 
 
@@ -116,7 +116,7 @@ async def generate_data_key_pair_without_plaintext(call: AwsCall, body: Body) ->
 def _data_key(key: AwsKey, body: Body, *, plain: bool) -> Work[Encrypted]:
     key.require_algorithm(SYMMETRIC_DEFAULT)
     if ("KeySpec" in body) == ("NumberOfBytes" in body):
-        raise ValidationException("Please specify either number of bytes or key spec.")
+        raise AwsError("ValidationException", "Please specify either number of bytes or key spec.")
     size = body["NumberOfBytes"] if "NumberOfBytes" in body else _SIZES[body["KeySpec"]]
     data_key = secrets.token_bytes(size)
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Final
 from minikms.doors import Door, DoorRoute, ErrorAnswer, KmsError
 from minikms.doors.aws import UUID_PREFIX
 from minikms.doors.aws.errors import (
-    UnknownOperationException,
-    UnsupportedOperationException,
+    AwsError,
     as_aws,
     body_of,
 )
@@ -99,12 +98,13 @@ class AwsDoor(Door):
 
 def _no_operation(service: str, name: str) -> KmsError:
     if service == _TARGET and name in _ABSENT:
-        return UnsupportedOperationException(f"{name} is not supported here.")
+        return AwsError("UnsupportedOperationException", f"{name} is not supported here.")
     if not service:
-        return UnknownOperationException(
-            "Here is the protocol of AWS KMS: POST / with the operation in X-Amz-Target."
+        return AwsError(
+            "UnknownOperationException",
+            "Here is the protocol of AWS KMS: POST / with the operation in X-Amz-Target.",
         )
-    return UnknownOperationException("AWS KMS has no such operation.")
+    return AwsError("UnknownOperationException", "AWS KMS has no such operation.")
 
 
 def _operations() -> "Sequence[AwsOperation]":

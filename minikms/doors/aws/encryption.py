@@ -1,6 +1,5 @@
 """Encryption: Encrypt, Decrypt and ReEncrypt, and the ciphertext blobs that name their key."""
 
-import contextlib
 import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple, Self
@@ -17,10 +16,7 @@ from minikms.doors.aws.body import (
     key_id,
 )
 from minikms.doors.aws.errors import (
-    IncorrectKeyException,
-    InvalidCiphertextException,
-    NotFoundException,
-    ValidationException,
+    AwsError,
 )
 from minikms.doors.aws.operation import (
     Answer,
@@ -41,6 +37,7 @@ from minikms.doors.aws.specs import (
 )
 from minikms.doors.operations import Decrypt, Encrypt, Encrypted
 from minikms.events import keep_key
+from minikms.records import KeyRef
 
 _VERSION: Final = 1
 _NONCE: Final = 12
@@ -71,11 +68,11 @@ class Blob(NamedTuple):
     def from_bytes(cls, data: bytes) -> Self:
         """What `to_bytes` gave; raises InvalidCiphertextException for anything else."""
         if len(data) < 2 or data[0] != _VERSION:
-            raise InvalidCiphertextException()
+            raise AwsError("InvalidCiphertextException")
         at = 2 + data[1]
         kid, nonce, tag = data[2:at], data[at : at + _NONCE], data[at + _NONCE :][:_TAG]
         if not _KID.fullmatch(kid) or len(tag) != _TAG:
-            raise InvalidCiphertextException()
+            raise AwsError("InvalidCiphertextException")
         ciphertext = data[at + _NONCE + _TAG :]
         return cls(kid.decode(), Encrypted(ciphertext, nonce, tag))
 
@@ -96,7 +93,7 @@ def aad_of(context: Mapping[str, str] | None) -> bytes:
         aad = b"".join(parts)
         if len(aad) <= _MAX_CONTEXT:
             return aad
-    raise ValidationException("EncryptionContext is too long.")
+    raise AwsError("ValidationException", "EncryptionContext is too long.")
 
 
 class EncryptRequest(ByKeyId):
@@ -152,7 +149,9 @@ class _Given(NamedTuple):
         if algorithm == SYMMETRIC_DEFAULT:
             kid, encrypted = Blob.from_bytes(data)
         elif key_id is None:
-            raise ValidationException(f"{prefix}KeyId is required for algorithm {algorithm}.")
+            raise AwsError(
+                "ValidationException", f"{prefix}KeyId is required for algorithm {algorithm}."
+            )
         return cls(algorithm, encrypted, kid, key_id, body.get(f"{prefix}EncryptionContext"))
 
     def source(self, of_kid: AwsKey | None, named: AwsKey | None, name: str) -> "_Source":
@@ -163,9 +162,13 @@ class _Given(NamedTuple):
         """
         if self.kid is not None:
             if named is not None and self.kid not in _kids(named):
-                raise IncorrectKeyException()
+                raise AwsError(
+                    "IncorrectKeyException",
+                    "The key ID in the request does not identify a CMK that can perform this "
+                    "operation.",
+                )
             if of_kid is None or not _encrypts(of_kid) or of_kid.record.kid != self.kid:
-                raise InvalidCiphertextException()
+                raise AwsError("InvalidCiphertextException")
         keys = [key for key in (of_kid, named) if key is not None]
         for each in keys:
             each.require_usable("decrypt")
@@ -250,15 +253,10 @@ def material(member: str, key: AwsKey) -> dict[str, str]:
 async def _source(call: AwsCall, body: Body, prefix: str, name: str) -> _Source:
     """The ciphertext that the members of a body with a prefix are of."""
     given, of_kid = _Given.of(body, prefix), None
-    named = None if given.key_id is None else await _key(call, given.key_id)
+    named = None if given.key_id is None else await call.key(given.key_id)
     if given.kid is not None:
-        with contextlib.suppress(NotFoundException):
-            of_kid = await _key(call, given.kid)
+        of_kid = await call.find(KeyRef(kid=given.kid))
     return given.source(of_kid, named, name)
-
-
-async def _key(call: AwsCall, text: str) -> AwsKey:
-    return call.cached_key(text) or await call.key(text)
 
 
 def _decrypted(source: _Source, plaintext: bytes) -> Answer:
@@ -286,15 +284,18 @@ def _aad(key: AwsKey, algorithm: str, given: Mapping[str, str] | None) -> bytes 
     if algorithm == SYMMETRIC_DEFAULT:
         return aad_of(given)
     if given:
-        raise ValidationException(f"EncryptionContext is not valid for algorithm {algorithm}.")
+        raise AwsError(
+            "ValidationException", f"EncryptionContext is not valid for algorithm {algorithm}."
+        )
     return None
 
 
 def _require_short(key: AwsKey, algorithm: str, plaintext: bytes) -> None:
     if len(plaintext) > key.spec.most:
-        raise ValidationException(
+        raise AwsError(
+            "ValidationException",
             f"Algorithm {algorithm} and key spec {key.spec.name} cannot encrypt data larger than "
-            f"{key.spec.most} bytes."
+            f"{key.spec.most} bytes.",
         )
 
 

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from minikms.doors.aws import UUID_PREFIX
 from minikms.doors.aws.errors import (
-    IncompleteSignatureException,
-    InvalidArnException,
-    NotFoundException,
+    AwsError,
 )
 from minikms.records import KID_PATTERN, KeyRecord, KeyRef
 from minikms.store.keys import DEFAULT_PROFILE
@@ -67,10 +65,10 @@ class Arns(NamedTuple):
         if text.startswith("arn:"):
             arn = _ARN.fullmatch(text)
             if arn is None:
-                raise InvalidArnException(f"Invalid ARN '{text}'")
+                raise AwsError("InvalidArnException", f"Invalid ARN '{text}'")
             region, account, key_id, alias = arn.groups()
             if region != self.region:
-                raise NotFoundException(f"Invalid arn {region}")
+                raise AwsError("NotFoundException", f"Invalid arn {region}")
             if account != self.account or (key_id and key_id.startswith(ALIAS_PREFIX)):
                 raise self.not_found(text)
             text = key_id or alias
@@ -82,7 +80,7 @@ class Arns(NamedTuple):
             return KeyRef(kid=text)
         raise self.not_found(text)
 
-    def not_found(self, text: str) -> NotFoundException:
+    def not_found(self, text: str) -> AwsError:
         """The error of a key that is not there."""
         if text.startswith(ALIAS_PREFIX):
             arn = self.alias(text)
@@ -91,10 +89,10 @@ class Arns(NamedTuple):
         elif _KEY_ID.fullmatch(text):
             arn = self.key(text)
         else:
-            return NotFoundException(f"Invalid keyId '{text}'")
+            return AwsError("NotFoundException", f"Invalid keyId '{text}'")
         if ":alias/" in arn:
-            return NotFoundException(f"Alias {arn} is not found.")
-        return NotFoundException(f"Key '{arn}' does not exist")
+            return AwsError("NotFoundException", f"Alias {arn} is not found.")
+        return AwsError("NotFoundException", f"Key '{arn}' does not exist")
 
 
 def caller(request: "web.Request") -> Caller:
@@ -113,9 +111,10 @@ def caller(request: "web.Request") -> Caller:
 def _caller_of(credential: str) -> Caller:
     found = _CREDENTIAL.fullmatch(credential)
     if found is None:
-        raise IncompleteSignatureException(
+        raise AwsError(
+            "IncompleteSignatureException",
             "The header Authorization has no AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/kms/"
-            "aws4_request with its SignedHeaders."
+            "aws4_request with its SignedHeaders.",
         )
     access_key, region = found.groups()
     if not access_key.startswith(_PROFILE_PREFIX):

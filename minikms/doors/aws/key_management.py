@@ -20,11 +20,7 @@ from minikms.doors.aws.body import (
     timestamp,
 )
 from minikms.doors.aws.errors import (
-    KMSInvalidStateException,
-    MalformedPolicyDocumentException,
-    NotFoundException,
-    UnsupportedOperationException,
-    ValidationException,
+    AwsError,
 )
 from minikms.doors.aws.identity import Arns, new_uuid, uuid_alias
 from minikms.doors.aws.operation import AwsCall, AwsKey, ByKeyId, operation
@@ -116,20 +112,25 @@ async def create_key(call: AwsCall, body: Body) -> dict[str, Any]:
     usage = body.get("KeyUsage")
     if usage is None:
         if spec.name != SYMMETRIC_DEFAULT:
-            raise ValidationException(
+            raise AwsError(
+                "ValidationException",
                 "You must specify a KeyUsage value for all KMS keys except for symmetric "
-                "encryption keys."
+                "encryption keys.",
             )
         usage = ENCRYPT_DECRYPT
     if usage not in spec.algorithms:
-        raise ValidationException(f"KeyUsage {usage} is not compatible with KeySpec {spec.name}")
+        raise AwsError(
+            "ValidationException", f"KeyUsage {usage} is not compatible with KeySpec {spec.name}"
+        )
+    key_id = new_uuid()
     policy = KeyPolicy(
-        aliases=(uuid_alias(new_uuid()),),
+        aliases=(uuid_alias(key_id),),
         labels=new_labels(body.get("Description", ""), body.get("Tags", ())),
         operations=OPERATIONS_OF[usage],
     )
     record = await call.service.generate(call.profile, spec.alg, policy)
-    return {"KeyMetadata": metadata(call.made(record), call.arns)}
+    made = AwsKey(record, KeyRef(kid=record.kid), spec, usage, key_id, call.arns.key(key_id))
+    return {"KeyMetadata": metadata(made, call.arns)}
 
 
 @operation("DescribeKey", "keys:read", ByKeyId)
@@ -175,7 +176,7 @@ async def get_key_policy(call: AwsCall, body: Body) -> dict[str, Any]:
     """The policy that all keys have."""
     await call.key(body["KeyId"], by_alias=False)
     if body.get("PolicyName", _POLICY) != _POLICY:
-        raise NotFoundException("No such policy exists")
+        raise AwsError("NotFoundException", "No such policy exists")
     policy = orjson.dumps(policy_of(call.arns.account), option=orjson.OPT_INDENT_2)
     return {"Policy": policy.decode(), "PolicyName": _POLICY}
 
@@ -191,8 +192,9 @@ def _spec_name(body: Body) -> str:
     """The key spec that is asked for, by its newer or by its older name."""
     named = [body[name] for name in ("KeySpec", "CustomerMasterKeySpec") if name in body]
     if len(named) > 1:
-        raise ValidationException(
-            "You cannot specify KeySpec and CustomerMasterKeySpec in the same request."
+        raise AwsError(
+            "ValidationException",
+            "You cannot specify KeySpec and CustomerMasterKeySpec in the same request.",
         )
     return named[0] if named else SYMMETRIC_DEFAULT
 
@@ -200,18 +202,23 @@ def _spec_name(body: Body) -> str:
 def _require_plain(call: AwsCall, body: Body) -> None:
     """Raise for a kind of key that is not here: none that looks right and is not."""
     if body.get("Origin", "AWS_KMS") != "AWS_KMS":
-        raise UnsupportedOperationException(f"Origin {body['Origin']} is not supported here.")
+        raise AwsError(
+            "UnsupportedOperationException", f"Origin {body['Origin']} is not supported here."
+        )
     if body.get("MultiRegion"):
-        raise UnsupportedOperationException("MultiRegion is not supported here.")
+        raise AwsError("UnsupportedOperationException", "MultiRegion is not supported here.")
     if "Policy" in body:
         try:
             policy = orjson.loads(body["Policy"])
         except orjson.JSONDecodeError:
-            raise MalformedPolicyDocumentException("The policy is not valid JSON.") from None
+            raise AwsError(
+                "MalformedPolicyDocumentException", "The policy is not valid JSON."
+            ) from None
         if policy != policy_of(call.arns.account):
-            raise UnsupportedOperationException(
+            raise AwsError(
+                "UnsupportedOperationException",
                 "Every key here has the default policy: the scopes of a token say what its "
-                "holder may do."
+                "holder may do.",
             )
 
 
@@ -224,7 +231,7 @@ async def enable_key(call: AwsCall, body: Body) -> None:
     """Let a key be used; one that has expired stays as it is."""
     key = await call.key_to_change(body["KeyId"])
     if key.record.expires is not None and key.record.expires <= time.time_ns():
-        raise KMSInvalidStateException(f"{key.arn} has expired.")
+        raise AwsError("KMSInvalidStateException", f"{key.arn} has expired.")
     await call.service.update(call.profile, key.record.kid, {"state": "enabled"})
 
 
@@ -249,7 +256,7 @@ async def schedule_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
 
     def permit(record: KeyRecord) -> None:
         if record.deletes is not None:
-            raise KMSInvalidStateException(f"{key.arn} is pending deletion.")
+            raise AwsError("KMSInvalidStateException", f"{key.arn} is pending deletion.")
 
     record = await call.service.schedule_deletion(
         call.profile, KeyRef(kid=key.record.kid), days * _DAY, permit=permit
@@ -269,7 +276,7 @@ async def cancel_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
 
     def permit(record: KeyRecord) -> None:
         if record.deletes is None:
-            raise KMSInvalidStateException(f"{key.arn} is not pending deletion.")
+            raise AwsError("KMSInvalidStateException", f"{key.arn} is not pending deletion.")
 
     await call.service.restore(call.profile, key.record.kid, state="disabled", permit=permit)
     return {"KeyId": key.arn}

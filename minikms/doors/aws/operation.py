@@ -12,18 +12,12 @@ from minikms.doors import DoorCall, DoorRoute
 from minikms.doors.aws import UUID_PREFIX, identity
 from minikms.doors.aws.body import Body, Shape, key_id, read, write
 from minikms.doors.aws.errors import (
-    DisabledException,
-    DryRunOperationException,
-    InvalidKeyUsageException,
-    KMSInvalidStateException,
-    NotFoundException,
-    UnsupportedOperationException,
+    AwsError,
 )
 from minikms.doors.aws.identity import Arns, account_of, caller
 from minikms.doors.aws.specs import KeySpec, Specs
 from minikms.doors.operations import Operation
 from minikms.errors import AliasNotFound, KeyNotFound, KeyNotUsable
-from minikms.events import set_key
 from minikms.keys.service import KeyService
 from minikms.records import KeyRecord, KeyRef
 
@@ -53,7 +47,7 @@ class AwsKey:
     def require_not_pending(self) -> None:
         """Raise KMSInvalidStateException where the key is scheduled for deletion."""
         if self.record.deletes is not None:
-            raise KMSInvalidStateException(f"{self.arn} is pending deletion.")
+            raise AwsError("KMSInvalidStateException", f"{self.arn} is pending deletion.")
 
     def require_usable(self, operation: str) -> None:
         """Raise where the state of the key excludes an operation, which is one of ours.
@@ -64,13 +58,14 @@ class AwsKey:
             self.record.require_usable(operation, time.time_ns())
         except KeyNotUsable:
             self.require_not_pending()
-            raise DisabledException(f"{self.arn} is disabled.") from None
+            raise AwsError("DisabledException", f"{self.arn} is disabled.") from None
 
     def require_usage(self, usage: str, name: str) -> None:
         """Raise InvalidKeyUsageException where the key is not for AWS's operation `name`."""
         if self.usage != usage:
-            raise InvalidKeyUsageException(
-                f"{self.arn} key usage is {self.usage} which is not valid for {name}."
+            raise AwsError(
+                "InvalidKeyUsageException",
+                f"{self.arn} key usage is {self.usage} which is not valid for {name}.",
             )
 
     def require_algorithm(self, algorithm: str) -> None:
@@ -81,9 +76,12 @@ class AwsKey:
         if algorithm in self.spec.algorithms[self.usage]:
             return
         if algorithm in self.spec.absent:
-            raise UnsupportedOperationException(f"Algorithm {algorithm} is not supported here.")
-        raise InvalidKeyUsageException(
-            f"Algorithm {algorithm} is incompatible with key spec {self.spec.name}."
+            raise AwsError(
+                "UnsupportedOperationException", f"Algorithm {algorithm} is not supported here."
+            )
+        raise AwsError(
+            "InvalidKeyUsageException",
+            f"Algorithm {algorithm} is incompatible with key spec {self.spec.name}.",
         )
 
     @property
@@ -102,48 +100,40 @@ class AwsCall:
     arns: Arns
 
     async def key(self, text: str, *, by_alias: bool = True) -> AwsKey:
-        """The key that a caller names, by an alias only where that is allowed.
+        """Find the key that a caller names, by an alias only if `by_alias` allows it.
 
-        Raises NotFoundException and InvalidArnException.
+        Raises AwsError: NotFoundException or InvalidArnException.
         """
         ref = self.arns.ref(text)
         if not by_alias and identity.ALIAS_PREFIX in text:
-            raise NotFoundException(f"Invalid keyId '{text}'")
-        record = await self._record(ref)
-        if record is None and ref.alias is not None and identity.is_uuid_alias(ref.alias):
+            raise AwsError("NotFoundException", f"Invalid keyId '{text}'")
+        key = await self.find(ref)
+        if key is None and ref.alias is not None and identity.is_uuid_alias(ref.alias):
             # A key of a file of seeds may have a UUID as its kid.
-            ref = KeyRef(kid=ref.alias.removeprefix(UUID_PREFIX))
-            record = await self._record(ref)
-        if record is None:
+            key = await self.find(KeyRef(kid=ref.alias.removeprefix(UUID_PREFIX)))
+        if key is None:
             raise self.arns.not_found(text)
-        return self._named(record, ref, text)
+        return key
 
     async def key_to_change(self, text: str) -> AwsKey:
-        """The key that a caller names by no alias, and that is not scheduled for deletion.
+        """Find the key that a caller names by no alias; it must not be pending deletion.
 
-        Raises as `key` does, and KMSInvalidStateException.
+        Raises AwsError as `key` does, and KMSInvalidStateException.
         """
         key = await self.key(text, by_alias=False)
         key.require_not_pending()
         return key
 
-    async def _record(self, ref: KeyRef) -> KeyRecord | None:
+    async def find(self, ref: KeyRef) -> AwsKey | None:
+        """Find a key; None if it does not exist, or AWS has no such kind of key."""
         try:
-            return await self.service.get(self.profile, ref)
+            record = await self.service.get(self.profile, ref)
         except (AliasNotFound, KeyNotFound):
             return None
-
-    def cached_key(self, text: str) -> AwsKey | None:
-        """The same of the cache; None where it has to be read from the store."""
-        ref = self.arns.ref(text)
-        found = self.service.cache.get(self.profile, ref)
-        if found is None:
-            return None
-        set_key(found.record.kid, found.record.alg)
-        return self._named(found.record, ref, text)
+        return self.named(record, ref)
 
     def named(self, record: KeyRecord, ref: KeyRef | None = None) -> AwsKey | None:
-        """A key as AWS has it; None for one of a kind that AWS does not have."""
+        """Give a key as AWS has it; None for a kind of key that AWS does not have."""
         spec = self.specs.of(record)
         usage = None if spec is None else spec.usage_of(record)
         if spec is None or usage is None:
@@ -151,16 +141,6 @@ class AwsCall:
         key_id = identity.id_of(record)
         arn = self.arns.key(key_id)
         return AwsKey(record, ref or KeyRef(kid=record.kid), spec, usage, key_id, arn)
-
-    def made(self, record: KeyRecord) -> AwsKey:
-        """A key that this call has made."""
-        return self._named(record, KeyRef(kid=record.kid), record.kid)
-
-    def _named(self, record: KeyRecord, ref: KeyRef, text: str) -> AwsKey:
-        key = self.named(record, ref)
-        if key is None or record.is_gone:
-            raise self.arns.not_found(text)
-        return key
 
 
 ResultT = TypeVar("ResultT")
@@ -225,7 +205,7 @@ def key_operation(
 
     def decorate(build: Callable[[AwsKey, Body], Work[Any]]) -> AwsOperation:
         async def handle(call: AwsCall, body: Body) -> Answer:
-            key = call.cached_key(body["KeyId"]) or await call.key(body["KeyId"])
+            key = await call.key(body["KeyId"])
             key.require_usable(does)
             key.require_usage(usage, name)
             work = build(key, body)
@@ -240,7 +220,10 @@ def key_operation(
 def refuse_dry_run(body: Body) -> None:
     """Raise DryRunOperationException where the caller only asked whether it would succeed."""
     if body.get("DryRun"):
-        raise DryRunOperationException()
+        raise AwsError(
+            "DryRunOperationException",
+            "The request would have succeeded, but the DryRun option is set.",
+        )
 
 
 def _call(call: DoorCall, specs: Specs) -> AwsCall:

@@ -4,10 +4,7 @@ from typing import Final
 
 from minikms.doors.aws.body import Body, base64, blob, boolean, enum
 from minikms.doors.aws.errors import (
-    KMSInvalidMacException,
-    KMSInvalidSignatureException,
-    UnsupportedOperationException,
-    ValidationException,
+    AwsError,
 )
 from minikms.doors.aws.operation import (
     Answer,
@@ -67,7 +64,7 @@ def verify(key: AwsKey, body: Body) -> Work[bool]:
 
     def answer(valid: bool) -> Answer:
         if not valid:
-            raise KMSInvalidSignatureException()
+            raise AwsError("KMSInvalidSignatureException")
         return {
             "KeyId": key.arn,
             "SignatureValid": True,
@@ -84,7 +81,7 @@ async def get_public_key(call: AwsCall, body: Body) -> Answer:
     key = await call.key(body["KeyId"])
     key.require_usable("verify")
     if key.record.jwk is None:
-        raise UnsupportedOperationException(f"{key.arn} has no public key.")
+        raise AwsError("UnsupportedOperationException", f"{key.arn} has no public key.")
     return {
         "KeyId": key.arn,
         "PublicKey": base64(spki_of(key.record.jwk)),
@@ -102,9 +99,13 @@ def _options(key: AwsKey, body: Body) -> SignOptions:
     signing = key.spec.signing[algorithm]
     options = signing.types.get(kind)
     if options is None:
-        raise ValidationException(f"MessageType {kind} is not valid for algorithm {algorithm}.")
+        raise AwsError(
+            "ValidationException", f"MessageType {kind} is not valid for algorithm {algorithm}."
+        )
     if options.prehashed and len(body["Message"]) != signing.digest:
-        raise ValidationException(f"Digest is invalid length for algorithm {algorithm}.")
+        raise AwsError(
+            "ValidationException", f"Digest is invalid length for algorithm {algorithm}."
+        )
     return options
 
 
@@ -140,7 +141,7 @@ def verify_mac(key: AwsKey, body: Body) -> Work[bool]:
 
     def answer(valid: bool) -> Answer:
         if not valid:
-            raise KMSInvalidMacException()
+            raise AwsError("KMSInvalidMacException")
         return {"KeyId": key.arn, "MacValid": True, "MacAlgorithm": body["MacAlgorithm"]}
 
     return Work(key.ref, VerifyMac(body["Message"], body["Mac"]), answer)

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, mldsa, mlkem
 from joserfc.jwk import ECKey, import_key
 
-from minikms.doors.aws.errors import UnsupportedOperationException, ValidationException
+from minikms.doors.aws.errors import AwsError
 from minikms.doors.operations import SignOptions
 from minikms.encodings import b64url_decode
 from minikms.plugin.registry import AlgorithmRegistry
@@ -148,7 +148,9 @@ class Specs:
         """The key spec of this name; raises UnsupportedOperationException."""
         spec = self._by_name.get(name)
         if spec is None:
-            raise UnsupportedOperationException(f"KeySpec {name} is not supported here.")
+            raise AwsError(
+                "UnsupportedOperationException", f"KeySpec {name} is not supported here."
+            )
         return spec
 
     def of(self, record: KeyRecord) -> KeySpec | None:
@@ -234,4 +236,4 @@ def jwk_of(spki: bytes) -> dict[str, Any]:
     # pyca/cryptography may not know the kind of key, and joserfc not the curve.
     except (ValueError, UnsupportedAlgorithm, KeyError):
         pass
-    raise ValidationException("PublicKey is no public key on an elliptic curve in DER.")
+    raise AwsError("ValidationException", "PublicKey is no public key on an elliptic curve in DER.")

@@ -22,7 +22,7 @@ from minikms.doors.aws.body import (
     text,
     texts,
 )
-from minikms.doors.aws.errors import LimitExceededException, TagException, ValidationException
+from minikms.doors.aws.errors import AwsError
 from minikms.doors.aws.operation import AwsCall, ByKeyId, operation
 from minikms.web.schemas.fields import MAX_LABEL_VALUE, MAX_LABELS
 
@@ -79,14 +79,14 @@ def with_tags(labels: Mapping[str, str], tags: Iterable[Mapping[str, Any]]) -> d
     named = [(tag["TagKey"], tag["TagValue"]) for tag in tags]
     added = dict(named)
     if len(added) != len(named):
-        raise TagException("Duplicate tag keys")
+        raise AwsError("TagException", "Duplicate tag keys")
     _require_free(added)
     there = {_decode(name, _IN_NAME): name for name in labels}
     changed = dict(labels)
     for key, value in added.items():
         changed[there.get(key) or _encode(key, _IN_NAME)] = _encode(value, _IN_VALUE)
     if len(changed) > max(len(labels), MAX_TAGS + (_DESCRIPTION in changed)):
-        raise TagException("Too many tags")
+        raise AwsError("TagException", "Too many tags")
     return changed
 
 
@@ -107,19 +107,20 @@ def with_description(labels: Mapping[str, str], description: str) -> dict[str, s
     if description:
         value = _encode(description, _IN_VALUE)
         if len(value) > MAX_LABEL_VALUE:
-            raise ValidationException(
+            raise AwsError(
+                "ValidationException",
                 f"The description has more than {MAX_LABEL_VALUE:,} characters, where each control "
-                "character and each % counts as three."
+                "character and each % counts as three.",
             )
         if len(changed) >= MAX_LABELS:
-            raise LimitExceededException(f"The key has {MAX_LABELS} labels already.")
+            raise AwsError("LimitExceededException", f"The key has {MAX_LABELS} labels already.")
         changed[_DESCRIPTION] = value
     return changed
 
 
 def _require_free(keys: Iterable[str]) -> None:
     if any(key[: len(_RESERVED)].casefold() == _RESERVED for key in keys):
-        raise TagException("Tags beginning with aws: are reserved")
+        raise AwsError("TagException", "Tags beginning with aws: are reserved")
 
 
 def _encode(text: str, escaped: re.Pattern[str]) -> str:

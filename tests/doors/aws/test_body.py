@@ -7,7 +7,7 @@ import pytest
 
 from minikms.doors.aws import body
 from minikms.doors.aws.body import Shape
-from minikms.doors.aws.errors import SerializationException, ValidationException
+from minikms.doors.aws.errors import AwsError
 
 
 class Tag(Shape):
@@ -127,14 +127,16 @@ def base64_of(size):
     ],
 )
 def test_a_constraint_that_is_not_met(members, sentence):
-    with pytest.raises(ValidationException) as error:
+    with pytest.raises(AwsError) as error:
         read(**members)
+    assert error.value.slug == "ValidationException"
     assert error.value.detail == f"1 validation error detected: {sentence}"
 
 
 def test_several_faults_are_one_error():
-    with pytest.raises(ValidationException, match=r"^2 validation errors detected: .*; Value"):
+    with pytest.raises(AwsError, match=r"^2 validation errors detected: .*; Value") as error:
         read(KeySpec="C")
+    assert error.value.slug == "ValidationException"
 
 
 @pytest.mark.parametrize(
@@ -154,14 +156,16 @@ def test_several_faults_are_one_error():
     ],
 )
 def test_a_value_of_another_type(members):
-    with pytest.raises(SerializationException):
+    with pytest.raises(AwsError) as error:
         read(**members)
+    assert error.value.slug == "SerializationException"
 
 
 @pytest.mark.parametrize("sent", [b"{", b"[]", b"1", b'{"KeyId": "\xff"}', b"null"])
 def test_a_body_must_be_a_json_object(sent):
-    with pytest.raises(SerializationException):
+    with pytest.raises(AwsError) as error:
         body.read(sent, SCHEMA)
+    assert error.value.slug == "SerializationException"
 
 
 def test_an_empty_body_has_no_members():
@@ -169,11 +173,12 @@ def test_an_empty_body_has_no_members():
 
 
 def test_the_error_of_many_faults_is_short():
-    with pytest.raises(ValidationException) as error:
+    with pytest.raises(AwsError) as error:
         body.read(
             json.dumps({"Many": [{}] * 10_000}).encode(),
             Shape.from_dict({"Many": body.shapes(Tag, 10_000)})(),
         )
+    assert error.value.slug == "ValidationException"
     assert len(error.value.detail) < 2000
 
 
@@ -183,13 +188,15 @@ def test_the_error_of_many_faults_is_short():
 def test_a_deeply_nested_body_is_refused(part, member, deep):
     before, behind = part.split("%s")
     nested = before * deep + "1" + behind * deep
-    with pytest.raises(SerializationException):
+    with pytest.raises(AwsError) as error:
         body.read(f'{{"{member}": {nested}}}'.encode(), SCHEMA)
+    assert error.value.slug == "SerializationException"
 
 
 def test_a_large_context_has_one_fault():
-    with pytest.raises(SerializationException) as error:
+    with pytest.raises(AwsError) as error:
         read(KeyId="k", EncryptionContext={f"name {number}": 1 for number in range(50_000)})
+    assert error.value.slug == "SerializationException"
     assert error.value.detail == "The value at 'encryptionContext' is not of its type."
 
 

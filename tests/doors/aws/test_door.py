@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import re
+from typing import get_args
 from unittest import mock
 
 import botocore.session
@@ -15,7 +16,7 @@ from marshmallow import fields, validate
 from minikms import errors
 from minikms.doors.aws import door
 from minikms.doors.aws.body import Blob, Context, Several, Unsupported
-from minikms.doors.aws.errors import as_aws
+from minikms.doors.aws.errors import CODES, Code, as_aws
 from minikms.doors.aws.specs import (
     ENCRYPTION_ALGORITHMS,
     KEY_SPECS,
@@ -286,10 +287,37 @@ async def test_a_bug_is_an_internal_error(aws, monkeypatch, caplog):
     assert [each for each in caplog.records if each.levelno == logging.ERROR]
 
 
+# Errors without a code of AWS's: of HTTP itself, and of calls that the door does not have.
+WITHOUT_CODE = {
+    errors.BadRequest,
+    errors.HeadersTooLarge,
+    errors.KeyExists,
+    errors.MethodNotAllowed,
+    errors.MisdirectedRequest,
+    errors.NotExportable,
+    errors.ProfileExists,
+    errors.ProfileProtected,
+    errors.RequestTimeout,
+    errors.ShuttingDown,
+    errors.TokenNotFound,
+    errors.UnsupportedMediaType,
+}
+
+
+@pytest.mark.parametrize("kind", list(error_classes()), ids=lambda kind: kind.__name__)
+def test_each_error_of_the_service_has_a_code_of_aws_or_is_listed_without_one(kind):
+    assert (kind in CODES) != (kind in WITHOUT_CODE), (
+        f"Give {kind.__name__} a code in CODES (minikms/doors/aws/errors.py), or add it to "
+        "WITHOUT_CODE in this test: one of the two, not both."
+    )
+
+
 def test_every_error_of_ours_has_a_code():
     codes = {each.name for each in MODEL.error_shapes} | {
         # Of all of AWS's services.
         "AccessDeniedException",
+        "IncompleteSignatureException",
+        "NotAuthorizedException",
         "RequestEntityTooLargeException",
         "SerializationException",
         "ThrottlingException",
@@ -297,6 +325,7 @@ def test_every_error_of_ours_has_a_code():
         "UnrecognizedClientException",
         "ValidationException",
     }
+    assert set(get_args(Code)) <= codes
     for kind in error_classes():
         status, code, _ = as_aws(kind())
         assert code in codes, kind

@@ -1,11 +1,7 @@
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from minikms.doors.aws.errors import (
-    IncompleteSignatureException,
-    InvalidArnException,
-    NotFoundException,
-)
+from minikms.doors.aws.errors import AwsError
 from minikms.doors.aws.identity import Arns, account_of, caller
 from minikms.records import KeyRef
 
@@ -47,16 +43,18 @@ def test_a_call_without_credentials_is_in_the_default_profile(headers):
     ],
 )
 def test_another_header_than_that_of_the_scheme(header):
-    with pytest.raises(IncompleteSignatureException):
+    with pytest.raises(AwsError) as error:
         caller(make_mocked_request("POST", "/", headers={"Authorization": header}))
+    assert error.value.slug == "IncompleteSignatureException"
 
 
 @pytest.mark.parametrize(
     "credential", ["AKIAEXAMPLE", "profile-alice/20260101/kms/aws4_request", "a/20260101/x/s3/aws4"]
 )
 def test_credentials_that_cannot_be_read(credential):
-    with pytest.raises(IncompleteSignatureException):
+    with pytest.raises(AwsError) as error:
         caller_of(credential)
+    assert error.value.slug == "IncompleteSignatureException"
 
 
 def test_the_account_of_a_profile():
@@ -97,8 +95,9 @@ def test_ids_arns_and_aliases_name_keys(text, ref):
     ],
 )
 def test_other_texts_name_no_key(text):
-    with pytest.raises(NotFoundException):
+    with pytest.raises(AwsError) as error:
         ARNS.ref(text)
+    assert error.value.slug == "NotFoundException"
 
 
 @pytest.mark.parametrize(
@@ -119,5 +118,6 @@ def test_the_message_names_the_missing_key(text, message):
     "text", ["arn:", f"arn:aws:s3:eu-west-1:000000000000:key/{UUID}", "arn:aws:kms:a:b:grant/c"]
 )
 def test_arns_of_something_else(text):
-    with pytest.raises(InvalidArnException):
+    with pytest.raises(AwsError) as error:
         ARNS.ref(text)
+    assert error.value.slug == "InvalidArnException"
