@@ -25,9 +25,8 @@ from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.events import AuditEvent
 from minikms.http.answers import head
-from minikms.http.callers import CALLER
-from minikms.http.gate import GATE
-from minikms.http.plain_routes import PlainRoutes
+from minikms.http.gate import CALLER, GATE
+from minikms.http.request_batches import PlainRoutes
 from minikms.http.server import KmsRunner
 from minikms.keys.signing import Sign
 from minikms.serve.assembly import create_service

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from minikms.algorithms import rsa
 from minikms.algorithms.rsa import RsaAlgorithm
-from minikms.http import heap, trial
+from minikms.http import memory, trial
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve import assembly
 from minikms.web import app as app_module
@@ -81,7 +81,7 @@ def _tried_once(fault: Any) -> Any:
 
 def give_back_once(patch: pytest.MonkeyPatch) -> None:
     """Give memory back to the system once: all that is there by now takes 60 ms to look through."""
-    patch.setattr(heap, "give_back", functools.cache(heap.give_back))
+    patch.setattr(memory, "give_back", functools.cache(memory.give_back))
 
 
 def share_rsa_keys(patch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,9 @@ from minikms.config import DoorConfig
 from minikms.doors.protocol import Door, DoorCall, DoorRoute
 from minikms.errors import InternalError, KmsError, ProfileNotFound
 from minikms.events import AuditSink
-from minikms.http.answers import Answer, AnswerForm
-from minikms.http.callers import enter, parse_proxies, receive
-from minikms.http.gate import Gate, Gated
+from minikms.http.answers import Answer, AnswerForm, Handler
+from minikms.http.gate import Gate, Gated, enter, parse_proxies, receive
 from minikms.http.hosts import known_hosts
-from minikms.http.limits import arrived_body
-from minikms.http.plain_routes import Handler
 from minikms.http.server import KmsRunner
 from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVER, SHUTDOWN, UNREAD
 from minikms.http.tracebacks import loggable
@@ -94,9 +91,7 @@ class DoorApp:
         async def handle(request: web.Request) -> bytes:
             main = self._main
             most = request.client_max_size
-            body = arrived_body(request, most)
-            if body is None:
-                body = await receive(request, main[IN_FLIGHT], main[CONFIG].body_timeout, most)
+            body = await receive(request, main[IN_FLIGHT], main[CONFIG].body_timeout, most)
             answer: Any = await route.handler(self._call(request, body))
             if not isinstance(answer, bytes):
                 raise TypeError(f"The handler of {name} gives no bytes.")

@@ -3,6 +3,7 @@
 No other module names a field that all answers have.
 """
 
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from aiohttp import HttpVersion11, web
@@ -40,8 +41,9 @@ class NotStored(bytes):
     """A JSON body that no cache may keep (RFC 9111 section 5.2.2.5)."""
 
 
-# What a handler gives: the body of a success, or a whole response.
+# The body of a success, or a whole response.
 Answer: TypeAlias = bytes | web.StreamResponse
+Handler: TypeAlias = Callable[[web.Request], Coroutine[Any, Any, Answer]]
 
 
 def add_common_headers(

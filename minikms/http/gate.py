@@ -1,51 +1,50 @@
-"""The gate that every call passes: who calls, whether they may, and what is recorded."""
+"""The gate that every call passes: authentication, limits in flight, and the audit event."""
 
 import asyncio
+import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from aiohttp import web
+from cryptography import x509
 
 from minikms.access.policy import ANYBODY, Caller, TokenAccess
 from minikms.access.tokens import ID_PATTERN
 from minikms.errors import AuditUnavailable, KmsError
 from minikms.events import CURRENT, AuditEvent, AuditSink
-from minikms.http import callers
-from minikms.http.answers import CACHE_CONTROL, NO_STORE, Answer, NotStored
+from minikms.http.answers import CACHE_CONTROL, NO_STORE, Answer, Handler, NotStored
 from minikms.http.hosts import Hosts
-from minikms.http.limits import InFlight, expect
+from minikms.http.limits import InFlight, expect, read_body, refuse_too_large
 from minikms.http.logs import EVENT, request_id
-from minikms.http.plain_routes import Handler
 from minikms.http.problems import slug_of
 from minikms.http.tracebacks import is_of_an_algorithm
 from minikms.records import KID_PATTERN
+from minikms.startup_errors import AccessError
 
-_KID, _TOKEN = map(re.compile, (KID_PATTERN, ID_PATTERN))
-
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 ExpectHandler: TypeAlias = Callable[[web.Request], Awaitable[None]]
-# The profile of a call that is refused, None where it names none.
+# The profile of a call that is refused, None if it names none.
 AskedProfile: TypeAlias = Callable[[web.Request], str | None]
 
+CALLER: Final = web.RequestKey("caller", Caller)
+_AUTHENTICATE: Final[web.RequestKey[Callable[[], Awaitable[Caller]]]] = web.RequestKey("again")
+
+_KID, _TOKEN = map(re.compile, (KID_PATTERN, ID_PATTERN))
 _ORDINARY: Final = (Exception, asyncio.CancelledError, GeneratorExit)
 
-# Who asks for the public keys of a profile that publishes them.
+# The scopes of anybody in a profile that publishes its public keys.
 _PUBLIC: Final = frozenset({"keys:read"})
-
-
-def _authorization(request: web.Request) -> str:
-    """What a caller brings, empty where it brings nothing."""
-    return ", ".join(request.headers.getall("Authorization", ()))
 
 
 class Gated(NamedTuple):
     """The facts of a route that the gate needs.
 
-    `operation` is its name in the audit log and the metrics; callers need all of `scopes`. With
-    `secret`, no cache may keep a success. `published` gives the profile that everybody may read
-    by this call, None where the caller must be authenticated.
+    `operation` is its name in the audit log and the metrics. Callers need all of `scopes`. No cache
+    may keep a success of a `secret` route. `published` returns the profile that anybody may read by
+    this call, None if the caller must be authenticated.
     """
 
     operation: str
@@ -54,68 +53,70 @@ class Gated(NamedTuple):
     published: Callable[[web.Request], Awaitable[str | None]] | None = None
 
 
+def authorization_header(request: web.Request) -> str:
+    """The Authorization header of a request, empty if it has none."""
+    return ", ".join(request.headers.getall("Authorization", ()))
+
+
 class Gate:
     """Passes each call of a route on its way in and out.
 
-    `access` authenticates callers, None if no token is needed; `sink` is the audit log, None
-    without one. A handler is guarded once, when its route is added. A protocol says by
-    `asked_profile` and `authorization` where a request has its profile, and its token as an
-    Authorization header (RFC 6750 section 2.1).
+    `access` authenticates callers, None if they need no token; `sink` is the audit log, None
+    without one. A protocol says by `asked_profile` and `authorization` where a request has its
+    profile, and its token as an Authorization header (RFC 6750 section 2.1).
     """
 
     def __init__(
         self,
         in_flight: InFlight,
-        proxies: tuple[callers.Network, ...],
+        proxies: tuple[Network, ...],
         hosts: Hosts | None,
         asked_profile: AskedProfile,
-        authorization: Callable[[web.Request], str] = _authorization,
+        authorization: Callable[[web.Request], str] = authorization_header,
     ) -> None:
         self.access: TokenAccess | None = None
         self.sink: AuditSink | None = None
         self._in_flight = in_flight
         self._proxies = proxies
         self._hosts = hosts
-        self._authorization = authorization
         self._asked_profile = asked_profile
+        self._authorization = authorization
 
     def guard(self, route: Gated, handler: Handler) -> Handler:
         """Guard the handler of a route; a call is recorded before its answer."""
-        scopes, secret, may_be_public = route.scopes, route.secret, route.published is not None
+        in_flight, hosts = self._in_flight, self._hosts
 
         async def guarded(request: web.Request) -> Answer:
             event = self._begin(request, route)
             CURRENT.set(event)
             try:
-                self.check_host(request)
-                self._in_flight.enter()
+                if hosts is not None:
+                    hosts.check(request)
+                in_flight.enter()
                 try:
                     known = ANYBODY
-                    if (access := self.access) is not None:
-                        cached = None
-                        if not may_be_public:
-                            cached = access.authenticate_cached(self._authorization(request))
-                        if cached is None or not cached.scopes.issuperset(scopes):
-                            cached = await self._authenticate(access, request, event, route)
-                        known = cached
+                    if self.access is not None:
+                        known = self._known_caller(request, route) or await self._authenticate(
+                            self.access, request, event, route
+                        )
                         event.who = known.name
                         if not request.content.is_eof():
                             again: Callable[[], Awaitable[Caller]] = partial(
-                                self._authenticate, access, request, event, route
+                                self._authenticate, self.access, request, event, route
                             )
-                            request[callers.AUTHENTICATE] = again
+                            request[_AUTHENTICATE] = again
                     # Set for anybody, too: a look-up that finds nothing takes longer.
-                    request[callers.CALLER] = known
+                    request[CALLER] = known
                     answer = await handler(request)
                 finally:
-                    self._in_flight.number -= 1
+                    in_flight.number -= 1
             except BaseException as exc:
                 self._record_refusal(request, event, exc)
                 if not isinstance(exc, _ORDINARY) and is_of_an_algorithm(exc):
                     # SystemExit, say, which would end the service.
                     raise RuntimeError("an algorithm raised it") from exc
                 raise
-            if secret:
+            if route.secret:
                 if isinstance(answer, bytes):
                     answer = NotStored(answer)
                 else:
@@ -127,7 +128,7 @@ class Gate:
         return guarded
 
     def expecting(self, route: Gated) -> ExpectHandler:
-        """What has the body sent that a caller of a route holds back, before its handler comes."""
+        """Answer `Expect: 100-continue`, which comes before the handler of a route."""
 
         async def expecting(request: web.Request) -> None:
             try:
@@ -140,7 +141,7 @@ class Gate:
         return expecting
 
     def page(self, handler: Handler) -> Handler:
-        """The handler of a page for people, which no other page may show in a frame."""
+        """Guard a page for people, which no other page may show in a frame."""
 
         async def page(request: web.Request) -> Answer:
             response = await handler(request)
@@ -151,7 +152,7 @@ class Gate:
         return self.hosted(page)
 
     def hosted(self, handler: Handler) -> Handler:
-        """The handler for requests whose `Host` is one of this service's."""
+        """Guard a handler against a `Host` that is not one of this service's."""
         if self._hosts is None:
             return handler
 
@@ -162,12 +163,12 @@ class Gate:
         return hosted
 
     def check_host(self, request: web.Request) -> None:
-        """Raise MisdirectedRequest where the `Host` of a request is none of this service's."""
+        """Raise MisdirectedRequest if the `Host` of a request is not one of this service's."""
         if self._hosts is not None:
             self._hosts.check(request)
 
     def counted(self, handler: Handler) -> Handler:
-        """The handler with its requests counted among those under way; raises TooBusy."""
+        """Count the requests of a handler among those in flight; raises TooBusy."""
         in_flight = self._in_flight
 
         async def counted(request: web.Request) -> Answer:
@@ -180,18 +181,24 @@ class Gate:
         return counted
 
     def _begin(self, request: web.Request, route: Gated) -> AuditEvent:
-        """What the request does, as far as it says so itself."""
-        event = AuditEvent(route.operation, self.sink)
-        request[EVENT] = event
-        if self.access is not None or self.sink is not None:
-            self._describe(request, event)
-            if request.match_info:
-                event.kid = _asked(request, "kid", _KID)
-                event.token = _asked(request, "token", _TOKEN)
+        """Begin the audit event of a request, with all that its head says."""
+        event = request[EVENT] = AuditEvent(route.operation, self.sink)
+        if self.access is None and self.sink is None:
+            return event
+        event.request_id = request_id(request)
+        event.address = request.remote or ""
+        if self._proxies:
+            event.address = forwarded_address(request, self._proxies)
+        if (tls := request.get_extra_info("ssl_object")) is not None:
+            event.subject = certificate_subject(tls)
+        if variables := request.match_info:
+            kid, token = variables.get("kid", ""), variables.get("token", "")
+            event.kid = kid if _KID.match(kid) else None
+            event.token = token if _TOKEN.match(token) else None
         return event
 
     def _record_refusal(self, request: web.Request, event: AuditEvent, exc: BaseException) -> None:
-        """Have it written down how a call has ended, and who made it, as far as that is known."""
+        """Record how a call failed, and by whom it was made, as far as that is known."""
         try:
             if event.profile is None:
                 event.profile = self._asked_profile(request)
@@ -205,40 +212,114 @@ class Gate:
                 unrecorded.outcome = exc.outcome if isinstance(exc, KmsError) else None
                 raise
 
-    def _describe(self, request: web.Request, event: AuditEvent) -> None:
-        event.request_id = request_id(request)
-        event.address = callers.address(request, self._proxies)
-        event.subject = callers.certificate_subject(request)
+    def _known_caller(self, request: web.Request, route: Gated) -> Caller | None:
+        """The caller whose token is in the cache, if it has the scopes; else None."""
+        if self.access is None or route.published is not None:
+            return None
+        known = self.access.authenticate_cached(self._authorization(request))
+        return known if known and known.scopes.issuperset(route.scopes) else None
+
+    async def _authenticate(
+        self, access: TokenAccess, request: web.Request, event: AuditEvent, route: Gated
+    ) -> Caller:
+        """The caller, if it has the scopes; raises as TokenAccess does, and Forbidden."""
+        if route.published is not None and (profile := await route.published(request)):
+            return Caller("", _PUBLIC, frozenset({profile}))
+        text = self._authorization(request)
+        known = await access.authenticate(text, event.address, self._aside)
+        event.who = known.name
+        for scope in route.scopes:
+            known.require(scope)
+        return known
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
-        """Let a caller wait who is not known yet, and so takes no place from those who are."""
+        """Let an unknown caller wait without a place that known ones need; raises TooBusy."""
         with self._in_flight.waiting():
             yield
         self._in_flight.check()  # others have come meanwhile
-
-    async def _authenticate(
-        self,
-        access: TokenAccess,
-        request: web.Request,
-        event: AuditEvent,
-        route: Gated,
-    ) -> Caller:
-        """Who calls, where they have the scopes; raises as TokenAccess does, and Forbidden."""
-        if route.published is not None and (published := await route.published(request)):
-            return Caller("", _PUBLIC, frozenset({published}))
-        text = self._authorization(request)
-        found = await access.authenticate(text, event.address, self._aside)
-        event.who = found.name
-        for scope in route.scopes:
-            found.require(scope)
-        return found
 
 
 GATE: Final = web.AppKey("gate", Gate)
 
 
-def _asked(request: web.Request, name: str, form: re.Pattern[str]) -> str | None:
-    """What the path names, where it has the form."""
-    text = request.match_info.get(name, "")
-    return text if form.match(text) else None
+def caller(request: web.Request) -> Caller:
+    """The caller of a request."""
+    found: Caller = request.get(CALLER, ANYBODY)
+    return found
+
+
+def enter(request: web.Request, profile: str) -> str:
+    """Check that the caller may use a profile, and return it; raises ProfileNotFound."""
+    event = CURRENT.get()
+    if event is not None:
+        event.profile = profile
+    found: Caller = request.get(CALLER, ANYBODY)
+    if found.profiles is not None:
+        found.permit(profile)
+    return profile
+
+
+async def receive(request: web.Request, in_flight: InFlight, timeout: float, most: int) -> bytes:
+    """Read the body, once, as `read_body` does if it has not come with its head.
+
+    The token of the caller must still be valid at its end: a body may take long, and the profile
+    may belong to another customer by then. The request does not keep the body, as `request.read`
+    would: a connection at rest still has its last request.
+    """
+    content = request.content
+    if content.is_eof():
+        body = content.read_nowait()
+        if len(body) > most:
+            refuse_too_large(len(body), most)
+        return body
+    body = await read_body(request, in_flight, timeout, most)
+    if authenticate := request.get(_AUTHENTICATE):
+        request[CALLER] = await authenticate()
+    return body
+
+
+def certificate_subject(tls: Any) -> str | None:
+    """The subject of the caller's certificate (RFC 4514), None if none was requested.
+
+    It is available while the connection is there: at the begin of a request, not at its end.
+    """
+    certificate = tls.getpeercert(binary_form=True) if tls else None
+    if certificate is None:
+        return None
+    return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
+
+
+def forwarded_address(request: web.Request, proxies: tuple[Network, ...]) -> str:
+    """The address of the caller, as trusted `proxies` report it.
+
+    Each proxy appends the address of its caller to `X-Forwarded-For`. So it is read from its end up
+    to the first address that is not a trusted proxy's; anyone can write what precedes that.
+    """
+    nearest = request.remote or ""
+    forwarded = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
+    while is_one_of(nearest, proxies) and forwarded:
+        try:
+            nearest = str(ipaddress.ip_address(forwarded.pop().strip()))
+        except ValueError:
+            break
+    return nearest
+
+
+def parse_proxies(text: str) -> tuple[Network, ...]:
+    """Parse addresses and networks with commas between them; raises AccessError."""
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise AccessError(
+            "--trusted-proxy takes addresses and networks, with commas between them."
+        ) from None
+
+
+def is_one_of(text: str, networks: Iterable[Network]) -> bool:
+    """Return true for an address in one of these networks."""
+    try:
+        ip = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return any(ip in network for network in networks)

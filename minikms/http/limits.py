@@ -47,20 +47,6 @@ class InFlight:
             self.number += 1
 
 
-def arrived_body(request: web.Request, most: int) -> bytes | None:
-    """The body, up to `most` bytes, if it came with its headers; None if it is still coming.
-
-    The request does not keep it, as it does with `request.read`: a connection at rest has its last
-    request still. It can thus be read once. Raises BodyTooLarge.
-    """
-    content = request.content
-    if not content.is_eof():
-        return None
-    body = content.read_nowait()
-    refuse_too_large(len(body), most)
-    return body
-
-
 async def read_body(request: web.Request, in_flight: InFlight, timeout: float, most: int) -> bytes:
     """Wait for a body, up to `most` bytes in `timeout` seconds, which is then read once.
 

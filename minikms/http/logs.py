@@ -19,28 +19,20 @@ EVENT: Final = web.RequestKey("event", AuditEvent)
 _REQUEST_ID = web.RequestKey("request_id", str)
 _ACCEPTED = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
-
-def request_id(request: web.BaseRequest) -> str:
-    """The caller's `X-Request-Id` where it is fit for a log line, otherwise one made here."""
-    known = request.get(_REQUEST_ID)
-    return new_request_id(request) if known is None else known
-
-
-def new_request_id(request: web.BaseRequest) -> str:
-    """The same for a request that has none yet, which takes longer to find out than this."""
-    given = request.headers.get(REQUEST_ID_HEADER)
-    known = given if given and _ACCEPTED.fullmatch(given) else _new_id()
-    request[_REQUEST_ID] = known
-    return known
-
-
-# What no other process has, and what no other request of this one has: 1 µs less than a UUID.
+# Unique to this process, and to a request of it: 1 µs less than a UUID.
 _PROCESS: Final = secrets.token_hex(10)
 _numbers: Final = itertools.count()
 
 
-def _new_id() -> str:
-    return f"{_PROCESS}{next(_numbers):012x}"
+def request_id(request: web.BaseRequest) -> str:
+    """The caller's `X-Request-Id` if it is fit for a log line, otherwise one made here."""
+    known: str | None = request.get(_REQUEST_ID)
+    if known is None:
+        known = request.headers.get(REQUEST_ID_HEADER)
+        if not known or not _ACCEPTED.fullmatch(known):
+            known = f"{_PROCESS}{next(_numbers):012x}"
+        request[_REQUEST_ID] = known
+    return known
 
 
 class AccessLogger(AbstractAccessLogger):

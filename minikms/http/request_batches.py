@@ -12,19 +12,19 @@ start.
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import Any, Final
 
 from aiohttp import HttpVersion11, web, web_protocol
 from aiohttp.http import StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 
 from minikms.events import record_together
 from minikms.http import logs
-from minikms.http.answers import Answer, head
+from minikms.http.answers import Answer, Handler, head
 from minikms.http.connection import LimitedRequestHandler
-from minikms.http.plain_routes import PlainRoutes
 from minikms.http.state import Shutdown
 from minikms.http.unread import SMALL
 
@@ -35,6 +35,32 @@ _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
 
 # Whether a task takes its first step when it is made.
 _EAGER: Final = sys.version_info >= (3, 12)
+
+
+class PlainRoutes:
+    """The routes of an application whose paths have no variables: the router takes longer."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._handle: Handler = app._handle
+        # The handler of a method and path, with the result of the router.
+        self._routes: dict[tuple[str, str], tuple[Handler, UrlMappingMatchInfo]] = {}
+        for route in app.router.routes():
+            path = route.resource.get_info().get("path") if route.resource is not None else None
+            if path is not None:
+                match = UrlMappingMatchInfo({}, route)
+                match.add_app(app)
+                match.freeze()
+                handler: Any = route.handler
+                self._routes[route.method, path] = handler, match
+
+    def start(self, request: web.Request, method: str, target: str) -> Coroutine[Any, Any, Answer]:
+        """The coroutine that answers a request without `Expect`."""
+        path = target.partition("?")[0]
+        found = self._routes.get((method, path)) or self._routes.get(("*", path))
+        if found is None:
+            return self._handle(request)
+        handler, request._match_info = found
+        return handler(request)
 
 
 class BatchedRequestHandler(LimitedRequestHandler):
@@ -71,24 +97,14 @@ class BatchedRequestHandler(LimitedRequestHandler):
         if self._reading_paused:
             super().resume_reading(resume_parser)
 
-    @property
-    def ends(self) -> bool:
-        """Whether the next answer is the last on this connection."""
-        return self._close or self._last or self._shutdown.begun
-
     def _wake(self, waiter: "asyncio.Future[None]") -> None:
-        """Have the request started in a batch; the connection does not rest meanwhile."""
-        if self._can_start():
-            self._waiter = None
-            self._batch.add(self._loop, Call(self, waiter))
-        else:
-            super()._wake(waiter)
+        """Have the request started in a batch, if it is the only one and whole.
 
-    def _can_start(self) -> bool:
-        """Whether what has come to a connection at rest is one whole request and no more."""
+        The connection does not rest meanwhile.
+        """
         message: Any
         message, payload = self._messages[0]
-        return not (
+        if (
             type(message) is _ErrInfo
             or len(self._messages) > 1
             or message.version != HttpVersion11
@@ -99,14 +115,18 @@ class BatchedRequestHandler(LimitedRequestHandler):
             or not payload.is_eof()
             or self._reading_paused
             or self._paused  # the caller does not read its answers
-        )
+        ):
+            super()._wake(waiter)
+            return
+        self._waiter = None
+        self._batch.add(self._loop, Call(self, waiter))
 
     def start_call(self, call: "Call") -> bool:
         """Start the handler of a call; False if the caller is gone, or the connection ends."""
         if self._force_close or call.rests.done():
             call.rests.cancel()
             return False
-        if self.ends:
+        if self._close or self._last or self._shutdown.begun:
             self.leave(call)
             return False
         rested: Any = self  # a connection at rest has what aiohttp's type may lack
@@ -153,8 +173,19 @@ class BatchedRequestHandler(LimitedRequestHandler):
         call.is_last = message.should_close  # it was replaced if the caller has closed its half
         return call.request
 
-    def send(self, call: "Call", body: bytes) -> None:
-        """Answer a call that was recorded."""
+    def send(self, call: "Call") -> None:
+        """Answer a call that was recorded, unless aiohttp's task has to."""
+        body = call.task.result()
+        # A large answer is sent as its caller reads.
+        if (
+            not isinstance(body, bytes)
+            or len(body) > SMALL
+            or self._close
+            or self._last
+            or self._shutdown.begun
+        ):
+            self.hand_over(call)
+            return
         self.batched = False
         if self._force_close or call.rests.done():  # the caller is gone
             call.rests.cancel()
@@ -235,13 +266,8 @@ class RequestBatch:
                 call.connection.hand_over(call)
             return
         for call in ended:
-            answer = call.task.result()
-            # A large answer is sent as its caller reads.
-            if not isinstance(answer, bytes) or len(answer) > SMALL or call.connection.ends:
-                call.connection.hand_over(call)
-                continue
             try:
-                call.connection.send(call, answer)
+                call.connection.send(call)
             except Exception:
                 LOGGER.exception("a connection ends, since an answer could not be sent")
                 call.connection.force_close()  # it is not known how far the answer came

@@ -10,14 +10,13 @@ from typing import Any, Final
 from aiohttp import web
 
 from minikms.config import Config
-from minikms.http import answers, heap, logs, out_of_memory, trial
+from minikms.http import answers, logs, memory, trial
 from minikms.http.answers import JSON, AnswerForm, JsonAnswer
 from minikms.http.connection import LimitedRequestHandler
 from minikms.http.plain_connection import PlainRequestHandler
-from minikms.http.plain_routes import PlainRoutes
 from minikms.http.private_names import BATCHES, CONNECTION
 from minikms.http.problems import answer_failure
-from minikms.http.request_batches import BatchedRequestHandler, Call, RequestBatch
+from minikms.http.request_batches import BatchedRequestHandler, Call, PlainRoutes, RequestBatch
 from minikms.http.state import GONE, Observer, Shutdown
 
 LOGGER = logging.getLogger(__name__)
@@ -112,7 +111,7 @@ class KmsServer(web.Server):
             is_body = isinstance(answer, bytes)
             response = JsonAnswer(answer, self._form) if is_body else answer
         except Exception as exc:
-            out_of_memory.end_if_caused(exc)
+            memory.end_if_exhausted(exc)
             failure = answer_failure(request, exc, self._form.respond)
             _clear_tracebacks(exc)
             if failure is None:
@@ -131,7 +130,7 @@ class KmsServer(web.Server):
 
     def _give_back(self) -> None:
         self._giving_back = None
-        self._loop.run_in_executor(None, heap.give_back)
+        self._loop.run_in_executor(None, memory.give_back)
 
     async def shutdown(self, timeout: float | None = None) -> None:
         """End the connections."""

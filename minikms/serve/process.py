@@ -11,7 +11,7 @@ from aiohttp import web
 
 from minikms.config import Config
 from minikms.doors.app import DOORS
-from minikms.http import out_of_memory
+from minikms.http import memory
 from minikms.http.acceptor import raise_descriptor_limit
 from minikms.serve import core_dumps, garbage, log_output
 from minikms.serve.assembly import create_service
@@ -49,7 +49,7 @@ def run(config: Config, parent: "WorkerEnd | None" = None) -> None:
 
 
 async def _serve(app: web.Application, config: Config, parent: "WorkerEnd | None") -> None:
-    asyncio.get_running_loop().set_exception_handler(out_of_memory.handle)
+    asyncio.get_running_loop().set_exception_handler(memory.handle_loop_failure)
     runner = create_runner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
     places = places_of(config)
     listener = Listener(config, runner, places, config.host, config.port)

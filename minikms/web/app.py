@@ -7,8 +7,7 @@ from aiohttp import web
 
 from minikms.access.policy import OPEN, SCOPES
 from minikms.config import Config
-from minikms.http.callers import parse_proxies
-from minikms.http.gate import GATE, ExpectHandler, Gate, Gated
+from minikms.http.gate import GATE, ExpectHandler, Gate, Gated, parse_proxies
 from minikms.http.hosts import known_hosts
 from minikms.http.limits import InFlight, expect
 from minikms.http.server import KmsRunner

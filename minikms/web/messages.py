@@ -22,8 +22,8 @@ from minikms.errors import (
 )
 from minikms.events import CURRENT
 from minikms.http.answers import Answer, BodyAnswer
-from minikms.http.callers import enter, receive
-from minikms.http.limits import SMALL_BODY, BodyBound, arrived_body
+from minikms.http.gate import enter, receive
+from minikms.http.limits import SMALL_BODY, BodyBound
 from minikms.http.problems import pointer
 from minikms.http.state import CONFIG, IN_FLIGHT, UNREAD
 from minikms.keys.service import KeyService
@@ -107,10 +107,8 @@ async def load(request: web.Request, schema: Request) -> dict[str, Any]:
     encoding = _check_head(request)
     most = request.client_max_size
     most = min(most, schema.max_size or most)
-    body = arrived_body(request, most)
-    if body is None:
-        timeout = request.app[CONFIG].body_timeout
-        body = await receive(request, request.app[IN_FLIGHT], timeout, most)
+    app = request.app
+    body = await receive(request, app[IN_FLIGHT], app[CONFIG].body_timeout, most)
     if encoding != _IDENTITY:
         body = _inflate(body, most)
     elif len(body) > SMALL_BODY:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from minikms.http.plain_routes import Handler
+from minikms.http.answers import Handler
 from minikms.web.handlers.system import openapi, to_docs
 
 FOLDER: Final = Path(__file__).with_name("ui")

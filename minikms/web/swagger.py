@@ -24,7 +24,7 @@ from aiohttp_swagger3 import (
 )
 
 from minikms.access.policy import OPEN
-from minikms.http.plain_routes import Handler
+from minikms.http.answers import Handler
 from minikms.private_names import PrivateNames
 from minikms.web import openapi
 from minikms.web.handlers.paging import strict

@@ -15,7 +15,7 @@ from authority import Authority
 from stores import new_store
 
 from minikms.config import Config
-from minikms.http.callers import certificate_subject
+from minikms.http.gate import certificate_subject
 from minikms.serve.assembly import create_service
 from minikms.serve.listener import read_certificates
 from minikms.startup_errors import TlsError
@@ -313,7 +313,7 @@ def test_bad_files_stop_the_start(run, one, tmp_path):
 
 
 async def who(request):
-    return web.json_response(certificate_subject(request))
+    return web.json_response(certificate_subject(request.get_extra_info("ssl_object")))
 
 
 @pytest.mark.parametrize(

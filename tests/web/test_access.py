@@ -16,7 +16,7 @@ from minikms.access.policy import OPEN, SCOPES
 from minikms.access.tokens import Token
 from minikms.config import Config
 from minikms.errors import Unauthenticated
-from minikms.http import callers
+from minikms.http import gate
 from minikms.http.limits import read_body
 from minikms.serve.assembly import create_service
 from minikms.web import app as app_module
@@ -350,7 +350,7 @@ async def test_a_token_that_ends_before_the_body_has_come_lets_nobody_in(
         waited.set()
         return read_body(*args)
 
-    monkeypatch.setattr(callers, "read_body", read)
+    monkeypatch.setattr(gate, "read_body", read)
     body = json.dumps({"alg": "ed25519"})
     length = {"Content-Length": len(body), "Host": "localhost"}
     head = {**of_alice, **length, "X-Profile": "alice", "Content-Type": "application/json"}

@@ -112,7 +112,7 @@ async def test_an_aiohttp_that_lacks_a_private_name(begin, without, table, caplo
     assert "RequestHandler._name_of_another_version" in lines[0].message
 
 
-@pytest.mark.parametrize("name", ["start_call", "hand_over", "send", "_can_start"])
+@pytest.mark.parametrize("name", ["start_call", "hand_over", "send", "_wake"])
 async def test_an_aiohttp_that_does_something_else(begin, monkeypatch, name, caplog):
     def fail(*args):
         raise AttributeError("message_consumed")

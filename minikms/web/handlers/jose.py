@@ -6,7 +6,7 @@ from aiohttp import web
 
 from minikms.errors import InvalidKey, UnsupportedOption
 from minikms.http.answers import CACHE_CONTROL, Answer, BodyAnswer
-from minikms.http.callers import enter
+from minikms.http.gate import enter
 from minikms.keys.jws_signing import SignJws, VerifyJws
 from minikms.web.handlers.operation import Body, operation
 from minikms.web.handlers.paging import jwk_filter

@@ -3,7 +3,8 @@
 from aiohttp import web
 
 from minikms.http.answers import Answer
-from minikms.http.callers import Presence, caller
+from minikms.http.gate import caller
+from minikms.http.presence import Presence
 from minikms.keys.exporting import Export
 from minikms.records import KeyRef
 from minikms.web.messages import answer, load, no_body, profile, require_own_aliases, service

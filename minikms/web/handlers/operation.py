@@ -13,9 +13,8 @@ from minikms.errors import (
     KmsError,
     UnsupportedOperation,
 )
-from minikms.http.answers import Answer
-from minikms.http.callers import Presence
-from minikms.http.plain_routes import Handler
+from minikms.http.answers import Answer, Handler
+from minikms.http.presence import Presence
 from minikms.http.problems import problem
 from minikms.keys.operation import BatchOperation, Operation
 from minikms.web.messages import answer, load, profile, service, write

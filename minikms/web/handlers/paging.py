@@ -8,8 +8,7 @@ from aiohttp import web
 
 from minikms.durations import nanoseconds
 from minikms.errors import ValidationFailed
-from minikms.http.answers import Answer
-from minikms.http.plain_routes import Handler
+from minikms.http.answers import Answer, Handler
 from minikms.http.problems import pointer
 from minikms.keys.jwk_set import JwkFilter
 from minikms.web.schemas.fields import LABEL_PATTERN, MAX_FAULTS

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from minikms.http.answers import Answer
-from minikms.http.callers import caller, enter
+from minikms.http.gate import caller, enter
 from minikms.web.messages import answer, load, service
 from minikms.web.schemas import profile_bodies as schemas
 

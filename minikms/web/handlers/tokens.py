@@ -4,7 +4,7 @@ from aiohttp import web
 
 from minikms.errors import ProfileNotFound, TokenNotFound
 from minikms.http.answers import Answer
-from minikms.http.callers import caller
+from minikms.http.gate import caller
 from minikms.web.messages import answer, load
 from minikms.web.schemas import token_bodies as schemas
 from minikms.web.state import TOKENS

@@ -1,0 +1,57 @@
+"""The memory of the process: free memory given back, and the end without any."""
+
+import asyncio
+import ctypes
+import errno
+import gc
+import logging
+import os
+from typing import Any, Final, NoReturn
+
+LOGGER = logging.getLogger("minikms")
+
+# Python's text for a thread whose stack cannot be allocated (Modules/_threadmodule.c). It raises a
+# plain RuntimeError without the errno, so the text alone tells it from others.
+_NO_THREAD: Final = "can't start new thread"
+
+
+def give_back() -> None:
+    """Have glibc return free memory between pieces in use, which it keeps (malloc_trim(3)).
+
+    A call whose caller left waits for the garbage collector, which counts objects and not their
+    size: it comes first. This takes some milliseconds for hundreds of megabytes. Other libraries
+    than glibc do without.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def end_if_exhausted(exc: BaseException | None) -> None:
+    """End the process, and its calls without an answer, if memory was exhausted.
+
+    It would answer 500 to calls that may not have been made.
+    """
+    while exc is not None:
+        if (
+            isinstance(exc, MemoryError)
+            or (isinstance(exc, OSError) and exc.errno == errno.ENOMEM)
+            or (isinstance(exc, RuntimeError) and str(exc) == _NO_THREAD)
+        ):
+            _end()
+        exc = exc.__context__
+
+
+def handle_loop_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Handle a failure on the event loop outside of a call."""
+    end_if_exhausted(context.get("exception"))
+    loop.default_exception_handler(context)
+
+
+def _end() -> NoReturn:
+    try:
+        LOGGER.critical("out of memory: this process ends")
+        logging.shutdown()
+    finally:
+        os._exit(1)
