@@ -34,6 +34,8 @@ _PRODUCING: Final = frozenset({"sign", "mac", "encrypt", "wrap", "box", "jwe-enc
 # by their bytes in UTF-8, of all aliases or labels of a key together.
 MAX_ALIASES: Final = 1000
 MAX_ALIAS_BYTES: Final = 256 * 1024
+MAX_LABELS: Final = 64  # AWS KMS has 50 tags, and the description
+MAX_LABEL_VALUE: Final = 8192  # characters; the description of an AWS KMS key is one
 MAX_LABEL_BYTES: Final = 32 * 1024
 
 # Bytes of the labels of all keys that one call makes.

@@ -12,14 +12,19 @@ from minikms.config import ENV_PREFIX, OPTIONS, Config
 from minikms.keys.jwe import MAX_HEADER, MAX_HEADERS, MAX_RECIPIENTS
 from minikms.plugin.protocol import KeyPairAlgorithm, Signer
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import MAX_ALIAS_BYTES, MAX_ALIASES, MAX_BATCH_BYTES, MAX_LABEL_BYTES
+from minikms.records import (
+    MAX_ALIAS_BYTES,
+    MAX_ALIASES,
+    MAX_BATCH_BYTES,
+    MAX_LABEL_BYTES,
+    MAX_LABELS,
+)
 from minikms.serve.assembly import create_service
 from minikms.store.listing import MAX_PAGE_BYTES
 from minikms.web.handlers.paging import MAX_LIMIT
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
 from minikms.web.schemas import didcomm_bodies
-from minikms.web.schemas.fields import MAX_LABELS
 from minikms.web.schemas.key_bodies import MAX_KEYS
 from minikms.web.schemas.operation_bodies import MAX_BATCH, MAX_RANDOM
 

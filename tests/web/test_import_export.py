@@ -14,7 +14,7 @@ from minikms.plugin import (
     SecretImporter,
     SeedImporter,
 )
-from minikms.web.schemas.fields import MAX_LABELS
+from minikms.records import MAX_LABELS
 
 pytestmark = pytest.mark.shared_service
 

@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from minikms.doors.aws.body import Body, Unsupported, base64, blob, boolean, enum
-from minikms.doors.aws.operation import Answer, AwsKey, ByKeyId, Work, key_operation
+from minikms.doors.aws.body import BY_KEY_ID, Blob, Body, Boolean, Enum, Shape, Unsupported, base64
+from minikms.doors.aws.operation import Answer, AwsKey, Work, key_operation
 from minikms.doors.aws.specs import (
     ENCAPSULATE_DECAPSULATE,
     KEY_AGREEMENT,
@@ -13,31 +13,30 @@ from minikms.doors.aws.specs import (
 )
 from minikms.doors.operations import Decapsulate, Derive, Encapsulate
 
-
-class DeriveSharedSecretRequest(ByKeyId):
-    """Of DeriveSharedSecret."""
-
-    KeyAgreementAlgorithm = enum(("ECDH",), required=True)
-    PublicKey = blob(MAX_PUBLIC_KEY, required=True)
-    DryRun = boolean()
-    Recipient = Unsupported()
-
-
-class EncapsulateRequest(ByKeyId):
-    """Of Encapsulate."""
-
-    EncapsulationAlgorithm = enum(("ML_KEM",), required=True)
-    DryRun = boolean()
+_DERIVE_SHARED_SECRET: Final[Shape] = {
+    **BY_KEY_ID,
+    "KeyAgreementAlgorithm": Enum(("ECDH",), required=True),
+    "PublicKey": Blob(MAX_PUBLIC_KEY, required=True),
+    "DryRun": Boolean(),
+    "Recipient": Unsupported(),
+}
 
 
-class DecapsulateRequest(EncapsulateRequest):
-    """Of Decapsulate."""
+_ENCAPSULATE: Final[Shape] = {
+    **BY_KEY_ID,
+    "EncapsulationAlgorithm": Enum(("ML_KEM",), required=True),
+    "DryRun": Boolean(),
+}
 
-    SharedSecretCiphertextBlob = blob(MAX_CIPHERTEXT, required=True)
+
+_DECAPSULATE: Final[Shape] = {
+    **_ENCAPSULATE,
+    "SharedSecretCiphertextBlob": Blob(MAX_CIPHERTEXT, required=True),
+}
 
 
 @key_operation(
-    "DeriveSharedSecret", "derive", DeriveSharedSecretRequest, usage=KEY_AGREEMENT, does="derive"
+    "DeriveSharedSecret", "derive", _DERIVE_SHARED_SECRET, usage=KEY_AGREEMENT, does="derive"
 )
 def derive_shared_secret(key: AwsKey, body: Body) -> Work[bytes]:
     """The raw secret shared with a peer's public key."""
@@ -56,7 +55,7 @@ def derive_shared_secret(key: AwsKey, body: Body) -> Work[bytes]:
 @key_operation(
     "Encapsulate",
     "encrypt",
-    EncapsulateRequest,
+    _ENCAPSULATE,
     usage=ENCAPSULATE_DECAPSULATE,
     does="decapsulate",
 )
@@ -77,7 +76,7 @@ def encapsulate(key: AwsKey, body: Body) -> Work[Any]:
 @key_operation(
     "Decapsulate",
     "derive",
-    DecapsulateRequest,
+    _DECAPSULATE,
     usage=ENCAPSULATE_DECAPSULATE,
     does="decapsulate",
 )

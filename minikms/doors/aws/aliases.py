@@ -5,15 +5,16 @@ from itertools import islice
 from typing import Any, Final
 
 from minikms.doors.aws.body import (
+    KEY_ID,
+    OPTIONAL_KEY_ID,
+    PAGE,
     Body,
-    Page,
     Position,
     Shape,
+    Text,
     behind,
-    key_id,
     listed,
     position,
-    text,
 )
 from minikms.doors.aws.errors import (
     AwsError,
@@ -33,19 +34,13 @@ _MOST: Final = 100
 _KEYS: Final = 100
 
 
-class ByAlias(Shape):
-    """An alias."""
-
-    AliasName = text(1, _LONGEST, r"^[a-zA-Z0-9:/_-]+$", required=True)
+_BY_ALIAS: Final[Shape] = {"AliasName": Text(1, _LONGEST, r"^[a-zA-Z0-9:/_-]+$", required=True)}
 
 
-class AliasRequest(ByAlias):
-    """An alias, and the key that it is to name."""
-
-    TargetKeyId = key_id()
+_ALIAS: Final[Shape] = {**_BY_ALIAS, "TargetKeyId": KEY_ID}
 
 
-@operation("CreateAlias", "keys:write", AliasRequest)
+@operation("CreateAlias", "keys:write", _ALIAS)
 async def create_alias(call: AwsCall, body: Body) -> None:
     """Give a key an alias that there is not."""
     name = _checked(body)
@@ -61,7 +56,7 @@ async def create_alias(call: AwsCall, body: Body) -> None:
         ) from None
 
 
-@operation("UpdateAlias", "keys:write", AliasRequest)
+@operation("UpdateAlias", "keys:write", _ALIAS)
 async def update_alias(call: AwsCall, body: Body) -> None:
     """Let an alias name another key, of the same usage, and symmetric where that was."""
     name = _checked(body)
@@ -75,7 +70,7 @@ async def update_alias(call: AwsCall, body: Body) -> None:
     await call.service.associate(call.profile, key.record.kid, name, "update")
 
 
-@operation("DeleteAlias", "keys:write", ByAlias)
+@operation("DeleteAlias", "keys:write", _BY_ALIAS)
 async def delete_alias(call: AwsCall, body: Body) -> None:
     """Take an alias from its key."""
     name = _checked(body)
@@ -83,13 +78,10 @@ async def delete_alias(call: AwsCall, body: Body) -> None:
     await call.service.dissociate(call.profile, None, name)
 
 
-class ListAliasesRequest(Page):
-    """The aliases of a key, or of all keys."""
-
-    KeyId = key_id(required=False)
+_LIST_ALIASES: Final[Shape] = {**PAGE, "KeyId": OPTIONAL_KEY_ID}
 
 
-@operation("ListAliases", "keys:read", ListAliasesRequest)
+@operation("ListAliases", "keys:read", _LIST_ALIASES)
 async def list_aliases(call: AwsCall, body: Body) -> dict[str, Any]:
     """A page of aliases by the age of their keys, maybe without any where many keys have none."""
     start, limit = position(body), min(body.get("Limit", _LIMIT), _MOST)

@@ -2,274 +2,270 @@
 
 import binascii
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from minikms.doors.aws.errors import (
-    AwsError,
-)
-from minikms.encodings import b64url, b64url_decode, parse_json
-from minikms.web.schemas import compiled
-from minikms.web.schemas.fields import BoundedList, Converted, Flag
-
-Body: TypeAlias = dict[str, Any]
+from minikms.doors.aws.errors import AwsError
+from minikms.encodings import parse_json
 
 _NANOSECONDS: Final = 1_000_000_000
-# What a constraint says begins so; all other messages are marshmallow's of a wrong type.
-_MUST: Final = "Member must "
-_REQUIRED: Final[dict[str, str | list[Any] | dict[Any, Any]]] = {"required": f"{_MUST}not be null"}
+# How many characters of a wrong value an error repeats, and how many faults it names.
 _SHOWN: Final = 1024
 _MOST_FAULTS: Final = 10
-# How deep in a body the members of structures are: of it, of a list, of a structure in the list.
-_DEPTH: Final = 3
-# Lists with more items are refused, or ignored, whatever is in them.
-_LONGEST_LIST: Final = 1000
+
+# A structure that was read: its members by AWS's names.
+Body: TypeAlias = dict[str, Any]
+# A structure to read; other members are ignored.
+Shape: TypeAlias = Mapping[str, "Member"]
 
 
-class _Unshown(str):
-    """A message on a value that no error repeats."""
+class Member(ABC):
+    """A member of a structure."""
+
+    def __init__(self, *, required: bool = False) -> None:
+        self.required = required
+
+    @abstractmethod
+    def read(self, value: Any, place: str, faults: list[str]) -> Any:
+        """Give the value as handlers get it, and add AWS's sentences on its faults to `faults`.
+
+        Raises AwsError with SerializationException for a value of another type.
+        """
 
 
-class Shape(Schema):
-    """A structure, its members named as AWS names them: unknown ones are ignored."""
+class Text(Member):
+    """A text of `least` to `most` characters, of the form of `pattern`."""
 
-    class Meta:
-        """Of marshmallow."""
+    def __init__(
+        self, least: int, most: int, pattern: str | None = None, *, required: bool = False
+    ) -> None:
+        super().__init__(required=required)
+        self.least, self.most, self.pattern = least, most, pattern
+        self._form = None if pattern is None else re.compile(rf"(?:{pattern})\Z")
 
-        unknown = EXCLUDE
+    def read(self, value: Any, place: str, faults: list[str]) -> str:
+        if type(value) is not str:
+            raise _wrong_type(place)
+        if len(value) < self.least:
+            faults.append(_fault(place, value, _longer(self.least)))
+        if len(value) > self.most:
+            faults.append(_fault(place, value, _shorter(self.most)))
+        if self._form is not None and not self._form.match(value):
+            rule = f"satisfy regular expression pattern: {self.pattern}"
+            faults.append(_fault(place, value, rule))
+        return value
 
 
-class Blob(Converted):
-    """Bytes as base64, of `most` bytes; never shown."""
+class Enum(Member):
+    """One of some texts."""
 
-    fault = "Not base64."
+    def __init__(self, values: Sequence[str], *, required: bool = False) -> None:
+        super().__init__(required=required)
+        self.values = values
 
-    def __init__(self, most: int, **kwargs: Any) -> None:
-        self._most = most
-        super().__init__(**kwargs)
+    def read(self, value: Any, place: str, faults: list[str]) -> str:
+        if type(value) is not str:
+            raise _wrong_type(place)
+        if value not in self.values:
+            rule = f"satisfy enum value set: [{', '.join(self.values)}]"
+            faults.append(_fault(place, value, rule))
+        return value
 
-    def convert(self, text: str) -> bytes:
-        data = binascii.a2b_base64(text, strict_mode=True)
+
+class Blob(Member):
+    """Bytes as base64, one to `most`; no error repeats them."""
+
+    def __init__(self, most: int, *, required: bool = False) -> None:
+        super().__init__(required=required)
+        self.least, self.most = 1, most
+
+    def read(self, value: Any, place: str, faults: list[str]) -> bytes:
+        if type(value) is not str:
+            raise _wrong_type(place)
+        try:
+            data = binascii.a2b_base64(value, strict_mode=True)
+        except ValueError:
+            raise _wrong_type(place) from None
         if not data:
-            raise ValidationError(_Unshown(_longer(1)))
-        if len(data) > self._most:
-            raise ValidationError(_Unshown(_shorter(self._most)))
+            faults.append(_fault(place, data, _longer(1)))
+        if len(data) > self.most:
+            faults.append(_fault(place, data, _shorter(self.most)))
         return data
 
 
-class Context(fields.Field[Any]):
-    """An encryption context: texts by texts. The first that is none ends the reading."""
+class Integer(Member):
+    """A whole number of `least` to `most`."""
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> dict[str, str]:
-        if not isinstance(value, dict) or any(type(text) is not str for text in value.values()):
-            raise ValidationError("Not texts by texts.")
-        return value
+    def __init__(self, least: int, most: int) -> None:
+        super().__init__()
+        self.least, self.most = least, most
 
-
-class Unsupported(fields.Field[Any]):
-    """A member that AWS takes, and that is refused here."""
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Any:
-        raise AwsError("UnsupportedOperationException", f"{self.name} is not supported here.")
-
-
-class Whole(fields.Integer):
-    """A whole number; not the texts and flags that marshmallow takes for one."""
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Any:
+    def read(self, value: Any, place: str, faults: list[str]) -> int:
         if type(value) is not int:
-            raise self.make_error("invalid", input=value)
+            raise _wrong_type(place)
+        if value < self.least:
+            rule = f"have value greater than or equal to {self.least}"
+            faults.append(_fault(place, value, rule))
+        if value > self.most:
+            faults.append(_fault(place, value, f"have value less than or equal to {self.most}"))
         return value
 
 
-class Several(BoundedList):
+class Boolean(Member):
+    """True or false."""
+
+    def read(self, value: Any, place: str, faults: list[str]) -> bool:
+        if type(value) is not bool:
+            raise _wrong_type(place)
+        return value
+
+
+class Context(Member):
+    """An encryption context: texts by name."""
+
+    def read(self, value: Any, place: str, faults: list[str]) -> dict[str, str]:
+        if type(value) is not dict:
+            raise _wrong_type(place)
+        texts = {name: text for name, text in value.items() if text is not None}
+        if any(type(text) is not str for text in texts.values()):
+            raise _wrong_type(place)
+        return texts
+
+
+class Structure(Member):
+    """A structure within another."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def read(self, value: Any, place: str, faults: list[str]) -> Body:
+        if type(value) is not dict:
+            raise _wrong_type(place)
+        return _members(value, self.shape, f"{place}.", faults)
+
+
+class Several(Member):
     """A list of up to `most` values."""
 
-    def __init__(self, inner: fields.Field[Any], most: int, **kwargs: Any) -> None:
-        self._most = most
-        super().__init__(inner, 0, most, **kwargs)
+    def __init__(self, inner: Member, most: int, *, required: bool = False) -> None:
+        super().__init__(required=required)
+        self.inner, self.least, self.most = inner, 0, most
 
-    def check_length(self, value: list[Any]) -> None:
-        if len(value) > self._most:
-            raise ValidationError(_shorter(self._most))
-
-
-def blob(most: int, *, required: bool = False) -> Blob:
-    """Bytes, one to `most`."""
-    return Blob(most, required=required, error_messages=_REQUIRED)
-
-
-def text(
-    least: int, most: int, pattern: str | None = None, *, required: bool = False
-) -> fields.String:
-    """A text with so many characters, of the form of `pattern`."""
-    tests: list[Any] = [
-        validate.Length(least, error=_longer(least)),
-        validate.Length(max=most, error=_shorter(most)),
-    ]
-    if pattern is not None:
-        shown = pattern.replace("{", "{{").replace("}", "}}")
-        sentence = f"{_MUST}satisfy regular expression pattern: {shown}"
-        tests.append(validate.Regexp(rf"(?:{pattern})\Z", error=sentence))
-    return fields.String(validate=tests, required=required, error_messages=_REQUIRED)
+    def read(self, value: Any, place: str, faults: list[str]) -> list[Any]:
+        if type(value) is not list:
+            raise _wrong_type(place)
+        if len(value) > self.most:
+            faults.append(_fault(place, value, _shorter(self.most)))
+            return []
+        items = []
+        for number, item in enumerate(value, 1):
+            items.append(self.inner.read(item, f"{place}.{number}.member", faults))
+            if len(faults) >= _MOST_FAULTS:
+                break
+        return items
 
 
-def key_id(*, required: bool = True) -> fields.String:
-    """What names a key."""
-    return text(1, 2048, required=required)
+class Unsupported(Member):
+    """A member that AWS takes, and Mini KMS refuses."""
+
+    def read(self, value: Any, place: str, faults: list[str]) -> Any:
+        raise AwsError("UnsupportedOperationException", f"{place} is not supported here.")
 
 
-def enum(values: Sequence[str], *, required: bool = False) -> fields.String:
-    """One of these texts."""
-    sentence = f"{_MUST}satisfy enum value set: [{', '.join(values)}]"
-    test = validate.OneOf(values, error=sentence)
-    return fields.String(validate=test, required=required, error_messages=_REQUIRED)
+KEY_ID: Final = Text(1, 2048, required=True)
+"""The id or the ARN of a key or an alias, or the name of an alias."""
+OPTIONAL_KEY_ID: Final = Text(1, 2048)
+BY_KEY_ID: Final[Shape] = {"KeyId": KEY_ID}
 
 
-def integer(least: int, most: int, *, required: bool = False) -> fields.Integer:
-    """A whole number within these limits."""
-    tests = [
-        validate.Range(least, error=f"{_MUST}have value greater than or equal to {least}"),
-        validate.Range(max=most, error=f"{_MUST}have value less than or equal to {most}"),
-    ]
-    return Whole(validate=tests, required=required, error_messages=_REQUIRED)
+def read(body: bytes, shape: Shape) -> Body:
+    """Read a body; a member that is null is absent, and an empty body has no members.
 
-
-def boolean() -> Flag:
-    """True or false."""
-    return Flag()
-
-
-def context() -> Context:
-    """An encryption context: texts by texts."""
-    return Context()
-
-
-def texts(inner: fields.String, most: int, *, required: bool = False) -> Several:
-    """A list of up to so many texts."""
-    return Several(inner, most, required=required, error_messages=_REQUIRED)
-
-
-def shapes(shape: type[Shape], most: int, *, required: bool = False) -> Several:
-    """A list of up to so many structures."""
-    return Several(fields.Nested(shape), most, required=required, error_messages=_REQUIRED)
-
-
-def read(body: bytes, schema: Schema) -> Body:
-    """What is in a body; raises SerializationException and ValidationException.
-
-    A member that is null counts as absent, and an empty body as one without members.
+    Raises AwsError: SerializationException for another type, and ValidationException with AWS's
+    sentences on the values.
     """
     try:
         document = parse_json(body) if body else {}
     except orjson.JSONDecodeError:
         raise AwsError("SerializationException", "The body is not valid JSON.") from None
-    loaded: Body
-    try:
-        loaded = compiled.load(schema, document)
-    except ValidationError:
-        document = _without_nulls(document)
-        try:
-            loaded = compiled.load(schema, document)
-        except ValidationError as exc:
-            raise _refused(exc.messages, document) from None
-    return loaded
+    if type(document) is not dict:
+        raise AwsError("SerializationException", "The body is not a JSON object.")
+    faults: list[str] = []
+    members = _members(document, shape, "", faults)
+    if faults:
+        found = faults[:_MOST_FAULTS]
+        many = "s" if len(found) > 1 else ""
+        raise AwsError(
+            "ValidationException",
+            f"{len(found)} validation error{many} detected: {'; '.join(found)}",
+        )
+    return members
 
 
 def write(answer: Mapping[str, Any] | None) -> bytes:
-    """The body of an answer, empty where it has nothing to say."""
+    """Write an answer, empty if it has no members."""
     return b"" if answer is None else orjson.dumps(answer)
 
 
 def base64(data: bytes) -> str:
-    """Bytes as an answer has them."""
+    """Write bytes as answers have them."""
     return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
 def timestamp(nanoseconds: int) -> float:
-    """A time as an answer has it: seconds since the epoch."""
+    """Write a time as answers have it: seconds since the epoch."""
     return round(nanoseconds / _NANOSECONDS, 3)
 
 
+def _members(document: Mapping[str, Any], shape: Shape, parent: str, faults: list[str]) -> Body:
+    found = {}
+    for name, member in shape.items():
+        value = document.get(name)
+        if value is not None:
+            found[name] = member.read(value, parent + name, faults)
+        elif member.required:
+            faults.append(_fault(parent + name, None, "not be null"))
+    return found
+
+
+def _wrong_type(place: str) -> AwsError:
+    return AwsError("SerializationException", f"The value at '{_shown(place)}' is not of its type.")
+
+
+def _fault(place: str, value: Any, rule: str) -> str:
+    if value is None:
+        found = " null"
+    else:
+        found = f" '{str(value)[:_SHOWN]}'" if isinstance(value, (str, int)) else ""
+    return f"Value{found} at '{_shown(place)}' failed to satisfy constraint: Member must {rule}"
+
+
+def _shown(place: str) -> str:
+    """Write the place of a member as AWS does: `tags.1.member.tagKey`."""
+    return ".".join(name[:1].lower() + name[1:] for name in place.split("."))
+
+
 def _longer(least: int) -> str:
-    return f"{_MUST}have length greater than or equal to {least}"
+    return f"have length greater than or equal to {least}"
 
 
 def _shorter(most: int) -> str:
-    return f"{_MUST}have length less than or equal to {most}"
+    return f"have length less than or equal to {most}"
 
 
-def _without_nulls(value: Any, depth: int = _DEPTH) -> Any:
-    if depth and isinstance(value, dict):
-        return {n: _without_nulls(one, depth - 1) for n, one in value.items() if one is not None}
-    if depth and isinstance(value, list) and len(value) <= _LONGEST_LIST:
-        return [_without_nulls(one, depth - 1) for one in value]
-    return value
-
-
-def _refused(messages: Any, document: Any) -> AwsError:
-    """The error of what marshmallow says is wrong with a document."""
-    if not isinstance(messages, Mapping) or not isinstance(document, dict):
-        return AwsError("SerializationException", "The body is not a JSON object.")
-    found = []
-    for place, value, message in islice(_faults(messages, document), _MOST_FAULTS):
-        if not message.startswith(_MUST):
-            return AwsError("SerializationException", f"The value at '{place}' is not of its type.")
-        found.append(f"Value{value} at '{place}' failed to satisfy constraint: {message}")
-    many = "s" if len(found) > 1 else ""
-    return AwsError(
-        "ValidationException", f"{len(found)} validation error{many} detected: {'; '.join(found)}"
-    )
-
-
-def _faults(
-    messages: Mapping[Any, Any], values: Any, parent: str = ""
-) -> Iterator[tuple[str, str, str]]:
-    """Where each fault is, the value there as a sentence has it, and what is wrong with it."""
-    for name, what in messages.items():
-        if isinstance(name, int):
-            place, value = f"{parent}.{name + 1}.member", values[name]
-        else:
-            place = name[:1].lower() + name[1:_SHOWN]
-            place = f"{parent}.{place}" if parent else place
-            value = values.get(name) if isinstance(values, dict) else None
-        if isinstance(what, Mapping):
-            yield from _faults(what, value, place)
-        else:
-            yield from ((place, _shown(value, message), str(message)) for message in what)
-
-
-def _shown(value: Any, message: str) -> str:
-    if value is None:
-        return " null"
-    if isinstance(message, _Unshown) or not isinstance(value, (str, int)):
-        return ""
-    return f" '{str(value)[:_SHOWN]}'"
-
-
-# The `seq` of a key, and a name that it has.
+# The `seq` of a key, and one of its names.
 _MARKER: Final = re.compile(r"([0-9]{20}):(.*)", re.DOTALL)
 
-
-class Page(Shape):
-    """What every listing takes."""
-
-    Limit = integer(1, 1000)
-    Marker = text(1, 1024, "[\u0020-\u00ff]*")
+PAGE: Final[Shape] = {"Limit": Integer(1, 1000), "Marker": Text(1, 1024, "[\u0020-\u00ff]*")}
+"""The members of every listing."""
 
 
 class Position(NamedTuple):
-    """Where a listing goes on: at the key with this `seq` or behind it, in that behind `name`."""
+    """The place where a listing continues: behind `name` of the key with this `seq`, or later."""
 
     seq: str = "0" * 20
     name: str = ""
@@ -281,16 +277,16 @@ class Position(NamedTuple):
 
     @property
     def marker(self) -> str:
-        """What the caller gives back, in the characters that AWS allows there."""
-        return b64url(f"{self.seq}:{self.name}".encode())
+        """The marker that the caller sends for the next page."""
+        return base64(f"{self.seq}:{self.name}".encode())
 
 
 def position(body: Body) -> Position:
-    """Where the page of a request begins; raises InvalidMarkerException."""
+    """Read the marker of a request; raises AwsError with InvalidMarkerException."""
     if "Marker" not in body:
         return Position()
     try:
-        found = _MARKER.fullmatch(b64url_decode(body["Marker"]).decode())
+        found = _MARKER.fullmatch(binascii.a2b_base64(body["Marker"], strict_mode=True).decode())
     except ValueError:
         found = None
     if found is None:
@@ -299,12 +295,12 @@ def position(body: Body) -> Position:
 
 
 def behind(seq: str) -> Position:
-    """The position behind a key and all that it has."""
+    """Give the position behind a key and all its names."""
     return Position(f"{int(seq) + 1:020d}")
 
 
 def listed(member: str, items: list[Any], goes_on: Position | None) -> dict[str, Any]:
-    """The answer of a listing, which `goes_on` somewhere unless that is None."""
+    """Write the answer of a listing, which continues at `goes_on` unless that is None."""
     answer: dict[str, Any] = {member: items, "Truncated": goes_on is not None}
     if goes_on is not None:
         answer["NextMarker"] = goes_on.marker

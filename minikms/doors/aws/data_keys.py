@@ -4,14 +4,15 @@ import secrets
 from typing import Final
 
 from minikms.doors.aws.body import (
+    BY_KEY_ID,
     Body,
+    Boolean,
+    Context,
+    Enum,
+    Integer,
     Shape,
     Unsupported,
     base64,
-    boolean,
-    context,
-    enum,
-    integer,
 )
 from minikms.doors.aws.encryption import aad_of, blob_of, material
 from minikms.doors.aws.errors import AwsError
@@ -19,7 +20,6 @@ from minikms.doors.aws.operation import (
     Answer,
     AwsCall,
     AwsKey,
-    ByKeyId,
     Work,
     key_operation,
     operation,
@@ -28,16 +28,14 @@ from minikms.doors.aws.operation import (
 from minikms.doors.aws.specs import ENCRYPT_DECRYPT, KEY_SPECS, SYMMETRIC_DEFAULT, spki_of
 from minikms.doors.operations import Encrypt, Encrypted
 
-
-class GenerateRandomRequest(Shape):
-    """Of GenerateRandom."""
-
-    NumberOfBytes = integer(1, 1024)
-    CustomKeyStoreId = Unsupported()
-    Recipient = Unsupported()
+_GENERATE_RANDOM: Final[Shape] = {
+    "NumberOfBytes": Integer(1, 1024),
+    "CustomKeyStoreId": Unsupported(),
+    "Recipient": Unsupported(),
+}
 
 
-@operation("GenerateRandom", "random", GenerateRandomRequest)
+@operation("GenerateRandom", "random", _GENERATE_RANDOM)
 async def generate_random(call: AwsCall, body: Body) -> Answer:
     """So many random bytes."""
     if "NumberOfBytes" not in body:
@@ -52,38 +50,30 @@ _PAIRS: Final = tuple(
 )
 
 
-class DataKeyRequest(ByKeyId):
-    """Of GenerateDataKeyWithoutPlaintext."""
-
-    EncryptionContext = context()
-    NumberOfBytes = integer(1, 1024)
-    KeySpec = enum(tuple(_SIZES))
-    DryRun = boolean()
-
-
-class PlainDataKeyRequest(DataKeyRequest):
-    """Of GenerateDataKey."""
-
-    Recipient = Unsupported()
+_DATA_KEY: Final[Shape] = {
+    **BY_KEY_ID,
+    "EncryptionContext": Context(),
+    "NumberOfBytes": Integer(1, 1024),
+    "KeySpec": Enum(tuple(_SIZES)),
+    "DryRun": Boolean(),
+}
 
 
-class DataKeyPairRequest(ByKeyId):
-    """Of GenerateDataKeyPairWithoutPlaintext."""
-
-    EncryptionContext = context()
-    KeyPairSpec = enum(_PAIRS, required=True)
-    DryRun = boolean()
+_PLAIN_DATA_KEY: Final[Shape] = {**_DATA_KEY, "Recipient": Unsupported()}
 
 
-class PlainDataKeyPairRequest(DataKeyPairRequest):
-    """Of GenerateDataKeyPair."""
+_DATA_KEY_PAIR: Final[Shape] = {
+    **BY_KEY_ID,
+    "EncryptionContext": Context(),
+    "KeyPairSpec": Enum(_PAIRS, required=True),
+    "DryRun": Boolean(),
+}
 
-    Recipient = Unsupported()
+
+_PLAIN_DATA_KEY_PAIR: Final[Shape] = {**_DATA_KEY_PAIR, "Recipient": Unsupported()}
 
 
-@key_operation(
-    "GenerateDataKey", "encrypt", PlainDataKeyRequest, usage=ENCRYPT_DECRYPT, does="encrypt"
-)
+@key_operation("GenerateDataKey", "encrypt", _PLAIN_DATA_KEY, usage=ENCRYPT_DECRYPT, does="encrypt")
 def generate_data_key(key: AwsKey, body: Body) -> Work[Encrypted]:
     """A new data key, and the same encrypted."""
     return _data_key(key, body, plain=True)
@@ -92,7 +82,7 @@ def generate_data_key(key: AwsKey, body: Body) -> Work[Encrypted]:
 @key_operation(
     "GenerateDataKeyWithoutPlaintext",
     "encrypt",
-    DataKeyRequest,
+    _DATA_KEY,
     usage=ENCRYPT_DECRYPT,
     does="encrypt",
 )
@@ -101,13 +91,13 @@ def generate_data_key_without_plaintext(key: AwsKey, body: Body) -> Work[Encrypt
     return _data_key(key, body, plain=False)
 
 
-@operation("GenerateDataKeyPair", "encrypt", PlainDataKeyPairRequest)
+@operation("GenerateDataKeyPair", "encrypt", _PLAIN_DATA_KEY_PAIR)
 async def generate_data_key_pair(call: AwsCall, body: Body) -> Answer:
     """A new key pair, and its private key encrypted."""
     return await _data_key_pair(call, body, "GenerateDataKeyPair", plain=True)
 
 
-@operation("GenerateDataKeyPairWithoutPlaintext", "encrypt", DataKeyPairRequest)
+@operation("GenerateDataKeyPairWithoutPlaintext", "encrypt", _DATA_KEY_PAIR)
 async def generate_data_key_pair_without_plaintext(call: AwsCall, body: Body) -> Answer:
     """A new key pair, its private key encrypted."""
     return await _data_key_pair(call, body, "GenerateDataKeyPairWithoutPlaintext", plain=False)

@@ -5,15 +5,17 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple, Self
 
 from minikms.doors.aws.body import (
+    BY_KEY_ID,
+    KEY_ID,
+    OPTIONAL_KEY_ID,
+    Blob,
     Body,
+    Boolean,
+    Context,
+    Enum,
     Shape,
     Unsupported,
     base64,
-    blob,
-    boolean,
-    context,
-    enum,
-    key_id,
 )
 from minikms.doors.aws.errors import (
     AwsError,
@@ -22,7 +24,6 @@ from minikms.doors.aws.operation import (
     Answer,
     AwsCall,
     AwsKey,
-    ByKeyId,
     Work,
     key_operation,
     operation,
@@ -48,7 +49,7 @@ _MAX_CONTEXT: Final = 8192
 _LENGTH: Final = 4
 
 
-class Blob(NamedTuple):
+class CiphertextBlob(NamedTuple):
     """A ciphertext of AES-GCM, and the kid of its key.
 
     A byte with the version, one with the length of the kid, the kid, the nonce, the tag and the
@@ -96,39 +97,37 @@ def aad_of(context: Mapping[str, str] | None) -> bytes:
     raise AwsError("ValidationException", "EncryptionContext is too long.")
 
 
-class EncryptRequest(ByKeyId):
-    """Of Encrypt."""
-
-    Plaintext = blob(MAX_PLAINTEXT, required=True)
-    EncryptionContext = context()
-    EncryptionAlgorithm = enum(ENCRYPTION_ALGORITHMS)
-    DryRun = boolean()
-
-
-class DecryptRequest(Shape):
-    """Of Decrypt."""
-
-    CiphertextBlob = blob(MAX_CIPHERTEXT, required=True)
-    EncryptionContext = context()
-    KeyId = key_id(required=False)
-    EncryptionAlgorithm = enum(ENCRYPTION_ALGORITHMS)
-    DryRun = boolean()
-    DryRunModifiers = Unsupported()
-    Recipient = Unsupported()
+_ENCRYPT: Final[Shape] = {
+    **BY_KEY_ID,
+    "Plaintext": Blob(MAX_PLAINTEXT, required=True),
+    "EncryptionContext": Context(),
+    "EncryptionAlgorithm": Enum(ENCRYPTION_ALGORITHMS),
+    "DryRun": Boolean(),
+}
 
 
-class ReEncryptRequest(Shape):
-    """Of ReEncrypt."""
+_DECRYPT: Final[Shape] = {
+    "CiphertextBlob": Blob(MAX_CIPHERTEXT, required=True),
+    "EncryptionContext": Context(),
+    "KeyId": OPTIONAL_KEY_ID,
+    "EncryptionAlgorithm": Enum(ENCRYPTION_ALGORITHMS),
+    "DryRun": Boolean(),
+    "DryRunModifiers": Unsupported(),
+    "Recipient": Unsupported(),
+}
 
-    CiphertextBlob = blob(MAX_CIPHERTEXT, required=True)
-    SourceEncryptionContext = context()
-    SourceKeyId = key_id(required=False)
-    SourceEncryptionAlgorithm = enum(ENCRYPTION_ALGORITHMS)
-    DestinationKeyId = key_id()
-    DestinationEncryptionContext = context()
-    DestinationEncryptionAlgorithm = enum(ENCRYPTION_ALGORITHMS)
-    DryRun = boolean()
-    DryRunModifiers = Unsupported()
+
+_RE_ENCRYPT: Final[Shape] = {
+    "CiphertextBlob": Blob(MAX_CIPHERTEXT, required=True),
+    "SourceEncryptionContext": Context(),
+    "SourceKeyId": OPTIONAL_KEY_ID,
+    "SourceEncryptionAlgorithm": Enum(ENCRYPTION_ALGORITHMS),
+    "DestinationKeyId": KEY_ID,
+    "DestinationEncryptionContext": Context(),
+    "DestinationEncryptionAlgorithm": Enum(ENCRYPTION_ALGORITHMS),
+    "DryRun": Boolean(),
+    "DryRunModifiers": Unsupported(),
+}
 
 
 class _Given(NamedTuple):
@@ -147,7 +146,7 @@ class _Given(NamedTuple):
         key_id, data = body.get(f"{prefix}KeyId"), body["CiphertextBlob"]
         kid, encrypted = None, Encrypted(data)
         if algorithm == SYMMETRIC_DEFAULT:
-            kid, encrypted = Blob.from_bytes(data)
+            kid, encrypted = CiphertextBlob.from_bytes(data)
         elif key_id is None:
             raise AwsError(
                 "ValidationException", f"{prefix}KeyId is required for algorithm {algorithm}."
@@ -187,7 +186,7 @@ class _Source(NamedTuple):
     decrypt: Decrypt
 
 
-@key_operation("Encrypt", "encrypt", EncryptRequest, usage=ENCRYPT_DECRYPT, does="encrypt")
+@key_operation("Encrypt", "encrypt", _ENCRYPT, usage=ENCRYPT_DECRYPT, does="encrypt")
 def encrypt(key: AwsKey, body: Body) -> Work[Encrypted]:
     """A plaintext encrypted with a key, or to its public key."""
     algorithm = body.get("EncryptionAlgorithm", SYMMETRIC_DEFAULT)
@@ -204,7 +203,7 @@ def encrypt(key: AwsKey, body: Body) -> Work[Encrypted]:
     return Work(key.by_kid, Encrypt(body["Plaintext"], aad), answer)
 
 
-@operation("Decrypt", "decrypt", DecryptRequest)
+@operation("Decrypt", "decrypt", _DECRYPT)
 async def decrypt(call: AwsCall, body: Body) -> Answer:
     """The plaintext of a ciphertext, which names its key if that is a symmetric one."""
     source = await _source(call, body, "", "Decrypt")
@@ -213,7 +212,7 @@ async def decrypt(call: AwsCall, body: Body) -> Answer:
     return _decrypted(source, plaintext)
 
 
-@operation("ReEncrypt", "decrypt", ReEncryptRequest, also=("encrypt",))
+@operation("ReEncrypt", "decrypt", _RE_ENCRYPT, also=("encrypt",))
 async def re_encrypt(call: AwsCall, body: Body) -> Answer:
     """A ciphertext of another key, of the same plaintext, which is not given away."""
     source = await _source(call, body, "Source", "ReEncrypt")
@@ -242,7 +241,7 @@ def blob_of(key: AwsKey, encrypted: Encrypted) -> bytes:
     """A ciphertext as its callers get it: with its key, if that is a symmetric one."""
     if encrypted.nonce is None:
         return encrypted.ciphertext
-    return Blob(key.record.kid, encrypted).to_bytes()
+    return CiphertextBlob(key.record.kid, encrypted).to_bytes()
 
 
 def material(member: str, key: AwsKey) -> dict[str, str]:

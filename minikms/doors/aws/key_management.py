@@ -6,24 +6,25 @@ from typing import Any, Final
 import orjson
 
 from minikms.doors.aws.body import (
+    BY_KEY_ID,
+    PAGE,
     Body,
-    Page,
+    Boolean,
+    Enum,
+    Integer,
     Shape,
+    Text,
     Unsupported,
     behind,
-    boolean,
-    enum,
-    integer,
     listed,
     position,
-    text,
     timestamp,
 )
 from minikms.doors.aws.errors import (
     AwsError,
 )
 from minikms.doors.aws.identity import Arns, new_uuid, uuid_alias
-from minikms.doors.aws.operation import AwsCall, AwsKey, ByKeyId, operation
+from minikms.doors.aws.operation import AwsCall, AwsKey, operation
 from minikms.doors.aws.specs import (
     ENCRYPT_DECRYPT,
     KEY_SPECS,
@@ -89,22 +90,21 @@ _POLICY: Final = "default"
 _LIMIT: Final = 100
 
 
-class CreateKeyRequest(Shape):
-    """A key to make."""
+_CREATE_KEY: Final[Shape] = {
+    "KeySpec": Enum(KEY_SPECS),
+    "CustomerMasterKeySpec": Enum(KEY_SPECS),
+    "KeyUsage": Enum(KEY_USAGES),
+    "Description": Text(0, 8192),
+    "Tags": tag_list(),
+    "Policy": Text(1, 131072),
+    "Origin": Enum(_ORIGINS),
+    "MultiRegion": Boolean(),
+    "CustomKeyStoreId": Unsupported(),
+    "XksKeyId": Unsupported(),
+}
 
-    KeySpec = enum(KEY_SPECS)
-    CustomerMasterKeySpec = enum(KEY_SPECS)
-    KeyUsage = enum(KEY_USAGES)
-    Description = text(0, 8192)
-    Tags = tag_list()
-    Policy = text(1, 131072)
-    Origin = enum(_ORIGINS)
-    MultiRegion = boolean()
-    CustomKeyStoreId = Unsupported()
-    XksKeyId = Unsupported()
 
-
-@operation("CreateKey", "keys:write", CreateKeyRequest)
+@operation("CreateKey", "keys:write", _CREATE_KEY)
 async def create_key(call: AwsCall, body: Body) -> dict[str, Any]:
     """A new key, with an id of its own, and no alias."""
     _require_plain(call, body)
@@ -133,13 +133,13 @@ async def create_key(call: AwsCall, body: Body) -> dict[str, Any]:
     return {"KeyMetadata": metadata(made, call.arns)}
 
 
-@operation("DescribeKey", "keys:read", ByKeyId)
+@operation("DescribeKey", "keys:read", BY_KEY_ID)
 async def describe_key(call: AwsCall, body: Body) -> dict[str, Any]:
     """What is known of a key."""
     return {"KeyMetadata": metadata(await call.key(body["KeyId"]), call.arns)}
 
 
-@operation("ListKeys", "keys:read", Page)
+@operation("ListKeys", "keys:read", PAGE)
 async def list_keys(call: AwsCall, body: Body) -> dict[str, Any]:
     """A page of keys; fewer than asked for where some are of a kind that AWS does not have."""
     records, more = await call.service.list_keys(
@@ -150,13 +150,10 @@ async def list_keys(call: AwsCall, body: Body) -> dict[str, Any]:
     return listed("Keys", found, behind(records[-1].seq) if more else None)
 
 
-class UpdateKeyDescriptionRequest(ByKeyId):
-    """Another description."""
-
-    Description = text(0, 8192, required=True)
+_UPDATE_KEY_DESCRIPTION: Final[Shape] = {**BY_KEY_ID, "Description": Text(0, 8192, required=True)}
 
 
-@operation("UpdateKeyDescription", "keys:write", UpdateKeyDescriptionRequest)
+@operation("UpdateKeyDescription", "keys:write", _UPDATE_KEY_DESCRIPTION)
 async def update_key_description(call: AwsCall, body: Body) -> None:
     """Describe a key in other words."""
     key = await call.key_to_change(body["KeyId"])
@@ -165,13 +162,10 @@ async def update_key_description(call: AwsCall, body: Body) -> None:
     )
 
 
-class GetKeyPolicyRequest(ByKeyId):
-    """The policy of a key; each has one."""
-
-    PolicyName = text(1, 128, r"[\w]+")
+_GET_KEY_POLICY: Final[Shape] = {**BY_KEY_ID, "PolicyName": Text(1, 128, r"[\w]+")}
 
 
-@operation("GetKeyPolicy", "keys:read", GetKeyPolicyRequest)
+@operation("GetKeyPolicy", "keys:read", _GET_KEY_POLICY)
 async def get_key_policy(call: AwsCall, body: Body) -> dict[str, Any]:
     """The policy that all keys have."""
     await call.key(body["KeyId"], by_alias=False)
@@ -181,7 +175,7 @@ async def get_key_policy(call: AwsCall, body: Body) -> dict[str, Any]:
     return {"Policy": policy.decode(), "PolicyName": _POLICY}
 
 
-@operation("GetKeyRotationStatus", "keys:read", ByKeyId)
+@operation("GetKeyRotationStatus", "keys:read", BY_KEY_ID)
 async def get_key_rotation_status(call: AwsCall, body: Body) -> dict[str, Any]:
     """That no key here is rotated by itself; Terraform asks of every one, as AWS answers."""
     key = await call.key(body["KeyId"], by_alias=False)
@@ -226,7 +220,7 @@ _DAY: Final = 86_400 * 10**9
 _WINDOW: Final = 30
 
 
-@operation("EnableKey", "keys:write", ByKeyId)
+@operation("EnableKey", "keys:write", BY_KEY_ID)
 async def enable_key(call: AwsCall, body: Body) -> None:
     """Let a key be used; one that has expired stays as it is."""
     key = await call.key_to_change(body["KeyId"])
@@ -235,20 +229,17 @@ async def enable_key(call: AwsCall, body: Body) -> None:
     await call.service.update(call.profile, key.record.kid, {"state": "enabled"})
 
 
-@operation("DisableKey", "keys:write", ByKeyId)
+@operation("DisableKey", "keys:write", BY_KEY_ID)
 async def disable_key(call: AwsCall, body: Body) -> None:
     """Let a key be used for nothing."""
     key = await call.key_to_change(body["KeyId"])
     await call.service.update(call.profile, key.record.kid, {"state": "disabled"})
 
 
-class ScheduleKeyDeletionRequest(ByKeyId):
-    """A key to delete, and in how many days."""
-
-    PendingWindowInDays = integer(7, 30)
+_SCHEDULE_KEY_DELETION: Final[Shape] = {**BY_KEY_ID, "PendingWindowInDays": Integer(7, 30)}
 
 
-@operation("ScheduleKeyDeletion", "keys:write", ScheduleKeyDeletionRequest)
+@operation("ScheduleKeyDeletion", "keys:write", _SCHEDULE_KEY_DELETION)
 async def schedule_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
     """Have a key deleted after a while, in which it cannot be used."""
     key = await call.key(body["KeyId"], by_alias=False)
@@ -269,7 +260,7 @@ async def schedule_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
     }
 
 
-@operation("CancelKeyDeletion", "keys:write", ByKeyId)
+@operation("CancelKeyDeletion", "keys:write", BY_KEY_ID)
 async def cancel_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
     """Keep a key that waits for its deletion, and leave it disabled."""
     key = await call.key(body["KeyId"], by_alias=False)

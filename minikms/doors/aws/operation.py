@@ -6,11 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from marshmallow import Schema
-
 from minikms.doors import DoorCall, DoorRoute
 from minikms.doors.aws import UUID_PREFIX, identity
-from minikms.doors.aws.body import Body, Shape, key_id, read, write
+from minikms.doors.aws.body import Body, Shape, read, write
 from minikms.doors.aws.errors import (
     AwsError,
 )
@@ -20,12 +18,6 @@ from minikms.doors.operations import Operation
 from minikms.errors import AliasNotFound, KeyNotFound, KeyNotUsable
 from minikms.keys.service import KeyService
 from minikms.records import KeyRecord, KeyRef
-
-
-class ByKeyId(Shape):
-    """A key of a request."""
-
-    KeyId = key_id()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +157,7 @@ class AwsOperation:
 
     name: str
     scope: str
-    request: Schema
+    request: Shape
     handler: Handler
     also: tuple[str, ...] = ()
 
@@ -186,16 +178,16 @@ class AwsOperation:
 def operation(
     name: str,
     scope: str,
-    request: type[Shape],
+    request: Shape,
     *,
     also: tuple[str, ...] = (),
 ) -> Callable[[Handler], AwsOperation]:
     """The operation that the decorated function answers."""
-    return lambda handler: AwsOperation(name, scope, request(), handler, also)
+    return lambda handler: AwsOperation(name, scope, request, handler, also)
 
 
 def key_operation(
-    name: str, scope: str, request: type[Shape], *, usage: str, does: str
+    name: str, scope: str, request: Shape, *, usage: str, does: str
 ) -> Callable[[Callable[[AwsKey, Body], Work[Any]]], AwsOperation]:
     """The operation on one key that the decorated function gives the work of.
 
@@ -212,7 +204,7 @@ def key_operation(
             refuse_dry_run(body)
             return work.answer(await call.service.perform(call.profile, work.by, work.operation))
 
-        return AwsOperation(name, scope, request(), handle)
+        return AwsOperation(name, scope, request, handle)
 
     return decorate
 

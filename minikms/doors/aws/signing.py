@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from minikms.doors.aws.body import Body, base64, blob, boolean, enum
+from minikms.doors.aws.body import BY_KEY_ID, Blob, Body, Boolean, Enum, Shape, base64
 from minikms.doors.aws.errors import (
     AwsError,
 )
@@ -10,7 +10,6 @@ from minikms.doors.aws.operation import (
     Answer,
     AwsCall,
     AwsKey,
-    ByKeyId,
     Work,
     key_operation,
     operation,
@@ -28,23 +27,19 @@ from minikms.doors.aws.specs import (
 )
 from minikms.doors.operations import ComputeMac, Sign, Signed, SignOptions, Verify, VerifyMac
 
-
-class SignRequest(ByKeyId):
-    """Of Sign."""
-
-    Message = blob(MAX_PLAINTEXT, required=True)
-    MessageType = enum(MESSAGE_TYPES)
-    SigningAlgorithm = enum(SIGNING_ALGORITHMS, required=True)
-    DryRun = boolean()
-
-
-class VerifyRequest(SignRequest):
-    """Of Verify."""
-
-    Signature = blob(MAX_CIPHERTEXT, required=True)
+_SIGN: Final[Shape] = {
+    **BY_KEY_ID,
+    "Message": Blob(MAX_PLAINTEXT, required=True),
+    "MessageType": Enum(MESSAGE_TYPES),
+    "SigningAlgorithm": Enum(SIGNING_ALGORITHMS, required=True),
+    "DryRun": Boolean(),
+}
 
 
-@key_operation("Sign", "sign", SignRequest, usage=SIGN_VERIFY, does="sign")
+_VERIFY: Final[Shape] = {**_SIGN, "Signature": Blob(MAX_CIPHERTEXT, required=True)}
+
+
+@key_operation("Sign", "sign", _SIGN, usage=SIGN_VERIFY, does="sign")
 def sign(key: AwsKey, body: Body) -> Work[Signed]:
     """The signature over a message or its digest."""
 
@@ -58,7 +53,7 @@ def sign(key: AwsKey, body: Body) -> Work[Signed]:
     return Work(key.by_kid, Sign(body["Message"], _options(key, body)), answer)
 
 
-@key_operation("Verify", "verify", VerifyRequest, usage=SIGN_VERIFY, does="verify")
+@key_operation("Verify", "verify", _VERIFY, usage=SIGN_VERIFY, does="verify")
 def verify(key: AwsKey, body: Body) -> Work[bool]:
     """Whether a signature is good, by this key or one that a rotation replaced by it."""
 
@@ -75,7 +70,7 @@ def verify(key: AwsKey, body: Body) -> Work[bool]:
     return Work(key.ref, checked, answer)
 
 
-@operation("GetPublicKey", "keys:read", ByKeyId)
+@operation("GetPublicKey", "keys:read", BY_KEY_ID)
 async def get_public_key(call: AwsCall, body: Body) -> Answer:
     """The public key of a key pair."""
     key = await call.key(body["KeyId"])
@@ -109,21 +104,18 @@ def _options(key: AwsKey, body: Body) -> SignOptions:
     return options
 
 
-class GenerateMacRequest(ByKeyId):
-    """Of GenerateMac."""
-
-    Message = blob(MAX_PLAINTEXT, required=True)
-    MacAlgorithm = enum(MAC_ALGORITHMS, required=True)
-    DryRun = boolean()
-
-
-class VerifyMacRequest(GenerateMacRequest):
-    """Of VerifyMac."""
-
-    Mac = blob(MAX_CIPHERTEXT, required=True)
+_GENERATE_MAC: Final[Shape] = {
+    **BY_KEY_ID,
+    "Message": Blob(MAX_PLAINTEXT, required=True),
+    "MacAlgorithm": Enum(MAC_ALGORITHMS, required=True),
+    "DryRun": Boolean(),
+}
 
 
-@key_operation("GenerateMac", "mac", GenerateMacRequest, usage=GENERATE_VERIFY_MAC, does="mac")
+_VERIFY_MAC: Final[Shape] = {**_GENERATE_MAC, "Mac": Blob(MAX_CIPHERTEXT, required=True)}
+
+
+@key_operation("GenerateMac", "mac", _GENERATE_MAC, usage=GENERATE_VERIFY_MAC, does="mac")
 def generate_mac(key: AwsKey, body: Body) -> Work[bytes]:
     """The authentication code of a message."""
     key.require_algorithm(body["MacAlgorithm"])
@@ -134,7 +126,7 @@ def generate_mac(key: AwsKey, body: Body) -> Work[bytes]:
     return Work(key.by_kid, ComputeMac(body["Message"]), answer)
 
 
-@key_operation("VerifyMac", "mac", VerifyMacRequest, usage=GENERATE_VERIFY_MAC, does="mac-verify")
+@key_operation("VerifyMac", "mac", _VERIFY_MAC, usage=GENERATE_VERIFY_MAC, does="mac-verify")
 def verify_mac(key: AwsKey, body: Body) -> Work[bool]:
     """Whether an authentication code is good, by this key or one that a rotation replaced by it."""
     key.require_algorithm(body["MacAlgorithm"])

@@ -10,21 +10,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from minikms.doors.aws.body import (
+    BY_KEY_ID,
+    KEY_ID,
+    PAGE,
     Body,
-    Page,
     Position,
     Several,
     Shape,
-    key_id,
+    Structure,
+    Text,
     listed,
     position,
-    shapes,
-    text,
-    texts,
 )
 from minikms.doors.aws.errors import AwsError
-from minikms.doors.aws.operation import AwsCall, ByKeyId, operation
-from minikms.web.schemas.fields import MAX_LABEL_VALUE, MAX_LABELS
+from minikms.doors.aws.operation import AwsCall, operation
+from minikms.records import MAX_LABEL_VALUE, MAX_LABELS
 
 MAX_TAGS: Final = 50
 MAX_READ: Final = 200
@@ -38,16 +38,15 @@ _IN_VALUE: Final = re.compile(r"[%\x00-\x1f\x7f-\x9f]")
 _ENCODED: Final = re.compile(r"%([0-9A-F]{2})")
 
 
-class Tag(Shape):
-    """A tag of a request."""
-
-    TagKey = text(1, 128, required=True)
-    TagValue = text(0, 256, required=True)
+_TAG: Final[Shape] = {
+    "TagKey": Text(1, 128, required=True),
+    "TagValue": Text(0, 256, required=True),
+}
 
 
 def tag_list(*, required: bool = False) -> Several:
     """Tags of a request."""
-    return shapes(Tag, MAX_READ, required=required)
+    return Several(Structure(_TAG), MAX_READ, required=required)
 
 
 def tags_of(labels: Mapping[str, str]) -> dict[str, str]:
@@ -140,13 +139,10 @@ def _decode(text: str, escaped: re.Pattern[str]) -> str:
 _LIMIT: Final = 50
 
 
-class TagResourceRequest(ByKeyId):
-    """Tags for a key."""
-
-    Tags = tag_list(required=True)
+_TAG_RESOURCE: Final[Shape] = {**BY_KEY_ID, "Tags": tag_list(required=True)}
 
 
-@operation("TagResource", "keys:write", TagResourceRequest)
+@operation("TagResource", "keys:write", _TAG_RESOURCE)
 async def tag_resource(call: AwsCall, body: Body) -> None:
     """Give a key tags, in place of those with the same keys."""
     key = await call.key_to_change(body["KeyId"])
@@ -155,13 +151,13 @@ async def tag_resource(call: AwsCall, body: Body) -> None:
     )
 
 
-class UntagResourceRequest(ByKeyId):
-    """Keys of tags."""
+_UNTAG_RESOURCE: Final[Shape] = {
+    **BY_KEY_ID,
+    "TagKeys": Several(Text(1, 128), MAX_READ, required=True),
+}
 
-    TagKeys = texts(text(1, 128), MAX_READ, required=True)
 
-
-@operation("UntagResource", "keys:write", UntagResourceRequest)
+@operation("UntagResource", "keys:write", _UNTAG_RESOURCE)
 async def untag_resource(call: AwsCall, body: Body) -> None:
     """Take tags from a key, where it has them."""
     key = await call.key_to_change(body["KeyId"])
@@ -170,13 +166,10 @@ async def untag_resource(call: AwsCall, body: Body) -> None:
     )
 
 
-class ListResourceTagsRequest(Page):
-    """The tags of a key."""
-
-    KeyId = key_id()
+_LIST_RESOURCE_TAGS: Final[Shape] = {**PAGE, "KeyId": KEY_ID}
 
 
-@operation("ListResourceTags", "keys:read", ListResourceTagsRequest)
+@operation("ListResourceTags", "keys:read", _LIST_RESOURCE_TAGS)
 async def list_resource_tags(call: AwsCall, body: Body) -> dict[str, Any]:
     """A page of the tags of a key, sorted."""
     key = await call.key(body["KeyId"], by_alias=False)

@@ -13,7 +13,14 @@ from marshmallow import ValidationError, fields, validate
 
 from minikms.encodings import b64url, b64url_decode, jose_b64url
 from minikms.plugin.protocol import KEY_OPERATIONS
-from minikms.records import KID_PATTERN, PROFILE_PATTERN, AliasTaken, State
+from minikms.records import (
+    KID_PATTERN,
+    MAX_LABEL_VALUE,
+    MAX_LABELS,
+    PROFILE_PATTERN,
+    AliasTaken,
+    State,
+)
 
 # Its length is apart: engines refuse so large a number of repetitions, or compile it to megabytes.
 ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]+\Z"
@@ -21,14 +28,12 @@ MAX_ALIAS: Final = 4096  # characters; did:peer:4 and did:jwk have a document in
 LABEL_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,384}:[^\u0000-\u001f\u007f-\u009f]*\Z"
 LABEL_NAME_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,384}\Z"
 LABEL_VALUE_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]*\Z"
-MAX_LABEL_VALUE: Final = 8192  # characters; the description of an AWS KMS key is one
 # The `seq` of a record.
 CURSOR_PATTERN: Final = r"^[0-9]{20}\Z"
 # Groups of four, then a rest of two or three with padding or without.
 BASE64URL_PATTERN: Final = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?\Z"
 
 HOLDER_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,128}\Z"
-MAX_LABELS: Final = 64  # AWS KMS has 50 tags, and the description
 # Faults of a body that the answer names; a list is read up to there.
 MAX_FAULTS: Final = 32
 

@@ -6,30 +6,23 @@ import sys
 import pytest
 
 from minikms.doors.aws import body
-from minikms.doors.aws.body import Shape
 from minikms.doors.aws.errors import AwsError
 
-
-class Tag(Shape):
-    TagKey = body.text(1, 128, required=True)
-
-
-class Everything(Shape):
-    KeyId = body.key_id()
-    KeySpec = body.enum(("A", "B"))
-    Message = body.blob(4)
-    Limit = body.integer(1, 1000)
-    Name = body.text(1, 5, r"[a-z]{1,}")
-    EncryptionContext = body.context()
-    DryRun = body.boolean()
-    Tags = body.shapes(Tag, 3)
-
-
-SCHEMA = Everything()
+TAG = {"TagKey": body.Text(1, 128, required=True)}
+SHAPE = {
+    "KeyId": body.KEY_ID,
+    "KeySpec": body.Enum(("A", "B")),
+    "Message": body.Blob(4),
+    "Limit": body.Integer(1, 1000),
+    "Name": body.Text(1, 5, r"[a-z]{1,}"),
+    "EncryptionContext": body.Context(),
+    "DryRun": body.Boolean(),
+    "Tags": body.Several(body.Structure(TAG), 3),
+}
 
 
 def read(**members):
-    return body.read(json.dumps(members).encode(), SCHEMA)
+    return body.read(json.dumps(members).encode(), SHAPE)
 
 
 def test_a_body_is_read():
@@ -164,19 +157,19 @@ def test_a_value_of_another_type(members):
 @pytest.mark.parametrize("sent", [b"{", b"[]", b"1", b'{"KeyId": "\xff"}', b"null"])
 def test_a_body_must_be_a_json_object(sent):
     with pytest.raises(AwsError) as error:
-        body.read(sent, SCHEMA)
+        body.read(sent, SHAPE)
     assert error.value.slug == "SerializationException"
 
 
 def test_an_empty_body_has_no_members():
-    assert body.read(b"", Tag(only=())) == {}
+    assert body.read(b"", {}) == {}
 
 
 def test_the_error_of_many_faults_is_short():
     with pytest.raises(AwsError) as error:
         body.read(
             json.dumps({"Many": [{}] * 10_000}).encode(),
-            Shape.from_dict({"Many": body.shapes(Tag, 10_000)})(),
+            {"Many": body.Several(body.Structure(TAG), 10_000)},
         )
     assert error.value.slug == "ValidationException"
     assert len(error.value.detail) < 2000
@@ -189,7 +182,7 @@ def test_a_deeply_nested_body_is_refused(part, member, deep):
     before, behind = part.split("%s")
     nested = before * deep + "1" + behind * deep
     with pytest.raises(AwsError) as error:
-        body.read(f'{{"{member}": {nested}}}'.encode(), SCHEMA)
+        body.read(f'{{"{member}": {nested}}}'.encode(), SHAPE)
     assert error.value.slug == "SerializationException"
 
 
@@ -205,12 +198,12 @@ def test_a_body_that_there_is_no_memory_for_is_not_taken_for_a_wrong_one():
     code = """
 import resource, sys
 from pathlib import Path
-from minikms.doors.aws.body import Shape, read
+from minikms.doors.aws.body import Text, read
 body = b'{"Name":"' + b"A" * 100_000 + b'"}'
 most = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (most, most))
 try:
-    read(body, Shape())
+    read(body, {"Name": Text(1, 5)})
 except MemoryError:
     sys.exit(7)
 """
