@@ -230,6 +230,12 @@ class Config:
     seed_keys: str = _option(
         "", "Profiles and keys to load at the start, for tests.", heading=OTHER, value="FILE"
     )
+    without_algorithm: tuple[str, ...] = _option(
+        (),
+        "Leave an algorithm out, by the name of its entry point; repeatable.",
+        heading=OTHER,
+        value="NAME or PACKAGE:NAME",
+    )
     doors: tuple[DoorConfig, ...] = ()
     """The doors that are open, by the options of each."""
 

@@ -4,7 +4,7 @@ import copy
 import functools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from itertools import cycle
 from typing import Any
@@ -31,7 +31,7 @@ def share_applications(patch: pytest.MonkeyPatch) -> None:
     They are most of an application's start, and nearly every test starts one.
     """
     load = AlgorithmRegistry.from_installed
-    load_once = functools.cache(lambda path: load())
+    load_once = functools.cache(lambda path, without: load(without))
     doors = assembly.installed_doors
     doors_once = functools.cache(lambda path: doors())
     read_once = functools.cache(read_routes)
@@ -60,7 +60,10 @@ def share_applications(patch: pytest.MonkeyPatch) -> None:
             complete(completed[known], routes, registry, guarded=guarded, documents=documents)
         spec.update(completed[known])
 
-    patch.setattr(AlgorithmRegistry, "from_installed", lambda: load_once(tuple(sys.path)))
+    def from_installed(without: Iterable[str] = ()) -> AlgorithmRegistry:
+        return load_once(tuple(sys.path), tuple(without))
+
+    patch.setattr(AlgorithmRegistry, "from_installed", from_installed)
     patch.setattr(assembly, "installed_doors", lambda: doors_once(tuple(sys.path)))
     patch.setattr(app_module, "read_routes", read)
     patch.setattr(app_module, "complete", complete_once)

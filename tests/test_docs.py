@@ -118,7 +118,8 @@ def test_table_of_options_is_that_of_the_config():
     for option in OPTIONS:
         flag, variable = option.name.replace("_", "-"), option.name.upper()
         if option.metadata["flag"]:
-            expected.append((f"--{flag}", ENV_PREFIX + variable, str(option.default) or "none"))
+            default = "none" if option.default in ("", ()) else str(option.default)
+            expected.append((f"--{flag}", ENV_PREFIX + variable, default))
         else:
             assert f"`{ENV_PREFIX}{variable}`" in OPERATIONS
     assert rows == expected

@@ -66,13 +66,14 @@ main.add_command(audit)
 
 
 @main.command(examples=("minikms algorithms",))
-def algorithms() -> None:
+@options_of_config("without_algorithm")
+def algorithms(**options: Any) -> None:
     """List the algorithms and what each can do.
 
     A key has an operation with a star only where it was named for it.
     """
     try:
-        registry = AlgorithmRegistry.from_installed()
+        registry = AlgorithmRegistry.from_installed(config_of(options).without_algorithm)
     except PluginError as exc:
         fail(str(exc), 2)
     rows = [("NAME", "KTY", "JOSE", "OPERATIONS", "SOURCE")]

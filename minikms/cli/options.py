@@ -35,6 +35,7 @@ def options_of_config(*names: str) -> Callable[[Command], Command]:
                 type=kind,
                 help=field.metadata["help"],
                 metavar=_metavar(field),
+                multiple=isinstance(field.default, tuple),
                 cls=HelpOption,
                 heading=field.metadata["heading"],
                 notes=_notes(field, flag),
@@ -70,6 +71,8 @@ def _notes(field: dataclasses.Field[Any], flag: str) -> list[str]:
 def _typed(field: dataclasses.Field[Any], flag: str) -> str:
     """A default as it is typed; a round number of bytes also in a unit."""
     default: Any = field.default
+    if isinstance(default, tuple):
+        return ""
     if isinstance(default, bool):
         return flag.split("/")[0 if default else 1]
     if field.metadata["value"] == "BYTES":

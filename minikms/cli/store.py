@@ -12,7 +12,7 @@ from minikms.access.policy import SCOPES
 from minikms.access.tokens import Token, Tokens
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.key_files import new_key
-from minikms.cli.options import config_of
+from minikms.cli.options import config_of, options_of_config
 from minikms.cli.progress import is_among_output, progress, tell, tell_fault
 from minikms.cli.store_backup import backup, restore
 from minikms.cli.store_options import (
@@ -140,15 +140,17 @@ async def _init(
 
 
 @store.command(examples=(f"minikms store info {ON_A_STORE}",))
+@options_of_config("without_algorithm")
 @on_a_store
 def info(**options: Any) -> None:
     """Say where a store is, and how many keys it has."""
     config = config_of(options)
-    asyncio.run(_info(durable(config.store), key_of(config)))
+    registry = AlgorithmRegistry.from_installed(config.without_algorithm)
+    asyncio.run(_info(durable(config.store), key_of(config), registry))
 
 
-async def _info(location: StoreLocation, key: StoreKey) -> None:
-    algs = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
+async def _info(location: StoreLocation, key: StoreKey, registry: AlgorithmRegistry) -> None:
+    algs = [entry.algorithm.name for entry in registry]
     async with StoreInspector.open(location, key) as inspector:
         click.echo(f"Backend: {location.backend}")
         click.echo(f"Location: {location}")
@@ -210,6 +212,7 @@ async def _rekey(
     help="Where the copy is made: sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",
 )
 @with_another_key("to", "The key that is to open the copy")
+@options_of_config("without_algorithm")
 @on_a_store
 def copy(
     target: str,
@@ -227,7 +230,8 @@ def copy(
     location, place = durable(config.store), durable(target)
     require_one_driver_environment(location, place)
     to_key = other_key("to", to_key_file, to_key_method, place, generate=generate_key)
-    asyncio.run(_copy(location, key_of(config), place, to_key))
+    registry = AlgorithmRegistry.from_installed(config.without_algorithm)
+    asyncio.run(_copy(location, key_of(config), place, to_key, registry))
 
 
 async def _copy(
@@ -235,9 +239,9 @@ async def _copy(
     key: StoreKey,
     place: StoreLocation,
     other: AbstractAsyncContextManager[StoreKey | None],
+    registry: AlgorithmRegistry,
 ) -> None:
     profiles = keys = 0
-    registry = AlgorithmRegistry.from_installed()
     async with (
         progress("Copying keys", show_pos=True) as bar,
         StoreInspector.open(location, key) as source,
@@ -260,16 +264,17 @@ store.add_command(upgrade)
 
 
 @store.command(examples=(f"minikms store verify {ON_A_STORE}",))
+@options_of_config("without_algorithm")
 @on_a_store
 def verify(**options: Any) -> None:
     """Check every record, material and alias in a store, which may be in use."""
     config = config_of(options)
-    if not asyncio.run(_verify(durable(config.store), key_of(config))):
+    registry = AlgorithmRegistry.from_installed(config.without_algorithm)
+    if not asyncio.run(_verify(durable(config.store), key_of(config), registry)):
         sys.exit(1)
 
 
-async def _verify(location: StoreLocation, key: StoreKey) -> bool:
-    registry = AlgorithmRegistry.from_installed()
+async def _verify(location: StoreLocation, key: StoreKey, registry: AlgorithmRegistry) -> bool:
     async with progress("Checking keys") as bar:
 
         def left(what: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from minikms.cli.help import ON_A_STORE, HelpCommand
-from minikms.cli.options import config_of
+from minikms.cli.options import config_of, options_of_config
 from minikms.cli.progress import progress, tell_fault
 from minikms.cli.store_options import durable, key_of, on_a_store
 from minikms.maintenance.inspect import StoreInspector
@@ -21,6 +21,7 @@ from minikms.store.permits import LONG_TIMEOUT
 
 
 @click.command(cls=HelpCommand, examples=(f"minikms store upgrade {ON_A_STORE}",))
+@options_of_config("without_algorithm")
 @on_a_store
 def upgrade(**options: Any) -> None:
     """Bring a store of an older version to this one. Nothing else may use it meanwhile.
@@ -29,13 +30,13 @@ def upgrade(**options: Any) -> None:
     copy or a backup first: the older version refuses the store from then on.
     """
     config = config_of(options)
-    if not asyncio.run(_upgrade(durable(config.store), key_of(config))):
+    registry = AlgorithmRegistry.from_installed(config.without_algorithm)
+    if not asyncio.run(_upgrade(durable(config.store), key_of(config), registry)):
         sys.exit(1)
 
 
-async def _upgrade(location: StoreLocation, key: StoreKey) -> bool:
+async def _upgrade(location: StoreLocation, key: StoreKey, registry: AlgorithmRegistry) -> bool:
     """Upgrade a store; gives whether nothing in it has a fault that keeps it as it was."""
-    registry = AlgorithmRegistry.from_installed()
     left = renewed = 0
 
     def leave(profile: str, kid: str, what: str) -> None:

@@ -13,6 +13,7 @@ from minikms.plugin.elliptic import EcAlgorithm, EcKeyPair
 from minikms.plugin.hpke import PycaHpke
 from minikms.plugin.jwk import jwk_bytes, require_jwk_type
 from minikms.plugin.protocol import (
+    API_VERSION,
     Aead,
     Box,
     Boxed,
@@ -47,6 +48,7 @@ from minikms.plugin.pyca import (
 )
 
 __all__ = [
+    "API_VERSION",
     "Aead",
     "AskarKeyAlgorithm",
     "AskarKeyPair",

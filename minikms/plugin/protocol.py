@@ -20,6 +20,9 @@ from minikms.errors import UnsupportedOperation
 Stored: TypeAlias = AskarKey | bytes
 """Key material in the store: an Askar key, or bytes, which Askar encrypts."""
 
+API_VERSION: Final = 2
+"""The version of `minikms.plugin`: 1 in Mini KMS 0.1 and 0.2, 2 since 0.3."""
+
 CapabilityT = TypeVar("CapabilityT", bound="Capability")
 KeyT = TypeVar("KeyT")
 """A key; of a key pair, the private one."""
@@ -41,6 +44,8 @@ class KeyAlgorithm(ABC, Generic[KeyT]):
     no key, and may be called in several threads at once on one key.
     """
 
+    api_version: ClassVar[int] = 1
+    """The API_VERSION that the class was written for; an older service refuses the class."""
     name: ClassVar[str]
     """Canonical name: lower-case letters and digits."""
     aliases: ClassVar[tuple[str, ...]] = ()

@@ -2,14 +2,14 @@
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from minikms.encodings import jose_b64url
 from minikms.errors import InvalidKey, KeyNotUsable, UnsupportedAlgorithm
-from minikms.plugin.protocol import KeyAlgorithm, Mac, Signer
+from minikms.plugin.protocol import API_VERSION, KeyAlgorithm, Mac, Signer
 from minikms.records import KeyRecord
 from minikms.startup_errors import PluginError, one_line
 
@@ -54,6 +54,21 @@ class Registered:
                 yield {**common, **named}
 
 
+class _Origin(NamedTuple):
+    """The entry point of an algorithm, and the name of its package."""
+
+    entry: str
+    package: str
+
+    def __str__(self) -> str:
+        return f"entry point {self.entry!r} of the package {self.package!r}"
+
+    @property
+    def way_out(self) -> str:
+        """The option that starts the service without it."""
+        return f"--without-algorithm {self.package}:{self.entry}"
+
+
 class AlgorithmRegistry:
     """The algorithms of one service, by name or alias.
 
@@ -65,21 +80,18 @@ class AlgorithmRegistry:
         self._registered: list[Registered] = []
         self._by_name: dict[str, KeyAlgorithm[Any]] = {}
         self._by_own_name: dict[str, KeyAlgorithm[Any]] = {}
-        self._stated_by: dict[str, str] = {}
-        entries = list(entries)
-        # Once for each package: a distribution parses all of its metadata to give its name.
-        dists = {entry.dist for entry in entries}
-        sources = {dist: dist.name if dist else "unknown" for dist in dists}
-        for entry in sorted(entries, key=lambda entry: (entry.name, sources[entry.dist])):
-            self._add(entry, sources[entry.dist])
+        self._stated_by: dict[str, _Origin] = {}
+        for origin, entry in sorted(_by_origin(entries), key=lambda found: found[0]):
+            self._add(entry, origin)
 
     @classmethod
-    def from_installed(cls) -> Self:
+    def from_installed(cls, without: Iterable[str] = ()) -> Self:
         """The registry of the entry points of every installed package.
 
-        Raises PluginError also where two of them own the same JWKs: one would get all.
+        `without` names entry points to leave out, as NAME or PACKAGE:NAME. Raises PluginError if
+        there is no such entry point, and if two algorithms own the same JWKs: one would get all.
         """
-        registry = cls(entry_points(group=GROUP))
+        registry = cls(_left_in(entry_points(group=GROUP), set(without)))
         registry._require_one_owner()
         return registry
 
@@ -135,16 +147,17 @@ class AlgorithmRegistry:
         ]
         return list(dict.fromkeys(made))
 
-    def _add(self, entry: EntryPoint, source: str) -> None:
-        what = f"entry point {entry.name!r} of the package {source!r}"
-        algorithm = _load(entry, f"The {what}")
+    def _add(self, entry: EntryPoint, origin: _Origin) -> None:
+        def refusal(fault: str) -> PluginError:
+            return PluginError(f"The {origin} {fault}; to start without it: {origin.way_out}.")
+
+        algorithm = _load(entry, refusal)
         for name in dict.fromkeys(map(_normalize, (algorithm.name, *algorithm.aliases))):
             if name in self._by_name:
-                other = self._stated_by[name]
-                raise PluginError(f"The {what} has the name {name!r}, as has the {other}.")
-            self._by_name[name], self._stated_by[name] = algorithm, what
+                raise _clash(origin, self._stated_by[name], "has the name", repr(name))
+            self._by_name[name], self._stated_by[name] = algorithm, origin
         self._by_own_name[algorithm.name] = algorithm
-        self._registered.append(Registered(algorithm, source))
+        self._registered.append(Registered(algorithm, origin.package))
 
     def _require_one_owner(self) -> None:
         """Raise PluginError where two algorithms own the same JWKs.
@@ -160,15 +173,45 @@ class AlgorithmRegistry:
                     f"n of {len(value) * 6 // 8 * 8} bits" if name == "n" else f"{name} {value!r}"
                     for name, value in jwk.items()
                 )
-                raise PluginError(f"The {one} owns the same JWKs as the {other}: {shown}.")
+                raise _clash(one, other, "owns the JWKs", shown)
 
 
 def _owns(algorithm: KeyAlgorithm[Any], jwk: Mapping[str, Any]) -> bool:
-    """Whether an algorithm owns JWKs of this type; not, where it needs more members to know."""
+    """Whether an algorithm owns JWKs of this type; not if it needs more members to know."""
     try:
         return algorithm.owns_jwk(jwk)
     except Exception:  # InvalidKey, or a bug, which the contract shows its author
         return False
+
+
+def _clash(one: _Origin, other: _Origin, has: str, shared: str) -> PluginError:
+    """The error of two algorithms that cannot be there together."""
+    return PluginError(
+        f"The {one} {has} {shared}, as does the {other}; to start with one of them: "
+        f"{one.way_out} or {other.way_out}."
+    )
+
+
+def _left_in(entries: Iterable[EntryPoint], without: set[str]) -> list[EntryPoint]:
+    """The entry points that `without` does not name; raises PluginError for an unknown name."""
+    kept, known = [], set[str]()
+    for origin, entry in _by_origin(entries):
+        names = {origin.entry, f"{origin.package}:{origin.entry}"}
+        known |= names
+        if without.isdisjoint(names):
+            kept.append(entry)
+    if unknown := ", ".join(sorted(without - known)):
+        raise PluginError(f"--without-algorithm: no installed package has {unknown}.")
+    return kept
+
+
+def _by_origin(entries: Iterable[EntryPoint]) -> Iterator[tuple[_Origin, EntryPoint]]:
+    names: dict[Any, str] = {}
+    for entry in entries:
+        # Once for each package: a distribution parses all of its metadata to give its name.
+        if entry.dist not in names:
+            names[entry.dist] = entry.dist.name if entry.dist else "unknown"
+        yield _Origin(entry.name, names[entry.dist]), entry
 
 
 def _normalize(name: str) -> str:
@@ -178,32 +221,37 @@ def _normalize(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
 
 
-def _load(entry: EntryPoint, where: str) -> KeyAlgorithm[Any]:
+def _load(entry: EntryPoint, refusal: Callable[[str], PluginError]) -> KeyAlgorithm[Any]:
     try:
         loaded = entry.load()
     except Exception as exc:
         # Whatever the module of a plugin raises stops the start; the cause is kept for a debugger.
-        raise PluginError(f"{where} cannot be imported: {one_line(exc)}.") from exc
+        raise refusal(f"cannot be imported: {one_line(exc)}") from exc
     if not (isinstance(loaded, type) and issubclass(loaded, KeyAlgorithm)):
-        raise PluginError(f"{where} is not a subclass of KeyAlgorithm.")
+        raise refusal("is not a subclass of KeyAlgorithm")
+    if loaded.api_version > API_VERSION:
+        raise refusal(
+            f"is for version {loaded.api_version} of minikms.plugin, and this service has version "
+            f"{API_VERSION}: update Mini KMS"
+        )
     if inspect.isabstract(loaded):
         missing = ", ".join(sorted(loaded.__abstractmethods__))
-        raise PluginError(f"{where} lacks: {missing}.")
+        raise refusal(f"lacks: {missing}")
     try:
         algorithm = loaded()
     except Exception as exc:
-        raise PluginError(f"{where} cannot be made: {one_line(exc)}.") from exc
+        raise refusal(f"cannot be made: {one_line(exc)}") from exc
     absent = [fact for fact in ("name", "kty") if not getattr(algorithm, fact, None)]
     # It may be empty: JOSE has no name for some signatures.
     if isinstance(algorithm, Signer) and getattr(algorithm, "signing_algs", None) is None:
         absent.append("signing_algs")
     if absent:
-        raise PluginError(f"{where} does not state: {', '.join(absent)}.")
+        raise refusal(f"does not state: {', '.join(absent)}")
     # Without its comma, `("one",)` would be a name for each letter.
     lists = ("aliases", "jose_algs", "signing_algs")
     text = [fact for fact in lists if isinstance(getattr(algorithm, fact, ()), str)]
     if text:
-        raise PluginError(f"{where} states one text where it takes a tuple: {', '.join(text)}.")
+        raise refusal(f"states one text where it takes a tuple: {', '.join(text)}")
     if not _NAME.fullmatch(str(algorithm.name)):
-        raise PluginError(f"{where} has a name that is not lower-case letters and digits.")
+        raise refusal("has a name that is not lower-case letters and digits")
     return algorithm

@@ -37,7 +37,7 @@ def create_app(
     `registry` stands in for that of the installed packages. `reserved_aliases` are the prefixes of
     aliases that doors alone give, move and remove.
     """
-    registry = registry or AlgorithmRegistry.from_installed()
+    registry = registry or AlgorithmRegistry.from_installed(config.without_algorithm)
     app = web.Application(client_max_size=config.max_body)
     app[IN_FLIGHT] = InFlight(config.max_in_flight)
     hosts = known_hosts(config, config.host)

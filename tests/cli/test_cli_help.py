@@ -60,7 +60,7 @@ def test_every_option_of_the_service_is_under_its_heading():
 def test_an_option_has_its_help_its_variable_and_its_default(field):
     _, sections = shown("serve")
     text = joined(sections[field.metadata["heading"]])
-    default = str(field.default)
+    default = "" if field.default == () else str(field.default)
     if field.type is bool:
         default = "--" + ("" if field.default else "no-") + field.name.replace("_", "-")
     assert f"{field.metadata['help']} [env var: {ENV_PREFIX}{field.name.upper()}" in text

@@ -1,4 +1,4 @@
-"""A plugin that is removed: its keys stay, as not installed, and work once it is back."""
+"""A plugin that is removed or left out: its keys stay, and work once it is back."""
 
 import contextlib
 import json
@@ -17,9 +17,9 @@ DATA = b64url(b"hello")
 ALIAS = "did:example:1#schnorr"
 
 
-@pytest.fixture
-def plugin(tmp_path, monkeypatch):
-    """Install the sample plugin for later processes, or remove it."""
+@pytest.fixture(params=["uninstalled", "left out"])
+def plugin(request, options, tmp_path, monkeypatch):
+    """Install the sample plugin for later processes, or remove it, or have them leave it out."""
     folder = tmp_path / "packages"
     info = folder / "minikms_bip340-1.0.0.dist-info"
     info.mkdir(parents=True)
@@ -28,8 +28,11 @@ def plugin(tmp_path, monkeypatch):
     (info / "entry_points.txt").write_text("[minikms.algorithms]\nbip340 = minikms_bip340:Bip340\n")
 
     def install(there):
-        if there:
+        options.pop("without_algorithm", None)
+        if there or request.param == "left out":
             monkeypatch.setenv("PYTHONPATH", str(folder))
+            if not there:
+                options["without_algorithm"] = "minikms-bip340:bip340"
         else:
             monkeypatch.delenv("PYTHONPATH", raising=False)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from minikms.plugin import API_VERSION
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import PluginError
 
@@ -112,6 +113,10 @@ UNUSABLE = {
             name, kty = "mine", "oct"
             def __init__(self, size): ...
     """,
+    "newer API": """
+        class Mine(AskarKeyAlgorithm):
+            name, kty, api_version = "mine", "oct", 999
+    """,
     "a class of another kind": "class Mine: pass",
     "a function": "def Mine(): return None",
 }
@@ -145,18 +150,23 @@ def test_a_plugin_that_cannot_be_used_is_named(unusable, monkeypatch):
     sentence = refusal(unusable, monkeypatch)
     assert "'bp256'" in sentence
     assert "'minikms-bp256'" in sentence
+    assert "--without-algorithm minikms-bp256:bp256" in sentence
 
 
 @pytest.mark.parametrize(
     ("unusable", "says"),
     [
-        (UNUSABLE["duplicate name"], "has the name 'ed25519', as has the entry point"),
-        (UNUSABLE["JWKs of a curve"], "owns the same JWKs as the entry point 'k256'"),
+        (UNUSABLE["duplicate name"], "has the name 'ed25519', as does the entry point"),
+        (
+            UNUSABLE["JWKs of a curve"],
+            "owns the JWKs kty 'EC', crv 'secp256k1', as does the entry point 'k256'",
+        ),
         (UNUSABLE["import error"], "cannot be imported: ModuleNotFoundError: No module named"),
         (UNUSABLE["missing method"], "lacks: unpack"),
         (UNUSABLE["no kty"], "does not state: kty"),
+        (UNUSABLE["newer API"], f"and this service has version {API_VERSION}: update Mini KMS"),
     ],
-    ids=["duplicate name", "JWKs of a curve", "import error", "missing method", "no kty"],
+    ids=["duplicate name", "JWKs of a curve", "import error", "missing method", "no kty", "newer"],
     indirect=["unusable"],
 )
 def test_the_sentence_says_why_as_in_the_guide(unusable, says, monkeypatch):
