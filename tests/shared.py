@@ -18,15 +18,14 @@ from minikms.algorithms.rsa import RsaAlgorithm
 from minikms.http import memory, trial
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve import assembly
-from minikms.web import app as app_module
+from minikms.web import page
 from minikms.web.openapi import complete
 from minikms.web.routes import Route
 from minikms.web.schemas.system_bodies import Algorithm
-from minikms.web.swagger import Documented, read_routes
 
 
 def share_applications(patch: pytest.MonkeyPatch) -> None:
-    """Load algorithms and doors, read the routes, try batches and make each document once.
+    """Load algorithms and doors, try batches and make each document once.
 
     They are most of an application's start, and nearly every test starts one.
     """
@@ -34,17 +33,12 @@ def share_applications(patch: pytest.MonkeyPatch) -> None:
     load_once = functools.cache(lambda path, without: load(without))
     doors = assembly.installed_doors
     doors_once = functools.cache(lambda path: doors())
-    read_once = functools.cache(read_routes)
     completed: dict[Any, dict[str, Any]] = {}
 
     @functools.cache
     def named(registry: AlgorithmRegistry) -> Any:
         first = Algorithm().dumps(list(registry)[:2], many=True)
         return tuple(registry.names), tuple(registry.signing_names), first
-
-    def read(routes: list[Route]) -> Documented:
-        documented = read_once(tuple(routes))
-        return documented._replace(spec=dict(documented.spec))
 
     def complete_once(
         spec: dict[str, Any],
@@ -65,8 +59,7 @@ def share_applications(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(AlgorithmRegistry, "from_installed", from_installed)
     patch.setattr(assembly, "installed_doors", lambda: doors_once(tuple(sys.path)))
-    patch.setattr(app_module, "read_routes", read)
-    patch.setattr(app_module, "complete", complete_once)
+    patch.setattr(page, "complete", complete_once)
     patch.setattr(trial, "fault", _tried_once(trial.fault))
 
 

@@ -21,8 +21,8 @@ from minikms.records import (
 )
 from minikms.serve.assembly import create_service
 from minikms.store.listing import MAX_PAGE_BYTES
-from minikms.web.handlers.paging import MAX_LIMIT
 from minikms.web.openapi import error_classes
+from minikms.web.parameters import MAX_LIMIT
 from minikms.web.routes import ROUTES
 from minikms.web.schemas import didcomm_bodies
 from minikms.web.schemas.key_bodies import MAX_KEYS

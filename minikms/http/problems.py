@@ -5,12 +5,11 @@ Another protocol has a function of its own instead of `problem_response`.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import orjson
 from aiohttp import web
-from aiohttp_swagger3 import RequestValidationFailed
 
 from minikms import errors
 from minikms.http.logs import request_id
@@ -91,8 +90,6 @@ def slug_of(exc: BaseException) -> str:
 
 def from_http(exc: web.HTTPException) -> errors.KmsError:
     """The error of this service that aiohttp's own `exc` stands for."""
-    if isinstance(exc, RequestValidationFailed):
-        return invalid_parameters(exc.errors)
     if isinstance(exc, web.HTTPMethodNotAllowed):
         allow = ", ".join(sorted(exc.allowed_methods))
         return errors.MethodNotAllowed(f"Allowed here: {allow}.", headers={"Allow": allow})
@@ -105,16 +102,3 @@ def pointer(name: object, parent: str = "#") -> str:
     """A JSON pointer (RFC 6901) to a member or a parameter, whose name is cut."""
     place = str(name)[:_SHOWN].replace("~", "~0").replace("/", "~1")
     return f"{parent}/{place}"
-
-
-def invalid_parameters(found: Mapping[str, Any]) -> errors.ValidationFailed:
-    """What aiohttp-swagger3 found wrong in path and query, with a pointer to each parameter."""
-    return errors.ValidationFailed(
-        errors=[(f"#/{name}", _sentence(str(what))) for name, what in found.items()]
-    )
-
-
-def _sentence(what: str) -> str:
-    if "regex" in what:
-        return "Not of its form; see the documentation."
-    return what[:1].upper() + what[1:] + "."

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import warnings
 
 import uvloop
 from aiohttp import web
@@ -39,8 +38,6 @@ def run(config: Config, parent: "WorkerEnd | None" = None) -> None:
     core_dumps.turn_off()  # again in a worker, which inherits nothing
     raise_descriptor_limit()
     log_output.configure(config.log_format, config.log_level, process=parent is not None)
-    # aiohttp-swagger3 stores data in each request under a plain string.
-    warnings.simplefilter("ignore", web.NotAppKeyWarning)
     with exit_on_startup_error():
         with garbage.growing():
             app = create_service(config)

@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-import orjson
 from aiohttp import web
 
 from minikms.access.policy import OPEN, SCOPES
@@ -18,10 +17,9 @@ from minikms.startup_errors import AccessError
 from minikms.web import page
 from minikms.web.handlers.system import openapi as openapi_document
 from minikms.web.messages import asked_profile, published_profile
-from minikms.web.openapi import complete
+from minikms.web.parameters import reading
 from minikms.web.routes import ROUTES
-from minikms.web.state import DOCUMENT, REGISTRY, RESERVED_ALIASES, Document
-from minikms.web.swagger import read_routes
+from minikms.web.state import REGISTRY, RESERVED_ALIASES
 
 # All that answers without a token.
 _OPEN_ROUTES: Final = {"healthz", "readyz", "openapi"}
@@ -58,31 +56,25 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
     for route in routes:
         if route.scope not in SCOPES and (route.scope, route.name in _OPEN_ROUTES) != (OPEN, True):
             raise AccessError(f"The route {route.name} has no scope that callers can have.")
-    documented = read_routes(routes)
-    gate = app[GATE]
-    documents = page.add_to(app, documented.ui_files, gate.page) if app[CONFIG].docs else {}
+    gate, config = app[GATE], app[CONFIG]
+    if config.docs:
+        page.add_to(app, routes, registry, gate.page, guarded=config.needs_token)
     for route in routes:
-        handler: Any = documented.handlers[route.name]
-        if route.scope == OPEN:
+        handler: Any = route.handler
+        if route.scope == OPEN:  # monitors and browsers add parameters of their own
             # A process is alive however much there is to do.
             handler = gate.hosted(handler if route.name == "healthz" else gate.counted(handler))
             expecting: ExpectHandler = expect
         else:
             published = published_profile if route.name == "jwks" else None
             gated = Gated(route.name, (route.scope,), route.secret, published)
-            handler, expecting = gate.guard(gated, handler), gate.expecting(gated)
+            handler = gate.guard(gated, reading(handler, route.parameters))
+            expecting = gate.expecting(gated)
         # HEAD is GET without its content (RFC 9110 section 9.3.2).
         for method in ("HEAD", "GET") if route.method == "GET" else (route.method,):
             app.router.add_route(
                 method, route.path, handler, name=route.name, expect_handler=expecting
             )
-    guarded, spec = app[CONFIG].needs_token, documented.spec
-
-    def document() -> bytes:
-        complete(spec, routes, registry, guarded=guarded, documents=documents)
-        return orjson.dumps(spec, option=orjson.OPT_APPEND_NEWLINE)
-
-    app[DOCUMENT] = Document(document)
 
 
 def create_runner(app: web.Application, **kwargs: Any) -> KmsRunner:

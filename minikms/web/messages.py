@@ -265,7 +265,7 @@ def _pointers(messages: Mapping[Any, Any], parent: str = "#") -> list[tuple[str,
         if isinstance(what, Mapping) and not _is_of_dict(what):
             found.extend(_pointers(what, at))
         else:
-            found.append((at, _sentence(what)))
+            found.append((at, sentence(what)))
     return found
 
 
@@ -276,7 +276,8 @@ def _is_of_dict(messages: Mapping[Any, Any]) -> bool:
     )
 
 
-def _sentence(what: Any) -> str:
+def sentence(what: Any) -> str:
+    """The first sentence of marshmallow's messages of one field."""
     while not isinstance(what, str):
         what = next(iter(what.values() if isinstance(what, Mapping) else what))
     return what

@@ -1,8 +1,8 @@
-"""The OpenAPI document: made from routes, handlers' docstrings, schemas, errors and registry."""
+"""The OpenAPI document: made from routes, schemas, parameters, errors and the registry."""
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -13,11 +13,12 @@ from minikms.http.answers import CACHE_CONTROL, NO_STORE
 from minikms.http.logs import REQUEST_ID_HEADER
 from minikms.http.problems import CONTENT_TYPE, problem
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import PROFILE_PATTERN
-from minikms.web.components import parameter_components, ref, schema_components
+from minikms.web.components import components, ref
 from minikms.web.messages import NDJSON
-from minikms.web.routes import Route
+from minikms.web.parameters import PROFILE_OF_CALL
+from minikms.web.routes import Problems, Route
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
+from minikms.web.schemas.problem_body import Problem
 from minikms.web.schemas.system_bodies import Algorithm
 
 # In the order of the page: no tag needs what one above it deletes.
@@ -61,21 +62,40 @@ page to its end, once the examples of `POST /key/import` are imported.
 
 """
 
-_BODY_PROBLEMS: Final = (
-    "malformed-json",
-    "bad-request",
-    "request-timeout",
-    "body-too-large",
-    "unsupported-media-type",
-    "validation-failed",
+_BODY_PROBLEMS: Final[Problems] = (
+    errors.MalformedJson,
+    errors.BadRequest,
+    errors.RequestTimeout,
+    errors.BodyTooLarge,
+    errors.UnsupportedMediaType,
+    errors.ValidationFailed,
 )
-_TOKEN_PROBLEMS: Final = ("unauthenticated", "forbidden", "too-many-attempts", "store-unavailable")
+_TOKEN_PROBLEMS: Final[Problems] = (
+    errors.Unauthenticated,
+    errors.Forbidden,
+    errors.TooManyAttempts,
+    errors.StoreUnavailable,
+)
+_PROFILE_PROBLEMS: Final[Problems] = (errors.ProfileNotFound, errors.StoreUnavailable)
 _TOKEN_SCHEME: Final = {
     "type": "http",
     "scheme": "bearer",
     "description": "A token of Mini KMS, or a JWT of the operator's identity provider.",
 }
-_PROFILE_PROBLEMS: Final = ("profile-not-found", "store-unavailable")
+_HEADERS: Final = {
+    "NoStore": {
+        "description": f"`{NO_STORE}`: the answer has a secret in it.",
+        "schema": {"type": "string"},
+    },
+    "RequestId": {
+        "description": "The id of the request, as in the log.",
+        "schema": {"type": "string"},
+    },
+    "RetryAfter": {
+        "description": "With 429 and 503: seconds to wait (RFC 9110 section 10.2.3).",
+        "schema": {"type": "integer"},
+    },
+}
 
 
 def error_classes() -> Iterator[type[errors.KmsError]]:
@@ -85,74 +105,54 @@ def error_classes() -> Iterator[type[errors.KmsError]]:
             yield kind
 
 
-def components() -> dict[str, Any]:
-    """The parameters, which the routes refer to when they are added."""
-    return {"parameters": parameter_components(), "schemas": {}}
-
-
 def complete(
     spec: dict[str, Any],
-    routes: Iterable[Route],
+    routes: Sequence[Route],
     registry: AlgorithmRegistry,
     *,
     guarded: bool,
     documents: Mapping[str, str],
 ) -> None:
-    """Complete a document that has the routes: derive what their docstrings leave out.
+    """Add all that it says to a document that has a version, a title and nothing else.
 
     `guarded` says that callers need a token; `documents` has a URL for the name of each that the
     page is to link.
     """
-    links = " · ".join(f"[{name}]({url})" for name, url in documents.items())
-    spec["info"]["description"] = _DESCRIPTION + (_GUARDED_HELP if guarded else _HELP) + links
-    bodies: set[str] = {"Problem"}
-    slugs: set[str] = set()
+    head = {
+        "openapi": spec["openapi"],
+        "info": {name: spec["info"][name] for name in ("title", "version")},
+    }
     answers = {
         **ANSWERS,
         "listAlgorithms": Algorithm().dump(list(registry)[:2], many=True),
-        "openapi": {
-            "openapi": spec["openapi"],
-            "info": {name: spec["info"][name] for name in ("title", "version")},
-            "paths": {},
+        "openapi": {**head, "paths": {}},
+    }
+    links = " · ".join(f"[{name}]({url})" for name, url in documents.items())
+    spec["info"]["description"] = _DESCRIPTION + (_GUARDED_HELP if guarded else _HELP) + links
+    spec["tags"] = list(TAGS)
+    paths: dict[str, dict[str, Any]] = {}
+    problems: set[type[errors.KmsError]] = set()
+    for route in routes:
+        common = _common_problems(route, guarded=guarded)
+        problems.update(route.problems, common)
+        operation = _operation(route, common, answers, guarded=guarded)
+        paths.setdefault(_path(route), {})[route.method.lower()] = operation
+    spec["paths"] = paths
+    spec["components"] = components(
+        {Problem, *(kind for route in routes for kind in (route.body, route.answer) if kind)},
+        dict.fromkeys(one for route in routes for one in route.parameters),
+        {"AlgorithmName": registry.names, "JoseName": registry.signing_names},
+    ) | {
+        "headers": _HEADERS,
+        "examples": {
+            error.slug: {"value": problem(error())}
+            for error in error_classes()
+            if error in problems
         },
     }
-    for route in routes:
-        operation = spec["paths"][_path(route)][route.method.lower()]
-        _complete_operation(operation, route, bodies, slugs, guarded=guarded)
-        _add_examples(operation["responses"]["200"]["content"], answers[route.name])
-    spec["tags"] = list(TAGS)
-    parts = spec["components"]
     if guarded:
-        parts["securitySchemes"] = {"token": _TOKEN_SCHEME}
-    parts["headers"] = _headers()
-    parts["examples"] = {
-        error.slug: {"value": problem(error())} for error in error_classes() if error.slug in slugs
-    }
-    # Not before the routes are added: aiohttp-swagger3 would accept an algorithm only as the enum
-    # spells it, and of two profiles check only the first.
-    parts["parameters"]["AlgFilter"]["schema"]["x-component"] = "AlgorithmName"
-    parts["parameters"]["Profile"]["schema"]["pattern"] = PROFILE_PATTERN
-    enums = {"AlgorithmName": registry.names, "JoseName": registry.signing_names}
-    parts["schemas"] = schema_components(bodies, enums, parts["parameters"])
+        spec["components"]["securitySchemes"] = {"token": _TOKEN_SCHEME}
     _publish(spec)
-
-
-def query_parameters(spec: Mapping[str, Any], route: Route) -> dict[str, bool]:
-    """The query parameters of a route of `spec`, by name; whether each may be repeated."""
-    operation = spec["paths"][_path(route)][route.method.lower()]
-    names = [_component(one) for one in operation.get("parameters", ())]
-    names += operation.get("x-parameters", ())
-    parameters = [spec["components"]["parameters"][name] for name in names]
-    return {
-        one["name"]: one["schema"]["type"] == "array" for one in parameters if one["in"] == "query"
-    }
-
-
-def has_parameters(spec: Mapping[str, Any], route: Route) -> bool:
-    """Whether a route of `spec` has a parameter besides the profile, which its handler checks."""
-    operation = spec["paths"][_path(route)][route.method.lower()]
-    profile = ref("parameters", "Profile")
-    return any(parameter != profile for parameter in operation.get("parameters", ()))
 
 
 def _path(route: Route) -> str:
@@ -160,108 +160,97 @@ def _path(route: Route) -> str:
     return re.sub(r"{(\w+):[^{}]*}", r"{\1}", route.path)
 
 
-def _component(reference: Mapping[str, str]) -> str:
-    """The name of the component that is referred to."""
-    return reference["$ref"].rpartition("/")[2]
-
-
-def _headers() -> dict[str, Any]:
-    return {
-        "NoStore": {
-            "description": f"`{NO_STORE}`: the answer has a secret in it.",
-            "schema": {"type": "string"},
-        },
-        "RequestId": {
-            "description": "The id of the request, as in the log.",
-            "schema": {"type": "string"},
-        },
-        "RetryAfter": {
-            "description": "With 429 and 503: seconds to wait (RFC 9110 section 10.2.3).",
-            "schema": {"type": "integer"},
-        },
-    }
-
-
-def _complete_operation(
-    operation: dict[str, Any], route: Route, bodies: set[str], slugs: set[str], *, guarded: bool
-) -> None:
-    """Derive the rest of an operation; adds the schemas and problems that it refers to."""
-    operation["operationId"] = route.name
-    operation["summary"] = (inspect.getdoc(route.handler) or "").partition("\n")[0].rstrip(".")
-    own = operation.pop("x-problems", [])
-    common = ["internal-error"]
+def _common_problems(route: Route, *, guarded: bool) -> Problems:
+    """The problems that follow from the kind of a call."""
+    common: list[type[errors.KmsError]] = [errors.InternalError]
     if route.scope != OPEN:
-        common.append("audit-unavailable")
-        operation["description"] = f"Scope: `{route.scope}`."
-    if guarded and route.scope != OPEN:
-        operation["security"] = [{"token": []}]
-        common.extend(_TOKEN_PROBLEMS)
+        common += (errors.AuditUnavailable, errors.ValidationFailed)
+        common += _TOKEN_PROBLEMS if guarded else ()
     if not guarded:
-        common.append("misdirected-request")
-    for name in operation.pop("x-parameters", []):
-        operation["parameters"].append(ref("parameters", name))
-    parameters = [_component(one) for one in operation.get("parameters", [])]
-    if route.scope != OPEN:
-        common.append("validation-failed")
-    if "Profile" in parameters:
-        common.extend(_PROFILE_PROBLEMS)
+        common.append(errors.MisdirectedRequest)
+    if PROFILE_OF_CALL in route.parameters:
+        common += _PROFILE_PROBLEMS
     if route.name != "healthz":
-        common.append("too-busy")
-    body = operation.pop("x-body", None)
-    if body is not None or route.method == "POST":  # without a schema, it refuses one
-        common.extend(_BODY_PROBLEMS)
-    if body is not None:
-        bodies.add(body)
-        operation["requestBody"] = _request_body(body)
-    for response in operation["responses"].values():
-        answer = response.pop("x-answer", None)
-        if answer is not None:
-            many = isinstance(answer, list)
-            name = answer[0] if many else answer
-            bodies.add(name)
-            schema = ref("schemas", name)
-            # JSON first: generators take the first type that an answer may have.
-            response["content"] = {
-                "application/json": {"schema": {"type": "array", "items": schema}}
-                if many
-                else {"schema": schema},
-                **response.get("content", {}),
-            }
-    operation["responses"].update(_problem_responses(own, common, route))
-    slugs.update(own, common)
-    if route.secret:
-        success = operation["responses"]["200"].setdefault("headers", {})
-        success[CACHE_CONTROL] = ref("headers", "NoStore")
-    for response in operation["responses"].values():
-        response.setdefault("headers", {})[REQUEST_ID_HEADER] = ref("headers", "RequestId")
+        common.append(errors.TooBusy)
+    if route.method == "POST" or route.body is not None:  # without a schema, it refuses a body
+        common += _BODY_PROBLEMS
+    return tuple(common)
 
 
-def _request_body(schema: str) -> dict[str, Any]:
+def _operation(
+    route: Route, common: Problems, answers: Mapping[str, Any], *, guarded: bool
+) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "tags": [route.tag],
+        "operationId": route.name,
+        "summary": (inspect.getdoc(route.handler) or "").partition("\n")[0].rstrip("."),
+    }
+    if route.scope != OPEN:
+        operation["description"] = f"Scope: `{route.scope}`."
+        if guarded:
+            operation["security"] = [{"token": []}]
+    if route.parameters:
+        operation["parameters"] = [ref("parameters", one.component) for one in route.parameters]
+    if route.body is not None:
+        operation["requestBody"] = _request_body(route, route.body.__name__)
+    responses = {
+        "200": _success(route, _example_of(route, route.name, answers)),
+        **{status: dict(more) for status, more in route.responses.items() if status != "200"},
+        **_problem_responses(route, common),
+    }
+    for response in responses.values():
+        response["headers"] = {
+            **response.get("headers", {}),
+            REQUEST_ID_HEADER: ref("headers", "RequestId"),
+        }
+    return {**operation, "responses": responses}
+
+
+def _example_of(route: Route, name: str, examples: Mapping[str, Any]) -> Any:
+    if name not in examples:
+        raise LookupError(f"{route.name} has no example {name!r} in web/schemas/examples.py.")
+    return examples[name]
+
+
+def _request_body(route: Route, schema: str) -> dict[str, Any]:
     examples = {
-        title: {"summary": title, "value": example} for title, example in EXAMPLES[schema].items()
+        title: {"summary": title, "value": example}
+        for title, example in _example_of(route, schema, EXAMPLES).items()
     }
     content = {"application/json": {"schema": ref("schemas", schema), "examples": examples}}
     return {"required": True, "content": content}
 
 
-def _add_examples(content: dict[str, Any], example: Any) -> None:
-    """Add the example to each content type of a success."""
+def _success(route: Route, example: Any) -> dict[str, Any]:
+    more = route.responses.get("200", {})
+    # JSON first: generators take the first type that an answer may have.
+    content: dict[str, Any] = {}
+    if route.answer is not None:
+        schema = ref("schemas", route.answer.__name__)
+        content["application/json"] = {
+            "schema": {"type": "array", "items": schema} if route.many else schema
+        }
+    content.update({kind: dict(described) for kind, described in more.get("content", {}).items()})
     content["application/json"]["example"] = example
     if NDJSON in content:
         lines = [orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE).decode() for one in example]
         content[NDJSON]["example"] = "".join(lines)
+    headers = dict(more.get("headers", {}))
+    if route.secret:
+        headers[CACHE_CONTROL] = ref("headers", "NoStore")
+    return {**more, "description": route.success, "content": content, "headers": headers}
 
 
-def _problem_responses(own: list[str], common: list[str], route: Route) -> dict[str, Any]:
-    """A response for each status of the operation's `own` problems, and one for all others."""
+def _problem_responses(route: Route, common: Problems) -> dict[str, Any]:
+    """A response for each status of the route's own problems, and one for all others."""
     by_status: dict[int, list[type[errors.KmsError]]] = {}
     for error in error_classes():
-        if error.slug in {*own, *common}:
+        if error in route.problems or error in common:
             by_status.setdefault(error.status, []).append(error)
     responses, others = {}, {}
     for status, group in by_status.items():
         # Any call can fail by the service, which is in the default; a health check asks for that.
-        if (status < 500 or route.scope == OPEN) and any(error.slug in own for error in group):
+        if (status < 500 or route.scope == OPEN) and any(one in route.problems for one in group):
             titles = "; ".join(f"`{error.slug}`: {error.title}" for error in group)
             responses[str(status)] = _problem_response(f"{titles}.", group)
         else:

@@ -1,17 +1,49 @@
-"""Swagger UI: our page around the library's parts, and the documents that it links."""
+"""Swagger UI and the document: our page around aiohttp-swagger3's parts.
 
-from collections.abc import Callable
+The library has an application of its own, so that nothing of it is in the one that serves.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
+import orjson
 from aiohttp import web
+from aiohttp_swagger3 import (
+    SwaggerDocs,
+    SwaggerInfo,
+    SwaggerLicense,
+    SwaggerUiSettings,
+    swagger,
+)
 
 from minikms.http.answers import Handler
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.private_names import PrivateNames
 from minikms.web.handlers.system import openapi, to_docs
+from minikms.web.openapi import complete
+from minikms.web.routes import Route
+from minikms.web.state import DOCUMENT, Document
+
+LOGGER = logging.getLogger(__name__)
 
 FOLDER: Final = Path(__file__).with_name("ui")
 DOCUMENTS: Final = FOLDER / "documents"
 
+PRIVATE_NAMES: Final = PrivateNames(
+    "aiohttp-swagger3",
+    ((swagger, "fastjsonschema", "compiles a checker of whole documents"),),
+    without="each process takes 0.2 s and 41 MiB more to start",
+)
+
+_LICENSE: Final = SwaggerLicense(
+    name="Apache-2.0", url="https://www.apache.org/licenses/LICENSE-2.0"
+)
 _TYPES: Final = {
     ".html": "text/html",
     ".css": "text/css",
@@ -21,17 +53,23 @@ _TYPES: Final = {
 
 
 def add_to(
-    app: web.Application, swagger_ui: Path, guard: Callable[[Handler], Handler]
-) -> dict[str, str]:
-    """Add the page at `/docs/` and its documents; gives the URL of each document by its title.
+    app: web.Application,
+    routes: Sequence[Route],
+    registry: AlgorithmRegistry,
+    guard: Callable[[Handler], Handler],
+    *,
+    guarded: bool,
+) -> None:
+    """Add the page at `/docs/`, its documents, and the OpenAPI document.
 
-    `swagger_ui` is the folder of Swagger UI's own files.
+    `guarded` says that callers need a token.
     """
 
     def add(path: str, handler: Handler) -> None:
-        guarded: Any = guard(handler)
-        app.router.add_get(path, guarded)
+        page: Any = guard(handler)
+        app.router.add_get(path, page)
 
+    spec, swagger_ui = _library()
     add("/", to_docs)
     add("/docs", to_docs)
     add("/docs/", _own_file(FOLDER / "index.html"))
@@ -46,7 +84,44 @@ def add_to(
         add(url, _own_file(document))
         with document.open(encoding="utf-8") as lines:
             links[next(lines).removeprefix("# ").strip()] = url
-    return links
+
+    def make() -> bytes:
+        complete(spec, routes, registry, guarded=guarded, documents=links)
+        return orjson.dumps(spec, option=orjson.OPT_APPEND_NEWLINE)
+
+    app[DOCUMENT] = Document(make)
+
+
+def _library() -> tuple[dict[str, Any], Path]:
+    """The library's document, which has no calls yet, and its folder of Swagger UI's files."""
+    app = web.Application()
+    with warnings.catch_warnings(), _without_checker():
+        # The library keeps its own things in the application under plain strings.
+        warnings.simplefilter("ignore", web.NotAppKeyWarning)
+        docs = SwaggerDocs(
+            app,
+            info=SwaggerInfo(title="Mini KMS", version=version("minikms"), license=_LICENSE),
+            swagger_ui_settings=SwaggerUiSettings(path="/docs"),
+        )
+    resources = [resource.get_info() for resource in app.router.resources()]
+    (folder,) = (info["directory"] for info in resources if "directory" in info)
+    return docs.spec, folder
+
+
+@contextmanager
+def _without_checker() -> Iterator[None]:
+    """Keep the library from compiling a checker of documents; a test checks ours."""
+    if lost := PRIVATE_NAMES.missing():
+        LOGGER.warning("%s: %s", lost, PRIVATE_NAMES.without)
+        yield
+        return
+    library: Any = swagger
+    compiler = library.fastjsonschema
+    library.fastjsonschema = SimpleNamespace(compile=lambda *_, **__: lambda document: None)
+    try:
+        yield
+    finally:
+        library.fastjsonschema = compiler
 
 
 def _own_file(file: Path) -> Handler:

@@ -1,10 +1,15 @@
-"""The whole API on one screen."""
+"""The whole API in one table: each call, with all that the OpenAPI document says of it."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
 
+from marshmallow import Schema
+
+from minikms import errors as e
 from minikms.access.policy import OPEN
 from minikms.http.answers import Answer
+from minikms.web import parameters as p
 from minikms.web.handlers import (
     boxes,
     didcomm,
@@ -18,12 +23,35 @@ from minikms.web.handlers import (
     system,
     tokens,
 )
+from minikms.web.handlers.operation import Build, BuildBatch, batch_operation, operation
+from minikms.web.messages import NDJSON
+from minikms.web.schemas import (
+    box_bodies,
+    didcomm_bodies,
+    encapsulation_bodies,
+    jose_bodies,
+    jwe_bodies,
+    key_bodies,
+    operation_bodies,
+    profile_bodies,
+    system_bodies,
+    token_bodies,
+)
+from minikms.web.schemas.base import Request
+from minikms.web.schemas.key_bodies import Key
+from minikms.web.schemas.operation_bodies import DecryptedData
+
+Problems: TypeAlias = tuple[type[e.KmsError], ...]
 
 
-class Route(NamedTuple):
-    """One call: what it answers to, who answers, its operationId, and what it lets a caller do.
+@dataclass(frozen=True, eq=False)
+class Route:
+    """A call: method, path, handler, operationId (`name`) and the scope that callers need.
 
-    `secret` says that a success has a secret in it, which no cache may keep.
+    The rest is for the document. `tag` is its group on the page; `success` describes the answer.
+    `problems` are its own, besides those that follow from the rest (openapi.py). `responses` are
+    more parts of its responses by status, as OpenAPI has them. The first line of the handler's
+    docstring is the summary.
     """
 
     method: str
@@ -31,7 +59,56 @@ class Route(NamedTuple):
     handler: Callable[..., Coroutine[Any, Any, Answer]]
     name: str
     scope: str
+    tag: str
+    success: str
+    answer: type[Schema] | None = None
+    body: type[Request] | None = None
+    parameters: tuple[p.Parameter, ...] = ()
+    problems: Problems = ()
+    many: bool = False
+    """The answer is a list."""
     secret: bool = False
+    """A success has a secret in it, which no cache may keep."""
+    responses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def _operation(
+    path: str,
+    build: Build,
+    name: str,
+    scope: str,
+    tag: str,
+    success: str,
+    body: type[Request],
+    answer: type[Schema],
+    problems: Problems = (),
+    *,
+    member: str | None = None,
+    secret: bool = False,
+) -> Route:
+    """The route of an operation on a key, which `build` makes of a body."""
+    handler = operation(build, body, answer, member=member)
+    return Route("POST", path, handler, name, scope, tag, success, answer, body, _CALL,
+                 (*_OF_KEYS, *problems), secret=secret)  # fmt: skip
+
+
+def _batch(
+    path: str,
+    build: BuildBatch,
+    name: str,
+    scope: str,
+    success: str,
+    body: type[Request],
+    answer: type[Schema],
+    problems: Problems,
+    *,
+    member: str,
+) -> Route:
+    handler = batch_operation(build, body, answer, member=member)
+    own = (*_OF_KEYS, *problems)
+    return Route(
+        "POST", path, handler, name, scope, "operations", success, answer, body, _CALL, own
+    )
 
 
 # `[^/]+` since aiohttp's own `{kid}` stops at braces; and not the names of other calls, whose
@@ -40,59 +117,192 @@ KID: Final = "{kid:(?!(?:generate|import)$)[^/]+}"
 NAME: Final = "{name:[^/]+}"
 ID: Final = "{token:[^/]+}"
 
-# In the order of the page: each finds what those above it have made, so of what one deletes nothing
-# below it has a need.
+_CALL: Final = (p.PROFILE_OF_CALL,)
+_OF_KEY: Final = (p.PROFILE_OF_CALL, p.KEY)
+_OF_KEYS: Final[Problems] = (e.KeyNotFound, e.AliasNotFound, e.KeyNotUsable, e.UnsupportedOperation)
+_PAGE: Final = {
+    "content": {NDJSON: {"schema": {"type": "string"}}},
+    "headers": {"Link": {"description": "The next page (RFC 8288).", "schema": {"type": "string"}}},
+}
+_SET: Final = {
+    "headers": {"ETag": {"description": "Changes with the set.", "schema": {"type": "string"}}}
+}
+_NEW_ID: Final = "$response.body#/record/id"
+_REVOKE: Final = {
+    "links": {"revoke": {"operationId": "revokeToken", "parameters": {"token": _NEW_ID}}}
+}
+_ANY_OBJECT: Final = {"content": {"application/json": {"schema": {"type": "object"}}}}
+
+# In the order of the page: each call finds what those above it have made, and none needs what one
+# above it deletes.
+# fmt: off
 ROUTES: Final = (
-    Route("POST", "/key/generate", material.generate, "generateKey", "keys:write"),
-    Route("POST", "/key/generate/batch", material.generate_batch, "generateKeys", "keys:write"),
-    Route("POST", "/key/import", material.import_key, "importKey", "keys:write"),
-    Route("GET", "/key", keys.find, "findKey", "keys:read"),
-    Route("GET", "/keys", keys.list_keys, "listKeys", "keys:read"),
-    Route("POST", f"/key/{KID}/rotate", material.rotate, "rotateKey", "keys:write"),
-    Route("GET", f"/key/{KID}/export", material.export, "exportKey", "keys:export", secret=True),
-    Route("POST", f"/key/{KID}/restore", keys.restore, "restoreKey", "keys:write"),
-    Route("POST", f"/key/{KID}/associate", keys.associate, "associateAlias", "keys:write"),
-    Route("DELETE", f"/key/{KID}/associate", keys.dissociate, "dissociateAlias", "keys:write"),
-    Route("GET", f"/key/{KID}", keys.get, "getKey", "keys:read"),
-    Route("PATCH", f"/key/{KID}", keys.update, "updateKey", "keys:write"),
-    Route("DELETE", f"/key/{KID}", keys.delete, "deleteKey", "keys:write"),
-    Route("DELETE", "/key", keys.delete_by_alias, "deleteKeyByAlias", "keys:write"),
-    Route("POST", "/sign", operations.sign, "sign", "sign"),
-    Route("POST", "/verify", operations.verify, "verify", "verify"),
-    Route("POST", "/sign/batch", operations.sign_batch, "signBatch", "sign"),
-    Route("POST", "/verify/batch", operations.verify_batch, "verifyBatch", "verify"),
-    Route("POST", "/encrypt", operations.encrypt, "encrypt", "encrypt"),
-    Route("POST", "/decrypt", operations.decrypt, "decrypt", "decrypt", secret=True),
-    Route("POST", "/wrap", operations.wrap, "wrap", "wrap"),
-    Route("POST", "/unwrap", operations.unwrap, "unwrap", "wrap", secret=True),
-    Route("POST", "/derive", operations.derive, "derive", "derive", secret=True),
-    Route("POST", "/mac", operations.mac, "mac", "mac"),
-    Route("POST", "/mac/verify", operations.verify_mac, "verifyMac", "mac"),
-    Route("POST", "/random", operations.random, "random", "random"),
-    Route("POST", "/box", boxes.make_box, "makeBox", "encrypt"),
-    Route("POST", "/box/open", boxes.open_box, "openBox", "decrypt", secret=True),
-    Route("POST", "/box/seal", boxes.seal_box, "sealBox", "encrypt"),
-    Route("POST", "/box/seal/open", boxes.open_sealed_box, "openSealedBox", "decrypt", secret=True),
-    Route("POST", "/didcomm/pack", didcomm.pack, "packDidcomm", "encrypt"),
-    Route("POST", "/didcomm/unpack", didcomm.unpack, "unpackDidcomm", "decrypt", secret=True),
-    Route("POST", "/encapsulate", encapsulation.encapsulate, "encapsulate", "encrypt", secret=True),
-    Route("POST", "/decapsulate", encapsulation.decapsulate, "decapsulate", "derive", secret=True),
-    Route("POST", "/hpke/seal", encapsulation.seal_hpke, "sealHpke", "encrypt"),
-    Route("POST", "/hpke/open", encapsulation.open_hpke, "openHpke", "decrypt", secret=True),
-    Route("POST", "/jws/sign", jose.sign_jws, "signJws", "sign"),
-    Route("POST", "/jws/verify", jose.verify_jws, "verifyJws", "verify"),
-    Route("POST", "/jwe/encrypt", jwe.encrypt_jwe, "encryptJwe", "encrypt"),
-    Route("POST", "/jwe/decrypt", jwe.decrypt_jwe, "decryptJwe", "decrypt", secret=True),
-    Route("GET", "/jwks.json", jose.jwks, "jwks", "keys:read"),
-    Route("POST", "/profile", profiles.create, "createProfile", "profiles"),
-    Route("GET", "/profiles", profiles.list_profiles, "listProfiles", "profiles"),
-    Route("PATCH", f"/profile/{NAME}", profiles.change, "changeProfile", "profiles"),
-    Route("DELETE", f"/profile/{NAME}", profiles.delete, "deleteProfile", "profiles"),
-    Route("POST", "/tokens", tokens.create, "createToken", "admin", secret=True),
-    Route("GET", "/tokens", tokens.list_tokens, "listTokens", "admin"),
-    Route("DELETE", f"/tokens/{ID}", tokens.revoke, "revokeToken", "admin"),
-    Route("GET", "/algorithms", system.algorithms, "listAlgorithms", "keys:read"),
-    Route("GET", "/healthz", system.healthz, "healthz", OPEN),
-    Route("GET", "/readyz", system.readyz, "readyz", OPEN),
-    Route("GET", "/openapi.json", system.openapi, "openapi", OPEN),
+    Route("POST", "/key/generate", material.generate, "generateKey", "keys:write", "keys",
+          "The new key.", Key, key_bodies.GenerateKey, _CALL,
+          (e.UnsupportedAlgorithm, e.UnsupportedOperation, e.KeyExists, e.AliasExists,
+           e.TooLargeRecord)),
+    Route("POST", "/key/generate/batch", material.generate_batch, "generateKeys", "keys:write",
+          "keys", "The new keys, in their order.", key_bodies.GeneratedKeys,
+          key_bodies.GenerateKeys, _CALL,
+          (e.UnsupportedAlgorithm, e.UnsupportedOperation, e.TooLargeRecord)),
+    Route("POST", "/key/import", material.import_key, "importKey", "keys:write", "keys",
+          "The key.", Key, key_bodies.ImportKey, _CALL,
+          (e.UnsupportedAlgorithm, e.UnsupportedOperation, e.UnsupportedOption, e.InvalidKey,
+           e.DecryptionFailed, e.KeyNotFound, e.KeyNotUsable, e.KeyExists, e.AliasExists,
+           e.TooManyAliases, e.TooLargeRecord)),
+    Route("GET", "/key", keys.find, "findKey", "keys:read", "keys", "The key.", Key,
+          parameters=(*_CALL, p.BY_ALIAS), problems=(e.AliasNotFound, e.KeyNotFound)),
+    Route("GET", "/keys", keys.list_keys, "listKeys", "keys:read", "keys",
+          'The keys; a Link header with rel="next" while there are more.', Key, many=True,
+          parameters=(*_CALL, p.LIMIT, p.AFTER, p.ALG_FILTER, p.ALIAS_FILTER, p.LABEL_FILTER),
+          problems=(e.UnsupportedAlgorithm,), responses={"200": _PAGE}),
+    Route("POST", f"/key/{KID}/rotate", material.rotate, "rotateKey", "keys:write", "keys",
+          "The new key.", Key, parameters=_OF_KEY,
+          problems=(e.KeyNotFound, e.KeyNotUsable, e.TooManyAliases, e.TooLargeRecord,
+                    e.UnsupportedOperation)),
+    Route("GET", f"/key/{KID}/export", material.export, "exportKey", "keys:export", "keys",
+          "The private JWK.", key_bodies.PrivateJwk, parameters=_OF_KEY, secret=True,
+          problems=(e.KeyNotFound, e.NotExportable, e.KeyNotUsable, e.UnsupportedOperation)),
+    Route("POST", f"/key/{KID}/restore", keys.restore, "restoreKey", "keys:write", "keys",
+          "The key.", Key, parameters=_OF_KEY, problems=(e.KeyNotFound,)),
+    Route("POST", f"/key/{KID}/associate", keys.associate, "associateAlias", "keys:write", "keys",
+          "The alias and its key.", key_bodies.Association, key_bodies.AssociateAlias, _OF_KEY,
+          (e.KeyNotFound, e.AliasExists, e.TooManyAliases, e.TooLargeRecord)),
+    Route("DELETE", f"/key/{KID}/associate", keys.dissociate, "dissociateAlias", "keys:write",
+          "keys", "The alias and the key that it named.", key_bodies.Association,
+          parameters=(*_OF_KEY, p.BOUND_ALIAS), problems=(e.KeyNotFound, e.AliasNotFound)),
+    Route("GET", f"/key/{KID}", keys.get, "getKey", "keys:read", "keys", "The key.", Key,
+          parameters=_OF_KEY, problems=(e.KeyNotFound,)),
+    Route("PATCH", f"/key/{KID}", keys.update, "updateKey", "keys:write", "keys", "The key.", Key,
+          key_bodies.UpdateKey, _OF_KEY, (e.KeyNotFound, e.KeyNotUsable, e.TooLargeRecord)),
+    Route("DELETE", f"/key/{KID}", keys.delete, "deleteKey", "keys:write", "keys",
+          "The key is gone, or will be.", key_bodies.Deletion,
+          parameters=(*_OF_KEY, p.DELETE_AFTER), problems=(e.KeyNotFound,)),
+    Route("DELETE", "/key", keys.delete_by_alias, "deleteKeyByAlias", "keys:write", "keys",
+          "The key is gone, or will be.", key_bodies.Deletion,
+          parameters=(*_CALL, p.DELETED_ALIAS, p.DELETE_AFTER),
+          problems=(e.AliasNotFound, e.KeyNotFound)),
+
+    _operation("/sign", operations.sign, "sign", "sign", "operations", "The signature.",
+               operation_bodies.SignRequest, operation_bodies.Signature, (e.UnsupportedOption,)),
+    _operation("/verify", operations.verify, "verify", "verify", "operations",
+               "Whether the signature is good.", operation_bodies.VerifyRequest,
+               operation_bodies.Verification, (e.UnsupportedOption, e.InvalidKey), member="valid"),
+    _batch("/sign/batch", operations.sign_batch, "signBatch", "sign",
+           "A signature or a problem for each, in order.", operation_bodies.BatchSignRequest,
+           operation_bodies.BatchSignature, (e.UnsupportedOption,), member="sig"),
+    _batch("/verify/batch", operations.verify_batch, "verifyBatch", "verify",
+           "Whether each is good, or its problem, in order.", operation_bodies.BatchVerifyRequest,
+           operation_bodies.BatchVerification, (e.UnsupportedOption, e.InvalidKey),
+           member="valid"),
+    _operation("/encrypt", operations.encrypt, "encrypt", "encrypt", "operations",
+               "What decrypt needs.", operation_bodies.EncryptRequest,
+               operation_bodies.EncryptedData, (e.UnsupportedOption, e.InvalidKey)),
+    _operation("/decrypt", operations.decrypt, "decrypt", "decrypt", "operations",
+               "The plaintext.", operation_bodies.DecryptRequest, DecryptedData,
+               (e.UnsupportedOption, e.DecryptionFailed), member="plaintext", secret=True),
+    _operation("/wrap", operations.wrap, "wrap", "wrap", "operations", "The wrapped bytes.",
+               operation_bodies.WrapRequest, operation_bodies.WrappedKey, (e.InvalidKey,),
+               member="wrapped"),
+    _operation("/unwrap", operations.unwrap, "unwrap", "wrap", "operations", "The secret bytes.",
+               operation_bodies.UnwrapRequest, operation_bodies.UnwrappedKey,
+               (e.DecryptionFailed,), member="key", secret=True),
+    _operation("/derive", operations.derive, "derive", "derive", "operations",
+               "The raw shared secret.", operation_bodies.DeriveRequest,
+               operation_bodies.SharedSecret, (e.InvalidKey,), member="secret", secret=True),
+    _operation("/mac", operations.mac, "mac", "mac", "operations", "The code.",
+               operation_bodies.MacRequest, operation_bodies.AuthenticationCode, member="mac"),
+    _operation("/mac/verify", operations.verify_mac, "verifyMac", "mac", "operations",
+               "Whether the code is good.", operation_bodies.VerifyMacRequest,
+               operation_bodies.Verification, member="valid"),
+    Route("POST", "/random", operations.random, "random", "random", "operations", "The bytes.",
+          operation_bodies.RandomBytes, operation_bodies.RandomRequest),
+
+    _operation("/box", boxes.make_box, "makeBox", "encrypt", "boxes", "The box.",
+               box_bodies.BoxRequest, box_bodies.BoxCiphertext, (e.InvalidKey,)),
+    _operation("/box/open", boxes.open_box, "openBox", "decrypt", "boxes", "The plaintext.",
+               box_bodies.OpenBoxRequest, DecryptedData, (e.DecryptionFailed, e.InvalidKey),
+               member="plaintext", secret=True),
+    _operation("/box/seal", boxes.seal_box, "sealBox", "encrypt", "boxes", "The sealed box.",
+               box_bodies.SealBoxRequest, box_bodies.SealedBox, (e.InvalidKey,),
+               member="ciphertext"),
+    _operation("/box/seal/open", boxes.open_sealed_box, "openSealedBox", "decrypt", "boxes",
+               "The plaintext.", box_bodies.OpenSealedBoxRequest, DecryptedData,
+               (e.DecryptionFailed,), member="plaintext", secret=True),
+
+    _operation("/didcomm/pack", didcomm.pack, "packDidcomm", "encrypt", "didcomm",
+               "The envelope.", didcomm_bodies.PackRequest, didcomm_bodies.PackAnswer,
+               (e.InvalidKey,), member="packed"),
+    _operation("/didcomm/unpack", didcomm.unpack, "unpackDidcomm", "decrypt", "didcomm",
+               "The message.", didcomm_bodies.UnpackRequest, didcomm_bodies.UnpackAnswer,
+               (e.DecryptionFailed,), secret=True),
+
+    _operation("/encapsulate", encapsulation.encapsulate, "encapsulate", "encrypt",
+               "encapsulation", "The secret and its ciphertext.",
+               encapsulation_bodies.EncapsulateRequest, encapsulation_bodies.EncapsulatedSecret,
+               (e.InvalidKey,), secret=True),
+    _operation("/decapsulate", encapsulation.decapsulate, "decapsulate", "derive",
+               "encapsulation", "The secret.", encapsulation_bodies.DecapsulateRequest,
+               encapsulation_bodies.DecapsulatedSecret, (e.DecryptionFailed,), member="secret",
+               secret=True),
+    _operation("/hpke/seal", encapsulation.seal_hpke, "sealHpke", "encrypt", "encapsulation",
+               "What open needs.", encapsulation_bodies.SealHpkeRequest,
+               encapsulation_bodies.HpkeMessage, (e.InvalidKey,)),
+    _operation("/hpke/open", encapsulation.open_hpke, "openHpke", "decrypt", "encapsulation",
+               "The plaintext.", encapsulation_bodies.OpenHpkeRequest, DecryptedData,
+               (e.DecryptionFailed,), member="plaintext", secret=True),
+
+    _operation("/jws/sign", jose.sign_jws, "signJws", "sign", "jose", "The JWS.",
+               jose_bodies.SignJwsRequest, jose_bodies.JwsSignature, (e.UnsupportedOption,),
+               member="jws"),
+    _operation("/jws/verify", jose.verify_jws, "verifyJws", "verify", "jose",
+               "Whether it is good, and what it says.", jose_bodies.VerifyJwsRequest,
+               jose_bodies.JwsVerification, (e.UnsupportedOption, e.InvalidKey)),
+    Route("POST", "/jwe/encrypt", jwe.encrypt_jwe, "encryptJwe", "encrypt", "jose", "The JWE.",
+          jwe_bodies.EncryptedJwe, jwe_bodies.EncryptJweRequest, _CALL,
+          (*_OF_KEYS, e.UnsupportedOption, e.InvalidKey)),
+    _operation("/jwe/decrypt", jwe.decrypt_jwe, "decryptJwe", "decrypt", "jose",
+               "The plaintext, and the header.", jwe_bodies.DecryptJweRequest,
+               jwe_bodies.DecryptedJwe, (e.DecryptionFailed, e.UnsupportedOption, e.InvalidKey),
+               secret=True),
+    Route("GET", "/jwks.json", jose.jwks, "jwks", "keys:read", "jose",
+          "The keys for signatures and key agreement, by kid and by alias.", jose_bodies.JwkSet,
+          parameters=(*_CALL, p.PROFILE_OF_QUERY, p.KTY_FILTER, p.JOSE_FILTER, p.USE_FILTER,
+                      p.IF_NONE_MATCH),
+          responses={"200": _SET,
+                     "304": {"description": "The caller has it as it is.", "content": {}}}),
+
+    Route("POST", "/profile", profiles.create, "createProfile", "profiles", "profiles",
+          "The profile is there.", profile_bodies.ProfileCreated, profile_bodies.CreateProfile,
+          problems=(e.ProfileExists, e.ProfileNotFound, e.StoreUnavailable)),
+    Route("GET", "/profiles", profiles.list_profiles, "listProfiles", "profiles", "profiles",
+          "The names.", profile_bodies.ProfileNames, problems=(e.StoreUnavailable,)),
+    Route("PATCH", f"/profile/{NAME}", profiles.change, "changeProfile", "profiles", "profiles",
+          "The profile as it is now.", profile_bodies.Profile, profile_bodies.ChangeProfile,
+          (p.PROFILE_NAME,), (e.ProfileNotFound, e.StoreUnavailable)),
+    Route("DELETE", f"/profile/{NAME}", profiles.delete, "deleteProfile", "profiles", "profiles",
+          "Whether there was one to delete.", profile_bodies.ProfileDeleted,
+          parameters=(p.PROFILE_NAME,),
+          problems=(e.ProfileNotFound, e.ProfileProtected, e.StoreUnavailable)),
+
+    Route("POST", "/tokens", tokens.create, "createToken", "admin", "tokens", "The token.",
+          token_bodies.TokenCreated, token_bodies.CreateToken, secret=True,
+          problems=(e.ProfileNotFound, e.StoreUnavailable), responses={"200": _REVOKE}),
+    Route("GET", "/tokens", tokens.list_tokens, "listTokens", "admin", "tokens",
+          "The tokens, the oldest first.", token_bodies.Token, many=True,
+          problems=(e.StoreUnavailable,)),
+    Route("DELETE", f"/tokens/{ID}", tokens.revoke, "revokeToken", "admin", "tokens",
+          "It lets nobody in any more.", token_bodies.TokenRevoked, parameters=(p.TOKEN,),
+          problems=(e.TokenNotFound, e.StoreUnavailable)),
+
+    Route("GET", "/algorithms", system.algorithms, "listAlgorithms", "keys:read", "system",
+          "The algorithms.", system_bodies.Algorithm, many=True),
+    Route("GET", "/healthz", system.healthz, "healthz", OPEN, "system", "It is.",
+          system_bodies.Health),
+    Route("GET", "/readyz", system.readyz, "readyz", OPEN, "system", "It does.",
+          system_bodies.Health,
+          problems=(e.StoreUnavailable, e.AuditUnavailable, e.ShuttingDown)),
+    Route("GET", "/openapi.json", system.openapi, "openapi", OPEN, "system",
+          "The OpenAPI document.", responses={"200": _ANY_OBJECT}),
 )
+# fmt: on

@@ -1,6 +1,7 @@
 """Authentication and authorization: every route with every kind of wrong token."""
 
 import asyncio
+import dataclasses
 import functools
 import json
 import time
@@ -230,7 +231,7 @@ async def test_no_docs_takes_the_documents_away(start, admin):
 @pytest.mark.parametrize("scope", ["", OPEN, "everything"])
 def test_a_route_without_a_scope_does_not_start(monkeypatch, scope):
     first, *others = ROUTES
-    unguarded = first._replace(scope=scope)
+    unguarded = dataclasses.replace(first, scope=scope)
     monkeypatch.setattr(app_module, "ROUTES", [unguarded, *others])
     with pytest.raises(app_module.AccessError, match="generateKey has no scope"):
         create_service(Config())

@@ -2,10 +2,9 @@
 
 from aiohttp import web
 
-from minikms.errors import DecryptionFailed, InvalidKey, UnsupportedOption
 from minikms.http.answers import Answer
 from minikms.keys.jwe_decryption import DecryptJwe
-from minikms.web.handlers.operation import Body, operation
+from minikms.web.handlers.operation import Body
 from minikms.web.messages import answer, load, profile, service
 from minikms.web.schemas import jwe_bodies as schemas
 
@@ -14,34 +13,12 @@ _ANSWER = schemas.EncryptedJwe()
 
 
 async def encrypt_jwe(request: web.Request) -> Answer:
-    """Encrypt a plaintext as JWE, for keys and for public JWKs.
-
-    ---
-    tags: [jose]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: EncryptJweRequest
-    x-problems:
-      - key-not-found
-      - alias-not-found
-      - key-not-usable
-      - unsupported-operation
-      - unsupported-option
-      - invalid-key
-    responses:
-      "200": {description: The JWE., x-answer: EncryptedJwe}
-    """
+    """Encrypt a plaintext as JWE, for keys and for public JWKs."""
     body = await load(request, _REQUEST)
     made = await service(request).encrypt_jwe(profile(request), body["jwe"])
     return answer(_ANSWER, {"jwe": made})
 
 
-@operation(
-    schemas.DecryptJweRequest,
-    schemas.DecryptedJwe,
-    "The plaintext, and the header.",
-    problems=(DecryptionFailed, UnsupportedOption, InvalidKey),
-    tag="jose",
-)
 def decrypt_jwe(body: Body) -> DecryptJwe:
     """Decrypt a JWE with a key."""
     return DecryptJwe(body["jwe"], body["sender"])

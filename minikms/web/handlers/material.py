@@ -19,21 +19,7 @@ _PRIVATE = schemas.PrivateJwk()
 
 
 async def generate(request: web.Request) -> Answer:
-    """Generate a key.
-
-    ---
-    tags: [keys]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: GenerateKey
-    x-problems:
-      - unsupported-algorithm
-      - unsupported-operation
-      - key-exists
-      - alias-exists
-      - too-large-record
-    responses:
-      "200": {description: The new key., x-answer: Key}
-    """
+    """Generate a key."""
     body = await load(request, _GENERATE)
     require_own_aliases(request, *body["policy"].aliases)
     key = await service(request).generate(profile(request), body["alg"], body["policy"])
@@ -41,16 +27,7 @@ async def generate(request: web.Request) -> Answer:
 
 
 async def generate_batch(request: web.Request) -> Answer:
-    """Generate many keys: all of them, or none.
-
-    ---
-    tags: [keys]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: GenerateKeys
-    x-problems: [unsupported-algorithm, unsupported-operation, too-large-record]
-    responses:
-      "200": {description: "The new keys, in their order.", x-answer: GeneratedKeys}
-    """
+    """Generate many keys: all of them, or none."""
     body = await load(request, _GENERATE_BATCH)
     keys = await service(request).generate_batch(
         profile(request), body["alg"], body["count"], body["policy"], Presence(request)
@@ -59,27 +36,7 @@ async def generate_batch(request: web.Request) -> Answer:
 
 
 async def import_key(request: web.Request) -> Answer:
-    """Import a key.
-
-    ---
-    tags: [keys]
-    parameters: [$ref: "#/components/parameters/Profile"]
-    x-body: ImportKey
-    x-problems:
-      - unsupported-algorithm
-      - unsupported-operation
-      - unsupported-option
-      - invalid-key
-      - decryption-failed
-      - key-not-found
-      - key-not-usable
-      - key-exists
-      - alias-exists
-      - too-many-aliases
-      - too-large-record
-    responses:
-      "200": {description: The key., x-answer: Key}
-    """
+    """Import a key."""
     body = await load(request, _IMPORT)
     require_own_aliases(request, *body["policy"].aliases)
     if body["source"].wrapped is not None:
@@ -91,37 +48,12 @@ async def import_key(request: web.Request) -> Answer:
 
 
 async def rotate(request: web.Request, kid: str) -> Answer:
-    """Rotate a key: make its successor, after which it only verifies and decrypts.
-
-    ---
-    tags: [keys]
-    parameters:
-      - $ref: "#/components/parameters/Profile"
-      - $ref: "#/components/parameters/Kid"
-    x-problems:
-      - key-not-found
-      - key-not-usable
-      - too-many-aliases
-      - too-large-record
-      - unsupported-operation
-    responses:
-      "200": {description: The new key., x-answer: Key}
-    """
+    """Rotate a key: make its successor, after which it only verifies and decrypts."""
     await no_body(request)
     return answer(_KEY, await service(request).rotate(profile(request), kid))
 
 
 async def export(request: web.Request, kid: str) -> Answer:
-    """Export the private JWK of a key that was made exportable.
-
-    ---
-    tags: [keys]
-    parameters:
-      - $ref: "#/components/parameters/Profile"
-      - $ref: "#/components/parameters/Kid"
-    x-problems: [key-not-found, not-exportable, key-not-usable, unsupported-operation]
-    responses:
-      "200": {description: The private JWK., x-answer: PrivateJwk}
-    """
+    """Export the private JWK of a key that was made exportable."""
     jwk = await service(request).perform(profile(request), KeyRef(kid=kid), Export())
     return answer(_PRIVATE, {"jwk": jwk})

@@ -6,17 +6,14 @@ from aiohttp import web
 
 from minikms.encodings import b64url_decode
 from minikms.errors import (
-    DecryptionFailed,
-    InvalidKey,
     KmsError,
-    UnsupportedOption,
     ValidationFailed,
 )
 from minikms.http.answers import Answer
 from minikms.keys.encryption import Decrypt, Derive, Encrypt, Encrypted, Unwrap, Wrap
 from minikms.keys.mac import ComputeMac, VerifyMac
 from minikms.keys.signing import Sign, SignBatch, Verify, VerifyBatch
-from minikms.web.handlers.operation import Body, batch_operation, operation
+from minikms.web.handlers.operation import Body
 from minikms.web.messages import answer, load, service
 from minikms.web.schemas import operation_bodies as schemas
 
@@ -24,31 +21,16 @@ _RANDOM = schemas.RandomRequest()
 _BYTES = schemas.RandomBytes()
 
 
-@operation(schemas.SignRequest, schemas.Signature, "The signature.", problems=(UnsupportedOption,))
 def sign(body: Body) -> Sign:
     """Sign bytes with a key."""
     return Sign(body["data"], body["options"])
 
 
-@operation(
-    schemas.VerifyRequest,
-    schemas.Verification,
-    "Whether the signature is good.",
-    member="valid",
-    problems=(UnsupportedOption, InvalidKey),
-)
 def verify(body: Body) -> Verify:
     """Verify a signature with a key or a public JWK."""
     return Verify(body["data"], body["sig"], body["options"])
 
 
-@batch_operation(
-    schemas.BatchSignRequest,
-    schemas.BatchSignature,
-    "A signature or a problem for each, in order.",
-    member="sig",
-    problems=(UnsupportedOption,),
-)
 def sign_batch(body: Body) -> tuple[SignBatch, list[bytes | KmsError]]:
     """Sign many messages with one key."""
     items = body["items"]
@@ -59,101 +41,49 @@ def sign_batch(body: Body) -> tuple[SignBatch, list[bytes | KmsError]]:
     return SignBatch(body["options"]), messages
 
 
-@batch_operation(
-    schemas.BatchVerifyRequest,
-    schemas.BatchVerification,
-    "Whether each is good, or its problem, in order.",
-    member="valid",
-    problems=(UnsupportedOption, InvalidKey),
-)
 def verify_batch(body: Body) -> tuple[VerifyBatch, list[tuple[bytes, bytes] | KmsError]]:
     """Verify many signatures with one key or public JWK."""
     return VerifyBatch(body["options"]), [_decode_pair(item) for item in body["items"]]
 
 
-@operation(
-    schemas.EncryptRequest,
-    schemas.EncryptedData,
-    "What decrypt needs.",
-    problems=(UnsupportedOption, InvalidKey),
-)
 def encrypt(body: Body) -> Encrypt:
     """Encrypt bytes with a secret key, under a nonce made here, or to a public key."""
     return Encrypt(body["plaintext"], body.get("aad"))
 
 
-@operation(
-    schemas.DecryptRequest,
-    schemas.DecryptedData,
-    "The plaintext.",
-    member="plaintext",
-    problems=(UnsupportedOption, DecryptionFailed),
-)
 def decrypt(body: Body) -> Decrypt:
     """Decrypt what was encrypted with a key."""
     encrypted = Encrypted(body["ciphertext"], body.get("nonce"), body.get("tag"))
     return Decrypt(encrypted, body.get("aad"))
 
 
-@operation(
-    schemas.WrapRequest,
-    schemas.WrappedKey,
-    "The wrapped bytes.",
-    member="wrapped",
-    problems=(InvalidKey,),
-)
 def wrap(body: Body) -> Wrap:
     """Wrap secret bytes with a key."""
     return Wrap(body["key"])
 
 
-@operation(
-    schemas.UnwrapRequest,
-    schemas.UnwrappedKey,
-    "The secret bytes.",
-    member="key",
-    problems=(DecryptionFailed,),
-)
 def unwrap(body: Body) -> Unwrap:
     """Unwrap secret bytes with a key."""
     return Unwrap(body["wrapped"])
 
 
-@operation(
-    schemas.DeriveRequest,
-    schemas.SharedSecret,
-    "The raw shared secret.",
-    member="secret",
-    problems=(InvalidKey,),
-)
 def derive(body: Body) -> Derive:
     """Agree on a raw shared secret with a peer; apply a key derivation function to it."""
     return Derive(body["peer"])
 
 
-@operation(schemas.MacRequest, schemas.AuthenticationCode, "The code.", member="mac")
 def mac(body: Body) -> ComputeMac:
     """Make an authentication code with a key."""
     return ComputeMac(body["data"])
 
 
-@operation(
-    schemas.VerifyMacRequest, schemas.Verification, "Whether the code is good.", member="valid"
-)
 def verify_mac(body: Body) -> VerifyMac:
     """Verify an authentication code with a key."""
     return VerifyMac(body["data"], body["mac"])
 
 
 async def random(request: web.Request) -> Answer:
-    """Make random bytes.
-
-    ---
-    tags: [operations]
-    x-body: RandomRequest
-    responses:
-      "200": {description: The bytes., x-answer: RandomBytes}
-    """
+    """Make random bytes."""
     body = await load(request, _RANDOM)
     return answer(_BYTES, {"bytes": service(request).random(body["length"])})
 

@@ -16,59 +16,27 @@ _PROFILE = schemas.Profile()
 
 
 async def create(request: web.Request) -> Answer:
-    """Create a profile.
-
-    ---
-    tags: [profiles]
-    x-body: CreateProfile
-    x-problems: [profile-exists, profile-not-found, store-unavailable]
-    responses:
-      "200": {description: The profile is there., x-answer: ProfileCreated}
-    """
+    """Create a profile."""
     name = enter(request, (await load(request, _CREATE))["name"])
     await service(request).create_profile(name)
     return answer(_CREATED, {"name": name, "success": True})
 
 
 async def list_profiles(request: web.Request) -> Answer:
-    """List the names of the caller's profiles.
-
-    ---
-    tags: [profiles]
-    x-problems: [store-unavailable]
-    responses:
-      "200": {description: The names., x-answer: ProfileNames}
-    """
+    """List the names of the caller's profiles."""
     covers = caller(request).covers
     names = [name for name in await service(request).profiles() if covers((name,))]
     return answer(_PROFILES, {"profiles": names})
 
 
 async def change(request: web.Request, name: str) -> Answer:
-    """Publish a profile's JWK Set, or stop publishing it.
-
-    ---
-    tags: [profiles]
-    parameters: [$ref: "#/components/parameters/ProfileName"]
-    x-body: ChangeProfile
-    x-problems: [profile-not-found, store-unavailable]
-    responses:
-      "200": {description: The profile as it is now., x-answer: Profile}
-    """
+    """Publish a profile's JWK Set, or stop publishing it."""
     jwks = (await load(request, _CHANGE))["jwks"]
     await service(request).publish(enter(request, name), public=jwks == "public")
     return answer(_PROFILE, {"name": name, "jwks": jwks})
 
 
 async def delete(request: web.Request, name: str) -> Answer:
-    """Delete a profile with all its keys.
-
-    ---
-    tags: [profiles]
-    parameters: [$ref: "#/components/parameters/ProfileName"]
-    x-problems: [profile-not-found, profile-protected, store-unavailable]
-    responses:
-      "200": {description: Whether there was one to delete., x-answer: ProfileDeleted}
-    """
+    """Delete a profile with all its keys."""
     removed = await service(request).remove_profile(enter(request, name))
     return answer(_DELETED, {"success": removed})

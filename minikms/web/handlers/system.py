@@ -14,37 +14,18 @@ _STATUS = schemas.Health()
 
 
 async def algorithms(request: web.Request) -> Answer:
-    """List the algorithms and what each can do.
-
-    ---
-    tags: [system]
-    responses:
-      "200": {description: The algorithms., x-answer: [Algorithm]}
-    """
+    """List the algorithms and what each can do."""
     registry = request.app[REGISTRY]
     return answer(_ALGORITHM, list(registry), many=True)
 
 
 async def healthz(request: web.Request) -> Answer:
-    """Tell that the process is alive.
-
-    ---
-    tags: [system]
-    responses:
-      "200": {description: It is., x-answer: Health}
-    """
+    """Tell that the process is alive."""
     return answer(_STATUS, {"status": "alive"})
 
 
 async def readyz(request: web.Request) -> Answer:
-    """Tell that the key store answers and the audit log can be written.
-
-    ---
-    tags: [system]
-    x-problems: [store-unavailable, audit-unavailable, shutting-down]
-    responses:
-      "200": {description: It does., x-answer: Health}
-    """
+    """Tell that the key store answers and the audit log can be written."""
     if request.app[SHUTDOWN].begun:
         raise ShuttingDown
     if (audit := request.app[AUDIT]) is not None:
@@ -54,15 +35,7 @@ async def readyz(request: web.Request) -> Answer:
 
 
 async def openapi(request: web.Request) -> Answer:
-    """Give this document.
-
-    ---
-    tags: [system]
-    responses:
-      "200":
-        description: The OpenAPI document.
-        content: {application/json: {schema: {type: object}}}
-    """
+    """Give this document."""
     body = await request.app[DOCUMENT].content()
     return BodyAnswer(body=body, content_type="application/json")
 

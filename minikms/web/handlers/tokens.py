@@ -16,21 +16,7 @@ _REVOCATION = schemas.TokenRevoked()
 
 
 async def create(request: web.Request) -> Answer:
-    """Make a token, which no other answer shows again.
-
-    ---
-    tags: [tokens]
-    x-body: CreateToken
-    x-problems: [profile-not-found, store-unavailable]
-    responses:
-      "200":
-        description: The token.
-        x-answer: TokenCreated
-        links:
-          revoke:
-            operationId: revokeToken
-            parameters: {token: "$response.body#/record/id"}
-    """
+    """Make a token, which no other answer shows again."""
     body = await load(request, _CREATE)
     maker = caller(request)
     profiles = body["profiles"]
@@ -47,29 +33,14 @@ async def create(request: web.Request) -> Answer:
 
 
 async def list_tokens(request: web.Request) -> Answer:
-    """List the tokens of the caller's profiles.
-
-    ---
-    tags: [tokens]
-    x-problems: [store-unavailable]
-    responses:
-      "200": {description: "The tokens, the oldest first.", x-answer: [Token]}
-    """
+    """List the tokens of the caller's profiles."""
     covers = caller(request).covers
     records = await request.app[TOKENS].list_all()
     return answer(_TOKEN, [one for one in records if covers(one.profiles)], many=True)
 
 
 async def revoke(request: web.Request, token: str) -> Answer:
-    """Revoke a token.
-
-    ---
-    tags: [tokens]
-    parameters: [$ref: "#/components/parameters/Token"]
-    x-problems: [token-not-found, store-unavailable]
-    responses:
-      "200": {description: It lets nobody in any more., x-answer: TokenRevoked}
-    """
+    """Revoke a token."""
     record = await request.app[TOKENS].find(token)
     if record is None or not caller(request).covers(record.profiles):
         raise TokenNotFound()

@@ -5,11 +5,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from minikms.web import components
+from minikms.web.routes import ROUTES
 from minikms.web.schemas import compiled
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
 
-SCHEMAS = {name: kind() for name, kind in components.SCHEMAS.items()}
+KINDS = {kind for route in ROUTES for kind in (route.body, route.answer) if kind}
+SCHEMAS = {kind.__name__: kind() for kind in KINDS}
 LOAD = {name: compiled.compile_load(SCHEMAS[name]) for name in EXAMPLES}
 COMPILED = [name for name, load in LOAD.items() if load]
 BODIES = [(name, body) for name in COMPILED for body in EXAMPLES[name].values()]

@@ -1,0 +1,225 @@
+"""Parameters of paths, queries and headers: declared once, to be read and to be documented."""
+
+import re
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
+
+from aiohttp import web
+from marshmallow import ValidationError, fields, validate
+
+from minikms import durations
+from minikms.access.tokens import ID_PATTERN
+from minikms.errors import ValidationFailed
+from minikms.http.answers import Answer, Handler
+from minikms.http.problems import pointer
+from minikms.web.messages import PROFILE_HEADER, sentence
+from minikms.web.schemas.examples import ALIAS, HOLDER, KID, OLD_ALIAS, PROFILE, SECOND_ALIAS
+from minikms.web.schemas.fields import (
+    CURSOR_PATTERN,
+    LABEL_PATTERN,
+    MAX_FAULTS,
+    Converted,
+    algorithm,
+    alias,
+    kid,
+    profile,
+)
+
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 1000
+MAX_FILTERS: Final = 64  # of one kind, in one query
+
+_YEAR: Final = durations.nanoseconds("365d")
+_LABEL: Final = re.compile(LABEL_PATTERN)
+
+
+class Parameter(NamedTuple):
+    """A parameter. `field` reads its text; if that is a list, the parameter may be repeated.
+
+    `component` is its name in the document. Handlers read headers themselves.
+    """
+
+    component: str
+    name: str
+    place: Literal["path", "query", "header"]
+    description: str
+    field: fields.Field[Any]
+    example: str | None = None
+
+
+def reading(
+    handler: Callable[..., Coroutine[Any, Any, Answer]], parameters: Sequence[Parameter]
+) -> Handler:
+    """Have the handler called with what a request's path and query say, as keyword arguments.
+
+    Raises ValidationFailed for a value that its field refuses, and for any other query parameter: a
+    misspelt one would be lost silently, and a key deleted at once, not later.
+    """
+    of_path = [one for one in parameters if one.place == "path"]
+    of_query = {one.name: one for one in parameters if one.place == "query"}
+
+    def check_only(request: web.Request) -> Coroutine[Any, Any, Answer]:
+        if request.query_string:
+            _refuse_unknown(request, of_query)
+        return handler(request)
+
+    def read(request: web.Request) -> Coroutine[Any, Any, Answer]:
+        query = request.query
+        if query:
+            _refuse_unknown(request, of_query)
+        values: dict[str, Any] = {}
+        faults = []
+        given: list[tuple[Parameter, Any]] = [
+            (one, request.match_info[one.name]) for one in of_path
+        ]
+        for name, one in of_query.items():
+            if name in query:
+                many = isinstance(one.field, fields.List)
+                given.append((one, query.getall(name) if many else query[name]))
+            elif one.field.required:
+                faults.append((pointer(name), "Missing."))
+        for one, value in given:
+            try:
+                values[one.name] = one.field.deserialize(value)
+            except ValidationError as exc:
+                faults.append((pointer(one.name), sentence(exc.messages)))
+        if faults:
+            raise ValidationFailed(errors=faults)
+        return handler(request, **values)
+
+    return read if of_path or of_query else check_only
+
+
+def _refuse_unknown(request: web.Request, known: Mapping[str, Parameter]) -> None:
+    query, faults = request.query, []
+    for name in dict.fromkeys(query):
+        if name not in known:
+            faults.append((pointer(name), "Unknown parameter."))
+        elif len(query.getall(name)) > 1 and not isinstance(known[name].field, fields.List):
+            faults.append((pointer(name), "Give it once."))
+    if faults:
+        raise ValidationFailed(errors=faults[:MAX_FAULTS])
+
+
+class _Decimal(fields.Integer):
+    """A number in decimal digits; int() takes more forms."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        if not (value.isascii() and value.isdigit()):
+            raise ValidationError("Must be a number of decimal digits.")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class _Duration(Converted):
+    """A duration of up to a year, such as 90s, 30m, 12h or 7d, as nanoseconds."""
+
+    fault = "Not a duration, such as 90s, 30m, 12h or 7d."
+
+    def convert(self, text: str) -> int:
+        length = durations.nanoseconds(text)
+        if length > _YEAR:
+            raise ValidationError("At most 365 days.")
+        return length
+
+
+class _Label(Converted):
+    """A label, as the pair of its name and its value."""
+
+    fault = "Must be a label's name:value."
+
+    def convert(self, text: str) -> tuple[str, str]:
+        if not _LABEL.match(text):
+            raise ValueError
+        name, _, value = text.partition(":")
+        return name, value
+
+
+def _text(pattern: str) -> fields.String:
+    return fields.String(validate=validate.Regexp(pattern, error="Not of its form."))
+
+
+def _query(
+    component: str,
+    name: str,
+    description: str,
+    field: fields.Field[Any],
+    example: str | None = None,
+) -> Parameter:
+    return Parameter(component, name, "query", description, field, example)
+
+
+def _jwk_filter(component: str, name: str, description: str, pattern: str) -> Parameter:
+    most = validate.Length(max=MAX_FILTERS)
+    return _query(component, name, description, fields.List(_text(pattern), validate=most))
+
+
+PROFILE_OF_CALL: Final = Parameter(
+    "Profile", PROFILE_HEADER, "header", 'The profile; without it, "default".', profile()
+)
+PROFILE_NAME: Final = Parameter("ProfileName", "name", "path", "The profile.", profile(), PROFILE)
+PROFILE_OF_QUERY: Final = _query(
+    "ProfileQuery", "profile", "The profile; without it, that of the header.", profile()
+)
+KEY: Final = Parameter("Kid", "kid", "path", "The key.", kid(), KID)
+TOKEN: Final = Parameter("Token", "token", "path", "The token's id.", _text(ID_PATTERN), HOLDER)
+# Three times the same, each with the example of its own calls.
+BY_ALIAS: Final = _query("Alias", "alias", "The alias.", alias(required=True))._replace(
+    example=ALIAS
+)
+BOUND_ALIAS: Final = BY_ALIAS._replace(component="BoundAlias", example=SECOND_ALIAS)
+DELETED_ALIAS: Final = BY_ALIAS._replace(component="DeletedAlias", example=OLD_ALIAS)
+ALIAS_FILTER: Final = _query("AliasFilter", "alias", "Only the key with this alias.", alias())
+ALG_FILTER: Final = _query("AlgFilter", "alg", "Only keys of this algorithm.", algorithm())
+LIMIT: Final = _query(
+    "Limit",
+    "limit",
+    f"How many at most; {DEFAULT_LIMIT} by default.",
+    _Decimal(validate=validate.Range(1, MAX_LIMIT)),
+)
+AFTER: Final = _query(
+    "After",
+    "after",
+    "The cursor that the Link header of the page before has.",
+    _text(CURSOR_PATTERN),
+)
+LABEL_FILTER: Final = _query(
+    "LabelFilter",
+    "label",
+    "Only keys with this label; all of them, if several.",
+    fields.List(_Label(metadata={"pattern": LABEL_PATTERN})),
+)
+DELETE_AFTER: Final = _query(
+    "DeleteAfter",
+    "after",
+    "How long it is kept, up to 365 days; without it, it is gone now.",
+    _Duration(metadata={"pattern": durations.PATTERN}),
+)
+# A key type or an algorithm that is unknown here matches nothing, so that callers can name all that
+# they know.
+KTY_FILTER: Final = _jwk_filter(
+    "KtyFilter",
+    "kty",
+    "Only keys of this JWK type, or of one of these.",
+    r"^[A-Za-z0-9_-]{1,64}\Z",
+)
+JOSE_FILTER: Final = _jwk_filter(
+    "JoseFilter",
+    "alg",
+    "Only keys that are used for this JOSE name, or for one of these.",
+    r"^[A-Za-z0-9_+.-]{1,64}\Z",
+)
+USE_FILTER: Final = _jwk_filter(
+    "UseFilter",
+    "use",
+    "Only keys for signatures (sig), or for encryption (enc).",
+    r"^(sig|enc)\Z",
+)
+IF_NONE_MATCH: Final = Parameter(
+    "IfNoneMatch",
+    "If-None-Match",
+    "header",
+    "The ETag of what the caller has, or several.",
+    fields.String(),
+)
