@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import resource
+import signal
 import socket
 import ssl
 import sys
@@ -53,6 +54,21 @@ def test_connections_that_end_at_once_leave_their_places(serve, dial):
         connection.close()
     else:
         pytest.fail("the places are still taken")
+    assert service.stop()[0] == 0
+
+
+def test_the_kernel_keeps_no_more_than_a_head_for_a_service_that_does_not_read(serve):
+    service = serve("--port", "0")
+    service.process.send_signal(signal.SIGSTOP)
+    sent = 0
+    with socket.socket() as connection, contextlib.suppress(TimeoutError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        connection.settimeout(1)
+        connection.connect((service.host, service.port))
+        while sent < 1_000_000:
+            sent += connection.send(b"a" * 1000)
+    service.process.send_signal(signal.SIGCONT)
+    assert sent < 100_000  # by default some 200,000, and megabytes once a caller has sent more
     assert service.stop()[0] == 0
 
 
