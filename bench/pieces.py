@@ -169,14 +169,14 @@ def each(connection: Any, app: Any, call: bytes) -> dict[str, float]:
     keys = messages.service(read)
     named = ("default", body["by"])
     sign = Sign(body["data"], body["options"])
-    key = keys._cached_key(*named, sign)
+    key = keys._key_at_hand(*named, sign)
     assert key is not None
     alg = key.algorithm.signing_algs[0]
     signed = sign.compute(key)
     timed = [
         ("HTTP parsed", parse),
         ("body read", lambda: messages.read(orjson.loads(text), schema)),
-        ("key and its state looked up", lambda: keys._cached_key(*named, sign)),
+        ("key and its state looked up", lambda: keys._key_at_hand(*named, sign)),
         ("signature", lambda: key.algorithm.sign(key.material, body["data"], alg, False)),
         ("answer written", lambda: head(b"", "0" * 32) + messages.write(answer, signed)),
     ]

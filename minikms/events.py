@@ -56,8 +56,10 @@ class AuditEvent:
 def record_together(events: Sequence[AuditEvent]) -> None:
     """Write events of one sink as successes, all or none; raises AuditUnavailable."""
     if events and (sink := events[0].sink) is not None:
-        several = any(event.others for event in events)
-        sink([line for each in events for line in each.lines()] if several else events, SUCCESS)
+        lines: list[AuditEvent] = []
+        for event in events:
+            lines += event.lines() if event.others else (event,)
+        sink(lines, SUCCESS)
     for event in events:
         event.recorded = SUCCESS
 

@@ -134,7 +134,8 @@ class LimitedRequestHandler(PlainRequestHandler):
         except ValueError:  # of a URL; later releases than aiohttp 3.14.1 answer it themselves
             self._refuse(BadRequest("The request is not valid HTTP."))
         self._waiter = waiter
-        if data:  # which aiohttp itself has none of, to have buffered bytes read on
+        # aiohttp itself passes no data, to have buffered bytes read on.
+        if data and (self._head_timer is not None or not messages):
             self._watch_head()
         size = self._head_size + len(data)
         if len(messages) > before:

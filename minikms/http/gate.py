@@ -13,7 +13,7 @@ from cryptography import x509
 
 from minikms.access.policy import ANYBODY, Caller, TokenAccess
 from minikms.access.tokens import ID_PATTERN
-from minikms.errors import AuditUnavailable, KmsError
+from minikms.errors import AuditUnavailable, KmsError, TooBusy
 from minikms.events import CURRENT, AuditEvent, AuditSink
 from minikms.http.answers import CACHE_CONTROL, NO_STORE, Answer, Handler, NotStored
 from minikms.http.hosts import Hosts
@@ -92,7 +92,9 @@ class Gate:
             try:
                 if hosts is not None:
                     hosts.check(request)
-                in_flight.enter()
+                if in_flight.number >= in_flight.most:
+                    raise TooBusy()
+                in_flight.number += 1
                 try:
                     known = ANYBODY
                     if self.access is not None:

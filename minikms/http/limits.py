@@ -24,17 +24,17 @@ class InFlight:
 
     def __init__(self, most: int) -> None:
         self.number = 0
-        self._most = most
+        self.most = most
 
     def enter(self) -> None:
         """Count one more, until `number` is taken down again; raises TooBusy."""
-        if self.number >= self._most:
+        if self.number >= self.most:
             raise TooBusy()
         self.number += 1
 
     def check(self) -> None:
         """Raise TooBusy where there are more than there may be."""
-        if self.number > self._most:
+        if self.number > self.most:
             raise TooBusy()
 
     @contextlib.contextmanager

@@ -46,13 +46,9 @@ class KeyCache:
         self._store = store
         self.entries: Cache[CachedKey] = Cache(store.database.counters, *bounds)
 
-    def get(self, profile: str, ref: KeyRef) -> CachedKey | None:
-        """A key of the cache, maybe its record alone; None for one that has to be read."""
-        return self.entries.get((profile, ref.kid, ref.alias))
-
     async def find(self, profile: str, ref: KeyRef) -> CachedKey:
         """A key, of which the record may be all that is there."""
-        found = self.get(profile, ref)
+        found = self.entries.get((profile, ref.kid, ref.alias))
         if found is None:
             pending = self.entries.start_fill()
             found = CachedKey(await self._store.record(profile, ref))

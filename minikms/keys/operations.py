@@ -66,11 +66,12 @@ class KeyOperations:
         key = self._key_at_hand(profile, by, operation)
         if key is None:
             key = await self._read_key(profile, by, operation)
-        if operation.is_long or is_slow(key.algorithm, key.operation):
+        algorithm = key.algorithm
+        if operation.is_long or (algorithm.slow and is_slow(algorithm, key.operation)):
             result = await asyncio.to_thread(operation.compute, key)
         else:
             result = operation.compute(key)
-        if operation.is_final(result) or not key.predecessors:
+        if key.alias is None or operation.is_final(result):
             return result
         for kid in key.predecessors:
             older = await self._predecessor(profile, kid, operation)
@@ -131,14 +132,18 @@ class KeyOperations:
 
     def _key_at_hand(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any] | None:
         """The key of the cache or the JWK that `by` names; None if the store must be read."""
-        if isinstance(by, KeyRef):
-            return self._cached_key(profile, by, user)
-        if isinstance(by, AnyKey):
-            try:
-                return self._cached_key(profile, by.refs[0], user)
-            except _NOT_THIS:
-                return None  # another of them may do
-        return self._of_jwk(by, user)
+        ref = by.refs[0] if isinstance(by, AnyKey) else by
+        if not isinstance(ref, KeyRef):
+            return self._of_jwk(ref, user)
+        found = self.cache.entries.get((profile, ref.kid, ref.alias))
+        if found is None:
+            return None
+        try:
+            return self._of_cached(found, ref.alias, user)
+        except _NOT_THIS:
+            if ref is by:
+                raise
+            return None  # another of them may do
 
     async def _read_key(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any]:
         """The key that `by` names, which has to be read from the store."""
@@ -173,11 +178,6 @@ class KeyOperations:
                 if refused is None or isinstance(refused, _NOT_THERE):
                     refused = exc
         raise refused or KeyNotFound
-
-    def _cached_key(self, profile: str, ref: KeyRef, user: KeyUser) -> UsableKey[Any] | None:
-        """The key that `ref` names; None where it has to be read from the store."""
-        found = self.cache.get(profile, ref)
-        return None if found is None else self._of_cached(found, ref.alias, user)
 
     async def _predecessor(self, profile: str, kid: str, user: KeyUser) -> UsableKey[Any] | None:
         """A key that an alias named before; None where it is gone, or may not be used."""

@@ -43,6 +43,7 @@ _PROFILE = re.compile(PROFILE_PATTERN)
 _NOTHING = Request()
 _LINES = 50
 _IDENTITY = "identity"
+_JSON = "application/json"
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
@@ -57,7 +58,8 @@ def profile(request: web.Request) -> str:
     Raises ValidationFailed for a name that cannot be one, and ProfileNotFound for one that the
     caller has nothing to do with.
     """
-    return enter(request, named_profile(request))
+    is_named = PROFILE_HEADER in request.headers
+    return enter(request, named_profile(request) if is_named else DEFAULT_PROFILE)
 
 
 def named_profile(request: web.Request) -> str:
@@ -104,16 +106,25 @@ async def load(request: web.Request, schema: Request) -> dict[str, Any]:
     Without a Content-Type it counts as JSON, but not from a web page: a browser sends such a body
     to any origin without asking it first.
     """
-    encoding = _check_head(request)
-    most = request.client_max_size
+    if request.headers.get("Content-Type") != _JSON:
+        _require_json(request)
+    encoding = request.headers.get("Content-Encoding", _IDENTITY).lower()
+    if encoding not in (_IDENTITY, "gzip", "deflate"):
+        raise UnsupportedMediaType(
+            "Send the body as it is, or with the header Content-Encoding: gzip or deflate."
+        )
+    app, most = request.app, request.client_max_size
     most = min(most, schema.max_size or most)
-    app = request.app
     body = await receive(request, app[IN_FLIGHT], app[CONFIG].body_timeout, most)
     if encoding != _IDENTITY:
         body = _inflate(body, most)
     elif len(body) > SMALL_BODY:
         BodyBound(most).add(body)
-    return _parse(body, schema)
+    try:
+        document = parse_json(body)
+    except orjson.JSONDecodeError as exc:
+        raise MalformedJson(_where(body, exc)) from None
+    return read(document, schema)
 
 
 async def no_body(request: web.Request) -> None:
@@ -143,7 +154,7 @@ def answer(
     """A success, written by `schema`."""
     body = write(schema, data, many=many)
     if headers:
-        return BodyAnswer(body=body, headers=headers, content_type="application/json")
+        return BodyAnswer(body=body, headers=headers, content_type=_JSON)
     return body
 
 
@@ -189,29 +200,6 @@ async def _lines(schema: Schema, page: Sequence[Any]) -> bytes:
     return b"".join(lines)
 
 
-def _check_head(request: web.Request) -> str:
-    """The Content-Encoding of a body; raises UnsupportedMediaType for one that is not taken."""
-    _require_json(request)
-    sent = request.headers.get("Content-Encoding")
-    if sent is None:
-        return _IDENTITY
-    encoding = sent.lower()
-    if encoding not in (_IDENTITY, "gzip", "deflate"):
-        raise UnsupportedMediaType(
-            "Send the body as it is, or with the header Content-Encoding: gzip or deflate."
-        )
-    return encoding
-
-
-def _parse(body: bytes, schema: Request) -> dict[str, Any]:
-    """What is in a body."""
-    try:
-        document = parse_json(body)
-    except orjson.JSONDecodeError as exc:
-        raise MalformedJson(_where(body, exc)) from None
-    return read(document, schema)
-
-
 def _inflate(body: bytes, most: int) -> bytes:
     """A body without its Content-Encoding (RFC 9110 section 8.4), of `most` bytes.
 
@@ -245,15 +233,13 @@ def _where(body: bytes, exc: orjson.JSONDecodeError) -> str:
 
 def _require_json(request: web.Request) -> None:
     headers = request.headers
-    sent = headers.get("Content-Type")
-    if sent == "application/json":
-        return
-    if not (_is_json(request.content_type) if sent is not None else "Origin" not in headers):
+    is_given = "Content-Type" in headers
+    if not (_is_json(request.content_type) if is_given else "Origin" not in headers):
         raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
 
 
 def _is_json(content_type: str) -> bool:
-    return content_type == "application/json" or content_type.endswith("+json")
+    return content_type == _JSON or content_type.endswith("+json")
 
 
 def _pointers(messages: Mapping[Any, Any], parent: str = "#") -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from minikms.http.problems import problem
 from minikms.keys.operation import BatchOperation, Operation
 from minikms.web.messages import answer, load, profile, service, write
 from minikms.web.schemas.base import Request
+from minikms.web.state import SERVICE
 
 Body: TypeAlias = dict[str, Any]
 # Makes the operation of a body that its schema has loaded.
@@ -34,7 +35,8 @@ def operation(
 
     async def handle(request: web.Request) -> Answer:
         body = await load(request, to_load)
-        result = await service(request).perform(profile(request), body["by"], build(body))
+        perform = request.app[SERVICE].perform
+        result = await perform(profile(request), body["by"], build(body))
         return write(to_dump, result if member is None else {member: result})
 
     handle.__doc__ = build.__doc__
