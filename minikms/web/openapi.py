@@ -172,6 +172,8 @@ def _common_problems(route: Route, *, guarded: bool) -> Problems:
         common += _PROFILE_PROBLEMS
     if route.name != "healthz":
         common.append(errors.TooBusy)
+    if route.scope != OPEN and errors.StoreUnavailable in (*route.problems, *common):
+        common.append(errors.KeyUnreadable)
     if route.method == "POST" or route.body is not None:  # without a schema, it refuses a body
         common += _BODY_PROBLEMS
     return tuple(common)

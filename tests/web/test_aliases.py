@@ -3,6 +3,7 @@
 import secrets
 
 import pytest
+from problems import refused
 
 from minikms.records import KeyRef
 from minikms.web.state import STORE
@@ -27,9 +28,7 @@ def aliases_of(client):
 
 
 @pytest.mark.each_store
-async def test_a_key_has_a_thousand_at_most(
-    client, generate, with_aliases, associate, aliases_of, refused
-):
+async def test_a_key_has_a_thousand_at_most(client, generate, with_aliases, associate, aliases_of):
     kid = await with_aliases(999)
     assert (await associate(kid, "last")).status == 200
     before = await aliases_of(kid)
@@ -55,7 +54,7 @@ async def test_a_rotation_moves_a_thousand(client, with_aliases, aliases_of):
 
 @pytest.mark.each_store
 async def test_a_key_of_an_earlier_version_that_has_more(
-    client, with_aliases, associate, aliases_of, refused
+    client, with_aliases, associate, aliases_of
 ):
     kid = await with_aliases(1002)
     await refused(await associate(kid, "one more"), 422, "too-many-aliases")
@@ -92,9 +91,7 @@ def all_keys(client):
 
 @pytest.mark.each_store
 @pytest.mark.parametrize("call", BINDING)
-async def test_an_alias_that_is_taken_moves_or_is_refused(
-    client, generate, refused, all_keys, call
-):
+async def test_an_alias_that_is_taken_moves_or_is_refused(client, generate, all_keys, call):
     await generate(alias="taken")
     other = (await generate())["kid"]
     before = await all_keys()
@@ -136,9 +133,7 @@ async def test_an_alias_of_another_profile_is_not_taken(client, generate):
 
 
 @pytest.mark.parametrize("call", BINDING)
-async def test_the_alias_of_a_key_that_is_out_of_use_is_taken(
-    client, profile, generate, refused, call
-):
+async def test_the_alias_of_a_key_that_is_out_of_use_is_taken(client, profile, generate, call):
     kid, other = [(await generate(**named))["kid"] for named in ({"alias": "taken"}, {})]
     refuse = binding(client, "taken", other, alias_taken="refuse")[call]
     await client.patch(f"/key/{kid}", json={"state": "disabled"})
@@ -151,7 +146,7 @@ async def test_the_alias_of_a_key_that_is_out_of_use_is_taken(
 
 
 @pytest.mark.parametrize("value", ["", "MOVE", None, True, "keep"])
-async def test_an_unknown_value_of_alias_taken_is_refused(client, generate, refused, value):
+async def test_an_unknown_value_of_alias_taken_is_refused(client, generate, value):
     kid = (await generate())["kid"]
     for call in binding(client, "a", kid, alias_taken=value).values():
         body = await refused(await call(), 422, "validation-failed")

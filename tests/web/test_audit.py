@@ -9,6 +9,7 @@ from io import BytesIO
 import pytest
 from aiohttp import web
 from derived import profile_of
+from problems import refused, slug_of
 from service_process import CACHE_SIZE
 from web.test_openapi import sent_in_turn
 
@@ -169,7 +170,7 @@ async def test_the_line_of_a_refused_call_has_its_slug(client, lines, call, reco
     headers = {"Content-Type": "application/json"}
     data = BytesIO(body[0]) if body else None
     async with client.request(method, path, data=data, headers=headers) as answer:
-        slug = (await answer.json())["type"].rpartition(":")[2]
+        slug = await slug_of(answer)
     (line,) = lines()
     assert (line["operation"], line["outcome"], line["kid"]) == recorded
     assert slug == recorded[1]
@@ -359,9 +360,8 @@ async def test_without_a_writable_log_no_call_changes_anything(client, path, lin
             params=call[3],
             json=call[4],
         ) as answer:
-            assert (answer.status, answer.headers["Retry-After"]) == (503, "1"), call[0]
-            problem = await answer.json()
-        assert problem["type"] == "urn:minikms:problem:audit-unavailable"
+            problem = await refused(answer, 503, "audit-unavailable")
+            assert answer.headers["Retry-After"] == "1", call[0]
         assert str(path) not in str(problem)
         assert (away.stat().st_size, path.exists()) == (size, False)
         assert await state(client) == before, call[0]
@@ -376,8 +376,7 @@ async def test_without_a_writable_log_no_call_changes_anything(client, path, lin
 async def test_a_listing_that_cannot_be_recorded_is_refused_whole(client, path):
     os.rename(path, path.with_name("away"))
     async with client.get("/keys", headers={"Accept": "application/x-ndjson"}) as answer:
-        assert answer.status == 503
-        assert (await answer.json())["type"] == "urn:minikms:problem:audit-unavailable"
+        await refused(answer, 503, "audit-unavailable")
 
 
 async def test_a_failure_to_write_is_logged_once_and_so_is_its_end(client, path, caplog):

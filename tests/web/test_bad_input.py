@@ -7,6 +7,7 @@ import zlib
 
 import orjson
 import pytest
+from problems import refused
 
 from minikms.config import Config
 from minikms.web.routes import ROUTES
@@ -249,7 +250,7 @@ NOT_BASE64URL = "!!!!", "AA+A", "AA/A", "AA A", "AAAA\n", "A", "AAAAA", "AA=", "
 
 
 @pytest.mark.parametrize(("path", "fields"), [("/sign", ["data"]), ("/verify", ["data", "sig"])])
-async def test_text_that_is_not_base64url_is_refused(client, generate, refused, path, fields):
+async def test_text_that_is_not_base64url_is_refused(client, generate, path, fields):
     good = {"kid": (await generate())["kid"], **dict.fromkeys(fields, "AA")}
     for field in fields:
         for text in NOT_BASE64URL:
@@ -259,7 +260,7 @@ async def test_text_that_is_not_base64url_is_refused(client, generate, refused, 
 
 @pytest.mark.parametrize("path", ["/sign", "/verify"])
 @pytest.mark.parametrize("ref", [{}, {"kid": "k", "alias": "a"}])
-async def test_a_key_is_named_once(client, refused, path, ref):
+async def test_a_key_is_named_once(client, path, ref):
     body = {**ref, "data": "", **({"sig": ""} if path == "/verify" else {})}
     await refused(await client.post(path, json=body), *INVALID)
 

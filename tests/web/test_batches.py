@@ -11,6 +11,7 @@ from socket import SO_LINGER, SOL_SOCKET
 import orjson
 import pytest
 from aiohttp import ClientError, ClientSession, TCPConnector
+from problems import refused, slug_of
 from waiting import until
 
 from minikms.algorithms.okp import Ed25519
@@ -76,7 +77,7 @@ async def test_others_have_threads_of_their_own(client, held):
     assert not any(task.done() for task in held)
 
 
-async def test_of_a_profile_so_many_wait(client, held, refused):
+async def test_of_a_profile_so_many_wait(client, held):
     number = _GIVEN + MAX_WAITING + 1 - len(held)
     async with ClientSession(client.make_url("/"), connector=TCPConnector(limit=0)) as others:
         more = [asyncio.create_task(others.post("/sign/batch", json=BATCH)) for _ in range(number)]
@@ -140,13 +141,13 @@ async def test_a_service_that_stops_does_not_wait_for_batches(serve):
         async def call():
             with contextlib.suppress(ClientError):
                 async with session.post("/sign/batch", json=body) as answer:
-                    answers.append((answer.status, (await answer.json()).get("type")))
+                    answers.append((answer.status, await slug_of(answer)))
 
         async with asyncio.TaskGroup() as group:
             for _ in range(40):  # most of a minute of work
                 group.create_task(call())
             await asyncio.sleep(0.5)
             service.process.terminate()
-    assert set(answers) == {(503, "urn:minikms:problem:too-busy")}
+    assert set(answers) == {(503, "too-busy")}
     code, written = service.end()
     assert (code, "Traceback" in written) == (0, False)

@@ -5,6 +5,7 @@ from base64 import urlsafe_b64encode
 
 import orjson
 import pytest
+from problems import refused
 
 from minikms.encodings import parse_json
 from minikms.web.routes import KID, NAME, ROUTES
@@ -31,7 +32,7 @@ async def test_a_jws_whose_header_is_nested_deep(post, generate, depth):
 
 
 @pytest.mark.parametrize("depth", [253, 300, 1000])
-async def test_a_header_that_is_nested_too_deep_to_write(client, generate, refused, depth):
+async def test_a_header_that_is_nested_too_deep_to_write(client, generate, depth):
     kid = (await generate())["kid"]
     body = f'{{"kid":"{kid}","payload":"","header":{{"a":{nested(depth)}}}}}'
     response = await client.post("/jws/sign", data=body.encode(), headers=JSON)
@@ -47,7 +48,7 @@ async def test_a_header_that_is_nested_too_deep_to_write(client, generate, refus
         ("/key/generate", "operations", "1"),
     ],
 )
-async def test_a_list_that_is_too_long(client, refused, path, field, item):
+async def test_a_list_that_is_too_long(client, path, field, item):
     body = f'{{"kid":"k","alg":"p256","{field}":[{",".join([item] * FEWER)}]}}'
     packed = zlib.compress(body.encode())
     headers = JSON | {"Content-Encoding": "deflate"}
@@ -56,7 +57,7 @@ async def test_a_list_that_is_too_long(client, refused, path, field, item):
     assert len(await response.read()) < 10_000
 
 
-async def test_too_many_fields_labels_and_errors(client, refused):
+async def test_too_many_fields_labels_and_errors(client):
     many = {f"{number:x}": 1 for number in range(5_000)}
     item = [{"data": 1}] * 1000
     for path, body in (
@@ -70,7 +71,7 @@ async def test_too_many_fields_labels_and_errors(client, refused):
         assert len(await response.read()) < 10_000
 
 
-async def test_a_web_page_cannot_send_a_body_without_its_type(client, refused, generate):
+async def test_a_web_page_cannot_send_a_body_without_its_type(client, generate):
     """A browser would send it to any origin, and ask no one first."""
     page = {"Origin": "http://elsewhere.example"}
     body = b'{"alg":"ed25519"}'
@@ -104,9 +105,7 @@ def with_bodies():
 
 @pytest.mark.parametrize(("method", "path", "example"), list(with_bodies()))
 @pytest.mark.parametrize("encoding", ["identity", "deflate"])
-async def test_a_body_is_bounded_by_what_its_route_expects(
-    client, refused, method, path, example, encoding
-):
+async def test_a_body_is_bounded_by_what_its_route_expects(client, method, path, example, encoding):
     most = LARGEST.get(path, 1024 * KIB)
     for size in (most, most + 1) if path in LARGEST else (256 * KIB,):
         body = orjson.dumps(example).ljust(size)
@@ -122,7 +121,7 @@ async def test_a_body_is_bounded_by_what_its_route_expects(
 @pytest.mark.parametrize(
     "value", ["{}", "[]", "0", '"x"', "[[[[[[[[[[0]]]]]]]]]]", '{"a":{"b":0}}']
 )
-async def test_a_body_of_too_many_values_is_refused(client, refused, value):
+async def test_a_body_of_too_many_values_is_refused(client, value):
     body = b'{"kid":"k","data":"aGk","z":[%s]}' % b",".join([value.encode()] * MANY)[:1_000_000]
     packed = zlib.compress(body)
     assert len(packed) < 10_000
@@ -133,7 +132,7 @@ async def test_a_body_of_too_many_values_is_refused(client, refused, value):
 
 
 @pytest.mark.parametrize("encoding", ["identity", "deflate"])
-async def test_a_refused_body_of_many_values_is_parsed_once(client, refused, monkeypatch, encoding):
+async def test_a_refused_body_of_many_values_is_parsed_once(client, monkeypatch, encoding):
     parsed = []
 
     def counted(body):
@@ -173,9 +172,7 @@ def jwe_of(recipients, members, protected=0):
         (jwe_of(60, 1_500), 413, "body-too-large"),
     ],
 )
-async def test_the_headers_of_a_jwe_are_bounded_together(
-    client, refused, generate, jwe, status, slug
-):
+async def test_the_headers_of_a_jwe_are_bounded_together(client, generate, jwe, status, slug):
     kid = (await generate("x25519"))["kid"]
     response = await client.post("/jwe/decrypt", json={"kid": kid, "jwe": jwe})
     await refused(response, status, slug)

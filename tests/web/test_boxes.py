@@ -7,6 +7,7 @@ from aries_askar import Key, KeyAlg, crypto_box
 from nacl import bindings as sodium
 from nacl.public import Box, PrivateKey, PublicKey, SealedBox
 from nacl.signing import SigningKey, VerifyKey
+from problems import refused
 
 pytestmark = pytest.mark.shared_service
 
@@ -124,7 +125,7 @@ async def test_box_of_nacls_own_tests(post):
         assert raw(opened["plaintext"]).hex() == PLAINTEXT
 
 
-async def test_an_ed25519_key_boxes_only_by_opt_in(client, generate, refused, theirs):
+async def test_an_ed25519_key_boxes_only_by_opt_in(client, generate, theirs):
     key = await generate("ed25519")
     for path, body in (
         ("/box", {"to": theirs.jwk, "plaintext": ""}),
@@ -142,7 +143,7 @@ def near(data):
     yield from (b"", data[:-1], data[1:], data + b"\0", data + data)
 
 
-async def test_a_mismatch_says_nothing_more(client, post, ours, refused):
+async def test_a_mismatch_says_nothing_more(client, post, ours):
     """Which part does not fit is not disclosed."""
     key, other, sender = [await ours("x25519") for _ in range(3)]
     by = {"kid": key["kid"]}
@@ -186,7 +187,7 @@ INVALID = {
 
 
 @pytest.mark.parametrize("jwk", INVALID.values(), ids=INVALID)
-async def test_a_peer_that_cannot_be(client, ours, refused, jwk):
+async def test_a_peer_that_cannot_be(client, ours, jwk):
     by = {"kid": (await ours("x25519"))["kid"]}
     for path, body in (
         ("/box", by | {"to": jwk, "plaintext": ""}),
@@ -196,7 +197,7 @@ async def test_a_peer_that_cannot_be(client, ours, refused, jwk):
         await refused(await client.post(path, json=body), 422, "invalid-key")
 
 
-async def test_a_peer_of_another_type(client, ours, generate, refused):
+async def test_a_peer_of_another_type(client, ours, generate):
     by, jwk = {"kid": (await ours("x25519"))["kid"]}, (await generate("p256"))["jwk"]
     body = {"to": jwk, "plaintext": ""}
     await refused(await client.post("/box", json=by | body), 422, "invalid-key")
@@ -215,7 +216,7 @@ async def test_no_cache_keeps_a_plaintext(client, post, ours):
             assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")
 
 
-async def test_a_sealed_box_needs_no_key_of_ours(client, refused, theirs):
+async def test_a_sealed_box_needs_no_key_of_ours(client, theirs):
     """So it takes none, and does ask for the profile."""
     body = {"to": theirs.jwk, "plaintext": ""}
     for by in ({"kid": "a"}, {"alias": "a"}):

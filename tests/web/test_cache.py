@@ -7,6 +7,7 @@ import time
 import pytest
 from aiohttp.test_utils import TestClient
 from in_process import KmsTestServer
+from problems import slug_of
 
 from minikms.access.policy import SCOPES
 from minikms.access.tokens import Token
@@ -77,11 +78,6 @@ async def pair(servers, kind, who, change):
 
 def cache(client):
     return client.app[SERVICE].cache.entries
-
-
-async def slug(response):
-    found = await response.json()
-    return found["type"].rpartition(":")[2] if response.status >= 400 else ""
 
 
 async def ok(response):
@@ -268,7 +264,7 @@ async def test_no_signature_begins_after_a_key_is_disabled(service, any_store, s
                 begun_late = answered.is_set()
                 async with client.post("/sign", json=body) as response:
                     if begun_late:
-                        return response.status, await slug(response)
+                        return response.status, await slug_of(response)
 
         tasks = [asyncio.create_task(hammer()) for _ in range(4)]
         await disable(client, kid)
@@ -292,7 +288,7 @@ async def test_processes_on_one_file_see_each_others_changes_at_once(
         for changing, user in [(one, other), (other, one)] * 25:
             await ok(await user.post("/sign", json=body))
             await disable(changing, kid)
-            assert await slug(await user.post("/sign", json=body)) == "key-not-usable"
+            assert await slug_of(await user.post("/sign", json=body)) == "key-not-usable"
             await enable(changing, kid)
             await ok(await user.post("/sign", json=body))
 
@@ -305,7 +301,7 @@ async def until_refused(use, end):
             async with use() as response:
                 if response.status != 200:
                     assert time.time_ns() >= end
-                    return await slug(response)
+                    return await slug_of(response)
             assert begun < end
             await asyncio.sleep((end - time.time_ns()) / 1e9 - 0.02)
 
@@ -337,14 +333,14 @@ async def test_a_token_in_memory(service, any_store):
     holders = client.app[GATE].access._cache
     for number in range(3):
         await ok(await use(token))
-        assert await slug(await use(other_secret)) == "unauthenticated"
+        assert await slug_of(await use(other_secret)) == "unauthenticated"
         assert holders.hits == number
     secrets = [(secret, secret.hex()) for secret in (token.secret, other_secret.secret)]
     shown = repr((holders, holders._entries))
     assert not any(form in shown for secret in secrets for form in map(str, secret))
     assert await until_refused(lambda: use(short), end) == "unauthenticated"
     await tokens.revoke(token.id)
-    assert await slug(await use(token)) == "unauthenticated"
+    assert await slug_of(await use(token)) == "unauthenticated"
 
 
 @pytest.mark.each_store

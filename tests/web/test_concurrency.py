@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 from aiohttp import ClientSession
+from problems import slug_of
 from service_process import begin_and_answer, services
 
 from minikms.config import Config
@@ -65,9 +66,7 @@ async def client(kind, processes, start, empty_store, shared):
 async def answer(call):
     """A call's status, and the slug where it is a problem."""
     async with call as response:
-        body = await response.json(content_type=None)
-        slug = body["type"].rpartition(":")[2] if response.status >= 400 else ""
-        return response.status, slug
+        return response.status, await slug_of(response)
 
 
 async def at_once(calls):

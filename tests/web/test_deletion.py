@@ -6,6 +6,7 @@ import time
 from datetime import datetime
 
 import pytest
+from problems import refused
 from waiting import until, waiting_for
 
 from minikms.config import Config
@@ -61,7 +62,7 @@ async def kept(client, profile="default"):
 
 
 @pytest.mark.each_store
-async def test_an_alias_names_the_key_to_delete(client, generate, refused):
+async def test_an_alias_names_the_key_to_delete(client, generate):
     key, other = await generate(alias="did:example:1#a b"), await generate(alias="other")
     await client.post(f"/key/{key['kid']}/associate", json={"alias": "second"})
     query = {"alias": "did:example:1#a b"}
@@ -84,11 +85,11 @@ async def test_an_alias_names_the_key_to_delete(client, generate, refused):
 @pytest.mark.parametrize(
     "query", ["", "?alias=", "?alias=a&after=9999d", "?after=7d", "?alias=a%00"]
 )
-async def test_by_what_is_no_alias(client, refused, query):
+async def test_by_what_is_no_alias(client, query):
     await refused(await client.delete(f"/key{query}"), 422, "validation-failed")
 
 
-async def test_by_an_alias_of_a_key_that_is_due(client, generate, refused):
+async def test_by_an_alias_of_a_key_that_is_due(client, generate):
     key = await generate(alias="a")
     await let_be_due(client, key["kid"])
     await refused(await client.delete("/key?alias=a"), 404, "alias-not-found")
@@ -122,7 +123,7 @@ async def test_a_deletion_waits_for_the_given_time(client, generate, after, seco
     ["", "0s", "0d", "7", "d", "7w", "7D", "-7d", "+7d", "07d", "7.5d", "7d7h", "%207d", "7d%0A",
      "366d", "8761h", "525601m", "31536001s", "99999999d", "٧d", "1_0d"],
 )  # fmt: skip
-async def test_times_that_are_none(client, generate, refused, after):
+async def test_times_that_are_none(client, generate, after):
     key = await generate()
     response = await client.delete(f"/key/{key['kid']}?after={after}")
     problem = await refused(response, 422, "validation-failed")
@@ -131,7 +132,7 @@ async def test_times_that_are_none(client, generate, refused, after):
 
 
 @pytest.mark.each_store
-async def test_a_key_that_is_not_there(client, generate, refused):
+async def test_a_key_that_is_not_there(client, generate):
     kid = (await generate())["kid"]
     await client.post("/profile", json={"name": "other"})
     for headers, name in (({}, "unknown"), ({"X-Profile": "other"}, kid)):
@@ -142,7 +143,7 @@ async def test_a_key_that_is_not_there(client, generate, refused):
 
 @pytest.mark.each_store
 @pytest.mark.parametrize("state", ["enabled", "disabled", "verify-only"])
-async def test_until_then_it_comes_back_as_it_was(client, generate, refused, state):
+async def test_until_then_it_comes_back_as_it_was(client, generate, state):
     kid = (await generate(alias="a", labels={"n": "1"}))["kid"]
     async with client.patch(f"/key/{kid}", json={"state": state}) as response:
         before = await response.json()
@@ -158,7 +159,7 @@ async def test_until_then_it_comes_back_as_it_was(client, generate, refused, sta
 
 
 @pytest.mark.each_store
-async def test_another_time_and_at_once(client, generate, refused):
+async def test_another_time_and_at_once(client, generate):
     kid = (await generate("hs256", alias="a"))["kid"]
     times = [(await schedule(client, kid, after))["deletes"] for after in ("2d", "9d", "1d")]
     assert times[2] < times[0] < times[1]
@@ -171,7 +172,7 @@ async def test_another_time_and_at_once(client, generate, refused):
 
 
 @pytest.mark.each_store
-async def test_a_scheduled_key_is_gone_at_its_time(client, generate, refused):
+async def test_a_scheduled_key_is_gone_at_its_time(client, generate):
     kid = (await generate())["kid"]
     deletes = datetime.fromisoformat((await schedule(client, kid, "1s"))["deletes"])
     async with asyncio.timeout(60):
@@ -182,7 +183,7 @@ async def test_a_scheduled_key_is_gone_at_its_time(client, generate, refused):
 
 
 @pytest.mark.each_store
-async def test_from_then_on_it_is_not_there(client, generate, refused):
+async def test_from_then_on_it_is_not_there(client, generate):
     key = await generate("p256", alias="a", exportable=True)
     other = await generate()
     await let_be_due(client, key["kid"])
@@ -325,9 +326,7 @@ async def test_restored_while_another_service_removes_it(persistent, start, paus
 
 
 @pytest.mark.parametrize("change", ["POST /key/{kid}/restore", "DELETE /key/{kid}?after=9h"])
-async def test_changed_before_it_is_noted_as_due(
-    client, generate, refused, paused, put_clock, change
-):
+async def test_changed_before_it_is_noted_as_due(client, generate, paused, put_clock, change):
     """By a machine whose clock is behind: a call that finds the key due leaves it as it is."""
     kid = (await generate())["kid"]
     await schedule(client, kid, "1h")

@@ -9,6 +9,7 @@ import pytest
 from nacl import bindings as sodium
 from nacl.public import Box, PrivateKey, SealedBox
 from nacl.signing import SigningKey, VerifyKey
+from problems import refused
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
@@ -220,7 +221,7 @@ async def test_the_first_recipient_that_can_opens_it(client, unpack, wallet, gen
     assert (await unpack(agent.pack(to, b"hello")))["kid"] == third["kid"]
 
 
-async def test_unusable_recipient_keys_are_refused(client, wallet, generate, refused, agent):
+async def test_unusable_recipient_keys_are_refused(client, wallet, generate, agent):
     """What is said of them; a key that is not there counts only where there is no other."""
     await client.post("/profile", json={"name": "other"})
     disabled, signs = await wallet(), await generate("ed25519")
@@ -242,7 +243,7 @@ async def test_unusable_recipient_keys_are_refused(client, wallet, generate, ref
     await check([deleted["b58"]], 404, "key-not-found")
 
 
-async def test_unusable_sender_keys_are_refused(client, wallet, generate, refused, agent):
+async def test_unusable_sender_keys_are_refused(client, wallet, generate, agent):
     await client.post("/profile", json={"name": "other"})
     elsewhere = await wallet(profile="other", alias="a")
     x25519, signs = await generate("x25519"), await generate("ed25519")
@@ -270,7 +271,7 @@ async def test_unusable_sender_keys_are_refused(client, wallet, generate, refuse
     assert (await client.post("/didcomm/unpack", json=packed)).status == 200
 
 
-async def test_recipients_that_cannot_be(client, refused, agent):
+async def test_recipients_that_cannot_be(client, agent):
     low_order = base58.b58encode(bytes([1, *bytes(31)])).decode()
     off_curve = base58.b58encode(bytes([2, *bytes(31)])).decode()
     for to, slug in (
@@ -300,7 +301,7 @@ def near(text):
     yield from (b"", data[:-1], data[1:])
 
 
-async def test_a_mismatch_says_nothing_more(client, wallet, refused, agent):
+async def test_a_mismatch_says_nothing_more(client, wallet, agent):
     key, cek = await wallet(), os.urandom(32)
     verkey, other = key["b58"], Agent()
     good = agent.pack([verkey], b"hello")
@@ -346,7 +347,7 @@ async def test_a_mismatch_says_nothing_more(client, wallet, refused, agent):
     assert len(details) == 1
 
 
-async def test_headers_that_cannot_be(client, wallet, refused, agent):
+async def test_headers_that_cannot_be(client, wallet, agent):
     verkey, cek = (await wallet())["b58"], os.urandom(32)
     named, nobody = encrypted_to(verkey, cek, agent), encrypted_to(verkey, cek)
     good = header_of([named], "Authcrypt")
@@ -386,7 +387,7 @@ async def test_headers_that_cannot_be(client, wallet, refused, agent):
             assert error["pointer"].startswith("#/packed/protected"), text
 
 
-async def test_envelopes_that_cannot_be(client, refused, agent):
+async def test_envelopes_that_cannot_be(client, agent):
     good = agent.pack([agent.verkey], b"hello")
     for packed in (
         *({name: good[name] for name in good if name != left} for left in good),

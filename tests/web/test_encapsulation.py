@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import mlkem
 from derived import algorithm_names
 from kyber_py.ml_kem import ML_KEM_768, ML_KEM_1024
 from nist import nist
+from problems import refused
 
 from minikms.encodings import b64url, b64url_decode, jose_b64url
 from minikms.plugin import Kem
@@ -100,7 +101,7 @@ async def test_the_forms_of_a_key(client, generate, alg):
 
 
 @each
-async def test_a_ciphertext_that_does_not_fit(client, post, generate, refused, alg):
+async def test_a_ciphertext_that_does_not_fit(client, post, generate, alg):
     ours, other = await generate(alg), await generate(alg)
     made = await post("/encapsulate", {"to": ours["jwk"]})
     ciphertext = b64url_decode(made["ciphertext"])
@@ -120,7 +121,7 @@ async def test_a_ciphertext_that_does_not_fit(client, post, generate, refused, a
         assert found == await post("/decapsulate", body)
 
 
-async def test_a_jwk_that_cannot_be_is_refused(client, post, generate, refused):
+async def test_a_jwk_that_cannot_be_is_refused(client, post, generate):
     key = await generate("mlkem768")
     jwk, pub = key["jwk"], b64url_decode(key["jwk"]["pub"])
     overflow = b"\xff\xff\xff" + pub[3:]  # a coefficient that is not reduced: section 7.2
@@ -146,7 +147,7 @@ async def test_a_jwk_that_cannot_be_is_refused(client, post, generate, refused):
     await refused(await client.post("/key/import", json=body), 422, "invalid-key")
 
 
-async def test_a_key_that_does_not_decapsulate(client, post, generate, refused):
+async def test_a_key_that_does_not_decapsulate(client, post, generate):
     key = await generate("mlkem768")
     made = await post("/encapsulate", {"to": key["jwk"]})
     body = {"kid": key["kid"], "ciphertext": made["ciphertext"]}

@@ -100,7 +100,10 @@ async def test_another_host_is_refused(connect, examples):
     connection, seen = await connect(), set()
     async for name, method, target, body in examples():
         send(connection, method, target, body, host="rebound.example")
-        assert (await connection.receive()).problem() == (421, "misdirected-request"), name
+        assert (await connection.receive()).problem(method, target) == (
+            421,
+            "misdirected-request",
+        ), name
         if method == "GET":
             send(connection, "HEAD", target, b"", host="rebound.example")
             assert (await connection.receive(body=False)).status == 421

@@ -3,6 +3,7 @@
 import pytest
 from aiohttp.test_utils import TestClient
 from in_process import KmsTestServer
+from problems import refused
 
 from minikms.config import Config
 from minikms.maintenance.backup import back_up
@@ -45,7 +46,7 @@ async def kid(persistent, location, key, change_rows):
     return kid
 
 
-async def test_neither_tenant_gets_the_others_keys(start, persistent, kid, refused):
+async def test_neither_tenant_gets_the_others_keys(start, persistent, kid):
     client = await start(create_service(Config(**persistent)))
     for headers in (ALICE, BOB):
         for call in (

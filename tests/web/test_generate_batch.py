@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from problems import refused
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
@@ -46,7 +47,7 @@ async def test_options_hold_for_all(post):
         {},
     ],
 )
-async def test_a_malformed_batch_is_refused(client, refused, wrong):
+async def test_a_malformed_batch_is_refused(client, wrong):
     body = {"alg": "ed25519", **wrong}
     await refused(await client.post("/key/generate/batch", json=body), 422, "validation-failed")
 
@@ -58,12 +59,12 @@ async def test_a_malformed_batch_is_refused(client, refused, wrong):
         ({"alg": "x25519", "count": 2, "operations": ["sign"]}, "unsupported-operation"),
     ],
 )
-async def test_a_batch_that_cannot_be_made_is_refused(client, refused, body, slug):
+async def test_a_batch_that_cannot_be_made_is_refused(client, body, slug):
     await refused(await client.post("/key/generate/batch", json=body), 422, slug)
 
 
 @pytest.mark.each_store
-async def test_none_is_there_where_one_fails(client, refused, monkeypatch):
+async def test_none_is_there_where_one_fails(client, monkeypatch):
     """The last of them cannot be stored."""
     insert, inserted = store_keys.insert_material, []
 

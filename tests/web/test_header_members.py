@@ -4,6 +4,7 @@ import json
 from base64 import urlsafe_b64encode
 
 import pytest
+from problems import refused
 
 pytestmark = pytest.mark.shared_service
 
@@ -36,7 +37,7 @@ def part(header):
     return urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
 
 
-async def test_jwe_headers_with_wrong_members_are_refused(client, generate, refused):
+async def test_jwe_headers_with_wrong_members_are_refused(client, generate):
     kid = (await generate("a128kw"))["kid"]
     header = {"alg": "A128KW", "enc": "A128GCM"}
     for name, value in wrong_values(OF_JWE):
@@ -54,7 +55,7 @@ async def test_jwe_headers_with_wrong_members_are_refused(client, generate, refu
             assert f" {name} " in problem["errors"][0]["detail"]
 
 
-async def test_jws_headers_with_wrong_members_do_not_verify(client, post, generate, refused):
+async def test_jws_headers_with_wrong_members_do_not_verify(client, post, generate):
     kid = (await generate("hs256"))["kid"]
     of_the_service = (("alg", []), ("alg", {}), ("crit", {}), ("b64", []))
     for name, value in (*wrong_values(OF_JWS), *of_the_service):
@@ -68,7 +69,7 @@ async def test_jws_headers_with_wrong_members_do_not_verify(client, post, genera
         assert problem["errors"][0]["pointer"] == "#/header"
 
 
-async def test_of_a_new_jwe(client, generate, refused):
+async def test_of_a_new_jwe(client, generate):
     kid = (await generate("x25519"))["kid"]
     to = {"kid": kid, "alg": "ECDH-ES+A128KW"}
     body = {"plaintext": "", "enc": "A128GCM", "serialization": "general"}
@@ -82,7 +83,7 @@ async def test_of_a_new_jwe(client, generate, refused):
             assert problem["errors"][0]["pointer"] == pointer
 
 
-async def test_of_a_didcomm_message(client, refused):
+async def test_of_a_didcomm_message(client):
     for name in ("enc", "typ", "alg", "recipients"):
         for value in (*VALUES.values(), [{}], [{"header": []}], [{"header": {"kid": []}}]):
             packed = {"protected": part({name: value}), **PARTS}

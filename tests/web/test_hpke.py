@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography_vectors import open_vector_file
 from derived import algorithm_names
+from problems import refused
 from pyhpke import AEADId, CipherSuite, KDFId, KEMId, KEMKey
 
 from minikms.encodings import b64url, b64url_decode, jose_b64url
@@ -132,7 +133,7 @@ async def test_a_sealed_message_opens_by_kid_and_by_alias(post, generate, alg):
 
 
 @each
-async def test_any_mismatch_is_refused_and_no_more_is_said(client, post, generate, refused, alg):
+async def test_any_mismatch_is_refused_and_no_more_is_said(client, post, generate, alg):
     key, other = await generate(alg), await generate(alg)
     sent = {"to": key["jwk"], "plaintext": PLAIN, "info": b64url(b"info")}
     made = await post("/hpke/seal", sent)
@@ -158,7 +159,7 @@ async def test_any_mismatch_is_refused_and_no_more_is_said(client, post, generat
 
 # RFC 7748 section 6.1: u of low order.
 @pytest.mark.parametrize("u", [0, 1, 2**255 - 20, 2**255 - 19, 2**255 - 18])
-async def test_a_low_order_point_is_refused(client, generate, refused, u):
+async def test_a_low_order_point_is_refused(client, generate, u):
     key, point = await generate("x25519"), u.to_bytes(32, "little")
     body = {"kid": key["kid"], "enc": b64url(point), "ciphertext": b64url(bytes(21))}
     await refused(await client.post("/hpke/open", json=body), 422, "decryption-failed")
@@ -166,7 +167,7 @@ async def test_a_low_order_point_is_refused(client, generate, refused, u):
     await refused(await client.post("/hpke/seal", json=body), 422, "invalid-key")
 
 
-async def test_a_point_off_the_curve_is_refused(client, generate, refused):
+async def test_a_point_off_the_curve_is_refused(client, generate):
     key = await generate("p256")
     enc = b"\x04" + b64url_decode(key["jwk"]["x"]) * 2
     body = {"kid": key["kid"], "enc": b64url(enc), "ciphertext": b64url(bytes(21))}
@@ -195,7 +196,7 @@ async def test_pyca_agrees_on_the_other_side(post, generate):
         assert suite.decrypt(whole, private) == b"hello"
 
 
-async def test_bodies_that_are_refused(client, post, generate, refused):
+async def test_bodies_that_are_refused(client, post, generate):
     key, plain = await generate("p256"), {"plaintext": PLAIN}
     made = await post("/hpke/seal", {"to": key["jwk"], **plain})
     for extra in ({"kdf": "SHA-256"}, {"aead": "AES-192-GCM"}, {"info": "*"}, {"aad": PLAIN}):
@@ -225,7 +226,7 @@ async def test_no_cache_keeps_a_plaintext(client, post, generate):
         assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")
 
 
-async def test_a_key_that_only_opens(client, post, generate, refused):
+async def test_a_key_that_only_opens(client, post, generate):
     key = await generate("x25519", operations=["hpke-open"])
     assert key["operations"] == ["hpke-open"]
     made = await post("/hpke/seal", {"to": key["jwk"], "plaintext": PLAIN})

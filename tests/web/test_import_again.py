@@ -2,6 +2,7 @@
 
 import pytest
 from derived import algorithm_names
+from problems import refused
 
 from minikms.plugin.protocol import JwkImporter
 from minikms.records import KeyRef
@@ -39,7 +40,7 @@ def again(client):
 
 
 @pytest.mark.each_store
-async def test_it_is_refused_unless_it_is_to_be_kept(client, post, refused, again, all_keys):
+async def test_it_is_refused_unless_it_is_to_be_kept(client, post, again, all_keys):
     options = {"alias": "a", "labels": {"n": "1"}, "operations": ["sign"], "exportable": True}
     first = await (await again(**options)).json()  # where there is none, it is stored
     assert (first["aliases"], first["exportable"]) == (["a"], True)
@@ -82,14 +83,14 @@ async def test_as_secret_and_as_seed_and_wrapped(post, generate, again, all_keys
     assert await all_keys() == [kek, key]
 
 
-async def test_an_invalid_key_is_refused_before_if_exists_counts(again, refused):
+async def test_an_invalid_key_is_refused_before_if_exists_counts(again):
     await again()
     wrong = PRIVATE | {"d": "A" * 43}
     await refused(await again({"jwk": wrong}), 422, "invalid-key")
 
 
 @pytest.mark.each_store
-async def test_a_public_key_alone_is_not_kept_for_a_private_one(again, refused, all_keys, client):
+async def test_a_public_key_alone_is_not_kept_for_a_private_one(again, all_keys, client):
     public = await (await again({"jwk": ED25519})).json()
     assert await (await again({"jwk": ED25519})).json() == public
     await refused(await again(alias="a"), 409, "key-exists")
@@ -99,7 +100,7 @@ async def test_a_public_key_alone_is_not_kept_for_a_private_one(again, refused, 
 
 
 @pytest.mark.each_store
-async def test_an_alias_that_is_taken(again, generate, refused, all_keys):
+async def test_an_alias_that_is_taken(again, generate, all_keys):
     other = await generate(alias="taken")
     key = await (await again()).json()
     refuse = {"alias": "taken", "alias_taken": "refuse"}
@@ -127,7 +128,7 @@ async def test_a_key_that_is_out_of_use_stays_so(client, profile, again, all_key
     assert await all_keys() == [key]
 
 
-async def test_it_says_how_many_aliases_a_key_may_have(with_aliases, again, refused):
+async def test_it_says_how_many_aliases_a_key_may_have(with_aliases, again):
     kid = await with_aliases(999, PRIVATE)
     assert (await (await again(alias="last")).json())["kid"] == kid
     await refused(await again(alias="one more"), 422, "too-many-aliases")
@@ -135,6 +136,6 @@ async def test_it_says_how_many_aliases_a_key_may_have(with_aliases, again, refu
 
 
 @pytest.mark.parametrize("value", ["", "KEEP", None, True, "move"])
-async def test_an_unknown_value_of_if_exists_is_refused(client, again, refused, value):
+async def test_an_unknown_value_of_if_exists_is_refused(client, again, value):
     body = await refused(await again(if_exists=value), 422, "validation-failed")
     assert [each["pointer"] for each in body["errors"]] == ["#/if_exists"]

@@ -4,6 +4,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
 from derived import algorithm_names, on_stores
+from problems import refused
 
 from minikms.algorithms.bls import BlsKeyPair
 from minikms.plugin import (
@@ -68,15 +69,13 @@ async def test_an_exported_key_is_imported_elsewhere(client, post, generate, exp
 
 
 @pytest.mark.parametrize("alg", ["ed25519", "a256gcm", "rsa2048", "mldsa44", "bls12381g1"])
-async def test_not_exportable_unless_said(client, post, generate, refused, alg):
+async def test_not_exportable_unless_said(client, post, generate, alg):
     key = await generate(alg)
     assert key["exportable"] is False
     await refused(await client.get(f"/key/{key['kid']}/export"), 403, "not-exportable")
 
 
-async def test_keys_that_are_not_exportable_or_not_there_are_not_exported(
-    client, post, generate, refused
-):
+async def test_keys_that_are_not_exportable_or_not_there_are_not_exported(client, post, generate):
     kid = (await generate(exportable=True))["kid"]
     await client.post("/profile", json={"name": "other"})
     there = {"X-Profile": "other"}
@@ -87,7 +86,7 @@ async def test_keys_that_are_not_exportable_or_not_there_are_not_exported(
     await refused(await client.get(f"/key/{kid}/export"), 403, "not-exportable")
 
 
-async def test_import_of_the_key_of_rfc_8037(client, post, refused):
+async def test_import_of_the_key_of_rfc_8037(client, post):
     options = {"alias": "did:example:1#k", "labels": {"from": "rfc"}, "operations": ["sign"]}
     key = await post("/key/import", {"jwk": ED25519, **options})
     assert key["kid"] == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"  # appendix A.3
@@ -103,7 +102,7 @@ async def test_import_of_the_key_of_rfc_8037(client, post, refused):
 
 
 @pytest.mark.parametrize("alg", algorithm_names(SeedImporter))
-async def test_a_seed_is_the_secret_of_its_key(client, post, refused, export, alg):
+async def test_a_seed_is_the_secret_of_its_key(client, post, export, alg):
     """The seed is the secret itself: Askar's own `from_seed` would hash it."""
     length = 64 if alg.startswith("mlkem") else 32
     seed = bytes(range(length))
@@ -116,16 +115,14 @@ async def test_a_seed_is_the_secret_of_its_key(client, post, refused, export, al
 
 
 @pytest.mark.parametrize("alg", algorithm_names(but=SeedImporter))
-async def test_no_seed_where_the_algorithm_has_none(client, refused, alg):
+async def test_no_seed_where_the_algorithm_has_none(client, alg):
     body = {"alg": alg, "seed": b64(bytes(range(32)))}
     await refused(await client.post("/key/import", json=body), 422, "unsupported-operation")
 
 
 # The secret of a Mac is of any length, and in the JWK of a BLS key Askar has the bytes backwards.
 @pytest.mark.parametrize("alg", algorithm_names(SecretImporter, but=(Mac, BlsKeyPair)))
-async def test_a_secret_of_the_right_length_is_imported(
-    client, post, generate, refused, export, alg
-):
+async def test_a_secret_of_the_right_length_is_imported(client, post, generate, export, alg):
     generated = await export((await generate(alg, exportable=True))["kid"])
     length = len(raw(generated.get("d") or generated["k"]))
     secret = bytes(length - 1) + b"\1"
@@ -138,7 +135,7 @@ async def test_a_secret_of_the_right_length_is_imported(
 
 
 @pytest.mark.parametrize("alg", algorithm_names(EcdsaSigner))
-async def test_a_scalar_out_of_range(client, generate, refused, alg):
+async def test_a_scalar_out_of_range(client, generate, alg):
     size = len(raw((await generate(alg))["jwk"]["x"]))
     for secret in (bytes(size), b"\xff" * size):
         body = {"alg": alg, "secret": b64(secret)}
@@ -146,12 +143,12 @@ async def test_a_scalar_out_of_range(client, generate, refused, alg):
 
 
 @pytest.mark.parametrize("alg", algorithm_names(but=SecretImporter))
-async def test_no_secret_where_the_algorithm_has_none(client, refused, alg):
+async def test_no_secret_where_the_algorithm_has_none(client, alg):
     body = {"alg": alg, "secret": b64(bytes(range(32)))}
     await refused(await client.post("/key/import", json=body), 422, "unsupported-operation")
 
 
-async def test_a_wrapped_secret_is_imported(client, post, generate, refused, export):
+async def test_a_wrapped_secret_is_imported(client, post, generate, export):
     kek = (await generate("a256kw"))["kid"]
     secret = bytes(range(32))
     wrapped = (await post("/wrap", {"kid": kek, "key": b64(secret)}))["wrapped"]
@@ -175,7 +172,7 @@ async def test_a_wrapped_secret_is_imported(client, post, generate, refused, exp
 
 
 @on_stores(algorithm_names(KeyPairAlgorithm))
-async def test_a_public_key_alone(client, post, generate, refused, alg):
+async def test_a_public_key_alone(client, post, generate, alg):
     key = await generate(alg)
     await client.post("/profile", json={"name": "there"})
     headers = {"X-Profile": "there"}
@@ -198,7 +195,7 @@ async def test_a_public_key_alone(client, post, generate, refused, alg):
     await refused(response, 404, "key-not-found")
 
 
-async def test_a_public_key_import_cannot_sign_derive_or_export(client, generate, refused):
+async def test_a_public_key_import_cannot_sign_derive_or_export(client, generate):
     jwk = (await generate("p256"))["jwk"]
     await client.post("/profile", json={"name": "there"})
 
@@ -239,12 +236,12 @@ BAD_JWKS = [
 
 
 @pytest.mark.parametrize("jwk", BAD_JWKS)
-async def test_a_jwk_that_is_no_key(client, refused, jwk):
+async def test_a_jwk_that_is_no_key(client, jwk):
     await refused(await client.post("/key/import", json={"jwk": jwk}), 422, "invalid-key")
 
 
 @pytest.mark.parametrize("alg", algorithm_names(KeyPairAlgorithm))
-async def test_each_part_of_a_jwk_must_fit_the_others(client, generate, refused, export, alg):
+async def test_each_part_of_a_jwk_must_fit_the_others(client, generate, export, alg):
     one = await export((await generate(alg, exportable=True))["kid"])
     other = await export((await generate(alg, exportable=True))["kid"])
     await client.post("/profile", json={"name": "there"})
@@ -255,7 +252,7 @@ async def test_each_part_of_a_jwk_must_fit_the_others(client, generate, refused,
             await refused(response, 422, "invalid-key")
 
 
-async def test_rsa_with_less_and_with_more(client, post, generate, refused, export):
+async def test_rsa_with_less_and_with_more(client, post, generate, export):
     jwk = await export((await generate("rsa2048", exportable=True))["kid"])
     await client.delete("/key/" + (await (await client.get("/keys")).json())[0]["kid"])
     short = {name: jwk[name] for name in ("kty", "n", "e", "d")}
@@ -272,7 +269,7 @@ async def test_rsa_with_less_and_with_more(client, post, generate, refused, expo
     )
 
 
-async def test_an_oct_jwk_tells_its_algorithm_or_is_told(client, post, refused):
+async def test_an_oct_jwk_tells_its_algorithm_or_is_told(client, post):
     k = b64(bytes(range(32)))
     assert (await post("/key/import", {"jwk": {"kty": "oct", "alg": "A256KW", "k": k}}))[
         "alg"
@@ -318,13 +315,13 @@ GOOD = {"alg": "a256gcm", "secret": b64(bytes(32))}
         (GOOD | {"surplus": 1}, "#/surplus"),
     ],
 )
-async def test_a_body_that_is_not_valid(client, refused, body, pointer):
+async def test_a_body_that_is_not_valid(client, body, pointer):
     response = await client.post("/key/import", json=body)
     problem = await refused(response, 422, "validation-failed")
     assert pointer in [error["pointer"] for error in problem["errors"]]
 
 
-async def test_refusals_of_an_import(client, refused):
+async def test_refusals_of_an_import(client):
     for body, slug in (
         (GOOD | {"alg": "unknown"}, "unsupported-algorithm"),
         (GOOD | {"operations": ["sign"]}, "unsupported-operation"),
@@ -335,7 +332,7 @@ async def test_refusals_of_an_import(client, refused):
     await refused(response, 404, "profile-not-found")
 
 
-async def test_operations_that_the_algorithm_has_not(client, generate, refused):
+async def test_operations_that_the_algorithm_has_not(client, generate):
     for alg, operations in (("x25519", ["sign"]), ("ed448", ["sign", "derive"])):
         body = {"alg": alg, "operations": operations}
         response = await client.post("/key/generate", json=body)
@@ -356,7 +353,7 @@ async def test_an_alias_from_the_start_moves_too(client, generate):
         assert (await response.json())["kid"] == two["kid"]
 
 
-async def test_the_former_name_of_secp256k1(client, post, generate, refused, export):
+async def test_the_former_name_of_secp256k1(client, post, generate, export):
     key = await generate("k256", exportable=True)
     private = await export(key["kid"]) | {"crv": "P-256K"}
     public = key["jwk"] | {"crv": "P-256K"}

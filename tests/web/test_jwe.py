@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from derived import algorithm_names
 from nacl.bindings import crypto_sign_ed25519_pk_to_curve25519
+from problems import refused
 
 from minikms.config import Config
 from minikms.keys.jwe import MAX_HEADER, MAX_RECIPIENTS
@@ -77,7 +78,7 @@ def opens(post):
 
 
 @pytest.fixture
-def fails(client, refused):
+def fails(client):
     """Assert that a JWE is refused, and that nothing is said but this, or of its epk."""
 
     async def call(jwe, slug="decryption-failed", **rest):
@@ -269,9 +270,7 @@ SENDERS = {
 
 
 @pytest.mark.parametrize(("alg", "given", "pointer"), SENDERS.values(), ids=SENDERS)
-async def test_a_sender_is_there_or_not(
-    client, refused, generate, encrypt, fails, alg, given, pointer
-):
+async def test_a_sender_is_there_or_not(client, generate, encrypt, fails, alg, given, pointer):
     bob, alice = await generate("x25519"), await generate("x25519", alias="alice")
     to = {"jwk": bob["jwk"], "alg": alg}
     body = {"plaintext": "", "enc": "A128CBC-HS256", "recipients": [to], **given}
@@ -284,7 +283,7 @@ async def test_a_sender_is_there_or_not(
     assert problem["errors"][0]["pointer"] == pointer
 
 
-async def test_a_sender_by_its_kid_or_an_alias(generate, encrypt, opens, client, refused):
+async def test_a_sender_by_its_kid_or_an_alias(generate, encrypt, opens, client):
     bob, alice = await generate("x25519"), await generate("x25519", alias="a")
     # As long as a kid, and none; and one that is another key's kid.
     other = await generate("x25519", alias="A" * 43)
@@ -349,7 +348,7 @@ LOW_ORDER = {
 
 
 @pytest.mark.parametrize("alg", LOW_ORDER)
-async def test_an_epk_or_a_sender_of_low_order(client, refused, generate, encrypt, fails, alg):
+async def test_an_epk_or_a_sender_of_low_order(client, generate, encrypt, fails, alg):
     key = await generate(alg)
     jwe = await encrypt(
         {"jwk": key["jwk"], "alg": "ECDH-ES"}, enc="A128GCM", serialization="flattened"
@@ -540,9 +539,7 @@ NOT_MADE = {
 
 
 @pytest.mark.parametrize(("change", "slug", "pointer"), NOT_MADE.values(), ids=NOT_MADE)
-async def test_jwes_that_cannot_be_made_are_refused(
-    client, generate, refused, change, slug, pointer
-):
+async def test_jwes_that_cannot_be_made_are_refused(client, generate, change, slug, pointer):
     change = dict(change)
     jwk = (await generate(change.pop("to", "x25519"), alias="a"))["jwk"] | change.pop("jwk", {})
     for alg, alias in (("p256", "b"), ("ed448", "c")):
@@ -570,7 +567,7 @@ async def test_a_key_that_the_alg_is_not_for(generate, encrypt, fails):
 
 
 async def test_a_public_key_encrypts_whatever_its_operations(
-    client, generate, post, encrypt, opens, refused
+    client, generate, post, encrypt, opens
 ):
     """Its public part is enough, whatever its operations; a secret key needs the operation."""
     key = await generate("x25519", operations=["jwe-decrypt"])
@@ -599,9 +596,7 @@ async def test_a_public_key_encrypts_whatever_its_operations(
         await refused(response, 422, "unsupported-operation")
 
 
-async def test_an_ed25519_key_opens_what_is_for_its_x25519_key(
-    client, generate, refused, encrypt, opens
-):
+async def test_an_ed25519_key_opens_what_is_for_its_x25519_key(client, generate, encrypt, opens):
     """It opens what is for it as an X25519 key. No JWE is for a key by its Ed25519 JWK."""
     key = await generate("ed25519", operations=["sign", "jwe-decrypt"])
     x = crypto_sign_ed25519_pk_to_curve25519(raw(key["jwk"]["x"]))
@@ -616,7 +611,7 @@ async def test_an_ed25519_key_opens_what_is_for_its_x25519_key(
         await refused(await client.post("/jwe/encrypt", json=body), 422, "unsupported-option")
 
 
-async def test_keys_that_are_not_there(client, generate, refused):
+async def test_keys_that_are_not_there(client, generate):
     mine = await generate("x25519", alias="here")
     await client.post("/profile", json={"name": "other"})
     body = {"plaintext": "", "enc": "A128GCM"}

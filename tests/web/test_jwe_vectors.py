@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+from problems import refused
 
 pytestmark = pytest.mark.shared_service
 
@@ -55,7 +56,7 @@ def changed(text):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-async def test_examples_of_the_rfcs(client, post, refused, name):
+async def test_examples_of_the_rfcs(client, post, name):
     source, example = EXAMPLES[name]
     body = {"jwk": example["key"]} | ({"alg": example["alg"]} if "alg" in example else {})
     kid = (await post("/key/import", body))["kid"]
@@ -72,7 +73,7 @@ async def test_examples_of_the_rfcs(client, post, refused, name):
 
 
 @pytest.mark.parametrize("name", VECTORS["refused"])
-async def test_examples_that_are_refused_for_their_alg_or_zip(client, generate, refused, name):
+async def test_examples_that_are_refused_for_their_alg_or_zip(client, generate, name):
     """RSA1_5, RSA-OAEP with SHA-1, a password, AES-GCM key wrap, and compressed content."""
     for alg in ("rsa2048", "a128kw"):
         body = {"jwe": VECTORS["refused"][name], "kid": (await generate(alg))["kid"]}
@@ -215,7 +216,7 @@ RECIPIENTS = {
 
 @pytest.mark.parametrize("named", [True, False], ids=["by its kid", "by another name"])
 @pytest.mark.parametrize("name", RECIPIENTS)
-async def test_appendix_b_of_ecdh_1pu(client, post, refused, name, named):
+async def test_appendix_b_of_ecdh_1pu(client, post, name, named):
     await post("/key/import", {"jwk": RECIPIENTS[name], "alias": name if named else "other"})
     body = {"jwe": APPENDIX_B, "alias": name if named else "other", "from": SENDER}
     answer = await post("/jwe/decrypt", body)

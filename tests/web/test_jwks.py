@@ -3,6 +3,7 @@
 import pytest
 from derived import algorithm_names
 from jwcrypto import jwk
+from problems import refused
 from stored import fill
 
 from minikms.maintenance.write import StoreWriter
@@ -70,7 +71,7 @@ async def test_use_follows_what_the_key_may_do(client, generate):
 
 
 @pytest.mark.each_store
-async def test_the_query_names_the_profile_of_the_set(client, generate, refused):
+async def test_the_query_names_the_profile_of_the_set(client, generate):
     await client.post("/profile", json={"name": "alice"})
     kid = (await generate(profile="alice"))["kid"]
     assert await jwks(client) == await jwks(client, "?profile=default") == []
@@ -92,7 +93,7 @@ async def test_more_than_a_page(client):
     assert [key["kid"] for key in await jwks(client)] == kids
 
 
-async def test_only_what_is_asked_for(client, generate, refused):
+async def test_only_what_is_asked_for(client, generate):
     for alg in USE:
         await generate(alg, alias=alg)
     await generate("p256", operations=["derive"], alias="p256 agrees")

@@ -5,6 +5,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
 from derived import algorithm_names
+from problems import refused
 
 from minikms.plugin import Mac, Signer
 
@@ -112,7 +113,7 @@ async def test_the_signature_of_a_detached_jws_is_over_the_payload_as_it_stands(
     assert raw((await post("/sign", message))["sig"]) == raw(signature)
 
 
-async def test_a_jws_has_the_requested_alg(client, post, generate, refused):
+async def test_a_jws_has_the_requested_alg(client, post, generate):
     kid = (await generate("rsa2048"))["kid"]
     jws = (await post("/jws/sign", {"kid": kid, "payload": "", "alg": "PS384"}))["jws"]
     assert header_of(jws)["alg"] == "PS384"
@@ -131,7 +132,7 @@ async def test_the_alg_of_a_jwk_binds_it(post, generate):
 
 
 @pytest.mark.parametrize("name", ["alg", "kid", "b64", "crit"])
-async def test_reserved_header_members_are_refused(client, generate, refused, name):
+async def test_reserved_header_members_are_refused(client, generate, name):
     kid = (await generate())["kid"]
     body = {"kid": kid, "payload": "", "header": {name: "x"}}
     problem = await refused(await client.post("/jws/sign", json=body), 422, "validation-failed")
@@ -229,7 +230,7 @@ async def test_the_kid_of_the_header(post, generate, alg, detached):
 
 
 @pytest.mark.parametrize("value", ["", "KID", None, True, "jwk"])
-async def test_an_unknown_kid_header_is_refused(client, generate, refused, value):
+async def test_an_unknown_kid_header_is_refused(client, generate, value):
     await generate(alias="a")
     body = {"alias": "a", "payload": "", "kid_header": value}
     found = await refused(await client.post("/jws/sign", json=body), 422, "validation-failed")

@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from derived import algorithm_names, on_stores
+from problems import refused
 
 from minikms.algorithms.bls import BlsKeyPair
 from minikms.algorithms.okp import OkpAlgorithm
@@ -53,7 +54,7 @@ def names(value):
 
 
 @on_stores(ALL)
-async def test_every_algorithm_lives_a_whole_life(client, generate, refused, alg):
+async def test_every_algorithm_lives_a_whole_life(client, generate, alg):
     key = await generate(alg)
     assert key.keys() == MEMBERS
     assert (key["alg"], key["aliases"], key["labels"], key["exportable"]) == (alg, [], {}, False)
@@ -164,7 +165,7 @@ async def test_an_alias_is_kept_as_it_is(client, generate, alias):
 
 
 @pytest.mark.each_store
-async def test_a_key_has_many_aliases_and_each_goes_with_it(client, generate, refused):
+async def test_a_key_has_many_aliases_and_each_goes_with_it(client, generate):
     key = await generate()
     for alias in (*ALIASES, ALIASES[0]):  # the first a second time: nothing changes
         await client.post(f"/key/{key['kid']}/associate", json={"alias": alias})
@@ -194,7 +195,7 @@ async def test_an_alias_moves_to_another_key(client, generate):
 
 
 @pytest.mark.each_store
-async def test_missing_keys_and_aliases_are_refused(client, refused):
+async def test_missing_keys_and_aliases_are_refused(client):
     await refused(await client.get("/key/nope"), 404, "key-not-found")
     await refused(await client.delete("/key/nope"), 404, "key-not-found")
     named = await client.post("/key/nope/associate", json={"alias": "a"})

@@ -3,6 +3,7 @@
 from urllib.parse import urlencode
 
 import pytest
+from problems import refused
 
 pytestmark = pytest.mark.shared_service
 
@@ -54,7 +55,7 @@ async def test_the_filters_go_along_with_the_pages(client, generate):
 
 
 @pytest.mark.each_store
-async def test_patch_puts_other_labels_in_their_place(client, generate, refused):
+async def test_patch_puts_other_labels_in_their_place(client, generate):
     key = await generate(labels={"a": "1", "b": "2"}, alias="it")
     async with client.patch(f"/key/{key['kid']}", json={"labels": {"b": "3"}}) as response:
         assert await response.json() == key | {"labels": {"b": "3"}}
@@ -76,7 +77,7 @@ async def test_patch_puts_other_labels_in_their_place(client, generate, refused)
     [None, [], "text", {"a": 1}, {"a": None}, {"a": {}}, {"": "x"}, {"a:b": "x"}, {"a\n": "x"},
      {"a": "x\u0000"}, {"n" * 385: "x"}, {"a": "x" * 8193}, {str(n): "x" for n in range(65)}],
 )  # fmt: skip
-async def test_labels_that_are_none(client, generate, refused, labels):
+async def test_labels_that_are_none(client, generate, labels):
     kid = (await generate())["kid"]
     for response in (
         await client.patch(f"/key/{kid}", json={"labels": labels}),
@@ -95,13 +96,13 @@ async def test_as_many_and_as_long_as_may_be(client, generate):
 
 
 @pytest.mark.parametrize("text", ["", "a", ":", ":b", "a:\x00", "n" * 385 + ":b"])
-async def test_a_filter_that_is_no_label(client, refused, text):
+async def test_a_filter_that_is_no_label(client, text):
     response = await client.get("/keys?" + urlencode({"label": text}))
     await refused(response, 422, "validation-failed")
 
 
 @pytest.mark.each_store
-async def test_a_dissociated_alias_names_nothing(client, generate, refused):
+async def test_a_dissociated_alias_names_nothing(client, generate):
     one, two = (await generate())["kid"], (await generate())["kid"]
     for alias in ("did:example:1#a", "also"):
         await client.post(f"/key/{one}/associate", json={"alias": alias})

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from problems import refused
 
 pytestmark = pytest.mark.shared_service
 
@@ -125,7 +126,7 @@ async def uses(post, generate):
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_each_state_allows_its_operations_alone(client, generate, post, refused, way):
+async def test_each_state_allows_its_operations_alone(client, generate, post, way):
     bring, state = WAYS[way]
     keys, calls = await uses(post, generate)
     assert {call[0] for call in calls} == MAKES | CHECKS
@@ -231,7 +232,7 @@ async def test_expiry_is_kept_in_utc_milliseconds(client, generate, text, given)
      "2100-01-01T00:00:00Z\n", "٢100-01-01T00:00:00Z", "1969-12-31T23:59:59Z",
      "2200-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"],
 )  # fmt: skip
-async def test_times_that_are_none(client, generate, refused, value):
+async def test_times_that_are_none(client, generate, value):
     kid = (await generate())["kid"]
     for response in (
         await client.patch(f"/key/{kid}", json={"expires": value}),
@@ -246,11 +247,11 @@ async def test_times_that_are_none(client, generate, refused, value):
     [{}, [], {"state": None}, {"state": "gone"}, {"state": 1}, {"state": ["enabled"]},
      {"labels": None}, {"alias": "a"}, {"state": "enabled", "exportable": True}],
 )  # fmt: skip
-async def test_changes_that_are_none(client, generate, refused, body):
+async def test_changes_that_are_none(client, generate, body):
     kid = (await generate())["kid"]
     await refused(await client.patch(f"/key/{kid}", json=body), 422, "validation-failed")
 
 
-async def test_null_is_no_end_of_a_new_key(client, refused):
+async def test_null_is_no_end_of_a_new_key(client):
     body = {"alg": "ed25519", "expires": None}
     await refused(await client.post("/key/generate", json=body), 422, "validation-failed")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from problems import refused
 from waiting import until
 
 from minikms.algorithms.rsa import RsaAlgorithm
@@ -418,7 +419,7 @@ def test_unfinished_heads_take_little_memory(serve):
 
 
 @limits(max_in_flight=2)
-async def test_too_many_at_once(client, refused):
+async def test_too_many_at_once(client):
     under_way = [asyncio.create_task(client.get("/wait")) for _ in range(2)]
     await until("two calls under way", lambda: client.app[IN_FLIGHT].number == 2)
     for path in ("/keys", "/readyz", "/wait"):
@@ -448,7 +449,7 @@ async def test_the_place_of_a_connection_is_given_back_once():
 
 
 @limits(max_in_flight=1)
-async def test_a_slow_sender_takes_no_place_in_flight(client, connect, refused):
+async def test_a_slow_sender_takes_no_place_in_flight(client, connect):
     slow = [await connect() for _ in range(20)]
     for connection in slow:
         connection.writer.write(GENERATE + b"Content-Length: %d\r\n\r\n{" % len(BODY))

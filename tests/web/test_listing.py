@@ -4,6 +4,7 @@ import re
 
 import pytest
 from aiohttp import ClientPayloadError
+from problems import refused
 
 from minikms.errors import StoreUnavailable
 from minikms.maintenance.inspect import StoreInspector
@@ -159,14 +160,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize("parameter", WRONG)
-async def test_parameters_that_are_none(client, refused, parameter):
+async def test_parameters_that_are_none(client, parameter):
     for value in WRONG[parameter]:
         response = await client.get(f"/keys?{parameter}={value}")
         body = await refused(response, 422, "validation-failed")
         assert [error["pointer"] for error in body["errors"]] == [f"#/{parameter}"]
 
 
-async def test_a_listing_by_an_unknown_algorithm_is_refused(client, refused):
+async def test_a_listing_by_an_unknown_algorithm_is_refused(client):
     for alg in ("", "nope", "%FF", "%00", "--", "ed25519%0A", "a" * 5000):
         await refused(await client.get(f"/keys?alg={alg}"), 422, "unsupported-algorithm")
 
@@ -191,7 +192,7 @@ async def test_all_keys_as_lines(client, post):
 
 
 @pytest.mark.each_store
-async def test_lines_of_a_profile_that_is_not_there(client, refused):
+async def test_lines_of_a_profile_that_is_not_there(client):
     response = await client.get("/keys", headers={**NDJSON, "X-Profile": "nobody"})
     await refused(response, 404, "profile-not-found")
 

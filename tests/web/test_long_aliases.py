@@ -1,6 +1,7 @@
 """Aliases as long as a DID with a document in it: wherever one is taken, and on each store."""
 
 import pytest
+from problems import refused
 
 # 16,384 bytes of UTF-8, 49,152 in a query.
 LONGEST = "🔑" * 4096
@@ -65,7 +66,7 @@ async def test_it_follows_its_key(client, ok, generate):
 
 
 @pytest.mark.parametrize("alias", [LONGEST + "🔑", "", "a\nb", "\x1fsha256:" + "0" * 64])
-async def test_an_alias_over_the_bound_is_refused(client, generate, refused, alias):
+async def test_an_alias_over_the_bound_is_refused(client, generate, alias):
     kid = (await generate())["kid"]
     path = f"/key/{kid}/associate"
     calls = [

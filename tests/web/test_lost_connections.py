@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from problems import refused
 from waiting import until
 
 from minikms.config import Config
@@ -31,9 +32,7 @@ async def client(start, make_store, database):
     return await start(create_service(Config(**await make_store(database[1]))))
 
 
-async def test_it_dies_while_the_last_place_is_stored(
-    client, generate, refused, postgres_server, database
-):
+async def test_it_dies_while_the_last_place_is_stored(client, generate, postgres_server, database):
     await generate()
     postgres_server.execute(DIE.format(change="UPDATE"), database[0])
     async with client.post("/key/generate", json={"alg": "ed25519"}) as response:
@@ -45,9 +44,7 @@ async def test_it_dies_while_the_last_place_is_stored(
 
 
 @pytest.mark.parametrize("change", ["INSERT", "UPDATE", "DELETE"])
-async def test_it_dies_within_a_write(
-    client, generate, post, refused, postgres_server, database, change
-):
+async def test_it_dies_within_a_write(client, generate, post, postgres_server, database, change):
     kid = (await generate(alias="a"))["kid"]
     await client.post("/profile", json={"name": "old"})
     token = (await post("/tokens", {"name": "t", "scopes": ["sign"]}))["record"]["id"]

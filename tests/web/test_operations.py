@@ -6,6 +6,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, utils
 from derived import algorithm_names
+from problems import refused
 
 from minikms.algorithms.mldsa import MlDsaAlgorithm
 from minikms.algorithms.rsa import RsaAlgorithm
@@ -132,7 +133,7 @@ async def test_a_signature_made_elsewhere_is_for_the_public_key_alone(generate, 
 
 
 @pytest.mark.parametrize("alg", algorithm_names(but=Signer))
-async def test_keys_that_cannot_sign(client, generate, refused, alg):
+async def test_keys_that_cannot_sign(client, generate, alg):
     kid = (await generate(alg))["kid"]
     signing = await client.post("/sign", json={"kid": kid, "data": ""})
     verifying = await client.post("/verify", json={"kid": kid, "data": "", "sig": ""})
@@ -142,7 +143,7 @@ async def test_keys_that_cannot_sign(client, generate, refused, alg):
 
 
 @pytest.mark.parametrize("path", ["/sign", "/verify"])
-async def test_keys_that_are_not_there(client, generate, refused, path):
+async def test_keys_that_are_not_there(client, generate, path):
     key = await generate()
     await client.post(f"/key/{key['kid']}/associate", json={"alias": "a"})
     await client.delete(f"/key/{key['kid']}")

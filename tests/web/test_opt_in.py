@@ -6,6 +6,7 @@ import os
 import pytest
 from derived import BUILT_IN, algorithm_names
 from nacl import bindings as sodium
+from problems import refused
 
 from minikms.plugin import Signer
 
@@ -42,7 +43,7 @@ async def test_the_listing_says_which_are_opt_in(client):
 
 
 @pytest.mark.parametrize("alg", OPT_IN)
-async def test_a_key_has_them_only_when_asked(client, generate, refused, alg):
+async def test_a_key_has_them_only_when_asked(client, generate, alg):
     algorithm = OPT_IN[alg]
     usual = [name for name in algorithm.key_operations if name not in algorithm.opt_in]
     assert (await generate(alg))["operations"] == usual
@@ -61,7 +62,7 @@ async def test_a_key_has_them_only_when_asked(client, generate, refused, alg):
 
 
 @pytest.mark.parametrize("source", [{"jwk": JWK}, {"alg": "ed25519", "seed": D}])
-async def test_an_imported_key_has_them_only_when_asked(client, post, refused, source):
+async def test_an_imported_key_has_them_only_when_asked(client, post, source):
     key = await post("/key/import", source)
     assert key["operations"] == ["sign", "verify"]
     use = {"kid": key["kid"], "peer": PEER}
@@ -78,7 +79,7 @@ async def test_an_imported_key_has_them_only_when_asked(client, post, refused, s
     await post("/derive", use)
 
 
-async def test_a_public_key_alone_has_none(client, post, refused):
+async def test_a_public_key_alone_has_none(client, post):
     public = {name: JWK[name] for name in ("kty", "crv", "x")}
     body = {"jwk": public, "operations": ["verify", "derive"]}
     await refused(await client.post("/key/import", json=body), 422, "unsupported-operation")
@@ -130,7 +131,7 @@ OUTSIDE = sodium.crypto_core_ed25519_add(_BASE, _ORDER_2)
     ],
     ids=["outside", "low order", "low order of X25519", "X448", "no crv", "no kty", "private"],
 )
-async def test_a_peer_that_cannot_be(client, generate, refused, peer):
+async def test_a_peer_that_cannot_be(client, generate, peer):
     kid = (await generate(operations=["derive"]))["kid"]
     response = await client.post("/derive", json={"kid": kid, "peer": peer})
     await refused(response, 422, "invalid-key")

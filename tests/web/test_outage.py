@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 
 import pytest
+from problems import slug_of
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
@@ -19,10 +20,8 @@ async def client(start, make_store, own_postgres):
 async def answer(client, method, path, body=None):
     async with asyncio.timeout(30):  # so that none is a failure and not a standstill
         async with client.request(method, path, json=body) as response:
-            found = await response.json(content_type=None)
-            slug = found["type"].rpartition(":")[2] if response.status >= 400 else ""
             assert ("Retry-After" in response.headers) == (response.status == 503)
-            return response.status, slug
+            return response.status, await slug_of(response)
 
 
 def calls(kid):

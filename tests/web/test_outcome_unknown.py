@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from problems import refused
 from waiting import until
 
 from minikms.config import Config
@@ -34,7 +35,7 @@ async def client(start, make_store, database):
 
 
 @pytest.fixture
-def outcome(client, refused):
+def outcome(client):
     """The outcome of a call that is refused."""
 
     async def call(path, body):

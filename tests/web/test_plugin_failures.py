@@ -10,6 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from in_process import KmsTestServer
+from problems import refused
 
 from minikms.algorithms.ecdsa import P256
 from minikms.algorithms.okp import Ed25519
@@ -108,7 +109,7 @@ def logged(caplog):
 
 @pytest.mark.parametrize("raised", [OfAStranger, SystemExit, KeyboardInterrupt, OfItsOwn])
 async def test_errors_of_every_method_become_problems(
-    client, post, generate, refused, fail, logged, monkeypatch, raised
+    client, post, generate, fail, logged, monkeypatch, raised
 ):
     monkeypatch.setattr(sys.modules[__name__], "RAISED", [raised])
     key, other = await generate(exportable=True), await generate("a256gcm")
@@ -154,7 +155,7 @@ async def test_errors_of_every_method_become_problems(
     assert (await client.get(path)).status == 200
 
 
-async def test_a_connection_of_its_own(client, generate, refused, fail, logged, monkeypatch):
+async def test_a_connection_of_its_own(client, generate, fail, logged, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "RAISED", [OfItsConnection])
     by = {"kid": (await generate())["kid"], "data": DATA}
     fail("sign")
@@ -163,7 +164,7 @@ async def test_a_connection_of_its_own(client, generate, refused, fail, logged, 
         assert "OfItsConnection" in logged()
 
 
-async def test_a_key_that_does_not_open(start, fail, logged, refused, make_store, tmp_path):
+async def test_a_key_that_does_not_open(start, fail, logged, make_store, tmp_path):
     options = await make_store(f"sqlite://{tmp_path}/keys.db")
     made = await start(create_service(Config(**options, cache_size=0), registry()))
     async with made.post("/key/generate", json={"alg": "ed25519"}) as response:
@@ -177,9 +178,7 @@ async def test_a_key_that_does_not_open(start, fail, logged, refused, make_store
 
 
 @pytest.mark.parametrize("raised", [OfAStranger, SystemExit, KeyboardInterrupt, OfItsOwn])
-async def test_errors_of_slow_methods_become_problems(
-    start, fail, logged, refused, monkeypatch, raised
-):
+async def test_errors_of_slow_methods_become_problems(start, fail, logged, monkeypatch, raised):
     monkeypatch.setattr(sys.modules[__name__], "RAISED", [raised])
     entry = EntryPoint("ed25519", f"{__name__}:SlowAndFaulty", GROUP)
     client = await start(create_service(Config(), AlgorithmRegistry([entry])))
@@ -217,7 +216,7 @@ class Leaky(P256):
         return {**jwk, "d": jose_b64url(self.secret_bytes(key))} if is_private else jwk
 
 
-async def test_a_public_jwk_with_a_private_member_is_never_served(start, fail, refused, caplog):
+async def test_a_public_jwk_with_a_private_member_is_never_served(start, fail, caplog):
     entry = EntryPoint("p256", f"{__name__}:Leaky", GROUP)
     client = await start(create_service(Config(), AlgorithmRegistry([entry])))
     async with client.post("/key/generate", json={"alg": "p256", "alias": "a"}) as response:
@@ -241,9 +240,7 @@ async def test_a_public_jwk_with_a_private_member_is_never_served(start, fail, r
     assert len(await (await client.get("/keys")).json()) == 1
 
 
-async def test_a_stored_jwk_with_a_private_member_is_never_served(
-    start, persistent, refused, caplog
-):
+async def test_a_stored_jwk_with_a_private_member_is_never_served(start, persistent, caplog):
     app = create_service(Config(**persistent))
     async with TestClient(KmsTestServer(app)) as client:
         kids = []

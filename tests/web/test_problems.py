@@ -2,6 +2,7 @@
 
 import pytest
 from aiohttp import web
+from problems import refused
 
 from minikms.config import Config
 from minikms.errors import StoreUnavailable, ValidationFailed
@@ -82,7 +83,7 @@ async def test_an_answer_that_has_begun_gets_no_second_head(client, connection, 
     assert (await client.get("/keys")).status == 200
 
 
-async def test_a_refusal_by_aiohttp_itself_is_a_problem(client, refused):
+async def test_a_refusal_by_aiohttp_itself_is_a_problem(client):
     assert SECRET not in str(await refused(await client.get("/refuse"), 400, "bad-request"))
 
 
@@ -91,7 +92,7 @@ async def test_redirects_pass_without_a_problem(client):
     assert (response.status, response.headers["Location"]) == (303, "/healthz")
 
 
-async def test_a_store_that_does_not_answer(client, refused, monkeypatch):
+async def test_a_store_that_does_not_answer(client, monkeypatch):
     # A store in memory cannot be taken away.
     async def away():
         raise StoreUnavailable()

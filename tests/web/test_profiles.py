@@ -1,4 +1,5 @@
 import pytest
+from problems import refused
 
 DEFAULT = {"X-Profile": "default"}
 ALICE = {"X-Profile": "alice"}
@@ -63,7 +64,7 @@ async def test_each_tenant_has_aliases_and_listings_of_its_own(client, generate,
 
 
 @pytest.mark.each_store
-async def test_a_profile_goes_with_its_keys(client, generate, refused, alice):
+async def test_a_profile_goes_with_its_keys(client, generate, alice):
     await generate()
     kid = (await generate("ed25519", "alice"))["kid"]
     await client.post(f"/key/{kid}/associate", json={"alias": "a"}, headers=ALICE)
@@ -92,7 +93,7 @@ async def test_a_profile_that_is_not_there_is_not_deleted(client, alice):
 
 
 @pytest.mark.each_store
-async def test_a_profile_that_is_there_is_not_made_again(client, generate, refused, alice):
+async def test_a_profile_that_is_there_is_not_made_again(client, generate, alice):
     kid = (await generate("ed25519", "alice"))["kid"]
     for name in ("alice", "default"):
         response = await client.post("/profile", json={"name": name})
@@ -101,7 +102,7 @@ async def test_a_profile_that_is_there_is_not_made_again(client, generate, refus
 
 
 @pytest.mark.each_store
-async def test_the_default_profile_stays(client, generate, refused):
+async def test_the_default_profile_stays(client, generate):
     kid = (await generate())["kid"]
     await refused(await client.delete("/profile/default"), 409, "profile-protected")
     assert (await client.get(f"/key/{kid}")).status == 200
@@ -117,7 +118,7 @@ async def test_names_that_can_be_given(client, generate, name):
     assert sorted([name, "default"]) == await names(client)
 
 
-async def test_malformed_profile_names_are_refused(client, refused):
+async def test_malformed_profile_names_are_refused(client):
     for name in ("", " ", "a b", " a", "a ", "é", "a\n", "a\x00", "x" * 129):
         response = await client.post("/profile", json={"name": name})
         await refused(response, 422, "validation-failed")

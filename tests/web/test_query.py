@@ -4,6 +4,7 @@ import re
 from urllib.parse import urlencode
 
 import pytest
+from problems import refused
 
 from minikms.access.policy import OPEN
 from minikms.web.routes import ROUTES
@@ -23,7 +24,7 @@ def parameters_of(document, route):
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
-async def test_an_unknown_parameter_is_refused(client, refused, route):
+async def test_an_unknown_parameter_is_refused(client, route):
     """Not by a route that is open: monitors and browsers add parameters of their own."""
     query = "a/b=c&delay=604800"
     response = await client.request(route.method, f"{PATHS[route]}?{query}")
@@ -34,7 +35,7 @@ async def test_an_unknown_parameter_is_refused(client, refused, route):
     assert [error["pointer"] for error in problem["errors"]] == ["#/a~1b", "#/delay"]
 
 
-async def test_a_repeated_single_parameter_is_refused(client, refused):
+async def test_a_repeated_single_parameter_is_refused(client):
     document, seen = await (await client.get("/openapi.json")).json(), set()
     for route in ROUTES:
         for parameter in parameters_of(document, route):
@@ -51,7 +52,7 @@ async def test_a_repeated_single_parameter_is_refused(client, refused):
 
 
 @pytest.mark.parametrize("query", ["delay=604800", "After=7d", "after=7d&after=8d", "=", "%FF=7d"])
-async def test_a_deletion_with_a_wrong_parameter_deletes_nothing(client, generate, refused, query):
+async def test_a_deletion_with_a_wrong_parameter_deletes_nothing(client, generate, query):
     kid = (await generate(alias="kept"))["kid"]
     await refused(await client.delete(f"/key/{kid}?{query}"), 422, "validation-failed")
     await refused(await client.delete(f"/key?alias=kept&{query}"), 422, "validation-failed")
@@ -59,7 +60,7 @@ async def test_a_deletion_with_a_wrong_parameter_deletes_nothing(client, generat
     assert (key["aliases"], key["deletes"]) == (["kept"], None)
 
 
-async def test_very_many_parameters_make_a_small_answer(client, refused):
+async def test_very_many_parameters_make_a_small_answer(client):
     response = await client.get("/keys?" + "&".join(f"p{number}" for number in range(5_000)))
     await refused(response, 422, "validation-failed")
     assert len(await response.read()) < 10_000

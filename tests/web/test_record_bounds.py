@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from problems import refused
 
 from minikms.config import Config
 from minikms.keys.describe import describe
@@ -70,7 +71,7 @@ async def keys_of(client):
         ("/key/import", {"alg": "ed25519", "secret": SECRET}),
     ],
 )
-async def test_labels_of_a_new_key(client, post, refused, path, body):
+async def test_labels_of_a_new_key(client, post, path, body):
     response = await client.post(path, json={**body, "labels": TOO_LARGE})
     await refused(response, 422, "too-large-record")
     assert await keys_of(client) == []
@@ -79,7 +80,7 @@ async def test_labels_of_a_new_key(client, post, refused, path, body):
 
 
 @pytest.mark.shared_service
-async def test_labels_of_an_imported_public_key(client, post, refused, generate):
+async def test_labels_of_an_imported_public_key(client, post, generate):
     jwk = (await generate(profile="default"))["jwk"]
     response = await client.post("/key/import", json={"jwk": jwk, "labels": TOO_LARGE})
     await refused(response, 422, "too-large-record")
@@ -87,7 +88,7 @@ async def test_labels_of_an_imported_public_key(client, post, refused, generate)
 
 
 @pytest.mark.shared_service
-async def test_labels_that_a_key_gets(client, generate, refused):
+async def test_labels_that_a_key_gets(client, generate):
     path = f"/key/{(await generate(labels={'a': 'b'}))['kid']}"
     response = await client.patch(path, json={"labels": TOO_LARGE})
     await refused(response, 422, "too-large-record")
@@ -98,7 +99,7 @@ async def test_labels_that_a_key_gets(client, generate, refused):
 
 
 @pytest.mark.shared_service
-async def test_labels_of_a_batch(client, post, refused):
+async def test_labels_of_a_batch(client, post):
     labels = {"a": "x" * 8191}
     most = MAX_BATCH_BYTES // 8192
     body = {"alg": "ed25519", "labels": labels}
@@ -111,7 +112,7 @@ async def test_labels_of_a_batch(client, post, refused):
 
 @pytest.mark.each_store
 @pytest.mark.shared_service
-async def test_aliases_of_a_key(client, generate, refused):
+async def test_aliases_of_a_key(client, generate):
     kid = (await generate())["kid"]
     path = f"/key/{kid}/associate"
     *aliases, last = aliases_of(MAX_ALIAS_BYTES)
@@ -128,7 +129,7 @@ async def test_aliases_of_a_key(client, generate, refused):
 
 
 @pytest.mark.shared_service
-async def test_alias_of_an_import_of_a_key_that_exists(client, post, refused):
+async def test_alias_of_an_import_of_a_key_that_exists(client, post):
     body = {"alg": "ed25519", "secret": SECRET, "if_exists": "keep"}
     for alias in aliases_of(MAX_ALIAS_BYTES):
         await post("/key/import", {**body, "alias": alias})
@@ -151,7 +152,7 @@ async def test_seeds_with_too_large_records_are_refused(tmp_path, large):
 
 @pytest.mark.each_store
 @pytest.mark.shared_service
-async def test_a_key_of_an_earlier_version_that_is_larger(client, post, refused, insert):
+async def test_a_key_of_an_earlier_version_that_is_larger(client, post, insert):
     larger = labels_of(MAX_LABEL_BYTES * 5 // 4)
     (kid,) = await insert(labels=larger)
     path = f"/key/{kid}"

@@ -1,6 +1,7 @@
 """A key that replaces another: what moves, what stays, and what still verifies."""
 
 import pytest
+from problems import refused
 
 pytestmark = pytest.mark.shared_service
 
@@ -197,7 +198,7 @@ async def test_so_many_are_remembered(generate, post, rotate):
 
 
 @pytest.mark.each_store
-async def test_which_keys_are_rotated(client, generate, post, refused, rotate):
+async def test_which_keys_are_rotated(client, generate, post, rotate):
     kid = (await generate(alias="a"))["kid"]
     path = f"/key/{kid}/rotate"
     for state in ("verify-only", "disabled"):
@@ -224,7 +225,7 @@ async def test_which_keys_are_rotated(client, generate, post, refused, rotate):
 
 
 @pytest.mark.parametrize("call", ["rotate", "restore"])
-async def test_a_call_without_a_body(client, generate, refused, call):
+async def test_a_call_without_a_body(client, generate, call):
     path = f"/key/{(await generate())['kid']}/{call}"
     for origin in ("https://example.com", "null", f"http://example.com.{client.host}"):
         response = await client.post(path, headers={"Origin": origin})

@@ -5,6 +5,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from joserfc import jwe
 from joserfc.jwk import RSAKey
+from problems import refused
 
 from minikms.encodings import b64url, b64url_decode, jose_b64url
 from minikms.plugin.registry import AlgorithmRegistry
@@ -55,7 +56,7 @@ async def test_it_is_rsa_oaep_256_of_jose(post, ours):
     assert await post("/decrypt", body) == {"plaintext": b64url(b"hello")}
 
 
-async def test_any_mismatch_is_refused_and_no_more_is_said(client, generate, refused, ours, theirs):
+async def test_any_mismatch_is_refused_and_no_more_is_said(client, generate, ours, theirs):
     public = theirs.public_key()
     good = public.encrypt(b"hello", oaep())
     other = await generate("rsa2048")
@@ -87,7 +88,7 @@ async def test_any_mismatch_is_refused_and_no_more_is_said(client, generate, ref
     assert len(details) == 1
 
 
-async def test_options_of_aeads_are_refused_for_rsa(client, post, generate, refused, ours):
+async def test_options_of_aeads_are_refused_for_rsa(client, post, generate, ours):
     kid, data = ours["kid"], b64url(b"hello")
     made = await post("/encrypt", {"kid": kid, "plaintext": data})
     for extra in ({"nonce": data}, {"tag": data}, {"aad": data}, {"nonce": ""}, {"aad": ""}):
@@ -110,7 +111,7 @@ async def test_options_of_aeads_are_refused_for_rsa(client, post, generate, refu
     await refused(response, 422, "validation-failed")
 
 
-async def test_a_nonce_and_a_tag_are_needed_where_there_are_such(client, post, generate, refused):
+async def test_a_nonce_and_a_tag_are_needed_where_there_are_such(client, post, generate):
     kid = (await generate("a256gcm"))["kid"]
     made = await post("/encrypt", {"kid": kid, "plaintext": b64url(b"hello")})
     for part in ("nonce", "tag"):
@@ -120,7 +121,7 @@ async def test_a_nonce_and_a_tag_are_needed_where_there_are_such(client, post, g
             assert [error["pointer"] for error in found["errors"]] == [f"#/{part}"]
 
 
-async def test_a_public_key_alone_encrypts(client, post, refused, theirs):
+async def test_a_public_key_alone_encrypts(client, post, theirs):
     jwk = RSA2048.public_jwk(theirs)
     key = await post("/key/import", {"jwk": {**jwk, "alg": "RSA-OAEP-256"}})
     assert key["operations"] == ["verify", "encrypt"]
@@ -130,7 +131,7 @@ async def test_a_public_key_alone_encrypts(client, post, refused, theirs):
     await refused(response, 422, "unsupported-operation")
 
 
-async def test_each_state_allows_its_half_of_rsa_encryption(client, post, refused, ours):
+async def test_each_state_allows_its_half_of_rsa_encryption(client, post, ours):
     kid, plain = ours["kid"], {"plaintext": b64url(b"hello")}
     made = await post("/encrypt", {"kid": kid, **plain})
     for state, encrypts, decrypts in (

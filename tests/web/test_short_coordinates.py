@@ -9,6 +9,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from pathlib import Path
 
 import pytest
+from problems import refused
 
 pytestmark = pytest.mark.shared_service
 
@@ -69,7 +70,7 @@ async def test_a_public_key_alone(post, vector):
 
 @pytest.mark.parametrize("crv", SIZES)
 @pytest.mark.parametrize("member", ["x", "y", "d"])
-async def test_others_are_refused_and_named(client, refused, generate, crv, member):
+async def test_others_are_refused_and_named(client, generate, crv, member):
     jwk = next(whole(each["jwk"]) for each in VECTORS if each["jwk"]["crv"] == crv)
     for text in ("", encode(b"\0" + decode(jwk[member])), encode(b"\0" * 5000), "*", 7, None):
         response = await client.post("/key/import", json={"jwk": jwk | {member: text}})
@@ -78,7 +79,7 @@ async def test_others_are_refused_and_named(client, refused, generate, crv, memb
 
 
 @pytest.mark.parametrize("crv", SIZES)
-async def test_a_peer_that_is_refused_is_named(client, post, refused, crv):
+async def test_a_peer_that_is_refused_is_named(client, post, crv):
     vector = next(each for each in VECTORS if each["jwk"]["crv"] == crv)
     kid = (await post("/key/import", {"jwk": vector["jwk"]}))["kid"]
     header, *parts = vector["jwe"].split(".")

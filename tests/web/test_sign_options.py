@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from derived import algorithm_names
+from problems import refused
 
 from minikms.plugin import EcdsaSigner, PureSigner, Signer
 
@@ -43,7 +44,7 @@ def raw(text):
 
 
 @pytest.mark.parametrize("alg", algorithm_names(Signer))
-async def test_each_jose_name_signs_and_verifies(client, post, generate, refused, alg):
+async def test_each_jose_name_signs_and_verifies(client, post, generate, alg):
     jose, size = SIGNERS[alg]
     key = await generate(alg)
     kid = key["kid"]
@@ -109,7 +110,7 @@ async def test_der_has_the_same_numbers(post, generate, alg):
 
 
 @pytest.mark.parametrize("alg", algorithm_names(Signer, but=EcdsaSigner))
-async def test_der_is_for_ecdsa(client, generate, refused, alg):
+async def test_der_is_for_ecdsa(client, generate, alg):
     body = {"kid": (await generate(alg))["kid"], "data": "", "encoding": "der"}
     await refused(await client.post("/sign", json=body), 422, "unsupported-option")
     body |= {"sig": ""}
@@ -119,13 +120,13 @@ async def test_der_is_for_ecdsa(client, generate, refused, alg):
 
 
 @pytest.mark.parametrize("alg", algorithm_names(Signer, but=PureSigner))
-async def test_digests_are_signed_like_their_messages(client, post, generate, refused, alg):
+async def test_digests_are_signed_like_their_messages(client, post, generate, alg):
     kid = (await generate(alg))["kid"]
     for name in SIGNERS[alg][0]:
-        await prehashed(client, post, refused, kid, name)
+        await prehashed(client, post, kid, name)
 
 
-async def prehashed(client, post, refused, kid, name):
+async def prehashed(client, post, kid, name):
     hashed = hashlib.new(DIGESTS[name], MESSAGE).digest()
     body = {"kid": kid, "data": b64(hashed), "alg": name, "prehashed": True}
     sig = (await post("/sign", body))["sig"]
@@ -140,7 +141,7 @@ async def prehashed(client, post, refused, kid, name):
 
 
 @pytest.mark.parametrize("alg", ["mldsa44", "mldsa65", "mldsa87"])
-async def test_ml_dsa_signs_an_external_mu(client, post, generate, refused, alg):
+async def test_ml_dsa_signs_an_external_mu(client, post, generate, alg):
     """FIPS 204 sections 5.2 and 6.2: mu of the empty context, by a library of hashes alone."""
     key = await generate(alg)
     public = raw(key["jwk"]["pub"])
@@ -164,7 +165,7 @@ async def test_ml_dsa_signs_an_external_mu(client, post, generate, refused, alg)
 
 
 @pytest.mark.parametrize("alg", ["ed25519", "ed448"])
-async def test_pure_algorithms_refuse_digests(client, generate, refused, alg):
+async def test_pure_algorithms_refuse_digests(client, generate, alg):
     body = {"kid": (await generate(alg))["kid"], "data": b64(bytes(64)), "prehashed": True}
     await refused(await client.post("/sign", json=body), 422, "unsupported-option")
     body |= {"sig": ""}
@@ -186,7 +187,7 @@ async def test_k256_signs_low_s_and_verifies_high_s(post, generate):
         assert await post("/verify", body | {"sig": b64(high)}) == {"valid": True}
 
 
-async def test_verify_by_a_public_jwk(client, post, generate, refused):
+async def test_verify_by_a_public_jwk(client, post, generate):
     private = ec.generate_private_key(ec.SECP256R1())
     numbers = private.public_key().public_numbers()
     x, y = (b64(n.to_bytes(32, "big")).rstrip("=") for n in (numbers.x, numbers.y))
@@ -255,7 +256,7 @@ async def test_a_bad_item_of_a_batch_has_its_own_problem(post, generate):
     assert [result["problem"]["status"] for result in results[1:]] == [422] * 3
 
 
-async def test_the_size_of_a_batch(client, post, generate, refused):
+async def test_the_size_of_a_batch(client, post, generate):
     kid = (await generate("ed25519"))["kid"]
     for path, item in (("/sign/batch", {"data": ""}), ("/verify/batch", {"data": "", "sig": ""})):
         assert len((await post(path, {"kid": kid, "items": [item] * 1000}))["results"]) == 1000

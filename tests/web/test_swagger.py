@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 from aiohttp_swagger3 import swagger as library
+from problems import refused
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
@@ -37,7 +38,6 @@ async def test_without_the_private_name_the_page_and_the_document_are_the_same(
 
 
 @pytest.mark.parametrize("path", ["", "/", "/nothing.js", "/%2e%2e/routes.py"])
-async def test_what_is_no_file_of_swagger_ui_is_no_route(client, path):
+async def test_unknown_files_of_swagger_ui_are_not_found(client, path):
     async with client.get(f"/docs/swagger_ui_static{path}") as answer:
-        assert answer.status == 404
-        assert (await answer.json())["type"] == "urn:minikms:problem:route-not-found"
+        await refused(answer, 404, "route-not-found")

@@ -4,6 +4,7 @@ import os
 import subprocess
 
 import pytest
+from problems import refused
 from processes import needs_root
 
 from minikms.config import Config
@@ -53,7 +54,7 @@ async def test_a_disk_that_becomes_read_only(audited, disk, caplog):
     assert line.endswith("Read-only file system")
 
 
-async def test_a_service_is_ready_again_once_its_log_can_be_written(audited, tmp_path, refused):
+async def test_a_service_is_ready_again_once_its_log_can_be_written(audited, tmp_path):
     client, path = await audited(tmp_path), tmp_path / "audit.log"
     os.rename(path, away := tmp_path / "away.log")
     assert await status(client, "/random", {"length": 1}) == 503

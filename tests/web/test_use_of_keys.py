@@ -1,6 +1,7 @@
 """What every use of a key has in common: how it is named, whose it is, and what it may do."""
 
 import pytest
+from problems import refused
 
 pytestmark = pytest.mark.shared_service
 
@@ -69,7 +70,7 @@ async def test_by_kid_and_by_alias(client, generate, path, rest, alg, operation,
 
 @pytest.mark.parametrize(("path", "rest", "alg", "operation", "other"), USES)
 async def test_each_use_refuses_bad_references_and_bodies(
-    client, generate, refused, path, rest, alg, operation, other
+    client, generate, path, rest, alg, operation, other
 ):
     kid = (await generate(alg, alias="here"))["kid"]
     await client.post("/profile", json={"name": "other"})

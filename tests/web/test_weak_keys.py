@@ -6,6 +6,7 @@ import time
 from base64 import urlsafe_b64encode
 
 import pytest
+from problems import refused
 
 from minikms.encodings import thumbprint
 from minikms.records import KeyRecord
@@ -57,14 +58,14 @@ def test_an_rsa_jwk_of_a_prime_n_is_refused_and_holds_nobody_up(serve):
 
 
 @weak
-async def test_a_public_key_that_is_no_point_is_not_imported(client, refused, crv, x):
+async def test_a_public_key_that_is_no_point_is_not_imported(client, crv, x):
     response = await client.post("/key/import", json={"jwk": okp(crv, x)})
     await refused(response, 422, "invalid-key")
     assert await (await client.get("/keys")).json() == []
 
 
 @weak
-async def test_a_public_key_that_is_no_point_verifies_nothing(client, refused, crv, x):
+async def test_a_public_key_that_is_no_point_verifies_nothing(client, crv, x):
     by, sig = {"jwk": okp(crv, x)}, b64(x.ljust(2 * len(x), b"\0"))
     header = b64(json.dumps({"alg": "EdDSA"}).encode())
     for path, what in (
@@ -76,7 +77,7 @@ async def test_a_public_key_that_is_no_point_verifies_nothing(client, refused, c
 
 
 @weak
-async def test_one_that_was_stored_before_verifies_nothing(client, profile, refused, crv, x):
+async def test_one_that_was_stored_before_verifies_nothing(client, profile, crv, x):
     """As an older version has left it."""
     jwk = okp(crv, x)
     record = KeyRecord(
@@ -100,7 +101,7 @@ async def test_one_that_was_stored_before_verifies_nothing(client, profile, refu
 
 @pytest.mark.parametrize(("crv", "size"), [("X25519", 32), ("X448", 56)])
 async def test_a_public_key_of_low_order_is_neither_imported_nor_agreed_with(
-    client, generate, refused, crv, size
+    client, generate, crv, size
 ):
     kid = (await generate(crv))["kid"]
     for u in (0, 1):
@@ -111,7 +112,7 @@ async def test_a_public_key_of_low_order_is_neither_imported_nor_agreed_with(
 
 
 @pytest.mark.parametrize(("crv", "size"), [("BLS12381G1", 48), ("BLS12381G2", 96)])
-async def test_the_identity_of_bls_is_not_imported(client, refused, crv, size):
+async def test_the_identity_of_bls_is_not_imported(client, crv, size):
     """draft-irtf-cfrg-bls-signature section 2.5: KeyValidate."""
     point = {"x": b64(b"\x40" + bytes(size - 1)), "y": b64(bytes(size))}
     body = {"jwk": {"kty": "EC", "crv": crv, **point}}
@@ -136,14 +137,14 @@ RSA = {"kty": "RSA", "n": text(2**2048 - 1), "e": "AQAB"}
     ],
     ids=lambda jwk: f"{jwk['kty']} of {len(str(jwk))} characters",
 )
-async def test_a_jwk_of_any_size_is_refused(client, refused, jwk):
+async def test_a_jwk_of_any_size_is_refused(client, jwk):
     await refused(await client.post("/key/import", json={"jwk": jwk}), 422, "invalid-key")
     if not jwk.get("crv", "").startswith("BLS"):
         body = {"jwk": jwk, "data": "", "sig": ""}
         await refused(await client.post("/verify", json=body), 422, "invalid-key")
 
 
-async def test_the_secret_of_a_mac_is_bounded(client, post, refused):
+async def test_the_secret_of_a_mac_is_bounded(client, post):
     """All of it is hashed at each use."""
     for size, status in ((4096, 200), (4097, 422)):
         k = b64(bytes(size))
@@ -157,7 +158,7 @@ async def test_the_secret_of_a_mac_is_bounded(client, post, refused):
                 await refused(response, 422, "invalid-key")
 
 
-async def test_key_material_of_any_size_is_refused(client, generate, refused):
+async def test_key_material_of_any_size_is_refused(client, generate):
     kek = (await generate("a256kw"))["kid"]
     long = b64(bytes(65_536))
     for field, more in (
