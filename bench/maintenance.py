@@ -21,8 +21,8 @@ import click
 from stored import create, fill
 
 from minikms.maintenance.write import StoreWriter
+from minikms.records import DEFAULT_PROFILE
 from minikms.store.database import Database
-from minikms.store.keys import DEFAULT_PROFILE
 from minikms.store.layout import STORE
 from minikms.store.permits import LONG_TIMEOUT
 from minikms.store.sessions import Session

@@ -48,6 +48,9 @@ _PREDECESSORS: Final = 16
 KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
 PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
 
+# The profile of calls that name none.
+DEFAULT_PROFILE: Final = "default"
+
 # A thumbprint, or as long (keys/describe.py).
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 

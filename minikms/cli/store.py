@@ -34,9 +34,10 @@ from minikms.maintenance.verify import entries
 from minikms.maintenance.verify import verify as verify_store
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import DEFAULT_PROFILE
 from minikms.startup_errors import AccessError, StoreError
 from minikms.store.database import Database
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation, require_one_driver_environment
 from minikms.store.permits import LONG_TIMEOUT
 from minikms.store.secret_files import require_new, write_secret

@@ -1,6 +1,8 @@
-"""What the author of a door imports: another protocol on the same keys (docs/writing-a-door.md)."""
+"""The names that the author of a door imports (docs/writing-a-door.md)."""
 
-from minikms.doors.protocol import Door, DoorCall, DoorOption, DoorRoute, ErrorAnswer
+from minikms import errors
+from minikms.doors.protocol import Door, DoorCall, DoorOption, DoorRoute, DoorService, ErrorAnswer
+from minikms.encodings import parse_json
 from minikms.errors import (
     BadRequest,
     KmsError,
@@ -9,15 +11,32 @@ from minikms.errors import (
     Unauthenticated,
     ValidationFailed,
 )
-from minikms.records import KeyPolicy, KeyRecord, KeyRef, KeySource
+from minikms.events import keep_key
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import (
+    DEFAULT_PROFILE,
+    KID_PATTERN,
+    MAX_LABEL_VALUE,
+    MAX_LABELS,
+    KeyPolicy,
+    KeyRecord,
+    KeyRef,
+    KeySource,
+)
 from minikms.startup_errors import SetupError
 
 __all__ = [
+    "DEFAULT_PROFILE",
+    "KID_PATTERN",
+    "MAX_LABELS",
+    "MAX_LABEL_VALUE",
+    "AlgorithmRegistry",
     "BadRequest",
     "Door",
     "DoorCall",
     "DoorOption",
     "DoorRoute",
+    "DoorService",
     "ErrorAnswer",
     "KeyPolicy",
     "KeyRecord",
@@ -29,4 +48,7 @@ __all__ = [
     "SetupError",
     "Unauthenticated",
     "ValidationFailed",
+    "errors",
+    "keep_key",
+    "parse_json",
 ]

@@ -1,20 +1,142 @@
-"""What a door is: another protocol on the same keys, with a port of its own.
+"""The plugin interface of a door: another protocol on the same keys, with a port of its own.
 
-A door is loaded for the help of `minikms serve`, too, so its module imports little.
+The help of `minikms serve` loads the installed doors, so this module imports little.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from minikms.errors import KmsError
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import AliasBinding, KeyPolicy, KeyRecord, KeyRef, KeySource, State
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from minikms.keys.service import KeyService
-    from minikms.plugin.registry import AlgorithmRegistry
+    from minikms.keys.making import KeyPair
+    from minikms.keys.operation import Operation
+
+ResultT = TypeVar("ResultT")
+
+
+class DoorService(Protocol):
+    """The keys of the service, as a door uses them.
+
+    `profile` names the tenant, whose keys alone are found. Every method may raise StoreUnavailable
+    and ProfileNotFound besides the errors that it names, and KeyNotFound or AliasNotFound if it
+    takes a key.
+    """
+
+    async def perform(
+        self, profile: str, by: KeyRef, operation: "Operation[Any, ResultT]"
+    ) -> ResultT:
+        """Perform an operation (`minikms.doors.operations`) with the key `by`.
+
+        Raises UnsupportedOperation if the key cannot or may not do this, KeyNotUsable if its state
+        excludes it, and the errors of the operation.
+        """
+
+    async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
+        """Make and store a key.
+
+        Raises UnsupportedAlgorithm, AliasExists, TooLargeRecord and TooBusy.
+        """
+
+    async def generate_pair(self, profile: str, alg: str) -> "KeyPair":
+        """Make a key pair that is not stored.
+
+        Raises UnsupportedAlgorithm, TooBusy, and UnsupportedOperation for secret keys.
+        """
+
+    async def import_key(self, profile: str, source: KeySource, policy: KeyPolicy) -> KeyRecord:
+        """Store a key that exists.
+
+        Raises UnsupportedAlgorithm, UnsupportedOperation, InvalidKey, DecryptionFailed, KeyExists,
+        AliasExists, TooLargeRecord and TooBusy.
+        """
+
+    async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
+        """Find the record of a key."""
+
+    async def list_keys(
+        self, profile: str, *, limit: int, after: str = ""
+    ) -> tuple[list[KeyRecord], bool]:
+        """List up to `limit` keys by creation, behind the one with the `seq` `after`.
+
+        The flag says whether there are more.
+        """
+
+    def pages(self, profile: str) -> AsyncIterator[list[KeyRecord]]:
+        """List all keys by creation, page after page."""
+
+    async def associate(
+        self, profile: str, kid: str, alias: str, binding: AliasBinding = "move"
+    ) -> None:
+        """Give a key an alias.
+
+        If another key has it, "move" takes it away, and "refuse" raises AliasExists. "create"
+        raises AliasExists for every alias that exists, and "update" raises AliasNotFound for
+        others. Also raises TooManyAliases and TooLargeRecord.
+        """
+
+    async def dissociate(self, profile: str, kid: str | None, alias: str) -> None:
+        """Remove an alias from this key, or from any if `kid` is None."""
+
+    async def update(self, profile: str, kid: str, changes: Mapping[str, Any]) -> KeyRecord:
+        """Set the `state`, `expires` or `labels` of a key, as far as `changes` has them.
+
+        Raises TooLargeRecord, and KeyNotUsable if the key is scheduled for deletion.
+        """
+
+    async def relabel(
+        self, profile: str, kid: str, change: Callable[[Mapping[str, str]], Mapping[str, str]]
+    ) -> KeyRecord:
+        """Set the labels of a key to the result of `change`, which gets the present ones.
+
+        Raises TooLargeRecord, KeyNotUsable if the key is scheduled for deletion, and the errors of
+        `change`.
+        """
+
+    async def rotate(self, profile: str, kid: str) -> KeyRecord:
+        """Replace a key by a new one, and give the record of the new one.
+
+        Raises KeyNotUsable if the key is not enabled, UnsupportedOperation for a public key alone,
+        TooManyAliases, TooLargeRecord and TooBusy.
+        """
+
+    async def schedule_deletion(
+        self,
+        profile: str,
+        ref: KeyRef,
+        after: int,
+        *,
+        permit: Callable[[KeyRecord], None] = ...,
+    ) -> KeyRecord:
+        """Delete a key in `after` nanoseconds, and let nobody use it until then.
+
+        `permit` gets the record in the transaction, and may raise.
+        """
+
+    async def restore(
+        self,
+        profile: str,
+        kid: str,
+        *,
+        state: State | None = None,
+        permit: Callable[[KeyRecord], None] = ...,
+    ) -> KeyRecord:
+        """Cancel the scheduled deletion of a key, and set its `state` unless that is None.
+
+        `permit` gets the record in the transaction, and may raise.
+        """
+
+    async def delete(self, profile: str, ref: KeyRef) -> KeyRecord:
+        """Delete a key with its aliases, and give its last record."""
+
+    def random(self, length: int) -> bytes:
+        """Give random bytes of the system."""
 
 
 class DoorOption(NamedTuple):
@@ -37,7 +159,7 @@ class DoorCall:
     request: "web.Request"
     body: bytes = field(repr=False)
     profile: str
-    service: "KeyService"
+    service: DoorService
 
 
 # Gives the body of a success.
@@ -88,7 +210,7 @@ class Door(ABC):
     alias_prefixes: ClassVar[tuple[str, ...]] = ()
     """Prefixes of aliases that the door alone gives, moves and removes: the main port refuses."""
 
-    def __init__(self, options: Mapping[str, str], registry: "AlgorithmRegistry") -> None:
+    def __init__(self, options: Mapping[str, str], registry: AlgorithmRegistry) -> None:
         """Raises SetupError for options that cannot be used."""
         self.given = options
         self.registry = registry

@@ -13,7 +13,7 @@ from typing import Final, Self, TypeAlias, TypeVar
 from minikms.errors import AliasNotFound, KeyExists, KeyNotFound, ProfileProtected
 from minikms.events import CURRENT, SUCCESS, set_key
 from minikms.plugin.protocol import Stored
-from minikms.records import AliasBinding, KeyRecord, KeyRef, State
+from minikms.records import DEFAULT_PROFILE, AliasBinding, KeyRecord, KeyRef, State
 from minikms.store.askar import new_raw_key
 from minikms.store.database import Database
 from minikms.store.directory import require_profile
@@ -41,8 +41,6 @@ from minikms.store.listing import KeyListing, seq_of
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.permits import LONG_TIMEOUT
 from minikms.store.sessions import Session, Transaction
-
-DEFAULT_PROFILE: Final = "default"
 
 # How many keys whose deletion is due are read in one call.
 _DUE: Final = 1000

@@ -27,8 +27,7 @@ from minikms.http.limits import SMALL_BODY, BodyBound
 from minikms.http.problems import pointer
 from minikms.http.state import CONFIG, IN_FLIGHT, UNREAD
 from minikms.keys.service import KeyService
-from minikms.records import PROFILE_PATTERN
-from minikms.store.keys import DEFAULT_PROFILE
+from minikms.records import DEFAULT_PROFILE, PROFILE_PATTERN
 from minikms.web.schemas import compiled
 from minikms.web.schemas.base import Request
 from minikms.web.schemas.fields import MAX_FAULTS

@@ -14,10 +14,9 @@ from marshmallow import fields
 from minikms.errors import KeyExists, KmsError, ProfileExists, ValidationFailed
 from minikms.keys.service import KeyService
 from minikms.plugin.protocol import Stored
-from minikms.records import KID_PATTERN, MAX_ALIASES, KeyRecord
+from minikms.records import DEFAULT_PROFILE, KID_PATTERN, MAX_ALIASES, KeyRecord
 from minikms.small_files import read_small_file
 from minikms.startup_errors import SeedError
-from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.messages import read
 from minikms.web.schemas.base import Request
 from minikms.web.schemas.fields import BoundedList, alias, kid, profile

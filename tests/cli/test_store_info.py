@@ -6,8 +6,8 @@ import pytest
 from stores import REGISTRY, fill, options_of
 
 from minikms.keys.service import KeyService
-from minikms.records import KeyRef
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.records import DEFAULT_PROFILE, KeyRef
+from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
 pytestmark = pytest.mark.process

@@ -11,10 +11,10 @@ from stores import PASSPHRASE, REGISTRY, everything, fill, options_of, refused, 
 
 from minikms.errors import StoreUnavailable
 from minikms.keys.service import KeyService
-from minikms.records import KeyPolicy, KeyRef
+from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
 from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
 pytestmark = pytest.mark.process

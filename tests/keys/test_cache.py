@@ -13,10 +13,10 @@ from minikms.keys.service import KeyService
 from minikms.keys.signing import Sign, SignOptions
 from minikms.plugin.protocol import Aead, Box, KeyAgreement, KeyWrap, Mac, Signer
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyPolicy, KeyRef
+from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
 from minikms.store.askar import AskarError
 from minikms.store.cache import Bounds
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.keys import KeyStore
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 from minikms.config import Config
 from minikms.errors import AliasExists, AliasNotFound, KeyNotFound, KeyNotUsable
 from minikms.events import CURRENT, AuditEvent
+from minikms.records import DEFAULT_PROFILE as PROFILE
 from minikms.records import KeyPolicy, KeyRef
 from minikms.serve.assembly import create_service
-from minikms.store.keys import DEFAULT_PROFILE as PROFILE
 from minikms.web.state import SERVICE
 
 pytestmark = pytest.mark.each_store

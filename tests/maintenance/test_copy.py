@@ -13,10 +13,10 @@ from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import verify
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyPolicy, KeyRef, KeySource
+from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
 from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
 REGISTRY = AlgorithmRegistry.from_installed()

@@ -15,11 +15,11 @@ from minikms.keys.service import KeyService
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import Tally, verify
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyPolicy, KeyRef, KeySource
+from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
 from minikms.store import profile_sessions
 from minikms.store.askar import new_raw_key
 from minikms.store.entries import alias_entry, tags_of
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
 REGISTRY = AlgorithmRegistry.from_installed()

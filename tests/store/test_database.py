@@ -15,12 +15,12 @@ from minikms.errors import (
     ProfileNotFound,
     StoreUnavailable,
 )
-from minikms.records import KeyRecord, KeyRef
+from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
 from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key
 from minikms.store.database import Database
 from minikms.store.directory import ProfileDirectory
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)

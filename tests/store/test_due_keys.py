@@ -7,8 +7,8 @@ import pytest
 
 from minikms.errors import AliasNotFound, KeyNotFound
 from minikms.events import CURRENT, AuditEvent
-from minikms.records import KeyRecord, KeyRef
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
+from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)

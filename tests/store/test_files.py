@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from minikms.records import DEFAULT_PROFILE
 from minikms.startup_errors import StoreError
 from minikms.store.askar import new_raw_key
 from minikms.store.database import Database
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
 NOBODY = 65534

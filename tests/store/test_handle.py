@@ -10,8 +10,8 @@ import pytest
 from minikms.errors import (
     StoreUnavailable,
 )
-from minikms.records import KeyRecord, KeyRef
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
+from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)

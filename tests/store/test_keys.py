@@ -6,8 +6,8 @@ from aries_askar import AskarError, AskarErrorCode, Key, Session
 
 from minikms.errors import AliasNotFound, KeyNotFound, ProfileNotFound, StoreUnavailable
 from minikms.maintenance.write import StoreWriter
-from minikms.records import KeyRecord, KeyRef
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
+from minikms.store.keys import KeyStore
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
 

@@ -7,8 +7,8 @@ import pytest
 from minikms.keys.describe import describe
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyPolicy
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.records import DEFAULT_PROFILE, KeyPolicy
+from minikms.store.keys import KeyStore
 from minikms.store.sessions import Session
 
 HMAC = AlgorithmRegistry.from_installed().get("hs256")

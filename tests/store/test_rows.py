@@ -8,8 +8,8 @@ from minikms.errors import (
     KeyUnreadable,
 )
 from minikms.maintenance.write import StoreWriter
-from minikms.records import KeyRecord, KeyRef
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
+from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)

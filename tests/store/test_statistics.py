@@ -8,7 +8,8 @@ import pytest
 from stored import fill
 
 from minikms.maintenance.write import StoreWriter
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.records import DEFAULT_PROFILE
+from minikms.store.keys import KeyStore
 from minikms.store.layout import STORE
 from minikms.store.location import StoreLocation
 

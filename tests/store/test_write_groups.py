@@ -6,11 +6,11 @@ import pytest
 
 from minikms.errors import AuditUnavailable, KeyExists, KeyNotFound
 from minikms.events import CURRENT, AuditEvent
-from minikms.records import KeyRecord, KeyRef
+from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
 from minikms.store import write_groups
 from minikms.store.counters import CONTENTS, slot_of
 from minikms.store.handle import StoreHandle
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation, read_key
 from minikms.store.sessions import Transaction
 

@@ -17,9 +17,8 @@ from minikms.config import Config
 from minikms.keys.describe import describe
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyPolicy
+from minikms.records import DEFAULT_PROFILE, KeyPolicy
 from minikms.serve.assembly import create_service
-from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.state import SERVICE, STORE
 
 

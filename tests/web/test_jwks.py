@@ -7,7 +7,7 @@ from problems import refused
 from stored import fill
 
 from minikms.maintenance.write import StoreWriter
-from minikms.store.keys import DEFAULT_PROFILE
+from minikms.records import DEFAULT_PROFILE
 from minikms.web.state import STORE
 
 USE = {

@@ -9,7 +9,8 @@ from problems import refused
 from minikms.errors import StoreUnavailable
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.write import StoreWriter
-from minikms.store.keys import DEFAULT_PROFILE, KeyStore
+from minikms.records import DEFAULT_PROFILE
+from minikms.store.keys import KeyStore
 from minikms.web.state import STORE
 
 NDJSON = {"Accept": "application/x-ndjson"}

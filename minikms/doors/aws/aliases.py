@@ -4,6 +4,7 @@ import re
 from itertools import islice
 from typing import Any, Final
 
+from minikms.doors import errors
 from minikms.doors.aws.body import (
     KEY_ID,
     OPTIONAL_KEY_ID,
@@ -22,7 +23,6 @@ from minikms.doors.aws.errors import (
 from minikms.doors.aws.identity import ALIAS_PREFIX
 from minikms.doors.aws.operation import AwsCall, AwsKey, operation
 from minikms.doors.aws.specs import SYMMETRIC_DEFAULT
-from minikms.errors import AliasExists
 
 _LONGEST: Final = 256
 _RESERVED: Final = "alias/aws/"
@@ -49,7 +49,7 @@ async def create_alias(call: AwsCall, body: Body) -> None:
     key = await _target(call, body)
     try:
         await call.service.associate(call.profile, key.record.kid, name, "create")
-    except AliasExists:
+    except errors.AliasExists:
         raise AwsError(
             "AlreadyExistsException",
             f"An alias with the name {call.arns.alias(name)} already exists",

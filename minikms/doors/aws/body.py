@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 
+from minikms.doors import parse_json
 from minikms.doors.aws.errors import AwsError
-from minikms.encodings import parse_json
 
 _NANOSECONDS: Final = 1_000_000_000
 # How many characters of a wrong value an error repeats, and how many faults it names.

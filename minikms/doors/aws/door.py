@@ -3,19 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from minikms.doors import Door, DoorRoute, ErrorAnswer, KmsError
-from minikms.doors.aws import UUID_PREFIX
-from minikms.doors.aws.errors import (
-    AwsError,
-    as_aws,
-    body_of,
-)
+from minikms.doors import AlgorithmRegistry, Door, DoorRoute, ErrorAnswer, KmsError
+from minikms.doors.aws.errors import AwsError, as_aws, body_of
+from minikms.doors.aws.identity import UUID_PREFIX, caller
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from minikms.doors.aws.operation import AwsOperation
-    from minikms.plugin.registry import AlgorithmRegistry
 
 _TARGET: Final = "TrentService."
 
@@ -64,13 +59,11 @@ class AwsDoor(Door):
     # Holds the largest tags and description of a key, escaped as botocore writes them.
     max_body = 128 * 1024
 
-    def __init__(self, options: Mapping[str, str], registry: "AlgorithmRegistry") -> None:
+    def __init__(self, options: Mapping[str, str], registry: AlgorithmRegistry) -> None:
         super().__init__(options, registry)
-        # Imported here: for the help of `minikms serve`, this module is loaded without them.
-        from minikms.doors.aws.identity import caller, token
+        # Imported here: the help of `minikms serve` loads this module without operations.
         from minikms.doors.aws.specs import Specs
 
-        self._caller, self._token = caller, token
         specs = Specs(registry)
         self._routes = {each.name: each.route(specs) for each in _operations()}
 
@@ -86,10 +79,10 @@ class AwsDoor(Door):
         return route
 
     def token(self, request: "web.Request") -> str:
-        return self._token(request)
+        return request.headers.get("X-Amz-Security-Token", "")
 
     def profile(self, request: "web.Request") -> str:
-        return self._caller(request).profile
+        return caller(request).profile
 
     def answer(self, error: KmsError) -> ErrorAnswer:
         status, code, message = as_aws(error)

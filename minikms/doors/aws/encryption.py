@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple, Self
 
+from minikms.doors import KeyRef, keep_key
 from minikms.doors.aws.body import (
     BY_KEY_ID,
     KEY_ID,
@@ -37,8 +38,6 @@ from minikms.doors.aws.specs import (
     SYMMETRIC_DEFAULT,
 )
 from minikms.doors.operations import Decrypt, Encrypt, Encrypted
-from minikms.events import keep_key
-from minikms.records import KeyRef
 
 _VERSION: Final = 1
 _NONCE: Final = 12

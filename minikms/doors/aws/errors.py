@@ -5,8 +5,7 @@ from typing import Final, Literal, TypeAlias
 
 import orjson
 
-from minikms import errors
-from minikms.errors import KmsError
+from minikms.doors import KmsError, errors
 
 # AWS's code of an error. UnsupportedOperationException: AWS KMS has the feature, Mini KMS has not.
 Code: TypeAlias = Literal[

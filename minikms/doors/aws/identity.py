@@ -6,17 +6,17 @@ import uuid
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from minikms.doors.aws import UUID_PREFIX
+from minikms.doors import DEFAULT_PROFILE, KID_PATTERN, KeyRecord, KeyRef
 from minikms.doors.aws.errors import (
     AwsError,
 )
-from minikms.records import KID_PATTERN, KeyRecord, KeyRef
-from minikms.store.keys import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
     from aiohttp import web
 
 ALIAS_PREFIX: Final = "alias/"
+UUID_PREFIX: Final = "aws:"
+"""Prefix of the alias that has the UUID of a key; ListAliases leaves it out."""
 
 _PROFILE_PREFIX: Final = "profile-"
 _DEFAULT_REGION: Final = "us-east-1"
@@ -120,11 +120,6 @@ def _caller_of(credential: str) -> Caller:
     if not access_key.startswith(_PROFILE_PREFIX):
         return Caller(region=region)
     return Caller(access_key[len(_PROFILE_PREFIX) :], region)
-
-
-def token(request: "web.Request") -> str:
-    """The token of a call: the session token of its credentials."""
-    return request.headers.get("X-Amz-Security-Token", "")
 
 
 @lru_cache(maxsize=1024)

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import orjson
 
+from minikms.doors import KeyPolicy, KeyRecord, KeyRef
 from minikms.doors.aws.body import (
     BY_KEY_ID,
     PAGE,
@@ -33,7 +34,6 @@ from minikms.doors.aws.specs import (
 )
 from minikms.doors.aws.specs import OPERATIONS as OPERATIONS_OF
 from minikms.doors.aws.tags import description_of, new_labels, tag_list, with_description
-from minikms.records import KeyPolicy, KeyRecord, KeyRef
 
 PENDING_DELETION: Final = "PendingDeletion"
 

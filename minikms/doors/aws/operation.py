@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from minikms.doors import DoorCall, DoorRoute
-from minikms.doors.aws import UUID_PREFIX, identity
+from minikms.doors import DoorCall, DoorRoute, DoorService, KeyRecord, KeyRef, errors
+from minikms.doors.aws import identity
 from minikms.doors.aws.body import Body, Shape, read, write
 from minikms.doors.aws.errors import (
     AwsError,
@@ -15,9 +15,6 @@ from minikms.doors.aws.errors import (
 from minikms.doors.aws.identity import Arns, account_of, caller
 from minikms.doors.aws.specs import KeySpec, Specs
 from minikms.doors.operations import Operation
-from minikms.errors import AliasNotFound, KeyNotFound, KeyNotUsable
-from minikms.keys.service import KeyService
-from minikms.records import KeyRecord, KeyRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +45,7 @@ class AwsKey:
         """
         try:
             self.record.require_usable(operation, time.time_ns())
-        except KeyNotUsable:
+        except errors.KeyNotUsable:
             self.require_not_pending()
             raise AwsError("DisabledException", f"{self.arn} is disabled.") from None
 
@@ -87,7 +84,7 @@ class AwsCall:
     """A call whose caller may do what it asks for, in this profile."""
 
     profile: str
-    service: KeyService
+    service: DoorService
     specs: Specs
     arns: Arns
 
@@ -102,7 +99,7 @@ class AwsCall:
         key = await self.find(ref)
         if key is None and ref.alias is not None and identity.is_uuid_alias(ref.alias):
             # A key of a file of seeds may have a UUID as its kid.
-            key = await self.find(KeyRef(kid=ref.alias.removeprefix(UUID_PREFIX)))
+            key = await self.find(KeyRef(kid=ref.alias.removeprefix(identity.UUID_PREFIX)))
         if key is None:
             raise self.arns.not_found(text)
         return key
@@ -120,7 +117,7 @@ class AwsCall:
         """Find a key; None if it does not exist, or AWS has no such kind of key."""
         try:
             record = await self.service.get(self.profile, ref)
-        except (AliasNotFound, KeyNotFound):
+        except (errors.AliasNotFound, errors.KeyNotFound):
             return None
         return self.named(record, ref)
 
@@ -168,7 +165,7 @@ class AwsOperation:
             known, body = _call(call, specs), read(call.body, self.request)
             try:
                 answer = await self.handler(known, body)
-            except KeyNotUsable:  # it has changed since it was found: look at it again
+            except errors.KeyNotUsable:  # it has changed since it was found: look at it again
                 answer = await self.handler(known, body)
             return write(answer)
 

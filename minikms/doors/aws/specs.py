@@ -1,5 +1,6 @@
 """AWS's key specs and algorithms as ours, and public keys in DER as JWKs."""
 
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
@@ -9,11 +10,9 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, mldsa, mlkem
 from joserfc.jwk import ECKey, import_key
 
+from minikms.doors import AlgorithmRegistry, KeyRecord
 from minikms.doors.aws.errors import AwsError
 from minikms.doors.operations import SignOptions
-from minikms.encodings import b64url_decode
-from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import KeyRecord
 
 SIGN_VERIFY: Final = "SIGN_VERIFY"
 ENCRYPT_DECRYPT: Final = "ENCRYPT_DECRYPT"
@@ -219,7 +218,7 @@ def spki_of(jwk: Mapping[str, str]) -> bytes:
     """The public key of a public JWK."""
     der: bytes
     if jwk["kty"] == "AKP":
-        key = _BY_ALG[jwk["alg"]].from_public_bytes(b64url_decode(jwk["pub"]))
+        key = _BY_ALG[jwk["alg"]].from_public_bytes(urlsafe_b64decode(f"{jwk['pub']}=="))
         der = key.public_bytes(ser.Encoding.DER, ser.PublicFormat.SubjectPublicKeyInfo)
     else:
         of_jose: Any = import_key({**jwk})

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from minikms.doors import MAX_LABEL_VALUE, MAX_LABELS
 from minikms.doors.aws.body import (
     BY_KEY_ID,
     KEY_ID,
@@ -24,7 +25,6 @@ from minikms.doors.aws.body import (
 )
 from minikms.doors.aws.errors import AwsError
 from minikms.doors.aws.operation import AwsCall, operation
-from minikms.records import MAX_LABEL_VALUE, MAX_LABELS
 
 MAX_TAGS: Final = 50
 MAX_READ: Final = 200

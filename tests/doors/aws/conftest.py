@@ -15,9 +15,8 @@ from botocore.validate import ParamValidator
 from in_process import KmsTestServer, open_doors
 
 from minikms.config import Config, DoorConfig
-from minikms.records import KeyPolicy, KeyRef
+from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
 from minikms.serve.assembly import create_service
-from minikms.store.keys import DEFAULT_PROFILE
 from minikms.web.state import SERVICE
 
 # Nothing is checked before it is sent, nor sent again: the door is what is tested.
