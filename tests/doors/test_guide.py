@@ -29,7 +29,7 @@ def test_the_page_has_the_files_of_the_sample(language, file):
 
 
 def test_the_table_has_the_members_of_a_door():
-    rows = re.findall(r"^\| (`.*?) \|", section("What a door has"), re.MULTILINE)
+    rows = re.findall(r"^\| (`.*?) \|", section("Members of a door"), re.MULTILINE)
     shown = {name for row in rows for name in re.findall(r"`(\w+)", row)}
     own = {*vars(doors.Door), *doors.Door.__annotations__}
     assert shown == {name for name in own if not name.startswith("_")}
@@ -56,7 +56,7 @@ def required(called):
 
 
 def test_the_tables_have_the_calls_of_a_handler():
-    service, performed = map(calls, section("What a handler calls").split("The operations are in"))
+    service, performed = map(calls, section("Calls of a handler").split("The operations are in"))
     methods = {name: each for name, each in vars(doors.DoorService).items() if name[0] != "_"}
     assert service == {name: required(each) for name, each in methods.items()}
     kinds = {name: getattr(operations, name) for name in operations.__all__}
