@@ -44,13 +44,15 @@ class Gated(NamedTuple):
 
     `operation` is its name in the audit log and the metrics. Callers need all of `scopes`. No cache
     may keep a success of a `secret` route. `published` returns the profile that anybody may read by
-    this call, None if the caller must be authenticated.
+    this call, None if the caller must be authenticated. `refuse_query` raises for the query of a
+    route that takes none.
     """
 
     operation: str
     scopes: tuple[str, ...]
     secret: bool = False
     published: Callable[[web.Request], Awaitable[str | None]] | None = None
+    refuse_query: Callable[[web.Request], None] | None = None
 
 
 def authorization_header(request: web.Request) -> str:
@@ -109,6 +111,8 @@ class Gate:
                             request[_AUTHENTICATE] = again
                     # Set for anybody, too: a look-up that finds nothing takes longer.
                     request[CALLER] = known
+                    if route.refuse_query is not None and request.query_string:
+                        route.refuse_query(request)
                     answer = await handler(request)
                 finally:
                     in_flight.number -= 1

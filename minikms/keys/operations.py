@@ -1,8 +1,10 @@
-"""How operations are performed: with which key, and where."""
+"""Performs operations: finds the key, in the cache or the store, and runs the work."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -14,7 +16,6 @@ from minikms.errors import (
     UnsupportedOperation,
 )
 from minikms.events import set_key
-from minikms.keys.cache import CachedKey, KeyCache
 from minikms.keys.operation import (
     BatchOperation,
     KeyUser,
@@ -24,9 +25,12 @@ from minikms.keys.operation import (
     refuse_private,
 )
 from minikms.keys.threads import Batches, is_slow, run
+from minikms.plugin.protocol import KeyPairAlgorithm
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import AnyKey, KeyRecord, KeyRef
-from minikms.store.cache import NOTHING, Bounds
+from minikms.store.cache import NOTHING, Bounds, Cache, PendingEntry
+from minikms.store.directory import PROFILE
+from minikms.store.entries import ALIAS, KEY, alias_entry
 from minikms.store.keys import KeyStore
 
 ItemT = TypeVar("ItemT")
@@ -40,6 +44,24 @@ _FEW: Final = 2
 
 _NOT_THERE: Final = (KeyNotFound, AliasNotFound)
 _NOT_THIS: Final = (*_NOT_THERE, KeyNotUsable, UnsupportedOperation)
+
+
+@dataclass(slots=True)
+class CachedKey:
+    """The record of a key, with its private and its public key once a call has used them.
+
+    Each use is checked against the record again, since it may depend on the time.
+    """
+
+    record: KeyRecord
+    key: Any = field(default=None, repr=False)
+    public: Any = field(default=None, repr=False)
+
+    def load_public(self, algorithm: KeyPairAlgorithm[Any, Any]) -> Any:
+        """Its public key; raises InvalidKey."""
+        if self.public is None:
+            self.public = algorithm.load_public(self.record.jwk or {})
+        return self.public
 
 
 class KeyOperations:
@@ -58,7 +80,8 @@ class KeyOperations:
     ) -> None:
         self._registry = registry
         self._store = store
-        self.cache = KeyCache(registry, store, cache)
+        # By profile, kid and alias, as calls name them.
+        self.cache: Cache[CachedKey] = Cache(store.database.counters, *cache)
         self.batches = Batches()
 
     async def perform(self, profile: str, by: By, operation: Operation[Any, ResultT]) -> ResultT:
@@ -135,7 +158,7 @@ class KeyOperations:
         ref = by.refs[0] if isinstance(by, AnyKey) else by
         if not isinstance(ref, KeyRef):
             return self._of_jwk(ref, user)
-        found = self.cache.entries.get((profile, ref.kid, ref.alias))
+        found = self.cache.get((profile, ref.kid, ref.alias))
         if found is None:
             return None
         try:
@@ -152,17 +175,32 @@ class KeyOperations:
         if not isinstance(by, KeyRef):
             return self._of_jwk(by, user)
         if any(use.is_public for use in user.uses):  # then the record may be enough
-            key = self._of_cached(await self.cache.find(profile, by), by.alias, user)
+            key = self._of_cached(await self._find(profile, by), by.alias, user)
             if key is not None:
                 return key
-        now = time.time_ns()
+        now, ref = time.time_ns(), by
+        usable: UsableKey[Any]
 
-        def permit(record: KeyRecord) -> tuple[Any, Use]:
+        def permit(record: KeyRecord) -> None:
+            nonlocal usable
             set_key(record.kid, record.alg)
-            return self._permitted(record, user, now)
+            algorithm, use = self._permitted(record, user, now)
+            usable = UsableKey(algorithm, use.operation, None, record, ref.alias)
 
-        record, (algorithm, use), material = await self.cache.open(profile, by, permit)
-        return UsableKey(algorithm, use.operation, material, record, by.alias)
+        pending = self.cache.start_fill()
+        record, stored = await self._store.open_key(profile, ref, permit)
+        usable.material = usable.algorithm.unpack(stored)
+        _keep(pending, profile, ref, CachedKey(record, usable.material))
+        return usable
+
+    async def _find(self, profile: str, ref: KeyRef) -> CachedKey:
+        """A key of the cache or the store, maybe its record alone."""
+        found = self.cache.get((profile, ref.kid, ref.alias))
+        if found is None:
+            pending = self.cache.start_fill()
+            found = CachedKey(await self._store.record(profile, ref))
+            _keep(pending, profile, ref, found)
+        return found
 
     async def _first(self, profile: str, refs: Sequence[KeyRef], user: KeyUser) -> UsableKey[Any]:
         """The first key that is there, and may be used; raises what is said of the others."""
@@ -221,6 +259,18 @@ class KeyOperations:
 async def _run(key: UsableKey[Any], operation: Operation[Any, ResultT]) -> ResultT:
     compute = partial(operation.compute, key)
     return await run(key.algorithm, key.operation, compute, is_long=operation.is_long)
+
+
+def _keep(pending: PendingEntry[CachedKey], profile: str, ref: KeyRef, found: CachedKey) -> None:
+    """Cache a key that was read, unless it is scheduled for deletion."""
+    if found.record.deletes is not None:
+        return
+    kid, sources = found.record.kid, [(PROFILE, profile), (KEY, found.record.kid)]
+    if ref.alias is not None:
+        sources.append((ALIAS, alias_entry(ref.alias)))
+    # With the texts that are kept anyway, not those of the request.
+    place = sys.intern(profile), None if ref.kid is None else kid, ref.alias
+    pending.fill(place, found, *sources)
 
 
 def name_in_event(key: UsableKey[Any]) -> None:

@@ -177,7 +177,7 @@ class KeyService(JweOperations):
 
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
         """What is known of a key."""
-        record = (await self.cache.find(profile, ref)).record
+        record = (await self._find(profile, ref)).record
         set_key(record.kid, record.alg)
         return self._shown(record)
 
@@ -301,7 +301,7 @@ class KeyService(JweOperations):
         Each is an audit event of its own, recorded in `sink`. Raises StoreUnavailable; what else
         is wrong is logged, and holds up no other key.
         """
-        self.cache.entries.drop_stale()
+        self.cache.drop_stale()
         self._jwk_sets.drop_stale()
         for profile in await self._store.profiles():
             try:

@@ -17,7 +17,7 @@ from minikms.startup_errors import AccessError
 from minikms.web import page
 from minikms.web.handlers.system import openapi as openapi_document
 from minikms.web.messages import asked_profile, published_profile
-from minikms.web.parameters import reading
+from minikms.web.parameters import reading, refuse_query
 from minikms.web.routes import ROUTES
 from minikms.web.state import REGISTRY, RESERVED_ALIASES
 
@@ -67,8 +67,10 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
             expecting: ExpectHandler = expect
         else:
             published = published_profile if route.name == "jwks" else None
-            gated = Gated(route.name, (route.scope,), route.secret, published)
-            handler = gate.guard(gated, reading(handler, route.parameters))
+            handler = reading(route.handler, route.parameters)
+            refuse = refuse_query if handler is route.handler else None
+            gated = Gated(route.name, (route.scope,), route.secret, published, refuse)
+            handler = gate.guard(gated, handler)
             expecting = gate.expecting(gated)
         # HEAD is GET without its content (RFC 9110 section 9.3.2).
         for method in ("HEAD", "GET") if route.method == "GET" else (route.method,):

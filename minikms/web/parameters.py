@@ -53,15 +53,13 @@ def reading(
     """Have the handler called with what a request's path and query say, as keyword arguments.
 
     Raises ValidationFailed for a value that its field refuses, and for any other query parameter: a
-    misspelt one would be lost silently, and a key deleted at once, not later.
+    misspelt one would be lost silently, and a key deleted at once, not later. A handler without
+    such parameters is returned as it is.
     """
+    if all(one.place == "header" for one in parameters):
+        return handler
     of_path = [one for one in parameters if one.place == "path"]
     of_query = {one.name: one for one in parameters if one.place == "query"}
-
-    def check_only(request: web.Request) -> Coroutine[Any, Any, Answer]:
-        if request.query_string:
-            _refuse_unknown(request, of_query)
-        return handler(request)
 
     def read(request: web.Request) -> Coroutine[Any, Any, Answer]:
         query = request.query
@@ -87,7 +85,12 @@ def reading(
             raise ValidationFailed(errors=faults)
         return handler(request, **values)
 
-    return read if of_path or of_query else check_only
+    return read
+
+
+def refuse_query(request: web.Request) -> None:
+    """Raise ValidationFailed for the query of a route that takes none."""
+    _refuse_unknown(request, {})
 
 
 def _refuse_unknown(request: web.Request, known: Mapping[str, Parameter]) -> None:

@@ -7,8 +7,8 @@ import pytest
 from aries_askar import AskarErrorCode, Session
 
 from minikms.errors import KeyNotUsable, StoreUnavailable
-from minikms.keys.cache import CachedKey
 from minikms.keys.mac import ComputeMac
+from minikms.keys.operations import CachedKey
 from minikms.keys.service import KeyService
 from minikms.keys.signing import Sign, SignOptions
 from minikms.plugin.protocol import Aead, Box, KeyAgreement, KeyWrap, Mac, Signer
@@ -42,6 +42,7 @@ async def test_a_key_in_memory_is_not_waited_for(keys, by):
 
 async def test_the_repr_of_a_cached_key_shows_no_secret(keys):
     record, material = await keys._maker.make(
+        DEFAULT_PROFILE,
         keys._registry.get("hs256"),
         KeyPolicy(),
         "import",
@@ -49,10 +50,10 @@ async def test_the_repr_of_a_cached_key_shows_no_secret(keys):
     )
     await keys._store.insert(DEFAULT_PROFILE, record, material)
     await keys.perform(DEFAULT_PROFILE, KeyRef(kid=record.kid), ComputeMac(b""))
-    cache = keys.cache.entries
+    cache = keys.cache
     (entry,) = cache._entries.values()
     assert entry.value.key.secret == b"planted" * 5
-    for shown in (cache, entry, cache._entries, cache.start_fill(), entry.value, keys.cache):
+    for shown in (cache, entry, cache._entries, cache.start_fill(), entry.value):
         assert "planted" not in repr(shown)
     assert "planted" not in repr(CachedKey(record, "planted", "planted"))
 
@@ -79,9 +80,9 @@ async def test_a_new_key_takes_no_other_out_of_memory(keys):
     await sign(keys, KeyRef(kid=record.kid))
     for number in range(10):
         await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy(aliases=(str(number),)))
-    misses = keys.cache.entries.misses
+    misses = keys.cache.misses
     await sign(keys, KeyRef(kid=record.kid))
-    assert keys.cache.entries.misses == misses
+    assert keys.cache.misses == misses
 
 
 async def test_a_deleted_key_leaves_memory_with_the_next_sweep(keys):
@@ -90,7 +91,7 @@ async def test_a_deleted_key_leaves_memory_with_the_next_sweep(keys):
         await sign(keys, KeyRef(kid=kid))
     await keys.delete(DEFAULT_PROFILE, KeyRef(kids[0]))
     await keys.sweep()
-    assert list(keys.cache.entries._entries) == [(DEFAULT_PROFILE, kids[1], None)]
+    assert list(keys.cache._entries) == [(DEFAULT_PROFILE, kids[1], None)]
 
 
 ALGORITHMS = [entry.algorithm for entry in AlgorithmRegistry.from_installed()]
@@ -130,4 +131,4 @@ async def test_many_who_miss_at_once(keys):
     record = await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())
     signed = await asyncio.gather(*(sign(keys, KeyRef(kid=record.kid)) for _ in range(50)))
     assert len(set(signed)) == 1
-    assert len(keys.cache.entries) == 1
+    assert len(keys.cache) == 1

@@ -77,7 +77,7 @@ async def pair(servers, kind, who, change):
 
 
 def cache(client):
-    return client.app[SERVICE].cache.entries
+    return client.app[SERVICE].cache
 
 
 async def ok(response):

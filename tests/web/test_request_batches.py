@@ -402,7 +402,7 @@ async def test_a_call_in_a_batch_is_recorded_as_others(
         metrics_port=int(free_port),
     )
     more = [JSON, bearer, "X-Forwarded-For: 192.0.2.1"]
-    opened = connection.app[SERVICE].cache.entries
+    opened = connection.app[SERVICE].cache
     for is_cached in (True, False):
         if not is_cached:
             opened._entries.clear()
@@ -560,7 +560,7 @@ async def test_a_failure_inside_a_batch_is_the_usual_problem(
     def fail(*args):
         raise RuntimeError("a plugin's")
 
-    opened = connection.app[SERVICE].cache.entries._entries
+    opened = connection.app[SERVICE].cache._entries
     kinds = {type(entry.value.key) for entry in opened.values() if entry.value.key is not None}
     for kind in kinds:
         if kind.__module__.startswith("minikms"):
