@@ -3,8 +3,8 @@
 import re
 
 import pytest
+from algorithm_facts import SLOW
 
-from minikms.algorithms.rsa import RsaAlgorithm
 from minikms.plugin.askar import AskarKeyAlgorithm
 from minikms.plugin.registry import AlgorithmRegistry
 
@@ -15,18 +15,13 @@ BUILT_IN = [
 ]
 
 
-def algorithm_names(*kinds, but=(), every_size=False):
-    """The names of the built-in algorithms that are one of `kinds`, or any, and none of `but`.
-
-    Of RSA it is the smallest alone, without `every_size`: to make a larger key takes a second.
-    """
-    of_rsa = [algorithm for algorithm in BUILT_IN if isinstance(algorithm, RsaAlgorithm)]
-    smallest = min(of_rsa, key=lambda algorithm: algorithm.bits)
+def algorithm_names(*kinds, but=()):
+    """The names of the built-in algorithms that are one of `kinds`, or any, and none of `but`."""
     return [
         algorithm.name
         for algorithm in BUILT_IN
         if (not kinds or isinstance(algorithm, kinds)) and not isinstance(algorithm, but)
-        if every_size or algorithm not in of_rsa or algorithm is smallest
+        if algorithm.name not in SLOW
     ]
 
 

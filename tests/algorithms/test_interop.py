@@ -3,9 +3,9 @@
 import secrets
 
 import pytest
+from algorithm_facts import FACTS
 from aries_askar import Key as AskarKey
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
@@ -14,24 +14,18 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from derived import algorithm_names
 
 from minikms.encodings import b64url, b64url_decode
-from minikms.plugin import AskarStored, Signer
+from minikms.plugin import AskarStored
 from minikms.plugin.registry import AlgorithmRegistry
 
 REGISTRY = AlgorithmRegistry.from_installed()
 
-SIGNATURE_BYTES = {"ed25519": 64, "k256": 64, "p256": 64, "p384": 96}
-CURVES = {
-    "k256": (ec.SECP256K1(), hashes.SHA256()),
-    "p256": (ec.SECP256R1(), hashes.SHA256()),
-    "p384": (ec.SECP384R1(), hashes.SHA384()),
-}
 # The order of the base point, SEC 2 section 2.4.1.
 K256_ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 
 MESSAGES = [secrets.token_bytes(size) for size in range(100)]
 
 each_algorithm = pytest.mark.parametrize(
-    "name", [name for name in algorithm_names(AskarStored) if name in algorithm_names(Signer)]
+    "name", [name for name in algorithm_names(AskarStored) if FACTS[name].signature]
 )
 
 
@@ -59,16 +53,16 @@ class Pyca:
             self.key = ed25519.Ed25519PrivateKey.generate()
             self.secret = self.key.private_bytes_raw()
         else:
-            self.curve, self.hash = CURVES[name]
+            self.curve, self.hash = FACTS[name].curve, FACTS[name].hash
             self.key = ec.generate_private_key(self.curve)
             number = self.key.private_numbers().private_value
-            self.secret = number.to_bytes(SIGNATURE_BYTES[name] // 2, "big")
+            self.secret = number.to_bytes(FACTS[name].signature // 2, "big")
 
     def sign(self, message):
         if self.name == "ed25519":
             return self.key.sign(message)
         r, s = decode_dss_signature(self.key.sign(message, ec.ECDSA(self.hash)))
-        return joined(r, s, SIGNATURE_BYTES[self.name])
+        return joined(r, s, FACTS[self.name].signature)
 
     @staticmethod
     def verifies(name, jwk, message, signature):
@@ -77,7 +71,7 @@ class Pyca:
             if name == "ed25519":
                 ed25519.Ed25519PublicKey.from_public_bytes(x).verify(signature, message)
             else:
-                curve, hash_ = CURVES[name]
+                curve, hash_ = FACTS[name].curve, FACTS[name].hash
                 numbers = (int.from_bytes(b, "big") for b in (x, b64url_decode(jwk["y"])))
                 public = ec.EllipticCurvePublicNumbers(*numbers, curve).public_key()
                 public.verify(encode_dss_signature(*halves(signature)), message, ec.ECDSA(hash_))
@@ -144,7 +138,7 @@ async def test_ours_over_http_verify_with_theirs(client, name):
         )
         for (message, signature), ours in zip(pairs, valid, strict=True)
     ]
-    assert verified == [(SIGNATURE_BYTES[name], True, True, True)] * len(pairs)
+    assert verified == [(FACTS[name].signature, True, True, True)] * len(pairs)
 
 
 @each_algorithm

@@ -1,10 +1,9 @@
 """The same key imported again: refused, or kept as it is."""
 
 import pytest
-from derived import algorithm_names
+from algorithm_facts import named
 from problems import refused
 
-from minikms.plugin.protocol import JwkImporter
 from minikms.records import KeyRef
 from minikms.web.state import STORE
 
@@ -57,7 +56,7 @@ async def test_it_is_refused_unless_it_is_to_be_kept(client, post, again, all_ke
     assert (await post("/sign", {"alias": "b", "data": ""}))["kid"] == first["kid"]
 
 
-@pytest.mark.parametrize("alg", algorithm_names(JwkImporter))
+@pytest.mark.parametrize("alg", named(lambda facts: "jwk" in facts.imports))
 async def test_of_every_algorithm_and_in_every_form(client, generate, again, all_keys, alg):
     key = await generate(alg, exportable=True)
     jwk = (await (await client.get(f"/key/{key['kid']}/export")).json())["jwk"]

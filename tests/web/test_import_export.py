@@ -3,18 +3,10 @@
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
-from derived import algorithm_names, on_stores
+from algorithm_facts import ECDSA, KEY_PAIRS, named
+from derived import on_stores
 from problems import refused
 
-from minikms.algorithms.bls import BlsKeyPair
-from minikms.plugin import (
-    EcdsaSigner,
-    JwkImporter,
-    KeyPairAlgorithm,
-    Mac,
-    SecretImporter,
-    SeedImporter,
-)
 from minikms.records import MAX_LABELS
 
 pytestmark = pytest.mark.shared_service
@@ -49,7 +41,7 @@ def export(client):
     return call
 
 
-@on_stores(algorithm_names(JwkImporter, every_size=True))
+@on_stores(named(lambda facts: "jwk" in facts.imports, every_size=True))
 async def test_an_exported_key_is_imported_elsewhere(client, post, generate, export, alg):
     key = await generate(alg, exportable=True, labels={"a": "b"})
     assert key["exportable"] is True
@@ -101,7 +93,7 @@ async def test_import_of_the_key_of_rfc_8037(client, post):
     await refused(await client.get("/key?alias=elsewhere"), 404, "alias-not-found")
 
 
-@pytest.mark.parametrize("alg", algorithm_names(SeedImporter))
+@pytest.mark.parametrize("alg", named(lambda facts: "seed" in facts.imports))
 async def test_a_seed_is_the_secret_of_its_key(client, post, export, alg):
     """The seed is the secret itself: Askar's own `from_seed` would hash it."""
     length = 64 if alg.startswith("mlkem") else 32
@@ -114,14 +106,16 @@ async def test_a_seed_is_the_secret_of_its_key(client, post, export, alg):
         await refused(await client.post("/key/import", json=body), 422, "invalid-key")
 
 
-@pytest.mark.parametrize("alg", algorithm_names(but=SeedImporter))
+@pytest.mark.parametrize("alg", named(lambda facts: "seed" not in facts.imports))
 async def test_no_seed_where_the_algorithm_has_none(client, alg):
     body = {"alg": alg, "seed": b64(bytes(range(32)))}
     await refused(await client.post("/key/import", json=body), 422, "unsupported-operation")
 
 
 # The secret of a Mac is of any length, and in the JWK of a BLS key Askar has the bytes backwards.
-@pytest.mark.parametrize("alg", algorithm_names(SecretImporter, but=(Mac, BlsKeyPair)))
+@pytest.mark.parametrize(
+    "alg", named(lambda facts: "secret" in facts.imports and facts.uses and "mac" not in facts.uses)
+)
 async def test_a_secret_of_the_right_length_is_imported(client, post, generate, export, alg):
     generated = await export((await generate(alg, exportable=True))["kid"])
     length = len(raw(generated.get("d") or generated["k"]))
@@ -134,7 +128,7 @@ async def test_a_secret_of_the_right_length_is_imported(client, post, generate, 
         await refused(await client.post("/key/import", json=body), 422, "invalid-key")
 
 
-@pytest.mark.parametrize("alg", algorithm_names(EcdsaSigner))
+@pytest.mark.parametrize("alg", ECDSA)
 async def test_a_scalar_out_of_range(client, generate, alg):
     size = len(raw((await generate(alg))["jwk"]["x"]))
     for secret in (bytes(size), b"\xff" * size):
@@ -142,7 +136,7 @@ async def test_a_scalar_out_of_range(client, generate, alg):
         await refused(await client.post("/key/import", json=body), 422, "invalid-key")
 
 
-@pytest.mark.parametrize("alg", algorithm_names(but=SecretImporter))
+@pytest.mark.parametrize("alg", named(lambda facts: "secret" not in facts.imports))
 async def test_no_secret_where_the_algorithm_has_none(client, alg):
     body = {"alg": alg, "secret": b64(bytes(range(32)))}
     await refused(await client.post("/key/import", json=body), 422, "unsupported-operation")
@@ -171,7 +165,7 @@ async def test_a_wrapped_secret_is_imported(client, post, generate, export):
     await refused(response, 404, "key-not-found")
 
 
-@on_stores(algorithm_names(KeyPairAlgorithm))
+@on_stores(KEY_PAIRS)
 async def test_a_public_key_alone(client, post, generate, alg):
     key = await generate(alg)
     await client.post("/profile", json={"name": "there"})
@@ -240,7 +234,7 @@ async def test_a_jwk_that_is_no_key(client, jwk):
     await refused(await client.post("/key/import", json={"jwk": jwk}), 422, "invalid-key")
 
 
-@pytest.mark.parametrize("alg", algorithm_names(KeyPairAlgorithm))
+@pytest.mark.parametrize("alg", KEY_PAIRS)
 async def test_each_part_of_a_jwk_must_fit_the_others(client, generate, export, alg):
     one = await export((await generate(alg, exportable=True))["kid"])
     other = await export((await generate(alg, exportable=True))["kid"])

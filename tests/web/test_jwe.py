@@ -5,9 +5,9 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from importlib.metadata import EntryPoint
 
 import pytest
+from algorithm_facts import AEADS, FACTS, named, using
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from derived import algorithm_names
 from nacl.bindings import crypto_sign_ed25519_pk_to_curve25519
 from problems import refused
 
@@ -15,12 +15,8 @@ from minikms.config import Config
 from minikms.keys.jwe import MAX_HEADER, MAX_RECIPIENTS
 from minikms.keys.jwe_models import ALGS, ENCS
 from minikms.plugin import (
-    Aead,
     EcAlgorithm,
-    KeyAgreement,
-    KeyWrap,
     Pkcs8KeyAlgorithm,
-    PublicKeyEncryption,
 )
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.serve.assembly import create_service
@@ -31,9 +27,8 @@ PLAIN = b"a payload without a full stop"
 FORMS = ("compact", "flattened", "general")
 ES = [alg for alg in ALGS if alg.startswith("ECDH-ES")]
 PU = [alg for alg in ALGS if alg.startswith("ECDH-1PU")]
-REGISTRY = AlgorithmRegistry.from_installed()
 # Ed25519 keys agree by opt-in, as X25519 keys do.
-CURVES = [name for name in algorithm_names(KeyAgreement) if not REGISTRY.get(name).opt_in]
+CURVES = named(lambda facts: "derive" in facts.uses and not facts.opt_in)
 
 
 def b64(data):
@@ -98,9 +93,9 @@ def fails(client):
 KINDS = [
     *((alg, name, "A128GCM") for alg in CURVES for name in (ES[0], ES[3])),
     *((alg, name, "A256CBC-HS512") for alg in CURVES for name in (PU[0], PU[3])),
-    *((alg, alg.upper(), "A192CBC-HS384") for alg in algorithm_names(KeyWrap)),
-    *((alg, "RSA-OAEP-256", "C20P") for alg in algorithm_names(PublicKeyEncryption)),
-    *((alg, "dir", REGISTRY.get(alg).jose_algs[0]) for alg in algorithm_names(Aead)),
+    *((alg, alg.upper(), "A192CBC-HS384") for alg in using("wrap")),
+    *((alg, "RSA-OAEP-256", "C20P") for alg in named(lambda facts: facts.kty == "RSA")),
+    *((alg, "dir", FACTS[alg].jose[0]) for alg in AEADS),
 ]
 
 

@@ -8,7 +8,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import joserfc.jwe
 import pytest
-from derived import algorithm_names
+from algorithm_facts import AEADS, FACTS, named, using
 from joserfc.drafts import jwe_chacha20, jwe_ecdh_1pu
 from joserfc.jwa import JWE_ALG_MODELS, JWE_ENC_MODELS
 from joserfc.jwk import import_key
@@ -16,20 +16,17 @@ from jwcrypto import jwe as jwcrypto
 from jwcrypto.jwk import JWK
 
 from minikms.keys.jwe_models import ALGS, ENCS
-from minikms.plugin import Aead, KeyAgreement, KeyWrap, PublicKeyEncryption
-from minikms.plugin.registry import AlgorithmRegistry
 
 pytestmark = pytest.mark.shared_service
 
 PLAIN = b"a payload without a full stop"
-REGISTRY = AlgorithmRegistry.from_installed()
-CURVES = [name for name in algorithm_names(KeyAgreement) if not REGISTRY.get(name).opt_in]
+CURVES = named(lambda facts: "derive" in facts.uses and not facts.opt_in)
 AGREED = tuple(alg for alg in ALGS if alg.startswith("ECDH"))
 KINDS = {
     **dict.fromkeys(CURVES, AGREED),
-    **{alg: (alg.upper(),) for alg in algorithm_names(KeyWrap)},
-    **dict.fromkeys(algorithm_names(PublicKeyEncryption), ("RSA-OAEP-256",)),
-    **dict.fromkeys(algorithm_names(Aead), ("dir",)),
+    **{alg: (alg.upper(),) for alg in using("wrap")},
+    **dict.fromkeys(named(lambda facts: facts.kty == "RSA"), ("RSA-OAEP-256",)),
+    **dict.fromkeys(AEADS, ("dir",)),
 }
 FORMS = ("compact", "flattened", "general")
 JWCRYPTO_ENCS = [enc for enc in ENCS if enc.startswith("A")]
@@ -70,7 +67,7 @@ def raw(text):
 def goes(alg, name, enc):
     """Whether an `alg` goes with an `enc`, for a key of the algorithm `alg`."""
     if name == "dir":
-        return enc in REGISTRY.get(alg).jose_algs
+        return enc in FACTS[alg].jose
     return not name.startswith("ECDH-1PU+") or "CBC-HS" in enc
 
 

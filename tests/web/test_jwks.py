@@ -1,7 +1,7 @@
 """The JWK Set of a profile."""
 
 import pytest
-from derived import algorithm_names
+from algorithm_facts import FACTS, KEY_PAIRS, named, using
 from jwcrypto import jwk
 from problems import refused
 from stored import fill
@@ -10,19 +10,12 @@ from minikms.maintenance.write import StoreWriter
 from minikms.records import DEFAULT_PROFILE
 from minikms.web.state import STORE
 
-USE = {
-    "ed25519": "sig", "ed448": "sig", "k256": "sig", "p256": "sig", "p384": "sig", "p521": "sig",
-    "rsa2048": "sig", "mldsa44": "sig", "mldsa65": "sig", "mldsa87": "sig",
-    "x25519": "enc", "x448": "enc", "mlkem768": "enc", "mlkem1024": "enc",
-}  # fmt: skip
-ONLY = {
-    "k256": "ES256K", "p256": "ES256", "p384": "ES384", "p521": "ES512",
-    "mldsa44": "ML-DSA-44", "mldsa65": "ML-DSA-65", "mldsa87": "ML-DSA-87",
-    "mlkem768": "ML-KEM-768", "mlkem1024": "ML-KEM-1024",
-}  # fmt: skip
-
-
-KEMS = {"mlkem768", "mlkem1024"}
+USE = {name: "sig" if FACTS[name].signing else "enc" for name in KEY_PAIRS if FACTS[name].uses}
+# The names of those that have one alone.
+ONLY = {name: FACTS[name].signing[0] for name in USE if len(FACTS[name].signing) == 1} | {
+    name: FACTS[name].jose[0] for name in using("decapsulate")
+}
+KEMS = {*using("decapsulate")}
 
 
 async def jwks(client, query=""):
@@ -32,7 +25,7 @@ async def jwks(client, query=""):
 
 
 async def test_public_keys_and_nothing_else(client, generate):
-    made = {alg: await generate(alg) for alg in algorithm_names()}
+    made = {alg: await generate(alg) for alg in named()}
     found = {key["kid"]: key for key in await jwks(client, "?use=sig&use=enc")}
     assert found.keys() == {made[alg]["kid"] for alg in USE}
     for alg, use in USE.items():

@@ -9,12 +9,10 @@ from base64 import urlsafe_b64encode
 
 import base58
 import pytest
+from algorithm_facts import ECDSA, FACTS, KEY_PAIRS
 from aries_askar import Key as AskarKey
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from derived import algorithm_names
-
-from minikms.plugin import KeyPairAlgorithm
 
 pytestmark = pytest.mark.shared_service
 
@@ -53,31 +51,6 @@ PUBLISHED = {
         "T2"
     ),
 }
-PREFIX = {
-    "ed25519": "ed01",
-    "x25519": "ec01",
-    "k256": "e701",
-    "p256": "8024",
-    "p384": "8124",
-    "p521": "8224",
-    "ed448": "8324",
-    "x448": "8424",
-    "rsa2048": "8524",
-    "rsa4096": "8524",
-    "bls12381g1": "ea01",
-    "bls12381g2": "eb01",
-    "mldsa44": "9024",
-    "mldsa65": "9124",
-    "mldsa87": "9224",
-    "mlkem768": "8c24",
-    "mlkem1024": "8d24",
-}
-CURVES = {
-    "k256": ("secp256k1", ec.SECP256K1()),
-    "p256": ("P-256", ec.SECP256R1()),
-    "p384": ("P-384", ec.SECP384R1()),
-    "p521": ("P-521", ec.SECP521R1()),
-}
 
 
 def b64(data):
@@ -86,8 +59,8 @@ def b64(data):
 
 def jwk_of(alg, public):
     """The JWK of a public key's bytes, by other code than the service's."""
-    if alg in CURVES:
-        crv, curve = CURVES[alg]
+    if alg in ECDSA:
+        crv, curve = FACTS[alg].crv, FACTS[alg].curve
         numbers = ec.EllipticCurvePublicKey.from_encoded_point(curve, public).public_numbers()
         size = (curve.key_size + 7) // 8
         x, y = (b64(number.to_bytes(size, "big")) for number in (numbers.x, numbers.y))
@@ -117,7 +90,7 @@ def der_length(size):
 async def test_the_published_multikeys_come_out(post, alg):
     multikey = PUBLISHED[alg]
     whole = base58.b58decode(multikey[1:])
-    assert whole[:2].hex() == PREFIX[alg]
+    assert whole[:2].hex() == FACTS[alg].multicodec
     key = await post("/key/import", {"jwk": jwk_of(alg, whole[2:])})
     assert key["alg"] == alg
     assert key["multikey"] == multikey
@@ -125,12 +98,12 @@ async def test_the_published_multikeys_come_out(post, alg):
     assert base58.b58decode(key["b58"]) == whole[2:]
 
 
-@pytest.mark.parametrize("alg", algorithm_names(KeyPairAlgorithm))
+@pytest.mark.parametrize("alg", KEY_PAIRS)
 async def test_the_form_of_every_algorithm(generate, alg):
     key = await generate(alg)
     whole = base58.b58decode(key["multikey"][1:])
     assert key["multikey"][0] == "z"
-    assert whole[:2].hex() == PREFIX[alg]
+    assert whole[:2].hex() == FACTS[alg].multicodec
     assert whole[2:] == base58.b58decode(key["b58"])
     # did:key has no method for these codes.
     without = alg in ("ed448", "x448") or alg.startswith(("mldsa", "mlkem"))

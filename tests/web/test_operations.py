@@ -2,28 +2,16 @@ import base64
 import hashlib
 
 import pytest
+from algorithm_facts import ECDSA, FACTS, named
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, utils
-from derived import algorithm_names
 from problems import refused
-
-from minikms.algorithms.mldsa import MlDsaAlgorithm
-from minikms.algorithms.rsa import RsaAlgorithm
-from minikms.plugin import EcdsaSigner, Signer
 
 pytestmark = pytest.mark.shared_service
 
-SIZES = {"ed25519": 64, "ed448": 114, "k256": 64, "p256": 64, "p384": 96, "p521": 132}
-CURVES = {
-    "k256": (ec.SECP256K1(), hashes.SHA256()),
-    "p256": (ec.SECP256R1(), hashes.SHA256()),
-    "p384": (ec.SECP384R1(), hashes.SHA384()),
-    "p521": (ec.SECP521R1(), hashes.SHA512()),
-}
 EDWARDS = {"ed25519": ed25519.Ed25519PublicKey, "ed448": ed448.Ed448PublicKey}
-# RSA and ML-DSA, whose keys are no points of a curve, are in test_interop.py.
-ON_CURVES = algorithm_names(Signer, but=(RsaAlgorithm, MlDsaAlgorithm))
+# test_interop.py has RSA and ML-DSA.
+ON_CURVES = named(lambda facts: facts.crv and facts.signing)
 MESSAGES = [b"", b"\x00", b"hello", bytes(range(256)), b"m" * 100_000]
 
 
@@ -39,7 +27,7 @@ def pyca_accepts(alg, jwk, message, sig):
         if alg in EDWARDS:
             EDWARDS[alg].from_public_bytes(x).verify(sig, message)
         else:
-            curve, digest = CURVES[alg]
+            curve, digest = FACTS[alg].curve, FACTS[alg].hash
             numbers = ec.EllipticCurvePublicNumbers(int.from_bytes(x), int.from_bytes(y), curve)
             half = len(sig) // 2
             der = utils.encode_dss_signature(int.from_bytes(sig[:half]), int.from_bytes(sig[half:]))
@@ -81,7 +69,10 @@ async def test_pyca_accepts_signatures_of_every_curve(client, generate, sign, ve
             data = encode(message, padded=padded)
             sig = await sign(**ref, data=data)
             raw = base64.urlsafe_b64decode(sig)
-            assert (sig, len(raw)) == (encode(raw), SIZES[alg])  # padded, and of fixed length
+            assert (sig, len(raw)) == (
+                encode(raw),
+                FACTS[alg].signature,
+            )  # padded, and of fixed length
             assert pyca_accepts(alg, key["jwk"], message, raw)
             assert await verify(**ref, data=data, sig=encode(raw, padded=padded)) is True
 
@@ -104,7 +95,7 @@ async def test_signatures_that_are_not_good(generate, sign, verify, alg):
     assert await verify(kid=key["kid"], data=data, sig=encode(good)) is True
 
 
-@pytest.mark.parametrize("alg", algorithm_names(EcdsaSigner))
+@pytest.mark.parametrize("alg", ECDSA)
 async def test_both_forms_of_s_are_good(generate, sign, verify, alg):
     order = {
         "k256": 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141,
@@ -129,10 +120,10 @@ async def test_both_forms_of_s_are_good(generate, sign, verify, alg):
 async def test_a_signature_made_elsewhere_is_for_the_public_key_alone(generate, verify, alg):
     kid = (await generate(alg))["kid"]
     stranger = hashlib.sha512(alg.encode()).digest() * 3
-    assert await verify(kid=kid, data="", sig=encode(stranger[: SIZES[alg]])) is False
+    assert await verify(kid=kid, data="", sig=encode(stranger[: FACTS[alg].signature])) is False
 
 
-@pytest.mark.parametrize("alg", algorithm_names(but=Signer))
+@pytest.mark.parametrize("alg", named(lambda facts: "sign" not in facts.uses))
 async def test_keys_that_cannot_sign(client, generate, alg):
     kid = (await generate(alg))["kid"]
     signing = await client.post("/sign", json={"kid": kid, "data": ""})

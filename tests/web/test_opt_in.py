@@ -4,15 +4,12 @@ import base64
 import os
 
 import pytest
-from derived import BUILT_IN, algorithm_names
+from algorithm_facts import FACTS, named, using
 from nacl import bindings as sodium
 from problems import refused
 
-from minikms.plugin import Signer
-
 pytestmark = pytest.mark.shared_service
 
-OPT_IN = {algorithm.name: algorithm for algorithm in BUILT_IN if algorithm.opt_in}
 # A secret, and the same as a JWK (RFC 8037 appendix A.1).
 X = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
 D = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
@@ -28,29 +25,25 @@ def raw(text):
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def ordered(algorithm):
-    return [name for name in algorithm.key_operations if name in algorithm.opt_in]
-
-
 async def test_the_listing_says_which_are_opt_in(client):
     async with client.get("/algorithms") as response:
         listed = {entry["name"]: entry for entry in await response.json()}
     assert "derive" in listed["ed25519"]["opt_in"]
-    for algorithm in BUILT_IN:
-        entry = listed[algorithm.name]
-        assert entry["opt_in"] == ordered(algorithm)
+    for name, facts in FACTS.items():
+        entry = listed[name]
+        assert entry["opt_in"] == [*facts.opt_in]
         assert set(entry["opt_in"]) <= set(entry["operations"])
 
 
-@pytest.mark.parametrize("alg", OPT_IN)
+@pytest.mark.parametrize("alg", named(lambda facts: facts.opt_in))
 async def test_a_key_has_them_only_when_asked(client, generate, alg):
-    algorithm = OPT_IN[alg]
-    usual = [name for name in algorithm.key_operations if name not in algorithm.opt_in]
+    facts = FACTS[alg]
+    usual = [name for name in facts.uses if name not in facts.opt_in]
     assert (await generate(alg))["operations"] == usual
     assert (await generate(alg, operations=usual))["operations"] == usual
-    asked = ordered(algorithm)
+    asked = [*facts.opt_in]
     key = await generate(alg, operations=[*asked, usual[0]], alias="a")
-    everything = [name for name in algorithm.key_operations if name in (*asked, usual[0])]
+    everything = [name for name in facts.uses if name in (*asked, usual[0])]
     assert key["operations"] == everything
     async with client.post(f"/key/{key['kid']}/rotate") as response:
         assert (await response.json())["operations"] == everything
@@ -146,6 +139,6 @@ async def test_a_key_set_has_no_key_as_another_type(client, generate):
     assert found == [(signs["kid"], "sig")]
 
 
-@pytest.mark.parametrize("alg", algorithm_names(Signer))
+@pytest.mark.parametrize("alg", using("sign"))
 async def test_keys_that_can_sign_do_so_by_default(generate, alg):
     assert {"sign", "verify"} <= set((await generate(alg))["operations"])

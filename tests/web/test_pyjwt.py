@@ -7,7 +7,6 @@ import jwt
 import pytest
 
 CLAIMS = b'{"iss":"https://issuer.example","sub":"alice"}'
-ALGS = {"ed25519": "EdDSA", "p256": "ES256", "k256": "ES256K", "rsa2048": "RS256"}
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def verifier(client):
 
     def verify(token):
         key = keys.get_signing_key_from_jwt(token)
-        return jwt.decode(token, key, algorithms=list(ALGS.values()))
+        return jwt.decode(token, key, algorithms=["EdDSA", "ES256", "ES256K", "RS256"])
 
     async def run(token):
         return (await asyncio.to_thread(verify, token))["sub"]
@@ -45,7 +44,7 @@ async def rotate(client):
         assert response.status == 200
 
 
-@pytest.mark.parametrize("alg", ALGS)
+@pytest.mark.parametrize("alg", ["ed25519", "p256", "k256", "rsa2048"])
 async def test_tokens_by_kid_verify_over_rotations(client, generate, issue, verifier, alg):
     await generate(alg, alias="issuer")
     await generate("mldsa44")  # which PyJWT does not know, and passes over

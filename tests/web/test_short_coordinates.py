@@ -9,12 +9,13 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from pathlib import Path
 
 import pytest
+from algorithm_facts import ECDSA, FACTS
 from problems import refused
 
 pytestmark = pytest.mark.shared_service
 
 VECTORS = json.loads(Path(__file__).with_name("authlib_short_coordinates.json").read_text("utf-8"))
-SIZES = {"P-256": 32, "P-384": 48, "P-521": 66, "secp256k1": 32}
+SIZES = {FACTS[name].crv: FACTS[name].public - 1 for name in ECDSA}
 NAMES = [f"{each['jwk']['crv']} {number}" for number, each in enumerate(VECTORS)]
 
 

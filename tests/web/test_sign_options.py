@@ -4,27 +4,13 @@ import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
+from algorithm_facts import ECDSA, FACTS, named, using
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
-from derived import algorithm_names
 from problems import refused
-
-from minikms.plugin import EcdsaSigner, PureSigner, Signer
 
 pytestmark = pytest.mark.shared_service
 
-SIGNERS = {
-    "ed25519": (["EdDSA", "Ed25519"], 64),
-    "ed448": (["Ed448", "EdDSA"], 114),
-    "k256": (["ES256K"], 64),
-    "p256": (["ES256"], 64),
-    "p384": (["ES384"], 96),
-    "p521": (["ES512"], 132),
-    "rsa2048": (["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"], 256),
-    "mldsa44": (["ML-DSA-44"], 2420),
-    "mldsa65": (["ML-DSA-65"], 3309),
-    "mldsa87": (["ML-DSA-87"], 4627),
-}
 BITS = (256, 384, 512)
 DIGESTS = {
     **{
@@ -43,9 +29,9 @@ def raw(text):
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-@pytest.mark.parametrize("alg", algorithm_names(Signer))
+@pytest.mark.parametrize("alg", using("sign"))
 async def test_each_jose_name_signs_and_verifies(client, post, generate, alg):
-    jose, size = SIGNERS[alg]
+    jose, size = FACTS[alg].signing, FACTS[alg].signature
     key = await generate(alg)
     kid = key["kid"]
     default = await post("/sign", {"kid": kid, "data": b64(MESSAGE)})
@@ -84,7 +70,7 @@ async def test_rsa_agrees_with_pyca(post, generate):
             public.verify(raw(signed["sig"]), MESSAGE, scheme, digest)
 
 
-@pytest.mark.parametrize("alg", algorithm_names(EcdsaSigner))
+@pytest.mark.parametrize("alg", ECDSA)
 async def test_der_has_the_same_numbers(post, generate, alg):
     key = await generate(alg)
     body = {"kid": key["kid"], "data": b64(MESSAGE)}
@@ -109,7 +95,7 @@ async def test_der_has_the_same_numbers(post, generate, alg):
         assert await post("/verify", given) == {"valid": valid}
 
 
-@pytest.mark.parametrize("alg", algorithm_names(Signer, but=EcdsaSigner))
+@pytest.mark.parametrize("alg", [name for name in using("sign") if name not in ECDSA])
 async def test_der_is_for_ecdsa(client, generate, alg):
     body = {"kid": (await generate(alg))["kid"], "data": "", "encoding": "der"}
     await refused(await client.post("/sign", json=body), 422, "unsupported-option")
@@ -119,10 +105,10 @@ async def test_der_is_for_ecdsa(client, generate, alg):
     await refused(await client.post("/verify", json=body), 422, "validation-failed")
 
 
-@pytest.mark.parametrize("alg", algorithm_names(Signer, but=PureSigner))
+@pytest.mark.parametrize("alg", named(lambda facts: facts.prehashed))
 async def test_digests_are_signed_like_their_messages(client, post, generate, alg):
     kid = (await generate(alg))["kid"]
-    for name in SIGNERS[alg][0]:
+    for name in FACTS[alg].signing:
         await prehashed(client, post, kid, name)
 
 

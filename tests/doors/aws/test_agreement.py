@@ -1,11 +1,9 @@
 """DeriveSharedSecret, Encapsulate and Decapsulate, with pyca/cryptography on the other side."""
 
 import pytest
+from algorithm_facts import FACTS, named, using
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-
-CURVES = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "p521": ec.SECP521R1()}
-SIZES = {"mlkem768": 1088, "mlkem1024": 1568}
 
 
 def arn_of(key_id):
@@ -16,10 +14,10 @@ def der(public):
     return public.public_bytes(ser.Encoding.DER, ser.PublicFormat.SubjectPublicKeyInfo)
 
 
-@pytest.mark.parametrize("alg", CURVES)
+@pytest.mark.parametrize("alg", named(lambda facts: "KEY_AGREEMENT" in facts.aws_usages))
 async def test_both_sides_derive_the_same_secret(aws, alg):
     key_id = await aws.make(alg, "derive")
-    peer = ec.generate_private_key(CURVES[alg])
+    peer = ec.generate_private_key(FACTS[alg].curve)
     call = {"KeyId": key_id, "KeyAgreementAlgorithm": "ECDH", "PublicKey": der(peer.public_key())}
     ours = ser.load_der_public_key((await aws.get_public_key(KeyId=key_id))["PublicKey"])
     for _ in range(3):  # from the store, then from the cache
@@ -70,14 +68,14 @@ async def test_a_public_key_that_does_not_fit(aws, public):
     )
 
 
-@pytest.mark.parametrize("alg", SIZES)
+@pytest.mark.parametrize("alg", using("decapsulate"))
 async def test_an_encapsulated_secret_is_decapsulated(aws, alg):
     key_id = await aws.make(alg)
     call = {"KeyId": key_id, "EncapsulationAlgorithm": "ML_KEM"}
     for _ in range(3):  # from the store, then from the cache
         made = await aws.encapsulate(**call)
         ciphertext = made["SharedSecretCiphertextBlob"]
-        assert (len(made["SharedSecret"]), len(ciphertext)) == (32, SIZES[alg])
+        assert (len(made["SharedSecret"]), len(ciphertext)) == (32, FACTS[alg].enc)
         read = await aws.decapsulate(**call, SharedSecretCiphertextBlob=ciphertext)
         for answer in (made, read):
             assert answer["KeyId"] == arn_of(key_id)

@@ -7,36 +7,14 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from algorithm_facts import FACTS, named
 from botocore.session import get_session
 
 MODEL = get_session().get_service_model("kms")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 # Key specs, with the usages that their keys may have and what they do then.
-KINDS = {
-    "SYMMETRIC_DEFAULT": {"ENCRYPT_DECRYPT": ["SYMMETRIC_DEFAULT"]},
-    "ECC_NIST_P256": {"SIGN_VERIFY": ["ECDSA_SHA_256"], "KEY_AGREEMENT": ["ECDH"]},
-    "ECC_NIST_P384": {"SIGN_VERIFY": ["ECDSA_SHA_384"], "KEY_AGREEMENT": ["ECDH"]},
-    "ECC_NIST_P521": {"SIGN_VERIFY": ["ECDSA_SHA_512"], "KEY_AGREEMENT": ["ECDH"]},
-    "ECC_SECG_P256K1": {"SIGN_VERIFY": ["ECDSA_SHA_256"]},
-    "ECC_NIST_EDWARDS25519": {"SIGN_VERIFY": ["ED25519_SHA_512"]},
-    "RSA_2048": {
-        "SIGN_VERIFY": [
-            f"RSASSA_{scheme}_SHA_{bits}"
-            for scheme in ("PKCS1_V1_5", "PSS")
-            for bits in (256, 384, 512)
-        ],
-        "ENCRYPT_DECRYPT": ["RSAES_OAEP_SHA_256"],
-    },
-    "HMAC_256": {"GENERATE_VERIFY_MAC": ["HMAC_SHA_256"]},
-    "HMAC_384": {"GENERATE_VERIFY_MAC": ["HMAC_SHA_384"]},
-    "HMAC_512": {"GENERATE_VERIFY_MAC": ["HMAC_SHA_512"]},
-    "ML_DSA_44": {"SIGN_VERIFY": ["ML_DSA_SHAKE_256"]},
-    "ML_DSA_65": {"SIGN_VERIFY": ["ML_DSA_SHAKE_256"]},
-    "ML_DSA_87": {"SIGN_VERIFY": ["ML_DSA_SHAKE_256"]},
-    "ML_KEM_768": {"ENCAPSULATE_DECAPSULATE": ["ML_KEM"]},
-    "ML_KEM_1024": {"ENCAPSULATE_DECAPSULATE": ["ML_KEM"]},
-}
+KINDS = {FACTS[name].aws: FACTS[name].aws_usages for name in named() if FACTS[name].aws}
 MEMBERS = {
     "SIGN_VERIFY": "SigningAlgorithms",
     "ENCRYPT_DECRYPT": "EncryptionAlgorithms",

@@ -4,14 +4,14 @@ import hashlib
 import hmac
 
 import pytest
+from algorithm_facts import FACTS, using
 
 from minikms.encodings import b64url
 
 MESSAGE = b"what is authenticated"
+
 ALGORITHMS = [
-    ("hs256", "HMAC_256", "HMAC_SHA_256"),
-    ("hs384", "HMAC_384", "HMAC_SHA_384"),
-    ("hs512", "HMAC_512", "HMAC_SHA_512"),
+    (name, FACTS[name].aws, *FACTS[name].aws_usages["GENERATE_VERIFY_MAC"]) for name in using("mac")
 ]
 
 

@@ -3,6 +3,7 @@
 import hashlib
 
 import pytest
+from algorithm_facts import ECDSA, FACTS, named
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as ser
@@ -14,23 +15,18 @@ MESSAGE = b"what is signed"
 DIGEST = "Digest is invalid length for algorithm "
 HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
 
-EC = [
-    ("p256", "ECC_NIST_P256", "ECDSA_SHA_256"),
-    ("p384", "ECC_NIST_P384", "ECDSA_SHA_384"),
-    ("p521", "ECC_NIST_P521", "ECDSA_SHA_512"),
-    ("k256", "ECC_SECG_P256K1", "ECDSA_SHA_256"),
-]
-RSA = [
-    ("rsa2048", "RSA_2048", f"RSASSA_{scheme}_SHA_{size}")
-    for scheme in ("PSS", "PKCS1_V1_5")
-    for size in HASHES
-]
-PURE = [
-    ("ed25519", "ECC_NIST_EDWARDS25519", "ED25519_SHA_512"),
-    ("mldsa44", "ML_DSA_44", "ML_DSA_SHAKE_256"),
-    ("mldsa65", "ML_DSA_65", "ML_DSA_SHAKE_256"),
-    ("mldsa87", "ML_DSA_87", "ML_DSA_SHAKE_256"),
-]
+
+def signing(names):
+    """Algorithm, key spec and signing algorithm of AWS."""
+    return [
+        (name, FACTS[name].aws, algorithm)
+        for name in names
+        for algorithm in FACTS[name].aws_usages["SIGN_VERIFY"]
+    ]
+
+
+EC, RSA = signing(ECDSA), signing(["rsa2048"])
+PURE = signing(named(lambda facts: "SIGN_VERIFY" in facts.aws_usages and not facts.prehashed))
 
 
 def check(public, algorithm, signature, message=MESSAGE):
