@@ -2,15 +2,12 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import gc
-import math
 import os
 import secrets
 import sqlite3
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from itertools import chain, filterfalse, groupby, islice
 from pathlib import Path
 from subprocess import PIPE, CompletedProcess
 from typing import Any
@@ -18,21 +15,20 @@ from typing import Any
 import ports
 import psutil
 import pytest
-import time_limits
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient
 from aries_askar import Store
 from in_process import KmsTestServer
+from loop import Loop
 from postgres import Postgres
+from rsa_keys import share_rsa_keys
 from service_process import (
-    CACHE_SIZE,
     Service,
     begin_and_answer,
     begin_process,
     end_group,
     services,
 )
-from shared import give_back_once, share_applications, share_rsa_keys
 from sqlite_files import whole, write
 
 from minikms.access.tokens import Token
@@ -59,12 +55,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     params = item.callspec.params.values() if hasattr(item, "callspec") else ()
     if "postgres_server" in item.fixturenames or "postgres" in params:
         item.add_marker("postgres")
-    time_limits.limit(item)
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run tests in the loop that `minikms serve` has."""
-    return {"uvloop": time_limits.Loop}
+    return {"uvloop": Loop}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -77,45 +72,17 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Have each process begin with its share of what takes long, so that none is waited for.
-
-    Each gets a part of the list, and at the end takes from the end of another's. A module, which
-    may have a fixture that takes long, stays together.
-    """
-    processes = getattr(config, "workerinput", {}).get("workercount", 1)
-
-    def takes_long(item: pytest.Item) -> bool:
-        return any(map(item.get_closest_marker, ("kill", "slow")))
-
-    slow, others = filter(takes_long, items), filterfalse(takes_long, items)
-    modules = [list(of_one) for _, of_one in groupby(slow, lambda item: item.path)]
-    size, parts = math.ceil(len(items) / processes), []
-    for number in range(processes):
-        own = list(chain(*modules[number::processes]))
-        parts += [*own, *islice(others, max(0, size - len(own)))]
-    items[:] = [*parts, *others]
-
-
-# Nothing that is imported and collected is garbage.
-gc.disable()
-
-
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector what is there by now, and let it come seldom: 17% of all time."""
-    gc.freeze()  # with little garbage, which would take half a second to find
-    gc.set_threshold(20_000, 20, 20)
-    gc.enable()
+    """Let the garbage collector pass over all that is imported and collected by now."""
+    gc.freeze()
 
 
 # Before a test calls Askar by itself: each of its calls keeps the callback that the first one had.
 take_error_codes()
 
-# Before a module of tests asks for algorithms and makes keys.
-share_applications(pytest.MonkeyPatch())
-share_rsa_keys(pytest.MonkeyPatch())
-give_back_once(pytest.MonkeyPatch())
+# Before a module of tests makes keys.
+if not os.environ.get("OFF_"):
+    share_rsa_keys(pytest.MonkeyPatch())
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -128,18 +95,6 @@ def no_process_left() -> Iterator[None]:
         with contextlib.suppress(psutil.Error):
             if process.environ().get("TEST_SESSION") == mark:
                 process.kill()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cache_size() -> Iterator[None]:
-    """Let services of this process have a cache of `CACHE_SIZE`, as those of others do."""
-    with pytest.MonkeyPatch.context() as patch:
-        if CACHE_SIZE:
-            names = [field.name for field in dataclasses.fields(Config)]
-            defaults = dict(zip(names, Config.__init__.__defaults__, strict=True))
-            defaults["cache_size"] = int(CACHE_SIZE)
-            patch.setattr(Config.__init__, "__defaults__", tuple(defaults.values()))
-        yield
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from waiting import SECONDS
+from waiting import LONG
 
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin")
 
@@ -70,6 +70,6 @@ class HAProxy:
         """
         begun = time.monotonic()
         while (found := self.state(backend, server))[: len(state)] != state:
-            if time.monotonic() - begun > SECONDS:
-                pytest.fail(f"waited {SECONDS} s for {server} to be {state}: {found}")
+            if time.monotonic() - begun > LONG:
+                pytest.fail(f"waited {LONG} s for {server} to be {state}: {found}")
             time.sleep(0.05)  # before haproxy is asked again

@@ -11,7 +11,7 @@ from base64 import urlsafe_b64encode
 from collections import Counter
 
 from aiohttp import ClientError
-from waiting import waiting_for
+from waiting import LONG, waiting_for
 
 CLIENTS = 16
 
@@ -186,12 +186,12 @@ async def under_load(session, ledger, **options):
 
 async def until_made(ledger, more):
     made = ledger.made
-    async with waiting_for(f"{more} more keys"):
+    async with waiting_for(f"{more} more keys", LONG):
         while ledger.made < made + more:
             await asyncio.sleep(0.005)
 
 
 async def until_ready(session):
-    async with waiting_for("a copy that is ready"):
+    async with waiting_for("a copy that is ready", LONG):
         while await status(session, "/readyz") != 200:
             await asyncio.sleep(0.05)

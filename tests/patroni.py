@@ -14,7 +14,7 @@ import psutil
 import pytest
 from high_availability import Copies, shown
 from postgres import _AS_USER, _BIN, _USER, _let_through
-from waiting import SECONDS
+from waiting import LONG
 
 ETCD, PATRONI = (shutil.which(name, path="/usr/bin") for name in ("etcd", "patroni"))
 # By which Debian's Patroni speaks to etcd: its package does not ask for it.
@@ -90,7 +90,7 @@ class Member:
     def ask(self, path):
         """What its Patroni answers; None while that is not there."""
         url = f"http://127.0.0.1:{self.ports[8008]}{path}"
-        with suppress(OSError), urlopen(url, timeout=SECONDS) as answer:
+        with suppress(OSError), urlopen(url, timeout=LONG) as answer:
             return json.load(answer)
         return None
 
@@ -173,7 +173,7 @@ class Cluster(Copies):
         )
 
     def _wait(self, what, condition):
-        end = time.monotonic() + 2 * SECONDS  # of which a leader that is gone keeps its role 20
+        end = time.monotonic() + 2 * LONG  # of which a leader that is gone keeps its role 20
         while not condition(roles := self._roles()):
             if time.monotonic() > end or any(member.has_ended() for member in self.members):
                 logs = "".join((member.folder / "log").read_text() for member in self.members)

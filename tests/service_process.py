@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections import Counter
 
-import forked
 from aiohttp import ClientError, ClientSession
 from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
@@ -19,35 +18,22 @@ from waiting import waiting_for
 
 MINIKMS = [os.path.join(os.path.dirname(sys.executable), "minikms")]
 
-# How many keys stay in memory where a test does not say it; the service's own default if empty.
-CACHE_SIZE = os.environ.get("MINIKMS_TEST_CACHE_SIZE", "")
-
 
 def environment(**variables):
     """This process's, with these options of the service alone."""
     inherited = {name: v for name, v in os.environ.items() if not name.startswith("MINIKMS_")}
     inherited["MINIKMS_SHUTDOWN_GRACE"] = "0"  # since tests end most of what they start
-    if CACHE_SIZE:
-        inherited["MINIKMS_CACHE_SIZE"] = CACHE_SIZE
     given = {f"MINIKMS_{name.upper()}": value for name, value in variables.items()}
     return {**inherited, **given}
 
 
 def begin_process(args, command, variables, **streams):
-    """Start `minikms`, or another command with its arguments, as `subprocess.Popen` does.
-
-    One that is `-c`, with lines of Python, is forked as `minikms` is.
-    """
-    env = environment(**variables)
-    in_python = command and command[0] == "-c"
-    if (in_python or not command) and forked.can(env):
-        return forked.start([*(command or MINIKMS), *args], env=env, **streams)
+    """Start `minikms`, or another command with its arguments."""
     return subprocess.Popen(
-        [*([sys.executable] if in_python else []), *(command or MINIKMS), *args],
-        env=env,
+        [*(command or MINIKMS), *args],
+        env=environment(**variables),
         text=True,
-        # After some lines were read, communicate() may begin within a character.
-        errors="replace",
+        errors="replace",  # communicate() may begin within a character, after a line was read
         **streams,
     )
 

@@ -41,6 +41,7 @@ def files(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)  # the first builds the package
 def test_source_distribution_is_whole(distribution):
     source, opened = distribution
     missing = {name for name in files(source) - files(opened) if "egg-info" not in name}
@@ -49,6 +50,7 @@ def test_source_distribution_is_whole(distribution):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
 def test_page_of_the_package_leads_nowhere_that_is_not_there(distribution):
     """Where a package is shown, no file is beside its description."""
     description = email.message_from_string((distribution[1] / "PKG-INFO").read_text("utf-8"))

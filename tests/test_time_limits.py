@@ -71,14 +71,15 @@ LATE = ["computes", "reads", "waits", "waits_at_its_end", "waits_for_an_answer"]
 
 
 @pytest.mark.process
+@pytest.mark.timeout(120)  # a pytest of its own, in which five tests hang
 def test_nothing_outlives_a_test_that_fails(tmp_path):
     file, mark = tmp_path / "test_failing.py", secrets.token_hex()
     file.write_text(FAILING)
     command = [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "-p", "conftest"]
-    options = ["-n0", "-m", "", "-o", "timeout=2", "-rfE", "--tb=no", "-p", "no:cacheprovider"]
+    options = ["-m", "", "--timeout=2", "-rfE", "--tb=no", "-p", "no:cacheprovider"]
     env = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "TEST_OF_LIMITS": mark}
     ended = subprocess.run(
-        [*command, *options, file], cwd=ROOT, env=env, capture_output=True, text=True, timeout=150
+        [*command, *options, file], cwd=ROOT, env=env, capture_output=True, text=True
     )
     rows = re.findall(r"^(?:FAILED|ERROR) ::test_(\S+) - (.*)", ended.stdout, re.MULTILINE)
     late = "Failed: Timeout (>2.0s) from pytest-timeout."

@@ -1,4 +1,4 @@
-"""Waiting for what happens elsewhere; where it does not, the failure says what that is."""
+"""Wait for something that happens elsewhere, and name it if it does not happen."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -6,17 +6,18 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-SECONDS = 60
+SECONDS = 25  # less than most tests may take, so that they fail here
+LONG = 60  # for tests that may take longer
 
 
 @asynccontextmanager
-async def waiting_for(what: str) -> AsyncIterator[None]:
-    """Fail where the block is not done in time."""
+async def waiting_for(what: str, seconds: float = SECONDS) -> AsyncIterator[None]:
+    """Fail if the block takes too long."""
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        pytest.fail(f"waited {SECONDS} s for {what}")
+        pytest.fail(f"waited {seconds} s for {what}")
 
 
 async def until(what: str, condition: Callable[[], object]) -> None:

@@ -128,13 +128,13 @@ def old(tmp_path):
 
 
 @pytest.mark.kill
+@pytest.mark.timeout(300)  # twenty processes, one after the other
 def test_it_is_killed_at_twenty_points_and_run_again(old, store_key, tmp_path):
     """Each profile is as it was, or upgraded; run again, all is as after an upgrade of one go."""
     ended = subprocess.run(
         [sys.executable, "-c", KILLED, str(old), str(tmp_path / "work.db"), store_key],
         capture_output=True,
         text=True,
-        timeout=300,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )
     assert ended.returncode == 0, ended.stderr

@@ -91,6 +91,7 @@ def serving(command, cwd, *options, listening="listening on"):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # the first builds and installs packages
 async def test_a_plugin_lists_generates_signs_and_verifies(fresh, tmp_path):
     with serving([fresh / "minikms"], tmp_path) as url:
         async with aiohttp.ClientSession(url, raise_for_status=True) as http:
@@ -134,6 +135,7 @@ async def test_a_plugin_lists_generates_signs_and_verifies(fresh, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # the first builds and installs packages
 async def test_a_plugin_without_a_jose_name_signs(fresh, tmp_path):
     with serving([fresh / "minikms"], tmp_path) as url:
         async with aiohttp.ClientSession(url) as http:
@@ -197,6 +199,7 @@ async def test_a_plugin_without_a_jose_name_signs(fresh, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # the first builds and installs packages
 def test_the_service_in_use_is_the_installed_one(fresh, tmp_path):
     code = "import minikms, minikms_bp256; print(minikms.__file__, minikms_bp256.__file__)"
     done = run(fresh / "python", "-c", code, cwd=tmp_path)
@@ -204,6 +207,7 @@ def test_the_service_in_use_is_the_installed_one(fresh, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # the first builds and installs packages
 async def test_a_door_is_opened(fresh, tmp_path):
     door = serving([fresh / "minikms"], tmp_path, "--plain-port", "0", listening="plain text on")
     with door as url:
@@ -215,6 +219,7 @@ async def test_a_door_is_opened(fresh, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # the first builds and installs packages
 @pytest.mark.parametrize("sample", ALGORITHMS)
 def test_a_plugin_passes_its_own_contract(fresh, tmp_path, sample):
     done = run(

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("mypy", reason="needs mypy: pip install -e '.[test-all]'")
-pytestmark = pytest.mark.slow
+# mypy reads the package and its libraries.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "writing-an-algorithm.md").read_text()

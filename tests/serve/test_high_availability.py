@@ -1,6 +1,6 @@
 """The setup of docs/high-availability.md: two copies, a primary with a standby, and haproxy.
 
-With `MINIKMS_TEST_FAILOVER_ROUNDS=20`, `-n 0` and `-s` it prints the rows of the page's table.
+With `MINIKMS_TEST_FAILOVER_ROUNDS=20` and `-s` it prints the rows of the page's table.
 """
 
 import asyncio
@@ -17,11 +17,16 @@ import pytest
 from haproxy import needs_haproxy
 from high_availability import COPIES, OPTIONS, Setup
 from ledger import CLIENTS, Ledger, status, under_load, until_made, until_ready
-from waiting import waiting_for
-
-pytestmark = [pytest.mark.kill, pytest.mark.postgres, needs_haproxy]
+from waiting import LONG, waiting_for
 
 ROUNDS = int(os.environ.get("MINIKMS_TEST_FAILOVER_ROUNDS", "1"))
+
+pytestmark = [
+    pytest.mark.kill,
+    pytest.mark.postgres,
+    pytest.mark.timeout(900 * ROUNDS),  # a round fails over, and builds the standby again
+    needs_haproxy,
+]
 # What the page says, in seconds: from the promotion until writes go on. And for a machine that is
 # busy with other tests.
 BACK, MARGIN = 15, 15
@@ -107,7 +112,7 @@ async def without_a_standby(setup):
     assert await write(copy) == 503
     assert [await status(copy, path) for path in ("/keys", "/readyz")] == [200, 503]
     await asyncio.to_thread(setup.go_on_alone)
-    async with waiting_for("a write without a standby"):
+    async with waiting_for("a write without a standby", LONG):
         while await write(copy) != 200:
             await asyncio.sleep(0.05)
 

@@ -9,9 +9,10 @@ from functools import partial
 import pytest
 from ledger import CLIENTS, Ledger, status, under_load, until_made
 
-pytestmark = pytest.mark.kill
-
 ROUNDS = int(os.environ.get("MINIKMS_TEST_KILL_ROUNDS", "3"))
+
+# A round starts a service, loads it and verifies its store.
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(200 * ROUNDS)]
 
 
 def verified(run, options):

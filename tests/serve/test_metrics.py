@@ -372,7 +372,7 @@ def test_a_folder_that_cannot_be_made(run, store, free_port, monkeypatch, tmp_pa
     code = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/nothing'];"
     code += "from minikms.cli import main; main.main()"
     options = ["--port", "0", "--metrics-port", free_port, "--workers", "2"]
-    ended = run("serve", *options, *store, command=["-c", code])
+    ended = run("serve", *options, *store, command=[sys.executable, "-c", code])
     (line,) = ended.stderr.splitlines()
     assert (ended.returncode, line.startswith("minikms: ")) == (2, True)
     assert "folder" in line

@@ -10,9 +10,15 @@ import pytest
 from haproxy import needs_haproxy
 from ledger import CLIENTS, Ledger, under_load, until_made, until_ready
 from patroni import Cluster, needs_patroni
-from waiting import waiting_for
+from waiting import LONG, waiting_for
 
-pytestmark = [pytest.mark.kill, pytest.mark.postgres, needs_haproxy, needs_patroni]
+pytestmark = [
+    pytest.mark.kill,
+    pytest.mark.postgres,
+    pytest.mark.timeout(900),  # three leaders are killed, each of which keeps its role for 20 s
+    needs_haproxy,
+    needs_patroni,
+]
 
 KILLS = 3
 
@@ -59,7 +65,7 @@ async def without_etcd(cluster, leader, ledger):
     """The leader goes on while it reaches every other Patroni."""
     for member in cluster.members:
         member.end_etcd()
-    async with waiting_for("a leader that does without etcd"):
+    async with waiting_for("a leader that does without etcd", LONG):
         while not (await asyncio.to_thread(leader.ask, "/patroni")).get("failsafe_mode_is_active"):
             await asyncio.sleep(0.2)
     await until_made(ledger, 5 * CLIENTS)

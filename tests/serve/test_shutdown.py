@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -75,7 +76,7 @@ def test_a_connection_that_was_made_in_time_is_answered(serve):
     code = "from minikms.cli import main; from minikms.serve import process;"
     code += "process.LAST_CALLS = 60; main.main()"
     options = ["--port", "0", "--shutdown-grace", "1"]
-    service = serve(*options, command=["-c", code])
+    service = serve(*options, command=[sys.executable, "-c", code])
     with contextlib.closing(service.connect()) as connection:
         connection.connect()
         service.process.send_signal(signal.SIGTERM)

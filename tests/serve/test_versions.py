@@ -1,7 +1,6 @@
 """The oldest released version beside this one, on one store."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -15,13 +14,17 @@ from minikms.store.askar import new_raw_key
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
-pytestmark = [pytest.mark.process, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.slow,
+    pytest.mark.timeout(180),  # the first installs a released version
+]
 
 # The commit that was released as 0.1.0, whose stores have layout 1.0.
 RELEASE = "cd3c80ee10565144f17dfcbf3317f00e8de255b5"
 
 # Where the history is, which tests in a copy of the files have elsewhere.
-HISTORY = os.environ.get("MINIKMS_TEST_HISTORY") or str(Path(__file__).parents[2])
+HISTORY = str(Path(__file__).parents[2])
 
 NEWER = "has the layout 20 of a newer Mini KMS; this one knows 1."
 

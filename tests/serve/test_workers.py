@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 from processes import needs_root, open_files
-from service_process import MINIKMS
 from stores import new_store
 
 from minikms.audit.log import file_of_worker
@@ -162,7 +161,7 @@ def test_they_finish_what_is_under_way(pair, number, send):
 @pytest.mark.interpreter
 def test_a_signal_before_all_have_started(serve, store):
     options = ["--port", "0", "--workers", "3", *store]
-    service = serve(*options, wait=False, command=MINIKMS)
+    service = serve(*options, wait=False)
     service.read_until("worker 1 is process ")
     os.killpg(service.process.pid, signal.SIGINT)
     code, written = service.end()
@@ -172,7 +171,7 @@ def test_a_signal_before_all_have_started(serve, store):
 
 @pytest.mark.interpreter
 def test_they_leave_sigint_to_their_parent_who_answers_no_call(serve, store):
-    pair = serve("--port", "0", "--workers", "2", *store, command=MINIKMS)
+    pair = serve("--port", "0", "--workers", "2", *store)
     workers = pids(pair).values()
     for process in workers:
         os.kill(process, signal.SIGINT)
@@ -198,7 +197,7 @@ def test_they_end_with_their_parent(pair):
 def test_one_that_does_not_stop_is_killed(serve, store):
     code = "from minikms.cli import main; from minikms.serve import workers;"
     code += "workers._KILL_AFTER = 1; main.main()"
-    service = serve("--port", "0", "--workers", "2", *store, command=["-c", code])
+    service = serve("--port", "0", "--workers", "2", *store, command=[sys.executable, "-c", code])
     os.kill(pids(service)["worker 2"], signal.SIGSTOP)
     code, written = service.stop()
     assert code == 0
@@ -372,7 +371,7 @@ def test_keys_in_memory_need_a_token_if_configured(serve):
 def test_keys_in_memory_never_go_to_a_disk(run, tmp_path):
     code = "from minikms.cli import main; from minikms.serve import shared_memory;"
     code += f"shared_memory._MOUNT = {str(tmp_path)!r}; main.main()"
-    ended = run("serve", "--port", "0", "--workers", "2", command=["-c", code])
+    ended = run("serve", "--port", "0", "--workers", "2", command=[sys.executable, "-c", code])
     (line,) = ended.stderr.splitlines()
     assert (ended.returncode, ended.stdout) == (2, "")
     assert line.startswith("minikms: Several workers share keys in memory on a tmpfs at ")

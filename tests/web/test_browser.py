@@ -16,7 +16,8 @@ browsers = pytest.importorskip(
 expect = browsers.expect
 expect.set_options(timeout=60_000)
 
-pytestmark = pytest.mark.browser
+# Chromium opens the page and presses its buttons.
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 CHROMIUM = shutil.which("chromium")
 MISSING = "chromium is missing: apt-get install chromium"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+# The first installs ACA-Py.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PACKAGES = (
     *("acapy-agent==1.7.0", "aries-askar==0.5.0", "base58==2.1.1", "marshmallow==3.26.2"),

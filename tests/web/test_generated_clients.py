@@ -17,7 +17,8 @@ from in_process import KmsTestServer
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 
-pytestmark = pytest.mark.slow
+# Generators are run, and what they make is compiled.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DATA = "aGVsbG8="
 

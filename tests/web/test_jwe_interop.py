@@ -269,6 +269,7 @@ async def run(*command, cwd, given=b""):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)  # npm installs a package
 async def test_jose_of_npm_opens_ours_and_we_open_its(keys, encrypt, opens, npm_jose):
     await run("npm", "install", "--silent", "--no-audit", "--no-fund", NPM_PACKAGE, cwd=npm_jose)
     (npm_jose / "run.mjs").write_text(SCRIPT)

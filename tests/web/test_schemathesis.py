@@ -15,6 +15,7 @@ PROGRAM = Path(sys.executable).with_name("schemathesis")
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),  # it calls every route many times
     pytest.mark.skipif(
         not PROGRAM.exists(), reason="schemathesis is missing: pip install -e '.[test-all]'"
     ),

@@ -241,7 +241,9 @@ async def call(aws, name, sent):
     return "success"
 
 
-@pytest.mark.parametrize("number", [300, pytest.param(3_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "number", [300, pytest.param(3_000, marks=[pytest.mark.slow, pytest.mark.timeout(120)])]
+)
 async def test_answers_fit_the_model(aws, number):
     keys, outcomes = await made_keys(aws), Counter()
     for name, sent in bodies(keys, number):
