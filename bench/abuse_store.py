@@ -9,9 +9,9 @@ from service import ELSEWHERE, Abuse, bearer
 from stored import create, fill
 
 from minikms.maintenance.write import StoreWriter
+from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.keys import KeyStore
-from minikms.store.permits import LONG_TIMEOUT
 
 DELETED = 1_000_000
 KEYS = 5_000

@@ -22,10 +22,10 @@ from stored import create, fill
 
 from minikms.maintenance.write import StoreWriter
 from minikms.records import DEFAULT_PROFILE
+from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.layout import STORE
-from minikms.store.permits import LONG_TIMEOUT
-from minikms.store.sessions import Session
+from minikms.store.sessions import Transaction
 
 HERE: Final = Path(__file__).parents[1]
 
@@ -57,7 +57,7 @@ async def filled(url: str, key_file: str, keys: int, *, older: bool = False) -> 
     """Make a store with so many keys, with `older` one of layout 1."""
     location, key = await create(url, key_file)
 
-    async def set_layout(session: Session) -> None:
+    async def set_layout(session: Transaction) -> None:
         await session.replace(STORE, "layout", "1")  # as 0.1.0 has it
 
     async with Database.open(location, key, timeout=LONG_TIMEOUT) as database:

@@ -4,7 +4,7 @@ Code that learns what the call concerns sets it on the event, however deep below
 context variable holds the event of the current call.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
@@ -54,13 +54,14 @@ class AuditEvent:
 
 
 def record_together(events: Sequence[AuditEvent]) -> None:
-    """Write events of one sink as successes, all or none; raises AuditUnavailable."""
-    if events and (sink := events[0].sink) is not None:
+    """Write events of one sink as successes, all or none, each once; raises AuditUnavailable."""
+    new = [event for event in events if event.recorded != SUCCESS]
+    if new and (sink := new[0].sink) is not None:
         lines: list[AuditEvent] = []
-        for event in events:
+        for event in new:
             lines += event.lines() if event.others else (event,)
         sink(lines, SUCCESS)
-    for event in events:
+    for event in new:
         event.recorded = SUCCESS
 
 
@@ -75,6 +76,14 @@ def set_key(kid: str, alg: str | None = None) -> None:
     event = CURRENT.get()
     if event is not None:
         event.kid, event.alg = kid, alg
+
+
+def set_keys(keys: Iterable[tuple[str, str | None]]) -> None:
+    """Set which keys the current call concerns, each with its algorithm."""
+    event = CURRENT.get()
+    if event is not None:
+        (event.kid, event.alg), *others = keys
+        event.others = tuple(others)
 
 
 def keep_key() -> None:
@@ -96,10 +105,3 @@ def set_token(token_id: str) -> None:
     event = CURRENT.get()
     if event is not None:
         event.token = token_id
-
-
-def record_before_commit() -> None:
-    """Record the current call before its change is committed; raises AuditUnavailable."""
-    event = CURRENT.get()
-    if event is not None:
-        event.record()

@@ -21,7 +21,7 @@ from minikms.events import set_token
 from minikms.store.counters import ChangeCounters
 from minikms.store.database import Database
 from minikms.store.profile_tokens import CATEGORY
-from minikms.store.sessions import Session
+from minikms.store.sessions import Session, Transaction
 
 PREFIX: Final = "mkms_"
 ID_PATTERN: Final = r"^[0-9a-f]{16}\Z"
@@ -134,7 +134,7 @@ class Tokens:
         record = TokenRecord(token.id, name, token.hash, scopes, profiles, now, expires)
         set_token(token.id)
 
-        async def work(session: Session) -> None:
+        async def work(session: Transaction) -> None:
             if maker and await session.fetch(CATEGORY, maker, for_update=True) is None:
                 raise Unauthenticated("The token is not valid.", invalid_token=True)
             await session.insert(CATEGORY, record.id, record.to_bytes())
@@ -164,7 +164,7 @@ class Tokens:
         """Delete a token, so that it is no longer valid; raises TokenNotFound."""
         set_token(token_id)
 
-        async def work(session: Session) -> None:
+        async def work(session: Transaction) -> None:
             if await session.fetch(CATEGORY, token_id, for_update=True) is None:
                 raise TokenNotFound()
             await session.remove(CATEGORY, token_id)

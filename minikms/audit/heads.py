@@ -15,7 +15,7 @@ from minikms.encodings import jose_b64url
 from minikms.errors import KeyUnreadable
 from minikms.store.askar_errors import DuplicateError
 from minikms.store.database import Database
-from minikms.store.sessions import Entry, Session
+from minikms.store.sessions import Entry, Session, Transaction
 
 SIGNING_KEY: Final = "minikms.audit.key"
 CHAIN: Final = "minikms.audit.chain"
@@ -37,7 +37,7 @@ class AuditStore:
             entry = await session.fetch(SIGNING_KEY, _ED25519)
             return None if entry is None else _private(entry).public_key()
 
-        async def make(session: Session) -> None:
+        async def make(session: Transaction) -> None:
             await session.insert(SIGNING_KEY, _ED25519, secrets.token_bytes(KEY_LENGTH))
 
         while (found := await self._database.run_own(find)) is None:
@@ -51,7 +51,7 @@ class AuditStore:
         """A new chain: its id, and the key of its first line."""
         chain, key = secrets.token_hex(16), secrets.token_bytes(KEY_LENGTH)
 
-        async def work(session: Session) -> None:
+        async def work(session: Transaction) -> None:
             await session.insert(CHAIN, chain, key)
 
         await self._database.run_own(work, write=True)
@@ -64,7 +64,7 @@ class AuditStore:
         with fewer lines than the saved one is dropped.
         """
 
-        async def work(session: Session) -> None:
+        async def work(session: Transaction) -> None:
             entry = await session.fetch(SIGNING_KEY, _ED25519)
             if entry is None:
                 raise KeyUnreadable("The key that signs heads of audit logs is gone.")

@@ -36,10 +36,10 @@ from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE
 from minikms.startup_errors import AccessError, StoreError
+from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation, require_one_driver_environment
-from minikms.store.permits import LONG_TIMEOUT
 from minikms.store.secret_files import require_new, write_secret
 
 

@@ -14,10 +14,10 @@ from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.upgrade import older_keys
 from minikms.maintenance.upgrade import upgrade as upgrade_store
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.layout import LAYOUT
 from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.permits import LONG_TIMEOUT
 
 
 @click.command(cls=HelpCommand, examples=(f"minikms store upgrade {ON_A_STORE}",))

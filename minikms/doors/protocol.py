@@ -112,11 +112,11 @@ class DoorService(Protocol):
         ref: KeyRef,
         after: int,
         *,
-        permit: Callable[[KeyRecord], None] = ...,
+        check: Callable[[KeyRecord], object] = ...,
     ) -> KeyRecord:
         """Delete a key in `after` nanoseconds, and let nobody use it until then.
 
-        `permit` gets the record in the transaction, and may raise.
+        `check` gets the record in the transaction, and may raise.
         """
 
     async def restore(
@@ -125,11 +125,11 @@ class DoorService(Protocol):
         kid: str,
         *,
         state: State | None = None,
-        permit: Callable[[KeyRecord], None] = ...,
+        check: Callable[[KeyRecord], object] = ...,
     ) -> KeyRecord:
         """Cancel the scheduled deletion of a key, and set its `state` unless that is None.
 
-        `permit` gets the record in the transaction, and may raise.
+        `check` gets the record in the transaction, and may raise.
         """
 
     async def delete(self, profile: str, ref: KeyRef) -> KeyRecord:

@@ -43,7 +43,7 @@ from minikms.records import (
     State,
 )
 from minikms.store.cache import NOTHING, Bounds
-from minikms.store.keys import KeyStore, Permit, permit_all
+from minikms.store.keys import Check, KeyStore, no_check
 
 LOGGER = logging.getLogger(__name__)
 
@@ -276,23 +276,23 @@ class KeyService(JweOperations):
         return await self._store.delete(profile, ref)
 
     async def schedule_deletion(
-        self, profile: str, ref: KeyRef, after: int, *, permit: Permit = permit_all
+        self, profile: str, ref: KeyRef, after: int, *, check: Check = no_check
     ) -> KeyRecord:
         """Schedule the deletion of a key in `after` nanoseconds; it cannot be used until then.
 
-        `permit` is called with its record before, and may raise.
+        `check` is called with its record before, and may raise.
         """
-        return await self._store.schedule(profile, ref, time.time_ns() + after, permit=permit)
+        return await self._store.schedule(profile, ref, time.time_ns() + after, check=check)
 
     async def restore(
-        self, profile: str, kid: str, *, state: State | None = None, permit: Permit = permit_all
+        self, profile: str, kid: str, *, state: State | None = None, check: Check = no_check
     ) -> KeyRecord:
         """Cancel the scheduled deletion of a key, which is then in `state`, or as it was before.
 
-        `permit` is called with its record before, and may raise.
+        `check` is called with its record before, and may raise.
         """
         return self._shown(
-            await self._store.schedule(profile, KeyRef(kid), None, state=state, permit=permit)
+            await self._store.schedule(profile, KeyRef(kid), None, state=state, check=check)
         )
 
     async def sweep(self, sink: AuditSink | None = None) -> None:

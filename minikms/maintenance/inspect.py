@@ -21,12 +21,12 @@ from minikms.maintenance.stored_key import StoredKey, parsed, read_material, rea
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store.askar_errors import UndecryptableError
+from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.directory import DirectoryListing
 from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, publishes
 from minikms.store.layout import Layout
 from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.permits import LONG_TIMEOUT
 from minikms.store.profile_tokens import CATEGORY as TOKEN
 from minikms.store.sessions import Entry, KeyEntry, Session
 

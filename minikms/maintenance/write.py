@@ -10,18 +10,17 @@ from minikms.maintenance.inspect import OwnEntry
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store.askar_errors import DuplicateError
+from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.entries import (
     ALIAS,
     alias_entry,
     insert_deletion,
-    insert_material,
-    insert_record,
+    insert_key,
     publish,
 )
 from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.permits import LONG_TIMEOUT
-from minikms.store.sessions import Session, Transaction
+from minikms.store.sessions import Transaction
 
 
 class StoreWriter:
@@ -56,7 +55,7 @@ class StoreWriter:
     async def insert_own(self, entries: Sequence[OwnEntry]) -> None:
         """Insert entries of tokens and of audit logs."""
 
-        async def work(session: Session) -> None:
+        async def work(session: Transaction) -> None:
             for entry in entries:
                 await session.insert(entry.category, entry.name, entry.value, dict(entry.tags))
 
@@ -68,15 +67,14 @@ class StoreWriter:
         Raises KeyExists for a kid or an alias that exists.
         """
 
-        async def work(session: Session) -> None:
+        async def work(session: Transaction) -> None:
             for record, material in keys:
                 try:
-                    await insert_material(session, record.kid, material)
-                    await insert_record(session, record)
+                    await insert_key(session, record, material)
                     for alias in record.aliases:
                         await session.insert(ALIAS, alias_entry(alias), record.kid)
                     await insert_deletion(session, record)
-                except DuplicateError:
+                except (DuplicateError, KeyExists):
                     raise KeyExists(
                         f"The key {record.kid} or an alias of it is there already."
                     ) from None

@@ -1,23 +1,36 @@
-"""An Askar store as this service uses it: opened, made, given another key and closed."""
+"""An Askar store as this service uses it: opened, made, read, written, rekeyed and closed.
+
+It is over 300 lines, since it is the one face of the store to all that is above.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    suppress,
+)
+from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self, TypeVar
 
-from aries_askar import Store
+from aries_askar import AskarError, KeyAlg, Store
 
+from minikms.errors import AliasNotFound, KeyNotFound
 from minikms.startup_errors import StoreError
 from minikms.store import notices
 from minikms.store.askar import check_key, open_store, provision_store, write_statistics
+from minikms.store.askar_errors import UndecryptableError
+from minikms.store.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.counters import ChangeCounters, FileChangeCounters
-from minikms.store.directory import ProfileDirectory
+from minikms.store.directory import ProfileDirectory, StaleProfileError, require_profile
 from minikms.store.files import is_open_elsewhere
-from minikms.store.handle import SYSTEM, StoreHandle
 from minikms.store.layout import (
     LAYOUT,
     STORE,
+    SYSTEM,
     UPGRADING,
     Layout,
     begin_making,
@@ -28,27 +41,30 @@ from minikms.store.layout import (
     lacks_statistics,
     note_rekey,
     note_statistics,
+    read_layout,
     require_current,
 )
 from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.permits import LONG_TIMEOUT, Permits, Pool
+from minikms.store.pool import PoolState, StorePool
 from minikms.store.postgres import check_sessions, require_no_service
-from minikms.store.profile_sessions import ProfileSessions
-from minikms.store.reconnecting import Reconnector
-from minikms.store.rows import Rows
+from minikms.store.rows import BATCH, all_rows
 from minikms.store.schema import check_schema
+from minikms.store.sessions import Entry, KeyEntry, Session
 from minikms.store.store_file import StoreFile
 from minikms.store.writer_lock import WriterLock
+from minikms.store.writes import Work, Writes
+
+ResultT = TypeVar("ResultT")
 
 # How long opening a store waits for the process that writes, in seconds.
 _OPEN_TIMEOUT: Final = 5.0
 
 
-class Database(ProfileSessions):
-    """An open Askar store, and all that is used with it.
+class Database:
+    """An open Askar store.
 
-    Every call raises StoreUnavailable where it waits too long for a connection, or where the
-    database does not answer in time; `timeout`, in seconds, is for callers who can wait longer.
+    Every call raises StoreUnavailable if it waits too long for a connection, or if the database
+    does not answer in time; `timeout`, in seconds, is for callers who can wait longer.
     """
 
     def __init__(
@@ -64,25 +80,17 @@ class Database(ProfileSessions):
         rekeyed: bytes = b"",
     ) -> None:
         self.layout = layout
+        self.counters = counters
         self._location = location
         self._writer_lock = writer_lock
         self._making = b""
         file = None
         if location.path and writer_lock and isinstance(counters, FileChangeCounters):
             file = StoreFile(location.path, [*writer_lock.files, counters.file])
-        handle = StoreHandle(store, location, key, counters, rekeyed, file)
-        permits = Permits(
-            location,
-            writer_lock,
-            self._wait_for_connections,
-            handle.reopen_if_marked,
-            self._on_silence,
-            timeout,
-        )
-        self._reconnector = Reconnector(location, handle, permits, counters)
-        rows = Rows(handle, permits, location)
-        directory = ProfileDirectory(handle, permits, counters, rows)
-        super().__init__(handle, permits, rows, directory, counters)
+        self._pool = StorePool(store, location, key, counters, writer_lock, file, timeout)
+        self._calls = StoreCalls(self._pool, counters, rekeyed)
+        self.directory = ProfileDirectory(self._calls, counters)
+        self._writes = Writes(self._calls, self.directory, counters)
 
     @classmethod
     @asynccontextmanager
@@ -174,7 +182,7 @@ class Database(ProfileSessions):
                 # hour, but for one that is in use: this one, from now to the end.
                 held = await stack.enter_async_context(store.session(SYSTEM))
                 await held.count(STORE)
-            await database._permits.run(database._begin(), write=True, timeout=LONG_TIMEOUT)
+            await database._calls.run(database._begin, write=True, timeout=LONG_TIMEOUT)
             yield database
 
     async def aclose(self) -> None:
@@ -182,61 +190,166 @@ class Database(ProfileSessions):
 
         That includes calls whose callers were cancelled, so that their sessions end properly.
         """
-        await self._reconnector.aclose()
-        await self._handle.statistics.aclose()
+        await self._pool.aclose()
+        await self._calls.statistics.aclose()
 
         async def close() -> None:
-            await self._permits.drain()
-            await self._handle.store.close()
+            await self._calls.drain()
+            await self._pool.store.close()
 
-        closing = {asyncio.create_task(close()), *self._handle.closing}
-        await asyncio.wait(closing, timeout=self._permits.timeout)
+        closing = {asyncio.create_task(close()), *self._pool.closing}
+        await asyncio.wait(closing, timeout=self._pool.timeout)
         await self.counters.aclose()
         if self._writer_lock:
             self._writer_lock.close()
-
-    def _on_silence(self) -> None:
-        """Have the next health check write, and leave connections to PostgreSQL that hang."""
-        self._handle.writes_fail = True
-        if self._location.backend == "postgres":
-            self._reconnector.on_silence()
-
-    async def _wait_for_connections(self) -> None:
-        await self._reconnector.wait()
 
     def listening(self) -> AbstractAsyncContextManager[None]:
         """Learn at once of changes by other processes, and of lost connections, within the block.
 
         On PostgreSQL, that needs the extra `postgres`.
         """
-        return self.counters.listening(self._reconnector.on_loss)
+        return self.counters.listening(self._pool.on_loss)
+
+    @property
+    def pool(self) -> PoolState:
+        """The state of the connections."""
+        state = self._pool.state
+        return state._replace(waiting=state.waiting + self._writes.waiting)
+
+    async def ping(self) -> None:
+        """Return once the store has answered; in a transaction if the last one failed."""
+        write = self._pool.writes_fail
+
+        async def work() -> None:
+            async with self._calls.transaction() if write else self._calls.session() as session:
+                await read_layout(session)
+
+        await self._calls.run(work, write=write)
+
+    # Reading and writing
+
+    async def run(
+        self,
+        profile: str,
+        work: Callable[[Any], Awaitable[ResultT]],
+        *,
+        write: bool = False,
+        timeout: float | None = None,
+    ) -> ResultT:
+        """The result of `work` in a session on a profile; with `write`, in its own transaction.
+
+        `work` is called again if another process has remade the profile, and has `timeout` seconds
+        if that is given. Raises ProfileNotFound.
+        """
+        if write:
+            return await self._writes.alone(profile, work, timeout)
+        return await self._calls.run(partial(self._read, profile, work), timeout=timeout)
+
+    async def write(
+        self, profile: str, work: Work[ResultT], *, timeout: float | None = None
+    ) -> ResultT:
+        """The result of `work`, which writes, in a transaction that it may share with others.
+
+        `work` is called again like that of `run`, and if another write of its transaction has
+        failed. With `timeout`, in seconds, it has that time and a transaction of its own. Raises
+        ProfileNotFound.
+        """
+        if timeout is None:
+            return await self._writes.together(profile, work)
+        return await self._writes.alone(profile, work, timeout)
+
+    async def run_own(
+        self, work: Callable[[Any], Awaitable[ResultT]], *, write: bool = False
+    ) -> ResultT:
+        """The result of `work` in a session on the store's own profile; otherwise like `run`."""
+
+        async def attempt() -> ResultT:
+            if not write:
+                async with self._calls.session() as session:
+                    return await work(session)
+            async with self._calls.transaction() as transaction:
+                await self._calls.require_own_key(transaction)
+                return await work(transaction)
+
+        return await self._calls.run(attempt, write=write)
+
+    async def batches(
+        self, profile: str | None, category: str
+    ) -> AsyncGenerator[list[Entry | None], None]:
+        """All entries of a category in the order of rows, as they are now, in batches.
+
+        `profile` None is the store's own. None stands for an entry that does not decrypt.
+        """
+        askar_profile = SYSTEM
+        if profile is not None:
+            askar_profile = await self.directory.checked_askar_profile(profile)
+        async with aclosing(all_rows(self._calls, askar_profile, category)) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
+        """All keys of Askar's: a few together, many one algorithm after the other.
+
+        None stands for the keys of an algorithm of which one does not decrypt: Askar gives all of
+        them or none.
+        """
+        few = None
+        with suppress(UndecryptableError):
+            few = await self.run(profile, partial(Session.all_keys, limit=BATCH + 1))
+        if few is not None and len(few) <= BATCH:
+            yield few
+            return
+        for alg in KeyAlg:
+            try:
+                found = await self.run(profile, partial(Session.all_keys, alg=alg))
+            except UndecryptableError:
+                yield None
+            else:
+                yield found
+
+    async def _read(self, profile: str, work: Callable[[Session], Awaitable[ResultT]]) -> ResultT:
+        """Call `work` in a session; again if another process has remade the profile."""
+        askar_profile = await self.directory.known_or_looked_up(profile)
+        while True:
+            try:
+                async with self._calls.session(askar_profile) as session:
+                    try:
+                        return await work(session)
+                    except (KeyNotFound, AliasNotFound):
+                        await require_profile(session)
+                        raise
+            except (AskarError, StaleProfileError) as exc:
+                askar_profile = await self.directory.successor(profile, askar_profile, exc)
+
+    # A store that is made, upgraded or rekeyed
 
     async def _begin(self) -> None:
         """Mark the store as one that this process makes, and empty it."""
-        async with self._handle.transaction() as transaction:
+        async with self._calls.transaction() as transaction:
             self._making = await begin_making(transaction, self._location)
-        for name in await self._handle.store.list_profiles():
+        for name in await self._pool.store.list_profiles():
             if name != SYSTEM:
-                await self._handle.store.remove_profile(name)
+                await self._pool.store.remove_profile(name)
 
     async def finish(self) -> None:
         """Let others open the store that was made.
 
-        Raises StoreError where another process has begun to make it meanwhile.
+        Raises StoreError if another process has begun to make it meanwhile.
         """
 
         async def work() -> None:
-            async with self._handle.transaction() as transaction:
+            async with self._calls.transaction() as transaction:
                 await finish_making(transaction, self._location, self._making)
 
-        await self._permits.run(work(), write=True)
+        await self._calls.run(work, write=True)
 
     async def finish_upgrade(self) -> None:
-        """Give the store this layout, in which all that is in it is now; raises StoreError."""
-        await self._permits.run(finish_upgrade(self._handle.store, self._location), write=True)
+        """Give the store this layout, which all its contents have by now; raises StoreError."""
+        work = partial(finish_upgrade, self._pool.store, self._location)
+        await self._calls.run(work, write=True)
 
     async def rekey(self, key: StoreKey) -> None:
-        """Let another key open the store from now on; raises StoreError where it is no key.
+        """Let another key open the store from now on; raises StoreError if it is not valid.
 
         Other processes that have the store open make no more profiles: they would be under the old
         key.
@@ -244,19 +357,13 @@ class Database(ProfileSessions):
         await check_key(key)
 
         async def work() -> None:
-            async with self._handle.transaction() as transaction:
-                await self._handle.require_own_key(transaction)
+            async with self._calls.transaction() as transaction:
+                await self._calls.require_own_key(transaction)
                 rekeyed = await note_rekey(transaction)
-            await self._handle.rekey(key, rekeyed)
+            await self._pool.rekey(key)
+            self._calls.rekeyed = rekeyed
 
-        await self._permits.run(work(), write=True, timeout=LONG_TIMEOUT)
-
-    @property
-    def pool(self) -> Pool:
-        """The state of the connections."""
-        permits, connections = self._permits, self._location.max_connections
-        waiting = permits.waiting + self._queues.waiting
-        return Pool(connections, permits.in_use, waiting, self._handle.reopened)
+        await self._calls.run(work, write=True, timeout=LONG_TIMEOUT)
 
 
 async def _unused_elsewhere(store: Store, location: StoreLocation, key: StoreKey) -> Store:

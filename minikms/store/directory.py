@@ -7,6 +7,7 @@ a name of Askar's is never used twice.
 
 import secrets
 from contextlib import suppress
+from functools import partial
 from typing import Final, NamedTuple
 
 from aries_askar import AskarError, AskarErrorCode, Store
@@ -19,11 +20,11 @@ from minikms.errors import (
     StoreUnavailable,
 )
 from minikms.store.askar_errors import DuplicateError
+from minikms.store.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.counters import ChangeCounters, slot_of
-from minikms.store.handle import SYSTEM, StoreHandle
-from minikms.store.permits import LONG_TIMEOUT, Permits
+from minikms.store.layout import SYSTEM
 from minikms.store.profile_tokens import revoke_tokens_of
-from minikms.store.rows import Rows
+from minikms.store.rows import all_rows
 from minikms.store.sessions import Session
 
 # The category of the directory's entries, in the store's own profile, and of the entry in which
@@ -52,19 +53,15 @@ class DirectoryListing(NamedTuple):
 class ProfileDirectory:
     """The profiles of a store: made, removed and looked up by the names that tenants have."""
 
-    def __init__(
-        self, handle: StoreHandle, permits: Permits, counters: ChangeCounters, rows: Rows
-    ) -> None:
-        self._handle = handle
-        self._permits = permits
+    def __init__(self, calls: StoreCalls, counters: ChangeCounters) -> None:
+        self._calls = calls
         self._counters = counters
-        self._rows = rows
         # With the Askar store that was asked: another one reads the rows of its profiles again.
         self._known: dict[str, tuple[Store, str]] = {}
 
     async def create(self, name: str) -> None:
         """Make an empty profile; raises ProfileExists."""
-        await self._permits.run(self._create(name), write=True)
+        await self._calls.run(partial(self._create, name), write=True)
 
     async def remove(self, name: str) -> bool:
         """Remove a profile and its contents; False if there is none.
@@ -72,22 +69,24 @@ class ProfileDirectory:
         Raises KeyUnreadable if Askar's profile is another profile's.
         """
         # A store that does not answer is reported sooner by a read than by the long limit below.
-        await self._permits.run(self._require_removable(name))
-        return await self._permits.run(self._remove(name), write=True, timeout=LONG_TIMEOUT)
+        await self._calls.run(partial(self._require_removable, name))
+        remove = partial(self._remove, name)
+        return await self._calls.run(remove, write=True, timeout=LONG_TIMEOUT)
 
     async def names(self) -> list[str]:
         """The names of all profiles, sorted."""
 
         async def work() -> list[str]:
-            async with self._handle.own_session() as session:
+            async with self._calls.session() as session:
                 entries = await session.fetch_all(PROFILE)
             return sorted(entry.name for entry in entries if not _is_removed(entry.value))
 
-        return await self._permits.read_or_write(work, write=False)
+        return await self._calls.run(work)
 
     async def listing(self) -> DirectoryListing:
         """All that the directory says, with what does not decrypt."""
-        rows = [row async for batch in self._rows.batches(SYSTEM, PROFILE) for row in batch]
+        batches = all_rows(self._calls, SYSTEM, PROFILE)
+        rows = [row async for batch in batches for row in batch]
         present: dict[str, str] = {}
         removed: dict[str, str] = {}
         for row in filter(None, rows):
@@ -96,31 +95,45 @@ class ProfileDirectory:
 
     async def askar_profile(self, name: str) -> str:
         """Askar's name of a profile by the directory alone; raises ProfileNotFound."""
-        return await self._permits.run(self._named(name), write=True)
+        return await self._calls.run(partial(self._named, name), write=True)
 
     async def checked_askar_profile(self, name: str) -> str:
         """Askar's name of a profile, checked as by `look_up`."""
-        return await self._permits.run(self.look_up(name), write=True)
+        return await self._calls.run(partial(self.look_up, name), write=True)
 
     async def owner(self, askar_profile: str) -> str | None:
         """The name that is stored in one of Askar's profiles; None if it cannot be read.
 
         Raises KeyUnreadable if the profile's key does not decrypt.
         """
-        return await self._permits.run(self._owner(askar_profile), write=True)
+        return await self._calls.run(partial(self._owner, askar_profile), write=True)
 
     async def askar_profiles(self) -> set[str]:
         """Askar's names of all its profiles but the store's own."""
 
         async def work() -> set[str]:
-            return set(await self._handle.store.list_profiles()) - {SYSTEM}
+            return set(await self._calls.store.list_profiles()) - {SYSTEM}
 
-        return await self._permits.run(work(), write=True)
+        return await self._calls.run(work, write=True)
 
-    def known(self, name: str) -> str | None:
-        """Askar's name of a profile, as it was looked up last; None if it was not."""
-        store, askar_profile = self._known.get(name, (None, None))
-        return askar_profile if store is self._handle.store else None
+    async def known_or_looked_up(self, name: str) -> str:
+        """Askar's name of a profile, which another process may have remade since."""
+        store, askar_profile = self._known.get(name, (None, ""))
+        return askar_profile if store is self._calls.store else await self.look_up(name)
+
+    async def successor(self, name: str, askar_profile: str, exc: Exception) -> str:
+        """Askar's name of a profile that was remade since `askar_profile` was looked up.
+
+        Raises `exc`, with which a session on that profile has failed, if this is not the reason.
+        """
+        # How a session fails that outlives its profile depends on the database.
+        unclear = AskarErrorCode.BACKEND, AskarErrorCode.BUSY, AskarErrorCode.NOT_FOUND
+        if isinstance(exc, AskarError) and exc.code not in unclear:
+            raise exc
+        current = await self.look_up(name)
+        if current == askar_profile:
+            raise exc
+        return current
 
     async def look_up(self, name: str) -> str:
         """Askar's name of a profile by now. The caller has a permit.
@@ -128,7 +141,7 @@ class ProfileDirectory:
         Raises ProfileNotFound, and KeyUnreadable if Askar's profile is not that profile: nothing
         but its entry `self` binds a row of Askar's table of profiles to its name.
         """
-        store = self._handle.store
+        store = self._calls.store
         askar_profile = await self._named(name)
         while await self._owner(askar_profile) != name:
             before, askar_profile = askar_profile, await self._named(name)
@@ -138,7 +151,7 @@ class ProfileDirectory:
         return askar_profile
 
     async def _create(self, name: str) -> None:
-        self._handle.require_room()  # Askar makes its profile before the transaction below
+        self._calls.pool.require_room()  # Askar makes its profile before the transaction below
         exists = ProfileExists(f"The profile {name!r} already exists.")
         entry = await self._entry(name)
         if entry is not None and not _is_removed(entry):
@@ -146,24 +159,24 @@ class ProfileDirectory:
         if entry is not None:  # whoever removed it was interrupted
             await self._finish_removal(name, entry)
         askar_profile = secrets.token_hex(16)
-        await self._handle.store.create_profile(askar_profile)
+        await self._calls.store.create_profile(askar_profile)
         try:
-            async with self._handle.store.session(askar_profile) as session:
+            async with self._calls.store.session(askar_profile) as session:
                 await session.insert(PROFILE, SELF, name)
             # In the directory last: a profile that is not there is seen by nobody.
-            async with self._handle.transaction() as transaction:
-                await self._handle.require_own_key(transaction)
+            async with self._calls.transaction() as transaction:
+                await self._calls.require_own_key(transaction)
                 await transaction.insert(PROFILE, name, askar_profile)
         except (AskarError, AuditUnavailable, StoreUnavailable) as exc:
             if isinstance(exc, StoreUnavailable) and exc.outcome:
                 raise  # the directory may name it
-            await self._handle.store.remove_profile(askar_profile)
+            await self._calls.store.remove_profile(askar_profile)
             if isinstance(exc, DuplicateError):
                 raise exists from None
             raise
 
     async def _remove(self, name: str) -> bool:
-        async with self._handle.transaction() as transaction:
+        async with self._calls.transaction() as transaction:
             entry = await transaction.fetch(PROFILE, name)
             if entry is None:
                 return False
@@ -179,8 +192,8 @@ class ProfileDirectory:
     async def _finish_removal(self, name: str, entry: bytes) -> None:
         """Remove the Askar profile of an entry that is marked as removed, tokens and the entry."""
         async with self._counters.changing([slot_of(PROFILE, name)]):
-            await self._handle.store.remove_profile(_askar_name(entry))
-        async with self._handle.transaction() as transaction:
+            await self._calls.store.remove_profile(_askar_name(entry))
+        async with self._calls.transaction() as transaction:
             now = await transaction.fetch(PROFILE, name)
             if now is not None and now.value == entry:
                 await revoke_tokens_of(transaction, name)
@@ -195,7 +208,7 @@ class ProfileDirectory:
 
     async def _owner(self, askar_profile: str) -> str | None:
         try:
-            async with self._handle.session(askar_profile) as session:
+            async with self._calls.session(askar_profile) as session:
                 entry = await session.fetch(PROFILE, SELF)
         except AskarError as exc:
             if exc.code not in (AskarErrorCode.ENCRYPTION, AskarErrorCode.NOT_FOUND):
@@ -212,7 +225,7 @@ class ProfileDirectory:
             raise _another()
 
     async def _entry(self, name: str) -> bytes | None:
-        async with self._handle.own_session() as session:
+        async with self._calls.session() as session:
             entry = await session.fetch(PROFILE, name)
         return None if entry is None else entry.value
 

@@ -1,18 +1,24 @@
-"""What a key is made of in the store: entries for its record, material, aliases and deletion."""
+"""The entries of a key in the store: its record, material, aliases and scheduled deletion."""
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
-from minikms.errors import AliasExists, AliasNotFound, KeyExists, KeyNotFound, KeyUnreadable
+from minikms.errors import (
+    AliasExists,
+    AliasNotFound,
+    KeyExists,
+    KeyNotFound,
+    KeyUnreadable,
+    KmsError,
+)
 from minikms.events import set_key_alg
 from minikms.plugin.protocol import Stored
 from minikms.records import AliasBinding, KeyRecord, KeyRef, PrivateRecordError
 from minikms.store.askar_errors import DuplicateError, UndecryptableError
 from minikms.store.directory import require_profile
-from minikms.store.sessions import Session
+from minikms.store.sessions import Session, Transaction
 
 LOGGER = logging.getLogger(__name__)
 
@@ -62,13 +68,13 @@ def deletion_tags(record: KeyRecord) -> dict[str, str]:
     return {} if record.deletes is None else {"~at": f"{record.deletes:020d}"}
 
 
-async def insert_deletion(session: Session, record: KeyRecord) -> None:
+async def insert_deletion(session: Transaction, record: KeyRecord) -> None:
     """Insert the scheduled deletion of a key, if it has one, so that it is found without a scan."""
     if record.deletes is not None:
         await session.insert(DELETION, record.kid, b"", deletion_tags(record))
 
 
-async def insert_material(session: Session, kid: str, material: Stored) -> None:
+async def insert_material(session: Transaction, kid: str, material: Stored) -> None:
     """Insert what an algorithm has packed."""
     if isinstance(material, bytes):
         await session.insert(MATERIAL, kid, material)
@@ -77,64 +83,71 @@ async def insert_material(session: Session, kid: str, material: Stored) -> None:
 
 
 async def material_of(session: Session, record: KeyRecord) -> Stored | None:
-    """The material of a key, as its algorithm packed it; None where there is none."""
-    with _readable_or_logged(record.kid):
+    """The material of a key, as its algorithm packed it; None if there is none."""
+    try:
         if record.material == "askar":
             return await session.fetch_key(record.kid)
         entry = await session.fetch(MATERIAL, record.kid)
-        return entry.value if entry else None
+    except UndecryptableError as exc:
+        raise _unreadable(record.kid, exc) from None
+    return entry.value if entry else None
+
+
+class DueKey(NamedTuple):
+    """A key whose deletion is due, and the time that it was scheduled for."""
+
+    kid: str
+    deletes: int | None
 
 
 class DueError(Exception):
-    """The deletion of a key is found due, which is not noted yet: the cause of a KeyNotFound."""
+    """A key's deletion is due, but not recorded yet as due. After that, `error` is raised."""
 
-    def __init__(self, record: KeyRecord) -> None:
+    def __init__(self, record: KeyRecord, error: type[KmsError]) -> None:
         super().__init__()
-        self.record = record
-
-
-@contextmanager
-def new_key() -> Iterator[None]:
-    """Raise KeyExists where the kid that is inserted exists."""
-    try:
-        yield
-    except DuplicateError:
-        raise KeyExists() from None
+        self.key = DueKey(record.kid, record.deletes)
+        self.error = error
 
 
 async def load_record(session: Session, kid: str) -> KeyRecord | None:
-    """The record of a key, even of one whose deletion is due; None where there is none."""
-    with _readable_or_logged(kid):
+    """The record of a key, even if its deletion is due; None if there is none."""
+    try:
         entry = await session.fetch(KEY, kid)
         return None if entry is None else KeyRecord.from_bytes(entry.value)
+    except (UndecryptableError, PrivateRecordError) as exc:
+        raise _unreadable(kid, exc) from None
 
 
 async def fetch_record(session: Session, kid: str) -> KeyRecord:
-    """The record of a key; raises KeyNotFound."""
-    record = await load_record(session, kid)
-    if record is None or record.is_gone:
-        raise KeyNotFound() from _due(record)
-    set_key_alg(kid, record.alg)
-    return record
+    """The record of a key; raises KeyNotFound and DueError."""
+    return await find_record(session, KeyRef(kid=kid))
 
 
 async def find_record(session: Session, ref: KeyRef) -> KeyRecord:
-    """The record of the key with a kid or an alias; raises KeyNotFound or AliasNotFound."""
+    """The record of the key with a kid or an alias.
+
+    Raises KeyNotFound or AliasNotFound, and DueError.
+    """
+    error: type[KmsError] = KeyNotFound
     if ref.alias is None:
-        return await fetch_record(session, ref.kid or "")
-    record, before = None, ""
-    while (kid := await _kid_of(session, ref.alias)) != before:
-        record = await load_record(session, kid)
-        if record is not None and ref.alias in record.aliases:
-            break
-        before = kid  # it moved between the two reads, or the store is damaged
-    if record is None or record.is_gone:  # an alias goes with its key
-        raise AliasNotFound() from _due(record)
+        record = await load_record(session, ref.kid or "")
+    else:
+        error, record, before = AliasNotFound, None, ""  # an alias goes with its key
+        while (kid := await _kid_of(session, ref.alias)) != before:
+            record = await load_record(session, kid)
+            if record is not None and ref.alias in record.aliases:
+                break
+            before = kid  # it moved between the two reads, or the store is damaged
+    if record is None:
+        raise error
+    if record.is_gone:
+        raise DueError(record, error) if record.deletes else error
+    set_key_alg(record.kid, record.alg)
     return record
 
 
 async def add_alias(
-    session: Session,
+    session: Transaction,
     record: KeyRecord,
     alias: str,
     binding: AliasBinding = "move",
@@ -173,7 +186,7 @@ async def add_alias(
 
 
 async def bind_aliases(
-    session: Session,
+    session: Transaction,
     record: KeyRecord,
     aliases: Iterable[str],
     binding: AliasBinding,
@@ -187,17 +200,21 @@ async def bind_aliases(
     return named
 
 
-async def insert_record(session: Session, record: KeyRecord) -> None:
-    """Insert the record of a key, and its tags; raises DuplicateError."""
-    await session.insert(KEY, record.kid, record.to_bytes(), tags_of(record))
+async def insert_key(session: Transaction, record: KeyRecord, material: Stored) -> None:
+    """Insert the record of a new key, its tags and its material; raises KeyExists."""
+    try:
+        await insert_material(session, record.kid, material)
+        await session.insert(KEY, record.kid, record.to_bytes(), tags_of(record))
+    except DuplicateError:
+        raise KeyExists() from None
 
 
-async def replace_record(session: Session, record: KeyRecord) -> None:
+async def replace_record(session: Transaction, record: KeyRecord) -> None:
     """Replace the record of a key, and its tags."""
     await session.replace(KEY, record.kid, record.to_bytes(), tags_of(record))
 
 
-async def remove_key(session: Session, record: KeyRecord) -> None:
+async def remove_key(session: Transaction, record: KeyRecord) -> None:
     """Remove all entries of a key."""
     for alias in record.aliases:
         await session.remove(ALIAS, alias_entry(alias))
@@ -210,7 +227,7 @@ async def remove_key(session: Session, record: KeyRecord) -> None:
     await session.remove(KEY, record.kid)
 
 
-async def publish(session: Session, *, public: bool) -> None:
+async def publish(session: Transaction, *, public: bool) -> None:
     """Let everybody read the profile's public keys, or only callers who may read its keys."""
     await session.remove_all(_PUBLISHED)
     if public:
@@ -225,27 +242,20 @@ async def publishes(session: Session) -> bool:
     return False
 
 
-def _due(record: KeyRecord | None) -> DueError | None:
-    """What there is to note of a key that is gone."""
-    return DueError(record) if record is not None and record.deletes else None
-
-
 async def _kid_of(session: Session, alias: str) -> str:
-    with _readable_or_logged("that an alias names"):
+    try:
         entry = await session.fetch(ALIAS, alias_entry(alias))
+    except UndecryptableError as exc:
+        raise _unreadable("that an alias names", exc) from None
     if entry is None:
         raise AliasNotFound()
     return entry.value.decode()
 
 
-@contextmanager
-def _readable_or_logged(name: str) -> Iterator[None]:
-    """Raise KeyUnreadable if an entry does not decrypt, or a record has a private member."""
-    try:
-        yield
-    except UndecryptableError:
-        LOGGER.error("what is stored of the key %s does not decrypt", name)
-        raise KeyUnreadable() from None
-    except PrivateRecordError:
+def _unreadable(name: str, exc: Exception) -> KeyUnreadable:
+    """The error for an entry that does not decrypt, or a record with a private member."""
+    if isinstance(exc, PrivateRecordError):
         LOGGER.error("the key %s is refused: its stored public JWK has a private member", name)
-        raise KeyUnreadable() from None
+    else:
+        LOGGER.error("the stored key %s does not decrypt", name)
+    return KeyUnreadable()

@@ -11,27 +11,28 @@ from functools import partial
 from typing import Final, Self, TypeAlias, TypeVar
 
 from minikms.errors import AliasNotFound, KeyExists, KeyNotFound, ProfileProtected
-from minikms.events import CURRENT, SUCCESS, set_key
+from minikms.events import CURRENT, set_key, set_keys
 from minikms.plugin.protocol import Stored
 from minikms.records import DEFAULT_PROFILE, AliasBinding, KeyRecord, KeyRef, State
 from minikms.store.askar import new_raw_key
+from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.directory import require_profile
-from minikms.store.due_keys import DueKeys
 from minikms.store.entries import (
     ALIAS,
     DELETION,
+    DueError,
+    DueKey,
     add_alias,
     alias_entry,
     bind_aliases,
+    deletion_tags,
     fetch_record,
     find_record,
     insert_deletion,
-    insert_material,
-    insert_record,
+    insert_key,
     load_record,
     material_of,
-    new_key,
     publish,
     publishes,
     remove_key,
@@ -39,20 +40,23 @@ from minikms.store.entries import (
 )
 from minikms.store.listing import KeyListing, seq_of
 from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.permits import LONG_TIMEOUT
 from minikms.store.sessions import Session, Transaction
+from minikms.store.writes import Work
 
 # How many keys whose deletion is due are read in one call.
 _DUE: Final = 1000
 
 ResultT = TypeVar("ResultT")
 
-# Called with the record of a key before anything is done with it, and may raise.
-Permit: TypeAlias = Callable[[KeyRecord], object]
+# How many keys are recorded as due in one transaction.
+_RECORDED: Final = 100
+
+# Called with the record of a key before anything is done with it; raises to refuse.
+Check: TypeAlias = Callable[[KeyRecord], object]
 
 
-def permit_all(_: KeyRecord) -> None:
-    """Permit it whatever the record is."""
+def no_check(_: KeyRecord) -> None:
+    """Accept every record."""
 
 
 class KeyStore:
@@ -65,7 +69,6 @@ class KeyStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._listing = KeyListing(database)
-        self._due = DueKeys(database)
         self.keys_opened = 0
 
     @classmethod
@@ -135,9 +138,7 @@ class KeyStore:
             for alias in aliases:
                 stored = await add_alias(session, stored, alias, binding)
             stored = replace(stored, seq=seq_of(session.next_place()))
-            with new_key():
-                await insert_material(session, record.kid, material)
-                await insert_record(session, stored)
+            await insert_key(session, stored, material)
             return stored
 
         try:
@@ -150,23 +151,17 @@ class KeyStore:
     async def insert_all(
         self, profile: str, keys: Sequence[tuple[KeyRecord, Stored]]
     ) -> list[KeyRecord]:
-        """Store new keys, all or none, and give their records; each has an audit event."""
-        event = CURRENT.get()
+        """Store new keys, all or none, and give their records; each has an audit line."""
 
         async def work(session: Transaction) -> list[KeyRecord]:
-            if event is not None:
-                session.events = [replace(event, kid=key.kid, alg=key.alg) for key, _ in keys]
-            stored = []
+            stored: list[KeyRecord] = []
             for record, material in keys:
                 stored.append(replace(record, seq=seq_of(session.next_place())))
-                await insert_material(session, record.kid, material)
-                await insert_record(session, stored[-1])
+                await insert_key(session, stored[-1], material)
+            set_keys((key.kid, key.alg) for key in stored)
             return stored
 
-        records = await self._database.write(profile, work, timeout=LONG_TIMEOUT)
-        if event is not None:
-            event.recorded = SUCCESS
-        return records
+        return await self._database.write(profile, work, timeout=LONG_TIMEOUT)
 
     async def rotate(
         self,
@@ -174,21 +169,19 @@ class KeyStore:
         kid: str,
         record: KeyRecord,
         material: Stored,
-        permit: Permit,
+        check: Check,
     ) -> KeyRecord:
         """Store a new key that replaces another, and give its record.
 
-        The old key becomes `verify-only` and loses its aliases. `permit` is called with its record,
+        The old key becomes `verify-only` and loses its aliases. `check` is called with its record,
         and may raise. Raises KeyNotFound, TooManyAliases and TooLargeRecord.
         """
 
         async def work(session: Transaction) -> KeyRecord:
             old = await fetch_record(session, kid)
-            permit(old)
-            with new_key():
-                await insert_material(session, record.kid, material)
-                stored = replace(record.succeeding(old), seq=seq_of(session.next_place()))
-                await insert_record(session, stored)
+            check(old)
+            stored = replace(record.succeeding(old), seq=seq_of(session.next_place()))
+            await insert_key(session, stored, material)
             for alias in stored.aliases:
                 await session.replace(ALIAS, alias_entry(alias), stored.kid)
             await replace_record(session, old.succeeded())
@@ -208,15 +201,15 @@ class KeyStore:
 
         return await self._read(profile, work)
 
-    async def open_key(self, profile: str, ref: KeyRef, permit: Permit) -> tuple[KeyRecord, Stored]:
+    async def open_key(self, profile: str, ref: KeyRef, check: Check) -> tuple[KeyRecord, Stored]:
         """A key's record and its material; raises KeyNotFound or AliasNotFound.
 
-        `permit` is called with the record before the material is read, and may raise.
+        `check` is called with the record before the material is read, and may raise.
         """
 
         async def work(session: Session) -> tuple[KeyRecord, Stored]:
             record = await find_record(session, ref)
-            permit(record)
+            check(record)
             material = await material_of(session, record)
             if material is None:  # deleted between the two reads
                 raise KeyNotFound()
@@ -244,7 +237,7 @@ class KeyStore:
         page = await self._listing.page(
             profile, limit=limit, after=after, alg=alg, labels=tuple(labels)
         )
-        await self._due.note(profile, page.due)
+        await self._record_due(profile, page.due)
         return page.records, page.more
 
     async def bind_alias(
@@ -315,18 +308,18 @@ class KeyStore:
         deletes: int | None,
         *,
         state: State | None = None,
-        permit: Permit = permit_all,
+        check: Check = no_check,
     ) -> KeyRecord:
         """Schedule a key's deletion for `deletes`, or cancel it for None, and give its record.
 
-        Its state becomes `state`, None for the one that it has. `permit` is called with its record
+        Its state becomes `state`, None for the one that it has. `check` is called with its record
         before, and may raise. Raises KeyNotFound and AliasNotFound.
         """
 
         async def work(session: Transaction) -> KeyRecord:
             record = await find_record(session, ref)
             set_key(record.kid, record.alg)
-            permit(record)
+            check(record)
             if record.deletes is not None:
                 await session.remove(DELETION, record.kid)
             record = replace(record, deletes=deletes, state=state or record.state)
@@ -361,14 +354,42 @@ class KeyStore:
         return await self._database.write(profile, work)
 
     async def _read(self, profile: str, work: Callable[[Session], Awaitable[ResultT]]) -> ResultT:
-        async with self._due.noting(profile):
+        try:
             return await self._database.run(profile, work)
+        except DueError as due:
+            await self._record_due(profile, [due.key])
+            raise due.error from None
 
-    async def _write(
-        self, profile: str, work: Callable[[Transaction], Awaitable[ResultT]]
-    ) -> ResultT:
-        async with self._due.noting(profile):
+    async def _write(self, profile: str, work: Work[ResultT]) -> ResultT:
+        try:
             return await self._database.write(profile, work)
+        except DueError as due:
+            await self._record_due(profile, [due.key])
+            raise due.error from None
+
+    async def _record_due(self, profile: str, due: Sequence[DueKey]) -> None:
+        """Record deletions as due, before the caller learns that the keys are gone.
+
+        A key is gone once its deletion is due, but stays in the store until it is removed. If the
+        clock goes back meanwhile, it must stay gone: in other processes, and after a restart. So
+        it is scheduled for the beginning of time, which every version takes for due.
+        """
+        outer = CURRENT.set(None)  # the call did not ask for this change
+        try:
+            for start in range(0, len(due), _RECORDED):
+                few = due[start : start + _RECORDED]
+
+                async def work(session: Transaction, few: Sequence[DueKey] = few) -> None:
+                    for kid, deletes in few:
+                        now = await load_record(session, kid)
+                        if now is not None and now.deletes == deletes:  # and not restored meanwhile
+                            record = replace(now, deletes=0)
+                            await session.replace(DELETION, kid, b"", deletion_tags(record))
+                            await replace_record(session, record)
+
+                await self._database.write(profile, work)
+        finally:
+            CURRENT.reset(outer)
 
     # Profiles
 

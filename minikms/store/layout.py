@@ -8,7 +8,7 @@ from aries_askar import AskarError, Store
 from minikms.errors import StoreUnavailable
 from minikms.startup_errors import StoreError
 from minikms.store.location import StoreLocation
-from minikms.store.sessions import Session
+from minikms.store.sessions import Session, Transaction
 
 
 class Layout(NamedTuple):
@@ -43,7 +43,10 @@ LAYOUT: Final = LAYOUTS[-1]
 # Of a store whose upgrade has begun, and is not finished. The first release reads it as 11.
 UPGRADING: Final = Layout(1, 1)
 
-# The category of these entries, in the store's own profile.
+# Askar's name of the store's own profile, its default one, which no caller reaches.
+SYSTEM: Final = "minikms"
+
+# The category of the entries below, in the store's own profile.
 STORE: Final = "minikms.store"
 _LAYOUT, _REKEYED, _MAKING, _STATISTICS = "layout", "rekeyed", "making", "statistics"
 
@@ -123,7 +126,7 @@ async def note_statistics(store: Store, location: StoreLocation) -> None:
         raise StoreError(f"The store at {location} cannot be written.") from None
 
 
-async def begin_making(session: Session, location: StoreLocation) -> bytes:
+async def begin_making(session: Transaction, location: StoreLocation) -> bytes:
     """Empty the store's own profile, and mark the store as one that is being made.
 
     Gives the mark, which is this maker's alone. Raises StoreError where the store is finished.
@@ -136,7 +139,7 @@ async def begin_making(session: Session, location: StoreLocation) -> bytes:
     return mark
 
 
-async def finish_making(session: Session, location: StoreLocation, mark: bytes) -> None:
+async def finish_making(session: Transaction, location: StoreLocation, mark: bytes) -> None:
     """Mark the store as finished; raises StoreError where another process makes it, too."""
     making = await session.fetch(STORE, _MAKING)
     if making is None or making.value != mark:
@@ -148,7 +151,7 @@ async def finish_making(session: Session, location: StoreLocation, mark: bytes) 
     await session.insert(STORE, _LAYOUT, LAYOUT.stored)
 
 
-async def note_rekey(session: Session) -> bytes:
+async def note_rekey(session: Transaction) -> bytes:
     """Note that the store gets another key; gives the note."""
     note = secrets.token_bytes(16)
     await session.replace(STORE, _REKEYED, note)

@@ -12,11 +12,10 @@ from minikms.errors import StoreUnavailable
 from minikms.fair_gate import FairGate
 from minikms.records import KeyRecord, PrivateRecordError
 from minikms.store.askar_errors import UndecryptableError
+from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.directory import require_profile
-from minikms.store.due_keys import DueKey
-from minikms.store.entries import KEY, label_tag
-from minikms.store.permits import LONG_TIMEOUT
+from minikms.store.entries import KEY, DueKey, label_tag
 from minikms.store.rows import read_by_halves
 from minikms.store.sessions import Entry, Session
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from minikms.background import in_background
 from minikms.store.counters import SLOTS, ChangeCounters
-from minikms.store.handle import SYSTEM
+from minikms.store.layout import SYSTEM
 from minikms.store.location import StoreLocation
 from minikms.store.postgres import NOTICES, connect, installed
 
@@ -123,6 +123,7 @@ class NotifyChangeCounters(PostgresChangeCounters):
             self.count()
             LOGGER.warning("the connection that notices come from %s by is lost", self._location)
             pause, missed = _FIRST_PAUSE, True
+            await asyncio.sleep(pause)  # a proxy may end each connection at once
 
     def _end(
         self, lost: asyncio.Event, on_loss: Callable[[], None], connection: "asyncpg.Connection"

@@ -4,13 +4,13 @@ from typing import Final
 
 import orjson
 
-from minikms.store.sessions import Session
+from minikms.store.sessions import Transaction
 
 # The category of tokens in the store's own profile; see also `access/tokens.py`.
 CATEGORY: Final = "minikms.token"
 
 
-async def revoke_tokens_of(session: Session, profile: str) -> None:
+async def revoke_tokens_of(session: Transaction, profile: str) -> None:
     """Revoke the tokens of a profile alone, and take it from those of several profiles."""
     for entry in await session.fetch_all(CATEGORY):
         record = orjson.loads(entry.value)

@@ -95,61 +95,15 @@ class Session:
         number: int = await self._session.count(category, tag_filter)
         return number
 
-    async def insert(
-        self,
-        category: str,
-        name: str,
-        value: str | bytes,
-        tags: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Insert an entry; raises DuplicateError, and ValueError for a name with NUL."""
-        if _NUL in name:
-            raise ValueError("The name of an entry has no NUL.")
-        await self._session.insert(category, name, value, tags)
-
-    async def replace(
-        self,
-        category: str,
-        name: str,
-        value: str | bytes,
-        tags: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Replace the value and the tags of an entry."""
-        try:
-            await self._session.replace(category, name, value, tags)
-        except AskarError as exc:
-            # Askar 0.5.0 says NOT_FOUND for every failure of its UPDATE. If the connection is lost,
-            # the next call says so.
-            if exc.code is AskarErrorCode.NOT_FOUND:
-                await self.fetch(category, name)
-            raise
-
-    async def remove(self, category: str, name: str) -> None:
-        """Remove an entry."""
-        await self._session.remove(category, name)
-
-    async def remove_all(self, category: str | None = None) -> int:
-        """Remove all entries of a category, or of the profile; gives their number."""
-        removed: int = await self._session.remove_all(category)
-        return removed
-
     async def last_place(self) -> int:
         """The last place in the order of creation that was assigned; 0 before the first."""
         entry = await self.fetch(SEQUENCE, _LAST, for_update=self.is_transaction)
         return int(entry.value) if entry else 0
 
-    async def insert_key(self, name: str, key: AskarKey) -> None:
-        """Insert a key of Askar's; raises DuplicateError."""
-        await self._session.insert_key(name, key)
-
     async def fetch_key(self, name: str) -> AskarKey | None:
         """A key of Askar's, None where there is none."""
         entry = await self._session.fetch_key(name)
         return None if entry is None else entry.key
-
-    async def remove_key(self, name: str) -> None:
-        """Remove a key of Askar's."""
-        await self._session.remove_key(name)
 
     async def all_keys(self, alg: KeyAlg | None = None, limit: int | None = None) -> list[KeyEntry]:
         """All keys of Askar's, or those of one of its algorithms; at most `limit` of them."""
@@ -158,22 +112,23 @@ class Session:
 
 
 class Transaction(Session):
-    """A transaction, which notes the slots of what it changes.
+    """A transaction, which notes the slots of the entries that it changes.
 
-    What it inserts has no slot: no cache remembers that an entry does not exist. `profile` is the
+    An inserted entry has no slot: no cache remembers that an entry does not exist. `profile` is the
     tenant's, whose contents change with every write; None for the store's own profile. `written`
-    and `size` are how many writes there were, and how many bytes they have. `events` are recorded
-    before the commit; None stands for that of the call under way. `place` is the last place in the
-    order of creation that was assigned.
+    counts the writes, and `size` their bytes. `events` are recorded before the commit. `place` is
+    the last place in the order of creation that was assigned.
     """
 
-    def __init__(self, session: AskarSession, profile: str | None) -> None:
+    def __init__(
+        self, session: AskarSession, profile: str | None, events: list[AuditEvent]
+    ) -> None:
         super().__init__(session)
-        self._profile = profile
+        self._contents = None if profile is None else slot_of(CONTENTS, profile)
         self._stored_place = self.place = 0
         self.changed: set[int] = set()
         self.written = self.size = 0
-        self.events: list[AuditEvent] | None = None
+        self.events = events
 
     def set_stored_place(self, place: int) -> None:
         """Set the last place that was assigned, for the methods below; 0 before the first."""
@@ -195,16 +150,16 @@ class Transaction(Session):
         value: str | bytes,
         tags: Mapping[str, Any] | None = None,
     ) -> None:
-        self._note_contents(len(value))
-        await super().insert(category, name, value, tags)
+        """Insert an entry; raises DuplicateError, and ValueError for a name with NUL."""
+        if _NUL in name:
+            raise ValueError("The name of an entry has no NUL.")
+        self._note(size=len(value))
+        await self._session.insert(category, name, value, tags)
 
     async def insert_key(self, name: str, key: AskarKey) -> None:
-        self._note_contents()
-        await super().insert_key(name, key)
-
-    async def remove_key(self, name: str) -> None:
-        self._note_contents()
-        await super().remove_key(name)
+        """Insert a key of Askar's; raises DuplicateError."""
+        self._note()
+        await self._session.insert_key(name, key)
 
     async def replace(
         self,
@@ -213,40 +168,63 @@ class Transaction(Session):
         value: str | bytes,
         tags: Mapping[str, Any] | None = None,
     ) -> None:
-        self._note(category, name, len(value))
-        await super().replace(category, name, value, tags)
+        """Replace the value and the tags of an entry."""
+        self._note((category, name), len(value))
+        await self._replace(category, name, value, tags)
 
     async def remove(self, category: str, name: str) -> None:
-        self._note(category, name)
-        await super().remove(category, name)
+        """Remove an entry."""
+        self._note((category, name))
+        await self._session.remove(category, name)
+
+    async def remove_key(self, name: str) -> None:
+        """Remove a key of Askar's."""
+        self._note()
+        await self._session.remove_key(name)
 
     async def remove_all(self, category: str | None = None) -> int:
-        self._note_contents()
-        return await super().remove_all(category)
+        """Remove all entries of a category, or of the profile; gives their number."""
+        self._note()
+        removed: int = await self._session.remove_all(category)
+        return removed
 
     async def commit(self) -> None:
         """Commit what was written."""
         await self._session.commit()
 
     async def store_place(self) -> bool:
-        """Store the last place that was assigned, where one was.
+        """Store the last place, if one was assigned.
 
         Gives whether that number has one binary digit more: it has doubled since it last had.
         """
-        doubled = self.place.bit_length() > self._stored_place.bit_length()
-        if self.place != self._stored_place:
-            first = self._stored_place == 0
-            write = super().insert if first else super().replace
-            await write(SEQUENCE, _LAST, f"{self.place:020d}")
-            self._stored_place = self.place
-        return doubled
+        before, place = self._stored_place, self.place
+        if place != before:
+            write = self._replace if before else self._session.insert
+            await write(SEQUENCE, _LAST, f"{place:020d}")
+            self._stored_place = place
+        return place.bit_length() > before.bit_length()
 
-    def _note(self, category: str, name: str, size: int = 0) -> None:
-        self.changed.add(slot_of(category, name))
-        self._note_contents(size)
+    async def _replace(
+        self,
+        category: str,
+        name: str,
+        value: str | bytes,
+        tags: Mapping[str, Any] | None = None,
+    ) -> None:
+        try:
+            await self._session.replace(category, name, value, tags)
+        except AskarError as exc:
+            # Askar 0.5.0 says NOT_FOUND for every failure of its UPDATE. If the connection is lost,
+            # the next call says so.
+            if exc.code is AskarErrorCode.NOT_FOUND:
+                await self.fetch(category, name)
+            raise
 
-    def _note_contents(self, size: int = 0) -> None:
+    def _note(self, entry: tuple[str, str] | None = None, size: int = 0) -> None:
+        """Count a write; note the slots of the entry that it changes, and of the contents."""
         self.written += 1
         self.size += size
-        if self._profile is not None:
-            self.changed.add(slot_of(CONTENTS, self._profile))
+        if entry is not None:
+            self.changed.add(slot_of(*entry))
+        if self._contents is not None:
+            self.changed.add(self._contents)

@@ -33,8 +33,8 @@ class StoreFile:
 
     def __init__(self, path: Path, beside: Iterable[OpenFile]) -> None:
         self._path = path.absolute()
-        self._opened = identity_of(self._path)
-        self._beside = tuple(beside)
+        self._opened = [(self._path, identity_of(self._path))]
+        self._opened += [(file.path, file.identity) for file in beside]
         self._moved: Path | None = None
         self._fault = ""
 
@@ -46,7 +46,11 @@ class StoreFile:
         connections by the path, so that reads would be of either. With another file beside the
         store, processes would neither exclude each other nor learn of changes.
         """
-        moved = self._not_in_place()
+        moved = None
+        for path, identity in self._opened:
+            if identity_of(path) != identity:
+                moved = path
+                break
         if moved != self._moved:
             if moved:
                 LOGGER.error("%s was moved or replaced: the store is not used any more", moved)
@@ -71,8 +75,3 @@ class StoreFile:
         elif before and not self._fault:
             LOGGER.warning("the store's disk has room again: %s is written to", self._path)
         return not self._fault
-
-    def _not_in_place(self) -> Path | None:
-        if identity_of(self._path) != self._opened:
-            return self._path
-        return next((file.path for file in self._beside if not file.is_in_place()), None)

@@ -35,11 +35,10 @@ class WriterLock:
 
     async def acquire(self) -> None:
         """Return once this process has the lock."""
-        await _lock(self._next)
+        await _lock((self._next, fcntl.LOCK_EX))
         try:
-            for file in self._older:
-                await _lock(file, fcntl.LOCK_SH)
-            await _lock(self._lock)
+            older = [(file, fcntl.LOCK_SH) for file in self._older]
+            await _lock(*older, (self._lock, fcntl.LOCK_EX))
         except BaseException:
             self._release_older()
             raise
@@ -72,9 +71,12 @@ def _ending(name: str, number: int) -> str:
     return f"{name}-{number}" if number else name
 
 
-async def _lock(file: int, how: int = fcntl.LOCK_EX) -> None:
-    while True:
-        try:
-            return fcntl.flock(file, how | fcntl.LOCK_NB)
-        except BlockingIOError:
-            await asyncio.sleep(_POLL_INTERVAL)
+async def _lock(*files: tuple[int, int]) -> None:
+    """Lock files one after the other, each shared or exclusively."""
+    for file, how in files:
+        while True:
+            try:
+                fcntl.flock(file, how | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(_POLL_INTERVAL)

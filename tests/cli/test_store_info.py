@@ -59,7 +59,7 @@ def test_verify_finds_a_damaged_store(run, persistent_url, key, key_file):
                 DEFAULT_PROFILE, lambda session: session.remove("minikms.material", kid), write=True
             )
             askar_profile = await database.directory.askar_profile("empty")
-            async with database._handle.transaction() as session:
+            async with database._calls.transaction() as session:
                 await session.replace("minikms.profile", "empty", f"-{askar_profile}")
                 await session.insert("minikms.profile", "odd", "nowhere")
             return kid

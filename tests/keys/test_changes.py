@@ -58,11 +58,11 @@ async def test_a_forbidden_change_changes_nothing(keys, make):
     kid = await make()
     before = await keys.get(PROFILE, KeyRef(kid))
     with pytest.raises(Refusal, match=kid):
-        await keys.schedule_deletion(PROFILE, KeyRef(kid), DAY, permit=refuse)
+        await keys.schedule_deletion(PROFILE, KeyRef(kid), DAY, check=refuse)
     assert await keys.get(PROFILE, KeyRef(kid)) == before
     scheduled = await keys.schedule_deletion(PROFILE, KeyRef(kid), DAY)
     with pytest.raises(Refusal, match=kid):
-        await keys.restore(PROFILE, kid, state="disabled", permit=refuse)
+        await keys.restore(PROFILE, kid, state="disabled", check=refuse)
     assert await keys.get(PROFILE, KeyRef(kid)) == scheduled
 
 
@@ -78,8 +78,8 @@ async def test_one_of_eight_schedules_and_one_restores(keys, make):
             raise Refusal
 
     for call in (
-        lambda: keys.schedule_deletion(PROFILE, KeyRef(kid), DAY, permit=once),
-        lambda: keys.restore(PROFILE, kid, state="disabled", permit=scheduled),
+        lambda: keys.schedule_deletion(PROFILE, KeyRef(kid), DAY, check=once),
+        lambda: keys.restore(PROFILE, kid, state="disabled", check=scheduled),
     ):
         results = await asyncio.gather(*(call() for _ in range(8)), return_exceptions=True)
         assert sum(isinstance(result, Refusal) for result in results) == 7

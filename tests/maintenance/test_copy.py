@@ -226,9 +226,11 @@ async def test_a_key_without_its_material(source, persistent_url, target, key):
 async def test_a_profile_that_cannot_be_used(source, persistent_url, target, key, fault):
     database = source._store._database
     if fault == "marker":
-        await database.run("t", lambda session: session.remove("minikms.profile", "self"))
+        await database.run(
+            "t", lambda session: session.remove("minikms.profile", "self"), write=True
+        )
     else:
-        await database._handle.store.remove_profile(await database.directory.askar_profile("t"))
+        await database._pool.store.remove_profile(await database.directory.askar_profile("t"))
     with pytest.raises(KeyUnreadable, match=f"Profile t: .*{fault}"):
         await copy_of(persistent_url, key, target)
     async with StoreInspector.open(StoreLocation.parse(persistent_url), key) as contents:

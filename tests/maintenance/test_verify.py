@@ -16,7 +16,6 @@ from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import Tally, verify
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
-from minikms.store import profile_sessions
 from minikms.store.askar import new_raw_key
 from minikms.store.entries import alias_entry, tags_of
 from minikms.store.keys import KeyStore
@@ -302,7 +301,7 @@ def system(work):
     """The same in the store's own profile."""
 
     async def change(service):
-        async with service._store._database._handle.transaction() as session:
+        async with service._store._database._calls.transaction() as session:
             await work(session)
 
     return change
@@ -310,7 +309,7 @@ def system(work):
 
 async def without_askar_profile(service):
     database = service._store._database
-    await database._handle.store.remove_profile(await database.directory.askar_profile("t"))
+    await database._pool.store.remove_profile(await database.directory.askar_profile("t"))
 
 
 PROFILE_FAULTS = {
@@ -340,7 +339,7 @@ async def test_rows_left_over_from_profiles_are_found(location, key):
         await system(lambda session: session.replace("minikms.profile", "t", f"-{askar_profile}"))(
             service
         )
-        await service._store._database._handle.store.create_profile("stray")
+        await service._store._database._pool.store.create_profile("stray")
     faults, notes, _ = await check(location, key)
     assert faults == []
     assert notes == [
@@ -351,7 +350,7 @@ async def test_rows_left_over_from_profiles_are_found(location, key):
 
 @pytest.mark.parametrize("batch", [3, 4])
 async def test_askar_keys_are_read_together_or_by_algorithm(location, key, monkeypatch, batch):
-    monkeypatch.setattr(profile_sessions, "BATCH", batch)
+    monkeypatch.setattr("minikms.store.database.BATCH", batch)
     algs = {"1": "xc20p", "2": "p256", "3": "xc20p", "4": "p256"}
 
     async def insert(session):

@@ -38,9 +38,9 @@ async def main():
         print(await raised(store.insert("default", RECORD, b"")))
         print(await raised(store.record("default", KeyRef(kid="kid-2"))))
         print(await raised(store.create_profile("default")))
-        handle = store.database._handle
+        calls = store.database._calls
         try:
-            async with handle.session() as session:
+            async with calls.transaction() as session:
                 await session.insert("c", "n", b"")
                 await session.insert("c", "n", b"")
         except AskarError as exc:

@@ -133,7 +133,7 @@ async def test_a_removal_that_was_cut_short(stores, monkeypatch):
     await other.create_profile("t")
     with pytest.raises(KeyNotFound):
         await one.record("t", KID)
-    assert len(await one._database._handle.store.list_profiles()) == 3
+    assert len(await one._database._pool.store.list_profiles()) == 3
 
 
 async def test_one_profile_is_made_by_many(stores):
@@ -143,7 +143,7 @@ async def test_one_profile_is_made_by_many(stores):
         "NoneType",
         *["ProfileExists"] * 15,
     ]
-    assert len(await stores[0]._database._handle.store.list_profiles()) == 3
+    assert len(await stores[0]._database._pool.store.list_profiles()) == 3
 
 
 async def test_keys_of_both_are_counted_in_one_order(stores):
@@ -159,7 +159,7 @@ async def test_keys_of_both_are_counted_in_one_order(stores):
 
 @pytest.mark.parametrize(("stored", "layout"), [("3", "3.0"), ("2_1", "2.1")])
 async def test_a_layout_of_a_later_version(persistent_url, key, stores, stored, layout):
-    async with stores[0]._database._handle.store.session() as session:
+    async with stores[0]._database._pool.store.session() as session:
         await session.replace("minikms.store", "layout", stored)
     with pytest.raises(StoreError, match=f"layout {layout} of a newer"):
         async with KeyStore.open(StoreLocation.parse(persistent_url), key):
@@ -183,12 +183,12 @@ async def test_a_store_that_was_never_finished(persistent_url, key):
             pass
 
 
-async def test_permits_that_are_not_released(stores, monkeypatch):
+async def test_connections_that_are_not_released(stores, monkeypatch):
     store, release = stores[0], asyncio.Event()
-    monkeypatch.setattr(store._database._permits, "_permit_timeout", 0.2)
+    monkeypatch.setattr(store._database._pool, "_acquire_timeout", 0.2)
 
     async def hold():
-        async with store._database._permits.held():
+        async with store._database._calls.held():
             await release.wait()
 
     connections = store.database.pool.connections
@@ -227,7 +227,7 @@ async def test_a_store_closes_after_calls_that_nobody_waits_for(persistent_url, 
 
 
 async def test_a_file_has_one_writer_at_a_time_whatever_the_profile(sqlite, key, monkeypatch):
-    monkeypatch.setattr("minikms.store.permits.PERMIT_TIMEOUT", 60)  # however busy the machine is
+    monkeypatch.setattr("minikms.store.pool.ACQUIRE_TIMEOUT", 60)  # however busy the machine is
     location = StoreLocation.parse(f"sqlite://{sqlite}")
     async with KeyStore.open(location, key) as one, KeyStore.open(location, key) as other:
         stores, profiles, writing = (one, other), [f"p{n}" for n in range(8)], set()
@@ -262,3 +262,25 @@ async def test_no_token_outlives_a_profile_that_it_names_twice(stores):
     await tokens.create("u", ("sign",), ("a", "b", "a"))
     assert await directory.remove("a")
     assert [(one.name, one.profiles) for one in await tokens.list_all()] == [("u", ("b",))]
+
+
+async def test_a_removal_that_fails_halfway_does_not_say_that_nothing_was_changed(
+    stores, monkeypatch
+):
+    """A disk that is full from the second transaction on, which is hard to cause in time."""
+    store = stores[0]
+    await store.create_profile("a")
+    answers = iter([None])
+
+    def require_room(_):
+        if next(answers, "full") == "full":
+            raise StoreUnavailable("The key store's disk is full.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("minikms.store.pool.StorePool.require_room", require_room)
+        with pytest.raises(StoreUnavailable) as caught:
+            await store.remove_profile("a")
+    assert caught.value.outcome == "unknown"
+    assert "Nothing was changed" not in caught.value.detail
+    assert await store.profiles() == [DEFAULT_PROFILE]
+    await store.create_profile("a")

@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -40,10 +41,13 @@ class Failing:
         pass
 
 
-def inside(store, profile=DEFAULT_PROFILE):
+@asynccontextmanager
+async def inside(store, profile=DEFAULT_PROFILE):
     """A session of Askar's on a profile."""
     database = store._database
-    return database._handle.store.session(database.directory.known(profile))
+    askar_profile = await database.directory.askar_profile(profile)
+    async with database._pool.store.session(askar_profile) as session:
+        yield session
 
 
 CALLS = [
@@ -65,7 +69,7 @@ async def store():
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("code", [AskarErrorCode.BACKEND, AskarErrorCode.BUSY])
 async def test_a_database_that_is_away(store, call, code, monkeypatch):
-    monkeypatch.setattr(store._database._handle, "store", Failing(code))
+    monkeypatch.setattr(store._database._pool, "store", Failing(code))
     with pytest.raises(StoreUnavailable) as caught:
         await call(store)
     assert "planted" not in str(caught.value)
@@ -73,15 +77,15 @@ async def test_a_database_that_is_away(store, call, code, monkeypatch):
 
 @pytest.mark.parametrize("call", CALLS[:-2])
 async def test_a_database_that_failed_and_is_back(store, call, monkeypatch):
-    failing = Failing(AskarErrorCode.BUSY, back=store._database._handle.store)
-    monkeypatch.setattr(store._database._handle, "store", failing)
+    failing = Failing(AskarErrorCode.BUSY, back=store._database._pool.store)
+    monkeypatch.setattr(store._database._pool, "store", failing)
     with pytest.raises(StoreUnavailable):
         await call(store)
 
 
 @pytest.mark.parametrize("code", [AskarErrorCode.NOT_FOUND, AskarErrorCode.ENCRYPTION])
 async def test_unexpected_errors_of_askar_are_raised_unchanged(store, code, monkeypatch):
-    monkeypatch.setattr(store._database._handle, "store", Failing(code))
+    monkeypatch.setattr(store._database._pool, "store", Failing(code))
     with pytest.raises(AskarError) as caught:
         await store.ping()
     assert caught.value.code is code
@@ -210,7 +214,7 @@ async def test_listings_that_wait_take_turns_by_profile(store):
 
 
 async def test_calls_that_fail_at_once_keep_their_own_error(store):
-    askar = store._database._handle.store
+    askar = store._database._pool.store
     async with askar.session() as session:
         await session.insert("c", "there")
 

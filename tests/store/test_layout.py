@@ -17,7 +17,7 @@ async def location(persistent_url, key):
     location = StoreLocation.parse(persistent_url)
     async with (
         KeyStore.create(location, key) as store,
-        store.database._handle.store.session() as session,
+        store.database._pool.store.session() as session,
     ):
         await session.replace("minikms.store", "layout", "1")
     return location

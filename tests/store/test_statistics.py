@@ -37,7 +37,7 @@ async def forget(location, key):
     """Make the store as it was before files had statistics."""
     async with (
         KeyStore.open(location, key) as store,
-        store.database._handle.store.session() as session,
+        store.database._pool.store.session() as session,
     ):
         await session.remove(STORE, "statistics")
     with closing(sqlite3.connect(location.path)) as file:

@@ -330,7 +330,7 @@ async def test_changed_before_it_is_noted_as_due(client, generate, paused, put_c
     """By a machine whose clock is behind: a call that finds the key due leaves it as it is."""
     kid = (await generate())["kid"]
     await schedule(client, kid, "1h")
-    begun, go_on = paused("minikms.store.due_keys.DueKeys.note")
+    begun, go_on = paused("minikms.store.keys.KeyStore._record_due")
     put_clock(2 * 3600)
     finding = asyncio.create_task(client.get(f"/key/{kid}"))
     async with waiting_for("a call that finds it due"):

@@ -8,7 +8,7 @@ from waiting import until
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
-from minikms.store import permits, reconnecting
+from minikms.store import pool
 from minikms.web.state import STORE
 
 # Ends the connection, as a server that is killed does.
@@ -93,8 +93,8 @@ async def test_the_first_calls_after_a_restart_succeed(start, make_store, own_po
 async def test_a_call_waits_for_connections_that_are_being_made(
     start, make_store, own_postgres, caplog, monkeypatch
 ):
-    monkeypatch.setattr(reconnecting, "_WAIT", 60)  # since a busy machine starts it slowly
-    monkeypatch.setattr(permits, "PERMIT_TIMEOUT", 60)
+    monkeypatch.setattr(pool, "_RECONNECT_WAIT", 60)  # since a busy machine starts it slowly
+    monkeypatch.setattr(pool, "ACQUIRE_TIMEOUT", 60)
     options = await make_store(own_postgres.create_database())
     client = await start(create_service(Config(**options, cache_size=0)))
     await until("notices", lambda: all(client.app[STORE].database.counters.values))
@@ -103,3 +103,21 @@ async def test_a_call_waits_for_connections_that_are_being_made(
     call = asyncio.create_task(client.get("/keys"))
     await asyncio.to_thread(own_postgres.start)
     assert (await call).status == 200
+
+
+async def test_a_proxy_that_ends_the_connection_for_notices_each_time(
+    client, generate, postgres_server, database, caplog, monkeypatch
+):
+    """The first end replaces the pool, since all connections may have ended; the next ones wait."""
+    monkeypatch.setattr(pool, "_LONG_PAUSE", 600)
+    end = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'minikms notices'"""
+    store = client.app[STORE].database
+    await until("notices", lambda: all(store.counters.values))
+    for number in range(1, 4):
+        assert postgres_server.execute(end, database[0]).split() == ["t"]
+        await until("its loss", lambda n=number: caplog.text.count("is lost") == n)
+        await until("notices", lambda n=number: caplog.text.count("notices come again") == n)
+        await until("new connections", lambda: store.pool.reopened)
+        await generate()
+    assert store.pool.reopened == 1

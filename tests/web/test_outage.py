@@ -9,7 +9,7 @@ from problems import slug_of
 from minikms.config import Config
 from minikms.serve.assembly import create_service
 from minikms.store.location import StoreLocation
-from minikms.store.permits import PERMIT_TIMEOUT
+from minikms.store.pool import ACQUIRE_TIMEOUT
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ async def test_a_database_that_is_away(client, generate, own_postgres, leave, co
 def test_whoever_waits_is_told_within_five_seconds():
     for url in ("sqlite:///keys.db", "postgres://host/name"):
         location = StoreLocation.parse(url)
-        assert PERMIT_TIMEOUT + location.timeout + 0.5 < 5
+        assert ACQUIRE_TIMEOUT + location.timeout + 0.5 < 5
 
 
 async def test_more_callers_than_connections(start, make_store, own_postgres):

@@ -14,7 +14,7 @@ from waiting import until, waiting_for
 from minikms.config import Config
 from minikms.http.state import CONFIG
 from minikms.serve.assembly import create_service
-from minikms.store import reconnecting
+from minikms.store import pool
 from minikms.web.state import STORE
 
 GENERATE = "POST", "/key/generate", {"alg": "ed25519"}
@@ -90,7 +90,7 @@ async def test_connections_that_were_dropped(client, proxy, caplog):
     assert reopened(client) == 1
     assert [" does not answer" in caplog.text, " answers again" in caplog.text] == [True, True]
     # What hung ends with its connection, and then the pool that it was in does.
-    closing = client.app[STORE].database._handle.closing
+    closing = client.app[STORE].database._pool.closing
     assert len(closing) == 1
     held.set()
     await until("the old pool to be closed", lambda: not closing)
@@ -114,8 +114,8 @@ async def test_backends_that_stand_still(client, own_postgres):
 
 
 async def test_the_number_of_hanging_pools_is_bounded(client, proxy, caplog, monkeypatch):
-    monkeypatch.setattr(reconnecting, "_MOST_OLD", 1)
-    monkeypatch.setattr(reconnecting, "_LONG_PAUSE", 0.1)
+    monkeypatch.setattr(pool, "_MOST_OLD", 1)
+    monkeypatch.setattr(pool, "_LONG_PAUSE", 0.1)
     held = proxy.drop()
     await recovers(client)
     assert await answers(client) == {200}

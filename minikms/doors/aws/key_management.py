@@ -245,12 +245,12 @@ async def schedule_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
     key = await call.key(body["KeyId"], by_alias=False)
     days = body.get("PendingWindowInDays", _WINDOW)
 
-    def permit(record: KeyRecord) -> None:
+    def check(record: KeyRecord) -> None:
         if record.deletes is not None:
             raise AwsError("KMSInvalidStateException", f"{key.arn} is pending deletion.")
 
     record = await call.service.schedule_deletion(
-        call.profile, KeyRef(kid=key.record.kid), days * _DAY, permit=permit
+        call.profile, KeyRef(kid=key.record.kid), days * _DAY, check=check
     )
     return {
         "KeyId": key.arn,
@@ -265,11 +265,11 @@ async def cancel_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
     """Keep a key that waits for its deletion, and leave it disabled."""
     key = await call.key(body["KeyId"], by_alias=False)
 
-    def permit(record: KeyRecord) -> None:
+    def check(record: KeyRecord) -> None:
         if record.deletes is None:
             raise AwsError("KMSInvalidStateException", f"{key.arn} is not pending deletion.")
 
-    await call.service.restore(call.profile, key.record.kid, state="disabled", permit=permit)
+    await call.service.restore(call.profile, key.record.kid, state="disabled", check=check)
     return {"KeyId": key.arn}
 
 

@@ -7,9 +7,9 @@ import pytest
 from minikms.errors import AuditUnavailable, KeyExists, KeyNotFound
 from minikms.events import CURRENT, AuditEvent
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
-from minikms.store import write_groups
+from minikms.store import writes
+from minikms.store.calls import StoreCalls
 from minikms.store.counters import CONTENTS, slot_of
-from minikms.store.handle import StoreHandle
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation, read_key
 from minikms.store.sessions import Transaction
@@ -36,14 +36,14 @@ async def store(any_store):
 @pytest.fixture
 def transactions(monkeypatch):
     """How many transactions were begun on profiles, however slow the machine is."""
-    monkeypatch.setattr(write_groups, "_SECONDS", 60)
-    begun, transaction = [], StoreHandle.transaction
+    monkeypatch.setattr(writes, "_SECONDS", 60)
+    begun, transaction = [], StoreCalls.transaction
 
-    def counted(handle, *args):
+    def counted(calls, *args):
         begun.append(args)
-        return transaction(handle, *args)
+        return transaction(calls, *args)
 
-    monkeypatch.setattr(StoreHandle, "transaction", counted)
+    monkeypatch.setattr(StoreCalls, "transaction", counted)
     return begun
 
 
@@ -66,14 +66,14 @@ async def test_those_that_wait_share_a_transaction(store, transactions):
 
 
 async def test_a_transaction_has_a_bound(store, transactions, monkeypatch):
-    monkeypatch.setattr(write_groups, "_MOST", 5)
+    monkeypatch.setattr(writes, "_MOST", 5)
     await asyncio.gather(*(insert(store, n) for n in range(20)))
     assert len(transactions) == 4
-    monkeypatch.setattr(write_groups, "_BYTES", 1)
+    monkeypatch.setattr(writes, "_BYTES", 1)
     await asyncio.gather(*(insert(store, n) for n in range(20, 23)))
     assert len(transactions) == 7
-    monkeypatch.setattr(write_groups, "_BYTES", 1_000_000)
-    monkeypatch.setattr(write_groups, "_SECONDS", 0)
+    monkeypatch.setattr(writes, "_BYTES", 1_000_000)
+    monkeypatch.setattr(writes, "_SECONDS", 0)
     await asyncio.gather(*(insert(store, n) for n in range(23, 26)))
     assert len(transactions) == 10
 

@@ -1,0 +1,241 @@
+"""The way of a write: it waits in a queue, shares a transaction, and is committed.
+
+A transaction costs more than most writes do in it, and the writers of a profile wait for each other
+in every database. So writes that wait at the same time are done together, in the order in which
+they came. A write that comes alone waits for nobody.
+"""
+
+import asyncio
+import contextvars
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
+
+from aries_askar import AskarError, AskarErrorCode
+
+from minikms.errors import KmsError, StoreUnavailable
+from minikms.events import CURRENT, AuditEvent
+from minikms.store.calls import LOST, StoreCalls
+from minikms.store.counters import CONTENTS, ChangeCounters, slot_of
+from minikms.store.directory import (
+    PROFILE,
+    ProfileDirectory,
+    StaleProfileError,
+    require_profile,
+)
+from minikms.store.sessions import Transaction
+
+ResultT = TypeVar("ResultT")
+Work: TypeAlias = Callable[[Transaction], Awaitable[ResultT]]
+
+# The bounds of a transaction: writes, bytes that they store, and seconds, so that no caller waits
+# much longer than for a transaction of its own. Later writes wait for the next one.
+_MOST: Final = 64
+_BYTES: Final = 1024 * 1024
+_SECONDS: Final = 0.25
+
+# The number of profiles whose last place is remembered.
+_PLACES: Final = 1000
+
+
+@dataclass(slots=True, eq=False)
+class _Write:
+    """A write, the event of its call, and the future that its caller waits for.
+
+    `value` is the value that `work` gave, until it is committed.
+    """
+
+    work: Work[Any]
+    future: "asyncio.Future[Any]"
+    event: AuditEvent | None
+    value: Any = None
+
+    def succeed(self) -> None:
+        """Give the caller its result, unless the write has failed."""
+        if not self.future.done():
+            self.future.set_result(self.value)
+
+    def fail(self, exc: BaseException) -> None:
+        """Raise `exc` for the caller, unless it has its result or is gone."""
+        if not self.future.done():
+            self.future.set_exception(exc)
+
+
+class _RollBack(Exception):
+    """A write has failed after it had written something; its caller has the error."""
+
+
+class Writes:
+    """Writes in profiles: one transaction for all that wait, or one of its own for a long one."""
+
+    def __init__(
+        self, calls: StoreCalls, directory: ProfileDirectory, counters: ChangeCounters
+    ) -> None:
+        self._calls = calls
+        self._directory = directory
+        self._counters = counters
+        self._waiting: dict[str, deque[_Write]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        # The last place in Askar's profiles, with the counters that it is valid for.
+        self._places: dict[str, tuple[int, tuple[int, int]]] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many writes wait for a transaction that has not begun to wait for a connection."""
+        return sum(map(len, self._waiting.values()))
+
+    async def together(self, profile: str, work: Work[ResultT]) -> ResultT:
+        """The result of `work`, in a transaction on a profile that it may share with others.
+
+        It is not done if its caller is gone before that begins.
+        """
+        future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
+        write = _Write(work, future, CURRENT.get())
+        waiting = self._waiting.get(profile)
+        if waiting is not None:
+            waiting.append(write)
+        else:
+            self._waiting[profile] = waiting = deque([write])
+            # In a context of its own, since it works for several calls.
+            context = contextvars.Context()
+            task = asyncio.create_task(self._empty(profile, waiting), context=context)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await future
+
+    async def alone(
+        self, profile: str, work: Work[ResultT], timeout: float | None = None
+    ) -> ResultT:
+        """The result of `work`, in a transaction of its own, which has `timeout` seconds."""
+        call = partial(self._in_transaction, profile, work)
+        return await self._calls.run(call, write=True, timeout=timeout)
+
+    async def _empty(self, profile: str, waiting: deque[_Write]) -> None:
+        """Do the writes that wait, group by group, until there are none."""
+        while waiting:
+            group = [waiting.popleft()]
+            try:
+                call = partial(self._commit, profile, group, waiting)
+                await self._calls.run(call, write=True)
+            except Exception as exc:
+                for write in group:
+                    write.fail(exc)
+                # Nothing was sent of the others, whatever is known of the group.
+                if isinstance(exc, KmsError) and exc.outcome:
+                    exc = StoreUnavailable()
+                while waiting:
+                    waiting.popleft().fail(exc)
+        del self._waiting[profile]
+
+    async def _commit(self, profile: str, group: list[_Write], waiting: deque[_Write]) -> None:
+        """Do a group in one transaction, or each write in its own if one has failed."""
+        try:
+            await self._in_transaction(profile, partial(self._do, group, waiting))
+        except _RollBack:
+            for write in group:
+                if not write.future.done():
+                    try:
+                        await self._in_transaction(profile, partial(self._do, [write], deque()))
+                    except _RollBack:
+                        continue
+                    except Exception as exc:
+                        # A commit that failed is another error: nothing was sent here.
+                        lost = isinstance(exc, AskarError) and exc.code in LOST
+                        write.fail(StoreUnavailable() if lost else exc)
+                    else:
+                        write.succeed()
+        else:
+            for write in group:
+                write.succeed()
+
+    async def _do(
+        self, group: list[_Write], waiting: deque[_Write], transaction: Transaction
+    ) -> None:
+        """Do the writes of a group, which takes in those that wait, in a transaction.
+
+        A write that fails before it has written anything fails alone. Raises _RollBack for another
+        one, and AskarError; then none of them is done, and it may be called again.
+        """
+        for write in self._next(transaction, group, waiting):
+            written, outer = transaction.written, CURRENT.set(write.event)
+            try:
+                write.value = await write.work(transaction)
+                if write.event is not None:
+                    transaction.events.append(write.event)
+            except StaleProfileError:
+                raise
+            except AskarError as exc:
+                if exc.code in LOST:
+                    raise
+                if exc.code is AskarErrorCode.NOT_FOUND:
+                    await require_profile(transaction)
+                write.fail(exc)
+                raise _RollBack from None
+            except Exception as exc:
+                write.fail(exc)
+                if transaction.written != written:
+                    raise _RollBack from None
+            finally:
+                CURRENT.reset(outer)
+
+    def _next(
+        self, transaction: Transaction, group: list[_Write], waiting: deque[_Write]
+    ) -> Iterator[_Write]:
+        """The writes of a group, then those that wait, which join it; without absent callers'."""
+        for write in list(group):
+            if not write.future.done():
+                yield write
+        until = time.monotonic() + _SECONDS
+        while waiting and len(group) < _MOST and transaction.size < _BYTES:
+            if time.monotonic() > until:
+                return
+            group.append(write := waiting.popleft())
+            if not write.future.done():
+                yield write
+
+    async def _in_transaction(self, profile: str, work: Work[ResultT]) -> ResultT:
+        """Call `work` in a transaction; again if another process has remade the profile."""
+        askar_profile = await self._directory.known_or_looked_up(profile)
+        while True:
+            try:
+                async with self._calls.transaction(askar_profile, profile) as transaction:
+                    place = await self._last_place(transaction, profile, askar_profile)
+                    transaction.set_stored_place(place)
+                    result = await work(transaction)
+            except (AskarError, StaleProfileError) as exc:
+                askar_profile = await self._directory.successor(profile, askar_profile, exc)
+            else:
+                # While this process may still write, and no other.
+                self._remember_place(profile, askar_profile, transaction.place)
+                return result
+
+    async def _last_place(self, transaction: Transaction, profile: str, askar_profile: str) -> int:
+        """The last place in a profile, which is read unless it is known to be current; 0 for none.
+
+        Raises StaleProfileError if the profile no longer exists.
+        """
+        place, counters = self._places.get(askar_profile, (0, None))
+        if not place or counters != self._counters_of(profile):
+            place = await transaction.last_place()
+        # SQLite gives the number of a removed profile to the next that is made, and a session that
+        # still has it would write there. It does not find the place then.
+        if not place:
+            await require_profile(transaction)
+        return place
+
+    def _remember_place(self, profile: str, askar_profile: str, place: int) -> None:
+        counters = self._counters_of(profile)
+        # Not if another process may have written whose change is not counted yet.
+        if self._counters.needs_ttl or any(counter % 2 for counter in counters):
+            return
+        self._places.pop(askar_profile, None)
+        self._places[askar_profile] = place, counters
+        if len(self._places) > _PLACES:
+            del self._places[next(iter(self._places))]
+
+    def _counters_of(self, profile: str) -> tuple[int, int]:
+        values = self._counters.values
+        return values[slot_of(CONTENTS, profile)], values[slot_of(PROFILE, profile)]
