@@ -51,9 +51,9 @@ class Facts:
     """The algorithms of AWS KMS, by usage of the key."""
 
 
-def _ec(curve, crv, signing, multicodec, *, digest, aws, agrees=True, kem=0):
+def _ec(curve, crv, signing, multicodec, digest, aws, kem=0):
     size = (curve.key_size + 7) // 8
-    usages = {"SIGN_VERIFY": [f"ECDSA_SHA_{digest.digest_size * 8}"]}
+    agreement = {"KEY_AGREEMENT": ["ECDH"]} if crv.startswith("P-") else {}
     return Facts(
         kty="EC",
         uses=(*SIGN, *AGREE, *([HPKE] if kem else [])),
@@ -70,7 +70,7 @@ def _ec(curve, crv, signing, multicodec, *, digest, aws, agrees=True, kem=0):
         kem=kem,
         enc=1 + 2 * size if kem else 0,
         aws=aws,
-        aws_usages=usages | ({"KEY_AGREEMENT": ["ECDH"]} if agrees else {}),
+        aws_usages={"SIGN_VERIFY": [f"ECDSA_SHA_{digest.digest_size * 8}"], **agreement},
     )
 
 
@@ -202,42 +202,10 @@ FACTS = {
         public=56,
         multicodec="8424",
     ),
-    "k256": _ec(
-        ec.SECP256K1(),
-        "secp256k1",
-        "ES256K",
-        "e701",
-        digest=hashes.SHA256(),
-        aws="ECC_SECG_P256K1",
-        agrees=False,
-    ),
-    "p256": _ec(
-        ec.SECP256R1(),
-        "P-256",
-        "ES256",
-        "8024",
-        digest=hashes.SHA256(),
-        aws="ECC_NIST_P256",
-        kem=0x10,
-    ),
-    "p384": _ec(
-        ec.SECP384R1(),
-        "P-384",
-        "ES384",
-        "8124",
-        digest=hashes.SHA384(),
-        aws="ECC_NIST_P384",
-        kem=0x11,
-    ),
-    "p521": _ec(
-        ec.SECP521R1(),
-        "P-521",
-        "ES512",
-        "8224",
-        digest=hashes.SHA512(),
-        aws="ECC_NIST_P521",
-        kem=0x12,
-    ),
+    "k256": _ec(ec.SECP256K1(), "secp256k1", "ES256K", "e701", hashes.SHA256(), "ECC_SECG_P256K1"),
+    "p256": _ec(ec.SECP256R1(), "P-256", "ES256", "8024", hashes.SHA256(), "ECC_NIST_P256", 0x10),
+    "p384": _ec(ec.SECP384R1(), "P-384", "ES384", "8124", hashes.SHA384(), "ECC_NIST_P384", 0x11),
+    "p521": _ec(ec.SECP521R1(), "P-521", "ES512", "8224", hashes.SHA512(), "ECC_NIST_P521", 0x12),
     "rsa2048": _rsa(2048),
     "rsa3072": _rsa(3072),
     "rsa4096": _rsa(4096),

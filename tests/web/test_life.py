@@ -5,11 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from problems import refused
+from uses import DATA, SIXTEEN, USES
 
 pytestmark = pytest.mark.shared_service
 
-DATA = "aGVsbG8="
-SIXTEEN = "AAECAwQFBgcICQoLDA0ODw=="
 PAST, FUTURE = "2001-02-03T04:05:06Z", "2190-01-01T00:00:00+01:00"
 
 MAKES = {
@@ -130,6 +129,7 @@ async def test_each_state_allows_its_operations_alone(client, generate, post, wa
     bring, state = WAYS[way]
     keys, calls = await uses(post, generate)
     assert {call[0] for call in calls} == MAKES | CHECKS
+    assert {call[2] for call in calls} >= {use.path for use in USES}
     for key in keys:
         await bring(client, key["kid"])
         async with client.get(f"/key/{key['kid']}") as response:

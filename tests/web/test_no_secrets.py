@@ -10,20 +10,18 @@ from urllib.parse import urlencode
 
 import base58
 import pytest
+from algorithm_facts import FACTS
+from uses import OTHER_BODIES, USES
 
-from minikms.plugin.registry import AlgorithmRegistry
 from minikms.web.routes import ROUTES
 
 pytestmark = pytest.mark.shared_service
 
-ALGS = [entry.algorithm.name for entry in AlgorithmRegistry.from_installed()]
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv", "seed"}
 GIVES = {
     *("exportKey", "unwrap", "derive", "decrypt", "openBox", "openSealedBox", "decapsulate"),
     *("decryptJwe", "openHpke", "unpackDidcomm"),
 }
-DATA = "aGVsbG8="
-VERKEY = "586Z7H2vpX9qNhN2T4e9Utugie3ogjbxzGaMtM3E6HR5"
 
 
 def raw(text):
@@ -49,38 +47,32 @@ def members(node):
 
 
 def bodies(kid, jwk):
-    """A body for each operation, whether the key can do it or not."""
-    by = {"kid": kid}
+    """A body for each operation, whether the key can do it or not; its peer is the key itself."""
+    by, peer = {"kid": kid}, jwk or {}
+    operations = {use.path: by | use.body for use in USES} | OTHER_BODIES
+    for path, more in (
+        ("/didcomm/pack", {"from": kid}),
+        ("/jwe/encrypt", {"recipients": [by | {"alg": "dir"}]}),
+    ):
+        operations[path] = operations[path] | more
     return {
-        "sign": by | {"data": DATA},
-        "verify": by | {"data": DATA, "sig": DATA},
-        "signBatch": by | {"items": [{"data": DATA}]},
-        "verifyBatch": by | {"items": [{"data": DATA, "sig": DATA}]},
-        "encrypt": by | {"plaintext": DATA},
-        "decrypt": by | {"ciphertext": DATA, "nonce": DATA, "tag": DATA},
-        "wrap": by | {"key": "AAECAwQFBgcICQoLDA0ODw=="},
-        "unwrap": by | {"wrapped": "A" * 32},
-        "derive": by | {"peer": jwk or {}},
-        "makeBox": by | {"to": jwk or {}, "plaintext": DATA},
-        "sealBox": {"to": jwk or {}, "plaintext": DATA},
-        "packDidcomm": {"to": [VERKEY], "from": kid, "message": DATA},
-        "encapsulate": {"to": jwk or {}},
-        "sealHpke": {"to": jwk or {}, "plaintext": DATA},
-        "mac": by | {"data": DATA},
-        "verifyMac": by | {"data": DATA, "mac": DATA},
-        "signJws": by | {"payload": DATA},
-        "verifyJws": by | {"jws": "a.b.c"},
-        "encryptJwe": {"plaintext": DATA, "enc": "A256GCM", "recipients": [by | {"alg": "dir"}]},
+        **{
+            route.name: {
+                name: peer if isinstance(value, dict) else value
+                for name, value in operations[route.path].items()
+            }
+            for route in ROUTES
+            if route.path in operations
+        },
         "associateAlias": {"alias": "a"},
         "updateKey": {"labels": {"a": "b"}},
-        "random": {"length": 1},
         "createProfile": {"name": "p"},
         "generateKey": {"alg": "ed25519"},
-        "importKey": {"jwk": jwk or {}},
+        "importKey": {"jwk": peer},
     }
 
 
-@pytest.mark.parametrize("alg", ALGS)
+@pytest.mark.parametrize("alg", FACTS)
 async def test_of_every_call_with_every_algorithm(client, post, generate, alg):
     key = await generate(alg, exportable=True)
     async with client.get(f"/key/{key['kid']}/export") as response:

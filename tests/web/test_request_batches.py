@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from joserfc import jwe
 from joserfc.jwk import OKPKey
 from nacl.public import Box, PrivateKey, SealedBox
+from uses import OTHER_BODIES, USES
 
 from minikms.audit.file import AuditFile
 from minikms.config import Config
@@ -230,6 +231,12 @@ TARGETS = {
     **{name: "/encrypt" for name in CALLS if "plaintext" in name},
     **{name: "/decrypt" for name in CALLS if "ciphertext" in name},
 }
+
+
+def test_the_calls_are_all_operations_but_batches_and_random_bytes():
+    operations = {use.path for use in USES} | OTHER_BODIES.keys()
+    others = {"/sign/batch", "/verify/batch", "/random"}
+    assert {"/sign", *TARGETS.values()} - {"/%73ign"} == operations - others
 
 
 @pytest.fixture

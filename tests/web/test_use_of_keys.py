@@ -1,66 +1,30 @@
-"""What every use of a key has in common: how it is named, whose it is, and what it may do."""
+"""Rules of every operation on a key: its name, its profile, and its permitted operations."""
 
 import pytest
 from problems import refused
+from uses import OTHER_BODIES, USES
+
+from minikms.access.policy import OPEN
+from minikms.web.routes import ROUTES
 
 pytestmark = pytest.mark.shared_service
 
-DATA = "aGVsbG8="
-SIXTEEN = "AAECAwQFBgcICQoLDA0ODw=="
-PEER = {
-    "kty": "EC",
-    "crv": "P-256",
-    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
-}
-
-XPEER = {"kty": "OKP", "crv": "X25519", "x": "3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"}
-
-# path, the rest of its body, an algorithm that can, the operation, another that the same key can
-USES = [
-    ("/sign", {"data": DATA}, "p256", "sign", "verify"),
-    ("/verify", {"data": DATA, "sig": DATA}, "p256", "verify", "sign"),
-    ("/sign/batch", {"items": [{"data": DATA}]}, "p256", "sign", "derive"),
-    ("/verify/batch", {"items": [{"data": DATA, "sig": DATA}]}, "p256", "verify", "derive"),
-    ("/encrypt", {"plaintext": DATA}, "a256gcm", "encrypt", "decrypt"),
-    (
-        "/decrypt",
-        {"ciphertext": DATA, "nonce": SIXTEEN, "tag": SIXTEEN},
-        "a256gcm",
-        "decrypt",
-        "encrypt",
-    ),
-    ("/wrap", {"key": SIXTEEN}, "a128kw", "wrap", "unwrap"),
-    ("/unwrap", {"wrapped": "A" * 32}, "a128kw", "unwrap", "wrap"),
-    ("/derive", {"peer": PEER}, "p256", "derive", "sign"),
-    ("/box", {"to": XPEER, "plaintext": DATA}, "x25519", "box", "box-open"),
-    (
-        "/box/open",
-        {"from": XPEER, "ciphertext": SIXTEEN, "nonce": SIXTEEN},
-        "x25519",
-        "box-open",
-        "box",
-    ),
-    ("/box/seal/open", {"ciphertext": SIXTEEN}, "x25519", "box-open", "derive"),
-    ("/decapsulate", {"ciphertext": "A" * 1451}, "mlkem768", "decapsulate", "hpke-open"),
-    ("/hpke/open", {"enc": SIXTEEN, "ciphertext": SIXTEEN}, "p256", "hpke-open", "derive"),
-    ("/hpke/open", {"enc": SIXTEEN, "ciphertext": ""}, "mlkem1024", "hpke-open", "decapsulate"),
-    ("/mac", {"data": DATA}, "hs256", "mac", "mac-verify"),
-    ("/mac/verify", {"data": DATA, "mac": DATA}, "hs256", "mac-verify", "mac"),
-    ("/jws/sign", {"payload": DATA}, "p256", "sign", "verify"),
-    ("/jws/sign", {"payload": DATA}, "hs256", "mac", "mac-verify"),
-    ("/jws/verify", {"jws": "a.b.c"}, "p256", "verify", "sign"),
-    ("/jws/verify", {"jws": "a.b.c"}, "hs256", "mac-verify", "mac"),
-    ("/jwe/decrypt", {"jwe": "a.b.c.d.e"}, "p256", "jwe-decrypt", "derive"),
-    ("/jwe/decrypt", {"jwe": "a.b.c.d.e"}, "a128kw", "jwe-decrypt", "unwrap"),
-]
+# Scopes of routes that use no key.
+ELSE = {OPEN, "admin", "profiles", "keys:read", "keys:write", "keys:export"}
 # These succeed only with what was made for them: see their own tests.
 OPENS = ("decrypt", "unwrap", "box-open", "hpke-open", "jwe-decrypt")
-PLAIN_USES = [use for use in USES if use[3] not in OPENS]
+PLAIN_USES = [use for use in USES if use.operation not in OPENS]
+
+
+def test_the_uses_are_all_routes_of_operations():
+    routes = {route.path for route in ROUTES if route.scope not in ELSE}
+    assert routes == {use.path for use in USES} | OTHER_BODIES.keys()
 
 
 @pytest.mark.parametrize(("path", "rest", "alg", "operation", "other"), PLAIN_USES)
-async def test_by_kid_and_by_alias(client, generate, path, rest, alg, operation, other):
+async def test_kid_and_alias_name_the_key_of_each_use(
+    client, generate, path, rest, alg, operation, other
+):
     key = await generate(alg, alias="did:example:1#k")
     assert operation in key["operations"]
     for ref in ({"kid": key["kid"]}, {"alias": "did:example:1#k"}):
