@@ -22,6 +22,7 @@ from minikms.plugin import (
     KeyWrap,
     Mac,
     PublicKeyEncryption,
+    SignatureOptions,
     Signer,
 )
 from minikms.plugin.registry import AlgorithmRegistry
@@ -55,9 +56,9 @@ def calls(algorithm: KeyAlgorithm[Any]) -> Iterator[tuple[str, Callable[[], obje
     if isinstance(algorithm, Signer):
         alg = algorithm.signing_algs[0]
         public = algorithm.load_public(algorithm.public_jwk(key))
-        signature = algorithm.sign(key, MESSAGE, alg, False)
-        yield "sign", lambda: algorithm.sign(key, MESSAGE, alg, False)
-        yield "verify", lambda: algorithm.verify(public, MESSAGE, signature, alg, False)
+        signature = algorithm.sign(key, MESSAGE, SignatureOptions(alg))
+        yield "sign", lambda: algorithm.sign(key, MESSAGE, SignatureOptions(alg))
+        yield "verify", lambda: algorithm.verify(public, MESSAGE, signature, SignatureOptions(alg))
     if isinstance(algorithm, KeyAgreement):
         peer = algorithm.load_peer(algorithm.public_jwk(algorithm.generate()))
         yield "derive", lambda: algorithm.derive(key, peer)

@@ -29,6 +29,7 @@ from minikms.http.gate import CALLER, GATE
 from minikms.http.request_batches import PlainRoutes
 from minikms.http.server import KmsRunner
 from minikms.keys.signing import Sign
+from minikms.plugin import SignatureOptions
 from minikms.serve.assembly import create_service
 from minikms.startup_errors import AccessError
 from minikms.store.secret_files import write_secret
@@ -171,13 +172,13 @@ def each(connection: Any, app: Any, call: bytes) -> dict[str, float]:
     sign = Sign(body["data"], body["options"])
     key = keys._key_at_hand(*named, sign)
     assert key is not None
-    alg = key.algorithm.signing_algs[0]
+    form = SignatureOptions(key.algorithm.signing_algs[0])
     signed = sign.compute(key)
     timed = [
         ("HTTP parsed", parse),
         ("body read", lambda: messages.read(orjson.loads(text), schema)),
         ("key and its state looked up", lambda: keys._key_at_hand(*named, sign)),
-        ("signature", lambda: key.algorithm.sign(key.material, body["data"], alg, False)),
+        ("signature", lambda: key.algorithm.sign(key.material, body["data"], form)),
         ("answer written", lambda: head(b"", "0" * 32) + messages.write(answer, signed)),
     ]
     if gate.sink is not None:

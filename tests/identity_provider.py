@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from minikms.plugin import SignatureOptions
 from minikms.plugin.registry import AlgorithmRegistry
 
 ISSUER = "https://idp.example/realm"
@@ -42,7 +43,9 @@ class SigningKey:
         self.jwk = {**self.algorithm.public_jwk(self.key), "kid": kid, **members}
 
     def signer(self, alg=None):
-        return lambda message: self.algorithm.sign(self.key, message, alg or self.alg, False)
+        return lambda message: self.algorithm.sign(
+            self.key, message, SignatureOptions(alg or self.alg)
+        )
 
     def token(self, claims=None, *, alg=None, **header):
         """A token that is good for a minute, but for what is given; None leaves something out."""

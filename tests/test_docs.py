@@ -10,6 +10,7 @@ from aiohttp import web
 from minikms.access.policy import SCOPES
 from minikms.config import ENV_PREFIX, OPTIONS, Config
 from minikms.keys.jwe import MAX_HEADER, MAX_HEADERS, MAX_RECIPIENTS
+from minikms.plugin import SignatureOptions
 from minikms.plugin.protocol import KeyPairAlgorithm, Signer
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import (
@@ -76,7 +77,7 @@ def test_table_of_signatures_is_that_of_the_algorithms():
     expected = []
     for algorithm in built_in(Signer):
         key = algorithm.generate()
-        length = len(algorithm.sign(key, b"", algorithm.signing_algs[0], False))
+        length = len(algorithm.sign(key, b"", SignatureOptions(algorithm.signing_algs[0])))
         names = " ".join(f"`{name}`" for name in algorithm.signing_algs)
         expected.append((algorithm.name, names, f"{length:,}"))
     assert rows == expected

@@ -8,7 +8,14 @@ import coincurve
 from cryptography.hazmat.primitives import hashes, hpke
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from minikms.plugin import AskarStored, EcAlgorithm, EcKeyPair, Pkcs8KeyAlgorithm, PycaHpke
+from minikms.plugin import (
+    AskarStored,
+    EcAlgorithm,
+    EcKeyPair,
+    Pkcs8KeyAlgorithm,
+    PycaHpke,
+    SignatureOptions,
+)
 
 # The order of secp256k1's base point (SEC 2 section 2.4.1).
 _K256_ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
@@ -84,9 +91,9 @@ class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coi
     def secret_bytes(self, key: coincurve.PrivateKey) -> bytes:
         return key.secret
 
-    def sign(self, key: coincurve.PrivateKey, message: bytes, alg: str, prehashed: bool) -> bytes:
+    def sign(self, key: coincurve.PrivateKey, message: bytes, options: SignatureOptions) -> bytes:
         # The compact form is r‖s and a recovery id, which JOSE does not have.
-        digest = self._digest(message, prehashed)
+        digest = self._digest(message, options.prehashed)
         return key.sign_recoverable(digest, hasher=None)[:64]
 
     def verify(
@@ -94,10 +101,9 @@ class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coi
         public: coincurve.PublicKey,
         message: bytes,
         signature: bytes,
-        alg: str,
-        prehashed: bool,
+        options: SignatureOptions,
     ) -> bool:
-        digest = self._digest(message, prehashed)
+        digest = self._digest(message, options.prehashed)
         if len(signature) != 2 * self.size:
             return False
         r, s = self.split(signature)

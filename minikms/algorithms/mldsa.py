@@ -6,7 +6,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import mldsa
 
 from minikms.algorithms import akp
-from minikms.plugin import PureSigner, SignsMessages, ValidationFailed, VerifiesMessages
+from minikms.plugin import (
+    PureSigner,
+    SignatureOptions,
+    SignsMessages,
+    ValidationFailed,
+    VerifiesMessages,
+)
 
 _MU: Final = 64  # bytes (FIPS 204 section 6.2)
 
@@ -41,17 +47,17 @@ class MlDsaAlgorithm(PureSigner[PrivateT, PublicT], akp.AkpAlgorithm[PrivateT, P
     def jwk_alg(self) -> str:
         return self.signing_algs[0]
 
-    def sign(self, key: PrivateT, message: bytes, alg: str, prehashed: bool) -> bytes:
-        if not prehashed:
-            return super().sign(key, message, alg, prehashed)
+    def sign(self, key: PrivateT, message: bytes, options: SignatureOptions) -> bytes:
+        if not options.prehashed:
+            return super().sign(key, message, options)
         _check_mu(message)
         return key.sign_mu(message)
 
     def verify(
-        self, public: PublicT, message: bytes, signature: bytes, alg: str, prehashed: bool
+        self, public: PublicT, message: bytes, signature: bytes, options: SignatureOptions
     ) -> bool:
-        if not prehashed:
-            return super().verify(public, message, signature, alg, prehashed)
+        if not options.prehashed:
+            return super().verify(public, message, signature, options)
         _check_mu(message)
         try:
             public.verify_mu(signature, message)

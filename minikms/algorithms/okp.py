@@ -24,6 +24,7 @@ from minikms.plugin import (
     PycaHpke,
     SecretImporter,
     SeedImporter,
+    SignatureOptions,
     jose_b64url,
     jwk_bytes,
     public_of,
@@ -176,11 +177,11 @@ class Ed25519(
     is_public_key = staticmethod(points.is_ed25519_point)
 
     def sign_many(
-        self, key: SodiumKey, messages: Sequence[bytes], alg: str, prehashed: bool
+        self, key: SodiumKey, messages: Sequence[bytes], options: SignatureOptions
     ) -> list[bytes]:
         # A subclass that signs in another way does so in batches, too.
-        if prehashed or type(self).sign is not Ed25519.sign:
-            return super().sign_many(key, messages, alg, prehashed)
+        if options.prehashed or type(self).sign is not Ed25519.sign:
+            return super().sign_many(key, messages, options)
         return key.sign_many(messages)
 
     def load_peer(self, jwk: Mapping[str, Any]) -> X25519PublicKey:

@@ -16,6 +16,7 @@ from minikms.plugin import (
     JwkImporter,
     Pkcs8KeyAlgorithm,
     PublicKeyEncryption,
+    SignatureOptions,
     Signer,
     ValidationFailed,
     jose_b64url,
@@ -105,9 +106,9 @@ class RsaAlgorithm(
             unproved = numbers.private_key(unsafe_skip_rsa_key_validation=True)
             # With p or q composite a signature is wrong, unless the numbers were chosen for it. It
             # takes a fraction of the time of the test of the primes, without the lock.
-            alg = self.signing_algs[0]
-            signature = self.sign(unproved, b"", alg, False)
-            if not self.verify(unproved.public_key(), b"", signature, alg, False):
+            options = SignatureOptions(self.signing_algs[0])
+            signature = self.sign(unproved, b"", options)
+            if not self.verify(unproved.public_key(), b"", signature, options):
                 raise InvalidKey(_MISFIT)
             return load_tested(numbers)
         except ValueError:
@@ -125,13 +126,13 @@ class RsaAlgorithm(
         }
         return {**self.public_jwk(key), **{name: _text(value) for name, value in private.items()}}
 
-    def sign(self, key: rsa.RSAPrivateKey, message: bytes, alg: str, prehashed: bool) -> bytes:
-        return key.sign(message, *_scheme(message, alg, prehashed))
+    def sign(self, key: rsa.RSAPrivateKey, message: bytes, options: SignatureOptions) -> bytes:
+        return key.sign(message, *_scheme(message, options))
 
     def verify(
-        self, public: rsa.RSAPublicKey, message: bytes, signature: bytes, alg: str, prehashed: bool
+        self, public: rsa.RSAPublicKey, message: bytes, signature: bytes, options: SignatureOptions
     ) -> bool:
-        scheme = _scheme(message, alg, prehashed)
+        scheme = _scheme(message, options)
         # RFC 8017 section 8.1.2: OpenSSL accepts one without its leading zeros.
         if len(signature) != self.bits // 8:
             return False
@@ -191,18 +192,18 @@ class Rsa4096(RsaAlgorithm):
     name, bits = "rsa4096", 4096
 
 
-def _scheme(message: bytes, alg: str, prehashed: bool) -> _Scheme:
-    """The padding and the hash of a JOSE `alg`; raises ValidationFailed for a bad digest."""
-    digest = _HASHES[alg[2:]]
-    if prehashed and len(message) != digest.digest_size:
+def _scheme(message: bytes, options: SignatureOptions) -> _Scheme:
+    """The padding and the hash of a signature; raises ValidationFailed for a bad digest."""
+    digest = _HASHES[options.alg[2:]]
+    if options.prehashed and len(message) != digest.digest_size:
         size = digest.digest_size
         raise ValidationFailed(errors=[("#/data", f"The digest must have {size} bytes.")])
     scheme = (
         padding.PSS(padding.MGF1(digest), digest.digest_size)
-        if alg.startswith("PS")
+        if options.alg.startswith("PS")
         else padding.PKCS1v15()
     )
-    return scheme, utils.Prehashed(digest) if prehashed else digest
+    return scheme, utils.Prehashed(digest) if options.prehashed else digest
 
 
 def load_tested(numbers: rsa.RSAPrivateNumbers) -> rsa.RSAPrivateKey:

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from minikms.errors import UnsupportedOption
 from minikms.keys import jws
 from minikms.keys.operation import Operation, UsableKey, Use
-from minikms.plugin.protocol import Mac, Signer
+from minikms.plugin.protocol import Mac, SignatureOptions, Signer
 
 SignerOrMac: TypeAlias = Signer[Any, Any] | Mac[Any]
 
@@ -44,7 +44,7 @@ class SignJws(Operation[SignerOrMac, str]):
         protected = jws.protected_header(alg, kid, self.header, detached=self.detached)
         message = jws.signing_input(protected, self.payload, plain=self.detached)
         if isinstance(key.algorithm, Signer):
-            signature = key.algorithm.sign(key.material, message, alg, False)
+            signature = key.algorithm.sign(key.material, message, SignatureOptions(alg))
         else:
             signature = key.algorithm.mac(key.material, message)
         return jws.compact(protected, message, signature, detached=self.detached)
@@ -71,7 +71,8 @@ class VerifyJws(Operation[SignerOrMac, JwsResult]):
         if valid:
             message, signature, algorithm = parsed.signing_input, parsed.signature, key.algorithm
             if isinstance(algorithm, Signer):
-                valid = algorithm.verify(key.material, message, signature, str(alg), False)
+                options = SignatureOptions(str(alg))
+                valid = algorithm.verify(key.material, message, signature, options)
             else:
                 valid = algorithm.verify_mac(key.material, message, signature)
         return JwsResult(valid, parsed.header, parsed.payload if valid else None)

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 from minikms.errors import UnsupportedOption
 from minikms.keys.operation import BatchOperation, Operation, UsableKey, Use
-from minikms.plugin.protocol import EcdsaSigner, Signer
+from minikms.plugin.protocol import EcdsaSigner, SignatureOptions, Signer
 
 AnySigner: TypeAlias = Signer[Any, Any]
 
@@ -46,7 +46,7 @@ class Sign(Operation[AnySigner, Signed]):
     def compute(self, key: UsableKey[AnySigner]) -> Signed:
         signing = _Signing.choose(key, self.options)
         sig = signing.sign(key.material, self.message)
-        return Signed(sig, signing.alg or None, key.kid)
+        return Signed(sig, signing.options.alg or None, key.kid)
 
 
 @dataclass(slots=True, repr=False)
@@ -100,11 +100,10 @@ class VerifyBatch(BatchOperation[AnySigner, tuple[bytes, bytes], bool]):
 
 @dataclass(slots=True, repr=False)
 class _Signing:
-    """An algorithm with options that apply to it; `alg` is empty where JOSE has no name for it."""
+    """An algorithm, and options that apply to it."""
 
     signer: AnySigner
-    alg: str
-    prehashed: bool
+    options: SignatureOptions
     der: EcdsaSigner[Any, Any] | None
 
     @classmethod
@@ -125,16 +124,16 @@ class _Signing:
             if not isinstance(signer, EcdsaSigner):
                 raise UnsupportedOption("Only ECDSA signatures have a DER form.")
             der = signer
-        return cls(signer, alg, options.prehashed, der)
+        return cls(signer, SignatureOptions(alg, options.prehashed), der)
 
     def sign(self, key: Any, message: bytes) -> bytes:
         """The signature of a private key, in the form that the options ask for."""
-        signature = self.signer.sign(key, message, self.alg, self.prehashed)
+        signature = self.signer.sign(key, message, self.options)
         return self.der.to_der(signature) if self.der else signature
 
     def sign_many(self, key: Any, messages: Sequence[bytes]) -> list[bytes]:
         """The same of many messages."""
-        signatures = self.signer.sign_many(key, messages, self.alg, self.prehashed)
+        signatures = self.signer.sign_many(key, messages, self.options)
         return [self.der.to_der(one) for one in signatures] if self.der else signatures
 
     def verify(self, public: Any, message: bytes, signature: bytes) -> bool:
@@ -144,4 +143,4 @@ class _Signing:
                 signature = self.der.from_der(signature)
             except ValueError:
                 signature = b""
-        return self.signer.verify(public, message, signature, self.alg, self.prehashed)
+        return self.signer.verify(public, message, signature, self.options)

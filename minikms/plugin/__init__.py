@@ -35,6 +35,7 @@ from minikms.plugin.protocol import (
     Sealed,
     SecretImporter,
     SeedImporter,
+    SignatureOptions,
     Signer,
     Stored,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "Sealed",
     "SecretImporter",
     "SeedImporter",
+    "SignatureOptions",
     "Signer",
     "SignsMessages",
     "Stored",

@@ -20,6 +20,7 @@ from minikms.plugin.protocol import (
     KeyT,
     PublicT,
     SecretImporter,
+    SignatureOptions,
 )
 from minikms.plugin.pyca import public_of
 
@@ -140,21 +141,18 @@ class EcAlgorithm(EcKeyPair[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKe
         return ec.generate_private_key(self.curve)
 
     def sign(
-        self, key: ec.EllipticCurvePrivateKey, message: bytes, alg: str, prehashed: bool
+        self, key: ec.EllipticCurvePrivateKey, message: bytes, options: SignatureOptions
     ) -> bytes:
-        return self.from_der(
-            key.sign(message, self._scheme(message, prehashed, deterministic=True))
-        )
+        return self.from_der(key.sign(message, self._scheme(message, options, deterministic=True)))
 
     def verify(
         self,
         public: ec.EllipticCurvePublicKey,
         message: bytes,
         signature: bytes,
-        alg: str,
-        prehashed: bool,
+        options: SignatureOptions,
     ) -> bool:
-        scheme = self._scheme(message, prehashed, deterministic=False)
+        scheme = self._scheme(message, options, deterministic=False)
         if len(signature) != 2 * self.size:
             return False
         try:
@@ -183,9 +181,11 @@ class EcAlgorithm(EcKeyPair[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKe
     def secret_bytes(self, key: ec.EllipticCurvePrivateKey) -> bytes:
         return key.private_numbers().private_value.to_bytes(self.size, "big")
 
-    def _scheme(self, message: bytes, prehashed: bool, *, deterministic: bool) -> ec.ECDSA:
-        self.check_digest(message, prehashed)
-        return self._schemes[prehashed, deterministic]
+    def _scheme(
+        self, message: bytes, options: SignatureOptions, *, deterministic: bool
+    ) -> ec.ECDSA:
+        self.check_digest(message, options.prehashed)
+        return self._schemes[options.prehashed, deterministic]
 
     @cached_property
     def _schemes(self) -> dict[tuple[bool, bool], ec.ECDSA]:

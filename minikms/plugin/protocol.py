@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeAlias, TypeVar
 from aries_askar import Key as AskarKey
 
 from minikms.errors import UnsupportedOperation
+from minikms.plugin.old_arguments import take_old_arguments
 
 Stored: TypeAlias = AskarKey | bytes
 """Key material in the store: an Askar key, or bytes, which Askar encrypts."""
@@ -144,6 +145,18 @@ class Capability(ABC):
     slow: ClassVar[frozenset[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class SignatureOptions:
+    """The form of a signature; a later version may have more fields, each with a default.
+
+    `alg` is one of `signing_algs`, empty if the algorithm has none. If `prehashed`, the message is
+    the digest that `alg` would make (of ML-DSA mu, FIPS 204 section 6.2).
+    """
+
+    alg: str = ""
+    prehashed: bool = False
+
+
 class Signer(KeyPairAlgorithm[KeyT, PublicT], Capability):
     """Signs with a private key, verifies with a public one."""
 
@@ -159,28 +172,30 @@ class Signer(KeyPairAlgorithm[KeyT, PublicT], Capability):
         return self.signing_algs
 
     @abstractmethod
-    def sign(self, key: KeyT, message: bytes, alg: str, prehashed: bool) -> bytes:
+    def sign(self, key: KeyT, message: bytes, options: SignatureOptions) -> bytes:
         """The signature over `message`, in JOSE's form (ECDSA: r‖s).
 
-        `alg` is one of `signing_algs`, or empty where there is none. With `prehashed`, `message` is
-        the digest that `alg` would make (of ML-DSA mu, FIPS 204 section 6.2); raises
-        UnsupportedOption where `alg` has no such form.
+        Raises UnsupportedOption if `alg` has no such form.
         """
 
     def sign_many(
-        self, key: KeyT, messages: Sequence[bytes], alg: str, prehashed: bool
+        self, key: KeyT, messages: Sequence[bytes], options: SignatureOptions
     ) -> list[bytes]:
         """The signature over each message, as `sign` makes it; raises what `sign` does for any.
 
-        To override where a library makes many with less work than one by one.
+        Override it if a library makes many with less work than one by one.
         """
-        return [self.sign(key, message, alg, prehashed) for message in messages]
+        return [self.sign(key, message, options) for message in messages]
 
     @abstractmethod
     def verify(
-        self, public: PublicT, message: bytes, signature: bytes, alg: str, prehashed: bool
+        self, public: PublicT, message: bytes, signature: bytes, options: SignatureOptions
     ) -> bool:
-        """Whether `signature` is valid; one of the wrong length is not, and is no error."""
+        """Whether `signature` is valid; False, not an error, for one of the wrong length."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        take_old_arguments(cls)
 
 
 class EcdsaSigner(Signer[KeyT, PublicT]):

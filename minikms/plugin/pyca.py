@@ -6,7 +6,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization as ser
 
 from minikms.errors import UnsupportedOption
-from minikms.plugin.protocol import KeyAlgorithm, PublicT, Signer, Stored
+from minikms.plugin.protocol import KeyAlgorithm, PublicT, SignatureOptions, Signer, Stored
 
 PublicT_co = TypeVar("PublicT_co", covariant=True)
 
@@ -73,15 +73,15 @@ class PureSigner(Signer[SignsT, VerifiesT]):
     its own for what is prehashed.
     """
 
-    def sign(self, key: SignsT, message: bytes, alg: str, prehashed: bool) -> bytes:
-        if prehashed:
+    def sign(self, key: SignsT, message: bytes, options: SignatureOptions) -> bytes:
+        if options.prehashed:
             raise self._not_a_digest()
         return key.sign(message)
 
     def verify(
-        self, public: VerifiesT, message: bytes, signature: bytes, alg: str, prehashed: bool
+        self, public: VerifiesT, message: bytes, signature: bytes, options: SignatureOptions
     ) -> bool:
-        if prehashed:
+        if options.prehashed:
             raise self._not_a_digest()
         try:
             public.verify(signature, message)

@@ -25,6 +25,7 @@ from minikms.plugin.protocol import (
     KeyWrap,
     Mac,
     PublicKeyEncryption,
+    SignatureOptions,
     Signer,
 )
 
@@ -111,9 +112,9 @@ class Contract:
             same.append(algorithm.public_jwk(one) == algorithm.public_jwk(two))
             same.append(algorithm.public_bytes(one) == algorithm.public_bytes(two))
         if isinstance(algorithm, Signer):
-            alg = signing_names(algorithm)[0]
-            signature = algorithm.sign(two, MESSAGE, alg, False)
-            same.append(algorithm.verify(self.public(one), MESSAGE, signature, alg, False))
+            options = signing_options(algorithm)[0]
+            signature = algorithm.sign(two, MESSAGE, options)
+            same.append(algorithm.verify(self.public(one), MESSAGE, signature, options))
         if isinstance(algorithm, Mac):
             same.append(algorithm.mac(one, MESSAGE) == algorithm.mac(two, MESSAGE))
         try:
@@ -145,6 +146,6 @@ class Contract:
         return bool(same) and all(same)
 
 
-def signing_names(signer: Signer[Any, Any]) -> tuple[str, ...]:
-    """The values of `alg` to sign with, an empty one if the algorithm has none."""
-    return signer.signing_algs or ("",)
+def signing_options(signer: Signer[Any, Any]) -> list[SignatureOptions]:
+    """Options to sign with by each `alg` of an algorithm, or by none if it has none."""
+    return [SignatureOptions(alg) for alg in signer.signing_algs or ("",)]

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 import pytest
@@ -11,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 )
 
 from minikms.errors import InvalidKey, UnsupportedOption, ValidationFailed
-from minikms.plugin.protocol import EcdsaSigner, Mac, SecretImporter, Signer
-from minikms.testing.base import MESSAGE, MESSAGES, Contract, Part, each_message, signing_names
+from minikms.plugin.protocol import EcdsaSigner, Mac, SecretImporter, SignatureOptions, Signer
+from minikms.testing.base import MESSAGE, MESSAGES, Contract, Part, each_message, signing_options
 from minikms.testing.damage import flip_bit, near_misses
 
 # Bytes of a signature; the largest of SLH-DSA has 49,856 (FIPS 205).
@@ -24,61 +25,61 @@ class SignerContract(Contract):
 
     applies_to: ClassVar[tuple[Part, ...]] = (Signer,)
 
-    def signed(self, message: bytes) -> Iterator[tuple[Signer[Any, Any], str, bytes]]:
+    def signed(self, message: bytes) -> Iterator[tuple[Signer[Any, Any], SignatureOptions, bytes]]:
         """A signature over `message` for each `alg`."""
         signer = self.declared(Signer)
-        for alg in signing_names(signer):
-            signature = signer.sign(self.keys()[0], message, alg, False)
+        for options in signing_options(signer):
+            signature = signer.sign(self.keys()[0], message, options)
             size = len(signature)
             assert size <= _LONGEST, f"a signature of {size} bytes, which every answer would have"
-            yield signer, alg, signature
+            yield signer, options, signature
 
     @each_message
     def test_a_signature_verifies(self, message: bytes) -> None:
         public = self.public(self.keys()[0])
-        for signer, alg, signature in self.signed(message):
+        for signer, options, signature in self.signed(message):
             assert isinstance(signature, bytes)
-            assert signer.verify(public, message, signature, alg, False) is True
+            assert signer.verify(public, message, signature, options) is True
 
     def test_many_are_signed_in_order(self) -> None:
         key, messages = self.keys()[0], [*MESSAGES.values(), MESSAGE]
         public, signer = self.public(key), self.declared(Signer)
-        for alg in signing_names(signer):
-            signatures = signer.sign_many(key, messages, alg, False)
+        for options in signing_options(signer):
+            signatures = signer.sign_many(key, messages, options)
             for message, signature in zip(messages, signatures, strict=True):
-                assert signer.verify(public, message, signature, alg, False) is True
-            if self._prehashed(signer, alg, b"") is UnsupportedOption:
+                assert signer.verify(public, message, signature, options) is True
+            if self._prehashed(signer, options, b"") is UnsupportedOption:
                 with pytest.raises(UnsupportedOption):
-                    signer.sign_many(key, messages, alg, True)
+                    signer.sign_many(key, messages, replace(options, prehashed=True))
 
     @each_message
     def test_a_changed_message_does_not_verify(self, message: bytes) -> None:
         public = self.public(self.keys()[0])
-        for signer, alg, signature in self.signed(message):
+        for signer, options, signature in self.signed(message):
             for changed in near_misses(message):
-                assert signer.verify(public, changed, signature, alg, False) is False
+                assert signer.verify(public, changed, signature, options) is False
 
     def test_a_changed_signature_does_not_verify(self) -> None:
         public = self.public(self.keys()[0])
-        for signer, alg, signature in self.signed(MESSAGE):
+        for signer, options, signature in self.signed(MESSAGE):
             zeros, twice = bytes(len(signature)), signature * 2
             middle = len(signature) // 2
             # The same two numbers to whoever splits r‖s without a look at the length.
             padded = signature[:middle] + b"\0" + signature[middle:]
             for changed in (*near_misses(signature), zeros, twice, padded):
-                assert signer.verify(public, MESSAGE, changed, alg, False) is False
+                assert signer.verify(public, MESSAGE, changed, options) is False
 
     def test_another_key_does_not_verify(self) -> None:
         public = self.public(self.keys()[1])
-        for signer, alg, signature in self.signed(MESSAGE):
-            assert signer.verify(public, MESSAGE, signature, alg, False) is False
+        for signer, options, signature in self.signed(MESSAGE):
+            assert signer.verify(public, MESSAGE, signature, options) is False
 
     def test_a_digest_is_signed_like_its_message_or_refused(self) -> None:
         public = self.public(self.keys()[0])
         digests = [hashlib.new(name, MESSAGE).digest() for name in ("sha256", "sha384", "sha512")]
         digests.append(_mu(self.declared(Signer).public_bytes(self.keys()[0]), MESSAGE))
-        for signer, alg, whole in self.signed(MESSAGE):
-            outcomes = [self._prehashed(signer, alg, digest) for digest in digests]
+        for signer, options, whole in self.signed(MESSAGE):
+            outcomes = [self._prehashed(signer, options, digest) for digest in digests]
             if UnsupportedOption in outcomes:
                 assert set(outcomes) == {UnsupportedOption}
                 continue
@@ -90,21 +91,23 @@ class SignerContract(Contract):
             [digest] = [
                 digest
                 for digest, signature in taken.items()
-                if signer.verify(public, MESSAGE, signature, alg, False)
+                if signer.verify(public, MESSAGE, signature, options)
             ]
             assert {len(each) for each in taken} == {len(digest)}
-            assert signer.verify(public, digest, whole, alg, True) is True
-            assert signer.verify(public, flip_bit(digest, 0), whole, alg, True) is False
+            prehashed = replace(options, prehashed=True)
+            assert signer.verify(public, digest, whole, prehashed) is True
+            assert signer.verify(public, flip_bit(digest, 0), whole, prehashed) is False
 
     def _prehashed(
-        self, signer: Signer[Any, Any], alg: str, digest: bytes
+        self, signer: Signer[Any, Any], options: SignatureOptions, digest: bytes
     ) -> bytes | type[Exception]:
-        """The signature over a digest, or the error, which verifying must raise too."""
+        """The signature over a digest, or the error, which verifying must also raise."""
+        key, prehashed = self.keys()[0], replace(options, prehashed=True)
         try:
-            return signer.sign(self.keys()[0], digest, alg, True)
+            return signer.sign(key, digest, prehashed)
         except (UnsupportedOption, ValidationFailed) as exc:
             with pytest.raises(type(exc)):
-                signer.verify(self.public(self.keys()[0]), digest, bytes(64), alg, True)
+                signer.verify(self.public(key), digest, bytes(64), prehashed)
             return type(exc)
 
 
@@ -122,7 +125,7 @@ class EcdsaContract(Contract):
     def signature(self) -> tuple[EcdsaSigner[Any, Any], bytes]:
         """A signer, and a signature of it."""
         signer = self.declared(EcdsaSigner)
-        return signer, signer.sign(self.keys()[0], MESSAGE, signing_names(signer)[0], False)
+        return signer, signer.sign(self.keys()[0], MESSAGE, signing_options(signer)[0])
 
     def test_the_der_form_has_the_same_numbers(self) -> None:
         signer, signature = self.signature()

@@ -34,6 +34,7 @@ from minikms.plugin import (
     Mac,
     Sealed,
     SecretImporter,
+    SignatureOptions,
     jwk_bytes,
 )
 from minikms.testing import AlgorithmContract
@@ -53,34 +54,34 @@ class VerifiesAnything(Ed25519):
         "test_another_key_does_not_verify",
     )
 
-    def verify(self, public, message, signature, alg, prehashed):
-        return super().verify(public, message, signature, alg, prehashed) or True
+    def verify(self, public, message, signature, options):
+        return super().verify(public, message, signature, options) or True
 
 
 class RaisesForALengthThatDoesNotFit(Ed25519):
     caught_by = ("test_a_changed_signature_does_not_verify",)
 
-    def verify(self, public, message, signature, alg, prehashed):
+    def verify(self, public, message, signature, options):
         if len(signature) != 64:
             raise ValueError(signature)
-        return super().verify(public, message, signature, alg, prehashed)
+        return super().verify(public, message, signature, options)
 
 
 class SignsADigestLikeAMessage(P256):
     caught_by = ("test_a_digest_is_signed_like_its_message_or_refused",)
 
-    def sign(self, key, message, alg, prehashed):
-        return super().sign(key, message, alg, False)
+    def sign(self, key, message, options):
+        return super().sign(key, message, SignatureOptions(options.alg))
 
 
 class CutsTheMessage(Ed25519):
     caught_by = ("test_a_changed_message_does_not_verify",)
 
-    def sign(self, key, message, alg, prehashed):
-        return super().sign(key, message[:1000], alg, prehashed)
+    def sign(self, key, message, options):
+        return super().sign(key, message[:1000], options)
 
-    def verify(self, public, message, signature, alg, prehashed):
-        return super().verify(public, message[:1000], signature, alg, prehashed)
+    def verify(self, public, message, signature, options):
+        return super().verify(public, message[:1000], signature, options)
 
 
 class SleepsOverALongMessage(Ed25519):
@@ -91,17 +92,17 @@ class SleepsOverALongMessage(Ed25519):
     )
     seconds = 2
 
-    def sign(self, key, message, alg, prehashed):
+    def sign(self, key, message, options):
         if len(message) > 1000:
             threading.Event().wait()
-        return super().sign(key, message, alg, prehashed)
+        return super().sign(key, message, options)
 
 
 class NeverEndsALongMessage(SleepsOverALongMessage):
-    def sign(self, key, message, alg, prehashed):
+    def sign(self, key, message, options):
         while len(message) > 1000:
             pass
-        return Ed25519.sign(self, key, message, alg, prehashed)
+        return Ed25519.sign(self, key, message, options)
 
 
 class SignsAtLength(Ed25519):
@@ -115,11 +116,11 @@ class SignsAtLength(Ed25519):
         "test_a_digest_is_signed_like_its_message_or_refused",
     )
 
-    def sign(self, key, message, alg, prehashed):
-        return super().sign(key, message, alg, prehashed) + bytes(2 * 1024 * 1024)
+    def sign(self, key, message, options):
+        return super().sign(key, message, options) + bytes(2 * 1024 * 1024)
 
-    def verify(self, public, message, signature, alg, prehashed):
-        return super().verify(public, message, signature[:64], alg, prehashed)
+    def verify(self, public, message, signature, options):
+        return super().verify(public, message, signature[:64], options)
 
 
 class MixesUpSignatures(Ed25519):
@@ -132,8 +133,8 @@ class MixesUpSignatures(Ed25519):
 class SignsDigestsInBatchesAlone(Ed25519):
     caught_by = ("test_many_are_signed_in_order",)
 
-    def sign_many(self, key, messages, alg, prehashed):
-        return super().sign_many(key, messages, alg, False)
+    def sign_many(self, key, messages, options):
+        return super().sign_many(key, messages, SignatureOptions(options.alg))
 
 
 class ForgetsTheKey(A256Gcm):
@@ -313,13 +314,13 @@ class CallsARawSignatureDer(P256):
         "test_what_is_no_der_signature_is_refused",
     )
 
-    def sign(self, key, message, alg, prehashed):
-        der = key.sign(message, self._scheme(message, prehashed, deterministic=True))
+    def sign(self, key, message, options):
+        der = key.sign(message, self._scheme(message, options, deterministic=True))
         return super().from_der(der)
 
-    def verify(self, public, message, signature, alg, prehashed):
-        self.check_digest(message, prehashed)
-        return P256().verify(public, message, signature, alg, prehashed)
+    def verify(self, public, message, signature, options):
+        self.check_digest(message, options.prehashed)
+        return P256().verify(public, message, signature, options)
 
     def to_der(self, signature):
         return signature

@@ -13,6 +13,7 @@ from pasted import URL, Block, paste
 
 from minikms import plugin
 from minikms.algorithms import okp
+from minikms.plugin import SignatureOptions
 from minikms.plugin.protocol import (
     CAPABILITIES,
     EcdsaSigner,
@@ -69,7 +70,7 @@ class TestWithoutABase(AlgorithmContract):
     def test_it_is_the_built_in_one(self):
         built_in = okp.Ed448()
         key = built_in.generate()
-        assert self.algorithm.sign(key, b"hello", "EdDSA", False) == key.sign(b"hello")
+        assert self.algorithm.sign(key, b"hello", SignatureOptions("EdDSA")) == key.sign(b"hello")
         assert self.algorithm.public_jwk(key) == built_in.public_jwk(key)
         for fact in ("name", "kty", "crv", "multicodec", "signing_algs"):
             assert getattr(self.algorithm, fact) == getattr(built_in, fact)

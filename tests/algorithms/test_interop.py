@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from derived import algorithm_names
 
 from minikms.encodings import b64url, b64url_decode
-from minikms.plugin import AskarStored
+from minikms.plugin import AskarStored, SignatureOptions
 from minikms.plugin.registry import AlgorithmRegistry
 
 REGISTRY = AlgorithmRegistry.from_installed()
@@ -155,8 +155,8 @@ def test_theirs_verify_with_ours(name, library):
             seen |= shorter(signature)
     verified = [
         (
-            algorithm.verify(public, message, signature, alg, False),
-            algorithm.verify(public, message + b"!", signature, alg, False),
+            algorithm.verify(public, message, signature, SignatureOptions(alg)),
+            algorithm.verify(public, message + b"!", signature, SignatureOptions(alg)),
         )
         for message, signature in pairs
     ]
@@ -171,8 +171,8 @@ def test_k256_verifies_the_high_s_of_others_and_makes_low_s(library):
     for message in MESSAGES:
         r, s = halves(theirs.sign(message))
         for either in (s, K256_ORDER - s):
-            assert k256.verify(public, message, joined(r, either, 64), "ES256K", False)
-        assert halves(k256.sign(key, message, "ES256K", False))[1] <= K256_ORDER // 2
+            assert k256.verify(public, message, joined(r, either, 64), SignatureOptions("ES256K"))
+        assert halves(k256.sign(key, message, SignatureOptions("ES256K")))[1] <= K256_ORDER // 2
 
 
 @pytest.mark.parametrize("r", [0, K256_ORDER, 2**256 - 1])
@@ -180,5 +180,5 @@ def test_k256_verifies_the_high_s_of_others_and_makes_low_s(library):
 def test_k256_refuses_numbers_out_of_range(r, s):
     k256 = REGISTRY.get("k256")
     public = k256.load_public(k256.public_jwk(k256.generate()))
-    assert not k256.verify(public, b"", joined(r, s, 64), "ES256K", False)
-    assert not k256.verify(public, b"", joined(s, r, 64), "ES256K", False)
+    assert not k256.verify(public, b"", joined(r, s, 64), SignatureOptions("ES256K"))
+    assert not k256.verify(public, b"", joined(s, r, 64), SignatureOptions("ES256K"))

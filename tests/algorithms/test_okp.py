@@ -9,7 +9,7 @@ from nacl import bindings as sodium
 
 from minikms.algorithms.okp import X448, X25519, Ed448, Ed25519
 from minikms.encodings import jose_b64url
-from minikms.plugin import InvalidKey
+from minikms.plugin import InvalidKey, SignatureOptions
 
 P25519, P448 = 2**255 - 19, 2**448 - 2**224 - 1
 P = {X25519: P25519, Ed25519: P25519, X448: P448, Ed448: P448}
@@ -148,13 +148,14 @@ def test_a_signature_that_gives_its_key_away_is_refused():
     signature = identity + (hashed * private % order).to_bytes(32, "little")
     Ed25519PublicKey.from_public_bytes(public).verify(signature, message)  # OpenSSL accepts it
     found = Ed25519.public_class.from_public_bytes(public)
-    assert not Ed25519().verify(found, message, signature, "EdDSA", False)
+    assert not Ed25519().verify(found, message, signature, SignatureOptions("EdDSA"))
 
 
 @pytest.mark.parametrize("length", [0, 63, 65])
 def test_no_byte_moves_between_a_signature_and_its_message(length):
     """libsodium takes the two as one."""
     key, message = Ed25519().generate(), b"message"
-    public, signed = key.public_key(), Ed25519().sign(key, message, "EdDSA", False) + message
-    assert Ed25519().verify(public, message, signed[:64], "EdDSA", False)
-    assert not Ed25519().verify(public, signed[length:], signed[:length], "EdDSA", False)
+    public, eddsa = key.public_key(), SignatureOptions("EdDSA")
+    signed = Ed25519().sign(key, message, eddsa) + message
+    assert Ed25519().verify(public, message, signed[:64], eddsa)
+    assert not Ed25519().verify(public, signed[length:], signed[:length], eddsa)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minikms.plugin import Sealed
+from minikms.plugin import Sealed, SignatureOptions
 
 KERCKHOFFS = (
     b"A cipher system must not be required to be secret, and it must be able to fall into the"
@@ -109,5 +109,5 @@ def test_xchacha20_poly1305_of_its_draft(registry):
 def test_deterministic_ecdsa_of_rfc_6979(registry, name, secret, message, r, s):
     algorithm = registry.get(name)
     key = algorithm.import_secret(bytes.fromhex(secret))
-    signature = algorithm.sign(key, message, algorithm.signing_algs[0], False)
+    signature = algorithm.sign(key, message, SignatureOptions(algorithm.signing_algs[0]))
     assert signature.hex() == r + s

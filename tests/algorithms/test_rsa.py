@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from minikms.algorithms.rsa import Rsa2048, Rsa4096, RsaAlgorithm
 from minikms.encodings import jose_b64url
-from minikms.plugin import InvalidKey
+from minikms.plugin import InvalidKey, SignatureOptions
 
 E = 65537
 # Primes of 1,024 bits. 2·(2¹⁹⁹ + 101) divides both of the numbers before these.
@@ -180,10 +180,10 @@ def test_the_zeros_in_front_of_a_signature_count(alg):
     rsa = Rsa1088()
     key = RsaAlgorithm.generate.__wrapped__(rsa)
     messages = (str(number).encode() for number in range(100_000))
-    signed = ((message, rsa.sign(key, message, alg, False)) for message in messages)
+    signed = ((message, rsa.sign(key, message, SignatureOptions(alg))) for message in messages)
     # One in 256 or so.
     message, signature = next(pair for pair in signed if pair[1].startswith(b"\0"))
     public = key.public_key()
-    assert rsa.verify(public, message, signature, alg, False)
-    assert not rsa.verify(public, message, signature[1:], alg, False)
-    assert not rsa.verify(public, message, b"\0" + signature, alg, False)
+    assert rsa.verify(public, message, signature, SignatureOptions(alg))
+    assert not rsa.verify(public, message, signature[1:], SignatureOptions(alg))
+    assert not rsa.verify(public, message, b"\0" + signature, SignatureOptions(alg))

@@ -7,6 +7,7 @@ import pytest
 
 from minikms.algorithms import sodium
 from minikms.algorithms.okp import Ed25519
+from minikms.plugin import SignatureOptions
 
 # Of lengths that do not fit each other, and none at all.
 MESSAGES = [bytes((size,)) * size for size in (0, 1, 64, 3, 0, 200)] + [bytes(70_000)]
@@ -38,10 +39,10 @@ def test_without_the_private_name_they_are_signed_too(without_the_name, caplog):
 
 def test_a_subclass_that_signs_in_another_way_does_so_for_many():
     class Salted(Ed25519):
-        def sign(self, key, message, alg, prehashed):
-            return super().sign(key, b"salt" + message, alg, prehashed)
+        def sign(self, key, message, options):
+            return super().sign(key, b"salt" + message, options)
 
     algorithm = Salted()
     key = algorithm.generate()
     expected = [key.sign(b"salt" + message) for message in MESSAGES]
-    assert algorithm.sign_many(key, MESSAGES, "EdDSA", False) == expected
+    assert algorithm.sign_many(key, MESSAGES, SignatureOptions("EdDSA")) == expected

@@ -4,7 +4,7 @@ import pytest
 from cryptography_vectors import open_vector_file
 
 from minikms.encodings import jose_b64url
-from minikms.plugin import InvalidKey
+from minikms.plugin import InvalidKey, SignatureOptions
 
 SIG_GEN = "asymmetric/ECDSA/FIPS_186-3/SigGen.txt"
 ECDH = "asymmetric/ECDH/KASValidityTest_ECCStaticUnified_NOKC_ZZOnly"
@@ -42,7 +42,7 @@ def test_ed448_of_rfc_8032(registry, vectors, unhex):
         secret, public, message, signature = (unhex(vector[name]) for name in names)
         if "CONTEXT" in vector:  # which no JOSE signature has
             loaded = ed448.import_secret(secret).public_key()
-            assert not ed448.verify(loaded, message, signature, "Ed448", False)
+            assert not ed448.verify(loaded, message, signature, SignatureOptions("Ed448"))
             continue
         check_edwards(ed448, secret, public, message, signature)
         checked += 1
@@ -54,9 +54,9 @@ def check_edwards(algorithm, secret, public, message, signature):
     assert algorithm.public_bytes(key) == public
     loaded = algorithm.load_public(algorithm.public_jwk(key))
     for alg in algorithm.signing_algs:
-        assert algorithm.sign(key, message, alg, False) == signature
-        assert algorithm.verify(loaded, message, signature, alg, False)
-        assert not algorithm.verify(loaded, message + b"!", signature, alg, False)
+        assert algorithm.sign(key, message, SignatureOptions(alg)) == signature
+        assert algorithm.verify(loaded, message, signature, SignatureOptions(alg))
+        assert not algorithm.verify(loaded, message + b"!", signature, SignatureOptions(alg))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,9 @@ def test_ecdsa_verification_of_fips_186(registry, vectors, unhex, ec_public, joi
         expected.append(vector["RESULT"].startswith("P"))
         alg, message = algorithm.signing_algs[0], unhex(vector["MSG"])
         public = ec_public(algorithm, vector["QX"], vector["QY"])
-        found.append(algorithm.verify(public, message, joined(algorithm, vector), alg, False))
+        found.append(
+            algorithm.verify(public, message, joined(algorithm, vector), SignatureOptions(alg))
+        )
     assert found == expected
     assert {True, False} == set(expected)
 
@@ -99,9 +101,9 @@ def test_ecdsa_signatures_of_others(
         alg, message = algorithm.signing_algs[0], unhex(vector["MSG"])
         for signature in (
             joined(algorithm, vector),
-            algorithm.sign(key, message, alg, False),
+            algorithm.sign(key, message, SignatureOptions(alg)),
         ):
-            assert algorithm.verify(public, message, signature, alg, False)
+            assert algorithm.verify(public, message, signature, SignatureOptions(alg))
         checked += 1
     assert checked
 

@@ -3,6 +3,7 @@
 import pytest
 
 from minikms.encodings import jose_b64url
+from minikms.plugin import SignatureOptions
 
 
 @pytest.mark.parametrize("level", ["44", "65", "87"])
@@ -21,9 +22,12 @@ def test_ml_dsa_gives_the_known_answers(registry, vectors, unhex, level):
         public.verify(signature, message, context)
         # RFC 9964 section 4: the context is empty, so these are not the service's.
         assert context
-        assert not algorithm.verify(public, message, signature, alg, False)
+        assert not algorithm.verify(public, message, signature, SignatureOptions(alg))
         assert algorithm.verify(
-            public, message, algorithm.sign(key, message, alg, False), alg, False
+            public,
+            message,
+            algorithm.sign(key, message, SignatureOptions(alg)),
+            SignatureOptions(alg),
         )
         checked += 1
     assert checked == 100

@@ -7,7 +7,7 @@ a salt as long as its hash (RFC 7518 section 3.5), which is Wycheproof's part.
 import pytest
 
 from minikms.encodings import jose_b64url
-from minikms.plugin import InvalidKey
+from minikms.plugin import InvalidKey, SignatureOptions
 
 FOLDER = "asymmetric/RSA/FIPS_186-2"
 BITS = [2048, 3072, 4096]
@@ -53,8 +53,8 @@ def test_pkcs1_verification_of_fips_186(signatures, name, bits):
             continue
         # "F (1 - Message changed)", "F (3 - Signature changed )"
         expected.append(result.startswith("P"))
-        found.append(algorithm.verify(key, message, signature, f"RS{hash_}", False))
-        assert not algorithm.verify(key, message, signature, f"PS{hash_}", False)
+        found.append(algorithm.verify(key, message, signature, SignatureOptions(f"RS{hash_}")))
+        assert not algorithm.verify(key, message, signature, SignatureOptions(f"PS{hash_}"))
         hashes.add(hash_)
     assert found == expected
     assert True in expected
@@ -69,6 +69,6 @@ def test_a_pss_salt_of_another_length_is_refused(signatures, name, bits):
     good = 0
     for algorithm, key, hash_, message, signature, result in signatures(name, bits):
         if key is not None:
-            assert not algorithm.verify(key, message, signature, f"PS{hash_}", False)
+            assert not algorithm.verify(key, message, signature, SignatureOptions(f"PS{hash_}"))
             good += result.startswith("P")
     assert good

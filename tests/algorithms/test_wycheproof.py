@@ -18,7 +18,7 @@ from wycheproof import (
     wrappings,
 )
 
-from minikms.plugin import DecryptionFailed, InvalidKey
+from minikms.plugin import DecryptionFailed, InvalidKey, SignatureOptions
 
 
 @pytest.mark.parametrize("file", SIGNATURES)
@@ -28,7 +28,7 @@ def test_every_signature_of_wycheproof_is_judged_right(file):
     for number, jwk, message, signature, right in signatures(file):
         try:
             public = algorithm.load_public(jwk)
-            found = algorithm.verify(public, message, signature, alg, False)
+            found = algorithm.verify(public, message, signature, SignatureOptions(alg))
         except InvalidKey:
             found = False
         results.add(found)

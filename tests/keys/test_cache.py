@@ -11,6 +11,7 @@ from minikms.keys.mac import ComputeMac
 from minikms.keys.operations import CachedKey
 from minikms.keys.service import KeyService
 from minikms.keys.signing import Sign, SignOptions
+from minikms.plugin import SignatureOptions
 from minikms.plugin.protocol import Aead, Box, KeyAgreement, KeyWrap, Mac, Signer
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
@@ -107,8 +108,8 @@ def test_one_key_in_many_threads(algorithm):
         if isinstance(algorithm, Signer):
             public = algorithm.load_public(algorithm.public_jwk(key))
             alg = algorithm.signing_algs[number % len(algorithm.signing_algs)]
-            signature = algorithm.sign(key, message, alg, False)
-            assert algorithm.verify(public, message, signature, alg, False)
+            signature = algorithm.sign(key, message, SignatureOptions(alg))
+            assert algorithm.verify(public, message, signature, SignatureOptions(alg))
         if isinstance(algorithm, Mac):
             assert algorithm.verify_mac(key, message, algorithm.mac(key, message))
         if isinstance(algorithm, Aead):

@@ -87,9 +87,9 @@ class Slow(Ed25519):
         assert self.let.wait(30)
         return super().generate()
 
-    def sign(self, key, message, alg, prehashed):
+    def sign(self, key, message, options):
         assert threading.current_thread() is not threading.main_thread()
-        return super().sign(key, message, alg, prehashed)
+        return super().sign(key, message, options)
 
     def pack(self, key):
         return self.secret_bytes(key)

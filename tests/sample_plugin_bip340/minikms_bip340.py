@@ -10,6 +10,7 @@ from minikms.plugin import (
     InvalidKey,
     JwkImporter,
     SecretImporter,
+    SignatureOptions,
     Signer,
     Stored,
     ValidationFailed,
@@ -77,13 +78,13 @@ class Bip340(
     def export_jwk(self, key: PrivateKey) -> dict[str, str]:
         return {**self.public_jwk(key), "d": jose_b64url(key.secret)}
 
-    def sign(self, key: PrivateKey, message: bytes, alg: str, prehashed: bool) -> bytes:
-        return key.sign_schnorr(self._digest(message, prehashed))
+    def sign(self, key: PrivateKey, message: bytes, options: SignatureOptions) -> bytes:
+        return key.sign_schnorr(self._digest(message, options.prehashed))
 
     def verify(
-        self, public: PublicKeyXOnly, message: bytes, signature: bytes, alg: str, prehashed: bool
+        self, public: PublicKeyXOnly, message: bytes, signature: bytes, options: SignatureOptions
     ) -> bool:
-        digest = self._digest(message, prehashed)
+        digest = self._digest(message, options.prehashed)
         return len(signature) == 64 and public.verify(signature, digest)
 
     def _digest(self, message: bytes, prehashed: bool) -> bytes:

@@ -12,9 +12,11 @@ from minikms_bip340 import Bip340
 
 from minikms.encodings import jose_b64url
 from minikms.errors import InvalidKey, ValidationFailed
+from minikms.plugin import SignatureOptions
 from minikms.testing import AlgorithmContract
 
 BIP340 = Bip340()
+DIGEST = SignatureOptions(prehashed=True)
 
 
 class TestBip340(AlgorithmContract):
@@ -41,19 +43,32 @@ def test_the_vectors_of_bip_340_hold(secret, public, aux, message, signature, go
         key = BIP340.import_secret(secret)
         assert BIP340.public_bytes(key) == public
         with pytest.raises(ValidationFailed):
-            BIP340.verify(BIP340.load_public(jwk_of(public)), message, signature, "", True)
+            BIP340.verify(
+                BIP340.load_public(jwk_of(public)),
+                message,
+                signature,
+                DIGEST,
+            )
         return
     try:
         loaded = BIP340.load_public(jwk_of(public))
     except InvalidKey:
         assert not good
         return
-    assert BIP340.verify(loaded, message, signature, "", True) is good
+    assert BIP340.verify(loaded, message, signature, DIGEST) is good
     if secret:
         key = BIP340.import_secret(secret)
         assert BIP340.public_bytes(key) == public
         assert key.sign_schnorr(message, aux) == signature
-        assert BIP340.verify(loaded, message, BIP340.sign(key, message, "", True), "", True) is True
+        assert (
+            BIP340.verify(
+                loaded,
+                message,
+                BIP340.sign(key, message, DIGEST),
+                DIGEST,
+            )
+            is True
+        )
 
 
 def test_there_are_all_the_vectors():
