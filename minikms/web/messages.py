@@ -28,7 +28,6 @@ from minikms.http.problems import pointer
 from minikms.http.state import CONFIG, IN_FLIGHT, UNREAD
 from minikms.keys.service import KeyService
 from minikms.records import DEFAULT_PROFILE, PROFILE_PATTERN
-from minikms.web.schemas import compiled
 from minikms.web.schemas.base import Request
 from minikms.web.schemas.fields import MAX_FAULTS
 from minikms.web.state import RESERVED_ALIASES, SERVICE
@@ -140,7 +139,7 @@ async def no_body(request: web.Request) -> None:
 def read(document: Any, schema: Schema) -> dict[str, Any]:
     """What is in a document, by `schema`; raises ValidationFailed."""
     try:
-        loaded: dict[str, Any] = compiled.load(schema, document)
+        loaded: dict[str, Any] = schema.load(document)
     except ValidationError as exc:
         messages = exc.messages if isinstance(exc.messages, dict) else {"_schema": exc.messages}
         raise ValidationFailed(errors=_pointers(messages)[:MAX_FAULTS]) from None
@@ -159,9 +158,7 @@ def answer(
 
 def write(schema: Schema, data: Any, *, many: bool = False) -> bytes:
     """The body of an answer, written by `schema`."""
-    dump = compiled.dump
-    content = [dump(schema, one) for one in data] if many else dump(schema, data)
-    return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(schema.dump(data, many=many), option=orjson.OPT_APPEND_NEWLINE)
 
 
 async def stream(
@@ -193,7 +190,7 @@ async def _lines(schema: Schema, page: Sequence[Any]) -> bytes:
     """A page as lines of JSON; others run meanwhile."""
     lines: list[bytes] = []
     for start in range(0, len(page), _LINES):
-        part = (compiled.dump(schema, one) for one in page[start : start + _LINES])
+        part = (schema.dump(one) for one in page[start : start + _LINES])
         lines += (orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) for item in part)
         await asyncio.sleep(0)
     return b"".join(lines)

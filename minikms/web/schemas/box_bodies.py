@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from marshmallow import Schema, fields, post_load
+from marshmallow import post_load
 
 from minikms.plugin.protocol import Boxed
-from minikms.web.schemas.base import ByKey, ToJwk
-from minikms.web.schemas.fields import Base64Url, jwk
+from minikms.web.schemas.base import Body, ByKey, ToJwk
+from minikms.web.schemas.fields import Base64Url, Object, jwk
 
 
-def _peer(whose: str, **kwargs: Any) -> fields.Dict:
+def _peer(whose: str, **kwargs: Any) -> Object:
     return jwk(f"{whose} public JWK: of X25519, or of Ed25519, which is converted.", **kwargs)
 
 
@@ -20,7 +20,7 @@ class BoxRequest(ByKey):
     plaintext = Base64Url("The plaintext.", required=True)
 
 
-class BoxCiphertext(Schema):
+class BoxCiphertext(Body):
     """A box: what its opener needs, besides the sender's public key."""
 
     ciphertext = Base64Url("The tag, 16 bytes, then the ciphertext.", required=True)
@@ -47,7 +47,7 @@ class SealBoxRequest(ToJwk):
     plaintext = Base64Url("The plaintext.", required=True)
 
 
-class SealedBox(Schema):
+class SealedBox(Body):
     """A sealed box."""
 
     ciphertext = Base64Url(

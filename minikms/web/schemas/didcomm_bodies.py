@@ -7,7 +7,7 @@ its form and its bound before any key is used.
 from typing import Any, ClassVar, Final
 
 import orjson
-from marshmallow import Schema, ValidationError, fields, post_load, validate
+from marshmallow import ValidationError, post_load, validate
 
 from minikms.encodings import b64url_decode
 from minikms.keys.didcomm_envelope import (
@@ -22,14 +22,15 @@ from minikms.keys.didcomm_envelope import (
     Verkey,
 )
 from minikms.records import AnyKey, KeyRef
-from minikms.web.schemas import compiled
-from minikms.web.schemas.base import Request
+from minikms.web.schemas.base import Body, Request
 from minikms.web.schemas.fields import (
     BASE64URL_PATTERN,
     MAX_ALIAS,
     Base64Url,
     BoundedList,
     Converted,
+    Part,
+    Text,
     UnpaddedBase64Url,
 )
 from minikms.web.schemas.fields import kid as key_id
@@ -60,7 +61,7 @@ class _RecipientHeader(Request):
 
 class _Recipient(Request):
     encrypted_key = Base64Url("The content key, in a box.", most=80, required=True)
-    header = fields.Nested(_RecipientHeader, required=True)
+    header = Part(_RecipientHeader, required=True)
 
     @post_load
     def _to_recipient(self, data: dict[str, Any], **_: Any) -> Recipient:
@@ -71,10 +72,10 @@ class _Recipient(Request):
 
 
 class _Protected(Request):
-    enc = fields.String(required=True, validate=validate.OneOf((ENC,)))
-    typ = fields.String(required=True, validate=validate.OneOf((TYP,)))
-    alg = fields.String(required=True, validate=validate.OneOf((AUTHCRYPT, ANONCRYPT)))
-    recipients = BoundedList(fields.Nested(_Recipient), 1, MAX_RECIPIENTS, required=True)
+    enc = Text(required=True, validate=validate.OneOf((ENC,)))
+    typ = Text(required=True, validate=validate.OneOf((TYP,)))
+    alg = Text(required=True, validate=validate.OneOf((AUTHCRYPT, ANONCRYPT)))
+    recipients = BoundedList(Part(_Recipient), 1, MAX_RECIPIENTS, required=True)
 
     @post_load
     def _by_kid(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -108,7 +109,7 @@ class ProtectedField(Converted):
         if len(text) > MAX_PROTECTED:
             raise ValueError("too long")
         document = orjson.loads(b64url_decode(text))
-        return Protected(text, **compiled.load(self._schema, document))
+        return Protected(text, **self._schema.load(document))
 
 
 class PackedMessage(Request):
@@ -125,7 +126,7 @@ class PackRequest(Request):
 
     max_size: ClassVar[int | None] = None
     to = BoundedList(VerkeyField(), 1, MAX_RECIPIENTS, required=True)
-    sender = fields.String(
+    sender = Text(
         data_key="from",
         validate=validate.Length(1, MAX_ALIAS),
         metadata={"description": "The kid, or an alias, of the sender's key; nobody without it."},
@@ -145,17 +146,17 @@ class PackRequest(Request):
         return data
 
 
-class PackAnswer(Schema):
+class PackAnswer(Body):
     """A packed message."""
 
-    packed = fields.Nested(PackedMessage, required=True)
+    packed = Part(PackedMessage, required=True)
 
 
 class UnpackRequest(Request):
     """A packed message; loads its recipients into `by`."""
 
     max_size: ClassVar[int | None] = None
-    packed = fields.Nested(PackedMessage, required=True)
+    packed = Part(PackedMessage, required=True)
 
     @post_load
     def _to_by(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -164,14 +165,14 @@ class UnpackRequest(Request):
         return {"packed": packed, "by": by}
 
 
-class UnpackAnswer(Schema):
+class UnpackAnswer(Body):
     """A message, and between whom."""
 
     message = Base64Url("The message.", required=True)
-    to = fields.String(
+    to = Text(
         required=True, metadata={"description": "Verkey of the key that opened it, in base58."}
     )
-    sender = fields.String(
+    sender = Text(
         data_key="from",
         required=True,
         allow_none=True,

@@ -2,11 +2,11 @@
 
 from typing import Any, ClassVar, Final
 
-from marshmallow import Schema, fields, post_load, validate
+from marshmallow import post_load, validate
 
 from minikms.plugin.protocol import HPKE_AEADS, HPKE_KDFS, HpkeOptions, HpkeSealed
-from minikms.web.schemas.base import ByKey, Request, ToJwk
-from minikms.web.schemas.fields import Base64Url
+from minikms.web.schemas.base import Body, ByKey, Request, ToJwk
+from minikms.web.schemas.fields import Base64Url, Text
 
 MAX_CIPHERTEXT: Final = 32_766  # bytes; ML-KEM-1024 has 1,568, FrodoKEM-1344 21,632
 
@@ -17,7 +17,7 @@ class EncapsulateRequest(ToJwk):
     max_size: ClassVar[int | None] = Request.max_size
 
 
-class EncapsulatedSecret(Schema):
+class EncapsulatedSecret(Body):
     """A new secret, and the ciphertext that it travels in."""
 
     ciphertext = Base64Url("What the recipient decapsulates.", required=True)
@@ -31,7 +31,7 @@ class DecapsulateRequest(ByKey):
     ciphertext = Base64Url("The ciphertext.", most=MAX_CIPHERTEXT, required=True)
 
 
-class DecapsulatedSecret(Schema):
+class DecapsulatedSecret(Body):
     """The secret of a ciphertext; another one, where the ciphertext does not fit the key."""
 
     secret = Base64Url("The secret.", required=True)
@@ -42,14 +42,14 @@ _NO_OPTIONS: Final = HpkeOptions()
 
 class _HpkeOptions(Request):
     info = Base64Url("What both sides know of the message, and is bound to it.")
-    kdf = fields.String(
+    kdf = Text(
         validate=validate.OneOf(HPKE_KDFS),
         metadata={
             "description": f"Key derivation function; {HPKE_KDFS[0]} by default.",
             "x-component": "HpkeKdf",
         },
     )
-    aead = fields.String(
+    aead = Text(
         validate=validate.OneOf(HPKE_AEADS),
         metadata={
             "description": f"Cipher; {HPKE_AEADS[0]} by default.",
@@ -70,7 +70,7 @@ class SealHpkeRequest(ToJwk, _HpkeOptions):
     plaintext = Base64Url("The plaintext.", required=True)
 
 
-class HpkeMessage(Schema):
+class HpkeMessage(Body):
     """What open needs."""
 
     enc = Base64Url("The encapsulated key.", required=True)

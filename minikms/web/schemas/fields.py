@@ -1,5 +1,8 @@
 """The fields of bodies: kinds of values, with their patterns and bounds.
 
+Beside marshmallow's own ways, fields that many bodies have load a value by `read` and dump it by
+`write` (base.py): `read` raises ValueError or ValidationError for one that is not valid.
+
 It is over 300 lines, since this is the list of all kinds: a body's own file says which it has.
 """
 
@@ -46,15 +49,37 @@ _RFC3339: Final = re.compile(
 )
 
 
+def _checked(field: fields.Field[Any], kind: type, value: Any) -> Any:
+    """The value, if it is of that type and the field's validators pass it."""
+    if type(value) is not kind:
+        raise ValueError
+    for check in field.validators:
+        check(value)
+    return value
+
+
+class Text(fields.String):
+    """A text."""
+
+    def read(self, value: Any) -> Any:
+        return _checked(self, str, value)
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
 class Converted(fields.String):
-    """A text that `convert` makes something else of."""
+    """A text that is loaded as another value; it has no validators."""
 
     fault: ClassVar[str]
-    """What is said of a text that `convert` does not take."""
+    """The error message for a text that `convert` refuses."""
 
     @abstractmethod
     def convert(self, text: str) -> Any:
-        """What the text says; raises ValueError, or ValidationError with more to say."""
+        """Convert a text; raises ValueError, or ValidationError with a message of its own."""
+
+    def read(self, value: Any) -> Any:
+        return self.convert(_checked(self, str, value))
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -85,7 +110,10 @@ class Base64Url(Converted):
         super().__init__(metadata=metadata, **kwargs)
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        return None if value is None else b64url(value)
+        return None if value is None else self.write(value)
+
+    def write(self, value: bytes) -> str:
+        return b64url(value)
 
     def convert(self, text: str) -> bytes:
         if self.most is not None and len(text) > _padded(self.most):
@@ -98,8 +126,8 @@ class UnpaddedBase64Url(Base64Url):
 
     form = "taken padded or not, given unpadded"
 
-    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        return None if value is None else jose_b64url(value)
+    def write(self, value: bytes) -> str:
+        return jose_b64url(value)
 
 
 def _padded(size: int) -> int:
@@ -121,24 +149,46 @@ class JweValue(fields.Field[Any]):
             raise ValidationError("Not a text or an object.")
         return value
 
+    def write(self, value: Any) -> Any:
+        return value
 
-class BoundedList(fields.List[Any]):
+
+class Part(fields.Nested):
+    """An object that has a schema of its own."""
+
+    def read(self, value: Any) -> Any:
+        schema: Any = self.schema
+        return schema.read(value)
+
+    def write(self, value: Any) -> Any:
+        return self.schema.dump(value)
+
+
+class ListOf(fields.List[Any]):
+    """A list."""
+
+    def write(self, value: Any) -> list[Any]:
+        write = self.inner.write  # type: ignore[attr-defined]
+        return [write(one) for one in value]
+
+
+class BoundedList(ListOf):
     """A list whose length is checked before its items, of which up to `MAX_FAULTS` may be wrong."""
 
     def __init__(self, inner: fields.Field[Any], least: int, most: int, **kwargs: Any) -> None:
         self._length = validate.Length(least, most)
         super().__init__(inner, validate=self._length, **kwargs)
 
-    def check_length(self, value: list[Any]) -> None:
-        """Raise ValidationError for too few and for too many."""
-        self._length(value)
+    def read(self, value: Any) -> list[Any]:
+        read = self.inner.read  # type: ignore[attr-defined]
+        return [read(one) for one in _checked(self, list, value)]
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> Any:
         if not isinstance(value, list):
             raise self.make_error("invalid")
-        self.check_length(value)
+        self._length(value)
         loaded: list[Any] = []
         faults: dict[int, Any] = {}
         found = 0
@@ -155,8 +205,21 @@ class BoundedList(fields.List[Any]):
         return loaded
 
 
+class Object(fields.Dict):
+    """An object with members of any kind."""
+
+    def read(self, value: Any) -> Any:
+        return dict(_checked(self, dict, value))
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
 class Labels(fields.Dict):
     """Names to values, whose number is checked before they are."""
+
+    def write(self, value: Any) -> Any:
+        return value
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -176,6 +239,12 @@ class Flag(fields.Boolean):
             raise self.make_error("invalid", input=value)
         return value
 
+    def read(self, value: Any) -> Any:
+        return _checked(self, bool, value)
+
+    def write(self, value: Any) -> Any:
+        return value
+
 
 class Timestamp(fields.String):
     """Nanoseconds since the epoch: taken as RFC 3339 with any offset, given in UTC."""
@@ -185,7 +254,10 @@ class Timestamp(fields.String):
         super().__init__(metadata={"format": "date-time", **described}, **kwargs)
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        return None if value is None else rfc3339(value)
+        return None if value is None else self.write(value)
+
+    def write(self, value: int) -> str:
+        return rfc3339(value)
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -212,18 +284,18 @@ _LABEL_ERROR: Final = f"A value has at most {MAX_LABEL_VALUE:,} characters, no c
 _ALIAS_ERROR: Final = f"Must be 1 to {MAX_ALIAS:,} characters, no control characters."
 
 
-def kid(**kwargs: Any) -> fields.String:
+def kid(**kwargs: Any) -> Text:
     """A key id."""
-    return fields.String(
+    return Text(
         validate=validate.Regexp(KID_PATTERN, error="Not the form of a kid."),
         metadata={"description": "Key id: the thumbprint of the public JWK (RFC 7638)."},
         **kwargs,
     )
 
 
-def alias(**kwargs: Any) -> fields.String:
+def alias(**kwargs: Any) -> Text:
     """Another name of a key."""
-    return fields.String(
+    return Text(
         validate=(
             validate.Length(1, MAX_ALIAS, error=_ALIAS_ERROR),
             validate.Regexp(ALIAS_PATTERN, error=_ALIAS_ERROR),
@@ -233,9 +305,9 @@ def alias(**kwargs: Any) -> fields.String:
     )
 
 
-def alias_taken(**kwargs: Any) -> fields.String:
+def alias_taken(**kwargs: Any) -> Text:
     """What becomes of an alias that names another key."""
-    return fields.String(
+    return Text(
         validate=validate.OneOf(get_args(AliasTaken)),
         metadata={
             "description": "What to do where the alias names another key: move it to this one, "
@@ -246,9 +318,9 @@ def alias_taken(**kwargs: Any) -> fields.String:
     )
 
 
-def if_exists(**kwargs: Any) -> fields.String:
+def if_exists(**kwargs: Any) -> Text:
     """What becomes of an import of a key that exists."""
-    return fields.String(
+    return Text(
         validate=validate.OneOf(("refuse", "keep")),
         metadata={
             "description": "What to do where the profile has the key: refuse the call, as by "
@@ -259,9 +331,9 @@ def if_exists(**kwargs: Any) -> fields.String:
     )
 
 
-def profile(**kwargs: Any) -> fields.String:
+def profile(**kwargs: Any) -> Text:
     """The name of a profile."""
-    return fields.String(
+    return Text(
         validate=validate.Regexp(
             PROFILE_PATTERN, error="Must be 1 to 128 visible ASCII characters."
         ),
@@ -270,9 +342,9 @@ def profile(**kwargs: Any) -> fields.String:
     )
 
 
-def algorithm(**kwargs: Any) -> fields.String:
+def algorithm(**kwargs: Any) -> Text:
     """The name of an algorithm; the document lists those of the registry."""
-    return fields.String(
+    return Text(
         metadata={
             "description": "Name or alias of an algorithm, see GET /algorithms.",
             "x-component": "AlgorithmName",
@@ -281,7 +353,7 @@ def algorithm(**kwargs: Any) -> fields.String:
     )
 
 
-def labels(**kwargs: Any) -> fields.Dict:
+def labels(**kwargs: Any) -> Labels:
     """Labels of a key."""
     name = validate.Regexp(
         LABEL_NAME_PATTERN, error="A name has 1 to 384 characters, no colon, no control character."
@@ -291,20 +363,18 @@ def labels(**kwargs: Any) -> fields.Dict:
         validate.Regexp(LABEL_VALUE_PATTERN, error=_LABEL_ERROR),
     )
     return Labels(
-        keys=fields.String(validate=name),
-        values=fields.String(validate=value),
+        keys=Text(validate=name),
+        values=Text(validate=value),
         validate=validate.Length(max=MAX_LABELS),
         metadata={"description": "Labels: names to values.", "x-component": "Labels"},
         **kwargs,
     )
 
 
-def operations(**kwargs: Any) -> fields.List[Any]:
+def operations(**kwargs: Any) -> ListOf:
     """The permitted operations of a key."""
     return BoundedList(
-        fields.String(
-            validate=validate.OneOf(KEY_OPERATIONS), metadata={"x-component": "KeyOperation"}
-        ),
+        Text(validate=validate.OneOf(KEY_OPERATIONS), metadata={"x-component": "KeyOperation"}),
         1,
         len(KEY_OPERATIONS),
         metadata={"description": "What the key may be used for, out of what its algorithm can."},
@@ -312,9 +382,9 @@ def operations(**kwargs: Any) -> fields.List[Any]:
     )
 
 
-def state(**kwargs: Any) -> fields.String:
+def state(**kwargs: Any) -> Text:
     """The state of a key."""
-    return fields.String(
+    return Text(
         validate=validate.OneOf(get_args(State)),
         metadata={
             "description": "Whether it may be used: for all, nothing, or no new output.",
@@ -324,14 +394,14 @@ def state(**kwargs: Any) -> fields.String:
     )
 
 
-def jwk(description: str, **kwargs: Any) -> fields.Dict:
+def jwk(description: str, **kwargs: Any) -> Object:
     """A JSON Web Key, whose members its algorithm checks."""
-    return fields.Dict(metadata={"description": description, "x-component": "Jwk"}, **kwargs)
+    return Object(metadata={"description": description, "x-component": "Jwk"}, **kwargs)
 
 
-def jose_alg(**kwargs: Any) -> fields.String:
+def jose_alg(**kwargs: Any) -> Text:
     """A JOSE name of a signing algorithm; the document lists those of the registry."""
-    return fields.String(
+    return Text(
         metadata={
             "description": "JOSE name to sign for; the key's first one by default.",
             "x-component": "JoseName",

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import ValidationError, validate
 
 from minikms.keys import jws
-from minikms.web.schemas.base import ByKey, ByKeyOrJwk
-from minikms.web.schemas.fields import Base64Url, Flag, jose_alg, jwk
+from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
+from minikms.web.schemas.fields import Base64Url, Flag, ListOf, Object, Text, jose_alg, jwk
 
 
 def _not_reserved(header: Mapping[str, Any]) -> None:
@@ -23,7 +23,7 @@ class SignJwsRequest(ByKey):
     """A payload to sign as JWS."""
 
     payload = Base64Url("The payload.", required=True)
-    header = fields.Dict(
+    header = Object(
         load_default=dict,
         validate=_not_reserved,
         metadata={"description": "More header members; not alg, kid, b64 or crit."},
@@ -36,7 +36,7 @@ class SignJwsRequest(ByKey):
             "false by default."
         },
     )
-    kid_header = fields.String(
+    kid_header = Text(
         load_default="alias",
         validate=validate.OneOf(("alias", "kid")),
         metadata={
@@ -47,28 +47,28 @@ class SignJwsRequest(ByKey):
     )
 
 
-class JwsSignature(Schema):
+class JwsSignature(Body):
     """A JWS."""
 
-    jws = fields.String(required=True, metadata={"description": "The compact JWS (RFC 7515)."})
+    jws = Text(required=True, metadata={"description": "The compact JWS (RFC 7515)."})
 
 
 class VerifyJwsRequest(ByKeyOrJwk):
     """A JWS to verify."""
 
-    jws = fields.String(required=True, metadata={"description": "The compact JWS (RFC 7515)."})
+    jws = Text(required=True, metadata={"description": "The compact JWS (RFC 7515)."})
     payload = Base64Url("The payload of a detached JWS.", load_default=None)
 
 
-class JwsVerification(Schema):
+class JwsVerification(Body):
     """Whether a JWS is good, and what it says; the payload only where it is."""
 
-    valid = fields.Boolean(required=True)
-    header = fields.Dict(required=True, allow_none=True)
+    valid = Flag(required=True)
+    header = Object(required=True, allow_none=True)
     payload = Base64Url("The payload.", required=True, allow_none=True)
 
 
-class JwkSet(Schema):
+class JwkSet(Body):
     """Public keys (RFC 7517 section 5)."""
 
-    keys = fields.List(jwk("A public JWK."), required=True)
+    keys = ListOf(jwk("A public JWK."), required=True)

@@ -2,18 +2,27 @@
 
 from typing import Any, ClassVar
 
-from marshmallow import Schema, fields, post_load, validate
+from marshmallow import post_load, validate
 
 from minikms.keys.jwe import MAX_RECIPIENTS
 from minikms.keys.jwe_encryption import EncryptJwe, JweRecipient
 from minikms.keys.jwe_models import ALGS, ENCS
 from minikms.records import AnyKey
-from minikms.web.schemas.base import ByKey, ByKeyOrJwk, Request
-from minikms.web.schemas.fields import Base64Url, BoundedList, JweValue, alias, jwk
+from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk, Request
+from minikms.web.schemas.fields import (
+    Base64Url,
+    BoundedList,
+    JweValue,
+    Object,
+    Part,
+    Text,
+    alias,
+    jwk,
+)
 
 
-def _header(description: str) -> fields.Dict:
-    return fields.Dict(
+def _header(description: str) -> Object:
+    return Object(
         load_default=None,
         metadata={"description": f"{description}; not alg, enc, epk, zip or crit."},
     )
@@ -22,7 +31,7 @@ def _header(description: str) -> fields.Dict:
 class JweRecipientRequest(ByKeyOrJwk):
     """Who is to open a JWE: a key, and how the content's key gets to it."""
 
-    alg = fields.String(
+    alg = Text(
         required=True,
         validate=validate.OneOf(ALGS),
         metadata={
@@ -38,7 +47,7 @@ class EncryptJweRequest(Request):
 
     max_size: ClassVar[int | None] = None
     plaintext = Base64Url("The plaintext.", required=True)
-    enc = fields.String(
+    enc = Text(
         required=True,
         validate=validate.OneOf(ENCS),
         metadata={
@@ -47,7 +56,7 @@ class EncryptJweRequest(Request):
         },
     )
     recipients = BoundedList(
-        fields.Nested(JweRecipientRequest),
+        Part(JweRecipientRequest),
         1,
         MAX_RECIPIENTS,
         required=True,
@@ -55,7 +64,7 @@ class EncryptJweRequest(Request):
     sender = alias(data_key="from", load_default=None)
     header = _header("More members of the protected header")
     aad = Base64Url("Data that is bound to it and not encrypted; not compact.", load_default=b"")
-    serialization = fields.String(
+    serialization = Text(
         load_default=None,
         validate=validate.OneOf(("compact", "flattened", "general")),
         metadata={
@@ -75,7 +84,7 @@ class EncryptJweRequest(Request):
         return {"jwe": EncryptJwe(**{**data, **changes})}
 
 
-class EncryptedJwe(Schema):
+class EncryptedJwe(Body):
     """A JWE."""
 
     jwe = JweValue("The JWE: a text where it is compact, or else an object.", required=True)
@@ -88,8 +97,8 @@ class DecryptJweRequest(ByKey):
     sender = jwk("The sender's public JWK, for ECDH-1PU.", data_key="from", load_default=None)
 
 
-class DecryptedJwe(Schema):
+class DecryptedJwe(Body):
     """What a JWE had, and the header of the recipient whose key opened it."""
 
     plaintext = Base64Url("The plaintext.", required=True)
-    header = fields.Dict(required=True, metadata={"description": "The JOSE header, joined."})
+    header = Object(required=True, metadata={"description": "The JOSE header, joined."})

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from minikms.records import KeyPolicy, KeySource
-from minikms.web.schemas.base import Request
+from minikms.web.schemas.base import Body, Request
 from minikms.web.schemas.fields import (
     Base64Url,
     Flag,
+    ListOf,
+    Part,
+    Text,
     Timestamp,
     algorithm,
     alias,
@@ -129,29 +132,27 @@ class AssociateAlias(Request):
     alias_taken = alias_taken(load_default="move")
 
 
-class Key(Schema):
+class Key(Body):
     """What is known of a key; what it has no form for is null."""
 
     kid = kid(required=True)
-    alg = fields.String(required=True, metadata={"description": "Name of its algorithm."})
-    kty = fields.String(required=True, metadata={"description": "JWK key type."})
+    alg = Text(required=True, metadata={"description": "Name of its algorithm."})
+    kty = Text(required=True, metadata={"description": "JWK key type."})
     jwk = jwk("Public JWK (RFC 7517).", required=True, allow_none=True)
-    b58 = fields.String(
+    b58 = Text(
         required=True,
         allow_none=True,
         metadata={"description": "Public key in base58; for EC the compressed point."},
     )
-    multikey = fields.String(
+    multikey = Text(
         required=True, allow_none=True, metadata={"description": "Public key as W3C Multikey."}
     )
-    did = fields.String(required=True, allow_none=True, metadata={"description": "Its did:key."})
-    aliases = fields.List(alias(), required=True)
+    did = Text(required=True, allow_none=True, metadata={"description": "Its did:key."})
+    aliases = ListOf(alias(), required=True)
     labels = labels(required=True)
-    operations = fields.List(
-        fields.String(), required=True, metadata={"description": "What it may be used for."}
-    )
-    exportable = fields.Boolean(required=True)
-    installed = fields.Boolean(
+    operations = ListOf(Text(), required=True, metadata={"description": "What it may be used for."})
+    exportable = Flag(required=True)
+    installed = Flag(
         metadata={
             "description": "false where its algorithm is not, so that it cannot be used; "
             "otherwise it is left out."
@@ -163,29 +164,29 @@ class Key(Schema):
     deletes = Timestamp("From when on it is gone.", required=True, allow_none=True)
 
 
-class GeneratedKeys(Schema):
+class GeneratedKeys(Body):
     """Keys that were made, in their order."""
 
-    keys = fields.List(fields.Nested(Key), required=True)
+    keys = ListOf(Part(Key), required=True)
 
 
-class PrivateJwk(Schema):
+class PrivateJwk(Body):
     """A private key."""
 
     jwk = jwk("The private JWK (RFC 7517).", required=True)
 
 
-class Association(Schema):
+class Association(Body):
     """An alias and its key."""
 
     alias = alias(required=True)
     kid = kid(required=True)
 
 
-class Deletion(Schema):
+class Deletion(Body):
     """A key that is gone, or will be."""
 
-    message = fields.String(
+    message = Text(
         required=True, validate=validate.OneOf(("Key deleted", "Key deletion scheduled"))
     )
     kid = kid(required=True)

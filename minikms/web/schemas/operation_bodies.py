@@ -2,11 +2,21 @@
 
 from typing import Any, ClassVar, Final
 
-from marshmallow import Schema, fields, post_load, validate
+from marshmallow import fields, post_load, validate
 
 from minikms.keys.signing import SignOptions
-from minikms.web.schemas.base import ByKey, ByKeyOrJwk, Request
-from minikms.web.schemas.fields import Base64Url, BoundedList, Flag, jose_alg, jwk, kid
+from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk, Request
+from minikms.web.schemas.fields import (
+    Base64Url,
+    BoundedList,
+    Flag,
+    ListOf,
+    Part,
+    Text,
+    jose_alg,
+    jwk,
+    kid,
+)
 from minikms.web.schemas.problem_body import Problem
 
 _OPTIONS: Final = frozenset(("alg", "encoding", "prehashed"))
@@ -15,7 +25,7 @@ _NO_OPTIONS: Final = SignOptions()
 
 class _SignatureOptions(Request):
     alg = jose_alg()
-    encoding = fields.String(
+    encoding = Text(
         validate=validate.OneOf(("raw", "der")),
         metadata={
             "description": "Form of the signature: ECDSA's r‖s, or its DER.",
@@ -40,13 +50,11 @@ class SignRequest(ByKey, _SignatureOptions):
     data = Base64Url("The message, or its digest.", required=True)
 
 
-class Signature(Schema):
+class Signature(Body):
     """A signature, the JOSE name it is for, null where it has none, and the key that made it."""
 
     sig = Base64Url("The signature.", required=True)
-    alg = fields.String(
-        required=True, allow_none=True, metadata={"description": "JOSE name it is for."}
-    )
+    alg = Text(required=True, allow_none=True, metadata={"description": "JOSE name it is for."})
     kid = kid(required=True)
 
 
@@ -57,18 +65,18 @@ class VerifyRequest(ByKeyOrJwk, _SignatureOptions):
     sig = Base64Url("The signature.", required=True)
 
 
-class Verification(Schema):
+class Verification(Body):
     """Whether it is good."""
 
-    valid = fields.Boolean(required=True)
+    valid = Flag(required=True)
 
 
 MAX_BATCH: Final = 1000
 MAX_RANDOM: Final = 65536  # bytes
 
 
-def _batch_text(description: str) -> fields.String:
-    return fields.String(
+def _batch_text(description: str) -> Text:
+    return Text(
         required=True,
         metadata={"description": f"{description} In base64url; what is not, is its own problem."},
     )
@@ -83,20 +91,20 @@ class BatchSignItem(Request):
 class BatchSignRequest(ByKey, _SignatureOptions):
     """Messages to sign, in order."""
 
-    items = BoundedList(fields.Nested(BatchSignItem), 1, MAX_BATCH, required=True)
+    items = BoundedList(Part(BatchSignItem), 1, MAX_BATCH, required=True)
 
 
-class SignResult(Schema):
+class SignResult(Body):
     """A signature, or the problem of its message."""
 
     sig = Base64Url("The signature.")
-    problem = fields.Nested(Problem)
+    problem = Part(Problem)
 
 
-class BatchSignature(Schema):
+class BatchSignature(Body):
     """What became of each message, in order."""
 
-    results = fields.List(fields.Nested(SignResult), required=True)
+    results = ListOf(Part(SignResult), required=True)
 
 
 class BatchVerifyItem(BatchSignItem):
@@ -108,20 +116,20 @@ class BatchVerifyItem(BatchSignItem):
 class BatchVerifyRequest(ByKeyOrJwk, _SignatureOptions):
     """Messages and their signatures, in order."""
 
-    items = BoundedList(fields.Nested(BatchVerifyItem), 1, MAX_BATCH, required=True)
+    items = BoundedList(Part(BatchVerifyItem), 1, MAX_BATCH, required=True)
 
 
-class VerifyResult(Schema):
+class VerifyResult(Body):
     """Whether it is good, or the problem of its message."""
 
-    valid = fields.Boolean()
-    problem = fields.Nested(Problem)
+    valid = Flag()
+    problem = Part(Problem)
 
 
-class BatchVerification(Schema):
+class BatchVerification(Body):
     """What became of each message, in order."""
 
-    results = fields.List(fields.Nested(VerifyResult), required=True)
+    results = ListOf(Part(VerifyResult), required=True)
 
 
 class EncryptRequest(ByKeyOrJwk):
@@ -131,7 +139,7 @@ class EncryptRequest(ByKeyOrJwk):
     aad = Base64Url("Data that is bound to it and not encrypted; not for RSA.")
 
 
-class EncryptedData(Schema):
+class EncryptedData(Body):
     """What decrypt needs."""
 
     ciphertext = Base64Url("The ciphertext.", required=True)
@@ -148,7 +156,7 @@ class DecryptRequest(ByKey):
     aad = Base64Url("The data that is bound to it; not for RSA.")
 
 
-class DecryptedData(Schema):
+class DecryptedData(Body):
     """What was encrypted."""
 
     plaintext = Base64Url("The plaintext.", required=True)
@@ -160,7 +168,7 @@ class WrapRequest(ByKey):
     key = Base64Url("The secret bytes, 16 at least.", required=True)
 
 
-class WrappedKey(Schema):
+class WrappedKey(Body):
     """A wrapped key."""
 
     wrapped = Base64Url("The wrapped secret bytes.", required=True)
@@ -172,7 +180,7 @@ class UnwrapRequest(ByKey):
     wrapped = Base64Url("What wrap gave.", required=True)
 
 
-class UnwrappedKey(Schema):
+class UnwrappedKey(Body):
     """What was wrapped."""
 
     key = Base64Url("The secret bytes.", required=True)
@@ -185,7 +193,7 @@ class DeriveRequest(ByKey):
     peer = jwk("The peer's public JWK, on the key's own curve.", required=True)
 
 
-class SharedSecret(Schema):
+class SharedSecret(Body):
     """The raw ECDH secret, which needs a key derivation function before it is a key."""
 
     secret = Base64Url("The shared secret.", required=True)
@@ -197,7 +205,7 @@ class MacRequest(ByKey):
     data = Base64Url("The message.", required=True)
 
 
-class AuthenticationCode(Schema):
+class AuthenticationCode(Body):
     """An authentication code."""
 
     mac = Base64Url("The authentication code.", required=True)
@@ -220,7 +228,7 @@ class RandomRequest(Request):
     )
 
 
-class RandomBytes(Schema):
+class RandomBytes(Body):
     """Random bytes."""
 
     bytes = Base64Url("The bytes.", required=True)

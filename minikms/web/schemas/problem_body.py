@@ -1,28 +1,29 @@
 """The body of a failure."""
 
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
+
+from minikms.web.schemas.base import Body
+from minikms.web.schemas.fields import ListOf, Part, Text
 
 
-class ProblemDetail(Schema):
+class ProblemDetail(Body):
     """What is wrong at one place of the request."""
 
-    pointer = fields.String(
+    pointer = Text(
         required=True, metadata={"description": "JSON pointer to the field or parameter."}
     )
-    detail = fields.String(required=True)
+    detail = Text(required=True)
 
 
-class Problem(Schema):
+class Problem(Body):
     """A failure (RFC 9457)."""
 
-    type = fields.String(
-        required=True, metadata={"example": "urn:minikms:problem:validation-failed"}
-    )
-    title = fields.String(required=True)
+    type = Text(required=True, metadata={"example": "urn:minikms:problem:validation-failed"})
+    title = Text(required=True)
     status = fields.Integer(required=True)
-    detail = fields.String(required=True)
-    errors = fields.List(fields.Nested(ProblemDetail))
-    outcome = fields.String(
+    detail = Text(required=True)
+    errors = ListOf(Part(ProblemDetail))
+    outcome = Text(
         validate=validate.OneOf(["unknown"]),
         metadata={
             "description": "`unknown` if the change may have been made; absent if nothing was "

@@ -1,13 +1,13 @@
 """Bodies of the calls on profiles."""
 
-from marshmallow import Schema, fields, validate
+from marshmallow import validate
 
-from minikms.web.schemas.base import Request
-from minikms.web.schemas.fields import profile
+from minikms.web.schemas.base import Body, Request
+from minikms.web.schemas.fields import Flag, ListOf, Text, profile
 
 
-def _jwks_access() -> fields.String:
-    return fields.String(
+def _jwks_access() -> Text:
+    return Text(
         required=True,
         validate=validate.OneOf(("public", "private")),
         metadata={
@@ -23,23 +23,23 @@ class CreateProfile(Request):
     name = profile(required=True)
 
 
-class ProfileCreated(Schema):
+class ProfileCreated(Body):
     """A profile that was made."""
 
     name = profile(required=True)
-    success = fields.Boolean(required=True)
+    success = Flag(required=True)
 
 
-class ProfileDeleted(Schema):
+class ProfileDeleted(Body):
     """Whether there was a profile to delete."""
 
-    success = fields.Boolean(required=True)
+    success = Flag(required=True)
 
 
-class ProfileNames(Schema):
+class ProfileNames(Body):
     """The names of all profiles."""
 
-    profiles = fields.List(profile(), required=True)
+    profiles = ListOf(profile(), required=True)
 
 
 class ChangeProfile(Request):
@@ -48,7 +48,7 @@ class ChangeProfile(Request):
     jwks = _jwks_access()
 
 
-class Profile(Schema):
+class Profile(Body):
     """A profile, and who may have its public keys."""
 
     name = profile(required=True)

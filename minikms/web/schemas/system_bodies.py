@@ -1,31 +1,28 @@
 """Bodies of what the service says of itself."""
 
-from marshmallow import Schema, fields
+from minikms.web.schemas.base import Body
+from minikms.web.schemas.fields import ListOf, Text
 
 
-class Algorithm(Schema):
+class Algorithm(Body):
     """An algorithm and what it can do."""
 
-    name = fields.String(required=True, attribute="algorithm.name")
-    aliases = fields.List(fields.String(), required=True, attribute="algorithm.aliases")
-    kty = fields.String(
-        required=True, attribute="algorithm.kty", metadata={"description": "JWK key type."}
+    name = Text(required=True, attribute="algorithm.name")
+    aliases = ListOf(Text(), required=True, attribute="algorithm.aliases")
+    kty = Text(required=True, attribute="algorithm.kty", metadata={"description": "JWK key type."})
+    jose_algs = ListOf(
+        Text(), required=True, metadata={"description": "JOSE names it has a use for."}
     )
-    jose_algs = fields.List(
-        fields.String(), required=True, metadata={"description": "JOSE names it has a use for."}
-    )
-    operations = fields.List(fields.String(), required=True, attribute="algorithm.operations")
-    opt_in = fields.List(
-        fields.String(),
+    operations = ListOf(Text(), required=True, attribute="algorithm.operations")
+    opt_in = ListOf(
+        Text(),
         required=True,
         metadata={"description": "Those that a key has only where they were named for it."},
     )
-    source = fields.String(
-        required=True, metadata={"description": "Package whose entry point it is."}
-    )
+    source = Text(required=True, metadata={"description": "Package whose entry point it is."})
 
 
-class Health(Schema):
+class Health(Body):
     """How the service is."""
 
-    status = fields.String(required=True)
+    status = Text(required=True)

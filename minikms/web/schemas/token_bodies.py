@@ -2,16 +2,24 @@
 
 from typing import Any
 
-from marshmallow import Schema, fields, post_load, validate
+from marshmallow import post_load, validate
 
 from minikms.access.policy import SCOPES
-from minikms.web.schemas.base import MAX_FIELDS, Request
-from minikms.web.schemas.fields import HOLDER_PATTERN, BoundedList, Timestamp, profile
+from minikms.web.schemas.base import MAX_FIELDS, Body, Request
+from minikms.web.schemas.fields import (
+    HOLDER_PATTERN,
+    BoundedList,
+    ListOf,
+    Part,
+    Text,
+    Timestamp,
+    profile,
+)
 
 
-def _scopes(**kwargs: Any) -> fields.List[Any]:
+def _scopes(**kwargs: Any) -> ListOf:
     return BoundedList(
-        fields.String(validate=validate.OneOf(SCOPES), metadata={"x-component": "Scope"}),
+        Text(validate=validate.OneOf(SCOPES), metadata={"x-component": "Scope"}),
         1,
         len(SCOPES),
         metadata={"description": "What it lets its holder do."},
@@ -19,7 +27,7 @@ def _scopes(**kwargs: Any) -> fields.List[Any]:
     )
 
 
-def _token_profiles(**kwargs: Any) -> fields.List[Any]:
+def _token_profiles(**kwargs: Any) -> ListOf:
     return BoundedList(
         profile(),
         1,
@@ -32,7 +40,7 @@ def _token_profiles(**kwargs: Any) -> fields.List[Any]:
 class CreateToken(Request):
     """A token to make."""
 
-    name = fields.String(
+    name = Text(
         required=True,
         validate=validate.Regexp(
             HOLDER_PATTERN, error="Must be 1 to 128 characters, no control characters."
@@ -51,26 +59,26 @@ class CreateToken(Request):
         return data
 
 
-class Token(Schema):
+class Token(Body):
     """What is known of a token."""
 
-    id = fields.String(required=True, metadata={"description": "What it is found by."})
-    name = fields.String(required=True)
+    id = Text(required=True, metadata={"description": "What it is found by."})
+    name = Text(required=True)
     scopes = _scopes(required=True)
     profiles = _token_profiles(required=True, allow_none=True)
     created = Timestamp(required=True)
     expires = Timestamp(required=True, allow_none=True)
 
 
-class TokenCreated(Schema):
+class TokenCreated(Body):
     """A new token, shown this once."""
 
-    token = fields.String(required=True, metadata={"description": "What its holder sends."})
-    record = fields.Nested(Token, required=True)
+    token = Text(required=True, metadata={"description": "What its holder sends."})
+    record = Part(Token, required=True)
 
 
-class TokenRevoked(Schema):
+class TokenRevoked(Body):
     """A token that lets nobody in any more."""
 
-    message = fields.String(required=True, validate=validate.Equal("Token revoked"))
-    id = fields.String(required=True)
+    message = Text(required=True, validate=validate.Equal("Token revoked"))
+    id = Text(required=True)
