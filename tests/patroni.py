@@ -42,15 +42,18 @@ class Member:
 
     def write_files(self, block, local):
         """Run the block of the page that writes its files, with folders and addresses of here."""
+        config = f"{self.folder}/patroni.yml"
+        owner = _USER.pw_uid if _USER else os.geteuid()
         there = {
             "name=db-1 address=10.0.1.1": f"name={self.name} address={self.address}",
             "/etc/default/etcd": f"{self.folder}/etcd",
-            "/etc/patroni/config.yml": f"{self.folder}/patroni.yml",
+            "/etc/patroni/config.yml": config,
             "/var/lib/etcd/kms": f"{self.folder}/members",
             "/var/lib/postgresql/17/kms": f"{self.folder}/data",
             "/usr/lib/postgresql/17/bin": str(_BIN),
             "/run/postgresql": str(self.folder),
-            "chown postgres": f"chown {_USER.pw_uid if _USER else os.geteuid()}",
+            # The file has secrets, and nobody else may read it from the beginning.
+            "chown postgres": f'[ "$(stat -c %a {config})" = 600 ] && chown {owner}',
         }
         for shown_text, here in there.items():
             assert shown_text in block
