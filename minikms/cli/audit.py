@@ -1,10 +1,9 @@
 """The commands of audit logs: `minikms audit …`."""
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -14,16 +13,12 @@ from minikms.audit.heads import AuditStore, public_text
 from minikms.audit.reader import LogFile
 from minikms.audit.verify import verify as verify_files
 from minikms.cli.help import ON_A_STORE, HelpGroup
-from minikms.cli.options import config_of
-from minikms.cli.store_options import durable, key_of, on_a_store
+from minikms.cli.store_options import on_a_store, with_database
 from minikms.encodings import b64url_decode
 from minikms.small_files import read_small_file
 from minikms.startup_errors import AuditError
-from minikms.store.database import Database
 
 _MOST_HEADS: Final = 64 * 1024 * 1024  # bytes
-
-ResultT = TypeVar("ResultT")
 
 
 @click.group(cls=HelpGroup)
@@ -65,7 +60,7 @@ def verify(
     elif public_key or heads_file:
         raise AuditError("--public-key and --heads go together.")
     else:
-        found = _with_store(lambda store: _evidence_of_store(files, store), options)
+        found = with_database(options, lambda store: _evidence_of_store(files, AuditStore(store)))
     logs, key, heads, keys = found
     with ExitStack() as stack:
         for log in logs:
@@ -104,7 +99,7 @@ def _verify(
 @on_a_store
 def heads(**options: Any) -> None:
     """Show the last head of every chain, to be kept elsewhere: one line of JSON each."""
-    for head in _with_store(AuditStore.heads, options):
+    for head in with_database(options, lambda store: AuditStore(store).heads()):
         click.echo(head.to_bytes())
 
 
@@ -112,7 +107,7 @@ def heads(**options: Any) -> None:
 @on_a_store
 def key(**options: Any) -> None:
     """Show the public key that verifies heads."""
-    click.echo(public_text(_with_store(AuditStore.public_key, options)))
+    click.echo(public_text(with_database(options, lambda store: AuditStore(store).public_key())))
 
 
 class _Evidence(NamedTuple):
@@ -135,18 +130,6 @@ async def _evidence_of_store(files: Iterable[str], store: AuditStore) -> _Eviden
 def _evidence_of_exports(files: Iterable[str], public_key: str, heads_file: str) -> _Evidence:
     key, heads = _public_key(public_key), _read_heads(heads_file)
     return _Evidence(LogFile.all_of(files), key, heads, None)
-
-
-def _with_store(
-    work: Callable[[AuditStore], Awaitable[ResultT]], options: dict[str, Any]
-) -> ResultT:
-    config = config_of(options)
-
-    async def run() -> ResultT:
-        async with Database.open(durable(config.store), key_of(config)) as database:
-            return await work(AuditStore(database))
-
-    return asyncio.run(run())
 
 
 def _public_key(text: str) -> Ed25519PublicKey:

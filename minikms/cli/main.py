@@ -9,6 +9,7 @@ from minikms.cli.audit import audit
 from minikms.cli.door_options import ServeCommand, doors_of
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.options import config_of, options_of_config
+from minikms.cli.output import echo_table
 from minikms.cli.store import store
 from minikms.cli.token import token
 from minikms.exits import fail
@@ -82,7 +83,4 @@ def algorithms(**options: Any) -> None:
         jose = " ".join(entry.jose_algs)
         operations = " ".join(f"{op}*" if op in alg.opt_in else op for op in alg.operations)
         rows.append((alg.name, alg.kty, jose, operations, entry.source))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    echo_table(rows)

@@ -13,7 +13,7 @@ from minikms.access.tokens import Token, Tokens
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.key_files import new_key
 from minikms.cli.options import config_of, options_of_config
-from minikms.cli.progress import is_among_output, progress, tell, tell_fault
+from minikms.cli.output import is_among_output, progress, tell, tell_fault
 from minikms.cli.store_backup import backup, restore
 from minikms.cli.store_options import (
     durable,
@@ -21,7 +21,9 @@ from minikms.cli.store_options import (
     key_of,
     on_a_store,
     other_key,
+    registry_of,
     require_place,
+    store_of,
     with_another_key,
 )
 from minikms.cli.store_upgrade import upgrade
@@ -145,9 +147,7 @@ async def _init(
 @on_a_store
 def info(**options: Any) -> None:
     """Say where a store is, and how many keys it has."""
-    config = config_of(options)
-    registry = AlgorithmRegistry.from_installed(config.without_algorithm)
-    asyncio.run(_info(durable(config.store), key_of(config), registry))
+    asyncio.run(_info(*store_of(options), registry_of(options)))
 
 
 async def _info(location: StoreLocation, key: StoreKey, registry: AlgorithmRegistry) -> None:
@@ -175,10 +175,9 @@ def rekey(
     new_key_file: str | None, new_key_method: str | None, generate_key: bool, **options: Any
 ) -> None:
     """Let another key open a store. The new one may also be in MINIKMS_NEW_STORE_KEY."""
-    config = config_of(options)
-    location = durable(config.store)
+    location, key = store_of(options)
     new = other_key("new", new_key_file, new_key_method, location, generate=generate_key)
-    asyncio.run(_rekey(location, key_of(config), new))
+    asyncio.run(_rekey(location, key, new))
 
 
 async def _rekey(
@@ -227,12 +226,10 @@ def copy(
     That one may also be in MINIKMS_TO_STORE_KEY. What was begun and not finished is no store, and
     is begun again.
     """
-    config = config_of(options)
-    location, place = durable(config.store), durable(target)
+    (location, key), place = store_of(options), durable(target)
     require_one_driver_environment(location, place)
     to_key = other_key("to", to_key_file, to_key_method, place, generate=generate_key)
-    registry = AlgorithmRegistry.from_installed(config.without_algorithm)
-    asyncio.run(_copy(location, key_of(config), place, to_key, registry))
+    asyncio.run(_copy(location, key, place, to_key, registry_of(options)))
 
 
 async def _copy(
@@ -269,9 +266,7 @@ store.add_command(upgrade)
 @on_a_store
 def verify(**options: Any) -> None:
     """Check every record, material and alias in a store, which may be in use."""
-    config = config_of(options)
-    registry = AlgorithmRegistry.from_installed(config.without_algorithm)
-    if not asyncio.run(_verify(durable(config.store), key_of(config), registry)):
+    if not asyncio.run(_verify(*store_of(options), registry_of(options))):
         sys.exit(1)
 
 

@@ -9,7 +9,6 @@ import click
 from minikms.cli.help import ON_A_STORE, HelpCommand
 from minikms.cli.options import config_of
 from minikms.cli.store_options import durable, key_of, on_a_store
-from minikms.config import Config
 from minikms.maintenance.backup import back_up
 from minikms.maintenance.backup import restore as restore_backup
 from minikms.startup_errors import StoreError
@@ -24,14 +23,11 @@ _FILE = click.argument("file", type=click.Path(path_type=Path))
 def backup(file: Path, **options: Any) -> None:
     """Write a store in an SQLite file, which may be in use, into a new FILE.
 
-    It is as it was at one moment, with all that was acknowledged before. With the key, the backup
-    is checked to be one that it opens.
+    The backup has the state of one moment, with all that was acknowledged before. If a key is
+    given, the command checks that it opens the backup.
     """
-    config = config_of(options)
-    location, path = _place(config)
-    key = _key_if_given(config)
+    location, path, key, checked = _store_of(options)
     asyncio.run(back_up(path, file, key))
-    checked = "the key opens it" if key else "without the key, only its form was checked"
     click.echo(f"Made a backup of {location} in {file}: {checked}.")
 
 
@@ -41,27 +37,25 @@ def backup(file: Path, **options: Any) -> None:
 def restore(file: Path, **options: Any) -> None:
     """Replace a store in an SQLite file by the backup in FILE. No process may have it open.
 
-    The backup is checked first: that it is whole, and, with the key, that this opens it.
+    The command first checks that the backup is complete and, if a key is given, that it opens it.
     """
-    config = config_of(options)
-    location, path = _place(config)
-    key = _key_if_given(config)
+    location, path, key, checked = _store_of(options)
     asyncio.run(restore_backup(path, file, key))
-    checked = "the key opens it" if key else "without the key, only its form was checked"
     click.echo(f"Restored {location} from {file}: {checked}.")
 
 
-def _place(config: Config) -> tuple[StoreLocation, Path]:
-    """Where the store is; raises StoreError for one that is not in a file."""
+def _store_of(options: dict[str, Any]) -> tuple[StoreLocation, Path, StoreKey | None, str]:
+    """Return a store's location, file, key if one is given, and the check that this allows.
+
+    Raises StoreError.
+    """
+    config = config_of(options)
     location = durable(config.store)
     if location.path is None:
         raise StoreError(
-            "Backups of PostgreSQL are made by pg_dump or point-in-time recovery; "
+            "Back up PostgreSQL by pg_dump or point-in-time recovery; "
             "`minikms store copy` makes a copy in a file."
         )
-    return location, location.path
-
-
-def _key_if_given(config: Config) -> StoreKey | None:
-    """The key that opens the store, None where none is given; raises StoreError."""
-    return key_of(config) if config.store_key_file or config.store_key else None
+    if config.store_key_file or config.store_key:
+        return location, location.path, key_of(config), "the key opens it"
+    return location, location.path, None, "without the key, only its form was checked"

@@ -1,20 +1,25 @@
 """Flags of the commands that work on a store: where it is, and the keys that open it."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from minikms.cli.key_files import new_key
-from minikms.cli.options import Command, options_of_config
+from minikms.cli.options import Command, config_of, options_of_config
 from minikms.config import ENV_PREFIX, Config
 from minikms.errors import KmsError
 from minikms.exits import fail
+from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import SetupError, StoreError
+from minikms.store.database import Database
 from minikms.store.location import KEY_METHODS, StoreKey, StoreLocation, read_key
+
+ResultT = TypeVar("ResultT")
 
 
 def on_a_store(command: Command) -> Command:
@@ -71,6 +76,30 @@ def durable(url: str) -> StoreLocation:
 def key_of(config: Config) -> StoreKey:
     """The key that opens the store; raises StoreError."""
     return read_key(config.store_key_file, config.store_key, config.store_key_method)
+
+
+def store_of(options: dict[str, Any]) -> tuple[StoreLocation, StoreKey]:
+    """Return the location and the key of a command's store; raises StoreError."""
+    config = config_of(options)
+    return durable(config.store), key_of(config)
+
+
+def registry_of(options: dict[str, Any]) -> AlgorithmRegistry:
+    """Return the installed algorithms, as a command's options choose them."""
+    return AlgorithmRegistry.from_installed(config_of(options).without_algorithm)
+
+
+def with_database(
+    options: dict[str, Any], work: Callable[[Database], Awaitable[ResultT]]
+) -> ResultT:
+    """Open a command's store, run `work` on it, and return its result."""
+    location, key = store_of(options)
+
+    async def run() -> ResultT:
+        async with Database.open(location, key) as database:
+            return await work(database)
+
+    return asyncio.run(run())
 
 
 @asynccontextmanager

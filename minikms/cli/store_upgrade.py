@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from minikms.cli.help import ON_A_STORE, HelpCommand
-from minikms.cli.options import config_of, options_of_config
-from minikms.cli.progress import progress, tell_fault
-from minikms.cli.store_options import durable, key_of, on_a_store
+from minikms.cli.options import options_of_config
+from minikms.cli.output import progress, tell_fault
+from minikms.cli.store_options import on_a_store, registry_of, store_of
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.upgrade import older_keys
 from minikms.maintenance.upgrade import upgrade as upgrade_store
@@ -29,9 +29,7 @@ def upgrade(**options: Any) -> None:
     Each profile is upgraded as a whole or not at all. Run it again where it was cut short. Make a
     copy or a backup first: the older version refuses the store from then on.
     """
-    config = config_of(options)
-    registry = AlgorithmRegistry.from_installed(config.without_algorithm)
-    if not asyncio.run(_upgrade(durable(config.store), key_of(config), registry)):
+    if not asyncio.run(_upgrade(*store_of(options), registry_of(options))):
         sys.exit(1)
 
 

@@ -1,8 +1,6 @@
 """The commands of tokens: `minikms token …`."""
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,8 +9,8 @@ import click
 from minikms.access.policy import SCOPES
 from minikms.access.tokens import Token, TokenRecord, Tokens
 from minikms.cli.help import ON_A_STORE, HelpGroup
-from minikms.cli.options import config_of
-from minikms.cli.store_options import durable, key_of, on_a_store
+from minikms.cli.output import echo_table
+from minikms.cli.store_options import on_a_store, with_database
 from minikms.durations import nanoseconds
 from minikms.store.database import Database
 
@@ -83,7 +81,7 @@ def create(
                 click.echo(f"minikms: Warning: {what}", err=True)
         click.echo(made.reveal())
 
-    _with_database(work, options)
+    with_database(options, work)
 
 
 @token.command("list", examples=(f"minikms token list {ON_A_STORE}",))
@@ -94,12 +92,9 @@ def list_tokens(**options: Any) -> None:
     async def work(database: Database) -> None:
         rows: list[tuple[str, ...]] = [("ID", "NAME", "SCOPES", "PROFILES", "CREATED", "EXPIRES")]
         rows += [_row(record) for record in await Tokens(database).list_all()]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            click.echo("  ".join(cells).rstrip())
+        echo_table(rows)
 
-    _with_database(work, options)
+    with_database(options, work)
 
 
 @token.command(examples=(f"minikms token revoke 8c1f0a5d92b3e467 {ON_A_STORE}",))
@@ -114,23 +109,13 @@ def revoke(ids: tuple[str, ...], **options: Any) -> None:
             await tokens.revoke(token_id)
             click.echo(f"Revoked {token_id}.")
 
-    _with_database(work, options)
+    with_database(options, work)
 
 
 @token.command(examples=("minikms token generate",))
 def generate() -> None:
     """Show a new token that is in no store, for `minikms serve --admin-token-file`."""
     click.echo(Token.new().reveal())
-
-
-def _with_database(work: Callable[[Database], Awaitable[None]], options: dict[str, Any]) -> None:
-    config = config_of(options)
-
-    async def run() -> None:
-        async with Database.open(durable(config.store), key_of(config)) as database:
-            await work(database)
-
-    asyncio.run(run())
 
 
 def _row(record: TokenRecord) -> tuple[str, ...]:

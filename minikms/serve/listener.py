@@ -3,7 +3,7 @@
 import logging
 import ssl
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from minikms.config import Config
 from minikms.http.acceptor import Acceptor, Places, room_for
@@ -27,7 +27,7 @@ def places_of(config: Config) -> Places:
     )
 
 
-class Listener:
+class Listener(Acceptor):
     """Accepts connections for a runner, with TLS if the configuration names a certificate.
 
     Used instead of aiohttp's site, which cannot change its TLS and does not limit connections.
@@ -37,14 +37,14 @@ class Listener:
         self, config: Config, runner: KmsRunner, places: Places, host: str, port: int
     ) -> None:
         """Read the certificates; raises TlsError."""
-        self._config = config
-        self._host, self._port = host, port
-        self._acceptor = Acceptor(
+        super().__init__(
             lambda: runner.server(),  # type: ignore[misc]  # set by setup
             places,
             read_certificates(config),
             config.header_timeout,
         )
+        self._config = config
+        self._host, self._port = host, port
 
     async def start(self, *, shared: bool) -> None:
         """Listen; with `shared`, other processes may listen on the same port.
@@ -52,36 +52,23 @@ class Listener:
         Raises ListenError.
         """
         try:
-            await self._acceptor.listen(self._host, self._port, shared=shared)
+            await self.listen(self._host, self._port, shared=shared)
         except OSError as exc:
             raise cannot_listen(self._host, self._port, exc) from None
-
-    @property
-    def address(self) -> Any:
-        """The socket address: host and port, and for IPv6 flow and scope."""
-        return self._acceptor.address
 
     def renew(self) -> None:
         """Read the certificates again, for connections from now on; bad ones change nothing.
 
-        Into a new context: a session of an old one could be resumed without a check of the client's
-        certificate against the CA that is trusted now. (`SSLContext.sni_callback` has that fault:
-        sessions stay with the context that a connection began under.)
+        They go into a new context: a session of the old one could be resumed without a check of the
+        client's certificate against the CA that is trusted now. (`SSLContext.sni_callback` has that
+        fault: sessions stay with the context that a connection began under.)
         """
         try:
-            self._acceptor.tls = read_certificates(self._config)
+            self.tls = read_certificates(self._config)
         except TlsError as exc:
             LOGGER.error("the certificates stay as they were: %s", exc)
         else:
             LOGGER.info("the certificates were read again")
-
-    async def drain(self, seconds: float) -> None:
-        """Accept what waits, and no more; wait until all connections end, `seconds` at most."""
-        await self._acceptor.drain(seconds)
-
-    def close(self) -> None:
-        """Stop accepting connections."""
-        self._acceptor.close()
 
 
 def read_certificates(config: Config) -> ssl.SSLContext | None:

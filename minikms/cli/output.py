@@ -1,8 +1,8 @@
-"""How far a command has come, on standard error, for commands that take long."""
+"""The output of commands: progress on standard error, lines and tables on standard output."""
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol, TextIO
 
@@ -15,18 +15,18 @@ PERIOD: Final = 10.0
 
 
 class Progress(Protocol):
-    """How far a command has come; `length` is set once it is known."""
+    """The progress of a command; `length` is set once it is known."""
 
     length: int | None
 
     def update(self, n_steps: int) -> None:
-        """Count so many more as done."""
+        """Count further steps as done."""
 
 
 class ProgressLines:
     """A line every few seconds, for a pipe or a file: `Checking keys: 512 of 20000`.
 
-    A command that has ended before the first is due writes none.
+    A command that ends before the first is due writes none.
     """
 
     def __init__(self, label: str) -> None:
@@ -35,11 +35,11 @@ class ProgressLines:
         self._done = 0
 
     def update(self, n_steps: int) -> None:
-        """Count so many more as done."""
+        """Count further steps as done."""
         self._done += n_steps
 
     async def write(self) -> None:
-        """Write lines until cancelled, also where nothing is done between two of them."""
+        """Write lines until cancelled, even if nothing was done since the last one."""
         while True:
             await asyncio.sleep(PERIOD)
             of = "" if self.length is None else f" of {self.length}"
@@ -51,7 +51,7 @@ class ProgressLines:
 
 @asynccontextmanager
 async def progress(label: str, *, show_pos: bool = False) -> AsyncIterator[Progress]:
-    """A progress bar where standard error is a terminal, lines where it is not."""
+    """Show a progress bar if standard error is a terminal, or else write lines."""
     if not _is_terminal(sys.stderr):
         lines = ProgressLines(label)
         async with in_background(lines.write()):
@@ -63,22 +63,30 @@ async def progress(label: str, *, show_pos: bool = False) -> AsyncIterator[Progr
 
 
 def is_among_output() -> bool:
-    """Whether a bar is on the terminal that lines on standard output go to."""
+    """Tell whether a progress bar shares its terminal with standard output."""
     return _is_terminal(sys.stderr) and _is_terminal(sys.stdout)
 
 
 def tell(line: str) -> None:
-    """Write a line on standard output, which replaces the bar where both are on one terminal."""
+    """Write a line on standard output; it replaces the bar if both are on one terminal."""
     if is_among_output():
         click.echo("\r\033[K", nl=False, err=True)  # begin a line where the bar is
     click.echo(line)
 
 
-def tell_fault(profile: str, kid: str, what: str) -> None:
-    """Write what is wrong with a key, or with what has no kid or no profile: these are empty."""
-    tell(f"{profile or '-'} {kid or '-'} {what}")
+def tell_fault(profile: str, kid: str, fault: str) -> None:
+    """Write a fault in a store; profile and kid are empty if the fault belongs to none."""
+    tell(f"{profile or '-'} {kid or '-'} {fault}")
+
+
+def echo_table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Write rows with their columns aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    """Whether a stream of this process is a terminal; one that was closed at its start is None."""
+    """Tell whether a stream is a terminal; it is None if it was closed at the start."""
     return stream is not None and stream.isatty()
