@@ -4,7 +4,7 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, by address or name, can only be reached from this machine."""
+    """Tell whether a host, by address or name, is reachable from this machine alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -12,7 +12,7 @@ def is_loopback(host: str) -> bool:
 
 
 def local_address(host: str) -> str:
-    """The address for callers on this machine of a service that listens on `host`."""
+    """Return the address at which this machine reaches a service that listens on `host`."""
     address = ipaddress.ip_address(host)
     if not address.is_unspecified:
         return host
@@ -20,12 +20,12 @@ def local_address(host: str) -> str:
 
 
 def url_host(host: str) -> str:
-    """An address as the host of a URL (RFC 3986 section 3.2.2)."""
+    """Format an address as the host of a URL (RFC 3986 section 3.2.2)."""
     return f"[{host}]" if ":" in host else host
 
 
 def network_of(address: str) -> str:
-    """The network of one caller: an IPv4 address, in either form, or a /64 of IPv6."""
+    """Return the network of one caller: an IPv4 address, in either form, or an IPv6 /64."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

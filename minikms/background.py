@@ -8,7 +8,7 @@ from typing import Any
 
 @asynccontextmanager
 async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run a coroutine as a task within the block, and cancel it at its end."""
+    """Run a coroutine as a task during the block, and cancel it at the end."""
     task = asyncio.create_task(work)
     try:
         yield

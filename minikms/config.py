@@ -23,7 +23,7 @@ MONITORING: Final = "Logs and metrics"
 OTHER: Final = "Other"
 
 HEADINGS: Final = (LISTENER, STORE, AUTHORIZATION, TLS, LIMITS, AUDIT, MONITORING, OTHER)
-"""The headings of `minikms serve --help`, in order; each option is under one of them."""
+"""The headings of `minikms serve --help`, in order; each option is under one."""
 
 
 def _option(
@@ -37,7 +37,7 @@ def _option(
     secret: bool = False,
     flag: bool = True,
 ) -> Any:
-    """A field of Config; `value` is the metavar in the help, such as BYTES or FILE."""
+    """Make a field of Config; `value` is the metavar in the help, such as BYTES or FILE."""
     facts = {
         "help": help_text,
         "choices": choices,
@@ -51,7 +51,7 @@ def _option(
 
 @dataclass(frozen=True)
 class DoorConfig:
-    """Where a door listens, and its own options by name, which may be secrets."""
+    """The address of a door, and its own options by name, which may be secrets."""
 
     name: str
     host: str
@@ -61,29 +61,29 @@ class DoorConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """The options of `minikms serve`: each field is a flag and a variable `MINIKMS_…`, but `doors`.
+    """The options of `minikms serve`: each field but `doors` is a flag and a variable `MINIKMS_…`.
 
-    Flags and docs are derived from these fields. With `flag=False` there is only the variable, for
-    secrets that must not be on a command line.
+    Flags and docs are derived from these fields. With `flag=False` an option has only the variable,
+    since it is a secret, which must not be on a command line.
     """
 
     host: str = _option("127.0.0.1", "Address to listen on.", heading=LISTENER, value="ADDRESS")
     port: int = _option(
         8080, "Port to listen on; 0 takes a free one.", limits=(0, 65535), heading=LISTENER
     )
-    workers: int = _option(1, "Processes that share the port.", limits=(1, None), heading=LISTENER)
+    workers: int = _option(
+        1, "Worker processes that share the port.", limits=(1, None), heading=LISTENER
+    )
     max_body: int = _option(
         1024 * 1024, "Largest request body.", limits=(1, None), heading=LIMITS, value="BYTES"
     )
     log_format: str = _option(
         "text", "Format of log lines: text or JSON.", LOG_FORMATS, heading=MONITORING
     )
-    log_level: str = _option(
-        "info", "Least severe level that is logged.", LOG_LEVELS, heading=MONITORING
-    )
+    log_level: str = _option("info", "Lowest level that is logged.", LOG_LEVELS, heading=MONITORING)
     metrics_port: int = _option(
         0,
-        "Port to serve /metrics on; 0 counts and serves nothing.",
+        "Port to serve /metrics on; 0 disables metrics.",
         limits=(0, 65535),
         heading=MONITORING,
     )
@@ -92,143 +92,150 @@ class Config:
     )
     max_header: int = _option(
         50 * 1024,  # an alias in a query, each of its bytes as three
-        "Longest path with query, and longest header.",
+        "Longest path with its query, and longest header.",
         limits=(256, None),
         heading=LIMITS,
         value="BYTES",
     )
     max_head: int = _option(
         64 * 1024,
-        "Largest head of a request: its path and all of its headers together.",
+        "Largest head of a request: its path and all headers together.",
         limits=(1024, None),
         heading=LIMITS,
         value="BYTES",
     )
     header_timeout: int = _option(
         10,
-        "How long a request's headers may take to arrive.",
+        "Time for the headers of a request to arrive.",
         limits=(1, None),
         heading=LIMITS,
         value="SECONDS",
     )
     body_timeout: int = _option(
         30,
-        "How long a request's body may take to arrive.",
+        "Time for the body of a request to arrive.",
         limits=(1, None),
         heading=LIMITS,
         value="SECONDS",
     )
     idle_timeout: int = _option(
         75,
-        "How long a connection stays open between two requests.",
+        "Time that a connection stays open between two requests.",
         limits=(1, None),
         heading=LIMITS,
         value="SECONDS",
     )
     max_connections: int = _option(
-        10_000, "Connections at once, in a process.", limits=(1, None), heading=LIMITS
+        10_000, "Connections at the same time, per process.", limits=(1, None), heading=LIMITS
     )
     max_connections_per_address: int = _option(
         1000,
-        "Those of one address, but for a trusted proxy's.",
+        "Connections per client address; trusted proxies are exempt.",
         limits=(1, None),
         heading=LIMITS,
     )
     max_in_flight: int = _option(
-        1000, "Requests under way at once, in a process.", limits=(1, None), heading=LIMITS
+        1000,
+        "Requests in progress at the same time, per process.",
+        limits=(1, None),
+        heading=LIMITS,
     )
     worker_timeout: int = _option(
         10,
-        "How long a worker may be silent before it is replaced; 0 waits.",
+        "Time without an answer after which a worker is replaced; 0 never replaces it.",
         heading=LISTENER,
         value="SECONDS",
     )
     shutdown_grace: int = _option(
         5,
-        "How long calls are still taken after SIGTERM, while /readyz is 503.",
+        "Time after SIGTERM during which calls are still served and /readyz answers 503.",
         heading=LISTENER,
         value="SECONDS",
     )
     tls_cert: str = _option(
         "",
-        "The certificate, and those between it and the root.",
+        "Certificate, followed by any intermediate certificates.",
         heading=TLS,
         value="FILE",
     )
     tls_key: str = _option(
-        "", "Its key, if the certificate's file has none.", heading=TLS, value="FILE"
+        "",
+        "Private key, if the file of the certificate does not contain it.",
+        heading=TLS,
+        value="FILE",
     )
     tls_client_ca: str = _option(
-        "", "The CA of clients, who then need a certificate.", heading=TLS, value="FILE"
+        "", "CA of client certificates; clients then need one.", heading=TLS, value="FILE"
     )
     store: str = _option(
         "memory",
-        "Where keys are kept: memory, sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",
+        "Store of the keys: memory, sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",
         heading=STORE,
         value="URL",
         secret=True,
     )
     store_key_file: str = _option(
         "",
-        "The key that opens the store; MINIKMS_STORE_KEY may have the key itself.",
+        "Key that opens the store; MINIKMS_STORE_KEY may hold the key itself.",
         heading=STORE,
         value="FILE",
     )
     store_key: str = _option(
-        "", "The key itself, instead of a file.", heading=STORE, secret=True, flag=False
+        "", "Key that opens the store, instead of a file.", heading=STORE, secret=True, flag=False
     )
     store_key_method: str = _option(
-        "raw", "A raw key, or a passphrase for Argon2i.", KEY_METHODS, heading=STORE
+        "raw",
+        "Kind of the store key: a raw key, or a passphrase for Argon2i.",
+        KEY_METHODS,
+        heading=STORE,
     )
     cache_size: int = _option(
         10_000,
-        "Keys, and tokens, that stay in memory, in each process; 0 for none.",
+        "Keys and tokens cached per process; 0 disables the cache.",
         heading=STORE,
     )
     cache_ttl: int = _option(
         5,
-        "How long they stay without a check of the store, on PostgreSQL.",
+        "Time that a cached key or token is used without a check of PostgreSQL.",
         heading=STORE,
         value="SECONDS",
     )
     auth: str = _option(
         "auto",
-        "Who may call: auto needs a token if the store is persistent.",
+        "Authentication of callers; auto requires a token if the store is persistent.",
         AUTH,
         heading=AUTHORIZATION,
     )
     admin_token_file: str = _option(
-        "", "A token with every scope.", heading=AUTHORIZATION, value="FILE"
+        "", "File with a token that has every scope.", heading=AUTHORIZATION, value="FILE"
     )
     max_wrong_tokens: int = _option(
         60,
-        "Wrong tokens that an address may send in a minute.",
+        "Wrong tokens accepted from an address per minute.",
         limits=(1, None),
         heading=AUTHORIZATION,
     )
     trusted_proxy: str = _option(
         "",
-        "Proxies whose X-Forwarded-For is believed, with commas between them.",
+        "Proxies whose X-Forwarded-For is trusted, separated by commas.",
         heading=AUTHORIZATION,
         value="ADDRESSES",
     )
     allowed_host: str = _option(
         "",
-        "Hosts answered to besides localhost if no token is needed, or * for all.",
+        "Host names accepted besides localhost if no token is required; * accepts all.",
         heading=AUTHORIZATION,
         value="HOSTS",
     )
-    jwt_issuer: str = _option(
-        "", "Who issues JWTs that callers send: their iss.", heading=AUTHORIZATION
-    )
-    jwt_audience: str = _option("", "Whom they are for: their aud.", heading=AUTHORIZATION)
+    jwt_issuer: str = _option("", "Issuer (iss) of accepted JWTs.", heading=AUTHORIZATION)
+    jwt_audience: str = _option("", "Audience (aud) of accepted JWTs.", heading=AUTHORIZATION)
     jwt_jwks: str = _option(
-        "", "The issuer's keys, a JWK Set.", heading=AUTHORIZATION, value="FILE or URL"
+        "", "JWK Set with the issuer's keys.", heading=AUTHORIZATION, value="FILE or URL"
     )
-    audit_log: str = _option("", "Where every call is recorded.", heading=AUDIT, value="FILE")
+    audit_log: str = _option("", "File that records every call.", heading=AUDIT, value="FILE")
     docs: bool = _option(True, "Serve /docs and /openapi.json.", heading=OTHER)
     seed_keys: str = _option(
-        "", "Profiles and keys to load at the start, for tests.", heading=OTHER, value="FILE"
+        "", "Profiles and keys to load at startup, for tests.", heading=OTHER, value="FILE"
     )
     without_algorithm: tuple[str, ...] = _option(
         (),
@@ -237,11 +244,11 @@ class Config:
         value="NAME or PACKAGE:NAME",
     )
     doors: tuple[DoorConfig, ...] = ()
-    """The doors that are open, by the options of each."""
+    """The open doors, each with its options."""
 
     @property
     def needs_token(self) -> bool:
-        """Whether callers are asked for a token."""
+        """True if callers need a token."""
         if self.auth == "auto":
             return StoreLocation.parse(self.store).persistent
         return self.auth == "token"

@@ -10,7 +10,7 @@ _NANOSECONDS: Final = {"s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 8640
 
 
 def nanoseconds(text: str) -> int:
-    """The nanoseconds of a duration; raises ValueError for text that is not one."""
+    """Convert a duration into nanoseconds; raises ValueError for other text."""
     if not _FORM.match(text):
         raise ValueError("not a duration")
     return int(text[:-1]) * _NANOSECONDS[text[-1]]

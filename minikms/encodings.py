@@ -1,4 +1,4 @@
-"""Text forms of bytes and keys: thin, over libraries."""
+"""Text forms of bytes and keys, as thin layers over libraries."""
 
 import binascii
 import hashlib
@@ -27,7 +27,7 @@ def b64url_decode(text: str) -> bytes:
     """Decode base64url, padded or not (RFC 4648 section 5).
 
     Raises ValueError for any other character, white space included, for padding that does not
-    fit, and for a length that no bytes encode to.
+    fit, and for an impossible length.
     """
     body = text.rstrip("=")
     padding = len(text) - len(body)
@@ -52,7 +52,7 @@ def jose_b64url(data: bytes) -> str:
 
 
 def b58(data: bytes) -> str:
-    """Encode as base58 in Bitcoin's alphabet, where each zero byte in front is a digit."""
+    """Encode as base58 in Bitcoin's alphabet; each leading zero byte becomes a digit."""
     number = data.lstrip(b"\0")
     most = len(number) * 138 // 100 + 1  # log 256 / log 58 = 1.366
     digits = _base58_digits(int.from_bytes(number), most).lstrip(b"1")
@@ -60,7 +60,7 @@ def b58(data: bytes) -> str:
 
 
 def _base58_digits(number: int, count: int) -> bytes:
-    """So many digits, in halves: base58 takes 10 ms for the 2,592 bytes of an ML-DSA-87 key."""
+    """Encode by halves: base58 alone takes 10 ms for the 2,592 bytes of an ML-DSA-87 key."""
     if count <= 64:
         return base58.b58encode_int(number, default_one=False).rjust(count, b"1")
     low = count // 2
@@ -69,9 +69,9 @@ def _base58_digits(number: int, count: int) -> bytes:
 
 
 def thumbprint(jwk: Mapping[str, Any]) -> str:
-    """The SHA-256 thumbprint of a public JWK, base64url without padding (RFC 7638).
+    """Return the SHA-256 thumbprint of a public JWK, base64url without padding (RFC 7638).
 
-    For a `kty` without an RFC, all members count except the descriptive ones.
+    For a `kty` without an RFC, all members except the descriptive ones count.
     """
     members = _THUMBPRINT_MEMBERS.get(jwk["kty"]) or tuple(
         name for name in jwk if name not in {"alg", "kid", "use", "key_ops"}
@@ -81,9 +81,9 @@ def thumbprint(jwk: Mapping[str, Any]) -> str:
 
 
 def multikey(multicodec: int, public: bytes) -> str:
-    """A public key as W3C Multikey: base58 multibase over the code as a varint, and the key.
+    """Encode a public key as W3C Multikey: base58 multibase over the code as a varint, and the key.
 
-    Controlled Identifiers 1.0 section 2.2.2; the codes are those of the multicodec table.
+    Controlled Identifiers 1.0 section 2.2.2; the multicodec table has the codes.
     """
     code = bytearray()
     while multicodec > 0x7F:
@@ -94,10 +94,10 @@ def multikey(multicodec: int, public: bytes) -> str:
 
 
 def parse_json(body: bytes) -> Any:
-    """Parse JSON; raises JSONDecodeError, and MemoryError if there is no memory for it."""
+    """Parse JSON; raises JSONDecodeError, and MemoryError if memory runs out."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as exc:
-        if "memory" in exc.msg:  # of orjson, for which the body may be valid
+        if "memory" in exc.msg:  # orjson could not allocate; the body may be valid
             raise MemoryError from None
         raise

@@ -1,14 +1,14 @@
-"""The problems of a call, one class for each (RFC 9457)."""
+"""The problems that a call can be answered with, a class for each (RFC 9457)."""
 
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal
 
 
 class KmsError(Exception):
-    """A problem, as the caller gets it.
+    """A problem that is sent to the caller.
 
-    `detail` and `errors` are sent to the caller as they are, so neither may have a secret or the
-    text of another exception. `errors` pairs a JSON pointer into the request (RFC 6901, `#/data`)
+    `detail` and `errors` are sent unchanged, so neither may contain a secret or the text of another
+    exception. `errors` pairs a JSON pointer into the request (RFC 6901, `#/data`)
     with the fault there; `headers` go into the HTTP answer.
     """
 
@@ -16,7 +16,7 @@ class KmsError(Exception):
     slug: str
     title: ClassVar[str]
     retry_after: ClassVar[int | None] = None
-    """After how many seconds the caller may try again, if that makes sense."""
+    """The seconds after which the caller may try again; None if a retry does not help."""
     outcome: Literal["unknown"] | None = None
     """`unknown` if the change may have been applied; None if nothing was changed."""
 
@@ -54,9 +54,9 @@ class ProfileExists(KmsError):
 
 
 class Unauthenticated(KmsError):
-    """No token came, or one that is not valid (RFC 6750 section 3)."""
+    """The token is missing or not valid (RFC 6750 section 3)."""
 
-    status, slug, title = 401, "unauthenticated", "Who calls is not known"
+    status, slug, title = 401, "unauthenticated", "The caller is not authenticated"
 
     def __init__(self, detail: str = "", *, invalid_token: bool = False) -> None:
         self.invalid_token = invalid_token
@@ -65,14 +65,14 @@ class Unauthenticated(KmsError):
 
 
 class Forbidden(KmsError):
-    """The caller is authenticated, but lacks the scope (RFC 6750 section 3.1)."""
+    """The caller is authenticated but lacks the scope (RFC 6750 section 3.1)."""
 
     status, slug, title = 403, "forbidden", "The caller may not do this"
 
     def __init__(self, scope: str = "") -> None:
         challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
         super().__init__(
-            f"It needs the scope {scope}." if scope else "",
+            f"The call needs the scope {scope}." if scope else "",
             headers={"WWW-Authenticate": challenge},
         )
 
@@ -80,7 +80,7 @@ class Forbidden(KmsError):
 class RouteNotFound(KmsError):
     """No route has this path."""
 
-    status, slug, title = 404, "route-not-found", "There is nothing at this path"
+    status, slug, title = 404, "route-not-found", "No route has this path"
 
 
 class KeyNotFound(KmsError):
@@ -162,25 +162,25 @@ class UnsupportedMediaType(KmsError):
 
 
 class MisdirectedRequest(KmsError):
-    """The request is for another host than this service is (RFC 9110 section 15.5.20)."""
+    """The request is addressed to another host (RFC 9110 section 15.5.20)."""
 
     status, slug, title = 421, "misdirected-request", "The service does not answer to this host"
 
 
 class ValidationFailed(KmsError):
-    """A field or parameter is missing, unknown or not of its form; `errors` says which."""
+    """A field or parameter is missing, unknown or malformed; `errors` names it."""
 
     status, slug, title = 422, "validation-failed", "The request is not valid"
 
 
 class TooManyAliases(KmsError):
-    """The key has as many aliases as it may have."""
+    """The key has reached its limit of aliases."""
 
     status, slug, title = 422, "too-many-aliases", "The key has too many aliases"
 
 
 class TooLargeRecord(KmsError):
-    """The labels or the aliases of a key, or the labels of a batch, have too many bytes."""
+    """The labels or aliases of a key, or the labels of a batch, are too large."""
 
     status, slug, title = 422, "too-large-record", "The labels or aliases are too large"
 
@@ -204,19 +204,19 @@ class UnsupportedOption(KmsError):
 
 
 class InvalidKey(KmsError):
-    """Key material that is not a key of its algorithm."""
+    """The material is not a key of its algorithm."""
 
     status, slug, title = 422, "invalid-key", "The key material is not valid"
 
 
 class DecryptionFailed(KmsError):
-    """A ciphertext, tag, nonce or wrapped key that does not fit; no more is disclosed."""
+    """The ciphertext, tag, nonce or wrapped key does not fit; no more is disclosed."""
 
     status, slug, title = 422, "decryption-failed", "The ciphertext cannot be decrypted"
 
 
 class TooManyAttempts(KmsError):
-    """Too many tokens that are not valid came from one address."""
+    """Too many invalid tokens came from one address."""
 
     status, slug, title = 429, "too-many-attempts", "Too many wrong tokens"
 
@@ -240,7 +240,7 @@ class TooBusy(KmsError):
 class StoreUnavailable(KmsError):
     """The store does not answer; the caller may try again.
 
-    With `unknown`, it did not confirm a commit, and `outcome` says so.
+    With `unknown`, the store did not confirm a commit, and `outcome` says so.
     """
 
     status, slug, title = 503, "store-unavailable", "The key store is not available"
@@ -255,13 +255,13 @@ class StoreUnavailable(KmsError):
 
 
 class ShuttingDown(KmsError):
-    """The service answers for a while yet, and is to get no more calls."""
+    """The service is shutting down and should get no new calls."""
 
     status, slug, title = 503, "shutting-down", "The service is shutting down"
 
 
 class AuditUnavailable(KmsError):
-    """The call cannot be recorded, so it is not performed."""
+    """The call cannot be recorded, so it was not performed."""
 
     status, slug, title = 503, "audit-unavailable", "The audit log cannot be written"
     retry_after = 1

@@ -1,4 +1,4 @@
-"""The exit of a command that fails."""
+"""The exit of a failed command."""
 
 import sys
 from typing import NoReturn
@@ -7,6 +7,6 @@ import click
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Exit with this code, and one sentence on standard error."""
+    """Write one sentence to standard error and exit with this code."""
     click.echo(f"minikms: {message}", err=True)
     sys.exit(code)

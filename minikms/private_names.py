@@ -1,7 +1,7 @@
-"""Private names of other libraries: each in a table, with its reason.
+"""Private names of other libraries, each in a table with its reason.
 
-A library may change them in any release. So whoever uses one asks `missing` at the start, and
-has a way to do without it.
+A library may change them in any release. So a user of one calls `missing` at the start, and can do
+without it.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PrivateNames:
-    """What one use needs of the private names of a library.
+    """The private names of a library that one use needs.
 
-    `library` is its distribution. Each of `names` has its owner, a class or a module, and the
-    reason. `without` says what happens where one is missing.
+    `library` is its distribution. `names` are triples of the owner, a class or a module, the name
+    and the reason. `without` describes the effect of a missing one.
     """
 
     library: str
@@ -22,7 +22,7 @@ class PrivateNames:
     without: str
 
     def missing(self) -> str:
-        """Those that the installed version does not have, for the log; empty where it has all."""
+        """List for the log the names that the installed version lacks; empty if none."""
         lost = [
             f"{owner.__name__}.{name}" for owner, name, _ in self.names if not hasattr(owner, name)
         ]

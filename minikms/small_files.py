@@ -1,4 +1,4 @@
-"""Files that options name: regular and of a bounded size, so none blocks or fills memory."""
+"""Reads files that options name, if they are regular and small: none blocks or fills memory."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ class SmallFile(NamedTuple):
 
 
 def read_small_file(path: str, most: int) -> SmallFile:
-    """Read a regular file of at most `most` bytes; raises OSError, with `strerror`, for others."""
+    """Read a regular file of at most `most` bytes; raises OSError, with `strerror`, for another."""
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with open(number, "rb") as file:
         mode = os.fstat(number).st_mode

@@ -1,4 +1,4 @@
-"""Why a command stops: one class for each part that is not configured right."""
+"""The errors that stop a command, a class for each part that is misconfigured."""
 
 from typing import ClassVar
 
@@ -44,9 +44,9 @@ class ListenError(SetupError):
 
 
 class MetricsError(SetupError):
-    """Something that metrics need is not there."""
+    """A requirement of the metrics that is missing."""
 
 
 def one_line(exc: Exception) -> str:
-    """What a plugin raised, as a part of a sentence."""
+    """Format a plugin's exception as a part of a sentence."""
     return " ".join(f"{type(exc).__name__}: {exc}".split()).rstrip(".: ")

@@ -23,7 +23,7 @@ _MOST_HEADS: Final = 64 * 1024 * 1024  # bytes
 
 @click.group(cls=HelpGroup)
 def audit() -> None:
-    """Check audit logs, and export what checks them without the store."""
+    """Check audit logs, and export the evidence to check them without the store."""
 
 
 @audit.command(
@@ -38,10 +38,10 @@ def audit() -> None:
     "--heads",
     "heads_file",
     metavar="FILE",
-    help="Output of `minikms audit heads`; the store is not needed then.",
+    help="Output of `minikms audit heads`; the store is then not needed.",
 )
 @click.option(
-    "--partial", is_flag=True, help="Older and newer files of these logs may be elsewhere."
+    "--partial", is_flag=True, help="Accept that older and newer files of these logs are elsewhere."
 )
 @on_a_store
 def verify(
@@ -51,14 +51,14 @@ def verify(
     partial: bool,
     **options: Any,
 ) -> None:
-    """Check every line of these files, given in any order; they may be in use.
+    """Check every line of these files, in any order; they may be in use.
 
-    They must be all files of a log, unless --partial is given.
+    Name all files of a log, or use --partial.
     """
     if public_key and heads_file:
         found = _evidence_of_exports(files, public_key, heads_file)
     elif public_key or heads_file:
-        raise AuditError("--public-key and --heads go together.")
+        raise AuditError("--public-key and --heads need each other.")
     else:
         found = with_database(options, lambda store: _evidence_of_store(files, AuditStore(store)))
     logs, key, heads, keys = found
@@ -80,11 +80,11 @@ def _verify(
         if not head.is_signed_by(key):
             raise AuditError(f"The head of the chain {head.chain} is not signed by the key.")
 
-    def fault(where: str, what: str) -> None:
-        click.echo(f"{where}: {what}")
+    def fault(where: str, text: str) -> None:
+        click.echo(f"{where}: {text}")
 
-    def note(where: str, what: str) -> None:
-        click.echo(f"Note: {where}: {what}")
+    def note(where: str, text: str) -> None:
+        click.echo(f"Note: {where}: {text}")
 
     tally = verify_files(logs, heads, keys, fault, note, partial=partial)
     click.echo(
@@ -98,7 +98,7 @@ def _verify(
 @audit.command(examples=(f"minikms audit heads {ON_A_STORE}",))
 @on_a_store
 def heads(**options: Any) -> None:
-    """Show the last head of every chain, to be kept elsewhere: one line of JSON each."""
+    """Show the last head of every chain, as a line of JSON each, to be kept elsewhere."""
     for head in with_database(options, lambda store: AuditStore(store).heads()):
         click.echo(head.to_bytes())
 
@@ -120,8 +120,8 @@ class _Evidence(NamedTuple):
 
 
 async def _evidence_of_store(files: Iterable[str], store: AuditStore) -> _Evidence:
-    # In this order, since others may write meanwhile: heads name only lines that are then read, and
-    # the keys of all chains that were read are there.
+    # The order matters, since services may write meanwhile: every line that a head names is then
+    # read, and the key of every chain that was read is found.
     public_key, heads = await store.public_key(), await store.heads()
     logs = LogFile.all_of(files)
     return _Evidence(logs, public_key, heads, await store.chains())
@@ -136,7 +136,7 @@ def _public_key(text: str) -> Ed25519PublicKey:
     try:
         return Ed25519PublicKey.from_public_bytes(b64url_decode(text))
     except ValueError:
-        raise AuditError("--public-key is no key as `minikms audit key` shows it.") from None
+        raise AuditError("--public-key is not a key as `minikms audit key` shows it.") from None
 
 
 def _read_heads(file: str) -> list[Head]:
@@ -146,4 +146,4 @@ def _read_heads(file: str) -> list[Head]:
     except OSError as exc:
         raise AuditError(f"The file {file} cannot be read: {exc.strerror}.") from None
     except (ValueError, TypeError):
-        raise AuditError(f"The file {file} has other lines than heads.") from None
+        raise AuditError(f"The file {file} has lines that are not heads.") from None

@@ -1,4 +1,4 @@
-"""The flags and environment variables of doors, from the doors that are installed."""
+"""The flags and environment variables of the installed doors."""
 
 from functools import cache
 from typing import Any, Final
@@ -16,22 +16,22 @@ _HOST: Final = "127.0.0.1"
 
 
 class ServeCommand(HelpCommand):
-    """A command with the options of every door, which are read when it is used."""
+    """A command with the options of every door, which are looked up when it runs."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Its own options, and those of doors."""
+        """Return its own options, then the options of doors."""
         *own, last = super().get_params(ctx)  # --help stays the last
         of_doors = _door_options()
-        # With those that are variables alone.
+        # Including options that are variables only.
         names = {*(param.name for param in own), *(field.name for field in OPTIONS)}
         if taken := [f"--{each.name}" for each in of_doors if each.name in names]:
             shown = ", ".join(taken).replace("_", "-")
-            fail(f"A door has options that the service has of its own: {shown}.", 2)
+            fail(f"A door has options that the service already has: {shown}.", 2)
         return [*own, *of_doors, last]
 
 
 def doors_of(options: dict[str, Any]) -> tuple[DoorConfig, ...]:
-    """The doors that these options open; takes their options out."""
+    """Return the doors that these options open, and remove their options."""
     opened = []
     for name, door in installed_doors().items():
         port, host = options.pop(f"{name}_port"), options.pop(f"{name}_host")
@@ -49,11 +49,11 @@ def _door_options() -> list[HelpOption]:
         fail(str(exc), 2)
     options = []
     for name, door in doors.items():
-        what = f"Port to speak {door.title} on; 0 takes a free one."
+        text = f"Port of {door.title}; 0 takes a free one."
         kind = click.IntRange(0, 65535)
-        options.append(_option(f"{name}_port", what, "NUMBER", "closed", type=kind))
-        where = f"Address to speak {door.title} on."
-        options.append(_option(f"{name}_host", where, "ADDRESS", _HOST, default=_HOST))
+        options.append(_option(f"{name}_port", text, "NUMBER", "closed", type=kind))
+        text = f"Address of {door.title}."
+        options.append(_option(f"{name}_host", text, "ADDRESS", _HOST, default=_HOST))
         for own in door.options:
             flag = f"{name}_{own.name}"
             options.append(_option(flag, own.help, own.value, own.default, default=own.default))

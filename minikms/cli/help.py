@@ -1,4 +1,4 @@
-"""The output of `--help`: options under headings, defaults as typed, whole sentences."""
+"""The output of `--help`: options under headings, defaults as typed, uncut sentences."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ ON_A_STORE: Final = "--store sqlite://keys.db --store-key-file store.key"
 
 
 class _Formatter(click.HelpFormatter):
-    """A formatter that does not break lines within the name of an option."""
+    """A formatter that never breaks a line inside the name of an option."""
 
     def write_text(self, text: str) -> None:
         super().write_text(_joined(text))
@@ -24,7 +24,7 @@ class _Formatter(click.HelpFormatter):
         super().write_dl([(first, _joined(second)) for first, second in rows], *args, **kwargs)
 
     def getvalue(self) -> str:
-        """The whole text, with ordinary hyphens."""
+        """Return the text with ordinary hyphens."""
         return super().getvalue().replace(_NO_BREAK, "-")
 
 
@@ -45,13 +45,13 @@ class HelpOption(click.Option):
         self.notes = notes
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Its names, and its description with the notes."""
+        """Return its names, and its description with the notes."""
         record = super().get_help_record(ctx)
         return record and (record[0], f"{self.help}  [{'; '.join(self.notes)}]")
 
 
 class HelpCommand(click.Command):
-    """A command whose help has options under headings, then examples."""
+    """A command whose help shows options under headings, then examples."""
 
     context_class = _Context
 
@@ -60,7 +60,7 @@ class HelpCommand(click.Command):
         self.examples = tuple(examples)
 
     def get_short_help_str(self, limit: int = _ANY_LENGTH) -> str:
-        """Its first sentence, which is never cut."""
+        """Return its first sentence, uncut."""
         return super().get_short_help_str(_ANY_LENGTH)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -83,11 +83,11 @@ class HelpCommand(click.Command):
 
 
 class HelpGroup(click.Group, HelpCommand):
-    """A group of such commands, listed in the order of their declaration."""
+    """A group of such commands, listed in order of declaration."""
 
     command_class = HelpCommand
     group_class = type
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of its commands."""
+        """Return the names of its commands."""
         return list(self.commands)

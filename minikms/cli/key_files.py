@@ -1,4 +1,4 @@
-"""Key files that commands create, and remove if the store cannot be created."""
+"""Key files that commands create, and remove if they cannot create the store."""
 
 import os
 from collections.abc import AsyncIterator
@@ -14,14 +14,14 @@ from minikms.store.secret_files import write_secret
 
 @asynccontextmanager
 async def new_key(file: str, location: StoreLocation) -> AsyncIterator[StoreKey]:
-    """A raw key in a new file, for the store that the block creates; raises StoreError.
+    """Write a raw key to a new file, for the store that the block creates; raises StoreError.
 
     If the block raises StoreError and no store opens with the key, the file is removed, so that the
-    same command can be run again. After any other failure the key may be needed, and stays.
+    command can be repeated. After any other failure the file stays, since the key may be needed.
     """
     if os.path.isfile(file):
-        use = "Leave --generate-key out to use it." if os.path.getsize(file) else "It is empty."
-        raise StoreError(f"The key file {file} cannot be made: there is one. {use}")
+        use = "Omit --generate-key to use it." if os.path.getsize(file) else "It is empty."
+        raise StoreError(f"The key file {file} cannot be made: it already exists. {use}")
     key = StoreKey(new_raw_key())
     write_secret(file, key.secret, "key", StoreError)
     try:
@@ -31,8 +31,8 @@ async def new_key(file: str, location: StoreLocation) -> AsyncIterator[StoreKey]
             os.unlink(file)
         else:
             click.echo(
-                f"minikms: The key file {file} stays, since it may be in use. "
-                "To try again, leave --generate-key out.",
+                f"minikms: The key file {file} is kept, since it may be in use. "
+                "To try again, omit --generate-key.",
                 err=True,
             )
         raise
@@ -40,7 +40,7 @@ async def new_key(file: str, location: StoreLocation) -> AsyncIterator[StoreKey]
 
 
 async def _opens(location: StoreLocation, key: StoreKey) -> bool:
-    """Whether a store, finished or not, opens with the key."""
+    """Tell whether a store, finished or not, opens with the key."""
     try:
         store = await open_store(location, key)
     except StoreError:

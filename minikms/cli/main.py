@@ -32,9 +32,9 @@ from minikms.store.layout import LAYOUT
     package_name="minikms", message=f"%(prog)s, version %(version)s, store layout {LAYOUT}"
 )
 def main() -> None:
-    """Mini KMS: makes keys, keeps them, and uses them, so that you never hold them."""
+    """Mini KMS: makes, keeps and uses keys, so that you never hold them."""
     core_dumps.turn_off()
-    gc.freeze()  # or the end of a command, too, looks for garbage among all that was imported
+    gc.freeze()  # or the exit of a command searches all imported modules for garbage
 
 
 @main.command(
@@ -49,7 +49,7 @@ def main() -> None:
 def serve(**options: Any) -> None:
     """Run the service."""
     config = config_of({"doors": doors_of(options), **options})
-    # Imported where they are needed: importing the web takes longer than most commands.
+    # Imported only here: importing the web takes longer than most commands.
     if config.workers > 1:
         from minikms.serve import workers
 
@@ -69,9 +69,9 @@ main.add_command(audit)
 @main.command(examples=("minikms algorithms",))
 @options_of_config("without_algorithm")
 def algorithms(**options: Any) -> None:
-    """List the algorithms and what each can do.
+    """List the algorithms and their operations.
 
-    A key has an operation with a star only where it was named for it.
+    A key has an operation with a star only if its maker named it.
     """
     try:
         registry = AlgorithmRegistry.from_installed(config_of(options).without_algorithm)

@@ -46,20 +46,20 @@ def options_of_config(*names: str) -> Callable[[Command], Command]:
 
 
 def _under_headings() -> list[dataclasses.Field[Any]]:
-    """The fields that have a flag, in the order of the help."""
+    """Return the fields that have a flag, in the order of the help."""
     flags = [field for field in OPTIONS if field.metadata["flag"]]
     return sorted(flags, key=lambda field: HEADINGS.index(field.metadata["heading"]))
 
 
 def _metavar(field: dataclasses.Field[Any]) -> str | None:
-    """The metavar of a flag; None if click has one."""
+    """Return the metavar of a flag; None if click has one."""
     if field.metadata["choices"] or isinstance(field.default, bool):
         return None
     return field.metadata["value"] or ("NUMBER" if isinstance(field.default, int) else "TEXT")
 
 
 def _notes(field: dataclasses.Field[Any], flag: str) -> list[str]:
-    """The notes on a flag in the help: its variable, bounds and default."""
+    """Return the notes on a flag in the help: its variable, bound and default."""
     notes = [f"env var: {ENV_PREFIX}{field.name.upper()}"]
     if not isinstance(field.default, bool) and field.metadata["limits"][0] > 1:
         notes.append(f"at least {field.metadata['limits'][0]}")
@@ -69,7 +69,7 @@ def _notes(field: dataclasses.Field[Any], flag: str) -> list[str]:
 
 
 def _typed(field: dataclasses.Field[Any], flag: str) -> str:
-    """A default as it is typed; a round number of bytes also in a unit."""
+    """Return a default as it is typed, and a round number of bytes also in a unit."""
     default: Any = field.default
     if isinstance(default, tuple):
         return ""
@@ -83,7 +83,7 @@ def _typed(field: dataclasses.Field[Any], flag: str) -> str:
 
 
 def config_of(options: dict[str, Any]) -> Config:
-    """The configuration from these options, and from the variables that have no flag."""
+    """Make the configuration from these options and the variables without a flag."""
     hidden: dict[str, Any] = {
         field.name: os.environ.get(ENV_PREFIX + field.name.upper(), field.default)
         for field in OPTIONS

@@ -1,4 +1,4 @@
-"""The command line of stores: `minikms store …`."""
+"""The commands of stores: `minikms store …`."""
 
 import asyncio
 import os
@@ -47,7 +47,7 @@ from minikms.store.secret_files import require_new, write_secret
 
 @click.group(cls=HelpGroup)
 def store() -> None:
-    """Make, look after and copy the store that keys are kept in."""
+    """Create, maintain and copy the store of the keys."""
 
 
 @store.command(
@@ -60,20 +60,20 @@ def store() -> None:
 @click.option(
     "--if-missing",
     is_flag=True,
-    help="End well where the store is there, and this key opens it; use a key file that is there.",
+    help="Succeed if the store exists and this key opens it; use a key file that exists.",
 )
 @click.option(
     "--admin-token-file",
     envvar=f"{ENV_PREFIX}ADMIN_TOKEN_FILE",
     show_envvar=True,
     metavar="FILE",
-    help="Where the first token goes; shown without it.",
+    help="New file for the first token; without it, the token is shown.",
 )
 @on_a_store
 def init(
     generate_key: bool, if_missing: bool, admin_token_file: str | None, **options: Any
 ) -> None:
-    """Make a store, and a token that may do everything. One that is there stays as it is."""
+    """Create a store and a token with every scope. An existing store stays unchanged."""
     config = config_of(options)
     location, key_file = durable(config.store), config.store_key_file
     key = None
@@ -85,9 +85,9 @@ def init(
         token = asyncio.run(_init(location, key, key_file, admin_token_file, if_missing=if_missing))
     except AccessError as exc:
         why = f"{exc} Nothing was made."
-        fail(f"{why} Where there is a store already: `minikms token create`.", 1)
+        fail(f"{why} If the store exists already: `minikms token create`.", 1)
     if token is None:
-        click.echo(f"There is a store at {location}.")
+        click.echo(f"The store at {location} exists.")
         return
     click.echo(f"Made a store at {location}.")
     if admin_token_file:
@@ -95,9 +95,9 @@ def init(
             write_secret(admin_token_file, token.reveal(), "token", AccessError)
         except AccessError as exc:
             fail(f"{exc} Make another: `minikms token create`.", 1)
-        click.echo(f"A token that may do everything is in {admin_token_file}.")
+        click.echo(f"A token with every scope is in {admin_token_file}.")
     else:
-        click.echo(f"A token that may do everything, shown this once: {token.reveal()}")
+        click.echo(f"A token with every scope, shown only once: {token.reveal()}")
 
 
 async def _init(
@@ -108,9 +108,10 @@ async def _init(
     *,
     if_missing: bool,
 ) -> Token | None:
-    """Make a store, and give its first token; None where a store exists, and that is no error.
+    """Create a store and return its first token; None if the store exists and may.
 
-    Without a key, one is made in the file. Raises StoreError, and AccessError for the token's file.
+    Without a key, one is made in the key file. Raises StoreError, and AccessError for the token's
+    file.
     """
     closed = ""
     if key and if_missing:
@@ -146,7 +147,7 @@ async def _init(
 @options_of_config("without_algorithm")
 @on_a_store
 def info(**options: Any) -> None:
-    """Say where a store is, and how many keys it has."""
+    """Show the location of a store and the number of its keys."""
     asyncio.run(_info(*store_of(options), registry_of(options)))
 
 
@@ -169,12 +170,12 @@ async def _info(location: StoreLocation, key: StoreKey, registry: AlgorithmRegis
 @store.command(
     examples=(f"minikms store rekey --new-key-file new.key --generate-key {ON_A_STORE}",)
 )
-@with_another_key("new", "The key that is to open the store")
+@with_another_key("new", "New key of the store")
 @on_a_store
 def rekey(
     new_key_file: str | None, new_key_method: str | None, generate_key: bool, **options: Any
 ) -> None:
-    """Let another key open a store. The new one may also be in MINIKMS_NEW_STORE_KEY."""
+    """Replace the key that opens a store. MINIKMS_NEW_STORE_KEY may hold the new one."""
     location, key = store_of(options)
     new = other_key("new", new_key_file, new_key_method, location, generate=generate_key)
     asyncio.run(_rekey(location, key, new))
@@ -185,15 +186,15 @@ async def _rekey(
 ) -> None:
     async with Database.open(location, key, timeout=LONG_TIMEOUT) as database, source as new:
         if new is None:
-            raise StoreError("Say the new key: --new-key-file or MINIKMS_NEW_STORE_KEY.")
+            raise StoreError("The new key is missing: --new-key-file or MINIKMS_NEW_STORE_KEY.")
         if new == key:
-            raise StoreError("The new key is the one that opens the store already.")
-        click.echo(
-            "Changing the key: keep the old one and the new until this says that it is done."
-        )
+            raise StoreError("The new key already opens the store.")
+        click.echo("Changing the key: keep the old and the new one until this command is done.")
         await database.rekey(new)
     async with Database.open(location, new):
-        click.echo(f"Done: the new key opens the store at {location}, and the old one does not.")
+        click.echo(
+            f"Done: the new key opens the store at {location}, and the old one no longer does."
+        )
 
 
 @store.command(
@@ -209,9 +210,9 @@ async def _rekey(
     metavar="URL",
     envvar=f"{ENV_PREFIX}TO_STORE",
     show_envvar=True,
-    help="Where the copy is made: sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",
+    help="Store of the copy: sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",
 )
-@with_another_key("to", "The key that is to open the copy")
+@with_another_key("to", "Key of the copy, if it is another one")
 @options_of_config("without_algorithm")
 @on_a_store
 def copy(
@@ -221,10 +222,10 @@ def copy(
     generate_key: bool,
     **options: Any,
 ) -> None:
-    """Copy a store, which may be in use. The same key opens the copy, unless it is given another.
+    """Copy a store, which may be in use. The copy has the same key, unless another is given.
 
-    That one may also be in MINIKMS_TO_STORE_KEY. What was begun and not finished is no store, and
-    is begun again.
+    MINIKMS_TO_STORE_KEY may hold the other key. An interrupted copy is not a store; run the command
+    again.
     """
     (location, key), place = store_of(options), durable(target)
     require_one_driver_environment(location, place)
@@ -273,8 +274,8 @@ def verify(**options: Any) -> None:
 async def _verify(location: StoreLocation, key: StoreKey, registry: AlgorithmRegistry) -> bool:
     async with progress("Checking keys") as bar:
 
-        def left(what: str) -> None:
-            tell(f"Left over: {what}")
+        def left(entry: str) -> None:
+            tell(f"Left over: {entry}")
 
         async with StoreInspector.open(location, key) as inspector:
             bar.length = await entries(inspector)

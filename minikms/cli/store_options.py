@@ -1,4 +1,4 @@
-"""Flags of the commands that work on a store: where it is, and the keys that open it."""
+"""Flags of the commands on a store: its location, and the keys that open it."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ ResultT = TypeVar("ResultT")
 
 
 def on_a_store(command: Command) -> Command:
-    """Give a command the flags of a store, and have it exit with one sentence where it fails."""
+    """Give a command the flags of a store; on failure it exits with one sentence."""
 
     @wraps(command)
     def call(**options: Any) -> None:
@@ -38,16 +38,16 @@ def on_a_store(command: Command) -> Command:
 
 
 def generating_key(name: str) -> Callable[[Command], Command]:
-    """Give a command the flag that makes the key `name`."""
+    """Give a command the flag that generates the key `name`."""
     return click.option(
         "--generate-key",
         is_flag=True,
-        help=f"First make a raw key, in a new file where --{name}-key-file says.",
+        help=f"First make a raw key in a new file, named by --{name}-key-file.",
     )
 
 
 def with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
-    """Give a command the flags of a second key."""
+    """Give a command the flags of a second key, which `whose` describes."""
 
     def decorate(command: Command) -> Command:
         for option in (
@@ -55,7 +55,7 @@ def with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
             click.option(
                 f"--{name}-key-method",
                 type=click.Choice(KEY_METHODS),
-                help="A raw key, or a passphrase for Argon2i.",
+                help="Kind of this key: a raw key, or a passphrase for Argon2i.",
             ),
             generating_key(name),
         ):
@@ -66,15 +66,15 @@ def with_another_key(name: str, whose: str) -> Callable[[Command], Command]:
 
 
 def durable(url: str) -> StoreLocation:
-    """The location of a persistent store; raises StoreError for one in memory."""
+    """Return the location of a persistent store; raises StoreError for memory."""
     location = StoreLocation.parse(url)
     if not location.persistent:
-        raise StoreError("A store in memory ends with its process: say --store sqlite:///PATH.")
+        raise StoreError("A store in memory ends with its process: use --store sqlite:///PATH.")
     return location
 
 
 def key_of(config: Config) -> StoreKey:
-    """The key that opens the store; raises StoreError."""
+    """Return the key that opens the store; raises StoreError."""
     return read_key(config.store_key_file, config.store_key, config.store_key_method)
 
 
@@ -106,7 +106,7 @@ def with_database(
 async def other_key(
     name: str, file: str | None, method: str | None, location: StoreLocation, *, generate: bool
 ) -> AsyncIterator[StoreKey | None]:
-    """The second key of a command, None where none is given; `generate` makes it."""
+    """Yield the second key of a command, None if none is given; `generate` makes it."""
     text = os.environ.get(f"{ENV_PREFIX}{name.upper()}_STORE_KEY", "")
     if generate:
         async with new_key(require_place(name, file, method), location) as key:
@@ -114,13 +114,15 @@ async def other_key(
     elif file or text:
         yield read_key(file or "", text, method or "raw")
     elif method:
-        raise StoreError(f"--{name}-key-method says of what kind a key is, and there is none.")
+        raise StoreError(
+            f"--{name}-key-method needs --{name}-key-file or MINIKMS_{name.upper()}_STORE_KEY."
+        )
     else:
         yield None
 
 
 def require_place(name: str, file: str | None, method: str | None) -> str:
-    """The file for a new raw key, as the flags of the key `name` say; raises StoreError."""
+    """Return the file for a new raw key from the flags of the key `name`; raises StoreError."""
     if not file or method not in (None, "raw"):
-        raise StoreError(f"--generate-key makes a raw key: say where, with --{name}-key-file.")
+        raise StoreError(f"--generate-key makes a raw key, and --{name}-key-file names its file.")
     return file

@@ -24,23 +24,23 @@ from minikms.store.location import StoreKey, StoreLocation
 @options_of_config("without_algorithm")
 @on_a_store
 def upgrade(**options: Any) -> None:
-    """Bring a store of an older version to this one. Nothing else may use it meanwhile.
+    """Upgrade a store of an older version. Nothing else may use it meanwhile.
 
-    Each profile is upgraded as a whole or not at all. Run it again where it was cut short. Make a
-    copy or a backup first: the older version refuses the store from then on.
+    Each profile is upgraded as a whole or not at all. If the command is interrupted, run it again.
+    Make a copy or a backup first: the older version refuses an upgraded store.
     """
     if not asyncio.run(_upgrade(*store_of(options), registry_of(options))):
         sys.exit(1)
 
 
 async def _upgrade(location: StoreLocation, key: StoreKey, registry: AlgorithmRegistry) -> bool:
-    """Upgrade a store; gives whether nothing in it has a fault that keeps it as it was."""
+    """Upgrade a store; return False if faults keep some of it as it was."""
     left = renewed = 0
 
-    def leave(profile: str, kid: str, what: str) -> None:
+    def leave(profile: str, kid: str, fault: str) -> None:
         nonlocal left
         left += 1
-        tell_fault(profile, kid, what)
+        tell_fault(profile, kid, fault)
 
     async with (
         progress("Upgrading keys", show_pos=True) as bar,
@@ -52,9 +52,9 @@ async def _upgrade(location: StoreLocation, key: StoreKey, registry: AlgorithmRe
             bar.length = sum(map(len, older.values()))
             renewed = await upgrade_store(database, registry, older, leave, bar.update)
     if not is_older:
-        click.echo(f"The store at {location} has the layout {LAYOUT} already.")
+        click.echo(f"The store at {location} already has the layout {LAYOUT}.")
         return True
-    click.echo(f"The store at {location} has the layout {LAYOUT} now. Keys rewritten: {renewed}.")
+    click.echo(f"The store at {location} now has the layout {LAYOUT}. Keys rewritten: {renewed}.")
     if left:
-        click.echo(f"Faults that stay: {left}; `minikms store verify` finds them too.")
+        click.echo(f"Faults that remain: {left}; `minikms store verify` also finds them.")
     return not left

@@ -44,19 +44,19 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]
     multiple=True,
     type=click.Choice(SCOPES),
     metavar="SCOPE",
-    help=f"A permission of the holder; several times. One of: {', '.join(SCOPES)}.",
+    help=f"A permission of the token; repeatable. One of: {', '.join(SCOPES)}.",
 )
 @click.option(
     "--profile",
     "profiles",
     multiple=True,
-    help="A profile that the token is valid for; several times.",
+    help="A profile in which the token is valid; repeatable.",
 )
-@click.option("--all-profiles", is_flag=True, help="Make the token valid for all profiles.")
+@click.option("--all-profiles", is_flag=True, help="Make the token valid in all profiles.")
 @click.option(
     "--expires",
     type=_Duration(),
-    help="How long the token is valid: 90d, 12h, 30m, 45s; for ever without it.",
+    help="Lifetime of the token: 90d, 12h, 30m, 45s; without it, it does not expire.",
 )
 @on_a_store
 def create(
@@ -67,9 +67,9 @@ def create(
     expires: int | None,
     **options: Any,
 ) -> None:
-    """Create a token, and show it this once."""
+    """Create a token and show it, only once."""
     if bool(profiles) == all_profiles:
-        raise click.UsageError("Say what the token is for: --profile NAME, or --all-profiles.")
+        raise click.UsageError("Name the profiles of the token: --profile NAME, or --all-profiles.")
     expiry = None if expires is None else time.time_ns() + expires
 
     async def work(database: Database) -> None:
@@ -77,8 +77,8 @@ def create(
         made, _ = await Tokens(database).create(name, scopes, profiles or None, expiry)
         for profile in dict.fromkeys(profiles):
             if profile not in existing:
-                what = f"There is no profile {profile!r} yet, so the token opens nothing there."
-                click.echo(f"minikms: Warning: {what}", err=True)
+                warning = f"The profile {profile!r} does not exist yet, so the token opens nothing."
+                click.echo(f"minikms: Warning: {warning}", err=True)
         click.echo(made.reveal())
 
     with_database(options, work)
@@ -87,7 +87,7 @@ def create(
 @token.command("list", examples=(f"minikms token list {ON_A_STORE}",))
 @on_a_store
 def list_tokens(**options: Any) -> None:
-    """List the tokens of a store with their permissions, and never their secrets."""
+    """List the tokens of a store and their permissions, without their secrets."""
 
     async def work(database: Database) -> None:
         rows: list[tuple[str, ...]] = [("ID", "NAME", "SCOPES", "PROFILES", "CREATED", "EXPIRES")]
@@ -101,7 +101,7 @@ def list_tokens(**options: Any) -> None:
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @on_a_store
 def revoke(ids: tuple[str, ...], **options: Any) -> None:
-    """Revoke tokens, so that they are no longer valid."""
+    """Revoke tokens."""
 
     async def work(database: Database) -> None:
         tokens = Tokens(database)
@@ -114,7 +114,7 @@ def revoke(ids: tuple[str, ...], **options: Any) -> None:
 
 @token.command(examples=("minikms token generate",))
 def generate() -> None:
-    """Show a new token that is in no store, for `minikms serve --admin-token-file`."""
+    """Show a new token outside of any store, for `minikms serve --admin-token-file`."""
     click.echo(Token.new().reveal())
 
 

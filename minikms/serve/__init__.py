@@ -1,1 +1,1 @@
-"""What runs: processes, their listener and their logs."""
+"""The running service: its processes, listeners and logs."""

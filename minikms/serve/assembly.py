@@ -28,13 +28,14 @@ from minikms.web.state import AUDIT, REGISTRY, SERVICE, STORE, TOKENS
 
 
 def create_service(config: Config, registry: AlgorithmRegistry | None = None) -> web.Application:
-    """The application of one service, with its doors; its store is opened at startup.
+    """Make the application of one service, with its doors; its store is opened at startup.
 
-    Raises PluginError and AccessError. `registry` replaces that of the installed packages.
+    `registry` replaces the algorithms of the installed packages. Raises PluginError and
+    AccessError.
     """
     if not config.needs_token and (config.admin_token_file or _jwt_options(config)):
         raise AccessError(
-            "--admin-token-file and --jwt-… have no effect without authentication: --auth token."
+            "--admin-token-file and --jwt-… have no effect if callers need no token: --auth token."
         )
     doors = installed_doors()
     reserved = tuple(prefix for door in doors.values() for prefix in door.alias_prefixes)
@@ -51,7 +52,7 @@ def create_service(config: Config, registry: AlgorithmRegistry | None = None) ->
 
 
 def _doors(app: web.Application, installed: Mapping[str, type[Door]]) -> list[DoorApp]:
-    """The doors that the configuration opens; raises PluginError."""
+    """Make the doors that the configuration opens; raises PluginError."""
     opened = []
     for where in app[CONFIG].doors:
         door = make_door(installed[where.name], where.options, app[REGISTRY])
@@ -78,7 +79,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _stop_batches(app: web.Application) -> None:
-    """Stop batches first: one may have more left than the time for running calls."""
+    """Stop batches first: a batch may need longer than the time for running calls."""
     app[SERVICE].batches.stop()
 
 
@@ -111,7 +112,7 @@ def _jwt_options(config: Config) -> bool:
 
 @asynccontextmanager
 async def _audited(app: web.Application, store: KeyStore) -> AsyncIterator[None]:
-    """Record every call, if the configuration names an audit log."""
+    """Record every call if the configuration names an audit log."""
     if not app[CONFIG].audit_log:
         app[AUDIT] = None
         yield

@@ -1,4 +1,4 @@
-"""What the garbage collector does not look through, at the start of a process and afterwards."""
+"""Keeps the garbage collector from objects that stay, at startup and afterwards."""
 
 import gc
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def growing() -> Iterator[None]:
-    """Collect no garbage while modules are imported or an application is made.
+    """Turn garbage collection off while modules are imported or an application is made.
 
-    Hardly any of it ever is garbage, and to look through it again and again is a tenth of a start.
+    Hardly any of the new objects become garbage, and to search them costs a tenth of a start.
     """
     gc.disable()
     try:
@@ -20,6 +20,6 @@ def growing() -> Iterator[None]:
 
 
 def spare() -> None:
-    """Exclude what is there now, and stays to the end, from garbage collection."""
+    """Exclude the present objects, which stay to the end, from garbage collection."""
     gc.collect()
     gc.freeze()

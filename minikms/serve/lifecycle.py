@@ -1,6 +1,6 @@
-"""What a process that serves by itself and the parent of workers have in common.
+"""Steps that a single process and the parent of workers share.
 
-Nothing of the web is imported here: the parent answers no call.
+This module does not import the web: a parent answers no calls.
 """
 
 import contextlib
@@ -17,21 +17,21 @@ from minikms.store.location import StoreLocation
 
 LOGGER = logging.getLogger("minikms")
 
-# In seconds: how long connections whose first call is on its way are waited for once the grace
-# period has ended and nothing listens, and how long running calls may take to finish after that.
+# In seconds: the wait for connections whose first call is on its way, after the grace period when
+# nothing listens any more; and the time that running calls have after that.
 LAST_CALLS: Final = 1.0
 SHUTDOWN_TIMEOUT: Final = 30.0
 
 
 def takes_sighup(config: Config) -> bool:
-    """Whether SIGHUP has a use: certificates to read again, or an audit log to open again."""
+    """Tell whether SIGHUP has a use: to reload certificates or to reopen an audit log."""
     return bool(config.tls_cert or config.audit_log)
 
 
 def announce(config: Config, addresses: Sequence[Any]) -> None:
     """Log the addresses of the service, its store, and warnings about authentication.
 
-    The first address is its own, the others are those of its doors, in their order.
+    The first address is the service's, the others belong to its doors, in their order.
     """
     host, port = addresses[0][:2]
     scheme = "https" if config.tls_cert else "http"
@@ -41,8 +41,8 @@ def announce(config: Config, addresses: Sequence[Any]) -> None:
     LOGGER.info("listening on %s, documentation on %s/docs", url, local)
     if local != url:
         LOGGER.info(
-            "that is every address of this machine; of a container, callers use the address "
-            "that its port is published at"
+            "that is every address of this machine; for a container, use the address at which "
+            "its port is published"
         )
     _warn_if_open(config, host, url)
     for door, (door_host, door_port, *_) in zip(config.doors, addresses[1:], strict=True):
@@ -53,19 +53,21 @@ def announce(config: Config, addresses: Sequence[Any]) -> None:
     if location.persistent:
         LOGGER.info("keys are kept in %s", location)
     else:
-        LOGGER.info("keys live in memory only: they are gone when this process ends")
+        LOGGER.info("keys are kept in memory only, and are lost when this process ends")
     if config.needs_token and not (
         location.persistent or config.admin_token_file or config.jwt_issuer
     ):
         LOGGER.warning(
-            "nobody has a token, and a store in memory has none: --admin-token-file names the file "
-            "of one (`minikms token generate`)"
+            "callers need a token, but a store in memory has none: make one by `minikms token "
+            "generate` and name its file by --admin-token-file"
         )
 
 
 def _warn_if_open(config: Config, host: str, url: str) -> None:
     if not config.needs_token and not is_loopback(host):
-        LOGGER.warning("whoever reaches %s may use every key: --auth token asks for a token", url)
+        LOGGER.warning(
+            "everyone who reaches %s may use every key: --auth token requires tokens", url
+        )
 
 
 @contextlib.contextmanager

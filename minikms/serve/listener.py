@@ -19,7 +19,7 @@ LOGGER = logging.getLogger("minikms")
 
 
 def places_of(config: Config) -> Places:
-    """The connections that all listeners of a process may have together."""
+    """Return the limits of connections that all listeners of a process share."""
     return Places(
         room_for(config.max_connections),
         config.max_connections_per_address,
@@ -57,7 +57,7 @@ class Listener(Acceptor):
             raise cannot_listen(self._host, self._port, exc) from None
 
     def renew(self) -> None:
-        """Read the certificates again, for connections from now on; bad ones change nothing.
+        """Reload the certificates, for connections from now on; bad ones change nothing.
 
         They go into a new context: a session of the old one could be resumed without a check of the
         client's certificate against the CA that is trusted now. (`SSLContext.sni_callback` has that
@@ -66,13 +66,13 @@ class Listener(Acceptor):
         try:
             self.tls = read_certificates(self._config)
         except TlsError as exc:
-            LOGGER.error("the certificates stay as they were: %s", exc)
+            LOGGER.error("the certificates were not reloaded: %s", exc)
         else:
             LOGGER.info("the certificates were read again")
 
 
 def read_certificates(config: Config) -> ssl.SSLContext | None:
-    """The TLS context of the configuration, None without TLS; raises TlsError."""
+    """Return the TLS context of the configuration, None without TLS; raises TlsError."""
     cert, key, client_ca = config.tls_cert, config.tls_key, config.tls_client_ca
     if not cert:
         if key or client_ca:
@@ -86,15 +86,17 @@ def read_certificates(config: Config) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # With a password given, OpenSSL does not prompt for that of an encrypted key.
+        # If a password is given, OpenSSL does not prompt for one of an encrypted key.
         context.load_cert_chain(cert, key or None, password="")  # nosec B106  # not a password
     except ssl.SSLError:
-        what = f"{cert} and {key} do not have" if key else f"{cert} does not have"
-        raise TlsError(f"{what} a certificate and its own unencrypted key, in PEM.") from None
+        files = f"{cert} and {key} do" if key else f"{cert} does"
+        raise TlsError(
+            f"{files} not contain a certificate and its own unencrypted key, in PEM."
+        ) from None
     if client_ca:
         context.verify_mode = ssl.CERT_REQUIRED
         try:
             context.load_verify_locations(client_ca)
         except ssl.SSLError:
-            raise TlsError(f"{client_ca} does not have the certificate of a CA, in PEM.") from None
+            raise TlsError(f"{client_ca} does not contain a CA certificate, in PEM.") from None
     return context

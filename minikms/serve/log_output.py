@@ -9,7 +9,7 @@ from typing import Any, Final, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
-# How long a line may wait for others, in seconds, and how many lines may wait.
+# The longest wait of a line for others, in seconds, and the largest number of waiting lines.
 _DELAY: Final = 0.05
 _MAX_WAITING: Final = 10_000
 
@@ -17,9 +17,9 @@ _MAX_WAITING: Final = 10_000
 class BatchHandler(logging.Handler):
     """Writes lines to a stream in batches, in a thread of its own.
 
-    So a reader that is slow does not block the service, and lines share the cost of a write.
-    Warnings and errors are written without delay. If too many lines wait, the next caller writes
-    them: a late answer is better than a lost line.
+    A slow reader thus does not block the service, and lines share the cost of a write. Warnings and
+    errors are written without delay. If too many lines wait, the next caller writes them: a late
+    answer is better than a lost line.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -44,7 +44,7 @@ class BatchHandler(logging.Handler):
             self.handleError(record)
 
     def flush(self) -> None:
-        """Write all waiting lines; `logging` calls it too, at exit."""
+        """Write all waiting lines; `logging` also calls this at exit."""
         with self._write_lock:
             lines = [self._lines.popleft() for _ in range(len(self._lines))]
             if lines:
@@ -64,7 +64,7 @@ class BatchHandler(logging.Handler):
 
 
 class _TextFormatter(logging.Formatter):
-    """The message, followed by the id of the request if it has one."""
+    """Formats a message, followed by the id of its request if there is one."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         line = super().formatMessage(record)
@@ -75,10 +75,10 @@ class _TextFormatter(logging.Formatter):
 def configure(log_format: str, log_level: str, *, process: bool = False) -> None:
     """Send log lines of this level and above to standard error in this format.
 
-    With `process`, lines of text have the id of the process too.
+    With `process`, lines of text include the id of the process.
     """
-    # Not sys.stderr itself: without a buffer (PYTHONUNBUFFERED), a write that a signal cuts short
-    # loses the rest.
+    # A stream of our own: if sys.stderr has no buffer (PYTHONUNBUFFERED), a write that a signal
+    # interrupts loses the rest.
     stream = sys.stderr and os.fdopen(
         sys.stderr.fileno(),
         "w",
@@ -97,6 +97,6 @@ def configure(log_format: str, log_level: str, *, process: bool = False) -> None
         else _TextFormatter(f"%(asctime)s %(levelname)s {name} %(message)s")
     )
     logging.basicConfig(level=log_level.upper(), handlers=[handler], force=True)
-    # Askar repeats its libraries' warnings about connections; the store logs their meaning.
+    # Askar repeats warnings of its libraries about connections; the store logs their meaning.
     if log_level != "debug":
         logging.getLogger("aries_askar").setLevel(logging.ERROR)

@@ -1,8 +1,8 @@
 """The listener of metrics: `GET /metrics`, on a port of its own, for Prometheus.
 
-Imported only where it is asked for, since prometheus-client takes 50 ms to import. The metrics of
-one process are in its memory. Workers write theirs to files of a folder that their parent makes,
-and the parent adds them up: a worker that has ended cannot be asked.
+Imported only if metrics are enabled, since prometheus-client takes 50 ms to import. A single
+process keeps its metrics in memory. Workers write theirs to files in a folder of their parent,
+which adds them up: a worker that has ended can no longer be asked.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ from minikms.web.metrics import FOLDER, PRIVATE_NAMES, Metrics
 
 LOGGER = logging.getLogger("minikms")
 
-# Connections to this listener, at most.
+# The largest number of connections to this listener.
 _CONNECTIONS: Final = 100
 _SHUTDOWN_TIMEOUT: Final = 1.0  # seconds
 
 
 def add_to(app: web.Application) -> None:
-    """Count the requests of an application; serve the metrics too, where no parent does."""
+    """Count the requests of an application; also serve the metrics if there is no parent."""
     parent = multiprocessing.parent_process()
     if lost := PRIVATE_NAMES.missing():
         if not parent:
@@ -51,9 +51,9 @@ def add_to(app: web.Application) -> None:
 
 @contextlib.asynccontextmanager
 async def for_workers(config: Config) -> AsyncIterator[Callable[[str], None]]:
-    """Serve the metrics of workers that are started meanwhile.
+    """Serve the metrics of the workers that the block starts.
 
-    Gives the function to call with the name of a worker that has ended. Raises ListenError and
+    Yields the function to call with the name of a worker that has ended. Raises ListenError and
     MetricsError.
     """
     if lost := PRIVATE_NAMES.missing():
@@ -63,9 +63,9 @@ async def for_workers(config: Config) -> AsyncIterator[Callable[[str], None]]:
     try:
         folder = tempfile.TemporaryDirectory(prefix="minikms-metrics-")
     except OSError as exc:
-        raise MetricsError(f"There is no folder for metrics: {exc.strerror}.") from None
+        raise MetricsError(f"No folder for metrics can be made: {exc.strerror}.") from None
     with folder as path:
-        os.environ[FOLDER] = path  # which workers inherit
+        os.environ[FOLDER] = path  # inherited by workers
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry, path)  # type: ignore[no-untyped-call]
         async with _listening(config, registry):

@@ -1,4 +1,4 @@
-"""Ports that are held, and those that cannot be listened on."""
+"""Holds ports, and names addresses that cannot be listened on."""
 
 import asyncio
 import socket
@@ -12,17 +12,17 @@ async def hold_port(host: str, port: int) -> asyncio.Server:
     """Hold a port without listening on it, while workers come and go; raises ListenError."""
     create = partial(asyncio.get_running_loop().create_server, asyncio.Protocol, host, port)
     try:
-        # First without SO_REUSEPORT: two services that both have it would share the port unnoticed.
+        # First without SO_REUSEPORT: with it, two services would share the port unnoticed.
         (await create()).close()
         server = await create(reuse_port=True, start_serving=False)
     except OSError as exc:
         raise cannot_listen(host, port, exc) from None
     for held in server.sockets:
-        # From now on that attempt of another service fails, even before a worker listens.
+        # From now on the first attempt of another service fails, even before a worker listens.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return server
 
 
 def cannot_listen(host: str, port: int, exc: OSError) -> ListenError:
-    """The error of an address that cannot be listened on."""
+    """Make the error of an address that cannot be listened on."""
     return ListenError(f"Cannot listen on {url_host(host)}:{port}: {exc.strerror}.")

@@ -33,9 +33,9 @@ def run(config: Config, parent: "WorkerEnd | None" = None) -> None:
     """Serve until SIGTERM or SIGINT; exits with one sentence if it cannot start.
 
     A worker has a pipe to its `parent`, on which it reports that it listens. It shares its port
-    with the other workers, and stops when its parent has ended.
+    with the other workers, and stops when its parent ends.
     """
-    core_dumps.turn_off()  # again in a worker, which inherits nothing
+    core_dumps.turn_off()  # again in a worker, which does not inherit it
     raise_descriptor_limit()
     log_output.configure(config.log_format, config.log_level, process=parent is not None)
     with exit_on_startup_error():
@@ -76,16 +76,16 @@ async def _serve(app: web.Application, config: Config, parent: "WorkerEnd | None
         else:
             with contextlib.suppress(BrokenPipeError):  # the parent has ended, so it stops below
                 parent.send(True)
-        # Whoever presses Ctrl-C has no load balancer that is to turn away.
+        # After Ctrl-C there is no load balancer to wait for.
         if await stop_signal() == signal.SIGTERM and config.shutdown_grace:
             for each_runner in runners:
                 each_runner.begin_shutdown()
-            LOGGER.info("shutting down: calls are taken for %d s yet", config.shutdown_grace)
+            LOGGER.info("shutting down: calls are served for %d s more", config.shutdown_grace)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(config.shutdown_grace):
                     await stop_signal()
             await asyncio.gather(*(each.drain(LAST_CALLS) for each in listeners))
-        LOGGER.info("stopping: finishing calls under way")
+        LOGGER.info("stopping: finishing calls in progress")
     finally:
         for each in listeners:
             each.close()
@@ -94,7 +94,7 @@ async def _serve(app: web.Application, config: Config, parent: "WorkerEnd | None
 
 
 def _signals(config: Config, parent: "WorkerEnd | None") -> "asyncio.Queue[signal.Signals]":
-    """A queue of the signals from now on, those included that a parent passes on."""
+    """Return a queue of the signals from now on, including signals that a parent forwards."""
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGINT, signal.SIGTERM):

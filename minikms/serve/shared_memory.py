@@ -1,4 +1,4 @@
-"""A store in memory for several processes: an encrypted SQLite file on tmpfs while they run."""
+"""A store in memory for several processes: an encrypted SQLite file on tmpfs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,15 +12,15 @@ from minikms.store.askar import new_raw_key
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
-# Everybody may write there, hence a folder of its own.
+# Everyone may write there, so the store has a folder of its own.
 _MOUNT: Final = "/dev/shm"  # noqa: S108 # nosec B108
 
 
 @asynccontextmanager
 async def temporary_store() -> AsyncIterator[tuple[str, StoreKey]]:
-    """The URL and the key of a new store, which is removed at the end; raises StoreError.
+    """Yield the URL and the key of a new store, which is removed at the end; raises StoreError.
 
-    The key is in no file: if this process is killed, nobody can open the file that is left.
+    The key is never in a file: if this process is killed, nobody can open the file that remains.
     """
     with _folder() as folder:
         url, key = f"sqlite://{folder}/keys.db", StoreKey(new_raw_key())
@@ -38,17 +38,17 @@ async def _make(url: str, key: StoreKey) -> None:
 
 
 def _folder() -> "TemporaryDirectory[str]":
-    """A new folder in memory, with mode 0700."""
+    """Make a new folder in memory, with mode 0700."""
     with suppress(OSError):
         if _is_tmpfs(_MOUNT):
             return TemporaryDirectory(prefix="minikms-", dir=_MOUNT)
     raise StoreError(
-        f"Several workers share keys in memory on a tmpfs at {_MOUNT}, and none is there that can "
-        "be written."
+        f"Several workers need a writable tmpfs at {_MOUNT} to share keys in memory, and there is "
+        "none."
     )
 
 
 def _is_tmpfs(path: str) -> bool:
-    """Whether the last file system mounted there is a tmpfs."""
+    """Tell whether the last file system mounted at a path is a tmpfs."""
     mounts = map(str.split, Path("/proc/self/mounts").read_text().splitlines())
     return [kind for _, where, kind, *_ in mounts if where == path][-1:] == ["tmpfs"]

@@ -1,4 +1,4 @@
-"""The pipe between a worker and its parent, who asks for heartbeats and passes signals on."""
+"""The pipe between a worker and its parent, for heartbeats and forwarded signals."""
 
 import asyncio
 import contextlib
@@ -7,16 +7,16 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Final, TypeAlias
 
-# Numbers of signals go to a worker, and True comes back: it listens, or its event loop runs.
+# The parent sends numbers of signals. The worker sends True: it listens, or its event loop runs.
 ParentEnd: TypeAlias = "Connection[int, bool]"
 WorkerEnd: TypeAlias = "Connection[bool, int]"
 
-# Asks for a heartbeat; as a signal, it asks whether a process exists (kill(2)).
+# Asks for a heartbeat; it is not the number of a signal (kill(2)).
 _HEARTBEAT: Final = 0
 
 
 def follow_parent(pipe: WorkerEnd, on_signal: Callable[[signal.Signals], None]) -> None:
-    """Answer heartbeats on the event loop, and hand signals on; the parent's end is SIGINT."""
+    """Answer heartbeats on the event loop and forward signals; the parent's end is SIGINT."""
     loop = asyncio.get_running_loop()
 
     def read() -> None:
@@ -34,7 +34,7 @@ def follow_parent(pipe: WorkerEnd, on_signal: Callable[[signal.Signals], None]) 
 
 
 class Heartbeats:
-    """What a parent knows of a worker's event loop.
+    """The heartbeats of a worker's event loop, as its parent sees them.
 
     At most one question is on its way, so neither side ever waits to write.
     """
@@ -44,7 +44,7 @@ class Heartbeats:
         self._answered = True
 
     def ask(self) -> bool:
-        """Ask for a heartbeat, unless one is due; whether the one before came."""
+        """Ask for a heartbeat if the last one has come; return whether it has."""
         with contextlib.suppress(EOFError, OSError):  # it ends
             if not self._answered and self._pipe.poll():
                 self._answered = self._pipe.recv()

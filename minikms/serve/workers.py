@@ -27,21 +27,21 @@ LOGGER = logging.getLogger("minikms")
 # Spawned, not forked: Askar has threads.
 _SPAWN: Final = multiprocessing.get_context("spawn")
 
-# In seconds. A worker that ends sooner than `_STABLE` is replaced after a growing pause.
+# In seconds. If a worker ends sooner than `_STABLE`, it is replaced after a growing pause.
 _STABLE: Final = 10.0
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 8.0
 _HEARTBEAT_EVERY: Final = 1.0
-# Workers stop by themselves; those still running this long after the grace period are killed.
+# Workers stop by themselves; a worker that runs this long after the grace period is killed.
 _KILL_AFTER: Final = lifecycle.LAST_CALLS + lifecycle.SHUTDOWN_TIMEOUT + 5.0
-# And as much longer for each door, whose calls are waited for one door after the other.
+# Additional time for each door, since doors finish their calls one after the other.
 _OF_A_DOOR: Final = 2 * lifecycle.SHUTDOWN_TIMEOUT
 
 
 def run(config: Config) -> NoReturn:
     """Serve from `config.workers` processes until SIGTERM or SIGINT, and exit.
 
-    If the service cannot start, a worker says why, and its exit code becomes that of the parent.
+    If the service cannot start, a worker writes the reason, and the parent exits with its code.
     """
     raise_descriptor_limit()
     log_output.configure(config.log_format, config.log_level, process=True)
@@ -57,7 +57,7 @@ class _Worker(NamedTuple):
 
 
 class _Workers:
-    """The worker processes by name; a replacement has the name of the one before."""
+    """The worker processes by name; a replacement has the name of its predecessor."""
 
     def __init__(self, config: Config) -> None:
         self._given = self._config = config
@@ -65,7 +65,7 @@ class _Workers:
         self._in_haste = False
 
     async def run(self) -> int:
-        """Serve until a signal, then stop; gives the exit code."""
+        """Serve until a signal, then stop; return the exit code."""
         self._cancel_on_signals()
         if lifecycle.takes_sighup(self._config):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._pass_on_sighup)
@@ -78,7 +78,7 @@ class _Workers:
         return 0
 
     def _metrics(self) -> AbstractAsyncContextManager[Callable[[str], None]]:
-        """Serve the workers' metrics; gives a function that forgets the gauges of an ended one."""
+        """Serve the workers' metrics; yields a function that forgets an ended worker's gauges."""
         if not self._config.metrics_port:
             return contextlib.nullcontext(lambda name: None)
         from minikms.serve import metrics_listener
@@ -86,7 +86,7 @@ class _Workers:
         return metrics_listener.for_workers(self._config)
 
     async def _serve(self) -> int:
-        """Serve until cancelled; gives the exit code of a worker that does not start."""
+        """Serve until cancelled; return the exit code of a worker that does not start."""
         names = [f"worker {number}" for number in range(1, self._config.workers + 1)]
         async with contextlib.AsyncExitStack() as stack:
             addresses = []
@@ -102,7 +102,7 @@ class _Workers:
                 port=addresses[0][1],
                 doors=tuple(dataclasses.replace(door, port=a[1]) for door, a in doors),
             )
-            # The first one alone, so that what stops all of them is reported once.
+            # The first one alone, so that an error that stops all of them is reported once.
             for several in (names[:1], names[1:]):
                 if code := max(await asyncio.gather(*map(self._start, several))):
                     return code
@@ -115,10 +115,10 @@ class _Workers:
         return 0
 
     async def _start(self, name: str) -> int:
-        """Start a worker and wait until it listens; gives 0, or its exit code if it ends first."""
+        """Start a worker and wait until it listens; return 0, or its code if it ends first."""
         try:
             worker = _spawn(name, self._config_of(name))
-        except OSError as exc:  # out of memory or descriptors, which may be temporary
+        except OSError as exc:  # out of memory or descriptors, perhaps for a while
             LOGGER.error("%s cannot be started: %s", name, exc.strerror)
             return 1
         self._workers[name] = worker
@@ -131,14 +131,14 @@ class _Workers:
         return 0
 
     def _config_of(self, name: str) -> Config:
-        """The configuration of a worker, with an audit log of its own."""
+        """Return the configuration of a worker, with an audit log of its own."""
         if not self._config.audit_log:
             return self._config
         file = file_of_worker(self._config.audit_log, name)
         return dataclasses.replace(self._config, audit_log=file)
 
     async def _keep_running(self, name: str) -> None:
-        """Replace a worker whenever it ends, after a pause if it did not run for long."""
+        """Replace a worker whenever it ends, after a pause if it did not run long."""
         pause, time = 0.0, asyncio.get_running_loop().time
         while True:
             started = time()
@@ -150,7 +150,7 @@ class _Workers:
             await self._start(name)
 
     async def _end(self, name: str) -> int:
-        """Wait until a worker ends; gives its exit code, negative for a signal."""
+        """Wait until a worker ends; return its exit code, negative for a signal."""
         process, pipe = self._workers[name]
         await self._watch(name)
         process.join()
@@ -163,10 +163,10 @@ class _Workers:
         return code
 
     async def _watch(self, name: str) -> None:
-        """Wait until a worker ends, and kill it if its event loop stands still.
+        """Wait until a worker ends, and kill it if its event loop hangs.
 
-        Time is counted in heartbeats that were asked for, so that none counts during which this
-        process stood still itself.
+        Time is counted in heartbeats that were asked for, so that no time counts during which this
+        process itself was suspended.
         """
         process, pipe = self._workers[name]
         heartbeats, silent, most = Heartbeats(pipe), 0.0, self._config.worker_timeout
@@ -176,19 +176,19 @@ class _Workers:
                     return await _wait_readable(process.sentinel)
             silent = 0.0 if heartbeats.ask() else silent + _HEARTBEAT_EVERY
             if silent > most:
-                LOGGER.error("%s (process %d) stands still: killed", name, process.pid)
+                LOGGER.error("%s (process %d) hangs: killed", name, process.pid)
                 process.kill()
                 silent = 0.0
 
     def _pass_on_sighup(self) -> None:
-        """Have every worker read its certificates and open its audit log again."""
-        LOGGER.info("SIGHUP is passed on to the workers")
+        """Let every worker reload its certificates and reopen its audit log."""
+        LOGGER.info("SIGHUP is forwarded to the workers")
         for process, _ in self._workers.values():
             if process.pid is not None and process.exitcode is None:
                 os.kill(process.pid, signal.SIGHUP)
 
     async def _stop(self) -> None:
-        """Let every worker finish its calls, and kill those that do not."""
+        """Let every worker finish its calls, and kill a worker that does not stop."""
         for process, _ in self._workers.values():
             process.terminate()
         if self._in_haste:
@@ -208,7 +208,7 @@ class _Workers:
         pipe.close()
 
     def _end_grace(self) -> None:
-        """Have every worker stop without a grace period, or end it."""
+        """Let every worker stop without a grace period, or end the one that runs."""
         for _, pipe in self._workers.values():
             with contextlib.suppress(OSError):  # it has ended
                 pipe.send(signal.SIGINT)
@@ -216,7 +216,7 @@ class _Workers:
     def _cancel_on_signals(self) -> None:
         """Cancel the current task on SIGTERM, SIGINT, or SIGHUP unless that is ignored.
 
-        The first alone does: another one ends the grace period.
+        Only the first signal does so: another one ends the grace period.
         """
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
@@ -224,7 +224,7 @@ class _Workers:
             if task is None or task.cancelling():
                 self._end_grace()
             else:
-                LOGGER.info("stopping: %s is passed on to the workers", number.name)
+                LOGGER.info("stopping: %s is forwarded to the workers", number.name)
                 self._in_haste = number != signal.SIGTERM
                 task.cancel()
 
@@ -237,7 +237,7 @@ class _Workers:
 
 @contextlib.asynccontextmanager
 async def _shared_store(config: Config) -> AsyncIterator[Config]:
-    """The configuration of workers; a store in memory is one that they share."""
+    """Yield the configuration of workers, who share a store in memory."""
     if StoreLocation.parse(config.store).persistent:
         yield config
         return
@@ -253,7 +253,7 @@ async def _shared_store(config: Config) -> AsyncIterator[Config]:
 
 
 def _spawn(name: str, config: Config) -> _Worker:
-    """A new process, and the pipe on which it reports that it listens."""
+    """Start a process, with a pipe on which it reports that it listens."""
     pipe, child_end = _SPAWN.Pipe()
     with child_end:
         process = _SPAWN.Process(target=_work, args=(config, child_end), name=name)
@@ -270,7 +270,7 @@ def _spawn(name: str, config: Config) -> _Worker:
 
 
 def _work(config: Config, parent: WorkerEnd) -> None:
-    """Be a worker: only a worker needs the web, whose import is most of its start."""
+    """Run a worker; only here is the web imported, which takes most of the start."""
     with garbage.growing():
         from minikms.serve import process
 

@@ -82,7 +82,7 @@ def test_verify_names_why_it_cannot_check(run, options, path, tmp_path, capsys):
         (*options, f"{path}.2", "No such file"),
         ("--public-key", key, "go together"),
         ("--public-key", key, "--heads", f"{path}.2", "No such file"),
-        ("--public-key", key, "--heads", f"{bad}", "other lines than heads"),
+        ("--public-key", key, "--heads", f"{bad}", "lines that are not heads"),
         ("--public-key", "AAAA", "--heads", f"{empty}", "--public-key"),
         ("--public-key", key, "--heads", f"{forged}", "not signed"),
     ):

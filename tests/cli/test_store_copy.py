@@ -62,7 +62,7 @@ def test_a_copy_that_was_cut_short_says_where_its_key_is(run, key, key_file, tmp
     assert f"{file} stays" in stays
     path.write_bytes(before)
     again = run("store", "copy", *options_of(url, key_file), *options, "--generate-key")
-    assert "Leave --generate-key out" in refused(again)
+    assert "Omit --generate-key" in refused(again)
     assert run("store", "copy", *options_of(url, key_file), *options).returncode == 0
     assert run("store", "verify", *options_of(target, str(file))).returncode == 0
 

@@ -53,7 +53,7 @@ def test_a_key_that_the_disk_does_not_take_is_not_left_in_part(run, tmp_path):
 def test_a_container_that_makes_its_store_at_each_start(run, persistent_url, tmp_path):
     first, second = (init(run, persistent_url, tmp_path, "--if-missing") for _ in range(2))
     assert (first.returncode, first.stderr) == (second.returncode, second.stderr) == (0, "")
-    assert second.stdout == f"There is a store at {StoreLocation.parse(persistent_url)}.\n"
+    assert second.stdout == f"The store at {StoreLocation.parse(persistent_url)} exists.\n"
     (tmp_path / "store.key").write_text(new_raw_key())
     assert "does not open" in refused(init(run, persistent_url, tmp_path, "--if-missing"), 1)
     (tmp_path / "token").unlink()
@@ -91,5 +91,5 @@ def test_an_init_that_is_killed(run, begin, persistent_url, tmp_path):
 def test_a_key_that_was_made_before_is_used(run, tmp_path):
     url = f"sqlite://{tmp_path}/keys.db"
     key_file = write_key(tmp_path / "store.key", new_raw_key())
-    assert "Leave --generate-key out" in refused(init(run, url, tmp_path))
+    assert "Omit --generate-key" in refused(init(run, url, tmp_path))
     assert run("store", "init", *options_of(url, key_file)).returncode == 0

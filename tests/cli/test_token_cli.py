@@ -21,7 +21,7 @@ def store(tmp_path, run):
     }
     made = run("store", "init", "--generate-key", **variables)
     assert made.returncode == 0
-    token = re.search(r"shown this once: (mkms_\S+)\n", made.stdout)[1]
+    token = re.search(r"shown only once: (mkms_\S+)\n", made.stdout)[1]
     return variables, token
 
 
@@ -81,7 +81,7 @@ def test_the_first_token_goes_into_a_file(tmp_path, run, serve):
         "admin_token_file": str(tmp_path / "admin.token"),
     }
     made = run("store", "init", "--generate-key", **variables)
-    assert made.stdout.endswith(f"A token that may do everything is in {tmp_path}/admin.token.\n")
+    assert made.stdout.endswith(f"A token with every scope is in {tmp_path}/admin.token.\n")
     assert "mkms_" not in made.stdout
     assert stat.S_IMODE((tmp_path / "admin.token").stat().st_mode) == 0o600
     token = (tmp_path / "admin.token").read_text().strip()

@@ -52,11 +52,11 @@ def test_a_door_that_cannot_be_used(install, source, fault):
     [
         (
             "name = 'metrics'",
-            "A door has options that the service has of its own: --metrics-port, --metrics-host.",
+            "A door has options that the service already has: --metrics-port, --metrics-host.",
         ),
         (
             "name = 'store'\n    options = (DoorOption('key', ''),)",
-            "A door has options that the service has of its own: --store-key.",
+            "A door has options that the service already has: --store-key.",
         ),
         (
             "name = 'mine'\n    def __init__(self, *args): raise ValueError('no  room')",

@@ -213,7 +213,7 @@ def test_the_help_has_its_options(plain):
     door_options._door_options.cache_clear()
     shown = " ".join(CliRunner().invoke(main, ["serve", "--help"]).output.split())
     door_options._door_options.cache_clear()
-    assert "--plain-port NUMBER Port to speak plain text on; 0 takes a free one." in shown
+    assert "--plain-port NUMBER Port of plain text; 0 takes a free one." in shown
     assert "[env var: MINIKMS_PLAIN_ALG; default: ed25519]" in shown
 
 

@@ -169,7 +169,7 @@ def test_a_key_that_does_not_decrypt_stays_and_is_named(run, serve, old, store_k
     *lines, done, left = ended.stdout.splitlines()
     assert " its material does not decrypt" in lines[0]
     assert len(lines) == 1
-    assert " has the layout 2.0 now. " in done
+    assert " now has the layout 2.0. " in done
     assert "`minikms store verify`" in left
     serve("--port", "0", *options)
 

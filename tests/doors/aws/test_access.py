@@ -70,7 +70,7 @@ async def test_each_operation_needs_its_scopes(guarded, new_token):
         for scope in needed:
             without = await caller(*(each for each in SCOPES if each not in (scope, "admin")))
             message = await without.refused("AccessDeniedException", xform_name(name))
-            assert message == f"It needs the scope {scope}."
+            assert message == f"The call needs the scope {scope}."
         try:
             await getattr(await caller(*needed), xform_name(name))()
         except ClientError as error:
