@@ -1,4 +1,4 @@
-"""The application of a door: its routes behind the gate, beside the service's own application."""
+"""The application of a door, which has its routes behind the gate."""
 
 import logging
 import re
@@ -10,7 +10,7 @@ from aiohttp import web
 
 from minikms.access.policy import SCOPES, TokenAccess
 from minikms.config import DoorConfig
-from minikms.doors.protocol import Door, DoorCall, DoorRoute
+from minikms.doors.protocol import Door, DoorCall, DoorRoute, DoorService
 from minikms.errors import InternalError, KmsError, ProfileNotFound
 from minikms.events import AuditSink
 from minikms.http.answers import Answer, AnswerForm, Handler
@@ -19,7 +19,6 @@ from minikms.http.hosts import known_hosts
 from minikms.http.server import KmsRunner
 from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVER, SHUTDOWN, UNREAD
 from minikms.http.tracebacks import loggable
-from minikms.keys.service import KeyService
 from minikms.records import PROFILE_PATTERN
 from minikms.startup_errors import PluginError
 
@@ -31,9 +30,9 @@ _Expect: TypeAlias = Callable[[web.Request], Any]
 
 
 class DoorApp:
-    """A door of a service, whose application is `main`: it has the keys, and the limits.
+    """An open door; it shares the limits and the shutdown of the service's application, `main`.
 
-    Raises PluginError where a route has no scope that callers can have, or the name of another.
+    Raises PluginError if a route has an unknown scope, or two routes have the same name.
     """
 
     def __init__(self, door: Door, where: DoorConfig, main: web.Application) -> None:
@@ -52,7 +51,7 @@ class DoorApp:
         self._app = web.Application(client_max_size=min(most, door.max_body or most))
         self._app[UNREAD] = main[UNREAD]
         self._form = AnswerForm(door.content_type, door.request_id_header, partial(_respond, door))
-        self._service: KeyService
+        self._service: DoorService
         self._handlers: dict[str, Handler] = {}
         self._expecting: dict[str, _Expect] = {}
         for route in door.routes:
@@ -61,13 +60,15 @@ class DoorApp:
         for path, name in (("/", door.name), ("/{path:.+}", None)):
             self._app.router.add_route("*", path, answer, name=name, expect_handler=self._expect)
 
-    def open(self, service: KeyService, access: TokenAccess | None, sink: AuditSink | None) -> None:
-        """Give it the keys, and the callers and the audit log of the service."""
+    def open(
+        self, service: DoorService, access: TokenAccess | None, sink: AuditSink | None
+    ) -> None:
+        """Give the door the service's keys, callers and audit log."""
         self._service = service
         self.gate.access, self.gate.sink = access, sink
 
     def runner(self, **kwargs: Any) -> KmsRunner:
-        """What runs it; `kwargs` are those of aiohttp's AppRunner."""
+        """Return its runner; `kwargs` go to aiohttp's AppRunner."""
         main = self._main
         return KmsRunner(
             self._app,
@@ -82,7 +83,7 @@ class DoorApp:
         name = f"{self._door.name}:{route.operation}"
         if unknown := {route.scope, *route.also} - set(SCOPES):
             raise PluginError(
-                f"The route {name} has the scope {min(unknown)!r}, which no caller has: they are "
+                f"The route {name} has the unknown scope {min(unknown)!r}. The scopes are: "
                 f"{', '.join(SCOPES)}."
             )
         if route.operation in self._handlers:
@@ -92,22 +93,19 @@ class DoorApp:
             main = self._main
             most = request.client_max_size
             body = await receive(request, main[IN_FLIGHT], main[CONFIG].body_timeout, most)
-            answer: Any = await route.handler(self._call(request, body))
+            profile = self._door.profile(request)
+            if not _PROFILE.match(profile):
+                raise ProfileNotFound()
+            call = DoorCall(request, body, enter(request, profile), self._service)
+            answer: Any = await route.handler(call)
             if not isinstance(answer, bytes):
-                raise TypeError(f"The handler of {name} gives no bytes.")
+                raise TypeError(f"The handler of {name} does not return bytes.")
             return answer
 
         # No cache may keep the answers of a door.
         gated = Gated(name, (route.scope, *route.also), secret=True)
         self._handlers[route.operation] = self.gate.guard(gated, handle)
         self._expecting[route.operation] = self.gate.expecting(gated)
-
-    def _call(self, request: web.Request, body: bytes) -> DoorCall:
-        name = self._door.profile(request)
-        if not _PROFILE.match(name):
-            raise ProfileNotFound()
-        profile = enter(request, name)
-        return DoorCall(request, body, profile, self._service)
 
     async def _answer(self, request: web.Request) -> Answer:
         try:
@@ -122,7 +120,7 @@ class DoorApp:
 
 
 DOORS: Final[web.AppKey[list[DoorApp]]] = web.AppKey("doors")
-"""The doors of a service that are open."""
+"""The open doors of a service."""
 
 
 def _authorization(door: Door, request: web.Request) -> str:
@@ -143,5 +141,5 @@ def _respond(door: Door, error: KmsError) -> web.Response:
         status, body, headers = door.answer(error)
         return web.Response(status=status, body=body, headers=headers)
     except Exception as exc:
-        LOGGER.error("the door %s has no answer of an error", door.name, exc_info=loggable(exc))
+        LOGGER.error("the door %s cannot answer an error", door.name, exc_info=loggable(exc))
         return web.Response(status=InternalError.status)

@@ -1,7 +1,7 @@
-"""What the author of a door imports for its handlers: the operations that a key can perform.
+"""The operations that handlers of a door perform with a key.
 
-`await call.service.perform(call.profile, KeyRef(alias="…"), Sign(data, SignOptions()))` gives the
-result.
+`await call.service.perform(call.profile, KeyRef(alias="…"), Sign(data, SignOptions()))` returns
+the result.
 """
 
 from minikms.keys.encapsulation import Decapsulate, Encapsulate

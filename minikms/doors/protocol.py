@@ -140,20 +140,20 @@ class DoorService(Protocol):
 
 
 class DoorOption(NamedTuple):
-    """An option of a door's own: `--DOOR-NAME` of `minikms serve`, and `MINIKMS_DOOR_NAME`."""
+    """An option of a door: `--DOOR-NAME` of `minikms serve`, and `MINIKMS_DOOR_NAME`."""
 
     name: str
     help: str
     default: str = ""
     value: str = "TEXT"
-    """What stands for the value in the help, such as FILE."""
+    """Placeholder of the value in the help, such as FILE."""
 
 
 @dataclass(frozen=True, slots=True)
 class DoorCall:
-    """A call that has passed the gate: its caller is known, and may do this in this profile.
+    """A call that has passed the gate: its caller may perform this operation in this profile.
 
-    `request` is aiohttp's, whose body was read: it is `body`.
+    `request` is aiohttp's; its body has been read into `body`.
     """
 
     request: "web.Request"
@@ -162,14 +162,14 @@ class DoorCall:
     service: DoorService
 
 
-# Gives the body of a success.
+# Returns the body of a success.
 Handler: TypeAlias = Callable[[DoorCall], Awaitable[bytes]]
 
 
 class DoorRoute(NamedTuple):
-    """One operation of a door, and the scope that its callers need (`access.policy.SCOPES`).
+    """An operation of a door, which the audit log and the metrics name `DOOR:OPERATION`.
 
-    They need those of `also`, too. The audit log and the metrics have it as `DOOR:OPERATION`.
+    Callers need the scope `scope` (docs/http-api.md#scopes) and all scopes in `also`.
     """
 
     operation: str
@@ -184,21 +184,21 @@ class ErrorAnswer(NamedTuple):
     status: int
     body: bytes
     headers: Mapping[str, str]
-    """With its Content-Type."""
+    """Headers of the answer, including its Content-Type."""
 
 
 class Door(ABC):
     """Another protocol on the same keys.
 
-    It is made once in each process, with its own options and the installed algorithms. What its
-    methods raise, if it is a KmsError, is answered by `answer`, and so is all that fails before
-    they are called: what does not parse, a body that is too large, a caller who is not known.
+    Each process makes one instance, with its own options and the installed algorithms. `answer`
+    turns every KmsError into an answer: errors that the methods raise, and errors from before, such
+    as HTTP that does not parse, a body that is too large, or a caller who is not authenticated.
     """
 
     name: ClassVar[str]
     """Lower-case letters and digits; its options begin with it: `--NAME-port`, `--NAME-host`."""
     title: ClassVar[str]
-    """What it speaks, for the help and the log."""
+    """Name of its protocol, for the help and the log."""
     content_type: ClassVar[str]
     """The Content-Type of a success."""
     request_id_header: ClassVar[str] = "X-Request-Id"
@@ -206,12 +206,12 @@ class Door(ABC):
     options: ClassVar[tuple[DoorOption, ...]] = ()
     """Its own options, besides port and host."""
     max_body: ClassVar[int | None] = None
-    """The largest body that it takes, in bytes, where that is less than the service takes."""
+    """Largest body that it takes, in bytes; the service's own limit also applies."""
     alias_prefixes: ClassVar[tuple[str, ...]] = ()
-    """Prefixes of aliases that the door alone gives, moves and removes: the main port refuses."""
+    """Prefixes of aliases that only this door may give, move and remove."""
 
     def __init__(self, options: Mapping[str, str], registry: AlgorithmRegistry) -> None:
-        """Raises SetupError for options that cannot be used."""
+        """Take the options of the door; raises SetupError if one cannot be used."""
         self.given = options
         self.registry = registry
 
@@ -222,16 +222,16 @@ class Door(ABC):
 
     @abstractmethod
     def route_of(self, request: "web.Request") -> DoorRoute:
-        """The one of `routes` that a request calls, by its head; raises KmsError for none."""
+        """Return the one of `routes` that the head of a request names; raises KmsError if none."""
 
     @abstractmethod
     def token(self, request: "web.Request") -> str:
-        """The token that the caller brings, empty for none; it is checked where one is needed."""
+        """Return the caller's token, empty if there is none; the gate checks it."""
 
     @abstractmethod
     def profile(self, request: "web.Request") -> str:
-        """The name of the profile that a request is for; raises KmsError where it cannot be one."""
+        """Return the profile that a request is for; raises KmsError if it names none."""
 
     @abstractmethod
     def answer(self, error: KmsError) -> ErrorAnswer:
-        """The answer of an error, which has nothing of it but what a caller may know."""
+        """Return the answer of an error; its `detail` has no secret."""

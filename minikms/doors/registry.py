@@ -1,4 +1,4 @@
-"""The doors that are installed, by name, from entry points, which nothing else reads."""
+"""The installed doors, loaded from their entry points."""
 
 import inspect
 import re
@@ -14,18 +14,18 @@ GROUP: Final = "minikms.doors"
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*")
 _OPTION: Final = re.compile(r"[a-z][a-z0-9_]*")
-# The options of every door.
+# Options that every door has.
 _EVERY: Final = ("port", "host")
 _FACTS: Final = ("name", "title", "content_type")
 
 
 def installed_doors() -> Mapping[str, type[Door]]:
-    """The doors of every installed package by name; raises PluginError, which says which is bad."""
+    """Load the doors of all installed packages, by name; raises PluginError for a faulty one."""
     return load_doors(entry_points(group=GROUP))
 
 
 def load_doors(entries: Iterable[EntryPoint]) -> Mapping[str, type[Door]]:
-    """The doors of these entry points by name; raises PluginError."""
+    """Load the doors of these entry points, by name; raises PluginError for a faulty one."""
     doors: dict[str, type[Door]] = {}
     for entry in sorted(entries, key=lambda entry: entry.name):
         package = entry.dist.name if entry.dist else "unknown"
@@ -37,7 +37,7 @@ def load_doors(entries: Iterable[EntryPoint]) -> Mapping[str, type[Door]]:
 
 
 def make_door(door: type[Door], options: Mapping[str, str], registry: AlgorithmRegistry) -> Door:
-    """A door with its own options; raises PluginError where it fails, and SetupError as it does."""
+    """Make a door; raises SetupError as the door does, and PluginError if it fails otherwise."""
     try:
         return door(options, registry)
     except SetupError:
@@ -52,7 +52,7 @@ def _load(entry: EntryPoint, where: str) -> type[Door]:
     except Exception as exc:
         raise PluginError(f"{where} cannot be loaded: {one_line(exc)}.") from exc
     if not (inspect.isclass(loaded) and issubclass(loaded, Door)):
-        raise PluginError(f"{where} is no subclass of Door.")
+        raise PluginError(f"{where} is not a subclass of Door.")
     if inspect.isabstract(loaded):
         missing = ", ".join(sorted(loaded.__abstractmethods__))
         raise PluginError(f"{where} lacks: {missing}.")
@@ -60,15 +60,15 @@ def _load(entry: EntryPoint, where: str) -> type[Door]:
     if absent:
         raise PluginError(f"{where} does not state: {', '.join(absent)}.")
     if not _NAME.fullmatch(loaded.name):
-        raise PluginError(f"{where} has a name that is not lower-case letters and digits.")
+        raise PluginError(f"{where} has a name with other characters than a-z and 0-9.")
     prefixes: object = loaded.alias_prefixes
     if not (
         isinstance(prefixes, tuple) and all(isinstance(each, str) and each for each in prefixes)
     ):
-        raise PluginError(f"{where} has alias_prefixes that are not a tuple of texts.")
+        raise PluginError(f"{where} has alias_prefixes other than a tuple of strings.")
     names = [*_EVERY, *(option.name for option in loaded.options)]
     wrong = {name for name in names if names.count(name) > 1 or not _OPTION.fullmatch(name)}
     if wrong:
         shown = ", ".join(map(repr, sorted(wrong)))
-        raise PluginError(f"{where} has options that cannot have these names: {shown}.")
+        raise PluginError(f"{where} has options with forbidden or repeated names: {shown}.")
     return loaded

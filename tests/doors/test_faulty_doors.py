@@ -15,11 +15,11 @@ from minikms.startup_errors import PluginError
     ("source", "fault"),
     [
         ("import nothing_of_this_name", "cannot be loaded: ModuleNotFoundError"),
-        ("class Mine: pass", "is no subclass of Door"),
+        ("class Mine: pass", "is not a subclass of Door"),
         ("from minikms.doors import Door\nclass Mine(Door): pass", "lacks: answer"),
         (
             "from minikms_plain import PlainDoor\nclass Mine(PlainDoor):\n    name = 'No'",
-            "has a name that is not lower-case letters and digits",
+            "has a name with other characters than a-z and 0-9",
         ),
         (
             "from minikms_plain import PlainDoor\nclass Mine(PlainDoor):\n    title = ''",
@@ -27,14 +27,14 @@ from minikms.startup_errors import PluginError
         ),
         (
             "from minikms_plain import PlainDoor\nclass Mine(PlainDoor): alias_prefixes = 'x:'",
-            "has alias_prefixes that are not a tuple of texts",
+            "has alias_prefixes other than a tuple of strings",
         ),
         ("from minikms_plain import PlainDoor as Mine", "Two doors have the name 'plain'"),
         *(
             (
                 "from minikms_plain import PlainDoor, DoorOption\nclass Mine(PlainDoor):\n"
                 f"    options = (DoorOption({name!r}, ''), DoorOption('twice', ''))",
-                f"has options that cannot have these names: {name!r}.",
+                f"has options with forbidden or repeated names: {name!r}.",
             )
             for name in ("port", "host", "twice", "key-file", "")
         ),
@@ -74,7 +74,7 @@ def test_a_door_that_cannot_be_used(install, source, fault):
         ),
         (
             "name = 'mine'\n    routes = [DoorRoute('sign', 'sign', None, ('open',))]",
-            "The route mine:sign has the scope 'open', which no caller has: they are "
+            "The route mine:sign has the unknown scope 'open'. The scopes are: "
             f"{', '.join(SCOPES)}.",
         ),
     ],
@@ -121,7 +121,7 @@ async def test_a_door_that_has_no_answer(opened, monkeypatch, caplog, answer):
     for _ in range(2):
         async with door.post("/nowhere") as response:
             assert (response.status, await response.read()) == (500, b"")
-    assert "the door plain has no answer of an error" in caplog.text
+    assert "the door plain cannot answer an error" in caplog.text
     monkeypatch.undo()
 
 
@@ -135,6 +135,6 @@ async def test_a_handler_that_gives_no_bytes(opened, tmp_path, monkeypatch, capl
     _, door = await opened(audit_log=str(log))
     refused = await door.post("/keys", headers={"Key": "mine"})
     assert (refused.status, (await refused.text()).split(":")[0]) == (500, "internal-error")
-    assert "The handler of plain:makeKey gives no bytes." in caplog.text
+    assert "The handler of plain:makeKey does not return bytes." in caplog.text
     line = orjson.loads(log.read_text().splitlines()[-1])
     assert (line["operation"], line["outcome"]) == ("plain:makeKey", "internal-error")
