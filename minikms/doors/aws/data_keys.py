@@ -1,4 +1,4 @@
-"""Randomness, and data keys and data key pairs, encrypted with a key."""
+"""Random bytes, data keys and data key pairs: the Generate… operations, except for GenerateMac."""
 
 import secrets
 from typing import Final
@@ -16,40 +16,21 @@ from minikms.doors.aws.body import (
 )
 from minikms.doors.aws.encryption import aad_of, blob_of, material
 from minikms.doors.aws.errors import AwsError
-from minikms.doors.aws.operation import (
-    Answer,
-    AwsCall,
-    AwsKey,
-    Work,
-    key_operation,
-    operation,
-    refuse_dry_run,
-)
+from minikms.doors.aws.operation import Answer, AwsCall, operation
 from minikms.doors.aws.specs import ENCRYPT_DECRYPT, KEY_SPECS, SYMMETRIC_DEFAULT, spki_of
-from minikms.doors.operations import Encrypt, Encrypted
+from minikms.doors.operations import Encrypt
+
+_SIZES: Final = {"AES_256": 32, "AES_128": 16}
+# AWS makes no pairs for secret keys and ML-DSA.
+_PAIRS: Final = tuple(
+    name for name in KEY_SPECS if not name.startswith(("SYMMETRIC_", "HMAC_", "ML_DSA_"))
+)
 
 _GENERATE_RANDOM: Final[Shape] = {
     "NumberOfBytes": Integer(1, 1024),
     "CustomKeyStoreId": Unsupported(),
     "Recipient": Unsupported(),
 }
-
-
-@operation("GenerateRandom", "random", _GENERATE_RANDOM)
-async def generate_random(call: AwsCall, body: Body) -> Answer:
-    """So many random bytes."""
-    if "NumberOfBytes" not in body:
-        raise AwsError("ValidationException", "NumberOfBytes is required.")
-    return {"Plaintext": base64(call.service.random(body["NumberOfBytes"]))}
-
-
-_SIZES: Final = {"AES_256": 32, "AES_128": 16}
-# AWS makes no pairs of secrets, and none of ML-DSA.
-_PAIRS: Final = tuple(
-    name for name in KEY_SPECS if not name.startswith(("SYMMETRIC_", "HMAC_", "ML_DSA_"))
-)
-
-
 _DATA_KEY: Final[Shape] = {
     **BY_KEY_ID,
     "EncryptionContext": Context(),
@@ -57,82 +38,74 @@ _DATA_KEY: Final[Shape] = {
     "KeySpec": Enum(tuple(_SIZES)),
     "DryRun": Boolean(),
 }
-
-
 _PLAIN_DATA_KEY: Final[Shape] = {**_DATA_KEY, "Recipient": Unsupported()}
-
-
 _DATA_KEY_PAIR: Final[Shape] = {
     **BY_KEY_ID,
     "EncryptionContext": Context(),
     "KeyPairSpec": Enum(_PAIRS, required=True),
     "DryRun": Boolean(),
 }
-
-
 _PLAIN_DATA_KEY_PAIR: Final[Shape] = {**_DATA_KEY_PAIR, "Recipient": Unsupported()}
 
 
-@key_operation("GenerateDataKey", "encrypt", _PLAIN_DATA_KEY, usage=ENCRYPT_DECRYPT, does="encrypt")
-def generate_data_key(key: AwsKey, body: Body) -> Work[Encrypted]:
-    """A new data key, and the same encrypted."""
-    return _data_key(key, body, plain=True)
+@operation("GenerateRandom", "random", _GENERATE_RANDOM)
+async def generate_random(call: AwsCall, body: Body) -> Answer:
+    """Return random bytes."""
+    if "NumberOfBytes" not in body:
+        raise AwsError("ValidationException", "NumberOfBytes is required.")
+    return {"Plaintext": base64(call.service.random(body["NumberOfBytes"]))}
 
 
-@key_operation(
-    "GenerateDataKeyWithoutPlaintext",
-    "encrypt",
-    _DATA_KEY,
-    usage=ENCRYPT_DECRYPT,
-    does="encrypt",
-)
-def generate_data_key_without_plaintext(key: AwsKey, body: Body) -> Work[Encrypted]:
-    """A new data key, encrypted."""
-    return _data_key(key, body, plain=False)
+@operation("GenerateDataKey", "encrypt", _PLAIN_DATA_KEY)
+async def generate_data_key(call: AwsCall, body: Body) -> Answer:
+    """Make a data key; return it plain and encrypted."""
+    return await _data_key(call, body, plain=True)
+
+
+@operation("GenerateDataKeyWithoutPlaintext", "encrypt", _DATA_KEY)
+async def generate_data_key_without_plaintext(call: AwsCall, body: Body) -> Answer:
+    """Make a data key; return it encrypted."""
+    return await _data_key(call, body, plain=False)
 
 
 @operation("GenerateDataKeyPair", "encrypt", _PLAIN_DATA_KEY_PAIR)
 async def generate_data_key_pair(call: AwsCall, body: Body) -> Answer:
-    """A new key pair, and its private key encrypted."""
-    return await _data_key_pair(call, body, "GenerateDataKeyPair", plain=True)
+    """Make a key pair; return its private key plain and encrypted."""
+    return await _data_key_pair(call, body, plain=True)
 
 
 @operation("GenerateDataKeyPairWithoutPlaintext", "encrypt", _DATA_KEY_PAIR)
 async def generate_data_key_pair_without_plaintext(call: AwsCall, body: Body) -> Answer:
-    """A new key pair, its private key encrypted."""
-    return await _data_key_pair(call, body, "GenerateDataKeyPairWithoutPlaintext", plain=False)
+    """Make a key pair; return its private key encrypted."""
+    return await _data_key_pair(call, body, plain=False)
 
 
-def _data_key(key: AwsKey, body: Body, *, plain: bool) -> Work[Encrypted]:
+async def _data_key(call: AwsCall, body: Body, *, plain: bool) -> Answer:
+    key = await call.key_to_use(body["KeyId"], ENCRYPT_DECRYPT, "encrypt")
     key.require_algorithm(SYMMETRIC_DEFAULT)
     if ("KeySpec" in body) == ("NumberOfBytes" in body):
         raise AwsError("ValidationException", "Please specify either number of bytes or key spec.")
     size = body["NumberOfBytes"] if "NumberOfBytes" in body else _SIZES[body["KeySpec"]]
     data_key = secrets.token_bytes(size)
-
-    def answer(encrypted: Encrypted) -> Answer:
-        shown = {"Plaintext": base64(data_key)} if plain else {}
-        return {
-            "CiphertextBlob": base64(blob_of(key, encrypted)),
-            **shown,
-            "KeyId": key.arn,
-            **material("KeyMaterialId", key),
-        }
-
     aad = aad_of(body.get("EncryptionContext"))
-    return Work(key.by_kid, Encrypt(data_key, aad), answer)
+    encrypted = await call.perform(key.by_kid, Encrypt(data_key, aad))
+    shown = {"Plaintext": base64(data_key)} if plain else {}
+    return {
+        "CiphertextBlob": base64(blob_of(key, encrypted)),
+        **shown,
+        "KeyId": key.arn,
+        **material("KeyMaterialId", key),
+    }
 
 
-async def _data_key_pair(call: AwsCall, body: Body, name: str, *, plain: bool) -> Answer:
-    key = await call.key(body["KeyId"])
-    key.require_usable("encrypt")
-    key.require_usage(ENCRYPT_DECRYPT, name)
+async def _data_key_pair(call: AwsCall, body: Body, *, plain: bool) -> Answer:
+    key = await call.key_to_use(body["KeyId"], ENCRYPT_DECRYPT, "encrypt")
     key.require_algorithm(SYMMETRIC_DEFAULT)
     spec = call.specs.get(body["KeyPairSpec"])
     aad = aad_of(body.get("EncryptionContext"))
-    refuse_dry_run(body)
+    call.refuse_dry_run()
     pair = await call.service.generate_pair(call.profile, spec.alg)
-    encrypted = await call.service.perform(call.profile, key.by_kid, Encrypt(pair.private, aad))
+    encrypted = await call.perform(key.by_kid, Encrypt(pair.private, aad))
     shown = {"PrivateKeyPlaintext": base64(pair.private)} if plain else {}
     return {
         "PrivateKeyCiphertextBlob": base64(blob_of(key, encrypted)),

@@ -25,10 +25,7 @@ from minikms.doors.aws.operation import (
     Answer,
     AwsCall,
     AwsKey,
-    Work,
-    key_operation,
     operation,
-    refuse_dry_run,
 )
 from minikms.doors.aws.specs import (
     ENCRYPT_DECRYPT,
@@ -44,57 +41,8 @@ _NONCE: Final = 12
 _TAG: Final = 16
 _KID: Final = re.compile(rb"[A-Za-z0-9_-]{1,128}")
 _MAX_CONTEXT: Final = 8192
-# Of a text of a context there: the bytes of its length.
+# Bytes that give the length of a text of an encryption context.
 _LENGTH: Final = 4
-
-
-class CiphertextBlob(NamedTuple):
-    """A ciphertext of AES-GCM, and the kid of its key.
-
-    A byte with the version, one with the length of the kid, the kid, the nonce, the tag and the
-    ciphertext.
-    """
-
-    kid: str
-    encrypted: Encrypted
-
-    def to_bytes(self) -> bytes:
-        """The blob as callers keep it."""
-        ciphertext, nonce, tag = self.encrypted
-        kid = self.kid.encode()
-        return b"".join((bytes((_VERSION, len(kid))), kid, nonce or b"", tag or b"", ciphertext))
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """What `to_bytes` gave; raises InvalidCiphertextException for anything else."""
-        if len(data) < 2 or data[0] != _VERSION:
-            raise AwsError("InvalidCiphertextException")
-        at = 2 + data[1]
-        kid, nonce, tag = data[2:at], data[at : at + _NONCE], data[at + _NONCE :][:_TAG]
-        if not _KID.fullmatch(kid) or len(tag) != _TAG:
-            raise AwsError("InvalidCiphertextException")
-        ciphertext = data[at + _NONCE + _TAG :]
-        return cls(kid.decode(), Encrypted(ciphertext, nonce, tag))
-
-
-def aad_of(context: Mapping[str, str] | None) -> bytes:
-    """An encryption context as associated data, the same for no other; empty where there is none.
-
-    The pairs in order, each of name and value as UTF-8 after its length in four bytes. Raises
-    ValidationException for one that is too long.
-    """
-    pairs = context or {}
-    parts: list[bytes] = []
-    if 2 * _LENGTH * len(pairs) <= _MAX_CONTEXT:  # not to sort what is too long anyway
-        for pair in sorted(pairs.items()):
-            for text in pair:
-                data = text.encode()
-                parts += (len(data).to_bytes(_LENGTH, "big"), data)
-        aad = b"".join(parts)
-        if len(aad) <= _MAX_CONTEXT:
-            return aad
-    raise AwsError("ValidationException", "EncryptionContext is too long.")
-
 
 _ENCRYPT: Final[Shape] = {
     **BY_KEY_ID,
@@ -103,8 +51,6 @@ _ENCRYPT: Final[Shape] = {
     "EncryptionAlgorithm": Enum(ENCRYPTION_ALGORITHMS),
     "DryRun": Boolean(),
 }
-
-
 _DECRYPT: Final[Shape] = {
     "CiphertextBlob": Blob(MAX_CIPHERTEXT, required=True),
     "EncryptionContext": Context(),
@@ -114,8 +60,6 @@ _DECRYPT: Final[Shape] = {
     "DryRunModifiers": Unsupported(),
     "Recipient": Unsupported(),
 }
-
-
 _RE_ENCRYPT: Final[Shape] = {
     "CiphertextBlob": Blob(MAX_CIPHERTEXT, required=True),
     "SourceEncryptionContext": Context(),
@@ -129,102 +73,45 @@ _RE_ENCRYPT: Final[Shape] = {
 }
 
 
-class _Given(NamedTuple):
-    """What a body says of a ciphertext: `kid` is that of a symmetric key, which it names itself."""
-
-    algorithm: str
-    encrypted: Encrypted
-    kid: str | None
-    key_id: str | None
-    context: Mapping[str, str] | None
-
-    @classmethod
-    def of(cls, body: Body, prefix: str) -> Self:
-        """What the members with a prefix say; raises InvalidCiphertextException."""
-        algorithm = body.get(f"{prefix}EncryptionAlgorithm", SYMMETRIC_DEFAULT)
-        key_id, data = body.get(f"{prefix}KeyId"), body["CiphertextBlob"]
-        kid, encrypted = None, Encrypted(data)
-        if algorithm == SYMMETRIC_DEFAULT:
-            kid, encrypted = CiphertextBlob.from_bytes(data)
-        elif key_id is None:
-            raise AwsError(
-                "ValidationException", f"{prefix}KeyId is required for algorithm {algorithm}."
-            )
-        return cls(algorithm, encrypted, kid, key_id, body.get(f"{prefix}EncryptionContext"))
-
-    def source(self, of_kid: AwsKey | None, named: AwsKey | None, name: str) -> "_Source":
-        """What decrypts it for AWS's operation `name`: its own key, or that of the call.
-
-        Raises IncorrectKeyException where the call names another key than its own, and
-        InvalidCiphertextException where its own is none that has encrypted it.
-        """
-        if self.kid is not None:
-            if named is not None and self.kid not in _kids(named):
-                raise AwsError(
-                    "IncorrectKeyException",
-                    "The key ID in the request does not identify a CMK that can perform this "
-                    "operation.",
-                )
-            if of_kid is None or not _encrypts(of_kid) or of_kid.record.kid != self.kid:
-                raise AwsError("InvalidCiphertextException")
-        keys = [key for key in (of_kid, named) if key is not None]
-        for each in keys:
-            each.require_usable("decrypt")
-        key, known = keys[0], keys[-1]
-        key.require_usage(ENCRYPT_DECRYPT, name)
-        decrypt = Decrypt(self.encrypted, _aad(key, self.algorithm, self.context))
-        return _Source(self.algorithm, key, known.arn, decrypt)
-
-
-class _Source(NamedTuple):
-    """A ciphertext, what decrypts it, and the ARN of its key as the caller knows it."""
-
-    algorithm: str
-    key: AwsKey
-    arn: str
-    decrypt: Decrypt
-
-
-@key_operation("Encrypt", "encrypt", _ENCRYPT, usage=ENCRYPT_DECRYPT, does="encrypt")
-def encrypt(key: AwsKey, body: Body) -> Work[Encrypted]:
-    """A plaintext encrypted with a key, or to its public key."""
+@operation("Encrypt", "encrypt", _ENCRYPT)
+async def encrypt(call: AwsCall, body: Body) -> Answer:
+    """Encrypt a plaintext with a symmetric key, or to a public key."""
+    key = await call.key_to_use(body["KeyId"], ENCRYPT_DECRYPT, "encrypt")
     algorithm = body.get("EncryptionAlgorithm", SYMMETRIC_DEFAULT)
     aad = _aad(key, algorithm, body.get("EncryptionContext"))
     _require_short(key, algorithm, body["Plaintext"])
-
-    def answer(encrypted: Encrypted) -> Answer:
-        return {
-            "CiphertextBlob": base64(blob_of(key, encrypted)),
-            "KeyId": key.arn,
-            "EncryptionAlgorithm": algorithm,
-        }
-
-    return Work(key.by_kid, Encrypt(body["Plaintext"], aad), answer)
+    encrypted = await call.perform(key.by_kid, Encrypt(body["Plaintext"], aad))
+    return {
+        "CiphertextBlob": base64(blob_of(key, encrypted)),
+        "KeyId": key.arn,
+        "EncryptionAlgorithm": algorithm,
+    }
 
 
 @operation("Decrypt", "decrypt", _DECRYPT)
 async def decrypt(call: AwsCall, body: Body) -> Answer:
-    """The plaintext of a ciphertext, which names its key if that is a symmetric one."""
-    source = await _source(call, body, "", "Decrypt")
-    refuse_dry_run(body)
-    plaintext = await call.service.perform(call.profile, source.key.by_kid, source.decrypt)
-    return _decrypted(source, plaintext)
+    """Decrypt a ciphertext."""
+    source = await _source(call, body, "")
+    plaintext = await call.perform(source.key.by_kid, source.decrypt)
+    return {
+        "KeyId": source.arn,
+        "Plaintext": base64(plaintext),
+        "EncryptionAlgorithm": source.algorithm,
+        **material("KeyMaterialId", source.key),
+    }
 
 
 @operation("ReEncrypt", "decrypt", _RE_ENCRYPT, also=("encrypt",))
 async def re_encrypt(call: AwsCall, body: Body) -> Answer:
-    """A ciphertext of another key, of the same plaintext, which is not given away."""
-    source = await _source(call, body, "Source", "ReEncrypt")
-    key = await call.key(body["DestinationKeyId"])
-    key.require_usable("encrypt")
-    key.require_usage(ENCRYPT_DECRYPT, "ReEncrypt")
+    """Decrypt a ciphertext, and encrypt its plaintext with another key, without disclosing it."""
+    source = await _source(call, body, "Source")
+    key = await call.key_to_use(body["DestinationKeyId"], ENCRYPT_DECRYPT, "encrypt")
     algorithm = body.get("DestinationEncryptionAlgorithm", SYMMETRIC_DEFAULT)
     aad = _aad(key, algorithm, body.get("DestinationEncryptionContext"))
-    refuse_dry_run(body)
-    plaintext = await call.service.perform(call.profile, source.key.by_kid, source.decrypt)
+    plaintext = await call.perform(source.key.by_kid, source.decrypt)
     keep_key()
     _require_short(key, algorithm, plaintext)
-    encrypted = await call.service.perform(call.profile, key.by_kid, Encrypt(plaintext, aad))
+    encrypted = await call.perform(key.by_kid, Encrypt(plaintext, aad))
     return {
         "CiphertextBlob": base64(blob_of(key, encrypted)),
         "SourceKeyId": source.arn,
@@ -236,48 +123,57 @@ async def re_encrypt(call: AwsCall, body: Body) -> Answer:
     }
 
 
-def blob_of(key: AwsKey, encrypted: Encrypted) -> bytes:
-    """A ciphertext as its callers get it: with its key, if that is a symmetric one."""
-    if encrypted.nonce is None:
-        return encrypted.ciphertext
-    return CiphertextBlob(key.record.kid, encrypted).to_bytes()
+class _Source(NamedTuple):
+    """A ciphertext and its key; `arn` is the key's as the caller knows it."""
+
+    algorithm: str
+    key: AwsKey
+    arn: str
+    decrypt: Decrypt
 
 
-def material(member: str, key: AwsKey) -> dict[str, str]:
-    """The id of the material of a symmetric key, as a member of an answer."""
-    return {member: key.material_id} if key.spec.name == SYMMETRIC_DEFAULT else {}
+async def _source(call: AwsCall, body: Body, prefix: str) -> _Source:
+    """Find the key of the ciphertext that members with a prefix describe.
 
-
-async def _source(call: AwsCall, body: Body, prefix: str, name: str) -> _Source:
-    """The ciphertext that the members of a body with a prefix are of."""
-    given, of_kid = _Given.of(body, prefix), None
-    named = None if given.key_id is None else await call.key(given.key_id)
-    if given.kid is not None:
-        of_kid = await call.find(KeyRef(kid=given.kid))
-    return given.source(of_kid, named, name)
-
-
-def _decrypted(source: _Source, plaintext: bytes) -> Answer:
-    return {
-        "KeyId": source.arn,
-        "Plaintext": base64(plaintext),
-        "EncryptionAlgorithm": source.algorithm,
-        **material("KeyMaterialId", source.key),
-    }
-
-
-def _encrypts(key: AwsKey) -> bool:
-    return key.usage == ENCRYPT_DECRYPT and key.spec.name == SYMMETRIC_DEFAULT
+    A symmetric ciphertext names its key. Raises IncorrectKeyException if the call names another
+    key, and InvalidCiphertextException if the ciphertext's key is not one that encrypts so.
+    """
+    algorithm = body.get(f"{prefix}EncryptionAlgorithm", SYMMETRIC_DEFAULT)
+    text, data = body.get(f"{prefix}KeyId"), body["CiphertextBlob"]
+    if algorithm == SYMMETRIC_DEFAULT:
+        kid, encrypted = CiphertextBlob.from_bytes(data)
+        named = None if text is None else await call.key(text)
+        found = await call.find(KeyRef(kid=kid))
+        if named is not None and kid not in _kids(named):
+            raise AwsError(
+                "IncorrectKeyException",
+                "The key ID in the request does not identify a CMK that can perform this "
+                "operation.",
+            )
+        if found is None or (found.usage, found.spec.name) != (ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT):
+            raise AwsError("InvalidCiphertextException")
+        key, known = found, named or found
+    elif text is None:
+        raise AwsError(
+            "ValidationException", f"{prefix}KeyId is required for algorithm {algorithm}."
+        )
+    else:
+        encrypted = Encrypted(data)
+        key = known = await call.key(text)
+    key.require_usable("decrypt")
+    call.require_use(known, ENCRYPT_DECRYPT, "decrypt")
+    aad = _aad(key, algorithm, body.get(f"{prefix}EncryptionContext"))
+    return _Source(algorithm, key, known.arn, Decrypt(encrypted, aad))
 
 
 def _kids(key: AwsKey) -> set[str]:
-    """The kids of a key and of those that rotations replaced by it."""
+    """Return the kids of a key and of the keys that rotations replaced by it."""
     earlier = (kid for kids in key.record.predecessors.values() for kid in kids)
     return {key.record.kid, *earlier}
 
 
 def _aad(key: AwsKey, algorithm: str, given: Mapping[str, str] | None) -> bytes | None:
-    """The associated data of an encryption context, which a public key has not."""
+    """Return an encryption context as associated data; a public key has none."""
     key.require_algorithm(algorithm)
     if algorithm == SYMMETRIC_DEFAULT:
         return aad_of(given)
@@ -297,8 +193,64 @@ def _require_short(key: AwsKey, algorithm: str, plaintext: bytes) -> None:
         )
 
 
-OPERATIONS: Final = (
-    encrypt,
-    decrypt,
-    re_encrypt,
-)
+class CiphertextBlob(NamedTuple):
+    """A ciphertext of AES-GCM, and the kid of its key.
+
+    As bytes: the version and the length of the kid, a byte each, then the kid, the nonce, the tag
+    and the ciphertext.
+    """
+
+    kid: str
+    encrypted: Encrypted
+
+    def to_bytes(self) -> bytes:
+        """Return the blob that callers keep."""
+        ciphertext, nonce, tag = self.encrypted
+        kid = self.kid.encode()
+        return b"".join((bytes((_VERSION, len(kid))), kid, nonce or b"", tag or b"", ciphertext))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Parse a result of `to_bytes`; raises InvalidCiphertextException for other bytes."""
+        if len(data) < 2 or data[0] != _VERSION:
+            raise AwsError("InvalidCiphertextException")
+        at = 2 + data[1]
+        kid, nonce, tag = data[2:at], data[at : at + _NONCE], data[at + _NONCE :][:_TAG]
+        if not _KID.fullmatch(kid) or len(tag) != _TAG:
+            raise AwsError("InvalidCiphertextException")
+        ciphertext = data[at + _NONCE + _TAG :]
+        return cls(kid.decode(), Encrypted(ciphertext, nonce, tag))
+
+
+def blob_of(key: AwsKey, encrypted: Encrypted) -> bytes:
+    """Return a ciphertext for its caller; a symmetric one names its key."""
+    if encrypted.nonce is None:
+        return encrypted.ciphertext
+    return CiphertextBlob(key.record.kid, encrypted).to_bytes()
+
+
+def aad_of(context: Mapping[str, str] | None) -> bytes:
+    """Encode an encryption context as associated data; no two contexts have the same.
+
+    The pairs are sorted, each name and value in UTF-8 after its length in four bytes. Raises
+    ValidationException for a context that is too long.
+    """
+    pairs = context or {}
+    parts: list[bytes] = []
+    if 2 * _LENGTH * len(pairs) <= _MAX_CONTEXT:  # too many pairs are not worth sorting
+        for pair in sorted(pairs.items()):
+            for text in pair:
+                data = text.encode()
+                parts += (len(data).to_bytes(_LENGTH, "big"), data)
+        aad = b"".join(parts)
+        if len(aad) <= _MAX_CONTEXT:
+            return aad
+    raise AwsError("ValidationException", "EncryptionContext is too long.")
+
+
+def material(member: str, key: AwsKey) -> dict[str, str]:
+    """Return the member of an answer with the material id of a symmetric key; none for others."""
+    return {member: key.material_id} if key.spec.name == SYMMETRIC_DEFAULT else {}
+
+
+OPERATIONS: Final = (encrypt, decrypt, re_encrypt)

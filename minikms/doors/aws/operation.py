@@ -4,22 +4,25 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from minikms.doors import DoorCall, DoorRoute, DoorService, KeyRecord, KeyRef, errors
 from minikms.doors.aws import identity
 from minikms.doors.aws.body import Body, Shape, read, write
-from minikms.doors.aws.errors import (
-    AwsError,
-)
+from minikms.doors.aws.errors import AwsError
 from minikms.doors.aws.identity import Arns, account_of, caller
 from minikms.doors.aws.specs import KeySpec, Specs
 from minikms.doors.operations import Operation
 
+ResultT = TypeVar("ResultT")
+
+# The members of an answer.
+Answer: TypeAlias = Mapping[str, Any]
+
 
 @dataclass(frozen=True, slots=True)
 class AwsKey:
-    """A key as AWS has it; `ref` is how the caller named it."""
+    """A key as AWS has it; `ref` is the name that the caller gave."""
 
     record: KeyRecord
     ref: KeyRef
@@ -30,18 +33,23 @@ class AwsKey:
 
     @property
     def material_id(self) -> str:
-        """What AWS calls the material of a symmetric key: another after a rotation, as its kid."""
+        """The id of the material of a symmetric key; a rotation changes it."""
         return hashlib.sha256(self.record.kid.encode()).hexdigest()
 
+    @property
+    def by_kid(self) -> KeyRef:
+        """A reference to this very key, whatever its aliases name by now."""
+        return KeyRef(kid=self.record.kid)
+
     def require_not_pending(self) -> None:
-        """Raise KMSInvalidStateException where the key is scheduled for deletion."""
+        """Raise KMSInvalidStateException if the key is scheduled for deletion."""
         if self.record.deletes is not None:
             raise AwsError("KMSInvalidStateException", f"{self.arn} is pending deletion.")
 
     def require_usable(self, operation: str) -> None:
-        """Raise where the state of the key excludes an operation, which is one of ours.
+        """Raise if the state of the key excludes `operation`, a name among its `operations`.
 
-        KMSInvalidStateException for one that is scheduled for deletion, else DisabledException.
+        KMSInvalidStateException if it is scheduled for deletion, else DisabledException.
         """
         try:
             self.record.require_usable(operation, time.time_ns())
@@ -49,18 +57,10 @@ class AwsKey:
             self.require_not_pending()
             raise AwsError("DisabledException", f"{self.arn} is disabled.") from None
 
-    def require_usage(self, usage: str, name: str) -> None:
-        """Raise InvalidKeyUsageException where the key is not for AWS's operation `name`."""
-        if self.usage != usage:
-            raise AwsError(
-                "InvalidKeyUsageException",
-                f"{self.arn} key usage is {self.usage} which is not valid for {name}.",
-            )
-
     def require_algorithm(self, algorithm: str) -> None:
-        """Raise where the key cannot be used with one of AWS's algorithms.
+        """Raise if the key does not have one of AWS's algorithms.
 
-        UnsupportedOperationException where it could at AWS, else InvalidKeyUsageException.
+        UnsupportedOperationException if it has it at AWS, else InvalidKeyUsageException.
         """
         if algorithm in self.spec.algorithms[self.usage]:
             return
@@ -73,25 +73,22 @@ class AwsKey:
             f"Algorithm {algorithm} is incompatible with key spec {self.spec.name}.",
         )
 
-    @property
-    def by_kid(self) -> KeyRef:
-        """The very key, whatever its aliases name by now."""
-        return KeyRef(kid=self.record.kid)
-
 
 @dataclass(frozen=True, slots=True)
 class AwsCall:
-    """A call whose caller may do what it asks for, in this profile."""
+    """A call of AWS's operation `operation` that has passed the gate."""
 
+    operation: str
     profile: str
     service: DoorService
     specs: Specs
     arns: Arns
+    dry_run: bool
 
     async def key(self, text: str, *, by_alias: bool = True) -> AwsKey:
         """Find the key that a caller names, by an alias only if `by_alias` allows it.
 
-        Raises AwsError: NotFoundException or InvalidArnException.
+        Raises NotFoundException and InvalidArnException.
         """
         ref = self.arns.ref(text)
         if not by_alias and identity.ALIAS_PREFIX in text:
@@ -104,10 +101,20 @@ class AwsCall:
             raise self.arns.not_found(text)
         return key
 
+    async def key_to_use(self, text: str, usage: str, does: str) -> AwsKey:
+        """Find the key that a caller names, for an operation on keys with this key usage.
+
+        `does` is the name of the operation among a key's `operations`. Raises as `key` and
+        `require_use` do.
+        """
+        key = await self.key(text)
+        self.require_use(key, usage, does)
+        return key
+
     async def key_to_change(self, text: str) -> AwsKey:
         """Find the key that a caller names by no alias; it must not be pending deletion.
 
-        Raises AwsError as `key` does, and KMSInvalidStateException.
+        Raises as `key` does, and KMSInvalidStateException.
         """
         key = await self.key(text, by_alias=False)
         key.require_not_pending()
@@ -122,7 +129,7 @@ class AwsCall:
         return self.named(record, ref)
 
     def named(self, record: KeyRecord, ref: KeyRef | None = None) -> AwsKey | None:
-        """Give a key as AWS has it; None for a kind of key that AWS does not have."""
+        """Return a key as AWS has it; None for a kind of key that AWS does not have."""
         spec = self.specs.of(record)
         usage = None if spec is None else spec.usage_of(record)
         if spec is None or usage is None:
@@ -131,26 +138,39 @@ class AwsCall:
         arn = self.arns.key(key_id)
         return AwsKey(record, ref or KeyRef(kid=record.kid), spec, usage, key_id, arn)
 
+    def require_use(self, key: AwsKey, usage: str, does: str) -> None:
+        """Raise if the state of the key excludes `does`, or its key usage is another one.
 
-ResultT = TypeVar("ResultT")
+        Raises as `AwsKey.require_usable` does, and InvalidKeyUsageException.
+        """
+        key.require_usable(does)
+        if key.usage != usage:
+            raise AwsError(
+                "InvalidKeyUsageException",
+                f"{key.arn} key usage is {key.usage} which is not valid for {self.operation}.",
+            )
 
-Answer: TypeAlias = Mapping[str, Any]
-# Gives the members of the answer, None for an empty one.
+    def perform(self, by: KeyRef, operation: Operation[Any, ResultT]) -> Awaitable[ResultT]:
+        """Perform an operation with a key; raises as `refuse_dry_run` does."""
+        self.refuse_dry_run()
+        return self.service.perform(self.profile, by, operation)
+
+    def refuse_dry_run(self) -> None:
+        """Raise DryRunOperationException if the caller only asks whether the call would succeed."""
+        if self.dry_run:
+            raise AwsError(
+                "DryRunOperationException",
+                "The request would have succeeded, but the DryRun option is set.",
+            )
+
+
+# Returns the members of the answer, None for an empty one.
 Handler: TypeAlias = Callable[[AwsCall, Body], Awaitable[Answer | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Work(Generic[ResultT]):
-    """What is done with the key of a call, and the answer that its result makes."""
-
-    by: KeyRef
-    operation: Operation[Any, ResultT]
-    answer: Callable[[ResultT], Answer]
-
-
-@dataclass(frozen=True, slots=True)
 class AwsOperation:
-    """An operation by AWS's name, with the scopes that its callers need; `request` is its body."""
+    """An operation by AWS's name; `request` has the members that it takes."""
 
     name: str
     scope: str
@@ -159,13 +179,17 @@ class AwsOperation:
     also: tuple[str, ...] = ()
 
     def route(self, specs: Specs) -> DoorRoute:
-        """Its route in the door."""
+        """Return its route in the door."""
 
         async def handle(call: DoorCall) -> bytes:
-            known, body = _call(call, specs), read(call.body, self.request)
+            body = read(call.body, self.request)
+            arns = Arns(account_of(call.profile), caller(call.request).region)
+            known = AwsCall(
+                self.name, call.profile, call.service, specs, arns, body.get("DryRun", False)
+            )
             try:
                 answer = await self.handler(known, body)
-            except errors.KeyNotUsable:  # it has changed since it was found: look at it again
+            except errors.KeyNotUsable:  # the key changed after the handler found it: try again
                 answer = await self.handler(known, body)
             return write(answer)
 
@@ -173,48 +197,7 @@ class AwsOperation:
 
 
 def operation(
-    name: str,
-    scope: str,
-    request: Shape,
-    *,
-    also: tuple[str, ...] = (),
+    name: str, scope: str, request: Shape, *, also: tuple[str, ...] = ()
 ) -> Callable[[Handler], AwsOperation]:
-    """The operation that the decorated function answers."""
+    """Declare the operation that the decorated function handles."""
     return lambda handler: AwsOperation(name, scope, request, handler, also)
-
-
-def key_operation(
-    name: str, scope: str, request: Shape, *, usage: str, does: str
-) -> Callable[[Callable[[AwsKey, Body], Work[Any]]], AwsOperation]:
-    """The operation on one key that the decorated function gives the work of.
-
-    `usage` is that of the key, and `does` what is done with it by our name, which its state must
-    permit.
-    """
-
-    def decorate(build: Callable[[AwsKey, Body], Work[Any]]) -> AwsOperation:
-        async def handle(call: AwsCall, body: Body) -> Answer:
-            key = await call.key(body["KeyId"])
-            key.require_usable(does)
-            key.require_usage(usage, name)
-            work = build(key, body)
-            refuse_dry_run(body)
-            return work.answer(await call.service.perform(call.profile, work.by, work.operation))
-
-        return AwsOperation(name, scope, request, handle)
-
-    return decorate
-
-
-def refuse_dry_run(body: Body) -> None:
-    """Raise DryRunOperationException where the caller only asked whether it would succeed."""
-    if body.get("DryRun"):
-        raise AwsError(
-            "DryRunOperationException",
-            "The request would have succeeded, but the DryRun option is set.",
-        )
-
-
-def _call(call: DoorCall, specs: Specs) -> AwsCall:
-    arns = Arns(account_of(call.profile), caller(call.request).region)
-    return AwsCall(call.profile, call.service, specs, arns)
