@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
+from functools import partial
 from pathlib import Path
 
 import abuse_connections
@@ -24,6 +25,7 @@ import abuse_json
 import abuse_rsa
 import abuse_sizes
 import abuse_store
+from abusers import all_at_once, answer
 from aiohttp import ClientError, ClientSession, TCPConnector
 from service import bearer, running
 
@@ -163,15 +165,13 @@ async def slow_connections(url: str, token: str) -> Counter[str]:
 
 
 async def wrong_tokens(url: str, token: str) -> Counter[str]:
-    """Send tokens of the right form that nobody has, each of which is looked for in the store."""
+    """Send well-formed tokens that do not exist, each of which is looked for in the store."""
     async with ClientSession(url, connector=TCPConnector(limit=50)) as client:
 
-        async def guess(_: int) -> str:
-            async with client.get("/keys", headers=bearer(Token.new().reveal())) as answer:
-                await answer.read()
-                return str(answer.status)
+        async def guess() -> str:
+            return await answer(client, "GET", "/keys", headers=bearer(Token.new().reveal()))
 
-        return Counter(await asyncio.gather(*map(guess, range(WRONG))))
+        return await all_at_once(WRONG, guess)
 
 
 async def large_bodies(url: str, token: str) -> Counter[str]:
@@ -186,44 +186,29 @@ async def large_bodies(url: str, token: str) -> Counter[str]:
 
         async def send(number: int) -> str:
             body = chunks() if number % 2 else bytes(2 * MIB)
-            try:
-                async with client.post("/sign", data=body, headers=JSON) as answer:
-                    return str(answer.status)
-            except ClientError as exc:
-                return type(exc).__name__
+            return await answer(client, "POST", "/sign", data=body, headers=JSON)
 
         return Counter(await asyncio.gather(*map(send, range(LARGE))))
 
 
 async def rsa_keys(url: str, token: str) -> Counter[str]:
-    """Have many callers make an RSA key, all at once."""
+    """Make an RSA key by many callers at once."""
     connector = TCPConnector(limit=MAKERS)
     async with ClientSession(url, connector=connector, headers=bearer(token)) as client:
-
-        async def make(_: int) -> str:
-            async with client.post("/key/generate", json={"alg": "rsa2048"}) as answer:
-                await answer.read()
-                return str(answer.status)
-
-        return Counter(await asyncio.gather(*map(make, range(MAKERS))))
+        new = {"alg": "rsa2048"}
+        return await all_at_once(MAKERS, partial(answer, client, "POST", "/key/generate", json=new))
 
 
 async def rsa_imports(url: str, token: str) -> Counter[str]:
-    """Have many callers import an RSA key, all at once."""
+    """Import an RSA key by many callers at once."""
     connector = TCPConnector(limit=MAKERS)
     async with ClientSession(url, connector=connector, headers=bearer(token)) as client:
         new = {"alg": "rsa2048", "alias": "exported", "exportable": True}
-        async with client.post("/key/generate", json=new) as answer:
-            kid = (await answer.json())["kid"]
-        async with client.get(f"/key/{kid}/export") as answer:
-            jwk = (await answer.json())["jwk"]
-
-        async def bring(_: int) -> str:
-            async with client.post("/key/import", json={"jwk": jwk, "alg": "rsa2048"}) as answer:
-                await answer.read()
-                return str(answer.status)
-
-        return Counter(await asyncio.gather(*map(bring, range(MAKERS))))
+        async with client.post("/key/generate", json=new) as made:
+            kid = (await made.json())["kid"]
+        async with client.get(f"/key/{kid}/export") as exported:
+            body = {"jwk": (await exported.json())["jwk"], "alg": "rsa2048"}
+        return await all_at_once(MAKERS, partial(answer, client, "POST", "/key/import", json=body))
 
 
 ABUSE = (

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections import Counter
 
-from service import ELSEWHERE, Abuse
+from abusers import ELSEWHERE, Abuse
 
 from minikms.http.acceptor import raise_descriptor_limit
 

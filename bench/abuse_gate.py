@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import Counter
+from functools import partial
 
-from aiohttp import ClientError, ClientSession, TCPConnector
-from service import ELSEWHERE, Abuse, bearer
+from abusers import Abuse, abuser, all_at_once, answer
+from service import bearer
 
 from minikms.access.tokens import Token
 
@@ -17,59 +18,44 @@ SECONDS = 15.0
 
 
 async def batches(url: str, token: str) -> Counter[str]:
-    """Have many batches signed by RSA-4096 all at once, and leave after a while."""
-    connector = TCPConnector(limit=0)
-    headers = bearer(token)
+    """Sign many batches by RSA-4096 at once, and leave after a while."""
     body = {"alias": "rsa4096", "items": [{"data": "aGVsbG8"}] * ITEMS}
-    async with ClientSession(url, connector=connector, headers=headers) as client:
+    async with abuser(url, token) as client:
         new = {"alg": "rsa4096", "alias": "rsa4096"}
-        async with client.post("/key/generate", json=new) as answer:
-            answer.raise_for_status()
+        async with client.post("/key/generate", json=new) as made:
+            made.raise_for_status()
 
-        async def sign(_: int) -> str:
+        async def sign() -> str:
             try:
-                async with asyncio.timeout(SECONDS), client.post("/sign/batch", json=body) as done:
-                    await done.read()
-                    return str(done.status)
-            except (ClientError, TimeoutError) as exc:
-                return type(exc).__name__
+                async with asyncio.timeout(SECONDS):
+                    return await answer(client, "POST", "/sign/batch", json=body)
+            except TimeoutError:
+                return "TimeoutError"
 
-        return Counter(await asyncio.gather(*map(sign, range(BATCHES))))
+        return await all_at_once(BATCHES, sign)
 
 
 async def guesses(url: str, token: str) -> Counter[str]:
-    """Send tokens of the right form that nobody has, from one address, all at once."""
-    connector = TCPConnector(limit=0, local_addr=ELSEWHERE)
-    async with ClientSession(url, connector=connector) as client:
+    """Send well-formed tokens that do not exist, from one address at once."""
+    async with abuser(url) as client:
 
-        async def guess(_: int) -> str:
-            headers = bearer(Token.new().reveal())
-            try:
-                async with client.get("/keys", headers=headers) as answer:
-                    await answer.read()
-                    return str(answer.status)
-            except ClientError as exc:
-                return type(exc).__name__
+        async def guess() -> str:
+            return await answer(client, "GET", "/keys", headers=bearer(Token.new().reveal()))
 
         found: Counter[str] = Counter()
         for _ in range(3):
-            found.update(await asyncio.gather(*map(guess, range(GUESSERS))))
+            found.update(await all_at_once(GUESSERS, guess))
         return found
 
 
 async def faults(url: str, token: str) -> Counter[str]:
-    """Send batches of items in each of which every field is unknown."""
-    headers = bearer(token)
+    """Send batches of items in which every field is unknown."""
     item = {f"f{number}": 0 for number in range(FIELDS)}
     body = {"alias": "ed25519", "items": [item] * ITEMS}
-    async with ClientSession(url, headers=headers) as client:
-
-        async def send(_: int) -> str:
-            async with client.post("/verify/batch", json=body) as answer:
-                await answer.read()
-                return str(answer.status)
-
-        return Counter([await send(number) for number in range(FAULTY)])
+    async with abuser(url, token, connections=1) as client:
+        return await all_at_once(
+            FAULTY, partial(answer, client, "POST", "/verify/batch", json=body)
+        )
 
 
 ABUSE: dict[str, Abuse] = {

@@ -1,15 +1,13 @@
 """Abuse by JSON that costs many times its size to parse, packed, and by JWEs full of headers."""
 
-import asyncio
 import gzip
-import time
 from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import orjson
-from aiohttp import ClientError, ClientSession, TCPConnector
-from service import ELSEWHERE, Abuse, bearer
+from abusers import Abuse, abuser, answer, for_seconds
 
 CALLERS = 50
 SECONDS = 8.0
@@ -27,10 +25,10 @@ async def objects(url: str, token: str) -> Counter[str]:
 
 async def headers(url: str, token: str) -> Counter[str]:
     """Send JWEs whose recipients have headers of very many members."""
-    async with ClientSession(url, headers=bearer(token)) as client:
+    async with abuser(url, token) as client:
         new = {"alg": "x25519", "alias": "x25519"}
-        async with client.post("/key/generate", json=new) as answer:
-            answer.raise_for_status()
+        async with client.post("/key/generate", json=new) as made:
+            made.raise_for_status()
     bodies = [
         orjson.dumps({"alias": "x25519", "jwe": jwe_of(RECIPIENTS, number)}) for number in MEMBERS
     ]
@@ -46,25 +44,12 @@ def jwe_of(recipients: int, members: int) -> dict[str, object]:
 
 
 async def send(url: str, token: str, path: str, bodies: Sequence[bytes]) -> Counter[str]:
-    """Have each of many callers send these bodies in turn, for some seconds."""
-    until, found = time.monotonic() + SECONDS, Counter[str]()
-    packed = [gzip.compress(body) for body in bodies]
-    head = {**bearer(token), "Content-Type": "application/json", "Content-Encoding": "gzip"}
-    connector = TCPConnector(limit=0, local_addr=ELSEWHERE)
-    async with ClientSession(url, connector=connector, headers=head) as client:
-
-        async def call(number: int) -> None:
-            while time.monotonic() < until:
-                number += 1
-                try:
-                    async with client.post(path, data=packed[number % len(packed)]) as answer:
-                        await answer.read()
-                        found[str(answer.status)] += 1
-                except ClientError as exc:
-                    found[type(exc).__name__] += 1
-
-        await asyncio.gather(*map(call, range(CALLERS)))
-    return found
+    """Send these bodies in turn, compressed."""
+    head = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    async with abuser(url, token, head) as client:
+        packed = [gzip.compress(body) for body in bodies]
+        calls = [partial(answer, client, "POST", path, data=data) for data in packed]
+        return await for_seconds(SECONDS, CALLERS, *calls)
 
 
 ABUSE: dict[str, Abuse] = {

@@ -1,13 +1,12 @@
 """Abuse by what a JWK says: numbers that have no factors, that are no primes, or of any size."""
 
-import asyncio
 from collections import Counter
+from functools import partial
 from math import lcm
 from typing import Any
 
-from aiohttp import ClientSession, TCPConnector
+from abusers import Abuse, abuser, all_at_once, answer
 from cryptography.hazmat.primitives.asymmetric import rsa
-from service import ELSEWHERE, Abuse, bearer
 
 from minikms.encodings import jose_b64url
 
@@ -69,17 +68,9 @@ def import_of(numbers: Numbers) -> dict[str, Any]:
 
 
 async def send(url: str, token: str, path: str, body: dict[str, Any]) -> Counter[str]:
-    """Have many callers send a body, all at once; how each was answered."""
-    connector = TCPConnector(limit=CALLERS, local_addr=ELSEWHERE)
-    headers = bearer(token)
-    async with ClientSession(url, connector=connector, headers=headers) as client:
-
-        async def call(_: int) -> str:
-            async with client.post(path, json=body) as answer:
-                await answer.read()
-                return str(answer.status)
-
-        return Counter(await asyncio.gather(*map(call, range(CALLERS))))
+    """Send a body by many callers at once."""
+    async with abuser(url, token, connections=CALLERS) as client:
+        return await all_at_once(CALLERS, partial(answer, client, "POST", path, json=body))
 
 
 ABUSE: dict[str, Abuse] = {

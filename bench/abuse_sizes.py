@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import gzip
 import json
-import time
 from collections import Counter
+from functools import partial
 
-from aiohttp import ClientSession, TCPConnector
-from service import ELSEWHERE, Abuse, bearer
+from abusers import ELSEWHERE, Abuse, abuser, answer, for_seconds
+from aiohttp import ClientSession
+from service import bearer
 
 LISTERS = 4
 SILENT = 300
@@ -22,32 +23,18 @@ TOO_LARGE = {str(number): "x" * 8192 for number in range(64)}
 
 async def large_records(url: str, token: str) -> Counter[str]:
     """Make keys with labels as large as may be, and larger, and list them by a few callers."""
-    connector = TCPConnector(limit=LISTERS, local_addr=ELSEWHERE)
-    headers = bearer(token) | {"X-Profile": PROFILE}
-    found: Counter[str] = Counter()
-    async with ClientSession(url, connector=connector, headers=headers) as client:
+    body = gzip.compress(json.dumps({"alg": "a128gcm", "count": 300, "labels": TOO_LARGE}).encode())
+    packed = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    async with abuser(url, token, {"X-Profile": PROFILE}, connections=LISTERS) as client:
         await make_keys(client)
-        body = gzip.compress(
-            json.dumps({"alg": "a128gcm", "count": 300, "labels": TOO_LARGE}).encode()
-        )
-        packed = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-        until = time.monotonic() + SECONDS
-
-        async def call(number: int) -> None:
-            while time.monotonic() < until:
-                async with client.post("/key/generate/batch", data=body, headers=packed) as answer:
-                    found[f"batch: {answer.status}"] += 1
-                async with client.get("/keys?limit=1000") as answer:
-                    await answer.read()
-                    found[f"list: {answer.status}"] += 1
-
-        await asyncio.gather(*map(call, range(LISTERS)))
-    return found
+        make = partial(answer, client, "POST", "/key/generate/batch", data=body, headers=packed)
+        page = partial(answer, client, "GET", "/keys?limit=1000")
+        return await for_seconds(SECONDS, LISTERS, make, page)
 
 
 async def unread_answers(url: str, token: str) -> Counter[str]:
     """Ask for pages of 4 MiB on many connections, and read none of them."""
-    async with ClientSession(url, headers=bearer(token) | {"X-Profile": PROFILE}) as client:
+    async with abuser(url, token, {"X-Profile": PROFILE}) as client:
         await make_keys(client)
     host, port = url.removeprefix("http://").split(":")
     fields = {"Host": "kms", "Connection": "close", "X-Profile": PROFILE, **bearer(token)}
@@ -76,13 +63,13 @@ async def unread_answers(url: str, token: str) -> Counter[str]:
 
 async def make_keys(client: ClientSession) -> None:
     """Have a profile with some MiB of keys, unless it is there already."""
-    async with client.post("/profile", json={"name": PROFILE}) as answer:
-        if answer.status != 200:
+    async with client.post("/profile", json={"name": PROFILE}) as made:
+        if made.status != 200:
             return
     for _ in range(BATCHES):
         body = {"alg": "a128gcm", "count": KEYS, "labels": LARGEST}
-        async with client.post("/key/generate/batch", json=body) as answer:
-            answer.raise_for_status()
+        async with client.post("/key/generate/batch", json=body) as made:
+            made.raise_for_status()
 
 
 ABUSE: dict[str, Abuse] = {

@@ -1,11 +1,9 @@
 """Abuse by listings of a profile that had very many keys, and by JWK Sets without a token."""
 
-import asyncio
-import time
 from collections import Counter
+from functools import partial
 
-from aiohttp import ClientError, ClientSession, TCPConnector
-from service import ELSEWHERE, Abuse, bearer
+from abusers import Abuse, abuser, answer, for_seconds
 from stored import create, fill
 
 from minikms.maintenance.write import StoreWriter
@@ -42,36 +40,17 @@ async def prepare(folder: str) -> tuple[str, ...]:
 
 async def listings(url: str, token: str) -> Counter[str]:
     """List the keys of a profile that had a million, on pages and with filters."""
-    headers = bearer(token) | {"X-Profile": EMPTIED}
     paths = ("/keys", "/keys?limit=1", "/keys?alg=ed25519", "/keys?label=a:b", "/jwks.json")
-    return await call_on(url, headers, LISTERS, paths)
+    async with abuser(url, token, {"X-Profile": EMPTIED}) as client:
+        calls = [partial(answer, client, "GET", path) for path in paths]
+        return await for_seconds(SECONDS, LISTERS, *calls)
 
 
 async def jwk_sets(url: str, token: str) -> Counter[str]:
     """Ask for a published JWK Set of thousands of keys, without a token."""
-    return await call_on(url, {}, CALLERS, (f"/jwks.json?profile={PUBLISHED}",))
-
-
-async def call_on(
-    url: str, headers: dict[str, str], callers: int, paths: tuple[str, ...]
-) -> Counter[str]:
-    """Have each of many callers ask for these paths in turn, for some seconds."""
-    until, found = time.monotonic() + SECONDS, Counter[str]()
-    connector = TCPConnector(limit=0, local_addr=ELSEWHERE)
-    async with ClientSession(url, connector=connector, headers=headers) as client:
-
-        async def call(number: int) -> None:
-            while time.monotonic() < until:
-                number += 1
-                try:
-                    async with client.get(paths[number % len(paths)]) as answer:
-                        await answer.read()
-                        found[str(answer.status)] += 1
-                except ClientError as exc:
-                    found[type(exc).__name__] += 1
-
-        await asyncio.gather(*map(call, range(callers)))
-    return found
+    async with abuser(url) as client:
+        call = partial(answer, client, "GET", f"/jwks.json?profile={PUBLISHED}")
+        return await for_seconds(SECONDS, CALLERS, call)
 
 
 ABUSE: dict[str, Abuse] = {

@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import ClientSession
-from databases import postgres_databases
-from service import running
+from service import postgres_databases, running
 from stored import create
 
 STEPS: Final = (1, 1_000, 100_000)

