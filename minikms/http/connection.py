@@ -6,7 +6,7 @@ head, to a body, or to requests that wait.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web, web_protocol
 from aiohttp.http_exceptions import LineTooLong
@@ -24,78 +24,71 @@ from minikms.http.plain_connection import PlainRequestHandler
 # None only where http/private_names.py says that it is missing.
 _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
 
-# How often the largest head what was read and not begun may be, all heads together: a caller who
-# sends many requests at once has few that are large.
+# The heads of waiting requests have this many times the largest head, together: a caller who sends
+# many requests at once has few that are large.
 _HEADS_WAITING: Final = 4
 
-# In bytes. What many heads of this size leave behind, unfinished, is given back to the system.
+# In bytes. Many unfinished heads of this size leave memory that is worth giving back to the system.
 _LARGE_HEAD: Final = 8192
+
+
+class ConnectionLimits(NamedTuple):
+    """Limits of a connection: seconds for a head, bytes of a head, and bytes of a body."""
+
+    header_timeout: float
+    max_head: int
+    max_body: int
 
 
 class LimitedRequestHandler(PlainRequestHandler):
     """A connection with limits of this service's own.
 
-    Headers have `header_timeout` seconds: aiohttp would wait for them as for a next request. A head
-    has `max_head` bytes, counted as they come, and so has what is in a body besides its content:
-    extensions of chunks, and trailers. A caller who closes its half after a request gets its
-    answer.
+    aiohttp would wait for a head as for a next request. A head is counted as it comes, and so is
+    all of a body but its content: extensions of chunks, and trailers. A caller who closes its half
+    after a request gets its answer.
     """
 
     __slots__ = (
         "_begun",
         "_give_back",
-        "_has_come",
-        "_head_begun",
         "_head_size",
         "_head_slack",
-        "_head_timeout",
         "_head_timer",
         "_incoming",
         "_last",
+        "_limits",
         "_lingering",
-        "_max_body",
-        "_max_head",
         "_waiting_size",
         "half_closed",
     )
 
     def __init__(
-        self,
-        *args: Any,
-        header_timeout: float,
-        max_body: int,
-        max_head: int,
-        give_back: Callable[[], None],
-        **kwargs: Any,
+        self, *args: Any, limits: ConnectionLimits, give_back: Callable[[], None], **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         self.half_closed = False
         self._give_back = give_back
-        self._head_timeout = header_timeout
+        self._limits = limits
         self._head_timer: asyncio.TimerHandle | None = None
-        self._head_begun = False
-        self._max_body = max_body
-        self._max_head = max_head
-        # What has come of a head that is not whole, or since there was content in a body, in bytes:
-        # at least this, and at most `_head_slack` more, of the data in which it may have begun.
+        # Bytes received of an incomplete head, or since there was content in a body: at least this,
+        # and at most `_head_slack` more, of the data in which it may have begun.
         self._head_size = self._head_slack = 0
-        # What has come while requests waited, since their heads were last measured.
+        # Bytes received while requests waited, since their heads were last measured.
         self._waiting_size = 0
-        # The body of what was read last; nothing is taken once it is whole, where that is the last.
+        # The body of the request that was read last. If that is the last one, nothing is taken
+        # once its body is whole.
         self._incoming: StreamReader = EMPTY_PAYLOAD
         self._last = False
-        # What stands for the rest of a head that was refused, which is taken and dropped for a
-        # while, so that the caller comes to read its answer.
-        self._lingering: StreamReader | None = None
         # The body of the request that was begun last.
         self._begun: StreamReader = EMPTY_PAYLOAD
-        # Whether any has come.
-        self._has_come = False
+        # Stands for the rest of a refused head, which is taken and dropped for a while, so that
+        # the caller comes to read its answer.
+        self._lingering: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first request."""
         super().connection_made(transport)
-        self._head_timer = self._loop.call_later(self._head_timeout, self._head_is_late)
+        self._head_timer = self._loop.call_later(self._limits.header_timeout, self._head_is_late)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Wait for nothing more."""
@@ -110,17 +103,18 @@ class LimitedRequestHandler(PlainRequestHandler):
             self._head_timer.cancel()
 
     def begin(self, request: web.BaseRequest) -> None:
-        """Learn that a request is being answered from now on."""
+        """Note that a request is answered from now on."""
         self._begun = request.content
 
     def data_received(self, data: bytes) -> None:
-        """Take what has arrived: the rest of a body, or heads, which are counted."""
+        """Take the rest of a body, or heads, which are counted."""
         is_head = self._incoming.is_eof()
         if is_head and self._last:  # which also drops what is left of a head that was refused
             return
-        if len(data) > self._max_head:  # so that no more than this is counted too late
-            for begin in range(0, len(data), self._max_head):
-                self.data_received(data[begin : begin + self._max_head])
+        most = self._limits.max_head
+        if len(data) > most:  # so that no more than this is counted too late
+            for begin in range(0, len(data), most):
+                self.data_received(data[begin : begin + most])
             return
         if not is_head:
             self._take_body(data)
@@ -140,9 +134,8 @@ class LimitedRequestHandler(PlainRequestHandler):
         size = self._head_size + len(data)
         if len(messages) > before:
             message, self._incoming = messages[-1]
-            self._has_come = True
             slack, self._head_slack, self._head_size = self._head_slack, len(data), 0
-            if size + slack > self._max_head and self._refuse_large_heads(before):
+            if size + slack > most and self._refuse_large_heads(before):
                 pass
             elif type(message) is _ErrInfo:
                 if isinstance(message.exc, LineTooLong):
@@ -150,7 +143,7 @@ class LimitedRequestHandler(PlainRequestHandler):
                     self._refuse(HeadersTooLarge())
             elif message.upgrade:
                 self._decline_upgrade()
-        elif size > self._max_head:
+        elif size > most:
             self._refuse(HeadersTooLarge())
         elif self._head_size or data.strip(b"\r\n"):  # a head begins after empty lines
             self._head_size = size
@@ -161,14 +154,14 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._wake(waiter)
 
     def _wake(self, waiter: "asyncio.Future[None]") -> None:
-        """Have the connection's task go on, which waits at rest: there is a request for it."""
+        """Wake the connection's task, which waits at rest: there is a request for it."""
         waiter.set_result(None)
 
     def _take_body(self, data: bytes) -> None:
-        """Take the rest of a body: it comes to whoever reads it, or fails there.
+        """Take the rest of a body, for its reader, or fail there.
 
-        aiohttp drops it once the service is stopping, and queues what is wrong with its chunks
-        behind the request that waits for it: either way the reader would wait in vain.
+        aiohttp drops it once the service is stopping, and queues a fault of its chunks behind the
+        request that waits for it: either way the reader would wait in vain.
         """
         request, payload = self._current_request, self._incoming
         messages: Any = self._messages
@@ -198,7 +191,7 @@ class LimitedRequestHandler(PlainRequestHandler):
                 self._fail(payload, web.RequestPayloadError())
         elif payload.total_bytes > had or payload.is_eof():
             self._head_size, self._head_slack = 0, len(data)
-        elif size > self._max_head:
+        elif size > self._limits.max_head:
             self._fail(payload, HeadersTooLarge())
         else:
             self._head_size = size
@@ -206,10 +199,10 @@ class LimitedRequestHandler(PlainRequestHandler):
             self._bound_waiting(len(data))
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's says nothing
-        """Whether the connection stays, for answers to a caller who will send nothing more.
+        """Return true to keep the connection, for answers to a caller who will send no more.
 
-        One who is gone looks the same: what it is sent then ends the connection. Under TLS that
-        end is one of both directions.
+        A vanished client looks the same; the answer then ends the connection. TLS cannot be closed
+        in one direction.
         """
         if self.transport is None or self.transport.get_extra_info("sslcontext") is not None:
             return False
@@ -224,23 +217,23 @@ class LimitedRequestHandler(PlainRequestHandler):
             self._make_last()
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
-        elif (waiter is not None and not waiter.done()) or not self._has_come:
-            return False  # at rest, or before it ever was
+        elif waiter is not None and not waiter.done():
+            return False  # at rest
         else:
             self._close = True  # once what is under way is answered
         self.half_closed = True
         return True
 
     def _decline_upgrade(self) -> None:
-        """Have the connection end after such a request: aiohttp's parser loses what is behind it.
+        """End the connection after such a request: aiohttp's parser loses the one behind it.
 
-        The caller would take the next answer for that of what is lost.
+        The caller would take the next answer for that of the lost request.
         """
         self._message_tail = b""
         self._make_last()
 
     def _make_last(self) -> None:
-        """Have the connection end after what was read last, and its answer say so."""
+        """End the connection after the message that was read last; its answer says so."""
         self._last = True
         message: Any
         message, payload = self._messages[-1]
@@ -248,18 +241,18 @@ class LimitedRequestHandler(PlainRequestHandler):
             self._messages[-1] = message._replace(should_close=True), payload
 
     def _refuse(self, error: KmsError) -> None:
-        """Answer what is read now with a problem, after what waits, and take nothing more."""
+        """Answer the present message with a problem, after those that wait, and take no more."""
         self._last = True
         self._head_size = 0
         self._incoming = EMPTY_PAYLOAD
         rest = EMPTY_PAYLOAD
         if isinstance(error, HeadersTooLarge | BodyTooLarge):
-            rest = self._lingering = StreamReader(self, self._max_head, loop=self._loop)
+            rest = self._lingering = StreamReader(self, self._limits.max_head, loop=self._loop)
         refused = _ErrInfo(status=error.status, exc=error, message="")
         self._messages.append((refused, rest))
 
     def _fail(self, payload: StreamReader, exc: Exception) -> None:
-        """Raise `exc` for whoever reads a body, or will; the connection then ends."""
+        """Raise `exc` for the reader of a body, now or later; the connection then ends."""
         self._last = True
         self._head_size = 0
         if payload is self._begun and self._current_request is None:
@@ -273,10 +266,10 @@ class LimitedRequestHandler(PlainRequestHandler):
             self._close = True
 
     def _refuse_large_heads(self, first: int) -> bool:
-        """Refuse a head that is too large, from the message `first` on, and what is behind it."""
+        """Refuse the first head from `first` on that is too large, and all behind it."""
         messages = self._messages
         for place in range(first, len(messages)):
-            if _size(messages[place][0]) > self._max_head:
+            if _size(messages[place][0]) > self._limits.max_head:
                 while len(messages) > place:
                     messages.pop()
                 self._refuse(HeadersTooLarge())
@@ -284,12 +277,12 @@ class LimitedRequestHandler(PlainRequestHandler):
         return False
 
     def _bound_waiting(self, size: int) -> None:
-        """Count what has come behind a request that waits, and end it where that is too much.
+        """Count the bytes behind a request that waits, and refuse more than the limit.
 
-        Heads have `_HEADS_WAITING` times the largest, and bodies together as much as one may have:
-        aiohttp stops reading where one body is large, and takes any number of smaller ones.
+        Bodies together may have as much as one: aiohttp stops reading if one body is large, and
+        takes any number of smaller ones.
         """
-        messages, most = self._messages, _HEADS_WAITING * self._max_head
+        messages, most = self._messages, _HEADS_WAITING * self._limits.max_head
         self._waiting_size += size
         if self._waiting_size <= most or self._last:
             return
@@ -297,7 +290,7 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._waiting_size = sum(_size(message) for message, _ in messages)
         if self._waiting_size > most:
             error: KmsError = HeadersTooLarge()
-        elif bodies > self._max_body:
+        elif bodies > self._limits.max_body:
             error = BodyTooLarge("The bodies of requests that wait are over this service's limit.")
         else:
             self._waiting_size += bodies
@@ -306,24 +299,23 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._refuse(error)
 
     def _watch_head(self) -> None:
-        """Time a head from its first bytes on, or the first of all from the connection's begin."""
+        """Time a head from its first bytes on, and the first head from the connection's begin."""
         if self._messages:  # it is whole
             if self._head_timer is not None:
                 self._head_timer.cancel()
                 self._head_timer = None
-        elif self._head_timer is not None:
-            self._head_begun = True
-        elif self._waiter is not None and not self._waiter.done():
-            self._head_begun = True
-            self._head_timer = self._loop.call_later(self._head_timeout, self._head_is_late)
+        elif self._head_timer is None and self._waiter is not None and not self._waiter.done():
+            self._head_timer = self._loop.call_later(
+                self._limits.header_timeout, self._head_is_late
+            )
 
     def _head_is_late(self) -> None:
-        """End the connection; one who has sent nothing at all gets no answer."""
+        """End the connection, without an answer if nothing of a head has come."""
         self._head_timer = None
         waiter = self._waiter
         if waiter is None or waiter.done():
             return  # the connection ends already
-        if self._head_begun:
+        if self._head_size:
             self._refuse(RequestTimeout())
             waiter.set_result(None)
         else:
@@ -331,7 +323,7 @@ class LimitedRequestHandler(PlainRequestHandler):
 
 
 def _size(message: Any) -> int:
-    """How many bytes the head of a request has, without its end."""
+    """The bytes of the head of a request, without its end."""
     if type(message) is _ErrInfo:
         return 0
     lines = sum(len(name) + len(value) + 4 for name, value in message.raw_headers)

@@ -40,7 +40,7 @@ class PlainRequestHandler(web.RequestHandler):
         self.ended()
 
     def begin(self, request: web.BaseRequest) -> None:
-        """Learn that a request is being answered from now on."""
+        """Note that a request is answered from now on."""
 
     def handle_error(
         self,

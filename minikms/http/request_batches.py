@@ -66,7 +66,7 @@ class PlainRoutes:
 class BatchedRequestHandler(LimitedRequestHandler):
     """A connection whose requests are started in batches."""
 
-    __slots__ = ("_batch", "_make_request", "_routes", "_shutdown", "_started", "batched")
+    __slots__ = ("_batch", "_make_request", "_routes", "_shutdown", "batched", "started")
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
         self._batch = batch
         self._shutdown = shutdown
         # The call that aiohttp's task goes on with.
-        self._started: Call | None = None
+        self.started: Call | None = None
         # Whether the batch records the success of the call that is being started.
         self.batched = False
 
@@ -157,21 +157,8 @@ class BatchedRequestHandler(LimitedRequestHandler):
             call.rests.cancel()
             call.task.add_done_callback(_retrieve)
             return
-        self._started = call
+        self.started = call
         call.rests.set_result(None)
-
-    def take_started(self) -> "Call | None":
-        """The call that was started before aiohttp's task came to it, once."""
-        call, self._started = self._started, None
-        return call
-
-    def started_request(self, message: Any) -> web.Request | None:
-        """The request of the call that was started, if there is one: then `message` is its head."""
-        call = self._started
-        if call is None:
-            return None
-        call.is_last = message.should_close  # it was replaced if the caller has closed its half
-        return call.request
 
     def send(self, call: "Call") -> None:
         """Answer a call that was recorded, unless aiohttp's task has to."""

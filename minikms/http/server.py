@@ -12,7 +12,7 @@ from aiohttp import web
 from minikms.config import Config
 from minikms.http import answers, logs, memory, trial
 from minikms.http.answers import JSON, AnswerForm, JsonAnswer
-from minikms.http.connection import LimitedRequestHandler
+from minikms.http.connection import ConnectionLimits, LimitedRequestHandler
 from minikms.http.plain_connection import PlainRequestHandler
 from minikms.http.private_names import BATCHES, CONNECTION
 from minikms.http.problems import answer_failure
@@ -72,19 +72,21 @@ class KmsServer(web.Server):
             observer.add(self)
 
     def _request(self, message: Any, payload: Any, protocol: Any, *rest: Any) -> web.BaseRequest:
-        """The request of a message; that of the call that a batch has started, if it is its own."""
-        request: web.BaseRequest | None = None
-        if isinstance(protocol, BatchedRequestHandler):
-            request = protocol.started_request(message)
-        return request or self._make_request(message, payload, protocol, *rest)
+        """The request of a message, which is that of the started call if there is one."""
+        call: Call | None = getattr(protocol, "started", None)
+        if call is None:
+            request: web.BaseRequest = self._make_request(message, payload, protocol, *rest)
+            return request
+        call.is_last = message.should_close  # the head was replaced if the caller half-closed
+        return call.request
 
     async def _answer(self, request: Any) -> web.StreamResponse:
-        """Answer a request, and have it observed."""
+        """Answer a request, by its started call if there is one, and have it observed."""
         connection: Any = request.protocol
         connection.begin(request)
-        call = None
-        if isinstance(connection, BatchedRequestHandler):
-            call = connection.take_started()
+        call: Call | None = getattr(connection, "started", None)
+        if call is not None:
+            connection.started = None
         begun = perf_counter() if call is None else call.begun
         status: int | str = 500
         try:
@@ -99,29 +101,26 @@ class KmsServer(web.Server):
         finally:
             if self._observer is not None:
                 self._observer.answered(request, status, perf_counter() - begun)
+        if call is not None and call.is_last:
+            response.force_close()
+        if max(request.content_length or 0, response.content_length or 0) > _LARGE:
+            self.give_back_memory()
         return response
 
     async def _respond(self, request: web.BaseRequest, call: Call | None) -> web.StreamResponse:
         """The answer of the application, or to its failure."""
-        response: web.StreamResponse
         try:
             answer: Any = await (self._application(request) if call is None else call.task)
             if (event := request.get(logs.EVENT)) is not None:
                 event.record()  # a batch may not have been able to
-            is_body = isinstance(answer, bytes)
-            response = JsonAnswer(answer, self._form) if is_body else answer
+            return JsonAnswer(answer, self._form) if isinstance(answer, bytes) else answer
         except Exception as exc:
             memory.end_if_exhausted(exc)
             failure = answer_failure(request, exc, self._form.respond)
             _clear_tracebacks(exc)
             if failure is None:
                 raise
-            response = failure
-        if call is not None and call.is_last:
-            response.force_close()
-        if max(request.content_length or 0, response.content_length or 0) > _LARGE:
-            self.give_back_memory()
-        return response
+            return failure
 
     def give_back_memory(self) -> None:
         """Give memory back to the system, soon, and once for many connections."""
@@ -174,11 +173,7 @@ class KmsRunner(web.AppRunner):
         app.on_response_prepare.append(partial(answers.prepared, shutdown, form))
         self._shutdown = shutdown
         self._form = form
-        self._limits = {
-            "header_timeout": config.header_timeout,
-            "max_body": config.max_body,
-            "max_head": config.max_head,
-        }
+        self._limits = ConnectionLimits(config.header_timeout, config.max_head, config.max_body)
         self._observer = observer
         super().__init__(
             app,
@@ -201,7 +196,7 @@ class KmsRunner(web.AppRunner):
         if lost := CONNECTION.missing():
             LOGGER.warning("%s: %s", lost, CONNECTION.without)
             return KmsServer(inner, self._observer, form=self._form, **self._kwargs)
-        connections: dict[str, Any] = dict(self._limits)
+        connections: dict[str, Any] = {"limits": self._limits}
         if lost := BATCHES.missing() or await trial.fault(_trial_server):
             LOGGER.warning("%s: %s", lost, BATCHES.without)
         else:
@@ -210,6 +205,9 @@ class KmsRunner(web.AppRunner):
 
 
 def _trial_server(inner: web.Server, app: web.Application) -> web.Server:
-    limits = {"header_timeout": _LINGERING, "max_body": 4096, "max_head": 4096}
-    batches = {"routes": PlainRoutes(app), "shutdown": Shutdown()}
-    return KmsServer(inner, connections={**limits, **batches}, access_log=None)
+    connections = {
+        "limits": ConnectionLimits(_LINGERING, 4096, 4096),
+        "routes": PlainRoutes(app),
+        "shutdown": Shutdown(),
+    }
+    return KmsServer(inner, connections=connections, access_log=None)
