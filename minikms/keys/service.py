@@ -63,7 +63,7 @@ class KeyService(JweOperations):
         self._maker = KeyMaker()
         self._jwk_sets = JwkSets(registry, store, cache)
 
-    # Making keys
+    # Creating keys
 
     async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
         """Make a key and store it.
@@ -78,10 +78,6 @@ class KeyService(JweOperations):
         return await self._store.insert(
             profile, record, material, policy.aliases, binding=policy.alias_taken, is_unique=True
         )
-
-    async def generate_pair(self, profile: str, alg: str) -> KeyPair:
-        """A new key pair that is not kept; raises as `generate` does, and UnsupportedOperation."""
-        return await self._maker.make_pair(profile, self._registry.get(alg))
 
     async def generate_batch(
         self,
@@ -106,6 +102,10 @@ class KeyService(JweOperations):
         slow = is_slow(algorithm, "generate")
         made = await self.batches.run(profile, range(count), make_some, check, slow=slow)
         return await self._store.insert_all(profile, made)
+
+    async def generate_pair(self, profile: str, alg: str) -> KeyPair:
+        """A new key pair that is not kept; raises as `generate` does, and UnsupportedOperation."""
+        return await self._maker.make_pair(profile, self._registry.get(alg))
 
     async def import_key(
         self, profile: str, source: KeySource, policy: KeyPolicy, *, keep: bool = False
@@ -160,20 +160,7 @@ class KeyService(JweOperations):
         """
         return await self._store.insert(profile, record, material, aliases, binding="leave")
 
-    async def rotate(self, profile: str, kid: str) -> KeyRecord:
-        """Replace a key by a new one, which is returned; the old one is `verify-only` then.
-
-        Raises KeyNotFound, KeyNotUsable where the other was not enabled, TooBusy, TooManyAliases,
-        TooLargeRecord, and UnsupportedOperation for a public key alone.
-        """
-        old = await self._store.record(profile, KeyRef(kid=kid))
-        _require_rotatable(old)
-        algorithm = self._registry.of(old)
-        policy = KeyPolicy(exportable=old.exportable, operations=old.operations)
-        made = await self._maker.make(profile, algorithm, policy, "generate", algorithm.generate)
-        return await self._store.rotate(profile, kid, *made, _require_rotatable)
-
-    # Keeping keys
+    # Reading and listing keys
 
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
         """What is known of a key."""
@@ -228,18 +215,15 @@ class KeyService(JweOperations):
             del page  # which its caller may want to be rid of
             yield given.pop()
 
-    async def associate(
-        self, profile: str, kid: str, alias: str, binding: AliasBinding = "move"
-    ) -> None:
-        """Bind `alias` to this key alone.
+    async def jwk_set(self, profile: str, wanted: JwkFilter) -> JwkSet:
+        """The profile's public keys for signatures and encryption, as a JWK Set of what is wanted.
 
-        Raises AliasExists, TooManyAliases and TooLargeRecord, and by "update" AliasNotFound.
+        One for each kid and one for each alias, which is its `kid` there (RFC 7517 section 5), but
+        for those that are disabled.
         """
-        await self._store.bind_alias(profile, kid, alias, binding)
+        return await self._jwk_sets.get(profile, wanted)
 
-    async def dissociate(self, profile: str, kid: str | None, alias: str) -> None:
-        """Remove `alias` from this key, None for whichever has it."""
-        await self._store.unbind_alias(profile, kid, alias)
+    # Changing keys
 
     async def update(self, profile: str, kid: str, changes: Mapping[str, Any]) -> KeyRecord:
         """Give a key another `state`, `expires` or `labels`, as far as they are in `changes`.
@@ -270,6 +254,34 @@ class KeyService(JweOperations):
             return after
 
         return self._shown(await self._store.change(profile, kid, changed))
+
+    async def associate(
+        self, profile: str, kid: str, alias: str, binding: AliasBinding = "move"
+    ) -> None:
+        """Bind `alias` to this key alone.
+
+        Raises AliasExists, TooManyAliases and TooLargeRecord, and by "update" AliasNotFound.
+        """
+        await self._store.bind_alias(profile, kid, alias, binding)
+
+    async def dissociate(self, profile: str, kid: str | None, alias: str) -> None:
+        """Remove `alias` from this key, None for whichever has it."""
+        await self._store.unbind_alias(profile, kid, alias)
+
+    async def rotate(self, profile: str, kid: str) -> KeyRecord:
+        """Replace a key by a new one, which is returned; the old one is `verify-only` then.
+
+        Raises KeyNotFound, KeyNotUsable where the other was not enabled, TooBusy, TooManyAliases,
+        TooLargeRecord, and UnsupportedOperation for a public key alone.
+        """
+        old = await self._store.record(profile, KeyRef(kid=kid))
+        _require_rotatable(old)
+        algorithm = self._registry.of(old)
+        policy = KeyPolicy(exportable=old.exportable, operations=old.operations)
+        made = await self._maker.make(profile, algorithm, policy, "generate", algorithm.generate)
+        return await self._store.rotate(profile, kid, *made, _require_rotatable)
+
+    # Deleting keys
 
     async def delete(self, profile: str, ref: KeyRef) -> KeyRecord:
         """Remove a key and its aliases, and give its record."""
@@ -321,18 +333,6 @@ class KeyService(JweOperations):
         finally:
             CURRENT.reset(outer)
 
-    async def jwk_set(self, profile: str, wanted: JwkFilter) -> JwkSet:
-        """The profile's public keys for signatures and encryption, as a JWK Set of what is wanted.
-
-        One for each kid and one for each alias, which is its `kid` there (RFC 7517 section 5), but
-        for those that are disabled.
-        """
-        return await self._jwk_sets.get(profile, wanted)
-
-    def random(self, length: int) -> bytes:
-        """`length` bytes from the system's randomness."""
-        return secrets.token_bytes(length)
-
     # Profiles
 
     async def create_profile(self, name: str) -> None:
@@ -354,6 +354,12 @@ class KeyService(JweOperations):
     async def publishes(self, profile: str) -> bool:
         """Whether the profile's JWK Set is published."""
         return await self._jwk_sets.is_public(profile)
+
+    # Besides
+
+    def random(self, length: int) -> bytes:
+        """`length` bytes from the system's randomness."""
+        return secrets.token_bytes(length)
 
     async def ping(self) -> None:
         """Return once the store has answered; raises StoreUnavailable."""
