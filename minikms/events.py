@@ -1,7 +1,7 @@
 """The audit event of a call, which the audit log and the metrics record.
 
-Code that learns what the call concerns sets it on the event, however deep below the route: a
-context variable holds the event of the current call.
+A context variable holds the event of the current call. Code that finds the key or the token of the
+call sets it there, however deep below the route.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,12 +16,12 @@ SUCCESS: Final = "success"
 
 @dataclass(slots=True)
 class AuditEvent:
-    """What one call does, as far as it is known so far.
+    """One call, as far as it is known so far.
 
-    `operation` is the operationId of the route; `who` names the caller, `subject` is that of its
-    certificate; `profile`, `kid`, `alg` and `token` are what it acts on. `outcome` is "success" or
-    the slug of a problem, and `recorded` the outcome that the audit log has already. `others` are
-    further keys that the call uses, kid and algorithm; each has a line of its own.
+    `operation` is the operationId of the route; `who` names the caller, `subject` is the subject of
+    the caller's certificate; the call acts on `profile`, `kid`, `alg` and `token`. `outcome` is
+    "success" or the slug of a problem, and `recorded` the outcome that the audit log has already.
+    `others` are further keys that the call uses, kid and algorithm; each has a line of its own.
     """
 
     operation: str

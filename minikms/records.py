@@ -1,4 +1,4 @@
-"""The record of a key: everything about it but its material."""
+"""The record of a key: everything about the key but its material."""
 
 import re
 import sys
@@ -20,11 +20,11 @@ from minikms.errors import (
 
 State: TypeAlias = Literal["enabled", "disabled", "verify-only"]
 
-# What becomes of an alias that names another key: it moves, or the call is refused.
+# If an alias names another key, it moves, or the call is refused.
 AliasTaken: TypeAlias = Literal["move", "refuse"]
 
-# How an alias is bound. Besides what callers choose: "leave" lets one that names another key be,
-# "create" refuses one that is there, even of the same key, and "update" one that is not.
+# How an alias is bound. Besides the callers' choices: "leave" keeps an alias with another key,
+# "create" refuses an alias that exists, even of the same key, and "update" one that does not.
 AliasBinding: TypeAlias = AliasTaken | Literal["leave", "create", "update"]
 
 # The operations that a `verify-only` key refuses; it still verifies, decrypts and unwraps.
@@ -44,14 +44,14 @@ MAX_BATCH_BYTES: Final = 1024 * 1024
 # How many earlier keys of an alias are remembered.
 _PREDECESSORS: Final = 16
 
-# Names that callers may give: of a key, whose own is a thumbprint or random, and of a profile.
+# The names of keys (a kid is a thumbprint or random) and profiles that callers may give.
 KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
 PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
 
-# The profile of calls that name none.
+# The profile of calls that do not name one.
 DEFAULT_PROFILE: Final = "default"
 
-# A thumbprint, or as long (keys/describe.py).
+# A thumbprint, or random text of the same length (keys/describe.py).
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 
 
@@ -67,15 +67,15 @@ class KeyRef(NamedTuple):
 
 
 class AnyKey(NamedTuple):
-    """References to keys, of which the first that is there, and may be used, counts."""
+    """References to keys; the first usable one is used."""
 
     refs: tuple[KeyRef, ...]
 
     @classmethod
     def named(cls, text: str) -> "KeyRef | Self":
-        """What a text names: the key with this kid, or else the one with this alias.
+        """The key that a text names: by its kid, or else by its alias.
 
-        Only a text that could be a kid is looked up as one, which for other aliases saves a read.
+        Only a text that looks like a kid is looked up as one, which saves a read for most aliases.
         """
         by_alias = KeyRef(alias=text)
         return cls((KeyRef(kid=text), by_alias)) if _KID.match(text) else by_alias
@@ -85,8 +85,8 @@ class AnyKey(NamedTuple):
 class KeyPolicy:
     """The settings of a new key, from its caller.
 
-    `alias_taken` says what becomes of an alias that names another key. `operations` are the allowed
-    ones; None allows all but the opt-in ones. `exportable` lets the private part be exported.
+    `alias_taken` applies if an alias names another key. `operations` are the allowed operations;
+    None allows all but the opt-in ones. `exportable` allows the export of the private part.
     `expires` is in nanoseconds since the epoch, None for never.
     """
 
@@ -99,7 +99,10 @@ class KeyPolicy:
 
     def require_bounded(self, count: int = 1) -> None:
         """Raise TooManyAliases or TooLargeRecord if `count` keys may not have it."""
-        _require_room(self.aliases)
+        if self.aliases:
+            _require_room(self.aliases)
+        if not self.labels:
+            return
         size = _bytes_of_labels(self.labels)
         _require_small(size)
         if size * count > MAX_BATCH_BYTES:
@@ -112,7 +115,7 @@ class KeyPolicy:
 class KeySource:
     """The material of an imported key: exactly one of `jwk`, `secret`, `seed` and `wrapped`.
 
-    `alg` names its algorithm, which a JWK may do itself; `unwrap_kid` is the key that unwraps.
+    `alg` names its algorithm, unless the JWK does; `unwrap_kid` is the key that unwraps.
     """
 
     alg: str | None = None
@@ -128,13 +131,14 @@ class KeyRecord:
     """One key of one profile: everything but its material.
 
     `jwk` is the public JWK, `b58` and `multikey` are the public key's bytes as text, `did` is its
-    did:key; None if a key has no such form, like a symmetric one. `operations` are those allowed,
-    of those of its algorithm. `material` is how the store has its material: as an Askar key, as
-    bytes, or not at all, for a public key alone. `seq` orders listings and is set by the store.
+    did:key; None if a key has no such form, like a symmetric one. `operations` are the allowed
+    operations of its algorithm. `material` is the form of its material in the store: an Askar key,
+    bytes, or "none" for a public key alone. `seq` orders listings and is set by the store.
 
     `created`, `expires` and `deletes` are in nanoseconds since the epoch: its creation, its change
-    to `verify-only`, and its deletion. `state` is the state that was set; `state_at` is the one in
-    effect. `predecessors` has, by alias, the kids of keys that rotations replaced, newest first.
+    to `verify-only`, and its deletion. `state` is the state that was set; `state_at` gives the
+    state in effect. `predecessors` has, by alias, the kids of keys that rotations replaced, newest
+    first.
     """
 
     kid: str
@@ -185,9 +189,9 @@ class KeyRecord:
         return self.deletes is not None and (self.deletes == 0 or self.deletes <= now)
 
     def require_same(self, other: "KeyRecord") -> None:
-        """Raise KeyExists unless this key, which exists, can replace another with its kid.
+        """Raise KeyExists unless this key, which exists, is as good as another with its kid.
 
-        That has the same public key then, and so the same private one, where it has one.
+        Both have the same public key, and so the same private key if they have one.
         """
         if self.alg != other.alg:
             raise KeyExists(f"The key already exists, as one of {self.alg}.")

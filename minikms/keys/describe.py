@@ -18,9 +18,9 @@ def describe(
     policy: KeyPolicy,
     operations: tuple[str, ...],
 ) -> KeyRecord:
-    """The record of `key`, which is a public one where `material` is "none".
+    """The record of `key`, which is a public key if `material` is "none".
 
-    `operations` are those that `permitted` gave for the policy.
+    `operations` come from `allowed_operations` for the policy.
     """
     jwk = public = None
     if isinstance(algorithm, KeyPairAlgorithm):
@@ -46,12 +46,12 @@ def describe(
     )
 
 
-def permitted(
+def allowed_operations(
     algorithm: KeyAlgorithm[Any], policy: KeyPolicy, *, public_only: bool
 ) -> tuple[str, ...]:
-    """The operations of a new key: those that the policy names, or all that are not opt-in.
+    """The operations of a new key: as the policy names them, or all that are not opt-in.
 
-    Raises UnsupportedOperation for one that it cannot do.
+    Raises UnsupportedOperation for an operation that the key cannot do.
     """
     can = algorithm.public_operations if public_only else algorithm.key_operations
     if policy.operations is None:

@@ -10,7 +10,7 @@ from joserfc.jwk import import_key
 
 from minikms.errors import InvalidKey, TooBusy, UnsupportedOperation, UnsupportedOption
 from minikms.fair_gate import FairGate
-from minikms.keys.describe import describe, permitted
+from minikms.keys.describe import allowed_operations, describe
 from minikms.keys.public_jwk import public_jwk
 from minikms.keys.threads import is_slow, run
 from minikms.plugin.protocol import JwkImporter, KeyAlgorithm, KeyPairAlgorithm, Stored
@@ -26,14 +26,14 @@ _CONCURRENT: Final = min(os.cpu_count() or 1, 16)
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """A key pair that is given away: the public JWK, and the private key as PKCS #8 (RFC 5958)."""
+    """A key pair for its caller: the public JWK, and the private key as PKCS #8 (RFC 5958)."""
 
     jwk: Mapping[str, str]
     private: bytes = field(repr=False)
 
 
 class KeyMaker:
-    """Makes keys, and stores none.
+    """Makes keys, and does not store them.
 
     Few slow ones are made at a time, so that threads are left for the use of keys: an RSA key can
     be a second of a processor's work. Each kind of key has a gate of its own, which profiles share
@@ -58,7 +58,7 @@ class KeyMaker:
         return await self._run(profile, algorithm, operation, maker(algorithm, policy, create))
 
     async def make_pair(self, profile: str, algorithm: KeyAlgorithm[Any]) -> KeyPair:
-        """A key pair that nothing keeps; raises UnsupportedOperation and TooBusy."""
+        """Make a key pair that is not stored; raises UnsupportedOperation and TooBusy."""
         pairs = algorithm.require(JwkImporter)
         if not isinstance(algorithm, KeyPairAlgorithm):
             raise UnsupportedOperation(f"A key of {algorithm.name} is no key pair.")
@@ -85,8 +85,8 @@ class KeyMaker:
         kind = operation.partition("-")[0]
         if (algorithm.kty, kind) not in self._gates:
             refusal = partial(TooBusy, "Too many keys of this kind are being made.")
-            # The interpreter lock is held while an RSA key that comes in is validated, and nothing
-            # else goes on: one at a time, and as long again for everybody else.
+            # Validating an imported RSA key holds the interpreter lock, so that all else stops: one
+            # at a time, then a rest of the same length for everybody else.
             places, rest = (1, 1) if kind == "import" else (_CONCURRENT, 0)
             self._gates[algorithm.kty, kind] = FairGate(places, refusal, rest=rest)
         async with self._gates[algorithm.kty, kind].held(profile):
@@ -104,7 +104,7 @@ class KeyMaker:
 
         def make() -> KeyRecord:
             key = algorithm.load_public(jwk)
-            operations = permitted(algorithm, policy, public_only=True)
+            operations = allowed_operations(algorithm, policy, public_only=True)
             return describe(algorithm, key, "none", policy, operations)
 
         return await run(algorithm, "import-jwk", make), b""
@@ -113,13 +113,13 @@ class KeyMaker:
 def maker(
     algorithm: KeyAlgorithm[Any], policy: KeyPolicy, create: Callable[[], Any]
 ) -> Callable[[], tuple[KeyRecord, Stored]]:
-    """What makes the record and the material of a key that `create` makes.
+    """The function that makes the record and the material of the key from `create`.
 
     Raises UnsupportedOperation if the policy asks for an operation that such a key cannot do, and
     TooManyAliases or TooLargeRecord if its names and labels are too large.
     """
     policy.require_bounded()
-    operations = permitted(algorithm, policy, public_only=False)
+    operations = allowed_operations(algorithm, policy, public_only=False)
 
     def make() -> tuple[KeyRecord, Stored]:
         key = create()

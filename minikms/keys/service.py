@@ -1,6 +1,7 @@
-"""Keys from their making to their end, and every key operation.
+"""Creates, manages and uses keys.
 
-It is over 300 lines, since it is the one face of the keys to what is above.
+It is over 300 lines, since it is the one interface of keys to the wings above. Its methods follow
+the life of a key; the use of keys is in the classes that it inherits from.
 """
 
 import logging
@@ -51,9 +52,9 @@ _PAGE: Final = 1000
 
 
 class KeyService(JweOperations):
-    """What the service does with keys: no HTTP above it, no Askar in it.
+    """Creates, finds, changes and deletes the keys of tenants, and performs operations with them.
 
-    What another tenant has is, to a caller, as if it were not there.
+    `profile` names the tenant. Another tenant's keys look as if they did not exist.
     """
 
     def __init__(
@@ -87,10 +88,10 @@ class KeyService(JweOperations):
         policy: KeyPolicy,
         check: Callable[[], None] = lambda: None,
     ) -> list[KeyRecord]:
-        """Make `count` keys and store all or none of them, in threads of batches.
+        """Make `count` keys in threads of batches, and store all or none of them.
 
-        Raises UnsupportedAlgorithm, UnsupportedOperation, TooLargeRecord and TooBusy, and now and
-        then what `check` does, where nobody wants the rest.
+        Raises UnsupportedAlgorithm, UnsupportedOperation, TooLargeRecord and TooBusy. `check` is
+        called now and then, and raises if nobody waits for the keys any more.
         """
         policy.require_bounded(count)
         algorithm = self._registry.get(alg)
@@ -104,13 +105,13 @@ class KeyService(JweOperations):
         return await self._store.insert_all(profile, made)
 
     async def generate_pair(self, profile: str, alg: str) -> KeyPair:
-        """A new key pair that is not kept; raises as `generate` does, and UnsupportedOperation."""
+        """Make a key pair that is not stored; raises like `generate`, and UnsupportedOperation."""
         return await self._maker.make_pair(profile, self._registry.get(alg))
 
     async def import_key(
         self, profile: str, source: KeySource, policy: KeyPolicy, *, keep: bool = False
     ) -> KeyRecord:
-        """Store the key of `source`; with `keep`, one that exists is given, with its new alias.
+        """Store the key of `source`; with `keep`, an existing key gets the alias, and is returned.
 
         Raises as `read_key` does, DecryptionFailed, KeyExists and AliasExists.
         """
@@ -132,7 +133,7 @@ class KeyService(JweOperations):
     async def read_key(
         self, profile: str, source: KeySource, policy: KeyPolicy
     ) -> tuple[KeyRecord, Stored]:
-        """The record and the material of the key of `source`, which nothing has stored yet.
+        """The record and the material of the key of `source`, which is not stored yet.
 
         Raises UnsupportedAlgorithm, UnsupportedOperation, InvalidKey, TooLargeRecord and TooBusy.
         """
@@ -156,14 +157,14 @@ class KeyService(JweOperations):
     ) -> KeyRecord:
         """Store a key that `read_key` gave; raises KeyExists.
 
-        An alias that names another key by now stays with that one.
+        An alias that names another key stays with it.
         """
         return await self._store.insert(profile, record, material, aliases, binding="leave")
 
     # Reading and listing keys
 
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
-        """What is known of a key."""
+        """The record of a key; raises KeyNotFound or AliasNotFound."""
         record = (await self._find(profile, ref)).record
         set_key(record.kid, record.alg)
         return self._shown(record)
@@ -180,7 +181,7 @@ class KeyService(JweOperations):
     ) -> tuple[list[KeyRecord], bool]:
         """Up to `limit` keys in order of creation, and whether there are more.
 
-        `after` is the `seq` of the last key of the page before; the rest narrows the list.
+        `after` is the `seq` of the last key of the page before. `alg`, `alias` and `labels` filter.
         """
         name = None if alg is None else self._registry.get(alg).name
         if alias is None:
@@ -204,40 +205,43 @@ class KeyService(JweOperations):
         alias: str | None = None,
         labels: Sequence[tuple[str, str]] = (),
     ) -> AsyncIterator[list[KeyRecord]]:
-        """All that `list_keys` gives, page after page: nothing is held between two of them."""
+        """All keys that `list_keys` finds, page after page; a page that was given is not held."""
         more = True
-        while more:
+
+        async def next_page() -> list[KeyRecord]:
+            nonlocal after, more
             page, more = await self.list_keys(
                 profile, limit=_PAGE, after=after, alg=alg, alias=alias, labels=labels
             )
             after = page[-1].seq if page else after
-            given = [page]
-            del page  # which its caller may want to be rid of
-            yield given.pop()
+            return page
+
+        while more:
+            yield await next_page()
 
     async def jwk_set(self, profile: str, wanted: JwkFilter) -> JwkSet:
-        """The profile's public keys for signatures and encryption, as a JWK Set of what is wanted.
+        """The `wanted` public keys of a profile for signatures and encryption, as a JWK Set.
 
-        One for each kid and one for each alias, which is its `kid` there (RFC 7517 section 5), but
-        for those that are disabled.
+        Each key that is not disabled is there once for its kid, and once for each alias, which is
+        its `kid` there (RFC 7517 section 5).
         """
         return await self._jwk_sets.get(profile, wanted)
 
     # Changing keys
 
     async def update(self, profile: str, kid: str, changes: Mapping[str, Any]) -> KeyRecord:
-        """Give a key another `state`, `expires` or `labels`, as far as they are in `changes`.
+        """Give a key another `state`, `expires` or `labels`, if `changes` has them.
 
-        Raises TooLargeRecord, and KeyNotUsable for one that is scheduled for deletion.
+        Raises TooLargeRecord, and KeyNotUsable for a key that is scheduled for deletion.
         """
         return await self._change(profile, kid, lambda record: replace(record, **changes))
 
     async def relabel(
         self, profile: str, kid: str, change: Callable[[Mapping[str, str]], Mapping[str, str]]
     ) -> KeyRecord:
-        """Give a key the labels that `change` makes of those that it has, and may raise.
+        """Give a key the labels that `change` makes of its labels; `change` may raise.
 
-        Raises TooLargeRecord, and KeyNotUsable for one that is scheduled for deletion.
+        Raises TooLargeRecord, and KeyNotUsable for a key that is scheduled for deletion.
         """
         return await self._change(
             profile, kid, lambda record: replace(record, labels=change(record.labels))
@@ -265,13 +269,13 @@ class KeyService(JweOperations):
         await self._store.bind_alias(profile, kid, alias, binding)
 
     async def dissociate(self, profile: str, kid: str | None, alias: str) -> None:
-        """Remove `alias` from this key, None for whichever has it."""
+        """Remove `alias` from this key, or from the key that has it if `kid` is None."""
         await self._store.unbind_alias(profile, kid, alias)
 
     async def rotate(self, profile: str, kid: str) -> KeyRecord:
-        """Replace a key by a new one, which is returned; the old one is `verify-only` then.
+        """Replace a key by a new one, which is returned; the old key becomes `verify-only`.
 
-        Raises KeyNotFound, KeyNotUsable where the other was not enabled, TooBusy, TooManyAliases,
+        Raises KeyNotFound, KeyNotUsable if the old key is not enabled, TooBusy, TooManyAliases,
         TooLargeRecord, and UnsupportedOperation for a public key alone.
         """
         old = await self._store.record(profile, KeyRef(kid=kid))
@@ -292,26 +296,26 @@ class KeyService(JweOperations):
     ) -> KeyRecord:
         """Schedule the deletion of a key in `after` nanoseconds; it cannot be used until then.
 
-        `check` is called with its record before, and may raise.
+        `check` is called with its record first, and may raise.
         """
         return await self._store.schedule(profile, ref, time.time_ns() + after, check=check)
 
     async def restore(
         self, profile: str, kid: str, *, state: State | None = None, check: Check = no_check
     ) -> KeyRecord:
-        """Cancel the scheduled deletion of a key, which is then in `state`, or as it was before.
+        """Cancel the scheduled deletion of a key, which gets `state`, or keeps its own for None.
 
-        `check` is called with its record before, and may raise.
+        `check` is called with its record first, and may raise.
         """
         return self._shown(
             await self._store.schedule(profile, KeyRef(kid), None, state=state, check=check)
         )
 
     async def sweep(self, sink: AuditSink | None = None) -> None:
-        """Remove what is due of the keys that are scheduled for deletion, in all profiles.
+        """Remove all keys whose scheduled deletion is due, in all profiles.
 
-        Each is an audit event of its own, recorded in `sink`. Raises StoreUnavailable; what else
-        is wrong is logged, and holds up no other key.
+        Each removal is an audit event of its own, recorded in `sink`. Raises StoreUnavailable;
+        another failure is logged, and does not hold up other keys.
         """
         self.cache.drop_stale()
         self._jwk_sets.drop_stale()
@@ -340,7 +344,7 @@ class KeyService(JweOperations):
         await self._store.create_profile(name)
 
     async def remove_profile(self, name: str) -> bool:
-        """Remove a profile with all its keys; False where it is not there."""
+        """Remove a profile with all its keys; False if there is none."""
         return await self._store.remove_profile(name)
 
     async def profiles(self) -> list[str]:
@@ -348,7 +352,7 @@ class KeyService(JweOperations):
         return await self._store.profiles()
 
     async def publish(self, profile: str, *, public: bool) -> None:
-        """Publish the profile's JWK Set to everybody, or only to who may read its keys."""
+        """Publish the profile's JWK Set, or show it only to callers who may read its keys."""
         await self._store.publish(profile, public=public)
 
     async def publishes(self, profile: str) -> bool:
@@ -366,12 +370,12 @@ class KeyService(JweOperations):
         await self._store.ping()
 
     def _shown(self, record: KeyRecord) -> KeyRecord:
-        """A record as callers see it, marked where its algorithm is not installed."""
+        """A record as callers see it, marked if its algorithm is not installed."""
         return record if self._registry.has(record) else OrphanRecord.of(record)
 
 
 def _require_rotatable(record: KeyRecord) -> None:
-    """Raise where a key is not to be replaced by another; one that has expired may be."""
+    """Raise if a key cannot be replaced by another; an expired key can."""
     if record.material == "none":
         raise UnsupportedOperation("A public key alone is replaced by importing another.")
     if record.state != "enabled" or record.deletes is not None:

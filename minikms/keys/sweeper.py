@@ -13,14 +13,14 @@ from minikms.keys.service import KeyService
 
 LOGGER = logging.getLogger(__name__)
 
-# Seconds between two sweeps. A key cannot be seen from the moment on that it is due, so this is
-# only how long its material may stay in the store.
+# Seconds between two sweeps. A key cannot be seen once its deletion is due; until the sweep, its
+# material stays in the store.
 _PERIOD: Final = 300.0
 
 
 @asynccontextmanager
 async def sweeping(keys: KeyService, sink: AuditSink | None) -> AsyncIterator[None]:
-    """Remove what is due now and every few minutes, as long as the block lasts.
+    """Remove keys whose deletion is due, now and every few minutes, as long as the block lasts.
 
     Any number of processes may do so at the same time.
     """

@@ -11,6 +11,7 @@ capabilities are algorithms with a key pair: neither can be in a file without th
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from aries_askar import Key as AskarKey
@@ -91,7 +92,7 @@ class KeyAlgorithm(ABC, Generic[KeyT]):
         """Its operations, as the API names them, from the capabilities that its class inherits."""
         return tuple(op for cap in CAPABILITIES if isinstance(self, cap) for op in cap.grants)
 
-    @property
+    @cached_property
     def key_operations(self) -> tuple[str, ...]:
         """The operations of one of its keys: `operations` without the ways to import."""
         return tuple(op for op in self.operations if op in KEY_OPERATIONS)
