@@ -1,4 +1,4 @@
-"""Operations on the aliases of keys."""
+"""Aliases: CreateAlias, UpdateAlias, DeleteAlias and ListAliases."""
 
 import re
 from itertools import islice
@@ -17,9 +17,7 @@ from minikms.doors.aws.body import (
     listed,
     position,
 )
-from minikms.doors.aws.errors import (
-    AwsError,
-)
+from minikms.doors.aws.errors import AwsError
 from minikms.doors.aws.identity import ALIAS_PREFIX
 from minikms.doors.aws.operation import AwsCall, AwsKey, operation
 from minikms.doors.aws.specs import SYMMETRIC_DEFAULT
@@ -30,21 +28,19 @@ _NAME: Final = re.compile(r"alias/[a-zA-Z0-9/_-]+")
 _GUIDE: Final = "https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html"
 _LIMIT: Final = 50
 _MOST: Final = 100
-# How many keys are read for a page of aliases, whether they have any or not.
+# Keys read for a page of aliases, with aliases or without.
 _KEYS: Final = 100
 
-
 _BY_ALIAS: Final[Shape] = {"AliasName": Text(1, _LONGEST, r"^[a-zA-Z0-9:/_-]+$", required=True)}
-
-
 _ALIAS: Final[Shape] = {**_BY_ALIAS, "TargetKeyId": KEY_ID}
+_LIST_ALIASES: Final[Shape] = {**PAGE, "KeyId": OPTIONAL_KEY_ID}
 
 
 @operation("CreateAlias", "keys:write", _ALIAS)
 async def create_alias(call: AwsCall, body: Body) -> None:
-    """Give a key an alias that there is not."""
+    """Give a key a new alias."""
     name = _checked(body)
-    if name == ALIAS_PREFIX:  # an error that AWS has for no other operation
+    if name == ALIAS_PREFIX:  # no other operation of AWS has this error
         raise AwsError("InvalidAliasNameException", f"{name} has no name behind the prefix.")
     key = await _target(call, body)
     try:
@@ -58,10 +54,10 @@ async def create_alias(call: AwsCall, body: Body) -> None:
 
 @operation("UpdateAlias", "keys:write", _ALIAS)
 async def update_alias(call: AwsCall, body: Body) -> None:
-    """Let an alias name another key, of the same usage, and symmetric where that was."""
+    """Move an alias to another key of the same usage and type."""
     name = _checked(body)
     before = await call.key(name)
-    key = await _target(call, body)  # the one that the audit log names
+    key = await _target(call, body)  # last, so that the audit log names this key
     if _kind(before) != _kind(key):
         raise AwsError(
             "ValidationException",
@@ -72,18 +68,15 @@ async def update_alias(call: AwsCall, body: Body) -> None:
 
 @operation("DeleteAlias", "keys:write", _BY_ALIAS)
 async def delete_alias(call: AwsCall, body: Body) -> None:
-    """Take an alias from its key."""
+    """Remove an alias."""
     name = _checked(body)
     await call.key(name)
     await call.service.dissociate(call.profile, None, name)
 
 
-_LIST_ALIASES: Final[Shape] = {**PAGE, "KeyId": OPTIONAL_KEY_ID}
-
-
 @operation("ListAliases", "keys:read", _LIST_ALIASES)
 async def list_aliases(call: AwsCall, body: Body) -> dict[str, Any]:
-    """A page of aliases by the age of their keys, maybe without any where many keys have none."""
+    """List a page of aliases by the age of their keys; it is empty if many keys have none."""
     start, limit = position(body), min(body.get("Limit", _LIMIT), _MOST)
     goes_on = None
     if "KeyId" in body:
@@ -107,18 +100,15 @@ async def list_aliases(call: AwsCall, body: Body) -> dict[str, Any]:
     return listed("Aliases", aliases, goes_on)
 
 
-OPERATIONS: Final = (create_alias, update_alias, delete_alias, list_aliases)
-
-
 def _aliases(key: AwsKey) -> list[str]:
-    """The aliases of a key that AWS could have, too, sorted."""
+    """Return the aliases of a key that AWS allows, sorted."""
     return sorted(
         name for name in key.record.aliases if len(name) <= _LONGEST and _NAME.fullmatch(name)
     )
 
 
 def _checked(body: Body) -> str:
-    """The name of an alias; raises for one that a caller may not have."""
+    """Return the alias that a body names; raises if callers may not use the name."""
     name: str = body["AliasName"]
     if not name.startswith(ALIAS_PREFIX):
         raise AwsError(
@@ -133,7 +123,7 @@ def _checked(body: Body) -> str:
 
 
 async def _target(call: AwsCall, body: Body) -> AwsKey:
-    """The key that an alias is to name."""
+    """Find the key that an alias shall name."""
     target: str = body["TargetKeyId"]
     if ALIAS_PREFIX in target:
         raise AwsError("ValidationException", "Aliases must refer to keys. Not aliases")
@@ -141,5 +131,8 @@ async def _target(call: AwsCall, body: Body) -> AwsKey:
 
 
 def _kind(key: AwsKey) -> tuple[str, bool]:
-    """What two keys that one alias names, one after the other, have in common."""
+    """Return the key usage, and whether the key is symmetric: an alias keeps both when it moves."""
     return key.usage, key.spec.name == SYMMETRIC_DEFAULT
+
+
+OPERATIONS: Final = (create_alias, update_alias, delete_alias, list_aliases)

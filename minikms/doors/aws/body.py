@@ -30,7 +30,7 @@ class Member(ABC):
 
     @abstractmethod
     def read(self, value: Any, place: str, faults: list[str]) -> Any:
-        """Give the value as handlers get it, and add AWS's sentences on its faults to `faults`.
+        """Return the value as handlers get it, and add AWS's sentences on its faults to `faults`.
 
         Raises AwsError with SerializationException for a value of another type.
         """
@@ -295,7 +295,7 @@ def position(body: Body) -> Position:
 
 
 def behind(seq: str) -> Position:
-    """Give the position behind a key and all its names."""
+    """Return the position behind a key and all its names."""
     return Position(f"{int(seq) + 1:020d}")
 
 

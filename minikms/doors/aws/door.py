@@ -1,4 +1,4 @@
-"""The door: what AWS KMS's protocol has in a request's head, and its table of operations."""
+"""The AWS door: the head of a request in AWS KMS's protocol, and the table of operations."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _TARGET: Final = "TrentService."
 
-# Those of AWS KMS that are not here.
+# Operations of AWS KMS that Mini KMS does not support.
 _ABSENT: Final = frozenset(
     {
         "ConnectCustomKeyStore",
@@ -47,8 +47,8 @@ _ABSENT: Final = frozenset(
 class AwsDoor(Door):
     """AWS KMS's JSON 1.1 protocol.
 
-    A token is the session token of the credentials, whose signature is not verified: that takes
-    the secret access key, and of a token only the hash is kept.
+    A caller sends its token as the session token of its credentials. Their signature is not
+    verified: that would take the secret access key, and the service keeps only hashes of tokens.
     """
 
     name = "aws"
@@ -56,7 +56,7 @@ class AwsDoor(Door):
     content_type = "application/x-amz-json-1.1"
     request_id_header = "x-amzn-RequestId"
     alias_prefixes = (UUID_PREFIX,)
-    # Holds the largest tags and description of a key, escaped as botocore writes them.
+    # Enough for the largest tags and description of a key, escaped as botocore escapes them.
     max_body = 128 * 1024
 
     def __init__(self, options: Mapping[str, str], registry: AlgorithmRegistry) -> None:
@@ -95,13 +95,13 @@ def _no_operation(service: str, name: str) -> KmsError:
     if not service:
         return AwsError(
             "UnknownOperationException",
-            "Here is the protocol of AWS KMS: POST / with the operation in X-Amz-Target.",
+            "This is the protocol of AWS KMS: POST / with the operation in X-Amz-Target.",
         )
     return AwsError("UnknownOperationException", "AWS KMS has no such operation.")
 
 
 def _operations() -> "Sequence[AwsOperation]":
-    """All operations."""
+    """Return all operations."""
     from minikms.doors.aws import (
         agreement,
         aliases,

@@ -7,7 +7,7 @@ import orjson
 
 from minikms.doors import KmsError, errors
 
-# AWS's code of an error. UnsupportedOperationException: AWS KMS has the feature, Mini KMS has not.
+# AWS's code of an error. UnsupportedOperationException: AWS KMS supports it, Mini KMS does not.
 Code: TypeAlias = Literal[
     "AccessDeniedException",
     "AlreadyExistsException",
@@ -105,7 +105,7 @@ _NO_PROFILE: Final = (
 
 
 def as_aws(error: KmsError) -> tuple[int, str, str]:
-    """Give the status, the code and the message of an error.
+    """Return the status, the code and the message of an error.
 
     An error without a code of AWS's keeps its status, and is a ValidationException.
     """
@@ -127,5 +127,5 @@ def as_aws(error: KmsError) -> tuple[int, str, str]:
 
 
 def body_of(code: str, message: str) -> bytes:
-    """Give the body of an error."""
+    """Return the body of an error."""
     return orjson.dumps({"__type": code, "message": message})

@@ -1,4 +1,4 @@
-"""Who calls, in which account and region, and what AWS calls a key."""
+"""The caller's profile, account and region, and AWS's names of keys and aliases."""
 
 import hashlib
 import re
@@ -7,9 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from minikms.doors import DEFAULT_PROFILE, KID_PATTERN, KeyRecord, KeyRef
-from minikms.doors.aws.errors import (
-    AwsError,
-)
+from minikms.doors.aws.errors import AwsError
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -23,20 +21,20 @@ _DEFAULT_REGION: Final = "us-east-1"
 _DEFAULT_ACCOUNT: Final = "000000000000"
 _ACCOUNTS: Final = 10**12
 
-# Signature Version 4; from the right, since the name of a profile may have a slash or a comma.
+# Signature Version 4. A profile's name may have a slash or a comma, so it is parsed from the right.
 _SIGNED: Final = "AWS4-"
 _CREDENTIAL: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(.+)/\d{8}/([a-z0-9-]{1,63})/kms/aws4_request, ?"
 )
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _KID: Final = re.compile(KID_PATTERN)
-# What AWS may call a key, whether it is there or not; the second is one of several regions.
+# Ids that AWS gives keys; the second form is for keys of several regions.
 _KEY_ID: Final = re.compile(rf"{_UUID.pattern}|mrk-[0-9a-f]{{32}}")
 _ARN: Final = re.compile(r"arn:aws:kms:([^:]*):([^:]*):(?:key/(.+)|(alias/.+))")
 
 
 class Caller(NamedTuple):
-    """What the credentials of a call say, whose signature is not verified."""
+    """The profile and region in the credentials of a call, whose signature is not verified."""
 
     profile: str = DEFAULT_PROFILE
     region: str = _DEFAULT_REGION
@@ -49,18 +47,18 @@ class Arns(NamedTuple):
     region: str
 
     def key(self, key_id: str) -> str:
-        """The ARN of a key."""
+        """Return the ARN of a key."""
         return f"arn:aws:kms:{self.region}:{self.account}:key/{key_id}"
 
     def alias(self, name: str) -> str:
-        """The ARN of an alias, whose name begins with `alias/`."""
+        """Return the ARN of an alias, whose name begins with `alias/`."""
         return f"arn:aws:kms:{self.region}:{self.account}:{name}"
 
     def ref(self, text: str) -> KeyRef:
-        """The key that a caller names by its id, its alias or the ARN of either.
+        """Parse the id or the alias of a key, or the ARN of either.
 
-        Raises NotFoundException, also for an ARN of another account or region, and
-        InvalidArnException.
+        Raises InvalidArnException, and NotFoundException for a name that no key has, such as an
+        ARN of another account or region.
         """
         if text.startswith("arn:"):
             arn = _ARN.fullmatch(text)
@@ -81,7 +79,7 @@ class Arns(NamedTuple):
         raise self.not_found(text)
 
     def not_found(self, text: str) -> AwsError:
-        """The error of a key that is not there."""
+        """Return the error for a key or an alias that does not exist."""
         if text.startswith(ALIAS_PREFIX):
             arn = self.alias(text)
         elif text.startswith("arn:"):
@@ -96,14 +94,14 @@ class Arns(NamedTuple):
 
 
 def caller(request: "web.Request") -> Caller:
-    """Who calls; raises IncompleteSignatureException for credentials that cannot be read.
+    """Parse the credentials of a call; raises IncompleteSignatureException.
 
-    Without any it is the default profile in the region us-east-1.
+    A call without credentials is for the default profile in the region us-east-1.
     """
     header = request.headers.get("Authorization", "")
     if not header.startswith(_SIGNED):
         return Caller()
-    # Without the signature, which is another one each time.
+    # Without the signature, which differs for each call.
     return _caller_of(header.rpartition("SignedHeaders=")[0])
 
 
@@ -124,7 +122,7 @@ def _caller_of(credential: str) -> Caller:
 
 @lru_cache(maxsize=1024)
 def account_of(profile: str) -> str:
-    """The number of the account that a profile is: always the same."""
+    """Return the account number of a profile, which never changes."""
     if profile == DEFAULT_PROFILE:
         return _DEFAULT_ACCOUNT
     digest = hashlib.sha256(profile.encode()).digest()
@@ -132,22 +130,22 @@ def account_of(profile: str) -> str:
 
 
 def new_uuid() -> str:
-    """The id of a new key."""
+    """Make the id of a new key."""
     return str(uuid.uuid4())
 
 
 def uuid_alias(text: str) -> str:
-    """The alias that has the UUID of a key."""
+    """Return the alias that has the UUID of a key."""
     return UUID_PREFIX + text
 
 
 def is_uuid_alias(alias: str) -> bool:
-    """Whether an alias has the UUID of a key, and so is none for callers."""
+    """Return true for an alias that has the UUID of a key; callers do not see it."""
     return alias.startswith(UUID_PREFIX) and bool(_UUID.fullmatch(alias, len(UUID_PREFIX)))
 
 
 def id_of(record: KeyRecord) -> str:
-    """What AWS calls a key: its UUID, or the kid of one that was made elsewhere."""
+    """Return the id of a key at AWS: its UUID, or its kid if it was made at another door."""
     for alias in record.aliases:
         if is_uuid_alias(alias):
             return alias[len(UUID_PREFIX) :]

@@ -1,4 +1,4 @@
-"""Operations that make keys, describe them, and change their state."""
+"""Operations that make, describe, list, enable, disable and delete keys."""
 
 import time
 from typing import Any, Final
@@ -21,92 +21,45 @@ from minikms.doors.aws.body import (
     position,
     timestamp,
 )
-from minikms.doors.aws.errors import (
-    AwsError,
-)
+from minikms.doors.aws.errors import AwsError
 from minikms.doors.aws.identity import Arns, new_uuid, uuid_alias
 from minikms.doors.aws.operation import AwsCall, AwsKey, operation
 from minikms.doors.aws.specs import (
     ENCRYPT_DECRYPT,
     KEY_SPECS,
     KEY_USAGES,
+    OPERATIONS_OF,
     SYMMETRIC_DEFAULT,
 )
-from minikms.doors.aws.specs import OPERATIONS as OPERATIONS_OF
-from minikms.doors.aws.tags import description_of, new_labels, tag_list, with_description
+from minikms.doors.aws.tags import TAGS, description_of, new_labels, with_description
 
-PENDING_DELETION: Final = "PendingDeletion"
-
-
-def metadata(key: AwsKey, arns: Arns) -> dict[str, Any]:
-    """The KeyMetadata of a key.
-
-    A key that is `verify-only` is Disabled: it makes nothing new, though it verifies and decrypts.
-    """
-    record = key.record
-    enabled = record.current_state == "enabled"
-    found: dict[str, Any] = {
-        "AWSAccountId": arns.account,
-        "KeyId": key.key_id,
-        "Arn": key.arn,
-        "CreationDate": timestamp(record.created),
-        "Enabled": enabled,
-        "Description": description_of(record.labels),
-        "KeyUsage": key.usage,
-        "KeyState": "Enabled" if enabled else "Disabled",
-        "Origin": "AWS_KMS",
-        "KeyManager": "CUSTOMER",
-        "CustomerMasterKeySpec": key.spec.name,
-        "KeySpec": key.spec.name,
-        "MultiRegion": False,
-        **key.spec.listed(key.usage),
-    }
-    if record.deletes is not None:
-        found |= {"KeyState": PENDING_DELETION, "DeletionDate": timestamp(record.deletes)}
-    if key.spec.name == SYMMETRIC_DEFAULT:
-        found["CurrentKeyMaterialId"] = key.material_id
-    return found
-
-
-def policy_of(account: str) -> dict[str, Any]:
-    """The policy of every key: the account, which is a profile, says who may use it."""
-    return {
-        "Version": "2012-10-17",
-        "Id": "key-default-1",
-        "Statement": [
-            {
-                "Sid": "Enable IAM User Permissions",
-                "Effect": "Allow",
-                "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
-                "Action": "kms:*",
-                "Resource": "*",
-            }
-        ],
-    }
-
-
+_PENDING_DELETION: Final = "PendingDeletion"
 _ORIGINS: Final = ("AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE")
 _POLICY: Final = "default"
 _LIMIT: Final = 100
-
+_DAY: Final = 86_400 * 10**9
+_WINDOW: Final = 30
 
 _CREATE_KEY: Final[Shape] = {
     "KeySpec": Enum(KEY_SPECS),
     "CustomerMasterKeySpec": Enum(KEY_SPECS),
     "KeyUsage": Enum(KEY_USAGES),
     "Description": Text(0, 8192),
-    "Tags": tag_list(),
+    "Tags": TAGS,
     "Policy": Text(1, 131072),
     "Origin": Enum(_ORIGINS),
     "MultiRegion": Boolean(),
     "CustomKeyStoreId": Unsupported(),
     "XksKeyId": Unsupported(),
 }
+_UPDATE_KEY_DESCRIPTION: Final[Shape] = {**BY_KEY_ID, "Description": Text(0, 8192, required=True)}
+_GET_KEY_POLICY: Final[Shape] = {**BY_KEY_ID, "PolicyName": Text(1, 128, r"[\w]+")}
+_SCHEDULE_KEY_DELETION: Final[Shape] = {**BY_KEY_ID, "PendingWindowInDays": Integer(7, 30)}
 
 
 @operation("CreateKey", "keys:write", _CREATE_KEY)
 async def create_key(call: AwsCall, body: Body) -> dict[str, Any]:
-    """A new key, with an id of its own, and no alias."""
+    """Make a key with a new id and no alias."""
     _require_plain(call, body)
     spec = call.specs.get(_spec_name(body))
     usage = body.get("KeyUsage")
@@ -130,18 +83,18 @@ async def create_key(call: AwsCall, body: Body) -> dict[str, Any]:
     )
     record = await call.service.generate(call.profile, spec.alg, policy)
     made = AwsKey(record, KeyRef(kid=record.kid), spec, usage, key_id, call.arns.key(key_id))
-    return {"KeyMetadata": metadata(made, call.arns)}
+    return {"KeyMetadata": _metadata(made, call.arns)}
 
 
 @operation("DescribeKey", "keys:read", BY_KEY_ID)
 async def describe_key(call: AwsCall, body: Body) -> dict[str, Any]:
-    """What is known of a key."""
-    return {"KeyMetadata": metadata(await call.key(body["KeyId"]), call.arns)}
+    """Describe a key."""
+    return {"KeyMetadata": _metadata(await call.key(body["KeyId"]), call.arns)}
 
 
 @operation("ListKeys", "keys:read", PAGE)
 async def list_keys(call: AwsCall, body: Body) -> dict[str, Any]:
-    """A page of keys; fewer than asked for where some are of a kind that AWS does not have."""
+    """List a page of keys; it is shorter if some are of a kind that AWS does not have."""
     records, more = await call.service.list_keys(
         call.profile, limit=body.get("Limit", _LIMIT), after=position(body).after
     )
@@ -150,79 +103,35 @@ async def list_keys(call: AwsCall, body: Body) -> dict[str, Any]:
     return listed("Keys", found, behind(records[-1].seq) if more else None)
 
 
-_UPDATE_KEY_DESCRIPTION: Final[Shape] = {**BY_KEY_ID, "Description": Text(0, 8192, required=True)}
-
-
 @operation("UpdateKeyDescription", "keys:write", _UPDATE_KEY_DESCRIPTION)
 async def update_key_description(call: AwsCall, body: Body) -> None:
-    """Describe a key in other words."""
+    """Set the description of a key."""
     key = await call.key_to_change(body["KeyId"])
     await call.service.relabel(
         call.profile, key.record.kid, lambda labels: with_description(labels, body["Description"])
     )
 
 
-_GET_KEY_POLICY: Final[Shape] = {**BY_KEY_ID, "PolicyName": Text(1, 128, r"[\w]+")}
-
-
 @operation("GetKeyPolicy", "keys:read", _GET_KEY_POLICY)
 async def get_key_policy(call: AwsCall, body: Body) -> dict[str, Any]:
-    """The policy that all keys have."""
+    """Return the policy, which is the same for all keys."""
     await call.key(body["KeyId"], by_alias=False)
     if body.get("PolicyName", _POLICY) != _POLICY:
         raise AwsError("NotFoundException", "No such policy exists")
-    policy = orjson.dumps(policy_of(call.arns.account), option=orjson.OPT_INDENT_2)
+    policy = orjson.dumps(_policy_of(call.arns.account), option=orjson.OPT_INDENT_2)
     return {"Policy": policy.decode(), "PolicyName": _POLICY}
 
 
 @operation("GetKeyRotationStatus", "keys:read", BY_KEY_ID)
 async def get_key_rotation_status(call: AwsCall, body: Body) -> dict[str, Any]:
-    """That no key here is rotated by itself; Terraform asks of every one, as AWS answers."""
+    """Say that the key is not rotated automatically; Terraform asks for every key."""
     key = await call.key(body["KeyId"], by_alias=False)
     return {"KeyRotationEnabled": False, "KeyId": key.key_id}
 
 
-def _spec_name(body: Body) -> str:
-    """The key spec that is asked for, by its newer or by its older name."""
-    named = [body[name] for name in ("KeySpec", "CustomerMasterKeySpec") if name in body]
-    if len(named) > 1:
-        raise AwsError(
-            "ValidationException",
-            "You cannot specify KeySpec and CustomerMasterKeySpec in the same request.",
-        )
-    return named[0] if named else SYMMETRIC_DEFAULT
-
-
-def _require_plain(call: AwsCall, body: Body) -> None:
-    """Raise for a kind of key that is not here: none that looks right and is not."""
-    if body.get("Origin", "AWS_KMS") != "AWS_KMS":
-        raise AwsError(
-            "UnsupportedOperationException", f"Origin {body['Origin']} is not supported here."
-        )
-    if body.get("MultiRegion"):
-        raise AwsError("UnsupportedOperationException", "MultiRegion is not supported here.")
-    if "Policy" in body:
-        try:
-            policy = orjson.loads(body["Policy"])
-        except orjson.JSONDecodeError:
-            raise AwsError(
-                "MalformedPolicyDocumentException", "The policy is not valid JSON."
-            ) from None
-        if policy != policy_of(call.arns.account):
-            raise AwsError(
-                "UnsupportedOperationException",
-                "Every key here has the default policy: the scopes of a token say what its "
-                "holder may do.",
-            )
-
-
-_DAY: Final = 86_400 * 10**9
-_WINDOW: Final = 30
-
-
 @operation("EnableKey", "keys:write", BY_KEY_ID)
 async def enable_key(call: AwsCall, body: Body) -> None:
-    """Let a key be used; one that has expired stays as it is."""
+    """Enable a key; raises KMSInvalidStateException if it has expired."""
     key = await call.key_to_change(body["KeyId"])
     if key.record.expires is not None and key.record.expires <= time.time_ns():
         raise AwsError("KMSInvalidStateException", f"{key.arn} has expired.")
@@ -231,17 +140,14 @@ async def enable_key(call: AwsCall, body: Body) -> None:
 
 @operation("DisableKey", "keys:write", BY_KEY_ID)
 async def disable_key(call: AwsCall, body: Body) -> None:
-    """Let a key be used for nothing."""
+    """Disable a key."""
     key = await call.key_to_change(body["KeyId"])
     await call.service.update(call.profile, key.record.kid, {"state": "disabled"})
 
 
-_SCHEDULE_KEY_DELETION: Final[Shape] = {**BY_KEY_ID, "PendingWindowInDays": Integer(7, 30)}
-
-
 @operation("ScheduleKeyDeletion", "keys:write", _SCHEDULE_KEY_DELETION)
 async def schedule_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
-    """Have a key deleted after a while, in which it cannot be used."""
+    """Schedule the deletion of a key, which cannot be used until then."""
     key = await call.key(body["KeyId"], by_alias=False)
     days = body.get("PendingWindowInDays", _WINDOW)
 
@@ -255,14 +161,14 @@ async def schedule_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
     return {
         "KeyId": key.arn,
         "DeletionDate": timestamp(record.deletes or 0),
-        "KeyState": PENDING_DELETION,
+        "KeyState": _PENDING_DELETION,
         "PendingWindowInDays": days,
     }
 
 
 @operation("CancelKeyDeletion", "keys:write", BY_KEY_ID)
 async def cancel_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
-    """Keep a key that waits for its deletion, and leave it disabled."""
+    """Cancel the scheduled deletion of a key, and leave it disabled."""
     key = await call.key(body["KeyId"], by_alias=False)
 
     def check(record: KeyRecord) -> None:
@@ -271,6 +177,87 @@ async def cancel_key_deletion(call: AwsCall, body: Body) -> dict[str, Any]:
 
     await call.service.restore(call.profile, key.record.kid, state="disabled", check=check)
     return {"KeyId": key.arn}
+
+
+def _metadata(key: AwsKey, arns: Arns) -> dict[str, Any]:
+    """Return the KeyMetadata of a key.
+
+    A `verify-only` key is Disabled: it signs and encrypts nothing, though it verifies and decrypts.
+    """
+    record = key.record
+    enabled = record.current_state == "enabled"
+    found: dict[str, Any] = {
+        "AWSAccountId": arns.account,
+        "KeyId": key.key_id,
+        "Arn": key.arn,
+        "CreationDate": timestamp(record.created),
+        "Enabled": enabled,
+        "Description": description_of(record.labels),
+        "KeyUsage": key.usage,
+        "KeyState": "Enabled" if enabled else "Disabled",
+        "Origin": "AWS_KMS",
+        "KeyManager": "CUSTOMER",
+        "CustomerMasterKeySpec": key.spec.name,
+        "KeySpec": key.spec.name,
+        "MultiRegion": False,
+        **key.spec.listed(key.usage),
+    }
+    if record.deletes is not None:
+        found |= {"KeyState": _PENDING_DELETION, "DeletionDate": timestamp(record.deletes)}
+    if key.spec.name == SYMMETRIC_DEFAULT:
+        found["CurrentKeyMaterialId"] = key.material_id
+    return found
+
+
+def _policy_of(account: str) -> dict[str, Any]:
+    """Return the policy of every key, which leaves its use to the account, a profile here."""
+    return {
+        "Version": "2012-10-17",
+        "Id": "key-default-1",
+        "Statement": [
+            {
+                "Sid": "Enable IAM User Permissions",
+                "Effect": "Allow",
+                "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
+                "Action": "kms:*",
+                "Resource": "*",
+            }
+        ],
+    }
+
+
+def _spec_name(body: Body) -> str:
+    """Return the key spec that a body names by its newer or older member."""
+    named = [body[name] for name in ("KeySpec", "CustomerMasterKeySpec") if name in body]
+    if len(named) > 1:
+        raise AwsError(
+            "ValidationException",
+            "You cannot specify KeySpec and CustomerMasterKeySpec in the same request.",
+        )
+    return named[0] if named else SYMMETRIC_DEFAULT
+
+
+def _require_plain(call: AwsCall, body: Body) -> None:
+    """Raise UnsupportedOperationException for members that ask for another kind of key."""
+    if body.get("Origin", "AWS_KMS") != "AWS_KMS":
+        raise AwsError(
+            "UnsupportedOperationException", f"Origin {body['Origin']} is not supported here."
+        )
+    if body.get("MultiRegion"):
+        raise AwsError("UnsupportedOperationException", "MultiRegion is not supported here.")
+    if "Policy" in body:
+        try:
+            policy = orjson.loads(body["Policy"])
+        except orjson.JSONDecodeError:
+            raise AwsError(
+                "MalformedPolicyDocumentException", "The policy is not valid JSON."
+            ) from None
+        if policy != _policy_of(call.arns.account):
+            raise AwsError(
+                "UnsupportedOperationException",
+                "Every key here has the default policy: the scopes of a token say what its "
+                "holder may do.",
+            )
 
 
 OPERATIONS: Final = (

@@ -1,4 +1,4 @@
-"""AWS's key specs and algorithms as ours, and public keys in DER as JWKs."""
+"""AWS's key specs and algorithms, and the algorithms here; public keys in DER and as JWKs."""
 
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator, Mapping
@@ -20,15 +20,15 @@ GENERATE_VERIFY_MAC: Final = "GENERATE_VERIFY_MAC"
 KEY_AGREEMENT: Final = "KEY_AGREEMENT"
 ENCAPSULATE_DECAPSULATE: Final = "ENCAPSULATE_DECAPSULATE"
 
-OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
+OPERATIONS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     SIGN_VERIFY: ("sign", "verify"),
     ENCRYPT_DECRYPT: ("encrypt", "decrypt"),
     GENERATE_VERIFY_MAC: ("mac", "mac-verify"),
     KEY_AGREEMENT: ("derive",),
     ENCAPSULATE_DECAPSULATE: ("decapsulate",),
 }
-"""The operations of a key of each usage; one that has operations of several is for the first."""
-KEY_USAGES: Final = tuple(OPERATIONS)
+"""The `operations` of a key of each usage; a key with operations of several has the first usage."""
+KEY_USAGES: Final = tuple(OPERATIONS_OF)
 
 KEY_SPECS: Final = (
     "RSA_2048",
@@ -52,7 +52,7 @@ KEY_SPECS: Final = (
     "ML_KEM_768",
     "ML_KEM_1024",
 )
-"""All of AWS's, in its order; `Specs` has those that are here."""
+"""All key specs of AWS, in its order; `Specs` has the supported ones."""
 SIGNING_ALGORITHMS: Final = (
     "RSASSA_PSS_SHA_256",
     "RSASSA_PSS_SHA_384",
@@ -82,16 +82,16 @@ MESSAGE_TYPES: Final = (RAW, DIGEST, EXTERNAL_MU)
 
 MAX_PLAINTEXT: Final = 4096
 MAX_CIPHERTEXT: Final = 6144
-"""In bytes; those of signatures and authentication codes, too."""
+"""Bytes of a ciphertext, a signature or a MAC."""
 MAX_PUBLIC_KEY: Final = 8192
 
 SYMMETRIC_DEFAULT: Final = "SYMMETRIC_DEFAULT"
 
 
 class Signing(NamedTuple):
-    """How we sign as one of AWS's signing algorithms does.
+    """The options that sign as one of AWS's signing algorithms.
 
-    `types` has the options for each type of message; a message that is a digest has `digest` bytes.
+    `types` has the options of each message type; a message that is a digest has `digest` bytes.
     """
 
     types: Mapping[str, SignOptions]
@@ -99,7 +99,7 @@ class Signing(NamedTuple):
 
 
 def _hashing(jose: str, bits: int, encoding: Literal["raw", "der"] = "raw") -> Signing:
-    """How to sign a message or its digest of so many bits."""
+    """Sign messages, or their digests of `bits` bits."""
     types = {
         RAW: SignOptions(jose, encoding),
         DIGEST: SignOptions(jose, encoding, prehashed=True),
@@ -108,35 +108,35 @@ def _hashing(jose: str, bits: int, encoding: Literal["raw", "der"] = "raw") -> S
 
 
 class KeySpec(NamedTuple):
-    """One of AWS's key specs, and the algorithm here that it is.
+    """One of AWS's key specs, and its algorithm here.
 
-    `algorithms` has, for each usage that its keys may have, what AWS calls what they do then.
+    `algorithms` has AWS's algorithms for each usage that its keys may have.
     """
 
     name: str
     alg: str
     algorithms: Mapping[str, tuple[str, ...]]
     signing: Mapping[str, Signing] = MappingProxyType({})
-    """How they sign, by AWS's name of it."""
+    """Options of each of AWS's signing algorithms."""
     absent: tuple[str, ...] = ()
-    """The algorithms that AWS has for such a key, and we have not."""
+    """Algorithms of such keys that AWS supports, and Mini KMS does not."""
     most: int = MAX_PLAINTEXT
-    """So many bytes can be encrypted with it."""
+    """Bytes of the longest plaintext that such a key encrypts."""
 
     def usage_of(self, record: KeyRecord) -> str | None:
-        """What a key is for, by its operations; None where AWS has no such usage of it."""
-        for usage, operations in OPERATIONS.items():
+        """Return the usage of a key by its operations; None if AWS has no such usage of it."""
+        for usage, operations in OPERATIONS_OF.items():
             if not set(operations).isdisjoint(record.operations):
                 return usage if usage in self.algorithms else None
         return None
 
     def listed(self, usage: str) -> dict[str, list[str]]:
-        """The algorithms of a key for a usage, as an answer has them."""
+        """Return the algorithms for a usage, as answers have them."""
         return {_MEMBERS[usage]: list(self.algorithms[usage])}
 
 
 class Specs:
-    """The key specs whose algorithm is installed."""
+    """Key specs whose algorithm is installed."""
 
     def __init__(self, registry: AlgorithmRegistry) -> None:
         there = {entry.algorithm.name for entry in registry}
@@ -144,7 +144,7 @@ class Specs:
         self._by_alg = {spec.alg: spec for spec in self._by_name.values()}
 
     def get(self, name: str) -> KeySpec:
-        """The key spec of this name; raises UnsupportedOperationException."""
+        """Find a key spec by its name; raises UnsupportedOperationException."""
         spec = self._by_name.get(name)
         if spec is None:
             raise AwsError(
@@ -153,7 +153,7 @@ class Specs:
         return spec
 
     def of(self, record: KeyRecord) -> KeySpec | None:
-        """The key spec of a key, None where AWS has none."""
+        """Find the key spec of a key; None if AWS has none."""
         return self._by_alg.get(record.alg)
 
 
@@ -204,7 +204,7 @@ def _all() -> Iterator[KeySpec]:
     yield KeySpec(SYMMETRIC_DEFAULT, "a256gcm", {ENCRYPT_DECRYPT: (SYMMETRIC_DEFAULT,)})
 
 
-# joserfc does not know the JWKs of RFC 9964.
+# joserfc does not support the JWKs of RFC 9964.
 _BY_ALG: Final[Mapping[str, Any]] = {
     "ML-DSA-44": mldsa.MLDSA44PublicKey,
     "ML-DSA-65": mldsa.MLDSA65PublicKey,
@@ -215,7 +215,7 @@ _BY_ALG: Final[Mapping[str, Any]] = {
 
 
 def spki_of(jwk: Mapping[str, str]) -> bytes:
-    """The public key of a public JWK."""
+    """Return the public key of a JWK as SubjectPublicKeyInfo in DER (RFC 5280)."""
     der: bytes
     if jwk["kty"] == "AKP":
         key = _BY_ALG[jwk["alg"]].from_public_bytes(urlsafe_b64decode(f"{jwk['pub']}=="))
@@ -227,12 +227,12 @@ def spki_of(jwk: Mapping[str, str]) -> bytes:
 
 
 def jwk_of(spki: bytes) -> dict[str, Any]:
-    """The JWK of a public key on an elliptic curve; raises ValidationException."""
+    """Return the JWK of an EC public key in DER; raises ValidationException."""
     try:
         key = ser.load_der_public_key(spki)
         if isinstance(key, ec.EllipticCurvePublicKey):
             return ECKey.import_key(spki).as_dict(private=False)
-    # pyca/cryptography may not know the kind of key, and joserfc not the curve.
+    # pyca/cryptography may not support the kind of key, nor joserfc the curve.
     except (ValueError, UnsupportedAlgorithm, KeyError):
         pass
-    raise AwsError("ValidationException", "PublicKey is no public key on an elliptic curve in DER.")
+    raise AwsError("ValidationException", "PublicKey is not an EC public key in DER.")

@@ -1,8 +1,8 @@
-"""Tags and descriptions of AWS KMS, which are labels of a key.
+"""Tags: TagResource, UntagResource and ListResourceTags; and tags and descriptions as labels.
 
-A label's name has no colon, and neither its name nor its value a control character. So these, and
-`%`, are percent-encoded: the tag `cost:center` is the label `cost%3Acenter`. The description is the
-label `aws%3Adescription`, since no tag of a caller's begins with `aws:`.
+The name of a label has no colon, and neither its name nor its value has a control character. So
+these characters and `%` are percent-encoded: the tag `cost:center` is the label `cost%3Acenter`.
+The description is the label `aws%3Adescription`, since no caller's tag begins with `aws:`.
 """
 
 import re
@@ -28,7 +28,7 @@ from minikms.doors.aws.operation import AwsCall, operation
 
 MAX_TAGS: Final = 50
 MAX_READ: Final = 200
-"""So many tags of a request are read, to say then that they are too many."""
+"""Tags of a request that are read; an error names the lower limit of tags."""
 
 _RESERVED: Final = "aws:"
 _DESCRIPTION: Final = "aws%3Adescription"
@@ -37,20 +37,52 @@ _IN_NAME: Final = re.compile(r"[%:\x00-\x1f\x7f-\x9f]")
 _IN_VALUE: Final = re.compile(r"[%\x00-\x1f\x7f-\x9f]")
 _ENCODED: Final = re.compile(r"%([0-9A-F]{2})")
 
+_LIMIT: Final = 50
 
-_TAG: Final[Shape] = {
-    "TagKey": Text(1, 128, required=True),
-    "TagValue": Text(0, 256, required=True),
+_TAG: Final = Structure(
+    {"TagKey": Text(1, 128, required=True), "TagValue": Text(0, 256, required=True)}
+)
+TAGS: Final = Several(_TAG, MAX_READ)
+"""The tags of a new key."""
+_TAG_RESOURCE: Final[Shape] = {**BY_KEY_ID, "Tags": Several(_TAG, MAX_READ, required=True)}
+_UNTAG_RESOURCE: Final[Shape] = {
+    **BY_KEY_ID,
+    "TagKeys": Several(Text(1, 128), MAX_READ, required=True),
 }
+_LIST_RESOURCE_TAGS: Final[Shape] = {**PAGE, "KeyId": KEY_ID}
 
 
-def tag_list(*, required: bool = False) -> Several:
-    """Tags of a request."""
-    return Several(Structure(_TAG), MAX_READ, required=required)
+@operation("TagResource", "keys:write", _TAG_RESOURCE)
+async def tag_resource(call: AwsCall, body: Body) -> None:
+    """Give a key tags, which replace tags with the same keys."""
+    key = await call.key_to_change(body["KeyId"])
+    await call.service.relabel(
+        call.profile, key.record.kid, lambda labels: with_tags(labels, body["Tags"])
+    )
+
+
+@operation("UntagResource", "keys:write", _UNTAG_RESOURCE)
+async def untag_resource(call: AwsCall, body: Body) -> None:
+    """Remove tags from a key."""
+    key = await call.key_to_change(body["KeyId"])
+    await call.service.relabel(
+        call.profile, key.record.kid, lambda labels: without_tags(labels, body["TagKeys"])
+    )
+
+
+@operation("ListResourceTags", "keys:read", _LIST_RESOURCE_TAGS)
+async def list_resource_tags(call: AwsCall, body: Body) -> dict[str, Any]:
+    """List a page of the tags of a key, sorted."""
+    key = await call.key(body["KeyId"], by_alias=False)
+    last, limit = position(body).name, body.get("Limit", _LIMIT)
+    tags = [(name, value) for name, value in tags_of(key.record.labels).items() if name > last]
+    found = [{"TagKey": name, "TagValue": value} for name, value in tags[:limit]]
+    more = len(tags) > limit
+    return listed("Tags", found, Position(name=tags[limit - 1][0]) if more else None)
 
 
 def tags_of(labels: Mapping[str, str]) -> dict[str, str]:
-    """The tags that labels are, sorted by their keys."""
+    """Return the tags among labels, sorted by their keys."""
     tags = {
         _decode(name, _IN_NAME): _decode(value, _IN_VALUE)
         for name, value in labels.items()
@@ -60,20 +92,20 @@ def tags_of(labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def description_of(labels: Mapping[str, str]) -> str:
-    """The description of a key with these labels, empty where it has none."""
+    """Return the description among labels, empty if there is none."""
     return _decode(labels.get(_DESCRIPTION, ""), _IN_VALUE)
 
 
 def new_labels(description: str, tags: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The labels of a new key; raises TagException and ValidationException."""
+    """Return the labels of a new key; raises TagException and ValidationException."""
     return with_description(with_tags({}, tags), description)
 
 
 def with_tags(labels: Mapping[str, str], tags: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Labels with these tags of AWS's in place of those with the same keys.
+    """Return labels with these tags, which replace tags with the same keys.
 
-    Raises TagException for a tag that a key cannot have, and for more than `MAX_TAGS`, where a key
-    has not more already.
+    Raises TagException for a tag that is not allowed, and for more tags than `MAX_TAGS` and than
+    the labels have already.
     """
     named = [(tag["TagKey"], tag["TagValue"]) for tag in tags]
     added = dict(named)
@@ -90,17 +122,17 @@ def with_tags(labels: Mapping[str, str], tags: Iterable[Mapping[str, Any]]) -> d
 
 
 def without_tags(labels: Mapping[str, str], keys: Iterable[str]) -> dict[str, str]:
-    """Labels without the tags that have these keys, where they are there; raises TagException."""
+    """Return labels without the tags with these keys; raises TagException."""
     removed = set(keys)
     _require_free(removed)
     return {name: value for name, value in labels.items() if _decode(name, _IN_NAME) not in removed}
 
 
 def with_description(labels: Mapping[str, str], description: str) -> dict[str, str]:
-    """Labels with another description.
+    """Return labels with another description.
 
-    Raises ValidationException for one that is too long, and LimitExceededException where the key
-    has as many labels as it may have.
+    Raises ValidationException if it is too long, and LimitExceededException if the limit of labels
+    is reached.
     """
     changed = {name: value for name, value in labels.items() if name != _DESCRIPTION}
     if description:
@@ -127,7 +159,7 @@ def _encode(text: str, escaped: re.Pattern[str]) -> str:
 
 
 def _decode(text: str, escaped: re.Pattern[str]) -> str:
-    """What `_encode` was given; all else that looks encoded stays, as in a URL."""
+    """Undo `_encode`; other sequences that look encoded stay, as in a URL."""
 
     def original(found: re.Match[str]) -> str:
         char = chr(int(found[1], 16))
@@ -136,52 +168,4 @@ def _decode(text: str, escaped: re.Pattern[str]) -> str:
     return _ENCODED.sub(original, text)
 
 
-_LIMIT: Final = 50
-
-
-_TAG_RESOURCE: Final[Shape] = {**BY_KEY_ID, "Tags": tag_list(required=True)}
-
-
-@operation("TagResource", "keys:write", _TAG_RESOURCE)
-async def tag_resource(call: AwsCall, body: Body) -> None:
-    """Give a key tags, in place of those with the same keys."""
-    key = await call.key_to_change(body["KeyId"])
-    await call.service.relabel(
-        call.profile, key.record.kid, lambda labels: with_tags(labels, body["Tags"])
-    )
-
-
-_UNTAG_RESOURCE: Final[Shape] = {
-    **BY_KEY_ID,
-    "TagKeys": Several(Text(1, 128), MAX_READ, required=True),
-}
-
-
-@operation("UntagResource", "keys:write", _UNTAG_RESOURCE)
-async def untag_resource(call: AwsCall, body: Body) -> None:
-    """Take tags from a key, where it has them."""
-    key = await call.key_to_change(body["KeyId"])
-    await call.service.relabel(
-        call.profile, key.record.kid, lambda labels: without_tags(labels, body["TagKeys"])
-    )
-
-
-_LIST_RESOURCE_TAGS: Final[Shape] = {**PAGE, "KeyId": KEY_ID}
-
-
-@operation("ListResourceTags", "keys:read", _LIST_RESOURCE_TAGS)
-async def list_resource_tags(call: AwsCall, body: Body) -> dict[str, Any]:
-    """A page of the tags of a key, sorted."""
-    key = await call.key(body["KeyId"], by_alias=False)
-    last, limit = position(body).name, body.get("Limit", _LIMIT)
-    tags = [(name, value) for name, value in tags_of(key.record.labels).items() if name > last]
-    found = [{"TagKey": name, "TagValue": value} for name, value in tags[:limit]]
-    more = len(tags) > limit
-    return listed("Tags", found, Position(name=tags[limit - 1][0]) if more else None)
-
-
-OPERATIONS: Final = (
-    tag_resource,
-    untag_resource,
-    list_resource_tags,
-)
+OPERATIONS: Final = (tag_resource, untag_resource, list_resource_tags)
