@@ -7,10 +7,9 @@ import pytest
 
 from minikms.records import DEFAULT_PROFILE
 from minikms.startup_errors import StoreError
-from minikms.store.askar import new_raw_key
 from minikms.store.database import Database
 from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.location import StoreLocation
 
 NOBODY = 65534
 ENDINGS = ("lock", "lock-1", "next-1", "seen")
@@ -19,20 +18,6 @@ OTHER = "file of another user"
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0, reason="root alone gives files away: run as root"
 )
-
-
-@pytest.fixture
-def key():
-    return StoreKey(new_raw_key())
-
-
-@pytest.fixture
-async def store(tmp_path, key):
-    """The path of a store that nobody has open."""
-    path = tmp_path / "keys.db"
-    async with KeyStore.create(StoreLocation.parse(f"sqlite://{path}"), key):
-        pass
-    return path
 
 
 @pytest.fixture
@@ -71,39 +56,39 @@ PLANTED = {
 @pytest.mark.parametrize(
     "what", [*sorted(PLANTED.keys() - {OTHER}), pytest.param(OTHER, marks=needs_root)]
 )
-async def test_planted_files_beside_a_store_are_refused(store, key, victim, ending, what):
-    file = Path(f"{store}-{ending}")
+async def test_planted_files_beside_a_store_are_refused(sqlite, key, victim, ending, what):
+    file = Path(f"{sqlite}-{ending}")
     file.unlink()
     PLANTED[what](file, victim)
     with pytest.raises(StoreError, match=f"keys.db-{ending} cannot be used"):
-        await open_store(store, key)
+        await open_store(sqlite, key)
     assert victim.read_text() == "planted-7f3a"
     assert not Path(f"{victim}-missing").exists()
     file.unlink()
-    await open_store(store, key)
+    await open_store(sqlite, key)
 
 
-async def test_a_store_where_a_link_leads(store, key, tmp_path):
+async def test_a_store_where_a_link_leads(sqlite, key, tmp_path):
     (tmp_path / "other").mkdir()
     link = tmp_path / "other" / "link.db"
-    link.symlink_to(store)
+    link.symlink_to(sqlite)
     await open_store(link, key)
     assert [file.name for file in link.parent.iterdir()] == ["link.db"]
 
 
 @pytest.mark.process
-def test_a_command_says_which_file_it_is(run, store, key, victim):
-    Path(f"{store}-lock").unlink()
-    Path(f"{store}-lock").symlink_to(victim)
-    ended = run("store", "info", STORE=f"sqlite://{store}", STORE_KEY=key.secret)
+def test_a_command_says_which_file_it_is(run, sqlite, key, victim):
+    Path(f"{sqlite}-lock").unlink()
+    Path(f"{sqlite}-lock").symlink_to(victim)
+    ended = run("store", "info", STORE=f"sqlite://{sqlite}", STORE_KEY=key.secret)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith(f"minikms: The file {store}-lock cannot be used: ")
+    assert ended.stderr.startswith(f"minikms: The file {sqlite}-lock cannot be used: ")
 
 
 @needs_root
-async def test_root_looks_after_the_store_of_another_user(store, key):
-    for file in store.parent.iterdir():
+async def test_root_looks_after_the_store_of_another_user(sqlite, key):
+    for file in sqlite.parent.iterdir():
         os.chown(file, NOBODY, NOBODY)
-    location = StoreLocation.parse(f"sqlite://{store}")
+    location = StoreLocation.parse(f"sqlite://{sqlite}")
     async with KeyStore.open(location, key) as opened:
         assert await opened.profiles() == [DEFAULT_PROFILE]

@@ -11,6 +11,7 @@ import problems
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from postgres import Postgres
 from waiting import until, waiting_for
 
 from minikms.config import Config
@@ -28,6 +29,19 @@ async def own_client(
 ) -> Any:
     """A client of a new service, on each kind of store in turn."""
     return await start(create_service(Config(**any_store)))
+
+
+@pytest.fixture
+def database(postgres_server: Postgres) -> tuple[str, str]:
+    """The name of a new database of PostgreSQL, and its URL."""
+    url = postgres_server.create_database()
+    return url.rpartition("/")[2], url
+
+
+@pytest.fixture
+async def database_client(start: Any, make_store: Any, database: tuple[str, str]) -> Any:
+    """A client of a new service in `database`."""
+    return await start(create_service(Config(**await make_store(database[1]))))
 
 
 @pytest.fixture

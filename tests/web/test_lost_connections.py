@@ -21,15 +21,8 @@ HEAL = "DROP FUNCTION die() CASCADE"
 
 
 @pytest.fixture
-def database(postgres_server):
-    """The name of a database, and its URL."""
-    url = postgres_server.create_database()
-    return url.rpartition("/")[2], url
-
-
-@pytest.fixture
-async def client(start, make_store, database):
-    return await start(create_service(Config(**await make_store(database[1]))))
+def client(database_client):
+    return database_client
 
 
 async def test_it_dies_while_the_last_place_is_stored(client, generate, postgres_server, database):

@@ -6,9 +6,6 @@ import pytest
 from problems import refused
 from waiting import until
 
-from minikms.config import Config
-from minikms.serve.assembly import create_service
-
 FAULT = """
 CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS
 'BEGIN PERFORM {what}; RETURN NEW; END';
@@ -23,15 +20,8 @@ HEAL = "DROP FUNCTION fault() CASCADE"
 
 
 @pytest.fixture
-def database(own_postgres):
-    """The name of a database, and its URL."""
-    url = own_postgres.create_database()
-    return url.rpartition("/")[2], url
-
-
-@pytest.fixture
-async def client(start, make_store, database):
-    return await start(create_service(Config(**await make_store(database[1]))))
+def client(database_client):
+    return database_client
 
 
 @pytest.fixture
