@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web_protocol
 
 from minikms.config import Config
-from minikms.http import request_batches, trial
+from minikms.http import request_batches
 from minikms.serve.assembly import create_service
 from minikms.web.metrics import Metrics
 
@@ -118,7 +118,6 @@ async def test_an_aiohttp_that_does_something_else(begin, monkeypatch, name, cap
         raise AttributeError("message_consumed")
 
     monkeypatch.setattr(request_batches.BatchedRequestHandler, name, fail)
-    monkeypatch.setattr(trial, "fault", trial.fault.__wrapped__)  # at this start, too
     [connection] = await begin()
     caplog.clear()
     for _ in range(3):
