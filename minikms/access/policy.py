@@ -15,7 +15,7 @@ from minikms.addresses import network_of
 from minikms.errors import Forbidden, ProfileNotFound, TooManyAttempts, Unauthenticated
 from minikms.startup_errors import AccessError
 from minikms.store.cache import NOTHING, Bounds, Cache
-from minikms.store.profile_tokens import CATEGORY
+from minikms.store.directory import TOKENS
 from minikms.store.secret_files import read_secret
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class TokenAccess:
         pending = self._cache.start_fill()
         found = await self._find(token)
         if found is not None:
-            pending.fill(token_hash, found, (CATEGORY, token.id))
+            pending.fill(token_hash, found, (TOKENS, token.id))
         return found
 
     async def _find(self, token: Token) -> _CachedToken | None:

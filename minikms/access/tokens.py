@@ -20,7 +20,7 @@ from minikms.errors import TokenNotFound, Unauthenticated
 from minikms.events import set_token
 from minikms.store.counters import ChangeCounters
 from minikms.store.database import Database
-from minikms.store.profile_tokens import CATEGORY
+from minikms.store.directory import TOKENS
 from minikms.store.sessions import Session, Transaction
 
 PREFIX: Final = "mkms_"
@@ -135,9 +135,9 @@ class Tokens:
         set_token(token.id)
 
         async def work(session: Transaction) -> None:
-            if maker and await session.fetch(CATEGORY, maker, for_update=True) is None:
+            if maker and await session.fetch(TOKENS, maker, for_update=True) is None:
                 raise Unauthenticated("The token is not valid.", invalid_token=True)
-            await session.insert(CATEGORY, record.id, record.to_bytes())
+            await session.insert(TOKENS, record.id, record.to_bytes())
 
         await self._database.run_own(work, write=True)
         return token, record
@@ -146,7 +146,7 @@ class Tokens:
         """The record of a token by its id, None if there is none."""
 
         async def work(session: Session) -> TokenRecord | None:
-            entry = await session.fetch(CATEGORY, token_id)
+            entry = await session.fetch(TOKENS, token_id)
             return None if entry is None else TokenRecord.from_bytes(entry.value)
 
         return await self._database.run_own(work)
@@ -155,7 +155,7 @@ class Tokens:
         """All records, the oldest first."""
 
         async def work(session: Session) -> list[TokenRecord]:
-            rows = await session.fetch_all(CATEGORY)
+            rows = await session.fetch_all(TOKENS)
             return [TokenRecord.from_bytes(row.value) for row in rows]
 
         return sorted(await self._database.run_own(work), key=lambda record: record.created)
@@ -165,8 +165,8 @@ class Tokens:
         set_token(token_id)
 
         async def work(session: Transaction) -> None:
-            if await session.fetch(CATEGORY, token_id, for_update=True) is None:
+            if await session.fetch(TOKENS, token_id, for_update=True) is None:
                 raise TokenNotFound()
-            await session.remove(CATEGORY, token_id)
+            await session.remove(TOKENS, token_id)
 
         await self._database.run_own(work, write=True)

@@ -23,11 +23,10 @@ from minikms.records import KeyRecord
 from minikms.store.askar_errors import UndecryptableError
 from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.directory import DirectoryListing
+from minikms.store.directory import TOKENS, DirectoryListing
 from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, publishes
 from minikms.store.layout import Layout
 from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.profile_tokens import CATEGORY as TOKEN
 from minikms.store.sessions import Entry, KeyEntry, Session
 
 ItemT = TypeVar("ItemT")
@@ -38,7 +37,7 @@ _SESSIONS: Final = 2
 
 # The categories of the store's own profile besides its directory. A head refers to a chain and to
 # the signing key; read first, it finds both, whatever is inserted meanwhile.
-_OWN: Final = (HEAD, CHAIN, SIGNING_KEY, TOKEN)
+_OWN: Final = (HEAD, CHAIN, SIGNING_KEY, TOKENS)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from aries_askar import AskarError, AskarErrorCode, Store
 
 from minikms.startup_errors import StoreError
 from minikms.store.askar_errors import check_error_codes, last_error
+from minikms.store.files import disk_fault
 from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.store_file import disk_fault
 
 # SQLite's statistics of a large store (https://sqlite.org/fileformat2.html#stat1tab): of an index
 # of Askar's, its rows, and how many have the same value in its first column, its first two and so

@@ -26,7 +26,7 @@ from minikms.store.askar_errors import UndecryptableError
 from minikms.store.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.counters import ChangeCounters, FileChangeCounters
 from minikms.store.directory import ProfileDirectory, StaleProfileError, require_profile
-from minikms.store.files import is_open_elsewhere
+from minikms.store.files import StoreFile, is_open_elsewhere
 from minikms.store.layout import (
     LAYOUT,
     STORE,
@@ -50,7 +50,6 @@ from minikms.store.postgres import check_sessions, require_no_service
 from minikms.store.rows import BATCH, all_rows
 from minikms.store.schema import check_schema
 from minikms.store.sessions import Entry, KeyEntry, Session
-from minikms.store.store_file import StoreFile
 from minikms.store.writer_lock import WriterLock
 from minikms.store.writes import Work, Writes
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
 
+import orjson
 from aries_askar import AskarError, AskarErrorCode, Store
 
 from minikms.errors import (
@@ -23,14 +24,16 @@ from minikms.store.askar_errors import DuplicateError
 from minikms.store.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.counters import ChangeCounters, slot_of
 from minikms.store.layout import SYSTEM
-from minikms.store.profile_tokens import revoke_tokens_of
 from minikms.store.rows import all_rows
-from minikms.store.sessions import Session
+from minikms.store.sessions import Session, Transaction
 
 # The category of the directory's entries, in the store's own profile, and of the entry in which
 # each profile has its own name.
 PROFILE: Final = "minikms.profile"
 SELF: Final = "self"
+
+# The category of tokens in the store's own profile; see also `access/tokens.py`.
+TOKENS: Final = "minikms.token"
 
 _REMOVED: Final = b"-"
 
@@ -196,7 +199,7 @@ class ProfileDirectory:
         async with self._calls.transaction() as transaction:
             now = await transaction.fetch(PROFILE, name)
             if now is not None and now.value == entry:
-                await revoke_tokens_of(transaction, name)
+                await _revoke_tokens_of(transaction, name)
                 await transaction.remove(PROFILE, name)
 
     async def _named(self, name: str) -> str:
@@ -248,3 +251,19 @@ def _is_removed(entry: bytes) -> bool:
 def _askar_name(entry: bytes) -> str:
     """Askar's name in an entry of the directory."""
     return entry.removeprefix(_REMOVED).decode()
+
+
+async def _revoke_tokens_of(session: Transaction, profile: str) -> None:
+    """Revoke the tokens of a profile alone, and take the profile from tokens of several.
+
+    So none of them is valid in the next profile of its name.
+    """
+    for entry in await session.fetch_all(TOKENS):
+        record = orjson.loads(entry.value)
+        if profile not in (record["profiles"] or ()):
+            continue
+        record["profiles"] = [other for other in record["profiles"] if other != profile]
+        if record["profiles"]:
+            await session.replace(TOKENS, entry.name, orjson.dumps(record))
+        else:
+            await session.remove(TOKENS, entry.name)

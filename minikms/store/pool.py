@@ -22,10 +22,10 @@ from minikms.errors import StoreUnavailable
 from minikms.startup_errors import StoreError
 from minikms.store.askar import no_answer, open_store
 from minikms.store.counters import ChangeCounters
+from minikms.store.files import StoreFile
 from minikms.store.layout import check_layout, read_layout
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sessions import Transaction
-from minikms.store.store_file import StoreFile
 from minikms.store.writer_lock import WriterLock
 
 LOGGER = logging.getLogger(__name__)

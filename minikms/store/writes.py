@@ -79,8 +79,8 @@ class Writes:
         self._counters = counters
         self._waiting: dict[str, deque[_Write]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        # The last place in Askar's profiles, with the counters that it is valid for.
-        self._places: dict[str, tuple[int, tuple[int, int]]] = {}
+        # The last place in Askar's profiles, and two counters; it is current while these are.
+        self._places: dict[str, tuple[int, int, int]] = {}
 
     @property
     def waiting(self) -> int:
@@ -199,26 +199,30 @@ class Writes:
     async def _in_transaction(self, profile: str, work: Work[ResultT]) -> ResultT:
         """Call `work` in a transaction; again if another process has remade the profile."""
         askar_profile = await self._directory.known_or_looked_up(profile)
+        slots = slot_of(CONTENTS, profile), slot_of(PROFILE, profile)
         while True:
             try:
                 async with self._calls.transaction(askar_profile, profile) as transaction:
-                    place = await self._last_place(transaction, profile, askar_profile)
+                    place = await self._last_place(transaction, askar_profile, slots)
                     transaction.set_stored_place(place)
                     result = await work(transaction)
             except (AskarError, StaleProfileError) as exc:
                 askar_profile = await self._directory.successor(profile, askar_profile, exc)
             else:
                 # While this process may still write, and no other.
-                self._remember_place(profile, askar_profile, transaction.place)
+                self._remember_place(askar_profile, slots, transaction.place)
                 return result
 
-    async def _last_place(self, transaction: Transaction, profile: str, askar_profile: str) -> int:
+    async def _last_place(
+        self, transaction: Transaction, askar_profile: str, slots: tuple[int, int]
+    ) -> int:
         """The last place in a profile, which is read unless it is known to be current; 0 for none.
 
         Raises StaleProfileError if the profile no longer exists.
         """
-        place, counters = self._places.get(askar_profile, (0, None))
-        if not place or counters != self._counters_of(profile):
+        values = self._counters.values
+        place, *counters = self._places.get(askar_profile, (0, 0, 0))
+        if not place or counters != [values[slot] for slot in slots]:
             place = await transaction.last_place()
         # SQLite gives the number of a removed profile to the next that is made, and a session that
         # still has it would write there. It does not find the place then.
@@ -226,16 +230,12 @@ class Writes:
             await require_profile(transaction)
         return place
 
-    def _remember_place(self, profile: str, askar_profile: str, place: int) -> None:
-        counters = self._counters_of(profile)
+    def _remember_place(self, askar_profile: str, slots: tuple[int, int], place: int) -> None:
+        contents, profile = (self._counters.values[slot] for slot in slots)
         # Not if another process may have written whose change is not counted yet.
-        if self._counters.needs_ttl or any(counter % 2 for counter in counters):
+        if self._counters.needs_ttl or contents % 2 or profile % 2:
             return
         self._places.pop(askar_profile, None)
-        self._places[askar_profile] = place, counters
+        self._places[askar_profile] = place, contents, profile
         if len(self._places) > _PLACES:
             del self._places[next(iter(self._places))]
-
-    def _counters_of(self, profile: str) -> tuple[int, int]:
-        values = self._counters.values
-        return values[slot_of(CONTENTS, profile)], values[slot_of(PROFILE, profile)]
