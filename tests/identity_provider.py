@@ -1,14 +1,13 @@
 """An identity provider: keys, a server that publishes them, and tokens made without joserfc."""
 
 import asyncio
-import base64
-import json
 import ssl
 import time
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from encoded import jose, part
 
 from minikms.plugin import SignatureOptions
 from minikms.plugin.registry import AlgorithmRegistry
@@ -19,18 +18,10 @@ AUDIENCE = "https://kms.example"
 REGISTRY = AlgorithmRegistry.from_installed()
 
 
-def b64(content):
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
-
-
-def encode(part):
-    return b64(part if isinstance(part, bytes) else json.dumps(part).encode())
-
-
 def compact(header, claims, sign):
     """A compact JWS of these parts, each an object or bytes as they are (RFC 7515 section 7.1)."""
-    signing_input = f"{encode(header)}.{encode(claims)}"
-    return f"{signing_input}.{b64(sign(signing_input.encode()))}"
+    signing_input = f"{part(header)}.{part(claims)}"
+    return f"{signing_input}.{jose(sign(signing_input.encode()))}"
 
 
 class SigningKey:

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 from authority import Authority
-from identity_provider import AUDIENCE, ISSUER, Clock, Gate, Provider, SigningKey, b64
+from encoded import jose
+from identity_provider import AUDIENCE, ISSUER, Clock, Gate, Provider, SigningKey
 
 from minikms.access import issuer_keys
 from minikms.access.jwt import JwtVerifier
@@ -388,15 +389,15 @@ BAD_KEYS = {
     "a curve that is none": of("ed25519", crv={}),
     "a curve that is new": of("ed25519", crv="Ed999"),
     "a curve of another type": of("ed25519", crv="P-256"),
-    "for key agreement": {"kty": "OKP", "crv": "X25519", "x": b64(b"\x09" + bytes(31))},
-    "no point": of("p256", y=b64(b"\1" * 32)),
+    "for key agreement": {"kty": "OKP", "crv": "X25519", "x": jose(b"\x09" + bytes(31))},
+    "no point": of("p256", y=jose(b"\1" * 32)),
     "too short": of("ed25519", x="AA"),
     "no base64url": of("ed25519", x="*" * 43),
     "no exponent": of("rsa2048", e=""),
     "an even exponent": of("rsa2048", e="AA"),
     "a number": of("rsa2048", n=7),
-    "a small modulus": of("rsa2048", n=b64(b"\xc1" * 128)),
-    "a private key": of("ed25519", d=b64(b"d" * 32)),
+    "a small modulus": of("rsa2048", n=jose(b"\xc1" * 128)),
+    "a private key": of("ed25519", d=jose(b"d" * 32)),
     "a kid that is none": of("ed25519", kid=7),
     "an alg that is none": of("ed25519", alg=7),
     "an alg of another kind": of("ed25519", alg="ES256"),
@@ -406,8 +407,8 @@ BAD_KEYS = {
     "a use that is none": of("ed25519", use=["sig"]),
     "for signing alone": of("ed25519", key_ops=["sign"]),
     "operations that are none": of("ed25519", key_ops=7),
-    "symmetric": {"kty": "oct", "k": b64(b"k" * 32), "alg": "HS256"},
-    "symmetric, with a curve": {"kty": "oct", "k": b64(b"k" * 32), "crv": "Ed25519"},
+    "symmetric": {"kty": "oct", "k": jose(b"k" * 32), "alg": "HS256"},
+    "symmetric, with a curve": {"kty": "oct", "k": jose(b"k" * 32), "crv": "Ed25519"},
 }
 
 

@@ -121,6 +121,17 @@ def post(client: Any) -> Callable[..., Awaitable[dict[str, Any]]]:
     return call
 
 
+@pytest.fixture
+def all_keys(client: Any) -> Callable[[], Awaitable[list[dict[str, Any]]]]:
+    """List the keys of the profile."""
+
+    async def call() -> list[dict[str, Any]]:
+        async with client.get("/keys") as response:
+            return await response.json()
+
+    return call
+
+
 class Response(NamedTuple):
     """An answer as it came over a connection."""
 

@@ -9,8 +9,10 @@ import time
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
+from calls import bearer
 from derived import profile_of
-from identity_provider import AUDIENCE, ISSUER, SigningKey, b64, compact, good
+from encoded import jose
+from identity_provider import AUDIENCE, ISSUER, SigningKey, compact, good
 from in_process import KmsTestServer
 from problems import refused
 
@@ -93,10 +95,6 @@ async def kept_guarded(start, persistent, admin):
     """The same on a persistent store, where it is the default."""
     options = {**persistent, "auth": "auto", "admin_token_file": admin[1]}
     return await start(create_service(Config(**options))), bearer(admin[0])
-
-
-def bearer(token):
-    return {"Authorization": f"Bearer {token}"}
 
 
 async def made(client, *scopes, profiles=None, expires=None):
@@ -546,7 +544,7 @@ async def test_jwt_of_an_identity_provider(start, tmp_path):
     assert (
         await status(compact({"alg": "ES256", "kid": "one"}, good(may), stranger.signer())) == 401
     )
-    none = f"{b64(json.dumps({'alg': 'none'}).encode())}.{b64(json.dumps(good(may)).encode())}."
+    none = f"{jose(json.dumps({'alg': 'none'}).encode())}.{jose(json.dumps(good(may)).encode())}."
     assert await status(none) == 401
 
 

@@ -81,14 +81,6 @@ def binding(client, alias, kid, **options):
 BINDING = list(binding(None, "", ""))
 
 
-@pytest.fixture
-def all_keys(client):
-    async def call():
-        return await (await client.get("/keys")).json()
-
-    return call
-
-
 @pytest.mark.each_store
 @pytest.mark.parametrize("call", BINDING)
 async def test_an_alias_that_is_taken_moves_or_is_refused(client, generate, all_keys, call):

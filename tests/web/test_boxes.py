@@ -1,9 +1,8 @@
 """NaCl's boxes, both ways against PyNaCl and Askar, and NaCl's own test of crypto_box."""
 
-import base64
-
 import pytest
 from aries_askar import Key, KeyAlg, crypto_box
+from encoded import b64, raw
 from nacl import bindings as sodium
 from nacl.public import Box, PrivateKey, PublicKey, SealedBox
 from nacl.signing import SigningKey, VerifyKey
@@ -29,14 +28,6 @@ CIPHERTEXT = (
     "48e526ae90224368517acfeabd6bb3732bc0e9da99832b61ca01b6de56244a9e88d5f9b37973f622a43d14a6599b"
     "1f654cb45a74e355a5"
 )
-
-
-def b64(data):
-    return base64.urlsafe_b64encode(data).decode()
-
-
-def raw(text):
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 class Theirs:

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from aiohttp.test_utils import TestClient
+from calls import ok
 from in_process import KmsTestServer
 from problems import slug_of
 
@@ -78,11 +79,6 @@ async def pair(servers, kind, who, change):
 
 def cache(client):
     return client.app[SERVICE].cache
-
-
-async def ok(response):
-    assert response.status == 200, await response.text()
-    return await response.json()
 
 
 async def generate(client, **options):

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from calls import bearer, ok
 from proxy import Proxy
 from waiting import until
 
@@ -33,10 +34,6 @@ def name_of(url):
     return urlsplit(url).path.removeprefix("/")
 
 
-def bearer(token):
-    return {"Authorization": f"Bearer {token}"}
-
-
 @pytest.fixture
 def pair(start, make_store, admin):
     """Two services on one database: who changes, and who has all in memory."""
@@ -48,11 +45,6 @@ def pair(start, make_store, admin):
         return await start(create_service(config)), await start(create_service(config))
 
     return make
-
-
-async def ok(response):
-    assert response.status == 200, await response.text()
-    return await response.json()
 
 
 async def changes(one, other, everything):

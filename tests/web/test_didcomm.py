@@ -6,6 +6,7 @@ import os
 
 import base58
 import pytest
+from encoded import raw
 from nacl import bindings as sodium
 from nacl.public import Box, PrivateKey, SealedBox
 from nacl.signing import SigningKey, VerifyKey
@@ -24,10 +25,6 @@ BOXES = ["sign", "verify", "box", "box-open"]
 def b64(data, *, padded=False):
     text = base64.urlsafe_b64encode(data).decode()
     return text if padded else text.rstrip("=")
-
-
-def raw(text):
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def curve_key(verkey):

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from encoded import b64
 
 # The first installs ACA-Py.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -22,10 +23,6 @@ PACKAGES = (
 )
 MESSAGES = [b"", b'{"@type": "https://didcomm.org/trust_ping/1.0/ping"}', bytes(range(256)) * 100]
 KEY = {"alg": "ed25519", "operations": ["sign", "verify", "box", "box-open"]}
-
-
-def b64(data):
-    return base64.urlsafe_b64encode(data).decode()
 
 
 async def run(*command):

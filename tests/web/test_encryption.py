@@ -1,7 +1,6 @@
 """encrypt, decrypt, wrap, unwrap, derive, mac and random."""
 
 import os
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
 from algorithm_facts import AEADS, FACTS, using
@@ -14,19 +13,12 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap, aes_key_wrap_with_padding
 from cryptography.hazmat.primitives.padding import PKCS7
+from encoded import b64, raw
 from joserfc import jwe
 from joserfc.jwk import OctKey
 from problems import refused
 
 pytestmark = pytest.mark.shared_service
-
-
-def b64(data):
-    return urlsafe_b64encode(data).decode()
-
-
-def raw(text):
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 @pytest.mark.parametrize("alg", AEADS)

@@ -5,13 +5,12 @@ import json
 
 import orjson
 import pytest
+from calls import endless
 
 from minikms.config import Config
 from minikms.http.gate import GATE
 from minikms.serve.assembly import create_service
-from minikms.web.messages import stream
 from minikms.web.routes import ROUTES
-from minikms.web.schemas.system_bodies import Health
 
 JSON = "Content-Type: application/json"
 # What differs from one answer to the next.
@@ -67,14 +66,6 @@ async def test_refusals_of_head_have_no_body(begin):
     assert (answer.status, answer.headers["Allow"]) == (405, "POST")
     answer = await connection.call("POST", "/keys", b"{}", JSON)
     assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
-
-
-async def endless(request):
-    async def pages():
-        while True:
-            yield [{"status": "x" * 1000}] * 50
-
-    return await stream(request, Health(), pages())
 
 
 async def test_a_listing_is_not_read_to_its_end(start, connect_to):

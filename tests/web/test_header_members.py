@@ -1,9 +1,9 @@
 """Members of headers whose values have another type than the one that is registered for them."""
 
-import json
 from base64 import urlsafe_b64encode
 
 import pytest
+from encoded import part
 from problems import refused
 
 pytestmark = pytest.mark.shared_service
@@ -31,10 +31,6 @@ def wrong_values(members):
 
 
 PARTS = {"iv": "AAAA", "ciphertext": "AAAA", "tag": "AAAA"}
-
-
-def part(header):
-    return urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
 
 
 async def test_jwe_headers_with_wrong_members_are_refused(client, generate):

@@ -19,14 +19,6 @@ KEEP = {"if_exists": "keep"}
 
 
 @pytest.fixture
-def all_keys(client):
-    async def call():
-        return await (await client.get("/keys")).json()
-
-    return call
-
-
-@pytest.fixture
 def again(client):
     """Import a key, which is kept where it exists."""
 

@@ -1,10 +1,9 @@
 """Keys that come from elsewhere, and keys that may leave."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-
 import pytest
 from algorithm_facts import ECDSA, KEY_PAIRS, named
 from derived import on_stores
+from encoded import b64, raw
 from problems import refused
 
 from minikms.records import MAX_LABELS
@@ -21,14 +20,6 @@ ED25519 = {
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "k", "priv"}
 # What a public key alone can do.
 PUBLIC = {"verify", "encrypt"}
-
-
-def b64(data):
-    return urlsafe_b64encode(data).decode()
-
-
-def raw(text):
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 @pytest.fixture

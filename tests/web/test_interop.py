@@ -2,13 +2,13 @@
 
 import json
 import os
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import nacl.bindings
 import nacl.public
 import pytest
 from algorithm_facts import FACTS, named, using
 from dilithium_py.ml_dsa import ML_DSA_44, ML_DSA_65, ML_DSA_87
+from encoded import b64, raw
 from joserfc import jws
 from joserfc.jwk import KeySet, import_key
 
@@ -18,14 +18,6 @@ PAYLOAD = b"payload without a full stop"
 # joserfc has no ML-DSA, which dilithium-py checks.
 JOSE = named(lambda facts: facts.signing and facts.kty != "AKP", every_size=True)
 ML_DSA = {"mldsa44": ML_DSA_44, "mldsa65": ML_DSA_65, "mldsa87": ML_DSA_87}
-
-
-def b64(data):
-    return urlsafe_b64encode(data).decode()
-
-
-def raw(text):
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def test_every_algorithm_that_signs_is_checked():

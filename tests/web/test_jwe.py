@@ -1,13 +1,13 @@
 """JWE in its three forms, as the service makes and opens it (RFC 7516)."""
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from importlib.metadata import EntryPoint
 
 import pytest
 from algorithm_facts import AEADS, FACTS, named, using
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from encoded import b64, part, raw
 from nacl.bindings import crypto_sign_ed25519_pk_to_curve25519
 from problems import refused
 
@@ -29,18 +29,6 @@ ES = [alg for alg in ALGS if alg.startswith("ECDH-ES")]
 PU = [alg for alg in ALGS if alg.startswith("ECDH-1PU")]
 # Ed25519 keys agree by opt-in, as X25519 keys do.
 CURVES = named(lambda facts: "derive" in facts.uses and not facts.opt_in)
-
-
-def b64(data):
-    return urlsafe_b64encode(data).decode()
-
-
-def part(data):
-    return b64(data if isinstance(data, bytes) else json.dumps(data).encode()).rstrip("=")
-
-
-def raw(text):
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def protected_of(jwe):

@@ -4,11 +4,11 @@ import asyncio
 import json
 import os
 import shutil
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import joserfc.jwe
 import pytest
 from algorithm_facts import AEADS, FACTS, named, using
+from encoded import b64, raw
 from joserfc.drafts import jwe_chacha20, jwe_ecdh_1pu
 from joserfc.jwa import JWE_ALG_MODELS, JWE_ENC_MODELS
 from joserfc.jwk import import_key
@@ -54,14 +54,6 @@ def test_every_alg_and_enc_is_checked():
     assert {name for names in KINDS.values() for name in names} == {*ALGS}
     assert {*JOSERFC.algorithms["alg"]} > {*ALGS}
     assert {*JOSERFC.algorithms["enc"]} == {*ENCS}
-
-
-def b64(data):
-    return urlsafe_b64encode(data).decode()
-
-
-def raw(text):
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def goes(alg, name, enc):

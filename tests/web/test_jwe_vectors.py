@@ -6,7 +6,6 @@ secrets and messages of DIDComm v2.0, appendices A and C.3. The longer ones are 
 """
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+from encoded import b64, changed, part, raw
 from problems import refused
 
 pytestmark = pytest.mark.shared_service
@@ -35,24 +35,8 @@ EXAMPLES = {
 }
 
 
-def b64(data):
-    return urlsafe_b64encode(data).decode()
-
-
-def part(data):
-    return b64(data).rstrip("=")
-
-
-def raw(text):
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
 def public(jwk):
     return {name: value for name, value in jwk.items() if name != "d"}
-
-
-def changed(text):
-    return ("B" if text.startswith("A") else "A") + text[1:]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from calls import ok
 from waiting import until
 
 from minikms.config import Config
@@ -41,11 +42,6 @@ def pages_read(monkeypatch):
 
     monkeypatch.setattr(KeyStore, "page", spy)
     return read
-
-
-async def ok(response):
-    assert response.status == 200, await response.text()
-    return await response.json()
 
 
 async def generate(client, **options):

@@ -1,27 +1,15 @@
 """JWS in its compact form, attached and detached (RFC 7515, RFC 7797)."""
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
 from algorithm_facts import FACTS, using
+from encoded import b64, part, raw
 from problems import refused
 
 pytestmark = pytest.mark.shared_service
 
 PAYLOAD = b'{"iss":"joe"}'
-
-
-def b64(data):
-    return urlsafe_b64encode(data).decode()
-
-
-def part(data):
-    return b64(data if isinstance(data, bytes) else json.dumps(data).encode()).rstrip("=")
-
-
-def raw(text):
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def header_of(jws):

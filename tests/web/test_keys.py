@@ -1,4 +1,3 @@
-import base64
 import hashlib
 import json
 import re
@@ -9,6 +8,7 @@ from algorithm_facts import ECDSA, FACTS, named
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from derived import on_stores
+from encoded import raw
 from problems import refused
 
 pytestmark = pytest.mark.shared_service
@@ -27,10 +27,6 @@ ALIASES = [
     "../../key/generate",
     "x" * 4096,
 ]
-
-
-def unpadded(text):
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def names(value):
@@ -104,7 +100,7 @@ async def test_the_kid_is_the_thumbprint(generate, alg):
     members = key["jwk"]
     assert members.keys() <= {"crv", "kty", "x", "y", "n", "e", "alg", "pub"}
     canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
-    assert unpadded(key["kid"]) == hashlib.sha256(canonical).digest()
+    assert raw(key["kid"]) == hashlib.sha256(canonical).digest()
     assert (key["kty"], "=" in key["kid"]) == (key["jwk"]["kty"], False)
 
 
@@ -112,14 +108,14 @@ async def test_the_kid_is_the_thumbprint(generate, alg):
 async def test_an_okp_key_shows_its_raw_bytes(generate, alg):
     key = await generate(alg)
     assert key["jwk"] == {"kty": "OKP", "crv": FACTS[alg].crv, "x": key["jwk"]["x"]}
-    assert base58.b58decode(key["b58"]) == unpadded(key["jwk"]["x"])
-    assert len(unpadded(key["jwk"]["x"])) == FACTS[alg].public
+    assert base58.b58decode(key["b58"]) == raw(key["jwk"]["x"])
+    assert len(raw(key["jwk"]["x"])) == FACTS[alg].public
 
 
 @pytest.mark.parametrize("alg", ECDSA)
 async def test_an_ec_key_shows_its_compressed_point(generate, alg):
     key = await generate(alg)
-    x, y = (unpadded(key["jwk"][name]) for name in "xy")
+    x, y = (raw(key["jwk"][name]) for name in "xy")
     assert len(x) == len(y) == FACTS[alg].public - 1
     numbers = ec.EllipticCurvePublicNumbers(int.from_bytes(x), int.from_bytes(y), FACTS[alg].curve)
     point = numbers.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
@@ -136,7 +132,7 @@ async def test_a_symmetric_key_shows_nothing(generate, alg):
     one, two = await generate(alg), await generate(alg)
     assert (one["jwk"], one["b58"], one["kty"]) == (None, None, "oct")
     assert one["kid"] != two["kid"]
-    assert len(unpadded(one["kid"])) == 32
+    assert len(raw(one["kid"])) == 32
 
 
 @pytest.mark.each_store

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from calls import endless
 from problems import refused
 from waiting import until
 
@@ -19,8 +20,6 @@ from minikms.http.acceptor import Places
 from minikms.http.gate import GATE
 from minikms.http.state import IN_FLIGHT
 from minikms.serve.assembly import create_service
-from minikms.web.messages import stream
-from minikms.web.schemas.system_bodies import Health
 
 GENERATE = b"POST /key/generate HTTP/1.1\r\nHost: localhost\r\n"
 BODY = b'{"alg":"ed25519"}'
@@ -41,16 +40,6 @@ async def wait(request):
     """A call that is under way until the test says otherwise."""
     await request.app[GO_ON].wait()
     return web.Response()
-
-
-async def endless(request):
-    """A listing that has no end."""
-
-    async def pages():
-        while True:
-            yield [{"status": "x" * 1000}] * 50
-
-    return await stream(request, Health(), pages())
 
 
 GO_ON = web.AppKey("go_on", asyncio.Event)

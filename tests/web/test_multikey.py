@@ -5,7 +5,6 @@ vectors of did-method-key; the G1 one is another implementation's.
 """
 
 import json
-from base64 import urlsafe_b64encode
 
 import base58
 import pytest
@@ -13,6 +12,7 @@ from algorithm_facts import ECDSA, FACTS, KEY_PAIRS
 from aries_askar import Key as AskarKey
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
+from encoded import jose
 
 pytestmark = pytest.mark.shared_service
 
@@ -53,23 +53,19 @@ PUBLISHED = {
 }
 
 
-def b64(data):
-    return urlsafe_b64encode(data).decode().rstrip("=")
-
-
 def jwk_of(alg, public):
     """The JWK of a public key's bytes, by other code than the service's."""
     if alg in ECDSA:
         crv, curve = FACTS[alg].crv, FACTS[alg].curve
         numbers = ec.EllipticCurvePublicKey.from_encoded_point(curve, public).public_numbers()
         size = (curve.key_size + 7) // 8
-        x, y = (b64(number.to_bytes(size, "big")) for number in (numbers.x, numbers.y))
+        x, y = (jose(number.to_bytes(size, "big")) for number in (numbers.x, numbers.y))
         return {"kty": "EC", "crv": crv, "x": x, "y": y}
     if alg.startswith("rsa"):
         return rsa_jwk(public)
     if alg.startswith("bls"):
         return json.loads(AskarKey.from_public_bytes(alg, public).get_jwk_public())
-    return {"kty": "OKP", "crv": alg.capitalize(), "x": b64(public)}
+    return {"kty": "OKP", "crv": alg.capitalize(), "x": jose(public)}
 
 
 def rsa_jwk(pkcs1):
@@ -78,7 +74,7 @@ def rsa_jwk(pkcs1):
     bits = b"\x03" + der_length(len(pkcs1) + 1) + b"\0" + pkcs1
     body = algorithm + bits
     numbers = load_der_public_key(b"\x30" + der_length(len(body)) + body).public_numbers()
-    n, e = (b64(n.to_bytes((n.bit_length() + 7) // 8, "big")) for n in (numbers.n, numbers.e))
+    n, e = (jose(n.to_bytes((n.bit_length() + 7) // 8, "big")) for n in (numbers.n, numbers.e))
     return {"kty": "RSA", "n": n, "e": e}
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64encode
 from contextlib import closing
 from copy import deepcopy
 from itertools import count, product
@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import base58
 import pytest
 from algorithm_facts import FACTS
+from encoded import raw
 from uses import OTHER_BODIES, USES
 
 from minikms.web.routes import ROUTES
@@ -22,10 +23,6 @@ GIVES = {
     *("exportKey", "unwrap", "derive", "decrypt", "openBox", "openSealedBox", "decapsulate"),
     *("decryptJwe", "openHpke", "unpackDidcomm"),
 }
-
-
-def raw(text):
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def encodings(secret):

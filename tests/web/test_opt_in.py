@@ -1,10 +1,10 @@
 """Opt-in operations: a key has one only where it was named for it."""
 
-import base64
 import os
 
 import pytest
 from algorithm_facts import FACTS, named, using
+from encoded import b64, raw
 from nacl import bindings as sodium
 from problems import refused
 
@@ -15,14 +15,6 @@ X = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
 D = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
 JWK = {"kty": "OKP", "crv": "Ed25519", "x": X, "d": D}
 PEER = {"kty": "OKP", "crv": "X25519", "x": "3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"}
-
-
-def b64(data):
-    return base64.urlsafe_b64encode(data).decode()
-
-
-def raw(text):
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 async def test_the_listing_says_which_are_opt_in(client):

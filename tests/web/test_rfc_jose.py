@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from encoded import changed
 
 from minikms.encodings import b64url, b64url_decode
 
@@ -33,11 +34,6 @@ def header_of(jws):
 
 def payload_of(example):
     return example.get("payload") or example["jws"].split(".")[1]
-
-
-def changed(text):
-    """`text` with its first character another."""
-    return ("B" if text.startswith("A") else "A") + text[1:]
 
 
 async def check(post, example, by):

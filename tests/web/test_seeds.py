@@ -5,10 +5,10 @@ import fcntl
 import json
 import logging
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from pathlib import Path
 
 import pytest
+from encoded import b64, raw
 
 from minikms.config import Config
 from minikms.plugin.protocol import SecretImporter, SeedImporter
@@ -30,14 +30,6 @@ OCT = {"kty": "oct", "alg": "A256GCM", "k": SECRET}
 # RFC 6979 appendix A.2.5: the private key, and x of the public one.
 P256 = "c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721"
 P256_X = "60fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6"
-
-
-def b64(data):
-    return urlsafe_b64encode(data).decode()
-
-
-def raw(text):
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 @pytest.fixture

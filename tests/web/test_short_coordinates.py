@@ -5,11 +5,11 @@ authlib_short_coordinates.json: of each key one member is short, and of each `ep
 """
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from pathlib import Path
 
 import pytest
 from algorithm_facts import ECDSA, FACTS
+from encoded import jose, raw
 from problems import refused
 
 pytestmark = pytest.mark.shared_service
@@ -19,14 +19,6 @@ SIZES = {FACTS[name].crv: FACTS[name].public - 1 for name in ECDSA}
 NAMES = [f"{each['jwk']['crv']} {number}" for number, each in enumerate(VECTORS)]
 
 
-def decode(text):
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def encode(data):
-    return urlsafe_b64encode(data).decode().rstrip("=")
-
-
 def public(jwk):
     return {name: value for name, value in jwk.items() if name != "d"}
 
@@ -34,14 +26,14 @@ def public(jwk):
 def whole(jwk):
     """A JWK with all of its zeros."""
     size = SIZES[jwk["crv"]]
-    padded = {n: encode(decode(jwk[n]).rjust(size, b"\0")) for n in "xyd" if n in jwk}
+    padded = {n: jose(raw(jwk[n]).rjust(size, b"\0")) for n in "xyd" if n in jwk}
     return jwk | padded
 
 
 @pytest.fixture(params=VECTORS, ids=NAMES)
 def vector(request):
     assert request.param["jwk"] != whole(request.param["jwk"])
-    header = json.loads(decode(request.param["jwe"].partition(".")[0]))
+    header = json.loads(raw(request.param["jwe"].partition(".")[0]))
     assert header["epk"] != whole(header["epk"])
     return request.param
 
@@ -73,7 +65,7 @@ async def test_a_public_key_alone(post, vector):
 @pytest.mark.parametrize("member", ["x", "y", "d"])
 async def test_others_are_refused_and_named(client, generate, crv, member):
     jwk = next(whole(each["jwk"]) for each in VECTORS if each["jwk"]["crv"] == crv)
-    for text in ("", encode(b"\0" + decode(jwk[member])), encode(b"\0" * 5000), "*", 7, None):
+    for text in ("", jose(b"\0" + raw(jwk[member])), jose(b"\0" * 5000), "*", 7, None):
         response = await client.post("/key/import", json={"jwk": jwk | {member: text}})
         problem = await refused(response, 422, "invalid-key")
         assert f"'{member}'" in problem["detail"]
@@ -84,11 +76,11 @@ async def test_a_peer_that_is_refused_is_named(client, post, crv):
     vector = next(each for each in VECTORS if each["jwk"]["crv"] == crv)
     kid = (await post("/key/import", {"jwk": vector["jwk"]}))["kid"]
     header, *parts = vector["jwe"].split(".")
-    members = json.loads(decode(header))
-    long = {**members["epk"], "y": encode(b"\0" + decode(whole(members["epk"])["y"]))}
+    members = json.loads(raw(header))
+    long = {**members["epk"], "y": jose(b"\0" + raw(whole(members["epk"])["y"]))}
     response = await client.post("/derive", json={"kid": kid, "peer": long})
     assert "'y'" in (await refused(response, 422, "invalid-key"))["detail"]
-    jwe = ".".join([encode(json.dumps(members | {"epk": long}).encode()), *parts])
+    jwe = ".".join([jose(json.dumps(members | {"epk": long}).encode()), *parts])
     problem = await refused(
         await client.post("/jwe/decrypt", json={"kid": kid, "jwe": jwe}), 422, "decryption-failed"
     )

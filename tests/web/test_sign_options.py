@@ -1,12 +1,12 @@
 """JOSE names, DER, digests, verification by a public JWK, and batches."""
 
 import hashlib
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
 from algorithm_facts import ECDSA, FACTS, named, using
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from encoded import b64, raw
 from problems import refused
 
 pytestmark = pytest.mark.shared_service
@@ -19,14 +19,6 @@ DIGESTS = {
     "ES256K": "sha256",
 }
 MESSAGE = b"hello"
-
-
-def b64(data):
-    return urlsafe_b64encode(data).decode()
-
-
-def raw(text):
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 @pytest.mark.parametrize("alg", using("sign"))

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import ClientSession, TCPConnector
+from calls import bearer
 from problems import slug_of
 from waiting import until
 
@@ -16,10 +17,6 @@ from minikms.serve.assembly import create_service
 from minikms.web.state import STORE, TOKENS
 
 SIGN = {"alias": "a", "data": "aGVsbG8"}
-
-
-def bearer(token):
-    return {"Authorization": f"Bearer {token}"}
 
 
 @asynccontextmanager

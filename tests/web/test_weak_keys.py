@@ -3,9 +3,9 @@
 import contextlib
 import json
 import time
-from base64 import urlsafe_b64encode
 
 import pytest
+from encoded import jose
 from problems import refused
 
 from minikms.encodings import thumbprint
@@ -31,16 +31,12 @@ WEAK = {
 weak = pytest.mark.parametrize(("crv", "x"), WEAK.values(), ids=WEAK)
 
 
-def b64(data):
-    return urlsafe_b64encode(data).decode().rstrip("=")
-
-
 def text(number):
-    return b64(number.to_bytes((number.bit_length() + 7) // 8, "big"))
+    return jose(number.to_bytes((number.bit_length() + 7) // 8, "big"))
 
 
 def okp(crv, x):
-    return {"kty": "OKP", "crv": crv, "x": b64(x)}
+    return {"kty": "OKP", "crv": crv, "x": jose(x)}
 
 
 @pytest.mark.process
@@ -66,8 +62,8 @@ async def test_a_public_key_that_is_no_point_is_not_imported(client, crv, x):
 
 @weak
 async def test_a_public_key_that_is_no_point_verifies_nothing(client, crv, x):
-    by, sig = {"jwk": okp(crv, x)}, b64(x.ljust(2 * len(x), b"\0"))
-    header = b64(json.dumps({"alg": "EdDSA"}).encode())
+    by, sig = {"jwk": okp(crv, x)}, jose(x.ljust(2 * len(x), b"\0"))
+    header = jose(json.dumps({"alg": "EdDSA"}).encode())
     for path, what in (
         ("/verify", {"data": "", "sig": sig}),
         ("/verify/batch", {"items": [{"data": "", "sig": sig}]}),
@@ -93,7 +89,7 @@ async def test_one_that_was_stored_before_verifies_nothing(client, profile, crv,
         created=time.time_ns(),
     )
     await client.app[SERVICE]._store.insert(profile, record, b"")
-    body = {"kid": record.kid, "data": "", "sig": b64(x.ljust(2 * len(x), b"\0"))}
+    body = {"kid": record.kid, "data": "", "sig": jose(x.ljust(2 * len(x), b"\0"))}
     for _ in range(2):  # the second time its record is in memory
         await refused(await client.post("/verify", json=body), 422, "invalid-key")
     assert (await client.delete(f"/key/{record.kid}")).status == 200
@@ -114,7 +110,7 @@ async def test_a_public_key_of_low_order_is_neither_imported_nor_agreed_with(
 @pytest.mark.parametrize(("crv", "size"), [("BLS12381G1", 48), ("BLS12381G2", 96)])
 async def test_the_identity_of_bls_is_not_imported(client, crv, size):
     """draft-irtf-cfrg-bls-signature section 2.5: KeyValidate."""
-    point = {"x": b64(b"\x40" + bytes(size - 1)), "y": b64(bytes(size))}
+    point = {"x": jose(b"\x40" + bytes(size - 1)), "y": jose(bytes(size))}
     body = {"jwk": {"kty": "EC", "crv": crv, **point}}
     await refused(await client.post("/key/import", json=body), 422, "invalid-key")
 
@@ -147,7 +143,7 @@ async def test_a_jwk_of_any_size_is_refused(client, jwk):
 async def test_the_secret_of_a_mac_is_bounded(client, post):
     """All of it is hashed at each use."""
     for size, status in ((4096, 200), (4097, 422)):
-        k = b64(bytes(size))
+        k = jose(bytes(size))
         for body in (
             {"alg": "hs256", "secret": k},
             {"jwk": {"kty": "oct", "alg": "HS256", "k": k}},
@@ -160,7 +156,7 @@ async def test_the_secret_of_a_mac_is_bounded(client, post):
 
 async def test_key_material_of_any_size_is_refused(client, generate):
     kek = (await generate("a256kw"))["kid"]
-    long = b64(bytes(65_536))
+    long = jose(bytes(65_536))
     for field, more in (
         ("secret", {"alg": "a256gcm"}),
         ("seed", {"alg": "ed25519"}),
@@ -169,7 +165,7 @@ async def test_key_material_of_any_size_is_refused(client, generate):
         response = await client.post("/key/import", json=more | {field: long})
         problem = await refused(response, 422, "validation-failed")
         assert f"#/{field}" in [error["pointer"] for error in problem["errors"]]
-        response = await client.post("/key/import", json=more | {field: b64(bytes(65_535))})
+        response = await client.post("/key/import", json=more | {field: jose(bytes(65_535))})
         assert "validation-failed" not in (await response.json())["type"]
 
 

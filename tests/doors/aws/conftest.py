@@ -70,6 +70,11 @@ class Aws:
     def __getattr__(self, name: str) -> Any:
         return partial(asyncio.to_thread, getattr(self.boto, name))
 
+    @staticmethod
+    def arn(key_id: str) -> str:
+        """The ARN of a key of the default profile."""
+        return f"arn:aws:kms:us-east-1:000000000000:key/{key_id}"
+
     def of(self, profile: str = "", **options: Any) -> "Aws":
         """A client of a profile, of other credentials or of another region."""
         key_id = f"profile-{profile}" if profile else "test"

@@ -6,10 +6,6 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 
-def arn_of(key_id):
-    return f"arn:aws:kms:us-east-1:000000000000:key/{key_id}"
-
-
 def der(public):
     return public.public_bytes(ser.Encoding.DER, ser.PublicFormat.SubjectPublicKeyInfo)
 
@@ -23,7 +19,7 @@ async def test_both_sides_derive_the_same_secret(aws, alg):
     for _ in range(3):  # from the store, then from the cache
         made = await aws.derive_shared_secret(**call)
         assert made["SharedSecret"] == peer.exchange(ec.ECDH(), ours)
-        assert (made["KeyId"], made["KeyOrigin"]) == (arn_of(key_id), "AWS_KMS")
+        assert (made["KeyId"], made["KeyOrigin"]) == (aws.arn(key_id), "AWS_KMS")
         assert made["KeyAgreementAlgorithm"] == "ECDH"
 
 
@@ -78,7 +74,7 @@ async def test_an_encapsulated_secret_is_decapsulated(aws, alg):
         assert (len(made["SharedSecret"]), len(ciphertext)) == (32, FACTS[alg].enc)
         read = await aws.decapsulate(**call, SharedSecretCiphertextBlob=ciphertext)
         for answer in (made, read):
-            assert answer["KeyId"] == arn_of(key_id)
+            assert answer["KeyId"] == aws.arn(key_id)
             assert answer["EncapsulationAlgorithm"] == "ML_KEM"
         assert read["SharedSecret"] == made["SharedSecret"]
     public = ser.load_der_public_key((await aws.get_public_key(KeyId=key_id))["PublicKey"])
@@ -130,7 +126,7 @@ async def test_a_key_of_another_usage_or_state_is_refused(
 ):
     signer = await aws.make("p256")  # it could derive, too
     said = await aws.refused("InvalidKeyUsageException", operation, KeyId=signer, **members)
-    assert said == f"{arn_of(signer)} key usage is SIGN_VERIFY which is not valid for {name}."
+    assert said == f"{aws.arn(signer)} key usage is SIGN_VERIFY which is not valid for {name}."
     key_id = await aws.make(alg, *operations)
     await aws.refused("DryRunOperationException", operation, KeyId=key_id, DryRun=True, **members)
     await getattr(aws, operation)(KeyId=key_id, **members)

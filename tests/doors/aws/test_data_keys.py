@@ -31,10 +31,6 @@ OPERATIONS = [
 ]
 
 
-def arn_of(key_id):
-    return f"arn:aws:kms:us-east-1:000000000000:key/{key_id}"
-
-
 @pytest.mark.parametrize(
     ("members", "size"),
     [
@@ -49,7 +45,7 @@ async def test_a_data_key_decrypts_from_its_ciphertext(aws, members, size):
     found = set()
     for _ in range(3):  # from the store, then from the cache
         made = await aws.generate_data_key(KeyId=key_id, EncryptionContext=CONTEXT, **members)
-        assert made["KeyId"] == arn_of(key_id)
+        assert made["KeyId"] == aws.arn(key_id)
         assert len(made["Plaintext"]) == size
         blob = {"CiphertextBlob": made["CiphertextBlob"]}
         read = await aws.decrypt(**blob, EncryptionContext=CONTEXT)
@@ -87,7 +83,7 @@ async def test_a_data_key_pair(aws, spec):
     key_id = await aws.make("a256gcm")
     call = {"KeyId": key_id, "EncryptionContext": CONTEXT, "KeyPairSpec": spec}
     made = await aws.generate_data_key_pair(**call)
-    assert (made["KeyId"], made["KeyPairSpec"]) == (arn_of(key_id), spec)
+    assert (made["KeyId"], made["KeyPairSpec"]) == (aws.arn(key_id), spec)
     private = ser.load_der_private_key(made["PrivateKeyPlaintext"], None)
     assert isinstance(private, KINDS[spec])
     public = private.public_key()
@@ -144,7 +140,7 @@ async def test_a_pair_of_a_spec_that_is_not_here(aws, spec):
 async def test_a_key_of_another_usage_or_state_is_refused(aws, operation, name, members):
     signer = await aws.make("p256")
     said = await aws.refused("InvalidKeyUsageException", operation, KeyId=signer, **members)
-    assert said == f"{arn_of(signer)} key usage is SIGN_VERIFY which is not valid for {name}."
+    assert said == f"{aws.arn(signer)} key usage is SIGN_VERIFY which is not valid for {name}."
     rsa_key = await aws.make("rsa2048", "encrypt", "decrypt")
     said = await aws.refused("InvalidKeyUsageException", operation, KeyId=rsa_key, **members)
     assert said == "Algorithm SYMMETRIC_DEFAULT is incompatible with key spec RSA_2048."

@@ -15,24 +15,20 @@ OAEP = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
 INCORRECT = "The key ID in the request does not identify a CMK that can perform this operation."
 
 
-def arn_of(key_id):
-    return f"arn:aws:kms:us-east-1:000000000000:key/{key_id}"
-
-
 async def test_a_ciphertext_decrypts_with_its_context(aws):
     key_id = await aws.make("a256gcm")
     context = {"tenant": "a", "größe": "10 €", "": ""}
     seen = set()
     for _ in range(3):  # from the store, then from the cache
         made = await aws.encrypt(KeyId=key_id, Plaintext=SECRET, EncryptionContext=context)
-        assert made["KeyId"] == arn_of(key_id)
+        assert made["KeyId"] == aws.arn(key_id)
         assert made["EncryptionAlgorithm"] == "SYMMETRIC_DEFAULT"
         seen.add(made["CiphertextBlob"])
         call = {"CiphertextBlob": made["CiphertextBlob"], "EncryptionContext": context}
-        for named in ({}, {"KeyId": key_id}, {"KeyId": arn_of(key_id)}):
+        for named in ({}, {"KeyId": key_id}, {"KeyId": aws.arn(key_id)}):
             read = await aws.decrypt(**call, **named)
             assert read["Plaintext"] == SECRET
-            assert read["KeyId"] == arn_of(key_id)
+            assert read["KeyId"] == aws.arn(key_id)
             assert read["EncryptionAlgorithm"] == "SYMMETRIC_DEFAULT"
             assert len(bytes.fromhex(read["KeyMaterialId"])) == 32
     assert len(seen) == 3
@@ -154,7 +150,7 @@ async def test_a_blob_from_before_a_rotation(aws):
     for blob in blobs:
         assert (await aws.decrypt(CiphertextBlob=blob))["Plaintext"] == SECRET
         named = await aws.decrypt(CiphertextBlob=blob, KeyId=key_id)
-        assert (named["Plaintext"], named["KeyId"]) == (SECRET, arn_of(key_id))
+        assert (named["Plaintext"], named["KeyId"]) == (SECRET, aws.arn(key_id))
         materials.add(named["KeyMaterialId"])
     assert len(materials) == 3
     await aws.change(key_id, state="disabled")
@@ -183,7 +179,7 @@ async def test_a_key_that_changes_meanwhile(aws, monkeypatch, method, members, c
     call = {"KeyId": key_id, "Plaintext": SECRET}
     if code is not None:
         said = await aws.refused(code, "encrypt", **call)
-        assert said.startswith(f"{arn_of(key_id)} is ")
+        assert said.startswith(f"{aws.arn(key_id)} is ")
     else:
         blob = (await aws.encrypt(**call))["CiphertextBlob"]
         assert (await aws.kid(key_id)).encode() in blob  # of the key that encrypted it
@@ -206,11 +202,11 @@ async def test_the_state_of_a_key(aws):
     await aws.change(key_id, state="disabled")
     for operation, members in calls:
         said = await aws.refused("DisabledException", operation, **members)
-        assert said == f"{arn_of(key_id)} is disabled."
+        assert said == f"{aws.arn(key_id)} is disabled."
     await aws.schedule_deletion_of(key_id)
     for operation, members in calls:
         said = await aws.refused("KMSInvalidStateException", operation, **members)
-        assert said == f"{arn_of(key_id)} is pending deletion."
+        assert said == f"{aws.arn(key_id)} is pending deletion."
 
 
 async def test_a_key_that_decrypts_alone(aws):
@@ -232,7 +228,7 @@ async def test_a_key_that_decrypts_alone(aws):
 async def test_a_key_for_another_use(aws, alg, operations, usage):
     key_id = await aws.make(alg, *operations)
     said = await aws.refused("InvalidKeyUsageException", "encrypt", KeyId=key_id, Plaintext=SECRET)
-    assert said == f"{arn_of(key_id)} key usage is {usage} which is not valid for Encrypt."
+    assert said == f"{aws.arn(key_id)} key usage is {usage} which is not valid for Encrypt."
     said = await aws.refused(
         "InvalidKeyUsageException",
         "decrypt",
@@ -256,11 +252,11 @@ async def test_encryption_to_a_public_key(aws):
     rsa = {"KeyId": key_id, "EncryptionAlgorithm": "RSAES_OAEP_SHA_256"}
     for _ in range(2):
         made = await aws.encrypt(**rsa, Plaintext=SECRET)
-    assert (made["KeyId"], made["EncryptionAlgorithm"]) == (arn_of(key_id), "RSAES_OAEP_SHA_256")
+    assert (made["KeyId"], made["EncryptionAlgorithm"]) == (aws.arn(key_id), "RSAES_OAEP_SHA_256")
     public = ser.load_der_public_key((await aws.get_public_key(KeyId=key_id))["PublicKey"])
     for ciphertext in (made["CiphertextBlob"], public.encrypt(SECRET, OAEP)):
         read = await aws.decrypt(**rsa, CiphertextBlob=ciphertext)
-        assert (read["Plaintext"], read["KeyId"]) == (SECRET, arn_of(key_id))
+        assert (read["Plaintext"], read["KeyId"]) == (SECRET, aws.arn(key_id))
         assert "KeyMaterialId" not in read
     changed = bytes([ciphertext[0] ^ 1, *ciphertext[1:]])
     for bad in (changed, ciphertext[:-1], bytes(256)):
@@ -341,7 +337,7 @@ async def test_re_encryption_moves_a_plaintext_to_another_key(aws):
     }
     for named in ({}, {"SourceKeyId": source}):
         made = await aws.re_encrypt(**call, **named)
-        assert (made["SourceKeyId"], made["KeyId"]) == (arn_of(source), arn_of(destination))
+        assert (made["SourceKeyId"], made["KeyId"]) == (aws.arn(source), aws.arn(destination))
         assert made["SourceEncryptionAlgorithm"] == "SYMMETRIC_DEFAULT"
         assert made["DestinationEncryptionAlgorithm"] == "SYMMETRIC_DEFAULT"
         assert made["SourceKeyMaterialId"] != made["DestinationKeyMaterialId"]

@@ -15,19 +15,15 @@ ALGORITHMS = [
 ]
 
 
-def arn_of(key_id):
-    return f"arn:aws:kms:us-east-1:000000000000:key/{key_id}"
-
-
 @pytest.mark.parametrize(("alg", "spec", "algorithm"), ALGORITHMS)
 async def test_a_mac_verifies_and_a_changed_one_does_not(aws, alg, spec, algorithm):
     key_id = await aws.make(alg)
     call = {"KeyId": key_id, "Message": MESSAGE, "MacAlgorithm": algorithm}
     for _ in range(3):  # from the store, then from the cache
         made = await aws.generate_mac(**call)
-        assert (made["KeyId"], made["MacAlgorithm"]) == (arn_of(key_id), algorithm)
+        assert (made["KeyId"], made["MacAlgorithm"]) == (aws.arn(key_id), algorithm)
         checked = await aws.verify_mac(**call, Mac=made["Mac"])
-        assert (checked["KeyId"], checked["MacAlgorithm"]) == (arn_of(key_id), algorithm)
+        assert (checked["KeyId"], checked["MacAlgorithm"]) == (aws.arn(key_id), algorithm)
         assert checked["MacValid"] is True
     for mac in (bytes(len(made["Mac"])), made["Mac"][:-1], made["Mac"] + b"\0"):
         assert await aws.refused("KMSInvalidMacException", "verify_mac", **call, Mac=mac) == ""
@@ -68,7 +64,7 @@ async def test_a_code_from_before_a_rotation(aws):
 async def test_a_key_of_another_usage_or_state_is_refused(aws):
     call = {"Message": MESSAGE, "MacAlgorithm": "HMAC_SHA_256"}
     symmetric = await aws.make("a256gcm")
-    said = f"{arn_of(symmetric)} key usage is ENCRYPT_DECRYPT which is not valid for "
+    said = f"{aws.arn(symmetric)} key usage is ENCRYPT_DECRYPT which is not valid for "
     kind = "InvalidKeyUsageException"
     refused = await aws.refused(kind, "generate_mac", KeyId=symmetric, **call)
     assert refused == f"{said}GenerateMac."

@@ -1,0 +1,27 @@
+"""Calls over HTTP: their token, their success, and a listing without an end."""
+
+from typing import Any
+
+from minikms.web.messages import stream
+from minikms.web.schemas.system_bodies import Health
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header of a call with this token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def ok(response: Any) -> Any:
+    """Assert that a call has succeeded, and give the answer's body."""
+    assert response.status == 200, await response.text()
+    return await response.json()
+
+
+async def endless(request: Any) -> Any:
+    """Answer a listing without an end."""
+
+    async def pages() -> Any:
+        while True:
+            yield [{"status": "x" * 1000}] * 50
+
+    return await stream(request, Health(), pages())
