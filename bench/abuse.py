@@ -1,10 +1,10 @@
-"""What others notice of abuse: how long their calls take meanwhile, and what it costs in memory.
+"""Delays of other callers, and memory of the service, while it is abused.
 
 Run it with the Python that Mini KMS is installed in: `python bench/abuse.py`; options of
-`minikms serve` may follow. It takes about two minutes, and fails unless the service is as before at
-the end. The service asks for a token, and has a new SQLite store. The abuser is a process of its
-own; the probe calls on a new connection each time, and its POST /sign is once by a key whose
-signatures leave the event loop (RSA), and once by one whose do not.
+`minikms serve` may follow. It takes about two minutes, and fails unless the service answers as
+before at the end. The service requires a token, and has a new SQLite store. The abuser is a process
+of its own. The probe opens a new connection for each call, and signs by Ed25519 on the event loop
+and by RSA in a thread.
 """
 
 import asyncio
@@ -42,8 +42,8 @@ PAUSE = 5.0
 JSON = {"Content-Type": "application/json"}
 MIB = 1024 * 1024
 
-# What the service may keep of all abuse, in megabytes: its caches, such as a JWK Set of 5,000 keys,
-# threads and connections of the store that it had not before, and gaps in its heap.
+# Megabytes that the service may keep: its caches, such as a JWK Set of 5,000 keys, new threads and
+# connections of the store, and gaps in its heap.
 GROWTH = 100
 
 
@@ -82,7 +82,7 @@ async def nothing() -> str:
 
 
 async def abuse(name: str, url: str, file: str) -> str:
-    """Have another process abuse the service; gives what came of it."""
+    """Abuse the service from another process, and return the counted answers."""
     command = (sys.executable, __file__, "--abuse", name, url, file)
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
@@ -97,9 +97,9 @@ async def abuse(name: str, url: str, file: str) -> str:
 async def watch(
     client: ClientSession, pid: int, name: str, work: Coroutine[None, None, str]
 ) -> tuple[int, int]:
-    """Call as one who means no harm, until `work` is done, and print how that was.
+    """Call the service until `work` is done, and print delays, failures and memory.
 
-    Gives the service's memory after it, and how many calls have failed.
+    Returns the service's memory afterwards, and the number of failed calls.
     """
     until = asyncio.create_task(work)
     calls = {

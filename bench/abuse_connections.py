@@ -1,6 +1,6 @@
 """Abuse of connections: many that say nothing, and many that send a head without an end.
 
-They come from 127.0.0.2, so that whoever calls from 127.0.0.1 is another address.
+They come from 127.0.0.2, so that callers at 127.0.0.1 have another address.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ async def unfinished_heads(url: str, file: str) -> Counter[str]:
 
 
 async def _hold(url: str, number: int, *sent: bytes) -> Counter[str]:
-    """Have connections stay open for a while, and count what became of them."""
+    """Keep connections open for a while, and count their ends."""
     raise_descriptor_limit()
     host, port = url.removeprefix("http://").split(":")
     over = asyncio.Event()

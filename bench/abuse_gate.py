@@ -1,4 +1,4 @@
-"""Abuse by batches that take long, by tokens that nobody knows, and by bodies full of faults."""
+"""Abuse by long batches, by unknown tokens, and by bodies full of faults."""
 
 import asyncio
 from collections import Counter

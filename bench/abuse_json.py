@@ -1,4 +1,4 @@
-"""Abuse by JSON that costs many times its size to parse, packed, and by JWEs full of headers."""
+"""Abuse by compressed JSON that is costly to parse, and by JWEs full of headers."""
 
 import gzip
 from base64 import urlsafe_b64encode

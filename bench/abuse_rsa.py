@@ -1,4 +1,4 @@
-"""Abuse by what a JWK says: numbers that have no factors, that are no primes, or of any size."""
+"""Abuse by numbers in JWKs: without factors, not prime, or of any size."""
 
 from collections import Counter
 from functools import partial

@@ -1,4 +1,4 @@
-"""Abuse by size: records, batches and pages that are as large as they may be, and not read."""
+"""Abuse by size: records, batches and unread pages as large as they may be."""
 
 import asyncio
 import contextlib
@@ -62,7 +62,7 @@ async def unread_answers(url: str, token: str) -> Counter[str]:
 
 
 async def make_keys(client: ClientSession) -> None:
-    """Have a profile with some MiB of keys, unless it is there already."""
+    """Make a profile with some MiB of keys, unless it exists."""
     async with client.post("/profile", json={"name": PROFILE}) as made:
         if made.status != 200:
             return

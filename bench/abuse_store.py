@@ -21,10 +21,9 @@ EMPTIED, PUBLISHED = "emptied", "published"
 
 
 async def prepare(folder: str) -> tuple[str, ...]:
-    """Make an SQLite store for the service; gives the options that have it used.
+    """Make an SQLite store, and return the options of a service that uses it.
 
-    It has a profile of which a million keys were deleted, few of them left, and one that publishes
-    thousands.
+    One profile had a million keys, most of which are deleted. Another publishes thousands.
     """
     url, file = f"sqlite://{folder}/keys.db", f"{folder}/store.key"
     location, key = await create(url, file, EMPTIED, PUBLISHED)

@@ -1,4 +1,4 @@
-"""The AWS door of Mini KMS as a contender, which is asked as moto is."""
+"""The AWS door of Mini KMS as a contender, with moto's requests."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ class AwsDoor(Moto):
 
     def command(self, folder: Path, port: int) -> tuple[str, ...]:
         ports = ("--port", "0", "--aws-port", str(port))
-        # -P: what is installed there, not what is in this folder.
+        # -P: the installed package, and no module of this folder.
         return (sys.executable, "-P", "-m", "minikms", "serve", *ports, "--log-level", "warning")
 
     def environment(self, folder: Path) -> dict[str, str]:

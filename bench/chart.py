@@ -9,7 +9,7 @@ from rows import Row
 
 
 def of(run: Run, title: str, rows: Mapping[str, Row], names: Sequence[str]) -> bytes:
-    """An SVG with a bar for each of these rows and contenders; what was not measured has none."""
+    """An SVG with a bar for each row and contender that was measured."""
     shown = [name for name in names if name in run.contenders][::-1]  # drawn from the bottom up
     drawn = pygal.HorizontalBar(
         style=CleanStyle,

@@ -1,4 +1,4 @@
-"""What a contender of `run.py` is: how it is started, how it is asked, and what its answers say."""
+"""The interface of a contender of `run.py`: its command, its requests and its answers."""
 
 import json
 import os
@@ -13,12 +13,12 @@ BATCH: Final = "batch of 100"
 BESIDE: Final = "sign beside batches of 1,000"
 BATCH_OF_KEYS: Final = "batch of 100 keys"
 
-# What has keys made, changed or listed, besides these operations that use them.
+# Operations that make, change or list keys, and operations that use them.
 MAKING: Final = ("generate", BATCH_OF_KEYS, "import", "rotate", "associate", "delete", "list")
 USING: Final = ("get", "sign", "verify", "encrypt", BATCH, BESIDE)
-# What is compared with Mini KMS's own signatures alone.
+# Compared with Mini KMS's own signatures alone.
 OTHERS: Final = ("sign a JWS", "mac", "wrap", "derive")
-# The same, of what was made for the key before.
+# The same, on a message that was made for the key before.
 OPEN_BOX: Final = "open a box"
 UNPACK: Final = "unpack DIDComm v1"
 OPEN_JWE: Final = "open a JWE"
@@ -37,7 +37,7 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came of it; `body` is JSON that was read."""
+    """An answer; `body` is parsed JSON."""
 
     status: int
     body: Any
@@ -59,7 +59,7 @@ Ask: TypeAlias = Callable[[Request], Awaitable[Answer]]
 
 
 class Contender(ABC):
-    """A service and its API. What is not in `algorithms` and `operations` it cannot do."""
+    """A service and its API, with its `algorithms` and `operations`."""
 
     algorithms: ClassVar[Mapping[str, Any]]  # ours, as it calls them
     operations: ClassVar[frozenset[str]] = frozenset((*MAKING, *USING))
@@ -70,7 +70,7 @@ class Contender(ABC):
     audit: bool  # writes `audit.log` in its folder, or `audit.N.log` for each worker
 
     def can(self, operation: str, alg: str) -> bool:
-        """Whether it has what such a row needs."""
+        """Whether it supports the operation and the algorithm of a row."""
         return operation in self.operations and alg in self.algorithms
 
     @property
@@ -80,18 +80,18 @@ class Contender(ABC):
 
     @property
     def intrusion(self) -> Request | None:
-        """A call without a token, where it asks for one."""
+        """A call without a token, if it requires one."""
         return None
 
     async def prepare(self, folder: Path) -> None:  # noqa: B027
-        """Make what there has to be before the first start; LookupError where that cannot be."""
+        """Prepare the first start; raises LookupError if it cannot run here."""
 
     async def open(self, ask: Ask, folder: Path) -> None:  # noqa: B027
-        """Do what a service that has started needs before it takes calls."""
+        """Finish a start, before the service takes calls."""
 
     @abstractmethod
     def command(self, folder: Path, port: int) -> tuple[str, ...]:
-        """What starts it."""
+        """The command that starts it."""
 
     def environment(self, folder: Path) -> dict[str, str]:
         """The variables that it is started with."""
@@ -99,26 +99,26 @@ class Contender(ABC):
 
     @abstractmethod
     def generate(self, alg: str, name: str) -> Request:
-        """Make a key, under this name where callers choose it."""
+        """Make a key, under this name if callers choose names."""
 
     @abstractmethod
     def name(self, body: Any) -> str:
-        """What the key is called that was made, or got."""
+        """The name of a key that was made or read."""
 
     def generate_many(self, alg: str, number: int) -> Request:
-        """Make so many keys by one call."""
+        """Make `number` keys by one call."""
         raise NotImplementedError
 
     def names(self, body: Any) -> list[str]:
-        """What the keys are called that one call made, or listed."""
+        """The names of keys that one call made or listed."""
         raise NotImplementedError
 
     def import_key(self, alg: str) -> Request:
-        """Take in a key that no other call has taken in: with NUMBER in it."""
+        """Import a new key, whose secret has NUMBER in it."""
         raise NotImplementedError
 
     def rotate(self, key: Key) -> Request:
-        """Have a key replaced by a new one."""
+        """Replace a key by a new one."""
         raise NotImplementedError
 
     def associate(self, key: Key, alias: str) -> Request:
@@ -126,7 +126,7 @@ class Contender(ABC):
         raise NotImplementedError
 
     def unlock(self, key: Key) -> Request | None:
-        """What it takes before a key can be deleted."""
+        """The request that has to precede a deletion."""
         return None
 
     def delete(self, key: Key) -> Request:
@@ -180,7 +180,7 @@ def base64url(data: bytes) -> str:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """A free port of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Whom `run.py` compares, by name."""
+"""The contenders of `run.py`, by name."""
 
 from typing import Final
 

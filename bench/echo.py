@@ -1,4 +1,4 @@
-"""The floor: an aiohttp service that answers with the JSON it was sent, and does nothing else.
+"""An aiohttp service that answers with the JSON of the request, as a floor for comparison.
 
 `python bench/echo.py PORT` serves on loopback, as Mini KMS does: one process, uvloop, orjson.
 """

@@ -1,4 +1,4 @@
-"""How fast Mini KMS is meant to be: figures of a run, and their bounds."""
+"""Goals for speed and memory: figures of a run, and their bounds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from rows import Row
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure, which raises LookupError where it was not measured, and its bounds."""
+    """A figure and its bounds; the figure raises LookupError if it was not measured."""
 
     text: str
     figure: Callable[[Run], float]
@@ -61,12 +61,12 @@ def made(ours: str, theirs: str, connections: int) -> Callable[[Run], float]:
 
 
 def flat(call: str) -> Callable[[Run], float]:
-    """What a call costs with the most keys as a part of what it costs with the fewest."""
+    """The cost of a call with the most keys, relative to the fewest."""
     return lambda run: run.listed["sqlite"][STEPS[-1]][call] / run.listed["sqlite"][STEPS[0]][call]
 
 
 def listed(store: str, call: str) -> Callable[[Run], float]:
-    """What a call costs with the most keys."""
+    """The cost of a call with the most keys."""
     return lambda run: run.listed[store][STEPS[-1]][call]
 
 

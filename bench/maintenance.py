@@ -1,9 +1,9 @@
-"""How long `minikms store verify`, `copy` and `upgrade` take, and what memory.
+"""Time and memory of `minikms store verify`, `copy` and `upgrade`.
 
 Run it with the Python that Mini KMS is installed in: `python bench/maintenance.py`. With
-`--beside CHECKOUT` the same is measured with the code of another checkout, in turn, so that the
-ratio holds on a busy machine, too. The store is an SQLite file of Ed25519 keys with an alias each,
-for `upgrade` one of layout 1, which the other checkout is not asked for.
+`--beside CHECKOUT` the code of another checkout is measured in turn, so that the ratio holds on a
+busy machine. The store is an SQLite file of Ed25519 keys with an alias each. `upgrade` has a store
+of layout 1, and runs with this checkout alone.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-"""Where the time of a `POST /key/generate` goes: microseconds of processor time of each piece.
+"""The pieces of a `POST /key/generate`, in microseconds of processor time.
 
 Run it with the Python that Mini KMS is installed in: `python bench/making.py`. The keys are Ed25519
-in memory. Each piece is measured by itself, and is the least of some rounds, as are the calls as
-wholes, which come by transports that send nothing: what the system takes for sockets comes on top.
+in memory. Each piece, and a call as a whole, is the least of some rounds. The transports send
+nothing, so the system's time for sockets comes on top.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ async def measure() -> dict[str, float]:
 
 
 async def askar(record: KeyRecord, material: bytes) -> dict[str, float]:
-    """What Askar takes for its part, and for what is left out."""
+    """Askar's part, and alternatives to it."""
     store = await Store.provision("sqlite://:memory:", "raw", Store.generate_raw_key())
     value, seq, key = record.to_bytes(), {"~seq": "0" * 20}, Key.generate("ed25519")
     async with store.session() as held:  # the store ends with its last connection

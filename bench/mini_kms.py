@@ -45,7 +45,7 @@ HISTORY: Final = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class MiniKms(Contender):
-    """`minikms serve`; no line in its log for each request, as the others have none."""
+    """`minikms serve`, without log lines for requests, as the others have none."""
 
     title: str
     like: str | None = "openbao"
@@ -94,10 +94,10 @@ class MiniKms(Contender):
         return (*self._minikms(folder), *serve, *self.options)
 
     def _minikms(self, folder: Path) -> tuple[str, ...]:
-        """The command: of this Python, or of the version before, which is in the folder."""
+        """The command of this Python, or of the earlier version in the folder."""
         if self.before:
             return ("env", "-C", str(folder), self.python, "-m", "minikms")
-        # -P: what is installed there, not what is in this folder.
+        # -P: the installed package, and no module of this folder.
         return (self.python, "-P", "-m", "minikms")
 
     def environment(self, folder: Path) -> dict[str, str]:
@@ -197,7 +197,7 @@ class MiniKms(Contender):
         return post("/didcomm/pack", {"from": key.name, **body})
 
     def unpack(self, packed: Any) -> Request:
-        """Unpack what had the body `packed`."""
+        """Unpack the message of the answer `packed`."""
         return post("/didcomm/unpack", packed)
 
     def encrypt_jwe(self, key: Key, plaintext: bytes) -> Request:
@@ -207,18 +207,18 @@ class MiniKms(Contender):
         return post("/jwe/encrypt", body)
 
     def decrypt_jwe(self, key: Key, encrypted: Any) -> Request:
-        """Open what had the body `encrypted`."""
+        """Open the JWE of the answer `encrypted`."""
         return post("/jwe/decrypt", {"kid": key.name, **encrypted})
 
 
 def _unpack(folder: Path) -> None:
-    """Put the version before into a folder; raises LookupError where there is no history of it."""
+    """Put the earlier version into a folder; raises LookupError without its history."""
     archive = f"{folder}/before.tar"
     there = ("env", "-C", str(folder), sys.executable, "-c")
     for step in (
         ("git", "-C", str(HISTORY), "archive", "-o", archive, BEFORE, "minikms", "setup.cfg"),
         ("tar", "-x", "-C", str(folder), "-f", archive),
-        # Its entry points are where Python looks for those of what is installed.
+        # Python looks for its entry points beside the installed ones.
         (*there, "__import__('setuptools').setup()", "egg_info"),
     ):
         if subprocess.run(step, capture_output=True, check=False).returncode:  # noqa: S603
@@ -227,7 +227,7 @@ def _unpack(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Echo(MiniKms):
-    """What aiohttp costs alone: it is asked as Mini KMS is, and a message is its own signature."""
+    """aiohttp alone: it takes Mini KMS's requests, and a message is its own signature."""
 
     like: str | None = None
 

@@ -12,7 +12,7 @@ from contender import Answer, Contender, Key, Request, base64, post
 
 @dataclass(frozen=True)
 class Moto(Contender):
-    """The KMS of moto, which many test against; its log of requests cannot be switched off."""
+    """The KMS of moto; its request log cannot be switched off."""
 
     title: str
     like: str | None = None

@@ -29,13 +29,13 @@ TOKEN = "root"  # noqa: S105 - of a server that this script starts
 
 @dataclass(frozen=True)
 class OpenBao(Contender):
-    """OpenBao's Transit, in memory; by its root token, which spares it policies."""
+    """OpenBao's Transit in memory, with its root token, which needs no policies."""
 
     title: str
     like: str | None = None
     audit: bool = False
 
-    # By OpenBao's type, and what a signature takes besides so that it is as ours are.
+    # By OpenBao's type, with the options for signatures like ours.
     algorithms: ClassVar = {
         "ed25519": ("ed25519", {}),
         "p256": ("ecdsa-p256", {"marshaling_algorithm": "jws"}),
@@ -129,7 +129,7 @@ class OpenBao(Contender):
 
 @dataclass(frozen=True)
 class OpenBaoOnRaft(OpenBao):
-    """The same with its keys on the disk, in a cluster of one: what it acknowledges is synced."""
+    """OpenBao with its keys on the disk, in a cluster of one; it syncs before it acknowledges."""
 
     probe = Request("GET", "/v1/sys/seal-status")
     set_up: ClassVar[Sequence[Request]] = ()

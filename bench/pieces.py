@@ -1,8 +1,8 @@
-"""Where the time of a `POST /sign` goes: microseconds of processor time of each piece of it.
+"""The pieces of a `POST /sign`, in microseconds of processor time.
 
 Run it with the Python that Mini KMS is installed in: `python bench/pieces.py`. It calls the service
-in this process, by transports that send nothing: what the system takes for sockets comes on top.
-Calls come four in one turn of the loop, as they do under load.
+in this process, by transports that send nothing, so the system's time for sockets comes on top.
+Four calls come in one turn of the loop, as they do under load.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ from minikms.web.schemas.operation_bodies import Signature, SignRequest
 CALLS = 2000
 TURN = 4
 ROUNDS = 9
-# In how many turns of the event loop a call is answered.
+# Turns of the event loop until a call is answered.
 LOOP_TURNS = 1 if sys.version_info >= (3, 12) else 2
 CASES = {
     "Ed25519": ("ed25519", False),
@@ -200,7 +200,7 @@ def each(connection: Any, app: Any, call: bytes) -> dict[str, float]:
 
 
 async def turns(connections: list[Any], call: bytes) -> float:
-    """The same as `microseconds` of a call that each of these connections has once a turn."""
+    """Microseconds of a call, if each connection has one in each turn of the loop."""
     rounds = []
     for _ in range(ROUNDS):
         begin = time.process_time()
@@ -214,7 +214,7 @@ async def turns(connections: list[Any], call: bytes) -> float:
 
 
 def microseconds(work: Callable[[], object]) -> float:
-    """Of processor time for each of many calls, in the best of some rounds."""
+    """Processor time of a call, in the best of some rounds of many calls."""
     rounds = []
     for _ in range(ROUNDS):
         begin = time.process_time()

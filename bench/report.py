@@ -1,4 +1,4 @@
-"""What `run.py` writes of a run: the goals and a table, and all the others behind them."""
+"""The documents that `run.py` writes: goals and a table, and all other tables."""
 
 import re
 import statistics
@@ -81,7 +81,7 @@ that so many of the keys have, from the first on, and from the middle of the lis
 
 @dataclass
 class Run:
-    """What was measured, each by contender."""
+    """The figures of a run, by contender."""
 
     contenders: dict[str, Contender]
     facts: Sequence[str]
@@ -92,21 +92,21 @@ class Run:
     in_use: dict[str, Memory] = field(default_factory=dict)  # with so many keys
     listed: dict[str, Costs] = field(default_factory=dict)  # by store
     pieces: Pieces = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)  # what was not measured, and why
+    missing: list[str] = field(default_factory=list)  # rows without figures, and why
 
     def measured(self, row: Row, name: str) -> list[Measurement]:
-        """The rounds of a contender; raises LookupError where there are none."""
+        """The rounds of a contender; raises LookupError if there are none."""
         found = self.rows[row][name]
         if isinstance(found, str):
             raise LookupError(found)
         return found
 
     def start(self, name: str) -> float:
-        """The median of the starts of a contender; raises LookupError where there is none."""
+        """The median start of a contender; raises LookupError if there is none."""
         return statistics.median(self.starts[name])
 
     def line(self, row: Row) -> str:
-        """What a row came to, in short."""
+        """The figures of a row in one line."""
         found = cells_of(self, row, rate, self.rows[row])
         cells = (f"{name} {cell}" for name, cell in zip(self.rows[row], found, strict=True))
         return f"{row}: " + ", ".join(cells)
@@ -134,7 +134,7 @@ def document(run: Run) -> str:
 
 
 def readme(run: Run, text: str) -> str:
-    """The README with the figures of a run, where it has them all."""
+    """The README with the figures of a run, if the run has them all."""
     for title, operation in README_LINES.items():
         for row in run.rows:
             if row.title == operation and row.connections == CONNECTIONS:
@@ -228,7 +228,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def rate(run: Run, row: Row, name: str) -> str:
-    """How much is done in a second, and the ratio to the like."""
+    """Operations a second, and the ratio to the like."""
     ours = run.measured(row, name)
     done = f"{median(ours, 'rate') * row.acts:,.0f}"
     like = run.rows[row].get(run.contenders[name].like or "")
@@ -236,13 +236,13 @@ def rate(run: Run, row: Row, name: str) -> str:
 
 
 def times(run: Run, row: Row, name: str) -> str:
-    """How long callers wait."""
+    """The p50 and p99 of a row."""
     found = run.measured(row, name)
     return f"{median(found, 'p50'):.2f} · {median(found, 'p99'):.2f}"
 
 
 def work(run: Run, row: Row, name: str) -> str:
-    """What a request costs."""
+    """The processor time of a request, and wrk's."""
     found = run.measured(row, name)
     return f"{median(found, 'cpu'):.0f} · {median(found, 'wrk'):.0f}"
 
@@ -250,7 +250,7 @@ def work(run: Run, row: Row, name: str) -> str:
 def cells_of(
     run: Run, row: Row, cell: Callable[[Run, Row, str], str], names: Iterable[str]
 ) -> Iterator[str]:
-    """A row of a table: this of each of these contenders, or why there is nothing."""
+    """The cells of a row: a figure of each contender, or the reason for its absence."""
     for name in names:
         found = run.rows[row].get(name, "")
         yield found if isinstance(found, str) else cell(run, row, name)

@@ -1,4 +1,4 @@
-"""What `run.py` measures: the calls of each row, and that they are answered rightly."""
+"""The rows of `run.py`: their calls, and checks of their answers."""
 
 import asyncio
 import time
@@ -41,7 +41,7 @@ class Row:
 
     @property
     def title(self) -> str:
-        """What is done, however many do it at once."""
+        """The operation, algorithm and keys, without the connections."""
         keys = f", {self.keys:,} keys" if self.keys > 1 else ""
         return f"{self.operation} {self.alg}{keys}"
 
@@ -50,16 +50,16 @@ class Row:
 
     @property
     def acts(self) -> int:
-        """How much is done in a request."""
+        """Operations in a request."""
         return 100 if self.operation in (BATCH, BATCH_OF_KEYS) else 1
 
     @property
     def once(self) -> bool:
-        """Whether a request can be sent once only, and so has to be made for each round."""
+        """Whether a request works only once, and has to be made for each round."""
         return self.operation in ("rotate", "delete")
 
 
-# Contenders, by what they are compared in.
+# Sets of contenders that are compared.
 MINE: Final = ("memory", "sqlite", "postgres")
 ALL: Final = (*MINE, "memory-2", "openbao", "openbao-raft")
 MADE: Final = (*ALL, "memory-before", "sqlite-before", "postgres-before")
@@ -67,9 +67,9 @@ AUDITED: Final = ("memory-2-audit", "openbao-audit")
 SHOWN: Final = ("memory-2", "openbao", "moto")  # in the README
 USED: Final = (*SHOWN, *AUDITED, "memory")
 
-# Operation, algorithm, connections, keys and contenders; 0 stands for as many keys as are asked
-# for. A listing comes before there are more keys than it says, and these before memory has many
-# others, since it is measured with them. What matters least comes last.
+# Operation, algorithm, connections, keys and contenders; 0 keys stand for the number of the option.
+# A listing comes before there are more keys, and its keys before memory has many others, since
+# memory is measured with them. The least important rows come last.
 _ROWS: Final = (
     ("list", "ed25519", (8,), 1000, ALL),
     ("sign", "p256", (8,), 0, ("memory", "openbao")),
@@ -112,7 +112,7 @@ def all_rows(keys: int) -> list[Row]:
 
 
 def contenders_of(row: Row) -> Sequence[str]:
-    """Who is measured in a row."""
+    """The contenders of a row."""
     for name, alg, some, of, contenders in _ROWS:
         keys = of or max(row.keys, 2)  # 0 is for many keys, and not for the row with one
         same = (name, alg, keys) == (row.operation, row.alg, row.keys)
@@ -122,7 +122,7 @@ def contenders_of(row: Row) -> Sequence[str]:
 
 
 async def requests_of(server: Server, row: Row) -> list[Request]:
-    """What is sent for a row; raises Refused where an answer to it is wrong."""
+    """The requests of a row; raises Refused if an answer to one is wrong."""
     return await _REQUESTS[row.operation](server, await server.keys(row.alg, row.keys))
 
 
@@ -295,7 +295,7 @@ _REQUESTS: Final[dict[str, Callable[[Server, list[Key]], Awaitable[list[Request]
 
 
 async def _expect_signature(server: Server, key: Key, message: bytes, signature: str) -> None:
-    """Check that it is one of this message, and of no other."""
+    """Check that a signature is valid for this message alone."""
     for asked, expected in ((message, True), (OTHER, False)):
         request = server.contender.verify(key, asked, signature)
         answer: Answer = await server.ask(request)

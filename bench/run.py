@@ -1,9 +1,9 @@
 """Mini KMS beside other services: writes docs/performance.md and the measurements behind it.
 
 `python bench/run.py` needs wrk, and the extra `bench`. It wants two cores to itself, and ends after
-`--minutes`: what was not measured by then it names at its end. `--quick` takes two minutes and
-shows that it works. Whatever ends it, what it started is stopped. It writes charts, too, and the
-figures in the README.
+`--minutes`, with the names of the rows that are not measured by then. `--quick` takes two minutes
+and shows that it works. However it ends, it stops the services that it started. It also writes
+charts, and the figures in the README.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from service import postgres_databases
 
 DOCS = Path(__file__).parents[1] / "docs"
 README = DOCS.with_name("README.md")
-SETTLE = 0.1  # seconds for a contender to end what wrk no longer waits for
+SETTLE = 0.1  # seconds for a contender to finish calls that wrk has given up
 LISTING = 0.4  # of the minutes, at most, for listing many keys
 PACKAGES = (
     *("minikms", "aiohttp", "uvloop", "aries-askar", "cryptography", "coincurve", "pynacl"),
@@ -84,7 +84,7 @@ def main(
     quick: bool,
     output: Path,
 ) -> None:
-    """Measure, write, and print how far the goals are."""
+    """Measure, write, and print the goals."""
     begin = time.monotonic()
     end = begin + 60 * minutes
     if quick:
@@ -122,7 +122,7 @@ def main(
 
 
 def machine() -> Sequence[str]:
-    """What it runs on, and what is compared."""
+    """The machine, and the versions."""
     model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text("utf-8"))
     wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)  # noqa: S607
     versions = {name: f"{name} {version(name)}" for name in (*PACKAGES, *OTHERS)}
@@ -135,7 +135,7 @@ def machine() -> Sequence[str]:
 
 
 def _with_database(name: str, database: Callable[[str], str] | None) -> Contender:
-    """A contender, with a database of its own where it is to have one."""
+    """A contender, with its own database if it uses PostgreSQL."""
     contender = CONTENDERS[name]
     if database and isinstance(contender, MiniKms) and contender.store == "postgres":
         return replace(contender, postgres=database(name))
@@ -151,7 +151,7 @@ async def measure(
     listing: float,
     end: float,
 ) -> None:
-    """Fill the run with what there is time for before `end`, and with listings before `listing`."""
+    """Measure rows until `end`, and listings until `listing`."""
     task = asyncio.current_task()
     assert task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -207,7 +207,7 @@ def miss(run: Run, what: str) -> None:
 
 @contextlib.asynccontextmanager
 async def before(end: float, run: Run, what: str) -> AsyncIterator[None]:
-    """Break off at `end`, and note then what is missing for that."""
+    """Stop at `end`, and note the rows that are missing."""
     try:
         async with asyncio.timeout(end - time.monotonic()):
             yield
@@ -216,7 +216,7 @@ async def before(end: float, run: Run, what: str) -> AsyncIterator[None]:
 
 
 async def measure_start(run: Run, name: str, folder: Path) -> None:
-    """How long it takes a contender from nothing to a signature, with a key made for it."""
+    """Seconds from a contender's start to the first signature, by a new key."""
     contender = run.contenders[name]
     if contender.can("generate", "p256"):
         begin = time.perf_counter()
@@ -231,7 +231,7 @@ async def measure_row(
 ) -> dict[str, list[Measurement] | str]:
     """Load one contender after the other, in rounds.
 
-    Where there are many keys, each is used once before: what is measured are keys in use.
+    With many keys, each is used once before, so that keys in use are measured.
     """
     chosen = [name for name in contenders_of(row) if name in servers]
     able = {
@@ -268,7 +268,7 @@ async def measure_row(
 
 @contextlib.asynccontextmanager
 async def batches(server: Server, row: Row) -> AsyncIterator[None]:
-    """In a row that wants it, large batches, one after the other, meanwhile."""
+    """Send large batches, one after the other, if the row is beside them."""
     if row.operation != BESIDE:
         yield
         return

@@ -24,13 +24,13 @@ PER_READ = ClientTimeout(total=None, sock_read=PATIENCE)
 
 
 class Refused(Exception):
-    """A contender did not do what it was asked to."""
+    """A contender refused a call."""
 
 
 class Measurement(NamedTuple):
-    """One round of load: requests a second, and of each the milliseconds that it took.
+    """One round of load: requests a second, and the milliseconds of a request.
 
-    `cpu` and `wrk` are microseconds of processor time for each, of the contender and of the load.
+    `cpu` and `wrk` are microseconds of processor time of a request, for the contender and for wrk.
     """
 
     rate: float
@@ -41,7 +41,7 @@ class Measurement(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """MiB that are resident: in all of a contender's processes, and in the largest."""
+    """Resident MiB of all processes of a contender, and of the largest."""
 
     total: float
     largest: float
@@ -74,14 +74,14 @@ class Server:
         return answer
 
     async def keys(self, alg: str, number: int) -> list[Key]:
-        """The first so many keys of an algorithm; made where they are not there yet."""
+        """The first `number` keys of an algorithm; missing ones are made."""
         found = self._keys.setdefault(alg, [])
         if len(found) < number:
             found += await self.new_keys(alg, number - len(found))
         return found[:number]
 
     async def new_keys(self, alg: str, number: int) -> list[Key]:
-        """So many keys that nobody else has."""
+        """Make `number` new keys."""
         contender, found = self.contender, []
         if number > 1 and contender.can(BATCH_OF_KEYS, alg):
             for start in range(0, number, MOST):
@@ -98,7 +98,7 @@ class Server:
         return await asyncio.gather(*(make(place) for place in range(first, first + number)))
 
     def memory(self) -> Memory:
-        """What its processes have in memory."""
+        """The memory of its processes."""
         parent = psutil.Process(self._pid)
         processes = (parent, *parent.children(recursive=True))
         sizes = [each.memory_info().rss / MIB for each in processes]
@@ -107,7 +107,7 @@ class Server:
     async def load(
         self, requests: Sequence[Request], connections: int, seconds: int, *, once: bool = False
     ) -> Measurement:
-        """Have wrk send these in turn, on connections that each wait for an answer.
+        """Send requests in turn by wrk, on connections that each wait for an answer.
 
         `once` sends each once only, and ends with the last.
         """

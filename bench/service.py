@@ -14,17 +14,17 @@ from typing import Any
 
 from aiohttp import ClientSession
 
-PATIENCE = 15.0  # a process that does not stop for so many seconds is killed
+PATIENCE = 15.0  # seconds until a process that does not stop is killed
 
 
 def bearer(token: str) -> dict[str, str]:
-    """What a caller with a token sends."""
+    """The headers of a caller with a token."""
     return {"Authorization": f"Bearer {token}"}
 
 
 @asynccontextmanager
 async def process(*command: str, **options: Any) -> AsyncIterator[Process]:
-    """A process, stopped at the end, whatever that is."""
+    """A process, stopped at the end."""
     started = await asyncio.create_subprocess_exec(*command, **options)
     try:
         yield started
@@ -40,12 +40,12 @@ async def process(*command: str, **options: Any) -> AsyncIterator[Process]:
 
 @asynccontextmanager
 async def running(*options: str, **client: Any) -> AsyncIterator[tuple[ClientSession, int]]:
-    """A client of `minikms serve` with these options, and the process's id; stopped at the end.
+    """A client of `minikms serve` with these options, and its process ID; stopped at the end.
 
-    `client` is what else the ClientSession is made with.
+    `client` are further arguments of the ClientSession.
     """
     command = (sys.executable, "-m", "minikms", "serve", "--port", "0", *options)
-    # Most scripts have no token, and nobody else calls at their end.
+    # Most scripts have no token, and no other callers at their end.
     environment = {**os.environ, "MINIKMS_AUTH": "none", "MINIKMS_SHUTDOWN_GRACE": "0"}
     async with process(*command, env=environment, stderr=PIPE) as server:
         assert server.stderr is not None

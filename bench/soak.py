@@ -1,9 +1,9 @@
-"""What memory a service takes while keys come and go, for as long as it is asked to.
+"""Memory of a service while keys come and go, over minutes or hours.
 
 Run it with the Python that Mini KMS is installed in: `python bench/soak.py --minutes 30`; options
-of `minikms serve` may follow after `--`. Calls are spread evenly over the time, so that the machine
-is no busier than `--rate` asks for. It prints the memory as it goes, ends by itself, and fails
-where the most since the minute `--since` is more than `--at-most` times what it was then.
+of `minikms serve` may follow after `--`. Calls are spread evenly over the time, at `--rate` calls
+a second. It prints the memory as it goes, ends by itself, and fails if the most since the minute
+`--since` is more than `--at-most` times the memory at that minute.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ MAKING: Final = ("generate", "import", "rotate")
 
 
 class Unavailable(Exception):
-    """The service could not do a call, as on a machine that has too much to do."""
+    """The service refused a call with 503, as on a busy machine."""
 
 
 class Soak:
@@ -77,11 +77,11 @@ class Soak:
 
     @property
     def keys(self) -> int:
-        """How many keys are there, without those that a call is using."""
+        """The number of keys that no call is using."""
         return len(self._free)
 
     async def call(self, name: str) -> None:
-        """Make a call, and count it; one that finds no key to use makes one instead."""
+        """Make a call, and count it; if there is no key to use, make one."""
         if name in MAKING and self._random.random() < len(self._free) / self._most:
             name = "delete"
         try:
@@ -103,14 +103,14 @@ class Soak:
             self._free.append(kid)
 
     async def fill(self) -> None:
-        """Make as many keys as are to be there."""
+        """Make the first keys."""
         for _ in range(self._most // 2):
             await self._generate()
 
     async def _send(
         self, method: str, path: str, body: object = None, **headers: str
     ) -> tuple[str, str | None]:
-        """The body of the answer, and the path of the next page where there is one."""
+        """The body of the answer, and the path of the next page if there is one."""
         async with self._client.request(method, path, json=body, headers=headers) as answer:
             text = await answer.text()
             if answer.status == 503:
@@ -120,7 +120,7 @@ class Soak:
             return text, following and following.group(1)
 
     def _options(self) -> dict[str, object]:
-        """Of a new key: an alias of its own, and a label that others have, too."""
+        """Names of a new key: its own alias, and a label that it shares."""
         self._made += 1
         return {"alias": f"alias-{self._made}", "labels": {"group": str(self._made % 7)}}
 

@@ -35,10 +35,10 @@ async def fill(
     older: bool = False,
     batch: int = 500,
 ) -> list[str]:
-    """Store Ed25519 keys at the places after `start` up to `end`, on request with an alias each.
+    """Store Ed25519 keys at the places after `start` up to `end`, optionally with an alias each.
 
-    With `older` they have the form in which Mini KMS 0.1.0 stored them. Returns their kids, in
-    order. A transaction has `batch` keys.
+    `older` stores them as Mini KMS 0.1.0 did. A transaction has `batch` keys. Returns their kids,
+    in order.
     """
     algorithm = AlgorithmRegistry.from_installed().get("ed25519")
     make, kids = maker(algorithm, KeyPolicy(), algorithm.generate), list[str]()

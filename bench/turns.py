@@ -1,9 +1,8 @@
 """Services under one load in turns: processor time and requests a second, and their ratios.
 
 `python bench/turns.py old=/path/to/python new` has the Mini KMS of another Python beside this one,
-`python bench/turns.py memory openbao` two contenders of contenders.py. Needs wrk. A machine whose
-other work comes and goes tells two services apart by the least processor time of many rounds, not
-by one rate.
+`python bench/turns.py memory openbao` two contenders of contenders.py. Needs wrk. On a busy
+machine the least processor time of many rounds tells two services apart, and one rate does not.
 """
 
 import asyncio
@@ -50,7 +49,7 @@ def main(
 
 
 def contender(text: str) -> tuple[str, Contender]:
-    """What an argument names: a contender, or Mini KMS in memory by another Python."""
+    """The contender that an argument names, or Mini KMS in memory by another Python."""
     name, _, python = text.partition("=")
     if python or name == HERE:
         return name, replace(MiniKms(name), python=python or sys.executable)

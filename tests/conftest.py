@@ -1,4 +1,4 @@
-"""The real application on a real store: in the test's own process, and in processes of its own."""
+"""Fixtures of all tests: the application in the test's own process, and services in processes."""
 
 import asyncio
 import contextlib
@@ -44,13 +44,13 @@ FAILED = pytest.StashKey[bool]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what is marked `each_store` on each kind of store, and everything else in memory."""
+    """Run tests marked `each_store` on each kind of store."""
     if metafunc.definition.get_closest_marker("each_store"):
         metafunc.parametrize("any_store", ["memory", "sqlite", "postgres"], indirect=True)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what needs a PostgreSQL server, as its fixtures or its parameters say."""
+    """Mark tests whose fixtures or parameters need a PostgreSQL server."""
     assert isinstance(item, pytest.Function)
     params = item.callspec.params.values() if hasattr(item, "callspec") else ()
     if "postgres_server" in item.fixturenames or "postgres" in params:
@@ -66,7 +66,7 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let fixtures know whether their test has failed."""
+    """Note for fixtures that their test has failed."""
     report = yield
     item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
     return report
@@ -77,7 +77,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-# Before a test calls Askar by itself: each of its calls keeps the callback that the first one had.
+# Before the first call of Askar, whose callback all later calls keep.
 take_error_codes()
 
 # Before a module of tests makes keys.
@@ -87,7 +87,7 @@ if not os.environ.get("OFF_"):
 
 @pytest.fixture(scope="session", autouse=True)
 def no_process_left() -> Iterator[None]:
-    """End what tests that failed have left behind, by a variable of its environment."""
+    """Kill processes that failed tests have left, which a variable of the environment marks."""
     mark = secrets.token_hex()
     os.environ["TEST_SESSION"] = mark
     yield
@@ -156,9 +156,9 @@ def persistent_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def make_store() -> Callable[..., Awaitable[dict[str, str]]]:
-    """Make a store, and give the options of a service that keeps its keys there.
+    """Make a store, and return the options of a service on it.
 
-    Without `key`, an SQLite file is a copy of the first, which takes 10 ms of a processor less.
+    Without `key`, an SQLite file is a copy of the first.
     """
     shared, file = StoreKey(new_raw_key()), b""
 
@@ -188,7 +188,7 @@ async def persistent(persistent_url: str, make_store: Any) -> dict[str, str]:
 def empty_store(
     request: pytest.FixtureRequest, make_store: Any
 ) -> Callable[[str], Awaitable[dict[str, str]]]:
-    """Make an empty store of a kind, and give the options of a service on it."""
+    """Make an empty store of a kind, and return the options of a service on it."""
 
     async def make(kind: str) -> dict[str, str]:
         if kind == "memory":
@@ -197,7 +197,7 @@ def empty_store(
             folder: Path = request.getfixturevalue("tmp_path")
             return await make_store(f"sqlite://{folder}/keys.db")
         key, url = StoreKey(new_raw_key()), request.getfixturevalue("database_url")
-        # Quicker than a database for each test: Askar drops what it has in this one.
+        # Quicker than a database for each test: Askar empties this one.
         emptied = await Store.provision(url, "raw", key.secret, profile="minikms", recreate=True)
         await emptied.close()
         return await make_store(url, key)
@@ -213,7 +213,7 @@ async def any_store(request: pytest.FixtureRequest, empty_store: Any) -> dict[st
 
 @pytest.fixture
 def admin(tmp_path: Path) -> tuple[str, str]:
-    """A token that may do everything, and the file for a service that is to let it in."""
+    """A token with every scope, and the file that lets a service accept it."""
     token, path = Token.new().reveal(), tmp_path / "admin.token"
     path.touch(0o600)
     path.write_text(token)
@@ -222,7 +222,7 @@ def admin(tmp_path: Path) -> tuple[str, str]:
 
 @pytest.fixture
 def check_mark(request):
-    """Fail where a test starts a process and is not marked so."""
+    """Fail if a test starts a process without the mark."""
 
     def check():
         if not any(map(request.node.get_closest_marker, ("process", "kill"))):
@@ -265,7 +265,7 @@ def begin(check_mark):
 
 @pytest.fixture
 def flip():
-    """Flip a bit of a value in an SQLite file, which no store may have open."""
+    """Flip a bit of a value in the SQLite file of a closed store."""
 
     def change(path, number, table="items", column="value"):
         with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -281,7 +281,7 @@ def flip():
 
 @pytest.fixture
 def query():
-    """Rows of an SQLite file, which no store may have open."""
+    """Rows of the SQLite file of a closed store."""
 
     def rows(path, statement):
         with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -292,7 +292,7 @@ def query():
 
 @pytest.fixture
 def change_rows(request, persistent_url):
-    """Run statements in the database of a store that nobody has open, as one without its key."""
+    """Run statements in the database of a closed store, without its key."""
 
     async def run(*statements):
         path = StoreLocation.parse(persistent_url).path
@@ -321,13 +321,13 @@ def serve(check_mark, request):
 
 @pytest.fixture
 def free_port() -> str:
-    """A port that nothing listens on."""
+    """A free port."""
     return str(ports.free_port())
 
 
 @pytest.fixture
 def answering(serve: Callable[..., Service]) -> Callable[..., Awaitable[Any]]:
-    """Start a service, and give it with a session, once it answers."""
+    """Start a service, wait until it answers, and return it with a session."""
 
     async def start(
         options: dict[str, str], *args: str, port: int = 0

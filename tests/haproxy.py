@@ -1,4 +1,4 @@
-"""haproxy as a process of a test, and what it says of the servers behind it."""
+"""haproxy as a process of a test, and its view of the servers behind it."""
 
 import contextlib
 import shutil
@@ -30,7 +30,7 @@ class HAProxy:
             time.sleep(0.01)  # before it is tried again
 
     def _listens(self):
-        """Whether it takes connections: its socket has a name a moment before."""
+        """Whether it takes connections; its socket exists a moment earlier."""
         with contextlib.suppress(FileNotFoundError, ConnectionRefusedError), self._connected():
             return True
         return False
@@ -55,7 +55,7 @@ class HAProxy:
             yield stats
 
     def state(self, backend, server):
-        """The status of a server, and what its last check has found."""
+        """The status of a server, and the result of its last check."""
         with self._connected() as stats:
             stats.sendall(b"show stat\n")
             with stats.makefile() as lines:

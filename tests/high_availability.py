@@ -1,4 +1,4 @@
-"""What docs/high-availability.md shows, on ports of 127.0.0.1: as its blocks have it."""
+"""The setup of docs/high-availability.md, from its blocks, on ports of 127.0.0.1."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from ports import free_port, free_ports
 from postgres import Postgres, Standby
 from proxy import Proxy
 
-# The copies of Mini KMS, and what they are started with besides the store.
+# The copies of Mini KMS, and their options besides the store.
 COPIES = ("kms-1", "kms-2")
 OPTIONS = ("--shutdown-grace", "5", "--trusted-proxy", "127.0.0.1")
 
@@ -25,7 +25,7 @@ def shown(heading, language):
 
 
 class Machine:
-    """A machine for PostgreSQL, behind a network of its own that can stand still."""
+    """A machine for PostgreSQL, behind its own network, which a test can cut."""
 
     def __init__(self, name, folder):
         self.name, self.port = name, free_port()
@@ -55,7 +55,7 @@ class Copies:
         self.copies, self.others = ports[:2], ports[2:]
 
     def local(self, text):
-        """What the page shows, with the addresses of here."""
+        """The configuration of the page, with addresses of this machine."""
         addresses = {
             "10.0.0.1:8080": f"127.0.0.1:{self.copies[0]}",
             "10.0.0.2:8080": f"127.0.0.1:{self.copies[1]}",
@@ -79,7 +79,7 @@ class Copies:
 
     @contextlib.asynccontextmanager
     async def serving(self, make_store, answering, standbys):
-        """Both in front of the database, with a session of a caller and one for each copy."""
+        """Run haproxy and the copies, with a session of a caller and one for each copy."""
         async with contextlib.AsyncExitStack() as stack:
             config = self.haproxy_config()
             self.haproxy = stack.enter_context(HAProxy.running(self.folder, config))

@@ -1,4 +1,4 @@
-"""Services in the test's own process: what serves an application, and its doors."""
+"""Services in the test's own process: a server for an application, and its doors."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,7 +29,7 @@ class KmsTestServer(TestServer):
 
 @asynccontextmanager
 async def open_doors(app: web.Application) -> AsyncIterator[dict[str, str]]:
-    """Open the doors of a service that runs; gives the URL of each by name."""
+    """Open the doors of a running service; yields the URL of each by name."""
     urls = {}
     async with AsyncExitStack() as runners:
         for door in app[DOORS]:

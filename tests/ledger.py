@@ -1,4 +1,4 @@
-"""What a service has acknowledged under load, which is to hold whatever happened meanwhile."""
+"""Calls that a service acknowledged under load, whose effects have to hold."""
 
 import asyncio
 import contextlib
@@ -121,11 +121,11 @@ class Ledger:
             return answer
 
     async def check(self, session):
-        """Every key whose 200 was received signs, and every acknowledged deletion holds."""
+        """Check that every acknowledged key signs, and every acknowledged deletion holds."""
         assert await self.lost(session) == []
 
     async def lost(self, session):
-        """What was acknowledged and does not hold."""
+        """Acknowledged effects that do not hold."""
         lost = []
         kept = self.replaced - self.deleted
         for wanted, kids in ((200, self.kids), (404, self.deleted), (409, kept)):
@@ -140,7 +140,7 @@ class Ledger:
         return lost + await self.broken_batches(session)
 
     async def broken_batches(self, session):
-        """Batches of which not all keys are there, or none of one that was answered."""
+        """Batches that lack keys: some of them, or all although the call was answered."""
         found = Counter()
         async with session.get("/keys", headers={"Accept": "application/x-ndjson"}) as response:
             async for line in response.content:

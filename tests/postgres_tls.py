@@ -1,4 +1,4 @@
-"""The TLS of a PostgreSQL server, which the server of the tests' package does not have."""
+"""TLS in front of a PostgreSQL server, which the packaged server lacks."""
 
 import contextlib
 import socket
@@ -34,7 +34,7 @@ class TlsFront(socketserver.ThreadingTCPServer):
         self.open: set[socket.socket] = set()
 
     def present(self, *certificate: str) -> None:
-        """Do TLS with this certificate and key from now on, and none without them."""
+        """Use TLS with this certificate and key from now on, or no TLS."""
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
         if self.context:
             self.context.load_cert_chain(*certificate)
@@ -46,7 +46,7 @@ class TlsFront(socketserver.ThreadingTCPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: clients that refuse the certificate close the connection."""
+        """Log nothing: clients that refuse the certificate close the connection."""
 
 
 class _Connection(socketserver.BaseRequestHandler):
@@ -90,7 +90,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
 
 def _read(connection: socket.socket, size: int) -> bytes:
-    """Exactly as many bytes, so that none of a TLS handshake is read."""
+    """Read exactly `number` bytes, and none of a TLS handshake."""
     data = b""
     while len(data) < size:
         more = connection.recv(size - len(data))
@@ -101,7 +101,7 @@ def _read(connection: socket.socket, size: int) -> bytes:
 
 
 def _forward(source: socket.socket, target: socket.socket) -> None:
-    """Forward what comes, and then close both directions."""
+    """Forward bytes, and then close both directions."""
     with contextlib.suppress(OSError, ValueError):
         while data := source.recv(65536):
             target.sendall(data)
@@ -112,7 +112,7 @@ def _forward(source: socket.socket, target: socket.socket) -> None:
 
 @contextlib.contextmanager
 def tls_front(target: int | None = None, host: str = "127.0.0.1") -> Iterator[TlsFront]:
-    """A front that runs, and is gone at the end."""
+    """A running front, closed at the end."""
     with TlsFront(target, host) as front:
         thread = threading.Thread(target=front.serve_forever, args=(0.05,))
         thread.start()

@@ -1,4 +1,4 @@
-"""What the system says of another process, by /proc."""
+"""Facts about another process, from /proc."""
 
 import contextlib
 import os
@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 needs_root = pytest.mark.skipif(
-    os.geteuid() != 0, reason="root alone looks into a service by /proc: run pytest as root"
+    os.geteuid() != 0, reason="only root may read a service's /proc: run pytest as root"
 )
 
 
 def open_files(pid: int) -> set[str]:
-    """The names of what a process has open, of which some may be closed meanwhile."""
+    """The names of a process's open files, some of which may be closed by now."""
     found = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""A proxy of TCP connections that can stand still: nothing is forwarded, and nothing is closed."""
+"""A proxy of TCP connections that can stop forwarding without closing them."""
 
 import asyncio
 from contextlib import suppress
@@ -27,12 +27,12 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def url(self, url: str) -> str:
-        """A URL that leads through here to what it names."""
+        """The URL that leads through the proxy."""
         parts = urlsplit(url)
         return parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{self.port}").geturl()
 
     def drop(self) -> asyncio.Event:
-        """Let the connections of by now stand still, until the event that it gives is set.
+        """Hold the open connections still, until the returned event is set.
 
         New ones are forwarded.
         """
@@ -43,7 +43,7 @@ class Proxy:
         return held
 
     def cut(self) -> None:
-        """Let all connections stand still, new ones too."""
+        """Hold all connections still, also new ones."""
         self._open.clear()
 
     def heal(self) -> None:
@@ -71,7 +71,7 @@ class Proxy:
 async def _forward(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event
 ) -> None:
-    """Forward what comes, and its end, but nothing while the gate is closed."""
+    """Forward bytes and their end while the gate is open."""
     with suppress(ConnectionError):
         while data := await reader.read(65536):
             await gate.wait()

@@ -1,4 +1,4 @@
-"""Processes of `minikms`: how they are started, and a service with what it writes."""
+"""Processes of `minikms`: commands, and services with their output."""
 
 import asyncio
 import contextlib
@@ -20,9 +20,9 @@ MINIKMS = [os.path.join(os.path.dirname(sys.executable), "minikms")]
 
 
 def environment(**variables):
-    """This process's, with these options of the service alone."""
+    """The environment of this process, with these options of the service alone."""
     inherited = {name: v for name, v in os.environ.items() if not name.startswith("MINIKMS_")}
-    inherited["MINIKMS_SHUTDOWN_GRACE"] = "0"  # since tests end most of what they start
+    inherited["MINIKMS_SHUTDOWN_GRACE"] = "0"  # most tests end their services at once
     given = {f"MINIKMS_{name.upper()}": value for name, value in variables.items()}
     return {**inherited, **given}
 
@@ -39,14 +39,14 @@ def begin_process(args, command, variables, **streams):
 
 
 def end_group(process):
-    """End a process that was begun in a session of its own, with all that it has begun."""
+    """Kill a process that leads a session, with all its children."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
 
 
 class Service:
-    """A service that was started, and what it writes."""
+    """A service in a process, and its output."""
 
     def __init__(self, args, variables, command):
         self.process = begin_process(
@@ -54,10 +54,10 @@ class Service:
             command,
             variables,
             stderr=subprocess.PIPE,
-            start_new_session=True,  # so that a signal to its group goes to nobody else
+            start_new_session=True,  # so that a signal to its group reaches no other process
         )
         self.lines = []
-        self.tls = None  # how its callers do TLS, an SSLContext
+        self.tls = None  # the SSLContext of its callers
 
     def wait_until_it_listens(self):
         self.first = self.read_until("listening on ")
@@ -86,9 +86,9 @@ class Service:
 
     @contextlib.contextmanager
     def under_way(self):
-        """A call that has half a body; the function that is given finishes it, and has its answer.
+        """Send half a body; yields a function that sends the rest and returns the answer.
 
-        The answer ends with the connection, hence when the service stops.
+        The answer ends with the connection, when the service stops.
         """
         body = b'{"alg":"ed25519"}'
         head = "POST /key/generate HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"
@@ -108,7 +108,7 @@ class Service:
             yield finish
 
     def metrics(self):
-        """What it counts by now: a value for each name and set of labels."""
+        """Its metrics: a value for each name and set of labels."""
         found = re.search(r"metrics on http://([^\s:]+):(\d+)/metrics", "".join(self.lines))
         connection = http.client.HTTPConnection(found[1], int(found[2]), timeout=60)
         with contextlib.closing(connection):
@@ -127,19 +127,19 @@ class Service:
         return found
 
     def stop(self, number=signal.SIGTERM):
-        """End it; its exit code and what it wrote since the last line that was read."""
+        """Stop it; its exit code and unread output."""
         self.process.send_signal(number)
         return self.end()
 
     def end(self):
-        """The same of one that ends by itself: when all of its processes have."""
+        """Wait until all its processes have ended; its exit code and unread output."""
         _, written = self.process.communicate(timeout=60)
         return self.process.returncode, written
 
 
 @contextlib.contextmanager
 def services(has_failed=lambda: False):
-    """A function that starts services, each ended with the block, at once if a test has failed."""
+    """Yield a function that starts services; the block stops them, or kills them on failure."""
     with contextlib.ExitStack() as ended:
 
         def end(service):
@@ -160,9 +160,9 @@ def services(has_failed=lambda: False):
 
 
 async def begin_and_answer(start, options, *args, port=0):
-    """Start a service, and give it with the address where it answers.
+    """Start a service, wait until it answers, and return it with its address.
 
-    Nobody reads what it writes, so its log has room for little.
+    Its log is not read, so it is kept short.
     """
     port = port or free_port()
     service = start("--port", str(port), *args, wait=False, LOG_LEVEL="warning", **options)

@@ -6,7 +6,7 @@ from waiting import until
 
 
 async def whole(path: Path) -> Path:
-    """Return once the file of a closed store has all that is in it; gives its path.
+    """Wait until the file of a closed store is complete, and return its path.
 
     Askar ends its last connection, which empties the write-ahead log, a little later.
     """
@@ -16,6 +16,6 @@ async def whole(path: Path) -> Path:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Make the file of a store, which none but its owner may read."""
+    """Make the file of a store, which only its owner may read."""
     path.touch(0o600, exist_ok=False)
     path.write_bytes(content)

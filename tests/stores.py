@@ -19,7 +19,7 @@ PASSPHRASE = "correct horse battery staple"
 
 
 def write_key(path, secret):
-    """A key file, as its option has it."""
+    """Write a key file, and return its path."""
     path.touch(0o600)
     path.write_text(f"{secret}\n")
     return str(path)
@@ -31,7 +31,7 @@ def options_of(url, key_file, method="raw"):
 
 
 def new_store(folder):
-    """The options of a new store in a folder; a command to make it takes 0.2 s of a processor."""
+    """Make a store in a folder, and return its options."""
 
     async def make():
         async with KeyStore.create(StoreLocation.parse(url), StoreKey(key)):
@@ -42,12 +42,12 @@ def new_store(folder):
     return ["--store", url, "--store-key-file", write_key(folder / "key", key)]
 
 
-# The files of SQLite stores that were filled, by key and number.
+# The bytes of filled SQLite stores, by key and number of keys.
 _FILLED = {}
 
 
 async def fill(url, key, *, many=0):
-    """Make a store with keys of every kind, and the last one deleted; with `many` more in `z`.
+    """Make a store with keys of every kind, the last one deleted, and `many` more in `z`.
 
     With the same key, an SQLite file is a copy of the first.
     """
@@ -81,7 +81,7 @@ async def _fill(url, key, many):
 
 
 async def everything(url, key, method="raw"):
-    """All that can be seen of a store: records in order, with material."""
+    """All records of a store in order, with their material."""
     found = {}
 
     async def read(session, profile, records):
@@ -104,7 +104,7 @@ async def everything(url, key, method="raw"):
 
 
 async def next_place(url, key, profile):
-    """The place of a key that is made now."""
+    """The place of a new key."""
     async with KeyStore.open(StoreLocation.parse(url), StoreKey(key)) as store:
         service = KeyService(REGISTRY, store)
         made = await service.generate(profile, "hs256", KeyPolicy())
@@ -112,7 +112,7 @@ async def next_place(url, key, profile):
 
 
 def refused(ended, code=2):
-    """The sentence of a command that could not be."""
+    """The error of a refused command."""
     (line,) = ended.stderr.splitlines()
     assert ended.returncode == code
     assert line.startswith("minikms: ")
@@ -120,9 +120,9 @@ def refused(ended, code=2):
 
 
 def complaints(ended):
-    """What a command wrote on standard error, without what a busy machine adds.
+    """The lines on standard error, without lines that a busy machine adds.
 
-    These are lines on how far it has come, and Askar's own on a statement that takes a second.
+    A busy machine adds progress, and Askar's warnings of slow statements.
     """
     expected = ("Copying keys: ", "Checking keys: ", "Upgrading keys: ")
     lines = ended.stderr.splitlines()

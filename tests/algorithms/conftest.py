@@ -1,4 +1,4 @@
-"""What tests with published vectors share."""
+"""Fixtures of tests with published vectors."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -10,7 +10,7 @@ from minikms.store.askar import new_raw_key
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def target_url(request, tmp_path):
-    """Where a copy can be made."""
+    """The URL of a copy, which does not exist."""
     if request.param == "sqlite":
         return f"sqlite://{tmp_path}/copy.db"
     return request.getfixturevalue("postgres_server").url(f"copy_{random.randbytes(8).hex()}")

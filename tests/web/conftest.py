@@ -1,4 +1,4 @@
-"""What tests over HTTP share: making a key, recognising a problem, and a bare connection."""
+"""Fixtures of tests over HTTP: clients, new keys, and a bare connection."""
 
 import asyncio
 import secrets
@@ -180,7 +180,7 @@ class Connection:
             return await self._reader.read()
 
     async def at_end(self) -> bool:
-        """Whether the other side closes, with nothing more to say."""
+        """Whether the other side closes without sending more."""
         return await self.read() == b""
 
 
