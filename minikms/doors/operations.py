@@ -4,11 +4,18 @@
 the result.
 """
 
-from minikms.keys.encapsulation import Decapsulate, Encapsulate
-from minikms.keys.encryption import Decrypt, Derive, Encrypt, Encrypted, Unwrap, Wrap
-from minikms.keys.mac import ComputeMac, VerifyMac
+from minikms.keys.encryption import (
+    Decapsulate,
+    Decrypt,
+    Derive,
+    Encapsulate,
+    Encrypt,
+    Encrypted,
+    Unwrap,
+    Wrap,
+)
 from minikms.keys.operation import Operation
-from minikms.keys.signing import Sign, Signed, SignOptions, Verify
+from minikms.keys.signing import ComputeMac, Sign, Signed, SignOptions, Verify, VerifyMac
 
 __all__ = [
     "ComputeMac",

@@ -1,36 +1,97 @@
 """DIDComm v1 messages (Aries RFC 0019): packed for Ed25519 keys, which act as X25519, and unpacked.
 
-The envelope alone: no connections, no protocols, no transport.
+An envelope is a JWE in JSON whose header has the recipients. A verkey is an Ed25519 public key in
+base58. There are no connections, no protocols and no transport here.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
+import base58
+import orjson
 from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
 
-from minikms.encodings import b58
+from minikms.encodings import b58, jose_b64url, thumbprint
 from minikms.errors import DecryptionFailed, InvalidKey, UnsupportedOperation
-from minikms.keys.boxes import AnyBox
-from minikms.keys.didcomm_envelope import (
-    ANONCRYPT,
-    AUTHCRYPT,
-    VERKEY_TYPE,
-    Envelope,
-    Packed,
-    Recipient,
-    Verkey,
-    write_protected,
-)
+from minikms.keys.encryption import AnyBox
 from minikms.keys.operation import Operation, UsableKey, Use
 from minikms.plugin.protocol import Box, Boxed
 
+AUTHCRYPT: Final = "Authcrypt"
+ANONCRYPT: Final = "Anoncrypt"
+# So it is written, though the cipher is ChaCha20-Poly1305 (RFC 8439), with a nonce of 12 bytes.
+ENC: Final = "xchacha20poly1305_ietf"
+TYP: Final = "JWM/1.0"
+
+VERKEY_PATTERN: Final = r"^[1-9A-HJ-NP-Za-km-z]{32,44}\Z"
+# The JWK of a verkey, but for `x` (RFC 8037 section 2).
+VERKEY_TYPE: Final[Mapping[str, str]] = {"kty": "OKP", "crv": "Ed25519"}
+
+_VERKEY: Final = re.compile(VERKEY_PATTERN)
+_VERKEY_SIZE: Final = 32
 # For more recipients than these a message is packed in a thread.
 _FEW: Final = 2
 _KEY_SIZE: Final = sodium.crypto_aead_chacha20poly1305_ietf_KEYBYTES
 _NONCE_SIZE: Final = sodium.crypto_aead_chacha20poly1305_ietf_NPUBBYTES
 _TAG_SIZE: Final = sodium.crypto_aead_chacha20poly1305_ietf_ABYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Verkey:
+    """A verkey: its text, its JWK, and the kid of the key that it is the public part of."""
+
+    text: str
+    jwk: Mapping[str, str]
+    kid: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The verkey of a text; raises ValueError where it is none."""
+        data = base58.b58decode(text) if _VERKEY.match(text) else b""
+        if len(data) != _VERKEY_SIZE:
+            raise ValueError("not 32 bytes in base58")
+        jwk = {**VERKEY_TYPE, "x": jose_b64url(data)}
+        return cls(text, jwk, thumbprint(jwk))
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """The content key, encrypted to one key; with Authcrypt also the sealed sender, and a nonce."""
+
+    verkey: Verkey
+    encrypted_key: bytes
+    sender: bytes | None = None
+    iv: bytes | None = None
+
+
+class Envelope(NamedTuple):
+    """A message in its envelope, whose header is text."""
+
+    protected: str
+    iv: bytes
+    ciphertext: bytes
+    tag: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """A header: its text, which is authenticated as it stands, and the recipients, by kid."""
+
+    text: str
+    recipients: Mapping[str, Recipient]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The same, whose header was read."""
+
+    protected: Protected
+    iv: bytes
+    ciphertext: bytes
+    tag: bytes
 
 
 class Unpacked(NamedTuple):
@@ -137,7 +198,7 @@ def _open_from(key: UsableKey[AnyBox], sender: Verkey, recipient: Recipient) -> 
 
 def _seal(alg: str, recipients: Sequence[Recipient], cek: bytes, message: bytes) -> Envelope:
     """A message in its envelope, encrypted with the content key that the recipients have."""
-    protected = write_protected(alg, recipients)
+    protected = _write_protected(alg, recipients)
     iv = sodium.randombytes(_NONCE_SIZE)
     encrypt = sodium.crypto_aead_chacha20poly1305_ietf_encrypt
     sealed = encrypt(message, protected.encode(), iv, cek)
@@ -154,3 +215,21 @@ def _decrypt(packed: Packed, cek: bytes) -> bytes:
         return decrypt(sealed, aad, packed.iv, cek)
     except CryptoError:  # of a nonce or a key of a wrong length, too
         raise DecryptionFailed from None
+
+
+def _write_protected(alg: str, recipients: Sequence[Recipient]) -> str:
+    """The text of a new header."""
+    document = {
+        "enc": ENC,
+        "typ": TYP,
+        "alg": alg,
+        "recipients": [_write_recipient(recipient) for recipient in recipients],
+    }
+    return jose_b64url(orjson.dumps(document))
+
+
+def _write_recipient(recipient: Recipient) -> dict[str, Any]:
+    header = {"kid": recipient.verkey.text}
+    if recipient.sender is not None and recipient.iv is not None:
+        header |= {"sender": jose_b64url(recipient.sender), "iv": jose_b64url(recipient.iv)}
+    return {"encrypted_key": jose_b64url(recipient.encrypted_key), "header": header}

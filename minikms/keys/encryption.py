@@ -1,4 +1,4 @@
-"""Encryption, key wrap and key agreement."""
+"""Encryption, key wrap, key agreement, encapsulation, HPKE and NaCl's boxes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,11 +6,27 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from minikms.errors import UnsupportedOption, ValidationFailed
 from minikms.keys.operation import Operation, UsableKey, Use, refuse_private
-from minikms.plugin.protocol import Aead, KeyAgreement, KeyWrap, PublicKeyEncryption, Sealed
+from minikms.plugin.protocol import (
+    Aead,
+    Box,
+    Boxed,
+    Encapsulated,
+    Hpke,
+    HpkeOptions,
+    HpkeSealed,
+    Kem,
+    KeyAgreement,
+    KeyWrap,
+    PublicKeyEncryption,
+    Sealed,
+)
 
 _MISSING: Final = "Missing data for required field."
 
 AnyEncryption: TypeAlias = Aead[Any] | PublicKeyEncryption[Any, Any]
+AnyBox: TypeAlias = Box[Any, Any]
+AnyKem: TypeAlias = Kem[Any, Any]
+AnyHpke: TypeAlias = Hpke[Any, Any]
 
 
 class Encrypted(NamedTuple):
@@ -103,7 +119,109 @@ class Derive(Operation[KeyAgreement[Any, Any], bytes]):
         return key.algorithm.derive(key.material, key.algorithm.load_peer(self.peer))
 
 
+@dataclass(slots=True, repr=False)
+class Encapsulate(Operation[AnyKem, Encapsulated]):
+    """A new secret to a public JWK, which is the key of this operation."""
+
+    uses = (Use(Kem, "decapsulate", is_public=True),)
+
+    def compute(self, key: UsableKey[AnyKem]) -> Encapsulated:
+        return key.algorithm.encapsulate(key.material)
+
+
+@dataclass(slots=True, repr=False)
+class Decapsulate(Operation[AnyKem, bytes]):
+    """The secret of a ciphertext; raises DecryptionFailed for one of the wrong length."""
+
+    uses = (Use(Kem, "decapsulate"),)
+    ciphertext: bytes
+
+    def compute(self, key: UsableKey[AnyKem]) -> bytes:
+        return key.algorithm.decapsulate(key.material, self.ciphertext)
+
+
+@dataclass(slots=True, repr=False)
+class SealHpke(Operation[AnyHpke, HpkeSealed]):
+    """A plaintext to a public JWK, which is the key of this operation."""
+
+    uses = (Use(Hpke, "hpke-open", is_public=True),)
+    plaintext: bytes
+    options: HpkeOptions
+
+    def compute(self, key: UsableKey[AnyHpke]) -> HpkeSealed:
+        return key.algorithm.hpke_seal(key.material, self.plaintext, self.options)
+
+
+@dataclass(slots=True, repr=False)
+class OpenHpke(Operation[AnyHpke, bytes]):
+    """The plaintext of what was sealed; raises DecryptionFailed."""
+
+    uses = (Use(Hpke, "hpke-open"),)
+    sealed: HpkeSealed
+    options: HpkeOptions
+
+    def compute(self, key: UsableKey[AnyHpke]) -> bytes:
+        return key.algorithm.hpke_open(key.material, self.sealed, self.options)
+
+
+@dataclass(slots=True, repr=False)
+class MakeBox(Operation[AnyBox, Boxed]):
+    """A plaintext from a key to a peer's public JWK; raises InvalidKey."""
+
+    uses = (Use(Box, "box"),)
+    to: Mapping[str, Any]
+    plaintext: bytes
+
+    def compute(self, key: UsableKey[AnyBox]) -> Boxed:
+        peer = _load_box_peer(key.algorithm, self.to)
+        return key.algorithm.box(key.material, peer, self.plaintext)
+
+
+@dataclass(slots=True, repr=False)
+class OpenBox(Operation[AnyBox, bytes]):
+    """The plaintext of a box from a peer's public JWK; raises InvalidKey and DecryptionFailed."""
+
+    uses = (Use(Box, "box-open"),)
+    sender: Mapping[str, Any]
+    boxed: Boxed
+
+    def compute(self, key: UsableKey[AnyBox]) -> bytes:
+        peer = _load_box_peer(key.algorithm, self.sender)
+        return key.algorithm.open_box(key.material, peer, self.boxed)
+
+
+@dataclass(slots=True, repr=False)
+class SealBox(Operation[AnyBox, bytes]):
+    """A plaintext to a public JWK, which is the key of this operation."""
+
+    uses = (Use(Box, "box", is_public=True),)
+    plaintext: bytes
+
+    def load_public(self, algorithm: AnyBox, jwk: Mapping[str, Any]) -> Any:
+        return algorithm.load_box_peer(jwk)
+
+    def compute(self, key: UsableKey[AnyBox]) -> bytes:
+        return key.algorithm.seal(key.material, self.plaintext)
+
+
+@dataclass(slots=True, repr=False)
+class OpenSealedBox(Operation[AnyBox, bytes]):
+    """The plaintext of a sealed box; raises DecryptionFailed."""
+
+    uses = (Use(Box, "box-open"),)
+    ciphertext: bytes
+
+    def compute(self, key: UsableKey[AnyBox]) -> bytes:
+        return key.algorithm.open_sealed(key.material, self.ciphertext)
+
+
 def _refuse_aead_parts(*given: bytes | None) -> None:
     """Raise UnsupportedOption for a nonce, a tag or AAD, which public-key encryption lacks."""
     if any(part is not None for part in given):
         raise UnsupportedOption("Encryption to this key has no nonce, tag and aad.")
+
+
+def _load_box_peer(algorithm: AnyBox, jwk: Mapping[str, Any]) -> Any:
+    """A peer's public key, from its JWK; raises InvalidKey."""
+    refuse_private(jwk)
+    return algorithm.load_box_peer(jwk)

@@ -1,27 +1,43 @@
-"""JSON Web Encryption taken apart and checked, before anything is computed: no keys here.
+"""JSON Web Encryption: taken apart, checked, and decrypted by joserfc's algorithms.
 
-RFC 7516 sections 3 and 7. What a JWE says of itself is not trusted: it is bounded, and names what
-the service has, or nothing is done with it.
+RFC 7516 sections 3, 5.2 and 7. A JWE is not trusted: before a key is used, its headers are bounded
+and name only algorithms that the service has. docs/internals/jose.md says why joserfc's own
+functions are not called.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
+from joserfc.errors import DecodeError, JoseError
+from joserfc.jwa import JWEAlgModel, JWEDirectEncryption, JWEEncModel, JWEKeyAgreement
+from joserfc.jwe import CompactEncryption, Recipient
+from joserfc.registry import check_registry_header
 
-from minikms.errors import ValidationFailed
+from minikms.errors import DecryptionFailed, InvalidKey, UnsupportedOption, ValidationFailed
 from minikms.keys import jws
-from minikms.keys.jwe_models import ALGS, ENCS
-from minikms.keys.jws import decode_canonical, too_deep
+from minikms.keys.jwe_models import (
+    ALG_MODELS,
+    ALGS,
+    AUTHENTICATED,
+    ENCS,
+    AgreementKey,
+    content,
+    key_to_decrypt,
+)
+from minikms.keys.jws import decode_canonical, mistyped, too_deep
+from minikms.keys.operation import Operation, UsableKey, Use, refuse_private
+from minikms.plugin.protocol import Aead, Jwe, KeyAgreement
 
 MAX_RECIPIENTS: Final = 64
 FEW: Final = 4
-"""As many recipients are served on the event loop, and no more."""
+"""Up to so many recipients are served on the event loop."""
 # Characters of a part of the header. The longest needed has DIDs of a few thousand in it.
 MAX_HEADER: Final = 32_768
 MAX_HEADERS: Final = 65_536
-"""Bytes of all parts of the header together, those of each recipient among them."""
+"""Bytes of all parts of the header together, each recipient's included."""
 
 RESERVED: Final = frozenset({"alg", "enc", "epk", "iv", "tag", "p2s", "p2c", "zip", "crit"})
 """Header members that the service sets, or refuses, so that no caller sets them."""
@@ -45,43 +61,100 @@ Serialized: TypeAlias = str | Mapping[str, Any]
 """A JWE: the compact text, or the JSON object of either form."""
 
 
-class Recipient(NamedTuple):
-    """What a JWE has for one recipient: the JOSE header, all its parts together, and a key."""
+@dataclass(frozen=True, slots=True)
+class Decrypted:
+    """The plaintext of a JWE, and the JOSE header of the recipient whose key opened it."""
+
+    plaintext: bytes = field(repr=False)
+    header: dict[str, Any]
+
+
+class ParsedRecipient(NamedTuple):
+    """A recipient's JOSE header, with all its parts joined, and encrypted key."""
 
     header: dict[str, Any]
     encrypted_key: str
 
     @property
     def alg(self) -> str:
-        """The `alg`, which may be one that the service does not have."""
+        """The `alg`, which the service may not have."""
         alg: str = self.header["alg"]
         return alg
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class ParsedJwe:
-    """A JWE taken apart, its values still in base64url, and checked as far as goes without a key.
+class ParsedJwe(NamedTuple):
+    """A JWE in parts, its values still in base64url, checked as far as possible without a key.
 
-    `aad` is what the content's tag covers besides the content (RFC 7516 section 5.1, step 14). Each
-    header names an `enc` that the service has.
+    `aad` is authenticated with the content (RFC 7516 section 5.1, step 14). All headers have the
+    same `enc`, which the service has.
     """
 
     aad: str
-    recipients: tuple[Recipient, ...]
+    recipients: tuple[ParsedRecipient, ...]
     iv: str
     ciphertext: str
     tag: str
 
 
-def parse(value: Serialized) -> ParsedJwe:
-    """The parts of a JWE in any of its forms; raises ValidationFailed, which says what is wrong."""
+class _Content(NamedTuple):
+    """The content of a JWE, as bytes."""
+
+    aad: bytes
+    iv: bytes
+    ciphertext: bytes
+    tag: bytes
+
+
+@dataclass(slots=True, repr=False)
+class DecryptJwe(Operation[Jwe, Decrypted]):
+    """The plaintext of a JWE; raises DecryptionFailed for any mismatch, without a reason.
+
+    `sender` is the public JWK of the sender of one by ECDH-1PU. Raises ValidationFailed for a
+    malformed JWE, and if only one of JWE and caller has a sender; InvalidKey for the sender; and
+    UnsupportedOption if the key is for another `alg` or `enc`.
+    """
+
+    uses = (Use(Jwe, "jwe-decrypt"),)
+    value: Serialized
+    sender: Mapping[str, Any] | None
+
+    @property
+    def is_long(self) -> bool:
+        return _count_recipients(self.value) > FEW
+
+    def compute(self, key: UsableKey[Jwe]) -> Decrypted:
+        parsed = _parse(self.value)
+        recipients = _of_sender(_fitting(parsed.recipients, key.algorithm), self.sender)
+        sender = _load_sender(key.algorithm, self.sender)
+        try:
+            texts = (parsed.iv, parsed.ciphertext, parsed.tag)
+            sealed = _Content(parsed.aad.encode("ascii"), *map(decode_canonical, texts))
+        except ValueError:
+            raise DecryptionFailed() from None
+        refused, others = "", False
+        for recipient in _addressed(recipients, key):
+            try:
+                plaintext = _decrypt(sealed, recipient, key, sender)
+            except InvalidKey as exc:  # of its epk, before the private key takes part
+                refused = exc.detail
+            except (JoseError, ValueError, DecryptionFailed):
+                others = True  # nobody is told which it was (RFC 7516 section 11.5)
+            else:
+                return Decrypted(plaintext, recipient.header)
+        if others:
+            raise DecryptionFailed()
+        raise DecryptionFailed(errors=[("#/jwe", f"Its epk is refused. {refused}")])
+
+
+def _parse(value: Serialized) -> ParsedJwe:
+    """The parts of a JWE in any of its forms; raises ValidationFailed, which names the fault."""
     if isinstance(value, str):
         return _parse_compact(value)
     return _parse_json(value)
 
 
-def count_recipients(value: Serialized) -> int:
-    """How many recipients a JWE seems to have."""
+def _count_recipients(value: Serialized) -> int:
+    """The number of recipients that a JWE seems to have."""
     recipients = () if isinstance(value, str) else value.get("recipients", ())
     return len(recipients) if isinstance(recipients, list) else 1
 
@@ -89,7 +162,7 @@ def count_recipients(value: Serialized) -> int:
 def _parse_compact(text: str) -> ParsedJwe:
     parts = text.split(".", 5)
     if len(parts) != 5:
-        raise wrong("It has not five parts.")
+        raise _wrong("It does not have five parts.")
     protected, encrypted_key, iv, ciphertext, tag = parts
     header = _decode_header(protected)
     recipients = _recipients([(header, encrypted_key)])
@@ -105,17 +178,17 @@ def _parse_json(value: Mapping[str, Any]) -> ParsedJwe:
     _join(shared, unprotected)
     each: Any = value.get("recipients", [value])
     if "recipients" in value and not {"header", "encrypted_key"}.isdisjoint(value):
-        raise wrong("It has the members of both JSON forms.")
+        raise _wrong("It has the members of both JSON forms.")
     if not isinstance(each, list) or not 1 <= len(each) <= MAX_RECIPIENTS:
-        raise wrong(f"It must have 1 to {MAX_RECIPIENTS} recipients.")
+        raise _wrong(f"It must have 1 to {MAX_RECIPIENTS} recipients.")
     found = []
     for one in each:
         if not isinstance(one, Mapping):
-            raise wrong("A recipient is no object.")
+            raise _wrong("A recipient is not an object.")
         own, length = _object(one, "header")
         size += length
         if size > MAX_HEADERS:
-            raise wrong("Its headers together are too long.")
+            raise _wrong("Its headers together are too long.")
         header = dict(shared)
         _join(header, own)
         found.append((header, _text(one, "encrypted_key", "")))
@@ -128,68 +201,156 @@ def _parse_json(value: Mapping[str, Any]) -> ParsedJwe:
     )
 
 
-def _recipients(found: list[tuple[dict[str, Any], str]]) -> tuple[Recipient, ...]:
-    """The recipients of a JWE, whose headers are checked."""
+def _recipients(found: list[tuple[dict[str, Any], str]]) -> tuple[ParsedRecipient, ...]:
+    """The recipients of a JWE, with checked headers."""
     for header, _ in found:
-        if name := jws.mistyped(header, MEMBERS):
-            raise wrong(f"The header member {name} has a value of the wrong type.")
+        if name := mistyped(header, MEMBERS):
+            raise _wrong(f"The header member {name} has a value of the wrong type.")
         for name in ("alg", "enc"):
             if name not in header:
-                raise wrong(f"A header has no {name}.")
+                raise _wrong(f"A header has no {name}.")
         if "zip" in header:
-            raise wrong("Compressed content (zip) is not taken.")
+            raise _wrong("Compressed content (zip) is refused.")
         if "crit" in header:  # RFC 7516 section 4.1.13: no extension is known here
-            raise wrong("It calls an extension critical (crit) that is not known.")
+            raise _wrong("It calls an extension critical (crit) that is not known.")
         if header["enc"] not in ENCS:
-            raise wrong(f"The enc must be one of: {', '.join(ENCS)}.")
+            raise _wrong(f"The enc must be one of: {', '.join(ENCS)}.")
     if all(header["alg"] not in ALGS for header, _ in found):
-        raise wrong(f"The alg must be one of: {', '.join(ALGS)}.")
+        raise _wrong(f"The alg must be one of: {', '.join(ALGS)}.")
     if len({header["enc"] for header, _ in found}) > 1:  # RFC 7516 section 7.2.1
-        raise wrong("Its recipients have different enc.")
-    return tuple(Recipient(*one) for one in found)
+        raise _wrong("Its recipients have different enc.")
+    return tuple(ParsedRecipient(*one) for one in found)
 
 
 def _decode_header(text: str) -> dict[str, Any]:
     """The protected header, in its one canonical form (RFC 7515 section 2)."""
     if len(text) > MAX_HEADER:
-        raise wrong("Its header is too long.")
+        raise _wrong("Its header is too long.")
     try:
         header = orjson.loads(decode_canonical(text))
     except ValueError:
-        raise wrong("Its protected header is not JSON in base64url without padding.") from None
+        raise _wrong("Its protected header is not JSON in base64url without padding.") from None
     if not isinstance(header, dict) or too_deep(header):
-        raise wrong("Its protected header is no object, or nested too deep.")
+        raise _wrong("Its protected header is not an object, or nested too deep.")
     return header
 
 
 def _join(header: dict[str, Any], more: Mapping[str, Any]) -> None:
     """Add members; RFC 7516 section 7.2.1: no two parts of a header have one of the same name."""
     if not header.keys().isdisjoint(more):
-        raise wrong("Two parts of a header have a member of the same name.")
+        raise _wrong("Two parts of a header have a member of the same name.")
     header.update(more)
 
 
 def _object(value: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], int]:
-    """A part of the header that is not protected, and its length as JSON."""
+    """An unprotected part of the header, and its length as JSON."""
     found = value.get(name, {})
     if not isinstance(found, Mapping):
-        raise wrong(f"Its {name} is no object.")
+        raise _wrong(f"Its {name} is not an object.")
     try:
         size = len(orjson.dumps([found]))  # in a list, as deep as in an answer
     except TypeError:
-        raise wrong(f"Its {name} is nested too deep.") from None
+        raise _wrong(f"Its {name} is nested too deep.") from None
     if size > MAX_HEADER:
-        raise wrong(f"Its {name} is too long.")
+        raise _wrong(f"Its {name} is too long.")
     return found, size
 
 
 def _text(value: Mapping[str, Any], name: str, default: str | None = None) -> str:
     found = value.get(name, default)
     if not isinstance(found, str):
-        raise wrong(f"It has no text as {name}.")
+        raise _wrong(f"Its {name} is missing, or not text.")
     return found
 
 
-def wrong(what: str) -> ValidationFailed:
-    """The error of a JWE that is none, or none that the service takes."""
-    return ValidationFailed(errors=[("#/jwe", what)])
+def _wrong(fault: str) -> ValidationFailed:
+    """The error of a malformed JWE, or of one that the service refuses."""
+    return ValidationFailed(errors=[("#/jwe", fault)])
+
+
+def _fitting(recipients: Sequence[ParsedRecipient], algorithm: Jwe) -> list[ParsedRecipient]:
+    """The recipients whose `alg` the key is for, at least one; raises UnsupportedOption."""
+    algs = algorithm.jwe_algs
+    fitting = [each for each in recipients if each.alg in algs and each.alg in ALG_MODELS]
+    if not fitting:
+        algs = tuple(alg for alg in algs if alg in ALG_MODELS)
+        raise UnsupportedOption(f"With this key the alg of a JWE is: {', '.join(algs) or 'none'}.")
+    enc = fitting[0].header["enc"]  # of all
+    if isinstance(algorithm, Aead) and enc not in algorithm.jose_algs:
+        raise UnsupportedOption(f"With this key the enc is: {', '.join(algorithm.jose_algs)}.")
+    return fitting
+
+
+def _of_sender(
+    recipients: Sequence[ParsedRecipient], sender: Mapping[str, Any] | None
+) -> list[ParsedRecipient]:
+    """The recipients whose `alg` needs a sender, or needs none, as `sender` is given.
+
+    Raises ValidationFailed if there are none: if a given sender were ignored, its caller would take
+    an anonymous JWE for the sender's.
+    """
+    chosen = [each for each in recipients if (each.alg in AUTHENTICATED) == (sender is not None)]
+    if not chosen:
+        alg = recipients[0].alg
+        has = "a sender" if sender is None else "no sender"
+        raise ValidationFailed(errors=[("#/from", f"The JWE has {has}: its alg is {alg}.")])
+    return chosen
+
+
+def _load_sender(algorithm: Jwe, sender: Mapping[str, Any] | None) -> AgreementKey | None:
+    if sender is None or not isinstance(algorithm, KeyAgreement):
+        return None
+    refuse_private(sender)
+    return AgreementKey(algorithm, algorithm.load_peer(sender))
+
+
+def _addressed(
+    recipients: Sequence[ParsedRecipient], key: UsableKey[Jwe]
+) -> Sequence[ParsedRecipient]:
+    """The recipients that name the key by its kid or an alias; all if none does."""
+    names = {key.kid} if key.record is None else {key.kid, *key.record.aliases}
+    return [each for each in recipients if each.header.get("kid") in names] or recipients
+
+
+def _decrypt(
+    sealed: _Content,
+    recipient: ParsedRecipient,
+    key: UsableKey[Jwe],
+    sender: AgreementKey | None,
+) -> bytes:
+    """The plaintext for one recipient; raises what joserfc and the algorithm do."""
+    header = recipient.header
+    alg = ALG_MODELS[recipient.alg]
+    enc = content(key.algorithm, key.material, header["enc"])
+    check_registry_header(alg.more_header_registry, header)
+    to_joserfc = Recipient(CompactEncryption(header), None, key_to_decrypt(key))
+    to_joserfc.sender_key = sender
+    to_joserfc.encrypted_key = decode_canonical(recipient.encrypted_key)
+    if alg.direct_mode and to_joserfc.encrypted_key:
+        raise DecryptionFailed()
+    enc.check_iv(sealed.iv)
+    try:
+        cek = _content_key(alg, enc, to_joserfc, sealed.tag)
+    except (DecodeError, DecryptionFailed):
+        cek = b""
+    if len(cek) * 8 != enc.cek_size:
+        # Another key in its place, so that the time tells nothing (RFC 7516 section 11.5).
+        cek = enc.generate_cek()
+    return enc.decrypt(sealed.ciphertext, sealed.tag, cek, sealed.iv, sealed.aad)
+
+
+def _content_key(
+    alg: JWEAlgModel, enc: JWEEncModel, recipient: Recipient[Any], tag: bytes
+) -> bytes:
+    """The content's key (RFC 7516 section 5.2, steps 6 to 12); DecodeError or DecryptionFailed."""
+    encrypted_key = recipient.encrypted_key or b""
+    if isinstance(alg, JWEKeyAgreement):
+        if alg.direct_mode:
+            return alg.decrypt_agreed_upon_key(enc, recipient)
+        agree = alg.decrypt_agreed_upon_key
+        if alg.tag_aware:
+            agree = partial(alg.decrypt_agreed_upon_key_with_tag, tag=tag)
+        return alg.unwrap_cek_with_auk(encrypted_key, agree(enc, recipient))
+    if isinstance(alg, JWEDirectEncryption):
+        return alg.compute_cek(enc.cek_size, recipient)
+    return alg.decrypt_cek(recipient)

@@ -1,8 +1,9 @@
-"""Making a JWE for keys of the store and for public JWKs, by joserfc (RFC 7516 section 5.1)."""
+"""Makes JWEs for keys of the store and for public JWKs, by joserfc (RFC 7516 section 5.1)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from functools import partial
+from typing import Any, Final, Literal, TypeAlias
 
 from joserfc import jwe as joserfc
 from joserfc.errors import InvalidEncryptionAlgorithmError, JoseError
@@ -11,7 +12,8 @@ from joserfc.jwe import FlattenedJSONEncryption, GeneralJSONEncryption
 
 from minikms.encodings import jose_b64url
 from minikms.errors import UnsupportedOption, ValidationFailed
-from minikms.keys import jwe
+from minikms.events import keep_key
+from minikms.keys.jwe import FEW, MEMBERS, RESERVED
 from minikms.keys.jwe_models import (
     AUTHENTICATED,
     AgreementKey,
@@ -23,6 +25,8 @@ from minikms.keys.jwe_models import (
 )
 from minikms.keys.jws import decode_canonical, mistyped, too_deep
 from minikms.keys.operation import KeyUser, UsableKey, Use
+from minikms.keys.operations import KeyOperations, name_in_event
+from minikms.keys.threads import is_slow, run
 from minikms.plugin.protocol import Aead, Jwe, KeyAgreement, PublicKeyEncryption
 from minikms.records import AnyKey, KeyRef
 
@@ -35,7 +39,7 @@ _Json: TypeAlias = GeneralJSONEncryption | FlattenedJSONEncryption
 
 
 class ToRecipient(KeyUser):
-    """How a key is used as a recipient's: a public one by whoever has it, or a secret one."""
+    """Use as a recipient's key: anyone may use a public one."""
 
     __slots__ = ()
     uses = (
@@ -46,7 +50,7 @@ class ToRecipient(KeyUser):
 
 
 class AsSender(KeyUser):
-    """How a private key is used as a sender's (ECDH-1PU)."""
+    """Use as a sender's private key (ECDH-1PU)."""
 
     __slots__ = ()
     uses = (Use(KeyAgreement, "jwe-encrypt"),)
@@ -54,7 +58,7 @@ class AsSender(KeyUser):
 
 @dataclass(frozen=True, slots=True)
 class JweRecipient:
-    """One recipient of a new JWE: its key, the `alg`, and what its header has besides."""
+    """A recipient of a new JWE: its key, `alg`, and further header members."""
 
     by: KeyRef | Mapping[str, Any]
     alg: str
@@ -62,7 +66,7 @@ class JweRecipient:
 
     @property
     def kid(self) -> str | None:
-        """What names the key to the recipient: as the caller does, or as the JWK does itself."""
+        """The key's name for the recipient: the caller's, or the JWK's own."""
         if isinstance(self.by, KeyRef):
             return self.by.alias or self.by.kid
         kid = self.by.get("kid")
@@ -73,8 +77,8 @@ class JweRecipient:
 class EncryptJwe:
     """A JWE to make.
 
-    `header` goes into the protected header, beside what the service
-    sets there. Without a `serialization` it is compact where that can be, or else general.
+    `header` has members of the protected header besides the service's. Without a `serialization`
+    the JWE is compact if possible, else general.
     """
 
     plaintext: bytes = field(repr=False)
@@ -87,18 +91,18 @@ class EncryptJwe:
 
     @property
     def form(self) -> Serialization:
-        """The form that it gets."""
+        """The form of the JWE."""
         if self.serialization is not None:
             return self.serialization
         return "general" if self.aad or len(self.recipients) > 1 else "compact"
 
     @property
     def is_long(self) -> bool:
-        """As of an operation."""
-        return len(self.recipients) > jwe.FEW
+        """Whether it has too many recipients for the event loop."""
+        return len(self.recipients) > FEW
 
     def check(self) -> None:
-        """Raise ValidationFailed for what does not fit together, whatever the keys are."""
+        """Raise ValidationFailed for members that contradict each other, whatever the keys are."""
         algs = [recipient.alg for recipient in self.recipients]
         faults: list[tuple[str, str]] = []
         if len(algs) > 1:
@@ -107,7 +111,7 @@ class EncryptJwe:
             if self.form != "general":
                 faults.append(("#/serialization", "Several recipients need the general form."))
         if len({alg in AUTHENTICATED for alg in algs}) > 1:
-            faults.append(("#/recipients", "All of them have a sender (ECDH-1PU), or none has."))
+            faults.append(("#/recipients", "Either all have a sender (ECDH-1PU) or none has."))
         elif (algs[0] in AUTHENTICATED) != (self.sender is not None):
             what = "has no sender" if self.sender else "needs a sender"
             faults.append(("#/from", f"{algs[0]} {what}."))
@@ -151,7 +155,7 @@ class EncryptJwe:
         return _compact(made) if self.form == "compact" else made
 
     def _own_header(self, recipient: JweRecipient, *, alg: bool) -> dict[str, Any]:
-        """A recipient's part of the header, with its `alg` where that is not the same for all."""
+        """A recipient's part of the header, with its `alg` if recipients have several."""
         header = dict(recipient.header)
         if recipient.kid is not None and "kid" not in {**self.header, **header}:
             header["kid"] = recipient.kid
@@ -159,7 +163,7 @@ class EncryptJwe:
 
 
 class _Recipient(joserfc.Recipient[Any]):
-    """A recipient whose `epk` goes into the protected header, where all have the same."""
+    """A recipient whose `epk` goes into the protected header if all have the same."""
 
     def __init__(self, obj: _Json, header: dict[str, Any], epk_goes_to: dict[str, Any]) -> None:
         super().__init__(obj, header)
@@ -170,12 +174,12 @@ class _Recipient(joserfc.Recipient[Any]):
 
 
 def _header_faults(at: str, header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What is wrong with members that a caller gives."""
-    if not jwe.RESERVED.isdisjoint(header):
-        yield at, f"These are not a caller's to set: {', '.join(sorted(jwe.RESERVED))}."
+    """The faults of header members that a caller gives."""
+    if not RESERVED.isdisjoint(header):
+        yield at, f"A caller cannot set these: {', '.join(sorted(RESERVED))}."
     if too_deep(header):
         yield at, "Nested too deep."
-    if name := mistyped(header, jwe.MEMBERS):
+    if name := mistyped(header, MEMBERS):
         yield at, f"The header member {name} has a value of the wrong type."
         return
     for name in header.keys() & {"apu", "apv"}:  # RFC 7518 section 4.6.1
@@ -188,7 +192,7 @@ def _header_faults(at: str, header: Mapping[str, Any]) -> Iterator[tuple[str, st
 def _require_fit(
     alg: str, enc: str, key: UsableKey[Jwe], sender: UsableKey[KeyAgreement[Any, Any]] | None
 ) -> None:
-    """Raise UnsupportedOption for a recipient's key that is not for these, or not the sender's."""
+    """Raise UnsupportedOption if a recipient's key is for another alg, enc or sender."""
     algorithm = key.algorithm
     if alg not in algorithm.jwe_algs:
         algs = ", ".join(algorithm.jwe_algs) or "none"
@@ -199,14 +203,14 @@ def _require_fit(
         encs = ", ".join(algorithm.jose_algs)
         raise UnsupportedOption(f"A recipient's key is not for {enc}, but for: {encs}.")
     if isinstance(algorithm, KeyAgreement) and "jwe-encrypt" in algorithm.opt_in:
-        # It agrees as a key of another type, which is no recipient's by this JWK.
-        raise UnsupportedOption(f"A recipient's key is of {algorithm.name}, for which no JWE is.")
+        # It agrees as a key of another type, which its JWK does not tell.
+        raise UnsupportedOption(f"No JWE can be made for a {algorithm.name} key.")
     if sender is not None and sender.algorithm is not algorithm:
         raise UnsupportedOption("The sender's key and a recipient's are on different curves.")
 
 
 def _ephemeral_key(keys: Sequence[UsableKey[Jwe]]) -> AgreementKey | None:
-    """A new key for all recipients, where all are on one curve.
+    """A new key for all recipients if all are on one curve.
 
     joserfc would make one for each. DIDComm v2 has one, in the protected header.
     """
@@ -241,3 +245,29 @@ def _compact(made: Mapping[str, str]) -> str:
     """The compact form of a JWE whose header is protected as a whole."""
     parts = ("protected", "encrypted_key", "iv", "ciphertext", "tag")
     return ".".join(made.get(name, "") for name in parts)
+
+
+class JweOperations(KeyOperations):
+    """Performs operations, and makes JWEs.
+
+    The event of the call has all keys of the store, first the sender's or, without a sender, the
+    first recipient's.
+    """
+
+    async def encrypt_jwe(self, profile: str, jwe: EncryptJwe) -> Made:
+        """A JWE for the keys that it names; raises the errors of `EncryptJwe` and of each key."""
+        jwe.check()
+        keys = [await self._key(profile, each.by, _TO_RECIPIENT) for each in jwe.recipients]
+        sender = None
+        if jwe.sender is not None:
+            sender = await self._key(profile, jwe.sender, _AS_SENDER)
+        for key in (*reversed(keys), *([sender] if sender else ())):
+            name_in_event(key)
+            keep_key()
+        is_long = jwe.is_long or any(is_slow(key.algorithm, key.operation) for key in keys)
+        compute = partial(jwe.compute, keys, sender)
+        return await run(keys[0].algorithm, keys[0].operation, compute, is_long=is_long)
+
+
+_TO_RECIPIENT: Final = ToRecipient()
+_AS_SENDER: Final = AsSender()

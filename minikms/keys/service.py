@@ -22,7 +22,7 @@ from minikms.errors import (
 )
 from minikms.events import CURRENT, AuditEvent, AuditSink, keep_key, set_key
 from minikms.keys.encryption import Unwrap
-from minikms.keys.jwe_operations import JweOperations
+from minikms.keys.jwe_encryption import JweOperations
 from minikms.keys.jwk_set import JwkFilter, JwkSet
 from minikms.keys.jwk_sets import JwkSets
 from minikms.keys.making import KeyMaker, KeyPair, maker

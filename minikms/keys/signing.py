@@ -1,4 +1,4 @@
-"""Signing and verifying, alone and in batches, in the form that a request asks for."""
+"""Signatures, alone and in batches, and message authentication codes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 from minikms.errors import UnsupportedOption
 from minikms.keys.operation import BatchOperation, Operation, UsableKey, Use
-from minikms.plugin.protocol import EcdsaSigner, SignatureOptions, Signer
+from minikms.plugin.protocol import EcdsaSigner, Mac, SignatureOptions, Signer
 
 AnySigner: TypeAlias = Signer[Any, Any]
 
@@ -93,6 +93,32 @@ class VerifyBatch(BatchOperation[AnySigner, tuple[bytes, bytes], bool]):
     ) -> Callable[[Sequence[tuple[bytes, bytes]]], list[bool]]:
         signing = _Signing.choose(key, self.options)
         return lambda pairs: [signing.verify(key.material, *pair) for pair in pairs]
+
+    def is_final(self, result: bool) -> bool:
+        return result
+
+
+@dataclass(slots=True, repr=False)
+class ComputeMac(Operation[Mac[Any], bytes]):
+    """The authentication code of a message."""
+
+    uses = (Use(Mac, "mac"),)
+    message: bytes
+
+    def compute(self, key: UsableKey[Mac[Any]]) -> bytes:
+        return key.algorithm.mac(key.material, self.message)
+
+
+@dataclass(slots=True, repr=False)
+class VerifyMac(Operation[Mac[Any], bool]):
+    """Whether an authentication code is that of a message."""
+
+    uses = (Use(Mac, "mac-verify"),)
+    message: bytes
+    mac: bytes
+
+    def compute(self, key: UsableKey[Mac[Any]]) -> bool:
+        return key.algorithm.verify_mac(key.material, self.message, self.mac)
 
     def is_final(self, result: bool) -> bool:
         return result

@@ -7,10 +7,9 @@ import pytest
 from aries_askar import AskarErrorCode, Session
 
 from minikms.errors import KeyNotUsable, StoreUnavailable
-from minikms.keys.mac import ComputeMac
 from minikms.keys.operations import CachedKey
 from minikms.keys.service import KeyService
-from minikms.keys.signing import Sign, SignOptions
+from minikms.keys.signing import ComputeMac, Sign, SignOptions
 from minikms.plugin import SignatureOptions
 from minikms.plugin.protocol import Aead, Box, KeyAgreement, KeyWrap, Mac, Signer
 from minikms.plugin.registry import AlgorithmRegistry

@@ -1,6 +1,6 @@
 """NaCl's boxes, from the bodies of their requests."""
 
-from minikms.keys.boxes import MakeBox, OpenBox, OpenSealedBox, SealBox
+from minikms.keys.encryption import MakeBox, OpenBox, OpenSealedBox, SealBox
 from minikms.web.handlers.operation import Body
 
 

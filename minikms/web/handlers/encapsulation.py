@@ -1,7 +1,6 @@
 """Key encapsulation and HPKE, from the bodies of their requests."""
 
-from minikms.keys.encapsulation import Decapsulate, Encapsulate
-from minikms.keys.hpke import OpenHpke, SealHpke
+from minikms.keys.encryption import Decapsulate, Encapsulate, OpenHpke, SealHpke
 from minikms.web.handlers.operation import Body
 
 

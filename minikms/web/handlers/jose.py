@@ -8,7 +8,7 @@ from aiohttp import web
 from minikms.http.answers import CACHE_CONTROL, Answer, BodyAnswer
 from minikms.http.gate import enter
 from minikms.keys.jwk_set import JwkFilter
-from minikms.keys.jws_signing import SignJws, VerifyJws
+from minikms.keys.jws import SignJws, VerifyJws
 from minikms.web.handlers.operation import Body
 from minikms.web.messages import named_profile, service
 

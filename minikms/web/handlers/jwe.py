@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from minikms.http.answers import Answer
-from minikms.keys.jwe_decryption import DecryptJwe
+from minikms.keys.jwe import DecryptJwe
 from minikms.web.handlers.operation import Body
 from minikms.web.messages import answer, load, profile, service
 from minikms.web.schemas import jwe_bodies as schemas

@@ -11,8 +11,7 @@ from minikms.errors import (
 )
 from minikms.http.answers import Answer
 from minikms.keys.encryption import Decrypt, Derive, Encrypt, Encrypted, Unwrap, Wrap
-from minikms.keys.mac import ComputeMac, VerifyMac
-from minikms.keys.signing import Sign, SignBatch, Verify, VerifyBatch
+from minikms.keys.signing import ComputeMac, Sign, SignBatch, Verify, VerifyBatch, VerifyMac
 from minikms.web.handlers.operation import Body
 from minikms.web.messages import answer, load, service
 from minikms.web.schemas import operation_bodies as schemas

@@ -10,7 +10,7 @@ import orjson
 from marshmallow import ValidationError, post_load, validate
 
 from minikms.encodings import b64url_decode
-from minikms.keys.didcomm_envelope import (
+from minikms.keys.didcomm import (
     ANONCRYPT,
     AUTHCRYPT,
     ENC,
