@@ -1,4 +1,4 @@
-"""Make minikms_client/_sync of minikms_client/_async; `--check` says whether it is up to date."""
+"""Make minikms_client/_sync from minikms_client/_async; `--check` fails if it is outdated."""
 
 import sys
 import tempfile
@@ -23,15 +23,15 @@ NAMES = {
 
 
 def make(target: Path) -> None:
-    """Write the files of the client that blocks into a folder."""
+    """Write the files of the blocking client to a folder."""
     source = PACKAGE / "_async"
     rule = unasync.Rule(f"{source}/", f"{target}/", additional_replacements=NAMES)
     unasync.unasync_files([str(file) for file in source.glob("*.py")], [rule])
-    (target / "__init__.py").write_text('"""The client that blocks, made by make_sync.py."""\n')
+    (target / "__init__.py").write_text('"""The blocking client, made by make_sync.py."""\n')
 
 
 def differing() -> list[str]:
-    """The names of the files that are not what `make` makes of their source."""
+    """Return the names of the files that differ from the output of `make`."""
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "_sync"
         make(made)

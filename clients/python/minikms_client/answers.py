@@ -13,7 +13,7 @@ from minikms_client.errors import ProblemError, UnexpectedAnswer, problem
 ResultT = TypeVar("ResultT")
 
 LARGEST: Final = 64 * 1024 * 1024
-"""How many bytes an answer may have, inflated too."""
+"""The most bytes of an answer, also when inflated."""
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 # What parsing raises, and what `form` raises for another shape than it reads.
 _UNEXPECTED: Final = (
@@ -29,7 +29,7 @@ _UNEXPECTED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with its body as it came."""
+    """An answer with its body as received."""
 
     status: int
     headers: httpx.Headers
@@ -43,14 +43,14 @@ class Answer:
             raise UnexpectedAnswer(self.status) from error
 
     def problem(self) -> ProblemError:
-        """The problem of the answer; raises UnexpectedAnswer if it has none."""
+        """Return the problem of the answer; raises UnexpectedAnswer if it has none."""
         after = self.headers.get("Retry-After", "")
         retry_after = float(after) if after.isdecimal() else None
         request_id = self.headers.get("X-Request-Id")
         return self.read(lambda data: problem(data, request_id, retry_after))
 
     def _inflated(self) -> bytes:
-        """The body without its Content-Encoding; raises ValueError or zlib.error."""
+        """Return the body without its Content-Encoding; raises ValueError or zlib.error."""
         encoding = self.headers.get("Content-Encoding", "identity").lower()
         if encoding == "identity":
             return self.body

@@ -1,6 +1,6 @@
-"""What can go wrong: a problem that the service answers, a class for each slug, or no answer.
+"""The errors: a class for the problem of each slug, and for an answer that does not come.
 
-The classes below `ProblemError` are the table of slugs. A slug that a later service brings has the
+The classes below `ProblemError` are the table of slugs. The new slug of a later service gets the
 class of its status, such as `NotFound`, or `ProblemError` itself.
 """
 
@@ -17,35 +17,35 @@ class MinikmsError(Exception):
 
 
 class InvalidSetting(MinikmsError, ValueError):
-    """A URL, profile, token or name of no use, or a token file that cannot be read."""
+    """A URL, profile, token or name is unusable, or a token file cannot be read."""
 
 
 class Unreachable(MinikmsError):
-    """No answer came: the service is not there, or a time limit passed."""
+    """No answer came: the service cannot be reached, or a time limit passed."""
 
 
 class UnexpectedAnswer(MinikmsError):
-    """An answer that Mini KMS does not give, as of a proxy; it has the HTTP `status`."""
+    """An answer, with the HTTP `status`, that is not from Mini KMS but perhaps from a proxy."""
 
     def __init__(self, status: int) -> None:
         self.status = status
-        super().__init__(f"The answer {status} is not one of Mini KMS.")
+        super().__init__(f"The answer {status} is not from Mini KMS.")
 
 
 class ProblemError(MinikmsError):
     """A problem (RFC 9457) that the service answered.
 
     Programs rely on the class or on `slug`; `title` and `detail` are for people. `errors` pairs a
-    JSON pointer into the request with what is wrong there. `request_id` is in the service's log.
-    `retry_after` says in how many seconds the call may be made again, where the service says it.
-    `outcome` is "unknown" if the call may have changed something all the same.
+    JSON pointer into the request with the fault there. `request_id` is in the service's log.
+    `retry_after` has the seconds after which the call may be repeated, if the service gives them.
+    `outcome` is "unknown" if the call may nevertheless have changed something.
     """
 
     by_slug: ClassVar[dict[str, type["ProblemError"]]] = {}
     by_status: ClassVar[dict[int, type["ProblemError"]]] = {}
 
     def __init_subclass__(cls, slug: str | None = None, status: int | None = None) -> None:
-        """Enter the class into the tables, under its slug, or the status that its slugs share."""
+        """Register the class under its slug, or under the status that its slugs share."""
         if slug is not None:
             cls.by_slug[slug] = cls
         if status is not None:
@@ -73,7 +73,7 @@ class ProblemError(MinikmsError):
         super().__init__(" ".join([detail, *(f"{at}: {fault}" for at, fault in errors)]))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let it cross to another process, as `concurrent.futures` sends errors."""
+        """Support pickling, by which `concurrent.futures` passes errors between processes."""
         return type(self), (
             self.slug,
             self.status,
@@ -91,10 +91,10 @@ def problem(
     request_id: str | None = None,
     retry_after: float | None = None,
 ) -> ProblemError:
-    """The error of a problem's JSON; raises LookupError, TypeError or ValueError for another."""
+    """Make the error of a problem's JSON; raises LookupError, TypeError or ValueError."""
     type_, status = text(body["type"]), typed(body["status"], int)
     if not type_.startswith(_PREFIX):
-        raise ValueError("The problem is not one of Mini KMS.")
+        raise ValueError("The problem is not from Mini KMS.")
     slug = type_.removeprefix(_PREFIX)
     base = ProblemError.by_status.get(status, ProblemError)
     return ProblemError.by_slug.get(slug, base)(
@@ -110,24 +110,24 @@ def problem(
 
 
 def _fault(data: Mapping[str, Any]) -> tuple[str, str]:
-    """The JSON pointer of a fault, and what is wrong there."""
+    """Return the JSON pointer of a fault, and its description."""
     return text(data["pointer"]), text(data["detail"])
 
 
 class NotFound(ProblemError, status=404):
-    """What the call names is not there."""
+    """The key, alias, profile or token of the call does not exist."""
 
 
 class Conflict(ProblemError, status=409):
-    """What is there does not allow the call."""
+    """The present state does not allow the call."""
 
 
 class Invalid(ProblemError, status=422):
-    """The service does not accept what the call gives."""
+    """The service does not accept the arguments of the call."""
 
 
 class Unavailable(ProblemError, status=503):
-    """The service cannot answer now; the call may be made again later."""
+    """The service cannot answer now; the call may be repeated later."""
 
 
 class MalformedJson(ProblemError, slug="malformed-json"):
@@ -143,11 +143,11 @@ class ProfileExists(ProblemError, slug="profile-exists"):
 
 
 class Unauthenticated(ProblemError, slug="unauthenticated"):
-    """No token came, or one that is not valid (RFC 6750 section 3)."""
+    """The token is missing or not valid (RFC 6750 section 3)."""
 
 
 class Forbidden(ProblemError, slug="forbidden"):
-    """The caller is authenticated, but lacks the scope (RFC 6750 section 3.1)."""
+    """The caller is authenticated but lacks the scope (RFC 6750 section 3.1)."""
 
 
 class RouteNotFound(NotFound, slug="route-not-found"):
@@ -183,7 +183,7 @@ class KeyExists(Conflict, slug="key-exists"):
 
 
 class AliasExists(Conflict, slug="alias-exists"):
-    """The alias names another key already, and the caller asked for it to stay there."""
+    """The alias already names another key, and the caller asked for a refusal."""
 
 
 class KeyNotUsable(Conflict, slug="key-not-usable"):
@@ -207,19 +207,19 @@ class UnsupportedMediaType(ProblemError, slug="unsupported-media-type"):
 
 
 class MisdirectedRequest(ProblemError, slug="misdirected-request"):
-    """The request is for another host than this service is (RFC 9110 section 15.5.20)."""
+    """The request is addressed to another host (RFC 9110 section 15.5.20)."""
 
 
 class ValidationFailed(Invalid, slug="validation-failed"):
-    """A field or parameter is missing, unknown or not of its form; `errors` says which."""
+    """A field or parameter is missing, unknown or malformed; `errors` names it."""
 
 
 class TooManyAliases(Invalid, slug="too-many-aliases"):
-    """The key has as many aliases as it may have."""
+    """The key has reached its limit of aliases."""
 
 
 class TooLargeRecord(Invalid, slug="too-large-record"):
-    """The labels or the aliases of a key, or the labels of a batch, have too many bytes."""
+    """The labels or aliases of a key, or the labels of a batch, are too large."""
 
 
 class UnsupportedAlgorithm(Invalid, slug="unsupported-algorithm"):
@@ -235,15 +235,15 @@ class UnsupportedOption(Invalid, slug="unsupported-option"):
 
 
 class InvalidKey(Invalid, slug="invalid-key"):
-    """Key material that is not a key of its algorithm."""
+    """The material is not a key of its algorithm."""
 
 
 class DecryptionFailed(Invalid, slug="decryption-failed"):
-    """A ciphertext, tag, nonce or wrapped key that does not fit; no more is disclosed."""
+    """The ciphertext, tag, nonce or wrapped key does not fit; no more is disclosed."""
 
 
 class TooManyAttempts(ProblemError, slug="too-many-attempts"):
-    """Too many tokens that are not valid came from one address."""
+    """Too many invalid tokens came from one address."""
 
 
 class HeadersTooLarge(ProblemError, slug="headers-too-large"):
@@ -259,11 +259,11 @@ class StoreUnavailable(Unavailable, slug="store-unavailable"):
 
 
 class ShuttingDown(Unavailable, slug="shutting-down"):
-    """The service answers for a while yet, and is to get no more calls."""
+    """The service is shutting down and should get no new calls."""
 
 
 class AuditUnavailable(Unavailable, slug="audit-unavailable"):
-    """The call cannot be recorded, so it is not performed."""
+    """The call cannot be recorded, so it was not performed."""
 
 
 class KeyUnreadable(ProblemError, slug="key-unreadable"):

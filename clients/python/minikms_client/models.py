@@ -1,6 +1,6 @@
-"""What the service answers, as frozen dataclasses.
+"""The answers of the service, as frozen dataclasses.
 
-An answer may have more members than its class: a later service adds some.
+An answer may have more members than its class, since a later service adds some.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ class Key:
     """A key, without its private part.
 
     `jwk` is its public JWK, `b58` the public key in base58, `multikey` its Multikey and `did` its
-    did:key; each is None where the key has no such form, as a symmetric key.
+    did:key; each is None if the key has no such form, as a symmetric key.
     """
 
     kid: str
@@ -63,7 +63,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class KeyPage:
-    """A page of a listing; `after` is where the next one begins, None on the last."""
+    """A page of a listing; `after` is the start of the next one, None on the last."""
 
     keys: tuple[Key, ...]
     after: str | None
@@ -84,7 +84,7 @@ class Association:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """The deletion of a key; `deletes` is when, None where the key is gone already."""
+    """The deletion of a key; `deletes` is its time, None if the key is already gone."""
 
     kid: str
     deletes: datetime | None
@@ -97,7 +97,7 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A signature, its JOSE `alg` (None where JOSE has none), and the kid of its key."""
+    """A signature, its JOSE `alg` (None if JOSE has no name), and the kid of its key."""
 
     sig: bytes
     alg: str | None
@@ -111,7 +111,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class SignResult:
-    """The result of one item of a batch: a signature, or the problem that the item has."""
+    """The result of one item of a batch: a signature, or the problem of the item."""
 
     sig: bytes | None
     problem: ProblemError | None
@@ -124,7 +124,7 @@ class SignResult:
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """The result of one item of a batch: whether it is valid, or the problem that the item has."""
+    """The result of one item of a batch: its validity, or the problem of the item."""
 
     valid: bool | None
     problem: ProblemError | None
@@ -165,7 +165,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """A message of DIDComm v1: to which verkey, and from which, None where it does not say."""
+    """A message of DIDComm v1, with the recipient's verkey and the sender's, None if unknown."""
 
     message: bytes
     to: str
@@ -220,9 +220,9 @@ class DecryptedJwe:
 
 @dataclass(frozen=True, slots=True)
 class JwsVerification:
-    """Whether a JWS is valid; its header, and its payload if it is.
+    """The validity of a JWS, its header, and its payload if it is valid.
 
-    `header` is None for a text that is no JWS. It is not trusted unless the JWS is valid.
+    `header` is None for a text that is not a JWS. Trust it only if the JWS is valid.
     """
 
     valid: bool
@@ -238,7 +238,7 @@ class JwsVerification:
 
 @dataclass(frozen=True, slots=True)
 class JwkSet:
-    """The public keys of a profile (RFC 7517 section 5), and the `etag` of this state of them."""
+    """The public keys of a profile (RFC 7517 section 5), and the `etag` of this state."""
 
     keys: tuple[Mapping[str, Any], ...]
     etag: str | None
@@ -246,7 +246,7 @@ class JwkSet:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A profile; `jwks` says whether everybody may read its JWK Set: "public" or "private"."""
+    """A profile; `jwks` is "public" if everyone may read its JWK Set, or else "private"."""
 
     name: str
     jwks: str
@@ -259,7 +259,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What is recorded of a token; `profiles` is None for one that is for all."""
+    """The record of a token; `profiles` is None if it is valid in all."""
 
     id: str
     name: str
@@ -283,7 +283,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A token that was made. `token` is the secret, which no later answer shows."""
+    """A new token. `token` is the secret, which no later answer shows."""
 
     token: str = field(repr=False)
     record: Token
@@ -296,10 +296,10 @@ class NewToken:
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """An algorithm that the service has.
+    """An algorithm of the service.
 
     A key has an operation of `opt_in` only if it was made with it. `source` is the Python package
-    that brings the algorithm.
+    that provides the algorithm.
     """
 
     name: str
@@ -325,5 +325,5 @@ class Algorithm:
 
 
 def _problem(data: Mapping[str, Any]) -> ProblemError | None:
-    """The problem of an item, if it has one."""
+    """Return the problem of an item, if it has one."""
     return problem(data["problem"]) if "problem" in data else None

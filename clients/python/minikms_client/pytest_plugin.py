@@ -26,7 +26,7 @@ _LISTENS = re.compile(r"listening on (https?://\S+:\d+),")
 
 @contextlib.contextmanager
 def serve(*options: str) -> Iterator[str]:
-    """A server of its own on a free port, with keys in memory; gives its URL.
+    """Start a server on a free port, with keys in memory; yield its URL.
 
     It takes `options` of `minikms serve`, and none of the environment. Raises RuntimeError, with
     what the server wrote, where it does not start within a minute.
@@ -46,13 +46,13 @@ def serve(*options: str) -> Iterator[str]:
 
 
 def _command() -> list[str]:
-    """How to start the server: as MINIKMS_COMMAND says, or the one of this environment."""
+    """Return the command of the server: MINIKMS_COMMAND, or the one of this environment."""
     given = os.environ.get("MINIKMS_COMMAND")
     return shlex.split(given) if given else [sys.executable, "-m", "minikms"]
 
 
 def _wait_until_it_listens(process: subprocess.Popen[bytes], log: Path) -> str:
-    """The URL of a server that was started, out of its log."""
+    """Read the URL of a started server from its log."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         is_running = process.poll() is None
@@ -75,7 +75,7 @@ def minikms_url() -> Iterator[str]:
 
 @pytest.fixture
 def minikms(minikms_url: str) -> Iterator[Client]:
-    """A client with a profile of its own, which goes with the test."""
+    """A client with a profile of its own, which is deleted after the test."""
     name = f"test-{uuid.uuid4().hex}"
     with Client(minikms_url, token="", profile=name) as client:
         client.create_profile(name)

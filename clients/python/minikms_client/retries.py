@@ -1,4 +1,4 @@
-"""When a call is made again, and after how long."""
+"""Decides which calls to repeat, and after which pause."""
 
 import random
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ _REFUSED = frozenset({"too-busy", "too-many-attempts"})
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often a call is made again, and how many seconds it waits at most before each."""
+    """The number of repeated attempts, and the longest pause in seconds before each."""
 
     attempts: int
     longest: float
 
     def after_problem(self, call: Call, problem: ProblemError, attempt: int) -> float | None:
-        """How many seconds to wait before the next attempt, None for no other.
+        """Return the seconds before the next attempt, None for no other.
 
         A service that is busy refuses before it does anything, so any call may be made again. What
         else is 503 may have been done, hence only what is repeatable is sent again.
@@ -32,7 +32,7 @@ class Retries:
         return self._wait(attempt, problem.retry_after)
 
     def after_failure(self, call: Call, error: httpx.TransportError, attempt: int) -> float | None:
-        """The same where no answer came: without a connection nothing was sent."""
+        """Return the same if no answer came: without a connection, nothing was sent."""
         if isinstance(error, httpx.UnsupportedProtocol):
             return None
         sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
@@ -41,7 +41,7 @@ class Retries:
         return self._wait(attempt, None)
 
     def _wait(self, attempt: int, retry_after: float | None) -> float | None:
-        """The seconds that the service asks for, or twice as many for each attempt."""
+        """Return the seconds that the service asks for, or a time that doubles each attempt."""
         if attempt >= self.attempts:
             return None
         wait = retry_after if retry_after is not None else 0.1 * 2**attempt

@@ -1,4 +1,4 @@
-"""Where the service is and who calls: arguments, or else variables of the environment."""
+"""The service's address and the caller's identity, from arguments or the environment."""
 
 import os
 import ssl
@@ -12,7 +12,7 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a client needs to call the service.
+    """The settings of a client.
 
     `token_file` is read for each call, since its token may be replaced at any time.
     """
@@ -23,9 +23,9 @@ class Settings:
     token_file: Path | None
 
     def headers(self, profile: str | None) -> dict[str, str]:
-        """The headers of a call: the profile, and the token of the caller.
+        """Return the headers of a call, with the profile and the token of the caller.
 
-        Raises InvalidSetting where no header can have them. The error does not show the token.
+        Raises InvalidSetting if a header cannot hold them. The error does not show the token.
         """
         headers = {}
         if profile is not None:
@@ -47,7 +47,7 @@ class Settings:
 
 def _visible(what: str, value: str) -> str:
     if not (value.isascii() and value.isprintable()):
-        raise InvalidSetting(f"The {what} is to be one line of visible ASCII characters.")
+        raise InvalidSetting(f"The {what} must be one line of visible ASCII characters.")
     return value
 
 
@@ -57,20 +57,19 @@ def settings(
     token_file: str | os.PathLike[str] | None,
     profile: str | None,
 ) -> Settings:
-    """The settings of the arguments, and of the environment for what is None.
+    """Make settings of the arguments; the environment replaces each that is None.
 
-    A token that is given counts before a file; so does one that is in the environment before a
-    file that is there. Raises InvalidSetting for a token and a file that are both given, and for a
-    URL that is not of HTTP.
+    In the environment, a token takes precedence over a token file. Raises InvalidSetting if both
+    are arguments, and for a URL that is not of HTTP.
     """
     if token is not None and token_file is not None:
-        raise InvalidSetting("Give a token or a file that has it, not both.")
+        raise InvalidSetting("Give a token or a token file, not both.")
     if token is None and token_file is None:
         token = os.environ.get("MINIKMS_TOKEN")
         token_file = None if token else os.environ.get("MINIKMS_TOKEN_FILE")
     url = (url or os.environ.get("MINIKMS_URL") or DEFAULT_URL).rstrip("/")
     if not url.lower().startswith(("http://", "https://")):
-        raise InvalidSetting(f"The URL {url} is to start with http:// or https://.")
+        raise InvalidSetting(f"The URL {url} must start with http:// or https://.")
     return Settings(
         url=url,
         profile=profile or os.environ.get("MINIKMS_PROFILE"),
@@ -84,15 +83,15 @@ def tls_context(
     ca: str | os.PathLike[str] | None,
     cert: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None,
 ) -> ssl.SSLContext:
-    """TLS that trusts the authorities of the file `ca`, or of the system.
+    """Make a TLS context that trusts the authorities of the file `ca`, or of the system.
 
-    `cert` has the files of the caller's certificate and of its private key. If one is
-    None, the environment's is used. Raises InvalidSetting for one of both without the other.
+    `cert` has the files of the caller's certificate and private key. The environment replaces
+    each that is None. Raises InvalidSetting if the environment has only one of the two files.
     """
     ca = ca or os.environ.get("MINIKMS_CA") or None
     cert = cert or _cert_of_the_environment()
     if ca is None and cert is None and not url.lower().startswith("https://"):
-        # Trusts nobody, which without TLS does no harm, and saves reading the system's authorities.
+        # Trusts no authority, which is harmless without TLS, and saves reading the system's.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context = ssl.create_default_context(cafile=ca)
     if cert is not None:

@@ -1,4 +1,4 @@
-"""Values of an answer's JSON, whose types are checked.
+"""Values of an answer's JSON, with checked types.
 
 A wrong type raises TypeError or ValueError, a time also OverflowError.
 """
@@ -11,7 +11,7 @@ ResultT = TypeVar("ResultT")
 
 
 def typed(value: object, kind: type[ResultT]) -> ResultT:
-    """The value, if it is of this type."""
+    """Return the value if it has this type."""
     if type(value) is not kind:
         raise TypeError(f"A member is not of the type {kind.__name__}.")
     return value
@@ -28,7 +28,7 @@ def members(value: object) -> dict[str, Any]:
 
 
 def text(value: object) -> str:
-    """A text that UTF-8 can have."""
+    """A text that UTF-8 can encode."""
     found = typed(value, str)
     found.encode()  # fails for half a surrogate pair
     return found

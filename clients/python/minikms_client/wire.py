@@ -1,4 +1,4 @@
-"""What goes over the wire: bytes as base64url, times as RFC 3339, names as percent-encoded text."""
+"""The wire format: bytes as base64url, times as RFC 3339, names percent-encoded."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
-"""A field that a change leaves as it is, where None takes it away."""
+"""A field that a change keeps; None would remove it."""
 UnsetType: TypeAlias = Literal[Unset.UNSET]
 
 
@@ -30,7 +30,7 @@ UnsetType: TypeAlias = Literal[Unset.UNSET]
 class Call:
     """A request: `query` may have a parameter more than once, `body` is a JSON object.
 
-    `is_repeatable` says that sending it twice does no more than sending it once.
+    If it `is_repeatable`, sending it twice has the same effect as sending it once.
     """
 
     method: str
@@ -41,22 +41,22 @@ class Call:
 
 
 def encode(data: bytes) -> str:
-    """Bytes as base64url without padding (RFC 4648 section 5)."""
+    """Encode bytes as base64url without padding (RFC 4648 section 5)."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def decode(text: str) -> bytes:
-    """The bytes of base64url, with padding or without; raises ValueError where it is not that."""
+    """Decode base64url, with or without padding; raises ValueError for other text."""
     return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 def encode_optional(data: bytes | None) -> str | None:
-    """As `encode`; None stays None."""
+    """Encode as `encode` does; None stays None."""
     return None if data is None else encode(data)
 
 
 def encode_time(time: datetime | None) -> str | None:
-    """A time that knows its zone, as RFC 3339 in UTC; raises ValueError for one that does not."""
+    """Format a time as RFC 3339 in UTC; raises ValueError for one without a zone."""
     if time is None:
         return None
     if time.tzinfo is None:
@@ -65,21 +65,21 @@ def encode_time(time: datetime | None) -> str | None:
 
 
 def duration(after: timedelta) -> str:
-    """A duration in whole seconds, as the service reads it."""
+    """Format a duration in whole seconds, as the service reads it."""
     return f"{round(after.total_seconds())}s"
 
 
 def segment(text: str) -> str:
-    """Text as one segment of a path; raises InvalidSetting if it would be another path."""
+    """Encode text as one segment of a path; raises InvalidSetting for a dot segment."""
     if text in ("", ".", ".."):
-        raise InvalidSetting(f"{text!r} is no name: it would change the path of the call.")
+        raise InvalidSetting(f"{text!r} is not a name: it would change the path of the call.")
     return quote(text, safe="")
 
 
 def present(**fields: object) -> Json:
-    """The fields that are given: those that are neither None nor UNSET.
+    """Return the fields that are neither None nor UNSET.
 
-    A name that is a keyword of Python has an underscore behind it, which is taken off.
+    A trailing underscore, which a name has that is a keyword of Python, is removed.
     """
     return {
         name.rstrip("_"): value
@@ -89,15 +89,17 @@ def present(**fields: object) -> Json:
 
 
 def named(kid: str | None, alias: str | None, jwk: Jwk | None = None) -> Json:
-    """The name of a key, or a public JWK in its place; raises TypeError for none, or several."""
+    """Return the field that names a key or holds a public JWK; raises TypeError unless one."""
     names = present(kid=kid, alias=alias, jwk=jwk)
     if len(names) != 1:
-        raise TypeError("Name the key in one way: by kid, by alias, or where it may be by jwk.")
+        raise TypeError(
+            "Name the key in one way: by kid, by alias, or if the call takes it by jwk."
+        )
     return names
 
 
 def next_page(link: str | None) -> str | None:
-    """Where the next page begins, out of a `Link` header with `rel="next"` (RFC 8288)."""
+    """Return the start of the next page from a `Link` header with `rel="next"` (RFC 8288)."""
     if link is None:
         return None
     target = link.partition("<")[2].partition(">")[0]

@@ -21,7 +21,7 @@ def environment(minikms):
 
 
 def on_a_terminal(line, minikms, *, typed="", code=0):
-    """What a line of bash writes to a terminal, at which something is typed."""
+    """Return the output of a line of bash on a terminal, with typed input."""
     reader, writer = pty.openpty()
     os.write(reader, typed.encode())
     process = subprocess.Popen(

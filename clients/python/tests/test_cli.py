@@ -209,7 +209,9 @@ def test_a_token_is_for_the_profiles_that_are_named(command, minikms, line, prof
     """Whatever MINIKMS_PROFILE says, which is set here."""
     made = json.loads(command(f"{line} --json"))["record"]
     assert made["profiles"] == profiles
-    assert command.error.count("Warning: There is no profile 'a'") == line.count("--profile a ")
+    assert command.error.count("Warning: The profile 'a' does not exist") == line.count(
+        "--profile a "
+    )
     assert command.error.count("\n") == line.count("--profile a ")
     minikms.revoke_token(made["id"])
 
@@ -301,9 +303,9 @@ def test_help_says_what_options_are_about(command):
         ("mkms key unalias nobody", 3, "with the alias 'nobody'"),
         ("mkms --profile nobody key list", 3, "There is no such profile."),
         ("mkms key generate nothing", 5, "algorithm"),
-        ("mkms --url http://127.0.0.1:1 --timeout 1 status", 6, "gives no answer"),
+        ("mkms --url http://127.0.0.1:1 --timeout 1 status", 6, "does not answer"),
         ("mkms sign", 2, "Missing argument"),
-        ("mkms key update x", 2, "Say what to change"),
+        ("mkms key update x", 2, "Name a field to change"),
         ("mkms key delete x --after soon", 2, "such as 7d"),
         ("mkms key generate p256 --expires tomorrow", 2, "RFC 3339"),
         ("mkms key generate p256 --expires 2030-01-31T12:00:00", 2, "RFC 3339"),
@@ -311,9 +313,9 @@ def test_help_says_what_options_are_about(command):
         ("mkms key generate p256 --label a", 2, "NAME=VALUE"),
         ("echo nonsense | mkms decrypt x", 2, "not JSON"),
         ("echo '{}' | mkms decrypt x", 2, "no ciphertext"),
-        ("echo '[]' | mkms decrypt x", 2, "no JSON object"),
+        ("echo '[]' | mkms decrypt x", 2, "not a JSON object"),
         ("mkms unwrap x '!'", 2, "base64url"),
-        ("echo 1 | mkms key import -", 2, "no JSON object"),
+        ("echo 1 | mkms key import -", 2, "not a JSON object"),
         ("mkms verify x y", 2, "Give the signature"),
         ("mkms --cert nowhere.pem status", 2, "--cert-key"),
         ("mkms --ca nowhere.pem status", 2, "cannot be read"),

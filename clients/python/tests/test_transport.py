@@ -1,4 +1,4 @@
-"""What lies between the client and the service: tokens, TLS, refusals, and no answer."""
+"""Tokens, TLS, refusals and missing answers between the client and the service."""
 
 import pickle
 import socket
@@ -191,7 +191,7 @@ def test_calls_carry_the_token_and_nothing_shows_it(
 
 
 def test_settings_of_no_use(tmp_path):
-    with pytest.raises(InvalidSetting, match="localhost:8080 is to start with http"):
+    with pytest.raises(InvalidSetting, match="localhost:8080 must start with http"):
         Client("localhost:8080")
     kms = Client("http://localhost", profile="bób")
     with kms, pytest.raises(InvalidSetting, match="The profile"):

@@ -22,7 +22,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 async def setup(context: InjectionContext) -> None:
-    """Put Mini KMS into the place of the agent's own keys, or end the agent by a sentence.
+    """Replace the agent's own keys by Mini KMS, or stop the agent with one sentence.
 
     ACA-Py itself would log a traceback of a hundred lines.
     """
@@ -35,7 +35,7 @@ async def setup(context: InjectionContext) -> None:
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Report a failed task; the exit is none, though nest_asyncio leaves it in its task."""
+    """Report failed tasks, except for the exit, which nest_asyncio leaves in its task."""
     if not isinstance(context.get("exception"), SystemExit):
         loop.default_exception_handler(context)
 

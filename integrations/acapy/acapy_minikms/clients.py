@@ -20,7 +20,7 @@ class Clients:
         self._by_wallet: dict[str | None, AsyncClient] = {}
 
     async def of(self, profile: Profile) -> AsyncClient:
-        """The client for the wallet of an ACA-Py profile."""
+        """Return the client for the wallet of an ACA-Py profile."""
         wallet_id = wallet_id_of(profile.settings)
         found = self._by_wallet.get(wallet_id)
         if found is None:
@@ -63,7 +63,7 @@ class Clients:
                 LOGGER.debug("the profile %s is not there: it never had a key", client.profile)
 
     async def check(self) -> None:
-        """Ask the service for a key of the agent; raises where there is no service or profile.
+        """Ask the service for a key of the agent; raises if the service or the profile is missing.
 
         So does a token that may not read keys.
         """
@@ -80,7 +80,7 @@ class Clients:
         )
 
     async def _create_profile(self, client: AsyncClient) -> None:
-        """Make the profile of a subwallet, where the agent's own token may, and it is not there."""
+        """Make the profile of a subwallet if it is missing and the agent's own token may."""
         async with self._make(None) as admin:
             try:
                 await admin.create_profile(str(client.profile))

@@ -1,4 +1,4 @@
-"""What the agent's own store keeps of a key: its names and metadata, and nothing private."""
+"""Records of keys in the agent's own store: names and metadata, without private parts."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
@@ -11,7 +11,7 @@ CATEGORY: Final = "minikms_key"
 
 @dataclass(slots=True)
 class KeyRecord:
-    """A key of Mini KMS as the agent knows it.
+    """A key of Mini KMS, as the agent knows it.
 
     `verkey` is the public key in base58, `kid` the name of the key in Mini KMS, and `key_ids` are
     the names that the agent has for it, such as the DID URLs of verification methods.
@@ -26,12 +26,12 @@ class KeyRecord:
 
     @classmethod
     def of(cls, entry: Entry) -> Self:
-        """The record of an entry of the store."""
+        """Make the record of an entry of the store."""
         value = entry.value_json
         return cls(verkey=entry.name, **value)
 
     def stored(self) -> dict[str, Any]:
-        """The entry of the record."""
+        """Return the entry of the record."""
         value = {
             "kid": self.kid,
             "key_type": self.key_type,
@@ -50,32 +50,32 @@ class KeyRecords:
         self._handle = handle
 
     async def insert(self, record: KeyRecord) -> None:
-        """Store a record; raises WalletDuplicateError where its verkey is there."""
+        """Store a record; raises WalletDuplicateError if the wallet has its verkey."""
         try:
             await self._handle.insert(CATEGORY, record.verkey, **record.stored())
         except AskarError as error:
             if error.code == AskarErrorCode.DUPLICATE:
-                raise WalletDuplicateError("The key is in the wallet already.") from None
+                raise WalletDuplicateError("The wallet already has the key.") from None
             raise
 
     async def replace(self, record: KeyRecord) -> None:
-        """Store a record in place of the one with its verkey."""
+        """Replace the record with the same verkey."""
         await self._handle.replace(CATEGORY, record.verkey, **record.stored())
 
     async def find(self, verkey: str, *, for_update: bool = False) -> KeyRecord | None:
-        """The record of a verkey, None where the wallet has none."""
+        """Return the record of a verkey, or None."""
         entry = await self._handle.fetch(CATEGORY, verkey, for_update=for_update)
         return None if entry is None else KeyRecord.of(entry)
 
     async def get(self, verkey: str, *, for_update: bool = False) -> KeyRecord:
-        """The record of a verkey; raises WalletNotFoundError."""
+        """Return the record of a verkey; raises WalletNotFoundError."""
         record = await self.find(verkey, for_update=for_update)
         if record is None:
             raise WalletNotFoundError(f"The wallet has no key {verkey}.")
         return record
 
     async def get_by_key_id(self, key_id: str) -> KeyRecord:
-        """The record of a key id; raises WalletNotFoundError and WalletDuplicateError."""
+        """Return the record of a key id; raises WalletNotFoundError and WalletDuplicateError."""
         entries = await self._handle.fetch_all(CATEGORY, {"key_id": key_id}, limit=2)
         if len(entries) > 1:
             raise WalletDuplicateError(f"More than one key has the id {key_id}.")

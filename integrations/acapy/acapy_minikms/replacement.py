@@ -1,4 +1,4 @@
-"""How the wallet of Mini KMS takes the place of ACA-Py's, for which acapy-agent has no hook.
+"""Replaces ACA-Py's wallet by the wallet of Mini KMS, for which acapy-agent has no hook.
 
 ACA-Py binds its wallet each time it opens a session. This is done once more behind it, for the
 sessions of both kinds of profiles that it has on Askar. When ACA-Py removes such a profile, that
@@ -29,7 +29,7 @@ Method = Callable[[Any], Awaitable[None]]
 
 
 def check_version() -> None:
-    """Raise StartupError for an acapy-agent that this plugin was not made for."""
+    """Raise StartupError for an unsupported version of acapy-agent."""
     found = version("acapy-agent")
     if found.split(".")[:2] != ["1", "7"]:
         raise StartupError(f"acapy-minikms is made for acapy-agent 1.7, and this is {found}.")
@@ -40,7 +40,7 @@ def check_version() -> None:
 
 
 def replace_wallets() -> None:
-    """Have every session that is opened from now on bind the wallet of Mini KMS.
+    """Bind the wallet of Mini KMS in every session that is opened from now on.
 
     Every profile that is removed from now on has its keys removed.
     """

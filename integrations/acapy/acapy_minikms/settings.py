@@ -1,4 +1,4 @@
-"""The settings of the plugin: where Mini KMS is, and who calls for which wallet."""
+"""The settings of the plugin: the address of Mini KMS, and profile and token of each wallet."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _NAMES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class PluginOptions:
-    """What `--plugin-config-value acapy_minikms.NAME=VALUE` says; None is the client's default.
+    """The values of `--plugin-config-value acapy_minikms.NAME=VALUE`, None if not given.
 
     `profile` and `token_file` are those of the agent's own wallet. `subwallet_profile` is the
     profile of a subwallet, with `{wallet_id}` in it; `subwallet_token_folder` has a file for each
@@ -44,7 +44,7 @@ class PluginOptions:
 
     @classmethod
     def of(cls, settings: BaseSettings) -> Self:
-        """The options in the settings of an agent; raises ArgsParseError for a wrong one."""
+        """Read the options from the settings of an agent; raises ArgsParseError."""
         given: Mapping[str, Any] = PluginSettings.for_plugin(settings, PLUGIN).to_dict()
         if unknown := given.keys() - _NAMES:
             raise ArgsParseError(f"{PLUGIN} has no setting {sorted(unknown)[0]}.")
@@ -60,19 +60,19 @@ class PluginOptions:
         return cls(**options)
 
     def profile_of(self, wallet_id: str | None) -> str | None:
-        """The profile of a subwallet, or of the agent's own wallet."""
+        """Return the profile of a subwallet, or of the agent's own wallet."""
         if wallet_id is None:
             return self.profile
         return self.subwallet_profile.replace("{wallet_id}", wallet_id)
 
     def token_file_of(self, wallet_id: str | None) -> Path | None:
-        """The file that has the token for a wallet: its own, or else the agent's."""
+        """Return the file with the token of a wallet: its own, or else the agent's."""
         if wallet_id is not None and self.subwallet_token_folder is not None:
             return self.subwallet_token_folder / wallet_id
         return self.token_file
 
 
 def wallet_id_of(settings: Mapping[str, Any]) -> str | None:
-    """The id of the subwallet that settings are of, None for the agent's own wallet."""
+    """Return the id of the subwallet of these settings, None for the agent's own wallet."""
     found = settings.get("wallet.id")
     return str(found) if found else None

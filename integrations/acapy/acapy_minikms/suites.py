@@ -1,4 +1,4 @@
-"""Signature suites for keys of Mini KMS that the agent has not made itself.
+"""Signature suites for keys of Mini KMS that the agent did not make itself.
 
 Such a key is known by its alias, which is the DID URL of its verification method.
 """
@@ -21,7 +21,7 @@ from minikms_client import AliasNotFound, AsyncClient, MinikmsError
 
 
 class AliasKeyPair(WalletKeyPair):
-    """A key that Mini KMS knows by an alias; it signs there."""
+    """A key of Mini KMS, named by an alias, that signs there."""
 
     def __init__(self, client: AsyncClient, alias: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -29,7 +29,7 @@ class AliasKeyPair(WalletKeyPair):
         self._alias = alias
 
     async def sign(self, message: list[bytes] | bytes) -> bytes:
-        """The signature of a message."""
+        """Sign a message."""
         if isinstance(message, list):
             raise ExternalSuiteError("Mini KMS signs one message, not a list, as BBS would.")
         try:
@@ -39,7 +39,7 @@ class AliasKeyPair(WalletKeyPair):
 
 
 class MinikmsSuiteProvider(ExternalSuiteProvider):
-    """Gives suites for verification methods whose key is not the agent's, but in its profile."""
+    """Provides suites for verification methods whose key is in the profile, not the wallet."""
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
@@ -52,7 +52,7 @@ class MinikmsSuiteProvider(ExternalSuiteProvider):
         verification_method: str,
         did_info: DIDInfo,
     ) -> LinkedDataProof | None:
-        """The suite of a verification method; None for a key that the agent's wallet has."""
+        """Return the suite of a verification method; None for a key of the agent's wallet."""
         suite = PROOF_TYPE_SIGNATURE_SUITE_MAPPING.get(proof_type)
         if suite is None:
             return None

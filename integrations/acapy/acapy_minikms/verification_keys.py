@@ -1,4 +1,4 @@
-"""Which verification method of a DID signs: also one whose key is in Mini KMS by its alias."""
+"""Chooses the verification method of a DID that signs, also by an alias in Mini KMS."""
 
 from collections.abc import Set
 
@@ -15,7 +15,7 @@ from minikms_client import AliasNotFound
 
 
 class MinikmsVerificationKeyStrategy(DefaultVerificationKeyStrategy):
-    """ACA-Py's strategy, and for what it does not find the keys that Mini KMS has by alias."""
+    """ACA-Py's strategy, and if that finds none, the keys that Mini KMS has by alias."""
 
     def __init__(self, clients: Clients) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class MinikmsVerificationKeyStrategy(DefaultVerificationKeyStrategy):
         proof_purpose: ProofPurposeStr | None = None,
         verification_method_id: str | None = None,
     ) -> str:
-        """The id of the verification method; raises VerificationKeyStrategyError for none."""
+        """Return the id of the verification method; raises VerificationKeyStrategyError."""
         suitable = {
             key_type.key_type for key_type in self.key_types_mapping.get(proof_type or "", ())
         }
@@ -55,7 +55,7 @@ class MinikmsVerificationKeyStrategy(DefaultVerificationKeyStrategy):
         return found
 
     async def _has_key(self, profile: Profile, method_id: str, suitable: Set[str]) -> bool:
-        """Whether Mini KMS has a key whose alias is the id of a method, of a suitable type."""
+        """Tell whether Mini KMS has a suitable key with the id of a method as its alias."""
         try:
             key = await (await self._clients.of(profile)).find_key(method_id)
         except AliasNotFound:

@@ -1,4 +1,4 @@
-"""The wallet of an agent, whose keys are in Mini KMS."""
+"""The wallet of an agent, with its keys in Mini KMS."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -25,7 +25,7 @@ _OPERATIONS: Final = {ED25519: ("sign", "verify", "box", "box-open")}
 
 
 class MinikmsWallet(AskarWallet):
-    """A wallet that makes and uses its keys in Mini KMS; DIDs and metadata stay in its own store.
+    """A wallet with its keys in Mini KMS; DIDs and metadata stay in its own store.
 
     What needs a public key alone is ACA-Py's own.
     """
@@ -39,7 +39,7 @@ class MinikmsWallet(AskarWallet):
         metadata: dict[str, Any] | None = None,
         kid: str | None = None,
     ) -> KeyInfo:
-        """Make a key, or import that of a seed; raises WalletDuplicateError and WalletError."""
+        """Make a key, or import one from a seed; raises WalletDuplicateError and WalletError."""
         record = await self._new_key(key_type, seed, metadata or {}, [kid] if kid else [])
         async with _errors("Error creating signing key"):
             await self._records.insert(record)
@@ -54,22 +54,22 @@ class MinikmsWallet(AskarWallet):
         return self._info(record, kid)
 
     async def unassign_kid_from_key(self, verkey: str, kid: str) -> KeyInfo:
-        """Take an id from a key; raises WalletNotFoundError and WalletError."""
+        """Remove an id from a key; raises WalletNotFoundError and WalletError."""
         async with _errors("Error taking a key id"):
             record = await self._records.get_by_key_id(kid)
             if record.verkey != verkey:
-                raise WalletError(f"The key id {kid} is that of another key.")
+                raise WalletError(f"Another key has the key id {kid}.")
             record.key_ids.remove(kid)
             await self._records.replace(record)
         return self._info(record, kid)
 
     async def get_key_by_kid(self, kid: str) -> KeyInfo:
-        """The key that has an id; raises WalletNotFoundError and WalletDuplicateError."""
+        """Return the key with an id; raises WalletNotFoundError and WalletDuplicateError."""
         async with _errors("Error finding a key"):
             return self._info(await self._records.get_by_key_id(kid), kid)
 
     async def get_signing_key(self, verkey: str) -> KeyInfo:
-        """The key with a verkey; raises WalletNotFoundError."""
+        """Return the key with a verkey; raises WalletNotFoundError."""
         if not verkey:
             raise WalletNotFoundError("No key identifier provided")
         async with _errors("Error finding a key"):
@@ -117,7 +117,7 @@ class MinikmsWallet(AskarWallet):
         return info
 
     async def rotate_did_keypair_start(self, did: str, next_seed: str | None = None) -> str:
-        """Make the key that a DID gets next; its verkey. Raises WalletNotFoundError."""
+        """Make the next key of a DID and return its verkey; raises WalletNotFoundError."""
         method = self.session.inject(DIDMethods).from_did(did)
         if not method.supports_rotation:
             raise WalletError(f"DID method '{method.method_name}' does not support key rotation.")
@@ -136,7 +136,7 @@ class MinikmsWallet(AskarWallet):
     # Messages
 
     async def sign_message(self, message: list[bytes] | bytes, from_verkey: str) -> bytes:
-        """The signature of a message by the key with a verkey; raises WalletError."""
+        """Sign a message by the key with a verkey; raises WalletError."""
         if not message:
             raise WalletError("Message not provided")
         if not from_verkey:
@@ -150,7 +150,7 @@ class MinikmsWallet(AskarWallet):
     async def pack_message(
         self, message: str | bytes, to_verkeys: Sequence[str], from_verkey: str | None = None
     ) -> bytes:
-        """A message in an envelope of DIDComm v1 (Aries RFC 0019); raises WalletError."""
+        """Pack a message into an envelope of DIDComm v1 (Aries RFC 0019); raises WalletError."""
         if message is None:
             raise WalletError("Message not provided")
         content = message.encode() if isinstance(message, str) else message
@@ -161,7 +161,7 @@ class MinikmsWallet(AskarWallet):
         return json.dumps(packed).encode()
 
     async def unpack_message(self, enc_message: bytes) -> tuple[str, str, str]:
-        """The message of an envelope, its sender (None for nobody), and its recipient.
+        """Return the message of an envelope, its sender (None if anonymous), and its recipient.
 
         Raises WalletError.
         """
@@ -186,7 +186,7 @@ class MinikmsWallet(AskarWallet):
     async def _new_key(
         self, key_type: KeyType, seed: str | None, metadata: dict[str, Any], key_ids: list[str]
     ) -> KeyRecord:
-        """A key that Mini KMS has made, or has imported from a seed."""
+        """Let Mini KMS make a key, or import one from a seed."""
         if key_type not in (ED25519, X25519, P256):
             raise WalletError(f"Mini KMS does not sign with keys of type {key_type.key_type}.")
         client, operations = await self._client(), _OPERATIONS.get(key_type)
@@ -218,7 +218,7 @@ def _record(key: Key, key_type: KeyType, metadata: dict[str, Any], key_ids: list
 
 @asynccontextmanager
 async def _errors(text: str) -> AsyncIterator[None]:
-    """Errors of the store and of Mini KMS as those that ACA-Py knows of a wallet."""
+    """Turn errors of the store and of Mini KMS into ACA-Py's errors of a wallet."""
     try:
         yield
     except KeyNotFound as error:

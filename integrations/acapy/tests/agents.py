@@ -1,4 +1,4 @@
-"""What the tests run: Mini KMS, agents of ACA-Py, and what agents tell of themselves."""
+"""Runs Mini KMS and agents of ACA-Py, and reads the state of agents."""
 
 import contextlib
 import http.server
@@ -36,7 +36,7 @@ def free_port():
 
 
 def wait_for(what, find):
-    """What `find` gives, as soon as it gives something."""
+    """Return the result of `find` as soon as there is one."""
     end = time.monotonic() + WAIT
     while time.monotonic() < end:
         if found := find():
@@ -60,7 +60,7 @@ class Server:
 
     @staticmethod
     def output(command, **variables):
-        """What a command of Mini KMS prints."""
+        """Return the output of a command of Mini KMS."""
         done = subprocess.run(
             command, check=True, capture_output=True, text=True, env={**os.environ, **variables}
         )

@@ -1,4 +1,4 @@
-"""What agents import when they start, for the process that they are forked from."""
+"""Imports the modules that agents import at startup, before they are forked."""
 
 import gc
 import importlib

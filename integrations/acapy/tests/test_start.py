@@ -1,4 +1,4 @@
-"""What the plugin checks before an agent starts."""
+"""The checks of the plugin before an agent starts."""
 
 import pytest
 from acapy_agent.config.error import ArgsParseError

@@ -21,7 +21,7 @@ import { assertReadable, type DecisiveJwk, publicJwk, publicMembers } from './jw
 export interface MinikmsOptions extends MinikmsClientOptions {
   /** The name of the backend: `minikms`. */
   backend?: string
-  /** Whether Ed25519 keys also open and make messages of DIDComm v1, as X25519: true. */
+  /** True: Ed25519 keys also open and make messages of DIDComm v1, as X25519 keys. */
   didcommV1?: boolean
 }
 
@@ -34,7 +34,7 @@ interface Derivation {
 type Agreement = Kms.KmsKeyAgreementEncryptOptions | Kms.KmsKeyAgreementDecryptOptions
 
 const KTYS = ['EC', 'OKP', 'RSA', 'oct']
-// AES Key Wrap has no iv and no tag; callers of Credo's Askar backend find empty ones.
+// AES Key Wrap has neither an iv nor a tag; Credo's Askar backend gives empty ones.
 const NOTHING = new Uint8Array()
 const BOX = { agreement: 'ECDH-HSALSA20', encryption: 'XSALSA20-POLY1305' } as const
 
@@ -54,7 +54,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     this.#didcommV1 = options.didcommV1 ?? true
   }
 
-  /** Ask a service what it can do, and give the backend for it. */
+  /** Makes the backend for a service, after asking it for its algorithms. */
   public static async connect(options: MinikmsOptions): Promise<MinikmsKeyManagementService> {
     const client = new MinikmsClient(options)
     const algorithms = await client.call<Algorithm[]>(undefined, 'GET', '/algorithms')
@@ -140,7 +140,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
       const { mac } = await this.#calls.call<{ mac: string }>(context, keyId, 'POST', '/mac', body)
       return { signature: decode(mac) }
     }
-    // Credo asks RSA keys for a length by the algorithm. What else does not fit, Mini KMS refuses by itself.
+    // Credo requires a length of RSA keys by the algorithm. Mini KMS itself refuses anything else that does not fit.
     if (isRsa(algorithm)) await this.#calls.allowedKey(context, keyId, assertAllowed)
     const body = { data: encode(data), alg: algorithm }
     const { sig } = await explained(
@@ -279,7 +279,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     return decode(secret)
   }
 
-  /** What is computed here, with failures as errors of Credo. */
+  /** Computes something here, with failures as errors of Credo. */
   #locally<T>(what: string, compute: () => T): T {
     try {
       return compute()
@@ -293,7 +293,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     return keyId === undefined ? {} : { alias: keyId, alias_taken: 'refuse' }
   }
 
-  /** The operations of a new key, where they are not those that its algorithm gives by itself. */
+  /** The operations of a new key, if they differ from the default of its algorithm. */
   #operations(alg: string): { operations?: string[] } {
     const algorithm = this.#algorithms.get(alg)
     if (alg !== 'ed25519' || !this.#didcommV1 || !algorithm?.opt_in.includes('box')) return {}
@@ -316,7 +316,7 @@ export class MinikmsKeyManagementService implements Kms.KeyManagementService {
     return this.#algorithms.get(alg)?.operations.includes(operation) ?? false
   }
 
-  /** The algorithm of Mini KMS for a private JWK; throws where Credo cannot read that. */
+  /** The algorithm of Mini KMS for a private JWK; throws if Credo cannot read the JWK. */
   #algorithmOfJwk(jwk: Kms.KmsJwkPrivate): string | undefined {
     if (KTYS.includes(jwk.kty)) this.#locally('Reading the key', () => assertReadable(jwk))
     return algorithmOfJwk(jwk)

@@ -6,7 +6,7 @@ import { keyBytes } from './content.js'
 const WRAP_IV = Buffer.alloc(8, 0xa6)
 const WRAPS: Record<string, number> = { 'ECDH-ES+A128KW': 16, 'ECDH-ES+A192KW': 24, 'ECDH-ES+A256KW': 32 }
 
-/** Key agreements with which a key of Mini KMS takes part by `derive`. */
+/** Key agreements in which a key of Mini KMS takes part by `derive`. */
 export const ECDH_ES = ['ECDH-ES', ...Object.keys(WRAPS)]
 
 export interface Parties {
@@ -16,7 +16,7 @@ export interface Parties {
   apv?: Uint8Array | undefined
 }
 
-/** A content encryption key for a recipient, and the key as it is sent, where it is wrapped (RFC 7518 section 4.6). */
+/** A content encryption key for a recipient, and its wrapped form if it is sent so (RFC 7518 section 4.6). */
 export function makeContentKey(secret: Uint8Array, parties: Parties): { key: Buffer; wrapped?: Uint8Array<ArrayBuffer> } {
   const agreed = agreedKey(secret, parties)
   if (parties.alg === 'ECDH-ES') return { key: agreed }
@@ -25,7 +25,7 @@ export function makeContentKey(secret: Uint8Array, parties: Parties): { key: Buf
   return { key, wrapped: new Uint8Array(Buffer.concat([cipher.update(key), cipher.final()])) }
 }
 
-/** The content encryption key of a message; throws where the wrapped key does not fit. */
+/** The content encryption key of a message; throws if the wrapped key does not fit. */
 export function readContentKey(secret: Uint8Array, parties: Parties, wrapped: Uint8Array | undefined): Buffer {
   const agreed = agreedKey(secret, parties)
   if (parties.alg === 'ECDH-ES') return agreed

@@ -9,7 +9,7 @@ const BY_CURVE: Record<string, string> = {
   X25519: 'x25519',
 }
 
-// Credo's AES keys are for any algorithm, those of Mini KMS for one: AES-GCM, and by their length AES-CBC with HMAC.
+// Credo's AES keys are for any algorithm, an AES key of Mini KMS for one: AES-GCM, or by its length AES-CBC with HMAC.
 const BY_AES_BITS: Record<number, string> = {
   128: 'a128gcm',
   192: 'a192gcm',
@@ -41,7 +41,7 @@ const BY_SIGNATURE: Record<string, string> = {
   HS512: 'hs512',
 }
 
-/** The algorithm of Mini KMS that makes keys of a type; undefined where there is none. */
+/** The algorithm of Mini KMS that makes keys of a type; undefined if there is none. */
 export function algorithmOfType(type: Kms.KmsCreateKeyType): string | undefined {
   switch (type.kty) {
     case 'EC':
@@ -58,8 +58,8 @@ export function algorithmOfType(type: Kms.KmsCreateKeyType): string | undefined 
 /**
  * The algorithm of Mini KMS that imports a private JWK.
  *
- * A symmetric key is for the `alg` that it has, for HMAC where its `key_ops` have `sign`, and otherwise for the
- * algorithm that a new key of its length has.
+ * A symmetric key is for its own `alg`, for HMAC if its `key_ops` include `sign`, and otherwise for the algorithm of a
+ * new key of its length.
  */
 export function algorithmOfJwk(jwk: Kms.KmsJwkPrivate): string | undefined {
   switch (jwk.kty) {
@@ -78,14 +78,14 @@ export function algorithmOfJwk(jwk: Kms.KmsJwkPrivate): string | undefined {
 
 const FACTS = ['crv', 'algorithm', 'alg', 'modulusLength', 'length']
 
-/** A type of keys, in the words that Credo's own backends refuse one with. */
+/** A type of keys, in the words of refusals by Credo's own backends. */
 export function nameOfType(type: Kms.KmsCreateKeyType | Kms.KmsJwkPrivate): string {
   const facts = Object.entries(type).filter(([member]) => FACTS.includes(member))
   const named = facts.map(([member, value]) => `${member} '${value}'`).join(' and ')
   return named ? `${named} for kty '${type.kty}'` : `kty '${type.kty}'`
 }
 
-/** How many bits a member has, in base64url. */
+/** The number of bits of a member in base64url. */
 function bits(member: string): number {
   return Buffer.from(member, 'base64url').length * 8
 }
@@ -95,12 +95,12 @@ export function algorithmOfSignature(alg: string): string | undefined {
   return BY_SIGNATURE[alg] ?? (isRsa(alg) ? 'rsa2048' : undefined)
 }
 
-/** Whether a JOSE name is that of an RSA signature. */
+/** Tells whether a JOSE name is of an RSA signature. */
 export function isRsa(alg: string): boolean {
   return /^[RP]S(256|384|512)$/.test(alg)
 }
 
-/** Whether a JOSE name is that of an authentication code. */
+/** Tells whether a JOSE name is of an authentication code. */
 export function isMac(alg: string): boolean {
   return alg.startsWith('HS')
 }

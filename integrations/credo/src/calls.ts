@@ -5,7 +5,7 @@ import { type DecisiveJwk, decisiveJwk } from './jwk.js'
 
 const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/
 
-/** Calls to Mini KMS on keys that Credo names, with problems as errors of Credo. */
+/** Calls to Mini KMS on keys that Credo names; problems become errors of Credo. */
 export class KeyCalls {
   readonly #client: MinikmsClient
   readonly #backend: string
@@ -25,7 +25,7 @@ export class KeyCalls {
     })
   }
 
-  /** The key with a keyId, where Credo allows it for what is asked of it. */
+  /** The key with a keyId, if Credo allows the requested use. */
   public async allowedKey(context: AgentContext, keyId: string, assertAllowed: (jwk: DecisiveJwk) => void): Promise<Key> {
     const key = await this.key(context, keyId)
     assertAllowed(decisiveJwk(key, this.#algorithms.get(key.alg)?.jose_algs[0] ?? key.alg))
@@ -37,7 +37,7 @@ export class KeyCalls {
     return this.#named(keyId, (name) => this.#client.call<T>(context, 'POST', path, { ...name, ...body }))
   }
 
-  /** The answer of a call that names a key, if any, by itself. */
+  /** The answer of a call whose body already names its key, if any. */
   public async call<T>(
     context: AgentContext,
     keyId: string | undefined,
@@ -52,7 +52,7 @@ export class KeyCalls {
     }
   }
 
-  /** What `call` gives for the kid, or where no key has it for the alias. */
+  /** The result of `call` for the kid, or for the alias if no key has the kid. */
   async #named<T>(keyId: string, call: (name: KeyName) => Promise<T>): Promise<T> {
     if (THUMBPRINT.test(keyId)) {
       try {
@@ -87,7 +87,7 @@ export class KeyCalls {
   }
 }
 
-/** The answer of a call; where it fails, and a check of Credo's fails too, the error is that check's. */
+/** The answer of a call; if it fails and a check of Credo's fails as well, that check's error is thrown. */
 export async function explained<T>(call: () => Promise<T>, check: () => unknown): Promise<T> {
   try {
     return await call()
@@ -97,7 +97,7 @@ export async function explained<T>(call: () => Promise<T>, check: () => unknown)
   }
 }
 
-/** What was thrown, which may be no error. */
+/** A thrown value, which need not be an error. */
 export function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown))
 }

@@ -1,20 +1,20 @@
 import type { AgentContext } from '@credo-ts/core'
 
-/** A value for every agent context, or a function that gives it for one, as for each tenant of an agent. */
+/** A value for every agent context, or a function that returns it for one, such as a tenant of an agent. */
 export type PerContext<T> = T | ((agentContext: AgentContext) => T)
 
 export interface MinikmsClientOptions {
-  /** Where the service is. */
+  /** The URL of the service. */
   url: string
-  /** The token of the caller. A function gives it anew for each call. */
+  /** The token of the caller. A function is called again for each call. */
   token?: PerContext<string | undefined>
   /** The profile that has the keys; the service's default without it. */
   profile?: PerContext<string | undefined>
-  /** How long a call may take, in milliseconds: 30,000. */
+  /** The time limit of a call in milliseconds, by default 30,000. */
   timeout?: number
 }
 
-/** A problem (RFC 9457) that the service answered. Its outcome is unknown if the call may have changed something. */
+/** A problem (RFC 9457) from the service. Its outcome is unknown if the call may have changed something. */
 export class MinikmsProblem extends Error {
   public constructor(
     public readonly slug: string,
@@ -46,7 +46,7 @@ export type KeyName = { kid: string } | { alias: string }
 
 const PROBLEM = 'urn:minikms:problem:'
 
-/** How many bytes an answer may have, decompressed. */
+/** The most bytes of an answer, decompressed. */
 const LARGEST = 64 * 1024 * 1024
 
 type Json = Record<string, unknown>
@@ -57,11 +57,11 @@ export class MinikmsClient {
 
   public constructor(options: MinikmsClientOptions) {
     const protocol = URL.canParse(options.url) ? new URL(options.url).protocol : ''
-    if (!['http:', 'https:'].includes(protocol)) throw new Error('The url of Mini KMS begins with http:// or https://.')
+    if (!['http:', 'https:'].includes(protocol)) throw new Error('The url of Mini KMS must begin with http:// or https://.')
     this.#options = options
   }
 
-  /** The JSON of an answer; throws MinikmsProblem for a problem, and an error where Mini KMS does not answer. */
+  /** The JSON of an answer; throws MinikmsProblem for a problem, and another error if Mini KMS does not answer. */
   public async call<T>(context: AgentContext | undefined, method: string, path: string, body?: Json): Promise<T> {
     const headers: Record<string, string> = { Accept: 'application/json' }
     const token = this.#resolve(this.#options.token, context)
@@ -100,14 +100,14 @@ export class MinikmsClient {
   }
 }
 
-/** A value as a header has it; throws if no header takes it. The error of `fetch` would show it, and a token is secret. */
+/** A value for a header; throws if a header cannot hold it. The error of `fetch` would show the value, a secret token. */
 function headerValue(name: string, value: string): string {
   const trimmed = value.trim()
   if (/[^ -~]/.test(trimmed)) throw new Error(`The ${name} of Mini KMS has a character that is not visible ASCII.`)
   return trimmed
 }
 
-/** The JSON object or array of an answer; throws for anything else, and ends the connection of one that is too large. */
+/** The JSON object or array of an answer; throws for anything else, and closes the connection if it is too large. */
 async function jsonOf(response: Response): Promise<Json> {
   const parts: Uint8Array[] = []
   let size = 0

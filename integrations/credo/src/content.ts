@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, createHmac, randomBytes, timingSafeEq
 
 import { chachaInputs } from './xchacha.js'
 
-/** A ciphertext, as JWE has it (RFC 7516). */
+/** The ciphertext of a JWE (RFC 7516). */
 export interface Sealed {
   encrypted: Uint8Array<ArrayBuffer>
   iv: Uint8Array<ArrayBuffer>
@@ -14,7 +14,7 @@ interface ContentEncryption {
   ivBytes: number
   cipher: string
   hash?: string
-  /** Makes key and iv of the cipher, where they are others. */
+  /** Makes the key and iv of the cipher, if they differ. */
   inputs?: (key: Uint8Array, iv: Uint8Array) => CipherInputs
 }
 
@@ -25,7 +25,7 @@ interface CipherInputs {
 
 const TAG_BYTES = 16
 
-/** Content encryptions that are computed here, with a key that the caller has, or that was agreed on. */
+/** Content encryptions that are computed here, with a key of the caller or an agreed one. */
 export const CONTENT_ENCRYPTIONS: Record<string, ContentEncryption> = {
   A128GCM: { keyBytes: 16, ivBytes: 12, cipher: 'aes-128-gcm' },
   A192GCM: { keyBytes: 24, ivBytes: 12, cipher: 'aes-192-gcm' },
@@ -37,7 +37,7 @@ export const CONTENT_ENCRYPTIONS: Record<string, ContentEncryption> = {
   'A256CBC-HS512': { keyBytes: 64, ivBytes: 16, cipher: 'aes-256-cbc', hash: 'sha512' },
 }
 
-/** How many bytes a key of a content encryption has. */
+/** The number of bytes of a key of a content encryption. */
 export function keyBytes(enc: string): number {
   return find(enc).keyBytes
 }
@@ -67,7 +67,7 @@ export function encryptContent(
   return sealed(encrypted, iv, cipher.getAuthTag())
 }
 
-/** The plaintext; throws where the tag does not fit. */
+/** The plaintext; throws if the tag does not fit. */
 export function decryptContent(
   enc: string,
   key: Uint8Array,

@@ -16,9 +16,9 @@ interface Message {
 }
 
 /**
- * The compact JWE (RFC 7516) that the parts of a message are of; undefined where they are of none.
+ * The compact JWE (RFC 7516) of the parts of a message; undefined if they do not form one.
  *
- * The `aad` of a JWE is its protected header. Where that says all that the caller says, Mini KMS opens the message
+ * The `aad` of a JWE is its protected header. If it has everything that the caller passes, Mini KMS opens the message
  * itself, and no shared secret leaves it.
  */
 export function compactJwe(message: Message): string | undefined {

@@ -6,7 +6,7 @@ import { CONTENT_ENCRYPTIONS } from './content.js'
 
 const PUBLIC_MEMBERS = ['kty', 'crv', 'x', 'y', 'n', 'e', 'alg']
 
-/** The public JWK of a key, as Credo has it: under its keyId, of a symmetric key without anything secret. */
+/** The public JWK of a key for Credo: with its keyId, and for a symmetric key without the secret. */
 export function publicJwk(key: Key, keyId: string): Kms.KmsJwkPublic {
   return { ...(key.jwk ?? { kty: key.kty }), kid: keyId } as Kms.KmsJwkPublic
 }
@@ -16,7 +16,7 @@ export function publicMembers(jwk: Kms.KmsJwkPublic): Record<string, unknown> {
   return Object.fromEntries(Object.entries(jwk).filter(([member]) => PUBLIC_MEMBERS.includes(member)))
 }
 
-/** Have Credo read a private JWK. The error that it throws has the whole of it in its text: here, what is wrong alone. */
+/** Lets Credo read a private JWK. Credo's error contains the whole JWK; this one has only the fault. */
 export function assertReadable(jwk: Kms.KmsJwkPrivate): void {
   try {
     Kms.publicJwkFromPrivateJwk(jwk)
@@ -26,10 +26,10 @@ export function assertReadable(jwk: Kms.KmsJwkPrivate): void {
   }
 }
 
-/** A JWK that Credo's checks of algorithms take. */
+/** A JWK for Credo's checks of algorithms. */
 export type DecisiveJwk = Kms.KmsJwkPrivate | Exclude<Kms.KmsJwkPublic, Kms.KmsJwkPublicOct>
 
-/** What decides for which algorithms Credo allows a key; zeros stand for the secret of a symmetric one. */
+/** The members by which Credo allows a key for algorithms; zeros replace the secret of a symmetric key. */
 export function decisiveJwk(key: Key, joseAlg: string): DecisiveJwk {
   if (key.kty === 'oct') return { kty: 'oct', alg: joseAlg, k: encode(new Uint8Array(secretBytes(joseAlg))) }
   return publicJwk(key, key.kid) as DecisiveJwk

@@ -166,7 +166,7 @@ describe('a service that is not there', () => {
     const free = await listen()
     free.server.close()
     await expect(connect(free.url)).rejects.toThrow(`${free.url} gives no answer: `)
-    await expect(connect('localhost:8080')).rejects.toThrow('begins with http://')
+    await expect(connect('localhost:8080')).rejects.toThrow('must begin with http://')
   })
 
   it.each(['<html>', '{}'])('gives another answer, %s', async (answer) => {

@@ -1,1 +1,1 @@
-"""The client for asyncio, of which the other one is made: see make_sync.py."""
+"""The client for asyncio, from which make_sync.py makes the blocking one."""

@@ -11,24 +11,24 @@ from minikms_client.wire import Call, encode_time, present, segment
 
 
 class AsyncAdministration(AsyncTransport):
-    """What an operator does, and what a service says of itself."""
+    """Tasks of an operator, and information about the service."""
 
     async def create_profile(self, name: str) -> str:
-        """Make a profile; its name."""
+        """Make a profile; return its name."""
         call = Call("POST", "/profile", {"name": name}, is_repeatable=False)
         return await self._read(call, lambda data: text(data["name"]))
 
     async def list_profiles(self) -> tuple[str, ...]:
-        """The names of the profiles, sorted."""
+        """Return the names of the profiles, sorted."""
         return await self._read(Call("GET", "/profiles"), lambda data: texts(data["profiles"]))
 
     async def change_profile(self, name: str, *, jwks: str) -> Profile:
-        """Let everybody read the profile's JWK Set, "public", or its callers alone, "private"."""
+        """Make the profile's JWK Set readable by everyone, "public", or callers, "private"."""
         call = Call("PATCH", f"/profile/{segment(name)}", {"jwks": jwks})
         return await self._read(call, Profile.from_json)
 
     async def delete_profile(self, name: str) -> bool:
-        """Delete the profile with all its keys; False where it is not there."""
+        """Delete the profile with all its keys; return False if it does not exist."""
         call = Call("DELETE", f"/profile/{segment(name)}", is_repeatable=False)
         return await self._read(call, lambda data: flag(data["success"]))
 
@@ -40,7 +40,7 @@ class AsyncAdministration(AsyncTransport):
         profiles: Iterable[str] | None = None,
         expires: datetime | None = None,
     ) -> NewToken:
-        """Make a token for `scopes`, and for `profiles` alone where they are given."""
+        """Make a token for `scopes`; if `profiles` are given, it is valid only in these."""
         body = present(
             name=name,
             scopes=list(scopes),
@@ -51,28 +51,28 @@ class AsyncAdministration(AsyncTransport):
         return await self._read(call, NewToken.from_json)
 
     async def list_tokens(self) -> tuple[Token, ...]:
-        """What is recorded of each token, the oldest first."""
+        """Return the record of each token, oldest first."""
         call = Call("GET", "/tokens")
         return await self._read(call, lambda data: each(Token.from_json, data))
 
     async def revoke_token(self, token: str) -> str:
-        """Revoke the token with this id; its id."""
+        """Revoke the token with this id; return the id."""
         call = Call("DELETE", f"/tokens/{segment(token)}", is_repeatable=False)
         return await self._read(call, lambda data: text(data["id"]))
 
     async def list_algorithms(self) -> tuple[Algorithm, ...]:
-        """The algorithms that are installed."""
+        """Return the installed algorithms."""
         call = Call("GET", "/algorithms")
         return await self._read(call, lambda data: each(Algorithm.from_json, data))
 
     async def healthz(self) -> str:
-        """Say "alive", as long as the process is."""
+        """Return "alive" as long as the process runs."""
         return await self._read(Call("GET", "/healthz"), lambda data: text(data["status"]))
 
     async def readyz(self) -> str:
-        """Say "ready", once the store answers; until then it raises an Unavailable."""
+        """Return "ready" once the store answers; until then raise an Unavailable."""
         return await self._read(Call("GET", "/readyz"), lambda data: text(data["status"]))
 
     async def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document of the service."""
+        """Return the OpenAPI document of the service."""
         return await self._read(Call("GET", "/openapi.json"), members)

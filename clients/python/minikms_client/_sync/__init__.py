@@ -1,1 +1,1 @@
-"""The client that blocks, made by make_sync.py."""
+"""The blocking client, made by make_sync.py."""

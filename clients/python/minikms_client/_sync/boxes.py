@@ -10,7 +10,7 @@ from minikms_client.wire import Call, Json, Jwk, decode, encode, named
 
 
 class Boxes(Transport):
-    """Messages between two keys on X25519, or Ed25519 keys that may be used so."""
+    """Messages between two X25519 keys, or Ed25519 keys that may be used as such."""
 
     def make_box(
         self, plaintext: bytes, to: Jwk, *, kid: str | None = None, alias: str | None = None
@@ -28,7 +28,7 @@ class Boxes(Transport):
         kid: str | None = None,
         alias: str | None = None,
     ) -> bytes:
-        """The plaintext of a box that the holder of a public JWK made; raises DecryptionFailed."""
+        """Open a box from the holder of a public JWK; raises DecryptionFailed."""
         body = named(kid, alias) | {
             "from": dict(from_),
             "ciphertext": encode(ciphertext),
@@ -37,7 +37,7 @@ class Boxes(Transport):
         return self._opened("/box/open", body)
 
     def seal_box(self, plaintext: bytes, to: Jwk) -> bytes:
-        """Encrypt to a public JWK, from nobody."""
+        """Encrypt to a public JWK, without a sender."""
         body = {"to": dict(to), "plaintext": encode(plaintext)}
         call = Call("POST", "/box/seal", body)
         return self._read(call, lambda data: decode(data["ciphertext"]))
@@ -45,14 +45,14 @@ class Boxes(Transport):
     def open_sealed_box(
         self, ciphertext: bytes, *, kid: str | None = None, alias: str | None = None
     ) -> bytes:
-        """The plaintext of a sealed box; raises DecryptionFailed."""
+        """Open a sealed box; raises DecryptionFailed."""
         body = named(kid, alias) | {"ciphertext": encode(ciphertext)}
         return self._opened("/box/seal/open", body)
 
     def pack_didcomm(
         self, to: Iterable[str], message: bytes, *, from_: str | None = None
     ) -> dict[str, Any]:
-        """A message in an envelope of DIDComm v1 (Aries RFC 0019).
+        """Pack a message into an envelope of DIDComm v1 (Aries RFC 0019).
 
         `to` are base58 Ed25519 verkeys, `from_` the kid or an alias of the sender's key.
         """
@@ -63,7 +63,7 @@ class Boxes(Transport):
         return self._read(call, lambda data: members(data["packed"]))
 
     def unpack_didcomm(self, packed: Mapping[str, Any]) -> Unpacked:
-        """The message of an envelope to one of the profile's keys; raises DecryptionFailed."""
+        """Open an envelope to one of the profile's keys; raises DecryptionFailed."""
         call = Call("POST", "/didcomm/unpack", {"packed": dict(packed)})
         return self._read(call, Unpacked.from_json)
 

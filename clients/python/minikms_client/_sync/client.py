@@ -1,4 +1,4 @@
-"""The client: everything that the service does."""
+"""The client, with all operations of the service."""
 
 from minikms_client._sync.administration import Administration
 from minikms_client._sync.boxes import Boxes
@@ -13,5 +13,5 @@ class Client(
 ):
     """A client of Mini KMS, with a method for each operation of its API.
 
-    Bytes go in and come out as bytes. A problem is a ProblemError of the class of its slug.
+    Bytes are passed and returned as bytes. A problem raises the ProblemError of its slug.
     """

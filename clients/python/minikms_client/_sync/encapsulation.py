@@ -6,17 +6,17 @@ from minikms_client.wire import Call, Jwk, decode, encode, encode_optional, name
 
 
 class Encapsulation(Transport):
-    """Secrets and messages to a public key, from nobody."""
+    """Secrets and messages to a public key, without a sender."""
 
     def encapsulate(self, to: Jwk) -> Encapsulated:
-        """A new secret, and the ciphertext by which the holder of an ML-KEM key gets it."""
+        """Make a secret, and the ciphertext from which the holder of an ML-KEM key derives it."""
         call = Call("POST", "/encapsulate", {"to": dict(to)})
         return self._read(call, Encapsulated.from_json)
 
     def decapsulate(
         self, ciphertext: bytes, *, kid: str | None = None, alias: str | None = None
     ) -> bytes:
-        """The secret of a ciphertext; one that does not fit the key gives another secret."""
+        """Return the secret of a ciphertext; a ciphertext for another key gives another secret."""
         body = named(kid, alias) | {"ciphertext": encode(ciphertext)}
         call = Call("POST", "/decapsulate", body)
         return self._read(call, lambda data: decode(data["secret"]))
@@ -47,7 +47,7 @@ class Encapsulation(Transport):
         kdf: str | None = None,
         aead: str | None = None,
     ) -> bytes:
-        """The plaintext, for the same `info`, `kdf` and `aead`; raises DecryptionFailed."""
+        """Decrypt with the same `info`, `kdf` and `aead`; raises DecryptionFailed."""
         body = named(kid, alias) | present(
             enc=encode(enc),
             ciphertext=encode(ciphertext),

@@ -10,7 +10,7 @@ from minikms_client.wire import Call, Jwk, encode, encode_optional, named, prese
 
 
 class Jose(Transport):
-    """What speaks JOSE (RFC 7515 to 7518)."""
+    """The operations of JOSE (RFC 7515 to 7518)."""
 
     def sign_jws(
         self,
@@ -23,9 +23,9 @@ class Jose(Transport):
         detached: bool | None = None,
         kid_header: str | None = None,
     ) -> str:
-        """A compact JWS of `payload`; `detached` leaves the payload out of it (RFC 7797).
+        """Make a compact JWS of `payload`; `detached` leaves the payload out (RFC 7797).
 
-        `kid_header` "kid" names the key by its kid in the header, although an alias named it here.
+        With `kid_header` "kid", the header has the key's kid, even if an alias named it here.
         """
         body = named(kid, alias) | present(
             payload=encode(payload),
@@ -45,7 +45,7 @@ class Jose(Transport):
         jwk: Jwk | None = None,
         payload: bytes | None = None,
     ) -> JwsVerification:
-        """Whether a JWS is valid, and what it says; `payload` is that of a detached one."""
+        """Verify a JWS and return its content; a detached one needs its `payload`."""
         body = named(kid, alias, jwk) | present(jws=jws, payload=encode_optional(payload))
         return self._read(Call("POST", "/jws/verify", body), JwsVerification.from_json)
 
@@ -60,10 +60,10 @@ class Jose(Transport):
         aad: bytes | None = None,
         serialization: str | None = None,
     ) -> str | dict[str, Any]:
-        """A JWE: a text where it is compact, or else an object.
+        """Make a JWE: a text if it is compact, or else an object.
 
-        A recipient has `alg`, one of `jwk`, `kid` and `alias`, and perhaps a `header`; `from_` is
-        the kid or an alias of the sender's key, for ECDH-1PU.
+        A recipient has `alg`, one of `jwk`, `kid` and `alias`, and optionally a `header`. For
+        ECDH-1PU, `from_` is the kid or an alias of the sender's key.
         """
         body = present(
             plaintext=encode(plaintext),
@@ -84,7 +84,7 @@ class Jose(Transport):
         alias: str | None = None,
         from_: Jwk | None = None,
     ) -> DecryptedJwe:
-        """The plaintext of a JWE to this key; raises DecryptionFailed.
+        """Decrypt a JWE to this key; raises DecryptionFailed.
 
         `from_` is the sender's public JWK, for ECDH-1PU.
         """
@@ -101,7 +101,7 @@ class Jose(Transport):
         use: Iterable[str] = (),
         if_none_match: str | None = None,
     ) -> JwkSet | None:
-        """The profile's public keys; None where `if_none_match` is still their `etag`.
+        """Return the profile's public keys, or None if `if_none_match` is still their `etag`.
 
         Each of `kty`, `alg` and `use` narrows the set to keys that have one of its values.
         """
@@ -116,6 +116,6 @@ class Jose(Transport):
 
 
 def _jwe(data: Mapping[str, Any]) -> str | dict[str, Any]:
-    """The JWE of an answer."""
+    """Return the JWE of an answer."""
     jwe = data["jwe"]
     return text(jwe) if isinstance(jwe, str) else members(jwe)

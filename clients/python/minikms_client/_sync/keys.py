@@ -1,4 +1,4 @@
-"""Keys: made, imported, found, changed, named and deleted."""
+"""Keys: make, import, find, change, name and delete them."""
 
 from collections.abc import Iterator, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ from minikms_client.wire import (
 
 
 class Keys(Transport):
-    """What concerns keys themselves."""
+    """Management of keys."""
 
     def generate_key(
         self,
@@ -38,8 +38,8 @@ class Keys(Transport):
         """Make a key.
 
         An `alias` that names another key moves to this one, unless `alias_taken` is "refuse".
-        `operations` are what it may be used for, by default all that its algorithm does without
-        being asked. From `expires` on it only verifies, decrypts and unwraps.
+        `operations` are the permitted ones, by default all of its algorithm except the opt-in ones.
+        From `expires` on, the key only verifies, decrypts and unwraps.
         """
         options = _options(labels, operations, exportable, expires)
         body = present(alg=alg, alias=alias, alias_taken=alias_taken, **options)
@@ -56,7 +56,7 @@ class Keys(Transport):
         exportable: bool | None = None,
         expires: datetime | None = None,
     ) -> tuple[Key, ...]:
-        """Make 1 to 1,000 keys in one transaction: all, or none."""
+        """Make 1 to 1,000 keys in one transaction: all or none."""
         options = _options(labels, operations, exportable, expires)
         body = present(alg=alg, count=count, **options)
         call = Call("POST", "/key/generate/batch", body, is_repeatable=False)
@@ -101,11 +101,11 @@ class Keys(Transport):
         return self._key("POST", "/key/import", body, is_repeatable=keeps)
 
     def get_key(self, kid: str) -> Key:
-        """The key with this kid."""
+        """Return the key with this kid."""
         return self._key("GET", f"/key/{segment(kid)}")
 
     def find_key(self, alias: str) -> Key:
-        """The key that has this alias."""
+        """Return the key with this alias."""
         call = Call("GET", "/key", query=[("alias", alias)])
         return self._read(call, Key.from_json)
 
@@ -118,7 +118,7 @@ class Keys(Transport):
         alias: str | None = None,
         label: Mapping[str, str] | None = None,
     ) -> KeyPage:
-        """A page of at most `limit` keys (1 to 1,000), in the order in which they were made.
+        """Return a page of at most `limit` keys (1 to 1,000), in order of creation.
 
         `after` is where it begins, of the page before. A key of the listing has all of `label`.
         """
@@ -136,7 +136,7 @@ class Keys(Transport):
         alias: str | None = None,
         label: Mapping[str, str] | None = None,
     ) -> Iterator[Key]:
-        """Every key of the listing, page by page."""
+        """Yield every key of the listing, page by page."""
         after = None
         while True:
             page = self.list_keys(limit=1000, after=after, alg=alg, alias=alias, label=label)
@@ -154,7 +154,7 @@ class Keys(Transport):
         expires: datetime | UnsetType | None = UNSET,
         labels: Mapping[str, str] | None = None,
     ) -> Key:
-        """Change what is given; `expires=None` takes the expiry away, `labels` replace all."""
+        """Change the given fields; `expires=None` removes the expiry, `labels` replace all."""
         body = present(state=state, labels=labels)
         if expires is not UNSET:
             body["expires"] = encode_time(expires)
@@ -165,44 +165,44 @@ class Keys(Transport):
         return self._key("POST", f"/key/{segment(kid)}/rotate", is_repeatable=False)
 
     def export_key(self, kid: str) -> Jwk:
-        """The private JWK of a key that was made exportable."""
+        """Return the private JWK of an exportable key."""
         call = Call("GET", f"/key/{segment(kid)}/export")
         return self._read(call, lambda data: members(data["jwk"]))
 
     def associate_alias(
         self, kid: str, alias: str, *, alias_taken: str | None = None
     ) -> Association:
-        """Give the key an alias; one that names another key moves, unless it is to "refuse"."""
+        """Give the key an alias; one of another key moves, unless `taken` is "refuse"."""
         body = present(alias=alias, alias_taken=alias_taken)
         call = Call("POST", f"/key/{segment(kid)}/associate", body)
         return self._read(call, Association.from_json)
 
     def dissociate_alias(self, kid: str, alias: str) -> Association:
-        """Take an alias from the key."""
+        """Remove an alias of the key."""
         path, query = f"/key/{segment(kid)}/associate", [("alias", alias)]
         call = Call("DELETE", path, query=query, is_repeatable=False)
         return self._read(call, Association.from_json)
 
     def delete_key(self, kid: str, *, after: timedelta | None = None) -> Deletion:
-        """Delete the key, now or `after` a time (365 days at most) in which it can be restored."""
+        """Delete the key, now or `after` a time (365 days at most); until then it is restorable."""
         query = [] if after is None else [("after", duration(after))]
         call = Call("DELETE", f"/key/{segment(kid)}", query=query, is_repeatable=False)
         return self._read(call, Deletion.from_json)
 
     def delete_key_by_alias(self, alias: str, *, after: timedelta | None = None) -> Deletion:
-        """Delete the key that has this alias, as `delete_key` does."""
+        """Delete the key with this alias, as `delete_key` does."""
         query = [("alias", alias)] + ([] if after is None else [("after", duration(after))])
         call = Call("DELETE", "/key", query=query, is_repeatable=False)
         return self._read(call, Deletion.from_json)
 
     def restore_key(self, kid: str) -> Key:
-        """Keep a key that is scheduled for deletion, in the state that it had before."""
+        """Cancel the scheduled deletion of a key, which returns to its state before."""
         return self._key("POST", f"/key/{segment(kid)}/restore")
 
     def _key(
         self, method: str, path: str, body: Json | None = None, is_repeatable: bool = True
     ) -> Key:
-        """The key that a call answers with."""
+        """Return the key of an answer."""
         call = Call(method, path, body, is_repeatable=is_repeatable)
         return self._read(call, Key.from_json)
 
@@ -213,7 +213,7 @@ def _options(
     exportable: bool | None,
     expires: datetime | None,
 ) -> Json:
-    """The options of a new key."""
+    """Return the fields for the options of a new key."""
     return present(
         labels=None if labels is None else dict(labels),
         operations=None if operations is None else list(operations),

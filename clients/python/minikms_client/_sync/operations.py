@@ -12,9 +12,9 @@ ResultT = TypeVar("ResultT")
 
 
 class Operations(Transport):
-    """What is done with a key, which `kid` or `alias` names.
+    """Operations on a key, which `kid` or `alias` names.
 
-    A call that needs the public key alone also takes a `jwk`.
+    A call that needs only the public key also takes a `jwk`.
     """
 
     def sign(
@@ -27,9 +27,9 @@ class Operations(Transport):
         encoding: str | None = None,
         prehashed: bool | None = None,
     ) -> Signature:
-        """Sign `data`, or with `prehashed` the digest that it is.
+        """Sign `data`; with `prehashed`, `data` is a digest.
 
-        `alg` is a JOSE name that the key has, `encoding` "raw" or, for ECDSA, "der".
+        `alg` is one of the key's JOSE names, `encoding` is "raw" or, for ECDSA, "der".
         """
         body = named(kid, alias) | present(
             data=encode(data), alg=alg, encoding=encoding, prehashed=prehashed
@@ -48,7 +48,7 @@ class Operations(Transport):
         encoding: str | None = None,
         prehashed: bool | None = None,
     ) -> bool:
-        """Whether the signature of `data` is valid; options as those of `sign`."""
+        """Verify a signature of `data`; the options are the same as for `sign`."""
         body = named(kid, alias, jwk) | present(
             data=encode(data), sig=encode(sig), alg=alg, encoding=encoding, prehashed=prehashed
         )
@@ -64,7 +64,7 @@ class Operations(Transport):
         encoding: str | None = None,
         prehashed: bool | None = None,
     ) -> tuple[SignResult, ...]:
-        """Sign 1 to 1,000 messages with one key; options as those of `sign`."""
+        """Sign 1 to 1,000 messages with one key; the options are the same as for `sign`."""
         body = named(kid, alias) | present(
             items=[{"data": encode(data)} for data in items],
             alg=alg,
@@ -84,7 +84,7 @@ class Operations(Transport):
         encoding: str | None = None,
         prehashed: bool | None = None,
     ) -> tuple[VerifyResult, ...]:
-        """Verify 1 to 1,000 pairs of a message and its signature by one key."""
+        """Verify 1 to 1,000 pairs of a message and its signature with one key."""
         body = named(kid, alias, jwk) | present(
             items=[{"data": encode(data), "sig": encode(sig)} for data, sig in items],
             alg=alg,
@@ -102,9 +102,9 @@ class Operations(Transport):
         jwk: Jwk | None = None,
         aad: bytes | None = None,
     ) -> Ciphertext:
-        """Encrypt, and authenticate `aad` with it, which the ciphertext does not have.
+        """Encrypt; `aad` is authenticated too, but is not part of the ciphertext.
 
-        A public RSA key encrypts too, a `jwk` as well, by OAEP and without `aad`.
+        A public RSA key, by name or as a `jwk`, encrypts by OAEP, without `aad`.
         """
         body = named(kid, alias, jwk) | present(
             plaintext=encode(plaintext), aad=encode_optional(aad)
@@ -121,7 +121,7 @@ class Operations(Transport):
         alias: str | None = None,
         aad: bytes | None = None,
     ) -> bytes:
-        """The plaintext; raises DecryptionFailed where anything does not fit."""
+        """Decrypt; raises DecryptionFailed if anything does not fit."""
         body = named(kid, alias) | present(
             ciphertext=encode(ciphertext),
             nonce=encode_optional(nonce),
@@ -137,38 +137,38 @@ class Operations(Transport):
     def unwrap(
         self, wrapped: bytes, *, kid: str | None = None, alias: str | None = None
     ) -> bytes:
-        """The secret bytes that `wrap` has wrapped; raises DecryptionFailed."""
+        """Return the secret bytes that `wrap` has wrapped; raises DecryptionFailed."""
         return self._bytes("/unwrap", named(kid, alias) | {"wrapped": encode(wrapped)}, "key")
 
     def derive(self, peer: Jwk, *, kid: str | None = None, alias: str | None = None) -> bytes:
-        """The raw shared secret with a peer's public JWK, for a key derivation function."""
+        """Return the raw shared secret with a peer's public JWK, for a key derivation function."""
         return self._bytes("/derive", named(kid, alias) | {"peer": dict(peer)}, "secret")
 
     def mac(self, data: bytes, *, kid: str | None = None, alias: str | None = None) -> bytes:
-        """The authentication code of `data`."""
+        """Return the authentication code of `data`."""
         return self._bytes("/mac", named(kid, alias) | {"data": encode(data)}, "mac")
 
     def verify_mac(
         self, data: bytes, mac: bytes, *, kid: str | None = None, alias: str | None = None
     ) -> bool:
-        """Whether this is the authentication code of `data`."""
+        """Verify an authentication code of `data`."""
         body = named(kid, alias) | {"data": encode(data), "mac": encode(mac)}
         return self._is_valid("/mac/verify", body)
 
     def random(self, length: int) -> bytes:
-        """Random bytes of the service's system, 1 to 65,536."""
+        """Return 1 to 65,536 random bytes of the service's system."""
         return self._bytes("/random", {"length": length}, "bytes")
 
     def _bytes(self, path: str, body: Json, name: str) -> bytes:
-        """The bytes that a call answers with, under `name`."""
+        """Return the bytes of an answer under `name`."""
         return self._read(Call("POST", path, body), lambda data: decode(data[name]))
 
     def _is_valid(self, path: str, body: Json) -> bool:
-        """What a call that verifies answers."""
+        """Return the answer of a call that verifies."""
         return self._read(Call("POST", path, body), lambda data: flag(data["valid"]))
 
     def _results(
         self, path: str, body: Json, form: Callable[[Any], ResultT]
     ) -> tuple[ResultT, ...]:
-        """The answer of a batch, item by item."""
+        """Return the answer of a batch, item by item."""
         return self._read(Call("POST", path, body), lambda data: each(form, data["results"]))

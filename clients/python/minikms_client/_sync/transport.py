@@ -19,13 +19,14 @@ ResultT = TypeVar("ResultT")
 
 
 class Transport:
-    """A connection to the service, and who calls.
+    """A connection to the service, and the identity of the caller.
 
-    What is not given is taken from MINIKMS_URL, MINIKMS_TOKEN, MINIKMS_TOKEN_FILE, MINIKMS_PROFILE,
+    Missing arguments come from MINIKMS_URL, MINIKMS_TOKEN, MINIKMS_TOKEN_FILE, MINIKMS_PROFILE,
     MINIKMS_CA, MINIKMS_CERT and MINIKMS_CERT_KEY. `timeout` is in seconds, for each of connecting,
-    sending and waiting for an answer. `ca` is a file of the authorities to trust, `cert` the files
-    of the caller's certificate and private key. A call that is refused for now is made again up to
-    `retries` times, after the time that the service says, if it is at most `longest_wait` seconds.
+    sending and waiting for an answer. `ca` is a file of trusted authorities, `cert` has the files
+    of the caller's certificate and private key. A call that is refused for the moment is repeated
+    up to `retries` times, each after the time that the service asks for, unless that is more than
+    `longest_wait` seconds.
     """
 
     def __init__(
@@ -66,21 +67,21 @@ class Transport:
         self.close()
 
     def close(self) -> None:
-        """Close the connections, those of `for_profile` with them."""
+        """Close the connections, which clients of `for_profile` share."""
         self._http.close()
 
     @property
     def url(self) -> str:
-        """Where the service is."""
+        """The URL of the service."""
         return self._settings.url
 
     @property
     def profile(self) -> str | None:
-        """The profile that calls are for; None is the service's default."""
+        """The profile of the calls; None is the service's default."""
         return self._profile
 
     def for_profile(self, profile: str | None) -> Self:
-        """The same client for another profile, over the same connections."""
+        """Return a client for another profile, over the same connections."""
         other = copy(self)
         other._profile = profile
         return other
@@ -90,7 +91,7 @@ class Transport:
         return (self._send(call)).read(form)
 
     def _send(self, call: Call, headers: dict[str, str] | None = None) -> Answer:
-        """The answer to a call; raises ProblemError, Unreachable or UnexpectedAnswer."""
+        """Return the answer to a call; raises ProblemError, Unreachable or UnexpectedAnswer."""
         attempt = 0
         while True:
             wait: float | None
@@ -100,7 +101,7 @@ class Transport:
                 wait = self._retries.after_failure(call, error, attempt)
                 if wait is None:
                     reason = str(error) or type(error).__name__
-                    raise Unreachable(f"{self._settings.url} gives no answer: {reason}.") from error
+                    raise Unreachable(f"{self._settings.url} does not answer: {reason}.") from error
             else:
                 if answer.status in (200, 304):
                     return answer
@@ -112,7 +113,7 @@ class Transport:
             attempt += 1
 
     def _attempt(self, call: Call, headers: dict[str, str]) -> Answer:
-        """The answer to one attempt; raises UnexpectedAnswer for one that is too large."""
+        """Return the answer to one attempt; raises UnexpectedAnswer if it is too large."""
         sent = self._http.stream(
             call.method,
             call.path,

@@ -40,7 +40,7 @@ def list_profiles(session: Session) -> None:
 @click.argument("access", type=click.Choice(["public", "private"]))
 @pass_session
 def change_profile(session: Session, name: str, access: str) -> None:
-    """Let everybody read the JWK Set of the profile NAME, or its callers alone."""
+    """Let everyone read the JWK Set of the profile NAME, or only its callers."""
     changed = session.client.change_profile(name, jwks=access)
     session.show(changed, changed.name, changed.jwks)
 
@@ -50,9 +50,11 @@ def change_profile(session: Session, name: str, access: str) -> None:
 @click.confirmation_option(prompt="Delete the profile with all of its keys and tokens?")
 @pass_session
 def delete_profile(session: Session, name: str) -> None:
-    """Delete the profile NAME with all of its keys, and the tokens that are for it alone."""
+    """Delete the profile NAME with all of its keys, and the tokens for it alone."""
     was_there = session.client.delete_profile(name)
-    session.show({"success": was_there}, name if was_there else f"There was no profile {name}.")
+    session.show(
+        {"success": was_there}, name if was_there else f"The profile {name} did not exist."
+    )
 
 
 @click.group(cls=Group)
@@ -67,19 +69,19 @@ def token() -> None:
     "scopes",
     multiple=True,
     required=True,
-    help="What the token allows, such as sign; repeatable.",
+    help="A permission of the token, such as sign; repeatable.",
 )
 @click.option(
     "--profile",
     "profiles",
     metavar="NAME",
     multiple=True,
-    help="A profile that the token is for; repeatable.",
+    help="A profile in which the token is valid; repeatable.",
 )
 @click.option(
-    "--all-profiles", is_flag=True, help="Make it for all profiles that the caller's token is for."
+    "--all-profiles", is_flag=True, help="Make it valid in all profiles of the caller's token."
 )
-@expires_option("When the token stops being valid")
+@expires_option("End of the token's validity")
 @pass_session
 @click.pass_context
 def create_token(
@@ -91,33 +93,33 @@ def create_token(
     all_profiles: bool,
     expires: datetime | None,
 ) -> None:
-    """Make a token for NAME, and print it; it is never shown again."""
+    """Make a token for NAME and print it; it is never shown again."""
     root = context.find_root()
     if not profiles and root.get_parameter_source("profile") is ParameterSource.COMMANDLINE:
         profiles = (root.params["profile"],)
     if bool(profiles) == all_profiles:
-        raise click.UsageError("Say what the token is for: --profile NAME, or --all-profiles.")
+        raise click.UsageError("Name the profiles of the token: --profile NAME, or --all-profiles.")
     _warn_of_missing(session, profiles)
     made = session.client.create_token(name, scopes, profiles=profiles or None, expires=expires)
     session.show(made, made.token)
 
 
 def _warn_of_missing(session: Session, profiles: tuple[str, ...]) -> None:
-    """Warn of profiles that do not exist, as far as the caller may know."""
+    """Warn of profiles that do not exist, if the caller may know."""
     if not profiles:
         return
     try:
         existing = session.client.list_profiles()
     except Forbidden:
-        _warn("The token may not list profiles, so whether these exist was not checked.")
+        _warn("The token may not list profiles, so the existence of these was not checked.")
         return
     for profile in dict.fromkeys(profiles):
         if profile not in existing:
-            _warn(f"There is no profile {profile!r} yet, so the token opens nothing there.")
+            _warn(f"The profile {profile!r} does not exist yet, so the token opens nothing.")
 
 
-def _warn(what: str) -> None:
-    click.echo(f"mkms: Warning: {visible(what)}", err=True)
+def _warn(warning: str) -> None:
+    click.echo(f"mkms: Warning: {visible(warning)}", err=True)
 
 
 @token.command("list")
@@ -151,7 +153,7 @@ def revoke_token(session: Session, id_: str) -> None:
 @click.command(cls=Command)
 @pass_session
 def algorithms(session: Session) -> None:
-    """List the algorithms of the service, and what their keys can do."""
+    """List the algorithms of the service and their operations."""
     session.show_rows(
         session.client.list_algorithms(),
         {
@@ -165,6 +167,6 @@ def algorithms(session: Session) -> None:
 @click.command(cls=Command)
 @pass_session
 def status(session: Session) -> None:
-    """Say whether the service is ready: exit code 0, or 6."""
+    """Show whether the service is ready: exit code 0, or 6."""
     state = session.client.readyz()
     session.show({"url": session.client.url, "status": state}, f"{session.client.url} is {state}")

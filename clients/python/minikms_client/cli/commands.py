@@ -1,6 +1,6 @@
-"""Commands that take the options of `mkms` too, and arguments that begin with a hyphen.
+"""Commands that also accept the options of `mkms`, and arguments that begin with a hyphen.
 
-One kid in 64 does that.
+One kid in 64 begins with one.
 """
 
 import click
@@ -9,31 +9,31 @@ from minikms_client.cli.options import OPTIONS_AFTER
 
 
 class _Described(click.Command):
-    """A command whose first sentence a list of commands does not cut."""
+    """A command whose first sentence is not cut in a list of commands."""
 
     def get_short_help_str(self, limit: int = 1000) -> str:
-        """The whole first sentence."""
+        """Return the whole first sentence."""
         return super().get_short_help_str(1000)
 
 
 class Command(_Described):
-    """A command that has long options alone, so that `-AP8o…` is an argument."""
+    """A command with only long options, so that `-AP8o…` is an argument."""
 
     ignore_unknown_options = True
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Its own options, and those of `mkms` that it does not redefine."""
+        """Return its own options, and the options of `mkms` that it does not redefine."""
         own = super().get_params(ctx)
         taken = {name for param in own for name in param.opts}
         return [*own, *(option for option in OPTIONS_AFTER if taken.isdisjoint(option.opts))]
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Name those of `mkms`, which are not listed again."""
+        """Refer to the options of `mkms`, which are not listed again."""
         formatter.write_paragraph()
-        formatter.write_text("The options of mkms are taken here too, such as --json.")
+        formatter.write_text("The options of mkms, such as --json, also apply here.")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse a long option that is not known, which would count as an argument too."""
+        """Refuse an unknown long option, which would otherwise pass as an argument."""
         known = {
             name: param
             for param in self.get_params(ctx)

@@ -1,4 +1,4 @@
-"""Data that a command takes, and gives: bytes, base64url, JSON."""
+"""Input and output of commands: bytes, base64url, JSON."""
 
 import json
 import sys
@@ -15,9 +15,11 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
 def takes_data(command: CommandT) -> CommandT:
-    """Let a command take the argument `data` or `--file`; standard input where neither is given."""
+    """Let a command take the argument `data` or `--file`, or else standard input."""
     file = click.option(
-        "--file", type=click.Path(dir_okay=False, path_type=Path), help="Take the bytes of a file."
+        "--file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Read the bytes from a file.",
     )
     return click.argument("data", required=False)(file(command))
 
@@ -32,7 +34,7 @@ def takes_output(command: CommandT) -> CommandT:
 
 
 def message(data: str | None, file: Path | None) -> bytes:
-    """The bytes of a text that was given, of a file, or of standard input."""
+    """Return the bytes of the argument, of a file, or of standard input."""
     if data is not None and file is not None:
         raise click.UsageError("Give the data or a file, not both.")
     if data is not None:
@@ -41,9 +43,9 @@ def message(data: str | None, file: Path | None) -> bytes:
 
 
 def encoded(data: str | None, file: Path | None) -> bytes:
-    """What another command printed: base64url of an argument or of standard input, or a file.
+    """Return the output of another command: base64url as argument or standard input, or a file.
 
-    A file has the bytes as they are, as `--output` writes them.
+    A file contains the bytes themselves, as `--output` writes them.
     """
     if file is not None:
         return message(data, file)
@@ -51,7 +53,7 @@ def encoded(data: str | None, file: Path | None) -> bytes:
 
 
 def from_text(text: str) -> bytes:
-    """The bytes of base64url."""
+    """Decode base64url."""
     try:
         return decode(text.strip())
     except ValueError as error:
@@ -59,7 +61,7 @@ def from_text(text: str) -> bytes:
 
 
 def contents(file: Path) -> bytes:
-    """The bytes of a file, or with - of standard input."""
+    """Return the bytes of a file, or for - of standard input."""
     if str(file) == "-":
         return sys.stdin.buffer.read()
     try:
@@ -69,7 +71,7 @@ def contents(file: Path) -> bytes:
 
 
 def from_json(text: bytes, what: str) -> Any:
-    """The value of JSON; `what` names it in an error."""
+    """Parse JSON; `what` names it in an error."""
     try:
         return json.loads(text)
     except ValueError as error:
@@ -77,7 +79,7 @@ def from_json(text: bytes, what: str) -> Any:
 
 
 def write_plaintext(plaintext: bytes, output: Path | None) -> None:
-    """Write bytes as they are; for people on a terminal, as text that cannot steer it."""
+    """Write bytes unchanged, or to a terminal as text that cannot control it."""
     if output is None and sys.stdout.isatty():
         click.echo(visible(plaintext.decode(errors="backslashreplace"), keep="\n\t"))
     else:
@@ -85,7 +87,7 @@ def write_plaintext(plaintext: bytes, output: Path | None) -> None:
 
 
 def write_bytes(result: bytes, output: Path | None) -> None:
-    """Write bytes to `output` as they are, or a line of base64url to standard output."""
+    """Write bytes to `output` unchanged, or a line of base64url to standard output."""
     if output is None:
         click.echo(encode(result))
     elif str(output) == "-":

@@ -1,4 +1,4 @@
-"""What people see on a terminal: tables, a bar of progress, and text that cannot steer it."""
+"""Output on a terminal: tables, a progress bar, and text that cannot control it."""
 
 import json
 import sys
@@ -11,9 +11,9 @@ ItemT = TypeVar("ItemT")
 
 
 def visible(text: str, keep: str = "") -> str:
-    r"""Text with an escape, such as `\x1b`, for each character that has no glyph, but for `keep`.
+    r"""Escape each character without a glyph, such as `\x1b`, except `keep`.
 
-    So an answer neither steers the terminal nor changes the order in which text is read.
+    An answer thus neither controls the terminal nor changes the order in which text is read.
     """
     return "".join(
         char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
@@ -22,7 +22,7 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def show_members(members: Mapping[str, Any]) -> None:
-    """Print the members of an answer that have something to say."""
+    """Print the members of an answer that are not empty."""
     _print_table(
         [
             (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
@@ -38,7 +38,7 @@ def show_rows(rows: Iterable[ItemT], columns: Mapping[str, Callable[[ItemT], str
 
 
 def _print_table(table: Sequence[Sequence[str]]) -> None:
-    """Print cells in columns, of which none is ever cut: a terminal wraps a line that is long."""
+    """Print cells in columns, none of which is cut: a terminal wraps long lines."""
     shown = [[visible(cell) for cell in row] for row in table]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     for row in shown:
@@ -47,7 +47,7 @@ def _print_table(table: Sequence[Sequence[str]]) -> None:
 
 
 def progress(items: Sequence[ItemT], what: str) -> Iterable[ItemT]:
-    """The items, with a bar on standard error where people see that and not the results."""
+    """Yield the items, with a bar on standard error if only that is a terminal."""
     if len(items) < 2 or sys.stdout.isatty() or not sys.stderr.isatty():
         yield from items
         return

@@ -22,25 +22,25 @@ from minikms_client.errors import (
 )
 
 NOT_VALID: Final = 1
-"""What was to be verified is not valid."""
+"""The signature, JWS or code is not valid."""
 WRONG_USAGE: Final = 2
-"""The command cannot be done as it was typed; click's code for it too."""
+"""The command line is wrong; click uses the same code."""
 NOT_FOUND: Final = 3
 """There is no such key, alias, profile or token."""
 NOT_PERMITTED: Final = 4
-"""The token is missing, not valid, or not for this."""
+"""The token is missing, not valid, or does not permit the call."""
 REFUSED: Final = 5
-"""The service does not do this, as it was asked for."""
+"""The service refuses the call as it was made."""
 NO_ANSWER: Final = 6
-"""The service is not there, or cannot answer now."""
+"""The service cannot be reached, or cannot answer now."""
 FAULT: Final = 7
-"""Something that no code here has foreseen."""
+"""An unforeseen fault."""
 STOPPED: Final = 130
-"""Control-C, or a question that was not answered by yes: what a shell has for the former."""
+"""Control-C, for which shells use this code, or a question that was not answered by yes."""
 
 
 def code_of(error: MinikmsError) -> int:
-    """The exit code that says the kind of an error."""
+    """Return the exit code for the kind of an error."""
     match error:
         case InvalidSetting():
             return WRONG_USAGE
@@ -57,14 +57,14 @@ def code_of(error: MinikmsError) -> int:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """End with a sentence on standard error, of which a service may have written a part."""
+    """Exit with a sentence on standard error; parts of it may come from a service."""
     click.echo(f"mkms: {visible(' '.join(message.split()))}", err=True)
     sys.exit(code)
 
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """Turn what goes wrong into a sentence and an exit code."""
+    """Turn an error into a sentence and an exit code."""
     try:
         yield
     except Unauthenticated as error:

@@ -20,11 +20,11 @@ def jws() -> None:
 @jws.command("sign")
 @click.argument("name")
 @takes_data
-@click.option("--alg", help="A JOSE name that the key has, such as PS256.")
+@click.option("--alg", help="A JOSE name of the key, such as PS256.")
 @click.option("--header", help="More members of the header, as JSON.")
 @click.option("--detached", is_flag=True, default=None, help="Leave the payload out (RFC 7797).")
 @click.option(
-    "--kid-header", type=click.Choice(["alias", "kid"]), help="What names the key in the header."
+    "--kid-header", type=click.Choice(["alias", "kid"]), help="Name of the key in the header."
 )
 @pass_session
 def sign_jws(
@@ -36,7 +36,7 @@ def sign_jws(
     header: str | None,
     **options: Any,
 ) -> None:
-    """Print a compact JWS of DATA by the key NAME, its kid or an alias."""
+    """Print a compact JWS of DATA by the key NAME, a kid or an alias."""
     members = None if header is None else from_json(header.encode(), "The header")
     call = partial(session.client.sign_jws, message(data, file), header=members, **options)
     signed = session.by_name(name, call)
@@ -49,7 +49,7 @@ def sign_jws(
 @click.option("--payload", help="The payload of a detached JWS.")
 @pass_session
 def verify_jws(session: Session, name: str, token: str, payload: str | None) -> None:
-    """Say whether a JWS by the key NAME is valid: exit code 0 or 1; --json has its payload."""
+    """Verify a JWS by the key NAME: exit code 0 or 1; --json shows its payload."""
     detached = None if payload is None else payload.encode()
     found = session.by_name(name, partial(session.client.verify_jws, token, payload=detached))
     say_valid(session, found, found.valid)

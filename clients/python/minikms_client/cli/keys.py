@@ -1,4 +1,4 @@
-"""`mkms key`: keys made, imported, listed, changed, named and deleted."""
+"""`mkms key`: make, import, list, change, name and delete keys."""
 
 import json
 import sys
@@ -19,12 +19,12 @@ from minikms_client.wire import UNSET
 
 _MOST_ALIASES = 5
 _TAKEN = click.Choice(["move", "refuse"])
-_TAKEN_HELP = "What to do if another key has the alias: move it, or refuse the call."
+_TAKEN_HELP = "If another key has the alias, move it or refuse the call."
 _STATES = click.Choice(["enabled", "disabled", "verify-only"])
 
 
 def _labels(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    """Labels of `NAME=VALUE`."""
+    """Parse labels of the form `NAME=VALUE`."""
     if wrong := [label for label in given if "=" not in label]:
         raise click.BadParameter(f"{wrong[0]!r} is not NAME=VALUE.")
     return dict(label.split("=", 1) for label in given)
@@ -47,7 +47,7 @@ def _key_options(command: Any) -> Any:
     """The options of a new key."""
     for option in (
         _expires_option,
-        click.option("--exportable", is_flag=True, help="Let the private part be exported."),
+        click.option("--exportable", is_flag=True, help="Allow export of the private part."),
         click.option(
             "--operation",
             "operations",
@@ -67,7 +67,7 @@ def _key_options(command: Any) -> Any:
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given."""
+    """Return the options that were given."""
     return {name: value for name, value in options.items() if value not in (None, (), {}, False)}
 
 
@@ -78,7 +78,7 @@ def key() -> None:
 
 @key.command()
 @click.argument("alg")
-@click.option("--count", type=click.IntRange(1), default=1, help="How many keys to make.")
+@click.option("--count", type=click.IntRange(1), default=1, help="Number of keys to make.")
 @_key_options
 @pass_session
 def generate(session: Session, /, alg: str, count: int, **options: Any) -> None:
@@ -97,17 +97,19 @@ def generate(session: Session, /, alg: str, count: int, **options: Any) -> None:
 
 @key.command("import")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
-@click.option("--alg", help="The algorithm, where FILE has a secret, a seed, or a JWK without it.")
+@click.option("--alg", help="The algorithm, if FILE has a secret, a seed, or a JWK without it.")
 @click.option(
     "--as",
     "form",
     type=click.Choice(["jwk", "secret", "seed", "wrapped"]),
     default="jwk",
-    help="What FILE has: JWKs, or the bytes of one key.",
+    help="Content of FILE: JWKs, or the bytes of one key.",
 )
 @click.option("--unwrap-kid", help="The kid of the key that wrapped the bytes.")
 @click.option(
-    "--if-exists", type=click.Choice(["refuse", "keep"]), help="What to do if the key exists."
+    "--if-exists",
+    type=click.Choice(["refuse", "keep"]),
+    help="If the key exists, refuse the call or keep the key.",
 )
 @_key_options
 @pass_session
@@ -133,7 +135,7 @@ def import_(session: Session, /, file: Path, form: str, **options: Any) -> None:
 
 
 def _bodies(text: bytes) -> list[dict[str, Any]]:
-    """What to import out of a file: fields of import_key for each key."""
+    """Return the fields of import_key for each key in a file."""
     try:
         whole = json.loads(text)
     except ValueError:
@@ -145,9 +147,9 @@ def _bodies(text: bytes) -> list[dict[str, Any]]:
 
 
 def _body(item: Any) -> dict[str, Any]:
-    """The fields of import_key, of a JWK or of a body of POST /key/import."""
+    """Return the fields of import_key, from a JWK or a body of POST /key/import."""
     if not isinstance(item, dict):
-        raise click.UsageError("The file has something that is no JSON object.")
+        raise click.UsageError("The file has a value that is not a JSON object.")
     if "kty" in item:
         return {"jwk": item}
     fields = dict(item)
@@ -159,7 +161,7 @@ def _body(item: Any) -> dict[str, Any]:
 
 
 def _state(key: Key) -> str:
-    """The state of a key, and when it is deleted, if it is to be."""
+    """Return the state of a key, and the time of its deletion, if scheduled."""
     if key.deletes is None:
         return key.state
     return f"{key.state}, deletes {key.deletes.isoformat(timespec='minutes')}"
@@ -215,7 +217,7 @@ def alias(session: Session, name: str, alias: str, alias_taken: str | None) -> N
 @click.argument("alias")
 @pass_session
 def unalias(session: Session, alias: str) -> None:
-    """Take an ALIAS from its key."""
+    """Remove an ALIAS from its key."""
     gone = session.client.dissociate_alias(session.by_alias(alias).kid, alias)
     session.show(gone, gone.kid)
 
@@ -235,11 +237,11 @@ def update(
     never_expires: bool,
     labels: dict[str, str],
 ) -> None:
-    """Change the key NAME; labels replace all that it has."""
+    """Change the key NAME; labels replace all of its labels."""
     if expires and never_expires:
-        raise click.UsageError("It expires, or never.")
+        raise click.UsageError("Use --expires or --never-expires, not both.")
     if not (state or expires or never_expires or labels):
-        raise click.UsageError("Say what to change.")
+        raise click.UsageError("Name a field to change.")
     session.show_key(
         session.client.update_key(
             session.kid(name),
@@ -272,7 +274,7 @@ def export(session: Session, name: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @pass_session
 def delete(session: Session, name: str, after: timedelta | None, yes: bool) -> None:
-    """Delete the key NAME, now or after a time; on a terminal it asks first."""
+    """Delete the key NAME, now or after a time; on a terminal, ask first."""
     found = session.key(name)
     if not yes and sys.stdin.isatty() and sys.stdout.isatty():
         what = "Delete" if after is None else "Schedule the deletion of"
@@ -282,7 +284,7 @@ def delete(session: Session, name: str, after: timedelta | None, yes: bool) -> N
 
 
 def _aliases(key: Key) -> str:
-    """The first aliases of a key, for a question."""
+    """Return the first aliases of a key, for a question."""
     shown = ", ".join(map(visible, key.aliases[:_MOST_ALIASES])) or "no alias"
     more = len(key.aliases) - _MOST_ALIASES
     return f"{shown} and {more} more" if more > 0 else shown
@@ -292,5 +294,5 @@ def _aliases(key: Key) -> str:
 @click.argument("name")
 @pass_session
 def restore(session: Session, name: str) -> None:
-    """Keep the key NAME, whose deletion is scheduled."""
+    """Cancel the scheduled deletion of the key NAME."""
     session.show_key(session.client.restore_key(session.kid(name)))

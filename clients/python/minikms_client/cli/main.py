@@ -13,7 +13,7 @@ from minikms_client.cli.session import Session
 
 
 class _Commands(Group):
-    """Commands whose errors are a sentence and an exit code."""
+    """Commands that turn errors into a sentence and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         with sentences():
@@ -36,10 +36,10 @@ def mkms(context: click.Context, /, **options: Any) -> None:
 @mkms.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print a script that completes commands in SHELL, for its start-up file."""
+    """Print a completion script for SHELL, for its startup file."""
     found = get_completion_class(shell)
     if found is None:
-        raise click.UsageError(f"There is no completion for {shell}.")
+        raise click.UsageError(f"Completion for {shell} does not exist.")
     click.echo(found(mkms, {}, "mkms", "_MKMS_COMPLETE").source())
 
 

@@ -29,23 +29,23 @@ _FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 
 def _takes_recipient(command: CommandT) -> CommandT:
-    by_jwk = click.option("--to-jwk", type=_FILE, help="A file that has the recipient's JWK.")
-    return click.option("--to", help="The recipient, where it is a key of this profile.")(
+    by_jwk = click.option("--to-jwk", type=_FILE, help="File with the recipient's JWK.")
+    return click.option("--to", help="The recipient, if it is a key of this profile.")(
         by_jwk(command)
     )
 
 
 def _takes_sender(command: CommandT) -> CommandT:
-    by_jwk = click.option("--from-jwk", type=_FILE, help="A file that has the sender's JWK.")
-    return click.option("--from", "from_", help="The sender, where it is a key of this profile.")(
+    by_jwk = click.option("--from-jwk", type=_FILE, help="File with the sender's JWK.")
+    return click.option("--from", "from_", help="The sender, if it is a key of this profile.")(
         by_jwk(command)
     )
 
 
 def _public_jwk(session: Session, name: str | None, file: Path | None) -> Jwk | None:
-    """The public JWK of a key that is named, or in a file; None where neither is given."""
+    """Return the public JWK of a named key, or from a file; None if neither is given."""
     if name is not None and file is not None:
-        raise click.UsageError("Give a key or a file that has its JWK, not both.")
+        raise click.UsageError("Give a key or a file with its JWK, not both.")
     if name is not None:
         found = session.key(name).jwk
         if found is None:
@@ -60,7 +60,7 @@ def _public_jwk(session: Session, name: str | None, file: Path | None) -> Jwk | 
 def _recipient(session: Session, to: str | None, to_jwk: Path | None) -> Jwk:
     jwk = _public_jwk(session, to, to_jwk)
     if jwk is None:
-        raise click.UsageError("Say to whom: --to or --to-jwk.")
+        raise click.UsageError("Name the recipient: --to or --to-jwk.")
     return jwk
 
 
@@ -92,7 +92,7 @@ def encrypt_jwe(
     members = None if header is None else from_json(header.encode(), "The header")
     jwk = _public_jwk(session, None, to_jwk)
     if (jwk is None) == (to is None):
-        raise click.UsageError("Say to whom: --to or --to-jwk.")
+        raise click.UsageError("Name the recipient: --to or --to-jwk.")
     plaintext = message(data, file)
 
     def call(**name: str | None) -> str | dict[str, Any]:
@@ -148,7 +148,7 @@ def seal_box(
     to_jwk: Path | None,
     output: Path | None,
 ) -> None:
-    """Encrypt DATA to a recipient, from nobody; prints the box in base64url."""
+    """Encrypt DATA to a recipient, without a sender; print the box in base64url."""
     sealed = session.client.seal_box(message(data, file), _recipient(session, to, to_jwk))
     write_bytes(sealed, output)
 
@@ -179,7 +179,7 @@ def make_box(
     to: str | None,
     to_jwk: Path | None,
 ) -> None:
-    """Encrypt DATA from the key NAME to a recipient; prints a JSON object."""
+    """Encrypt DATA from the key NAME to a recipient; print a JSON object."""
     recipient = _recipient(session, to, to_jwk)
     call = partial(session.client.make_box, message(data, file), recipient)
     session.show_json(session.by_name(name, call))
@@ -203,10 +203,10 @@ def open_box(
     """Open a box that `mkms box make` printed, with the key NAME."""
     sender = _public_jwk(session, from_, from_jwk)
     if sender is None:
-        raise click.UsageError("Say from whom: --from or --from-jwk.")
+        raise click.UsageError("Name the sender: --from or --from-jwk.")
     made = from_json(message(data, file), "The box")
     if not isinstance(made, dict) or not {"ciphertext", "nonce"} <= made.keys():
-        raise click.UsageError("The box is no JSON object with ciphertext and nonce.")
+        raise click.UsageError("The box is not a JSON object with ciphertext and nonce.")
     ciphertext, nonce = from_text(made["ciphertext"]), from_text(made["nonce"])
     call = partial(session.client.open_box, ciphertext, nonce, sender)
     write_plaintext(session.by_name(name, call), output)

@@ -38,7 +38,7 @@ def _takes_signature_options(command: Any) -> Any:
 
 
 def say_valid(session: Session, answer: object, is_valid: bool) -> None:
-    """Print whether something is valid, and end with an exit code that says so."""
+    """Print the validity, and exit with 0 if valid or else 1."""
     session.show(answer, "valid" if is_valid else "not valid")
     if not is_valid:
         sys.exit(NOT_VALID)
@@ -59,7 +59,7 @@ def sign(
     output: Path | None,
     **options: Any,
 ) -> None:
-    """Sign DATA with the key NAME, its kid or an alias; prints the signature in base64url."""
+    """Sign DATA with the key NAME, a kid or an alias; print the signature in base64url."""
     call = partial(session.client.sign, message(data, file), **options)
     signature = session.by_name(name, call)
     if session.is_json and output is None:
@@ -73,7 +73,7 @@ def sign(
 @takes_data
 @click.option("--sig", help="The signature in base64url.")
 @click.option(
-    "--sig-file", type=click.Path(dir_okay=False, path_type=Path), help="A file that has its bytes."
+    "--sig-file", type=click.Path(dir_okay=False, path_type=Path), help="File with its bytes."
 )
 @_takes_signature_options
 @pass_session
@@ -87,7 +87,7 @@ def verify(
     sig_file: Path | None,
     **options: Any,
 ) -> None:
-    """Say whether a signature of DATA by the key NAME is valid: exit code 0 or 1."""
+    """Verify a signature of DATA by the key NAME: exit code 0 or 1."""
     if (sig is None) == (sig_file is None):
         raise click.UsageError("Give the signature by --sig or --sig-file.")
     signature = from_text(sig) if sig is not None else contents(sig_file)  # type: ignore[arg-type]
@@ -104,7 +104,7 @@ def verify(
 def encrypt(
     session: Session, name: str, data: str | None, file: Path | None, aad: str | None
 ) -> None:
-    """Encrypt DATA with the key NAME; prints a JSON object, which `mkms decrypt` takes."""
+    """Encrypt DATA with the key NAME; print a JSON object for `mkms decrypt`."""
     head = None if aad is None else aad.encode()
     call = partial(session.client.encrypt, message(data, file), aad=head)
     session.show_json(session.by_name(name, call))
@@ -124,7 +124,7 @@ def decrypt(
     aad: str | None,
     output: Path | None,
 ) -> None:
-    """Decrypt what `mkms encrypt` printed; the plaintext goes to standard output."""
+    """Decrypt the output of `mkms encrypt`; the plaintext goes to standard output."""
     sealed = from_json(message(data, file), "The ciphertext")
     try:
         parts = [
@@ -132,7 +132,7 @@ def decrypt(
             for part in ("ciphertext", "nonce", "tag")
         ]
     except AttributeError as error:
-        raise click.UsageError("The ciphertext is no JSON object.") from error
+        raise click.UsageError("The ciphertext is not a JSON object.") from error
     if parts[0] is None:
         raise click.UsageError("The JSON object has no ciphertext.")
     head = None if aad is None else aad.encode()
@@ -143,7 +143,7 @@ def decrypt(
 @click.command(cls=Command)
 @click.argument("name")
 @click.option(
-    "--file", type=click.Path(dir_okay=False, path_type=Path), help="Take the bytes of a file."
+    "--file", type=click.Path(dir_okay=False, path_type=Path), help="Read the bytes from a file."
 )
 @takes_output
 @pass_session
@@ -161,7 +161,7 @@ def wrap(session: Session, name: str, file: Path | None, output: Path | None) ->
 def unwrap(
     session: Session, name: str, data: str | None, file: Path | None, output: Path | None
 ) -> None:
-    """Unwrap what `mkms wrap` printed, with the key NAME."""
+    """Unwrap the output of `mkms wrap` with the key NAME."""
     call = partial(session.client.unwrap, encoded(data, file))
     write_bytes(session.by_name(name, call), output)
 
@@ -180,7 +180,7 @@ def mac(
     check: str | None,
     output: Path | None,
 ) -> None:
-    """Print the authentication code of DATA by the key NAME, or check one: exit code 0 or 1."""
+    """Print the authentication code of DATA by the key NAME, or verify one: exit code 0 or 1."""
     given = message(data, file)
     if check is None:
         write_bytes(session.by_name(name, partial(session.client.mac, given)), output)

@@ -1,4 +1,4 @@
-"""The options of `mkms` as a whole, which every command takes too."""
+"""The options of `mkms` itself, which every command also accepts."""
 
 import copy
 from pathlib import Path
@@ -13,26 +13,26 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 def _file(name: str, what: str) -> click.Option:
-    """An option that names a file, which a variable may do, too."""
+    """Make an option that names a file, as its variable also does."""
     variable = f"MINIKMS_{name.upper().replace('-', '_')}"
     return click.Option([f"--{name}"], type=_FILE, envvar=variable, show_envvar=True, help=what)
 
 
 OPTIONS: Final = (
-    click.Option(["--url"], envvar="MINIKMS_URL", show_envvar=True, help="Where the service is."),
+    click.Option(["--url"], envvar="MINIKMS_URL", show_envvar=True, help="URL of the service."),
     click.Option(
         ["--token-file"],
         type=_FILE,
-        help="A file that has the caller's token; without it MINIKMS_TOKEN has the token itself, or"
+        help="File with the caller's token; otherwise MINIKMS_TOKEN holds the token, or"
         " MINIKMS_TOKEN_FILE names the file.",
     ),
     click.Option(
         ["--profile"],
         envvar="MINIKMS_PROFILE",
         show_envvar=True,
-        help="The profile: which tenant's keys.",
+        help="Profile (tenant) of the keys.",
     ),
-    _file("ca", "Authorities to trust, in PEM."),
+    _file("ca", "Trusted authorities, in PEM."),
     _file("cert", "The caller's certificate, in PEM."),
     _file("cert-key", "The private key of the certificate."),
     click.Option(
@@ -40,21 +40,21 @@ OPTIONS: Final = (
         type=click.FloatRange(min=0, min_open=True),
         default=30,
         show_default=True,
-        help="How many seconds to wait for the service.",
+        help="Seconds to wait for the service.",
     ),
-    click.Option(["--json", "is_json"], is_flag=True, help="Print all of each answer, as JSON."),
+    click.Option(["--json", "is_json"], is_flag=True, help="Print complete answers, as JSON."),
 )
 
 
 def _change(context: click.Context, option: click.Parameter, value: object) -> None:
-    """Let what is given after the command count."""
+    """Apply an option that is given after the command."""
     name = option.name or ""
     if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
         context.ensure_object(Session).change(name, value)
 
 
 def _after_the_command(option: click.Option) -> click.Option:
-    """The same option for a command, whose help leaves it out."""
+    """Copy an option for a command, hidden in its help."""
     found = copy.copy(option)
     found.hidden, found.expose_value, found.callback = True, False, _change
     return found

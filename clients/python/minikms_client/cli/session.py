@@ -1,4 +1,4 @@
-"""What every command has: the client, and how it names keys and shows answers."""
+"""The session of every command: the client, the names of keys, and the output of answers."""
 
 import dataclasses
 import json
@@ -19,24 +19,24 @@ from minikms_client.wire import encode, encode_time
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
-# A SHA-256 thumbprint (RFC 7638), or as long: every kid of the service.
+# A SHA-256 thumbprint (RFC 7638), or as long: the form of the service's own kids.
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class Session:
-    """The client, and whether answers are shown as JSON, by the options that were given."""
+    """The client and the output format, as the options say."""
 
     def __init__(self, context: click.Context, options: dict[str, Any]) -> None:
         self._context = context
         self._options = options
 
     def change(self, name: str, value: object) -> None:
-        """Set an option that comes after the command; the client is not made before."""
+        """Set an option that comes after the command, before the client is made."""
         self._options[name] = value
 
     @property
     def is_json(self) -> bool:
-        """Whether answers are shown as JSON."""
+        """True if answers are shown as JSON."""
         return bool(self._options["is_json"])
 
     @cached_property
@@ -51,13 +51,13 @@ class Session:
         try:
             client = Client(**options, cert=None if cert is None else (cert, key))
         except OSError as error:
-            raise click.UsageError(f"A file of TLS cannot be read: {error}.") from error
+            raise click.UsageError(f"A TLS file cannot be read: {error}.") from error
         return self._context.with_resource(client)
 
     def by_name(self, name: str, call: Callable[..., ResultT]) -> ResultT:
-        """The result of `call(alias=…)`; a name of a kid's form is tried as `call(kid=…)` first.
+        """Return the result of `call(alias=…)`; a name like a kid is first tried as `call(kid=…)`.
 
-        So only an alias of that form takes two calls, the first of which fails.
+        So only an alias of that form needs two calls, the first of which fails.
         """
         if _KID.fullmatch(name):
             try:
@@ -70,18 +70,18 @@ class Session:
             fail(f"There is no key with the kid or the alias {name!r}.", NOT_FOUND)
 
     def by_alias(self, alias: str) -> Key:
-        """The key that has this alias."""
+        """Return the key with this alias."""
         try:
             return self.client.find_key(alias)
         except AliasNotFound:
             fail(f"There is no key with the alias {alias!r}.", NOT_FOUND)
 
     def kid(self, name: str) -> str:
-        """The kid of the key that has this kid or alias."""
+        """Return the kid of the key with this kid or alias."""
         return self.key(name).kid
 
     def key(self, name: str) -> Key:
-        """The key that has this kid or alias."""
+        """Return the key with this kid or alias."""
         return self.by_name(
             name,
             lambda kid=None, alias=None: (
@@ -90,7 +90,7 @@ class Session:
         )
 
     def show(self, answer: object, *cells: str) -> None:
-        """Print an answer: its cells, with tabs between them, or all of it as JSON."""
+        """Print an answer: its cells separated by tabs, or all of it as JSON."""
         if self.is_json:
             self.show_json(answer)
         else:
@@ -119,7 +119,7 @@ class Session:
 
 
 def plain(value: object) -> Any:
-    """An answer as JSON has it: the names of the API, bytes in base64url."""
+    """Convert an answer for JSON: the names of the API, bytes in base64url."""
     match value:
         case bytes():
             return encode(value)

@@ -13,7 +13,7 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def _duration(text: str) -> timedelta | None:
-    """The duration of a text such as 7d; None if the text has another form."""
+    """Parse a duration such as 7d; None if the text has another form."""
     found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
     return found and timedelta(**{_UNITS[found[2]]: int(found[1])})
 
@@ -40,7 +40,7 @@ def _expires(_: click.Context, __: click.Parameter, given: str | None) -> dateti
 
 
 def expires_option(what: str) -> Callable[[Any], Any]:
-    """The option --expires, whose help says what then happens."""
+    """Make the option --expires; `what` describes the time in its help."""
     return click.option(
         "--expires", metavar="TIME", callback=_expires, help=f"{what}: 90d, 12h, or RFC 3339."
     )
@@ -50,5 +50,5 @@ after_option = click.option(
     "--after",
     metavar="DURATION",
     callback=_after,
-    help="Delete it after this time, such as 7d, until which it can be restored.",
+    help="Delay the deletion, such as 7d; until then it can be cancelled.",
 )
