@@ -203,7 +203,7 @@ def test_settings_of_no_use(tmp_path):
         for content in (b"secret\nsecond line", "sécret".encode(), b"secret\xff"):
             file.write_bytes(content)
             # Errors are logged, so the token is not in them.
-            with pytest.raises(InvalidSetting, match=r"^The token is to be one line") as caught:
+            with pytest.raises(InvalidSetting, match=r"^The token must be one line") as caught:
                 kms.list_keys()
             assert caught.value.__cause__ is None
             assert caught.value.__context__ is None

@@ -18,7 +18,7 @@ def test_the_service_is_away_for_a_while(alice, server):
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        ("url=http://127.0.0.1:1", "gives no answer"),
+        ("url=http://127.0.0.1:1", "does not answer"),
         ("profile=nobody", "There is no such profile"),
         ("urls=http://127.0.0.1:1", "has no setting urls"),
     ],

@@ -78,7 +78,7 @@ export class MinikmsClient {
       signal: AbortSignal.timeout(this.#options.timeout ?? 30_000),
     }).catch((error: Error) => {
       const reason = error.cause instanceof Error ? error.cause.message : error.message
-      throw new Error(`${url.origin} gives no answer: ${reason}.`, { cause: error })
+      throw new Error(`${url.origin} does not answer: ${reason}.`, { cause: error })
     })
     const answer = await jsonOf(response).catch(() => undefined)
     if (response.ok && answer) return answer as T

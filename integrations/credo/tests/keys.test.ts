@@ -165,7 +165,7 @@ describe('a service that is not there', () => {
   it('gives no answer', async () => {
     const free = await listen()
     free.server.close()
-    await expect(connect(free.url)).rejects.toThrow(`${free.url} gives no answer: `)
+    await expect(connect(free.url)).rejects.toThrow(`${free.url} does not answer: `)
     await expect(connect('localhost:8080')).rejects.toThrow('must begin with http://')
   })
 
