@@ -262,7 +262,7 @@ def _problem_responses(route: Route, common: Problems) -> dict[str, Any]:
         for status, group in sorted(others.items())
     )
     all_others = [error for group in others.values() for error in group]
-    return {**responses, "default": _problem_response(f"Any other problem: {slugs}.", all_others)}
+    return {**responses, "default": _problem_response(f"Others: {slugs}.", all_others)}
 
 
 def _problem_response(description: str, group: Iterable[type[errors.KmsError]]) -> dict[str, Any]:

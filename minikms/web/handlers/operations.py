@@ -1,23 +1,41 @@
-"""Operations on a key, from the bodies of their requests; and random bytes."""
+"""Operations, each made of the body of its request; encrypting JWEs; random bytes."""
 
 from typing import Any
 
 from aiohttp import web
 
 from minikms.encodings import b64url_decode
-from minikms.errors import (
-    KmsError,
-    ValidationFailed,
-)
+from minikms.errors import KmsError, ValidationFailed
 from minikms.http.answers import Answer
-from minikms.keys.encryption import Decrypt, Derive, Encrypt, Encrypted, Unwrap, Wrap
+from minikms.keys.didcomm import PackAnonymously, PackFrom, Unpack
+from minikms.keys.encryption import (
+    Decapsulate,
+    Decrypt,
+    Derive,
+    Encapsulate,
+    Encrypt,
+    Encrypted,
+    MakeBox,
+    OpenBox,
+    OpenHpke,
+    OpenSealedBox,
+    SealBox,
+    SealHpke,
+    Unwrap,
+    Wrap,
+)
+from minikms.keys.jwe import DecryptJwe
+from minikms.keys.jws import SignJws, VerifyJws
 from minikms.keys.signing import ComputeMac, Sign, SignBatch, Verify, VerifyBatch, VerifyMac
 from minikms.web.handlers.operation import Body
-from minikms.web.messages import answer, load, service
+from minikms.web.messages import answer, load, profile, service
+from minikms.web.schemas import jwe_bodies
 from minikms.web.schemas import operation_bodies as schemas
 
 _RANDOM = schemas.RandomRequest()
 _BYTES = schemas.RandomBytes()
+_JWE_REQUEST = jwe_bodies.EncryptJweRequest()
+_JWE = jwe_bodies.EncryptedJwe()
 
 
 def sign(body: Body) -> Sign:
@@ -79,6 +97,80 @@ def mac(body: Body) -> ComputeMac:
 def verify_mac(body: Body) -> VerifyMac:
     """Verify an authentication code with a key."""
     return VerifyMac(body["data"], body["mac"])
+
+
+def make_box(body: Body) -> MakeBox:
+    """Encrypt bytes from a key to a peer's public key, as a box of NaCl."""
+    return MakeBox(body["to"], body["plaintext"])
+
+
+def open_box(body: Body) -> OpenBox:
+    """Open a box from a peer."""
+    return OpenBox(body["sender"], body["boxed"])
+
+
+def seal_box(body: Body) -> SealBox:
+    """Encrypt bytes to a public key, as a sealed box, which does not say who sent it."""
+    return SealBox(body["plaintext"])
+
+
+def open_sealed_box(body: Body) -> OpenSealedBox:
+    """Open a sealed box."""
+    return OpenSealedBox(body["ciphertext"])
+
+
+def pack(body: Body) -> PackFrom | PackAnonymously:
+    """Pack a DIDComm v1 message for its recipients."""
+    kind = PackAnonymously if body["is_anonymous"] else PackFrom
+    return kind(body["to"], body["message"])
+
+
+def unpack(body: Body) -> Unpack:
+    """Unpack a DIDComm v1 message with the key that it was packed for."""
+    return Unpack(body["packed"])
+
+
+def encapsulate(_: Body) -> Encapsulate:
+    """Make a secret, and encapsulate it to a public key."""
+    return Encapsulate()
+
+
+def decapsulate(body: Body) -> Decapsulate:
+    """Decapsulate the secret of a ciphertext."""
+    return Decapsulate(body["ciphertext"])
+
+
+def seal_hpke(body: Body) -> SealHpke:
+    """Encrypt bytes to a public key by HPKE."""
+    return SealHpke(body["plaintext"], body["options"])
+
+
+def open_hpke(body: Body) -> OpenHpke:
+    """Decrypt what was encrypted to a key by HPKE."""
+    return OpenHpke(body["sealed"], body["options"])
+
+
+def sign_jws(body: Body) -> SignJws:
+    """Sign a payload as a compact JWS."""
+    by_kid = body["kid_header"] == "kid"
+    return SignJws(body["payload"], body["header"], body["alg"], body["detached"], by_kid)
+
+
+def verify_jws(body: Body) -> VerifyJws:
+    """Verify a compact JWS with a key or a public JWK."""
+    return VerifyJws(body["jws"], body["payload"])
+
+
+async def encrypt_jwe(request: web.Request) -> Answer:
+    """Encrypt a plaintext as JWE, for keys and for public JWKs."""
+    body = await load(request, _JWE_REQUEST)
+    made = await service(request).encrypt_jwe(profile(request), body["jwe"])
+    return answer(_JWE, {"jwe": made})
+
+
+def decrypt_jwe(body: Body) -> DecryptJwe:
+    """Decrypt a JWE with a key."""
+    return DecryptJwe(body["jwe"], body["sender"])
 
 
 async def random(request: web.Request) -> Answer:

@@ -1,4 +1,4 @@
-"""Handlers in the forms of JOSE: JWS and JWK Set."""
+"""The handler of JWK Sets."""
 
 import re
 from collections.abc import Sequence
@@ -8,23 +8,10 @@ from aiohttp import web
 from minikms.http.answers import CACHE_CONTROL, Answer, BodyAnswer
 from minikms.http.gate import enter
 from minikms.keys.jwk_set import JwkFilter
-from minikms.keys.jws import SignJws, VerifyJws
-from minikms.web.handlers.operation import Body
 from minikms.web.messages import named_profile, service
 
 # Weak or not, which does not count here (RFC 9110 section 8.8.3).
 _ETAG = re.compile(r'"([\x21\x23-\x7e\x80-\xff]*)"')
-
-
-def sign_jws(body: Body) -> SignJws:
-    """Sign a payload as a compact JWS."""
-    by_kid = body["kid_header"] == "kid"
-    return SignJws(body["payload"], body["header"], body["alg"], body["detached"], by_kid)
-
-
-def verify_jws(body: Body) -> VerifyJws:
-    """Verify a compact JWS with a key or a public JWK."""
-    return VerifyJws(body["jws"], body["payload"])
 
 
 async def jwks(
