@@ -2,10 +2,9 @@
 
 from typing import Final
 
-from aws_door import AwsDoor
 from contender import Contender
 from mini_kms import Echo, MiniKms
-from moto_kms import Moto
+from moto_kms import AwsDoor, Moto
 from openbao import OpenBao, OpenBaoOnRaft
 
 CONTENDERS: Final[dict[str, Contender]] = {

@@ -1,5 +1,6 @@
-"""The KMS of moto as a contender."""
+"""The KMS of moto as a contender, and the AWS door of Mini KMS, which takes the same requests."""
 
+import os
 import sys
 from base64 import b64decode
 from collections.abc import Sequence
@@ -82,3 +83,25 @@ class Moto(Contender):
     def _with(self, target: str, key: Key, **body: Any) -> Request:
         signing_alg = self.algorithms[key.alg][2]
         return self._call(target, KeyId=key.name, SigningAlgorithm=signing_alg, **body)
+
+
+@dataclass(frozen=True)
+class AwsDoor(Moto):
+    """`minikms serve --aws-port`, keys in memory; no line in its log for each request."""
+
+    like: str | None = "moto"
+
+    algorithms: ClassVar = {
+        **Moto.algorithms,
+        "ed25519": ("ECC_NIST_EDWARDS25519", "SIGN_VERIFY", "ED25519_SHA_512"),
+    }
+    probe: ClassVar[Request] = post("/", {}, {"X-Amz-Target": "TrentService.ListKeys"})
+
+    def command(self, folder: Path, port: int) -> tuple[str, ...]:
+        ports = ("--port", "0", "--aws-port", str(port))
+        # -P: the installed package, and no module of this folder.
+        return (sys.executable, "-P", "-m", "minikms", "serve", *ports, "--log-level", "warning")
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        own = {"HOME": str(folder), "MINIKMS_AUTH": "none", "MINIKMS_SHUTDOWN_GRACE": "0"}
+        return {**os.environ, **own}
