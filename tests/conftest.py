@@ -29,7 +29,7 @@ from service_process import (
     end_group,
     services,
 )
-from sqlite_files import whole, write
+from sqlite_files import whole
 
 from minikms.access.tokens import Token
 from minikms.config import Config
@@ -156,24 +156,12 @@ def persistent_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def make_store() -> Callable[..., Awaitable[dict[str, str]]]:
-    """Make a store, and return the options of a service on it.
-
-    Without `key`, an SQLite file is a copy of the first.
-    """
-    shared, file = StoreKey(new_raw_key()), b""
+    """Make a store, and return the options of a service on it."""
 
     async def make(url: str, key: StoreKey | None = None) -> dict[str, str]:
-        nonlocal file
-        location = StoreLocation.parse(url)
-        copied = location.path if key is None else None
-        if copied and file:
-            write(copied, file)
-        else:
-            async with KeyStore.create(location, key or shared):
-                pass
-            if copied:
-                file = (await whole(copied)).read_bytes()
-        return {"store": url, "store_key": (key or shared).secret, "auth": "none"}
+        key = key or StoreKey(new_raw_key())
+        async with KeyStore.create(StoreLocation.parse(url), key):
+            return {"store": url, "store_key": key.secret, "auth": "none"}
 
     return make
 
