@@ -1,4 +1,4 @@
-"""Backups of SQLite stores: the file as it is at one moment, and one that replaces it."""
+"""Backs up the file of an SQLite store as it is at one moment, and restores it."""
 
 import os
 import sqlite3
@@ -22,10 +22,10 @@ _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 async def back_up(path: Path, target: Path, key: StoreKey | None) -> None:
-    """Write what is committed in the store at a path into a new file, while services use it.
+    """Write the committed contents of the store at a path into a new file, while services use it.
 
-    The file exists once it is complete, on the disk, and was checked, with the key where there is
-    one. Raises StoreError.
+    The file exists once it is complete, on the disk, and checked, with `key` unless it is None.
+    Raises StoreError.
     """
     if os.path.lexists(target):
         raise StoreError(f"{target} exists already.")
@@ -38,9 +38,9 @@ async def back_up(path: Path, target: Path, key: StoreKey | None) -> None:
 async def restore(path: Path, backup: Path, key: StoreKey | None) -> None:
     """Replace the store at a path, if there is one, by a backup, which stays.
 
-    What the store has beside it is removed: a WAL that is applied to another file wrecks it.
-    Whenever this is interrupted, one of the two is there, whole. Raises StoreError where the
-    backup is damaged or no store, or a process has the store open.
+    The files beside the store are removed: a WAL that is applied to another file wrecks it.
+    Whenever this is interrupted, either the old or the new store is there, whole. Raises StoreError
+    if the backup is damaged or not a store, or if a process has the store open.
     """
     path = path.resolve()  # a link to the store stays
     if path.exists() and backup.exists() and path.samefile(backup):
@@ -59,7 +59,7 @@ async def restore(path: Path, backup: Path, key: StoreKey | None) -> None:
 
 
 async def _fill(new: Path, source: Path, key: StoreKey | None) -> None:
-    """Copy an SQLite file, with what its WAL has, as one file; raises StoreError for no store."""
+    """Copy an SQLite file and its WAL into one file; raises StoreError if it is not a store."""
     if not source.is_file():
         raise StoreError(f"There is no file {source}.")
     with closing(connect(source, "rw" if os.access(source, os.W_OK) else "ro", _TIMEOUT)) as file:
@@ -97,9 +97,9 @@ async def _check(file: sqlite3.Connection, path: Path) -> None:
 
 @contextmanager
 def _new_file(beside: Path) -> Iterator[Path]:
-    """A file of its user's alone, in a temporary folder beside another file.
+    """A file that only its user can read, in a temporary folder beside another file.
 
-    The folder is removed at the end, with all that opening a store puts beside the file.
+    The folder is removed at the end, with all files that opening a store puts beside the file.
     """
     with TemporaryDirectory(prefix=f"{beside.name}-", suffix=".part", dir=beside.parent) as folder:
         new = Path(folder, beside.name)
@@ -116,10 +116,9 @@ def _give(new: Path, like: Path) -> None:
 
 @contextmanager
 def _held(path: Path) -> Iterator[None]:
-    """Let no process open the store at a path until the end of the block, if one is there.
+    """Keep processes from opening the store at a path, if it exists, until the end of the block.
 
-    Its WAL is folded into it, so that without the WAL it is what it was. A damaged one stays as it
-    is.
+    Its WAL is folded into it, so that nothing is lost with the WAL. A damaged store stays as it is.
     """
     if not path.exists():
         yield
@@ -144,7 +143,7 @@ def _in_use(path: Path) -> StoreError:
 
 
 def _sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk."""
+    """Sync a file, or the names in a folder, to the disk."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
@@ -154,7 +153,7 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def _because(what: str) -> Iterator[None]:
-    """Say in one sentence what cannot be done where SQLite or the system refuses."""
+    """Turn an error of SQLite or the system into one sentence, which begins with `what`."""
     try:
         yield
     except sqlite3.Error as exc:

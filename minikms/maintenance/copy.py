@@ -1,4 +1,4 @@
-"""The keys of a store counted, and a store copied into another."""
+"""Counts the keys of a store, and copies a store into another."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
@@ -17,7 +17,7 @@ from minikms.store.rows import BATCH
 
 @dataclass(frozen=True)
 class Copied:
-    """A profile that was copied: how many keys, and how many were deleted meanwhile."""
+    """A profile that was copied: the numbers of its keys and of keys deleted meanwhile."""
 
     profile: str
     keys: int
@@ -46,8 +46,8 @@ async def copy(
 
     Keys that an older version has stored in another form get the form of this layout.
     `advance` is called with the number of keys that were handled since its last call. Raises
-    KeyUnreadable, which names what cannot be copied. Tokens and the entries of audit logs are
-    copied first.
+    KeyUnreadable, which names the key or entry that cannot be copied. Tokens and the entries of
+    audit logs are copied first.
     """
     async with aclosing(source.own()) as batches:
         async for batch in batches:
@@ -69,7 +69,7 @@ async def copy(
 
 
 async def _askar_profile(inspector: StoreInspector, profile: str) -> str | None:
-    """Askar's name of a profile that is usable, None where it is gone; raises KeyUnreadable."""
+    """Askar's name of a usable profile, None if it is gone; raises KeyUnreadable."""
     askar_profile = await inspector.askar_profile(profile)
     if askar_profile is not None and (fault := await inspector.fault(profile, askar_profile)):
         raise KeyUnreadable(f"Profile {profile}: {fault}.")
@@ -104,14 +104,14 @@ async def _copy_profile(
             advance(len(records))
     if await source.publishes(profile):
         await target.publish(profile)
-    # Cursors of listings stay valid in the copy, those behind the last key too.
+    # Cursors of listings stay valid in the copy, even behind the last key.
     if last := max(newest, await source.last_seq(profile)):
         await target.set_last_seq(profile, last)
     return Copied(profile, copied, deleted)
 
 
 async def _material(source: StoreInspector, profile: str, record: KeyRecord) -> Stored | None:
-    """The material of a key, read while nobody writes; None where the key was deleted."""
+    """The material of a key, read while nobody writes; None if the key was deleted."""
     (found,) = await source.inspect(profile, [record.kid], exclusively=True)
     if found.unreadable_materials or (KEY, record.kid) in found.unreadable:
         raise KeyUnreadable(f"The key {record.kid} does not decrypt.")
@@ -124,7 +124,7 @@ async def _material(source: StoreInspector, profile: str, record: KeyRecord) -> 
 
 
 async def _name_unreadable(source: StoreInspector, profile: str) -> str:
-    """A sentence on keys whose records cannot be read, by name where their material tells it."""
+    """A sentence on keys whose records cannot be read, by the names that their material has."""
     names = []
     async with aclosing(source.materials(profile)) as batches:
         kids = [kid async for batch in batches for kid in batch if kid is not None]

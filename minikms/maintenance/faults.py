@@ -1,4 +1,4 @@
-"""What is wrong with a key: its record, material, aliases and scheduled deletion compared."""
+"""Finds faults of a key: compares its record, material, aliases and scheduled deletion."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -11,12 +11,12 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.entries import ALIAS, DELETION, KEY, alias_entry, deletion_tags, tags_of
 
-# Called with a fault: the profile and the kid, empty where they do not apply, and what is wrong.
+# Called with a fault: the profile and the kid, empty if they do not apply, and a few words.
 Report: TypeAlias = Callable[[str, str, str], None]
 
 
 def faults_of(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
-    """What is wrong with a key, in a few words each."""
+    """The faults of a key, in a few words each."""
     record = stored.record
     for category, name in stored.unreadable:
         parts = {
@@ -76,7 +76,7 @@ def _faults_without_record(stored: StoredKey) -> Iterator[str]:
 def faults_of_material(
     record: KeyRecord, stored: Stored, registry: AlgorithmRegistry
 ) -> Iterator[str]:
-    """What is wrong with the material of a key, in a few words each."""
+    """The faults of a key's material, in a few words each."""
     try:
         algorithm = registry.of(record)
     except KeyNotUsable:
@@ -90,7 +90,7 @@ def faults_of_material(
             jwk = algorithm.public_jwk(algorithm.load_public(record.jwk or {}))
         else:
             jwk = algorithm.public_jwk(algorithm.unpack(stored))
-    # An algorithm may raise anything for bytes that are no key of it.
+    # An algorithm may raise anything for bytes that are not a key of it.
     except Exception as exc:
         yield f"its material does not open: {type(exc).__name__}"
         return

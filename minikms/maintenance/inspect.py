@@ -1,4 +1,4 @@
-"""What is in a store, whether it fits together or not: for tools that copy and verify stores."""
+"""Reads the contents of a store, damaged or not, for tools that copy and verify stores."""
 
 import asyncio
 from collections.abc import (
@@ -32,7 +32,7 @@ from minikms.store.sessions import Entry, KeyEntry, Session
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
-# How many sessions read keys one by one at a time, where there are connections for them.
+# How many sessions read keys one by one at a time, if there are connections for them.
 _SESSIONS: Final = 2
 
 # The categories of the store's own profile besides its directory. A head refers to a chain and to
@@ -42,7 +42,7 @@ _OWN: Final = (HEAD, CHAIN, SIGNING_KEY, TOKENS)
 
 @dataclass(frozen=True)
 class StoredRecord:
-    """The entry of a record, which is None where it cannot be read."""
+    """The entry of a record; `record` is None if it cannot be read."""
 
     kid: str
     record: KeyRecord | None
@@ -78,20 +78,20 @@ class StoreInspector:
 
     @property
     def layout(self) -> Layout:
-        """The layout of what is in the store."""
+        """The layout of the store."""
         return self._database.layout
 
     # Profiles
 
     async def profiles(self) -> list[str]:
-        """The names of all profiles, sorted; raises KeyUnreadable where one does not decrypt."""
+        """The names of all profiles, sorted; raises KeyUnreadable if one does not decrypt."""
         directory = await self.directory()
         if directory.unreadable:
             raise KeyUnreadable("The directory of profiles does not decrypt as a whole.")
         return sorted(directory.askar_profiles)
 
     async def directory(self) -> DirectoryListing:
-        """All that the directory of profiles says."""
+        """All entries of the directory of profiles."""
         return await self._database.directory.listing()
 
     async def askar_profiles(self) -> set[str]:
@@ -106,7 +106,7 @@ class StoreInspector:
             return None
 
     async def fault(self, profile: str, askar_profile: str) -> str | None:
-        """What keeps a profile from being used at all, in a few words."""
+        """The reason why a profile cannot be used at all, in a few words; None if it can."""
         try:
             owner = await self._database.directory.owner(askar_profile)
         except KeyUnreadable:
@@ -169,7 +169,7 @@ class StoreInspector:
             yield [None if row is None else _stored_record(row) for row in batch]
 
     async def aliases(self, profile: str) -> AsyncGenerator[list[tuple[str, str] | None], None]:
-        """The entries of all aliases and their kids, in batches; None for what does not decrypt."""
+        """The entries of all aliases and their kids, in batches; None if one does not decrypt."""
         async for batch in self._database.batches(profile, ALIAS):
             yield [None if row is None else (row.name, row.value.decode()) for row in batch]
 
@@ -191,7 +191,7 @@ class StoreInspector:
     async def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
         """All keys of Askar's: a few together, many one of its algorithms after the other.
 
-        None stands for those of an algorithm of which one does not decrypt.
+        None stands for the keys of an algorithm if one of them does not decrypt.
         """
         async for keys in self._database.askar_keys(profile):
             yield keys
@@ -199,7 +199,7 @@ class StoreInspector:
     async def open_keys(
         self, profile: str, kids: Sequence[str]
     ) -> list[tuple[KeyRecord | None, Stored | None]]:
-        """The record and the material of each kid; None where there is none that can be read."""
+        """The record and the material of each kid; None if missing or unreadable."""
 
         async def work(session: Session, kid: str) -> tuple[KeyRecord | None, Stored | None]:
             record = await _record(session, kid)
@@ -208,11 +208,11 @@ class StoreInspector:
         return await self._side_by_side(profile, kids, work)
 
     async def material(self, profile: str, records: Sequence[KeyRecord]) -> list[Stored | None]:
-        """The material that each record names; None where there is none that can be read."""
+        """The material that each record names; None if missing or unreadable."""
         return await self._side_by_side(profile, records, read_material)
 
     async def find(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
-        """The record of each kid; None where there is none that can be read."""
+        """The record of each kid; None if missing or unreadable."""
 
         async def work(session: Session) -> list[KeyRecord | None]:
             return [await _record(session, kid) for kid in kids]
@@ -227,9 +227,9 @@ class StoreInspector:
         *,
         exclusively: bool = False,
     ) -> list[StoredKey]:
-        """All entries of each kid, and those of `aliases`, by the names of their entries.
+        """All entries of each kid, and the entries of `aliases`, which are named by `alias_entry`.
 
-        With `exclusively` nobody writes meanwhile; otherwise entries may be of different moments.
+        With `exclusively`, nobody writes meanwhile; otherwise entries may be of different moments.
         """
 
         async def work(session: Session) -> list[StoredKey]:
@@ -250,7 +250,7 @@ class StoreInspector:
         items: Sequence[ItemT],
         work: Callable[[Session, ItemT], Awaitable[ResultT]],
     ) -> list[ResultT]:
-        """The result of `work` for each item, in as many sessions as are worth it."""
+        """The result of `work` for each item, in a few sessions side by side."""
 
         async def some(part: Sequence[ItemT], session: Session) -> list[ResultT]:
             return [await work(session, item) for item in part]
@@ -266,7 +266,7 @@ def _stored_record(row: Entry) -> StoredRecord:
 
 
 async def _record(session: Session, kid: str) -> KeyRecord | None:
-    """A record; None where there is none that can be read."""
+    """A record; None if missing or unreadable."""
     try:
         entry = await session.fetch(KEY, kid)
     except UndecryptableError:

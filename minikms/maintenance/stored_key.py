@@ -1,4 +1,4 @@
-"""All entries of a key, whether they fit together or not."""
+"""All entries of a key, even if they do not fit together."""
 
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from minikms.store.sessions import Session
 
 ResultT = TypeVar("ResultT")
 
-# The category that stands for keys of Askar's, which have none.
+# The category that stands for keys of Askar's, which do not have one.
 ASKAR_KEY: Final = "askar"
 
 
@@ -20,11 +20,10 @@ ASKAR_KEY: Final = "askar"
 class StoredKey:
     """All entries of a kid.
 
-    `record` is None where there is none, and where there is one (`recorded`) that cannot be read.
-    `materials` is by category; `aliases` has, by `alias_entry`, the kid of each that the record
-    lists or that was asked for, None where there is no such entry; `deletion` has the tags of the
-    scheduled deletion, None where there is none. What does not decrypt is in `unreadable` alone, by
-    category and name.
+    `record` is None if it does not exist, or exists (`recorded`) and cannot be read. `materials` is
+    by category. `aliases` has, by `alias_entry`, the kid of each alias that the record lists or the
+    caller named, None if there is no such entry. `deletion` has the tags of the scheduled deletion.
+    Entries that do not decrypt are only in `unreadable`, by category and name.
     """
 
     kid: str
@@ -53,7 +52,7 @@ def material_category(record: KeyRecord) -> str:
 
 
 async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) -> StoredKey:
-    """All entries of a kid, and those of `aliases`, by the names of their entries."""
+    """All entries of a kid, and the entries of `aliases`, which are named by `alias_entry`."""
     unreadable: list[tuple[str, str]] = []
     entry = await _read(session.fetch(KEY, kid), (KEY, kid), unreadable)
     record = parsed(entry.value) if entry else None
@@ -85,7 +84,7 @@ async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) ->
 
 
 async def read_material(session: Session, record: KeyRecord) -> Stored | None:
-    """The material that a record names; None where there is none that decrypts."""
+    """The material that a record names; None if it is missing or does not decrypt."""
     try:
         if material_category(record) == ASKAR_KEY:
             return await session.fetch_key(record.kid)
@@ -98,7 +97,7 @@ async def read_material(session: Session, record: KeyRecord) -> Stored | None:
 async def _read(
     fetch: Awaitable[ResultT | None], name: tuple[str, str], unreadable: list[tuple[str, str]]
 ) -> ResultT | None:
-    """The result of `fetch`; None where it does not decrypt, and then `name` is in `unreadable`."""
+    """The result of `fetch`; None if it does not decrypt, and then `name` is in `unreadable`."""
     try:
         return await fetch
     except UndecryptableError:
@@ -107,7 +106,7 @@ async def _read(
 
 
 def parsed(value: bytes) -> KeyRecord | None:
-    """The record in these bytes, None where this version can read none in them."""
+    """The record in these bytes; None if this version cannot read it."""
     try:
         record = KeyRecord.from_bytes(value)
     except (ValueError, TypeError, LookupError):

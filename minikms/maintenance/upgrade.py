@@ -1,4 +1,4 @@
-"""A store of an older version brought to the layout of this one, profile by profile."""
+"""Upgrades a store of an older version to the layout of this one, profile by profile."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ _TIMEOUT: Final = 24 * 3600.0
 def in_new_form(
     record: KeyRecord, material: Stored, registry: AlgorithmRegistry
 ) -> tuple[KeyRecord, Stored]:
-    """A key in the form in which its algorithm stores a new one; as it is where it has faults."""
+    """A key in the form in which its algorithm stores new keys; unchanged if it has faults."""
     if isinstance(material, bytes) or any(faults_of_material(record, material, registry)):
         return record, material
     algorithm = registry.of(record)
@@ -36,9 +36,9 @@ def in_new_form(
 
 
 async def older_keys(inspector: StoreInspector, leave: Report) -> dict[str, list[str]]:
-    """The kids of all keys that may be in an older form, by profile, and of what cannot be read.
+    """The kids of all keys that may be in an older form, or cannot be read, by profile.
 
-    `leave` is called with what stays as it is, since it has no kid that can be read.
+    `leave` is called for entries that stay as they are, since their kid cannot be read.
     """
     found: dict[str, list[str]] = {}
     directory = await inspector.directory()
@@ -69,11 +69,11 @@ async def upgrade(
     leave: Report,
     advance: Callable[[int], None],
 ) -> int:
-    """Store these keys of each profile in the form of this layout; gives how many have got it.
+    """Store these keys of each profile in the form of this layout; gives how many were changed.
 
-    Each profile is one transaction; the layout of the store is raised last. A key with faults stays
-    as it is: `leave` is called with its profile, its kid, and each fault. `advance` is called with
-    the number of keys that were handled since its last call.
+    Each profile is one transaction; the layout of the store is raised last. A key with faults is
+    not changed: `leave` is called with its profile, its kid, and each fault. `advance` is called
+    with the number of keys that were handled since its last call.
     """
     renewed = 0
     for profile, kids in older.items():
@@ -92,7 +92,7 @@ async def _renew(
     kids: Sequence[str],
     advance: Callable[[int], None],
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Renew keys in one transaction; gives how many, and the faults of others by kid."""
+    """Renew keys in one transaction; gives how many, and the faults of other keys by kid."""
     stopped = False
 
     async def work(transaction: Transaction) -> tuple[int, list[tuple[str, str]]]:
@@ -118,9 +118,9 @@ async def _renew(
     try:
         return await database.write(profile, work, timeout=_TIMEOUT)
     finally:
-        stopped = True  # the transaction would go on where its caller is gone, as by Ctrl-C
+        stopped = True  # the transaction would go on without its caller, as after Ctrl-C
 
 
 def _may_be_older(record: KeyRecord | None) -> bool:
-    """Whether a record is that of an Askar key, or cannot be read."""
+    """Whether a record belongs to an Askar key, or cannot be read."""
     return record is None or record.material == "askar"

@@ -12,6 +12,7 @@ from minikms.maintenance.faults import Report, faults_of
 from minikms.maintenance.inspect import StoredRecord, StoreInspector
 from minikms.maintenance.stored_key import ASKAR_KEY, StoredKey, material_category
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import KeyRecord
 from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, alias_entry
 from minikms.store.rows import BATCH
 from minikms.store.sessions import KeyEntry
@@ -21,7 +22,7 @@ ItemT = TypeVar("ItemT")
 
 @dataclass
 class Tally:
-    """How much was checked, and how many faults were found."""
+    """The numbers of profiles, keys and aliases that were checked, and of faults."""
 
     profiles: int = 0
     keys: int = 0
@@ -50,9 +51,9 @@ async def verify(
 ) -> Tally:
     """Check a store, which may be in use.
 
-    `report` is called with each fault: the profile and the kid, empty where they do not apply, and
-    what is wrong. `note` is called with what is left over and does no harm, and `advance` with the
-    number of entries that were checked since its last call.
+    `report` is called with each fault: the profile and the kid, empty if they do not apply, and a
+    few words. `note` is called with harmless leftovers, and `advance` with the number of entries
+    that were checked since its last call.
     """
     tally = Tally()
 
@@ -86,10 +87,10 @@ async def verify(
 
 
 class _ProfileCheck:
-    """Checks one profile. What seems wrong is read again, at last while nobody writes.
+    """Checks one profile. A key that seems wrong is read again, at last while nobody writes.
 
-    A key may be made or deleted between two reads, which is no fault. Entries are read by category,
-    which takes a fraction of the time of looking each up by its name.
+    A key may be made or deleted between two reads, which is not a fault. Entries are read by
+    category, which takes a fraction of the time of looking up each by its name.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class _ProfileCheck:
         self._advance = advance
         self._unreadable: set[tuple[str, str]] = set()
         self._reported: set[tuple[str, str]] = set()
-        # What no record has been found for yet, by the name of an alias's entry, or kid.
+        # Entries without a record so far, by the name of an alias's entry, or by kid.
         self._aliases: dict[str, str] = {}
         self._deletions: dict[str, Mapping[str, Any]] = {}
         self._askar_keys: dict[str, KeyEntry] = {}
@@ -117,19 +118,19 @@ class _ProfileCheck:
         self._of_bytes: set[str] = set()
 
     async def run(self, askar_profile: str) -> None:
-        """Check the profile, which Askar has this name for."""
+        """Check the profile; `askar_profile` is Askar's name of it."""
         hidden = Counter({ALIAS: await self._read_aliases()})
         hidden[DELETION] = await self._read_deletions()
         await self._read_askar_keys()
         hidden[KEY] = await self._check_records(askar_profile)
         await self._check_aliases()
         hidden[MATERIAL] = await self._check_materials()
-        await self._check_deletions()
+        await self._check_rest(self._deletions, lambda key: key.deletes is not None)
         named = Counter(category for category, _ in self._unreadable)
         for category, number in (hidden - named).items():
             self._report("", f"{number} entries of {category} do not decrypt, nor do their names")
 
-    # Read: each gives how many entries do not decrypt
+    # Reading: each gives how many entries do not decrypt
 
     async def _read_aliases(self) -> int:
         hidden = 0
@@ -158,7 +159,7 @@ class _ProfileCheck:
                 self._askar_keys.update((entry.name, entry) for entry in keys)
                 self._advance(len(keys))
 
-    # Check
+    # Checking
 
     async def _check_records(self, askar_profile: str) -> int:
         """Check every key that has a record; gives how many records do not decrypt."""
@@ -182,7 +183,7 @@ class _ProfileCheck:
         return hidden
 
     async def _suspects(self, entries: Sequence[StoredRecord]) -> list[str]:
-        """The kids of keys in which something seems wrong, by what was read of each category."""
+        """The kids of keys that seem wrong, by the entries that were read of each category."""
         readable = [(entry, entry.record) for entry in entries if entry.record is not None]
         of_bytes = [record for _, record in readable if material_category(record) == MATERIAL]
         bytes_of = dict(
@@ -225,42 +226,35 @@ class _ProfileCheck:
                 if record is None or alias not in map(alias_entry, record.aliases):
                     await self._confirm(kid, alias)
 
+    async def _check_rest(self, kids: Iterable[str], fits: Callable[[KeyRecord], bool]) -> None:
+        """Check kids that no record was found for; `fits` tells whether the entry fits one."""
+        for some in _batches(kids):
+            records = await self._inspector.find(self._profile, some)
+            for kid, record in zip(some, records, strict=True):
+                if record is None or not fits(record):
+                    await self._confirm(kid)
+
     async def _check_materials(self) -> int:
-        """Check that material belongs to a record; gives how much, of bytes, does not decrypt."""
+        """Check that material belongs to a record; gives how many of bytes do not decrypt."""
         hidden = 0
         async with aclosing(self._inspector.materials(self._profile)) as batches:
             async for batch in batches:
                 kids = [kid for kid in batch if kid is not None]
                 hidden += len(batch) - len(kids)
-                await self._check_material(MATERIAL, [k for k in kids if k not in self._of_bytes])
+                rest = [kid for kid in kids if kid not in self._of_bytes]
+                await self._check_rest(rest, lambda key: material_category(key) == MATERIAL)
                 self._advance(len(batch))
-        for kids in _batches(self._askar_keys):
-            await self._check_material(ASKAR_KEY, kids)
+        await self._check_rest(self._askar_keys, lambda key: material_category(key) == ASKAR_KEY)
         return hidden
 
-    async def _check_material(self, category: str, kids: Sequence[str]) -> None:
-        """Check the material of kids that no record was found for."""
-        records = await self._inspector.find(self._profile, kids)
-        for kid, record in zip(kids, records, strict=True):
-            if record is None or material_category(record) != category:
-                await self._confirm(kid)
-
-    async def _check_deletions(self) -> None:
-        """Check the scheduled deletions that no record was found for."""
-        for kids in _batches(self._deletions):
-            records = await self._inspector.find(self._profile, kids)
-            for kid, record in zip(kids, records, strict=True):
-                if record is None or record.deletes is None:
-                    await self._confirm(kid)
-
     async def _recheck(self, kids: Sequence[str]) -> None:
-        """Read keys again by name, since a store in use changes, and confirm what is wrong."""
+        """Read keys again by name, since a store in use changes, and confirm their faults."""
         for stored in await self._inspector.inspect(self._profile, kids):
             if any(faults_of(stored, self._registry)):
                 await self._confirm(stored.kid)
 
     async def _confirm(self, kid: str, *aliases: str) -> None:
-        """Read a key again while nobody writes, and report what is wrong with it."""
+        """Read a key again while nobody writes, and report its faults."""
         (stored,) = await self._inspector.inspect(self._profile, [kid], aliases, exclusively=True)
         self._unreadable.update(stored.unreadable)
         for what in faults_of(stored, self._registry):
@@ -273,7 +267,7 @@ class _ProfileCheck:
 
 
 def _batches(items: Iterable[ItemT]) -> Iterator[list[ItemT]]:
-    """Lists of so many items as are read in one session."""
+    """Lists of items, each for one session."""
     iterator = iter(items)
     while batch := list(islice(iterator, BATCH)):
         yield batch

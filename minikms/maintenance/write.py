@@ -1,4 +1,4 @@
-"""Writes what was read from another store, as it was there."""
+"""Writes the contents of another store into a new one, unchanged."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -35,7 +35,7 @@ class StoreWriter:
     @classmethod
     @asynccontextmanager
     async def create(cls, location: StoreLocation, key: StoreKey) -> AsyncIterator[Self]:
-        """Make a store, which is finished where the block ends well; raises StoreError."""
+        """Make a store, which is finished if the block ends without an error; raises StoreError."""
         async with Database.create(location, key, timeout=LONG_TIMEOUT) as database:
             yield cls(database)
             await database.finish()
@@ -45,7 +45,7 @@ class StoreWriter:
         await self._database.directory.create(name)
 
     async def remove_profile(self, name: str) -> None:
-        """Remove a profile with all that is in it."""
+        """Remove a profile with all its contents."""
         await self._database.directory.remove(name)
 
     async def publish(self, profile: str) -> None:
@@ -62,7 +62,7 @@ class StoreWriter:
         await self._database.run_own(work, write=True)
 
     async def insert(self, profile: str, keys: Sequence[tuple[KeyRecord, Stored]]) -> None:
-        """Insert keys with the place, aliases and scheduled deletion of their records, or none.
+        """Insert all keys or none, with the place, aliases and scheduled deletion of their records.
 
         Raises KeyExists for a kid or an alias that exists.
         """
@@ -76,13 +76,13 @@ class StoreWriter:
                     await insert_deletion(session, record)
                 except (DuplicateError, KeyExists):
                     raise KeyExists(
-                        f"The key {record.kid} or an alias of it is there already."
+                        f"The key {record.kid} or an alias of it exists already."
                     ) from None
 
         await self._database.write(profile, work)
 
     async def set_last_seq(self, profile: str, place: int) -> None:
-        """Let keys that are made from now on come after `place` in the order of creation."""
+        """Let later keys come after `place` in the order of creation."""
 
         async def work(session: Transaction) -> None:
             session.set_last_place(place)

@@ -1,4 +1,4 @@
-"""Askar stores, opened and made, and one sentence on one that cannot be."""
+"""Opens and makes Askar stores, and says in one sentence why a store cannot be opened."""
 
 import os
 import sqlite3
@@ -15,7 +15,7 @@ from minikms.store.location import StoreKey, StoreLocation
 
 # SQLite's statistics of a large store (https://sqlite.org/fileformat2.html#stat1tab): of an index
 # of Askar's, its rows, and how many have the same value in its first column, its first two and so
-# on. What they have to say is that a profile has many more rows than a tag has with one value.
+# on. They tell SQLite that a profile has many more rows than a tag with one value.
 _STATISTICS: Final = (
     ("items", "ix_items_uniq", "10000000 100000 50000 50000 1"),
     ("items_tags", "ix_items_tags_item_id", "30000000 3"),
@@ -30,7 +30,7 @@ def new_raw_key() -> str:
 
 
 async def check_key(key: StoreKey) -> None:
-    """Raise StoreError where this is no key of its method."""
+    """Raise StoreError if the key is not valid for its method."""
     if key.method != "raw":  # any text is a passphrase, from which a key is derived in 0.7 s
         return
     try:
@@ -59,7 +59,7 @@ async def provision_store(location: StoreLocation, key: StoreKey, profile: str) 
     """
     await check_error_codes()
     _set_driver_environment(location)
-    before = os.umask(0o077)  # for SQLite's file, and those beside it
+    before = os.umask(0o077)  # for SQLite's file, and the files beside it
     try:
         if location.path and not location.path.exists():
             _make_file(location.path)
@@ -84,9 +84,9 @@ async def provision_store(location: StoreLocation, key: StoreKey, profile: str) 
 def write_statistics(path: Path) -> bool:
     """Tell SQLite how many rows a store's tables have, so that it finds rows by their tags.
 
-    Without these, SQLite takes a profile for ten rows, and reads all of them where a query names
-    some by a tag. Gives False where the file cannot be written. The process must have no connection
-    to the file: closing it gives up all locks that it has on it.
+    Without statistics, SQLite takes a profile for ten rows, and reads all of them if a query names
+    some by a tag. Gives False if the file cannot be written. The process must not have a connection
+    to the file: closing the file gives up all locks of the process on it.
     """
     with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as file, file:
         file.execute("ANALYZE sqlite_schema")  # makes their table, and puts nothing into it
@@ -110,12 +110,12 @@ def _set_driver_environment(location: StoreLocation) -> None:
 
 
 def _make_file(path: Path) -> None:
-    """Make an SQLite file without auto-vacuum, which Askar's own have, and never use.
+    """Make an SQLite file without auto-vacuum, which Askar's own files have and never use.
 
-    With it, each connection that Askar opens writes a page, so none can be opened on a full disk,
-    or while another process writes.
+    With auto-vacuum, each connection that Askar opens writes a page, so that it cannot be opened on
+    a full disk, or while another process writes.
     """
-    # What fails here fails for Askar, too, which says why.
+    # A failure here is a failure for Askar, too, which says why.
     with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as file:
         file.execute("PRAGMA auto_vacuum = NONE")
         file.execute("PRAGMA journal_mode = WAL")
@@ -123,7 +123,7 @@ def _make_file(path: Path) -> None:
 
 
 def _why_not_opened(exc: AskarError, location: StoreLocation, key: StoreKey) -> str:
-    """One sentence on a store that cannot be opened or made."""
+    """The reason why a store cannot be opened or made, in one sentence."""
     code, error = exc.code, last_error(exc)  # nothing else runs while a store is opened
     cause = error.splitlines()[-1].removeprefix("Caused by: ")
     absent = f"There is no store at {location}: `minikms store init` makes one."
@@ -159,7 +159,7 @@ def _why_not_opened(exc: AskarError, location: StoreLocation, key: StoreKey) -> 
 
 
 def no_answer(location: StoreLocation) -> str:
-    """One sentence on a database that cannot be reached."""
+    """The sentence on a database that cannot be reached."""
     return f"The database at {location} does not answer, or a proxy in front of it has no primary."
 
 

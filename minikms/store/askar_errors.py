@@ -1,8 +1,8 @@
 """The errors of Askar's calls, each of its own kind and with its own code.
 
-The wrapper of Askar 0.5.0 reads an error from the last one of the whole process, so that calls that
-fail at the same time get each other's. Its callbacks are given the right code, which this module
-has it use.
+The wrapper of Askar 0.5.0 reads the last error of the whole process, so that calls that fail at the
+same time get each other's errors. Its callbacks get the right code; this module makes the wrapper
+use it.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ _CODES: Final = {code.value: code for code in AskarErrorCode}
 
 
 def take_error_codes() -> bool:
-    """Have callbacks give their own errors, before the first call; False where names are missing.
+    """Make callbacks give their own errors, before the first call; False if names are missing.
 
     Each of Askar's functions keeps the callback that its first call had.
     """
@@ -65,7 +65,7 @@ def take_error_codes() -> bool:
 async def check_error_codes() -> None:
     """Take error codes from callbacks, and make one call that fails, to see that they come.
 
-    Where they do not, the wrapper's own errors are used: of the right kind, with public names only.
+    If they do not come, the wrapper's own errors are used, in the right class by their code.
     """
     if "__new__" in vars(AskarError):
         return  # they did not come before
@@ -87,14 +87,14 @@ async def check_error_codes() -> None:
 
 
 def last_error(exc: AskarError) -> str:
-    """The text of Askar's last error, which is that of `exc` where no other call was made since."""
+    """The text of Askar's last error, which belongs to `exc` if no other call was made since."""
     library = get_library().loaded
     if "_handle_callback" in vars(library):
         return str(library.get_current_error())
     return str(exc)
 
 
-# Called in threads of Askar's own, where coverage does not see it.
+# Called in threads of Askar's own, which coverage does not see.
 def _handle(self: Any, callback_id: int, error: int, result: Any = None) -> None:
     loop, future, _name = self._callbacks.pop(callback_id)
     code = _CODES.get(error, AskarErrorCode.UNEXPECTED)
@@ -105,6 +105,6 @@ def _handle(self: Any, callback_id: int, error: int, result: Any = None) -> None
 
 
 def _of_its_kind(cls: type[AskarError], code: Any = None, *args: Any) -> AskarError:
-    """A new error, of the subclass that its code has."""
+    """A new error, of the subclass for its code."""
     error: AskarError = Exception.__new__(_KINDS.get(code, cls), code, *args)
     return error

@@ -118,7 +118,7 @@ class StoreCalls:
         except AskarError as exc:
             if exc.code not in LOST:
                 raise
-            # Askar's pool may have had no connection to give, since those that hang are in it.
+            # Askar's pool may have had no connection to give, since hanging ones are in it.
             if time.monotonic() - began >= self.pool.location.timeout:
                 self.pool.on_silence()
             raise StoreUnavailable(unknown=state.commit_sent) from exc

@@ -1,8 +1,8 @@
-"""Counters that say whether something in a store may have changed since it was read.
+"""Counters that show whether an entry of a store may have changed since it was read.
 
-A change increments the counter of what it changed, after its commit and before its answer. A value
-that was read after a snapshot of the counters is current as long as those that it depends on are
-what they were.
+A change increments the counters of the changed entries, after its commit and before its answer. A
+value that was read after a snapshot of the counters is current as long as the counters of its
+entries are the same.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from minikms.store.files import open_beside
 
 SLOTS: Final = 4096
 
-# The category under which all of a profile has one counter, which every write in it increments.
+# The category for the one counter of all entries of a profile, which every write in it increments.
 CONTENTS: Final = "minikms.contents"
 
 _BYTES: Final = 8 * SLOTS
@@ -32,7 +32,7 @@ _WATCH_INTERVAL: Final = 0.5
 def slot_of(category: str, name: str) -> int:
     """The slot of the counter for an entry; the same in every process.
 
-    Entries may share a slot: each then only seems to change more often.
+    Entries may share a slot: each of them then seems to change more often.
     """
     return zlib.crc32(f"{category}/{name}".encode()) % SLOTS
 
@@ -47,12 +47,12 @@ class ChangeCounters:
         self.values = _as_integers(bytearray(_BYTES))
 
     def snapshot(self) -> memoryview:
-        """A copy of all counters, to be taken before something is read."""
+        """A copy of all counters, to be taken before an entry is read."""
         return memoryview(self.values.tobytes()).cast("Q")
 
     @asynccontextmanager
     async def changing(self, slots: Collection[int]) -> AsyncIterator[None]:
-        """Count a change that the block makes, or may have made where it raises."""
+        """Count a change that the block makes, or may have made if it raises."""
         try:
             yield
         finally:
@@ -72,15 +72,15 @@ class ChangeCounters:
         yield
 
     async def aclose(self) -> None:
-        """Release what the counters hold open."""
+        """Close the memory or the connection of the counters."""
 
 
 class FileChangeCounters(ChangeCounters):
     """The counters of an SQLite file, in memory that all processes share: a file beside it.
 
     Only the holder of the writer lock increments, so that no increment is lost. A counter is odd
-    while what it counts is being changed, and nothing is cached under an odd counter. So a process
-    that is killed between its commit and its increment leaves nobody with an old value.
+    while its entries are being changed, and nothing is cached under an odd counter. So if a process
+    is killed between its commit and its increment, others do not keep old values.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,6 +1,6 @@
 """An Askar store as this service uses it: opened, made, read, written, rekeyed and closed.
 
-It is over 300 lines, since it is the one face of the store to all that is above.
+It is over 300 lines, since it is the one interface of the store to the wings above.
 """
 
 import asyncio
@@ -106,9 +106,9 @@ class Database:
 
         No other Database of this process may have the SQLite file open (`store/schema.py`).
 
-        For `serving` it must have this version's layout. For `upgrading` an older one is marked as
-        one whose upgrade has begun; nobody else may use it then. For both, processes of older
-        layouts do not write to an SQLite file as long as it is open.
+        For `serving`, it must have this version's layout. For `upgrading`, a store of an older
+        layout is marked: its upgrade has begun, and nobody else may use it. For both, processes of
+        older layouts do not write to an SQLite file as long as it is open.
         """
         writer_lock = None
         if location.path and location.path.is_file():
@@ -164,8 +164,8 @@ class Database:
     ) -> AsyncIterator[Self]:
         """Make a store, which exists for others once the caller has called `finish`.
 
-        One that was begun and never finished is begun again. Raises StoreError where a store exists
-        already, or none can be made.
+        A store that was begun and never finished is begun again. Raises StoreError if a store
+        exists already, or cannot be made.
         """
         store = await provision_store(location, key, SYSTEM)
         try:
@@ -177,8 +177,8 @@ class Database:
         made = cls(store, location, key, writer_lock, counters, timeout=timeout)
         async with aclosing(made) as database, AsyncExitStack() as stack:
             if location.backend == "memory":
-                # The store ends with its last connection, and the pool closes each after half an
-                # hour, but for one that is in use: this one, from now to the end.
+                # The store ends with its last connection, and the pool closes unused connections
+                # after half an hour. So this one is in use from now to the end.
                 held = await stack.enter_async_context(store.session(SYSTEM))
                 await held.count(STORE)
             await database._calls.run(database._begin, write=True, timeout=LONG_TIMEOUT)
@@ -249,7 +249,7 @@ class Database:
     ) -> ResultT:
         """The result of `work`, which writes, in a transaction that it may share with others.
 
-        `work` is called again like that of `run`, and if another write of its transaction has
+        `work` is called again as `run` does, and if another write of its transaction has
         failed. With `timeout`, in seconds, it has that time and a transaction of its own. Raises
         ProfileNotFound.
         """
@@ -366,7 +366,7 @@ class Database:
 
 
 async def _unused_elsewhere(store: Store, location: StoreLocation, key: StoreKey) -> Store:
-    """Open the store again, where no other process uses it; raises StoreError."""
+    """Open the store again, unless another process uses it; raises StoreError."""
     if location.path is None:
         await require_no_service(location)
         return store
@@ -379,7 +379,7 @@ async def _unused_elsewhere(store: Store, location: StoreLocation, key: StoreKey
 async def _with_statistics(
     store: Store, location: StoreLocation, key: StoreKey, path: Path
 ) -> Store:
-    """Open the store again, with statistics in its SQLite file where nobody else has it open."""
+    """Open the store again, with statistics in its SQLite file unless others have it open."""
     await store.close()
     written = not is_open_elsewhere(path) and write_statistics(path)
     store = await open_store(location, key)

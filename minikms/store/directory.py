@@ -1,8 +1,8 @@
-"""The directory of profiles: which of Askar's profiles is a tenant's.
+"""The directory of profiles: the Askar profile of each tenant.
 
-Askar's own profiles have random names. Askar keeps the keys of profiles in each process by their
-names, and would go on using those of a profile that another process has removed and made again. So
-a name of Askar's is never used twice.
+Askar's profiles have random names. In each process, Askar keeps the keys of profiles by name, and
+would go on using an old key after another process has removed the profile and made it again. So a
+name of Askar's is never used twice.
 """
 
 import secrets
@@ -39,13 +39,14 @@ _REMOVED: Final = b"-"
 
 
 class StaleProfileError(Exception):
-    """The Askar profile that was taken for the tenant's no longer exists."""
+    """The tenant's Askar profile, as it was known, no longer exists."""
 
 
 class DirectoryListing(NamedTuple):
-    """All that the directory says: Askar's name of each profile.
+    """All entries of the directory: Askar's name of each profile.
 
-    `removed` are those whose removal was interrupted, `unreadable` how many entries do not decrypt.
+    `removed` has the profiles whose removal was interrupted; `unreadable` counts the entries that
+    do not decrypt.
     """
 
     askar_profiles: dict[str, str]
@@ -54,7 +55,7 @@ class DirectoryListing(NamedTuple):
 
 
 class ProfileDirectory:
-    """The profiles of a store: made, removed and looked up by the names that tenants have."""
+    """Makes, removes and looks up profiles by the names that tenants use."""
 
     def __init__(self, calls: StoreCalls, counters: ChangeCounters) -> None:
         self._calls = calls
@@ -87,7 +88,7 @@ class ProfileDirectory:
         return await self._calls.run(work)
 
     async def listing(self) -> DirectoryListing:
-        """All that the directory says, with what does not decrypt."""
+        """All entries of the directory, with those that do not decrypt counted."""
         batches = all_rows(self._calls, SYSTEM, PROFILE)
         rows = [row async for batch in batches for row in batch]
         present: dict[str, str] = {}
@@ -166,7 +167,7 @@ class ProfileDirectory:
         try:
             async with self._calls.store.session(askar_profile) as session:
                 await session.insert(PROFILE, SELF, name)
-            # In the directory last: a profile that is not there is seen by nobody.
+            # In the directory last: a profile is invisible before that.
             async with self._calls.transaction() as transaction:
                 await self._calls.require_own_key(transaction)
                 await transaction.insert(PROFILE, name, askar_profile)
@@ -234,7 +235,7 @@ class ProfileDirectory:
 
 
 async def require_profile(session: Session) -> None:
-    """Raise StaleProfileError where the profile of a session no longer exists."""
+    """Raise StaleProfileError if the profile of a session no longer exists."""
     if await session.fetch(PROFILE, SELF) is None:
         raise StaleProfileError
 
@@ -244,7 +245,7 @@ def _another() -> KeyUnreadable:
 
 
 def _is_removed(entry: bytes) -> bool:
-    """Whether an entry of the directory is of a profile whose removal has begun."""
+    """Whether an entry of the directory belongs to a profile whose removal has begun."""
     return entry.startswith(_REMOVED)
 
 

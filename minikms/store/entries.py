@@ -22,7 +22,8 @@ from minikms.store.sessions import Session, Transaction
 
 LOGGER = logging.getLogger(__name__)
 
-# Categories. The name of an entry is the kid, or that of `alias_entry`, whose value is the kid.
+# Categories. An entry's name is the kid; an alias's entry is named by `alias_entry`, and has the
+# kid as its value.
 KEY: Final = "minikms.key"
 MATERIAL: Final = "minikms.material"
 ALIAS: Final = "minikms.alias"
@@ -32,15 +33,16 @@ DELETION: Final = "minikms.deletion"
 _PUBLISHED, _JWKS = "minikms.published", "jwks"
 
 
-# From which length on, in bytes of UTF-8, an alias is no name of an entry. PostgreSQL takes 2,704
-# bytes in a row of an index, which has Askar's category, too, and 56 bytes that it adds.
+# Aliases of this length, in bytes of UTF-8, and longer ones are hashed to name their entries.
+# PostgreSQL takes 2,704 bytes in a row of an index, which also has the category and 56 bytes that
+# Askar adds.
 _LONG_ALIAS: Final = 2049
 
 
 def alias_entry(alias: str) -> str:
-    """The name of an alias's entry: itself, or its hash where it is too long for a database.
+    """The name of an alias's entry: the alias, or its hash if it is too long for a database.
 
-    The hash stands behind a control character, which no alias has.
+    A control character precedes the hash; aliases do not have any.
     """
     data = alias.encode()
     if len(data) < _LONG_ALIAS:
@@ -51,20 +53,20 @@ def alias_entry(alias: str) -> str:
 def label_tag(name: str) -> str:
     """The tag that has a label's value.
 
-    Askar reads no name of a tag that JSON escapes. A colon is in the name of no label.
+    Askar does not read a tag's name that JSON escapes. The name of a label never has a colon.
     """
     escaped = name.replace('"', ":22").replace("\\", ":5C")
     return f"label:{escaped}"
 
 
 def tags_of(record: KeyRecord) -> dict[str, str]:
-    """The tags by which a record is found. Askar encrypts all of them but `~seq`."""
+    """The tags by which a record is found. Askar encrypts all tags but `~seq`."""
     labels = {label_tag(name): value for name, value in record.labels.items()}
     return {"~seq": record.seq, "alg": record.alg, **labels}
 
 
 def deletion_tags(record: KeyRecord) -> dict[str, str]:
-    """The tags by which a scheduled deletion is found; empty where there is none."""
+    """The tags by which a scheduled deletion is found; empty if there is none."""
     return {} if record.deletes is None else {"~at": f"{record.deletes:020d}"}
 
 
@@ -75,7 +77,7 @@ async def insert_deletion(session: Transaction, record: KeyRecord) -> None:
 
 
 async def insert_material(session: Transaction, kid: str, material: Stored) -> None:
-    """Insert what an algorithm has packed."""
+    """Insert the material of a key, as its algorithm packed it."""
     if isinstance(material, bytes):
         await session.insert(MATERIAL, kid, material)
     else:

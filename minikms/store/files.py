@@ -18,7 +18,7 @@ from minikms.startup_errors import StoreError
 
 LOGGER = logging.getLogger(__name__)
 
-# Follow no link, wait for no pipe, and take no terminal that somebody has put there.
+# Do not follow a link, wait for a pipe, or take a terminal that somebody has put there.
 _FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 # The bytes of its file that SQLite locks (PENDING_BYTE in its os.h): every connection in WAL mode
@@ -33,7 +33,7 @@ _ROOM: Final = 256 * 1024
 def is_open_elsewhere(store: Path) -> bool:
     """Whether another process, of any version, has a connection to an SQLite file open.
 
-    This process must have none: closing the file gives up all locks that it has on it.
+    This process must not have a connection: closing the file gives up all its locks on the file.
     """
     with open(store, "rb+") as file:
         try:
@@ -67,9 +67,9 @@ def identity_of(path: Path | str) -> tuple[int, int] | None:
 def open_beside(store: Path, ending: str) -> OpenFile:
     """Open the file beside a store that has this ending, or make it; raises StoreError.
 
-    The file has one name. Its owner is the user of this process, or the owner of the store, whose
-    commands root may run. So others who can write in the folder can have the service refuse to
-    start, but not have it write to a file that they have chosen.
+    The file has one name. Its owner is the user of this process, or the owner of the store, for
+    whom root may run commands. So others who can write in the folder can keep the service from
+    starting, but cannot make it write to a file of their choice.
     """
     store = store.resolve()  # the store may be named by a link
     name = f"{store}-{ending}"
@@ -109,7 +109,7 @@ def why_not_owned(facts: os.stat_result, *owners: int) -> str:
 
 
 def disk_fault(folder: Path) -> str:
-    """What is wrong with the disk of a folder, by the kernel's own answer, which counts quotas."""
+    """The fault of a folder's disk, by the kernel's own answer, which counts quotas; "" if none."""
     try:
         with TemporaryFile(dir=folder) as probe:
             os.posix_fallocate(probe.fileno(), 0, _ROOM)
@@ -120,7 +120,7 @@ def disk_fault(folder: Path) -> str:
 
 
 class StoreFile:
-    """The file of a store that a process has open, and those beside it."""
+    """The file of a store that a process has open, and the files beside it."""
 
     def __init__(self, path: Path, beside: Iterable[OpenFile]) -> None:
         self._path = path.absolute()
@@ -132,10 +132,10 @@ class StoreFile:
     def require_in_place(self) -> None:
         """Raise StoreUnavailable if one of the files is no longer at its path.
 
-        It is called before every use of a connection, and costs a `stat` for each file. What is
-        written to the file that was there is not in the one that is opened next; and the pool opens
-        connections by the path, so that reads would be of either. With another file beside the
-        store, processes would neither exclude each other nor learn of changes.
+        It is called before every use of a connection, and costs a `stat` for each file. Writes to
+        the old file would be missing in the new one; and the pool opens connections by the path, so
+        that reads could see either. If a file beside the store is replaced, processes no longer
+        exclude each other, or no longer learn of changes.
         """
         moved = None
         for path, identity in self._opened:
@@ -154,12 +154,12 @@ class StoreFile:
             )
 
     def require_room(self) -> None:
-        """Raise StoreUnavailable where a write has failed since its disk was full, and still is."""
+        """Raise StoreUnavailable if a write has failed on a full disk that is still full."""
         if self._fault and not self.has_room():
             raise StoreUnavailable(f"The key store's {self._fault}.")
 
     def has_room(self) -> bool:
-        """Whether the disk has room by now. Where a write has failed, this finds out why."""
+        """Whether the disk has room by now. After a failed write, this finds the reason."""
         before, self._fault = self._fault, disk_fault(self._path.parent)
         if self._fault and self._fault != before:
             LOGGER.error("the store's %s: %s is only read", self._fault, self._path)

@@ -62,7 +62,7 @@ def no_check(_: KeyRecord) -> None:
 class KeyStore:
     """Keys in an Askar store. Every method is one session, and every change one transaction.
 
-    All raise ProfileNotFound for a profile that does not exist, StoreUnavailable where the database
+    All raise ProfileNotFound for a profile that does not exist, StoreUnavailable if the database
     does not answer, and KeyUnreadable for a key that does not decrypt.
     """
 
@@ -76,7 +76,7 @@ class KeyStore:
     async def open(
         cls, location: StoreLocation, key: StoreKey, *, serving: bool = False
     ) -> AsyncIterator[Self]:
-        """Open a store; raises StoreError. `serving` is that of `Database.open`."""
+        """Open a store; raises StoreError. See `Database.open` for `serving`."""
         async with Database.open(location, key, serving=serving) as database:
             yield cls(database)
 
@@ -121,8 +121,8 @@ class KeyStore:
     ) -> KeyRecord:
         """Store a new key with its `aliases`, and give its record.
 
-        `binding` is that of `add_alias`. `is_unique` says that the kid cannot exist, which saves a
-        read. With `keep`, the same key that exists gets the aliases, and its record is given.
+        See `add_alias` for `binding`. `is_unique` says that the kid cannot exist, which saves a
+        read. With `keep`, an existing key with this kid gets the aliases, and its record is given.
         Raises KeyExists, AliasExists, TooManyAliases and TooLargeRecord, and then stores nothing.
         """
 
@@ -194,7 +194,7 @@ class KeyStore:
         return await self._read(profile, lambda session: find_record(session, ref))
 
     async def existing(self, profile: str, kids: Sequence[str]) -> set[str]:
-        """Those of `kids` that are there."""
+        """The `kids` that exist."""
 
         async def work(session: Session) -> set[str]:
             return {kid for kid in kids if await load_record(session, kid) is not None}
@@ -231,8 +231,7 @@ class KeyStore:
         """Up to `limit` records in order of creation, and whether there are more.
 
         `after` is the `seq` of the last record of the page before. `alg` is the one algorithm to
-        list, `labels` are those that a key must have. A record that does not decrypt is logged and
-        left out.
+        list; a key must have all `labels`. A record that does not decrypt is logged and left out.
         """
         page = await self._listing.page(
             profile, limit=limit, after=after, alg=alg, labels=tuple(labels)
@@ -245,7 +244,7 @@ class KeyStore:
     ) -> None:
         """Let `alias` name this key and no other.
 
-        Raises KeyNotFound, and what `add_alias` does.
+        Raises KeyNotFound, and the errors of `add_alias`.
         """
 
         async def work(session: Transaction) -> None:
@@ -255,9 +254,9 @@ class KeyStore:
         await self._write(profile, work)
 
     async def unbind_alias(self, profile: str, kid: str | None, alias: str) -> None:
-        """Remove an alias of a key, None for whichever has it.
+        """Remove an alias of a key, or of the key that has it if `kid` is None.
 
-        Raises KeyNotFound, or AliasNotFound where it has none such.
+        Raises KeyNotFound, or AliasNotFound if the key does not have it.
         """
 
         async def work(session: Transaction) -> None:
@@ -278,7 +277,7 @@ class KeyStore:
     async def change(
         self, profile: str, kid: str, change: Callable[[KeyRecord], KeyRecord]
     ) -> KeyRecord:
-        """Replace a key's record by what `change` makes of it; raises KeyNotFound."""
+        """Replace a key's record by the one that `change` makes of it; raises KeyNotFound."""
 
         async def work(session: Transaction) -> KeyRecord:
             record = change(await fetch_record(session, kid))
@@ -312,8 +311,8 @@ class KeyStore:
     ) -> KeyRecord:
         """Schedule a key's deletion for `deletes`, or cancel it for None, and give its record.
 
-        Its state becomes `state`, None for the one that it has. `check` is called with its record
-        before, and may raise. Raises KeyNotFound and AliasNotFound.
+        Its state becomes `state`, or stays for None. `check` is called with its record first, and
+        may raise. Raises KeyNotFound and AliasNotFound.
         """
 
         async def work(session: Transaction) -> KeyRecord:
@@ -342,7 +341,7 @@ class KeyStore:
         return await self._database.run(profile, work)
 
     async def remove_due(self, profile: str, kid: str) -> bool:
-        """Remove a key whose deletion is due; False where it is not due, or there is no key."""
+        """Remove a key whose deletion is due; False if it is not due, or there is no key."""
 
         async def work(session: Transaction) -> bool:
             record = await load_record(session, kid)
@@ -398,7 +397,7 @@ class KeyStore:
         await self._database.directory.create(name)
 
     async def remove_profile(self, name: str) -> bool:
-        """Remove a profile with all its keys; False where there is none.
+        """Remove a profile with all its keys; False if there is none.
 
         Raises ProfileProtected for the default one.
         """

@@ -1,4 +1,4 @@
-"""What a store says of itself: its layout, whether it is finished, and its last change of key."""
+"""Entries of a store about itself: its layout, whether it is finished, its last change of key."""
 
 import secrets
 from typing import Final, NamedTuple, Self
@@ -12,10 +12,10 @@ from minikms.store.sessions import Session, Transaction
 
 
 class Layout(NamedTuple):
-    """The version of what is in a store, and of what the processes that use it tell each other.
+    """The version of a store's contents, and of the messages between the processes that use it.
 
-    `major` is raised where an older process could not read the store. `minor` is raised where an
-    older one would not tell others what they rely on, such as what it changed.
+    `major` is raised if an older process could not read the store. `minor` is raised if an older
+    process would not tell others what they rely on, such as which entries it has changed.
     """
 
     major: int
@@ -23,7 +23,7 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, stored: bytes) -> Self:
-        """The layout that an entry has; 1.0 is the plain 1 of the first release."""
+        """The layout in an entry; 1.0 is the plain 1 of the first release."""
         major, _, minor = stored.decode().partition("_")
         return cls(int(major), int(minor or 0))
 
@@ -36,11 +36,11 @@ class Layout(NamedTuple):
         return f"{self.major}.{self.minor}"
 
 
-# Of all versions that were released, and of this one. Why they are: docs/internals/store.md.
+# The layouts of all releases and of this version: see docs/internals/store.md.
 LAYOUTS: Final = (Layout(1, 0), Layout(2, 0))
 LAYOUT: Final = LAYOUTS[-1]
 
-# Of a store whose upgrade has begun, and is not finished. The first release reads it as 11.
+# The layout of a store whose upgrade has begun. The first release reads it as 11.
 UPGRADING: Final = Layout(1, 1)
 
 # Askar's name of the store's own profile, its default one, which no caller reaches.
@@ -54,7 +54,7 @@ _LAYOUT, _REKEYED, _MAKING, _STATISTICS = "layout", "rekeyed", "making", "statis
 async def check_layout(store: Store, location: StoreLocation) -> tuple[Layout, bytes]:
     """The store's layout, and its note of its last change of key.
 
-    Raises StoreError for a store that is not ours, or of a layout that is not known here.
+    Raises StoreError if the store is not ours, or its layout is newer than this version.
     """
     try:
         async with store.session() as session:
@@ -77,7 +77,7 @@ async def check_layout(store: Store, location: StoreLocation) -> tuple[Layout, b
 
 
 def require_current(layout: Layout, location: StoreLocation) -> None:
-    """Raise StoreError for a layout older than this version's: a service has none but that."""
+    """Raise StoreError for an older layout: a service opens only stores of its own."""
     if layout == UPGRADING:
         raise StoreError(
             f"The upgrade of the store at {location} was begun and not finished: "
@@ -91,7 +91,7 @@ def require_current(layout: Layout, location: StoreLocation) -> None:
 
 
 async def begin_upgrade(store: Store, location: StoreLocation) -> None:
-    """Have every service refuse the store until it has this layout; raises StoreError."""
+    """Make every service refuse the store until it has this layout; raises StoreError."""
     await _set_layout(store, location, UPGRADING)
 
 
@@ -109,7 +109,7 @@ async def _set_layout(store: Store, location: StoreLocation, layout: Layout) -> 
 
 
 async def lacks_statistics(store: Store, location: StoreLocation) -> bool:
-    """Whether an SQLite file may be without its statistics (`store/askar.py`)."""
+    """Whether an SQLite file may lack its statistics (`store/askar.py`)."""
     try:
         async with store.session() as session:
             return await session.fetch(STORE, _STATISTICS) is None
@@ -118,7 +118,7 @@ async def lacks_statistics(store: Store, location: StoreLocation) -> bool:
 
 
 async def note_statistics(store: Store, location: StoreLocation) -> None:
-    """Note that an SQLite file has its statistics; raises StoreError."""
+    """Record that an SQLite file has its statistics; raises StoreError."""
     try:
         async with store.session() as session:
             await session.insert(STORE, _STATISTICS, b"")
@@ -127,20 +127,20 @@ async def note_statistics(store: Store, location: StoreLocation) -> None:
 
 
 async def begin_making(session: Transaction, location: StoreLocation) -> bytes:
-    """Empty the store's own profile, and mark the store as one that is being made.
+    """Empty the store's own profile, and mark the store: it is being made.
 
-    Gives the mark, which is this maker's alone. Raises StoreError where the store is finished.
+    Gives the mark, which is unique. Raises StoreError if the store is finished.
     """
     if await session.fetch(STORE, _LAYOUT) is not None:
         raise StoreError(f"There is a store at {location} already.")
-    await session.remove_all()  # tokens, and what belongs to audit logs, too
+    await session.remove_all()  # tokens and entries of audit logs, too
     mark = secrets.token_bytes(16)
     await session.insert(STORE, _MAKING, mark)
     return mark
 
 
 async def finish_making(session: Transaction, location: StoreLocation, mark: bytes) -> None:
-    """Mark the store as finished; raises StoreError where another process makes it, too."""
+    """Mark the store as finished; raises StoreError if another process makes it, too."""
     making = await session.fetch(STORE, _MAKING)
     if making is None or making.value != mark:
         raise StoreError(f"The store at {location} is being made elsewhere too.")
@@ -152,17 +152,17 @@ async def finish_making(session: Transaction, location: StoreLocation, mark: byt
 
 
 async def note_rekey(session: Transaction) -> bytes:
-    """Note that the store gets another key; gives the note."""
+    """Record that the store gets another key; gives the record."""
     note = secrets.token_bytes(16)
     await session.replace(STORE, _REKEYED, note)
     return note
 
 
 async def require_not_rekeyed(session: Session, rekeyed: bytes) -> None:
-    """Raise StoreUnavailable where the store's note of its last change of key is another one."""
+    """Raise StoreUnavailable if the store's key has changed since the record `rekeyed`."""
     entry = await session.fetch(STORE, _REKEYED)
     if entry is not None and entry.value != rekeyed:
-        raise StoreUnavailable("The store has got another key: restart the service.")
+        raise StoreUnavailable("The store's key has changed: restart the service.")
 
 
 async def read_layout(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""The order in which keys were made: their places in it, and pages of keys."""
+"""Pages of keys in order of creation."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -28,12 +28,12 @@ _RANGE: Final = 1024
 # How many places the second and later queries of a page have at least: a query has its own cost.
 _LEAST: Final = 16
 
-# Where fewer places than one in so many have a key that matches, the rest is read by one query.
-# Some 20 µs for each record that a range reads in vain show it sooner than places without a key.
+# If fewer than one place in so many has a matching key, one query reads the rest. A range spends
+# some 20 µs on each record that does not match: these show it sooner than places without a key.
 _SPARSE: Final = 10
 _READ: Final = 64
 
-# Where fewer keys than one in so many match, they are counted: fewer than that are read from the
+# If fewer than one key in so many matches, they are counted: fewer than `_FEW` are read from the
 # first on, which takes less than a query with a bound.
 _RARE: Final = 40
 _FEW: Final = 256
@@ -49,20 +49,20 @@ _WAIT: Final = 10.0
 
 
 class _Read(NamedTuple):
-    """A record that was read, and how many bytes it has in the store."""
+    """A record, and its size in the store in bytes."""
 
     record: KeyRecord
     size: int
 
 
-# What was read, and the place behind which to continue, None at the end.
+# The records of a step, and the place behind which to continue, None at the end.
 _Step: TypeAlias = tuple[list[_Read], int | None]
 
 
 class Page(NamedTuple):
     """Records in order of creation, and whether there are `more`.
 
-    `due` are keys that were left out since their deletion is due, which is not noted yet.
+    `due` are keys that were left out: their deletion is due, and not recorded yet as due.
     """
 
     records: list[KeyRecord]
@@ -72,14 +72,14 @@ class Page(NamedTuple):
 
 @dataclass
 class _Density:
-    """How many keys a page has found so far: among `places`, and among `records` that were read."""
+    """How many keys a page has found so far, in how many `places` and `records`."""
 
     places: int = 0
     records: int = 0
     matches: int = 0
 
     def note(self, places: int, records: int, matches: int) -> None:
-        """Add what a range has given."""
+        """Add the numbers of a range."""
         self.places += places
         self.records += records
         self.matches += matches
@@ -225,7 +225,7 @@ async def _read_rest(
 async def _read_few(
     session: Session, *, filters: Sequence[dict[str, Any]], start: int, limit: int
 ) -> _Step:
-    """The same, where few keys of the profile may match in all."""
+    """The same as `_read_rest`, if few keys of the profile may match in all."""
     if filters and start and await session.count(KEY, {"$and": filters}) < _FEW:
         found, more = await _read_rest(session, filters=filters, start=0, limit=_FEW)
         if more is None:
@@ -247,12 +247,12 @@ async def _first_place(session: Session, query: dict[str, Any], start: int) -> i
 
 
 def _power_of_two(number: int) -> int:
-    """The least power of two that is not below a number, which is positive."""
+    """The least power of two that is not below a positive number."""
     return 1 << (number - 1).bit_length()
 
 
 def _records(rows: Iterable[Entry]) -> list[_Read]:
-    """The records of entries, in order of creation; raises UndecryptableError for a refused one."""
+    """The records of entries, in order of creation; raises UndecryptableError for a bad one."""
     values = (row.value for row in rows)
     try:
         records = [_Read(KeyRecord.from_bytes(value), len(value)) for value in values]

@@ -22,9 +22,9 @@ _DEFAULTS: Final[dict[Backend, dict[str, int]]] = {
     "postgres": {"max_connections": 10, "connect_timeout": 2},
 }
 
-# Settings of our sessions in PostgreSQL. A transaction whose process stands still locks a profile
-# until the server ends it, and TCP alone would find out after two hours that a client is gone. All
-# are of PostgreSQL 12 or earlier, and every role may set them.
+# Settings of our sessions in PostgreSQL. A transaction of a stopped process locks a profile until
+# the server ends it, and TCP alone would notice a lost client after two hours. All settings exist
+# in PostgreSQL 12 or earlier, and every role may set them.
 SESSION_SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "5s",
     "tcp_keepalives_idle": "15s",
@@ -61,9 +61,9 @@ class StoreLocation:
     """A store URL that was read. Its `repr` and its text have no password.
 
     `uri` is for Askar, `dsn` for other clients of a PostgreSQL. `driver_environment` has the
-    variables that Askar's PostgreSQL driver needs, and None for those that must not be set. Askar
-    0.5.0 passes the driver the options of a URL in random order and without `&` between them, so
-    that it reads one at most: `uri` has `sslmode` alone for it.
+    variables that Askar's PostgreSQL driver needs, and None for variables that must not be set.
+    Askar 0.5.0 passes the driver the options of a URL in random order and without `&` between them,
+    so that it reads one at most: `uri` has `sslmode` alone for it.
 
     `timeout` is how long the database itself may wait, in seconds. `server_options` are settings of
     a session, as PostgreSQL has them in its startup parameter `options`.
@@ -111,7 +111,7 @@ class StoreLocation:
         if len(parts.path) < 2:
             raise StoreError("The store URL names no database: postgres://HOST/NAME.")
         user, at, host = parts.netloc.rpartition("@")
-        # Askar decodes host and name for its driver, which must not find a query of theirs.
+        # Askar decodes host and name for its driver, which would read a query in them.
         if parts.fragment or "@" in user or set("@?#") & set(unquote(host + parts.path)):
             raise StoreError(
                 "In the store URL, write @, ? and # in a password as %40, %3F and %23; "
@@ -158,7 +158,7 @@ class StoreLocation:
         return self.backend != "memory"
 
     def require_two_connections(self) -> None:
-        """Raise StoreError where a cursor would hold the only connection."""
+        """Raise StoreError if a cursor would hold the only connection."""
         if self.max_connections < 2:
             raise StoreError("The option max_connections in the store URL must be at least 2.")
 
@@ -187,7 +187,7 @@ def _tls(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _session_settings(given: Mapping[str, str], timeout: float) -> str:
-    """The startup parameter `options` of our sessions; what the operator has set there stays."""
+    """The startup parameter `options` of our sessions; the operator's own settings stay."""
     # Less than a call may take, so that a server that answers does so before its caller gives up.
     settings = {**SESSION_SETTINGS, "lock_timeout": f"{round(timeout * 750)}ms"}
     own = [f"-c {name}={value}" for name, value in settings.items() if name not in str(given)]
@@ -218,7 +218,7 @@ class StoreKey:
 
 
 def read_key(file: str, text: str, method: str) -> StoreKey:
-    """The key in `file`, or `text` itself where no file is named; raises StoreError."""
+    """The key in `file`, or `text` itself if `file` is empty; raises StoreError."""
     if not file:
         if not text:
             raise StoreError(

@@ -1,7 +1,7 @@
 """Notices of changes between the processes on a PostgreSQL store: LISTEN and NOTIFY.
 
-A notice is sent after the commit, and is lost with its connection or with the process that was to
-send it. So cached values need a time limit, and notices only shorten the time for which they are
+A notice is sent after the commit. It is lost if its connection is lost, or if its process ends
+before. So cached values need a time limit, and notices only shorten the time for which they are
 stale.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-# The name of a store's channel. Only roles that may read the store know it; any role may notify.
+# The name of a store's channel. Only roles that may read the store know it; every role may notify.
 _CHANNEL: Final = """
     SELECT 'minikms ' || left(encode(sha256(profile_key), 'hex'), 32) FROM profiles WHERE name = $1
 """
@@ -39,12 +39,12 @@ _MAX_READ: Final = 8_000
 _SEND_TIMEOUT: Final = 1.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
-# How often the connection is tried: one that dies without a reset only shows when it is used.
+# How often the connection is tried: its death without a reset only shows when it is used.
 _HEARTBEAT: Final = 5.0
 
 
 class PostgresChangeCounters(ChangeCounters):
-    """The counters of a PostgreSQL store without notices: changes of other processes are unseen."""
+    """The counters of a PostgreSQL store without notices, blind to changes by other processes."""
 
     needs_ttl = True
 
@@ -168,7 +168,7 @@ class NotifyChangeCounters(PostgresChangeCounters):
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator["asyncpg.Connection"]:
-        """The connection, for one user at a time; it is closed where its use is interrupted."""
+        """The connection, for one user at a time; it is closed if its use is interrupted."""
         async with self._using:
             connection, is_new = self._connection, False
             if connection is None or connection.is_closed():
@@ -187,5 +187,5 @@ class NotifyChangeCounters(PostgresChangeCounters):
 
 
 def postgres_counters(location: StoreLocation) -> ChangeCounters:
-    """The counters of a PostgreSQL store, with notices where the extra `postgres` is installed."""
+    """The counters of a PostgreSQL store, with notices if the extra `postgres` is installed."""
     return NotifyChangeCounters(location) if installed() else PostgresChangeCounters()

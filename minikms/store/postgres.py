@@ -1,4 +1,4 @@
-"""Connections of our own to the PostgreSQL of a store, beside Askar's, and what they show of it."""
+"""Our own connections to a store's PostgreSQL, beside Askar's, and checks of the server by them."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-# Without these, what a process that stands still has locked stays locked.
+# Without these, the locks of a stopped process stay.
 _REQUIRED: Final = ("idle_in_transaction_session_timeout", "lock_timeout")
 
 # The name in the server of the connection that each service has.
@@ -31,7 +31,7 @@ _SERVICES: Final = (
 
 
 def installed() -> bool:
-    """Whether there are such connections: the extra `postgres` brings them."""
+    """Whether the extra `postgres`, which such connections need, is installed."""
     return find_spec("asyncpg") is not None
 
 
@@ -53,10 +53,10 @@ async def connect(
 
 
 async def check_sessions(location: StoreLocation) -> None:
-    """Warn where the settings of sessions are not in force.
+    """Warn if the settings of sessions are not in force.
 
-    Raises StoreError where a pooler gives each transaction another session. Checks nothing without
-    the extra `postgres`, or where the server takes no more connections.
+    Raises StoreError if a pooler gives each transaction another session. Does not check anything
+    without the extra `postgres`, or if the server does not accept more connections.
     """
     if location.backend != "postgres" or not installed():
         return
@@ -85,8 +85,8 @@ async def check_sessions(location: StoreLocation) -> None:
         )
     if off:
         LOGGER.warning(
-            "%s %s not set in sessions at %s, so that a process that stands still may block all "
-            "writes of a profile: a pooler drops settings; set them for the role",
+            "%s %s not set in sessions at %s, so that a stopped process may block all writes of a "
+            "profile: a pooler drops settings; set them for the role",
             " and ".join(off),
             "is" if len(off) == 1 else "are",
             location,
@@ -94,9 +94,9 @@ async def check_sessions(location: StoreLocation) -> None:
 
 
 async def require_no_service(location: StoreLocation) -> None:
-    """Raise StoreError where a service of any version is connected to the store's database.
+    """Raise StoreError if a service of any version is connected to the store's database.
 
-    Services that run without the extra `postgres` are not seen, and none are without it here.
+    It does not see services without the extra `postgres`, and does not see any without it here.
     """
     if not installed():
         return
@@ -110,7 +110,7 @@ async def require_no_service(location: StoreLocation) -> None:
             await session.close(timeout=location.timeout)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as exc:
         raise StoreError(
-            f"Whether a service uses the store at {location} cannot be seen: {type(exc).__name__}."
+            f"The services that use the store at {location} cannot be listed: {type(exc).__name__}."
         ) from None
     if services:
         raise StoreError(f"A service uses the database of the store at {location}: stop it first.")

@@ -1,4 +1,4 @@
-"""Checks that the schema of a store's database is the one that Askar makes.
+"""Checks that a store's database has the schema that Askar makes.
 
 A trigger could restore deleted entries, and a view could replace a table. Neither needs a key of
 the store, and a backup copies both.
@@ -75,17 +75,17 @@ UNION ALL SELECT 'the index ' || pg_class.relname
 
 
 def connect(path: Path, mode: Literal["ro", "rw"], timeout: float) -> sqlite3.Connection:
-    """A connection to an SQLite file that exists, which waits so many seconds for a lock.
+    """A connection to an existing SQLite file, which waits `timeout` seconds for a lock.
 
-    Closing it releases all locks that this process has on the file (POSIX). One that can write then
-    removes the WAL, so no other connection may be open in this process.
+    Closing it releases all locks of this process on the file (POSIX). A connection that can write
+    also removes the WAL when it is closed, so this process must not have another one open.
     """
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=timeout)
 
 
 async def require_askars_schema(file: sqlite3.Connection, path: Path) -> None:
-    """Raise StoreError if the schema of an SQLite file is not the one that Askar makes."""
+    """Raise StoreError if an SQLite file does not have the schema that Askar makes."""
     found, known = _read(file), await _schema_of_new_file()
     if not found & known:
         raise StoreError(f"{path} is not a store of Mini KMS.")
@@ -96,7 +96,7 @@ async def require_askars_schema(file: sqlite3.Connection, path: Path) -> None:
 async def check_schema(location: StoreLocation) -> str:
     """Raise StoreError if a store's database has objects that Askar does not make.
 
-    Gives a sentence if its schema cannot be read, so that no store may be opened there. PostgreSQL
+    Gives a sentence if its schema cannot be read, and so the store must not be opened. PostgreSQL
     is not checked without the extra `postgres`.
     """
     if location.path and location.path.is_file():

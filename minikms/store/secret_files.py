@@ -13,7 +13,7 @@ _TOO_OPEN: Final = stat.S_IWGRP | stat.S_IRWXO
 
 
 def read_secret(file: str, what: str, error: type[SetupError]) -> str:
-    """The line in a file; raises `error`, with a sentence that calls it the `what` file."""
+    """The line in a file; raises `error`, whose sentence names it as the `what` file."""
     try:
         content, mode = read_small_file(file, _MOST)
         lines = content.decode().splitlines()
@@ -30,7 +30,7 @@ def read_secret(file: str, what: str, error: type[SetupError]) -> str:
 
 
 def require_new(file: str, what: str, error: type[SetupError]) -> None:
-    """Raise `error` where it is clear beforehand that no new file can be made."""
+    """Raise `error` if it is clear beforehand that the file cannot be made."""
     folder = os.path.dirname(file) or os.curdir
     if os.path.lexists(file):
         why = errno.EEXIST
@@ -44,7 +44,7 @@ def require_new(file: str, what: str, error: type[SetupError]) -> None:
 
 
 def write_secret(file: str, secret: str, what: str, error: type[SetupError]) -> None:
-    """Write a line into a new file that only its owner can read; leaves none where it raises."""
+    """Write a line into a new file that only its owner can read; removes it before it raises."""
     try:
         number = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as exc:

@@ -1,7 +1,6 @@
 """A session on one profile of an Askar store, in types of our own.
 
-Other wings read and write entries through `Session`, and see nothing of Askar but the keys that it
-keeps.
+Other wings read through `Session` and write through `Transaction`, and see only keys of Askar's.
 """
 
 from collections.abc import Mapping
@@ -17,8 +16,8 @@ from minikms.store.counters import CONTENTS, slot_of
 # Askar's tag filter (WQL): names and values, and operators such as `$and`, `$in` or `$gt`.
 TagFilter: TypeAlias = Mapping[str, Any]
 
-# The last place in a profile's order of creation that was assigned: category and name. It changes
-# with each new key, and has no counter of its own, since nothing that is cached depends on it.
+# The last place that was assigned in a profile's order of creation: category and name. It changes
+# with each new key, and does not have a counter, since cached values do not depend on it.
 SEQUENCE: Final = "minikms.sequence"
 _LAST: Final = "last"
 
@@ -59,7 +58,7 @@ class KeyEntry(Protocol):
 
 
 class Session:
-    """A session of Askar's. All methods raise AskarError, as a subclass where there is one."""
+    """A session of Askar's. All methods raise AskarError or a subclass of it."""
 
     def __init__(self, session: AskarSession) -> None:
         self._session: Any = session  # its annotations leave out None
@@ -71,7 +70,7 @@ class Session:
         return is_transaction
 
     async def fetch(self, category: str, name: str, *, for_update: bool = False) -> Entry | None:
-        """An entry, None where there is none; `for_update` locks its row in PostgreSQL."""
+        """An entry, or None; `for_update` locks its row in PostgreSQL."""
         if _NUL in name:
             return None
         entry: Entry | None = await self._session.fetch(category, name, for_update=for_update)
@@ -85,13 +84,13 @@ class Session:
         *,
         order_by: str | None = None,
     ) -> list[Entry]:
-        """The entries that a filter matches; UndecryptableError where one does not decrypt."""
+        """The entries that a filter matches; UndecryptableError if one does not decrypt."""
         found = await self._session.fetch_all(category, tag_filter, limit, order_by=order_by)
         # By index: Askar's iterator has no `__iter__`, which list comprehensions need in 3.13.
         return [found[place] for place in range(len(found))]
 
     async def count(self, category: str, tag_filter: TagFilter | None = None) -> int:
-        """How many entries a filter matches. This decrypts nothing."""
+        """How many entries a filter matches, without decrypting them."""
         number: int = await self._session.count(category, tag_filter)
         return number
 
@@ -101,12 +100,12 @@ class Session:
         return int(entry.value) if entry else 0
 
     async def fetch_key(self, name: str) -> AskarKey | None:
-        """A key of Askar's, None where there is none."""
+        """A key of Askar's, or None."""
         entry = await self._session.fetch_key(name)
         return None if entry is None else entry.key
 
     async def all_keys(self, alg: KeyAlg | None = None, limit: int | None = None) -> list[KeyEntry]:
-        """All keys of Askar's, or those of one of its algorithms; at most `limit` of them."""
+        """All keys of Askar's, or all of one of its algorithms; at most `limit` of them."""
         found = await self._session.fetch_all_keys(alg=alg, limit=limit)
         return [found[place] for place in range(len(found))]
 
@@ -189,7 +188,7 @@ class Transaction(Session):
         return removed
 
     async def commit(self) -> None:
-        """Commit what was written."""
+        """Commit the writes."""
         await self._session.commit()
 
     async def store_place(self) -> bool:

@@ -1,4 +1,4 @@
-"""PostgreSQL's statistics of the store's tables, renewed while they grow."""
+"""Renews PostgreSQL's statistics of the store's tables while they grow."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from minikms.store.postgres import connect, installed
 
 LOGGER = logging.getLogger(__name__)
 
-# Fewer keys than this are read quickly, whatever PostgreSQL takes them for.
+# Fewer keys are read quickly, whatever PostgreSQL's estimate is.
 _LEAST: Final = 500
 
 # In seconds: for ANALYZE, which reads a sample of 30,000 rows.
@@ -27,8 +27,8 @@ class TableStatistics:
     """Has PostgreSQL analyze the tables in the background each time that their keys have doubled.
 
     Without statistics it takes a profile for one row, and a page of a listing takes seconds. Its
-    autovacuum finds tables that have grown once a minute, where it is on. Does nothing without the
-    extra `postgres`, and in other databases, which have none or fixed ones.
+    autovacuum, if it is on, looks for grown tables once a minute. Only PostgreSQL with the extra
+    `postgres` is analyzed; statistics of other databases are fixed, if there are any.
     """
 
     def __init__(self, location: StoreLocation) -> None:

@@ -1,4 +1,4 @@
-"""A lock between processes that write one SQLite file."""
+"""The lock between processes that write one SQLite file."""
 
 import asyncio
 import fcntl
@@ -11,7 +11,7 @@ from minikms.store.layout import LAYOUTS
 
 _POLL_INTERVAL: Final = 0.0005  # seconds
 
-# The number of this version's files; the first layout has those without a number.
+# The number of this version's files; the files of the first layout are not numbered.
 _NUMBER: Final = len(LAYOUTS) - 1
 
 
@@ -19,12 +19,12 @@ class WriterLock:
     """The lock of the one process that writes an SQLite file.
 
     SQLite's own waiting sleeps while other processes take its lock again and again, and Askar 0.5.0
-    does not recover from a wait that failed. The kernel releases `flock` where a process is killed.
-    There are two files: who waits for the first holds the second, so that the process that had the
-    lock before is not first again.
+    does not recover from a failed wait. The kernel releases `flock` if a process is killed. There
+    are two files: the process that waits for the first holds the second, so that the last holder of
+    the lock is not first again.
 
-    Processes of another layout have files of their own. Who writes has a share of the older ones'
-    lock, too, which they need alone.
+    Each layout has files of its own. A writer also shares the locks of older layouts, whose
+    processes need them exclusively.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +46,7 @@ class WriterLock:
             fcntl.flock(self._next, fcntl.LOCK_UN)
 
     def exclude_older(self) -> None:
-        """From now on, while this process has the lock, let no process of an older layout write."""
+        """Keep the shares of the older locks after each write: older processes cannot write."""
         self._excludes_older = True
 
     def release(self) -> None:

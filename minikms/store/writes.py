@@ -114,7 +114,7 @@ class Writes:
         return await self._calls.run(call, write=True, timeout=timeout)
 
     async def _empty(self, profile: str, waiting: deque[_Write]) -> None:
-        """Do the writes that wait, group by group, until there are none."""
+        """Do the waiting writes, group by group."""
         while waiting:
             group = [waiting.popleft()]
             try:
@@ -154,10 +154,10 @@ class Writes:
     async def _do(
         self, group: list[_Write], waiting: deque[_Write], transaction: Transaction
     ) -> None:
-        """Do the writes of a group, which takes in those that wait, in a transaction.
+        """Do the writes of a group in a transaction; waiting writes join the group.
 
-        A write that fails before it has written anything fails alone. Raises _RollBack for another
-        one, and AskarError; then none of them is done, and it may be called again.
+        A write that fails before it has written anything fails alone. If it fails later, _RollBack
+        or AskarError is raised, and no write is done; then it may be called again.
         """
         for write in self._next(transaction, group, waiting):
             written, outer = transaction.written, CURRENT.set(write.event)
@@ -184,7 +184,7 @@ class Writes:
     def _next(
         self, transaction: Transaction, group: list[_Write], waiting: deque[_Write]
     ) -> Iterator[_Write]:
-        """The writes of a group, then those that wait, which join it; without absent callers'."""
+        """The writes of a group, then waiting writes, which join it; not if the caller is gone."""
         for write in list(group):
             if not write.future.done():
                 yield write
@@ -216,7 +216,7 @@ class Writes:
     async def _last_place(
         self, transaction: Transaction, askar_profile: str, slots: tuple[int, int]
     ) -> int:
-        """The last place in a profile, which is read unless it is known to be current; 0 for none.
+        """The last place in a profile, read unless it is known to be current; 0 if there is none.
 
         Raises StaleProfileError if the profile no longer exists.
         """
