@@ -2,68 +2,88 @@
 
 import asyncio
 import logging
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 
 LOGGER = logging.getLogger("minikms")
 
-# In bytes. What is smaller is not counted: a connection has about as much anyway.
+# In bytes. Smaller answers are not counted: a connection has about as much anyway.
 _MOST: Final = 64 * 1024 * 1024
 SMALL: Final = 16 * 1024
 
-# How much is handed to a connection at a time. aiohttp waits for the caller after 64 KiB.
+# In bytes, handed to a connection at a time. aiohttp waits for the caller after 64 KiB.
 _PIECE: Final = 128 * 1024
+
+
+@dataclass(slots=True, eq=False)
+class _Answer:
+    """An answer that is being sent: `left` bytes of its body, none of them read since `since`."""
+
+    transport: asyncio.Transport
+    body: bytes
+    left: int
+    since: float
 
 
 class UnreadAnswers:
     """The large answers that are being sent, whose callers may read slowly or not at all.
 
-    Where they have more than `most` bytes together, connections are closed, the one first whose
-    caller has read nothing for the longest time. A body that several answers share, as that of a
-    JWK Set, counts once.
+    If they have more than `most` bytes together, connections are closed: first the one with the
+    largest product of bytes left and time without progress, so that a caller who reads slowly
+    outlasts those who read nothing. A body that several answers share, such as a JWK Set, counts
+    once.
     """
 
     def __init__(self, most: int = _MOST) -> None:
         self.size = 0
         self._most = most
-        # The longest without progress first.
-        self._bodies: dict[asyncio.Transport, bytes] = {}
+        self._answers: set[_Answer] = set()
+        # How many answers have a body, by its identity.
+        self._sharers: Counter[int] = Counter()
 
     async def send(
         self, request: web.BaseRequest, write: Callable[[bytes], Awaitable[None]], body: bytes
     ) -> None:
         """Write a body, or a part of one, piece by piece as the caller reads.
 
-        Raises ConnectionError where the connection is closed meanwhile.
+        Raises ConnectionError if the connection is closed meanwhile.
         """
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("The caller is gone.")
-        self._add(transport, body)
+        answer = _Answer(transport, body, len(body), time.monotonic())
+        self._add(answer)
         try:
             for start in range(0, len(body), _PIECE):
                 await write(body[start : start + _PIECE])
-                if transport in self._bodies:
-                    self._bodies[transport] = self._bodies.pop(transport)
+                answer.left, answer.since = len(body) - start - _PIECE, time.monotonic()
         finally:
-            self._remove(transport)
+            self._remove(answer)
 
-    def _add(self, transport: asyncio.Transport, body: bytes) -> None:
-        if not self._shared(body):
-            self.size += len(body)
-        self._bodies[transport] = body
-        others = iter([each for each, unread in self._bodies.items() if unread is not body])
-        while self.size > self._most and (other := next(others, None)):
+    def _add(self, answer: _Answer) -> None:
+        self._answers.add(answer)
+        self._sharers[id(answer.body)] += 1
+        if self._sharers[id(answer.body)] == 1:
+            self.size += len(answer.body)
+        while self.size > self._most:
+            others = [other for other in self._answers if other.body is not answer.body]
+            if not others:
+                break
+            idlest = max(others, key=lambda other: other.left * (answer.since - other.since))
             LOGGER.info("a connection is closed whose caller does not read its answers")
-            self._remove(other)
-            other.abort()
+            self._remove(idlest)
+            idlest.transport.abort()
 
-    def _remove(self, transport: asyncio.Transport) -> None:
-        body = self._bodies.pop(transport, None)
-        if body is not None and not self._shared(body):
-            self.size -= len(body)
-
-    def _shared(self, body: bytes) -> bool:
-        return any(other is body for other in self._bodies.values())
+    def _remove(self, answer: _Answer) -> None:
+        if answer not in self._answers:
+            return
+        self._answers.remove(answer)
+        self._sharers[id(answer.body)] -= 1
+        if not self._sharers[id(answer.body)]:
+            del self._sharers[id(answer.body)]
+            self.size -= len(answer.body)

@@ -1,0 +1,64 @@
+"""Which caller loses its connection while too much of answers waits to be read."""
+
+import asyncio
+from types import SimpleNamespace
+
+from minikms.http.unread import UnreadAnswers
+
+PIECE = 128 * 1024
+PAGE = 8 * PIECE
+
+
+class Caller(asyncio.Transport):
+    """A caller who reads so many pieces of its answer, and then no more."""
+
+    def __init__(self, pieces=0):
+        super().__init__()
+        self.pieces = pieces
+        self.closed = asyncio.Event()
+
+    async def take(self, piece):
+        if not self.pieces:
+            await self.closed.wait()
+            raise ConnectionResetError
+        self.pieces -= 1
+
+    def abort(self):
+        self.closed.set()
+
+
+def answer(answers, caller, body=None):
+    """Send a caller a page of its own, or one that it shares."""
+    body = bytes(PAGE) if body is None else body
+    return asyncio.create_task(
+        answers.send(SimpleNamespace(transport=caller), caller.take, bytes(body))
+    )
+
+
+async def end(*tasks):
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_caller_who_reads_outlasts_later_ones_who_read_nothing():
+    answers = UnreadAnswers(3 * PAGE)
+    reader, silent = Caller(7), [Caller() for _ in range(3)]
+    tasks = []
+    for caller in (reader, *silent):
+        tasks.append(answer(answers, caller))
+        await asyncio.sleep(0.02)
+    assert [caller.closed.is_set() for caller in (reader, *silent)] == [False, True, False, False]
+    await end(*tasks)
+    assert answers.size == 0
+
+
+async def test_a_body_of_several_callers_counts_once():
+    answers, body = UnreadAnswers(2 * PAGE), bytes(PAGE)
+    callers = [Caller() for _ in range(10)]
+    tasks = [answer(answers, caller, body) for caller in callers]
+    await asyncio.sleep(0)
+    assert answers.size == PAGE
+    assert not any(caller.closed.is_set() for caller in callers)
+    await end(*tasks)
+    assert answers.size == 0
