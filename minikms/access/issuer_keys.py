@@ -27,8 +27,8 @@ LOGGER = logging.getLogger(__name__)
 _MAX_BYTES: Final = 256 * 1024
 _MAX_KEYS: Final = 64
 
-# In seconds: the longest a read takes; the least between two, whatever kids tokens name; and the
-# age at which the set is read again, so that a key which the provider has withdrawn expires.
+# In seconds: the limit of one read; the least time between two, whatever kids tokens name; and the
+# age at which the set is read again, so that keys withdrawn by the provider expire.
 _TIMEOUT: Final = 5
 _INTERVAL: Final = 60
 _MAX_AGE: Final = 300
@@ -59,9 +59,9 @@ class IssuerKey:
 class IssuerKeys:
     """The keys of a JWK Set in a file or at a URL.
 
-    It is read again for an unknown kid, at most once a minute, and when it is old. One read runs
-    at a time, in a task of its own; only an unknown kid waits for it. A failed read changes
-    nothing; `failed_reads` counts them.
+    The set is read again for an unknown kid, at most once a minute, and when it is old. One read
+    runs at a time, in its own task; only tokens with an unknown kid wait for it. A failed read
+    changes nothing; `failed_reads` counts them.
     """
 
     def __init__(self, source: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -77,13 +77,13 @@ class IssuerKeys:
             self._keys = _parse(_read_file(source))
             self._started = clock()
             if not self._keys:
-                raise JwtError("--jwt-jwks: It has no key that verifies signatures.")
+                raise JwtError("--jwt-jwks: The JWK Set has no key that verifies signatures.")
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Read the URL for the first time, and cancel a read at the end.
+        """Read the URL before the block, and cancel a running read after it.
 
-        A provider that does not answer does not keep the service from starting.
+        The service starts even if the provider does not answer.
         """
         try:
             if self._url and (task := self._start_read()):
@@ -126,21 +126,21 @@ class IssuerKeys:
                     content = await asyncio.to_thread(_read_file, self._source)
             self._keys = _parse(content)
         except TimeoutError:
-            self._failed(f"--jwt-jwks: It does not answer within {_TIMEOUT} seconds.")
+            self._failed(f"--jwt-jwks: The provider did not answer within {_TIMEOUT} seconds.")
         except JwtError as exc:
             self._failed(str(exc))
 
     def _failed(self, why: str) -> None:
         self.failed_reads += 1
-        LOGGER.warning("%s %d keys stay as they were.", why, len(self._keys))
+        LOGGER.warning("%s The %d keys read before stay in use.", why, len(self._keys))
 
     @functools.cached_property
     def _tls(self) -> ssl.SSLContext:
-        """With the certificates that the system trusts, which a file does without."""
+        """Trusts the certificates of the system; a file of keys needs none."""
         return ssl.create_default_context()
 
     async def _fetch(self, url: URL) -> bytes:
-        """The content at the URL; raises JwtError, which has none of the content."""
+        """Fetch the content of the URL; raises JwtError, which never quotes the content."""
         try:
             async with (
                 # Not decompressed, so that the limit of bytes holds for what arrives.
@@ -152,12 +152,14 @@ class IssuerKeys:
                 session.get(url, allow_redirects=False) as response,
             ):
                 if response.status != 200:
-                    raise JwtError(f"--jwt-jwks: It answers {response.status}.")
+                    raise JwtError(f"--jwt-jwks: The provider answered {response.status}.")
                 return await _read_body(response.content)
         except ClientConnectorError as exc:  # names host, port and reason
             raise JwtError(f"--jwt-jwks: {exc}.") from None
         except ClientError as exc:  # may contain the URL or content of the answer
-            raise JwtError(f"--jwt-jwks: It cannot be fetched: {type(exc).__name__}.") from None
+            raise JwtError(
+                f"--jwt-jwks: The JWK Set cannot be fetched: {type(exc).__name__}."
+            ) from None
 
 
 def _parse_url(source: str) -> URL | None:
@@ -172,7 +174,7 @@ def _parse_url(source: str) -> URL | None:
         raise JwtError("--jwt-jwks: The URL needs a host, and no user or password.")
     if url.scheme == "http" and not is_loopback(url.host):
         # On plain HTTP, an attacker on the network could replace the keys.
-        raise JwtError("--jwt-jwks: A URL needs https, but for one of this machine's loopback.")
+        raise JwtError("--jwt-jwks: A URL must be https, unless its host is loopback.")
     return url
 
 
@@ -192,7 +194,7 @@ async def _read_body(stream: StreamReader) -> bytes:
 
 def _limit(content: bytes) -> bytes:
     if len(content) > _MAX_BYTES:
-        raise JwtError(f"--jwt-jwks: It has more than {_MAX_BYTES} bytes.")
+        raise JwtError(f"--jwt-jwks: The JWK Set has more than {_MAX_BYTES} bytes.")
     return content
 
 
@@ -201,21 +203,21 @@ def _parse(content: bytes) -> list[IssuerKey]:
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError:
-        raise JwtError("--jwt-jwks: It is not JSON.") from None
+        raise JwtError("--jwt-jwks: The JWK Set is not JSON.") from None
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list):
-        raise JwtError("--jwt-jwks: It is not a JWK Set.")
+        raise JwtError("--jwt-jwks: The document is not a JWK Set.")
     if len(entries) > _MAX_KEYS:
-        raise JwtError(f"--jwt-jwks: It has more than {_MAX_KEYS} keys.")
+        raise JwtError(f"--jwt-jwks: The JWK Set has more than {_MAX_KEYS} keys.")
     keys = [key for entry in entries if (key := _import(entry))]
-    LOGGER.info("--jwt-jwks was read: %d keys, %d of them of use", len(entries), len(keys))
+    LOGGER.info("--jwt-jwks was read: %d keys, %d of them usable", len(entries), len(keys))
     return keys
 
 
 def _import(jwk: Any) -> IssuerKey | None:
     """Import a JWK; None if it does not verify signatures (RFC 7517 section 5).
 
-    A key that was published with its private part is ignored too.
+    A key published with its private part is ignored, too.
     """
     if not isinstance(jwk, dict) or "d" in jwk or jwk.get("use", "sig") != "sig":
         return None

@@ -34,10 +34,10 @@ EVERY_PROFILE: Final = "*"
 
 _MAX_LENGTH: Final = 16 * 1024
 
-# How far the provider's clock and ours may be apart, in seconds.
+# Allowed difference between the provider's clock and ours, in seconds.
 _LEEWAY: Final = 30
 
-# Verified in a thread: a signature of these takes most of a millisecond.
+# Verified in a thread: one signature takes almost a millisecond.
 _SLOW: Final = frozenset({"ES384", "ES512", "ES256K"})
 
 
@@ -45,9 +45,9 @@ _SLOW: Final = frozenset({"ES384", "ES512", "ES256K"})
 class Claims:
     """The claims of a verified token that the service uses.
 
-    `scopes` are all words of the claim `scope` (RFC 8693 section 4.2), also those unknown here.
-    `profiles` are those in the claim `minikms_profiles`: empty without the claim, and None, which
-    means every profile, only if the claim has `*`.
+    `scopes` are all words of the claim `scope` (RFC 8693 section 4.2), including unknown ones.
+    `profiles` are the names in the claim `minikms_profiles`: empty without the claim, and None,
+    for every profile, only if the claim contains `*`.
     """
 
     subject: str
@@ -79,7 +79,7 @@ class JwtVerifier:
     ) -> None:
         """`jwks` is the path of the issuer's JWK Set, or its URL; raises JwtError."""
         if not (issuer and audience and jwks):
-            raise JwtError("--jwt-issuer, --jwt-audience and --jwt-jwks are given together.")
+            raise JwtError("--jwt-issuer, --jwt-audience and --jwt-jwks must be given together.")
         self.keys = IssuerKeys(jwks, clock=clock)
         self._claims = JWTClaimsRegistry(
             leeway=_LEEWAY,
@@ -96,7 +96,7 @@ class JwtVerifier:
             yield
 
     async def verify(self, token: str) -> Claims:
-        """Verify a token; raises Unauthenticated, which does not say why."""
+        """Verify a token; raises Unauthenticated without the reason."""
         try:
             return _read(await self._verify(token))
         except JoseError:

@@ -39,7 +39,7 @@ SCOPES: Final = (
 """The permissions of callers; each route needs one of them."""
 
 OPEN: Final = "open"
-"""Instead of a scope: the route needs no token."""
+"""Stands in place of a scope on routes that need no token."""
 
 _WINDOW: Final = 60.0  # in seconds
 _MOST_ADDRESSES: Final = 10_000
@@ -68,7 +68,7 @@ class Caller:
             raise ProfileNotFound()
 
     def covers(self, profiles: Collection[str] | None) -> bool:
-        """Whether all these profiles are the caller's."""
+        """Tell whether the caller may use all these profiles."""
         return self.profiles is None or (
             profiles is not None and self.profiles.issuperset(profiles)
         )
@@ -193,7 +193,7 @@ def _hash_of(token: str) -> bytes:
 
 
 class WrongTokens:
-    """Counts wrong tokens for each address, minute by minute."""
+    """Counts the wrong tokens of each address, by the minute."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -201,7 +201,7 @@ class WrongTokens:
         self._until = 0.0
 
     def count(self, address: str) -> None:
-        """Count one of an address; raises TooManyAttempts over the limit."""
+        """Count a wrong token of an address; raises TooManyAttempts over the limit."""
         now = time.monotonic()
         if now >= self._until:
             self._counts.clear()
@@ -222,5 +222,7 @@ def read_admin_token(file: str) -> Token:
     """The token in a file; raises AccessError."""
     token = Token.parse(read_secret(file, "token", AccessError))
     if token is None:
-        raise AccessError(f"The token file {file} has no token as `minikms token generate` makes.")
+        raise AccessError(
+            f"The token file {file} must have a token made by `minikms token generate`."
+        )
     return token

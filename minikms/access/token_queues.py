@@ -9,18 +9,17 @@ from typing import Final
 from minikms.addresses import network_of
 from minikms.errors import TooManyAttempts
 
-# Of one address: how many different tokens wait at a time, and how many calls with them.
+# Limits for one address: different tokens that wait, and calls with them.
 _MOST_WAITING: Final = 100
 _MOST_CALLS: Final = 300
-# How many accepted tokens are remembered, those accepted last.
+# Accepted tokens to remember, the latest ones.
 _MOST_ACCEPTED: Final = 10_000
 
 
 class TokenQueues:
-    """Remembers accepted tokens, and has all others wait in the queue of their address.
+    """Remembers accepted tokens; all others wait in the queue of their address.
 
-    It authenticates nobody. Tokens are given by their hashes. A queue exists only while a token
-    waits in it.
+    Tokens are given by their hashes. A queue exists only while a token waits in it.
     """
 
     def __init__(self) -> None:
@@ -28,7 +27,7 @@ class TokenQueues:
         self._queues: dict[str, _Queue] = {}
 
     def must_wait(self, token: bytes) -> bool:
-        """Whether a token was not accepted recently."""
+        """Tell whether a token must wait, since it was not accepted recently."""
         return token not in self._accepted
 
     def accept(self, token: bytes) -> None:
@@ -44,7 +43,7 @@ class TokenQueues:
 
     @asynccontextmanager
     async def waiting(self, token: bytes, address: str) -> AsyncIterator[asyncio.Lock]:
-        """Queue a token of an address; gives the lock under which it asks the store.
+        """Queue a token of an address; yields the lock to hold while asking the store.
 
         Raises TooManyAttempts if too many others of its address wait.
         """
@@ -53,7 +52,9 @@ class TokenQueues:
         tokens = queue.tokens
         is_new = token not in tokens
         if (is_new and len(tokens) >= _MOST_WAITING) or tokens.total() >= _MOST_CALLS:
-            raise TooManyAttempts("Other tokens from this address are looked for.", retry_after=1)
+            raise TooManyAttempts(
+                "Too many unknown tokens of this address are being checked.", retry_after=1
+            )
         tokens[token] += 1
         try:
             yield queue.lock

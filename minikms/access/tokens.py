@@ -1,8 +1,8 @@
 """Tokens of callers: their format, and their records in the store.
 
 `mkms_ID_SECRET`: 16 hexadecimal digits that identify it, and base58check of 32 random bytes, whose
-checksum of four bytes lets secret scanners recognise it. The store has the SHA-256
-of the secret: as random as it is long, it needs no slow hash.
+checksum of four bytes lets secret scanners recognise it. The store keeps the SHA-256 of the
+secret, which is random and long enough to need no slow hash.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ class Token(NamedTuple):
         return cls(found[1], secret) if len(secret) == 32 else None
 
     def reveal(self) -> str:
-        """Its text with the secret; to be shown once, to its holder alone."""
+        """The token as text; show it once, to its holder alone."""
         return f"{PREFIX}{self.id}_{base58.b58encode_check(self.secret).decode()}"
 
     def __repr__(self) -> str:
@@ -61,7 +61,7 @@ class Token(NamedTuple):
 
     @property
     def hash(self) -> str:
-        """The SHA-256 of its secret, which the store has."""
+        """The SHA-256 of the secret, as stored."""
         return hashlib.sha256(self.secret).hexdigest()
 
 
@@ -82,21 +82,21 @@ class TokenRecord:
     expires: int | None = None
 
     def fits(self, token: Token) -> bool:
-        """Whether this is the record of `token`, compared in constant time."""
+        """Compare the hash of `token` with this record's, in constant time."""
         return hmac.compare_digest(self.hash, token.hash)
 
     @property
     def expired(self) -> bool:
-        """Whether it has expired."""
+        """Tell whether the token has expired."""
         return self.expires is not None and self.expires <= time.time_ns()
 
     def to_bytes(self) -> bytes:
-        """The record as the store has it."""
+        """Encode the record for the store."""
         return orjson.dumps(asdict(self))
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Self:
-        """The record that `to_bytes` made `value` from."""
+        """Decode a record that `to_bytes` encoded."""
         data: dict[str, Any] = orjson.loads(value)
         data["scopes"] = tuple(data["scopes"])
         if data["profiles"] is not None:
@@ -105,7 +105,7 @@ class TokenRecord:
 
 
 class Tokens:
-    """The tokens of a store, kept in its own profile, which no caller reaches."""
+    """The tokens of a store, kept in a profile that callers cannot reach."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -124,10 +124,10 @@ class Tokens:
         *,
         maker: str = "",
     ) -> tuple[Token, TokenRecord]:
-        """Create a token; only the one returned has its secret, the record does not.
+        """Create a token; the record does not contain its secret.
 
         `maker` is the id of the caller's stored token, empty without one. Raises Unauthenticated if
-        that token was revoked meanwhile.
+        that token was revoked in the meantime.
         """
         token = Token.new()
         now = time.time_ns()
@@ -161,7 +161,7 @@ class Tokens:
         return sorted(await self._database.run_own(work), key=lambda record: record.created)
 
     async def revoke(self, token_id: str) -> None:
-        """Delete a token, so that it is no longer valid; raises TokenNotFound."""
+        """Delete a token, which ends its validity; raises TokenNotFound."""
         set_token(token_id)
 
         async def work(session: Transaction) -> None:

@@ -1,1 +1,1 @@
-"""What was done, written down."""
+"""The audit log: one line for each call, and its verification."""

@@ -1,8 +1,8 @@
 """The lines of an audit log, and the heads that vouch for them.
 
-A chain is what one process writes into one file, from its opening line on. Each line has the
-SHA-256 of the line before and an HMAC (RFC 2104) under a key of its own, made one way from the key
-before it, which is forgotten: whoever has only the file cannot forge a line.
+A chain is the sequence of lines that one process writes into one file, from its opening line on.
+Each line has the SHA-256 of the line before and an HMAC (RFC 2104) under its own key, derived one
+way from the key before, which is then forgotten: with the file alone, no line can be forged.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from minikms.encodings import b64url_decode, jose_b64url
 KEY_LENGTH: Final = 32
 START: Final = b'{"chain":"'
 LONGEST: Final = 64 * 1024
-"""No line is longer, in bytes."""
+"""The limit of a line, in bytes."""
 
 _NOTHING: Final = "0" * 64
 _FORM: Final = re.compile(
@@ -59,7 +59,7 @@ class Line(NamedTuple):
         return cls(chain.decode(), int(n), prev.decode(), mac.decode(), body, hash_of(line))
 
     def is_genuine(self, key: bytes) -> bool:
-        """Whether its MAC is right under the key of this line."""
+        """Check its MAC under the key of this line."""
         return hmac.compare_digest(self.mac, _mac(key, self.body))
 
 
@@ -67,9 +67,9 @@ class Line(NamedTuple):
 class Opening:
     """The facts in the first line of a chain.
 
-    `follows` and `after` name the chain before and the line of it whose hash this line has;
-    `continues` says that this chain is before this one in the same file, with `torn` bytes of
-    lines that were cut short between them. `key` is the public key of the heads.
+    `follows` and `after` name the previous chain and its last line, whose hash this line has. If
+    `continues` is true, the previous chain is in the same file, and `torn` bytes of incomplete
+    lines lie between the two. `key` is the public key of the heads.
     """
 
     file: str
@@ -106,7 +106,7 @@ class Chain:
         return self.batch([orjson.dumps(facts | asdict(self.opening))])
 
     def batch(self, facts: Iterable[bytes]) -> "Batch":
-        """Its next lines, of an object in JSON each; they count once `advance` is called."""
+        """Make the next lines, one for each JSON object; they are the chain's after `advance`."""
         count, last, key = self.count, self._last, self._key
         start = b'{"chain":"%s","n":' % self.id.encode()
         time = self._time().encode()
@@ -162,7 +162,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The number of lines of a chain and the last one's hash, signed; `closed` at its end."""
+    """Signed length of a chain and hash of its last line; `closed` if the chain has ended."""
 
     chain: str
     file: str
@@ -179,7 +179,7 @@ class Head:
         return replace(self, sig=jose_b64url(key.sign(self._payload)))
 
     def is_signed_by(self, key: Ed25519PublicKey) -> bool:
-        """Whether its signature verifies under this key."""
+        """Check its signature under this key."""
         try:
             key.verify(b64url_decode(self.sig), self._payload)
         except (ValueError, InvalidSignature):
@@ -191,12 +191,12 @@ class Head:
         return b"minikms audit head\n" + orjson.dumps(asdict(replace(self, sig="")))
 
     def to_bytes(self) -> bytes:
-        """The head as the store and exports have it: a JSON object on one line."""
+        """Encode the head for the store and exports: a JSON object on one line."""
         return orjson.dumps(asdict(self))
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Self:
-        """The head that `to_bytes` made `value` from; raises ValueError and TypeError."""
+        """Decode a head that `to_bytes` encoded; raises ValueError and TypeError."""
         return cls(**orjson.loads(value))
 
 

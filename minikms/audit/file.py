@@ -11,15 +11,15 @@ from minikms.audit.chain import LONGEST, START, Line
 from minikms.startup_errors import AuditError
 from minikms.store.files import identity_of, open_or_make, why_not_owned
 
-# Modes of a file that others than its owner may write to.
+# Modes that let users besides the owner write to a file.
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 
-# A size that no file has: nothing is appended.
+# An impossible size, with which nothing is appended.
 _SPOILT: Final = -1
 
 
 class AuditFile:
-    """A file that this process alone appends to; it fails if others change, move or remove it."""
+    """A file that this process appends to, unless others have changed, moved or removed it."""
 
     def __init__(self, path: str) -> None:
         """Open it, or create it with mode 0600, and lock it.
@@ -49,13 +49,13 @@ class AuditFile:
         self._size, self._torn = _SPOILT, 0
 
     def is_in_place(self) -> bool:
-        """Whether its path still leads to this file."""
+        """Check that the path still leads to this file."""
         return identity_of(self.path) == self._identity
 
     def begin(self) -> tuple[Line | None, int]:
-        """Prepare to append: its last whole line, None without one, and the bytes after that.
+        """Prepare to append; gives the last whole line, or None, and the number of bytes after it.
 
-        Such torn bytes are of a process that was killed while it wrote. Raises AuditError for a
+        Bytes after it come from a process that was killed while writing. Raises AuditError for a
         file with other content, and OSError.
         """
         size = os.fstat(self._fd).st_size
@@ -68,7 +68,7 @@ class AuditFile:
                 break
             torn += len(part)
         if line is None and found and not START.startswith(found[:-1][: len(START)]):
-            raise AuditError(f"The file {self.path} has something else than an audit log in it.")
+            raise AuditError(f"The file {self.path} is not an audit log.")
         self._size, self._torn = size, 0
         if open_end:
             self.append(b"\n")
@@ -79,14 +79,14 @@ class AuditFile:
         facts = os.stat(self.path)
         size = self._size + self._torn
         if (facts.st_dev, facts.st_ino) != self._identity or facts.st_size != size:
-            raise OSError(errno.ESTALE, "another has moved, replaced or changed it")
+            raise OSError(errno.ESTALE, "it was moved, replaced or changed")
         if self._torn:
             self._take_back()
         written = os.write(self._fd, lines)
         if written < len(lines):
             self._torn = written
             self._take_back()
-            raise OSError(errno.ENOSPC, "it takes no whole line")
+            raise OSError(errno.ENOSPC, "there is no room for a whole line")
         self._size += written
 
     def sync(self) -> None:
@@ -99,7 +99,7 @@ class AuditFile:
         os.close(self._fd)
 
     def _take_back(self) -> None:
-        """Remove lines that were written in part; raises OSError, and the next call tries again."""
+        """Remove partly written lines; raises OSError, and the next call tries again."""
         os.ftruncate(self._fd, self._size)
         self._torn = 0
 

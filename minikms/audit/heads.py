@@ -1,6 +1,6 @@
 """The audit log's entries in the store: first keys of chains, last heads, and the signing key.
 
-They are in the store's own profile, which no caller reaches.
+They are in a profile that callers cannot reach.
 """
 
 import secrets
@@ -60,8 +60,8 @@ class AuditStore:
     async def save_head(self, head: Head) -> None:
         """Sign a head, and replace an earlier one of its chain.
 
-        The signing key is in memory only meanwhile. Calls may complete out of order, so a head
-        with fewer lines than the saved one is dropped.
+        The signing key is in memory only during the call. Calls may complete out of order, so a
+        head with fewer lines than the saved one is dropped.
         """
 
         async def work(session: Transaction) -> None:
@@ -99,12 +99,12 @@ class AuditStore:
             async for batch in batches:
                 for row in batch:
                     if row is None:
-                        raise KeyUnreadable("What the store has of audit logs does not decrypt.")
+                        raise KeyUnreadable("The store's entries of audit logs do not decrypt.")
                     yield row
 
 
 def public_text(key: Ed25519PublicKey) -> str:
-    """A public key as commands print it and opening lines have it: base64url."""
+    """Encode a public key as in commands and opening lines: base64url."""
     return jose_b64url(key.public_bytes_raw())
 
 

@@ -18,11 +18,11 @@ from minikms.startup_errors import AuditError
 
 LOGGER = logging.getLogger("minikms.audit")
 
-# A head is saved after so many lines; a failed save is retried after so many seconds.
+# Lines between two saved heads, and seconds before a failed save is retried.
 _LINES: Final = 1000
 _RETRY: Final = 1.0
 
-# If an encoded event is longer, in bytes, its values are cut to this many characters.
+# An encoded event over this size, in bytes, has its values cut to this many characters.
 _LONG: Final = 3800
 _LONG_VALUE: Final = 256
 
@@ -89,7 +89,7 @@ class AuditLog:
             self.write([AuditEvent("readyz", None)], SUCCESS)
 
     def reopen(self) -> None:
-        """Continue in the file now at its path, once the store has its new chain."""
+        """Continue in the file now at the path, once the store has the new chain."""
         self._reopening = True
         self._due.set()
 
@@ -110,10 +110,10 @@ class AuditLog:
         LOGGER.info("audit log %s, chain %s, public key %s", self._path, chain_id, self._public_key)
 
     async def _reopen(self) -> None:
-        """Begin a new chain; raises as the store does, AuditError and OSError."""
+        """Begin a new chain; raises errors of the store, AuditError and OSError."""
         self._next_chain = self._next_chain or await self._store.new_chain()
         chain_id, key = self._next_chain
-        # No await until both are switched: no line is lost between two files.
+        # No await until both are switched, so that no line is lost between two files.
         old = self._file
         file = old if old.is_in_place() else AuditFile(self._path)
         try:
@@ -189,12 +189,12 @@ class AuditLog:
             self._log_failure(exc)
 
     def _log_failure(self, exc: Exception) -> None:
-        """Log a failure that is retried, once until it succeeds."""
-        failure = "is not opened again" if self._reopening else "has heads that are not saved"
+        """Log a failure that is retried, once until the next success."""
+        failure = "be opened again" if self._reopening else "save its heads"
         if failure != self._failure:
             known = isinstance(exc, (KmsError, AuditError, OSError))
             LOGGER.error(
-                "the audit log %s %s yet: %s",
+                "the audit log %s cannot %s: %s",
                 self._path,
                 failure,
                 exc.strerror if isinstance(exc, OSError) else exc,
@@ -203,7 +203,7 @@ class AuditLog:
         self._failure = failure
 
     def _log_write_error(self, exc: OSError) -> None:
-        """Log why no line can be written, once for each reason."""
+        """Log the reason why no line can be written, once for each reason."""
         trouble = str(exc.strerror)
         if trouble != self._write_error:
             LOGGER.error(
@@ -226,7 +226,7 @@ def _sync_and_close(file: AuditFile) -> None:
 
 
 def _encode(event: AuditEvent, outcome: str) -> bytes:
-    """An event as a JSON object, with values cut if they are long or not Unicode."""
+    """Encode an event as a JSON object; values that are long or not Unicode are cut."""
     facts = {
         "request_id": event.request_id,
         "who": event.who,
@@ -241,7 +241,7 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
     }
     try:
         encoded = orjson.dumps(facts)
-    except TypeError:  # the name of a caller may be no Unicode
+    except TypeError:  # a caller's name may contain lone surrogates
         encoded = b""
     if 0 < len(encoded) <= _LONG:
         return encoded
@@ -249,7 +249,7 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
 
 
 def _cut(value: Any) -> Any:
-    """A value of bounded length that is Unicode."""
+    """Cut a text to valid Unicode of bounded length."""
     if not isinstance(value, str):
         return value
     return value[:_LONG_VALUE].encode("utf-8", "replace").decode()

@@ -1,12 +1,26 @@
-"""The files of an audit log, checked one by one and against each other."""
+"""Verification of the files of an audit log, one by one and against each other."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from minikms.audit.chain import Head, chain_ends
+from minikms.audit.chain import Head, Opening, chain_ends
 from minikms.audit.file import file_name
-from minikms.audit.gaps import Gap, gaps
-from minikms.audit.reader import LogFile
-from minikms.audit.verify_file import FileChecker, Report, Tally
+from minikms.audit.verify_file import FileChecker, LogFile, Report, Tally
+
+
+class Gap(NamedTuple):
+    """A missing chain, and the evidence that it exists.
+
+    Either `next`, a chain that was found, follows it; or its head says that it follows `previous`,
+    a chain that was found, or that it is of a log whose other chains were found. `inner` chains
+    come between two that were found.
+    """
+
+    chain: str
+    next: str | None
+    previous: str | None
+    head: Head | None
+    inner: bool
 
 
 def verify(
@@ -21,8 +35,8 @@ def verify(
     """Check files, given in any order, by heads whose signatures are good.
 
     `keys` has the key of the first line of each chain that the store knows; None without a store.
-    `report_fault` takes each fault, `report_note` what no head vouches for. The files are the
-    whole log; with `partial`, older and newer files may be elsewhere. Raises AuditError for a
+    `report_fault` takes each fault, `report_note` each part that no head covers. The files are
+    the whole log; with `partial`, older and newer files may be elsewhere. Raises AuditError for a
     file that cannot be read.
     """
     checker = FileChecker(heads, keys, report_fault, report_note)
@@ -34,7 +48,7 @@ def verify(
 
 
 def _check_links(checker: FileChecker) -> None:
-    """Check that a chain which follows one in another file follows the line that it names."""
+    """Check that each chain after one of another file follows the line that it names."""
     for chain in checker.chains.values():
         opening = chain.opening
         before = checker.chains.get(opening.follows or "")
@@ -44,7 +58,7 @@ def _check_links(checker: FileChecker) -> None:
 
 
 def _replaced(checker: FileChecker, files: Sequence[LogFile]) -> Iterator[str]:
-    """Check that each file has the chain that was written to it last; the chains that are not."""
+    """Check that each file has its latest chain; gives the missing chains."""
     for file in files:
         last = chain_ends(
             [head for head in checker.last_heads() if head.file == file_name(file.path)]
@@ -56,7 +70,7 @@ def _replaced(checker: FileChecker, files: Sequence[LogFile]) -> Iterator[str]:
 
 
 def _check_gaps(checker: FileChecker, reported: set[str], *, partial: bool) -> None:
-    """Check that the chains before, between and behind the found ones are there."""
+    """Check that no chain is missing before, between and after the found ones."""
     heads = {head.chain: head for head in checker.last_heads()}
     for gap in gaps({chain.id: chain.opening for chain in checker.chains.values()}, heads):
         if gap.chain in reported:
@@ -70,7 +84,7 @@ def _check_gaps(checker: FileChecker, reported: set[str], *, partial: bool) -> N
 
 
 def _place_of(checker: FileChecker, gap: Gap) -> tuple[str, str]:
-    """Where a chain is missing, and how that shows."""
+    """Give the place of a missing chain, and the evidence for it."""
     if gap.next:
         what = f"it follows the chain {gap.chain}, which is in none of these files"
         return checker.chains[gap.next].begin, what
@@ -81,3 +95,57 @@ def _place_of(checker: FileChecker, gap: Gap) -> tuple[str, str]:
         what = f"the chain {gap.chain}, which follows its own, is in none of these files"
         return where, what
     return gap.head.file if gap.head else "", f"the chain {gap.chain} is in none of these files"
+
+
+def gaps(found: Mapping[str, Opening], heads: Mapping[str, Head]) -> Iterator[Gap]:
+    """The chains missing among those `found`; of several in a row, the first and the last.
+
+    A chain that continues a file is not counted here: it is checked against the lines before it.
+    """
+    follows = {chain: head.follows for chain, head in heads.items()}
+    follows |= {chain: opening.follows for chain, opening in found.items()}
+    nexts = {
+        opening.follows: chain
+        for chain, opening in found.items()
+        if opening.follows and not opening.continues
+    }
+    older, newer = _before(found, follows), _behind(found, follows)
+    places = {opening.file for opening in found.values()}
+    of_these = (chain for chain, head in heads.items() if head.file in places)
+    for chain in dict.fromkeys([*nexts, *newer, *of_these]):
+        if chain in found:
+            continue
+        head = heads.get(chain)
+        previous = head.follows if head and head.follows in found else None
+        apart = chain not in older and chain not in newer
+        if chain in nexts or previous or apart:
+            inner = chain in older and chain in newer
+            yield Gap(chain, nexts.get(chain), previous, head, inner)
+
+
+def _before(found: Iterable[str], follows: Mapping[str, str | None]) -> set[str]:
+    """The chains before some of `found`, by the links in `follows`."""
+    before: set[str] = set()
+    for chain in found:
+        link = follows.get(chain)
+        while link and link not in before:
+            before.add(link)
+            link = follows.get(link)
+    return before
+
+
+def _behind(found: Container[str], follows: Mapping[str, str | None]) -> dict[str, None]:
+    """The chains after some of `found`, in the order of `follows`."""
+    behind: dict[str, bool] = {}
+    for chain in follows:
+        row: list[str] = []
+        link: str | None = chain
+        while link and link not in behind:
+            behind[link] = False  # ends at forged links in a circle
+            row.append(link)
+            link = follows.get(link)
+            if link in found:
+                break
+        reached = link in found or behind.get(link or "", False)
+        behind |= dict.fromkeys(row, reached)
+    return {chain: None for chain, reached in behind.items() if reached}

@@ -1,20 +1,58 @@
-"""The lines of one audit log file, checked against each other, their keys and the heads."""
+"""Verification of one audit log file: its lines, their keys and the heads."""
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
-from minikms.audit.chain import START, Head, Line, Opening, next_key
-from minikms.audit.reader import LogFile
+from minikms.audit.chain import LONGEST, START, Head, Line, Opening, next_key
+from minikms.startup_errors import AuditError
 
-# Takes where something is (a file, and mostly a line), and what is to say of it.
+# Takes a place (a file, mostly with a line), and the finding there.
 Report = Callable[[str, str], None]
 
-# A line number that is this far ahead was never written.
+# A line number so far ahead was never written.
 _FARTHEST: Final = 1_000_000
 
 _TORN: Final = "it was cut short: its writer ended while it wrote"
+
+
+class LogFile:
+    """A file as it is when opened: lines written later are left out."""
+
+    def __init__(self, path: str) -> None:
+        """Open it; raises AuditError."""
+        self.path = path
+        try:
+            self._opened = open(path, "rb")  # noqa: SIM115  # until its lines are read
+            self._size = self._opened.seek(0, os.SEEK_END)
+        except OSError as exc:
+            raise AuditError(f"The audit log {path} cannot be read: {exc.strerror}.") from None
+
+    @classmethod
+    def all_of(cls, paths: Iterable[str]) -> list[Self]:
+        """Open files, all or none; raises AuditError."""
+        with ExitStack() as stack:
+            files = []
+            for path in paths:
+                files.append(file := cls(path))
+                stack.callback(file.close)
+            stack.pop_all()
+            return files
+
+    def close(self) -> None:
+        """Close it."""
+        self._opened.close()
+
+    def parts(self) -> Iterator[bytes]:
+        """Its lines with their newlines; one that is longer than allowed comes in parts."""
+        with self._opened as opened:
+            place = opened.seek(0)
+            while place < self._size and (part := opened.readline(LONGEST)):
+                yield part
+                place += len(part)
 
 
 class ChainKeys:
@@ -37,7 +75,7 @@ class ChainKeys:
 
 @dataclass
 class FoundChain:
-    """A chain as far as it has been read: `n` and `hash` are its last line's, at `where`."""
+    """A chain as read so far: `n` and `hash` belong to its last line, at `where`."""
 
     id: str
     opening: Opening
@@ -55,7 +93,7 @@ class FoundChain:
         return self.heads[max(self.heads)] if self.heads else None
 
     def may_have(self, n: int, hash_: str) -> bool:
-        """Whether line `n` may have this hash, as far as the lines and heads show."""
+        """Tell whether line `n` may have this hash, by the lines and heads read."""
         if n > self.n:
             return False
         if n == self.n:
@@ -66,7 +104,7 @@ class FoundChain:
 
 @dataclass
 class Tally:
-    """How many files, chains and lines were checked, and how many faults they have."""
+    """Numbers of checked files, chains and lines, and of faults."""
 
     files: int = 0
     chains: int = 0
@@ -145,7 +183,7 @@ class FileChecker:
         if len(unreadable) == 1 and _is_torn(unreadable[0][1]):
             self.note(unreadable[0][0], _TORN)
             if not whole:
-                self.fault(path, "it has not one whole line")
+                self.fault(path, "it has no whole line")
         else:
             self._refuse(unreadable)
         if not number:
@@ -154,7 +192,7 @@ class FileChecker:
 
     def _refuse(self, unreadable: Iterable[tuple[str, bytes]]) -> None:
         for where, _ in unreadable:
-            self.fault(where, "it is no line of an audit log")
+            self.fault(where, "it is not a line of an audit log")
 
     def _begin(
         self, line: Line, opening: Opening, where: str, before: FoundChain | None
@@ -166,7 +204,7 @@ class FileChecker:
         self.tally.chains += 1
         first = None if self._keys is None else self._keys.get(line.chain)
         if self._keys is not None and first is None:
-            self.fault(where, f"the store knows no chain {line.chain}")
+            self.fault(where, f"the store does not know the chain {line.chain}")
         if opening.continues and (
             before is None
             or (before.id, before.n) != (opening.follows, opening.after)
@@ -218,21 +256,21 @@ class FileChecker:
         elif head and head.closed and chain.n > count:
             self.fault(chain.where, f"its chain had ended with line {count}")
         elif head is None and self._keys is None:
-            self.fault(chain.where, f"no head is of its chain {chain.id}")
+            self.fault(chain.where, f"its chain {chain.id} has no head")
         elif head is None or not head.closed:
             self.note(chain.where, self._unknown(chain, count))
 
     def _unknown(self, chain: FoundChain, count: int) -> str:
-        """What no head vouches for, in a chain that was not closed."""
+        """Name the part of a chain, not closed, that no head covers."""
         after = "nothing tells whether its chain had lines after this one"
         if chain.n == count:
             return after
-        vouched = "nothing vouches for" if chain.keys is None else "genuine is also"
-        return f"{after}; the last head is of line {count}, {vouched} what stands behind that"
+        later = "are not proven" if chain.keys is None else "are genuine, too"
+        return f"{after}; the last head is of line {count}, the lines after that {later}"
 
 
 def _is_torn(part: bytes) -> bool:
-    """Whether this may be the beginning of a line."""
+    """Tell whether this may be the beginning of a line."""
     return START.startswith(part[: len(START)]) and not part.endswith(b"\n")
 
 

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from minikms.audit.chain import Head
 from minikms.audit.heads import AuditStore, public_text
-from minikms.audit.reader import LogFile
 from minikms.audit.verify import verify as verify_files
+from minikms.audit.verify_file import LogFile
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.store_options import on_a_store, with_database
 from minikms.encodings import b64url_decode

@@ -259,7 +259,7 @@ async def test_a_server_that_does_not_answer(provider, running, clock, monkeypat
         provider.answer = gate = Gate(provider.publish)
         assert not await accepts(verifier, SigningKey(kid="two"))
         assert verifier.keys.failed_reads == 1
-        assert "does not answer" in caplog.text
+        assert "did not answer" in caplog.text
         assert await accepts(verifier, provider.keys[0])
         gate.opened.set()
 

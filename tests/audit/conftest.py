@@ -6,8 +6,8 @@ import pytest
 from stores import new_store
 
 from minikms.audit.heads import AuditStore
-from minikms.audit.reader import LogFile
 from minikms.audit.verify import verify
+from minikms.audit.verify_file import LogFile
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 

@@ -59,7 +59,7 @@ def test_a_rotated_file_that_was_cut_is_found(serve, run, options, path):
     os.truncate(older, 100)
     ended = run("audit", "verify", str(path), str(older), *options)
     assert (ended.returncode, ended.stderr) == (1, "")
-    assert f"{older}: it has not one whole line\n" in ended.stdout
+    assert f"{older}: it has no whole line\n" in ended.stdout
     assert ended.stdout.endswith(": 2 wrong.\n")
     assert run("audit", "verify", str(path), *options).returncode == 1
     ended = run("audit", "verify", "--partial", str(path), *options)

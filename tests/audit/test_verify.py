@@ -11,7 +11,7 @@ from audit_logs import TORN, event, head, killed, write
 from minikms.audit.chain import START, Line, next_key
 from minikms.audit.heads import HEAD
 from minikms.audit.log import AuditLog
-from minikms.audit.reader import LogFile
+from minikms.audit.verify_file import LogFile
 
 
 def changed(lines):
@@ -322,7 +322,9 @@ async def test_a_torn_line_is_noted(path, store, checked, left):
         assert (faults, ("left.log:5", TORN) in notes) == ([], True)
         text = left_behind.read_bytes()
         left_behind.write_bytes(text.replace(b"\n" + torn + b"\n", b"\n" + torn + b"x\n", 1))
-        assert (await checked(left_behind))[0] == [("left.log:5", "it is no line of an audit log")]
+        assert (await checked(left_behind))[0] == [
+            ("left.log:5", "it is not a line of an audit log")
+        ]
 
 
 async def test_a_line_that_lacks_its_end_alone_is_whole(path, store, checked):
@@ -338,6 +340,6 @@ async def test_a_line_that_lacks_its_end_alone_is_whole(path, store, checked):
 
 async def test_a_first_line_that_is_torn(path, store, checked):
     path.write_bytes(START + b"0123")
-    assert (await checked(path))[0] == [("audit.log", "it has not one whole line")]
+    assert (await checked(path))[0] == [("audit.log", "it has no whole line")]
     await write(path, store, 1)
     assert await checked(path) == ([], [("audit.log:1", TORN)])

@@ -227,7 +227,7 @@ def test_bad_files_at_sighup_change_nothing(serve, one, two):
         file.unlink()
         if content is not None:
             file.write_bytes(content)
-        line = hang_up(service, "stay as they were")
+        line = hang_up(service, "stay in use")
         assert " ERROR " in line
         assert str(file) in line
         assert shown(service, ours) == "first"
