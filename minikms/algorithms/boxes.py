@@ -14,7 +14,7 @@ PublicT = TypeVar("PublicT")
 
 
 class NaclBox(Box[KeyT, PublicT]):
-    """Boxes between keys that are X25519 keys, or act as such.
+    """Boxes between X25519 keys, and keys that act as X25519 keys.
 
     A peer is 32 bytes, the public key on curve25519. A box is Poly1305's tag, then the ciphertext.
     """
@@ -35,7 +35,7 @@ class NaclBox(Box[KeyT, PublicT]):
         secret, _ = self.x25519_pair(key)
         try:
             return sodium.crypto_box_open(boxed.ciphertext, boxed.nonce, peer, secret)
-        except CryptoError:  # of a wrong length, too
+        except CryptoError:  # also for a wrong length
             raise DecryptionFailed from None
 
     def seal(self, peer: bytes, plaintext: bytes) -> bytes:
@@ -45,5 +45,5 @@ class NaclBox(Box[KeyT, PublicT]):
         secret, public = self.x25519_pair(key)
         try:
             return sodium.crypto_box_seal_open(ciphertext, public, secret)
-        except CryptoError:  # of a wrong length, and of a point of low order, too
+        except CryptoError:  # also for a wrong length or a point of low order
             raise DecryptionFailed from None

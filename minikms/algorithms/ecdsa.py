@@ -56,8 +56,8 @@ class P521(EcAlgorithm, NistHpke, Pkcs8KeyAlgorithm[ec.EllipticCurvePrivateKey])
 class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coincurve.PrivateKey]):
     """secp256k1 by libsecp256k1: ES256K, 64-byte signatures with low s.
 
-    OpenSSL takes ten times as long to sign on this curve. A JWK with the curve's former name counts
-    as one with the present name, and is never given.
+    OpenSSL takes ten times as long to sign on this curve. JWKs with the curve's former name are
+    accepted, and never returned.
     """
 
     name, crv, multicodec = "k256", "secp256k1", 0xE7
@@ -92,7 +92,7 @@ class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coi
         return key.secret
 
     def sign(self, key: coincurve.PrivateKey, message: bytes, options: SignatureOptions) -> bytes:
-        # The compact form is r‖s and a recovery id, which JOSE does not have.
+        # The compact form is r‖s and a recovery id, which JOSE leaves out.
         digest = self._digest(message, options.prehashed)
         return key.sign_recoverable(digest, hasher=None)[:64]
 
@@ -126,5 +126,5 @@ class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coi
 
 
 def _with_present_name(jwk: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A JWK whose `crv` is secp256k1 where it was P-256K, as in drafts of RFC 8812."""
+    """A JWK with `crv` secp256k1 instead of P-256K, its name in drafts of RFC 8812."""
     return {**jwk, "crv": K256.crv} if jwk.get("crv") == "P-256K" else jwk

@@ -36,7 +36,7 @@ PublicT = TypeVar("PublicT", bound=PublicKey)
 class MlDsaAlgorithm(PureSigner[PrivateT, PublicT], akp.AkpAlgorithm[PrivateT, PublicT]):
     """ML-DSA with an empty context; the seed has 32 bytes.
 
-    What is prehashed is mu, the hash of the public key, the context and the message (FIPS 204
+    The prehashed form is mu, the hash of the public key, the context and the message (FIPS 204
     section 6.2): a signature over it is one over the message.
     """
 

@@ -1,4 +1,4 @@
-"""Bases for secret keys: octet sequences (RFC 7518 section 6.4), and those kept as bytes."""
+"""Bases for secret keys: octet sequences (RFC 7518 section 6.4), and keys stored as bytes."""
 
 import secrets
 from abc import abstractmethod
@@ -16,7 +16,7 @@ from minikms.plugin import (
     jwk_bytes,
 )
 
-# Bytes of an HMAC secret, the only one of any length. Each use hashes all of it.
+# Bytes of an HMAC secret; others have a fixed length. Each use hashes all of it.
 MAX_SECRET: Final = 4096
 
 KeyT = TypeVar("KeyT")
@@ -52,7 +52,7 @@ class SecretBytes:
 
 
 class SizedSecret(OctAlgorithm[SecretBytes]):
-    """A secret key of `size` bytes, which is bytes in memory."""
+    """A secret key of `size` bytes, kept as bytes in memory."""
 
     size: ClassVar[int]
 
@@ -69,7 +69,7 @@ class SizedSecret(OctAlgorithm[SecretBytes]):
 
 
 class BytesStored(KeyAlgorithm[KeyT], SecretImporter[KeyT]):
-    """An algorithm whose keys are their secret bytes in the store, which Askar encrypts."""
+    """An algorithm whose keys are stored as their secret bytes, which Askar encrypts."""
 
     @abstractmethod
     def secret_bytes(self, key: KeyT) -> bytes:

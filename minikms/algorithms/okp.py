@@ -74,7 +74,7 @@ class OkpAlgorithm(
     @staticmethod
     @abstractmethod
     def is_public_key(data: bytes) -> bool:
-        """Whether `data`, of `size` bytes, is a point of the curve that is not of low order."""
+        """Tell whether `data`, of `size` bytes, is on the curve and not of low order."""
 
     def generate(self) -> PrivateT:
         return self.private_class.generate()
@@ -89,7 +89,7 @@ class OkpAlgorithm(
         require_jwk_type(jwk, self.kty, self.crv)
         x = jwk_bytes(jwk, "x", self.size)
         if not self.is_public_key(x):
-            raise InvalidKey(f"The public key is no point of {self.crv}, or one of low order.")
+            raise InvalidKey(f"The public key is not on {self.crv}, or has low order.")
         return self.public_class.from_public_bytes(x)
 
     def import_jwk(self, jwk: Mapping[str, Any]) -> PrivateT:
@@ -124,9 +124,9 @@ def diffie_hellman(exchange: Callable[[PeerT], bytes], peer: PeerT) -> bytes:
     try:
         return exchange(peer)
     except ValueError:
-        # A point of low order gives zeros alone, which OpenSSL refuses. `load_public` refuses such
-        # a point before.
-        raise InvalidKey("The peer's public key is a point of low order.") from None
+        # A point of low order gives only zeros, which OpenSSL refuses. `load_public` refuses such a
+        # point before.
+        raise InvalidKey("The peer's public key has low order.") from None
 
 
 class X25519(
@@ -179,7 +179,7 @@ class Ed25519(
     def sign_many(
         self, key: SodiumKey, messages: Sequence[bytes], options: SignatureOptions
     ) -> list[bytes]:
-        # A subclass that signs in another way does so in batches, too.
+        # A subclass that signs in another way also does so in batches.
         if options.prehashed or type(self).sign is not Ed25519.sign:
             return super().sign_many(key, messages, options)
         return key.sign_many(messages)
@@ -206,7 +206,7 @@ def load_x25519(jwk: Mapping[str, Any]) -> bytes:
     require_jwk_type(jwk, Ed25519.kty, Ed25519.crv)
     u = points.ed25519_to_x25519(jwk_bytes(jwk, "x", Ed25519.size))
     if u is None:
-        raise InvalidKey("The public key is no multiple of the base point of Ed25519.")
+        raise InvalidKey("The public key is not a multiple of Ed25519's base point.")
     return u
 
 

@@ -31,9 +31,9 @@ _LOW_ORDER_448: Final = frozenset({0, 1, _P448 - 1})
 
 
 def is_ed25519_point(data: bytes) -> bool:
-    """Whether these 32 bytes are a point of edwards25519 whose order does not divide 8.
+    """Tell whether 32 bytes are a point of edwards25519 whose order does not divide 8.
 
-    RFC 8032 section 5.1.3, on libsodium's arithmetic, which alone would accept y + p for y.
+    RFC 8032 section 5.1.3, by libsodium's arithmetic, which by itself accepts y + p for y.
     """
     if _little(data) % 2**255 >= _P25519:
         return False
@@ -46,9 +46,9 @@ def is_ed25519_point(data: bytes) -> bool:
 
 
 def ed25519_to_x25519(data: bytes) -> bytes | None:
-    """The u of curve25519 for these 32 bytes of a point of edwards25519 (RFC 7748 section 4.1).
+    """The u of curve25519 for the 32 bytes of a point of edwards25519 (RFC 7748 section 4.1).
 
-    None where they are none, or one that is no multiple of the base point, as those of low order.
+    None if they are not on the curve, or not a multiple of the base point.
     """
     if _little(data) % 2**255 >= _P25519:
         return None
@@ -59,10 +59,10 @@ def ed25519_to_x25519(data: bytes) -> bytes | None:
 
 
 def is_ed448_point(data: bytes) -> bool:
-    """Whether these 57 bytes are a point of edwards448 whose order does not divide 4.
+    """Tell whether 57 bytes are a point of edwards448 whose order does not divide 4.
 
     RFC 8032 section 5.2.3: x² = (y² − 1)/(d·y² − 1) needs a root. The points (0, 1), (0, −1) and
-    (±1, 0) are those of low order. None of the libraries here checks this.
+    (±1, 0) have low order. No library here checks this.
     """
     y = _little(data[:56])
     if data[56] not in (0, 0x80) or not 1 < y < _P448 - 1:
@@ -73,7 +73,7 @@ def is_ed448_point(data: bytes) -> bool:
 
 
 def is_x25519_key(data: bytes) -> bool:
-    """Whether these 32 bytes are a u of curve25519, or its twist, that is not of low order.
+    """Tell whether 32 bytes are a u of curve25519 or its twist, not of low order.
 
     RFC 7748 section 5: the highest bit does not count, and u may be p or more.
     """
@@ -81,7 +81,7 @@ def is_x25519_key(data: bytes) -> bool:
 
 
 def is_x448_key(data: bytes) -> bool:
-    """Whether these 56 bytes are a u of curve448, or its twist, that is not of low order."""
+    """Tell whether 56 bytes are a u of curve448 or its twist, not of low order."""
     return _little(data) % _P448 not in _LOW_ORDER_448
 
 

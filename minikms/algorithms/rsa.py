@@ -82,7 +82,7 @@ class RsaAlgorithm(
         """
         public = self._public_numbers(jwk)
         if "oth" in jwk:
-            raise InvalidKey("RSA keys of more than two primes are not taken.")
+            raise InvalidKey("RSA keys with more than two primes are not supported.")
         n, d = public.n, _number(jwk, "d")
         if d >= n:
             raise InvalidKey(_MISFIT)
@@ -91,7 +91,7 @@ class RsaAlgorithm(
         elif _CRT_MEMBERS.isdisjoint(jwk):  # RFC 7518 section 6.3.2: d alone will do
             p, q = _recover_primes(n, d)
         else:
-            raise InvalidKey("Of p, q, dp, dq and qi a JWK has none, or p and q at least.")
+            raise InvalidKey("The JWK has some of p, q, dp, dq and qi, but not both p and q.")
         self._require_primes_apart(p, q)
         if p * q != n or any((_EXPONENT * d - 1) % (prime - 1) for prime in (p, q)):
             raise InvalidKey(_MISFIT)
@@ -99,7 +99,7 @@ class RsaAlgorithm(
             numbers = rsa.RSAPrivateNumbers(
                 p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public
             )
-            # These three follow from the others, so those in the JWK must be equal.
+            # These three follow from the others, so the JWK must have the same values.
             for member, value in (("dp", numbers.dmp1), ("dq", numbers.dmq1), ("qi", numbers.iqmp)):
                 if member in jwk and _number(jwk, member) != value:
                     raise InvalidKey(f"The JWK member {member!r} does not fit the others.")
@@ -207,7 +207,7 @@ def _scheme(message: bytes, options: SignatureOptions) -> _Scheme:
 
 
 def load_tested(numbers: rsa.RSAPrivateNumbers) -> rsa.RSAPrivateKey:
-    """The key of numbers that OpenSSL tests, the primes too; raises ValueError."""
+    """The key of these numbers, tested by OpenSSL, primes included; raises ValueError."""
     return numbers.private_key()
 
 

@@ -44,7 +44,7 @@ class SodiumPublicKey:
         return self._point
 
     def verify(self, signature: bytes, message: bytes) -> None:
-        """Raise InvalidSignature where it is not one of this message."""
+        """Raise InvalidSignature unless it is a signature of this message."""
         if len(signature) != SIZE:  # libsodium takes the two as one
             raise InvalidSignature
         try:
@@ -86,13 +86,13 @@ class SodiumKey:
     def sign_many(self, messages: Sequence[bytes]) -> list[bytes]:
         """The signature over each message.
 
-        libsodium works without the interpreter lock. A thread that has to wait for it between two
-        signatures waits for longer than a signature takes, so it holds it as briefly as can be.
+        libsodium works without the interpreter lock. To wait for the lock between two signatures
+        takes longer than a signature, so Python holds it as briefly as possible.
         """
         library = _library()
         if library is None:
             return [self.sign(message) for message in messages]
-        # Each is signed into a place of its own, the signature first, then the message.
+        # Each is signed into its own place: the signature, then the message.
         places = list(accumulate([SIZE + len(message) for message in messages], initial=0))
         out = library.ffi.new("unsigned char[]", places.pop())
         calls = [
@@ -115,7 +115,7 @@ class SodiumKey:
 
 @cache
 def _library() -> Any:
-    """The module of PyNaCl that has libsodium; None where PyNaCl has none of this name."""
+    """PyNaCl's module of libsodium; None if PyNaCl has no module of this name."""
     if lost := PRIVATE_NAMES.missing():
         LOGGER.warning("%s: %s", lost, PRIVATE_NAMES.without)
         return None

@@ -151,7 +151,7 @@ class XC20P(AskarAead):
 
 
 class AesKeyWrap(SizedSecret, KeyWrap[SecretBytes]):
-    """AES key wrap (RFC 3394), with padding where 8 does not divide the length (RFC 5649).
+    """AES key wrap (RFC 3394), with padding if 8 does not divide the length (RFC 5649).
 
     pyca/cryptography wraps bytes; Askar wraps Askar keys alone.
     """

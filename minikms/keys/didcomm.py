@@ -22,17 +22,17 @@ from minikms.plugin.protocol import Box, Boxed
 
 AUTHCRYPT: Final = "Authcrypt"
 ANONCRYPT: Final = "Anoncrypt"
-# So it is written, though the cipher is ChaCha20-Poly1305 (RFC 8439), with a nonce of 12 bytes.
+# The name in Aries RFC 0019; the cipher is ChaCha20-Poly1305 (RFC 8439), with a 12-byte nonce.
 ENC: Final = "xchacha20poly1305_ietf"
 TYP: Final = "JWM/1.0"
 
 VERKEY_PATTERN: Final = r"^[1-9A-HJ-NP-Za-km-z]{32,44}\Z"
-# The JWK of a verkey, but for `x` (RFC 8037 section 2).
+# The JWK of a verkey without `x` (RFC 8037 section 2).
 VERKEY_TYPE: Final[Mapping[str, str]] = {"kty": "OKP", "crv": "Ed25519"}
 
 _VERKEY: Final = re.compile(VERKEY_PATTERN)
 _VERKEY_SIZE: Final = 32
-# For more recipients than these a message is packed in a thread.
+# A message for more recipients is packed in a thread.
 _FEW: Final = 2
 _KEY_SIZE: Final = sodium.crypto_aead_chacha20poly1305_ietf_KEYBYTES
 _NONCE_SIZE: Final = sodium.crypto_aead_chacha20poly1305_ietf_NPUBBYTES
@@ -41,7 +41,7 @@ _TAG_SIZE: Final = sodium.crypto_aead_chacha20poly1305_ietf_ABYTES
 
 @dataclass(frozen=True, slots=True)
 class Verkey:
-    """A verkey: its text, its JWK, and the kid of the key that it is the public part of."""
+    """A verkey: its text, its JWK, and the kid of its key pair."""
 
     text: str
     jwk: Mapping[str, str]
@@ -49,7 +49,7 @@ class Verkey:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The verkey of a text; raises ValueError where it is none."""
+        """The verkey of a text; raises ValueError for any other text."""
         data = base58.b58decode(text) if _VERKEY.match(text) else b""
         if len(data) != _VERKEY_SIZE:
             raise ValueError("not 32 bytes in base58")
@@ -78,7 +78,7 @@ class Envelope(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Protected:
-    """A header: its text, which is authenticated as it stands, and the recipients, by kid."""
+    """A header: its text, which is authenticated unchanged, and its recipients by kid."""
 
     text: str
     recipients: Mapping[str, Recipient]
@@ -86,7 +86,7 @@ class Protected:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """The same, whose header was read."""
+    """An envelope whose header was read."""
 
     protected: Protected
     iv: bytes
@@ -95,9 +95,9 @@ class Packed:
 
 
 class Unpacked(NamedTuple):
-    """A message, the verkeys that it came to and from, and the kid of the key that opened it.
+    """A message, the verkeys of its recipient and sender, and the kid of the key that opened it.
 
-    `sender` is None where the message does not say who sent it.
+    `sender` is None for an anonymous message.
     """
 
     message: bytes
@@ -108,7 +108,7 @@ class Unpacked(NamedTuple):
 
 @dataclass(slots=True, repr=False)
 class PackFrom(Operation[AnyBox, Envelope]):
-    """An envelope to all of `to` that says who sent it (Authcrypt); raises InvalidKey."""
+    """An envelope to all of `to` that names its sender (Authcrypt); raises InvalidKey."""
 
     uses = (Use(Box, "box"),)
     to: Sequence[Verkey]
@@ -121,7 +121,7 @@ class PackFrom(Operation[AnyBox, Envelope]):
     def compute(self, key: UsableKey[AnyBox]) -> Envelope:
         algorithm = key.algorithm
         if not algorithm.owns_jwk(VERKEY_TYPE):
-            raise UnsupportedOperation("Such a message is from an Ed25519 key.")
+            raise UnsupportedOperation("Only an Ed25519 key can send a DIDComm message.")
         sender = b58(algorithm.public_bytes(key.material)).encode()
         cek = sodium.randombytes(_KEY_SIZE)
         recipients = []
@@ -135,9 +135,9 @@ class PackFrom(Operation[AnyBox, Envelope]):
 
 @dataclass(slots=True, repr=False)
 class PackAnonymously(Operation[AnyBox, Envelope]):
-    """An envelope to all of `to` that does not say who sent it (Anoncrypt); raises InvalidKey.
+    """An envelope to all of `to` without a sender (Anoncrypt); raises InvalidKey.
 
-    Its key is the JWK of the first of them, whose algorithm all have.
+    Its key is the JWK of the first recipient; all have the same algorithm.
     """
 
     uses = (Use(Box, "box", is_public=True),)
@@ -149,7 +149,7 @@ class PackAnonymously(Operation[AnyBox, Envelope]):
         return len(self.to) > _FEW
 
     def load_public(self, algorithm: AnyBox, jwk: Mapping[str, Any]) -> None:
-        """Nothing: `compute` reads the keys of all."""
+        """Load nothing: `compute` reads all keys."""
 
     def compute(self, key: UsableKey[AnyBox]) -> Envelope:
         algorithm, cek = key.algorithm, sodium.randombytes(_KEY_SIZE)
@@ -162,7 +162,7 @@ class PackAnonymously(Operation[AnyBox, Envelope]):
 
 @dataclass(slots=True, repr=False)
 class Unpack(Operation[AnyBox, Unpacked]):
-    """What is in an envelope, of which the key is a recipient; raises DecryptionFailed."""
+    """The message in an envelope to the key; raises DecryptionFailed."""
 
     uses = (Use(Box, "box-open"),)
     packed: Packed
@@ -197,7 +197,7 @@ def _open_from(key: UsableKey[AnyBox], sender: Verkey, recipient: Recipient) -> 
 
 
 def _seal(alg: str, recipients: Sequence[Recipient], cek: bytes, message: bytes) -> Envelope:
-    """A message in its envelope, encrypted with the content key that the recipients have."""
+    """A message in its envelope, encrypted with the recipients' content key."""
     protected = _write_protected(alg, recipients)
     iv = sodium.randombytes(_NONCE_SIZE)
     encrypt = sodium.crypto_aead_chacha20poly1305_ietf_encrypt
@@ -213,7 +213,7 @@ def _decrypt(packed: Packed, cek: bytes) -> bytes:
     sealed, aad = packed.ciphertext + packed.tag, packed.protected.text.encode()
     try:
         return decrypt(sealed, aad, packed.iv, cek)
-    except CryptoError:  # of a nonce or a key of a wrong length, too
+    except CryptoError:  # also for a nonce or a key of a wrong length
         raise DecryptionFailed from None
 
 

@@ -30,7 +30,7 @@ AnyHpke: TypeAlias = Hpke[Any, Any]
 
 
 class Encrypted(NamedTuple):
-    """What was encrypted; to a public key, without nonce and tag."""
+    """The result of encryption; to a public key, without nonce and tag."""
 
     ciphertext: bytes
     nonce: bytes | None = None
@@ -39,9 +39,9 @@ class Encrypted(NamedTuple):
 
 @dataclass(slots=True, repr=False)
 class Encrypt(Operation[AnyEncryption, Encrypted]):
-    """A plaintext encrypted: under a new nonce, or to a public key.
+    """A plaintext, encrypted under a new nonce or to a public key.
 
-    Raises UnsupportedOption for `aad` or the `alg` of a JWK where the algorithm has none of these.
+    Raises UnsupportedOption for `aad` to a public key, and for a JWK of another `alg`.
     """
 
     uses = (Use(Aead, "encrypt"), Use(PublicKeyEncryption, "encrypt"))
@@ -61,10 +61,10 @@ class Encrypt(Operation[AnyEncryption, Encrypted]):
 
 @dataclass(slots=True, repr=False)
 class Decrypt(Operation[AnyEncryption, bytes]):
-    """The plaintext of what was encrypted; raises DecryptionFailed.
+    """The plaintext of a ciphertext; raises DecryptionFailed.
 
-    Raises ValidationFailed without the nonce or the tag that the algorithm needs, and
-    UnsupportedOption with one, or with `aad`, where it has none.
+    Raises ValidationFailed without a nonce or tag that the algorithm needs, and UnsupportedOption
+    with a nonce, tag or `aad` that it does not have.
     """
 
     uses = (Use(Aead, "decrypt"), Use(PublicKeyEncryption, "decrypt"))
@@ -87,7 +87,7 @@ class Decrypt(Operation[AnyEncryption, bytes]):
 
 @dataclass(slots=True, repr=False)
 class Wrap(Operation[KeyWrap[Any], bytes]):
-    """A secret wrapped; raises InvalidKey where it is too short."""
+    """A wrapped secret; raises InvalidKey if it is too short."""
 
     uses = (Use(KeyWrap, "wrap"),)
     secret: bytes
@@ -98,7 +98,7 @@ class Wrap(Operation[KeyWrap[Any], bytes]):
 
 @dataclass(slots=True, repr=False)
 class Unwrap(Operation[KeyWrap[Any], bytes]):
-    """The secret that was wrapped; raises DecryptionFailed."""
+    """The secret of a wrapping; raises DecryptionFailed."""
 
     uses = (Use(KeyWrap, "unwrap"),)
     wrapped: bytes
@@ -154,7 +154,7 @@ class SealHpke(Operation[AnyHpke, HpkeSealed]):
 
 @dataclass(slots=True, repr=False)
 class OpenHpke(Operation[AnyHpke, bytes]):
-    """The plaintext of what was sealed; raises DecryptionFailed."""
+    """The plaintext of a sealed message; raises DecryptionFailed."""
 
     uses = (Use(Hpke, "hpke-open"),)
     sealed: HpkeSealed

@@ -11,7 +11,7 @@ from minikms.records import KeyRecord
 
 @dataclass(slots=True, repr=False)
 class Export(Operation[JwkImporter[Any], dict[str, str]]):
-    """The private JWK (RFC 7517); raises NotExportable where the key was not made exportable."""
+    """The private JWK (RFC 7517); raises NotExportable unless the key was made exportable."""
 
     uses = (Use(JwkImporter, "export"),)
 

@@ -113,8 +113,8 @@ class EncryptJwe:
         if len({alg in AUTHENTICATED for alg in algs}) > 1:
             faults.append(("#/recipients", "Either all have a sender (ECDH-1PU) or none has."))
         elif (algs[0] in AUTHENTICATED) != (self.sender is not None):
-            what = "has no sender" if self.sender else "needs a sender"
-            faults.append(("#/from", f"{algs[0]} {what}."))
+            needs = "has no sender" if self.sender else "needs a sender"
+            faults.append(("#/from", f"{algs[0]} {needs}."))
         if self.form == "compact" and self.aad:
             faults.append(("#/serialization", "The compact form has no aad."))
         faults.extend(_header_faults("#/header", self.header))
@@ -196,12 +196,12 @@ def _require_fit(
     algorithm = key.algorithm
     if alg not in algorithm.jwe_algs:
         algs = ", ".join(algorithm.jwe_algs) or "none"
-        raise UnsupportedOption(f"A recipient's key is not for {alg}, but for: {algs}.")
+        raise UnsupportedOption(f"A recipient's key is not for {alg}. It is for: {algs}.")
     if key.alg not in (None, alg):
         raise UnsupportedOption(f"A recipient's JWK is not for {alg}: it has another alg.")
     if isinstance(algorithm, Aead) and enc not in algorithm.jose_algs:
         encs = ", ".join(algorithm.jose_algs)
-        raise UnsupportedOption(f"A recipient's key is not for {enc}, but for: {encs}.")
+        raise UnsupportedOption(f"A recipient's key is not for {enc}. It is for: {encs}.")
     if isinstance(algorithm, KeyAgreement) and "jwe-encrypt" in algorithm.opt_in:
         # It agrees as a key of another type, which its JWK does not tell.
         raise UnsupportedOption(f"No JWE can be made for a {algorithm.name} key.")
@@ -227,11 +227,11 @@ def _encrypt(obj: _Json, enc: JWEEncModel) -> dict[str, Any]:
     try:
         made: Any = joserfc.encrypt_json(obj, None, registry=Registry(enc))
     except InvalidEncryptionAlgorithmError:
-        what = "With ECDH-1PU and key wrapping it is one of AES-CBC with HMAC."
-        raise ValidationFailed(errors=[("#/enc", what)]) from None
+        fault = "ECDH-1PU with key wrapping needs an enc of AES-CBC with HMAC."
+        raise ValidationFailed(errors=[("#/enc", fault)]) from None
     except JoseError:
-        what = "A header member that must be a URL, such as jku, is not one."
-        raise ValidationFailed(errors=[("#/header", what)]) from None
+        fault = "A header member that must be a URL, such as jku, is not one."
+        raise ValidationFailed(errors=[("#/header", fault)]) from None
     if isinstance(enc, KeyContent):
         made["iv"] = jose_b64url(enc.nonce)
     for one in made.get("recipients", [made]):

@@ -1,7 +1,7 @@
-"""What joserfc works with: its algorithms, and some of our own; and our keys, as it asks for keys.
+"""The algorithms of joserfc and those that it lacks, and our keys in its classes.
 
 joserfc has the framing of a JWE, the Concat KDF and the AES (RFC 7516, RFC 7518). A private key is
-used by its algorithm alone. docs/internals/jose.md says what is done differently, and why.
+used only by its algorithm. docs/internals/jose.md says how this differs from joserfc, and why.
 """
 
 from collections.abc import Callable
@@ -83,7 +83,7 @@ class _XChaCha20(_ChaCha20):
 class KeyContent(JWEEncModel):
     """The content encryption of a key that is used directly (`dir`), by its algorithm.
 
-    The algorithm makes the nonce, so that of a JWE is `nonce`, and not what joserfc wrote.
+    The algorithm makes the nonce: the iv of the JWE is `nonce`, not the one that joserfc wrote.
     """
 
     # There is no key of the content's own.
@@ -152,12 +152,12 @@ ALGS: Final = tuple(ALG_MODELS)
 AUTHENTICATED: Final = frozenset(
     name for name, model in ALG_MODELS.items() if isinstance(model, ECDH1PUAlgModel)
 )
-"""Those by which a JWE has a sender, whose key takes part."""
+"""The `alg` values of a JWE with a sender, whose key takes part."""
 ENCS: Final = tuple(ENC_MODELS)
 
 
 def is_direct(alg: str) -> bool:
-    """Whether the content's key follows from the recipient's, so that there can be but one."""
+    """Tell whether the content key follows from the key of the only recipient."""
     return ALG_MODELS[alg].direct_mode
 
 
@@ -189,7 +189,7 @@ class AgreementKey(ECKey):
         return self._algorithm.crv or ""
 
     def get(self, k: str, default: Any = None) -> Any:
-        """Of `use`, `alg` and `key_ops`, which the key's record has, none."""
+        """The default: `use`, `alg` and `key_ops` are in the key's record, not here."""
         return default
 
     # Class methods of joserfc's, which calls them on a key.
@@ -233,7 +233,7 @@ RecipientKey: TypeAlias = AgreementKey | DirectKey
 
 
 def key_to_encrypt(usable: UsableKey[Jwe]) -> RecipientKey:
-    """A recipient's key for whoever makes a JWE: the public one of a pair."""
+    """A recipient's key to make a JWE with: the public one of a pair."""
     algorithm, key = usable.algorithm, usable.material
     if isinstance(algorithm, KeyAgreement):
         return AgreementKey(algorithm, algorithm.load_peer(algorithm.public_jwk(key)))
@@ -245,7 +245,7 @@ def key_to_encrypt(usable: UsableKey[Jwe]) -> RecipientKey:
 
 
 def key_to_decrypt(usable: UsableKey[Jwe]) -> RecipientKey:
-    """A recipient's own key, the private one of a pair."""
+    """A recipient's key to decrypt a JWE with: the private one of a pair."""
     algorithm, key = usable.algorithm, usable.material
     if isinstance(algorithm, KeyAgreement):
         return AgreementKey(algorithm, key)

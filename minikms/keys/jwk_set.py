@@ -1,4 +1,4 @@
-"""A JWK Set as it is sent, and the part of it that a caller asks for (RFC 7517 section 5)."""
+"""A JWK Set as JSON, and the part of it that a caller asks for (RFC 7517 section 5)."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -31,14 +31,14 @@ class _Run(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JwkFilter:
-    """The members that a caller asks for: one of the values of each, if there are any."""
+    """The members that a caller asks for: one of the values of each non-empty filter."""
 
     kty: frozenset[str] = frozenset()
     use: frozenset[str] = frozenset()
     alg: frozenset[str] = frozenset()
 
     def matches(self, kind: MemberKind) -> bool:
-        """Whether members of this kind are among them."""
+        """Tell whether members of this kind match."""
         if kind.on_request and not (self.kty or self.use or self.alg):
             return False
         return (

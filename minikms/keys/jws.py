@@ -38,7 +38,7 @@ _MAX_HEADER: Final = 65_536
 
 
 class JwsResult(NamedTuple):
-    """What became of a JWS: its header where it has one, its payload only where it is valid."""
+    """The result of verifying a JWS: its header if it has one, its payload only if it is valid."""
 
     valid: bool
     header: dict[str, Any] | None
@@ -49,8 +49,8 @@ class JwsResult(NamedTuple):
 class SignJws(Operation[SignerOrMac, str]):
     """A compact JWS; raises UnsupportedOption.
 
-    `header` has members that the service does not set itself. Its `kid` is the alias, where that
-    named the key, unless `by_kid`.
+    `header` has members that the service does not set. Its `kid` is the alias if the caller named
+    one, unless `by_kid`.
     """
 
     uses = (Use(Signer, "sign"), Use(Mac, "mac"))
@@ -77,9 +77,9 @@ class SignJws(Operation[SignerOrMac, str]):
 
 @dataclass(slots=True, repr=False)
 class VerifyJws(Operation[SignerOrMac, JwsResult]):
-    """Whether a compact JWS is good, and what it says; raises UnsupportedOption.
+    """The verification of a compact JWS; raises UnsupportedOption.
 
-    `payload` is that of a detached one, else None.
+    `payload` is the payload of a detached one, else None.
     """
 
     uses = (Use(Signer, "verify"), Use(Mac, "mac-verify"))
@@ -108,13 +108,13 @@ class VerifyJws(Operation[SignerOrMac, JwsResult]):
 
 def _algs(key: UsableKey[SignerOrMac]) -> tuple[str, ...]:
     """The JOSE names that a JWS by a key may have, at least one; raises UnsupportedOption."""
-    if not key.algorithm.jws_algs:  # as that of some plugins
+    if not key.algorithm.jws_algs:  # as for some plugins
         raise UnsupportedOption("JOSE has no name for the signatures of this key: it makes no JWS.")
     return key.algorithm.jws_algs
 
 
 class Jws(NamedTuple):
-    """A compact JWS taken apart: what was signed, and what it says of itself."""
+    """A compact JWS in parts, with the bytes that were signed."""
 
     header: dict[str, Any]
     payload: bytes
@@ -123,17 +123,16 @@ class Jws(NamedTuple):
 
     @property
     def understood(self) -> bool:
-        """Whether every extension that it calls critical is known: RFC 7797's `b64` alone is."""
+        """True if it calls no extension critical but RFC 7797's `b64`."""
         if "crit" not in self.header:
             return "b64" not in self.header
         return self.header["crit"] == ["b64"] and "b64" in self.header
 
     @classmethod
     def parse(cls, text: str, detached: bytes | None) -> Self | None:
-        """The parts of `text`, None where it is no JWS.
+        """The parts of `text`; None if it is not a JWS.
 
-        `detached` is the payload where `text` leaves it out; a text that has its own must have
-        the same.
+        `detached` is the payload if `text` leaves it out; a payload in `text` must be the same.
         """
         try:
             protected, middle, signature = text.split(".", 3)
@@ -171,13 +170,13 @@ def signing_input(protected: str, payload: bytes, *, plain: bool) -> bytes:
 
 
 def compact(protected: str, message: bytes, signature: bytes, *, detached: bool) -> str:
-    """The compact form of what was signed; a detached payload is left out."""
+    """The compact form of a signed message, without a detached payload."""
     signed = f"{protected}." if detached else message.decode("ascii")
     return f"{signed}.{jose_b64url(signature)}"
 
 
 def too_deep(header: Mapping[str, Any]) -> bool:
-    """Whether a header is nested deeper than it can be written, though it could be read."""
+    """Tell whether a header was read, but is nested too deep to be written."""
     try:
         orjson.dumps([header])
     except TypeError:
@@ -197,7 +196,7 @@ def mistyped(header: Mapping[str, Any], types: Mapping[str, type]) -> str | None
 
 
 def decode_canonical(text: str) -> bytes:
-    """Decode base64url in its one canonical form: no padding, no bits that count for nothing.
+    """Decode base64url in its canonical form: no padding, no stray bits.
 
     RFC 7515 section 2, RFC 4648 section 3.5: of a signed text, no second spelling is valid.
     """

@@ -16,10 +16,9 @@ _VERIFY = (Use(Signer, "verify"),)
 
 @dataclass(frozen=True, slots=True)
 class SignOptions:
-    """How a caller wants to sign or verify.
+    """A caller's options for a signature.
 
-    `alg` is a JOSE name, the key's default where None; `prehashed` says that the message is the
-    digest already.
+    `alg` is a JOSE name, by default the key's. If `prehashed`, the message is already a digest.
     """
 
     alg: str | None = None
@@ -28,7 +27,7 @@ class SignOptions:
 
 
 class Signed(NamedTuple):
-    """A signature, the JOSE name it was made for, if it has one, and the key that made it."""
+    """A signature, its JOSE name if it has one, and the kid of its key."""
 
     sig: bytes
     alg: str | None
@@ -51,7 +50,7 @@ class Sign(Operation[AnySigner, Signed]):
 
 @dataclass(slots=True, repr=False)
 class Verify(Operation[AnySigner, bool]):
-    """Whether a signature over a message is good; raises UnsupportedOption."""
+    """The verification of a signature over a message; raises UnsupportedOption."""
 
     uses = _VERIFY
     message: bytes
@@ -80,7 +79,7 @@ class SignBatch(BatchOperation[AnySigner, bytes, bytes]):
 
 @dataclass(slots=True, repr=False)
 class VerifyBatch(BatchOperation[AnySigner, tuple[bytes, bytes], bool]):
-    """Whether the signature of each pair of message and signature is good.
+    """The verification of each pair of message and signature.
 
     Raises UnsupportedOption.
     """
@@ -111,7 +110,7 @@ class ComputeMac(Operation[Mac[Any], bytes]):
 
 @dataclass(slots=True, repr=False)
 class VerifyMac(Operation[Mac[Any], bool]):
-    """Whether an authentication code is that of a message."""
+    """The verification of an authentication code."""
 
     uses = (Use(Mac, "mac-verify"),)
     message: bytes
@@ -134,7 +133,7 @@ class _Signing:
 
     @classmethod
     def choose(cls, key: UsableKey[AnySigner], options: SignOptions) -> Self:
-        """How to sign with a key; raises UnsupportedOption where the options do not apply to it."""
+        """The options as they apply to a key; raises UnsupportedOption if they do not."""
         signer = key.algorithm
         algs, alg = signer.signing_algs, options.alg
         if key.alg is not None:
@@ -153,17 +152,17 @@ class _Signing:
         return cls(signer, SignatureOptions(alg, options.prehashed), der)
 
     def sign(self, key: Any, message: bytes) -> bytes:
-        """The signature of a private key, in the form that the options ask for."""
+        """The signature by a private key, in the requested form."""
         signature = self.signer.sign(key, message, self.options)
         return self.der.to_der(signature) if self.der else signature
 
     def sign_many(self, key: Any, messages: Sequence[bytes]) -> list[bytes]:
-        """The same of many messages."""
+        """The signatures over many messages."""
         signatures = self.signer.sign_many(key, messages, self.options)
         return [self.der.to_der(one) for one in signatures] if self.der else signatures
 
     def verify(self, public: Any, message: bytes, signature: bytes) -> bool:
-        """Whether a signature in the form that the options ask for is good."""
+        """Tell whether a signature in the requested form is valid."""
         if self.der:
             try:
                 signature = self.der.from_der(signature)

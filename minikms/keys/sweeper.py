@@ -33,7 +33,7 @@ async def _sweep(keys: KeyService, sink: AuditSink | None) -> None:
         try:
             await keys.sweep(sink)
         except StoreUnavailable:
-            LOGGER.warning("keys that are due to be deleted are still kept: no store")
+            LOGGER.warning("keys due for deletion are still kept: the store is unavailable")
         except Exception:
-            LOGGER.exception("keys that are due to be deleted are still kept")
+            LOGGER.exception("keys due for deletion are still kept")
         await asyncio.sleep(_PERIOD)

@@ -80,7 +80,7 @@ class Batches:
 
 
 def is_slow(algorithm: KeyAlgorithm[Any] | Capability, operation: str) -> bool:
-    """Whether an operation leaves the event loop; "import" stands for every way to import."""
+    """Tell whether an operation leaves the event loop; "import" is every way to import."""
     slow = algorithm.slow
     if not slow:
         return False

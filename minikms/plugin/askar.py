@@ -28,10 +28,9 @@ class AskarKeyAlgorithm(KeyAlgorithm[AskarKey]):
 
     @property
     def askar_name(self) -> str:
-        """The name of its keys in Askar (one of `aries_askar.KeyAlg`), by default `name`.
+        """Askar's name of the keys (one of `aries_askar.KeyAlg`), by default `name`.
 
-        A class states another as a fact: `askar_name = "p256"`. Stored keys have it, so it never
-        changes.
+        State another as a fact: `askar_name = "p256"`. Never change it: stored keys have it.
         """
         return self.name
 
@@ -90,7 +89,7 @@ class AskarKeyPair(
             key = AskarKey.from_jwk(members)
         except AskarError:
             raise InvalidKey(f"The JWK is not a {self.name} key.") from None
-        # Askar pads a coordinate that is too short with zeros, and accepts it where it then fits.
+        # Askar pads a short coordinate with zeros, and accepts it if it then fits.
         whole = self.public_jwk(key)
         for name in whole.keys() & {"x", "y"}:
             jwk_bytes(jwk, name, len(jwk_bytes(whole, name)))
@@ -98,10 +97,10 @@ class AskarKeyPair(
 
 
 class AskarStored(KeyAlgorithm[KeyT], SecretImporter[KeyT]):
-    """An algorithm whose keys are of another library in memory, and secret bytes in the store.
+    """An algorithm with another library's keys in memory, and secret bytes in the store.
 
-    Askar takes half as long to store bytes as a key of its own. Mini KMS 0.1.0 has put Askar keys
-    there, which have the same secret bytes.
+    Askar stores bytes in half the time of an Askar key. Mini KMS 0.1.0 stored Askar keys, which
+    have the same secret bytes.
     """
 
     @abstractmethod

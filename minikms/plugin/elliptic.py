@@ -118,7 +118,7 @@ class EcKeyPair(
         return int.from_bytes(r, "big"), int.from_bytes(s, "big")
 
     def check_digest(self, message: bytes, prehashed: bool) -> None:
-        """Raise ValidationFailed where `message` should be a digest and is not as long."""
+        """Raise ValidationFailed if `message` should be a digest and has another length."""
         if prehashed and len(message) != self.hash.digest_size:
             size = self.hash.digest_size
             raise ValidationFailed(errors=[("#/data", f"The digest must have {size} bytes.")])
@@ -189,7 +189,7 @@ class EcAlgorithm(EcKeyPair[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKe
 
     @cached_property
     def _schemes(self) -> dict[tuple[bool, bool], ec.ECDSA]:
-        """By whether the message is a digest, and whether it is for signing. One takes 1 µs."""
+        """The scheme by (prehashed, deterministic); to make one takes 1 µs."""
         return {
             (prehashed, deterministic): ec.ECDSA(
                 utils.Prehashed(self.hash) if prehashed else self.hash,

@@ -21,12 +21,12 @@ _AEADS: Final = {
 
 
 class PycaHpke(Hpke[KeyT, PublicT]):
-    """HPKE by the KEM `hpke_kem`, whose keys are the algorithm's as they are."""
+    """HPKE by the KEM `hpke_kem`, which takes the algorithm's keys unchanged."""
 
     hpke_kem: ClassVar[hpke.KEM]
 
     def hpke_seal(self, public: PublicT, plaintext: bytes, options: HpkeOptions) -> HpkeSealed:
-        # That the keys are those of the KEM, a type checker cannot see.
+        # A type checker cannot see that the keys are of this KEM.
         whole = self._suite(options).encrypt(plaintext, public, options.info)  # type: ignore[arg-type]
         size = self.hpke_kem.enc_length()
         return HpkeSealed(whole[:size], whole[size:])
@@ -38,7 +38,7 @@ class PycaHpke(Hpke[KeyT, PublicT]):
         whole = sealed.enc + sealed.ciphertext
         try:
             return self._suite(options).decrypt(whole, key, options.info)  # type: ignore[arg-type]
-        except InvalidTag:  # for whatever does not fit
+        except InvalidTag:  # for any mismatch
             raise DecryptionFailed() from None
 
     def _suite(self, options: HpkeOptions) -> hpke.Suite:

@@ -12,7 +12,7 @@ def jwk_bytes(
 ) -> bytes:
     """The bytes of a base64url member of a JWK.
 
-    Raises InvalidKey where there are none, not `size` of them, or more than `most`. A member that
+    Raises InvalidKey if it is missing, has not `size` bytes, or has more than `most`. A member that
     is much too long is refused before it is decoded.
     """
     limit = size if most is None else most

@@ -1,11 +1,11 @@
-"""The protocol of key algorithms: what each has, and the capabilities that it may have.
+"""The protocol of key algorithms: their facts, their methods, and their capabilities.
 
-The classes are generic in the type of a key, so that a type checker checks the class of an author:
-`Aead[AesKey]`. A key pair has two types, of the private and of the public key, which may be the
+The classes are generic in the type of a key, so that a type checker checks an author's class:
+`Aead[AesKey]`. A key pair has two types, for the private and the public key, which may be the
 same: `Signer[Ed448PrivateKey, Ed448PublicKey]`. Without type parameters keys are `Any`.
 
-It is over 300 lines, since the operations of an algorithm follow from all capabilities, and most
-capabilities are algorithms with a key pair: neither can be in a file without the other.
+The file is over 300 lines: an algorithm's operations follow from the list of all capabilities, and
+most capabilities are algorithms with a key pair, so neither can be in a file without the other.
 """
 
 from abc import ABC, abstractmethod
@@ -40,7 +40,7 @@ _AGREEMENT_ALGS: Final = tuple(
 
 
 class KeyAlgorithm(ABC, Generic[KeyT]):
-    """One key algorithm: its facts, and how its keys are made and kept.
+    """One key algorithm: its facts, and the making and storing of its keys.
 
     A key is any object: the service only hands it back. Methods are synchronous, do no I/O, change
     no key, and may be called in several threads at once on one key.
@@ -57,19 +57,19 @@ class KeyAlgorithm(ABC, Generic[KeyT]):
     jose_algs: ClassVar[tuple[str, ...]] = ()
     """JOSE `alg` and `enc` values of its uses besides signing (RFC 7518, RFC 8037)."""
     crv: ClassVar[str | None] = None
-    """The JWK curve, where its `kty` has curves (RFC 7518 section 6.2.1.1, RFC 8037)."""
+    """The JWK curve, if its `kty` has curves (RFC 7518 section 6.2.1.1, RFC 8037)."""
     multicodec: ClassVar[int | None] = None
-    """Multicodec code of its public key, or None where there is none."""
+    """Multicodec code of its public key, if it has one."""
     did_key: ClassVar[bool] = False
-    """Whether the did:key method defines its multicodec."""
+    """True if the did:key method defines its multicodec."""
     slow: ClassVar[frozenset[str]] = frozenset()
     """Operations, and "generate", "import" and "export", that run in a thread.
 
     Each takes several times the 90 µs that a thread costs. "import" is every way to import."""
     opt_in: ClassVar[frozenset[str]] = frozenset()
-    """Those of `key_operations` that a key has only where its maker named them.
+    """The `key_operations` that a key has only if its maker named them.
 
-    It is for a second use of one key, which most keys should not have."""
+    They are a second use of one key, which most keys should not have."""
 
     @abstractmethod
     def generate(self) -> KeyT:
@@ -84,7 +84,7 @@ class KeyAlgorithm(ABC, Generic[KeyT]):
         """The key that `pack` made `stored` from."""
 
     def owns_jwk(self, jwk: Mapping[str, Any]) -> bool:
-        """Whether a JWK, valid or not, is meant for this algorithm: by `kty` and `crv`."""
+        """Tell whether a JWK, valid or not, is meant for this algorithm: by `kty` and `crv`."""
         return jwk.get("kty") == self.kty and jwk.get("crv") == self.crv
 
     @property
@@ -99,13 +99,13 @@ class KeyAlgorithm(ABC, Generic[KeyT]):
 
     @property
     def public_operations(self) -> tuple[str, ...]:
-        """Those of its `key_operations` that need a public key alone."""
+        """The `key_operations` that need only a public key."""
         return tuple(
             op for cap in CAPABILITIES if isinstance(self, cap) for op in cap.public_grants
         )
 
     def require(self, capability: type[CapabilityT]) -> CapabilityT:
-        """Itself as `capability`; raises UnsupportedOperation where it does not have it."""
+        """The algorithm, typed as `capability`; raises UnsupportedOperation if it lacks it."""
         if isinstance(self, capability):
             return self
         can = ", ".join(self.operations) or "nothing but keep keys"
@@ -132,7 +132,7 @@ class KeyPairAlgorithm(KeyAlgorithm[KeyT], Generic[KeyT, PublicT]):
 
     @abstractmethod
     def load_public(self, jwk: Mapping[str, Any]) -> PublicT:
-        """The public key of a public JWK; raises InvalidKey where it is none of this algorithm."""
+        """The public key of a public JWK; raises InvalidKey for any other JWK."""
 
 
 class Capability(ABC):
@@ -141,7 +141,7 @@ class Capability(ABC):
     grants: ClassVar[tuple[str, ...]]
     """Its operations, as the API names them."""
     public_grants: ClassVar[tuple[str, ...]] = ()
-    """Those of its operations that need a public key alone."""
+    """The operations that need only a public key."""
     # A fact of the algorithm that inherits it.
     slow: ClassVar[frozenset[str]]
 
@@ -164,7 +164,7 @@ class Signer(KeyPairAlgorithm[KeyT, PublicT], Capability):
     grants: ClassVar[tuple[str, ...]] = ("sign", "verify")
     public_grants: ClassVar[tuple[str, ...]] = ("verify",)
     signing_algs: ClassVar[tuple[str, ...]]
-    """JOSE `alg` values of its signatures (RFC 7518, RFC 8037), the default first; empty where JOSE
+    """JOSE `alg` values of its signatures (RFC 7518, RFC 8037), the default first; empty if JOSE
     has none."""
 
     @property
@@ -182,7 +182,7 @@ class Signer(KeyPairAlgorithm[KeyT, PublicT], Capability):
     def sign_many(
         self, key: KeyT, messages: Sequence[bytes], options: SignatureOptions
     ) -> list[bytes]:
-        """The signature over each message, as `sign` makes it; raises what `sign` does for any.
+        """The signature over each message, as `sign` makes it; raises the first error of `sign`.
 
         Override it if a library makes many with less work than one by one.
         """
@@ -192,7 +192,7 @@ class Signer(KeyPairAlgorithm[KeyT, PublicT], Capability):
     def verify(
         self, public: PublicT, message: bytes, signature: bytes, options: SignatureOptions
     ) -> bool:
-        """Whether `signature` is valid; False, not an error, for one of the wrong length."""
+        """Tell whether `signature` is valid; one of the wrong length is not, without an error."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -208,7 +208,7 @@ class EcdsaSigner(Signer[KeyT, PublicT]):
 
     @abstractmethod
     def from_der(self, der: bytes) -> bytes:
-        """The form r‖s of a DER signature; raises ValueError where it is not valid DER."""
+        """The form r‖s of a DER signature; raises ValueError for invalid DER."""
 
 
 class Mac(Capability, Generic[KeyT]):
@@ -229,7 +229,7 @@ class Mac(Capability, Generic[KeyT]):
 
     @abstractmethod
     def verify_mac(self, key: KeyT, message: bytes, mac: bytes) -> bool:
-        """Whether `mac` is the authentication code of `message`, compared in constant time."""
+        """Tell whether `mac` is the authentication code of `message`, in constant time."""
 
 
 class Jwe(Capability):
@@ -250,7 +250,7 @@ class Jwe(Capability):
 
     @property
     def jwe_work(self) -> Mapping[str, str]:
-        """Of these two the operation that takes most of their time: they are slow where it is."""
+        """The operation that takes most of the time of each; a JWE is slow if it is."""
         return {}
 
 
@@ -290,7 +290,7 @@ class Aead(Jwe, Generic[KeyT]):
 class PublicKeyEncryption(KeyPairAlgorithm[KeyT, PublicT], Jwe):
     """Encrypts short plaintexts to a public key, decrypts them with the private one.
 
-    `jose_algs` names what it does in JOSE; a JWK that is bound to another `alg` is refused.
+    `jose_algs` has its JOSE names; a JWK that is bound to another `alg` is refused.
     """
 
     grants: ClassVar[tuple[str, ...]] = ("encrypt", "decrypt")
@@ -323,7 +323,7 @@ class KeyWrap(Jwe, Generic[KeyT]):
 
     @abstractmethod
     def wrap(self, key: KeyT, secret: bytes) -> bytes:
-        """`secret` wrapped; raises InvalidKey where it is too short to be a key."""
+        """`secret` wrapped; raises InvalidKey if it is too short to be a key."""
 
     @abstractmethod
     def unwrap(self, key: KeyT, wrapped: bytes) -> bytes:
@@ -350,7 +350,7 @@ class KeyAgreement(KeyPairAlgorithm[KeyT, PublicT], Jwe):
     def load_peer(self, jwk: Mapping[str, Any]) -> Any:
         """The public key of a peer's JWK, for `derive`; raises InvalidKey.
 
-        By default that of `load_public`. Override it where a key agrees with keys of another type.
+        By default `load_public`. Override it if keys agree with keys of another type.
         """
         return self.load_public(jwk)
 
@@ -373,7 +373,7 @@ class Boxed(NamedTuple):
 class Box(KeyPairAlgorithm[KeyT, PublicT], Capability):
     """Authenticated encryption from one key pair to another (NaCl's crypto_box).
 
-    A sealed box needs no key of its sender, and does not say who that is.
+    A sealed box needs no key of its sender, and does not name the sender.
     """
 
     grants: ClassVar[tuple[str, ...]] = ("box", "box-open")
@@ -381,7 +381,7 @@ class Box(KeyPairAlgorithm[KeyT, PublicT], Capability):
     def load_box_peer(self, jwk: Mapping[str, Any]) -> Any:
         """The public key of a peer's JWK, for boxes; raises InvalidKey.
 
-        By default that of `load_public`. Override it where boxes are for keys of another type.
+        By default `load_public`. Override it if boxes are for keys of another type.
         """
         return self.load_public(jwk)
 
@@ -421,7 +421,7 @@ class Kem(KeyPairAlgorithm[KeyT, PublicT], Capability):
 
     @abstractmethod
     def decapsulate(self, key: KeyT, ciphertext: bytes) -> bytes:
-        """The secret of `ciphertext`; raises DecryptionFailed where its length is wrong.
+        """The secret of `ciphertext`; raises DecryptionFailed if its length is wrong.
 
         One of the right length that does not fit may give another secret: implicit rejection.
         """
@@ -435,7 +435,7 @@ HPKE_AEADS: Final = ("AES-128-GCM", "AES-256-GCM", "ChaCha20Poly1305")
 
 @dataclass(frozen=True, slots=True)
 class HpkeOptions:
-    """What both sides of HPKE have to agree on besides the key.
+    """The parameters that both sides of HPKE agree on besides the key.
 
     `kdf` is one of HPKE_KDFS, `aead` one of HPKE_AEADS; `info` is bound to the message.
     """
@@ -473,7 +473,7 @@ class JwkImporter(Capability, Generic[KeyT]):
 
     @abstractmethod
     def import_jwk(self, jwk: Mapping[str, Any]) -> KeyT:
-        """The key of a private JWK; raises InvalidKey, also where its two parts do not match."""
+        """The key of a private JWK; raises InvalidKey, also if its two parts do not match."""
 
     @abstractmethod
     def export_jwk(self, key: KeyT) -> dict[str, str]:
@@ -487,7 +487,7 @@ class SecretImporter(Capability, Generic[KeyT]):
 
     @abstractmethod
     def import_secret(self, secret: bytes) -> KeyT:
-        """The key of these secret bytes; raises InvalidKey where there is none."""
+        """The key of these secret bytes; raises InvalidKey if they are not a key."""
 
 
 class SeedImporter(Capability, Generic[KeyT]):
@@ -497,7 +497,7 @@ class SeedImporter(Capability, Generic[KeyT]):
 
     @abstractmethod
     def import_seed(self, seed: bytes) -> KeyT:
-        """The key of `seed`; raises InvalidKey where its length is wrong."""
+        """The key of `seed`; raises InvalidKey if its length is wrong."""
 
 
 _KEY_CAPABILITIES: Final[tuple[type[Capability], ...]] = (

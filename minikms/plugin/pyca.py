@@ -12,7 +12,7 @@ PublicT_co = TypeVar("PublicT_co", covariant=True)
 
 
 class HasPublicKey(Protocol[PublicT_co]):
-    """A private key, as pyca/cryptography has them."""
+    """A private key of pyca/cryptography, or one like it."""
 
     def public_key(self) -> PublicT_co: ...
 
@@ -46,7 +46,7 @@ VerifiesT = TypeVar("VerifiesT", bound=VerifiesMessages)
 
 
 def public_of(key: HasPublicKey[PublicT] | PublicT) -> PublicT:
-    """The public key of a private key, or `key` itself where it is a public one."""
+    """The public key of a private key, or `key` itself if it is a public one."""
     return key.public_key() if hasattr(key, "public_key") else key
 
 
@@ -59,18 +59,17 @@ class Pkcs8KeyAlgorithm(KeyAlgorithm[Pkcs8T]):
     def unpack(self, stored: Stored) -> Pkcs8T:
         if not isinstance(stored, bytes):
             raise TypeError(f"{self.name} keys are kept as bytes")
-        # The store gives back what `pack` put there, so it is a key of the same class, and the
-        # consistency check of RSA, which holds the interpreter lock for tens of milliseconds, would
-        # find nothing.
+        # The store returns the bytes of `pack`, so the key is of the same class. RSA's consistency
+        # check would find nothing, and hold the interpreter lock for tens of milliseconds.
         key = ser.load_der_private_key(stored, None, unsafe_skip_rsa_key_validation=True)
         return cast("Pkcs8T", key)
 
 
 class PureSigner(Signer[SignsT, VerifiesT]):
-    """A signer of whole messages with keys of pyca/cryptography, and of no digest.
+    """A signer of whole messages, never of digests, with keys of pyca/cryptography.
 
-    Such are pure EdDSA (RFC 8032 section 5) and ML-DSA (FIPS 204 section 5.2), which has a form of
-    its own for what is prehashed.
+    Examples are pure EdDSA (RFC 8032 section 5) and ML-DSA (FIPS 204 section 5.2), whose class adds
+    its prehashed form.
     """
 
     def sign(self, key: SignsT, message: bytes, options: SignatureOptions) -> bytes:

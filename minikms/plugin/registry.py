@@ -1,4 +1,4 @@
-"""The algorithms by name, from entry points, which nothing else reads."""
+"""The algorithms by name. No other module reads their entry points."""
 
 import inspect
 import re
@@ -23,7 +23,7 @@ _RSA_SIZES: Final = (1024, 1536, 2048, 3072, 4096, 6144, 7680, 8192, 15360, 1638
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """An algorithm, and the name of the package that it is from."""
+    """An algorithm, and the name of its package."""
 
     algorithm: KeyAlgorithm[Any]
     source: str
@@ -103,13 +103,13 @@ class AlgorithmRegistry:
         algorithm = self._by_name.get(name) or self._by_name.get(_normalize(name))
         if algorithm is None:
             known = ", ".join(entry.algorithm.name for entry in self)
-            raise UnsupportedAlgorithm(f"There is no such algorithm; known are: {known}.")
+            raise UnsupportedAlgorithm(f"There is no such algorithm. Known: {known}.")
         return algorithm
 
     def of(self, record: KeyRecord) -> KeyAlgorithm[Any]:
-        """The algorithm of a key; raises KeyNotUsable where it is no longer installed.
+        """The algorithm of a key; raises KeyNotUsable if it is no longer installed.
 
-        An algorithm that was renamed has its old name, which its old keys have, as an alias.
+        A renamed algorithm has its old name, which old keys have, as an alias.
         """
         algorithm = self._by_own_name.get(record.alg) or self._by_name.get(record.alg)
         if algorithm is None:
@@ -117,11 +117,11 @@ class AlgorithmRegistry:
         return algorithm
 
     def has(self, record: KeyRecord) -> bool:
-        """Whether the algorithm of a key is installed."""
+        """Tell whether the algorithm of a key is installed."""
         return record.alg in self._by_own_name or record.alg in self._by_name
 
     def for_jwk(self, jwk: Mapping[str, Any]) -> KeyAlgorithm[Any]:
-        """The algorithm that owns a JWK; raises InvalidKey where there is none."""
+        """The algorithm that owns a JWK; raises InvalidKey if no algorithm does."""
         for entry in self:
             if entry.algorithm.owns_jwk(jwk):
                 return entry.algorithm
@@ -160,9 +160,9 @@ class AlgorithmRegistry:
         self._registered.append(Registered(algorithm, origin.package))
 
     def _require_one_owner(self) -> None:
-        """Raise PluginError where two algorithms own the same JWKs.
+        """Raise PluginError if two algorithms own the same JWKs.
 
-        `owns_jwk` is code, so it is asked, of every type of JWK that any algorithm states.
+        `owns_jwk` is code, so each is called with every type of JWK that any algorithm states.
         """
         asked = {tuple(jwk.items()): jwk for entry in self for jwk in entry.jwk_types}
         for jwk in asked.values():
@@ -177,7 +177,7 @@ class AlgorithmRegistry:
 
 
 def _owns(algorithm: KeyAlgorithm[Any], jwk: Mapping[str, Any]) -> bool:
-    """Whether an algorithm owns JWKs of this type; not if it needs more members to know."""
+    """Tell whether an algorithm owns all JWKs of this type."""
     try:
         return algorithm.owns_jwk(jwk)
     except Exception:  # InvalidKey, or a bug, which the contract shows its author
@@ -215,7 +215,7 @@ def _by_origin(entries: Iterable[EntryPoint]) -> Iterator[tuple[_Origin, EntryPo
 
 
 def _normalize(name: str) -> str:
-    # The lower case of some letters outside ASCII is in ASCII: k is that of the Kelvin sign.
+    # Some letters outside ASCII have a lower case in ASCII: the Kelvin sign has k.
     if not name.isascii():
         return name
     return name.lower().replace("-", "").replace("_", "")
@@ -225,7 +225,7 @@ def _load(entry: EntryPoint, refusal: Callable[[str], PluginError]) -> KeyAlgori
     try:
         loaded = entry.load()
     except Exception as exc:
-        # Whatever the module of a plugin raises stops the start; the cause is kept for a debugger.
+        # Any error of a plugin's module stops the start; the cause is kept for a debugger.
         raise refusal(f"cannot be imported: {one_line(exc)}") from exc
     if not (isinstance(loaded, type) and issubclass(loaded, KeyAlgorithm)):
         raise refusal("is not a subclass of KeyAlgorithm")
@@ -242,7 +242,7 @@ def _load(entry: EntryPoint, refusal: Callable[[str], PluginError]) -> KeyAlgori
     except Exception as exc:
         raise refusal(f"cannot be made: {one_line(exc)}") from exc
     absent = [fact for fact in ("name", "kty") if not getattr(algorithm, fact, None)]
-    # It may be empty: JOSE has no name for some signatures.
+    # An empty one is allowed: JOSE has no name for some signatures.
     if isinstance(algorithm, Signer) and getattr(algorithm, "signing_algs", None) is None:
         absent.append("signing_algs")
     if absent:
@@ -251,7 +251,7 @@ def _load(entry: EntryPoint, refusal: Callable[[str], PluginError]) -> KeyAlgori
     lists = ("aliases", "jose_algs", "signing_algs")
     text = [fact for fact in lists if isinstance(getattr(algorithm, fact, ()), str)]
     if text:
-        raise refusal(f"states one text where it takes a tuple: {', '.join(text)}")
+        raise refusal(f"states a text instead of a tuple: {', '.join(text)}")
     if not _NAME.fullmatch(str(algorithm.name)):
         raise refusal("has a name that is not lower-case letters and digits")
     return algorithm

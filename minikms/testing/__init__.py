@@ -1,11 +1,11 @@
-"""The test suite for algorithms, of plugins as of this package; it needs pytest.
+"""The test suite for algorithms, built-in or of plugins; it needs pytest.
 
 A subclass of `AlgorithmContract` that names an algorithm is a complete test class:
 
     class TestEd448(AlgorithmContract):
         algorithm = Ed448()
 
-It has the tests of what the algorithm declares, and no others.
+It has the tests of the capabilities that the algorithm declares, and no others.
 """
 
 import pkgutil

@@ -105,7 +105,7 @@ class Contract:
         return pair.load_public(pair.public_jwk(key))
 
     def same_key(self, one: Any, two: Any) -> bool:
-        """Whether every operation of the algorithm gives the same for two keys."""
+        """Tell whether every operation of the algorithm gives the same for two keys."""
         algorithm = self.algorithm
         same = []
         if isinstance(algorithm, KeyPairAlgorithm):
@@ -147,5 +147,5 @@ class Contract:
 
 
 def signing_options(signer: Signer[Any, Any]) -> list[SignatureOptions]:
-    """Options to sign with by each `alg` of an algorithm, or by none if it has none."""
+    """Options for each `alg` of an algorithm, or for an empty one if it has none."""
     return [SignatureOptions(alg) for alg in signer.signing_algs or ("",)]

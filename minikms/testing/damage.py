@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from minikms.encodings import b64url_decode, jose_b64url
 
-# What identifies the type of a JWK; its other members are bytes in base64url.
+# The members that identify the type of a JWK; the others are bytes in base64url.
 _TYPE_MEMBERS: Final = ("kty", "crv", "alg")
 
 

@@ -22,7 +22,7 @@ from minikms.testing.damage import damaged_jwks, jwks_of_another_type, material_
 
 
 class FactsContract(Contract):
-    """Class attributes, and what is derived from them."""
+    """Class attributes, and properties derived from them."""
 
     def test_name_is_lower_case_letters_and_digits(self) -> None:
         assert re.fullmatch(r"[a-z][a-z0-9]*", self.algorithm.name)

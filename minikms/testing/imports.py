@@ -27,7 +27,7 @@ class JwkImporterContract(Contract):
     def test_import_refuses_another_type(self) -> None:
         algorithm, (key, _) = self.declared(JwkImporter), self.keys()
         for other in jwks_of_another_type(algorithm.export_jwk(key)):
-            # RFC 7517 section 4.4: a secret key may leave `alg` out, where the caller names it.
+            # RFC 7517 section 4.4: a secret key may leave `alg` out if the caller names it.
             if other.get("kty") != "oct" or "alg" in other:
                 with pytest.raises(InvalidKey):
                     algorithm.import_jwk(other)

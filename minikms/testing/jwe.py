@@ -1,4 +1,4 @@
-"""The contract of what JWEs need of an algorithm (RFC 7516, RFC 7518)."""
+"""The contract of an algorithm that JWEs use (RFC 7516, RFC 7518)."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Final
@@ -68,7 +68,7 @@ class EphemeralKeyContract(Contract):
 
     applies_to: ClassVar[tuple[Part, ...]] = (KeyAgreement, Jwe)
 
-    def test_whoever_reads_an_epk_agrees_on_the_same_secret(self) -> None:
+    def test_the_reader_of_an_epk_agrees_on_the_same_secret(self) -> None:
         algorithm, (key, _) = self.declared(KeyAgreement), self.keys()
         new = algorithm.generate()
         epk = {"kid": "1", "use": "enc", **algorithm.public_jwk(new)}

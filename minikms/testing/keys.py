@@ -74,7 +74,7 @@ class PublicContract(Contract):
         assert pair.public_bytes(key) == pair.public_bytes(key) != pair.public_bytes(other)
         assert isinstance(pair.public_bytes(key), bytes)
 
-    def test_public_bytes_are_those_of_the_jwk(self) -> None:
+    def test_public_bytes_are_in_the_jwk(self) -> None:
         pair = self.declared(KeyPairAlgorithm)
         key = self.keys()[0]
         jwk, data = pair.public_jwk(key), pair.public_bytes(key)

@@ -64,7 +64,7 @@ class SignerContract(Contract):
         for signer, options, signature in self.signed(MESSAGE):
             zeros, twice = bytes(len(signature)), signature * 2
             middle = len(signature) // 2
-            # The same two numbers to whoever splits r‖s without a look at the length.
+            # The same two numbers if r‖s is split without a look at the length.
             padded = signature[:middle] + b"\0" + signature[middle:]
             for changed in (*near_misses(signature), zeros, twice, padded):
                 assert signer.verify(public, MESSAGE, changed, options) is False
@@ -112,7 +112,7 @@ class SignerContract(Contract):
 
 
 def _mu(public: bytes, message: bytes) -> bytes:
-    """What ML-DSA signs of a message, with an empty context (FIPS 204 section 6.2)."""
+    """The mu of a message for ML-DSA, with an empty context (FIPS 204 section 6.2)."""
     of_key = hashlib.shake_256(public).digest(64)
     return hashlib.shake_256(of_key + b"\0\0" + message).digest(64)
 
@@ -147,7 +147,7 @@ class EcdsaContract(Contract):
         alone = bytes.fromhex("3003020101")
         padded = bytes.fromhex("300702020001020101")
         for bad in (b"", b"0", signature, der[:-1], der + b"\0", *negative, *long, alone, padded):
-            with pytest.raises(ValueError):  # noqa: PT011 - of whatever library
+            with pytest.raises(ValueError):  # noqa: PT011 - of any library
                 signer.from_der(bad)
 
 
