@@ -1,4 +1,4 @@
-"""The document's components: schemas, as generators of clients can use them, and parameters."""
+"""The document's schemas, in a form that client generators understand, and its parameters."""
 
 import inspect
 from collections.abc import Iterable, Mapping
@@ -23,9 +23,9 @@ def components(
     parameters: Iterable[Parameter],
     enums: Mapping[str, Iterable[str]],
 ) -> dict[str, Any]:
-    """The parameters, and the schemas with those that they nest or share.
+    """The parameters, and the schemas with the ones that they nest or share.
 
-    `enums` has the values of the enums that come from the registry, by component.
+    `enums` are the values of the enums that come from the registry, by component.
     """
     classes: dict[str, type[Schema]] = {}
 
@@ -37,7 +37,7 @@ def components(
     spec = APISpec("", "", "3.0.3", plugins=[MarshmallowPlugin(name_of)])
     converter = OpenAPIConverter("3.0.3", name_of, spec)
     for kind in sorted(schemas, key=name_of):
-        if kind.__name__ not in spec.components.schemas:  # by one before, which nests it
+        if kind.__name__ not in spec.components.schemas:  # an earlier one nests it
             spec.components.schema(kind.__name__, schema=kind)
     made: dict[str, Any] = {}
     for name, component in spec.components.schemas.items():
@@ -66,10 +66,10 @@ def _parameter(parameter: Parameter, converter: OpenAPIConverter) -> dict[str, A
 
 
 def _forms(name: str, component: dict[str, Any], schema: type[Schema]) -> dict[str, Any]:
-    """A schema as components: one, or one for each set of fields of which exactly one is given.
+    """A schema as components: one, or one for each set of `one_of`.
 
-    `oneOf` beside `properties`, with nothing but `required` in it, would say the same, but
-    generators make no type of it.
+    `oneOf` beside `properties`, with only `required` in it, would mean the same, but generators
+    make no type of it.
     """
     component["description"] = inspect.getdoc(schema)
     for field in component["properties"].values():
@@ -102,7 +102,7 @@ def _forms(name: str, component: dict[str, Any], schema: type[Schema]) -> dict[s
 def _share(node: Any, enums: Mapping[str, Iterable[str]], shared: dict[str, Any]) -> None:
     """Replace each schema that has an `x-component` by a reference to that component.
 
-    So a generated client has one type for it, however many bodies have it.
+    So a generated client has one type for it in all bodies.
     """
     if isinstance(node, dict):
         name = node.pop("x-component", None)
@@ -116,7 +116,7 @@ def _share(node: Any, enums: Mapping[str, Iterable[str]], shared: dict[str, Any]
             there = ref("schemas", name)
             if nullable:
                 described["nullable"] = True
-            # Whatever stands beside `$ref` is ignored.
+            # Siblings of `$ref` are ignored.
             node.update({"allOf": [there], **described} if described else there)
     children: Iterable[Any] = node.values() if isinstance(node, dict) else ()
     for child in node if isinstance(node, list) else children:

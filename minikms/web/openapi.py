@@ -21,44 +21,44 @@ from minikms.web.schemas.examples import ANSWERS, EXAMPLES
 from minikms.web.schemas.problem_body import Problem
 from minikms.web.schemas.system_bodies import Algorithm
 
-# In the order of the page: no tag needs what one above it deletes.
+# In the order of the page: no example needs a key that an earlier group deletes.
 TAGS: Final = (
-    {"name": "keys", "description": "Make, look up, list, name and delete keys."},
-    {"name": "operations", "description": "Use a key without ever seeing it."},
-    {"name": "boxes", "description": "Encrypt from one key pair to another, as NaCl does."},
-    {"name": "didcomm", "description": "The envelope of DIDComm v1 messages."},
+    {"name": "keys", "description": "Create, find, list, name and delete keys."},
+    {"name": "operations", "description": "Use a key that stays in the service."},
+    {"name": "boxes", "description": "Encrypt from one key pair to another (NaCl boxes)."},
+    {"name": "didcomm", "description": "Pack and unpack DIDComm v1 messages."},
     {
         "name": "encapsulation",
-        "description": "Share secrets with, and encrypt to, who has a key pair.",
+        "description": "Key encapsulation and HPKE.",
     },
-    {"name": "jose", "description": "The same, in the forms of JOSE."},
-    {"name": "profiles", "description": "Tenants: no profile sees another's keys."},
-    {"name": "tokens", "description": "Who is authorized, and for what."},
+    {"name": "jose", "description": "JWS, JWE and JWK Sets."},
+    {"name": "profiles", "description": "Tenants: no profile sees the keys of another."},
+    {"name": "tokens", "description": "Tokens of callers, with their scopes and profiles."},
     {"name": "system", "description": "The service itself."},
 )
 
 _DESCRIPTION: Final = """\
-Makes keys, keeps them, and uses them, so that you never hold them.
+Creates, stores and uses keys for you; private keys stay in the service.
 
 | Word | Meaning |
 |---|---|
 | **base64url** | Bytes as text: `A-Z a-z 0-9 - _` (RFC 4648 section 5). `aGVsbG8=` is `hello`. \
-Taken with `=` at the end or without, given with it. |
-| **kid** | The id of a key, which the service makes: of a key pair it is the SHA-256 thumbprint \
-of the public JWK (RFC 7638), of a symmetric key it is random. |
-| **alias** | A name that you give to a key, such as a DID URL. In a body it stands in \
-place of the `kid`. |
-| **profile** | A tenant. The header `X-Profile` picks one; without it, it is `default`. |
+The service takes it padded with `=` or not, and gives it padded. |
+| **kid** | The id of a key, chosen by the service: for a key pair the SHA-256 thumbprint of the \
+public JWK (RFC 7638), for a symmetric key random. |
+| **alias** | A name that you give to a key, such as a DID URL. A body can have it instead \
+of the `kid`. |
+| **profile** | A tenant. The header `X-Profile` names it; without the header it is `default`. |
 
 """
 _HELP: Final = """\
-Each example works as it stands, from the top of the page to its end. Where it names a key that \
-is not there, this page imports that key first: it is an example of `POST /key/import`.
+Each example works unchanged, from the top of the page to its end. If it names a key that does not \
+exist, the page first imports that key, which is an example of `POST /key/import`.
 
 """
 _GUARDED_HELP: Final = """\
-Calls need a token: **Authorize** takes it. Each example works as it stands, from the top of the \
-page to its end, once the examples of `POST /key/import` are imported.
+Calls need a token: enter it under **Authorize**. Each example works unchanged, from the top of \
+the page to its end, after the examples of `POST /key/import` have been sent.
 
 """
 
@@ -84,11 +84,11 @@ _TOKEN_SCHEME: Final = {
 }
 _HEADERS: Final = {
     "NoStore": {
-        "description": f"`{NO_STORE}`: the answer has a secret in it.",
+        "description": f"`{NO_STORE}`: the answer contains a secret.",
         "schema": {"type": "string"},
     },
     "RequestId": {
-        "description": "The id of the request, as in the log.",
+        "description": "The id of the request, also in the log.",
         "schema": {"type": "string"},
     },
     "RetryAfter": {
@@ -113,10 +113,10 @@ def complete(
     guarded: bool,
     documents: Mapping[str, str],
 ) -> None:
-    """Add all that it says to a document that has a version, a title and nothing else.
+    """Complete a document that has only a version and a title.
 
-    `guarded` says that callers need a token; `documents` has a URL for the name of each that the
-    page is to link.
+    `guarded` says that callers need a token; `documents` are the titles and URLs that
+    the page links.
     """
     head = {
         "openapi": spec["openapi"],
@@ -251,7 +251,7 @@ def _problem_responses(route: Route, common: Problems) -> dict[str, Any]:
             by_status.setdefault(error.status, []).append(error)
     responses, others = {}, {}
     for status, group in by_status.items():
-        # Any call can fail by the service, which is in the default; a health check asks for that.
+        # Failures of the service are in the default; a health check has them as its own.
         if (status < 500 or route.scope == OPEN) and any(one in route.problems for one in group):
             titles = "; ".join(f"`{error.slug}`: {error.title}" for error in group)
             responses[str(status)] = _problem_response(f"{titles}.", group)

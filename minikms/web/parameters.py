@@ -50,11 +50,11 @@ class Parameter(NamedTuple):
 def reading(
     handler: Callable[..., Coroutine[Any, Any, Answer]], parameters: Sequence[Parameter]
 ) -> Handler:
-    """Have the handler called with what a request's path and query say, as keyword arguments.
+    """Call the handler with the parameters of path and query as keyword arguments.
 
-    Raises ValidationFailed for a value that its field refuses, and for any other query parameter: a
-    misspelt one would be lost silently, and a key deleted at once, not later. A handler without
-    such parameters is returned as it is.
+    Raises ValidationFailed for a value that its field refuses, and for an unknown query parameter:
+    a misspelt `after` would be lost, and a key deleted at once. A handler without such parameters
+    is returned unchanged.
     """
     if all(one.place == "header" for one in parameters):
         return handler
@@ -105,7 +105,7 @@ def _refuse_unknown(request: web.Request, known: Mapping[str, Parameter]) -> Non
 
 
 class _Decimal(fields.Integer):
-    """A number in decimal digits; int() takes more forms."""
+    """A number in decimal digits; int() takes other forms."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -159,15 +159,15 @@ def _jwk_filter(component: str, name: str, description: str, pattern: str) -> Pa
 
 
 PROFILE_OF_CALL: Final = Parameter(
-    "Profile", PROFILE_HEADER, "header", 'The profile; without it, "default".', profile()
+    "Profile", PROFILE_HEADER, "header", 'The profile; "default" if it is left out.', profile()
 )
 PROFILE_NAME: Final = Parameter("ProfileName", "name", "path", "The profile.", profile(), PROFILE)
 PROFILE_OF_QUERY: Final = _query(
-    "ProfileQuery", "profile", "The profile; without it, that of the header.", profile()
+    "ProfileQuery", "profile", "The profile; by default the one in the header.", profile()
 )
 KEY: Final = Parameter("Kid", "kid", "path", "The key.", kid(), KID)
 TOKEN: Final = Parameter("Token", "token", "path", "The token's id.", _text(ID_PATTERN), HOLDER)
-# Three times the same, each with the example of its own calls.
+# The same parameter, with an example for each of its calls.
 BY_ALIAS: Final = _query("Alias", "alias", "The alias.", alias(required=True))._replace(
     example=ALIAS
 )
@@ -178,39 +178,38 @@ ALG_FILTER: Final = _query("AlgFilter", "alg", "Only keys of this algorithm.", a
 LIMIT: Final = _query(
     "Limit",
     "limit",
-    f"How many at most; {DEFAULT_LIMIT} by default.",
+    f"Largest number of keys; {DEFAULT_LIMIT} by default.",
     _Decimal(validate=validate.Range(1, MAX_LIMIT)),
 )
 AFTER: Final = _query(
     "After",
     "after",
-    "The cursor that the Link header of the page before has.",
+    "The cursor in the Link header of the page before.",
     _text(CURSOR_PATTERN),
 )
 LABEL_FILTER: Final = _query(
     "LabelFilter",
     "label",
-    "Only keys with this label; all of them, if several.",
+    "Only keys with this label; with all of them, if it is repeated.",
     fields.List(_Label(metadata={"pattern": LABEL_PATTERN})),
 )
 DELETE_AFTER: Final = _query(
     "DeleteAfter",
     "after",
-    "How long it is kept, up to 365 days; without it, it is gone now.",
+    "Time until the deletion, up to 365 days; by default the key is deleted now.",
     _Duration(metadata={"pattern": durations.PATTERN}),
 )
-# A key type or an algorithm that is unknown here matches nothing, so that callers can name all that
-# they know.
+# An unknown key type or algorithm matches nothing, so that callers can name all that they support.
 KTY_FILTER: Final = _jwk_filter(
     "KtyFilter",
     "kty",
-    "Only keys of this JWK type, or of one of these.",
+    "Only keys of this JWK type, or of any of them, if it is repeated.",
     r"^[A-Za-z0-9_-]{1,64}\Z",
 )
 JOSE_FILTER: Final = _jwk_filter(
     "JoseFilter",
     "alg",
-    "Only keys that are used for this JOSE name, or for one of these.",
+    "Only keys used for this JOSE name, or for any of them, if it is repeated.",
     r"^[A-Za-z0-9_+.-]{1,64}\Z",
 )
 USE_FILTER: Final = _jwk_filter(
@@ -223,6 +222,6 @@ IF_NONE_MATCH: Final = Parameter(
     "IfNoneMatch",
     "If-None-Match",
     "header",
-    "The ETag of what the caller has, or several.",
+    "The ETag of the set that the caller has, or several.",
     fields.String(),
 )

@@ -1,4 +1,4 @@
-"""The whole API in one table: each call, with all that the OpenAPI document says of it."""
+"""The API in one table: each call, with its entry in the OpenAPI document."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -44,10 +44,10 @@ Problems: TypeAlias = tuple[type[e.KmsError], ...]
 class Route:
     """A call: method, path, handler, operationId (`name`) and the scope that callers need.
 
-    The rest is for the document. `tag` is its group on the page; `success` describes the answer.
-    `problems` are its own, besides those that follow from the rest (openapi.py). `responses` are
-    more parts of its responses by status, as OpenAPI has them. The first line of the handler's
-    docstring is the summary.
+    The other members are for the document. `tag` is the group on the page, `success` describes the
+    answer, and `problems` are specific to the call; openapi.py adds the common ones. `responses`
+    are parts of OpenAPI's response objects, by status. The summary is the first line of the
+    handler's docstring.
     """
 
     method: str
@@ -64,7 +64,7 @@ class Route:
     many: bool = False
     """The answer is a list."""
     secret: bool = False
-    """A success has a secret in it, which no cache may keep."""
+    """A success contains a secret, which no cache may keep."""
     responses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -82,7 +82,7 @@ def _operation(
     member: str | None = None,
     secret: bool = False,
 ) -> Route:
-    """The route of an operation on a key, which `build` makes of a body."""
+    """The route of an operation on a key; `build` makes the operation from a body."""
     handler = operation(build, body, answer, member=member)
     return Route("POST", path, handler, name, scope, tag, success, answer, body, _CALL,
                  (*_OF_KEYS, *problems), secret=secret)  # fmt: skip
@@ -107,8 +107,8 @@ def _batch(
     )
 
 
-# `[^/]+` since aiohttp's own `{kid}` stops at braces; and not the names of other calls, whose
-# methods would otherwise mingle with those of a key.
+# `[^/]+`, since aiohttp's own `{kid}` stops at braces; without the names of other calls, whose
+# methods would otherwise be among those of a key.
 KID: Final = "{kid:(?!(?:generate|import)$)[^/]+}"
 NAME: Final = "{name:[^/]+}"
 ID: Final = "{token:[^/]+}"
@@ -121,7 +121,7 @@ _PAGE: Final = {
     "headers": {"Link": {"description": "The next page (RFC 8288).", "schema": {"type": "string"}}},
 }
 _SET: Final = {
-    "headers": {"ETag": {"description": "Changes with the set.", "schema": {"type": "string"}}}
+    "headers": {"ETag": {"description": "Entity tag of the set.", "schema": {"type": "string"}}}
 }
 _NEW_ID: Final = "$response.body#/record/id"
 _REVOKE: Final = {
@@ -129,8 +129,8 @@ _REVOKE: Final = {
 }
 _ANY_OBJECT: Final = {"content": {"application/json": {"schema": {"type": "object"}}}}
 
-# In the order of the page: each call finds what those above it have made, and none needs what one
-# above it deletes.
+# In the order of the page: an example finds the keys that those above it made, and needs none that
+# those above it deleted.
 # fmt: off
 ROUTES: Final = (
     Route("POST", "/key/generate", material.generate, "generateKey", "keys:write", "keys",
@@ -138,7 +138,7 @@ ROUTES: Final = (
           (e.UnsupportedAlgorithm, e.UnsupportedOperation, e.KeyExists, e.AliasExists,
            e.TooLargeRecord)),
     Route("POST", "/key/generate/batch", material.generate_batch, "generateKeys", "keys:write",
-          "keys", "The new keys, in their order.", key_bodies.GeneratedKeys,
+          "keys", "The new keys, in order of creation.", key_bodies.GeneratedKeys,
           key_bodies.GenerateKeys, _CALL,
           (e.UnsupportedAlgorithm, e.UnsupportedOperation, e.TooLargeRecord)),
     Route("POST", "/key/import", material.import_key, "importKey", "keys:write", "keys",
@@ -149,7 +149,7 @@ ROUTES: Final = (
     Route("GET", "/key", keys.find, "findKey", "keys:read", "keys", "The key.", Key,
           parameters=(*_CALL, p.BY_ALIAS), problems=(e.AliasNotFound, e.KeyNotFound)),
     Route("GET", "/keys", keys.list_keys, "listKeys", "keys:read", "keys",
-          'The keys; a Link header with rel="next" while there are more.', Key, many=True,
+          'The keys; a Link header with rel="next" if there are more.', Key, many=True,
           parameters=(*_CALL, p.LIMIT, p.AFTER, p.ALG_FILTER, p.ALIAS_FILTER, p.LABEL_FILTER),
           problems=(e.UnsupportedAlgorithm,), responses={"200": _PAGE}),
     Route("POST", f"/key/{KID}/rotate", material.rotate, "rotateKey", "keys:write", "keys",
@@ -162,37 +162,39 @@ ROUTES: Final = (
     Route("POST", f"/key/{KID}/restore", keys.restore, "restoreKey", "keys:write", "keys",
           "The key.", Key, parameters=_OF_KEY, problems=(e.KeyNotFound,)),
     Route("POST", f"/key/{KID}/associate", keys.associate, "associateAlias", "keys:write", "keys",
-          "The alias and its key.", key_bodies.Association, key_bodies.AssociateAlias, _OF_KEY,
+          "The alias and the kid of its key.", key_bodies.Association,
+          key_bodies.AssociateAlias, _OF_KEY,
           (e.KeyNotFound, e.AliasExists, e.TooManyAliases, e.TooLargeRecord)),
     Route("DELETE", f"/key/{KID}/associate", keys.dissociate, "dissociateAlias", "keys:write",
-          "keys", "The alias and the key that it named.", key_bodies.Association,
+          "keys", "The alias and the kid of its former key.", key_bodies.Association,
           parameters=(*_OF_KEY, p.BOUND_ALIAS), problems=(e.KeyNotFound, e.AliasNotFound)),
     Route("GET", f"/key/{KID}", keys.get, "getKey", "keys:read", "keys", "The key.", Key,
           parameters=_OF_KEY, problems=(e.KeyNotFound,)),
     Route("PATCH", f"/key/{KID}", keys.update, "updateKey", "keys:write", "keys", "The key.", Key,
           key_bodies.UpdateKey, _OF_KEY, (e.KeyNotFound, e.KeyNotUsable, e.TooLargeRecord)),
     Route("DELETE", f"/key/{KID}", keys.delete, "deleteKey", "keys:write", "keys",
-          "The key is gone, or will be.", key_bodies.Deletion,
+          "The key is deleted, or its deletion is scheduled.", key_bodies.Deletion,
           parameters=(*_OF_KEY, p.DELETE_AFTER), problems=(e.KeyNotFound,)),
     Route("DELETE", "/key", keys.delete_by_alias, "deleteKeyByAlias", "keys:write", "keys",
-          "The key is gone, or will be.", key_bodies.Deletion,
+          "The key is deleted, or its deletion is scheduled.", key_bodies.Deletion,
           parameters=(*_CALL, p.DELETED_ALIAS, p.DELETE_AFTER),
           problems=(e.AliasNotFound, e.KeyNotFound)),
 
     _operation("/sign", operations.sign, "sign", "sign", "operations", "The signature.",
                operation_bodies.SignRequest, operation_bodies.Signature, (e.UnsupportedOption,)),
     _operation("/verify", operations.verify, "verify", "verify", "operations",
-               "Whether the signature is good.", operation_bodies.VerifyRequest,
+               "Whether the signature is valid.", operation_bodies.VerifyRequest,
                operation_bodies.Verification, (e.UnsupportedOption, e.InvalidKey), member="valid"),
     _batch("/sign/batch", operations.sign_batch, "signBatch", "sign",
-           "A signature or a problem for each, in order.", operation_bodies.BatchSignRequest,
-           operation_bodies.BatchSignature, (e.UnsupportedOption,), member="sig"),
+           "A signature or a problem for each message, in order.",
+           operation_bodies.BatchSignRequest, operation_bodies.BatchSignature,
+           (e.UnsupportedOption,), member="sig"),
     _batch("/verify/batch", operations.verify_batch, "verifyBatch", "verify",
-           "Whether each is good, or its problem, in order.", operation_bodies.BatchVerifyRequest,
-           operation_bodies.BatchVerification, (e.UnsupportedOption, e.InvalidKey),
-           member="valid"),
+           "Whether each signature is valid, or a problem, in order.",
+           operation_bodies.BatchVerifyRequest, operation_bodies.BatchVerification,
+           (e.UnsupportedOption, e.InvalidKey), member="valid"),
     _operation("/encrypt", operations.encrypt, "encrypt", "encrypt", "operations",
-               "What decrypt needs.", operation_bodies.EncryptRequest,
+               "The ciphertext, nonce and tag.", operation_bodies.EncryptRequest,
                operation_bodies.EncryptedData, (e.UnsupportedOption, e.InvalidKey)),
     _operation("/decrypt", operations.decrypt, "decrypt", "decrypt", "operations",
                "The plaintext.", operation_bodies.DecryptRequest, DecryptedData,
@@ -206,10 +208,10 @@ ROUTES: Final = (
     _operation("/derive", operations.derive, "derive", "derive", "operations",
                "The raw shared secret.", operation_bodies.DeriveRequest,
                operation_bodies.SharedSecret, (e.InvalidKey,), member="secret", secret=True),
-    _operation("/mac", operations.mac, "mac", "mac", "operations", "The code.",
+    _operation("/mac", operations.mac, "mac", "mac", "operations", "The authentication code.",
                operation_bodies.MacRequest, operation_bodies.AuthenticationCode, member="mac"),
     _operation("/mac/verify", operations.verify_mac, "verifyMac", "mac", "operations",
-               "Whether the code is good.", operation_bodies.VerifyMacRequest,
+               "Whether the authentication code is valid.", operation_bodies.VerifyMacRequest,
                operation_bodies.Verification, member="valid"),
     Route("POST", "/random", operations.random, "random", "random", "operations", "The bytes.",
           operation_bodies.RandomBytes, operation_bodies.RandomRequest),
@@ -230,8 +232,8 @@ ROUTES: Final = (
                "The envelope.", didcomm_bodies.PackRequest, didcomm_bodies.PackAnswer,
                (e.InvalidKey,), member="packed"),
     _operation("/didcomm/unpack", operations.unpack, "unpackDidcomm", "decrypt", "didcomm",
-               "The message.", didcomm_bodies.UnpackRequest, didcomm_bodies.UnpackAnswer,
-               (e.DecryptionFailed,), secret=True),
+               "The message, with sender and recipient.", didcomm_bodies.UnpackRequest,
+               didcomm_bodies.UnpackAnswer, (e.DecryptionFailed,), secret=True),
 
     _operation("/encapsulate", operations.encapsulate, "encapsulate", "encrypt",
                "encapsulation", "The secret and its ciphertext.",
@@ -242,7 +244,7 @@ ROUTES: Final = (
                encapsulation_bodies.DecapsulatedSecret, (e.DecryptionFailed,), member="secret",
                secret=True),
     _operation("/hpke/seal", operations.seal_hpke, "sealHpke", "encrypt", "encapsulation",
-               "What open needs.", encapsulation_bodies.SealHpkeRequest,
+               "The encapsulated key and the ciphertext.", encapsulation_bodies.SealHpkeRequest,
                encapsulation_bodies.HpkeMessage, (e.InvalidKey,)),
     _operation("/hpke/open", operations.open_hpke, "openHpke", "decrypt", "encapsulation",
                "The plaintext.", encapsulation_bodies.OpenHpkeRequest, DecryptedData,
@@ -252,32 +254,35 @@ ROUTES: Final = (
                jose_bodies.SignJwsRequest, jose_bodies.JwsSignature, (e.UnsupportedOption,),
                member="jws"),
     _operation("/jws/verify", operations.verify_jws, "verifyJws", "verify", "jose",
-               "Whether it is good, and what it says.", jose_bodies.VerifyJwsRequest,
-               jose_bodies.JwsVerification, (e.UnsupportedOption, e.InvalidKey)),
+               "Whether the JWS is valid, with its header and payload.",
+               jose_bodies.VerifyJwsRequest, jose_bodies.JwsVerification,
+               (e.UnsupportedOption, e.InvalidKey)),
     Route("POST", "/jwe/encrypt", operations.encrypt_jwe, "encryptJwe", "encrypt", "jose",
           "The JWE.", jwe_bodies.EncryptedJwe, jwe_bodies.EncryptJweRequest, _CALL,
           (*_OF_KEYS, e.UnsupportedOption, e.InvalidKey)),
     _operation("/jwe/decrypt", operations.decrypt_jwe, "decryptJwe", "decrypt", "jose",
-               "The plaintext, and the header.", jwe_bodies.DecryptJweRequest,
+               "The plaintext and the header.", jwe_bodies.DecryptJweRequest,
                jwe_bodies.DecryptedJwe, (e.DecryptionFailed, e.UnsupportedOption, e.InvalidKey),
                secret=True),
     Route("GET", "/jwks.json", jwks.jwks, "jwks", "keys:read", "jose",
-          "The keys for signatures and key agreement, by kid and by alias.", jose_bodies.JwkSet,
+          "The public keys for signatures and key agreement, each under its kid and its aliases.",
+          jose_bodies.JwkSet,
           parameters=(*_CALL, p.PROFILE_OF_QUERY, p.KTY_FILTER, p.JOSE_FILTER, p.USE_FILTER,
                       p.IF_NONE_MATCH),
           responses={"200": _SET,
-                     "304": {"description": "The caller has it as it is.", "content": {}}}),
+                     "304": {"description": "The set has not changed.", "content": {}}}),
 
     Route("POST", "/profile", profiles.create, "createProfile", "profiles", "profiles",
-          "The profile is there.", profile_bodies.ProfileCreated, profile_bodies.CreateProfile,
+          "The profile is created.", profile_bodies.ProfileCreated, profile_bodies.CreateProfile,
           problems=(e.ProfileExists, e.ProfileNotFound, e.StoreUnavailable)),
     Route("GET", "/profiles", profiles.list_profiles, "listProfiles", "profiles", "profiles",
-          "The names.", profile_bodies.ProfileNames, problems=(e.StoreUnavailable,)),
+          "The names of the profiles.", profile_bodies.ProfileNames,
+          problems=(e.StoreUnavailable,)),
     Route("PATCH", f"/profile/{NAME}", profiles.change, "changeProfile", "profiles", "profiles",
-          "The profile as it is now.", profile_bodies.Profile, profile_bodies.ChangeProfile,
+          "The changed profile.", profile_bodies.Profile, profile_bodies.ChangeProfile,
           (p.PROFILE_NAME,), (e.ProfileNotFound, e.StoreUnavailable)),
     Route("DELETE", f"/profile/{NAME}", profiles.delete, "deleteProfile", "profiles", "profiles",
-          "Whether there was one to delete.", profile_bodies.ProfileDeleted,
+          "Whether there was such a profile.", profile_bodies.ProfileDeleted,
           parameters=(p.PROFILE_NAME,),
           problems=(e.ProfileNotFound, e.ProfileProtected, e.StoreUnavailable)),
 
@@ -285,17 +290,17 @@ ROUTES: Final = (
           token_bodies.TokenCreated, token_bodies.CreateToken, secret=True,
           problems=(e.ProfileNotFound, e.StoreUnavailable), responses={"200": _REVOKE}),
     Route("GET", "/tokens", tokens.list_tokens, "listTokens", "admin", "tokens",
-          "The tokens, the oldest first.", token_bodies.Token, many=True,
+          "The tokens, oldest first.", token_bodies.Token, many=True,
           problems=(e.StoreUnavailable,)),
     Route("DELETE", f"/tokens/{ID}", tokens.revoke, "revokeToken", "admin", "tokens",
-          "It lets nobody in any more.", token_bodies.TokenRevoked, parameters=(p.TOKEN,),
+          "The token is revoked.", token_bodies.TokenRevoked, parameters=(p.TOKEN,),
           problems=(e.TokenNotFound, e.StoreUnavailable)),
 
     Route("GET", "/algorithms", system.algorithms, "listAlgorithms", "keys:read", "system",
           "The algorithms.", system_bodies.Algorithm, many=True),
-    Route("GET", "/healthz", system.healthz, "healthz", OPEN, "system", "It is.",
+    Route("GET", "/healthz", system.healthz, "healthz", OPEN, "system", "The process is alive.",
           system_bodies.Health),
-    Route("GET", "/readyz", system.readyz, "readyz", OPEN, "system", "It does.",
+    Route("GET", "/readyz", system.readyz, "readyz", OPEN, "system", "The service is ready.",
           system_bodies.Health,
           problems=(e.StoreUnavailable, e.AuditUnavailable, e.ShuttingDown)),
     Route("GET", "/openapi.json", system.openapi, "openapi", OPEN, "system",

@@ -21,7 +21,7 @@ async def jwks(
     alg: Sequence[str] = (),
     use: Sequence[str] = (),
 ) -> Answer:
-    """Give a profile's public keys as a JWK Set."""
+    """Get a profile's public keys as a JWK Set."""
     of_header = named_profile(request)  # judged even where the query has the word
     name = enter(request, of_header if profile is None else profile)
     wanted = JwkFilter(frozenset(kty), frozenset(use), frozenset(alg))
@@ -34,6 +34,6 @@ async def jwks(
 
 
 def _has(request: web.Request, etag: str) -> bool:
-    """Whether the caller has this already: `If-None-Match` (RFC 9110 section 13.1.2)."""
+    """Whether `If-None-Match` has the entity tag (RFC 9110 section 13.1.2)."""
     given = ", ".join(request.headers.getall("If-None-Match", ()))
     return given.strip() == "*" or etag in _ETAG.findall(given)

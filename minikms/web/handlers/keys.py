@@ -28,12 +28,12 @@ _DELETION = schemas.Deletion()
 
 
 async def get(request: web.Request, kid: str) -> Answer:
-    """Retrieve a key by its kid."""
+    """Get a key by its kid."""
     return answer(_KEY, await service(request).get(profile(request), KeyRef(kid=kid)))
 
 
 async def find(request: web.Request, alias: str) -> Answer:
-    """Retrieve a key by one of its aliases."""
+    """Get a key by one of its aliases."""
     return answer(_KEY, await service(request).get(profile(request), KeyRef(alias=alias)))
 
 
@@ -45,7 +45,7 @@ async def list_keys(
     alias: str | None = None,
     label: Sequence[tuple[str, str]] = (),
 ) -> Answer:
-    """List keys in order of creation: a page of them, or all as NDJSON."""
+    """List keys in order of creation, by page, or all of them as NDJSON."""
     tenant = profile(request)
     if NDJSON in request.headers.get("Accept", ""):
         pages = service(request).pages(tenant, after=after, alg=alg, alias=alias, labels=label)
@@ -62,13 +62,13 @@ async def list_keys(
 
 
 async def update(request: web.Request, kid: str) -> Answer:
-    """Give a key another state, end or labels."""
+    """Change the state, expiry or labels of a key."""
     changes = await load(request, _UPDATE)
     return answer(_KEY, await service(request).update(profile(request), kid, changes))
 
 
 async def associate(request: web.Request, kid: str) -> Answer:
-    """Bind an alias to a key, moving it there from any other."""
+    """Bind an alias to a key; another key loses it."""
     body = await load(request, _ASSOCIATE)
     require_own_aliases(request, body["alias"])
     await service(request).associate(profile(request), kid, body["alias"], body["alias_taken"])
@@ -83,12 +83,12 @@ async def dissociate(request: web.Request, kid: str, alias: str) -> Answer:
 
 
 async def delete(request: web.Request, kid: str, after: int | None = None) -> Answer:
-    """Delete a key and its aliases, at once or after a while."""
+    """Delete a key and its aliases, at once or after a time."""
     return await _delete(request, KeyRef(kid=kid), after)
 
 
 async def delete_by_alias(request: web.Request, alias: str, after: int | None = None) -> Answer:
-    """Delete the key that an alias names, as by its kid."""
+    """Delete a key by one of its aliases, at once or after a time."""
     return await _delete(request, KeyRef(alias=alias), after)
 
 
@@ -102,6 +102,6 @@ async def _delete(request: web.Request, ref: KeyRef, after: int | None) -> Answe
 
 
 async def restore(request: web.Request, kid: str) -> Answer:
-    """Keep a key that is scheduled for deletion."""
+    """Cancel the scheduled deletion of a key."""
     await no_body(request)
     return answer(_KEY, await service(request).restore(profile(request), kid))

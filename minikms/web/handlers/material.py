@@ -1,4 +1,4 @@
-"""Handlers that make keys, take them in, and give them out."""
+"""Handlers that generate, import, rotate and export keys."""
 
 from aiohttp import web
 
@@ -27,7 +27,7 @@ async def generate(request: web.Request) -> Answer:
 
 
 async def generate_batch(request: web.Request) -> Answer:
-    """Generate many keys: all of them, or none."""
+    """Generate many keys: all of them or none."""
     body = await load(request, _GENERATE_BATCH)
     keys = await service(request).generate_batch(
         profile(request), body["alg"], body["count"], body["policy"], Presence(request)
@@ -48,12 +48,12 @@ async def import_key(request: web.Request) -> Answer:
 
 
 async def rotate(request: web.Request, kid: str) -> Answer:
-    """Rotate a key: make its successor, after which it only verifies and decrypts."""
+    """Rotate a key: generate its successor; the old key then only verifies and decrypts."""
     await no_body(request)
     return answer(_KEY, await service(request).rotate(profile(request), kid))
 
 
 async def export(request: web.Request, kid: str) -> Answer:
-    """Export the private JWK of a key that was made exportable."""
+    """Export the private JWK of an exportable key."""
     jwk = await service(request).perform(profile(request), KeyRef(kid=kid), Export())
     return answer(_PRIVATE, {"jwk": jwk})

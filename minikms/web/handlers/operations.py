@@ -64,12 +64,12 @@ def verify_batch(body: Body) -> tuple[VerifyBatch, list[tuple[bytes, bytes] | Km
 
 
 def encrypt(body: Body) -> Encrypt:
-    """Encrypt bytes with a secret key, under a nonce made here, or to a public key."""
+    """Encrypt bytes with a secret key, under a random nonce, or to a public key."""
     return Encrypt(body["plaintext"], body.get("aad"))
 
 
 def decrypt(body: Body) -> Decrypt:
-    """Decrypt what was encrypted with a key."""
+    """Decrypt bytes with a key."""
     encrypted = Encrypted(body["ciphertext"], body.get("nonce"), body.get("tag"))
     return Decrypt(encrypted, body.get("aad"))
 
@@ -85,7 +85,7 @@ def unwrap(body: Body) -> Unwrap:
 
 
 def derive(body: Body) -> Derive:
-    """Agree on a raw shared secret with a peer; apply a key derivation function to it."""
+    """Agree on a raw shared secret with a peer."""
     return Derive(body["peer"])
 
 
@@ -100,7 +100,7 @@ def verify_mac(body: Body) -> VerifyMac:
 
 
 def make_box(body: Body) -> MakeBox:
-    """Encrypt bytes from a key to a peer's public key, as a box of NaCl."""
+    """Encrypt bytes from a key to a peer's public key, as a NaCl box."""
     return MakeBox(body["to"], body["plaintext"])
 
 
@@ -110,7 +110,7 @@ def open_box(body: Body) -> OpenBox:
 
 
 def seal_box(body: Body) -> SealBox:
-    """Encrypt bytes to a public key, as a sealed box, which does not say who sent it."""
+    """Encrypt bytes to a public key, as a sealed box without a sender."""
     return SealBox(body["plaintext"])
 
 
@@ -126,12 +126,12 @@ def pack(body: Body) -> PackFrom | PackAnonymously:
 
 
 def unpack(body: Body) -> Unpack:
-    """Unpack a DIDComm v1 message with the key that it was packed for."""
+    """Unpack a DIDComm v1 message with the key of a recipient."""
     return Unpack(body["packed"])
 
 
 def encapsulate(_: Body) -> Encapsulate:
-    """Make a secret, and encapsulate it to a public key."""
+    """Encapsulate a new secret to a public key."""
     return Encapsulate()
 
 
@@ -146,7 +146,7 @@ def seal_hpke(body: Body) -> SealHpke:
 
 
 def open_hpke(body: Body) -> OpenHpke:
-    """Decrypt what was encrypted to a key by HPKE."""
+    """Decrypt bytes with a key by HPKE."""
     return OpenHpke(body["sealed"], body["options"])
 
 
@@ -162,7 +162,7 @@ def verify_jws(body: Body) -> VerifyJws:
 
 
 async def encrypt_jwe(request: web.Request) -> Answer:
-    """Encrypt a plaintext as JWE, for keys and for public JWKs."""
+    """Encrypt a plaintext as JWE to keys and public JWKs."""
     body = await load(request, _JWE_REQUEST)
     made = await service(request).encrypt_jwe(profile(request), body["jwe"])
     return answer(_JWE, {"jwe": made})
@@ -174,7 +174,7 @@ def decrypt_jwe(body: Body) -> DecryptJwe:
 
 
 async def random(request: web.Request) -> Answer:
-    """Make random bytes."""
+    """Generate random bytes."""
     body = await load(request, _RANDOM)
     return answer(_BYTES, {"bytes": service(request).random(body["length"])})
 

@@ -14,18 +14,18 @@ _STATUS = schemas.Health()
 
 
 async def algorithms(request: web.Request) -> Answer:
-    """List the algorithms and what each can do."""
+    """List the algorithms and their operations."""
     registry = request.app[REGISTRY]
     return answer(_ALGORITHM, list(registry), many=True)
 
 
 async def healthz(request: web.Request) -> Answer:
-    """Tell that the process is alive."""
+    """Check that the process is alive."""
     return answer(_STATUS, {"status": "alive"})
 
 
 async def readyz(request: web.Request) -> Answer:
-    """Tell that the key store answers and the audit log can be written."""
+    """Check that the key store answers and the audit log can be written."""
     if request.app[SHUTDOWN].begun:
         raise ShuttingDown
     if (audit := request.app[AUDIT]) is not None:
@@ -35,7 +35,7 @@ async def readyz(request: web.Request) -> Answer:
 
 
 async def openapi(request: web.Request) -> Answer:
-    """Give this document."""
+    """Get this document."""
     body = await request.app[DOCUMENT].content()
     return BodyAnswer(body=body, content_type="application/json")
 

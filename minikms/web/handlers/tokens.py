@@ -1,4 +1,4 @@
-"""Handlers of tokens: make, list, revoke."""
+"""Handlers of tokens: create, list, revoke."""
 
 from aiohttp import web
 
@@ -16,7 +16,7 @@ _REVOCATION = schemas.TokenRevoked()
 
 
 async def create(request: web.Request) -> Answer:
-    """Make a token, which no other answer shows again."""
+    """Create a token; no other answer shows it again."""
     body = await load(request, _CREATE)
     maker = caller(request)
     profiles = body["profiles"]

@@ -14,8 +14,8 @@ MAX_FIELDS: Final = 64
 class Body(Schema):
     """A body of a request or an answer.
 
-    Its fields' own `read` and `write` load and dump it in a fifth of marshmallow's time. A body
-    that they refuse is loaded by marshmallow, which says what is wrong with it.
+    Its fields' own `read` and `write` load and dump it in a fifth of marshmallow's time. If they
+    refuse a body, marshmallow loads it and names its faults.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -87,13 +87,13 @@ class Request(Body):
     """A request body: fields that it does not name are refused."""
 
     max_size: ClassVar[int | None] = 64 * 1024
-    """Its most bytes, decoded; None if it has data of any length."""
+    """Largest size in bytes, decoded; None if it has data of any length."""
 
     one_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
-    """Fields of which exactly one set must be there."""
+    """Sets of fields; exactly one set must be given."""
 
     any_of: ClassVar[tuple[str, ...]] = ()
-    """Fields of which at least one must be there."""
+    """Fields of which at least one must be given."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -105,14 +105,14 @@ class Request(Body):
 
     @pre_load
     def _limit_fields(self, data: Any, **_: Any) -> Any:
-        # Each unknown field would become a message of its own.
+        # Each unknown field would get a message of its own.
         if isinstance(data, Mapping) and len(data) > MAX_FIELDS:
             raise ValidationError(f"More than {MAX_FIELDS} fields.")
         return data
 
     @validates_schema(skip_on_field_errors=False)
     def _exactly_one(self, data: Mapping[str, Any], **_: Any) -> None:
-        # Each set's last field is its own; a field before it may belong to several.
+        # The last field of a set belongs to it alone; others may belong to several sets.
         given = [names for names in self.one_of if names[-1] in data]
         if self.one_of and len(given) != 1:
             choice = ", ".join(names[-1] for names in self.one_of)
@@ -127,7 +127,7 @@ class Request(Body):
 
 
 class ByKey(Request):
-    """A key named by `kid` or by `alias`, exactly one of them, and data; loads into `by`."""
+    """A key, named by either `kid` or `alias`; loads into `by`."""
 
     max_size: ClassVar[int | None] = None
     one_of: ClassVar[tuple[tuple[str, ...], ...]] = (("kid",), ("alias",))
@@ -142,7 +142,7 @@ class ByKey(Request):
 
 
 class ToJwk(Request):
-    """The public JWK of a recipient, and data; loads into `by`."""
+    """The public JWK of a recipient; loads into `by`."""
 
     max_size: ClassVar[int | None] = None
     to = jwk("The recipient's public JWK.", required=True)
@@ -154,7 +154,7 @@ class ToJwk(Request):
 
 
 class ByKeyOrJwk(ByKey):
-    """A key named by `kid` or `alias`, or a public JWK; loads into `by`."""
+    """A key, named by `kid` or `alias`, or a public JWK; loads into `by`."""
 
     one_of = (*ByKey.one_of, ("jwk",))
 

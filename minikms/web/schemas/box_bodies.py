@@ -21,10 +21,10 @@ class BoxRequest(ByKey):
 
 
 class BoxCiphertext(Body):
-    """A box: what its opener needs, besides the sender's public key."""
+    """A box; its recipient also needs the sender's public key."""
 
-    ciphertext = Base64Url("The tag, 16 bytes, then the ciphertext.", required=True)
-    nonce = Base64Url("The nonce, 24 bytes.", required=True)
+    ciphertext = Base64Url("The tag (16 bytes), then the ciphertext.", required=True)
+    nonce = Base64Url("The nonce (24 bytes).", required=True)
 
 
 class OpenBoxRequest(ByKey):
@@ -51,11 +51,12 @@ class SealedBox(Body):
     """A sealed box."""
 
     ciphertext = Base64Url(
-        "The public key of this box, 32 bytes, its tag, 16, then the ciphertext.", required=True
+        "The public key of this box (32 bytes), the tag (16 bytes), then the ciphertext.",
+        required=True,
     )
 
 
 class OpenSealedBoxRequest(ByKey):
     """A sealed box to open."""
 
-    ciphertext = Base64Url("What seal gave.", required=True)
+    ciphertext = Base64Url("The sealed box.", required=True)

@@ -1,7 +1,7 @@
 """Bodies of DIDComm v1 (Aries RFC 0019): each request, followed by its answer.
 
-The header of an envelope is a document in base64url. It is read by schemas, too, so all in it has
-its form and its bound before any key is used.
+The header of an envelope is a JSON document in base64url. Schemas read it as well, so that its form
+and its bounds are checked before a key is used.
 """
 
 from typing import Any, ClassVar, Final
@@ -36,7 +36,7 @@ from minikms.web.schemas.fields import (
 from minikms.web.schemas.fields import kid as key_id
 
 MAX_RECIPIENTS: Final = 100
-# The header of so many is shorter.
+# A header with that many recipients is shorter.
 MAX_PROTECTED: Final = 65_536  # characters
 
 
@@ -82,24 +82,25 @@ class _Protected(Request):
         recipients: list[Recipient] = data["recipients"]
         by_kid = {recipient.verkey.kid: recipient for recipient in recipients}
         if len(by_kid) != len(recipients):
-            raise ValidationError("A recipient is there twice.", "recipients")
+            raise ValidationError("A recipient is named twice.", "recipients")
         has = data["alg"] == AUTHCRYPT
         if any((one.sender is not None, one.iv is not None) != (has, has) for one in recipients):
             raise ValidationError(
-                "With Authcrypt alone each recipient has a sender and an iv.", "recipients"
+                "Each recipient has a sender and an iv with Authcrypt, and neither with Anoncrypt.",
+                "recipients",
             )
         return {"recipients": by_kid}
 
 
 class ProtectedField(Converted):
-    """A header in base64url, loaded as `Protected`; dumped from its text."""
+    """A header in base64url, loaded as `Protected` and dumped from its text."""
 
     fault = f"Not JSON in base64url, of {MAX_PROTECTED:,} characters at most."
     _schema: Final = _Protected()
 
     def __init__(self, **kwargs: Any) -> None:
         metadata = {
-            "description": "The header in base64url: alg, and each recipient.",
+            "description": "The header in base64url, with alg and the recipients.",
             "pattern": BASE64URL_PATTERN,
             "maxLength": MAX_PROTECTED,
         }
@@ -113,7 +114,7 @@ class ProtectedField(Converted):
 
 
 class PackedMessage(Request):
-    """A message in its envelope, as agents send it."""
+    """An encrypted message, as agents send it."""
 
     protected = ProtectedField(required=True)
     iv = UnpaddedBase64Url("The nonce.", required=True)
@@ -122,21 +123,23 @@ class PackedMessage(Request):
 
 
 class PackRequest(Request):
-    """A message to pack; loads the sender, or the first recipient, into `by`."""
+    """A message to pack; the sender or the first recipient is loaded into `by`."""
 
     max_size: ClassVar[int | None] = None
     to = BoundedList(VerkeyField(), 1, MAX_RECIPIENTS, required=True)
     sender = Text(
         data_key="from",
         validate=validate.Length(1, MAX_ALIAS),
-        metadata={"description": "The kid, or an alias, of the sender's key; nobody without it."},
+        metadata={
+            "description": "Kid or alias of the sender's key; the sender is anonymous without it."
+        },
     )
     message = Base64Url("The message.", required=True)
 
     @post_load
     def _to_by(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         if len({verkey.kid for verkey in data["to"]}) != len(data["to"]):
-            raise ValidationError("A recipient is there twice.", "to")
+            raise ValidationError("A recipient is named twice.", "to")
         sender = data.pop("sender", None)
         data["is_anonymous"] = sender is None
         if sender is None:
@@ -153,7 +156,7 @@ class PackAnswer(Body):
 
 
 class UnpackRequest(Request):
-    """A packed message; loads its recipients into `by`."""
+    """A packed message to unpack; its recipients are loaded into `by`."""
 
     max_size: ClassVar[int | None] = None
     packed = Part(PackedMessage, required=True)
@@ -166,16 +169,14 @@ class UnpackRequest(Request):
 
 
 class UnpackAnswer(Body):
-    """A message, and between whom."""
+    """A message, with its sender and its recipient."""
 
     message = Base64Url("The message.", required=True)
-    to = Text(
-        required=True, metadata={"description": "Verkey of the key that opened it, in base58."}
-    )
+    to = Text(required=True, metadata={"description": "Verkey of the recipient, in base58."})
     sender = Text(
         data_key="from",
         required=True,
         allow_none=True,
-        metadata={"description": "Verkey of the sender; null where it does not say who that is."},
+        metadata={"description": "Verkey of the sender; null if the sender is anonymous."},
     )
     kid = key_id(required=True)

@@ -12,27 +12,27 @@ MAX_CIPHERTEXT: Final = 32_766  # bytes; ML-KEM-1024 has 1,568, FrodoKEM-1344 21
 
 
 class EncapsulateRequest(ToJwk):
-    """Whom the secret is for."""
+    """The recipient of a new secret."""
 
     max_size: ClassVar[int | None] = Request.max_size
 
 
 class EncapsulatedSecret(Body):
-    """A new secret, and the ciphertext that it travels in."""
+    """A new secret and its ciphertext."""
 
-    ciphertext = Base64Url("What the recipient decapsulates.", required=True)
-    secret = Base64Url("The secret, 32 bytes, uniformly random.", required=True)
+    ciphertext = Base64Url("The ciphertext, which the recipient decapsulates.", required=True)
+    secret = Base64Url("The secret: 32 bytes, uniformly random.", required=True)
 
 
 class DecapsulateRequest(ByKey):
-    """What encapsulate gave."""
+    """A ciphertext to decapsulate."""
 
     max_size: ClassVar[int | None] = Request.max_size
     ciphertext = Base64Url("The ciphertext.", most=MAX_CIPHERTEXT, required=True)
 
 
 class DecapsulatedSecret(Body):
-    """The secret of a ciphertext; another one, where the ciphertext does not fit the key."""
+    """The secret of a ciphertext; a random secret if the ciphertext is not for this key."""
 
     secret = Base64Url("The secret.", required=True)
 
@@ -41,7 +41,7 @@ _NO_OPTIONS: Final = HpkeOptions()
 
 
 class _HpkeOptions(Request):
-    info = Base64Url("What both sides know of the message, and is bound to it.")
+    info = Base64Url("Context that both sides know; it is bound to the message.")
     kdf = Text(
         validate=validate.OneOf(HPKE_KDFS),
         metadata={
@@ -71,14 +71,14 @@ class SealHpkeRequest(ToJwk, _HpkeOptions):
 
 
 class HpkeMessage(Body):
-    """What open needs."""
+    """A message encrypted by HPKE."""
 
     enc = Base64Url("The encapsulated key.", required=True)
     ciphertext = Base64Url("The ciphertext, then its tag.", required=True)
 
 
 class OpenHpkeRequest(ByKey, _HpkeOptions):
-    """What seal gave, and the options that it was given."""
+    """A message to decrypt, with the options that it was encrypted under."""
 
     enc = Base64Url("The encapsulated key.", required=True)
     ciphertext = Base64Url("The ciphertext, then its tag.", required=True)

@@ -1,9 +1,9 @@
 """The fields of bodies: kinds of values, with their patterns and bounds.
 
-Beside marshmallow's own ways, fields that many bodies have load a value by `read` and dump it by
-`write` (base.py): `read` raises ValueError or ValidationError for one that is not valid.
+Fields of frequent bodies have a faster way beside marshmallow's (base.py): `read` loads a value, or
+raises ValueError or ValidationError, and `write` dumps one.
 
-It is over 300 lines, since this is the list of all kinds: a body's own file says which it has.
+It is over 300 lines, since it lists all kinds of fields; the files of bodies name those they use.
 """
 
 import re
@@ -25,25 +25,25 @@ from minikms.records import (
     State,
 )
 
-# Its length is apart: engines refuse so large a number of repetitions, or compile it to megabytes.
+# The length is checked apart: engines refuse so many repetitions, or compile them to megabytes.
 ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]+\Z"
-MAX_ALIAS: Final = 4096  # characters; did:peer:4 and did:jwk have a document in them
+MAX_ALIAS: Final = 4096  # characters; did:peer:4 and did:jwk contain a document
 LABEL_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,384}:[^\u0000-\u001f\u007f-\u009f]*\Z"
 LABEL_NAME_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,384}\Z"
 LABEL_VALUE_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]*\Z"
 # The `seq` of a record.
 CURSOR_PATTERN: Final = r"^[0-9]{20}\Z"
-# Groups of four, then a rest of two or three with padding or without.
+# Groups of four, then a rest of two or three, padded or not.
 BASE64URL_PATTERN: Final = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?\Z"
 
 HOLDER_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,128}\Z"
-# Faults of a body that the answer names; a list is read up to there.
+# Faults of a body that the answer names; a list is read until it has as many.
 MAX_FAULTS: Final = 32
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# As many nanoseconds as a JSON number of the store holds, and a little less.
+# A little less than the nanoseconds that a JSON number of the store can hold.
 _LATEST: Final = datetime(2199, 12, 31, 23, 59, 59, tzinfo=UTC)
-# RFC 3339 section 5.6; Python alone would take other forms of ISO 8601, too.
+# RFC 3339 section 5.6; Python also takes other forms of ISO 8601.
 _RFC3339: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII
 )
@@ -91,9 +91,9 @@ class Converted(fields.String):
 
 
 class Base64Url(Converted):
-    """Bytes as base64url: taken with padding or without, given with it.
+    """Bytes as base64url: taken padded or not, given padded.
 
-    A value of more than `most` bytes is refused before it is decoded.
+    A value longer than `most` bytes is refused before it is decoded.
     """
 
     form = "taken padded or not, given padded"
@@ -122,7 +122,7 @@ class Base64Url(Converted):
 
 
 class UnpaddedBase64Url(Base64Url):
-    """Bytes as JOSE writes them: given without padding."""
+    """Bytes as JOSE writes them: given unpadded."""
 
     form = "taken padded or not, given unpadded"
 
@@ -146,7 +146,7 @@ class JweValue(fields.Field[Any]):
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> Any:
         if not isinstance(value, (str, dict)):
-            raise ValidationError("Not a text or an object.")
+            raise ValidationError("Must be a text or an object.")
         return value
 
     def write(self, value: Any) -> Any:
@@ -173,7 +173,7 @@ class ListOf(fields.List[Any]):
 
 
 class BoundedList(ListOf):
-    """A list whose length is checked before its items, of which up to `MAX_FAULTS` may be wrong."""
+    """A list whose length is checked before its items; reading stops after `MAX_FAULTS` faults."""
 
     def __init__(self, inner: fields.Field[Any], least: int, most: int, **kwargs: Any) -> None:
         self._length = validate.Length(least, most)
@@ -216,7 +216,7 @@ class Object(fields.Dict):
 
 
 class Labels(fields.Dict):
-    """Names to values, whose number is checked before they are."""
+    """Labels: names to values, whose number is checked first."""
 
     def write(self, value: Any) -> Any:
         return value
@@ -230,7 +230,7 @@ class Labels(fields.Dict):
 
 
 class Flag(fields.Boolean):
-    """True or false; not the words and numbers that marshmallow takes for them."""
+    """True or false; marshmallow alone also takes words and numbers."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -268,7 +268,7 @@ class Timestamp(fields.String):
         except ValueError:
             moment = None
         if moment is None:
-            raise ValidationError("Not a time of RFC 3339 with its offset.")
+            raise ValidationError("Must be a time of RFC 3339 with an offset.")
         if not _EPOCH <= moment <= _LATEST:
             raise ValidationError("Must be from 1970 to 2199.")
         return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
@@ -280,14 +280,16 @@ def rfc3339(nanoseconds: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-_LABEL_ERROR: Final = f"A value has at most {MAX_LABEL_VALUE:,} characters, no control character."
+_LABEL_ERROR: Final = (
+    f"A value has at most {MAX_LABEL_VALUE:,} characters and no control characters."
+)
 _ALIAS_ERROR: Final = f"Must be 1 to {MAX_ALIAS:,} characters, no control characters."
 
 
 def kid(**kwargs: Any) -> Text:
     """A key id."""
     return Text(
-        validate=validate.Regexp(KID_PATTERN, error="Not the form of a kid."),
+        validate=validate.Regexp(KID_PATTERN, error="Must have the form of a kid."),
         metadata={"description": "Key id: the thumbprint of the public JWK (RFC 7638)."},
         **kwargs,
     )
@@ -306,12 +308,12 @@ def alias(**kwargs: Any) -> Text:
 
 
 def alias_taken(**kwargs: Any) -> Text:
-    """What becomes of an alias that names another key."""
+    """The effect on an alias that names another key."""
     return Text(
         validate=validate.OneOf(get_args(AliasTaken)),
         metadata={
-            "description": "What to do where the alias names another key: move it to this one, "
-            "as by default, or refuse the call.",
+            "description": "If the alias names another key: move it to this key (the default), "
+            "or refuse the call.",
             "x-component": "AliasTaken",
         },
         **kwargs,
@@ -319,12 +321,12 @@ def alias_taken(**kwargs: Any) -> Text:
 
 
 def if_exists(**kwargs: Any) -> Text:
-    """What becomes of an import of a key that exists."""
+    """The effect of importing a key that exists."""
     return Text(
         validate=validate.OneOf(("refuse", "keep")),
         metadata={
-            "description": "What to do where the profile has the key: refuse the call, as by "
-            "default, or keep the key as it is, with the alias that is asked for.",
+            "description": "If the profile has the key: refuse the call (the default), or keep "
+            "the key unchanged, and add the alias.",
             "x-component": "IfExists",
         },
         **kwargs,
@@ -356,7 +358,8 @@ def algorithm(**kwargs: Any) -> Text:
 def labels(**kwargs: Any) -> Labels:
     """Labels of a key."""
     name = validate.Regexp(
-        LABEL_NAME_PATTERN, error="A name has 1 to 384 characters, no colon, no control character."
+        LABEL_NAME_PATTERN,
+        error="A name has 1 to 384 characters, no colon and no control characters.",
     )
     value = (
         validate.Length(max=MAX_LABEL_VALUE, error=_LABEL_ERROR),
@@ -377,7 +380,9 @@ def operations(**kwargs: Any) -> ListOf:
         Text(validate=validate.OneOf(KEY_OPERATIONS), metadata={"x-component": "KeyOperation"}),
         1,
         len(KEY_OPERATIONS),
-        metadata={"description": "What the key may be used for, out of what its algorithm can."},
+        metadata={
+            "description": "Permitted operations, out of those of the algorithm; all by default."
+        },
         **kwargs,
     )
 
@@ -387,7 +392,7 @@ def state(**kwargs: Any) -> Text:
     return Text(
         validate=validate.OneOf(get_args(State)),
         metadata={
-            "description": "Whether it may be used: for all, nothing, or no new output.",
+            "description": "enabled, disabled, or verify-only: it only verifies and decrypts.",
             "x-component": "KeyState",
         },
         **kwargs,
@@ -403,7 +408,7 @@ def jose_alg(**kwargs: Any) -> Text:
     """A JOSE name of a signing algorithm; the document lists those of the registry."""
     return Text(
         metadata={
-            "description": "JOSE name to sign for; the key's first one by default.",
+            "description": "JOSE name of the signature; the key's first one by default.",
             "x-component": "JoseName",
         },
         **kwargs,

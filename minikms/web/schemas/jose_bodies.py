@@ -12,11 +12,11 @@ from minikms.web.schemas.fields import Base64Url, Flag, ListOf, Object, Text, jo
 
 def _not_reserved(header: Mapping[str, Any]) -> None:
     if not jws.RESERVED.isdisjoint(header):
-        raise ValidationError("alg, kid, b64 and crit are set by the service.")
+        raise ValidationError("The service sets alg, kid, b64 and crit.")
     if jws.too_deep(header):
-        raise ValidationError("Nested too deep.")
+        raise ValidationError("It is nested too deep.")
     if name := jws.mistyped(header, jws.MEMBERS):
-        raise ValidationError(f"The member {name} has a value of another type than its own.")
+        raise ValidationError(f"The value of {name} has the wrong type.")
 
 
 class SignJwsRequest(ByKey):
@@ -26,13 +26,13 @@ class SignJwsRequest(ByKey):
     header = Object(
         load_default=dict,
         validate=_not_reserved,
-        metadata={"description": "More header members; not alg, kid, b64 or crit."},
+        metadata={"description": "More members of the header, except alg, kid, b64 and crit."},
     )
     alg = jose_alg(load_default=None)
     detached = Flag(
         load_default=False,
         metadata={
-            "description": "Leave the payload out, and sign it as it stands (RFC 7797); "
+            "description": "Leave the payload out of the JWS, and sign it unencoded (RFC 7797); "
             "false by default."
         },
     )
@@ -40,8 +40,8 @@ class SignJwsRequest(ByKey):
         load_default="alias",
         validate=validate.OneOf(("alias", "kid")),
         metadata={
-            "description": "What the kid of the header is, where an alias names the key: that "
-            "alias, as by default, or the key's kid, which no rotation gives another key.",
+            "description": "The kid in the header, if an alias names the key: the alias (the "
+            "default), or the key's own kid, which a rotation does not move to another key.",
             "x-component": "KidHeader",
         },
     )
@@ -61,7 +61,7 @@ class VerifyJwsRequest(ByKeyOrJwk):
 
 
 class JwsVerification(Body):
-    """Whether a JWS is good, and what it says; the payload only where it is."""
+    """The result of a verification; the payload is null if the JWS is not valid."""
 
     valid = Flag(required=True)
     header = Object(required=True, allow_none=True)

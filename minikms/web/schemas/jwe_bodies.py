@@ -24,12 +24,12 @@ from minikms.web.schemas.fields import (
 def _header(description: str) -> Object:
     return Object(
         load_default=None,
-        metadata={"description": f"{description}; not alg, enc, epk, zip or crit."},
+        metadata={"description": f"{description}, except alg, enc, epk, zip and crit."},
     )
 
 
 class JweRecipientRequest(ByKeyOrJwk):
-    """Who is to open a JWE: a key, and how the content's key gets to it."""
+    """A recipient of a JWE: a key, and the algorithm that manages the content's key."""
 
     alg = Text(
         required=True,
@@ -63,12 +63,14 @@ class EncryptJweRequest(Request):
     )
     sender = alias(data_key="from", load_default=None)
     header = _header("More members of the protected header")
-    aad = Base64Url("Data that is bound to it and not encrypted; not compact.", load_default=b"")
+    aad = Base64Url(
+        "Data that is authenticated but not encrypted; not with compact.", load_default=b""
+    )
     serialization = Text(
         load_default=None,
         validate=validate.OneOf(("compact", "flattened", "general")),
         metadata={
-            "description": "Its form; compact by default, general with aad or several recipients.",
+            "description": "Form; compact by default, general with aad or several recipients.",
             "x-component": "JweSerialization",
         },
     )
@@ -87,7 +89,7 @@ class EncryptJweRequest(Request):
 class EncryptedJwe(Body):
     """A JWE."""
 
-    jwe = JweValue("The JWE: a text where it is compact, or else an object.", required=True)
+    jwe = JweValue("The JWE: a text if it is compact, else an object.", required=True)
 
 
 class DecryptJweRequest(ByKey):
@@ -98,7 +100,7 @@ class DecryptJweRequest(ByKey):
 
 
 class DecryptedJwe(Body):
-    """What a JWE had, and the header of the recipient whose key opened it."""
+    """The plaintext of a JWE, and the header that its recipient sees."""
 
     plaintext = Base64Url("The plaintext.", required=True)
-    header = Object(required=True, metadata={"description": "The JOSE header, joined."})
+    header = Object(required=True, metadata={"description": "The JOSE header: its parts joined."})

@@ -28,21 +28,21 @@ from minikms.web.schemas.fields import (
 MAX_KEY_BYTES: Final = 65_535  # a multiple of three, so that the length of its text is exact
 
 
-# Bytes of a body with labels: the largest of a key, each character escaped.
+# Bytes of a body with labels, if they are as large as they may be, with each character escaped.
 MAX_LABELLED: Final = 128 * 1024
 
-# How many keys are made by one call.
+# Keys that one call makes.
 MAX_KEYS: Final = 1000
 
 
 class NewKeyOptions(Request):
-    """What is asked of new keys; loads into `policy`."""
+    """The properties of new keys; loads into `policy`."""
 
     max_size: ClassVar[int | None] = MAX_LABELLED
     labels = labels()
-    exportable = Flag(metadata={"description": "Whether its private part can be exported."})
+    exportable = Flag(metadata={"description": "Whether the private key can be exported."})
     operations = operations()
-    expires = Timestamp("From when on it is verify-only.")
+    expires = Timestamp("Time from which the key only verifies and decrypts.")
 
     @post_load
     def _to_policy(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class NewKeyOptions(Request):
 
 
 class KeyOptions(NewKeyOptions):
-    """What is asked of a new key; loads into `policy`."""
+    """The properties of a new key; loads into `policy`."""
 
     alias = alias()
     alias_taken = alias_taken()
@@ -69,19 +69,19 @@ class GenerateKey(KeyOptions):
 
 
 class GenerateKeys(NewKeyOptions):
-    """Keys to make, all alike."""
+    """Keys to make, with the same properties."""
 
     alg = algorithm(required=True)
     count = fields.Integer(
         strict=True,
         required=True,
         validate=validate.Range(1, MAX_KEYS),
-        metadata={"description": "How many."},
+        metadata={"description": "Number of keys."},
     )
 
 
 class ImportKey(KeyOptions):
-    """A key to take: a JWK, or an algorithm and its secret, seed or wrapped secret."""
+    """A key to import: a JWK, or an algorithm with a secret, seed or wrapped secret."""
 
     max_size: ClassVar[int | None] = None
     one_of: ClassVar[tuple[tuple[str, ...], ...]] = (
@@ -91,11 +91,11 @@ class ImportKey(KeyOptions):
         ("alg", "unwrap_kid", "wrapped"),
     )
 
-    jwk = jwk("The JWK, private or public alone (RFC 7517).")
+    jwk = jwk("The JWK: private, or only public (RFC 7517).")
     alg = algorithm()
     secret = Base64Url("The secret bytes.", most=MAX_KEY_BYTES)
     seed = Base64Url(
-        "The seed that the algorithm's specification expands, never hashed first.",
+        "The seed, which the algorithm's specification expands; it is not hashed first.",
         most=MAX_KEY_BYTES,
     )
     wrapped = Base64Url("The wrapped secret bytes (RFC 3394, RFC 5649).", most=MAX_KEY_BYTES)
@@ -105,7 +105,7 @@ class ImportKey(KeyOptions):
     @validates_schema
     def _unwrap_kid_applies(self, data: Mapping[str, Any], **_: Any) -> None:
         if "unwrap_kid" in data and "wrapped" not in data:
-            raise ValidationError("Goes with wrapped alone.", "unwrap_kid")
+            raise ValidationError("It is allowed only with wrapped.", "unwrap_kid")
 
     @post_load
     def _to_source(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -115,13 +115,15 @@ class ImportKey(KeyOptions):
 
 
 class UpdateKey(Request):
-    """What a key gets in place of what it has; what is left out stays."""
+    """Changes of a key; members that are left out stay as they are."""
 
     max_size: ClassVar[int | None] = None  # a key of an earlier version may have more labels
     any_of = ("state", "expires", "labels")
 
     state = state()
-    expires = Timestamp("From when on it is verify-only; null for never.", allow_none=True)
+    expires = Timestamp(
+        "Time from which the key only verifies and decrypts; null for never.", allow_none=True
+    )
     labels = labels()
 
 
@@ -133,10 +135,10 @@ class AssociateAlias(Request):
 
 
 class Key(Body):
-    """What is known of a key; what it has no form for is null."""
+    """A key; a form that its algorithm does not have is null."""
 
     kid = kid(required=True)
-    alg = Text(required=True, metadata={"description": "Name of its algorithm."})
+    alg = Text(required=True, metadata={"description": "Name of the algorithm."})
     kty = Text(required=True, metadata={"description": "JWK key type."})
     jwk = jwk("Public JWK (RFC 7517).", required=True, allow_none=True)
     b58 = Text(
@@ -147,25 +149,27 @@ class Key(Body):
     multikey = Text(
         required=True, allow_none=True, metadata={"description": "Public key as W3C Multikey."}
     )
-    did = Text(required=True, allow_none=True, metadata={"description": "Its did:key."})
+    did = Text(required=True, allow_none=True, metadata={"description": "The key as did:key."})
     aliases = ListOf(alias(), required=True)
     labels = labels(required=True)
-    operations = ListOf(Text(), required=True, metadata={"description": "What it may be used for."})
+    operations = ListOf(Text(), required=True, metadata={"description": "Permitted operations."})
     exportable = Flag(required=True)
     installed = Flag(
         metadata={
-            "description": "false where its algorithm is not, so that it cannot be used; "
-            "otherwise it is left out."
+            "description": "false if the algorithm is not installed, so that the key cannot "
+            "be used; otherwise left out."
         }
     )
     state = state(required=True, attribute="current_state")
     created = Timestamp(required=True)
-    expires = Timestamp("From when on it is verify-only.", required=True, allow_none=True)
-    deletes = Timestamp("From when on it is gone.", required=True, allow_none=True)
+    expires = Timestamp(
+        "Time from which the key only verifies and decrypts.", required=True, allow_none=True
+    )
+    deletes = Timestamp("Time at which the key is deleted.", required=True, allow_none=True)
 
 
 class GeneratedKeys(Body):
-    """Keys that were made, in their order."""
+    """The new keys, in order of creation."""
 
     keys = ListOf(Part(Key), required=True)
 
@@ -184,10 +188,10 @@ class Association(Body):
 
 
 class Deletion(Body):
-    """A key that is gone, or will be."""
+    """A deletion that is done or scheduled."""
 
     message = Text(
         required=True, validate=validate.OneOf(("Key deleted", "Key deletion scheduled"))
     )
     kid = kid(required=True)
-    deletes = Timestamp("From when on it is gone, where that is scheduled.")
+    deletes = Timestamp("Time at which the key is deleted; only if that is scheduled.")

@@ -28,11 +28,11 @@ class _SignatureOptions(Request):
     encoding = Text(
         validate=validate.OneOf(("raw", "der")),
         metadata={
-            "description": "Form of the signature: ECDSA's r‖s, or its DER.",
+            "description": "Form of an ECDSA signature: r‖s (raw) or DER.",
             "x-component": "SignatureEncoding",
         },
     )
-    prehashed = Flag(metadata={"description": "Whether the data is the digest already."})
+    prehashed = Flag(metadata={"description": "Whether data is the digest of the message."})
 
     @post_load
     def _to_options(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -51,22 +51,24 @@ class SignRequest(ByKey, _SignatureOptions):
 
 
 class Signature(Body):
-    """A signature, the JOSE name it is for, null where it has none, and the key that made it."""
+    """A signature, with its key and its JOSE name, null if it has none."""
 
     sig = Base64Url("The signature.", required=True)
-    alg = Text(required=True, allow_none=True, metadata={"description": "JOSE name it is for."})
+    alg = Text(
+        required=True, allow_none=True, metadata={"description": "JOSE name of the signature."}
+    )
     kid = kid(required=True)
 
 
 class VerifyRequest(ByKeyOrJwk, _SignatureOptions):
-    """Bytes and their signature."""
+    """Bytes and a signature to verify."""
 
     data = Base64Url("The message, or its digest.", required=True)
     sig = Base64Url("The signature.", required=True)
 
 
 class Verification(Body):
-    """Whether it is good."""
+    """The result of a verification."""
 
     valid = Flag(required=True)
 
@@ -78,7 +80,9 @@ MAX_RANDOM: Final = 65536  # bytes
 def _batch_text(description: str) -> Text:
     return Text(
         required=True,
-        metadata={"description": f"{description} In base64url; what is not, is its own problem."},
+        metadata={
+            "description": f"{description} Base64url; an item that is not has a problem of its own."
+        },
     )
 
 
@@ -89,7 +93,7 @@ class BatchSignItem(Request):
 
 
 class BatchSignRequest(ByKey, _SignatureOptions):
-    """Messages to sign, in order."""
+    """Messages to sign."""
 
     items = BoundedList(Part(BatchSignItem), 1, MAX_BATCH, required=True)
 
@@ -102,32 +106,32 @@ class SignResult(Body):
 
 
 class BatchSignature(Body):
-    """What became of each message, in order."""
+    """The results, in the order of the messages."""
 
     results = ListOf(Part(SignResult), required=True)
 
 
 class BatchVerifyItem(BatchSignItem):
-    """One message of a batch, and its signature."""
+    """One message of a batch, with its signature."""
 
     sig = _batch_text("The signature.")
 
 
 class BatchVerifyRequest(ByKeyOrJwk, _SignatureOptions):
-    """Messages and their signatures, in order."""
+    """Messages and their signatures to verify."""
 
     items = BoundedList(Part(BatchVerifyItem), 1, MAX_BATCH, required=True)
 
 
 class VerifyResult(Body):
-    """Whether it is good, or the problem of its message."""
+    """The result of a verification, or the problem of its message."""
 
     valid = Flag()
     problem = Part(Problem)
 
 
 class BatchVerification(Body):
-    """What became of each message, in order."""
+    """The results, in the order of the messages."""
 
     results = ListOf(Part(VerifyResult), required=True)
 
@@ -136,28 +140,28 @@ class EncryptRequest(ByKeyOrJwk):
     """Bytes to encrypt."""
 
     plaintext = Base64Url("The plaintext.", required=True)
-    aad = Base64Url("Data that is bound to it and not encrypted; not for RSA.")
+    aad = Base64Url("Data that is authenticated but not encrypted; not for RSA.")
 
 
 class EncryptedData(Body):
-    """What decrypt needs."""
+    """Encrypted data."""
 
     ciphertext = Base64Url("The ciphertext.", required=True)
-    nonce = Base64Url("The nonce, null for RSA.", required=True, allow_none=True)
-    tag = Base64Url("The authentication tag, null for RSA.", required=True, allow_none=True)
+    nonce = Base64Url("The nonce; null for RSA.", required=True, allow_none=True)
+    tag = Base64Url("The authentication tag; null for RSA.", required=True, allow_none=True)
 
 
 class DecryptRequest(ByKey):
-    """What encrypt gave."""
+    """Encrypted data to decrypt."""
 
     ciphertext = Base64Url("The ciphertext.", required=True)
     nonce = Base64Url("The nonce; not for RSA.", allow_none=True)
     tag = Base64Url("The authentication tag; not for RSA.", allow_none=True)
-    aad = Base64Url("The data that is bound to it; not for RSA.")
+    aad = Base64Url("The data that is authenticated but not encrypted; not for RSA.")
 
 
 class DecryptedData(Body):
-    """What was encrypted."""
+    """Decrypted data."""
 
     plaintext = Base64Url("The plaintext.", required=True)
 
@@ -165,7 +169,7 @@ class DecryptedData(Body):
 class WrapRequest(ByKey):
     """A key to wrap."""
 
-    key = Base64Url("The secret bytes, 16 at least.", required=True)
+    key = Base64Url("The secret bytes; at least 16.", required=True)
 
 
 class WrappedKey(Body):
@@ -175,26 +179,26 @@ class WrappedKey(Body):
 
 
 class UnwrapRequest(ByKey):
-    """A wrapped key."""
+    """A wrapped key to unwrap."""
 
-    wrapped = Base64Url("What wrap gave.", required=True)
+    wrapped = Base64Url("The wrapped secret bytes.", required=True)
 
 
 class UnwrappedKey(Body):
-    """What was wrapped."""
+    """An unwrapped key."""
 
     key = Base64Url("The secret bytes.", required=True)
 
 
 class DeriveRequest(ByKey):
-    """A peer to agree with."""
+    """A peer to agree on a secret with."""
 
     max_size: ClassVar[int | None] = Request.max_size
     peer = jwk("The peer's public JWK, on the key's own curve.", required=True)
 
 
 class SharedSecret(Body):
-    """The raw ECDH secret, which needs a key derivation function before it is a key."""
+    """The raw ECDH secret; derive a key from it by a key derivation function."""
 
     secret = Base64Url("The shared secret.", required=True)
 
@@ -212,7 +216,7 @@ class AuthenticationCode(Body):
 
 
 class VerifyMacRequest(MacRequest):
-    """Bytes and their authentication code."""
+    """Bytes and an authentication code to verify."""
 
     mac = Base64Url("The authentication code.", required=True)
 
@@ -224,7 +228,7 @@ class RandomRequest(Request):
         required=True,
         strict=True,
         validate=validate.Range(1, MAX_RANDOM),
-        metadata={"description": "How many bytes."},
+        metadata={"description": "Number of bytes."},
     )
 
 

@@ -7,7 +7,7 @@ from minikms.web.schemas.fields import ListOf, Part, Text
 
 
 class ProblemDetail(Body):
-    """What is wrong at one place of the request."""
+    """A fault at one place of the request."""
 
     pointer = Text(
         required=True, metadata={"description": "JSON pointer to the field or parameter."}

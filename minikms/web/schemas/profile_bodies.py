@@ -11,7 +11,7 @@ def _jwks_access() -> Text:
         required=True,
         validate=validate.OneOf(("public", "private")),
         metadata={
-            "description": "Whether everybody may have its JWK Set, without a token.",
+            "description": "Whether callers get the JWK Set without a token.",
             "x-component": "JwksAccess",
         },
     )
@@ -31,25 +31,25 @@ class ProfileCreated(Body):
 
 
 class ProfileDeleted(Body):
-    """Whether there was a profile to delete."""
+    """The result of a deletion: whether there was such a profile."""
 
     success = Flag(required=True)
 
 
 class ProfileNames(Body):
-    """The names of all profiles."""
+    """Names of profiles."""
 
     profiles = ListOf(profile(), required=True)
 
 
 class ChangeProfile(Request):
-    """What is to change of a profile."""
+    """A change of a profile."""
 
     jwks = _jwks_access()
 
 
 class Profile(Body):
-    """A profile, and who may have its public keys."""
+    """A profile, and whether its JWK Set is public."""
 
     name = profile(required=True)
     jwks = _jwks_access()

@@ -1,28 +1,30 @@
-"""Bodies of what the service says of itself."""
+"""Bodies about the service itself."""
 
 from minikms.web.schemas.base import Body
 from minikms.web.schemas.fields import ListOf, Text
 
 
 class Algorithm(Body):
-    """An algorithm and what it can do."""
+    """An algorithm and its operations."""
 
     name = Text(required=True, attribute="algorithm.name")
     aliases = ListOf(Text(), required=True, attribute="algorithm.aliases")
     kty = Text(required=True, attribute="algorithm.kty", metadata={"description": "JWK key type."})
     jose_algs = ListOf(
-        Text(), required=True, metadata={"description": "JOSE names it has a use for."}
+        Text(),
+        required=True,
+        metadata={"description": "JOSE names of its signatures, key agreements and encryptions."},
     )
     operations = ListOf(Text(), required=True, attribute="algorithm.operations")
     opt_in = ListOf(
         Text(),
         required=True,
-        metadata={"description": "Those that a key has only where they were named for it."},
+        metadata={"description": "Operations that a key has only if they were named for it."},
     )
-    source = Text(required=True, metadata={"description": "Package whose entry point it is."})
+    source = Text(required=True, metadata={"description": "Package that brings it."})
 
 
 class Health(Body):
-    """How the service is."""
+    """The state of the service."""
 
     status = Text(required=True)

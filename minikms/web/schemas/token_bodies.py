@@ -22,7 +22,7 @@ def _scopes(**kwargs: Any) -> ListOf:
         Text(validate=validate.OneOf(SCOPES), metadata={"x-component": "Scope"}),
         1,
         len(SCOPES),
-        metadata={"description": "What it lets its holder do."},
+        metadata={"description": "Calls that the token permits."},
         **kwargs,
     )
 
@@ -32,7 +32,7 @@ def _token_profiles(**kwargs: Any) -> ListOf:
         profile(),
         1,
         MAX_FIELDS,
-        metadata={"description": "The profiles that it is for; all of its maker's by default."},
+        metadata={"description": "Profiles that the token is for; all of its maker's by default."},
         **kwargs,
     )
 
@@ -45,11 +45,11 @@ class CreateToken(Request):
         validate=validate.Regexp(
             HOLDER_PATTERN, error="Must be 1 to 128 characters, no control characters."
         ),
-        metadata={"description": "Whom it names in the audit log."},
+        metadata={"description": "Name of its holder in the audit log."},
     )
     scopes = _scopes(required=True)
     profiles = _token_profiles(load_default=None)
-    expires = Timestamp("When it ends; never by default.", load_default=None)
+    expires = Timestamp("Expiry; never by default.", load_default=None)
 
     @post_load
     def _to_tuples(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -60,9 +60,9 @@ class CreateToken(Request):
 
 
 class Token(Body):
-    """What is known of a token."""
+    """A token, without its secret."""
 
-    id = Text(required=True, metadata={"description": "What it is found by."})
+    id = Text(required=True, metadata={"description": "Id of the token."})
     name = Text(required=True)
     scopes = _scopes(required=True)
     profiles = _token_profiles(required=True, allow_none=True)
@@ -71,14 +71,14 @@ class Token(Body):
 
 
 class TokenCreated(Body):
-    """A new token, shown this once."""
+    """A new token; no other answer shows its secret."""
 
-    token = Text(required=True, metadata={"description": "What its holder sends."})
+    token = Text(required=True, metadata={"description": "The token, as its holder sends it."})
     record = Part(Token, required=True)
 
 
 class TokenRevoked(Body):
-    """A token that lets nobody in any more."""
+    """A revoked token."""
 
     message = Text(required=True, validate=validate.Equal("Token revoked"))
     id = Text(required=True)
