@@ -70,7 +70,7 @@ def test_calls_under_way_are_finished(start, number):
         connection.sendall(head + b"Content-Length: 5\r\n\r\nhe")
         assert answers.readline() == b"HTTP/1.1 100 Continue\r\n"
         service.process.send_signal(number)
-        service.read_until("finishing calls under way")
+        service.read_until("finishing calls in progress")
         connection.sendall(b"llo")
         assert answers.readline() == b"\r\n"
         assert answers.read().startswith(b"HTTP/1.1 200")
