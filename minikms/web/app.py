@@ -1,4 +1,4 @@
-"""The application: guarded routes, and the document."""
+"""The application of the API: guarded routes, and the page."""
 
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from minikms.web.parameters import reading, refuse_query
 from minikms.web.routes import ROUTES
 from minikms.web.state import REGISTRY, RESERVED_ALIASES
 
-# All that answers without a token.
+# Routes that need no token.
 _OPEN_ROUTES: Final = {"healthz", "readyz", "openapi"}
 
 
@@ -30,10 +30,10 @@ def create_app(
     registry: AlgorithmRegistry | None = None,
     reserved_aliases: tuple[str, ...] = (),
 ) -> web.Application:
-    """The application of one service; raises PluginError where an algorithm cannot be used.
+    """The application of one service; raises PluginError if an algorithm cannot be used.
 
-    `registry` stands in for that of the installed packages. `reserved_aliases` are the prefixes of
-    aliases that doors alone give, move and remove.
+    `registry` replaces the one of the installed packages. `reserved_aliases` are the prefixes of
+    aliases that only doors give, move and remove.
     """
     registry = registry or AlgorithmRegistry.from_installed(config.without_algorithm)
     app = web.Application(client_max_size=config.max_body)
@@ -62,7 +62,7 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
     for route in routes:
         handler: Any = route.handler
         if route.scope == OPEN:  # monitors and browsers add parameters of their own
-            # A process is alive however much there is to do.
+            # A busy process is alive.
             handler = gate.hosted(handler if route.name == "healthz" else gate.counted(handler))
             expecting: ExpectHandler = expect
         else:
@@ -80,5 +80,5 @@ def _add_routes(app: web.Application, registry: AlgorithmRegistry) -> None:
 
 
 def create_runner(app: web.Application, **kwargs: Any) -> KmsRunner:
-    """What runs the application of one service; `kwargs` are those of aiohttp's AppRunner."""
+    """The runner of an application; `kwargs` are arguments of aiohttp's AppRunner."""
     return KmsRunner(app, app[CONFIG], app[SHUTDOWN], app.get(OBSERVER), **kwargs)

@@ -1,4 +1,4 @@
-"""The metrics of one process: what it counts, times and samples, for Prometheus.
+"""The metrics of one process, for Prometheus: counters, times and samples.
 
 serve/metrics_listener.py serves them.
 """
@@ -34,7 +34,7 @@ from minikms.web.state import STORE
 
 LOGGER = logging.getLogger("minikms")
 
-# Undocumented, though none begins with an underscore.
+# Undocumented, though none of them begins with an underscore.
 PRIVATE_NAMES: Final = PrivateNames(
     "prometheus-client",
     (
@@ -52,13 +52,12 @@ PRIVATE_NAMES: Final = PrivateNames(
 # The environment variable that names the folder in which workers count.
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
-# The files of a worker, as prometheus-client names them: the type of a metric, and the mode of a
-# gauge.
+# The files of a worker, as prometheus-client names them: by type, and a gauge also by its mode.
 _FILES: Final = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
 _FILE_SIZE: Final = 1024 * 1024  # bytes
 
-# The value of a label if there is nothing to name: a path of no route, a call without a key, a
-# caller who was gone before the answer.
+# The value of an empty label: a path without a route, a call without a key, a caller who left
+# before the answer.
 NONE: Final = GONE
 
 # In seconds.
@@ -72,7 +71,7 @@ FamilyT = TypeVar("FamilyT", bound=MetricWrapperBase)
 
 
 class _ByLabels(dict[tuple[int | str, ...], FamilyT], Generic[FamilyT]):
-    """The metrics of a family by their labels: the library takes several times as long."""
+    """The metrics of a family by their labels; the library takes several times as long."""
 
     def __init__(self, family: FamilyT) -> None:
         super().__init__()
@@ -86,9 +85,9 @@ class _ByLabels(dict[tuple[int | str, ...], FamilyT], Generic[FamilyT]):
 class Metrics:
     """The families of metrics of one process.
 
-    No label has a value that callers choose: there would be no end to them.
-    `worker` is the name of a process that is one of several; its successor has it too, and goes
-    on counting in the same files. Raises MetricsError where these cannot be made.
+    No label has a value that callers choose, since their number would have no bound. `worker` is
+    the name of one of several processes; its successor has the same name, and goes on counting in
+    the same files. Raises MetricsError if these cannot be made.
     """
 
     def __init__(self, worker: str | None = None) -> None:
@@ -96,7 +95,7 @@ class Metrics:
         if worker:
             _reserve_files(worker)
             values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
-        # The times at which metrics were made, which there are none of with several processes.
+        # Times of creation, which several processes do not have.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         family: dict[str, Any] = {"namespace": "minikms", "registry": self.registry}
@@ -115,7 +114,7 @@ class Metrics:
         self._operations = _ByLabels(
             Counter(
                 "operations",
-                "Calls of the API, by algorithm and what became of them.",
+                "Calls of the API, by operation, algorithm and outcome.",
                 ("operation", "alg", "outcome"),
                 **family,
             )
@@ -128,20 +127,20 @@ class Metrics:
                 **times,
             )
         )
-        self._keys_opened = Counter("keys_opened", "Keys read from the store, to use.", **family)
+        self._keys_opened = Counter("keys_opened", "Keys read from the store for use.", **family)
         self._reopened = Counter(
-            "store_reopened", "Times that the store was reopened after a fault.", **family
+            "store_reopened", "Times the store was reopened after a fault.", **family
         )
         self._in_flight = Gauge("requests_in_flight", "Requests under way.", **number)
         self._connections = Gauge("connections", "Connections of callers.", **number)
         self._store_connections = Gauge(
-            "store_connections", "Connections to the store that there may be.", **number
+            "store_connections", "Largest number of connections to the store.", **number
         )
         self._store_in_use = Gauge(
             "store_connections_in_use", "Connections to the store in use.", **number
         )
         self._store_waiting = Gauge(
-            "store_calls_waiting", "Calls that wait for a connection to the store.", **number
+            "store_calls_waiting", "Calls waiting for a connection to the store.", **number
         )
         Gauge(
             "build_info",
@@ -156,7 +155,7 @@ class Metrics:
         self._servers: list[web.Server] = []
 
     def add(self, server: web.Server) -> None:
-        """Have the connections of a server counted."""
+        """Count the connections of a server."""
         self._servers.append(server)
 
     def unreadable(self, status: int) -> None:
@@ -209,8 +208,8 @@ def _file(kind: str, worker: str) -> Path:
 def _reserve_files(worker: str) -> None:
     """Allocate the files of a worker on the disk; raises MetricsError.
 
-    prometheus-client maps sparse files into memory. To write to one where the disk is full by then
-    is SIGBUS, which ends the process.
+    prometheus-client maps sparse files into memory. A write to one on a full disk is SIGBUS, which
+    ends the process.
     """
     try:
         for kind in _FILES:
@@ -221,11 +220,11 @@ def _reserve_files(worker: str) -> None:
 
 
 def _check_files(worker: str) -> None:
-    """Warn where prometheus-client does not write to the files that were allocated."""
+    """Warn if prometheus-client does not write to the allocated files."""
     allocated = [str(_file("counter", worker))]
     if not multiprocess.MultiProcessCollector.merge(allocated):  # type: ignore[no-untyped-call]
         LOGGER.warning(
-            "prometheus-client %s names its files otherwise: a full disk may end %s",
+            "prometheus-client %s uses other file names: a full disk may end %s",
             version("prometheus-client"),
             worker,
         )

@@ -1,6 +1,6 @@
-"""Swagger UI and the document: our page around aiohttp-swagger3's parts.
+"""Swagger UI and the document: our page, with the parts of aiohttp-swagger3.
 
-The library has an application of its own, so that nothing of it is in the one that serves.
+The library gets an application of its own, so that its routes and keys stay out of ours.
 """
 
 import logging
@@ -48,7 +48,7 @@ _TYPES: Final = {
     ".html": "text/html",
     ".css": "text/css",
     ".js": "text/javascript",
-    ".md": "text/plain",  # which browsers show
+    ".md": "text/plain",  # browsers show it
 }
 
 
@@ -93,10 +93,10 @@ def add_to(
 
 
 def _library() -> tuple[dict[str, Any], Path]:
-    """The library's document, which has no calls yet, and its folder of Swagger UI's files."""
+    """The library's document, without calls, and its folder of Swagger UI's files."""
     app = web.Application()
     with warnings.catch_warnings(), _without_checker():
-        # The library keeps its own things in the application under plain strings.
+        # The library stores values in the application under plain strings.
         warnings.simplefilter("ignore", web.NotAppKeyWarning)
         docs = SwaggerDocs(
             app,

@@ -1,4 +1,4 @@
-"""Seed keys: the keys of a file, loaded at the start, under the same kids each time."""
+"""Seed keys: keys of a file, loaded at the start under the same kids each time."""
 
 import asyncio
 import logging
@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
-from marshmallow import fields
 
 from minikms.errors import KeyExists, KmsError, ProfileExists, ValidationFailed
 from minikms.keys.service import KeyService
@@ -19,17 +18,17 @@ from minikms.small_files import read_small_file
 from minikms.startup_errors import SeedError
 from minikms.web.messages import read
 from minikms.web.schemas.base import Request
-from minikms.web.schemas.fields import BoundedList, alias, kid, profile
+from minikms.web.schemas.fields import BoundedList, ListOf, Part, alias, kid, profile
 from minikms.web.schemas.key_bodies import ImportKey
 
 LOGGER = logging.getLogger(__name__)
 
 
 class SeededKey(ImportKey):
-    """A key of the file: what an import takes, with its profile and aliases."""
+    """A key of the file: the body of an import, with a profile and aliases."""
 
     class Meta:
-        """Fields of an import that the file has not: `aliases` replaces `alias`."""
+        """Fields of an import that the file does not have; `aliases` replaces `alias`."""
 
         exclude = ("wrapped", "unwrap_kid", "alias", "alias_taken", "if_exists")
 
@@ -43,13 +42,13 @@ class SeededKey(ImportKey):
 class SeedFile(Request):
     """The content of the file."""
 
-    profiles = fields.List(profile(), load_default=list)
-    keys = fields.List(fields.Nested(SeededKey), load_default=list)
+    profiles = ListOf(profile(), load_default=list)
+    keys = ListOf(Part(SeededKey), load_default=list)
 
 
 @dataclass(frozen=True)
 class _Seed:
-    """A key that is ready to be stored, and its place in the file."""
+    """A key that is ready to store, and its place in the file."""
 
     place: str
     profile: str
@@ -62,9 +61,9 @@ _MOST: Final = 64 * 1024 * 1024  # bytes
 
 
 async def load(file: str, keys: KeyService) -> None:
-    """Store the profiles and keys of a file that the store does not have.
+    """Store the profiles and keys of a file that the store does not have yet.
 
-    Raises SeedError; where the file is to blame, nothing is stored.
+    Raises SeedError; if the file has a fault, nothing is stored.
     """
     content = _read(file)
     seeds = [
@@ -77,7 +76,7 @@ async def load(file: str, keys: KeyService) -> None:
             with suppress(ProfileExists):
                 await keys.create_profile(name)
         loaded = [await _add(keys, seed) for seed in seeds].count(True)
-    LOGGER.info("%s: keys loaded: %d, there already: %d", file, loaded, len(seeds) - loaded)
+    LOGGER.info("%s: keys loaded: %d, already there: %d", file, loaded, len(seeds) - loaded)
 
 
 def _read(file: str) -> dict[str, Any]:
@@ -109,13 +108,13 @@ async def _prepare(keys: KeyService, place: str, entry: dict[str, Any]) -> _Seed
             raise
         except asyncio.CancelledError:
             raise
-        except BaseException as exc:  # of a plugin; its text may have the key in it
+        except BaseException as exc:  # of a plugin; its text may contain the key
             what = type(exc).__name__
             raise SeedError(f"{place}: Its algorithm failed: {what}.") from None
-    if record.jwk is None:  # it has no thumbprint, and a random kid is not the same each time
+    if record.jwk is None:  # it has no thumbprint, and a random kid changes each time
         given = given or (source.jwk or {}).get("kid")
         if not (isinstance(given, str) and re.match(KID_PATTERN, given)):
-            what = "A symmetric key needs one, of 1 to 128 letters, digits, - and _."
+            what = "A symmetric key needs a kid of 1 to 128 letters, digits, - and _."
             raise SeedError(f"{place}.kid: {what}")
         record = replace(record, kid=given)
     elif given not in (None, record.kid):
@@ -124,7 +123,7 @@ async def _prepare(keys: KeyService, place: str, entry: dict[str, Any]) -> _Seed
 
 
 def _refuse_duplicates(seeds: list[_Seed]) -> None:
-    """Raise SeedError where a profile would have a key or an alias twice."""
+    """Raise SeedError if a profile would have a key or an alias twice."""
     found = set()
     for seed in seeds:
         names = [(seed.place, "kid", seed.record.kid)]
@@ -132,12 +131,12 @@ def _refuse_duplicates(seeds: list[_Seed]) -> None:
             names.append((f"{seed.place}.aliases[{number}]", "alias", name))
         for place, kind, name in names:
             if (seed.profile, kind, name) in found:
-                raise SeedError(f"{place}: The profile has this {kind} from an entry before.")
+                raise SeedError(f"{place}: An earlier entry gives the profile this {kind}.")
             found.add((seed.profile, kind, name))
 
 
 async def _add(keys: KeyService, seed: _Seed) -> bool:
-    """Store a key; False where it is there already."""
+    """Store a key; False if it is already there."""
     try:
         kept = await keys.add_missing(seed.profile, seed.record, seed.material, seed.aliases)
     except KeyExists:
@@ -150,7 +149,7 @@ async def _add(keys: KeyService, seed: _Seed) -> bool:
 
 @contextmanager
 def _located(place: str) -> Iterator[None]:
-    """Raise SeedError, with the place in the file, for what the service refuses."""
+    """Raise the service's errors as SeedError, with the place in the file."""
     try:
         yield
     except KmsError as exc:

@@ -16,18 +16,18 @@ REGISTRY: Final[web.AppKey[AlgorithmRegistry]] = web.AppKey("registry", Algorith
 STORE: Final = web.AppKey("store", KeyStore)
 SERVICE: Final = web.AppKey("service", KeyService)
 TOKENS: Final = web.AppKey("tokens", Tokens)
-# None where nothing is written down.
+# None without an audit log.
 AUDIT: Final[web.AppKey[AuditLog | None]] = web.AppKey("audit")
-# Prefixes of aliases that doors alone give, move and remove.
+# Prefixes of aliases that only doors give, move and remove.
 RESERVED_ALIASES: Final[web.AppKey[tuple[str, ...]]] = web.AppKey("reserved_aliases")
 # The OpenAPI document.
 DOCUMENT: Final[web.AppKey["Document"]] = web.AppKey("document")
 
 
 class Document:
-    """A document that is made when it is first asked for, by `make`, in a thread.
+    """A document that `make` makes in a thread, when it is first asked for.
 
-    That of the API takes as long to make as the rest of an application, and few ask for it.
+    The API's document takes as long to make as the rest of an application, and is rarely read.
     """
 
     def __init__(self, make: Callable[[], bytes]) -> None:
@@ -35,7 +35,7 @@ class Document:
         self._making: asyncio.Task[bytes] | None = None
 
     async def content(self) -> bytes:
-        """What is in it."""
+        """The content of the document."""
         if not self._making:
             self._making = asyncio.create_task(asyncio.to_thread(self._make))
-        return await asyncio.shield(self._making)  # who leaves is not the only one who waits
+        return await asyncio.shield(self._making)  # others wait, if this caller leaves

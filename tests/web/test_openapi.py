@@ -15,6 +15,7 @@ from referencing.jsonschema import DRAFT4
 from minikms.access.tokens import Token
 from minikms.encodings import b58, b64url_decode, multikey, thumbprint
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.web import openapi
 from minikms.web.openapi import error_classes
 from minikms.web.routes import ROUTES
 from minikms.web.schemas.examples import EXAMPLES
@@ -351,6 +352,15 @@ async def test_examples_work_when_they_are_sent(client, document):
             random = RANDOM | ({"secret"} if name == "encapsulate" else set())
             assert same_form(shown[name]["example"], body, random=random), (name, body)
         seen.add(name)
+
+
+@pytest.mark.parametrize("examples", ["EXAMPLES", "ANSWERS"])
+def test_a_missing_example_names_its_route(monkeypatch, examples):
+    registry = AlgorithmRegistry.from_installed()
+    monkeypatch.setattr(openapi, examples, {})
+    spec = {"openapi": "3.0.0", "info": {"title": "", "version": ""}}
+    with pytest.raises(LookupError, match=r"^generateKey has no example .* in web/schemas/examp"):
+        openapi.complete(spec, ROUTES, registry, guarded=False, documents={})
 
 
 async def test_example_of_a_token_is_none(document):
