@@ -80,7 +80,7 @@ def test_verify_names_why_it_cannot_check(run, options, path, tmp_path, capsys):
     for *given, why in (
         ("", "memory"),
         (*options, f"{path}.2", "No such file"),
-        ("--public-key", key, "go together"),
+        ("--public-key", key, "need each other"),
         ("--public-key", key, "--heads", f"{path}.2", "No such file"),
         ("--public-key", key, "--heads", f"{bad}", "lines that are not heads"),
         ("--public-key", "AAAA", "--heads", f"{empty}", "--public-key"),
