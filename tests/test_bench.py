@@ -109,7 +109,7 @@ def test_many_keys_have_a_table_for_each_store(run):
     assert "| a filter |  | 2.00 |" in text
 
 
-def test_chart_shows_who_was_measured(run):
+def test_the_chart_shows_each_contender(run):
     chart = pytest.importorskip("chart", reason="the extra `bench` draws charts")
     drawn = chart.of(run, "Signatures", {"ed25519": ED25519}, ["memory", "sqlite", "openbao"])
     shown = re.findall(r">([^<>]+)</text>", drawn.decode())

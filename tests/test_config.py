@@ -13,11 +13,11 @@ def test_every_field_has_help():
     assert all(field.metadata["help"] for field in OPTIONS)
 
 
-def test_it_does_not_change():
+def test_a_config_is_immutable():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().port = 1
 
 
-def test_it_shows_no_option_of_a_door():
+def test_the_repr_of_a_config_shows_no_option_of_a_door():
     door = DoorConfig("plain", "127.0.0.1", 1, {"password": "secret"})
     assert "secret" not in repr(Config(doors=(door,)))

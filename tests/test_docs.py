@@ -105,7 +105,7 @@ def test_table_of_algorithms_is_that_of_the_registry():
     assert table("algorithms", ALGORITHMS).strip() == expected.replace("|  |", "| |").strip()
 
 
-def test_original_has_what_is_said_to_be_not_there():
+def test_the_document_names_the_one_path_not_taken_over():
     """The one path of the original that no route here has."""
     assert re.search(r"^## Not there\n\n- `/vc-holder/\*`: .*\n\n##", COMING, re.MULTILINE)
     assert not any(route.path.startswith("/vc-holder") for route in ROUTES)
@@ -186,7 +186,7 @@ def test_folder_tree_has_the_folders_of_the_package():
 
 
 @pytest.mark.parametrize("path", ["/sign", "/key/generate"])
-async def test_way_of_a_request_is_what_the_code_does(start, tmp_path, path):
+async def test_the_documented_way_of_a_request_is_the_way_of_the_code(start, tmp_path, path):
     """Each file that it names runs, and there are 15 of them at most."""
     steps = ARCHITECTURE.partition(f"`POST {path}`")[2].partition("1. ")[2].partition("\n\n")[0]
     named = set(re.findall(r"`([\w/]+\.py)`", steps))

@@ -20,7 +20,7 @@ def through(name, entered, gate, **options):
     return asyncio.create_task(enter())
 
 
-async def test_names_take_turns():
+async def test_names_take_turns_at_a_gate():
     gate, order = FairGate(1, TooBusy), []
 
     async def work(name, slices):
@@ -70,7 +70,7 @@ async def test_too_many_of_a_name_are_refused_until_one_leaves():
     assert len(entered) == MAX_WAITING + 1
 
 
-async def test_a_caller_is_refused_who_has_waited_too_long():
+async def test_a_caller_that_waits_too_long_is_refused():
     gate, entered = FairGate(1, TooBusy, patience=0.01), []
     async with gate.held("a"):
         with pytest.raises(TooBusy):

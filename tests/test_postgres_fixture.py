@@ -46,7 +46,7 @@ async def test_a_paused_server_is_stopped_all_the_same(own_postgres, store):
 
 
 @pytest.mark.parametrize("own_postgres", [{"durable": True}], indirect=True, ids=str)
-def test_only_a_durable_one_waits_for_the_disk(own_postgres):
+def test_only_a_durable_server_waits_for_the_disk(own_postgres):
     assert own_postgres.execute("SHOW fsync") == "on\n"
     own_postgres.reset()
     assert own_postgres.execute("SHOW fsync") == "off\n"

@@ -138,7 +138,7 @@ async def test_containers_serve_as_shown(tmp_path):
     assert service.returncode == 0
 
 
-def test_figures_beside_others_are_those_that_were_measured():
+def test_the_figures_of_the_readme_were_measured():
     """Those of 8 connections; on a failure, bench/run.py has measured again."""
     measured = (ROOT / "docs/performance.md").read_text("utf-8")
     rates_at_8, _, _ = section(measured, "## 8 connections").partition("Milliseconds")

@@ -71,7 +71,7 @@ async def test_an_unknown_kid_has_them_read_once_a_minute(provider, running, clo
             assert provider.asked == asked
 
 
-async def test_new_keys_are_found_by_who_asks_for_them(provider, running, clock):
+async def test_a_token_under_a_new_key_is_accepted(provider, running, clock):
     first, second = SigningKey(), SigningKey(kid="two")
     provider.keys = [first]
     async with running(provider.url) as verifier:
@@ -157,7 +157,7 @@ async def test_a_provider_that_is_not_there_yet_is_no_reason_not_to_start(source
         assert verifier.keys.failed_reads == 1
 
 
-async def test_it_is_asked_again_later(provider, running, clock):
+async def test_a_failing_provider_is_asked_again_later(provider, running, clock):
     provider.answer, publish = fail(500), provider.answer
     async with running(provider.url) as verifier:
         provider.answer = publish
@@ -245,7 +245,7 @@ async def test_an_answer_that_is_of_no_use_changes_nothing(
     assert not any(PLANTED in record.getMessage() for record in logged)
 
 
-async def test_as_much_as_is_allowed(provider, running):
+async def test_a_set_of_the_largest_size_is_read(provider, running):
     content = json.dumps({"keys": [provider.keys[0].jwk, *[{"kty": "new"}] * 63]}).encode()
     provider.answer = body(content + b" " * (256 * 1024 - len(content)))
     async with running(provider.url) as verifier:
@@ -353,7 +353,7 @@ def test_a_file_that_is_none(tmp_path):
             JwtVerifier(ISSUER, AUDIENCE, str(path))
 
 
-async def test_a_file_is_read_anew_too(tmp_path, running, clock):
+async def test_a_file_of_keys_is_read_again(tmp_path, running, clock):
     path = tmp_path / "jwks.json"
     first, second = SigningKey(), SigningKey(kid="two")
 

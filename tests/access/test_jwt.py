@@ -153,7 +153,7 @@ async def test_a_token_without_a_signature_is_refused(verifier, key, alg):
 
 
 @pytest.mark.parametrize("name", ["ed25519", "p256", "rsa2048"])
-async def test_hmac_with_what_is_public(verifier_of, name):
+async def test_an_hmac_under_the_public_key_is_refused(verifier_of, name):
     key = SigningKey(name)
     verifier = verifier_of(key)
     public = verifier.keys._keys[0].public

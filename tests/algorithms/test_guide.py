@@ -67,7 +67,7 @@ def module(source):
 class TestWithoutABase(AlgorithmContract):
     algorithm = module(WITHOUT_A_BASE).Ed448()
 
-    def test_it_is_the_built_in_one(self):
+    def test_the_guides_algorithm_equals_the_built_in_one(self):
         built_in = okp.Ed448()
         key = built_in.generate()
         assert self.algorithm.sign(key, b"hello", SignatureOptions("EdDSA")) == key.sign(b"hello")

@@ -29,7 +29,7 @@ def test_many_are_signed_as_each_is_alone():
     assert key.sign_many([]) == []
 
 
-def test_without_the_private_name_they_are_signed_too(without_the_name, caplog):
+def test_messages_are_signed_without_the_private_name(without_the_name, caplog):
     key = sodium.SodiumKey.generate()
     for _ in range(2):
         assert key.sign_many(MESSAGES) == [key.sign(message) for message in MESSAGES]

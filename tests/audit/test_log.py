@@ -66,7 +66,7 @@ async def test_names_of_callers_are_bounded(path, store, checked, who):
     assert await checked(path) == ([], [])
 
 
-async def test_it_continues_an_existing_file(path, store, checked):
+async def test_a_log_continues_an_existing_file(path, store, checked):
     for _ in range(3):
         await write(path, store, 2)
     openings = [json.loads(line) for line in path.read_bytes().splitlines()[::3]]
@@ -97,7 +97,7 @@ def open_logs(path):
     return [file for file in found if file.startswith(str(path.with_suffix("")))]
 
 
-async def test_it_is_opened_again(path, store, checked):
+async def test_a_moved_log_is_opened_again(path, store, checked):
     before = open_logs(path)
     async with AuditLog.open(str(path), store) as log:
         log.write([event()], "success")

@@ -24,7 +24,7 @@ def audited(serve, options, path, *more):
 
 
 @pytest.mark.process
-def test_it_is_checked_with_the_store_and_without(serve, run, options, path, tmp_path):
+def test_a_log_is_verified_with_and_without_the_store(serve, run, options, path, tmp_path):
     service = audited(serve, options, path)
     assert service.status("POST", "/key/generate", GENERATE) == 200
     assert service.stop()[0] == 0
@@ -133,9 +133,7 @@ def test_a_worker_that_is_killed_leaves_its_file_to_its_successor(serve, run, op
 
 
 @pytest.mark.process
-async def test_of_ten_thousand_calls_with_a_kill_in_the_middle(
-    answering, run, make_store, tmp_path
-):
+async def test_no_line_of_ten_thousand_is_lost_to_a_kill(answering, run, make_store, tmp_path):
     options, path = await make_store(f"sqlite://{tmp_path}/keys.db"), tmp_path / "audit.log"
     answered = []
 

@@ -24,7 +24,7 @@ BODY = b'{"alg":"ed25519"}'
 @pytest.mark.interpreter
 @pytest.mark.process
 @pytest.mark.parametrize("command", [None, MODULE])
-def test_it_says_where_it_is_and_what_it_keeps(serve, command):
+def test_the_start_names_address_and_store(serve, command):
     service = serve("--port", "0", command=command)
     assert f"documentation on http://127.0.0.1:{service.port}/docs" in service.first
     assert "memory only" in service.read_until("keys")
@@ -38,7 +38,7 @@ def test_it_says_where_it_is_and_what_it_keeps(serve, command):
 @pytest.mark.interpreter
 @pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_finishes_what_is_under_way(serve, number):
+def test_a_signal_lets_running_calls_finish(serve, number):
     service = serve("--port", "0")
     with contextlib.closing(service.connect()) as idle, service.under_way() as finish:
         idle.request("GET", "/healthz")
@@ -254,7 +254,7 @@ def test_help_names_variables_and_version_the_layout(run):
         assert f"MINIKMS_{name}" in " ".join(run("serve", "--help").stdout.split())
 
 
-def test_only_what_serves_imports_the_web():
+def test_commands_besides_serve_do_not_import_the_web():
     code = "import sys, minikms.cli.main; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     imported = done.stdout.split()

@@ -35,7 +35,7 @@ def test_the_table_has_the_members_of_a_door():
     assert shown == {name for name in own if not name.startswith("_")}
 
 
-def test_a_call_has_what_the_page_says():
+def test_a_door_call_has_the_documented_fields():
     said = "`DoorCall`: `request`, `body`, `profile` and `service`"
     assert said in GUIDE
     assert list(inspect.signature(doors.DoorCall).parameters) == re.findall(r"`(\w+)`", said)[1:]

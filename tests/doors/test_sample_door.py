@@ -144,7 +144,7 @@ async def test_tokens_scopes_and_profiles(opened, tmp_path, admin):
     assert token not in log.read_text()
 
 
-async def test_its_calls_count_among_those_under_way(opened):
+async def test_calls_of_a_door_count_as_in_flight(opened):
     client, door = await opened(max_in_flight=1)
     client.app[IN_FLIGHT].enter()
     refused = await door.post("/sign", headers={"Key": "mine"})

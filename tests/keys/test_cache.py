@@ -127,7 +127,7 @@ def test_one_key_in_many_threads(algorithm):
         assert len(set(threads.map(use, range(40)))) == 1
 
 
-async def test_many_who_miss_at_once(keys):
+async def test_many_misses_at_once_read_the_key_once(keys):
     record = await keys.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())
     signed = await asyncio.gather(*(sign(keys, KeyRef(kid=record.kid)) for _ in range(50)))
     assert len(set(signed)) == 1

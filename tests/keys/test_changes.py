@@ -103,7 +103,7 @@ async def test_an_alias_is_created_again_where_its_key_is_gone(keys, make):
     assert (await keys.get(PROFILE, KeyRef(alias="a"))).kid == new
 
 
-async def test_only_an_alias_that_is_there_is_updated(keys, make):
+async def test_only_an_existing_alias_is_updated(keys, make):
     one, other = await make("a"), await make()
     with pytest.raises(AliasNotFound):
         await keys.associate(PROFILE, other, "b", "update")

@@ -72,7 +72,7 @@ async def test_one_that_fails_gives_its_turn_back():
             await maker.make("a", RSA, POLICY, "generate", fail)
 
 
-async def test_those_that_come_in_do_so_one_by_one_and_leave_time_to_others():
+async def test_keys_arrive_one_by_one_and_leave_time_to_others():
     maker, key, times = KeyMaker(), RSA.generate(), []
 
     def read():

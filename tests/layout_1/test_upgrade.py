@@ -129,7 +129,7 @@ def old(tmp_path):
 
 @pytest.mark.kill
 @pytest.mark.timeout(300)  # twenty processes, one after the other
-def test_it_is_killed_at_twenty_points_and_run_again(old, store_key, tmp_path):
+def test_an_upgrade_killed_at_twenty_points_completes_when_run_again(old, store_key, tmp_path):
     """Each profile is as it was, or upgraded; run again, all is as after an upgrade of one go."""
     ended = subprocess.run(
         [sys.executable, "-c", KILLED, str(old), str(tmp_path / "work.db"), store_key],

@@ -70,7 +70,7 @@ def test_every_written_name_finds_its_algorithm(registry):
     assert len(set(registry.names)) == len(registry.names)
 
 
-def test_an_entry_point_without_a_package_is_refused_too():
+def test_an_entry_point_without_a_package_is_refused():
     stranger = EntryPoint("mine", f"{__name__}:Copycat", GROUP)
     with pytest.raises(PluginError) as caught:
         AlgorithmRegistry([*entry_points(group=GROUP), stranger])

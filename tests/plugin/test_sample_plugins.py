@@ -244,7 +244,7 @@ class TestBroken(AlgorithmContract):
 
 
 @pytest.mark.parametrize("options", [(), ("--assert=plain",)], ids=["rewritten", "plain"])
-def test_an_author_sees_what_was_compared(tmp_path, options):
+def test_a_failing_contract_shows_the_compared_values(tmp_path, options):
     (tmp_path / "test_broken.py").write_text(BROKEN)
     done = run(
         sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "their_types",

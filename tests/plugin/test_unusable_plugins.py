@@ -183,7 +183,7 @@ def test_the_sentence_says_why_as_in_the_guide(unusable, says, monkeypatch):
     ids=["JWKs of a size", "error while it is imported"],
     indirect=True,
 )
-def test_it_stops_the_start(unusable, command, monkeypatch):
+def test_an_unusable_plugin_stops_the_start(unusable, command, monkeypatch):
     done = subprocess.run(
         [sys.executable, "-m", "minikms", *command],
         cwd=unusable,

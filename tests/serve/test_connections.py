@@ -153,7 +153,7 @@ def test_silent_connections_leave_descriptors(serve, dial):
     assert "over --max-connections" in line
 
 
-def test_it_says_that_it_has_no_descriptor_left(serve, dial):
+def test_running_out_of_descriptors_is_logged(serve, dial):
     options = ["--max-connections", "1000", "--port", "0"]
     service = serve(*options, command=[*LIMITED, "1000", "1000", MINIKMS])
     used = len(list(Path(f"/proc/{service.process.pid}/fd").iterdir()))

@@ -178,7 +178,7 @@ def test_operations_by_algorithm_and_outcome(counted, tmp_path, run):
 
 
 @pytest.mark.process
-def test_a_caller_who_leaves(counted):
+def test_a_call_whose_caller_leaves_is_counted(counted):
     service = counted()
     with socket.create_connection((service.host, service.port)) as connection:
         connection.sendall(b"POST /sign HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
@@ -192,7 +192,7 @@ def test_a_caller_who_leaves(counted):
 
 
 @pytest.mark.process
-def test_no_label_has_what_callers_choose(counted):
+def test_no_label_contains_names_chosen_by_callers(counted):
     service = counted()
     for number in range(20):
         name = f"planted-{number}"
@@ -318,7 +318,7 @@ def test_a_store_that_is_reopened(counted, store, tmp_path):
 
 
 @pytest.mark.process
-def test_they_are_off_unless_asked_for(run):
+def test_metrics_are_off_unless_asked_for(run):
     code = (
         "import sys; from minikms.config import Config;"
         "from minikms.serve.assembly import create_service;"
@@ -330,7 +330,7 @@ def test_they_are_off_unless_asked_for(run):
 
 @pytest.mark.interpreter
 @pytest.mark.process
-def test_they_have_a_listener_of_their_own(counted, free_port):
+def test_metrics_have_a_listener_of_their_own(counted, free_port):
     service = counted()
     assert service.status("GET", "/metrics") == 404
     with pytest.raises(ConnectionRefusedError):

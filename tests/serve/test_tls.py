@@ -77,7 +77,7 @@ def is_accepted(service, context):
 
 @pytest.mark.interpreter
 @pytest.mark.process
-def test_it_serves_over_tls_alone(serve, one):
+def test_a_service_with_a_certificate_serves_tls_alone(serve, one):
     service = serve("--port", "0", *flags(one.issue("kms")))
     assert f"documentation on https://127.0.0.1:{service.port}/docs" in service.first
     service.tls = caller(one)

@@ -100,7 +100,7 @@ async def test_memory_for_unread_answers_is_bounded(service, dial, accept):
     assert most - before < MOST
 
 
-def test_one_who_reads_slowly_has_all(service, dial):
+def test_a_slow_reader_gets_the_whole_answer(service, dial):
     connection = dial(LIST % b"Connection: close\r\n", 64 * 1024)
     answer = b""
     while piece := connection.recv(256 * 1024):

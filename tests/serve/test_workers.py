@@ -148,7 +148,7 @@ def test_one_that_is_out_of_memory_ends_and_is_replaced(serve, store):
         ),
     ],
 )
-def test_they_finish_what_is_under_way(pair, number, send):
+def test_workers_finish_running_calls(pair, number, send):
     with pair.under_way() as finish:
         send(pair.process.pid, number)
         pair.read_until(f"minikms[{pair.process.pid}] stopping: {number.name} ")
@@ -170,7 +170,7 @@ def test_a_signal_before_all_have_started(serve, store):
 
 
 @pytest.mark.interpreter
-def test_they_leave_sigint_to_their_parent_who_answers_no_call(serve, store):
+def test_workers_leave_sigint_to_their_parent(serve, store):
     pair = serve("--port", "0", "--workers", "2", *store)
     workers = pids(pair).values()
     for process in workers:
@@ -184,7 +184,7 @@ def test_they_leave_sigint_to_their_parent_who_answers_no_call(serve, store):
 
 
 @pytest.mark.interpreter
-def test_they_end_with_their_parent(pair):
+def test_workers_end_with_their_parent(pair):
     with pair.under_way() as finish:
         pair.process.kill()
         assert finish().startswith(b"HTTP/1.1 200 OK\r\n")
@@ -336,7 +336,7 @@ def test_nothing_is_left_of_keys_in_memory(two, number):
 
 
 @needs_root
-def test_the_key_of_keys_in_memory_is_in_memory_too(serve, run, tmp_path):
+def test_the_store_key_of_a_memory_store_stays_in_memory(serve, run, tmp_path):
     noted = tmp_path / "key"
     code = f"""if __name__ == "__main__":
     import pathlib

@@ -115,7 +115,7 @@ async def test_a_stale_value_is_dropped():
         (PostgresChangeCounters, 3600, "value"),
     ],
 )
-def test_time_bounds_what_may_change_unnoticed(counters, ttl, found):
+def test_a_value_older_than_its_ttl_is_not_used(counters, ttl, found):
     cache = Cache(counters(), 10, ttl)
     remember(cache, "key", "value", A)
     assert cache.get("key") == found

@@ -76,7 +76,7 @@ asyncio.run(change())
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == code
 
 
-async def test_a_change_that_goes_on_without_who_began_it(tmp_path):
+async def test_a_change_whose_caller_is_cancelled_still_counts(tmp_path):
     counters = FileChangeCounters(tmp_path / "keys.db")
     cache = Cache(counters, 10, 0)
 

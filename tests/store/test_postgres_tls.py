@@ -227,7 +227,7 @@ def test_commands_on_a_server_that_is_trusted(trusted, postgres_server, sqlite_s
     assert len(front.startups) > 4 * TRIES
 
 
-def test_both_ends_of_a_copy_share_what_the_driver_reads_from_the_environment(
+def test_both_ends_of_a_copy_share_the_environment_of_the_driver(
     trusted, postgres_server, sqlite_store
 ):
     front, options = trusted

@@ -57,7 +57,7 @@ async def places(store):
     return [(key.kid, int(key.seq)) for key in page]
 
 
-async def test_those_that_wait_share_a_transaction(store, transactions):
+async def test_waiting_writes_share_a_transaction(store, transactions):
     await asyncio.gather(*(insert(store, n) for n in range(20)))
     assert len(transactions) == 1
     kept = await places(store)
@@ -140,7 +140,7 @@ async def test_a_kid_that_exists_though_it_could_not(store):
     assert [results[0].kid, results[2].kid] == ["kid-0", "kid-2"]
 
 
-async def test_a_caller_who_is_gone_before_it_begins(store):
+async def test_a_write_cancelled_before_it_begins_is_left_out(store):
     tasks = [asyncio.create_task(insert(store, n)) for n in range(3)]
     await asyncio.sleep(0)
     tasks[1].cancel()

@@ -134,7 +134,9 @@ async def body_of(client, route):
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=lambda route: route.name)
-async def test_every_route_refuses_who_may_not(shared_guarded, made_once, no_tokens, route):
+async def test_every_route_refuses_callers_without_its_scope(
+    shared_guarded, made_once, no_tokens, route
+):
     client, everything = shared_guarded
     for headers in no_tokens:
         answer = await call(client, route, headers)
@@ -393,7 +395,7 @@ async def test_a_malformed_token_request_is_refused(shared_guarded, member, valu
     await refused(answer, 422, "validation-failed")
 
 
-async def test_a_key_comes_wrapped_for_who_may_unwrap_it(guarded):
+async def test_a_wrapped_import_needs_the_scope_to_unwrap(guarded):
     client, everything = guarded
     made_key = await client.post("/key/generate", json={"alg": "a256kw"}, headers=everything)
     kek = (await made_key.json())["kid"]

@@ -76,7 +76,7 @@ async def test_a_body_that_breaks_off_while_it_is_read(connection):
 
 
 @pytest.mark.parametrize("sent", [b"", b'{"alg'])
-async def test_a_caller_who_leaves_in_the_middle_is_no_failure(connect, caplog, sent):
+async def test_a_caller_that_leaves_within_a_body_is_no_failure(connect, caplog, sent):
     connection = await connect()
     connection.writer.write(REQUEST + b"Content-Length: 100\r\nExpect: 100-continue\r\n\r\n")
     assert (await connection.receive()).status == 100

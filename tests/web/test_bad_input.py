@@ -265,7 +265,7 @@ async def test_a_key_is_named_once(client, path, ref):
     await refused(await client.post(path, json=body), *INVALID)
 
 
-async def test_no_answer_tells_what_was_sent(connection, generate):
+async def test_no_answer_quotes_the_request(connection, generate):
     kid = (await generate())["kid"]
     x25519 = (await generate("x25519"))["kid"]
     calls = {

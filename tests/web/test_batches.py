@@ -77,7 +77,7 @@ async def test_others_have_threads_of_their_own(client, held):
     assert not any(task.done() for task in held)
 
 
-async def test_of_a_profile_so_many_wait(client, held):
+async def test_waiting_batches_of_a_profile_are_bounded(client, held):
     number = _GIVEN + MAX_WAITING + 1 - len(held)
     async with ClientSession(client.make_url("/"), connector=TCPConnector(limit=0)) as others:
         more = [asyncio.create_task(others.post("/sign/batch", json=BATCH)) for _ in range(number)]

@@ -105,7 +105,7 @@ def with_bodies():
 
 @pytest.mark.parametrize(("method", "path", "example"), list(with_bodies()))
 @pytest.mark.parametrize("encoding", ["identity", "deflate"])
-async def test_a_body_is_bounded_by_what_its_route_expects(client, method, path, example, encoding):
+async def test_a_body_is_bounded_by_its_route(client, method, path, example, encoding):
     most = LARGEST.get(path, 1024 * KIB)
     for size in (most, most + 1) if path in LARGEST else (256 * KIB,):
         body = orjson.dumps(example).ljust(size)

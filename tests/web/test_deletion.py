@@ -85,11 +85,11 @@ async def test_an_alias_names_the_key_to_delete(client, generate):
 @pytest.mark.parametrize(
     "query", ["", "?alias=", "?alias=a&after=9999d", "?after=7d", "?alias=a%00"]
 )
-async def test_by_what_is_no_alias(client, query):
+async def test_a_malformed_alias_to_delete_is_refused(client, query):
     await refused(await client.delete(f"/key{query}"), 422, "validation-failed")
 
 
-async def test_by_an_alias_of_a_key_that_is_due(client, generate):
+async def test_the_alias_of_an_overdue_key_is_not_found(client, generate):
     key = await generate(alias="a")
     await let_be_due(client, key["kid"])
     await refused(await client.delete("/key?alias=a"), 404, "alias-not-found")
@@ -220,7 +220,7 @@ async def test_from_then_on_it_is_not_there(client, generate):
 
 
 @pytest.mark.each_store
-async def test_pages_without_what_is_due(client, generate):
+async def test_pages_leave_out_overdue_keys(client, generate):
     kids = [(await generate())["kid"] for _ in range(7)]
     for kid in kids[1:4]:
         await let_be_due(client, kid)
@@ -377,7 +377,7 @@ async def test_one_that_cannot_be_removed_holds_up_none(client, generate, caplog
 
 
 @pytest.mark.each_store
-async def test_a_sweep_leaves_what_is_there(client, generate):
+async def test_a_sweep_leaves_keys_that_are_not_due(client, generate):
     kid = (await generate())["kid"]
     store = client.app[SERVICE]._store
     assert not await store.remove_due("default", kid)

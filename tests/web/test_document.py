@@ -6,7 +6,7 @@ import threading
 from minikms.web.state import Document
 
 
-async def test_it_is_made_once_though_who_asked_first_has_left():
+async def test_a_document_is_made_once_though_its_first_caller_left():
     made, go_on = [], threading.Event()
 
     def make():

@@ -55,7 +55,7 @@ async def test_a_caller_that_has_closed_its_half_gets_its_answer(connect, exampl
     assert seen == BY_NAME.keys()
 
 
-async def test_head_is_what_get_is_without_its_body(connect, examples):
+async def test_head_equals_get_without_its_body(connect, examples):
     connection, seen = await connect(), set()
     async for name, method, target, body in examples():
         send(connection, method, target, body)

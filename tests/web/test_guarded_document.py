@@ -8,7 +8,7 @@ from minikms.serve.assembly import create_service
 from minikms.web.state import DOCUMENT
 
 
-async def test_a_token_changes_nothing_but_what_is_said_of_it(start, admin):
+async def test_documents_with_and_without_tokens_differ_in_nothing_else(start, admin):
     """So what schemathesis finds of a service that asks for a token holds of any other, too."""
     guarded = Config(auth="token", admin_token_file=admin[1])
     documents = [

@@ -72,7 +72,7 @@ async def test_after_a_call_that_its_batch_answers(connection, at_once):
     assert await connection.at_end()
 
 
-async def test_in_the_turn_of_such_a_call(connection):
+async def test_a_caller_that_closes_in_the_turn_of_its_call_is_answered(connection):
     call = await sign(connection)
     await asyncio.sleep(0.02)
     [served] = connection.service.connections

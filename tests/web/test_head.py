@@ -80,7 +80,7 @@ async def test_a_listing_is_not_read_to_its_end(start, connect_to):
         assert (await connection.call("GET", "/healthz")).status == 200
 
 
-async def test_it_passes_the_gate(begin, admin, tmp_path):
+async def test_head_passes_the_gate(begin, admin, tmp_path):
     token, file = admin
     log = tmp_path / "audit.log"
     connection = await begin(auth="token", admin_token_file=file, audit_log=str(log))

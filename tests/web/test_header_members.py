@@ -65,7 +65,7 @@ async def test_jws_headers_with_wrong_members_do_not_verify(client, post, genera
         assert problem["errors"][0]["pointer"] == "#/header"
 
 
-async def test_of_a_new_jwe(client, generate):
+async def test_a_new_jwe_with_wrong_header_members_is_refused(client, generate):
     kid = (await generate("x25519"))["kid"]
     to = {"kid": kid, "alg": "ECDH-ES+A128KW"}
     body = {"plaintext": "", "enc": "A128GCM", "serialization": "general"}
@@ -79,7 +79,7 @@ async def test_of_a_new_jwe(client, generate):
             assert problem["errors"][0]["pointer"] == pointer
 
 
-async def test_of_a_didcomm_message(client):
+async def test_didcomm_messages_with_wrong_members_are_refused(client):
     for name in ("enc", "typ", "alg", "recipients"):
         for value in (*VALUES.values(), [{}], [{"header": []}], [{"header": {"kid": []}}]):
             packed = {"protected": part({name: value}), **PARTS}

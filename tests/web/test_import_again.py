@@ -31,7 +31,7 @@ def again(client):
 
 
 @pytest.mark.each_store
-async def test_it_is_refused_unless_it_is_to_be_kept(client, post, again, all_keys):
+async def test_an_existing_key_is_refused_unless_it_may_be_kept(client, post, again, all_keys):
     options = {"alias": "a", "labels": {"n": "1"}, "operations": ["sign"], "exportable": True}
     first = await (await again(**options)).json()  # where there is none, it is stored
     assert (first["aliases"], first["exportable"]) == (["a"], True)
@@ -49,7 +49,7 @@ async def test_it_is_refused_unless_it_is_to_be_kept(client, post, again, all_ke
 
 
 @pytest.mark.parametrize("alg", named(lambda facts: "jwk" in facts.imports))
-async def test_of_every_algorithm_and_in_every_form(client, generate, again, all_keys, alg):
+async def test_every_algorithm_and_form_is_imported_again(client, generate, again, all_keys, alg):
     key = await generate(alg, exportable=True)
     jwk = (await (await client.get(f"/key/{key['kid']}/export")).json())["jwk"]
     if key["jwk"] is None:  # a random kid: it is another key each time
@@ -61,7 +61,7 @@ async def test_of_every_algorithm_and_in_every_form(client, generate, again, all
     assert await all_keys() == [key]
 
 
-async def test_as_secret_and_as_seed_and_wrapped(post, generate, again, all_keys):
+async def test_a_key_is_kept_if_imported_in_another_form(post, generate, again, all_keys):
     kek = await generate("a256kw")
     wrapped = (await post("/wrap", {"kid": kek["kid"], "key": PRIVATE["d"]}))["wrapped"]
     key = await (await again()).json()
@@ -119,7 +119,7 @@ async def test_a_key_that_is_out_of_use_stays_so(client, profile, again, all_key
     assert await all_keys() == [key]
 
 
-async def test_it_says_how_many_aliases_a_key_may_have(with_aliases, again):
+async def test_importing_again_bounds_aliases(with_aliases, again):
     kid = await with_aliases(999, PRIVATE)
     assert (await (await again(alias="last")).json())["kid"] == kid
     await refused(await again(alias="one more"), 422, "too-many-aliases")

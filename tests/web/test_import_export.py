@@ -328,7 +328,7 @@ async def test_operations_that_the_algorithm_has_not(client, generate):
 
 
 @pytest.mark.each_store
-async def test_an_alias_from_the_start_moves_too(client, generate):
+async def test_an_alias_given_at_generation_moves(client, generate):
     one = await generate(alias="it")
     two = await generate(alias="it")
     assert two["aliases"] == ["it"]

@@ -194,7 +194,7 @@ async def test_recipients_of_every_kind(generate, encrypt, opens, fails):
     await fails({**jwe, "recipients": wrong}, kid=p256["kid"])
 
 
-async def test_as_didcomm_v2_has_it(generate, encrypt, opens, fails):
+async def test_jwes_have_the_form_of_didcomm_v2(generate, encrypt, opens, fails):
     """One epk in the protected header; each recipient has its DID URL as kid, and no more."""
     bobs = [await generate("x25519", alias=f"did:example:bob#key-{n}") for n in range(3)]
     alice = await generate("x25519", alias="did:example:alice#key-1")
@@ -579,7 +579,7 @@ async def test_a_public_key_encrypts_whatever_its_operations(
         await refused(response, 422, "unsupported-operation")
 
 
-async def test_an_ed25519_key_opens_what_is_for_its_x25519_key(client, generate, encrypt, opens):
+async def test_an_ed25519_key_opens_jwes_for_its_x25519_key(client, generate, encrypt, opens):
     """It opens what is for it as an X25519 key. No JWE is for a key by its Ed25519 JWK."""
     key = await generate("ed25519", operations=["sign", "jwe-decrypt"])
     x = crypto_sign_ed25519_pk_to_curve25519(raw(key["jwk"]["x"]))

@@ -54,7 +54,7 @@ async def kids(client, path=PATH):
 
 
 @pytest.mark.each_store
-async def test_it_is_read_once_while_nothing_changes(service, any_store, pages_read):
+async def test_a_set_is_read_once_while_nothing_changes(service, any_store, pages_read):
     client = await service(any_store, cache_ttl=3600)
     kid = await generate(client, alias="a")
     answers = [await client.get(PATH) for _ in range(3)]
@@ -131,7 +131,7 @@ async def test_a_change_by_another_process(service, persistent):
 
 
 @pytest.mark.each_store
-async def test_many_who_ask_at_once(service, any_store, pages_read, monkeypatch):
+async def test_many_callers_at_once_share_one_read(service, any_store, pages_read, monkeypatch):
     get, page, asking = JwkSets.get, KeyStore.page, []
 
     async def ask(self, *args):
@@ -178,7 +178,9 @@ async def test_a_set_asked_for_after_a_change_has_the_change(service, any_store,
 
 
 @pytest.mark.each_store
-async def test_one_who_leaves_takes_nobody_along(service, any_store, monkeypatch):
+async def test_a_caller_that_leaves_does_not_cancel_the_read_of_others(
+    service, any_store, monkeypatch
+):
     client = await service(any_store)
     kid = await generate(client)
     page, reading, go_on = KeyStore.page, asyncio.Event(), asyncio.Event()
@@ -296,7 +298,7 @@ async def test_a_part_has_a_tag_of_its_own(service, any_store, pages_read):
         assert answer.status == 200
 
 
-async def test_parts_take_memory_by_what_they_have(service, any_store):
+async def test_cached_parts_take_memory_by_their_size(service, any_store):
     """However many ways there are to ask for the same."""
     client = await service(any_store)
     for alg in ("ed25519", "p256"):

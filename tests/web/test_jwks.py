@@ -58,7 +58,7 @@ async def test_one_for_each_alias(client, generate):
     assert all(one["x"] == key["jwk"]["x"] for one in found)
 
 
-async def test_use_follows_what_the_key_may_do(client, generate):
+async def test_use_follows_the_operations_of_the_key(client, generate):
     await generate("p256", operations=["derive"])
     assert [(key["use"], "alg" in key) for key in await jwks(client)] == [("enc", False)]
 
@@ -86,7 +86,7 @@ async def test_more_than_a_page(client):
     assert [key["kid"] for key in await jwks(client)] == kids
 
 
-async def test_only_what_is_asked_for(client, generate):
+async def test_a_set_has_only_the_requested_keys(client, generate):
     for alg in USE:
         await generate(alg, alias=alg)
     await generate("p256", operations=["derive"], alias="p256 agrees")

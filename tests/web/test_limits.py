@@ -486,7 +486,7 @@ async def test_a_slow_reader_takes_no_place_in_flight(client):
 
 
 @pytest.mark.process
-def test_many_who_send_slowly_keep_nobody_out(serve):
+def test_many_slow_senders_keep_nobody_out(serve):
     options = ["--header-timeout", "5", "--body-timeout", "5", "--max-in-flight", "10"]
     service = serve("--port", "0", *options)
     with contextlib.ExitStack() as opened:

@@ -50,7 +50,7 @@ async def test_each_is_another_name(ok, generate):
     assert [(await ok("GET", "/key", alias=name))["kid"] for name in names] == kids
 
 
-async def test_it_follows_its_key(client, ok, generate):
+async def test_a_long_alias_follows_its_key(client, ok, generate):
     old = (await generate(alias=LONGEST))["kid"]
     data = {"alias": LONGEST, "data": "aGVsbG8"}
     assert (await ok("POST", "/sign", data))["kid"] == old

@@ -25,7 +25,9 @@ def client(database_client):
     return database_client
 
 
-async def test_it_dies_while_the_last_place_is_stored(client, generate, postgres_server, database):
+async def test_a_connection_lost_while_storing_the_last_place_is_reported(
+    client, generate, postgres_server, database
+):
     await generate()
     postgres_server.execute(DIE.format(change="UPDATE"), database[0])
     async with client.post("/key/generate", json={"alg": "ed25519"}) as response:
@@ -37,7 +39,9 @@ async def test_it_dies_while_the_last_place_is_stored(client, generate, postgres
 
 
 @pytest.mark.parametrize("change", ["INSERT", "UPDATE", "DELETE"])
-async def test_it_dies_within_a_write(client, generate, post, postgres_server, database, change):
+async def test_a_connection_lost_within_a_write_is_store_unavailable(
+    client, generate, post, postgres_server, database, change
+):
     kid = (await generate(alias="a"))["kid"]
     await client.post("/profile", json={"name": "old"})
     token = (await post("/tokens", {"name": "t", "scopes": ["sign"]}))["record"]["id"]

@@ -21,7 +21,7 @@ async def client(start):
     return await start(create_service(Config(), AlgorithmRegistry([entry])))
 
 
-async def test_it_authenticates_but_makes_no_jws(client, post, generate):
+async def test_a_mac_without_jose_name_makes_no_jws(client, post, generate):
     by = {"kid": (await generate("nameless"))["kid"]}
     mac = await post("/mac", {**by, "data": "aGVsbG8="})
     assert await post("/mac/verify", {**by, "data": "aGVsbG8=", **mac}) == {"valid": True}

@@ -70,7 +70,7 @@ def bodies(kid, jwk):
 
 
 @pytest.mark.parametrize("alg", FACTS)
-async def test_of_every_call_with_every_algorithm(client, post, generate, alg):
+async def test_no_call_of_any_algorithm_answers_its_secret(client, post, generate, alg):
     key = await generate(alg, exportable=True)
     async with client.get(f"/key/{key['kid']}/export") as response:
         exported = (await response.json())["jwk"]
@@ -107,7 +107,7 @@ LENGTHS = [*range(24, 32), *range(70, 91)]
 @pytest.mark.parametrize(
     ("alg", "field"), [*product(["p256", "a256gcm", "hs256"], ["secret", "jwk", "seed"])]
 )
-async def test_of_a_refused_import(client, alg, field):
+async def test_a_refused_import_does_not_answer_the_secret(client, alg, field):
     """What was sent to be kept, and could not be, is not sent back either."""
     for secret in map(os.urandom, LENGTHS):
         text = urlsafe_b64encode(secret).decode()

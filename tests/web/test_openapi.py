@@ -87,7 +87,7 @@ async def test_a_body_brings_its_refusals(document):
         assert "validation-failed" in slugs
 
 
-async def test_alg_is_what_the_registry_has(document):
+async def test_the_enum_of_algorithms_is_the_registry(document):
     names = AlgorithmRegistry.from_installed().names
     schemas = document["components"]["schemas"]
     assert schemas["AlgorithmName"]["enum"] == names
@@ -97,7 +97,7 @@ async def test_alg_is_what_the_registry_has(document):
     assert document["components"]["parameters"]["AlgFilter"]["schema"] == there
 
 
-async def test_jose_names_are_what_the_registry_has(document):
+async def test_the_enum_of_jose_names_is_the_registry(document):
     names = AlgorithmRegistry.from_installed().signing_names
     assert {"EdDSA", "Ed25519", "ES256K", "PS512", "ML-DSA-87", "HS256"} <= set(names)
     schemas = document["components"]["schemas"]
@@ -116,7 +116,7 @@ async def test_nothing_of_the_docstrings_is_left(client):
     assert '"x-' not in await (await client.get("/openapi.json")).text()
 
 
-async def test_patterns_are_those_of_ecma_262(document):
+async def test_patterns_are_valid_in_ecma_262(document):
     patterns = set(every(document, "pattern"))
     assert patterns
     for pattern in patterns:
@@ -230,7 +230,7 @@ async def test_a_field_that_may_be_left_out_has_no_default(document):
     assert [found for found in every(document, "default") if found not in responses] == []
 
 
-async def test_null_is_a_value_of_what_is_nullable(document):
+async def test_nullable_values_may_be_null(document):
     """Of an enum that has nothing but null, orval makes TypeScript that does not compile."""
     assert [None] not in every(document, "enum")
     key = document["components"]["schemas"]["Key"]["properties"]
@@ -271,7 +271,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("schema", "body"), WRONG)
-async def test_the_document_refuses_what_the_service_refuses(document, schema, body):
+async def test_the_document_and_the_service_refuse_the_same(document, schema, body):
     assert not validator(document, document["components"]["schemas"][schema]).is_valid(body)
     with pytest.raises(ValidationError):
         BODIES[schema]().load(body)

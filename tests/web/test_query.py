@@ -66,7 +66,7 @@ async def test_very_many_parameters_make_a_small_answer(client):
     assert len(await response.read()) < 10_000
 
 
-async def test_pages_take_what_browsers_add(client):
+async def test_pages_accept_queries_added_by_browsers(client):
     for path in ("/docs/", "/docs/page.js", "/docs/swagger.json"):
         async with client.get(f"{path}?v=1") as response:
             assert (response.status, await response.read() != b"") == (200, True)

@@ -515,7 +515,7 @@ async def test_calls_that_come_before_an_answer_has_left_are_answered(
 
 
 @pytest.mark.parametrize("earlier", [True, False])
-async def test_a_caller_who_is_gone_before_its_answer(
+async def test_a_call_whose_caller_is_gone_is_recorded(
     begin, handed_over, written, connect_to, tmp_path, caplog, earlier
 ):
     connection = await begin(audit_log=str(tmp_path / "audit.log"))
@@ -550,7 +550,7 @@ async def test_a_connection_that_is_to_end_before_its_answer(begin, handed_over,
         assert (await connection.call("POST", "/sign", call(), JSON)).status == 200
 
 
-async def test_as_many_as_may_be_under_way(begin, handed_over):
+async def test_a_call_over_the_limit_in_flight_is_refused(begin, handed_over):
     connection = await begin(max_in_flight=3)
     connection.app[IN_FLIGHT].number = 3
     answer = await connection.call("POST", "/sign", call(), JSON)
@@ -607,7 +607,7 @@ async def test_a_connection_that_rests_is_closed(begin, handed_over, connect_to)
     assert await connection.at_end()
 
 
-async def test_a_caller_who_reads_nothing(begin, handed_over):
+async def test_a_caller_that_reads_nothing_is_not_served_on(begin, handed_over):
     """It is not served on and on: what it does not read would fill the memory."""
     connection = await begin()
     manager = connection.client.server.runner.server

@@ -58,7 +58,7 @@ async def check(post, example, by):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-async def test_by_the_private_key(client, post, name):
+async def test_the_examples_verify_by_their_private_key(client, post, name):
     example = EXAMPLES[name]
     jwk = example["key"]
     kid = (await post("/key/import", {**importable(jwk), "exportable": True}))["kid"]
@@ -70,7 +70,7 @@ async def test_by_the_private_key(client, post, name):
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-async def test_by_the_public_key(post, name):
+async def test_the_examples_verify_by_their_public_key(post, name):
     example = PUBLIC[name]
     jwk = public(example["key"])
     key = await post("/key/import", {"jwk": jwk})
@@ -118,7 +118,7 @@ async def test_the_kid_is_the_thumbprint_that_the_rfc_prints(post, name, kid):
 
 
 @pytest.mark.parametrize("alg", ["mldsa44", "mldsa65", "mldsa87"])
-async def test_rfc_9964_keys_are_those_of_a_seed_of_zeros(post, alg):
+async def test_rfc_9964_keys_come_from_a_seed_of_zeros(post, alg):
     name = f"RFC 9964 A.1 ML-DSA-{alg[-2:]}"
     key = await post("/key/import", {"alg": alg, "seed": b64url(bytes(32))})
     assert key["jwk"]["pub"] == EXAMPLES[name]["key"]["pub"]

@@ -54,7 +54,7 @@ async def test_a_rotation_moves_aliases_and_keeps_the_old_key(client, generate, 
     ]
 
 
-async def test_the_operations_of_the_old_are_those_of_the_new(generate, rotate):
+async def test_a_rotated_key_keeps_its_operations(generate, rotate):
     key = await generate("p256", operations=["verify", "sign"])
     assert (await rotate(key["kid"]))["operations"] == ["sign", "verify"]
 
@@ -105,7 +105,7 @@ async def valid(post, made, **by):
 
 
 @pytest.mark.each_store
-async def test_an_alias_verifies_what_its_keys_made_before(client, generate, post, rotate):
+async def test_an_alias_verifies_signatures_of_its_older_keys(client, generate, post, rotate):
     keys = [await generate("p256", alias="signs"), await generate("hs256", alias="macs")]
     made = [await evidence(post)]
     for _ in range(3):

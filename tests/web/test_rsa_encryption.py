@@ -43,7 +43,7 @@ async def test_pyca_decrypts_ours_and_we_decrypt_its(post, ours, theirs):
         assert await post("/decrypt", body) == {"plaintext": b64url(plaintext)}
 
 
-async def test_it_is_rsa_oaep_256_of_jose(post, ours):
+async def test_rsa_encryption_is_rsa_oaep_256(post, ours):
     """joserfc encrypts to the public JWK; the service decrypts the content's key."""
     key = RSAKey.import_key(ours["jwk"])
     header = {"alg": "RSA-OAEP-256", "enc": "A256GCM"}

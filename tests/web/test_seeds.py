@@ -316,7 +316,7 @@ def message(caught, config):
     return text.removeprefix(f"{config.seed_keys}: ")
 
 
-async def test_of_a_bad_file_nothing_is_stored(client, seed):
+async def test_a_bad_file_of_seeds_stores_nothing(client, seed):
     for place, content in BAD_FILES:
         config = seed(content)
         with pytest.raises(SeedError) as caught:

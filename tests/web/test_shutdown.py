@@ -53,6 +53,6 @@ async def test_so_do_listings_and_callers_of_before(connect, client, generate):
     assert await signing.at_end()
 
 
-async def test_it_is_not_ready(connect, shutting_down):
+async def test_a_stopping_service_is_not_ready(connect, shutting_down):
     answer = await (await connect()).call("GET", "/readyz")
     assert answer.problem() == (503, "shutting-down")

@@ -275,7 +275,9 @@ CALLS = {
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES, ids=lambda capability: capability.__name__)
-async def test_all_that_a_capability_grants(client, post, key, off_the_loop, capability):
+async def test_slow_methods_of_each_capability_run_off_the_loop(
+    client, post, key, off_the_loop, capability
+):
     done = set()
     for operation in capability.grants:
         await CALLS[operation](post, key)

@@ -41,7 +41,7 @@ async def end(*tasks):
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_a_caller_who_reads_outlasts_later_ones_who_read_nothing():
+async def test_a_reading_caller_outlasts_silent_ones():
     answers = UnreadAnswers(3 * PAGE)
     reader, silent = Caller(7), [Caller() for _ in range(3)]
     tasks = []

@@ -143,7 +143,7 @@ def test_every_call_looks_at_the_shape_of_its_answer(name):
                 pytest.fail(f"{shape}: {CALLS[name](kms)}")
 
 
-def test_a_listing_whose_next_page_is_nowhere():
+def test_a_listing_with_a_malformed_link_is_unexpected():
     page = (200, {"Link": '</keys?limit=1>; rel="next"'}, json.dumps([KEY]))
     with answering(page) as (url, _), Client(url) as kms, pytest.raises(UnexpectedAnswer):
         kms.list_keys()

@@ -285,7 +285,7 @@ def test_a_certificate_by_variables(shell, tmp_path):
         assert "InvalidSetting: A certificate needs its private key" in shell.error
 
 
-def test_help_says_what_options_are_about(command):
+def test_help_describes_options_of_their_command(command):
     of_token, of_key = (
         command(f"mkms {words} --help") for words in ("token create", "key generate")
     )
@@ -406,7 +406,7 @@ def test_a_shell_completes_a_command(shell):
     assert shell(line) == "plain,key"
 
 
-def test_it_starts_without_what_only_people_need(shell):
+def test_a_command_starts_without_imports_for_terminals(shell):
     """Nor does it import asyncio, nor what httpx has for its own command."""
     shell('python -X importtime "$(command -v mkms)" status')
     imported = {line.split("|")[-1].strip() for line in shell.error.splitlines()}
@@ -414,7 +414,7 @@ def test_it_starts_without_what_only_people_need(shell):
     assert not imported & {"asyncio", "pygments", "rich"}
 
 
-def test_every_command_says_what_it_does():
+def test_every_command_has_a_description():
     def commands(group, path):
         for name, command in group.commands.items():
             yield f"{path} {name}", command

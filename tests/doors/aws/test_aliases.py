@@ -202,7 +202,7 @@ async def test_a_page_reads_so_many_keys(aws, create):
     assert await all_aliases(aws, KeyId=key_id) == ([entry("alias/last", key_id)], 1)
 
 
-async def test_only_names_that_aws_could_have_are_listed(aws, create):
+async def test_only_valid_aws_alias_names_are_listed(aws, create):
     key_id = await create()
     async with aws.rest.get(f"/key?alias=aws:{key_id}") as response:
         path = f"/key/{(await response.json())['kid']}/associate"

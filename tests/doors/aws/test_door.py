@@ -71,7 +71,7 @@ def test_every_operation_of_aws_is_here_or_refused():
     assert len(here) == 33
 
 
-def test_the_enums_are_those_of_aws():
+def test_the_enums_equal_those_of_aws():
     for name, ours in (
         ("KeySpec", KEY_SPECS),
         ("KeyUsageType", KEY_USAGES),
@@ -84,7 +84,7 @@ def test_the_enums_are_those_of_aws():
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_the_members_of_a_request_are_those_of_aws(operation):
+def test_requests_have_the_members_of_aws(operation):
     compare(operation.request, MODEL.operation_model(operation.name).input_shape, operation.name)
 
 

@@ -16,7 +16,7 @@ def marked(fact):
 
 
 @pytest.mark.parametrize("fact", [marked(fact) for fact in FACTS])
-async def test_it_is_as_aws_has_answered(aws, fact):
+async def test_the_door_answers_as_aws_did(aws, fact):
     await asyncio.to_thread(fact.check, aws.boto)
 
 
@@ -61,7 +61,7 @@ RIGHT = refusal("NotFoundException", "It does not exist")
         (Refused("E", "one of ["), refusal("E", "one of [A]"), refusal("E", "none of [A]")),
     ],
 )
-def test_a_fact_notices_what_differs(expected, right, wrong):
+def test_a_fact_notices_a_different_answer(expected, right, wrong):
     fact = Fact("test_it", (Call("DescribeKey", {}, expected),))
     fact.check(Other(right))
     with pytest.raises(AssertionError):

@@ -72,7 +72,7 @@ async def refusal(aws):
         yield call
 
 
-async def test_it_is_as_one_that_is_not_there(aws, refusal):
+async def test_a_key_of_another_profile_looks_missing(aws, refusal):
     alice = await aws.new_profile("alice")
     own = (await aws.create_key())["KeyMetadata"]["KeyId"]
     await aws.create_alias(AliasName="alias/own", TargetKeyId=own)

@@ -301,7 +301,7 @@ async def test_each_region_and_profile_has_its_own_arns(aws, create):
     assert [each["KeyId"] for each in (await alice.list_keys())["Keys"]] == [hers["KeyId"]]
 
 
-def test_the_answers_have_what_the_model_has():
+def test_the_members_of_answers_are_in_the_model():
     """Each name of an answer above is one of botocore's model, which would ignore others."""
     shape = MODEL.shape_for("KeyMetadata")
     assert set(MEMBERS.values()) | {"CurrentKeyMaterialId"} <= set(shape.members)

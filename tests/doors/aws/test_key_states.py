@@ -97,7 +97,7 @@ async def another(aws):
     return (await aws.create_key())["KeyMetadata"]["KeyId"]
 
 
-async def test_only_what_waits_for_its_deletion_is_kept(aws, key, state_of):
+async def test_only_a_pending_deletion_can_be_cancelled(aws, key, state_of):
     for change, state in ((None, "Enabled"), ("disable_key", "Disabled")):
         if change:
             await getattr(aws, change)(KeyId=key["KeyId"])

@@ -81,7 +81,7 @@ async def keys(call):
     return found
 
 
-async def test_no_error_has_what_was_sent(call, log, caplog, admin):
+async def test_no_error_quotes_the_request(call, log, caplog, admin):
     ids = await keys(call)
     errors = []
     for name, members in BLOBS.items():
@@ -101,7 +101,7 @@ async def test_no_error_has_what_was_sent(call, log, caplog, admin):
     assert all(token not in caplog.text + log.read_text() for token in (admin[0], admin[0][:-1]))
 
 
-async def test_no_failure_has_what_was_sent(call, log, caplog, monkeypatch):
+async def test_no_failure_quotes_the_request(call, log, caplog, monkeypatch):
     key_id = (await keys(call))["ENCRYPT_DECRYPT"]
 
     async def fail(*args):

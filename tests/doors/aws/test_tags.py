@@ -102,7 +102,7 @@ async def test_labels_of_the_other_door_are_tags(aws, tags_of):
 LONG = {"k" * 128: "v" * 256}
 
 
-async def test_as_many_and_as_long_as_may_be(aws, create, tags_of, record_of):
+async def test_the_most_and_longest_tags_are_kept(aws, create, tags_of, record_of):
     most = {f"{'x' * 125}{number:03}": "%" + "x" * 255 for number in range(50)}
     description = "d" * 8192
     key_id = await create(Tags=tags(**most), Description=description)
