@@ -1,1 +1,1 @@
-"""HTTP below the application."""
+"""HTTP below the applications: web/ and doors/ stand on it."""

@@ -1,7 +1,7 @@
-"""Connections accepted, as many as there may be: in all, and of one caller.
+"""Accepts connections up to a limit, in all and for each caller.
 
-asyncio's own servers accept without asking, and where no descriptor is left, uvloop's close what
-they accept and say nothing.
+Servers of asyncio accept any number, and if no descriptor is left, those of uvloop close the
+connections that they accept and say nothing.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from minikms.addresses import network_of
 
 LOGGER = logging.getLogger("minikms")
 
-# Connections that wait to be accepted; the kernel has a limit of its own (net.core.somaxconn).
+# Connections that wait to be accepted; the kernel may allow fewer (net.core.somaxconn).
 _BACKLOG: Final = 1024
 _AT_ONCE: Final = 64
 
@@ -33,22 +33,22 @@ _REPORT_EVERY: Final = 60.0
 _PAUSE: Final = 1.0
 _DRAIN_STEP: Final = 0.02
 
-# Descriptors for all that is no caller's connection: the store, logs, other listeners.
+# Descriptors kept for the store, logs and other listeners.
 _SPARE: Final = 128
 _NONE_LEFT: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def raise_descriptor_limit() -> None:
-    """Let this process have as many descriptors as it may give itself."""
+    """Raise the limit of descriptors of this process to its hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        # The system may allow less than the hard limit says, where that is without an end.
+        # The system may allow less than an infinite hard limit.
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def room_for(most: int) -> int:
-    """How many connections there may be: `most`, or as many as there are descriptors for."""
+    """Return `most` connections, or fewer if there are not enough descriptors."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors == resource.RLIM_INFINITY:
         return most
@@ -62,11 +62,11 @@ def room_for(most: int) -> int:
 
 
 class Places:
-    """The connections that there are, and how many there may be.
+    """Counts connections, and limits their number.
 
-    `most_of_one` is for each address of IPv4, and for 2^64 of IPv6, which one caller has; none of
-    those that `is_exempt` names. `option` is what `most` comes from, for the log. What is refused
-    is logged once a minute, by its number.
+    `most_of_one` is the limit of an IPv4 address, and of a /64 of IPv6, which one caller has;
+    addresses that `is_exempt` accepts have none. The log names `option` as the source of `most`.
+    It has the number of refused connections once a minute.
     """
 
     def __init__(
@@ -86,7 +86,10 @@ class Places:
         self._report: asyncio.TimerHandle | None = None
 
     def take(self, address: str) -> Callable[[], None] | None:
-        """What gives the place of a new connection back; None where it gets none."""
+        """Take a place for a new connection; returns the function that gives it back, or None.
+
+        Calls after the first do nothing: a connection that is lost while it opens ends twice.
+        """
         if self.number >= self._most:
             self._refuse(self._option)
             return None
@@ -114,7 +117,7 @@ class Places:
         return give_back
 
     def close(self) -> None:
-        """Log what was refused since the last line."""
+        """Log the connections that were refused since the last line."""
         if self._report is not None:
             self._report.cancel()
             self._log()
@@ -125,7 +128,7 @@ class Places:
             self._log_on()
 
     def _log_on(self) -> None:
-        """Log now, and once a minute for as long as there is something to log."""
+        """Log now, and then once a minute while connections are refused."""
         self._report = None
         if self._refused:
             self._log()
@@ -139,10 +142,10 @@ class Places:
 
 
 class Acceptor:
-    """Accepts connections where it listens, and has each served by what `make` gives.
+    """Accepts connections, and has each served by a protocol that `make` returns.
 
-    That calls its own `ended` once the connection is lost.
-    `tls` is what handshakes go by from now on; who has not done one has a place all the same.
+    The protocol calls its own `ended` once the connection is lost. `tls` applies to handshakes from
+    now on; a connection takes its place before its handshake.
     """
 
     def __init__(
@@ -181,11 +184,11 @@ class Acceptor:
 
     @property
     def address(self) -> Any:
-        """Host and port, and for IPv6 what belongs to them."""
+        """The socket address: host and port, and for IPv6 flow and scope."""
         return self._listening[0].getsockname()
 
     async def drain(self, seconds: float) -> None:
-        """Accept what waits, and no more; then wait until all have ended, `seconds` at most."""
+        """Accept the waiting connections and no more; wait up to `seconds` until all have ended."""
         for listening in self._listening:
             for _ in range(0, _BACKLOG, _AT_ONCE):
                 if listening not in self._paused:
@@ -197,7 +200,7 @@ class Acceptor:
             await asyncio.sleep(_DRAIN_STEP)
 
     def close(self) -> None:
-        """Accept no more; what is in its handshake ends."""
+        """Accept no more, and end handshakes."""
         self._stop_listening()
         for task in self._opening:
             task.cancel()
@@ -213,7 +216,7 @@ class Acceptor:
         self._listening.clear()
 
     def _accept(self, listening: socket.socket) -> None:
-        """Accept what waits, and close what has no place."""
+        """Accept waiting connections, and close those that get no place."""
         for _ in range(_AT_ONCE):
             try:
                 accepted, address = listening.accept()
@@ -234,7 +237,7 @@ class Acceptor:
             task.add_done_callback(self._opening.discard)
 
     async def _open(self, accepted: socket.socket, give_back: Callable[[], None]) -> None:
-        """Have a connection served, once its handshake is done."""
+        """Serve a connection, once its handshake is done."""
 
         def make() -> Any:
             connection = self._make()
@@ -256,7 +259,7 @@ class Acceptor:
             raise
 
     def _pause(self, listening: socket.socket, exc: OSError) -> None:
-        """Leave callers waiting for a while, and log why, once a minute."""
+        """Stop accepting for a while, and log the reason once a minute."""
         loop = asyncio.get_running_loop()
         loop.remove_reader(listening)
         self._paused[listening] = loop.call_later(_PAUSE, self._go_on, listening)

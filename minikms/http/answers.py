@@ -1,4 +1,4 @@
-"""The heads of answers: what all of them have, and that of a success in JSON.
+"""The heads of answers: their common fields, and the head of a success in JSON.
 
 No other module names a field that all answers have.
 """
@@ -23,7 +23,7 @@ _SERVER: Final = "minikms"
 
 
 class AnswerForm(NamedTuple):
-    """What the answers of a protocol look like.
+    """The form of a protocol's answers.
 
     A success has this Content-Type; every answer has the request's id in this header; `respond`
     makes the answer of an error.
@@ -49,7 +49,7 @@ Handler: TypeAlias = Callable[[web.Request], Coroutine[Any, Any, Answer]]
 def add_common_headers(
     form: AnswerForm, request: web.BaseRequest, response: web.StreamResponse
 ) -> None:
-    """Give the request's id and the server's name in an answer whose head aiohttp writes."""
+    """Add the request's id and the server's name to an answer whose head aiohttp writes."""
     response.headers[form.request_id_header] = request_id(request)
     response.headers["Server"] = _SERVER
 
@@ -60,7 +60,7 @@ async def prepared(
     request: web.BaseRequest,
     response: web.StreamResponse,
 ) -> None:
-    """The same as a signal of an application (`on_response_prepare`).
+    """Add them as a signal of an application (`on_response_prepare`).
 
     Once the service is shutting down, the answer ends its connection (RFC 9112 section 9.6).
     """
@@ -107,8 +107,8 @@ class BodyAnswer(web.Response):
 class JsonAnswer(BodyAnswer):
     """A success in JSON, or of another protocol by its `form`.
 
-    It has no other headers than those of `head`. aiohttp collects the head of a response member by
-    member, which takes 12 µs more: as long as all else that is done around a signature.
+    It has the headers of `head` and no others. aiohttp collects a head field by field, which takes
+    12 µs more: as long as everything else around a signature.
     """
 
     def __init__(self, body: bytes, form: AnswerForm = JSON) -> None:

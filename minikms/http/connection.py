@@ -1,7 +1,7 @@
 """A connection of a caller with limits of this service's own.
 
-It is over 300 lines, since the limits share what they count: how much of what is read belongs to a
-head, to a body, or to requests that wait.
+It is over 300 lines, since the limits share their counts: how many of the bytes read
+belong to a head, to a body, or to waiting requests.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from minikms.errors import (
 )
 from minikms.http.plain_connection import PlainRequestHandler
 
-# None only where http/private_names.py says that it is missing.
+# None only if http/private_names.py reports it as missing.
 _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
 
 # The heads of waiting requests have this many times the largest head, together: a caller who sends
@@ -91,7 +91,7 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._head_timer = self._loop.call_later(self._limits.header_timeout, self._head_is_late)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Wait for nothing more."""
+        """Stop the timers and the readers."""
         left = self._current_request is not None  # which then waits for the garbage collector
         super().connection_lost(exc)
         if left or self._head_size > _LARGE_HEAD or self._lingering is not None:
@@ -109,7 +109,7 @@ class LimitedRequestHandler(PlainRequestHandler):
     def data_received(self, data: bytes) -> None:
         """Take the rest of a body, or heads, which are counted."""
         is_head = self._incoming.is_eof()
-        if is_head and self._last:  # which also drops what is left of a head that was refused
+        if is_head and self._last:  # this also drops the rest of a refused head
             return
         most = self._limits.max_head
         if len(data) > most:  # so that no more than this is counted too late
@@ -220,7 +220,7 @@ class LimitedRequestHandler(PlainRequestHandler):
         elif waiter is not None and not waiter.done():
             return False  # at rest
         else:
-            self._close = True  # once what is under way is answered
+            self._close = True  # after the answer in progress
         self.half_closed = True
         return True
 

@@ -64,8 +64,8 @@ class Gate:
     """Passes each call of a route on its way in and out.
 
     `access` authenticates callers, None if they need no token; `sink` is the audit log, None
-    without one. A protocol says by `asked_profile` and `authorization` where a request has its
-    profile, and its token as an Authorization header (RFC 6750 section 2.1).
+    without one. A protocol reads the profile of a request by `asked_profile`, and its token, as an
+    Authorization header (RFC 6750 section 2.1), by `authorization`.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class Gate:
             self._hosts.check(request)
 
     def counted(self, handler: Handler) -> Handler:
-        """Count the requests of a handler among those in flight; raises TooBusy."""
+        """Count the requests of a handler as in flight; raises TooBusy."""
         in_flight = self._in_flight
 
         async def counted(request: web.Request) -> Answer:
@@ -204,7 +204,7 @@ class Gate:
         return event
 
     def _record_refusal(self, request: web.Request, event: AuditEvent, exc: BaseException) -> None:
-        """Record how a call failed, and by whom it was made, as far as that is known."""
+        """Record the failure of a call, with its caller and profile as far as they are known."""
         try:
             if event.profile is None:
                 event.profile = self._asked_profile(request)

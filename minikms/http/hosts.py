@@ -1,7 +1,7 @@
-"""Which `Host` a request may name, so that no web page gets through to a loopback address.
+"""Checks the `Host` of requests, so that no web page reaches a service on a loopback address.
 
-A browser takes a page for one of this service's own where the page's name leads to its address, as
-the name's owner can have it do (DNS rebinding). It still sends that name as `Host`.
+The owner of a web page's name can point that name to this service's address (DNS rebinding): a
+browser then takes the service for the page's own. It still sends the name as `Host`.
 """
 
 import ipaddress
@@ -21,7 +21,7 @@ _FORM: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(:[0-9]{0,
 _LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
 _ANY: Final = "*"
 
-# How many headers are remembered: a caller may name any port, and anything before `.localhost`.
+# Headers that are remembered: a caller may name any port, and anything before `.localhost`.
 _MOST: Final = 256
 
 
@@ -33,7 +33,7 @@ class Hosts:
         self._seen: set[str] = set()  # headers as they came that named such a host
 
     def check(self, request: web.BaseRequest) -> None:
-        """Raise MisdirectedRequest where the request is for another host, or names none.
+        """Raise MisdirectedRequest if the request names another host, or no host.
 
         HTTP/1.0 has no `Host`, and no browser speaks it.
         """
@@ -53,7 +53,7 @@ class Hosts:
 
 
 def parse_hosts(text: str) -> Hosts | None:
-    """Local hosts, and those with commas between them; None where any will do.
+    """Parse the names of hosts besides the local ones; None if any host is allowed.
 
     Raises AccessError.
     """
@@ -82,7 +82,7 @@ def known_hosts(config: Config, address: str) -> Hosts | None:
 
 
 def _host(header: str, *, with_port: bool = True) -> str | None:
-    """The host of a header, in one spelling; None where it has not the form of one."""
+    """The host of a header in one spelling, None if it is malformed."""
     found = _FORM.match(header)
     if found is None or (found[3] and not with_port):
         return None

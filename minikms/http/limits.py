@@ -17,9 +17,9 @@ _MAX_VALUES: Final = 20_000
 
 
 class InFlight:
-    """The requests that are under way, and how many there may be.
+    """Counts the requests in flight, and limits their number.
 
-    One that waits for its caller is not: who sends or reads slowly takes no place from others.
+    A request that waits for its caller does not count: slow callers take no place from others.
     """
 
     def __init__(self, most: int) -> None:
@@ -33,13 +33,13 @@ class InFlight:
         self.number += 1
 
     def check(self) -> None:
-        """Raise TooBusy where there are more than there may be."""
+        """Raise TooBusy over the limit."""
         if self.number > self.most:
             raise TooBusy()
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Count out a request that waits for its caller."""
+        """Do not count a request while it waits for its caller."""
         self.number -= 1
         try:
             yield
@@ -50,7 +50,7 @@ class InFlight:
 async def read_body(request: web.Request, in_flight: InFlight, timeout: float, most: int) -> bytes:
     """Wait for a body, up to `most` bytes in `timeout` seconds, which is then read once.
 
-    If its length is said, it is refused before it comes. Raises RequestTimeout, TooBusy and
+    A body whose length is given is refused before it comes. Raises RequestTimeout, TooBusy and
     BodyTooLarge.
     """
     content = request.content
@@ -69,7 +69,7 @@ async def read_body(request: web.Request, in_flight: InFlight, timeout: float, m
 
 
 async def expect(request: web.Request) -> None:
-    """Have the body sent that a caller holds back (RFC 9110 section 10.1.1), unless it is large."""
+    """Ask for the body that a caller holds back (RFC 9110 section 10.1.1); raises BodyTooLarge."""
     refuse_too_large(request.content_length or 0, request.client_max_size)
     if request.version != HttpVersion11:
         return
@@ -87,7 +87,7 @@ def refuse_too_large(size: int, most: int) -> None:
 
 
 class BodyBound:
-    """Bounds a body that comes in parts: its bytes, and if it is large, what it costs to parse."""
+    """Bounds a body that comes in parts: its bytes, and if it is large, its JSON values."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -1,4 +1,4 @@
-"""What is logged: one line a request, with its id, and never a body."""
+"""The log line of a request, which has its id and never a body."""
 
 import itertools
 import logging
@@ -38,7 +38,7 @@ def request_id(request: web.BaseRequest) -> str:
 class AccessLogger(AbstractAccessLogger):
     """One line for each request: no body, no query, no header but the id.
 
-    `route` is the operationId and `who` the caller, where they are known.
+    `route` is the operationId and `who` the caller, if they are known.
     """
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:

@@ -16,7 +16,7 @@ _NO_THREAD: Final = "can't start new thread"
 
 
 def give_back() -> None:
-    """Have glibc return free memory between pieces in use, which it keeps (malloc_trim(3)).
+    """Make glibc return free memory between pieces in use, which it keeps (malloc_trim(3)).
 
     A call whose caller left waits for the garbage collector, which counts objects and not their
     size: it comes first. This takes some milliseconds for hundreds of megabytes. Other libraries

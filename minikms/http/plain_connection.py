@@ -26,12 +26,12 @@ class PlainRequestHandler(web.RequestHandler):
         super().__init__(*args, **kwargs)
         self._observer = observer
         self._form = form
-        # Called when the connection is lost; whoever accepts it sets it.
+        # Called when the connection is lost; the acceptor sets it.
         self.ended: Callable[[], None] = _nothing
 
     @property
     def whole_heads(self) -> bool:
-        """Whether an answer's head may be written as a whole (http/answers.py)."""
+        """Allow the head of an answer to be written as a whole (http/answers.py)."""
         return False
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -49,7 +49,7 @@ class PlainRequestHandler(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what cannot be parsed, and what failed outside of the application."""
+        """Answer a request that cannot be parsed, or that failed outside of the application."""
         if isinstance(exc, ConnectionError):
             raise exc  # the caller is gone, which is no failure of ours
         known = logs.request_id(request)

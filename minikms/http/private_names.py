@@ -9,36 +9,36 @@ from minikms.private_names import PrivateNames
 
 _HANDLER: Final = web_protocol.RequestHandler
 
-# What a connection needs for limits of its own (http/connection.py).
+# Names that limits of connections need (http/connection.py).
 CONNECTION: Final = PrivateNames(
     "aiohttp",
     (
         (
             web_protocol,
             "_ErrInfo",
-            "what is wrong with what a caller sent, in its place in the queue",
+            "a fault of a request, in its place in the queue",
         ),
         (_HANDLER, "_messages", "the queue: requests that were read and not begun"),
-        (_HANDLER, "_waiter", "what the connection's task waits for at rest"),
+        (_HANDLER, "_waiter", "the future that the connection's task awaits at rest"),
         (_HANDLER, "_current_request", "the request that is being answered"),
         (_HANDLER, "_close", "the connection ends after the request that is being answered"),
         (_HANDLER, "_force_close", "the connection ends now"),
-        (_HANDLER, "_message_tail", "what comes behind a request to upgrade"),
+        (_HANDLER, "_message_tail", "the bytes behind a request to upgrade"),
         (_HANDLER, "_loop", "times a head"),
         (RawRequestMessage, "_replace", "has an answer say that the connection ends"),
         (RawRequestMessage, "raw_headers", "the size of a head"),
-        (RawRequestMessage, "upgrade", "the parser loses what comes behind such a request"),
-        (streams.StreamReader, "total_bytes", "what has come of a body"),
+        (RawRequestMessage, "upgrade", "the parser loses the bytes behind such a request"),
+        (streams.StreamReader, "total_bytes", "the bytes received of a body"),
     ),
     without="connections have no limits but aiohttp's, and requests do not start in batches;"
     " install a version that setup.cfg admits",
 )
 
-# What batches need besides (http/request_batches.py).
+# Names that batches need besides (http/request_batches.py).
 BATCHES: Final = PrivateNames(
     "aiohttp",
     (
-        (_HANDLER, "_task_handler", "what a request has besides"),
+        (_HANDLER, "_task_handler", "an argument of each request"),
         (_HANDLER, "_manager", "counts requests"),
         (_HANDLER, "_parser", "counts the requests that were taken out of the queue"),
         (http.HttpRequestParser, "message_consumed", "counts such a request"),
@@ -48,9 +48,9 @@ BATCHES: Final = PrivateNames(
         (_HANDLER, "_keepalive_handle", "the timer of a connection at rest"),
         (_HANDLER, "_keepalive_timeout", "how long it may rest"),
         (_HANDLER, "_next_keepalive_close_time", "when the timer is due"),
-        (_HANDLER, "_process_keepalive", "what the timer calls"),
+        (_HANDLER, "_process_keepalive", "the callback of the timer"),
         (_HANDLER, "_logging_enabled", "whether there is an access log"),
-        (web.Request, "_match_info", "what the router would find"),
+        (web.Request, "_match_info", "the result of the router"),
         (web.Application, "_handle", "has the router find the handler of a request"),
         # `StreamWriter._headers_buf` is in no class: http/trial.py finds out.
         (

@@ -56,7 +56,7 @@ Respond: TypeAlias = Callable[[errors.KmsError], web.Response]
 def answer_failure(
     request: web.BaseRequest, exc: BaseException, respond: Respond = problem_response
 ) -> web.Response | None:
-    """The answer to what failed below, by `respond`; None where it is none to answer with one."""
+    """The answer to a failure, by `respond`; None for a redirect, or if the caller is gone."""
     if isinstance(exc, errors.KmsError):
         return respond(exc)
     if not is_of_an_algorithm(exc):  # in which these would mean nothing of the kind
@@ -74,7 +74,7 @@ def answer_failure(
 
 
 def slug_of(exc: BaseException) -> str:
-    """What became of a call that `exc` ended."""
+    """The outcome of a call that `exc` ended."""
     if isinstance(exc, errors.KmsError):
         return exc.slug
     if not isinstance(exc, asyncio.CancelledError) and is_of_an_algorithm(exc):

@@ -1,9 +1,9 @@
-"""Starts requests in batches, and answers those at once whose handlers wait for nothing.
+"""Starts requests in batches, and answers at once those whose handlers do not wait.
 
-Between a request that is parsed and its handler, and from there to the socket, aiohttp has a queue,
-two tasks and a router: more work than all that is around a signature here. So the handler of a
-request is started as soon as it has come. If it ends without having waited, its answer is sent from
-here; if it waits or raises, aiohttp's own task for the request awaits it.
+Between a parsed request and its handler, and from there to the socket, aiohttp has a queue, two
+tasks and a router: more work than everything around a signature here. So the handler of a request
+is started as soon as it has come. If it ends without having waited, its answer is sent from here;
+if it waits or raises, aiohttp's own task for the request awaits it.
 
 The names of aiohttp that are used here are in the tables of private_names.py, and checked at the
 start.
@@ -30,10 +30,10 @@ from minikms.http.unread import SMALL
 
 LOGGER = logging.getLogger(__name__)
 
-# None only where private_names.py says that it is missing.
+# None only if private_names.py reports it as missing.
 _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
 
-# Whether a task takes its first step when it is made.
+# From here on, a task takes its first step when it is made.
 _EAGER: Final = sys.version_info >= (3, 12)
 
 
@@ -84,7 +84,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
         self._shutdown = shutdown
         # The call that aiohttp's task goes on with.
         self.started: Call | None = None
-        # Whether the batch records the success of the call that is being started.
+        # While it is true, the batch records the success of the call that is being started.
         self.batched = False
 
     @property
@@ -98,7 +98,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
             super().resume_reading(resume_parser)
 
     def _wake(self, waiter: "asyncio.Future[None]") -> None:
-        """Have the request started in a batch, if it is the only one and whole.
+        """Start the request in a batch, if it is the only one and whole.
 
         The connection does not rest meanwhile.
         """
@@ -129,7 +129,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
         if self._close or self._last or self._shutdown.begun:
             self.leave(call)
             return False
-        rested: Any = self  # a connection at rest has what aiohttp's type may lack
+        rested: Any = self  # at rest, none of the attributes that aiohttp types as optional is None
         message: Any
         message, payload = self._messages[0]
         writer = StreamWriter(self, self._loop)
@@ -151,7 +151,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
             call.rests.set_result(None)
 
     def hand_over(self, call: "Call") -> None:
-        """Have aiohttp's task await a call that waits or failed, or send a whole response."""
+        """Let aiohttp's task await a call that waits or failed, or send a whole response."""
         self.batched = False
         if self._force_close or call.rests.done():  # nobody waits for the answer
             call.rests.cancel()
@@ -204,10 +204,10 @@ class BatchedRequestHandler(LimitedRequestHandler):
 
 
 class RequestBatch:
-    """The calls that have come in one turn of the event loop: each step is taken for all.
+    """Takes each step for all calls of one turn of the event loop.
 
     Sockets are read, then keys sign, then the audit log is written, then answers leave. A step of
-    one call leaves the processor much of what the same step of the next call needs, and the lines
+    one call leaves the processor's caches warm for the same step of the next call, and the lines
     of the audit log are written in one piece. Without this, a call of 8 connections takes 1.14
     times as much of the processor, and 1.3 times with an audit log (internals/request-batches.md).
     The failure of one call does not concern the others.
@@ -217,7 +217,7 @@ class RequestBatch:
         self._calls: list[Call] = []
 
     def add(self, loop: asyncio.AbstractEventLoop, call: "Call") -> None:
-        """Have a call started before the loop waits for others."""
+        """Start a call before the loop waits for others."""
         if not self._calls:
             loop.call_soon(self._start, loop)
         self._calls.append(call)
@@ -281,6 +281,6 @@ class Call:
 
 
 def _retrieve(task: "asyncio.Task[Answer]") -> None:
-    """Take note of a failure that nobody waits for; the gate has recorded it."""
+    """Retrieve a failure that nobody waits for; the gate has recorded it."""
     if not task.cancelled():
         task.exception()

@@ -1,4 +1,4 @@
-"""The server below the application, where HTTP that does not parse gets its problem too."""
+"""The server below an application; it answers failures, and HTTP that does not parse."""
 
 import asyncio
 import logging
@@ -21,19 +21,19 @@ from minikms.http.state import GONE, Observer, Shutdown
 
 LOGGER = logging.getLogger(__name__)
 
-# How long the rest of a body that nobody reads is taken and dropped, in seconds, so that the
-# caller comes to read its answer.
+# In seconds, how long the rest of an unread body is taken and dropped, so that the caller comes to
+# read its answer.
 _LINGERING: Final = 2.0
 
-# How soon memory is given back to the system once it is free, in seconds.
+# In seconds, how soon free memory is given back to the system.
 _GIVE_BACK_AFTER: Final = 3.0
 
-# From which size on a body leaves behind what is worth that, in bytes.
+# In bytes, the size of a body whose memory is worth giving back.
 _LARGE: Final = 64 * 1024
 
 
 def _clear_tracebacks(exc: BaseException | None) -> None:
-    """Have a failure, and what led to it, hold no frames, and so no body of a caller's.
+    """Remove the frames of a failure and its causes, and with them the bodies of callers.
 
     Many hold themselves by a frame: they would stay until the garbage collector comes, which counts
     objects and not their size.
@@ -47,8 +47,8 @@ class KmsServer(web.Server):
     """Makes a connection for each caller of an application.
 
     `connections` are the arguments of each, besides aiohttp's own in `kwargs`: with `routes` they
-    start requests in batches, without those limits of this service, and without any aiohttp's
-    limits. `form` is that of its answers.
+    start requests in batches; without those they have this service's limits, and without any
+    aiohttp's limits. `form` is that of its answers.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class KmsServer(web.Server):
             return failure
 
     def give_back_memory(self) -> None:
-        """Give memory back to the system, soon, and once for many connections."""
+        """Give memory back to the system soon, once for many connections."""
         if self._giving_back is None:
             self._giving_back = self._loop.call_later(_GIVE_BACK_AFTER, self._give_back)
 
@@ -188,7 +188,7 @@ class KmsRunner(web.AppRunner):
         )
 
     def begin_shutdown(self) -> None:
-        """From now on, have each answer end its connection."""
+        """End connections after their next answer."""
         self._shutdown.begun = True
 
     async def _make_server(self) -> web.Server:

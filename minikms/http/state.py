@@ -23,7 +23,7 @@ class Shutdown:
 
 
 class Observer(Protocol):
-    """Sees every request of a server, and what becomes of it: metrics, where they are wanted."""
+    """Sees every request of a server and its outcome, for metrics."""
 
     def add(self, server: web.Server) -> None:
         """Learn of a server, which has connections."""
@@ -39,5 +39,5 @@ CONFIG: Final = web.AppKey("config", Config)
 IN_FLIGHT: Final = web.AppKey("in_flight", InFlight)
 SHUTDOWN: Final = web.AppKey("shutdown", Shutdown)
 UNREAD: Final = web.AppKey("unread", UnreadAnswers)
-# Missing where nobody observes requests.
+# Missing without metrics.
 OBSERVER: Final[web.AppKey[Observer]] = web.AppKey("observer")

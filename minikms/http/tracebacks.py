@@ -1,18 +1,18 @@
-"""What the log says of a bug: its type and its place, and its text where that holds no secret."""
+"""Makes the log of a bug safe: its type, its place, and its text if that holds no secret."""
 
 import traceback
 from collections.abc import Iterator
 from typing import Final
 
-# What calls algorithms, with the keys and the plaintexts of callers.
+# The modules that call algorithms, with the keys and the plaintexts of callers.
 _CALLING: Final = ("minikms.algorithms", "minikms.plugin", "minikms.keys")
 
 
 def loggable(exc: BaseException) -> BaseException:
-    """`exc`, or what stands in for it without its text where an algorithm raised it.
+    """Return `exc`, or a stand-in without its text if an algorithm raised it.
 
-    Whoever wrote the algorithm, or the library below it, may have put a key into that text, as
-    `int(text, 16)` does. What led to it is shown likewise.
+    The algorithm, or the library below it, may have put a key into that text, as `int(text, 16)`
+    does. Its causes are replaced in the same way.
     """
     chain = list(_chain(exc))
     if not any(map(is_of_an_algorithm, chain)):
@@ -29,7 +29,7 @@ def loggable(exc: BaseException) -> BaseException:
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """An exception and what led to it, as a traceback shows them."""
+    """An exception and its causes, as a traceback shows them."""
     one: BaseException | None = exc
     while one is not None:
         yield one
@@ -37,7 +37,7 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 
 
 def is_of_an_algorithm(exc: BaseException) -> bool:
-    """Whether it comes from below what calls algorithms, as the innermost of our frames says."""
+    """Return true if the innermost of our frames is in a module that calls algorithms."""
     modules = [f.f_globals.get("__name__", "") for f, _ in traceback.walk_tb(exc.__traceback__)]
     ours = [name for name in modules if name.partition(".")[0] == "minikms"]
     return bool(ours) and ours[-1].startswith(_CALLING)

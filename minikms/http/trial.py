@@ -1,4 +1,4 @@
-"""Whether this aiohttp is as batches know it: calls on a real connection, in memory."""
+"""Tries batches with the installed aiohttp: calls on a real connection, in memory."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _LONGEST: Final = 5.0  # seconds
 
 
 class _Memory(asyncio.Transport):
-    """A transport that keeps what is written."""
+    """A transport that keeps the bytes that are written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class _Memory(asyncio.Transport):
 
 
 async def fault(make_server: Callable[[web.Server, web.Application], web.Server]) -> str:
-    """What is wrong, with the version of aiohttp; empty where all calls are answered.
+    """Describe the fault, with the version of aiohttp; empty if all calls are answered.
 
     `make_server` makes one whose connections start requests in batches, of another of aiohttp's.
     """

@@ -34,8 +34,8 @@ class UnreadAnswers:
     """The large answers that are being sent, whose callers may read slowly or not at all.
 
     If they have more than `most` bytes together, connections are closed: first the one with the
-    largest product of bytes left and time without progress, so that a caller who reads slowly
-    outlasts those who read nothing. A body that several answers share, such as a JWK Set, counts
+    largest product of bytes left and time without progress, so that a slow reader outlasts
+    callers who read nothing. A body that several answers share, such as a JWK Set, counts
     once.
     """
 

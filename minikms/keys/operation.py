@@ -1,7 +1,6 @@
-"""What an operation is: what it needs of a key, and what it computes with one.
+"""The base classes of operations: their uses of a key, and their computation.
 
-An operation has its arguments, and knows neither where keys come from nor in which thread it runs:
-`KeyOperations` (operations.py) sees to both.
+An operation has its arguments. `KeyOperations` (operations.py) finds its key, and its thread.
 """
 
 from abc import ABC, abstractmethod
@@ -23,8 +22,8 @@ class Use:
     """One way to use a key: a capability of its algorithm, and the name in its `operations`.
 
     `is_public` says that the public key is enough, so that a public JWK can stand in for a key. It
-    follows from the name, but where something of the capability besides its operations is meant.
-    With `by_anyone` it is public, and the key's `operations` need not name it: whoever has the
+    follows from the name, unless the use is something else than an operation of the capability.
+    With `by_anyone` it is public, and the key's `operations` need not name it: anyone with the
     public key can do it elsewhere.
     """
 
@@ -46,7 +45,7 @@ class Use:
 
 @dataclass(slots=True)
 class UsableKey(Generic[AlgorithmT]):
-    """A key that may be used now, for what `operation` names.
+    """A key that may be used now, for `operation`.
 
     `material` is the private or the public key, in the form of its algorithm. `record` is None for
     a caller's JWK, which may be bound to one JOSE `alg`. `alias` is the one that the caller named.
@@ -73,7 +72,7 @@ class UsableKey(Generic[AlgorithmT]):
 
 
 class KeyUser(ABC):
-    """What uses a key: `uses` are the ways, of which the first that its algorithm has counts."""
+    """An operation on a key; the first of `uses` that its algorithm supports applies."""
 
     __slots__ = ()
     uses: ClassVar[tuple[Use, ...]]
@@ -102,7 +101,7 @@ class Operation(KeyUser, Generic[AlgorithmT, ResultT]):
 
     @property
     def is_long(self) -> bool:
-        """Whether its arguments make it take several times as long as others: a thread does it."""
+        """True if its arguments make it slow enough to run in a thread."""
         return False
 
     @abstractmethod
@@ -110,7 +109,7 @@ class Operation(KeyUser, Generic[AlgorithmT, ResultT]):
         """The result; raises the KmsError that the arguments call for."""
 
     def is_final(self, result: ResultT) -> bool:
-        """False where a key that the alias named before a rotation may give another result."""
+        """False if a key that the alias named before a rotation may give another result."""
         return True
 
 
@@ -121,13 +120,13 @@ class BatchOperation(KeyUser, Generic[AlgorithmT, ItemT, ResultT]):
 
     @abstractmethod
     def bind(self, key: UsableKey[AlgorithmT]) -> Callable[[Sequence[ItemT]], list[ResultT]]:
-        """What computes the result of each of some items; raises what concerns all of them.
+        """Return the function that computes results of items; raises an error that concerns all.
 
-        It raises the KmsError of an item, and has no result of the others then.
+        The function raises the KmsError of an item, and then returns no result of the others.
         """
 
     def is_final(self, result: ResultT) -> bool:
-        """False where a key that the alias named before a rotation may give another result."""
+        """False if a key that the alias named before a rotation may give another result."""
         return True
 
 

@@ -36,7 +36,7 @@ from minikms.store.keys import KeyStore
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
-# What names a key: a reference, several, or a caller's public JWK.
+# The names of a key: a reference, several, or a caller's public JWK.
 By: TypeAlias = KeyRef | AnyKey | Mapping[str, Any]
 
 # So many keys are looked for one after the other, and more together.
@@ -67,12 +67,14 @@ class CachedKey:
 class KeyOperations:
     """Performs operations with the keys of a store.
 
-    `profile` names the tenant in every call, and `by` the key; where the public key is enough, `by`
-    may be a public JWK. It may also name several keys, of which the first that is there, and may be
-    used, counts. Raises KeyNotFound or AliasNotFound, UnsupportedOperation for a key that
-    cannot, or may not, do this, KeyNotUsable for one whose state excludes it, InvalidKey for a JWK
-    that is none, and what the operation raises. What an alias does not verify is also tried with
-    the keys that the alias named before a rotation.
+    `profile` names the tenant in every call, and `by` the key; if the public key is enough, `by`
+    may be a public JWK. If `by` names several keys, the first usable one is used. A signature that
+    the key of an alias does not verify is also tried with the keys that the alias named before
+    rotations.
+
+    Raises KeyNotFound or AliasNotFound, UnsupportedOperation for a key that cannot, or may not, do
+    this, KeyNotUsable if its state excludes it, InvalidKey for a malformed JWK, and the errors of
+    the operation.
     """
 
     def __init__(
@@ -113,9 +115,9 @@ class KeyOperations:
         items: Sequence[ItemT | KmsError],
         check: Callable[[], None] = lambda: None,
     ) -> list[ResultT | KmsError]:
-        """The result of each item, or what is wrong with it, in order; in threads of batches.
+        """The result or the error of each item, in order; computed in threads of batches.
 
-        Raises TooBusy, and now and then what `check` does, where nobody wants the rest.
+        Raises TooBusy. `check` is called now and then, and raises if the caller is gone.
         """
         key = await self._key(profile, by, batch)
         results = await self._run_batch(profile, key, batch, items, check)
@@ -203,7 +205,7 @@ class KeyOperations:
         return found
 
     async def _first(self, profile: str, refs: Sequence[KeyRef], user: KeyUser) -> UsableKey[Any]:
-        """The first key that is there, and may be used; raises what is said of the others."""
+        """The first usable key; raises the error of one of the others."""
         refused: KmsError | None = None
         kids = [ref.kid for ref in refs if ref.kid is not None]
         if len(kids) > _FEW:  # most of which are others'
@@ -218,7 +220,7 @@ class KeyOperations:
         raise refused or KeyNotFound
 
     async def _predecessor(self, profile: str, kid: str, user: KeyUser) -> UsableKey[Any] | None:
-        """A key that an alias named before; None where it is gone, or may not be used."""
+        """A key that an alias named before; None if it is gone or not usable."""
         try:
             return await self._key(profile, KeyRef(kid=kid), user)
         except (KeyNotFound, KeyNotUsable, UnsupportedOperation):
@@ -227,7 +229,7 @@ class KeyOperations:
     def _of_cached(
         self, found: CachedKey, alias: str | None, user: KeyUser
     ) -> UsableKey[Any] | None:
-        """A key of the cache; None where its private key is needed and is not there."""
+        """A key of the cache; None if its private key is needed and is not cached."""
         record = found.record
         set_key(record.kid, record.alg)
         algorithm, use = self._permitted(record, user, time.time_ns())
@@ -274,7 +276,7 @@ def _keep(pending: PendingEntry[CachedKey], profile: str, ref: KeyRef, found: Ca
 
 
 def name_in_event(key: UsableKey[Any]) -> None:
-    """Have the event name the key of the call, after others were read."""
+    """Name the key of the call in its event, after others were read."""
     if key.record is not None:
         set_key(key.record.kid, key.record.alg)
 

@@ -1,4 +1,4 @@
-"""Requests in, answers out: what every handler does before and after its one call."""
+"""Reads requests and writes answers, before and after the one call of each handler."""
 
 import asyncio
 import logging
@@ -53,15 +53,15 @@ def service(request: web.Request) -> KeyService:
 def profile(request: web.Request) -> str:
     """The profile that the request names.
 
-    Raises ValidationFailed for a name that cannot be one, and ProfileNotFound for one that the
-    caller has nothing to do with.
+    Raises ValidationFailed for a malformed name, and ProfileNotFound for a profile that the caller
+    may not use.
     """
     is_named = PROFILE_HEADER in request.headers
     return enter(request, named_profile(request) if is_named else DEFAULT_PROFILE)
 
 
 def named_profile(request: web.Request) -> str:
-    """The same, whether the caller may have to do with it or not."""
+    """The profile that the request names, whoever calls; raises ValidationFailed."""
     given = request.headers.getall(PROFILE_HEADER, ())
     if not given:
         return DEFAULT_PROFILE
@@ -72,7 +72,7 @@ def named_profile(request: web.Request) -> str:
 
 
 def asked_profile(request: web.Request) -> str | None:
-    """The profile that a refused call names, None where it names none."""
+    """The profile that a refused call names, None if it names none."""
     name = request.match_info.get("name") or request.headers.get(PROFILE_HEADER) or ""
     return name if _PROFILE.match(name) else None
 
@@ -89,7 +89,7 @@ async def published_profile(request: web.Request) -> str | None:
 
 
 def require_own_aliases(request: web.Request, *aliases: str) -> None:
-    """Raise ValidationFailed for an alias that a door alone gives, moves and removes."""
+    """Raise ValidationFailed for an alias that only a door may give, move and remove."""
     for prefix in request.app[RESERVED_ALIASES]:
         if any(alias.startswith(prefix) for alias in aliases):
             what = f"An alias that begins with {prefix!r} belongs to the door of another protocol."
@@ -100,7 +100,7 @@ async def load(request: web.Request, schema: Request) -> dict[str, Any]:
     """The body, read by `schema`.
 
     Raises UnsupportedMediaType, BadRequest, BodyTooLarge, RequestTimeout, TooBusy, MalformedJson
-    or ValidationFailed, and as authentication does where the body took long.
+    or ValidationFailed, and as authentication does if the body took long.
     Without a Content-Type it counts as JSON, but not from a web page: a browser sends such a body
     to any origin without asking it first.
     """
@@ -137,7 +137,7 @@ async def no_body(request: web.Request) -> None:
 
 
 def read(document: Any, schema: Schema) -> dict[str, Any]:
-    """What is in a document, by `schema`; raises ValidationFailed."""
+    """Read a document by `schema`; raises ValidationFailed."""
     try:
         loaded: dict[str, Any] = schema.load(document)
     except ValidationError as exc:
@@ -164,8 +164,8 @@ def write(schema: Schema, data: Any, *, many: bool = False) -> bytes:
 async def stream(
     request: web.Request, schema: Schema, pages: AsyncIterator[Sequence[Any]]
 ) -> web.StreamResponse:
-    """A success as lines of JSON, each page as it comes; what fails later breaks it off."""
-    page: Sequence[Any] | None = await anext(pages)  # what it raises is a problem yet
+    """Send a success as lines of JSON, page by page; a later failure breaks it off."""
+    page: Sequence[Any] | None = await anext(pages)  # a failure here is still answered as a problem
     if event := CURRENT.get():
         event.record()  # before anything leaves
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
@@ -175,7 +175,7 @@ async def stream(
     in_flight, unread = request.app[IN_FLIGHT], request.app[UNREAD]
     while page is not None:
         lines = await _lines(schema, page)
-        page = None  # not held for a caller, who may read as slowly as it likes
+        page = None  # not held for a caller, who may read slowly
         with in_flight.waiting():
             await unread.send(request, response.write, lines)
         try:
@@ -199,8 +199,7 @@ async def _lines(schema: Schema, page: Sequence[Any]) -> bytes:
 def _inflate(body: bytes, most: int) -> bytes:
     """A body without its Content-Encoding (RFC 9110 section 8.4), of `most` bytes.
 
-    Not left to aiohttp, which drops the connection after a body that is not what it says, and
-    takes one that was cut short.
+    aiohttp would drop the connection after a malformed body, and accept one that was cut short.
     """
     inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
     parts, bound = [], BodyBound(most)
@@ -210,14 +209,14 @@ def _inflate(body: bytes, most: int) -> bytes:
             parts.append(part)
             body = inflater.unconsumed_tail
     except zlib.error:
-        raise BadRequest("The body is not what its Content-Encoding says.") from None
+        raise BadRequest("The body is not in its Content-Encoding.") from None
     if not inflater.eof or inflater.unused_data:
-        raise BadRequest("The body is not what its Content-Encoding says.")
+        raise BadRequest("The body is not in its Content-Encoding.")
     return b"".join(parts)
 
 
 def _where(body: bytes, exc: orjson.JSONDecodeError) -> str:
-    """One sentence on where a body stops being JSON, with nothing of what it says."""
+    """Say in one sentence where a body stops being JSON, without its content."""
     if not body.strip():
         return "The body is empty."
     try:
