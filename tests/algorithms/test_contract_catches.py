@@ -249,7 +249,7 @@ class NeedsThePrivateKey(Ed25519):
 
 
 class GivesTheWholePoint(P256):
-    caught_by = ("test_public_bytes_are_those_of_the_jwk",)
+    caught_by = ("test_public_bytes_are_in_the_jwk",)
 
     def public_bytes(self, key):
         return self.point(key, compressed=False)
@@ -390,7 +390,7 @@ class AgreesWithItself(X25519):
     caught_by = (
         "test_both_sides_agree",
         "test_another_peer_gives_another_secret",
-        "test_whoever_reads_an_epk_agrees_on_the_same_secret",
+        "test_the_reader_of_an_epk_agrees_on_the_same_secret",
     )
 
     def derive(self, key, peer):
@@ -689,7 +689,7 @@ class ReadsAnyEpk(X25519):
 class AgreesByItsOwnJwk(X25519):
     """It takes no member of a peer's JWK but its own, as a strict parser would."""
 
-    caught_by = ("test_whoever_reads_an_epk_agrees_on_the_same_secret",)
+    caught_by = ("test_the_reader_of_an_epk_agrees_on_the_same_secret",)
 
     def load_peer(self, jwk):
         if jwk.keys() - {"kty", "crv", "x"}:
