@@ -137,8 +137,8 @@ def test_token_create_refuses_bad_options(store, run, flags):
 
 def test_an_open_address_is_warned_of_once(serve):
     service = serve("--port", "0", HOST="0.0.0.0")
-    service.read_until("whoever reaches")
-    assert "whoever reaches" not in service.stop()[1]
+    service.read_until("everyone who reaches")
+    assert "everyone who reaches" not in service.stop()[1]
     quiet = serve("--port", "0")
     assert "whoever" not in quiet.stop()[1]
 
@@ -182,7 +182,7 @@ def test_a_store_in_memory_that_nobody_has_a_token_for_is_warned_of(serve, worke
     service = serve("--port", "0", "--auth", "token", "--workers", workers)
     service.process.terminate()
     service.read_until("stopping")
-    assert "".join(service.lines).count("nobody has a token") == 1
+    assert "".join(service.lines).count("a store in memory has none") == 1
 
 
 def test_whoever_has_a_token_is_not_warned(serve, admin, store, tmp_path):
@@ -200,4 +200,4 @@ def test_whoever_has_a_token_is_not_warned(serve, admin, store, tmp_path):
     ):
         service.process.terminate()
         service.read_until("stopping")
-        assert "nobody has a token" not in "".join(service.lines)
+        assert "a store in memory has none" not in "".join(service.lines)

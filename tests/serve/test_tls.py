@@ -309,7 +309,7 @@ def test_bad_files_stop_the_start(run, one, tmp_path):
         ended = run("serve", "--port", "0", "--tls-cert", key, "--tls-key", key, *workers)
         line, *logged = ended.stderr.splitlines()
         assert (ended.returncode, ended.stdout, len(logged)) == (2, "", bool(workers))
-        assert line.startswith(f"minikms: {key} and {key} do not have a certificate")
+        assert line.startswith(f"minikms: {key} and {key} do not contain a certificate")
 
 
 async def who(request):

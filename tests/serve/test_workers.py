@@ -209,7 +209,7 @@ def test_one_that_stands_still_is_replaced(serve, store):
     service = serve("--port", "0", "--workers", "2", "--worker-timeout", "2", *store)
     frozen = pids(service)["worker 2"]
     os.kill(frozen, signal.SIGSTOP)
-    service.read_until(f"worker 2 (process {frozen}) stands still: killed\n")
+    service.read_until(f"worker 2 (process {frozen}) hangs: killed\n")
     service.read_until(f"worker 2 (process {frozen}) ended with signal 9\n")
     service.read_until("worker 2 is process ")
     ask_all(service, pids(service).values(), "GET", "/healthz")
@@ -234,7 +234,7 @@ def test_the_end_does_not_wait_for_one_that_stands_still(serve, store):
     frozen = pids(service)["worker 2"]
     os.kill(frozen, signal.SIGSTOP)
     service.process.send_signal(signal.SIGTERM)
-    service.read_until(f"worker 2 (process {frozen}) stands still: killed\n")
+    service.read_until(f"worker 2 (process {frozen}) hangs: killed\n")
     assert service.stop()[0] == 0  # a second signal, which ends the other's grace period
 
 
