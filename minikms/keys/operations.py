@@ -27,7 +27,7 @@ from minikms.keys.operation import (
 from minikms.keys.threads import Batches, is_slow, run
 from minikms.plugin.protocol import KeyPairAlgorithm
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.records import AnyKey, KeyRecord, KeyRef
+from minikms.records import AnyKey, KeyRecord, KeyRef, OrphanRecord
 from minikms.store.cache import NOTHING, Bounds, Cache, PendingEntry
 from minikms.store.directory import PROFILE
 from minikms.store.entries import ALIAS, KEY, alias_entry
@@ -65,7 +65,7 @@ class CachedKey:
 
 
 class KeyOperations:
-    """Performs operations with the keys of a store.
+    """Finds the keys of a store, and performs operations with them.
 
     `profile` names the tenant in every call, and `by` the key; if the public key is enough, `by`
     may be a public JWK. If `by` names several keys, the first usable one is used. A signature that
@@ -85,6 +85,12 @@ class KeyOperations:
         # By profile, kid and alias, as calls name them.
         self.cache: Cache[CachedKey] = Cache(store.database.counters, *cache)
         self.batches = Batches()
+
+    async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
+        """Find the record of a key; raises KeyNotFound or AliasNotFound."""
+        record = (await self._find(profile, ref)).record
+        set_key(record.kid, record.alg)
+        return self._shown(record)
 
     async def perform(self, profile: str, by: By, operation: Operation[Any, ResultT]) -> ResultT:
         """The result of an operation; waits for the store, and for a thread if it is slow."""
@@ -203,6 +209,10 @@ class KeyOperations:
             found = CachedKey(await self._store.record(profile, ref))
             _keep(pending, profile, ref, found)
         return found
+
+    def _shown(self, record: KeyRecord) -> KeyRecord:
+        """A record as callers see it, marked if its algorithm is not installed."""
+        return record if self._registry.has(record) else OrphanRecord.of(record)
 
     async def _first(self, profile: str, refs: Sequence[KeyRef], user: KeyUser) -> UsableKey[Any]:
         """The first usable key; raises the error of one of the others."""

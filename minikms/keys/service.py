@@ -40,7 +40,6 @@ from minikms.records import (
     KeyRecord,
     KeyRef,
     KeySource,
-    OrphanRecord,
     State,
 )
 from minikms.store.cache import NOTHING, Bounds
@@ -161,13 +160,7 @@ class KeyService(JweOperations):
         """
         return await self._store.insert(profile, record, material, aliases, binding="leave")
 
-    # Reading and listing keys
-
-    async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
-        """The record of a key; raises KeyNotFound or AliasNotFound."""
-        record = (await self._find(profile, ref)).record
-        set_key(record.kid, record.alg)
-        return self._shown(record)
+    # Listing keys
 
     async def list_keys(
         self,
@@ -368,10 +361,6 @@ class KeyService(JweOperations):
     async def ping(self) -> None:
         """Return once the store has answered; raises StoreUnavailable."""
         await self._store.ping()
-
-    def _shown(self, record: KeyRecord) -> KeyRecord:
-        """A record as callers see it, marked if its algorithm is not installed."""
-        return record if self._registry.has(record) else OrphanRecord.of(record)
 
 
 def _require_rotatable(record: KeyRecord) -> None:
