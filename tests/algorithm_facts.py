@@ -30,7 +30,7 @@ class Facts:
     jose: tuple[str, ...] = ()
     """JOSE's other names: for agreement, encryption or the content's encryption."""
     prehashed: bool = False
-    """Whether it signs a digest as it signs the message."""
+    """True if it signs a digest as it signs the message."""
     crv: str = ""
     curve: ec.EllipticCurve | None = None
     hash: hashes.HashAlgorithm | None = None

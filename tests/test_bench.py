@@ -1,4 +1,4 @@
-"""What the benchmark sends is answered rightly, and what it writes is what was measured."""
+"""The benchmark: its calls succeed, and its report shows the measurements."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""What is handed on as a package: all of the tests and documents, and a page of its own."""
+"""Packages: their files, and their page in an index."""
 
 import configparser
 import email
@@ -52,7 +52,7 @@ def test_source_distribution_is_whole(distribution):
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_page_of_the_package_leads_nowhere_that_is_not_there(distribution):
-    """Where a package is shown, no file is beside its description."""
+    """An index shows the description without other files."""
     description = email.message_from_string((distribution[1] / "PKG-INFO").read_text("utf-8"))
     text = description.get_payload()
     assert "Mini KMS" in text
@@ -60,7 +60,7 @@ def test_page_of_the_package_leads_nowhere_that_is_not_there(distribution):
 
 
 def test_requirements_have_upper_bounds():
-    """What is used beyond its documented API can change in any release."""
+    """An undocumented API can change in any release."""
     needed = [Requirement(line) for line in requires("minikms")]
     needed = [one for one in needed if one.marker is None]
     assert len(needed) > 10

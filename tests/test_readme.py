@@ -1,4 +1,4 @@
-"""What README.md shows is what happens."""
+"""The README: its commands print the shown output."""
 
 import re
 import shlex
@@ -98,7 +98,7 @@ def in_containers(block):
 
 @pytest.mark.process
 async def test_containers_serve_as_shown(tmp_path):
-    """What the blocks of Docker run, in a folder that stands in for the volume."""
+    """Run the blocks for Docker in a folder in place of the volume."""
     docker = blocks(section(OPERATIONS, "## Docker"))
     keep = next(text for _, text in docker if "docker volume create" in text)
     program = Path(sys.executable).with_name("minikms")
@@ -139,7 +139,7 @@ async def test_containers_serve_as_shown(tmp_path):
 
 
 def test_the_figures_of_the_readme_were_measured():
-    """Those of 8 connections; on a failure, bench/run.py has measured again."""
+    """The figures are of 8 connections; if it fails, bench/run.py has measured again."""
     measured = (ROOT / "docs/performance.md").read_text("utf-8")
     rates_at_8, _, _ = section(measured, "## 8 connections").partition("Milliseconds")
     (titles,) = re.findall(r"^\|  \| (.*) \|$", rates_at_8, re.MULTILINE)
@@ -172,7 +172,7 @@ def test_commands_that_ci_takes_from_here():
 
 
 def test_picture_is_well_formed():
-    """What is not, a browser does not show."""
+    """A browser does not show a diagram with an error."""
     picture = ElementTree.parse(ROOT / "docs/overview.svg").getroot()
     words = {text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")}
     assert {"Callers", "HTTP API", "Askar", "memory", "SQLite file", "PostgreSQL"} <= words

@@ -42,7 +42,7 @@ def running(clock):
 
 
 async def accepts(verifier, key):
-    """Whether a token of this key is accepted."""
+    """Check that a token of this key is accepted."""
     try:
         return await verifier.verify(key.token()) is not None
     except Unauthenticated:

@@ -1,4 +1,4 @@
-"""Which tokens are accepted, and which are not: most of these are made by hand."""
+"""Accepted and refused JWTs, most of them made by hand."""
 
 import asyncio
 import json

@@ -687,7 +687,7 @@ class ReadsAnyEpk(X25519):
 
 
 class AgreesByItsOwnJwk(X25519):
-    """It takes no member of a peer's JWK but its own, as a strict parser would."""
+    """Takes only its own members of a peer's JWK, as a strict parser would."""
 
     caught_by = ("test_the_reader_of_an_epk_agrees_on_the_same_secret",)
 

@@ -90,7 +90,7 @@ def joined(r, s, size):
 
 
 def shorter(signature):
-    """Which of r and s begin with a zero: one signature in 256 for each."""
+    """The ones of r and s that begin with a zero: one signature in 256 for each."""
     return {place for place in (0, len(signature) // 2) if signature[place] == 0}
 
 

@@ -63,7 +63,7 @@ def test_a_point_of_low_order_is_refused(cls, number):
 
 @pytest.mark.parametrize("cls", [X25519, X448])
 def test_openssl_agrees_which_points_are_of_low_order(cls):
-    """What is refused before the agreement is what the agreement itself would refuse."""
+    """The check before the agreement refuses the same points as the agreement."""
     key = cls().generate()
     for number in [*LOW_ORDER[cls].values(), *range(2, 40), P[cls] + 2]:
         raw = number.to_bytes(cls.size, "little")
@@ -76,7 +76,7 @@ def test_openssl_agrees_which_points_are_of_low_order(cls):
 
 
 def recovers(cls, y):
-    """Whether y has an x, by the steps of RFC 8032 sections 5.1.3 and 5.2.3."""
+    """Tell whether y has an x, by the steps of RFC 8032 sections 5.1.3 and 5.2.3."""
     p = P[cls]
     if cls is Ed25519:
         d = -121665 * pow(121666, -1, p)

@@ -8,7 +8,7 @@ from minikms.plugin import DecryptionFailed, InvalidKey, Sealed
 
 
 def outcome(call, *arguments):
-    """What `call` gives, or None where it refuses."""
+    """The result of `call`, or None if it refuses."""
     try:
         return call(*arguments)
     except DecryptionFailed:

@@ -171,7 +171,7 @@ async def test_heads_are_saved_regularly(path, store, checked):
 
 
 async def test_heads_vouch_for_lines_that_are_on_the_disk(path, store, monkeypatch):
-    """Those of a file that was moved, of one that is written yet, and of one that is closed."""
+    """Files that were moved, are still written, and are closed."""
     on_disk, unsafe, saved = {}, [], []
     sync, save = os.fsync, AuditStore.save_head
 

@@ -1,4 +1,4 @@
-"""What `verify` finds in a log that somebody has changed, or that a process left unfinished."""
+"""Findings of `verify` in a log that was changed or left unfinished."""
 
 import hashlib
 import hmac
@@ -83,7 +83,7 @@ def cut_within(lines):
 
 
 def hashed_anew(lines):
-    """What one can do who has the file alone: change a line, and make the chain fit again."""
+    """Forge with the file alone: change a line, and make the chain fit again."""
     changed(lines)
     for n in range(5, len(lines)):
         before = hashlib.sha256(lines[n - 1][:-1]).hexdigest().encode()

@@ -1,4 +1,4 @@
-"""What AWS answers to Encrypt, Decrypt and ReEncrypt, and about data keys."""
+"""Answers of AWS to Encrypt, Decrypt and ReEncrypt, and about data keys."""
 
 from botocore import xform_name
 from cryptography.hazmat.primitives import hashes

@@ -1,4 +1,4 @@
-"""What AWS answers about keys: what they are, which are there, their states."""
+"""Answers of AWS about keys: their metadata, listings and states."""
 
 from datetime import datetime
 
@@ -22,7 +22,7 @@ HMAC = {
 
 
 def metadata(description, kind):
-    """What is told of a key that was just made."""
+    """The metadata of a new key."""
     return {
         "AWSAccountId": str,
         "Arn": str,
@@ -112,7 +112,7 @@ DESCRIBED = (
 
 
 def missing(name):
-    """What is said of an ARN of this account that has another name."""
+    """The message about an ARN of this account with another name."""
     return Ref("key_arn", lambda arn: f"Key '{arn.rpartition('/')[0]}/{name}' does not exist")
 
 

@@ -1,4 +1,4 @@
-"""What AWS answers about aliases and tags."""
+"""Answers of AWS about aliases and tags."""
 
 from aws_facts.fact import Call, Fact, Has, Ref, Refused, invalid, key, with_key
 

@@ -1,4 +1,4 @@
-"""What AWS answers to signatures, MACs, key agreement, and uses that a key is not for."""
+"""Answers of AWS about signatures, MACs, key agreement, and uses that a key does not allow."""
 
 import hashlib
 
@@ -157,7 +157,7 @@ def agree(answer, name="key", algorithm="ECDH", public=OUR_PUBLIC):
 
 
 def our_secret(public):
-    """What we derive for a key of the service."""
+    """Derive our side of a secret with a key of the service."""
     return OURS.exchange(ec.ECDH(), load_der_public_key(public))
 
 

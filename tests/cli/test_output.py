@@ -164,7 +164,7 @@ def read_all(terminal):
 
 
 def read(terminal):
-    """What is written to a terminal; nothing once nobody has it open."""
+    """Read from a terminal; empty after nobody has it open."""
     try:
         return os.read(terminal, 4096)
     except OSError:  # EIO, on Linux

@@ -178,7 +178,7 @@ for command in ("restore", "backup"):
 @pytest.mark.kill
 @pytest.mark.timeout(300)  # a process for each step
 def test_a_restore_killed_at_any_step_leaves_a_whole_store(run, key, key_file, tmp_path):
-    """What is there afterwards is the old store with its WAL, or the backup."""
+    """Afterwards the old store with its WAL is there, or the backup."""
     template = tmp_path / "template"
     template.mkdir()
     url = f"sqlite://{template}/keys.db"

@@ -156,7 +156,7 @@ def test_a_copy_that_cannot_be(run, key, key_file, tmp_path, monkeypatch, option
 
 @ACROSS
 def test_a_copy_that_is_killed(run, begin, persistent_url, target_url, key, key_file):
-    """What it has left is no store, and the next copy begins again."""
+    """The rest of a killed copy is not a store, and the next copy begins again."""
     asyncio.run(fill(persistent_url, key, many=260))
     copy = ["store", "copy", *options_of(persistent_url, key_file), "--to", target_url]
     for command in (["serve", "--port", "0"], ["store", "info"], ["store", "verify"]):

@@ -42,7 +42,7 @@ def test_a_door_call_has_the_documented_fields():
 
 
 def calls(text):
-    """What a table has in its first column: pairs of a name and the names of its arguments."""
+    """The first column of a table: pairs of a name and the names of its arguments."""
     rows = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
     found = (re.findall(r"`(\w+)\((.*?)\)`", row) for row in rows)
     return {name: arguments for row in found for name, arguments in row}

@@ -1,4 +1,4 @@
-"""What the port of a door has of a running service: its end, its certificates, its limits."""
+"""Doors of a running service: their end, certificates and limits."""
 
 import contextlib
 import http.client

@@ -18,7 +18,7 @@ DAY = 86_400 * 10**9
 
 
 class Refusal(Exception):
-    """What a `permit` raises."""
+    """An error that a `permit` raises."""
 
 
 def refuse(record):

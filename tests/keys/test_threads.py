@@ -12,11 +12,11 @@ from minikms.keys.threads import _CONCURRENT, _GIVEN, Batches
 
 
 def anyway():
-    """What is checked of a batch that is wanted."""
+    """A check of a batch that is wanted."""
 
 
 def each(call):
-    """What a batch calls, of what is done with an item."""
+    """A function that a batch calls for an item."""
     return lambda items: [call(item) for item in items]
 
 

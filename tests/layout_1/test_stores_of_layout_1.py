@@ -101,7 +101,7 @@ async def check(start, url, key_file, expected, tmp_path):
 
 
 async def forms(url, key_file):
-    """How many keys of each algorithm the store has in each form."""
+    """Count the keys of each algorithm in each form."""
     key = StoreKey(Path(key_file).read_text().strip())
     async with StoreInspector.open(StoreLocation.parse(url), key) as inspector:
         found = [

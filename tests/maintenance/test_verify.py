@@ -1,4 +1,4 @@
-"""What `verify` finds, and what it must not take for a fault."""
+"""Faults that `verify` finds, and changes that are not faults."""
 
 import asyncio
 import re

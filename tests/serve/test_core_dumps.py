@@ -31,7 +31,7 @@ main()
 
 
 def reads(process):
-    """Whether another process of the same user may read its memory."""
+    """Tell whether another process of the same user may read the memory."""
     reading = [*WITHOUT, "readlink", f"/proc/{process}/exe"]
     return subprocess.run(reading, capture_output=True).returncode == 0
 

@@ -37,7 +37,7 @@ PAUSE = 1
 
 @pytest.fixture
 async def setup(make_store, answering):
-    """All that the page shows, with a session of a caller and one for each copy."""
+    """The deployment of the page, with a session of a caller and one for each copy."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="minikms-")))
         folder.chmod(0o755)  # PostgreSQL runs as another user than root

@@ -471,7 +471,7 @@ def test_a_worker_without_descriptors_answers_its_first_call(pair):
 
 @pytest.fixture
 def without_private_names(monkeypatch):
-    """Have prometheus-client lack a name, as far as this service can see."""
+    """Hide a name of prometheus-client from the service."""
     names = metrics_listener.PRIVATE_NAMES
     gone = (values, "NameOfAnotherVersion", "a test")
     changed = dataclasses.replace(names, names=(*names.names, gone))

@@ -1,4 +1,4 @@
-"""What an operator reads in the log of a database that is away: a line, and one when it is back."""
+"""The log of an outage of the database: one line, and one when it is back."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What callers notice of SIGTERM."""
+"""Effects of SIGTERM on callers."""
 
 import contextlib
 import http.client
@@ -23,7 +23,7 @@ CALLERS = 20
 
 
 def call(connection, body=SIGN):
-    """Whether a call on this connection ends it, as its answer says."""
+    """Tell whether the answer to a call says that the connection ends."""
     connection.request("POST", "/sign" if body is SIGN else "/key/generate", body)
     with connection.getresponse() as response:
         response.read()

@@ -67,7 +67,7 @@ def shown(service, context, host="127.0.0.1"):
 
 
 def is_accepted(service, context):
-    """Whether a call is answered on a new connection; a bad handshake may show only then."""
+    """Check a call on a new connection; a bad handshake may show only then."""
     service.tls = context
     try:
         return service.status("GET", "/readyz") == 200
@@ -190,7 +190,7 @@ def test_a_session_does_not_outlive_its_ca(serve, one, two, version):
     context = caller(one, one.issue("ours"), version)
 
     def resume(session):
-        """Whether it was resumed, and the session to resume then."""
+        """Tell whether it was resumed; gives the session to resume next."""
         connection = socket.create_connection((service.host, service.port), timeout=60)
         with context.wrap_socket(
             connection, server_hostname="127.0.0.1", session=session

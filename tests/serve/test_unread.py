@@ -75,7 +75,7 @@ def dial(service):
 
 
 def open_connections(process):
-    """How many connections a service has. Its callers would have to read to see the end of one."""
+    """Count a service's connections; its callers see the end of one only if they read."""
     return sum(each.status == psutil.CONN_ESTABLISHED for each in process.net_connections("tcp"))
 
 

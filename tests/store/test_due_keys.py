@@ -40,7 +40,7 @@ def clock(monkeypatch):
 
 
 async def is_gone(store, call):
-    """Whether a call finds the key no longer."""
+    """Check that calls no longer find the key."""
     try:
         found = await call(store)
     except (KeyNotFound, AliasNotFound):

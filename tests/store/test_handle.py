@@ -27,7 +27,7 @@ input()
 
 
 async def test_another_program_holds_the_file(sqlite, key):
-    """What is acknowledged afterwards is on disk: Askar by itself would have lost it."""
+    """Later acknowledged writes are on disk; Askar by itself would lose them."""
     location = StoreLocation.parse(f"sqlite://{sqlite}?busy_timeout=100")
     # Not in this process: of two SQLite libraries in one, neither sees the other's locks.
     command = [sys.executable, "-c", HOLD, str(sqlite)]
@@ -86,7 +86,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 async def test_a_disk_that_is_full(sqlite, key):
-    """What was acknowledged before and after is there, and nothing else."""
+    """Only the writes acknowledged before and after are stored."""
     location = StoreLocation.parse(f"sqlite://{sqlite}")
     command = [sys.executable, "-c", FULL, str(location), key.secret]
     ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)

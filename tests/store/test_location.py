@@ -1,4 +1,4 @@
-"""What becomes of the URL of a store."""
+"""URLs of stores."""
 
 from urllib.parse import parse_qs, quote, urlsplit
 

@@ -31,7 +31,7 @@ async def store(postgres_server):
 
 
 def warnings(caplog):
-    """What the service itself warned of."""
+    """The warnings of the service itself."""
     found = (record for record in caplog.records if record.levelno >= logging.WARNING)
     return [record.getMessage() for record in found if record.name.startswith("minikms")]
 

@@ -28,7 +28,7 @@ def location(sqlite):
 
 
 def plan(location):
-    """How SQLite finds the rows of a page."""
+    """The plan of SQLite for a page."""
     with closing(sqlite3.connect(location.path)) as file:
         return file.execute(f"EXPLAIN QUERY PLAN {PAGE}").fetchall()[0][-1]
 
@@ -77,7 +77,7 @@ async def test_an_older_file_that_another_process_has_open_stays(location, key, 
 
 
 async def analyzed(server, url):
-    """How many rows PostgreSQL takes the table of tags for, by its statistics."""
+    """The rows of the table of tags, by PostgreSQL's statistics."""
     query = "SELECT reltuples FROM pg_class WHERE relname = 'items_tags'"
     return int(float(server.execute(query, url.rpartition("/")[2])))
 

@@ -35,7 +35,7 @@ async def store(any_store):
 
 @pytest.fixture
 def transactions(monkeypatch):
-    """How many transactions were begun on profiles, however slow the machine is."""
+    """Count the transactions begun on profiles."""
     monkeypatch.setattr(writes, "_SECONDS", 60)
     begun, transaction = [], StoreCalls.transaction
 
@@ -113,7 +113,7 @@ async def test_one_that_fails_fails_alone(store, transactions):
 
 
 async def test_one_that_fails_after_it_has_written(store, transactions):
-    """What it has written is not stored, and what the others have is."""
+    """Its write is not stored, and those of the others are."""
 
     async def half(session):
         await session.insert("test", "half", b"written")

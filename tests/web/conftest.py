@@ -175,12 +175,12 @@ class Connection:
         return answer._replace(called=(method, target))
 
     async def read(self) -> bytes:
-        """All that comes until the other side closes."""
+        """Read until the other side closes."""
         async with waiting_for("the end of a connection"):
             return await self._reader.read()
 
     async def at_end(self) -> bool:
-        """Whether the other side closes without sending more."""
+        """Check that the other side closes without sending more."""
         return await self.read() == b""
 
 

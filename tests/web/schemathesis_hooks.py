@@ -1,4 +1,4 @@
-"""What schemathesis would send wrong, kept from being sent; named in schemathesis.toml."""
+"""Keeps schemathesis from sending invalid cases of its own; named in schemathesis.toml."""
 
 import re
 from urllib.parse import unquote

@@ -1,4 +1,4 @@
-"""How many aliases a key may have, and what becomes of one that is taken, wherever one is bound."""
+"""The limit of aliases, and aliases that are taken, at every call that binds one."""
 
 import secrets
 

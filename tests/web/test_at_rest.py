@@ -1,4 +1,4 @@
-"""What is on disk: nothing that a thief could read."""
+"""Data at rest: a thief of the disk can read none."""
 
 import secrets
 import time

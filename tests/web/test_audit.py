@@ -336,7 +336,7 @@ async def state(client):
 
 
 async def reopened(client, path):
-    """Have the log written again."""
+    """Let the log be written again."""
     client.app[AUDIT].reopen()
     async with asyncio.timeout(60):
         while not path.exists():

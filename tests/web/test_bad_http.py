@@ -146,7 +146,7 @@ async def test_an_upgrade_that_is_declined(client, name, body, pieces):
 
 
 async def _received(client: Any, parts: list[bytes]) -> bytes:
-    """All that comes over a connection on which these parts are sent."""
+    """Send these parts over a connection, and read to its end."""
     received, loop = b"", asyncio.get_running_loop()
     with socket.socket() as caller:
         caller.setblocking(False)

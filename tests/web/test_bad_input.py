@@ -142,7 +142,7 @@ for route in ROUTES:
 
 
 async def goes_on(connection):
-    """Whether the next request on the same connection works."""
+    """Check the next request on the same connection."""
     return (await connection.call("POST", "/key/generate", GOOD, JSON)).status == 200
 
 

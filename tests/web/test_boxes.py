@@ -135,7 +135,7 @@ def near(data):
 
 
 async def test_a_mismatch_says_nothing_more(client, post, ours):
-    """Which part does not fit is not disclosed."""
+    """The refusal does not disclose the part that does not fit."""
     key, other, sender = [await ours("x25519") for _ in range(3)]
     by = {"kid": key["kid"]}
     boxed = await post("/box", {"kid": sender["kid"], "to": key["jwk"], "plaintext": b64(b"hello")})

@@ -69,7 +69,7 @@ async def servers(request, tmp_path_factory, make_store, listening):
 
 @pytest.fixture
 async def pair(servers, kind, who, change):
-    """Who changes a key, and who uses it: clients that call in a profile of this test."""
+    """Two clients in a profile of this test: one changes a key, the other uses it."""
     headers = {"X-Profile": change.__name__}
     clients = [TestClient(server, headers=headers) for server in await servers(kind, who)]
     yield clients[0], clients[-1]
@@ -189,7 +189,7 @@ CHANGES = [
 
 
 async def all_answers(client, kid):
-    """What a service says of a key, in all ways that look it up."""
+    """The answers about a key, of all calls that look it up."""
     sig = "A" * 86
     calls = [
         call

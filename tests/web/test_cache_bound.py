@@ -1,4 +1,4 @@
-"""How long a process on PostgreSQL may go by what another has changed: the documented bound."""
+"""The documented bound of stale reads on PostgreSQL."""
 
 import asyncio
 import logging

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.parametrize(("kind", "processes"), STORES)
 
 @pytest.fixture(scope="module")
 def shared(request, tmp_path_factory, make_store):
-    """Where a service of several processes answers, which ends with the last test here."""
+    """The URL of a service of several processes, which ends with the last test here."""
     addresses = {}
     with services() as start:
 
@@ -70,7 +70,7 @@ async def answer(call):
 
 
 async def at_once(calls):
-    """How often each answer came."""
+    """Count the answers."""
     return Counter(await asyncio.gather(*(answer(call) for call in calls)))
 
 

@@ -50,7 +50,7 @@ async def let_be_due(client, kid):
 
 
 async def kept(client, profile="default"):
-    """How much of keys a store has: records, aliases, scheduled deletions, material of any form."""
+    """Count the entries of keys: records, aliases, scheduled deletions, material of any form."""
     database = client.app[SERVICE]._store._database
 
     async def work(session):
@@ -285,7 +285,7 @@ def put_clock(monkeypatch):
 
 @pytest.fixture
 def paused(monkeypatch):
-    """Have the next call of a coroutine function wait, once: when it has begun, when it goes on."""
+    """Let the next call of a coroutine function wait; gives events for its start and its end."""
 
     def pause(name):
         begun, go_on = asyncio.Event(), asyncio.Event()

@@ -219,7 +219,7 @@ async def test_the_first_recipient_that_can_opens_it(client, unpack, wallet, gen
 
 
 async def test_unusable_recipient_keys_are_refused(client, wallet, generate, agent):
-    """What is said of them; a key that is not there counts only where there is no other."""
+    """Each has its own problem; a missing key counts only if there is no other."""
     await client.post("/profile", json={"name": "other"})
     disabled, signs = await wallet(), await generate("ed25519")
     elsewhere, theirs = await wallet(profile="other"), Agent()

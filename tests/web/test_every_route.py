@@ -1,4 +1,4 @@
-"""What holds for HTTP on every route, tried with the examples that the document has of each."""
+"""Rules of HTTP on every route, tried with the examples of the document."""
 
 import re
 from pathlib import Path

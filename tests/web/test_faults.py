@@ -17,7 +17,7 @@ KEY = {"kid": "k"}
 
 
 def calls_to_read(schema, body):
-    """How many functions are called until a body is refused: what it costs, however busy it is."""
+    """Count the functions called until a body is refused: its cost on any machine."""
     number = 0
 
     def count(frame, event, argument):

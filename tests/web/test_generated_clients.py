@@ -48,7 +48,7 @@ async def run(*command, cwd):
 
 @pytest.fixture(scope="module")
 async def package(tmp_path_factory):
-    """What openapi-python-client makes, imported."""
+    """Import the client made by openapi-python-client."""
     if not GENERATOR.exists():
         pytest.skip("openapi-python-client is missing: pip install -e '.[test-all]'")
     folder = tmp_path_factory.mktemp("package")
@@ -173,7 +173,7 @@ async def test_types_of_openapi_typescript(client, npm, tmp_path):
 
 
 async def test_a_client_of_orval(client, npm, tmp_path):
-    """It compiles, a program that makes ten calls by it does, and they work."""
+    """The client compiles, and a program makes ten calls with it."""
     url = str(client.make_url("")).rstrip("/")
     made = {"target": "./kms.ts", "client": "fetch", "baseUrl": url}
     config = json.dumps({"kms": {"input": f"{url}/openapi.json", "output": made}})

@@ -26,7 +26,7 @@ async def begin(start, connect_to):
 
 
 async def both(connection, target, *headers):
-    """What GET answers, and HEAD, which has to have the same head."""
+    """Send GET and HEAD, whose heads must be the same."""
     get = await connection.call("GET", target, b"", *headers)
     head = await connection.call("HEAD", target, b"", *headers)
     known = {name: value for name, value in get.headers.items() if name not in OWN}

@@ -1,4 +1,4 @@
-"""Which `Host` a service without tokens answers to on loopback, and whose frames it is shown in."""
+"""Accepted `Host` headers of a service without tokens on loopback, and its frames."""
 
 import json
 

@@ -580,7 +580,7 @@ async def test_a_public_key_encrypts_whatever_its_operations(
 
 
 async def test_an_ed25519_key_opens_jwes_for_its_x25519_key(client, generate, encrypt, opens):
-    """It opens what is for it as an X25519 key. No JWE is for a key by its Ed25519 JWK."""
+    """No JWE can be made for an Ed25519 JWK."""
     key = await generate("ed25519", operations=["sign", "jwe-decrypt"])
     x = crypto_sign_ed25519_pk_to_curve25519(raw(key["jwk"]["x"]))
     jwk = {"kty": "OKP", "crv": "X25519", "x": part(x)}
@@ -670,7 +670,7 @@ class Brainpool(EcAlgorithm, Pkcs8KeyAlgorithm[ec.EllipticCurvePrivateKey]):
 
 @pytest.mark.parametrize("name", [*ES, *PU])
 async def test_a_curve_of_a_plugin(start, name):
-    """It has JWE by `KeyAgreement`, and nothing of its own for that."""
+    """`KeyAgreement` alone gives it JWE."""
     entry = EntryPoint("bp384", f"{__name__}:Brainpool", GROUP)
     client = await start(create_service(Config(), AlgorithmRegistry([entry])))
 

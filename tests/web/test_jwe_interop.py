@@ -57,7 +57,7 @@ def test_every_alg_and_enc_is_checked():
 
 
 def goes(alg, name, enc):
-    """Whether an `alg` goes with an `enc`, for a key of the algorithm `alg`."""
+    """Tell whether `name` goes with an `enc`, for a key of the algorithm `alg`."""
     if name == "dir":
         return enc in FACTS[alg].jose
     return not name.startswith("ECDH-1PU+") or "CBC-HS" in enc

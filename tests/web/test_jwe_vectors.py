@@ -221,7 +221,7 @@ RECEIVED = [
 
 
 async def received(post, message, kid):
-    """What is in an encrypted message, opened as a wallet does: by the skid of its header."""
+    """Open an encrypted message as a wallet does, by the skid of its header."""
     skid = json.loads(raw(message["protected"])).get("skid")
     sender = {"from": public(DIDCOMM["secrets"][skid])} if skid else {}
     answer = await post("/jwe/decrypt", {"jwe": message, "alias": kid, **sender})

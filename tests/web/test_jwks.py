@@ -37,7 +37,7 @@ async def test_public_keys_and_nothing_else(client, generate):
 
 
 async def test_the_default_set_is_read_by_jwcrypto(client, generate):
-    """It refuses a whole set for one key of ML-KEM."""
+    """jwcrypto refuses a whole set for one key of ML-KEM."""
     made = {alg: await generate(alg, alias=alg) for alg in USE}
     for query in ("", "?profile=default"):
         async with client.get("/jwks.json" + query) as response:

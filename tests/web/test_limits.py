@@ -64,7 +64,7 @@ async def trickle(connection, data=b"a"):
 
 
 async def ends(connection):
-    """Whether the other side closes, also where it has not read all by then."""
+    """Check that the other side closes, even if it has not read everything."""
     with contextlib.suppress(ConnectionResetError):
         return await connection.at_end()
     return True
@@ -379,7 +379,7 @@ async def test_heads_that_wait_behind_bodies_have_a_largest_size(client, connect
 
 
 def memory(process):
-    """What a process has in memory, in MiB."""
+    """The memory of a process, in MiB."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) // 1024
 

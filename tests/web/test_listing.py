@@ -94,7 +94,7 @@ async def test_the_alias_filter_keeps_to_the_cursor(client, generate):
 
 @pytest.fixture
 def delete_places(client):
-    """Have so many keys been made and deleted by now, as far as a listing can tell."""
+    """Make a listing look as after so many deleted keys."""
 
     async def skip(number):
         database = client.app[STORE].database

@@ -108,7 +108,7 @@ LENGTHS = [*range(24, 32), *range(70, 91)]
     ("alg", "field"), [*product(["p256", "a256gcm", "hs256"], ["secret", "jwk", "seed"])]
 )
 async def test_a_refused_import_does_not_answer_the_secret(client, alg, field):
-    """What was sent to be kept, and could not be, is not sent back either."""
+    """A secret of a refused import is not sent back."""
     for secret in map(os.urandom, LENGTHS):
         text = urlsafe_b64encode(secret).decode()
         value = {"kty": "EC", "crv": "P-256", "d": text, "x": text} if field == "jwk" else text
@@ -206,7 +206,7 @@ class Guarded:
                 self.last = None
 
     def told(self):
-        """All that it has told whoever runs it, by where."""
+        """All output for the operator, by its place."""
         self.wait()
         self.service.metrics()
         return {

@@ -311,7 +311,7 @@ RANDOM = {
 
 
 def same_form(example, answer, name="", random=RANDOM):
-    """Whether an example is what the service answers, but for what is random."""
+    """Compare an example with an answer, without their random parts."""
     if isinstance(example, dict):
         return (
             isinstance(answer, dict)

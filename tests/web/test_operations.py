@@ -21,7 +21,7 @@ def encode(data, *, padded=True):
 
 
 def pyca_accepts(alg, jwk, message, sig):
-    """Whether pyca/cryptography takes the signature under the key that the JWK shows."""
+    """Verify a signature under a public JWK by pyca/cryptography."""
     x, y = (base64.urlsafe_b64decode(jwk.get(name, "") + "==") for name in "xy")
     try:
         if alg in EDWARDS:

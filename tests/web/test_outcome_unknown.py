@@ -68,7 +68,7 @@ async def test_a_connection_that_dies_in_a_commit(client, own_postgres, database
 async def test_a_write_that_hangs_before_its_commit(
     client, generate, own_postgres, database, outcome
 ):
-    """It is not committed any more, once its caller has been told so."""
+    """A write is not committed after its caller was refused."""
     fault = FAULT.format(what="pg_sleep(4)", change="UPDATE", when="IMMEDIATE")
     await generate(alias="a")
     own_postgres.execute(fault, database[0])

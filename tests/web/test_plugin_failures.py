@@ -34,11 +34,11 @@ class OfAStranger(Exception):
 
 
 class OfItsConnection(OfAStranger, ConnectionError):
-    """What would be a caller who is gone, if it came from elsewhere."""
+    """An error that would mean a vanished caller, if it came from elsewhere."""
 
 
 class OfItsOwn(BaseException):
-    """What no `except Exception` catches."""
+    """An error that no `except Exception` catches."""
 
 
 RAISED = [OfAStranger]  # the last is what they raise

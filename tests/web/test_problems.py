@@ -1,4 +1,4 @@
-"""What only a bug can cause, by routes of the test's own."""
+"""Problems that only a bug can cause, by routes of the tests."""
 
 import pytest
 from aiohttp import web

@@ -17,7 +17,7 @@ async def names(client):
 
 
 async def calls(client, headers, *, kid, alias):
-    """What every call that names a key answers, with `headers`: status, slug or body."""
+    """The answers of every call that names a key, with `headers`: status, slug or body."""
     ref = [{"kid": kid}, {"alias": alias}]
     made = [
         client.get(f"/key/{kid}", headers=headers),

@@ -1,4 +1,4 @@
-"""How many bytes the labels and aliases of keys have, and the pages that list them."""
+"""The bounds in bytes of labels, aliases, and pages of a listing."""
 
 import json
 import re

@@ -36,7 +36,7 @@ def begin(start, connect_to):
 
 @pytest.fixture
 def failing_once(monkeypatch):
-    """Have the third call of a function fail."""
+    """Let the third call of a function fail."""
 
     def patch(owner, name):
         called, function = [], getattr(owner, name)
@@ -84,7 +84,7 @@ async def test_a_failure_after_one_answer_ends_its_connection_alone(
 
 @pytest.fixture
 def without(monkeypatch):
-    """Have aiohttp's connections lack a name, as far as this service can see."""
+    """Hide a name of aiohttp's connections from the service."""
     from minikms.http import server
 
     def remove(table):

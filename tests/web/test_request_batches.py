@@ -456,7 +456,7 @@ async def test_an_audit_log_that_takes_no_line(begin, admin, handed_over, tmp_pa
 
 @pytest.fixture
 def written(monkeypatch):
-    """What is written to the audit log, piece by piece."""
+    """The pieces written to the audit log."""
     pieces, append = [], AuditFile.append
 
     def watched(file, lines):
@@ -537,7 +537,7 @@ async def test_a_call_whose_caller_is_gone_is_recorded(
 
 @pytest.mark.parametrize("ending", ["close", "_process_keepalive"])
 async def test_a_connection_that_is_to_end_before_its_answer(begin, handed_over, ending):
-    """What a service that stops does, and one whose connection has rested for too long."""
+    """The answers of a stopping service, and after too long a rest."""
     connection = await begin()
     [served] = connection.client.server.runner.server.connections
     served._next_keepalive_close_time = 0
@@ -608,7 +608,7 @@ async def test_a_connection_that_rests_is_closed(begin, handed_over, connect_to)
 
 
 async def test_a_caller_that_reads_nothing_is_not_served_on(begin, handed_over):
-    """It is not served on and on: what it does not read would fill the memory."""
+    """Unread answers would fill the memory."""
     connection = await begin()
     manager = connection.client.server.runner.server
     [served] = manager.connections

@@ -72,7 +72,7 @@ async def test_both_are_in_the_jwk_set(client, generate, rotate):
 
 
 async def evidence(post, kinds=("sig", "mac", "jws", "jws mac")):
-    """What the keys under both aliases make of `DATA` now, as what checks it takes it."""
+    """Sign and authenticate `DATA` by both aliases, in the form for checking."""
     made = {
         "sig": ("/verify", "signs", {"data": DATA, "sig": (await sign(post))["sig"]}),
         "mac": (

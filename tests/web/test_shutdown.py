@@ -1,4 +1,4 @@
-"""What is answered between SIGTERM and the end of a service."""
+"""Answers between SIGTERM and the end of a service."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What goes silent on PostgreSQL: connections that die without a reset, and who stands still."""
+"""Silence of PostgreSQL: connections that die without a reset, and a server that stands still."""
 
 import asyncio
 import signal
@@ -38,7 +38,7 @@ async def proxy(own_postgres):
 
 @pytest.fixture
 def url_options():
-    """What follows in the URL of the store."""
+    """The query of the store's URL."""
     return ""
 
 

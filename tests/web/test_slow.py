@@ -1,4 +1,4 @@
-"""What an algorithm says is slow runs in a thread, whichever way leads to it."""
+"""Slow methods of an algorithm run in a thread, by whichever call."""
 
 import threading
 from functools import wraps

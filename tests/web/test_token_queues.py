@@ -21,7 +21,7 @@ SIGN = {"alias": "a", "data": "aGVsbG8"}
 
 @asynccontextmanager
 async def store_that_does_not_answer(client):
-    """Have the one connection to a store in memory."""
+    """Hold the one connection to a store in memory."""
     held, go_on = asyncio.Event(), asyncio.Event()
 
     async def work(_):

@@ -1,4 +1,4 @@
-"""Which caller loses its connection while too much of answers waits to be read."""
+"""The choice of the caller that loses its connection when too many bytes wait to be read."""
 
 import asyncio
 from types import SimpleNamespace

@@ -78,7 +78,7 @@ def import_keys(call):
 
 
 def found(cases, answers):
-    """What was found in each case, after what is wrong was told by its number."""
+    """The results of all cases; fails with the numbers of the wrong ones."""
     values, wrong = [], {}
     for (number, *_, right), (value, slug) in zip(cases, answers, strict=True):
         values.append(b64url_decode(value) if isinstance(value, str) else value)

@@ -78,7 +78,7 @@ class Server:
 
     @contextlib.contextmanager
     def away(self):
-        """It is not there meanwhile, and back afterwards."""
+        """Stop the service during the block."""
         self.stop()
         try:
             yield

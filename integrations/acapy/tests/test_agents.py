@@ -184,7 +184,7 @@ def test_the_store_of_the_agent_has_no_private_key(alice, bob):
 
 
 def count_keys(agent):
-    """How many keys with a private part an agent's own store has."""
+    """Count the private keys in an agent's own store."""
 
     async def count():
         uri = f"sqlite://{agent.store}"

@@ -28,7 +28,7 @@ BOTO_CONFIG = BotoConfig(
 
 @cache
 def session() -> boto3.Session:
-    """What reads boto3's models, once in a process."""
+    """Make a session, which reads boto3's models, once in a process."""
     return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test")
 
 
@@ -108,7 +108,7 @@ class Aws:
         assert answer.status == 200, await answer.text()
 
     async def schedule_deletion_of(self, key_id: str) -> None:
-        """Have a key be deleted later, by the service's own API."""
+        """Schedule the deletion of a key, by the service's own API."""
         kid = await self.kid(key_id)
         answer = await self.rest.delete(f"/key/{kid}", params={"after": "7d"})
         assert answer.status == 200, await answer.text()

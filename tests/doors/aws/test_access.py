@@ -1,4 +1,4 @@
-"""Who may call the AWS door, and what the audit log and the metrics have of it."""
+"""Access to the AWS door, and its lines in the audit log and the metrics."""
 
 import boto3
 import orjson

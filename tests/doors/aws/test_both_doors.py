@@ -178,7 +178,7 @@ def client_of(port):
 
 @pytest.mark.process
 def test_changes_at_one_door_of_a_worker_count_at_all(serve, tmp_path):
-    """What is changed at one door of one worker counts at once at both doors of both."""
+    """A change at one door of a worker counts at once at both doors of both."""
     ports = ["--port", "0", "--aws-port", "0", "--workers", "2", "--auth", "none"]
     service = serve(*ports, *new_store(tmp_path), wait=False)
     service.wait_until_it_listens()

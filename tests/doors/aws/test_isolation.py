@@ -56,7 +56,7 @@ async def error(aws, operation, members):
 
 @pytest.fixture
 async def refusal(aws):
-    """How a call with the body that boto3 sends is refused; boto3 takes three times as long."""
+    """The refusal of a call with boto3's body; boto3 takes three times as long."""
     async with ClientSession(
         aws.url, headers={"Content-Type": "application/x-amz-json-1.1"}
     ) as session:

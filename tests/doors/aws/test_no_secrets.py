@@ -1,4 +1,4 @@
-"""What no log, no error and no line of the audit log has of a call at the AWS door."""
+"""Logs, errors and audit lines have no secret of a call at the AWS door."""
 
 import base64
 import logging

@@ -51,7 +51,7 @@ def door(serve, tmp_path):
 
 @pytest.fixture
 def configured(monkeypatch):
-    """Have SDKs in this process find the door as others do, and give boto3's client."""
+    """Let SDKs in this process find the door as others do, and give boto3's client."""
 
     def client(environment):
         for name, value in environment.items():

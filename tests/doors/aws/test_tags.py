@@ -31,7 +31,7 @@ def tags_of(aws):
 
 @pytest.fixture
 def record_of(aws):
-    """What the other door says of a key."""
+    """The key as the REST API shows it."""
 
     async def call(key_id):
         async with aws.rest.get(f"/key?alias=aws:{key_id}") as response:
