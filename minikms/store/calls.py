@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
 
-from aries_askar import AskarError, AskarErrorCode, Store
+from aries_askar import AskarError, AskarErrorCode
 
 from minikms.errors import KeyUnreadable, StoreUnavailable
 from minikms.events import CURRENT, record_together
@@ -52,11 +52,6 @@ class StoreCalls:
         self.statistics = TableStatistics(pool.location)
         self._counters = counters
         self._under_way: dict[asyncio.Task[Any], _Call] = {}
-
-    @property
-    def store(self) -> Store:
-        """Askar's store, as it was opened last."""
-        return self.pool.store
 
     async def run(
         self,
@@ -137,7 +132,7 @@ class StoreCalls:
         """A session on a profile; raises KeyUnreadable if the profile's key does not decrypt."""
         async with AsyncExitStack() as stack:
             try:
-                session = await stack.enter_async_context(self.store.session(askar_profile))
+                session = await stack.enter_async_context(self.pool.store.session(askar_profile))
             except UndecryptableError:
                 await self._refuse_undecryptable()
             yield Session(session)
@@ -153,7 +148,7 @@ class StoreCalls:
         processes are notified, after it.
         """
         self.pool.require_room()
-        store, event = self.store, CURRENT.get()
+        store, event = self.pool.store, CURRENT.get()
         async with AsyncExitStack() as stack:
             try:
                 opened = await stack.enter_async_context(store.transaction(askar_profile))
@@ -200,6 +195,6 @@ class StoreCalls:
 
     async def _refuse_undecryptable(self) -> NoReturn:
         """Raise for a profile whose key does not decrypt: the store's key may have changed."""
-        async with self.store.session() as session:
+        async with self.pool.store.session() as session:
             await self.require_own_key(Session(session))
         raise KeyUnreadable("The profile does not decrypt.") from None

@@ -116,14 +116,14 @@ class ProfileDirectory:
         """Askar's names of all its profiles but the store's own."""
 
         async def work() -> set[str]:
-            return set(await self._calls.store.list_profiles()) - {SYSTEM}
+            return set(await self._calls.pool.store.list_profiles()) - {SYSTEM}
 
         return await self._calls.run(work, write=True)
 
     async def known_or_looked_up(self, name: str) -> str:
         """Askar's name of a profile, which another process may have remade since."""
         store, askar_profile = self._known.get(name, (None, ""))
-        return askar_profile if store is self._calls.store else await self.look_up(name)
+        return askar_profile if store is self._calls.pool.store else await self.look_up(name)
 
     async def successor(self, name: str, askar_profile: str, exc: Exception) -> str:
         """Askar's name of a profile that was remade since `askar_profile` was looked up.
@@ -145,7 +145,7 @@ class ProfileDirectory:
         Raises ProfileNotFound, and KeyUnreadable if Askar's profile is not that profile: nothing
         but its entry `self` binds a row of Askar's table of profiles to its name.
         """
-        store = self._calls.store
+        store = self._calls.pool.store
         askar_profile = await self._named(name)
         while await self._owner(askar_profile) != name:
             before, askar_profile = askar_profile, await self._named(name)
@@ -163,9 +163,9 @@ class ProfileDirectory:
         if entry is not None:  # whoever removed it was interrupted
             await self._finish_removal(name, entry)
         askar_profile = secrets.token_hex(16)
-        await self._calls.store.create_profile(askar_profile)
+        await self._calls.pool.store.create_profile(askar_profile)
         try:
-            async with self._calls.store.session(askar_profile) as session:
+            async with self._calls.pool.store.session(askar_profile) as session:
                 await session.insert(PROFILE, SELF, name)
             # In the directory last: a profile is invisible before that.
             async with self._calls.transaction() as transaction:
@@ -174,7 +174,7 @@ class ProfileDirectory:
         except (AskarError, AuditUnavailable, StoreUnavailable) as exc:
             if isinstance(exc, StoreUnavailable) and exc.outcome:
                 raise  # the directory may name it
-            await self._calls.store.remove_profile(askar_profile)
+            await self._calls.pool.store.remove_profile(askar_profile)
             if isinstance(exc, DuplicateError):
                 raise exists from None
             raise
@@ -196,7 +196,7 @@ class ProfileDirectory:
     async def _finish_removal(self, name: str, entry: bytes) -> None:
         """Remove the Askar profile of an entry that is marked as removed, tokens and the entry."""
         async with self._counters.changing([slot_of(PROFILE, name)]):
-            await self._calls.store.remove_profile(_askar_name(entry))
+            await self._calls.pool.store.remove_profile(_askar_name(entry))
         async with self._calls.transaction() as transaction:
             now = await transaction.fetch(PROFILE, name)
             if now is not None and now.value == entry:

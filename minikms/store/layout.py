@@ -1,7 +1,9 @@
 """Entries of a store about itself: its layout, whether it is finished, its last change of key."""
 
 import secrets
-from typing import Final, NamedTuple, Self
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple, Self
 
 from aries_askar import AskarError, Store
 
@@ -56,12 +58,9 @@ async def check_layout(store: Store, location: StoreLocation) -> tuple[Layout, b
 
     Raises StoreError if the store is not ours, or its layout is newer than this version.
     """
-    try:
-        async with store.session() as session:
-            layout = await session.fetch(STORE, _LAYOUT)
-            rekeyed = await session.fetch(STORE, _REKEYED)
-    except AskarError:
-        raise StoreError(f"The store at {location} cannot be read.") from None
+    async with _session(store, location, "read") as session:
+        layout = await session.fetch(STORE, _LAYOUT)
+        rekeyed = await session.fetch(STORE, _REKEYED)
     if layout is None or rekeyed is None:
         raise StoreError(
             f"The store at {location} was never finished, or is not one of Mini KMS: "
@@ -92,38 +91,26 @@ def require_current(layout: Layout, location: StoreLocation) -> None:
 
 async def begin_upgrade(store: Store, location: StoreLocation) -> None:
     """Make every service refuse the store until it has this layout; raises StoreError."""
-    await _set_layout(store, location, UPGRADING)
+    async with _session(store, location, "written") as session:
+        await session.replace(STORE, _LAYOUT, UPGRADING.stored)
 
 
 async def finish_upgrade(store: Store, location: StoreLocation) -> None:
     """Give a store this layout; raises StoreError."""
-    await _set_layout(store, location, LAYOUT)
-
-
-async def _set_layout(store: Store, location: StoreLocation, layout: Layout) -> None:
-    try:
-        async with store.session() as session:
-            await session.replace(STORE, _LAYOUT, layout.stored)
-    except AskarError:
-        raise StoreError(f"The store at {location} cannot be written.") from None
+    async with _session(store, location, "written") as session:
+        await session.replace(STORE, _LAYOUT, LAYOUT.stored)
 
 
 async def lacks_statistics(store: Store, location: StoreLocation) -> bool:
     """Whether an SQLite file may lack its statistics (`store/askar.py`)."""
-    try:
-        async with store.session() as session:
-            return await session.fetch(STORE, _STATISTICS) is None
-    except AskarError:
-        raise StoreError(f"The store at {location} cannot be read.") from None
+    async with _session(store, location, "read") as session:
+        return await session.fetch(STORE, _STATISTICS) is None
 
 
 async def note_statistics(store: Store, location: StoreLocation) -> None:
     """Record that an SQLite file has its statistics; raises StoreError."""
-    try:
-        async with store.session() as session:
-            await session.insert(STORE, _STATISTICS, b"")
-    except AskarError:
-        raise StoreError(f"The store at {location} cannot be written.") from None
+    async with _session(store, location, "written") as session:
+        await session.insert(STORE, _STATISTICS, b"")
 
 
 async def begin_making(session: Transaction, location: StoreLocation) -> bytes:
@@ -168,3 +155,13 @@ async def require_not_rekeyed(session: Session, rekeyed: bytes) -> None:
 async def read_layout(session: Session) -> None:
     """Read one small entry, to see that the store answers."""
     await session.fetch(STORE, _LAYOUT)
+
+
+@asynccontextmanager
+async def _session(store: Store, location: StoreLocation, use: str) -> AsyncIterator[Any]:
+    """A session on the store's own profile; raises StoreError, with `use` in its sentence."""
+    try:
+        async with store.session() as session:
+            yield session
+    except AskarError:
+        raise StoreError(f"The store at {location} cannot be {use}.") from None

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
@@ -52,6 +53,27 @@ async def connect(
     )
 
 
+class ServerError(Exception):
+    """A statement or a connection of ours failed; the text is the name of the error."""
+
+
+@asynccontextmanager
+async def connected(
+    location: StoreLocation, application: str = "minikms check"
+) -> AsyncIterator["asyncpg.Connection"]:
+    """A connection for the block, with the time limit of the store; raises ServerError."""
+    import asyncpg
+
+    try:
+        session = await connect(location, application, location.timeout, prepared=0)
+        try:
+            yield session
+        finally:
+            await session.close(timeout=location.timeout)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as exc:
+        raise ServerError(type(exc).__name__) from exc
+
+
 async def check_sessions(location: StoreLocation) -> None:
     """Warn if the settings of sessions are not in force.
 
@@ -60,24 +82,22 @@ async def check_sessions(location: StoreLocation) -> None:
     """
     if location.backend != "postgres" or not installed():
         return
-    import asyncpg
-
-    timeout = location.timeout
     try:
-        async with asyncio.timeout(timeout), AsyncExitStack() as stack:
-            sessions = []
-            for _ in range(2):
-                session = await connect(location, "minikms check", timeout, prepared=0)
-                stack.push_async_callback(session.close, timeout=timeout)
-                sessions.append(session)
-            off = [name for name in _REQUIRED if await sessions[0].fetchval(f"SHOW {name}") == "0"]
-            pids = [{await session.fetchval(_BACKEND) for _ in range(3)} for session in sessions]
+        async with (
+            asyncio.timeout(location.timeout),
+            connected(location) as one,
+            connected(location) as other,
+        ):
+            off = [name for name in _REQUIRED if await one.fetchval(f"SHOW {name}") == "0"]
+            pids = [{await each.fetchval(_BACKEND) for _ in range(3)} for each in (one, other)]
             shared = len(pids[0]) + len(pids[1]) > 2 or pids[0] == pids[1]
-    except asyncpg.InvalidSQLStatementNameError:  # another session has the statement
-        shared = True
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as exc:
-        LOGGER.info("the sessions at %s are not checked: %s", location, type(exc).__name__)
-        return
+    except (ServerError, TimeoutError) as exc:
+        # The name of a statement that another session has.
+        shared = str(exc) == "InvalidSQLStatementNameError"
+        if not shared:
+            why = str(exc) or "TimeoutError"
+            LOGGER.info("the sessions at %s are not checked: %s", location, why)
+            return
     if shared:
         raise StoreError(
             f"A pooler at {location} gives each transaction another session: "
@@ -100,17 +120,12 @@ async def require_no_service(location: StoreLocation) -> None:
     """
     if not installed():
         return
-    import asyncpg
-
     try:
-        session = await connect(location, "minikms check", location.timeout, prepared=0)
-        try:
+        async with connected(location) as session:
             services = await session.fetchval(_SERVICES, NOTICES)
-        finally:
-            await session.close(timeout=location.timeout)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as exc:
+    except ServerError as exc:
         raise StoreError(
-            f"The services that use the store at {location} cannot be listed: {type(exc).__name__}."
+            f"The services that use the store at {location} cannot be listed: {exc}."
         ) from None
     if services:
         raise StoreError(f"A service uses the database of the store at {location}: stop it first.")

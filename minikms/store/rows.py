@@ -27,7 +27,7 @@ async def all_rows(
     """
 
     def scan(start: int, limit: int) -> Scan:
-        return calls.store.scan(category, {}, start, limit, askar_profile, order_by="id")
+        return calls.pool.store.scan(category, {}, start, limit, askar_profile, order_by="id")
 
     async def read(start: int, end: int) -> list[Entry | None]:
         async def work() -> list[Entry | None]:

@@ -112,16 +112,11 @@ async def check_schema(location: StoreLocation) -> str:
 
 
 async def _check_postgres(location: StoreLocation) -> str:
-    import asyncpg
-
     try:
-        session = await postgres.connect(location, "minikms check", location.timeout, prepared=0)
-        try:
+        async with postgres.connected(location) as session:
             found = {str(row[0]) for row in await session.fetch(_FOREIGN)}
-        finally:
-            await session.close(timeout=location.timeout)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as exc:
-        return f"The schema of the store at {location} cannot be read: {type(exc).__name__}."
+    except postgres.ServerError as exc:
+        return f"The schema of the store at {location} cannot be read: {exc}."
     missing = {what for what in found if what.startswith("no table ")}
     if foreign := found - missing:
         raise _refused(str(location), foreign)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Final
 
 from minikms.store.location import StoreLocation
-from minikms.store.postgres import connect, installed
+from minikms.store.postgres import ServerError, connected, installed
 
 LOGGER = logging.getLogger(__name__)
 
@@ -49,17 +49,12 @@ class TableStatistics:
                 await self._task
 
     async def _analyze(self) -> None:
-        import asyncpg  # slow to import, and only PostgreSQL needs it
-
         try:
-            async with asyncio.timeout(_TIMEOUT):
-                session = await connect(
-                    self._location, "minikms statistics", self._location.timeout, prepared=0
-                )
-                try:
-                    if await session.fetchval(_OUTDATED):
-                        await session.execute("ANALYZE items, items_tags")
-                finally:
-                    await session.close(timeout=self._location.timeout)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as exc:
-            LOGGER.info("%s is not analyzed: %s", self._location, type(exc).__name__)
+            async with (
+                asyncio.timeout(_TIMEOUT),
+                connected(self._location, "minikms statistics") as session,
+            ):
+                if await session.fetchval(_OUTDATED):
+                    await session.execute("ANALYZE items, items_tags")
+        except (ServerError, TimeoutError) as exc:
+            LOGGER.info("%s is not analyzed: %s", self._location, str(exc) or "TimeoutError")

@@ -231,7 +231,8 @@ class Writes:
         return place
 
     def _remember_place(self, askar_profile: str, slots: tuple[int, int], place: int) -> None:
-        contents, profile = (self._counters.values[slot] for slot in slots)
+        values = self._counters.values
+        contents, profile = values[slots[0]], values[slots[1]]
         # Not if another process may have written whose change is not counted yet.
         if self._counters.needs_ttl or contents % 2 or profile % 2:
             return
