@@ -161,7 +161,7 @@ def _path(route: Route) -> str:
 
 
 def _common_problems(route: Route, *, guarded: bool) -> Problems:
-    """The problems that follow from the kind of a call."""
+    """The problems that all calls of this kind share."""
     common: list[type[errors.KmsError]] = [errors.InternalError]
     if route.scope != OPEN:
         common += (errors.AuditUnavailable, errors.ValidationFailed)

@@ -1,4 +1,4 @@
-"""Parameters of paths, queries and headers: declared once, to be read and to be documented."""
+"""Parameters of paths, queries and headers: one declaration reads and documents each."""
 
 import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence

@@ -1,9 +1,9 @@
-"""Requests that work as they stand, in the order of the page, and what the service answers.
+"""Examples of requests, in the order of the page, and of their answers.
 
-The keys are published ones: RFC 8037 appendix A.1, RFC 8032 section 7.1 (TESTs 2 and 3), RFC 7748
-section 6.1, RFC 7515 appendix A.2, and counting bytes.
+Each works when it is sent. The keys are published: RFC 8037 appendix A.1, RFC 8032 section 7.1
+(TESTs 2 and 3), RFC 7748 section 6.1, RFC 7515 appendix A.2, and counting bytes.
 
-It is over 300 lines, since each request of the page has its example here, in one order.
+It is over 300 lines, since it has an example of each request, in one order.
 """
 
 from collections.abc import Mapping
@@ -155,7 +155,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     },
     "AssociateAlias": {
         "a DID URL": {"alias": SECOND_ALIAS},
-        "only where it is free": {"alias": "did:example:123#free", "alias_taken": "refuse"},
+        "only if it is free": {"alias": "did:example:123#free", "alias_taken": "refuse"},
     },
     "SignRequest": {"a message": {"alias": ALIAS, "data": _HELLO}},
     "VerifyRequest": {
@@ -341,8 +341,8 @@ _TOKEN = {
     "expires": "2036-01-31T12:00:00.000Z",
 }
 
-# What the first example of each call is answered with, after the calls that come before it. Those
-# that are not here take theirs from the service itself (openapi.py).
+# The answer to the first example of each call, by operationId, after the calls before it. The
+# service itself gives the others (openapi.py).
 ANSWERS: Final[Mapping[str, Any]] = {
     "generateKey": _generated(aliases=[ALIAS]),
     "generateKeys": {"keys": [_generated(), _ROTATED | {"aliases": [], "exportable": False}]},
@@ -425,7 +425,7 @@ ANSWERS: Final[Mapping[str, Any]] = {
     "listProfiles": {"profiles": [PROFILE, "default"]},
     "changeProfile": {"name": PROFILE, "jwks": "public"},
     "deleteProfile": {"success": True},
-    # No token: it was never made, and its checksum is not right.
+    # Not a token: its checksum is wrong.
     "createToken": {
         "token": f"mkms_{HOLDER}_Q9YYPq1ekttq4bKViCkkSDziR7sTCDs9edoZ3EbjqdpSeV1bG",
         "record": _TOKEN,

@@ -69,7 +69,7 @@ class Text(fields.String):
 
 
 class Converted(fields.String):
-    """A text that is loaded as another value; it has no validators."""
+    """A text that `convert` loads as another value; it has no validators."""
 
     fault: ClassVar[str]
     """The error message for a text that `convert` refuses."""
@@ -345,7 +345,7 @@ def profile(**kwargs: Any) -> Text:
 
 
 def algorithm(**kwargs: Any) -> Text:
-    """The name of an algorithm; the document lists those of the registry."""
+    """The name of an algorithm; the document lists the registry's names."""
     return Text(
         metadata={
             "description": "Name or alias of an algorithm, see GET /algorithms.",
@@ -405,7 +405,7 @@ def jwk(description: str, **kwargs: Any) -> Object:
 
 
 def jose_alg(**kwargs: Any) -> Text:
-    """A JOSE name of a signing algorithm; the document lists those of the registry."""
+    """A JOSE name of a signing algorithm; the document lists the registry's names."""
     return Text(
         metadata={
             "description": "JOSE name of the signature; the key's first one by default.",

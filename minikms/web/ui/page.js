@@ -1,4 +1,4 @@
-// Swagger UI, so that each example works as it stands on a service that is new.
+// Swagger UI, changed so that each example works unchanged on a new service.
 "use strict";
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
@@ -28,7 +28,7 @@ function verkeyOf(jwk) {
   return text;
 }
 
-/** The examples of `importKey` by alias, and those of Ed25519 by verkey, too. */
+/** The examples of `importKey`, by alias, and Ed25519 keys also by verkey. */
 function exampleKeys(spec) {
   const [path, method] = operationsById(spec).get("importKey");
   const { examples } = spec.paths[path][method].requestBody.content["application/json"];
@@ -40,7 +40,7 @@ function exampleKeys(spec) {
   ]);
 }
 
-/** The names that a call may have, of all of its keys: in its query, or in its body. */
+/** The names of a call's keys, in its query and in its body. */
 function namesIn(request) {
   const { pathname, searchParams } = new URL(request.url);
   if (pathname === "/key") return [searchParams.get("alias")];
@@ -53,14 +53,14 @@ function namesIn(request) {
   ];
 }
 
-/** Where nobody needs a token, import the example keys that a call names and that are not there. */
+/** If calls need no token, import the example keys that a call names and the service lacks. */
 async function importExampleKeys(spec, request) {
   if (spec.components.securitySchemes || new URL(request.url).pathname.startsWith("/key/")) return;
   let names;
   try {
     names = new Set(namesIn(request));
   } catch {
-    return; // the service says what is wrong with it
+    return; // the service names its fault
   }
   const profile = request.headers["X-Profile"];
   const headers = {
@@ -79,7 +79,7 @@ async function importExampleKeys(spec, request) {
   }
 }
 
-/** Fill in what an answer gives for the parameters of other operations: links of OpenAPI. */
+/** Fill in the parameters of other operations from an answer, by the links of OpenAPI. */
 function followLinks(system, path, method, answer) {
   const spec = system.specSelectors.specJson().toJS();
   const { links = {} } = spec.paths[path][method].responses[answer.status] ?? {};
@@ -109,10 +109,10 @@ const LinksPlugin = (system) => ({
   },
 });
 
-/** What a closed panel shows: its summary, and whether a token is there. */
+/** The content of a closed panel: its summary, and whether a token is given. */
 const closed = (operation) => operation.delete("op");
 
-/** Draw again only what changed: by itself, Swagger UI draws every operation at each change of one. */
+/** Redraw only changed operations; Swagger UI alone redraws all of them. */
 const DrawingPlugin = () => {
   const drawnUnless = (isSame) => (Original, { React }) => {
     const Drawn = React.memo(Original, isSame);
@@ -141,7 +141,7 @@ window.addEventListener("load", () => {
     plugins: [LinksPlugin, DrawingPlugin],
     layout: "BaseLayout",
     defaultModelsExpandDepth: 0,
-    // What deletes comes last in its group; the rest stays in the order of the document.
+    // Calls that delete come last in their group; the others keep the order of the document.
     operationsSorter: (a, b) =>
       (a.get("method") === "delete") - (b.get("method") === "delete"),
     requestInterceptor: async (request) => {
