@@ -12,7 +12,7 @@ from minikms.doors import parse_json
 from minikms.doors.aws.errors import AwsError
 
 _NANOSECONDS: Final = 1_000_000_000
-# How many characters of a wrong value an error repeats, and how many faults it names.
+# Characters of a wrong value that an error repeats, and faults that it names.
 _SHOWN: Final = 1024
 _MOST_FAULTS: Final = 10
 

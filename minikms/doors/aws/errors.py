@@ -1,4 +1,4 @@
-"""The errors of AWS KMS, and which of them the service's own errors become."""
+"""The errors of AWS KMS, and AWS's codes for the errors of the service."""
 
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias

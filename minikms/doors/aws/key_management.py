@@ -255,8 +255,8 @@ def _require_plain(call: AwsCall, body: Body) -> None:
         if policy != _policy_of(call.arns.account):
             raise AwsError(
                 "UnsupportedOperationException",
-                "Every key here has the default policy: the scopes of a token say what its "
-                "holder may do.",
+                "Every key here has the default policy; the scopes of a token decide which calls "
+                "its holder may make.",
             )
 
 
