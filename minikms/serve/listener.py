@@ -66,7 +66,7 @@ class Listener(Acceptor):
         try:
             self.tls = read_certificates(self._config)
         except TlsError as exc:
-            LOGGER.error("the certificates were not reloaded: %s", exc)
+            LOGGER.error("the old certificates stay in use: %s", exc)
         else:
             LOGGER.info("the certificates were read again")
 
