@@ -25,7 +25,7 @@ def signing(names):
     ]
 
 
-EC, RSA = signing(ECDSA), signing(["rsa2048"])
+EC, RSA = signing(name for name in ECDSA if FACTS[name].aws), signing(["rsa2048"])
 PURE = signing(named(lambda facts: "SIGN_VERIFY" in facts.aws_usages and not facts.prehashed))
 
 
