@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
+from aries_askar import AskarError, AskarErrorCode
 
-from minikms.errors import AuditUnavailable, KeyExists, KeyNotFound
+from minikms.errors import AuditUnavailable, KeyExists, KeyNotFound, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
 from minikms.store import writes
@@ -129,6 +130,30 @@ async def test_one_that_fails_after_it_has_written(store, transactions):
     assert found is None
     assert len(transactions) == 3  # together, and then each by itself
     assert [kid for kid, _ in await places(store)] == ["kid-1", "kid-2"]
+
+
+async def test_a_connection_that_is_lost_after_another_write_has_failed(store):
+    """Each write has a transaction of its own then; the lost one is refused as not done."""
+
+    async def half(session):
+        await session.insert("test", "half", b"written")
+        raise KeyNotFound
+
+    calls = 0
+
+    async def lost(session):
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise AskarError(AskarErrorCode.BACKEND, "planted")
+
+    database = store.database
+    works = [lost, half]
+    running = [database.write(DEFAULT_PROFILE, work) for work in works]
+    refused, failed = await asyncio.gather(*running, return_exceptions=True)
+    assert isinstance(failed, KeyNotFound)
+    assert isinstance(refused, StoreUnavailable)
+    assert refused.outcome is None
 
 
 async def test_a_kid_that_exists_though_it_could_not(store):
