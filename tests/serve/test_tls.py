@@ -238,7 +238,7 @@ def test_bad_files_at_sighup_change_nothing(serve, one, two):
     assert shown(service, ours) == "second"
     code, written = service.stop()
     lines = [*service.lines, *written.splitlines()]
-    assert (code, sum("stay as" in line for line in lines)) == (0, len(bad))
+    assert (code, sum("stay in use" in line for line in lines)) == (0, len(bad))
     assert not any("Traceback" in line for line in lines)
 
 
