@@ -251,7 +251,7 @@ def _pointers(messages: Mapping[Any, Any], parent: str = "#") -> list[tuple[str,
 
 
 def _is_of_dict(messages: Mapping[Any, Any]) -> bool:
-    """Whether these are the messages of a field whose names the caller chooses."""
+    """Return true for the messages of a field whose names the caller chooses."""
     return all(
         isinstance(what, Mapping) and what.keys() <= {"key", "value"} for what in messages.values()
     )
