@@ -59,7 +59,7 @@ def test_a_copy_that_was_cut_short_says_where_its_key_is(run, key, key_file, tmp
     ended = run("store", "copy", *options_of(url, key_file), *options, "--generate-key")
     assert ended.returncode == 1
     stays, _ = complaints(ended)
-    assert f"{file} stays" in stays
+    assert f"{file} is kept" in stays
     path.write_bytes(before)
     again = run("store", "copy", *options_of(url, key_file), *options, "--generate-key")
     assert "Omit --generate-key" in refused(again)
@@ -138,7 +138,7 @@ def test_a_target_that_is_a_store(run, persistent_url, target_url, key, key_file
         (["--to", "memory"], "in memory"),
         (["--to", "sqlite:///no/such/directory/keys.db"], "/no/such/directory does not exist"),
         (["--to", "postgres://u:planted-7f3a@127.0.0.1:1/x"], "postgres://127.0.0.1:1/x "),
-        (["--to", "sqlite://copy.db", "--to-key-method", "argon2i"], "there is none"),
+        (["--to", "sqlite://copy.db", "--to-key-method", "argon2i"], "needs --to-key-file"),
         (["--to", "sqlite://copy.db", "--generate-key"], "--to-key-file"),
         (["--to", "sqlite://copy.db", "--store", "memory"], "in memory"),
         (["--to", "sqlite://copy.db", "--store", "sqlite://gone.db"], "There is no store"),

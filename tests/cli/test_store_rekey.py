@@ -69,7 +69,7 @@ def test_rekey_replaces_the_store_key_and_keeps_everything(
         (["--new-key-file", "old"], "already"),
         (["--new-key-file", "bad"], "no raw key"),
         (["--new-key-file", "missing"], "cannot be read"),
-        (["--new-key-method", "argon2i"], "there is none"),
+        (["--new-key-method", "argon2i"], "needs --new-key-file"),
         (["--generate-key"], "--new-key-file"),
         (["--new-key-file", "old", "--generate-key"], "cannot be made"),
         (["--new-key-file", "new", "--new-key-method", "argon2i", "--generate-key"], "raw key"),
