@@ -26,19 +26,19 @@ class Body(Schema):
             for name, field in loaded
         }
         self._required = [name for name, field in loaded if field.required]
-        self._defaults = [
-            (name, field.load_default)
-            for name, field in loaded
-            if field.load_default is not missing
-        ]
+        defaults = {name: field.load_default for name, field in loaded}
+        self._made = [(name, make) for name, make in defaults.items() if callable(make)]
+        self._defaults = {name: value for name, value in defaults.items() if value is not missing}
         hooks = type(self).resolve_hooks()
         self._checks = [getattr(self, name) for name, *_ in hooks["validates_schema"]]
         self._shapers = [getattr(self, name) for name, *_ in hooks["post_load"]]
         self._writers: list[tuple[str, str, Any]] = [
-            (field.data_key or name, field.attribute or name, getattr(field, "write", None))
+            (field.data_key or name, field.attribute or name, getattr(field, "write", missing))
             for name, field in self.dump_fields.items()
         ]
-        self._writes = all(write and "." not in name for _, name, write in self._writers)
+        self._writes = all(
+            write is not missing and "." not in name for _, name, write in self._writers
+        )
 
     def load(self, data: Any, **options: Any) -> Any:
         """Load a body; raises ValidationError."""
@@ -53,7 +53,9 @@ class Body(Schema):
         """Load a body that is valid; raises ValueError or ValidationError for any other."""
         if type(document) is not dict:
             raise ValueError
-        data = {name: make() if callable(make) else make for name, make in self._defaults}
+        data = self._defaults.copy()
+        for name, make in self._made:
+            data[name] = make()
         for key, value in document.items():
             if key not in self._readers:
                 raise ValueError
@@ -79,7 +81,7 @@ class Body(Schema):
         for key, name, write in self._writers:
             value = obj.get(name, missing) if by_name else getattr(obj, name, missing)
             if value is not missing:
-                written[key] = None if value is None else write(value)
+                written[key] = value if write is None or value is None else write(value)
         return written
 
 
@@ -117,8 +119,10 @@ class Request(Body):
         if self.one_of and len(given) != 1:
             choice = ", ".join(names[-1] for names in self.one_of)
             raise ValidationError(f"Give exactly one of: {choice}.", self.one_of[0][-1])
-        for name in (name for names in given for name in names if name not in data):
-            raise ValidationError("Missing data for required field.", name)
+        for names in given:
+            for name in names:
+                if name not in data:
+                    raise ValidationError("Missing data for required field.", name)
 
     @validates_schema
     def _at_least_one(self, data: Mapping[str, Any], **_: Any) -> None:

@@ -1,7 +1,7 @@
 """The fields of bodies: kinds of values, with their patterns and bounds.
 
 Fields of frequent bodies have a faster way beside marshmallow's (base.py): `read` loads a value, or
-raises ValueError or ValidationError, and `write` dumps one.
+raises ValueError or ValidationError, and `write` dumps one; None if the value is dumped as it is.
 
 It is over 300 lines, since it lists all kinds of fields; the files of bodies name those they use.
 """
@@ -49,22 +49,16 @@ _RFC3339: Final = re.compile(
 )
 
 
-def _checked(field: fields.Field[Any], kind: type, value: Any) -> Any:
-    """The value, if it is of that type and the field's validators pass it."""
-    if type(value) is not kind:
-        raise ValueError
-    for check in field.validators:
-        check(value)
-    return value
-
-
 class Text(fields.String):
     """A text."""
 
-    def read(self, value: Any) -> Any:
-        return _checked(self, str, value)
+    write = None
 
-    def write(self, value: Any) -> Any:
+    def read(self, value: Any) -> Any:
+        if type(value) is not str:
+            raise ValueError
+        for check in self.validators:
+            check(value)
         return value
 
 
@@ -79,7 +73,9 @@ class Converted(fields.String):
         """Convert a text; raises ValueError, or ValidationError with a message of its own."""
 
     def read(self, value: Any) -> Any:
-        return self.convert(_checked(self, str, value))
+        if type(value) is not str:
+            raise ValueError
+        return self.convert(value)
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -138,6 +134,8 @@ def _padded(size: int) -> int:
 class JweValue(fields.Field[Any]):
     """A JWE: a text, or an object."""
 
+    write = None
+
     def __init__(self, description: str, **kwargs: Any) -> None:
         forms = [{"type": "string"}, {"type": "object", "additionalProperties": {}}]
         super().__init__(metadata={"description": description, "oneOf": forms}, **kwargs)
@@ -147,9 +145,6 @@ class JweValue(fields.Field[Any]):
     ) -> Any:
         if not isinstance(value, (str, dict)):
             raise ValidationError("Must be a text or an object.")
-        return value
-
-    def write(self, value: Any) -> Any:
         return value
 
 
@@ -169,7 +164,7 @@ class ListOf(fields.List[Any]):
 
     def write(self, value: Any) -> list[Any]:
         write = self.inner.write  # type: ignore[attr-defined]
-        return [write(one) for one in value]
+        return list(value) if write is None else [write(one) for one in value]
 
 
 class BoundedList(ListOf):
@@ -181,7 +176,10 @@ class BoundedList(ListOf):
 
     def read(self, value: Any) -> list[Any]:
         read = self.inner.read  # type: ignore[attr-defined]
-        return [read(one) for one in _checked(self, list, value)]
+        if type(value) is not list:
+            raise ValueError
+        self._length(value)
+        return [read(one) for one in value]
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -208,18 +206,20 @@ class BoundedList(ListOf):
 class Object(fields.Dict):
     """An object with members of any kind."""
 
-    def read(self, value: Any) -> Any:
-        return dict(_checked(self, dict, value))
+    write = None
 
-    def write(self, value: Any) -> Any:
-        return value
+    def read(self, value: Any) -> Any:
+        if type(value) is not dict:
+            raise ValueError
+        for check in self.validators:
+            check(value)
+        return dict(value)
 
 
 class Labels(fields.Dict):
     """Labels: names to values, whose number is checked first."""
 
-    def write(self, value: Any) -> Any:
-        return value
+    write = None
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -232,6 +232,8 @@ class Labels(fields.Dict):
 class Flag(fields.Boolean):
     """True or false; marshmallow alone also takes words and numbers."""
 
+    write = None
+
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> Any:
@@ -240,9 +242,8 @@ class Flag(fields.Boolean):
         return value
 
     def read(self, value: Any) -> Any:
-        return _checked(self, bool, value)
-
-    def write(self, value: Any) -> Any:
+        if type(value) is not bool:
+            raise ValueError
         return value
 
 
