@@ -55,8 +55,8 @@ def allowed_operations(
     """
     can = algorithm.public_operations if public_only else algorithm.key_operations
     if policy.operations is None:
-        return tuple(op for op in can if op not in algorithm.opt_in)
+        return tuple([op for op in can if op not in algorithm.opt_in])
     beyond = [op for op in policy.operations if op not in can]
     if beyond:
         raise UnsupportedOperation(f"Such a key can: {', '.join(can) or 'nothing'}.")
-    return tuple(op for op in can if op in policy.operations)
+    return tuple([op for op in can if op in policy.operations])

@@ -44,7 +44,7 @@ class Cache(Generic[ValueT]):
         size: int,
         ttl: float,
         *,
-        weigh: Callable[[ValueT], int] = lambda _: 1,
+        weigh: Callable[[ValueT], int] | None = None,
     ) -> None:
         self._snapshot = counters.snapshot
         self._current = counters.values
@@ -88,17 +88,21 @@ class Cache(Generic[ValueT]):
         return time.monotonic() < entry.until
 
     def _put(self, key: Hashable, entry: _Entry) -> None:
-        if not self._size or any(counter % 2 for _, counter in entry.counters):
+        if not self._size:
             return
+        for _, counter in entry.counters:
+            if counter % 2:
+                return
         if key in self._entries:
             self._drop(key)
         self._entries[key] = entry
-        self._weight += self._weigh(entry.value)
+        self._weight += self._weigh(entry.value) if self._weigh else 1
         while self._weight > self._size and len(self._entries) > 1:
             self._drop(next(iter(self._entries)))
 
     def _drop(self, key: Hashable) -> None:
-        self._weight -= self._weigh(self._entries.pop(key).value)
+        entry = self._entries.pop(key)
+        self._weight -= self._weigh(entry.value) if self._weigh else 1
 
 
 class PendingEntry(NamedTuple, Generic[ValueT]):
@@ -117,6 +121,6 @@ class PendingEntry(NamedTuple, Generic[ValueT]):
 
     def fill(self, key: Hashable, value: ValueT, *sources: tuple[str, str]) -> None:
         """Cache a value that was read since, from entries with these categories and names."""
-        slots = (slot_of(*source) for source in sources)
-        counters = tuple((slot, self.counters[slot]) for slot in slots)
+        slots = [slot_of(*source) for source in sources]
+        counters = tuple([(slot, self.counters[slot]) for slot in slots])
         self.cache._put(key, _Entry(value, counters, self.until))

@@ -139,7 +139,12 @@ class StoreFile:
         """
         moved = None
         for path, identity in self._opened:
-            if identity_of(path) != identity:
+            try:
+                facts = os.stat(path)
+            except OSError:
+                moved = path
+                break
+            if (facts.st_dev, facts.st_ino) != identity:
                 moved = path
                 break
         if moved != self._moved:
