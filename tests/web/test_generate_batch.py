@@ -7,7 +7,7 @@ from problems import refused
 
 from minikms.config import Config
 from minikms.serve.assembly import create_service
-from minikms.store import keys as store_keys
+from minikms.store import entries
 
 
 @pytest.mark.each_store
@@ -66,7 +66,7 @@ async def test_a_batch_that_cannot_be_made_is_refused(client, body, slug):
 @pytest.mark.each_store
 async def test_none_is_there_where_one_fails(client, monkeypatch):
     """The last of them cannot be stored."""
-    insert, inserted = store_keys.insert_material, []
+    insert, inserted = entries.insert_material, []
 
     async def failing(session, kid, material):
         inserted.append(kid)
@@ -74,7 +74,7 @@ async def test_none_is_there_where_one_fails(client, monkeypatch):
             raise RuntimeError("planted")
         await insert(session, kid, material)
 
-    monkeypatch.setattr(store_keys, "insert_material", failing)
+    monkeypatch.setattr(entries, "insert_material", failing)
     call = client.post("/key/generate/batch", json={"alg": "ed25519", "count": 5})
     await refused(await call, 500, "internal-error")
     async with client.get("/keys") as answer:
