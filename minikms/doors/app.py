@@ -90,9 +90,7 @@ class DoorApp:
             raise PluginError(f"Two routes have the name {name}.")
 
         async def handle(request: web.Request) -> bytes:
-            main = self._main
-            most = request.client_max_size
-            body = await receive(request, main[IN_FLIGHT], main[CONFIG].body_timeout, most)
+            body = await receive(request, self._main, request.client_max_size)
             profile = self._door.profile(request)
             if not _PROFILE.match(profile):
                 raise ProfileNotFound()

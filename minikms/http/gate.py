@@ -20,6 +20,7 @@ from minikms.http.hosts import Hosts
 from minikms.http.limits import InFlight, expect, read_body, refuse_too_large
 from minikms.http.logs import EVENT, request_id
 from minikms.http.problems import slug_of
+from minikms.http.state import CONFIG, IN_FLIGHT
 from minikms.http.tracebacks import is_of_an_algorithm
 from minikms.records import KID_PATTERN
 from minikms.startup_errors import AccessError
@@ -260,14 +261,16 @@ def enter(request: web.Request, profile: str) -> str:
     event = CURRENT.get()
     if event is not None:
         event.profile = profile
-    found: Caller = request.get(CALLER, ANYBODY)
+    found: Caller = request[CALLER]
     if found.profiles is not None:
         found.permit(profile)
     return profile
 
 
-async def receive(request: web.Request, in_flight: InFlight, timeout: float, most: int) -> bytes:
+async def receive(request: web.Request, service: web.Application, most: int) -> bytes:
     """Read the body, once, as `read_body` does if it has not come with its head.
+
+    `service` is the main application, which has the limits.
 
     The token of the caller must still be valid at its end: a body may take long, and the profile
     may belong to another customer by then. The request does not keep the body, as `request.read`
@@ -279,7 +282,8 @@ async def receive(request: web.Request, in_flight: InFlight, timeout: float, mos
         if len(body) > most:
             refuse_too_large(len(body), most)
         return body
-    body = await read_body(request, in_flight, timeout, most)
+    timeout = service[CONFIG].body_timeout
+    body = await read_body(request, service[IN_FLIGHT], timeout, most)
     if authenticate := request.get(_AUTHENTICATE):
         request[CALLER] = await authenticate()
     return body

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 from minikms.errors import UnsupportedOption
@@ -9,6 +10,9 @@ from minikms.keys.operation import BatchOperation, Operation, UsableKey, Use
 from minikms.plugin.protocol import EcdsaSigner, Mac, SignatureOptions, Signer
 
 AnySigner: TypeAlias = Signer[Any, Any]
+
+# There are few, and one takes half a microsecond to make.
+_options = cache(SignatureOptions)
 
 _SIGN = (Use(Signer, "sign"),)
 _VERIFY = (Use(Signer, "verify"),)
@@ -149,7 +153,7 @@ class _Signing:
             if not isinstance(signer, EcdsaSigner):
                 raise UnsupportedOption("Only ECDSA signatures have a DER form.")
             der = signer
-        return cls(signer, SignatureOptions(alg, options.prehashed), der)
+        return cls(signer, _options(alg, options.prehashed), der)
 
     def sign(self, key: Any, message: bytes) -> bytes:
         """The signature by a private key, in the requested form."""

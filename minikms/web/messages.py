@@ -25,7 +25,7 @@ from minikms.http.answers import Answer, BodyAnswer
 from minikms.http.gate import enter, receive
 from minikms.http.limits import SMALL_BODY, BodyBound
 from minikms.http.problems import pointer
-from minikms.http.state import CONFIG, IN_FLIGHT, UNREAD
+from minikms.http.state import IN_FLIGHT, UNREAD
 from minikms.keys.service import KeyService
 from minikms.records import DEFAULT_PROFILE, PROFILE_PATTERN
 from minikms.web.schemas.base import Request
@@ -111,9 +111,9 @@ async def load(request: web.Request, schema: Request) -> dict[str, Any]:
         raise UnsupportedMediaType(
             "Send the body as it is, or with the header Content-Encoding: gzip or deflate."
         )
-    app, most = request.app, request.client_max_size
+    most = request.client_max_size
     most = min(most, schema.max_size or most)
-    body = await receive(request, app[IN_FLIGHT], app[CONFIG].body_timeout, most)
+    body = await receive(request, request.app, most)
     if encoding != _IDENTITY:
         body = _inflate(body, most)
     elif len(body) > SMALL_BODY:

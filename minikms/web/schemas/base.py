@@ -57,9 +57,10 @@ class Body(Schema):
         for name, make in self._made:
             data[name] = make()
         for key, value in document.items():
-            if key not in self._readers:
+            field = self._readers.get(key)
+            if field is None:
                 raise ValueError
-            name, read = self._readers[key]
+            name, read = field
             data[name] = read(value)
         for name in self._required:
             if name not in data:
@@ -115,14 +116,17 @@ class Request(Body):
     @validates_schema(skip_on_field_errors=False)
     def _exactly_one(self, data: Mapping[str, Any], **_: Any) -> None:
         # The last field of a set belongs to it alone; others may belong to several sets.
-        given = [names for names in self.one_of if names[-1] in data]
-        if self.one_of and len(given) != 1:
+        number = 0
+        given: tuple[str, ...] = ()
+        for names in self.one_of:
+            if names[-1] in data:
+                number, given = number + 1, names
+        if self.one_of and number != 1:
             choice = ", ".join(names[-1] for names in self.one_of)
             raise ValidationError(f"Give exactly one of: {choice}.", self.one_of[0][-1])
-        for names in given:
-            for name in names:
-                if name not in data:
-                    raise ValidationError("Missing data for required field.", name)
+        for name in given:
+            if name not in data:
+                raise ValidationError("Missing data for required field.", name)
 
     @validates_schema
     def _at_least_one(self, data: Mapping[str, Any], **_: Any) -> None:
