@@ -19,7 +19,7 @@ from minikms.web.handlers import (
     system,
     tokens,
 )
-from minikms.web.handlers.operation import Build, BuildBatch, batch_operation, operation
+from minikms.web.handlers.operations import Build, BuildBatch, batch_operation, operation
 from minikms.web.messages import NDJSON
 from minikms.web.schemas import (
     box_bodies,

@@ -1,12 +1,19 @@
-"""Operations, each made of the body of its request; encrypting JWEs; random bytes."""
+"""Operations on keys: the handler of each, made of a function that makes the operation of a body.
 
-from typing import Any
+Encrypting JWEs and random bytes have handlers of their own.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from aiohttp import web
+from marshmallow import Schema
 
 from minikms.encodings import b64url_decode
 from minikms.errors import KmsError, ValidationFailed
-from minikms.http.answers import Answer
+from minikms.http.answers import Answer, Handler
+from minikms.http.presence import Presence
+from minikms.http.problems import problem
 from minikms.keys.didcomm import PackAnonymously, PackFrom, Unpack
 from minikms.keys.encryption import (
     Decapsulate,
@@ -26,16 +33,70 @@ from minikms.keys.encryption import (
 )
 from minikms.keys.jwe import DecryptJwe
 from minikms.keys.jws import SignJws, VerifyJws
+from minikms.keys.operation import BatchOperation, Operation
 from minikms.keys.signing import ComputeMac, Sign, SignBatch, Verify, VerifyBatch, VerifyMac
-from minikms.web.handlers.operation import Body
-from minikms.web.messages import answer, load, profile, service
+from minikms.web.messages import answer, load, profile, service, write
 from minikms.web.schemas import jwe_bodies
 from minikms.web.schemas import operation_bodies as schemas
+from minikms.web.schemas.base import Request
+from minikms.web.state import SERVICE
 
 _RANDOM = schemas.RandomRequest()
 _BYTES = schemas.RandomBytes()
 _JWE_REQUEST = jwe_bodies.EncryptJweRequest()
 _JWE = jwe_bodies.EncryptedJwe()
+
+Body: TypeAlias = dict[str, Any]
+# Makes the operation of a body that its schema has loaded.
+Build: TypeAlias = Callable[[Body], Operation[Any, Any]]
+# The same of a batch, with its items; an error stands for an item that cannot be read.
+BuildBatch: TypeAlias = Callable[
+    [Body], tuple[BatchOperation[Any, Any, Any], Sequence[Any | KmsError]]
+]
+
+
+def operation(
+    build: Build, request_schema: type[Request], answer_schema: type[Schema], *, member: str | None
+) -> Handler:
+    """The handler of the operation that `build` makes of a body, whose `by` is the key.
+
+    The answer is the result, or has it as `member`.
+    """
+    to_load, to_dump = request_schema(), answer_schema()
+
+    async def handle(request: web.Request) -> Answer:
+        body = await load(request, to_load)
+        perform = request.app[SERVICE].perform
+        result = await perform(profile(request), body["by"], build(body))
+        return write(to_dump, result if member is None else {member: result})
+
+    handle.__doc__ = build.__doc__
+    return handle
+
+
+def batch_operation(
+    build: BuildBatch, request_schema: type[Request], answer_schema: type[Schema], *, member: str
+) -> Handler:
+    """The handler of a batch: the answer has each result as `member`, or its problem.
+
+    It always waits, since batches have threads of their own.
+    """
+    to_load, to_dump = request_schema(), answer_schema()
+
+    async def handle(request: web.Request) -> Answer:
+        body = await load(request, to_load)
+        batch, items = build(body)
+        results = await service(request).perform_batch(
+            profile(request), body["by"], batch, items, Presence(request)
+        )
+        shown = [
+            {"problem": problem(result)} if isinstance(result, KmsError) else {member: result}
+            for result in results
+        ]
+        return answer(to_dump, {"results": shown})
+
+    handle.__doc__ = build.__doc__
+    return handle
 
 
 def sign(body: Body) -> Sign:
