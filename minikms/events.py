@@ -94,7 +94,7 @@ def keep_key() -> None:
 
 
 def set_key_alg(kid: str, alg: str) -> None:
-    """Set the algorithm of a key that was found, if the current call concerns that key."""
+    """Add a key's algorithm to the event of the current call, if the event names that key."""
     event = CURRENT.get()
     if event is not None and event.kid == kid:
         event.alg = alg

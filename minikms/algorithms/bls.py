@@ -23,7 +23,7 @@ class BlsKeyPair(AskarKeyPair):
 
 
 class Bls12381G1(BlsKeyPair):
-    """BLS12-381 with its public key in G1: 48 bytes."""
+    """BLS12-381 with its public key in G1, which takes 48 bytes."""
 
     name, crv, multicodec = "bls12381g1", "BLS12381G1", 0xEA
     aliases = ("bls12-381-g1",)
@@ -33,7 +33,7 @@ class Bls12381G1(BlsKeyPair):
 
 
 class Bls12381G2(BlsKeyPair):
-    """BLS12-381 with its public key in G2: 96 bytes."""
+    """BLS12-381 with its public key in G2, which takes 96 bytes."""
 
     name, crv, multicodec = "bls12381g2", "BLS12381G2", 0xEB
     aliases = ("bls12-381-g2",)

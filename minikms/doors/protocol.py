@@ -179,7 +179,7 @@ class DoorRoute(NamedTuple):
 
 
 class ErrorAnswer(NamedTuple):
-    """The answer of an error."""
+    """The answer to send for an error."""
 
     status: int
     body: bytes

@@ -1,4 +1,4 @@
-"""A connection of a caller by public names of aiohttp alone."""
+"""A caller's connection, made with public names of aiohttp alone."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +13,9 @@ from minikms.http.state import Observer
 
 
 class PlainRequestHandler(web.RequestHandler):
-    """A connection whose own errors are problems: aiohttp answers text that echoes the input.
+    """A connection that answers its own errors as problems; aiohttp's text repeats the input.
 
-    It has aiohttp's limits. `form` is that of its answers.
+    It has aiohttp's limits. `form` is the form of its answers.
     """
 
     __slots__ = ("_form", "_observer", "ended")
@@ -49,7 +49,7 @@ class PlainRequestHandler(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer a request that cannot be parsed, or that failed outside of the application."""
+        """Answer a request that cannot be parsed, or failed outside the application."""
         if isinstance(exc, ConnectionError):
             raise exc  # the caller is gone, which is no failure of ours
         known = logs.request_id(request)

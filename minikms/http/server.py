@@ -35,8 +35,8 @@ _LARGE: Final = 64 * 1024
 def _clear_tracebacks(exc: BaseException | None) -> None:
     """Remove the frames of a failure and its causes, and with them the bodies of callers.
 
-    Many hold themselves by a frame: they would stay until the garbage collector comes, which counts
-    objects and not their size.
+    Many are in a reference cycle with a frame: they would stay until the garbage collector runs,
+    which counts objects and not their size.
     """
     while exc is not None:
         exc.__traceback__ = None
@@ -46,9 +46,9 @@ def _clear_tracebacks(exc: BaseException | None) -> None:
 class KmsServer(web.Server):
     """Makes a connection for each caller of an application.
 
-    `connections` are the arguments of each, besides aiohttp's own in `kwargs`: with `routes` they
-    start requests in batches; without those they have this service's limits, and without any
-    aiohttp's limits. `form` is that of its answers.
+    `connections` are the arguments of each connection; `kwargs` has aiohttp's own. If they include
+    `routes`, requests start in batches. Without `routes`, connections have this service's limits,
+    and without any arguments aiohttp's limits. `form` is the form of the answers.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class KmsServer(web.Server):
             observer.add(self)
 
     def _request(self, message: Any, payload: Any, protocol: Any, *rest: Any) -> web.BaseRequest:
-        """The request of a message, which is that of the started call if there is one."""
+        """Return the request of the started call if there is one, else a new one for `message`."""
         call: Call | None = getattr(protocol, "started", None)
         if call is None:
             request: web.BaseRequest = self._make_request(message, payload, protocol, *rest)
@@ -81,7 +81,7 @@ class KmsServer(web.Server):
         return call.request
 
     async def _answer(self, request: Any) -> web.StreamResponse:
-        """Answer a request, by its started call if there is one, and have it observed."""
+        """Answer a request, by its started call if there is one, and report it to the observer."""
         connection: Any = request.protocol
         connection.begin(request)
         call: Call | None = getattr(connection, "started", None)
@@ -112,7 +112,7 @@ class KmsServer(web.Server):
         try:
             answer: Any = await (self._application(request) if call is None else call.task)
             if (event := request.get(logs.EVENT)) is not None:
-                event.record()  # a batch may not have been able to
+                event.record()  # in case a batch could not
             return JsonAnswer(answer, self._form) if isinstance(answer, bytes) else answer
         except Exception as exc:
             memory.end_if_exhausted(exc)
@@ -157,7 +157,7 @@ class KmsServer(web.Server):
 class KmsRunner(web.AppRunner):
     """Runs an application on `KmsServer`, with this service's limits and access log.
 
-    `form` is that of its answers.
+    `form` is the form of its answers.
     """
 
     def __init__(

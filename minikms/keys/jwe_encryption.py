@@ -66,7 +66,7 @@ class JweRecipient:
 
     @property
     def kid(self) -> str | None:
-        """The key's name for the recipient: the caller's, or the JWK's own."""
+        """The name of the key in the JWE: as the caller named it, or the JWK's own kid."""
         if isinstance(self.by, KeyRef):
             return self.by.alias or self.by.kid
         kid = self.by.get("kid")
@@ -102,7 +102,7 @@ class EncryptJwe:
         return len(self.recipients) > FEW
 
     def check(self) -> None:
-        """Raise ValidationFailed for members that contradict each other, whatever the keys are."""
+        """Raise ValidationFailed for members that contradict each other with any keys."""
         algs = [recipient.alg for recipient in self.recipients]
         faults: list[tuple[str, str]] = []
         if len(algs) > 1:
@@ -203,7 +203,7 @@ def _require_fit(
         encs = ", ".join(algorithm.jose_algs)
         raise UnsupportedOption(f"A recipient's key is not for {enc}. It is for: {encs}.")
     if isinstance(algorithm, KeyAgreement) and "jwe-encrypt" in algorithm.opt_in:
-        # It agrees as a key of another type, which its JWK does not tell.
+        # It does key agreement as a key of another type, which its JWK does not say.
         raise UnsupportedOption(f"No JWE can be made for a {algorithm.name} key.")
     if sender is not None and sender.algorithm is not algorithm:
         raise UnsupportedOption("The sender's key and a recipient's are on different curves.")

@@ -62,8 +62,8 @@ class StoreLocation:
 
     `uri` is for Askar, `dsn` for other clients of a PostgreSQL. `driver_environment` has the
     variables that Askar's PostgreSQL driver needs, and None for variables that must not be set.
-    Askar 0.5.0 passes the driver the options of a URL in random order and without `&` between them,
-    so that it reads one at most: `uri` has `sslmode` alone for it.
+    Askar 0.5.0 passes the options of a URL to the driver in random order and without `&` between
+    them, so that the driver understands at most one. So `uri` has no option but `sslmode`.
 
     `timeout` is how long the database itself may wait, in seconds. `server_options` are settings of
     a session, as PostgreSQL has them in its startup parameter `options`.

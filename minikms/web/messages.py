@@ -1,4 +1,4 @@
-"""Reads requests and writes answers, before and after the one call of each handler."""
+"""Reads the body of a request for its handler, and writes the handler's result as an answer."""
 
 import asyncio
 import logging
@@ -61,7 +61,7 @@ def profile(request: web.Request) -> str:
 
 
 def named_profile(request: web.Request) -> str:
-    """The profile that the request names, whoever calls; raises ValidationFailed."""
+    """The profile that the request names, for any caller; raises ValidationFailed."""
     given = request.headers.getall(PROFILE_HEADER, ())
     if not given:
         return DEFAULT_PROFILE
@@ -100,9 +100,9 @@ async def load(request: web.Request, schema: Request) -> dict[str, Any]:
     """The body, read by `schema`.
 
     Raises UnsupportedMediaType, BadRequest, BodyTooLarge, RequestTimeout, TooBusy, MalformedJson
-    or ValidationFailed, and as authentication does if the body took long.
-    Without a Content-Type it counts as JSON, but not from a web page: a browser sends such a body
-    to any origin without asking it first.
+    or ValidationFailed, and the errors of authentication if the body took long.
+    A body without a Content-Type counts as JSON, but not from a web page: a browser sends such a
+    body to any origin without asking that origin first.
     """
     if request.headers.get("Content-Type") != _JSON:
         _require_json(request)
@@ -126,9 +126,10 @@ async def load(request: web.Request, schema: Request) -> dict[str, Any]:
 
 
 async def no_body(request: web.Request) -> None:
-    """Refuse a body with anything in it; raises as `load` does.
+    """Refuse a body that is not empty; raises as `load` does.
 
-    Without one, no other origin's web page is heard: a browser sends that, too, without asking.
+    A request without a body is refused if another origin's web page sent it: browsers send such a
+    request without asking first.
     """
     if request.body_exists:
         await load(request, _NOTHING)
@@ -171,7 +172,7 @@ async def stream(
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     await response.prepare(request)
     if request.method == "HEAD":
-        page = None  # the first page has shown whether there is anything wrong
+        page = None  # it was read to raise an early failure
     in_flight, unread = request.app[IN_FLIGHT], request.app[UNREAD]
     while page is not None:
         lines = await _lines(schema, page)

@@ -25,7 +25,7 @@ class AsyncJose(AsyncTransport):
     ) -> str:
         """Make a compact JWS of `payload`; `detached` leaves the payload out (RFC 7797).
 
-        With `kid_header` "kid", the header has the key's kid, even if an alias named it here.
+        The header names the key as the call does; with `kid_header` "kid", always by its kid.
         """
         body = named(kid, alias) | present(
             payload=encode(payload),
