@@ -48,7 +48,7 @@ def raise_descriptor_limit() -> None:
 
 
 def room_for(most: int) -> int:
-    """Return `most` connections, or fewer if there are not enough descriptors."""
+    """Return `most`, or the smaller number of connections that the descriptors allow."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors == resource.RLIM_INFINITY:
         return most
@@ -65,8 +65,8 @@ class Places:
     """Counts connections, and limits their number.
 
     `most_of_one` is the limit of an IPv4 address, and of a /64 of IPv6, which one caller has;
-    addresses that `is_exempt` accepts have none. The log names `option` as the source of `most`.
-    It has the number of refused connections once a minute.
+    addresses that `is_exempt` accepts have none. The log names `option` as the source of `most`,
+    and has the number of refused connections once a minute.
     """
 
     def __init__(
@@ -142,10 +142,10 @@ class Places:
 
 
 class Acceptor:
-    """Accepts connections, and has each served by a protocol that `make` returns.
+    """Accepts connections; a protocol that `make` returns serves each.
 
-    The protocol calls its own `ended` once the connection is lost. `tls` applies to handshakes from
-    now on; a connection takes its place before its handshake.
+    The protocol calls its own `ended` once the connection is lost. A change of `tls` applies to
+    later handshakes; a connection takes its place before its handshake.
     """
 
     def __init__(

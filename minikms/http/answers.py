@@ -26,7 +26,7 @@ class AnswerForm(NamedTuple):
     """The form of a protocol's answers.
 
     A success has this Content-Type; every answer has the request's id in this header; `respond`
-    makes the answer of an error.
+    makes the answer for an error.
     """
 
     content_type: str
@@ -60,7 +60,7 @@ async def prepared(
     request: web.BaseRequest,
     response: web.StreamResponse,
 ) -> None:
-    """Add them as a signal of an application (`on_response_prepare`).
+    """Add the common headers, as a signal of an application (`on_response_prepare`).
 
     Once the service is shutting down, the answer ends its connection (RFC 9112 section 9.6).
     """

@@ -24,8 +24,8 @@ from minikms.http.plain_connection import PlainRequestHandler
 # None only if http/private_names.py reports it as missing.
 _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
 
-# The heads of waiting requests have this many times the largest head, together: a caller who sends
-# many requests at once has few that are large.
+# All heads of waiting requests together may have this many times the size of the largest head: a
+# caller who sends many requests at once rarely sends large heads.
 _HEADS_WAITING: Final = 4
 
 # In bytes. Many unfinished heads of this size leave memory that is worth giving back to the system.
@@ -43,9 +43,9 @@ class ConnectionLimits(NamedTuple):
 class LimitedRequestHandler(PlainRequestHandler):
     """A connection with limits of this service's own.
 
-    aiohttp would wait for a head as for a next request. A head is counted as it comes, and so is
-    all of a body but its content: extensions of chunks, and trailers. A caller who closes its half
-    after a request gets its answer.
+    aiohttp alone would wait for the rest of a head as long as for the next request. The bytes of a
+    head are counted as they come, and so are chunk extensions and trailers of a body. A caller who
+    half-closes the connection after a request still gets the answer.
     """
 
     __slots__ = (
@@ -70,8 +70,8 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._give_back = give_back
         self._limits = limits
         self._head_timer: asyncio.TimerHandle | None = None
-        # Bytes received of an incomplete head, or since there was content in a body: at least this,
-        # and at most `_head_slack` more, of the data in which it may have begun.
+        # Bytes received of an incomplete head, or of a body since its last content: at least
+        # `_head_size`, and at most `_head_slack` more, since a head may begin within data.
         self._head_size = self._head_slack = 0
         # Bytes received while requests waited, since their heads were last measured.
         self._waiting_size = 0
@@ -112,7 +112,7 @@ class LimitedRequestHandler(PlainRequestHandler):
         if is_head and self._last:  # this also drops the rest of a refused head
             return
         most = self._limits.max_head
-        if len(data) > most:  # so that no more than this is counted too late
+        if len(data) > most:  # so that each count is late by at most this
             for begin in range(0, len(data), most):
                 self.data_received(data[begin : begin + most])
             return
@@ -121,14 +121,14 @@ class LimitedRequestHandler(PlainRequestHandler):
             return
         waiter = self._waiter
         messages: Any = self._messages
-        self._waiter = None  # nobody is woken up before it is known that this is needed
+        self._waiter = None  # so that aiohttp wakes no task; `_wake` does it if needed
         before = len(messages)
         try:
             super().data_received(data)
         except ValueError:  # of a URL; later releases than aiohttp 3.14.1 answer it themselves
             self._refuse(BadRequest("The request is not valid HTTP."))
         self._waiter = waiter
-        # aiohttp itself passes no data, to have buffered bytes read on.
+        # aiohttp passes no data if only buffered bytes are to be parsed.
         if data and (self._head_timer is not None or not messages):
             self._watch_head()
         size = self._head_size + len(data)
@@ -158,10 +158,10 @@ class LimitedRequestHandler(PlainRequestHandler):
         waiter.set_result(None)
 
     def _take_body(self, data: bytes) -> None:
-        """Take the rest of a body, for its reader, or fail there.
+        """Take the rest of a body for its reader, who also gets any failure.
 
-        aiohttp drops it once the service is stopping, and queues a fault of its chunks behind the
-        request that waits for it: either way the reader would wait in vain.
+        aiohttp drops the rest once the service is stopping, and queues a fault in its chunks behind
+        the very request that waits for them: either way the reader would wait in vain.
         """
         request, payload = self._current_request, self._incoming
         messages: Any = self._messages
@@ -225,9 +225,9 @@ class LimitedRequestHandler(PlainRequestHandler):
         return True
 
     def _decline_upgrade(self) -> None:
-        """End the connection after such a request: aiohttp's parser loses the one behind it.
+        """End the connection after a request to upgrade: aiohttp's parser loses the next request.
 
-        The caller would take the next answer for that of the lost request.
+        The caller would take the answer to a later request for the answer to the lost one.
         """
         self._message_tail = b""
         self._make_last()
@@ -266,7 +266,7 @@ class LimitedRequestHandler(PlainRequestHandler):
             self._close = True
 
     def _refuse_large_heads(self, first: int) -> bool:
-        """Refuse the first head from `first` on that is too large, and all behind it."""
+        """Refuse the first head from `first` on that is too large, and all heads behind it."""
         messages = self._messages
         for place in range(first, len(messages)):
             if _size(messages[place][0]) > self._limits.max_head:
@@ -279,8 +279,8 @@ class LimitedRequestHandler(PlainRequestHandler):
     def _bound_waiting(self, size: int) -> None:
         """Count the bytes behind a request that waits, and refuse more than the limit.
 
-        Bodies together may have as much as one: aiohttp stops reading if one body is large, and
-        takes any number of smaller ones.
+        All waiting bodies together may be as large as one body may be: aiohttp stops reading at a
+        large body, but takes any number of smaller ones.
         """
         messages, most = self._messages, _HEADS_WAITING * self._limits.max_head
         self._waiting_size += size
@@ -299,7 +299,7 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._refuse(error)
 
     def _watch_head(self) -> None:
-        """Time a head from its first bytes on, and the first head from the connection's begin."""
+        """Time a head from its first bytes on, but the first head from the connection's start."""
         if self._messages:  # it is whole
             if self._head_timer is not None:
                 self._head_timer.cancel()

@@ -27,7 +27,7 @@ from minikms.startup_errors import AccessError
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 ExpectHandler: TypeAlias = Callable[[web.Request], Awaitable[None]]
-# The profile of a call that is refused, None if it names none.
+# Returns the profile that a refused call names, or None.
 AskedProfile: TypeAlias = Callable[[web.Request], str | None]
 
 CALLER: Final = web.RequestKey("caller", Caller)
@@ -110,7 +110,7 @@ class Gate:
                                 self._authenticate, self.access, request, event, route
                             )
                             request[_AUTHENTICATE] = again
-                    # Set for anybody, too: a look-up that finds nothing takes longer.
+                    # Also set for anonymous callers: a failed look-up takes longer.
                     request[CALLER] = known
                     if route.refuse_query is not None and request.query_string:
                         route.refuse_query(request)
@@ -188,7 +188,7 @@ class Gate:
         return counted
 
     def _begin(self, request: web.Request, route: Gated) -> AuditEvent:
-        """Begin the audit event of a request, with all that its head says."""
+        """Begin the audit event of a request with the facts in its head."""
         event = request[EVENT] = AuditEvent(route.operation, self.sink)
         if self.access is None and self.sink is None:
             return event
@@ -212,7 +212,7 @@ class Gate:
             if not event.who and self.access is not None:
                 known = self.access.authenticate_cached(self._authorization(request))
                 event.who = known.name if known else ""
-        finally:  # of a protocol that fails there, too
+        finally:  # even if a function of the protocol fails
             try:
                 event.record(slug_of(exc))
             except AuditUnavailable as unrecorded:
@@ -241,7 +241,7 @@ class Gate:
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
-        """Let an unknown caller wait without a place that known ones need; raises TooBusy."""
+        """Let an unknown caller wait without taking a known caller's place; raises TooBusy."""
         with self._in_flight.waiting():
             yield
         self._in_flight.check()  # others have come meanwhile
@@ -292,7 +292,7 @@ async def receive(request: web.Request, service: web.Application, most: int) -> 
 def certificate_subject(tls: Any) -> str | None:
     """The subject of the caller's certificate (RFC 4514), None if none was requested.
 
-    It is available while the connection is there: at the begin of a request, not at its end.
+    It is available while the connection is open: at the beginning of a request, not at its end.
     """
     certificate = tls.getpeercert(binary_form=True) if tls else None
     if certificate is None:

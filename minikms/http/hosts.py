@@ -30,7 +30,7 @@ class Hosts:
 
     def __init__(self, allowed: Iterable[str]) -> None:
         self._allowed = frozenset(allowed)
-        self._seen: set[str] = set()  # headers as they came that named such a host
+        self._seen: set[str] = set()  # unchanged headers that named such a host
 
     def check(self, request: web.BaseRequest) -> None:
         """Raise MisdirectedRequest if the request names another host, or no host.

@@ -48,10 +48,10 @@ class InFlight:
 
 
 async def read_body(request: web.Request, in_flight: InFlight, timeout: float, most: int) -> bytes:
-    """Wait for a body, up to `most` bytes in `timeout` seconds, which is then read once.
+    """Wait up to `timeout` seconds for a body of up to `most` bytes; it can be read once.
 
-    A body whose length is given is refused before it comes. Raises RequestTimeout, TooBusy and
-    BodyTooLarge.
+    If its head says that a body is too large, it is refused before it arrives. Raises
+    RequestTimeout, TooBusy and BodyTooLarge.
     """
     content = request.content
     refuse_too_large(request.content_length or 0, most)

@@ -78,6 +78,6 @@ def _route(request: web.BaseRequest) -> str | None:
     """The operationId of a request; None for one that did not parse, or has no route."""
     try:
         match = getattr(request, "match_info", None)
-    except AssertionError:  # how aiohttp says that the router was not asked
+    except AssertionError:  # aiohttp raises it if the router was not asked
         return None
     return None if match is None else match.route.name

@@ -25,7 +25,7 @@ CONNECTION: Final = PrivateNames(
         (_HANDLER, "_force_close", "the connection ends now"),
         (_HANDLER, "_message_tail", "the bytes behind a request to upgrade"),
         (_HANDLER, "_loop", "times a head"),
-        (RawRequestMessage, "_replace", "has an answer say that the connection ends"),
+        (RawRequestMessage, "_replace", "makes an answer say that the connection ends"),
         (RawRequestMessage, "raw_headers", "the size of a head"),
         (RawRequestMessage, "upgrade", "the parser loses the bytes behind such a request"),
         (streams.StreamReader, "total_bytes", "the bytes received of a body"),
@@ -51,7 +51,7 @@ BATCHES: Final = PrivateNames(
         (_HANDLER, "_process_keepalive", "the callback of the timer"),
         (_HANDLER, "_logging_enabled", "whether there is an access log"),
         (web.Request, "_match_info", "the result of the router"),
-        (web.Application, "_handle", "has the router find the handler of a request"),
+        (web.Application, "_handle", "lets the router find the handler of a request"),
         # `StreamWriter._headers_buf` is in no class: http/trial.py finds out.
         (
             web.Response,

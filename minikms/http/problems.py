@@ -49,7 +49,7 @@ def problem_response(error: errors.KmsError) -> web.Response:
     )
 
 
-# Makes the answer of an error.
+# Makes the answer for an error.
 Respond: TypeAlias = Callable[[errors.KmsError], web.Response]
 
 
@@ -59,13 +59,13 @@ def answer_failure(
     """The answer to a failure, by `respond`; None for a redirect, or if the caller is gone."""
     if isinstance(exc, errors.KmsError):
         return respond(exc)
-    if not is_of_an_algorithm(exc):  # in which these would mean nothing of the kind
+    if not is_of_an_algorithm(exc):  # from an algorithm, these mean something else
         if isinstance(exc, web.HTTPException):
             return None if exc.status < 400 else respond(from_http(exc))
         if isinstance(exc, web.RequestPayloadError):
             return respond(errors.BadRequest("The body cannot be read to its end."))
         if isinstance(exc, ConnectionError):
-            return None  # the caller is gone, or must be
+            return None  # the caller is gone, or is to be disconnected
     known = request_id(request)
     LOGGER.error("internal error", exc_info=loggable(exc), extra={"request_id": known})
     if request.writer.output_size > 0:

@@ -1,4 +1,4 @@
-"""Starts requests in batches, and answers at once those whose handlers do not wait.
+"""Starts requests in batches, and answers a request at once if its handler does not wait.
 
 Between a parsed request and its handler, and from there to the socket, aiohttp has a queue, two
 tasks and a router: more work than everything around a signature here. So the handler of a request
@@ -89,11 +89,11 @@ class BatchedRequestHandler(LimitedRequestHandler):
 
     @property
     def whole_heads(self) -> bool:
-        """Not once the service is shutting down: heads then say that the connection ends."""
+        """False once the service is shutting down: heads then say that the connection ends."""
         return not self._shutdown.begun
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """Read on, if reading was paused: each body that is read asks for it."""
+        """Resume reading if it was paused; called for every body that is read."""
         if self._reading_paused:
             super().resume_reading(resume_parser)
 
@@ -248,7 +248,7 @@ class RequestBatch:
         events = [event for call in ended if (event := call.request.get(logs.EVENT)) is not None]
         try:
             record_together(events)
-        except Exception:  # each is recorded by itself, fails likewise, and says why
+        except Exception:  # each event is then recorded alone, and fails with the reason
             for call in ended:
                 call.connection.hand_over(call)
             return
@@ -257,7 +257,7 @@ class RequestBatch:
                 call.connection.send(call)
             except Exception:
                 LOGGER.exception("a connection ends, since an answer could not be sent")
-                call.connection.force_close()  # it is not known how far the answer came
+                call.connection.force_close()  # a part of the answer may have been sent
                 call.rests.cancel()
 
 
@@ -265,7 +265,7 @@ class Call:
     """A request that is started in a batch.
 
     `rests` is the future that the connection's task waits for at rest. `begun` is by
-    `perf_counter`. `is_last` says that the connection ends after its answer.
+    `perf_counter`. If `is_last`, the connection ends after its answer.
     """
 
     __slots__ = ("begun", "connection", "is_last", "request", "rests", "task")

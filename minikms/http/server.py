@@ -108,7 +108,7 @@ class KmsServer(web.Server):
         return response
 
     async def _respond(self, request: web.BaseRequest, call: Call | None) -> web.StreamResponse:
-        """The answer of the application, or to its failure."""
+        """Return the application's answer, or the answer to its failure."""
         try:
             answer: Any = await (self._application(request) if call is None else call.task)
             if (event := request.get(logs.EVENT)) is not None:

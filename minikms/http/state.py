@@ -26,7 +26,7 @@ class Observer(Protocol):
     """Sees every request of a server and its outcome, for metrics."""
 
     def add(self, server: web.Server) -> None:
-        """Learn of a server, which has connections."""
+        """Learn of a server, to count its connections."""
 
     def answered(self, request: web.Request, status: int | str, seconds: float) -> None:
         """Learn of a request that was answered, and after how many seconds."""

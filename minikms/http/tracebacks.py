@@ -44,7 +44,7 @@ def is_of_an_algorithm(exc: BaseException) -> bool:
 
 
 def _without_text(exc: BaseException) -> BaseException:
-    """One of the same name and place, that says nothing."""
+    """Make an exception of the same name and place, without the text."""
     kind = type(exc)
     names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
     stand_in: BaseException = type(kind.__name__, (Exception,), names)(

@@ -36,7 +36,7 @@ class _Memory(asyncio.Transport):
 async def fault(make_server: Callable[[web.Server, web.Application], web.Server]) -> str:
     """Describe the fault, with the version of aiohttp; empty if all calls are answered.
 
-    `make_server` makes one whose connections start requests in batches, of another of aiohttp's.
+    `make_server` makes a server that starts requests in batches, from one of aiohttp's.
     """
     app = web.Application()
 
@@ -73,7 +73,7 @@ async def fault(make_server: Callable[[web.Server, web.Application], web.Server]
 
 
 async def _call(connection: web.RequestHandler, transport: _Memory, path: str) -> None:
-    """Send a call, and wait for its answer; raises ValueError for another than is meant."""
+    """Send a call, and wait for its answer; raises ValueError for a wrong answer."""
     await asyncio.sleep(0)  # until the connection rests
     transport.written = b""
     connection.data_received(

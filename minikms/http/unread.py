@@ -22,7 +22,7 @@ _PIECE: Final = 128 * 1024
 
 @dataclass(slots=True, eq=False)
 class _Answer:
-    """An answer that is being sent: `left` bytes of its body, none of them read since `since`."""
+    """An answer that is being sent; `left` bytes remain, and none was read since `since`."""
 
     transport: asyncio.Transport
     body: bytes
@@ -43,7 +43,7 @@ class UnreadAnswers:
         self.size = 0
         self._most = most
         self._answers: set[_Answer] = set()
-        # How many answers have a body, by its identity.
+        # The number of answers that share a body, by its identity.
         self._sharers: Counter[int] = Counter()
 
     async def send(

@@ -32,8 +32,8 @@ def create_app(
 ) -> web.Application:
     """The application of one service; raises PluginError if an algorithm cannot be used.
 
-    `registry` replaces the one of the installed packages. `reserved_aliases` are the prefixes of
-    aliases that only doors give, move and remove.
+    `registry` replaces the algorithms of the installed packages. `reserved_aliases` are the
+    prefixes of aliases that only doors give, move and remove.
     """
     registry = registry or AlgorithmRegistry.from_installed(config.without_algorithm)
     app = web.Application(client_max_size=config.max_body)

@@ -23,7 +23,7 @@ def components(
     parameters: Iterable[Parameter],
     enums: Mapping[str, Iterable[str]],
 ) -> dict[str, Any]:
-    """The parameters, and the schemas with the ones that they nest or share.
+    """The parameters, and the schemas with all schemas that they nest or share.
 
     `enums` are the values of the enums that come from the registry, by component.
     """

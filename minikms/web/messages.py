@@ -72,7 +72,7 @@ def named_profile(request: web.Request) -> str:
 
 
 def asked_profile(request: web.Request) -> str | None:
-    """The profile that a refused call names, None if it names none."""
+    """The profile that a refused call names, or None."""
     name = request.match_info.get("name") or request.headers.get(PROFILE_HEADER) or ""
     return name if _PROFILE.match(name) else None
 
@@ -165,10 +165,10 @@ def write(schema: Schema, data: Any, *, many: bool = False) -> bytes:
 async def stream(
     request: web.Request, schema: Schema, pages: AsyncIterator[Sequence[Any]]
 ) -> web.StreamResponse:
-    """Send a success as lines of JSON, page by page; a later failure breaks it off."""
+    """Send a success as lines of JSON, page by page; a later failure cuts the answer short."""
     page: Sequence[Any] | None = await anext(pages)  # a failure here is still answered as a problem
     if event := CURRENT.get():
-        event.record()  # before anything leaves
+        event.record()  # before anything is sent
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     await response.prepare(request)
     if request.method == "HEAD":
@@ -188,7 +188,7 @@ async def stream(
 
 
 async def _lines(schema: Schema, page: Sequence[Any]) -> bytes:
-    """A page as lines of JSON; others run meanwhile."""
+    """A page as lines of JSON; other tasks run meanwhile."""
     lines: list[bytes] = []
     for start in range(0, len(page), _LINES):
         part = (schema.dump(one) for one in page[start : start + _LINES])
@@ -198,7 +198,7 @@ async def _lines(schema: Schema, page: Sequence[Any]) -> bytes:
 
 
 def _inflate(body: bytes, most: int) -> bytes:
-    """A body without its Content-Encoding (RFC 9110 section 8.4), of `most` bytes.
+    """Undo the Content-Encoding of a body (RFC 9110 section 8.4), up to `most` bytes.
 
     aiohttp would drop the connection after a malformed body, and accept one that was cut short.
     """

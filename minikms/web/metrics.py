@@ -34,7 +34,7 @@ from minikms.web.state import STORE
 
 LOGGER = logging.getLogger("minikms")
 
-# Undocumented, though none of them begins with an underscore.
+# They are undocumented, though they do not begin with an underscore.
 PRIVATE_NAMES: Final = PrivateNames(
     "prometheus-client",
     (
@@ -95,7 +95,7 @@ class Metrics:
         if worker:
             _reserve_files(worker)
             values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
-        # Times of creation, which several processes do not have.
+        # Times of creation do not exist in the metrics of several processes.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         family: dict[str, Any] = {"namespace": "minikms", "registry": self.registry}

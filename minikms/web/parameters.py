@@ -53,8 +53,8 @@ def reading(
     """Call the handler with the parameters of path and query as keyword arguments.
 
     Raises ValidationFailed for a value that its field refuses, and for an unknown query parameter:
-    a misspelt `after` would be lost, and a key deleted at once. A handler without such parameters
-    is returned unchanged.
+    a misspelt `after` would be ignored, and the key deleted at once. A handler without such
+    parameters is returned unchanged.
     """
     if all(one.place == "header" for one in parameters):
         return handler

@@ -107,8 +107,8 @@ def _batch(
     )
 
 
-# `[^/]+`, since aiohttp's own `{kid}` stops at braces; without the names of other calls, whose
-# methods would otherwise be among those of a key.
+# `[^/]+`, since aiohttp's own `{kid}` stops at braces. The names of other calls are excluded:
+# otherwise their methods would count as methods of a key.
 KID: Final = "{kid:(?!(?:generate|import)$)[^/]+}"
 NAME: Final = "{name:[^/]+}"
 ID: Final = "{token:[^/]+}"
@@ -129,8 +129,8 @@ _REVOKE: Final = {
 }
 _ANY_OBJECT: Final = {"content": {"application/json": {"schema": {"type": "object"}}}}
 
-# In the order of the page: an example finds the keys that those above it made, and needs none that
-# those above it deleted.
+# In the order of the page: an example finds the keys that earlier examples made, and needs no key
+# that they deleted.
 # fmt: off
 ROUTES: Final = (
     Route("POST", "/key/generate", material.generate, "generateKey", "keys:write", "keys",
@@ -282,7 +282,7 @@ ROUTES: Final = (
           "The changed profile.", profile_bodies.Profile, profile_bodies.ChangeProfile,
           (p.PROFILE_NAME,), (e.ProfileNotFound, e.StoreUnavailable)),
     Route("DELETE", f"/profile/{NAME}", profiles.delete, "deleteProfile", "profiles", "profiles",
-          "Whether there was such a profile.", profile_bodies.ProfileDeleted,
+          "Whether the profile existed.", profile_bodies.ProfileDeleted,
           parameters=(p.PROFILE_NAME,),
           problems=(e.ProfileNotFound, e.ProfileProtected, e.StoreUnavailable)),
 

@@ -25,7 +25,7 @@ DOCUMENT: Final[web.AppKey["Document"]] = web.AppKey("document")
 
 
 class Document:
-    """A document that `make` makes in a thread, when it is first asked for.
+    """A document that `make` makes in a thread, at the first request for it.
 
     The API's document takes as long to make as the rest of an application, and is rarely read.
     """
@@ -38,4 +38,4 @@ class Document:
         """The content of the document."""
         if not self._making:
             self._making = asyncio.create_task(asyncio.to_thread(self._make))
-        return await asyncio.shield(self._making)  # others wait, if this caller leaves
+        return await asyncio.shield(self._making)  # others may wait, even if this caller leaves

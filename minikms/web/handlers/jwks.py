@@ -10,7 +10,7 @@ from minikms.http.gate import enter
 from minikms.keys.jwk_set import JwkFilter
 from minikms.web.messages import named_profile, service
 
-# Weak or not, which does not count here (RFC 9110 section 8.8.3).
+# Weak and strong tags are compared alike (RFC 9110 section 8.8.3).
 _ETAG = re.compile(r'"([\x21\x23-\x7e\x80-\xff]*)"')
 
 
@@ -22,11 +22,11 @@ async def jwks(
     use: Sequence[str] = (),
 ) -> Answer:
     """Get a profile's public keys as a JWK Set."""
-    of_header = named_profile(request)  # judged even where the query has the word
+    of_header = named_profile(request)  # checked even if the query overrides it
     name = enter(request, of_header if profile is None else profile)
     wanted = JwkFilter(frozenset(kty), frozenset(use), frozenset(alg))
     found = await service(request).jwk_set(name, wanted)
-    # Whoever keeps it asks each time whether it has changed: a key may be gone by now.
+    # Caches must ask each time whether the set has changed: a key may have been removed.
     headers = {"ETag": f'"{found.etag}"', CACHE_CONTROL: "no-cache"}
     if _has(request, found.etag):
         return web.Response(status=304, headers=headers)
@@ -34,6 +34,6 @@ async def jwks(
 
 
 def _has(request: web.Request, etag: str) -> bool:
-    """Whether `If-None-Match` has the entity tag (RFC 9110 section 13.1.2)."""
+    """Tell whether `If-None-Match` has the entity tag (RFC 9110 section 13.1.2)."""
     given = ", ".join(request.headers.getall("If-None-Match", ()))
     return given.strip() == "*" or etag in _ETAG.findall(given)

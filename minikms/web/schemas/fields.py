@@ -3,7 +3,7 @@
 Fields of frequent bodies have a faster way beside marshmallow's (base.py): `read` loads a value, or
 raises ValueError or ValidationError, and `write` dumps one; None if the value is dumped as it is.
 
-It is over 300 lines, since it lists all kinds of fields; the files of bodies name those they use.
+It is over 300 lines, since it lists all kinds of fields, which the files of bodies choose from.
 """
 
 import re
@@ -25,7 +25,7 @@ from minikms.records import (
     State,
 )
 
-# The length is checked apart: engines refuse so many repetitions, or compile them to megabytes.
+# The length is checked apart: regex engines refuse so many repetitions, or need megabytes for them.
 ALIAS_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]+\Z"
 MAX_ALIAS: Final = 4096  # characters; did:peer:4 and did:jwk contain a document
 LABEL_PATTERN: Final = r"^[^:\u0000-\u001f\u007f-\u009f]{1,384}:[^\u0000-\u001f\u007f-\u009f]*\Z"
@@ -37,7 +37,7 @@ CURSOR_PATTERN: Final = r"^[0-9]{20}\Z"
 BASE64URL_PATTERN: Final = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2}(==)?|[A-Za-z0-9_-]{3}=?)?\Z"
 
 HOLDER_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,128}\Z"
-# Faults of a body that the answer names; a list is read until it has as many.
+# Faults of a body that the answer names; reading a list stops at this number of faults.
 MAX_FAULTS: Final = 32
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -28,7 +28,7 @@ from minikms.web.schemas.fields import (
 MAX_KEY_BYTES: Final = 65_535  # a multiple of three, so that the length of its text is exact
 
 
-# Bytes of a body with labels, if they are as large as they may be, with each character escaped.
+# Bytes of a body whose labels have the largest allowed size, with each character escaped.
 MAX_LABELLED: Final = 128 * 1024
 
 # Keys that one call makes.

@@ -81,7 +81,7 @@ def _batch_text(description: str) -> Text:
     return Text(
         required=True,
         metadata={
-            "description": f"{description} Base64url; an item that is not has a problem of its own."
+            "description": f"{description} Base64url; a malformed item gets its own problem."
         },
     )
 

@@ -31,7 +31,7 @@ class ProfileCreated(Body):
 
 
 class ProfileDeleted(Body):
-    """The result of a deletion: whether there was such a profile."""
+    """The result of a deletion: whether the profile existed."""
 
     success = Flag(required=True)
 
