@@ -1,1 +1,1 @@
-"""Keys, from their making to their end, and what is done with them."""
+"""Creates, manages and uses keys."""

@@ -49,7 +49,7 @@ def describe(
 def allowed_operations(
     algorithm: KeyAlgorithm[Any], policy: KeyPolicy, *, public_only: bool
 ) -> tuple[str, ...]:
-    """The operations of a new key: as the policy names them, or all that are not opt-in.
+    """The operations of a new key: named by the policy, or all that are not opt-in.
 
     Raises UnsupportedOperation for an operation that the key cannot do.
     """

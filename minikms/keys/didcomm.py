@@ -1,7 +1,7 @@
 """DIDComm v1 messages (Aries RFC 0019): packed for Ed25519 keys, which act as X25519, and unpacked.
 
 An envelope is a JWE in JSON whose header has the recipients. A verkey is an Ed25519 public key in
-base58. There are no connections, no protocols and no transport here.
+base58. DIDComm's connections, protocols and transport are not implemented.
 """
 
 import re

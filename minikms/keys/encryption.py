@@ -64,7 +64,7 @@ class Decrypt(Operation[AnyEncryption, bytes]):
     """The plaintext of a ciphertext; raises DecryptionFailed.
 
     Raises ValidationFailed without a nonce or tag that the algorithm needs, and UnsupportedOption
-    with a nonce, tag or `aad` that it does not have.
+    with a nonce, tag or `aad` that it does not take.
     """
 
     uses = (Use(Aead, "decrypt"), Use(PublicKeyEncryption, "decrypt"))
@@ -98,7 +98,7 @@ class Wrap(Operation[KeyWrap[Any], bytes]):
 
 @dataclass(slots=True, repr=False)
 class Unwrap(Operation[KeyWrap[Any], bytes]):
-    """The secret of a wrapping; raises DecryptionFailed."""
+    """The secret in a wrapped key; raises DecryptionFailed."""
 
     uses = (Use(KeyWrap, "unwrap"),)
     wrapped: bytes
@@ -121,7 +121,7 @@ class Derive(Operation[KeyAgreement[Any, Any], bytes]):
 
 @dataclass(slots=True, repr=False)
 class Encapsulate(Operation[AnyKem, Encapsulated]):
-    """A new secret to a public JWK, which is the key of this operation."""
+    """A new secret, encapsulated to a public JWK, which is the key of this operation."""
 
     uses = (Use(Kem, "decapsulate", is_public=True),)
 
@@ -131,7 +131,7 @@ class Encapsulate(Operation[AnyKem, Encapsulated]):
 
 @dataclass(slots=True, repr=False)
 class Decapsulate(Operation[AnyKem, bytes]):
-    """The secret of a ciphertext; raises DecryptionFailed for one of the wrong length."""
+    """The secret of a ciphertext; raises DecryptionFailed if its length is wrong."""
 
     uses = (Use(Kem, "decapsulate"),)
     ciphertext: bytes
@@ -142,7 +142,7 @@ class Decapsulate(Operation[AnyKem, bytes]):
 
 @dataclass(slots=True, repr=False)
 class SealHpke(Operation[AnyHpke, HpkeSealed]):
-    """A plaintext to a public JWK, which is the key of this operation."""
+    """A plaintext, encrypted to a public JWK, which is the key of this operation."""
 
     uses = (Use(Hpke, "hpke-open", is_public=True),)
     plaintext: bytes
@@ -166,7 +166,7 @@ class OpenHpke(Operation[AnyHpke, bytes]):
 
 @dataclass(slots=True, repr=False)
 class MakeBox(Operation[AnyBox, Boxed]):
-    """A plaintext from a key to a peer's public JWK; raises InvalidKey."""
+    """A plaintext, encrypted from a key to a peer's public JWK; raises InvalidKey."""
 
     uses = (Use(Box, "box"),)
     to: Mapping[str, Any]
@@ -192,7 +192,7 @@ class OpenBox(Operation[AnyBox, bytes]):
 
 @dataclass(slots=True, repr=False)
 class SealBox(Operation[AnyBox, bytes]):
-    """A plaintext to a public JWK, which is the key of this operation."""
+    """A plaintext, encrypted to a public JWK, which is the key of this operation."""
 
     uses = (Use(Box, "box", is_public=True),)
     plaintext: bytes

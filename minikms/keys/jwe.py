@@ -33,8 +33,8 @@ from minikms.plugin.protocol import Aead, Jwe, KeyAgreement
 
 MAX_RECIPIENTS: Final = 64
 FEW: Final = 4
-"""Up to so many recipients are served on the event loop."""
-# Characters of a part of the header. The longest needed has DIDs of a few thousand in it.
+"""The largest number of recipients that are served on the event loop."""
+# Characters of a part of the header. The longest one needed has DIDs of some thousand characters.
 MAX_HEADER: Final = 32_768
 MAX_HEADERS: Final = 65_536
 """Bytes of all parts of the header together, each recipient's included."""
@@ -83,7 +83,7 @@ class ParsedRecipient(NamedTuple):
 
 
 class ParsedJwe(NamedTuple):
-    """A JWE in parts, its values still in base64url, checked as far as possible without a key.
+    """The parts of a JWE, still in base64url, and checked as far as possible without a key.
 
     `aad` is authenticated with the content (RFC 7516 section 5.1, step 14). All headers have the
     same `enc`, which the service has.
@@ -109,8 +109,8 @@ class _Content(NamedTuple):
 class DecryptJwe(Operation[Jwe, Decrypted]):
     """The plaintext of a JWE; raises DecryptionFailed for any mismatch, without a reason.
 
-    `sender` is the public JWK of the sender of one by ECDH-1PU. Raises ValidationFailed for a
-    malformed JWE, and if only one of JWE and caller has a sender; InvalidKey for the sender; and
+    `sender` is the sender's public JWK, for ECDH-1PU. Raises ValidationFailed for a malformed JWE,
+    for a sender that the JWE does not have, and for a missing one; InvalidKey for the sender; and
     UnsupportedOption if the key is for another `alg` or `enc`.
     """
 
@@ -135,10 +135,10 @@ class DecryptJwe(Operation[Jwe, Decrypted]):
         for recipient in _addressed(recipients, key):
             try:
                 plaintext = _decrypt(sealed, recipient, key, sender)
-            except InvalidKey as exc:  # of its epk, before the private key takes part
+            except InvalidKey as exc:  # from its epk, before the private key is used
                 refused = exc.detail
             except (JoseError, ValueError, DecryptionFailed):
-                others = True  # nobody is told which it was (RFC 7516 section 11.5)
+                others = True  # not told apart for the caller (RFC 7516 section 11.5)
             else:
                 return Decrypted(plaintext, recipient.header)
         if others:
@@ -236,7 +236,7 @@ def _decode_header(text: str) -> dict[str, Any]:
 
 
 def _join(header: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Add members; RFC 7516 section 7.2.1: no two parts of a header have one of the same name."""
+    """Add members, if no other part of the header has the same one (RFC 7516 section 7.2.1)."""
     if not header.keys().isdisjoint(more):
         raise _wrong("Two parts of a header have a member of the same name.")
     header.update(more)
@@ -269,7 +269,7 @@ def _wrong(fault: str) -> ValidationFailed:
 
 
 def _fitting(recipients: Sequence[ParsedRecipient], algorithm: Jwe) -> list[ParsedRecipient]:
-    """The recipients whose `alg` the key is for, at least one; raises UnsupportedOption."""
+    """The recipients whose `alg` fits the key, at least one; raises UnsupportedOption."""
     algs = algorithm.jwe_algs
     fitting = [each for each in recipients if each.alg in algs and each.alg in ALG_MODELS]
     if not fitting:
@@ -284,10 +284,10 @@ def _fitting(recipients: Sequence[ParsedRecipient], algorithm: Jwe) -> list[Pars
 def _of_sender(
     recipients: Sequence[ParsedRecipient], sender: Mapping[str, Any] | None
 ) -> list[ParsedRecipient]:
-    """The recipients whose `alg` needs a sender, or needs none, as `sender` is given.
+    """The recipients whose `alg` needs a sender if `sender` is given, or else the others.
 
-    Raises ValidationFailed if there are none: if a given sender were ignored, its caller would take
-    an anonymous JWE for the sender's.
+    Raises ValidationFailed if there are no such recipients: if a given sender were ignored, the
+    caller would take an anonymous JWE for the sender's.
     """
     chosen = [each for each in recipients if (each.alg in AUTHENTICATED) == (sender is not None)]
     if not chosen:
@@ -307,7 +307,7 @@ def _load_sender(algorithm: Jwe, sender: Mapping[str, Any] | None) -> AgreementK
 def _addressed(
     recipients: Sequence[ParsedRecipient], key: UsableKey[Jwe]
 ) -> Sequence[ParsedRecipient]:
-    """The recipients that name the key by its kid or an alias; all if none does."""
+    """The recipients that name the key by its kid or an alias, or all if no recipient does."""
     names = {key.kid} if key.record is None else {key.kid, *key.record.aliases}
     return [each for each in recipients if each.header.get("kid") in names] or recipients
 
@@ -334,7 +334,7 @@ def _decrypt(
     except (DecodeError, DecryptionFailed):
         cek = b""
     if len(cek) * 8 != enc.cek_size:
-        # Another key in its place, so that the time tells nothing (RFC 7516 section 11.5).
+        # Use a random key instead, so that the time reveals nothing (RFC 7516 section 11.5).
         cek = enc.generate_cek()
     return enc.decrypt(sealed.ciphertext, sealed.tag, cek, sealed.iv, sealed.aad)
 

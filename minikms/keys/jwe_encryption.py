@@ -98,7 +98,7 @@ class EncryptJwe:
 
     @property
     def is_long(self) -> bool:
-        """Whether it has too many recipients for the event loop."""
+        """Tell whether it has too many recipients for the event loop."""
         return len(self.recipients) > FEW
 
     def check(self) -> None:
@@ -250,8 +250,8 @@ def _compact(made: Mapping[str, str]) -> str:
 class JweOperations(KeyOperations):
     """Performs operations, and makes JWEs.
 
-    The event of the call has all keys of the store, first the sender's or, without a sender, the
-    first recipient's.
+    The audit event of the call names all its keys of the store: first the sender's or, without a
+    sender, the first recipient's.
     """
 
     async def encrypt_jwe(self, profile: str, jwe: EncryptJwe) -> Made:

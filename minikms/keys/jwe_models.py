@@ -1,4 +1,4 @@
-"""The algorithms of joserfc and those that it lacks, and our keys in its classes.
+"""JWE algorithms, of joserfc and our own, and our keys as objects of joserfc's classes.
 
 joserfc has the framing of a JWE, the Concat KDF and the AES (RFC 7516, RFC 7518). A private key is
 used only by its algorithm. docs/internals/jose.md says how this differs from joserfc, and why.
@@ -86,7 +86,7 @@ class KeyContent(JWEEncModel):
     The algorithm makes the nonce: the iv of the JWE is `nonce`, not the one that joserfc wrote.
     """
 
-    # There is no key of the content's own.
+    # The content does not have a key of its own.
     iv_size = cek_size = 0
 
     def __init__(self, algorithm: Aead[Any], key: Any) -> None:
@@ -107,7 +107,7 @@ class KeyContent(JWEEncModel):
 
 
 class _Direct(JWEDirectEncryption):
-    """A shared key as the content's (RFC 7518 section 4.5); `KeyContent` has it."""
+    """A shared key that encrypts the content itself (RFC 7518 section 4.5), by `KeyContent`."""
 
     name = "dir"
 
@@ -176,7 +176,7 @@ class Registry(JWERegistry):
 class AgreementKey(ECKey):
     """A key of key agreement on any curve, private or public, which its algorithm uses.
 
-    It is an ECKey since joserfc takes no other classes than its own.
+    It is an ECKey since joserfc accepts only its own classes.
     """
 
     def __init__(self, algorithm: KeyAgreement[Any, Any], key: Any) -> None:
@@ -192,7 +192,7 @@ class AgreementKey(ECKey):
         """The default: `use`, `alg` and `key_ops` are in the key's record, not here."""
         return default
 
-    # Class methods of joserfc's, which calls them on a key.
+    # These are class methods in joserfc, which nevertheless calls them on a key.
     def import_key(self, value: Any, *_: Any, **__: Any) -> Self:  # type: ignore[override]
         """The public key of a JWK such as an `epk`; raises InvalidKey."""
         return self._like(self._algorithm.load_peer(value))
@@ -211,13 +211,13 @@ class AgreementKey(ECKey):
 
 
 class DirectKey(OctKey):
-    """A secret key that is used directly: `KeyContent` has it."""
+    """A secret key that `KeyContent` uses directly."""
 
     def __init__(self) -> None:
         super().__init__(b"", None)
 
     def get(self, k: str, default: Any = None) -> Any:
-        """As of AgreementKey."""
+        """Return the default, as `AgreementKey.get` does."""
         return default
 
 

@@ -22,7 +22,7 @@ class MemberKind(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """Members of one kind that stand together: their bytes in the body."""
+    """Consecutive members of one kind, as their bytes in the body."""
 
     kind: MemberKind
     start: int

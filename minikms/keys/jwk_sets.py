@@ -27,7 +27,7 @@ _NO_FILTER: Final = JwkFilter()
 
 
 class _Computation:
-    """A set that is being computed; `pending` is there once that has begun."""
+    """A set that is being computed; `pending` is set once the computation has begun."""
 
     task: "asyncio.Task[JwkSet]"
 
@@ -36,10 +36,10 @@ class _Computation:
 
 
 class JwkSets:
-    """The JWK Sets of a store's profiles: from memory where nothing has changed, else computed.
+    """The JWK Sets of a store's profiles: from memory if nothing has changed, else computed.
 
-    A set has no part that changes by time alone: a key that has expired stays in it, and one whose
-    deletion is scheduled left it by that. All raise ProfileNotFound and StoreUnavailable.
+    A set never changes by time alone: an expired key stays in it, and a key leaves it as soon as
+    its deletion is scheduled. All methods raise ProfileNotFound and StoreUnavailable.
     """
 
     def __init__(self, registry: AlgorithmRegistry, store: KeyStore, bounds: Bounds) -> None:
@@ -55,8 +55,8 @@ class JwkSets:
     async def get(self, profile: str, wanted: JwkFilter = _NO_FILTER) -> JwkSet:
         """The wanted members of a profile's set; its entity tag changes with them alone.
 
-        It is taken from the whole set, which alone is read from the store. What is cached depends
-        on the kinds that match, of which there are few, and not on what callers name.
+        They are taken from the whole set; only whole sets are read from the store. The cache holds
+        parts by the kinds that match, of which there are few, not by the values that callers name.
         """
         pending = self._parts.start_fill()  # before the whole set, which may be older than a change
         whole = await self._whole(profile)
@@ -72,9 +72,9 @@ class JwkSets:
     async def _whole(self, profile: str) -> JwkSet:
         """A profile's set.
 
-        Who asks while it is computed waits for that, unless something has changed since it began:
-        then for the next, which begins after it. So a profile's set is computed once at a time, and
-        has all that was answered before it was asked for.
+        A caller who asks while the set is being computed waits for that computation, or for the
+        next one if something has changed since it began. So a profile's set is computed once at a
+        time, and has every change that was acknowledged before the call.
         """
         found = self._sets.get(profile)
         if found is not None:
@@ -88,7 +88,7 @@ class JwkSets:
         return await asyncio.shield(current.task)
 
     async def is_public(self, profile: str) -> bool:
-        """Whether everybody may have a profile's set."""
+        """Tell whether everybody may read a profile's set."""
         found = self._public.get(profile)
         if found is None:
             pending = self._public.start_fill()
@@ -97,7 +97,7 @@ class JwkSets:
         return found
 
     def drop_stale(self) -> None:
-        """Forget what has changed, which otherwise stays until it is asked for again."""
+        """Drop changed sets, which otherwise stay in memory until the next call for them."""
         self._sets.drop_stale()
         self._parts.drop_stale()
         self._public.drop_stale()
@@ -105,7 +105,7 @@ class JwkSets:
     def _begin(self, profile: str, before: _Computation | None) -> _Computation:
         computation = _Computation()
         computation.task = asyncio.create_task(self._run(profile, computation, before))
-        # A failure is raised for those who wait, who may all be gone: then nobody retrieves it.
+        # A failure is raised for the callers who wait; if they are all gone, this retrieves it.
         computation.task.add_done_callback(lambda task: task.cancelled() or task.exception())
         self._computations[profile] = computation
         return computation
@@ -125,7 +125,7 @@ class JwkSets:
                 del self._computations[profile]
 
     async def _runs(self, profile: str) -> AsyncIterator[tuple[MemberKind, bytes]]:
-        """The members of a set from the store, those of one kind that stand together as one."""
+        """Read the members of a set from the store; consecutive ones of one kind come together."""
         after, more = "", True
         while more:
             page, more = await self._store.page(profile, limit=_PAGE, after=after)
@@ -140,7 +140,7 @@ class JwkSets:
             after = page[-1].seq if page else after
 
     def _facts(self, record: KeyRecord) -> Iterator[tuple[MemberKind, dict[str, Any]]]:
-        """A key's member of a JWK Set but for its kid, none where it has no place there."""
+        """Yield a key's member of a JWK Set, without its kid; nothing if the key has no member."""
         if record.jwk is None or record.current_state == "disabled":
             return
         if not self._registry.has(record):
@@ -153,7 +153,7 @@ class JwkSets:
                 facts["alg"] = algs[0]
             yield MemberKind(record.kty, "sig", algs), facts
             return
-        # One that agrees by opt-in does so as a key of another type than its JWK's.
+        # An opt-in key agreement uses the key as another type than its JWK has.
         encrypts = isinstance(algorithm, (PublicKeyEncryption, Kem)) or (
             isinstance(algorithm, KeyAgreement) and algorithm.opt_in.isdisjoint(KeyAgreement.grants)
         )
@@ -165,7 +165,7 @@ class JwkSets:
 
 
 def _sources(profile: str) -> tuple[tuple[str, str], ...]:
-    """What a profile's set, and whether it is public, was read from."""
+    """The entries from which a profile's set is read, and whether it is public."""
     return (PROFILE, profile), (CONTENTS, profile)
 
 

@@ -79,7 +79,7 @@ class SignJws(Operation[SignerOrMac, str]):
 class VerifyJws(Operation[SignerOrMac, JwsResult]):
     """The verification of a compact JWS; raises UnsupportedOption.
 
-    `payload` is the payload of a detached one, else None.
+    `payload` is the payload of a detached JWS, else None.
     """
 
     uses = (Use(Signer, "verify"), Use(Mac, "mac-verify"))
@@ -155,7 +155,7 @@ class Jws(NamedTuple):
 def protected_header(alg: str, kid: str, extra: Mapping[str, Any], *, detached: bool) -> str:
     """The encoded header of a new JWS.
 
-    A detached one is as linked-data suites use it: `b64` false, and critical.
+    A detached JWS has the form that linked-data suites use: `b64` is false, and critical.
     """
     header = {"alg": alg, "kid": kid, **extra}
     if detached:
@@ -185,7 +185,7 @@ def too_deep(header: Mapping[str, Any]) -> bool:
 
 
 def mistyped(header: Mapping[str, Any], types: Mapping[str, type]) -> str | None:
-    """The name of a header member whose value has the wrong type; None if all have theirs."""
+    """The name of a header member whose value has the wrong type; None if all types are right."""
     for name in header.keys() & types.keys():
         value = header[name]
         if type(value) is not types[name] or (
@@ -198,7 +198,8 @@ def mistyped(header: Mapping[str, Any], types: Mapping[str, type]) -> str | None
 def decode_canonical(text: str) -> bytes:
     """Decode base64url in its canonical form: no padding, no stray bits.
 
-    RFC 7515 section 2, RFC 4648 section 3.5: of a signed text, no second spelling is valid.
+    So a signed text does not have a second valid spelling (RFC 7515 section 2, RFC 4648 section
+    3.5).
     """
     data = b64url_decode(text)
     if jose_b64url(data) != text:

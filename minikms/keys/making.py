@@ -61,7 +61,7 @@ class KeyMaker:
         """Make a key pair that is not stored; raises UnsupportedOperation and TooBusy."""
         pairs = algorithm.require(JwkImporter)
         if not isinstance(algorithm, KeyPairAlgorithm):
-            raise UnsupportedOperation(f"A key of {algorithm.name} is no key pair.")
+            raise UnsupportedOperation(f"A key of {algorithm.name} is not a key pair.")
 
         def make() -> KeyPair:
             key = algorithm.generate()
@@ -85,8 +85,8 @@ class KeyMaker:
         kind = operation.partition("-")[0]
         if (algorithm.kty, kind) not in self._gates:
             refusal = partial(TooBusy, "Too many keys of this kind are being made.")
-            # Validating an imported RSA key holds the interpreter lock, so that all else stops: one
-            # at a time, then a rest of the same length for everybody else.
+            # Validating an imported RSA key holds the interpreter lock, which stops all else:
+            # so only one is validated at a time, followed by a pause of the same length.
             places, rest = (1, 1) if kind == "import" else (_CONCURRENT, 0)
             self._gates[algorithm.kty, kind] = FairGate(places, refusal, rest=rest)
         async with self._gates[algorithm.kty, kind].held(profile):

@@ -1,6 +1,6 @@
 """The base classes of operations: their uses of a key, and their computation.
 
-An operation has its arguments. `KeyOperations` (operations.py) finds its key, and its thread.
+An operation holds its arguments. `KeyOperations` (operations.py) finds its key and runs it.
 """
 
 from abc import ABC, abstractmethod
@@ -82,7 +82,7 @@ class KeyUser(ABC):
         return algorithm.load_public(jwk)
 
     def choose(self, algorithm: KeyAlgorithm[Any], record: KeyRecord) -> Use:
-        """The way to use a key; raises UnsupportedOperation for one that cannot, or may not."""
+        """Choose the use of a key; raises UnsupportedOperation if it cannot or may not be used."""
         for use in self.uses:
             if isinstance(algorithm, use.capability):
                 break
@@ -95,7 +95,7 @@ class KeyUser(ABC):
 
 
 class Operation(KeyUser, Generic[AlgorithmT, ResultT]):
-    """Something that is done with one key; it has its arguments."""
+    """An operation on one key, with its arguments."""
 
     __slots__ = ()
 
@@ -114,7 +114,7 @@ class Operation(KeyUser, Generic[AlgorithmT, ResultT]):
 
 
 class BatchOperation(KeyUser, Generic[AlgorithmT, ItemT, ResultT]):
-    """Something that is done with one key for each of many items."""
+    """An operation on one key for each of many items."""
 
     __slots__ = ()
 

@@ -39,7 +39,7 @@ ResultT = TypeVar("ResultT")
 # The names of a key: a reference, several, or a caller's public JWK.
 By: TypeAlias = KeyRef | AnyKey | Mapping[str, Any]
 
-# So many keys are looked for one after the other, and more together.
+# Up to this many keys are looked up one by one, and more of them together.
 _FEW: Final = 2
 
 _NOT_THERE: Final = (KeyNotFound, AliasNotFound)
@@ -174,7 +174,7 @@ class KeyOperations:
         except _NOT_THIS:
             if ref is by:
                 raise
-            return None  # another of them may do
+            return None  # another key of them may be usable
 
     async def _read_key(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any]:
         """The key that `by` names, which has to be read from the store."""
@@ -202,7 +202,7 @@ class KeyOperations:
         return usable
 
     async def _find(self, profile: str, ref: KeyRef) -> CachedKey:
-        """A key of the cache or the store, maybe its record alone."""
+        """A key of the cache or the store, perhaps only its record."""
         found = self.cache.get((profile, ref.kid, ref.alias))
         if found is None:
             pending = self.cache.start_fill()
@@ -218,7 +218,7 @@ class KeyOperations:
         """The first usable key; raises the error of one of the others."""
         refused: KmsError | None = None
         kids = [ref.kid for ref in refs if ref.kid is not None]
-        if len(kids) > _FEW:  # most of which are others'
+        if len(kids) > _FEW:  # most of them belong to other recipients
             there = await self._store.existing(profile, kids)
             refs = [ref for ref in refs if ref.kid is None or ref.kid in there]
         for ref in refs:
@@ -280,13 +280,13 @@ def _keep(pending: PendingEntry[CachedKey], profile: str, ref: KeyRef, found: Ca
     kid, sources = found.record.kid, [(PROFILE, profile), (KEY, found.record.kid)]
     if ref.alias is not None:
         sources.append((ALIAS, alias_entry(ref.alias)))
-    # With the texts that are kept anyway, not those of the request.
+    # Use texts that stay in memory anyway, instead of the request's.
     place = sys.intern(profile), None if ref.kid is None else kid, ref.alias
     pending.fill(place, found, *sources)
 
 
 def name_in_event(key: UsableKey[Any]) -> None:
-    """Name the key of the call in its event, after others were read."""
+    """Name the key of the call in its event, after other keys were read."""
     if key.record is not None:
         set_key(key.record.kid, key.record.alg)
 
@@ -294,7 +294,7 @@ def name_in_event(key: UsableKey[Any]) -> None:
 def _tried(
     call: Callable[[Sequence[ItemT]], list[ResultT]],
 ) -> Callable[[Sequence[ItemT | KmsError]], Sequence[ResultT | KmsError]]:
-    """`call`, but that an item which is an error, or makes one, gives it."""
+    """Wrap `call`: if an item is an error, or causes one, its result is that error."""
 
     def one(item: ItemT | KmsError) -> ResultT | KmsError:
         if isinstance(item, KmsError):
@@ -311,7 +311,7 @@ def _tried(
             try:
                 return call(right)
             except KmsError:
-                pass  # of one of them
+                pass  # one of the items causes it
         return [one(item) for item in items]
 
     return tried

@@ -90,7 +90,7 @@ class KeyService(JweOperations):
         """Make `count` keys in threads of batches, and store all or none of them.
 
         Raises UnsupportedAlgorithm, UnsupportedOperation, TooLargeRecord and TooBusy. `check` is
-        called now and then, and raises if nobody waits for the keys any more.
+        called now and then, and raises if the caller is gone.
         """
         policy.require_bounded(count)
         algorithm = self._registry.get(alg)
@@ -198,7 +198,7 @@ class KeyService(JweOperations):
         alias: str | None = None,
         labels: Sequence[tuple[str, str]] = (),
     ) -> AsyncIterator[list[KeyRecord]]:
-        """All keys that `list_keys` finds, page after page; a page that was given is not held."""
+        """All keys that `list_keys` finds, page after page; a yielded page is not kept."""
         more = True
 
         async def next_page() -> list[KeyRecord]:
@@ -215,8 +215,8 @@ class KeyService(JweOperations):
     async def jwk_set(self, profile: str, wanted: JwkFilter) -> JwkSet:
         """The `wanted` public keys of a profile for signatures and encryption, as a JWK Set.
 
-        Each key that is not disabled is there once for its kid, and once for each alias, which is
-        its `kid` there (RFC 7517 section 5).
+        Each key that is not disabled has a member for its kid and one for each alias, which is the
+        `kid` of that member (RFC 7517 section 5).
         """
         return await self._jwk_sets.get(profile, wanted)
 
@@ -337,7 +337,7 @@ class KeyService(JweOperations):
         await self._store.create_profile(name)
 
     async def remove_profile(self, name: str) -> bool:
-        """Remove a profile with all its keys; False if there is none."""
+        """Remove a profile with all its keys; False if it does not exist."""
         return await self._store.remove_profile(name)
 
     async def profiles(self) -> list[str]:
@@ -349,10 +349,10 @@ class KeyService(JweOperations):
         await self._store.publish(profile, public=public)
 
     async def publishes(self, profile: str) -> bool:
-        """Whether the profile's JWK Set is published."""
+        """Tell whether the profile's JWK Set is published."""
         return await self._jwk_sets.is_public(profile)
 
-    # Besides
+    # Other
 
     def random(self, length: int) -> bytes:
         """`length` bytes from the system's randomness."""

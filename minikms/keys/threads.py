@@ -19,11 +19,11 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 _CONCURRENT: Final = min(os.cpu_count() or 1, 16)
-# The number of slices that are given out: one for each thread, and one more for each, which the
-# thread finds when it is through with the first, without waiting for the event loop.
+# The number of slices that are handed out: two for each thread, so that a thread that has finished
+# the first gets the next without waiting for the event loop.
 _GIVEN: Final = 2 * _CONCURRENT
-# The time that a batch has a thread at a stretch, in seconds: some items of RSA, all of Ed25519,
-# and a hundred times the cost of handing a call to a thread.
+# The time that a batch has a thread at a stretch, in seconds: enough for some items of RSA, or all
+# of Ed25519, and a hundred times the cost of handing a call to a thread.
 _SLICE: Final = 0.01
 # The number of quick items that are computed between two looks at the clock, which together take
 # about a slice.
@@ -53,7 +53,7 @@ class Batches:
     ) -> list[ResultT]:
         """Return the results of `call` for all items, in order; slow items are called one by one.
 
-        `check` is called before each slice, and raises if nobody wants the rest. Raises TooBusy.
+        `check` is called before each slice, and raises if the caller is gone. Raises TooBusy.
         """
         loop = asyncio.get_running_loop()
         done: list[ResultT] = []
@@ -80,7 +80,7 @@ class Batches:
 
 
 def is_slow(algorithm: KeyAlgorithm[Any] | Capability, operation: str) -> bool:
-    """Tell whether an operation leaves the event loop; "import" is every way to import."""
+    """Tell whether an operation runs in a thread; "import" means every way to import."""
     slow = algorithm.slow
     if not slow:
         return False
