@@ -49,7 +49,7 @@ _MOST_ADDRESSES: Final = 10_000
 class Caller:
     """An authenticated caller and its permissions; `profiles` None means all profiles.
 
-    `token` is the id of its token in the store, empty if it has none there.
+    `token` is the id of its token in the store, or empty.
     """
 
     name: str
@@ -182,7 +182,7 @@ class TokenAccess:
 
 
 def _bearer_token(authorization: str) -> str | None:
-    """The token in an Authorization header (RFC 6750 section 2.1), None if it has none."""
+    """The token in an Authorization header (RFC 6750 section 2.1), or None."""
     scheme, _, text = authorization.partition(" ")
     return text.strip() if scheme.lower() == "bearer" else None
 

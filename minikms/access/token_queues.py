@@ -27,7 +27,7 @@ class TokenQueues:
         self._queues: dict[str, _Queue] = {}
 
     def must_wait(self, token: bytes) -> bool:
-        """Tell whether a token must wait, since it was not accepted recently."""
+        """Tell whether a token must wait: it must unless it was accepted recently."""
         return token not in self._accepted
 
     def accept(self, token: bytes) -> None:
@@ -45,7 +45,7 @@ class TokenQueues:
     async def waiting(self, token: bytes, address: str) -> AsyncIterator[asyncio.Lock]:
         """Queue a token of an address; yields the lock to hold while asking the store.
 
-        Raises TooManyAttempts if too many others of its address wait.
+        Raises TooManyAttempts if too many other tokens of its address wait.
         """
         network = network_of(address)
         queue = self._queues.setdefault(network, _Queue())
@@ -67,7 +67,7 @@ class TokenQueues:
 
 
 class _Queue:
-    """The waiting tokens of one address, and how many calls wait with each."""
+    """The waiting tokens of one address, and the number of calls that wait with each."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()

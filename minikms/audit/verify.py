@@ -11,9 +11,9 @@ from minikms.audit.verify_file import FileChecker, LogFile, Report, Tally
 class Gap(NamedTuple):
     """A missing chain, and the evidence that it exists.
 
-    Either `next`, a chain that was found, follows it; or its head says that it follows `previous`,
-    a chain that was found, or that it is of a log whose other chains were found. `inner` chains
-    come between two that were found.
+    The evidence is `next`, a found chain that follows it, or its own head. A head says that the
+    chain follows `previous`, a found chain, or that it belongs to a log of which other chains were
+    found. An `inner` chain comes between two found chains.
     """
 
     chain: str

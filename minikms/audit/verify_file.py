@@ -13,7 +13,7 @@ from minikms.startup_errors import AuditError
 # Takes a place (a file, mostly with a line), and the finding there.
 Report = Callable[[str, str], None]
 
-# A line number so far ahead was never written.
+# A line number this far ahead cannot have been written.
 _FARTHEST: Final = 1_000_000
 
 _TORN: Final = "it was cut short: its writer ended while it wrote"
@@ -265,7 +265,7 @@ class FileChecker:
         after = "nothing tells whether its chain had lines after this one"
         if chain.n == count:
             return after
-        later = "are not proven" if chain.keys is None else "are genuine, too"
+        later = "are not proven" if chain.keys is None else "are also genuine"
         return f"{after}; the last head is of line {count}, the lines after that {later}"
 
 

@@ -13,9 +13,10 @@ from minikms.store.askar_errors import check_error_codes, last_error
 from minikms.store.files import disk_fault
 from minikms.store.location import StoreKey, StoreLocation
 
-# SQLite's statistics of a large store (https://sqlite.org/fileformat2.html#stat1tab): of an index
-# of Askar's, its rows, and how many have the same value in its first column, its first two and so
-# on. They tell SQLite that a profile has many more rows than a tag with one value.
+# SQLite's statistics of a large store (https://sqlite.org/fileformat2.html#stat1tab): for an index
+# of Askar's, the number of rows, and the numbers of rows that share a value in its first column, in
+# its first two, and so on. They tell SQLite that a profile has far more rows than one value of a
+# tag.
 _STATISTICS: Final = (
     ("items", "ix_items_uniq", "10000000 100000 50000 50000 1"),
     ("items_tags", "ix_items_tags_item_id", "30000000 3"),
@@ -38,7 +39,7 @@ async def check_key(key: StoreKey) -> None:
     except AskarError as exc:
         if exc.code is not AskarErrorCode.INPUT:
             raise
-        raise StoreError(f"The new key is no {key.method} key.") from None
+        raise StoreError(f"The new key is not a {key.method} key.") from None
     await store.close()
 
 
@@ -84,12 +85,12 @@ async def provision_store(location: StoreLocation, key: StoreKey, profile: str) 
 def write_statistics(path: Path) -> bool:
     """Tell SQLite how many rows a store's tables have, so that it finds rows by their tags.
 
-    Without statistics, SQLite takes a profile for ten rows, and reads all of them if a query names
-    some by a tag. Gives False if the file cannot be written. The process must not have a connection
-    to the file: closing the file gives up all locks of the process on it.
+    Without statistics, SQLite assumes that a profile has ten rows, and reads all of its rows for a
+    query by tag. Returns False if the file cannot be written. The process must not have a
+    connection to the file: closing the file gives up all locks of the process on it.
     """
     with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as file, file:
-        file.execute("ANALYZE sqlite_schema")  # makes their table, and puts nothing into it
+        file.execute("ANALYZE sqlite_schema")  # makes the empty table of statistics
         file.execute("DELETE FROM sqlite_stat1")
         file.executemany("INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", _STATISTICS)
         return True
@@ -99,7 +100,7 @@ def write_statistics(path: Path) -> bool:
 def _set_driver_environment(location: StoreLocation) -> None:
     """Set the variables that Askar's PostgreSQL driver reads whenever a store is opened.
 
-    They stay: a thread that looks up a host must not read the environment while it is changed.
+    They stay set: a thread that looks up a host must not read the environment while it changes.
     """
     for name, value in location.driver_environment.items():
         if os.environ.get(name) != value:
@@ -115,7 +116,7 @@ def _make_file(path: Path) -> None:
     With auto-vacuum, each connection that Askar opens writes a page, so that it cannot be opened on
     a full disk, or while another process writes.
     """
-    # A failure here is a failure for Askar, too, which says why.
+    # If this fails, Askar also fails, and says why.
     with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as file:
         file.execute("PRAGMA auto_vacuum = NONE")
         file.execute("PRAGMA journal_mode = WAL")
@@ -133,8 +134,8 @@ def _why_not_opened(exc: AskarError, location: StoreLocation, key: StoreKey) -> 
         return f"An option in the URL of the store at {location} is not valid."
     if code is AskarErrorCode.INPUT:
         return (
-            f"The key is no {key.method} key, or not of the method that the store at {location} "
-            "was made with."
+            f"The key is not a {key.method} key, or the store at {location} was made with another "
+            "method."
         )
     if location.path is not None:
         folder = location.path.parent
@@ -148,7 +149,7 @@ def _why_not_opened(exc: AskarError, location: StoreLocation, key: StoreKey) -> 
             return f"The file {location.path} is locked by another program."
         if fault := disk_fault(folder):
             return f"The store at {location} cannot be opened: its {fault}."
-        return f"What is at {location} is not a store of Mini KMS: {cause}."
+        return f"{location} is not a store of Mini KMS: {cause}."
     if code is AskarErrorCode.NOT_FOUND or 'relation "config" does not exist' in cause:
         return absent
     # sqlx reads 0x00 if the connection has ended.

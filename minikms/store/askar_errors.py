@@ -22,7 +22,7 @@ PRIVATE_NAMES: Final = PrivateNames(
     "aries-askar",
     (
         (LibLoad, "_handle_callback", "is called with the code of a call's error"),
-        (LibLoad, "_fulfill_future", "ends the call for whoever awaits it"),
+        (LibLoad, "_fulfill_future", "ends the call for its caller"),
         # `LibLoad._callbacks`, the calls under way, is in no class: `check_error_codes` finds out.
         (LibLoad, "get_current_error", "the cause of a store that cannot be opened"),
     ),
@@ -63,12 +63,12 @@ def take_error_codes() -> bool:
 
 
 async def check_error_codes() -> None:
-    """Take error codes from callbacks, and make one call that fails, to see that they come.
+    """Take error codes from callbacks, and check by a failing call that they arrive.
 
-    If they do not come, the wrapper's own errors are used, in the right class by their code.
+    If they do not arrive, the wrapper's own errors are used, in the right class by their code.
     """
     if "__new__" in vars(AskarError):
-        return  # they did not come before
+        return  # they did not arrive before
     why = PRIVATE_NAMES.missing()
     if take_error_codes():
         try:

@@ -12,7 +12,7 @@ ValueT = TypeVar("ValueT")
 
 
 class Bounds(NamedTuple):
-    """How many values are cached, and for how many seconds at most; none by default."""
+    """The largest number of cached values, and their longest time in seconds; 0 by default."""
 
     size: int = 0
     ttl: float = 0
@@ -31,11 +31,11 @@ class _Entry(NamedTuple):
 
 
 class Cache(Generic[ValueT]):
-    """An LRU cache of at most `size`, summed up by `weigh`, which is one for each value by default.
+    """An LRU cache whose values weigh at most `size` together; `weigh` is 1 for each by default.
 
-    The last value stays, even if it alone exceeds `size`, unless `size` is 0.
-    Where `counters` may miss a change, a value is valid for `ttl` seconds from before it was read.
-    `hits` and `misses` count the calls of `get`.
+    The last value stays, even if it alone exceeds `size`, unless `size` is 0. If `counters` may
+    miss a change, a value is valid for `ttl` seconds, counted from before it was read. `hits` and
+    `misses` count the calls of `get`.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Cache(Generic[ValueT]):
         return len(self._entries)
 
     def get(self, key: Hashable) -> ValueT | None:
-        """The value of `key`, None where it must be read from the store."""
+        """The value of `key`, or None if it must be read from the store."""
         entry = self._entries.get(key)
         if entry is not None:
             if self._is_valid(entry):
@@ -106,14 +106,14 @@ class Cache(Generic[ValueT]):
 
 
 class PendingEntry(NamedTuple, Generic[ValueT]):
-    """A cache entry whose value is yet to be read: the counters from before that."""
+    """A cache entry whose value is yet to be read, with the counters from before."""
 
     cache: Cache[ValueT]
     counters: memoryview
     until: float
 
     def is_current(self, *sources: tuple[str, str]) -> bool:
-        """Whether the entries with these categories and names are unchanged since the snapshot."""
+        """Tell whether these entries, by category and name, are unchanged since the snapshot."""
         current = self.cache._current
         slots = [slot_of(*source) for source in sources]
         unchanged = all(self.counters[slot] == current[slot] for slot in slots)

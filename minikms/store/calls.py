@@ -23,7 +23,7 @@ LOGGER = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
 
-# How long a call may take that concerns all keys of a profile or of the store, in seconds.
+# In seconds, the limit of a call that concerns all keys of a profile or of the store.
 LONG_TIMEOUT: Final = 60.0
 
 # The codes of a connection that is lost.
@@ -171,7 +171,7 @@ class StoreCalls:
                     await transaction.commit()
                 except AskarError as exc:
                     self.pool.on_failure(store, exc)
-                    # It may have been committed all the same, so it must not be tried again.
+                    # It may have been committed, so it must not be tried again.
                     raise StoreUnavailable(unknown=True) from exc
             self.pool.writes_fail = False
             if doubled:

@@ -25,7 +25,7 @@ CONTENTS: Final = "minikms.contents"
 
 _BYTES: Final = 8 * SLOTS
 
-# How often a service looks whether the file of the counters is in its place, in seconds.
+# Seconds between two checks that the file of the counters is in its place.
 _WATCH_INTERVAL: Final = 0.5
 
 
@@ -41,7 +41,7 @@ class ChangeCounters:
     """The counters of a store that one process has open, so that it sees every change."""
 
     needs_ttl = False
-    """Whether a change may be seen late or never, so that cached values need a time limit."""
+    """True if a change may be seen late or never, so that cached values need a time limit."""
 
     def __init__(self) -> None:
         self.values = _as_integers(bytearray(_BYTES))
@@ -126,7 +126,7 @@ class FileChangeCounters(ChangeCounters):
             async with super().changing(slots):
                 yield
         except asyncio.CancelledError:
-            for slot in slots:  # the write goes on: whoever opens the store next repairs them
+            for slot in slots:  # the write goes on; the next opening of the store repairs them
                 self.values[slot] |= 1
             raise
 

@@ -55,7 +55,7 @@ from minikms.store.writes import Work, Writes
 
 ResultT = TypeVar("ResultT")
 
-# How long opening a store waits for the process that writes, in seconds.
+# Seconds that opening a store waits for the process that writes.
 _OPEN_TIMEOUT: Final = 5.0
 
 
@@ -287,10 +287,10 @@ class Database:
                 yield batch
 
     async def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
-        """All keys of Askar's: a few together, many one algorithm after the other.
+        """All keys of Askar's: together if they are few, else one algorithm after the other.
 
-        None stands for the keys of an algorithm of which one does not decrypt: Askar gives all of
-        them or none.
+        None stands for all keys of an algorithm if one of them does not decrypt: Askar gives all
+        of them or none.
         """
         few = None
         with suppress(UndecryptableError):
@@ -320,7 +320,7 @@ class Database:
             except (AskarError, StaleProfileError) as exc:
                 askar_profile = await self.directory.successor(profile, askar_profile, exc)
 
-    # A store that is made, upgraded or rekeyed
+    # Making, upgrading and rekeying a store
 
     async def _begin(self) -> None:
         """Mark the store as one that this process makes, and empty it."""
@@ -370,7 +370,7 @@ async def _unused_elsewhere(store: Store, location: StoreLocation, key: StoreKey
     if location.path is None:
         await require_no_service(location)
         return store
-    await store.close()  # as `is_open_elsewhere` needs it
+    await store.close()  # `is_open_elsewhere` requires it
     if is_open_elsewhere(location.path):
         raise StoreError(f"Another process has the store at {location} open: stop it first.")
     return await open_store(location, key)

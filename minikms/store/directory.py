@@ -60,7 +60,7 @@ class ProfileDirectory:
     def __init__(self, calls: StoreCalls, counters: ChangeCounters) -> None:
         self._calls = calls
         self._counters = counters
-        # With the Askar store that was asked: another one reads the rows of its profiles again.
+        # Each with the Askar store that was asked: a reopened one reads its rows of profiles again.
         self._known: dict[str, tuple[Store, str]] = {}
 
     async def create(self, name: str) -> None:
@@ -70,7 +70,7 @@ class ProfileDirectory:
     async def remove(self, name: str) -> bool:
         """Remove a profile and its contents; False if there is none.
 
-        Raises KeyUnreadable if Askar's profile is another profile's.
+        Raises KeyUnreadable if Askar's profile belongs to another profile.
         """
         # A store that does not answer is reported sooner by a read than by the long limit below.
         await self._calls.run(partial(self._require_removable, name))
@@ -130,7 +130,7 @@ class ProfileDirectory:
 
         Raises `exc`, with which a session on that profile has failed, if this is not the reason.
         """
-        # How a session fails that outlives its profile depends on the database.
+        # The error of a session that outlives its profile depends on the database.
         unclear = AskarErrorCode.BACKEND, AskarErrorCode.BUSY, AskarErrorCode.NOT_FOUND
         if isinstance(exc, AskarError) and exc.code not in unclear:
             raise exc
@@ -140,10 +140,10 @@ class ProfileDirectory:
         return current
 
     async def look_up(self, name: str) -> str:
-        """Askar's name of a profile by now. The caller has a permit.
+        """Look up Askar's present name of a profile. The caller holds a connection.
 
-        Raises ProfileNotFound, and KeyUnreadable if Askar's profile is not that profile: nothing
-        but its entry `self` binds a row of Askar's table of profiles to its name.
+        Raises ProfileNotFound, and KeyUnreadable if Askar's profile belongs to another one: only
+        its entry `self` binds a row of Askar's table of profiles to the name of a profile.
         """
         store = self._calls.pool.store
         askar_profile = await self._named(name)
@@ -160,7 +160,7 @@ class ProfileDirectory:
         entry = await self._entry(name)
         if entry is not None and not _is_removed(entry):
             raise exists
-        if entry is not None:  # whoever removed it was interrupted
+        if entry is not None:  # its removal was interrupted
             await self._finish_removal(name, entry)
         askar_profile = secrets.token_hex(16)
         await self._calls.pool.store.create_profile(askar_profile)
@@ -245,7 +245,7 @@ def _another() -> KeyUnreadable:
 
 
 def _is_removed(entry: bytes) -> bool:
-    """Whether an entry of the directory belongs to a profile whose removal has begun."""
+    """Tell whether an entry of the directory belongs to a profile whose removal has begun."""
     return entry.startswith(_REMOVED)
 
 
@@ -257,7 +257,7 @@ def _askar_name(entry: bytes) -> str:
 async def _revoke_tokens_of(session: Transaction, profile: str) -> None:
     """Revoke the tokens of a profile alone, and take the profile from tokens of several.
 
-    So none of them is valid in the next profile of its name.
+    So no token is valid in the next profile of the same name.
     """
     for entry in await session.fetch_all(TOKENS):
         record = orjson.loads(entry.value)

@@ -53,7 +53,8 @@ def alias_entry(alias: str) -> str:
 def label_tag(name: str) -> str:
     """The tag that has a label's value.
 
-    Askar does not read a tag's name that JSON escapes. The name of a label never has a colon.
+    Askar cannot read the name of a tag in which JSON escapes a character. The name of a label never
+    has a colon.
     """
     escaped = name.replace('"', ":22").replace("\\", ":5C")
     return f"label:{escaped}"
@@ -103,7 +104,7 @@ class DueKey(NamedTuple):
 
 
 class DueError(Exception):
-    """A key's deletion is due, but not recorded yet as due. After that, `error` is raised."""
+    """A key's deletion is due, but not recorded as due. Once it is recorded, `error` is raised."""
 
     def __init__(self, record: KeyRecord, error: type[KmsError]) -> None:
         super().__init__()
@@ -134,7 +135,7 @@ async def find_record(session: Session, ref: KeyRef) -> KeyRecord:
     if ref.alias is None:
         record = await load_record(session, ref.kid or "")
     else:
-        error, record, before = AliasNotFound, None, ""  # an alias goes with its key
+        error, record, before = AliasNotFound, None, ""  # an alias ends with its key
         while (kid := await _kid_of(session, ref.alias)) != before:
             record = await load_record(session, kid)
             if record is not None and ref.alias in record.aliases:
@@ -156,8 +157,9 @@ async def add_alias(
 ) -> KeyRecord:
     """Let an alias name a key, and give the key's record, which is yet to be stored.
 
-    By "leave" an alias of another key stays there, and the record is as it was. Raises AliasExists,
-    AliasNotFound by "update", TooManyAliases and TooLargeRecord, and then has written nothing.
+    With "leave", an alias of another key stays there, and the record is unchanged. Raises
+    AliasExists, AliasNotFound with "update", TooManyAliases and TooLargeRecord, and then has
+    written nothing.
     """
     name = alias_entry(alias)
     entry = await session.fetch(ALIAS, name)
@@ -237,7 +239,7 @@ async def publish(session: Transaction, *, public: bool) -> None:
 
 
 async def publishes(session: Session) -> bool:
-    """Whether everybody may read the profile's public keys."""
+    """Tell whether everybody may read the profile's public keys."""
     if await session.fetch(_PUBLISHED, _JWKS) is not None:
         return True
     await require_profile(session)

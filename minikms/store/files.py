@@ -26,12 +26,12 @@ _FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_C
 _SQLITE_LOCKED: Final = 512, 0x40000000
 
 
-# The room that a disk must have before writes go on, after one has failed: in bytes.
+# Free bytes that a disk must have before writes resume after a failed one.
 _ROOM: Final = 256 * 1024
 
 
 def is_open_elsewhere(store: Path) -> bool:
-    """Whether another process, of any version, has a connection to an SQLite file open.
+    """Tell whether another process, of any version, has a connection to an SQLite file open.
 
     This process must not have a connection: closing the file gives up all its locks on the file.
     """
@@ -51,7 +51,7 @@ class OpenFile(NamedTuple):
     identity: tuple[int, int]
 
     def is_in_place(self) -> bool:
-        """Whether its path still leads to this file."""
+        """Tell whether its path still leads to this file."""
         return identity_of(self.path) == self.identity
 
 
@@ -65,7 +65,7 @@ def identity_of(path: Path | str) -> tuple[int, int] | None:
 
 
 def open_beside(store: Path, ending: str) -> OpenFile:
-    """Open the file beside a store that has this ending, or make it; raises StoreError.
+    """Open or make the file with this ending beside a store; raises StoreError.
 
     The file has one name. Its owner is the user of this process, or the owner of the store, for
     whom root may run commands. So others who can write in the folder can keep the service from
@@ -93,14 +93,14 @@ def open_beside(store: Path, ending: str) -> OpenFile:
 def open_or_make(name: str, flags: int = 0) -> tuple[int, bool]:
     """Open a file, or make it with mode 0600, and say whether it was made; raises OSError."""
     try:
-        # Where everybody may write, Linux refuses O_CREAT on another's file.
+        # If everybody may write to the folder, Linux refuses O_CREAT on another user's file.
         return os.open(name, _FLAGS | flags | os.O_CREAT | os.O_EXCL, 0o600), True
     except FileExistsError:
         return os.open(name, _FLAGS | flags), False
 
 
 def why_not_owned(facts: os.stat_result, *owners: int) -> str:
-    """Why an open file is refused unless it is regular, with one name and one of these owners."""
+    """Say why a file is refused: it is not regular, or has several names or another owner."""
     if not stat.S_ISREG(facts.st_mode):
         return "it is not a regular file"
     if facts.st_nlink > 1:
@@ -109,7 +109,7 @@ def why_not_owned(facts: os.stat_result, *owners: int) -> str:
 
 
 def disk_fault(folder: Path) -> str:
-    """The fault of a folder's disk, by the kernel's own answer, which counts quotas; "" if none."""
+    """The fault of a folder's disk as the kernel reports it, quotas included, or ""."""
     try:
         with TemporaryFile(dir=folder) as probe:
             os.posix_fallocate(probe.fileno(), 0, _ROOM)
@@ -164,7 +164,7 @@ class StoreFile:
             raise StoreUnavailable(f"The key store's {self._fault}.")
 
     def has_room(self) -> bool:
-        """Whether the disk has room by now. After a failed write, this finds the reason."""
+        """Tell whether the disk has room by now; after a failed write, find the reason."""
         before, self._fault = self._fault, disk_fault(self._path.parent)
         if self._fault and self._fault != before:
             LOGGER.error("the store's %s: %s is only read", self._fault, self._path)

@@ -43,12 +43,12 @@ from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sessions import Session, Transaction
 from minikms.store.writes import Work
 
-# How many keys whose deletion is due are read in one call.
+# The number of keys due for deletion that one call reads.
 _DUE: Final = 1000
 
 ResultT = TypeVar("ResultT")
 
-# How many keys are recorded as due in one transaction.
+# The number of keys that one transaction records as due.
 _RECORDED: Final = 100
 
 # Called with the record of a key before anything is done with it; raises to refuse.
@@ -99,7 +99,7 @@ class KeyStore:
 
     @property
     def database(self) -> Database:
-        """The database, which has the entries of tokens and audit logs, too."""
+        """The database, which also has the entries of tokens and audit logs."""
         return self._database
 
     async def ping(self) -> None:
@@ -341,7 +341,7 @@ class KeyStore:
         return await self._database.run(profile, work)
 
     async def remove_due(self, profile: str, kid: str) -> bool:
-        """Remove a key whose deletion is due; False if it is not due, or there is no key."""
+        """Remove a key whose deletion is due; False if it is not due or does not exist."""
 
         async def work(session: Transaction) -> bool:
             record = await load_record(session, kid)
@@ -397,7 +397,7 @@ class KeyStore:
         await self._database.directory.create(name)
 
     async def remove_profile(self, name: str) -> bool:
-        """Remove a profile with all its keys; False if there is none.
+        """Remove a profile with all its keys; False if it does not exist.
 
         Raises ProfileProtected for the default one.
         """
@@ -410,7 +410,7 @@ class KeyStore:
         await self._database.write(profile, partial(publish, public=public))
 
     async def publishes(self, profile: str) -> bool:
-        """Whether everybody may read the profile's public keys."""
+        """Tell whether everybody may read the profile's public keys."""
         return await self._database.run(profile, publishes)
 
     async def profiles(self) -> list[str]:

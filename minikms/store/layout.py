@@ -64,7 +64,7 @@ async def check_layout(store: Store, location: StoreLocation) -> tuple[Layout, b
     if layout is None or rekeyed is None:
         raise StoreError(
             f"The store at {location} was never finished, or is not one of Mini KMS: "
-            "what made it can be run again."
+            "run the command that made it again."
         )
     version = Layout.of(layout.value)
     if version > LAYOUT:
@@ -85,7 +85,7 @@ def require_current(layout: Layout, location: StoreLocation) -> None:
     if layout < LAYOUT:
         raise StoreError(
             f"The store at {location} has the layout {layout} of an older Mini KMS; this one "
-            f"needs {LAYOUT}: stop what uses it, make a copy, and run `minikms store upgrade`."
+            f"needs {LAYOUT}: stop its services, make a copy, and run `minikms store upgrade`."
         )
 
 
@@ -102,7 +102,7 @@ async def finish_upgrade(store: Store, location: StoreLocation) -> None:
 
 
 async def lacks_statistics(store: Store, location: StoreLocation) -> bool:
-    """Whether an SQLite file may lack its statistics (`store/askar.py`)."""
+    """Tell whether an SQLite file may lack its statistics (`store/askar.py`)."""
     async with _session(store, location, "read") as session:
         return await session.fetch(STORE, _STATISTICS) is None
 
@@ -114,23 +114,23 @@ async def note_statistics(store: Store, location: StoreLocation) -> None:
 
 
 async def begin_making(session: Transaction, location: StoreLocation) -> bytes:
-    """Empty the store's own profile, and mark the store: it is being made.
+    """Empty the store's own profile, and mark the store as being made.
 
     Gives the mark, which is unique. Raises StoreError if the store is finished.
     """
     if await session.fetch(STORE, _LAYOUT) is not None:
         raise StoreError(f"There is a store at {location} already.")
-    await session.remove_all()  # tokens and entries of audit logs, too
+    await session.remove_all()  # including tokens and entries of audit logs
     mark = secrets.token_bytes(16)
     await session.insert(STORE, _MAKING, mark)
     return mark
 
 
 async def finish_making(session: Transaction, location: StoreLocation, mark: bytes) -> None:
-    """Mark the store as finished; raises StoreError if another process makes it, too."""
+    """Mark the store as finished; raises StoreError if another process also makes it."""
     making = await session.fetch(STORE, _MAKING)
     if making is None or making.value != mark:
-        raise StoreError(f"The store at {location} is being made elsewhere too.")
+        raise StoreError(f"Another process also makes a store at {location}.")
     await session.remove(STORE, _MAKING)
     await session.insert(STORE, _REKEYED, b"")
     if location.path is not None:

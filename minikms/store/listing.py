@@ -21,15 +21,15 @@ from minikms.store.sessions import Entry, Session
 
 LOGGER = logging.getLogger(__name__)
 
-# How many places one query has at most, each as a parameter: a power of two, since each length is
-# one more statement that a connection keeps. A database has a limit for parameters (SQLite 32,766).
+# The largest number of places in one query, each a parameter. It is a power of two, since each
+# length is one more statement that a connection keeps. Databases limit parameters (SQLite 32,766).
 _RANGE: Final = 1024
 
-# How many places the second and later queries of a page have at least: a query has its own cost.
+# The least number of places in the later queries of a page, since each query has a cost of its own.
 _LEAST: Final = 16
 
-# If fewer than one place in so many has a matching key, one query reads the rest. A range spends
-# some 20 µs on each record that does not match: these show it sooner than places without a key.
+# If fewer than one place in so many has a matching key, one query reads the rest. Records that do
+# not match, each some 20 µs of a range's work, decide this sooner than places without a key.
 _SPARSE: Final = 10
 _READ: Final = 64
 
@@ -38,13 +38,13 @@ _READ: Final = 64
 _RARE: Final = 40
 _FEW: Final = 256
 
-# A page ends at this many bytes of records, or at its limit. How many records one query fetches,
-# dense or sparse, is bounded, since each may be as large as a record can be.
+# A page ends at this many bytes of records, or at its limit. The number of records that one query
+# fetches is also bounded, dense or sparse, since each record may have the largest size.
 MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
 _FETCHED: Final = 64
 _FETCHED_SPARSE: Final = 256
 
-# How long a sparse step waits for others, in seconds.
+# Seconds that a sparse step waits for others.
 _WAIT: Final = 10.0
 
 
@@ -62,7 +62,7 @@ _Step: TypeAlias = tuple[list[_Read], int | None]
 class Page(NamedTuple):
     """Records in order of creation, and whether there are `more`.
 
-    `due` are keys that were left out: their deletion is due, and not recorded yet as due.
+    `due` are keys that were left out: their deletion is due, but not yet recorded as due.
     """
 
     records: list[KeyRecord]
@@ -72,7 +72,7 @@ class Page(NamedTuple):
 
 @dataclass
 class _Density:
-    """How many keys a page has found so far, in how many `places` and `records`."""
+    """The number of keys that a page has found so far, in so many `places` and `records`."""
 
     places: int = 0
     records: int = 0
@@ -86,14 +86,14 @@ class _Density:
 
     @property
     def is_sparse(self) -> bool:
-        """Whether to read the rest by one query."""
+        """Tell whether to read the rest by one query."""
         few = self.matches * _SPARSE
         return (self.records >= _READ and few < self.records) or (
             self.places >= _RANGE and few < self.places
         )
 
     def length(self, missing: int) -> int:
-        """How many places to read next, so that they have the `missing` keys."""
+        """The number of places to read next, which probably have the `missing` keys."""
         if not self.places:
             return min(missing, _RANGE)
         expected = missing * self.places // max(self.matches, 1)
@@ -103,11 +103,11 @@ class _Density:
 class KeyListing:
     """Pages of the keys of a store's profiles.
 
-    A page is read in steps, each a session of its own. As long as keys are dense, a step is a range
-    of places. Where keys are sparse, since most were deleted or do not match, one step reads all
-    that is missing: its cost depends on the number of keys, not on that of places. One sparse step
-    runs at a time, which leaves connections for others, and profiles take turns. Raises
-    StoreUnavailable if it waits too long.
+    A page is read in steps, each a session of its own. If keys are dense, a step is a range of
+    places. If they are sparse, since most were deleted or do not match, one step reads the whole
+    rest: its cost depends on the number of keys, not of places. One sparse step runs at a time,
+    which leaves connections for other calls, and profiles take turns. Raises StoreUnavailable if it
+    waits too long.
     """
 
     def __init__(self, database: Database) -> None:
@@ -134,7 +134,7 @@ class KeyListing:
         density = _Density()
         while place is not None and len(found) <= limit and size <= MAX_PAGE_BYTES:
             if density.is_sparse:
-                if not after:  # all again: a query without a bound is quicker than one with one
+                if not after:  # start anew: a query without a bound is quicker
                     after, place, found, due, size = seq_of(place), 0, [], [], 0
                 missing = min(limit + 1 - len(found), _FETCHED_SPARSE)
                 rest = partial(_read_rest, filters=filters, start=place, limit=missing)
@@ -170,8 +170,8 @@ async def _read_dense(session: Session, *, start: int, length: int) -> _Step:
     It stops earlier once they have `MAX_PAGE_BYTES`.
 
     Each place is a parameter of its own: for a range with two bounds, the database would collect
-    all that lies beyond either. The last is repeated up to a power of two: every connection keeps
-    its last 100 statements prepared, with 200 bytes for each parameter.
+    all rows beyond either bound. The last place is repeated up to a power of two: every connection
+    keeps its last 100 statements prepared, with 200 bytes for each parameter.
     """
     last = await session.last_place()
     if not last:
@@ -205,13 +205,13 @@ async def _read_rest(
     Rows of a profile are in the order of places, since both are assigned in one transaction.
     """
     while True:
-        # The database collects all that lies behind a bound.
+        # The database collects all rows behind a bound.
         bound = [{"~seq": {"$gt": seq_of(start)}}] if start else []
         query = {"$and": [*bound, *filters]}
         try:
             found = _records(await session.fetch_all(KEY, query, limit, order_by="id"))
         except UndecryptableError:
-            if limit > 1:  # to read those before the damaged one
+            if limit > 1:  # to read the records before the damaged one
                 limit //= 2
                 continue
             start = await _first_place(session, query, start)
@@ -225,7 +225,7 @@ async def _read_rest(
 async def _read_few(
     session: Session, *, filters: Sequence[dict[str, Any]], start: int, limit: int
 ) -> _Step:
-    """The same as `_read_rest`, if few keys of the profile may match in all."""
+    """Read as `_read_rest` does, if only few keys of the profile may match."""
     if filters and start and await session.count(KEY, {"$and": filters}) < _FEW:
         found, more = await _read_rest(session, filters=filters, start=0, limit=_FEW)
         if more is None:

@@ -65,8 +65,8 @@ class StoreLocation:
     Askar 0.5.0 passes the options of a URL to the driver in random order and without `&` between
     them, so that the driver understands at most one. So `uri` has no option but `sslmode`.
 
-    `timeout` is how long the database itself may wait, in seconds. `server_options` are settings of
-    a session, as PostgreSQL has them in its startup parameter `options`.
+    `timeout` limits the waiting of the database itself, in seconds. `server_options` are settings
+    of a session, in the form of PostgreSQL's startup parameter `options`.
     """
 
     backend: Backend
@@ -154,7 +154,7 @@ class StoreLocation:
 
     @property
     def persistent(self) -> bool:
-        """Whether the store outlives the service."""
+        """Tell whether the store outlives the service."""
         return self.backend != "memory"
 
     def require_two_connections(self) -> None:
@@ -195,7 +195,7 @@ def _session_settings(given: Mapping[str, str], timeout: float) -> str:
 
 
 def require_one_driver_environment(one: StoreLocation, other: StoreLocation) -> None:
-    """Raise StoreError unless a process can open both stores: there is one environment."""
+    """Raise StoreError unless a process, which has one environment, can open both stores."""
     environments = one.driver_environment, other.driver_environment
     if all(environments) and environments[0] != environments[1]:
         raise StoreError(

@@ -32,14 +32,14 @@ _CHANNEL: Final = """
 _MAX_SLOTS: Final = 1_500
 _ALL: Final = "all"
 
-# How many characters of notices are read at a time; more count as a change of everything.
+# Characters of notices that are read at a time; more count as a change of everything.
 _MAX_READ: Final = 8_000
 
-# In seconds: how long sending a notice may take, and how long between attempts to connect.
+# In seconds: the limit for sending a notice, and the pause between attempts to connect.
 _SEND_TIMEOUT: Final = 1.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
-# How often the connection is tried: its death without a reset only shows when it is used.
+# Seconds between two tests of the connection: only its use shows that it died without a reset.
 _HEARTBEAT: Final = 5.0
 
 

@@ -30,7 +30,7 @@ from minikms.store.writer_lock import WriterLock
 
 LOGGER = logging.getLogger(__name__)
 
-# How long a call waits for a connection, in seconds.
+# Seconds that a call waits for a connection.
 ACQUIRE_TIMEOUT: Final = 2.0
 
 # Seconds between attempts to reconnect that fail, and the least between two that succeed, since
@@ -38,11 +38,11 @@ ACQUIRE_TIMEOUT: Final = 2.0
 _PAUSE: Final = 1.0
 _LONG_PAUSE: Final = 5.0
 
-# How long a call waits for new connections, in seconds, before it tries the old ones.
+# Seconds that a call waits for new connections before it tries the old ones.
 _RECONNECT_WAIT: Final = 1.5
 
-# How many old pools may wait for calls that hang. At this number, no new pool is opened until TCP
-# has ended the calls of one of them.
+# The number of old pools that may wait for calls that hang. At this number, no new pool is opened
+# until TCP has ended the calls of one of them.
 _MOST_OLD: Final = 5
 
 _Lock: TypeAlias = asyncio.Semaphore | WriterLock
@@ -51,7 +51,7 @@ _Lock: TypeAlias = asyncio.Semaphore | WriterLock
 class PoolState(NamedTuple):
     """The state of the connections: their number, and how many are in use.
 
-    `waiting` counts the calls that have none yet, `reopened` how often the store was reopened.
+    `waiting` counts the calls without a connection, `reopened` the times the store was reopened.
     """
 
     connections: int
@@ -195,7 +195,7 @@ class StorePool:
             self._file.has_room()
 
     def on_silence(self) -> None:
-        """Have the next health check write; connect again unless that was just done."""
+        """Make the next health check write; connect again unless that was just done."""
         self.writes_fail = True
         if self.location.backend != "postgres" or self._is_reconnecting():
             return
@@ -263,13 +263,13 @@ class StorePool:
         self._close_later(_close_after(self._free.unused, self.store))
         self._free = _Free(self.location, self.writer_lock)
         self._use(store)
-        self._counters.count()  # it may be another server, or have done calls that hung
+        self._counters.count()  # another server may answer, or calls that hung may have been done
         self._replaced_at = time.monotonic()
         self._alive.set()
         LOGGER.warning("%s answers again, on new connections", self.location)
 
     async def _open_in_time(self) -> Store:
-        """Open a second pool on the store; raises StoreError after a time limit, too."""
+        """Open a second pool on the store; also raises StoreError after a time limit."""
         opening = asyncio.create_task(self._open_writable())
         try:
             await asyncio.wait({opening}, timeout=self.timeout)

@@ -21,10 +21,10 @@ _REQUIRED: Final = ("idle_in_transaction_session_timeout", "lock_timeout")
 # The name in the server of the connection that each service has.
 NOTICES: Final = "minikms notices"
 
-# Which server process answers a statement.
+# The server process that answers a statement.
 _BACKEND: Final = "SELECT pg_backend_pid()"
 
-# How many connections to this database have a name.
+# The number of connections to this database that have a name.
 _SERVICES: Final = (
     "SELECT count(*) FROM pg_stat_activity "
     "WHERE datname = current_database() AND application_name = $1"
@@ -32,7 +32,7 @@ _SERVICES: Final = (
 
 
 def installed() -> bool:
-    """Whether the extra `postgres`, which such connections need, is installed."""
+    """Tell whether the extra `postgres`, which such connections need, is installed."""
     return find_spec("asyncpg") is not None
 
 
@@ -41,7 +41,7 @@ async def connect(
 ) -> "asyncpg.Connection":
     """A connection with the settings of Askar's; `application` is its name in the server.
 
-    It keeps as many as `prepared` statements.
+    It keeps up to `prepared` statements.
     """
     import asyncpg  # slow to import, and only PostgreSQL needs it
 
@@ -116,7 +116,7 @@ async def check_sessions(location: StoreLocation) -> None:
 async def require_no_service(location: StoreLocation) -> None:
     """Raise StoreError if a service of any version is connected to the store's database.
 
-    It does not see services without the extra `postgres`, and does not see any without it here.
+    Services without the extra `postgres` are not found, and no service is found without it here.
     """
     if not installed():
         return

@@ -12,7 +12,7 @@ from minikms.store.sessions import Entry
 
 ResultT = TypeVar("ResultT")
 
-# How many rows are read from a cursor in one step.
+# The number of rows that are read from a cursor in one step.
 BATCH: Final = 256
 
 
@@ -50,7 +50,7 @@ async def all_rows(
                 return
             except UndecryptableError:
                 pass
-            del cursor  # which releases its connection
+            del cursor  # to release its connection
             batch = await read_by_halves(offset, offset + BATCH, read, lambda _: [None])
             yield batch
             offset += len(batch)

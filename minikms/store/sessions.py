@@ -65,7 +65,7 @@ class Session:
 
     @property
     def is_transaction(self) -> bool:
-        """Whether the session is a transaction."""
+        """Tell whether the session is a transaction."""
         is_transaction: bool = self._session.is_transaction
         return is_transaction
 
@@ -90,7 +90,7 @@ class Session:
         return [found[place] for place in range(len(found))]
 
     async def count(self, category: str, tag_filter: TagFilter | None = None) -> int:
-        """How many entries a filter matches, without decrypting them."""
+        """Count the entries that a filter matches, without decrypting them."""
         number: int = await self._session.count(category, tag_filter)
         return number
 
@@ -139,7 +139,7 @@ class Transaction(Session):
         return self.place
 
     def set_last_place(self, place: int) -> None:
-        """Have new keys come after `place`."""
+        """Let new keys come after `place`."""
         self.place = place
 
     async def insert(
@@ -151,7 +151,7 @@ class Transaction(Session):
     ) -> None:
         """Insert an entry; raises DuplicateError, and ValueError for a name with NUL."""
         if _NUL in name:
-            raise ValueError("The name of an entry has no NUL.")
+            raise ValueError("The name of an entry must not contain NUL.")
         self._note(size=len(value))
         await self._session.insert(category, name, value, tags)
 
@@ -194,7 +194,7 @@ class Transaction(Session):
     async def store_place(self) -> bool:
         """Store the last place, if one was assigned.
 
-        Gives whether that number has one binary digit more: it has doubled since it last had.
+        Tells whether the number has got one more binary digit, so that it has doubled since then.
         """
         before, place = self._stored_place, self.place
         if place != before:

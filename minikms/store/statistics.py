@@ -16,7 +16,7 @@ _LEAST: Final = 500
 # In seconds: for ANALYZE, which reads a sample of 30,000 rows.
 _TIMEOUT: Final = 60.0
 
-# Whether the table has grown by half since it was last analyzed, or vacuumed.
+# Tells whether the table has grown by half since it was last analyzed or vacuumed.
 _OUTDATED: Final = """
     SELECT pg_relation_size(oid) / current_setting('block_size')::int > relpages * 1.5
     FROM pg_class WHERE oid = to_regclass('items_tags')
@@ -24,11 +24,11 @@ _OUTDATED: Final = """
 
 
 class TableStatistics:
-    """Has PostgreSQL analyze the tables in the background each time that their keys have doubled.
+    """Lets PostgreSQL analyze the tables in the background each time that their keys have doubled.
 
-    Without statistics it takes a profile for one row, and a page of a listing takes seconds. Its
-    autovacuum, if it is on, looks for grown tables once a minute. Only PostgreSQL with the extra
-    `postgres` is analyzed; statistics of other databases are fixed, if there are any.
+    Without statistics it assumes that a profile has one row, and a page of a listing takes seconds.
+    Its autovacuum, if it is on, looks for grown tables once a minute. Only PostgreSQL with the
+    extra `postgres` is analyzed; other databases have fixed statistics or none.
     """
 
     def __init__(self, location: StoreLocation) -> None:

@@ -84,13 +84,13 @@ class Writes:
 
     @property
     def waiting(self) -> int:
-        """How many writes wait for a transaction that has not begun to wait for a connection."""
+        """The number of writes whose transaction does not wait for a connection yet."""
         return sum(map(len, self._waiting.values()))
 
     async def together(self, profile: str, work: Work[ResultT]) -> ResultT:
         """The result of `work`, in a transaction on a profile that it may share with others.
 
-        It is not done if its caller is gone before that begins.
+        The write is not done if its caller is gone before the transaction begins.
         """
         future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
         write = _Write(work, future, CURRENT.get())
@@ -123,7 +123,7 @@ class Writes:
             except Exception as exc:
                 for write in group:
                     write.fail(exc)
-                # Nothing was sent of the others, whatever is known of the group.
+                # Nothing of the other writes was sent, even if the group's outcome is unknown.
                 if isinstance(exc, KmsError) and exc.outcome:
                     exc = StoreUnavailable()
                 while waiting:
@@ -209,7 +209,7 @@ class Writes:
             except (AskarError, StaleProfileError) as exc:
                 askar_profile = await self._directory.successor(profile, askar_profile, exc)
             else:
-                # While this process may still write, and no other.
+                # Before another process may write.
                 self._remember_place(askar_profile, slots, transaction.place)
                 return result
 
