@@ -1,4 +1,4 @@
-"""The problems that a call can be answered with, a class for each (RFC 9457)."""
+"""The problems that answer a failed call, a class for each (RFC 9457)."""
 
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal

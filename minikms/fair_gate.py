@@ -11,10 +11,10 @@ MAX_WAITING: Final = 100
 
 
 class FairGate:
-    """Has a number of places; callers who wait get them round robin by name, in order within one.
+    """Gives its places to waiting callers: round robin by name, and in order within a name.
 
     If too many callers of a name wait, or one waits longer than `patience` seconds, `refusal` makes
-    the error. A place is free again after `rest` times as long as it was held.
+    the error. After its use, a place stays closed for `rest` times as long as it was held.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Private names of other libraries, each in a table with its reason.
 
-A library may change them in any release. So a user of one calls `missing` at the start, and can do
-without it.
+A library may change them in any release. So code that uses one calls `missing` at the start, and
+works without the name.
 """
 
 from dataclasses import dataclass

@@ -41,7 +41,7 @@ MAX_LABEL_BYTES: Final = 32 * 1024
 # Bytes of the labels of all keys that one call makes.
 MAX_BATCH_BYTES: Final = 1024 * 1024
 
-# How many earlier keys of an alias are remembered.
+# The number of earlier keys of an alias that are remembered.
 _PREDECESSORS: Final = 16
 
 # The names of keys (a kid is a thumbprint or random) and profiles that callers may give.
@@ -174,14 +174,14 @@ class KeyRecord:
         return self.state_at(time.time_ns())
 
     def fits(self, alg: str | None, labels: Iterable[tuple[str, str]]) -> bool:
-        """Whether the key has this algorithm, None for any, and all of these labels."""
+        """Tell whether the key has this algorithm, None for any, and all of these labels."""
         return alg in (None, self.alg) and all(
             self.labels.get(name) == value for name, value in labels
         )
 
     @property
     def is_gone(self) -> bool:
-        """Whether its deletion is due, so that it no longer exists for callers."""
+        """Tell whether its deletion is due, so that it no longer exists for callers."""
         return self._is_due(time.time_ns())
 
     def _is_due(self, now: int) -> bool:

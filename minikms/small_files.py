@@ -1,4 +1,4 @@
-"""Reads files that options name, if they are regular and small: none blocks or fills memory."""
+"""Reads files that options name: only regular and small ones, which cannot block or fill memory."""
 
 import errno
 import os

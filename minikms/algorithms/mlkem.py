@@ -42,7 +42,7 @@ class MlKemAlgorithm(
         return Encapsulated(ciphertext, secret)
 
     def decapsulate(self, key: PrivateT, ciphertext: bytes) -> bytes:
-        # Section 7.3. One of the right length that does not fit gives another secret: 6.3.
+        # Section 7.3. A wrong ciphertext of the right length gives another secret (section 6.3).
         if len(ciphertext) != self.ciphertext_size:
             raise DecryptionFailed()
         return key.decapsulate(ciphertext)

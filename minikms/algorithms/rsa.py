@@ -133,7 +133,7 @@ class RsaAlgorithm(
         self, public: rsa.RSAPublicKey, message: bytes, signature: bytes, options: SignatureOptions
     ) -> bool:
         scheme = _scheme(message, options)
-        # RFC 8017 section 8.1.2: OpenSSL accepts one without its leading zeros.
+        # RFC 8017 section 8.1.2: OpenSSL accepts a signature without its leading zeros.
         if len(signature) != self.bits // 8:
             return False
         try:
@@ -214,8 +214,8 @@ def load_tested(numbers: rsa.RSAPrivateNumbers) -> rsa.RSAPrivateKey:
 def _recover_primes(n: int, d: int) -> tuple[int, int]:
     """The primes of n, the larger one first, in a bounded number of steps; raises InvalidKey.
 
-    e·d − 1 is k·φ(n)/g, where g divides gcd(p − 1, q − 1), which is 1 where d was made modulo φ(n),
-    and small where it was made modulo λ(n) (RFC 8017 section 3.2). As p and q are half as long as
+    e·d − 1 is k·φ(n)/g. Here g divides gcd(p − 1, q − 1): it is 1 if d was made modulo φ(n), and
+    small if d was made modulo λ(n) (RFC 8017 section 3.2). As p and q are half as long as
     n, φ(n) is so near n that k/g is the best approximation of (e·d − 1)/n among all fractions with
     as small a denominator. Then φ(n) is known, with it p + q, and p and q are the roots of
     x² − (p + q)·x + n. No power is taken, so that numbers which fit nothing cost no more.

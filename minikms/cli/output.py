@@ -10,7 +10,7 @@ import click
 
 from minikms.background import in_background
 
-# Seconds between two lines where standard error is no terminal.
+# Seconds between two lines if standard error is not a terminal.
 PERIOD: Final = 10.0
 
 

@@ -234,4 +234,4 @@ class Door(ABC):
 
     @abstractmethod
     def answer(self, error: KmsError) -> ErrorAnswer:
-        """Return the answer of an error; its `detail` has no secret."""
+        """Return the answer to send for an error; its `detail` has no secret."""

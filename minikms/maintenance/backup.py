@@ -15,23 +15,23 @@ from minikms.store.files import is_open_elsewhere
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.schema import connect, require_askars_schema
 
-# How long a backup waits for another program that has locked the file, in seconds.
+# Seconds that a backup waits for another program that has locked the file.
 _TIMEOUT: Final = 60.0
 
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 async def back_up(path: Path, target: Path, key: StoreKey | None) -> None:
-    """Write the committed contents of the store at a path into a new file, while services use it.
+    """Write the committed contents of a store, which may be in use, into a new file.
 
-    The file exists once it is complete, on the disk, and checked, with `key` unless it is None.
+    The file appears once it is complete, on the disk, and checked, with `key` unless it is None.
     Raises StoreError.
     """
     if os.path.lexists(target):
         raise StoreError(f"{target} exists already.")
     with _because(f"The backup {target} cannot be made"), _new_file(target) as new:
         await _fill(new, path, key)
-        os.link(new, target)  # which replaces nothing
+        os.link(new, target)  # never replaces a file
         _sync(target.parent)
 
 
@@ -39,8 +39,8 @@ async def restore(path: Path, backup: Path, key: StoreKey | None) -> None:
     """Replace the store at a path, if there is one, by a backup, which stays.
 
     The files beside the store are removed: a WAL that is applied to another file wrecks it.
-    Whenever this is interrupted, either the old or the new store is there, whole. Raises StoreError
-    if the backup is damaged or not a store, or if a process has the store open.
+    After any interruption, either the old or the new store exists, complete. Raises StoreError if
+    the backup is damaged or not a store, or if a process has the store open.
     """
     path = path.resolve()  # a link to the store stays
     if path.exists() and backup.exists() and path.samefile(backup):

@@ -27,7 +27,7 @@ class Copied:
 async def count(
     inspector: StoreInspector, algs: Iterable[str]
 ) -> AsyncGenerator[tuple[str, dict[str, int]], None]:
-    """For each profile, how many keys it has of each of these algorithms, and of others."""
+    """Count the keys of each profile, by these algorithms and all others."""
     for profile in await inspector.profiles():
         try:
             if await _askar_profile(inspector, profile) is not None:

@@ -11,7 +11,7 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.entries import ALIAS, DELETION, KEY, alias_entry, deletion_tags, tags_of
 
-# Called with a fault: the profile and the kid, empty if they do not apply, and a few words.
+# Takes a fault: the profile and the kid, empty if they do not apply, and a few words.
 Report: TypeAlias = Callable[[str, str, str], None]
 
 

@@ -32,7 +32,7 @@ from minikms.store.sessions import Entry, KeyEntry, Session
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
-# How many sessions read keys one by one at a time, if there are connections for them.
+# The number of sessions that read keys one by one at a time, if there are enough connections.
 _SESSIONS: Final = 2
 
 # The categories of the store's own profile besides its directory. A head refers to a chain and to
@@ -120,7 +120,7 @@ class StoreInspector:
         return "Askar has no profile for it"
 
     async def publishes(self, profile: str) -> bool:
-        """Whether everybody may read the profile's public keys."""
+        """Tell whether everybody may read the profile's public keys."""
         return await self._database.run(profile, publishes)
 
     # The store's own profile
@@ -138,7 +138,7 @@ class StoreInspector:
     # Keys
 
     async def count(self, profile: str, algs: Iterable[str]) -> dict[str, int]:
-        """How many keys of each of these algorithms there are, and of all others under ``""``."""
+        """Count the keys of each of these algorithms, and of all others under ``""``."""
 
         async def work(session: Session) -> dict[str, int]:
             left = await session.count(KEY)
@@ -156,7 +156,7 @@ class StoreInspector:
         return await self._database.run(profile, work)
 
     async def entries(self, profile: str) -> int:
-        """How many records, aliases and materials there are, with one material for each record."""
+        """Count the records, aliases and materials, with one material for each record."""
 
         async def work(session: Session) -> int:
             return 2 * await session.count(KEY) + await session.count(ALIAS)
@@ -189,7 +189,7 @@ class StoreInspector:
             yield [None if row is None else row.name for row in batch]
 
     async def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
-        """All keys of Askar's: a few together, many one of its algorithms after the other.
+        """All keys of Askar's: together if they are few, else one algorithm after the other.
 
         None stands for the keys of an algorithm if one of them does not decrypt.
         """

@@ -22,7 +22,7 @@ class StoredKey:
 
     `record` is None if it does not exist, or exists (`recorded`) and cannot be read. `materials` is
     by category. `aliases` has, by `alias_entry`, the kid of each alias that the record lists or the
-    caller named, None if there is no such entry. `deletion` has the tags of the scheduled deletion.
+    caller named, None if it has no entry. `deletion` has the tags of the scheduled deletion.
     Entries that do not decrypt are only in `unreadable`, by category and name.
     """
 
@@ -37,7 +37,7 @@ class StoredKey:
 
     @property
     def unreadable_materials(self) -> bool:
-        """Whether some material does not decrypt."""
+        """Tell whether some material does not decrypt."""
         return any(category in (ASKAR_KEY, MATERIAL) for category, _ in self.unreadable)
 
     @property

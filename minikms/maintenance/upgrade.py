@@ -17,7 +17,7 @@ from minikms.store.database import Database
 from minikms.store.entries import insert_material, replace_record
 from minikms.store.sessions import Transaction
 
-# How long the transaction of one profile may take, in seconds: many times that of a million keys.
+# Seconds that the transaction of a profile may take: many times the need of a million keys.
 _TIMEOUT: Final = 24 * 3600.0
 
 
@@ -49,7 +49,7 @@ async def older_keys(inspector: StoreInspector, leave: Report) -> dict[str, list
             leave(profile, "", fault)
             continue
         try:
-            await inspector.last_seq(profile)  # without which nothing can be written
+            await inspector.last_seq(profile)  # raises if nothing can be written
         except KeyUnreadable as exc:
             leave(profile, "", exc.detail)
             continue
@@ -69,7 +69,7 @@ async def upgrade(
     leave: Report,
     advance: Callable[[int], None],
 ) -> int:
-    """Store these keys of each profile in the form of this layout; gives how many were changed.
+    """Store these keys of each profile in the form of this layout; return the number of changes.
 
     Each profile is one transaction; the layout of the store is raised last. A key with faults is
     not changed: `leave` is called with its profile, its kid, and each fault. `advance` is called
@@ -92,7 +92,7 @@ async def _renew(
     kids: Sequence[str],
     advance: Callable[[int], None],
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Renew keys in one transaction; gives how many, and the faults of other keys by kid."""
+    """Renew keys in one transaction; return their number, and the faults of other keys by kid."""
     stopped = False
 
     async def work(transaction: Transaction) -> tuple[int, list[tuple[str, str]]]:
@@ -122,5 +122,5 @@ async def _renew(
 
 
 def _may_be_older(record: KeyRecord | None) -> bool:
-    """Whether a record belongs to an Askar key, or cannot be read."""
+    """Tell whether a record belongs to an Askar key, or cannot be read."""
     return record is None or record.material == "askar"

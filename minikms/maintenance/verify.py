@@ -31,7 +31,7 @@ class Tally:
 
 
 async def entries(inspector: StoreInspector) -> int:
-    """How many entries `verify` would check now."""
+    """Count the entries that `verify` would check now."""
     number = 0
     for profile, askar_profile in (await inspector.directory()).askar_profiles.items():
         try:
@@ -130,7 +130,7 @@ class _ProfileCheck:
         for category, number in (hidden - named).items():
             self._report("", f"{number} entries of {category} do not decrypt, nor do their names")
 
-    # Reading: each gives how many entries do not decrypt
+    # Reading: each method returns the number of entries that do not decrypt
 
     async def _read_aliases(self) -> int:
         hidden = 0
@@ -162,7 +162,7 @@ class _ProfileCheck:
     # Checking
 
     async def _check_records(self, askar_profile: str) -> int:
-        """Check every key that has a record; gives how many records do not decrypt."""
+        """Check every key that has a record; return the number that do not decrypt."""
         newest = hidden = 0
         async with aclosing(self._inspector.records(self._profile)) as batches:
             async for batch in batches:
@@ -174,7 +174,7 @@ class _ProfileCheck:
                 self._advance(len(batch))
         try:
             last = await self._inspector.last_seq(self._profile)
-            # A profile that was made again has places of its own.
+            # A profile that was removed and made again has other places.
             same = await self._inspector.askar_profile(self._profile) == askar_profile
             if same and newest > last:
                 self._report("", "its next key would take another's place in the order of creation")
@@ -183,7 +183,7 @@ class _ProfileCheck:
         return hidden
 
     async def _suspects(self, entries: Sequence[StoredRecord]) -> list[str]:
-        """The kids of keys that seem wrong, by the entries that were read of each category."""
+        """The kids of keys that seem wrong, judged by the entries read from each category."""
         readable = [(entry, entry.record) for entry in entries if entry.record is not None]
         of_bytes = [record for _, record in readable if material_category(record) == MATERIAL]
         bytes_of = dict(
@@ -235,7 +235,7 @@ class _ProfileCheck:
                     await self._confirm(kid)
 
     async def _check_materials(self) -> int:
-        """Check that material belongs to a record; gives how many of bytes do not decrypt."""
+        """Check that material has a record; return the number of damaged materials of bytes."""
         hidden = 0
         async with aclosing(self._inspector.materials(self._profile)) as batches:
             async for batch in batches:

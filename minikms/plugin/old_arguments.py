@@ -11,7 +11,7 @@ _PARAMETERS: Final = {"sign": 5, "sign_many": 5, "verify": 6}
 
 
 def take_old_arguments(cls: type) -> None:
-    """Have the methods of a new class that want `alg` and `prehashed` take SignatureOptions."""
+    """Let methods of a new class that expect `alg` and `prehashed` take SignatureOptions."""
     for name, number in _PARAMETERS.items():
         method = vars(cls).get(name)
         if method is not None and len(inspect.signature(method).parameters) == number:

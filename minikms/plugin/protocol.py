@@ -250,7 +250,7 @@ class Jwe(Capability):
 
     @property
     def jwe_work(self) -> Mapping[str, str]:
-        """The operation that takes most of the time of each; a JWE is slow if it is."""
+        """The slowest operation of each `alg`; if it is slow, so is the JWE."""
         return {}
 
 
@@ -333,8 +333,8 @@ class KeyWrap(Jwe, Generic[KeyT]):
 class KeyAgreement(KeyPairAlgorithm[KeyT, PublicT], Jwe):
     """Agrees on a secret with a peer's public key.
 
-    On any curve it brings ECDH-ES and ECDH-1PU: a JWE has the secret of `derive`, a new key of
-    `generate`, and the public JWK of that as `epk`.
+    On any curve it brings ECDH-ES and ECDH-1PU: a JWE uses the secret of `derive` and a new key of
+    `generate`, whose public JWK is the `epk`.
     """
 
     grants: ClassVar[tuple[str, ...]] = ("derive",)

@@ -12,7 +12,7 @@ PublicT_co = TypeVar("PublicT_co", covariant=True)
 
 
 class HasPublicKey(Protocol[PublicT_co]):
-    """A private key of pyca/cryptography, or one like it."""
+    """A private key of pyca/cryptography, or of a class like its classes."""
 
     def public_key(self) -> PublicT_co: ...
 

@@ -185,7 +185,7 @@ def _owns(algorithm: KeyAlgorithm[Any], jwk: Mapping[str, Any]) -> bool:
 
 
 def _clash(one: _Origin, other: _Origin, has: str, shared: str) -> PluginError:
-    """The error of two algorithms that cannot be there together."""
+    """The error of two algorithms that cannot be used together."""
     return PluginError(
         f"The {one} {has} {shared}, as does the {other}; to start with one of them: "
         f"{one.way_out} or {other.way_out}."

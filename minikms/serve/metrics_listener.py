@@ -82,7 +82,7 @@ async def _listening(config: Config, registry: CollectorRegistry) -> AsyncIterat
     app.router.add_get("/metrics", metrics)
     runner = KmsRunner(app, config, Shutdown(), shutdown_timeout=_SHUTDOWN_TIMEOUT)
     await runner.setup()
-    acceptor = Acceptor(lambda: runner.server(), Places(_CONNECTIONS, option="what /metrics takes"))  # type: ignore[misc]
+    acceptor = Acceptor(lambda: runner.server(), Places(_CONNECTIONS, option="the /metrics limit"))  # type: ignore[misc]
     try:
         host, port = config.metrics_host, config.metrics_port
         try:

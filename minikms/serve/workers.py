@@ -237,7 +237,7 @@ class _Workers:
 
 @contextlib.asynccontextmanager
 async def _shared_store(config: Config) -> AsyncIterator[Config]:
-    """Yield the configuration of workers, who share a store in memory."""
+    """Yield the configuration of workers, which share a store in memory."""
     if StoreLocation.parse(config.store).persistent:
         yield config
         return
@@ -270,7 +270,7 @@ def _spawn(name: str, config: Config) -> _Worker:
 
 
 def _work(config: Config, parent: WorkerEnd) -> None:
-    """Run a worker; only here is the web imported, which takes most of the start."""
+    """Run a worker; only workers import the web, which takes most of a start."""
     with garbage.growing():
         from minikms.serve import process
 

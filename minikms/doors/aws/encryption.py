@@ -136,7 +136,7 @@ async def _source(call: AwsCall, body: Body, prefix: str) -> _Source:
     """Find the key of the ciphertext that members with a prefix describe.
 
     A symmetric ciphertext names its key. Raises IncorrectKeyException if the call names another
-    key, and InvalidCiphertextException if the ciphertext's key is not one that encrypts so.
+    key, and InvalidCiphertextException if the ciphertext's key does not encrypt in this way.
     """
     algorithm = body.get(f"{prefix}EncryptionAlgorithm", SYMMETRIC_DEFAULT)
     text, data = body.get(f"{prefix}KeyId"), body["CiphertextBlob"]

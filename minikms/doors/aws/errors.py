@@ -95,7 +95,7 @@ CODES: Final[Mapping[type[KmsError], Code]] = {
 }
 """AWS's code of each error of the service that has one; the others keep their status."""
 
-# AWS's sentence whatever the reason, and a hint at the header that Mini KMS reads.
+# AWS's sentence for any reason, and a hint at the header that Mini KMS reads.
 _UNKNOWN_CALLER: Final = "The security token included in the request is invalid."
 _NO_TOKEN: Final = f"{_UNKNOWN_CALLER} It has none: a token of Mini KMS goes in AWS_SESSION_TOKEN."
 _NO_PROFILE: Final = (

@@ -38,7 +38,7 @@ class AwsKey:
 
     @property
     def by_kid(self) -> KeyRef:
-        """A reference to this very key, whatever its aliases name by now."""
+        """A reference by kid: its aliases may name another key by now."""
         return KeyRef(kid=self.record.kid)
 
     def require_not_pending(self) -> None:
@@ -112,7 +112,7 @@ class AwsCall:
         return key
 
     async def key_to_change(self, text: str) -> AwsKey:
-        """Find the key that a caller names by no alias; it must not be pending deletion.
+        """Find the key that a caller names, not by an alias; it must not be pending deletion.
 
         Raises as `key` does, and KMSInvalidStateException.
         """
