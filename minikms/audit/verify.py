@@ -54,7 +54,7 @@ def _check_links(checker: FileChecker) -> None:
         before = checker.chains.get(opening.follows or "")
         if before and not opening.continues and not before.may_have(opening.after, chain.prev):
             what = f"line {opening.after} of the chain {opening.follows}"
-            checker.fault(chain.begin, f"{what} is not the one that it followed")
+            checker.fault(chain.begin, f"{what} is not the line that it continues")
 
 
 def _replaced(checker: FileChecker, files: Sequence[LogFile]) -> Iterator[str]:

@@ -238,11 +238,11 @@ class FileChecker:
             missing = _lines(chain.n + 1, line.n - 1)
             self.fault(where, f"{missing} of its chain, before it, is missing")
         elif chain.n and chain.hash not in (None, line.prev):
-            self.fault(where, "the line before is not the one that it followed")
+            self.fault(where, "the line before is not the line that it continues")
         chain.n, chain.hash, chain.where = line.n, line.hash, where
         head = chain.heads.get(line.n)
         if head and head.hash != line.hash:
-            self.fault(where, "it, or one before, is not what the head vouches for")
+            self.fault(where, "it, or a line before, does not match the head")
 
     def _end(self, chain: FoundChain | None) -> None:
         """Check the end of a chain against its last head."""

@@ -30,11 +30,11 @@ def faults_of(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
         yield from _faults_without_record(stored)
         return
     if record.kid != stored.kid:
-        yield "its record is that of another key"
+        yield "its record belongs to another key"
     if dict(stored.tags) != tags_of(record):
-        yield "its tags are not those of its record"
+        yield "its tags do not match its record"
     if not stored.materials.keys() <= {material_category(record)}:
-        yield "it has material that its record does not tell of"
+        yield "it has material that its record does not mention"
     if stored.stored is not None:
         yield from faults_of_material(record, stored.stored, registry)
     elif not stored.unreadable_materials:
@@ -56,7 +56,7 @@ def _faults_of_deletion(stored: StoredKey, record: KeyRecord) -> Iterator[str]:
         if record.deletes is not None and (DELETION, stored.kid) not in stored.unreadable:
             yield "it is scheduled for deletion, and nothing would remove it"
     elif stored.deletion != deletion_tags(record):
-        yield "its scheduled deletion is not that of its record"
+        yield "its scheduled deletion does not match its record"
 
 
 def _faults_without_record(stored: StoredKey) -> Iterator[str]:
@@ -95,7 +95,7 @@ def faults_of_material(
         yield f"its material does not open: {type(exc).__name__}"
         return
     if jwk != record.jwk or algorithm.kty != record.kty:
-        yield "its material is not that of its public key"
+        yield "its material does not match its public key"
     if jwk is not None and thumbprint(jwk) != record.kid:
         yield "its kid is not the thumbprint of its key"
     if record.material == "none" and stored != b"":

@@ -66,7 +66,7 @@ async def verify(
     if directory.unreadable:
         fault("", "", f"{directory.unreadable} entries of the directory of profiles do not decrypt")
     for profile in directory.removed:
-        note(f"the profile {profile} was removed, and is not gone yet")
+        note(f"the profile {profile} was removed, but parts of it remain")
     for profile, askar_profile in directory.askar_profiles.items():
         tally.profiles += 1
         try:
@@ -82,7 +82,7 @@ async def verify(
     directory = await inspector.directory()
     named = {*directory.askar_profiles.values(), *directory.removed.values()}
     for askar_profile in sorted(left - named):
-        note(f"Askar's profile {askar_profile} is that of no profile")
+        note(f"no profile uses Askar's profile {askar_profile}")
     return tally
 
 

@@ -71,7 +71,7 @@ def test_verify_finds_a_damaged_store(run, persistent_url, key, key_file):
         [
             f"default {kid} its material is missing",
             "odd - Askar has no profile for it",
-            "Left over: the profile empty was removed, and is not gone yet",
+            "Left over: the profile empty was removed, but parts of it remain",
             "Checked 4 profiles, 11 keys and 19 aliases: 2 wrong.",
         ]
     )

@@ -112,14 +112,14 @@ KEY_FAULTS = {
         lambda session, record: session.replace(
             "minikms.key", record.kid, replace(record, kid="x").to_bytes(), tags_of(record)
         ),
-        ["its record is that of another key"],
+        ["its record belongs to another key"],
     ),
     "tags of another": (
         "ed25519",
         lambda session, record: session.replace(
             "minikms.key", record.kid, record.to_bytes(), tags_of(replace(record, labels={}))
         ),
-        ["its tags are not those of its record"],
+        ["its tags do not match its record"],
     ),
     "no place in the order": (
         "ed25519",
@@ -139,18 +139,18 @@ KEY_FAULTS = {
     "public key of another": (
         "p521",
         lambda session, record: put(session, record, jwk={**record.jwk, "x": "AA"}),
-        ["its material is not that of its public key"],
+        ["its material does not match its public key"],
     ),
     "key type of another": (
         "hs256",
         lambda session, record: put(session, record, kty="RSA"),
-        ["its material is not that of its public key"],
+        ["its material does not match its public key"],
     ),
     "material of another": (
         "p521",
         lambda session, record: session.replace("minikms.material", record.kid, P521),
         [
-            "its material is not that of its public key",
+            "its material does not match its public key",
             "its kid is not the thumbprint of its key",
         ],
     ),
@@ -172,12 +172,12 @@ KEY_FAULTS = {
     "bytes beside an Askar key": (
         "xc20p",
         lambda session, record: session.insert("minikms.material", record.kid, b"x"),
-        ["it has material that its record does not tell of"],
+        ["it has material that its record does not mention"],
     ),
     "Askar key beside bytes": (
         "hs256",
         lambda session, record: session.insert_key(record.kid, Key.generate("p256")),
-        ["it has material that its record does not tell of"],
+        ["it has material that its record does not mention"],
     ),
     "public key alone with material": (
         "p521",
@@ -235,12 +235,12 @@ KEY_FAULTS = {
             put(session, record, deletes=2**62),
             session.insert("minikms.deletion", record.kid, b"", {"~at": "1"}),
         ),
-        ["its scheduled deletion is not that of its record"],
+        ["its scheduled deletion does not match its record"],
     ),
     "deletion that is not its record's": (
         "hs256",
         lambda session, record: session.insert("minikms.deletion", record.kid, b"", {"~at": "1"}),
-        ["its scheduled deletion is not that of its record"],
+        ["its scheduled deletion does not match its record"],
     ),
     "deletion of no key": (
         "ed25519",
@@ -343,8 +343,8 @@ async def test_rows_left_over_from_profiles_are_found(location, key):
     faults, notes, _ = await check(location, key)
     assert faults == []
     assert notes == [
-        "the profile t was removed, and is not gone yet",
-        "Askar's profile stray is that of no profile",
+        "the profile t was removed, but parts of it remain",
+        "no profile uses Askar's profile stray",
     ]
 
 
@@ -470,7 +470,7 @@ async def test_a_flipped_byte_in_the_directory(tmp_path, key, flip, query):
     flip(path, number)
     faults, notes, tally = await check(StoreLocation.parse(f"sqlite://{path}"), key)
     assert faults == [("", "", "1 entries of the directory of profiles do not decrypt")]
-    assert re.fullmatch("Askar's profile [0-9a-f]{32} is that of no profile", *notes)
+    assert re.fullmatch("no profile uses Askar's profile [0-9a-f]{32}", *notes)
     assert tally.profiles == 1
 
 
