@@ -15,7 +15,7 @@ ResultT = TypeVar("ResultT")
 LARGEST: Final = 64 * 1024 * 1024
 """The most bytes of an answer, also when inflated."""
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
-# What parsing raises, and what `form` raises for another shape than it reads.
+# The errors of parsing, and of `form` for JSON of another shape.
 _UNEXPECTED: Final = (
     ValueError,
     LookupError,
@@ -56,7 +56,7 @@ class Answer:
             return self.body
         if encoding not in ("gzip", "deflate"):
             raise ValueError("The answer has another Content-Encoding.")
-        # Not left to httpx, which inflates whatever comes, to any size.
+        # httpx would inflate any answer to any size.
         inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
         inflated = inflater.decompress(self.body, LARGEST)
         if not inflater.eof or inflater.unused_data:

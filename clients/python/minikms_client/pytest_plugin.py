@@ -28,8 +28,8 @@ _LISTENS = re.compile(r"listening on (https?://\S+:\d+),")
 def serve(*options: str) -> Iterator[str]:
     """Start a server on a free port, with keys in memory; yield its URL.
 
-    It takes `options` of `minikms serve`, and none of the environment. Raises RuntimeError, with
-    what the server wrote, where it does not start within a minute.
+    It takes `options` of `minikms serve`, and ignores variables of the environment. Raises
+    RuntimeError with the server's output if it does not start within a minute.
     """
     variables = {name: v for name, v in os.environ.items() if not name.startswith("MINIKMS_")}
     command = [*_command(), "serve", "--port", "0", "--shutdown-grace", "0"]

@@ -8,7 +8,7 @@ import httpx
 from minikms_client.errors import ProblemError
 from minikms_client.wire import Call
 
-# What the service answers before it has done anything of the call.
+# Problems that the service answers before it has done any part of the call.
 _REFUSED = frozenset({"too-busy", "too-many-attempts"})
 
 
@@ -20,10 +20,10 @@ class Retries:
     longest: float
 
     def after_problem(self, call: Call, problem: ProblemError, attempt: int) -> float | None:
-        """Return the seconds before the next attempt, None for no other.
+        """Return the seconds before the next attempt, or None to give up.
 
-        A service that is busy refuses before it does anything, so any call may be made again. What
-        else is 503 may have been done, hence only what is repeatable is sent again.
+        A service that is busy refuses before it does anything, so any call may be made again. After
+        another problem of status 503 the call may have been done, so it must be repeatable.
         """
         if problem.status not in (429, 503):
             return None
@@ -32,7 +32,7 @@ class Retries:
         return self._wait(attempt, problem.retry_after)
 
     def after_failure(self, call: Call, error: httpx.TransportError, attempt: int) -> float | None:
-        """Return the same if no answer came: without a connection, nothing was sent."""
+        """Return the same after a missing answer; without a connection, nothing was sent."""
         if isinstance(error, httpx.UnsupportedProtocol):
             return None
         sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
@@ -45,6 +45,6 @@ class Retries:
         if attempt >= self.attempts:
             return None
         wait = retry_after if retry_after is not None else 0.1 * 2**attempt
-        # Callers who were refused together are not to come back together.
+        # Callers who were refused together should not come back together.
         wait *= random.uniform(1, 1.2)  # noqa: S311 (no secret)
         return wait if wait <= self.longest else None

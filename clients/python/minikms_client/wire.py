@@ -79,7 +79,7 @@ def segment(text: str) -> str:
 def present(**fields: object) -> Json:
     """Return the fields that are neither None nor UNSET.
 
-    A trailing underscore, which a name has that is a keyword of Python, is removed.
+    A trailing underscore, which keeps a name from being a keyword of Python, is removed.
     """
     return {
         name.rstrip("_"): value

@@ -63,9 +63,9 @@ class Clients:
                 LOGGER.debug("the profile %s is not there: it never had a key", client.profile)
 
     async def check(self) -> None:
-        """Ask the service for a key of the agent; raises if the service or the profile is missing.
+        """Ask the service for a key of the agent.
 
-        So does a token that may not read keys.
+        Raises if the service or the profile is missing, or the token may not read keys.
         """
         async with self._make(None) as client:
             await client.list_keys(limit=1)

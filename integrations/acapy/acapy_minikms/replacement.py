@@ -1,8 +1,8 @@
 """Replaces ACA-Py's wallet by the wallet of Mini KMS, for which acapy-agent has no hook.
 
-ACA-Py binds its wallet each time it opens a session. This is done once more behind it, for the
-sessions of both kinds of profiles that it has on Askar. When ACA-Py removes such a profile, that
-of a subwallet, its keys are removed before.
+ACA-Py binds its wallet each time it opens a session. This module then binds the wallet of Mini KMS
+instead, for both kinds of profiles that ACA-Py has on Askar. Before ACA-Py removes the profile of a
+subwallet, this module removes its keys.
 """
 
 from collections.abc import Awaitable, Callable
@@ -42,7 +42,7 @@ def check_version() -> None:
 def replace_wallets() -> None:
     """Bind the wallet of Mini KMS in every session that is opened from now on.
 
-    Every profile that is removed from now on has its keys removed.
+    From now on, the keys of a profile are removed with it.
     """
     _replace(SESSIONS, _SETUP, _binding)
     _replace(PROFILES, _REMOVE, _removing)

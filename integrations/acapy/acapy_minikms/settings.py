@@ -28,7 +28,7 @@ _NAMES = frozenset(
 class PluginOptions:
     """The values of `--plugin-config-value acapy_minikms.NAME=VALUE`, None if not given.
 
-    `profile` and `token_file` are those of the agent's own wallet. `subwallet_profile` is the
+    `profile` and `token_file` are for the agent's own wallet. `subwallet_profile` is the
     profile of a subwallet, with `{wallet_id}` in it; `subwallet_token_folder` has a file for each
     subwallet that needs a token of its own, whose name is the wallet id. The keys of a subwallet
     that is removed can be restored for `subwallet_retention_days`.

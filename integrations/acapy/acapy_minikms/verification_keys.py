@@ -15,7 +15,7 @@ from minikms_client import AliasNotFound
 
 
 class MinikmsVerificationKeyStrategy(DefaultVerificationKeyStrategy):
-    """ACA-Py's strategy, and if that finds none, the keys that Mini KMS has by alias."""
+    """ACA-Py's strategy; if it finds no method, the keys that Mini KMS has by alias."""
 
     def __init__(self, clients: Clients) -> None:
         super().__init__()

@@ -27,7 +27,7 @@ _OPERATIONS: Final = {ED25519: ("sign", "verify", "box", "box-open")}
 class MinikmsWallet(AskarWallet):
     """A wallet with its keys in Mini KMS; DIDs and metadata stay in its own store.
 
-    What needs a public key alone is ACA-Py's own.
+    Operations that need only a public key are ACA-Py's own.
     """
 
     # Keys
@@ -173,7 +173,7 @@ class MinikmsWallet(AskarWallet):
             raise WalletError("Invalid packed message") from error
         async with _errors("Exception when unpacking message"):
             found = await (await self._client()).unpack_didcomm(packed)
-        # ACA-Py says that there is a sender, and takes None for nobody, as its own wallet gives.
+        # ACA-Py's type demands a sender, but its own wallet returns None for an anonymous message.
         return found.message.decode(), cast(str, found.from_), found.to
 
     @property

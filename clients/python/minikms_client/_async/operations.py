@@ -102,7 +102,7 @@ class AsyncOperations(AsyncTransport):
         jwk: Jwk | None = None,
         aad: bytes | None = None,
     ) -> Ciphertext:
-        """Encrypt; `aad` is authenticated too, but is not part of the ciphertext.
+        """Encrypt; `aad` is also authenticated, but is not part of the ciphertext.
 
         A public RSA key, by name or as a `jwk`, encrypts by OAEP, without `aad`.
         """

@@ -82,7 +82,7 @@ class Keys(Transport):
         """Import a key: a `jwk`, or for `alg` a `secret`, a `seed` or `wrapped`.
 
         The `jwk` is private or public. `wrapped` are secret bytes that the key `unwrap_kid` has
-        wrapped. With `if_exists` "keep" a key that is there already is the answer, and no error.
+        wrapped. With `if_exists` "keep", a key that exists is returned, and is not an error.
         """
         body = present(
             jwk=jwk,
@@ -120,7 +120,7 @@ class Keys(Transport):
     ) -> KeyPage:
         """Return a page of at most `limit` keys (1 to 1,000), in order of creation.
 
-        `after` is where it begins, of the page before. A key of the listing has all of `label`.
+        `after` comes from the page before. Every key of the listing has all labels in `label`.
         """
         given = present(limit=limit, after=after, alg=alg, alias=alias)
         query = [(name, str(value)) for name, value in given.items()]

@@ -1,6 +1,6 @@
 """Commands that also accept the options of `mkms`, and arguments that begin with a hyphen.
 
-One kid in 64 begins with one.
+One kid in 64 begins with a hyphen.
 """
 
 import click

@@ -73,12 +73,12 @@ def sentences() -> Iterator[None]:
     except MinikmsError as error:
         fail(str(error), code_of(error))
     except BrokenPipeError:
-        # Whoever read has enough, as `head`: nothing more is written, not at the exit either.
+        # The reader has closed the pipe, as `head` does: nothing more is written, even at the exit.
         sys.stdout = None
         sys.exit(0)
     except OSError as error:
-        # Python's own code for it is 1, which says that a signature is not valid. What standard
-        # output could not take is not written at the exit either.
+        # Python's own code for it is 1, which says that a signature is not valid. Output that could
+        # not be written is not written at the exit either.
         sys.stdout = None
         fail(f"{error.strerror or error}.", WRONG_USAGE)
     except (click.Abort, KeyboardInterrupt):
@@ -86,7 +86,7 @@ def sentences() -> Iterator[None]:
     except (click.ClickException, click.exceptions.Exit):
         raise
     except Exception as error:
-        # Its text may have what is secret.
+        # Its text may contain a secret.
         at = traceback.extract_tb(error.__traceback__)[-1]
         name = type(error).__name__
         fail(f"This is a fault of mkms: {name} in {at.name}, {at.filename}:{at.lineno}.", FAULT)
