@@ -127,7 +127,7 @@ def test_the_document_lists_them(module, name):
         f"| `{owner.__name__.rpartition('.')[2]}.{private}` | {reason} |"
         for owner, private, reason in table.names
     ]
-    without = f"Where one is missing, {table.without}."
+    without = f"If one of these names is missing, {table.without}."
     rows = "\n".join(["| Name | What for |", "|---|---|", *rows])
     # To paste.
     assert f"### {table.library}, in `{file}`\n\n{without}\n\n{rows}\n" in DOCUMENT

@@ -143,7 +143,7 @@ class Tokens:
         return token, record
 
     async def find(self, token_id: str) -> TokenRecord | None:
-        """The record of a token by its id, None if there is none."""
+        """The record of a token by its id, or None."""
 
         async def work(session: Session) -> TokenRecord | None:
             entry = await session.fetch(TOKENS, token_id)

@@ -106,7 +106,7 @@ def with_database(
 async def other_key(
     name: str, file: str | None, method: str | None, location: StoreLocation, *, generate: bool
 ) -> AsyncIterator[StoreKey | None]:
-    """Yield the second key of a command, None if none is given; `generate` makes it."""
+    """Yield the second key of a command, or None if it is not given; `generate` makes it."""
     text = os.environ.get(f"{ENV_PREFIX}{name.upper()}_STORE_KEY", "")
     if generate:
         async with new_key(require_place(name, file, method), location) as key:

@@ -226,7 +226,7 @@ class Door(ABC):
 
     @abstractmethod
     def token(self, request: "web.Request") -> str:
-        """Return the caller's token, empty if there is none; the gate checks it."""
+        """Return the caller's token, or an empty text; the gate checks it."""
 
     @abstractmethod
     def profile(self, request: "web.Request") -> str:

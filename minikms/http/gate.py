@@ -290,7 +290,7 @@ async def receive(request: web.Request, service: web.Application, most: int) -> 
 
 
 def certificate_subject(tls: Any) -> str | None:
-    """The subject of the caller's certificate (RFC 4514), None if none was requested.
+    """The subject of the caller's certificate (RFC 4514), or None if it was not requested.
 
     It is available while the connection is open: at the beginning of a request, not at its end.
     """

@@ -96,7 +96,7 @@ async def run(
     *,
     is_long: bool = False,
 ) -> ResultT:
-    """Call `call`: in a thread if it is long or slow by the algorithm, else here."""
+    """Run `call`: in a thread if it is long, or if its algorithm calls it slow, else here."""
     if is_long or is_slow(algorithm, operation):
         return await asyncio.to_thread(call)
     return call()

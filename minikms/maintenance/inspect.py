@@ -99,7 +99,7 @@ class StoreInspector:
         return await self._database.directory.askar_profiles()
 
     async def askar_profile(self, profile: str) -> str | None:
-        """Askar's name of a profile by the directory; None if there is none."""
+        """Askar's name of a profile by the directory, or None."""
         try:
             return await self._database.directory.askar_profile(profile)
         except ProfileNotFound:

@@ -68,7 +68,7 @@ class ProfileDirectory:
         await self._calls.run(partial(self._create, name), write=True)
 
     async def remove(self, name: str) -> bool:
-        """Remove a profile and its contents; False if there is none.
+        """Remove a profile and its contents; False if it does not exist.
 
         Raises KeyUnreadable if Askar's profile belongs to another profile.
         """

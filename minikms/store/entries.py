@@ -67,7 +67,7 @@ def tags_of(record: KeyRecord) -> dict[str, str]:
 
 
 def deletion_tags(record: KeyRecord) -> dict[str, str]:
-    """The tags by which a scheduled deletion is found; empty if there is none."""
+    """The tags by which a scheduled deletion is found; empty if no deletion is scheduled."""
     return {} if record.deletes is None else {"~at": f"{record.deletes:020d}"}
 
 
@@ -86,7 +86,7 @@ async def insert_material(session: Transaction, kid: str, material: Stored) -> N
 
 
 async def material_of(session: Session, record: KeyRecord) -> Stored | None:
-    """The material of a key, as its algorithm packed it; None if there is none."""
+    """The material of a key, as its algorithm packed it, or None."""
     try:
         if record.material == "askar":
             return await session.fetch_key(record.kid)
@@ -113,7 +113,7 @@ class DueError(Exception):
 
 
 async def load_record(session: Session, kid: str) -> KeyRecord | None:
-    """The record of a key, even if its deletion is due; None if there is none."""
+    """The record of a key, even if its deletion is due; None if the key does not exist."""
     try:
         entry = await session.fetch(KEY, kid)
         return None if entry is None else KeyRecord.from_bytes(entry.value)

@@ -56,7 +56,7 @@ class OpenFile(NamedTuple):
 
 
 def identity_of(path: Path | str) -> tuple[int, int] | None:
-    """Device and inode of the file at a path; None if there is none."""
+    """Device and inode of the file at a path, or None if it does not exist."""
     try:
         facts = os.stat(path)
     except OSError:

@@ -92,7 +92,7 @@ def tags_of(labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def description_of(labels: Mapping[str, str]) -> str:
-    """Return the description among labels, empty if there is none."""
+    """Return the description among labels, or an empty text."""
     return _decode(labels.get(_DESCRIPTION, ""), _IN_VALUE)
 
 
