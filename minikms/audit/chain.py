@@ -106,7 +106,7 @@ class Chain:
         return self.batch([orjson.dumps(facts | asdict(self.opening))])
 
     def batch(self, facts: Iterable[bytes]) -> "Batch":
-        """Make the next lines, one for each JSON object; they are the chain's after `advance`."""
+        """Make the next lines, one for each JSON object; `advance` then adds them to the chain."""
         count, last, key = self.count, self._last, self._key
         start = b'{"chain":"%s","n":' % self.id.encode()
         time = self._time().encode()

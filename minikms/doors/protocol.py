@@ -63,9 +63,9 @@ class DoorService(Protocol):
     async def list_keys(
         self, profile: str, *, limit: int, after: str = ""
     ) -> tuple[list[KeyRecord], bool]:
-        """List up to `limit` keys by creation, behind the one with the `seq` `after`.
+        """List up to `limit` keys by creation, behind the key whose `seq` is `after`.
 
-        The flag says whether there are more.
+        The flag tells whether more keys follow.
         """
 
     def pages(self, profile: str) -> AsyncIterator[list[KeyRecord]]:
@@ -82,7 +82,7 @@ class DoorService(Protocol):
         """
 
     async def dissociate(self, profile: str, kid: str | None, alias: str) -> None:
-        """Remove an alias from this key, or from any if `kid` is None."""
+        """Remove an alias from this key, or from any key if `kid` is None."""
 
     async def update(self, profile: str, kid: str, changes: Mapping[str, Any]) -> KeyRecord:
         """Set the `state`, `expires` or `labels` of a key, as far as `changes` has them.
@@ -93,7 +93,7 @@ class DoorService(Protocol):
     async def relabel(
         self, profile: str, kid: str, change: Callable[[Mapping[str, str]], Mapping[str, str]]
     ) -> KeyRecord:
-        """Set the labels of a key to the result of `change`, which gets the present ones.
+        """Set the labels of a key to the result of `change`, which gets the present labels.
 
         Raises TooLargeRecord, KeyNotUsable if the key is scheduled for deletion, and the errors of
         `change`.
@@ -222,7 +222,7 @@ class Door(ABC):
 
     @abstractmethod
     def route_of(self, request: "web.Request") -> DoorRoute:
-        """Return the one of `routes` that the head of a request names; raises KmsError if none."""
+        """Return the route that the head of a request names; raises KmsError without one."""
 
     @abstractmethod
     def token(self, request: "web.Request") -> str:

@@ -64,8 +64,8 @@ def room_for(most: int) -> int:
 class Places:
     """Counts connections, and limits their number.
 
-    `most_of_one` is the limit of an IPv4 address, and of a /64 of IPv6, which one caller has;
-    addresses that `is_exempt` accepts have none. The log names `option` as the source of `most`,
+    `most_of_one` is the limit of one caller: of an IPv4 address, or of a /64 of IPv6. Addresses
+    that `is_exempt` accepts have no limit. The log names `option` as the source of `most`,
     and has the number of refused connections once a minute.
     """
 

@@ -310,7 +310,7 @@ class LimitedRequestHandler(PlainRequestHandler):
             )
 
     def _head_is_late(self) -> None:
-        """End the connection, without an answer if nothing of a head has come."""
+        """End the connection, without an answer if no part of a head has come."""
         self._head_timer = None
         waiter = self._waiter
         if waiter is None or waiter.done():

@@ -268,13 +268,13 @@ def enter(request: web.Request, profile: str) -> str:
 
 
 async def receive(request: web.Request, service: web.Application, most: int) -> bytes:
-    """Read the body, once, as `read_body` does if it has not come with its head.
+    """Read the body, which works only once; wait for it if it has not come with its head.
 
     `service` is the main application, which has the limits.
 
-    The token of the caller must still be valid at its end: a body may take long, and the profile
-    may belong to another customer by then. The request does not keep the body, as `request.read`
-    would: a connection at rest still has its last request.
+    The token of the caller must still be valid once the body has come: that may take long, and the
+    profile may belong to another customer by then. The request does not keep the body, as it would
+    after `request.read`: a connection at rest still has its last request.
     """
     content = request.content
     if content.is_eof():

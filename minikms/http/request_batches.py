@@ -185,7 +185,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
         rested._manager.requests_count += 1
         answer = head(body, logs.request_id(call.request), self._form) + body
         rested.transport.write(answer)
-        # From now on, as aiohttp counts the time that a connection may rest.
+        # The time that the connection may rest begins now, as in aiohttp.
         self._keepalive = True
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if self._keepalive_handle is None:

@@ -36,7 +36,7 @@ from minikms.store.keys import KeyStore
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
-# The names of a key: a reference, several, or a caller's public JWK.
+# The key of an operation: a reference, several references, or a caller's public JWK.
 By: TypeAlias = KeyRef | AnyKey | Mapping[str, Any]
 
 # Up to this many keys are looked up one by one, and more of them together.

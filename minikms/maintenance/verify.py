@@ -219,7 +219,7 @@ class _ProfileCheck:
         return suspects
 
     async def _check_aliases(self) -> None:
-        """Check the aliases that no record was found for."""
+        """Check the aliases for which no record was found."""
         for aliases in _batches(self._aliases.items()):
             records = await self._inspector.find(self._profile, [kid for _, kid in aliases])
             for (alias, kid), record in zip(aliases, records, strict=True):
@@ -227,7 +227,7 @@ class _ProfileCheck:
                     await self._confirm(kid, alias)
 
     async def _check_rest(self, kids: Iterable[str], fits: Callable[[KeyRecord], bool]) -> None:
-        """Check kids that no record was found for; `fits` tells whether the entry fits one."""
+        """Check kids for which no record was found; `fits` tells whether an entry fits a record."""
         for some in _batches(kids):
             records = await self._inspector.find(self._profile, some)
             for kid, record in zip(some, records, strict=True):

@@ -81,7 +81,7 @@ class AskarKeyPair(
 
     def _from_jwk(self, jwk: Mapping[str, Any]) -> AskarKey:
         require_jwk_type(jwk, self.kty, self.crv)
-        # Askar refuses a JWK with a member that is no text, like the `ext` of Web Crypto.
+        # Askar refuses a JWK with a member that is not text, such as the `ext` of Web Crypto.
         members = {name: jwk[name] for name in ("kty", "crv", "x", "y", "d") if name in jwk}
         for name in members.keys() & {"x", "y", "d"}:
             jwk_bytes(members, name, most=_ASKAR_MOST)

@@ -235,8 +235,8 @@ class Mac(Capability, Generic[KeyT]):
 class Jwe(Capability):
     """Opens JWEs with its keys, and makes them (RFC 7516).
 
-    `Aead`, `PublicKeyEncryption`, `KeyWrap` and `KeyAgreement` inherit it, and an algorithm has it
-    by one of these.
+    `Aead`, `PublicKeyEncryption`, `KeyWrap` and `KeyAgreement` inherit it, and an algorithm gets it
+    through one of them.
     """
 
     grants: ClassVar[tuple[str, ...]] = ("jwe-encrypt", "jwe-decrypt")

@@ -162,7 +162,7 @@ class AlgorithmRegistry:
     def _require_one_owner(self) -> None:
         """Raise PluginError if two algorithms own the same JWKs.
 
-        `owns_jwk` is code, so each is called with every type of JWK that any algorithm states.
+        `owns_jwk` is code, so every algorithm's is called with all types of JWKs that any states.
         """
         asked = {tuple(jwk.items()): jwk for entry in self for jwk in entry.jwk_types}
         for jwk in asked.values():

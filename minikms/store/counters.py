@@ -115,7 +115,7 @@ class FileChangeCounters(ChangeCounters):
         self.values = _as_integers(bytearray(_BYTES))
 
     def repair(self) -> None:
-        """Make the counters even that killed processes left odd; needs the writer lock."""
+        """Make even the counters that killed processes left odd; needs the writer lock."""
         self.count(slot for slot, value in enumerate(self.values) if value % 2)
 
     @asynccontextmanager

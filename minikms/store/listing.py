@@ -72,7 +72,7 @@ class Page(NamedTuple):
 
 @dataclass
 class _Density:
-    """The number of keys that a page has found so far, in so many `places` and `records`."""
+    """The `places` and `records` that a page has read so far, and the keys that match in them."""
 
     places: int = 0
     records: int = 0

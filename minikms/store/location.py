@@ -33,7 +33,7 @@ SESSION_SETTINGS: Final = {
     "tcp_user_timeout": "30s",
 }
 
-# Options that Askar takes out of a PostgreSQL URL, for itself. It makes no store with `schema`.
+# Options that Askar takes out of a PostgreSQL URL, for itself. With `schema` it makes no store.
 _ASKAR_OPTIONS: Final = {
     "connect_timeout",
     "idle_timeout",

@@ -116,7 +116,7 @@ async def check_sessions(location: StoreLocation) -> None:
 async def require_no_service(location: StoreLocation) -> None:
     """Raise StoreError if a service of any version is connected to the store's database.
 
-    Services without the extra `postgres` are not found, and no service is found without it here.
+    It finds only services with the extra `postgres`, and only if this process has that extra.
     """
     if not installed():
         return

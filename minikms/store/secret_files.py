@@ -13,7 +13,7 @@ _TOO_OPEN: Final = stat.S_IWGRP | stat.S_IRWXO
 
 
 def read_secret(file: str, what: str, error: type[SetupError]) -> str:
-    """The line in a file; raises `error`, whose sentence names it as the `what` file."""
+    """Read the line in a file; raises `error`, whose text calls the file the `what` file."""
     try:
         content, mode = read_small_file(file, _MOST)
         lines = content.decode().splitlines()

@@ -84,7 +84,7 @@ class Session:
         *,
         order_by: str | None = None,
     ) -> list[Entry]:
-        """The entries that a filter matches; UndecryptableError if one does not decrypt."""
+        """The entries that a filter matches; raises UndecryptableError if one does not decrypt."""
         found = await self._session.fetch_all(category, tag_filter, limit, order_by=order_by)
         # By index: Askar's iterator has no `__iter__`, which list comprehensions need in 3.13.
         return [found[place] for place in range(len(found))]
@@ -182,7 +182,7 @@ class Transaction(Session):
         await self._session.remove_key(name)
 
     async def remove_all(self, category: str | None = None) -> int:
-        """Remove all entries of a category, or of the profile; gives their number."""
+        """Remove all entries of a category, or of the profile; return their number."""
         self._note()
         removed: int = await self._session.remove_all(category)
         return removed
@@ -220,7 +220,7 @@ class Transaction(Session):
             raise
 
     def _note(self, entry: tuple[str, str] | None = None, size: int = 0) -> None:
-        """Count a write; note the slots of the entry that it changes, and of the contents."""
+        """Count a write; note the slots of its entry and of the profile's contents."""
         self.written += 1
         self.size += size
         if entry is not None:

@@ -48,7 +48,7 @@ class AwsDoor(Door):
     """AWS KMS's JSON 1.1 protocol.
 
     A caller sends its token as the session token of its credentials. Their signature is not
-    verified: that would take the secret access key, and the service keeps only hashes of tokens.
+    verified: that needs the secret access key, and the service keeps only hashes of tokens.
     """
 
     name = "aws"

@@ -124,7 +124,7 @@ async def re_encrypt(call: AwsCall, body: Body) -> Answer:
 
 
 class _Source(NamedTuple):
-    """A ciphertext and its key; `arn` is the key's as the caller knows it."""
+    """A ciphertext and its key; `arn` is the key's ARN as the caller knows it."""
 
     algorithm: str
     key: AwsKey
