@@ -53,7 +53,7 @@ class AuditFile:
         return identity_of(self.path) == self._identity
 
     def begin(self) -> tuple[Line | None, int]:
-        """Prepare to append; gives the last whole line, or None, and the number of bytes after it.
+        """Prepare to append; return the last whole line, or None, and the number of bytes after it.
 
         Bytes after it come from a process that was killed while writing. Raises AuditError for a
         file with other content, and OSError.

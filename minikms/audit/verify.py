@@ -58,7 +58,7 @@ def _check_links(checker: FileChecker) -> None:
 
 
 def _replaced(checker: FileChecker, files: Sequence[LogFile]) -> Iterator[str]:
-    """Check that each file has its latest chain; gives the missing chains."""
+    """Check that each file has its latest chain; yield the missing chains."""
     for file in files:
         last = chain_ends(
             [head for head in checker.last_heads() if head.file == file_name(file.path)]

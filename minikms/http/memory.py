@@ -1,4 +1,4 @@
-"""The memory of the process: free memory given back, and the end without any."""
+"""The memory of the process: gives free memory back, and ends the process if none is left."""
 
 import asyncio
 import ctypes
@@ -11,16 +11,16 @@ from typing import Any, Final, NoReturn
 LOGGER = logging.getLogger("minikms")
 
 # Python's text for a thread whose stack cannot be allocated (Modules/_threadmodule.c). It raises a
-# plain RuntimeError without the errno, so the text alone tells it from others.
+# plain RuntimeError without the errno, so only the text distinguishes it.
 _NO_THREAD: Final = "can't start new thread"
 
 
 def give_back() -> None:
     """Make glibc return free memory between pieces in use, which it keeps (malloc_trim(3)).
 
-    A call whose caller left waits for the garbage collector, which counts objects and not their
-    size: it comes first. This takes some milliseconds for hundreds of megabytes. Other libraries
-    than glibc do without.
+    The garbage collector runs first: calls whose caller left wait for it, and it counts objects and
+    not their size. This takes some milliseconds for hundreds of megabytes. With another library
+    than glibc, only the garbage collector runs.
     """
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

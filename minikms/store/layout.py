@@ -116,7 +116,7 @@ async def note_statistics(store: Store, location: StoreLocation) -> None:
 async def begin_making(session: Transaction, location: StoreLocation) -> bytes:
     """Empty the store's own profile, and mark the store as being made.
 
-    Gives the mark, which is unique. Raises StoreError if the store is finished.
+    Returns the mark, which is unique. Raises StoreError if the store is finished.
     """
     if await session.fetch(STORE, _LAYOUT) is not None:
         raise StoreError(f"There is a store at {location} already.")
@@ -139,7 +139,7 @@ async def finish_making(session: Transaction, location: StoreLocation, mark: byt
 
 
 async def note_rekey(session: Transaction) -> bytes:
-    """Record that the store gets another key; gives the record."""
+    """Record that the store gets another key; return the record."""
     note = secrets.token_bytes(16)
     await session.replace(STORE, _REKEYED, note)
     return note

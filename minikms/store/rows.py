@@ -62,7 +62,7 @@ async def read_by_halves(
     read: Callable[[int, int], Awaitable[list[ResultT]]],
     lost: Callable[[int], list[ResultT]],
 ) -> list[ResultT]:
-    """The items that `read` gives for the places from `start` up to, and without, `end`.
+    """The results of `read` for the places from `start` up to, and without, `end`.
 
     Askar gives all requested entries or none, so a place that does not decrypt is found by
     halving; `lost` gives its replacement.

@@ -96,7 +96,7 @@ async def require_askars_schema(file: sqlite3.Connection, path: Path) -> None:
 async def check_schema(location: StoreLocation) -> str:
     """Raise StoreError if a store's database has objects that Askar does not make.
 
-    Gives a sentence if its schema cannot be read, and so the store must not be opened. PostgreSQL
+    Returns a sentence if its schema cannot be read, so the store must not be opened. PostgreSQL
     is not checked without the extra `postgres`.
     """
     if location.path and location.path.is_file():

@@ -2,7 +2,7 @@
 
 A transaction costs more than most writes do in it, and the writers of a profile wait for each other
 in every database. So writes that wait at the same time are done together, in the order in which
-they came. A write that comes alone waits for nobody.
+they came. A write that comes alone does not wait.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ _PLACES: Final = 1000
 class _Write:
     """A write, the event of its call, and the future that its caller waits for.
 
-    `value` is the value that `work` gave, until it is committed.
+    `value` is the result of `work`, until it is committed.
     """
 
     work: Work[Any]

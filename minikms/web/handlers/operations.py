@@ -1,4 +1,4 @@
-"""Operations on keys: the handler of each, made of a function that makes the operation of a body.
+"""Handlers of operations on keys, each made from a function that turns a body into an operation.
 
 Encrypting JWEs and random bytes have handlers of their own.
 """
@@ -47,9 +47,9 @@ _JWE_REQUEST = jwe_bodies.EncryptJweRequest()
 _JWE = jwe_bodies.EncryptedJwe()
 
 Body: TypeAlias = dict[str, Any]
-# Makes the operation of a body that its schema has loaded.
+# Makes an operation from a body that its schema has loaded.
 Build: TypeAlias = Callable[[Body], Operation[Any, Any]]
-# The same of a batch, with its items; an error stands for an item that cannot be read.
+# Makes a batch operation and its items; an error stands for an item that cannot be read.
 BuildBatch: TypeAlias = Callable[
     [Body], tuple[BatchOperation[Any, Any, Any], Sequence[Any | KmsError]]
 ]
@@ -58,7 +58,7 @@ BuildBatch: TypeAlias = Callable[
 def operation(
     build: Build, request_schema: type[Request], answer_schema: type[Schema], *, member: str | None
 ) -> Handler:
-    """The handler of the operation that `build` makes of a body, whose `by` is the key.
+    """The handler of the operation that `build` makes from a body; its `by` names the key.
 
     The answer is the result, or has it as `member`.
     """
