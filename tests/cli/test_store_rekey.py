@@ -67,7 +67,7 @@ def test_rekey_replaces_the_store_key_and_keeps_everything(
     [
         ([], "MINIKMS_NEW_STORE_KEY"),
         (["--new-key-file", "old"], "already"),
-        (["--new-key-file", "bad"], "no raw key"),
+        (["--new-key-file", "bad"], "not a raw key"),
         (["--new-key-file", "missing"], "cannot be read"),
         (["--new-key-method", "argon2i"], "needs --new-key-file"),
         (["--generate-key"], "--new-key-file"),
@@ -132,7 +132,7 @@ async def test_a_service_that_was_open_before_a_rekey(run, persistent_url, key, 
             service.generate("t", "ed25519", KeyPolicy()),
             service.list_keys("t", limit=1),
         ):
-            with pytest.raises(StoreUnavailable, match="another key"):
+            with pytest.raises(StoreUnavailable, match="key has changed"):
                 await call
     async with KeyStore.open(location, StoreKey((tmp_path / "new").read_text().strip())) as after:
         assert await after.profiles() == [DEFAULT_PROFILE, "empty", "t", "z"]
@@ -169,7 +169,7 @@ def test_a_rekey_that_is_killed(begin, persistent_url, key, tmp_path):
         process = begin(
             "store", "rekey", *options_of(persistent_url, files[0]), "--new-key-file", files[1]
         )
-        assert process.stdout.readline().startswith("Changing the key: keep the old one")
+        assert process.stdout.readline().startswith("Changing the key: keep the old")
         time.sleep(random.uniform(0, 0.05))
         process.kill()
         process.wait(60)

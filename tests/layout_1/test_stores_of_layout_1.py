@@ -140,10 +140,10 @@ async def test_a_service_serves_it_once_it_is_upgraded(start, run, old, expected
     after = await forms(*old)
     assert after == upgraded(before) != before
     rewritten = (before - after).total()
-    assert f"layout {LAYOUT} now. Keys rewritten: {rewritten}." in ended.stdout
+    assert f"now has the layout {LAYOUT}. Keys rewritten: {rewritten}." in ended.stdout
     again = run("store", "upgrade", *options)
     assert (again.returncode, complaints(again)) == (0, [])
-    assert again.stdout.endswith(f"has the layout {LAYOUT} already.\n")
+    assert again.stdout.endswith(f"already has the layout {LAYOUT}.\n")
     await check(start, *old, expected, tmp_path)
     verified = run("store", "verify", *options)
     assert verified.returncode == 0, verified.stdout

@@ -32,7 +32,7 @@ from pathlib import Path
 from minikms.cli.store_upgrade import _upgrade
 from minikms.maintenance.inspect import StoreInspector
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.store import layout
+from minikms.store import database
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sessions import Transaction
 
@@ -55,7 +55,8 @@ def count(call, last):
 async def upgrade(last):
     for name in ("insert", "replace", "remove_key", "commit"):
         setattr(Transaction, name, count(getattr(Transaction, name), last))
-    layout._set_layout = count(layout._set_layout, last)
+    for name in ("begin_upgrade", "finish_upgrade"):
+        setattr(database, name, count(getattr(database, name), last))
     assert await _upgrade(location, key, registry)
     return steps
 
