@@ -31,7 +31,7 @@ def give_back() -> None:
 def end_if_exhausted(exc: BaseException | None) -> None:
     """End the process, and its calls without an answer, if memory was exhausted.
 
-    It would answer 500 to calls that may not have been made.
+    Otherwise it would answer 500 without knowing what the call has done.
     """
     while exc is not None:
         if (

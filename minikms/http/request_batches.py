@@ -100,7 +100,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
     def _wake(self, waiter: "asyncio.Future[None]") -> None:
         """Start the request in a batch, if it is the only one and whole.
 
-        The connection does not rest meanwhile.
+        Meanwhile the connection does not count as at rest.
         """
         message: Any
         message, payload = self._messages[0]

@@ -21,10 +21,9 @@ ResultT = TypeVar("ResultT")
 class Use:
     """One way to use a key: a capability of its algorithm, and the name in its `operations`.
 
-    `is_public` says that the public key is enough, so that a public JWK can stand in for a key. It
-    follows from the name, unless the use is something else than an operation of the capability.
-    With `by_anyone` it is public, and the key's `operations` need not name it: anyone with the
-    public key can do it elsewhere.
+    If `is_public`, the public key is enough, so that a public JWK can stand in for a key. The uses
+    in the capability's `public_grants` are public by themselves. With `by_anyone` a use is public,
+    and the key's `operations` need not name it: anyone with the public key can do it elsewhere.
     """
 
     __slots__ = ("by_anyone", "capability", "is_public", "operation")

@@ -36,7 +36,7 @@ async def back_up(path: Path, target: Path, key: StoreKey | None) -> None:
 
 
 async def restore(path: Path, backup: Path, key: StoreKey | None) -> None:
-    """Replace the store at a path, if there is one, by a backup, which stays.
+    """Replace the store at a path, if it exists, by a backup, which is kept.
 
     The files beside the store are removed: a WAL that is applied to another file wrecks it.
     After any interruption, either the old or the new store exists, complete. Raises StoreError if

@@ -249,9 +249,9 @@ class Database:
     ) -> ResultT:
         """The result of `work`, which writes, in a transaction that it may share with others.
 
-        `work` is called again as `run` does, and if another write of its transaction has
-        failed. With `timeout`, in seconds, it has that time and a transaction of its own. Raises
-        ProfileNotFound.
+        `work` is called again in the same case as by `run`, and if another write of its transaction
+        has failed. With `timeout`, in seconds, it has that time and a transaction of its own.
+        Raises ProfileNotFound.
         """
         if timeout is None:
             return await self._writes.together(profile, work)

@@ -128,7 +128,7 @@ class ProfileDirectory:
     async def successor(self, name: str, askar_profile: str, exc: Exception) -> str:
         """Askar's name of a profile that was remade since `askar_profile` was looked up.
 
-        Raises `exc`, with which a session on that profile has failed, if this is not the reason.
+        Raises `exc`, the error of a session on that profile, if it was not remade.
         """
         # The error of a session that outlives its profile depends on the database.
         unclear = AskarErrorCode.BACKEND, AskarErrorCode.BUSY, AskarErrorCode.NOT_FOUND

@@ -22,8 +22,8 @@ async def all_rows(
     """All entries of a category in the order of rows, as they are now, in batches.
 
     They are the result of one statement, whose cursor holds a connection until the end, so the pool
-    must have two. None stands for an entry that does not decrypt; a new statement continues behind
-    it.
+    must have two connections. None stands for an entry that does not decrypt; a new statement
+    continues behind it.
     """
 
     def scan(start: int, limit: int) -> Scan:

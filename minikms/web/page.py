@@ -48,7 +48,7 @@ _TYPES: Final = {
     ".html": "text/html",
     ".css": "text/css",
     ".js": "text/javascript",
-    ".md": "text/plain",  # browsers show it
+    ".md": "text/plain",  # so that browsers show it
 }
 
 
