@@ -49,6 +49,12 @@ _RFC3339: Final = re.compile(
 )
 
 
+def rfc3339(nanoseconds: int) -> str:
+    """A time since the epoch, in UTC and to the millisecond (RFC 3339)."""
+    moment = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 class Text(fields.String):
     """A text."""
 
@@ -108,8 +114,7 @@ class Base64Url(Converted):
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else self.write(value)
 
-    def write(self, value: bytes) -> str:
-        return b64url(value)
+    write = staticmethod(b64url)
 
     def convert(self, text: str) -> bytes:
         if self.most is not None and len(text) > _padded(self.most):
@@ -122,8 +127,7 @@ class UnpaddedBase64Url(Base64Url):
 
     form = "taken padded or not, given unpadded"
 
-    def write(self, value: bytes) -> str:
-        return jose_b64url(value)
+    write = staticmethod(jose_b64url)
 
 
 def _padded(size: int) -> int:
@@ -257,8 +261,7 @@ class Timestamp(fields.String):
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else self.write(value)
 
-    def write(self, value: int) -> str:
-        return rfc3339(value)
+    write = staticmethod(rfc3339)
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -273,12 +276,6 @@ class Timestamp(fields.String):
         if not _EPOCH <= moment <= _LATEST:
             raise ValidationError("Must be from 1970 to 2199.")
         return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
-
-
-def rfc3339(nanoseconds: int) -> str:
-    """A time since the epoch, in UTC and to the millisecond (RFC 3339)."""
-    moment = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 _LABEL_ERROR: Final = (
