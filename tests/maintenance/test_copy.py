@@ -244,7 +244,7 @@ async def test_a_copy_that_another_process_begins_again(target, key):
     first, second = (StoreWriter.create(target, key) for _ in range(2))
     await (await first.__aenter__()).create_profile("a")
     await (await second.__aenter__()).create_profile("b")
-    with pytest.raises(StoreError, match="elsewhere"):
+    with pytest.raises(StoreError, match="Another process also makes"):
         await first.__aexit__(None, None, None)
     with pytest.raises(StoreError, match="never finished"):
         async with StoreInspector.open(target, key):
