@@ -217,8 +217,8 @@ class LimitedRequestHandler(PlainRequestHandler):
             self._make_last()
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
-        elif waiter is not None and not waiter.done():
-            return False  # at rest
+        elif (waiter is not None and not waiter.done()) or self._head_timer is not None:
+            return False  # at rest, or before the first request
         else:
             self._close = True  # after the answer in progress
         self.half_closed = True
