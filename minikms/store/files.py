@@ -139,12 +139,7 @@ class StoreFile:
         """
         moved = None
         for path, identity in self._opened:
-            try:
-                facts = os.stat(path)
-            except OSError:
-                moved = path
-                break
-            if (facts.st_dev, facts.st_ino) != identity:
+            if identity_of(path) != identity:
                 moved = path
                 break
         if moved != self._moved:
