@@ -6,7 +6,7 @@ base58. DIDComm's connections, protocols and transport are not implemented.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self
 
 import base58
@@ -113,10 +113,10 @@ class PackFrom(Operation[AnyBox, Envelope]):
     uses = (Use(Box, "box"),)
     to: Sequence[Verkey]
     message: bytes
+    is_long: bool = field(init=False)
 
-    @property
-    def is_long(self) -> bool:
-        return len(self.to) > _FEW
+    def __post_init__(self) -> None:
+        self.is_long = len(self.to) > _FEW
 
     def compute(self, key: UsableKey[AnyBox]) -> Envelope:
         algorithm = key.algorithm
@@ -143,10 +143,10 @@ class PackAnonymously(Operation[AnyBox, Envelope]):
     uses = (Use(Box, "box", is_public=True),)
     to: Sequence[Verkey]
     message: bytes
+    is_long: bool = field(init=False)
 
-    @property
-    def is_long(self) -> bool:
-        return len(self.to) > _FEW
+    def __post_init__(self) -> None:
+        self.is_long = len(self.to) > _FEW
 
     def load_public(self, algorithm: AnyBox, jwk: Mapping[str, Any]) -> None:
         """Load nothing: `compute` reads all keys."""

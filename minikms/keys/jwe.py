@@ -117,10 +117,10 @@ class DecryptJwe(Operation[Jwe, Decrypted]):
     uses = (Use(Jwe, "jwe-decrypt"),)
     value: Serialized
     sender: Mapping[str, Any] | None
+    is_long: bool = field(init=False)
 
-    @property
-    def is_long(self) -> bool:
-        return _count_recipients(self.value) > FEW
+    def __post_init__(self) -> None:
+        self.is_long = _count_recipients(self.value) > FEW
 
     def compute(self, key: UsableKey[Jwe]) -> Decrypted:
         parsed = _parse(self.value)

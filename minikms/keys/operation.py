@@ -97,11 +97,8 @@ class Operation(KeyUser, Generic[AlgorithmT, ResultT]):
     """An operation on one key, with its arguments."""
 
     __slots__ = ()
-
-    @property
-    def is_long(self) -> bool:
-        """True if its arguments make it slow enough to run in a thread."""
-        return False
+    is_long: bool = False
+    """True if its arguments make it slow enough to run in a thread."""
 
     @abstractmethod
     def compute(self, key: UsableKey[AlgorithmT]) -> ResultT:

@@ -186,13 +186,12 @@ class KeyOperations:
             key = self._of_cached(await self._find(profile, by), by.alias, user)
             if key is not None:
                 return key
-        now, ref = time.time_ns(), by
+        ref = by
         usable: UsableKey[Any]
 
         def permit(record: KeyRecord) -> None:
             nonlocal usable
-            set_key(record.kid, record.alg)
-            algorithm, use = self._permitted(record, user, now)
+            algorithm, use = self._permitted(record, user)
             usable = UsableKey(algorithm, use.operation, None, record, ref.alias)
 
         pending = self.cache.start_fill()
@@ -241,8 +240,7 @@ class KeyOperations:
     ) -> UsableKey[Any] | None:
         """A key of the cache; None if its private key is needed and is not cached."""
         record = found.record
-        set_key(record.kid, record.alg)
-        algorithm, use = self._permitted(record, user, time.time_ns())
+        algorithm, use = self._permitted(record, user)
         material = found.load_public(algorithm) if use.is_public else found.key
         if material is None:
             return None
@@ -260,11 +258,12 @@ class KeyOperations:
         bound = alg if isinstance(alg, str) else None
         return UsableKey(algorithm, use.operation, user.load_public(algorithm, jwk), alg=bound)
 
-    def _permitted(self, record: KeyRecord, user: KeyUser, now: int) -> tuple[Any, Use]:
-        """A key's algorithm, and the use of it that its record permits at `now`, in ns."""
+    def _permitted(self, record: KeyRecord, user: KeyUser) -> tuple[Any, Use]:
+        """Name a key in the event; return its algorithm, and the use that its record permits."""
+        set_key(record.kid, record.alg)
         algorithm = self._registry.of(record)
         use = user.choose(algorithm, record)
-        record.require_usable(use.operation, now)
+        record.require_usable(use.operation, time.time_ns())
         return algorithm, use
 
 

@@ -48,7 +48,9 @@ class Sign(Operation[AnySigner, Signed]):
 
     def compute(self, key: UsableKey[AnySigner]) -> Signed:
         signing = _Signing.choose(key, self.options)
-        sig = signing.sign(key.material, self.message)
+        sig = signing.signer.sign(key.material, self.message, signing.options)
+        if signing.der:
+            sig = signing.der.to_der(sig)
         return Signed(sig, signing.options.alg or None, key.kid)
 
 
@@ -154,11 +156,6 @@ class _Signing:
                 raise UnsupportedOption("Only ECDSA signatures have a DER form.")
             der = signer
         return cls(signer, _options(alg, options.prehashed), der)
-
-    def sign(self, key: Any, message: bytes) -> bytes:
-        """The signature by a private key, in the requested form."""
-        signature = self.signer.sign(key, message, self.options)
-        return self.der.to_der(signature) if self.der else signature
 
     def sign_many(self, key: Any, messages: Sequence[bytes]) -> list[bytes]:
         """The signatures over many messages."""
