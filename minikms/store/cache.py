@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from minikms.store.counters import ChangeCounters, slot_of
+from minikms.store.leases import Lease
 
 ValueT = TypeVar("ValueT")
 
@@ -24,7 +25,8 @@ NOTHING: Final = Bounds()
 class _Entry(NamedTuple):
     value: Any
     counters: tuple[tuple[int, int], ...]  # slot and value
-    until: float
+    read: float  # when reading it began
+    lease: Lease | None
 
     def __repr__(self) -> str:  # the value may be a key
         return f"_Entry(counters={self.counters!r})"
@@ -34,7 +36,7 @@ class Cache(Generic[ValueT]):
     """An LRU cache whose values weigh at most `size` together; `weigh` is 1 for each by default.
 
     The last value stays, even if it alone exceeds `size`, unless `size` is 0. If `counters` may
-    miss a change, a value is valid for `ttl` seconds, counted from before it was read. `hits` and
+    miss a change, a value is valid for `ttl` seconds after its lease was last renewed. `hits` and
     `misses` count the calls of `get`.
     """
 
@@ -46,6 +48,7 @@ class Cache(Generic[ValueT]):
         *,
         weigh: Callable[[ValueT], int] | None = None,
     ) -> None:
+        self._lease = counters.lease
         self._snapshot = counters.snapshot
         self._current = counters.values
         self._size = size
@@ -73,7 +76,7 @@ class Cache(Generic[ValueT]):
 
     def start_fill(self) -> "PendingEntry[ValueT]":
         """Take a snapshot of the counters; call it before a value is read."""
-        return PendingEntry(self, self._snapshot(), time.monotonic() + self._ttl)
+        return PendingEntry(self, self._snapshot(), time.monotonic())
 
     def drop_stale(self) -> None:
         """Drop the values that are no longer valid, which otherwise stay until their next `get`."""
@@ -85,7 +88,8 @@ class Cache(Generic[ValueT]):
         for slot, counter in entry.counters:
             if current[slot] != counter:
                 return False
-        return time.monotonic() < entry.until
+        lease = entry.lease
+        return lease is None or time.monotonic() < lease.confirmed(entry.read) + self._ttl
 
     def _put(self, key: Hashable, entry: _Entry) -> None:
         if not self._size:
@@ -110,17 +114,18 @@ class PendingEntry(NamedTuple, Generic[ValueT]):
 
     cache: Cache[ValueT]
     counters: memoryview
-    until: float
+    read: float
 
     def is_current(self, *sources: tuple[str, str]) -> bool:
         """Tell whether these entries, by category and name, are unchanged since the snapshot."""
         current = self.cache._current
         slots = [slot_of(*source) for source in sources]
         unchanged = all(self.counters[slot] == current[slot] for slot in slots)
-        return unchanged and time.monotonic() < self.until
+        return unchanged and time.monotonic() < self.read + self.cache._ttl
 
     def fill(self, key: Hashable, value: ValueT, *sources: tuple[str, str]) -> None:
         """Cache a value that was read since, from entries with these categories and names."""
         slots = [slot_of(*source) for source in sources]
         counters = tuple([(slot, self.counters[slot]) for slot in slots])
-        self.cache._put(key, _Entry(value, counters, self.until))
+        lease = self.cache._lease(sources)
+        self.cache._put(key, _Entry(value, counters, self.read, lease))

@@ -17,6 +17,7 @@ from typing import Final
 from minikms.background import in_background
 from minikms.startup_errors import StoreError
 from minikms.store.files import open_beside
+from minikms.store.leases import Lease
 
 SLOTS: Final = 4096
 
@@ -49,6 +50,10 @@ class ChangeCounters:
     def snapshot(self) -> memoryview:
         """A copy of all counters, to be taken before an entry is read."""
         return memoryview(self.values.tobytes()).cast("Q")
+
+    def lease(self, sources: Iterable[tuple[str, str]]) -> Lease | None:
+        """The lease of a value that was read from these entries; None if it needs none."""
+        return None
 
     @asynccontextmanager
     async def changing(self, slots: Collection[int]) -> AsyncIterator[None]:

@@ -7,7 +7,7 @@ stale.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from minikms.background import in_background
 from minikms.store.counters import SLOTS, ChangeCounters
 from minikms.store.layout import SYSTEM
+from minikms.store.leases import Lease
 from minikms.store.location import StoreLocation
 from minikms.store.postgres import NOTICES, connect, installed
 
@@ -47,6 +48,9 @@ class PostgresChangeCounters(ChangeCounters):
     """The counters of a PostgreSQL store without notices, blind to changes by other processes."""
 
     needs_ttl = True
+
+    def lease(self, sources: Iterable[tuple[str, str]]) -> Lease:
+        return Lease()
 
     @asynccontextmanager
     async def listening(self, on_loss: Callable[[], None]) -> AsyncIterator[None]:
