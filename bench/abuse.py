@@ -25,7 +25,7 @@ import abuse_json
 import abuse_rsa
 import abuse_sizes
 import abuse_store
-from abusers import all_at_once, answer
+from abusers import ELSEWHERE, all_at_once, answer
 from aiohttp import ClientError, ClientSession, TCPConnector
 from service import bearer, running
 
@@ -151,7 +151,7 @@ async def slow_connections(url: str, token: str) -> Counter[str]:
     begin = f"POST /sign HTTP/1.1\r\nHost: kms\r\n{head}".encode()
 
     async def send(number: int) -> str:
-        reader, writer = await asyncio.open_connection(host, int(port))
+        reader, writer = await asyncio.open_connection(host, int(port), local_addr=ELSEWHERE)
         with contextlib.closing(writer):
             in_head = number % 2 == 0
             writer.write(begin if in_head else begin + b"Content-Length: 1000\r\n\r\n")

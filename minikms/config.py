@@ -129,7 +129,7 @@ class Config:
         10_000, "Connections at the same time, per process.", limits=(1, None), heading=LIMITS
     )
     max_connections_per_address: int = _option(
-        1000,
+        256,
         "Connections per client address; trusted proxies are exempt.",
         limits=(1, None),
         heading=LIMITS,
