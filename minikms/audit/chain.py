@@ -9,8 +9,8 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from typing import Final, NamedTuple, Self
 
 import orjson
@@ -100,13 +100,16 @@ class Chain:
         self._last = (before.hash if before else _NOTHING).encode()
         self._second = (0, "")
 
-    def opening_line(self) -> "Batch":
-        """Its first line."""
+    def open(self, write: Callable[[bytes], None]) -> None:
+        """Write its first line; raises as `write` does."""
         facts = {"operation": "openAuditLog", "outcome": "success"}
-        return self.batch([orjson.dumps(facts | asdict(self.opening))])
+        self.append([orjson.dumps(facts | asdict(self.opening))], write)
 
-    def batch(self, facts: Iterable[bytes]) -> "Batch":
-        """Make the next lines, one for each JSON object; `advance` then adds them to the chain."""
+    def append(self, facts: Iterable[bytes], write: Callable[[bytes], None]) -> None:
+        """Write the next lines, one for each JSON object.
+
+        If `write` raises, the chain stays as it was.
+        """
         count, last, key = self.count, self._last, self._key
         start = b'{"chain":"%s","n":' % self.id.encode()
         time = self._time().encode()
@@ -117,11 +120,8 @@ class Chain:
             line = b'%s,"mac":"%s"}\n' % (body, _mac(key, body).encode())
             lines.append(line)
             last, key = hash_of(line).encode(), next_key(key)
-        return Batch(b"".join(lines), count, last, key)
-
-    def advance(self, batch: "Batch") -> None:
-        """Continue after these lines, which have been written."""
-        self.count, self._last, self._key = batch.count, batch.last, batch.key
+        write(b"".join(lines))
+        self.count, self._last, self._key = count, last, key
 
     @property
     def last(self) -> Link:
@@ -148,16 +148,6 @@ class Chain:
         if second != self._second[0]:
             self._second = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._second[1]}.{rest // 1000:06d}Z"
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Lines to append to a chain, and its state once they are written."""
-
-    lines: bytes
-    count: int
-    last: bytes
-    key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

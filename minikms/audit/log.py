@@ -69,16 +69,15 @@ class AuditLog:
 
     def write(self, events: Sequence[AuditEvent], outcome: str) -> None:
         """Write events with their outcome, all or none; raises AuditUnavailable."""
-        batch = self._chain.batch([_encode(event, outcome) for event in events])
+        facts = [_encode(event, outcome) for event in events]
         try:
-            self._file.append(batch.lines)
+            self._chain.append(facts, self._file.append)
         except OSError as exc:
             self._log_write_error(exc)
             raise AuditUnavailable() from None
         if self._write_error:
             LOGGER.warning("the audit log %s is written again", self._path)
             self._write_error = ""
-        self._chain.advance(batch)
         if self._chain.count >= self._next_head:
             self._next_head += _LINES
             self._due.set()
@@ -142,9 +141,7 @@ class AuditLog:
             self._public_key,
         )
         chain = Chain(chain_id, key, opening, before)
-        opening_line = chain.opening_line()
-        file.append(opening_line.lines)
-        chain.advance(opening_line)
+        chain.open(file.append)
         self._next_head = _LINES
         self._due.set()
         return chain
