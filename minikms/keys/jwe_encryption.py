@@ -264,9 +264,9 @@ class JweOperations(KeyOperations):
         for key in (*reversed(keys), *([sender] if sender else ())):
             name_in_event(key)
             keep_key()
-        is_long = jwe.is_long or any(is_slow(key.algorithm, key.operation) for key in keys)
+        is_long = jwe.is_long or any(is_slow(key.algorithm, key.use.operation) for key in keys)
         compute = partial(jwe.compute, keys, sender)
-        return await run(keys[0].algorithm, keys[0].operation, compute, is_long=is_long)
+        return await run(keys[0].algorithm, keys[0].use.operation, compute, is_long=is_long)
 
 
 _TO_RECIPIENT: Final = ToRecipient()

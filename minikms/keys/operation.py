@@ -44,23 +44,20 @@ class Use:
 
 @dataclass(slots=True)
 class UsableKey(Generic[AlgorithmT]):
-    """A key that may be used now, for `operation`.
+    """A key that may be used now, in one way.
 
-    `material` is the private or the public key, in the form of its algorithm. `record` is None for
-    a caller's JWK, which may be bound to one JOSE `alg`. `alias` is the one that the caller named.
+    A caller's JWK has neither `kid` nor `record`, and may be bound to one JOSE `alg`. `alias` is
+    the one that the caller named. `material` is the private or the public key, in the form of its
+    algorithm.
     """
 
     algorithm: AlgorithmT
-    operation: str
-    material: Any = field(repr=False)
+    use: Use
+    kid: str = ""
     record: KeyRecord | None = None
     alias: str | None = None
     alg: str | None = None
-
-    @property
-    def kid(self) -> str:
-        """Its kid, empty for a caller's JWK."""
-        return "" if self.record is None else self.record.kid
+    material: Any = field(default=None, repr=False)
 
     @property
     def predecessors(self) -> Sequence[str]:

@@ -21,7 +21,6 @@ from minikms.keys.operation import (
     KeyUser,
     Operation,
     UsableKey,
-    Use,
     refuse_private,
 )
 from minikms.keys.threads import Batches, is_slow, run
@@ -98,7 +97,7 @@ class KeyOperations:
         if key is None:
             key = await self._read_key(profile, by, operation)
         algorithm = key.algorithm
-        if operation.is_long or (algorithm.slow and is_slow(algorithm, key.operation)):
+        if operation.is_long or (algorithm.slow and is_slow(algorithm, key.use.operation)):
             result = await asyncio.to_thread(operation.compute, key)
         else:
             result = operation.compute(key)
@@ -152,7 +151,7 @@ class KeyOperations:
         items: Sequence[ItemT | KmsError],
         check: Callable[[], None],
     ) -> list[ResultT | KmsError]:
-        bound, slow = batch.bind(key), is_slow(key.algorithm, key.operation)
+        bound, slow = batch.bind(key), is_slow(key.algorithm, key.use.operation)
         call = _tried(bound)
         return await self.batches.run(profile, items, call, check, slow=slow)
 
@@ -191,8 +190,7 @@ class KeyOperations:
 
         def permit(record: KeyRecord) -> None:
             nonlocal usable
-            algorithm, use = self._permitted(record, user)
-            usable = UsableKey(algorithm, use.operation, None, record, ref.alias)
+            usable = self._usable(record, ref.alias, user)
 
         pending = self.cache.start_fill()
         record, stored = await self._store.open_key(profile, ref, permit)
@@ -239,12 +237,9 @@ class KeyOperations:
         self, found: CachedKey, alias: str | None, user: KeyUser
     ) -> UsableKey[Any] | None:
         """A key of the cache; None if its private key is needed and is not cached."""
-        record = found.record
-        algorithm, use = self._permitted(record, user)
-        material = found.load_public(algorithm) if use.is_public else found.key
-        if material is None:
-            return None
-        return UsableKey(algorithm, use.operation, material, record, alias)
+        key = self._usable(found.record, alias, user)
+        key.material = found.load_public(key.algorithm) if key.use.is_public else found.key
+        return None if key.material is None else key
 
     def _of_jwk(self, jwk: Mapping[str, Any], user: KeyUser) -> UsableKey[Any]:
         """A caller's public JWK; raises InvalidKey."""
@@ -256,20 +251,20 @@ class KeyOperations:
         algorithm.require(use.capability)
         alg = jwk.get("alg")
         bound = alg if isinstance(alg, str) else None
-        return UsableKey(algorithm, use.operation, user.load_public(algorithm, jwk), alg=bound)
+        return UsableKey(algorithm, use, alg=bound, material=user.load_public(algorithm, jwk))
 
-    def _permitted(self, record: KeyRecord, user: KeyUser) -> tuple[Any, Use]:
-        """Name a key in the event; return its algorithm, and the use that its record permits."""
+    def _usable(self, record: KeyRecord, alias: str | None, user: KeyUser) -> UsableKey[Any]:
+        """A key whose record permits the use, without its material; names it in the event."""
         set_key(record.kid, record.alg)
-        algorithm = self._registry.of(record)
+        algorithm: Any = self._registry.of(record)
         use = user.choose(algorithm, record)
         record.require_usable(use.operation, time.time_ns())
-        return algorithm, use
+        return UsableKey(algorithm, use, record.kid, record, alias)
 
 
 async def _run(key: UsableKey[Any], operation: Operation[Any, ResultT]) -> ResultT:
     compute = partial(operation.compute, key)
-    return await run(key.algorithm, key.operation, compute, is_long=operation.is_long)
+    return await run(key.algorithm, key.use.operation, compute, is_long=operation.is_long)
 
 
 def _keep(pending: PendingEntry[CachedKey], profile: str, ref: KeyRef, found: CachedKey) -> None:
