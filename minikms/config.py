@@ -82,10 +82,7 @@ class Config:
     )
     log_level: str = _option("info", "Lowest level that is logged.", LOG_LEVELS, heading=MONITORING)
     metrics_port: int = _option(
-        0,
-        "Port to serve /metrics on; 0 disables metrics.",
-        limits=(0, 65535),
-        heading=MONITORING,
+        0, "Port to serve /metrics on; 0 disables metrics.", limits=(0, 65535), heading=MONITORING
     )
     metrics_host: str = _option(
         "127.0.0.1", "Address to serve /metrics on.", heading=MONITORING, value="ADDRESS"
@@ -153,10 +150,7 @@ class Config:
         value="SECONDS",
     )
     tls_cert: str = _option(
-        "",
-        "Certificate, followed by any intermediate certificates.",
-        heading=TLS,
-        value="FILE",
+        "", "Certificate, followed by any intermediate certificates.", heading=TLS, value="FILE"
     )
     tls_key: str = _option(
         "",
@@ -190,9 +184,7 @@ class Config:
         heading=STORE,
     )
     cache_size: int = _option(
-        10_000,
-        "Keys and tokens cached per process; 0 disables the cache.",
-        heading=STORE,
+        10_000, "Keys and tokens cached per process; 0 disables the cache.", heading=STORE
     )
     cache_ttl: int = _option(
         5,

@@ -71,12 +71,7 @@ class DoorApp:
         """Return its runner; `kwargs` go to aiohttp's AppRunner."""
         main = self._main
         return KmsRunner(
-            self._app,
-            main[CONFIG],
-            main[SHUTDOWN],
-            main.get(OBSERVER),
-            form=self._form,
-            **kwargs,
+            self._app, main[CONFIG], main[SHUTDOWN], main.get(OBSERVER), form=self._form, **kwargs
         )
 
     def _guard(self, route: DoorRoute) -> None:

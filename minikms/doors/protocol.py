@@ -107,12 +107,7 @@ class DoorService(Protocol):
         """
 
     async def schedule_deletion(
-        self,
-        profile: str,
-        ref: KeyRef,
-        after: int,
-        *,
-        check: Callable[[KeyRecord], object] = ...,
+        self, profile: str, ref: KeyRef, after: int, *, check: Callable[[KeyRecord], object] = ...
     ) -> KeyRecord:
         """Delete a key in `after` nanoseconds, and let nobody use it until then.
 

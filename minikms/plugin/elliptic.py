@@ -28,10 +28,7 @@ Hash: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
 
 
 class EcKeyPair(
-    EcdsaSigner[KeyT, PublicT],
-    KeyAgreement[KeyT, PublicT],
-    JwkImporter[KeyT],
-    SecretImporter[KeyT],
+    EcdsaSigner[KeyT, PublicT], KeyAgreement[KeyT, PublicT], JwkImporter[KeyT], SecretImporter[KeyT]
 ):
     """ECDSA and ECDH on a curve, with keys of any library.
 

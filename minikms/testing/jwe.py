@@ -78,10 +78,6 @@ class EphemeralKeyContract(Contract):
     def test_an_epk_that_is_none_is_refused(self) -> None:
         algorithm, (key, _) = self.declared(KeyAgreement), self.keys()
         epk = algorithm.public_jwk(key)
-        for bad in (
-            *damaged_jwks(epk, material_members(epk)),
-            *jwks_of_another_type(epk),
-            {},
-        ):
+        for bad in (*damaged_jwks(epk, material_members(epk)), *jwks_of_another_type(epk), {}):
             with pytest.raises(InvalidKey):
                 algorithm.load_peer(bad)

@@ -17,7 +17,7 @@ from minikms.doors.aws.body import (
     listed,
     position,
 )
-from minikms.doors.aws.errors import AwsError
+from minikms.doors.aws.errors import AwsError, invalid
 from minikms.doors.aws.identity import ALIAS_PREFIX
 from minikms.doors.aws.operation import AwsCall, AwsKey, operation
 from minikms.doors.aws.specs import SYMMETRIC_DEFAULT
@@ -59,10 +59,7 @@ async def update_alias(call: AwsCall, body: Body) -> None:
     before = await call.key(name)
     key = await _target(call, body)  # last, so that the audit log names this key
     if _kind(before) != _kind(key):
-        raise AwsError(
-            "ValidationException",
-            f"The alias {name} names a key with another key usage, or of another type.",
-        )
+        raise invalid(f"The alias {name} names a key with another key usage, or of another type.")
     await call.service.associate(call.profile, key.record.kid, name, "update")
 
 
@@ -111,12 +108,9 @@ def _checked(body: Body) -> str:
     """Return the alias that a body names; raises if callers may not use the name."""
     name: str = body["AliasName"]
     if not name.startswith(ALIAS_PREFIX):
-        raise AwsError(
-            "ValidationException",
-            f'Alias must start with the prefix "{ALIAS_PREFIX}". Please see {_GUIDE}',
-        )
+        raise invalid(f'Alias must start with the prefix "{ALIAS_PREFIX}". Please see {_GUIDE}')
     if ":" in name:
-        raise AwsError("ValidationException", f"{name} contains invalid characters for an alias")
+        raise invalid(f"{name} contains invalid characters for an alias")
     if name.startswith(_RESERVED):
         raise AwsError("NotAuthorizedException")
     return name
@@ -126,7 +120,7 @@ async def _target(call: AwsCall, body: Body) -> AwsKey:
     """Find the key that an alias shall name."""
     target: str = body["TargetKeyId"]
     if ALIAS_PREFIX in target:
-        raise AwsError("ValidationException", "Aliases must refer to keys. Not aliases")
+        raise invalid("Aliases must refer to keys. Not aliases")
     return await call.key_to_change(target)
 
 

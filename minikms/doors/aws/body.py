@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import orjson
 
 from minikms.doors import parse_json
-from minikms.doors.aws.errors import AwsError
+from minikms.doors.aws.errors import AwsError, invalid, unsupported
 
 _NANOSECONDS: Final = 1_000_000_000
 # Characters of a wrong value that an error repeats, and faults that it names.
@@ -173,7 +173,7 @@ class Unsupported(Member):
     """A member that AWS takes, and Mini KMS refuses."""
 
     def read(self, value: Any, place: str, faults: list[str]) -> Any:
-        raise AwsError("UnsupportedOperationException", f"{place} is not supported here.")
+        raise unsupported(place)
 
 
 KEY_ID: Final = Text(1, 2048, required=True)
@@ -199,10 +199,7 @@ def read(body: bytes, shape: Shape) -> Body:
     if faults:
         found = faults[:_MOST_FAULTS]
         many = "s" if len(found) > 1 else ""
-        raise AwsError(
-            "ValidationException",
-            f"{len(found)} validation error{many} detected: {'; '.join(found)}",
-        )
+        raise invalid(f"{len(found)} validation error{many} detected: {'; '.join(found)}")
     return members
 
 

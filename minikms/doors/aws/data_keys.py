@@ -15,7 +15,7 @@ from minikms.doors.aws.body import (
     base64,
 )
 from minikms.doors.aws.encryption import aad_of, blob_of, material
-from minikms.doors.aws.errors import AwsError
+from minikms.doors.aws.errors import invalid
 from minikms.doors.aws.operation import Answer, AwsCall, operation
 from minikms.doors.aws.specs import ENCRYPT_DECRYPT, KEY_SPECS, SYMMETRIC_DEFAULT, spki_of
 from minikms.doors.operations import Encrypt
@@ -52,7 +52,7 @@ _PLAIN_DATA_KEY_PAIR: Final[Shape] = {**_DATA_KEY_PAIR, "Recipient": Unsupported
 async def generate_random(call: AwsCall, body: Body) -> Answer:
     """Return random bytes."""
     if "NumberOfBytes" not in body:
-        raise AwsError("ValidationException", "NumberOfBytes is required.")
+        raise invalid("NumberOfBytes is required.")
     return {"Plaintext": base64(call.service.random(body["NumberOfBytes"]))}
 
 
@@ -84,7 +84,7 @@ async def _data_key(call: AwsCall, body: Body, *, plain: bool) -> Answer:
     key = await call.key_to_use(body["KeyId"], ENCRYPT_DECRYPT, "encrypt")
     key.require_algorithm(SYMMETRIC_DEFAULT)
     if ("KeySpec" in body) == ("NumberOfBytes" in body):
-        raise AwsError("ValidationException", "Please specify either number of bytes or key spec.")
+        raise invalid("Please specify either number of bytes or key spec.")
     size = body["NumberOfBytes"] if "NumberOfBytes" in body else _SIZES[body["KeySpec"]]
     data_key = secrets.token_bytes(size)
     aad = aad_of(body.get("EncryptionContext"))

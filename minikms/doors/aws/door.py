@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from minikms.doors import AlgorithmRegistry, Door, DoorRoute, ErrorAnswer, KmsError
-from minikms.doors.aws.errors import AwsError, as_aws, body_of
+from minikms.doors.aws.errors import AwsError, as_aws, body_of, unsupported
 from minikms.doors.aws.identity import UUID_PREFIX, caller
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class AwsDoor(Door):
 
 def _no_operation(service: str, name: str) -> KmsError:
     if service == _TARGET and name in _ABSENT:
-        return AwsError("UnsupportedOperationException", f"{name} is not supported here.")
+        return unsupported(name)
     if not service:
         return AwsError(
             "UnknownOperationException",

@@ -18,15 +18,8 @@ from minikms.doors.aws.body import (
     Unsupported,
     base64,
 )
-from minikms.doors.aws.errors import (
-    AwsError,
-)
-from minikms.doors.aws.operation import (
-    Answer,
-    AwsCall,
-    AwsKey,
-    operation,
-)
+from minikms.doors.aws.errors import AwsError, invalid
+from minikms.doors.aws.operation import Answer, AwsCall, AwsKey, operation
 from minikms.doors.aws.specs import (
     ENCRYPT_DECRYPT,
     ENCRYPTION_ALGORITHMS,
@@ -154,9 +147,7 @@ async def _source(call: AwsCall, body: Body, prefix: str) -> _Source:
             raise AwsError("InvalidCiphertextException")
         key, known = found, named or found
     elif text is None:
-        raise AwsError(
-            "ValidationException", f"{prefix}KeyId is required for algorithm {algorithm}."
-        )
+        raise invalid(f"{prefix}KeyId is required for algorithm {algorithm}.")
     else:
         encrypted = Encrypted(data)
         key = known = await call.key(text)
@@ -178,18 +169,15 @@ def _aad(key: AwsKey, algorithm: str, given: Mapping[str, str] | None) -> bytes 
     if algorithm == SYMMETRIC_DEFAULT:
         return aad_of(given)
     if given:
-        raise AwsError(
-            "ValidationException", f"EncryptionContext is not valid for algorithm {algorithm}."
-        )
+        raise invalid(f"EncryptionContext is not valid for algorithm {algorithm}.")
     return None
 
 
 def _require_short(key: AwsKey, algorithm: str, plaintext: bytes) -> None:
     if len(plaintext) > key.spec.most:
-        raise AwsError(
-            "ValidationException",
+        raise invalid(
             f"Algorithm {algorithm} and key spec {key.spec.name} cannot encrypt data larger than "
-            f"{key.spec.most} bytes.",
+            f"{key.spec.most} bytes."
         )
 
 
@@ -245,7 +233,7 @@ def aad_of(context: Mapping[str, str] | None) -> bytes:
         aad = b"".join(parts)
         if len(aad) <= _MAX_CONTEXT:
             return aad
-    raise AwsError("ValidationException", "EncryptionContext is too long.")
+    raise invalid("EncryptionContext is too long.")
 
 
 def material(member: str, key: AwsKey) -> dict[str, str]:

@@ -65,6 +65,16 @@ class AwsError(KmsError):
         super().__init__(message)
 
 
+def invalid(message: str) -> AwsError:
+    """Return the error of a member that is not valid, or does not go with another one."""
+    return AwsError("ValidationException", message)
+
+
+def unsupported(what: str) -> AwsError:
+    """Return the error of an operation or a member that only AWS KMS supports."""
+    return AwsError("UnsupportedOperationException", f"{what} is not supported here.")
+
+
 CODES: Final[Mapping[type[KmsError], Code]] = {
     errors.AliasExists: "AlreadyExistsException",
     errors.AliasNotFound: "NotFoundException",

@@ -21,7 +21,7 @@ from minikms.doors.aws.body import (
     position,
     timestamp,
 )
-from minikms.doors.aws.errors import AwsError
+from minikms.doors.aws.errors import AwsError, invalid, unsupported
 from minikms.doors.aws.identity import Arns, new_uuid, uuid_alias
 from minikms.doors.aws.operation import AwsCall, AwsKey, operation
 from minikms.doors.aws.specs import (
@@ -65,16 +65,13 @@ async def create_key(call: AwsCall, body: Body) -> dict[str, Any]:
     usage = body.get("KeyUsage")
     if usage is None:
         if spec.name != SYMMETRIC_DEFAULT:
-            raise AwsError(
-                "ValidationException",
+            raise invalid(
                 "You must specify a KeyUsage value for all KMS keys except for symmetric "
-                "encryption keys.",
+                "encryption keys."
             )
         usage = ENCRYPT_DECRYPT
     if usage not in spec.algorithms:
-        raise AwsError(
-            "ValidationException", f"KeyUsage {usage} is not compatible with KeySpec {spec.name}"
-        )
+        raise invalid(f"KeyUsage {usage} is not compatible with KeySpec {spec.name}")
     key_id = new_uuid()
     policy = KeyPolicy(
         aliases=(uuid_alias(key_id),),
@@ -230,21 +227,16 @@ def _spec_name(body: Body) -> str:
     """Return the key spec that a body names by its newer or older member."""
     named = [body[name] for name in ("KeySpec", "CustomerMasterKeySpec") if name in body]
     if len(named) > 1:
-        raise AwsError(
-            "ValidationException",
-            "You cannot specify KeySpec and CustomerMasterKeySpec in the same request.",
-        )
+        raise invalid("You cannot specify KeySpec and CustomerMasterKeySpec in the same request.")
     return named[0] if named else SYMMETRIC_DEFAULT
 
 
 def _require_plain(call: AwsCall, body: Body) -> None:
     """Raise UnsupportedOperationException for members that ask for another kind of key."""
     if body.get("Origin", "AWS_KMS") != "AWS_KMS":
-        raise AwsError(
-            "UnsupportedOperationException", f"Origin {body['Origin']} is not supported here."
-        )
+        raise unsupported(f"Origin {body['Origin']}")
     if body.get("MultiRegion"):
-        raise AwsError("UnsupportedOperationException", "MultiRegion is not supported here.")
+        raise unsupported("MultiRegion")
     if "Policy" in body:
         try:
             policy = orjson.loads(body["Policy"])

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 from minikms.doors import DoorCall, DoorRoute, DoorService, KeyRecord, KeyRef, errors
 from minikms.doors.aws import identity
 from minikms.doors.aws.body import Body, Shape, read, write
-from minikms.doors.aws.errors import AwsError
+from minikms.doors.aws.errors import AwsError, unsupported
 from minikms.doors.aws.identity import Arns, account_of, caller
 from minikms.doors.aws.specs import KeySpec, Specs
 from minikms.doors.operations import Operation
@@ -65,9 +65,7 @@ class AwsKey:
         if algorithm in self.spec.algorithms[self.usage]:
             return
         if algorithm in self.spec.absent:
-            raise AwsError(
-                "UnsupportedOperationException", f"Algorithm {algorithm} is not supported here."
-            )
+            raise unsupported(f"Algorithm {algorithm}")
         raise AwsError(
             "InvalidKeyUsageException",
             f"Algorithm {algorithm} is incompatible with key spec {self.spec.name}.",

@@ -3,7 +3,7 @@
 from typing import Final
 
 from minikms.doors.aws.body import BY_KEY_ID, Blob, Body, Boolean, Enum, Shape, base64
-from minikms.doors.aws.errors import AwsError
+from minikms.doors.aws.errors import AwsError, invalid
 from minikms.doors.aws.operation import Answer, AwsCall, AwsKey, operation
 from minikms.doors.aws.specs import (
     GENERATE_VERIFY_MAC,
@@ -54,11 +54,7 @@ async def verify(call: AwsCall, body: Body) -> Answer:
     check = Verify(body["Message"], body["Signature"], _options(key, body))
     if not await call.perform(key.ref, check):
         raise AwsError("KMSInvalidSignatureException")
-    return {
-        "KeyId": key.arn,
-        "SignatureValid": True,
-        "SigningAlgorithm": body["SigningAlgorithm"],
-    }
+    return {"KeyId": key.arn, "SignatureValid": True, "SigningAlgorithm": body["SigningAlgorithm"]}
 
 
 @operation("GetPublicKey", "keys:read", BY_KEY_ID)
@@ -104,13 +100,9 @@ def _options(key: AwsKey, body: Body) -> SignOptions:
     signing = key.spec.signing[algorithm]
     options = signing.types.get(kind)
     if options is None:
-        raise AwsError(
-            "ValidationException", f"MessageType {kind} is not valid for algorithm {algorithm}."
-        )
+        raise invalid(f"MessageType {kind} is not valid for algorithm {algorithm}.")
     if options.prehashed and len(body["Message"]) != signing.digest:
-        raise AwsError(
-            "ValidationException", f"Digest is invalid length for algorithm {algorithm}."
-        )
+        raise invalid(f"Digest is invalid length for algorithm {algorithm}.")
     return options
 
 

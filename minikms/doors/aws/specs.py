@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, mldsa, mlkem
 from joserfc.jwk import ECKey, import_key
 
 from minikms.doors import AlgorithmRegistry, KeyRecord
-from minikms.doors.aws.errors import AwsError
+from minikms.doors.aws.errors import invalid, unsupported
 from minikms.doors.operations import SignOptions
 
 SIGN_VERIFY: Final = "SIGN_VERIFY"
@@ -100,10 +100,7 @@ class Signing(NamedTuple):
 
 def _hashing(jose: str, bits: int, encoding: Literal["raw", "der"] = "raw") -> Signing:
     """Sign messages, or their digests of `bits` bits."""
-    types = {
-        RAW: SignOptions(jose, encoding),
-        DIGEST: SignOptions(jose, encoding, prehashed=True),
-    }
+    types = {RAW: SignOptions(jose, encoding), DIGEST: SignOptions(jose, encoding, prehashed=True)}
     return Signing(types, bits // 8)
 
 
@@ -147,9 +144,7 @@ class Specs:
         """Find a key spec by its name; raises UnsupportedOperationException."""
         spec = self._by_name.get(name)
         if spec is None:
-            raise AwsError(
-                "UnsupportedOperationException", f"KeySpec {name} is not supported here."
-            )
+            raise unsupported(f"KeySpec {name}")
         return spec
 
     def of(self, record: KeyRecord) -> KeySpec | None:
@@ -235,4 +230,4 @@ def jwk_of(spki: bytes) -> dict[str, Any]:
     # pyca/cryptography may not support the kind of key, nor joserfc the curve.
     except (ValueError, UnsupportedAlgorithm, KeyError):
         pass
-    raise AwsError("ValidationException", "PublicKey is not an EC public key in DER.")
+    raise invalid("PublicKey is not an EC public key in DER.")

@@ -23,7 +23,7 @@ from minikms.doors.aws.body import (
     listed,
     position,
 )
-from minikms.doors.aws.errors import AwsError
+from minikms.doors.aws.errors import AwsError, invalid
 from minikms.doors.aws.operation import AwsCall, operation
 
 MAX_TAGS: Final = 50
@@ -138,10 +138,9 @@ def with_description(labels: Mapping[str, str], description: str) -> dict[str, s
     if description:
         value = _encode(description, _IN_VALUE)
         if len(value) > MAX_LABEL_VALUE:
-            raise AwsError(
-                "ValidationException",
+            raise invalid(
                 f"The description has more than {MAX_LABEL_VALUE:,} characters, where each control "
-                "character and each % counts as three.",
+                "character and each % counts as three."
             )
         if len(changed) >= MAX_LABELS:
             raise AwsError("LimitExceededException", f"The key has {MAX_LABELS} labels already.")
