@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, Final
 
 from minikms.store.location import KEY_METHODS, StoreLocation
@@ -11,7 +12,6 @@ ENV_PREFIX: Final = "MINIKMS_"
 LOG_FORMATS: Final = ("text", "json")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 AUTH: Final = ("auto", "none", "token")
-
 
 LISTENER: Final = "Listener"
 TLS: Final = "TLS"
@@ -49,6 +49,14 @@ def _option(
     return field(default=default, metadata=facts, repr=not secret)
 
 
+_listener = partial(_option, heading=LISTENER)
+_limit = partial(_option, heading=LIMITS, limits=(1, None))
+_store = partial(_option, heading=STORE)
+_access = partial(_option, heading=AUTHORIZATION)
+_tls = partial(_option, heading=TLS)
+_monitoring = partial(_option, heading=MONITORING)
+
+
 @dataclass(frozen=True)
 class DoorConfig:
     """The address of a door, and its own options by name, which may be secrets."""
@@ -67,172 +75,100 @@ class Config:
     since it is a secret, which must not be on a command line.
     """
 
-    host: str = _option("127.0.0.1", "Address to listen on.", heading=LISTENER, value="ADDRESS")
-    port: int = _option(
-        8080, "Port to listen on; 0 takes a free one.", limits=(0, 65535), heading=LISTENER
+    host: str = _listener("127.0.0.1", "Address to listen on.", value="ADDRESS")
+    port: int = _listener(8080, "Port to listen on; 0 takes a free one.", limits=(0, 65535))
+    workers: int = _listener(1, "Worker processes that share the port.", limits=(1, None))
+    max_body: int = _limit(1024 * 1024, "Largest request body.", value="BYTES")
+    log_format: str = _monitoring("text", "Format of log lines: text or JSON.", LOG_FORMATS)
+    log_level: str = _monitoring("info", "Lowest level that is logged.", LOG_LEVELS)
+    metrics_port: int = _monitoring(
+        0, "Port to serve /metrics on; 0 disables metrics.", limits=(0, 65535)
     )
-    workers: int = _option(
-        1, "Worker processes that share the port.", limits=(1, None), heading=LISTENER
-    )
-    max_body: int = _option(
-        1024 * 1024, "Largest request body.", limits=(1, None), heading=LIMITS, value="BYTES"
-    )
-    log_format: str = _option(
-        "text", "Format of log lines: text or JSON.", LOG_FORMATS, heading=MONITORING
-    )
-    log_level: str = _option("info", "Lowest level that is logged.", LOG_LEVELS, heading=MONITORING)
-    metrics_port: int = _option(
-        0, "Port to serve /metrics on; 0 disables metrics.", limits=(0, 65535), heading=MONITORING
-    )
-    metrics_host: str = _option(
-        "127.0.0.1", "Address to serve /metrics on.", heading=MONITORING, value="ADDRESS"
-    )
-    max_header: int = _option(
+    metrics_host: str = _monitoring("127.0.0.1", "Address to serve /metrics on.", value="ADDRESS")
+    max_header: int = _limit(
         50 * 1024,  # an alias in a query, each of its bytes as three
         "Longest path with its query, and longest header.",
         limits=(256, None),
-        heading=LIMITS,
         value="BYTES",
     )
-    max_head: int = _option(
+    max_head: int = _limit(
         64 * 1024,
         "Largest head of a request: its path and all headers together.",
         limits=(1024, None),
-        heading=LIMITS,
         value="BYTES",
     )
-    header_timeout: int = _option(
-        10,
-        "Time for the headers of a request to arrive.",
-        limits=(1, None),
-        heading=LIMITS,
-        value="SECONDS",
+    header_timeout: int = _limit(
+        10, "Time for the headers of a request to arrive.", value="SECONDS"
     )
-    body_timeout: int = _option(
-        30,
-        "Time for the body of a request to arrive.",
-        limits=(1, None),
-        heading=LIMITS,
-        value="SECONDS",
+    body_timeout: int = _limit(30, "Time for the body of a request to arrive.", value="SECONDS")
+    idle_timeout: int = _limit(
+        75, "Time that a connection stays open between two requests.", value="SECONDS"
     )
-    idle_timeout: int = _option(
-        75,
-        "Time that a connection stays open between two requests.",
-        limits=(1, None),
-        heading=LIMITS,
-        value="SECONDS",
+    max_connections: int = _limit(10_000, "Connections at the same time, per process.")
+    max_connections_per_address: int = _limit(
+        256, "Connections per client address; trusted proxies are exempt."
     )
-    max_connections: int = _option(
-        10_000, "Connections at the same time, per process.", limits=(1, None), heading=LIMITS
-    )
-    max_connections_per_address: int = _option(
-        256,
-        "Connections per client address; trusted proxies are exempt.",
-        limits=(1, None),
-        heading=LIMITS,
-    )
-    max_in_flight: int = _option(
-        1000,
-        "Requests in progress at the same time, per process.",
-        limits=(1, None),
-        heading=LIMITS,
-    )
-    worker_timeout: int = _option(
+    max_in_flight: int = _limit(1000, "Requests in progress at the same time, per process.")
+    worker_timeout: int = _listener(
         10,
         "Time without an answer after which a worker is replaced; 0 never replaces it.",
-        heading=LISTENER,
         value="SECONDS",
     )
-    shutdown_grace: int = _option(
+    shutdown_grace: int = _listener(
         5,
         "Time after SIGTERM during which calls are still served and /readyz answers 503.",
-        heading=LISTENER,
         value="SECONDS",
     )
-    tls_cert: str = _option(
-        "", "Certificate, followed by any intermediate certificates.", heading=TLS, value="FILE"
+    tls_cert: str = _tls(
+        "", "Certificate, followed by any intermediate certificates.", value="FILE"
     )
-    tls_key: str = _option(
-        "",
-        "Private key, if the file of the certificate does not contain it.",
-        heading=TLS,
-        value="FILE",
+    tls_key: str = _tls(
+        "", "Private key, if the file of the certificate does not contain it.", value="FILE"
     )
-    tls_client_ca: str = _option(
-        "", "CA of client certificates; clients then need one.", heading=TLS, value="FILE"
-    )
-    store: str = _option(
+    tls_client_ca: str = _tls("", "CA of client certificates; clients then need one.", value="FILE")
+    store: str = _store(
         "memory",
         "Store of the keys: memory, sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME.",
-        heading=STORE,
         value="URL",
         secret=True,
     )
-    store_key_file: str = _option(
-        "",
-        "Key that opens the store; MINIKMS_STORE_KEY may hold the key itself.",
-        heading=STORE,
-        value="FILE",
+    store_key_file: str = _store(
+        "", "Key that opens the store; MINIKMS_STORE_KEY may hold the key itself.", value="FILE"
     )
-    store_key: str = _option(
-        "", "Key that opens the store, instead of a file.", heading=STORE, secret=True, flag=False
+    store_key: str = _store(
+        "", "Key that opens the store, instead of a file.", secret=True, flag=False
     )
-    store_key_method: str = _option(
-        "raw",
-        "Kind of the store key: a raw key, or a passphrase for Argon2i.",
-        KEY_METHODS,
-        heading=STORE,
+    store_key_method: str = _store(
+        "raw", "Kind of the store key: a raw key, or a passphrase for Argon2i.", KEY_METHODS
     )
-    cache_size: int = _option(
-        10_000, "Keys and tokens cached per process; 0 disables the cache.", heading=STORE
+    cache_size: int = _store(10_000, "Keys and tokens cached per process; 0 disables the cache.")
+    cache_ttl: int = _store(
+        5, "Time that a cached key or token is used without a check of PostgreSQL.", value="SECONDS"
     )
-    cache_ttl: int = _option(
-        5,
-        "Time that a cached key or token is used without a check of PostgreSQL.",
-        heading=STORE,
-        value="SECONDS",
+    auth: str = _access(
+        "auto", "Authentication of callers; auto requires a token if the store is persistent.", AUTH
     )
-    auth: str = _option(
-        "auto",
-        "Authentication of callers; auto requires a token if the store is persistent.",
-        AUTH,
-        heading=AUTHORIZATION,
+    admin_token_file: str = _access("", "File with a token that has every scope.", value="FILE")
+    max_wrong_tokens: int = _access(
+        60, "Wrong tokens accepted from an address per minute.", limits=(1, None)
     )
-    admin_token_file: str = _option(
-        "", "File with a token that has every scope.", heading=AUTHORIZATION, value="FILE"
+    trusted_proxy: str = _access(
+        "", "Proxies whose X-Forwarded-For is trusted, separated by commas.", value="ADDRESSES"
     )
-    max_wrong_tokens: int = _option(
-        60,
-        "Wrong tokens accepted from an address per minute.",
-        limits=(1, None),
-        heading=AUTHORIZATION,
-    )
-    trusted_proxy: str = _option(
-        "",
-        "Proxies whose X-Forwarded-For is trusted, separated by commas.",
-        heading=AUTHORIZATION,
-        value="ADDRESSES",
-    )
-    allowed_host: str = _option(
+    allowed_host: str = _access(
         "",
         "Host names accepted besides localhost if no token is required; * accepts all.",
-        heading=AUTHORIZATION,
         value="HOSTS",
     )
-    jwt_issuer: str = _option("", "Issuer (iss) of accepted JWTs.", heading=AUTHORIZATION)
-    jwt_audience: str = _option("", "Audience (aud) of accepted JWTs.", heading=AUTHORIZATION)
-    jwt_jwks: str = _option(
-        "", "JWK Set with the issuer's keys.", heading=AUTHORIZATION, value="FILE or URL"
-    )
+    jwt_issuer: str = _access("", "Issuer (iss) of accepted JWTs.")
+    jwt_audience: str = _access("", "Audience (aud) of accepted JWTs.")
+    jwt_jwks: str = _access("", "JWK Set with the issuer's keys.", value="FILE or URL")
     audit_log: str = _option("", "File that records every call.", heading=AUDIT, value="FILE")
-    docs: bool = _option(True, "Serve /docs and /openapi.json.", heading=OTHER)
-    seed_keys: str = _option(
-        "", "Profiles and keys to load at startup, for tests.", heading=OTHER, value="FILE"
-    )
+    docs: bool = _option(True, "Serve /docs and /openapi.json.")
+    seed_keys: str = _option("", "Profiles and keys to load at startup, for tests.", value="FILE")
     without_algorithm: tuple[str, ...] = _option(
         (),
         "Leave an algorithm out, by the name of its entry point; repeatable.",
-        heading=OTHER,
         value="NAME or PACKAGE:NAME",
     )
     doors: tuple[DoorConfig, ...] = ()
