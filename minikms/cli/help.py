@@ -1,10 +1,14 @@
-"""The output of `--help`: options under headings, defaults as typed, uncut sentences."""
+"""Commands: the output of `--help`, and the exit of a command that fails."""
 
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import click
+
+from minikms.errors import KmsError
+from minikms.exits import fail
+from minikms.startup_errors import SetupError
 
 _HEADING: Final = "Options"
 _ANY_LENGTH: Final = 1000
@@ -51,13 +55,24 @@ class HelpOption(click.Option):
 
 
 class HelpCommand(click.Command):
-    """A command whose help shows options under headings, then examples."""
+    """A command whose help shows options under headings, then examples.
+
+    If it fails, it exits with one sentence.
+    """
 
     context_class = _Context
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SetupError as exc:
+            fail(str(exc), exc.code)
+        except KmsError as exc:
+            fail(exc.detail, 1)
 
     def get_short_help_str(self, limit: int = _ANY_LENGTH) -> str:
         """Return its first sentence, uncut."""

@@ -11,11 +11,9 @@ from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.options import config_of, options_of_config
 from minikms.cli.output import echo_table
 from minikms.cli.store import store
+from minikms.cli.store_options import registry_of
 from minikms.cli.token import token
-from minikms.exits import fail
-from minikms.plugin.registry import AlgorithmRegistry
 from minikms.serve import core_dumps, garbage
-from minikms.startup_errors import PluginError
 from minikms.store.layout import LAYOUT
 
 
@@ -73,10 +71,7 @@ def algorithms(**options: Any) -> None:
 
     A key has an operation with a star only if its maker named it.
     """
-    try:
-        registry = AlgorithmRegistry.from_installed(config_of(options).without_algorithm)
-    except PluginError as exc:
-        fail(str(exc), 2)
+    registry = registry_of(options)
     rows = [("NAME", "KTY", "JOSE", "OPERATIONS", "SOURCE")]
     for entry in registry:
         alg = entry.algorithm

@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import wraps
 from typing import Any, TypeVar
 
 import click
@@ -12,10 +11,8 @@ import click
 from minikms.cli.key_files import new_key
 from minikms.cli.options import Command, config_of, options_of_config
 from minikms.config import ENV_PREFIX, Config
-from minikms.errors import KmsError
-from minikms.exits import fail
 from minikms.plugin.registry import AlgorithmRegistry
-from minikms.startup_errors import SetupError, StoreError
+from minikms.startup_errors import StoreError
 from minikms.store.database import Database
 from minikms.store.location import KEY_METHODS, StoreKey, StoreLocation, read_key
 
@@ -23,18 +20,8 @@ ResultT = TypeVar("ResultT")
 
 
 def on_a_store(command: Command) -> Command:
-    """Give a command the flags of a store; on failure it exits with one sentence."""
-
-    @wraps(command)
-    def call(**options: Any) -> None:
-        try:
-            command(**options)
-        except SetupError as exc:
-            fail(str(exc), 2)
-        except KmsError as exc:
-            fail(exc.detail, 1)
-
-    return options_of_config("store", "store_key_file", "store_key_method")(call)
+    """Give a command the flags of a store."""
+    return options_of_config("store", "store_key_file", "store_key_method")(command)
 
 
 def generating_key(name: str) -> Callable[[Command], Command]:
