@@ -186,16 +186,11 @@ def _read_file(path: str) -> bytes:
 
 
 async def _read_body(stream: StreamReader) -> bytes:
-    body = b""
-    async for chunk in stream.iter_any():
-        body = _limit(body + chunk)
-    return body
-
-
-def _limit(content: bytes) -> bytes:
-    if len(content) > _MAX_BYTES:
-        raise JwtError(f"--jwt-jwks: The JWK Set has more than {_MAX_BYTES} bytes.")
-    return content
+    try:
+        await stream.readexactly(_MAX_BYTES + 1)
+    except asyncio.IncompleteReadError as exc:
+        return exc.partial
+    raise JwtError(f"--jwt-jwks: The JWK Set has more than {_MAX_BYTES} bytes.")
 
 
 def _parse(content: bytes) -> list[IssuerKey]:

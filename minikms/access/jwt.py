@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -88,12 +87,6 @@ class JwtVerifier:
             exp={"essential": True},
             sub={"essential": True},
         )
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Read the issuer's keys, and keep them current within the block."""
-        async with self.keys.running():
-            yield
 
     async def verify(self, token: str) -> Claims:
         """Verify a token; raises Unauthenticated without the reason."""

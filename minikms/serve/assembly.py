@@ -92,7 +92,7 @@ async def _token_access(config: Config, tokens: Tokens) -> AsyncIterator[TokenAc
             from minikms.access.jwt import JwtVerifier  # joserfc takes 0.1 s to import
 
             jwt = JwtVerifier(config.jwt_issuer, config.jwt_audience, config.jwt_jwks)
-            await stack.enter_async_context(jwt.running())
+            await stack.enter_async_context(jwt.keys.running())
         yield TokenAccess(
             tokens,
             admin=admin,

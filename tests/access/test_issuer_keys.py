@@ -35,7 +35,7 @@ def running(clock):
     @asynccontextmanager
     async def start(source):
         verifier = JwtVerifier(ISSUER, AUDIENCE, str(source), clock=clock)
-        async with verifier.running():
+        async with verifier.keys.running():
             yield verifier
 
     return start
