@@ -25,7 +25,7 @@ from minikms.keys.encryption import Unwrap
 from minikms.keys.jwe_encryption import JweOperations
 from minikms.keys.jwk_set import JwkFilter, JwkSet
 from minikms.keys.jwk_sets import JwkSets
-from minikms.keys.making import KeyMaker, KeyPair, maker
+from minikms.keys.making import KeyMaker, KeyPair, SlowToMakeError, make_quickly, maker
 from minikms.keys.threads import is_slow
 from minikms.plugin.protocol import (
     JwkImporter,
@@ -271,12 +271,21 @@ class KeyService(JweOperations):
         Raises KeyNotFound, KeyNotUsable if the old key is not enabled, TooBusy, TooManyAliases,
         TooLargeRecord, and UnsupportedOperation for a public key alone.
         """
-        old = await self._store.record(profile, KeyRef(kid=kid))
-        _require_rotatable(old)
-        algorithm = self._registry.of(old)
-        policy = KeyPolicy(exportable=old.exportable, operations=old.operations)
-        made = await self._maker.make(profile, algorithm, policy, "generate", algorithm.generate)
-        return await self._store.rotate(profile, kid, *made, _require_rotatable)
+        made: tuple[KeyRecord, Stored] | None = None
+
+        def successor(old: KeyRecord) -> tuple[KeyRecord, Stored]:
+            _require_rotatable(old)
+            return made or make_quickly(self._registry.of(old), _policy_of(old))
+
+        try:
+            return await self._store.rotate(profile, kid, successor)
+        except SlowToMakeError:
+            old = await self._store.record(profile, KeyRef(kid=kid))
+            algorithm = self._registry.of(old)
+            made = await self._maker.make(
+                profile, algorithm, _policy_of(old), "generate", algorithm.generate
+            )
+            return await self._store.rotate(profile, kid, successor)
 
     # Deleting keys
 
@@ -361,6 +370,11 @@ class KeyService(JweOperations):
     async def ping(self) -> None:
         """Return once the store has answered; raises StoreUnavailable."""
         await self._store.ping()
+
+
+def _policy_of(record: KeyRecord) -> KeyPolicy:
+    """The policy of a key's successor, which has its aliases and labels besides."""
+    return KeyPolicy(exportable=record.exportable, operations=record.operations)
 
 
 def _require_rotatable(record: KeyRecord) -> None:

@@ -167,19 +167,18 @@ class KeyStore:
         self,
         profile: str,
         kid: str,
-        record: KeyRecord,
-        material: Stored,
-        check: Check,
+        successor: Callable[[KeyRecord], tuple[KeyRecord, Stored]],
     ) -> KeyRecord:
-        """Store a new key that replaces another, and give its record.
+        """Store the `successor` of a key, and give its record.
 
-        The old key becomes `verify-only` and loses its aliases. `check` is called with its record,
-        and may raise. Raises KeyNotFound, TooManyAliases and TooLargeRecord.
+        The old key becomes `verify-only` and loses its aliases. `successor` gives the new key for
+        the record of the old one, within the transaction, and may raise. Raises KeyNotFound,
+        TooManyAliases and TooLargeRecord.
         """
 
         async def work(session: Transaction) -> KeyRecord:
             old = await fetch_record(session, kid)
-            check(old)
+            record, material = successor(old)
             stored = replace(record.succeeding(old), seq=seq_of(session.next_place()))
             await insert_key(session, stored, material)
             for alias in stored.aliases:

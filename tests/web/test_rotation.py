@@ -1,5 +1,7 @@
 """A key that replaces another: what moves, what stays, and what still verifies."""
 
+import asyncio
+
 import pytest
 from problems import refused
 
@@ -222,6 +224,14 @@ async def test_which_keys_are_rotated(client, generate, post, rotate):
     new = await rotate(kid)
     assert (new["state"], new["aliases"], new["expires"]) == ("enabled", ["a"], None)
     await refused(await client.post(path), 409, "key-not-usable")
+
+
+async def test_other_keys_are_made_while_a_slow_one_is(generate, rotate):
+    old = await generate("rsa4096")
+    rotation = asyncio.create_task(rotate(old["kid"]))
+    await generate()
+    assert not rotation.done()
+    assert (await rotation)["alg"] == "rsa4096"
 
 
 @pytest.mark.parametrize("call", ["rotate", "restore"])
