@@ -219,9 +219,7 @@ FACTS = {
     "a128gcm": _aead("A128GCM"),
     "a192gcm": _aead("A192GCM"),
     "a256gcm": _aead(
-        "A256GCM",
-        aws="SYMMETRIC_DEFAULT",
-        aws_usages={"ENCRYPT_DECRYPT": ["SYMMETRIC_DEFAULT"]},
+        "A256GCM", aws="SYMMETRIC_DEFAULT", aws_usages={"ENCRYPT_DECRYPT": ["SYMMETRIC_DEFAULT"]}
     ),
     "a128cbchs256": _aead("A128CBC-HS256", nonce=16),
     "a192cbchs384": _aead("A192CBC-HS384", nonce=16, tag=24),

@@ -22,13 +22,7 @@ from in_process import KmsTestServer
 from loop import Loop
 from postgres import Postgres
 from rsa_keys import share_rsa_keys
-from service_process import (
-    Service,
-    begin_and_answer,
-    begin_process,
-    end_group,
-    services,
-)
+from service_process import Service, begin_and_answer, begin_process, end_group, services
 from sqlite_files import whole
 
 from minikms.access.tokens import Token

@@ -142,10 +142,7 @@ class Setup(Copies):
         if self.standby.server:
             shutil.rmtree(self.standby.server.folder)
         server = Standby(
-            self.standby.folder(),
-            self.primary.server,
-            self.local(conninfo),
-            port=self.standby.port,
+            self.standby.folder(), self.primary.server, self.local(conninfo), port=self.standby.port
         )
         self.standby.start(server)
         self.primary.server.script(shown("### PostgreSQL", "sql")[1])

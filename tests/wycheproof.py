@@ -86,9 +86,7 @@ def vectors(path: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
             yield group, test
 
 
-def signatures(
-    file: str,
-) -> Iterator[tuple[int, dict[str, str], bytes, bytes, tuple[bool, ...]]]:
+def signatures(file: str) -> Iterator[tuple[int, dict[str, str], bytes, bytes, tuple[bool, ...]]]:
     """Number, public JWK, message and signature; right is whether it is valid."""
     algorithm = REGISTRY.get(SIGNATURES[file][0])
     for group, test in vectors(f"Signature/{file}"):

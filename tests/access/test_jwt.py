@@ -272,8 +272,7 @@ async def test_headers_that_are_none(verifier, key, header):
 
 
 @pytest.mark.parametrize(
-    "claims",
-    [b"", b"{", b"[]", b'"iss"', b"7", b"\xff", b"[" * 5000, b'{"sub":"\\ud800"}'],
+    "claims", [b"", b"{", b"[]", b'"iss"', b"7", b"\xff", b"[" * 5000, b'{"sub":"\\ud800"}']
 )
 async def test_claims_that_are_none(verifier, key, claims):
     header = {"alg": "EdDSA", "kid": "one"}

@@ -673,10 +673,7 @@ class HasALongNonce(A256Gcm):
 
 
 class ReadsAnyEpk(X25519):
-    caught_by = (
-        "test_a_point_of_low_order_is_refused",
-        "test_an_epk_that_is_none_is_refused",
-    )
+    caught_by = ("test_a_point_of_low_order_is_refused", "test_an_epk_that_is_none_is_refused")
 
     def load_peer(self, jwk):
         x = str(jwk.get("x")).encode().ljust(32)[:32]

@@ -61,11 +61,7 @@ def check_edwards(algorithm, secret, public, message, signature):
 
 @pytest.mark.parametrize(
     ("name", "section"),
-    [
-        ("p256", "[P-256,SHA-256]"),
-        ("p384", "[P-384,SHA-384]"),
-        ("p521", "[P-521,SHA-512]"),
-    ],
+    [("p256", "[P-256,SHA-256]"), ("p384", "[P-384,SHA-384]"), ("p521", "[P-521,SHA-512]")],
 )
 def test_ecdsa_verification_of_fips_186(registry, vectors, unhex, ec_public, joined, name, section):
     algorithm, expected, found = registry.get(name), [], []

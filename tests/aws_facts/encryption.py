@@ -15,8 +15,7 @@ WRONG_KEY = Refused(
 # Its message is empty.
 INVALID = Refused("InvalidCiphertextException")
 DRY_RUN = Refused(
-    "DryRunOperationException",
-    "The request would have succeeded, but the DryRun option is set.",
+    "DryRunOperationException", "The request would have succeeded, but the DryRun option is set."
 )
 CONTEXT = {"context-key": "context-value"}
 
@@ -237,8 +236,7 @@ def data_key(operation, spec, members, blob, secret):
     )
     with_context = Call(operation, {**given, "EncryptionContext": CONTEXT}, answer, kept)
     yield Fact(
-        f"test_encryption_context_{name}",
-        (key(), with_context, decrypt(INVALID, KeyId=Ref("key"))),
+        f"test_encryption_context_{name}", (key(), with_context, decrypt(INVALID, KeyId=Ref("key")))
     )
     if spec is RSA:
         dry = Call(operation, {**given, "DryRun": True}, DRY_RUN)

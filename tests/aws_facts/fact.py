@@ -12,12 +12,7 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 
 # Members that AWS has had since June 2025: recordings from before lack them.
-LATER = {
-    "CurrentKeyMaterialId",
-    "DestinationKeyMaterialId",
-    "KeyMaterialId",
-    "SourceKeyMaterialId",
-}
+LATER = {"CurrentKeyMaterialId", "DestinationKeyMaterialId", "KeyMaterialId", "SourceKeyMaterialId"}
 
 
 class Ref(NamedTuple):

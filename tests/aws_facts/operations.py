@@ -221,11 +221,7 @@ USAGES = (
             mac("HMAC_SHA_256", usage("encrypts", "ENCRYPT_DECRYPT", "GenerateMac"), "encrypts"),
             Call(
                 "Sign",
-                {
-                    "KeyId": Ref("key"),
-                    "Message": MESSAGE,
-                    "SigningAlgorithm": "RSASSA_PSS_SHA_256",
-                },
+                {"KeyId": Ref("key"), "Message": MESSAGE, "SigningAlgorithm": "RSASSA_PSS_SHA_256"},
                 usage("key", "GENERATE_VERIFY_MAC", "Sign"),
             ),
             Call(
@@ -249,11 +245,7 @@ USAGES = (
             key(KeySpec="RSA_4096", KeyUsage="ENCRYPT_DECRYPT"),
             Call(
                 "Sign",
-                {
-                    "KeyId": Ref("key"),
-                    "Message": MESSAGE,
-                    "SigningAlgorithm": "RSASSA_PSS_SHA_256",
-                },
+                {"KeyId": Ref("key"), "Message": MESSAGE, "SigningAlgorithm": "RSASSA_PSS_SHA_256"},
                 usage("key", "ENCRYPT_DECRYPT", "Sign"),
             ),
         ),

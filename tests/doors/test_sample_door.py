@@ -36,10 +36,7 @@ async def test_a_key_of_the_door_is_a_key_of_the_service(opened):
     disabled = await client.patch(f"/key/{key['kid']}", json={"state": "disabled"})
     assert disabled.status == 200
     refused = await door.post("/sign", headers={"Key": "mine"}, data=b"hello")
-    assert (refused.status, await refused.text()) == (
-        409,
-        "key-not-usable: The key is disabled.\n",
-    )
+    assert (refused.status, await refused.text()) == (409, "key-not-usable: The key is disabled.\n")
 
 
 @pytest.mark.parametrize(

@@ -149,10 +149,7 @@ KEY_FAULTS = {
     "material of another": (
         "p521",
         lambda session, record: session.replace("minikms.material", record.kid, P521),
-        [
-            "its material does not match its public key",
-            "its kid is not the thumbprint of its key",
-        ],
+        ["its material does not match its public key", "its kid is not the thumbprint of its key"],
     ),
     "material that is none": (
         "rsa2048",

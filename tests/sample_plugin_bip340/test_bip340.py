@@ -43,12 +43,7 @@ def test_the_vectors_of_bip_340_hold(secret, public, aux, message, signature, go
         key = BIP340.import_secret(secret)
         assert BIP340.public_bytes(key) == public
         with pytest.raises(ValidationFailed):
-            BIP340.verify(
-                BIP340.load_public(jwk_of(public)),
-                message,
-                signature,
-                DIGEST,
-            )
+            BIP340.verify(BIP340.load_public(jwk_of(public)), message, signature, DIGEST)
         return
     try:
         loaded = BIP340.load_public(jwk_of(public))
@@ -60,15 +55,7 @@ def test_the_vectors_of_bip_340_hold(secret, public, aux, message, signature, go
         key = BIP340.import_secret(secret)
         assert BIP340.public_bytes(key) == public
         assert key.sign_schnorr(message, aux) == signature
-        assert (
-            BIP340.verify(
-                loaded,
-                message,
-                BIP340.sign(key, message, DIGEST),
-                DIGEST,
-            )
-            is True
-        )
+        assert BIP340.verify(loaded, message, BIP340.sign(key, message, DIGEST), DIGEST) is True
 
 
 def test_there_are_all_the_vectors():

@@ -11,8 +11,7 @@ import pytest
 pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(
-        sys.platform != "linux",
-        reason="no core dump is a call of Linux: run pytest there",
+        sys.platform != "linux", reason="no core dump is a call of Linux: run pytest there"
     ),
 ]
 

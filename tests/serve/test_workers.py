@@ -321,11 +321,7 @@ def test_keys_in_memory_outlive_a_worker(two):
 
 @pytest.mark.parametrize(
     "number",
-    [
-        pytest.param(signal.SIGTERM, marks=pytest.mark.interpreter),
-        signal.SIGINT,
-        signal.SIGHUP,
-    ],
+    [pytest.param(signal.SIGTERM, marks=pytest.mark.interpreter), signal.SIGINT, signal.SIGHUP],
 )
 @needs_root
 def test_nothing_is_left_of_keys_in_memory(two, number):

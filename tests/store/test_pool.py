@@ -7,9 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from minikms.errors import (
-    StoreUnavailable,
-)
+from minikms.errors import StoreUnavailable
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation

@@ -88,12 +88,7 @@ def sqlite_store(tmp_path_factory):
     return new_store(tmp_path_factory.mktemp("sqlite"))
 
 
-UNTRUSTED = [
-    "without TLS: require",
-    "without TLS: verify-full",
-    "of another CA",
-    "of another name",
-]
+UNTRUSTED = ["without TLS: require", "without TLS: verify-full", "of another CA", "of another name"]
 each_untrusted = pytest.mark.parametrize("untrusted", UNTRUSTED, indirect=True)
 
 

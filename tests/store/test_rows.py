@@ -4,9 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from minikms.errors import (
-    KeyUnreadable,
-)
+from minikms.errors import KeyUnreadable
 from minikms.maintenance.write import StoreWriter
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
 from minikms.store.keys import KeyStore

@@ -201,11 +201,7 @@ async def test_no_spelling_leads_past_the_gate(shared_guarded, target, headers):
     await client.patch("/profile/public", json={"jwks": "public"}, headers=everything)
     for method in ("GET", "POST"):
         reader, writer = await asyncio.open_connection(client.host, client.port)
-        head = [
-            f"{method} {target.replace('TOKEN', token)} HTTP/1.1",
-            "Host: localhost",
-            *headers,
-        ]
+        head = [f"{method} {target.replace('TOKEN', token)} HTTP/1.1", "Host: localhost", *headers]
         writer.write("\r\n".join([*head, "Connection: close", "", ""]).encode())
         status = int((await reader.read()).split()[1])
         writer.close()

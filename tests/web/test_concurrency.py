@@ -89,10 +89,7 @@ async def test_one_deletes_a_profile(client):
     await client.post("/profile", json={"name": "old"})
     calls = [client.delete("/profile/old") for _ in range(CALLERS)]
     answers = await asyncio.gather(*calls)
-    assert Counter([(await a.json())["success"] for a in answers]) == {
-        True: 1,
-        False: CALLERS - 1,
-    }
+    assert Counter([(await a.json())["success"] for a in answers]) == {True: 1, False: CALLERS - 1}
 
 
 async def test_an_alias_moved_by_many_ends_at_one_key(client, generate):

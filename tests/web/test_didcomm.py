@@ -56,12 +56,7 @@ def envelope(header, message, cek, *, padded=False):
 
 
 def header_of(recipients, alg):
-    return {
-        "enc": "xchacha20poly1305_ietf",
-        "typ": "JWM/1.0",
-        "alg": alg,
-        "recipients": recipients,
-    }
+    return {"enc": "xchacha20poly1305_ietf", "typ": "JWM/1.0", "alg": alg, "recipients": recipients}
 
 
 class Agent:

@@ -58,7 +58,7 @@ def test_the_fault_of_one_item_is_named_wherever_it_is():
     with pytest.raises(ValidationFailed) as refused:
         read(body, BatchVerifyRequest())
     assert {pointer for pointer, _ in refused.value.errors} == {
-        *("#/items/998/sig", "#/items/999/x", "#/y"),
+        *("#/items/998/sig", "#/items/999/x", "#/y")
     }
 
 

@@ -38,14 +38,7 @@ async def test_options_hold_for_all(post):
 
 @pytest.mark.shared_service
 @pytest.mark.parametrize(
-    "wrong",
-    [
-        {"count": 0},
-        {"count": 1001},
-        {"count": "2"},
-        {"count": 2, "alias": "a"},
-        {},
-    ],
+    "wrong", [{"count": 0}, {"count": 1001}, {"count": "2"}, {"count": 2, "alias": "a"}, {}]
 )
 async def test_a_malformed_batch_is_refused(client, wrong):
     body = {"alg": "ed25519", **wrong}

@@ -42,8 +42,7 @@ def published(alg):
 
 
 @pytest.mark.parametrize(
-    ("alg", "count"),
-    [("x25519", 6), ("p256", 6), ("p521", 6), ("mlkem768", 1), ("mlkem1024", 1)],
+    ("alg", "count"), [("x25519", 6), ("p256", 6), ("p521", 6), ("mlkem768", 1), ("mlkem1024", 1)]
 )
 async def test_hpke_opens_the_published_vectors(post, alg, count):
     """RFC 9180 appendix A, and draft-ietf-hpke-pq: the keys, encapsulated keys and key schedules.

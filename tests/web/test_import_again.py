@@ -9,11 +9,7 @@ from minikms.web.state import STORE
 
 pytestmark = pytest.mark.shared_service
 
-ED25519 = {
-    "kty": "OKP",
-    "crv": "Ed25519",
-    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
-}
+ED25519 = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
 PRIVATE = {**ED25519, "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}
 KEEP = {"if_exists": "keep"}
 

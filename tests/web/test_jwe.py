@@ -14,10 +14,7 @@ from problems import refused
 from minikms.config import Config
 from minikms.keys.jwe import MAX_HEADER, MAX_RECIPIENTS
 from minikms.keys.jwe_models import ALGS, ENCS
-from minikms.plugin import (
-    EcAlgorithm,
-    Pkcs8KeyAlgorithm,
-)
+from minikms.plugin import EcAlgorithm, Pkcs8KeyAlgorithm
 from minikms.plugin.registry import GROUP, AlgorithmRegistry
 from minikms.serve.assembly import create_service
 

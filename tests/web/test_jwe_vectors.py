@@ -131,8 +131,7 @@ async def test_rfc_8037_appendix_a_6(post):
     kek = concat_kdf(bytes.fromhex(SHARED), header["alg"], b"", b"", 16)
     cek = bytes(range(16))
     answer = await post(
-        "/jwe/decrypt",
-        {"jwe": sealed(header, cek, aes_key_wrap(kek, cek)), "kid": key["kid"]},
+        "/jwe/decrypt", {"jwe": sealed(header, cek, aes_key_wrap(kek, cek)), "kid": key["kid"]}
     )
     assert answer == {"plaintext": "aGVsbG8=", "header": header}
 

@@ -54,10 +54,7 @@ async def test_every_algorithm_lives_a_whole_life(client, generate, alg):
     assert answers == [key] * 3
     assert names(answers).isdisjoint({"d", "k"})
     gone = await client.delete(path)
-    assert (gone.status, await gone.json()) == (
-        200,
-        {"message": "Key deleted", "kid": key["kid"]},
-    )
+    assert (gone.status, await gone.json()) == (200, {"message": "Key deleted", "kid": key["kid"]})
     await refused(await client.get(path), 404, "key-not-found")
     await refused(await client.get("/key", params={"alias": "mine"}), 404, "alias-not-found")
     await refused(await client.delete(path), 404, "key-not-found")

@@ -281,8 +281,7 @@ def in_page_order(document):
     """Method, path and operation of each call, in the order of Swagger UI."""
     tags = [tag["name"] for tag in document["tags"]]
     return sorted(
-        operations(document),
-        key=lambda call: (tags.index(call[2]["tags"][0]), call[0] == "DELETE"),
+        operations(document), key=lambda call: (tags.index(call[2]["tags"][0]), call[0] == "DELETE")
     )
 
 

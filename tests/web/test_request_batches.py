@@ -176,11 +176,7 @@ CALLS = {
         [JSON],
         False,
     ),
-    "a signature by a key before": (
-        call("rotated", sig=signature("rotated")),
-        [JSON],
-        False,
-    ),
+    "a signature by a key before": (call("rotated", sig=signature("rotated")), [JSON], False),
     "no signature of ML-DSA": (call("mldsa44", sig="aGVsbG8"), [JSON], True),
     "a signature by a JWK": (
         orjson.dumps({"jwk": JWK, "data": "aGVsbG8", "sig": signature("ed25519")}),

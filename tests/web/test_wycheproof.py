@@ -27,16 +27,6 @@ pytestmark = pytest.mark.shared_service
 # How many calls are under way, so that imports share transactions.
 AT_A_TIME = 16
 
-# One of each kind in the quick part; all take 8 s of a processor.
-SAMPLES = {"ed25519", "ecdh_secp256r1_webcrypto", "a128gcm", "rsa_oaep_2048_sha256_mgf1sha256"}
-
-
-def each(names):
-    """Run a test for each name, as slow unless it is a sample."""
-    marks = [() if name in SAMPLES else pytest.mark.slow for name in names]
-    params = [pytest.param(name, marks=mark) for name, mark in zip(names, marks, strict=True)]
-    return pytest.mark.parametrize("name", params)
-
 
 @pytest.fixture
 async def call(connect, profile):
@@ -88,7 +78,7 @@ def found(cases, answers):
     return values
 
 
-@each(SIGNATURES)
+@pytest.mark.parametrize("name", SIGNATURES)
 async def test_every_signature_of_wycheproof_is_judged_right(call, name):
     cases = [*signatures(name)]
     bodies = [
@@ -99,7 +89,7 @@ async def test_every_signature_of_wycheproof_is_judged_right(call, name):
     assert {*found(cases, [(bool(valid), slug) for valid, slug in answers])} == {True, False}
 
 
-@each(AGREEMENTS)
+@pytest.mark.parametrize("name", AGREEMENTS)
 async def test_every_agreement_of_wycheproof_is_judged_right(call, import_keys, name):
     cases = [*agreements(name)]
     kids = await import_keys({private["d"]: {"jwk": private} for _, private, *_ in cases})
@@ -109,7 +99,7 @@ async def test_every_agreement_of_wycheproof_is_judged_right(call, import_keys, 
     assert len(results) > 100
 
 
-@each(DECRYPTIONS)
+@pytest.mark.parametrize("name", DECRYPTIONS)
 async def test_every_decryption_of_wycheproof_is_judged_right(call, import_keys, name):
     cases = [*decryptions(name)]
     kids = await import_keys({private["d"]: {"jwk": private} for _, private, *_ in cases})
@@ -122,7 +112,7 @@ async def test_every_decryption_of_wycheproof_is_judged_right(call, import_keys,
     assert len(results) > 30
 
 
-@each(AEADS)
+@pytest.mark.parametrize("name", AEADS)
 async def test_every_aead_case_of_wycheproof_is_judged_right(call, import_keys, name):
     cases = [*aeads(name)]
     kids = await import_keys({key: {"alg": name, "secret": b64url(key)} for _, key, *_ in cases})
@@ -141,7 +131,7 @@ async def test_every_aead_case_of_wycheproof_is_judged_right(call, import_keys, 
     assert len(results) > 50
 
 
-@each(WRAPPINGS)
+@pytest.mark.parametrize("name", WRAPPINGS)
 async def test_every_key_wrap_of_wycheproof_is_judged_right(call, import_keys, name):
     cases, alg = [*wrappings(name)], WRAPPINGS[name][0]
     kids = await import_keys({key: {"alg": alg, "secret": b64url(key)} for _, key, *_ in cases})
@@ -151,7 +141,7 @@ async def test_every_key_wrap_of_wycheproof_is_judged_right(call, import_keys, n
     assert len(results) > 30
 
 
-@each(KEMS)
+@pytest.mark.parametrize("name", KEMS)
 async def test_every_encapsulation_of_wycheproof_is_judged_right(call, import_keys, name):
     cases = [*decapsulations(name)]
     sources = {seed: {"alg": KEMS[name], "seed": b64url(seed)} for _, seed, *_ in cases}
@@ -166,7 +156,7 @@ async def test_every_encapsulation_of_wycheproof_is_judged_right(call, import_ke
     assert len(results) > 100
 
 
-@each(KEMS)
+@pytest.mark.parametrize("name", KEMS)
 async def test_keys_to_encapsulate_to(call, name):
     cases = [(number, jwk, (right,)) for number, jwk, right in encapsulations(name)]
     answers = await call(

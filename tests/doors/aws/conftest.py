@@ -20,10 +20,7 @@ from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE
 
 # Nothing is checked before it is sent, nor sent again: the door is what is tested.
-BOTO_CONFIG = BotoConfig(
-    parameter_validation=False,
-    retries={"total_max_attempts": 1},
-)
+BOTO_CONFIG = BotoConfig(parameter_validation=False, retries={"total_max_attempts": 1})
 
 
 @cache

@@ -128,10 +128,7 @@ async def test_a_large_rsa_key_pair(aws, size):
 async def test_a_pair_of_a_spec_that_is_not_here(aws, spec):
     key_id = await aws.make("a256gcm")
     said = await aws.refused(
-        "UnsupportedOperationException",
-        "generate_data_key_pair",
-        KeyId=key_id,
-        KeyPairSpec=spec,
+        "UnsupportedOperationException", "generate_data_key_pair", KeyId=key_id, KeyPairSpec=spec
     )
     assert said == f"KeySpec {spec} is not supported here."
 

@@ -297,13 +297,7 @@ async def test_encryption_to_a_public_key(aws):
             "UnsupportedOperationException",
         ),
         ("rsa2048", ("encrypt", "decrypt"), "RSA_2048", "SM2PKE", "InvalidKeyUsageException"),
-        (
-            "a256gcm",
-            (),
-            "SYMMETRIC_DEFAULT",
-            "RSAES_OAEP_SHA_256",
-            "InvalidKeyUsageException",
-        ),
+        ("a256gcm", (), "SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_256", "InvalidKeyUsageException"),
     ],
 )
 async def test_an_algorithm_of_another_key_is_refused(aws, alg, operations, spec, algorithm, code):
@@ -315,11 +309,7 @@ async def test_an_algorithm_of_another_key_is_refused(aws, alg, operations, spec
         assert said == f"Algorithm {algorithm} is incompatible with key spec {spec}."
     if algorithm != "SYMMETRIC_DEFAULT":
         await aws.refused(
-            code,
-            "decrypt",
-            KeyId=key_id,
-            CiphertextBlob=bytes(256),
-            EncryptionAlgorithm=algorithm,
+            code, "decrypt", KeyId=key_id, CiphertextBlob=bytes(256), EncryptionAlgorithm=algorithm
         )
 
 
@@ -402,10 +392,7 @@ async def test_dry_runs_of_encryption_are_refused_as_such(aws):
 
 async def test_nobody_decrypts_for_an_enclave(aws):
     blob = (await aws.encrypt(KeyId=await aws.make("a256gcm"), Plaintext=SECRET))["CiphertextBlob"]
-    recipient = {
-        "KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256",
-        "AttestationDocument": b"document",
-    }
+    recipient = {"KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256", "AttestationDocument": b"document"}
     said = await aws.refused(
         "UnsupportedOperationException", "decrypt", CiphertextBlob=blob, Recipient=recipient
     )

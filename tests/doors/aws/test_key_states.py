@@ -60,10 +60,7 @@ async def test_a_deletion_is_scheduled_and_cancelled(aws, key, state_of, days):
 @pytest.mark.parametrize("days", [0, 6, 31, 366, -1])
 async def test_windows_that_are_none(aws, key, state_of, days):
     message = await aws.refused(
-        "ValidationException",
-        "schedule_key_deletion",
-        KeyId=key["KeyId"],
-        PendingWindowInDays=days,
+        "ValidationException", "schedule_key_deletion", KeyId=key["KeyId"], PendingWindowInDays=days
     )
     assert f"Value '{days}' at 'pendingWindowInDays' failed to satisfy constraint" in message
     assert await state_of(key["KeyId"]) == "Enabled"

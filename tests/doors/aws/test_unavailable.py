@@ -38,9 +38,7 @@ async def two_keys(aws):
     ids = []
     for _ in range(2):
         made = await aws.create_key(
-            KeySpec="ECC_NIST_P256",
-            KeyUsage="SIGN_VERIFY",
-            Tags=[{"TagKey": "a", "TagValue": "1"}],
+            KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY", Tags=[{"TagKey": "a", "TagValue": "1"}]
         )
         ids.append(made["KeyMetadata"]["KeyId"])
     await aws.create_alias(AliasName="alias/a", TargetKeyId=ids[0])
