@@ -130,14 +130,6 @@ def test_a_point_outside_the_main_subgroup_is_accepted():
         load(Ed25519, int.from_bytes(mixed, "little"))
 
 
-def test_for_the_identity_one_signature_is_valid_for_all_messages():
-    """Why it matters: OpenSSL accepts it."""
-    identity = (1).to_bytes(32, "little")
-    public = Ed25519PublicKey.from_public_bytes(identity)
-    for message in (b"one", b"another"):
-        public.verify(identity + bytes(32), message)
-
-
 def test_a_signature_that_gives_its_key_away_is_refused():
     """Its R is the identity, so that its S is the private key times a public number."""
     order = 2**252 + 27742317777372353535851937790883648493

@@ -195,18 +195,6 @@ async def test_a_peer_of_another_type(client, ours, generate):
     await refused(await client.post("/box/seal", json=body), 422, "unsupported-operation")
 
 
-async def test_no_cache_keeps_a_plaintext(client, post, ours):
-    key = await ours("x25519")
-    by, body = {"kid": key["kid"]}, {"to": key["jwk"], "plaintext": b64(b"hello")}
-    boxed, sealed = await post("/box", by | body), await post("/box/seal", body)
-    for path, call in (
-        ("/box/open", by | {"from": key["jwk"], **boxed}),
-        ("/box/seal/open", by | sealed),
-    ):
-        async with client.post(path, json=call) as response:
-            assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")
-
-
 async def test_a_sealed_box_needs_no_key_of_ours(client, theirs):
     """So it takes none, and does ask for the profile."""
     body = {"to": theirs.jwk, "plaintext": ""}

@@ -393,12 +393,6 @@ async def test_envelopes_that_cannot_be(client, agent):
         await refused(response, 422, "validation-failed")
 
 
-async def test_no_cache_keeps_a_message(client, wallet, agent):
-    packed = agent.pack([(await wallet())["b58"]], b"hello")
-    async with client.post("/didcomm/unpack", json={"packed": packed}) as response:
-        assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")
-
-
 async def test_the_audit_log_has_the_key_and_no_message(start, tmp_path, agent):
     path = tmp_path / "audit.log"
     client = await start(create_service(Config(audit_log=str(path))))

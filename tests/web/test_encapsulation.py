@@ -37,7 +37,7 @@ def known_answers(alg):
 
 @each
 async def test_ml_kem_gives_the_known_answers(post, alg):
-    """The first 10; tests/algorithms/test_vectors_mlkem.py has them all."""
+    """The first 10 of 1,000; Wycheproof has others."""
     checked = 0
     for seed, public, *pairs in islice(known_answers(alg), 10):
         key = await post("/key/import", {"alg": alg, "seed": b64url(seed)})
@@ -162,12 +162,3 @@ async def test_a_key_that_does_not_decapsulate(client, post, generate):
     await refused(
         await client.post("/decapsulate", json={**body, "kid": "unknown"}), 404, "key-not-found"
     )
-
-
-async def test_no_cache_keeps_a_secret(client, generate, post):
-    key = await generate("mlkem768")
-    body = {"kid": key["kid"], **await post("/encapsulate", {"to": key["jwk"]})}
-    del body["secret"]
-    for path, sent in (("/encapsulate", {"to": key["jwk"]}), ("/decapsulate", body)):
-        async with client.post(path, json=sent) as response:
-            assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")

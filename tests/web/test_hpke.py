@@ -206,13 +206,6 @@ async def test_bodies_that_are_refused(client, post, generate):
     await refused(response, 422, "validation-failed")
 
 
-async def test_no_cache_keeps_a_plaintext(client, post, generate):
-    key = await generate("x25519")
-    made = await post("/hpke/seal", {"to": key["jwk"], "plaintext": PLAIN})
-    async with client.post("/hpke/open", json={"kid": key["kid"], **made}) as response:
-        assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")
-
-
 async def test_a_key_that_only_opens(client, post, generate):
     key = await generate("x25519", operations=["hpke-open"])
     assert key["operations"] == ["hpke-open"]

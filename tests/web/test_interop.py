@@ -3,8 +3,6 @@
 import json
 import os
 
-import nacl.bindings
-import nacl.public
 import pytest
 from algorithm_facts import FACTS, named, using
 from dilithium_py.ml_dsa import ML_DSA_44, ML_DSA_65, ML_DSA_87
@@ -75,12 +73,3 @@ async def test_dilithium_py_agrees_on_ml_dsa(post, alg):
     assert await post("/verify", body) == {"valid": True}
     context = b64(theirs.sign(secret, PAYLOAD, ctx=b"some"))
     assert await post("/verify", body | {"sig": context}) == {"valid": False}
-
-
-async def test_pynacl_agrees_on_x25519(post, generate):
-    key = await generate("x25519")
-    theirs = nacl.public.PrivateKey.generate()
-    peer = {"kty": "OKP", "crv": "X25519", "x": b64(bytes(theirs.public_key)).rstrip("=")}
-    secret = (await post("/derive", {"kid": key["kid"], "peer": peer}))["secret"]
-    expected = nacl.bindings.crypto_scalarmult(bytes(theirs), raw(key["jwk"]["x"]))
-    assert raw(secret) == expected
