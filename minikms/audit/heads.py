@@ -73,7 +73,7 @@ class AuditStore:
             if before is None:
                 await session.insert(HEAD, head.chain, value, tags)
             elif Head.from_bytes(before.value).count <= head.count:
-                await session.replace(HEAD, head.chain, value, tags)
+                await session.replace(HEAD, head.chain, value, tags, cached=False)
 
         await self._database.run_own(work, write=True)
 

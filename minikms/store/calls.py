@@ -157,10 +157,12 @@ class StoreCalls:
                 if isinstance(exc, UndecryptableError):
                     await self._refuse_undecryptable()
                 raise
-            transaction = Transaction(opened, profile, [] if event is None else [event])
+            events = [] if event is None else [event]
+            logs_changes = self._counters.needs_ttl
+            transaction = Transaction(opened, profile, events, logs_changes=logs_changes)
             try:
                 yield transaction
-                doubled = await transaction.store_place()
+                doubled = await transaction.store_sequence()
             except AskarError as exc:
                 self.pool.on_failure(store, exc)
                 raise

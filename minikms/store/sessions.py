@@ -12,12 +12,13 @@ from aries_askar import Session as AskarSession
 
 from minikms.events import AuditEvent
 from minikms.store.counters import CONTENTS, slot_of
+from minikms.store.sequence import Sequence
 
 # Askar's tag filter (WQL): names and values, and operators such as `$and`, `$in` or `$gt`.
 TagFilter: TypeAlias = Mapping[str, Any]
 
-# The last place that was assigned in a profile's order of creation: category and name. It changes
-# with each new key, and does not have a counter, since cached values do not depend on it.
+# The category and the name of the entry in `store/sequence.py`. It does not have a counter, since
+# cached values do not depend on it.
 SEQUENCE: Final = "minikms.sequence"
 _LAST: Final = "last"
 
@@ -94,10 +95,14 @@ class Session:
         number: int = await self._session.count(category, tag_filter)
         return number
 
+    async def sequence(self) -> Sequence:
+        """The last place in the order of creation, and the last changes."""
+        entry = await self.fetch(SEQUENCE, _LAST, for_update=self.is_transaction)
+        return Sequence.of(entry.value) if entry else Sequence()
+
     async def last_place(self) -> int:
         """The last place in the order of creation that was assigned; 0 before the first."""
-        entry = await self.fetch(SEQUENCE, _LAST, for_update=self.is_transaction)
-        return int(entry.value) if entry else 0
+        return (await self.sequence()).place
 
     async def fetch_key(self, name: str) -> AskarKey | None:
         """A key of Askar's, or None."""
@@ -116,22 +121,30 @@ class Transaction(Session):
     An inserted entry has no slot: no cache remembers that an entry does not exist. `profile` is the
     tenant's, whose contents change with every write; None for the store's own profile. `written`
     counts the writes, and `size` their bytes. `events` are recorded before the commit. `place` is
-    the last place in the order of creation that was assigned.
+    the last place in the order of creation that was assigned. With `logs_changes`, the slots are
+    stored with the commit, for other processes.
     """
 
     def __init__(
-        self, session: AskarSession, profile: str | None, events: list[AuditEvent]
+        self,
+        session: AskarSession,
+        profile: str | None,
+        events: list[AuditEvent],
+        *,
+        logs_changes: bool = False,
     ) -> None:
         super().__init__(session)
         self._contents = None if profile is None else slot_of(CONTENTS, profile)
-        self._stored_place = self.place = 0
+        self._logs_changes = logs_changes
+        self._stored: Sequence | None = None
+        self.place = 0
         self.changed: set[int] = set()
         self.written = self.size = 0
         self.events = events
 
-    def set_stored_place(self, place: int) -> None:
-        """Set the last place that was assigned, for the methods below; 0 before the first."""
-        self._stored_place = self.place = place
+    def set_stored(self, sequence: Sequence) -> None:
+        """Set the sequence as it is stored, for the methods below."""
+        self._stored, self.place = sequence, sequence.place
 
     def next_place(self) -> int:
         """Assign the next place in the order of creation; it is stored with the commit."""
@@ -166,9 +179,11 @@ class Transaction(Session):
         name: str,
         value: str | bytes,
         tags: Mapping[str, Any] | None = None,
+        *,
+        cached: bool = True,
     ) -> None:
-        """Replace the value and the tags of an entry."""
-        self._note((category, name), len(value))
+        """Replace the value and the tags of an entry; `cached` is False if no cache has it."""
+        self._note((category, name) if cached else None, len(value))
         await self._replace(category, name, value, tags)
 
     async def remove(self, category: str, name: str) -> None:
@@ -191,17 +206,27 @@ class Transaction(Session):
         """Commit the writes."""
         await self._session.commit()
 
-    async def store_place(self) -> bool:
-        """Store the last place, if one was assigned.
+    async def store_sequence(self) -> bool:
+        """Store the last place, if one was assigned, and log the changes.
 
         Tells whether the number has got one more binary digit, so that it has doubled since then.
         """
-        before, place = self._stored_place, self.place
-        if place != before:
-            write = self._replace if before else self._session.insert
-            await write(SEQUENCE, _LAST, f"{place:020d}")
-            self._stored_place = place
-        return place.bit_length() > before.bit_length()
+        before = self._stored
+        if before is None:
+            if not (self._logs_changes and self.changed):
+                return False
+            before = await self.sequence()
+            self.place = before.place
+        after = before._replace(place=self.place)
+        # New keys need no change in the log: the place shows them.
+        changed = self.changed - {self._contents}
+        if self._logs_changes and (changed or (self.changed and after == before)):
+            after = after.with_change(changed)
+        if after != before:
+            write = self._session.insert if before == Sequence() else self._replace
+            await write(SEQUENCE, _LAST, after.to_bytes())
+            self.set_stored(after)
+        return after.place.bit_length() > before.place.bit_length()
 
     async def _replace(
         self,

@@ -26,6 +26,7 @@ from minikms.store.directory import (
     StaleProfileError,
     require_profile,
 )
+from minikms.store.sequence import Sequence
 from minikms.store.sessions import Transaction
 
 ResultT = TypeVar("ResultT")
@@ -203,8 +204,8 @@ class Writes:
         while True:
             try:
                 async with self._calls.transaction(askar_profile, profile) as transaction:
-                    place = await self._last_place(transaction, askar_profile, slots)
-                    transaction.set_stored_place(place)
+                    stored = await self._sequence(transaction, askar_profile, slots)
+                    transaction.set_stored(stored)
                     result = await work(transaction)
             except (AskarError, StaleProfileError) as exc:
                 askar_profile = await self._directory.successor(profile, askar_profile, exc)
@@ -213,22 +214,23 @@ class Writes:
                 self._remember_place(askar_profile, slots, transaction.place)
                 return result
 
-    async def _last_place(
+    async def _sequence(
         self, transaction: Transaction, askar_profile: str, slots: tuple[int, int]
-    ) -> int:
-        """The last place in a profile, read unless it is known to be current; 0 if there is none.
+    ) -> Sequence:
+        """The sequence of a profile, read unless its last place is known to be current.
 
         Raises StaleProfileError if the profile no longer exists.
         """
         values = self._counters.values
         place, *counters = self._places.get(askar_profile, (0, 0, 0))
-        if not place or counters != [values[slot] for slot in slots]:
-            place = await transaction.last_place()
+        if place and counters == [values[slot] for slot in slots]:
+            return Sequence(place)
+        sequence = await transaction.sequence()
         # SQLite gives the number of a removed profile to the next that is made, and a session that
         # still has it would write there. It does not find the place then.
-        if not place:
+        if not sequence.place:
             await require_profile(transaction)
-        return place
+        return sequence
 
     def _remember_place(self, askar_profile: str, slots: tuple[int, int], place: int) -> None:
         values = self._counters.values

@@ -80,14 +80,14 @@ async def test_a_transaction_has_a_bound(store, transactions, monkeypatch):
 
 
 async def test_the_last_place_is_read_where_another_process_may_have_written(store, monkeypatch):
-    read, last_place = [], Transaction.last_place
+    read, sequence = [], Transaction.sequence
 
     def counted(transaction):
         read.append(transaction)
-        return last_place(transaction)
+        return sequence(transaction)
 
     await insert(store, 0)
-    monkeypatch.setattr(Transaction, "last_place", counted)
+    monkeypatch.setattr(Transaction, "sequence", counted)
     for n in range(1, 4):
         await insert(store, n)
     # In PostgreSQL it is not known in time that another has written.
