@@ -68,7 +68,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         if app[CONFIG].seed_keys:
             await seeds.load(app[CONFIG].seed_keys, app[SERVICE])
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(store.database.listening())
+            await stack.enter_async_context(store.database.listening(app[CONFIG].cache_ttl))
             await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].sink))
             if app[CONFIG].needs_token:
                 access = _token_access(app[CONFIG], app[TOKENS])

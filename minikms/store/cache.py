@@ -6,8 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from minikms.store.counters import ChangeCounters, slot_of
-from minikms.store.leases import Lease
+from minikms.store.counters import ChangeCounters, Lease, slot_of
 
 ValueT = TypeVar("ValueT")
 

@@ -6,6 +6,7 @@ entries are the same.
 """
 
 import asyncio
+import math
 import mmap
 import os
 import zlib
@@ -17,7 +18,6 @@ from typing import Final
 from minikms.background import in_background
 from minikms.startup_errors import StoreError
 from minikms.store.files import open_beside
-from minikms.store.leases import Lease
 
 SLOTS: Final = 4096
 
@@ -36,6 +36,29 @@ def slot_of(category: str, name: str) -> int:
     Entries may share a slot: each of them then seems to change more often.
     """
     return zlib.crc32(f"{category}/{name}".encode()) % SLOTS
+
+
+class Lease:
+    """When the values that were read from one profile were last known to be current.
+
+    `used` says that a value was looked up since the last check of the profile began.
+    """
+
+    __slots__ = ("_confirmed", "_since", "used")
+
+    def __init__(self) -> None:
+        self.used = True
+        self._since, self._confirmed = math.inf, -math.inf
+
+    def renew(self, began: float, ended: float) -> None:
+        """Confirm values by a check, whose changes are counted; only those read since the first."""
+        self._since = min(self._since, ended)
+        self._confirmed = began
+
+    def confirmed(self, read: float) -> float:
+        """The last time at which a value was known to be current, which was read from `read` on."""
+        self.used = True
+        return self._confirmed if self._since <= read < self._confirmed else read
 
 
 class ChangeCounters:

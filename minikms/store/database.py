@@ -6,7 +6,6 @@ It is over 300 lines, since it is the one interface of the store to the wings ab
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import (
-    AbstractAsyncContextManager,
     AsyncExitStack,
     aclosing,
     asynccontextmanager,
@@ -18,6 +17,7 @@ from typing import Any, Final, Self, TypeVar
 
 from aries_askar import AskarError, KeyAlg, Store
 
+from minikms.background import in_background
 from minikms.errors import AliasNotFound, KeyNotFound
 from minikms.startup_errors import StoreError
 from minikms.store import notices
@@ -49,6 +49,7 @@ from minikms.store.pool import PoolState, StorePool
 from minikms.store.postgres import check_sessions, require_no_service
 from minikms.store.rows import BATCH, all_rows
 from minikms.store.schema import check_schema
+from minikms.store.sequence import Sequence
 from minikms.store.sessions import Entry, KeyEntry, Session
 from minikms.store.writer_lock import WriterLock
 from minikms.store.writes import Work, Writes
@@ -202,12 +203,25 @@ class Database:
         if self._writer_lock:
             self._writer_lock.close()
 
-    def listening(self) -> AbstractAsyncContextManager[None]:
-        """Learn at once of changes by other processes, and of lost connections, within the block.
+    @asynccontextmanager
+    async def listening(self, ttl: float) -> AsyncIterator[None]:
+        """Learn of changes by other processes, and of lost connections, within the block.
 
-        On PostgreSQL, that needs the extra `postgres`.
+        On PostgreSQL, the extra `postgres` is needed to learn of them at once. Without it, and if a
+        notice is lost, `ttl` is the time in seconds until cached values end.
         """
-        return self.counters.listening(self._pool.on_loss)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.counters.listening(self._pool.on_loss))
+            if isinstance(self.counters, notices.PostgresChangeCounters) and ttl > 0:
+                keeping = self.counters.leases.keep(self._sequence, ttl)
+                await stack.enter_async_context(in_background(keeping))
+            yield
+
+    async def _sequence(self, profile: str | None) -> Sequence:
+        """The last changes of a profile; None is the store's own."""
+        if profile is None:
+            return await self.run_own(Session.sequence)
+        return await self.run(profile, Session.sequence)
 
     @property
     def pool(self) -> PoolState:

@@ -1,26 +1,122 @@
-"""Leases: when the values that were read from a profile were last known to be current."""
+"""Leases: checks that values which were read from a profile in PostgreSQL are still current.
 
+A notice of a change may be lost. So a process checks each profile that it uses now and then: one
+small entry tells which others were changed since the last check (`store/sequence.py`). These are
+counted, and all other values of the profile were current when the check began.
+"""
+
+import asyncio
+import logging
 import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+from minikms.errors import ProfileNotFound
+from minikms.store.counters import CONTENTS, SLOTS, ChangeCounters, Lease, slot_of
+from minikms.store.directory import PROFILE
+from minikms.store.sequence import Position, Sequence
+
+LOGGER = logging.getLogger(__name__)
+
+# Reads the entry of a profile; None is the store's own.
+Read: TypeAlias = Callable[[str | None], Awaitable[Sequence]]
+
+# In parts of the time that a lease lasts: the age at which it is renewed if it is in use, the pause
+# between two looks for such leases, and the age at which an unused one is forgotten.
+_DUE: Final = 0.6
+_PAUSE: Final = 0.1
+_FORGOTTEN: Final = 10.0
+
+# The longest pause, in seconds.
+_LONGEST_PAUSE: Final = 1.0
+
+# The number of profiles that are checked side by side.
+_AT_ONCE: Final = 4
 
 
-class Lease:
-    """When the values that were read from one profile were last known to be current.
+class _Checked(Lease):
+    """The lease of a profile, the time of the last check, and the moment that it has shown."""
 
-    `used` says that a value was looked up since the last check of the profile began.
-    """
-
-    __slots__ = ("_confirmed", "_since", "used")
+    __slots__ = ("checked", "seen")
 
     def __init__(self) -> None:
-        self.used = True
-        self._since, self._confirmed = math.inf, -math.inf
+        super().__init__()
+        self.checked = -math.inf
+        self.seen: Position | None = None
 
-    def renew(self, began: float, ended: float) -> None:
-        """Confirm values by a check, whose changes are counted; only those read since the first."""
-        self._since = min(self._since, ended)
-        self._confirmed = began
 
-    def confirmed(self, read: float) -> float:
-        """The last time at which a value was known to be current, which was read from `read` on."""
-        self.used = True
-        return self._confirmed if self._since <= read < self._confirmed else read
+class Leases:
+    """The leases of the profiles that a process uses, and of the store's own profile."""
+
+    def __init__(self, counters: ChangeCounters) -> None:
+        self._counters = counters
+        self._own = _Checked()
+        self._tenants: dict[str, _Checked] = {}
+        self._failing = False
+
+    def of(self, profile: str | None) -> Lease:
+        """The lease of a profile, from which a value was just read; None is the store's own."""
+        lease = self._own if profile is None else self._tenants.get(profile)
+        if lease is None:
+            lease = self._tenants[str(profile)] = _Checked()
+        lease.used = True
+        return lease
+
+    async def keep(self, read: Read, ttl: float) -> None:
+        """Renew the leases in use before they end, `ttl` seconds after their last check."""
+        pause = min(_PAUSE * ttl, _LONGEST_PAUSE)
+        while True:
+            await asyncio.sleep(pause)
+            now, due = time.monotonic(), []
+            for profile, lease in list(self._tenants.items()):
+                if lease.used and now - lease.checked > _DUE * ttl:
+                    due.append((profile, lease))
+                elif not lease.used and now - lease.checked > _FORGOTTEN * ttl:
+                    del self._tenants[profile]
+            if not due and self._own.used and now - self._own.checked > _DUE * ttl:
+                await self._check(None, self._own, read)
+            for start in range(0, len(due), _AT_ONCE):
+                # A value also depends on the store's own profile, which has the directory.
+                recent = time.monotonic() - self._own.checked < pause
+                if not (recent or await self._check(None, self._own, read)):
+                    break
+                some = due[start : start + _AT_ONCE]
+                await asyncio.gather(*(self._check(*each, read) for each in some))
+
+    async def _check(self, profile: str | None, lease: _Checked, read: Read) -> bool:
+        """Count the changes since the last check, and renew a lease; False if it cannot be done."""
+        lease.used, began = False, time.monotonic()
+        try:
+            current = await read(profile)
+        except ProfileNotFound:
+            self._tenants.pop(str(profile), None)
+            return False
+        except Exception as exc:
+            if not self._failing:
+                LOGGER.warning(
+                    "cached keys and tokens are not used after --cache-ttl: "
+                    "no check of the store, %s",
+                    type(exc).__name__,
+                )
+            self._failing = True
+            return False
+        ended, self._failing = time.monotonic(), False
+        before, lease.seen = lease.seen, current.position
+        if before is not None:
+            self._count(profile, before, current)
+        lease.checked = began
+        lease.renew(min(began, self._own.checked), ended)
+        return True
+
+    def _count(self, profile: str | None, before: Position, current: Sequence) -> None:
+        """Count the entries that were changed since a moment, or all that may have been."""
+        changed = current.changes_since(before)
+        if profile is None:
+            self._counters.count(range(SLOTS) if changed is None else changed)
+            return
+        if changed is None:
+            changed = {slot_of(PROFILE, profile)}
+        if current.position != before:
+            changed.add(slot_of(CONTENTS, profile))
+        self._counters.count(changed)

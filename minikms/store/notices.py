@@ -1,8 +1,8 @@
 """Notices of changes between the processes on a PostgreSQL store: LISTEN and NOTIFY.
 
 A notice is sent after the commit. It is lost if its connection is lost, or if its process ends
-before. So cached values need a time limit, and notices only shorten the time for which they are
-stale.
+before. So cached values need leases (`store/leases.py`), and notices only shorten the time for
+which they are stale.
 """
 
 import asyncio
@@ -13,9 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from minikms.background import in_background
-from minikms.store.counters import SLOTS, ChangeCounters
+from minikms.store.counters import SLOTS, ChangeCounters, Lease
+from minikms.store.directory import PROFILE
 from minikms.store.layout import SYSTEM
-from minikms.store.leases import Lease
+from minikms.store.leases import Leases
 from minikms.store.location import StoreLocation
 from minikms.store.postgres import NOTICES, connect, installed
 
@@ -45,12 +46,19 @@ _HEARTBEAT: Final = 5.0
 
 
 class PostgresChangeCounters(ChangeCounters):
-    """The counters of a PostgreSQL store without notices, blind to changes by other processes."""
+    """The counters of a PostgreSQL store without notices: leases show changes by others."""
 
     needs_ttl = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.leases = Leases(self)
+
     def lease(self, sources: Iterable[tuple[str, str]]) -> Lease:
-        return Lease()
+        for category, name in sources:
+            if category == PROFILE:
+                return self.leases.of(name)
+        return self.leases.of(None)
 
     @asynccontextmanager
     async def listening(self, on_loss: Callable[[], None]) -> AsyncIterator[None]:

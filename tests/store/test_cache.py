@@ -1,6 +1,7 @@
 """The cache: how much it holds, for how long, and until which change."""
 
 import gc
+import time
 import weakref
 
 import pytest
@@ -119,3 +120,16 @@ def test_a_value_older_than_its_ttl_is_not_used(counters, ttl, found):
     cache = Cache(counters(), 10, ttl)
     remember(cache, "key", "value", A)
     assert cache.get("key") == found
+
+
+def test_a_lease_confirms_values_that_were_read_after_the_first_check():
+    counters = PostgresChangeCounters()
+    lease = counters.lease([A])
+    began = time.monotonic()
+    lease.renew(began, began + 1)
+    for read, confirmed in ((began - 1, began - 1), (began + 0.5, began + 0.5)):
+        assert lease.confirmed(read) == confirmed
+    lease.renew(began + 4, began + 5)
+    assert lease.confirmed(began + 0.5) == began + 0.5  # perhaps changed before the first check
+    assert lease.confirmed(began + 2) == began + 4
+    assert lease.confirmed(began + 6) == began + 6

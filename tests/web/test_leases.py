@@ -1,0 +1,329 @@
+"""Cached keys on PostgreSQL: valid while they are in use, until a change that nobody announces."""
+
+import asyncio
+import signal
+import sys
+import time
+
+import pytest
+from calls import ok
+
+from minikms.config import Config
+from minikms.errors import StoreUnavailable
+from minikms.http.state import CONFIG
+from minikms.serve.assembly import create_service
+from minikms.store import leases, sequence
+from minikms.store.directory import ProfileDirectory
+from minikms.store.notices import NotifyChangeCounters
+from minikms.store.sessions import Session
+from minikms.web.state import SERVICE
+
+TTL = 2  # seconds
+
+# Ends itself between the commit of a change and its notice.
+KILLED = """
+import asyncio, os, signal, sys
+from minikms.keys.service import KeyService
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.store.keys import KeyStore
+from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.notices import NotifyChangeCounters
+
+async def killed(counters, slots):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+async def main(url, key, kid):
+    NotifyChangeCounters._notify = killed
+    location = StoreLocation.parse(url)
+    async with KeyStore.open(location, StoreKey(key)) as store:
+        service = KeyService(AlgorithmRegistry.from_installed(), store)
+        await service.update("default", kid, {"state": "disabled"})
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+SAVE = """CREATE TABLE saved AS SELECT * FROM items;
+CREATE TABLE saved_tags AS SELECT * FROM items_tags"""
+RESTORE = """BEGIN; DELETE FROM items; INSERT INTO items SELECT * FROM saved;
+INSERT INTO items_tags SELECT * FROM saved_tags; COMMIT"""
+
+
+@pytest.fixture
+def without_notices(monkeypatch):
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+
+
+@pytest.fixture
+async def pair(start, make_store, database):
+    """Two services on one database: one changes keys, the other has them in memory."""
+    options = await make_store(database[1])
+    config = Config(**options, cache_size=10_000, cache_ttl=TTL)
+    return await start(create_service(config)), await start(create_service(config))
+
+
+async def generate(client, count=1, **headers):
+    kids = []
+    for _ in range(count):
+        call = client.post("/key/generate", json={"alg": "ed25519"}, headers=headers)
+        kids.append((await ok(await call))["kid"])
+    return kids
+
+
+def sign(client, kid, **headers):
+    return client.post("/sign", json={"kid": kid, "data": ""}, headers=headers)
+
+
+async def set_state(client, kid, state):
+    await ok(await client.patch(f"/key/{kid}", json={"state": state}))
+
+
+def cache(client):
+    return client.app[SERVICE].cache
+
+
+async def never(*args):
+    """A check that fails."""
+    return False
+
+
+async def use_for(seconds, *calls):
+    """Use keys again and again for so many seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for call in calls:
+            await ok(await call())
+        await asyncio.sleep(0.02)
+
+
+async def renewed(client, call):
+    """Use a key until its lease has been renewed, so that it is not read again."""
+    await use_for(1.5 * TTL, call)  # it is read again once, if before the first check
+    misses = cache(client).misses
+    await use_for(1.5 * TTL, call)
+    assert cache(client).misses == misses
+
+
+async def refused_within(seconds, call):
+    """Use a key until it is refused, as is each use that begins after so many seconds."""
+    await refused_by(time.monotonic() + seconds, call)
+
+
+async def refused_by(end, call):
+    """Use a key until it is refused, as is each use that begins after `end`."""
+    async with asyncio.timeout(60):
+        while True:
+            begun = time.monotonic()
+            if (await call()).status != 200:
+                break
+            assert begun < end
+            await asyncio.sleep(0.02)
+    for _ in range(3):
+        assert (await call()).status in (404, 409)
+
+
+async def test_keys_in_use_are_not_read_again(without_notices, pair, monkeypatch):
+    one, other = pair
+    kids = await generate(one, 100)
+    looked_up = []
+    checked, known = leases.Leases._check, ProfileDirectory.known_or_looked_up
+
+    def check(self, profile, *args):
+        looked_up.append(profile)
+        return checked(self, profile, *args)
+
+    monkeypatch.setattr(leases.Leases, "_check", check)
+    calls = [lambda kid=kid: sign(other, kid) for kid in kids]
+    await use_for(1.5 * TTL, *calls)
+    misses, reads = cache(other).misses, []
+
+    def read(self, name):
+        reads.append(name)
+        return known(self, name)
+
+    monkeypatch.setattr(ProfileDirectory, "known_or_looked_up", read)
+    looked_up.clear()
+    await use_for(3 * TTL, *calls)
+    assert cache(other).misses == misses
+    assert 3 <= looked_up.count("default") <= 5
+    assert len(reads) == looked_up.count("default")
+
+
+async def test_a_profile_that_is_not_used_is_not_checked(without_notices, pair, monkeypatch):
+    one, other = pair
+    [kid] = await generate(one)
+    await use_for(TTL, lambda: sign(other, kid))
+    checks = []
+
+    async def check(self, *args):
+        checks.append(args)
+        return False
+
+    await asyncio.sleep(TTL)  # the last use may be checked
+    monkeypatch.setattr(leases.Leases, "_check", check)
+    await asyncio.sleep(TTL)
+    assert not checks
+
+
+async def disable(client, kid):
+    await set_state(client, kid, "disabled")
+
+
+async def delete(client, kid):
+    await ok(await client.delete(f"/key/{kid}"))
+
+
+async def delete_later(client, kid):
+    await ok(await client.delete(f"/key/{kid}?after=7d"))
+
+
+@pytest.mark.parametrize(
+    "change", [disable, delete, delete_later], ids=lambda change: change.__name__
+)
+async def test_a_change_without_a_notice_ends_a_key_in_use(without_notices, pair, change):
+    one, other = pair
+    [kid] = await generate(one)
+    await renewed(other, lambda: sign(other, kid))
+    await change(one, kid)
+    await refused_within(TTL, lambda: sign(other, kid))
+
+
+async def test_more_changes_than_the_log_holds(without_notices, pair, monkeypatch):
+    monkeypatch.setattr(sequence, "_MAX_LOG", 30)  # two changes
+    one, other = pair
+    kid, another = await generate(one, 2)
+    await renewed(other, lambda: sign(other, kid))
+    await disable(one, kid)
+    end = time.monotonic() + TTL
+    for number in range(5):
+        await ok(await one.patch(f"/key/{another}", json={"labels": {"n": str(number)}}))
+    await refused_by(end, lambda: sign(other, kid))
+
+
+async def test_a_remade_profile_without_a_notice(without_notices, pair):
+    one, other = pair
+    headers = {"X-Profile": "p"}
+    await ok(await one.post("/profile", json={"name": "p"}))
+    [kid] = await generate(one, **headers)
+    await renewed(other, lambda: sign(other, kid, **headers))
+    await ok(await one.delete("/profile/p"))
+    await ok(await one.post("/profile", json={"name": "p"}))
+    await refused_within(TTL, lambda: sign(other, kid, **headers))
+
+
+async def test_an_alias_that_moves_without_a_notice(without_notices, pair):
+    one, other = pair
+    first, second = await generate(one, 2)
+    await ok(await one.post(f"/key/{first}/associate", json={"alias": "a"}))
+
+    def use():
+        return other.post("/jws/sign", json={"alias": "a", "payload": ""})
+
+    await renewed(other, use)
+    before = await ok(await use())
+    await ok(await one.post(f"/key/{second}/associate", json={"alias": "a"}))
+    end = time.monotonic() + TTL
+    while (await ok(await use())) == before:
+        assert time.monotonic() < end + 0.5
+        await asyncio.sleep(0.02)
+
+
+async def test_a_new_key_is_in_the_jwk_set_without_a_notice(without_notices, pair):
+    one, other = pair
+    await generate(one)
+    await use_for(2 * TTL, lambda: other.get("/jwks.json"))
+    sets = other.app[SERVICE]._jwk_sets._sets
+    misses = sets.misses
+    await use_for(2 * TTL, lambda: other.get("/jwks.json"))
+    assert sets.misses == misses
+    [kid] = await generate(one)
+    end = time.monotonic() + TTL
+    while kid not in str(await ok(await other.get("/jwks.json"))):
+        assert time.monotonic() < end + 0.5
+        await asyncio.sleep(0.02)
+
+
+async def test_a_late_notice(pair, listening, monkeypatch):
+    one, other = pair
+    await listening(one, other)
+    [kid] = await generate(one)
+    receive = NotifyChangeCounters._receive
+
+    def late(self, *args):
+        asyncio.get_running_loop().call_later(3 * TTL, receive, self, *args)
+
+    monkeypatch.setattr(NotifyChangeCounters, "_receive", late)
+    other.app[SERVICE]._store.database.counters._connection.terminate()
+    await listening(other)
+    await renewed(other, lambda: sign(other, kid))
+    await disable(one, kid)
+    await refused_within(TTL, lambda: sign(other, kid))
+
+
+@pytest.mark.process
+async def test_a_writer_that_is_killed_between_its_commit_and_its_notice(pair, listening):
+    one, other = pair
+    await listening(one, other)
+    [kid] = await generate(one)
+    await renewed(other, lambda: sign(other, kid))
+    command = sys.executable, "-c", KILLED, one.app[CONFIG].store, one.app[CONFIG].store_key, kid
+    killed = await asyncio.create_subprocess_exec(*command)
+    while killed.returncode is None:  # the change may be seen before the process has ended
+        await sign(other, kid)
+        await asyncio.sleep(0.02)
+    assert killed.returncode == -signal.SIGKILL
+    await refused_within(TTL, lambda: sign(other, kid))
+    async with one.get(f"/key/{kid}") as response:
+        assert (await response.json())["state"] == "disabled"
+
+
+async def test_a_database_that_is_restored(without_notices, pair, postgres_server, database):
+    one, other = pair
+    [kid] = await generate(one)
+    await disable(one, kid)
+    postgres_server.execute(SAVE, database[0])
+    await set_state(one, kid, "enabled")
+    await renewed(other, lambda: sign(other, kid))
+    postgres_server.execute(RESTORE, database[0])
+    await refused_within(TTL, lambda: sign(other, kid))
+
+
+async def test_a_database_that_stands_still(without_notices, pair, own_postgres):
+    one, other = pair
+    [kid] = await generate(one)
+    await renewed(other, lambda: sign(other, kid))
+    await asyncio.to_thread(own_postgres.pause)
+    try:
+        end = time.monotonic() + TTL
+        async with asyncio.timeout(60):
+            while True:
+                begun = time.monotonic()
+                if (await sign(other, kid)).status == 503:
+                    break
+                assert begun < end
+                await asyncio.sleep(0.02)
+    finally:
+        await asyncio.to_thread(own_postgres.resume)
+    async with asyncio.timeout(60):
+        while (await sign(other, kid)).status != 200:
+            await asyncio.sleep(0.02)
+    await renewed(other, lambda: sign(other, kid))
+    await disable(one, kid)
+    await refused_within(TTL, lambda: sign(other, kid))
+
+
+async def test_a_check_that_fails_is_logged_once(without_notices, pair, monkeypatch, caplog):
+    one, other = pair
+    [kid] = await generate(one)
+    await use_for(TTL, lambda: sign(other, kid))
+    sequence_of = Session.sequence
+
+    async def fail(session):
+        if session.is_transaction:
+            return await sequence_of(session)
+        raise StoreUnavailable()
+
+    monkeypatch.setattr(Session, "sequence", fail)
+    await use_for(2 * TTL, lambda: sign(other, kid))
+    assert caplog.text.count("no check of the store, StoreUnavailable") == 1
+    await disable(one, kid)
+    await refused_within(TTL, lambda: sign(other, kid))
