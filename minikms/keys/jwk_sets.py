@@ -58,15 +58,17 @@ class JwkSets:
         They are taken from the whole set; only whole sets are read from the store. The cache holds
         parts by the kinds that match, of which there are few, not by the values that callers name.
         """
-        pending = self._parts.start_fill()  # before the whole set, which may be older than a change
+        pending = self._parts.start_fill()
         whole = await self._whole(profile)
         matching = frozenset(filter(wanted.matches, whole.kinds))
         if matching == whole.kinds:
             return whole
-        found = self._parts.get((profile, matching))
+        # A part is of one whole set, which may be older than a change that is not known yet.
+        place = profile, matching, whole.etag
+        found = self._parts.get(place)
         if found is None:
             found = whole.only(matching)
-            pending.fill((profile, matching), found, *_sources(profile))
+            pending.fill(place, found, *_sources(profile))
         return found
 
     async def _whole(self, profile: str) -> JwkSet:

@@ -327,3 +327,21 @@ async def test_a_check_that_fails_is_logged_once(without_notices, pair, monkeypa
     assert caplog.text.count("no check of the store, StoreUnavailable") == 1
     await disable(one, kid)
     await refused_within(TTL, lambda: sign(other, kid))
+
+
+async def test_a_part_of_a_jwk_set_ends_with_the_set(without_notices, pair, monkeypatch):
+    one, other = pair
+    [first] = await generate(one)
+    await ok(await one.post("/key/generate", json={"alg": "p256"}))
+
+    async def get(query=""):
+        return str(await ok(await other.get(f"/jwks.json{query}")))
+
+    monkeypatch.setattr(leases.Leases, "_check", never)
+    assert first in await get()
+    [second] = await generate(one)
+    end = time.monotonic() + TTL
+    await asyncio.sleep(0.7 * TTL)
+    while second not in await get("?kty=OKP"):
+        assert time.monotonic() < end + 0.5
+        await asyncio.sleep(0.02)
