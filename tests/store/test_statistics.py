@@ -95,3 +95,7 @@ async def test_tables_in_postgresql_are_analyzed_while_they_grow(postgres_server
             while await analyzed(postgres_server, url) <= 0:
                 await asyncio.sleep(0.1)
     assert await analyzed(postgres_server, url) >= 510
+    counted = "SELECT most_common_freqs[1] > 0.1 FROM pg_stats_ext WHERE tablename = 'items_tags'"
+    assert postgres_server.execute(counted, url.rpartition("/")[2]) == "t\n"
+    async with KeyStore.open(StoreLocation.parse(url), key):
+        pass
