@@ -117,14 +117,14 @@ for number in range(20):
 
 @pytest.fixture(scope="module")
 def store_key():
-    return json.loads(gzip.decompress((HERE / "expected.json.gz").read_bytes()))["store_key"]
+    return json.loads(gzip.decompress((HERE / "expected-0.1.0.json.gz").read_bytes()))["store_key"]
 
 
 @pytest.fixture
 def old(tmp_path):
     """The file of a store of layout 1."""
     path = tmp_path / "old.db"
-    path.write_bytes(gzip.decompress((HERE / "store.db.gz").read_bytes()))
+    path.write_bytes(gzip.decompress((HERE / "store-0.1.0.db.gz").read_bytes()))
     return path
 
 

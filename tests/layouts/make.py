@@ -1,7 +1,7 @@
-"""Makes `store.db.gz` and `expected.json.gz`, by the service of the version that is to be tried.
+"""Makes `store-VERSION.db.gz` and `expected-VERSION.json.gz`, by the service of that version.
 
-`python tests/layout_1/make.py FOLDER`, where FOLDER has that version: the files here are of 0.1.0.
-The second has what that service answered, and the key that opens the store.
+`python tests/layouts/make.py FOLDER VERSION`, where FOLDER has that version. The second file has
+the answers of that service, and the key that opens the store.
 """
 
 import gzip
@@ -20,7 +20,7 @@ DATA = "aGVsbG8="
 SLOW = ("rsa3072", "rsa4096")  # like rsa2048, and larger
 
 
-def main(version):
+def main(version, number):
     with tempfile.TemporaryDirectory() as folder:
         url, options = f"sqlite://{folder}/keys.db", os.environ | {"MINIKMS_SHUTDOWN_GRACE": "0"}
         options |= {"MINIKMS_STORE": url, "MINIKMS_STORE_KEY_FILE": f"{folder}/key"}
@@ -49,12 +49,13 @@ def main(version):
         with sqlite3.connect(f"{folder}/keys.db") as file:
             file.execute("PRAGMA journal_mode = DELETE")
         store = Path(folder, "keys.db").read_bytes()
-    (HERE / "store.db.gz").write_bytes(gzip.compress(store, mtime=0))
-    (HERE / "expected.json.gz").write_bytes(gzip.compress(json.dumps(expected).encode(), mtime=0))
+    (HERE / f"store-{number}.db.gz").write_bytes(gzip.compress(store, mtime=0))
+    written = gzip.compress(json.dumps(expected).encode(), mtime=0)
+    (HERE / f"expected-{number}.json.gz").write_bytes(written)
 
 
 def fill(address, token):
-    """Make one of everything; gives what the service then says of it."""
+    """Make one of everything; return the answers of the service."""
 
     def call(method, path, body=None, profile="default"):
         headers = {"Authorization": f"Bearer {token}", "X-Profile": profile}
@@ -126,4 +127,4 @@ def fill(address, token):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

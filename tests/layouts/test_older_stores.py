@@ -31,14 +31,14 @@ INVERSE = {
 
 @pytest.fixture(scope="module")
 def expected():
-    return json.loads(gzip.decompress((HERE / "expected.json.gz").read_bytes()))
+    return json.loads(gzip.decompress((HERE / "expected-0.1.0.json.gz").read_bytes()))
 
 
 @pytest.fixture
 def old(tmp_path, expected):
     """The URL of a store of layout 1, and the file of its key."""
     path = tmp_path / "old.db"
-    path.write_bytes(gzip.decompress((HERE / "store.db.gz").read_bytes()))
+    path.write_bytes(gzip.decompress((HERE / "store-0.1.0.db.gz").read_bytes()))
     return f"sqlite://{path}", write_key(tmp_path / "old.key", expected["store_key"])
 
 
