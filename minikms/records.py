@@ -55,6 +55,10 @@ DEFAULT_PROFILE: Final = "default"
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 
 
+# Separates a record from its sealed material in the store; in JSON, it is escaped.
+_SEPARATOR: Final = b"\0"
+
+
 class PrivateRecordError(ValueError):
     """A stored record has a private member in its public JWK."""
 
@@ -133,12 +137,17 @@ class KeyRecord:
     `jwk` is the public JWK, `b58` and `multikey` are the public key's bytes as text, `did` is its
     did:key; None if a key has no such form, like a symmetric one. `operations` are the allowed
     operations of its algorithm. `material` is the form of its material in the store: an Askar key,
-    bytes, or "none" for a public key alone. `seq` orders listings and is set by the store.
+    bytes, or "none" for a public key alone. `sealed` are such bytes, encrypted (store/sealing.py):
+    the store keeps both in one entry. `seq` orders listings and is set by the store.
 
     `created`, `expires` and `deletes` are in nanoseconds since the epoch: its creation, its change
     to `verify-only`, and its deletion. `state` is the state that was set; `state_at` gives the
     state in effect. `predecessors` has, by alias, the kids of keys that rotations replaced, newest
     first.
+
+    `unknown` are members of a later version, which are kept; None if there are none. `crit` names
+    members without whose understanding the key must not be used, as in a JWS (RFC 7515 section
+    4.1.11).
     """
 
     kid: str
@@ -159,6 +168,9 @@ class KeyRecord:
     expires: int | None = None
     deletes: int | None = None
     predecessors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    crit: tuple[str, ...] = ()
+    unknown: Mapping[str, Any] | None = field(default=None, repr=False)
+    sealed: bytes = field(default=b"", repr=False, compare=False)
 
     def state_at(self, now: int) -> State:
         """The state in effect, with its expiry and scheduled deletion; `now` is in nanoseconds."""
@@ -199,17 +211,28 @@ class KeyRecord:
             raise KeyExists("The key already exists, without its private part.")
 
     def require_usable(self, operation: str, now: int) -> None:
-        """Raise KeyNotUsable if its state at `now` excludes the operation.
+        """Raise KeyNotUsable if its state at `now`, or a member of it, excludes the operation.
 
         Raises KeyNotFound if its deletion is due by then.
         """
-        if self.state == "enabled" and self.expires is None and self.deletes is None:
+        if (
+            self.state == "enabled"
+            and self.expires is None
+            and self.deletes is None
+            and not self.crit
+        ):
             return
         if self._is_due(now):
             raise KeyNotFound()
+        self.require_understood()
         state = self.state_at(now)
         if state == "disabled" or (state == "verify-only" and operation in _PRODUCING):
             raise self.not_usable(now)
+
+    def require_understood(self) -> None:
+        """Raise KeyNotUsable if a member is critical and not known to this version."""
+        if not _MEMBERS.issuperset(self.crit):
+            raise KeyNotUsable("A newer Mini KMS has given the key rules that this one ignores.")
 
     def not_usable(self, now: int) -> KeyNotUsable:
         """The error that names its state at `now`."""
@@ -257,27 +280,45 @@ class KeyRecord:
             predecessors={name: k for name, k in self.predecessors.items() if name != alias},
         )
 
+    def without_material(self) -> Self:
+        """The record without its sealed material, as callers get it and keep it in memory."""
+        return replace(self, sealed=b"")
+
     def to_bytes(self) -> bytes:
-        """The record as the store has it: JSON."""
-        return orjson.dumps(self)
+        """The record as the store has it: JSON, then its sealed material if it has some."""
+        members = {name: getattr(self, name) for name in _NAMES}
+        record = orjson.dumps(members if self.unknown is None else {**members, **self.unknown})
+        return record + _SEPARATOR + self.sealed if self.sealed else record
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Self:
-        """Parse the result of `to_bytes` of this or an earlier version.
+        """Parse the result of `to_bytes` of this or another version.
 
         Raises PrivateRecordError: earlier versions did not check the JWK of an algorithm.
         """
-        data: dict[str, Any] = orjson.loads(value)
+        record, _, sealed = value.partition(_SEPARATOR)
+        data: dict[str, Any] = orjson.loads(record)
         if data["jwk"] is not None and not PRIVATE_MEMBERS.isdisjoint(data["jwk"]):
             raise PrivateRecordError()
+        unknown = None
+        if not data.keys() <= _MEMBERS:
+            unknown = {name: data.pop(name) for name in data.keys() - _MEMBERS}
         # Interned, since many records stay in memory.
         for name in ("alg", "kty", "material", "state"):
             data[name] = sys.intern(data[name])
         data["operations"] = tuple(map(sys.intern, data["operations"]))
         data["aliases"] = tuple(data["aliases"])
+        data["crit"] = tuple(data.get("crit", ()))
         before = data.get("predecessors", {})
         data["predecessors"] = {alias: tuple(kids) for alias, kids in before.items()}
-        return cls(**data)
+        return cls(**data, unknown=unknown, sealed=sealed)
+
+
+# The members of a stored record that this version knows, in their order.
+_NAMES: Final = tuple(
+    each.name for each in fields(KeyRecord) if each.name not in ("unknown", "sealed")
+)
+_MEMBERS: Final = frozenset(_NAMES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,47 @@ RECORDS = st.builds(
     expires=st.none() | st.integers(0, 2**63),
     deletes=st.none() | st.integers(0, 2**63),
     predecessors=st.dictionaries(TEXT, st.lists(TEXT, max_size=3).map(tuple), max_size=3),
+    unknown=st.none() | st.fixed_dictionaries({"x-later": st.lists(TEXT) | st.integers(0, 9)}),
+    sealed=st.binary(max_size=99),
 )
 
 
 @given(RECORDS)
 def test_a_record_comes_back_as_it_was(record):
-    assert KeyRecord.from_bytes(record.to_bytes()) == record
+    again = KeyRecord.from_bytes(record.to_bytes())
+    assert (again, again.sealed) == (record, record.sealed)
+
+
+def test_members_of_a_later_version_are_kept_where_they_were():
+    record = KeyRecord("k", "x", "oct", None, None, None, None, ("sign",), "bytes", 1)
+    later = {**orjson.loads(record.to_bytes()), "rules": {"raw": False}, "provider": None}
+    read = KeyRecord.from_bytes(orjson.dumps(later) + b"\0sealed\0")
+    assert read.sealed == b"sealed\0"
+    changed, _, sealed = replace(read, labels={"n": "1"}).to_bytes().partition(b"\0")
+    assert orjson.loads(changed) == {**later, "labels": {"n": "1"}}
+    assert sealed == b"sealed\0"
+    read.require_usable("sign", 1)
+
+
+@pytest.mark.parametrize(
+    ("crit", "understood"), [(["rules"], False), (["labels", "rules"], False), (["labels"], True)]
+)
+def test_a_key_with_a_critical_member_that_is_not_understood_is_not_used(crit, understood):
+    record = KeyRecord("k", "x", "oct", None, None, None, None, ("sign",), "bytes", 1)
+    later = {**orjson.loads(record.to_bytes()), "crit": crit, "rules": {"raw": False}}
+    read = KeyRecord.from_bytes(orjson.dumps(later))
+    if understood:
+        read.require_usable("sign", 1)
+        return
+    for operation in ("sign", "verify"):
+        with pytest.raises(KeyNotUsable):
+            read.require_usable(operation, 1)
+
+
+def test_the_repr_of_a_record_shows_neither_material_nor_unknown_members():
+    record = KeyRecord("k", "x", "oct", None, None, None, None, ("sign",), "bytes", 1)
+    shown = repr(replace(record, sealed=b"planted-7f3a", unknown={"x": "planted-7f3a"}))
+    assert "planted" not in shown
 
 
 def test_a_record_of_before_keys_had_a_life():

@@ -11,7 +11,7 @@ from minikms.cli.options import options_of_config
 from minikms.cli.output import progress, tell_fault
 from minikms.cli.store_options import on_a_store, registry_of, store_of
 from minikms.maintenance.inspect import StoreInspector
-from minikms.maintenance.upgrade import older_keys
+from minikms.maintenance.upgrade import numbers_of_keys
 from minikms.maintenance.upgrade import upgrade as upgrade_store
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.store.calls import LONG_TIMEOUT
@@ -48,9 +48,9 @@ async def _upgrade(location: StoreLocation, key: StoreKey, registry: AlgorithmRe
     ):
         is_older = database.layout < LAYOUT
         if is_older:
-            older = await older_keys(StoreInspector(database), leave)
-            bar.length = sum(map(len, older.values()))
-            renewed = await upgrade_store(database, registry, older, leave, bar.update)
+            numbers = await numbers_of_keys(StoreInspector(database), leave)
+            bar.length = sum(numbers.values())
+            renewed = await upgrade_store(database, registry, numbers, leave, bar.update)
     if not is_older:
         click.echo(f"The store at {location} already has the layout {LAYOUT}.")
         return True

@@ -381,5 +381,6 @@ def _require_rotatable(record: KeyRecord) -> None:
     """Raise if a key cannot be replaced by another; an expired key can."""
     if record.material == "none":
         raise UnsupportedOperation("A public key alone is replaced by importing another.")
+    record.require_understood()
     if record.state != "enabled" or record.deletes is not None:
         raise record.not_usable(time.time_ns())

@@ -12,7 +12,6 @@ from minikms.plugin.protocol import Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.entries import KEY
-from minikms.store.rows import BATCH
 
 
 @dataclass(frozen=True)
@@ -88,11 +87,11 @@ async def _copy_profile(
         async for batch in batches:
             records = [entry.record for entry in batch if entry and entry.record]
             if len(records) < len(batch):
-                raise KeyUnreadable(await _name_unreadable(source, profile))
+                raise KeyUnreadable("The record of a key cannot be read.")
             keys = []
-            opened = await source.open_keys(profile, [record.kid for record in records])
-            for record, (now, material) in zip(records, opened, strict=True):
-                if now is None or now.seq != record.seq or material is None:
+            materials = await source.material(profile, records)
+            for record, material in zip(records, materials, strict=True):
+                if material is None:
                     material = await _material(source, profile, record)
                 if material is not None:
                     if record.material == "askar" and isinstance(material, bytes):
@@ -121,18 +120,3 @@ async def _material(source: StoreInspector, profile: str, record: KeyRecord) -> 
     if found.stored is None:
         raise KeyUnreadable(f"The key {record.kid} has no material.")
     return found.stored
-
-
-async def _name_unreadable(source: StoreInspector, profile: str) -> str:
-    """A sentence on keys whose records cannot be read, by the names that their material has."""
-    names = []
-    async with aclosing(source.materials(profile)) as batches:
-        kids = [kid async for batch in batches for kid in batch if kid is not None]
-    async with aclosing(source.askar_keys(profile)) as found:
-        kids += [entry.name async for keys in found for entry in keys or ()]
-    for start in range(0, len(kids), BATCH):
-        for stored in await source.inspect(profile, kids[start : start + BATCH]):
-            if stored.recorded and stored.record is None:
-                names.append(stored.kid)
-    which = ", ".join(names) or "one that nothing names"
-    return f"The record of a key cannot be read: {which}."

@@ -1,19 +1,9 @@
 """Reads the contents of a store, damaged or not, for tools that copy and verify stores."""
 
-import asyncio
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 from minikms.audit.heads import CHAIN, HEAD, SIGNING_KEY
 from minikms.errors import KeyUnreadable, ProfileNotFound
@@ -28,12 +18,6 @@ from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, publishes
 from minikms.store.layout import Layout
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sessions import Entry, KeyEntry, Session
-
-ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
-
-# The number of sessions that read keys one by one at a time, if there are enough connections.
-_SESSIONS: Final = 2
 
 # The categories of the store's own profile besides its directory. A head refers to a chain and to
 # the signing key; read first, it finds both, whatever is inserted meanwhile.
@@ -156,10 +140,10 @@ class StoreInspector:
         return await self._database.run(profile, work)
 
     async def entries(self, profile: str) -> int:
-        """Count the records, aliases and materials, with one material for each record."""
+        """Count the records and aliases."""
 
         async def work(session: Session) -> int:
-            return 2 * await session.count(KEY) + await session.count(ALIAS)
+            return await session.count(KEY) + await session.count(ALIAS)
 
         return await self._database.run(profile, work)
 
@@ -183,10 +167,13 @@ class StoreInspector:
         async for batch in self._database.batches(profile, DELETION):
             yield [None if row is None else (row.name, row.tags) for row in batch]
 
-    async def materials(self, profile: str) -> AsyncGenerator[list[str | None], None]:
-        """The kids of all material of bytes, in batches; None for one that does not decrypt."""
+    async def materials(self, profile: str) -> AsyncGenerator[list[tuple[str, bytes] | None], None]:
+        """The kids and the material of keys that have an entry for it, in batches.
+
+        None stands for one that does not decrypt. Layouts before 3.0 have such entries.
+        """
         async for batch in self._database.batches(profile, MATERIAL):
-            yield [None if row is None else row.name for row in batch]
+            yield [None if row is None else (row.name, row.value) for row in batch]
 
     async def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
         """All keys of Askar's: together if they are few, else one algorithm after the other.
@@ -196,20 +183,24 @@ class StoreInspector:
         async for keys in self._database.askar_keys(profile):
             yield keys
 
-    async def open_keys(
-        self, profile: str, kids: Sequence[str]
-    ) -> list[tuple[KeyRecord | None, Stored | None]]:
-        """The record and the material of each kid; None if missing or unreadable."""
-
-        async def work(session: Session, kid: str) -> tuple[KeyRecord | None, Stored | None]:
-            record = await _record(session, kid)
-            return record, None if record is None else await read_material(session, record)
-
-        return await self._side_by_side(profile, kids, work)
-
     async def material(self, profile: str, records: Sequence[KeyRecord]) -> list[Stored | None]:
-        """The material that each record names; None if missing or unreadable."""
-        return await self._side_by_side(profile, records, read_material)
+        """The material of keys that were read before.
+
+        None if it is missing or unreadable, or if the key was deleted, even if it was made again.
+        """
+
+        async def material(session: Session, record: KeyRecord) -> Stored | None:
+            if record.sealed:  # of the moment of the record
+                return await read_material(session, record)
+            now = await _record(session, record.kid)
+            if now is None or now.seq != record.seq:
+                return None
+            return await read_material(session, now)
+
+        async def work(session: Session) -> list[Stored | None]:
+            return [await material(session, record) for record in records]
+
+        return await self._database.run(profile, work)
 
     async def find(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
         """The record of each kid; None if missing or unreadable."""
@@ -243,22 +234,6 @@ class StoreInspector:
             return await self._database.run(profile, Session.last_place)
         except UndecryptableError:
             raise KeyUnreadable("The order in which keys were made does not decrypt.") from None
-
-    async def _side_by_side(
-        self,
-        profile: str,
-        items: Sequence[ItemT],
-        work: Callable[[Session, ItemT], Awaitable[ResultT]],
-    ) -> list[ResultT]:
-        """The result of `work` for each item, in a few sessions side by side."""
-
-        async def some(part: Sequence[ItemT], session: Session) -> list[ResultT]:
-            return [await work(session, item) for item in part]
-
-        size = -(-len(items) // _SESSIONS) or 1
-        parts = [items[start : start + size] for start in range(0, len(items), size)]
-        runs = [self._database.run(profile, partial(some, part)) for part in parts]
-        return [result for results in await asyncio.gather(*runs) for result in results]
 
 
 def _stored_record(row: Entry) -> StoredRecord:

@@ -1,19 +1,20 @@
 """All entries of a key, even if they do not fit together."""
 
 from collections.abc import Awaitable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store.askar_errors import UndecryptableError
-from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, alias_entry
+from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, alias_entry, find_material
 from minikms.store.sessions import Session
 
 ResultT = TypeVar("ResultT")
 
-# The category that stands for keys of Askar's, which do not have one.
+# Categories that stand for keys of Askar's, and for material that is sealed in the entry of a key.
 ASKAR_KEY: Final = "askar"
+SEALED: Final = "sealed"
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,21 @@ class StoredKey:
     @property
     def unreadable_materials(self) -> bool:
         """Tell whether some material does not decrypt."""
-        return any(category in (ASKAR_KEY, MATERIAL) for category, _ in self.unreadable)
+        return any(category in (ASKAR_KEY, MATERIAL, SEALED) for category, _ in self.unreadable)
 
     @property
     def stored(self) -> Stored | None:
-        """The material of the kind that the record names."""
-        return self.materials.get(material_category(self.record)) if self.record else None
+        """The material of the kind that the record names; empty for a public key."""
+        if self.record is None:
+            return None
+        empty = b"" if self.record.material == "none" else None
+        return self.materials.get(material_category(self.record), empty)
 
 
 def material_category(record: KeyRecord) -> str:
     """The category of a key's material, as its record says."""
+    if record.sealed:
+        return SEALED
     return ASKAR_KEY if record.material == "askar" else MATERIAL
 
 
@@ -61,6 +67,11 @@ async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) ->
         materials[ASKAR_KEY] = key
     if material := await _read(session.fetch(MATERIAL, kid), (MATERIAL, kid), unreadable):
         materials[MATERIAL] = material.value
+    if record and record.sealed:
+        own = replace(record, kid=kid)  # the record may belong to another key
+        opened: Stored | None = await _read(find_material(session, own), (SEALED, kid), unreadable)
+        if opened is not None:
+            materials[SEALED] = opened
     listed = map(alias_entry, record.aliases) if record else ()
     names = dict.fromkeys((*listed, *aliases))
     deletion = await _read(session.fetch(DELETION, kid), (DELETION, kid), unreadable)
@@ -86,12 +97,9 @@ async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) ->
 async def read_material(session: Session, record: KeyRecord) -> Stored | None:
     """The material that a record names; None if it is missing or does not decrypt."""
     try:
-        if material_category(record) == ASKAR_KEY:
-            return await session.fetch_key(record.kid)
-        entry = await session.fetch(MATERIAL, record.kid)
+        return await find_material(session, record)
     except UndecryptableError:
         return None
-    return None if entry is None else entry.value
 
 
 async def _read(

@@ -1,24 +1,35 @@
 """Upgrades a store of an older version to the layout of this one, profile by profile."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
 from minikms.errors import KeyUnreadable
-from minikms.maintenance.faults import Report, faults_of, faults_of_material
+from minikms.maintenance.faults import Report, faults_of_material
 from minikms.maintenance.inspect import StoreInspector
-from minikms.maintenance.stored_key import read_stored_key
+from minikms.maintenance.stored_key import parsed
 from minikms.plugin.protocol import Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
+from minikms.store.askar_errors import UndecryptableError
 from minikms.store.database import Database
-from minikms.store.entries import insert_material, replace_record
-from minikms.store.sessions import Transaction
+from minikms.store.directory import sealing_key
+from minikms.store.entries import KEY, MATERIAL, with_material
+from minikms.store.listing import seq_of
+from minikms.store.rows import read_by_halves
+from minikms.store.sessions import Entry, Transaction
+
+# The number of places in the order of creation whose keys are read at a time: a power of two, as in
+# store/listing.py.
+_PLACES: Final = 64
 
 # Seconds that the transaction of a profile may take: many times the need of a million keys.
 _TIMEOUT: Final = 24 * 3600.0
+
+
+class _Faults(Exception):
+    """A key cannot be upgraded; its arguments are its faults."""
 
 
 def in_new_form(
@@ -35,12 +46,9 @@ def in_new_form(
     return record, material
 
 
-async def older_keys(inspector: StoreInspector, leave: Report) -> dict[str, list[str]]:
-    """The kids of all keys that may be in an older form, or cannot be read, by profile.
-
-    `leave` is called for entries that stay as they are, since their kid cannot be read.
-    """
-    found: dict[str, list[str]] = {}
+async def numbers_of_keys(inspector: StoreInspector, leave: Report) -> dict[str, int]:
+    """The number of keys of each profile that can be upgraded; `leave` is called for the others."""
+    found: dict[str, int] = {}
     directory = await inspector.directory()
     if directory.unreadable:
         leave("", "", f"{directory.unreadable} entries of the directory of profiles do not decrypt")
@@ -53,31 +61,26 @@ async def older_keys(inspector: StoreInspector, leave: Report) -> dict[str, list
         except KeyUnreadable as exc:
             leave(profile, "", exc.detail)
             continue
-        kids = found[profile] = list[str]()
-        async with aclosing(inspector.records(profile)) as batches:
-            async for batch in batches:
-                kids += [entry.kid for entry in batch if entry and _may_be_older(entry.record)]
-                if None in batch:
-                    leave(profile, "", f"{batch.count(None)} records do not decrypt")
+        found[profile] = sum((await inspector.count(profile, ())).values())
     return found
 
 
 async def upgrade(
     database: Database,
     registry: AlgorithmRegistry,
-    older: Mapping[str, Sequence[str]],
+    profiles: Iterable[str],
     leave: Report,
     advance: Callable[[int], None],
 ) -> int:
-    """Store these keys of each profile in the form of this layout; return the number of changes.
+    """Store the keys of these profiles in the form of this layout; return the number of changes.
 
-    Each profile is one transaction; the layout of the store is raised last. A key with faults is
-    not changed: `leave` is called with its profile, its kid, and each fault. `advance` is called
-    with the number of keys that were handled since its last call.
+    Each profile is one transaction; the layout of the store is raised last. A key that cannot be
+    read is not changed: `leave` is called with its profile, its kid, and the fault. `advance` is
+    called with the number of keys that were handled since its last call.
     """
     renewed = 0
-    for profile, kids in older.items():
-        number, faults = await _renew(database, registry, profile, kids, advance)
+    for profile in profiles:
+        number, faults = await _upgrade_profile(database, registry, profile, advance)
         renewed += number
         for kid, what in faults:
             leave(profile, kid, what)
@@ -85,42 +88,81 @@ async def upgrade(
     return renewed
 
 
-async def _renew(
-    database: Database,
-    registry: AlgorithmRegistry,
-    profile: str,
-    kids: Sequence[str],
-    advance: Callable[[int], None],
+async def _upgrade_profile(
+    database: Database, registry: AlgorithmRegistry, profile: str, advance: Callable[[int], None]
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Renew keys in one transaction; return their number, and the faults of other keys by kid."""
+    """Renew the keys of a profile; return their number, and the faults of other keys by kid."""
     stopped = False
 
     async def work(transaction: Transaction) -> tuple[int, list[tuple[str, str]]]:
-        renewed, faults = 0, list[tuple[str, str]]()
-        for kid in kids:
-            if stopped:
-                raise asyncio.CancelledError
-            advance(1)
-            key = await read_stored_key(transaction, kid, ())
-            if found := [(kid, what) for what in faults_of(key, registry)]:
-                faults += found
-            elif key.record is not None and key.stored is not None:
-                record, material = in_new_form(key.record, key.stored, registry)
-                if record is not key.record:
-                    await transaction.remove_key(kid)
-                    await insert_material(transaction, kid, material)
-                    await replace_record(transaction, record)
-                    renewed += 1
+        renewed, read, faults = 0, 0, list[tuple[str, str]]()
+        await sealing_key(transaction)  # which makes it
+        for start in range(1, transaction.place + 1, _PLACES):
+            rows = await _rows(transaction, start)
+            for row in rows:
+                if stopped:
+                    raise asyncio.CancelledError
+                advance(1)
+                try:
+                    renewed += await _renew(transaction, row, registry)
+                except _Faults as exc:
+                    faults += [(row.name, what) for what in exc.args]
+            read += len(rows)
+        if unread := await transaction.count(KEY) - read:
+            faults.append(("", f"{unread} records do not decrypt"))
         return renewed, faults
 
-    if not kids:
-        return 0, []
     try:
         return await database.write(profile, work, timeout=_TIMEOUT)
     finally:
         stopped = True  # the transaction would go on without its caller, as after Ctrl-C
 
 
-def _may_be_older(record: KeyRecord | None) -> bool:
-    """Tell whether a record belongs to an Askar key, or cannot be read."""
-    return record is None or record.material == "askar"
+async def _rows(transaction: Transaction, start: int) -> list[Entry]:
+    """The entries of keys at the next places from `start` on, without damaged ones."""
+
+    async def read(first: int, behind: int) -> list[Entry]:
+        places = [seq_of(place) for place in range(first, behind)]
+        return await transaction.fetch_all(KEY, {"~seq": {"$in": places}})
+
+    return await read_by_halves(start, start + _PLACES, read, lambda _: [])
+
+
+async def _renew(transaction: Transaction, row: Entry, registry: AlgorithmRegistry) -> bool:
+    """Move the material of a key into its entry; False if it has none to move.
+
+    Raises _Faults, and then has changed nothing.
+    """
+    record = parsed(row.value)
+    if record is None:
+        raise _Faults("its record cannot be read")
+    if record.kid != row.name:
+        raise _Faults("its record belongs to another key")
+    if record.sealed:
+        return False
+    try:
+        if record.material == "askar":
+            material: Stored | None = await transaction.fetch_key(record.kid)
+        else:
+            entry = await transaction.fetch(MATERIAL, record.kid)
+            material = None if entry is None else entry.value
+    except UndecryptableError:
+        raise _Faults("its material does not decrypt") from None
+    if material is None:
+        if record.material == "none":
+            return False
+        raise _Faults("its material is missing")
+    renewed, packed = in_new_form(record, material, registry)
+    if not isinstance(packed, bytes):
+        if faults := list(faults_of_material(record, material, registry)):
+            raise _Faults(*faults)
+        return False
+    if record.material == "askar":
+        await transaction.remove_key(record.kid)
+    else:
+        await transaction.remove(MATERIAL, record.kid)
+    if record.material == "none":
+        return False
+    renewed = await with_material(transaction, renewed, packed)
+    await transaction.replace(KEY, record.kid, renewed.to_bytes(), row.tags)
+    return True

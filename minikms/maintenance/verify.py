@@ -1,7 +1,7 @@
 """Verifies a store: checks records, material and aliases against each other."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.faults import Report, faults_of
 from minikms.maintenance.inspect import StoredRecord, StoreInspector
-from minikms.maintenance.stored_key import ASKAR_KEY, StoredKey, material_category
+from minikms.maintenance.stored_key import ASKAR_KEY, SEALED, StoredKey, material_category
+from minikms.plugin.protocol import Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, alias_entry
@@ -113,41 +114,40 @@ class _ProfileCheck:
         # Entries without a record so far, by the name of an alias's entry, or by kid.
         self._aliases: dict[str, str] = {}
         self._deletions: dict[str, Mapping[str, Any]] = {}
+        self._materials: dict[str, bytes] = {}
         self._askar_keys: dict[str, KeyEntry] = {}
-        # The kids of records whose material is bytes.
-        self._of_bytes: set[str] = set()
 
     async def run(self, askar_profile: str) -> None:
         """Check the profile; `askar_profile` is Askar's name of it."""
-        hidden = Counter({ALIAS: await self._read_aliases()})
-        hidden[DELETION] = await self._read_deletions()
+        contents, profile = self._inspector, self._profile
+        hidden = Counter({ALIAS: await self._read(contents.aliases(profile), self._aliases)})
+        self._tally.aliases += (aliases := len(self._aliases) + hidden[ALIAS])
+        self._advance(aliases)
+        hidden[DELETION] = await self._read(contents.deletions(profile), self._deletions)
+        hidden[MATERIAL] = await self._read(contents.materials(profile), self._materials)
         await self._read_askar_keys()
         hidden[KEY] = await self._check_records(askar_profile)
         await self._check_aliases()
-        hidden[MATERIAL] = await self._check_materials()
+        await self._check_rest(self._materials, lambda key: material_category(key) == MATERIAL)
+        await self._check_rest(self._askar_keys, lambda key: material_category(key) == ASKAR_KEY)
         await self._check_rest(self._deletions, lambda key: key.deletes is not None)
         named = Counter(category for category, _ in self._unreadable)
         for category, number in (hidden - named).items():
             self._report("", f"{number} entries of {category} do not decrypt, nor do their names")
 
-    # Reading: each method returns the number of entries that do not decrypt
+    # Reading
 
-    async def _read_aliases(self) -> int:
+    async def _read(
+        self,
+        batches: AsyncGenerator[list[tuple[str, ItemT] | None], None],
+        found: dict[str, ItemT],
+    ) -> int:
+        """Put entries by name into `found`; return the number that do not decrypt."""
         hidden = 0
-        async with aclosing(self._inspector.aliases(self._profile)) as batches:
+        async with aclosing(batches):
             async for batch in batches:
-                self._aliases.update(named := [entry for entry in batch if entry is not None])
-                hidden += len(batch) - len(named)
-                self._tally.aliases += len(batch)
-                self._advance(len(batch))
-        return hidden
-
-    async def _read_deletions(self) -> int:
-        hidden = 0
-        async with aclosing(self._inspector.deletions(self._profile)) as batches:
-            async for batch in batches:
-                self._deletions.update(named := [entry for entry in batch if entry is not None])
-                hidden += len(batch) - len(named)
+                found.update(entry for entry in batch if entry is not None)
+                hidden += batch.count(None)
         return hidden
 
     async def _read_askar_keys(self) -> None:
@@ -157,7 +157,6 @@ class _ProfileCheck:
                     self._report("", "Askar keys of an algorithm do not decrypt as a whole")
                     continue
                 self._askar_keys.update((entry.name, entry) for entry in keys)
-                self._advance(len(keys))
 
     # Checking
 
@@ -184,20 +183,22 @@ class _ProfileCheck:
 
     async def _suspects(self, entries: Sequence[StoredRecord]) -> list[str]:
         """The kids of keys that seem wrong, judged by the entries read from each category."""
+        suspects = [entry.kid for entry in entries if entry.record is None]
         readable = [(entry, entry.record) for entry in entries if entry.record is not None]
-        of_bytes = [record for _, record in readable if material_category(record) == MATERIAL]
-        bytes_of = dict(
+        sealed = [record for _, record in readable if material_category(record) == SEALED]
+        opened = dict(
             zip(
-                (record.kid for record in of_bytes),
-                await self._inspector.material(self._profile, of_bytes),
+                (record.kid for record in sealed),
+                await self._inspector.material(self._profile, sealed),
                 strict=True,
             )
         )
-        self._of_bytes.update(bytes_of)
-        suspects = [entry.kid for entry in entries if entry.record is None]
         for entry, record in readable:
-            category, material = material_category(record), bytes_of.get(record.kid)
-            if category == ASKAR_KEY and (key := self._askar_keys.pop(record.kid, None)):
+            category = material_category(record)
+            material: Stored | None = opened.get(record.kid)
+            if category == MATERIAL:
+                material = self._materials.pop(record.kid, None)
+            elif category == ASKAR_KEY and (key := self._askar_keys.pop(record.kid, None)):
                 material = key.key
             stored = StoredKey(
                 entry.kid,
@@ -233,19 +234,6 @@ class _ProfileCheck:
             for kid, record in zip(some, records, strict=True):
                 if record is None or not fits(record):
                     await self._confirm(kid)
-
-    async def _check_materials(self) -> int:
-        """Check that material has a record; return the number of damaged materials of bytes."""
-        hidden = 0
-        async with aclosing(self._inspector.materials(self._profile)) as batches:
-            async for batch in batches:
-                kids = [kid for kid in batch if kid is not None]
-                hidden += len(batch) - len(kids)
-                rest = [kid for kid in kids if kid not in self._of_bytes]
-                await self._check_rest(rest, lambda key: material_category(key) == MATERIAL)
-                self._advance(len(batch))
-        await self._check_rest(self._askar_keys, lambda key: material_category(key) == ASKAR_KEY)
-        return hidden
 
     async def _recheck(self, kids: Sequence[str]) -> None:
         """Read keys again by name, since a store in use changes, and confirm their faults."""

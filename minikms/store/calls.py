@@ -50,6 +50,8 @@ class StoreCalls:
         self.pool = pool
         self.rekeyed = rekeyed
         self.statistics = TableStatistics(pool.location)
+        # By Askar's name of their profile, which is never used twice.
+        self.sealing_keys: dict[str, bytes] = {}
         self._counters = counters
         self._under_way: dict[asyncio.Task[Any], _Call] = {}
 
@@ -135,7 +137,7 @@ class StoreCalls:
                 session = await stack.enter_async_context(self.pool.store.session(askar_profile))
             except UndecryptableError:
                 await self._refuse_undecryptable()
-            yield Session(session)
+            yield Session(session, self.sealing_keys.get(askar_profile, b""))
 
     @asynccontextmanager
     async def transaction(
@@ -158,8 +160,13 @@ class StoreCalls:
                     await self._refuse_undecryptable()
                 raise
             events = [] if event is None else [event]
-            logs_changes = self._counters.needs_ttl
-            transaction = Transaction(opened, profile, events, logs_changes=logs_changes)
+            transaction = Transaction(
+                opened,
+                profile,
+                events,
+                self.sealing_keys.get(askar_profile, b""),
+                logs_changes=self._counters.needs_ttl,
+            )
             try:
                 yield transaction
                 doubled = await transaction.store_sequence()

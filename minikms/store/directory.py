@@ -25,6 +25,7 @@ from minikms.store.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.counters import ChangeCounters, slot_of
 from minikms.store.layout import SYSTEM
 from minikms.store.rows import all_rows
+from minikms.store.sealing import new_sealing_key
 from minikms.store.sessions import Session, Transaction
 
 # The category of the directory's entries, in the store's own profile, and of the entry in which
@@ -36,6 +37,9 @@ SELF: Final = "self"
 TOKENS: Final = "minikms.token"
 
 _REMOVED: Final = b"-"
+
+# In the marker `self`, the name of the profile ends here, and its sealing key begins.
+_NAME_END: Final = b"\n"
 
 
 class StaleProfileError(Exception):
@@ -166,7 +170,7 @@ class ProfileDirectory:
         await self._calls.pool.store.create_profile(askar_profile)
         try:
             async with self._calls.pool.store.session(askar_profile) as session:
-                await session.insert(PROFILE, SELF, name)
+                await session.insert(PROFILE, SELF, _marker(name.encode(), new_sealing_key()))
             # In the directory last: a profile is invisible before that.
             async with self._calls.transaction() as transaction:
                 await self._calls.require_own_key(transaction)
@@ -197,6 +201,7 @@ class ProfileDirectory:
         """Remove the Askar profile of an entry that is marked as removed, tokens and the entry."""
         async with self._counters.changing([slot_of(PROFILE, name)]):
             await self._calls.pool.store.remove_profile(_askar_name(entry))
+        self._calls.sealing_keys.pop(_askar_name(entry), None)
         async with self._calls.transaction() as transaction:
             now = await transaction.fetch(PROFILE, name)
             if now is not None and now.value == entry:
@@ -218,7 +223,12 @@ class ProfileDirectory:
             if exc.code not in (AskarErrorCode.ENCRYPTION, AskarErrorCode.NOT_FOUND):
                 raise
             return None
-        return None if entry is None else entry.value.decode()
+        if entry is None:
+            return None
+        owner, _, sealing_key = entry.value.partition(_NAME_END)
+        if sealing_key:
+            self._calls.sealing_keys[askar_profile] = sealing_key
+        return owner.decode()
 
     async def _require_removable(self, name: str) -> None:
         entry, owner = await self._entry(name), None
@@ -238,6 +248,28 @@ async def require_profile(session: Session) -> None:
     """Raise StaleProfileError if the profile of a session no longer exists."""
     if await session.fetch(PROFILE, SELF) is None:
         raise StaleProfileError
+
+
+async def sealing_key(session: Session) -> bytes:
+    """The key under which the material of a profile's keys is sealed; raises StaleProfileError.
+
+    A profile of an older layout has none: it gets one in its first transaction, and b"" is returned
+    before.
+    """
+    if not session.sealing_key:
+        entry = await session.fetch(PROFILE, SELF)
+        if entry is None:
+            raise StaleProfileError
+        owner, _, session.sealing_key = entry.value.partition(_NAME_END)
+        if not session.sealing_key and isinstance(session, Transaction):
+            session.sealing_key = new_sealing_key()
+            await session.replace(PROFILE, SELF, _marker(owner, session.sealing_key))
+    return session.sealing_key
+
+
+def _marker(owner: bytes, sealing_key: bytes) -> bytes:
+    """The value of a profile's marker `self`."""
+    return owner + _NAME_END + sealing_key
 
 
 def _another() -> KeyUnreadable:

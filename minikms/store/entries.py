@@ -1,8 +1,9 @@
-"""The entries of a key in the store: its record, material, aliases and scheduled deletion."""
+"""The entries of a key in the store: its record with its material, aliases, scheduled deletion."""
 
 import hashlib
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from minikms.errors import (
@@ -17,13 +18,15 @@ from minikms.events import set_key_alg
 from minikms.plugin.protocol import Stored
 from minikms.records import AliasBinding, KeyRecord, KeyRef, PrivateRecordError
 from minikms.store.askar_errors import DuplicateError, UndecryptableError
-from minikms.store.directory import require_profile
+from minikms.store.directory import require_profile, sealing_key
+from minikms.store.sealing import seal, unseal
 from minikms.store.sessions import Session, Transaction
 
 LOGGER = logging.getLogger(__name__)
 
 # Categories. An entry's name is the kid; an alias's entry is named by `alias_entry`, and has the
-# kid as its value.
+# kid as its value. Material of bytes has an entry of its own up to layout 2.0, and of keys that
+# `upgrade` cannot read.
 KEY: Final = "minikms.key"
 MATERIAL: Final = "minikms.material"
 ALIAS: Final = "minikms.alias"
@@ -77,23 +80,32 @@ async def insert_deletion(session: Transaction, record: KeyRecord) -> None:
         await session.insert(DELETION, record.kid, b"", deletion_tags(record))
 
 
-async def insert_material(session: Transaction, kid: str, material: Stored) -> None:
-    """Insert the material of a key, as its algorithm packed it."""
-    if isinstance(material, bytes):
-        await session.insert(MATERIAL, kid, material)
-    else:
-        await session.insert_key(kid, material)
+async def with_material(session: Transaction, record: KeyRecord, material: bytes) -> KeyRecord:
+    """The record of a key with its material, sealed; a public key has none."""
+    if record.material == "none":
+        return record.without_material()
+    key = await sealing_key(session)
+    return replace(record, sealed=seal(key, record.kid, material))
+
+
+async def find_material(session: Session, record: KeyRecord) -> Stored | None:
+    """The material of a key, as its algorithm packed it, or None; raises UndecryptableError."""
+    if record.sealed:
+        return unseal(await sealing_key(session), record.kid, record.sealed)
+    if record.material == "none":
+        return b""
+    if record.material == "askar":
+        return await session.fetch_key(record.kid)
+    entry = await session.fetch(MATERIAL, record.kid)
+    return entry.value if entry else None
 
 
 async def material_of(session: Session, record: KeyRecord) -> Stored | None:
     """The material of a key, as its algorithm packed it, or None."""
     try:
-        if record.material == "askar":
-            return await session.fetch_key(record.kid)
-        entry = await session.fetch(MATERIAL, record.kid)
+        return await find_material(session, record)
     except UndecryptableError as exc:
         raise _unreadable(record.kid, exc) from None
-    return entry.value if entry else None
 
 
 class DueKey(NamedTuple):
@@ -207,14 +219,17 @@ async def bind_aliases(
 async def insert_key(session: Transaction, record: KeyRecord, material: Stored) -> None:
     """Insert the record of a new key, its tags and its material; raises KeyExists."""
     try:
-        await insert_material(session, record.kid, material)
+        if isinstance(material, bytes):
+            record = await with_material(session, record, material)
+        else:
+            await session.insert_key(record.kid, material)
         await session.insert(KEY, record.kid, record.to_bytes(), tags_of(record))
     except DuplicateError:
         raise KeyExists() from None
 
 
 async def replace_record(session: Transaction, record: KeyRecord) -> None:
-    """Replace the record of a key, and its tags."""
+    """Replace the record of a key, and its tags; its sealed material stays with it."""
     await session.replace(KEY, record.kid, record.to_bytes(), tags_of(record))
 
 
@@ -224,7 +239,7 @@ async def remove_key(session: Transaction, record: KeyRecord) -> None:
         await session.remove(ALIAS, alias_entry(alias))
     if record.material == "askar":
         await session.remove_key(record.kid)
-    else:
+    elif record.material == "bytes" and not record.sealed:
         await session.remove(MATERIAL, record.kid)
     if record.deletes is not None:
         await session.remove(DELETION, record.kid)

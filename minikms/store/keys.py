@@ -190,7 +190,8 @@ class KeyStore:
 
     async def record(self, profile: str, ref: KeyRef) -> KeyRecord:
         """The record of a key; raises KeyNotFound or AliasNotFound."""
-        return await self._read(profile, lambda session: find_record(session, ref))
+        found = await self._read(profile, lambda session: find_record(session, ref))
+        return found.without_material()
 
     async def existing(self, profile: str, kids: Sequence[str]) -> set[str]:
         """The `kids` that exist."""
@@ -203,16 +204,16 @@ class KeyStore:
     async def open_key(self, profile: str, ref: KeyRef, check: Check) -> tuple[KeyRecord, Stored]:
         """A key's record and its material; raises KeyNotFound or AliasNotFound.
 
-        `check` is called with the record before the material is read, and may raise.
+        `check` is called with the record before the material is opened, and may raise.
         """
 
         async def work(session: Session) -> tuple[KeyRecord, Stored]:
             record = await find_record(session, ref)
             check(record)
             material = await material_of(session, record)
-            if material is None:  # deleted between the two reads
+            if material is None:  # an Askar key, deleted between the two reads
                 raise KeyNotFound()
-            return record, material
+            return record.without_material(), material
 
         opened = await self._read(profile, work)
         self.keys_opened += 1

@@ -39,11 +39,11 @@ class Layout(NamedTuple):
 
 
 # The layouts of all releases and of this version: see docs/internals/store.md.
-LAYOUTS: Final = (Layout(1, 0), Layout(2, 0))
+LAYOUTS: Final = (Layout(1, 0), Layout(2, 0), Layout(3, 0))
 LAYOUT: Final = LAYOUTS[-1]
 
-# The layout of a store whose upgrade has begun. The first release reads it as 11.
-UPGRADING: Final = Layout(1, 1)
+# The layout of a store whose upgrade has begun, newer than that of every older version.
+UPGRADING: Final = Layout(2, 1)
 
 # Askar's name of the store's own profile, its default one, which no caller reaches.
 SYSTEM: Final = "minikms"

@@ -59,10 +59,14 @@ class KeyEntry(Protocol):
 
 
 class Session:
-    """A session of Askar's. All methods raise AskarError or a subclass of it."""
+    """A session of Askar's. All methods raise AskarError or a subclass of it.
 
-    def __init__(self, session: AskarSession) -> None:
+    `sealing_key` is the key of the profile (store/sealing.py), empty as long as it is not known.
+    """
+
+    def __init__(self, session: AskarSession, sealing_key: bytes = b"") -> None:
         self._session: Any = session  # its annotations leave out None
+        self.sealing_key = sealing_key
 
     @property
     def is_transaction(self) -> bool:
@@ -130,10 +134,11 @@ class Transaction(Session):
         session: AskarSession,
         profile: str | None,
         events: list[AuditEvent],
+        sealing_key: bytes = b"",
         *,
         logs_changes: bool = False,
     ) -> None:
-        super().__init__(session)
+        super().__init__(session, sealing_key)
         self._contents = None if profile is None else slot_of(CONTENTS, profile)
         self._logs_changes = logs_changes
         self._stored: Sequence | None = None

@@ -7,6 +7,7 @@ from stores import REGISTRY, fill, options_of
 
 from minikms.keys.service import KeyService
 from minikms.records import DEFAULT_PROFILE, KeyRef
+from minikms.store.entries import load_record, replace_record
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
@@ -32,7 +33,7 @@ def test_info_counts_profiles_keys_and_algorithms(run, persistent_url, key, key_
     assert ended.stdout.splitlines() == [
         f"Backend: {backend}",
         f"Location: {place}",
-        "Layout: 2.0",
+        "Layout: 3.0",
         "Profile default: 6 keys: bls12381g1 1, ed25519 1, hs256 1, mldsa44 1, p521 1, xc20p 1",
         "Profile empty: 0 keys",
         "Profile t: 6 keys: bls12381g1 1, ed25519 1, mldsa44 1, p521 1, rsa2048 1, not installed 1",
@@ -55,9 +56,12 @@ def test_verify_finds_a_damaged_store(run, persistent_url, key, key_file):
             service = KeyService(REGISTRY, store)
             kid = (await service.get(DEFAULT_PROFILE, KeyRef(alias="of hs256"))).kid
             database = store._database
-            await database.run(
-                DEFAULT_PROFILE, lambda session: session.remove("minikms.material", kid), write=True
-            )
+
+            async def lose_material(session):
+                record = await load_record(session, kid)
+                await replace_record(session, record.without_material())
+
+            await database.run(DEFAULT_PROFILE, lose_material, write=True)
             askar_profile = await database.directory.askar_profile("empty")
             async with database._calls.transaction() as session:
                 await session.replace("minikms.profile", "empty", f"-{askar_profile}")

@@ -1,6 +1,6 @@
-"""A store of layout 1, with everything in it that a store of Mini KMS 0.1.0 has.
+"""Stores of older layouts, with everything in them that a store of their version has.
 
-`make.py` has made it. Its service answered what `expected.json.gz` says.
+`make.py` has made them. The service of that version answered what `expected-VERSION.json.gz` says.
 """
 
 import gzip
@@ -29,16 +29,25 @@ INVERSE = {
 }
 
 
-@pytest.fixture(scope="module")
-def expected():
-    return json.loads(gzip.decompress((HERE / "expected-0.1.0.json.gz").read_bytes()))
+# Of each version with another layout.
+LAYOUTS = {"0.1.0": "1.0", "0.2.0": "2.0"}
+
+
+@pytest.fixture(params=LAYOUTS)
+def version(request):
+    return request.param
 
 
 @pytest.fixture
-def old(tmp_path, expected):
-    """The URL of a store of layout 1, and the file of its key."""
+def expected(version):
+    return json.loads(gzip.decompress((HERE / f"expected-{version}.json.gz").read_bytes()))
+
+
+@pytest.fixture
+def old(tmp_path, version, expected):
+    """The URL of a store of an older layout, and the file of its key."""
     path = tmp_path / "old.db"
-    path.write_bytes(gzip.decompress((HERE / "store-0.1.0.db.gz").read_bytes()))
+    path.write_bytes(gzip.decompress((HERE / f"store-{version}.db.gz").read_bytes()))
     return f"sqlite://{path}", write_key(tmp_path / "old.key", expected["store_key"])
 
 
@@ -101,11 +110,11 @@ async def check(start, url, key_file, expected, tmp_path):
 
 
 async def forms(url, key_file):
-    """Count the keys of each algorithm in each form."""
+    """Count the keys of each algorithm in each form: as the record says, or sealed in its entry."""
     key = StoreKey(Path(key_file).read_text().strip())
     async with StoreInspector.open(StoreLocation.parse(url), key) as inspector:
         found = [
-            (entry.record.material, entry.record.alg)
+            ("sealed" if entry.record.sealed else entry.record.material, entry.record.alg)
             for profile in await inspector.profiles()
             async for batch in inspector.records(profile)
             for entry in batch
@@ -118,23 +127,26 @@ def upgraded(before):
 
     def form(alg):
         algorithm = REGISTRY.get(alg)
-        return "bytes" if isinstance(algorithm.pack(algorithm.generate()), bytes) else "askar"
+        return "sealed" if isinstance(algorithm.pack(algorithm.generate()), bytes) else "askar"
 
     after = Counter()
     for (material, alg), number in before.items():
-        after[form(alg) if material == "askar" else material, alg] += number
+        after["none" if material == "none" else form(alg), alg] += number
     return after
 
 
 @pytest.mark.process
-async def test_a_service_serves_it_once_it_is_upgraded(start, run, old, expected, tmp_path):
+async def test_a_service_serves_it_once_it_is_upgraded(
+    start, run, old, version, expected, tmp_path
+):
     options, before = options_of(*old), await forms(*old)
-    assert "\nLayout: 1.0\n" in run("store", "info", *options).stdout
+    layout = f"\nLayout: {LAYOUTS[version]}\n"
+    assert layout in run("store", "info", *options).stdout
     assert run("store", "verify", *options).returncode == 0
     assert "run `minikms store upgrade`" in refused(run("serve", "--port", "0", *options))
     workers = run("serve", "--port", "0", "--workers", "2", *options)
     assert (workers.returncode, workers.stderr.count("`minikms store upgrade`")) == (2, 1)
-    assert "\nLayout: 1.0\n" in run("store", "info", *options).stdout
+    assert layout in run("store", "info", *options).stdout
     ended = run("store", "upgrade", *options)
     assert (ended.returncode, complaints(ended)) == (0, [])
     after = await forms(*old)
@@ -150,10 +162,11 @@ async def test_a_service_serves_it_once_it_is_upgraded(start, run, old, expected
 
 
 @pytest.mark.process
-async def test_a_copy_of_it_has_this_layout(start, run, old, expected, tmp_path):
+async def test_a_copy_of_it_has_this_layout(start, run, old, version, expected, tmp_path):
     copy, before = f"sqlite://{tmp_path}/copy.db", await forms(*old)
     assert run("store", "copy", *options_of(*old), "--to", copy).returncode == 0
-    assert "\nLayout: 1.0\n" in run("store", "info", *options_of(*old)).stdout
+    layout = f"\nLayout: {LAYOUTS[version]}\n"
+    assert layout in run("store", "info", *options_of(*old)).stdout
     assert f"\nLayout: {LAYOUT}\n" in run("store", "info", *options_of(copy, old[1])).stdout
     assert await forms(*old) == before
     assert await forms(copy, old[1]) == upgraded(before)

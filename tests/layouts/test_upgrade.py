@@ -14,10 +14,11 @@ from stores import REGISTRY, options_of, refused, write_key
 
 from minikms.maintenance.copy import copy
 from minikms.maintenance.inspect import StoreInspector
-from minikms.maintenance.upgrade import older_keys, upgrade
+from minikms.maintenance.upgrade import numbers_of_keys, upgrade
 from minikms.maintenance.verify import verify
 from minikms.maintenance.write import StoreWriter
 from minikms.store.database import Database
+from minikms.store.layout import LAYOUT
 from minikms.store.location import StoreKey, StoreLocation
 
 HERE = Path(__file__).parent
@@ -25,7 +26,8 @@ HERE = Path(__file__).parent
 pytestmark = pytest.mark.process
 
 # Kills itself at one step of an upgrade, then looks at what is left, upgrades it, and looks again;
-# for steps that are spread over all. A step is a write, a commit, or a change of the layout.
+# for steps that are spread over all, and after each profile. A step is a write, a commit, or a
+# change of the layout.
 KILLED = """
 import asyncio, gc, json, os, signal, sys
 from pathlib import Path
@@ -33,18 +35,21 @@ from minikms.cli.store_upgrade import _upgrade
 from minikms.maintenance.inspect import StoreInspector
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.store import database
+from minikms.store.layout import LAYOUT
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sessions import Transaction
 
 template, path = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2])
 location, key = StoreLocation.parse(f"sqlite://{path}"), StoreKey(sys.argv[3])
-steps = 0
+steps, commits = 0, []
 
 
 def count(call, last):
     async def counted(*args, **kwargs):
         global steps
         steps += 1
+        if call.__name__ == "commit":
+            commits.append(steps)
         if steps == last:
             os.kill(os.getpid(), signal.SIGKILL)
         return await call(*args, **kwargs)
@@ -53,12 +58,12 @@ def count(call, last):
 
 
 async def upgrade(last):
-    for name in ("insert", "replace", "remove_key", "commit"):
+    for name in ("insert", "replace", "remove", "remove_key", "commit"):
         setattr(Transaction, name, count(getattr(Transaction, name), last))
     for name in ("begin_upgrade", "finish_upgrade"):
         setattr(database, name, count(getattr(database, name), last))
     assert await _upgrade(location, key, registry)
-    return steps
+    return steps, commits
 
 
 async def look():
@@ -71,7 +76,8 @@ async def look():
                 for entry, material in zip(batch, materials, strict=True):
                     secret = material if type(material) is bytes else material.get_secret_bytes()
                     assert type(material) is bytes or entry.record.material == "askar"
-                    found[entry.kid] = entry.record.material, secret.hex()
+                    kind = "sealed" if entry.record.sealed else entry.record.material
+                    found[entry.kid] = kind, secret.hex()
         return str(inspector.layout), kinds
 
 
@@ -104,33 +110,45 @@ def begin():
 registry = AlgorithmRegistry.from_installed()
 gc.freeze()
 begin()
-_, last = in_child(upgrade(0))
+_, (last, commits) = in_child(upgrade(0))
+spread = 20 - len(commits)
+points = [1 + (last - 1) * number // (spread - 1) for number in range(spread)]
 begin()
 print(json.dumps(in_child(finish())[1]))
-for number in range(20):
+for point in sorted([*points, *(commit + 1 for commit in commits)]):
     begin()
-    status, _ = in_child(upgrade(1 + (last - 1) * number // 19))
+    status, _ = in_child(upgrade(point))
     assert status == -signal.SIGKILL, status
     print(json.dumps(in_child(finish())[1]), flush=True)
 """
 
 
-@pytest.fixture(scope="module")
-def store_key():
-    return json.loads(gzip.decompress((HERE / "expected-0.1.0.json.gz").read_bytes()))["store_key"]
+@pytest.fixture
+def version():
+    """The version of the store, unless a test names another one."""
+    return "0.1.0"
 
 
 @pytest.fixture
-def old(tmp_path):
-    """The file of a store of layout 1."""
+def store_key(version):
+    expected = gzip.decompress((HERE / f"expected-{version}.json.gz").read_bytes())
+    return json.loads(expected)["store_key"]
+
+
+@pytest.fixture
+def old(tmp_path, version):
+    """The file of a store of an older layout."""
     path = tmp_path / "old.db"
-    path.write_bytes(gzip.decompress((HERE / "store-0.1.0.db.gz").read_bytes()))
+    path.write_bytes(gzip.decompress((HERE / f"store-{version}.db.gz").read_bytes()))
     return path
 
 
 @pytest.mark.kill
 @pytest.mark.timeout(300)  # twenty processes, one after the other
-def test_an_upgrade_killed_at_twenty_points_completes_when_run_again(old, store_key, tmp_path):
+@pytest.mark.parametrize(("version", "layout"), [("0.1.0", "1.0"), ("0.2.0", "2.0")])
+def test_an_upgrade_killed_at_twenty_points_completes_when_run_again(
+    old, store_key, tmp_path, layout
+):
     """Each profile is as it was, or upgraded; run again, all is as after an upgrade of one go."""
     ended = subprocess.run(
         [sys.executable, "-c", KILLED, str(old), str(tmp_path / "work.db"), store_key],
@@ -140,7 +158,7 @@ def test_an_upgrade_killed_at_twenty_points_completes_when_run_again(old, store_
     )
     assert ended.returncode == 0, ended.stderr
     (before, after), *killed = map(json.loads, ended.stdout.splitlines())
-    assert (before[0], after[0]) == ("1.0", "2.0")
+    assert (before[0], after[0]) == (layout, "3.0")
     secrets = [
         {kid: secret for keys in found.values() for kid, (_, secret) in keys.items()}
         for _, found in (before, after)
@@ -148,16 +166,16 @@ def test_an_upgrade_killed_at_twenty_points_completes_when_run_again(old, store_
     assert secrets[0] == secrets[1]
     assert len(killed) == 20
     upgraded = []
-    for (layout, found), again in killed:
+    for (left, found), again in killed:
         assert again == after
         done = {profile for profile in found if found[profile] != before[1][profile]}
         assert {profile: after[1][profile] for profile in done} == {
             profile: found[profile] for profile in done
         }
-        upgraded.append((layout, len(done)))
+        upgraded.append((left, len(done)))
     assert upgraded == sorted(upgraded)
-    assert upgraded[0] == ("1.0", 0)
-    assert {layout for layout, _ in upgraded[1:]} == {"1.1"}
+    assert upgraded[0] == (layout, 0)
+    assert {left for left, _ in upgraded[1:]} == {"2.1"}
     assert len({*upgraded}) == 1 + 1 + sum(before[1][name] != after[1][name] for name in after[1])
 
 
@@ -170,7 +188,7 @@ def test_a_key_that_does_not_decrypt_stays_and_is_named(run, serve, old, store_k
     *lines, done, left = ended.stdout.splitlines()
     assert " its material does not decrypt" in lines[0]
     assert len(lines) == 1
-    assert " now has the layout 2.0. " in done
+    assert " now has the layout 3.0. " in done
     assert "`minikms store verify`" in left
     serve("--port", "0", *options)
 
@@ -200,27 +218,28 @@ def faults_alone(*fault):
     raise AssertionError(fault)
 
 
-async def all_older(database):
-    return await older_keys(StoreInspector(database), faults_alone)
+async def upgraded(database, advance=lambda number: None):
+    """Upgrade a store without faults."""
+    numbers = await numbers_of_keys(StoreInspector(database), faults_alone)
+    return await upgrade(database, REGISTRY, numbers, faults_alone, advance)
 
 
 async def test_a_cancelled_upgrade_leaves_the_profile_unchanged(old, store_key):
     """As by Ctrl-C: the transaction ends with the next key, and is not committed."""
     location, key = StoreLocation.parse(f"sqlite://{old}"), StoreKey(store_key)
     async with Database.open(location, key, upgrading=True) as database:
-        before = await all_older(database)
-        handled = []
 
         def advance(number):
-            handled.append(number)
             task.cancel()
 
-        task = asyncio.create_task(upgrade(database, REGISTRY, before, faults_alone, advance))
+        task = asyncio.create_task(upgraded(database, advance))
         with pytest.raises(asyncio.CancelledError):
             await task
-    async with Database.open(location, key) as database:
-        assert await all_older(database) == before
-    assert len(handled) < len(before["default"])
+    async with StoreInspector.open(location, key) as inspector:
+        assert inspector.layout < LAYOUT
+        for profile in await inspector.profiles():
+            async for batch in inspector.records(profile):
+                assert not any(entry.record.sealed for entry in batch)
 
 
 async def test_a_copy_of_a_store_that_is_upgraded_meanwhile(old, store_key, tmp_path):
@@ -231,8 +250,7 @@ async def test_a_copy_of_a_store_that_is_upgraded_meanwhile(old, store_key, tmp_
         async def records(self, profile):
             async for batch in super().records(profile):
                 async with Database.open(source, key) as database:
-                    older = await all_older(database)
-                    await upgrade(database, REGISTRY, older, faults_alone, lambda number: None)
+                    await upgraded(database)
                 yield batch
 
     async with (

@@ -26,7 +26,7 @@ RELEASE = "cd3c80ee10565144f17dfcbf3317f00e8de255b5"
 # Where the history is, which tests in a copy of the files have elsewhere.
 HISTORY = str(Path(__file__).parents[2])
 
-NEWER = "has the layout 20 of a newer Mini KMS; this one knows 1."
+NEWER = "has the layout 30 of a newer Mini KMS; this one knows 1."
 
 # Let it wait for a file's lock for 0.1 s instead of 5, in which it asks 1,000 times.
 SOON = "import minikms.database as d; d._OPENING = 0.1; from minikms.cli import main; main()"

@@ -12,7 +12,7 @@ from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation
 
 NOBODY = 65534
-ENDINGS = ("lock", "lock-1", "next-1", "seen")
+ENDINGS = ("lock", "lock-1", "lock-2", "next-2", "seen")
 OTHER = "file of another user"
 
 needs_root = pytest.mark.skipif(

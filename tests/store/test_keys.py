@@ -1,13 +1,21 @@
 import asyncio
+import secrets
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 from aries_askar import AskarError, AskarErrorCode, Key, Session
 
-from minikms.errors import AliasNotFound, KeyNotFound, ProfileNotFound, StoreUnavailable
+from minikms.errors import (
+    AliasNotFound,
+    KeyNotFound,
+    KeyUnreadable,
+    ProfileNotFound,
+    StoreUnavailable,
+)
 from minikms.maintenance.write import StoreWriter
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
+from minikms.store.entries import load_record, replace_record
 from minikms.store.keys import KeyStore
 
 RECORD = KeyRecord("kid-1", "x", "oct", None, None, None, None, (), "bytes", 1)
@@ -113,17 +121,72 @@ async def test_a_database_that_fails_between_two_writes(store, monkeypatch):
     await store.insert(DEFAULT_PROFILE, RECORD, Key.generate("a256gcm"))
 
 
-@pytest.mark.parametrize("kind", ["bytes", "askar"])
-async def test_material_that_goes_between_two_look_ups(store, kind):
-    material = bytes(32) if kind == "bytes" else Key.generate("a256gcm")
-    await store.insert(DEFAULT_PROFILE, replace(RECORD, material=kind), material)
+async def test_an_askar_key_that_goes_between_two_look_ups(store):
+    record = replace(RECORD, material="askar")
+    await store.insert(DEFAULT_PROFILE, record, Key.generate("a256gcm"))
     async with inside(store) as session:
-        if kind == "bytes":
-            await session.remove("minikms.material", RECORD.kid)
-        else:
-            await session.remove_key(RECORD.kid)
+        await session.remove_key(RECORD.kid)
     with pytest.raises(KeyNotFound):
         await store.open_key(DEFAULT_PROFILE, KeyRef(kid=RECORD.kid), lambda _: None)
+
+
+async def test_material_in_the_entry_of_another_key_is_not_opened(store):
+    kids = "kid-1", "kid-2"
+    for kid in kids:
+        await store.insert(DEFAULT_PROFILE, replace(RECORD, kid=kid), b"secret of " + kid.encode())
+
+    async def exchange(session):
+        one, other = [await load_record(session, kid) for kid in kids]
+        await replace_record(session, replace(one, sealed=other.sealed))
+
+    await store.database.run(DEFAULT_PROFILE, exchange, write=True)
+    with pytest.raises(KeyUnreadable):
+        await store.open_key(DEFAULT_PROFILE, KeyRef(kid=kids[0]), lambda _: None)
+    _, opened = await store.open_key(DEFAULT_PROFILE, KeyRef(kid=kids[1]), lambda _: None)
+    assert opened == b"secret of kid-2"
+
+
+async def test_material_is_sealed_in_the_entry_and_not_kept_with_a_record(store):
+    secret = secrets.token_bytes(32)
+    await store.insert(DEFAULT_PROFILE, RECORD, secret)
+    async with inside(store) as session:
+        [entry] = await session.fetch_all("minikms.key")
+        value = entry.value
+    found = KeyRecord.from_bytes(value)
+    assert found.sealed
+    assert secret not in value
+    ref = KeyRef(kid=RECORD.kid)
+    opened, _ = await store.open_key(DEFAULT_PROFILE, ref, lambda _: None)
+    assert (opened.sealed, (await store.record(DEFAULT_PROFILE, ref)).sealed) == (b"", b"")
+
+
+async def test_a_change_of_a_record_keeps_its_material_sealed_as_it_was(store):
+    await store.insert(DEFAULT_PROFILE, RECORD, b"secret", ["a"])
+
+    async def sealed(session):
+        return (await load_record(session, RECORD.kid)).sealed
+
+    before = await store.database.run(DEFAULT_PROFILE, sealed)
+    await store.change(DEFAULT_PROFILE, RECORD.kid, lambda key: replace(key, labels={"n": "1"}))
+    await store.bind_alias(DEFAULT_PROFILE, RECORD.kid, "b")
+    await store.unbind_alias(DEFAULT_PROFILE, RECORD.kid, "a")
+    await store.schedule(DEFAULT_PROFILE, KeyRef(kid=RECORD.kid), 2**62)
+    await store.schedule(DEFAULT_PROFILE, KeyRef(kid=RECORD.kid), None)
+    assert await store.database.run(DEFAULT_PROFILE, sealed) == before
+    found, opened = await store.open_key(DEFAULT_PROFILE, KeyRef(alias="b"), lambda _: None)
+    assert (found.labels, found.aliases, opened) == ({"n": "1"}, ("b",), b"secret")
+
+
+async def test_a_profile_of_an_older_process_gets_a_sealing_key_with_its_first_key(store):
+    """As an older service makes one that runs on, although the store was upgraded."""
+    async with inside(store) as session:
+        await session.replace("minikms.profile", "self", DEFAULT_PROFILE)
+    store.database._calls.sealing_keys.clear()
+    await store.insert(DEFAULT_PROFILE, RECORD, b"secret")
+    await store.insert(DEFAULT_PROFILE, replace(RECORD, kid="kid-2"), b"second")
+    for kid, secret in ((RECORD.kid, b"secret"), ("kid-2", b"second")):
+        _, opened = await store.open_key(DEFAULT_PROFILE, KeyRef(kid=kid), lambda _: None)
+        assert opened == secret
 
 
 async def test_a_key_that_is_not_permitted_is_not_opened(store):

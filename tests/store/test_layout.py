@@ -7,7 +7,7 @@ import pytest
 from minikms.startup_errors import StoreError
 from minikms.store.database import Database
 from minikms.store.keys import KeyStore
-from minikms.store.layout import LAYOUT, UPGRADING, Layout
+from minikms.store.layout import LAYOUT, LAYOUTS, UPGRADING, Layout
 from minikms.store.location import StoreLocation
 
 
@@ -49,6 +49,7 @@ async def test_a_service_needs_the_upgrade_and_a_command_does_not(location, key)
 
 def test_an_older_process_refuses_a_store_that_is_being_upgraded():
     assert int(UPGRADING.stored) > 1  # as the first release reads it
+    assert LAYOUTS[-2] < UPGRADING < LAYOUT
 
 
 async def test_no_older_process_writes_while_a_service_has_the_file_open(sqlite, key):

@@ -59,15 +59,15 @@ async def test_a_batch_that_cannot_be_made_is_refused(client, body, slug):
 @pytest.mark.each_store
 async def test_none_is_there_where_one_fails(client, monkeypatch):
     """The last of them cannot be stored."""
-    insert, inserted = entries.insert_material, []
+    seal, sealed = entries.with_material, []
 
-    async def failing(session, kid, material):
-        inserted.append(kid)
-        if len(inserted) == 5:
+    async def failing(session, record, material):
+        sealed.append(record.kid)
+        if len(sealed) == 5:
             raise RuntimeError("planted")
-        await insert(session, kid, material)
+        return await seal(session, record, material)
 
-    monkeypatch.setattr(entries, "insert_material", failing)
+    monkeypatch.setattr(entries, "with_material", failing)
     call = client.post("/key/generate/batch", json={"alg": "ed25519", "count": 5})
     await refused(await call, 500, "internal-error")
     async with client.get("/keys") as answer:
