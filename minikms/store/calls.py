@@ -95,16 +95,9 @@ class StoreCalls:
         release: Callable[[], None],
         timeout: float | None = None,
     ) -> ResultT:
-        state, began = _Call(), time.monotonic()
-        self._under_way[task := asyncio.create_task(call)] = state
-
-        def done(task: "asyncio.Task[ResultT]") -> None:
-            del self._under_way[task]
-            release()
-            if not task.cancelled() and isinstance(task.exception(), AskarError):
-                LOGGER.debug("the store refused a call: %s", task.exception())
-
-        task.add_done_callback(done)
+        began, task = time.monotonic(), self.begin(call)
+        task.add_done_callback(lambda _: release())
+        state = self._under_way[task]
         finished, _ = await asyncio.wait({task}, timeout=timeout or self.pool.timeout)
         if not finished:
             state.given_up = not state.commit_sent
@@ -123,6 +116,17 @@ class StoreCalls:
             if state.commit_sent and not exc.outcome:  # in a later transaction of the call
                 raise StoreUnavailable(unknown=True) from exc
             raise
+
+    def begin(self, call: Coroutine[Any, Any, ResultT]) -> "asyncio.Task[ResultT]":
+        """Begin a call of Askar's, which goes on if nobody waits for it."""
+        self._under_way[task := asyncio.create_task(call)] = _Call()
+        task.add_done_callback(self._end)
+        return task
+
+    def _end(self, task: "asyncio.Task[Any]") -> None:
+        del self._under_way[task]
+        if not task.cancelled() and isinstance(task.exception(), AskarError):
+            LOGGER.debug("the store refused a call: %s", task.exception())
 
     async def drain(self) -> None:
         """Wait for the calls that are under way."""

@@ -47,6 +47,7 @@ from minikms.store.layout import (
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.pool import PoolState, StorePool
 from minikms.store.postgres import check_sessions, require_no_service
+from minikms.store.reads import Read, Reads
 from minikms.store.rows import BATCH, all_rows
 from minikms.store.schema import check_schema
 from minikms.store.sequence import Sequence
@@ -90,6 +91,7 @@ class Database:
         self._pool = StorePool(store, location, key, counters, writer_lock, file, timeout)
         self._calls = StoreCalls(self._pool, counters, rekeyed)
         self.directory = ProfileDirectory(self._calls, counters)
+        self._reads = Reads(self._calls)
         self._writes = Writes(self._calls, self.directory, counters)
 
     @classmethod
@@ -258,6 +260,17 @@ class Database:
             return await self._writes.alone(profile, work, timeout)
         return await self._calls.run(partial(self._read, profile, work), timeout=timeout)
 
+    async def read(self, profile: str, work: Read[ResultT]) -> ResultT:
+        """The result of `work`, which reads a few entries, in a session that reads share.
+
+        `work` is called again as by `run`, and if the session is lost. Raises ProfileNotFound.
+        """
+        askar_profile = self.directory.known(profile)
+        if askar_profile is not None:
+            with suppress(AskarError, StaleProfileError):
+                return await self._reads.shared(askar_profile, partial(_of_profile, work))
+        return await self.run(profile, work)
+
     async def write(
         self, profile: str, work: Work[ResultT], *, timeout: float | None = None
     ) -> ResultT:
@@ -326,11 +339,7 @@ class Database:
         while True:
             try:
                 async with self._calls.session(askar_profile) as session:
-                    try:
-                        return await work(session)
-                    except (KeyNotFound, AliasNotFound):
-                        await require_profile(session)
-                        raise
+                    return await _of_profile(work, session)
             except (AskarError, StaleProfileError) as exc:
                 askar_profile = await self.directory.successor(profile, askar_profile, exc)
 
@@ -377,6 +386,15 @@ class Database:
             self._calls.rekeyed = rekeyed
 
         await self._calls.run(work, write=True, timeout=LONG_TIMEOUT)
+
+
+async def _of_profile(work: Read[ResultT], session: Session) -> ResultT:
+    """Call `work`; raises StaleProfileError if it misses an entry since the profile is gone."""
+    try:
+        return await work(session)
+    except (KeyNotFound, AliasNotFound):
+        await require_profile(session)
+        raise
 
 
 async def _unused_elsewhere(store: Store, location: StoreLocation, key: StoreKey) -> Store:

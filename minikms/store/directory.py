@@ -126,8 +126,12 @@ class ProfileDirectory:
 
     async def known_or_looked_up(self, name: str) -> str:
         """Askar's name of a profile, which another process may have remade since."""
+        return self.known(name) or await self.look_up(name)
+
+    def known(self, name: str) -> str | None:
+        """Askar's name of a profile as this process knows it, if it has looked it up."""
         store, askar_profile = self._known.get(name, (None, ""))
-        return askar_profile if store is self._calls.pool.store else await self.look_up(name)
+        return askar_profile if store is self._calls.pool.store else None
 
     async def successor(self, name: str, askar_profile: str, exc: Exception) -> str:
         """Askar's name of a profile that was remade since `askar_profile` was looked up.

@@ -354,7 +354,7 @@ class KeyStore:
 
     async def _read(self, profile: str, work: Callable[[Session], Awaitable[ResultT]]) -> ResultT:
         try:
-            return await self._database.run(profile, work)
+            return await self._database.read(profile, work)
         except DueError as due:
             await self._record_due(profile, [due.key])
             raise due.error from None

@@ -135,6 +135,11 @@ class StorePool:
         connections = self.location.max_connections
         return PoolState(connections, self._free.in_use, self.waiting, self.reopened)
 
+    @property
+    def is_short(self) -> bool:
+        """Tell whether a call waits for a connection, and none is free."""
+        return self.waiting > 0 and self._free.in_use >= self.location.max_connections
+
     async def acquire(self, *, write: bool) -> Callable[[], None]:
         """Wait for a connection, and give the function that releases it.
 

@@ -1,0 +1,184 @@
+"""The way of a read of a key: in a session that reads of a profile hand from one to the next.
+
+A session costs more than most reads do in it. A read that comes alone begins one, and does not
+wait. While it reads, others of its profile wait, and get its session. So only reads of a few
+entries come this way.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, TypeVar
+
+from aries_askar import AskarError, Store
+
+from minikms.errors import KmsError, StoreUnavailable
+from minikms.store.calls import LOST, StoreCalls
+from minikms.store.entries import DueError
+from minikms.store.pool import ACQUIRE_TIMEOUT
+from minikms.store.sessions import Session
+
+ResultT = TypeVar("ResultT")
+Read: TypeAlias = Callable[[Session], Awaitable[ResultT]]
+
+# The number of reads that wait for each session of a profile before the next read begins another.
+_EACH: Final = 4
+
+# Seconds that a session is handed on. The next one is on a connection that the pool has checked.
+_LONGEST: Final = 0.25
+
+# Seconds after which a read begins a session of its own if none was handed on: they may hang.
+_PATIENCE: Final = 0.5
+
+
+@dataclass(slots=True, eq=False)
+class _Shared:
+    """A session on a profile, which `opening` opens on a connection of `store` at a time."""
+
+    store: Store
+    begun: float
+    opening: "asyncio.Task[Any]"
+    release: Callable[[], None]
+
+    async def close(self) -> None:
+        """Close the session once it is open and idle, and release its connection then."""
+        try:
+            await (await self.opening).close()
+        finally:
+            self.release()
+
+
+# A read waits for a session, or for None if it is to begin one, which is counted already.
+_Waiting: TypeAlias = asyncio.Future[_Shared | None]
+
+
+@dataclass(slots=True, eq=False)
+class _Profile:
+    """The sessions on one of Askar's profiles, how often one was handed on, and waiting reads."""
+
+    askar_profile: str
+    sessions: int = 1
+    handed_on: int = 0
+    waiting: deque[_Waiting] = field(default_factory=deque)
+
+    def next(self) -> _Waiting | None:
+        """The read that has waited longest, unless none waits; callers who are gone do not."""
+        while self.waiting:
+            future = self.waiting.popleft()
+            if not future.done():
+                return future
+        return None
+
+    def look(self, future: _Waiting, handed_on: int, until: float) -> None:
+        """Let a read begin a session if none was handed on; refuse it if it has waited too long."""
+        if future.done():
+            return
+        loop = future.get_loop()
+        if loop.time() > until:
+            self.waiting.remove(future)
+            future.set_exception(StoreUnavailable("Too many calls wait for the key store."))
+        elif handed_on == self.handed_on:
+            self.waiting.remove(future)
+            self.sessions += 1
+            future.set_result(None)
+        else:
+            loop.call_later(_PATIENCE, self.look, future, self.handed_on, until)
+
+
+class Reads:
+    """Reads in profiles: those that wait at the same time have few sessions."""
+
+    def __init__(self, calls: StoreCalls) -> None:
+        self._calls = calls
+        self._pool = calls.pool
+        # The other connections are for writes and listings.
+        self._most = max(calls.pool.location.max_connections // 2, 1)
+        self._profiles: dict[str, _Profile] = {}
+
+    async def shared(self, askar_profile: str, work: Read[ResultT]) -> ResultT:
+        """The result of `work` in a session on one of Askar's profiles.
+
+        Raises StoreUnavailable after a time limit, and AskarError, also if the session, which may
+        be older than the call, is lost.
+        """
+        shared = None
+        profile = self._profiles.get(askar_profile)
+        if profile is None:
+            profile = self._profiles[askar_profile] = _Profile(askar_profile)
+        elif len(profile.waiting) < _EACH * profile.sessions or profile.sessions >= self._most:
+            shared = await self._wait(profile)
+        else:
+            profile.sessions += 1
+        began = time.monotonic()
+        try:
+            if shared is None:
+                shared = await self._begin(askar_profile)
+            async with asyncio.timeout(self._pool.timeout):
+                result = await work(Session(await asyncio.shield(shared.opening)))
+        except (KmsError, DueError):
+            self._end(profile, shared)
+            raise
+        except BaseException as exc:
+            # Askar may still use the session: its calls cannot be cancelled.
+            self._close(profile, shared)
+            lost = isinstance(exc, AskarError) and exc.code in LOST
+            late = lost and time.monotonic() - began >= self._pool.location.timeout
+            if late or isinstance(exc, TimeoutError):
+                self._pool.on_silence()
+                raise StoreUnavailable("The key store does not answer.") from exc
+            raise
+        self._end(profile, shared)
+        return result
+
+    async def _wait(self, profile: _Profile) -> _Shared | None:
+        """Wait for a session; None if the caller is to begin one."""
+        loop = asyncio.get_running_loop()
+        future: _Waiting = loop.create_future()
+        profile.waiting.append(future)
+        until = loop.time() + ACQUIRE_TIMEOUT
+        timer = loop.call_later(_PATIENCE, profile.look, future, profile.handed_on, until)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if not future.cancelled():  # a session was given at the same moment
+                self._end(profile, future.result())
+            raise
+        finally:
+            timer.cancel()
+
+    async def _begin(self, askar_profile: str) -> _Shared:
+        """Begin a session as soon as a connection is free."""
+        release = await self._pool.acquire(write=False)
+        store, now = self._pool.store, time.monotonic()
+        return _Shared(store, now, asyncio.create_task(_opened(store, askar_profile)), release)
+
+    def _end(self, profile: _Profile, shared: _Shared | None) -> None:
+        """Hand an idle session on, unless no read waits, or it may not be kept."""
+        if shared is None or self._is_over(shared) or (future := profile.next()) is None:
+            self._close(profile, shared)
+        else:
+            profile.handed_on += 1
+            future.set_result(shared)
+
+    def _is_over(self, shared: _Shared) -> bool:
+        """Tell whether a session is old, or replaced, or its connection is needed by a call."""
+        old = time.monotonic() - shared.begun > _LONGEST
+        return old or self._pool.is_short or shared.store is not self._pool.store
+
+    def _close(self, profile: _Profile, shared: _Shared | None) -> None:
+        """Close a session; the next read begins another one."""
+        if shared is not None:
+            self._calls.begin(shared.close())
+        if (future := profile.next()) is not None:
+            future.set_result(None)
+            return
+        profile.sessions -= 1
+        if not profile.sessions:
+            del self._profiles[profile.askar_profile]
+
+
+async def _opened(store: Store, askar_profile: str) -> Any:
+    session: Any = store.session(askar_profile)  # its annotations are wrong
+    return await session
