@@ -22,7 +22,6 @@ from pieces import Nowhere, microseconds, request, service
 from minikms.keys.making import maker
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy, KeyRecord
-from minikms.web import messages
 from minikms.web.schemas.key_bodies import GenerateKey
 from minikms.web.schemas.key_bodies import Key as KeySchema
 
@@ -43,10 +42,10 @@ async def measure() -> dict[str, float]:
     assert isinstance(material, bytes)
     body, read, answer = orjson.dumps(BODY), GenerateKey(), KeySchema()
     found = {
-        "body read": microseconds(lambda: messages.read(orjson.loads(body), read)),
+        "body read": microseconds(lambda: read.parse(orjson.loads(body))),
         "key made and described": microseconds(make),
         "record written as JSON": microseconds(record.to_bytes),
-        "answer written": microseconds(lambda: messages.write(answer, record)),
+        "answer written": microseconds(lambda: answer.encode(record)),
     }
     found |= await askar(record, material)
     with tempfile.TemporaryDirectory() as folder:

@@ -28,7 +28,7 @@ from minikms.http.answers import head
 from minikms.http.gate import CALLER, GATE
 from minikms.http.request_batches import PlainRoutes
 from minikms.http.server import KmsRunner
-from minikms.keys.signing import Sign
+from minikms.keys.signing import Sign, SignOptions
 from minikms.plugin import SignatureOptions
 from minikms.serve.assembly import create_service
 from minikms.startup_errors import AccessError
@@ -166,20 +166,20 @@ def each(connection: Any, app: Any, call: bytes) -> dict[str, float]:
     read[CALLER] = ANYBODY
     schema, answer = SignRequest(), Signature()
     text = read.content.read_nowait()
-    body = messages.read(orjson.loads(text), schema)
+    body = schema.parse(orjson.loads(text))
     keys = messages.service(read)
     named = ("default", body["by"])
-    sign = Sign(body["data"], body["options"])
+    sign = Sign(body["data"], SignOptions())
     key = keys._key_at_hand(*named, sign)
     assert key is not None
     form = SignatureOptions(key.algorithm.signing_algs[0])
     signed = sign.compute(key)
     timed = [
         ("HTTP parsed", parse),
-        ("body read", lambda: messages.read(orjson.loads(text), schema)),
+        ("body read", lambda: schema.parse(orjson.loads(text))),
         ("key and its state looked up", lambda: keys._key_at_hand(*named, sign)),
         ("signature", lambda: key.algorithm.sign(key.material, body["data"], form)),
-        ("answer written", lambda: head(b"", "0" * 32) + messages.write(answer, signed)),
+        ("answer written", lambda: head(b"", "0" * 32) + answer.encode(signed)),
     ]
     if gate.sink is not None:
         bearer = read.headers["Authorization"]

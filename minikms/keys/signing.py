@@ -18,8 +18,7 @@ _SIGN = (Use(Signer, "sign"),)
 _VERIFY = (Use(Signer, "verify"),)
 
 
-@dataclass(frozen=True, slots=True)
-class SignOptions:
+class SignOptions(NamedTuple):
     """A caller's options for a signature.
 
     `alg` is a JOSE name, by default the key's. If `prehashed`, the message is already a digest.

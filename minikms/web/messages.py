@@ -1,15 +1,14 @@
-"""Reads the body of a request for its handler, and writes the handler's result as an answer."""
+"""Reads the profile and the body of a request for its handler, and streams long answers."""
 
 import asyncio
 import logging
 import re
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
-from marshmallow import Schema, ValidationError
 
 from minikms.encodings import parse_json
 from minikms.errors import (
@@ -21,15 +20,12 @@ from minikms.errors import (
     ValidationFailed,
 )
 from minikms.events import CURRENT
-from minikms.http.answers import Answer, BodyAnswer
 from minikms.http.gate import enter, receive
 from minikms.http.limits import SMALL_BODY, BodyBound
-from minikms.http.problems import pointer
 from minikms.http.state import IN_FLIGHT, UNREAD
 from minikms.keys.service import KeyService
 from minikms.records import DEFAULT_PROFILE, PROFILE_PATTERN
-from minikms.web.schemas.base import Request
-from minikms.web.schemas.fields import MAX_FAULTS
+from minikms.web.schemas.base import Body, Request
 from minikms.web.state import RESERVED_ALIASES, SERVICE
 
 PROFILE_HEADER: Final = "X-Profile"
@@ -122,7 +118,7 @@ async def load(request: web.Request, schema: Request) -> dict[str, Any]:
         document = parse_json(body)
     except orjson.JSONDecodeError as exc:
         raise MalformedJson(_where(body, exc)) from None
-    return read(document, schema)
+    return schema.parse(document)
 
 
 async def no_body(request: web.Request) -> None:
@@ -137,33 +133,8 @@ async def no_body(request: web.Request) -> None:
         _require_json(request)
 
 
-def read(document: Any, schema: Schema) -> dict[str, Any]:
-    """Read a document by `schema`; raises ValidationFailed."""
-    try:
-        loaded: dict[str, Any] = schema.load(document)
-    except ValidationError as exc:
-        messages = exc.messages if isinstance(exc.messages, dict) else {"_schema": exc.messages}
-        raise ValidationFailed(errors=_pointers(messages)[:MAX_FAULTS]) from None
-    return loaded
-
-
-def answer(
-    schema: Schema, data: Any, *, many: bool = False, headers: Mapping[str, str] | None = None
-) -> Answer:
-    """A success, written by `schema`."""
-    body = write(schema, data, many=many)
-    if headers:
-        return BodyAnswer(body=body, headers=headers, content_type=_JSON)
-    return body
-
-
-def write(schema: Schema, data: Any, *, many: bool = False) -> bytes:
-    """The body of an answer, written by `schema`."""
-    return orjson.dumps(schema.dump(data, many=many), option=orjson.OPT_APPEND_NEWLINE)
-
-
 async def stream(
-    request: web.Request, schema: Schema, pages: AsyncIterator[Sequence[Any]]
+    request: web.Request, schema: Body, pages: AsyncIterator[Sequence[Any]]
 ) -> web.StreamResponse:
     """Send a success as lines of JSON, page by page; a later failure cuts the answer short."""
     page: Sequence[Any] | None = await anext(pages)  # a failure here is still answered as a problem
@@ -187,7 +158,7 @@ async def stream(
     return response
 
 
-async def _lines(schema: Schema, page: Sequence[Any]) -> bytes:
+async def _lines(schema: Body, page: Sequence[Any]) -> bytes:
     """A page as lines of JSON; other tasks run meanwhile."""
     lines: list[bytes] = []
     for start in range(0, len(page), _LINES):
@@ -236,30 +207,3 @@ def _require_json(request: web.Request) -> None:
 
 def _is_json(content_type: str) -> bool:
     return content_type == _JSON or content_type.endswith("+json")
-
-
-def _pointers(messages: Mapping[Any, Any], parent: str = "#") -> list[tuple[str, str]]:
-    """Marshmallow's messages as JSON pointers (RFC 6901) and sentences."""
-    found = []
-    for name, what in messages.items():
-        at = parent if name == "_schema" else pointer(name, parent)
-        # A list has its messages by index, and an object by name.
-        if isinstance(what, Mapping) and not _is_of_dict(what):
-            found.extend(_pointers(what, at))
-        else:
-            found.append((at, sentence(what)))
-    return found
-
-
-def _is_of_dict(messages: Mapping[Any, Any]) -> bool:
-    """Return true for the messages of a field whose names the caller chooses."""
-    return all(
-        isinstance(what, Mapping) and what.keys() <= {"key", "value"} for what in messages.values()
-    )
-
-
-def sentence(what: Any) -> str:
-    """The first sentence of marshmallow's messages of one field."""
-    while not isinstance(what, str):
-        what = next(iter(what.values() if isinstance(what, Mapping) else what))
-    return what

@@ -12,7 +12,8 @@ from minikms.access.tokens import ID_PATTERN
 from minikms.errors import ValidationFailed
 from minikms.http.answers import Answer, Handler
 from minikms.http.problems import pointer
-from minikms.web.messages import PROFILE_HEADER, sentence
+from minikms.web.messages import PROFILE_HEADER
+from minikms.web.schemas.base import sentence
 from minikms.web.schemas.examples import ALIAS, HOLDER, KID, OLD_ALIAS, PROFILE, SECOND_ALIAS
 from minikms.web.schemas.fields import (
     CURSOR_PATTERN,

@@ -4,8 +4,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from marshmallow import Schema
-
 from minikms import errors as e
 from minikms.access.policy import OPEN
 from minikms.http.answers import Answer
@@ -33,7 +31,7 @@ from minikms.web.schemas import (
     system_bodies,
     token_bodies,
 )
-from minikms.web.schemas.base import Request
+from minikms.web.schemas.base import Body, Request
 from minikms.web.schemas.key_bodies import Key
 from minikms.web.schemas.operation_bodies import DecryptedData
 
@@ -57,7 +55,7 @@ class Route:
     scope: str
     tag: str
     success: str
-    answer: type[Schema] | None = None
+    answer: type[Body] | None = None
     body: type[Request] | None = None
     parameters: tuple[p.Parameter, ...] = ()
     problems: Problems = ()
@@ -76,7 +74,7 @@ def _operation(
     tag: str,
     success: str,
     body: type[Request],
-    answer: type[Schema],
+    answer: type[Body],
     problems: Problems = (),
     *,
     member: str | None = None,
@@ -95,7 +93,7 @@ def _batch(
     scope: str,
     success: str,
     body: type[Request],
-    answer: type[Schema],
+    answer: type[Body],
     problems: Problems,
     *,
     member: str,

@@ -16,7 +16,6 @@ from minikms.plugin.protocol import Stored
 from minikms.records import DEFAULT_PROFILE, KID_PATTERN, MAX_ALIASES, KeyRecord
 from minikms.small_files import read_small_file
 from minikms.startup_errors import SeedError
-from minikms.web.messages import read
 from minikms.web.schemas.base import Request
 from minikms.web.schemas.fields import BoundedList, ListOf, Part, alias, kid, profile
 from minikms.web.schemas.key_bodies import ImportKey
@@ -82,7 +81,7 @@ async def load(file: str, keys: KeyService) -> None:
 def _read(file: str) -> dict[str, Any]:
     try:
         text = read_small_file(file, _MOST).content.decode()
-        return read(orjson.loads(text), SeedFile())
+        return SeedFile().parse(orjson.loads(text))
     except OSError as exc:
         raise SeedError(f"{file}: It cannot be read: {exc.strerror}.") from None
     except UnicodeDecodeError:

@@ -5,11 +5,10 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from minikms.http.answers import Answer
+from minikms.http.answers import JSON, Answer, BodyAnswer
 from minikms.records import KeyRef
 from minikms.web.messages import (
     NDJSON,
-    answer,
     load,
     no_body,
     profile,
@@ -29,12 +28,12 @@ _DELETION = schemas.Deletion()
 
 async def get(request: web.Request, kid: str) -> Answer:
     """Get a key by its kid."""
-    return answer(_KEY, await service(request).get(profile(request), KeyRef(kid=kid)))
+    return _KEY.encode(await service(request).get(profile(request), KeyRef(kid=kid)))
 
 
 async def find(request: web.Request, alias: str) -> Answer:
     """Get a key by one of its aliases."""
-    return answer(_KEY, await service(request).get(profile(request), KeyRef(alias=alias)))
+    return _KEY.encode(await service(request).get(profile(request), KeyRef(alias=alias)))
 
 
 async def list_keys(
@@ -53,18 +52,19 @@ async def list_keys(
     keys, more = await service(request).list_keys(
         tenant, limit=limit, after=after, alg=alg, alias=alias, labels=label
     )
-    headers = {}
-    if more:
-        query = [("limit", str(limit)), ("after", keys[-1].seq)]
-        query += [(name, text) for name, text in request.query.items() if name in ("alg", "label")]
-        headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
-    return answer(_KEY, keys, many=True, headers=headers)
+    body = _KEY.encode(keys, many=True)
+    if not more:
+        return body
+    query = [("limit", str(limit)), ("after", keys[-1].seq)]
+    query += [(name, text) for name, text in request.query.items() if name in ("alg", "label")]
+    link = f'<{request.path}?{urlencode(query)}>; rel="next"'
+    return BodyAnswer(body=body, headers={"Link": link}, content_type=JSON.content_type)
 
 
 async def update(request: web.Request, kid: str) -> Answer:
     """Change the state, expiry or labels of a key."""
     changes = await load(request, _UPDATE)
-    return answer(_KEY, await service(request).update(profile(request), kid, changes))
+    return _KEY.encode(await service(request).update(profile(request), kid, changes))
 
 
 async def associate(request: web.Request, kid: str) -> Answer:
@@ -72,14 +72,14 @@ async def associate(request: web.Request, kid: str) -> Answer:
     body = await load(request, _ASSOCIATE)
     require_own_aliases(request, body["alias"])
     await service(request).associate(profile(request), kid, body["alias"], body["alias_taken"])
-    return answer(_ASSOCIATION, {"alias": body["alias"], "kid": kid})
+    return _ASSOCIATION.encode({"alias": body["alias"], "kid": kid})
 
 
 async def dissociate(request: web.Request, kid: str, alias: str) -> Answer:
     """Unbind an alias from a key."""
     require_own_aliases(request, alias)
     await service(request).dissociate(profile(request), kid, alias)
-    return answer(_ASSOCIATION, {"alias": alias, "kid": kid})
+    return _ASSOCIATION.encode({"alias": alias, "kid": kid})
 
 
 async def delete(request: web.Request, kid: str, after: int | None = None) -> Answer:
@@ -95,13 +95,13 @@ async def delete_by_alias(request: web.Request, alias: str, after: int | None = 
 async def _delete(request: web.Request, ref: KeyRef, after: int | None) -> Answer:
     if after is None:
         key = await service(request).delete(profile(request), ref)
-        return answer(_DELETION, {"message": "Key deleted", "kid": key.kid})
+        return _DELETION.encode({"message": "Key deleted", "kid": key.kid})
     key = await service(request).schedule_deletion(profile(request), ref, after)
     done = {"message": "Key deletion scheduled", "kid": key.kid, "deletes": key.deletes}
-    return answer(_DELETION, done)
+    return _DELETION.encode(done)
 
 
 async def restore(request: web.Request, kid: str) -> Answer:
     """Cancel the scheduled deletion of a key."""
     await no_body(request)
-    return answer(_KEY, await service(request).restore(profile(request), kid))
+    return _KEY.encode(await service(request).restore(profile(request), kid))

@@ -7,7 +7,7 @@ from minikms.http.gate import caller
 from minikms.http.presence import Presence
 from minikms.keys.exporting import Export
 from minikms.records import KeyRef
-from minikms.web.messages import answer, load, no_body, profile, require_own_aliases, service
+from minikms.web.messages import load, no_body, profile, require_own_aliases, service
 from minikms.web.schemas import key_bodies as schemas
 
 _GENERATE = schemas.GenerateKey()
@@ -23,7 +23,7 @@ async def generate(request: web.Request) -> Answer:
     body = await load(request, _GENERATE)
     require_own_aliases(request, *body["policy"].aliases)
     key = await service(request).generate(profile(request), body["alg"], body["policy"])
-    return answer(_KEY, key)
+    return _KEY.encode(key)
 
 
 async def generate_batch(request: web.Request) -> Answer:
@@ -32,7 +32,7 @@ async def generate_batch(request: web.Request) -> Answer:
     keys = await service(request).generate_batch(
         profile(request), body["alg"], body["count"], body["policy"], Presence(request)
     )
-    return answer(_KEYS, {"keys": keys})
+    return _KEYS.encode({"keys": keys})
 
 
 async def import_key(request: web.Request) -> Answer:
@@ -44,16 +44,16 @@ async def import_key(request: web.Request) -> Answer:
     key = await service(request).import_key(
         profile(request), body["source"], body["policy"], keep=body["if_exists"] == "keep"
     )
-    return answer(_KEY, key)
+    return _KEY.encode(key)
 
 
 async def rotate(request: web.Request, kid: str) -> Answer:
     """Rotate a key: generate its successor; the old key then only verifies and decrypts."""
     await no_body(request)
-    return answer(_KEY, await service(request).rotate(profile(request), kid))
+    return _KEY.encode(await service(request).rotate(profile(request), kid))
 
 
 async def export(request: web.Request, kid: str) -> Answer:
     """Export the private JWK of an exportable key."""
     jwk = await service(request).perform(profile(request), KeyRef(kid=kid), Export())
-    return answer(_PRIVATE, {"jwk": jwk})
+    return _PRIVATE.encode({"jwk": jwk})

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from aiohttp import web
-from marshmallow import Schema
 
 from minikms.encodings import b64url_decode
 from minikms.errors import KmsError, ValidationFailed
@@ -34,10 +33,19 @@ from minikms.keys.encryption import (
 from minikms.keys.jwe import DecryptJwe
 from minikms.keys.jws import SignJws, VerifyJws
 from minikms.keys.operation import BatchOperation, Operation
-from minikms.keys.signing import ComputeMac, Sign, SignBatch, Verify, VerifyBatch, VerifyMac
-from minikms.web.messages import answer, load, profile, service, write
+from minikms.keys.signing import (
+    ComputeMac,
+    Sign,
+    SignBatch,
+    SignOptions,
+    Verify,
+    VerifyBatch,
+    VerifyMac,
+)
+from minikms.web.messages import load, profile, service
 from minikms.web.schemas import jwe_bodies
 from minikms.web.schemas import operation_bodies as schemas
+from minikms.web.schemas.base import Body as BodySchema
 from minikms.web.schemas.base import Request
 from minikms.web.state import SERVICE
 
@@ -56,7 +64,11 @@ BuildBatch: TypeAlias = Callable[
 
 
 def operation(
-    build: Build, request_schema: type[Request], answer_schema: type[Schema], *, member: str | None
+    build: Build,
+    request_schema: type[Request],
+    answer_schema: type[BodySchema],
+    *,
+    member: str | None,
 ) -> Handler:
     """The handler of the operation that `build` makes from a body; its `by` names the key.
 
@@ -68,14 +80,18 @@ def operation(
         body = await load(request, to_load)
         perform = request.app[SERVICE].perform
         result = await perform(profile(request), body["by"], build(body))
-        return write(to_dump, result if member is None else {member: result})
+        return to_dump.encode(result if member is None else {member: result})
 
     handle.__doc__ = build.__doc__
     return handle
 
 
 def batch_operation(
-    build: BuildBatch, request_schema: type[Request], answer_schema: type[Schema], *, member: str
+    build: BuildBatch,
+    request_schema: type[Request],
+    answer_schema: type[BodySchema],
+    *,
+    member: str,
 ) -> Handler:
     """The handler of a batch: the answer has each result as `member`, or its problem.
 
@@ -93,7 +109,7 @@ def batch_operation(
             {"problem": problem(result)} if isinstance(result, KmsError) else {member: result}
             for result in results
         ]
-        return answer(to_dump, {"results": shown})
+        return to_dump.encode({"results": shown})
 
     handle.__doc__ = build.__doc__
     return handle
@@ -101,12 +117,12 @@ def batch_operation(
 
 def sign(body: Body) -> Sign:
     """Sign bytes with a key."""
-    return Sign(body["data"], body["options"])
+    return Sign(body["data"], _options(body))
 
 
 def verify(body: Body) -> Verify:
     """Verify a signature with a key or a public JWK."""
-    return Verify(body["data"], body["sig"], body["options"])
+    return Verify(body["data"], body["sig"], _options(body))
 
 
 def sign_batch(body: Body) -> tuple[SignBatch, list[bytes | KmsError]]:
@@ -116,12 +132,12 @@ def sign_batch(body: Body) -> tuple[SignBatch, list[bytes | KmsError]]:
         messages: list[bytes | KmsError] = [b64url_decode(item["data"]) for item in items]
     except ValueError:
         messages = [_decode(item, "data") for item in items]
-    return SignBatch(body["options"]), messages
+    return SignBatch(_options(body)), messages
 
 
 def verify_batch(body: Body) -> tuple[VerifyBatch, list[tuple[bytes, bytes] | KmsError]]:
     """Verify many signatures with one key or public JWK."""
-    return VerifyBatch(body["options"]), [_decode_pair(item) for item in body["items"]]
+    return VerifyBatch(_options(body)), [_decode_pair(item) for item in body["items"]]
 
 
 def encrypt(body: Body) -> Encrypt:
@@ -226,7 +242,7 @@ async def encrypt_jwe(request: web.Request) -> Answer:
     """Encrypt a plaintext as JWE to keys and public JWKs."""
     body = await load(request, _JWE_REQUEST)
     made = await service(request).encrypt_jwe(profile(request), body["jwe"])
-    return answer(_JWE, {"jwe": made})
+    return _JWE.encode({"jwe": made})
 
 
 def decrypt_jwe(body: Body) -> DecryptJwe:
@@ -237,7 +253,11 @@ def decrypt_jwe(body: Body) -> DecryptJwe:
 async def random(request: web.Request) -> Answer:
     """Generate random bytes."""
     body = await load(request, _RANDOM)
-    return answer(_BYTES, {"bytes": service(request).random(body["length"])})
+    return _BYTES.encode({"bytes": service(request).random(body["length"])})
+
+
+def _options(body: Body) -> SignOptions:
+    return SignOptions(body.get("alg"), body["encoding"], body["prehashed"])
 
 
 def _decode(item: dict[str, Any], name: str) -> bytes | KmsError:

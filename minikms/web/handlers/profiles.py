@@ -4,7 +4,7 @@ from aiohttp import web
 
 from minikms.http.answers import Answer
 from minikms.http.gate import caller, enter
-from minikms.web.messages import answer, load, service
+from minikms.web.messages import load, service
 from minikms.web.schemas import profile_bodies as schemas
 
 _CREATE = schemas.CreateProfile()
@@ -19,24 +19,24 @@ async def create(request: web.Request) -> Answer:
     """Create a profile."""
     name = enter(request, (await load(request, _CREATE))["name"])
     await service(request).create_profile(name)
-    return answer(_CREATED, {"name": name, "success": True})
+    return _CREATED.encode({"name": name, "success": True})
 
 
 async def list_profiles(request: web.Request) -> Answer:
     """List the names of the caller's profiles."""
     covers = caller(request).covers
     names = [name for name in await service(request).profiles() if covers((name,))]
-    return answer(_PROFILES, {"profiles": names})
+    return _PROFILES.encode({"profiles": names})
 
 
 async def change(request: web.Request, name: str) -> Answer:
     """Publish a profile's JWK Set, or stop publishing it."""
     jwks = (await load(request, _CHANGE))["jwks"]
     await service(request).publish(enter(request, name), public=jwks == "public")
-    return answer(_PROFILE, {"name": name, "jwks": jwks})
+    return _PROFILE.encode({"name": name, "jwks": jwks})
 
 
 async def delete(request: web.Request, name: str) -> Answer:
     """Delete a profile with all its keys."""
     removed = await service(request).remove_profile(enter(request, name))
-    return answer(_DELETED, {"success": removed})
+    return _DELETED.encode({"success": removed})

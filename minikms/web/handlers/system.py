@@ -5,7 +5,7 @@ from aiohttp import web
 from minikms.errors import ShuttingDown
 from minikms.http.answers import Answer, BodyAnswer
 from minikms.http.state import SHUTDOWN
-from minikms.web.messages import answer, service
+from minikms.web.messages import service
 from minikms.web.schemas import system_bodies as schemas
 from minikms.web.state import AUDIT, DOCUMENT, REGISTRY
 
@@ -16,12 +16,12 @@ _STATUS = schemas.Health()
 async def algorithms(request: web.Request) -> Answer:
     """List the algorithms and their operations."""
     registry = request.app[REGISTRY]
-    return answer(_ALGORITHM, list(registry), many=True)
+    return _ALGORITHM.encode(list(registry), many=True)
 
 
 async def healthz(request: web.Request) -> Answer:
     """Check that the process is alive."""
-    return answer(_STATUS, {"status": "alive"})
+    return _STATUS.encode({"status": "alive"})
 
 
 async def readyz(request: web.Request) -> Answer:
@@ -31,7 +31,7 @@ async def readyz(request: web.Request) -> Answer:
     if (audit := request.app[AUDIT]) is not None:
         audit.require_writable()
     await service(request).ping()
-    return answer(_STATUS, {"status": "ready"})
+    return _STATUS.encode({"status": "ready"})
 
 
 async def openapi(request: web.Request) -> Answer:

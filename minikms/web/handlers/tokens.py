@@ -5,7 +5,7 @@ from aiohttp import web
 from minikms.errors import ProfileNotFound, TokenNotFound
 from minikms.http.answers import Answer
 from minikms.http.gate import caller
-from minikms.web.messages import answer, load
+from minikms.web.messages import load
 from minikms.web.schemas import token_bodies as schemas
 from minikms.web.state import TOKENS
 
@@ -29,14 +29,14 @@ async def create(request: web.Request) -> Answer:
     token, record = await request.app[TOKENS].create(
         **{**body, "profiles": profiles}, maker=maker.token
     )
-    return answer(_CREATED, {"token": token.reveal(), "record": record})
+    return _CREATED.encode({"token": token.reveal(), "record": record})
 
 
 async def list_tokens(request: web.Request) -> Answer:
     """List the tokens of the caller's profiles."""
     covers = caller(request).covers
     records = await request.app[TOKENS].list_all()
-    return answer(_TOKEN, [one for one in records if covers(one.profiles)], many=True)
+    return _TOKEN.encode([one for one in records if covers(one.profiles)], many=True)
 
 
 async def revoke(request: web.Request, token: str) -> Answer:
@@ -45,4 +45,4 @@ async def revoke(request: web.Request, token: str) -> Answer:
     if record is None or not caller(request).covers(record.profiles):
         raise TokenNotFound()
     await request.app[TOKENS].revoke(token)
-    return answer(_REVOCATION, {"message": "Token revoked", "id": token})
+    return _REVOCATION.encode({"message": "Token revoked", "id": token})

@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
+import orjson
 from marshmallow import Schema, ValidationError, missing, post_load, pre_load, validates_schema
+from marshmallow.exceptions import SCHEMA
 
+from minikms.errors import ValidationFailed
+from minikms.http.problems import pointer
 from minikms.records import KeyRef
-from minikms.web.schemas.fields import alias, jwk, kid
+from minikms.web.schemas.fields import MAX_FAULTS, alias, jwk, kid
 
 MAX_FIELDS: Final = 64
 
@@ -40,14 +44,18 @@ class Body(Schema):
             write is not missing and "." not in name for _, name, write in self._writers
         )
 
-    def load(self, data: Any, **options: Any) -> Any:
-        """Load a body; raises ValidationError."""
-        if not options:
+    def parse(self, document: Any) -> dict[str, Any]:
+        """Load a body; raises ValidationFailed."""
+        loaded: dict[str, Any]
+        try:
+            loaded = self.read(document)
+        except (ValueError, ValidationError):
             try:
-                return self.read(data)
-            except (ValueError, ValidationError):
-                pass
-        return super().load(data, **options)
+                loaded = self.load(document)
+            except ValidationError as exc:
+                faults = _pointers(exc.normalized_messages())  # type: ignore[no-untyped-call]
+                raise ValidationFailed(errors=faults[:MAX_FAULTS]) from None
+        return loaded
 
     def read(self, document: Any) -> Any:
         """Load a body that is valid; raises ValueError or ValidationError for any other."""
@@ -84,6 +92,10 @@ class Body(Schema):
             if value is not missing:
                 written[key] = value if write is None or value is None else write(value)
         return written
+
+    def encode(self, data: Any, *, many: bool = False) -> bytes:
+        """Dump a body, or a list of them, as JSON."""
+        return orjson.dumps(self.dump(data, many=many), option=orjson.OPT_APPEND_NEWLINE)
 
 
 class Request(Body):
@@ -175,3 +187,30 @@ class ByKeyOrJwk(ByKey):
         else:
             data["by"] = data.pop("jwk")
         return data
+
+
+def _pointers(messages: Mapping[Any, Any], parent: str = "#") -> list[tuple[str, str]]:
+    """Marshmallow's messages as JSON pointers (RFC 6901) and sentences."""
+    found = []
+    for name, what in messages.items():
+        at = parent if name == SCHEMA else pointer(name, parent)
+        # A list has its messages by index, and an object by name.
+        if isinstance(what, Mapping) and not _is_of_dict(what):
+            found.extend(_pointers(what, at))
+        else:
+            found.append((at, sentence(what)))
+    return found
+
+
+def _is_of_dict(messages: Mapping[Any, Any]) -> bool:
+    """Return true for the messages of a field whose names the caller chooses."""
+    return all(
+        isinstance(what, Mapping) and what.keys() <= {"key", "value"} for what in messages.values()
+    )
+
+
+def sentence(what: Any) -> str:
+    """The first sentence of marshmallow's messages of one field."""
+    while not isinstance(what, str):
+        what = next(iter(what.values() if isinstance(what, Mapping) else what))
+    return what

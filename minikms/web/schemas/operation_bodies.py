@@ -1,10 +1,9 @@
 """Bodies of the calls that use a key: each request, followed by its answer."""
 
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
-from marshmallow import fields, post_load, validate
+from marshmallow import fields, validate
 
-from minikms.keys.signing import SignOptions
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk, Request
 from minikms.web.schemas.fields import (
     Base64Url,
@@ -19,29 +18,20 @@ from minikms.web.schemas.fields import (
 )
 from minikms.web.schemas.problem_body import Problem
 
-_OPTIONS: Final = frozenset(("alg", "encoding", "prehashed"))
-_NO_OPTIONS: Final = SignOptions()
-
 
 class _SignatureOptions(Request):
     alg = jose_alg()
     encoding = Text(
+        load_default="raw",
         validate=validate.OneOf(("raw", "der")),
         metadata={
             "description": "Form of an ECDSA signature: r‖s (raw) or DER.",
             "x-component": "SignatureEncoding",
         },
     )
-    prehashed = Flag(metadata={"description": "Whether data is the digest of the message."})
-
-    @post_load
-    def _to_options(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        if _OPTIONS.isdisjoint(data):
-            data["options"] = _NO_OPTIONS
-        else:
-            given = {name: data.pop(name) for name in _OPTIONS if name in data}
-            data["options"] = SignOptions(**given)
-        return data
+    prehashed = Flag(
+        load_default=False, metadata={"description": "Whether data is the digest of the message."}
+    )
 
 
 class SignRequest(ByKey, _SignatureOptions):
