@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
 from minikms.encodings import PRIVATE_MEMBERS
-from minikms.errors import InvalidKey, UnsupportedOperation
-from minikms.plugin.protocol import Capability, KeyAlgorithm
+from minikms.errors import InvalidKey
+from minikms.plugin.protocol import Capability
 from minikms.records import KeyRecord
 
 AlgorithmT = TypeVar("AlgorithmT", bound=Capability)
@@ -24,9 +24,10 @@ class Use:
     If `is_public`, the public key is enough, so that a public JWK can stand in for a key. The uses
     in the capability's `public_grants` are public by themselves. With `by_anyone` a use is public,
     and the key's `operations` need not name it: anyone with the public key can do it elsewhere.
+    With `if_exportable`, they need not name it either, but the key must have been made exportable.
     """
 
-    __slots__ = ("by_anyone", "capability", "is_public", "operation")
+    __slots__ = ("by_anyone", "capability", "if_exportable", "is_public", "operation")
 
     def __init__(
         self,
@@ -35,10 +36,12 @@ class Use:
         *,
         is_public: bool = False,
         by_anyone: bool = False,
+        if_exportable: bool = False,
     ) -> None:
         self.capability = capability
         self.operation = operation
         self.by_anyone = by_anyone
+        self.if_exportable = if_exportable
         self.is_public = is_public or by_anyone or operation in capability.public_grants
 
 
@@ -76,18 +79,6 @@ class KeyUser(ABC):
     def load_public(self, algorithm: Any, jwk: Mapping[str, Any]) -> Any:
         """The material of a caller's public JWK; raises InvalidKey."""
         return algorithm.load_public(jwk)
-
-    def choose(self, algorithm: KeyAlgorithm[Any], record: KeyRecord) -> Use:
-        """Choose the use of a key; raises UnsupportedOperation if it cannot or may not be used."""
-        for use in self.uses:
-            if isinstance(algorithm, use.capability):
-                break
-        else:
-            algorithm.require(self.uses[0].capability)
-        if use.operation not in record.operations and not use.by_anyone:
-            may = ", ".join(record.operations) or "nothing"
-            raise UnsupportedOperation(f"This key may not {use.operation}; it may: {may}.")
-        return use
 
 
 class Operation(KeyUser, Generic[AlgorithmT, ResultT]):

@@ -13,6 +13,7 @@ from minikms.errors import (
     KeyNotFound,
     KeyNotUsable,
     KmsError,
+    NotExportable,
     UnsupportedOperation,
 )
 from minikms.events import set_key
@@ -254,10 +255,20 @@ class KeyOperations:
         return UsableKey(algorithm, use, alg=bound, material=user.load_public(algorithm, jwk))
 
     def _usable(self, record: KeyRecord, alias: str | None, user: KeyUser) -> UsableKey[Any]:
-        """A key whose record permits the use, without its material; names it in the event."""
+        """A key that can be, and may be, used now, without its material; names it in the event."""
         set_key(record.kid, record.alg)
         algorithm: Any = self._registry.of(record)
-        use = user.choose(algorithm, record)
+        for use in user.uses:
+            if isinstance(algorithm, use.capability):
+                break
+        else:
+            algorithm.require(user.uses[0].capability)
+        if use.if_exportable:
+            if not record.exportable:
+                raise NotExportable("The key was not made exportable.")
+        elif use.operation not in record.operations and not use.by_anyone:
+            may = ", ".join(record.operations) or "nothing"
+            raise UnsupportedOperation(f"This key may not {use.operation}; it may: {may}.")
         record.require_usable(use.operation, time.time_ns())
         return UsableKey(algorithm, use, record.kid, record, alias)
 
