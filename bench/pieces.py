@@ -179,7 +179,7 @@ def each(connection: Any, app: Any, call: bytes) -> dict[str, float]:
         ("body read", lambda: schema.parse(orjson.loads(text))),
         ("key and its state looked up", lambda: keys._key_at_hand(*named, sign)),
         ("signature", lambda: key.algorithm.sign(key.material, body["data"], form)),
-        ("answer written", lambda: head(b"", "0" * 32) + answer.encode(signed)),
+        ("answer written", lambda: head(b"", read) + answer.encode(signed)),
     ]
     if gate.sink is not None:
         bearer = read.headers["Authorization"]

@@ -55,13 +55,13 @@ class AuditEvent:
 
 def record_together(events: Sequence[AuditEvent]) -> None:
     """Write events of one sink as successes, all or none, each once; raises AuditUnavailable."""
-    new = [event for event in events if event.recorded != SUCCESS]
-    if new and (sink := new[0].sink) is not None:
-        lines: list[AuditEvent] = []
-        for event in new:
+    lines: list[AuditEvent] = []
+    for event in events:
+        if event.recorded != SUCCESS:
             lines += event.lines() if event.others else (event,)
+    if lines and (sink := lines[0].sink) is not None:
         sink(lines, SUCCESS)
-    for event in new:
+    for event in events:
         event.recorded = SUCCESS
 
 

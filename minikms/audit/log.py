@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import repeat
 from typing import Any, Final, Self
 
 import orjson
@@ -69,7 +70,7 @@ class AuditLog:
 
     def write(self, events: Sequence[AuditEvent], outcome: str) -> None:
         """Write events with their outcome, all or none; raises AuditUnavailable."""
-        facts = [_encode(event, outcome) for event in events]
+        facts = list(map(_encode, events, repeat(outcome)))
         try:
             self._chain.append(facts, self._file.append)
         except OSError as exc:

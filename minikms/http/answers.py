@@ -70,15 +70,12 @@ async def prepared(
         response.force_close()
 
 
-def head(body: bytes, known: str, form: AnswerForm = JSON) -> bytes:
-    """The head of a success, in HTTP/1.1 and on a connection that stays open.
-
-    `known` is the request's id.
-    """
+def head(body: bytes, request: web.BaseRequest, form: AnswerForm = JSON) -> bytes:
+    """The head of a success, in HTTP/1.1 and on a connection that stays open."""
     cached = f"{CACHE_CONTROL}: {NO_STORE}\r\n" if isinstance(body, NotStored) else ""
     return (
         f"HTTP/1.1 200 OK\r\nContent-Type: {form.content_type}\r\n{cached}"
-        f"Content-Length: {len(body)}\r\n{form.request_id_header}: {known}\r\n"
+        f"Content-Length: {len(body)}\r\n{form.request_id_header}: {request_id(request)}\r\n"
         f"Date: {rfc822_formatted_time()}\r\nServer: {_SERVER}\r\n\r\n"
     ).encode("latin-1")
 
@@ -132,5 +129,5 @@ class JsonAnswer(BodyAnswer):
         writer: Any = request.writer
         self._request = request
         self._req, self._keep_alive, self._payload_writer = request, True, writer
-        writer._headers_buf = head(body, request_id(request), self._form)
+        writer._headers_buf = head(body, request, self._form)
         return self._payload_writer

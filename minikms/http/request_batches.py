@@ -183,7 +183,7 @@ class BatchedRequestHandler(LimitedRequestHandler):
             self._incoming = EMPTY_PAYLOAD
         rested._parser.message_consumed()
         rested._manager.requests_count += 1
-        answer = head(body, logs.request_id(call.request), self._form) + body
+        answer = head(body, call.request, self._form) + body
         rested.transport.write(answer)
         # The time that the connection may rest begins now, as in aiohttp.
         self._keepalive = True
@@ -239,13 +239,15 @@ class RequestBatch:
 
     def _answer(self, calls: "list[Call]") -> None:
         ended = []
+        events = []
         for call in calls:
             task = call.task
             if task.done() and not task.cancelled() and task.exception() is None:
                 ended.append(call)
+                if (event := call.request.get(logs.EVENT)) is not None:
+                    events.append(event)
             else:
                 call.connection.hand_over(call)
-        events = [event for call in ended if (event := call.request.get(logs.EVENT)) is not None]
         try:
             record_together(events)
         except Exception:  # each event is then recorded alone, and fails with the reason
