@@ -44,13 +44,11 @@ class VerkeyField(Converted):
     """A verkey, loaded as `Verkey`."""
 
     fault = "Not an Ed25519 public key in base58."
+    convert = staticmethod(Verkey.parse)
 
     def __init__(self, **kwargs: Any) -> None:
         metadata = {"description": "Ed25519 public key, in base58.", "pattern": VERKEY_PATTERN}
         super().__init__(metadata=metadata, **kwargs)
-
-    def convert(self, text: str) -> Verkey:
-        return Verkey.parse(text)
 
 
 class _RecipientHeader(Request):

@@ -7,9 +7,9 @@ It is over 300 lines, since it lists all kinds of fields, which the files of bod
 """
 
 import re
-from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar, Final, get_args
 
 from marshmallow import ValidationError, fields, validate
@@ -74,9 +74,8 @@ class Converted(fields.String):
     fault: ClassVar[str]
     """The error message for a text that `convert` refuses."""
 
-    @abstractmethod
-    def convert(self, text: str) -> Any:
-        """Convert a text; raises ValueError, or ValidationError with a message of its own."""
+    convert: Callable[[str], Any]
+    """Converts a text; raises ValueError, or ValidationError with a message of its own."""
 
     def read(self, value: Any) -> Any:
         if type(value) is not str:
@@ -106,20 +105,16 @@ class Base64Url(Converted):
             "description": f"{description} Base64url: {self.form}.",
             "pattern": BASE64URL_PATTERN,
         }
-        self.most = most
+        self.convert = b64url_decode
         if most is not None:
             metadata["maxLength"] = _padded(most)
+            self.convert = partial(_decode_short, most)
         super().__init__(metadata=metadata, **kwargs)
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else self.write(value)
 
     write = staticmethod(b64url)
-
-    def convert(self, text: str) -> bytes:
-        if self.most is not None and len(text) > _padded(self.most):
-            raise ValidationError(f"At most {self.most} bytes.")
-        return b64url_decode(text)
 
 
 class UnpaddedBase64Url(Base64Url):
@@ -128,6 +123,12 @@ class UnpaddedBase64Url(Base64Url):
     form = "taken padded or not, given unpadded"
 
     write = staticmethod(jose_b64url)
+
+
+def _decode_short(most: int, text: str) -> bytes:
+    if len(text) > _padded(most):
+        raise ValidationError(f"At most {most} bytes.")
+    return b64url_decode(text)
 
 
 def _padded(size: int) -> int:
