@@ -49,6 +49,7 @@ class DoorApp:
         self._main = main
         most = main[CONFIG].max_body
         self._app = web.Application(client_max_size=min(most, door.max_body or most))
+        self._app[CONFIG], self._app[IN_FLIGHT] = main[CONFIG], main[IN_FLIGHT]
         self._app[UNREAD] = main[UNREAD]
         self._form = AnswerForm(door.content_type, door.request_id_header, partial(_respond, door))
         self._service: DoorService
@@ -85,7 +86,7 @@ class DoorApp:
             raise PluginError(f"Two routes have the name {name}.")
 
         async def handle(request: web.Request) -> bytes:
-            body = await receive(request, self._main, request.client_max_size)
+            body = await receive(request, request.client_max_size)
             profile = self._door.profile(request)
             if not _PROFILE.match(profile):
                 raise ProfileNotFound()

@@ -267,10 +267,8 @@ def enter(request: web.Request, profile: str) -> str:
     return profile
 
 
-async def receive(request: web.Request, service: web.Application, most: int) -> bytes:
+async def receive(request: web.Request, most: int) -> bytes:
     """Read the body, which works only once; wait for it if it has not come with its head.
-
-    `service` is the main application, which has the limits.
 
     The token of the caller must still be valid once the body has come: that may take long, and the
     profile may belong to another customer by then. The request does not keep the body, as it would
@@ -282,8 +280,8 @@ async def receive(request: web.Request, service: web.Application, most: int) -> 
         if len(body) > most:
             refuse_too_large(len(body), most)
         return body
-    timeout = service[CONFIG].body_timeout
-    body = await read_body(request, service[IN_FLIGHT], timeout, most)
+    app = request.app
+    body = await read_body(request, app[IN_FLIGHT], app[CONFIG].body_timeout, most)
     if authenticate := request.get(_AUTHENTICATE):
         request[CALLER] = await authenticate()
     return body

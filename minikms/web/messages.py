@@ -109,7 +109,7 @@ async def load(request: web.Request, schema: Request) -> dict[str, Any]:
         )
     most = request.client_max_size
     most = min(most, schema.max_size or most)
-    body = await receive(request, request.app, most)
+    body = await receive(request, most)
     if encoding != _IDENTITY:
         body = _inflate(body, most)
     elif len(body) > SMALL_BODY:
