@@ -64,23 +64,20 @@ BuildBatch: TypeAlias = Callable[
 
 
 def operation(
-    build: Build,
-    request_schema: type[Request],
-    answer_schema: type[BodySchema],
-    *,
-    member: str | None,
+    build: Build, request_schema: type[Request], answer_schema: type[BodySchema]
 ) -> Handler:
     """The handler of the operation that `build` makes from a body; its `by` names the key.
 
-    The answer is the result, or has it as `member`.
+    The answer is the result, or has it as its only member.
     """
     to_load, to_dump = request_schema(), answer_schema()
+    member, *others = to_dump.fields
 
     async def handle(request: web.Request) -> Answer:
         body = await load(request, to_load)
         perform = request.app[SERVICE].perform
         result = await perform(profile(request), body["by"], build(body))
-        return to_dump.encode(result if member is None else {member: result})
+        return to_dump.encode(result if others else {member: result})
 
     handle.__doc__ = build.__doc__
     return handle
