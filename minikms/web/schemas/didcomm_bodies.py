@@ -47,8 +47,8 @@ class VerkeyField(Converted):
     convert = staticmethod(Verkey.parse)
 
     def __init__(self, **kwargs: Any) -> None:
-        metadata = {"description": "Ed25519 public key, in base58.", "pattern": VERKEY_PATTERN}
-        super().__init__(metadata=metadata, **kwargs)
+        pattern = {"pattern": VERKEY_PATTERN}
+        super().__init__("Ed25519 public key, in base58.", metadata=pattern, **kwargs)
 
 
 class _RecipientHeader(Request):
@@ -97,12 +97,9 @@ class ProtectedField(Converted):
     _schema: Final = _Protected()
 
     def __init__(self, **kwargs: Any) -> None:
-        metadata = {
-            "description": "The header in base64url, with alg and the recipients.",
-            "pattern": BASE64URL_PATTERN,
-            "maxLength": MAX_PROTECTED,
-        }
-        super().__init__(metadata=metadata, **kwargs)
+        form = {"pattern": BASE64URL_PATTERN, "maxLength": MAX_PROTECTED}
+        what = "The header in base64url, with alg and the recipients."
+        super().__init__(what, metadata=form, **kwargs)
 
     def convert(self, text: str) -> Protected:
         if len(text) > MAX_PROTECTED:
@@ -126,11 +123,9 @@ class PackRequest(Request):
     max_size: ClassVar[int | None] = None
     to = BoundedList(VerkeyField(), 1, MAX_RECIPIENTS, required=True)
     sender = Text(
+        "Kid or alias of the sender's key; the sender is anonymous without it.",
         data_key="from",
         validate=validate.Length(1, MAX_ALIAS),
-        metadata={
-            "description": "Kid or alias of the sender's key; the sender is anonymous without it."
-        },
     )
     message = Base64Url("The message.", required=True)
 
@@ -170,11 +165,11 @@ class UnpackAnswer(Body):
     """A message, with its sender and its recipient."""
 
     message = Base64Url("The message.", required=True)
-    to = Text(required=True, metadata={"description": "Verkey of the recipient, in base58."})
+    to = Text("Verkey of the recipient, in base58.", required=True)
     sender = Text(
+        "Verkey of the sender; null if the sender is anonymous.",
         data_key="from",
         required=True,
         allow_none=True,
-        metadata={"description": "Verkey of the sender; null if the sender is anonymous."},
     )
     kid = key_id(required=True)

@@ -43,18 +43,14 @@ _NO_OPTIONS: Final = HpkeOptions()
 class _HpkeOptions(Request):
     info = Base64Url("Context that both sides know; it is bound to the message.")
     kdf = Text(
+        f"Key derivation function; {HPKE_KDFS[0]} by default.",
+        component="HpkeKdf",
         validate=validate.OneOf(HPKE_KDFS),
-        metadata={
-            "description": f"Key derivation function; {HPKE_KDFS[0]} by default.",
-            "x-component": "HpkeKdf",
-        },
     )
     aead = Text(
+        f"Cipher; {HPKE_AEADS[0]} by default.",
+        component="HpkeAead",
         validate=validate.OneOf(HPKE_AEADS),
-        metadata={
-            "description": f"Cipher; {HPKE_AEADS[0]} by default.",
-            "x-component": "HpkeAead",
-        },
     )
 
     @post_load

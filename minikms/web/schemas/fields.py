@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, get_args
 
 from marshmallow import ValidationError, fields, validate
@@ -55,7 +56,23 @@ def rfc3339(nanoseconds: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class Text(fields.String):
+class Described:
+    """A field with a description; all fields of a `component` have one type in the document."""
+
+    def __init__(
+        self,
+        description: str = "",
+        *inner: fields.Field[Any],
+        component: str = "",
+        metadata: Mapping[str, Any] = MappingProxyType({}),
+        **kwargs: Any,
+    ) -> None:
+        own = {"description": description, "x-component": component}
+        kwargs["metadata"] = {**{name: text for name, text in own.items() if text}, **metadata}
+        super().__init__(*inner, **kwargs)
+
+
+class Text(Described, fields.String):
     """A text."""
 
     write = None
@@ -68,7 +85,7 @@ class Text(fields.String):
         return value
 
 
-class Converted(fields.String):
+class Converted(Described, fields.String):
     """A text that `convert` loads as another value; it has no validators."""
 
     fault: ClassVar[str]
@@ -101,15 +118,12 @@ class Base64Url(Converted):
     fault = "Not base64url."
 
     def __init__(self, description: str, *, most: int | None = None, **kwargs: Any) -> None:
-        metadata: dict[str, Any] = {
-            "description": f"{description} Base64url: {self.form}.",
-            "pattern": BASE64URL_PATTERN,
-        }
+        metadata: dict[str, Any] = {"pattern": BASE64URL_PATTERN}
         self.convert = b64url_decode
         if most is not None:
             metadata["maxLength"] = _padded(most)
             self.convert = partial(_decode_short, most)
-        super().__init__(metadata=metadata, **kwargs)
+        super().__init__(f"{description} Base64url: {self.form}.", metadata=metadata, **kwargs)
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else self.write(value)
@@ -136,14 +150,14 @@ def _padded(size: int) -> int:
     return (size + 2) // 3 * 4
 
 
-class JweValue(fields.Field[Any]):
+class JweValue(Described, fields.Field[Any]):
     """A JWE: a text, or an object."""
 
     write = None
 
     def __init__(self, description: str, **kwargs: Any) -> None:
         forms = [{"type": "string"}, {"type": "object", "additionalProperties": {}}]
-        super().__init__(metadata={"description": description, "oneOf": forms}, **kwargs)
+        super().__init__(description, metadata={"oneOf": forms}, **kwargs)
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -151,6 +165,16 @@ class JweValue(fields.Field[Any]):
         if not isinstance(value, (str, dict)):
             raise ValidationError("Must be a text or an object.")
         return value
+
+
+def number(description: str, most: int) -> fields.Integer:
+    """A number from 1 to `most`."""
+    return fields.Integer(
+        required=True,
+        strict=True,
+        validate=validate.Range(1, most),
+        metadata={"description": description},
+    )
 
 
 class Part(fields.Nested):
@@ -164,8 +188,11 @@ class Part(fields.Nested):
         return self.schema.dump(value)
 
 
-class ListOf(fields.List[Any]):
+class ListOf(Described, fields.List[Any]):
     """A list."""
+
+    def __init__(self, inner: fields.Field[Any], description: str = "", **kwargs: Any) -> None:
+        super().__init__(description, inner, **kwargs)
 
     def write(self, value: Any) -> list[Any]:
         write = self.inner.write  # type: ignore[attr-defined]
@@ -208,7 +235,7 @@ class BoundedList(ListOf):
         return loaded
 
 
-class Object(fields.Dict):
+class Object(Described, fields.Dict):
     """An object with members of any kind."""
 
     write = None
@@ -221,7 +248,7 @@ class Object(fields.Dict):
         return dict(value)
 
 
-class Labels(fields.Dict):
+class Labels(Described, fields.Dict):
     """Labels: names to values, whose number is checked first."""
 
     write = None
@@ -234,7 +261,7 @@ class Labels(fields.Dict):
         return super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
 
 
-class Flag(fields.Boolean):
+class Flag(Described, fields.Boolean):
     """True or false; marshmallow alone also takes words and numbers."""
 
     write = None
@@ -252,12 +279,11 @@ class Flag(fields.Boolean):
         return value
 
 
-class Timestamp(fields.String):
+class Timestamp(Described, fields.String):
     """Nanoseconds since the epoch: taken as RFC 3339 with any offset, given in UTC."""
 
     def __init__(self, description: str = "", **kwargs: Any) -> None:
-        described = {"description": description} if description else {}
-        super().__init__(metadata={"format": "date-time", **described}, **kwargs)
+        super().__init__(description, metadata={"format": "date-time"}, **kwargs)
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else self.write(value)
@@ -288,8 +314,8 @@ _ALIAS_ERROR: Final = f"Must be 1 to {MAX_ALIAS:,} characters, no control charac
 def kid(**kwargs: Any) -> Text:
     """A key id."""
     return Text(
+        "Key id: the thumbprint of the public JWK (RFC 7638).",
         validate=validate.Regexp(KID_PATTERN, error="Must have the form of a kid."),
-        metadata={"description": "Key id: the thumbprint of the public JWK (RFC 7638)."},
         **kwargs,
     )
 
@@ -297,11 +323,11 @@ def kid(**kwargs: Any) -> Text:
 def alias(**kwargs: Any) -> Text:
     """Another name of a key."""
     return Text(
+        "Another name of a key, such as a DID URL.",
         validate=(
             validate.Length(1, MAX_ALIAS, error=_ALIAS_ERROR),
             validate.Regexp(ALIAS_PATTERN, error=_ALIAS_ERROR),
         ),
-        metadata={"description": "Another name of a key, such as a DID URL."},
         **kwargs,
     )
 
@@ -309,12 +335,9 @@ def alias(**kwargs: Any) -> Text:
 def alias_taken(**kwargs: Any) -> Text:
     """The effect on an alias that names another key."""
     return Text(
+        "If the alias names another key: move it to this key (the default), or refuse the call.",
+        component="AliasTaken",
         validate=validate.OneOf(get_args(AliasTaken)),
-        metadata={
-            "description": "If the alias names another key: move it to this key (the default), "
-            "or refuse the call.",
-            "x-component": "AliasTaken",
-        },
         **kwargs,
     )
 
@@ -322,12 +345,10 @@ def alias_taken(**kwargs: Any) -> Text:
 def if_exists(**kwargs: Any) -> Text:
     """The effect of importing a key that exists."""
     return Text(
+        "If the profile has the key: refuse the call (the default), or keep "
+        "the key unchanged, and add the alias.",
+        component="IfExists",
         validate=validate.OneOf(("refuse", "keep")),
-        metadata={
-            "description": "If the profile has the key: refuse the call (the default), or keep "
-            "the key unchanged, and add the alias.",
-            "x-component": "IfExists",
-        },
         **kwargs,
     )
 
@@ -335,10 +356,10 @@ def if_exists(**kwargs: Any) -> Text:
 def profile(**kwargs: Any) -> Text:
     """The name of a profile."""
     return Text(
+        "Name of the profile.",
         validate=validate.Regexp(
             PROFILE_PATTERN, error="Must be 1 to 128 visible ASCII characters."
         ),
-        metadata={"description": "Name of the profile."},
         **kwargs,
     )
 
@@ -346,11 +367,7 @@ def profile(**kwargs: Any) -> Text:
 def algorithm(**kwargs: Any) -> Text:
     """The name of an algorithm; the document lists the registry's names."""
     return Text(
-        metadata={
-            "description": "Name or alias of an algorithm, see GET /algorithms.",
-            "x-component": "AlgorithmName",
-        },
-        **kwargs,
+        "Name or alias of an algorithm, see GET /algorithms.", component="AlgorithmName", **kwargs
     )
 
 
@@ -368,7 +385,8 @@ def labels(**kwargs: Any) -> Labels:
         keys=Text(validate=name),
         values=Text(validate=value),
         validate=validate.Length(max=MAX_LABELS),
-        metadata={"description": "Labels: names to values.", "x-component": "Labels"},
+        description="Labels: names to values.",
+        component="Labels",
         **kwargs,
     )
 
@@ -376,12 +394,10 @@ def labels(**kwargs: Any) -> Labels:
 def operations(**kwargs: Any) -> ListOf:
     """The permitted operations of a key."""
     return BoundedList(
-        Text(validate=validate.OneOf(KEY_OPERATIONS), metadata={"x-component": "KeyOperation"}),
+        Text(component="KeyOperation", validate=validate.OneOf(KEY_OPERATIONS)),
         1,
         len(KEY_OPERATIONS),
-        metadata={
-            "description": "Permitted operations, out of those of the algorithm; all by default."
-        },
+        description="Permitted operations, out of those of the algorithm; all by default.",
         **kwargs,
     )
 
@@ -389,26 +405,22 @@ def operations(**kwargs: Any) -> ListOf:
 def state(**kwargs: Any) -> Text:
     """The state of a key."""
     return Text(
+        "enabled, disabled, or verify-only: it only verifies and decrypts.",
+        component="KeyState",
         validate=validate.OneOf(get_args(State)),
-        metadata={
-            "description": "enabled, disabled, or verify-only: it only verifies and decrypts.",
-            "x-component": "KeyState",
-        },
         **kwargs,
     )
 
 
 def jwk(description: str, **kwargs: Any) -> Object:
     """A JSON Web Key, whose members its algorithm checks."""
-    return Object(metadata={"description": description, "x-component": "Jwk"}, **kwargs)
+    return Object(description, component="Jwk", **kwargs)
 
 
 def jose_alg(**kwargs: Any) -> Text:
     """A JOSE name of a signing algorithm; the document lists the registry's names."""
     return Text(
-        metadata={
-            "description": "JOSE name of the signature; the key's first one by default.",
-            "x-component": "JoseName",
-        },
+        "JOSE name of the signature; the key's first one by default.",
+        component="JoseName",
         **kwargs,
     )

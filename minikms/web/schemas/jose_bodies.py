@@ -24,39 +24,34 @@ class SignJwsRequest(ByKey):
 
     payload = Base64Url("The payload.", required=True)
     header = Object(
+        "More members of the header, except alg, kid, b64 and crit.",
         load_default=dict,
         validate=_not_reserved,
-        metadata={"description": "More members of the header, except alg, kid, b64 and crit."},
     )
     alg = jose_alg(load_default=None)
     detached = Flag(
+        "Leave the payload out of the JWS, and sign it unencoded (RFC 7797); false by default.",
         load_default=False,
-        metadata={
-            "description": "Leave the payload out of the JWS, and sign it unencoded (RFC 7797); "
-            "false by default."
-        },
     )
     kid_header = Text(
+        "The kid in the header, if an alias names the key: the alias (the "
+        "default), or the key's own kid, which a rotation does not move to another key.",
+        component="KidHeader",
         load_default="alias",
         validate=validate.OneOf(("alias", "kid")),
-        metadata={
-            "description": "The kid in the header, if an alias names the key: the alias (the "
-            "default), or the key's own kid, which a rotation does not move to another key.",
-            "x-component": "KidHeader",
-        },
     )
 
 
 class JwsSignature(Body):
     """A JWS."""
 
-    jws = Text(required=True, metadata={"description": "The compact JWS (RFC 7515)."})
+    jws = Text("The compact JWS (RFC 7515).", required=True)
 
 
 class VerifyJwsRequest(ByKeyOrJwk):
     """A JWS to verify."""
 
-    jws = Text(required=True, metadata={"description": "The compact JWS (RFC 7515)."})
+    jws = Text("The compact JWS (RFC 7515).", required=True)
     payload = Base64Url("The payload of a detached JWS.", load_default=None)
 
 

@@ -22,22 +22,17 @@ from minikms.web.schemas.fields import (
 
 
 def _header(description: str) -> Object:
-    return Object(
-        load_default=None,
-        metadata={"description": f"{description}, except alg, enc, epk, zip and crit."},
-    )
+    return Object(f"{description}, except alg, enc, epk, zip and crit.", load_default=None)
 
 
 class JweRecipientRequest(ByKeyOrJwk):
     """A recipient of a JWE: a key, and the algorithm that manages the content's key."""
 
     alg = Text(
+        "Key management (RFC 7518 section 4.1, ECDH-1PU).",
+        component="JweAlg",
         required=True,
         validate=validate.OneOf(ALGS),
-        metadata={
-            "description": "Key management (RFC 7518 section 4.1, ECDH-1PU).",
-            "x-component": "JweAlg",
-        },
     )
     header = _header("Members of this recipient's own header")
 
@@ -48,12 +43,10 @@ class EncryptJweRequest(Request):
     max_size: ClassVar[int | None] = None
     plaintext = Base64Url("The plaintext.", required=True)
     enc = Text(
+        "Content encryption (RFC 7518 section 5.1, ChaCha20-Poly1305).",
+        component="JweEnc",
         required=True,
         validate=validate.OneOf(ENCS),
-        metadata={
-            "description": "Content encryption (RFC 7518 section 5.1, ChaCha20-Poly1305).",
-            "x-component": "JweEnc",
-        },
     )
     recipients = BoundedList(
         Part(JweRecipientRequest),
@@ -67,12 +60,10 @@ class EncryptJweRequest(Request):
         "Data that is authenticated but not encrypted; not with compact.", load_default=b""
     )
     serialization = Text(
+        "Form; compact by default, general with aad or several recipients.",
+        component="JweSerialization",
         load_default=None,
         validate=validate.OneOf(("compact", "flattened", "general")),
-        metadata={
-            "description": "Form; compact by default, general with aad or several recipients.",
-            "x-component": "JweSerialization",
-        },
     )
 
     @post_load
@@ -103,4 +94,4 @@ class DecryptedJwe(Body):
     """The plaintext of a JWE, and the header that its recipient sees."""
 
     plaintext = Base64Url("The plaintext.", required=True)
-    header = Object(required=True, metadata={"description": "The JOSE header: its parts joined."})
+    header = Object("The JOSE header: its parts joined.", required=True)

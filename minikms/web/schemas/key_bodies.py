@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from marshmallow import ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import ValidationError, post_load, validate, validates_schema
 
 from minikms.records import KeyPolicy, KeySource
 from minikms.web.schemas.base import Body, Request
@@ -21,6 +21,7 @@ from minikms.web.schemas.fields import (
     jwk,
     kid,
     labels,
+    number,
     operations,
     state,
 )
@@ -40,7 +41,7 @@ class NewKeyOptions(Request):
 
     max_size: ClassVar[int | None] = MAX_LABELLED
     labels = labels()
-    exportable = Flag(metadata={"description": "Whether the private key can be exported."})
+    exportable = Flag("Whether the private key can be exported.")
     operations = operations()
     expires = Timestamp("Time from which the key only verifies and decrypts.")
 
@@ -72,12 +73,7 @@ class GenerateKeys(NewKeyOptions):
     """Keys to make, with the same properties."""
 
     alg = algorithm(required=True)
-    count = fields.Integer(
-        strict=True,
-        required=True,
-        validate=validate.Range(1, MAX_KEYS),
-        metadata={"description": "Number of keys."},
-    )
+    count = number("Number of keys.", MAX_KEYS)
 
 
 class ImportKey(KeyOptions):
@@ -138,27 +134,19 @@ class Key(Body):
     """A key; a form that its algorithm does not have is null."""
 
     kid = kid(required=True)
-    alg = Text(required=True, metadata={"description": "Name of the algorithm."})
-    kty = Text(required=True, metadata={"description": "JWK key type."})
+    alg = Text("Name of the algorithm.", required=True)
+    kty = Text("JWK key type.", required=True)
     jwk = jwk("Public JWK (RFC 7517).", required=True, allow_none=True)
-    b58 = Text(
-        required=True,
-        allow_none=True,
-        metadata={"description": "Public key in base58; for EC the compressed point."},
-    )
-    multikey = Text(
-        required=True, allow_none=True, metadata={"description": "Public key as W3C Multikey."}
-    )
-    did = Text(required=True, allow_none=True, metadata={"description": "The key as did:key."})
+    b58 = Text("Public key in base58; for EC the compressed point.", required=True, allow_none=True)
+    multikey = Text("Public key as W3C Multikey.", required=True, allow_none=True)
+    did = Text("The key as did:key.", required=True, allow_none=True)
     aliases = ListOf(alias(), required=True)
     labels = labels(required=True)
-    operations = ListOf(Text(), required=True, metadata={"description": "Permitted operations."})
+    operations = ListOf(Text(), "Permitted operations.", required=True)
     exportable = Flag(required=True)
     installed = Flag(
-        metadata={
-            "description": "false if the algorithm is not installed, so that the key cannot "
-            "be used; otherwise left out."
-        }
+        "false if the algorithm is not installed, so that the key cannot "
+        "be used; otherwise left out."
     )
     state = state(required=True, attribute="current_state")
     created = Timestamp(required=True)

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Final
 
-from marshmallow import fields, validate
+from marshmallow import validate
 
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk, Request
 from minikms.web.schemas.fields import (
@@ -15,6 +15,7 @@ from minikms.web.schemas.fields import (
     jose_alg,
     jwk,
     kid,
+    number,
 )
 from minikms.web.schemas.problem_body import Problem
 
@@ -22,16 +23,12 @@ from minikms.web.schemas.problem_body import Problem
 class _SignatureOptions(Request):
     alg = jose_alg()
     encoding = Text(
+        "Form of an ECDSA signature: r‖s (raw) or DER.",
+        component="SignatureEncoding",
         load_default="raw",
         validate=validate.OneOf(("raw", "der")),
-        metadata={
-            "description": "Form of an ECDSA signature: r‖s (raw) or DER.",
-            "x-component": "SignatureEncoding",
-        },
     )
-    prehashed = Flag(
-        load_default=False, metadata={"description": "Whether data is the digest of the message."}
-    )
+    prehashed = Flag("Whether data is the digest of the message.", load_default=False)
 
 
 class SignRequest(ByKey, _SignatureOptions):
@@ -44,9 +41,7 @@ class Signature(Body):
     """A signature, with its key and its JOSE name, null if it has none."""
 
     sig = Base64Url("The signature.", required=True)
-    alg = Text(
-        required=True, allow_none=True, metadata={"description": "JOSE name of the signature."}
-    )
+    alg = Text("JOSE name of the signature.", required=True, allow_none=True)
     kid = kid(required=True)
 
 
@@ -68,12 +63,7 @@ MAX_RANDOM: Final = 65536  # bytes
 
 
 def _batch_text(description: str) -> Text:
-    return Text(
-        required=True,
-        metadata={
-            "description": f"{description} Base64url; a malformed item gets its own problem."
-        },
-    )
+    return Text(f"{description} Base64url; a malformed item gets its own problem.", required=True)
 
 
 class BatchSignItem(Request):
@@ -214,12 +204,7 @@ class VerifyMacRequest(MacRequest):
 class RandomRequest(Request):
     """Random bytes to make."""
 
-    length = fields.Integer(
-        required=True,
-        strict=True,
-        validate=validate.Range(1, MAX_RANDOM),
-        metadata={"description": "Number of bytes."},
-    )
+    length = number("Number of bytes.", MAX_RANDOM)
 
 
 class RandomBytes(Body):

@@ -9,9 +9,7 @@ from minikms.web.schemas.fields import ListOf, Part, Text
 class ProblemDetail(Body):
     """A fault at one place of the request."""
 
-    pointer = Text(
-        required=True, metadata={"description": "JSON pointer to the field or parameter."}
-    )
+    pointer = Text("JSON pointer to the field or parameter.", required=True)
     detail = Text(required=True)
 
 
@@ -24,9 +22,6 @@ class Problem(Body):
     detail = Text(required=True)
     errors = ListOf(Part(ProblemDetail))
     outcome = Text(
+        "`unknown` if the change may have been made; absent if nothing was changed.",
         validate=validate.OneOf(["unknown"]),
-        metadata={
-            "description": "`unknown` if the change may have been made; absent if nothing was "
-            "changed."
-        },
     )

@@ -8,12 +8,10 @@ from minikms.web.schemas.fields import Flag, ListOf, Text, profile
 
 def _jwks_access() -> Text:
     return Text(
+        "Whether callers get the JWK Set without a token.",
+        component="JwksAccess",
         required=True,
         validate=validate.OneOf(("public", "private")),
-        metadata={
-            "description": "Whether callers get the JWK Set without a token.",
-            "x-component": "JwksAccess",
-        },
     )
 
 

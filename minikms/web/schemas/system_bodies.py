@@ -9,19 +9,19 @@ class Algorithm(Body):
 
     name = Text(required=True, attribute="algorithm.name")
     aliases = ListOf(Text(), required=True, attribute="algorithm.aliases")
-    kty = Text(required=True, attribute="algorithm.kty", metadata={"description": "JWK key type."})
+    kty = Text("JWK key type.", required=True, attribute="algorithm.kty")
     jose_algs = ListOf(
         Text(),
         required=True,
-        metadata={"description": "JOSE names of its signatures, key agreements and encryptions."},
+        description="JOSE names of its signatures, key agreements and encryptions.",
     )
     operations = ListOf(Text(), required=True, attribute="algorithm.operations")
     opt_in = ListOf(
         Text(),
         required=True,
-        metadata={"description": "Operations that a key has only if they were named for it."},
+        description="Operations that a key has only if they were named for it.",
     )
-    source = Text(required=True, metadata={"description": "Package that brings it."})
+    source = Text("Package that brings it.", required=True)
 
 
 class Health(Body):

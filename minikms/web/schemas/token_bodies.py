@@ -19,10 +19,10 @@ from minikms.web.schemas.fields import (
 
 def _scopes(**kwargs: Any) -> ListOf:
     return BoundedList(
-        Text(validate=validate.OneOf(SCOPES), metadata={"x-component": "Scope"}),
+        Text(component="Scope", validate=validate.OneOf(SCOPES)),
         1,
         len(SCOPES),
-        metadata={"description": "Calls that the token permits."},
+        description="Calls that the token permits.",
         **kwargs,
     )
 
@@ -32,7 +32,7 @@ def _token_profiles(**kwargs: Any) -> ListOf:
         profile(),
         1,
         MAX_FIELDS,
-        metadata={"description": "Profiles that the token is for; all of its maker's by default."},
+        description="Profiles that the token is for; all of its maker's by default.",
         **kwargs,
     )
 
@@ -41,11 +41,11 @@ class CreateToken(Request):
     """A token to make."""
 
     name = Text(
+        "Name of its holder in the audit log.",
         required=True,
         validate=validate.Regexp(
             HOLDER_PATTERN, error="Must be 1 to 128 characters, no control characters."
         ),
-        metadata={"description": "Name of its holder in the audit log."},
     )
     scopes = _scopes(required=True)
     profiles = _token_profiles(load_default=None)
@@ -62,7 +62,7 @@ class CreateToken(Request):
 class Token(Body):
     """A token, without its secret."""
 
-    id = Text(required=True, metadata={"description": "Id of the token."})
+    id = Text("Id of the token.", required=True)
     name = Text(required=True)
     scopes = _scopes(required=True)
     profiles = _token_profiles(required=True, allow_none=True)
@@ -73,7 +73,7 @@ class Token(Body):
 class TokenCreated(Body):
     """A new token; no other answer shows its secret."""
 
-    token = Text(required=True, metadata={"description": "The token, as its holder sends it."})
+    token = Text("The token, as its holder sends it.", required=True)
     record = Part(Token, required=True)
 
 
