@@ -98,6 +98,11 @@ def parse_json(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as exc:
-        if "memory" in exc.msg:  # orjson could not allocate; the body may be valid
-            raise MemoryError from None
+        require_memory(exc)
         raise
+
+
+def require_memory(exc: orjson.JSONDecodeError) -> None:
+    """Raise MemoryError if orjson could not allocate memory: the text may be valid JSON."""
+    if "memory" in exc.msg:
+        raise MemoryError from None

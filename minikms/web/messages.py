@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from minikms.encodings import parse_json
+from minikms.encodings import require_memory
 from minikms.errors import (
     BadRequest,
     KmsError,
@@ -115,8 +115,9 @@ async def load(request: web.Request, schema: Request) -> dict[str, Any]:
     elif len(body) > SMALL_BODY:
         BodyBound(most).add(body)
     try:
-        document = parse_json(body)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
+        require_memory(exc)
         raise MalformedJson(_where(body, exc)) from None
     return schema.parse(document)
 
