@@ -41,6 +41,7 @@ class _Shared:
     begun: float
     opening: "asyncio.Task[Any]"
     release: Callable[[], None]
+    session: Session | None = None
 
     async def close(self) -> None:
         """Close the session once it is open and idle, and release its connection then."""
@@ -116,7 +117,11 @@ class Reads:
             if shared is None:
                 shared = await self._begin(askar_profile)
             async with asyncio.timeout(self._pool.timeout):
-                result = await work(Session(await asyncio.shield(shared.opening)))
+                if shared.session is None:
+                    sealing_key = self._calls.sealing_keys.get(askar_profile, b"")
+                    opened = await asyncio.shield(shared.opening)
+                    shared.session = Session(opened, sealing_key)
+                result = await work(shared.session)
         except (KmsError, DueError):
             self._end(profile, shared)
             raise
