@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
@@ -50,6 +51,10 @@ PROFILE_PATTERN: Final = r"^[!-~]{1,128}\Z"
 
 # The profile of calls that do not name one.
 DEFAULT_PROFILE: Final = "default"
+
+# The members of a JWK that many keys have with equal values, and the labels of a key without any.
+_SHARED_MEMBERS: Final = frozenset({"kty", "crv", "e"})
+_EMPTY: Final[Mapping[str, Any]] = {}
 
 # A thumbprint, or random text of the same length (keys/describe.py).
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
@@ -303,14 +308,18 @@ class KeyRecord:
         unknown = None
         if not data.keys() <= _MEMBERS:
             unknown = {name: data.pop(name) for name in data.keys() - _MEMBERS}
-        # Interned, since many records stay in memory.
+        # Many records stay in memory, so they share equal values.
         for name in ("alg", "kty", "material", "state"):
             data[name] = sys.intern(data[name])
-        data["operations"] = tuple(map(sys.intern, data["operations"]))
+        jwk = data["jwk"] or {}
+        for name in _SHARED_MEMBERS & jwk.keys():
+            jwk[name] = sys.intern(jwk[name])
+        data["operations"] = _shared(tuple(data["operations"]))
         data["aliases"] = tuple(data["aliases"])
         data["crit"] = tuple(data.get("crit", ()))
-        before = data.get("predecessors", {})
-        data["predecessors"] = {alias: tuple(kids) for alias, kids in before.items()}
+        data["labels"] = data["labels"] or _EMPTY
+        before = data.get("predecessors", _EMPTY)
+        data["predecessors"] = {each: tuple(before[each]) for each in before} or _EMPTY
         return cls(**data, unknown=unknown, sealed=sealed)
 
 
@@ -319,6 +328,12 @@ _NAMES: Final = tuple(
     each.name for each in fields(KeyRecord) if each.name not in ("unknown", "sealed")
 )
 _MEMBERS: Final = frozenset(_NAMES)
+
+
+@lru_cache(maxsize=1024)
+def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The same object for equal names."""
+    return names
 
 
 @dataclass(frozen=True, slots=True)
