@@ -55,6 +55,8 @@ class AkpAlgorithm(
     kty = "AKP"
     seed_size: ClassVar[int]
     public_size: ClassVar[int]
+    expansion: ClassVar[int]
+    """The memory of a private key in use, as a multiple of `public_size`."""
     private_class: type[PrivateT]
     public_class: type[PublicT]
 
@@ -62,6 +64,11 @@ class AkpAlgorithm(
     @abstractmethod
     def jwk_alg(self) -> str:
         """The `alg` of its JWKs."""
+
+    def memory_of(self, key: Any) -> int:
+        # OpenSSL expands both.
+        times = self.expansion if isinstance(key, self.private_class) else 6
+        return times * self.public_size
 
     def generate(self) -> PrivateT:
         return self.private_class.generate()

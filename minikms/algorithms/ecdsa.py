@@ -75,6 +75,9 @@ class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coi
     def import_jwk(self, jwk: Mapping[str, Any]) -> coincurve.PrivateKey:
         return super().import_jwk(_with_present_name(jwk))
 
+    def memory_of(self, key: Any) -> int:
+        return 800
+
     def generate(self) -> coincurve.PrivateKey:
         return coincurve.PrivateKey()
 

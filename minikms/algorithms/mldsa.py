@@ -40,7 +40,7 @@ class MlDsaAlgorithm(PureSigner[PrivateT, PublicT], akp.AkpAlgorithm[PrivateT, P
     section 6.2): a signature over it is one over the message.
     """
 
-    seed_size = 32
+    seed_size, expansion = 32, 17
     slow = frozenset({"generate", "import", "sign"})
 
     @property

@@ -30,7 +30,7 @@ class MlKemAlgorithm(
 ):
     """ML-KEM: 32-byte secrets. The seed is d‖z of FIPS 203 section 7.1, 64 bytes."""
 
-    seed_size = 64
+    seed_size, expansion = 64, 9
     ciphertext_size: ClassVar[int]
 
     @property

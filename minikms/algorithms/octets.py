@@ -62,6 +62,9 @@ class SizedSecret(OctAlgorithm[SecretBytes]):
     def secret_bytes(self, key: SecretBytes) -> bytes:
         return key.secret
 
+    def memory_of(self, key: SecretBytes) -> int:
+        return 100 + len(key.secret)
+
     def import_secret(self, secret: bytes) -> SecretBytes:
         if len(secret) != self.size:
             raise InvalidKey(f"A {self.name} key must have {self.size} bytes.")

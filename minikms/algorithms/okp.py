@@ -76,6 +76,9 @@ class OkpAlgorithm(
     def is_public_key(data: bytes) -> bool:
         """Tell whether `data`, of `size` bytes, is on the curve and not of low order."""
 
+    def memory_of(self, key: Any) -> int:
+        return 600  # an Ed25519 key with the X25519 key that it may act as
+
     def generate(self) -> PrivateT:
         return self.private_class.generate()
 

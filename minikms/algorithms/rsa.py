@@ -58,6 +58,9 @@ class RsaAlgorithm(
     slow = frozenset({"generate", "import", "sign", "decrypt"})
     bits: ClassVar[int]
 
+    def memory_of(self, key: Any) -> int:
+        return 5_000 + 2 * self.bits if isinstance(key, rsa.RSAPrivateKey) else 1_500
+
     def generate(self) -> rsa.RSAPrivateKey:
         return rsa.generate_private_key(_EXPONENT, self.bits)
 

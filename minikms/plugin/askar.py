@@ -40,6 +40,9 @@ class AskarKeyAlgorithm(KeyAlgorithm[AskarKey]):
     def pack(self, key: AskarKey) -> Stored:
         return key
 
+    def memory_of(self, key: Any) -> int:
+        return 1_300
+
     def unpack(self, stored: Stored) -> AskarKey:
         if isinstance(stored, bytes):
             raise TypeError(f"{self.name} keys are kept as Askar keys")

@@ -134,6 +134,9 @@ class EcKeyPair(
 class EcAlgorithm(EcKeyPair[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]):
     """ECDSA and ECDH on a curve of pyca/cryptography, with the nonce of RFC 6979."""
 
+    def memory_of(self, key: Any) -> int:
+        return 2_400
+
     def generate(self) -> ec.EllipticCurvePrivateKey:
         return ec.generate_private_key(self.curve)
 

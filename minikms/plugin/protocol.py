@@ -83,6 +83,10 @@ class KeyAlgorithm(ABC, Generic[KeyT]):
     def unpack(self, stored: Stored) -> KeyT:
         """The key that `pack` made `stored` from."""
 
+    def memory_of(self, key: Any) -> int:
+        """Bytes that a private or public key in use takes in memory, for the cache; at most."""
+        return 64 * 1024
+
     def owns_jwk(self, jwk: Mapping[str, Any]) -> bool:
         """Tell whether a JWK, valid or not, is meant for this algorithm: by `kty` and `crv`."""
         return jwk.get("kty") == self.kty and jwk.get("crv") == self.crv
