@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, Final
 
+from minikms.store.cache import DEFAULT_MEMORY
 from minikms.store.location import KEY_METHODS, StoreLocation
 
 ENV_PREFIX: Final = "MINIKMS_"
@@ -141,7 +142,13 @@ class Config:
     store_key_method: str = _store(
         "raw", "Kind of the store key: a raw key, or a passphrase for Argon2i.", KEY_METHODS
     )
-    cache_size: int = _store(10_000, "Keys and tokens cached per process; 0 disables the cache.")
+    cache_memory: int = _store(
+        DEFAULT_MEMORY, "Memory of the cached keys, per process.", limits=(1, None), value="BYTES"
+    )
+    cache_size: int = _store(
+        1_000_000,
+        "Keys, and tokens, cached per process if the memory allows it; 0 disables the cache.",
+    )
     cache_ttl: int = _store(
         5, "Time that a cached key or token is used without a check of PostgreSQL.", value="SECONDS"
     )

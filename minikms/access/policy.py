@@ -44,6 +44,12 @@ OPEN: Final = "open"
 _WINDOW: Final = 60.0  # in seconds
 _MOST_ADDRESSES: Final = 10_000
 
+# The memory of the cached tokens, and of each token with its scopes, and of each of its profiles,
+# in bytes.
+_MEMORY: Final = 32 * 1024 * 1024
+_EACH: Final = 2048
+_EACH_PROFILE: Final = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -101,7 +107,8 @@ class TokenAccess:
         self._jwt = jwt
         self._admin = None if admin is None else admin_record(admin)
         self._wrong_tokens = WrongTokens(wrong_per_minute)
-        self._cache: Cache[_CachedToken] = Cache(tokens.counters, *cache)
+        bounds = cache._replace(memory=_MEMORY)
+        self._cache: Cache[_CachedToken] = Cache(tokens.counters, bounds, _weight)
         self._queues = TokenQueues()
 
     async def authenticate(
@@ -158,7 +165,7 @@ class TokenAccess:
         pending = self._cache.start_fill()
         found = await self._find(token)
         if found is not None:
-            pending.fill(token_hash, found, (TOKENS, token.id))
+            pending.fill((token_hash,), found, (TOKENS, token.id))
         return found
 
     async def _find(self, token: Token) -> _CachedToken | None:
@@ -179,6 +186,11 @@ class TokenAccess:
         except Unauthenticated:
             return None
         return Caller(claims.subject, claims.scopes & frozenset(SCOPES), claims.profiles)
+
+
+def _weight(found: _CachedToken) -> int:
+    """The bytes of a token in the cache."""
+    return _EACH + _EACH_PROFILE * len(found.record.profiles or ())
 
 
 def _bearer_token(authorization: str) -> str | None:

@@ -46,10 +46,11 @@ class JwkSets:
         self._registry = registry
         self._store = store
         counters = store.database.counters
-        memory = _MEMORY if bounds.size else 0
-        self._sets: Cache[JwkSet] = Cache(counters, memory, bounds.ttl, weigh=_weight)
-        self._parts: Cache[JwkSet] = Cache(counters, memory, bounds.ttl, weigh=_weight)
-        self._public: Cache[bool] = Cache(counters, *bounds)
+        bounds = bounds._replace(memory=_MEMORY)
+        by_memory = bounds._replace(size=_MEMORY if bounds.size else 0)
+        self._sets: Cache[JwkSet] = Cache(counters, by_memory, _weight)
+        self._parts: Cache[JwkSet] = Cache(counters, by_memory, _weight)
+        self._public: Cache[bool] = Cache(counters, bounds)
         self._computations: dict[str, _Computation] = {}
 
     async def get(self, profile: str, wanted: JwkFilter = _NO_FILTER) -> JwkSet:
@@ -68,7 +69,7 @@ class JwkSets:
         found = self._parts.get(place)
         if found is None:
             found = whole.only(matching)
-            pending.fill(place, found, *_sources(profile))
+            pending.fill((place,), found, *_sources(profile))
         return found
 
     async def _whole(self, profile: str) -> JwkSet:
@@ -95,14 +96,14 @@ class JwkSets:
         if found is None:
             pending = self._public.start_fill()
             found = await self._store.publishes(profile)
-            pending.fill(profile, found, *_sources(profile))
+            pending.fill((profile,), found, *_sources(profile))
         return found
 
-    def drop_stale(self) -> None:
+    async def drop_stale(self) -> None:
         """Drop changed sets, which otherwise stay in memory until the next call for them."""
-        self._sets.drop_stale()
-        self._parts.drop_stale()
-        self._public.drop_stale()
+        await self._sets.drop_stale()
+        await self._parts.drop_stale()
+        await self._public.drop_stale()
 
     def _begin(self, profile: str, before: _Computation | None) -> _Computation:
         computation = _Computation()
@@ -120,7 +121,7 @@ class JwkSets:
                 await asyncio.wait([before.task])
             computation.pending = self._sets.start_fill()
             found = JwkSet.of([run async for run in self._runs(profile)])
-            computation.pending.fill(profile, found, *_sources(profile))
+            computation.pending.fill((profile,), found, *_sources(profile))
             return found
         finally:
             if self._computations.get(profile) is computation:

@@ -1,10 +1,8 @@
 """Performs operations: finds the key, in the cache or the store, and runs the work."""
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -17,6 +15,7 @@ from minikms.errors import (
     UnsupportedOperation,
 )
 from minikms.events import set_key
+from minikms.keys.cached_keys import CachedKey
 from minikms.keys.operation import (
     BatchOperation,
     KeyUser,
@@ -25,12 +24,11 @@ from minikms.keys.operation import (
     refuse_private,
 )
 from minikms.keys.threads import Batches, is_slow, run
-from minikms.plugin.protocol import KeyPairAlgorithm
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import AnyKey, KeyRecord, KeyRef, OrphanRecord
 from minikms.store.cache import NOTHING, Bounds, Cache, PendingEntry
 from minikms.store.directory import PROFILE
-from minikms.store.entries import ALIAS, KEY, alias_entry
+from minikms.store.entries import KEY
 from minikms.store.keys import KeyStore
 
 ItemT = TypeVar("ItemT")
@@ -44,24 +42,6 @@ _FEW: Final = 2
 
 _NOT_THERE: Final = (KeyNotFound, AliasNotFound)
 _NOT_THIS: Final = (*_NOT_THERE, KeyNotUsable, UnsupportedOperation)
-
-
-@dataclass(slots=True)
-class CachedKey:
-    """The record of a key, with its private and its public key once a call has used them.
-
-    Each use is checked against the record again, since it may depend on the time.
-    """
-
-    record: KeyRecord
-    key: Any = field(default=None, repr=False)
-    public: Any = field(default=None, repr=False)
-
-    def load_public(self, algorithm: KeyPairAlgorithm[Any, Any]) -> Any:
-        """Its public key; raises InvalidKey."""
-        if self.public is None:
-            self.public = algorithm.load_public(self.record.jwk or {})
-        return self.public
 
 
 class KeyOperations:
@@ -82,8 +62,9 @@ class KeyOperations:
     ) -> None:
         self._registry = registry
         self._store = store
-        # By profile, kid and alias, as calls name them.
-        self.cache: Cache[CachedKey] = Cache(store.database.counters, *cache)
+        self.cache: Cache[CachedKey] = Cache(
+            store.database.counters, cache, lambda found: found.weight(registry)
+        )
         self.batches = Batches()
 
     async def get(self, profile: str, ref: KeyRef) -> KeyRecord:
@@ -170,7 +151,7 @@ class KeyOperations:
         if found is None:
             return None
         try:
-            return self._of_cached(found, ref.alias, user)
+            return self._of_cached(profile, found, ref.alias, user)
         except _NOT_THIS:
             if ref is by:
                 raise
@@ -183,7 +164,8 @@ class KeyOperations:
         if not isinstance(by, KeyRef):
             return self._of_jwk(by, user)
         if any(use.is_public for use in user.uses):  # then the record may be enough
-            key = self._of_cached(await self._find(profile, by), by.alias, user)
+            found = await self._find(profile, by)
+            key = self._of_cached(profile, found, by.alias, user)
             if key is not None:
                 return key
         ref = by
@@ -196,7 +178,7 @@ class KeyOperations:
         pending = self.cache.start_fill()
         record, stored = await self._store.open_key(profile, ref, permit)
         usable.material = usable.algorithm.unpack(stored)
-        _keep(pending, profile, ref, CachedKey(record, usable.material))
+        _keep(pending, profile, CachedKey(record, usable.material))
         return usable
 
     async def _find(self, profile: str, ref: KeyRef) -> CachedKey:
@@ -205,7 +187,7 @@ class KeyOperations:
         if found is None:
             pending = self.cache.start_fill()
             found = CachedKey(await self._store.record(profile, ref))
-            _keep(pending, profile, ref, found)
+            _keep(pending, profile, found)
         return found
 
     def _shown(self, record: KeyRecord) -> KeyRecord:
@@ -235,11 +217,14 @@ class KeyOperations:
             return None
 
     def _of_cached(
-        self, found: CachedKey, alias: str | None, user: KeyUser
+        self, profile: str, found: CachedKey, alias: str | None, user: KeyUser
     ) -> UsableKey[Any] | None:
         """A key of the cache; None if its private key is needed and is not cached."""
         key = self._usable(found.record, alias, user)
-        key.material = found.load_public(key.algorithm) if key.use.is_public else found.key
+        if key.use.is_public and found.public is None:
+            found.public = key.algorithm.load_public(found.record.jwk or {})
+            self.cache.weigh_again((profile, found.record.kid, None))
+        key.material = found.public if key.use.is_public else found.key
         return None if key.material is None else key
 
     def _of_jwk(self, jwk: Mapping[str, Any], user: KeyUser) -> UsableKey[Any]:
@@ -278,16 +263,11 @@ async def _run(key: UsableKey[Any], operation: Operation[Any, ResultT]) -> Resul
     return await run(key.algorithm, key.use.operation, compute, is_long=operation.is_long)
 
 
-def _keep(pending: PendingEntry[CachedKey], profile: str, ref: KeyRef, found: CachedKey) -> None:
+def _keep(pending: PendingEntry[CachedKey], profile: str, found: CachedKey) -> None:
     """Cache a key that was read, unless it is scheduled for deletion."""
-    if found.record.deletes is not None:
-        return
-    kid, sources = found.record.kid, [(PROFILE, profile), (KEY, found.record.kid)]
-    if ref.alias is not None:
-        sources.append((ALIAS, alias_entry(ref.alias)))
-    # Use texts that stay in memory anyway, instead of the request's.
-    place = sys.intern(profile), None if ref.kid is None else kid, ref.alias
-    pending.fill(place, found, *sources)
+    record = found.record
+    if record.deletes is None:
+        pending.fill(found.names(profile), found, (PROFILE, profile), (KEY, record.kid))
 
 
 def name_in_event(key: UsableKey[Any]) -> None:

@@ -319,8 +319,8 @@ class KeyService(JweOperations):
         Each removal is an audit event of its own, recorded in `sink`. Raises StoreUnavailable;
         another failure is logged, and does not hold up other keys.
         """
-        self.cache.drop_stale()
-        self._jwk_sets.drop_stale()
+        await self.cache.drop_stale()
+        await self._jwk_sets.drop_stale()
         for profile in await self._store.profiles():
             try:
                 for kid in await self._store.due(profile):

@@ -103,7 +103,7 @@ async def _token_access(config: Config, tokens: Tokens) -> AsyncIterator[TokenAc
 
 
 def _bounds(config: Config) -> Bounds:
-    return Bounds(config.cache_size, config.cache_ttl)
+    return Bounds(config.cache_size, config.cache_memory, config.cache_ttl)
 
 
 def _jwt_options(config: Config) -> bool:

@@ -1,75 +1,162 @@
 """A cache of what was read from a store, valid while it has not changed there."""
 
+import asyncio
 import math
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from minikms.store.counters import ChangeCounters, Lease, slot_of
 
 ValueT = TypeVar("ValueT")
 
+DEFAULT_MEMORY: Final = 128 * 1024 * 1024
+
+# Entries on probation are evicted first, as long as they have more than this part of the cache.
+_PROBATION: Final = 0.1
+
+# The number of used entries that one new value lets stay, so that it does not wait for all of them.
+_CHANCES: Final = 100
+
+# Bytes of a value with its entry if a cache does not weigh its values.
+_EACH: Final = 512
+
+# The number of entries that a search for stale ones looks at before it lets calls go on.
+_STEP: Final = 1000
+
 
 class Bounds(NamedTuple):
-    """The largest number of cached values, and their longest time in seconds; 0 by default."""
+    """The largest number of cached values, their bytes, and their longest time in seconds.
+
+    With `size` 0, which is the default, nothing is cached.
+    """
 
     size: int = 0
+    memory: int = DEFAULT_MEMORY
     ttl: float = 0
 
 
 NOTHING: Final = Bounds()
 
 
-class _Entry(NamedTuple):
-    value: Any
-    counters: tuple[tuple[int, int], ...]  # slot and value
-    read: float  # when reading it began
-    lease: Lease | None
+class _Link:
+    """A link of a circular list."""
 
-    def __repr__(self) -> str:  # the value may be a key
-        return f"_Entry(counters={self.counters!r})"
+    __slots__ = ("after", "before")
+
+    def __init__(self) -> None:
+        self.after: _Link = self
+        self.before: _Link = self
+
+
+class _Entry(_Link):
+    """A cached value, in one segment, and the names under which it is found.
+
+    Its default `repr` does not show the value, which may be a key.
+    """
+
+    __slots__ = ("counters", "lease", "names", "read", "segment", "used", "value", "weight")
+
+    def __init__(
+        self,
+        names: Sequence[Hashable],
+        value: Any,
+        weight: int,
+        counters: tuple[tuple[int, int], ...],
+        read: float,
+        lease: Lease | None,
+    ) -> None:
+        self.names = names
+        self.value = value
+        self.weight = weight
+        self.counters = counters  # slot and value
+        self.read = read  # when reading it began
+        self.lease = lease
+        self.used = False
+        self.segment: _Segment | None = None
+
+
+class _Segment(_Link):
+    """Entries in the order in which they were added, and their weight."""
+
+    __slots__ = ("weight",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = 0
+
+    @property
+    def oldest(self) -> _Entry | None:
+        """The entry that was added first."""
+        return self.after if isinstance(self.after, _Entry) else None
+
+    def add(self, entry: _Entry) -> None:
+        """Add an entry, which is in no segment."""
+        entry.segment = self
+        entry.before, entry.after = self.before, self
+        self.before.after = self.before = entry
+        self.weight += entry.weight
+
+    def remove(self, entry: _Entry) -> None:
+        """Remove an entry of this segment."""
+        entry.segment = None
+        entry.before.after, entry.after.before = entry.after, entry.before
+        self.weight -= entry.weight
 
 
 class Cache(Generic[ValueT]):
-    """An LRU cache whose values weigh at most `size` together; `weigh` is 1 for each by default.
+    """A cache with `bounds`; `weigh` gives the bytes of a value with its entry and its names.
 
-    The last value stays, even if it alone exceeds `size`, unless `size` is 0. If `counters` may
-    miss a change, a value is valid for `ttl` seconds after its lease was last renewed. `hits` and
-    `misses` count the calls of `get`.
+    The newest value stays, even if it alone exceeds the memory. New entries are on probation. To
+    make room, the oldest of them is evicted, or protected if it was used since it was read. So
+    calls that read many values once do not evict the used ones. Protected entries have at most nine
+    tenths of the cache; at its turn, the oldest is evicted unless it was used since its last one. A
+    value that is read again soon after its eviction is protected at once.
+
+    If `counters` may miss a change, a value is valid for the `ttl` after its lease was last
+    renewed. `hits` and `misses` count the calls of `get`.
     """
 
     def __init__(
         self,
         counters: ChangeCounters,
-        size: int,
-        ttl: float,
-        *,
-        weigh: Callable[[ValueT], int] | None = None,
+        bounds: Bounds,
+        weigh: Callable[[ValueT], int] = lambda _: _EACH,
     ) -> None:
         self._lease = counters.lease
         self._snapshot = counters.snapshot
         self._current = counters.values
-        self._size = size
+        self._size, self._memory, ttl = bounds
         self._weigh = weigh
-        self._weight = 0
         self._ttl = ttl if counters.needs_ttl else math.inf
-        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
-        self.hits = self.misses = 0
+        self._entries: dict[Hashable, _Entry] = {}
+        self._probation, self._protected = _Segment(), _Segment()
+        self._number = 0
+        # Hashes of names that were evicted from probation, and of names evicted before those.
+        self._evicted: set[int] = set()
+        self._evicted_before: set[int] = set()
+        # The counters of entries by slot, which entries share.
+        self._counters: dict[int, tuple[int, int]] = {}
+        self.hits = self.misses = self.evictions = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return self._number
 
-    def get(self, key: Hashable) -> ValueT | None:
-        """The value of `key`, or None if it must be read from the store."""
-        entry = self._entries.get(key)
+    @property
+    def weight(self) -> int:
+        """The bytes of all values, with their entries."""
+        return self._probation.weight + self._protected.weight
+
+    def get(self, name: Hashable) -> ValueT | None:
+        """The value with this name, or None if it must be read from the store."""
+        entry = self._entries.get(name)
         if entry is not None:
             if self._is_valid(entry):
-                self._entries.move_to_end(key)
+                entry.used = True
                 self.hits += 1
                 value: ValueT = entry.value
                 return value
-            self._drop(key)
+            self._drop(entry)
         self.misses += 1
         return None
 
@@ -77,10 +164,22 @@ class Cache(Generic[ValueT]):
         """Take a snapshot of the counters; call it before a value is read."""
         return PendingEntry(self, self._snapshot(), time.monotonic())
 
-    def drop_stale(self) -> None:
+    def weigh_again(self, name: Hashable) -> None:
+        """Count a value that has grown since it was cached."""
+        entry = self._entries.get(name)
+        if entry is not None and entry.segment is not None:
+            weight = self._weigh(entry.value)
+            entry.segment.weight += weight - entry.weight
+            entry.weight = weight
+            self._make_room(0)
+
+    async def drop_stale(self) -> None:
         """Drop the values that are no longer valid, which otherwise stay until their next `get`."""
-        for key in [key for key, entry in self._entries.items() if not self._is_valid(entry)]:
-            self._drop(key)
+        for number, entry in enumerate(list(self._entries.values()), 1):
+            if not self._is_valid(entry):
+                self._drop(entry)
+            if number % _STEP == 0:
+                await asyncio.sleep(0)
 
     def _is_valid(self, entry: _Entry) -> bool:
         current = self._current
@@ -90,22 +189,59 @@ class Cache(Generic[ValueT]):
         lease = entry.lease
         return lease is None or time.monotonic() < lease.confirmed(entry.read) + self._ttl
 
-    def _put(self, key: Hashable, entry: _Entry) -> None:
+    def _put(self, entry: _Entry) -> None:
         if not self._size:
             return
         for _, counter in entry.counters:
             if counter % 2:
                 return
-        if key in self._entries:
-            self._drop(key)
-        self._entries[key] = entry
-        self._weight += self._weigh(entry.value) if self._weigh else 1
-        while self._weight > self._size and len(self._entries) > 1:
-            self._drop(next(iter(self._entries)))
+        for name in entry.names:
+            before = self._entries.get(name)
+            if before is not None:
+                self._drop(before)
+        self._make_room(entry.weight, 1)
+        name = hash(entry.names[0])
+        known = name in self._evicted or name in self._evicted_before
+        (self._protected if known else self._probation).add(entry)
+        self._number += 1
+        for name in entry.names:
+            self._entries[name] = entry
 
-    def _drop(self, key: Hashable) -> None:
-        entry = self._entries.pop(key)
-        self._weight -= self._weigh(entry.value) if self._weigh else 1
+    def _make_room(self, weight: int, number: int = 0) -> None:
+        """Evict entries until `number` more, of this weight, have room, or none is left."""
+        chances = _CHANCES
+        while self.weight + weight > self._memory or self._number + number > self._size:
+            segment = self._probation
+            if segment.weight <= self.weight * _PROBATION:
+                segment = self._protected
+            entry = segment.oldest
+            if entry is None:
+                return
+            if entry.used and chances:
+                chances -= 1
+                entry.used = False
+                segment.remove(entry)
+                self._protected.add(entry)
+            else:
+                self._drop(entry)
+                self.evictions += 1
+                if segment is self._probation:
+                    self._remember_evicted(entry)
+
+    def _remember_evicted(self, entry: _Entry) -> None:
+        """Remember the name of an entry, until about as many others as are cached were evicted."""
+        self._evicted.add(hash(entry.names[0]))
+        if len(self._evicted) > self._number // 2:
+            self._evicted_before, self._evicted = self._evicted, set()
+
+    def _drop(self, entry: _Entry) -> None:
+        """Remove an entry, unless it was removed already."""
+        if entry.segment is None:
+            return
+        entry.segment.remove(entry)
+        self._number -= 1
+        for name in entry.names:
+            del self._entries[name]
 
 
 class PendingEntry(NamedTuple, Generic[ValueT]):
@@ -122,9 +258,16 @@ class PendingEntry(NamedTuple, Generic[ValueT]):
         unchanged = all(self.counters[slot] == current[slot] for slot in slots)
         return unchanged and time.monotonic() < self.read + self.cache._ttl
 
-    def fill(self, key: Hashable, value: ValueT, *sources: tuple[str, str]) -> None:
+    def fill(self, names: Sequence[Hashable], value: ValueT, *sources: tuple[str, str]) -> None:
         """Cache a value that was read since, from entries with these categories and names."""
-        slots = [slot_of(*source) for source in sources]
-        counters = tuple([(slot, self.counters[slot]) for slot in slots])
-        lease = self.cache._lease(sources)
-        self.cache._put(key, _Entry(value, counters, self.read, lease))
+        cache = self.cache
+        counters = []
+        for source in sources:
+            slot = slot_of(*source)
+            counter = cache._counters.get(slot)
+            if counter is None or counter[1] != self.counters[slot]:
+                counter = cache._counters[slot] = slot, self.counters[slot]
+            counters.append(counter)
+        weight = cache._weigh(value)
+        lease = cache._lease(sources)
+        cache._put(_Entry(names, value, weight, tuple(counters), self.read, lease))

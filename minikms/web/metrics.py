@@ -30,7 +30,7 @@ from minikms.http.logs import EVENT
 from minikms.http.state import GONE, IN_FLIGHT
 from minikms.private_names import PrivateNames
 from minikms.startup_errors import MetricsError
-from minikms.web.state import STORE
+from minikms.web.state import SERVICE, STORE
 
 LOGGER = logging.getLogger("minikms")
 
@@ -131,6 +131,13 @@ class Metrics:
         self._reopened = Counter(
             "store_reopened", "Times the store was reopened after a fault.", **family
         )
+        self._hits = Counter("key_cache_hits", "Keys found in the cache.", **family)
+        self._misses = Counter("key_cache_misses", "Keys not found in the cache.", **family)
+        self._evictions = Counter(
+            "key_cache_evictions", "Keys evicted from the cache to make room.", **family
+        )
+        self._cached = Gauge("key_cache_keys", "Keys in the cache.", **number)
+        self._cached_bytes = Gauge("key_cache_bytes", "Memory of the keys in the cache.", **number)
         self._in_flight = Gauge("requests_in_flight", "Requests under way.", **number)
         self._connections = Gauge("connections", "Connections of callers.", **number)
         self._store_connections = Gauge(
@@ -151,7 +158,7 @@ class Metrics:
         ).labels(version("minikms"), platform.python_version()).set(1)
         if worker:
             _check_files(worker)
-        self._opened_before = self._reopened_before = 0
+        self._counted: dict[Counter, int] = {}
         self._servers: list[web.Server] = []
 
     def add(self, server: web.Server) -> None:
@@ -196,9 +203,18 @@ class Metrics:
         self._store_connections.set(pool.connections)
         self._store_in_use.set(pool.in_use)
         self._store_waiting.set(pool.waiting)
-        self._reopened.inc(pool.reopened - self._reopened_before)
-        self._keys_opened.inc(store.keys_opened - self._opened_before)
-        self._reopened_before, self._opened_before = pool.reopened, store.keys_opened
+        cache = app[SERVICE].cache
+        self._cached.set(len(cache))
+        self._cached_bytes.set(cache.weight)
+        for counter, number in (
+            (self._reopened, pool.reopened),
+            (self._keys_opened, store.keys_opened),
+            (self._hits, cache.hits),
+            (self._misses, cache.misses),
+            (self._evictions, cache.evictions),
+        ):
+            counter.inc(number - self._counted.get(counter, 0))
+            self._counted[counter] = number
 
 
 def _file(kind: str, worker: str) -> Path:

@@ -7,7 +7,7 @@ import pytest
 from aries_askar import AskarErrorCode, Session
 
 from minikms.errors import KeyNotUsable, StoreUnavailable
-from minikms.keys.operations import CachedKey
+from minikms.keys.cached_keys import CachedKey
 from minikms.keys.service import KeyService
 from minikms.keys.signing import ComputeMac, Sign, SignOptions
 from minikms.plugin import SignatureOptions

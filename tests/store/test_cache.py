@@ -1,4 +1,4 @@
-"""The cache: how much it holds, for how long, and until which change."""
+"""The cache: its bounds, the order of eviction, and validity."""
 
 import gc
 import time
@@ -7,7 +7,7 @@ import weakref
 import pytest
 
 from minikms.errors import StoreUnavailable
-from minikms.store.cache import Cache
+from minikms.store.cache import NOTHING, Bounds, Cache
 from minikms.store.counters import ChangeCounters, slot_of
 from minikms.store.notices import PostgresChangeCounters
 
@@ -18,30 +18,47 @@ class Value:
     """A value whose end can be observed."""
 
 
-def remember(cache, key, value, *sources):
-    cache.start_fill().fill(key, value, *sources)
+def remember(cache, name, value, *sources):
+    cache.start_fill().fill((name,), value, *sources)
 
 
-def test_the_weight_of_cached_values_is_bounded():
-    cache = Cache(ChangeCounters(), 10, 0, weigh=len)
-    for key in ("a", "b", "c"):
-        remember(cache, key, key * 3, A)
+def weighing(memory):
+    """A cache of this memory, of texts that take as many bytes as they have letters."""
+    return Cache(ChangeCounters(), Bounds(1000, memory), len)
+
+
+def there(cache, names):
+    """The cached ones of these names; they count as used."""
+    return "".join(name for name in names if cache.get(name))
+
+
+def test_the_memory_of_cached_values_is_bounded():
+    cache = weighing(10)
+    for name in "abc":
+        remember(cache, name, name * 3, A)
     assert cache.get("a") == "aaa"
     remember(cache, "d", "dddd", A)
-    assert [key for key in "abcd" if cache.get(key)] == ["a", "c", "d"]
-    remember(cache, "a", "a", A)  # in its own place
+    assert (there(cache, "abcd"), cache.weight) == ("acd", 10)
+    remember(cache, "a", "a", A)  # in place of the old value
     remember(cache, "e", "ee", A)
-    assert [key for key in "acde" if cache.get(key)] == ["a", "c", "d", "e"]
+    assert (there(cache, "acde"), cache.weight) == ("acde", 10)
     remember(cache, "f", "f" * 10, A)
-    assert [key for key in "acdef" if cache.get(key)] == ["f"]
+    assert there(cache, "acdef") == "f"
     remember(cache, "g", "g" * 11, A)  # the last one, whatever it weighs
-    assert [key for key in "acdefg" if cache.get(key)] == ["g"]
+    assert there(cache, "acdefg") == "g"
     remember(cache, "h", "h", A)
-    assert [key for key in "acdefgh" if cache.get(key)] == ["h"]
+    assert (there(cache, "acdefgh"), cache.weight, cache.evictions) == ("h", 1, 7)
 
 
-def test_the_last_used_value_stays_cached():
-    cache = Cache(ChangeCounters(), 2, 0)
+def test_the_number_of_cached_values_is_bounded():
+    cache = Cache(ChangeCounters(), Bounds(3))
+    for name in "abcde":
+        remember(cache, name, name, A)
+    assert (there(cache, "abcde"), len(cache), cache.weight) == ("cde", 3, 3 * 512)
+
+
+def test_a_used_value_stays_cached():
+    cache = Cache(ChangeCounters(), Bounds(2))
     first, second = Value(), Value()
     remember(cache, "first", first, A)
     remember(cache, "second", second, A)
@@ -53,18 +70,69 @@ def test_the_last_used_value_stays_cached():
     assert evicted() is None
     assert cache.get("second") is None
     assert cache.get("first") is first
-    assert (len(cache), cache.hits, cache.misses) == (2, 2, 1)
+    assert (len(cache), cache.hits, cache.misses, cache.evictions) == (2, 2, 1, 1)
+
+
+@pytest.mark.parametrize("used", ["before", "meanwhile"])
+def test_values_that_are_read_once_evict_no_used_one(used):
+    cache = weighing(100)
+    for name in range(100):
+        remember(cache, name, "a", A)
+    in_use = range(20, 90)
+    for name in in_use:
+        cache.get(name)
+    for name in range(1000, 3000):
+        remember(cache, name, "a", A)
+        if used == "meanwhile":
+            cache.get(in_use[name % len(in_use)])
+    assert [name for name in in_use if cache.get(name)] == list(in_use)
+
+
+def test_values_that_are_no_longer_used_make_room_for_others():
+    cache = weighing(100)
+    found = []
+    for start in (0, 1000):
+        for _ in range(4):
+            used = range(start, start + 60)
+            missing = [name for name in used if not cache.get(name)]
+            for name in missing:
+                remember(cache, name, "a", A)
+            found.append(60 - len(missing))
+    assert found[1:4] == [60] * 3
+    assert found[-1] == 60
+
+
+def test_a_value_is_found_by_each_of_its_names():
+    cache = Cache(ChangeCounters(), Bounds(2))
+    cache.start_fill().fill(("a", "b"), "value", A)
+    assert (there(cache, "ab"), len(cache)) == ("ab", 1)
+    remember(cache, "b", "other", B)  # a name has one value
+    assert (there(cache, "ab"), len(cache)) == ("b", 1)
+    for name in "cde":
+        cache.start_fill().fill((name, name.upper()), name, A)
+    assert (there(cache, "bcCdDeE"), len(cache)) == ("beE", 2)
+
+
+def test_a_value_that_grows_is_weighed_again():
+    cache = weighing(10)
+    grown = []
+    remember(cache, "a", "a" * 4, A)
+    remember(cache, "grown", grown, A)
+    grown.extend(range(7))
+    cache.weigh_again("grown")
+    assert (there(cache, ["a", "grown"]), cache.weight) == ("grown", 7)
+    cache.weigh_again("gone")
 
 
 def test_a_cache_of_no_size_keeps_nothing():
-    cache = Cache(ChangeCounters(), 0, 5)
+    cache = Cache(ChangeCounters(), NOTHING)
     remember(cache, "key", "value", A)
-    assert (cache.get("key"), len(cache)) == (None, 0)
+    assert (cache.get("key"), len(cache), cache.weight) == (None, 0, 0)
 
 
 async def test_a_change_is_noticed_and_no_other():
     counters = ChangeCounters()
-    cache = Cache(counters, 10, 0)
+    cache = Cache(counters, Bounds(10))
     for change, left in ((A, None), (B, "of a")):
         remember(cache, "a", "of a", A)
         remember(cache, "both", "of both", A, B)
@@ -75,7 +143,7 @@ async def test_a_change_is_noticed_and_no_other():
 
 async def test_a_change_that_fails_is_noticed():
     counters = ChangeCounters()
-    cache = Cache(counters, 10, 0)
+    cache = Cache(counters, Bounds(10))
     remember(cache, "a", "of a", A)
     with pytest.raises(StoreUnavailable):
         async with counters.changing([slot_of(*A)]):
@@ -85,17 +153,17 @@ async def test_a_change_that_fails_is_noticed():
 
 async def test_a_value_that_changes_while_it_is_read_is_not_cached():
     counters = ChangeCounters()
-    cache = Cache(counters, 10, 0)
+    cache = Cache(counters, Bounds(10))
     pending = cache.start_fill()
     async with counters.changing([slot_of(*A)]):
         pass
-    pending.fill("a", "read before", A)
+    pending.fill(("a",), "read before", A)
     assert cache.get("a") is None
 
 
 async def test_a_stale_value_is_dropped():
     counters = ChangeCounters()
-    cache = Cache(counters, 10, 0)
+    cache = Cache(counters, Bounds(10))
     value = Value()
     remember(cache, "a", value, A)
     remember(cache, "b", "of b", B)
@@ -103,7 +171,7 @@ async def test_a_stale_value_is_dropped():
     del value
     async with counters.changing([slot_of(*A)]):
         pass
-    cache.drop_stale()
+    await cache.drop_stale()
     gc.collect()
     assert (dropped(), len(cache)) == (None, 1)
 
@@ -117,7 +185,7 @@ async def test_a_stale_value_is_dropped():
     ],
 )
 def test_a_value_older_than_its_ttl_is_not_used(counters, ttl, found):
-    cache = Cache(counters(), 10, ttl)
+    cache = Cache(counters(), Bounds(10, ttl=ttl))
     remember(cache, "key", "value", A)
     assert cache.get("key") == found
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from minikms.startup_errors import StoreError
-from minikms.store.cache import Cache
+from minikms.store.cache import Bounds, Cache
 from minikms.store.counters import SLOTS, FileChangeCounters, slot_of
 
 A, B = ("category", "a"), ("category", "b")
@@ -22,7 +22,7 @@ def store(tmp_path):
 
 
 def remember(cache, key, value, *sources):
-    cache.start_fill().fill(key, value, *sources)
+    cache.start_fill().fill((key,), value, *sources)
 
 
 def test_slots_are_the_same_in_every_process():
@@ -35,7 +35,7 @@ def test_slots_are_the_same_in_every_process():
 
 def test_processes_share_the_counters_of_a_file(tmp_path):
     counters = FileChangeCounters(tmp_path / "keys.db")
-    cache = Cache(counters, 10, 0)
+    cache = Cache(counters, Bounds(10))
     remember(cache, "a", "of a", A)
     remember(cache, "b", "of b", B)
     elsewhere(tmp_path, "")
@@ -47,7 +47,7 @@ def test_processes_share_the_counters_of_a_file(tmp_path):
 
 def test_a_process_that_is_killed_within_a_change(tmp_path):
     counters = FileChangeCounters(tmp_path / "keys.db")
-    cache = Cache(counters, 10, 0)
+    cache = Cache(counters, Bounds(10))
     remember(cache, "a", "of a", A)
     elsewhere(tmp_path, "os.kill(os.getpid(), 9)", -signal.SIGKILL)
     assert cache.get("a") is None
@@ -78,7 +78,7 @@ asyncio.run(change())
 
 async def test_a_change_whose_caller_is_cancelled_still_counts(tmp_path):
     counters = FileChangeCounters(tmp_path / "keys.db")
-    cache = Cache(counters, 10, 0)
+    cache = Cache(counters, Bounds(10))
 
     async def commit():
         async with counters.changing([slot_of(*A)]):
@@ -97,7 +97,7 @@ async def test_a_change_whose_caller_is_cancelled_still_counts(tmp_path):
 
 async def test_nothing_is_kept_while_it_is_being_changed(tmp_path):
     counters = FileChangeCounters(tmp_path / "keys.db")
-    cache = Cache(counters, 10, 0)
+    cache = Cache(counters, Bounds(10))
     async with counters.changing([slot_of(*A)]):
         remember(cache, "a", "before", A)
         assert cache.get("a") is None
@@ -107,7 +107,7 @@ async def test_nothing_is_kept_while_it_is_being_changed(tmp_path):
 async def test_links_to_a_file(tmp_path):
     (tmp_path / "link.db").symlink_to("keys.db")
     counters = FileChangeCounters(tmp_path / "keys.db")
-    cache = Cache(counters, 10, 0)
+    cache = Cache(counters, Bounds(10))
     remember(cache, "a", "of a", A)
     async with FileChangeCounters(tmp_path / "link.db").changing([slot_of(*A)]):
         pass

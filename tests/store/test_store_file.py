@@ -9,7 +9,7 @@ from waiting import until
 
 from minikms.errors import StoreUnavailable
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
-from minikms.store.cache import Cache
+from minikms.store.cache import Bounds, Cache
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreLocation
 
@@ -63,8 +63,8 @@ async def test_a_file_beside_it_that_is_not_the_one_that_was_opened(sqlite, key,
 async def test_the_cache_is_not_used_without_the_file_of_changes(sqlite, key):
     """Other processes write to the new file that a token was revoked, say."""
     async with KeyStore.open(StoreLocation.parse(f"sqlite://{sqlite}"), key) as store:
-        cache = Cache[str](store.database.counters, 10, 60)
-        cache.start_fill().fill("token", "good", ("minikms.token", "1"))
+        cache = Cache[str](store.database.counters, Bounds(10))
+        cache.start_fill().fill(("token",), "good", ("minikms.token", "1"))
         async with store.database.counters.listening(lambda: None):
             assert cache.get("token") == "good"
             sqlite.with_name(f"{sqlite.name}-seen").unlink()

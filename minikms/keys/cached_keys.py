@@ -1,0 +1,65 @@
+"""Opened keys in the cache, and the memory that they take."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import KeyRecord
+
+# The profile, kid and alias by which a call finds a key: one of the last two is None.
+Name: TypeAlias = tuple[str, str | None, str | None]
+
+# Bytes of a key in the cache besides its texts and its opened keys: its entry there, its record,
+# and the objects in it. bench/key_memory.py compares them with the memory of a process.
+_EACH: Final = 900
+
+# Bytes of one more name of the entry, besides the alias itself, and of a dictionary's member.
+_EACH_NAME: Final = 150
+_EACH_MEMBER: Final = 64
+
+
+@dataclass(slots=True)
+class CachedKey:
+    """The record of a key, with its private and its public key once a call has used them.
+
+    Each use is checked against the record again, since it may depend on the time.
+    """
+
+    record: KeyRecord
+    key: Any = field(default=None, repr=False)
+    public: Any = field(default=None, repr=False)
+
+    def names(self, profile: str) -> tuple[Name, ...]:
+        """The names by which calls find it: its kid, and its aliases.
+
+        The record lists an alias as long as the alias names the key, so an alias is as current as
+        the record.
+        """
+        place, record = sys.intern(profile), self.record
+        return (place, record.kid, None), *[(place, None, alias) for alias in record.aliases]
+
+    def weight(self, registry: AlgorithmRegistry) -> int:
+        """The bytes that it takes in the cache."""
+        record = self.record
+        names = len(record.aliases) * _EACH_NAME
+        members = (len(record.labels) + len(record.predecessors)) * _EACH_MEMBER
+        texts = sum([sys.getsizeof(text) for text in _texts(record) if text is not None])
+        weight = _EACH + names + members + texts
+        opened = [key for key in (self.key, self.public) if key is not None]
+        if opened:
+            weight += sum(map(registry.of(record).memory_of, opened))
+        return weight
+
+
+def _texts(record: KeyRecord) -> Iterator[str | None]:
+    """The texts of a record that it does not share with others."""
+    yield from (record.kid, record.b58, record.multikey, record.did)
+    yield from (record.jwk or {}).values()
+    yield from record.aliases
+    for label in record.labels.items():
+        yield from label
+    for alias, kids in record.predecessors.items():
+        yield alias
+        yield from kids
