@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+import orjson
+
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 
@@ -18,6 +20,9 @@ _EACH: Final = 900
 # Bytes of one more name of the entry, besides the alias itself, and of a dictionary's member.
 _EACH_NAME: Final = 150
 _EACH_MEMBER: Final = 64
+
+# Bytes for each byte in JSON of members that this version does not know.
+_EACH_UNKNOWN: Final = 10
 
 
 @dataclass(slots=True)
@@ -47,6 +52,8 @@ class CachedKey:
         members = (len(record.labels) + len(record.predecessors)) * _EACH_MEMBER
         texts = sum([sys.getsizeof(text) for text in _texts(record) if text is not None])
         weight = _EACH + names + members + texts
+        if record.unknown:
+            weight += _EACH_UNKNOWN * len(orjson.dumps(record.unknown))
         opened = [key for key in (self.key, self.public) if key is not None]
         if opened:
             weight += sum(map(registry.of(record).memory_of, opened))
