@@ -98,44 +98,6 @@ async def test_a_ciphertext_that_does_not_fit(aws):
     assert read["SharedSecret"] != made["SharedSecret"]
 
 
-@pytest.mark.parametrize(
-    ("alg", "operations", "operation", "name", "members"),
-    [
-        (
-            "p256",
-            ("derive",),
-            "derive_shared_secret",
-            "DeriveSharedSecret",
-            {
-                "KeyAgreementAlgorithm": "ECDH",
-                "PublicKey": der(ec.generate_private_key(ec.SECP256R1()).public_key()),
-            },
-        ),
-        ("mlkem768", (), "encapsulate", "Encapsulate", {"EncapsulationAlgorithm": "ML_KEM"}),
-        (
-            "mlkem768",
-            (),
-            "decapsulate",
-            "Decapsulate",
-            {"EncapsulationAlgorithm": "ML_KEM", "SharedSecretCiphertextBlob": bytes(1088)},
-        ),
-    ],
-)
-async def test_a_key_of_another_usage_or_state_is_refused(
-    aws, alg, operations, operation, name, members
-):
-    signer = await aws.make("p256")  # it could derive, too
-    said = await aws.refused("InvalidKeyUsageException", operation, KeyId=signer, **members)
-    assert said == f"{aws.arn(signer)} key usage is SIGN_VERIFY which is not valid for {name}."
-    key_id = await aws.make(alg, *operations)
-    await aws.refused("DryRunOperationException", operation, KeyId=key_id, DryRun=True, **members)
-    await getattr(aws, operation)(KeyId=key_id, **members)
-    await aws.change(key_id, state="disabled")
-    await aws.refused("DisabledException", operation, KeyId=key_id, **members)
-    await aws.schedule_deletion_of(key_id)
-    await aws.refused("KMSInvalidStateException", operation, KeyId=key_id, **members)
-
-
 async def test_a_secret_for_an_enclave(aws):
     await aws.refused(
         "UnsupportedOperationException",
