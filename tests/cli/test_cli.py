@@ -96,16 +96,6 @@ def test_serve_listens_on_the_given_port(serve, free_port, given):
     assert serve(*args, **variables).port == int(port)
 
 
-@pytest.mark.process
-@pytest.mark.parametrize(
-    ("args", "variables"), [(["--max-body", "17"], {}), ([], {"MAX_BODY": "17"})]
-)
-def test_serve_refuses_a_body_over_the_given_size(serve, args, variables):
-    service = serve("--port", "0", *args, **variables)
-    assert service.status("POST", "/key/generate", BODY) == 200
-    assert service.status("POST", "/key/generate", BODY + b" ") == 413
-
-
 @pytest.mark.interpreter
 @pytest.mark.process
 @pytest.mark.parametrize(
@@ -120,17 +110,6 @@ def test_serve_logs_in_the_given_format(serve, args, variables):
     (access,) = [line for line in lines if line["name"] == "minikms.access"]
     assert (access["path"], access["status"]) == ("/healthz", 200)
     assert "planted-7f3a" not in written
-
-
-@pytest.mark.process
-@pytest.mark.parametrize(
-    ("args", "variables"), [(["--log-level", "debug"], {}), ([], {"LOG_LEVEL": "debug"})]
-)
-def test_a_log_level_that_says_more(serve, args, variables):
-    service = serve("--port", "0", *args, **variables)
-    service.status("GET", "/healthz")
-    _, written = service.stop()
-    assert "INFO minikms.access GET /healthz" in written
 
 
 @pytest.mark.process

@@ -258,13 +258,6 @@ async def test_text_that_is_not_base64url_is_refused(client, generate, path, fie
             assert [error["pointer"] for error in found["errors"]] == [f"#/{field}"]
 
 
-@pytest.mark.parametrize("path", ["/sign", "/verify"])
-@pytest.mark.parametrize("ref", [{}, {"kid": "k", "alias": "a"}])
-async def test_a_key_is_named_once(client, path, ref):
-    body = {**ref, "data": "", **({"sig": ""} if path == "/verify" else {})}
-    await refused(await client.post(path, json=body), *INVALID)
-
-
 async def test_no_answer_quotes_the_request(connection, generate):
     kid = (await generate())["kid"]
     x25519 = (await generate("x25519"))["kid"]

@@ -327,17 +327,6 @@ async def test_operations_that_the_algorithm_has_not(client, generate):
     assert key["operations"] == ["sign", "derive"]
 
 
-@pytest.mark.each_store
-async def test_an_alias_given_at_generation_moves(client, generate):
-    one = await generate(alias="it")
-    two = await generate(alias="it")
-    assert two["aliases"] == ["it"]
-    async with client.get(f"/key/{one['kid']}") as response:
-        assert (await response.json())["aliases"] == []
-    async with client.get("/key?alias=it") as response:
-        assert (await response.json())["kid"] == two["kid"]
-
-
 async def test_the_former_name_of_secp256k1(client, post, generate, export):
     key = await generate("k256", exportable=True)
     private = await export(key["kid"]) | {"crv": "P-256K"}

@@ -148,38 +148,6 @@ async def test_joserfc_with_every_enc(keys, encrypt, opens, alg):
     await agree_with_joserfc(keys, encrypt, opens, alg, every=True)
 
 
-async def agree_with_jwcrypto(keys, encrypt, opens, alg, *, every):
-    made, jwk = await keys(alg)
-    theirs, public = JWK(**jwk), JWK(**(made["jwk"] or jwk))
-    allowed = [*ALGS, *ENCS]
-    for number, (name, enc) in enumerate(combinations(alg, JWCRYPTO_ENCS, every=every)):
-        if name.startswith("ECDH-1PU"):
-            continue  # which it does not have
-        form = FORMS[number % 3]
-        ours = await encrypt(made, name, enc, form)
-        reader = jwcrypto.JWE(algs=allowed)
-        reader.deserialize(ours if form == "compact" else json.dumps(ours), key=theirs)
-        assert reader.payload == PLAIN
-
-        writer = jwcrypto.JWE(
-            PLAIN, json.dumps({"alg": name, "enc": enc}), recipient=public, algs=allowed
-        )
-        compact = form == "compact"
-        text = writer.serialize(compact=compact)
-        await opens(made, text if compact else json.loads(text))
-
-
-@pytest.mark.parametrize("alg", KINDS)
-async def test_jwcrypto_opens_ours_and_we_open_its(keys, encrypt, opens, alg):
-    await agree_with_jwcrypto(keys, encrypt, opens, alg, every=False)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("alg", KINDS)
-async def test_jwcrypto_with_every_enc(keys, encrypt, opens, alg):
-    await agree_with_jwcrypto(keys, encrypt, opens, alg, every=True)
-
-
 async def test_jwcrypto_reads_and_makes_several_recipients(keys, encrypt, opens, post):
     kinds = {"p256": "ECDH-ES+A256KW", "a128kw": "A128KW", "rsa2048": "RSA-OAEP-256"}
     pairs = [(await keys(alg), name) for alg, name in kinds.items()]

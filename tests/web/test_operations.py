@@ -131,15 +131,3 @@ async def test_keys_that_cannot_sign(client, generate, alg):
     for response in (signing, verifying):
         await refused(response, 422, "unsupported-operation")
     assert (await client.get(f"/key/{kid}")).status == 200
-
-
-@pytest.mark.parametrize("path", ["/sign", "/verify"])
-async def test_keys_that_are_not_there(client, generate, path):
-    key = await generate()
-    await client.post(f"/key/{key['kid']}/associate", json={"alias": "a"})
-    await client.delete(f"/key/{key['kid']}")
-    rest = {"data": "", **({"sig": ""} if path == "/verify" else {})}
-    for kid in ("nope", key["kid"]):
-        response = await client.post(path, json={"kid": kid, **rest})
-        await refused(response, 404, "key-not-found")
-    await refused(await client.post(path, json={"alias": "a", **rest}), 404, "alias-not-found")

@@ -3,11 +3,9 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
-from joserfc import jwe
-from joserfc.jwk import RSAKey
 from problems import refused
 
-from minikms.encodings import b64url, b64url_decode, jose_b64url
+from minikms.encodings import b64url, b64url_decode
 from minikms.plugin.registry import AlgorithmRegistry
 
 pytestmark = pytest.mark.shared_service
@@ -41,19 +39,6 @@ async def test_pyca_decrypts_ours_and_we_decrypt_its(post, ours, theirs):
         ciphertext = b64url(theirs.public_key().encrypt(plaintext, oaep()))
         body = {"alias": "ours", "ciphertext": ciphertext}
         assert await post("/decrypt", body) == {"plaintext": b64url(plaintext)}
-
-
-async def test_rsa_encryption_is_rsa_oaep_256(post, ours):
-    """joserfc encrypts to the public JWK; the service decrypts the content's key."""
-    key = RSAKey.import_key(ours["jwk"])
-    header = {"alg": "RSA-OAEP-256", "enc": "A256GCM"}
-    made = jwe.encrypt_compact(header, b"hello", key, algorithms=["RSA-OAEP-256", "A256GCM"])
-    protected, encrypted_key, nonce, ciphertext, tag = made.split(".")
-    cek = (await post("/decrypt", {"kid": ours["kid"], "ciphertext": encrypted_key}))["plaintext"]
-    content = await post("/key/import", {"alg": "a256gcm", "secret": cek})
-    parts = {"ciphertext": ciphertext, "nonce": nonce, "tag": tag}
-    body = {"kid": content["kid"], **parts, "aad": jose_b64url(protected.encode())}
-    assert await post("/decrypt", body) == {"plaintext": b64url(b"hello")}
 
 
 async def test_any_mismatch_is_refused_and_no_more_is_said(client, generate, ours, theirs):
@@ -129,24 +114,6 @@ async def test_a_public_key_alone_encrypts(client, post, theirs):
     assert theirs.decrypt(b64url_decode(made["ciphertext"]), oaep()) == b"hello"
     response = await client.post("/decrypt", json={"kid": key["kid"], **made})
     await refused(response, 422, "unsupported-operation")
-
-
-async def test_each_state_allows_its_half_of_rsa_encryption(client, post, ours):
-    kid, plain = ours["kid"], {"plaintext": b64url(b"hello")}
-    made = await post("/encrypt", {"kid": kid, **plain})
-    for state, encrypts, decrypts in (
-        ("verify-only", False, True),
-        ("disabled", False, False),
-        ("enabled", True, True),
-    ):
-        async with client.patch(f"/key/{kid}", json={"state": state}) as response:
-            assert response.status == 200
-        for path, body, allowed in (("/encrypt", plain, encrypts), ("/decrypt", made, decrypts)):
-            response = await client.post(path, json={"kid": kid, **body})
-            if allowed:
-                assert response.status == 200
-            else:
-                await refused(response, 409, "key-not-usable")
 
 
 async def test_a_key_for_encryption_is_in_the_jwk_set(client, generate):

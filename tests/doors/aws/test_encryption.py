@@ -41,14 +41,6 @@ async def test_plaintexts_of_the_allowed_sizes_come_back(aws, size):
     assert read["Plaintext"] == bytes(size)
 
 
-async def test_a_plaintext_that_is_too_long(aws):
-    said = await aws.refused("ValidationException", "encrypt", KeyId="k", Plaintext=bytes(4097))
-    assert said == (
-        "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: "
-        "Member must have length less than or equal to 4096"
-    )
-
-
 @pytest.mark.parametrize(
     ("context", "other"),
     [

@@ -302,40 +302,6 @@ async def test_a_key_without_a_public_key(aws, alg):
     await aws.refused("UnsupportedOperationException", "get_public_key", KeyId=key_id)
 
 
-@pytest.mark.parametrize(
-    ("members", "sentence"),
-    [
-        (
-            {"Message": bytes(4097)},
-            "Value at 'message' failed to satisfy constraint: "
-            "Member must have length less than or equal to 4096",
-        ),
-        (
-            {"Message": b""},
-            "Value at 'message' failed to satisfy constraint: "
-            "Member must have length greater than or equal to 1",
-        ),
-        (
-            {"SigningAlgorithm": "ECDSA"},
-            "Value 'ECDSA' at 'signingAlgorithm' failed to satisfy constraint: "
-            "Member must satisfy enum value set: [RSASSA_PSS_SHA_256, RSASSA_PSS_SHA_384, "
-            "RSASSA_PSS_SHA_512, RSASSA_PKCS1_V1_5_SHA_256, RSASSA_PKCS1_V1_5_SHA_384, "
-            "RSASSA_PKCS1_V1_5_SHA_512, ECDSA_SHA_256, ECDSA_SHA_384, ECDSA_SHA_512, SM2DSA, "
-            "ML_DSA_SHAKE_256, ED25519_SHA_512, ED25519_PH_SHA_512]",
-        ),
-        (
-            {"MessageType": "HASH"},
-            "Value 'HASH' at 'messageType' failed to satisfy constraint: "
-            "Member must satisfy enum value set: [RAW, DIGEST, EXTERNAL_MU]",
-        ),
-    ],
-)
-async def test_members_of_signing_calls_are_bounded(aws, members, sentence):
-    call = {"KeyId": "alias/a", "Message": b"m", "SigningAlgorithm": "ECDSA_SHA_256", **members}
-    said = f"1 validation error detected: {sentence}"
-    assert await aws.refused("ValidationException", "sign", **call) == said
-
-
 async def test_a_message_of_the_largest_size(aws):
     key_id = await aws.make("p256")
     call = {"KeyId": key_id, "Message": bytes(4096), "SigningAlgorithm": "ECDSA_SHA_256"}
