@@ -13,7 +13,7 @@ from minikms.audit.heads import AuditStore, public_text
 from minikms.audit.verify import verify as verify_files
 from minikms.audit.verify_file import LogFile
 from minikms.cli.help import ON_A_STORE, HelpGroup
-from minikms.cli.store_options import on_a_store, with_database
+from minikms.cli.store_options import on_a_store, open_database
 from minikms.encodings import b64url_decode
 from minikms.small_files import read_small_file
 from minikms.startup_errors import AuditError
@@ -44,7 +44,7 @@ def audit() -> None:
     "--partial", is_flag=True, help="Accept that older and newer files of these logs are elsewhere."
 )
 @on_a_store
-def verify(
+async def verify(
     files: tuple[str, ...],
     public_key: str | None,
     heads_file: str | None,
@@ -60,7 +60,8 @@ def verify(
     elif public_key or heads_file:
         raise AuditError("--public-key and --heads need each other.")
     else:
-        found = with_database(options, lambda store: _evidence_of_store(files, AuditStore(store)))
+        async with open_database(options) as database:
+            found = await _evidence_of_store(files, AuditStore(database))
     logs, key, heads, keys = found
     with ExitStack() as stack:
         for log in logs:
@@ -97,17 +98,19 @@ def _verify(
 
 @audit.command(examples=(f"minikms audit heads {ON_A_STORE}",))
 @on_a_store
-def heads(**options: Any) -> None:
+async def heads(**options: Any) -> None:
     """Show the last head of every chain, as a line of JSON each, to be kept elsewhere."""
-    for head in with_database(options, lambda store: AuditStore(store).heads()):
-        click.echo(head.to_bytes())
+    async with open_database(options) as database:
+        for head in await AuditStore(database).heads():
+            click.echo(head.to_bytes())
 
 
 @audit.command(examples=(f"minikms audit key {ON_A_STORE}",))
 @on_a_store
-def key(**options: Any) -> None:
+async def key(**options: Any) -> None:
     """Show the public key that verifies heads."""
-    click.echo(public_text(with_database(options, lambda store: AuditStore(store).public_key())))
+    async with open_database(options) as database:
+        click.echo(public_text(await AuditStore(database).public_key()))
 
 
 class _Evidence(NamedTuple):

@@ -1,5 +1,7 @@
 """Commands: the output of `--help`, and the exit of a command that fails."""
 
+import asyncio
+import inspect
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -57,7 +59,7 @@ class HelpOption(click.Option):
 class HelpCommand(click.Command):
     """A command whose help shows options under headings, then examples.
 
-    If it fails, it exits with one sentence.
+    It may be a coroutine function. If it fails, it exits with one sentence.
     """
 
     context_class = _Context
@@ -68,7 +70,8 @@ class HelpCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            return asyncio.run(result) if inspect.iscoroutine(result) else result
         except SetupError as exc:
             fail(str(exc), exc.code)
         except KmsError as exc:

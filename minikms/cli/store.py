@@ -1,9 +1,8 @@
 """The commands of stores: `minikms store …`."""
 
-import asyncio
 import os
 import sys
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from contextlib import aclosing, nullcontext
 from typing import Any
 
 import click
@@ -35,7 +34,6 @@ from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.verify import entries
 from minikms.maintenance.verify import verify as verify_store
 from minikms.maintenance.write import StoreWriter
-from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE
 from minikms.startup_errors import AccessError, StoreError
 from minikms.store.calls import LONG_TIMEOUT
@@ -70,7 +68,7 @@ def store() -> None:
     help="New file for the first token; without it, the token is shown.",
 )
 @on_a_store
-def init(
+async def init(
     generate_key: bool, if_missing: bool, admin_token_file: str | None, **options: Any
 ) -> None:
     """Create a store and a token with every scope. An existing store stays unchanged."""
@@ -82,7 +80,7 @@ def init(
     if not generate_key or (if_missing and os.path.lexists(key_file)):
         key = key_of(config)
     try:
-        token = asyncio.run(_init(location, key, key_file, admin_token_file, if_missing=if_missing))
+        token = await _init(location, key, key_file, admin_token_file, if_missing=if_missing)
     except AccessError as exc:
         why = f"{exc} Nothing was made."
         fail(f"{why} If the store exists already: `minikms token create`.", 1)
@@ -146,13 +144,10 @@ async def _init(
 @store.command(examples=(f"minikms store info {ON_A_STORE}",))
 @options_of_config("without_algorithm")
 @on_a_store
-def info(**options: Any) -> None:
+async def info(**options: Any) -> None:
     """Show the location of a store and the number of its keys."""
-    asyncio.run(_info(*store_of(options), registry_of(options)))
-
-
-async def _info(location: StoreLocation, key: StoreKey, registry: AlgorithmRegistry) -> None:
-    algs = [entry.algorithm.name for entry in registry]
+    location, key = store_of(options)
+    algs = [entry.algorithm.name for entry in registry_of(options)]
     async with StoreInspector.open(location, key) as inspector:
         click.echo(f"Backend: {location.backend}")
         click.echo(f"Location: {location}")
@@ -172,18 +167,12 @@ async def _info(location: StoreLocation, key: StoreKey, registry: AlgorithmRegis
 )
 @with_another_key("new", "New key of the store")
 @on_a_store
-def rekey(
+async def rekey(
     new_key_file: str | None, new_key_method: str | None, generate_key: bool, **options: Any
 ) -> None:
     """Replace the key that opens a store. MINIKMS_NEW_STORE_KEY may hold the new one."""
     location, key = store_of(options)
-    new = other_key("new", new_key_file, new_key_method, location, generate=generate_key)
-    asyncio.run(_rekey(location, key, new))
-
-
-async def _rekey(
-    location: StoreLocation, key: StoreKey, source: AbstractAsyncContextManager[StoreKey | None]
-) -> None:
+    source = other_key("new", new_key_file, new_key_method, location, generate=generate_key)
     async with Database.open(location, key, timeout=LONG_TIMEOUT) as database, source as new:
         if new is None:
             raise StoreError("The new key is missing: --new-key-file or MINIKMS_NEW_STORE_KEY.")
@@ -215,7 +204,7 @@ async def _rekey(
 @with_another_key("to", "Key of the copy, if it is another one")
 @options_of_config("without_algorithm")
 @on_a_store
-def copy(
+async def copy(
     target: str,
     to_key_file: str | None,
     to_key_method: str | None,
@@ -229,26 +218,17 @@ def copy(
     """
     (location, key), place = store_of(options), durable(target)
     require_one_driver_environment(location, place)
-    to_key = other_key("to", to_key_file, to_key_method, place, generate=generate_key)
-    asyncio.run(_copy(location, key, place, to_key, registry_of(options)))
-
-
-async def _copy(
-    location: StoreLocation,
-    key: StoreKey,
-    place: StoreLocation,
-    other: AbstractAsyncContextManager[StoreKey | None],
-    registry: AlgorithmRegistry,
-) -> None:
+    other = other_key("to", to_key_file, to_key_method, place, generate=generate_key)
+    registry = registry_of(options)
     profiles = keys = 0
     async with (
         progress("Copying keys", show_pos=True) as bar,
         StoreInspector.open(location, key) as source,
         other as to_key,
-        StoreWriter.create(place, to_key or key) as target,
+        StoreWriter.create(place, to_key or key) as writer,
     ):
         bar.length = sum([sum(counts.values()) async for _, counts in count(source, ())])
-        async with aclosing(copy_store(source, target, registry, bar.update)) as copies:
+        async with aclosing(copy_store(source, writer, registry, bar.update)) as copies:
             async for copied in copies:
                 profiles, keys = profiles + 1, keys + copied.keys
                 if not is_among_output():
@@ -265,13 +245,9 @@ store.add_command(upgrade)
 @store.command(examples=(f"minikms store verify {ON_A_STORE}",))
 @options_of_config("without_algorithm")
 @on_a_store
-def verify(**options: Any) -> None:
+async def verify(**options: Any) -> None:
     """Check every record, material and alias in a store, which may be in use."""
-    if not asyncio.run(_verify(*store_of(options), registry_of(options))):
-        sys.exit(1)
-
-
-async def _verify(location: StoreLocation, key: StoreKey, registry: AlgorithmRegistry) -> bool:
+    (location, key), registry = store_of(options), registry_of(options)
     async with progress("Checking keys") as bar:
 
         def left(entry: str) -> None:
@@ -284,7 +260,8 @@ async def _verify(location: StoreLocation, key: StoreKey, registry: AlgorithmReg
         f"Checked {tally.profiles} profiles, {_keys(tally.keys)} and {tally.aliases} aliases: "
         f"{tally.faults or 'nothing'} wrong."
     )
-    return not tally.faults
+    if tally.faults:
+        sys.exit(1)
 
 
 def _keys(number: int) -> str:

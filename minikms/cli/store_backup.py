@@ -1,6 +1,5 @@
 """`minikms store backup` and `minikms store restore`, of SQLite files."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +19,27 @@ _FILE = click.argument("file", type=click.Path(path_type=Path))
 @click.command(cls=HelpCommand, examples=(f"minikms store backup keys-1.db {ON_A_STORE}",))
 @_FILE
 @on_a_store
-def backup(file: Path, **options: Any) -> None:
+async def backup(file: Path, **options: Any) -> None:
     """Write a store in an SQLite file, which may be in use, into a new FILE.
 
     The backup has the state of one moment, with all that was acknowledged before. If a key is
     given, the command checks that it opens the backup.
     """
     location, path, key, checked = _store_of(options)
-    asyncio.run(back_up(path, file, key))
+    await back_up(path, file, key)
     click.echo(f"Made a backup of {location} in {file}: {checked}.")
 
 
 @click.command(cls=HelpCommand, examples=(f"minikms store restore keys-1.db {ON_A_STORE}",))
 @_FILE
 @on_a_store
-def restore(file: Path, **options: Any) -> None:
+async def restore(file: Path, **options: Any) -> None:
     """Replace a store in an SQLite file by the backup in FILE. No process may have it open.
 
     The command first checks that the backup is complete and, if a key is given, that it opens it.
     """
     location, path, key, checked = _store_of(options)
-    asyncio.run(restore_backup(path, file, key))
+    await restore_backup(path, file, key)
     click.echo(f"Restored {location} from {file}: {checked}.")
 
 

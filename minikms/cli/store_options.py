@@ -1,10 +1,9 @@
 """Flags of the commands on a store: its location, and the keys that open it."""
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import click
 
@@ -15,8 +14,6 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import StoreError
 from minikms.store.database import Database
 from minikms.store.location import KEY_METHODS, StoreKey, StoreLocation, read_key
-
-ResultT = TypeVar("ResultT")
 
 
 def on_a_store(command: Command) -> Command:
@@ -76,17 +73,9 @@ def registry_of(options: dict[str, Any]) -> AlgorithmRegistry:
     return AlgorithmRegistry.from_installed(config_of(options).without_algorithm)
 
 
-def with_database(
-    options: dict[str, Any], work: Callable[[Database], Awaitable[ResultT]]
-) -> ResultT:
-    """Open a command's store, run `work` on it, and return its result."""
-    location, key = store_of(options)
-
-    async def run() -> ResultT:
-        async with Database.open(location, key) as database:
-            return await work(database)
-
-    return asyncio.run(run())
+def open_database(options: dict[str, Any]) -> AbstractAsyncContextManager[Database]:
+    """Open the store of a command; raises StoreError."""
+    return Database.open(*store_of(options))
 
 
 @asynccontextmanager

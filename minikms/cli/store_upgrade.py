@@ -1,6 +1,5 @@
 """`minikms store upgrade`."""
 
-import asyncio
 import sys
 from typing import Any
 
@@ -13,28 +12,21 @@ from minikms.cli.store_options import on_a_store, registry_of, store_of
 from minikms.maintenance.inspect import StoreInspector
 from minikms.maintenance.upgrade import numbers_of_keys
 from minikms.maintenance.upgrade import upgrade as upgrade_store
-from minikms.plugin.registry import AlgorithmRegistry
 from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.layout import LAYOUT
-from minikms.store.location import StoreKey, StoreLocation
 
 
 @click.command(cls=HelpCommand, examples=(f"minikms store upgrade {ON_A_STORE}",))
 @options_of_config("without_algorithm")
 @on_a_store
-def upgrade(**options: Any) -> None:
+async def upgrade(**options: Any) -> None:
     """Upgrade a store of an older version. Nothing else may use it meanwhile.
 
     Each profile is upgraded as a whole or not at all. If the command is interrupted, run it again.
     Make a copy or a backup first: the older version refuses an upgraded store.
     """
-    if not asyncio.run(_upgrade(*store_of(options), registry_of(options))):
-        sys.exit(1)
-
-
-async def _upgrade(location: StoreLocation, key: StoreKey, registry: AlgorithmRegistry) -> bool:
-    """Upgrade a store; return False if faults keep some of it as it was."""
+    (location, key), registry = store_of(options), registry_of(options)
     left = renewed = 0
 
     def leave(profile: str, kid: str, fault: str) -> None:
@@ -53,8 +45,8 @@ async def _upgrade(location: StoreLocation, key: StoreKey, registry: AlgorithmRe
             renewed = await upgrade_store(database, registry, numbers, leave, bar.update)
     if not is_older:
         click.echo(f"The store at {location} already has the layout {LAYOUT}.")
-        return True
+        return
     click.echo(f"The store at {location} now has the layout {LAYOUT}. Keys rewritten: {renewed}.")
     if left:
         click.echo(f"Faults that remain: {left}; `minikms store verify` also finds them.")
-    return not left
+        sys.exit(1)

@@ -10,9 +10,8 @@ from minikms.access.policy import SCOPES
 from minikms.access.tokens import Token, TokenRecord, Tokens
 from minikms.cli.help import ON_A_STORE, HelpGroup
 from minikms.cli.output import echo_table
-from minikms.cli.store_options import on_a_store, with_database
+from minikms.cli.store_options import on_a_store, open_database
 from minikms.durations import nanoseconds
-from minikms.store.database import Database
 
 
 @click.group(cls=HelpGroup)
@@ -59,7 +58,7 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]
     help="Lifetime of the token: 90d, 12h, 30m, 45s; without it, it does not expire.",
 )
 @on_a_store
-def create(
+async def create(
     name: str,
     scopes: tuple[str, ...],
     profiles: tuple[str, ...],
@@ -72,7 +71,7 @@ def create(
         raise click.UsageError("Name the profiles of the token: --profile NAME, or --all-profiles.")
     expiry = None if expires is None else time.time_ns() + expires
 
-    async def work(database: Database) -> None:
+    async with open_database(options) as database:
         existing = await database.directory.names() if profiles else []
         made, _ = await Tokens(database).create(name, scopes, profiles or None, expiry)
         for profile in dict.fromkeys(profiles):
@@ -81,35 +80,27 @@ def create(
                 click.echo(f"minikms: Warning: {warning}", err=True)
         click.echo(made.reveal())
 
-    with_database(options, work)
-
 
 @token.command("list", examples=(f"minikms token list {ON_A_STORE}",))
 @on_a_store
-def list_tokens(**options: Any) -> None:
+async def list_tokens(**options: Any) -> None:
     """List the tokens of a store and their permissions, without their secrets."""
-
-    async def work(database: Database) -> None:
+    async with open_database(options) as database:
         rows: list[tuple[str, ...]] = [("ID", "NAME", "SCOPES", "PROFILES", "CREATED", "EXPIRES")]
         rows += [_row(record) for record in await Tokens(database).list_all()]
         echo_table(rows)
-
-    with_database(options, work)
 
 
 @token.command(examples=(f"minikms token revoke 8c1f0a5d92b3e467 {ON_A_STORE}",))
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @on_a_store
-def revoke(ids: tuple[str, ...], **options: Any) -> None:
+async def revoke(ids: tuple[str, ...], **options: Any) -> None:
     """Revoke tokens."""
-
-    async def work(database: Database) -> None:
+    async with open_database(options) as database:
         tokens = Tokens(database)
         for token_id in ids:
             await tokens.revoke(token_id)
             click.echo(f"Revoked {token_id}.")
-
-    with_database(options, work)
 
 
 @token.command(examples=("minikms token generate",))
