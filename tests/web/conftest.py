@@ -122,14 +122,31 @@ def post(client: Any) -> Callable[..., Awaitable[dict[str, Any]]]:
 
 
 @pytest.fixture
-def all_keys(client: Any) -> Callable[[], Awaitable[list[dict[str, Any]]]]:
-    """List the keys of the profile."""
+def get(client: Any) -> Callable[..., Awaitable[Any]]:
+    """Ask for what must be there, and give the answer's body."""
 
-    async def call() -> list[dict[str, Any]]:
-        async with client.get("/keys") as response:
+    async def call(path: str, **options: Any) -> Any:
+        async with client.get(path, **options) as response:
+            assert response.status == 200, await response.text()
             return await response.json()
 
     return call
+
+
+@pytest.fixture
+def refuses(client: Any) -> Callable[..., Awaitable[dict[str, Any]]]:
+    """Send a body that must be refused with this problem, and give the problem."""
+
+    async def call(path: str, body: Any, status: int, slug: str) -> dict[str, Any]:
+        return await problems.refused(await client.post(path, json=body), status, slug)
+
+    return call
+
+
+@pytest.fixture
+def all_keys(get: Any) -> Callable[[], Awaitable[list[dict[str, Any]]]]:
+    """List the keys of the profile."""
+    return partial(get, "/keys")
 
 
 class Response(NamedTuple):

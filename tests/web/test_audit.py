@@ -187,9 +187,10 @@ async def test_the_line_of_a_refused_call_has_its_slug(client, lines, call, reco
         ("p384", "openHpke", "/hpke/open", {"enc": "AAAA", "ciphertext": "AAAA"}),
     ],
 )
-async def test_the_line_of_a_failed_decryption_names_its_key(client, lines, alg, name, where, body):
-    async with client.post("/key/generate", json={"alg": alg, "alias": "k"}) as answer:
-        kid = (await answer.json())["kid"]
+async def test_the_line_of_a_failed_decryption_names_its_key(
+    client, post, lines, alg, name, where, body
+):
+    kid = (await post("/key/generate", {"alg": alg, "alias": "k"}))["kid"]
     lines()
     for by in ({"kid": kid}, {"alias": "k"}):
         async with client.post(where, json=by | body) as answer:
@@ -399,7 +400,7 @@ async def test_without_a_writable_log_open_routes_answer(client, path):
 
 
 @pytest.mark.each_store
-async def test_a_line_is_there_before_its_change_is(client, path, monkeypatch):
+async def test_a_line_is_there_before_its_change_is(post, path, monkeypatch):
     """Seen by whoever is asked to commit."""
     commit, recorded = Transaction.commit, []
 
@@ -409,8 +410,7 @@ async def test_a_line_is_there_before_its_change_is(client, path, monkeypatch):
         return await commit(transaction)
 
     monkeypatch.setattr(Transaction, "commit", watched)
-    async with client.post("/key/generate", json={"alg": "ed25519"}) as answer:
-        kid = (await answer.json())["kid"]
+    kid = (await post("/key/generate", {"alg": "ed25519"}))["kid"]
     assert [(line["operation"], line["kid"]) for line in recorded] == [("generateKey", kid)]
 
 

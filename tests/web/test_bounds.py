@@ -171,10 +171,9 @@ def jwe_of(recipients, members, protected=0):
         (jwe_of(60, 1_500), 413, "body-too-large"),
     ],
 )
-async def test_the_headers_of_a_jwe_are_bounded_together(client, generate, jwe, status, slug):
+async def test_the_headers_of_a_jwe_are_bounded_together(refuses, generate, jwe, status, slug):
     kid = (await generate("x25519"))["kid"]
-    response = await client.post("/jwe/decrypt", json={"kid": kid, "jwe": jwe})
-    await refused(response, status, slug)
+    await refuses("/jwe/decrypt", {"kid": kid, "jwe": jwe}, status, slug)
 
 
 async def test_a_jws_of_a_header_that_is_too_long(generate, post):

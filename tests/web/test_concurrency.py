@@ -210,7 +210,7 @@ async def test_each_failing_call_gets_its_own_problem(client):
     assert (wrong, done) == ([], 192)
 
 
-async def test_one_fails_among_63_others(client):
+async def test_one_fails_among_63_others(client, post):
     """Their writes wait together: it gets its problem, and they their keys."""
     taken = {"alg": "ed25519", "seed": "A" * 43, "alias": "taken"}
     assert (await client.post("/key/import", json=taken)).status == 200
@@ -226,8 +226,7 @@ async def test_one_fails_among_63_others(client):
 
         async def make(n, turn=turn):
             body = {"alg": "ed25519", "alias": f"{turn} {n}"}
-            async with client.post("/key/generate", json=body) as response:
-                return (await response.json())["kid"]
+            return (await post("/key/generate", body))["kid"]
 
         calls = [make(n) for n in range(63)]
         calls.insert(31, answer(call()))

@@ -186,7 +186,7 @@ async def test_a_scheduled_key_is_gone_at_its_time(client, generate):
 
 
 @pytest.mark.each_store
-async def test_from_then_on_it_is_not_there(client, generate):
+async def test_from_then_on_it_is_not_there(client, refuses, post, generate):
     key = await generate("p256", alias="a", exportable=True)
     other = await generate()
     await let_be_due(client, key["kid"])
@@ -208,7 +208,7 @@ async def test_from_then_on_it_is_not_there(client, generate):
         await refused(await client.request(method, where, json=body), 404, "key-not-found")
     await refused(await client.get("/key?alias=a"), 404, "alias-not-found")
     body = {"alias": "a", "data": DATA}
-    await refused(await client.post("/sign", json=body), 404, "alias-not-found")
+    await refuses("/sign", body, 404, "alias-not-found")
     assert await (await client.get("/keys")).json() == [other]
     assert await (await client.get("/keys?alias=a")).json() == []
     assert len((await (await client.get("/jwks.json")).json())["keys"]) == 1
@@ -216,8 +216,7 @@ async def test_from_then_on_it_is_not_there(client, generate):
     assert await kept(client) == (2, 1, 1, 2)
     async with client.post(f"/key/{other['kid']}/associate", json={"alias": "a"}) as response:
         assert response.status == 200
-    async with client.post("/key/import", json={"jwk": key["jwk"]}) as response:
-        assert (await response.json())["kid"] == key["kid"]
+    assert (await post("/key/import", {"jwk": key["jwk"]}))["kid"] == key["kid"]
     assert await kept(client) == (2, 1, 0, 1)
     assert (await (await client.get("/key?alias=a")).json())["kid"] == other["kid"]
 

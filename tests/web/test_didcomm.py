@@ -213,7 +213,7 @@ async def test_the_first_recipient_that_can_opens_it(client, unpack, wallet, gen
     assert (await unpack(agent.pack(to, b"hello")))["kid"] == third["kid"]
 
 
-async def test_unusable_recipient_keys_are_refused(client, wallet, generate, agent):
+async def test_unusable_recipient_keys_are_refused(client, refuses, wallet, generate, agent):
     """Each has its own problem; a missing key counts only if there is no other."""
     await client.post("/profile", json={"name": "other"})
     disabled, signs = await wallet(), await generate("ed25519")
@@ -222,8 +222,7 @@ async def test_unusable_recipient_keys_are_refused(client, wallet, generate, age
 
     async def check(to, status, slug):
         packed = agent.pack(to, b"hello")
-        response = await client.post("/didcomm/unpack", json={"packed": packed})
-        await refused(response, status, slug)
+        await refuses("/didcomm/unpack", {"packed": packed}, status, slug)
 
     await check([theirs.verkey], 404, "key-not-found")
     await check([elsewhere["b58"]], 404, "key-not-found")
@@ -235,7 +234,7 @@ async def test_unusable_recipient_keys_are_refused(client, wallet, generate, age
     await check([deleted["b58"]], 404, "key-not-found")
 
 
-async def test_unusable_sender_keys_are_refused(client, wallet, generate, agent):
+async def test_unusable_sender_keys_are_refused(client, refuses, wallet, generate, agent):
     await client.post("/profile", json={"name": "other"})
     elsewhere = await wallet(profile="other", alias="a")
     x25519, signs = await generate("x25519"), await generate("ed25519")
@@ -257,13 +256,13 @@ async def test_unusable_sender_keys_are_refused(client, wallet, generate, agent)
         (None, 422, "validation-failed"),
     ):
         body = {"to": [agent.verkey], "message": HELLO, "from": sender}
-        await refused(await client.post("/didcomm/pack", json=body), status, slug)
+        await refuses("/didcomm/pack", body, status, slug)
     # One that only verifies still opens.
     packed = {"packed": agent.pack([old["b58"]], b"hello")}
     assert (await client.post("/didcomm/unpack", json=packed)).status == 200
 
 
-async def test_recipients_that_cannot_be(client, agent):
+async def test_recipients_that_cannot_be(refuses, agent):
     low_order = base58.b58encode(bytes([1, *bytes(31)])).decode()
     off_curve = base58.b58encode(bytes([2, *bytes(31)])).decode()
     for to, slug in (
@@ -281,8 +280,7 @@ async def test_recipients_that_cannot_be(client, agent):
         ([off_curve], "invalid-key"),
         ([agent.verkey, low_order], "invalid-key"),
     ):
-        response = await client.post("/didcomm/pack", json={"to": to, "message": HELLO})
-        await refused(response, 422, slug)
+        await refuses("/didcomm/pack", {"to": to, "message": HELLO}, 422, slug)
 
 
 def near(text):
@@ -339,7 +337,7 @@ async def test_a_mismatch_says_nothing_more(client, wallet, agent):
     assert len(details) == 1
 
 
-async def test_headers_that_cannot_be(client, wallet, agent):
+async def test_headers_that_cannot_be(refuses, wallet, agent):
     verkey, cek = (await wallet())["b58"], os.urandom(32)
     named, nobody = encrypted_to(verkey, cek, agent), encrypted_to(verkey, cek)
     good = header_of([named], "Authcrypt")
@@ -372,14 +370,15 @@ async def test_headers_that_cannot_be(client, wallet, agent):
     texts.append(b64(json.dumps({**good, "x": "y" * 70_000}).encode()))
     assert len(headers) > 50
     for text in texts:
-        response = await client.post("/didcomm/unpack", json={"packed": envelope(text, b"", cek)})
-        problem = await refused(response, 422, "validation-failed")
+        problem = await refuses(
+            "/didcomm/unpack", {"packed": envelope(text, b"", cek)}, 422, "validation-failed"
+        )
         assert problem["errors"]
         for error in problem["errors"]:
             assert error["pointer"].startswith("#/packed/protected"), text
 
 
-async def test_envelopes_that_cannot_be(client, agent):
+async def test_envelopes_that_cannot_be(refuses, agent):
     good = agent.pack([agent.verkey], b"hello")
     for packed in (
         *({name: good[name] for name in good if name != left} for left in good),
@@ -389,8 +388,7 @@ async def test_envelopes_that_cannot_be(client, agent):
         None,
         [],
     ):
-        response = await client.post("/didcomm/unpack", json={"packed": packed})
-        await refused(response, 422, "validation-failed")
+        await refuses("/didcomm/unpack", {"packed": packed}, 422, "validation-failed")
 
 
 async def test_the_audit_log_has_the_key_and_no_message(start, tmp_path, agent):

@@ -11,14 +11,13 @@ from minikms.store import entries
 
 
 @pytest.mark.each_store
-async def test_all_are_there_and_work(client, post):
+async def test_all_are_there_and_work(get, post):
     made = await post(
         "/key/generate/batch", {"alg": "p256", "count": 20, "labels": {"for": "mdoc"}}
     )
     keys = made["keys"]
     assert len({key["kid"] for key in keys}) == 20
-    async with client.get("/keys?label=for:mdoc&limit=1000") as answer:
-        assert await answer.json() == keys
+    assert await get("/keys?label=for:mdoc&limit=1000") == keys
     signed = await post("/sign", {"kid": keys[-1]["kid"], "data": "aGVsbG8"})
     assert (await post("/verify", {"jwk": keys[-1]["jwk"], "data": "aGVsbG8", **_sig(signed)}))[
         "valid"
@@ -40,9 +39,9 @@ async def test_options_hold_for_all(post):
 @pytest.mark.parametrize(
     "wrong", [{"count": 0}, {"count": 1001}, {"count": "2"}, {"count": 2, "alias": "a"}, {}]
 )
-async def test_a_malformed_batch_is_refused(client, wrong):
+async def test_a_malformed_batch_is_refused(refuses, wrong):
     body = {"alg": "ed25519", **wrong}
-    await refused(await client.post("/key/generate/batch", json=body), 422, "validation-failed")
+    await refuses("/key/generate/batch", body, 422, "validation-failed")
 
 
 @pytest.mark.parametrize(
@@ -52,12 +51,12 @@ async def test_a_malformed_batch_is_refused(client, wrong):
         ({"alg": "x25519", "count": 2, "operations": ["sign"]}, "unsupported-operation"),
     ],
 )
-async def test_a_batch_that_cannot_be_made_is_refused(client, body, slug):
-    await refused(await client.post("/key/generate/batch", json=body), 422, slug)
+async def test_a_batch_that_cannot_be_made_is_refused(refuses, body, slug):
+    await refuses("/key/generate/batch", body, 422, slug)
 
 
 @pytest.mark.each_store
-async def test_none_is_there_where_one_fails(client, monkeypatch):
+async def test_none_is_there_where_one_fails(client, get, monkeypatch):
     """The last of them cannot be stored."""
     seal, sealed = entries.with_material, []
 
@@ -70,8 +69,7 @@ async def test_none_is_there_where_one_fails(client, monkeypatch):
     monkeypatch.setattr(entries, "with_material", failing)
     call = client.post("/key/generate/batch", json={"alg": "ed25519", "count": 5})
     await refused(await call, 500, "internal-error")
-    async with client.get("/keys") as answer:
-        assert await answer.json() == []
+    assert await get("/keys") == []
 
 
 async def test_each_key_has_its_line(start, tmp_path):

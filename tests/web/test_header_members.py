@@ -4,7 +4,6 @@ from base64 import urlsafe_b64encode
 
 import pytest
 from encoded import part
-from problems import refused
 
 pytestmark = pytest.mark.shared_service
 
@@ -33,7 +32,7 @@ def wrong_values(members):
 PARTS = {"iv": "AAAA", "ciphertext": "AAAA", "tag": "AAAA"}
 
 
-async def test_jwe_headers_with_wrong_members_are_refused(client, generate):
+async def test_jwe_headers_with_wrong_members_are_refused(refuses, generate):
     kid = (await generate("a128kw"))["kid"]
     header = {"alg": "A128KW", "enc": "A128GCM"}
     for name, value in wrong_values(OF_JWE):
@@ -45,13 +44,14 @@ async def test_jwe_headers_with_wrong_members_are_refused(client, generate):
             {"protected": part(header), "header": wrong, **PARTS},
             {"protected": part(header), "recipients": [{}, {"header": wrong}], **PARTS},
         ):
-            response = await client.post("/jwe/decrypt", json={"kid": kid, "jwe": jwe})
-            problem = await refused(response, 422, "validation-failed")
+            problem = await refuses(
+                "/jwe/decrypt", {"kid": kid, "jwe": jwe}, 422, "validation-failed"
+            )
             assert problem["errors"][0]["pointer"] == "#/jwe"
             assert f" {name} " in problem["errors"][0]["detail"]
 
 
-async def test_jws_headers_with_wrong_members_do_not_verify(client, post, generate):
+async def test_jws_headers_with_wrong_members_do_not_verify(refuses, post, generate):
     kid = (await generate("hs256"))["kid"]
     of_the_service = (("alg", []), ("alg", {}), ("crit", {}), ("b64", []))
     for name, value in (*wrong_values(OF_JWS), *of_the_service):
@@ -61,11 +61,11 @@ async def test_jws_headers_with_wrong_members_do_not_verify(client, post, genera
         result = await post("/jws/verify", {"kid": kid, "jws": f"{message}.{mac}"})
         assert result == {"valid": False, "header": None, "payload": None}, (name, value)
         body = {"kid": kid, "payload": "", "header": {name: value}}
-        problem = await refused(await client.post("/jws/sign", json=body), 422, "validation-failed")
+        problem = await refuses("/jws/sign", body, 422, "validation-failed")
         assert problem["errors"][0]["pointer"] == "#/header"
 
 
-async def test_a_new_jwe_with_wrong_header_members_is_refused(client, generate):
+async def test_a_new_jwe_with_wrong_header_members_is_refused(refuses, generate):
     kid = (await generate("x25519"))["kid"]
     to = {"kid": kid, "alg": "ECDH-ES+A128KW"}
     body = {"plaintext": "", "enc": "A128GCM", "serialization": "general"}
@@ -74,14 +74,12 @@ async def test_a_new_jwe_with_wrong_header_members_is_refused(client, generate):
             ({"recipients": [to], "header": {name: value}}, "#/header"),
             ({"recipients": [to | {"header": {name: value}}]}, "#/recipients/0/header"),
         ):
-            response = await client.post("/jwe/encrypt", json=body | more)
-            problem = await refused(response, 422, "validation-failed")
+            problem = await refuses("/jwe/encrypt", body | more, 422, "validation-failed")
             assert problem["errors"][0]["pointer"] == pointer
 
 
-async def test_didcomm_messages_with_wrong_members_are_refused(client):
+async def test_didcomm_messages_with_wrong_members_are_refused(refuses):
     for name in ("enc", "typ", "alg", "recipients"):
         for value in (*VALUES.values(), [{}], [{"header": []}], [{"header": {"kid": []}}]):
             packed = {"protected": part({name: value}), **PARTS}
-            response = await client.post("/didcomm/unpack", json={"packed": packed})
-            await refused(response, 422, "validation-failed")
+            await refuses("/didcomm/unpack", {"packed": packed}, 422, "validation-failed")

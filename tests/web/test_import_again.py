@@ -27,12 +27,12 @@ def again(client):
 
 
 @pytest.mark.each_store
-async def test_an_existing_key_is_refused_unless_it_may_be_kept(client, post, again, all_keys):
+async def test_an_existing_key_is_refused_unless_it_may_be_kept(refuses, post, again, all_keys):
     options = {"alias": "a", "labels": {"n": "1"}, "operations": ["sign"], "exportable": True}
     first = await (await again(**options)).json()  # where there is none, it is stored
     assert (first["aliases"], first["exportable"]) == (["a"], True)
     for body in ({"jwk": PRIVATE}, {"jwk": PRIVATE, "if_exists": "refuse", "alias": "b"}):
-        await refused(await client.post("/key/import", json=body), 409, "key-exists")
+        await refuses("/key/import", body, 409, "key-exists")
     for _ in range(2):
         assert await (await again(**options)).json() == first
     # Nothing of it changes but for the alias.

@@ -23,17 +23,15 @@ PUBLIC = {"verify", "encrypt"}
 
 
 @pytest.fixture
-def export(client):
+def export(get):
     async def call(kid):
-        async with client.get(f"/key/{kid}/export") as response:
-            assert response.status == 200
-            return (await response.json())["jwk"]
+        return (await get(f"/key/{kid}/export"))["jwk"]
 
     return call
 
 
 @on_stores(named(lambda facts: "jwk" in facts.imports, every_size=True))
-async def test_an_exported_key_is_imported_elsewhere(client, post, generate, export, alg):
+async def test_an_exported_key_is_imported_elsewhere(client, get, post, generate, export, alg):
     key = await generate(alg, exportable=True, labels={"a": "b"})
     assert key["exportable"] is True
     jwk = await export(key["kid"])
@@ -47,8 +45,7 @@ async def test_an_exported_key_is_imported_elsewhere(client, post, generate, exp
     same = ("alg", "kty", "jwk", "b58", "multikey", "did", "operations", "exportable")
     assert {name: there[name] for name in same} == {name: key[name] for name in same}
     assert (there["kid"] == key["kid"]) is (key["jwk"] is not None)
-    async with client.get(f"/key/{there['kid']}/export", headers=headers) as response:
-        assert (await response.json())["jwk"] == jwk
+    assert (await get(f"/key/{there['kid']}/export", headers=headers))["jwk"] == jwk
 
 
 @pytest.mark.parametrize("alg", ["ed25519", "a256gcm", "rsa2048", "mldsa44", "bls12381g1"])
@@ -69,7 +66,7 @@ async def test_keys_that_are_not_exportable_or_not_there_are_not_exported(client
     await refused(await client.get(f"/key/{kid}/export"), 403, "not-exportable")
 
 
-async def test_import_of_the_key_of_rfc_8037(client, post):
+async def test_import_of_the_key_of_rfc_8037(client, refuses, post):
     options = {"alias": "did:example:1#k", "labels": {"from": "rfc"}, "operations": ["sign"]}
     key = await post("/key/import", {"jwk": ED25519, **options})
     assert key["kid"] == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"  # appendix A.3
@@ -77,15 +74,15 @@ async def test_import_of_the_key_of_rfc_8037(client, post):
     assert key["aliases"] == ["did:example:1#k"]
     assert (key["labels"], key["operations"]) == ({"from": "rfc"}, ["sign"])
     assert (await client.get(f"/key/{key['kid']}")).status == 200
-    await refused(await client.post("/key/import", json={"jwk": ED25519}), 409, "key-exists")
+    await refuses("/key/import", {"jwk": ED25519}, 409, "key-exists")
     seed = {"alg": "ed25519", "seed": ED25519["d"], "alias": "elsewhere"}
-    await refused(await client.post("/key/import", json=seed), 409, "key-exists")
+    await refuses("/key/import", seed, 409, "key-exists")
     # Nothing of the second one was stored: its alias neither.
     await refused(await client.get("/key?alias=elsewhere"), 404, "alias-not-found")
 
 
 @pytest.mark.parametrize("alg", named(lambda facts: "seed" in facts.imports))
-async def test_a_seed_is_the_secret_of_its_key(client, post, export, alg):
+async def test_a_seed_is_the_secret_of_its_key(refuses, post, export, alg):
     """The seed is the secret itself: Askar's own `from_seed` would hash it."""
     length = 64 if alg.startswith("mlkem") else 32
     seed = bytes(range(length))
@@ -94,20 +91,20 @@ async def test_a_seed_is_the_secret_of_its_key(client, post, export, alg):
     assert raw(jwk.get("d") or jwk["priv"]) == seed
     for size in (0, length - 1, length + 1, 2 * length):
         body = {"alg": alg, "seed": b64(bytes(size))}
-        await refused(await client.post("/key/import", json=body), 422, "invalid-key")
+        await refuses("/key/import", body, 422, "invalid-key")
 
 
 @pytest.mark.parametrize("alg", named(lambda facts: "seed" not in facts.imports))
-async def test_no_seed_where_the_algorithm_has_none(client, alg):
+async def test_no_seed_where_the_algorithm_has_none(refuses, alg):
     body = {"alg": alg, "seed": b64(bytes(range(32)))}
-    await refused(await client.post("/key/import", json=body), 422, "unsupported-operation")
+    await refuses("/key/import", body, 422, "unsupported-operation")
 
 
 # The secret of a Mac is of any length, and in the JWK of a BLS key Askar has the bytes backwards.
 @pytest.mark.parametrize(
     "alg", named(lambda facts: "secret" in facts.imports and facts.uses and "mac" not in facts.uses)
 )
-async def test_a_secret_of_the_right_length_is_imported(client, post, generate, export, alg):
+async def test_a_secret_of_the_right_length_is_imported(refuses, post, generate, export, alg):
     generated = await export((await generate(alg, exportable=True))["kid"])
     length = len(raw(generated.get("d") or generated["k"]))
     secret = bytes(length - 1) + b"\1"
@@ -116,24 +113,24 @@ async def test_a_secret_of_the_right_length_is_imported(client, post, generate, 
     assert raw(jwk.get("d") or jwk["k"]) == secret
     for size in (0, length - 1, length + 1):
         body = {"alg": alg, "secret": b64(b"\1" * size)}
-        await refused(await client.post("/key/import", json=body), 422, "invalid-key")
+        await refuses("/key/import", body, 422, "invalid-key")
 
 
 @pytest.mark.parametrize("alg", ECDSA)
-async def test_a_scalar_out_of_range(client, generate, alg):
+async def test_a_scalar_out_of_range(refuses, generate, alg):
     size = len(raw((await generate(alg))["jwk"]["x"]))
     for secret in (bytes(size), b"\xff" * size):
         body = {"alg": alg, "secret": b64(secret)}
-        await refused(await client.post("/key/import", json=body), 422, "invalid-key")
+        await refuses("/key/import", body, 422, "invalid-key")
 
 
 @pytest.mark.parametrize("alg", named(lambda facts: "secret" not in facts.imports))
-async def test_no_secret_where_the_algorithm_has_none(client, alg):
+async def test_no_secret_where_the_algorithm_has_none(refuses, alg):
     body = {"alg": alg, "secret": b64(bytes(range(32)))}
-    await refused(await client.post("/key/import", json=body), 422, "unsupported-operation")
+    await refuses("/key/import", body, 422, "unsupported-operation")
 
 
-async def test_a_wrapped_secret_is_imported(client, post, generate, export):
+async def test_a_wrapped_secret_is_imported(client, refuses, post, generate, export):
     kek = (await generate("a256kw"))["kid"]
     secret = bytes(range(32))
     wrapped = (await post("/wrap", {"kid": kek, "key": b64(secret)}))["wrapped"]
@@ -142,7 +139,7 @@ async def test_a_wrapped_secret_is_imported(client, post, generate, export):
     assert raw((await export(key["kid"]))["d"]) == secret
 
     async def check(change, status, slug):
-        await refused(await client.post("/key/import", json=body | change), status, slug)
+        await refuses("/key/import", body | change, status, slug)
 
     await check({"wrapped": b64(bytes(40))}, 422, "decryption-failed")
     await check({"alg": "a128gcm"}, 422, "invalid-key")
@@ -221,8 +218,8 @@ BAD_JWKS = [
 
 
 @pytest.mark.parametrize("jwk", BAD_JWKS)
-async def test_a_jwk_that_is_no_key(client, jwk):
-    await refused(await client.post("/key/import", json={"jwk": jwk}), 422, "invalid-key")
+async def test_a_jwk_that_is_no_key(refuses, jwk):
+    await refuses("/key/import", {"jwk": jwk}, 422, "invalid-key")
 
 
 @pytest.mark.parametrize("alg", KEY_PAIRS)
@@ -237,7 +234,7 @@ async def test_each_part_of_a_jwk_must_fit_the_others(client, generate, export, 
             await refused(response, 422, "invalid-key")
 
 
-async def test_rsa_with_less_and_with_more(client, post, generate, export):
+async def test_rsa_with_less_and_with_more(client, refuses, post, generate, export):
     jwk = await export((await generate("rsa2048", exportable=True))["kid"])
     await client.delete("/key/" + (await (await client.get("/keys")).json())[0]["kid"])
     short = {name: jwk[name] for name in ("kty", "n", "e", "d")}
@@ -247,14 +244,14 @@ async def test_rsa_with_less_and_with_more(client, post, generate, export):
     await client.delete(f"/key/{key['kid']}")
     for change in ({"oth": []}, {"e": "Aw"}, {"e": ""}, {"p": ""}, {"p": "AQ"}, {"d": "AQ"}):
         body = {"jwk": jwk | change}
-        await refused(await client.post("/key/import", json=body), 422, "invalid-key")
+        await refuses("/key/import", body, 422, "invalid-key")
     half = {name: value for name, value in jwk.items() if name not in ("p", "q", "dp", "dq", "qi")}
     await refused(
         await client.post("/key/import", json={"jwk": half | {"d": jwk["n"]}}), 422, "invalid-key"
     )
 
 
-async def test_an_oct_jwk_tells_its_algorithm_or_is_told(client, post):
+async def test_an_oct_jwk_tells_its_algorithm_or_is_told(refuses, post):
     k = b64(bytes(range(32)))
     assert (await post("/key/import", {"jwk": {"kty": "oct", "alg": "A256KW", "k": k}}))[
         "alg"
@@ -264,7 +261,7 @@ async def test_an_oct_jwk_tells_its_algorithm_or_is_told(client, post):
     ] == "xc20p"
     for jwk in ({"kty": "oct", "alg": "A256KW", "k": k}, {"kty": "OKP", "k": k}, ED25519):
         body = {"jwk": jwk, "alg": "a256gcm"}
-        await refused(await client.post("/key/import", json=body), 422, "invalid-key")
+        await refuses("/key/import", body, 422, "invalid-key")
 
 
 GOOD = {"alg": "a256gcm", "secret": b64(bytes(32))}
@@ -300,34 +297,32 @@ GOOD = {"alg": "a256gcm", "secret": b64(bytes(32))}
         (GOOD | {"surplus": 1}, "#/surplus"),
     ],
 )
-async def test_a_body_that_is_not_valid(client, body, pointer):
-    response = await client.post("/key/import", json=body)
-    problem = await refused(response, 422, "validation-failed")
+async def test_a_body_that_is_not_valid(refuses, body, pointer):
+    problem = await refuses("/key/import", body, 422, "validation-failed")
     assert pointer in [error["pointer"] for error in problem["errors"]]
 
 
-async def test_refusals_of_an_import(client):
+async def test_refusals_of_an_import(client, refuses):
     for body, slug in (
         (GOOD | {"alg": "unknown"}, "unsupported-algorithm"),
         (GOOD | {"operations": ["sign"]}, "unsupported-operation"),
     ):
-        await refused(await client.post("/key/import", json=body), 422, slug)
+        await refuses("/key/import", body, 422, slug)
     headers = {"X-Profile": "nobody"}
     response = await client.post("/key/import", json=GOOD, headers=headers)
     await refused(response, 404, "profile-not-found")
 
 
-async def test_operations_that_the_algorithm_has_not(client, generate):
+async def test_operations_that_the_algorithm_has_not(client, refuses, generate):
     for alg, operations in (("x25519", ["sign"]), ("ed448", ["sign", "derive"])):
         body = {"alg": alg, "operations": operations}
-        response = await client.post("/key/generate", json=body)
-        await refused(response, 422, "unsupported-operation")
+        await refuses("/key/generate", body, 422, "unsupported-operation")
     assert await (await client.get("/keys")).json() == []
     key = await generate("p256", operations=["derive", "sign", "sign"])
     assert key["operations"] == ["sign", "derive"]
 
 
-async def test_the_former_name_of_secp256k1(client, post, generate, export):
+async def test_the_former_name_of_secp256k1(client, refuses, post, generate, export):
     key = await generate("k256", exportable=True)
     private = await export(key["kid"]) | {"crv": "P-256K"}
     public = key["jwk"] | {"crv": "P-256K"}
@@ -346,4 +341,4 @@ async def test_the_former_name_of_secp256k1(client, post, generate, export):
         assert (imported["kid"], imported["alg"]) == (key["kid"], "k256")
         assert imported["jwk"] == key["jwk"]  # by its present name
     for jwk in (private | {"crv": "p-256k"}, private | {"kty": "OKP"}, private | {"crv": "P-256"}):
-        await refused(await client.post("/key/import", json={"jwk": jwk}), 422, "invalid-key")
+        await refuses("/key/import", {"jwk": jwk}, 422, "invalid-key")

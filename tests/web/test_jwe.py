@@ -250,11 +250,11 @@ SENDERS = {
 
 
 @pytest.mark.parametrize(("alg", "given", "pointer"), SENDERS.values(), ids=SENDERS)
-async def test_a_sender_is_there_or_not(client, generate, encrypt, fails, alg, given, pointer):
+async def test_a_sender_is_there_or_not(refuses, generate, encrypt, fails, alg, given, pointer):
     bob, alice = await generate("x25519"), await generate("x25519", alias="alice")
     to = {"jwk": bob["jwk"], "alg": alg}
     body = {"plaintext": "", "enc": "A128CBC-HS256", "recipients": [to], **given}
-    problem = await refused(await client.post("/jwe/encrypt", json=body), 422, "validation-failed")
+    problem = await refuses("/jwe/encrypt", body, 422, "validation-failed")
     assert problem["errors"][0]["pointer"] == pointer
     right = {"from": "alice"} if alg in PU else {}
     jwe = await encrypt(to, enc="A128CBC-HS256", **right)
@@ -263,7 +263,7 @@ async def test_a_sender_is_there_or_not(client, generate, encrypt, fails, alg, g
     assert problem["errors"][0]["pointer"] == pointer
 
 
-async def test_a_sender_by_its_kid_or_an_alias(generate, encrypt, opens, client):
+async def test_a_sender_by_its_kid_or_an_alias(generate, encrypt, opens, client, refuses):
     bob, alice = await generate("x25519"), await generate("x25519", alias="a")
     # As long as a kid, and none; and one that is another key's kid.
     other = await generate("x25519", alias="A" * 43)
@@ -275,8 +275,7 @@ async def test_a_sender_by_its_kid_or_an_alias(generate, encrypt, opens, client)
         await opens(jwe, kid=bob["kid"], **{"from": sender["jwk"]})
     for name in ("nobody", "B" * 43):
         body = {"plaintext": "", "enc": "A128GCM", "recipients": [to], "from": name}
-        response = await client.post("/jwe/encrypt", json=body)
-        await refused(response, 404, "alias-not-found")
+        await refuses("/jwe/encrypt", body, 404, "alias-not-found")
 
 
 async def test_a_changed_jwe_does_not_open(generate, encrypt, fails, opens):
@@ -328,7 +327,7 @@ LOW_ORDER = {
 
 
 @pytest.mark.parametrize("alg", LOW_ORDER)
-async def test_an_epk_or_a_sender_of_low_order(client, generate, encrypt, fails, alg):
+async def test_an_epk_or_a_sender_of_low_order(refuses, generate, encrypt, fails, alg):
     key = await generate(alg)
     jwe = await encrypt(
         {"jwk": key["jwk"], "alg": "ECDH-ES"}, enc="A128GCM", serialization="flattened"
@@ -340,7 +339,7 @@ async def test_an_epk_or_a_sender_of_low_order(client, generate, encrypt, fails,
         await fails({**jwe, "protected": part(header)}, kid=key["kid"])
         await fails(pu, "invalid-key", kid=key["kid"], **{"from": bad})
         body = {"plaintext": "", "enc": "A128GCM", "recipients": [{"jwk": bad, "alg": "ECDH-ES"}]}
-        await refused(await client.post("/jwe/encrypt", json=body), 422, "invalid-key")
+        await refuses("/jwe/encrypt", body, 422, "invalid-key")
 
 
 @pytest.mark.parametrize(
@@ -519,7 +518,7 @@ NOT_MADE = {
 
 
 @pytest.mark.parametrize(("change", "slug", "pointer"), NOT_MADE.values(), ids=NOT_MADE)
-async def test_jwes_that_cannot_be_made_are_refused(client, generate, change, slug, pointer):
+async def test_jwes_that_cannot_be_made_are_refused(refuses, generate, change, slug, pointer):
     change = dict(change)
     jwk = (await generate(change.pop("to", "x25519"), alias="a"))["jwk"] | change.pop("jwk", {})
     for alg, alias in (("p256", "b"), ("ed448", "c")):
@@ -527,8 +526,9 @@ async def test_jwes_that_cannot_be_made_are_refused(client, generate, change, sl
     await generate("x25519", alias="d", operations=["jwe-decrypt"])
     to = {"jwk": jwk, "alg": change.pop("alg", "ECDH-ES+A128KW"), "header": change.pop("own", {})}
     body = {"plaintext": "", "enc": "A128CBC-HS256", "recipients": [to] * change.pop("times", 1)}
-    response = await client.post("/jwe/encrypt", json={**body, **change})
-    problem = await refused(response, 404 if "found" in slug else 422, slug)
+    problem = await refuses(
+        "/jwe/encrypt", {**body, **change}, 404 if "found" in slug else 422, slug
+    )
     if pointer:
         assert problem["errors"][0]["pointer"] == pointer
 
@@ -547,7 +547,7 @@ async def test_a_key_that_the_alg_is_not_for(generate, encrypt, fails):
 
 
 async def test_a_public_key_encrypts_whatever_its_operations(
-    client, generate, post, encrypt, opens
+    client, refuses, generate, post, encrypt, opens
 ):
     """Its public part is enough, whatever its operations; a secret key needs the operation."""
     key = await generate("x25519", operations=["jwe-decrypt"])
@@ -555,7 +555,7 @@ async def test_a_public_key_encrypts_whatever_its_operations(
     jwe = await encrypt({"kid": key["kid"], "alg": "ECDH-ES"})
     await opens(jwe, kid=key["kid"])
     body = {"kid": key["kid"], "peer": key["jwk"]}
-    await refused(await client.post("/derive", json=body), 422, "unsupported-operation")
+    await refuses("/derive", body, 422, "unsupported-operation")
     foreign = (await generate("p256", operations=["jwe-decrypt"]))["jwk"]
     await client.post("/profile", json={"name": "other"})
     headers = {"X-Profile": "other"}
@@ -572,11 +572,12 @@ async def test_a_public_key_encrypts_whatever_its_operations(
     body = {"plaintext": "", "enc": "A128GCM"}
     for key, alg in ((secret, "A128KW"), (await generate("hs256"), "A128KW")):
         recipients = [{"kid": key["kid"], "alg": alg}]
-        response = await client.post("/jwe/encrypt", json={**body, "recipients": recipients})
-        await refused(response, 422, "unsupported-operation")
+        await refuses(
+            "/jwe/encrypt", {**body, "recipients": recipients}, 422, "unsupported-operation"
+        )
 
 
-async def test_an_ed25519_key_opens_jwes_for_its_x25519_key(client, generate, encrypt, opens):
+async def test_an_ed25519_key_opens_jwes_for_its_x25519_key(refuses, generate, encrypt, opens):
     """No JWE can be made for an Ed25519 JWK."""
     key = await generate("ed25519", operations=["sign", "jwe-decrypt"])
     x = crypto_sign_ed25519_pk_to_curve25519(raw(key["jwk"]["x"]))
@@ -584,14 +585,13 @@ async def test_an_ed25519_key_opens_jwes_for_its_x25519_key(client, generate, en
     jwe = await encrypt({"jwk": jwk, "alg": "ECDH-ES+A256KW"})
     await opens(jwe, kid=key["kid"])
     usual = await generate("ed25519")
-    response = await client.post("/jwe/decrypt", json={"jwe": jwe, "kid": usual["kid"]})
-    await refused(response, 422, "unsupported-operation")
+    await refuses("/jwe/decrypt", {"jwe": jwe, "kid": usual["kid"]}, 422, "unsupported-operation")
     for by in ({"kid": key["kid"]}, {"jwk": key["jwk"]}):
         body = {"plaintext": "", "enc": "A128GCM", "recipients": [{**by, "alg": "ECDH-ES"}]}
-        await refused(await client.post("/jwe/encrypt", json=body), 422, "unsupported-option")
+        await refuses("/jwe/encrypt", body, 422, "unsupported-option")
 
 
-async def test_keys_that_are_not_there(client, generate):
+async def test_keys_that_are_not_there(client, refuses, generate):
     mine = await generate("x25519", alias="here")
     await client.post("/profile", json={"name": "other"})
     body = {"plaintext": "", "enc": "A128GCM"}
@@ -609,8 +609,7 @@ async def test_keys_that_are_not_there(client, generate):
         await refused(response, 404, slug)
     for by in ({}, {"kid": "a", "alias": "a"}, {"kid": "a", "jwk": {}}):
         recipients = [{**by, "alg": "ECDH-ES"}]
-        response = await client.post("/jwe/encrypt", json={**body, "recipients": recipients})
-        await refused(response, 422, "validation-failed")
+        await refuses("/jwe/encrypt", {**body, "recipients": recipients}, 422, "validation-failed")
 
 
 async def test_each_of_the_most_recipients_opens(generate, encrypt, opens, fails):

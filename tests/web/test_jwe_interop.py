@@ -74,13 +74,12 @@ def combinations(alg, encs=ENCS, *, every):
 
 
 @pytest.fixture
-def keys(client, generate):
+def keys(get, generate):
     """Make a key here, and give it with its private JWK, by which `jose_algs` do not bind it."""
 
     async def make(alg):
         made = await generate(alg, exportable=True)
-        async with client.get(f"/key/{made['kid']}/export") as response:
-            jwk = (await response.json())["jwk"]
+        jwk = (await get(f"/key/{made['kid']}/export"))["jwk"]
         return made, {member: jwk[member] for member in jwk if member != "alg"}
 
     return make

@@ -64,13 +64,14 @@ async def test_use_follows_the_operations_of_the_key(client, generate):
 
 
 @pytest.mark.each_store
-async def test_the_query_names_the_profile_of_the_set(client, generate):
+async def test_the_query_names_the_profile_of_the_set(client, get, generate):
     await client.post("/profile", json={"name": "alice"})
     kid = (await generate(profile="alice"))["kid"]
     assert await jwks(client) == await jwks(client, "?profile=default") == []
     assert [key["kid"] for key in await jwks(client, "?profile=alice")] == [kid]
-    async with client.get("/jwks.json", headers={"X-Profile": "alice"}) as response:
-        assert [key["kid"] for key in (await response.json())["keys"]] == [kid]
+    assert [
+        key["kid"] for key in (await get("/jwks.json", headers={"X-Profile": "alice"}))["keys"]
+    ] == [kid]
     both = await client.get("/jwks.json?profile=alice", headers={"X-Profile": ""})
     await refused(both, 422, "validation-failed")
     await refused(await client.get("/jwks.json?profile=nobody"), 404, "profile-not-found")

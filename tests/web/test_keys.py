@@ -175,9 +175,8 @@ async def test_an_alias_moves_to_another_key(client, generate):
 
 
 @pytest.mark.each_store
-async def test_missing_keys_and_aliases_are_refused(client):
+async def test_missing_keys_and_aliases_are_refused(client, refuses):
     await refused(await client.get("/key/nope"), 404, "key-not-found")
     await refused(await client.delete("/key/nope"), 404, "key-not-found")
-    named = await client.post("/key/nope/associate", json={"alias": "a"})
-    await refused(named, 404, "key-not-found")
+    await refuses("/key/nope/associate", {"alias": "a"}, 404, "key-not-found")
     await refused(await client.get("/key", params={"alias": "a"}), 404, "alias-not-found")

@@ -55,14 +55,13 @@ async def test_the_filters_go_along_with_the_pages(client, generate):
 
 
 @pytest.mark.each_store
-async def test_patch_puts_other_labels_in_their_place(client, generate):
+async def test_patch_puts_other_labels_in_their_place(client, get, generate):
     key = await generate(labels={"a": "1", "b": "2"}, alias="it")
     async with client.patch(f"/key/{key['kid']}", json={"labels": {"b": "3"}}) as response:
         assert await response.json() == key | {"labels": {"b": "3"}}
     assert await kids(client, ("label", "a:1")) == []
     assert await kids(client, ("label", "b:3")) == [key["kid"]]
-    async with client.get("/key?alias=it") as response:
-        assert (await response.json())["labels"] == {"b": "3"}
+    assert (await get("/key?alias=it"))["labels"] == {"b": "3"}
     async with client.patch(f"/key/{key['kid']}", json={"labels": {}}) as response:
         assert (await response.json())["labels"] == {}
     await client.post("/profile", json={"name": "other"})
@@ -102,7 +101,7 @@ async def test_a_filter_that_is_no_label(client, text):
 
 
 @pytest.mark.each_store
-async def test_a_dissociated_alias_names_nothing(client, generate):
+async def test_a_dissociated_alias_names_nothing(client, get, generate):
     one, two = (await generate())["kid"], (await generate())["kid"]
     for alias in ("did:example:1#a", "also"):
         await client.post(f"/key/{one}/associate", json={"alias": alias})
@@ -117,7 +116,6 @@ async def test_a_dissociated_alias_names_nothing(client, generate):
         assert await response.json() == {"alias": "did:example:1#a", "kid": one}
     await refused(await client.delete(path), 404, "alias-not-found")
     await refused(await client.delete(f"/key/{one}/associate"), 422, "validation-failed")
-    async with client.get(f"/key/{one}") as response:
-        assert (await response.json())["aliases"] == ["also"]
+    assert (await get(f"/key/{one}"))["aliases"] == ["also"]
     async with client.post(f"/key/{two}/associate", json={"alias": "did:example:1#a"}) as response:
         assert response.status == 200

@@ -125,15 +125,14 @@ async def uses(post, generate):
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_each_state_allows_its_operations_alone(client, generate, post, way):
+async def test_each_state_allows_its_operations_alone(client, get, generate, post, way):
     bring, state = WAYS[way]
     keys, calls = await uses(post, generate)
     assert {call[0] for call in calls} == MAKES | CHECKS
     assert {call[2] for call in calls} >= {use.path for use in USES}
     for key in keys:
         await bring(client, key["kid"])
-        async with client.get(f"/key/{key['kid']}") as response:
-            assert (await response.json())["state"] == state
+        assert (await get(f"/key/{key['kid']}"))["state"] == state
     done = set()
     for name, method, path, body, has in calls:
         async with client.request(method, path, json=body) as response:
@@ -252,6 +251,6 @@ async def test_changes_that_are_none(client, generate, body):
     await refused(await client.patch(f"/key/{kid}", json=body), 422, "validation-failed")
 
 
-async def test_null_is_no_end_of_a_new_key(client):
+async def test_null_is_no_end_of_a_new_key(refuses):
     body = {"alg": "ed25519", "expires": None}
-    await refused(await client.post("/key/generate", json=body), 422, "validation-failed")
+    await refuses("/key/generate", body, 422, "validation-failed")

@@ -26,7 +26,7 @@ def client(database_client):
 
 
 async def test_a_connection_lost_while_storing_the_last_place_is_reported(
-    client, generate, postgres_server, database
+    client, get, generate, postgres_server, database
 ):
     await generate()
     postgres_server.execute(DIE.format(change="UPDATE"), database[0])
@@ -34,8 +34,7 @@ async def test_a_connection_lost_while_storing_the_last_place_is_reported(
         await refused(response, 503, "store-unavailable")
     postgres_server.execute(HEAL, database[0])
     await generate()
-    async with client.get("/keys") as response:
-        assert len(await response.json()) == 2
+    assert len(await get("/keys")) == 2
 
 
 @pytest.mark.parametrize("change", ["INSERT", "UPDATE", "DELETE"])

@@ -70,10 +70,9 @@ def bodies(kid, jwk):
 
 
 @pytest.mark.parametrize("alg", FACTS)
-async def test_no_call_of_any_algorithm_answers_its_secret(client, post, generate, alg):
+async def test_no_call_of_any_algorithm_answers_its_secret(client, get, post, generate, alg):
     key = await generate(alg, exportable=True)
-    async with client.get(f"/key/{key['kid']}/export") as response:
-        exported = (await response.json())["jwk"]
+    exported = (await get(f"/key/{key['kid']}/export"))["jwk"]
     secrets = [raw(exported[name]) for name in PRIVATE & exported.keys()]
     assert secrets
     forms = {form for secret in secrets for form in encodings(secret)}

@@ -17,9 +17,8 @@ JWK = {"kty": "OKP", "crv": "Ed25519", "x": X, "d": D}
 PEER = {"kty": "OKP", "crv": "X25519", "x": "3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"}
 
 
-async def test_the_listing_says_which_are_opt_in(client):
-    async with client.get("/algorithms") as response:
-        listed = {entry["name"]: entry for entry in await response.json()}
+async def test_the_listing_says_which_are_opt_in(get):
+    listed = {entry["name"]: entry for entry in await get("/algorithms")}
     assert "derive" in listed["ed25519"]["opt_in"]
     for name, facts in FACTS.items():
         entry = listed[name]
@@ -28,7 +27,7 @@ async def test_the_listing_says_which_are_opt_in(client):
 
 
 @pytest.mark.parametrize("alg", named(lambda facts: facts.opt_in))
-async def test_a_key_has_them_only_when_asked(client, generate, alg):
+async def test_a_key_has_them_only_when_asked(client, post, get, generate, alg):
     facts = FACTS[alg]
     usual = [name for name in facts.uses if name not in facts.opt_in]
     assert (await generate(alg))["operations"] == usual
@@ -39,35 +38,34 @@ async def test_a_key_has_them_only_when_asked(client, generate, alg):
     assert key["operations"] == everything
     async with client.post(f"/key/{key['kid']}/rotate") as response:
         assert (await response.json())["operations"] == everything
-    async with client.get("/key?alias=a") as response:
-        assert (await response.json())["operations"] == everything
+    assert (await get("/key?alias=a"))["operations"] == everything
     batch = {"alg": alg, "count": 2, "operations": asked}
-    async with client.post("/key/generate/batch", json=batch) as response:
-        assert [key["operations"] for key in (await response.json())["keys"]] == [asked] * 2
+    assert [key["operations"] for key in (await post("/key/generate/batch", batch))["keys"]] == [
+        asked
+    ] * 2
 
 
 @pytest.mark.parametrize("source", [{"jwk": JWK}, {"alg": "ed25519", "seed": D}])
-async def test_an_imported_key_has_them_only_when_asked(client, post, source):
+async def test_an_imported_key_has_them_only_when_asked(client, refuses, get, post, source):
     key = await post("/key/import", source)
     assert key["operations"] == ["sign", "verify"]
     use = {"kid": key["kid"], "peer": PEER}
-    await refused(await client.post("/derive", json=use), 422, "unsupported-operation")
+    await refuses("/derive", use, 422, "unsupported-operation")
     # Nothing adds one later.
     change = await client.patch(f"/key/{key['kid']}", json={"operations": ["derive"]})
     await refused(change, 422, "validation-failed")
     again = source | {"operations": ["derive"]}
-    await refused(await client.post("/key/import", json=again), 409, "key-exists")
-    async with client.get(f"/key/{key['kid']}") as response:
-        assert (await response.json())["operations"] == ["sign", "verify"]
+    await refuses("/key/import", again, 409, "key-exists")
+    assert (await get(f"/key/{key['kid']}"))["operations"] == ["sign", "verify"]
     await client.delete(f"/key/{key['kid']}")
     assert (await post("/key/import", again))["operations"] == ["derive"]
     await post("/derive", use)
 
 
-async def test_a_public_key_alone_has_none(client, post):
+async def test_a_public_key_alone_has_none(refuses, post):
     public = {name: JWK[name] for name in ("kty", "crv", "x")}
     body = {"jwk": public, "operations": ["verify", "derive"]}
-    await refused(await client.post("/key/import", json=body), 422, "unsupported-operation")
+    await refuses("/key/import", body, 422, "unsupported-operation")
     assert (await post("/key/import", {"jwk": public}))["operations"] == ["verify"]
 
 
@@ -116,18 +114,16 @@ OUTSIDE = sodium.crypto_core_ed25519_add(_BASE, _ORDER_2)
     ],
     ids=["outside", "low order", "low order of X25519", "X448", "no crv", "no kty", "private"],
 )
-async def test_a_peer_that_cannot_be(client, generate, peer):
+async def test_a_peer_that_cannot_be(refuses, generate, peer):
     kid = (await generate(operations=["derive"]))["kid"]
-    response = await client.post("/derive", json={"kid": kid, "peer": peer})
-    await refused(response, 422, "invalid-key")
+    await refuses("/derive", {"kid": kid, "peer": peer}, 422, "invalid-key")
 
 
-async def test_a_key_set_has_no_key_as_another_type(client, generate):
+async def test_a_key_set_has_no_key_as_another_type(get, generate):
     """An Ed25519 JWK is not one to agree with, for a library that reads the set."""
     await generate(operations=["derive"])
     signs = await generate(operations=["sign", "derive"])
-    async with client.get("/jwks.json") as response:
-        found = [(jwk["kid"], jwk["use"]) for jwk in (await response.json())["keys"]]
+    found = [(jwk["kid"], jwk["use"]) for jwk in (await get("/jwks.json"))["keys"]]
     assert found == [(signs["kid"], "sig")]
 
 

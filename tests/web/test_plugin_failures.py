@@ -109,7 +109,7 @@ def logged(caplog):
 
 @pytest.mark.parametrize("raised", [OfAStranger, SystemExit, KeyboardInterrupt, OfItsOwn])
 async def test_errors_of_every_method_become_problems(
-    client, post, generate, fail, logged, monkeypatch, raised
+    client, refuses, post, generate, fail, logged, monkeypatch, raised
 ):
     monkeypatch.setattr(sys.modules[__name__], "RAISED", [raised])
     key, other = await generate(exportable=True), await generate("a256gcm")
@@ -140,7 +140,7 @@ async def test_errors_of_every_method_become_problems(
     }
     for name, (path, body) in [*calls.items(), *batches.items()]:
         fail(name)
-        await refused(await client.post(path, json=body), 500, "internal-error")
+        await refuses(path, body, 500, "internal-error")
         text = logged()
         assert f"{raised.__name__}: its text is not logged" in text
         assert "direct cause" in text
@@ -155,12 +155,12 @@ async def test_errors_of_every_method_become_problems(
     assert (await client.get(path)).status == 200
 
 
-async def test_a_connection_of_its_own(client, generate, fail, logged, monkeypatch):
+async def test_a_connection_of_its_own(refuses, generate, fail, logged, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "RAISED", [OfItsConnection])
     by = {"kid": (await generate())["kid"], "data": DATA}
     fail("sign")
     for _ in range(2):
-        await refused(await client.post("/sign", json=by), 500, "internal-error")
+        await refuses("/sign", by, 500, "internal-error")
         assert "OfItsConnection" in logged()
 
 

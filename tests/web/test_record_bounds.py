@@ -71,40 +71,36 @@ async def keys_of(client):
         ("/key/import", {"alg": "ed25519", "secret": SECRET}),
     ],
 )
-async def test_labels_of_a_new_key(client, post, path, body):
-    response = await client.post(path, json={**body, "labels": TOO_LARGE})
-    await refused(response, 422, "too-large-record")
+async def test_labels_of_a_new_key(client, refuses, post, path, body):
+    await refuses(path, {**body, "labels": TOO_LARGE}, 422, "too-large-record")
     assert await keys_of(client) == []
     await post(path, {**body, "labels": LARGEST})
     assert [key["labels"] for key in await keys_of(client)] == [LARGEST]
 
 
 @pytest.mark.shared_service
-async def test_labels_of_an_imported_public_key(client, post, generate):
+async def test_labels_of_an_imported_public_key(refuses, post, generate):
     jwk = (await generate(profile="default"))["jwk"]
-    response = await client.post("/key/import", json={"jwk": jwk, "labels": TOO_LARGE})
-    await refused(response, 422, "too-large-record")
+    await refuses("/key/import", {"jwk": jwk, "labels": TOO_LARGE}, 422, "too-large-record")
     await post("/key/import", {"jwk": jwk, "labels": LARGEST})
 
 
 @pytest.mark.shared_service
-async def test_labels_that_a_key_gets(client, generate):
+async def test_labels_that_a_key_gets(client, get, generate):
     path = f"/key/{(await generate(labels={'a': 'b'}))['kid']}"
     response = await client.patch(path, json={"labels": TOO_LARGE})
     await refused(response, 422, "too-large-record")
-    async with client.get(path) as response:
-        assert (await response.json())["labels"] == {"a": "b"}
+    assert (await get(path))["labels"] == {"a": "b"}
     async with client.patch(path, json={"labels": LARGEST}) as response:
         assert (await response.json())["labels"] == LARGEST
 
 
 @pytest.mark.shared_service
-async def test_labels_of_a_batch(client, post):
+async def test_labels_of_a_batch(client, refuses, post):
     labels = {"a": "x" * 8191}
     most = MAX_BATCH_BYTES // 8192
     body = {"alg": "ed25519", "labels": labels}
-    response = await client.post("/key/generate/batch", json={**body, "count": most + 1})
-    await refused(response, 422, "too-large-record")
+    await refuses("/key/generate/batch", {**body, "count": most + 1}, 422, "too-large-record")
     assert await keys_of(client) == []
     made = await post("/key/generate/batch", {**body, "count": most})
     assert len(made["keys"]) == most
@@ -112,7 +108,7 @@ async def test_labels_of_a_batch(client, post):
 
 @pytest.mark.each_store
 @pytest.mark.shared_service
-async def test_aliases_of_a_key(client, generate):
+async def test_aliases_of_a_key(client, refuses, get, generate):
     kid = (await generate())["kid"]
     path = f"/key/{kid}/associate"
     *aliases, last = aliases_of(MAX_ALIAS_BYTES)
@@ -120,21 +116,18 @@ async def test_aliases_of_a_key(client, generate):
         assert (await client.post(path, json={"alias": alias})).status == 200
     other = await generate(alias="another's")
     for alias in ("another's", "fifth"):
-        await refused(await client.post(path, json={"alias": alias}), 422, "too-large-record")
-    async with client.get("/key?alias=another's") as response:
-        assert (await response.json())["kid"] == other["kid"]
+        await refuses(path, {"alias": alias}, 422, "too-large-record")
+    assert (await get("/key?alias=another's"))["kid"] == other["kid"]
     assert (await client.post(path, json={"alias": "four"})).status == 200
-    async with client.get(f"/key/{kid}") as response:
-        assert (await response.json())["aliases"] == [*aliases, last[:-1], "four"]
+    assert (await get(f"/key/{kid}"))["aliases"] == [*aliases, last[:-1], "four"]
 
 
 @pytest.mark.shared_service
-async def test_alias_of_an_import_of_a_key_that_exists(client, post):
+async def test_alias_of_an_import_of_a_key_that_exists(refuses, post):
     body = {"alg": "ed25519", "secret": SECRET, "if_exists": "keep"}
     for alias in aliases_of(MAX_ALIAS_BYTES):
         await post("/key/import", {**body, "alias": alias})
-    response = await client.post("/key/import", json={**body, "alias": "one more"})
-    await refused(response, 422, "too-large-record")
+    await refuses("/key/import", {**body, "alias": "one more"}, 422, "too-large-record")
 
 
 @pytest.mark.parametrize(
@@ -152,13 +145,12 @@ async def test_seeds_with_too_large_records_are_refused(tmp_path, large):
 
 @pytest.mark.each_store
 @pytest.mark.shared_service
-async def test_a_key_of_an_earlier_version_that_is_larger(client, post, insert):
+async def test_a_key_of_an_earlier_version_that_is_larger(client, get, post, insert):
     larger = labels_of(MAX_LABEL_BYTES * 5 // 4)
     (kid,) = await insert(labels=larger)
     path = f"/key/{kid}"
     for _ in range(2):
-        async with client.get(path) as response:
-            assert (await response.json())["labels"] == larger
+        assert (await get(path))["labels"] == larger
     assert [key["kid"] for key in await keys_of(client)] == [kid]
     await post("/mac", {"kid": kid, "data": ""})
     async with client.patch(path, json={"state": "verify-only"}) as response:

@@ -58,13 +58,12 @@ async def check(post, example, by):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-async def test_the_examples_verify_by_their_private_key(client, post, name):
+async def test_the_examples_verify_by_their_private_key(get, post, name):
     example = EXAMPLES[name]
     jwk = example["key"]
     kid = (await post("/key/import", {**importable(jwk), "exportable": True}))["kid"]
     await check(post, example, {"kid": kid})
-    async with client.get(f"/key/{kid}/export") as response:
-        exported = (await response.json())["jwk"]
+    exported = (await get(f"/key/{kid}/export"))["jwk"]
     described = {"kid", "use"} if jwk["kty"] == "AKP" else {"kid", "use", "alg"}
     assert {member: jwk[member] for member in jwk.keys() - described}.items() <= exported.items()
 

@@ -72,7 +72,7 @@ async def test_others_are_refused_and_named(client, generate, crv, member):
 
 
 @pytest.mark.parametrize("crv", SIZES)
-async def test_a_peer_that_is_refused_is_named(client, post, crv):
+async def test_a_peer_that_is_refused_is_named(client, refuses, post, crv):
     vector = next(each for each in VECTORS if each["jwk"]["crv"] == crv)
     kid = (await post("/key/import", {"jwk": vector["jwk"]}))["kid"]
     header, *parts = vector["jwe"].split(".")
@@ -81,9 +81,7 @@ async def test_a_peer_that_is_refused_is_named(client, post, crv):
     response = await client.post("/derive", json={"kid": kid, "peer": long})
     assert "'y'" in (await refused(response, 422, "invalid-key"))["detail"]
     jwe = ".".join([jose(json.dumps(members | {"epk": long}).encode()), *parts])
-    problem = await refused(
-        await client.post("/jwe/decrypt", json={"kid": kid, "jwe": jwe}), 422, "decryption-failed"
-    )
+    problem = await refuses("/jwe/decrypt", {"kid": kid, "jwe": jwe}, 422, "decryption-failed")
     assert [error["pointer"] for error in problem["errors"]] == ["#/jwe"]
     assert "epk" in problem["errors"][0]["detail"]
     assert "'y'" in problem["errors"][0]["detail"]

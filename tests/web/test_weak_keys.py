@@ -54,14 +54,13 @@ def test_an_rsa_jwk_of_a_prime_n_is_refused_and_holds_nobody_up(serve):
 
 
 @weak
-async def test_a_public_key_that_is_no_point_is_not_imported(client, crv, x):
-    response = await client.post("/key/import", json={"jwk": okp(crv, x)})
-    await refused(response, 422, "invalid-key")
+async def test_a_public_key_that_is_no_point_is_not_imported(client, refuses, crv, x):
+    await refuses("/key/import", {"jwk": okp(crv, x)}, 422, "invalid-key")
     assert await (await client.get("/keys")).json() == []
 
 
 @weak
-async def test_a_public_key_that_is_no_point_verifies_nothing(client, crv, x):
+async def test_a_public_key_that_is_no_point_verifies_nothing(refuses, crv, x):
     by, sig = {"jwk": okp(crv, x)}, jose(x.ljust(2 * len(x), b"\0"))
     header = jose(json.dumps({"alg": "EdDSA"}).encode())
     for path, what in (
@@ -69,11 +68,11 @@ async def test_a_public_key_that_is_no_point_verifies_nothing(client, crv, x):
         ("/verify/batch", {"items": [{"data": "", "sig": sig}]}),
         ("/jws/verify", {"jws": f"{header}..{sig}"}),
     ):
-        await refused(await client.post(path, json=by | what), 422, "invalid-key")
+        await refuses(path, by | what, 422, "invalid-key")
 
 
 @weak
-async def test_one_that_was_stored_before_verifies_nothing(client, profile, crv, x):
+async def test_one_that_was_stored_before_verifies_nothing(client, refuses, profile, crv, x):
     """As an older version has left it."""
     jwk = okp(crv, x)
     record = KeyRecord(
@@ -91,28 +90,28 @@ async def test_one_that_was_stored_before_verifies_nothing(client, profile, crv,
     await client.app[SERVICE]._store.insert(profile, record, b"")
     body = {"kid": record.kid, "data": "", "sig": jose(x.ljust(2 * len(x), b"\0"))}
     for _ in range(2):  # the second time its record is in memory
-        await refused(await client.post("/verify", json=body), 422, "invalid-key")
+        await refuses("/verify", body, 422, "invalid-key")
     assert (await client.delete(f"/key/{record.kid}")).status == 200
 
 
 @pytest.mark.parametrize(("crv", "size"), [("X25519", 32), ("X448", 56)])
 async def test_a_public_key_of_low_order_is_neither_imported_nor_agreed_with(
-    client, generate, crv, size
+    refuses, generate, crv, size
 ):
     kid = (await generate(crv))["kid"]
     for u in (0, 1):
         jwk = okp(crv, u.to_bytes(size, "little"))
-        await refused(await client.post("/key/import", json={"jwk": jwk}), 422, "invalid-key")
+        await refuses("/key/import", {"jwk": jwk}, 422, "invalid-key")
         body = {"kid": kid, "peer": jwk}
-        await refused(await client.post("/derive", json=body), 422, "invalid-key")
+        await refuses("/derive", body, 422, "invalid-key")
 
 
 @pytest.mark.parametrize(("crv", "size"), [("BLS12381G1", 48), ("BLS12381G2", 96)])
-async def test_the_identity_of_bls_is_not_imported(client, crv, size):
+async def test_the_identity_of_bls_is_not_imported(refuses, crv, size):
     """draft-irtf-cfrg-bls-signature section 2.5: KeyValidate."""
     point = {"x": jose(b"\x40" + bytes(size - 1)), "y": jose(bytes(size))}
     body = {"jwk": {"kty": "EC", "crv": crv, **point}}
-    await refused(await client.post("/key/import", json=body), 422, "invalid-key")
+    await refuses("/key/import", body, 422, "invalid-key")
 
 
 RSA = {"kty": "RSA", "n": text(2**2048 - 1), "e": "AQAB"}
@@ -133,11 +132,11 @@ RSA = {"kty": "RSA", "n": text(2**2048 - 1), "e": "AQAB"}
     ],
     ids=lambda jwk: f"{jwk['kty']} of {len(str(jwk))} characters",
 )
-async def test_a_jwk_of_any_size_is_refused(client, jwk):
-    await refused(await client.post("/key/import", json={"jwk": jwk}), 422, "invalid-key")
+async def test_a_jwk_of_any_size_is_refused(refuses, jwk):
+    await refuses("/key/import", {"jwk": jwk}, 422, "invalid-key")
     if not jwk.get("crv", "").startswith("BLS"):
         body = {"jwk": jwk, "data": "", "sig": ""}
-        await refused(await client.post("/verify", json=body), 422, "invalid-key")
+        await refuses("/verify", body, 422, "invalid-key")
 
 
 async def test_the_secret_of_a_mac_is_bounded(client, post):
@@ -154,7 +153,7 @@ async def test_the_secret_of_a_mac_is_bounded(client, post):
                 await refused(response, 422, "invalid-key")
 
 
-async def test_key_material_of_any_size_is_refused(client, generate):
+async def test_key_material_of_any_size_is_refused(client, refuses, generate):
     kek = (await generate("a256kw"))["kid"]
     long = jose(bytes(65_536))
     for field, more in (
@@ -162,8 +161,7 @@ async def test_key_material_of_any_size_is_refused(client, generate):
         ("seed", {"alg": "ed25519"}),
         ("wrapped", {"alg": "a256gcm", "unwrap_kid": kek}),
     ):
-        response = await client.post("/key/import", json=more | {field: long})
-        problem = await refused(response, 422, "validation-failed")
+        problem = await refuses("/key/import", more | {field: long}, 422, "validation-failed")
         assert f"#/{field}" in [error["pointer"] for error in problem["errors"]]
         response = await client.post("/key/import", json=more | {field: jose(bytes(65_535))})
         assert "validation-failed" not in (await response.json())["type"]
