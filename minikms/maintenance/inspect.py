@@ -167,13 +167,13 @@ class StoreInspector:
         async for batch in self._database.batches(profile, DELETION):
             yield [None if row is None else (row.name, row.tags) for row in batch]
 
-    async def materials(self, profile: str) -> AsyncGenerator[list[tuple[str, bytes] | None], None]:
-        """The kids and the material of keys that have an entry for it, in batches.
+    async def materials(self, profile: str) -> AsyncGenerator[list[tuple[str, None] | None], None]:
+        """The kids of material in entries of their own, as before layout 3.0, in batches.
 
-        None stands for one that does not decrypt. Layouts before 3.0 have such entries.
+        Each is a pair with None; None stands for one that does not decrypt.
         """
         async for batch in self._database.batches(profile, MATERIAL):
-            yield [None if row is None else (row.name, row.value) for row in batch]
+            yield [None if row is None else (row.name, None) for row in batch]
 
     async def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
         """All keys of Askar's: together if they are few, else one algorithm after the other.
@@ -190,7 +190,7 @@ class StoreInspector:
         """
 
         async def material(session: Session, record: KeyRecord) -> Stored | None:
-            if record.sealed:  # of the moment of the record
+            if record.sealed or record.material == "none":  # it is of the same moment
                 return await read_material(session, record)
             now = await _record(session, record.kid)
             if now is None or now.seq != record.seq:

@@ -4,19 +4,18 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.faults import Report, faults_of
 from minikms.maintenance.inspect import StoredRecord, StoreInspector
-from minikms.maintenance.stored_key import ASKAR_KEY, SEALED, StoredKey, material_category
-from minikms.plugin.protocol import Stored
+from minikms.maintenance.stored_key import ASKAR_KEY, StoredKey, material_category
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, alias_entry
 from minikms.store.rows import BATCH
-from minikms.store.sessions import KeyEntry
 
 ItemT = TypeVar("ItemT")
 
@@ -114,8 +113,8 @@ class _ProfileCheck:
         # Entries without a record so far, by the name of an alias's entry, or by kid.
         self._aliases: dict[str, str] = {}
         self._deletions: dict[str, Mapping[str, Any]] = {}
-        self._materials: dict[str, bytes] = {}
-        self._askar_keys: dict[str, KeyEntry] = {}
+        # The same of kids that have material in an entry of its own, by its category.
+        self._apart: dict[str, dict[str, None]] = {MATERIAL: {}, ASKAR_KEY: {}}
 
     async def run(self, askar_profile: str) -> None:
         """Check the profile; `askar_profile` is Askar's name of it."""
@@ -124,12 +123,12 @@ class _ProfileCheck:
         self._tally.aliases += (aliases := len(self._aliases) + hidden[ALIAS])
         self._advance(aliases)
         hidden[DELETION] = await self._read(contents.deletions(profile), self._deletions)
-        hidden[MATERIAL] = await self._read(contents.materials(profile), self._materials)
+        hidden[MATERIAL] = await self._read(contents.materials(profile), self._apart[MATERIAL])
         await self._read_askar_keys()
         hidden[KEY] = await self._check_records(askar_profile)
         await self._check_aliases()
-        await self._check_rest(self._materials, lambda key: material_category(key) == MATERIAL)
-        await self._check_rest(self._askar_keys, lambda key: material_category(key) == ASKAR_KEY)
+        for category, kids in self._apart.items():
+            await self._check_rest(kids, partial(_has_material, category))
         await self._check_rest(self._deletions, lambda key: key.deletes is not None)
         named = Counter(category for category, _ in self._unreadable)
         for category, number in (hidden - named).items():
@@ -156,7 +155,7 @@ class _ProfileCheck:
                 if keys is None:
                     self._report("", "Askar keys of an algorithm do not decrypt as a whole")
                     continue
-                self._askar_keys.update((entry.name, entry) for entry in keys)
+                self._apart[ASKAR_KEY].update((entry.name, None) for entry in keys)
 
     # Checking
 
@@ -185,21 +184,12 @@ class _ProfileCheck:
         """The kids of keys that seem wrong, judged by the entries read from each category."""
         suspects = [entry.kid for entry in entries if entry.record is None]
         readable = [(entry, entry.record) for entry in entries if entry.record is not None]
-        sealed = [record for _, record in readable if material_category(record) == SEALED]
-        opened = dict(
-            zip(
-                (record.kid for record in sealed),
-                await self._inspector.material(self._profile, sealed),
-                strict=True,
-            )
-        )
-        for entry, record in readable:
+        records = [record for _, record in readable]
+        materials = await self._inspector.material(self._profile, records)
+        for (entry, record), material in zip(readable, materials, strict=True):
             category = material_category(record)
-            material: Stored | None = opened.get(record.kid)
-            if category == MATERIAL:
-                material = self._materials.pop(record.kid, None)
-            elif category == ASKAR_KEY and (key := self._askar_keys.pop(record.kid, None)):
-                material = key.key
+            if category in self._apart:
+                self._apart[category].pop(record.kid, None)
             stored = StoredKey(
                 entry.kid,
                 recorded=True,
@@ -252,6 +242,11 @@ class _ProfileCheck:
         if (kid, what) not in self._reported:
             self._reported.add((kid, what))
             self._fault(self._profile, kid, what)
+
+
+def _has_material(category: str, record: KeyRecord) -> bool:
+    """Tell whether the material of a key is in this category."""
+    return material_category(record) == category
 
 
 def _batches(items: Iterable[ItemT]) -> Iterator[list[ItemT]]:

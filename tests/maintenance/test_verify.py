@@ -502,8 +502,8 @@ def changed_while_read(act):
 
         async def materials(self, profile):
             async for batch in super().materials(profile):
-                await act("materials", profile)
                 yield batch
+            await act("materials", profile)  # of this layout, there are none
 
         async def askar_keys(self, profile):
             async for keys in super().askar_keys(profile):
