@@ -39,9 +39,10 @@ _RARE: Final = 40
 _FEW: Final = 256
 
 # A page ends at this many bytes of records, or at its limit. The number of records that one query
-# fetches is also bounded, dense or sparse, since each record may have the largest size.
+# fetches is also bounded, dense or sparse, since each record may have the largest size. A page of
+# 100 is one dense query: in memory, SQLite reads all rows of the profile for each.
 MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
-_FETCHED: Final = 64
+_FETCHED: Final = 128
 _FETCHED_SPARSE: Final = 256
 
 # Seconds that a sparse step waits for others.
