@@ -41,13 +41,13 @@ def slot_of(category: str, name: str) -> int:
 class Lease:
     """When the values that were read from one profile were last known to be current.
 
-    `used` says that a value was looked up since the last check of the profile began.
+    `uses` counts the values that were read or looked up in a while.
     """
 
-    __slots__ = ("_confirmed", "_since", "used")
+    __slots__ = ("_confirmed", "_since", "uses")
 
     def __init__(self) -> None:
-        self.used = True
+        self.uses = 0
         self._since, self._confirmed = math.inf, -math.inf
 
     def renew(self, began: float, ended: float) -> None:
@@ -57,7 +57,7 @@ class Lease:
 
     def confirmed(self, read: float) -> float:
         """The last time at which a value was known to be current, which was read from `read` on."""
-        self.used = True
+        self.uses += 1
         return self._confirmed if self._since <= read < self._confirmed else read
 
 

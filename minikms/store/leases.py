@@ -22,8 +22,12 @@ LOGGER = logging.getLogger(__name__)
 # Reads the entry of a profile; None is the store's own.
 Read: TypeAlias = Callable[[str | None], Awaitable[Sequence]]
 
-# In parts of the time that a lease lasts: the age at which it is renewed if it is in use, the pause
-# between two looks for such leases, and the age at which an unused one is forgotten.
+# A profile is in use if it has so many uses while a lease lasts: for fewer, a check costs more than
+# it saves. A call that reads a key again is two uses.
+_IN_USE: Final = 3
+
+# In parts of that time: the age at which a lease in use is renewed, the pause between two looks for
+# such leases, and the age at which an unused one is forgotten.
 _DUE: Final = 0.6
 _PAUSE: Final = 0.1
 _FORGOTTEN: Final = 10.0
@@ -36,14 +40,29 @@ _AT_ONCE: Final = 4
 
 
 class _Checked(Lease):
-    """The lease of a profile, the time of the last check, and the moment that it has shown."""
+    """The lease of a profile, the time of the last check, and the moment that it has shown.
 
-    __slots__ = ("checked", "seen")
+    The uses are counted from `counted` on.
+    """
+
+    __slots__ = ("checked", "counted", "seen")
 
     def __init__(self) -> None:
         super().__init__()
-        self.checked = -math.inf
+        self.checked = self.counted = -math.inf
         self.seen: Position | None = None
+
+    def is_due(self, now: float, ttl: float) -> bool:
+        """Tell whether the lease is in use, and has to be renewed; count its uses anew at times."""
+        if self.uses >= _IN_USE:
+            return now - self.checked > _DUE * ttl
+        if self.uses and now - self.counted > ttl:
+            self.uses, self.counted = 0, now
+        return False
+
+    def is_forgotten(self, now: float, ttl: float) -> bool:
+        """Tell whether the lease has not been in use for long."""
+        return not self.uses and now - max(self.checked, self.counted) > _FORGOTTEN * ttl
 
 
 class Leases:
@@ -60,7 +79,7 @@ class Leases:
         lease = self._own if profile is None else self._tenants.get(profile)
         if lease is None:
             lease = self._tenants[str(profile)] = _Checked()
-        lease.used = True
+        lease.uses += 1
         return lease
 
     async def keep(self, read: Read, ttl: float) -> None:
@@ -70,11 +89,11 @@ class Leases:
             await asyncio.sleep(pause)
             now, due = time.monotonic(), []
             for profile, lease in list(self._tenants.items()):
-                if lease.used and now - lease.checked > _DUE * ttl:
+                if lease.is_due(now, ttl):
                     due.append((profile, lease))
-                elif not lease.used and now - lease.checked > _FORGOTTEN * ttl:
+                elif lease.is_forgotten(now, ttl):
                     del self._tenants[profile]
-            if not due and self._own.used and now - self._own.checked > _DUE * ttl:
+            if self._own.is_due(now, ttl):
                 await self._check(None, self._own, read)
             for start in range(0, len(due), _AT_ONCE):
                 # A value also depends on the store's own profile, which has the directory.
@@ -86,7 +105,8 @@ class Leases:
 
     async def _check(self, profile: str | None, lease: _Checked, read: Read) -> bool:
         """Count the changes since the last check, and renew a lease; False if it cannot be done."""
-        lease.used, began = False, time.monotonic()
+        began = lease.counted = time.monotonic()
+        lease.uses = 0
         try:
             current = await read(profile)
         except ProfileNotFound:
