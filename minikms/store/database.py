@@ -223,7 +223,7 @@ class Database:
         """The last changes of a profile; None is the store's own."""
         if profile is None:
             return await self.run_own(Session.sequence)
-        return await self.run(profile, Session.sequence)
+        return await self.read(profile, Session.sequence)
 
     @property
     def pool(self) -> PoolState:

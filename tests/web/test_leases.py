@@ -13,7 +13,7 @@ from minikms.errors import StoreUnavailable
 from minikms.http.state import CONFIG
 from minikms.serve.assembly import create_service
 from minikms.store import leases, sequence
-from minikms.store.directory import ProfileDirectory
+from minikms.store.database import Database
 from minikms.store.notices import NotifyChangeCounters
 from minikms.store.sessions import Session
 from minikms.web.state import SERVICE
@@ -134,22 +134,22 @@ async def test_keys_in_use_are_not_read_again(without_notices, pair, monkeypatch
     one, other = pair
     kids = await generate(one, 100)
     checks, reads = [], []
-    check_one, known = leases.Leases._check, ProfileDirectory.known_or_looked_up
+    check_one, read_from = leases.Leases._check, Database.read
 
     def check(self, profile, *args):
         checks.append(profile)
         return check_one(self, profile, *args)
 
-    def read(self, name):
-        reads.append(name)
-        return known(self, name)
+    def read(self, profile, work):
+        reads.append(profile)
+        return read_from(self, profile, work)
 
     def begin():
         checks.clear()
         reads.clear()
 
     monkeypatch.setattr(leases.Leases, "_check", check)
-    monkeypatch.setattr(ProfileDirectory, "known_or_looked_up", read)
+    monkeypatch.setattr(Database, "read", read)
     calls = [lambda kid=kid: sign(other, kid) for kid in kids]
     await renewed(other, *calls, seconds=3 * TTL, begin=begin)
     assert 3 <= checks.count("default") <= 6
