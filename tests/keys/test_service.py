@@ -76,9 +76,9 @@ class FixedBytes(Fixed):
 
 
 class Slow(Ed25519):
-    """Generates and signs in a thread, and only once it is let."""
+    """Generates in a thread, and only once it is let."""
 
-    name, aliases, slow = "slow", (), frozenset({"generate", "sign", "verify"})
+    name, aliases, slow = "slow", (), frozenset({"generate"})
     begun, let = threading.Event(), threading.Event()
 
     def generate(self):
@@ -86,10 +86,6 @@ class Slow(Ed25519):
         self.begun.set()
         assert self.let.wait(30)
         return super().generate()
-
-    def sign(self, key, message, options):
-        assert threading.current_thread() is not threading.main_thread()
-        return super().sign(key, message, options)
 
     def pack(self, key):
         return self.secret_bytes(key)
@@ -168,11 +164,3 @@ async def test_a_profile_that_goes_while_its_key_is_made(client):
     assert (response.status, "profile-not-found" in await response.text()) == (404, True)
     await client.post("/profile", json={"name": "alice"})
     assert await stored(client, "alice") == await stored(client) == (0, 0, 0, 0)
-
-
-async def test_slow_operations_leave_the_event_loop(client):
-    Slow.let.set()
-    kid = (await (await generate(client, "slow")).json())["kid"]
-    signed = await client.post("/sign", json={"kid": kid, "data": "AAAA"})
-    checked = {"kid": kid, "data": "AAAA", **await signed.json()}
-    assert await (await client.post("/verify", json=checked)).json() == {"valid": True}

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from algorithm_facts import FACTS, named, using
+from algorithm_facts import FACTS, named
 from encoded import b64, raw
 from nacl import bindings as sodium
 from problems import refused
@@ -125,8 +125,3 @@ async def test_a_key_set_has_no_key_as_another_type(get, generate):
     signs = await generate(operations=["sign", "derive"])
     found = [(jwk["kid"], jwk["use"]) for jwk in (await get("/jwks.json"))["keys"]]
     assert found == [(signs["kid"], "sig")]
-
-
-@pytest.mark.parametrize("alg", using("sign"))
-async def test_keys_that_can_sign_do_so_by_default(generate, alg):
-    assert {"sign", "verify"} <= set((await generate(alg))["operations"])
