@@ -14,8 +14,9 @@ from minikms.doors.protocol import Door, DoorCall, DoorRoute, DoorService
 from minikms.errors import InternalError, KmsError, ProfileNotFound
 from minikms.events import AuditSink
 from minikms.http.answers import Answer, AnswerForm, Handler
-from minikms.http.gate import Gate, Gated, enter, parse_proxies, receive
+from minikms.http.gate import Gate, Gated, enter, receive
 from minikms.http.hosts import known_hosts
+from minikms.http.proxies import parse_proxies
 from minikms.http.server import KmsRunner
 from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVER, SHUTDOWN, UNREAD
 from minikms.http.tracebacks import loggable

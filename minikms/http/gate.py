@@ -1,9 +1,8 @@
 """The gate that every call passes: authentication, limits in flight, and the audit event."""
 
 import asyncio
-import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -20,12 +19,11 @@ from minikms.http.hosts import Hosts
 from minikms.http.limits import InFlight, expect, read_body, refuse_too_large
 from minikms.http.logs import EVENT, request_id
 from minikms.http.problems import slug_of
+from minikms.http.proxies import Network, forwarded_address
 from minikms.http.state import CONFIG, IN_FLIGHT
 from minikms.http.tracebacks import is_of_an_algorithm
 from minikms.records import KID_PATTERN
-from minikms.startup_errors import AccessError
 
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 ExpectHandler: TypeAlias = Callable[[web.Request], Awaitable[None]]
 # Returns the profile that a refused call names, or None.
 AskedProfile: TypeAlias = Callable[[web.Request], str | None]
@@ -296,38 +294,3 @@ def certificate_subject(tls: Any) -> str | None:
     if certificate is None:
         return None
     return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
-
-
-def forwarded_address(request: web.Request, proxies: tuple[Network, ...]) -> str:
-    """The address of the caller, as trusted `proxies` report it.
-
-    Each proxy appends the address of its caller to `X-Forwarded-For`. So it is read from its end up
-    to the first address that is not a trusted proxy's; anyone can write what precedes that.
-    """
-    nearest = request.remote or ""
-    forwarded = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
-    while is_one_of(nearest, proxies) and forwarded:
-        try:
-            nearest = str(ipaddress.ip_address(forwarded.pop().strip()))
-        except ValueError:
-            break
-    return nearest
-
-
-def parse_proxies(text: str) -> tuple[Network, ...]:
-    """Parse addresses and networks with commas between them; raises AccessError."""
-    try:
-        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise AccessError(
-            "--trusted-proxy takes addresses and networks, with commas between them."
-        ) from None
-
-
-def is_one_of(text: str, networks: Iterable[Network]) -> bool:
-    """Return true for an address in one of these networks."""
-    try:
-        ip = ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return any(ip in network for network in networks)

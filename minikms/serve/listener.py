@@ -7,7 +7,7 @@ from typing import Final
 
 from minikms.config import Config
 from minikms.http.acceptor import Acceptor, Places, room_for
-from minikms.http.gate import is_one_of, parse_proxies
+from minikms.http.proxies import is_one_of, parse_proxies
 from minikms.http.server import KmsRunner
 from minikms.serve.ports import cannot_listen
 from minikms.small_files import read_small_file

@@ -6,9 +6,10 @@ from aiohttp import web
 
 from minikms.access.policy import OPEN, SCOPES
 from minikms.config import Config
-from minikms.http.gate import GATE, ExpectHandler, Gate, Gated, parse_proxies
+from minikms.http.gate import GATE, ExpectHandler, Gate, Gated
 from minikms.http.hosts import known_hosts
 from minikms.http.limits import InFlight, expect
+from minikms.http.proxies import parse_proxies
 from minikms.http.server import KmsRunner
 from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVER, SHUTDOWN, UNREAD, Shutdown
 from minikms.http.unread import UnreadAnswers
