@@ -17,7 +17,7 @@ from minikms.web.handlers import (
     system,
     tokens,
 )
-from minikms.web.handlers.operations import Build, BuildBatch, batch_operation, operation
+from minikms.web.handlers.operations import batch_operation, operation
 from minikms.web.messages import NDJSON
 from minikms.web.schemas import (
     box_bodies,
@@ -68,7 +68,7 @@ class Route:
 
 def _operation(
     path: str,
-    build: Build,
+    build: Callable[[dict[str, Any]], Any],
     name: str,
     scope: str,
     tag: str,
@@ -78,30 +78,18 @@ def _operation(
     problems: Problems = (),
     *,
     secret: bool = False,
+    each: str = "",
 ) -> Route:
-    """The route of an operation on a key; `build` makes the operation from a body."""
-    handler = operation(build, body, answer)
+    """The route of an operation on a key; `build` makes the operation from a body.
+
+    Of a batch, the answer has each result under the name `each`.
+    """
+    if each:
+        handler = batch_operation(build, body, answer, member=each)
+    else:
+        handler = operation(build, body, answer)
     return Route("POST", path, handler, name, scope, tag, success, answer, body, _CALL,
                  (*_OF_KEYS, *problems), secret=secret)  # fmt: skip
-
-
-def _batch(
-    path: str,
-    build: BuildBatch,
-    name: str,
-    scope: str,
-    success: str,
-    body: type[Request],
-    answer: type[Body],
-    problems: Problems,
-    *,
-    member: str,
-) -> Route:
-    handler = batch_operation(build, body, answer, member=member)
-    own = (*_OF_KEYS, *problems)
-    return Route(
-        "POST", path, handler, name, scope, "operations", success, answer, body, _CALL, own
-    )
 
 
 # `[^/]+`, since aiohttp's own `{kid}` stops at braces. The names of other calls are excluded:
@@ -182,14 +170,14 @@ ROUTES: Final = (
     _operation("/verify", operations.verify, "verify", "verify", "operations",
                "Whether the signature is valid.", operation_bodies.VerifyRequest,
                operation_bodies.Verification, (e.UnsupportedOption, e.InvalidKey)),
-    _batch("/sign/batch", operations.sign_batch, "signBatch", "sign",
-           "A signature or a problem for each message, in order.",
-           operation_bodies.BatchSignRequest, operation_bodies.BatchSignature,
-           (e.UnsupportedOption,), member="sig"),
-    _batch("/verify/batch", operations.verify_batch, "verifyBatch", "verify",
-           "Whether each signature is valid, or a problem, in order.",
-           operation_bodies.BatchVerifyRequest, operation_bodies.BatchVerification,
-           (e.UnsupportedOption, e.InvalidKey), member="valid"),
+    _operation("/sign/batch", operations.sign_batch, "signBatch", "sign", "operations",
+               "A signature or a problem for each message, in order.",
+               operation_bodies.BatchSignRequest, operation_bodies.BatchSignature,
+               (e.UnsupportedOption,), each="sig"),
+    _operation("/verify/batch", operations.verify_batch, "verifyBatch", "verify", "operations",
+               "Whether each signature is valid, or a problem, in order.",
+               operation_bodies.BatchVerifyRequest, operation_bodies.BatchVerification,
+               (e.UnsupportedOption, e.InvalidKey), each="valid"),
     _operation("/encrypt", operations.encrypt, "encrypt", "encrypt", "operations",
                "The ciphertext, nonce and tag.", operation_bodies.EncryptRequest,
                operation_bodies.EncryptedData, (e.UnsupportedOption, e.InvalidKey)),
