@@ -120,10 +120,12 @@ class DecryptJwe(Operation[Jwe, Decrypted]):
     is_long: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.is_long = _count_recipients(self.value) > FEW
+        recipients = () if isinstance(self.value, str) else self.value.get("recipients")
+        self.is_long = isinstance(recipients, list) and len(recipients) > FEW
 
     def compute(self, key: UsableKey[Jwe]) -> Decrypted:
-        parsed = _parse(self.value)
+        value = self.value
+        parsed = _parse_compact(value) if isinstance(value, str) else _parse_json(value)
         recipients = _of_sender(_fitting(parsed.recipients, key.algorithm), self.sender)
         sender = _load_sender(key.algorithm, self.sender)
         try:
@@ -144,19 +146,6 @@ class DecryptJwe(Operation[Jwe, Decrypted]):
         if others:
             raise DecryptionFailed()
         raise DecryptionFailed(errors=[("#/jwe", f"Its epk is refused. {refused}")])
-
-
-def _parse(value: Serialized) -> ParsedJwe:
-    """The parts of a JWE in any of its forms; raises ValidationFailed, which names the fault."""
-    if isinstance(value, str):
-        return _parse_compact(value)
-    return _parse_json(value)
-
-
-def _count_recipients(value: Serialized) -> int:
-    """The number of recipients that a JWE seems to have."""
-    recipients = () if isinstance(value, str) else value.get("recipients", ())
-    return len(recipients) if isinstance(recipients, list) else 1
 
 
 def _parse_compact(text: str) -> ParsedJwe:

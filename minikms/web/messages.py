@@ -202,9 +202,7 @@ def _where(body: bytes, exc: orjson.JSONDecodeError) -> str:
 def _require_json(request: web.Request) -> None:
     headers = request.headers
     is_given = "Content-Type" in headers
-    if not (_is_json(request.content_type) if is_given else "Origin" not in headers):
+    kind = request.content_type
+    is_json = kind == _JSON or kind.endswith("+json")
+    if not (is_json if is_given else "Origin" not in headers):
         raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
-
-
-def _is_json(content_type: str) -> bool:
-    return content_type == _JSON or content_type.endswith("+json")
