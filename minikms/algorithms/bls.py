@@ -14,6 +14,10 @@ _INFINITY: Final = 0x40
 class BlsKeyPair(AskarKeyPair):
     """A key pair on BLS12-381, whose public key is not the identity."""
 
+    kty = "EC"
+    did_key = True
+    slow = frozenset({"generate", "import"})
+
     def load_public(self, jwk: Mapping[str, Any]) -> Key:
         key = super().load_public(jwk)
         # KeyValidate, section 2.5. Askar refuses points off the curve or the subgroup.
@@ -27,9 +31,6 @@ class Bls12381G1(BlsKeyPair):
 
     name, crv, multicodec = "bls12381g1", "BLS12381G1", 0xEA
     aliases = ("bls12-381-g1",)
-    kty = "EC"
-    did_key = True
-    slow = frozenset({"generate", "import"})
 
 
 class Bls12381G2(BlsKeyPair):
@@ -37,6 +38,3 @@ class Bls12381G2(BlsKeyPair):
 
     name, crv, multicodec = "bls12381g2", "BLS12381G2", 0xEB
     aliases = ("bls12-381-g2",)
-    kty = "EC"
-    did_key = True
-    slow = frozenset({"generate", "import"})
