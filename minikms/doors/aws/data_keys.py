@@ -1,6 +1,8 @@
 """Random bytes, data keys and data key pairs: the Generate… operations, except for GenerateMac."""
 
 import secrets
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from minikms.doors.aws.body import (
@@ -16,7 +18,7 @@ from minikms.doors.aws.body import (
 )
 from minikms.doors.aws.encryption import aad_of, blob_of, material
 from minikms.doors.aws.errors import invalid
-from minikms.doors.aws.operation import Answer, AwsCall, operation
+from minikms.doors.aws.operation import Answer, AwsCall, AwsOperation, operation
 from minikms.doors.aws.specs import ENCRYPT_DECRYPT, KEY_SPECS, SYMMETRIC_DEFAULT, spki_of
 from minikms.doors.operations import Encrypt
 
@@ -38,14 +40,12 @@ _DATA_KEY: Final[Shape] = {
     "KeySpec": Enum(tuple(_SIZES)),
     "DryRun": Boolean(),
 }
-_PLAIN_DATA_KEY: Final[Shape] = {**_DATA_KEY, "Recipient": Unsupported()}
 _DATA_KEY_PAIR: Final[Shape] = {
     **BY_KEY_ID,
     "EncryptionContext": Context(),
     "KeyPairSpec": Enum(_PAIRS, required=True),
     "DryRun": Boolean(),
 }
-_PLAIN_DATA_KEY_PAIR: Final[Shape] = {**_DATA_KEY_PAIR, "Recipient": Unsupported()}
 
 
 @operation("GenerateRandom", "random", _GENERATE_RANDOM)
@@ -56,31 +56,8 @@ async def generate_random(call: AwsCall, body: Body) -> Answer:
     return {"Plaintext": base64(call.service.random(body["NumberOfBytes"]))}
 
 
-@operation("GenerateDataKey", "encrypt", _PLAIN_DATA_KEY)
-async def generate_data_key(call: AwsCall, body: Body) -> Answer:
-    """Make a data key; return it plain and encrypted."""
-    return await _data_key(call, body, plain=True)
-
-
-@operation("GenerateDataKeyWithoutPlaintext", "encrypt", _DATA_KEY)
-async def generate_data_key_without_plaintext(call: AwsCall, body: Body) -> Answer:
-    """Make a data key; return it encrypted."""
-    return await _data_key(call, body, plain=False)
-
-
-@operation("GenerateDataKeyPair", "encrypt", _PLAIN_DATA_KEY_PAIR)
-async def generate_data_key_pair(call: AwsCall, body: Body) -> Answer:
-    """Make a key pair; return its private key plain and encrypted."""
-    return await _data_key_pair(call, body, plain=True)
-
-
-@operation("GenerateDataKeyPairWithoutPlaintext", "encrypt", _DATA_KEY_PAIR)
-async def generate_data_key_pair_without_plaintext(call: AwsCall, body: Body) -> Answer:
-    """Make a key pair; return its private key encrypted."""
-    return await _data_key_pair(call, body, plain=False)
-
-
 async def _data_key(call: AwsCall, body: Body, *, plain: bool) -> Answer:
+    """Make a data key; return it encrypted, and plain if `plain`."""
     key = await call.key_to_use(body["KeyId"], ENCRYPT_DECRYPT, "encrypt")
     key.require_algorithm(SYMMETRIC_DEFAULT)
     if ("KeySpec" in body) == ("NumberOfBytes" in body):
@@ -99,6 +76,7 @@ async def _data_key(call: AwsCall, body: Body, *, plain: bool) -> Answer:
 
 
 async def _data_key_pair(call: AwsCall, body: Body, *, plain: bool) -> Answer:
+    """Make a key pair; return its private key encrypted, and plain if `plain`."""
     key = await call.key_to_use(body["KeyId"], ENCRYPT_DECRYPT, "encrypt")
     key.require_algorithm(SYMMETRIC_DEFAULT)
     spec = call.specs.get(body["KeyPairSpec"])
@@ -117,10 +95,17 @@ async def _data_key_pair(call: AwsCall, body: Body, *, plain: bool) -> Answer:
     }
 
 
+def _both(
+    name: str, members: Shape, handler: Callable[..., Awaitable[Answer]]
+) -> tuple[AwsOperation, AwsOperation]:
+    """Declare an operation that also returns what it made in plaintext, and its other form."""
+    plain = operation(name, "encrypt", {**members, "Recipient": Unsupported()})
+    sealed = operation(f"{name}WithoutPlaintext", "encrypt", members)
+    return plain(partial(handler, plain=True)), sealed(partial(handler, plain=False))
+
+
 OPERATIONS: Final = (
     generate_random,
-    generate_data_key,
-    generate_data_key_without_plaintext,
-    generate_data_key_pair,
-    generate_data_key_pair_without_plaintext,
+    *_both("GenerateDataKey", _DATA_KEY, _data_key),
+    *_both("GenerateDataKeyPair", _DATA_KEY_PAIR, _data_key_pair),
 )
