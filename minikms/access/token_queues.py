@@ -31,14 +31,12 @@ class TokenQueues:
         return token not in self._accepted
 
     def accept(self, token: bytes) -> None:
-        """Remember a token as accepted."""
         self._accepted[token] = None
         self._accepted.move_to_end(token)
         if len(self._accepted) > _MOST_ACCEPTED:
             self._accepted.popitem(last=False)
 
     def forget(self, token: bytes) -> None:
-        """Forget that a token was accepted."""
         self._accepted.pop(token, None)
 
     @asynccontextmanager

@@ -37,7 +37,6 @@ class Token(NamedTuple):
 
     @classmethod
     def new(cls) -> Self:
-        """A new random token."""
         return cls(secrets.token_hex(8), secrets.token_bytes(32))
 
     @classmethod
@@ -87,16 +86,13 @@ class TokenRecord:
 
     @property
     def expired(self) -> bool:
-        """Tell whether the token has expired."""
         return self.expires is not None and self.expires <= time.time_ns()
 
     def to_bytes(self) -> bytes:
-        """Encode the record for the store."""
         return orjson.dumps(asdict(self))
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Self:
-        """Decode a record that `to_bytes` encoded."""
         data: dict[str, Any] = orjson.loads(value)
         data["scopes"] = tuple(data["scopes"])
         if data["profiles"] is not None:

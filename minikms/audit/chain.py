@@ -125,7 +125,6 @@ class Chain:
 
     @property
     def last(self) -> Link:
-        """Its last line."""
         return Link(self.id, self.count, self._last.decode())
 
     def head(self, *, closed: bool) -> "Head":
@@ -165,7 +164,6 @@ class Head:
     sig: str = ""
 
     def signed(self, key: Ed25519PrivateKey) -> Self:
-        """The same head with a signature."""
         return replace(self, sig=jose_b64url(key.sign(self._payload)))
 
     def is_signed_by(self, key: Ed25519PublicKey) -> bool:

@@ -43,7 +43,6 @@ class LogFile:
             return files
 
     def close(self) -> None:
-        """Close it."""
         self._opened.close()
 
     def parts(self) -> Iterator[bytes]:
@@ -149,7 +148,6 @@ class FileChecker:
                 yield heads[max(heads)]
 
     def check(self, file: LogFile) -> None:
-        """Check the lines of a file."""
         path = file.path
         self.tally.files += 1
         chain: FoundChain | None = None

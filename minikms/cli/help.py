@@ -82,7 +82,6 @@ class HelpCommand(click.Command):
         return super().get_short_help_str(_ANY_LENGTH)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, heading by heading."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             if isinstance(param, click.Option) and (record := param.get_help_record(ctx)):
@@ -93,7 +92,6 @@ class HelpCommand(click.Command):
                 formatter.write_dl(records)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
         if self.examples:
             with formatter.section("Examples"):
                 for example in self.examples:
@@ -107,5 +105,4 @@ class HelpGroup(click.Group, HelpCommand):
     group_class = type
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of its commands."""
         return list(self.commands)

@@ -35,7 +35,6 @@ class ProgressLines:
         self._done = 0
 
     def update(self, n_steps: int) -> None:
-        """Count further steps as done."""
         self._done += n_steps
 
     async def write(self) -> None:

@@ -31,7 +31,6 @@ class BatchHandler(logging.Handler):
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue the line of a record."""
         try:
             self._lines.append(self.format(record) + "\n")
             if record.levelno >= logging.WARNING:

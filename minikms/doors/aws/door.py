@@ -101,7 +101,6 @@ def _no_operation(service: str, name: str) -> KmsError:
 
 
 def _operations() -> "Sequence[AwsOperation]":
-    """Return all operations."""
     from minikms.doors.aws import (
         agreement,
         aliases,

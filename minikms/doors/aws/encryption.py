@@ -192,7 +192,6 @@ class CiphertextBlob(NamedTuple):
     encrypted: Encrypted
 
     def to_bytes(self) -> bytes:
-        """Return the blob that callers keep."""
         ciphertext, nonce, tag = self.encrypted
         kid = self.kid.encode()
         return b"".join((bytes((_VERSION, len(kid))), kid, nonce or b"", tag or b"", ciphertext))

@@ -47,7 +47,6 @@ class Arns(NamedTuple):
     region: str
 
     def key(self, key_id: str) -> str:
-        """Return the ARN of a key."""
         return f"arn:aws:kms:{self.region}:{self.account}:key/{key_id}"
 
     def alias(self, name: str) -> str:

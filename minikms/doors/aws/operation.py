@@ -177,8 +177,6 @@ class AwsOperation:
     also: tuple[str, ...] = ()
 
     def route(self, specs: Specs) -> DoorRoute:
-        """Return its route in the door."""
-
         async def handle(call: DoorCall) -> bytes:
             body = read(call.body, self.request)
             arns = Arns(account_of(call.profile), caller(call.request).region)
