@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -174,13 +175,14 @@ async def add_alias(
     written nothing.
     """
     name = alias_entry(alias)
+    if binding != "update" and alias not in record.aliases:
+        named = record.with_alias(alias)
+        with suppress(DuplicateError):  # most aliases are new
+            await session.insert(ALIAS, name, record.kid)
+            return named
     entry = await session.fetch(ALIAS, name)
     if entry is None:
-        if binding == "update":
-            raise AliasNotFound()
-        named = record.with_alias(alias)
-        await session.insert(ALIAS, name, record.kid)
-        return named
+        raise AliasNotFound()
     if entry.value.decode() == record.kid:
         if binding == "create":
             raise AliasExists("The alias names this key.")

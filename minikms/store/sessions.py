@@ -167,11 +167,14 @@ class Transaction(Session):
         value: str | bytes,
         tags: Mapping[str, Any] | None = None,
     ) -> None:
-        """Insert an entry; raises DuplicateError, and ValueError for a name with NUL."""
+        """Insert an entry; raises DuplicateError, and ValueError for a name with NUL.
+
+        After DuplicateError, nothing was written.
+        """
         if _NUL in name:
             raise ValueError("The name of an entry must not contain NUL.")
-        self._note(size=len(value))
         await self._session.insert(category, name, value, tags)
+        self._note(size=len(value))
 
     async def insert_key(self, name: str, key: AskarKey) -> None:
         """Insert a key of Askar's; raises DuplicateError."""
