@@ -257,6 +257,23 @@ def test_keys_that_are_opened(counted):
     until(lambda: service.metrics()[key("keys_opened_total")] == 1)  # and stays open
 
 
+@pytest.mark.process
+def test_the_cache_of_keys(counted):
+    service = counted()
+    assert service.status("POST", "/key/generate", GENERATE) == 200
+
+    def shown(name):
+        return service.metrics()[key(f"key_cache_{name}")]
+
+    assert [shown(name) for name in ("keys", "bytes", "hits_total")] == [0, 0, 0]
+    for _ in range(3):
+        assert service.status("POST", "/sign", SIGN) == 200
+    until(lambda: shown("hits_total") == 2)
+    assert shown("misses_total") > 0
+    assert (shown("keys"), shown("evictions_total")) == (1, 0)
+    assert 1_000 < shown("bytes") < 5_000
+
+
 @contextlib.contextmanager
 def writers(service, number):
     """So many callers, each of whom makes one key after another."""

@@ -1,0 +1,88 @@
+"""Reads keys into the cache after the start, so that their first use is as fast as a later one."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from minikms.background import in_background
+from minikms.errors import ProfileNotFound, StoreUnavailable
+from minikms.keys.service import KeyService
+from minikms.records import DEFAULT_PROFILE
+from minikms.store.keys import KeyStore
+
+LOGGER = logging.getLogger(__name__)
+
+# Seconds between two looks whether calls still wait for the store, and after it was unavailable.
+_PAUSE: Final = 0.02
+_LONG_PAUSE: Final = 1.0
+
+# Seconds to wait until keys that are read last in the cache: on PostgreSQL, until their profiles
+# were checked once.
+_PATIENCE: Final = 60.0
+
+
+@asynccontextmanager
+async def warming(keys: KeyService, store: KeyStore) -> AsyncIterator[None]:
+    """Cache keys, the newest of each profile first, until the cache is full or the block ends.
+
+    It pauses while calls wait for a connection to the store.
+    """
+    async with in_background(_warm(keys, store)):
+        yield
+
+
+async def _warm(keys: KeyService, store: KeyStore) -> None:
+    began = time.monotonic()
+    try:
+        number, is_full = await _read_all(keys, store)
+    except Exception:
+        LOGGER.exception("reading keys ahead has ended")
+        return
+    LOGGER.info(
+        "%d keys were read ahead in %.1f s%s",
+        number,
+        time.monotonic() - began,
+        ": the cache is full" if is_full else "",
+    )
+
+
+async def _read_all(keys: KeyService, store: KeyStore) -> tuple[int, bool]:
+    """Read the keys of all profiles; return their number, and whether the cache is full."""
+    names = await _profiles(keys)
+    for name in names:
+        keys.lasts(name)  # so that they are checked together
+    number, until = 0, time.monotonic() + _PATIENCE
+    for name in names:
+        while not (lasts := keys.lasts(name)) and time.monotonic() < until:
+            await asyncio.sleep(_PAUSE)
+        place = None if lasts else 0
+        while place != 0:
+            if store.database.pool.waiting:
+                await asyncio.sleep(_PAUSE)
+                continue
+            try:
+                read = await keys.read_ahead(name, place)
+            except ProfileNotFound:
+                break
+            except StoreUnavailable:
+                await asyncio.sleep(_LONG_PAUSE)
+                continue
+            number += read.keys
+            if read.is_full:
+                return number, True
+            place = read.before
+    return number, False
+
+
+async def _profiles(keys: KeyService) -> list[str]:
+    """The names of all profiles, the default one first."""
+    while True:
+        try:
+            names = await keys.profiles()
+        except StoreUnavailable:
+            await asyncio.sleep(_LONG_PAUSE)
+        else:
+            return sorted(names, key=lambda name: name != DEFAULT_PROFILE)
