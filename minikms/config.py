@@ -152,6 +152,7 @@ class Config:
     cache_ttl: int = _store(
         5, "Time that a cached key or token is used without a check of PostgreSQL.", value="SECONDS"
     )
+    warm: bool = _store(False, "Read keys into the cache after the start, until the cache is full.")
     auth: str = _access(
         "auto", "Authentication of callers; auto requires a token if the store is persistent.", AUTH
     )

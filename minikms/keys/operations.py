@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from minikms.errors import (
     AliasNotFound,
@@ -42,6 +42,14 @@ _FEW: Final = 2
 
 _NOT_THERE: Final = (KeyNotFound, AliasNotFound)
 _NOT_THIS: Final = (*_NOT_THERE, KeyNotUsable, UnsupportedOperation)
+
+
+class ReadAhead(NamedTuple):
+    """The number of keys that were cached, the place before them, and whether the cache is full."""
+
+    keys: int
+    before: int
+    is_full: bool = False
 
 
 class KeyOperations:
@@ -189,6 +197,31 @@ class KeyOperations:
             found = CachedKey(await self._store.record(profile, ref))
             _keep(pending, profile, found)
         return found
+
+    async def read_ahead(self, profile: str, end: int | None) -> ReadAhead:
+        """Cache some keys up to a place in the order of creation, None for the last one.
+
+        It evicts nothing. Raises ProfileNotFound and StoreUnavailable.
+        """
+        pending = self.cache.start_fill()
+        keys, before = await self._store.read_back(profile, end)
+        number = 0
+        for record, stored in keys:
+            if (profile, record.kid, None) in self.cache or not self._registry.has(record):
+                continue
+            found = CachedKey(record)
+            if record.material != "none":
+                found.key = self._registry.of(record).unpack(stored)
+            if not self.cache.has_room(found):
+                return ReadAhead(number, before, is_full=True)
+            _keep(pending, profile, found)
+            number += 1
+            await asyncio.sleep(0)  # lets calls go on
+        return ReadAhead(number, before)
+
+    def lasts(self, profile: str) -> bool:
+        """Tell whether keys of a profile that are read from now on stay in the cache."""
+        return self.cache.keeps((PROFILE, profile))
 
     def _shown(self, record: KeyRecord) -> KeyRecord:
         """A record as callers see it, marked if its algorithm is not installed."""

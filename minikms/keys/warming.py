@@ -60,7 +60,7 @@ async def _read_all(keys: KeyService, store: KeyStore) -> tuple[int, bool]:
             await asyncio.sleep(_PAUSE)
         place = None if lasts else 0
         while place != 0:
-            if store.database.pool.waiting:
+            if _waits(store):
                 await asyncio.sleep(_PAUSE)
                 continue
             try:
@@ -75,6 +75,11 @@ async def _read_all(keys: KeyService, store: KeyStore) -> tuple[int, bool]:
                 return number, True
             place = read.before
     return number, False
+
+
+def _waits(store: KeyStore) -> bool:
+    """Tell whether calls wait for a connection to the store."""
+    return store.database.pool.waiting > 0
 
 
 async def _profiles(keys: KeyService) -> list[str]:

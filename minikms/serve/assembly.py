@@ -17,6 +17,7 @@ from minikms.http.gate import GATE
 from minikms.http.state import CONFIG
 from minikms.keys.service import KeyService
 from minikms.keys.sweeper import sweeping
+from minikms.keys.warming import warming
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.startup_errors import AccessError
 from minikms.store.cache import Bounds
@@ -70,6 +71,8 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(store.database.listening(app[CONFIG].cache_ttl))
             await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].sink))
+            if app[CONFIG].warm:
+                await stack.enter_async_context(warming(app[SERVICE], store))
             if app[CONFIG].needs_token:
                 access = _token_access(app[CONFIG], app[TOKENS])
                 app[GATE].access = await stack.enter_async_context(access)

@@ -164,6 +164,20 @@ class Cache(Generic[ValueT]):
         """Take a snapshot of the counters; call it before a value is read."""
         return PendingEntry(self, self._snapshot(), time.monotonic())
 
+    def __contains__(self, name: Hashable) -> bool:
+        """Tell whether a value has this name, even if it is no longer valid; it is no use of it."""
+        return name in self._entries
+
+    def has_room(self, value: ValueT) -> bool:
+        """Tell whether a value can be cached without an eviction."""
+        fits = self.weight + self._weigh(value) <= self._memory
+        return fits and self._number < self._size
+
+    def keeps(self, *sources: tuple[str, str]) -> bool:
+        """Tell whether what is read from now on stays valid while these entries do not change."""
+        lease = self._lease(sources)
+        return lease is None or (self._ttl > 0 and lease.ask())
+
     def weigh_again(self, name: Hashable) -> None:
         """Count a value that has grown since it was cached."""
         entry = self._entries.get(name)

@@ -21,6 +21,9 @@ from minikms.store.files import open_beside
 
 SLOTS: Final = 4096
 
+# Uses of a profile that is in use (leases.py).
+_MANY: Final = 3
+
 # The category for the one counter of all entries of a profile, which every write in it increments.
 CONTENTS: Final = "minikms.contents"
 
@@ -54,6 +57,11 @@ class Lease:
         """Confirm values by a check, whose changes are counted; only those read since the first."""
         self._since = min(self._since, ended)
         self._confirmed = began
+
+    def ask(self) -> bool:
+        """Ask for checks as if it were in use; tell whether there was one, so that values last."""
+        self.uses += _MANY
+        return self._since < math.inf
 
     def confirmed(self, read: float) -> float:
         """The last time at which a value was known to be current, which was read from `read` on."""

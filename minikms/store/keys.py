@@ -5,12 +5,18 @@ It is over 300 lines, since every change of a key is a method of one class.
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Final, Self, TypeAlias, TypeVar
 
-from minikms.errors import AliasNotFound, KeyExists, KeyNotFound, ProfileProtected
+from minikms.errors import (
+    AliasNotFound,
+    KeyExists,
+    KeyNotFound,
+    KeyUnreadable,
+    ProfileProtected,
+)
 from minikms.events import CURRENT, set_key, set_keys
 from minikms.plugin.protocol import Stored
 from minikms.records import DEFAULT_PROFILE, AliasBinding, KeyRecord, KeyRef, State
@@ -38,7 +44,7 @@ from minikms.store.entries import (
     remove_key,
     replace_record,
 )
-from minikms.store.listing import KeyListing, seq_of
+from minikms.store.listing import KeyListing, read_back, seq_of
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sessions import Session, Transaction
 from minikms.store.writes import Work
@@ -218,6 +224,28 @@ class KeyStore:
         opened = await self._read(profile, work)
         self.keys_opened += 1
         return opened
+
+    async def read_back(
+        self, profile: str, end: int | None
+    ) -> tuple[list[tuple[KeyRecord, Stored]], int]:
+        """Some keys up to a place in the order of creation, newest first, with their material.
+
+        `end` is the last place for None. The place before them is returned too, 0 at the end. Keys
+        that are disabled, scheduled for deletion or cannot be read are left out.
+        """
+
+        async def work(session: Session) -> tuple[list[tuple[KeyRecord, Stored]], int]:
+            records, start = await read_back(session, end)
+            keys = []
+            for record in records:
+                if record.current_state != "disabled":
+                    with suppress(KeyUnreadable):  # it is logged
+                        material = await material_of(session, record)
+                        if material is not None:
+                            keys.append((record.without_material(), material))
+            return keys, start
+
+        return await self._database.run(profile, work)
 
     async def page(
         self,

@@ -178,6 +178,34 @@ async def _read_dense(session: Session, *, start: int, length: int) -> _Step:
     if not last:
         await require_profile(session)
 
+    end, size = min(start + length, last), 0
+    found: list[_Read] = []
+    while start < end and size <= MAX_PAGE_BYTES:
+        behind = min(start + _FETCHED, end)
+        fetched = await _read_places(session, start + 1, behind + 1)
+        size += sum(each.size for each in fetched)
+        found += fetched
+        start = behind
+    return found, start if start < last else None
+
+
+async def read_back(session: Session, end: int | None) -> tuple[list[KeyRecord], int]:
+    """The records of some places up to `end`, newest first, and the place before them.
+
+    None is the last place. A record that does not decrypt is logged and left out.
+    """
+    if end is None:
+        end = await session.last_place()
+        if not end:
+            await require_profile(session)
+    start = max(end - _FETCHED, 0)
+    found = await _read_places(session, start + 1, end + 1) if end else []
+    return [each.record for each in reversed(found)], start
+
+
+async def _read_places(session: Session, first: int, behind: int) -> list[_Read]:
+    """The records at the places from `first` up to, and without, `behind`."""
+
     async def read(first: int, behind: int) -> list[_Read]:
         places = [seq_of(place) for place in range(first, behind)]
         places += places[-1:] * (_power_of_two(len(places)) - len(places))
@@ -187,15 +215,7 @@ async def _read_dense(session: Session, *, start: int, length: int) -> _Step:
         _log_damaged(place)
         return []
 
-    end, size = min(start + length, last), 0
-    found: list[_Read] = []
-    while start < end and size <= MAX_PAGE_BYTES:
-        behind = min(start + _FETCHED, end)
-        fetched = await read_by_halves(start + 1, behind + 1, read, lost)
-        size += sum(each.size for each in fetched)
-        found += fetched
-        start = behind
-    return found, start if start < last else None
+    return await read_by_halves(first, behind, read, lost)
 
 
 async def _read_rest(

@@ -1,0 +1,162 @@
+"""`--warm`: keys that nobody has used since the start are in the cache."""
+
+import asyncio
+import logging
+import sqlite3
+import time
+
+import pytest
+from calls import ok
+from problems import slug_of
+from waiting import until
+
+from minikms.config import Config
+from minikms.keys import warming
+from minikms.records import KeyRef
+from minikms.serve.assembly import create_service
+from minikms.web.state import SERVICE, STORE
+
+
+async def generate(client, alg="ed25519", **body):
+    headers = {"X-Profile": body.pop("profile", "default")}
+    call = client.post("/key/generate", json={"alg": alg, **body}, headers=headers)
+    return (await ok(await call))["kid"]
+
+
+def sign(client, ref, profile="default"):
+    return client.post("/sign", json={**ref, "data": ""}, headers={"X-Profile": profile})
+
+
+def cache(client):
+    return client.app[SERVICE].cache
+
+
+async def warmed(client, caplog):
+    """Wait until a service has read keys ahead; return the last line of the log about it."""
+    lines = []
+
+    def is_done():
+        lines[:] = [text for text in caplog.messages if "read ahead" in text]
+        return lines
+
+    await until("keys to be read ahead", is_done)
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+    return lines[-1]
+
+
+@pytest.fixture
+def warm(start, caplog):
+    """Start a service that reads keys ahead, after another one on the same store has ended."""
+    caplog.set_level(logging.INFO)
+
+    async def make(before, options, **others):
+        await before.close()
+        return await start(create_service(Config(**{**options, **others}, warm=True)))
+
+    return make
+
+
+async def test_the_first_use_of_a_key_does_not_read_the_store(start, warm, persistent, caplog):
+    client = await start(create_service(Config(**persistent)))
+    await ok(await client.post("/profile", json={"name": "other"}))
+    used = [({"kid": await generate(client, alg)}, "default") for alg in ("ed25519", "p256")]
+    used += [({"kid": await generate(client)}, "default") for _ in range(140)]
+    await generate(client, alias="a")
+    used += [({"alias": "a"}, "default")]
+    used += [({"kid": await generate(client, profile="other")}, "other")]
+    client = await warm(client, persistent)
+    assert (await warmed(client, caplog)).startswith("144 keys were read ahead in ")
+    assert len(cache(client)) == 144
+    opened, misses = client.app[STORE].keys_opened, cache(client).misses
+    for ref, profile in used:
+        await ok(await sign(client, ref, profile))
+    assert (client.app[STORE].keys_opened, cache(client).misses) == (opened, misses)
+
+
+async def test_keys_that_nobody_may_use_are_not_opened(start, warm, persistent, caplog):
+    client = await start(create_service(Config(**persistent)))
+    disabled, due, scheduled, expired, good = [await generate(client) for _ in range(5)]
+    await ok(await client.patch(f"/key/{disabled}", json={"state": "disabled"}))
+    await ok(await client.patch(f"/key/{expired}", json={"expires": "2020-01-01T00:00:00Z"}))
+    await client.app[SERVICE].schedule_deletion("default", KeyRef(kid=due), 1)
+    await ok(await client.delete(f"/key/{scheduled}?after=7d"))
+    client = await warm(client, persistent)
+    await warmed(client, caplog)
+    assert {kid for _, kid, _ in cache(client)._entries} == {expired, good}
+    for kid, slug in [
+        (disabled, "key-not-usable"),
+        (due, "key-not-found"),
+        (scheduled, "key-not-usable"),
+        (expired, "key-not-usable"),
+        (good, ""),
+    ]:
+        assert await slug_of(await sign(client, {"kid": kid})) == slug
+
+
+async def test_the_newest_keys_fill_the_cache_and_evict_nothing(start, warm, persistent, caplog):
+    client = await start(create_service(Config(**persistent)))
+    kids = [await generate(client) for _ in range(100)]
+    client = await warm(client, persistent, cache_memory=100_000)
+    assert "the cache is full" in await warmed(client, caplog)
+    there = [kid for kid in kids if ("default", kid, None) in cache(client)]
+    assert 30 < len(there) < 60
+    assert there == kids[-len(there) :]
+    assert cache(client).evictions == 0
+    assert cache(client).weight <= 100_000
+
+
+async def test_a_change_is_seen_by_a_service_that_has_read_ahead(start, warm, persistent, caplog):
+    client = await start(create_service(Config(**persistent)))
+    kids = [await generate(client) for _ in range(5)]
+    client = await warm(client, persistent)
+    await warmed(client, caplog)
+    other = await start(create_service(Config(**persistent)))
+    await ok(await other.patch(f"/key/{kids[0]}", json={"state": "disabled"}))
+    end = time.monotonic() + 5  # --cache-ttl; at once on SQLite
+    while await slug_of(await sign(client, {"kid": kids[0]})) != "key-not-usable":
+        assert persistent["store"].startswith("postgres")
+        assert time.monotonic() < end
+    await ok(await sign(client, {"kid": kids[1]}))
+
+
+async def test_calls_that_wait_for_the_store_come_first(
+    start, warm, persistent, monkeypatch, caplog
+):
+    client = await start(create_service(Config(**persistent)))
+    await generate(client)
+    waiting = True
+    monkeypatch.setattr(warming, "_waits", lambda store: waiting)
+    client = await warm(client, persistent)
+    await asyncio.sleep(0.2)
+    assert len(cache(client)) == 0
+    waiting = False
+    await warmed(client, caplog)
+    assert len(cache(client)) == 1
+
+
+async def test_it_ends_with_the_service(start, warm, persistent, monkeypatch, caplog):
+    client = await start(create_service(Config(**persistent)))
+    await generate(client)
+    monkeypatch.setattr(warming, "_waits", lambda store: True)
+    client = await warm(client, persistent)
+    async with asyncio.timeout(20):
+        await client.close()
+    assert "read ahead" not in caplog.text
+
+
+async def test_a_key_that_cannot_be_read_does_not_stop_it(
+    start, warm, make_store, tmp_path, flip, caplog
+):
+    options = await make_store(f"sqlite://{tmp_path}/keys.db")
+    client = await start(create_service(Config(**options)))
+    kids = [await generate(client) for _ in range(3)]
+    await client.close()
+    with sqlite3.connect(tmp_path / "keys.db") as connection:
+        rows = connection.execute("SELECT id FROM items ORDER BY length(value) DESC LIMIT 1")
+        flip(tmp_path / "keys.db", rows.fetchone()[0])
+    connection.close()
+    client = await warm(client, options)
+    await until("keys to be read ahead", lambda: "2 keys were read ahead" in caplog.text)
+    slugs = [await slug_of(await sign(client, {"kid": kid})) for kid in kids]
+    assert sorted(slugs) == ["", "", "key-unreadable"]
+    assert cache(client).hits == 2
