@@ -1,10 +1,8 @@
 """The benchmark: its calls succeed, and its report shows the measurements."""
 
-import asyncio
 import re
 import time
 
-import making
 import many_keys
 import pieces
 import pytest
@@ -142,16 +140,6 @@ async def test_the_report_names_rows_without_time(capsys):
     assert found.missing == [f"starts: {there_was_none}", f"{ED25519}: {there_was_none}"]
     assert not found.rows
     assert f"{ED25519}: {there_was_none}" in capsys.readouterr().err
-
-
-def test_pieces_of_a_new_key(monkeypatch):
-    for module in (making, pieces):
-        monkeypatch.setattr(module, "ROUNDS", 1)
-    monkeypatch.setattr(making, "IN_TRANSACTION", 2)
-    monkeypatch.setattr(pieces, "CALLS", 2)
-    found = asyncio.run(making.measure())
-    assert len(found) == 15
-    assert min(found.values()) > 0
 
 
 def test_pieces_of_a_call(run, monkeypatch):
