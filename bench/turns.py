@@ -20,7 +20,7 @@ import click
 from contender import Contender
 from contenders import CONTENDERS
 from mini_kms import MiniKms
-from rows import Row, all_rows, requests_of
+from rows import Row, contenders_of_rows, requests_of
 from server import Measurement, Server, started
 
 HERE: Final = "new"
@@ -32,16 +32,13 @@ HERE: Final = "new"
 @click.option("--seconds", default=1, show_default=True, type=click.IntRange(1), help="Of a round.")
 @click.option("--rows", default="", help="Only rows that this expression is found in.")
 @click.option("--connections", default="8", show_default=True)
-@click.option("--keys", default=200, show_default=True, help="In the rows with many keys.")
-def main(
-    services: tuple[str, ...], rounds: int, seconds: int, rows: str, connections: str, keys: int
-) -> None:
+def main(services: tuple[str, ...], rounds: int, seconds: int, rows: str, connections: str) -> None:
     """Measure, and print a line for each row."""
     contenders = dict(contender(text) for text in services)
     found = {
         replace(row, connections=int(number)): None
         for number in connections.split(",")
-        for row in all_rows(keys)
+        for row in contenders_of_rows()
         if not row.once
     }
     chosen = [row for row in found if re.search(rows, str(row))]

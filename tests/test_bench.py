@@ -2,25 +2,36 @@
 
 import re
 import time
+from pathlib import Path
 
+import keys_in_use
 import many_keys
 import pieces
 import pytest
-from contenders import CONTENDERS
-from goals import ED25519, GOALS
-from report import Run, document, overview, readme
-from rows import Row, all_rows, contenders_of, requests_of
+from contenders import CONTENDERS, contenders
+from goals import CURVE, ED25519, MANY_KEYS, ONE_KEY
+from keys_in_use import COLD, IN_USE, KeysInUse
+from report import Cost, Run, blocks, fill, readme
+from rows import Row, contenders_of_rows, requests_of
 from server import Measurement, Memory, started
 from service import running
 from soak import WEIGHTS, Soak
 
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = (DOCS / "performance.md", DOCS / "internals/measurements.md")
+
 
 def test_every_row_has_contenders_that_can():
-    rows = all_rows(keys=10_000)
-    assert len(set(rows)) == len(rows)
-    for row in rows:
-        able = [name for name in contenders_of(row) if CONTENDERS[name].can(row.operation, row.alg)]
-        assert able, row
+    for row, names in contenders_of_rows().items():
+        assert any(CONTENDERS[name].can(row.operation, row.alg) for name in names), row
+
+
+def test_an_earlier_mini_kms_runs_by_its_python():
+    names = ["memory", "memory-before"]
+    assert contenders(names, "", None).keys() == {"memory"}
+    found = contenders(names, "/before/python", None)
+    assert found["memory-before"].command(None, 1)[0] == "/before/python"
+    assert found["memory"].command(None, 1)[0] != "/before/python"
 
 
 @pytest.mark.process
@@ -29,7 +40,7 @@ async def test_every_row_can_be_sent(tmp_path, monkeypatch, name):
     monkeypatch.setattr("rows.ONCE", 3)
     monkeypatch.setattr("rows.HOLDERS", 3)
     async with started(CONTENDERS[name], tmp_path) as server:
-        for row in {row.title: row for row in all_rows(keys=2)}.values():
+        for row in {row.title: row for row in contenders_of_rows()}.values():
             if server.contender.can(row.operation, row.alg):
                 for request in await requests_of(server, row):
                     await server.call(request)
@@ -37,16 +48,37 @@ async def test_every_row_can_be_sent(tmp_path, monkeypatch, name):
 
 
 @pytest.mark.process
-async def test_many_keys_are_listed(tmp_path, monkeypatch):
-    monkeypatch.setattr(many_keys, "STEPS", (1, 30))
-    monkeypatch.setattr(many_keys, "BATCH", 10)
-    median = many_keys.median
-    monkeypatch.setattr(many_keys, "median", lambda call, calls=0: median(call, 1))
-    found = await many_keys.compare(["sqlite", "memory"], tmp_path)
-    assert found.keys() == {"sqlite", "memory"}
-    for costs in found.values():
-        assert costs[1].keys() < costs[30].keys()
-        assert costs[30][many_keys.NDJSON] > 0
+async def test_calls_and_commands_are_measured_by_the_number_of_keys(tmp_path, monkeypatch):
+    for name, value in {"STEPS": (1, 30, 60), "BATCH": 15, "CALLS": 2, "TIMES": 1}.items():
+        monkeypatch.setattr(many_keys, name, value)
+    run, urls = Run({}), {"sqlite": f"sqlite://{tmp_path}/keys.db", "memory": "memory"}
+    await many_keys.measure(run, urls, tmp_path, 30, time.monotonic() + 60)
+    assert not run.missing
+    assert run.costs.keys() == urls.keys()
+    assert all(list(costs) == [1, 30] for costs in run.costs.values())
+    assert run.costs["sqlite"][30].keys() - run.costs["memory"][30].keys() == {*many_keys.COMMANDS}
+    for cost in run.costs["sqlite"][30].values():
+        assert cost.seconds > 0
+        assert cost.memory > 1
+
+
+@pytest.mark.process
+async def test_keys_are_used_cold_and_in_turn(tmp_path, monkeypatch):
+    monkeypatch.setattr(keys_in_use, "KEYS", (1, 30))
+    run = Run({"sqlite-2": CONTENDERS["sqlite-2"]})
+    (tmp_path / "sqlite-2").mkdir()
+    await run.contenders["sqlite-2"].prepare(tmp_path / "sqlite-2")
+    keys = KeysInUse(run, {"sqlite-2": tmp_path / "sqlite-2"}, rounds=1, seconds=1)
+    await keys.measure(30, time.monotonic() + 60)
+    assert not run.missing
+    states = [(row.keys, row.state) for row in run.rows]
+    assert states == [(1, IN_USE), (30, COLD), (30, IN_USE)]
+    for row in run.rows:
+        [measured] = run.measured(row, "sqlite-2")
+        assert measured.rate > 1
+    assert dict(blocks(run)).keys() == {
+        f"{title} with many keys" for title in ("rates", "times", "work", "memory")
+    }
 
 
 @pytest.mark.process
@@ -58,13 +90,13 @@ async def test_every_call_of_the_soak_is_answered():
             await soak.call(name)
         assert sum(soak.done.values()) == len(WEIGHTS)
         assert "unavailable" not in soak.done
-        assert many_keys.resident(pid) > 1
+        assert many_keys.memory(pid) > 1
 
 
 @pytest.fixture
 def run():
     names = ("memory", "openbao", "echo", "moto")
-    found = Run({name: CONTENDERS[name] for name in names}, ["two cores"], keys=10_000)
+    found = Run({name: CONTENDERS[name] for name in names})
     # The ratio is that of rounds, not of medians: 2, 2 and 3.
     found.rows[ED25519] = {
         "memory": [Measurement(rate, 1.25, 3.5, 100, 20) for rate in (2000.0, 4000.0, 3000.0)],
@@ -74,68 +106,100 @@ def run():
     }
     found.starts["memory"] = [0.5, 2.0, 1.5]
     found.idle["memory"] = Memory(70, 70)
-    found.in_use["memory"] = Memory(200, 90)
     return found
 
 
-def test_documents_have_medians_and_ratios(run):
-    text = document(run)
-    assert "| sign ed25519 | 3,000 (2.00) | 1,000 | 9,000 |" in text
-    assert "| sign ed25519 | 1.25 · 3.50 | 2.50 · 9.00 | 0.50 · 1.00 |" in text
-    assert "| sign ed25519 | 100 · 20 | 200 · 20 | 50 · 15 |" in text
-    assert "| memory | 1.50 | 70 | 200 | 90 |" in text
-    assert "| moto | no | no | no | no |" in text
-    shown = overview(run, [("a goal", "at least 1", "2", "yes")])
-    assert "| sign ed25519 | 3,000 (2.00) | 1,000 | no |" in shown  # in each of those it shows
-    assert "| a goal | at least 1 | 2 | yes |" in shown
+def test_blocks_have_medians_and_ratios(run):
+    found = dict(blocks(run))
+    assert "| sign ed25519 | 3,000 (2.00) | 1,000 | 9,000 |" in found["rates at 8"]
+    assert "| sign ed25519 | 1.25 · 3.50 | 2.50 · 9.00 | 0.50 · 1.00 |" in found["times at 8"]
+    assert "| sign ed25519 | 100 · 20 | 200 · 20 | 50 · 15 |" in found["work at 8"]
+    assert "| memory | 1.50 | 70 |" in found["starts"]
+    assert "| sign ed25519 | 3,000 (2.00) | 1,000 | no |" in found["glance"]
+
+
+def test_a_document_keeps_its_words_and_blocks_that_were_not_measured():
+    text = "# A\n\n<!-- a -->\n| old |\n| 1 |\n\nWords.\n\n<!-- b -->\n| kept |\n\n<!-- c -->\n"
+    once = fill(text, {"a": ["| new |"], "c": ["| last |"], "d": ["| nowhere |"]})
+    expected = (
+        "# A\n\n<!-- a -->\n| new |\n\nWords.\n\n<!-- b -->\n| kept |\n\n<!-- c -->\n| last |\n"
+    )
+    assert once == expected
+    assert fill(once, {"a": ["| new |"], "c": ["| last |"]}) == once
+
+
+def test_every_block_has_a_place_in_the_documents(run):
+    pages = "".join(path.read_text("utf-8") for path in PAGES)
+    run.rows[keys_in_use.row(1)] = {"memory": run.measured(ED25519, "memory")}
+    run.memory[keys_in_use.row(1)] = {"memory": Memory(1, 1)}
+    run.costs = {store: {} for store in ("sqlite", "postgres", "memory")}
+    run.pieces = {"Ed25519": {}}
+    for name, _ in blocks(run):
+        assert f"<!-- {name} -->" in pages
 
 
 def test_readme_has_the_figures_of_two_workers(run):
     run.contenders["memory-2"] = CONTENDERS["memory-2"]
     run.rows[ED25519]["memory-2"] = [Measurement(5000, 1, 2, 3, 4)] * 3
-    line = "| Ed25519 signatures a second | 1 | 2 | no | not measured |\n"
-    other = "| P-256 signatures a second | 1 | 2 | 3 | not measured |\n"
-    changed = "| Ed25519 signatures a second | 5,000 | 1,000 | no | not measured |\n"
+    line = "| Ed25519 signatures a second, one key | 1 | 2 | no | not measured |\n"
+    other = "| P-256 signatures a second, one key | 1 | 2 | 3 | not measured |\n"
+    changed = "| Ed25519 signatures a second, one key | 5,000 | 1,000 | no | not measured |\n"
     assert readme(run, line + other) == changed + other
 
 
-def test_many_keys_have_a_table_for_each_store(run):
-    run.listed["memory"] = {1: {"a call": 0.5}, 1_000: {"a call": 1.25, "a filter": 2.0}}
-    text = document(run)
-    assert "In memory:" in text
-    assert "| a call | 0.50 | 1.25 |" in text
-    assert "| a filter |  | 2.00 |" in text
+def test_a_table_has_the_costs_of_each_number_of_keys(run):
+    long, short = Cost(1234.5, 2000.4), Cost(0.00025, 70)
+    run.costs["memory"] = {1: {"a call": short}, 1_000: {"a call": short, "a command": long}}
+    assert dict(blocks(run))["memory by number of keys"] == [
+        "|  | 1 | 1,000 |",
+        "| --- | --- | --- |",
+        "| a call | 0.25 ms · 70 | 0.25 ms · 70 |",
+        "| a command |  | 1,234.5 s · 2,000 |",
+    ]
 
 
 def test_the_chart_shows_each_contender(run):
     chart = pytest.importorskip("chart", reason="the extra `bench` draws charts")
-    drawn = chart.of(run, "Signatures", {"ed25519": ED25519}, ["memory", "sqlite", "openbao"])
+    drawn = chart.rates(run, "Signatures", {"ed25519": ED25519}, ["memory", "sqlite", "openbao"])
     shown = re.findall(r">([^<>]+)</text>", drawn.decode())
     assert {"Signatures", "memory", "OpenBao", "ed25519"} <= set(shown)
     assert "SQLite" not in shown
+    run.costs["memory"] = {1: {"get": Cost(0.1, 1)}, 1_000: {"get": Cost(0.2, 1)}}
+    drawn = chart.curves(run, "Times", "memory", ["get", "not measured"])
+    assert {"Times", "1,000", "get"} <= set(re.findall(r">([^<>]+)</", drawn.decode()))
 
 
 def test_goals_are_met_or_not_or_not_measured(run):
-    found = {text: (measured, met) for text, _, measured, met in (goal.of(run) for goal in GOALS)}
+    for keys, largest in ((1, 70), (100_000, 200)):
+        run.memory[keys_in_use.row(keys)] = {"sqlite-2": Memory(400, largest)}
+    run.costs["memory"] = {
+        keys: {many_keys.GET: Cost(keys / 1e6, 1), many_keys.NDJSON: Cost(keys / 1e6, 1)}
+        for keys in (1_000, 10_000, 100_000)
+    }
+    goals = [goal.of(run) for goal in (*ONE_KEY, *MANY_KEYS, *CURVE)]
+    found = {text: (measured, met) for text, _, measured, met in goals}
+    assert len(found) == len(goals)
     assert found["Ed25519, one process / echo"] == ("0.3", "**no**")
     assert found["s from the start to the first signature"] == ("1.5", "**no**")
-    assert found["MiB of the largest process, 10,000 keys in use"] == ("90", "yes")
+    assert found["KB of memory for each key and process, 100,000 keys"] == ("1.36", "yes")
+    assert found["get, most keys / 1,000 keys, memory"] == ("100", "**no**")
+    assert found["all as NDJSON, a key of the most / of 10,000, memory"] == ("1", "yes")
     assert found["P-256 / OpenBao"] == ("not measured", "")
+    assert found["slowest row in memory / before"] == ("not measured", "")
 
 
 def test_contender_that_failed_is_not_measured(run):
     run.rows[ED25519]["memory"] = "failed"
-    assert "| sign ed25519 | failed | 1,000 | no |" in overview(run, [])
-    (goal,) = (each for each in GOALS if each.text == "Ed25519, one process / echo")
+    assert "| sign ed25519 | failed | 1,000 | no |" in dict(blocks(run))["glance"]
+    (goal,) = (each for each in ONE_KEY if each.text == "Ed25519, one process / echo")
     assert goal.of(run)[2] == "not measured"
 
 
 @pytest.mark.process
 async def test_the_report_names_rows_without_time(capsys):
     script = pytest.importorskip("run", reason="the extra `bench` draws charts")
-    found = Run({"memory": CONTENDERS["memory"]}, [], keys=10)
-    now = time.monotonic()
-    await script.measure(found, [ED25519], 1, 1, None, listing=now, end=now)
+    found = Run({"memory": CONTENDERS["memory"]})
+    await script.measure(found, [ED25519], 1, 1, 10, None, {"one-key": time.monotonic()})
     there_was_none = "there was no time left"
     assert found.missing == [f"starts: {there_was_none}", f"{ED25519}: {there_was_none}"]
     assert not found.rows
@@ -148,10 +212,9 @@ def test_pieces_of_a_call(run, monkeypatch):
     run.pieces = pieces.measure()
     audited = run.pieces["Ed25519, token, audit"]
     assert {"signature", "line of the audit log", "the rest", "all"} <= audited.keys()
-    assert "| line of the audit log |  |  | " in document(run)
+    assert any("| line of the audit log |  |  | " in line for line in dict(blocks(run))["pieces"])
 
 
 def test_a_row_has_the_contenders_that_it_is_listed_with():
-    many, one = (Row("sign", "p256", 8, keys) for keys in (10_000, 1))
-    assert set(contenders_of(many)) == {"memory", "openbao"}
-    assert set(contenders_of(one)) >= {"memory", "memory-2", "openbao", "moto", "aws"}
+    names = contenders_of_rows()[Row("sign", "p256", 8)]
+    assert set(names) >= {"memory", "memory-before", "memory-2", "openbao", "moto", "aws"}

@@ -1,0 +1,146 @@
+"""Signatures with many keys, each call with one that is drawn at random: a part of `run.py`."""
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import click
+from contender import Request
+from contenders import BEFORE, RAFT
+from mini_kms import MiniKms
+from report import CONNECTIONS, FAILURES, Found, Run
+from rows import Row, requests_of
+from server import MIB, Measurement, Server, started
+
+KEYS: Final = (1, 1_000, 40_000, 100_000)
+NAMES: Final = ("sqlite-2", "postgres-2", RAFT, "sqlite-2-before", "postgres-2-before")
+
+COLD, WARMED, IN_USE = "just started", "10 s after a start with --warm", "in use"
+WARMING: Final = 10.0  # seconds from such a start to the load
+WARM: Final = {"MINIKMS_WARM": "true"}
+WARM_NAMES: Final = ("sqlite-2", "postgres-2")
+
+# The defaults have to hold so many keys. For more, the cache has room. An earlier Mini KMS is
+# compared with so many alone.
+BY_DEFAULT: Final = 40_000
+ROOM: Final = {"MINIKMS_CACHE_MEMORY": str(512 * MIB)}
+
+# Keys count as in use when each was drawn so often on average, by either worker, or after loads of
+# 1, 2, 4 seconds, and so on up to the longest.
+DRAWN: Final = 5
+LONGEST: Final = 32
+
+
+def row(keys: int, state: str = IN_USE) -> Row:
+    """A row with so many keys."""
+    return Row("sign", "ed25519", CONNECTIONS, keys, state)
+
+
+@dataclass
+class KeysInUse:
+    """Contenders with filled stores; they are started for each row."""
+
+    run: Run
+    folders: Mapping[str, Path]
+    rounds: int
+    seconds: int
+    requests: dict[str, list[Request]] = field(default_factory=dict)
+
+    async def measure(self, most: int, end: float) -> None:
+        """Make `most` keys in each store, then measure each number of KEYS up to that."""
+        async with self.run.before(end, f"{most:,} keys"):
+            filled = await asyncio.gather(*(self._fill(name, most) for name in NAMES))
+            self.requests = {name: made for name, made in zip(NAMES, filled, strict=True) if made}
+        for keys in KEYS:
+            states = [IN_USE]
+            if keys > 1:
+                states = [COLD, *([WARMED] if keys == BY_DEFAULT else []), IN_USE]
+            for one in (row(keys, state) for state in states if keys <= most):
+                async with self.run.before(end, str(one)):
+                    measure = self._in_use if one.state == IN_USE else self._starts
+                    self.run.rows[one] = await measure(one)
+                    click.echo(self.run.line(one), err=True)
+
+    async def _fill(self, name: str, keys: int) -> list[Request]:
+        """Make keys, and return a request for each; none if a contender cannot run here."""
+        if name not in self.folders:
+            return []
+        try:
+            async with started(self.run.contenders[name], self.folders[name]) as server:
+                most = min(keys, BY_DEFAULT) if name.endswith(BEFORE) else keys
+                return await requests_of(server, row(most))
+        except FAILURES as exc:
+            self.run.miss(f"{name}: {exc!r}")
+            return []
+
+    async def _starts(self, one: Row) -> Found:
+        """Start a contender for each load, in which no key is used twice if it is cold."""
+        found: Found = {}
+        for _ in range(self.rounds):
+            for name in self._names(one):
+                await self.run.add(found, one, name, self._start(one, name))
+        return found
+
+    def _names(self, one: Row) -> list[str]:
+        """The contenders of a row."""
+        chosen = WARM_NAMES if one.state == WARMED else self.requests
+        return [
+            name
+            for name in self.requests
+            if name in chosen and (one.keys == BY_DEFAULT or not name.endswith(BEFORE))
+        ]
+
+    async def _start(self, one: Row, name: str) -> Measurement:
+        chosen, begin = self.requests[name][: one.keys], time.monotonic()
+        if one.state == COLD:
+            random.shuffle(chosen)
+            async with self._started(name, {}) as server:
+                return await server.load(chosen, CONNECTIONS, self.seconds, "once")
+        async with self._started(name, WARM) as server:
+            await asyncio.sleep(begin + WARMING - time.monotonic())
+            return await server.load(chosen, CONNECTIONS, self.seconds, "draw")
+
+    async def _in_use(self, one: Row) -> Found:
+        """Start all, draw keys until they are in use, then load one after the other."""
+        found: Found = {}
+        async with AsyncExitStack() as stack:
+            servers: dict[str, Server] = {}
+            for name in self._names(one):
+                starting = self._started(name, ROOM if one.keys > BY_DEFAULT else {})
+                try:
+                    server = await stack.enter_async_context(starting)
+                    await self._use(server, self.requests[name][: one.keys])
+                    servers[name] = server
+                except FAILURES as exc:
+                    self.run.miss(f"{one}, {name}: {exc!r}")
+                    found[name] = "failed"
+            for _ in range(self.rounds):
+                for name, server in servers.items():
+                    chosen = self.requests[name][: one.keys]
+                    # Other contenders were loaded since, for longer than PostgreSQL is trusted.
+                    await server.load(chosen, CONNECTIONS, 1, "draw")
+                    load = server.load(chosen, CONNECTIONS, self.seconds, "draw")
+                    await self.run.add(found, one, name, load)
+            self.run.memory[one] = {name: server.memory() for name, server in servers.items()}
+        return found
+
+    async def _use(self, server: Server, requests: Sequence[Request]) -> None:
+        """Draw keys until they are in use."""
+        drawn, seconds = 0.0, 1
+        while drawn < DRAWN * len(requests) and seconds <= LONGEST:
+            load = await server.load(requests, CONNECTIONS, seconds, "draw")
+            drawn += load.rate * seconds
+            seconds *= 2
+
+    def _started(
+        self, name: str, variables: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[Server]:
+        contender = self.run.contenders[name]
+        if isinstance(contender, MiniKms):
+            contender = replace(contender, variables=variables)
+        return started(contender, self.folders[name])
