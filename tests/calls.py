@@ -1,5 +1,6 @@
-"""Calls over HTTP: their token, their success, and a listing without an end."""
+"""Calls over HTTP: their token, their success, pages, and a listing without an end."""
 
+import re
 from typing import Any
 
 from minikms.web.messages import stream
@@ -25,3 +26,15 @@ async def endless(request: Any) -> Any:
             yield [{"status": "x" * 1000}] * 50
 
     return await stream(request, Health(), pages())
+
+
+async def pages(client: Any, path: str) -> list[list[str]]:
+    """The kids of every page from `path` on, by its links."""
+    found = []
+    while path:
+        async with client.get(path) as response:
+            assert response.status == 200
+            found.append([key["kid"] for key in await response.json()])
+            link = re.fullmatch(r'<(/keys\?[!-~]+)>; rel="next"', response.headers.get("Link", ""))
+        path = link[1] if link else ""
+    return found

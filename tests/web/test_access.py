@@ -306,11 +306,9 @@ async def test_a_token_ends_with_its_profile(kept_guarded):
     assert (await client.post("/profile", json=alice, headers=everything)).status == 200
     key = await client.post("/key/generate", json={"alg": "ed25519"}, headers=of_all)
     body = {"kid": (await key.json())["kid"], "data": "aGk"}
-    answer = await client.post("/sign", json=body, headers=of_alice)
-    await refused(answer, 401, "unauthenticated")
+    await refused(await client.post("/sign", json=body, headers=of_alice), 401, "unauthenticated")
     await refused(await client.get("/keys", headers=of_alice), 401, "unauthenticated")
-    answer = await client.post("/sign", json=body, headers=of_both)
-    await refused(answer, 404, "profile-not-found")
+    await refused(await client.post("/sign", json=body, headers=of_both), 404, "profile-not-found")
     assert (await client.get("/keys", headers={**of_both, "X-Profile": "default"})).status == 200
     assert (await client.post("/sign", json=body, headers=of_all)).status == 200
     listed = await (await client.get("/tokens", headers=everything)).json()

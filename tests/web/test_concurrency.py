@@ -1,11 +1,11 @@
 """Many callers at once: each gets its own answer, and what is left fits together."""
 
 import asyncio
-import re
 from collections import Counter
 
 import pytest
 from aiohttp import ClientSession
+from calls import pages
 from problems import slug_of
 from service_process import begin_and_answer, services
 
@@ -178,12 +178,7 @@ async def test_keys_made_at_once_are_each_listed_once(client):
     calls = (client.post("/key/generate", json={"alg": "ed25519"}) for _ in range(60))
     answers = await asyncio.gather(*calls)
     kids = {(await response.json())["kid"] for response in answers}
-    listed, path = [], "/keys?limit=9"
-    while path:
-        async with client.get(path) as response:
-            listed += [key["kid"] for key in await response.json()]
-            link = re.match("<(.*)>", response.headers.get("Link", ""))
-        path = link and link[1]
+    listed = [kid for page in await pages(client, "/keys?limit=9") for kid in page]
     assert (len(kids), len(listed), set(listed)) == (60, 60, kids)
 
 

@@ -6,6 +6,7 @@ import time
 from datetime import datetime
 
 import pytest
+from calls import pages
 from problems import refused
 from waiting import until, waiting_for
 
@@ -140,8 +141,7 @@ async def test_a_key_that_is_not_there(client, generate):
     await client.post("/profile", json={"name": "other"})
     for headers, name in (({}, "unknown"), ({"X-Profile": "other"}, kid)):
         for method, path in (("DELETE", f"/key/{name}?after=1d"), ("POST", f"/key/{name}/restore")):
-            response = await client.request(method, path, headers=headers)
-            await refused(response, 404, "key-not-found")
+            await refused(await client.request(method, path, headers=headers), 404, "key-not-found")
 
 
 @pytest.mark.each_store
@@ -226,13 +226,7 @@ async def test_pages_leave_out_overdue_keys(client, generate):
     kids = [(await generate())["kid"] for _ in range(7)]
     for kid in kids[1:4]:
         await let_be_due(client, kid)
-    found, path = [], "/keys?limit=2"
-    while path:
-        async with client.get(path) as response:
-            found.append([key["kid"] for key in await response.json()])
-            link = response.headers.get("Link")
-            path = link and link[1 : link.index(">")]
-    assert found == [[kids[0], kids[4]], kids[5:]]
+    assert await pages(client, "/keys?limit=2") == [[kids[0], kids[4]], kids[5:]]
 
 
 @pytest.mark.each_store

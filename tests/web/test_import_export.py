@@ -173,8 +173,7 @@ async def test_a_public_key_alone(client, post, generate, alg):
     await refused(response, 422, "unsupported-operation")
     response = await client.delete(f"/key/{key['kid']}", headers=headers)
     assert response.status == 200
-    response = await client.get(f"/key/{key['kid']}", headers=headers)
-    await refused(response, 404, "key-not-found")
+    await refused(await client.get(f"/key/{key['kid']}", headers=headers), 404, "key-not-found")
 
 
 async def test_a_public_key_import_cannot_sign_derive_or_export(client, generate):

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from aiohttp import ClientPayloadError
+from calls import pages
 from problems import refused
 
 from minikms.errors import StoreUnavailable
@@ -14,18 +15,6 @@ from minikms.store.keys import KeyStore
 from minikms.web.state import STORE
 
 NDJSON = {"Accept": "application/x-ndjson"}
-
-
-async def pages(client, path):
-    """Every page from `path` on, by its links."""
-    found = []
-    while path:
-        async with client.get(path) as response:
-            assert response.status == 200
-            found.append([key["kid"] for key in await response.json()])
-            link = re.fullmatch(r'<(/keys\?[!-~]+)>; rel="next"', response.headers.get("Link", ""))
-        path = link and link[1]
-    return found
 
 
 async def made(generate, *algs):

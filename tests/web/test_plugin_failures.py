@@ -170,8 +170,7 @@ async def test_a_key_that_does_not_open(start, fail, logged, make_store, tmp_pat
     async with made.post("/key/generate", json={"alg": "ed25519"}) as response:
         by = {"kid": (await response.json())["kid"]}
     fail("unpack")
-    response = await made.post("/sign", json={**by, "data": DATA})
-    await refused(response, 500, "internal-error")
+    await refused(await made.post("/sign", json={**by, "data": DATA}), 500, "internal-error")
     assert "OfAStranger" in logged()
     FAILING.clear()
     assert (await made.post("/sign", json={**by, "data": DATA})).status == 200
