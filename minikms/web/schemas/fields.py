@@ -94,6 +94,8 @@ class Converted(Described, fields.String):
     convert: Callable[[str], Any]
     """Converts a text; raises ValueError, or ValidationError with a message of its own."""
 
+    write: Callable[[Any], str] | None = None
+
     def read(self, value: Any) -> Any:
         if type(value) is not str:
             raise ValueError
@@ -107,6 +109,9 @@ class Converted(Described, fields.String):
         except ValueError:
             raise ValidationError(self.fault) from None
 
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return value if value is None or self.write is None else self.write(value)
+
 
 class Base64Url(Converted):
     """Bytes as base64url: taken padded or not, given padded.
@@ -116,6 +121,7 @@ class Base64Url(Converted):
 
     form = "taken padded or not, given padded"
     fault = "Not base64url."
+    write = staticmethod(b64url)
 
     def __init__(self, description: str, *, most: int | None = None, **kwargs: Any) -> None:
         metadata: dict[str, Any] = {"pattern": BASE64URL_PATTERN}
@@ -125,17 +131,11 @@ class Base64Url(Converted):
             self.convert = partial(_decode_short, most)
         super().__init__(f"{description} Base64url: {self.form}.", metadata=metadata, **kwargs)
 
-    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        return None if value is None else self.write(value)
-
-    write = staticmethod(b64url)
-
 
 class UnpaddedBase64Url(Base64Url):
     """Bytes as JOSE writes them: given unpadded."""
 
     form = "taken padded or not, given unpadded"
-
     write = staticmethod(jose_b64url)
 
 
@@ -279,27 +279,19 @@ class Flag(Described, fields.Boolean):
         return value
 
 
-class Timestamp(Described, fields.String):
+class Timestamp(Converted):
     """Nanoseconds since the epoch: taken as RFC 3339 with any offset, given in UTC."""
+
+    fault = "Must be a time of RFC 3339 with an offset."
+    write = staticmethod(rfc3339)
 
     def __init__(self, description: str = "", **kwargs: Any) -> None:
         super().__init__(description, metadata={"format": "date-time"}, **kwargs)
 
-    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        return None if value is None else self.write(value)
-
-    write = staticmethod(rfc3339)
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Any:
-        text = super()._deserialize(value, attr, data, **kwargs)
-        try:
-            moment = datetime.fromisoformat(text.upper()) if _RFC3339.match(text) else None
-        except ValueError:
-            moment = None
-        if moment is None:
-            raise ValidationError("Must be a time of RFC 3339 with an offset.")
+    def convert(self, text: str) -> int:
+        if not _RFC3339.match(text):
+            raise ValueError
+        moment = datetime.fromisoformat(text.upper())
         if not _EPOCH <= moment <= _LATEST:
             raise ValidationError("Must be from 1970 to 2199.")
         return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
