@@ -19,6 +19,7 @@ from minikms.keys.service import KeyService
 from minikms.keys.sweeper import sweeping
 from minikms.keys.warming import warming
 from minikms.plugin.registry import AlgorithmRegistry
+from minikms.serve.garbage import spare
 from minikms.startup_errors import AccessError
 from minikms.store.cache import Bounds
 from minikms.store.keys import KeyStore
@@ -72,7 +73,7 @@ async def _service(app: web.Application) -> AsyncIterator[None]:
             await stack.enter_async_context(store.database.listening(app[CONFIG].cache_ttl))
             await stack.enter_async_context(sweeping(app[SERVICE], app[GATE].sink))
             if app[CONFIG].warm:
-                await stack.enter_async_context(warming(app[SERVICE], store))
+                await stack.enter_async_context(warming(app[SERVICE], store, spare))
             if app[CONFIG].needs_token:
                 access = _token_access(app[CONFIG], app[TOKENS])
                 app[GATE].access = await stack.enter_async_context(access)

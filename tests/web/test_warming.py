@@ -1,6 +1,7 @@
 """`--warm`: keys that nobody has used since the start are in the cache."""
 
 import asyncio
+import gc
 import logging
 import sqlite3
 import time
@@ -67,6 +68,8 @@ async def test_the_first_use_of_a_key_does_not_read_the_store(start, warm, persi
     client = await warm(client, persistent)
     assert (await warmed(client, caplog)).startswith("144 keys were read ahead in ")
     assert len(cache(client)) == 144
+    keys = {id(key) for key in cache(client)._entries.values()}
+    assert not keys & set(map(id, gc.get_objects()))  # it does not search them
     opened, misses = client.app[STORE].keys_opened, cache(client).misses
     for ref, profile in used:
         await ok(await sign(client, ref, profile))
