@@ -46,13 +46,15 @@ _PLACES: Final = 1000
 class _Write:
     """A write, the event of its call, and the future that its caller waits for.
 
-    `value` is the result of `work`, until it is committed.
+    `value` is the result of `work`, until it is committed. If it is rolled back with one that
+    failed, it becomes `is_alone`: no other write joins it.
     """
 
     work: Work[Any]
     future: "asyncio.Future[Any]"
     event: AuditEvent | None
     value: Any = None
+    is_alone: bool = False
 
     def succeed(self) -> None:
         """Give the caller its result, unless the write has failed."""
@@ -118,9 +120,15 @@ class Writes:
         """Do the waiting writes, group by group."""
         while waiting:
             group = [waiting.popleft()]
+            joining = deque[_Write]() if group[0].is_alone else waiting
+            work = partial(self._do, group, joining)
             try:
-                call = partial(self._commit, profile, group, waiting)
-                await self._calls.run(call, write=True)
+                await self.alone(profile, work)
+            except _RollBack:
+                again = [write for write in group if not write.future.done()]
+                for write in again:
+                    write.is_alone = True
+                waiting.extendleft(reversed(again))
             except Exception as exc:
                 for write in group:
                     write.fail(exc)
@@ -129,28 +137,10 @@ class Writes:
                     exc = StoreUnavailable()
                 while waiting:
                     waiting.popleft().fail(exc)
+            else:
+                for write in group:
+                    write.succeed()
         del self._waiting[profile]
-
-    async def _commit(self, profile: str, group: list[_Write], waiting: deque[_Write]) -> None:
-        """Do a group in one transaction, or each write in its own if one has failed."""
-        try:
-            await self._in_transaction(profile, partial(self._do, group, waiting))
-        except _RollBack:
-            for write in group:
-                if not write.future.done():
-                    try:
-                        await self._in_transaction(profile, partial(self._do, [write], deque()))
-                    except _RollBack:
-                        continue
-                    except Exception as exc:
-                        # A commit that failed is another error: nothing was sent here.
-                        lost = isinstance(exc, AskarError) and exc.code in LOST
-                        write.fail(StoreUnavailable() if lost else exc)
-                    else:
-                        write.succeed()
-        else:
-            for write in group:
-                write.succeed()
 
     async def _do(
         self, group: list[_Write], waiting: deque[_Write], transaction: Transaction
