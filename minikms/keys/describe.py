@@ -4,9 +4,8 @@ import secrets
 import time
 from typing import Any, Literal
 
-from minikms.encodings import b58, multikey, thumbprint
+from minikms.encodings import PRIVATE_MEMBERS, b58, multikey, thumbprint
 from minikms.errors import UnsupportedOperation
-from minikms.keys.public_jwk import public_jwk
 from minikms.plugin.protocol import KeyAlgorithm, KeyPairAlgorithm
 from minikms.records import KeyPolicy, KeyRecord
 
@@ -60,3 +59,18 @@ def allowed_operations(
     if beyond:
         raise UnsupportedOperation(f"Such a key can: {', '.join(can) or 'nothing'}.")
     return tuple([op for op in can if op in policy.operations])
+
+
+class PublicJwkIsPrivate(TypeError):
+    """The `public_jwk` of an algorithm has a private member."""
+
+
+def public_jwk(algorithm: KeyPairAlgorithm[Any, Any], key: Any) -> dict[str, str]:
+    """The public JWK of a key, checked, so that no faulty algorithm reveals a private key.
+
+    Raises PublicJwkIsPrivate.
+    """
+    jwk = algorithm.public_jwk(key)
+    if not PRIVATE_MEMBERS.isdisjoint(jwk):
+        raise PublicJwkIsPrivate(algorithm.name)
+    return jwk

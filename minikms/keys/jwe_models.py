@@ -27,8 +27,8 @@ from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
 
 from minikms.errors import DecryptionFailed
+from minikms.keys.describe import public_jwk
 from minikms.keys.operation import UsableKey
-from minikms.keys.public_jwk import public_jwk
 from minikms.plugin.protocol import (
     Aead,
     Jwe,

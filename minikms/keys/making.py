@@ -10,8 +10,7 @@ from joserfc.jwk import import_key
 
 from minikms.errors import InvalidKey, TooBusy, UnsupportedOperation, UnsupportedOption
 from minikms.fair_gate import FairGate
-from minikms.keys.describe import allowed_operations, describe
-from minikms.keys.public_jwk import public_jwk
+from minikms.keys.describe import allowed_operations, describe, public_jwk
 from minikms.keys.threads import is_slow, run
 from minikms.plugin.protocol import JwkImporter, KeyAlgorithm, KeyPairAlgorithm, Stored
 from minikms.plugin.pyca import Pkcs8KeyAlgorithm
