@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 from asyncio.subprocess import DEVNULL
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
@@ -51,7 +51,7 @@ COMMANDS: Final = {
     BACKUP: ("{}",),
     "store copy": ("--to", "sqlite://{}"),
 }
-LINES: Final = "application/x-ndjson"
+LINES: Final = {"Accept": "application/x-ndjson"}
 
 Calls = list[tuple[str, str, Mapping[str, object] | None]]
 
@@ -75,20 +75,29 @@ async def measure(run: Run, urls: Mapping[str, str], folder: Path, most: int, en
                 if store != "memory" or step <= IN_MEMORY
             }
             async with run.before(end, f"{step:,} keys"):
-                await asyncio.gather(*(profile.fill(step) for profile in chosen.values()))
-                for store, profile in chosen.items():
-                    costs = run.costs.setdefault(store, {})[step] = {}
-                    await profile.measure(costs)
-                for command, more in COMMANDS.items():
-                    for store, profile in chosen.items():
-                        if has(store, command):
-                            target = folder / "copy.db"
-                            arguments = (*profile.options, *(text.format(target) for text in more))
-                            run.costs[store][step][command] = await command_cost(command, arguments)
-                            target.unlink(missing_ok=True)
-                for store, profile in chosen.items():
-                    await profile.make_more(run.costs[store][step])
+                await measure_step(run, chosen, folder, step)
             click.echo(f"{step:,} keys: {(time.monotonic() - begin) / 60:.1f} minutes", err=True)
+
+
+async def measure_step(run: Run, profiles: "dict[str, Profile]", folder: Path, step: int) -> None:
+    """Fill profiles up to `step` keys, all at a time, and measure one after the other."""
+    await asyncio.gather(*(profile.fill(step) for profile in profiles.values()))
+    for store, profile in profiles.items():
+        costs = run.costs.setdefault(store, {})[step] = {}
+        for name, calls in profile.calls():
+            with run.noting(f"{name}, {store}, {step:,} keys"):
+                costs[name] = await profile.cost(calls, LINES if name == NDJSON else {})
+    for command, more in COMMANDS.items():
+        for store, profile in profiles.items():
+            if has(store, command):
+                target = folder / "copy.db"
+                arguments = (*profile.options, *(text.format(target) for text in more))
+                with run.noting(f"{command}, {store}, {step:,} keys"):
+                    run.costs[store][step][command] = await command_cost(command, arguments)
+                target.unlink(missing_ok=True)
+    for store, profile in profiles.items():
+        with run.noting(f"{GENERATE}, {store}, {step:,} keys"):
+            await profile.make_more(run.costs[store][step])
 
 
 def has(store: str, call: str) -> bool:
@@ -125,14 +134,14 @@ class Profile:
             self.keys += number
             return [key["kid"] for key in (await answer.json())["keys"]]
 
-    async def measure(self, costs: dict[str, Cost]) -> None:
-        """Measure calls that make no keys."""
+    def calls(self) -> Iterable[tuple[str, Calls]]:
+        """The calls that make no keys, by name."""
         kids = random.sample(self._kids, min(CALLS, len(self._kids)))
         aliases = {f"alias-{next(self._numbers)}": kid for kid in kids}
         sign: Calls = [("POST", "/sign", {"kid": kid, "data": "aGVsbG8="}) for kid in kids]
         often = CALLS // len(kids)
         middle = f"{self.keys // 2:020d}"
-        calls: dict[str, Calls] = {
+        named: dict[str, Calls] = {
             FIRST: sign,
             SIGN: sign * often,
             GET: [("GET", f"/key/{kid}", None) for _ in range(often) for kid in kids],
@@ -150,18 +159,17 @@ class Profile:
             NDJSON: [("GET", "/keys", None)],
             JWKS: [("GET", "/jwks.json", None)],
         }
-        for name, same in calls.items():
-            costs[name] = await self._cost(same, {"Accept": LINES} if name == NDJSON else None)
+        return named.items()
 
     async def make_more(self, costs: dict[str, Cost]) -> None:
         """Measure calls that make keys."""
         ed25519 = {"alg": "ed25519"}
-        costs[GENERATE] = await self._cost([("POST", "/key/generate", ed25519)] * CALLS)
+        costs[GENERATE] = await self.cost([("POST", "/key/generate", ed25519)] * CALLS)
         batch = ("POST", "/key/generate/batch", {**ed25519, "count": BATCH})
-        costs[THOUSAND] = await self._cost([batch])
+        costs[THOUSAND] = await self.cost([batch])
         self.keys += CALLS + BATCH
 
-    async def _cost(self, calls: Calls, headers: Mapping[str, str] | None = None) -> Cost:
+    async def cost(self, calls: Calls, headers: Mapping[str, str] | None = None) -> Cost:
         """The median time of calls, and the most memory meanwhile."""
         Path(f"/proc/{self._pid}/clear_refs").write_text("5", "ascii")  # proc(5): forget the peak
         times = []

@@ -13,7 +13,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -85,10 +85,18 @@ class Run:
         """Stop at `end` or a failure, and note the part that is missing."""
         try:
             async with asyncio.timeout(end - time.monotonic()):
-                yield
+                with self.noting(part):
+                    yield
+        except TimeoutError:
+            self.miss(f"{part}: there was no time left")
+
+    @contextmanager
+    def noting(self, part: str) -> Iterator[None]:
+        """Note a part that fails, and go on."""
+        try:
+            yield
         except (*FAILURES, AssertionError) as exc:
-            is_over = time.monotonic() >= end
-            self.miss(f"{part}: {'there was no time left' if is_over else repr(exc)}")
+            self.miss(f"{part}: {exc!r}")
 
     async def add(self, found: Found, row: Row, name: str, load: Awaitable[Measurement]) -> None:
         """Add a round of a contender, or the word that it failed, which lasts."""
