@@ -1,7 +1,6 @@
 """Opened keys in the cache, and the memory that they take."""
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -60,13 +59,12 @@ class CachedKey:
         return weight
 
 
-def _texts(record: KeyRecord) -> Iterator[str | None]:
+def _texts(record: KeyRecord) -> list[str | None]:
     """The texts of a record that it does not share with others."""
-    yield from (record.kid, record.b58, record.multikey, record.did)
-    yield from (record.jwk or {}).values()
-    yield from record.aliases
+    texts = [record.kid, record.b58, record.multikey, record.did, *record.aliases]
+    texts += (record.jwk or {}).values()
     for label in record.labels.items():
-        yield from label
+        texts += label
     for alias, kids in record.predecessors.items():
-        yield alias
-        yield from kids
+        texts += (alias, *kids)
+    return texts
