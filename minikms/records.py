@@ -285,9 +285,13 @@ class KeyRecord:
             predecessors={name: k for name, k in self.predecessors.items() if name != alias},
         )
 
-    def without_material(self) -> Self:
-        """The record without its sealed material, as callers get it and keep it in memory."""
-        return replace(self, sealed=b"")
+    def drop_material(self) -> Self:
+        """Drop the sealed material of a record that was just read, since callers keep records.
+
+        It changes this one: `replace` takes half as long as parsing it.
+        """
+        object.__setattr__(self, "sealed", b"")
+        return self
 
     def to_bytes(self) -> bytes:
         """The record as the store has it: JSON, then its sealed material if it has some."""

@@ -87,7 +87,9 @@ async def _copy_profile(
         async for batch in batches:
             records = [entry.record for entry in batch if entry and entry.record]
             if len(records) < len(batch):
-                raise KeyUnreadable("The record of a key cannot be read.")
+                raise KeyUnreadable(
+                    "The record of a key cannot be read: `minikms store verify` says more."
+                )
             keys = []
             materials = await source.material(profile, records)
             for record, material in zip(records, materials, strict=True):

@@ -84,7 +84,7 @@ async def insert_deletion(session: Transaction, record: KeyRecord) -> None:
 async def with_material(session: Transaction, record: KeyRecord, material: bytes) -> KeyRecord:
     """The record of a key with its material, sealed; a public key has none."""
     if record.material == "none":
-        return record.without_material()
+        return replace(record, sealed=b"")
     key = await sealing_key(session)
     return replace(record, sealed=seal(key, record.kid, material))
 

@@ -197,7 +197,7 @@ class KeyStore:
     async def record(self, profile: str, ref: KeyRef) -> KeyRecord:
         """The record of a key; raises KeyNotFound or AliasNotFound."""
         found = await self._read(profile, lambda session: find_record(session, ref))
-        return found.without_material()
+        return found.drop_material()
 
     async def existing(self, profile: str, kids: Sequence[str]) -> set[str]:
         """The `kids` that exist."""
@@ -219,7 +219,7 @@ class KeyStore:
             material = await material_of(session, record)
             if material is None:  # an Askar key, deleted between the two reads
                 raise KeyNotFound()
-            return record.without_material(), material
+            return record.drop_material(), material
 
         opened = await self._read(profile, work)
         self.keys_opened += 1
@@ -242,7 +242,7 @@ class KeyStore:
                     with suppress(KeyUnreadable):  # it is logged
                         material = await material_of(session, record)
                         if material is not None:
-                            keys.append((record.without_material(), material))
+                            keys.append((record.drop_material(), material))
             return keys, start
 
         return await self._database.run(profile, work)

@@ -238,8 +238,10 @@ def test_a_store_that_a_service_writes_to(run, serve, persistent_url, target_url
         assert run("store", "verify", *options_of(url, key_file)).returncode == 0
 
 
-@pytest.mark.parametrize("alg", ["ed25519", "p521"])
-@pytest.mark.parametrize("what", ["material", "record"])
+# Only an Askar key has material in an entry of its own, which comes before its record.
+@pytest.mark.parametrize(
+    ("alg", "what"), [("ed25519", "record"), ("xc20p", "record"), ("xc20p", "material")]
+)
 def test_a_key_that_cannot_be_copied(run, key, key_file, tmp_path, flip, query, alg, what):
     path = tmp_path / "keys.db"
     url, target = f"sqlite://{path}", f"sqlite://{tmp_path}/copy.db"
@@ -250,11 +252,10 @@ def test_a_key_that_cannot_be_copied(run, key, key_file, tmp_path, flip, query, 
             return (await KeyService(REGISTRY, store).generate("z", alg, KeyPolicy())).kid
 
     kid = asyncio.run(add())
-    # Of a key that is made, material comes first, then the record.
     [(last,)] = query(path, "SELECT max(id) FROM items")
     flip(path, last if what == "record" else last - 1)
     ended = run("store", "copy", *options_of(url, key_file), "--to", target)
     line = refused(ended, 1)
     assert line.startswith("Profile z: ")
-    assert kid in line
+    assert (kid if what == "material" else "The record of a key cannot be read") in line
     assert "was never finished" in refused(run("store", "info", *options_of(target, key_file)))

@@ -59,7 +59,7 @@ def test_verify_finds_a_damaged_store(run, persistent_url, key, key_file):
 
             async def lose_material(session):
                 record = await load_record(session, kid)
-                await replace_record(session, record.without_material())
+                await replace_record(session, record.drop_material())
 
             await database.run(DEFAULT_PROFILE, lose_material, write=True)
             askar_profile = await database.directory.askar_profile("empty")

@@ -31,8 +31,9 @@ pytestmark = pytest.mark.process
 KILLED = """
 import asyncio, gc, json, os, signal, sys
 from pathlib import Path
-from minikms.cli.store_upgrade import _upgrade
 from minikms.maintenance.inspect import StoreInspector
+from minikms.maintenance.upgrade import numbers_of_keys
+from minikms.maintenance.upgrade import upgrade as upgrade_store
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.store import database
 from minikms.store.layout import LAYOUT
@@ -62,8 +63,14 @@ async def upgrade(last):
         setattr(Transaction, name, count(getattr(Transaction, name), last))
     for name in ("begin_upgrade", "finish_upgrade"):
         setattr(database, name, count(getattr(database, name), last))
-    assert await _upgrade(location, key, registry)
+    async with database.Database.open(location, key, upgrading=True) as opened:
+        numbers = await numbers_of_keys(StoreInspector(opened), leave)
+        await upgrade_store(opened, registry, numbers, leave, lambda number: None)
     return steps, commits
+
+
+def leave(*fault):
+    raise AssertionError(fault)
 
 
 async def look():

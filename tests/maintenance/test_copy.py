@@ -239,7 +239,7 @@ async def test_a_profile_that_is_made_again_meanwhile(source, copied_while, targ
 async def test_a_key_without_its_material(source, persistent_url, target, key):
     record = await add(source, profile="t")
     await source._store._database.run(
-        "t", lambda session: replace_record(session, record.without_material()), write=True
+        "t", lambda session: replace_record(session, record.drop_material()), write=True
     )
     with pytest.raises(KeyUnreadable, match=f"Profile t: The key {record.kid} has no material"):
         await copy_of(persistent_url, key, target)
