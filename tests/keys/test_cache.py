@@ -11,7 +11,16 @@ from minikms.keys.cached_keys import CachedKey
 from minikms.keys.service import KeyService
 from minikms.keys.signing import ComputeMac, Sign, SignOptions
 from minikms.plugin import SignatureOptions
-from minikms.plugin.protocol import Aead, Box, KeyAgreement, KeyWrap, Mac, Signer
+from minikms.plugin.protocol import (
+    Aead,
+    Box,
+    KeyAgreement,
+    KeyAlgorithm,
+    KeyPairAlgorithm,
+    KeyWrap,
+    Mac,
+    Signer,
+)
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef
 from minikms.store.askar import AskarError
@@ -125,6 +134,19 @@ def test_one_key_in_many_threads(algorithm):
 
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(use, range(40)))) == 1
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=[alg.name for alg in ALGORITHMS])
+def test_a_built_in_algorithm_says_what_its_keys_take(algorithm):
+    key = algorithm.unpack(algorithm.pack(algorithm.generate()))
+    assert 100 <= algorithm.memory_of(key) <= 50_000
+    if isinstance(algorithm, KeyPairAlgorithm):
+        public = algorithm.load_public(algorithm.public_jwk(key))
+        assert 100 <= algorithm.memory_of(public) <= algorithm.memory_of(key)
+
+
+def test_an_algorithm_that_does_not_say_so_counts_64_kib():
+    assert KeyAlgorithm.memory_of(None, object()) == 64 * 1024
 
 
 async def test_many_misses_at_once_read_the_key_once(keys):

@@ -5,6 +5,8 @@ import time
 import weakref
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minikms.errors import StoreUnavailable
 from minikms.store.cache import NOTHING, Bounds, Cache
@@ -201,3 +203,52 @@ def test_a_lease_confirms_values_that_were_read_after_the_first_check():
     assert lease.confirmed(began + 0.5) == began + 0.5  # perhaps changed before the first check
     assert lease.confirmed(began + 2) == began + 4
     assert lease.confirmed(began + 6) == began + 6
+
+
+class Weighed:
+    """A value whose weight can grow."""
+
+    def __init__(self, weight):
+        self.weight = weight
+
+
+NAMES = st.integers(0, 30)
+STEPS = st.one_of(
+    st.tuples(st.just("fill"), st.lists(NAMES, min_size=1, max_size=3, unique=True)),
+    st.tuples(st.just("get"), NAMES),
+    st.tuples(st.just("grow"), NAMES),
+    st.tuples(st.just("change"), NAMES),
+)
+
+
+@settings(deadline=None)
+@given(
+    steps=st.lists(st.tuples(STEPS, st.integers(1, 60)), max_size=120),
+    size=st.integers(1, 12),
+    memory=st.integers(1, 200),
+)
+def test_the_bounds_and_the_values_whatever_happens(steps, size, memory):
+    counters = ChangeCounters()
+    cache = Cache(counters, Bounds(size, memory), lambda value: value.weight)
+    expected = {}
+    for (step, on), weight in steps:
+        if step == "fill":
+            value = Weighed(weight)
+            cache.start_fill().fill(on, value, ("category", str(on[0])))
+            expected = {name: value for name, value in expected.items() if name not in on}
+            expected |= dict.fromkeys(on, value)
+            assert all(cache._entries[name].value is value for name in on)
+        elif step == "get":
+            assert cache.get(on) in (None, expected.get(on))
+        elif step == "grow" and on in cache:
+            cache._entries[on].value.weight += weight
+            cache.weigh_again(on)
+        elif step == "change":
+            counters.count([slot_of("category", str(on))])
+            assert cache.get(on) is None or cache._entries[on].names[0] != on
+        entries = set(cache._entries.values())
+        assert cache.weight == sum(entry.weight for entry in entries)
+        assert len(cache) == len(entries) <= size
+        assert cache.weight <= memory or len(cache) == 1
+        assert {name for entry in entries for name in entry.names} == set(cache._entries)
+        assert len(cache._evicted) + len(cache._evicted_before) <= size + 2
