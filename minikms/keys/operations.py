@@ -1,6 +1,7 @@
 """Performs operations: finds the key, in the cache or the store, and runs the work."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -30,6 +31,8 @@ from minikms.store.cache import NOTHING, Bounds, Cache, PendingEntry
 from minikms.store.directory import PROFILE
 from minikms.store.entries import KEY
 from minikms.store.keys import KeyStore
+
+LOGGER = logging.getLogger(__name__)
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -211,7 +214,11 @@ class KeyOperations:
                 continue
             found = CachedKey(record)
             if record.material != "none":
-                found.key = self._registry.of(record).unpack(stored)
+                try:
+                    found.key = self._registry.of(record).unpack(stored)
+                except Exception:
+                    LOGGER.exception("the key %s cannot be opened", record.kid)
+                    continue
             if not self.cache.has_room(found):
                 return ReadAhead(number, before, is_full=True)
             _keep(pending, profile, found)

@@ -13,7 +13,7 @@ from waiting import until
 
 from minikms.config import Config
 from minikms.keys import warming
-from minikms.records import KeyRef
+from minikms.records import KeyPolicy, KeyRef
 from minikms.serve.assembly import create_service
 from minikms.web.state import SERVICE, STORE
 
@@ -145,6 +145,25 @@ async def test_it_ends_with_the_service(start, warm, persistent, monkeypatch, ca
     async with asyncio.timeout(20):
         await client.close()
     assert "read ahead" not in caplog.text
+
+
+async def test_a_key_that_cannot_be_opened_does_not_stop_it(start, warm, persistent, caplog):
+    client = await start(create_service(Config(**persistent)))
+    service = client.app[SERVICE]
+    kids = [await generate(client)]
+    algorithm = service._registry.get("p521")
+    record, _ = await service._maker.make(
+        "default", algorithm, KeyPolicy(), "generate", algorithm.generate
+    )
+    await client.app[STORE].insert("default", record, b"planted: no PKCS #8")
+    kids.append(await generate(client))
+    client = await warm(client, persistent)
+    await until("keys to be read ahead", lambda: "2 keys were read ahead" in caplog.text)
+    for kid in kids:
+        await ok(await sign(client, {"kid": kid}))
+    assert cache(client).hits == 2
+    assert record.kid in caplog.text
+    assert "planted" not in caplog.text
 
 
 async def test_a_key_that_cannot_be_read_does_not_stop_it(
