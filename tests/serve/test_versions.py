@@ -1,10 +1,11 @@
-"""The oldest released version beside this one, on one store."""
+"""Released versions of older layouts beside this one, on one store."""
 
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from stores import refused
@@ -20,26 +21,59 @@ pytestmark = [
     pytest.mark.timeout(180),  # the first installs a released version
 ]
 
-# The commit that was released as 0.1.0, whose stores have layout 1.0.
-RELEASE = "cd3c80ee10565144f17dfcbf3317f00e8de255b5"
-
 # Where the history is, which tests in a copy of the files have elsewhere.
 HISTORY = str(Path(__file__).parents[2])
 
-NEWER = "has the layout 30 of a newer Mini KMS; this one knows 1."
 
-# Let it wait for a file's lock for 0.1 s instead of 5, in which it asks 1,000 times.
-SOON = "import minikms.database as d; d._OPENING = 0.1; from minikms.cli import main; main()"
+class Release(NamedTuple):
+    """A released version: its commit, its layout as each side shows it, and one of its modules.
+
+    A name in that module has the seconds for which it waits for a file's lock.
+    """
+
+    commit: str
+    layout: str
+    newer: str
+    module: str
+    seconds: str
+
+    def soon(self, command):
+        """A command of it that waits for a lock for 0.1 s instead of 5, and asks 1,000 times."""
+        patch = f"import {self.module} as d; d.{self.seconds} = 0.1"
+        return [*command[:-2], "-c", f"{patch}; from minikms.__main__ import main; main()"]
+
+
+RELEASES = {
+    "0.1.0": Release(
+        "cd3c80ee10565144f17dfcbf3317f00e8de255b5",
+        "1.0",
+        "has the layout 30 of a newer Mini KMS; this one knows 1.",
+        "minikms.database",
+        "_OPENING",
+    ),
+    "0.2.0": Release(
+        "631f0e8c3b040c90c6e70b44e00523cd9cf90b0e",
+        "2.0",
+        "has the layout 3.0 of a newer Mini KMS; this one knows 2.0.",
+        "minikms.store.database",
+        "_OPEN_TIMEOUT",
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=RELEASES)
+def release(request):
+    return RELEASES[request.param]
 
 
 @pytest.fixture(scope="module")
-def released(tmp_path_factory):
-    """The command of the oldest released version, from the history."""
+def released(tmp_path_factory, release):
+    """The command of a released version, from the history."""
     folder = tmp_path_factory.mktemp("released")
     command = ["env", "-C", str(folder), sys.executable, "-m", "minikms"]
     archive = folder / "archive.tar"
     for step in (
-        ["git", "-C", HISTORY, "archive", "-o", archive, RELEASE, "minikms", "setup.cfg"],
+        ["git", "-C", HISTORY, "archive", "-o", archive, release.commit, "minikms", "setup.cfg"],
         ["tar", "-x", "-C", folder, "-f", archive],
         # Its entry points are where Python looks for those of what is installed.
         ["env", "-C", folder, sys.executable, "-c", "__import__('setuptools').setup()", "egg_info"],
@@ -47,13 +81,13 @@ def released(tmp_path_factory):
     ):
         done = subprocess.run(step, capture_output=True, text=True)
         if done.returncode:
-            pytest.skip(f"the oldest released version is not to be had: {done.stderr[-500:]}")
+            pytest.skip(f"the released version is not to be had: {done.stderr[-500:]}")
     return command
 
 
 @pytest.fixture
 def options(persistent_url, released, run):
-    """The options of a service on a store that the oldest released version has made."""
+    """The options of a service on a store that the released version has made."""
     options = {"store": persistent_url, "store_key": new_raw_key(), "auth": "none"}
     assert run("store", "init", command=released, **options).returncode == 0
     return options
@@ -87,13 +121,12 @@ sqlite = pytest.mark.parametrize("persistent_url", ["sqlite"], indirect=True)
 postgres = pytest.mark.parametrize("persistent_url", ["postgres"], indirect=True)
 
 
-def test_the_old_store_is_upgraded_and_refused_to_the_old(serve, run, released, options):
-    soon = [*released[:-2], "-c", SOON]
+def test_the_old_store_is_upgraded_and_refused_to_the_old(serve, run, release, released, options):
     old = serve("--port", "0", command=released, **options)
     kid = make(old)
     assert refused(run("store", "upgrade", **options)).endswith("stop it first.")
     # Commands may be used meanwhile, and leave the store as it is.
-    assert "\nLayout: 1.0\n" in run("store", "info", **options).stdout
+    assert f"\nLayout: {release.layout}\n" in run("store", "info", **options).stdout
     assert "`minikms store upgrade`" in refused(run("serve", "--port", "0", **options))
     assert sign(old, kid) == 200
     assert delete(old, make(old)) == 200
@@ -101,12 +134,12 @@ def test_the_old_store_is_upgraded_and_refused_to_the_old(serve, run, released, 
     assert run("store", "upgrade", **options).returncode == 0
     new = serve("--port", "0", "--workers", "2", **options)
     assert sign(new, kid) == 200
-    refusal = refused(run("serve", "--port", "0", command=soon, **options))
+    refusal = refused(run("serve", "--port", "0", command=release.soon(released), **options))
     new.stop()
     if options["store"].startswith("sqlite"):  # whose file the new one has kept
         assert " keeps the store " in refusal
         refusal = refused(run("serve", "--port", "0", command=released, **options))
-    assert refusal.endswith(NEWER)
+    assert refusal.endswith(release.newer)
 
 
 async def upgrade_unseen(options):
