@@ -151,6 +151,8 @@ class Cache(Generic[ValueT]):
         """The value with this name, or None if it must be read from the store."""
         entry = self._entries.get(name)
         if entry is not None:
+            if entry.lease is not None:
+                entry.lease.uses += 1
             if self._is_valid(entry):
                 entry.used = True
                 self.hits += 1

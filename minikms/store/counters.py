@@ -21,8 +21,9 @@ from minikms.store.files import open_beside
 
 SLOTS: Final = 4096
 
-# Uses of a profile that is in use (leases.py).
-_MANY: Final = 3
+# A profile is in use if it has so many uses while a lease lasts: for fewer, a check costs more than
+# it saves. A call that reads a key again is two uses.
+IN_USE: Final = 3
 
 # The category for the one counter of all entries of a profile, which every write in it increments.
 CONTENTS: Final = "minikms.contents"
@@ -60,12 +61,11 @@ class Lease:
 
     def ask(self) -> bool:
         """Ask for checks as if it were in use; tell whether there was one, so that values last."""
-        self.uses += _MANY
+        self.uses += IN_USE
         return self._since < math.inf
 
     def confirmed(self, read: float) -> float:
         """The last time at which a value was known to be current, which was read from `read` on."""
-        self.uses += 1
         return self._confirmed if self._since <= read < self._confirmed else read
 
 

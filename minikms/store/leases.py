@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from minikms.errors import ProfileNotFound
-from minikms.store.counters import CONTENTS, SLOTS, ChangeCounters, Lease, slot_of
+from minikms.store.counters import CONTENTS, IN_USE, SLOTS, ChangeCounters, Lease, slot_of
 from minikms.store.directory import PROFILE
 from minikms.store.sequence import Position, Sequence
 
@@ -22,12 +22,8 @@ LOGGER = logging.getLogger(__name__)
 # Reads the entry of a profile; None is the store's own.
 Read: TypeAlias = Callable[[str | None], Awaitable[Sequence]]
 
-# A profile is in use if it has so many uses while a lease lasts: for fewer, a check costs more than
-# it saves. A call that reads a key again is two uses.
-_IN_USE: Final = 3
-
-# In parts of that time: the age at which a lease in use is renewed, the pause between two looks for
-# such leases, and the age at which an unused one is forgotten.
+# In parts of the time that a lease lasts: the age at which a lease in use is renewed, the pause
+# between two looks for such leases, and the age at which an unused one is forgotten.
 _DUE: Final = 0.6
 _PAUSE: Final = 0.1
 _FORGOTTEN: Final = 10.0
@@ -54,7 +50,7 @@ class _Checked(Lease):
 
     def is_due(self, now: float, ttl: float) -> bool:
         """Tell whether the lease is in use, and has to be renewed; count its uses anew at times."""
-        if self.uses >= _IN_USE:
+        if self.uses >= IN_USE:
             return now - self.checked > _DUE * ttl
         if self.uses and now - self.counted > ttl:
             self.uses, self.counted = 0, now

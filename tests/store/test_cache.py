@@ -252,3 +252,14 @@ def test_the_bounds_and_the_values_whatever_happens(steps, size, memory):
         assert cache.weight <= memory or len(cache) == 1
         assert {name for entry in entries for name in entry.names} == set(cache._entries)
         assert len(cache._evicted) + len(cache._evicted_before) <= size + 2
+
+
+async def test_a_search_for_stale_values_is_no_use_of_their_profile():
+    counters = PostgresChangeCounters()
+    cache = Cache(counters, Bounds(10, ttl=3600))
+    remember(cache, "key", "value", A)
+    uses = counters.lease([A]).uses
+    await cache.drop_stale()
+    assert counters.lease([A]).uses == uses + 1  # by this line
+    assert cache.get("key") == "value"
+    assert counters.lease([A]).uses == uses + 3
