@@ -22,12 +22,14 @@ _OUTDATED: Final = """
     FROM pg_class WHERE oid = to_regclass('items_tags')
 """
 
-# Counts how often a name of a tag and a value come together. Without it, PostgreSQL multiplies the
-# shares of name, value and prefix, and takes a label of half of the keys for one of a few. Before
-# PostgreSQL 14, statistics of an expression do not exist.
+# Counts how often a name of a tag and a value come together, for the three most frequent pairs.
+# Without it, PostgreSQL multiplies the shares of name, value and prefix, and takes a label of half
+# of the keys for one of a few. For less frequent pairs, its plan then begins at the first key, and
+# reads more for a page in the middle. Before PostgreSQL 14, an expression cannot have statistics.
 _TOGETHER: Final = """
     CREATE STATISTICS IF NOT EXISTS minikms_tags (mcv)
-    ON name, value, SUBSTR(value, 1, 12) FROM items_tags
+    ON name, value, SUBSTR(value, 1, 12) FROM items_tags;
+    ALTER STATISTICS minikms_tags SET STATISTICS 3
 """
 _SINCE: Final = 14
 
