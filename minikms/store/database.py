@@ -194,6 +194,7 @@ class Database:
         """
         await self._pool.aclose()
         await self._calls.statistics.aclose()
+        self._reads.close()
 
         async def close() -> None:
             await self._calls.drain()

@@ -111,6 +111,7 @@ class StorePool:
         self.waiting = 0
         self.reopened = 0
         self.writes_fail = False
+        self.on_short: Callable[[], None] = lambda: None  # called if no connection is free
         self.closing: set[asyncio.Task[object]] = set()
         self.writer_lock = writer_lock
         self._key = key
@@ -155,6 +156,8 @@ class StorePool:
                         async with asyncio.timeout(_RECONNECT_WAIT):
                             await self._alive.wait()
                 free = self._free
+                if free.in_use >= self.location.max_connections:
+                    self.on_short()
                 for lock in free.writing if write else free.reading:
                     await lock.acquire()
                     held.append(lock)

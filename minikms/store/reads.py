@@ -1,13 +1,13 @@
 """The way of a read of a key: in a session that reads of a profile hand from one to the next.
 
 A session costs more than most reads do in it. A read that comes alone begins one, and does not
-wait. While it reads, others of its profile wait, and get its session. So only reads of a few
-entries come this way.
+wait. While it reads, others of its profile wait, and get its session. Between reads it stays open
+for a moment. Only reads of a few entries come this way, since others wait for them.
 """
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
@@ -26,7 +26,7 @@ Read: TypeAlias = Callable[[Session], Awaitable[ResultT]]
 # The number of reads that wait for each session of a profile before the next read begins another.
 _EACH: Final = 4
 
-# Seconds that a session is handed on. The next one is on a connection that the pool has checked.
+# Seconds that a session is used. The next one is on a connection that the pool has checked again.
 _LONGEST: Final = 0.25
 
 # Seconds after which a read begins a session of its own if none was handed on: they may hang.
@@ -57,11 +57,16 @@ _Waiting: TypeAlias = asyncio.Future[_Shared | None]
 
 @dataclass(slots=True, eq=False)
 class _Profile:
-    """The sessions on one of Askar's profiles, how often one was handed on, and waiting reads."""
+    """The sessions on one of Askar's profiles, and the reads that wait for one of them.
+
+    `sessions` counts them, `idle` has those that no read uses, and `handed_on` counts how often a
+    read gave its session to the next.
+    """
 
     askar_profile: str
-    sessions: int = 1
+    sessions: int = 0
     handed_on: int = 0
+    idle: list[_Shared] = field(default_factory=list)
     waiting: deque[_Waiting] = field(default_factory=deque)
 
     def next(self) -> _Waiting | None:
@@ -95,8 +100,12 @@ class Reads:
         self._calls = calls
         self._pool = calls.pool
         # The other connections are for writes and listings.
-        self._most = max(calls.pool.location.max_connections // 2, 1)
+        self._most_idle = calls.pool.location.max_connections // 2
+        self._most = max(self._most_idle, 1)
         self._profiles: dict[str, _Profile] = {}
+        # The longest idle one first.
+        self._idle: OrderedDict[_Shared, _Profile] = OrderedDict()
+        calls.pool.on_short = self._close_longest_idle
 
     async def shared(self, askar_profile: str, work: Read[ResultT]) -> ResultT:
         """The result of `work` in a session on one of Askar's profiles.
@@ -104,11 +113,14 @@ class Reads:
         Raises StoreUnavailable after a time limit, and AskarError, also if the session, which may
         be older than the call, is lost.
         """
-        shared = None
         profile = self._profiles.get(askar_profile)
         if profile is None:
             profile = self._profiles[askar_profile] = _Profile(askar_profile)
-        elif len(profile.waiting) < _EACH * profile.sessions or profile.sessions >= self._most:
+        shared = None
+        if profile.idle:
+            shared = profile.idle.pop()
+            del self._idle[shared]
+        elif profile.sessions == self._most or len(profile.waiting) < _EACH * profile.sessions:
             shared = await self._wait(profile)
         else:
             profile.sessions += 1
@@ -157,20 +169,39 @@ class Reads:
         """Begin a session as soon as a connection is free."""
         release = await self._pool.acquire(write=False)
         store, now = self._pool.store, time.monotonic()
-        return _Shared(store, now, asyncio.create_task(_opened(store, askar_profile)), release)
+        shared = _Shared(store, now, asyncio.create_task(_opened(store, askar_profile)), release)
+        if self._most_idle:
+            asyncio.get_running_loop().call_later(_LONGEST, self._close_idle, shared)
+        return shared
 
     def _end(self, profile: _Profile, shared: _Shared | None) -> None:
-        """Hand an idle session on, unless no read waits, or it may not be kept."""
-        if shared is None or self._is_over(shared) or (future := profile.next()) is None:
+        """Hand a session on, or keep it idle for a moment, unless it may not be used any more."""
+        if shared is None or self._is_over(shared):
             self._close(profile, shared)
-        else:
+        elif (future := profile.next()) is not None:
             profile.handed_on += 1
             future.set_result(shared)
+        else:
+            profile.idle.append(shared)
+            self._idle[shared] = profile
+            if len(self._idle) > self._most_idle:
+                self._close_longest_idle()
 
     def _is_over(self, shared: _Shared) -> bool:
         """Tell whether a session is old, or replaced, or its connection is needed by a call."""
         old = time.monotonic() - shared.begun > _LONGEST
         return old or self._pool.is_short or shared.store is not self._pool.store
+
+    def _close_longest_idle(self) -> None:
+        if self._idle:
+            self._close_idle(next(iter(self._idle)))
+
+    def _close_idle(self, shared: _Shared) -> None:
+        """Close a session if it is idle."""
+        profile = self._idle.pop(shared, None)
+        if profile is not None:
+            profile.idle.remove(shared)
+            self._close(profile, shared)
 
     def _close(self, profile: _Profile, shared: _Shared | None) -> None:
         """Close a session; the next read begins another one."""
@@ -182,6 +213,11 @@ class Reads:
         profile.sessions -= 1
         if not profile.sessions:
             del self._profiles[profile.askar_profile]
+
+    def close(self) -> None:
+        """Close the idle sessions."""
+        while self._idle:
+            self._close_longest_idle()
 
 
 async def _opened(store: Store, askar_profile: str) -> Any:
