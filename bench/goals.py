@@ -224,7 +224,7 @@ CURVE: Final = tuple(
         Goal(f"ms of 100 by label, {title}", listed(store, *BY_LABEL), most=50),
         Goal(f"ms of 100,000 as NDJSON, {title}", listed(store, NDJSON), most=16_000),
         *(
-            Goal(f"{call}, most keys / 1,000 keys, {title}", grown(store, call, 1000), most=1.5)
+            Goal(f"{call}, most keys / 10,000 keys, {title}", grown(store, call, 10_000), most=1.5)
             for call in (FIRST, SIGN, GET, ALIAS, ASSOCIATE, GENERATE, THOUSAND, PAGE)
         ),
         *(
