@@ -5,6 +5,7 @@ would go on using an old key after another process has removed the profile and m
 name of Askar's is never used twice.
 """
 
+import asyncio
 import secrets
 from contextlib import suppress
 from functools import partial
@@ -37,6 +38,9 @@ SELF: Final = "self"
 TOKENS: Final = "minikms.token"
 
 _REMOVED: Final = b"-"
+
+# The number of names that are read from Askar's entries, 20 µs each, before other calls go on.
+_NAMES: Final = 100
 
 # In the marker `self`, the name of the profile ends here, and its sealing key begins.
 _NAME_END: Final = b"\n"
@@ -87,7 +91,13 @@ class ProfileDirectory:
         async def work() -> list[str]:
             async with self._calls.session() as session:
                 entries = await session.fetch_all(PROFILE)
-            return sorted(entry.name for entry in entries if not _is_removed(entry.value))
+            names = []
+            for place, entry in enumerate(entries, 1):
+                if not _is_removed(entry.value):
+                    names.append(entry.name)
+                if place % _NAMES == 0:
+                    await asyncio.sleep(0)
+            return sorted(names)
 
         return await self._calls.run(work)
 
