@@ -9,7 +9,7 @@ from typing import Final
 
 from minikms.audit.chain import LONGEST, START, Line
 from minikms.startup_errors import AuditError
-from minikms.store.files import identity_of, open_or_make, why_not_owned
+from minikms.store.files import first_moved, open_or_make, why_not_owned
 
 # Modes that let users besides the owner write to a file.
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -50,7 +50,7 @@ class AuditFile:
 
     def is_in_place(self) -> bool:
         """Check that the path still leads to this file."""
-        return identity_of(self.path) == self._identity
+        return first_moved([(self.path, self._identity)]) is None
 
     def begin(self) -> tuple[Line | None, int]:
         """Prepare to append; return the last whole line, or None, and the number of bytes after it.

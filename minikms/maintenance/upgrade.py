@@ -16,8 +16,8 @@ from minikms.store.askar_errors import UndecryptableError
 from minikms.store.database import Database
 from minikms.store.directory import sealing_key
 from minikms.store.entries import KEY, MATERIAL, with_material
-from minikms.store.listing import seq_of
 from minikms.store.rows import read_by_halves
+from minikms.store.sequence import seq_of
 from minikms.store.sessions import Entry, Transaction
 
 # The number of places in the order of creation whose keys are read at a time: a power of two, as in

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from minikms.errors import StoreUnavailable
 from minikms.startup_errors import StoreError
@@ -25,6 +25,8 @@ _FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_C
 # has a shared lock on some of them for as long as it is open.
 _SQLITE_LOCKED: Final = 512, 0x40000000
 
+# A path, and the device and inode of the file that it led to.
+Identified: TypeAlias = tuple[Path | str, tuple[int, int]]
 
 # Free bytes that a disk must have before writes resume after a failed one.
 _ROOM: Final = 256 * 1024
@@ -52,16 +54,19 @@ class OpenFile(NamedTuple):
 
     def is_in_place(self) -> bool:
         """Tell whether its path still leads to this file."""
-        return identity_of(self.path) == self.identity
+        return first_moved([(self.path, self.identity)]) is None
 
 
-def identity_of(path: Path | str) -> tuple[int, int] | None:
-    """Device and inode of the file at a path, or None if it does not exist."""
-    try:
-        facts = os.stat(path)
-    except OSError:
-        return None
-    return facts.st_dev, facts.st_ino
+def first_moved(files: Iterable[Identified]) -> Path | str | None:
+    """The first of some paths that does not lead to the file with its device and inode."""
+    for path, identity in files:
+        try:
+            facts = os.stat(path)
+        except OSError:
+            return path
+        if (facts.st_dev, facts.st_ino) != identity:
+            return path
+    return None
 
 
 def open_beside(store: Path, ending: str) -> OpenFile:
@@ -124,9 +129,10 @@ class StoreFile:
 
     def __init__(self, path: Path, beside: Iterable[OpenFile]) -> None:
         self._path = path.absolute()
-        self._opened = [(self._path, identity_of(self._path))]
+        facts = self._path.stat()
+        self._opened: list[Identified] = [(self._path, (facts.st_dev, facts.st_ino))]
         self._opened += [(file.path, file.identity) for file in beside]
-        self._moved: Path | None = None
+        self._moved: Path | str | None = None
         self._fault = ""
 
     def require_in_place(self) -> None:
@@ -137,11 +143,7 @@ class StoreFile:
         that reads could see either. If a file beside the store is replaced, processes no longer
         exclude each other, or no longer learn of changes.
         """
-        moved = None
-        for path, identity in self._opened:
-            if identity_of(path) != identity:
-                moved = path
-                break
+        moved = first_moved(self._opened)
         if moved != self._moved:
             if moved:
                 LOGGER.error("%s was moved or replaced: the store is not used any more", moved)

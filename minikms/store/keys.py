@@ -44,8 +44,9 @@ from minikms.store.entries import (
     remove_key,
     replace_record,
 )
-from minikms.store.listing import KeyListing, read_back, seq_of
+from minikms.store.listing import KeyListing, read_back
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.sequence import seq_of
 from minikms.store.sessions import Session, Transaction
 from minikms.store.writes import Work
 

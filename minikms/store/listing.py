@@ -17,6 +17,7 @@ from minikms.store.database import Database
 from minikms.store.directory import require_profile
 from minikms.store.entries import KEY, DueKey, label_tag
 from minikms.store.rows import read_by_halves
+from minikms.store.sequence import seq_of
 from minikms.store.sessions import Entry, Session
 
 LOGGER = logging.getLogger(__name__)
@@ -158,11 +159,6 @@ class KeyListing:
         fitting = _fitting(found[:limit])
         more = place is not None or len(fitting) < len(found)
         return Page(fitting, more, due)
-
-
-def seq_of(place: int) -> str:
-    """A place in the order of creation, as text that sorts like the number."""
-    return f"{place:020d}"
 
 
 async def _read_dense(session: Session, *, start: int, length: int) -> _Step:

@@ -18,6 +18,11 @@ _MARK: Final = 8
 _MAX_LOG: Final = 1536
 
 
+def seq_of(place: int) -> str:
+    """A place in the order of creation, as text that sorts like the number."""
+    return f"{place:020d}"
+
+
 class Position(NamedTuple):
     """A moment in the life of a profile: its last place, and the mark of its last change."""
 
@@ -41,7 +46,7 @@ class Sequence(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """Encode the entry."""
-        return b"%020d%b" % (self.place, self.log)
+        return seq_of(self.place).encode() + self.log
 
     def with_change(self, slots: Collection[int]) -> Self:
         """Log a change, in place of the oldest changes if the log is full."""
