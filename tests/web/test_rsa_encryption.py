@@ -111,3 +111,8 @@ async def test_a_public_key_alone_encrypts(refuses, post, theirs):
     made = await post("/encrypt", {"kid": key["kid"], "plaintext": b64url(b"hello")})
     assert theirs.decrypt(b64url_decode(made["ciphertext"]), oaep()) == b"hello"
     await refuses("/decrypt", {"kid": key["kid"], **made}, 422, "unsupported-operation")
+
+
+async def test_a_key_for_encryption_is_in_the_jwk_set(get, generate):
+    key = await generate("rsa2048", operations=["encrypt", "decrypt"])
+    assert (await get("/jwks.json"))["keys"] == [{**key["jwk"], "use": "enc", "kid": key["kid"]}]

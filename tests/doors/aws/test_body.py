@@ -124,6 +124,13 @@ def test_a_value_of_another_type(members):
     assert error.value.slug == "SerializationException"
 
 
+@pytest.mark.parametrize("sent", [b"[]", b"1", b"null"])
+def test_a_body_must_be_a_json_object(sent):
+    with pytest.raises(AwsError) as error:
+        body.read(sent, {})
+    assert error.value.slug == "SerializationException"
+
+
 def test_the_error_of_many_faults_is_short():
     with pytest.raises(AwsError) as error:
         body.read(
