@@ -209,14 +209,18 @@ async def test_a_key_that_decrypts_alone(aws):
     assert (await aws.decrypt(CiphertextBlob=blob))["Plaintext"] == SECRET
 
 
-async def test_a_key_of_another_usage_does_not_encrypt_again(aws):
+@pytest.mark.parametrize(
+    ("alg", "usage"),
+    [("p256", "SIGN_VERIFY"), ("rsa2048", "SIGN_VERIFY"), ("hs256", "GENERATE_VERIFY_MAC")],
+)
+async def test_a_key_of_another_usage_does_not_encrypt_again(aws, alg, usage):
     key_id, blob = (
-        await aws.make("p256"),
+        await aws.make(alg),
         await aws.encrypt(KeyId=await aws.make("a256gcm"), Plaintext=SECRET),
     )
     call = {"CiphertextBlob": blob["CiphertextBlob"], "DestinationKeyId": key_id}
     said = await aws.refused("InvalidKeyUsageException", "re_encrypt", **call)
-    assert said.endswith("key usage is SIGN_VERIFY which is not valid for ReEncrypt.")
+    assert said == f"{aws.arn(key_id)} key usage is {usage} which is not valid for ReEncrypt."
 
 
 async def test_encryption_to_a_public_key(aws):
