@@ -70,7 +70,7 @@ class Contender(ABC):
     audit: bool  # writes `audit.log` in its folder, or `audit.N.log` for each worker
 
     def can(self, operation: str, alg: str) -> bool:
-        """Whether it supports the operation and the algorithm of a row."""
+        """Tell whether it supports the operation and the algorithm of a row."""
         return operation in self.operations and alg in self.algorithms
 
     @property

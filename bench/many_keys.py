@@ -101,7 +101,7 @@ async def measure_step(run: Run, profiles: "dict[str, Profile]", folder: Path, s
 
 
 def has(store: str, call: str) -> bool:
-    """Whether a store has a call or command."""
+    """Tell whether a store has a call or command."""
     return call not in COMMANDS or store == "sqlite" or (store == "postgres" and call != BACKUP)
 
 

@@ -63,7 +63,7 @@ class Row:
 
     @property
     def once(self) -> bool:
-        """Whether a request works only once, and has to be made for each round."""
+        """Tell whether a request works only once, and has to be made for each round."""
         return self.operation in ("rotate", "delete")
 
 

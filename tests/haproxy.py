@@ -30,7 +30,7 @@ class HAProxy:
             time.sleep(0.01)  # before it is tried again
 
     def _listens(self):
-        """Whether it takes connections; its socket exists a moment earlier."""
+        """Tell whether it takes connections; its socket exists a moment earlier."""
         with contextlib.suppress(FileNotFoundError, ConnectionRefusedError), self._connected():
             return True
         return False

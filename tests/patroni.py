@@ -98,7 +98,7 @@ class Member:
         return None
 
     def has_ended(self):
-        """Whether a process has ended unexpectedly."""
+        """Tell whether a process has ended unexpectedly."""
         return any(process.poll() is not None for process in self._started)
 
     def kill(self):

@@ -34,7 +34,7 @@ class Postgres:
     """A server on a port of 127.0.0.1, whose data survive a restart."""
 
     durable = False
-    """Whether it waits for the disk at each commit, from its next start on."""
+    """Tell whether it waits for the disk at each commit, from its next start on."""
 
     def __init__(self, folder: Path, *, port: int | None = None) -> None:
         if _BIN is None:
@@ -189,7 +189,7 @@ class Postgres:
         return psutil.Process(self._process.pid)
 
     def _ready(self) -> bool:
-        """Whether it is ready, by the server's lock file, as pg_ctl checks."""
+        """Tell whether it is ready, by the server's lock file, as pg_ctl checks."""
         assert self._process
         lock = self._data / "postmaster.pid"
         words = lock.read_text().split() if lock.exists() else []
