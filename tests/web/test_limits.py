@@ -488,7 +488,7 @@ async def test_a_slow_reader_takes_no_place_in_flight(client):
 @pytest.mark.process
 def test_many_slow_senders_keep_nobody_out(serve):
     options = ["--header-timeout", "5", "--body-timeout", "5", "--max-in-flight", "10"]
-    service = serve("--port", "0", *options)
+    service = serve("--port", "0", *options, "--max-connections-per-address", "1000")
     with contextlib.ExitStack() as opened:
         slow = []
         for number in range(500):
