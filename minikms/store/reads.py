@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
-from aries_askar import AskarError, Store
+from aries_askar import AskarError, AskarErrorCode, Store
 
 from minikms.errors import KmsError, StoreUnavailable
 from minikms.store.calls import LOST, StoreCalls
@@ -32,21 +32,38 @@ _LONGEST: Final = 0.25
 # Seconds after which a read begins a session of its own if none was handed on: they may hang.
 _PATIENCE: Final = 0.5
 
+# Seconds between two attempts to close a session that Askar still uses.
+_PAUSE: Final = 0.05
+
 
 @dataclass(slots=True, eq=False)
 class _Shared:
-    """A session on a profile, which `opening` opens on a connection of `store` at a time."""
+    """A session on a profile, which `opening` opens on a connection of `store`.
+
+    `is_old` says that its time is over.
+    """
 
     store: Store
-    begun: float
     opening: "asyncio.Task[Any]"
     release: Callable[[], None]
     session: Session | None = None
+    is_old: bool = False
 
     async def close(self) -> None:
-        """Close the session once it is open and idle, and release its connection then."""
+        """Close the session once no call of Askar's uses it, and release its connection then.
+
+        A read may be over before its call, which cannot be cancelled.
+        """
         try:
-            await (await self.opening).close()
+            session = await self.opening
+            while True:
+                try:
+                    await session.close()
+                    return
+                except AskarError as exc:
+                    if exc.code is not AskarErrorCode.BUSY:
+                        raise
+                await asyncio.sleep(_PAUSE)
         finally:
             self.release()
 
@@ -113,21 +130,20 @@ class Reads:
         Raises StoreUnavailable after a time limit, and AskarError, also if the session, which may
         be older than the call, is lost.
         """
+        shared = self._take_idle(askar_profile)
         profile = self._profiles.get(askar_profile)
         if profile is None:
             profile = self._profiles[askar_profile] = _Profile(askar_profile)
-        shared = None
-        if profile.idle:
-            shared = profile.idle.pop()
-            del self._idle[shared]
-        elif profile.sessions == self._most or len(profile.waiting) < _EACH * profile.sessions:
-            shared = await self._wait(profile)
-        else:
-            profile.sessions += 1
+        if shared is None:
+            if profile.sessions >= self._most or len(profile.waiting) < _EACH * profile.sessions:
+                shared = await self._wait(profile)
+            else:
+                profile.sessions += 1
         began = time.monotonic()
         try:
             if shared is None:
                 shared = await self._begin(askar_profile)
+                began = time.monotonic()  # it may have waited for a connection
             async with asyncio.timeout(self._pool.timeout):
                 if shared.session is None:
                     sealing_key = self._calls.sealing_keys.get(askar_profile, b"")
@@ -138,7 +154,6 @@ class Reads:
             self._end(profile, shared)
             raise
         except BaseException as exc:
-            # Askar may still use the session: its calls cannot be cancelled.
             self._close(profile, shared)
             lost = isinstance(exc, AskarError) and exc.code in LOST
             late = lost and time.monotonic() - began >= self._pool.location.timeout
@@ -159,7 +174,8 @@ class Reads:
         try:
             return await future
         except asyncio.CancelledError:
-            if not future.cancelled():  # a session was given at the same moment
+            # Unless a session was given, or the read refused, at the same moment.
+            if not future.cancelled() and future.exception() is None:
                 self._end(profile, future.result())
             raise
         finally:
@@ -168,15 +184,24 @@ class Reads:
     async def _begin(self, askar_profile: str) -> _Shared:
         """Begin a session as soon as a connection is free."""
         release = await self._pool.acquire(write=False)
-        store, now = self._pool.store, time.monotonic()
-        shared = _Shared(store, now, asyncio.create_task(_opened(store, askar_profile)), release)
-        if self._most_idle:
-            asyncio.get_running_loop().call_later(_LONGEST, self._close_idle, shared)
+        store = self._pool.store
+        shared = _Shared(store, asyncio.create_task(_opened(store, askar_profile)), release)
+        asyncio.get_running_loop().call_later(_LONGEST, self._expire, shared)
         return shared
+
+    def _take_idle(self, askar_profile: str) -> _Shared | None:
+        """An idle session on a profile; closes those that may not be used any more."""
+        while (profile := self._profiles.get(askar_profile)) is not None and profile.idle:
+            shared = profile.idle.pop()
+            del self._idle[shared]
+            if self._is_valid(shared):
+                return shared
+            self._close(profile, shared)
+        return None
 
     def _end(self, profile: _Profile, shared: _Shared | None) -> None:
         """Hand a session on, or keep it idle for a moment, unless it may not be used any more."""
-        if shared is None or self._is_over(shared):
+        if shared is None or self._pool.is_short or not self._is_valid(shared):
             self._close(profile, shared)
         elif (future := profile.next()) is not None:
             profile.handed_on += 1
@@ -187,10 +212,14 @@ class Reads:
             if len(self._idle) > self._most_idle:
                 self._close_longest_idle()
 
-    def _is_over(self, shared: _Shared) -> bool:
-        """Tell whether a session is old, or replaced, or its connection is needed by a call."""
-        old = time.monotonic() - shared.begun > _LONGEST
-        return old or self._pool.is_short or shared.store is not self._pool.store
+    def _is_valid(self, shared: _Shared) -> bool:
+        """Tell whether a session is not old, and is one of the present connections."""
+        return not shared.is_old and shared.store is self._pool.store
+
+    def _expire(self, shared: _Shared) -> None:
+        """End the time of a session; the read that has it closes it."""
+        shared.is_old = True
+        self._close_idle(shared)
 
     def _close_longest_idle(self) -> None:
         if self._idle:

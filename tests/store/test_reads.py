@@ -323,3 +323,40 @@ async def test_sessions_of_a_replaced_pool_are_not_handed_on(store, sessions):
     assert await reading == "done"
     assert [record.kid for record, _ in await asyncio.gather(*waiting)] == KIDS[:3]
     assert len(sessions) > 1
+
+
+async def test_idle_sessions_of_a_replaced_pool_are_not_used(store, sessions):
+    if store.database.pool.connections == 1:
+        pytest.skip("a store in memory is never opened again")
+    await read(store, KIDS[0])
+    store.database._pool._healthy = False
+    async with store.database._calls.held():  # opens the store again
+        assert store.database._pool.reopened == 1
+    await read(store, KIDS[1])  # which looks the profile up again
+    await read(store, KIDS[2])
+    assert len(sessions) == 2
+
+
+async def test_a_connection_is_in_use_until_askar_has_ended_the_call(store, monkeypatch):
+    monkeypatch.setattr(reads, "_PAUSE", 0.01)
+    refused = 0
+
+    async def lost(session):
+        close = session._session.close
+
+        async def busy():
+            nonlocal refused
+            refused += 1
+            if refused < 4:
+                raise AskarError(AskarErrorCode.BUSY, "planted")
+            await close()
+
+        session._session.close = busy
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await work(store, lost)
+    await until("closing is tried", lambda: refused)
+    assert store.database.pool.in_use == 1
+    await until("all connections are free", lambda: store.database.pool.in_use == 0)
+    assert refused == 4
