@@ -1,7 +1,7 @@
 """Accepts connections up to a limit, in all and for each caller.
 
-Servers of asyncio accept any number, and if no descriptor is left, those of uvloop close the
-connections that they accept and say nothing.
+asyncio's servers accept any number. If no descriptor is left, uvloop's servers close the
+connections that they accept, and log nothing.
 """
 
 import asyncio
@@ -252,7 +252,7 @@ class Acceptor:
                 ssl=self.tls,
                 ssl_handshake_timeout=self._handshake_timeout if self.tls else None,
             )
-        except OSError:  # as ssl.SSLError is
+        except OSError:  # ssl.SSLError is a subclass
             give_back()
         except BaseException:
             give_back()

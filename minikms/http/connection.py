@@ -1,4 +1,4 @@
-"""A connection of a caller with limits of this service's own.
+"""A client's connection, with limits that aiohttp does not have.
 
 It is over 300 lines, since the limits share their counts: how many of the bytes read
 belong to a head, to a body, or to waiting requests.
@@ -41,11 +41,11 @@ class ConnectionLimits(NamedTuple):
 
 
 class LimitedRequestHandler(PlainRequestHandler):
-    """A connection with limits of this service's own.
+    """A client's connection, with limits that aiohttp does not have.
 
-    aiohttp alone would wait for the rest of a head as long as for the next request. The bytes of a
-    head are counted as they come, and so are chunk extensions and trailers of a body. A caller who
-    half-closes the connection after a request still gets the answer.
+    aiohttp alone would wait as long for the rest of a head as for the next request. The bytes of a
+    head are counted as they arrive, and so are chunk extensions and trailers of a body. A client
+    that half-closes the connection after a request still gets the answer.
     """
 
     __slots__ = (
@@ -75,14 +75,14 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._head_size = self._head_slack = 0
         # Bytes received while requests waited, since their heads were last measured.
         self._waiting_size = 0
-        # The body of the request that was read last. If that is the last one, nothing is taken
-        # once its body is whole.
+        # The body of the request that was read last. If `_last` is set, data after the end of this
+        # body is dropped.
         self._incoming: StreamReader = EMPTY_PAYLOAD
         self._last = False
         # The body of the request that was begun last.
         self._begun: StreamReader = EMPTY_PAYLOAD
-        # Stands for the rest of a refused head, which is taken and dropped for a while, so that
-        # the caller comes to read its answer.
+        # Stands for the rest of a refused request, which is read and dropped for a while, so that
+        # the client can read its answer.
         self._lingering: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -107,12 +107,12 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._begun = request.content
 
     def data_received(self, data: bytes) -> None:
-        """Take the rest of a body, or heads, which are counted."""
+        """Take the rest of a body, or heads, and count their bytes."""
         is_head = self._incoming.is_eof()
         if is_head and self._last:  # this also drops the rest of a refused head
             return
         most = self._limits.max_head
-        if len(data) > most:  # so that each count is late by at most this
+        if len(data) > most:  # so that no count is late by more than this
             for begin in range(0, len(data), most):
                 self.data_received(data[begin : begin + most])
             return
@@ -125,7 +125,7 @@ class LimitedRequestHandler(PlainRequestHandler):
         before = len(messages)
         try:
             super().data_received(data)
-        except ValueError:  # of a URL; later releases than aiohttp 3.14.1 answer it themselves
+        except ValueError:  # for a bad URL; releases after aiohttp 3.14.1 answer it themselves
             self._refuse(BadRequest("The request is not valid HTTP."))
         self._waiter = waiter
         # aiohttp passes no data if only buffered bytes are to be parsed.
@@ -154,14 +154,14 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._wake(waiter)
 
     def _wake(self, waiter: "asyncio.Future[None]") -> None:
-        """Wake the connection's task, which waits at rest: there is a request for it."""
+        """Wake the connection's idle task: a request has arrived."""
         waiter.set_result(None)
 
     def _take_body(self, data: bytes) -> None:
         """Take the rest of a body for its reader, who also gets any failure.
 
-        aiohttp drops the rest once the service is stopping, and queues a fault in its chunks behind
-        the very request that waits for them: either way the reader would wait in vain.
+        Once the service is stopping, aiohttp drops the rest. It queues a fault in the chunks behind
+        the request that waits for them. In both cases the reader would wait in vain.
         """
         request, payload = self._current_request, self._incoming
         messages: Any = self._messages
@@ -172,7 +172,7 @@ class LimitedRequestHandler(PlainRequestHandler):
             self._close = self._force_close = False
         try:
             super().data_received(data)
-        except ValueError:  # of a URL behind the body, as in `data_received`
+        except ValueError:  # for a bad URL behind the body, as in `data_received`
             self._refuse(BadRequest("The request is not valid HTTP."))
             return
         finally:
@@ -199,7 +199,7 @@ class LimitedRequestHandler(PlainRequestHandler):
             self._bound_waiting(len(data))
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's says nothing
-        """Return true to keep the connection, for answers to a caller who will send no more.
+        """Return true to keep the connection for the answers to a client that sends no more.
 
         A vanished client looks the same; the answer then ends the connection. TLS cannot be closed
         in one direction.
@@ -237,11 +237,11 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._last = True
         message: Any
         message, payload = self._messages[-1]
-        if type(message) is not _ErrInfo:  # which ends it anyway
+        if type(message) is not _ErrInfo:  # an error ends it anyway
             self._messages[-1] = message._replace(should_close=True), payload
 
     def _refuse(self, error: KmsError) -> None:
-        """Answer the present message with a problem, after those that wait, and take no more."""
+        """Answer the present message with a problem, after the waiting ones, and read no more."""
         self._last = True
         self._head_size = 0
         self._incoming = EMPTY_PAYLOAD
@@ -277,10 +277,10 @@ class LimitedRequestHandler(PlainRequestHandler):
         return False
 
     def _bound_waiting(self, size: int) -> None:
-        """Count the bytes behind a request that waits, and refuse more than the limit.
+        """Count the bytes of waiting requests, and refuse a request that exceeds the limit.
 
-        All waiting bodies together may be as large as one body may be: aiohttp stops reading at a
-        large body, but takes any number of smaller ones.
+        All waiting bodies together have the limit of one body: aiohttp stops reading at a large
+        body, but takes any number of smaller ones.
         """
         messages, most = self._messages, _HEADS_WAITING * self._limits.max_head
         self._waiting_size += size
@@ -291,7 +291,7 @@ class LimitedRequestHandler(PlainRequestHandler):
         if self._waiting_size > most:
             error: KmsError = HeadersTooLarge()
         elif bodies > self._limits.max_body:
-            error = BodyTooLarge("The bodies of requests that wait are over this service's limit.")
+            error = BodyTooLarge("The bodies of waiting requests exceed this service's limit.")
         else:
             self._waiting_size += bodies
             return
@@ -299,8 +299,8 @@ class LimitedRequestHandler(PlainRequestHandler):
         self._refuse(error)
 
     def _watch_head(self) -> None:
-        """Time a head from its first bytes on, but the first head from the connection's start."""
-        if self._messages:  # it is whole
+        """Time a head from its first bytes, and the first head from the connection's start."""
+        if self._messages:  # the head is complete
             if self._head_timer is not None:
                 self._head_timer.cancel()
                 self._head_timer = None
@@ -310,7 +310,7 @@ class LimitedRequestHandler(PlainRequestHandler):
             )
 
     def _head_is_late(self) -> None:
-        """End the connection, without an answer if no part of a head has come."""
+        """End the connection; answer first if a part of a head has arrived."""
         self._head_timer = None
         waiter = self._waiter
         if waiter is None or waiter.done():

@@ -40,7 +40,7 @@ ResultT = TypeVar("ResultT")
 # The key of an operation: a reference, several references, or a caller's public JWK.
 By: TypeAlias = KeyRef | AnyKey | Mapping[str, Any]
 
-# Up to this many keys are looked up one by one, and more of them together.
+# Up to this many keys are looked up one by one; more are looked up together.
 _FEW: Final = 2
 
 _NOT_THERE: Final = (KeyNotFound, AliasNotFound)
@@ -85,7 +85,7 @@ class KeyOperations:
         return self._shown(record)
 
     async def perform(self, profile: str, by: By, operation: Operation[Any, ResultT]) -> ResultT:
-        """The result of an operation; waits for the store, and for a thread if it is slow."""
+        """The result of an operation; waits for the store, and for a thread if the work is slow."""
         key = self._key_at_hand(profile, by, operation)
         if key is None:
             key = await self._read_key(profile, by, operation)
@@ -113,7 +113,7 @@ class KeyOperations:
         items: Sequence[ItemT | KmsError],
         check: Callable[[], None] = lambda: None,
     ) -> list[ResultT | KmsError]:
-        """The result or the error of each item, in order; computed in threads of batches.
+        """The result or the error of each item, in order; the threads for batches compute them.
 
         Raises TooBusy. `check` is called now and then, and raises if the caller is gone.
         """
@@ -154,7 +154,7 @@ class KeyOperations:
         return await self._read_key(profile, by, user) if key is None else key
 
     def _key_at_hand(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any] | None:
-        """The key of the cache or the JWK that `by` names; None if the store must be read."""
+        """The key that `by` names, if it is cached or a JWK; None if the store must be read."""
         ref = by.refs[0] if isinstance(by, AnyKey) else by
         if not isinstance(ref, KeyRef):
             return self._of_jwk(ref, user)
@@ -166,7 +166,7 @@ class KeyOperations:
         except _NOT_THIS:
             if ref is by:
                 raise
-            return None  # another key of them may be usable
+            return None  # another of the keys may be usable
 
     async def _read_key(self, profile: str, by: By, user: KeyUser) -> UsableKey[Any]:
         """The key that `by` names, which has to be read from the store."""
@@ -193,7 +193,7 @@ class KeyOperations:
         return usable
 
     async def _find(self, profile: str, ref: KeyRef) -> CachedKey:
-        """A key of the cache or the store, perhaps only its record."""
+        """Find a key in the cache, or read its record, without its material, from the store."""
         found = self.cache.get((profile, ref.kid, ref.alias))
         if found is None:
             pending = self.cache.start_fill()
@@ -202,9 +202,9 @@ class KeyOperations:
         return found
 
     async def read_ahead(self, profile: str, end: int | None) -> ReadAhead:
-        """Cache some keys up to a place in the order of creation, None for the last one.
+        """Cache some keys up to the place `end` in the order of creation; None is the last place.
 
-        It evicts nothing. Raises ProfileNotFound and StoreUnavailable.
+        No other key is evicted. Raises ProfileNotFound and StoreUnavailable.
         """
         pending = self.cache.start_fill()
         keys, before = await self._store.read_back(profile, end)
@@ -235,7 +235,7 @@ class KeyOperations:
         return record if self._registry.has(record) else OrphanRecord.of(record)
 
     async def _first(self, profile: str, refs: Sequence[KeyRef], user: KeyUser) -> UsableKey[Any]:
-        """The first usable key; raises the error of one of the others."""
+        """The first usable key; if no key is usable, raises the error of one of them."""
         refused: KmsError | None = None
         kids = [ref.kid for ref in refs if ref.kid is not None]
         if len(kids) > _FEW:  # most of them belong to other recipients
@@ -259,7 +259,7 @@ class KeyOperations:
     def _of_cached(
         self, profile: str, found: CachedKey, alias: str | None, user: KeyUser
     ) -> UsableKey[Any] | None:
-        """A key of the cache; None if its private key is needed and is not cached."""
+        """Use a cached key; None if its private key is needed and is not cached."""
         key = self._usable(found.record, alias, user)
         if key.use.is_public and found.public is None:
             found.public = key.algorithm.load_public(found.record.jwk or {})
@@ -280,7 +280,7 @@ class KeyOperations:
         return UsableKey(algorithm, use, alg=bound, material=user.load_public(algorithm, jwk))
 
     def _usable(self, record: KeyRecord, alias: str | None, user: KeyUser) -> UsableKey[Any]:
-        """A key that can be, and may be, used now, without its material; names it in the event."""
+        """Check that a key may be used now, and name it in the event; its material is not set."""
         set_key(record.kid, record.alg)
         algorithm: Any = self._registry.of(record)
         for use in user.uses:

@@ -21,10 +21,11 @@ SEALED: Final = "sealed"
 class StoredKey:
     """All entries of a kid.
 
-    `record` is None if it does not exist, or exists (`recorded`) and cannot be read. `materials` is
-    by category. `aliases` has, by `alias_entry`, the kid of each alias that the record lists or the
-    caller named, None if it has no entry. `deletion` has the tags of the scheduled deletion.
-    Entries that do not decrypt are only in `unreadable`, by category and name.
+    `record` is None if it does not exist, or exists (`recorded`) and cannot be read. `materials`
+    maps a category to the material stored there. `aliases` maps the `alias_entry` of each alias
+    that the record lists or the caller named to the alias's kid, or to None if it has no entry.
+    `deletion` has the tags of the scheduled deletion. Entries that do not decrypt are only in
+    `unreadable`, as pairs of category and name.
     """
 
     kid: str

@@ -121,7 +121,7 @@ class Database:
                 async with asyncio.timeout(_OPEN_TIMEOUT):
                     await writer_lock.acquire()
             except TimeoutError:
-                raise StoreError(f"Another process keeps the store at {location}.") from None
+                raise StoreError(f"Another process keeps the store at {location} locked.") from None
         try:
             unreadable = await check_schema(location)
             store = await open_store(location, key)
@@ -165,10 +165,10 @@ class Database:
     async def create(
         cls, location: StoreLocation, key: StoreKey, *, timeout: float | None = None
     ) -> AsyncIterator[Self]:
-        """Make a store, which exists for others once the caller has called `finish`.
+        """Make a store; others can open it once the caller has called `finish`.
 
-        A store that was begun and never finished is begun again. Raises StoreError if a store
-        exists already, or cannot be made.
+        If an earlier process began to make the store and did not finish, start again. Raises
+        StoreError if the store exists already, or cannot be made.
         """
         store = await provision_store(location, key, SYSTEM)
         try:
@@ -181,7 +181,7 @@ class Database:
         async with aclosing(made) as database, AsyncExitStack() as stack:
             if location.backend == "memory":
                 # The store ends with its last connection, and the pool closes unused connections
-                # after half an hour. So this one is in use from now to the end.
+                # after half an hour. So this session stays open until the end.
                 held = await stack.enter_async_context(store.session(SYSTEM))
                 await held.count(STORE)
             await database._calls.run(database._begin, write=True, timeout=LONG_TIMEOUT)
@@ -210,8 +210,8 @@ class Database:
     async def listening(self, ttl: float) -> AsyncIterator[None]:
         """Learn of changes by other processes, and of lost connections, within the block.
 
-        On PostgreSQL, the extra `postgres` is needed to learn of them at once. Without it, and if a
-        notice is lost, `ttl` is the time in seconds until cached values end.
+        On PostgreSQL, the extra `postgres` is needed to learn of them at once. Without it, or if a
+        notice is lost, cached values end after `ttl` seconds.
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.counters.listening(self._pool.on_loss))
@@ -254,8 +254,8 @@ class Database:
     ) -> ResultT:
         """The result of `work` in a session on a profile; with `write`, in its own transaction.
 
-        `work` is called again if another process has remade the profile, and has `timeout` seconds
-        if that is given. Raises ProfileNotFound.
+        `work` is called again if another process has remade the profile. If `timeout` is given, it
+        has that many seconds. Raises ProfileNotFound.
         """
         if write:
             return await self._writes.alone(profile, work, timeout)
@@ -264,7 +264,8 @@ class Database:
     async def read(self, profile: str, work: Read[ResultT]) -> ResultT:
         """The result of `work`, which reads a few entries, in a session that reads share.
 
-        `work` is called again as by `run`, and if the session is lost. Raises ProfileNotFound.
+        `work` is called again if `run` would do so, or if the session is lost. Raises
+        ProfileNotFound.
         """
         askar_profile = self.directory.known(profile)
         if askar_profile is not None:
@@ -277,8 +278,8 @@ class Database:
     ) -> ResultT:
         """The result of `work`, which writes, in a transaction that it may share with others.
 
-        `work` is called again in the same case as by `run`, and if another write of its transaction
-        has failed. With `timeout`, in seconds, it has that time and a transaction of its own.
+        `work` is called again if `run` would do so, or if another write of its transaction has
+        failed. If `timeout` is given, `work` has that many seconds and a transaction of its own.
         Raises ProfileNotFound.
         """
         if timeout is None:
@@ -303,9 +304,10 @@ class Database:
     async def batches(
         self, profile: str | None, category: str
     ) -> AsyncGenerator[list[Entry | None], None]:
-        """All entries of a category in the order of rows, as they are now, in batches.
+        """The present entries of a category, in batches, in the order of rows.
 
-        `profile` None is the store's own. None stands for an entry that does not decrypt.
+        If `profile` is None, the entries of the store's own profile. In a batch, None stands for an
+        entry that does not decrypt.
         """
         askar_profile = SYSTEM
         if profile is not None:
@@ -315,7 +317,7 @@ class Database:
                 yield batch
 
     async def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
-        """All keys of Askar's: together if they are few, else one algorithm after the other.
+        """All keys that Askar holds: in one list if they are few, else in a list per algorithm.
 
         None stands for all keys of an algorithm if one of them does not decrypt: Askar gives all
         of them or none.
@@ -347,7 +349,7 @@ class Database:
     # Making, upgrading and rekeying a store
 
     async def _begin(self) -> None:
-        """Mark the store as one that this process makes, and empty it."""
+        """Note that this process is making the store, and empty it."""
         async with self._calls.transaction() as transaction:
             self._making = await begin_making(transaction, self._location)
         for name in await self._pool.store.list_profiles():
@@ -367,15 +369,15 @@ class Database:
         await self._calls.run(work, write=True)
 
     async def finish_upgrade(self) -> None:
-        """Give the store this layout, which all its contents have by now; raises StoreError."""
+        """Mark the store as upgraded, once all its contents are; raises StoreError."""
         work = partial(finish_upgrade, self._pool.store, self._location)
         await self._calls.run(work, write=True)
 
     async def rekey(self, key: StoreKey) -> None:
-        """Let another key open the store from now on; raises StoreError if it is not valid.
+        """Let another key open the store from now on; raises StoreError if the key is not valid.
 
-        Other processes that have the store open make no more profiles: they would be under the old
-        key.
+        Other processes that have the store open make no more profiles: they would encrypt them with
+        the old key.
         """
         await check_key(key)
 
@@ -390,7 +392,7 @@ class Database:
 
 
 async def _of_profile(work: Read[ResultT], session: Session) -> ResultT:
-    """Call `work`; raises StaleProfileError if it misses an entry since the profile is gone."""
+    """Call `work`; raises StaleProfileError if an entry is missing because the profile is gone."""
     try:
         return await work(session)
     except (KeyNotFound, AliasNotFound):

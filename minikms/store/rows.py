@@ -19,7 +19,7 @@ BATCH: Final = 256
 async def all_rows(
     calls: StoreCalls, askar_profile: str, category: str
 ) -> AsyncGenerator[list[Entry | None], None]:
-    """All entries of a category in the order of rows, as they are now, in batches.
+    """The present entries of a category, in batches, in the order of rows.
 
     They are the result of one statement, whose cursor holds a connection until the end, so the pool
     must have two connections. None stands for an entry that does not decrypt; a new statement

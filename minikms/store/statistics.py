@@ -22,9 +22,9 @@ _OUTDATED: Final = """
     FROM pg_class WHERE oid = to_regclass('items_tags')
 """
 
-# Counts how often a name of a tag and a value come together, for the three most frequent pairs.
-# Without it, PostgreSQL multiplies the shares of name, value and prefix, and takes a label of half
-# of the keys for one of a few. For less frequent pairs, its plan then begins at the first key, and
+# Counts how often a tag's name and value occur together, for the three most frequent pairs. Without
+# it, PostgreSQL multiplies the shares of name, value and prefix, and takes a label that half of the
+# keys have for a rare one. For less frequent pairs, its plan then begins at the first key, and
 # reads more for a page in the middle. Before PostgreSQL 14, an expression cannot have statistics.
 _TOGETHER: Final = """
     CREATE STATISTICS IF NOT EXISTS minikms_tags (mcv)
@@ -35,7 +35,7 @@ _SINCE: Final = 14
 
 
 class TableStatistics:
-    """Lets PostgreSQL analyze the tables in the background each time that their keys have doubled.
+    """Lets PostgreSQL analyze the tables in the background each time the number of keys doubles.
 
     Without statistics it assumes that a profile has one row, and a page of a listing takes seconds.
     Its autovacuum, if it is on, looks for grown tables once a minute. Only PostgreSQL with the

@@ -74,7 +74,7 @@ def asked_profile(request: web.Request) -> str | None:
 
 
 async def published_profile(request: web.Request) -> str | None:
-    """The profile of the query, if its JWK Set is published."""
+    """The profile that the query names, if its JWK Set is published."""
     name = request.query.get("profile", "")
     if not _PROFILE.match(name):
         return None
@@ -144,11 +144,11 @@ async def stream(
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     await response.prepare(request)
     if request.method == "HEAD":
-        page = None  # it was read to raise an early failure
+        page = None  # was read only to detect an early failure
     in_flight, unread = request.app[IN_FLIGHT], request.app[UNREAD]
     while page is not None:
         lines = await _lines(schema, page)
-        page = None  # not held for a caller, who may read slowly
+        page = None  # frees it while the caller reads, perhaps slowly
         with in_flight.waiting():
             await unread.send(request, response.write, lines)
         try:

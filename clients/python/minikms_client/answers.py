@@ -13,9 +13,9 @@ from minikms_client.errors import ProblemError, UnexpectedAnswer, problem
 ResultT = TypeVar("ResultT")
 
 LARGEST: Final = 64 * 1024 * 1024
-"""The most bytes of an answer, also when inflated."""
+"""Limit of an answer's body in bytes, as it is received and after it is inflated."""
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
-# The errors of parsing, and of `form` for JSON of another shape.
+# Errors that the parser raises, and that `form` raises for JSON of another shape.
 _UNEXPECTED: Final = (
     ValueError,
     LookupError,
@@ -36,7 +36,7 @@ class Answer:
     body: bytes
 
     def read(self, form: Callable[[Any], ResultT]) -> ResultT:
-        """Return the JSON as `form` reads it; raises UnexpectedAnswer if it cannot."""
+        """Parse the body and apply `form` to the JSON; raises UnexpectedAnswer if either fails."""
         try:
             return form(json.loads(self._inflated(), parse_constant=_refuse))
         except _UNEXPECTED as error:
@@ -55,12 +55,12 @@ class Answer:
         if encoding == "identity":
             return self.body
         if encoding not in ("gzip", "deflate"):
-            raise ValueError("The answer has another Content-Encoding.")
+            raise ValueError("The answer's Content-Encoding is not supported.")
         # httpx would inflate any answer to any size.
         inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
         inflated = inflater.decompress(self.body, LARGEST)
         if not inflater.eof or inflater.unused_data:
-            raise ValueError("The answer is too large, cut short, or followed by something.")
+            raise ValueError("The answer is too large, cut short, or followed by more data.")
         return inflated
 
 

@@ -34,7 +34,7 @@ _NONCE: Final = 12
 _TAG: Final = 16
 _KID: Final = re.compile(rb"[A-Za-z0-9_-]{1,128}")
 _MAX_CONTEXT: Final = 8192
-# Bytes that give the length of a text of an encryption context.
+# Size in bytes of the length before each name and value of an encryption context.
 _LENGTH: Final = 4
 
 _ENCRYPT: Final[Shape] = {
@@ -126,10 +126,11 @@ class _Source(NamedTuple):
 
 
 async def _source(call: AwsCall, body: Body, prefix: str) -> _Source:
-    """Find the key of the ciphertext that members with a prefix describe.
+    """Find the key of a ciphertext; the members that describe the key begin with `prefix`.
 
     A symmetric ciphertext names its key. Raises IncorrectKeyException if the call names another
-    key, and InvalidCiphertextException if the ciphertext's key does not encrypt in this way.
+    key, and InvalidCiphertextException if the ciphertext's key does not exist, or is not a
+    symmetric encryption key.
     """
     algorithm = body.get(f"{prefix}EncryptionAlgorithm", SYMMETRIC_DEFAULT)
     text, data = body.get(f"{prefix}KeyId"), body["CiphertextBlob"]
@@ -164,7 +165,7 @@ def _kids(key: AwsKey) -> set[str]:
 
 
 def _aad(key: AwsKey, algorithm: str, given: Mapping[str, str] | None) -> bytes | None:
-    """Return an encryption context as associated data; a public key has none."""
+    """Encode an encryption context as associated data; refuse one for an asymmetric key."""
     key.require_algorithm(algorithm)
     if algorithm == SYMMETRIC_DEFAULT:
         return aad_of(given)
@@ -217,7 +218,7 @@ def blob_of(key: AwsKey, encrypted: Encrypted) -> bytes:
 
 
 def aad_of(context: Mapping[str, str] | None) -> bytes:
-    """Encode an encryption context as associated data; no two contexts have the same.
+    """Encode an encryption context as associated data; different contexts give different data.
 
     The pairs are sorted, each name and value in UTF-8 after its length in four bytes. Raises
     ValidationException for a context that is too long.
@@ -236,7 +237,7 @@ def aad_of(context: Mapping[str, str] | None) -> bytes:
 
 
 def material(member: str, key: AwsKey) -> dict[str, str]:
-    """Return the member of an answer with the material id of a symmetric key; none for others."""
+    """Return `member` with the material id of a symmetric key; empty for another key."""
     return {member: key.material_id} if key.spec.name == SYMMETRIC_DEFAULT else {}
 
 
