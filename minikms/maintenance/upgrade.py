@@ -14,7 +14,7 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.askar_errors import UndecryptableError
 from minikms.store.database import Database
-from minikms.store.directory import sealing_key
+from minikms.store.directory import ensure_sealing_key
 from minikms.store.entries import KEY, MATERIAL, with_material
 from minikms.store.rows import read_by_halves
 from minikms.store.sequence import seq_of
@@ -96,7 +96,7 @@ async def _upgrade_profile(
 
     async def work(transaction: Transaction) -> tuple[int, list[tuple[str, str]]]:
         renewed, read, faults = 0, 0, list[tuple[str, str]]()
-        await sealing_key(transaction)  # which makes it
+        await ensure_sealing_key(transaction)
         for start in range(1, transaction.place + 1, _PLACES):
             rows = await _rows(transaction, start)
             for row in rows:

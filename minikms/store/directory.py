@@ -267,18 +267,30 @@ async def require_profile(session: Session) -> None:
 async def sealing_key(session: Session) -> bytes:
     """The key under which the material of a profile's keys is sealed; raises StaleProfileError.
 
-    A profile of an older layout has none: it gets one in its first transaction, and b"" is returned
-    before.
+    A profile of an older layout has none, and b"" is returned.
     """
     if not session.sealing_key:
-        entry = await session.fetch(PROFILE, SELF)
-        if entry is None:
-            raise StaleProfileError
-        owner, _, session.sealing_key = entry.value.partition(_NAME_END)
-        if not session.sealing_key and isinstance(session, Transaction):
+        _, session.sealing_key = await _own_marker(session)
+    return session.sealing_key
+
+
+async def ensure_sealing_key(session: Transaction) -> bytes:
+    """The sealing key of a profile, which is made if there is none; raises StaleProfileError."""
+    if not session.sealing_key:
+        owner, session.sealing_key = await _own_marker(session)
+        if not session.sealing_key:
             session.sealing_key = new_sealing_key()
             await session.replace(PROFILE, SELF, _marker(owner, session.sealing_key))
     return session.sealing_key
+
+
+async def _own_marker(session: Session) -> tuple[bytes, bytes]:
+    """The name and the sealing key in the marker of a session's profile."""
+    entry = await session.fetch(PROFILE, SELF)
+    if entry is None:
+        raise StaleProfileError
+    owner, _, key = entry.value.partition(_NAME_END)
+    return owner, key
 
 
 def _marker(owner: bytes, sealing_key: bytes) -> bytes:

@@ -19,7 +19,7 @@ from minikms.events import set_key_alg
 from minikms.plugin.protocol import Stored
 from minikms.records import AliasBinding, KeyRecord, KeyRef, PrivateRecordError
 from minikms.store.askar_errors import DuplicateError, UndecryptableError
-from minikms.store.directory import require_profile, sealing_key
+from minikms.store.directory import ensure_sealing_key, require_profile, sealing_key
 from minikms.store.sealing import seal, unseal
 from minikms.store.sessions import Session, Transaction
 
@@ -85,7 +85,7 @@ async def with_material(session: Transaction, record: KeyRecord, material: bytes
     """The record of a key with its material, sealed; a public key has none."""
     if record.material == "none":
         return replace(record, sealed=b"")
-    key = await sealing_key(session)
+    key = await ensure_sealing_key(session)
     return replace(record, sealed=seal(key, record.kid, material))
 
 

@@ -664,3 +664,17 @@ async def test_a_store_that_is_written_to(location, key):
         stopped.set()
         await writer
     assert made
+
+
+async def test_a_marker_without_a_sealing_key_is_left_as_it_is(location, key):
+    async with service_of(location, key) as service:
+        record = await service.generate(DEFAULT_PROFILE, "ed25519", KeyPolicy())
+        await damage(service, lambda s: s.replace("minikms.profile", "self", DEFAULT_PROFILE))
+    faults, _, _ = await check(location, key)
+    assert [fault[:2] for fault in faults] == [(DEFAULT_PROFILE, record.kid)]
+
+    async def marker(session):
+        return (await session.fetch("minikms.profile", "self")).value.decode()
+
+    async with KeyStore.open(location, key) as store:
+        assert await store.database.run(DEFAULT_PROFILE, marker) == DEFAULT_PROFILE
