@@ -169,8 +169,15 @@ class ProfileDirectory:
             before, askar_profile = askar_profile, await self._named(name)
             if askar_profile == before:  # it was not removed and made again meanwhile
                 raise _another()
+        if self._known.get(name, (store, askar_profile))[1] != askar_profile:
+            self._forget(name)
         self._known[name] = store, askar_profile
         return askar_profile
+
+    def _forget(self, name: str) -> None:
+        """Forget Askar's name of a profile, and its sealing key."""
+        _, askar_profile = self._known.pop(name, (None, ""))
+        self._calls.sealing_keys.pop(askar_profile, None)
 
     async def _create(self, name: str) -> None:
         self._calls.pool.require_room()  # Askar makes its profile before the transaction below
@@ -207,7 +214,7 @@ class ProfileDirectory:
             if present:
                 removed = _REMOVED + removed
                 await transaction.replace(PROFILE, name, removed)
-        self._known.pop(name, None)
+        self._forget(name)
         await self._finish_removal(name, removed)
         return present
 
@@ -225,7 +232,7 @@ class ProfileDirectory:
     async def _named(self, name: str) -> str:
         entry = await self._entry(name)
         if entry is None or _is_removed(entry):
-            self._known.pop(name, None)
+            self._forget(name)
             raise ProfileNotFound()
         return _askar_name(entry)
 

@@ -101,6 +101,21 @@ async def test_a_profile_that_the_other_made_again(stores, call):
         assert await one.page("t", limit=5) == await other.page("t", limit=5)
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["removed", "made again"])
+async def test_the_sealing_key_of_a_removed_profile_is_forgotten(stores, again):
+    one, other = stores
+    await one.create_profile("t")
+    await one.insert("t", RECORD, b"secret")
+    sealing_keys, removed = one.database._calls.sealing_keys, one.database.directory.known("t")
+    assert removed in sealing_keys
+    await other.remove_profile("t")
+    if again:
+        await other.create_profile("t")
+    with pytest.raises(KeyNotFound if again else ProfileNotFound):
+        await one.open_key("t", KID, lambda _: None)
+    assert removed not in sealing_keys
+
+
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 async def test_a_profile_whose_number_another_has_now(stores, call):
     one, other = stores
