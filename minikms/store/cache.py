@@ -257,7 +257,7 @@ class Cache(Generic[ValueT]):
         entry.segment.remove(entry)
         self._number -= 1
         for name in entry.names:
-            del self._entries[name]
+            self._entries.pop(name, None)  # a damaged record may list an alias twice
 
 
 class PendingEntry(NamedTuple, Generic[ValueT]):

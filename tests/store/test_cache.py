@@ -115,6 +115,13 @@ def test_a_value_is_found_by_each_of_its_names():
     assert (there(cache, "bcCdDeE"), len(cache)) == ("beE", 2)
 
 
+def test_a_name_that_is_given_twice():
+    cache = Cache(ChangeCounters(), Bounds(2))
+    for value in ("value", "other"):
+        cache.start_fill().fill(("a", "b", "b"), value, A)
+        assert (cache.get("b"), len(cache)) == (value, 1)
+
+
 def test_a_value_that_grows_is_weighed_again():
     cache = weighing(10)
     grown = []
