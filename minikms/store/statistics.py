@@ -60,6 +60,8 @@ class TableStatistics:
                 await self._task
 
     async def _analyze(self) -> None:
+        import asyncpg  # slow to import, and only PostgreSQL needs it
+
         try:
             async with (
                 asyncio.timeout(_TIMEOUT),
@@ -67,7 +69,14 @@ class TableStatistics:
             ):
                 if await session.fetchval(_OUTDATED):
                     if session.get_server_version().major >= _SINCE:
-                        await session.execute(_TOGETHER)
+                        try:
+                            await session.execute(_TOGETHER)
+                        except asyncpg.PostgresError as exc:  # it needs a right of its own
+                            LOGGER.info(
+                                "%s has no statistics of pairs: %s",
+                                self._location,
+                                type(exc).__name__,
+                            )
                     await session.execute("ANALYZE items, items_tags")
         except (ServerError, TimeoutError) as exc:
             LOGGER.info("%s is not analyzed: %s", self._location, str(exc) or "TimeoutError")

@@ -82,20 +82,40 @@ async def analyzed(server, url):
     return int(float(server.execute(query, url.rpartition("/")[2])))
 
 
+async def grow(store, server, url):
+    """Let a store grow until its tables are analyzed."""
+    # The server's own housekeeping would do it too, a minute later.
+    off = "ALTER TABLE items_tags SET (autovacuum_enabled = false)"
+    server.execute(off, url.rpartition("/")[2])
+    await fill(StoreWriter(store.database), DEFAULT_PROFILE, 0, 490)
+    assert await analyzed(server, url) <= 0
+    await fill(StoreWriter(store.database), DEFAULT_PROFILE, 490, 520)
+    async with asyncio.timeout(20):
+        while await analyzed(server, url) <= 0:
+            await asyncio.sleep(0.1)
+
+
 async def test_tables_in_postgresql_are_analyzed_while_they_grow(postgres_server, key):
     url = postgres_server.create_database()
     async with KeyStore.create(StoreLocation.parse(url), key) as store:
-        # The server's own housekeeping would do it too, a minute later.
-        off = "ALTER TABLE items_tags SET (autovacuum_enabled = false)"
-        postgres_server.execute(off, url.rpartition("/")[2])
-        await fill(StoreWriter(store.database), DEFAULT_PROFILE, 0, 490)
-        assert await analyzed(postgres_server, url) <= 0
-        await fill(StoreWriter(store.database), DEFAULT_PROFILE, 490, 520)
-        async with asyncio.timeout(30):
-            while await analyzed(postgres_server, url) <= 0:
-                await asyncio.sleep(0.1)
+        await grow(store, postgres_server, url)
     assert await analyzed(postgres_server, url) >= 510
     counted = "SELECT most_common_freqs[1] > 0.1 FROM pg_stats_ext WHERE tablename = 'items_tags'"
     assert postgres_server.execute(counted, url.rpartition("/")[2]) == "t\n"
     async with KeyStore.open(StoreLocation.parse(url), key):
         pass
+
+
+async def test_tables_are_analyzed_without_the_right_to_create(postgres_server, key):
+    url = postgres_server.create_database()
+    name = url.rpartition("/")[2]
+    postgres_server.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'p'")
+    postgres_server.execute(f"GRANT CREATE ON DATABASE {name} TO {name}")
+    # Askar makes the tables in a schema of the role's name.
+    postgres_server.execute(f"ALTER DATABASE {name} SET search_path = {name}")
+    restricted = f"postgres://{name}:p@127.0.0.1:{postgres_server.port}/{name}"
+    async with KeyStore.create(StoreLocation.parse(restricted), key) as store:
+        postgres_server.execute(f"REVOKE CREATE ON SCHEMA {name} FROM {name}", name)
+        await grow(store, postgres_server, url)
+    assert await analyzed(postgres_server, url) >= 510
+    assert postgres_server.execute("SELECT stxname FROM pg_statistic_ext", name) == ""
