@@ -38,15 +38,16 @@ _AT_ONCE: Final = 4
 class _Checked(Lease):
     """The lease of a profile, the time of the last check, and the moment that it has shown.
 
-    The uses are counted from `counted` on.
+    The uses are counted from `counted` on. `failing` tells that the last check failed.
     """
 
-    __slots__ = ("checked", "counted", "seen")
+    __slots__ = ("checked", "counted", "failing", "seen")
 
     def __init__(self) -> None:
         super().__init__()
         self.checked = self.counted = -math.inf
         self.seen: Position | None = None
+        self.failing = False
 
     def is_due(self, now: float, ttl: float) -> bool:
         """Tell whether the lease is in use, and has to be renewed; count its uses anew at times."""
@@ -68,7 +69,6 @@ class Leases:
         self._counters = counters
         self._own = _Checked()
         self._tenants: dict[str, _Checked] = {}
-        self._failing = False
 
     def of(self, profile: str | None) -> Lease:
         """The lease of a profile, from which a value was just read; None is the store's own."""
@@ -83,7 +83,7 @@ class Leases:
         pause = min(_PAUSE * ttl, _LONGEST_PAUSE)
         while True:
             await asyncio.sleep(pause)
-            now, due = time.monotonic(), []
+            now, due, succeeded = time.monotonic(), [], True
             for profile, lease in list(self._tenants.items()):
                 if lease.is_due(now, ttl):
                     due.append((profile, lease))
@@ -92,12 +92,14 @@ class Leases:
             if self._own.is_due(now, ttl):
                 await self._check(None, self._own, read)
             for start in range(0, len(due), _AT_ONCE):
-                # A value also depends on the store's own profile, which has the directory.
-                recent = time.monotonic() - self._own.checked < pause
+                # A value also depends on the store's own profile, which has the directory. If a
+                # check fails, it tells whether others will.
+                recent = succeeded and time.monotonic() - self._own.checked < pause
                 if not (recent or await self._check(None, self._own, read)):
                     break
                 some = due[start : start + _AT_ONCE]
-                await asyncio.gather(*(self._check(*each, read) for each in some))
+                checks = [self._check(*each, read) for each in some]
+                succeeded = all(await asyncio.gather(*checks))
 
     async def _check(self, profile: str | None, lease: _Checked, read: Read) -> bool:
         """Count the changes since the last check, and renew a lease; False if it cannot be done."""
@@ -109,15 +111,15 @@ class Leases:
             self._tenants.pop(str(profile), None)
             return False
         except Exception as exc:
-            if not self._failing:
+            if not lease.failing:
                 LOGGER.warning(
-                    "cached keys and tokens are not used after --cache-ttl: "
-                    "no check of the store, %s",
+                    "cached keys and tokens are not used after --cache-ttl: no check of %s, %s",
+                    "the store" if profile is None else "a profile",
                     type(exc).__name__,
                 )
-            self._failing = True
+            lease.failing = True
             return False
-        ended, self._failing = time.monotonic(), False
+        ended, lease.failing = time.monotonic(), False
         before, lease.seen = lease.seen, current.position
         if before is not None:
             self._count(profile, before, current)

@@ -1,0 +1,62 @@
+"""Leases that a process keeps; `tests/web/test_leases.py` tries them with a service."""
+
+import asyncio
+
+from waiting import until
+
+from minikms.background import in_background
+from minikms.store.counters import ChangeCounters
+from minikms.store.leases import Leases
+from minikms.store.sequence import Sequence
+
+
+async def test_each_profile_that_cannot_be_checked_is_logged_once(caplog):
+    leases, damaged, failures = Leases(ChangeCounters()), {"a", "b"}, []
+
+    async def read(profile):
+        if profile in damaged:
+            failures.append(profile)
+            raise ValueError
+        return Sequence(1)
+
+    async def use(times):
+        failures.clear()
+
+        def used():
+            for profile in (*sorted(damaged), "c"):
+                leases.of(profile).ask()
+            return all(failures.count(profile) >= times for profile in damaged)
+
+        await until("failures", used)
+
+    async with in_background(leases.keep(read, 0.05)):
+        await use(4)
+        assert caplog.text.count("no check of a profile, ValueError") == 2
+        assert leases.of("c").ask()
+        damaged.clear()
+        await until("a check", lambda: leases.of("a").ask())
+        damaged.add("a")
+        await use(2)
+    assert caplog.text.count("no check of a profile, ValueError") == 3
+    assert "no check of the store" not in caplog.text
+
+
+async def test_a_store_that_fails_is_not_logged_for_each_profile(caplog):
+    leases, fails, rounds = Leases(ChangeCounters()), False, []
+
+    async def read(profile):
+        if fails:
+            rounds.append(profile)
+            raise ValueError
+        return Sequence(1)
+
+    profiles = [str(number) for number in range(50)]
+    async with in_background(leases.keep(read, 0.05)):
+        await until("checks", lambda: {leases.of(each).ask() for each in profiles} == {True})
+        fails = True
+        for _ in range(20):
+            for each in profiles:
+                leases.of(each).ask()
+            await asyncio.sleep(0.01)
+    assert rounds.count(None) > 1
+    assert len(caplog.messages) <= 5  # the store, and the profiles that were checked side by side
