@@ -19,10 +19,12 @@ LOGGER = logging.getLogger(__name__)
 _PAUSE: Final = 0.02
 _LONG_PAUSE: Final = 1.0
 
-# Seconds to wait until keys that are read last in the cache: on PostgreSQL, until their profiles
-# were checked once.
+# Seconds to wait until keys of a profile that are read last in the cache: on PostgreSQL, until the
+# profile was checked once.
 _PATIENCE: Final = 60.0
 
+# The number of profiles that are checked together, long before the checks are forgotten.
+_TOGETHER: Final = 100
 
 # The number of keys after which the garbage collector is told to spare them. Otherwise it would
 # search all of them again and again while more are read, for tens of milliseconds each time.
@@ -62,14 +64,15 @@ async def _read_all(
     keys: KeyService, store: KeyStore, spare: Callable[[], None]
 ) -> tuple[int, bool]:
     """Read the keys of all profiles; return their number, and whether the cache is full."""
-    names = await _profiles(keys)
-    for name in names:
-        keys.lasts(name)  # so that they are checked together
-    number, until = 0, time.monotonic() + _PATIENCE
-    for name in names:
-        while not (lasts := keys.lasts(name)) and time.monotonic() < until:
-            await asyncio.sleep(_PAUSE)
-        place = None if lasts else 0
+    names, number = await _profiles(keys), 0
+    for position, name in enumerate(names):
+        if position % _TOGETHER == 0:
+            for each in names[position : position + _TOGETHER]:
+                keys.lasts(each)
+        if not await _lasts(keys, name):
+            LOGGER.warning("the keys of a profile are not read ahead: it could not be checked")
+            continue
+        place: int | None = None
         while place != 0:
             if _waits(store):
                 await asyncio.sleep(_PAUSE)
@@ -81,6 +84,9 @@ async def _read_all(
             except StoreUnavailable:
                 await asyncio.sleep(_LONG_PAUSE)
                 continue
+            except Exception:  # it does not decrypt, or belongs to another name
+                LOGGER.exception("the keys of a profile are not read ahead: see store verify")
+                break
             number += read.keys
             if number % _SPARED < read.keys:
                 spare()
@@ -88,6 +94,14 @@ async def _read_all(
                 return number, True
             place = read.before
     return number, False
+
+
+async def _lasts(keys: KeyService, profile: str) -> bool:
+    """Wait until keys of a profile last in the cache; False if they do not in time."""
+    until = time.monotonic() + _PATIENCE
+    while not (lasts := keys.lasts(profile)) and time.monotonic() < until:
+        await asyncio.sleep(_PAUSE)
+    return lasts
 
 
 def _waits(store: KeyStore) -> bool:

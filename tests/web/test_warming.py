@@ -12,9 +12,12 @@ from problems import slug_of
 from waiting import until
 
 from minikms.config import Config
+from minikms.errors import KeyUnreadable
 from minikms.keys import warming
+from minikms.keys.service import KeyService
 from minikms.records import KeyPolicy, KeyRef
 from minikms.serve.assembly import create_service
+from minikms.store.askar_errors import UndecryptableError
 from minikms.web.state import SERVICE, STORE
 
 
@@ -182,3 +185,51 @@ async def test_a_key_that_cannot_be_read_does_not_stop_it(
     slugs = [await slug_of(await sign(client, {"kid": kid})) for kid in kids]
     assert sorted(slugs) == ["", "", "key-unreadable"]
     assert cache(client).hits == 2
+
+
+async def test_profiles_that_cannot_be_read_do_not_stop_it(
+    start, warm, make_store, tmp_path, query, flip, caplog
+):
+    options = await make_store(f"sqlite://{tmp_path}/keys.db")
+    client = await start(create_service(Config(**options)))
+    for profile in "acb":
+        await ok(await client.post("/profile", json={"name": profile}))
+        await generate(client, profile=profile)
+
+    async def rename(session):
+        await session.replace("minikms.profile", "self", "other")
+
+    await client.app[STORE].database.run("a", rename, write=True)
+    await client.close()
+    last = "SELECT id FROM items WHERE profile_id = (SELECT max(id) FROM profiles)"
+    [(place,)] = query(tmp_path / "keys.db", f"{last} ORDER BY length(value) LIMIT 1")
+    flip(tmp_path / "keys.db", place)
+    client = await warm(client, options)
+    await until("keys to be read ahead", lambda: "1 keys were read ahead" in caplog.text)
+    assert [profile for profile, _, _ in cache(client)._entries] == ["c"]
+    logged = [each for each in caplog.records if each.name == "minikms.keys.warming"]
+    errors = [each.exc_info[0] for each in logged if each.exc_info]
+    assert errors == [KeyUnreadable, UndecryptableError]
+
+
+async def test_a_profile_that_is_not_checked_takes_no_time_of_others(
+    start, warm, make_store, tmp_path, monkeypatch, caplog
+):
+    options = await make_store(f"sqlite://{tmp_path}/keys.db")
+    client = await start(create_service(Config(**options)))
+    await generate(client)
+    for profile in "ab":
+        await ok(await client.post("/profile", json={"name": profile}))
+        await generate(client, profile=profile)
+    asked = []
+
+    def lasts(self, profile):
+        asked.append(profile)
+        return profile != "default" and asked.count(profile) > 2
+
+    monkeypatch.setattr(KeyService, "lasts", lasts)
+    monkeypatch.setattr(warming, "_PATIENCE", 0.1)
+    client = await warm(client, options)
+    await until("keys to be read ahead", lambda: "2 keys were read ahead" in caplog.text)
+    assert {profile for profile, _, _ in cache(client)._entries} == {"a", "b"}
+    assert caplog.text.count("it could not be checked") == 1
