@@ -25,6 +25,8 @@ WARMING: Final = 10.0  # seconds from such a start to the load
 WARM: Final = {"MINIKMS_WARM": "true"}
 WARM_NAMES: Final = ("sqlite-2", "postgres-2")
 
+# Each row has the newest keys of a store, which `--warm` reads first.
+
 # The defaults have to hold so many keys. For more, the cache has room. An earlier Mini KMS is
 # compared with so many alone.
 BY_DEFAULT: Final = 40_000
@@ -96,7 +98,7 @@ class KeysInUse:
         ]
 
     async def _start(self, one: Row, name: str) -> Measurement:
-        chosen, begin = self.requests[name][: one.keys], time.monotonic()
+        chosen, begin = self.requests[name][-one.keys :], time.monotonic()
         if one.state == COLD:
             random.shuffle(chosen)
             async with self._started(name, {}) as server:
@@ -114,14 +116,14 @@ class KeysInUse:
                 starting = self._started(name, ROOM if one.keys > BY_DEFAULT else {})
                 try:
                     server = await stack.enter_async_context(starting)
-                    await self._use(server, self.requests[name][: one.keys])
+                    await self._use(server, self.requests[name][-one.keys :])
                     servers[name] = server
                 except FAILURES as exc:
                     self.run.miss(f"{one}, {name}: {exc!r}")
                     found[name] = "failed"
             for _ in range(self.rounds):
                 for name, server in servers.items():
-                    chosen = self.requests[name][: one.keys]
+                    chosen = self.requests[name][-one.keys :]
                     # Other contenders were loaded since, for longer than PostgreSQL is trusted.
                     await server.load(chosen, CONNECTIONS, 1, "draw")
                     load = server.load(chosen, CONNECTIONS, self.seconds, "draw")

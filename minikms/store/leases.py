@@ -23,10 +23,11 @@ LOGGER = logging.getLogger(__name__)
 Read: TypeAlias = Callable[[str | None], Awaitable[Sequence]]
 
 # In parts of the time that a lease lasts: the age at which a lease in use is renewed, the pause
-# between two looks for such leases, and the age at which an unused one is forgotten.
+# between two looks for such leases, and the age at which an unused one is forgotten. Until then,
+# one check makes all values of an idle profile valid again.
 _DUE: Final = 0.6
 _PAUSE: Final = 0.1
-_FORGOTTEN: Final = 10.0
+_FORGOTTEN: Final = 60.0
 
 # The longest pause, in seconds.
 _LONGEST_PAUSE: Final = 1.0
