@@ -201,7 +201,10 @@ class Database:
             await self._pool.store.close()
 
         closing = {asyncio.create_task(close()), *self._pool.closing}
-        await asyncio.wait(closing, timeout=self._pool.timeout)
+        # An SQLite file must not be opened again before: Askar's SQLite and Python's do not know of
+        # each other's locks in one process, so one reads half of what the other still writes.
+        file = self._location.path is not None
+        await asyncio.wait(closing, timeout=None if file else self._pool.timeout)
         await self.counters.aclose()
         if self._writer_lock:
             self._writer_lock.close()

@@ -152,7 +152,6 @@ def old(tmp_path, version):
 
 @pytest.mark.kill
 @pytest.mark.timeout(300)  # twenty processes, one after the other
-@pytest.mark.xfail(strict=False, reason="sometimes SQLite finds the killed file malformed: open")
 @pytest.mark.parametrize(("version", "layout"), [("0.1.0", "1.0"), ("0.2.0", "2.0")])
 def test_an_upgrade_killed_at_twenty_points_completes_when_run_again(
     old, store_key, tmp_path, layout

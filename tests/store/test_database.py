@@ -3,8 +3,10 @@
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from aries_askar import Store
 
 from minikms.access.tokens import Tokens
 from minikms.errors import (
@@ -239,6 +241,26 @@ async def test_a_store_closes_after_calls_that_nobody_waits_for(persistent_url, 
     async with Database.open(location, key) as database:
         found = await database.run_own(lambda session: session.fetch("test", "late"))
     assert found.value == b"written"
+
+
+async def test_a_file_is_closed_however_long_its_disk_takes(sqlite, key, monkeypatch):
+    """The next opening in this process would read half of what SQLite still writes."""
+    close = Store.close
+
+    async def slow(store):
+        await asyncio.sleep(1)
+        return await close(store)
+
+    location = StoreLocation.parse(f"sqlite://{sqlite}")
+    async with Database.open(location, key, timeout=0.1):
+        monkeypatch.setattr(Store, "close", slow)
+        assert sqlite in open_files()
+    assert sqlite not in open_files()
+
+
+def open_files():
+    """The paths that this process has open."""
+    return {link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
 
 
 async def test_a_file_has_one_writer_at_a_time_whatever_the_profile(sqlite, key, monkeypatch):
