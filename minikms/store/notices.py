@@ -39,8 +39,7 @@ _MAX_READ: Final = 8_000
 
 # In seconds: the limit for sending a notice, and the pause between attempts to connect.
 _SEND_TIMEOUT: Final = 1.0
-_FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 5.0
+_PAUSE: Final = 0.5
 # Seconds between two tests of the connection: only its use shows that it died without a reset.
 _HEARTBEAT: Final = 5.0
 
@@ -115,7 +114,7 @@ class NotifyChangeCounters(PostgresChangeCounters):
             )
 
     async def _listen(self, on_loss: Callable[[], None]) -> None:
-        pause, missed = _FIRST_PAUSE, False
+        missed = False
         while True:
             lost = asyncio.Event()
             try:
@@ -125,8 +124,8 @@ class NotifyChangeCounters(PostgresChangeCounters):
             except Exception as exc:
                 if not missed:
                     LOGGER.warning("no notices from %s: %s", self._location, type(exc).__name__)
-                await asyncio.sleep(pause)
-                pause, missed = min(2 * pause, _LONGEST_PAUSE), True
+                missed = True
+                await asyncio.sleep(_PAUSE)
                 continue
             if missed:
                 LOGGER.warning("notices come again from %s", self._location)
@@ -134,8 +133,8 @@ class NotifyChangeCounters(PostgresChangeCounters):
             await self._watch(lost)
             self.count()
             LOGGER.warning("the connection that notices come from %s by is lost", self._location)
-            pause, missed = _FIRST_PAUSE, True
-            await asyncio.sleep(pause)  # a proxy may end each connection at once
+            missed = True
+            await asyncio.sleep(_PAUSE)  # a proxy may end each connection at once
 
     def _end(
         self, lost: asyncio.Event, on_loss: Callable[[], None], connection: "asyncpg.Connection"
