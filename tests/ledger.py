@@ -15,6 +15,10 @@ from waiting import LONG, waiting_for
 
 CLIENTS = 16
 
+# Seconds after which every service on a store has seen a change, also if its notice was lost: the
+# default of --cache-ttl.
+CACHE_TTL = 5
+
 # Keys of a batch.
 BATCH = 3
 

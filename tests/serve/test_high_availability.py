@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from haproxy import needs_haproxy
 from high_availability import COPIES, OPTIONS, Setup
-from ledger import CLIENTS, Ledger, status, under_load, until_made, until_ready
+from ledger import CACHE_TTL, CLIENTS, Ledger, status, under_load, until_made, until_ready
 from waiting import LONG, waiting_for
 
 ROUNDS = int(os.environ.get("MINIKMS_TEST_FAILOVER_ROUNDS", "1"))
@@ -76,6 +76,7 @@ async def test_primaries_that_fail_in_turn(setup, run):
                 for session in setup.sessions:
                     await until_ready(session)
             await asyncio.to_thread(setup.add_standby)
+    await asyncio.sleep(CACHE_TTL)
     for fault, ledger in ledgers.items():
         print_row(fault.__name__, ledger, back[fault])
         for session in setup.sessions:

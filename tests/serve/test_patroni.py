@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from haproxy import needs_haproxy
-from ledger import CLIENTS, Ledger, under_load, until_made, until_ready
+from ledger import CACHE_TTL, CLIENTS, Ledger, under_load, until_made, until_ready
 from patroni import Cluster, needs_patroni
 from waiting import LONG, waiting_for
 
@@ -49,6 +49,7 @@ async def test_leaders_that_are_killed_in_turn(cluster, run):
             leader.start()
         leader = await asyncio.to_thread(cluster.until_whole)
         await without_etcd(cluster, leader, ledger)
+    await asyncio.sleep(CACHE_TTL)
     for session in cluster.sessions:
         await until_ready(session)
         await ledger.check(session)
