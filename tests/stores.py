@@ -1,6 +1,7 @@
 """Stores for tests of commands: made, filled and read as a whole."""
 
 import asyncio
+from contextlib import asynccontextmanager
 from functools import partial
 
 from sqlite_files import whole, write
@@ -12,7 +13,7 @@ from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
 from minikms.store.askar import new_raw_key
 from minikms.store.entries import find_record, material_of
 from minikms.store.keys import KeyStore
-from minikms.store.location import StoreKey, StoreLocation
+from minikms.store.location import StoreKey, StoreLocation, read_key
 
 REGISTRY = AlgorithmRegistry.from_installed()
 PASSPHRASE = "correct horse battery staple"
@@ -40,6 +41,19 @@ def new_store(folder):
     url, key = f"sqlite://{folder}/keys.db", new_raw_key()
     asyncio.run(make())
     return ["--store", url, "--store-key-file", write_key(folder / "key", key)]
+
+
+@asynccontextmanager
+async def opened(options):
+    """Open the store of a service with these options; without any, one in memory."""
+    if not options:
+        async with KeyStore.open_memory() as store:
+            yield store
+        return
+    location = StoreLocation.parse(options["store"])
+    key = read_key(options.get("store_key_file", ""), options.get("store_key", ""), "raw")
+    async with KeyStore.open(location, key) as store:
+        yield store
 
 
 # The bytes of filled SQLite stores, by key and number of keys.

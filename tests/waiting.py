@@ -1,10 +1,12 @@
 """Wait for something that happens elsewhere, and name it if it does not happen."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import ClientResponse
 
 SECONDS = 25  # less than most tests may take, so that they fail here
 LONG = 60  # for tests that may take longer
@@ -25,3 +27,17 @@ async def until(what: str, condition: Callable[[], object]) -> None:
     async with waiting_for(what):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def until_refused(use: Callable[[], Awaitable[ClientResponse]], end: float) -> None:
+    """Use something again and again until it is refused; a use that begins after `end` must be.
+
+    `end` is a time of the monotonic clock.
+    """
+    async with asyncio.timeout(LONG):
+        while True:
+            begun = time.monotonic()
+            if (await use()).status != 200:
+                return
+            assert begun < end
+            await asyncio.sleep(min(end - time.monotonic() - 0.1, 0.02))

@@ -1,36 +1,23 @@
 """Reads that wait at the same time share sessions, and each caller gets its own answer."""
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
 from aries_askar import AskarError, AskarErrorCode
+from stores import opened
 from waiting import until
 
 from minikms.errors import AliasNotFound, KeyNotFound, ProfileNotFound, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent
 from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
 from minikms.store import reads
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreLocation, read_key
 from minikms.store.reads import Reads
 
 pytestmark = pytest.mark.each_store
 
 KIDS = [f"kid-{n}" for n in range(40)]
-
-
-@asynccontextmanager
-async def opened(options):
-    if not options:
-        async with KeyStore.open_memory() as store:
-            yield store
-        return
-    location = StoreLocation.parse(options["store"])
-    key = read_key(options.get("store_key_file", ""), options.get("store_key", ""), "raw")
-    async with KeyStore.open(location, key) as store:
-        yield store
 
 
 async def fill(store, profile=DEFAULT_PROFILE):

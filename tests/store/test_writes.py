@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from aries_askar import AskarError, AskarErrorCode
+from stores import opened
 
 from minikms.errors import AuditUnavailable, KeyExists, KeyNotFound, StoreUnavailable
 from minikms.events import CURRENT, AuditEvent
@@ -11,8 +12,6 @@ from minikms.records import DEFAULT_PROFILE, KeyRecord, KeyRef
 from minikms.store import writes
 from minikms.store.calls import StoreCalls
 from minikms.store.counters import CONTENTS, slot_of
-from minikms.store.keys import KeyStore
-from minikms.store.location import StoreLocation, read_key
 from minikms.store.sessions import Transaction
 
 pytestmark = pytest.mark.each_store
@@ -24,13 +23,7 @@ def record(name):
 
 @pytest.fixture
 async def store(any_store):
-    if not any_store:
-        async with KeyStore.open_memory() as store:
-            yield store
-        return
-    location = StoreLocation.parse(any_store["store"])
-    key = read_key(any_store.get("store_key_file", ""), any_store.get("store_key", ""), "raw")
-    async with KeyStore.open(location, key) as store:
+    async with opened(any_store) as store:
         yield store
 
 

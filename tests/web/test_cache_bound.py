@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from calls import bearer, ok
 from proxy import Proxy
-from waiting import until
+from waiting import until, until_refused
 
 from minikms.access.policy import SCOPES
 from minikms.config import Config
@@ -82,17 +82,6 @@ async def ends(change, use, within):
     await until_refused(use, time.monotonic() + within)
     for _ in range(3):
         assert (await use()).status in (401, 404, 409)
-
-
-async def until_refused(use, end):
-    """Use something now and then, and again and again around its end; it is not begun later."""
-    async with asyncio.timeout(60):
-        while True:
-            begun = time.monotonic()
-            if (await use()).status != 200:
-                break
-            assert begun < end
-            await asyncio.sleep(min(end - time.monotonic() - 0.1, 0.02))
 
 
 @pytest.mark.parametrize("how", ["without the extra", "the connection is lost"])

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from calls import ok
+from waiting import until_refused
 
 from minikms.config import Config
 from minikms.errors import StoreUnavailable
@@ -119,13 +120,7 @@ async def refused_within(seconds, call):
 
 async def refused_by(end, call):
     """Use a key until it is refused, as is each use that begins after `end`."""
-    async with asyncio.timeout(60):
-        while True:
-            begun = time.monotonic()
-            if (await call()).status != 200:
-                break
-            assert begun < end
-            await asyncio.sleep(0.02)
+    await until_refused(call, end)
     for _ in range(3):
         assert (await call()).status in (404, 409)
 
