@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes, hpke
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from minikms.plugin import (
+    SIGNING_HASHES,
     AskarStored,
     EcAlgorithm,
     EcKeyPair,
@@ -63,6 +64,7 @@ class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coi
     name, crv, multicodec = "k256", "secp256k1", 0xE7
     aliases = ("secp256k1",)
     signing_algs = ("ES256K",)
+    signing_hashes = SIGNING_HASHES
     curve, hash = ec.SECP256K1(), hashes.SHA256()
     slow = frozenset({"derive"})
 
@@ -96,7 +98,7 @@ class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coi
 
     def sign(self, key: coincurve.PrivateKey, message: bytes, options: SignatureOptions) -> bytes:
         # The compact form is r‖s and a recovery id, which JOSE leaves out.
-        digest = self._digest(message, options.prehashed)
+        digest = self._digest(message, options)
         return key.sign_recoverable(digest, hasher=None)[:64]
 
     def verify(
@@ -106,7 +108,7 @@ class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coi
         signature: bytes,
         options: SignatureOptions,
     ) -> bool:
-        digest = self._digest(message, options.prehashed)
+        digest = self._digest(message, options)
         if len(signature) != 2 * self.size:
             return False
         r, s = self.split(signature)
@@ -123,9 +125,11 @@ class K256(EcKeyPair[coincurve.PrivateKey, coincurve.PublicKey], AskarStored[coi
         public = ec.EllipticCurvePublicKey.from_encoded_point(self.curve, point)
         return private.exchange(ec.ECDH(), public)
 
-    def _digest(self, message: bytes, prehashed: bool) -> bytes:
-        self.check_digest(message, prehashed)
-        return message if prehashed else hashlib.sha256(message).digest()
+    def _digest(self, message: bytes, options: SignatureOptions) -> bytes:
+        if options.hash is not None:
+            return self.fitted_digest(message, options)
+        self.check_digest(message, options.prehashed)
+        return message if options.prehashed else hashlib.sha256(message).digest()
 
 
 def _with_present_name(jwk: Mapping[str, Any]) -> Mapping[str, Any]:

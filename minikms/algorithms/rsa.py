@@ -11,6 +11,9 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
 from minikms.plugin import (
+    HASHES,
+    NO_HASH,
+    SIGNING_HASHES,
     DecryptionFailed,
     InvalidKey,
     JwkImporter,
@@ -18,6 +21,7 @@ from minikms.plugin import (
     PublicKeyEncryption,
     SignatureOptions,
     Signer,
+    UnsupportedOption,
     ValidationFailed,
     jose_b64url,
     jwk_bytes,
@@ -28,16 +32,14 @@ _EXPONENT: Final = 65537
 _MAX_BYTES: Final = 512
 _CRT_MEMBERS: Final = frozenset({"p", "q", "dp", "dq", "qi"})
 _MISFIT: Final = "The JWK's private part does not fit its public part."
-_HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
-    "256": hashes.SHA256(),
-    "384": hashes.SHA384(),
-    "512": hashes.SHA512(),
-}
 # RFC 7518 section 4.3: the hash of MGF1 is the same, and there is no label.
 _OAEP: Final = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+_PKCS1_OVERHEAD: Final = 11  # RFC 8017 section 9.2
 _OAEP_OVERHEAD: Final = 2 * hashes.SHA256.digest_size + 2  # RFC 8017 section 7.1.1
 
-_Scheme: TypeAlias = tuple[padding.AsymmetricPadding, utils.Prehashed | hashes.HashAlgorithm]
+_Scheme: TypeAlias = tuple[
+    padding.AsymmetricPadding, utils.Prehashed | utils.NoDigestInfo | hashes.HashAlgorithm
+]
 
 
 class RsaAlgorithm(
@@ -54,6 +56,7 @@ class RsaAlgorithm(
     kty, multicodec = "RSA", 0x1205
     did_key = True
     signing_algs = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+    signing_hashes = SIGNING_HASHES
     jose_algs = ("RSA-OAEP-256",)
     slow = frozenset({"generate", "import", "sign", "decrypt"})
     bits: ClassVar[int]
@@ -130,12 +133,12 @@ class RsaAlgorithm(
         return {**self.public_jwk(key), **{name: _text(value) for name, value in private.items()}}
 
     def sign(self, key: rsa.RSAPrivateKey, message: bytes, options: SignatureOptions) -> bytes:
-        return key.sign(message, *_scheme(message, options))
+        return key.sign(message, *self._scheme(message, options, padding.PSS.MAX_LENGTH))
 
     def verify(
         self, public: rsa.RSAPublicKey, message: bytes, signature: bytes, options: SignatureOptions
     ) -> bool:
-        scheme = _scheme(message, options)
+        scheme: Any = self._scheme(message, options, padding.PSS.AUTO)
         # RFC 8017 section 8.1.2: OpenSSL accepts a signature without its leading zeros.
         if len(signature) != self.bits // 8:
             return False
@@ -158,6 +161,31 @@ class RsaAlgorithm(
             return key.decrypt(ciphertext, _OAEP)
         except ValueError:
             raise DecryptionFailed() from None
+
+    def _scheme(self, message: bytes, options: SignatureOptions, auto: Any) -> _Scheme:
+        """The padding and the hash of a signature; `auto` is the salt length for "auto".
+
+        Raises ValidationFailed for a digest of the wrong length or a salt that is too long, and
+        UnsupportedOption for PSS without a hash.
+        """
+        is_pss, size = options.alg.startswith("PS"), self.bits // 8
+        if options.hash == NO_HASH:
+            if is_pss:
+                raise UnsupportedOption("PSS needs a hash.")
+            _require(len(message) <= size - _PKCS1_OVERHEAD, "#/data", "Too long for the key.")
+            return padding.PKCS1v15(), utils.NoDigestInfo()
+        digest = HASHES[options.hash or f"sha{options.alg[2:]}"]
+        length = digest.digest_size
+        if options.prehashed:
+            _require(len(message) == length, "#/data", f"The digest must have {length} bytes.")
+        scheme: padding.AsymmetricPadding = padding.PKCS1v15()
+        if is_pss:
+            salt, most = options.salt_length, size - length - 2  # RFC 8017 section 9.1.1
+            if isinstance(salt, int):
+                _require(0 <= salt <= most, "#/salt_length", f"At most {most} bytes.")
+            salt = length if salt is None else auto if salt == "auto" else salt
+            scheme = padding.PSS(padding.MGF1(digest), salt)
+        return scheme, utils.Prehashed(digest) if options.prehashed else digest
 
     def _public_numbers(self, jwk: Mapping[str, Any]) -> rsa.RSAPublicNumbers:
         n, e = _number(jwk, "n"), _number(jwk, "e")
@@ -195,18 +223,9 @@ class Rsa4096(RsaAlgorithm):
     name, bits = "rsa4096", 4096
 
 
-def _scheme(message: bytes, options: SignatureOptions) -> _Scheme:
-    """The padding and the hash of a signature; raises ValidationFailed for a bad digest."""
-    digest = _HASHES[options.alg[2:]]
-    if options.prehashed and len(message) != digest.digest_size:
-        size = digest.digest_size
-        raise ValidationFailed(errors=[("#/data", f"The digest must have {size} bytes.")])
-    scheme = (
-        padding.PSS(padding.MGF1(digest), digest.digest_size)
-        if options.alg.startswith("PS")
-        else padding.PKCS1v15()
-    )
-    return scheme, utils.Prehashed(digest) if options.prehashed else digest
+def _require(holds: bool, place: str, why: str) -> None:
+    if not holds:
+        raise ValidationFailed(errors=[(place, why)])
 
 
 def load_tested(numbers: rsa.RSAPrivateNumbers) -> rsa.RSAPrivateKey:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 from minikms.errors import UnsupportedOption
@@ -11,8 +11,8 @@ from minikms.plugin.protocol import EcdsaSigner, Mac, SignatureOptions, Signer
 
 AnySigner: TypeAlias = Signer[Any, Any]
 
-# There are few, and one takes half a microsecond to make.
-_options = cache(SignatureOptions)
+# One takes half a microsecond to make; callers use few, though they may ask for many.
+_options = lru_cache(256)(SignatureOptions)
 
 _SIGN = (Use(Signer, "sign"),)
 _VERIFY = (Use(Signer, "verify"),)
@@ -22,11 +22,14 @@ class SignOptions(NamedTuple):
     """A caller's options for a signature.
 
     `alg` is a JOSE name, by default the key's. If `prehashed`, the message is already a digest.
+    `hash` and `salt_length` are as in SignatureOptions.
     """
 
     alg: str | None = None
     encoding: Literal["raw", "der"] = "raw"
     prehashed: bool = False
+    hash: str | None = None
+    salt_length: int | Literal["auto"] | None = None
 
 
 class Signed(NamedTuple):
@@ -50,7 +53,8 @@ class Sign(Operation[AnySigner, Signed]):
         sig = signing.signer.sign(key.material, self.message, signing.options)
         if signing.der:
             sig = signing.der.to_der(sig)
-        return Signed(sig, signing.options.alg or None, key.kid)
+        alg = signing.options.alg if signing.options.hash is None else None
+        return Signed(sig, alg or None, key.kid)
 
 
 @dataclass(slots=True, repr=False)
@@ -154,7 +158,11 @@ class _Signing:
             if not isinstance(signer, EcdsaSigner):
                 raise UnsupportedOption("Only ECDSA signatures have a DER form.")
             der = signer
-        return cls(signer, _options(alg, options.prehashed), der)
+        if options.hash is not None and options.hash not in signer.signing_hashes:
+            may = ", ".join(signer.signing_hashes) or "of its own choice"
+            raise UnsupportedOption(f"This key signs with the hash: {may}.")
+        chosen = _options(alg, options.prehashed, options.hash, options.salt_length)
+        return cls(signer, chosen, der)
 
     def sign_many(self, key: Any, messages: Sequence[bytes]) -> list[bytes]:
         """The signatures over many messages."""

@@ -10,6 +10,7 @@ from minikms.errors import (
 )
 from minikms.plugin.askar import AskarKeyAlgorithm, AskarKeyPair, AskarStored
 from minikms.plugin.elliptic import EcAlgorithm, EcKeyPair
+from minikms.plugin.hashing import HASHES, NO_HASH, SIGNING_HASHES
 from minikms.plugin.hpke import PycaHpke
 from minikms.plugin.jwk import jwk_bytes, require_jwk_type
 from minikms.plugin.protocol import (
@@ -50,6 +51,9 @@ from minikms.plugin.pyca import (
 
 __all__ = [
     "API_VERSION",
+    "HASHES",
+    "NO_HASH",
+    "SIGNING_HASHES",
     "Aead",
     "AskarKeyAlgorithm",
     "AskarKeyPair",

@@ -1,9 +1,10 @@
 """Bases for algorithms on an elliptic curve: ECDSA and ECDH (RFC 7518 sections 3.4 and 6.2)."""
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from minikms.encodings import jose_b64url
 from minikms.errors import InvalidKey, ValidationFailed
+from minikms.plugin.hashing import HASHES, NO_HASH, SIGNING_HASHES
 from minikms.plugin.jwk import jwk_bytes, require_jwk_type
 from minikms.plugin.protocol import (
     EcdsaSigner,
@@ -25,6 +27,9 @@ from minikms.plugin.protocol import (
 from minikms.plugin.pyca import public_of
 
 Hash: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
+
+# The options of a digest that `fitted_digest` made.
+_FITTED: Final = SignatureOptions(prehashed=True)
 
 
 class EcKeyPair(
@@ -117,8 +122,25 @@ class EcKeyPair(
     def check_digest(self, message: bytes, prehashed: bool) -> None:
         """Raise ValidationFailed if `message` should be a digest and has another length."""
         if prehashed and len(message) != self.hash.digest_size:
-            size = self.hash.digest_size
-            raise ValidationFailed(errors=[("#/data", f"The digest must have {size} bytes.")])
+            raise _wrong_length(self.hash.digest_size)
+
+    def fitted_digest(self, message: bytes, options: SignatureOptions) -> bytes:
+        """The digest by `options.hash`, as long as one of `self.hash`, which gives the same number.
+
+        ECDSA signs the leftmost bits of a digest, as many as the order has (FIPS 186-5 section
+        6.4.1). Raises ValidationFailed for a digest of the wrong length.
+        """
+        name, size = options.hash or "", self.hash.digest_size
+        if options.prehashed and name != NO_HASH:
+            if len(message) != HASHES[name].digest_size:
+                raise _wrong_length(HASHES[name].digest_size)
+            digest = message
+        else:
+            digest = message if name == NO_HASH else hashlib.new(name, message).digest()
+        if not digest or (len(digest) > size and size < self.size):
+            raise ValidationFailed(errors=[("#/data", f"The digest must have 1 to {size} bytes.")])
+        width = min(size, self.size)
+        return digest[:width].rjust(width, b"\0").ljust(size, b"\0")
 
     def _number(self, jwk: Mapping[str, Any], member: str) -> bytes:
         """A coordinate or the secret of a JWK, as long as the field; raises InvalidKey.
@@ -134,6 +156,8 @@ class EcKeyPair(
 class EcAlgorithm(EcKeyPair[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]):
     """ECDSA and ECDH on a curve of pyca/cryptography, with the nonce of RFC 6979."""
 
+    signing_hashes = SIGNING_HASHES
+
     def memory_of(self, key: Any) -> int:
         return 2_400
 
@@ -143,6 +167,8 @@ class EcAlgorithm(EcKeyPair[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKe
     def sign(
         self, key: ec.EllipticCurvePrivateKey, message: bytes, options: SignatureOptions
     ) -> bytes:
+        if options.hash is not None:
+            message, options = self.fitted_digest(message, options), _FITTED
         return self.from_der(key.sign(message, self._scheme(message, options, deterministic=True)))
 
     def verify(
@@ -152,6 +178,8 @@ class EcAlgorithm(EcKeyPair[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKe
         signature: bytes,
         options: SignatureOptions,
     ) -> bool:
+        if options.hash is not None:
+            message, options = self.fitted_digest(message, options), _FITTED
         scheme = self._scheme(message, options, deterministic=False)
         if len(signature) != 2 * self.size:
             return False
@@ -198,3 +226,7 @@ class EcAlgorithm(EcKeyPair[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKe
             for prehashed in (False, True)
             for deterministic in (False, True)
         }
+
+
+def _wrong_length(size: int) -> ValidationFailed:
+    return ValidationFailed(errors=[("#/data", f"The digest must have {size} bytes.")])

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from aries_askar import Key as AskarKey
 
@@ -156,10 +156,16 @@ class SignatureOptions:
 
     `alg` is one of `signing_algs`, empty if the algorithm has none. If `prehashed`, the message is
     the digest that `alg` would make (of ML-DSA mu, FIPS 204 section 6.2).
+
+    `hash` is one of `signing_hashes`, and replaces the hash of `alg`; with "none", the message
+    itself is signed instead of a digest. `salt_length` is for RSA-PSS: bytes, or "auto" for the
+    longest when signing and any when verifying; None is the length of the hash.
     """
 
     alg: str = ""
     prehashed: bool = False
+    hash: str | None = None
+    salt_length: int | Literal["auto"] | None = None
 
 
 class Signer(KeyPairAlgorithm[KeyT, PublicT], Capability):
@@ -170,6 +176,8 @@ class Signer(KeyPairAlgorithm[KeyT, PublicT], Capability):
     signing_algs: ClassVar[tuple[str, ...]]
     """JOSE `alg` values of its signatures (RFC 7518, RFC 8037), the default first; empty if JOSE
     has none."""
+    signing_hashes: ClassVar[tuple[str, ...]] = ()
+    """The values of `SignatureOptions.hash` that it takes; without any, `alg` decides the hash."""
 
     @property
     def jws_algs(self) -> tuple[str, ...]:
