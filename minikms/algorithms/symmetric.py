@@ -213,6 +213,9 @@ class Hmac(BytesAlgorithm, Mac[SecretBytes]):
             return False
         return True
 
+    def hmac_secret(self, key: SecretBytes) -> bytes:
+        return key.secret
+
     def _over(self, key: SecretBytes, message: bytes) -> HMAC:
         code = HMAC(key.secret, self.hash)
         code.update(message)

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from minikms.keys.making import KeyPair
-    from minikms.keys.operation import Operation
+    from minikms.keys.operation import BatchOperation, Operation
 
+ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
@@ -36,6 +37,21 @@ class DoorService(Protocol):
 
         Raises UnsupportedOperation if the key cannot or may not do this, KeyNotUsable if its state
         excludes it, and the errors of the operation.
+        """
+
+    async def perform_batch(
+        self,
+        profile: str,
+        by: KeyRef,
+        batch: "BatchOperation[Any, ItemT, ResultT]",
+        items: "Sequence[ItemT | KmsError]",
+        check: Callable[[], None] = ...,
+    ) -> "list[ResultT | KmsError]":
+        """Perform an operation for many items with the key `by`: a result or an error for each.
+
+        An error that stands for an item that cannot be read is its result. The work is done in the
+        threads for batches; `check` is called now and then, and may raise. Raises like `perform`,
+        and TooBusy.
         """
 
     async def generate(self, profile: str, alg: str, policy: KeyPolicy) -> KeyRecord:
@@ -155,6 +171,13 @@ class DoorCall:
     body: bytes = field(repr=False)
     profile: str
     service: DoorService
+
+    def presence(self) -> Callable[[], None]:
+        """Make the `check` of a batch, which raises once the caller is gone."""
+        # Imported here: the help of `minikms serve` loads this module without HTTP.
+        from minikms.http.presence import Presence
+
+        return Presence(self.request)
 
 
 # Returns the body of a success.

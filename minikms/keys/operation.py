@@ -6,10 +6,10 @@ An operation holds its arguments. `KeyOperations` (operations.py) finds its key 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from minikms.encodings import PRIVATE_MEMBERS
-from minikms.errors import InvalidKey
+from minikms.errors import InvalidKey, UnsupportedOption
 from minikms.plugin.protocol import Capability
 from minikms.records import KeyRecord
 
@@ -25,9 +25,17 @@ class Use:
     in the capability's `public_grants` are public by themselves. With `by_anyone` a use is public,
     and the key's `operations` need not name it: anyone with the public key can do it elsewhere.
     With `if_exportable`, they need not name it either, but the key must have been made exportable.
+    With `by_derivation`, every key that has a private part may: a secret derived from it is used.
     """
 
-    __slots__ = ("by_anyone", "capability", "if_exportable", "is_public", "operation")
+    __slots__ = (
+        "by_anyone",
+        "by_derivation",
+        "capability",
+        "if_exportable",
+        "is_public",
+        "operation",
+    )
 
     def __init__(
         self,
@@ -37,11 +45,13 @@ class Use:
         is_public: bool = False,
         by_anyone: bool = False,
         if_exportable: bool = False,
+        by_derivation: bool = False,
     ) -> None:
         self.capability = capability
         self.operation = operation
         self.by_anyone = by_anyone
         self.if_exportable = if_exportable
+        self.by_derivation = by_derivation
         self.is_public = is_public or by_anyone or operation in capability.public_grants
 
 
@@ -74,7 +84,7 @@ class KeyUser(ABC):
     """An operation on a key; the first of `uses` that its algorithm supports applies."""
 
     __slots__ = ()
-    uses: ClassVar[tuple[Use, ...]]
+    uses: tuple[Use, ...]
 
     def load_public(self, algorithm: Any, jwk: Mapping[str, Any]) -> Any:
         """The material of a caller's public JWK; raises InvalidKey."""
@@ -114,7 +124,49 @@ class BatchOperation(KeyUser, Generic[AlgorithmT, ItemT, ResultT]):
         return True
 
 
+@dataclass(slots=True, repr=False)
+class ByRecord(Operation[AlgorithmT, ResultT]):
+    """An operation that depends on the record of its key, so that the key is read only once.
+
+    `choose` makes it, with the same `uses`; its errors are the errors of the call.
+    """
+
+    uses: tuple[Use, ...]
+    choose: Callable[[KeyRecord], Operation[AlgorithmT, ResultT]]
+
+    def compute(self, key: UsableKey[AlgorithmT]) -> ResultT:
+        return self.choose(_record_of(key)).compute(key)
+
+
+@dataclass(slots=True, repr=False)
+class BatchByRecord(BatchOperation[AlgorithmT, ItemT, ResultT]):
+    """A batch that depends on the record of its key, like ByRecord."""
+
+    uses: tuple[Use, ...]
+    choose: Callable[[KeyRecord], BatchOperation[AlgorithmT, ItemT, ResultT]]
+
+    def bind(self, key: UsableKey[AlgorithmT]) -> Callable[[Sequence[ItemT]], list[ResultT]]:
+        return self.choose(_record_of(key)).bind(key)
+
+
+class Each(BatchOperation[AlgorithmT, Operation[AlgorithmT, ResultT], ResultT]):
+    """A batch whose items are operations on one key, with the same `uses`."""
+
+    __slots__ = ()
+
+    def bind(
+        self, key: UsableKey[AlgorithmT]
+    ) -> Callable[[Sequence[Operation[AlgorithmT, ResultT]]], list[ResultT]]:
+        return lambda operations: [each.compute(key) for each in operations]
+
+
 def refuse_private(jwk: Mapping[str, Any]) -> None:
     """Raise InvalidKey for a JWK with a private member."""
     if not PRIVATE_MEMBERS.isdisjoint(jwk):
         raise InvalidKey("Give the public JWK: a private member must not be sent here.")
+
+
+def _record_of(key: UsableKey[Any]) -> KeyRecord:
+    if key.record is None:
+        raise UnsupportedOption("A JWK has no record.")
+    return key.record

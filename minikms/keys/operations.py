@@ -291,6 +291,9 @@ class KeyOperations:
         if use.if_exportable:
             if not record.exportable:
                 raise NotExportable("The key was not made exportable.")
+        elif use.by_derivation:
+            if record.material == "none":
+                raise UnsupportedOperation("The key has no private part.")
         elif use.operation not in record.operations and not use.by_anyone:
             may = ", ".join(record.operations) or "nothing"
             raise UnsupportedOperation(f"This key may not {use.operation}; it may: {may}.")

@@ -243,6 +243,10 @@ class Mac(Capability, Generic[KeyT]):
     def verify_mac(self, key: KeyT, message: bytes, mac: bytes) -> bool:
         """Tell whether `mac` is the authentication code of `message`, in constant time."""
 
+    def hmac_secret(self, key: KeyT) -> bytes | None:
+        """The secret of an HMAC key, which may also be used with other hashes; None by default."""
+        return None
+
 
 class Jwe(Capability):
     """Opens JWEs with its keys, and makes them (RFC 7516).
