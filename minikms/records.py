@@ -43,7 +43,7 @@ MAX_LABEL_BYTES: Final = 32 * 1024
 MAX_BATCH_BYTES: Final = 1024 * 1024
 
 # The number of earlier keys of an alias that are remembered.
-_PREDECESSORS: Final = 16
+MAX_PREDECESSORS: Final = 16
 
 # The names of keys (a kid is a thumbprint or random) and profiles that callers may give.
 KID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,128}\Z"
@@ -148,7 +148,8 @@ class KeyRecord:
     `created`, `expires` and `deletes` are in nanoseconds since the epoch: its creation, its change
     to `verify-only`, and its deletion. `state` is the state that was set; `state_at` gives the
     state in effect. `predecessors` has, by alias, the kids of keys that rotations replaced, newest
-    first.
+    first. `versioned` are the aliases whose entries have their versions (versions.py). `replaced`
+    says that a rotation has replaced the key and left it enabled.
 
     `unknown` are members of a later version, which are kept; None if there are none. `crit` names
     members without whose understanding the key must not be used, as in a JWS (RFC 7515 section
@@ -173,6 +174,8 @@ class KeyRecord:
     expires: int | None = None
     deletes: int | None = None
     predecessors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    versioned: tuple[str, ...] = ()
+    replaced: bool = False
     crit: tuple[str, ...] = ()
     unknown: Mapping[str, Any] | None = field(default=None, repr=False)
     sealed: bytes = field(default=b"", repr=False, compare=False)
@@ -256,20 +259,28 @@ class KeyRecord:
         _require_room(old.aliases)
         _require_small(_bytes_of_labels(old.labels))
         before = {
-            alias: (old.kid, *old.predecessors.get(alias, ()))[:_PREDECESSORS]
+            alias: (old.kid, *old.predecessors.get(alias, ()))[:MAX_PREDECESSORS]
             for alias in old.aliases
         }
         return replace(self, aliases=old.aliases, labels=old.labels, predecessors=before)
 
-    def succeeded(self) -> Self:
-        """The record of a key that another one has replaced."""
-        return replace(self, state="verify-only", aliases=(), predecessors={})
+    def succeeded(self, *, enabled: bool = False) -> Self:
+        """The record of a key that another one has replaced; it is `verify-only` or `enabled`."""
+        state: State = self.state if enabled else "verify-only"
+        return replace(
+            self, state=state, aliases=(), predecessors={}, versioned=(), replaced=enabled
+        )
 
-    def with_alias(self, alias: str) -> Self:
+    def with_alias(self, alias: str, *, versioned: bool = False) -> Self:
         """The record with one more alias; raises TooManyAliases and TooLargeRecord."""
         aliases = (*self.aliases, alias)
         _require_room(aliases)
-        return replace(self, aliases=aliases)
+        named = (*self.versioned, alias) if versioned else self.versioned
+        return replace(self, aliases=aliases, versioned=named, replaced=False)
+
+    def with_versions(self, alias: str) -> Self:
+        """The record of a key whose alias has versions in its entry."""
+        return replace(self, versioned=(*self.versioned, alias))
 
     def require_labels_of(self, before: "KeyRecord") -> None:
         """Raise TooLargeRecord if its labels are too large, and larger than they were before."""
@@ -283,6 +294,7 @@ class KeyRecord:
             self,
             aliases=tuple(name for name in self.aliases if name != alias),
             predecessors={name: k for name, k in self.predecessors.items() if name != alias},
+            versioned=tuple(name for name in self.versioned if name != alias),
         )
 
     def drop_material(self) -> Self:
@@ -321,6 +333,7 @@ class KeyRecord:
         data["operations"] = _shared(tuple(data["operations"]))
         data["aliases"] = tuple(data["aliases"])
         data["crit"] = tuple(data.get("crit", ()))
+        data["versioned"] = tuple(data.get("versioned", ()))
         data["labels"] = data["labels"] or _EMPTY
         before = data.get("predecessors", _EMPTY)
         data["predecessors"] = {each: tuple(before[each]) for each in before} or _EMPTY

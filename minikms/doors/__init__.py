@@ -24,6 +24,7 @@ from minikms.records import (
     KeySource,
 )
 from minikms.startup_errors import SetupError
+from minikms.versions import KeyVersions
 
 __all__ = [
     "DEFAULT_PROFILE",
@@ -42,6 +43,7 @@ __all__ = [
     "KeyRecord",
     "KeyRef",
     "KeySource",
+    "KeyVersions",
     "KmsError",
     "MalformedJson",
     "RouteNotFound",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 from minikms.errors import KmsError
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import AliasBinding, KeyPolicy, KeyRecord, KeyRef, KeySource, State
+from minikms.versions import KeyVersions
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -145,6 +146,47 @@ class DoorService(Protocol):
 
     async def delete(self, profile: str, ref: KeyRef) -> KeyRecord:
         """Delete a key with its aliases, and give its last record."""
+
+    async def versions(self, profile: str, name: str) -> KeyVersions:
+        """Find the versions of the alias `name`, from a cache if possible.
+
+        `kid_of(version)` is the key of a version, which may be deleted since; perform operations
+        with `KeyRef(kid=...)`. A rotation or a move of the alias, at any door, is the next version.
+        """
+
+    async def records(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
+        """Find the record of each kid; None if the key does not exist."""
+
+    async def rotate_name(
+        self,
+        profile: str,
+        name: str,
+        check: Callable[[KeyRecord, KeyVersions], object] | None = None,
+    ) -> KeyRecord:
+        """Replace the key that the alias `name` names as `rotate` does, but leave it enabled.
+
+        Calls at the same time each add a version. `check` gets the record and the versions in the
+        transaction, and may raise. Raises the errors of `rotate`.
+        """
+
+    async def change_versions(
+        self, profile: str, name: str, change: Callable[[KeyRecord, KeyVersions], KeyVersions]
+    ) -> KeyVersions:
+        """Store the versions of an alias that `change` makes of the present ones.
+
+        `change` gets the newest record and the versions in the transaction, and may raise. Keys of
+        versions that it leaves out are deleted, unless they have another alias, or the newest key
+        has one.
+        """
+
+    async def delete_name(
+        self, profile: str, name: str, check: Callable[[KeyRecord, KeyVersions], object]
+    ) -> KeyRecord:
+        """Delete an alias with the keys of all versions, and give the record of the newest.
+
+        Keys stay if they have another alias, or the newest key has one. `check` gets the newest
+        record and the versions in the transaction, and may raise.
+        """
 
     def random(self, length: int) -> bytes:
         """Give random bytes of the system."""

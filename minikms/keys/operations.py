@@ -189,7 +189,7 @@ class KeyOperations:
         pending = self.cache.start_fill()
         record, stored = await self._store.open_key(profile, ref, permit)
         usable.material = usable.algorithm.unpack(stored)
-        _keep(pending, profile, CachedKey(record, usable.material))
+        keep_in_cache(pending, profile, CachedKey(record, usable.material))
         return usable
 
     async def _find(self, profile: str, ref: KeyRef) -> CachedKey:
@@ -198,7 +198,7 @@ class KeyOperations:
         if found is None:
             pending = self.cache.start_fill()
             found = CachedKey(await self._store.record(profile, ref))
-            _keep(pending, profile, found)
+            keep_in_cache(pending, profile, found)
         return found
 
     async def read_ahead(self, profile: str, end: int | None) -> ReadAhead:
@@ -221,7 +221,7 @@ class KeyOperations:
                     continue
             if not self.cache.has_room(found):
                 return ReadAhead(number, before, is_full=True)
-            _keep(pending, profile, found)
+            keep_in_cache(pending, profile, found)
             number += 1
             await asyncio.sleep(0)  # lets calls go on
         return ReadAhead(number, before)
@@ -306,7 +306,7 @@ async def _run(key: UsableKey[Any], operation: Operation[Any, ResultT]) -> Resul
     return await run(key.algorithm, key.use.operation, compute, is_long=operation.is_long)
 
 
-def _keep(pending: PendingEntry[CachedKey], profile: str, found: CachedKey) -> None:
+def keep_in_cache(pending: PendingEntry[CachedKey], profile: str, found: CachedKey) -> None:
     """Cache a key that was read, unless it is scheduled for deletion."""
     record = found.record
     if record.deletes is None:

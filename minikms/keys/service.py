@@ -16,6 +16,7 @@ from minikms.encodings import PRIVATE_MEMBERS
 from minikms.errors import (
     AliasNotFound,
     KeyNotFound,
+    KeyNotUsable,
     ProfileNotFound,
     StoreUnavailable,
     UnsupportedOperation,
@@ -27,6 +28,7 @@ from minikms.keys.jwk_set import JwkFilter, JwkSet
 from minikms.keys.jwk_sets import JwkSets
 from minikms.keys.making import KeyMaker, KeyPair, SlowToMakeError, make_quickly, maker
 from minikms.keys.threads import is_slow
+from minikms.keys.versions import VersionOperations
 from minikms.plugin.protocol import (
     JwkImporter,
     SecretImporter,
@@ -43,14 +45,14 @@ from minikms.records import (
     State,
 )
 from minikms.store.cache import NOTHING, Bounds
-from minikms.store.keys import Check, KeyStore, no_check
+from minikms.store.keys import Check, CheckVersions, KeyStore, no_check, no_check_of_versions
 
 LOGGER = logging.getLogger(__name__)
 
 _PAGE: Final = 1000
 
 
-class KeyService(JweOperations):
+class KeyService(JweOperations, VersionOperations):
     """Creates, finds, changes and deletes the keys of tenants, and performs operations with them.
 
     `profile` names the tenant. Another tenant's keys look as if they did not exist.
@@ -271,21 +273,38 @@ class KeyService(JweOperations):
         Raises KeyNotFound, KeyNotUsable if the old key is not enabled, TooBusy, TooManyAliases,
         TooLargeRecord, and UnsupportedOperation for a public key alone.
         """
+        return await self._rotate(profile, KeyRef(kid=kid))
+
+    async def rotate_name(
+        self, profile: str, name: str, check: CheckVersions | None = None
+    ) -> KeyRecord:
+        """Replace the key of an alias as `rotate` does, but leave it enabled.
+
+        `check` is called with its record and its versions first, and may raise. Raises
+        AliasNotFound, and otherwise as `rotate` does.
+        """
+        return await self._rotate(profile, KeyRef(alias=name), check or no_check_of_versions)
+
+    async def _rotate(
+        self, profile: str, ref: KeyRef, check: CheckVersions | None = None
+    ) -> KeyRecord:
         made: tuple[KeyRecord, Stored] | None = None
 
         def successor(old: KeyRecord) -> tuple[KeyRecord, Stored]:
             _require_rotatable(old)
-            return made or make_quickly(self._registry.of(old), _policy_of(old))
+            if made is not None and made[0].alg == old.alg:
+                return made
+            return make_quickly(self._registry.of(old), _policy_of(old))
 
-        try:
-            return await self._store.rotate(profile, kid, successor)
-        except SlowToMakeError:
-            old = await self._store.record(profile, KeyRef(kid=kid))
-            algorithm = self._registry.of(old)
-            made = await self._maker.make(
-                profile, algorithm, _policy_of(old), "generate", algorithm.generate
-            )
-            return await self._store.rotate(profile, kid, successor)
+        while True:
+            try:
+                return await self._store.rotate(profile, ref, successor, check)
+            except SlowToMakeError:
+                old = await self._store.record(profile, ref)
+                algorithm = self._registry.of(old)
+                made = await self._maker.make(
+                    profile, algorithm, _policy_of(old), "generate", algorithm.generate
+                )
 
     # Deleting keys
 
@@ -382,5 +401,7 @@ def _require_rotatable(record: KeyRecord) -> None:
     if record.material == "none":
         raise UnsupportedOperation("A public key alone is replaced by importing another.")
     record.require_understood()
+    if record.replaced:
+        raise KeyNotUsable("A rotation has replaced the key already.")
     if record.state != "enabled" or record.deletes is not None:
         raise record.not_usable(time.time_ns())

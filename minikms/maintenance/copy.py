@@ -12,6 +12,7 @@ from minikms.plugin.protocol import Stored
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.entries import KEY
+from minikms.versions import has_versions
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ async def _copy_profile(
                 raise KeyUnreadable(
                     "The record of a key cannot be read: `minikms store verify` says more."
                 )
-            keys = []
+            keys, versions = [], dict[str, bytes]()
             materials = await source.material(profile, records)
             for record, material in zip(records, materials, strict=True):
                 if material is None:
@@ -98,9 +99,16 @@ async def _copy_profile(
                 if material is not None:
                     if record.material == "askar" and isinstance(material, bytes):
                         record = replace(record, material="bytes")  # upgraded meanwhile
+                    if record.versioned:
+                        found = await source.versions(profile, record)
+                        record = replace(
+                            record,
+                            versioned=tuple(each for each in found if has_versions(found[each])),
+                        )
+                        versions |= found
                     keys.append(in_new_form(record, material, registry))
                 newest = max(newest, int(record.seq))
-            await target.insert(profile, keys)
+            await target.insert(profile, keys, versions)
             copied, deleted = copied + len(keys), deleted + len(records) - len(keys)
             advance(len(records))
     if await source.publishes(profile):

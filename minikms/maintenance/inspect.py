@@ -7,17 +7,24 @@ from typing import Any, Final, Self
 
 from minikms.audit.heads import CHAIN, HEAD, SIGNING_KEY
 from minikms.errors import KeyUnreadable, ProfileNotFound
-from minikms.maintenance.stored_key import StoredKey, parsed, read_material, read_stored_key
+from minikms.maintenance.stored_key import (
+    StoredAlias,
+    StoredKey,
+    parsed,
+    read_material,
+    read_stored_key,
+)
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store.askar_errors import UndecryptableError
 from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.directory import TOKENS, DirectoryListing
-from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, publishes
+from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, alias_entry, publishes
 from minikms.store.layout import Layout
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sessions import Entry, KeyEntry, Session
+from minikms.versions import value_as_of
 
 # The categories of the store's own profile besides its directory. A head refers to a chain and to
 # the signing key; read first, it finds both, whatever is inserted meanwhile.
@@ -152,10 +159,28 @@ class StoreInspector:
         async for batch in self._database.batches(profile, KEY):
             yield [None if row is None else _stored_record(row) for row in batch]
 
-    async def aliases(self, profile: str) -> AsyncGenerator[list[tuple[str, str] | None], None]:
-        """The entries of all aliases and their kids, in batches; None if one does not decrypt."""
+    async def aliases(
+        self, profile: str
+    ) -> AsyncGenerator[list[tuple[str, StoredAlias] | None], None]:
+        """The entries of all aliases, in batches; None if one does not decrypt."""
         async for batch in self._database.batches(profile, ALIAS):
-            yield [None if row is None else (row.name, row.value.decode()) for row in batch]
+            yield [None if row is None else (row.name, StoredAlias.of(row.value)) for row in batch]
+
+    async def versions(self, profile: str, record: KeyRecord) -> dict[str, bytes]:
+        """The entries of the aliases of a key that have versions, as of its record."""
+
+        async def work(session: Session) -> dict[str, bytes]:
+            found = {}
+            for alias in record.versioned:
+                try:
+                    entry = await session.fetch(ALIAS, alias_entry(alias))
+                except UndecryptableError:
+                    raise KeyUnreadable(f"The alias {alias} does not decrypt.") from None
+                if entry is not None:
+                    found[alias] = value_as_of(entry.value, record.kid)
+            return found
+
+        return await self._database.run(profile, work)
 
     async def deletions(
         self, profile: str

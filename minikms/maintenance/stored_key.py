@@ -2,13 +2,14 @@
 
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store.askar_errors import UndecryptableError
 from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, alias_entry, find_material
 from minikms.store.sessions import Session
+from minikms.versions import KeyVersions, has_versions, kid_in
 
 ResultT = TypeVar("ResultT")
 
@@ -17,13 +18,30 @@ ASKAR_KEY: Final = "askar"
 SEALED: Final = "sealed"
 
 
+class StoredAlias(NamedTuple):
+    """The kid in the entry of an alias, and whether it has versions; None if it has bad ones."""
+
+    kid: str
+    versioned: bool | None
+
+    @classmethod
+    def of(cls, value: bytes) -> Self:
+        """Parse the value of the entry."""
+        kid, versioned = kid_in(value), has_versions(value)
+        try:
+            versions = KeyVersions.stored(value)
+        except (ValueError, TypeError, LookupError):
+            return cls(kid, None)
+        return cls(kid, versioned if versions is None or versions.latest_kid == kid else None)
+
+
 @dataclass(frozen=True)
 class StoredKey:
     """All entries of a kid.
 
     `record` is None if it does not exist, or exists (`recorded`) and cannot be read. `materials`
     maps a category to the material stored there. `aliases` maps the `alias_entry` of each alias
-    that the record lists or the caller named to the alias's kid, or to None if it has no entry.
+    that the record lists or the caller named to its entry, or to None if it has none.
     `deletion` has the tags of the scheduled deletion. Entries that do not decrypt are only in
     `unreadable`, as pairs of category and name.
     """
@@ -33,7 +51,7 @@ class StoredKey:
     record: KeyRecord | None
     tags: Mapping[str, Any]
     materials: Mapping[str, Stored] = field(repr=False)
-    aliases: Mapping[str, str | None]
+    aliases: Mapping[str, StoredAlias | None]
     deletion: Mapping[str, Any] | None
     unreadable: tuple[tuple[str, str], ...]
 
@@ -86,7 +104,7 @@ async def read_stored_key(session: Session, kid: str, aliases: Iterable[str]) ->
         tags=entry.tags if entry else {},
         materials=materials,
         aliases={
-            name: holder.value.decode() if holder else None
+            name: StoredAlias.of(holder.value) if holder else None
             for name, holder in holders.items()
             if (ALIAS, name) not in unreadable
         },

@@ -11,7 +11,12 @@ from typing import Any, TypeVar
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.faults import Report, faults_of
 from minikms.maintenance.inspect import StoredRecord, StoreInspector
-from minikms.maintenance.stored_key import ASKAR_KEY, StoredKey, material_category
+from minikms.maintenance.stored_key import (
+    ASKAR_KEY,
+    StoredAlias,
+    StoredKey,
+    material_category,
+)
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, alias_entry
@@ -111,7 +116,7 @@ class _ProfileCheck:
         self._unreadable: set[tuple[str, str]] = set()
         self._reported: set[tuple[str, str]] = set()
         # Entries without a record so far, by the name of an alias's entry, or by kid.
-        self._aliases: dict[str, str] = {}
+        self._aliases: dict[str, StoredAlias] = {}
         self._deletions: dict[str, Mapping[str, Any]] = {}
         # The same of kids that have material in an entry of its own, by its category.
         self._apart: dict[str, dict[str, None]] = {MATERIAL: {}, ASKAR_KEY: {}}
@@ -203,7 +208,7 @@ class _ProfileCheck:
                 unreadable=(),
             )
             for alias, holder in stored.aliases.items():
-                if holder == entry.kid:
+                if holder is not None and holder.kid == entry.kid:
                     del self._aliases[alias]
             if any(faults_of(stored, self._registry)):
                 suspects.append(entry.kid)
@@ -212,10 +217,10 @@ class _ProfileCheck:
     async def _check_aliases(self) -> None:
         """Check the aliases for which no record was found."""
         for aliases in _batches(self._aliases.items()):
-            records = await self._inspector.find(self._profile, [kid for _, kid in aliases])
-            for (alias, kid), record in zip(aliases, records, strict=True):
+            records = await self._inspector.find(self._profile, [bound.kid for _, bound in aliases])
+            for (alias, bound), record in zip(aliases, records, strict=True):
                 if record is None or alias not in map(alias_entry, record.aliases):
-                    await self._confirm(kid, alias)
+                    await self._confirm(bound.kid, alias)
 
     async def _check_rest(self, kids: Iterable[str], fits: Callable[[KeyRecord], bool]) -> None:
         """Check kids for which no record was found; `fits` tells whether an entry fits a record."""

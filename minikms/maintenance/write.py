@@ -1,8 +1,9 @@
 """Writes the contents of another store into a new one, unchanged."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Self
 
 from minikms.errors import KeyExists
@@ -61,10 +62,16 @@ class StoreWriter:
 
         await self._database.run_own(work, write=True)
 
-    async def insert(self, profile: str, keys: Sequence[tuple[KeyRecord, Stored]]) -> None:
+    async def insert(
+        self,
+        profile: str,
+        keys: Sequence[tuple[KeyRecord, Stored]],
+        versions: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
         """Insert all keys or none, with the place, aliases and scheduled deletion of their records.
 
-        Raises KeyExists for a kid or an alias that exists.
+        `versions` has the entries of aliases that have versions. Raises KeyExists for a kid or an
+        alias that exists.
         """
 
         async def work(session: Transaction) -> None:
@@ -72,7 +79,8 @@ class StoreWriter:
                 try:
                     await insert_key(session, record, material)
                     for alias in record.aliases:
-                        await session.insert(ALIAS, alias_entry(alias), record.kid)
+                        value = versions.get(alias, record.kid.encode())
+                        await session.insert(ALIAS, alias_entry(alias), value)
                     await insert_deletion(session, record)
                 except (DuplicateError, KeyExists):
                     raise KeyExists(

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -17,17 +17,19 @@ from minikms.errors import (
 )
 from minikms.events import set_key_alg
 from minikms.plugin.protocol import Stored
-from minikms.records import AliasBinding, KeyRecord, KeyRef, PrivateRecordError
+from minikms.records import MAX_PREDECESSORS, AliasBinding, KeyRecord, KeyRef, PrivateRecordError
 from minikms.store.askar_errors import DuplicateError, UndecryptableError
 from minikms.store.directory import ensure_sealing_key, require_profile, sealing_key
 from minikms.store.sealing import seal, unseal
 from minikms.store.sessions import Session, Transaction
+from minikms.versions import KeyVersions, kid_in, most_versions
 
 LOGGER = logging.getLogger(__name__)
 
 # Categories. An entry's name is the kid; an alias's entry is named by `alias_entry`, and has the
-# kid as its value. Material of bytes has an entry of its own up to layout 2.0, and of keys that
-# `upgrade` cannot read.
+# kid as its value, and its versions (versions.py) if they do not follow from the key's record.
+# Material of bytes has an entry of its own up to layout 2.0, and of keys that `upgrade` cannot
+# read.
 KEY: Final = "minikms.key"
 MATERIAL: Final = "minikms.material"
 ALIAS: Final = "minikms.alias"
@@ -144,22 +146,49 @@ async def find_record(session: Session, ref: KeyRef) -> KeyRecord:
 
     Raises KeyNotFound or AliasNotFound, and DueError.
     """
-    error: type[KmsError] = KeyNotFound
     if ref.alias is None:
-        record = await load_record(session, ref.kid or "")
-    else:
-        error, record, before = AliasNotFound, None, ""  # an alias ends with its key
-        while (kid := await _kid_of(session, ref.alias)) != before:
-            record = await load_record(session, kid)
-            if record is not None and ref.alias in record.aliases:
-                break
-            before = kid  # it moved between the two reads, or the store is damaged
-    if record is None:
-        raise error
-    if record.is_gone:
-        raise DueError(record, error) if record.deletes else error
-    set_key_alg(record.kid, record.alg)
-    return record
+        return _required(await load_record(session, ref.kid or ""), KeyNotFound)
+    return await _holder(session, ref.alias, await _value_of(session, ref.alias))
+
+
+async def find_versions(session: Session, alias: str) -> tuple[KeyVersions, KeyRecord | None]:
+    """The versions of an alias, and the record of the newest one if it was read for that.
+
+    Raises AliasNotFound and DueError.
+    """
+    value = await _value_of(session, alias)
+    versions = KeyVersions.stored(value)
+    if versions is not None:
+        return versions, None
+    record = await _holder(session, alias, value)
+    return await versions_of(session, record, alias), record
+
+
+async def versions_of(session: Session, record: KeyRecord, alias: str) -> KeyVersions:
+    """The versions of an alias of a key; without a read if they follow from its record."""
+    if alias in record.versioned:
+        versions = KeyVersions.stored(await _value_of(session, alias))
+        if versions is not None:
+            return versions
+    return KeyVersions.known(record.kid, record.predecessors.get(alias, ()))
+
+
+async def next_entries(
+    session: Session, old: KeyRecord, kid: str, alias: str | None = None
+) -> dict[str, bytes]:
+    """The entries of a key's aliases once another key has replaced it.
+
+    An entry has versions if it had some, if the record would forget a predecessor, and for `alias`.
+    """
+    most = most_versions(len(old.aliases))
+    entries = {}
+    for each in old.aliases:
+        entries[each] = kid.encode()
+        known = len(old.predecessors.get(each, ())) < MAX_PREDECESSORS
+        if each == alias or each in old.versioned or not known:
+            versions = await versions_of(session, old, each)
+            entries[each] = versions.followed_by(kid, most).to_bytes()
+    return entries
 
 
 async def add_alias(
@@ -183,13 +212,14 @@ async def add_alias(
     entry = await session.fetch(ALIAS, name)
     if entry is None:
         raise AliasNotFound()
-    if entry.value.decode() == record.kid:
+    holding = kid_in(entry.value)
+    if holding == record.kid:
         if binding == "create":
             raise AliasExists("The alias names this key.")
         return record
     if binding == "leave":
         return record
-    holder = await load_record(session, entry.value.decode())
+    holder = await load_record(session, holding)
     if holder is None:
         raise KeyNotFound()
     # The aliases of a key whose deletion is due are free.
@@ -197,9 +227,13 @@ async def add_alias(
         raise AliasNotFound()
     if binding in ("refuse", "create") and not holder.is_gone:
         raise AliasExists()
-    named = record.with_alias(alias)
+    named = record.with_alias(alias, versioned=not holder.is_gone)
+    value = record.kid.encode()
+    if not holder.is_gone:
+        before = KeyVersions.stored(entry.value) or await versions_of(session, holder, alias)
+        value = before.followed_by(record.kid).to_bytes()
     await replace_record(session, holder.without_alias(alias))
-    await session.replace(ALIAS, name, record.kid)
+    await session.replace(ALIAS, name, value)
     return named
 
 
@@ -248,6 +282,20 @@ async def remove_key(session: Transaction, record: KeyRecord) -> None:
     await session.remove(KEY, record.kid)
 
 
+async def remove_versions(session: Transaction, newest: KeyRecord, kids: Collection[str]) -> None:
+    """Remove the keys of versions of an alias whose newest key is `newest`.
+
+    A key that has an alias stays. If the newest one has several, all stay: they may also be
+    versions of another one.
+    """
+    if len(newest.aliases) > 1:
+        return
+    for kid in sorted(kids):
+        record = await load_record(session, kid)
+        if record is not None and not record.aliases:
+            await remove_key(session, record)
+
+
 async def publish(session: Transaction, *, public: bool) -> None:
     """Let everybody read the profile's public keys, or only callers who may read its keys."""
     await session.remove_all(_PUBLISHED)
@@ -263,14 +311,35 @@ async def publishes(session: Session) -> bool:
     return False
 
 
-async def _kid_of(session: Session, alias: str) -> str:
+async def _holder(session: Session, alias: str, value: bytes) -> KeyRecord:
+    """The record of the key that an alias names; `value` is its entry as it was read."""
+    record, kid, before = None, kid_in(value), ""  # an alias ends with its key
+    while kid != before:
+        record = await load_record(session, kid)
+        if record is not None and alias in record.aliases:
+            break
+        # It moved between the two reads, or the store is damaged.
+        before, kid = kid, kid_in(await _value_of(session, alias))
+    return _required(record, AliasNotFound)
+
+
+async def _value_of(session: Session, alias: str) -> bytes:
     try:
         entry = await session.fetch(ALIAS, alias_entry(alias))
     except UndecryptableError as exc:
         raise _unreadable("that an alias names", exc) from None
     if entry is None:
         raise AliasNotFound()
-    return entry.value.decode()
+    return entry.value
+
+
+def _required(record: KeyRecord | None, error: type[KmsError]) -> KeyRecord:
+    if record is None:
+        raise error
+    if record.is_gone:
+        raise DueError(record, error) if record.deletes else error
+    set_key_alg(record.kid, record.alg)
+    return record
 
 
 def _unreadable(name: str, exc: Exception) -> KeyUnreadable:

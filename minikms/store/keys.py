@@ -35,20 +35,25 @@ from minikms.store.entries import (
     deletion_tags,
     fetch_record,
     find_record,
+    find_versions,
     insert_deletion,
     insert_key,
     load_record,
     material_of,
+    next_entries,
     publish,
     publishes,
     remove_key,
+    remove_versions,
     replace_record,
+    versions_of,
 )
 from minikms.store.listing import KeyListing, read_back
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sequence import seq_of
 from minikms.store.sessions import Session, Transaction
 from minikms.store.writes import Work
+from minikms.versions import KeyVersions, has_versions, kid_in
 
 # The number of keys due for deletion that one call reads.
 _DUE: Final = 1000
@@ -61,9 +66,16 @@ _RECORDED: Final = 100
 # Called with the record of a key before anything is done with it; raises to refuse.
 Check: TypeAlias = Callable[[KeyRecord], object]
 
+# Called with the record of the newest version of an alias and its versions; raises to refuse.
+CheckVersions: TypeAlias = Callable[[KeyRecord, KeyVersions], object]
+
 
 def no_check(_: KeyRecord) -> None:
     """Accept every record."""
+
+
+def no_check_of_versions(_: KeyRecord, __: KeyVersions) -> None:
+    """Accept every record with its versions."""
 
 
 class KeyStore:
@@ -173,24 +185,35 @@ class KeyStore:
     async def rotate(
         self,
         profile: str,
-        kid: str,
+        ref: KeyRef,
         successor: Callable[[KeyRecord], tuple[KeyRecord, Stored]],
+        check: CheckVersions | None = None,
     ) -> KeyRecord:
         """Store the `successor` of a key, and give its record.
 
         The old key becomes `verify-only` and loses its aliases. `successor` gives the new key for
-        the record of the old one, within the transaction, and may raise. Raises KeyNotFound,
-        TooManyAliases and TooLargeRecord.
+        the record of the old one, within the transaction, and may raise. With `check`, the old key
+        stays enabled, and the alias of `ref` keeps the numbers of its versions; `check` gets these
+        before, with the record, and may raise. Raises KeyNotFound, AliasNotFound, TooManyAliases
+        and TooLargeRecord.
         """
 
         async def work(session: Transaction) -> KeyRecord:
-            old = await fetch_record(session, kid)
+            old = await find_record(session, ref)
+            set_key(old.kid, old.alg)
+            if check is not None and ref.alias is not None:
+                check(old, await versions_of(session, old, ref.alias))
             record, material = successor(old)
-            stored = replace(record.succeeding(old), seq=seq_of(session.next_place()))
+            entries = await next_entries(session, old, record.kid, ref.alias)
+            stored = replace(
+                record.succeeding(old),
+                seq=seq_of(session.next_place()),
+                versioned=tuple(each for each, value in entries.items() if has_versions(value)),
+            )
             await insert_key(session, stored, material)
-            for alias in stored.aliases:
-                await session.replace(ALIAS, alias_entry(alias), stored.kid)
-            await replace_record(session, old.succeeded())
+            for alias, value in entries.items():
+                await session.replace(ALIAS, alias_entry(alias), value)
+            await replace_record(session, old.succeeded(enabled=check is not None))
             return stored
 
         return await self._write(profile, work)
@@ -295,13 +318,90 @@ class KeyStore:
             else:
                 entry = await session.fetch(ALIAS, name)
                 record = await fetch_record(session, kid)
-                if entry is None or entry.value.decode() != kid:
+                if entry is None or kid_in(entry.value) != kid:
                     raise AliasNotFound()
             set_key(record.kid, record.alg)
             await session.remove(ALIAS, name)
             await replace_record(session, record.without_alias(alias))
 
         await self._write(profile, work)
+
+    async def versions(
+        self, profile: str, alias: str
+    ) -> tuple[KeyVersions, tuple[KeyRecord, Stored | None] | None]:
+        """The versions of an alias, and its key if it was read for that; raises AliasNotFound.
+
+        The material of a disabled key is None.
+        """
+
+        async def work(
+            session: Session,
+        ) -> tuple[KeyVersions, tuple[KeyRecord, Stored | None] | None]:
+            versions, record = await find_versions(session, alias)
+            if record is None:
+                return versions, None
+            usable = record.current_state != "disabled"
+            material = await material_of(session, record) if usable else None
+            return versions, (record.drop_material(), material)
+
+        return await self._read(profile, work)
+
+    async def records(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
+        """The record of each kid; None if the key does not exist or its deletion is due."""
+
+        async def work(session: Session) -> list[KeyRecord | None]:
+            found = []
+            for kid in kids:
+                record = await load_record(session, kid)
+                is_there = record is not None and not record.is_gone
+                found.append(record.drop_material() if record is not None and is_there else None)
+            return found
+
+        return await self._database.run(profile, work, timeout=LONG_TIMEOUT)
+
+    async def change_versions(
+        self, profile: str, alias: str, change: Callable[[KeyRecord, KeyVersions], KeyVersions]
+    ) -> KeyVersions:
+        """Store the versions of an alias that `change` makes of them, which may raise.
+
+        Keys of versions that it leaves out are removed, as by `remove_name`. Raises AliasNotFound.
+        """
+
+        async def work(session: Transaction) -> KeyVersions:
+            record = await find_record(session, KeyRef(alias=alias))
+            set_key(record.kid, record.alg)
+            before = await versions_of(session, record, alias)
+            after = change(record, before)
+            await session.replace(ALIAS, alias_entry(alias), after.to_bytes())
+            if alias not in record.versioned:
+                await replace_record(session, record.with_versions(alias))
+            await remove_versions(session, record, set(before.kids) - set(after.kids))
+            return after
+
+        return await self._write(profile, work, timeout=LONG_TIMEOUT)
+
+    async def remove_name(self, profile: str, alias: str, check: CheckVersions) -> KeyRecord:
+        """Remove an alias with the keys of all its versions, and give the record of the newest.
+
+        A key that has another alias stays, and if the newest one has, all stay. `check` is called
+        first, and may raise. Raises AliasNotFound.
+        """
+
+        async def work(session: Transaction) -> KeyRecord:
+            record = await find_record(session, KeyRef(alias=alias))
+            set_key(record.kid, record.alg)
+            versions = await versions_of(session, record, alias)
+            check(record, versions)
+            left = record.without_alias(alias)
+            await remove_versions(session, record, set(versions.kids) - {record.kid})
+            if left.aliases:
+                await session.remove(ALIAS, alias_entry(alias))
+                await replace_record(session, left)
+            else:
+                await remove_key(session, record)
+            return record
+
+        return await self._write(profile, work, timeout=LONG_TIMEOUT)
 
     async def change(
         self, profile: str, kid: str, change: Callable[[KeyRecord], KeyRecord]
@@ -388,9 +488,11 @@ class KeyStore:
             await self._record_due(profile, [due.key])
             raise due.error from None
 
-    async def _write(self, profile: str, work: Work[ResultT]) -> ResultT:
+    async def _write(
+        self, profile: str, work: Work[ResultT], timeout: float | None = None
+    ) -> ResultT:
         try:
-            return await self._database.write(profile, work)
+            return await self._database.write(profile, work, timeout=timeout)
         except DueError as due:
             await self._record_due(profile, [due.key])
             raise due.error from None

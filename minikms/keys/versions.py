@@ -1,0 +1,64 @@
+"""Versions of an alias: finding them, from a cache, and changing them."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from minikms.keys.cached_keys import CachedKey
+from minikms.keys.operations import KeyOperations, keep_in_cache
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import KeyRecord
+from minikms.store.cache import NOTHING, Bounds, Cache
+from minikms.store.directory import PROFILE
+from minikms.store.entries import ALIAS, alias_entry
+from minikms.store.keys import CheckVersions, KeyStore
+from minikms.versions import KeyVersions
+
+# Bytes of versions in the cache, and of each of them besides.
+_EACH: Final = 900
+_EACH_VERSION: Final = 110
+
+
+class VersionOperations(KeyOperations):
+    """Finds the keys of a store by alias and version, and changes the versions."""
+
+    def __init__(
+        self, registry: AlgorithmRegistry, store: KeyStore, *, cache: Bounds = NOTHING
+    ) -> None:
+        super().__init__(registry, store, cache=cache)
+        self._versions: Cache[KeyVersions] = Cache(
+            store.database.counters, cache, lambda each: _EACH + _EACH_VERSION * len(each.kids)
+        )
+
+    async def versions(self, profile: str, name: str) -> KeyVersions:
+        """The versions of the alias `name`; raises AliasNotFound.
+
+        It caches the newest key if it has to read it, so that a use of a key reads two entries.
+        """
+        found = self._versions.get((profile, name))
+        if found is None:
+            pending, pending_key = self._versions.start_fill(), self.cache.start_fill()
+            found, read = await self._store.versions(profile, name)
+            sources = (PROFILE, profile), (ALIAS, alias_entry(name))
+            pending.fill(((profile, name),), found, *sources)
+            if read is not None:
+                record, stored = read
+                key = CachedKey(record)
+                if stored is not None and record.material != "none" and self._registry.has(record):
+                    key.key = self._registry.of(record).unpack(stored)
+                keep_in_cache(pending_key, profile, key)
+        return found
+
+    async def records(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
+        """The record of each kid; None if the key does not exist."""
+        found = await self._store.records(profile, kids)
+        return [None if record is None else self._shown(record) for record in found]
+
+    async def change_versions(
+        self, profile: str, name: str, change: Callable[[KeyRecord, KeyVersions], KeyVersions]
+    ) -> KeyVersions:
+        """Store the versions of an alias that `change` makes of them; raises AliasNotFound."""
+        return await self._store.change_versions(profile, name, change)
+
+    async def delete_name(self, profile: str, name: str, check: CheckVersions) -> KeyRecord:
+        """Remove an alias with the keys of its versions; raises AliasNotFound."""
+        return await self._store.remove_name(profile, name, check)

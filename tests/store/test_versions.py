@@ -1,0 +1,300 @@
+"""Versions of aliases: their numbers, whatever changes the alias, and the keys behind them."""
+
+import asyncio
+import random
+
+import pytest
+
+from minikms.errors import (
+    AliasNotFound,
+    KeyNotFound,
+    KeyNotUsable,
+    ValidationFailed,
+)
+from minikms.keys.service import KeyService
+from minikms.plugin.registry import AlgorithmRegistry
+from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRecord, KeyRef
+from minikms.store.askar import new_raw_key
+from minikms.store.cache import Bounds
+from minikms.store.keys import KeyStore
+from minikms.store.location import StoreKey, StoreLocation
+from minikms.versions import MAX_VERSIONS, MIN_VERSIONS, KeyVersions, most_versions, value_as_of
+
+REGISTRY = AlgorithmRegistry.from_installed()
+CACHED = Bounds(1000, ttl=60)
+NAMED = KeyPolicy(aliases=("n",))
+
+
+def none(*_):
+    """Let a change happen."""
+
+
+class Calls:
+    """A service on one store, whose calls are in the default profile."""
+
+    def __init__(self, store, cache=CACHED):
+        self.service = KeyService(REGISTRY, store, cache=cache)
+
+    def __getattr__(self, name):
+        method = getattr(self.service, name)
+        return lambda *args, **kwargs: method(DEFAULT_PROFILE, *args, **kwargs)
+
+    async def make(self, *aliases, alg="ed25519"):
+        return (await self.generate(alg, KeyPolicy(aliases=aliases))).kid
+
+    async def kids(self, name="n"):
+        return list((await self.versions(name)).kids)
+
+
+@pytest.fixture
+async def calls():
+    async with KeyStore.open_memory() as store:
+        yield Calls(store)
+
+
+@pytest.fixture
+async def pair(persistent_url):
+    """Two services on one store, each with a cache."""
+    key, location = StoreKey(new_raw_key()), StoreLocation.parse(persistent_url)
+    async with KeyStore.create(location, key):
+        pass
+    async with (
+        KeyStore.open(location, key, serving=True) as first,
+        KeyStore.open(location, key, serving=True) as second,
+    ):
+        yield Calls(first), Calls(second)
+
+
+async def test_a_name_begins_at_1(calls):
+    kid = await calls.make("n")
+    found = await calls.versions("n")
+    assert (found.kids, found.first, found.latest, found.latest_kid) == ((kid,), 1, 1, kid)
+    assert (found.min_decryption_version, found.min_encryption_version) == (1, 0)
+    assert (found.min_available_version, found.deletion_allowed) == (0, False)
+    with pytest.raises(AliasNotFound):
+        await calls.versions("other")
+
+
+async def test_every_kind_of_rotation_and_move_is_the_next_version(calls):
+    kids = [await calls.make("n")]
+    kids.append((await calls.rotate(kids[-1])).kid)
+    kids.append((await calls.rotate_name("n")).kid)
+    kids.append((await calls.rotate(kids[-1])).kid)
+    kids.append(await calls.make("n"))
+    kids.append(await calls.make("other"))
+    await calls.associate(kids[-1], "n")
+    kids.append((await calls.rotate(kids[-1])).kid)
+    await calls.associate(kids[0], "n")
+    kids.append(kids[0])
+    found = await calls.versions("n")
+    assert list(found.kids) == kids
+    assert [found.kid_of(number) for number in range(10)] == [None, *kids, None]
+    assert (found.of_kid(kids[0]), found.of_kid(kids[1]), found.of_kid("x")) == (8, 2, None)
+    assert await calls.kids("other") == kids[5:7]
+
+
+async def test_only_a_rotation_by_name_leaves_the_old_key_enabled(calls):
+    first = await calls.make("n")
+    second = (await calls.rotate(first)).kid
+    await calls.rotate_name("n")
+    records = await calls.records([first, second, "missing"])
+    assert [record and record.state for record in records] == ["verify-only", "enabled", None]
+    assert records[1].aliases == ()
+    with pytest.raises(KeyNotUsable):
+        await calls.rotate(second)
+    await calls.associate(second, "n")
+    await calls.rotate(second)
+    assert len(await calls.kids()) == 5
+
+
+async def test_a_number_is_given_once_though_predecessors_are_forgotten(calls):
+    kids = [await calls.make("n", "m")]
+    for number in range(3 * MIN_VERSIONS):
+        rotated = calls.rotate_name("n") if number % 5 == 4 else calls.rotate(kids[-1])
+        kids.append((await rotated).kid)
+        assert await calls.kids() == await calls.kids("m") == kids
+    record = await calls.get(KeyRef(alias="n"))
+    assert record.predecessors["n"] == tuple(reversed(kids[-17:-1]))
+
+
+async def test_removed_and_made_again_a_name_begins_at_1(calls):
+    first = await calls.make("n")
+    second = (await calls.rotate_name("n")).kid
+    await calls.dissociate(second, "n")
+    with pytest.raises(AliasNotFound):
+        await calls.versions("n")
+    third = await calls.make("n")
+    assert await calls.kids() == [third]
+    await calls.rotate_name("n")
+    await calls.delete(KeyRef(alias="n"))
+    assert await calls.kids(await new_name(calls)) != []
+    assert [r is None for r in await calls.records([first, second, third])] == [False] * 3
+
+
+async def new_name(calls):
+    await calls.make("n")
+    return "n"
+
+
+async def test_a_deletion_that_is_due_frees_the_name(calls):
+    old = await calls.make("n")
+    new = (await calls.rotate_name("n")).kid
+    await calls.schedule_deletion(KeyRef(kid=new), 0)
+    kid = await calls.make("n")
+    assert await calls.kids() == [kid]
+    assert (await calls.records([old, new]))[1] is None
+
+
+async def test_a_change_is_stored_and_may_refuse(calls):
+    kid = await calls.make("n")
+    seen = []
+
+    def change(record, versions):
+        seen.append((record.kid, versions.latest))
+        return KeyVersions(versions.kids, deletion_allowed=True, min_encryption_version=1)
+
+    changed = await calls.change_versions("n", change)
+    assert changed == await calls.versions("n") and changed.deletion_allowed
+    assert seen == [(kid, 1)]
+
+    def refuse(*_):
+        raise ValidationFailed
+
+    for call in (calls.change_versions, calls.rotate_name, calls.delete_name):
+        with pytest.raises(ValidationFailed):
+            await call("n", refuse)
+    assert changed == await calls.versions("n")
+    # A rotation, a move and another alias keep the settings.
+    await calls.rotate_name("n")
+    await calls.make("n")
+    after = await calls.versions("n")
+    assert (after.latest, after.deletion_allowed, after.min_encryption_version) == (3, True, 1)
+
+
+async def test_keys_of_versions_that_are_trimmed_are_removed(calls):
+    kids = [await calls.make("n")]
+    for _ in range(5):
+        kids.append((await calls.rotate_name("n")).kid)
+    await calls.associate(kids[1], "kept")
+    await calls.delete(KeyRef(kid=kids[2]))
+    found = await calls.change_versions("n", lambda _, versions: versions.trimmed(5))
+    assert (found.first, found.min_available_version) == (5, 5)
+    assert found.min_decryption_version == 5
+    assert [found.kid_of(number) for number in (4, 5, 6)] == [None, *kids[4:]]
+    there = [record is not None for record in await calls.records(kids)]
+    assert there == [False, True, False, False, True, True]
+    assert (await calls.rotate_name("n")).kid == (await calls.versions("n")).kid_of(7)
+
+
+async def test_a_name_is_deleted_with_its_keys(calls):
+    kids = [await calls.make("n")]
+    kids += [(await calls.rotate_name("n")).kid for _ in range(3)]
+    removed = await calls.delete_name("n", none)
+    assert removed.kid == kids[-1]
+    assert await calls.records(kids) == [None] * 4
+    with pytest.raises(AliasNotFound):
+        await calls.versions("n")
+    with pytest.raises(KeyNotFound):
+        await calls.get(KeyRef(kid=kids[0]))
+
+
+async def test_a_key_with_another_alias_stays_with_all_its_versions(calls):
+    kids = [await calls.make("n", "m")]
+    kids += [(await calls.rotate_name("n")).kid for _ in range(3)]
+    await calls.change_versions("n", lambda _, versions: versions.trimmed(3))
+    await calls.delete_name("n", none)
+    assert None not in await calls.records(kids)
+    assert await calls.kids("m") == kids
+    assert (await calls.get(KeyRef(kid=kids[-1]))).aliases == ("m",)
+
+
+async def test_the_number_of_versions_is_bounded(calls):
+    versions = KeyVersions(("0",))
+    for number in range(MAX_VERSIONS + 50):
+        versions = versions.followed_by(f"{number + 1}".rjust(43, "k"))
+    assert len(versions.kids) == MAX_VERSIONS
+    assert versions.latest == MAX_VERSIONS + 51
+    assert versions.first == versions.min_available_version == versions.min_decryption_version == 52
+    assert len(versions.to_bytes()) < 64 * 1024
+    assert KeyVersions.stored(versions.to_bytes()) == versions
+    assert [most_versions(number) for number in (0, 1, 2, 1000)] == [1000, 1000, 500, MIN_VERSIONS]
+
+
+async def test_a_record_of_an_older_store_has_no_versions(calls):
+    record = await calls.get(KeyRef(kid=await calls.make("n")))
+    assert (record.versioned, record.replaced) == ((), False)
+    members = record.to_bytes().replace(b'"versioned":[],"replaced":false,', b"")
+    assert members != record.to_bytes()
+    assert KeyRecord.from_bytes(members) == record
+
+
+async def test_the_entry_of_an_alias_as_of_an_earlier_key():
+    value = KeyVersions(("a", "b", "a", "c"), first=3).to_bytes()
+    assert KeyVersions.stored(value_as_of(value, "a")) == KeyVersions(("a", "b", "a"), first=3)
+    assert value_as_of(value, "x") == b"x"
+    assert value_as_of(b"a", "a") == b"a"
+
+
+async def test_rotations_at_once_give_one_version_each(pair):
+    for alg, number in (("ed25519", 50), ("p256", 20)):
+        name = f"of-{alg}"
+        first = await pair[0].make(name, alg=alg)
+        made = await asyncio.gather(*(pair[n % 2].rotate_name(name) for n in range(number)))
+        for each in pair:
+            found = await each.versions(name)
+            assert found.latest == number + 1
+            assert found.kids[0] == first
+            assert set(found.kids[1:]) == {record.kid for record in made}
+        (newest,) = [r for r in await pair[1].records(found.kids) if r.aliases]
+        assert newest.kid == found.latest_kid
+
+
+async def sees(calls, kids):
+    """Wait until a service has these versions: on PostgreSQL, the notice may come later."""
+    async with asyncio.timeout(5):
+        while await calls.kids() != kids:
+            await asyncio.sleep(0.01)
+
+
+async def test_both_services_see_each_change(pair):
+    rng = random.Random(4)
+    kids = [await pair[0].make("n")]
+    for _ in range(30):
+        one, other = rng.sample(pair, 2)
+        await sees(other, kids)
+        match rng.randrange(3):
+            case 0:
+                kids.append((await one.rotate_name("n")).kid)
+            case 1:
+                kids.append((await one.rotate(kids[-1])).kid)
+            case 2:
+                kids.append(await one.make("n"))
+        assert await one.kids() == kids
+        await sees(other, kids)
+
+
+@pytest.mark.parametrize("other", ["rotate", "move"])
+async def test_rotations_of_other_kinds_at_once_lose_no_version(pair, other):
+    """A rotation by kid fails if another one was quicker; every success is one version."""
+    first = await pair[0].make("n")
+
+    async def by_kid(one):
+        for _ in range(20):
+            kid = (await one.get(KeyRef(alias="n"))).kid
+            try:
+                return (await one.rotate(kid)).kid
+            except KeyNotUsable:
+                continue
+        return None
+
+    async def move(one):
+        return await one.make("n")
+
+    async def by_name(one):
+        return (await one.rotate_name("n")).kid
+
+    kinds = [by_kid if other == "rotate" else move, by_name] * 12
+    made = await asyncio.gather(*(kind(pair[n % 2]) for n, kind in enumerate(kinds)))
+    found = await pair[0].versions("n")
+    assert sorted(found.kids) == sorted([first, *(kid for kid in made if kid)])
+    assert found.first == 1
