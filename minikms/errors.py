@@ -180,9 +180,9 @@ class TooManyAliases(KmsError):
 
 
 class TooLargeRecord(KmsError):
-    """The labels or aliases of a key, or the labels of a batch, are too large."""
+    """The labels, aliases or certificates of a key, or the labels of a batch, are too large."""
 
-    status, slug, title = 422, "too-large-record", "The labels or aliases are too large"
+    status, slug, title = 422, "too-large-record", "The key's record is too large"
 
 
 class UnsupportedAlgorithm(KmsError):
@@ -207,6 +207,12 @@ class InvalidKey(KmsError):
     """The material is not a key of its algorithm."""
 
     status, slug, title = 422, "invalid-key", "The key material is not valid"
+
+
+class InvalidCertificate(KmsError):
+    """A certificate, its chain, or a name in it is not valid, or does not fit the key."""
+
+    status, slug, title = 422, "invalid-certificate", "The certificate is not valid"
 
 
 class DecryptionFailed(KmsError):

@@ -39,6 +39,10 @@ MAX_LABELS: Final = 64  # AWS KMS has 50 tags, and the description
 MAX_LABEL_VALUE: Final = 8192  # characters; the description of an AWS KMS key is one
 MAX_LABEL_BYTES: Final = 32 * 1024
 
+# Certificates of a key, and their bytes in DER, all together.
+MAX_CERTIFICATES: Final = 8
+MAX_CERTIFICATE_BYTES: Final = 32 * 1024
+
 # Bytes of the labels of all keys that one call makes.
 MAX_BATCH_BYTES: Final = 1024 * 1024
 
@@ -149,7 +153,8 @@ class KeyRecord:
     to `verify-only`, and its deletion. `state` is the state that was set; `state_at` gives the
     state in effect. `predecessors` has, by alias, the kids of keys that rotations replaced, newest
     first. `versioned` are the aliases whose entries have their versions (versions.py). `replaced`
-    says that a rotation has replaced the key and left it enabled.
+    says that a rotation has replaced the key and left it enabled. `certificates` are in DER as
+    base64: its own certificate, and the chain above it, each signed by the next.
 
     `unknown` are members of a later version, which are kept; None if there are none. `crit` names
     members without whose understanding the key must not be used, as in a JWS (RFC 7515 section
@@ -177,6 +182,7 @@ class KeyRecord:
     versioned: tuple[str, ...] = ()
     replaced: bool = False
     crit: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = ()
     unknown: Mapping[str, Any] | None = field(default=None, repr=False)
     sealed: bytes = field(default=b"", repr=False, compare=False)
 
@@ -288,6 +294,14 @@ class KeyRecord:
         if size > _bytes_of_labels(before.labels):
             _require_small(size)
 
+    def with_certificates(self, chain: tuple[str, ...]) -> Self:
+        """The record with this chain instead of its own; raises TooLargeRecord."""
+        if sum(3 * len(each) // 4 - each.count("=") for each in chain) > MAX_CERTIFICATE_BYTES:
+            raise TooLargeRecord(
+                f"All certificates of a key have at most {MAX_CERTIFICATE_BYTES:,} bytes in DER."
+            )
+        return replace(self, certificates=chain)
+
     def without_alias(self, alias: str) -> Self:
         """The record without an alias."""
         return replace(
@@ -334,6 +348,7 @@ class KeyRecord:
         data["aliases"] = tuple(data["aliases"])
         data["crit"] = tuple(data.get("crit", ()))
         data["versioned"] = tuple(data.get("versioned", ()))
+        data["certificates"] = tuple(data.get("certificates", ()))
         data["labels"] = data["labels"] or _EMPTY
         before = data.get("predecessors", _EMPTY)
         data["predecessors"] = {each: tuple(before[each]) for each in before} or _EMPTY

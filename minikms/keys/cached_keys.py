@@ -62,6 +62,7 @@ class CachedKey:
 def _texts(record: KeyRecord) -> list[str | None]:
     """The texts of a record that it does not share with others."""
     texts = [record.kid, record.b58, record.multikey, record.did, *record.aliases]
+    texts += record.certificates
     texts += (record.jwk or {}).values()
     for label in record.labels.items():
         texts += label

@@ -6,6 +6,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
+from minikms.keys.certificates import sent_chain, thumbprint_of
 from minikms.keys.jwk_set import JwkFilter, JwkSet, MemberKind, written
 from minikms.plugin.protocol import Jwe, Kem, KeyAgreement, PublicKeyEncryption, Signer
 from minikms.plugin.registry import AlgorithmRegistry
@@ -133,10 +134,10 @@ class JwkSets:
         while more:
             page, more = await self._store.page(profile, limit=_PAGE, after=after)
             members = [
-                (kind, {**facts, "kid": kid})
+                (kind, {**facts, **named})
                 for record in page
                 for kind, facts in self._facts(record)
-                for kid in (record.kid, *record.aliases)
+                for named in _names(record)
             ]
             for kind, run in groupby(members, itemgetter(0)):
                 yield kind, written(member for _, member in run)
@@ -154,6 +155,8 @@ class JwkSets:
             facts = {**record.jwk, "use": "sig"}
             if len(algs) == 1:
                 facts["alg"] = algs[0]
+            if thumbprint := thumbprint_of(record):
+                facts["x5t#S256"] = thumbprint
             yield MemberKind(record.kty, "sig", algs), facts
             return
         # An opt-in key agreement uses the key as another type than its JWK has.
@@ -165,6 +168,19 @@ class JwkSets:
             algs = (*algorithm.jose_algs, *of_jwe)
             kind = MemberKind(record.kty, "enc", algs, on_request=isinstance(algorithm, Kem))
             yield kind, {**record.jwk, "use": "enc"}
+
+
+def _names(record: KeyRecord) -> Iterator[dict[str, Any]]:
+    """Yield the members in which the entries of a key differ.
+
+    Its chain is in the entry of its kid alone: a thousand aliases would multiply it.
+    """
+    if record.certificates:
+        yield {"kid": record.kid, "x5c": sent_chain(record)}
+    else:
+        yield {"kid": record.kid}
+    for alias in record.aliases:
+        yield {"kid": alias}
 
 
 def _sources(profile: str) -> tuple[tuple[str, str], ...]:

@@ -4,6 +4,7 @@ It is over 300 lines, since it is the one interface of keys to the wings above. 
 the life of a key; the use of keys is in the classes that it inherits from.
 """
 
+import asyncio
 import logging
 import secrets
 import time
@@ -22,6 +23,7 @@ from minikms.errors import (
     UnsupportedOperation,
 )
 from minikms.events import CURRENT, AuditEvent, AuditSink, keep_key, set_key
+from minikms.keys.certificates import read_chain, with_chain
 from minikms.keys.encryption import Unwrap
 from minikms.keys.jwe_encryption import JweOperations
 from minikms.keys.jwk_set import JwkFilter, JwkSet
@@ -241,6 +243,23 @@ class KeyService(JweOperations, VersionOperations):
         return await self._change(
             profile, kid, lambda record: replace(record, labels=change(record.labels))
         )
+
+    async def set_certificates(self, profile: str, kid: str, chain: Sequence[str]) -> KeyRecord:
+        """Give a key these certificates in PEM instead of its own.
+
+        Raises InvalidCertificate, TooLargeRecord, UnsupportedOperation for a key that does not
+        sign, and KeyNotUsable for a key that is scheduled for deletion.
+        """
+        # In a thread, since some signatures take milliseconds to verify.
+        certificates = await asyncio.to_thread(read_chain, chain)
+        return await self._change(profile, kid, lambda record: with_chain(record, certificates))
+
+    async def remove_certificates(self, profile: str, kid: str) -> KeyRecord:
+        """Remove the certificates of a key.
+
+        Raises KeyNotUsable for a key that is scheduled for deletion.
+        """
+        return await self._change(profile, kid, lambda record: replace(record, certificates=()))
 
     async def _change(
         self, profile: str, kid: str, change: Callable[[KeyRecord], KeyRecord]

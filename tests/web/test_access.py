@@ -108,7 +108,7 @@ def path_of(route):
 
 async def call(client, route, headers):
     body = None
-    if route.method in ("POST", "PATCH") and not route.path.endswith("restore"):
+    if route.method in ("POST", "PUT", "PATCH") and not route.path.endswith("restore"):
         name = BODIES.get(route.name)
         body = next(iter(EXAMPLES[name].values())) if name else await body_of(client, route)
     by_alias = {"findKey", "deleteKeyByAlias", "dissociateAlias"}

@@ -238,6 +238,10 @@ class InvalidKey(Invalid, slug="invalid-key"):
     """The material is not a key of its algorithm."""
 
 
+class InvalidCertificate(Invalid, slug="invalid-certificate"):
+    """A certificate, its chain, or a name in it is not valid, or does not fit the key."""
+
+
 class DecryptionFailed(Invalid, slug="decryption-failed"):
     """The ciphertext, tag, nonce or wrapped key does not fit; no more is disclosed."""
 

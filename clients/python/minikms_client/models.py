@@ -3,13 +3,14 @@
 An answer may have more members than its class, since a later service adds some.
 """
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from minikms_client.errors import ProblemError, problem
-from minikms_client.shapes import flag, members, moment, optional, text, texts
+from minikms_client.shapes import each, flag, members, moment, optional, text, texts
 from minikms_client.wire import decode
 
 
@@ -18,7 +19,8 @@ class Key:
     """A key, without its private part.
 
     `jwk` is its public JWK, `b58` the public key in base58, `multikey` its Multikey and `did` its
-    did:key; each is None if the key has no such form, as a symmetric key.
+    did:key; each is None if the key has no such form, as a symmetric key. `certificates` are in
+    DER, the key's own first, and `x5t_s256` is the thumbprint of that one; a key may have none.
     """
 
     kid: str
@@ -37,6 +39,8 @@ class Key:
     expires: datetime | None
     deletes: datetime | None
     installed: bool = True
+    certificates: tuple[bytes, ...] = ()
+    x5t_s256: str | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Key":
@@ -58,7 +62,14 @@ class Key:
             expires=optional(moment, data["expires"]),
             deletes=optional(moment, data["deletes"]),
             installed=flag(data.get("installed", True)),
+            certificates=each(_der, data.get("certificates", [])),
+            x5t_s256=optional(text, data.get("x5t#S256")),
         )
+
+
+def _der(value: object) -> bytes:
+    """A certificate in base64 (RFC 7517 section 4.7)."""
+    return base64.b64decode(text(value), validate=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ ONCE = [
     ("createToken", lambda kms: kms.create_token("signer", ["sign"])),
     ("revokeToken", lambda kms: kms.revoke_token("a")),
 ]
-REPEATABLE = {"associateAlias", "restoreKey"}
+REPEATABLE = {"associateAlias", "removeCertificates", "restoreKey"}
 
 
 @pytest.mark.parametrize("call", [call for _, call in ONCE], ids=[name for name, _ in ONCE])

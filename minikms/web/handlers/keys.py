@@ -21,6 +21,7 @@ from minikms.web.schemas import key_bodies as schemas
 
 _ASSOCIATE = schemas.AssociateAlias()
 _UPDATE = schemas.UpdateKey()
+_CERTIFICATES = schemas.SetCertificates()
 _KEY = schemas.Key()
 _ASSOCIATION = schemas.Association()
 _DELETION = schemas.Deletion()
@@ -65,6 +66,18 @@ async def update(request: web.Request, kid: str) -> Answer:
     """Change the state, expiry or labels of a key."""
     changes = await load(request, _UPDATE)
     return _KEY.encode(await service(request).update(profile(request), kid, changes))
+
+
+async def set_certificates(request: web.Request, kid: str) -> Answer:
+    """Give a key its certificates, instead of the ones that it has."""
+    body = await load(request, _CERTIFICATES)
+    chain = body["certificates"]
+    return _KEY.encode(await service(request).set_certificates(profile(request), kid, chain))
+
+
+async def remove_certificates(request: web.Request, kid: str) -> Answer:
+    """Remove the certificates of a key."""
+    return _KEY.encode(await service(request).remove_certificates(profile(request), kid))
 
 
 async def associate(request: web.Request, kid: str) -> Answer:

@@ -91,6 +91,22 @@ _JWE_HEADER = {
     "epk": {"crv": "X25519", "x": "-UqlMbigRLqJuAHmUVgjgpt_xq18wuPzvUqxvZq76Hc", "kty": "OKP"},
 }
 
+# A self-signed certificate of the key of RFC 8037 appendix A.1, in DER as base64.
+_CERTIFICATE = (
+    "MIIBGzCBzqADAgECAhAfLj1MW2p5iBEiM0RVZneIMAUGAytlcDAWMRQwEgYDVQQDDAtleGFtcGxlLmNvbTAeFw0yNjAx"
+    "MzExMjAwMDBaFw0zNjAxMzExMjAwMDBaMBYxFDASBgNVBAMMC2V4YW1wbGUuY29tMCowBQYDK2VwAyEA11qYAYKxCrfV"
+    "S/7TyWQHOg7hcvPapiMlrwIaaPcHURqjMjAwMA8GA1UdEwEB/wQFMAMBAf8wHQYDVR0OBBYEFFsnqlWJF5dw5HV1sWKh"
+    "3tl7i/xtMAUGAytlcANBAEa1ld7DEbblC70WINchrifnrirXPaTfXOSC+wMOaHaAj9dYcsXH89D2M7jPJVyKH7jt8Xsx"
+    "4s0osUBm8gIxLAY="
+)
+_THUMBPRINT = "wk87lxWqB5vIXbjwWHbQDBrJJHf4aCPtihWCfJ-qjQM"
+
+
+def _pem(certificate: str) -> str:
+    """A certificate in PEM (RFC 7468 section 2)."""
+    lines = [certificate[start : start + 64] for start in range(0, len(certificate), 64)]
+    return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""])
+
 
 EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     "ImportKey": {
@@ -153,6 +169,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "out of use": {"state": "disabled"},
         "in use until then": {"state": "enabled", "expires": "2099-12-31T23:59:59+01:00"},
     },
+    "SetCertificates": {"a self-signed one": {"certificates": [_pem(_CERTIFICATE)]}},
     "AssociateAlias": {
         "a DID URL": {"alias": SECOND_ALIAS},
         "only if it is free": {"alias": "did:example:123#free", "alias_taken": "refuse"},
@@ -341,6 +358,11 @@ _TOKEN = {
     "expires": "2036-01-31T12:00:00.000Z",
 }
 
+_CERTIFIED: Final[Mapping[str, Any]] = {
+    "certificates": [_CERTIFICATE],
+    "x5t#S256": _THUMBPRINT,
+}
+
 # The answer to the first example of each call, by operationId, after the calls before it. The
 # service itself gives the others (openapi.py).
 ANSWERS: Final[Mapping[str, Any]] = {
@@ -354,11 +376,18 @@ ANSWERS: Final[Mapping[str, Any]] = {
     "restoreKey": _imported(state="verify-only"),
     "associateAlias": {"alias": SECOND_ALIAS, "kid": KID},
     "dissociateAlias": {"alias": SECOND_ALIAS, "kid": KID},
-    "getKey": _imported(aliases=[SECOND_ALIAS], state="verify-only"),
+    "setCertificates": _imported(aliases=[SECOND_ALIAS], state="verify-only", **_CERTIFIED),
+    "getKey": _imported(aliases=[SECOND_ALIAS], state="verify-only", **_CERTIFIED),
     "updateKey": _imported(
         aliases=[SECOND_ALIAS],
         labels={"purpose": "assertion", "stage": "test"},
         state="verify-only",
+        **_CERTIFIED,
+    ),
+    "removeCertificates": _imported(
+        aliases=["did:example:123#free"],
+        labels={"purpose": "assertion", "stage": "test"},
+        expires="2099-12-31T22:59:59.000Z",
     ),
     "deleteKey": {"message": "Key deleted", "kid": KID},
     "deleteKeyByAlias": {

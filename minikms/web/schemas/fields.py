@@ -409,6 +409,11 @@ def jwk(description: str, **kwargs: Any) -> Object:
     return Object(description, component="Jwk", **kwargs)
 
 
+def certificate(**kwargs: Any) -> Text:
+    """A certificate in PEM."""
+    return Text("A certificate in PEM (RFC 7468).", **kwargs)
+
+
 def jose_alg(**kwargs: Any) -> Text:
     """A JOSE name of a signing algorithm; the document lists the registry's names."""
     return Text(

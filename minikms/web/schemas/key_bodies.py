@@ -5,10 +5,12 @@ from typing import Any, ClassVar, Final
 
 from marshmallow import ValidationError, post_load, validate, validates_schema
 
-from minikms.records import KeyPolicy, KeySource
+from minikms.keys.certificates import thumbprint_of
+from minikms.records import MAX_CERTIFICATES, KeyPolicy, KeySource
 from minikms.web.schemas.base import Body, Request
 from minikms.web.schemas.fields import (
     Base64Url,
+    BoundedList,
     Flag,
     ListOf,
     Part,
@@ -17,6 +19,7 @@ from minikms.web.schemas.fields import (
     algorithm,
     alias,
     alias_taken,
+    certificate,
     if_exists,
     jwk,
     kid,
@@ -130,6 +133,18 @@ class AssociateAlias(Request):
     alias_taken = alias_taken(load_default="move")
 
 
+class SetCertificates(Request):
+    """The certificates of a key."""
+
+    certificates = BoundedList(
+        certificate(),
+        1,
+        MAX_CERTIFICATES,
+        description="X.509 certificates in PEM, the key's own first, each signed by the next.",
+        required=True,
+    )
+
+
 class Key(Body):
     """A key; a form that its algorithm does not have is null."""
 
@@ -154,6 +169,24 @@ class Key(Body):
         "Time from which the key only verifies and decrypts.", required=True, allow_none=True
     )
     deletes = Timestamp("Time at which the key is deleted.", required=True, allow_none=True)
+    certificates = ListOf(
+        Text(),
+        "Its certificate and the chain above it, in DER as base64; left out if it has none.",
+    )
+    x5t_s256 = Text(
+        "SHA-256 thumbprint of its certificate (RFC 7515); left out if it has none.",
+        data_key="x5t#S256",
+    )
+
+    def dump(self, obj: Any, *, many: bool | None = None) -> Any:
+        if many:
+            return [self.dump(one) for one in obj]
+        written = super().dump(obj)
+        if obj.certificates:
+            written["x5t#S256"] = thumbprint_of(obj)
+        else:
+            del written["certificates"]
+        return written
 
 
 class GeneratedKeys(Body):

@@ -183,6 +183,15 @@ class AsyncKeys(AsyncTransport):
         call = Call("DELETE", path, query=query, is_repeatable=False)
         return await self._read(call, Association.from_json)
 
+    async def set_certificates(self, kid: str, certificates: Iterable[str]) -> Key:
+        """Give the key these certificates in PEM, its own first, each signed by the next."""
+        body = present(certificates=list(certificates))
+        return await self._key("PUT", f"/key/{segment(kid)}/certificates", body)
+
+    async def remove_certificates(self, kid: str) -> Key:
+        """Remove the certificates of the key."""
+        return await self._key("DELETE", f"/key/{segment(kid)}/certificates")
+
     async def delete_key(self, kid: str, *, after: timedelta | None = None) -> Deletion:
         """Delete the key, now or `after` a time (365 days at most); until then it is restorable."""
         query = [] if after is None else [("after", duration(after))]

@@ -183,6 +183,15 @@ class Keys(Transport):
         call = Call("DELETE", path, query=query, is_repeatable=False)
         return self._read(call, Association.from_json)
 
+    def set_certificates(self, kid: str, certificates: Iterable[str]) -> Key:
+        """Give the key these certificates in PEM, its own first, each signed by the next."""
+        body = present(certificates=list(certificates))
+        return self._key("PUT", f"/key/{segment(kid)}/certificates", body)
+
+    def remove_certificates(self, kid: str) -> Key:
+        """Remove the certificates of the key."""
+        return self._key("DELETE", f"/key/{segment(kid)}/certificates")
+
     def delete_key(self, kid: str, *, after: timedelta | None = None) -> Deletion:
         """Delete the key, now or `after` a time (365 days at most); until then it is restorable."""
         query = [] if after is None else [("after", duration(after))]

@@ -1,0 +1,91 @@
+"""The certificates of a key: read, checked, and in the forms that others take (RFC 5280)."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from minikms.encodings import jose_b64url
+from minikms.errors import InvalidCertificate, UnsupportedOperation
+from minikms.keys.public_keys import public_key_of, spki
+from minikms.records import KeyRecord
+
+# Reading a certificate of a caller can raise these, at first or when a part of it is asked for.
+UNREADABLE = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm)
+
+
+def chain_of(record: KeyRecord) -> tuple[bytes, ...]:
+    """The chain of a key in DER, its own certificate first; empty if it has none."""
+    return tuple(base64.b64decode(text) for text in record.certificates)
+
+
+def sent_chain(record: KeyRecord) -> tuple[str, ...]:
+    """The chain of a key as base64 of DER, for `x5c` and `x5chain`: without a self-signed root.
+
+    Those who verify have the root already (RFC 5280 section 6.1). The key's own certificate stays.
+    """
+    chain = record.certificates
+    return chain[:-1] if len(chain) > 1 and _is_self_issued(chain[-1]) else chain
+
+
+def thumbprint_of(record: KeyRecord) -> str | None:
+    """The `x5t#S256` of a key's certificate (RFC 7515 section 4.1.8); None if it has none."""
+    if not record.certificates:
+        return None
+    return jose_b64url(hashlib.sha256(base64.b64decode(record.certificates[0])).digest())
+
+
+def read_chain(texts: Sequence[str]) -> tuple[x509.Certificate, ...]:
+    """The chain in these PEM texts, each signed by the next; raises InvalidCertificate."""
+    chain = tuple(read_certificate(text, place) for place, text in enumerate(texts))
+    for place, (subject, issuer) in enumerate(pairwise(chain)):
+        try:
+            subject.verify_directly_issued_by(issuer)
+        except UNREADABLE:
+            raise _fault(place, "is not signed by the next one") from None
+    return chain
+
+
+def read_certificate(text: str, place: int = 0) -> x509.Certificate:
+    """The one certificate of a PEM text; raises InvalidCertificate, which names its place."""
+    try:
+        [certificate] = x509.load_pem_x509_certificates(text.encode())
+        # They are parsed when they are asked for.
+        certificate.public_key()
+        _ = certificate.extensions, certificate.subject, certificate.issuer
+    except UNREADABLE:
+        raise _fault(place, "is not one certificate in PEM that can be read") from None
+    return certificate
+
+
+def with_chain(record: KeyRecord, chain: Sequence[x509.Certificate]) -> KeyRecord:
+    """The record with this chain.
+
+    Raises InvalidCertificate for a chain of another key, UnsupportedOperation for a key that does
+    not sign, and TooLargeRecord.
+    """
+    if "sign" not in record.operations:
+        may = ", ".join(record.operations) or "nothing"
+        raise UnsupportedOperation(f"Only a key that may sign has certificates; it may: {may}.")
+    own = public_key_of(record.jwk)
+    if own is None or spki(own) != spki(chain[0].public_key()):
+        raise InvalidCertificate("The first certificate is not one of this key.")
+    return record.with_certificates(
+        tuple(base64.b64encode(each.public_bytes(Encoding.DER)).decode() for each in chain)
+    )
+
+
+@lru_cache(maxsize=1024)
+def _is_self_issued(text: str) -> bool:
+    certificate = x509.load_der_x509_certificate(base64.b64decode(text))
+    return certificate.issuer == certificate.subject
+
+
+def _fault(place: int, what: str) -> InvalidCertificate:
+    pointer = f"#/certificates/{place}"
+    return InvalidCertificate(errors=[(pointer, f"The certificate {what}.")])

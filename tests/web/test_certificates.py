@@ -1,0 +1,192 @@
+"""The certificates of a key: given, checked, shown, and removed."""
+
+import base64
+import datetime
+import hashlib
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwcrypto.jwk import JWK
+from problems import refused
+
+from minikms.records import MAX_CERTIFICATE_BYTES, MAX_CERTIFICATES
+
+pytestmark = pytest.mark.shared_service
+
+NOW = datetime.datetime(2026, 1, 31, tzinfo=datetime.UTC)
+LATER = NOW + datetime.timedelta(days=365)
+
+
+class Issuer:
+    """A CA: its key, and its certificate by itself or by another one."""
+
+    def __init__(self, name, above=None):
+        self.name = x509.Name.from_rfc4514_string(f"CN={name}")
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.certificate = (above or self).issue(self.key.public_key(), self.name)
+
+    def issue(self, public, name=None, size=0):
+        name = name or x509.Name.from_rfc4514_string("CN=leaf")
+        builder = x509.CertificateBuilder(self.name, name, public, 1, NOW, LATER)
+        if size:
+            filler = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), bytes(size))
+            builder = builder.add_extension(filler, critical=False)
+        return builder.sign(self.key, hashes.SHA256())
+
+
+def public_key(key):
+    return serialization.load_pem_public_key(JWK(**key["jwk"]).export_to_pem())
+
+
+def pem(*certificates):
+    return [each.public_bytes(serialization.Encoding.PEM).decode() for each in certificates]
+
+
+def der(certificate):
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def x5t(certificate):
+    digest = hashlib.sha256(der(certificate)).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+ROOT = Issuer("root")
+MIDDLE = Issuer("middle", ROOT)
+
+
+@pytest.fixture
+def put(client):
+    def call(kid, certificates):
+        return client.put(f"/key/{kid}/certificates", json={"certificates": certificates})
+
+    return call
+
+
+@pytest.mark.each_store
+@pytest.mark.parametrize("alg", ["p256", "ed25519", "rsa2048"])
+async def test_a_chain_is_kept_shown_and_removed(client, get, put, generate, alg):
+    key = await generate(alg, alias="a")
+    path = f"/key/{key['kid']}"
+    leaf = MIDDLE.issue(public_key(key))
+    chain = [leaf, MIDDLE.certificate, ROOT.certificate]
+    certified = key | {
+        "certificates": [base64.b64encode(der(each)).decode() for each in chain],
+        "x5t#S256": x5t(leaf),
+    }
+    async with put(key["kid"], pem(*chain)) as response:
+        assert await response.json() == certified
+    assert [await get(path), await get("/key?alias=a"), *await get("/keys")] == [certified] * 3
+    async with client.delete(f"{path}/certificates") as response:
+        assert await response.json() == key
+    assert await get(path) == key
+    async with client.delete(f"{path}/certificates") as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize("length", [1, 2])
+async def test_a_chain_may_end_before_its_root(put, generate, length):
+    key = await generate("p256")
+    chain = [MIDDLE.issue(public_key(key)), MIDDLE.certificate][:length]
+    async with put(key["kid"], pem(*chain)) as response:
+        assert len((await response.json())["certificates"]) == length
+
+
+async def test_a_chain_that_does_not_fit_is_refused(put, get, generate):
+    key, other = await generate("p256"), await generate("p256")
+    leaf = MIDDLE.issue(public_key(key))
+    forged = Issuer("middle", ROOT)  # of the same name
+    for chain in (
+        pem(MIDDLE.issue(public_key(other)), MIDDLE.certificate),
+        pem(MIDDLE.certificate),
+        pem(leaf, ROOT.certificate),
+        pem(leaf, forged.certificate),
+        pem(MIDDLE.certificate, leaf),
+        pem(leaf, MIDDLE.certificate, leaf),
+        ["".join(pem(leaf, MIDDLE.certificate))],
+        [pem(leaf)[0][:-40]],
+        [pem(leaf)[0].replace("CERTIFICATE", "PRIVATE KEY")],
+        [base64.b64encode(der(leaf)).decode()],
+        [""],
+        ["é\ud83d\ude00"],
+    ):
+        await refused(await put(key["kid"], chain), 422, "invalid-certificate")
+    assert await get(f"/key/{key['kid']}") == key
+
+
+async def test_bounds_of_a_chain(put, generate):
+    key = await generate("p256")
+    leaf = pem(MIDDLE.issue(public_key(key)))[0]
+    await refused(await put(key["kid"], []), 422, "validation-failed")
+    many = [leaf] * (MAX_CERTIFICATES + 1)
+    await refused(await put(key["kid"], many), 422, "validation-failed")
+    size = MAX_CERTIFICATE_BYTES - len(der(MIDDLE.issue(public_key(key), size=20_000))) + 20_000
+    for more, status in ((80, 422), (-80, 200)):
+        large = MIDDLE.issue(public_key(key), size=size + more)
+        async with put(key["kid"], pem(large)) as response:
+            assert response.status == status
+            if status == 422:
+                assert (await response.json())["type"].endswith(":too-large-record")
+            else:
+                kept = base64.b64decode((await response.json())["certificates"][0])
+                assert MAX_CERTIFICATE_BYTES - 200 < len(kept) <= MAX_CERTIFICATE_BYTES
+
+
+async def test_only_a_key_that_signs_has_certificates(client, put, generate, post):
+    chain = pem(ROOT.certificate)
+    for alg in ("x25519", "hs256", "bls12381g1"):
+        key = await generate(alg)
+        await refused(await put(key["kid"], chain), 422, "unsupported-operation")
+    key = await generate("p256", operations=["verify"])
+    chain = pem(MIDDLE.issue(public_key(key)))
+    await refused(await put(key["kid"], chain), 422, "unsupported-operation")
+    key = await generate("p256")
+    async with client.delete(f"/key/{key['kid']}?after=7d") as response:
+        assert response.status == 200
+    chain = pem(MIDDLE.issue(public_key(key)))
+    await refused(await put(key["kid"], chain), 409, "key-not-usable")
+    await refused(await put("unknown", chain), 404, "key-not-found")
+    path = "/key/unknown/certificates"
+    await refused(await client.delete(path), 404, "key-not-found")
+
+
+async def test_a_rotation_leaves_the_chain_with_the_old_key(client, put, get, generate):
+    key = await generate("p256", alias="a")
+    async with put(key["kid"], pem(MIDDLE.issue(public_key(key)))) as response:
+        certified = await response.json()
+    async with client.post(f"/key/{key['kid']}/rotate") as response:
+        assert "certificates" not in await response.json()
+    old = await get(f"/key/{key['kid']}")
+    assert old["certificates"] == certified["certificates"]
+    assert old["x5t#S256"] == certified["x5t#S256"]
+
+
+async def test_a_jwk_set_has_the_chain_without_its_root(put, get, generate):
+    key = await generate("p256", alias="a")
+    leaf = MIDDLE.issue(public_key(key))
+    async with put(key["kid"], pem(leaf, MIDDLE.certificate, ROOT.certificate)) as response:
+        assert response.status == 200
+    entries = {entry["kid"]: entry for entry in (await get("/jwks.json"))["keys"]}
+    sent = [base64.b64encode(der(each)).decode() for each in (leaf, MIDDLE.certificate)]
+    assert entries[key["kid"]] == {
+        **key["jwk"],
+        **{"kid": key["kid"], "use": "sig", "alg": "ES256", "x5c": sent, "x5t#S256": x5t(leaf)},
+    }
+    assert "x5c" not in entries["a"]
+    assert entries["a"]["x5t#S256"] == x5t(leaf)
+
+
+async def test_a_self_signed_certificate_of_the_key_is_in_the_jwk_set(put, get, post):
+    private = ec.generate_private_key(ec.SECP256R1())
+    scalar = private.private_numbers().private_value.to_bytes(32, "big")
+    secret = base64.urlsafe_b64encode(scalar).decode()
+    key = await post("/key/import", {"alg": "p256", "secret": secret})
+    name = x509.Name.from_rfc4514_string("CN=itself")
+    builder = x509.CertificateBuilder(name, name, private.public_key(), 1, NOW, LATER)
+    own = builder.sign(private, hashes.SHA256())
+    async with put(key["kid"], pem(own)) as response:
+        assert response.status == 200
+    [entry] = (await get("/jwks.json"))["keys"]
+    assert entry["x5c"] == [base64.b64encode(der(own)).decode()]
