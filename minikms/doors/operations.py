@@ -7,53 +7,43 @@ the result.
 from minikms.keys.encryption import (
     Decapsulate,
     Decrypt,
-    DecryptEach,
     Derive,
     Encapsulate,
     Encrypt,
-    EncryptEach,
     Encrypted,
     Unwrap,
     Wrap,
 )
-from minikms.keys.hmac import ComputeHmac, ComputeHmacs, VerifyHmac, VerifyHmacs
-from minikms.keys.operation import BatchByRecord, BatchOperation, ByRecord, Operation
+from minikms.keys.hmac import ComputeHmac, VerifyHmac
+from minikms.keys.operation import BatchOperation, ByRecord, Each, Operation
 from minikms.keys.signing import (
     ComputeMac,
     Sign,
-    SignBatch,
     Signed,
     SignOptions,
     Verify,
-    VerifyBatch,
     VerifyMac,
 )
 
 __all__ = [
-    "BatchByRecord",
     "BatchOperation",
     "ByRecord",
     "ComputeHmac",
-    "ComputeHmacs",
     "ComputeMac",
     "Decapsulate",
     "Decrypt",
-    "DecryptEach",
     "Derive",
+    "Each",
     "Encapsulate",
     "Encrypt",
-    "EncryptEach",
     "Encrypted",
     "Operation",
     "Sign",
-    "SignBatch",
     "SignOptions",
     "Signed",
     "Unwrap",
     "Verify",
-    "VerifyBatch",
     "VerifyHmac",
-    "VerifyHmacs",
     "VerifyMac",
     "Wrap",
 ]

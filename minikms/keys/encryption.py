@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from minikms.errors import UnsupportedOption, ValidationFailed
-from minikms.keys.operation import Each, Operation, UsableKey, Use, refuse_private
+from minikms.keys.operation import Operation, UsableKey, Use, refuse_private
 from minikms.plugin.protocol import (
     Aead,
     Box,
@@ -83,18 +83,6 @@ class Decrypt(Operation[AnyEncryption, bytes]):
             return algorithm.decrypt(key.material, Sealed(ciphertext, nonce, tag), self.aad or b"")
         _refuse_aead_parts(nonce, tag, self.aad)
         return algorithm.decrypt(key.material, ciphertext)
-
-
-class EncryptEach(Each[AnyEncryption, Encrypted]):
-    """Encrypt for each of many plaintexts."""
-
-    uses = Encrypt.uses
-
-
-class DecryptEach(Each[AnyEncryption, bytes]):
-    """Decrypt for each of many ciphertexts."""
-
-    uses = Decrypt.uses
 
 
 @dataclass(slots=True, repr=False)

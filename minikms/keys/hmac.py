@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from minikms.encodings import b64url_decode
-from minikms.keys.operation import Each, Operation, UsableKey, Use
+from minikms.keys.operation import Operation, UsableKey, Use
 from minikms.plugin.hashing import HASHES
 from minikms.plugin.protocol import JwkImporter, KeyAlgorithm, Mac
 
@@ -51,18 +51,6 @@ class VerifyHmac(Operation[Any, bool]):
         except InvalidSignature:
             return False
         return True
-
-
-class ComputeHmacs(Each[Any, bytes]):
-    """ComputeHmac for each of many messages."""
-
-    uses = ComputeHmac.uses
-
-
-class VerifyHmacs(Each[Any, bool]):
-    """VerifyHmac for each of many messages."""
-
-    uses = VerifyHmac.uses
 
 
 def _over(key: UsableKey[Any], hash_name: str, message: bytes) -> HMAC:

@@ -139,20 +139,10 @@ class ByRecord(Operation[AlgorithmT, ResultT]):
 
 
 @dataclass(slots=True, repr=False)
-class BatchByRecord(BatchOperation[AlgorithmT, ItemT, ResultT]):
-    """A batch that depends on the record of its key, like ByRecord."""
+class Each(BatchOperation[AlgorithmT, Operation[AlgorithmT, ResultT], ResultT]):
+    """A batch whose items are operations on one key, which have these `uses`."""
 
     uses: tuple[Use, ...]
-    choose: Callable[[KeyRecord], BatchOperation[AlgorithmT, ItemT, ResultT]]
-
-    def bind(self, key: UsableKey[AlgorithmT]) -> Callable[[Sequence[ItemT]], list[ResultT]]:
-        return self.choose(_record_of(key)).bind(key)
-
-
-class Each(BatchOperation[AlgorithmT, Operation[AlgorithmT, ResultT], ResultT]):
-    """A batch whose items are operations on one key, with the same `uses`."""
-
-    __slots__ = ()
 
     def bind(
         self, key: UsableKey[AlgorithmT]

@@ -66,9 +66,3 @@ def test_the_tables_have_the_calls_of_a_handler():
         if issubclass(kind, operations.Operation) and kind is not operations.Operation
     }
     assert performed == of_keys
-    of_many = {
-        name: required(kind)
-        for name, kind in kinds.items()
-        if issubclass(kind, operations.BatchOperation) and kind is not operations.BatchOperation
-    }
-    assert calls(section("Batches")) == of_many

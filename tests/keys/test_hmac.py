@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from minikms.encodings import b64url_decode
 from minikms.errors import InvalidKey, KeyNotUsable, UnsupportedOperation
 from minikms.keys.exporting import Export
-from minikms.keys.hmac import ComputeHmac, ComputeHmacs, VerifyHmac, VerifyHmacs
+from minikms.keys.hmac import ComputeHmac, VerifyHmac
+from minikms.keys.operation import Each
 from minikms.keys.service import KeyService
 from minikms.plugin import HASHES
 from minikms.plugin.registry import AlgorithmRegistry
@@ -95,9 +96,9 @@ async def test_many_are_computed_in_order(keys):
     record = await generate(keys, "p256")
     by, messages = KeyRef(kid=record.kid), [b"a", b"b", b"c"]
     items = [ComputeHmac(each, "sha256") for each in messages]
-    made = await keys.perform_batch(DEFAULT_PROFILE, by, ComputeHmacs(), items)
+    made = await keys.perform_batch(DEFAULT_PROFILE, by, Each(ComputeHmac.uses), items)
     assert made == [await perform(keys, record, each) for each in items]
     pairs = [VerifyHmac(*pair) for pair in zip(messages, ["sha256"] * 3, made, strict=True)]
     broken = [*pairs[:2], InvalidKey(), VerifyHmac(b"d", "sha256", made[2])]
-    results = await keys.perform_batch(DEFAULT_PROFILE, by, VerifyHmacs(), broken)
+    results = await keys.perform_batch(DEFAULT_PROFILE, by, Each(VerifyHmac.uses), broken)
     assert results == [True, True, broken[2], False]
