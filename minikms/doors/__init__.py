@@ -1,7 +1,18 @@
 """The names that the author of a door imports (docs/writing-a-door.md)."""
 
 from minikms import errors
-from minikms.doors.protocol import Door, DoorCall, DoorOption, DoorRoute, DoorService, ErrorAnswer
+from minikms.doors.protocol import (
+    ANY_TOKEN,
+    LOGIN,
+    OPEN,
+    Door,
+    DoorAnswer,
+    DoorCall,
+    DoorOption,
+    DoorRoute,
+    DoorService,
+    ErrorAnswer,
+)
 from minikms.encodings import parse_json
 from minikms.errors import (
     BadRequest,
@@ -27,13 +38,17 @@ from minikms.startup_errors import SetupError
 from minikms.versions import KeyVersions
 
 __all__ = [
+    "ANY_TOKEN",
     "DEFAULT_PROFILE",
     "KID_PATTERN",
+    "LOGIN",
     "MAX_LABELS",
     "MAX_LABEL_VALUE",
+    "OPEN",
     "AlgorithmRegistry",
     "BadRequest",
     "Door",
+    "DoorAnswer",
     "DoorCall",
     "DoorOption",
     "DoorRoute",

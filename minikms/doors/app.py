@@ -10,13 +10,23 @@ from aiohttp import web
 
 from minikms.access.policy import SCOPES, TokenAccess
 from minikms.config import DoorConfig
-from minikms.doors.protocol import Door, DoorCall, DoorRoute, DoorService
+from minikms.doors.protocol import (
+    ANY_TOKEN,
+    LOGIN,
+    OPEN,
+    Door,
+    DoorAnswer,
+    DoorCall,
+    DoorRoute,
+    DoorService,
+)
 from minikms.errors import InternalError, KmsError, ProfileNotFound
 from minikms.events import AuditSink
-from minikms.http.answers import Answer, AnswerForm, Handler
+from minikms.http.answers import Answer, AnswerForm, BodyAnswer, Handler
 from minikms.http.gate import Gate, Gated, enter, receive
 from minikms.http.hosts import known_hosts
 from minikms.http.proxies import parse_proxies
+from minikms.http.request_batches import EVERY_PATH
 from minikms.http.server import KmsRunner
 from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVER, SHUTDOWN, UNREAD
 from minikms.http.tracebacks import loggable
@@ -26,6 +36,9 @@ from minikms.startup_errors import PluginError
 LOGGER = logging.getLogger(__name__)
 
 _PROFILE: Final = re.compile(PROFILE_PATTERN)
+
+# In place of a scope, where no token is needed.
+_NO_TOKEN: Final = (OPEN, LOGIN)
 
 _Expect: TypeAlias = Callable[[web.Request], Any]
 
@@ -59,7 +72,7 @@ class DoorApp:
         for route in door.routes:
             self._guard(route)
         answer: Any = self._answer
-        for path, name in (("/", door.name), ("/{path:.+}", None)):
+        for path, name in (("/", door.name), (EVERY_PATH, None)):
             self._app.router.add_route("*", path, answer, name=name, expect_handler=self._expect)
 
     def open(
@@ -78,7 +91,9 @@ class DoorApp:
 
     def _guard(self, route: DoorRoute) -> None:
         name = f"{self._door.name}:{route.operation}"
-        if unknown := {route.scope, *route.also} - set(SCOPES):
+        is_open = route.scope in _NO_TOKEN
+        scopes = route.also if is_open or route.scope == ANY_TOKEN else (route.scope, *route.also)
+        if unknown := set(scopes) - set(SCOPES):
             raise PluginError(
                 f"The route {name} has the unknown scope {min(unknown)!r}. The scopes are: "
                 f"{', '.join(SCOPES)}."
@@ -86,19 +101,22 @@ class DoorApp:
         if route.operation in self._handlers:
             raise PluginError(f"Two routes have the name {name}.")
 
-        async def handle(request: web.Request) -> bytes:
+        async def handle(request: web.Request) -> Answer:
             body = await receive(request, request.client_max_size)
             profile = self._door.profile(request)
             if not _PROFILE.match(profile):
                 raise ProfileNotFound()
-            call = DoorCall(request, body, enter(request, profile), self._service)
-            answer: Any = await route.handler(call)
-            if not isinstance(answer, bytes):
-                raise TypeError(f"The handler of {name} does not return bytes.")
-            return answer
+            if not is_open:
+                enter(request, profile)
+            answer: Any = await route.handler(DoorCall(request, body, profile, self._service))
+            if isinstance(answer, bytes):
+                return answer
+            if not isinstance(answer, DoorAnswer):
+                raise TypeError(f"The handler of {name} returns neither bytes nor a DoorAnswer.")
+            return _response(self._door, answer)
 
         # No cache may keep the answers of a door.
-        gated = Gated(name, (route.scope, *route.also), secret=True)
+        gated = Gated(name, scopes, secret=True, is_open=is_open, is_recorded=route.scope != OPEN)
         self._handlers[route.operation] = self.gate.guard(gated, handle)
         self._expecting[route.operation] = self.gate.expecting(gated)
 
@@ -129,6 +147,14 @@ def _asked_profile(door: Door, request: web.Request) -> str | None:
     except KmsError:
         return None
     return name if _PROFILE.match(name) else None
+
+
+def _response(door: Door, answer: DoorAnswer) -> web.Response:
+    status, body, headers = answer
+    response = BodyAnswer(status=status, body=body or None, headers=headers)
+    if body and "Content-Type" not in response.headers:
+        response.headers["Content-Type"] = door.content_type
+    return response
 
 
 def _respond(door: Door, error: KmsError) -> web.Response:

@@ -6,7 +6,8 @@ The help of `minikms serve` loads the installed doors, so this module imports li
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from minikms.errors import KmsError
 from minikms.plugin.registry import AlgorithmRegistry
@@ -16,11 +17,14 @@ from minikms.versions import KeyVersions
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from minikms.access.policy import Caller
     from minikms.keys.making import KeyPair
     from minikms.keys.operation import BatchOperation, Operation
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class DoorService(Protocol):
@@ -214,37 +218,82 @@ class DoorCall:
     profile: str
     service: DoorService
 
+    # Imported in functions: the help of `minikms serve` loads this module without HTTP.
+
     def presence(self) -> Callable[[], None]:
         """Make the `check` of a batch, which raises once the caller is gone."""
-        # Imported here: the help of `minikms serve` loads this module without HTTP.
         from minikms.http.presence import Presence
 
         return Presence(self.request)
 
+    @property
+    def caller(self) -> "Caller":
+        """The caller, with its name, scopes and profiles; without tokens, it has all of them."""
+        from minikms.http.gate import caller
 
-# Returns the body of a success.
-Handler: TypeAlias = Callable[[DoorCall], Awaitable[bytes]]
+        return caller(self.request)
+
+    @property
+    def request_id(self) -> str:
+        """The request's id, as in the log and the audit log: up to 128 of `A-Za-z0-9._:/+=@-`."""
+        from minikms.http.logs import request_id
+
+        return request_id(self.request)
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """The variables of the path by name, if `minikms.doors.paths` found the route."""
+        from minikms.http.state import PARAMETERS
+
+        found: Mapping[str, str] = self.request.get(PARAMETERS, _NOTHING)
+        return found
+
+    async def authenticate(self, token: str) -> "Caller":
+        """Authenticate the token in the body of a call to a LOGIN route, for the call's profile.
+
+        Raises Unauthenticated, TooManyAttempts, and ProfileNotFound if it is not for this profile.
+        """
+        from minikms.http.gate import enter, log_in
+
+        caller = await log_in(self.request, token)
+        enter(self.request, self.profile)
+        return caller
+
+
+class DoorAnswer(NamedTuple):
+    """An answer with a status of its own."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = MappingProxyType({})
+    """Headers of the answer; without a Content-Type, the one of the door."""
+
+
+ErrorAnswer = DoorAnswer
+"""The answer to send for an error, including its Content-Type."""
+
+# Returns the body of a success with status 200, or an answer with another status.
+Handler: TypeAlias = Callable[[DoorCall], Awaitable[bytes | DoorAnswer]]
+
+OPEN: Final = "open"
+"""In place of a scope: anybody may call, and calls are not in the audit log."""
+LOGIN: Final = "login"
+"""In place of a scope: anybody may call, and the handler calls `DoorCall.authenticate`."""
+ANY_TOKEN: Final = "any-token"  # noqa: S105 - not a token
+"""In place of a scope: the caller needs a token, with any scopes."""
 
 
 class DoorRoute(NamedTuple):
     """An operation of a door, which the audit log and the metrics name `DOOR:OPERATION`.
 
-    Callers need the scope `scope` (docs/http-api.md#scopes) and all scopes in `also`.
+    Callers need the scope `scope` (docs/http-api.md#scopes) and all scopes in `also`. In place of
+    a scope, OPEN, LOGIN and ANY_TOKEN need none.
     """
 
     operation: str
     scope: str
     handler: Handler
     also: tuple[str, ...] = ()
-
-
-class ErrorAnswer(NamedTuple):
-    """The answer to send for an error."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str]
-    """Headers of the answer, including its Content-Type."""
 
 
 class Door(ABC):

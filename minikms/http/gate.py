@@ -30,9 +30,13 @@ AskedProfile: TypeAlias = Callable[[web.Request], str | None]
 
 CALLER: Final = web.RequestKey("caller", Caller)
 _AUTHENTICATE: Final[web.RequestKey[Callable[[], Awaitable[Caller]]]] = web.RequestKey("again")
+_LOG_IN: Final[web.RequestKey[Callable[[str], Awaitable[Caller]]]] = web.RequestKey("log_in")
 
 _KID, _TOKEN = map(re.compile, (KID_PATTERN, ID_PATTERN))
 _ORDINARY: Final = (Exception, asyncio.CancelledError, GeneratorExit)
+
+# The caller of an open route; its handler may log another one in.
+_NOBODY: Final = Caller("", frozenset(), frozenset())
 
 # The scopes of anybody in a profile that publishes its public keys.
 _PUBLIC: Final = frozenset({"keys:read"})
@@ -44,7 +48,8 @@ class Gated(NamedTuple):
     `operation` is its name in the audit log and the metrics. Callers need all of `scopes`. No cache
     may keep a success of a `secret` route. `published` returns the profile that anybody may read by
     this call, None if the caller must be authenticated. `refuse_query` raises for the query of a
-    route that takes none.
+    route that takes none. Anybody may call a route that `is_open`; its handler may log a caller in.
+    Only calls of a route that `is_recorded` are in the audit log.
     """
 
     operation: str
@@ -52,6 +57,8 @@ class Gated(NamedTuple):
     secret: bool = False
     published: Callable[[web.Request], Awaitable[str | None]] | None = None
     refuse_query: Callable[[web.Request], None] | None = None
+    is_open: bool = False
+    is_recorded: bool = True
 
 
 def authorization_header(request: web.Request) -> str:
@@ -85,7 +92,7 @@ class Gate:
 
     def guard(self, route: Gated, handler: Handler) -> Handler:
         """Guard the handler of a route; a call is recorded before its answer."""
-        in_flight, hosts = self._in_flight, self._hosts
+        in_flight, hosts, is_open = self._in_flight, self._hosts, route.is_open
 
         async def guarded(request: web.Request) -> Answer:
             event = self._begin(request, route)
@@ -98,7 +105,13 @@ class Gate:
                 in_flight.number += 1
                 try:
                     known = ANYBODY
-                    if self.access is not None:
+                    if is_open:
+                        known = _NOBODY
+                        log_in: Callable[[str], Awaitable[Caller]] = partial(
+                            self._log_in, request, event
+                        )
+                        request[_LOG_IN] = log_in
+                    elif self.access is not None:
                         known = self._known_caller(request, route) or await self._authenticate(
                             self.access, request, event, route
                         )
@@ -187,7 +200,9 @@ class Gate:
 
     def _begin(self, request: web.Request, route: Gated) -> AuditEvent:
         """Begin the audit event of a request with the facts in its head."""
-        event = request[EVENT] = AuditEvent(route.operation, self.sink)
+        event = request[EVENT] = AuditEvent(
+            route.operation, self.sink if route.is_recorded else None
+        )
         if self.access is None and self.sink is None:
             return event
         event.request_id = request_id(request)
@@ -237,6 +252,15 @@ class Gate:
             known.require(scope)
         return known
 
+    async def _log_in(self, request: web.Request, event: AuditEvent, token: str) -> Caller:
+        """Authenticate the caller of an open route; raises as TokenAccess does."""
+        known = ANYBODY
+        if self.access is not None:
+            known = await self.access.authenticate(f"Bearer {token}", event.address, self._aside)
+            event.who = known.name
+        request[CALLER] = known
+        return known
+
     @contextmanager
     def _aside(self) -> Iterator[None]:
         """Let an unknown caller wait without taking a known caller's place; raises TooBusy."""
@@ -252,6 +276,13 @@ def caller(request: web.Request) -> Caller:
     """The caller of a request."""
     found: Caller = request.get(CALLER, ANYBODY)
     return found
+
+
+async def log_in(request: web.Request, token: str) -> Caller:
+    """Authenticate the caller of an open route; raises Unauthenticated and TooManyAttempts."""
+    if _LOG_IN not in request:
+        raise TypeError("Only the handler of an open route logs callers in.")
+    return await request[_LOG_IN](token)
 
 
 def enter(request: web.Request, profile: str) -> str:

@@ -37,26 +37,40 @@ _ErrInfo: Final[Any] = getattr(web_protocol, "_ErrInfo", None)
 _EAGER: Final = sys.version_info >= (3, 12)
 
 
+EVERY_PATH: Final = "/{path:.+}"
+"""The path of a route for all methods and for all paths but `/`."""
+_EVERY_FORM: Final = "/{path}"
+
+
 class PlainRoutes:
-    """The routes of an application whose paths have no variables: the router takes longer."""
+    """The routes of an application whose paths have no variables: the router takes longer.
+
+    A route of EVERY_PATH has the other paths, without its variable.
+    """
 
     def __init__(self, app: web.Application) -> None:
         self._handle: Handler = app._handle
         # The handler of a method and path, with the result of the router.
         self._routes: dict[tuple[str, str], tuple[Handler, UrlMappingMatchInfo]] = {}
+        self._every: tuple[Handler, UrlMappingMatchInfo] | None = None
         for route in app.router.routes():
-            path = route.resource.get_info().get("path") if route.resource is not None else None
-            if path is not None:
-                match = UrlMappingMatchInfo({}, route)
-                match.add_app(app)
-                match.freeze()
-                handler: Any = route.handler
+            info = route.resource.get_info() if route.resource is not None else {}
+            path, form = info.get("path"), info.get("formatter")
+            if path is None and form != _EVERY_FORM:
+                continue
+            match = UrlMappingMatchInfo({}, route)
+            match.add_app(app)
+            match.freeze()
+            handler: Any = route.handler
+            if path is None:
+                self._every = handler, match
+            else:
                 self._routes[route.method, path] = handler, match
 
     def start(self, request: web.Request, method: str, target: str) -> Coroutine[Any, Any, Answer]:
         """The coroutine that answers a request without `Expect`."""
         path = target.partition("?")[0]
-        found = self._routes.get((method, path)) or self._routes.get(("*", path))
+        found = self._routes.get((method, path)) or self._routes.get(("*", path)) or self._every
         if found is None:
             return self._handle(request)
         handler, request._match_info = found

@@ -1,5 +1,6 @@
 """State that the applications of a service share: their keys (AppKey), and two small types."""
 
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from aiohttp import web
@@ -39,5 +40,7 @@ CONFIG: Final = web.AppKey("config", Config)
 IN_FLIGHT: Final = web.AppKey("in_flight", InFlight)
 SHUTDOWN: Final = web.AppKey("shutdown", Shutdown)
 UNREAD: Final = web.AppKey("unread", UnreadAnswers)
+# The variables of a path, by name; missing without any.
+PARAMETERS: Final[web.RequestKey[Mapping[str, str]]] = web.RequestKey("parameters")
 # Missing without metrics.
 OBSERVER: Final[web.AppKey[Observer]] = web.AppKey("observer")

@@ -135,6 +135,6 @@ async def test_a_handler_that_gives_no_bytes(opened, tmp_path, monkeypatch, capl
     _, door = await opened(audit_log=str(log))
     refused = await door.post("/keys", headers={"Key": "mine"})
     assert (refused.status, (await refused.text()).split(":")[0]) == (500, "internal-error")
-    assert "The handler of plain:makeKey does not return bytes." in caplog.text
+    assert "The handler of plain:makeKey returns neither bytes nor a DoorAnswer." in caplog.text
     line = orjson.loads(log.read_text().splitlines()[-1])
     assert (line["operation"], line["outcome"]) == ("plain:makeKey", "internal-error")

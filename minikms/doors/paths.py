@@ -1,0 +1,96 @@
+"""Routes of a door by method and path, with variables such as `keys/{name}/rotate`."""
+
+from collections.abc import Iterable, Sequence
+from re import Pattern
+from typing import Final
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from minikms.doors.protocol import DoorRoute
+from minikms.errors import MethodNotAllowed, RouteNotFound
+from minikms.http.state import PARAMETERS
+
+_REST: Final = "..."
+
+
+class _Step:
+    """A place within paths; `routes` end here, and `rest` take all that follows.
+
+    Both have the routes by method, each with the names of its variables.
+    """
+
+    __slots__ = ("named", "rest", "routes", "variable")
+
+    def __init__(self) -> None:
+        self.named: dict[str, _Step] = {}
+        self.variable: _Step | None = None
+        self.routes: dict[str, tuple[DoorRoute, Sequence[str]]] = {}
+        self.rest: dict[str, tuple[DoorRoute, Sequence[str]]] = {}
+
+
+class PathRoutes:
+    """Finds the route of a path in as many steps as the path has segments.
+
+    A variable `{name}` is one segment of the form `variable`; `{name...}`, at the end, is one or
+    more segments of any form. A segment that is spelled out has precedence.
+    """
+
+    def __init__(
+        self, routes: Iterable[tuple[str, str, DoorRoute]], variable: Pattern[str]
+    ) -> None:
+        """Take methods and paths, without a slash at either end, and their routes."""
+        self._first = _Step()
+        self._variable = variable
+        for method, path, route in routes:
+            self._add(method, path.split("/"), route)
+
+    def find(self, request: web.Request, method: str, path: str) -> DoorRoute:
+        """Find a route, and leave its variables to `DoorCall.parameters`.
+
+        `path` is the encoded path without the slash before it. Raises RouteNotFound, and
+        MethodNotAllowed for a path with other methods.
+        """
+        segments = path.split("/")
+        if "%" in path:
+            segments = list(map(unquote, segments))
+        step = self._first
+        values: list[str] = []
+        kept: list[str] = []
+        known: dict[str, tuple[DoorRoute, Sequence[str]]] = {}
+        for place, segment in enumerate(segments):
+            if step.rest and segment:
+                known, kept = step.rest, [*values, "/".join(segments[place:])]
+            following = step.named.get(segment)
+            if following is None:
+                following = step.variable
+                if following is None or not self._variable.fullmatch(segment):
+                    break
+                values.append(segment)
+            step = following
+        else:
+            if step.routes:
+                known, kept = step.routes, values
+        if not known:
+            raise RouteNotFound()
+        if method not in known:
+            allowed = ", ".join(sorted(known))
+            raise MethodNotAllowed(f"Allowed here: {allowed}.", headers={"Allow": allowed})
+        route, names = known[method]
+        if names:
+            request[PARAMETERS] = dict(zip(names, kept, strict=True))
+        return route
+
+    def _add(self, method: str, segments: list[str], route: DoorRoute) -> None:
+        step, names = self._first, []
+        for segment in segments:
+            if not segment.startswith("{"):
+                step = step.named.setdefault(segment, _Step())
+                continue
+            names.append(segment.strip("{}").removesuffix(_REST))
+            if segment.endswith(_REST + "}"):
+                step.rest[method] = route, names
+                return
+            step.variable = step.variable or _Step()
+            step = step.variable
+        step.routes[method] = route, names
