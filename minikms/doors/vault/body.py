@@ -1,0 +1,158 @@
+"""Bodies as Vault takes them: a JSON object whose values need not have the type of their field."""
+
+import binascii
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from minikms.doors import parse_json
+from minikms.doors.vault.errors import VaultError, invalid
+
+# As the service bounds its own bodies: bytes of a body whose values are not counted, and the number
+# of values of a larger body. A value of two bytes takes 64 bytes of memory.
+_SMALL: Final = 64 * 1024
+_MOST_VALUES: Final = 20_000
+
+_TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE: Final = frozenset({"", "0", "f", "F", "false", "FALSE", "False"})
+_INTEGERS: Final = range(-(2**63), 2**63)
+
+
+class Body:
+    """The members of a request: of its body, or of the query of a GET, and of its path.
+
+    Each method reads one member by its name. A member that is absent or null is the default.
+    Numbers and booleans may be texts, and texts may be numbers. Each raises VaultError with 400 for
+    a value of another type.
+    """
+
+    __slots__ = ("members",)
+
+    def __init__(self, members: Mapping[str, Any]) -> None:
+        self.members = members
+
+    def __contains__(self, name: str) -> bool:
+        return self.members.get(name) is not None
+
+    def text(self, name: str, default: str = "") -> str:
+        """Read a text."""
+        value = self.members.get(name)
+        if type(value) is str:
+            return value
+        if value is None:
+            return default
+        if type(value) is bool:
+            return "1" if value else "0"
+        if type(value) is int or type(value) is float:
+            return orjson.dumps(value).decode()
+        raise _wrong(name, "expected type 'string'")
+
+    def data(self, name: str) -> bytes:
+        """Read bytes in base64, with or without line breaks; without the member, no bytes."""
+        text = self.text(name)
+        try:
+            return decoded(text)
+        except ValueError:
+            raise invalid(f"unable to decode {name} as base64") from None
+
+    def integer(self, name: str, default: int = 0) -> int:
+        """Read a whole number of 64 bits."""
+        value = self.members.get(name)
+        if type(value) is int:
+            return value
+        if value is None:
+            return default
+        if type(value) is bool:
+            return int(value)
+        if type(value) is str:
+            try:
+                number = int(value) if value else 0
+            except ValueError:
+                number = _INTEGERS.stop
+            if number in _INTEGERS:
+                return number
+        elif type(value) is float and value.is_integer():
+            return int(value)
+        raise _wrong(name, "cannot parse value as 'int'")
+
+    def boolean(self, name: str, default: bool = False) -> bool:
+        """Read a boolean."""
+        value = self.members.get(name)
+        if type(value) is bool:
+            return value
+        if value is None:
+            return default
+        if type(value) is int or type(value) is float:
+            return bool(value)
+        if type(value) is str:
+            if value in _TRUE:
+                return True
+            if value in _FALSE:
+                return False
+        raise _wrong(name, "cannot parse value as 'bool'")
+
+    def texts(self, name: str) -> list[str]:
+        """Read a list of texts, or a text with commas between them."""
+        value = self.members.get(name)
+        if value is None:
+            return []
+        if type(value) is str:
+            return [part for each in value.split(",") if (part := each.strip())]
+        if type(value) is list and all(type(each) is str for each in value):
+            return value
+        raise _wrong(name, "expected a list of strings")
+
+    def items(self, name: str) -> "list[Body] | None":
+        """Read a list of structures, such as `batch_input`; None without the member."""
+        value = self.members.get(name)
+        if value is None:
+            return None
+        if type(value) is not list or not all(type(each) is dict for each in value):
+            raise _wrong(name, "expected a list of objects")
+        return [Body(each) for each in value]
+
+
+def read(content: bytes) -> dict[str, Any]:
+    """Read the members of a body; an empty one and `null` have none.
+
+    Raises VaultError with 400 if it is not a JSON object, and 413 if it has too many values.
+    """
+    if not content:
+        return {}
+    if len(content) > _SMALL and _count_values(content) > _MOST_VALUES:
+        raise VaultError(413, f"A body has at most {_MOST_VALUES:,} JSON values.")
+    try:
+        document = parse_json(content)
+    except orjson.JSONDecodeError:
+        raise invalid("failed to decode JSON input: the body is not valid JSON") from None
+    if document is None:
+        return {}
+    if type(document) is not dict:
+        raise invalid("failed to decode JSON input: the body is not a JSON object")
+    return document
+
+
+def decoded(text: str) -> bytes:
+    """Decode base64 as Vault does: with padding, and line breaks are ignored; raises ValueError."""
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        if "\n" not in text and "\r" not in text:
+            raise
+        plain = text.replace("\r", "").replace("\n", "")
+        return binascii.a2b_base64(plain, strict_mode=True)
+
+
+def base64(data: bytes) -> str:
+    """Write bytes as answers have them."""
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
+
+
+def _count_values(content: bytes) -> int:
+    """Count the JSON values of a body, or more: commas and brackets in texts count as well."""
+    return content.count(b",") + content.count(b"[") + content.count(b"{") + 1
+
+
+def _wrong(name: str, fault: str) -> VaultError:
+    return invalid(f'Field validation failed: error converting input for field "{name}": {fault}')

@@ -1,0 +1,107 @@
+"""The Vault door: the head of a request in Vault's protocol, and the table of operations."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from minikms.doors import (
+    DEFAULT_PROFILE,
+    AlgorithmRegistry,
+    Door,
+    DoorRoute,
+    ErrorAnswer,
+    KmsError,
+    RouteNotFound,
+)
+from minikms.doors.vault.errors import VaultError, as_vault, body_of, invalid
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from minikms.doors.vault.operation import VaultOperation
+
+_VERSION: Final = "/v1/"
+_BEARER: Final = "Bearer "
+_ROOT: Final = "root"
+
+# Vault's GenericNameRegex.
+_NAME: Final = re.compile(r"\w(?:[\w.-]*\w)?", re.ASCII)
+
+
+class VaultDoor(Door):
+    """Vault's Transit engine, and the calls that clients of Vault make before they use it."""
+
+    name = "vault"
+    title = "Vault Transit"
+    content_type = "application/json"
+
+    def __init__(self, options: Mapping[str, str], registry: AlgorithmRegistry) -> None:
+        super().__init__(options, registry)
+        # Imported here: the help of `minikms serve` loads this module without operations.
+        from minikms.doors.paths import PathRoutes
+
+        known = _operations()
+        self._routes = {each.name: each.route(registry) for each in known}
+        self._paths = PathRoutes(
+            (
+                (method, path, self._routes[each.name])
+                for each in known
+                for method, path in each.paths()
+            ),
+            _NAME,
+        )
+        self._engines = {path.split("/")[0] for each in known for _, path in each.paths()}
+
+    @property
+    def routes(self) -> Sequence[DoorRoute]:
+        return tuple(self._routes.values())
+
+    def route_of(self, request: "web.Request") -> DoorRoute:
+        method, path = request.method, request.rel_url.raw_path
+        if not path.startswith(_VERSION):
+            raise VaultError(404)
+        path = path[len(_VERSION) :]
+        if method == "PUT":
+            method = "POST"
+        elif method == "GET" and request.query_string and _asks_for_a_list(request):
+            method = "LIST"
+        if path.endswith("/"):
+            if method == "POST":
+                raise invalid("cannot write to a path ending in '/'")
+            path = path[:-1]
+        try:
+            return self._paths.find(request, method, path)
+        except RouteNotFound:
+            if path.split("/")[0] in self._engines:
+                raise
+            raise VaultError(
+                404, f'no handler for route "{path}". route entry not found.'
+            ) from None
+
+    def token(self, request: "web.Request") -> str:
+        headers = request.headers
+        token = headers.get("X-Vault-Token", "")
+        if not token:
+            authorization = headers.get("Authorization", "")
+            if authorization.startswith(_BEARER):
+                token = authorization[len(_BEARER) :]
+        return token
+
+    def profile(self, request: "web.Request") -> str:
+        name = request.headers.get("X-Vault-Namespace", "").strip("/")
+        return DEFAULT_PROFILE if name in ("", _ROOT) else name
+
+    def answer(self, error: KmsError) -> ErrorAnswer:
+        status, sentences = as_vault(error)
+        headers = {**error.headers, "Content-Type": self.content_type}
+        return ErrorAnswer(status, body_of(error, sentences), headers)
+
+
+def _asks_for_a_list(request: "web.Request") -> bool:
+    return request.query.get("list", "").lower() in ("true", "1")
+
+
+def _operations() -> "Sequence[VaultOperation]":
+    from minikms.doors.vault import auth, sys
+
+    return (*sys.OPERATIONS, *auth.OPERATIONS)

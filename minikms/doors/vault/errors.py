@@ -1,0 +1,80 @@
+"""The errors of Vault: a status, and sentences in `{"errors": [...]}`."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+
+from minikms.doors import KmsError, errors
+
+PERMISSION_DENIED: Final = "permission denied"
+
+# Slugs of Vault's own errors, the outcomes in the audit log.
+_SLUGS: Final[Mapping[int, str]] = {
+    400: "vault-invalid-request",
+    404: "vault-not-found",
+    405: "vault-unsupported-operation",
+    501: "vault-unsupported",
+}
+
+
+class VaultError(KmsError):
+    """An error by Vault's status and sentences; without a sentence, `errors` is empty.
+
+    `data` are members of the answer besides the errors, as a batch has them.
+    """
+
+    title = "The request was refused"
+
+    def __init__(
+        self, status: int, *sentences: str, data: Mapping[str, object] | None = None
+    ) -> None:
+        self.status, self.slug = status, _SLUGS.get(status, "vault-refused")
+        self.sentences, self.data = sentences, data
+        super().__init__("; ".join(sentences))
+
+
+def invalid(sentence: str) -> VaultError:
+    """Return the error of a request that is not valid, or that the key does not allow."""
+    return VaultError(400, sentence)
+
+
+def not_found() -> VaultError:
+    """Return the error of a read that finds nothing, which has no sentence."""
+    return VaultError(404)
+
+
+# Errors with another status than their own, and Vault's sentence if it has one.
+_STATUSES: Final[Mapping[type[KmsError], tuple[int, str]]] = {
+    errors.Unauthenticated: (403, PERMISSION_DENIED),
+    errors.TooManyAttempts: (429, ""),
+    # Vault wraps the sentence if the token is good.
+    errors.Forbidden: (403, f"1 error occurred:\n\t* {PERMISSION_DENIED}\n\n"),
+    # Another tenant's profile looks as if it did not exist.
+    errors.ProfileNotFound: (404, "namespace not found"),
+    errors.NotExportable: (400, "key is not exportable"),
+    errors.TokenNotFound: (403, PERMISSION_DENIED),
+    errors.MethodNotAllowed: (405, "1 error occurred:\n\t* unsupported operation\n\n"),
+    errors.RouteNotFound: (404, "1 error occurred:\n\t* unsupported path\n\n"),
+}
+
+# Statuses of the HTTP layer and of a service that is away: all others are 400, as in Vault.
+_KEPT: Final = frozenset({404, 405, 408, 413, 421, 429, 431, 500, 503})
+
+
+def as_vault(error: KmsError) -> tuple[int, tuple[str, ...]]:
+    """Return the status and the sentences of an error."""
+    if isinstance(error, VaultError):
+        return error.status, error.sentences
+    if known := _STATUSES.get(type(error)):
+        status, sentence = known
+        return status, (sentence or error.detail,)
+    return error.status if error.status in _KEPT else 400, (error.detail,)
+
+
+def body_of(error: KmsError, sentences: tuple[str, ...]) -> bytes:
+    """Return the body of an error."""
+    body: dict[str, object] = {"errors": sentences}
+    if isinstance(error, VaultError) and error.data is not None:
+        body["data"] = error.data
+    return orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE)

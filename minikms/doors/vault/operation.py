@@ -1,0 +1,155 @@
+"""Operations of the Vault door: how one is declared, and the form of its answer.
+
+A handler gets a VaultCall and the Body of the call. It returns the members of `data`, or None for
+an answer without a body (204), or a VaultAnswer for everything else:
+
+    @operation("rotateKey", "keys:write", "POST keys/{name}/rotate")
+    async def rotate_key(call: VaultCall, body: Body) -> Answer | None:
+        ...
+
+    OPERATIONS: Final = (rotate_key,)
+
+A path begins at the mount of the Transit engine; with a slash in front, it begins behind `/v1`. A
+variable `{name}` is one segment, `{name...}` is the rest of the path. Variables are members of the
+body. A PUT is a POST, and a GET with `list=true` is a LIST. CONTRIBUTING.md has the whole recipe.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+
+import orjson
+
+from minikms.doors import (
+    AlgorithmRegistry,
+    DoorAnswer,
+    DoorCall,
+    DoorRoute,
+    DoorService,
+    KeyRef,
+    errors,
+)
+from minikms.doors.operations import Operation
+from minikms.doors.vault import body as bodies
+from minikms.doors.vault.body import Body
+from minikms.doors.vault.errors import invalid, not_found
+
+ResultT = TypeVar("ResultT")
+
+MOUNT: Final = "transit"
+"""The path of the Transit engine's only mount."""
+
+_READS: Final = frozenset({"GET", "LIST"})
+
+
+class VaultAnswer(NamedTuple):
+    """An answer with more than `data`; a `bare` one has the members of `data` alone."""
+
+    data: Mapping[str, Any] | None = None
+    status: int = 200
+    warnings: tuple[str, ...] = ()
+    auth: Mapping[str, Any] | None = None
+    bare: bool = False
+
+
+# The members of `data`.
+Answer: TypeAlias = Mapping[str, Any] | VaultAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class VaultCall:
+    """A call of `operation` that has passed the gate; `door` has its HTTP request and caller."""
+
+    operation: str
+    profile: str
+    service: DoorService
+    registry: AlgorithmRegistry
+    door: DoorCall
+
+    def perform(self, by: KeyRef, operation: Operation[Any, ResultT]) -> Awaitable[ResultT]:
+        """Perform an operation with a key."""
+        return self.service.perform(self.profile, by, operation)
+
+
+# Returns the members of `data`, None for an answer without a body.
+Handler: TypeAlias = Callable[[VaultCall, Body], Awaitable[Answer | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class VaultOperation:
+    """An operation of the door; `calls` are its methods and paths, such as `POST sign/{name}`."""
+
+    name: str
+    scope: str
+    calls: tuple[str, ...]
+    handler: Handler
+    also: tuple[str, ...] = ()
+
+    def paths(self) -> list[tuple[str, str]]:
+        """Return its methods, each with a path behind `/v1/`."""
+        split = (call.split(" ") for call in self.calls)
+        return [
+            (method, path[1:] if path.startswith("/") else f"{MOUNT}/{path}")
+            for method, path in split
+        ]
+
+    def route(self, registry: AlgorithmRegistry) -> DoorRoute:
+        name, handler = self.name, self.handler
+        reads = all(method in _READS for method, _ in self.paths())
+
+        async def handle(call: DoorCall) -> bytes | DoorAnswer:
+            members = bodies.read(call.body)
+            if reads and call.request.query_string:
+                members |= call.request.query
+            if parameters := call.parameters:
+                members |= parameters
+            known = VaultCall(name, call.profile, call.service, registry, call)
+            try:
+                answer = await handler(known, Body(members))
+            except (errors.AliasNotFound, errors.KeyNotFound):
+                raise not_found() if reads else invalid("encryption key not found") from None
+            if answer is None:
+                return _NO_CONTENT
+            if type(answer) is VaultAnswer:
+                return _special(call, answer)
+            return _enveloped(call, orjson.dumps(answer))
+
+        return DoorRoute(name, self.scope, handle, self.also)
+
+
+def operation(
+    name: str, scope: str, *calls: str, also: tuple[str, ...] = ()
+) -> Callable[[Handler], VaultOperation]:
+    """Declare the operation that the decorated function handles."""
+    return lambda handler: VaultOperation(name, scope, calls, handler, also)
+
+
+_NO_CONTENT: Final = DoorAnswer(204, b"")
+_NULL: Final = b"null"
+
+
+def _special(call: DoorCall, answer: VaultAnswer) -> bytes | DoorAnswer:
+    data = orjson.dumps(answer.data)
+    if answer.bare:
+        body = data + b"\n"
+    else:
+        warnings = orjson.dumps(answer.warnings) if answer.warnings else _NULL
+        body = _enveloped(call, data, warnings, orjson.dumps(answer.auth))
+    return body if answer.status == 200 else DoorAnswer(answer.status, body)
+
+
+def _enveloped(call: DoorCall, data: bytes, warnings: bytes = _NULL, auth: bytes = _NULL) -> bytes:
+    """Return the body of an answer; a request's id needs no escapes in JSON."""
+    return b"".join(
+        (
+            b'{"request_id":"',
+            call.request_id.encode("ascii"),
+            b'","lease_id":"","renewable":false,"lease_duration":0,"data":',
+            data,
+            b',"wrap_info":null,"warnings":',
+            warnings,
+            b',"auth":',
+            auth,
+            b"}\n",
+        )
+    )

@@ -1,0 +1,52 @@
+"""Calls of the Vault door of a service in the test's own process."""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+
+class Vault:
+    """A client of the door; `rest` is the client of the service's own API, on the same keys."""
+
+    def __init__(self, session: ClientSession, url: str, rest: Any) -> None:
+        self.session, self.url, self.rest = session, url, rest
+
+    async def call(
+        self, method: str, path: str, body: Any = None, token: str = "", **headers: str
+    ) -> tuple[int, Any]:
+        """Call `/v1/PATH`; gives the status and the JSON of the answer, None without a body."""
+        if token:
+            headers["X-Vault-Token"] = token
+        sent = {"json": body} if body is not None else {}
+        async with self.session.request(
+            method, f"{self.url}/v1/{path}", headers=headers, **sent
+        ) as answer:
+            return answer.status, await answer.json() if await answer.read() else None
+
+    async def data(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        """Call, and give `data` of the answer; fails unless the call succeeds."""
+        status, answer = await self.call(method, path, body, **more)
+        assert status == 200, answer
+        return answer["data"]
+
+
+@pytest.fixture
+async def start_vault(start_with_doors: Any) -> AsyncIterator[Callable[..., Awaitable[Vault]]]:
+    """Start a service with its Vault door; gives a client."""
+    async with contextlib.AsyncExitStack() as sessions:
+
+        async def run(**options: Any) -> Vault:
+            client, urls = await start_with_doors("vault", **options)
+            session = await sessions.enter_async_context(ClientSession())
+            return Vault(session, str(urls["vault"]).rstrip("/"), client)
+
+        yield run
+
+
+@pytest.fixture
+async def vault(start_vault: Any) -> Vault:
+    """A service without tokens."""
+    return await start_vault()
