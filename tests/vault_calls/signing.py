@@ -4,7 +4,7 @@ from vault_calls.call import BYE, HELLO, post
 
 _HASHES = ("sha1", "sha2-224", "sha2-256", "sha2-384", "sha2-512")
 _SHA3 = ("sha3-224", "sha3-256", "sha3-384", "sha3-512")
-_DIGEST = "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="  # SHA-256 of hello
+DIGEST = "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="  # SHA-256 of hello
 
 
 def signed(path, options=None, of=HELLO, **checks):
@@ -57,7 +57,7 @@ GROUPS = {
             post(f"keys/ec-{curve}", {"type": f"ecdsa-{curve}"}),
             *signed(f"ec-{curve}"),
             *signed(f"ec-{curve}", {"marshaling_algorithm": "jws"}),
-            *signed(f"ec-{curve}", {"prehashed": True}, of=_DIGEST),
+            *signed(f"ec-{curve}", {"prehashed": True}, of=DIGEST),
             *(
                 call
                 for name in (*_HASHES, *(_SHA3 if curve == "p384" else ()))
@@ -96,12 +96,12 @@ GROUPS = {
             for name in (*_HASHES, "sha3-256")
             for call in signed(f"rs/{name}", {"signature_algorithm": "pkcs1v15"})
         ),
-        *signed("rs", {"prehashed": True, "signature_algorithm": "pkcs1v15"}, of=_DIGEST),
-        *signed("rs", {"prehashed": True}, of=_DIGEST),
+        *signed("rs", {"prehashed": True, "signature_algorithm": "pkcs1v15"}, of=DIGEST),
+        *signed("rs", {"prehashed": True}, of=DIGEST),
         *signed(
             "rs",
             {"prehashed": True, "signature_algorithm": "pkcs1v15", "hash_algorithm": "none"},
-            of=_DIGEST,
+            of=DIGEST,
         ),
         post("sign/rs", {"input": HELLO, "prehashed": True}),
         post("sign/rs", {"input": HELLO, "salt_length": "long"}, says="salt length"),
