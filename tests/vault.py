@@ -26,7 +26,7 @@ class Vault:
     """A server, called with a token."""
 
     def __init__(self, url: str, token: str = "") -> None:
-        self.url = url
+        self.url, self.token = url, token
         self.headers = {"X-Vault-Token": token} if token else {}
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:

@@ -115,6 +115,24 @@ def _sops(name):
     ]
 
 
+def _cosign(name):
+    """cosign's plugin: sigstore, pkg/signature/kms/hashivault/client.go, which writes by PUT."""
+    calls = []
+    for kind, hashed in (("ecdsa-p256", "/sha2-256"), ("rsa-2048", "/sha2-256"), ("ed25519", "")):
+        key = f"{name}-{kind}"
+        body = {"input": DIGEST, "prehashed": bool(hashed)}
+        signing = {**body, "key_version": "0", "signature_algorithm": "pkcs1v15"}
+        verifying = {**body, "signature": "{sig}"}
+        calls += [
+            Call("PUT", f"transit/keys/{key}", {"type": kind}),
+            get(f"keys/{key}"),
+            Call("PUT", f"transit/sign/{key}{hashed}", signing, keep={"sig": "data.signature"}),
+            # It verifies RSA as PSS, so its own signatures are not valid.
+            Call("PUT", f"transit/verify/{key}{hashed}", verifying),
+        ]
+    return calls
+
+
 GROUPS = {
     "EUDIPLO": _eudiplo("eudiplo"),
     "EUDIPLO 4": _eudiplo_4("0c4de2c6-4a63-4ac8-a1e1-0f5b1c6d3a11"),
@@ -122,4 +140,5 @@ GROUPS = {
     "walt.id, waltid-crypto2": _waltid_2("walt2"),
     "EDC": _edc("edc"),
     "sops": _sops("sops"),
+    "cosign": _cosign("cosign"),
 }
