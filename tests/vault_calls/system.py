@@ -43,7 +43,7 @@ GROUPS = {
         ),
     ],
     "nowhere": [
-        get("secret/data/x"),
+        get("kv/data/x"),
         get("nothing"),
     ],
 }
