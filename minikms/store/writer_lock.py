@@ -30,30 +30,32 @@ class WriterLock:
     def __init__(self, path: Path) -> None:
         names = [*(("lock", number) for number in range(_NUMBER + 1)), ("next", _NUMBER)]
         self.files = [open_beside(path, _ending(*name)) for name in names]
-        *self._older, self._lock, self._next = (file.descriptor for file in self.files)
-        self._excludes_older = self._closed = False
+        *older, lock, self._next = (file.descriptor for file in self.files)
+        # The locks of each write, in their order, with the way in which they are held.
+        self._of_write = [*((file, fcntl.LOCK_SH) for file in older), (lock, fcntl.LOCK_EX)]
+        self._closed = False
 
     async def acquire(self) -> None:
         """Return once this process has the lock."""
-        await _lock((self._next, fcntl.LOCK_EX))
+        await _lock(self._next, fcntl.LOCK_EX)
         try:
-            older = [(file, fcntl.LOCK_SH) for file in self._older]
-            await _lock(*older, (self._lock, fcntl.LOCK_EX))
+            for file, how in self._of_write:
+                await _lock(file, how)
         except BaseException:
-            self._release_older()
+            self.release()
             raise
         finally:
             fcntl.flock(self._next, fcntl.LOCK_UN)
 
     def exclude_older(self) -> None:
-        """Keep the shares of the older locks after each write: older processes cannot write."""
-        self._excludes_older = True
+        """Keep the shares of the older locks, which are held now: older processes cannot write."""
+        self._of_write = self._of_write[-1:]
 
     def release(self) -> None:
         """Release the lock."""
         if not self._closed:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
-            self._release_older()
+            for file, _ in self._of_write:
+                fcntl.flock(file, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Close the files, which releases the lock."""
@@ -61,22 +63,17 @@ class WriterLock:
         for file in self.files:
             os.close(file.descriptor)
 
-    def _release_older(self) -> None:
-        if not self._excludes_older:
-            for file in self._older:
-                fcntl.flock(file, fcntl.LOCK_UN)
-
 
 def _ending(name: str, number: int) -> str:
     return f"{name}-{number}" if number else name
 
 
-async def _lock(*files: tuple[int, int]) -> None:
-    """Lock files one after the other, each shared or exclusively."""
-    for file, how in files:
-        while True:
-            try:
-                fcntl.flock(file, how | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                await asyncio.sleep(_POLL_INTERVAL)
+async def _lock(file: int, how: int) -> None:
+    """Lock a file, shared or exclusively, as soon as other processes let it."""
+    while True:
+        try:
+            fcntl.flock(file, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await asyncio.sleep(_POLL_INTERVAL)
+        else:
+            return
