@@ -159,12 +159,13 @@ class FileChangeCounters(ChangeCounters):
         for slot in slots:
             self.values[slot] |= 1
         try:
-            async with super().changing(slots):
-                yield
+            yield
         except asyncio.CancelledError:
-            for slot in slots:  # the write goes on; the next opening of the store repairs them
-                self.values[slot] |= 1
+            raise  # the write goes on: they stay odd until the next opening of the store
+        except BaseException:
+            self.count(slots)
             raise
+        self.count(slots)
 
     def count(self, slots: Iterable[int] = range(SLOTS)) -> None:
         for slot in slots:
