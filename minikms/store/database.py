@@ -53,7 +53,7 @@ from minikms.store.schema import check_schema
 from minikms.store.sequence import Sequence
 from minikms.store.sessions import Entry, KeyEntry, Session
 from minikms.store.writer_lock import WriterLock
-from minikms.store.writes import Work, Writes
+from minikms.store.writes import Writes
 
 ResultT = TypeVar("ResultT")
 
@@ -62,7 +62,7 @@ _OPEN_TIMEOUT: Final = 5.0
 
 
 class Database:
-    """An open Askar store.
+    """An open Askar store; `write` is the method of `Writes`.
 
     Every call raises StoreUnavailable if it waits too long for a connection, or if the database
     does not answer in time; `timeout`, in seconds, is for callers who can wait longer.
@@ -93,6 +93,7 @@ class Database:
         self.directory = ProfileDirectory(self._calls, counters)
         self._reads = Reads(self._calls)
         self._writes = Writes(self._calls, self.directory, counters)
+        self.write = self._writes.write
 
     @classmethod
     @asynccontextmanager
@@ -276,19 +277,6 @@ class Database:
                 return await self._reads.shared(askar_profile, partial(_of_profile, work))
         return await self.run(profile, work)
 
-    async def write(
-        self, profile: str, work: Work[ResultT], *, timeout: float | None = None
-    ) -> ResultT:
-        """The result of `work`, which writes, in a transaction that it may share with others.
-
-        `work` is called again if `run` would do so, or if another write of its transaction has
-        failed. If `timeout` is given, `work` has that many seconds and a transaction of its own.
-        Raises ProfileNotFound.
-        """
-        if timeout is None:
-            return await self._writes.together(profile, work)
-        return await self._writes.alone(profile, work, timeout)
-
     async def run_own(
         self, work: Callable[[Any], Awaitable[ResultT]], *, write: bool = False
     ) -> ResultT:
@@ -341,7 +329,7 @@ class Database:
 
     async def _read(self, profile: str, work: Callable[[Session], Awaitable[ResultT]]) -> ResultT:
         """Call `work` in a session; again if another process has remade the profile."""
-        askar_profile = await self.directory.known_or_looked_up(profile)
+        askar_profile = self.directory.known(profile) or await self.directory.look_up(profile)
         while True:
             try:
                 async with self._calls.session(askar_profile) as session:

@@ -134,10 +134,6 @@ class ProfileDirectory:
 
         return await self._calls.run(work, write=True)
 
-    async def known_or_looked_up(self, name: str) -> str:
-        """Askar's name of a profile, which another process may have remade since."""
-        return self.known(name) or await self.look_up(name)
-
     def known(self, name: str) -> str | None:
         """Askar's name of a profile as this process knows it, if it has looked it up."""
         store, askar_profile = self._known.get(name, (None, ""))

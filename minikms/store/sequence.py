@@ -46,7 +46,7 @@ class Sequence(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """Encode the entry."""
-        return seq_of(self.place).encode() + self.log
+        return b"%0*d" % (_DIGITS, self.place) + self.log
 
     def with_change(self, slots: Collection[int]) -> Self:
         """Log a change, in place of the oldest changes if the log is full."""

@@ -233,7 +233,6 @@ class Transaction(Session):
         if after != before:
             write = self._session.insert if before == Sequence() else self._replace
             await write(SEQUENCE, _LAST, after.to_bytes())
-            self.set_stored(after)
         return after.place.bit_length() > before.place.bit_length()
 
     async def _replace(

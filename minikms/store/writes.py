@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
@@ -56,11 +56,6 @@ class _Write:
     value: Any = None
     is_alone: bool = False
 
-    def succeed(self) -> None:
-        """Give the caller its result, unless the write has failed."""
-        if not self.future.done():
-            self.future.set_result(self.value)
-
     def fail(self, exc: BaseException) -> None:
         """Raise `exc` for the caller, unless it has its result or is gone."""
         if not self.future.done():
@@ -90,11 +85,18 @@ class Writes:
         """The number of writes whose transaction does not wait for a connection yet."""
         return sum(map(len, self._waiting.values()))
 
-    async def together(self, profile: str, work: Work[ResultT]) -> ResultT:
-        """The result of `work`, in a transaction on a profile that it may share with others.
+    async def write(
+        self, profile: str, work: Work[ResultT], *, timeout: float | None = None
+    ) -> ResultT:
+        """The result of `work`, which writes, in a transaction that it may share with others.
 
-        The write is not done if its caller is gone before the transaction begins.
+        `work` is called again if another process has remade the profile, or if another write of its
+        transaction has failed. It is not called if its caller is gone before the transaction
+        begins. If `timeout` is given, it has that many seconds and a transaction of its own. Raises
+        ProfileNotFound.
         """
+        if timeout is not None:
+            return await self.alone(profile, work, timeout)
         future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
         write = _Write(work, future, CURRENT.get())
         waiting = self._waiting.get(profile)
@@ -109,12 +111,12 @@ class Writes:
             task.add_done_callback(self._tasks.discard)
         return await future
 
-    async def alone(
+    def alone(
         self, profile: str, work: Work[ResultT], timeout: float | None = None
-    ) -> ResultT:
+    ) -> Coroutine[Any, Any, ResultT]:
         """The result of `work`, in a transaction of its own, which has `timeout` seconds."""
         call = partial(self._in_transaction, profile, work)
-        return await self._calls.run(call, write=True, timeout=timeout)
+        return self._calls.run(call, write=True, timeout=timeout)
 
     async def _empty(self, profile: str, waiting: deque[_Write]) -> None:
         """Do the waiting writes, group by group."""
@@ -139,7 +141,8 @@ class Writes:
                     waiting.popleft().fail(exc)
             else:
                 for write in group:
-                    write.succeed()
+                    if not write.future.done():
+                        write.future.set_result(write.value)
         del self._waiting[profile]
 
     async def _do(
@@ -189,7 +192,8 @@ class Writes:
 
     async def _in_transaction(self, profile: str, work: Work[ResultT]) -> ResultT:
         """Call `work` in a transaction; again if another process has remade the profile."""
-        askar_profile = await self._directory.known_or_looked_up(profile)
+        directory = self._directory
+        askar_profile = directory.known(profile) or await directory.look_up(profile)
         slots = slot_of(CONTENTS, profile), slot_of(PROFILE, profile)
         while True:
             try:
@@ -198,7 +202,7 @@ class Writes:
                     transaction.set_stored(stored)
                     result = await work(transaction)
             except (AskarError, StaleProfileError) as exc:
-                askar_profile = await self._directory.successor(profile, askar_profile, exc)
+                askar_profile = await directory.successor(profile, askar_profile, exc)
             else:
                 # Before another process may write.
                 self._remember_place(askar_profile, slots, transaction.place)
@@ -212,8 +216,8 @@ class Writes:
         Raises StaleProfileError if the profile no longer exists.
         """
         values = self._counters.values
-        place, *counters = self._places.get(askar_profile, (0, 0, 0))
-        if place and counters == [values[slot] for slot in slots]:
+        place, contents, profile = self._places.get(askar_profile, (0, 0, 0))
+        if place and contents == values[slots[0]] and profile == values[slots[1]]:
             return Sequence(place)
         sequence = await transaction.sequence()
         # SQLite gives the number of a removed profile to the next that is made, and a session that
