@@ -146,7 +146,7 @@ class KeyRecord:
     `jwk` is the public JWK, `b58` and `multikey` are the public key's bytes as text, `did` is its
     did:key; None if a key has no such form, like a symmetric one. `operations` are the allowed
     operations of its algorithm. `material` is the form of its material in the store: an Askar key,
-    bytes, or "none" for a public key alone. `sealed` are such bytes, encrypted (store/sealing.py):
+    bytes, or "none" for a public key alone. `sealed` are such bytes, encrypted (store/entries.py):
     the store keeps both in one entry. `seq` orders listings and is set by the store.
 
     `created`, `expires` and `deletes` are in nanoseconds since the epoch: its creation, its change

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import orjson
 from aries_askar import AskarError, AskarErrorCode, Store
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from minikms.errors import (
     AuditUnavailable,
@@ -26,7 +27,6 @@ from minikms.store.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.counters import ChangeCounters, slot_of
 from minikms.store.layout import SYSTEM
 from minikms.store.rows import all_rows
-from minikms.store.sealing import new_sealing_key
 from minikms.store.sessions import Session, Transaction
 
 # The category of the directory's entries, in the store's own profile, and of the entry in which
@@ -187,7 +187,7 @@ class ProfileDirectory:
         await self._calls.pool.store.create_profile(askar_profile)
         try:
             async with self._calls.pool.store.session(askar_profile) as session:
-                await session.insert(PROFILE, SELF, _marker(name.encode(), new_sealing_key()))
+                await session.insert(PROFILE, SELF, _marker(name.encode(), _new_sealing_key()))
             # In the directory last: a profile is invisible before that.
             async with self._calls.transaction() as transaction:
                 await self._calls.require_own_key(transaction)
@@ -278,11 +278,11 @@ async def sealing_key(session: Session) -> bytes:
 
 
 async def ensure_sealing_key(session: Transaction) -> bytes:
-    """The sealing key of a profile, which is made if there is none; raises StaleProfileError."""
+    """The sealing key of a profile; make one if there is none; raises StaleProfileError."""
     if not session.sealing_key:
         owner, session.sealing_key = await _own_marker(session)
         if not session.sealing_key:
-            session.sealing_key = new_sealing_key()
+            session.sealing_key = _new_sealing_key()
             await session.replace(PROFILE, SELF, _marker(owner, session.sealing_key))
     return session.sealing_key
 
@@ -294,6 +294,10 @@ async def _own_marker(session: Session) -> tuple[bytes, bytes]:
         raise StaleProfileError
     owner, _, key = entry.value.partition(_NAME_END)
     return owner, key
+
+
+def _new_sealing_key() -> bytes:
+    return AESGCM.generate_key(256)
 
 
 def _marker(owner: bytes, sealing_key: bytes) -> bytes:

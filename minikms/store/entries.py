@@ -1,11 +1,20 @@
-"""The entries of a key in the store: its record with its material, aliases, scheduled deletion."""
+"""The entries of a key in the store: its record with its material, aliases, scheduled deletion.
+
+Askar encrypts all of them. Material of bytes is sealed besides, under a key of the profile, so that
+it stays encrypted while records are listed, changed and copied in memory.
+"""
 
 import hashlib
 import logging
+import os
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final, NamedTuple
+
+from aries_askar import AskarErrorCode
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from minikms.errors import (
     AliasExists,
@@ -20,7 +29,6 @@ from minikms.plugin.protocol import Stored
 from minikms.records import MAX_PREDECESSORS, AliasBinding, KeyRecord, KeyRef, PrivateRecordError
 from minikms.store.askar_errors import DuplicateError, UndecryptableError
 from minikms.store.directory import ensure_sealing_key, require_profile, sealing_key
-from minikms.store.sealing import seal, unseal
 from minikms.store.sessions import Session, Transaction
 from minikms.versions import KeyVersions, kid_in, most_versions
 
@@ -38,11 +46,12 @@ DELETION: Final = "minikms.deletion"
 # The entry of a profile that is public: category and name.
 _PUBLISHED, _JWKS = "minikms.published", "jwks"
 
-
 # Aliases of this length, in bytes of UTF-8, and longer ones are hashed to name their entries.
 # PostgreSQL takes 2,704 bytes in a row of an index, which also has the category and 56 bytes that
 # Askar adds.
 _LONG_ALIAS: Final = 2049
+
+_NONCE: Final = 12  # bytes, random for each material (NIST SP 800-38D section 8.2.2)
 
 
 def alias_entry(alias: str) -> str:
@@ -81,6 +90,20 @@ async def insert_deletion(session: Transaction, record: KeyRecord) -> None:
     """Insert the scheduled deletion of a key, if it has one, so that it is found without a scan."""
     if record.deletes is not None:
         await session.insert(DELETION, record.kid, b"", deletion_tags(record))
+
+
+def seal(key: bytes, kid: str, material: bytes) -> bytes:
+    """Encrypt the material of a key, bound to its kid."""
+    nonce = os.urandom(_NONCE)
+    return nonce + AESGCM(key).encrypt(nonce, material, kid.encode())
+
+
+def unseal(key: bytes, kid: str, sealed: bytes) -> bytes:
+    """Decrypt the result of `seal`; raises UndecryptableError, also for another key's material."""
+    try:
+        return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], kid.encode())
+    except (InvalidTag, ValueError):  # ValueError if it is too short, or there is no key
+        raise UndecryptableError(AskarErrorCode.ENCRYPTION, "sealed material") from None
 
 
 async def with_material(session: Transaction, record: KeyRecord, material: bytes) -> KeyRecord:

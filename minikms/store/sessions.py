@@ -61,7 +61,7 @@ class KeyEntry(Protocol):
 class Session:
     """A session of Askar's. All methods raise AskarError or a subclass of it.
 
-    `sealing_key` is the key of the profile (store/sealing.py), empty as long as it is not known.
+    `sealing_key` is the key of the profile (store/directory.py), empty as long as it is unknown.
     """
 
     def __init__(self, session: AskarSession, sealing_key: bytes = b"") -> None:

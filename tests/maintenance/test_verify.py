@@ -18,10 +18,9 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
 from minikms.store.askar import new_raw_key
 from minikms.store.directory import sealing_key
-from minikms.store.entries import alias_entry, load_record, tags_of
+from minikms.store.entries import alias_entry, load_record, seal, tags_of
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.sealing import seal
 
 REGISTRY = AlgorithmRegistry.from_installed()
 # Making one of the others takes seconds, and finds nothing else.
