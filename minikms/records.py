@@ -60,7 +60,7 @@ DEFAULT_PROFILE: Final = "default"
 _SHARED_MEMBERS: Final = frozenset({"kty", "crv", "e"})
 _EMPTY: Final[Mapping[str, Any]] = {}
 
-# A thumbprint, or random text of the same length (keys/describe.py).
+# A thumbprint, or random text of the same length (keys/making.py).
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 
 

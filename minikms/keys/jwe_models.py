@@ -27,7 +27,7 @@ from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
 
 from minikms.errors import DecryptionFailed
-from minikms.keys.describe import public_jwk
+from minikms.keys.making import public_jwk
 from minikms.keys.operation import UsableKey
 from minikms.plugin.protocol import (
     Aead,

@@ -1,6 +1,11 @@
-"""Makes keys: the record and the material of a new one, a few slow ones at a time."""
+"""Makes keys: the record and the material of a new one, a few slow ones at a time.
+
+The record has all public facts of the key, computed once.
+"""
 
 import os
+import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -8,9 +13,9 @@ from typing import Any, Final, Literal, TypeVar
 
 from joserfc.jwk import import_key
 
+from minikms.encodings import PRIVATE_MEMBERS, b58, multikey, thumbprint
 from minikms.errors import InvalidKey, TooBusy, UnsupportedOperation, UnsupportedOption
 from minikms.fair_gate import FairGate
-from minikms.keys.describe import allowed_operations, describe, public_jwk
 from minikms.keys.threads import is_slow, run
 from minikms.plugin.protocol import JwkImporter, KeyAlgorithm, KeyPairAlgorithm, Stored
 from minikms.plugin.pyca import Pkcs8KeyAlgorithm
@@ -46,20 +51,6 @@ class KeyMaker:
     def __init__(self) -> None:
         self._gates: dict[tuple[str, str], FairGate] = {}
 
-    async def make(
-        self,
-        profile: str,
-        algorithm: KeyAlgorithm[Any],
-        policy: KeyPolicy,
-        operation: str,
-        create: Callable[[], Any],
-    ) -> tuple[KeyRecord, Stored]:
-        """The record and the material of the key that `create` makes; raises TooBusy.
-
-        `operation` is "generate", or a way to import.
-        """
-        return await self._run(profile, algorithm, operation, maker(algorithm, policy, create))
-
     async def make_pair(self, profile: str, algorithm: KeyAlgorithm[Any]) -> KeyPair:
         """Make a key pair that is not stored; raises UnsupportedOperation and TooBusy."""
         pairs = algorithm.require(JwkImporter)
@@ -74,15 +65,19 @@ class KeyMaker:
                 stored = of_jose.as_der(private=True)
             return KeyPair(public_jwk(algorithm, key), stored)
 
-        return await self._run(profile, algorithm, "generate", make)
+        return await self.in_turn(profile, algorithm, "generate", make)
 
-    async def _run(
+    async def in_turn(
         self,
         profile: str,
         algorithm: KeyAlgorithm[Any],
         operation: str,
         make: Callable[[], ResultT],
     ) -> ResultT:
+        """Call `make`, in turn if that is slow; raises TooBusy.
+
+        `operation` is "generate", or a way to import.
+        """
         if not is_slow(algorithm, operation):
             return make()
         kind = operation.partition("-")[0]
@@ -138,3 +133,69 @@ def make_quickly(algorithm: KeyAlgorithm[Any], policy: KeyPolicy) -> tuple[KeyRe
     if is_slow(algorithm, "generate"):
         raise SlowToMakeError()
     return maker(algorithm, policy, algorithm.generate)()
+
+
+def describe(
+    algorithm: KeyAlgorithm[Any],
+    key: Any,
+    material: Literal["askar", "bytes", "none"],
+    policy: KeyPolicy,
+    operations: tuple[str, ...],
+) -> KeyRecord:
+    """The record of `key`, which is a public key if `material` is "none".
+
+    `operations` come from `allowed_operations` for the policy.
+    """
+    jwk = public = None
+    if isinstance(algorithm, KeyPairAlgorithm):
+        jwk, public = public_jwk(algorithm, key), algorithm.public_bytes(key)
+    multibase = None
+    if public is not None and algorithm.multicodec is not None:
+        multibase = multikey(algorithm.multicodec, public)
+    return KeyRecord(
+        # RFC 7638 section 7: the thumbprint of a secret would reveal something of it.
+        kid=secrets.token_urlsafe(32) if jwk is None else thumbprint(jwk),
+        alg=algorithm.name,
+        kty=algorithm.kty,
+        jwk=jwk,
+        b58=None if public is None else b58(public),
+        multikey=multibase,
+        did=f"did:key:{multibase}" if multibase and algorithm.did_key else None,
+        operations=operations,
+        material=material,
+        created=time.time_ns(),
+        exportable=policy.exportable,
+        labels=policy.labels,
+        expires=policy.expires,
+    )
+
+
+def allowed_operations(
+    algorithm: KeyAlgorithm[Any], policy: KeyPolicy, *, public_only: bool
+) -> tuple[str, ...]:
+    """The operations of a new key: named by the policy, or all that are not opt-in.
+
+    Raises UnsupportedOperation for an operation that the key cannot do.
+    """
+    can = algorithm.public_operations if public_only else algorithm.key_operations
+    if policy.operations is None:
+        return tuple([op for op in can if op not in algorithm.opt_in])
+    beyond = [op for op in policy.operations if op not in can]
+    if beyond:
+        raise UnsupportedOperation(f"Such a key can: {', '.join(can) or 'nothing'}.")
+    return tuple([op for op in can if op in policy.operations])
+
+
+class PublicJwkIsPrivate(TypeError):
+    """The `public_jwk` of an algorithm has a private member."""
+
+
+def public_jwk(algorithm: KeyPairAlgorithm[Any, Any], key: Any) -> dict[str, str]:
+    """The public JWK of a key, checked, so that no faulty algorithm reveals a private key.
+
+    Raises PublicJwkIsPrivate.
+    """
+    jwk = algorithm.public_jwk(key)
+    if not PRIVATE_MEMBERS.isdisjoint(jwk):
+        raise PublicJwkIsPrivate(algorithm.name)
+    return jwk

@@ -75,9 +75,8 @@ class KeyService(JweOperations, VersionOperations):
         Raises UnsupportedAlgorithm, AliasExists, TooLargeRecord and TooBusy.
         """
         algorithm = self._registry.get(alg)
-        record, material = await self._maker.make(
-            profile, algorithm, policy, "generate", algorithm.generate
-        )
+        make = maker(algorithm, policy, algorithm.generate)
+        record, material = await self._maker.in_turn(profile, algorithm, "generate", make)
         set_key(record.kid, record.alg)
         return await self._store.insert(
             profile, record, material, policy.aliases, binding=policy.alias_taken, is_unique=True
@@ -153,7 +152,8 @@ class KeyService(JweOperations, VersionOperations):
         else:
             operation = "import-jwk"
             create = partial(algorithm.require(JwkImporter).import_jwk, jwk)
-        return await self._maker.make(profile, algorithm, policy, operation, create)
+        make = maker(algorithm, policy, create)
+        return await self._maker.in_turn(profile, algorithm, operation, make)
 
     async def add_missing(
         self, profile: str, record: KeyRecord, material: Stored, aliases: Sequence[str]
@@ -321,9 +321,8 @@ class KeyService(JweOperations, VersionOperations):
             except SlowToMakeError:
                 old = await self._store.record(profile, ref)
                 algorithm = self._registry.of(old)
-                made = await self._maker.make(
-                    profile, algorithm, _policy_of(old), "generate", algorithm.generate
-                )
+                make = maker(algorithm, _policy_of(old), algorithm.generate)
+                made = await self._maker.in_turn(profile, algorithm, "generate", make)
 
     # Deleting keys
 

@@ -8,6 +8,7 @@ from aries_askar import AskarErrorCode, Session
 
 from minikms.errors import KeyNotUsable, StoreUnavailable
 from minikms.keys.cached_keys import CachedKey
+from minikms.keys.making import maker
 from minikms.keys.service import KeyService
 from minikms.keys.signing import ComputeMac, Sign, SignOptions
 from minikms.plugin import SignatureOptions
@@ -50,13 +51,10 @@ async def test_a_key_in_memory_is_not_waited_for(keys, by):
 
 
 async def test_the_repr_of_a_cached_key_shows_no_secret(keys):
-    record, material = await keys._maker.make(
-        DEFAULT_PROFILE,
-        keys._registry.get("hs256"),
-        KeyPolicy(),
-        "import",
-        lambda: keys._registry.get("hs256").import_secret(b"planted" * 5),
-    )
+    algorithm = keys._registry.get("hs256")
+    record, material = maker(
+        algorithm, KeyPolicy(), lambda: algorithm.import_secret(b"planted" * 5)
+    )()
     await keys._store.insert(DEFAULT_PROFILE, record, material)
     await keys.perform(DEFAULT_PROFILE, KeyRef(kid=record.kid), ComputeMac(b""))
     cache = keys.cache

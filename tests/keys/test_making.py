@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from minikms.encodings import jose_b64url
 from minikms.errors import TooBusy, UnsupportedOperation
 from minikms.fair_gate import MAX_WAITING
-from minikms.keys.making import _CONCURRENT, KeyMaker
+from minikms.keys.making import _CONCURRENT, KeyMaker, maker
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyPolicy
 
@@ -21,7 +21,7 @@ POLICY = KeyPolicy()
 
 
 async def test_so_many_at_once_and_so_many_wait():
-    maker, go_on, begun = KeyMaker(), threading.Event(), []
+    keys, go_on, begun = KeyMaker(), threading.Event(), []
     key = RSA.generate()
 
     def generate():
@@ -30,7 +30,7 @@ async def test_so_many_at_once_and_so_many_wait():
         return key
 
     def make():
-        return asyncio.create_task(maker.make("a", RSA, POLICY, "generate", generate))
+        return asyncio.create_task(keys.in_turn("a", RSA, "generate", maker(RSA, POLICY, generate)))
 
     tasks = [make() for _ in range(_CONCURRENT + MAX_WAITING)]
     await asyncio.sleep(0)
@@ -39,10 +39,10 @@ async def test_so_many_at_once_and_so_many_wait():
             await make()
         assert caught.value.headers == {"Retry-After": "1"}
         with pytest.raises(TooBusy):
-            await maker.make_pair("a", RSA)
+            await keys.make_pair("a", RSA)
         # Neither keys of another kind nor those that come in wait for them.
-        await maker.make("a", ML_DSA, POLICY, "generate", ML_DSA.generate)
-        await maker.make("a", RSA, POLICY, "import", lambda: key)
+        await keys.in_turn("a", ML_DSA, "generate", maker(ML_DSA, POLICY, ML_DSA.generate))
+        await keys.in_turn("a", RSA, "import", maker(RSA, POLICY, lambda: key))
         assert len(begun) <= _CONCURRENT
     finally:
         go_on.set()
@@ -62,18 +62,18 @@ async def test_a_pair_that_nothing_keeps():
 
 
 async def test_one_that_fails_gives_its_turn_back():
-    maker = KeyMaker()
+    keys = KeyMaker()
 
     def fail():
         raise ZeroDivisionError
 
     for _ in range(_CONCURRENT + 1):
         with pytest.raises(ZeroDivisionError):
-            await maker.make("a", RSA, POLICY, "generate", fail)
+            await keys.in_turn("a", RSA, "generate", maker(RSA, POLICY, fail))
 
 
 async def test_keys_arrive_one_by_one_and_leave_time_to_others():
-    maker, key, times = KeyMaker(), RSA.generate(), []
+    keys, key, times = KeyMaker(), RSA.generate(), []
 
     def read():
         begin = time.monotonic()
@@ -81,6 +81,7 @@ async def test_keys_arrive_one_by_one_and_leave_time_to_others():
         times.append((begin, time.monotonic()))
         return key
 
-    await asyncio.gather(*(maker.make("a", RSA, POLICY, "import", read) for _ in range(3)))
+    make = maker(RSA, POLICY, read)
+    await asyncio.gather(*(keys.in_turn("a", RSA, "import", make) for _ in range(3)))
     for (begin, end), (next_begin, _) in itertools.pairwise(times):
         assert next_begin - end > (end - begin) / 2

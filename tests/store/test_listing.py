@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from minikms.keys.describe import describe
+from minikms.keys.making import describe
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy

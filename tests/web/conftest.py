@@ -15,7 +15,7 @@ from postgres import Postgres
 from waiting import until, waiting_for
 
 from minikms.config import Config
-from minikms.keys.describe import describe
+from minikms.keys.making import describe
 from minikms.maintenance.write import StoreWriter
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy

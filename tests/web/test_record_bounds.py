@@ -8,7 +8,7 @@ import pytest
 from problems import refused
 
 from minikms.config import Config
-from minikms.keys.describe import describe
+from minikms.keys.making import describe
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import MAX_ALIAS_BYTES, MAX_BATCH_BYTES, MAX_LABEL_BYTES, KeyPolicy
 from minikms.serve.assembly import create_service

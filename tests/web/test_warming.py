@@ -14,6 +14,7 @@ from waiting import until
 from minikms.config import Config
 from minikms.errors import KeyUnreadable
 from minikms.keys import warming
+from minikms.keys.making import maker
 from minikms.keys.service import KeyService
 from minikms.records import KeyPolicy, KeyRef
 from minikms.serve.assembly import create_service
@@ -155,9 +156,7 @@ async def test_a_key_that_cannot_be_opened_does_not_stop_it(start, warm, persist
     service = client.app[SERVICE]
     kids = [await generate(client)]
     algorithm = service._registry.get("p521")
-    record, _ = await service._maker.make(
-        "default", algorithm, KeyPolicy(), "generate", algorithm.generate
-    )
+    record, _ = maker(algorithm, KeyPolicy(), algorithm.generate)()
     await client.app[STORE].insert("default", record, b"planted: no PKCS #8")
     kids.append(await generate(client))
     client = await warm(client, persistent)
