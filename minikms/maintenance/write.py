@@ -93,6 +93,6 @@ class StoreWriter:
         """Let later keys come after `place` in the order of creation."""
 
         async def work(session: Transaction) -> None:
-            session.set_last_place(place)
+            session.place = place
 
         await self._database.write(profile, work)

@@ -3,7 +3,7 @@
 Other wings read through `Session` and write through `Transaction`, and see only keys of Askar's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
 from aries_askar import AskarError, AskarErrorCode, KeyAlg
@@ -124,9 +124,10 @@ class Transaction(Session):
 
     An inserted entry has no slot: no cache remembers that an entry does not exist. `profile` is the
     tenant's, whose contents change with every write; None for the store's own profile. `written`
-    counts the writes, and `size` their bytes. `events` are recorded before the commit. `place` is
-    the last place in the order of creation that was assigned. With `logs_changes`, the slots are
-    stored with the commit, for other processes.
+    counts the writes, and `size` their bytes. `events` are recorded before the commit. `stored` is
+    the profile's sequence as the store has it, None if it was not read; `place` is the last place
+    in the order of creation that was assigned. With `logs_changes`, the slots are stored with the
+    commit, for other processes.
     """
 
     def __init__(
@@ -141,24 +142,16 @@ class Transaction(Session):
         super().__init__(session, sealing_key)
         self._contents = None if profile is None else slot_of(CONTENTS, profile)
         self._logs_changes = logs_changes
-        self._stored: Sequence | None = None
+        self.stored: Sequence | None = None
         self.place = 0
         self.changed: set[int] = set()
         self.written = self.size = 0
         self.events = events
 
-    def set_stored(self, sequence: Sequence) -> None:
-        """Set the sequence as it is stored, for the methods below."""
-        self._stored, self.place = sequence, sequence.place
-
     def next_place(self) -> int:
         """Assign the next place in the order of creation; it is stored with the commit."""
         self.place += 1
         return self.place
-
-    def set_last_place(self, place: int) -> None:
-        """Let new keys come after `place`."""
-        self.place = place
 
     async def insert(
         self,
@@ -210,16 +203,17 @@ class Transaction(Session):
         removed: int = await self._session.remove_all(category)
         return removed
 
-    async def commit(self) -> None:
+    def commit(self) -> Awaitable[None]:
         """Commit the writes."""
-        await self._session.commit()
+        committed: Awaitable[None] = self._session.commit()
+        return committed
 
     async def store_sequence(self) -> bool:
         """Store the last place, if one was assigned, and log the changes.
 
         Tells whether the number has got one more binary digit, so that it has doubled since then.
         """
-        before = self._stored
+        before = self.stored
         if before is None:
             if not (self._logs_changes and self.changed):
                 return False

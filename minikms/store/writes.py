@@ -199,7 +199,7 @@ class Writes:
             try:
                 async with self._calls.transaction(askar_profile, profile) as transaction:
                     stored = await self._sequence(transaction, askar_profile, slots)
-                    transaction.set_stored(stored)
+                    transaction.stored, transaction.place = stored, stored.place
                     result = await work(transaction)
             except (AskarError, StaleProfileError) as exc:
                 askar_profile = await directory.successor(profile, askar_profile, exc)
