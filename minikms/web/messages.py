@@ -87,9 +87,10 @@ async def published_profile(request: web.Request) -> str | None:
 def require_own_aliases(request: web.Request, *aliases: str) -> None:
     """Raise ValidationFailed for an alias that only a door may give, move and remove."""
     for prefix in request.app[RESERVED_ALIASES]:
-        if any(alias.startswith(prefix) for alias in aliases):
-            what = f"An alias that begins with {prefix!r} belongs to the door of another protocol."
-            raise ValidationFailed(errors=[("#/alias", what)])
+        for alias in aliases:
+            if alias.startswith(prefix):
+                what = f"An alias that begins with {prefix!r} belongs to another protocol."
+                raise ValidationFailed(errors=[("#/alias", what)])
 
 
 async def load(request: web.Request, schema: Request) -> dict[str, Any]:

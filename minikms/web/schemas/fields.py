@@ -193,10 +193,8 @@ class ListOf(Described, fields.List[Any]):
 
     def __init__(self, inner: fields.Field[Any], description: str = "", **kwargs: Any) -> None:
         super().__init__(description, inner, **kwargs)
-
-    def write(self, value: Any) -> list[Any]:
-        write = self.inner.write  # type: ignore[attr-defined]
-        return list(value) if write is None else [write(one) for one in value]
+        write: Callable[[Any], Any] | None = inner.write  # type: ignore[attr-defined]
+        self.write = write and (lambda value: [write(one) for one in value])
 
 
 class BoundedList(ListOf):
