@@ -1,0 +1,149 @@
+"""The EUDIPLO door answers the calls of EUDIPLO's http-kms.adapter.ts."""
+
+import base64
+import contextlib
+import json
+
+import pytest
+from aiohttp import ClientSession
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+KID = "0c4de2c6-4a63-4ac8-a1e1-0f5b1c6d3a11"
+HELLO = base64.b64encode(b"hello").decode()
+ES256 = {"alg": "ES256"}
+
+
+class Eudiplo:
+    """A client of the door; `rest` is the client of the service's own API."""
+
+    def __init__(self, session, url, rest):
+        self.session, self.url, self.rest = session, url, rest
+
+    async def call(self, method, path, body=None, token=""):
+        """The status and the JSON of an answer."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        sent = body if isinstance(body, bytes) else json.dumps(body).encode() if body else None
+        async with self.session.request(
+            method, f"{self.url}{path}", data=sent, headers=headers
+        ) as answer:
+            return answer.status, json.loads(await answer.read() or b"null")
+
+
+@pytest.fixture
+async def start_eudiplo(start_with_doors):
+    async with contextlib.AsyncExitStack() as sessions:
+
+        async def run(**options):
+            client, urls = await start_with_doors("eudiplo", **options)
+            session = await sessions.enter_async_context(ClientSession())
+            return Eudiplo(session, urls["eudiplo"], client)
+
+        yield run
+
+
+@pytest.fixture
+async def eudiplo(start_eudiplo):
+    return await start_eudiplo()
+
+
+def check(jwk, signature):
+    """Verify a signature of `hello` in base64url without padding, of r and s."""
+    assert not set(signature) & set("=+/")
+    raw = base64.urlsafe_b64decode(signature + "==")
+    x, y = (int.from_bytes(base64.urlsafe_b64decode(jwk[name] + "=="), "big") for name in "xy")
+    key = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+    r, s = (int.from_bytes(half, "big") for half in (raw[:32], raw[32:]))
+    key.verify(utils.encode_dss_signature(r, s), b"hello", ec.ECDSA(hashes.SHA256()))
+
+
+async def test_a_key_is_made_used_and_deleted(eudiplo):
+    status, made = await eudiplo.call("POST", "/keys", {"kid": KID, **ES256})
+    assert status == 200
+    assert (made["publicJwk"]["kty"], made["publicJwk"]["crv"]) == ("EC", "P-256")
+    assert "d" not in made["publicJwk"]
+    status, signed = await eudiplo.call("POST", f"/keys/{KID}/sign", {"data": HELLO, **ES256})
+    assert status == 200
+    check(made["publicJwk"], signed["signature"])
+    found = await eudiplo.rest.get("/key", params={"alias": KID})
+    assert (await found.json())["jwk"] == made["publicJwk"]
+    assert await eudiplo.call("DELETE", f"/keys/{KID}") == (204, None)
+    status, refused = await eudiplo.call("POST", f"/keys/{KID}/sign", {"data": HELLO, **ES256})
+    assert (status, refused["error"]) == (404, "alias-not-found")
+    assert (await eudiplo.call("DELETE", f"/keys/{KID}"))[0] == 404
+
+
+async def test_a_key_is_imported(eudiplo):
+    secret = ec.generate_private_key(ec.SECP256R1()).private_numbers()
+    public = secret.public_numbers
+
+    def text(number):
+        return base64.urlsafe_b64encode(number.to_bytes(32, "big")).decode().rstrip("=")
+
+    jwk = {"kty": "EC", "crv": "P-256", "x": text(public.x), "y": text(public.y)}
+    body = {"privateJwk": {**jwk, "d": text(secret.private_value)}, **ES256}
+    assert await eudiplo.call("POST", f"/keys/{KID}/import", body) == (200, {"publicJwk": jwk})
+    _, signed = await eudiplo.call("POST", f"/keys/{KID}/sign", {"data": HELLO, **ES256})
+    check(jwk, signed["signature"])
+    status, refused = await eudiplo.call("POST", "/keys/other/import", body)
+    assert (status, refused["error"]) == (409, "key-exists")
+
+
+@pytest.mark.parametrize(
+    ("body", "slug"),
+    [
+        (b"{", "malformed-json"),
+        (b"[]", "validation-failed"),
+        ({"alg": "ES256"}, "validation-failed"),
+        ({"kid": "a/b", **ES256}, "validation-failed"),
+        ({"kid": "", **ES256}, "validation-failed"),
+        ({"kid": KID}, "validation-failed"),
+        ({"kid": KID, "alg": "EdDSA"}, "validation-failed"),
+        ({"kid": KID, "alg": 7}, "validation-failed"),
+    ],
+)
+async def test_a_wrong_body_is_refused(eudiplo, body, slug):
+    status, refused = await eudiplo.call("POST", "/keys", body)
+    assert 400 <= status < 500
+    assert refused["error"] == slug
+
+
+@pytest.mark.parametrize("body", [{"data": "*", **ES256}, {**ES256}, {"data": HELLO, "alg": "x"}])
+async def test_a_wrong_signature_is_refused(eudiplo, body):
+    await eudiplo.call("POST", "/keys", {"kid": KID, **ES256})
+    _, refused = await eudiplo.call("POST", f"/keys/{KID}/sign", body)
+    assert refused["error"] == "validation-failed"
+    _, refused = await eudiplo.call("POST", f"/keys/{KID}/import", {"privateJwk": 1, **ES256})
+    assert refused["error"] == "validation-failed"
+
+
+async def test_a_kid_names_one_key(eudiplo):
+    await eudiplo.call("POST", "/keys", {"kid": KID, **ES256})
+    status, refused = await eudiplo.call("POST", "/keys", {"kid": KID, **ES256})
+    assert (status, refused["error"]) == (409, "alias-exists")
+    # encodeURIComponent of the kid `did:example:1#a b`.
+    await eudiplo.call("POST", "/keys", {"kid": "did:example:1#a b", **ES256})
+    path = "/keys/did%3Aexample%3A1%23a%20b/sign"
+    assert (await eudiplo.call("POST", path, {"data": HELLO, **ES256}))[0] == 200
+
+
+async def test_a_caller_needs_a_token_except_for_the_health(start_eudiplo, admin):
+    eudiplo = await start_eudiplo(auth="token", admin_token_file=admin[1])
+    assert await eudiplo.call("GET", "/health") == (200, {"ok": True})
+    body = {"kid": KID, **ES256}
+    for token in ("", "another"):
+        status, refused = await eudiplo.call("POST", "/keys", body, token)
+        assert (status, refused["error"]) == (401, "unauthenticated")
+    assert (await eudiplo.call("POST", "/keys", body, admin[0]))[0] == 200
+
+
+async def test_the_path_begins_with_a_profile(eudiplo):
+    await eudiplo.rest.post("/profile", json={"name": "alice"})
+    assert (await eudiplo.call("POST", "/alice/keys", {"kid": KID, **ES256}))[0] == 200
+    sign = {"data": HELLO, **ES256}
+    assert (await eudiplo.call("POST", f"/alice/keys/{KID}/sign", sign))[0] == 200
+    assert (await eudiplo.call("POST", f"/keys/{KID}/sign", sign))[0] == 404
+    status, refused = await eudiplo.call("POST", "/bob/keys", {"kid": KID, **ES256})
+    assert (status, refused["error"]) == (404, "profile-not-found")
+    assert (await eudiplo.call("GET", "/alice/health"))[0] == 200
+    assert (await eudiplo.call("GET", "/alice"))[0] == 404
