@@ -273,6 +273,7 @@ async def test_a_bug_is_an_internal_error(aws, monkeypatch, caplog):
 WITHOUT_CODE = {
     errors.BadRequest,
     errors.HeadersTooLarge,
+    errors.InvalidCertificate,
     errors.KeyExists,
     errors.MethodNotAllowed,
     errors.MisdirectedRequest,
