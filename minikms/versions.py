@@ -6,6 +6,8 @@ from typing import Any, Final, Self
 
 import orjson
 
+from minikms.errors import TooLargeRecord
+
 # The most versions of an alias that are found by their numbers. A key with several aliases has so
 # many together, and MIN_VERSIONS of each at least, since one rotation writes them all.
 MAX_VERSIONS: Final = 1000
@@ -61,6 +63,11 @@ class KeyVersions:
         """The key that the alias names now."""
         return self.kids[-1]
 
+    @property
+    def shown(self) -> range:
+        """The numbers of the versions that may be used to verify and decrypt."""
+        return range(max(self.first, self.min_decryption_version), self.latest + 1)
+
     def kid_of(self, version: int) -> str | None:
         """The key of a version; None if there is no such version, or not any more."""
         return self.kids[version - self.first] if self.first <= version <= self.latest else None
@@ -111,3 +118,10 @@ def value_as_of(value: bytes, kid: str) -> bytes:
 def most_versions(aliases: int) -> int:
     """The most versions of each alias of a key that has so many aliases."""
     return max(MAX_VERSIONS // max(aliases, 1), MIN_VERSIONS)
+
+
+def require_room(versions: KeyVersions, aliases: int) -> None:
+    """Raise TooLargeRecord if the next rotation would forget the oldest version."""
+    most = most_versions(aliases)
+    if len(versions.kids) >= most:
+        raise TooLargeRecord(f"The name has {most:,} versions, the most there may be: trim them.")

@@ -14,7 +14,8 @@ from minikms.keys.encryption import (
     Unwrap,
     Wrap,
 )
-from minikms.keys.hmac import ComputeHmac, VerifyHmac
+from minikms.keys.exporting import Export
+from minikms.keys.hmac import ComputeHmac, ExportHmacSecret, VerifyHmac
 from minikms.keys.operation import BatchOperation, ByRecord, Each, Operation
 from minikms.keys.signing import (
     ComputeMac,
@@ -37,6 +38,8 @@ __all__ = [
     "Encapsulate",
     "Encrypt",
     "Encrypted",
+    "Export",
+    "ExportHmacSecret",
     "Operation",
     "Sign",
     "SignOptions",

@@ -53,6 +53,16 @@ class VerifyHmac(Operation[Any, bool]):
         return True
 
 
+@dataclass(slots=True, repr=False)
+class ExportHmacSecret(Operation[Any, bytes]):
+    """The secret of the HMACs of a key; raises NotExportable unless the key was made exportable."""
+
+    uses = (Use(Mac, "export", if_exportable=True), Use(JwkImporter, "export", if_exportable=True))
+
+    def compute(self, key: UsableKey[Any]) -> bytes:
+        return _secret(key.algorithm, key.material)
+
+
 def _over(key: UsableKey[Any], hash_name: str, message: bytes) -> HMAC:
     code = HMAC(_secret(key.algorithm, key.material), HASHES[hash_name])
     code.update(message)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, mlkem, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from minikms.encodings import b64url_decode
@@ -15,18 +15,20 @@ _CURVES: Final[Mapping[str, ec.EllipticCurve]] = {
     "P-521": ec.SECP521R1(),
     "secp256k1": ec.SECP256K1(),
 }
-# By `crv` and `alg`: RFC 8410, RFC 9881.
+# By `crv` and `alg`: RFC 8410, RFC 9881, RFC 9935.
 _RAW: Final[Mapping[str, Callable[[bytes], Any]]] = {
     "Ed25519": ed25519.Ed25519PublicKey.from_public_bytes,
     "Ed448": ed448.Ed448PublicKey.from_public_bytes,
     "ML-DSA-44": mldsa.MLDSA44PublicKey.from_public_bytes,
     "ML-DSA-65": mldsa.MLDSA65PublicKey.from_public_bytes,
     "ML-DSA-87": mldsa.MLDSA87PublicKey.from_public_bytes,
+    "ML-KEM-768": mlkem.MLKEM768PublicKey.from_public_bytes,
+    "ML-KEM-1024": mlkem.MLKEM1024PublicKey.from_public_bytes,
 }
 
 
 def public_key_of(jwk: Mapping[str, str] | None) -> Any | None:
-    """The key of pyca/cryptography of a public JWK for signatures; None if X.509 has no form.
+    """The key of pyca/cryptography of a public JWK; None if there is no form for it here.
 
     The JWK is one that an algorithm made, so its values are right.
     """

@@ -53,7 +53,7 @@ from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sequence import seq_of
 from minikms.store.sessions import Session, Transaction
 from minikms.store.writes import Work
-from minikms.versions import KeyVersions, has_versions, kid_in
+from minikms.versions import KeyVersions, has_versions, kid_in, require_room
 
 # The number of keys due for deletion that one call reads.
 _DUE: Final = 1000
@@ -202,7 +202,9 @@ class KeyStore:
             old = await find_record(session, ref)
             set_key(old.kid, old.alg)
             if check is not None and ref.alias is not None:
-                check(old, await versions_of(session, old, ref.alias))
+                versions = await versions_of(session, old, ref.alias)
+                check(old, versions)
+                require_room(versions, len(old.aliases))
             record, material = successor(old)
             entries = await next_entries(session, old, record.kid, ref.alias)
             stored = replace(

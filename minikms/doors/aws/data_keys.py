@@ -19,8 +19,9 @@ from minikms.doors.aws.body import (
 from minikms.doors.aws.encryption import aad_of, blob_of, material
 from minikms.doors.aws.errors import invalid
 from minikms.doors.aws.operation import Answer, AwsCall, AwsOperation, operation
-from minikms.doors.aws.specs import ENCRYPT_DECRYPT, KEY_SPECS, SYMMETRIC_DEFAULT, spki_of
+from minikms.doors.aws.specs import ENCRYPT_DECRYPT, KEY_SPECS, SYMMETRIC_DEFAULT
 from minikms.doors.operations import Encrypt
+from minikms.doors.public_keys import spki_of
 
 _SIZES: Final = {"AES_256": 32, "AES_128": 16}
 # AWS makes no pairs for secret keys and ML-DSA.

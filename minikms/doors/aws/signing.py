@@ -14,9 +14,9 @@ from minikms.doors.aws.specs import (
     RAW,
     SIGN_VERIFY,
     SIGNING_ALGORITHMS,
-    spki_of,
 )
 from minikms.doors.operations import ComputeMac, Sign, SignOptions, Verify, VerifyMac
+from minikms.doors.public_keys import spki_of
 
 _SIGN: Final[Shape] = {
     **BY_KEY_ID,

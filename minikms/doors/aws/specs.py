@@ -1,14 +1,13 @@
-"""AWS's key specs and algorithms, and the algorithms here; public keys in DER and as JWKs."""
+"""AWS's key specs and algorithms, and the algorithms here; public keys in DER as JWKs."""
 
-from base64 import urlsafe_b64decode
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization as ser
-from cryptography.hazmat.primitives.asymmetric import ec, mldsa, mlkem
-from joserfc.jwk import ECKey, import_key
+from cryptography.hazmat.primitives.asymmetric import ec
+from joserfc.jwk import ECKey
 
 from minikms.doors import AlgorithmRegistry, KeyRecord
 from minikms.doors.aws.errors import invalid, unsupported
@@ -197,28 +196,6 @@ def _all() -> Iterator[KeySpec]:
         algorithms = {GENERATE_VERIFY_MAC: (f"HMAC_SHA_{size}",)}
         yield KeySpec(f"HMAC_{size}", f"hs{size}", algorithms)
     yield KeySpec(SYMMETRIC_DEFAULT, "a256gcm", {ENCRYPT_DECRYPT: (SYMMETRIC_DEFAULT,)})
-
-
-# joserfc does not support the JWKs of RFC 9964.
-_BY_ALG: Final[Mapping[str, Any]] = {
-    "ML-DSA-44": mldsa.MLDSA44PublicKey,
-    "ML-DSA-65": mldsa.MLDSA65PublicKey,
-    "ML-DSA-87": mldsa.MLDSA87PublicKey,
-    "ML-KEM-768": mlkem.MLKEM768PublicKey,
-    "ML-KEM-1024": mlkem.MLKEM1024PublicKey,
-}
-
-
-def spki_of(jwk: Mapping[str, str]) -> bytes:
-    """Return the public key of a JWK as SubjectPublicKeyInfo in DER (RFC 5280)."""
-    der: bytes
-    if jwk["kty"] == "AKP":
-        key = _BY_ALG[jwk["alg"]].from_public_bytes(urlsafe_b64decode(f"{jwk['pub']}=="))
-        der = key.public_bytes(ser.Encoding.DER, ser.PublicFormat.SubjectPublicKeyInfo)
-    else:
-        of_jose: Any = import_key({**jwk})
-        der = of_jose.as_der(private=False)
-    return der
 
 
 def jwk_of(spki: bytes) -> dict[str, Any]:

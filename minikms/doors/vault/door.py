@@ -34,6 +34,7 @@ class VaultDoor(Door):
     name = "vault"
     title = "Vault Transit"
     content_type = "application/json"
+    alias_prefixes = ("vault:",)  # of the wrapping key of imports
 
     def __init__(self, options: Mapping[str, str], registry: AlgorithmRegistry) -> None:
         super().__init__(options, registry)
@@ -102,6 +103,6 @@ def _asks_for_a_list(request: "web.Request") -> bool:
 
 
 def _operations() -> "Sequence[VaultOperation]":
-    from minikms.doors.vault import auth, sys
+    from minikms.doors.vault import auth, keys, sys, transfer
 
-    return (*sys.OPERATIONS, *auth.OPERATIONS)
+    return (*keys.OPERATIONS, *transfer.OPERATIONS, *sys.OPERATIONS, *auth.OPERATIONS)

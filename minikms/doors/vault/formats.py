@@ -1,0 +1,174 @@
+"""Keys in the formats of the Transit engine, and as JWKs."""
+
+from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
+from joserfc.errors import JoseError
+from joserfc.jwk import import_key
+
+from minikms.doors.public_keys import spki_of
+from minikms.doors.vault.errors import VaultError, invalid
+
+FORMATS: Final = ("", "raw", "der", "pem")
+
+_CURVES: Final[Mapping[str, ec.EllipticCurve]] = {
+    "P-256": ec.SECP256R1(),
+    "P-384": ec.SECP384R1(),
+    "P-521": ec.SECP521R1(),
+    "secp256k1": ec.SECP256K1(),
+}
+_SEEDS: Final[Mapping[str, Callable[[bytes], Any]]] = {
+    "ML-DSA-44": mldsa.MLDSA44PrivateKey.from_seed_bytes,
+    "ML-DSA-65": mldsa.MLDSA65PrivateKey.from_seed_bytes,
+    "ML-DSA-87": mldsa.MLDSA87PrivateKey.from_seed_bytes,
+}
+
+
+def public_key(jwk: Mapping[str, str], form: str = "") -> str:
+    """Write a public key: PEM, or base64 of an Ed25519 key; raises VaultError for another form."""
+    if jwk.get("crv") == "Ed25519" and form in ("", "raw"):
+        return _base64(_bytes(jwk["x"]))
+    if form == "raw":
+        raise _unknown_form(jwk)
+    der = spki_of(jwk)
+    return _base64(der) if form == "der" else _pem("PUBLIC KEY", der)
+
+
+def private_key(jwk: Mapping[str, str], form: str = "") -> str:
+    """Write a private key of a private JWK in Vault's form for its type, or as PKCS #8.
+
+    Raises VaultError for another form.
+    """
+    key = _private(jwk)
+    if form in ("", "raw") and jwk.get("crv") == "Ed25519":
+        return _base64(_bytes(jwk["d"]) + _bytes(jwk["x"]))
+    if form == "raw":
+        raise _unknown_form(jwk)
+    older = form == "" and jwk["kty"] in ("EC", "RSA")
+    kind = ser.PrivateFormat.TraditionalOpenSSL if older else ser.PrivateFormat.PKCS8
+    encoding = ser.Encoding.DER if form == "der" else ser.Encoding.PEM
+    encoded: bytes = key.private_bytes(encoding, kind, ser.NoEncryption())
+    return _base64(encoded) if form == "der" else encoded.decode()
+
+
+def secret_key(secret: bytes, form: str = "") -> str:
+    """Write a symmetric key; raises VaultError for a form of key pairs."""
+    if form in ("der", "pem"):
+        raise invalid("unknown format for HMAC key; supported values are `` or `raw`")
+    return _base64(secret)
+
+
+def secret_of(jwk: Mapping[str, str]) -> bytes:
+    """Return the bytes of a symmetric key of a private JWK."""
+    return _bytes(jwk["k"])
+
+
+def chain(certificates: Iterable[str]) -> str:
+    """Write certificates, which are DER in base64, as PEM."""
+    return "\n".join(_lines("CERTIFICATE", each) for each in certificates)
+
+
+def jwk_of_private(pkcs8: bytes) -> dict[str, str]:
+    """Return the private JWK of a key in PKCS #8; raises VaultError."""
+    try:
+        key = ser.load_der_private_key(pkcs8, None, unsafe_skip_rsa_key_validation=True)
+        if isinstance(key, rsa.RSAPrivateKey):
+            return _rsa_jwk(key)  # the service validates it, in a thread
+        for alg, kind in _ML_DSA.items():
+            if isinstance(key, kind):
+                public, seed = key.public_key().public_bytes_raw(), key.private_bytes_raw()
+                return {"kty": "AKP", "alg": alg, "pub": _text(public), "priv": _text(seed)}
+        kty: Any = "OKP" if isinstance(key, ed25519.Ed25519PrivateKey) else "EC"
+        return dict(import_key(pkcs8, kty).as_dict(private=True))
+    # pyca/cryptography may not support the kind of key, nor joserfc the curve.
+    except (ValueError, TypeError, KeyError, UnsupportedAlgorithm, JoseError):
+        raise invalid("error parsing asymmetric key: it is not a private key in PKCS #8") from None
+
+
+def jwk_of_public(pem: str) -> dict[str, str]:
+    """Return the public JWK of a key in PEM; raises VaultError."""
+    try:
+        key = ser.load_pem_public_key(pem.encode())
+        kty: Any = "OKP" if isinstance(key, ed25519.Ed25519PublicKey) else "EC"
+        if isinstance(key, rsa.RSAPublicKey):
+            kty = "RSA"
+        return dict(import_key(pem, kty).as_dict(private=False))
+    except (ValueError, TypeError, KeyError, UnsupportedAlgorithm, JoseError):
+        raise invalid("error parsing public key: it is not in PEM") from None
+
+
+def _private(jwk: Mapping[str, str]) -> Any:
+    """Return the key of pyca/cryptography of a private JWK of the service."""
+    if jwk["kty"] == "EC":
+        return ec.derive_private_key(_number(jwk, "d"), _CURVES[jwk["crv"]])
+    if jwk["kty"] == "RSA":
+        public = rsa.RSAPublicNumbers(_number(jwk, "e"), _number(jwk, "n"))
+        p, q, d, dp, dq, qi = (_number(jwk, each) for each in ("p", "q", "d", "dp", "dq", "qi"))
+        numbers = rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, public)
+        return numbers.private_key(unsafe_skip_rsa_key_validation=True)
+    if jwk["kty"] == "AKP":
+        return _SEEDS[jwk["alg"]](_bytes(jwk["priv"]))
+    return ed25519.Ed25519PrivateKey.from_private_bytes(_bytes(jwk["d"]))
+
+
+def _rsa_jwk(key: rsa.RSAPrivateKey) -> dict[str, str]:
+    numbers = key.private_numbers()
+    public = numbers.public_numbers
+    members = {
+        "n": public.n,
+        "e": public.e,
+        "d": numbers.d,
+        "p": numbers.p,
+        "q": numbers.q,
+        "dp": numbers.dmp1,
+        "dq": numbers.dmq1,
+        "qi": numbers.iqmp,
+    }
+    return {
+        "kty": "RSA",
+        **{
+            name: _text(number.to_bytes((number.bit_length() + 7) // 8))
+            for name, number in members.items()
+        },
+    }
+
+
+_ML_DSA: Final[Mapping[str, Any]] = {
+    "ML-DSA-44": mldsa.MLDSA44PrivateKey,
+    "ML-DSA-65": mldsa.MLDSA65PrivateKey,
+    "ML-DSA-87": mldsa.MLDSA87PrivateKey,
+}
+
+
+def _unknown_form(jwk: Mapping[str, str]) -> VaultError:
+    kind = jwk["kty"].lower()
+    return invalid(f"unknown key format for {kind} key; supported values are ``, `der`, or `pem`")
+
+
+def _pem(label: str, der: bytes) -> str:
+    return _lines(label, _base64(der)) + "\n"
+
+
+def _lines(label: str, text: str) -> str:
+    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+    return "\n".join((f"-----BEGIN {label}-----", *lines, f"-----END {label}-----"))
+
+
+def _base64(data: bytes) -> str:
+    return b64encode(data).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return urlsafe_b64decode(f"{text}==")
+
+
+def _text(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _number(jwk: Mapping[str, str], member: str) -> int:
+    return int.from_bytes(_bytes(jwk[member]))

@@ -1,0 +1,83 @@
+"""Names of the Transit engine: aliases here, and the key of a name and a version."""
+
+import re
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from minikms.doors import KeyPolicy, KeyRef, KeyVersions, errors
+from minikms.doors.vault.errors import invalid
+from minikms.doors.vault.operation import VaultCall
+from minikms.doors.vault.types import KeyType
+
+NAME: Final = re.compile(r"\w(?:[\w.-]*\w)?", re.ASCII)
+"""Names that Vault admits: its GenericNameRegex."""
+
+TOO_OLD: Final = "ciphertext or signature version is disallowed by policy (too old)"
+SOFT_DELETED: Final = "refusing to use soft-deleted key"
+
+
+class NamedKey(NamedTuple):
+    """The key of one version of a name."""
+
+    version: int
+    ref: KeyRef
+
+
+class Name(NamedTuple):
+    """A name with its versions; each method raises VaultError with 400 in Vault's words."""
+
+    name: str
+    versions: KeyVersions
+
+    def to_produce(self, version: int, does: str) -> NamedKey:
+        """Return the key that encrypts or signs: of a version, or of the latest for 0.
+
+        `does` is "encryption" or "signing".
+        """
+        versions = self.versions
+        self.require_kept()
+        if version == 0:
+            version = versions.latest
+        elif version < 0:
+            raise invalid(f"requested version for {does} is negative")
+        elif version > versions.latest:
+            raise invalid(f"requested version for {does} is higher than the latest key version")
+        elif version < versions.min_encryption_version:
+            raise invalid(
+                f"requested version for {does} is less than the minimum encryption key version"
+            )
+        return self._key(version)
+
+    def to_check(self, version: int, what: str) -> NamedKey:
+        """Return the key that decrypts or verifies; `what` is "ciphertext" or "signature"."""
+        self.require_kept()
+        if version > self.versions.latest:
+            raise invalid(f"invalid {what}: version is too new")
+        if version < self.versions.min_decryption_version:
+            raise invalid(TOO_OLD)
+        return self._key(version)
+
+    def require_kept(self) -> None:
+        """Raise if the name is soft-deleted."""
+        if self.versions.soft_deleted:
+            raise invalid(SOFT_DELETED)
+
+    def _key(self, version: int) -> NamedKey:
+        kid = self.versions.kid_of(version)
+        if kid is None:  # it was trimmed
+            raise invalid(TOO_OLD)
+        return NamedKey(version, KeyRef(kid=kid))
+
+
+async def find(call: VaultCall, name: str) -> Name:
+    """Find the versions of a name; raises AliasNotFound."""
+    if not NAME.fullmatch(name):
+        raise errors.AliasNotFound
+    return Name(name, await call.service.versions(call.profile, name))
+
+
+async def make(call: VaultCall, name: str, key_type: KeyType, *, exportable: bool = False) -> None:
+    """Make a key with a name; a key that has the name stays."""
+    policy = KeyPolicy(aliases=(name,), alias_taken="refuse", exportable=exportable)
+    with suppress(errors.AliasExists):
+        await call.service.generate(call.profile, key_type.alg, policy)

@@ -1,0 +1,282 @@
+"""Export and import of keys, and the calls about backups and the cache."""
+
+import asyncio
+from typing import Final
+
+from cryptography.hazmat.primitives import keywrap
+
+from minikms.doors import KeyPolicy, KeyRecord, KeyRef, KeySource, errors, keep_key
+from minikms.doors.operations import Decrypt, Encrypted, Export, ExportHmacSecret
+from minikms.doors.vault import formats, names
+from minikms.doors.vault.body import Body, decoded
+from minikms.doors.vault.errors import invalid
+from minikms.doors.vault.keys import (
+    FIXED,
+    IMPORTED,
+    ROTATABLE,
+    records_of,
+    refuse_automatic_rotation,
+    refuse_derived,
+    typed,
+)
+from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operation
+from minikms.doors.vault.types import KeyType, key_types
+
+WRAPPING_KEY: Final = "vault:wrapping-key"
+"""The alias of the key to which imported keys are wrapped; no name of Vault has a colon."""
+
+_ENCRYPTION, _SIGNING, _HMAC, _PUBLIC, _CERTIFICATES = (
+    "encryption-key",
+    "signing-key",
+    "hmac-key",
+    "public-key",
+    "certificate-chain",
+)
+_KINDS: Final = (_ENCRYPTION, _SIGNING, _HMAC, _PUBLIC, _CERTIFICATES)
+_WRAPPED: Final = 512  # bytes of the AES key, encrypted to a key of 4,096 bits
+_AES_KEY: Final = 32
+_HASH: Final = "SHA256"
+
+
+@operation(
+    "exportKey", "keys:export", "GET export/{kind}/{name}", "GET export/{kind}/{name}/{version}"
+)
+async def export_key(call: VaultCall, body: Body) -> Answer:
+    """Return the private or public parts of the versions of a name."""
+    name, kind, form = body.text("name"), body.text("kind"), body.text("format")
+    if kind not in _KINDS:
+        raise invalid(f"invalid export type: {kind}")
+    if form not in formats.FORMATS:
+        raise invalid(f"invalid format: {form}")
+    found, record, of_vault = await typed(call, name)
+    if not record.exportable and kind not in (_PUBLIC, _CERTIFICATES):
+        raise invalid("private key material is not exportable")
+    found.require_kept()
+    if kind == _ENCRYPTION and not of_vault.encrypts:
+        raise invalid("encryption not supported for the key")
+    if kind == _SIGNING and not of_vault.signs:
+        raise invalid("signing not supported for the key")
+    if kind == _CERTIFICATES and not of_vault.signs:
+        raise invalid("certificate chain not supported for keys that do not support signing")
+    records = await records_of(call, found.versions, _numbers(found, body.text("version")))
+    if not records:
+        raise invalid("version does not exist or cannot be found")
+    keys = {}
+    for number, each in records.items():
+        keys[str(number)] = await _exported(call, each, kind, form)
+        keep_key()
+        await asyncio.sleep(0)  # lets calls go on
+    return {"name": name, "type": of_vault.name, "keys": keys}
+
+
+@operation("readWrappingKey", "keys:write", "GET wrapping_key")
+async def read_wrapping_key(call: VaultCall, body: Body) -> Answer:
+    """Return the public key to which imported keys are wrapped; it is made once."""
+    record = await _wrapping_key(call)
+    return {"public_key": formats.public_key(record.jwk or {})}
+
+
+@operation("importKey", "keys:write", "POST keys/{name}/import")
+async def import_key(call: VaultCall, body: Body) -> None:
+    """Import a key under a new name."""
+    name = body.text("name")
+    if "convergent_encryption" in body:
+        raise invalid("import cannot be used on keys with convergent encryption enabled")
+    refuse_automatic_rotation(body)
+    refuse_derived(body)
+    kind = body.text("type", "aes256-gcm96").lower()
+    key_types(call.registry).named(kind)
+    policy = KeyPolicy(
+        aliases=(name,),
+        alias_taken="refuse",
+        exportable=body.boolean("exportable"),
+        labels={IMPORTED: ROTATABLE if body.boolean("allow_rotation") else FIXED},
+    )
+    try:
+        await names.find(call, name)
+    except errors.AliasNotFound:
+        pass
+    else:
+        raise _exists()
+    try:
+        await call.service.import_key(call.profile, await _source(call, body, kind), policy)
+    except errors.AliasExists:
+        raise _exists() from None
+
+
+@operation("importKeyVersion", "keys:write", "POST keys/{name}/import_version")
+async def import_key_version(call: VaultCall, body: Body) -> None:
+    """Import a key as the next version of an imported one."""
+    name = body.text("name")
+    try:
+        found, record, of_vault = await typed(call, name)
+    except errors.AliasNotFound:
+        raise invalid(
+            f"no key found with name {name}; to import a new key, use the import/ endpoint"
+        ) from None
+    if IMPORTED not in record.labels:
+        raise invalid("the import_version endpoint can only be used with an imported key")
+    found.require_kept()
+    if "version" in body:
+        raise invalid("the private part of an imported version cannot be added later")
+    policy = KeyPolicy(
+        aliases=(name,),
+        exportable=record.exportable and "ciphertext" in body,
+        labels=record.labels,
+    )
+    await call.service.import_key(call.profile, await _source(call, body, of_vault.name), policy)
+
+
+@operation("backupKey", "keys:export", "GET backup/{name}")
+async def backup_key(call: VaultCall, body: Body) -> Answer:
+    """Refuse, and name the way to back up."""
+    await typed(call, body.text("name"))
+    raise invalid(_BACKUP)
+
+
+@operation("restoreKey", "keys:write", "POST restore", "POST restore/{name}")
+async def restore_key(call: VaultCall, body: Body) -> Answer:
+    """Refuse, and name the way to restore."""
+    raise invalid(_BACKUP)
+
+
+@operation("readCacheConfig", "keys:read", "GET cache-config")
+async def read_cache_config(call: VaultCall, body: Body) -> Answer:
+    """Say that the option of the service bounds the cache."""
+    return VaultAnswer({"size": 0}, warnings=(_CACHE,))
+
+
+@operation("writeCacheConfig", "keys:write", "POST cache-config")
+async def write_cache_config(call: VaultCall, body: Body) -> Answer:
+    """Say that the option of the service bounds the cache."""
+    body.integer("size")
+    return VaultAnswer({"size": 0}, warnings=(_CACHE,))
+
+
+_BACKUP: Final = (
+    "keys have no backup of their own here: `minikms store backup` copies a whole store, and "
+    "`minikms store restore` brings it back"
+)
+_CACHE: Final = "The options --cache-size and --cache-memory of `minikms serve` bound the cache."
+
+
+def _exists() -> Exception:
+    return invalid(
+        "the import path cannot be used with an existing key; use import-version to rotate an "
+        "existing imported key"
+    )
+
+
+def _numbers(found: names.Name, version: str) -> range:
+    """Return the numbers of the versions to export; raises VaultError."""
+    versions = found.versions
+    if not version:
+        return versions.shown
+    if version == "latest":
+        return range(versions.latest, versions.latest + 1)
+    digits = version.removeprefix("v")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 10):
+        raise invalid("invalid key version")
+    number = int(digits)
+    if number < versions.min_decryption_version:
+        raise invalid("version for export is below minimum decryption version")
+    if number not in versions.shown:
+        raise invalid("version does not exist or cannot be found")
+    return range(number, number + 1)
+
+
+async def _exported(call: VaultCall, record: KeyRecord, kind: str, form: str) -> str:
+    """Return one key as text; raises VaultError."""
+    by = KeyRef(kid=record.kid)
+    of_vault = key_types(call.registry).of(record)
+    name = record.alg if of_vault is None else of_vault.name
+    if kind == _HMAC:
+        return formats.secret_key(await call.perform(by, ExportHmacSecret()), form)
+    if kind == _CERTIFICATES:
+        if not record.certificates:
+            raise invalid("selected key version does not have a certificate chain imported")
+        return formats.chain(record.certificates)
+    if kind == _PUBLIC:
+        if record.jwk is None:
+            raise invalid(f"unknown key type {name} for export type {kind}")
+        text = formats.public_key(record.jwk, form)
+        return text if record.jwk["kty"] == "RSA" else text.rstrip("\n")
+    jwk = await call.perform(by, Export())
+    if "k" in jwk:
+        return formats.secret_key(formats.secret_of(jwk), form)
+    text = formats.private_key(jwk, form)
+    return text if jwk["kty"] == "RSA" else text.rstrip("\n")
+
+
+async def _wrapping_key(call: VaultCall) -> KeyRecord:
+    """Find the wrapping key of the profile, or make it."""
+    ref = KeyRef(alias=WRAPPING_KEY)
+    try:
+        return await call.service.get(call.profile, ref)
+    except errors.AliasNotFound:
+        pass
+    policy = KeyPolicy(aliases=(WRAPPING_KEY,), alias_taken="refuse", operations=("decrypt",))
+    try:
+        return await call.service.generate(call.profile, "rsa4096", policy)
+    except errors.AliasExists:  # another call was quicker
+        return await call.service.get(call.profile, ref)
+
+
+async def _source(call: VaultCall, body: Body, kind: str) -> KeySource:
+    """Read the key of a body, which has this type; raises VaultError."""
+    of_vault = key_types(call.registry).named(kind)[0]
+    if "ciphertext" not in body:
+        if of_vault.is_symmetric or of_vault.is_hmac:
+            raise invalid("provided type does not support public_key import")
+        return KeySource(_alg(of_vault), jwk=formats.jwk_of_public(body.text("public_key")))
+    material = await _unwrapped(call, body)
+    if of_vault.is_hmac:
+        return KeySource(key_types(call.registry).get(kind, len(material)).alg, secret=material)
+    if of_vault.is_symmetric:
+        return KeySource(of_vault.alg, secret=material)
+    return KeySource(_alg(of_vault), jwk=formats.jwk_of_private(material))
+
+
+def _alg(of_vault: KeyType) -> str | None:
+    """Return the algorithm of an imported key; None if its JWK names it."""
+    return None if of_vault.name == "ml-dsa" else of_vault.alg
+
+
+async def _unwrapped(call: VaultCall, body: Body) -> bytes:
+    """Unwrap an imported key: RSA-OAEP has an AES key, which wraps it (RFC 5649)."""
+    hash_name = body.text("hash_function", _HASH).upper()
+    if hash_name != _HASH:
+        raise invalid(f"hash_function {hash_name} is not supported: use {_HASH}, the default")
+    try:
+        ciphertext = decoded(body.text("ciphertext"))
+    except ValueError:
+        raise invalid("illegal base64 data in ciphertext") from None
+    if len(ciphertext) <= _WRAPPED:
+        raise invalid("provided ciphertext is too short")
+    encrypted = Encrypted(ciphertext[:_WRAPPED])
+    try:
+        aes_key = await call.perform(
+            KeyRef(kid=(await _wrapping_key(call)).kid), Decrypt(encrypted, None)
+        )
+    except errors.DecryptionFailed:
+        raise invalid("the ciphertext is not for the wrapping key") from None
+    finally:
+        keep_key()
+    if len(aes_key) != _AES_KEY:
+        raise invalid("expected ephemeral AES key to be 256-bit")
+    try:
+        return keywrap.aes_key_unwrap_with_padding(aes_key, ciphertext[_WRAPPED:])
+    except (keywrap.InvalidUnwrap, ValueError):
+        raise invalid("the key that the ciphertext wraps cannot be unwrapped") from None
+
+
+OPERATIONS: Final = (
+    export_key,
+    read_wrapping_key,
+    import_key,
+    import_key_version,
+    backup_key,
+    restore_key,
+    read_cache_config,
+    write_cache_config,
+)
