@@ -2,13 +2,12 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from minikms.audit.heads import CHAIN, HEAD, SIGNING_KEY
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.stored_key import (
-    StoredAlias,
     StoredKey,
     parsed,
     read_material,
@@ -20,7 +19,7 @@ from minikms.store.askar_errors import UndecryptableError
 from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
 from minikms.store.directory import TOKENS, DirectoryListing
-from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, alias_entry, publishes
+from minikms.store.entries import ALIAS, KEY, alias_entry, publishes
 from minikms.store.layout import Layout
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.store.sessions import Entry, KeyEntry, Session
@@ -37,16 +36,6 @@ class StoredRecord:
 
     kid: str
     record: KeyRecord | None
-    tags: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class OwnEntry:
-    """An entry of the store's own profile: of a token, or of audit logs."""
-
-    category: str
-    name: str
-    value: bytes = field(repr=False)
     tags: Mapping[str, Any]
 
 
@@ -116,15 +105,13 @@ class StoreInspector:
 
     # The store's own profile
 
-    async def own(self) -> AsyncGenerator[list[OwnEntry], None]:
+    async def own(self) -> AsyncGenerator[list[Entry], None]:
         """The entries of tokens and of audit logs, in batches; raises KeyUnreadable."""
         for category in _OWN:
             async for batch in self._database.batches(None, category):
                 if None in batch:
                     raise KeyUnreadable(f"An entry of {category} does not decrypt.")
-                yield [
-                    OwnEntry(row.category, row.name, row.value, row.tags) for row in batch if row
-                ]
+                yield [row for row in batch if row]
 
     # Keys
 
@@ -157,14 +144,14 @@ class StoreInspector:
     async def records(self, profile: str) -> AsyncGenerator[list[StoredRecord | None], None]:
         """All records as they are now, in batches; None for one that does not decrypt."""
         async for batch in self._database.batches(profile, KEY):
-            yield [None if row is None else _stored_record(row) for row in batch]
+            yield [
+                None if row is None else StoredRecord(row.name, parsed(row.value), row.tags)
+                for row in batch
+            ]
 
-    async def aliases(
-        self, profile: str
-    ) -> AsyncGenerator[list[tuple[str, StoredAlias] | None], None]:
-        """The entries of all aliases, in batches; None if one does not decrypt."""
-        async for batch in self._database.batches(profile, ALIAS):
-            yield [None if row is None else (row.name, StoredAlias.of(row.value)) for row in batch]
+    def rows(self, profile: str, category: str) -> AsyncGenerator[list[Entry | None], None]:
+        """All entries of a category, in batches; None for one that does not decrypt."""
+        return self._database.batches(profile, category)
 
     async def versions(self, profile: str, record: KeyRecord) -> dict[str, bytes]:
         """The entries of the aliases of a key that have versions, as of its record."""
@@ -182,31 +169,9 @@ class StoreInspector:
 
         return await self._database.run(profile, work)
 
-    async def deletions(
-        self, profile: str
-    ) -> AsyncGenerator[list[tuple[str, Mapping[str, Any]] | None], None]:
-        """The kids and the tags of all scheduled deletions, in batches.
-
-        None stands for one that does not decrypt.
-        """
-        async for batch in self._database.batches(profile, DELETION):
-            yield [None if row is None else (row.name, row.tags) for row in batch]
-
-    async def materials(self, profile: str) -> AsyncGenerator[list[tuple[str, None] | None], None]:
-        """The kids of material in entries of their own, as before layout 3.0, in batches.
-
-        Each is a pair with None; None stands for one that does not decrypt.
-        """
-        async for batch in self._database.batches(profile, MATERIAL):
-            yield [None if row is None else (row.name, None) for row in batch]
-
-    async def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
-        """All keys of Askar's: together if they are few, else one algorithm after the other.
-
-        None stands for the keys of an algorithm if one of them does not decrypt.
-        """
-        async for keys in self._database.askar_keys(profile):
-            yield keys
+    def askar_keys(self, profile: str) -> AsyncGenerator[list[KeyEntry] | None, None]:
+        """All keys of Askar's, as `Database.askar_keys` gives them."""
+        return self._database.askar_keys(profile)
 
     async def material(self, profile: str, records: Sequence[KeyRecord]) -> list[Stored | None]:
         """The material of keys that were read before.
@@ -259,10 +224,6 @@ class StoreInspector:
             return await self._database.run(profile, Session.last_place)
         except UndecryptableError:
             raise KeyUnreadable("The order in which keys were made does not decrypt.") from None
-
-
-def _stored_record(row: Entry) -> StoredRecord:
-    return StoredRecord(row.name, parsed(row.value), row.tags)
 
 
 async def _record(session: Session, kid: str) -> KeyRecord | None:

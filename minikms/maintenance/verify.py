@@ -1,7 +1,7 @@
 """Verifies a store: checks records, material and aliases against each other."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -11,16 +11,12 @@ from typing import Any, TypeVar
 from minikms.errors import KeyUnreadable, ProfileNotFound
 from minikms.maintenance.faults import Report, faults_of
 from minikms.maintenance.inspect import StoredRecord, StoreInspector
-from minikms.maintenance.stored_key import (
-    ASKAR_KEY,
-    StoredAlias,
-    StoredKey,
-    material_category,
-)
+from minikms.maintenance.stored_key import ASKAR_KEY, StoredAlias, StoredKey, material_category
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import KeyRecord
 from minikms.store.entries import ALIAS, DELETION, KEY, MATERIAL, alias_entry
 from minikms.store.rows import BATCH
+from minikms.store.sessions import Entry
 
 ItemT = TypeVar("ItemT")
 
@@ -123,12 +119,12 @@ class _ProfileCheck:
 
     async def run(self, askar_profile: str) -> None:
         """Check the profile; `askar_profile` is Askar's name of it."""
-        contents, profile = self._inspector, self._profile
-        hidden = Counter({ALIAS: await self._read(contents.aliases(profile), self._aliases)})
+        of_alias = await self._read(ALIAS, self._aliases, lambda row: StoredAlias.of(row.value))
+        hidden = Counter({ALIAS: of_alias})
         self._tally.aliases += (aliases := len(self._aliases) + hidden[ALIAS])
         self._advance(aliases)
-        hidden[DELETION] = await self._read(contents.deletions(profile), self._deletions)
-        hidden[MATERIAL] = await self._read(contents.materials(profile), self._apart[MATERIAL])
+        hidden[DELETION] = await self._read(DELETION, self._deletions, lambda row: row.tags)
+        hidden[MATERIAL] = await self._read(MATERIAL, self._apart[MATERIAL], lambda _: None)
         await self._read_askar_keys()
         hidden[KEY] = await self._check_records(askar_profile)
         await self._check_aliases()
@@ -142,15 +138,13 @@ class _ProfileCheck:
     # Reading
 
     async def _read(
-        self,
-        batches: AsyncGenerator[list[tuple[str, ItemT] | None], None],
-        found: dict[str, ItemT],
+        self, category: str, found: dict[str, ItemT], value: Callable[[Entry], ItemT]
     ) -> int:
-        """Put entries by name into `found`; return the number that do not decrypt."""
+        """Put the values of entries by name into `found`; return the number that do not decrypt."""
         hidden = 0
-        async with aclosing(batches):
+        async with aclosing(self._inspector.rows(self._profile, category)) as batches:
             async for batch in batches:
-                found.update(entry for entry in batch if entry is not None)
+                found.update((row.name, value(row)) for row in batch if row is not None)
                 hidden += batch.count(None)
         return hidden
 

@@ -7,21 +7,14 @@ from types import MappingProxyType
 from typing import Self
 
 from minikms.errors import KeyExists
-from minikms.maintenance.inspect import OwnEntry
 from minikms.plugin.protocol import Stored
 from minikms.records import KeyRecord
 from minikms.store.askar_errors import DuplicateError
 from minikms.store.calls import LONG_TIMEOUT
 from minikms.store.database import Database
-from minikms.store.entries import (
-    ALIAS,
-    alias_entry,
-    insert_deletion,
-    insert_key,
-    publish,
-)
+from minikms.store.entries import ALIAS, alias_entry, insert_deletion, insert_key, publish
 from minikms.store.location import StoreKey, StoreLocation
-from minikms.store.sessions import Transaction
+from minikms.store.sessions import Entry, Transaction
 
 
 class StoreWriter:
@@ -53,7 +46,7 @@ class StoreWriter:
         """Let everybody read the profile's public keys."""
         await self._database.write(profile, partial(publish, public=True))
 
-    async def insert_own(self, entries: Sequence[OwnEntry]) -> None:
+    async def insert_own(self, entries: Sequence[Entry]) -> None:
         """Insert entries of tokens and of audit logs."""
 
         async def work(session: Transaction) -> None:

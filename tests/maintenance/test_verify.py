@@ -18,7 +18,7 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRef, KeySource
 from minikms.store.askar import new_raw_key
 from minikms.store.directory import sealing_key
-from minikms.store.entries import alias_entry, load_record, seal, tags_of
+from minikms.store.entries import ALIAS, DELETION, MATERIAL, alias_entry, load_record, seal, tags_of
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 
@@ -499,25 +499,19 @@ def changed_while_read(act):
                 await act("records", profile)
                 yield batch
 
-        async def materials(self, profile):
-            async for batch in super().materials(profile):
+        async def rows(self, profile, category):
+            name = {ALIAS: "aliases", DELETION: "deletions"}.get(category)
+            async for batch in super().rows(profile, category):
+                if name:
+                    await act(name, profile)
                 yield batch
-            await act("materials", profile)  # of this layout, there are none
+            if category == MATERIAL:
+                await act("materials", profile)  # of this layout, there are none
 
         async def askar_keys(self, profile):
             async for keys in super().askar_keys(profile):
                 await act("askar_keys", profile)
                 yield keys
-
-        async def aliases(self, profile):
-            async for batch in super().aliases(profile):
-                await act("aliases", profile)
-                yield batch
-
-        async def deletions(self, profile):
-            async for batch in super().deletions(profile):
-                await act("deletions", profile)
-                yield batch
 
         async def directory(self):
             found = await super().directory()
