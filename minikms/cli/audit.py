@@ -1,9 +1,8 @@
 """The commands of audit logs: `minikms audit …`."""
 
 import sys
-from collections.abc import Iterable
 from contextlib import ExitStack
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -55,31 +54,20 @@ async def verify(
 
     Name all files of a log, or use --partial.
     """
+    keys = None
     if public_key and heads_file:
-        found = _evidence_of_exports(files, public_key, heads_file)
+        key, heads = _public_key(public_key), _read_heads(heads_file)
+        logs = LogFile.all_of(files)
     elif public_key or heads_file:
         raise AuditError("--public-key and --heads need each other.")
     else:
         async with open_database(options) as database:
-            found = await _evidence_of_store(files, AuditStore(database))
-    logs, key, heads, keys = found
-    with ExitStack() as stack:
-        for log in logs:
-            stack.callback(log.close)
-        _verify(logs, key, heads, keys, partial=partial)
-
-
-def _verify(
-    logs: list[LogFile],
-    key: Ed25519PublicKey,
-    heads: list[Head],
-    keys: dict[str, bytes] | None,
-    *,
-    partial: bool,
-) -> None:
-    for head in heads:
-        if not head.is_signed_by(key):
-            raise AuditError(f"The head of the chain {head.chain} is not signed by the key.")
+            store = AuditStore(database)
+            # In this order, since services may write meanwhile: every line that a head names is
+            # then read, and the key of every chain that was read is found.
+            key, heads = await store.public_key(), await store.heads()
+            logs = LogFile.all_of(files)
+            keys = await store.chains()
 
     def fault(where: str, text: str) -> None:
         click.echo(f"{where}: {text}")
@@ -87,7 +75,13 @@ def _verify(
     def note(where: str, text: str) -> None:
         click.echo(f"Note: {where}: {text}")
 
-    tally = verify_files(logs, heads, keys, fault, note, partial=partial)
+    with ExitStack() as stack:
+        for log in logs:
+            stack.callback(log.close)
+        for head in heads:
+            if not head.is_signed_by(key):
+                raise AuditError(f"The head of the chain {head.chain} is not signed by the key.")
+        tally = verify_files(logs, heads, keys, fault, note, partial=partial)
     click.echo(
         f"Checked {tally.files} files, {tally.chains} chains and {tally.lines} lines: "
         f"{tally.faults or 'nothing'} wrong."
@@ -111,28 +105,6 @@ async def key(**options: Any) -> None:
     """Show the public key that verifies heads."""
     async with open_database(options) as database:
         click.echo(public_text(await AuditStore(database).public_key()))
-
-
-class _Evidence(NamedTuple):
-    """Files, and the heads and keys to check them by."""
-
-    logs: list[LogFile]
-    key: Ed25519PublicKey
-    heads: list[Head]
-    keys: dict[str, bytes] | None
-
-
-async def _evidence_of_store(files: Iterable[str], store: AuditStore) -> _Evidence:
-    # The order matters, since services may write meanwhile: every line that a head names is then
-    # read, and the key of every chain that was read is found.
-    public_key, heads = await store.public_key(), await store.heads()
-    logs = LogFile.all_of(files)
-    return _Evidence(logs, public_key, heads, await store.chains())
-
-
-def _evidence_of_exports(files: Iterable[str], public_key: str, heads_file: str) -> _Evidence:
-    key, heads = _public_key(public_key), _read_heads(heads_file)
-    return _Evidence(LogFile.all_of(files), key, heads, None)
 
 
 def _public_key(text: str) -> Ed25519PublicKey:
