@@ -216,8 +216,11 @@ class KeyOperations:
             if record.material != "none":
                 try:
                     found.key = self._registry.of(record).unpack(stored)
-                except Exception:
-                    LOGGER.exception("the key %s cannot be opened", record.kid)
+                except (
+                    Exception
+                ) as exc:  # an algorithm may raise anything, with the key in its text
+                    what = type(exc).__name__
+                    LOGGER.error("the key %s cannot be opened: %s", record.kid, what)
                     continue
             if not self.cache.has_room(found):
                 return ReadAhead(number, before, is_full=True)

@@ -151,6 +151,24 @@ async def test_it_ends_with_the_service(start, warm, persistent, monkeypatch, ca
     assert "read ahead" not in caplog.text
 
 
+async def test_the_log_has_no_text_of_an_algorithm_that_fails(
+    start, warm, persistent, monkeypatch, caplog
+):
+    """The text may contain the key."""
+    client = await start(create_service(Config(**persistent)))
+    algorithm = client.app[SERVICE]._registry.get("ed25519")
+
+    def fail(self, stored):
+        raise ValueError(f"planted: {stored.hex()}")
+
+    monkeypatch.setattr(type(algorithm), "unpack", fail)
+    kid = await generate(client)
+    await warm(client, persistent)
+    await until("keys to be read ahead", lambda: "0 keys were read ahead" in caplog.text)
+    assert f"the key {kid} cannot be opened: ValueError" in caplog.text
+    assert "planted" not in caplog.text
+
+
 async def test_a_key_that_cannot_be_opened_does_not_stop_it(start, warm, persistent, caplog):
     client = await start(create_service(Config(**persistent)))
     service = client.app[SERVICE]
