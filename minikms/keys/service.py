@@ -18,6 +18,7 @@ from minikms.errors import (
     AliasNotFound,
     KeyNotFound,
     KeyNotUsable,
+    KeyUnreadable,
     ProfileNotFound,
     StoreUnavailable,
     UnsupportedOperation,
@@ -46,6 +47,7 @@ from minikms.records import (
     KeySource,
     State,
 )
+from minikms.store.askar_errors import UndecryptableError
 from minikms.store.cache import NOTHING, Bounds
 from minikms.store.keys import Check, CheckVersions, KeyStore, no_check, no_check_of_versions
 
@@ -354,7 +356,7 @@ class KeyService(JweOperations, VersionOperations):
         """Remove all keys whose scheduled deletion is due, in all profiles.
 
         Each removal is an audit event of its own, recorded in `sink`. Raises StoreUnavailable;
-        another failure is logged, and does not hold up other keys.
+        another failure is logged, and does not hold up other keys or profiles.
         """
         await self.cache.drop_stale()
         await self._jwk_sets.drop_stale()
@@ -364,6 +366,8 @@ class KeyService(JweOperations, VersionOperations):
                     await self._remove_due(profile, kid, sink)
             except ProfileNotFound:
                 continue  # removed meanwhile
+            except (KeyUnreadable, UndecryptableError):
+                LOGGER.exception("the keys of a profile that are due for deletion are still kept")
 
     async def _remove_due(self, profile: str, kid: str, sink: AuditSink | None) -> None:
         outer = CURRENT.set(AuditEvent("sweepKey", sink, profile=profile, kid=kid))
@@ -371,7 +375,7 @@ class KeyService(JweOperations, VersionOperations):
             await self._store.remove_due(profile, kid)
         except (StoreUnavailable, ProfileNotFound):
             raise
-        except Exception:
+        except Exception:  # its entries may be damaged in any way, or the audit log not writable
             LOGGER.exception("the key %s, whose deletion is due, cannot be removed", kid)
         finally:
             CURRENT.reset(outer)

@@ -34,6 +34,6 @@ async def _sweep(keys: KeyService, sink: AuditSink | None) -> None:
             await keys.sweep(sink)
         except StoreUnavailable:
             LOGGER.warning("keys due for deletion are still kept: the store is unavailable")
-        except Exception:
+        except Exception:  # the next sweep may succeed, so the task goes on
             LOGGER.exception("keys due for deletion are still kept")
         await asyncio.sleep(_PERIOD)

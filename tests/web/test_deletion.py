@@ -11,11 +11,12 @@ from problems import refused
 from waiting import until, waiting_for
 
 from minikms.config import Config
-from minikms.errors import KeyNotFound
+from minikms.errors import KeyNotFound, KeyUnreadable
 from minikms.keys.service import KeyService
 from minikms.records import KeyRecord, KeyRef
 from minikms.serve.assembly import create_service
 from minikms.store.entries import KEY
+from minikms.store.keys import KeyStore
 from minikms.web.state import SERVICE, STORE
 
 DATA = "aGVsbG8="
@@ -370,6 +371,24 @@ async def test_one_that_cannot_be_removed_holds_up_none(client, generate, caplog
     assert sorted(told) == sorted((kid, "success") for kid in kids[1:])
     assert f"the key {kids[0]}, whose deletion is due, cannot be removed" in caplog.text
     assert await kept(client) == (1, 0, 1, 1)
+
+
+async def test_a_profile_that_cannot_be_read_holds_up_no_other(client, post, monkeypatch, caplog):
+    """They are swept by name, and its name is the first."""
+    await post("/profile", {"name": "a"})
+    kid = (await post("/key/generate", {"alg": "ed25519"}))["kid"]
+    await let_be_due(client, kid)
+    due = KeyStore.due
+
+    async def failing(self, profile):
+        if profile == "a":
+            raise KeyUnreadable
+        return await due(self, profile)
+
+    monkeypatch.setattr(KeyStore, "due", failing)
+    await client.app[SERVICE].sweep()
+    assert await kept(client) == (0, 0, 0, 0)
+    assert "the keys of a profile that are due for deletion are still kept" in caplog.text
 
 
 @pytest.mark.each_store
