@@ -49,9 +49,22 @@ class VersionOperations(KeyOperations):
         return found
 
     async def records(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
-        """The record of each kid; None if the key does not exist."""
-        found = await self._store.records(profile, kids)
-        return [None if record is None else self._shown(record) for record in found]
+        """The record of each kid, from the cache if it is there; None for a missing key."""
+        found: dict[str, KeyRecord] = {}
+        missing = []
+        for kid in kids:
+            cached = self.cache.get((profile, kid, None))
+            if cached is not None:
+                found[kid] = cached.record
+            else:
+                missing.append(kid)
+        if missing:
+            pending = self.cache.start_fill()
+            for record in await self._store.records(profile, missing):
+                if record is not None:
+                    keep_in_cache(pending, profile, CachedKey(record))
+                    found[record.kid] = record
+        return [self._shown(found[kid]) if kid in found else None for kid in kids]
 
     async def change_versions(
         self, profile: str, name: str, change: Callable[[KeyRecord, KeyVersions], KeyVersions]

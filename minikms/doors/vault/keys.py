@@ -198,7 +198,7 @@ def refuse_derived(body: Body) -> None:
 
 def refuse_automatic_rotation(body: Body) -> None:
     """Raise for a period after which a key would be rotated."""
-    match = _DURATION.fullmatch(body.text("auto_rotate_period", "0"))
+    match = _DURATION.fullmatch(body.text("auto_rotate_period") or "0")
     if match is None:
         raise invalid("auto_rotate_period is not a duration such as 24h")
     seconds = int(match[1]) * _UNITS[match[2]]
