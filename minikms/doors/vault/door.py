@@ -103,6 +103,15 @@ def _asks_for_a_list(request: "web.Request") -> bool:
 
 
 def _operations() -> "Sequence[VaultOperation]":
-    from minikms.doors.vault import auth, keys, sys, transfer
+    from minikms.doors.vault import auth, encryption, hashing, keys, macs, signing, sys, transfer
 
-    return (*keys.OPERATIONS, *transfer.OPERATIONS, *sys.OPERATIONS, *auth.OPERATIONS)
+    return (
+        *keys.OPERATIONS,
+        *signing.OPERATIONS,
+        *encryption.OPERATIONS,
+        *macs.OPERATIONS,
+        *hashing.OPERATIONS,
+        *transfer.OPERATIONS,
+        *sys.OPERATIONS,
+        *auth.OPERATIONS,
+    )

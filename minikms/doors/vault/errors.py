@@ -69,7 +69,9 @@ def as_vault(error: KmsError) -> tuple[int, tuple[str, ...]]:
     if known := _STATUSES.get(type(error)):
         status, sentence = known
         return status, (sentence or error.detail,)
-    return error.status if error.status in _KEPT else 400, (error.detail,)
+    # A fault in a value, which the service's own API would place in the body.
+    sentences = [sentence for _, sentence in error.errors] or [error.detail]
+    return error.status if error.status in _KEPT else 400, tuple(sentences)
 
 
 def body_of(error: KmsError, sentences: tuple[str, ...]) -> bytes:

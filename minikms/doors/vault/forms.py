@@ -1,0 +1,216 @@
+"""Forms of signatures, ciphertexts and MACs: Vault's names, and the options of algorithms here."""
+
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, NamedTuple, Self, TypeAlias
+
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from minikms.doors import KeyRecord
+from minikms.doors.operations import SignOptions, Verify
+from minikms.doors.vault.body import Body, base64, decoded
+from minikms.doors.vault.errors import invalid
+
+SHA1: Final = "sha1"
+SHA2_256: Final = "sha2-256"
+"""Vault's default hash, whatever the key."""
+NO_HASH: Final = "none"
+
+# Hashes by Vault's names: their names in hashlib, and bytes of a digest.
+_HASHES: Final[Mapping[str, tuple[str, int]]] = {
+    SHA1: ("sha1", 20),
+    "sha2-224": ("sha224", 28),
+    SHA2_256: ("sha256", 32),
+    "sha2-384": ("sha384", 48),
+    "sha2-512": ("sha512", 64),
+    "sha3-224": ("sha3_224", 28),
+    "sha3-256": ("sha3_256", 32),
+    "sha3-384": ("sha3_384", 48),
+    "sha3-512": ("sha3_512", 64),
+    NO_HASH: (NO_HASH, 0),
+}
+_MARSHALING: Final = ("asn1", "jws")
+_PKCS1: Final = "pkcs1v15"
+
+_PREFIX: Final = "vault:v"
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+
+
+class Versioned(NamedTuple):
+    """A text such as `vault:v1:…`: the number of the key's version, and the rest."""
+
+    version: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{_PREFIX}{self.version}:{self.text}"
+
+    @classmethod
+    def parse(cls, text: str, noun: str) -> Self:
+        """Parse a text; raises VaultError in Vault's words, with `noun` for the kind of text."""
+        if not text.startswith(_PREFIX):
+            raise invalid(f"invalid {noun}: no prefix")
+        number, colon, rest = text[len(_PREFIX) :].partition(":")
+        if not colon:
+            raise invalid(f"invalid {noun}: wrong number of fields")
+        if not _NUMBER.fullmatch(number):
+            raise invalid(f"invalid {noun}: version number could not be decoded")
+        return cls(int(number), rest)
+
+
+def hashed_by(name: str) -> str:
+    """Return hashlib's name of a hash; raises VaultError."""
+    if name == NO_HASH:
+        raise invalid("algorithm cannot be none")
+    if name not in _HASHES:
+        raise invalid(f'unsupported algorithm "{name}"')
+    return _HASHES[name][0]
+
+
+class SignatureForm(NamedTuple):
+    """The form of a signature that a call asks for.
+
+    With `jws`, it is in URL-safe base64, and a signature of ECDSA is r‖s. `scheme` and
+    `salt_length` are for RSA.
+    """
+
+    hash: str
+    prehashed: bool
+    scheme: str
+    salt_length: int | Literal["auto"] | None
+    jws: bool
+
+    @classmethod
+    def read(cls, body: Body) -> Self:
+        """Read the form of a body; raises VaultError."""
+        hash_name = asked_hash(body)
+        if hash_name not in _HASHES:
+            raise invalid(f'invalid hash algorithm "{hash_name}"')
+        marshaling = body.text("marshaling_algorithm", _MARSHALING[0])
+        if marshaling not in _MARSHALING:
+            raise invalid(f'invalid marshaling type "{marshaling}"')
+        prehashed, scheme = body.boolean("prehashed"), body.text("signature_algorithm")
+        salt_length = _salt_length(body.text("salt_length", "auto"))
+        return cls(hash_name, prehashed, scheme, salt_length, marshaling == "jws")
+
+    def options(self, record: KeyRecord) -> SignOptions:
+        """Choose the options of a signature by a key; raises VaultError."""
+        choose = _OPTIONS.get(record.alg)
+        if choose is None:
+            raise invalid(f"Vault has no signatures by a key of {record.alg}")
+        return choose(self)
+
+    def verification(self, record: KeyRecord, message: bytes, signature: bytes) -> Verify:
+        """Make the verification of a signature by a key; raises VaultError for malformed DER."""
+        options = self.options(record)
+        if options.encoding == "der":
+            try:
+                decode_dss_signature(signature)
+            except ValueError:
+                raise invalid("supplied signature is invalid") from None
+        return Verify(message, signature, options)
+
+    def write(self, signature: bytes) -> str:
+        """Write a signature in base64."""
+        text = base64(signature)
+        return text.rstrip("=").translate(_TO_URL) if self.jws else text
+
+    def parse(self, text: str) -> bytes:
+        """Parse a signature in base64; raises VaultError."""
+        try:
+            if not self.jws:
+                return decoded(text)
+            if not _URL_SAFE.fullmatch(text):
+                raise ValueError(text)
+            padded = text.translate(_FROM_URL) + "=" * (-len(text) % 4)
+            return binascii.a2b_base64(padded, strict_mode=True)
+        except ValueError:
+            raise invalid("invalid base64 signature value") from None
+
+
+_TO_URL: Final = str.maketrans("+/", "-_")
+_FROM_URL: Final = str.maketrans("-_", "+/")
+_URL_SAFE: Final = re.compile(r"[A-Za-z0-9_-]*")
+
+
+def asked_hash(body: Body) -> str:
+    """Return the hash that a signature or its verification asks for: in the path or the body."""
+    named = body.text("urlalgorithm") or body.text("hash_algorithm", SHA2_256)
+    return named or body.text("algorithm") or SHA2_256
+
+
+def _salt_length(text: str) -> int | Literal["auto"] | None:
+    """Read a salt length; None is the length of the hash. The numbers 0 and -1 are Go's."""
+    lower = text.lower()
+    if lower in ("auto", "0"):
+        return "auto"
+    if lower in ("hash", "-1"):
+        return None
+    if not _NUMBER.fullmatch(lower):
+        raise invalid(f"salt length neither 'auto', 'hash', nor an int: {text}")
+    if int(lower) < 0:
+        raise invalid(f"salt length is invalid: {lower}")
+    return int(lower) or "auto"
+
+
+def _require_hash(form: SignatureForm) -> None:
+    """Raise VaultError unless a form without a hash is PKCS #1 v1.5 of a digest."""
+    if form.hash == NO_HASH and not (form.prehashed and form.scheme == _PKCS1):
+        raise invalid(
+            "hash_algorithm=none requires both prehashed=true and signature_algorithm=pkcs1v15"
+        )
+
+
+def _ecdsa(form: SignatureForm) -> SignOptions:
+    _require_hash(form)
+    # A digest may have any length: Vault ignores the name of its hash.
+    hash_name = NO_HASH if form.prehashed else _HASHES[form.hash][0]
+    return SignOptions(encoding="raw" if form.jws else "der", hash=hash_name)
+
+
+def _eddsa(form: SignatureForm) -> SignOptions:
+    # Vault ignores a hash, and signs a digest as a message.
+    return SignOptions()
+
+
+def _mldsa(form: SignatureForm) -> SignOptions:
+    if form.prehashed:
+        raise invalid("prehashed is not supported for ML-DSA")
+    return SignOptions()
+
+
+def _rsa(bits: int) -> "_Options":
+    def options(form: SignatureForm) -> SignOptions:
+        _require_hash(form)
+        name, size = _HASHES[form.hash]
+        if form.scheme == _PKCS1:
+            prehashed = form.prehashed and name != NO_HASH
+            return SignOptions("RS256", prehashed=prehashed, hash=name)
+        if form.scheme not in ("", "pss"):
+            raise invalid(f"unsupported rsa signature algorithm {form.scheme}")
+        salt = form.salt_length
+        if isinstance(salt, int) and salt > bits // 8 - 2 - size:
+            raise invalid(f"requested salt length {salt} is invalid")
+        return SignOptions("PS256", "raw", form.prehashed, name, salt)
+
+    return options
+
+
+_Options: TypeAlias = Callable[[SignatureForm], SignOptions]
+
+_OPTIONS: Final[Mapping[str, _Options]] = {
+    "ed25519": _eddsa,
+    **dict.fromkeys(("p256", "p384", "p521", "k256"), _ecdsa),
+    **{f"rsa{bits}": _rsa(bits) for bits in (2048, 3072, 4096)},
+    **dict.fromkeys(("mldsa44", "mldsa65", "mldsa87"), _mldsa),
+}
+
+_NONCES: Final[Mapping[str, int]] = {"a128gcm": 12, "a256gcm": 12, "c20p": 12, "xc20p": 24}
+TAG: Final = 16
+"""Bytes of the tag of each cipher."""
+
+
+def nonce_of(record: KeyRecord) -> int:
+    """Return the bytes of the nonce of a cipher; 0 for a key without nonces and associated data."""
+    return _NONCES.get(record.alg, 0)

@@ -1,0 +1,59 @@
+"""HMACs with the secret that every key has."""
+
+from typing import Any, Final
+
+from minikms.doors.operations import ComputeHmac, VerifyHmac
+from minikms.doors.vault.body import Body, base64, decoded
+from minikms.doors.vault.errors import invalid
+from minikms.doors.vault.forms import SHA2_256, Versioned, asked_hash, hashed_by
+from minikms.doors.vault.names import find
+from minikms.doors.vault.operation import Answer, VaultCall, operation
+from minikms.doors.vault.uses import Use, answered
+
+_HMAC: Final = "HMAC"
+_CANNOT: Final = "no HMAC key exists for that key version"
+
+
+@operation("hmac", "mac", "POST hmac/{name}", "POST hmac/{name}/{urlalgorithm...}")
+async def compute_hmac(call: VaultCall, body: Body) -> Answer:
+    """Compute the HMAC of an input, or of each of a batch."""
+    name = await find(call, body.text("name"))
+    key = name.to_produce(body.integer("key_version"), _HMAC)
+    hash_name = hashed_by(body.text("urlalgorithm") or body.text("algorithm", SHA2_256))
+
+    def use(item: Body) -> Use[bytes]:
+        if "input" not in item.members:
+            raise invalid("missing input for HMAC")
+        return Use(key, ComputeHmac(item.data("input"), hash_name))
+
+    def shown(used: Use[bytes], mac: bytes) -> dict[str, Any]:
+        return {"hmac": str(Versioned(used.key.version, base64(mac)))}
+
+    return await answered(call, body, use, shown, cannot=_CANNOT)
+
+
+async def verify_hmac(call: VaultCall, body: Body) -> Answer:
+    """Verify the HMAC of an input, or each of a batch."""
+    name = await find(call, body.text("name"))
+    hash_name = hashed_by(asked_hash(body))
+
+    def use(item: Body) -> Use[bool]:
+        if item is not body and "input" not in item.members:
+            raise invalid("missing input")
+        message = item.data("input")
+        version, text = Versioned.parse(item.text("hmac"), _HMAC)
+        key = name.to_check(version, _HMAC)
+        try:
+            mac = decoded(text)
+        except ValueError:
+            raise invalid("unable to decode verification HMAC as base64") from None
+        return Use(key, VerifyHmac(message, hash_name, mac))
+
+    def shown(used: Use[bool], is_valid: bool) -> dict[str, Any]:
+        # Vault leaves out a false one in a batch.
+        return {"valid": is_valid} if is_valid or "batch_input" not in body else {}
+
+    return await answered(call, body, use, shown, cannot=_CANNOT)
+
+
+OPERATIONS: Final = (compute_hmac,)

@@ -1,0 +1,99 @@
+"""Signatures: sign and verify. The path of verify also verifies HMACs."""
+
+from typing import Any, Final
+
+from minikms.doors import ANY_TOKEN
+from minikms.doors.operations import ByRecord, Sign, Signed
+from minikms.doors.operations import Verify as Verification
+from minikms.doors.vault.body import Body
+from minikms.doors.vault.errors import invalid
+from minikms.doors.vault.forms import SignatureForm, Versioned
+from minikms.doors.vault.macs import verify_hmac
+from minikms.doors.vault.names import find
+from minikms.doors.vault.operation import Answer, VaultCall, operation
+from minikms.doors.vault.uses import Use, answered, items_of
+
+_SIGNATURE: Final = "signature"
+
+
+@operation("sign", "sign", "POST sign/{name}", "POST sign/{name}/{urlalgorithm...}")
+async def sign(call: VaultCall, body: Body) -> Answer:
+    """Sign an input, or each of a batch."""
+    form = SignatureForm.read(body)
+    name = await find(call, body.text("name"))
+    version = body.integer("key_version")
+
+    def use(item: Body) -> Use[Signed]:
+        message = _input_of(item, body)
+        key = name.to_produce(version, "signing")
+        return Use(key, ByRecord(Sign.uses, lambda record: Sign(message, form.options(record))))
+
+    def shown(used: Use[Signed], signed: Signed) -> dict[str, Any]:
+        version = used.key.version
+        signature = str(Versioned(version, form.write(signed.sig)))
+        return {_SIGNATURE: signature, "key_version": version}
+
+    cannot = "key type {} does not support signing"
+    return await answered(call, body, use, shown, cannot=cannot, failed={"key_version": 0})
+
+
+@operation("verify", ANY_TOKEN, "POST verify/{name}", "POST verify/{name}/{urlalgorithm...}")
+async def verify(call: VaultCall, body: Body) -> Answer:
+    """Verify a signature or an HMAC of an input, or each of a batch."""
+    if _asks_for_hmac(body):
+        call.door.caller.require("mac")
+        return await verify_hmac(call, body)
+    call.door.caller.require("verify")
+    form = SignatureForm.read(body)
+    name = await find(call, body.text("name"))
+
+    def use(item: Body) -> Use[bool]:
+        message = _input_of(item, body)
+        version, text = Versioned.parse(item.text(_SIGNATURE), _SIGNATURE)
+        key, signature = name.to_check(version, _SIGNATURE), form.parse(text)
+        return Use(
+            key,
+            ByRecord(
+                Verification.uses, lambda record: form.verification(record, message, signature)
+            ),
+        )
+
+    cannot = "key type {} does not support verification"
+    return await answered(
+        call,
+        body,
+        use,
+        lambda _, is_valid: {"valid": is_valid},
+        cannot=cannot,
+        failed={"valid": False},
+    )
+
+
+def _input_of(item: Body, body: Body) -> bytes:
+    """Read the input; only an item of a batch must have one. A context is read and ignored."""
+    if item is not body and "input" not in item.members:
+        raise invalid("missing input")
+    item.data("context")
+    return item.data("input")
+
+
+def _asks_for_hmac(body: Body) -> bool:
+    """Tell whether HMACs are to be verified; raises VaultError unless all items agree."""
+    items = items_of(body)
+    if items is None:
+        if _SIGNATURE not in body and "hmac" not in body:
+            raise invalid("neither a 'signature' nor an 'hmac' were given to verify")
+        return _SIGNATURE not in body
+    given = [_SIGNATURE in item.members for item in items]
+    other = ["hmac" in item.members for item in items]
+    if any(given) and any(mac and not each for mac, each in zip(other, given, strict=True)):
+        raise invalid("elements of batch_input must all provide 'signature' or all provide 'hmac'")
+    wanted, name = (given, _SIGNATURE) if any(given) else (other, "hmac")
+    if not any(wanted):
+        raise invalid("no batch_input elements have 'signature' or 'hmac'")
+    if not all(wanted):
+        raise invalid(f"some elements of batch_input are missing '{name}'")
+    return name != _SIGNATURE
+
+
+OPERATIONS: Final = (sign, verify)

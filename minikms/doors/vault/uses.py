@@ -1,0 +1,142 @@
+"""Operations with the key of a name and a version, one or a batch of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from minikms.doors import KeyRef, KmsError, errors, keep_key
+from minikms.doors.operations import Each, Operation
+from minikms.doors.vault.body import Body
+from minikms.doors.vault.errors import as_vault, invalid
+from minikms.doors.vault.names import NamedKey
+from minikms.doors.vault.operation import VaultCall
+from minikms.doors.vault.types import key_types
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+MAX_ITEMS: Final = 1000
+"""The number of items in a batch."""
+
+
+class Use(NamedTuple, Generic[ResultT]):
+    """An operation with a key."""
+
+    key: NamedKey
+    operation: Operation[Any, ResultT]
+
+
+async def perform(call: VaultCall, use: Use[ResultT], cannot: str) -> ResultT:
+    """Perform an operation with a key; `cannot` is Vault's sentence on a type that has none."""
+    try:
+        return await call.perform(use.key.ref, use.operation)
+    except errors.UnsupportedOperation as exc:
+        raise await _unsupported(call, use.key.ref, exc, cannot) from None
+
+
+async def perform_each(
+    call: VaultCall, uses: Sequence[Use[ResultT] | KmsError], cannot: str
+) -> list[ResultT | KmsError]:
+    """Perform many operations of one kind: a result or an error for each.
+
+    Each key is looked up once. An error that stands for an operation is its result.
+    """
+    results: list[Any] = list(uses)
+    places: dict[KeyRef, list[int]] = {}
+    for place, use in enumerate(uses):
+        if isinstance(use, Use):
+            places.setdefault(use.key.ref, []).append(place)
+    for ref, some in places.items():
+        keep_key()
+        operations = [results[place].operation for place in some]
+        for place, result in zip(some, await _batch(call, ref, operations, cannot), strict=True):
+            results[place] = result
+    return results
+
+
+async def _batch(
+    call: VaultCall, ref: KeyRef, operations: list[Operation[Any, Any]], cannot: str
+) -> Sequence[Any]:
+    batch = Each[Any, Any](operations[0].uses)
+    try:
+        return await call.service.perform_batch(
+            call.profile, ref, batch, operations, call.door.presence()
+        )
+    except errors.UnsupportedOperation as exc:
+        raise await _unsupported(call, ref, exc, cannot) from None
+    except errors.KeyNotFound:
+        return [invalid("no such key version")] * len(operations)
+
+
+async def _unsupported(call: VaultCall, ref: KeyRef, error: KmsError, cannot: str) -> KmsError:
+    """Return Vault's error if the type of a key excludes an operation, else `error`."""
+    record = await call.service.get(call.profile, ref)
+    found = key_types(call.registry).of(record)
+    return error if found is None else invalid(cannot.format(found.name))
+
+
+async def answered(
+    call: VaultCall,
+    body: Body,
+    use: Callable[[Body], Use[ResultT]],
+    shown: Callable[[Use[ResultT], ResultT], dict[str, Any]],
+    *,
+    cannot: str,
+    failed: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Perform what a body asks for, or each item of its `batch_input`; gives `data`.
+
+    `use` reads a body or an item, `shown` writes a result. An item that fails has the members of
+    `failed`.
+    """
+    items = items_of(body)
+    if items is None:
+        one = use(body)
+        return shown(one, await perform(call, one, cannot))
+    uses = [tried(use, item) for item in items]
+    results = await perform_each(call, uses, cannot)
+    return {"batch_results": results_of(items, uses, results, shown, failed)}
+
+
+def results_of(
+    items: Sequence[Body],
+    uses: Sequence[Use[ResultT] | KmsError],
+    results: Sequence[ResultT | KmsError],
+    shown: Callable[[Use[ResultT], ResultT], dict[str, Any]],
+    failed: Mapping[str, Any] = MappingProxyType({}),
+) -> list[dict[str, Any]]:
+    """Write the results of a batch, each with the `reference` of its item."""
+    answers = []
+    for item, use, result in zip(items, uses, results, strict=True):
+        answer = (
+            shown(use, result)
+            if not isinstance(use, KmsError) and not isinstance(result, KmsError)
+            else {**failed, "error": _sentence(result)}
+        )
+        answers.append({**answer, "reference": item.text("reference")})
+    return answers
+
+
+def items_of(body: Body) -> list[Body] | None:
+    """Read `batch_input`; None without one. Raises VaultError for one that is empty or too long."""
+    items = body.items("batch_input")
+    if items is None:
+        return None
+    if not items:
+        raise invalid("missing batch input to process")
+    if len(items) > MAX_ITEMS:
+        raise invalid(f"batch_input has at most {MAX_ITEMS:,} items")
+    return items
+
+
+def tried(make: Callable[[ItemT], ResultT], item: ItemT) -> ResultT | KmsError:
+    """Make something of an item; returns a KmsError that it raises."""
+    try:
+        return make(item)
+    except KmsError as exc:
+        return exc
+
+
+def _sentence(error: Any) -> str:
+    """Write the error of an item."""
+    return "; ".join(as_vault(error)[1])
