@@ -86,7 +86,13 @@ class DoorApp:
         """Return its runner; `kwargs` go to aiohttp's AppRunner."""
         main = self._main
         return KmsRunner(
-            self._app, main[CONFIG], main[SHUTDOWN], main.get(OBSERVER), form=self._form, **kwargs
+            self._app,
+            main[CONFIG],
+            main[SHUTDOWN],
+            main.get(OBSERVER),
+            form=self._form,
+            list_method=self._door.list_method,
+            **kwargs,
         )
 
     def _guard(self, route: DoorRoute) -> None:

@@ -316,6 +316,8 @@ class Door(ABC):
     """Its own options, besides port and host."""
     max_body: ClassVar[int | None] = None
     """Largest body that it takes, in bytes; the service's own limit also applies."""
+    list_method: ClassVar[bool] = False
+    """Take requests with the method LIST, which aiohttp refuses."""
     alias_prefixes: ClassVar[tuple[str, ...]] = ()
     """Prefixes of aliases that only this door may give, move and remove."""
 

@@ -19,6 +19,7 @@ from minikms.errors import (
     KmsError,
     RequestTimeout,
 )
+from minikms.http.list_method import ListParser
 from minikms.http.plain_connection import PlainRequestHandler
 
 # None only if http/private_names.py reports it as missing.
@@ -63,9 +64,17 @@ class LimitedRequestHandler(PlainRequestHandler):
     )
 
     def __init__(
-        self, *args: Any, limits: ConnectionLimits, give_back: Callable[[], None], **kwargs: Any
+        self,
+        *args: Any,
+        limits: ConnectionLimits,
+        give_back: Callable[[], None],
+        list_method: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        if list_method:
+            parser: Any = ListParser(self._parser, self._messages)
+            self._parser = parser
         self.half_closed = False
         self._give_back = give_back
         self._limits = limits

@@ -25,7 +25,12 @@ CONNECTION: Final = PrivateNames(
         (_HANDLER, "_force_close", "the connection ends now"),
         (_HANDLER, "_message_tail", "the bytes behind a request to upgrade"),
         (_HANDLER, "_loop", "times a head"),
-        (RawRequestMessage, "_replace", "makes an answer say that the connection ends"),
+        (_HANDLER, "_parser", "is replaced by one that takes LIST (http/list_method.py)"),
+        (
+            RawRequestMessage,
+            "_replace",
+            "makes an answer say that the connection ends, and names a method",
+        ),
         (RawRequestMessage, "raw_headers", "the size of a head"),
         (RawRequestMessage, "upgrade", "the parser loses the bytes behind such a request"),
         (streams.StreamReader, "total_bytes", "the bytes received of a body"),
@@ -40,7 +45,6 @@ BATCHES: Final = PrivateNames(
     (
         (_HANDLER, "_task_handler", "an argument of each request"),
         (_HANDLER, "_manager", "counts requests"),
-        (_HANDLER, "_parser", "counts the requests that were taken out of the queue"),
         (http.HttpRequestParser, "message_consumed", "counts such a request"),
         (_HANDLER, "_paused", "the caller does not read its answers"),
         (_HANDLER, "_reading_paused", "the caller sends more than is read"),

@@ -157,7 +157,7 @@ class KmsServer(web.Server):
 class KmsRunner(web.AppRunner):
     """Runs an application on `KmsServer`, with this service's limits and access log.
 
-    `form` is the form of its answers.
+    `form` is the form of its answers; with `list_method`, requests may have the method LIST.
     """
 
     def __init__(
@@ -168,11 +168,13 @@ class KmsRunner(web.AppRunner):
         observer: Observer | None = None,
         *,
         form: AnswerForm = JSON,
+        list_method: bool = False,
         **kwargs: Any,
     ) -> None:
         app.on_response_prepare.append(partial(answers.prepared, shutdown, form))
         self._shutdown = shutdown
         self._form = form
+        self._list_method = list_method
         self._limits = ConnectionLimits(config.header_timeout, config.max_head, config.max_body)
         self._observer = observer
         super().__init__(
@@ -196,7 +198,7 @@ class KmsRunner(web.AppRunner):
         if lost := CONNECTION.missing():
             LOGGER.warning("%s: %s", lost, CONNECTION.without)
             return KmsServer(inner, self._observer, form=self._form, **self._kwargs)
-        connections: dict[str, Any] = {"limits": self._limits}
+        connections: dict[str, Any] = {"limits": self._limits, "list_method": self._list_method}
         if lost := BATCHES.missing() or await trial.fault(_trial_server):
             LOGGER.warning("%s: %s", lost, BATCHES.without)
         else:

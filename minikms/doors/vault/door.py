@@ -35,6 +35,7 @@ class VaultDoor(Door):
     title = "Vault Transit"
     content_type = "application/json"
     alias_prefixes = ("vault:",)  # of the wrapping key of imports
+    list_method = True
 
     def __init__(self, options: Mapping[str, str], registry: AlgorithmRegistry) -> None:
         super().__init__(options, registry)
