@@ -4,7 +4,7 @@ A context variable holds the event of the current call. Code that finds the key 
 call sets it there, however deep below the route.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
@@ -22,6 +22,8 @@ class AuditEvent:
     the caller's certificate; the call acts on `profile`, `kid`, `alg` and `token`. `outcome` is
     "success" or the slug of a problem, and `recorded` the outcome that the audit log has already.
     `others` are further keys that the call uses, kid and algorithm; each has a line of its own.
+    `certificate` is the one that the call issues: its serial number in hexadecimal digits, its
+    subject and its profile.
     """
 
     operation: str
@@ -37,6 +39,7 @@ class AuditEvent:
     recorded: str | None = None
     outcome: str = SUCCESS
     others: tuple[tuple[str, str | None], ...] = ()
+    certificate: Mapping[str, str] | None = None
 
     def lines(self) -> list["AuditEvent"]:
         """The event for each key that the call uses, its own first."""
@@ -105,3 +108,10 @@ def set_token(token_id: str) -> None:
     event = CURRENT.get()
     if event is not None:
         event.token = token_id
+
+
+def set_certificate(serial: str, subject: str, profile: str) -> None:
+    """Set the certificate that the current call issues."""
+    event = CURRENT.get()
+    if event is not None:
+        event.certificate = {"serial": serial, "subject": subject, "profile": profile}

@@ -60,6 +60,14 @@ USES = [
     Use("/jws/sign", {"payload": DATA}, "hs256", "mac", "mac-verify"),
     Use("/jws/verify", {"jws": "a.b.c"}, "p256", "verify", "sign"),
     Use("/jws/verify", {"jws": "a.b.c"}, "hs256", "mac-verify", "mac"),
+    Use("/csr", {"subject": "CN=a"}, "p256", "sign", "verify"),
+    Use(
+        "/certificate",
+        {"profile": "self-signed", "subject": "CN=a", "days": 1},
+        "p256",
+        "sign",
+        "verify",
+    ),
     Use("/jwe/decrypt", {"jwe": "a.b.c.d.e"}, "p256", "jwe-decrypt", "derive"),
     Use("/jwe/decrypt", {"jwe": "a.b.c.d.e"}, "a128kw", "jwe-decrypt", "unwrap"),
 ]

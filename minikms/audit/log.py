@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import repeat
 from typing import Any, Final, Self
@@ -225,7 +225,7 @@ def _sync_and_close(file: AuditFile) -> None:
 
 def _encode(event: AuditEvent, outcome: str) -> bytes:
     """Encode an event as a JSON object; values that are long or not Unicode are cut."""
-    facts = {
+    facts: dict[str, Any] = {
         "request_id": event.request_id,
         "who": event.who,
         "address": event.address,
@@ -237,6 +237,8 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
         "operation": event.operation,
         "outcome": outcome,
     }
+    if event.certificate is not None:
+        facts["certificate"] = event.certificate
     try:
         encoded = orjson.dumps(facts)
     except TypeError:  # a caller's name may contain lone surrogates
@@ -247,7 +249,9 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
 
 
 def _cut(value: Any) -> Any:
-    """Cut a text to valid Unicode of bounded length."""
+    """Cut a text to valid Unicode of bounded length, and so each text of an object."""
+    if isinstance(value, Mapping):
+        return {name: _cut(each) for name, each in value.items()}
     if not isinstance(value, str):
         return value
     return value[:_LONG_VALUE].encode("utf-8", "replace").decode()

@@ -25,11 +25,13 @@ from minikms.errors import (
 )
 from minikms.events import CURRENT, AuditEvent, AuditSink, keep_key, set_key
 from minikms.keys.certificates import read_chain, with_chain
+from minikms.keys.certification import CertificateRequest, IssueCertificate, MakeCsr
 from minikms.keys.encryption import Unwrap
 from minikms.keys.jwe_encryption import JweOperations
 from minikms.keys.jwk_set import JwkFilter, JwkSet
 from minikms.keys.jwk_sets import JwkSets
 from minikms.keys.making import KeyMaker, KeyPair, SlowToMakeError, make_quickly, maker
+from minikms.keys.operations import By
 from minikms.keys.threads import is_slow
 from minikms.keys.versions import VersionOperations
 from minikms.plugin.protocol import (
@@ -325,6 +327,20 @@ class KeyService(JweOperations, VersionOperations):
                 algorithm = self._registry.of(old)
                 make = maker(algorithm, _policy_of(old), algorithm.generate)
                 made = await self._maker.in_turn(profile, algorithm, "generate", make)
+
+    # Certificates
+
+    async def issue_certificate(self, profile: str, by: By, request: CertificateRequest) -> str:
+        """Sign a certificate in PEM with the key `by`; raises as `IssueCertificate` does.
+
+        The subject's key, if it is one of the service, signs a certificate request first: so it
+        must be one that may sign now.
+        """
+        if request.key is not None:
+            csr = await self.perform(profile, request.key, MakeCsr(request.subject or ""))
+            keep_key()
+            request = replace(request, csr=csr)
+        return await self.perform(profile, by, IssueCertificate(request))
 
     # Deleting keys
 

@@ -32,6 +32,7 @@ TAGS: Final = (
         "description": "Key encapsulation and HPKE.",
     },
     {"name": "jose", "description": "JWS, JWE and JWK Sets."},
+    {"name": "certificates", "description": "X.509: certificate requests and certificates."},
     {"name": "profiles", "description": "Tenants: no profile sees the keys of another."},
     {"name": "tokens", "description": "Tokens of callers, with their scopes and profiles."},
     {"name": "system", "description": "The service itself."},

@@ -21,6 +21,7 @@ from minikms.web.handlers.operations import batch_operation, operation
 from minikms.web.messages import NDJSON
 from minikms.web.schemas import (
     box_bodies,
+    certificate_bodies,
     didcomm_bodies,
     encapsulation_bodies,
     jose_bodies,
@@ -260,6 +261,15 @@ ROUTES: Final = (
                       p.IF_NONE_MATCH),
           responses={"200": _SET,
                      "304": {"description": "The set has not changed.", "content": {}}}),
+
+    _operation("/csr", operations.make_csr, "makeCsr", "sign", "certificates",
+               "The certificate request.", certificate_bodies.CsrRequest,
+               certificate_bodies.CertificateSigningRequest,
+               (e.UnsupportedOption, e.InvalidCertificate)),
+    Route("POST", "/certificate", operations.issue_certificate, "issueCertificate", "sign",
+          "certificates", "The certificate.", certificate_bodies.IssuedCertificate,
+          certificate_bodies.IssueCertificateRequest, _CALL,
+          (*_OF_KEYS, e.UnsupportedOption, e.InvalidCertificate)),
 
     Route("POST", "/profile", profiles.create, "createProfile", "profiles", "profiles",
           "The profile is created.", profile_bodies.ProfileCreated, profile_bodies.CreateProfile,

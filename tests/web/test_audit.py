@@ -8,6 +8,7 @@ from io import BytesIO
 
 import pytest
 from aiohttp import web
+from cryptography import x509
 from derived import profile_of
 from problems import refused, slug_of
 from web.test_openapi import sent_in_turn
@@ -97,6 +98,31 @@ async def test_every_call_leaves_its_line(client, lines):
         assert (line["kid"], line["alg"]) == key, name
         seen.add(name)
     assert seen == GUARDED.keys()
+
+
+async def test_the_lines_of_a_certificate(client, lines, generate, post, refuses):
+    authority, leaf = await generate("p256"), await generate("p384")
+    body = {"kid": authority["kid"], "profile": "self-signed", "days": 9}
+    made = await post("/certificate", {**body, "subject": "CN=" + "ä" * 32})
+    chain = {"certificates": [made["certificate"]]}
+    async with client.put(f"/key/{authority['kid']}/certificates", json=chain) as response:
+        assert response.status == 200
+    lines()
+    body |= {"profile": "client", "key": leaf["kid"], "days": 1}
+    made = await post("/certificate", {**body, "subject": ",".join(["O=" + "ä" * 30] * 16)})
+    certificate = x509.load_pem_x509_certificate(made["certificate"].encode())
+    own, other = lines()
+    assert (own["kid"], other["kid"]) == (authority["kid"], leaf["kid"])
+    for line in own, other:
+        assert line["operation"] == "issueCertificate"
+        assert line["certificate"] == {
+            "serial": f"{certificate.serial_number:x}",
+            "subject": certificate.subject.rfc4514_string(),
+            "profile": "client",
+        }
+    await refuses("/certificate", {**body, "subject": "nothing"}, 422, "invalid-certificate")
+    [line] = lines()
+    assert (line["outcome"], "certificate" in line) == ("invalid-certificate", False)
 
 
 async def key_of(client, call):

@@ -9,11 +9,13 @@ from uses import DATA, SIXTEEN, USES
 
 pytestmark = pytest.mark.shared_service
 
+SELF_SIGNED = {"profile": "self-signed", "subject": "CN=a", "days": 1}
 PAST, FUTURE = "2001-02-03T04:05:06Z", "2190-01-01T00:00:00+01:00"
 
 MAKES = {
     *("sign", "sign/batch", "jws/sign", "jws/sign mac", "mac", "encrypt", "wrap", "box"),
     *("jwe/encrypt", "jwe/encrypt to it", "jwe/encrypt from it", "didcomm/pack"),
+    *("csr", "certificate", "certificate of it"),
 }
 CHECKS = {
     *("verify", "verify/batch", "jws/verify", "jws/verify mac", "mac/verify", "decrypt", "unwrap"),
@@ -60,7 +62,7 @@ WAYS = {
 }
 
 
-async def uses(post, generate):
+async def uses(client, post, generate):
     """Every use of a key: its name, the key, the call, and what the answer has where it is done."""
     ec = await generate("p256", exportable=True)
     gcm, kw, hs = [await generate(alg, exportable=True) for alg in ("a256gcm", "a128kw", "hs256")]
@@ -92,6 +94,8 @@ async def uses(post, generate):
         ("sign/batch", "p256", "/sign/batch", {"items": [{"data": DATA}]}, {}),
         ("jws/sign", "p256", "/jws/sign", {"payload": DATA}, {}),
         ("jws/sign mac", "hs256", "/jws/sign", {"payload": DATA}, jws["hs256"]),
+        ("csr", "p256", "/csr", {"subject": "CN=a"}, {}),
+        ("certificate", "p256", "/certificate", SELF_SIGNED, {}),
         ("mac", "hs256", "/mac", {"data": DATA}, {"mac": mac["mac"]}),
         ("encrypt", "a256gcm", "/encrypt", {"plaintext": DATA}, {}),
         ("wrap", "a128kw", "/wrap", {"key": SIXTEEN}, wrapped),
@@ -110,9 +114,16 @@ async def uses(post, generate):
         ("derive", "p256", "/derive", {"peer": peer}, {}),
         ("jwe/decrypt", "p256", "/jwe/decrypt", encrypted, {"plaintext": DATA}),
     ]
+    authority = await generate("p256", alias="authority")
+    made = await post("/certificate", {"kid": authority["kid"], **SELF_SIGNED, "days": 9})
+    chain, there = {"certificates": [made["certificate"]]}, f"/key/{authority['kid']}/certificates"
+    async with client.put(there, json=chain) as response:
+        assert response.status == 200
     calls = [(name, "POST", path, by[alg] | body, has) for name, alg, path, body, has in table]
     for name, to in (("", to_kw), (" to it", to_ec), (" from it", from_ec)):
         calls.append((f"jwe/encrypt{name}", "POST", "/jwe/encrypt", jwe | to, {}))
+    body = SELF_SIGNED | {"profile": "client", "alias": "authority", "key": ec["kid"]}
+    calls.append(("certificate of it", "POST", "/certificate", body, {}))
     pack = {"to": [wallet["b58"]], "from": wallet["kid"], "message": DATA}
     calls.append(("didcomm/pack", "POST", "/didcomm/pack", pack, {}))
     packed = await post("/didcomm/pack", pack)
@@ -127,7 +138,7 @@ async def uses(post, generate):
 @pytest.mark.parametrize("way", WAYS)
 async def test_each_state_allows_its_operations_alone(client, get, generate, post, way):
     bring, state = WAYS[way]
-    keys, calls = await uses(post, generate)
+    keys, calls = await uses(client, post, generate)
     assert {call[0] for call in calls} == MAKES | CHECKS
     assert {call[2] for call in calls} >= {use.path for use in USES}
     for key in keys:

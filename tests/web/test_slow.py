@@ -119,6 +119,8 @@ async def sign_all(post, key):
         await post("/sign", {**by, "data": DATA})
     await post("/sign/batch", {**by, "items": [{"data": DATA}]})
     await post("/jws/sign", {**by, "payload": DATA})
+    await post("/csr", {**by, "subject": "CN=a"})
+    await post("/certificate", {**by, "profile": "self-signed", "subject": "CN=a", "days": 1})
 
 
 async def mac(post, key):

@@ -13,6 +13,7 @@ from minikms.errors import KmsError, ValidationFailed
 from minikms.http.answers import Answer, Handler
 from minikms.http.presence import Presence
 from minikms.http.problems import problem
+from minikms.keys.certification import MakeCsr
 from minikms.keys.didcomm import PackAnonymously, PackFrom, Unpack
 from minikms.keys.encryption import (
     Decapsulate,
@@ -43,7 +44,7 @@ from minikms.keys.signing import (
     VerifyMac,
 )
 from minikms.web.messages import load, profile, service
-from minikms.web.schemas import jwe_bodies
+from minikms.web.schemas import certificate_bodies, jwe_bodies
 from minikms.web.schemas import operation_bodies as schemas
 from minikms.web.schemas.base import Body as BodySchema
 from minikms.web.schemas.base import Request
@@ -53,6 +54,8 @@ _RANDOM = schemas.RandomRequest()
 _BYTES = schemas.RandomBytes()
 _JWE_REQUEST = jwe_bodies.EncryptJweRequest()
 _JWE = jwe_bodies.EncryptedJwe()
+_CERTIFICATE_REQUEST = certificate_bodies.IssueCertificateRequest()
+_CERTIFICATE = certificate_bodies.IssuedCertificate()
 
 Body: TypeAlias = dict[str, Any]
 # Makes an operation from a body that its schema has loaded.
@@ -251,6 +254,19 @@ async def random(request: web.Request) -> Answer:
     """Generate random bytes."""
     body = await load(request, _RANDOM)
     return _BYTES.encode({"bytes": service(request).random(body["length"])})
+
+
+def make_csr(body: Body) -> MakeCsr:
+    """Make a certificate request for a key."""
+    return MakeCsr(body["subject"], body["alternative_names"], body["alg"])
+
+
+async def issue_certificate(request: web.Request) -> Answer:
+    """Issue a certificate, signed with a key."""
+    body = await load(request, _CERTIFICATE_REQUEST)
+    issue = service(request).issue_certificate
+    made = await issue(profile(request), body["by"], body["request"])
+    return _CERTIFICATE.encode({"certificate": made})
 
 
 def _options(body: Body) -> SignOptions:

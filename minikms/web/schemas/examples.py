@@ -101,11 +101,29 @@ _CERTIFICATE = (
 )
 _THUMBPRINT = "wk87lxWqB5vIXbjwWHbQDBrJJHf4aCPtihWCfJ-qjQM"
 
+# A certificate request of the key of RFC 8032 section 7.1 (TEST 2).
+_CSR = (
+    "MIHkMIGXAgEAMDgxCzAJBgNVBAYTAkRFMRAwDgYDVQQKDAdFeGFtcGxlMRcwFQYDVQQDDA5pc3N1ZXIuZXhhbXBsZTAq"
+    "MAUGAytlcAMhAPxRzY5iGKGjjaR+0AIw8FgIFu0TujMDrF3rkRVIkIAloCwwKgYJKoZIhvcNAQkOMR0wGzAZBgNVHREE"
+    "EjAQgg5pc3N1ZXIuZXhhbXBsZTAFBgMrZXADQQAHkd0m9TBst9TuvMc9fZcAmBDC/hERSQM1MXXO88F5fA8m7uTHaYqx"
+    "51MGRgWBt4/Qk/VqtBcYMkjCiOo9DEMO"
+)
 
-def _pem(certificate: str) -> str:
-    """A certificate in PEM (RFC 7468 section 2)."""
-    lines = [certificate[start : start + 64] for start in range(0, len(certificate), 64)]
-    return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""])
+# A self-signed certificate of the same key, as the service makes it.
+_ISSUED = (
+    "MIIBlTCCAUegAwIBAgIUOh8uPUxbanmIESIzRFVmd4iZqrswBQYDK2VwMDgxCzAJBgNVBAYTAkRFMRAwDgYDVQQKDAdF"
+    "eGFtcGxlMRcwFQYDVQQDDA5pc3N1ZXIuZXhhbXBsZTAeFw0yNjAxMzExMjAwMDBaFw0yNzAxMzExMjAwMDBaMDgxCzAJ"
+    "BgNVBAYTAkRFMRAwDgYDVQQKDAdFeGFtcGxlMRcwFQYDVQQDDA5pc3N1ZXIuZXhhbXBsZTAqMAUGAytlcAMhAPxRzY5i"
+    "GKGjjaR+0AIw8FgIFu0TujMDrF3rkRVIkIAlo2MwYTAdBgNVHQ4EFgQUiMdkyL5EN0p9L12Ech+OMl5b1kwwHwYDVR0j"
+    "BBgwFoAUiMdkyL5EN0p9L12Ech+OMl5b1kwwDwYDVR0TAQH/BAUwAwEB/zAOBgNVHQ8BAf8EBAMCAYYwBQYDK2VwA0EA"
+    "FmACJtraoRFs5w0tyeAC2vDYXdaHuMyIWd3lxZa838I5RU+KbGwW2V+zF+KaYOkXl95t/WNLDpTcwQ6sLeOXDw=="
+)
+
+
+def _pem(label: str, text: str) -> str:
+    """A certificate, or what `label` says, in PEM (RFC 7468 section 2)."""
+    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+    return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""])
 
 
 EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
@@ -169,7 +187,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "out of use": {"state": "disabled"},
         "in use until then": {"state": "enabled", "expires": "2099-12-31T23:59:59+01:00"},
     },
-    "SetCertificates": {"a self-signed one": {"certificates": [_pem(_CERTIFICATE)]}},
+    "SetCertificates": {"a self-signed one": {"certificates": [_pem("CERTIFICATE", _CERTIFICATE)]}},
     "AssociateAlias": {
         "a DID URL": {"alias": SECOND_ALIAS},
         "only if it is free": {"alias": "did:example:123#free", "alias_taken": "refuse"},
@@ -279,6 +297,21 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         },
     },
     "DecryptJweRequest": {"by the imported key": {"alias": "example agreement", "jwe": _JWE}},
+    "CsrRequest": {
+        "by the imported key": {
+            "alias": "example signing",
+            "subject": "CN=issuer.example,O=Example,C=DE",
+            "alternative_names": ["DNS:issuer.example"],
+        }
+    },
+    "IssueCertificateRequest": {
+        "a self-signed one": {
+            "alias": "example signing",
+            "profile": "self-signed",
+            "subject": "CN=issuer.example,O=Example,C=DE",
+            "days": 365,
+        },
+    },
     "RandomRequest": {"a secret": {"length": 32}},
     "CreateProfile": {"a tenant": {"name": PROFILE}},
     "ChangeProfile": {"publish its keys": {"jwks": "public"}},
@@ -450,6 +483,8 @@ ANSWERS: Final[Mapping[str, Any]] = {
             {**_ROTATED["jwk"], "use": "sig", "kid": ALIAS},
         ]
     },
+    "makeCsr": {"csr": _pem("CERTIFICATE REQUEST", _CSR)},
+    "issueCertificate": {"certificate": _pem("CERTIFICATE", _ISSUED)},
     "createProfile": {"name": PROFILE, "success": True},
     "listProfiles": {"profiles": [PROFILE, "default"]},
     "changeProfile": {"name": PROFILE, "jwks": "public"},

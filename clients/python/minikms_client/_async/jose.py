@@ -1,4 +1,4 @@
-"""JOSE: signatures as JWS, messages as JWE, and the JWK Set of a profile."""
+"""JOSE: signatures as JWS, messages as JWE, and the JWK Set of a profile; certificates."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from minikms_client.wire import Call, Jwk, encode, encode_optional, named, prese
 
 
 class AsyncJose(AsyncTransport):
-    """The operations of JOSE (RFC 7515 to 7518)."""
+    """The operations of JOSE (RFC 7515 to 7518), and of X.509 (RFC 5280)."""
 
     async def sign_jws(
         self,
@@ -113,6 +113,55 @@ class AsyncJose(AsyncTransport):
             return None
         keys = answer.read(lambda data: each(members, data["keys"]))
         return JwkSet(keys, answer.headers.get("ETag"))
+
+    async def make_csr(
+        self,
+        subject: str,
+        *,
+        kid: str | None = None,
+        alias: str | None = None,
+        alternative_names: Iterable[str] = (),
+        alg: str | None = None,
+    ) -> str:
+        """Make a certificate request for a key, in PEM.
+
+        `subject` is a text such as "CN=example,C=DE" (RFC 4514). Each alternative name begins with
+        DNS:, URI:, email: or IP:.
+        """
+        body = named(kid, alias) | present(
+            subject=subject, alternative_names=list(alternative_names) or None, alg=alg
+        )
+        return await self._read(Call("POST", "/csr", body), lambda data: text(data["csr"]))
+
+    async def issue_certificate(
+        self,
+        profile: str,
+        days: int,
+        *,
+        kid: str | None = None,
+        alias: str | None = None,
+        subject: str | None = None,
+        csr: str | None = None,
+        key: str | None = None,
+        issuer_alternative_names: Iterable[str] = (),
+        crl: str | None = None,
+    ) -> str:
+        """Issue a certificate, in PEM, signed with the key that `kid` or `alias` names.
+
+        `profile` is "self-signed", "iaca", "document-signer", "reader" or "client". The subject's
+        key is the one of `csr`, or the key of the service that `key` names by its kid or alias.
+        """
+        body = named(kid, alias) | present(
+            profile=profile,
+            days=days,
+            subject=subject,
+            csr=csr,
+            key=key,
+            issuer_alternative_names=list(issuer_alternative_names) or None,
+            crl=crl,
+        )
+        call = Call("POST", "/certificate", body)
+        return await self._read(call, lambda data: text(data["certificate"]))
 
 
 def _jwe(data: Mapping[str, Any]) -> str | dict[str, Any]:

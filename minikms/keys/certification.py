@@ -1,0 +1,224 @@
+"""Certificate requests and certificates that a key signs (RFC 2986, RFC 5280)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from minikms.errors import InvalidCertificate
+from minikms.events import set_certificate
+from minikms.keys.certificate_profiles import PROFILES, CertificateProfile
+from minikms.keys.certificates import UNREADABLE, chain_of
+from minikms.keys.operation import Operation, UsableKey, Use
+from minikms.keys.public_keys import spki
+from minikms.keys.x509_names import read_alternative_names, read_name, read_uri, texts_of
+from minikms.keys.x509_signing import public_key_in_x509, sign_x509
+from minikms.plugin.protocol import Signer
+from minikms.records import AnyKey, KeyRef
+
+SigningKey: TypeAlias = UsableKey[Signer[Any, Any]]
+
+_CONTACTS = (x509.RFC822Name, x509.UniformResourceIdentifier)
+
+
+@dataclass(slots=True, repr=False)
+class MakeCsr(Operation[Signer[Any, Any], str]):
+    """A certificate request in PEM; raises InvalidCertificate and UnsupportedOption."""
+
+    uses = (Use(Signer, "sign"),)
+    subject: str
+    alternative_names: Sequence[str] = ()
+    alg: str | None = None
+
+    def compute(self, key: SigningKey) -> str:
+        subject = read_name(self.subject)
+        names = read_alternative_names(self.alternative_names, "alternative_names")
+        if not (names or subject.rdns):
+            raise InvalidCertificate("Give a subject, or alternative names.")
+        builder = x509.CertificateSigningRequestBuilder(subject)
+        if names:
+            builder = builder.add_extension(*_alternative_names(names, subject))
+        return sign_x509(builder, key, self.alg).public_bytes(Encoding.PEM).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRequest:
+    """A certificate that a caller asks for.
+
+    `profile` is one of PROFILES. The subject's key is the one of `csr`, a request in PEM, or `key`,
+    which names a key of the service, or else the issuer's own. `subject` replaces the one of `csr`.
+    """
+
+    profile: str
+    days: int
+    subject: str | None = None
+    csr: str | None = None
+    key: KeyRef | AnyKey | None = None
+    issuer_alternative_names: Sequence[str] = ()
+    crl: str | None = None
+
+
+@dataclass(slots=True, repr=False)
+class IssueCertificate(Operation[Signer[Any, Any], str]):
+    """A certificate in PEM, signed by the issuer's key; raises InvalidCertificate.
+
+    Raises UnsupportedOption for keys that X.509, or the profile, does not have. The issuer is named
+    by the certificate of its key, which must be one of a CA.
+    """
+
+    uses = (Use(Signer, "sign"),)
+    request: CertificateRequest
+
+    def compute(self, key: SigningKey) -> str:
+        request, profile = self.request, PROFILES[self.request.profile]
+        own = public_key_in_x509(key)
+        issuer = None if profile.is_ca else _issuer(key)
+        subject, public, names = _subject(request, own)
+        issuer_name = issuer.subject if issuer else subject
+        profile.check_keys(public, own)
+        profile.check_subject(subject, issuer_name)
+        begin = datetime.now(UTC).replace(microsecond=0)
+        end = begin + timedelta(days=request.days)
+        _check_life(request, profile, end, issuer)
+        builder = x509.CertificateBuilder(
+            issuer_name, subject, public, x509.random_serial_number(), begin, end
+        )
+        for extension, critical in _extensions(profile, public, own, issuer):
+            builder = builder.add_extension(extension, critical)
+        if names:
+            builder = builder.add_extension(*_alternative_names(names, subject))
+        for extension in _contacts(request, profile, issuer):
+            builder = builder.add_extension(extension, critical=False)
+        certificate = sign_x509(builder, key, None)
+        serial = f"{certificate.serial_number:x}"
+        set_certificate(serial, subject.rfc4514_string(), request.profile)
+        return certificate.public_bytes(Encoding.PEM).decode()
+
+
+def _issuer(key: SigningKey) -> x509.Certificate:
+    """The certificate of an issuer's key."""
+    chain = chain_of(key.record) if key.record else ()
+    if not chain:
+        raise InvalidCertificate("The issuer's key has no certificate.")
+    certificate = x509.load_der_x509_certificate(chain[0])
+    constraints = _extension(certificate, x509.BasicConstraints)
+    usage = _extension(certificate, x509.KeyUsage)
+    if not (constraints and constraints.ca and (usage is None or usage.key_cert_sign)):
+        raise InvalidCertificate("The certificate of the issuer's key is not one of a CA.")
+    return certificate
+
+
+def _subject(
+    request: CertificateRequest, own: Any
+) -> tuple[x509.Name, Any, list[x509.GeneralName]]:
+    """The subject, its public key and its alternative names; `own` is the key of the issuer."""
+    if request.csr is None:
+        return read_name(request.subject or ""), own, []
+    try:
+        csr = x509.load_pem_x509_csr(request.csr.encode())
+        public, is_valid = csr.public_key(), csr.is_signature_valid
+        text = csr.subject.rfc4514_string() if request.subject is None else request.subject
+        found = _extension(csr, x509.SubjectAlternativeName)
+    except UNREADABLE:
+        raise InvalidCertificate("The csr is not a request in PEM that can be read.") from None
+    if not is_valid:
+        raise InvalidCertificate("The csr is not signed with the subject's key.")
+    if PROFILES[request.profile].is_ca and spki(public) != spki(own):
+        raise InvalidCertificate("The subject's key is not the key that signs.")
+    names = read_alternative_names(texts_of(found or ()), "csr")
+    return read_name(text), public, names
+
+
+def _check_life(
+    request: CertificateRequest,
+    profile: CertificateProfile,
+    end: datetime,
+    issuer: x509.Certificate | None,
+) -> None:
+    if request.days > profile.most_days:
+        raise InvalidCertificate(f"Such a certificate has at most {profile.most_days:,} days.")
+    if issuer and end > issuer.not_valid_after_utc:
+        raise InvalidCertificate("The certificate would outlive the one of its issuer.")
+
+
+def _extensions(
+    profile: CertificateProfile, public: Any, own: Any, issuer: x509.Certificate | None
+) -> list[tuple[x509.ExtensionType, bool]]:
+    """The extensions of a profile that do not depend on names, each with its criticality."""
+    found: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.SubjectKeyIdentifier.from_public_key(public), False)
+    ]
+    if profile.has_authority:
+        # RFC 5280 section 4.2.1.1: the identifier that the issuer's certificate has.
+        above = issuer and _extension(issuer, x509.SubjectKeyIdentifier)
+        authority = x509.AuthorityKeyIdentifier
+        found.append(
+            (
+                authority.from_issuer_subject_key_identifier(above)
+                if above
+                else authority.from_issuer_public_key(own),
+                False,
+            )
+        )
+    if profile.constraints:
+        found.append((profile.constraints, True))
+    found.append((profile.key_usage, True))
+    if profile.purpose:
+        purpose, critical = profile.purpose
+        found.append((x509.ExtendedKeyUsage([purpose]), critical))
+    return found
+
+
+def _contacts(
+    request: CertificateRequest, profile: CertificateProfile, issuer: x509.Certificate | None
+) -> list[x509.ExtensionType]:
+    """The issuer's alternative names and revocation list.
+
+    By ISO/IEC 18013-5 both are mandatory, and by default the ones in the issuer's certificate.
+    """
+    found: list[x509.ExtensionType] = []
+    names: x509.IssuerAlternativeName | None = None
+    if request.issuer_alternative_names:
+        names = x509.IssuerAlternativeName(
+            read_alternative_names(request.issuer_alternative_names, "issuer_alternative_names")
+        )
+    elif issuer and profile.is_iso:
+        names = _extension(issuer, x509.IssuerAlternativeName)
+    if names:
+        found.append(names)
+    if profile.needs_contact and not any(isinstance(name, _CONTACTS) for name in names or ()):
+        raise InvalidCertificate("By ISO/IEC 18013-5, the issuer has an alternative email or URI.")
+    points: x509.CRLDistributionPoints | None = None
+    if request.crl is not None:
+        point = x509.DistributionPoint([read_uri(request.crl, "crl")], None, None, None)
+        points = x509.CRLDistributionPoints([point])
+    elif issuer and profile.is_iso:
+        points = _extension(issuer, x509.CRLDistributionPoints)
+    if points:
+        found.append(points)
+    elif profile.is_iso:
+        raise InvalidCertificate("By ISO/IEC 18013-5, a certificate has the URI of a crl.")
+    return found
+
+
+def _alternative_names(
+    names: list[x509.GeneralName], subject: x509.Name
+) -> tuple[x509.SubjectAlternativeName, bool]:
+    """The extension of alternative names, which is critical without a subject.
+
+    RFC 5280 section 4.1.2.6 says so.
+    """
+    return x509.SubjectAlternativeName(names), not subject.rdns
+
+
+def _extension(
+    signed: x509.Certificate | x509.CertificateSigningRequest, kind: type[x509.ExtensionType]
+) -> Any:
+    """The value of an extension; None if there is none."""
+    try:
+        return signed.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None

@@ -1,0 +1,144 @@
+"""Names of certificates from texts: subjects and alternative names (RFC 5280 section 4.1.2.4)."""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from minikms.errors import InvalidCertificate
+
+# Characters of a name, attributes of a subject, and alternative names.
+MAX_NAME: Final = 1024
+MAX_NAMES: Final = 64
+_MAX_ATTRIBUTES: Final = 32
+
+# Attributes that people write besides those of RFC 4514, and in any case (RFC 4512 section 2.5).
+_ATTRIBUTES: Final = {
+    "CN": NameOID.COMMON_NAME,
+    "C": NameOID.COUNTRY_NAME,
+    "L": NameOID.LOCALITY_NAME,
+    "ST": NameOID.STATE_OR_PROVINCE_NAME,
+    "O": NameOID.ORGANIZATION_NAME,
+    "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
+    "DC": NameOID.DOMAIN_COMPONENT,
+    "UID": NameOID.USER_ID,
+    "STREET": NameOID.STREET_ADDRESS,
+    "serialNumber": NameOID.SERIAL_NUMBER,
+    "emailAddress": NameOID.EMAIL_ADDRESS,
+}
+_SPELLED: Final = {
+    spelling: oid
+    for name, oid in _ATTRIBUTES.items()
+    for spelling in (name, name.upper(), name.lower())
+}
+# RFC 5280 appendix A: attributes that are a PrintableString, or an IA5String.
+_FORMS: Final = {
+    NameOID.COUNTRY_NAME: re.compile(r"[A-Z]{2}"),
+    NameOID.SERIAL_NUMBER: re.compile(r"[A-Za-z0-9 '()+,./:=?-]+"),
+    NameOID.DN_QUALIFIER: re.compile(r"[A-Za-z0-9 '()+,./:=?-]+"),
+    NameOID.DOMAIN_COMPONENT: re.compile(r"[!-~]+"),
+    NameOID.EMAIL_ADDRESS: re.compile(r"[!-~]+"),
+}
+_ANY: Final = re.compile(r"[^\u0000-\u001f\u007f-\u009f]+")
+
+# RFC 1034 section 3.5, with the wildcard of RFC 6125; RFC 3986 section 3; RFC 5321 section 4.1.2.
+_DNS: Final = re.compile(r"(\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9-]+")
+_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-Z_a-z~\[\]]+")
+_EMAIL: Final = re.compile(r"[!-?A-~]+@[A-Za-z0-9.-]+")
+
+
+def read_name(text: str) -> x509.Name:
+    """The name of an RFC 4514 text, which may be empty; raises InvalidCertificate."""
+    if len(text) > MAX_NAME:
+        raise InvalidCertificate(f"The subject has more than {MAX_NAME:,} characters.")
+    try:
+        name = x509.Name.from_rfc4514_string(text, _SPELLED)
+        name.public_bytes()
+    except (ValueError, TypeError):
+        raise InvalidCertificate("The subject is not such as CN=example,O=Example,C=DE.") from None
+    attributes = list(name)
+    if len(attributes) > _MAX_ATTRIBUTES:
+        raise InvalidCertificate(f"The subject has more than {_MAX_ATTRIBUTES} attributes.")
+    for attribute in attributes:
+        value, form = attribute.value, _FORMS.get(attribute.oid, _ANY)
+        if not isinstance(value, str) or not form.fullmatch(value):
+            shown = attribute.rfc4514_attribute_name
+            raise InvalidCertificate(f"The value of {shown} in the subject is malformed.")
+    return name
+
+
+def read_alternative_names(texts: Iterable[str], member: str) -> list[x509.GeneralName]:
+    """The names of texts such as DNS:example.com; raises InvalidCertificate.
+
+    `member` is the one of the request that has them.
+    """
+    names = []
+    for place, text in enumerate(texts):
+        kind, _, value = text.partition(":")
+        try:
+            names.append(_KINDS[kind](value))
+        except (KeyError, ValueError):
+            detail = "Not such as DNS:a.example, URI:https://…, email:a@a.example or IP:192.0.2.1."
+            raise InvalidCertificate(errors=[(f"#/{member}/{place}", detail)]) from None
+    return names
+
+
+def read_uri(text: str, member: str) -> x509.UniformResourceIdentifier:
+    """The name of a URI; raises InvalidCertificate."""
+    try:
+        return _uri(text)
+    except ValueError:
+        raise InvalidCertificate(errors=[(f"#/{member}", "Not a URI.")]) from None
+
+
+def texts_of(names: Iterable[x509.GeneralName]) -> list[str]:
+    """The texts of alternative names; raises InvalidCertificate for one of another kind."""
+    texts = []
+    for name in names:
+        kind = _PREFIXES.get(type(name))
+        if kind is None:
+            raise InvalidCertificate("The csr has an alternative name of another kind.")
+        texts.append(f"{kind}:{name.value}")
+    return texts
+
+
+def _dns(text: str) -> x509.DNSName:
+    return x509.DNSName(_matching(_DNS, text, 253))
+
+
+def _uri(text: str) -> x509.UniformResourceIdentifier:
+    return x509.UniformResourceIdentifier(_matching(_URI, text))
+
+
+def _email(text: str) -> x509.RFC822Name:
+    return x509.RFC822Name(_matching(_EMAIL, text, 254))
+
+
+def _ip(text: str) -> x509.IPAddress:
+    return x509.IPAddress(ipaddress.ip_address(text))
+
+
+_KINDS: Final[Mapping[str, Callable[[str], x509.GeneralName]]] = {
+    "DNS": _dns,
+    "URI": _uri,
+    "email": _email,
+    "IP": _ip,
+}
+
+
+_PREFIXES: Final[Mapping[type, str]] = {
+    x509.DNSName: "DNS",
+    x509.UniformResourceIdentifier: "URI",
+    x509.RFC822Name: "email",
+    x509.IPAddress: "IP",
+}
+
+
+def _matching(form: re.Pattern[str], text: str, most: int | None = None) -> str:
+    """The text if it has this form, and no more characters; raises ValueError."""
+    if not form.fullmatch(text) or len(text) > (most or len(text)):
+        raise ValueError
+    return text
