@@ -59,7 +59,9 @@ class VaultDoor(Door):
         return tuple(self._routes.values())
 
     def route_of(self, request: "web.Request") -> DoorRoute:
-        method, path = request.method, request.rel_url.raw_path
+        method, path = request.method, request.raw_path
+        if "?" in path or "#" in path:
+            path = request.rel_url.raw_path
         if not path.startswith(_VERSION):
             raise VaultError(404)
         path = path[len(_VERSION) :]

@@ -41,7 +41,7 @@ async def encrypt(call: VaultCall, body: Body) -> Answer:
         raise invalid("missing plaintext to encrypt")
     name = await _found_or_made(call, body, items or [body])
 
-    def use(item: Body) -> Use[Encrypted]:
+    def use(item: Body) -> "Use[Encrypted]":
         version, aad = item.integer("key_version"), _associated_data(item)
         return _to_encrypt(name, _plaintext(item), aad, version)
 
@@ -55,10 +55,10 @@ async def decrypt(call: VaultCall, body: Body) -> Answer:
     _require_items(body, _CIPHERTEXT, _MISSING)
     name = await find(call, body.text("name"))
 
-    def use(item: Body) -> Use[bytes]:
+    def use(item: Body) -> "Use[bytes]":
         return _to_decrypt(name, item, _associated_data(item))
 
-    def shown(used: Use[bytes], plaintext: bytes) -> dict[str, Any]:
+    def shown(used: "Use[bytes]", plaintext: bytes) -> "dict[str, Any]":
         return {"plaintext": base64(plaintext)}
 
     failed = {"plaintext": ""}
@@ -72,10 +72,10 @@ async def rewrap(call: VaultCall, body: Body) -> Answer:
     items = items_of(body)
     name = await find(call, body.text("name"))
 
-    def opening(item: Body) -> Use[bytes]:
+    def opening(item: Body) -> "Use[bytes]":
         return _to_decrypt(name, item, None)
 
-    def sealing(item: Body, plaintext: bytes) -> Use[Encrypted]:
+    def sealing(item: Body, plaintext: bytes) -> "Use[Encrypted]":
         return _to_encrypt(name, plaintext, None, item.integer("key_version"))
 
     if items is None:

@@ -21,12 +21,12 @@ async def compute_hmac(call: VaultCall, body: Body) -> Answer:
     key = name.to_produce(body.integer("key_version"), _HMAC)
     hash_name = hashed_by(body.text("urlalgorithm") or body.text("algorithm", SHA2_256))
 
-    def use(item: Body) -> Use[bytes]:
+    def use(item: Body) -> "Use[bytes]":
         if "input" not in item.members:
             raise invalid("missing input for HMAC")
         return Use(key, ComputeHmac(item.data("input"), hash_name))
 
-    def shown(used: Use[bytes], mac: bytes) -> dict[str, Any]:
+    def shown(used: "Use[bytes]", mac: bytes) -> "dict[str, Any]":
         return {"hmac": str(Versioned(used.key.version, base64(mac)))}
 
     return await answered(call, body, use, shown, cannot=_CANNOT)
@@ -37,7 +37,7 @@ async def verify_hmac(call: VaultCall, body: Body) -> Answer:
     name = await find(call, body.text("name"))
     hash_name = hashed_by(asked_hash(body))
 
-    def use(item: Body) -> Use[bool]:
+    def use(item: Body) -> "Use[bool]":
         if item is not body and "input" not in item.members:
             raise invalid("missing input")
         message = item.data("input")
@@ -49,7 +49,7 @@ async def verify_hmac(call: VaultCall, body: Body) -> Answer:
             raise invalid("unable to decode verification HMAC as base64") from None
         return Use(key, VerifyHmac(message, hash_name, mac))
 
-    def shown(used: Use[bool], is_valid: bool) -> dict[str, Any]:
+    def shown(used: "Use[bool]", is_valid: bool) -> "dict[str, Any]":
         # Vault leaves out a false one in a batch.
         return {"valid": is_valid} if is_valid or "batch_input" not in body else {}
 

@@ -56,8 +56,7 @@ class VaultAnswer(NamedTuple):
 Answer: TypeAlias = Mapping[str, Any] | VaultAnswer
 
 
-@dataclass(frozen=True, slots=True)
-class VaultCall:
+class VaultCall(NamedTuple):
     """A call of `operation` that has passed the gate; `door` has its HTTP request and caller."""
 
     operation: str

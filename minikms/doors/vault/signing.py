@@ -23,12 +23,12 @@ async def sign(call: VaultCall, body: Body) -> Answer:
     name = await find(call, body.text("name"))
     version = body.integer("key_version")
 
-    def use(item: Body) -> Use[Signed]:
+    def use(item: Body) -> "Use[Signed]":
         message = _input_of(item, body)
         key = name.to_produce(version, "signing")
         return Use(key, ByRecord(Sign.uses, lambda record: Sign(message, form.options(record))))
 
-    def shown(used: Use[Signed], signed: Signed) -> dict[str, Any]:
+    def shown(used: "Use[Signed]", signed: Signed) -> "dict[str, Any]":
         version = used.key.version
         signature = str(Versioned(version, form.write(signed.sig)))
         return {_SIGNATURE: signature, "key_version": version}
@@ -47,7 +47,7 @@ async def verify(call: VaultCall, body: Body) -> Answer:
     form = SignatureForm.read(body)
     name = await find(call, body.text("name"))
 
-    def use(item: Body) -> Use[bool]:
+    def use(item: Body) -> "Use[bool]":
         message = _input_of(item, body)
         version, text = Versioned.parse(item.text(_SIGNATURE), _SIGNATURE)
         key, signature = name.to_check(version, _SIGNATURE), form.parse(text)
