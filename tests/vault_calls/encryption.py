@@ -46,7 +46,7 @@ GROUPS = {
         post("encrypt/re", {}, says="missing plaintext"),
         post("encrypt/re", {"plaintext": "***"}, says="base64"),
         post("encrypt/re", {"plaintext": 17}),
-        post("encrypt/re", {"plaintext": None}),
+        post("encrypt/re", {"plaintext": None}, ours=(400, "null is no plaintext")),
         post("encrypt/re", {"plaintext": HELLO, "key_version": 2}),
         post("encrypt/re", {"plaintext": HELLO, "associated_data": "***"}),
         post("encrypt/re", {"plaintext": HELLO, "nonce": "AAAAAAAAAAAAAAAA"}),
@@ -132,7 +132,7 @@ GROUPS = {
         post("decrypt/be", {"batch_input": []}, says="missing batch input"),
         post("encrypt/be", {"batch_input": [{}]}),
         post("decrypt/be", {"batch_input": [{}]}),
-        post("encrypt/be", {"batch_input": [{"plaintext": 17}]}),
+        post("encrypt/be", {"batch_input": [{"plaintext": 17}]}, ours=(400, "an item's error")),
         post("encrypt/be", {"batch_input": {"plaintext": HELLO}}),
     ],
     "data keys": [

@@ -53,7 +53,7 @@ GROUPS = {
         post("keys/i/import", {"type": "des", "ciphertext": "AAAA"}),
     ],
     "what is not there": [
-        get("backup/b-none"),
+        get("backup/b-none", ours=(404, "as other reads")),
         post("restore", {"backup": "AAAA"}),
         get("nothing"),
         post("nothing", {"a": 1}),

@@ -129,8 +129,10 @@ GROUPS = {
     ],
     "config": [
         post("keys/c", {"type": "aes128-gcm96"}),
-        post("keys/c/config", {"exportable": True}),
-        post("keys/c/config", {"exportable": False}),  # stays exportable
+        post("keys/c/config", {"exportable": True}, ours=(400, "a key stays as it was made")),
+        post("keys/c-exportable", {"exportable": True}),
+        post("keys/c-exportable/config", {"exportable": True}),
+        post("keys/c-exportable/config", {"exportable": False}),  # stays exportable
         post("keys/c/config", {"min_decryption_version": "x"}),
         post("keys/c/config", {"deletion_allowed": "perhaps"}),
         post("keys/c/config", {"auto_rotate_period": "1m"}, says="at least an hour"),

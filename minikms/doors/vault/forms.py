@@ -149,7 +149,7 @@ _URL_SAFE: Final = re.compile(r"[A-Za-z0-9_-]*")
 
 def asked_hash(body: Body) -> str:
     """Return the hash that a signature or its verification asks for: in the path or the body."""
-    named = body.text("urlalgorithm") or body.text("hash_algorithm", SHA2_256)
+    named = body.text("urlalgorithm") or body.text("hash_algorithm")
     return named or body.text("algorithm") or SHA2_256
 
 
