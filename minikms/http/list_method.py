@@ -20,6 +20,9 @@ _EMPTY_LINES: Final = b"\r\n"
 _END: Final = b"\r\n\r\n"
 # In how many parts to parse bytes at most: a head and a body for each request that may wait.
 _PARTS: Final = 64
+# While fewer requests wait, the parser has kept none back since an earlier call: it keeps requests
+# behind 32, until 16 are left.
+_FEW: Final = 8
 # More than any body has.
 _UNKNOWN: Final = 2**62
 
@@ -116,12 +119,13 @@ class ListParser:
     def _behind_head(self, data: bytes) -> int:
         """Count the bytes behind the head of a request that has come in `data`.
 
-        Behind several heads, there are more than the last body has. While requests wait, the
-        parser may have kept this one since an earlier call.
+        Behind several heads, there are more than the last body has.
         """
         came = self._end[-3:] + data
         place = came.find(_END)
-        return _UNKNOWN if place < 0 or self._waiting else len(came) - place - len(_END)
+        if place < 0 or len(self._waiting) >= _FEW:
+            return _UNKNOWN
+        return len(came) - place - len(_END)
 
     def _is_between(self) -> bool:
         """Return true if the next byte begins a request for certain, or an empty line before it.
@@ -129,7 +133,7 @@ class ListParser:
         The body has come, and nothing behind it. A body in chunks takes more bytes than its length.
         It ends like a head; if another head had begun behind it, the bytes would not end so.
         """
-        return not self._rest or (self._end == _END and not self._waiting)
+        return not self._rest or (self._end == _END and len(self._waiting) < _FEW)
 
     def _hide(self, data: bytes, begun: bytes) -> bytes:
         """Hide a method at the beginning of `data`, of which `begun` came before."""

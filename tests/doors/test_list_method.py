@@ -122,12 +122,14 @@ async def test_a_pipelined_list_comes_in_two_pieces(connect, before):
 
 
 async def test_list_is_pipelined_behind_more_than_may_wait(connect):
-    reader, writer = await connect()
-    writer.write(GET * 50 + LIST)
-    for _ in range(50):
-        assert await answered(reader) == (200, ANSWERS[GET])
-    status, body = await answered(reader)
-    assert status == 400 or body == ANSWERS[LIST]
+    for behind in (GET, POST, CHUNKED):
+        reader, writer = await connect()
+        writer.write(GET * 50 + behind + LIST)
+        for request in [GET] * 50 + [behind]:
+            assert await answered(reader) == (200, ANSWERS[request])
+        status, body = await answered(reader)
+        assert status == 400 or body == ANSWERS[LIST]
+        writer.close()
 
 
 async def test_a_request_begun_behind_another_one_is_not_changed(connect):
