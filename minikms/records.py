@@ -156,9 +156,9 @@ class KeyRecord:
     says that a rotation has replaced the key and left it enabled. `certificates` are in DER as
     base64: its own certificate, and the chain above it, each signed by the next.
 
-    `unknown` are members of a later version, which are kept; None if there are none. `crit` names
-    members without whose understanding the key must not be used, as in a JWS (RFC 7515 section
-    4.1.11).
+    `unknown` keeps members that this version does not know, None if the record has no such member.
+    `crit` names critical members: a version that does not know one of them must not use the key, as
+    in a JWS (RFC 7515 section 4.1.11).
     """
 
     kid: str

@@ -216,9 +216,7 @@ class KeyOperations:
             if record.material != "none":
                 try:
                     found.key = self._registry.of(record).unpack(stored)
-                except (
-                    Exception
-                ) as exc:  # an algorithm may raise anything, with the key in its text
+                except Exception as exc:  # of an algorithm: its text may contain the key
                     what = type(exc).__name__
                     LOGGER.error("the key %s cannot be opened: %s", record.kid, what)
                     continue

@@ -42,7 +42,7 @@ class Layout(NamedTuple):
 LAYOUTS: Final = (Layout(1, 0), Layout(2, 0), Layout(3, 0))
 LAYOUT: Final = LAYOUTS[-1]
 
-# The layout of a store whose upgrade has begun, newer than that of every older version.
+# The layout of a store whose upgrade has begun; every older version refuses it as newer.
 UPGRADING: Final = Layout(2, 1)
 
 # Askar's name of the store's own profile, its default one, which no caller reaches.

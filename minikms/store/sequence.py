@@ -84,7 +84,7 @@ class Sequence(NamedTuple):
         return changed
 
     def _changes(self) -> Iterator[tuple[int, tuple[int, ...], bytes]]:
-        """Each change in the log: where it ends, its slots, and its mark."""
+        """Yield the end of each change in the log, its slots and its mark."""
         start = 0
         while start < len(self.log):
             (number,) = _NUMBER.unpack_from(self.log, start)
