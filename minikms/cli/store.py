@@ -10,7 +10,6 @@ import click
 from minikms.access.policy import SCOPES
 from minikms.access.tokens import Token, Tokens
 from minikms.cli.help import ON_A_STORE, HelpGroup
-from minikms.cli.key_files import new_key
 from minikms.cli.options import config_of, options_of_config
 from minikms.cli.output import is_among_output, progress, tell, tell_fault
 from minikms.cli.store_backup import backup, restore
@@ -18,6 +17,7 @@ from minikms.cli.store_options import (
     durable,
     generating_key,
     key_of,
+    new_key,
     on_a_store,
     other_key,
     registry_of,
