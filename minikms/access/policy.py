@@ -105,7 +105,7 @@ class TokenAccess:
     ) -> None:
         self._tokens = tokens
         self._jwt = jwt
-        self._admin = None if admin is None else admin_record(admin)
+        self._admin = admin and TokenRecord(admin.id, "admin", admin.hash, SCOPES, None, 0)
         self._wrong_tokens = WrongTokens(wrong_per_minute)
         bounds = cache._replace(memory=_MEMORY)
         self._cache: Cache[_CachedToken] = Cache(tokens.counters, bounds, _weight)
@@ -223,11 +223,6 @@ class WrongTokens:
             self._counts[network] += 1
         if self._counts[network] > self._most:
             raise TooManyAttempts(retry_after=int(self._until - now) + 1)
-
-
-def admin_record(token: Token) -> TokenRecord:
-    """The record of a token with every scope in every profile."""
-    return TokenRecord(token.id, "admin", token.hash, SCOPES, None, 0)
 
 
 def read_admin_token(file: str) -> Token:

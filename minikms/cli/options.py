@@ -17,7 +17,9 @@ def options_of_config(*names: str) -> Callable[[Command], Command]:
     """Give a command the flags of these fields of `Config`, or of all fields if none is named."""
 
     def decorate(command: Command) -> Command:
-        for field in reversed(_under_headings()):
+        flags = [field for field in OPTIONS if field.metadata["flag"]]
+        flags.sort(key=lambda field: HEADINGS.index(field.metadata["heading"]))
+        for field in reversed(flags):
             if names and field.name not in names:
                 continue
             kind: Any = str
@@ -43,12 +45,6 @@ def options_of_config(*names: str) -> Callable[[Command], Command]:
         return command
 
     return decorate
-
-
-def _under_headings() -> list[dataclasses.Field[Any]]:
-    """Return the fields that have a flag, in the order of the help."""
-    flags = [field for field in OPTIONS if field.metadata["flag"]]
-    return sorted(flags, key=lambda field: HEADINGS.index(field.metadata["heading"]))
 
 
 def _metavar(field: dataclasses.Field[Any]) -> str | None:

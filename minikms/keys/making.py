@@ -28,10 +28,6 @@ ResultT = TypeVar("ResultT")
 _CONCURRENT: Final = min(os.cpu_count() or 1, 16)
 
 
-class SlowToMakeError(Exception):
-    """A key takes too long to be made while a transaction waits."""
-
-
 @dataclass(frozen=True, slots=True)
 class KeyPair:
     """A key pair for its caller: the public JWK, and the private key as PKCS #8 (RFC 5958)."""
@@ -126,13 +122,6 @@ def maker(
         return describe(algorithm, key, place, policy, operations), stored
 
     return make
-
-
-def make_quickly(algorithm: KeyAlgorithm[Any], policy: KeyPolicy) -> tuple[KeyRecord, Stored]:
-    """Make a new key within a transaction; raises SlowToMakeError if that takes long."""
-    if is_slow(algorithm, "generate"):
-        raise SlowToMakeError()
-    return maker(algorithm, policy, algorithm.generate)()
 
 
 def describe(

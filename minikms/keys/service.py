@@ -30,7 +30,7 @@ from minikms.keys.encryption import Unwrap
 from minikms.keys.jwe_encryption import JweOperations
 from minikms.keys.jwk_set import JwkFilter, JwkSet
 from minikms.keys.jwk_sets import JwkSets
-from minikms.keys.making import KeyMaker, KeyPair, SlowToMakeError, make_quickly, maker
+from minikms.keys.making import KeyMaker, KeyPair, maker
 from minikms.keys.operations import By
 from minikms.keys.threads import is_slow
 from minikms.keys.versions import VersionOperations
@@ -317,12 +317,15 @@ class KeyService(JweOperations, VersionOperations):
             _require_rotatable(old)
             if made is not None and made[0].alg == old.alg:
                 return made
-            return make_quickly(self._registry.of(old), _policy_of(old))
+            algorithm = self._registry.of(old)
+            if is_slow(algorithm, "generate"):
+                raise _SlowToMake
+            return maker(algorithm, _policy_of(old), algorithm.generate)()
 
         while True:
             try:
                 return await self._store.rotate(profile, ref, successor, check)
-            except SlowToMakeError:
+            except _SlowToMake:
                 old = await self._store.record(profile, ref)
                 algorithm = self._registry.of(old)
                 make = maker(algorithm, _policy_of(old), algorithm.generate)
@@ -427,6 +430,10 @@ class KeyService(JweOperations, VersionOperations):
     async def ping(self) -> None:
         """Return once the store has answered; raises StoreUnavailable."""
         await self._store.ping()
+
+
+class _SlowToMake(Exception):
+    """A key takes too long to be made while a transaction waits."""
 
 
 def _policy_of(record: KeyRecord) -> KeyPolicy:

@@ -302,7 +302,8 @@ class Database:
         """
         askar_profile = SYSTEM
         if profile is not None:
-            askar_profile = await self.directory.checked_askar_profile(profile)
+            look_up = partial(self.directory.look_up, profile)
+            askar_profile = await self._calls.run(look_up, write=True)
         async with aclosing(all_rows(self._calls, askar_profile, category)) as batches:
             async for batch in batches:
                 yield batch

@@ -115,10 +115,6 @@ class ProfileDirectory:
         """Askar's name of a profile by the directory alone; raises ProfileNotFound."""
         return await self._calls.run(partial(self._named, name), write=True)
 
-    async def checked_askar_profile(self, name: str) -> str:
-        """Askar's name of a profile, checked as by `look_up`."""
-        return await self._calls.run(partial(self.look_up, name), write=True)
-
     async def owner(self, askar_profile: str) -> str | None:
         """The name that is stored in one of Askar's profiles; None if it cannot be read.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from aries_askar.store import Scan
 
@@ -26,7 +26,7 @@ async def all_rows(
     continues behind it.
     """
 
-    def scan(start: int, limit: int) -> Scan:
+    def scan(start: int, limit: int) -> Any:
         return calls.pool.store.scan(category, {}, start, limit, askar_profile, order_by="id")
 
     async def read(start: int, end: int) -> list[Entry | None]:

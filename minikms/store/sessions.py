@@ -27,35 +27,22 @@ _NUL: Final = "\0"
 
 
 class Entry(Protocol):
-    """An entry of a store. Each attribute is read from Askar when it is asked for."""
+    """An entry of a store, found by its tags, or by its name, which is unique in its category.
 
-    @property
-    def category(self) -> str:
-        """The category, within which the name is unique."""
+    Each attribute is read from Askar when it is asked for.
+    """
 
-    @property
-    def name(self) -> str:
-        """The name."""
-
-    @property
-    def value(self) -> bytes:
-        """The value."""
-
-    @property
-    def tags(self) -> dict[str, Any]:
-        """The tags by which the entry is found."""
+    category: str
+    name: str
+    value: bytes
+    tags: dict[str, Any]
 
 
 class KeyEntry(Protocol):
-    """A key of Askar's in a store. Each attribute is read from Askar when it is asked for."""
+    """A key of Askar's in a store, with a name that no other one has; read as an `Entry` is."""
 
-    @property
-    def name(self) -> str:
-        """The name, which is unique among keys of Askar's."""
-
-    @property
-    def key(self) -> AskarKey:
-        """The key."""
+    name: str
+    key: AskarKey
 
 
 class Session:

@@ -169,9 +169,7 @@ PROFILE_OF_QUERY: Final = _query(
 KEY: Final = Parameter("Kid", "kid", "path", "The key.", kid(), KID)
 TOKEN: Final = Parameter("Token", "token", "path", "The token's id.", _text(ID_PATTERN), HOLDER)
 # The same parameter, with an example for each of its calls.
-BY_ALIAS: Final = _query("Alias", "alias", "The alias.", alias(required=True))._replace(
-    example=ALIAS
-)
+BY_ALIAS: Final = _query("Alias", "alias", "The alias.", alias(required=True), ALIAS)
 BOUND_ALIAS: Final = BY_ALIAS._replace(component="BoundAlias", example=SECOND_ALIAS)
 DELETED_ALIAS: Final = BY_ALIAS._replace(component="DeletedAlias", example=OLD_ALIAS)
 ALIAS_FILTER: Final = _query("AliasFilter", "alias", "Only the key with this alias.", alias())
