@@ -3,6 +3,7 @@
 The record has all public facts of the key, computed once.
 """
 
+import asyncio
 import os
 import secrets
 import time
@@ -16,7 +17,6 @@ from joserfc.jwk import import_key
 from minikms.encodings import PRIVATE_MEMBERS, b58, multikey, thumbprint
 from minikms.errors import InvalidKey, TooBusy, UnsupportedOperation, UnsupportedOption
 from minikms.fair_gate import FairGate
-from minikms.keys.threads import is_slow, run
 from minikms.plugin.protocol import JwkImporter, KeyAlgorithm, KeyPairAlgorithm, Stored
 from minikms.plugin.pyca import Pkcs8KeyAlgorithm
 from minikms.records import KeyPolicy, KeyRecord
@@ -74,7 +74,7 @@ class KeyMaker:
 
         `operation` is "generate", or a way to import.
         """
-        if not is_slow(algorithm, operation):
+        if not is_slow_to_make(algorithm, operation):
             return make()
         kind = operation.partition("-")[0]
         if (algorithm.kty, kind) not in self._gates:
@@ -84,7 +84,7 @@ class KeyMaker:
             places, rest = (1, 1) if kind == "import" else (_CONCURRENT, 0)
             self._gates[algorithm.kty, kind] = FairGate(places, refusal, rest=rest)
         async with self._gates[algorithm.kty, kind].held(profile):
-            return await run(algorithm, operation, make)
+            return await asyncio.to_thread(make)
 
     async def make_public(
         self, algorithm: KeyAlgorithm[Any], policy: KeyPolicy, jwk: Mapping[str, Any]
@@ -101,7 +101,13 @@ class KeyMaker:
             operations = allowed_operations(algorithm, policy, public_only=True)
             return describe(algorithm, key, "none", policy, operations)
 
-        return await run(algorithm, "import-jwk", make), b""
+        is_slow = is_slow_to_make(algorithm, "import-jwk")
+        return await asyncio.to_thread(make) if is_slow else make(), b""
+
+
+def is_slow_to_make(algorithm: KeyAlgorithm[Any], operation: str) -> bool:
+    """Tell whether a key is made in a thread; "import" in `slow` means every way to import."""
+    return not algorithm.slow.isdisjoint((operation, operation.partition("-")[0]))
 
 
 def maker(

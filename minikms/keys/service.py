@@ -30,9 +30,8 @@ from minikms.keys.encryption import Unwrap
 from minikms.keys.jwe_encryption import JweOperations
 from minikms.keys.jwk_set import JwkFilter, JwkSet
 from minikms.keys.jwk_sets import JwkSets
-from minikms.keys.making import KeyMaker, KeyPair, maker
+from minikms.keys.making import KeyMaker, KeyPair, is_slow_to_make, maker
 from minikms.keys.operations import By
-from minikms.keys.threads import is_slow
 from minikms.keys.versions import VersionOperations
 from minikms.plugin.protocol import (
     JwkImporter,
@@ -106,7 +105,7 @@ class KeyService(JweOperations, VersionOperations):
         def make_some(places: Sequence[int]) -> list[tuple[KeyRecord, Stored]]:
             return [make() for _ in places]
 
-        slow = is_slow(algorithm, "generate")
+        slow = is_slow_to_make(algorithm, "generate")
         made = await self.batches.run(profile, range(count), make_some, check, slow=slow)
         return await self._store.insert_all(profile, made)
 
@@ -318,7 +317,7 @@ class KeyService(JweOperations, VersionOperations):
             if made is not None and made[0].alg == old.alg:
                 return made
             algorithm = self._registry.of(old)
-            if is_slow(algorithm, "generate"):
+            if is_slow_to_make(algorithm, "generate"):
                 raise _SlowToMake
             return maker(algorithm, _policy_of(old), algorithm.generate)()
 

@@ -80,13 +80,11 @@ class Batches:
 
 
 def is_slow(algorithm: KeyAlgorithm[Any] | Capability, operation: str) -> bool:
-    """Tell whether an operation runs in a thread; "import" means every way to import."""
+    """Tell whether an operation with a key runs in a thread."""
     slow = algorithm.slow
-    if not slow:
-        return False
-    if isinstance(algorithm, Jwe) and algorithm.jwe_work.get(operation) in slow:
-        return True
-    return operation in slow or ("import" in slow and operation.startswith("import-"))
+    return operation in slow or (
+        isinstance(algorithm, Jwe) and algorithm.jwe_work.get(operation) in slow
+    )
 
 
 async def run(
