@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Self, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
 
 from minikms.encodings import b64url_decode, jose_b64url
 from minikms.errors import UnsupportedOption
+from minikms.keys.certificates import sent_chain, thumbprint_of
 from minikms.keys.operation import Operation, UsableKey, Use
 from minikms.plugin.protocol import Mac, SignatureOptions, Signer
 
 SignerOrMac: TypeAlias = Signer[Any, Any] | Mac[Any]
+
+CertificateHeader: TypeAlias = Literal["none", "x5c", "x5t#S256"]
+"""The header member by which a JWS names the certificate of its key (RFC 7515 section 4.1)."""
 
 
 RESERVED: Final = frozenset({"alg", "kid", "b64", "crit"})
@@ -50,7 +54,8 @@ class SignJws(Operation[SignerOrMac, str]):
     """A compact JWS; raises UnsupportedOption.
 
     `header` has members that the service does not set. Its `kid` is the alias if the caller named
-    one, unless `by_kid`.
+    one, unless `by_kid`. `certificate` names the member that has the certificate of the key, "x5c"
+    or "x5t#S256".
     """
 
     uses = (Use(Signer, "sign"), Use(Mac, "mac"))
@@ -59,6 +64,7 @@ class SignJws(Operation[SignerOrMac, str]):
     alg: str | None = None
     detached: bool = False
     by_kid: bool = False
+    certificate: CertificateHeader = "none"
 
     def compute(self, key: UsableKey[SignerOrMac]) -> str:
         algs = _algs(key)
@@ -66,7 +72,10 @@ class SignJws(Operation[SignerOrMac, str]):
         if alg not in algs:
             raise UnsupportedOption(f"This key signs for: {', '.join(algs)}.")
         kid = key.kid if self.by_kid else key.alias or key.kid
-        protected = protected_header(alg, kid, self.header, detached=self.detached)
+        header = self.header
+        if self.certificate != "none":
+            header = {**header, self.certificate: _certificate(key, self.certificate)}
+        protected = protected_header(alg, kid, header, detached=self.detached)
         message = signing_input(protected, self.payload, plain=self.detached)
         if isinstance(key.algorithm, Signer):
             signature = key.algorithm.sign(key.material, message, SignatureOptions(alg))
@@ -111,6 +120,13 @@ def _algs(key: UsableKey[SignerOrMac]) -> tuple[str, ...]:
     if not key.algorithm.jws_algs:  # as for some plugins
         raise UnsupportedOption("JOSE has no name for the signatures of this key: it makes no JWS.")
     return key.algorithm.jws_algs
+
+
+def _certificate(key: UsableKey[SignerOrMac], member: CertificateHeader) -> object:
+    """The value of a header member from a key's certificates; raises UnsupportedOption."""
+    if key.record is None or not key.record.certificates:
+        raise UnsupportedOption("The key has no certificate.")
+    return sent_chain(key.record) if member == "x5c" else thumbprint_of(key.record)
 
 
 class Jws(NamedTuple):

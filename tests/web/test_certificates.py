@@ -3,14 +3,19 @@
 import base64
 import datetime
 import hashlib
+import json
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from joserfc import jws
+from joserfc.jwk import ECKey
 from jwcrypto.jwk import JWK
+from jwcrypto.jws import JWS
 from problems import refused
 
+from minikms.encodings import b64url_decode
 from minikms.records import MAX_CERTIFICATE_BYTES, MAX_CERTIFICATES
 
 pytestmark = pytest.mark.shared_service
@@ -190,3 +195,77 @@ async def test_a_self_signed_certificate_of_the_key_is_in_the_jwk_set(put, get, 
         assert response.status == 200
     [entry] = (await get("/jwks.json"))["keys"]
     assert entry["x5c"] == [base64.b64encode(der(own)).decode()]
+
+
+async def test_a_jws_with_the_chain_of_its_key(put, post, generate):
+    """As HAIP wants an SD-JWT VC: the chain is there, and not its root."""
+    key = await generate("p256", alias="a")
+    leaf = MIDDLE.issue(public_key(key))
+    async with put(key["kid"], pem(leaf, MIDDLE.certificate, ROOT.certificate)) as response:
+        assert response.status == 200
+    body = {"alias": "a", "payload": "aGVsbG8", "header": {"typ": "dc+sd-jwt"}}
+    made = await post("/jws/sign", body | {"certificate_header": "x5c"})
+    # jwcrypto and joserfc have no check of a chain: the first certificate gives the key.
+    token = made["jws"]
+    header = json.loads(b64url_decode(token.partition(".")[0]))
+    assert header == {
+        **{"alg": "ES256", "kid": "a", "typ": "dc+sd-jwt"},
+        "x5c": [base64.b64encode(der(each)).decode() for each in (leaf, MIDDLE.certificate)],
+    }
+    chain = [x509.load_der_x509_certificate(base64.b64decode(each)) for each in header["x5c"]]
+    chain[0].verify_directly_issued_by(chain[1])
+    chain[1].verify_directly_issued_by(ROOT.certificate)
+    public = (
+        chain[0]
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    signed = JWS()
+    signed.deserialize(token, JWK.from_pem(public))
+    assert signed.payload == b"hello"
+    registry = jws.JWSRegistry(algorithms=["ES256"])
+    registry.max_header_length = 65_536  # 512 by default
+    verified = jws.deserialize_compact(token, ECKey.import_key(public), registry=registry)
+    assert verified.payload == b"hello"
+    assert (await post("/jws/verify", {"alias": "a", "jws": token}))["valid"]
+
+
+async def test_a_jws_with_the_thumbprint_of_its_certificate(put, post, generate):
+    key = await generate("ed25519")
+    leaf = MIDDLE.issue(public_key(key))
+    async with put(key["kid"], pem(leaf)) as response:
+        assert response.status == 200
+    body = {"kid": key["kid"], "payload": "", "certificate_header": "x5t#S256"}
+    for detached in (False, True):
+        token = (await post("/jws/sign", body | {"detached": detached}))["jws"]
+        header = json.loads(b64url_decode(token.partition(".")[0]))
+        assert header["x5t#S256"] == x5t(leaf)
+        assert "x5c" not in header
+    token = (await post("/jws/sign", body | {"certificate_header": "none"}))["jws"]
+    assert json.loads(b64url_decode(token.partition(".")[0])).keys() == {"alg", "kid"}
+
+
+async def test_a_jws_has_the_self_signed_certificate_of_its_key(put, post, generate):
+    kid = (await generate("p256"))["kid"]
+    body = {"kid": kid, "profile": "self-signed", "subject": "CN=a", "days": 1}
+    own = (await post("/certificate", body))["certificate"]
+    async with put(kid, [own]) as response:
+        assert response.status == 200
+    body = {"kid": kid, "payload": "", "certificate_header": "x5c"}
+    token = (await post("/jws/sign", body))["jws"]
+    [text] = json.loads(b64url_decode(token.partition(".")[0]))["x5c"]
+    assert pem(x509.load_der_x509_certificate(base64.b64decode(text))) == [own]
+
+
+@pytest.mark.parametrize("member", ["x5c", "x5t#S256"])
+async def test_a_jws_of_a_key_without_a_certificate(refuses, post, generate, member):
+    for alg in ("p256", "hs256"):
+        body = {"kid": (await generate(alg))["kid"], "payload": ""}
+        wanted = body | {"certificate_header": member}
+        await refuses("/jws/sign", wanted, 422, "unsupported-option")
+        given = {"x5c": ["a"], "x5t#S256": "a"}
+        for name in given:
+            await post("/jws/sign", body | {"header": {name: given[name]}})
+        twice = wanted | {"header": {member: given[member]}}
+        await refuses("/jws/sign", twice, 422, "validation-failed")
+        await refuses("/jws/sign", body | {"certificate_header": "x5u"}, 422, "validation-failed")

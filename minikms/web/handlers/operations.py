@@ -230,7 +230,14 @@ def open_hpke(body: Body) -> OpenHpke:
 def sign_jws(body: Body) -> SignJws:
     """Sign a payload as a compact JWS."""
     by_kid = body["kid_header"] == "kid"
-    return SignJws(body["payload"], body["header"], body["alg"], body["detached"], by_kid)
+    return SignJws(
+        body["payload"],
+        body["header"],
+        body["alg"],
+        body["detached"],
+        by_kid,
+        body["certificate_header"],
+    )
 
 
 def verify_jws(body: Body) -> VerifyJws:

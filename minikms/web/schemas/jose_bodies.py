@@ -1,9 +1,9 @@
 """Bodies of JWS and JWK Sets: each request, followed by its answer."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
-from marshmallow import ValidationError, validate
+from marshmallow import ValidationError, validate, validates_schema
 
 from minikms.keys import jws
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
@@ -40,6 +40,18 @@ class SignJwsRequest(ByKey):
         load_default="alias",
         validate=validate.OneOf(("alias", "kid")),
     )
+    certificate_header = Text(
+        "The certificate of the key in the header: none (the default), its chain without a "
+        "self-signed root (x5c), or its thumbprint (x5t#S256).",
+        component="CertificateHeader",
+        load_default="none",
+        validate=validate.OneOf(get_args(jws.CertificateHeader)),
+    )
+
+    @validates_schema
+    def _no_two_certificates(self, data: Mapping[str, Any], **_: Any) -> None:
+        if data["certificate_header"] in data["header"]:
+            raise ValidationError("certificate_header has this member of the header.", "header")
 
 
 class JwsSignature(Body):

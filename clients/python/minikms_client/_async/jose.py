@@ -22,10 +22,12 @@ class AsyncJose(AsyncTransport):
         header: Mapping[str, Any] | None = None,
         detached: bool | None = None,
         kid_header: str | None = None,
+        certificate_header: str | None = None,
     ) -> str:
         """Make a compact JWS of `payload`; `detached` leaves the payload out (RFC 7797).
 
-        The header names the key as the call does; with `kid_header` "kid", always by its kid.
+        The header names the key as the call does; with `kid_header` "kid", always by its kid. With
+        `certificate_header` "x5c" it has the key's chain, with "x5t#S256" its thumbprint.
         """
         body = named(kid, alias) | present(
             payload=encode(payload),
@@ -33,6 +35,7 @@ class AsyncJose(AsyncTransport):
             header=None if header is None else dict(header),
             detached=detached,
             kid_header=kid_header,
+            certificate_header=certificate_header,
         )
         return await self._read(Call("POST", "/jws/sign", body), lambda data: text(data["jws"]))
 
