@@ -7,7 +7,7 @@ it stays encrypted while records are listed, changed and copied in memory.
 import hashlib
 import logging
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -184,33 +184,40 @@ async def find_versions(session: Session, alias: str) -> tuple[KeyVersions, KeyR
     if versions is not None:
         return versions, None
     record = await _holder(session, alias, value)
-    return await versions_of(session, record, alias), record
+    return KeyVersions.known(record.kid, record.predecessors.get(alias, ())), record
 
 
-async def versions_of(session: Session, record: KeyRecord, alias: str) -> KeyVersions:
-    """The versions of an alias of a key; without a read if they follow from its record."""
-    if alias in record.versioned:
-        versions = KeyVersions.stored(await _value_of(session, alias))
-        if versions is not None:
-            return versions
-    return KeyVersions.known(record.kid, record.predecessors.get(alias, ()))
+async def find_named(session: Session, alias: str) -> tuple[KeyRecord, KeyVersions]:
+    """The record of the key that an alias names, and the versions of the alias.
+
+    Raises AliasNotFound and DueError.
+    """
+    value = await _value_of(session, alias)
+    record = await _holder(session, alias, value)
+    versions = KeyVersions.stored(value)
+    return record, versions or KeyVersions.known(record.kid, record.predecessors.get(alias, ()))
 
 
 async def next_entries(
-    session: Session, old: KeyRecord, kid: str, alias: str | None = None
+    session: Session, old: KeyRecord, kid: str, named: Mapping[str, KeyVersions]
 ) -> dict[str, bytes]:
-    """The entries of a key's aliases once another key has replaced it.
+    """The entries of a key's aliases once the key `kid` has replaced it.
 
-    An entry has versions if it had some, if the record would forget a predecessor, and for `alias`.
+    An entry has versions if it had some, if the record would forget a predecessor, and if `named`
+    has those of the alias.
     """
     most = most_versions(len(old.aliases))
     entries = {}
-    for each in old.aliases:
-        entries[each] = kid.encode()
-        known = len(old.predecessors.get(each, ())) < MAX_PREDECESSORS
-        if each == alias or each in old.versioned or not known:
-            versions = await versions_of(session, old, each)
-            entries[each] = versions.followed_by(kid, most).to_bytes()
+    for alias in old.aliases:
+        before = named.get(alias)
+        predecessors = old.predecessors.get(alias, ())
+        if before is None and alias in old.versioned:
+            before = KeyVersions.stored(await _value_of(session, alias))
+        if before is None and len(predecessors) == MAX_PREDECESSORS:
+            before = KeyVersions.known(old.kid, predecessors)
+        entries[alias] = kid.encode()
+        if before is not None:
+            entries[alias] = before.followed_by(kid, most).to_bytes()
     return entries
 
 
@@ -253,7 +260,9 @@ async def add_alias(
     named = record.with_alias(alias, versioned=not holder.is_gone)
     value = record.kid.encode()
     if not holder.is_gone:
-        before = KeyVersions.stored(entry.value) or await versions_of(session, holder, alias)
+        before = KeyVersions.stored(entry.value)
+        if before is None:
+            before = KeyVersions.known(holder.kid, holder.predecessors.get(alias, ()))
         value = before.followed_by(record.kid).to_bytes()
     await replace_record(session, holder.without_alias(alias))
     await session.replace(ALIAS, name, value)

@@ -34,6 +34,7 @@ from minikms.store.entries import (
     bind_aliases,
     deletion_tags,
     fetch_record,
+    find_named,
     find_record,
     find_versions,
     insert_deletion,
@@ -46,7 +47,6 @@ from minikms.store.entries import (
     remove_key,
     remove_versions,
     replace_record,
-    versions_of,
 )
 from minikms.store.listing import KeyListing, read_back
 from minikms.store.location import StoreKey, StoreLocation
@@ -199,14 +199,18 @@ class KeyStore:
         """
 
         async def work(session: Transaction) -> KeyRecord:
-            old = await find_record(session, ref)
-            set_key(old.kid, old.alg)
-            if check is not None and ref.alias is not None:
-                versions = await versions_of(session, old, ref.alias)
-                check(old, versions)
-                require_room(versions, len(old.aliases))
+            named: dict[str, KeyVersions] = {}
+            if check is None:
+                old = await find_record(session, ref)
+                set_key(old.kid, old.alg)
+            else:
+                alias = ref.alias or ""
+                old, named[alias] = await find_named(session, alias)
+                set_key(old.kid, old.alg)
+                check(old, named[alias])
+                require_room(named[alias], len(old.aliases))
             record, material = successor(old)
-            entries = await next_entries(session, old, record.kid, ref.alias)
+            entries = await next_entries(session, old, record.kid, named)
             stored = replace(
                 record.succeeding(old),
                 seq=seq_of(session.next_place()),
@@ -370,9 +374,8 @@ class KeyStore:
         """
 
         async def work(session: Transaction) -> KeyVersions:
-            record = await find_record(session, KeyRef(alias=alias))
+            record, before = await find_named(session, alias)
             set_key(record.kid, record.alg)
-            before = await versions_of(session, record, alias)
             after = change(record, before)
             await session.replace(ALIAS, alias_entry(alias), after.to_bytes())
             if alias not in record.versioned:
@@ -390,9 +393,8 @@ class KeyStore:
         """
 
         async def work(session: Transaction) -> KeyRecord:
-            record = await find_record(session, KeyRef(alias=alias))
+            record, versions = await find_named(session, alias)
             set_key(record.kid, record.alg)
-            versions = await versions_of(session, record, alias)
             check(record, versions)
             left = record.without_alias(alias)
             await remove_versions(session, record, set(versions.kids) - {record.kid})

@@ -1,6 +1,7 @@
 """Copies of stores that are in use, or damaged."""
 
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -123,6 +124,51 @@ async def test_a_key_that_is_made_meanwhile(source, copied_while, target, key):
         assert await copied.list_keys("t", limit=9) == ([first], False)
         # A cursor that names the place of a key that is not here leaves out none that comes.
         assert (await add(copied, profile="t")).seq == f"{3:020d}"
+
+
+async def with_versions(service, name="a"):
+    """Give an alias of a new key some versions and settings, and return them."""
+    await add(service, profile="t", aliases=(name,))
+    for _ in range(3):
+        await service.rotate_name("t", name)
+    await service.change_versions(
+        "t",
+        name,
+        lambda _, versions: replace(versions.trimmed(2), deletion_allowed=True),
+    )
+    return await service.versions("t", name)
+
+
+async def test_versions_of_aliases_are_copied(source, persistent_url, target, key):
+    before = await with_versions(source)
+    await copy_of(persistent_url, key, target)
+    async with verified(target, key) as copied:
+        assert await copied.versions("t", "a") == before
+        kid = (await copied.rotate_name("t", "a")).kid
+        assert (await copied.versions("t", "a")).kids == (*before.kids, kid)
+
+
+async def test_an_alias_with_versions_that_changes_meanwhile(source, copied_while, target, key):
+    """Its versions are as of the record that was read."""
+    before = await with_versions(source)
+    await copied_while(lambda: source.rotate_name("t", "a"))
+    async with verified(target, key) as copied:
+        assert await copied.versions("t", "a") == before
+
+
+async def test_an_alias_with_versions_that_is_made_again_meanwhile(
+    source, copied_while, target, key
+):
+    """The versions that its record had are lost by then: it has those that the record knows."""
+    before = await with_versions(source)
+
+    async def act():
+        await source.dissociate("t", before.latest_kid, "a")
+        await add(source, profile="t", aliases=("a",))
+
+    await copied_while(act)
+    async with verified(target, key) as copied:
+        assert (await copied.versions("t", "a")).latest_kid == before.latest_kid
 
 
 async def test_an_alias_that_moves_meanwhile(source, copied_while, target, key):

@@ -21,6 +21,7 @@ from minikms.store.directory import sealing_key
 from minikms.store.entries import ALIAS, DELETION, MATERIAL, alias_entry, load_record, seal, tags_of
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
+from minikms.versions import KeyVersions
 
 REGISTRY = AlgorithmRegistry.from_installed()
 # Making one of the others takes seconds, and finds nothing else.
@@ -217,6 +218,34 @@ KEY_FAULTS = {
         "ed25519",
         lambda session, record: session.insert("minikms.alias", "b", "y"),
         [("y", "the alias 'b' names it, and it has no record")],
+    ),
+    "versions that the record does not name": (
+        "ed25519",
+        lambda session, record: session.replace(
+            "minikms.alias", "a", KeyVersions((record.kid,)).to_bytes()
+        ),
+        ["the versions of its alias 'a' do not match its record"],
+    ),
+    "versions gone": (
+        "ed25519",
+        lambda session, record: put(session, record, versioned=("a",)),
+        ["the versions of its alias 'a' do not match its record"],
+    ),
+    "versions of another": (
+        "ed25519",
+        lambda session, record: both(
+            put(session, record, versioned=("a",)),
+            session.replace("minikms.alias", "a", f'{record.kid}\n{{"kids":["y"]}}'),
+        ),
+        ["the versions of its alias 'a' do not match its record"],
+    ),
+    "versions that are none": (
+        "ed25519",
+        lambda session, record: both(
+            put(session, record, versioned=("a",)),
+            session.replace("minikms.alias", "a", f"{record.kid}\n[1]"),
+        ),
+        ["the versions of its alias 'a' do not match its record"],
     ),
     "long alias gone": (
         "ed25519",
