@@ -376,7 +376,7 @@ class KeyService(JweOperations, VersionOperations):
         Each removal is an audit event of its own, recorded in `sink`. Raises StoreUnavailable;
         another failure is logged, and does not hold up other keys or profiles.
         """
-        await self.cache.drop_stale()
+        await self.drop_stale()
         await self._jwk_sets.drop_stale()
         for profile in await self._store.profiles():
             try:

@@ -13,7 +13,8 @@ from minikms.store.entries import ALIAS, alias_entry
 from minikms.store.keys import CheckVersions, KeyStore
 from minikms.versions import KeyVersions
 
-# Bytes of versions in the cache, and of each of them besides.
+# The memory of cached versions, at most. Bytes of the versions of an alias, and of each of them.
+_MEMORY: Final = 16 * 1024 * 1024
 _EACH: Final = 900
 _EACH_VERSION: Final = 110
 
@@ -26,7 +27,9 @@ class VersionOperations(KeyOperations):
     ) -> None:
         super().__init__(registry, store, cache=cache)
         self._versions: Cache[KeyVersions] = Cache(
-            store.database.counters, cache, lambda each: _EACH + _EACH_VERSION * len(each.kids)
+            store.database.counters,
+            cache._replace(memory=min(cache.memory, _MEMORY)),
+            lambda each: _EACH + _EACH_VERSION * len(each.kids),
         )
 
     async def versions(self, profile: str, name: str) -> KeyVersions:
@@ -65,6 +68,11 @@ class VersionOperations(KeyOperations):
                     keep_in_cache(pending, profile, CachedKey(record))
                     found[record.kid] = record
         return [self._shown(found[kid]) if kid in found else None for kid in kids]
+
+    async def drop_stale(self) -> None:
+        """Drop what is no longer valid in the caches."""
+        await self.cache.drop_stale()
+        await self._versions.drop_stale()
 
     async def change_versions(
         self, profile: str, name: str, change: Callable[[KeyRecord, KeyVersions], KeyVersions]

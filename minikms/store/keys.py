@@ -350,7 +350,10 @@ class KeyStore:
             material = await material_of(session, record) if usable else None
             return versions, (record.drop_material(), material)
 
-        return await self._read(profile, work)
+        versions, read = await self._read(profile, work)
+        if read is not None and read[1] is not None:
+            self.keys_opened += 1
+        return versions, read
 
     async def records(self, profile: str, kids: Sequence[str]) -> list[KeyRecord | None]:
         """The record of each kid; None if the key does not exist or its deletion is due."""

@@ -83,12 +83,12 @@ async def delete_key(call: VaultCall, body: Body) -> None:
     """Delete a name with the keys of all its versions."""
     name = body.text("name")
 
-    def check(_: KeyRecord, versions: KeyVersions) -> None:
+    def check(record: KeyRecord, versions: KeyVersions) -> None:
+        _require_type(call, record)
         if not versions.deletion_allowed:
             raise invalid(f"error deleting policy {name}: deletion is not allowed for this key")
 
     try:
-        await _find(call, name)
         await call.service.delete_name(call.profile, name, check)
     except errors.AliasNotFound:
         raise invalid(f"error deleting policy {name}: could not delete key; not found") from None
@@ -119,13 +119,13 @@ async def rotate_key(call: VaultCall, body: Body) -> Answer:
     name = body.text("name")
 
     def check(record: KeyRecord, versions: KeyVersions) -> None:
+        _require_type(call, record)
         if versions.soft_deleted:
             raise invalid(SOFT_DELETED)
         if record.labels.get(IMPORTED) == FIXED:
             raise invalid(f"imported key {name} does not allow rotation within Vault")
 
     try:
-        await _find(call, name)
         await call.service.rotate_name(call.profile, name, check)
     except errors.AliasNotFound:
         raise invalid("key not found") from None
@@ -215,10 +215,15 @@ async def typed(call: VaultCall, name: str) -> tuple[names.Name, KeyRecord, KeyT
         record = await call.service.get(call.profile, KeyRef(kid=found.versions.latest_kid))
     except errors.KeyNotFound:  # its deletion has become due
         raise errors.AliasNotFound from None
+    return found, record, _require_type(call, record)
+
+
+def _require_type(call: VaultCall, record: KeyRecord) -> KeyType:
+    """Return the type of a key; raises AliasNotFound if Vault has none."""
     of_vault = key_types(call.registry).of(record)
     if of_vault is None:
         raise errors.AliasNotFound
-    return found, record, of_vault
+    return of_vault
 
 
 async def records_of(
@@ -228,11 +233,6 @@ async def records_of(
     kids = [versions.kid_of(number) or "" for number in numbers]
     records = await call.service.records(call.profile, kids)
     return {n: record for n, record in zip(numbers, records, strict=True) if record is not None}
-
-
-async def _find(call: VaultCall, name: str) -> names.Name:
-    """Find a name of a key of Vault's types; raises AliasNotFound."""
-    return (await typed(call, name))[0]
 
 
 async def _change(
@@ -255,7 +255,7 @@ async def _mark_deleted(
 ) -> Answer | None:
     name = body.text("name")
     try:
-        found = await _find(call, name)
+        found, _, _ = await typed(call, name)
         if found.versions.soft_deleted is deleted:
             return await _described(call, name, already)
         await call.service.change_versions(

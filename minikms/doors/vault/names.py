@@ -78,6 +78,9 @@ async def find(call: VaultCall, name: str) -> Name:
 
 async def make(call: VaultCall, name: str, key_type: KeyType, *, exportable: bool = False) -> None:
     """Make a key with a name; a key that has the name stays."""
+    with suppress(errors.AliasNotFound):
+        await find(call, name)
+        return  # some keys take long to make
     policy = KeyPolicy(aliases=(name,), alias_taken="refuse", exportable=exportable)
     with suppress(errors.AliasExists):
         await call.service.generate(call.profile, key_type.alg, policy)
