@@ -33,7 +33,13 @@ _DATA_KEYS: Final = {128: 16, 256: 32, 512: 64}
 _STATUSES: Final = frozenset(range(200, 600)) - {204, 205, 304}
 
 
-@operation("encrypt", "encrypt", "POST encrypt/{name}")
+@operation(
+    "encrypt",
+    "encrypt",
+    "POST encrypt/{name}",
+    takes="plaintext context type convergent_encryption key_version associated_data batch_input"
+    " partial_failure_response_code",
+)
 async def encrypt(call: VaultCall, body: Body) -> Answer:
     """Encrypt a plaintext, or each of a batch, with a key that is made if it does not exist."""
     items = _require_items(body, "plaintext", "missing plaintext to encrypt")
@@ -49,7 +55,12 @@ async def encrypt(call: VaultCall, body: Body) -> Answer:
     return _with_status(body, data)
 
 
-@operation("decrypt", "decrypt", "POST decrypt/{name}")
+@operation(
+    "decrypt",
+    "decrypt",
+    "POST decrypt/{name}",
+    takes="ciphertext context associated_data batch_input partial_failure_response_code",
+)
 async def decrypt(call: VaultCall, body: Body) -> Answer:
     """Decrypt a ciphertext, or each of a batch."""
     _require_items(body, _CIPHERTEXT, _MISSING)
@@ -66,7 +77,13 @@ async def decrypt(call: VaultCall, body: Body) -> Answer:
     return _with_status(body, data)
 
 
-@operation("rewrap", "decrypt", "POST rewrap/{name}", also=("encrypt",))
+@operation(
+    "rewrap",
+    "decrypt",
+    "POST rewrap/{name}",
+    also=("encrypt",),
+    takes="ciphertext context key_version batch_input",
+)
 async def rewrap(call: VaultCall, body: Body) -> Answer:
     """Encrypt the plaintext of a ciphertext, or of each of a batch, with another version."""
     items = items_of(body)
@@ -93,7 +110,12 @@ async def rewrap(call: VaultCall, body: Body) -> Answer:
     return {"batch_results": results_of(items, uses, results, _encrypted)}
 
 
-@operation("datakey", "encrypt", "POST datakey/{plaintext}/{name}")
+@operation(
+    "datakey",
+    "encrypt",
+    "POST datakey/{plaintext}/{name}",
+    takes="context bits key_version associated_data",
+)
 async def data_key(call: VaultCall, body: Body) -> Answer:
     """Make a data key; return it encrypted, and plain if the path says so."""
     form = body.text("plaintext")
@@ -172,6 +194,8 @@ def _require_items(body: Body, name: str, missing: str) -> list[Body] | None:
     for place, item in enumerate(items or ()):
         if name not in item.members:
             raise invalid(f"failed to parse batch input: '[{place}].{name}' {missing}")
+        if not isinstance(item.members[name], str | None):
+            raise invalid(f"failed to parse batch input: '[{place}].{name}' expected type 'string'")
     if len({bool(item.text("context")) for item in items or ()}) > 1:
         raise invalid("context should be set either in all the request blocks or in none")
     return items

@@ -30,6 +30,11 @@ _HASHES: Final[Mapping[str, tuple[str, int]]] = {
     "sha3-512": ("sha3_512", 64),
     NO_HASH: (NO_HASH, 0),
 }
+FORM_MEMBERS: Final = (
+    "algorithm hash_algorithm prehashed signature_algorithm marshaling_algorithm salt_length"
+)
+"""The members of a body from which a SignatureForm is read."""
+_IN_PATH_OR_BODY: Final = frozenset({"urlalgorithm", *FORM_MEMBERS.split(" ")})
 _MARSHALING: Final = ("asn1", "jws")
 _PKCS1: Final = "pkcs1v15"
 
@@ -84,7 +89,7 @@ class SignatureForm(NamedTuple):
     @classmethod
     def read(cls, body: Body) -> Self:
         """Read the form of a body; raises VaultError."""
-        if body.members.keys().isdisjoint(_FORM_MEMBERS):
+        if body.members.keys().isdisjoint(_IN_PATH_OR_BODY):
             return cls(SHA2_256, False, "", "auto", False)
         hash_name = asked_hash(body)
         if hash_name not in _HASHES:
@@ -131,17 +136,6 @@ class SignatureForm(NamedTuple):
             raise invalid("invalid base64 signature value") from None
 
 
-_FORM_MEMBERS: Final = frozenset(
-    {
-        "algorithm",
-        "hash_algorithm",
-        "marshaling_algorithm",
-        "prehashed",
-        "salt_length",
-        "signature_algorithm",
-        "urlalgorithm",
-    }
-)
 _TO_URL: Final = str.maketrans("+/", "-_")
 _FROM_URL: Final = str.maketrans("-_", "+/")
 _URL_SAFE: Final = re.compile(r"[A-Za-z0-9_-]*")

@@ -16,7 +16,9 @@ _SOURCES: Final = ("", "platform", "seal", "all")
 _NO_SEAL: Final = "no seal/entropy augmentation available, using platform entropy source"
 
 
-@operation("hash", ANY_TOKEN, "POST hash", "POST hash/{urlalgorithm...}")
+@operation(
+    "hash", ANY_TOKEN, "POST hash", "POST hash/{urlalgorithm...}", takes="input algorithm format"
+)
 async def compute_hash(call: VaultCall, body: Body) -> Answer:
     """Hash an input."""
     if "input" not in body:
@@ -29,7 +31,7 @@ async def compute_hash(call: VaultCall, body: Body) -> Answer:
     return {"sum": _written(hashlib.new(hashed_by(algorithm), data).digest(), encoding)}
 
 
-@operation("random", "random", "POST random", "POST random/{source...}")
+@operation("random", "random", "POST random", "POST random/{source...}", takes="bytes format")
 async def random(call: VaultCall, body: Body) -> Answer:
     """Return random bytes; the path has their source, their number or both."""
     source, slash, number = body.text("source").partition("/")

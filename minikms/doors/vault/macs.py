@@ -14,7 +14,13 @@ _HMAC: Final = "HMAC"
 _CANNOT: Final = "no HMAC key exists for that key version"
 
 
-@operation("hmac", "mac", "POST hmac/{name}", "POST hmac/{name}/{urlalgorithm...}")
+@operation(
+    "hmac",
+    "mac",
+    "POST hmac/{name}",
+    "POST hmac/{name}/{urlalgorithm...}",
+    takes="input algorithm key_version batch_input",
+)
 async def compute_hmac(call: VaultCall, body: Body) -> Answer:
     """Compute the HMAC of an input, or of each of a batch."""
     name = await find(call, body.text("name"))

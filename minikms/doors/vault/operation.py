@@ -14,7 +14,7 @@ variable `{name}` is one segment, `{name...}` is the rest of the path. Variables
 body. A PUT is a POST, and a GET with `list=true` is a LIST. CONTRIBUTING.md has the whole recipe.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -76,13 +76,17 @@ Handler: TypeAlias = Callable[[VaultCall, Body], Awaitable[Answer | None]]
 
 @dataclass(frozen=True, slots=True)
 class VaultOperation:
-    """An operation of the door; `calls` are its methods and paths, such as `POST sign/{name}`."""
+    """An operation of the door; `calls` are its methods and paths, such as `POST sign/{name}`.
+
+    `takes` has the members of its body; an answer warns of others. None warns of none.
+    """
 
     name: str
     scope: str
     calls: tuple[str, ...]
     handler: Handler
     also: tuple[str, ...] = ()
+    takes: str | None = None
 
     def paths(self) -> list[tuple[str, str]]:
         """Return its methods, each with a path behind `/v1/`."""
@@ -95,9 +99,11 @@ class VaultOperation:
     def route(self, registry: AlgorithmRegistry) -> DoorRoute:
         name, handler = self.name, self.handler
         reads = all(method in _READS for method, _ in self.paths())
+        takes = None if self.takes is None else frozenset(self.takes.split(" "))
 
         async def handle(call: DoorCall) -> bytes | DoorAnswer:
             members = bodies.read(call.body)
+            unknown = () if takes is None or members.keys() <= takes else members.keys() - takes
             if reads and call.request.query_string:
                 members |= call.request.query
             if parameters := call.parameters:
@@ -109,6 +115,8 @@ class VaultOperation:
                 raise not_found() if reads else invalid("encryption key not found") from None
             if answer is None:
                 return _NO_CONTENT
+            if unknown:
+                answer = _warned(answer, unknown)
             if type(answer) is VaultAnswer:
                 return _special(call, answer)
             return _enveloped(call, orjson.dumps(answer))
@@ -117,14 +125,22 @@ class VaultOperation:
 
 
 def operation(
-    name: str, scope: str, *calls: str, also: tuple[str, ...] = ()
+    name: str, scope: str, *calls: str, also: tuple[str, ...] = (), takes: str | None = None
 ) -> Callable[[Handler], VaultOperation]:
     """Declare the operation that the decorated function handles."""
-    return lambda handler: VaultOperation(name, scope, calls, handler, also)
+    return lambda handler: VaultOperation(name, scope, calls, handler, also, takes)
 
 
 _NO_CONTENT: Final = DoorAnswer(204, b"")
 _NULL: Final = b"null"
+
+
+def _warned(answer: Answer, unknown: Iterable[str]) -> VaultAnswer:
+    """Add the warning of members that an operation does not take."""
+    names = " ".join(sorted(unknown))
+    warning = f"Endpoint ignored these unrecognized parameters: [{names}]"
+    special = answer if isinstance(answer, VaultAnswer) else VaultAnswer(answer)
+    return special._replace(warnings=(*special.warnings, warning))
 
 
 def _special(call: DoorCall, answer: VaultAnswer) -> bytes | DoorAnswer:

@@ -7,7 +7,7 @@ from minikms.doors.operations import ByRecord, Sign, Signed
 from minikms.doors.operations import Verify as Verification
 from minikms.doors.vault.body import Body
 from minikms.doors.vault.errors import invalid
-from minikms.doors.vault.forms import SignatureForm, Versioned
+from minikms.doors.vault.forms import FORM_MEMBERS, SignatureForm, Versioned
 from minikms.doors.vault.macs import verify_hmac
 from minikms.doors.vault.names import find
 from minikms.doors.vault.operation import Answer, VaultCall, operation
@@ -16,7 +16,13 @@ from minikms.doors.vault.uses import Use, answered, items_of
 _SIGNATURE: Final = "signature"
 
 
-@operation("sign", "sign", "POST sign/{name}", "POST sign/{name}/{urlalgorithm...}")
+@operation(
+    "sign",
+    "sign",
+    "POST sign/{name}",
+    "POST sign/{name}/{urlalgorithm...}",
+    takes=f"input context key_version batch_input {FORM_MEMBERS}",
+)
 async def sign(call: VaultCall, body: Body) -> Answer:
     """Sign an input, or each of a batch."""
     form = SignatureForm.read(body)
@@ -37,7 +43,13 @@ async def sign(call: VaultCall, body: Body) -> Answer:
     return await answered(call, body, use, shown, cannot=cannot, failed={"key_version": 0})
 
 
-@operation("verify", ANY_TOKEN, "POST verify/{name}", "POST verify/{name}/{urlalgorithm...}")
+@operation(
+    "verify",
+    ANY_TOKEN,
+    "POST verify/{name}",
+    "POST verify/{name}/{urlalgorithm...}",
+    takes=f"input context signature hmac batch_input {FORM_MEMBERS}",
+)
 async def verify(call: VaultCall, body: Body) -> Answer:
     """Verify a signature or an HMAC of an input, or each of a batch."""
     if _asks_for_hmac(body):

@@ -76,3 +76,13 @@ async def test_random_bytes_have_the_number_that_is_asked_for(vault, path, body,
 async def test_the_source_of_a_seal_is_the_platform_with_a_warning(vault):
     status, answer = await vault.call("POST", "transit/random/seal/4")
     assert (status, len(answer["warnings"])) == (200, 1)
+
+
+async def test_an_answer_warns_of_members_that_are_not_taken(vault):
+    status, answer = await vault.call(
+        "POST", "transit/hash", {"input": INPUT, "nonce": "x", "colour": "red"}
+    )
+    assert status == 200
+    assert answer["warnings"] == ["Endpoint ignored these unrecognized parameters: [colour nonce]"]
+    status, answer = await vault.call("POST", "transit/random/seal/4", {"colour": "red"})
+    assert (status, len(answer["warnings"])) == (200, 2)
