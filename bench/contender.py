@@ -17,7 +17,7 @@ BATCH_OF_KEYS: Final = "batch of 100 keys"
 MAKING: Final = ("generate", BATCH_OF_KEYS, "import", "rotate", "associate", "delete", "list")
 USING: Final = ("get", "sign", "verify", "encrypt", BATCH, BESIDE)
 # Compared with Mini KMS's own signatures alone.
-OTHERS: Final = ("sign a JWS", "mac", "wrap", "derive")
+OTHERS: Final = ("sign a JWS", "sign a COSE message", "mac", "wrap", "derive")
 # The same, on a message that was made for the key before.
 OPEN_BOX: Final = "open a box"
 UNPACK: Final = "unpack DIDComm v1"

@@ -174,7 +174,9 @@ ONE_KEY: Final = (
     ),
     *(
         Goal(f"{name}, {alg} / sign", against(row(name, alg), "memory", ED25519, "memory"), 0.75)
-        for name, alg in zip(OTHERS, ("ed25519", "hs256", "a256kw", "x25519"), strict=True)
+        for name, alg in zip(
+            OTHERS, ("ed25519", "ed25519", "hs256", "a256kw", "x25519"), strict=True
+        )
     ),
     *(
         Goal(f"{name}, {alg} / sign", against(row(name, alg), "memory", ED25519, "memory"), 0.5)

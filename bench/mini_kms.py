@@ -164,6 +164,7 @@ class MiniKms(Contender):
         data, secret = base64url(message), base64url(message[:32])
         path, body = {
             "sign a JWS": ("/jws/sign", {"payload": data}),
+            "sign a COSE message": ("/cose/sign", {"payload": data}),
             "mac": ("/mac", {"data": data}),
             "wrap": ("/wrap", {"key": secret}),
             "derive": ("/derive", {"peer": peer}),

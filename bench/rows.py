@@ -95,6 +95,7 @@ _ROWS: Final = (
     ("verify", "ed25519", (64,), 1, ("memory", "openbao")),
     (BATCH, "ed25519", (64,), 1, ("memory", "openbao")),
     ("sign a JWS", "ed25519", (8,), 1, ("memory",)),
+    ("sign a COSE message", "ed25519", (8,), 1, ("memory",)),
     ("mac", "hs256", (8,), 1, ("memory",)),
     ("wrap", "a256kw", (8,), 1, ("memory",)),
     ("derive", "x25519", (8,), 1, ("memory",)),

@@ -215,6 +215,12 @@ class InvalidCertificate(KmsError):
     status, slug, title = 422, "invalid-certificate", "The certificate is not valid"
 
 
+class InvalidCose(KmsError):
+    """The bytes are not the COSE message or the CBOR map that the call takes."""
+
+    status, slug, title = 422, "invalid-cose", "The COSE message is not valid"
+
+
 class DecryptionFailed(KmsError):
     """The ciphertext, tag, nonce or wrapped key does not fit; no more is disclosed."""
 

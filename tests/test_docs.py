@@ -11,7 +11,7 @@ from minikms.access.policy import SCOPES
 from minikms.config import ENV_PREFIX, OPTIONS, Config
 from minikms.keys.jwe import MAX_HEADER, MAX_HEADERS, MAX_RECIPIENTS
 from minikms.plugin import SignatureOptions
-from minikms.plugin.protocol import KeyPairAlgorithm, Signer
+from minikms.plugin.protocol import KeyPairAlgorithm, Mac, Signer
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import (
     MAX_ALIAS_BYTES,
@@ -80,6 +80,21 @@ def test_table_of_signatures_is_that_of_the_algorithms():
         length = len(algorithm.sign(key, b"", SignatureOptions(algorithm.signing_algs[0])))
         names = " ".join(f"`{name}`" for name in algorithm.signing_algs)
         expected.append((algorithm.name, names, f"{length:,}"))
+    assert rows == expected
+
+
+def test_table_of_cose_numbers_is_that_of_the_algorithms():
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| ([-\d, ]+) \|$", table("cose"), re.M))
+    expected = {}
+    for kind in (Signer, Mac):
+        for algorithm in built_in(kind):
+            names = algorithm.cose_algs.values()
+            numbers = {
+                name: ", ".join(str(n) for n, of in algorithm.cose_algs.items() if of == name)
+                for name in names
+            }
+            assert numbers.keys() == set(algorithm.jws_algs)
+            expected |= numbers
     assert rows == expected
 
 

@@ -11,6 +11,7 @@ PEER = {
     "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
 }
 XPEER = {"kty": "OKP", "crv": "X25519", "x": "3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"}
+COSE = "hEOhASagQEA="  # with an empty payload and signature
 VERKEY = "586Z7H2vpX9qNhN2T4e9Utugie3ogjbxzGaMtM3E6HR5"
 
 
@@ -68,6 +69,10 @@ USES = [
         "sign",
         "verify",
     ),
+    Use("/cose/sign", {"payload": DATA}, "p256", "sign", "verify"),
+    Use("/cose/sign", {"payload": DATA}, "hs256", "mac", "mac-verify"),
+    Use("/cose/verify", {"cose": COSE}, "p256", "verify", "sign"),
+    Use("/cose/verify", {"cose": COSE}, "hs256", "mac-verify", "mac"),
     Use("/jwe/decrypt", {"jwe": "a.b.c.d.e"}, "p256", "jwe-decrypt", "derive"),
     Use("/jwe/decrypt", {"jwe": "a.b.c.d.e"}, "a128kw", "jwe-decrypt", "unwrap"),
 ]

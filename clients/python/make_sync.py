@@ -11,7 +11,7 @@ NAMES = {
     **{
         f"Async{name}": name
         for name in (
-            *("Transport", "Keys", "Operations", "Jose", "Boxes", "Encapsulation"),
+            *("Transport", "Keys", "Operations", "Jose", "Cose", "Boxes", "Encapsulation"),
             *("Administration", "Client"),
         )
     },

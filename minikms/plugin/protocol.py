@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Final, Generic, Literal, NamedTuple, TypeAlias
 from aries_askar import Key as AskarKey
 
 from minikms.errors import UnsupportedOperation
+from minikms.plugin.cose import cose_algs_of
 from minikms.plugin.old_arguments import take_old_arguments
 
 Stored: TypeAlias = AskarKey | bytes
@@ -184,6 +185,14 @@ class Signer(KeyPairAlgorithm[KeyT, PublicT], Capability):
         """The JOSE `alg` values of a JWS by one of its keys, the default first."""
         return self.signing_algs
 
+    @cached_property
+    def cose_algs(self) -> Mapping[int, str]:
+        """The COSE `alg` numbers of its signatures, the default first, each with its JOSE `alg`.
+
+        By default those of `jws_algs`. If JOSE has no name, a number stands for the empty text.
+        """
+        return cose_algs_of(self.jws_algs)
+
     @abstractmethod
     def sign(self, key: KeyT, message: bytes, options: SignatureOptions) -> bytes:
         """The signature over `message`, in JOSE's form (ECDSA: r‖s).
@@ -234,6 +243,14 @@ class Mac(Capability, Generic[KeyT]):
     def jws_algs(self) -> tuple[str, ...]:
         """The JOSE `alg` values of a JWS by one of its keys, the default first."""
         return self.jose_algs
+
+    @cached_property
+    def cose_algs(self) -> Mapping[int, str]:
+        """The COSE `alg` numbers of its codes, the default first, each with its JOSE `alg`.
+
+        By default those of `jws_algs`.
+        """
+        return cose_algs_of(self.jws_algs)
 
     @abstractmethod
     def mac(self, key: KeyT, message: bytes) -> bytes:

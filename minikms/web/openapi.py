@@ -33,6 +33,7 @@ TAGS: Final = (
     },
     {"name": "jose", "description": "JWS, JWE and JWK Sets."},
     {"name": "certificates", "description": "X.509: certificate requests and certificates."},
+    {"name": "cose", "description": "COSE_Sign1 and COSE_Mac0."},
     {"name": "profiles", "description": "Tenants: no profile sees the keys of another."},
     {"name": "tokens", "description": "Tokens of callers, with their scopes and profiles."},
     {"name": "system", "description": "The service itself."},

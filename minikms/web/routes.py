@@ -22,6 +22,7 @@ from minikms.web.messages import NDJSON
 from minikms.web.schemas import (
     box_bodies,
     certificate_bodies,
+    cose_bodies,
     didcomm_bodies,
     encapsulation_bodies,
     jose_bodies,
@@ -33,7 +34,7 @@ from minikms.web.schemas import (
     token_bodies,
 )
 from minikms.web.schemas.base import Body, Request
-from minikms.web.schemas.key_bodies import Key
+from minikms.web.schemas.key_bodies import Key, KeyWithCose
 from minikms.web.schemas.operation_bodies import DecryptedData
 
 Problems: TypeAlias = tuple[type[e.KmsError], ...]
@@ -132,8 +133,8 @@ ROUTES: Final = (
           (e.UnsupportedAlgorithm, e.UnsupportedOperation, e.UnsupportedOption, e.InvalidKey,
            e.DecryptionFailed, e.KeyNotFound, e.KeyNotUsable, e.KeyExists, e.AliasExists,
            e.TooManyAliases, e.TooLargeRecord)),
-    Route("GET", "/key", keys.find, "findKey", "keys:read", "keys", "The key.", Key,
-          parameters=(*_CALL, p.BY_ALIAS), problems=(e.AliasNotFound, e.KeyNotFound)),
+    Route("GET", "/key", keys.find, "findKey", "keys:read", "keys", "The key.",
+          KeyWithCose, parameters=(*_CALL, p.BY_ALIAS), problems=(e.AliasNotFound, e.KeyNotFound)),
     Route("GET", "/keys", keys.list_keys, "listKeys", "keys:read", "keys",
           'The keys; a Link header with rel="next" if there are more.', Key, many=True,
           parameters=(*_CALL, p.LIMIT, p.AFTER, p.ALG_FILTER, p.ALIAS_FILTER, p.LABEL_FILTER),
@@ -161,8 +162,8 @@ ROUTES: Final = (
     Route("DELETE", f"/key/{KID}/certificates", keys.remove_certificates, "removeCertificates",
           "keys:write", "keys", "The key.", Key, parameters=_OF_KEY,
           problems=(e.KeyNotFound, e.KeyNotUsable)),
-    Route("GET", f"/key/{KID}", keys.get, "getKey", "keys:read", "keys", "The key.", Key,
-          parameters=_OF_KEY, problems=(e.KeyNotFound,)),
+    Route("GET", f"/key/{KID}", keys.get, "getKey", "keys:read", "keys", "The key.",
+          KeyWithCose, parameters=_OF_KEY, problems=(e.KeyNotFound,)),
     Route("PATCH", f"/key/{KID}", keys.update, "updateKey", "keys:write", "keys", "The key.", Key,
           key_bodies.UpdateKey, _OF_KEY, (e.KeyNotFound, e.KeyNotUsable, e.TooLargeRecord)),
     Route("DELETE", f"/key/{KID}", keys.delete, "deleteKey", "keys:write", "keys",
@@ -270,6 +271,14 @@ ROUTES: Final = (
           "certificates", "The certificate.", certificate_bodies.IssuedCertificate,
           certificate_bodies.IssueCertificateRequest, _CALL,
           (*_OF_KEYS, e.UnsupportedOption, e.InvalidCertificate)),
+
+    _operation("/cose/sign", operations.sign_cose, "signCose", "sign", "cose", "The message.",
+               cose_bodies.SignCoseRequest, cose_bodies.CoseMessage,
+               (e.UnsupportedOption, e.InvalidCose)),
+    _operation("/cose/verify", operations.verify_cose, "verifyCose", "verify", "cose",
+               "Whether the message is valid, with its header parameters and payload.",
+               cose_bodies.VerifyCoseRequest, cose_bodies.CoseVerification,
+               (e.UnsupportedOption, e.InvalidCose, e.InvalidKey)),
 
     Route("POST", "/profile", profiles.create, "createProfile", "profiles", "profiles",
           "The profile is created.", profile_bodies.ProfileCreated, profile_bodies.CreateProfile,

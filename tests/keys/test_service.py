@@ -142,7 +142,8 @@ async def test_a_kid_is_there_once_whatever_holds_its_material(client, first, se
     response = await generate(client, second)
     assert (response.status, "key-exists" in await response.text()) == (409, True)
     assert await stored(client) == before
-    assert await (await client.get(path)).json() == {**key, "aliases": ["a"]}
+    found = await (await client.get(path)).json()
+    assert found == {**key, "aliases": ["a"], "cose_key": found["cose_key"]}
     signed = await client.post("/sign", json={"alias": "a", "data": ""})
     checked = {"kid": key["kid"], "data": "", **await signed.json()}
     assert await (await client.post("/verify", json=checked)).json() == {"valid": True}

@@ -119,7 +119,8 @@ async def test_a_deletion_waits_for_the_given_time(client, generate, after, seco
     assert earliest - 0.001 <= datetime.fromisoformat(done["deletes"]).timestamp() <= latest
     if seconds > 1:
         found = await (await client.get("/key?alias=a")).json()
-        assert found == key | {"state": "disabled", "deletes": done["deletes"]}
+        state = {"state": "disabled", "deletes": done["deletes"]}
+        assert found == key | state | {"cose_key": found["cose_key"]}
 
 
 @pytest.mark.shared_service
@@ -133,7 +134,8 @@ async def test_times_that_are_none(client, generate, after):
     response = await client.delete(f"/key/{key['kid']}?after={after}")
     problem = await refused(response, 422, "validation-failed")
     assert [error["pointer"] for error in problem["errors"]] == ["#/after"]
-    assert await (await client.get(f"/key/{key['kid']}")).json() == key
+    found = await (await client.get(f"/key/{key['kid']}")).json()
+    assert found == key | {"cose_key": found["cose_key"]}
 
 
 @pytest.mark.each_store
@@ -158,7 +160,8 @@ async def test_until_then_it_comes_back_as_it_was(client, generate, state):
     for _ in range(2):  # where it is not scheduled, it stays as it is
         async with client.post(f"/key/{kid}/restore") as response:
             assert await response.json() == before
-    assert await (await client.get("/key?alias=a")).json() == before
+    found = await (await client.get("/key?alias=a")).json()
+    assert found == before | {"cose_key": found["cose_key"]}
     assert await kept(client) == (1, 1, 0, 1)
 
 

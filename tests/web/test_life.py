@@ -14,11 +14,13 @@ PAST, FUTURE = "2001-02-03T04:05:06Z", "2190-01-01T00:00:00+01:00"
 
 MAKES = {
     *("sign", "sign/batch", "jws/sign", "jws/sign mac", "mac", "encrypt", "wrap", "box"),
+    *("cose/sign", "cose/sign mac"),
     *("jwe/encrypt", "jwe/encrypt to it", "jwe/encrypt from it", "didcomm/pack"),
     *("csr", "certificate", "certificate of it"),
 }
 CHECKS = {
     *("verify", "verify/batch", "jws/verify", "jws/verify mac", "mac/verify", "decrypt", "unwrap"),
+    *("cose/verify", "cose/verify mac"),
     *(
         "box/open",
         "box/seal/open",
@@ -83,6 +85,7 @@ async def uses(client, post, generate):
     hpke = await post("/hpke/seal", {"to": ec["jwk"], "plaintext": DATA})
     encapsulated = {"ciphertext": secret["ciphertext"]}
     jws = {alg: await post("/jws/sign", by[alg] | {"payload": DATA}) for alg in ("p256", "hs256")}
+    cose = {alg: await post("/cose/sign", by[alg] | {"payload": DATA}) for alg in ("p256", "hs256")}
     jwe = {"plaintext": DATA, "enc": "A128CBC-HS256"}
     to_ec = {"recipients": [by["p256"] | {"alg": "ECDH-ES"}]}
     to_kw = {"recipients": [by["a128kw"] | {"alg": "A128KW"}]}
@@ -96,6 +99,8 @@ async def uses(client, post, generate):
         ("jws/sign mac", "hs256", "/jws/sign", {"payload": DATA}, jws["hs256"]),
         ("csr", "p256", "/csr", {"subject": "CN=a"}, {}),
         ("certificate", "p256", "/certificate", SELF_SIGNED, {}),
+        ("cose/sign", "p256", "/cose/sign", {"payload": DATA}, {}),
+        ("cose/sign mac", "hs256", "/cose/sign", {"payload": DATA}, cose["hs256"]),
         ("mac", "hs256", "/mac", {"data": DATA}, {"mac": mac["mac"]}),
         ("encrypt", "a256gcm", "/encrypt", {"plaintext": DATA}, {}),
         ("wrap", "a128kw", "/wrap", {"key": SIXTEEN}, wrapped),
@@ -103,6 +108,8 @@ async def uses(client, post, generate):
         ("verify/batch", "p256", "/verify/batch", {"items": [signed]}, {"results": [good]}),
         ("jws/verify", "p256", "/jws/verify", jws["p256"], good),
         ("jws/verify mac", "hs256", "/jws/verify", jws["hs256"], good),
+        ("cose/verify", "p256", "/cose/verify", cose["p256"], good),
+        ("cose/verify mac", "hs256", "/cose/verify", cose["hs256"], good),
         ("mac/verify", "hs256", "/mac/verify", mac, good),
         ("decrypt", "a256gcm", "/decrypt", sealed, {"plaintext": DATA}),
         ("unwrap", "a128kw", "/unwrap", wrapped, {"key": SIXTEEN}),
@@ -167,6 +174,7 @@ async def test_reading_a_key_in_any_state(client, generate, way):
     assert found["state"] == state
     assert found["jwk"] == key["jwk"]
     assert await (await client.get("/key?alias=a")).json() == found
+    assert found.pop("cose_key")
     assert await (await client.get("/keys")).json() == [found]
     assert await (await client.get("/keys?alias=a")).json() == [found]
     listed = (await (await client.get("/jwks.json")).json())["keys"]
@@ -190,7 +198,8 @@ async def test_a_change_leaves_the_rest(client, generate):
         key |= change
         async with client.patch(f"/key/{key['kid']}", json=body) as response:
             assert await response.json() == key
-        assert await (await client.get(f"/key/{key['kid']}")).json() == key
+        found = await (await client.get(f"/key/{key['kid']}")).json()
+        assert found == key | {"cose_key": found["cose_key"]}
 
 
 async def test_a_key_that_expires(client, generate):

@@ -300,7 +300,7 @@ def sent_in_turn(document):
 # What has another value each time.
 RANDOM = {
     *("kid", "x", "b58", "multikey", "did", "created", "sig", "jws", "ciphertext", "nonce", "tag"),
-    *("bytes", "token", "id", "jwe", "enc", "protected", "iv", "certificate"),
+    *("bytes", "token", "id", "jwe", "jwt", "cose", "enc", "protected", "iv", "certificate"),
 }
 
 

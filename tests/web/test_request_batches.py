@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from joserfc import jwe
 from joserfc.jwk import OKPKey
 from nacl.public import Box, PrivateKey, SealedBox
-from uses import OTHER_BODIES, USES
+from uses import COSE, OTHER_BODIES, USES
 
 from minikms.audit.file import AuditFile
 from minikms.config import Config
@@ -223,6 +223,8 @@ CALLS = {
     "/csr": (orjson.dumps({"alias": "ed25519", "subject": "CN=a"}), [JSON], True),
     "/certificate": (orjson.dumps({"alias": "ed25519", **SELF_SIGNED}), [JSON], True),
     "/jws/verify": (orjson.dumps({"alias": "ed25519", "jws": "a.b.c"}), [JSON], True),
+    "/cose/sign": (orjson.dumps({"alias": "ed25519", "payload": "aGVsbG8"}), [JSON], True),
+    "/cose/verify": (orjson.dumps({"alias": "ed25519", "cose": COSE}), [JSON], True),
 }
 TARGETS = {
     **{name: name.partition(" ")[0] for name in CALLS if name.startswith("/")},

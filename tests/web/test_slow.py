@@ -111,6 +111,8 @@ async def verify(post, key):
     await post("/verify/batch", {"kid": body["kid"], "items": [item]})
     jws = await sign(post, key, "/jws/sign", "payload")
     assert (await post("/jws/verify", {"kid": jws["kid"], "jws": jws["jws"]}))["valid"]
+    cose = await sign(post, key, "/cose/sign", "payload")
+    assert (await post("/cose/verify", {"kid": cose["kid"], "cose": cose["cose"]}))["valid"]
 
 
 async def sign_all(post, key):
@@ -121,11 +123,13 @@ async def sign_all(post, key):
     await post("/jws/sign", {**by, "payload": DATA})
     await post("/csr", {**by, "subject": "CN=a"})
     await post("/certificate", {**by, "profile": "self-signed", "subject": "CN=a", "days": 1})
+    await post("/cose/sign", {**by, "payload": DATA})
 
 
 async def mac(post, key):
     by = await key("hs256")
     await post("/jws/sign", {**by, "payload": DATA})
+    await post("/cose/sign", {**by, "payload": DATA})
     return {**by, "data": DATA, **await post("/mac", {**by, "data": DATA})}
 
 
@@ -135,6 +139,8 @@ async def verify_mac(post, key):
     by = {"kid": body["kid"]}
     jws = await post("/jws/sign", {**by, "payload": DATA})
     assert (await post("/jws/verify", {**by, **jws}))["valid"]
+    cose = await post("/cose/sign", {**by, "payload": DATA})
+    assert (await post("/cose/verify", {**by, **cose}))["valid"]
 
 
 async def encrypt(post, key):

@@ -242,6 +242,10 @@ class InvalidCertificate(Invalid, slug="invalid-certificate"):
     """A certificate, its chain, or a name in it is not valid, or does not fit the key."""
 
 
+class InvalidCose(Invalid, slug="invalid-cose"):
+    """The bytes are not the COSE message or the CBOR map that the call takes."""
+
+
 class DecryptionFailed(Invalid, slug="decryption-failed"):
     """The ciphertext, tag, nonce or wrapped key does not fit; no more is disclosed."""
 

@@ -21,6 +21,7 @@ class Key:
     `jwk` is its public JWK, `b58` the public key in base58, `multikey` its Multikey and `did` its
     did:key; each is None if the key has no such form, as a symmetric key. `certificates` are in
     DER, the key's own first, and `x5t_s256` is the thumbprint of that one; a key may have none.
+    `cose_key` is its COSE_Key, which only `get_key` and `find_key` give.
     """
 
     kid: str
@@ -41,6 +42,7 @@ class Key:
     installed: bool = True
     certificates: tuple[bytes, ...] = ()
     x5t_s256: str | None = None
+    cose_key: bytes | None = field(default=None, compare=False)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Key":
@@ -64,6 +66,7 @@ class Key:
             installed=flag(data.get("installed", True)),
             certificates=each(_der, data.get("certificates", [])),
             x5t_s256=optional(text, data.get("x5t#S256")),
+            cose_key=optional(decode, data.get("cose_key")),
         )
 
 
@@ -227,6 +230,29 @@ class DecryptedJwe:
     def from_json(cls, data: Mapping[str, Any]) -> "DecryptedJwe":
         """The message of an answer."""
         return cls(decode(data["plaintext"]), members(data["header"]))
+
+
+@dataclass(frozen=True, slots=True)
+class CoseVerification:
+    """The result of verifying a COSE message; `payload` is None if it is not valid.
+
+    `protected` and `unprotected` are the header maps in CBOR.
+    """
+
+    valid: bool
+    payload: bytes | None
+    protected: bytes
+    unprotected: bytes
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "CoseVerification":
+        """The result of an answer."""
+        return cls(
+            flag(data["valid"]),
+            optional(decode, data["payload"]),
+            decode(data["protected"]),
+            decode(data["unprotected"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,8 @@ CALLS = {
     "random": lambda kms: kms.random(1),
     "sign_jws": lambda kms: kms.sign_jws(b"", kid="a"),
     "verify_jws": lambda kms: kms.verify_jws("", kid="a"),
+    "sign_cose": lambda kms: kms.sign_cose(b"", kid="a"),
+    "verify_cose": lambda kms: kms.verify_cose(b"", kid="a"),
     "encrypt_jwe": lambda kms: kms.encrypt_jwe(b"", "A256GCM", []),
     "decrypt_jwe": lambda kms: kms.decrypt_jwe("", kid="a"),
     "jwks": lambda kms: kms.jwks(),
@@ -131,7 +133,19 @@ CALLS = {
     "openapi": lambda kms: kms.openapi(),
 }
 SHAPES = ["{}", "[]", "[1]", "1", '"a"', "null"]
-MEMBERS = ["keys", "results", "jwk", "sig", "valid", "plaintext", "jws", "jwe", "secret", "success"]
+MEMBERS = [
+    "keys",
+    "results",
+    "jwk",
+    "sig",
+    "valid",
+    "plaintext",
+    "jws",
+    "cose",
+    "jwe",
+    "secret",
+    "success",
+]
 SHAPES += [json.dumps(dict.fromkeys(MEMBERS, value)) for value in (1, [1], None)]
 # A listing may be empty, and an OpenAPI document is any object.
 EMPTY = {("list_keys", "[]"), ("list_tokens", "[]"), ("list_algorithms", "[]")}

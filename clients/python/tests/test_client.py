@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from minikms_client import (
     AliasNotFound,
     DecryptionFailed,
+    InvalidCose,
     KeyExists,
     KeyNotFound,
     NotFound,
@@ -174,6 +175,22 @@ def test_batches_sign_and_verify(minikms):
     [refused] = minikms.sign_batch([b"short"], kid=key.kid, prehashed=True)
     assert refused.sig is None
     assert isinstance(refused.problem, ValidationFailed)
+
+
+def test_a_cose_message_is_signed_and_verified(minikms):
+    key = minikms.generate_key("p256")
+    found = minikms.get_key(key.kid)
+    assert found.cose_key.startswith(b"\xa4\x01\x02\x20\x01\x21\x58\x20")
+    cose = minikms.sign_cose(b"payload", kid=key.kid, typ="text/plain", external_aad=b"aad")
+    verified = minikms.verify_cose(cose, jwk=key.jwk, external_aad=b"aad")
+    assert (verified.valid, verified.payload) == (True, b"payload")
+    assert verified.protected == b"\xa2\x01\x26\x10\x6atext/plain"
+    assert verified.unprotected == b"\xa1\x04\x58\x2b" + key.kid.encode()
+    detached = minikms.sign_cose(b"payload", kid=key.kid, detached=True, kid_header="none")
+    assert minikms.verify_cose(detached, kid=key.kid, payload=b"payload").valid
+    assert not minikms.verify_cose(detached, kid=key.kid, payload=b"other").valid
+    with pytest.raises(InvalidCose):
+        minikms.verify_cose(b"\x80", kid=key.kid)
 
 
 def test_a_jws_is_verified_by_pyjwt(minikms):

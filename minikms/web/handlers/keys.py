@@ -23,18 +23,19 @@ _ASSOCIATE = schemas.AssociateAlias()
 _UPDATE = schemas.UpdateKey()
 _CERTIFICATES = schemas.SetCertificates()
 _KEY = schemas.Key()
+_KEY_WITH_COSE = schemas.KeyWithCose()
 _ASSOCIATION = schemas.Association()
 _DELETION = schemas.Deletion()
 
 
 async def get(request: web.Request, kid: str) -> Answer:
     """Get a key by its kid."""
-    return _KEY.encode(await service(request).get(profile(request), KeyRef(kid=kid)))
+    return _KEY_WITH_COSE.encode(await service(request).get(profile(request), KeyRef(kid=kid)))
 
 
 async def find(request: web.Request, alias: str) -> Answer:
     """Get a key by one of its aliases."""
-    return _KEY.encode(await service(request).get(profile(request), KeyRef(alias=alias)))
+    return _KEY_WITH_COSE.encode(await service(request).get(profile(request), KeyRef(alias=alias)))
 
 
 async def list_keys(

@@ -14,6 +14,7 @@ from minikms.http.answers import Answer, Handler
 from minikms.http.presence import Presence
 from minikms.http.problems import problem
 from minikms.keys.certification import MakeCsr
+from minikms.keys.cose import CoseHeader, SignCose, VerifyCose
 from minikms.keys.didcomm import PackAnonymously, PackFrom, Unpack
 from minikms.keys.encryption import (
     Decapsulate,
@@ -243,6 +244,19 @@ def sign_jws(body: Body) -> SignJws:
 def verify_jws(body: Body) -> VerifyJws:
     """Verify a compact JWS with a key or a public JWK."""
     return VerifyJws(body["jws"], body["payload"])
+
+
+def sign_cose(body: Body) -> SignCose:
+    """Sign a payload as COSE_Sign1."""
+    names = ("protected", "unprotected", "content_type", "typ", "kid_header")
+    header = CoseHeader(*(body[name] for name in names))
+    options = (body[name] for name in ("alg", "external_aad", "detached", "tagged"))
+    return SignCose(body["payload"], header, *options)
+
+
+def verify_cose(body: Body) -> VerifyCose:
+    """Verify a COSE_Sign1 with a key or a public JWK."""
+    return VerifyCose(body["cose"], body["payload"], body["external_aad"])
 
 
 async def encrypt_jwe(request: web.Request) -> Answer:

@@ -41,6 +41,22 @@ _JWS = (
     "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
 )
 
+# RFC 9052 appendix C.2.1.
+_COSE_KEY = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "usWxHK2PmfnHKwXPS54m0kTcGJ90UiglWiGahtagnv8",
+    "y": "IBOL-C3BttVivg-lSreASjpkttcsz-1rb7btKLv8EX4",
+}
+_COSE = (
+    "0oRDoQEmoQRCMTFUVGhpcyBpcyB0aGUgY29udGVudC5YQI6zPkyjHRxGWrBarDTMayPVj-9cCDEGxNJaka7wsBF-"
+    "Kvmikaoy4Uq4NNxW7SoiNERUfgHxHTsJFuWkw0XKyzY="
+)
+_COSE_MADE = (
+    "0oRDoQEnoQRYK3B6WFU1UEYzUkR2RHBick1NUlFPeE5GYUVnM1JPOWtHbFFFaTJMNjlWSDRFaGVsbG9YQJnBJwDo"
+    "EMRLKSOO-wVyCMlvMq2HV0-ntHdzLzyNQNxRr8U7Qp3i2ymaSmtGBY3m8iJM3BoeiQ7nihmYlltg9Qc="
+)
+
 _MLKEM768 = {"kty": "AKP", "alg": "ML-KEM-768", "pub": example_mlkem.PUBLIC}
 # RFC 7515 appendix A.2.
 _RSA = {
@@ -278,6 +294,24 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "to outlast a rotation": {"alias": ALIAS, "payload": _HELLO, "kid_header": "kid"},
     },
     "VerifyJwsRequest": {"RFC 8037 appendix A.4": {"jwk": _ED25519, "jws": _JWS}},
+    "SignCoseRequest": {
+        "a payload": {"alias": ALIAS, "payload": _HELLO},
+        "with claims in the header": {
+            "alias": ALIAS,
+            "payload": _HELLO,
+            "typ": "application/cwt",
+            "protected": "oQ-hAXZodHRwczovL2lzc3Vlci5leGFtcGxl",
+            "kid_header": "alias",
+        },
+        "detached": {
+            "alias": ALIAS,
+            "payload": _HELLO,
+            "detached": True,
+            "kid_header": "none",
+            "tagged": False,
+        },
+    },
+    "VerifyCoseRequest": {"RFC 9052 appendix C.2.1": {"jwk": _COSE_KEY, "cose": _COSE}},
     "EncryptJweRequest": {
         "to a public JWK": {
             "plaintext": _HELLO,
@@ -371,6 +405,7 @@ def _imported(**facts: Any) -> dict[str, Any]:
     )
 
 
+_COSE_FORM = {"cose_key": "owEBIAYhWCDXWpgBgrEKt9VL_tPJZAc6DuFy89qmIyWvAhpo9wdRGg=="}
 _ROTATED: Final = _ed25519_key(
     "pzXU5PF3RDvDpbrMMRQOxNFaEg3RO9kGlQEi2L69VH4",
     "MViOgzmqyU4y1Pf58Zu7Vc9Yy6G6y7uWSfThrmq34r0",
@@ -402,7 +437,7 @@ ANSWERS: Final[Mapping[str, Any]] = {
     "generateKey": _generated(aliases=[ALIAS]),
     "generateKeys": {"keys": [_generated(), _ROTATED | {"aliases": [], "exportable": False}]},
     "importKey": _imported(aliases=[ALIAS]),
-    "findKey": _imported(aliases=[ALIAS]),
+    "findKey": _imported(aliases=[ALIAS]) | _COSE_FORM,
     "listKeys": [_generated(), _imported(aliases=[ALIAS])],
     "rotateKey": _ROTATED,
     "exportKey": {"jwk": {**_ED25519, "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}},
@@ -410,7 +445,7 @@ ANSWERS: Final[Mapping[str, Any]] = {
     "associateAlias": {"alias": SECOND_ALIAS, "kid": KID},
     "dissociateAlias": {"alias": SECOND_ALIAS, "kid": KID},
     "setCertificates": _imported(aliases=[SECOND_ALIAS], state="verify-only", **_CERTIFIED),
-    "getKey": _imported(aliases=[SECOND_ALIAS], state="verify-only", **_CERTIFIED),
+    "getKey": _imported(aliases=[SECOND_ALIAS], state="verify-only", **_CERTIFIED) | _COSE_FORM,
     "updateKey": _imported(
         aliases=[SECOND_ALIAS],
         labels={"purpose": "assertion", "stage": "test"},
@@ -485,6 +520,13 @@ ANSWERS: Final[Mapping[str, Any]] = {
     },
     "makeCsr": {"csr": _pem("CERTIFICATE REQUEST", _CSR)},
     "issueCertificate": {"certificate": _pem("CERTIFICATE", _ISSUED)},
+    "signCose": {"cose": _COSE_MADE},
+    "verifyCose": {
+        "valid": True,
+        "payload": "VGhpcyBpcyB0aGUgY29udGVudC4=",
+        "protected": "oQEm",
+        "unprotected": "oQRCMTE=",
+    },
     "createProfile": {"name": PROFILE, "success": True},
     "listProfiles": {"profiles": [PROFILE, "default"]},
     "changeProfile": {"name": PROFILE, "jwks": "public"},

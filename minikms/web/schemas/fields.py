@@ -41,6 +41,9 @@ HOLDER_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f]{1,128}\Z"
 # Faults of a body that the answer names; reading a list stops at this number of faults.
 MAX_FAULTS: Final = 32
 
+_MAX_MEDIA_TYPE: Final = 255  # RFC 6838 section 4.2: two names of 127 characters
+_MAX_CONTENT_FORMAT: Final = 65_535
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # A little less than the nanoseconds that a JSON number of the store can hold.
 _LATEST: Final = datetime(2199, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -165,6 +168,32 @@ class JweValue(Described, fields.Field[Any]):
         if not isinstance(value, (str, dict)):
             raise ValidationError("Must be a text or an object.")
         return value
+
+
+class MediaType(Described, fields.Field[Any]):
+    """A media type, or the number of a CoAP content format (RFC 7252 section 12.3)."""
+
+    write = None
+
+    def __init__(self, description: str, **kwargs: Any) -> None:
+        forms = [
+            {"type": "string", "minLength": 1, "maxLength": _MAX_MEDIA_TYPE},
+            {"type": "integer", "minimum": 0, "maximum": _MAX_CONTENT_FORMAT},
+        ]
+        kwargs.setdefault("load_default", None)
+        super().__init__(description, metadata={"oneOf": forms}, **kwargs)
+
+    def read(self, value: Any) -> Any:
+        if type(value) is int and 0 <= value <= _MAX_CONTENT_FORMAT:
+            return value
+        if type(value) is str and 0 < len(value) <= _MAX_MEDIA_TYPE:
+            return value
+        raise ValidationError("Must be a media type, or the number of a content format.")
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        return self.read(value)
 
 
 def number(description: str, most: int) -> fields.Integer:

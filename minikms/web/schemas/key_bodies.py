@@ -5,7 +5,9 @@ from typing import Any, ClassVar, Final
 
 from marshmallow import ValidationError, post_load, validate, validates_schema
 
+from minikms.encodings import b64url
 from minikms.keys.certificates import thumbprint_of
+from minikms.keys.cose_key import cose_key
 from minikms.records import MAX_CERTIFICATES, KeyPolicy, KeySource
 from minikms.web.schemas.base import Body, Request
 from minikms.web.schemas.fields import (
@@ -187,6 +189,17 @@ class Key(Body):
         else:
             del written["certificates"]
         return written
+
+
+class KeyWithCose(Key):
+    """A key, with its COSE_Key; a form that its algorithm does not have is null."""
+
+    cose_key = Base64Url("Public key as COSE_Key (RFC 9052).", required=True, allow_none=True)
+
+    def dump(self, obj: Any, *, many: bool | None = None) -> Any:
+        """Dump the record of a key, from whose JWK the COSE_Key is made."""
+        made = cose_key(obj.jwk)
+        return super().dump(obj, many=many) | {"cose_key": None if made is None else b64url(made)}
 
 
 class GeneratedKeys(Body):

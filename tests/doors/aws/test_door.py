@@ -274,6 +274,7 @@ WITHOUT_CODE = {
     errors.BadRequest,
     errors.HeadersTooLarge,
     errors.InvalidCertificate,
+    errors.InvalidCose,
     errors.KeyExists,
     errors.MethodNotAllowed,
     errors.MisdirectedRequest,

@@ -2,6 +2,7 @@
 
 from minikms_client._async.administration import AsyncAdministration
 from minikms_client._async.boxes import AsyncBoxes
+from minikms_client._async.cose import AsyncCose
 from minikms_client._async.encapsulation import AsyncEncapsulation
 from minikms_client._async.jose import AsyncJose
 from minikms_client._async.keys import AsyncKeys
@@ -9,7 +10,13 @@ from minikms_client._async.operations import AsyncOperations
 
 
 class AsyncClient(
-    AsyncKeys, AsyncOperations, AsyncJose, AsyncBoxes, AsyncEncapsulation, AsyncAdministration
+    AsyncKeys,
+    AsyncOperations,
+    AsyncJose,
+    AsyncCose,
+    AsyncBoxes,
+    AsyncEncapsulation,
+    AsyncAdministration,
 ):
     """A client of Mini KMS, with a method for each operation of its API.
 

@@ -2,6 +2,7 @@
 
 from minikms_client._sync.administration import Administration
 from minikms_client._sync.boxes import Boxes
+from minikms_client._sync.cose import Cose
 from minikms_client._sync.encapsulation import Encapsulation
 from minikms_client._sync.jose import Jose
 from minikms_client._sync.keys import Keys
@@ -9,7 +10,13 @@ from minikms_client._sync.operations import Operations
 
 
 class Client(
-    Keys, Operations, Jose, Boxes, Encapsulation, Administration
+    Keys,
+    Operations,
+    Jose,
+    Cose,
+    Boxes,
+    Encapsulation,
+    Administration,
 ):
     """A client of Mini KMS, with a method for each operation of its API.
 

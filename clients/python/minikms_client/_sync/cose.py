@@ -1,0 +1,66 @@
+"""COSE: messages of one signature or authentication code."""
+
+from minikms_client._sync.transport import Transport
+from minikms_client.models import CoseVerification
+from minikms_client.wire import Call, Jwk, decode, encode, encode_optional, named, present
+
+
+class Cose(Transport):
+    """The operations of COSE (RFC 9052)."""
+
+    def sign_cose(
+        self,
+        payload: bytes,
+        *,
+        kid: str | None = None,
+        alias: str | None = None,
+        alg: str | None = None,
+        detached: bool | None = None,
+        external_aad: bytes | None = None,
+        content_type: str | int | None = None,
+        typ: str | int | None = None,
+        protected: bytes | None = None,
+        unprotected: bytes | None = None,
+        kid_header: str | None = None,
+        tagged: bool | None = None,
+    ) -> bytes:
+        """Make a COSE_Sign1 of `payload`, or by a MAC key a COSE_Mac0; `detached` leaves it out.
+
+        `alg` is a JOSE name. `protected` and `unprotected` are maps of more header parameters, in
+        CBOR. The unprotected header names the key by its kid; with `kid_header` "alias" as the call
+        does, with "none" not at all.
+        """
+        body = named(kid, alias) | present(
+            payload=encode(payload),
+            alg=alg,
+            detached=detached,
+            external_aad=encode_optional(external_aad),
+            content_type=content_type,
+            typ=typ,
+            protected=encode_optional(protected),
+            unprotected=encode_optional(unprotected),
+            kid_header=kid_header,
+            tagged=tagged,
+        )
+        return self._read(Call("POST", "/cose/sign", body), lambda data: decode(data["cose"]))
+
+    def verify_cose(
+        self,
+        cose: bytes,
+        *,
+        kid: str | None = None,
+        alias: str | None = None,
+        jwk: Jwk | None = None,
+        payload: bytes | None = None,
+        external_aad: bytes | None = None,
+    ) -> CoseVerification:
+        """Verify a COSE message and return its content; a detached one needs its `payload`.
+
+        Raises InvalidCose for other bytes.
+        """
+        body = named(kid, alias, jwk) | present(
+            cose=encode(cose),
+            payload=encode_optional(payload),
+            external_aad=encode_optional(external_aad),
+        )
+        return self._read(Call("POST", "/cose/verify", body), CoseVerification.from_json)

@@ -1,0 +1,54 @@
+"""Bodies of COSE: each request, followed by its answer."""
+
+from marshmallow import validate
+
+from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
+from minikms.web.schemas.fields import Base64Url, Flag, MediaType, Text, jose_alg
+
+
+class SignCoseRequest(ByKey):
+    """A payload to sign as COSE_Sign1."""
+
+    payload = Base64Url("The payload.", required=True)
+    alg = jose_alg(load_default=None)
+    detached = Flag("Leave the payload out of the message; false by default.", load_default=False)
+    external_aad = Base64Url(
+        "Data that is signed, and not in the message; empty by default.", load_default=b""
+    )
+    content_type = MediaType("The content type of the payload (3).")
+    typ = MediaType("The type of the message (16, RFC 9596).")
+    protected = Base64Url("More protected header parameters, as a CBOR map.", load_default=None)
+    unprotected = Base64Url("More unprotected header parameters, as a CBOR map.", load_default=None)
+    kid_header = Text(
+        "The kid (4) in the unprotected header: the key's own (the default), the alias that names "
+        "the key, or none.",
+        component="CoseKidHeader",
+        load_default="kid",
+        validate=validate.OneOf(("kid", "alias", "none")),
+    )
+    tagged = Flag("Tag the message (18; a COSE_Mac0 17); true by default.", load_default=True)
+
+
+class CoseMessage(Body):
+    """A COSE message."""
+
+    cose = Base64Url("The COSE_Sign1, or of a MAC key the COSE_Mac0.", required=True)
+
+
+class VerifyCoseRequest(ByKeyOrJwk):
+    """A COSE message to verify."""
+
+    cose = Base64Url("The COSE_Sign1, or for a MAC key the COSE_Mac0.", required=True)
+    payload = Base64Url("The payload of a detached message.", load_default=None)
+    external_aad = Base64Url(
+        "Data that is signed, and not in the message; empty by default.", load_default=b""
+    )
+
+
+class CoseVerification(Body):
+    """The result of a verification; the payload is null if the message is not valid."""
+
+    valid = Flag(required=True)
+    payload = Base64Url("The payload.", required=True, allow_none=True)
+    protected = Base64Url("The protected header parameters, as a CBOR map.", required=True)
+    unprotected = Base64Url("The unprotected header parameters, as a CBOR map.", required=True)
