@@ -215,6 +215,12 @@ class InvalidCertificate(KmsError):
     status, slug, title = 422, "invalid-certificate", "The certificate is not valid"
 
 
+class NotAttestable(KmsError):
+    """A key cannot be attested: it is exportable, not enabled, or not a key of this profile."""
+
+    status, slug, title = 422, "not-attestable", "A key cannot be attested"
+
+
 class InvalidCose(KmsError):
     """The bytes are not the COSE message or the CBOR map that the call takes."""
 

@@ -19,11 +19,13 @@ from minikms.errors import (
     KeyNotFound,
     KeyNotUsable,
     KeyUnreadable,
+    NotAttestable,
     ProfileNotFound,
     StoreUnavailable,
     UnsupportedOperation,
 )
 from minikms.events import CURRENT, AuditEvent, AuditSink, keep_key, set_key
+from minikms.keys.attestation import Attestation, SignAttestation, require_attestable
 from minikms.keys.certificates import read_chain, with_chain
 from minikms.keys.certification import CertificateRequest, IssueCertificate, MakeCsr
 from minikms.keys.encryption import Unwrap
@@ -42,6 +44,7 @@ from minikms.plugin.protocol import (
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import (
     AliasBinding,
+    AnyKey,
     KeyPolicy,
     KeyRecord,
     KeyRef,
@@ -421,6 +424,31 @@ class KeyService(JweOperations, VersionOperations):
         return await self._jwk_sets.is_public(profile)
 
     # Other
+
+    async def attest(self, profile: str, by: KeyRef, attestation: Attestation) -> str:
+        """A JWT by the key `by` about other keys of the profile, which the event also names.
+
+        Raises NotAttestable, and the errors of the signing key as `perform` does.
+        """
+        operation = SignAttestation()
+        await self._key(profile, by, operation)  # its errors come first
+        records = []
+        for each in attestation.keys:
+            records.append(await self._attestable(profile, each))
+            keep_key()
+        operation.payload = attestation.payload(records)
+        return await self.perform(profile, by, operation)
+
+    async def _attestable(self, profile: str, key: KeyRef | AnyKey) -> KeyRecord:
+        """The record of a key to attest; raises NotAttestable."""
+        for ref in key.refs if isinstance(key, AnyKey) else (key,):
+            try:
+                record = await self.get(profile, ref)
+            except (KeyNotFound, AliasNotFound):
+                continue
+            require_attestable(record)
+            return record
+        raise NotAttestable("The profile has no such key.")
 
     def random(self, length: int) -> bytes:
         """`length` bytes from the system's randomness."""

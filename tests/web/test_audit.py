@@ -83,7 +83,9 @@ async def test_every_call_leaves_its_line(client, lines):
         status, request_id, answer = await answered(client, call, token_id)
         assert status == 200, (name, answer)
         *others, line = lines()
-        assert len(others) == (name == "generateKeys")  # of two keys
+        assert len(others) == (name in ("generateKeys", "attestKeys"))  # of two keys
+        if name == "attestKeys":  # the key that signs comes first
+            line = others[0]
         assert (line["operation"], line["outcome"]) == (name, "success")
         assert (line["who"], line["address"]) == ("operator", "127.0.0.1")
         assert line["request_id"] == request_id
@@ -347,6 +349,22 @@ async def test_a_jwe_names_all_keys_of_the_store_that_it_is_for(client, lines, s
         assert [line["kid"] for line in found] == [kids[2], kids[0], kids[1]]
         assert {(line["alg"], line["operation"]) for line in found} == {("x25519", "encryptJwe")}
         assert len({line["request_id"] for line in found}) == 1
+
+
+async def test_an_attestation_names_the_key_that_signs_and_the_attested_keys(client, lines):
+    kids = [await made(client, "p256") for _ in range(2)]
+    signer = await made(client, "ed25519", alias="signer")
+    lines()
+    body = {"alias": "signer", "keys": kids}
+    answer = await client.post("/key-attestation", json=body)
+    assert answer.status == 200, await answer.text()
+    found = lines()
+    assert [line["kid"] for line in found] == [signer, *kids]
+    assert [line["alg"] for line in found] == ["ed25519", "p256", "p256"]
+    assert {(line["operation"], line["outcome"]) for line in found} == {("attestKeys", "success")}
+    answer = await client.post("/key-attestation", json={**body, "keys": ["unknown"]})
+    assert answer.status == 422
+    assert [(line["kid"], line["outcome"]) for line in lines()] == [(signer, "not-attestable")]
 
 
 # Where no line can be written

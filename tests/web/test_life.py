@@ -14,7 +14,7 @@ PAST, FUTURE = "2001-02-03T04:05:06Z", "2190-01-01T00:00:00+01:00"
 
 MAKES = {
     *("sign", "sign/batch", "jws/sign", "jws/sign mac", "mac", "encrypt", "wrap", "box"),
-    *("cose/sign", "cose/sign mac"),
+    *("cose/sign", "cose/sign mac", "key-attestation"),
     *("jwe/encrypt", "jwe/encrypt to it", "jwe/encrypt from it", "didcomm/pack"),
     *("csr", "certificate", "certificate of it"),
 }
@@ -73,7 +73,8 @@ async def uses(client, post, generate):
     wallet = await generate("ed25519", operations=["box", "box-open"])
     keys = [ec, gcm, kw, hs, x, kem, wallet]
     by = {key["alg"]: {"kid": key["kid"]} for key in keys}
-    peer = (await generate("p256"))["jwk"]
+    other = await generate("p256")
+    peer, peer_kid = other["jwk"], other["kid"]
     signed = {"data": DATA, "sig": (await post("/sign", by["p256"] | {"data": DATA}))["sig"]}
     sealed = await post("/encrypt", by["a256gcm"] | {"plaintext": DATA})
     wrapped = await post("/wrap", by["a128kw"] | {"key": SIXTEEN})
@@ -99,6 +100,7 @@ async def uses(client, post, generate):
         ("jws/sign mac", "hs256", "/jws/sign", {"payload": DATA}, jws["hs256"]),
         ("csr", "p256", "/csr", {"subject": "CN=a"}, {}),
         ("certificate", "p256", "/certificate", SELF_SIGNED, {}),
+        ("key-attestation", "p256", "/key-attestation", {"keys": [peer_kid]}, {}),
         ("cose/sign", "p256", "/cose/sign", {"payload": DATA}, {}),
         ("cose/sign mac", "hs256", "/cose/sign", {"payload": DATA}, cose["hs256"]),
         ("mac", "hs256", "/mac", {"data": DATA}, {"mac": mac["mac"]}),

@@ -223,6 +223,11 @@ CALLS = {
     "/csr": (orjson.dumps({"alias": "ed25519", "subject": "CN=a"}), [JSON], True),
     "/certificate": (orjson.dumps({"alias": "ed25519", **SELF_SIGNED}), [JSON], True),
     "/jws/verify": (orjson.dumps({"alias": "ed25519", "jws": "a.b.c"}), [JSON], True),
+    "/key-attestation": (
+        orjson.dumps({"alias": "ed25519", "keys": ["p256"], "expires_in": 1}),
+        [JSON],
+        True,
+    ),
     "/cose/sign": (orjson.dumps({"alias": "ed25519", "payload": "aGVsbG8"}), [JSON], True),
     "/cose/verify": (orjson.dumps({"alias": "ed25519", "cose": COSE}), [JSON], True),
 }

@@ -124,6 +124,8 @@ async def sign_all(post, key):
     await post("/csr", {**by, "subject": "CN=a"})
     await post("/certificate", {**by, "profile": "self-signed", "subject": "CN=a", "days": 1})
     await post("/cose/sign", {**by, "payload": DATA})
+    other = (await post("/key/generate", {"alg": "ed25519"}))["kid"]
+    await post("/key-attestation", {**by, "keys": [other]})
 
 
 async def mac(post, key):

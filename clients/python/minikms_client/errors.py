@@ -242,6 +242,10 @@ class InvalidCertificate(Invalid, slug="invalid-certificate"):
     """A certificate, its chain, or a name in it is not valid, or does not fit the key."""
 
 
+class NotAttestable(Invalid, slug="not-attestable"):
+    """A key cannot be attested: it is exportable, not enabled, or not a key of this profile."""
+
+
 class InvalidCose(Invalid, slug="invalid-cose"):
     """The bytes are not the COSE message or the CBOR map that the call takes."""
 

@@ -45,7 +45,7 @@ from minikms.keys.signing import (
     VerifyMac,
 )
 from minikms.web.messages import load, profile, service
-from minikms.web.schemas import certificate_bodies, jwe_bodies
+from minikms.web.schemas import certificate_bodies, jose_bodies, jwe_bodies
 from minikms.web.schemas import operation_bodies as schemas
 from minikms.web.schemas.base import Body as BodySchema
 from minikms.web.schemas.base import Request
@@ -57,6 +57,8 @@ _JWE_REQUEST = jwe_bodies.EncryptJweRequest()
 _JWE = jwe_bodies.EncryptedJwe()
 _CERTIFICATE_REQUEST = certificate_bodies.IssueCertificateRequest()
 _CERTIFICATE = certificate_bodies.IssuedCertificate()
+_ATTESTATION_REQUEST = jose_bodies.AttestKeysRequest()
+_ATTESTATION = jose_bodies.AttestationJwt()
 
 Body: TypeAlias = dict[str, Any]
 # Makes an operation from a body that its schema has loaded.
@@ -264,6 +266,13 @@ async def encrypt_jwe(request: web.Request) -> Answer:
     body = await load(request, _JWE_REQUEST)
     made = await service(request).encrypt_jwe(profile(request), body["jwe"])
     return _JWE.encode({"jwe": made})
+
+
+async def attest_keys(request: web.Request) -> Answer:
+    """Attest keys of the profile, as a JWT by another key."""
+    body = await load(request, _ATTESTATION_REQUEST)
+    jwt = await service(request).attest(profile(request), body["by"], body["attestation"])
+    return _ATTESTATION.encode({"jwt": jwt})
 
 
 def decrypt_jwe(body: Body) -> DecryptJwe:

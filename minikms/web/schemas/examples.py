@@ -294,6 +294,15 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "to outlast a rotation": {"alias": ALIAS, "payload": _HELLO, "kid_header": "kid"},
     },
     "VerifyJwsRequest": {"RFC 8037 appendix A.4": {"jwk": _ED25519, "jws": _JWS}},
+    "AttestKeysRequest": {
+        "a key of a wallet": {
+            "alias": ALIAS,
+            "keys": ["example agreement"],
+            "nonce": "tZignsnFbp",
+            "audience": "https://issuer.example",
+            "key_storage": ["iso_18045_basic"],
+        }
+    },
     "SignCoseRequest": {
         "a payload": {"alias": ALIAS, "payload": _HELLO},
         "with claims in the header": {
@@ -520,6 +529,15 @@ ANSWERS: Final[Mapping[str, Any]] = {
     },
     "makeCsr": {"csr": _pem("CERTIFICATE REQUEST", _CSR)},
     "issueCertificate": {"certificate": _pem("CERTIFICATE", _ISSUED)},
+    "attestKeys": {
+        "jwt": "eyJhbGciOiJFZERTQSIsImtpZCI6ImRpZDpleGFtcGxlOjEyMyNrZXktMSIsInR5cCI6ImtleS1hdHRl"
+        "c3RhdGlv"
+        "bitqd3QifQ.eyJpYXQiOjE3Njk4NjA4MDAsImV4cCI6MTc2OTg2MTEwMCwibm9uY2UiOiJ0WmlnbnNuRmJwIiwiY"
+        "XVkIjoiaHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZSIsImF0dGVzdGVkX2tleXMiOlt7Imt0eSI6Ik9LUCIsImNydiI6I"
+        "lgyNTUxOSIsIngiOiJoU0R3Q1lrd3AxUjBpMzNjdEQ3M1dnMl9PZzBtT0JyMDY2U3BqcXFiVG1vIn1dLCJrZXlfc"
+        "3RvcmFnZSI6WyJpc29fMTgwNDVfYmFzaWMiXX0.wwhWamUSPoVHIDks0sQasOmNhUMNTtBYU_dT2we8ZgO9j6rh7"
+        "pyI94gczXxuuXmUn8hXivuHOd0uKeOOfxDjBQ"
+    },
     "signCose": {"cose": _COSE_MADE},
     "verifyCose": {
         "valid": True,

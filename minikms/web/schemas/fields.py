@@ -196,13 +196,14 @@ class MediaType(Described, fields.Field[Any]):
         return self.read(value)
 
 
-def number(description: str, most: int) -> fields.Integer:
-    """A number from 1 to `most`."""
+def number(description: str, most: int, **kwargs: Any) -> fields.Integer:
+    """A number from 1 to `most`, required unless it has a default."""
     return fields.Integer(
-        required=True,
+        required="load_default" not in kwargs,
         strict=True,
         validate=validate.Range(1, most),
         metadata={"description": description},
+        **kwargs,
     )
 
 

@@ -1,13 +1,30 @@
 """Bodies of JWS and JWK Sets: each request, followed by its answer."""
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from dataclasses import fields
+from typing import Any, ClassVar, Final, get_args
 
-from marshmallow import ValidationError, validate, validates_schema
+from marshmallow import ValidationError, post_load, validate, validates_schema
 
 from minikms.keys import jws
+from minikms.keys.attestation import Attestation
+from minikms.records import AnyKey
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
-from minikms.web.schemas.fields import Base64Url, Flag, ListOf, Object, Text, jose_alg, jwk
+from minikms.web.schemas.fields import (
+    MAX_ALIAS,
+    Base64Url,
+    BoundedList,
+    Flag,
+    ListOf,
+    Object,
+    Text,
+    jose_alg,
+    jwk,
+    number,
+)
+
+MAX_ATTESTED: Final = 100
+MAX_LIFE: Final = 366 * 24 * 3600  # seconds
 
 
 def _not_reserved(header: Mapping[str, Any]) -> None:
@@ -73,6 +90,53 @@ class JwsVerification(Body):
     valid = Flag(required=True)
     header = Object(required=True, allow_none=True)
     payload = Base64Url("The payload.", required=True, allow_none=True)
+
+
+def _texts(description: str) -> BoundedList:
+    return BoundedList(
+        Text(validate=validate.Length(1, 256)), 1, 16, description=description, load_default=None
+    )
+
+
+class AttestKeysRequest(ByKey):
+    """Keys to attest, the key that signs, and claims about them."""
+
+    max_size: ClassVar[int | None] = 64 * 1024
+
+    keys = BoundedList(
+        Text("The kid or an alias of a key.", validate=validate.Length(1, MAX_ALIAS)),
+        1,
+        MAX_ATTESTED,
+        description="The attested keys, each by its kid or an alias.",
+        required=True,
+    )
+    nonce = Text("Nonce of the issuer.", validate=validate.Length(1, 1024), load_default=None)
+    audience = Text(
+        "Audience (`aud`), such as the issuer.",
+        validate=validate.Length(1, 1024),
+        load_default=None,
+    )
+    expires_in = number("Seconds until it expires; 300 by default.", MAX_LIFE, load_default=300)
+    key_storage = _texts("Claim of the caller: resistance of the key storage (OpenID4VCI 1.0).")
+    user_authentication = _texts("Claim of the caller: resistance of the user authentication.")
+    certification = Text(
+        "Claim of the caller: URL of the certification of the key storage.",
+        validate=validate.Length(1, 2048),
+        load_default=None,
+    )
+
+    @post_load
+    def _to_attestation(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        keys = tuple(AnyKey.named(text) for text in data.pop("keys"))
+        names = fields(Attestation)[1:]
+        claims = {each.name: data.pop(each.name) for each in names}
+        return {**data, "attestation": Attestation(keys, **claims)}
+
+
+class AttestationJwt(Body):
+    """A key attestation."""
+
+    jwt = Text("The attestation, a compact JWS.", required=True)
 
 
 class JwkSet(Body):

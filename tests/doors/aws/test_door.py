@@ -278,6 +278,7 @@ WITHOUT_CODE = {
     errors.KeyExists,
     errors.MethodNotAllowed,
     errors.MisdirectedRequest,
+    errors.NotAttestable,
     errors.NotExportable,
     errors.ProfileExists,
     errors.ProfileProtected,

@@ -52,6 +52,37 @@ class AsyncJose(AsyncTransport):
         body = named(kid, alias, jwk) | present(jws=jws, payload=encode_optional(payload))
         return await self._read(Call("POST", "/jws/verify", body), JwsVerification.from_json)
 
+    async def attest_keys(
+        self,
+        keys: Iterable[str],
+        *,
+        kid: str | None = None,
+        alias: str | None = None,
+        nonce: str | None = None,
+        audience: str | None = None,
+        expires_in: int | None = None,
+        key_storage: Iterable[str] | None = None,
+        user_authentication: Iterable[str] | None = None,
+        certification: str | None = None,
+    ) -> str:
+        """Make a key attestation, a JWT by this key about `keys`, each a kid or an alias.
+
+        It expires after `expires_in` seconds. The last three claims are the caller's own word.
+        Raises NotAttestable for a key that is exportable or not enabled.
+        """
+        body = named(kid, alias) | present(
+            keys=list(keys),
+            nonce=nonce,
+            audience=audience,
+            expires_in=expires_in,
+            key_storage=None if key_storage is None else list(key_storage),
+            user_authentication=None if user_authentication is None else list(user_authentication),
+            certification=certification,
+        )
+        return await self._read(
+            Call("POST", "/key-attestation", body), lambda data: text(data["jwt"])
+        )
+
     async def encrypt_jwe(
         self,
         plaintext: bytes,

@@ -1,0 +1,68 @@
+"""Key attestations: JWTs about keys of the service (OpenID4VCI 1.0, appendix D.1)."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from minikms.errors import NotAttestable
+from minikms.keys.jws import SignerOrMac, SignJws
+from minikms.keys.operation import Operation, UsableKey, Use
+from minikms.plugin.protocol import Signer
+from minikms.records import AnyKey, KeyRecord, KeyRef
+
+_TYP: Final = "key-attestation+jwt"
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """The claims of an attestation that its caller gives; None leaves a claim out.
+
+    `keys` are the attested keys, and `expires_in` is in seconds.
+    """
+
+    keys: tuple[KeyRef | AnyKey, ...]
+    expires_in: int
+    nonce: str | None = None
+    audience: str | None = None
+    key_storage: Sequence[str] | None = None
+    user_authentication: Sequence[str] | None = None
+    certification: str | None = None
+
+    def payload(self, records: Sequence[KeyRecord]) -> bytes:
+        """The claims about these keys, as JSON."""
+        now = int(time.time())
+        claims: dict[str, Any] = {
+            "iat": now,
+            "exp": now + self.expires_in,
+            "nonce": self.nonce,
+            "aud": self.audience,
+            "attested_keys": [record.jwk for record in records],
+            "key_storage": self.key_storage,
+            "user_authentication": self.user_authentication,
+            "certification": self.certification,
+        }
+        return orjson.dumps({name: value for name, value in claims.items() if value is not None})
+
+
+@dataclass(slots=True, repr=False)
+class SignAttestation(Operation[SignerOrMac, str]):
+    """An attestation as a compact JWS, by a signing key alone; `payload` has its claims."""
+
+    uses = (Use(Signer, "sign"),)
+    payload: bytes = b""
+
+    def compute(self, key: UsableKey[SignerOrMac]) -> str:
+        return SignJws(self.payload, {"typ": _TYP}).compute(key)
+
+
+def require_attestable(record: KeyRecord) -> None:
+    """Raise NotAttestable unless the service has the private key, enabled, and keeps it."""
+    if record.jwk is None or record.material == "none":
+        raise NotAttestable("The service does not have the private key of a key pair.")
+    if record.exportable:
+        raise NotAttestable("A key is exportable.")
+    if record.current_state != "enabled":
+        raise NotAttestable("A key is not enabled.")

@@ -1,0 +1,139 @@
+"""Key attestations (OpenID4VCI 1.0, appendix D.1): who signs them, about which keys."""
+
+import json
+import time
+
+import pytest
+from encoded import raw
+from joserfc import jwt
+from joserfc.jwk import import_key
+
+pytestmark = pytest.mark.shared_service
+
+
+def header_and_claims(token):
+    return [json.loads(raw(part)) for part in token.split(".")[:2]]
+
+
+@pytest.fixture
+def signer(generate):
+    async def make(alg="p256", **options):
+        return await generate(alg, alias="provider", **options)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("alg", "name"), [("p256", "ES256"), ("ed25519", "EdDSA"), ("rsa2048", "RS256")]
+)
+@pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")
+async def test_joserfc_verifies_an_attestation(post, generate, signer, alg, name):
+    by = await signer(alg)
+    keys = [await generate("p256", alias="did:example:1#k"), await generate("ed25519")]
+    claims = {
+        "nonce": "tZignsnFbp",
+        "key_storage": ["iso_18045_moderate"],
+        "user_authentication": ["iso_18045_moderate", "iso_18045_high"],
+        "certification": "https://example.com/certificate",
+    }
+    body = {"kid": by["kid"], "keys": ["did:example:1#k", keys[1]["kid"]], **claims}
+    more = {"audience": "https://issuer.example", "expires_in": 60}
+    before = int(time.time())
+    token = (await post("/key-attestation", body | more))["jwt"]
+    found = jwt.decode(token, import_key(by["jwk"]), algorithms=[name])
+    assert found.header == {"alg": name, "kid": by["kid"], "typ": "key-attestation+jwt"}
+    issued = found.claims["iat"]
+    assert before <= issued <= time.time()
+    assert found.claims == {
+        "iat": issued,
+        "exp": issued + 60,
+        "aud": "https://issuer.example",
+        "attested_keys": [key["jwk"] for key in keys],
+        **claims,
+    }
+
+
+async def test_an_attestation_says_no_more_than_its_caller(post, generate, signer):
+    await signer()
+    key = await generate("p256")
+    token = (await post("/key-attestation", {"alias": "provider", "keys": [key["kid"]]}))["jwt"]
+    header, claims = header_and_claims(token)
+    assert header["kid"] == "provider"
+    assert claims.keys() == {"iat", "exp", "attested_keys"}
+    assert claims["exp"] - claims["iat"] == 300
+    assert claims["attested_keys"] == [key["jwk"]]
+
+
+async def test_keys_that_are_not_attested(client, post, refuses, generate, signer):
+    await signer()
+    good = (await generate("p256"))["kid"]
+    states = {}
+    for state in ("disabled", "verify-only"):
+        states[state] = (await generate("p256"))["kid"]
+        async with client.patch(f"/key/{states[state]}", json={"state": state}) as response:
+            assert response.status == 200
+    expired = (await generate("p256", expires="2001-01-01T00:00:00Z"))["kid"]
+    exportable = (await generate("p256", exportable=True, alias="exportable"))["kid"]
+    secret = (await generate("hs256"))["kid"]
+    public = {
+        "kty": "EC",
+        "crv": "P-256",
+        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    }
+    without_private = (await post("/key/import", {"jwk": public}))["kid"]
+    scheduled = (await generate("p256"))["kid"]
+    async with client.delete(f"/key/{scheduled}?after=7d") as response:
+        assert response.status == 200
+    bad = [*states.values(), expired, exportable, "exportable", secret, without_private, scheduled]
+    for name in (*bad, "unknown", "A" * 43):
+        for keys in ([name], [good, name]):
+            body = {"alias": "provider", "keys": keys}
+            await refuses("/key-attestation", body, 422, "not-attestable")
+    await post("/key-attestation", {"alias": "provider", "keys": [good]})
+
+
+async def test_the_key_of_another_tenant_is_not_attested(client, post, refuses, generate, signer):
+    await signer()
+    await client.post("/profile", json={"name": "other"})
+    kid = (await generate("p256", profile="other"))["kid"]
+    body = {"alias": "provider", "keys": [kid]}
+    theirs = await refuses("/key-attestation", body, 422, "not-attestable")
+    unknown = await refuses("/key-attestation", body | {"keys": ["x"]}, 422, "not-attestable")
+    assert theirs["detail"] == unknown["detail"]
+
+
+async def test_a_key_that_may_not_sign_attests_nothing(client, refuses, generate):
+    key = (await generate("p256"))["kid"]
+    mac = (await generate("hs256"))["kid"]
+    body = {"kid": mac, "keys": [key]}
+    await refuses("/key-attestation", body, 422, "unsupported-operation")
+    other = (await generate("p256", operations=["derive"]))["kid"]
+    await refuses("/key-attestation", body | {"kid": other}, 422, "unsupported-operation")
+    for state in ("verify-only", "disabled"):
+        signer = (await generate("p256"))["kid"]
+        async with client.patch(f"/key/{signer}", json={"state": state}) as response:
+            assert response.status == 200
+        await refuses("/key-attestation", body | {"kid": signer}, 409, "key-not-usable")
+    await refuses("/key-attestation", body | {"kid": "unknown"}, 404, "key-not-found")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"keys": []}, {"keys": ["a"] * 101}, {"keys": "a"}, {"keys": [1]}, {"keys": [""]}),
+        *({"expires_in": 0}, {"expires_in": 1.5}, {"expires_in": 10**9}, {"expires_in": None}),
+        *({"key_storage": []}, {"key_storage": [""]}, {"user_authentication": "iso_18045_high"}),
+        *(
+            {"nonce": ""},
+            {"nonce": 1},
+            {"certification": ""},
+            {"audience": ["a"]},
+            {"alg": "ES256"},
+        ),
+    ],
+)
+async def test_malformed_claims_are_refused(refuses, generate, change):
+    key = (await generate("p256"))["kid"]
+    body = {"kid": key, "keys": [key], **change}
+    await refuses("/key-attestation", body, 422, "validation-failed")
