@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -16,7 +17,10 @@ from minikms.keys.public_keys import public_key_of, spki
 from minikms.records import KeyRecord
 
 # Reading a certificate of a caller can raise these, at first or when a part of it is asked for.
-UNREADABLE = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm)
+UNREADABLE: Final = (
+    *(ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm),
+    *(x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType),
+)
 
 
 def chain_of(record: KeyRecord) -> tuple[bytes, ...]:

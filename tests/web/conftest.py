@@ -11,6 +11,7 @@ import problems
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from cryptography import x509
 from postgres import Postgres
 from waiting import until, waiting_for
 
@@ -131,6 +132,24 @@ def get(client: Any) -> Callable[..., Awaitable[Any]]:
             return await response.json()
 
     return call
+
+
+@pytest.fixture
+def authority(
+    client: Any, generate: Any, post: Any
+) -> Callable[..., Awaitable[tuple[str, x509.Certificate]]]:
+    """Make a key with a certificate of a CA: its kid, and the certificate."""
+
+    async def make(alg: str = "p256", **body: Any) -> tuple[str, x509.Certificate]:
+        kid = (await generate(alg))["kid"]
+        body = {"profile": "self-signed", "subject": "CN=Example CA", "days": 3650, **body}
+        made = (await post("/certificate", {"kid": kid, **body}))["certificate"]
+        chain = {"certificates": [made]}
+        async with client.put(f"/key/{kid}/certificates", json=chain) as response:
+            assert response.status == 200
+        return kid, x509.load_pem_x509_certificate(made.encode())
+
+    return make
 
 
 @pytest.fixture

@@ -47,22 +47,6 @@ def pem(certificate):
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-@pytest.fixture
-def authority(client, generate, post):
-    """Make a key with a certificate of a CA: the kid, and the certificate."""
-
-    async def make(alg="p256", **body):
-        kid = (await generate(alg))["kid"]
-        body = {"profile": "self-signed", "subject": "CN=Example CA", "days": 3650, **body}
-        certificate = read(await post("/certificate", {"kid": kid, **body}))
-        chain = {"certificates": [pem(certificate)]}
-        async with client.put(f"/key/{kid}/certificates", json=chain) as response:
-            assert response.status == 200
-        return kid, certificate
-
-    return make
-
-
 def facts(certificate):
     """The extensions of a certificate: the value of each, and whether it is critical."""
     return {each.value.oid._name: (each.value, each.critical) for each in certificate.extensions}
