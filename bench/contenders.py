@@ -7,7 +7,7 @@ from typing import Final
 from contender import Contender
 from mini_kms import Echo, MiniKms
 from moto_kms import AwsDoor, Moto
-from openbao import OpenBao, OpenBaoOnRaft
+from transit import OpenBao, OpenBaoOnRaft, VaultDoor
 
 TWO: Final = ("--workers", "2")
 RAFT: Final = "openbao-raft"
@@ -31,6 +31,7 @@ CONTENDERS: Final[dict[str, Contender]] = {
     RAFT: OpenBaoOnRaft("OpenBao, raft"),
     "moto": Moto("moto"),
     "aws": AwsDoor("AWS door"),
+    "vault": VaultDoor("Vault door"),
     "echo": Echo("echo"),
 }
 

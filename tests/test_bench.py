@@ -35,7 +35,7 @@ def test_an_earlier_mini_kms_runs_by_its_python():
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("name", ["memory", "aws"])
+@pytest.mark.parametrize("name", ["memory", "aws", "vault"])
 async def test_every_row_can_be_sent(tmp_path, monkeypatch, name):
     monkeypatch.setattr("rows.ONCE", 3)
     monkeypatch.setattr("rows.HOLDERS", 3)

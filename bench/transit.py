@@ -1,7 +1,8 @@
-"""OpenBao's Transit as a contender, in memory and on raft."""
+"""OpenBao's Transit as a contender, in memory and on raft, and the Vault door of Mini KMS."""
 
 import asyncio
 import json
+import os
 import sys
 from base64 import b64decode
 from collections.abc import Sequence
@@ -125,6 +126,31 @@ class OpenBao(Contender):
 
     def _of(self, key: Key, operation: str, **body: Any) -> Request:
         return post(f"/v1/transit/{operation}/{key.name}", {**body, **self.algorithms[key.alg][1]})
+
+
+@dataclass(frozen=True)
+class VaultDoor(OpenBao):
+    """`minikms serve --vault-port`, keys in memory; no line in its log for each request."""
+
+    like: str | None = "openbao"
+
+    set_up: ClassVar[Sequence[Request]] = ()
+
+    @property
+    def intrusion(self) -> Request | None:
+        return None
+
+    async def prepare(self, folder: Path) -> None:
+        pass
+
+    def command(self, folder: Path, port: int) -> tuple[str, ...]:
+        ports = ("--port", "0", "--vault-port", str(port))
+        # -P: the installed package, and no module of this folder.
+        return (sys.executable, "-P", "-m", "minikms", "serve", *ports, "--log-level", "warning")
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        own = {"HOME": str(folder), "MINIKMS_AUTH": "none", "MINIKMS_SHUTDOWN_GRACE": "0"}
+        return {**os.environ, **own}
 
 
 @dataclass(frozen=True)
