@@ -60,6 +60,9 @@ _DUE: Final = 1000
 
 ResultT = TypeVar("ResultT")
 
+# The number of records that one call reads in a session that others wait for.
+_FEW: Final = 4
+
 # The number of keys that one transaction records as due.
 _RECORDED: Final = 100
 
@@ -359,14 +362,17 @@ class KeyStore:
         """The record of each kid; None if the key does not exist or its deletion is due."""
 
         async def work(session: Session) -> list[KeyRecord | None]:
-            found = []
-            for kid in kids:
-                record = await load_record(session, kid)
-                is_there = record is not None and not record.is_gone
-                found.append(record.drop_material() if record is not None and is_there else None)
-            return found
+            return [await load_record(session, kid) for kid in kids]
 
-        return await self._database.run(profile, work, timeout=LONG_TIMEOUT)
+        if len(kids) <= _FEW:
+            found = await self._read(profile, work)
+        else:
+            found = await self._database.run(profile, work, timeout=LONG_TIMEOUT)
+        due = [record for record in found if record is not None and record.is_gone]
+        await self._record_due(profile, [DueKey(each.kid, each.deletes) for each in due])
+        return [
+            None if record is None or record in due else record.drop_material() for record in found
+        ]
 
     async def change_versions(
         self, profile: str, alias: str, change: Callable[[KeyRecord, KeyVersions], KeyVersions]

@@ -16,6 +16,7 @@ from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import DEFAULT_PROFILE, KeyPolicy, KeyRecord, KeyRef
 from minikms.store.askar import new_raw_key
 from minikms.store.cache import Bounds
+from minikms.store.entries import load_record
 from minikms.store.keys import KeyStore
 from minikms.store.location import StoreKey, StoreLocation
 from minikms.versions import MAX_VERSIONS, MIN_VERSIONS, KeyVersions, most_versions, value_as_of
@@ -145,6 +146,17 @@ async def test_a_deletion_that_is_due_frees_the_name(calls):
     kid = await calls.make("n")
     assert await calls.kids() == [kid]
     assert (await calls.records([old, new]))[1] is None
+
+
+async def test_a_version_whose_deletion_is_due_stays_gone_if_the_clock_goes_back(calls):
+    old = await calls.make("n")
+    await calls.rotate_name("n")
+    await calls.schedule_deletion(KeyRef(kid=old), 0)
+    assert await calls.records([old]) == [None]
+    record = await calls.service._store.database.run(
+        DEFAULT_PROFILE, lambda session: load_record(session, old)
+    )
+    assert record.deletes == 0
 
 
 async def test_a_change_is_stored_and_may_refuse(calls):
