@@ -67,6 +67,3 @@ async def decapsulate(call: AwsCall, body: Body) -> Answer:
         "SharedSecret": base64(secret),
         "EncapsulationAlgorithm": body["EncapsulationAlgorithm"],
     }
-
-
-OPERATIONS: Final = (derive_shared_secret, encapsulate, decapsulate)

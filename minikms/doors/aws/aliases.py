@@ -127,6 +127,3 @@ async def _target(call: AwsCall, body: Body) -> AwsKey:
 def _kind(key: AwsKey) -> tuple[str, bool]:
     """Return the key usage, and whether the key is symmetric: an alias keeps both when it moves."""
     return key.usage, key.spec.name == SYMMETRIC_DEFAULT
-
-
-OPERATIONS: Final = (create_alias, update_alias, delete_alias, list_aliases)

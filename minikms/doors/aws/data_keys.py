@@ -105,8 +105,5 @@ def _both(
     return plain(partial(handler, plain=True)), sealed(partial(handler, plain=False))
 
 
-OPERATIONS: Final = (
-    generate_random,
-    *_both("GenerateDataKey", _DATA_KEY, _data_key),
-    *_both("GenerateDataKeyPair", _DATA_KEY_PAIR, _data_key_pair),
-)
+generate, generate_sealed = _both("GenerateDataKey", _DATA_KEY, _data_key)
+generate_pair, generate_pair_sealed = _both("GenerateDataKeyPair", _DATA_KEY_PAIR, _data_key_pair)

@@ -101,6 +101,7 @@ def _no_operation(service: str, name: str) -> KmsError:
 
 
 def _operations() -> "Sequence[AwsOperation]":
+    """All operations that the modules declare."""
     from minikms.doors.aws import (
         agreement,
         aliases,
@@ -110,13 +111,8 @@ def _operations() -> "Sequence[AwsOperation]":
         signing,
         tags,
     )
+    from minikms.doors.aws.operation import AwsOperation
 
-    return (
-        *signing.OPERATIONS,
-        *encryption.OPERATIONS,
-        *data_keys.OPERATIONS,
-        *agreement.OPERATIONS,
-        *key_management.OPERATIONS,
-        *aliases.OPERATIONS,
-        *tags.OPERATIONS,
-    )
+    modules = (signing, encryption, data_keys, agreement, key_management, aliases, tags)
+    declared = [each for module in modules for each in vars(module).values()]
+    return [each for each in declared if isinstance(each, AwsOperation)]

@@ -239,6 +239,3 @@ def aad_of(context: Mapping[str, str] | None) -> bytes:
 def material(member: str, key: AwsKey) -> dict[str, str]:
     """Return `member` with the material id of a symmetric key; empty for another key."""
     return {member: key.material_id} if key.spec.name == SYMMETRIC_DEFAULT else {}
-
-
-OPERATIONS: Final = (encrypt, decrypt, re_encrypt)

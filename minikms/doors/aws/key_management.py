@@ -250,17 +250,3 @@ def _require_plain(call: AwsCall, body: Body) -> None:
                 "Every key here has the default policy; the scopes of a token decide which calls "
                 "its holder may make.",
             )
-
-
-OPERATIONS: Final = (
-    create_key,
-    describe_key,
-    list_keys,
-    update_key_description,
-    get_key_policy,
-    get_key_rotation_status,
-    enable_key,
-    disable_key,
-    schedule_key_deletion,
-    cancel_key_deletion,
-)

@@ -104,6 +104,3 @@ def _options(key: AwsKey, body: Body) -> SignOptions:
     if options.prehashed and len(body["Message"]) != signing.digest:
         raise invalid(f"Digest is invalid length for algorithm {algorithm}.")
     return options
-
-
-OPERATIONS: Final = (sign, verify, get_public_key, generate_mac, verify_mac)

@@ -165,6 +165,3 @@ def _decode(text: str, escaped: re.Pattern[str]) -> str:
         return char if escaped.match(char) else found[0]
 
     return _ENCODED.sub(original, text)
-
-
-OPERATIONS: Final = (tag_resource, untag_resource, list_resource_tags)
