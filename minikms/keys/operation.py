@@ -5,7 +5,7 @@ An operation holds its arguments. `KeyOperations` (operations.py) finds its key 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Generic, TypeVar
 
 from minikms.encodings import PRIVATE_MEMBERS
@@ -18,6 +18,7 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
+@dataclass(slots=True, eq=False)
 class Use:
     """One way to use a key: a capability of its algorithm, and the name in its `operations`.
 
@@ -28,31 +29,17 @@ class Use:
     With `by_derivation`, every key that has a private part may: a secret derived from it is used.
     """
 
-    __slots__ = (
-        "by_anyone",
-        "by_derivation",
-        "capability",
-        "if_exportable",
-        "is_public",
-        "operation",
-    )
+    capability: type[Capability]
+    operation: str
+    _: KW_ONLY
+    is_public: bool = False
+    by_anyone: bool = False
+    if_exportable: bool = False
+    by_derivation: bool = False
 
-    def __init__(
-        self,
-        capability: type[Capability],
-        operation: str,
-        *,
-        is_public: bool = False,
-        by_anyone: bool = False,
-        if_exportable: bool = False,
-        by_derivation: bool = False,
-    ) -> None:
-        self.capability = capability
-        self.operation = operation
-        self.by_anyone = by_anyone
-        self.if_exportable = if_exportable
-        self.by_derivation = by_derivation
-        self.is_public = is_public or by_anyone or operation in capability.public_grants
+    def __post_init__(self) -> None:
+        granted = self.operation in self.capability.public_grants
+        self.is_public = self.is_public or self.by_anyone or granted
 
 
 @dataclass(slots=True)
