@@ -36,7 +36,13 @@ _FROM_1: Final = (
 )
 
 
-@operation("createKey", "keys:write", "POST keys/{name}")
+@operation(
+    "createKey",
+    "keys:write",
+    "POST keys/{name}",
+    takes="type exportable key_size parameter_set derived convergent_encryption context"
+    " auto_rotate_period allow_plaintext_backup",
+)
 async def create_key(call: VaultCall, body: Body) -> Answer:
     """Make a key; one that has the name is left as it is."""
     name = body.text("name")
@@ -94,7 +100,13 @@ async def delete_key(call: VaultCall, body: Body) -> None:
         raise invalid(f"error deleting policy {name}: could not delete key; not found") from None
 
 
-@operation("configureKey", "keys:write", "POST keys/{name}/config")
+@operation(
+    "configureKey",
+    "keys:write",
+    "POST keys/{name}/config",
+    takes="min_decryption_version min_encryption_version deletion_allowed exportable"
+    " auto_rotate_period allow_plaintext_backup",
+)
 async def configure_key(call: VaultCall, body: Body) -> Answer:
     """Set the least versions of a name, and whether it may be deleted."""
     name = body.text("name")
@@ -132,7 +144,7 @@ async def rotate_key(call: VaultCall, body: Body) -> Answer:
     return await _described(call, name)
 
 
-@operation("trimKey", "keys:write", "POST keys/{name}/trim")
+@operation("trimKey", "keys:write", "POST keys/{name}/trim", takes="min_available_version")
 async def trim_key(call: VaultCall, body: Body) -> Answer:
     """Delete the keys of the oldest versions."""
     name = body.text("name")
