@@ -19,8 +19,9 @@ class AuditEvent:
     """One call, as far as it is known so far.
 
     `operation` is the operationId of the route; `who` names the caller, `subject` is the subject of
-    the caller's certificate; the call acts on `profile`, `kid`, `alg` and `token`. `outcome` is
-    "success" or the slug of a problem, and `recorded` the outcome that the audit log has already.
+    the caller's certificate; the call acts on `profile`, `kid`, `alg` and `token`, and asked for
+    its key by `alias`. `outcome` is "success" or the slug of a problem, and `recorded` the outcome
+    that the audit log has already.
     `others` are further keys that the call uses, kid and algorithm; each has a line of its own.
     `certificate` is the one that the call issues: its serial number in hexadecimal digits, its
     subject and its profile.
@@ -35,6 +36,7 @@ class AuditEvent:
     profile: str | None = None
     kid: str | None = None
     alg: str | None = None
+    alias: str | None = None
     token: str | None = None
     recorded: str | None = None
     outcome: str = SUCCESS
@@ -87,6 +89,13 @@ def set_keys(keys: Iterable[tuple[str, str | None]]) -> None:
     if event is not None:
         (event.kid, event.alg), *others = keys
         event.others = tuple(others)
+
+
+def set_alias(alias: str) -> None:
+    """Set the alias by which the current call asks for a key, even if no key has it."""
+    event = CURRENT.get()
+    if event is not None:
+        event.alias = alias
 
 
 def keep_key() -> None:

@@ -36,6 +36,9 @@ _MAX_LENGTH: Final = 16 * 1024
 # Allowed difference between the provider's clock and ours, in seconds.
 _LEEWAY: Final = 30
 
+# The end of the year 9999, in seconds since the epoch.
+_LATEST: Final = 253_402_300_799
+
 # Verified in a thread: one signature takes almost a millisecond.
 _SLOW: Final = frozenset({"ES384", "ES512", "ES256K"})
 
@@ -46,12 +49,13 @@ class Claims:
 
     `scopes` are all words of the claim `scope` (RFC 8693 section 4.2), including unknown ones.
     `profiles` are the names in the claim `minikms_profiles`: empty without the claim, and None,
-    for every profile, only if the claim contains `*`.
+    for every profile, only if the claim contains `*`. `expires` is in nanoseconds since the epoch.
     """
 
     subject: str
     scopes: frozenset[str]
     profiles: frozenset[str] | None
+    expires: int
 
 
 class _Signatures(JWSRegistry):
@@ -141,4 +145,5 @@ def _read(claims: dict[str, Any]) -> Claims:
         subject=claims["sub"],
         scopes=frozenset(scope.split(" ")) - {""},
         profiles=None if EVERY_PROFILE in profiles else frozenset(profiles),
+        expires=int(min(claims["exp"], _LATEST)) * 1_000_000_000,
     )

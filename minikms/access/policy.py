@@ -55,13 +55,16 @@ _EACH_PROFILE: Final = 256
 class Caller:
     """An authenticated caller and its permissions; `profiles` None means all profiles.
 
-    `token` is the id of its token in the store, or empty.
+    `token` is the id of its token in the store, or empty. `created` and `expires` are the times of
+    its token in nanoseconds since the epoch, None if it has none.
     """
 
     name: str
     scopes: frozenset[str]
     profiles: frozenset[str] | None = None
     token: str = ""
+    created: int | None = None
+    expires: int | None = None
 
     def require(self, scope: str) -> None:
         """Raise Forbidden unless the caller has this scope."""
@@ -175,7 +178,14 @@ class TokenAccess:
         if record is None or not record.fits(token):
             return None
         profiles = None if record.profiles is None else frozenset(record.profiles)
-        caller = Caller(record.name, frozenset(record.scopes), profiles, stored)
+        caller = Caller(
+            record.name,
+            frozenset(record.scopes),
+            profiles,
+            stored,
+            record.created or None,
+            record.expires,
+        )
         return _CachedToken(record, caller)
 
     async def _authenticate_jwt(self, text: str) -> Caller | None:
@@ -185,7 +195,8 @@ class TokenAccess:
             claims = await self._jwt.verify(text)
         except Unauthenticated:
             return None
-        return Caller(claims.subject, claims.scopes & frozenset(SCOPES), claims.profiles)
+        scopes = claims.scopes & frozenset(SCOPES)
+        return Caller(claims.subject, scopes, claims.profiles, expires=claims.expires)
 
 
 def _weight(found: _CachedToken) -> int:

@@ -237,6 +237,8 @@ def _encode(event: AuditEvent, outcome: str) -> bytes:
         "operation": event.operation,
         "outcome": outcome,
     }
+    if event.alias is not None:
+        facts["alias"] = event.alias
     if event.certificate is not None:
         facts["certificate"] = event.certificate
     try:

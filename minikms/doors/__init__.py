@@ -8,6 +8,7 @@ from minikms.doors.protocol import (
     Door,
     DoorAnswer,
     DoorCall,
+    DoorCaller,
     DoorOption,
     DoorRoute,
     DoorService,
@@ -22,7 +23,7 @@ from minikms.errors import (
     Unauthenticated,
     ValidationFailed,
 )
-from minikms.events import keep_key
+from minikms.events import keep_key, set_alias
 from minikms.plugin.registry import AlgorithmRegistry
 from minikms.records import (
     DEFAULT_PROFILE,
@@ -50,6 +51,7 @@ __all__ = [
     "Door",
     "DoorAnswer",
     "DoorCall",
+    "DoorCaller",
     "DoorOption",
     "DoorRoute",
     "DoorService",
@@ -68,4 +70,5 @@ __all__ = [
     "errors",
     "keep_key",
     "parse_json",
+    "set_alias",
 ]

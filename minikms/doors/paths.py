@@ -1,6 +1,6 @@
 """Routes of a door by method and path, with variables such as `keys/{name}/rotate`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from re import Pattern
 from typing import Final
 from urllib.parse import unquote
@@ -51,6 +51,23 @@ class PathRoutes:
         `path` is the encoded path without the slash before it. Raises RouteNotFound, and
         MethodNotAllowed for a path with other methods.
         """
+        known, values = self._follow(path)
+        if not known:
+            raise RouteNotFound()
+        if method not in known:
+            allowed = ", ".join(sorted(known))
+            raise MethodNotAllowed(f"Allowed here: {allowed}.", headers={"Allow": allowed})
+        route, names = known[method]
+        if names:
+            request[PARAMETERS] = dict(zip(names, values, strict=True))
+        return route
+
+    def at(self, path: str) -> Mapping[str, DoorRoute]:
+        """Return the routes of a path by method, empty if it has none."""
+        return {method: route for method, (route, _) in self._follow(path)[0].items()}
+
+    def _follow(self, path: str) -> tuple[Mapping[str, tuple[DoorRoute, Sequence[str]]], list[str]]:
+        """Return the routes of a path by method, each with its names, and the values for them."""
         segments = path.split("/")
         if "%" in path:
             segments = list(map(unquote, segments))
@@ -65,21 +82,10 @@ class PathRoutes:
             if following is None:
                 following = step.variable
                 if following is None or not self._variable.fullmatch(segment):
-                    break
+                    return known, kept
                 values.append(segment)
             step = following
-        else:
-            if step.routes:
-                known, kept = step.routes, values
-        if not known:
-            raise RouteNotFound()
-        if method not in known:
-            allowed = ", ".join(sorted(known))
-            raise MethodNotAllowed(f"Allowed here: {allowed}.", headers={"Allow": allowed})
-        route, names = known[method]
-        if names:
-            request[PARAMETERS] = dict(zip(names, kept, strict=True))
-        return route
+        return (step.routes, values) if step.routes else (known, kept)
 
     def _add(self, method: str, segments: list[str], route: DoorRoute) -> None:
         step, names = self._first, []

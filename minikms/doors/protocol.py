@@ -17,7 +17,6 @@ from minikms.versions import KeyVersions
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from minikms.access.policy import Caller
     from minikms.keys.making import KeyPair
     from minikms.keys.operation import BatchOperation, Operation
 
@@ -196,6 +195,31 @@ class DoorService(Protocol):
         """Give random bytes of the system."""
 
 
+class DoorCaller(Protocol):
+    """The caller of a door, as a handler sees it; without tokens, anybody with every scope.
+
+    `profiles` None means all profiles. `token` is the public id of its token in the store, empty
+    without one. `created` and `expires` are the times of its token in nanoseconds since the epoch,
+    None if it has none.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def scopes(self) -> frozenset[str]: ...
+    @property
+    def profiles(self) -> frozenset[str] | None: ...
+    @property
+    def token(self) -> str: ...
+    @property
+    def created(self) -> int | None: ...
+    @property
+    def expires(self) -> int | None: ...
+
+    def require(self, scope: str) -> None:
+        """Raise Forbidden unless the caller has this scope."""
+
+
 class DoorOption(NamedTuple):
     """An option of a door: `--DOOR-NAME` of `minikms serve`, and `MINIKMS_DOOR_NAME`."""
 
@@ -227,8 +251,8 @@ class DoorCall:
         return Presence(self.request)
 
     @property
-    def caller(self) -> "Caller":
-        """The caller, with its name, scopes and profiles; without tokens, it has all of them."""
+    def caller(self) -> "DoorCaller":
+        """The caller, for a scope that depends on the body."""
         from minikms.http.gate import caller
 
         return caller(self.request)
@@ -248,7 +272,7 @@ class DoorCall:
         found: Mapping[str, str] = self.request.get(PARAMETERS, _NOTHING)
         return found
 
-    async def authenticate(self, token: str) -> "Caller":
+    async def authenticate(self, token: str) -> "DoorCaller":
         """Authenticate the token in the body of a call to a LOGIN route, for the call's profile.
 
         Raises Unauthenticated, TooManyAttempts, and ProfileNotFound if it is not for this profile.

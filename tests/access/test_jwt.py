@@ -87,7 +87,9 @@ def test_every_algorithm_is_tested():
     ],
 )
 async def test_claims_become_scopes_and_profiles(verifier, key, claims, scopes, profiles):
-    assert await verifier.verify(key.token(claims)) == Claims("alice", scopes, profiles)
+    found = await verifier.verify(key.token(claims))
+    assert found == Claims("alice", scopes, profiles, found.expires)
+    assert found.expires / 10**9 == pytest.approx(good(claims)["exp"], abs=30)
 
 
 @pytest.mark.parametrize(

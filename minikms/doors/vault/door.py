@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from minikms.doors import (
-    DEFAULT_PROFILE,
     AlgorithmRegistry,
     Door,
     DoorRoute,
@@ -14,6 +13,7 @@ from minikms.doors import (
     RouteNotFound,
 )
 from minikms.doors.vault.errors import VaultError, as_vault, body_of, invalid
+from minikms.doors.vault.head import method_of, profile_of, token_of
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from minikms.doors.vault.operation import VaultOperation
 
 _VERSION: Final = "/v1/"
-_BEARER: Final = "Bearer "
-_ROOT: Final = "root"
 
 # Vault's GenericNameRegex.
 _NAME: Final = re.compile(r"\w(?:[\w.-]*\w)?", re.ASCII)
@@ -41,8 +39,9 @@ class VaultDoor(Door):
         super().__init__(options, registry)
         # Imported here: the help of `minikms serve` loads this module without operations.
         from minikms.doors.paths import PathRoutes
+        from minikms.doors.vault.sys import capabilities_of
 
-        known = _operations()
+        known = (*_operations(), capabilities_of(self.routes_at))
         self._routes = {each.name: each.route(registry) for each in known}
         self._paths = PathRoutes(
             (
@@ -58,17 +57,17 @@ class VaultDoor(Door):
     def routes(self) -> Sequence[DoorRoute]:
         return tuple(self._routes.values())
 
+    def routes_at(self, path: str) -> Mapping[str, DoorRoute]:
+        """Return the routes of a path behind `/v1/` by method."""
+        return self._paths.at(path.strip("/"))
+
     def route_of(self, request: "web.Request") -> DoorRoute:
-        method, path = request.method, request.raw_path
-        if "?" in path or "#" in path:
+        method, path = method_of(request), request.raw_path
+        if "?" in path or "#" in path or not path.startswith(_VERSION):
             path = request.rel_url.raw_path
         if not path.startswith(_VERSION):
             raise VaultError(404)
         path = path[len(_VERSION) :]
-        if method == "PUT":
-            method = "POST"
-        elif method == "GET" and request.query_string and _asks_for_a_list(request):
-            method = "LIST"
         if path.endswith("/"):
             if method == "POST":
                 raise invalid("cannot write to a path ending in '/'")
@@ -83,26 +82,15 @@ class VaultDoor(Door):
             ) from None
 
     def token(self, request: "web.Request") -> str:
-        headers = request.headers
-        token = headers.get("X-Vault-Token", "")
-        if not token:
-            authorization = headers.get("Authorization", "")
-            if authorization.startswith(_BEARER):
-                token = authorization[len(_BEARER) :]
-        return token
+        return token_of(request)
 
     def profile(self, request: "web.Request") -> str:
-        name = request.headers.get("X-Vault-Namespace", "").strip("/")
-        return DEFAULT_PROFILE if name in ("", _ROOT) else name
+        return profile_of(request)
 
     def answer(self, error: KmsError) -> ErrorAnswer:
         status, sentences = as_vault(error)
         headers = {**error.headers, "Content-Type": self.content_type}
         return ErrorAnswer(status, body_of(error, sentences), headers)
-
-
-def _asks_for_a_list(request: "web.Request") -> bool:
-    return request.query.get("list", "").lower() in ("true", "1")
 
 
 def _operations() -> "Sequence[VaultOperation]":

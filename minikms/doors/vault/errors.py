@@ -27,9 +27,13 @@ class VaultError(KmsError):
     title = "The request was refused"
 
     def __init__(
-        self, status: int, *sentences: str, data: Mapping[str, object] | None = None
+        self,
+        status: int,
+        *sentences: str,
+        data: Mapping[str, object] | None = None,
+        slug: str | None = None,
     ) -> None:
-        self.status, self.slug = status, _SLUGS.get(status, "vault-refused")
+        self.status, self.slug = status, slug or _SLUGS.get(status, "vault-refused")
         self.sentences, self.data = sentences, data
         super().__init__("; ".join(sentences))
 

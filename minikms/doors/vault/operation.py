@@ -28,6 +28,7 @@ from minikms.doors import (
     DoorService,
     KeyRef,
     errors,
+    set_alias,
 )
 from minikms.doors.operations import Operation
 from minikms.doors.vault import body as bodies
@@ -43,13 +44,17 @@ _READS: Final = frozenset({"GET", "LIST"})
 
 
 class VaultAnswer(NamedTuple):
-    """An answer with more than `data`; a `bare` one has the members of `data` alone."""
+    """An answer with more than `data`.
+
+    A `bare` one has the members of `data` alone, and a `doubled` one has them also beside `data`.
+    """
 
     data: Mapping[str, Any] | None = None
     status: int = 200
     warnings: tuple[str, ...] = ()
     auth: Mapping[str, Any] | None = None
     bare: bool = False
+    doubled: bool = False
 
 
 # The members of `data`.
@@ -108,6 +113,8 @@ class VaultOperation:
                 members |= call.request.query
             if parameters := call.parameters:
                 members |= parameters
+                if "name" in parameters:
+                    set_alias(parameters["name"])
             known = VaultCall(name, call.profile, call.service, registry, call)
             try:
                 answer = await handler(known, Body(members))
@@ -150,6 +157,8 @@ def _special(call: DoorCall, answer: VaultAnswer) -> bytes | DoorAnswer:
     else:
         warnings = orjson.dumps(answer.warnings) if answer.warnings else _NULL
         body = _enveloped(call, data, warnings, orjson.dumps(answer.auth))
+        if answer.doubled and answer.data:
+            body = data[:-1] + b"," + body[1:]
     return body if answer.status == 200 else DoorAnswer(answer.status, body)
 
 

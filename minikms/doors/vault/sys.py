@@ -1,14 +1,50 @@
-"""Calls under `sys/`, by which clients learn that a Vault is there."""
+"""Calls under `sys/`, by which clients learn that a Vault is there, and what they may do."""
 
 import time
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-from minikms.doors import OPEN
+from minikms.doors import ANY_TOKEN, LOGIN, OPEN, DoorRoute
 from minikms.doors.vault.body import Body
-from minikms.doors.vault.operation import Answer, VaultAnswer, VaultCall, operation
+from minikms.doors.vault.errors import VaultError, invalid
+from minikms.doors.vault.operation import (
+    MOUNT,
+    Answer,
+    VaultAnswer,
+    VaultCall,
+    VaultOperation,
+    operation,
+)
 
 _VERSION: Final = "2.7.0"
 """The version of OpenBao whose Transit engine the door follows."""
+_CLUSTER: Final = "minikms"
+
+_MOUNT: Final[Mapping[str, Any]] = {
+    "accessor": f"{MOUNT}_{_CLUSTER}",
+    "config": {"default_lease_ttl": 0, "force_no_cache": False, "max_lease_ttl": 0},
+    "deprecation_status": "supported",
+    "description": "the keys of Mini KMS",
+    "external_entropy_access": False,
+    "local": False,
+    "options": {},
+    "plugin_version": "",
+    "running_plugin_version": f"v{_VERSION}",
+    "running_sha256": "",
+    "seal_wrap": False,
+    "type": "transit",
+    "uuid": "",
+}
+_MOUNTS: Final = {f"{MOUNT}/": _MOUNT}
+
+# Vault's names of what a method does.
+_CAPABILITIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "GET": ("read",),
+    "LIST": ("list",),
+    "POST": ("create", "update"),
+    "DELETE": ("delete",),
+}
+_NO_SCOPE: Final = (OPEN, LOGIN, ANY_TOKEN)
 
 
 @operation("health", OPEN, "GET /sys/health", "HEAD /sys/health")
@@ -23,11 +59,130 @@ async def health(call: VaultCall, body: Body) -> Answer:
             "replication_dr_mode": "disabled",
             "server_time_utc": int(time.time()),
             "version": _VERSION,
-            "cluster_name": "minikms",
+            "cluster_name": _CLUSTER,
             "cluster_id": "",
         },
         bare=True,
     )
 
 
-OPERATIONS: Final = (health,)
+@operation("sealStatus", OPEN, "GET /sys/seal-status")
+async def seal_status(call: VaultCall, body: Body) -> Answer:
+    """Say that the store is open: a running service has its key."""
+    return VaultAnswer(
+        {
+            "type": "shamir",
+            "initialized": True,
+            "sealed": False,
+            "t": 1,
+            "n": 1,
+            "progress": 0,
+            "nonce": "",
+            "recovery_seal": False,
+            "version": _VERSION,
+            "migration": False,
+            "cluster_name": _CLUSTER,
+            "cluster_id": "",
+            "storage_type": _CLUSTER,
+        },
+        bare=True,
+    )
+
+
+@operation("init", OPEN, "GET /sys/init")
+async def init(call: VaultCall, body: Body) -> Answer:
+    """Say that the store was set up."""
+    return VaultAnswer({"initialized": True}, bare=True)
+
+
+@operation("leader", OPEN, "GET /sys/leader")
+async def leader(call: VaultCall, body: Body) -> Answer:
+    """Say that every service answers itself: services share a store without a leader."""
+    return VaultAnswer({"ha_enabled": False}, bare=True)
+
+
+@operation("listMounts", ANY_TOKEN, "GET /sys/mounts")
+async def list_mounts(call: VaultCall, body: Body) -> Answer:
+    """List the only mount."""
+    return VaultAnswer(_MOUNTS, doubled=True)
+
+
+@operation("readMount", ANY_TOKEN, "GET /sys/mounts/{path...}")
+async def read_mount(call: VaultCall, body: Body) -> Answer:
+    """Describe the only mount."""
+    path = _mount_path(body)
+    if path != f"{MOUNT}/":
+        raise invalid(f"No secret engine mount at {path}")
+    return VaultAnswer(_MOUNT, doubled=True)
+
+
+@operation("mount", ANY_TOKEN, "POST /sys/mounts/{path...}")
+async def mount(call: VaultCall, body: Body) -> Answer:
+    """Refuse to mount an engine; programs that find theirs there go on."""
+    path = _mount_path(body)
+    if path == f"{MOUNT}/":
+        raise invalid(f"path is already in use at {path}")
+    raise invalid(f"no engine can be mounted at {path}: the only mount here is {MOUNT}/")
+
+
+@operation("listVisibleMounts", ANY_TOKEN, "GET /sys/internal/ui/mounts")
+async def list_visible_mounts(call: VaultCall, body: Body) -> Answer:
+    """List the only mount, as the CLI asks for it."""
+    return {"auth": {}, "secret": _MOUNTS}
+
+
+@operation("readVisibleMount", ANY_TOKEN, "GET /sys/internal/ui/mounts/{path...}")
+async def read_visible_mount(call: VaultCall, body: Body) -> Answer:
+    """Describe the mount of a path, as the CLI asks before its first call."""
+    path = _mount_path(body)
+    if not path.startswith(f"{MOUNT}/"):
+        raise VaultError(
+            403,
+            "preflight capability check returned 403, please ensure client's policies grant access"
+            f' to path "{path}"',
+        )
+    return {**_MOUNT, "path": f"{MOUNT}/"}
+
+
+def capabilities_of(routes_at: Callable[[str], Mapping[str, DoorRoute]]) -> VaultOperation:
+    """Make the operation that tells a caller its capabilities on the routes of a path."""
+
+    @operation("capabilitiesSelf", ANY_TOKEN, "POST /sys/capabilities-self")
+    async def capabilities_self(call: VaultCall, body: Body) -> Answer:
+        paths = body.texts("paths") or body.texts("path")
+        if not paths:
+            raise invalid("paths must be supplied")
+        scopes = call.door.caller.scopes
+        found: dict[str, Any] = {
+            path: sorted(
+                capability
+                for method, route in routes_at(path).items()
+                if {route.scope, *route.also}.difference(_NO_SCOPE) <= scopes
+                for capability in _CAPABILITIES.get(method, ())
+            )
+            or ["deny"]
+            for path in paths
+        }
+        if len(paths) == 1:
+            found["capabilities"] = found[paths[0]]
+        return VaultAnswer(found, doubled=True)
+
+    return capabilities_self
+
+
+def _mount_path(body: Body) -> str:
+    """Return the path that a call names, with a slash at its end."""
+    return body.text("path").rstrip("/") + "/"
+
+
+OPERATIONS: Final = (
+    health,
+    seal_status,
+    init,
+    leader,
+    list_mounts,
+    read_mount,
+    mount,
+    list_visible_mounts,
+    read_visible_mount,
+)

@@ -1,0 +1,150 @@
+"""Errors at the Vault door: statuses, sentences, and what the log says."""
+
+import asyncio
+from urllib.parse import urlsplit
+
+import pytest
+
+from minikms import errors
+from minikms.doors.vault.errors import VaultError, as_vault, body_of
+
+KEPT = {404, 405, 408, 413, 421, 429, 431, 500, 503}
+
+
+def every_error(base=errors.KmsError):
+    for cls in base.__subclasses__():
+        if cls.__module__ == "minikms.errors":
+            yield cls
+            yield from every_error(cls)
+
+
+@pytest.mark.parametrize("cls", list(every_error()), ids=lambda cls: cls.__name__)
+def test_every_error_of_the_service_has_a_status_of_vault(cls):
+    status, sentences = as_vault(cls())
+    assert status in KEPT | {400, 403}
+    assert all(sentences)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.Unauthenticated(), 403),
+        (errors.Forbidden("sign"), 403),
+        (errors.ProfileNotFound(), 404),
+        (errors.StoreUnavailable(), 503),
+        (errors.TooBusy(), 503),
+        (errors.AuditUnavailable(), 503),
+        (errors.KeyNotUsable(), 400),
+        (errors.NotExportable(), 400),
+        (errors.UnsupportedOperation(), 400),
+        (errors.InternalError(), 500),
+    ],
+    ids=lambda value: getattr(value, "slug", ""),
+)
+def test_the_status_of_an_error(error, status):
+    assert as_vault(error)[0] == status
+
+
+def test_an_error_of_a_batch_has_its_data():
+    error = VaultError(400, "one", data={"batch_results": []})
+    assert body_of(error, error.sentences) == (b'{"errors":["one"],"data":{"batch_results":[]}}\n')
+
+
+@pytest.mark.parametrize("body", ["[]", "1", '"text"', "{", "{}}", "\ud800"])
+async def test_a_body_that_is_no_object_is_400(vault, body):
+    url = f"{vault.url}/v1/transit/sign/k"
+    async with vault.session.post(url, data=body.encode("utf-8", "surrogatepass")) as answer:
+        found = await answer.json()
+    assert answer.status == 400
+    assert found["errors"][0].startswith("failed to decode JSON input: ")
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"{}"])
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", None])
+async def test_an_empty_body_of_any_type_has_no_members(vault, body, kind):
+    headers = {"Content-Type": kind} if kind else {}
+    url = f"{vault.url}/v1/sys/capabilities-self"
+    async with vault.session.post(
+        url, data=body, headers=headers, skip_auto_headers=["Content-Type"]
+    ) as answer:
+        assert await answer.json() == {"errors": ["paths must be supplied"]}
+
+
+async def test_a_large_body_with_many_values_is_413(vault):
+    body = {"batch_input": [{}] * 30_000, "padding": "x" * 1000}
+    status, answer = await vault.call("POST", "transit/sign/k", body)
+    assert (status, len(answer["errors"])) == (413, 1)
+
+
+async def test_a_body_over_the_limit_is_413(start_vault):
+    vault = await start_vault(max_body=2000)
+    status, answer = await vault.call("POST", "transit/sign/k", {"input": "x" * 3000})
+    assert (status, len(answer["errors"])) == (413, 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 404),
+        ("/v1", 404),
+        ("/v1/", 404),
+        ("/v1//", 404),
+        ("/v2/sys/health", 404),
+        ("/v1/transit/sign/a%2Fb", 404),
+        ("/v1/transit/sign/%ff", 404),
+        ("/v1/transit/sign/", 404),
+        ("/v1/transit/keys/%2e%2e", 404),
+        ("/v1/transit/keys/a b", 404),
+        ("/v1/transit/keys/caf%C3%A9", 404),
+        ("/v1/auth/token/login", 404),
+        ("/v1/sys/health?standbyok=true", 200),
+        ("/v1/sys/health/", 200),
+    ],
+)
+async def test_odd_paths(vault, path, status):
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(vault.url).port)
+    target = path.replace(" ", "%20").encode()
+    writer.write(b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert int(head.split()[1]) == status
+    assert body.startswith(b"{")
+
+
+async def test_http_that_does_not_parse_has_vaults_form(vault):
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(vault.url).port)
+    writer.write(b"NONSENSE / HTTP/1.1\r\n\r\n")
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert head.split()[1] == b"400"
+    assert body.startswith(b'{"errors":["')
+
+
+async def test_a_log_line_names_the_operation(vault, caplog):
+    caplog.set_level("INFO", "minikms.access")
+    await vault.call("GET", "sys/health")
+    await vault.call("POST", "transit/sign/payments", {"input": ""})
+    await vault.call("GET", "transit/nothing")
+    lines = [record.getMessage().rsplit(" ", 2)[0] for record in caplog.records]
+    assert lines == [
+        "GET /v1/sys/health vault:health 200",
+        "POST /v1/transit/sign/payments vault:sign 400",
+        "GET /v1/transit/nothing 404",
+    ]
+
+
+async def test_the_audit_log_has_the_name_that_was_asked_for(guarded, issue, audit_lines):
+    token = await issue("sign", "keys:write")
+    await guarded.call("POST", "transit/sign/missing", {"input": ""}, token=token)
+    await guarded.call("POST", "transit/keys/k", {"type": "ed25519"}, token=token)
+    await guarded.call("POST", "transit/sign/k", {"input": ""}, token=token)
+    missing, made, signed = audit_lines()
+    assert (missing["alias"], missing["kid"]) == ("missing", None)
+    assert missing["outcome"] != "success"
+    assert (made["alias"], made["operation"], made["outcome"]) == (
+        "k",
+        "vault:createKey",
+        "success",
+    )
+    assert (signed["alias"], signed["alg"]) == ("k", "ed25519")
+    assert signed["kid"] == made["kid"]
