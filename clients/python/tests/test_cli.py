@@ -114,6 +114,35 @@ def test_a_jws_is_signed_and_verified(command, minikms):
     assert "issuer" in kids
 
 
+def test_certificates_are_requested_issued_and_kept(command, minikms, tmp_path):
+    command("mkms key generate p256 --alias iaca")
+    command("mkms key generate p256 --alias signer")
+    options = "--days 3650 --subject CN=a,C=DE --issuer-name URI:https://a.example/"
+    crl = "--crl https://a.example/crl"
+    root = command(f"mkms certificate iaca iaca {options} {crl}")
+    assert root.startswith("-----BEGIN CERTIFICATE-----\n")
+    (tmp_path / "root.pem").write_text(root)
+    assert command("mkms key certificates iaca root.pem") == minikms.find_key("iaca").kid
+    request = command("mkms csr signer CN=b,C=DE --also DNS:b.example")
+    assert request.startswith("-----BEGIN CERTIFICATE REQUEST-----\n")
+    (tmp_path / "b.csr").write_text(request)
+    leaf = command("mkms certificate iaca document-signer --days 90 --csr b.csr")
+    by_key = "mkms certificate iaca reader --days 90 --key signer --subject CN=b,C=DE"
+    assert command(by_key).startswith("-----BEGIN CERTIFICATE-----\n")
+    (tmp_path / "leaf.pem").write_text(leaf)
+    command("mkms key certificates signer leaf.pem root.pem")
+    assert command("mkms key certificates signer") == f"{leaf}\n{root}"
+    token = command("mkms jws sign signer hello --certificate-header x5c")
+    header = minikms.verify_jws(token, alias="signer").header
+    assert len(header["x5c"]) == 1
+    command("mkms key certificates signer root.pem", code=5)
+    command("mkms key certificates signer root.pem --remove", code=2)
+    command("mkms certificate iaca iaca", code=2)
+    assert json.loads(command("mkms --json csr signer CN=b"))["csr"].startswith("-----BEGIN")
+    command("mkms key certificates signer --remove")
+    assert minikms.find_key("signer").certificates == ()
+
+
 def test_a_jwe_is_encrypted_and_decrypted(command, tmp_path):
     command("mkms key generate x25519 --alias reader")
     command("mkms key generate x25519 --alias writer")

@@ -26,6 +26,11 @@ def jws() -> None:
 @click.option(
     "--kid-header", type=click.Choice(["alias", "kid"]), help="Name of the key in the header."
 )
+@click.option(
+    "--certificate-header",
+    type=click.Choice(["none", "x5c", "x5t#S256"]),
+    help="Certificate of the key in the header: its chain, or its thumbprint.",
+)
 @pass_session
 def sign_jws(
     session: Session,

@@ -1,0 +1,88 @@
+"""X.509: `mkms csr`, `mkms certificate`, and `mkms key certificates`."""
+
+import re
+import ssl
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from minikms_client.cli.commands import Command
+from minikms_client.cli.data import contents
+from minikms_client.cli.session import Session, pass_session
+
+_PROFILES: Final = click.Choice(["self-signed", "iaca", "document-signer", "reader", "client"])
+_FILE: Final = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
+_PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@click.argument("subject")
+@click.option("--also", multiple=True, help="Another name of the subject, such as DNS:a.example.")
+@click.option("--alg", help="A JOSE name of the key, such as PS256.")
+@pass_session
+def csr(session: Session, name: str, subject: str, also: tuple[str, ...], alg: str | None) -> None:
+    """Print a certificate request for SUBJECT, such as CN=a,C=DE, by the key NAME."""
+    call = partial(session.client.make_csr, subject, alternative_names=also, alg=alg)
+    _show(session, "csr", session.by_name(name, call))
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@click.argument("kind", type=_PROFILES)
+@click.option("--days", type=click.IntRange(1), required=True, help="How long it is valid.")
+@click.option("--subject", help="The subject, such as CN=a,C=DE; by default the one of --csr.")
+@click.option("--csr", "request", type=_FILE, help="A file with the subject's request in PEM.")
+@click.option("--key", help="The subject's key, a kid or an alias, instead of --csr.")
+@click.option("--issuer-name", multiple=True, help="Where the issuer is reached: URI:… or email:….")
+@click.option("--crl", help="The URI of the issuer's revocation list.")
+@pass_session
+def certificate(
+    session: Session,
+    /,
+    name: str,
+    kind: str,
+    request: Path | None,
+    issuer_name: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Print a certificate of this KIND, signed with the key NAME."""
+    call = partial(
+        session.client.issue_certificate,
+        kind,
+        csr=None if request is None else contents(request).decode("ascii", "replace"),
+        issuer_alternative_names=issuer_name,
+        **options,
+    )
+    _show(session, "certificate", session.by_name(name, call))
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@click.argument("files", nargs=-1, type=_FILE)
+@click.option("--remove", is_flag=True, help="Remove the certificates of the key.")
+@pass_session
+def certificates(session: Session, name: str, files: tuple[Path, ...], remove: bool) -> None:
+    """Give the key NAME the certificates in PEM FILES, its own first; without FILES, print them."""
+    if files and remove:
+        raise click.UsageError("Give files or --remove, not both.")
+    key = session.key(name)
+    if remove:
+        session.show_key(session.client.remove_certificates(key.kid))
+    elif files:
+        text = "\n".join(contents(file).decode("ascii", "replace") for file in files)
+        session.show_key(session.client.set_certificates(key.kid, _PEM.findall(text)))
+    else:
+        chain = "".join(map(ssl.DER_cert_to_PEM_cert, key.certificates))
+        _show(session, "certificates", chain)
+
+
+def _show(session: Session, member: str, pem: str) -> None:
+    """Print PEM, or as JSON."""
+    if session.is_json:
+        session.show_json({member: pem})
+        return
+    for line in pem.splitlines():
+        session.show(None, line)
