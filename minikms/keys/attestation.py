@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from minikms.errors import NotAttestable
-from minikms.keys.jws import SignerOrMac, SignJws
+from minikms.keys.jws import CertificateHeader, SignerOrMac, SignJws
 from minikms.keys.operation import Operation, UsableKey, Use
 from minikms.plugin.protocol import Signer
 from minikms.records import AnyKey, KeyRecord, KeyRef
@@ -52,10 +52,12 @@ class SignAttestation(Operation[SignerOrMac, str]):
     """An attestation as a compact JWS, by a signing key alone; `payload` has its claims."""
 
     uses = (Use(Signer, "sign"),)
+    certificate: CertificateHeader = "none"
     payload: bytes = b""
 
     def compute(self, key: UsableKey[SignerOrMac]) -> str:
-        return SignJws(self.payload, {"typ": _TYP}).compute(key)
+        jws = SignJws(self.payload, {"typ": _TYP}, certificate=self.certificate)
+        return jws.compute(key)
 
 
 def require_attestable(record: KeyRecord) -> None:

@@ -1,9 +1,11 @@
 """COSE messages of one signature or authentication code, signed and verified (RFC 9052)."""
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
+from typing import Final, Literal, NamedTuple, Self, TypeAlias
 
 import cbor2
 
@@ -23,14 +25,17 @@ from minikms.cbor import (
     head,
 )
 from minikms.errors import InvalidCose, UnsupportedOption, ValidationFailed
-from minikms.keys.jws import SignerOrMac
+from minikms.keys.certificates import chain_of, sent_chain
+from minikms.keys.jws import SignerOrMac, certified
 from minikms.keys.operation import Operation, UsableKey, Use
 from minikms.plugin.protocol import Mac, SignatureOptions, Signer
 
 KidHeader: TypeAlias = Literal["kid", "alias", "none"]
+CertificateHeader: TypeAlias = Literal["none", "x5chain", "x5t"]
 
-# Labels of header parameters: RFC 9052 section 3.1, RFC 9596.
-_ALG, _CRIT, _CONTENT_TYPE, _KID, _TYP = 1, 2, 3, 4, 16
+# Labels of header parameters: RFC 9052 section 3.1, RFC 9596, RFC 9360 section 2.
+_ALG, _CRIT, _CONTENT_TYPE, _KID, _TYP, _X5CHAIN, _X5T = 1, 2, 3, 4, 16, 33, 34
+_SHA_256: Final = -16  # RFC 9054 section 3.1
 
 # Major types of their values.
 _TYPES: Final[Mapping[int | str, tuple[int, ...]]] = {
@@ -65,7 +70,7 @@ def _kind(name: str, context: str, tag: int) -> _Kind:
 
 _FOUR: Final = head(ARRAY, 4)
 _EMPTY: Final = head(MAP, 0)
-_KID_ALONE: Final = head(MAP, 1) + head(UINT, _KID)
+_KID_LABEL: Final = head(UINT, _KID)
 
 # RFC 9052 sections 4.4 and 6.3.
 _SIGN1: Final = _kind("COSE_Sign1", "Signature1", 18)
@@ -86,7 +91,7 @@ class CoseHeader:
     """The header parameters of a new message that its caller chooses.
 
     `protected` and `unprotected` are encoded maps, or None. `kid` chooses the name of the key that
-    becomes the parameter of this name.
+    becomes the parameter of this name, and `certificate` the parameter with its certificate.
     """
 
     protected: bytes | None = None
@@ -94,13 +99,15 @@ class CoseHeader:
     content_type: str | int | None = None
     typ: str | int | None = None
     kid: KidHeader = "kid"
+    certificate: CertificateHeader = "none"
 
-    def encode(self, alg: int, key: UsableKey[Any]) -> tuple[bytes, bytes]:
-        """The protected and the unprotected map; raises InvalidCose."""
+    def encode(self, alg: int, key: UsableKey[SignerOrMac]) -> tuple[bytes, bytes]:
+        """The protected and the unprotected map; raises InvalidCose and UnsupportedOption."""
         kid = None
         if self.kid != "none":
             kid = key.kid if self.kid == "kid" else key.alias or key.kid
-        ours = _protected(alg, self.content_type, self.typ), _unprotected(kid)
+        certificate = b"" if self.certificate == "none" else _certificate(key, self.certificate)
+        ours = _protected(alg, self.content_type, self.typ), _unprotected(kid, certificate)
         if self.protected is None and self.unprotected is None:
             return ours
         protected, unprotected = Map.parse(ours[0]), Map.parse(ours[1])
@@ -307,10 +314,22 @@ def _protected(alg: int, content_type: str | int | None, typ: str | int | None) 
     return cbor2.dumps({label: value for label, value in values.items() if value is not None})
 
 
-def _unprotected(kid: str | None) -> bytes:
-    """The unprotected map of a new message.
+def _unprotected(kid: str | None, certificate: bytes) -> bytes:
+    """The unprotected map of a new message; `certificate` is an entry of it, or empty.
 
     The kid is a hint and need not be protected (RFC 9052 section 3.1); the protected header of an
     mdoc has the alg alone (ISO/IEC 18013-5 section 9.1.2.4).
     """
-    return _EMPTY if kid is None else _KID_ALONE + byte_string(kid.encode())
+    named = b"" if kid is None else _KID_LABEL + byte_string(kid.encode())
+    return head(MAP, bool(named) + bool(certificate)) + named + certificate
+
+
+def _certificate(key: UsableKey[SignerOrMac], name: CertificateHeader) -> bytes:
+    """The entry of a header map that has a key's certificate; raises UnsupportedOption."""
+    record = certified(key)
+    if name == "x5t":
+        digest = hashlib.sha256(chain_of(record)[0]).digest()
+        return cbor2.dumps(_X5T) + cbor2.dumps([_SHA_256, digest])
+    # One certificate stands without an array (RFC 9360 section 2).
+    first, *others = map(base64.b64decode, sent_chain(record))
+    return cbor2.dumps(_X5CHAIN) + cbor2.dumps([first, *others] if others else first)

@@ -11,6 +11,7 @@ from minikms.errors import UnsupportedOption
 from minikms.keys.certificates import sent_chain, thumbprint_of
 from minikms.keys.operation import Operation, UsableKey, Use
 from minikms.plugin.protocol import Mac, SignatureOptions, Signer
+from minikms.records import KeyRecord
 
 SignerOrMac: TypeAlias = Signer[Any, Any] | Mac[Any]
 
@@ -124,9 +125,15 @@ def _algs(key: UsableKey[SignerOrMac]) -> tuple[str, ...]:
 
 def _certificate(key: UsableKey[SignerOrMac], member: CertificateHeader) -> object:
     """The value of a header member from a key's certificates; raises UnsupportedOption."""
+    record = certified(key)
+    return sent_chain(record) if member == "x5c" else thumbprint_of(record)
+
+
+def certified(key: UsableKey[SignerOrMac]) -> KeyRecord:
+    """The record of a key that has certificates; raises UnsupportedOption."""
     if key.record is None or not key.record.certificates:
         raise UnsupportedOption("The key has no certificate.")
-    return sent_chain(key.record) if member == "x5c" else thumbprint_of(key.record)
+    return key.record
 
 
 class Jws(NamedTuple):

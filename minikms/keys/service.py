@@ -32,6 +32,7 @@ from minikms.keys.encryption import Unwrap
 from minikms.keys.jwe_encryption import JweOperations
 from minikms.keys.jwk_set import JwkFilter, JwkSet
 from minikms.keys.jwk_sets import JwkSets
+from minikms.keys.jws import CertificateHeader
 from minikms.keys.making import KeyMaker, KeyPair, is_slow_to_make, maker
 from minikms.keys.operations import By
 from minikms.keys.versions import VersionOperations
@@ -425,12 +426,20 @@ class KeyService(JweOperations, VersionOperations):
 
     # Other
 
-    async def attest(self, profile: str, by: KeyRef, attestation: Attestation) -> str:
+    async def attest(
+        self,
+        profile: str,
+        by: KeyRef,
+        attestation: Attestation,
+        certificate: CertificateHeader = "none",
+    ) -> str:
         """A JWT by the key `by` about other keys of the profile, which the event also names.
+
+        `certificate` names the header member that has the certificate of `by`.
 
         Raises NotAttestable, and the errors of the signing key as `perform` does.
         """
-        operation = SignAttestation()
+        operation = SignAttestation(certificate)
         await self._key(profile, by, operation)  # its errors come first
         records = []
         for each in attestation.keys:

@@ -1,9 +1,12 @@
 """COSE messages of one signature or code (RFC 9052), and public keys as COSE_Key."""
 
+import hashlib
+
 import cbor2
 import pytest
 from algorithm_facts import FACTS, using
 from encoded import b64, raw
+from issuers import MIDDLE, ROOT, der, pem, public_key
 
 pytestmark = pytest.mark.shared_service
 
@@ -180,6 +183,31 @@ async def test_the_kid_of_a_message(post, generate):
     ):
         cose = (await post("/cose/sign", {**by, "payload": "", **option}))["cose"]
         assert parts(cose)[1] == value
+
+
+async def test_the_certificate_of_a_key_in_its_messages(client, post, refuses, generate):
+    key = await generate("p256")
+    leaf = MIDDLE.issue(public_key(key))
+    body = {"kid": key["kid"], "payload": "", "kid_header": "none"}
+    for name in ("x5chain", "x5t"):
+        with_it = body | {"certificate_header": name}
+        await refuses("/cose/sign", with_it, 422, "unsupported-option")
+    for chain, value in (
+        ([leaf], der(leaf)),
+        ([leaf, MIDDLE.certificate, ROOT.certificate], [der(leaf), der(MIDDLE.certificate)]),
+    ):
+        path = f"/key/{key['kid']}/certificates"
+        async with client.put(path, json={"certificates": pem(*chain)}) as response:
+            assert response.status == 200
+        cose = (await post("/cose/sign", body | {"certificate_header": "x5chain"}))["cose"]
+        assert parts(cose)[:2] == [{1: -7}, {33: value}]
+        assert (await post("/cose/verify", {"kid": key["kid"], "cose": cose}))["valid"]
+    cose = await post("/cose/sign", {**body, "kid_header": "kid", "certificate_header": "x5t"})
+    digest = hashlib.sha256(der(leaf)).digest()
+    assert parts(cose["cose"])[1] == {4: key["kid"].encode(), 34: [-16, digest]}
+    own = {"certificate_header": "x5t", "unprotected": cbor({34: [-16, digest]})}
+    await refuses("/cose/sign", body | own, 422, "invalid-cose")
+    assert parts((await post("/cose/sign", body))["cose"])[1] == {}
 
 
 @pytest.mark.parametrize("bucket", ["protected", "unprotected"])

@@ -1,10 +1,13 @@
 """Key attestations (OpenID4VCI 1.0, appendix D.1): who signs them, about which keys."""
 
+import base64
+import hashlib
 import json
 import time
 
 import pytest
-from encoded import raw
+from encoded import jose, raw
+from issuers import MIDDLE, der, pem, public_key
 from joserfc import jwt
 from joserfc.jwk import import_key
 
@@ -62,6 +65,21 @@ async def test_an_attestation_says_no_more_than_its_caller(post, generate, signe
     assert claims.keys() == {"iat", "exp", "attested_keys"}
     assert claims["exp"] - claims["iat"] == 300
     assert claims["attested_keys"] == [key["jwk"]]
+
+
+async def test_the_certificate_of_the_signer(client, post, refuses, generate, signer):
+    by, key = await signer(), await generate("p256")
+    body = {"alias": "provider", "keys": [key["kid"]], "certificate_header": "x5c"}
+    await refuses("/key-attestation", body, 422, "unsupported-option")
+    leaf = MIDDLE.issue(public_key(by))
+    path = f"/key/{by['kid']}/certificates"
+    async with client.put(path, json={"certificates": pem(leaf)}) as response:
+        assert response.status == 200
+    header, _ = header_and_claims((await post("/key-attestation", body))["jwt"])
+    assert header["x5c"] == [base64.b64encode(der(leaf)).decode()]
+    body["certificate_header"] = "x5t#S256"
+    header, _ = header_and_claims((await post("/key-attestation", body))["jwt"])
+    assert header["x5t#S256"] == jose(hashlib.sha256(der(leaf)).digest())
 
 
 async def test_keys_that_are_not_attested(client, post, refuses, generate, signer):

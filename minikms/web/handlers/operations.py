@@ -250,7 +250,7 @@ def verify_jws(body: Body) -> VerifyJws:
 
 def sign_cose(body: Body) -> SignCose:
     """Sign a payload as COSE_Sign1."""
-    names = ("protected", "unprotected", "content_type", "typ", "kid_header")
+    names = ("protected", "unprotected", "content_type", "typ", "kid_header", "certificate_header")
     header = CoseHeader(*(body[name] for name in names))
     options = (body[name] for name in ("alg", "external_aad", "detached", "tagged"))
     return SignCose(body["payload"], header, *options)
@@ -271,7 +271,9 @@ async def encrypt_jwe(request: web.Request) -> Answer:
 async def attest_keys(request: web.Request) -> Answer:
     """Attest keys of the profile, as a JWT by another key."""
     body = await load(request, _ATTESTATION_REQUEST)
-    jwt = await service(request).attest(profile(request), body["by"], body["attestation"])
+    jwt = await service(request).attest(
+        profile(request), body["by"], body["attestation"], body["certificate_header"]
+    )
     return _ATTESTATION.encode({"jwt": jwt})
 
 

@@ -1,7 +1,10 @@
 """Bodies of COSE: each request, followed by its answer."""
 
+from typing import get_args
+
 from marshmallow import validate
 
+from minikms.keys.cose import CertificateHeader, KidHeader
 from minikms.web.schemas.base import Body, ByKey, ByKeyOrJwk
 from minikms.web.schemas.fields import Base64Url, Flag, MediaType, Text, jose_alg
 
@@ -24,7 +27,14 @@ class SignCoseRequest(ByKey):
         "the key, or none.",
         component="CoseKidHeader",
         load_default="kid",
-        validate=validate.OneOf(("kid", "alias", "none")),
+        validate=validate.OneOf(get_args(KidHeader)),
+    )
+    certificate_header = Text(
+        "The certificate of the key in the unprotected header: none (the default), its chain "
+        "without a self-signed root (x5chain, 33), or its thumbprint (x5t, 34).",
+        component="CoseCertificateHeader",
+        load_default="none",
+        validate=validate.OneOf(get_args(CertificateHeader)),
     )
     tagged = Flag("Tag the message (18; a COSE_Mac0 17); true by default.", load_default=True)
 

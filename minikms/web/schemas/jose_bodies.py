@@ -36,6 +36,16 @@ def _not_reserved(header: Mapping[str, Any]) -> None:
         raise ValidationError(f"The value of {name} has the wrong type.")
 
 
+def _certificate_header() -> Text:
+    return Text(
+        "The certificate of the key in the header: none (the default), its chain without a "
+        "self-signed root (x5c), or its thumbprint (x5t#S256).",
+        component="CertificateHeader",
+        load_default="none",
+        validate=validate.OneOf(get_args(jws.CertificateHeader)),
+    )
+
+
 class SignJwsRequest(ByKey):
     """A payload to sign as JWS."""
 
@@ -57,13 +67,7 @@ class SignJwsRequest(ByKey):
         load_default="alias",
         validate=validate.OneOf(("alias", "kid")),
     )
-    certificate_header = Text(
-        "The certificate of the key in the header: none (the default), its chain without a "
-        "self-signed root (x5c), or its thumbprint (x5t#S256).",
-        component="CertificateHeader",
-        load_default="none",
-        validate=validate.OneOf(get_args(jws.CertificateHeader)),
-    )
+    certificate_header = _certificate_header()
 
     @validates_schema
     def _no_two_certificates(self, data: Mapping[str, Any], **_: Any) -> None:
@@ -117,6 +121,7 @@ class AttestKeysRequest(ByKey):
         load_default=None,
     )
     expires_in = number("Seconds until it expires; 300 by default.", MAX_LIFE, load_default=300)
+    certificate_header = _certificate_header()
     key_storage = _texts("Claim of the caller: resistance of the key storage (OpenID4VCI 1.0).")
     user_authentication = _texts("Claim of the caller: resistance of the user authentication.")
     certification = Text(

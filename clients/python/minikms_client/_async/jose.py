@@ -61,13 +61,16 @@ class AsyncJose(AsyncTransport):
         nonce: str | None = None,
         audience: str | None = None,
         expires_in: int | None = None,
+        certificate_header: str | None = None,
         key_storage: Iterable[str] | None = None,
         user_authentication: Iterable[str] | None = None,
         certification: str | None = None,
     ) -> str:
         """Make a key attestation, a JWT by this key about `keys`, each a kid or an alias.
 
-        It expires after `expires_in` seconds. The last three claims are the caller's own word.
+        It expires after `expires_in` seconds. With `certificate_header` "x5c" the header has the
+        chain of this key, with "x5t#S256" its thumbprint. The last three claims are the caller's
+        own word.
         Raises NotAttestable for a key that is exportable or not enabled.
         """
         body = named(kid, alias) | present(
@@ -75,6 +78,7 @@ class AsyncJose(AsyncTransport):
             nonce=nonce,
             audience=audience,
             expires_in=expires_in,
+            certificate_header=certificate_header,
             key_storage=None if key_storage is None else list(key_storage),
             user_authentication=None if user_authentication is None else list(user_authentication),
             certification=certification,

@@ -22,13 +22,15 @@ class Cose(Transport):
         protected: bytes | None = None,
         unprotected: bytes | None = None,
         kid_header: str | None = None,
+        certificate_header: str | None = None,
         tagged: bool | None = None,
     ) -> bytes:
         """Make a COSE_Sign1 of `payload`, or by a MAC key a COSE_Mac0; `detached` leaves it out.
 
         `alg` is a JOSE name. `protected` and `unprotected` are maps of more header parameters, in
         CBOR. The unprotected header names the key by its kid; with `kid_header` "alias" as the call
-        does, with "none" not at all.
+        does, with "none" not at all. With `certificate_header` "x5chain" it has the key's chain,
+        with "x5t" its thumbprint.
         """
         body = named(kid, alias) | present(
             payload=encode(payload),
@@ -40,6 +42,7 @@ class Cose(Transport):
             protected=encode_optional(protected),
             unprotected=encode_optional(unprotected),
             kid_header=kid_header,
+            certificate_header=certificate_header,
             tagged=tagged,
         )
         return self._read(Call("POST", "/cose/sign", body), lambda data: decode(data["cose"]))

@@ -1,0 +1,51 @@
+"""Two issuers of certificates, one below the other, by pyca/cryptography."""
+
+import base64
+import datetime
+import hashlib
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwcrypto.jwk import JWK
+
+NOW = datetime.datetime(2026, 1, 31, tzinfo=datetime.UTC)
+LATER = NOW + datetime.timedelta(days=365)
+
+
+class Issuer:
+    """A CA: its key, and its certificate by itself or by another one."""
+
+    def __init__(self, name, above=None):
+        self.name = x509.Name.from_rfc4514_string(f"CN={name}")
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.certificate = (above or self).issue(self.key.public_key(), self.name)
+
+    def issue(self, public, name=None, size=0):
+        name = name or x509.Name.from_rfc4514_string("CN=leaf")
+        builder = x509.CertificateBuilder(self.name, name, public, 1, NOW, LATER)
+        if size:
+            filler = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), bytes(size))
+            builder = builder.add_extension(filler, critical=False)
+        return builder.sign(self.key, hashes.SHA256())
+
+
+def public_key(key):
+    return serialization.load_pem_public_key(JWK(**key["jwk"]).export_to_pem())
+
+
+def pem(*certificates):
+    return [each.public_bytes(serialization.Encoding.PEM).decode() for each in certificates]
+
+
+def der(certificate):
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def x5t(certificate):
+    digest = hashlib.sha256(der(certificate)).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+ROOT = Issuer("root")
+MIDDLE = Issuer("middle", ROOT)
