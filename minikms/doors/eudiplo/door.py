@@ -24,6 +24,7 @@ from minikms.doors import (
     KmsError,
     MalformedJson,
     ValidationFailed,
+    errors,
     parse_json,
 )
 
@@ -66,6 +67,11 @@ class EudiploDoor(Door):
         return self._routes
 
     def route_of(self, request: "web.Request") -> DoorRoute:
+        # A browser sends a POST of any page without asking first, since the door needs no header.
+        if "Origin" in request.headers:
+            raise errors.Forbidden(
+                "A request with an Origin is refused: no web page may call here."
+            )
         _, path = _split(request)
         return self._paths.find(request, request.method, path)
 

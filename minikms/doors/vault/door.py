@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _VERSION: Final = "/v1/"
 
+# A browser sends a POST of any page without asking first, since the door needs no header.
+_NO_PAGES: Final = "a request with an Origin is refused: no web page may call this port"
+
 # Vault's GenericNameRegex.
 _NAME: Final = re.compile(r"\w(?:[\w.-]*\w)?", re.ASCII)
 
@@ -62,6 +65,8 @@ class VaultDoor(Door):
         return self._paths.at(path.strip("/"))
 
     def route_of(self, request: "web.Request") -> DoorRoute:
+        if "Origin" in request.headers:
+            raise VaultError(403, _NO_PAGES)
         method, path = method_of(request), request.raw_path
         if "?" in path or "#" in path or not path.startswith(_VERSION):
             path = request.rel_url.raw_path
