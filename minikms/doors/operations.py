@@ -4,6 +4,7 @@
 the result.
 """
 
+from minikms.keys.certification import CopyCsr
 from minikms.keys.encryption import (
     Decapsulate,
     Decrypt,
@@ -31,6 +32,7 @@ __all__ = [
     "ByRecord",
     "ComputeHmac",
     "ComputeMac",
+    "CopyCsr",
     "Decapsulate",
     "Decrypt",
     "Derive",

@@ -119,6 +119,13 @@ class DoorService(Protocol):
         `change`.
         """
 
+    async def set_certificates(self, profile: str, kid: str, chain: Sequence[str]) -> KeyRecord:
+        """Give a key these certificates in PEM, its own first, instead of those that it has.
+
+        Raises InvalidCertificate, TooLargeRecord, UnsupportedOperation for a key that does not
+        sign, and KeyNotUsable if the key is scheduled for deletion.
+        """
+
     async def rotate(self, profile: str, kid: str) -> KeyRecord:
         """Replace a key by a new one, and give the record of the new one.
 

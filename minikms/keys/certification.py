@@ -44,6 +44,30 @@ class MakeCsr(Operation[Signer[Any, Any], str]):
         return sign_x509(builder, key, self.alg).public_bytes(Encoding.PEM).decode()
 
 
+@dataclass(slots=True, repr=False)
+class CopyCsr(Operation[Signer[Any, Any], str]):
+    """A certificate request in PEM, with the subject and the extensions of another one in PEM.
+
+    An empty one has neither. Raises InvalidCertificate and UnsupportedOption.
+    """
+
+    uses = (Use(Signer, "sign"),)
+    template: str
+
+    def compute(self, key: SigningKey) -> str:
+        subject, extensions = x509.Name([]), list[x509.Extension[x509.ExtensionType]]()
+        if self.template:
+            try:
+                csr = x509.load_pem_x509_csr(self.template.encode())
+                subject, extensions = csr.subject, list(csr.extensions)
+            except UNREADABLE:
+                raise InvalidCertificate("The request cannot be read.") from None
+        builder = x509.CertificateSigningRequestBuilder(subject)
+        for each in extensions:
+            builder = builder.add_extension(each.value, each.critical)
+        return sign_x509(builder, key, None).public_bytes(Encoding.PEM).decode()
+
+
 @dataclass(frozen=True, slots=True)
 class CertificateRequest:
     """A certificate that a caller asks for.

@@ -99,7 +99,17 @@ class VaultDoor(Door):
 
 
 def _operations() -> "Sequence[VaultOperation]":
-    from minikms.doors.vault import auth, encryption, hashing, keys, macs, signing, sys, transfer
+    from minikms.doors.vault import (
+        auth,
+        certificates,
+        encryption,
+        hashing,
+        keys,
+        macs,
+        signing,
+        sys,
+        transfer,
+    )
 
     return (
         *keys.OPERATIONS,
@@ -108,6 +118,7 @@ def _operations() -> "Sequence[VaultOperation]":
         *macs.OPERATIONS,
         *hashing.OPERATIONS,
         *transfer.OPERATIONS,
+        *certificates.OPERATIONS,
         *sys.OPERATIONS,
         *auth.OPERATIONS,
     )

@@ -1,0 +1,76 @@
+"""Certificates of keys: requests for them, and their chains."""
+
+import re
+from typing import Final
+
+from minikms.doors import KeyRecord, KeyRef, errors
+from minikms.doors.operations import CopyCsr
+from minikms.doors.vault.body import Body
+from minikms.doors.vault.errors import invalid
+from minikms.doors.vault.keys import typed
+from minikms.doors.vault.operation import Answer, VaultCall, operation
+from minikms.doors.vault.types import KeyType
+
+_CERTIFICATE: Final = re.compile(
+    r"-----BEGIN (?:X509 )?CERTIFICATE-----.+?-----END (?:X509 )?CERTIFICATE-----", re.DOTALL
+)
+_BEGIN: Final = "-----BEGIN "
+
+
+@operation("createCsr", "sign", "POST keys/{name}/csr", takes="version csr")
+async def create_csr(call: VaultCall, body: Body) -> Answer:
+    """Sign a certificate request with a key, by the names and extensions of another request."""
+    record, of_vault = await _signer(call, body, "could not create the csr: ")
+    template = body.text("csr")
+    if template and _BEGIN not in template:
+        raise invalid("could not decode PEM CSR")
+    try:
+        csr = await call.perform(KeyRef(kid=record.kid), CopyCsr(template))
+    except errors.InvalidCertificate:
+        raise invalid("could not decode PEM CSR") from None
+    return {"name": body.text("name"), "type": of_vault.name, "csr": csr}
+
+
+@operation(
+    "setCertificate",
+    "keys:write",
+    "POST keys/{name}/set-certificate",
+    takes="version certificate_chain",
+)
+async def set_certificate(call: VaultCall, body: Body) -> Answer:
+    """Give a version of a key its certificate, with the chain above it."""
+    record, of_vault = await _signer(call, body, "failed to persist certificate chain: ")
+    text = body.text("certificate_chain")
+    chain = _CERTIFICATE.findall(text)
+    if not chain:
+        if text.strip() and _BEGIN not in text:
+            raise invalid("could not decode a PEM block in the certificate chain")
+        raise invalid(
+            "provided certificate chain did not contain any valid PEM encoded certificate"
+        )
+    await call.service.set_certificates(call.profile, record.kid, chain)
+    return {"name": body.text("name"), "type": of_vault.name, "certificate_chain": text}
+
+
+async def _signer(call: VaultCall, body: Body, cannot: str) -> tuple[KeyRecord, KeyType]:
+    """Find the version of a key that a body names, which must be able to sign."""
+    name = body.text("name")
+    try:
+        found, _, of_vault = await typed(call, name)
+    except errors.AliasNotFound:
+        raise invalid(f"key with provided name '{name}' not found") from None
+    if not of_vault.signs:
+        raise invalid(f"key type '{of_vault.name}' does not support signing")
+    found.require_kept()
+    versions = found.versions
+    version = body.integer("version", versions.latest)
+    kid = versions.kid_of(version) if version in versions.shown else None
+    try:
+        if kid is not None:
+            return await call.service.get(call.profile, KeyRef(kid=kid)), of_vault
+    except errors.KeyNotFound:
+        pass
+    raise invalid(f"{cannot}no such key version")
+
+
+OPERATIONS: Final = (create_csr, set_certificate)

@@ -1,0 +1,112 @@
+"""Certificates of keys at the Vault door: requests, chains, and their versions."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
+CA_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")])
+CA = ec.generate_private_key(ec.SECP256R1())
+
+
+def certified(public, subject=NAME):
+    """A certificate of a key by a CA, and the CA's own, in PEM."""
+    now = datetime.now(UTC)
+
+    def certificate(name, key):
+        builder = x509.CertificateBuilder(CA_NAME, name, key, x509.random_serial_number())
+        builder = builder.not_valid_before(now).not_valid_after(now + timedelta(days=2))
+        return builder.sign(CA, hashes.SHA256()).public_bytes(ser.Encoding.PEM).decode()
+
+    return certificate(subject, public) + certificate(CA_NAME, CA.public_key())
+
+
+def template():
+    names = x509.SubjectAlternativeName([x509.DNSName("a.example")])
+    builder = x509.CertificateSigningRequestBuilder(NAME).add_extension(names, critical=False)
+    csr = builder.sign(CA, hashes.SHA256())
+    return csr.public_bytes(ser.Encoding.PEM).decode()
+
+
+async def refused(vault, path, body=None):
+    status, answer = await vault.call("POST", f"transit/keys/{path}", body or {})
+    assert status == 400
+    (sentence,) = answer["errors"]
+    return sentence
+
+
+def shown(data, version):
+    return ser.load_pem_public_key(data["keys"][version]["public_key"].encode())
+
+
+@pytest.mark.parametrize("kind", ["ecdsa-p256", "ecdsa-p384", "rsa-2048", "ml-dsa-44"])
+async def test_a_request_has_the_names_of_its_template(vault, kind):
+    made = await vault.data("POST", "transit/keys/k", {"type": kind})
+    answer = await vault.data("POST", "transit/keys/k/csr", {"csr": template()})
+    assert (answer["name"], answer["type"]) == ("k", made["type"])
+    csr = x509.load_pem_x509_csr(answer["csr"].encode())
+    assert csr.is_signature_valid
+    assert csr.subject == NAME
+    assert [each.value for each in csr.extensions[0].value] == ["a.example"]
+    assert csr.public_key() == shown(made, "1")
+
+
+async def test_a_request_without_a_template_is_empty(vault):
+    await vault.data("POST", "transit/keys/k", {"type": "ed25519"})
+    csr = x509.load_pem_x509_csr((await vault.data("POST", "transit/keys/k/csr"))["csr"].encode())
+    assert csr.is_signature_valid
+    assert (list(csr.subject), list(csr.extensions)) == ([], [])
+
+
+async def test_a_chain_stays_with_its_version(vault):
+    await vault.data("POST", "transit/keys/k", {"type": "ecdsa-p256"})
+    data = await vault.data("POST", "transit/keys/k/rotate")
+    chain = certified(shown(data, "1"))
+    body = {"certificate_chain": chain, "version": 1}
+    answer = await vault.data("POST", "transit/keys/k/set-certificate", body)
+    assert answer == {"name": "k", "type": "ecdsa-p256", "certificate_chain": chain}
+    data = await vault.data("GET", "transit/keys/k")
+    assert data["keys"]["1"]["certificate_chain"] == chain.strip()
+    assert data["keys"]["2"]["certificate_chain"] == ""
+    exported = await vault.data("GET", "transit/export/certificate-chain/k/1")
+    assert exported["keys"] == {"1": chain.strip()}
+    latest = certified(shown(data, "2"))
+    await vault.data("POST", "transit/keys/k/set-certificate", {"certificate_chain": latest})
+    exported = await vault.data("GET", "transit/export/certificate-chain/k")
+    assert exported["keys"] == {"1": chain.strip(), "2": latest.strip()}
+
+
+async def test_certificates_that_are_refused(vault):
+    made = await vault.data("POST", "transit/keys/k", {"type": "ecdsa-p256"})
+    await vault.data("POST", "transit/keys/a")
+    chain = certified(shown(made, "1"))
+    leaf, ca = (f"{each}-----END CERTIFICATE-----\n" for each in chain.split("-----END")[:2])
+    for path, sentence in (
+        ("none", "key with provided name 'none' not found"),
+        ("a", "key type 'aes256-gcm96' does not support signing"),
+    ):
+        assert await refused(vault, f"{path}/csr") == sentence
+        assert await refused(vault, f"{path}/set-certificate") == sentence
+    damaged = template().replace("MI", "AA", 1)
+    for csr in ("x", damaged, ca):
+        assert await refused(vault, "k/csr", {"csr": csr}) == "could not decode PEM CSR"
+    for version in (0, -1, 2):
+        found = await refused(vault, "k/csr", {"version": version})
+        assert found == "could not create the csr: no such key version"
+        body = {"version": version, "certificate_chain": chain}
+        found = await refused(vault, "k/set-certificate", body)
+        assert found == "failed to persist certificate chain: no such key version"
+    for text, sentence in (
+        ("", "provided certificate chain did not contain any valid PEM encoded certificate"),
+        ("x", "could not decode a PEM block in the certificate chain"),
+        (certified(CA.public_key()), "The first certificate is not one of this key."),
+    ):
+        body = {"certificate_chain": text}
+        assert await refused(vault, "k/set-certificate", body) == sentence
+    assert await refused(vault, "k/set-certificate", {"certificate_chain": leaf + leaf})
+    assert (await vault.data("GET", "transit/keys/k")) == made
