@@ -48,8 +48,8 @@ class Gated(NamedTuple):
     `operation` is its name in the audit log and the metrics. Callers need all of `scopes`. No cache
     may keep a success of a `secret` route. `published` returns the profile that anybody may read by
     this call, None if the caller must be authenticated. `refuse_query` raises for the query of a
-    route that takes none. Anybody may call a route that `is_open`; its handler may log a caller in.
-    Only calls of a route that `is_recorded` are in the audit log.
+    route that takes none. Anybody may call a route that `is_open`. Only calls of a route
+    that `is_recorded` are in the audit log; if it is also open, its handler may log a caller in.
     """
 
     operation: str
@@ -107,10 +107,11 @@ class Gate:
                     known = ANYBODY
                     if is_open:
                         known = _NOBODY
-                        log_in: Callable[[str], Awaitable[Caller]] = partial(
-                            self._log_in, request, event
-                        )
-                        request[_LOG_IN] = log_in
+                        if route.is_recorded:
+                            log_in: Callable[[str], Awaitable[Caller]] = partial(
+                                self._log_in, request, event
+                            )
+                            request[_LOG_IN] = log_in
                     elif self.access is not None:
                         known = self._known_caller(request, route) or await self._authenticate(
                             self.access, request, event, route
@@ -279,9 +280,12 @@ def caller(request: web.Request) -> Caller:
 
 
 async def log_in(request: web.Request, token: str) -> Caller:
-    """Authenticate the caller of an open route; raises Unauthenticated and TooManyAttempts."""
+    """Authenticate the caller of an open route that is recorded.
+
+    Raises Unauthenticated and TooManyAttempts.
+    """
     if _LOG_IN not in request:
-        raise TypeError("Only the handler of an open route logs callers in.")
+        raise TypeError("Only the handler of a route for logins logs callers in.")
     return await request[_LOG_IN](token)
 
 
