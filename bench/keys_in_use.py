@@ -55,9 +55,10 @@ class KeysInUse:
 
     async def measure(self, most: int, end: float) -> None:
         """Make `most` keys in each store, then measure each number of KEYS up to that."""
-        async with self.run.before(end, f"{most:,} keys"):
-            filled = await asyncio.gather(*(self._fill(name, most) for name in NAMES))
-            self.requests = {name: made for name, made in zip(NAMES, filled, strict=True) if made}
+        half = (time.monotonic() + end) / 2
+        await asyncio.gather(*(self._fill(name, most, half) for name in self.folders))
+        if not self.requests:
+            return
         for keys in KEYS:
             states = [IN_USE]
             if keys > 1:
@@ -68,17 +69,14 @@ class KeysInUse:
                     self.run.rows[one] = await measure(one)
                     click.echo(self.run.line(one), err=True)
 
-    async def _fill(self, name: str, keys: int) -> list[Request]:
-        """Make keys, and return a request for each; none if a contender cannot run here."""
-        if name not in self.folders:
-            return []
-        try:
-            async with started(self.run.contenders[name], self.folders[name]) as server:
-                most = min(keys, BY_DEFAULT) if name.endswith(BEFORE) else keys
-                return await requests_of(server, row(most))
-        except FAILURES as exc:
-            self.run.miss(f"{name}: {exc!r}")
-            return []
+    async def _fill(self, name: str, keys: int, end: float) -> None:
+        """Make keys and a request for each, unless a contender cannot run here, or takes long."""
+        most = min(keys, BY_DEFAULT) if name.endswith(BEFORE) else keys
+        async with (
+            self.run.before(end, f"{most:,} keys, {name}"),
+            started(self.run.contenders[name], self.folders[name]) as server,
+        ):
+            self.requests[name] = await requests_of(server, row(most))
 
     async def _starts(self, one: Row) -> Found:
         """Start a contender for each load, in which no key is used twice if it is cold."""
@@ -90,11 +88,11 @@ class KeysInUse:
 
     def _names(self, one: Row) -> list[str]:
         """The contenders of a row."""
-        chosen = WARM_NAMES if one.state == WARMED else self.requests
+        chosen = WARM_NAMES if one.state == WARMED else NAMES
         return [
             name
-            for name in self.requests
-            if name in chosen and (one.keys == BY_DEFAULT or not name.endswith(BEFORE))
+            for name in chosen
+            if name in self.requests and (one.keys == BY_DEFAULT or not name.endswith(BEFORE))
         ]
 
     async def _start(self, one: Row, name: str) -> Measurement:

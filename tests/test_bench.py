@@ -62,6 +62,15 @@ async def test_calls_and_commands_are_measured_by_the_number_of_keys(tmp_path, m
         assert cost.memory > 1
 
 
+async def test_stores_that_are_not_filled_in_time_have_no_rows(tmp_path):
+    run = Run({"sqlite-2": CONTENDERS["sqlite-2"]})
+    keys = KeysInUse(run, {"sqlite-2": tmp_path}, rounds=1, seconds=1)
+    await keys.measure(30, time.monotonic())
+    assert run.missing == ["30 keys, sqlite-2: there was no time left"]
+    assert not run.rows
+    assert not dict(blocks(run))
+
+
 @pytest.mark.process
 async def test_keys_are_used_cold_and_in_turn(tmp_path, monkeypatch):
     monkeypatch.setattr(keys_in_use, "KEYS", (1, 30))
