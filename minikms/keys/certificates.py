@@ -84,7 +84,8 @@ def with_chain(record: KeyRecord, chain: Sequence[x509.Certificate]) -> KeyRecor
     )
 
 
-@lru_cache(maxsize=1024)
+# It takes as long as an Ed25519 signature. A certificate has at most 44 KB, so all take 6 MB.
+@lru_cache(maxsize=128)
 def _is_self_issued(text: str) -> bool:
     certificate = x509.load_der_x509_certificate(base64.b64decode(text))
     return certificate.issuer == certificate.subject

@@ -106,7 +106,7 @@ class IssueCertificate(Operation[Signer[Any, Any], str]):
         profile.check_subject(subject, issuer_name)
         begin = datetime.now(UTC).replace(microsecond=0)
         end = begin + timedelta(days=request.days)
-        _check_life(request, profile, end, issuer)
+        _check_life(request, profile, (begin, end), issuer)
         builder = x509.CertificateBuilder(
             issuer_name, subject, public, x509.random_serial_number(), begin, end
         )
@@ -159,13 +159,14 @@ def _subject(
 def _check_life(
     request: CertificateRequest,
     profile: CertificateProfile,
-    end: datetime,
+    life: tuple[datetime, datetime],
     issuer: x509.Certificate | None,
 ) -> None:
+    begin, end = life
     if request.days > profile.most_days:
         raise InvalidCertificate(f"Such a certificate has at most {profile.most_days:,} days.")
-    if issuer and end > issuer.not_valid_after_utc:
-        raise InvalidCertificate("The certificate would outlive the one of its issuer.")
+    if issuer and not issuer.not_valid_before_utc <= begin < end <= issuer.not_valid_after_utc:
+        raise InvalidCertificate("The issuer's certificate is not valid for as long.")
 
 
 def _extensions(

@@ -17,6 +17,8 @@ from cryptography.x509.oid import NameOID
 from jwcrypto.jwk import JWK
 from web.test_csr import IDENTIFIERS, NAMES
 
+from minikms.encodings import b64url
+
 pytestmark = pytest.mark.shared_service
 
 OPENSSL = pytest.mark.skipif(
@@ -228,6 +230,25 @@ async def test_a_certificate_does_not_outlive_its_issuer(post, refuses, generate
         body = {"kid": kid, "profile": profile, "subject": SIGNER, "key": key}
         await refuses("/certificate", body | {"days": 31}, 422, "invalid-certificate")
         await post("/certificate", body | {"days": 29})
+
+
+@pytest.mark.parametrize("days", [(-9, -1), (1, 9)])
+async def test_an_issuer_whose_certificate_is_not_valid_now(client, post, refuses, generate, days):
+    private = ec.generate_private_key(ec.SECP256R1())
+    scalar = private.private_numbers().private_value.to_bytes(32, "big")
+    secret = b64url(scalar)
+    kid = (await post("/key/import", {"alg": "p256", "secret": secret}))["kid"]
+    name, now = x509.Name.from_rfc4514_string("CN=a"), datetime.datetime.now(UTC)
+    begin, end = [now + timedelta(days=each) for each in days]
+    builder = x509.CertificateBuilder(name, name, private.public_key(), 1, begin, end)
+    constraints = x509.BasicConstraints(ca=True, path_length=None)
+    root = builder.add_extension(constraints, critical=True).sign(private, hashes.SHA256())
+    chain = {"certificates": [pem(root)]}
+    async with client.put(f"/key/{kid}/certificates", json=chain) as response:
+        assert response.status == 200
+    key = (await generate("p256"))["kid"]
+    body = {"kid": kid, "profile": "client", "subject": "CN=b", "key": key, "days": 1}
+    await refuses("/certificate", body, 422, "invalid-certificate")
 
 
 async def test_an_issuer_needs_the_certificate_of_a_ca(client, post, refuses, generate, authority):
