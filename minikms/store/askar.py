@@ -1,5 +1,6 @@
 """Opens and makes Askar stores, and says in one sentence why a store cannot be opened."""
 
+import asyncio
 import os
 import sqlite3
 from contextlib import closing, suppress
@@ -10,7 +11,7 @@ from aries_askar import AskarError, AskarErrorCode, Store
 
 from minikms.startup_errors import StoreError
 from minikms.store.askar_errors import check_error_codes, last_error
-from minikms.store.files import disk_fault
+from minikms.store.files import disk_fault, is_open_here
 from minikms.store.location import StoreKey, StoreLocation
 
 # SQLite's statistics of a large store (https://sqlite.org/fileformat2.html#stat1tab): for an index
@@ -23,6 +24,9 @@ _STATISTICS: Final = (
     ("items_tags", "ix_items_tags_name_enc", "20000000 100000 10"),
     ("items_tags", "ix_items_tags_name_plain", "10000000 100000 1"),
 )
+
+
+_CLOSE_TIMEOUT: Final = 5.0
 
 
 def new_raw_key() -> str:
@@ -53,6 +57,22 @@ async def open_store(location: StoreLocation, key: StoreKey) -> Store:
         raise StoreError(_why_not_opened(exc, location, key)) from None
 
 
+async def close_store(store: Store, location: StoreLocation) -> None:
+    """Close a store, and return once this process no longer has its SQLite file open.
+
+    Askar 0.5.0 goes on closing a connection in the background if a session has just used it: a pool
+    of sqlx 0.8 does not wait for a connection that is being returned. Until then, nobody else in
+    this process may open the file: Python's SQLite does not see the locks of Askar's.
+    """
+    await store.close()
+    if location.path is None:
+        return
+    with suppress(TimeoutError):  # another store of this process has the file open
+        async with asyncio.timeout(_CLOSE_TIMEOUT):
+            while is_open_here(location.path):
+                await asyncio.sleep(0.001)
+
+
 async def provision_store(location: StoreLocation, key: StoreKey, profile: str) -> Store:
     """Open the store with this key and this default profile, or make one.
 
@@ -77,7 +97,7 @@ async def provision_store(location: StoreLocation, key: StoreKey, profile: str) 
     finally:
         os.umask(before)
     if await store.get_default_profile() != profile:
-        await store.close()
+        await close_store(store, location)
         raise StoreError(f"There is a store of another program at {location}.")
     return store
 

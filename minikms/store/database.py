@@ -21,7 +21,13 @@ from minikms.background import in_background
 from minikms.errors import AliasNotFound, KeyNotFound
 from minikms.startup_errors import StoreError
 from minikms.store import notices
-from minikms.store.askar import check_key, open_store, provision_store, write_statistics
+from minikms.store.askar import (
+    check_key,
+    close_store,
+    open_store,
+    provision_store,
+    write_statistics,
+)
 from minikms.store.askar_errors import UndecryptableError
 from minikms.store.calls import LONG_TIMEOUT, StoreCalls
 from minikms.store.counters import ChangeCounters, FileChangeCounters
@@ -127,7 +133,7 @@ class Database:
             unreadable = await check_schema(location)
             store = await open_store(location, key)
             if unreadable:
-                await store.close()
+                await close_store(store, location)
                 raise StoreError(unreadable)
             layout, rekeyed = await check_layout(store, location)
             if serving:
@@ -176,7 +182,7 @@ class Database:
             writer_lock = WriterLock(location.path) if location.path else None
             counters = _counters(location)
         except StoreError:
-            await store.close()
+            await close_store(store, location)
             raise
         made = cls(store, location, key, writer_lock, counters, timeout=timeout)
         async with aclosing(made) as database, AsyncExitStack() as stack:
@@ -199,13 +205,12 @@ class Database:
 
         async def close() -> None:
             await self._calls.drain()
-            await self._pool.store.close()
+            await close_store(self._pool.store, self._location)
 
         closing = {asyncio.create_task(close()), *self._pool.closing}
-        # An SQLite file must not be opened again before: Askar's SQLite and Python's do not know of
-        # each other's locks in one process, so one reads half of what the other still writes.
-        file = self._location.path is not None
-        await asyncio.wait(closing, timeout=None if file else self._pool.timeout)
+        # However long the disk takes: this process must not open an SQLite file again before.
+        timeout = None if self._location.path else self._pool.timeout
+        await asyncio.wait(closing, timeout=timeout)
         await self.counters.aclose()
         if self._writer_lock:
             self._writer_lock.close()
@@ -397,7 +402,7 @@ async def _unused_elsewhere(store: Store, location: StoreLocation, key: StoreKey
     if location.path is None:
         await require_no_service(location)
         return store
-    await store.close()  # `is_open_elsewhere` requires it
+    await close_store(store, location)  # `is_open_elsewhere` requires it
     if is_open_elsewhere(location.path):
         raise StoreError(f"Another process has the store at {location} open: stop it first.")
     return await open_store(location, key)
@@ -407,7 +412,7 @@ async def _with_statistics(
     store: Store, location: StoreLocation, key: StoreKey, path: Path
 ) -> Store:
     """Open the store again, with statistics in its SQLite file unless others have it open."""
-    await store.close()
+    await close_store(store, location)
     written = not is_open_elsewhere(path) and write_statistics(path)
     store = await open_store(location, key)
     if written:

@@ -9,6 +9,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final, NamedTuple, TypeAlias
@@ -42,6 +43,17 @@ def is_open_elsewhere(store: Path) -> bool:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *_SQLITE_LOCKED)
         except BlockingIOError:
             return True
+    return False
+
+
+def is_open_here(store: Path) -> bool:
+    """Tell whether this process has a file open. It opens nothing, so it gives up no lock."""
+    with suppress(OSError):  # the file is gone, or the system has no list of descriptors
+        sought = os.stat(store)
+        for name in os.listdir("/dev/fd"):
+            with suppress(OSError):  # it was closed meanwhile
+                if os.path.samestat(sought, os.fstat(int(name))):
+                    return True
     return False
 
 
