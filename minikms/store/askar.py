@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sqlite3
+from collections import Counter
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
@@ -26,7 +27,11 @@ _STATISTICS: Final = (
 )
 
 
-_CLOSE_TIMEOUT: Final = 5.0
+# Seconds that a closed store may keep its SQLite file open.
+_CLOSE_TIMEOUT: Final = 60.0
+
+# The number of stores that this process has open, by their SQLite files.
+_OPEN: Final = Counter[Path | None]()
 
 
 def new_raw_key() -> str:
@@ -52,9 +57,11 @@ async def open_store(location: StoreLocation, key: StoreKey) -> Store:
     await check_error_codes()
     _set_driver_environment(location)
     try:
-        return await Store.open(location.uri, key.askar_method, key.secret)
+        store = await Store.open(location.uri, key.askar_method, key.secret)
     except AskarError as exc:
         raise StoreError(_why_not_opened(exc, location, key)) from None
+    _OPEN[location.path] += 1
+    return store
 
 
 async def close_store(store: Store, location: StoreLocation) -> None:
@@ -62,15 +69,23 @@ async def close_store(store: Store, location: StoreLocation) -> None:
 
     Askar 0.5.0 goes on closing a connection in the background if a session has just used it: a pool
     of sqlx 0.8 does not wait for a connection that is being returned. Until then, nobody else in
-    this process may open the file: Python's SQLite does not see the locks of Askar's.
+    this process may open the file: Python's SQLite does not see the locks of Askar's. Raises
+    StoreError if closing takes too long.
     """
+    _OPEN[location.path] -= 1
     await store.close()
-    if location.path is None:
-        return
-    with suppress(TimeoutError):  # another store of this process has the file open
+    if location.path and not _OPEN[location.path]:
+        await until_closed(location.path)
+
+
+async def until_closed(path: Path) -> None:
+    """Return once this process no longer has a file open; raises StoreError after a time limit."""
+    try:
         async with asyncio.timeout(_CLOSE_TIMEOUT):
-            while is_open_here(location.path):
+            while is_open_here(path):
                 await asyncio.sleep(0.001)
+    except TimeoutError:
+        raise StoreError(f"The file {path} cannot be closed: its disk hangs.") from None
 
 
 async def provision_store(location: StoreLocation, key: StoreKey, profile: str) -> Store:
@@ -96,6 +111,7 @@ async def provision_store(location: StoreLocation, key: StoreKey, profile: str) 
         raise StoreError(why) from None
     finally:
         os.umask(before)
+    _OPEN[location.path] += 1
     if await store.get_default_profile() != profile:
         await close_store(store, location)
         raise StoreError(f"There is a store of another program at {location}.")

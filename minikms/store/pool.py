@@ -20,7 +20,7 @@ from aries_askar import AskarError, AskarErrorCode, Store
 
 from minikms.errors import StoreUnavailable
 from minikms.startup_errors import StoreError
-from minikms.store.askar import no_answer, open_store
+from minikms.store.askar import close_store, no_answer, open_store
 from minikms.store.counters import ChangeCounters
 from minikms.store.files import StoreFile
 from minikms.store.layout import check_layout, read_layout
@@ -244,7 +244,7 @@ class StorePool:
                     LOGGER.error("%s", exc)
                 self._reopen_error = str(exc)
                 raise StoreUnavailable() from None
-            self._close_later(self.store.close())
+            self._close_later(close_store(self.store, self.location))
             self._use(store)
             self._reopen_error = ""
 

@@ -15,6 +15,7 @@ from aries_askar import Store
 
 from minikms.startup_errors import StoreError
 from minikms.store import postgres
+from minikms.store.askar import new_raw_key, until_closed
 from minikms.store.location import StoreLocation
 
 
@@ -138,7 +139,8 @@ def _read(file: sqlite3.Connection) -> Set[_Object]:
 async def _schema_of_new_file() -> Set[_Object]:
     with TemporaryDirectory() as folder:
         path = Path(folder, "new.db")
-        store = await Store.provision(f"sqlite://{path}", "raw", Store.generate_raw_key())
+        store = await Store.provision(f"sqlite://{path}", "raw", new_raw_key())
         await store.close()
+        await until_closed(path)
         with closing(connect(path, "ro", 5)) as file:
             return _read(file)

@@ -31,9 +31,8 @@ KID = KeyRef(kid="kid-1")
 
 
 @pytest.fixture
-async def stores(persistent_url, key, monkeypatch):
-    """Two services that have the same store open, so that closing the first cannot close a file."""
-    monkeypatch.setattr(askar, "_CLOSE_TIMEOUT", 0)
+async def stores(persistent_url, key):
+    """Two services that have the same store open."""
     location = StoreLocation.parse(persistent_url)
     async with KeyStore.create(location, key):
         pass
