@@ -2,8 +2,9 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from aiohttp import web
@@ -25,10 +26,11 @@ from minikms.events import AuditSink
 from minikms.http.answers import Answer, AnswerForm, BodyAnswer, Handler
 from minikms.http.gate import Gate, Gated, enter, receive
 from minikms.http.hosts import known_hosts
+from minikms.http.logs import request_id
 from minikms.http.proxies import parse_proxies
 from minikms.http.request_batches import EVERY_PATH
 from minikms.http.server import KmsRunner
-from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVER, SHUTDOWN, UNREAD
+from minikms.http.state import CONFIG, IN_FLIGHT, OBSERVER, PARAMETERS, SHUTDOWN, UNREAD
 from minikms.http.tracebacks import loggable
 from minikms.records import PROFILE_PATTERN
 from minikms.startup_errors import PluginError
@@ -36,6 +38,7 @@ from minikms.startup_errors import PluginError
 LOGGER = logging.getLogger(__name__)
 
 _PROFILE: Final = re.compile(PROFILE_PATTERN)
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 # In place of a scope, where no token is needed.
 _NO_TOKEN: Final = (OPEN, LOGIN)
@@ -114,7 +117,9 @@ class DoorApp:
                 raise ProfileNotFound()
             if not is_open:
                 enter(request, profile)
-            answer: Any = await route.handler(DoorCall(request, body, profile, self._service))
+            parameters = request.get(PARAMETERS, _NOTHING)
+            call = DoorCall(request, body, profile, self._service, request_id(request), parameters)
+            answer: Any = await route.handler(call)
             if isinstance(answer, bytes):
                 return answer
             if not isinstance(answer, DoorAnswer):

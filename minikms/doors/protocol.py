@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
-_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
-
 
 class DoorService(Protocol):
     """The keys of the service, as a door uses them.
@@ -241,13 +239,17 @@ class DoorOption(NamedTuple):
 class DoorCall:
     """A call that has passed the gate: its caller may perform this operation in this profile.
 
-    `request` is aiohttp's; its body has been read into `body`.
+    `request` is aiohttp's; its body has been read into `body`. `request_id` is the id in the log
+    and the audit log: up to 128 of `A-Za-z0-9._:/+=@-`. `parameters` are the variables of the path
+    by name, if `minikms.doors.paths` found the route.
     """
 
     request: "web.Request"
     body: bytes = field(repr=False)
     profile: str
     service: DoorService
+    request_id: str
+    parameters: Mapping[str, str]
 
     # Imported in functions: the help of `minikms serve` loads this module without HTTP.
 
@@ -263,21 +265,6 @@ class DoorCall:
         from minikms.http.gate import caller
 
         return caller(self.request)
-
-    @property
-    def request_id(self) -> str:
-        """The request's id, as in the log and the audit log: up to 128 of `A-Za-z0-9._:/+=@-`."""
-        from minikms.http.logs import request_id
-
-        return request_id(self.request)
-
-    @property
-    def parameters(self) -> Mapping[str, str]:
-        """The variables of the path by name, if `minikms.doors.paths` found the route."""
-        from minikms.http.state import PARAMETERS
-
-        found: Mapping[str, str] = self.request.get(PARAMETERS, _NOTHING)
-        return found
 
     async def authenticate(self, token: str) -> "DoorCaller":
         """Authenticate the token in the body of a call to a LOGIN route, for the call's profile.

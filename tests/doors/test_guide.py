@@ -36,7 +36,7 @@ def test_the_table_has_the_members_of_a_door():
 
 
 def test_a_door_call_has_the_documented_fields():
-    said = "`DoorCall`: `request`, `body`, `profile` and `service`"
+    said = "`DoorCall`: `request`, `body`, `profile`, `service`, `request_id` and `parameters`"
     assert said in GUIDE
     assert list(inspect.signature(doors.DoorCall).parameters) == re.findall(r"`(\w+)`", said)[1:]
 

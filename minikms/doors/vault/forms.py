@@ -35,7 +35,9 @@ FORM_MEMBERS: Final = (
 )
 """The members of a body from which a SignatureForm is read."""
 _IN_PATH_OR_BODY: Final = frozenset({"urlalgorithm", *FORM_MEMBERS.split(" ")})
-_MARSHALING: Final = ("asn1", "jws")
+_MARSHALING: Final = "marshaling_algorithm"
+_MARSHALING_ALONE: Final = frozenset({_MARSHALING})
+_ASN1, _JWS = "asn1", "jws"
 _PKCS1: Final = "pkcs1v15"
 
 _PREFIX: Final = "vault:v"
@@ -89,17 +91,19 @@ class SignatureForm(NamedTuple):
     @classmethod
     def read(cls, body: Body) -> Self:
         """Read the form of a body; raises VaultError."""
-        if body.members.keys().isdisjoint(_IN_PATH_OR_BODY):
-            return cls(SHA2_256, False, "", "auto", False)
+        asked = _IN_PATH_OR_BODY.intersection(body.members)
+        marshaling = body.text(_MARSHALING, _ASN1) if _MARSHALING in asked else _ASN1
+        if marshaling not in (_ASN1, _JWS):
+            raise invalid(f'invalid marshaling type "{marshaling}"')
+        jws = marshaling == _JWS
+        if asked <= _MARSHALING_ALONE:
+            return cls(SHA2_256, False, "", "auto", jws)
         hash_name = asked_hash(body)
         if hash_name not in _HASHES:
             raise invalid(f'invalid hash algorithm "{hash_name}"')
-        marshaling = body.text("marshaling_algorithm", _MARSHALING[0])
-        if marshaling not in _MARSHALING:
-            raise invalid(f'invalid marshaling type "{marshaling}"')
         prehashed, scheme = body.boolean("prehashed"), body.text("signature_algorithm")
         salt_length = _salt_length(body.text("salt_length", "auto"))
-        return cls(hash_name, prehashed, scheme, salt_length, marshaling == "jws")
+        return cls(hash_name, prehashed, scheme, salt_length, jws)
 
     def options(self, record: KeyRecord) -> SignOptions:
         """Choose the options of a signature by a key; raises VaultError."""
@@ -121,7 +125,7 @@ class SignatureForm(NamedTuple):
     def write(self, signature: bytes) -> str:
         """Write a signature in base64."""
         text = base64(signature)
-        return text.rstrip("=").translate(_TO_URL) if self.jws else text
+        return text.rstrip("=").replace("+", "-").replace("/", "_") if self.jws else text
 
     def parse(self, text: str) -> bytes:
         """Parse a signature in base64; raises VaultError."""
@@ -136,7 +140,6 @@ class SignatureForm(NamedTuple):
             raise invalid("invalid base64 signature value") from None
 
 
-_TO_URL: Final = str.maketrans("+/", "-_")
 _FROM_URL: Final = str.maketrans("-_", "+/")
 _URL_SAFE: Final = re.compile(r"[A-Za-z0-9_-]*")
 
@@ -171,13 +174,15 @@ def _require_hash(form: SignatureForm) -> None:
 
 def _ecdsa(own: str) -> "_Options":
     """Choose the options of a curve whose own hash is `own`, which takes less time."""
+    of_own = SignOptions(encoding="der"), SignOptions(encoding="raw")
 
     def options(form: SignatureForm) -> SignOptions:
+        if form.hash == own and not form.prehashed:
+            return of_own[form.jws]
         _require_hash(form)
         # A digest may have any length: Vault ignores the name of its hash.
         hash_name = NO_HASH if form.prehashed else _HASHES[form.hash][0]
-        encoding: Literal["raw", "der"] = "raw" if form.jws else "der"
-        return SignOptions(encoding=encoding, hash=None if hash_name == own else hash_name)
+        return of_own[form.jws]._replace(hash=hash_name)
 
     return options
 
@@ -214,9 +219,9 @@ _Options: TypeAlias = Callable[[SignatureForm], SignOptions]
 
 _OPTIONS: Final[Mapping[str, _Options]] = {
     "ed25519": _eddsa,
-    **dict.fromkeys(("p256", "k256"), _ecdsa("sha256")),
-    "p384": _ecdsa("sha384"),
-    "p521": _ecdsa("sha512"),
+    **dict.fromkeys(("p256", "k256"), _ecdsa(SHA2_256)),
+    "p384": _ecdsa("sha2-384"),
+    "p521": _ecdsa("sha2-512"),
     **{f"rsa{bits}": _rsa(bits) for bits in (2048, 3072, 4096)},
     **dict.fromkeys(("mldsa44", "mldsa65", "mldsa87"), _mldsa),
 }
