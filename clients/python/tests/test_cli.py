@@ -114,6 +114,33 @@ def test_a_jws_is_signed_and_verified(command, minikms):
     assert "issuer" in kids
 
 
+def test_a_cose_message_is_signed_and_verified(command, minikms, tmp_path):
+    command("mkms key generate p256 --alias issuer")
+    made = command("mkms cose sign issuer hello --typ application/cwt --aad context")
+    found = minikms.verify_cose(decode(made), alias="issuer", external_aad=b"context")
+    assert (found.valid, found.payload) == (True, b"hello")
+    shown = json.loads(command(f"mkms --json cose verify issuer {made} --aad context"))
+    assert decode(shown["payload"]) == b"hello"
+    assert command(f"mkms cose verify issuer {made}", code=1) == "not valid"
+    command("mkms cose sign issuer hello --detached --untagged --kid-header none --output m.cose")
+    assert (tmp_path / "m.cose").read_bytes().startswith(b"\x84\x43\xa1\x01\x26\xa0\xf6")
+    assert command("mkms cose verify issuer --file m.cose --payload hello") == "valid"
+    assert command("mkms cose verify issuer AAAA", code=5) == ""
+
+
+def test_keys_are_attested(command, minikms):
+    command("mkms key generate p256 --alias provider")
+    kid = command("mkms key generate p256 --alias wallet")
+    options = "--nonce n --audience https://issuer.example --key-storage iso_18045_basic"
+    token = command(f"mkms attest provider wallet {options} --expires-in 60")
+    verified = minikms.verify_jws(token, alias="provider")
+    claims = json.loads(verified.payload)
+    assert claims["attested_keys"] == [minikms.get_key(kid).jwk]
+    assert (claims["exp"] - claims["iat"], claims["key_storage"]) == (60, ["iso_18045_basic"])
+    assert verified.header["typ"] == "key-attestation+jwt"
+    assert command("mkms attest provider nobody", code=5) == ""
+
+
 def test_certificates_are_requested_issued_and_kept(command, minikms, tmp_path):
     command("mkms key generate p256 --alias iaca")
     command("mkms key generate p256 --alias signer")

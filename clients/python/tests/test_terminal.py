@@ -121,6 +121,7 @@ ANSWERS = {
     "status": [{"status": HOSTILE}],
     "jwks": [{"keys": [{HOSTILE: HOSTILE}]}],
     f"jws sign {KID} x": [{"jws": HOSTILE}],
+    f"attest {KID} x": [{"jwt": HOSTILE}],
     f'decrypt {KID} \'{{"ciphertext":""}}\'': [{"plaintext": PLAINTEXT}],
     f"box unseal {KID} ''": [{"plaintext": PLAINTEXT}],
     f"jwe decrypt {KID} x": [{"plaintext": PLAINTEXT, "header": {HOSTILE: HOSTILE}}],

@@ -5,7 +5,7 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
-from minikms_client.cli import administration, certificates, jose, keys, messages, operations
+from minikms_client.cli import administration, certificates, cose, jose, keys, messages, operations
 from minikms_client.cli.commands import Group
 from minikms_client.cli.exits import sentences
 from minikms_client.cli.options import OPTIONS
@@ -55,6 +55,8 @@ for command in (
     operations.random,
     jose.jws,
     jose.jwks,
+    cose.cose,
+    cose.attest,
     certificates.csr,
     certificates.certificate,
     messages.jwe,

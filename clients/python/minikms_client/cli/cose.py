@@ -1,0 +1,127 @@
+"""COSE and key attestations: `mkms cose`, and `mkms attest`."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from minikms_client.cli.commands import Command, Group
+from minikms_client.cli.data import encoded, message, takes_data, takes_output, write_bytes
+from minikms_client.cli.operations import say_valid
+from minikms_client.cli.session import Session, pass_session
+from minikms_client.wire import encode
+
+
+@click.group(cls=Group)
+def cose() -> None:
+    """Sign and verify COSE messages."""
+
+
+@cose.command("sign")
+@click.argument("name")
+@takes_data
+@takes_output
+@click.option("--alg", help="A JOSE name of the key, such as PS256.")
+@click.option("--detached", is_flag=True, default=None, help="Leave the payload out.")
+@click.option("--aad", help="Data that is signed, and not in the message.")
+@click.option("--typ", help="The type of the message, such as application/cwt.")
+@click.option("--content-type", help="The media type of the payload.")
+@click.option(
+    "--kid-header", type=click.Choice(["kid", "alias", "none"]), help="Name of the key in it."
+)
+@click.option(
+    "--certificate-header",
+    type=click.Choice(["none", "x5chain", "x5t"]),
+    help="The certificate of the key in the header.",
+)
+@click.option("--untagged", is_flag=True, help="Leave the CBOR tag out, as mdocs do.")
+@pass_session
+def sign_cose(
+    session: Session,
+    /,
+    name: str,
+    data: str | None,
+    file: Path | None,
+    output: Path | None,
+    aad: str | None,
+    untagged: bool,
+    **options: Any,
+) -> None:
+    """Print a COSE_Sign1 of DATA by the key NAME, a kid or an alias, in base64url."""
+    call = partial(
+        session.client.sign_cose,
+        message(data, file),
+        external_aad=None if aad is None else aad.encode(),
+        tagged=False if untagged else None,
+        **options,
+    )
+    signed = session.by_name(name, call)
+    if output is not None:
+        write_bytes(signed, output)
+    else:
+        session.show({"cose": encode(signed)}, encode(signed))
+
+
+@cose.command("verify")
+@click.argument("name")
+@click.argument("text", metavar="COSE", required=False)
+@click.option(
+    "--file", type=click.Path(dir_okay=False, path_type=Path), help="Read the message from a file."
+)
+@click.option("--payload", help="The payload of a detached message.")
+@click.option("--aad", help="Data that is signed, and not in the message.")
+@pass_session
+def verify_cose(
+    session: Session,
+    name: str,
+    text: str | None,
+    file: Path | None,
+    payload: str | None,
+    aad: str | None,
+) -> None:
+    """Verify a COSE message by the key NAME: exit code 0 or 1; --json shows its payload."""
+    call = partial(
+        session.client.verify_cose,
+        encoded(text, file),
+        payload=None if payload is None else payload.encode(),
+        external_aad=None if aad is None else aad.encode(),
+    )
+    found = session.by_name(name, call)
+    say_valid(session, found, found.valid)
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@click.argument("keys", nargs=-1, required=True)
+@click.option("--nonce", help="The nonce of the issuer.")
+@click.option("--audience", help="The issuer, as aud.")
+@click.option("--expires-in", type=click.IntRange(1), help="Seconds; 300 by default.")
+@click.option("--key-storage", multiple=True, help="Your claim, such as iso_18045_basic.")
+@click.option("--user-authentication", multiple=True, help="Your claim, such as iso_18045_basic.")
+@click.option("--certification", help="Your claim: the URL of a certification.")
+@click.option(
+    "--certificate-header",
+    type=click.Choice(["none", "x5c", "x5t#S256"]),
+    help="The certificate of the key NAME in the header.",
+)
+@pass_session
+def attest(
+    session: Session,
+    /,
+    name: str,
+    keys: tuple[str, ...],
+    key_storage: tuple[str, ...],
+    user_authentication: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Print a key attestation of KEYS, each a kid or an alias, by the key NAME."""
+    call = partial(
+        session.client.attest_keys,
+        keys,
+        key_storage=key_storage or None,
+        user_authentication=user_authentication or None,
+        **options,
+    )
+    jwt = session.by_name(name, call)
+    session.show({"jwt": jwt}, jwt)
