@@ -18,8 +18,8 @@ def _eudiplo(name):
     ]
 
 
-def _eudiplo_4(name):
-    """The same in EUDIPLO 4: apps/backend/src/crypto/key/adapters/vault-key.service.ts."""
+def _old_eudiplo(name):
+    """The same before May 2026: apps/backend/src/crypto/key/adapters/vault-key.service.ts."""
     return [
         Call("POST", "sys/mounts/transit", {"type": "transit"}, says="path is already in use"),
         post(f"keys/{name}", {"exportable": False, "type": "ecdsa-p256"}),
@@ -135,7 +135,7 @@ def _cosign(name):
 
 GROUPS = {
     "EUDIPLO": _eudiplo("eudiplo"),
-    "EUDIPLO 4": _eudiplo_4("0c4de2c6-4a63-4ac8-a1e1-0f5b1c6d3a11"),
+    "EUDIPLO before May 2026": _old_eudiplo("0c4de2c6-4a63-4ac8-a1e1-0f5b1c6d3a11"),
     "walt.id": _waltid("kwalt"),
     "walt.id, waltid-crypto2": _waltid_2("walt2"),
     "EDC": _edc("edc"),
