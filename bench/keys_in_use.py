@@ -33,9 +33,11 @@ BY_DEFAULT: Final = 40_000
 ROOM: Final = {"MINIKMS_CACHE_MEMORY": str(512 * MIB)}
 
 # Keys count as in use when each was drawn so often on average, by either worker, or after loads of
-# 1, 2, 4 seconds, and so on up to the longest.
-DRAWN: Final = 5
-LONGEST: Final = 32
+# 1, 2, 4 seconds, and so on up to the longest. Each of two workers has cached 98 % of them then.
+# The cache of an earlier Mini KMS is full sooner.
+DRAWN: Final = 8
+LONGEST: Final = 64
+LONGEST_BEFORE: Final = 16
 
 
 def row(keys: int, state: str = IN_USE) -> Row:
@@ -114,7 +116,7 @@ class KeysInUse:
                 starting = self._started(name, ROOM if one.keys > BY_DEFAULT else {})
                 try:
                     server = await stack.enter_async_context(starting)
-                    await self._use(server, self.requests[name][-one.keys :])
+                    await self._use(server, self.requests[name][-one.keys :], name)
                     servers[name] = server
                 except FAILURES as exc:
                     self.run.miss(f"{one}, {name}: {exc!r}")
@@ -129,10 +131,11 @@ class KeysInUse:
             self.run.memory[one] = {name: server.memory() for name, server in servers.items()}
         return found
 
-    async def _use(self, server: Server, requests: Sequence[Request]) -> None:
+    async def _use(self, server: Server, requests: Sequence[Request], name: str) -> None:
         """Draw keys until they are in use."""
+        longest = LONGEST_BEFORE if name.endswith(BEFORE) else LONGEST
         drawn, seconds = 0.0, 1
-        while drawn < DRAWN * len(requests) and seconds <= LONGEST:
+        while drawn < DRAWN * len(requests) and seconds <= longest:
             load = await server.load(requests, CONNECTIONS, seconds, "draw")
             drawn += load.rate * seconds
             seconds *= 2

