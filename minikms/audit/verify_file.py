@@ -86,11 +86,6 @@ class FoundChain:
     hash: str | None = None
     prev: str = ""
 
-    @property
-    def last_head(self) -> Head | None:
-        """The head with the most lines, if the chain has one."""
-        return self.heads[max(self.heads)] if self.heads else None
-
     def may_have(self, n: int, hash_: str) -> bool:
         """Tell whether line `n` may have this hash, by the lines and heads read."""
         if n > self.n:
@@ -246,7 +241,7 @@ class FileChecker:
         """Check the end of a chain against its last head."""
         if chain is None:
             return
-        head = chain.last_head
+        head = chain.heads[max(chain.heads)] if chain.heads else None
         count = head.count if head else 0
         if chain.n < count:
             missing = _lines(chain.n + 1, count)

@@ -85,7 +85,7 @@ class JwkSets:
             return found
         current = self._computations.get(profile)
         if current is None or not (
-            current.pending is None or _is_current(current.pending, profile)
+            current.pending is None or current.pending.is_current(*_sources(profile))
         ):
             current = self._begin(profile, current)
         # Others wait for it, even if this caller is gone.
@@ -186,10 +186,6 @@ def _names(record: KeyRecord) -> Iterator[dict[str, Any]]:
 def _sources(profile: str) -> tuple[tuple[str, str], ...]:
     """The entries from which a profile's set is read, and whether it is public."""
     return (PROFILE, profile), (CONTENTS, profile)
-
-
-def _is_current(pending: PendingEntry[JwkSet], profile: str) -> bool:
-    return pending.is_current(*_sources(profile))
 
 
 def _weight(found: JwkSet) -> int:

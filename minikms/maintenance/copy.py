@@ -55,7 +55,7 @@ async def copy(
     for profile in await source.profiles():
         # A profile that is removed meanwhile is left out; one that is made again is copied again.
         while (askar_profile := await _askar_profile(source, profile)) is not None:
-            await target.create_profile(profile)
+            await target.directory.create(profile)
             try:
                 copied = await _copy_profile(source, target, registry, profile, advance)
             except ProfileNotFound:
@@ -65,7 +65,7 @@ async def copy(
             if copied is not None and await source.askar_profile(profile) == askar_profile:
                 yield copied
                 break
-            await target.remove_profile(profile)
+            await target.directory.remove(profile)
 
 
 async def _askar_profile(inspector: StoreInspector, profile: str) -> str | None:

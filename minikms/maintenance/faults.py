@@ -55,10 +55,6 @@ def faults_of(stored: StoredKey, registry: AlgorithmRegistry) -> Iterator[str]:
             and bound.versioned is not (alias in record.versioned)
         ):
             yield f"the versions of its alias {alias!r} do not match its record"
-    yield from _faults_of_deletion(stored, record)
-
-
-def _faults_of_deletion(stored: StoredKey, record: KeyRecord) -> Iterator[str]:
     if stored.deletion is None:
         if record.deletes is not None and (DELETION, stored.kid) not in stored.unreadable:
             yield "it is scheduled for deletion, and nothing would remove it"

@@ -25,6 +25,7 @@ class StoreWriter:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.directory = database.directory
 
     @classmethod
     @asynccontextmanager
@@ -33,14 +34,6 @@ class StoreWriter:
         async with Database.create(location, key, timeout=LONG_TIMEOUT) as database:
             yield cls(database)
             await database.finish()
-
-    async def create_profile(self, name: str) -> None:
-        """Make an empty profile; raises ProfileExists."""
-        await self._database.directory.create(name)
-
-    async def remove_profile(self, name: str) -> None:
-        """Remove a profile with all its contents."""
-        await self._database.directory.remove(name)
 
     async def publish(self, profile: str) -> None:
         """Let everybody read the profile's public keys."""

@@ -116,8 +116,12 @@ class _Workers:
 
     async def _start(self, name: str) -> int:
         """Start a worker and wait until it listens; return 0, or its code if it ends first."""
+        config = self._config
+        if config.audit_log:  # each has its own
+            file = file_of_worker(config.audit_log, name)
+            config = dataclasses.replace(config, audit_log=file)
         try:
-            worker = _spawn(name, self._config_of(name))
+            worker = _spawn(name, config)
         except OSError as exc:  # out of memory or descriptors, perhaps for a while
             LOGGER.error("%s cannot be started: %s", name, exc.strerror)
             return 1
@@ -129,13 +133,6 @@ class _Workers:
             return max(1, await self._end(name))
         LOGGER.info("%s is process %d", name, worker.process.pid)
         return 0
-
-    def _config_of(self, name: str) -> Config:
-        """Return the configuration of a worker, with an audit log of its own."""
-        if not self._config.audit_log:
-            return self._config
-        file = file_of_worker(self._config.audit_log, name)
-        return dataclasses.replace(self._config, audit_log=file)
 
     async def _keep_running(self, name: str) -> None:
         """Replace a worker whenever it ends, after a pause if it did not run long."""

@@ -179,7 +179,7 @@ def _why_not_opened(exc: AskarError, location: StoreLocation, key: StoreKey) -> 
             return f"The directory {folder} does not exist."
         if not location.path.exists():
             return absent
-        if _denied(location.path):
+        if not os.access(location.path, os.R_OK | os.W_OK):
             return f"The file {location.path} cannot be read and written."
         if "database is locked" in cause:
             return f"The file {location.path} is locked by another program."
@@ -198,7 +198,3 @@ def _why_not_opened(exc: AskarError, location: StoreLocation, key: StoreKey) -> 
 def no_answer(location: StoreLocation) -> str:
     """The sentence on a database that cannot be reached."""
     return f"The database at {location} does not answer, or a proxy in front of it has no primary."
-
-
-def _denied(path: Path) -> bool:
-    return not os.access(path, os.R_OK | os.W_OK)

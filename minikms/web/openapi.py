@@ -18,8 +18,7 @@ from minikms.web.messages import NDJSON
 from minikms.web.parameters import PROFILE_OF_CALL
 from minikms.web.routes import Problems, Route
 from minikms.web.schemas.examples import ANSWERS, EXAMPLES
-from minikms.web.schemas.problem_body import Problem
-from minikms.web.schemas.system_bodies import Algorithm
+from minikms.web.schemas.system_bodies import Algorithm, Problem
 
 # In the order of the page: no example needs a key that an earlier group deletes.
 TAGS: Final = (

@@ -314,8 +314,8 @@ async def test_a_profile_that_cannot_be_used(source, persistent_url, target, key
 
 async def test_a_copy_that_another_process_begins_again(target, key):
     first, second = (StoreWriter.create(target, key) for _ in range(2))
-    await (await first.__aenter__()).create_profile("a")
-    await (await second.__aenter__()).create_profile("b")
+    await (await first.__aenter__()).directory.create("a")
+    await (await second.__aenter__()).directory.create("b")
     with pytest.raises(StoreError, match="Another process also makes"):
         await first.__aexit__(None, None, None)
     with pytest.raises(StoreError, match="never finished"):

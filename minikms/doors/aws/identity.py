@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import uuid
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -126,11 +125,6 @@ def account_of(profile: str) -> str:
         return _DEFAULT_ACCOUNT
     digest = hashlib.sha256(profile.encode()).digest()
     return f"{int.from_bytes(digest, 'big') % _ACCOUNTS:012}"
-
-
-def new_uuid() -> str:
-    """Make the id of a new key."""
-    return str(uuid.uuid4())
 
 
 def uuid_alias(text: str) -> str:

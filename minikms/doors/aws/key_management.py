@@ -1,6 +1,7 @@
 """Operations that make, describe, list, enable, disable and delete keys."""
 
 import time
+import uuid
 from typing import Any, Final
 
 import orjson
@@ -22,7 +23,7 @@ from minikms.doors.aws.body import (
     timestamp,
 )
 from minikms.doors.aws.errors import AwsError, invalid, unsupported
-from minikms.doors.aws.identity import Arns, new_uuid, uuid_alias
+from minikms.doors.aws.identity import Arns, uuid_alias
 from minikms.doors.aws.operation import AwsCall, AwsKey, operation
 from minikms.doors.aws.specs import (
     ENCRYPT_DECRYPT,
@@ -72,7 +73,7 @@ async def create_key(call: AwsCall, body: Body) -> dict[str, Any]:
         usage = ENCRYPT_DECRYPT
     if usage not in spec.algorithms:
         raise invalid(f"KeyUsage {usage} is not compatible with KeySpec {spec.name}")
-    key_id = new_uuid()
+    key_id = str(uuid.uuid4())
     policy = KeyPolicy(
         aliases=(uuid_alias(key_id),),
         labels=new_labels(body.get("Description", ""), body.get("Tags", ())),

@@ -17,7 +17,7 @@ from minikms.web.schemas.fields import (
     kid,
     number,
 )
-from minikms.web.schemas.problem_body import Problem
+from minikms.web.schemas.system_bodies import Problem
 
 
 class _SignatureOptions(Request):
