@@ -31,7 +31,7 @@ async def perform(call: VaultCall, use: Use[ResultT], cannot: str) -> ResultT:
     try:
         return await call.perform(use.key.ref, use.operation)
     except errors.UnsupportedOperation as exc:
-        raise await _unsupported(call, use.key.ref, exc, cannot) from None
+        raise await _unsupported(call, use.key.ref, use.operation, exc, cannot) from None
 
 
 async def perform_each(
@@ -63,16 +63,21 @@ async def _batch(
             call.profile, ref, batch, operations, call.door.presence()
         )
     except errors.UnsupportedOperation as exc:
-        raise await _unsupported(call, ref, exc, cannot) from None
+        raise await _unsupported(call, ref, operations[0], exc, cannot) from None
     except errors.KeyNotFound:
         return [invalid("no such key version")] * len(operations)
 
 
-async def _unsupported(call: VaultCall, ref: KeyRef, error: KmsError, cannot: str) -> KmsError:
+async def _unsupported(
+    call: VaultCall, ref: KeyRef, operation: Operation[Any, Any], error: KmsError, cannot: str
+) -> KmsError:
     """Return Vault's error if the type of a key excludes an operation, else `error`."""
     record = await call.service.get(call.profile, ref)
     found = key_types(call.registry).of(record)
-    return error if found is None else invalid(cannot.format(found.name))
+    can = call.registry.of(record).operations
+    if found is None or any(use.operation in can for use in operation.uses):
+        return error
+    return invalid(cannot.format(found.name))
 
 
 async def answered(

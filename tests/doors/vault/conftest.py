@@ -28,6 +28,13 @@ class Vault:
         ) as answer:
             return answer.status, await answer.json() if await answer.read() else None
 
+    async def refused(self, path: str, **body: Any) -> str:
+        """Call a path of Transit, and give the sentence of the refusal; fails if it succeeds."""
+        status, answer = await self.call("POST", f"transit/{path}", body)
+        assert status == 400, answer
+        sentence: str = answer["errors"][0]
+        return sentence
+
     async def data(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
         """Call, and give `data` of the answer; fails unless the call succeeds."""
         status, answer = await self.call(method, path, body, **more)

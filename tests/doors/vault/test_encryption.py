@@ -48,12 +48,6 @@ async def decrypt(vault, ciphertext, name="k", **options):
     )
 
 
-async def refused(vault, path, **body):
-    status, answer = await vault.call("POST", f"transit/{path}", body)
-    assert status == 400, answer
-    return answer["errors"][0]
-
-
 @pytest.mark.parametrize("kind", CIPHERS)
 @pytest.mark.parametrize("aad", [b"", b"associated"])
 @pytest.mark.parametrize("plaintext", [b"", PLAINTEXT])
@@ -68,7 +62,7 @@ async def test_a_ciphertext_is_nonce_ciphertext_and_tag(vault, kind, aad, plaint
     assert opened == plaintext
     assert await decrypt(vault, sealed, **options) == plaintext
     other = {} if aad else {"associated_data": b64(b"other")}
-    assert await refused(vault, "decrypt/k", ciphertext=sealed, **other)
+    assert await vault.refused("decrypt/k", ciphertext=sealed, **other)
     assert await encrypt(vault, plaintext, **options) != sealed
 
 
@@ -84,9 +78,9 @@ async def test_rsa_encrypts_by_oaep_with_sha256(vault, bits):
     by_pyca = b64(key.public_key().encrypt(PLAINTEXT, oaep))
     assert await decrypt(vault, f"vault:v1:{by_pyca}") == PLAINTEXT
     for body in ({"plaintext": b64(bytes(600))}, {"plaintext": "", "associated_data": "YQ=="}):
-        assert await refused(vault, "encrypt/k", **body)
-    assert await refused(vault, "decrypt/k", ciphertext="vault:v1:AAAA")
-    assert await refused(vault, "decrypt/k", ciphertext=sealed, associated_data="YQ==")
+        assert await vault.refused("encrypt/k", **body)
+    assert await vault.refused("decrypt/k", ciphertext="vault:v1:AAAA")
+    assert await vault.refused("decrypt/k", ciphertext=sealed, associated_data="YQ==")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +101,7 @@ async def test_rsa_encrypts_by_oaep_with_sha256(vault, bits):
 )
 async def test_a_wrong_member_is_refused(vault, body, says):
     await make(vault, "aes256-gcm96")
-    assert says in await refused(vault, "encrypt/k", **body)
+    assert says in await vault.refused("encrypt/k", **body)
 
 
 @pytest.mark.parametrize(
@@ -129,8 +123,8 @@ async def test_a_wrong_member_is_refused(vault, body, says):
 )
 async def test_a_wrong_ciphertext_is_refused(vault, ciphertext, says):
     await make(vault, "aes256-gcm96")
-    assert says in await refused(vault, "decrypt/k", ciphertext=ciphertext)
-    assert says in await refused(vault, "rewrap/k", ciphertext=ciphertext)
+    assert says in await vault.refused("decrypt/k", ciphertext=ciphertext)
+    assert says in await vault.refused("rewrap/k", ciphertext=ciphertext)
 
 
 async def test_the_oldest_ciphertexts_begin_at_version_0(vault):
@@ -142,10 +136,10 @@ async def test_the_oldest_ciphertexts_begin_at_version_0(vault):
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa-p256", "hmac"])
 async def test_other_types_do_not_encrypt(vault, kind):
     await make(vault, kind)
-    assert f"not supported for key type {kind}" in await refused(vault, "encrypt/k", plaintext="")
-    sentence = await refused(vault, "decrypt/k", ciphertext="vault:v1:AAAA")
+    assert f"not supported for key type {kind}" in await vault.refused("encrypt/k", plaintext="")
+    sentence = await vault.refused("decrypt/k", ciphertext="vault:v1:AAAA")
     assert f"not supported for key type {kind}" in sentence
-    assert "not supported" in await refused(vault, "datakey/wrapped/k")
+    assert "not supported" in await vault.refused("datakey/wrapped/k")
 
 
 async def test_an_older_version_encrypts_and_decrypts(vault):
@@ -158,9 +152,9 @@ async def test_an_older_version_encrypts_and_decrypts(vault):
     assert again["key_version"] == 2
     assert await decrypt(vault, again["ciphertext"]) == PLAINTEXT
     await vault.call("POST", "transit/keys/k/config", {"min_decryption_version": 2})
-    assert "too old" in await refused(vault, "decrypt/k", ciphertext=old)
+    assert "too old" in await vault.refused("decrypt/k", ciphertext=old)
     await vault.call("POST", "transit/keys/k/config", {"min_encryption_version": 2})
-    assert "less than the minimum" in await refused(vault, "encrypt/k", plaintext="", key_version=1)
+    assert "less than the minimum" in await vault.refused("encrypt/k", plaintext="", key_version=1)
 
 
 async def test_encrypt_makes_a_key_that_does_not_exist(vault):
@@ -185,13 +179,13 @@ async def test_encrypt_makes_a_key_that_does_not_exist(vault):
     ],
 )
 async def test_a_call_that_cannot_succeed_makes_no_key(vault, body, says):
-    assert says in await refused(vault, "encrypt/none", **body)
+    assert says in await vault.refused("encrypt/none", **body)
     assert (await vault.call("GET", "transit/keys/none"))[0] == 404
 
 
 @pytest.mark.parametrize("path", ["decrypt/none", "rewrap/none", "datakey/wrapped/none"])
 async def test_other_calls_make_no_key(vault, path):
-    assert "not found" in await refused(vault, path, ciphertext="vault:v1:AAAA")
+    assert "not found" in await vault.refused(path, ciphertext="vault:v1:AAAA")
     assert (await vault.call("GET", "transit/keys/none"))[0] == 404
 
 
@@ -219,4 +213,4 @@ async def test_a_data_key_is_returned_encrypted_and_plain(vault, bits, size):
 )
 async def test_a_wrong_data_key_is_refused(vault, path, body, says):
     await make(vault, "aes256-gcm96")
-    assert says in await refused(vault, f"datakey/{path}/k", **body)
+    assert says in await vault.refused(f"datakey/{path}/k", **body)

@@ -35,12 +35,6 @@ async def valid(vault, made, path="k", **options):
     return (await vault.data("POST", f"transit/verify/{path}", body))["valid"]
 
 
-async def refused(vault, path, **body):
-    status, answer = await vault.call("POST", f"transit/{path}", body)
-    assert status == 400, answer
-    return answer["errors"][0]
-
-
 @pytest.mark.parametrize(("name", "known"), HASHES.items())
 async def test_an_hmac_key_computes_each_hash(vault, name, known):
     await make(vault, "hmac")
@@ -92,7 +86,7 @@ async def test_every_key_has_an_hmac_of_its_own(vault, kind):
 )
 async def test_a_wrong_member_is_refused(vault, path, body, says):
     await make(vault, "hmac")
-    assert says in await refused(vault, path, **body)
+    assert says in await vault.refused(path, **body)
 
 
 async def test_versions_are_bounded_by_the_configuration(vault):
@@ -101,5 +95,5 @@ async def test_versions_are_bounded_by_the_configuration(vault):
     await vault.call("POST", "transit/keys/k/rotate")
     config = {"min_decryption_version": 2, "min_encryption_version": 2}
     await vault.call("POST", "transit/keys/k/config", config)
-    assert "less than the minimum" in await refused(vault, "hmac/k", input=INPUT, key_version=1)
-    assert "too old" in await refused(vault, "verify/k", input=INPUT, hmac=made)
+    assert "less than the minimum" in await vault.refused("hmac/k", input=INPUT, key_version=1)
+    assert "too old" in await vault.refused("verify/k", input=INPUT, hmac=made)

@@ -58,13 +58,6 @@ async def valid(vault, signature, path="k", **options):
     return (await vault.data("POST", f"transit/verify/{path}", body))["valid"]
 
 
-async def refused(vault, path, **body):
-    """The sentence of a refusal."""
-    status, answer = await vault.call("POST", f"transit/{path}", body)
-    assert status == 400, answer
-    return answer["errors"][0]
-
-
 @pytest.mark.parametrize("name", HASHES)
 @pytest.mark.parametrize("kind", CURVES)
 async def test_each_curve_signs_with_each_hash(vault, kind, name):
@@ -95,8 +88,7 @@ async def test_jws_marshaling_is_url_safe_and_fixed_in_length(vault, kind, size)
     assert await valid(vault, signature, marshaling_algorithm="jws")
     plain = b64(data)
     if plain.rstrip("=") != signature.removeprefix("vault:v1:"):
-        sentence = await refused(
-            vault,
+        sentence = await vault.refused(
             "verify/k",
             input=INPUT,
             signature=f"vault:v1:{plain}",
@@ -132,7 +124,7 @@ async def test_ml_dsa_signs(vault, kind):
     signature = await sign(vault)
     public.verify(raw(signature), MESSAGE)
     assert await valid(vault, signature)
-    assert "prehashed" in await refused(vault, "sign/k", input=INPUT, prehashed=True)
+    assert "prehashed" in await vault.refused("sign/k", input=INPUT, prehashed=True)
 
 
 @pytest.fixture
@@ -207,7 +199,7 @@ async def test_rsa_pkcs1_signs_bytes_without_a_hash(vault, rsa):
     ],
 )
 async def test_a_wrong_member_is_refused(vault, rsa, options, says):
-    assert says in await refused(vault, "sign/k", **{"input": INPUT, **options})
+    assert says in await vault.refused("sign/k", **{"input": INPUT, **options})
 
 
 @pytest.mark.parametrize(
@@ -228,31 +220,27 @@ async def test_a_wrong_member_is_refused(vault, rsa, options, says):
 )
 async def test_a_wrong_signature_is_refused(vault, signature, says):
     await make(vault, "ecdsa-p256")
-    assert says in await refused(vault, "verify/k", input=INPUT, signature=signature)
+    assert says in await vault.refused("verify/k", input=INPUT, signature=signature)
 
 
 async def test_der_with_more_behind_it_is_refused(vault):
     await make(vault, "ecdsa-p256")
     longer = f"vault:v1:{b64(raw(await sign(vault)) + b'x')}"
-    assert "invalid" in await refused(vault, "verify/k", input=INPUT, signature=longer)
+    assert "invalid" in await vault.refused("verify/k", input=INPUT, signature=longer)
 
 
 @pytest.mark.parametrize("kind", ["aes256-gcm96", "hmac"])
 async def test_other_types_do_not_sign(vault, kind):
     await vault.data("POST", "transit/keys/s", {"type": kind})
-    assert f"key type {kind} does not support signing" == await refused(
-        vault, "sign/s", input=INPUT
-    )
-    assert "does not support verification" in await refused(
-        vault, "verify/s", input=INPUT, signature="vault:v1:AAAA"
+    assert f"key type {kind} does not support signing" == await vault.refused("sign/s", input=INPUT)
+    assert "does not support verification" in await vault.refused(
+        "verify/s", input=INPUT, signature="vault:v1:AAAA"
     )
 
 
 async def test_an_unknown_key_is_refused(vault):
-    assert "not found" in await refused(vault, "sign/none", input=INPUT)
-    assert "not found" in await refused(
-        vault, "verify/none", input=INPUT, signature="vault:v1:AAAA"
-    )
+    assert "not found" in await vault.refused("sign/none", input=INPUT)
+    assert "not found" in await vault.refused("verify/none", input=INPUT, signature="vault:v1:AAAA")
 
 
 async def test_an_older_version_signs_and_verifies(vault):
@@ -263,10 +251,10 @@ async def test_an_older_version_signs_and_verifies(vault):
     assert await sign(vault, key_version=1) == old
     assert await valid(vault, old)
     await vault.call("POST", "transit/keys/k/config", {"min_encryption_version": 2})
-    assert "less than the minimum" in await refused(vault, "sign/k", input=INPUT, key_version=1)
+    assert "less than the minimum" in await vault.refused("sign/k", input=INPUT, key_version=1)
     assert await valid(vault, old)
     await vault.call("POST", "transit/keys/k/config", {"min_decryption_version": 2})
-    assert "too old" in await refused(vault, "verify/k", input=INPUT, signature=old)
+    assert "too old" in await vault.refused("verify/k", input=INPUT, signature=old)
 
 
 async def test_a_key_of_the_rest_port_is_a_key_here(vault):
@@ -277,3 +265,24 @@ async def test_a_key_of_the_rest_port_is_a_key_here(vault):
     kid = (await made.json())["kid"]
     checked = await vault.rest.post("/verify", json={"kid": kid, "data": data, "sig": sig})
     assert await checked.json() == {"valid": True}
+
+
+@pytest.mark.parametrize("state", ["disabled", "verify-only"])
+async def test_a_key_that_is_not_enabled_does_not_sign(vault, state):
+    await make(vault, "ed25519")
+    signature = await sign(vault)
+    found = await vault.rest.get("/key", params={"alias": "k"})
+    kid = (await found.json())["kid"]
+    await vault.rest.patch(f"/key/{kid}", json={"state": state})
+    assert state in await vault.refused("sign/k", input=INPUT)
+    assert state in await vault.refused("hmac/k", input=INPUT)
+    if state == "verify-only":
+        assert await valid(vault, signature)
+    else:
+        assert state in await vault.refused("verify/k", input=INPUT, signature=signature)
+
+
+async def test_a_key_does_only_the_operations_that_it_may(vault):
+    body = {"alg": "p256", "alias": "k", "operations": ["verify"]}
+    assert (await vault.rest.post("/key/generate", json=body)).status == 200
+    assert "may not sign" in await vault.refused("sign/k", input=INPUT)
