@@ -1,10 +1,10 @@
-"""CBOR in definite lengths, read within bounds before a library decodes any of it (RFC 8949).
+"""CBOR in definite lengths, read within bounds (RFC 8949).
 
-cbor2 alone would also build objects of tags, which a caller chooses, and keep the last of doubled
-map keys.
+cbor2 only encodes: its decoder builds objects of tags, which a caller chooses, keeps the last of
+doubled map keys, and reads indefinite lengths.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import cbor2
 
@@ -30,12 +30,11 @@ class Reader:
     Arrays, maps and tags nest up to MAX_DEPTH, and there are up to MAX_ITEMS items.
     """
 
-    __slots__ = ("_left", "at", "data", "has_tags")
+    __slots__ = ("_left", "at", "data")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.at = 0
-        self.has_tags = False
         self._left = MAX_ITEMS
 
     def head(self) -> tuple[int, int]:
@@ -93,32 +92,39 @@ class Reader:
         major, count = self.head()
         if major != MAP:
             raise CborError("An item that must be a map is not.")
-        entries: dict[int | str, Entry] = {}
+        entries = Map()
         for _ in range(count):
-            label = self._label()
-            self.has_tags = False
-            value = self.item(depth + 1)
-            if entries.setdefault(label, entry := Entry(label, value, self.has_tags)) is not entry:
+            label = self.label()
+            if label in entries:
                 raise CborError("A map has a key twice.")
-        return Map(entries)
+            entries[label] = self.item(depth + 1)
+        return entries
 
     def end(self) -> None:
         """Raise CborError unless all has been read."""
         if self.at != len(self.data):
             raise CborError("Bytes follow its end.")
 
-    def _label(self) -> int | str:
-        start = self.at
-        major, size = self.head()
-        if major == TEXT:
-            self.take(size)
-        elif major not in (UINT, NEGATIVE):
-            raise CborError("A label must be an integer or a text.")  # RFC 9052 section 1.5
+    def label(self) -> int | str:
+        """Read an integer or a text (RFC 9052 section 1.5)."""
+        major, argument = self.head()
+        if major == UINT:
+            return argument
+        if major == NEGATIVE:
+            return -1 - argument
+        if major != TEXT:
+            raise CborError("A label must be an integer or a text.")
         try:
-            label: int | str = cbor2.loads(self.data[start : self.at])
-        except ValueError:
+            return self.take(argument).decode()
+        except UnicodeDecodeError:
             raise CborError("A text is not UTF-8.") from None
-        return label
+
+    def labels(self) -> list[int | str]:
+        """Read an array of labels."""
+        major, count = self.head()
+        if major != ARRAY:
+            raise CborError("An item that must be an array is not.")
+        return [self.label() for _ in range(count)]
 
     def _skip(self, depth: int) -> None:
         major, argument = self.head()
@@ -140,28 +146,10 @@ class Reader:
             for _ in range(argument):
                 self._skip(depth + 1)
         else:
-            self.has_tags = True
             self._skip(depth + 1)
 
 
-class Entry(NamedTuple):
-    """An entry of a map: its label, its encoded value, and whether that has tags."""
-
-    label: int | str
-    value: bytes
-    has_tags: bool = False
-
-    def decode(self) -> Any:
-        """Decode the value; raises CborError if it has tags, or is not valid."""
-        if self.has_tags:
-            raise CborError(f"The value of the label {self.label!r} has the wrong type.")
-        try:
-            return cbor2.loads(self.value)
-        except ValueError:
-            raise CborError(f"The value of the label {self.label!r} is not valid.") from None
-
-
-class Map(dict[int | str, Entry]):
+class Map(dict[int | str, bytes]):
     """A map of labels to values that stay encoded."""
 
     @classmethod
@@ -174,7 +162,7 @@ class Map(dict[int | str, Entry]):
 
     def encode(self) -> bytes:
         """Encode the map with its labels in order (RFC 8949 section 4.2.1)."""
-        items = sorted((cbor2.dumps(entry.label), entry.value) for entry in self.values())
+        items = sorted((cbor2.dumps(label), value) for label, value in self.items())
         return head(MAP, len(items)) + b"".join(part for item in items for part in item)
 
 

@@ -246,14 +246,14 @@ class Cose:
         if _CRIT in unprotected:
             raise CborError("The label 2 (crit) is not protected.")
         _check_critical(header)
-        alg = header[_ALG].decode() if _ALG in header else None
+        alg = Reader(header[_ALG]).label() if _ALG in header else None
         return cls(protected, bare, payload, signature, alg)
 
 
 def _check_types(header: Map) -> None:
     """Raise CborError if a value has another type than its label has."""
     for label in header.keys() & _TYPES.keys():
-        if header[label].value[0] >> 5 not in _TYPES[label]:
+        if header[label][0] >> 5 not in _TYPES[label]:
             raise CborError(f"The value of the label {label!r} has the wrong type.")
 
 
@@ -261,9 +261,9 @@ def _check_critical(header: Map) -> None:
     """Raise CborError unless all that is critical is there, and understood."""
     if _CRIT not in header:
         return
-    labels = header[_CRIT].decode()
-    if not labels or not all(isinstance(label, int | str) for label in labels):
-        raise CborError("The label 2 (crit) must have labels.")
+    labels = Reader(header[_CRIT]).labels()
+    if not labels:
+        raise CborError("The label 2 (crit) is empty.")
     for label in labels:
         if label not in header or label not in _UNDERSTOOD:
             raise CborError("The label 2 (crit) has one that is not there, or not understood.")

@@ -28,8 +28,8 @@ def cbor(value):
 
 def parts(cose):
     """The items of a message, with its protected header parsed."""
-    message = cbor2.loads(raw(cose))
-    protected, *others = message.value if isinstance(message, cbor2.CBORTag) else message
+    message = raw(cose)
+    protected, *others = cbor2.loads(message[message[0] >> 5 == 6 :])  # without its tag
     return [cbor2.loads(protected), *others]
 
 

@@ -102,7 +102,7 @@ async def test_5000_inputs_are_answered(client, generate):
             assert response.status in seen, (path, data.hex(), text)
             assert response.status == 200 or "invalid-cose" in text, (path, data.hex(), text)
             seen[response.status] += 1
-    assert min(seen.values()) > 100, seen
+    assert min(seen.values()) > 50, seen
 
 
 @pytest.mark.parametrize(

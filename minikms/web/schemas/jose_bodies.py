@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, ClassVar, Final, get_args
+from typing import Any, Final, get_args
 
 from marshmallow import ValidationError, post_load, validate, validates_schema
 
@@ -104,8 +104,6 @@ def _texts(description: str) -> BoundedList:
 
 class AttestKeysRequest(ByKey):
     """Keys to attest, the key that signs, and claims about them."""
-
-    max_size: ClassVar[int | None] = 64 * 1024
 
     keys = BoundedList(
         Text("The kid or an alias of a key.", validate=validate.Length(1, MAX_ALIAS)),
