@@ -1,6 +1,7 @@
 """Routes of a door by method and path, with variables such as `keys/{name}/rotate`."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from re import Pattern
 from typing import Final
 from urllib.parse import unquote
@@ -12,6 +13,10 @@ from minikms.errors import MethodNotAllowed, RouteNotFound
 from minikms.http.state import PARAMETERS
 
 _REST: Final = "..."
+
+# Paths that are found without following them again, and characters of the longest one.
+_PATHS_KEPT: Final = 1024
+_LONGEST_KEPT: Final = 256
 
 
 class _Step:
@@ -42,6 +47,7 @@ class PathRoutes:
         """Take methods and paths, without a slash at either end, and their routes."""
         self._first = _Step()
         self._variable = variable
+        self._found = lru_cache(_PATHS_KEPT)(self._find)
         for method, path, route in routes:
             self._add(method, path.split("/"), route)
 
@@ -51,6 +57,13 @@ class PathRoutes:
         `path` is the encoded path without the slash before it. Raises RouteNotFound, and
         MethodNotAllowed for a path with other methods.
         """
+        found = self._found if len(path) <= _LONGEST_KEPT else self._find
+        route, parameters = found(method, path)
+        if parameters:
+            request[PARAMETERS] = parameters
+        return route
+
+    def _find(self, method: str, path: str) -> tuple[DoorRoute, Mapping[str, str]]:
         known, values = self._follow(path)
         if not known:
             raise RouteNotFound()
@@ -58,9 +71,7 @@ class PathRoutes:
             allowed = ", ".join(sorted(known))
             raise MethodNotAllowed(f"Allowed here: {allowed}.", headers={"Allow": allowed})
         route, names = known[method]
-        if names:
-            request[PARAMETERS] = dict(zip(names, values, strict=True))
-        return route
+        return route, dict(zip(names, values, strict=True))
 
     def at(self, path: str) -> Mapping[str, DoorRoute]:
         """Return the routes of a path by method, empty if it has none."""

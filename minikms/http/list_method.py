@@ -17,6 +17,8 @@ _TORN: Final = (b"L", b"LI")
 _TO_HIDDEN: Final = bytes.maketrans(b"STK", b"NKT")
 
 _EMPTY_LINES: Final = b"\r\n"
+# Other bytes begin a request that is not changed.
+_FIRST: Final = b"L\r\n"
 _END: Final = b"\r\n\r\n"
 # In how many parts to parse bytes at most: a head and a body for each request that may wait.
 _PARTS: Final = 64
@@ -97,7 +99,10 @@ class ListParser:
     def _parse(self, data: bytes) -> tuple[Sequence[Any], bool, bytes]:
         if data:
             if self._begun is None and self._payload is EMPTY_PAYLOAD and self._is_between():
-                self._begun = b""
+                if data[0] in _FIRST:
+                    self._begun = b""
+                else:
+                    self._payload = None
             if self._begun is not None:
                 data = self._hide(data, self._begun)
         messages, upgraded, tail = self._feed(data)
@@ -107,25 +112,21 @@ class ListParser:
                 message, payload = messages[0]
                 messages[0] = message._replace(method="LIST"), payload
             self._head, self._payload = messages[-1]
-            self._rest = self._behind_head(data)
+            # Behind several heads, there are more bytes than the last body has.
+            came = self._end[-3:] + data
+            place = came.find(_END)
+            self._rest = len(came) - place - len(_END)
+            if place < 0 or len(self._waiting) >= _FEW:
+                self._rest = _UNKNOWN
         else:
             self._rest += len(data)
         if (body := self._payload) is not None and body is not EMPTY_PAYLOAD and body.is_eof():
             self._rest -= body.total_bytes
             self._payload = EMPTY_PAYLOAD
+        if self._payload is EMPTY_PAYLOAD:
+            self._head = None  # a connection at rest keeps no token
         self._end = data[-4:] if len(data) > 3 else (self._end + data)[-4:]
         return messages, upgraded, tail
-
-    def _behind_head(self, data: bytes) -> int:
-        """Count the bytes behind the head of a request that has come in `data`.
-
-        Behind several heads, there are more than the last body has.
-        """
-        came = self._end[-3:] + data
-        place = came.find(_END)
-        if place < 0 or len(self._waiting) >= _FEW:
-            return _UNKNOWN
-        return len(came) - place - len(_END)
 
     def _is_between(self) -> bool:
         """Return true if the next byte begins a request for certain, or an empty line before it.

@@ -67,7 +67,9 @@ class VaultDoor(Door):
     def route_of(self, request: "web.Request") -> DoorRoute:
         if "Origin" in request.headers:
             raise VaultError(403, _NO_PAGES)
-        method, path = method_of(request), request.raw_path
+        method, path = request.method, request.raw_path
+        if method != "POST":
+            method = method_of(request)
         if "?" in path or "#" in path or not path.startswith(_VERSION):
             path = request.rel_url.raw_path
         if not path.startswith(_VERSION):

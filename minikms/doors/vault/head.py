@@ -35,5 +35,8 @@ def token_of(request: "web.Request") -> str:
 
 def profile_of(request: "web.Request") -> str:
     """Return the profile, which a namespace names."""
-    name: str = request.headers.get("X-Vault-Namespace", "").strip("/")
+    given: str = request.headers.get("X-Vault-Namespace", "")
+    if not given:
+        return DEFAULT_PROFILE
+    name = given.strip("/")
     return DEFAULT_PROFILE if name in ("", _ROOT) else name
