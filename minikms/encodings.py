@@ -48,7 +48,8 @@ def b64url(data: bytes) -> str:
 
 def jose_b64url(data: bytes) -> str:
     """Encode as base64url without padding, as in JWK and JWS (RFC 7515 section 2)."""
-    return b64url(data).rstrip("=")
+    encoded = binascii.b2a_base64(data, newline=False).rstrip(b"=")
+    return encoded.translate(_FROM_BASE64).decode("ascii")
 
 
 def b58(data: bytes) -> str:
