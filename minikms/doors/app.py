@@ -26,6 +26,7 @@ from minikms.events import AuditSink
 from minikms.http.answers import Answer, AnswerForm, BodyAnswer, Handler
 from minikms.http.gate import Gate, Gated, enter, receive
 from minikms.http.hosts import known_hosts
+from minikms.http.limits import SMALL_BODY
 from minikms.http.logs import request_id
 from minikms.http.proxies import parse_proxies
 from minikms.http.request_batches import EVERY_PATH
@@ -111,7 +112,8 @@ class DoorApp:
             raise PluginError(f"Two routes have the name {name}.")
 
         async def handle(request: web.Request) -> Answer:
-            body = await receive(request, request.client_max_size)
+            most = request.client_max_size
+            body = await receive(request, min(most, SMALL_BODY) if is_open else most)
             profile = self._door.profile(request)
             if not _PROFILE.match(profile):
                 raise ProfileNotFound()

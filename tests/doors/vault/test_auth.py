@@ -3,10 +3,12 @@
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 
 import orjson
 import pytest
 from identity_provider import AUDIENCE, ISSUER, SigningKey, good
+from ports import free_port
 
 DENIED = (403, {"errors": ["permission denied"]})
 LEASE = 2_764_800
@@ -203,3 +205,29 @@ async def test_a_jwt_logs_in_and_is_used(start_vault, tmp_path):
         token = key.token({"exp": exp, "minikms_profiles": ["default"]})
         facts = await vault.data("GET", "auth/token/lookup-self", token=token)
         assert facts["expire_time"].startswith("9999-12-31")
+
+
+async def test_the_body_of_a_login_is_bounded(vault):
+    body = {"secret_id": "x" * 70_000}
+    status, answer = await vault.call("POST", "auth/approle/login", body)
+    assert (status, len(answer["errors"])) == (413, 1)
+
+
+@pytest.mark.process
+def test_the_metrics_name_logins(serve):
+    ports = "--port", "0", "--vault-port", "0", "--metrics-port", str(free_port())
+    service = serve(*ports, wait=False)
+    service.read_until("metrics on ")
+    service.wait_until_it_listens()
+    port = service.read_until("Vault Transit on ").strip().rpartition(":")[2]
+    vault = HTTPConnection("127.0.0.1", int(port), timeout=20)
+    for path, status in {"auth/approle/login": 200, "auth/token/revoke-self": 400}.items():
+        vault.request("PUT", f"/v1/{path}", b'{"secret_id": "anything"}')
+        answer = vault.getresponse()
+        answer.read()
+        assert answer.status == status
+    vault.close()
+    counted = service.metrics()
+    for operation, status in ("login", "200"), ("revokeSelf", "400"):
+        labels = {"route": f"vault:{operation}", "status": status}
+        assert counted["requests_total", frozenset(labels.items())] == 1
