@@ -89,7 +89,7 @@ class SignatureForm(NamedTuple):
     jws: bool
 
     @classmethod
-    def read(cls, body: Body) -> Self:
+    def read(cls, body: Body) -> "SignatureForm":
         """Read the form of a body; raises VaultError."""
         asked = _IN_PATH_OR_BODY.intersection(body.members)
         marshaling = body.text(_MARSHALING, _ASN1) if _MARSHALING in asked else _ASN1
@@ -97,7 +97,7 @@ class SignatureForm(NamedTuple):
             raise invalid(f'invalid marshaling type "{marshaling}"')
         jws = marshaling == _JWS
         if asked <= _MARSHALING_ALONE:
-            return cls(SHA2_256, False, "", "auto", jws)
+            return _COMMON[jws]
         hash_name = asked_hash(body)
         if hash_name not in _HASHES:
             raise invalid(f'invalid hash algorithm "{hash_name}"')
@@ -140,6 +140,8 @@ class SignatureForm(NamedTuple):
             raise invalid("invalid base64 signature value") from None
 
 
+# The form of most calls: without and with `jws`.
+_COMMON: Final = tuple(SignatureForm(SHA2_256, False, "", "auto", jws) for jws in (False, True))
 _FROM_URL: Final = str.maketrans("-_", "+/")
 _URL_SAFE: Final = re.compile(r"[A-Za-z0-9_-]*")
 
@@ -187,15 +189,18 @@ def _ecdsa(own: str) -> "_Options":
     return options
 
 
+_PURE: Final = SignOptions()
+
+
 def _eddsa(form: SignatureForm) -> SignOptions:
     # Vault ignores a hash, and signs a digest as a message.
-    return SignOptions()
+    return _PURE
 
 
 def _mldsa(form: SignatureForm) -> SignOptions:
     if form.prehashed:
         raise invalid("prehashed is not supported for ML-DSA")
-    return SignOptions()
+    return _PURE
 
 
 def _rsa(bits: int) -> "_Options":
