@@ -24,11 +24,13 @@ def run(command, url):
 def test_the_programs_of_the_readme_run():
     """On a service of its own, since the first lists all keys of the default profile."""
     with serve() as url:
-        blocking, asynchronous, _ = [text.replace("http://127.0.0.1:8080", url) for text in PYTHON]
+        programs = [text.replace("http://127.0.0.1:8080", url) for text in PYTHON]
+        blocking, asynchronous, by_pyca, _ = programs
         first, second = run([sys.executable, "-c", blocking], url)
         assert first.endswith("('did:example:123#key-1',)")
         assert second.startswith("alias-not-found ")
         assert run([sys.executable, "-c", asynchronous], url) == ["EdDSA"]
+        assert run([sys.executable, "-c", by_pyca], url) == ["{'sub': 'alice'}"]
 
 
 def test_the_commands_of_the_readme_run(minikms_url):
@@ -42,7 +44,7 @@ def test_the_commands_of_the_readme_run(minikms_url):
 
 
 def test_the_test_of_a_program(tmp_path):
-    (tmp_path / "test_it.py").write_text(PYTHON[2])
+    (tmp_path / "test_it.py").write_text(PYTHON[3])
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         check=True,
