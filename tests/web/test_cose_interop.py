@@ -1,4 +1,9 @@
-"""Independent libraries agree on COSE: python-cwt and pycose, in both directions."""
+"""Independent libraries agree on COSE: python-cwt, pycose and cose-kit, in both directions."""
+
+import asyncio
+import json
+import os
+import shutil
 
 import cbor2
 import pytest
@@ -92,3 +97,64 @@ async def test_pycose_reads_rsa_keys(get, post, generate):
     message = messages.CoseMessage.decode(raw(cose["cose"]))
     message.key = theirs
     assert message.verify_signature()
+
+
+NPM_PACKAGES = ("cose-kit@1.7.1", "jose@5.10.0")
+# The algorithms of cose-kit, in the names of JOSE.
+COSE_KIT = {"ed25519": "EdDSA", "p256": "ES256", "p384": "ES384", "p521": "ES512"}
+SCRIPT = """
+import { text } from "node:stream/consumers";
+import { coseSign, coseVerify } from "cose-kit";
+import { importJWK } from "jose";
+
+const asked = JSON.parse(await text(process.stdin));
+const verified = [], signed = [];
+for (const { alg, jwk, cose, payload } of asked) {
+  const { d, ...publicJwk } = jwk;
+  const message = Buffer.from(cose, "base64url");
+  verified.push((await coseVerify(message, await importJWK(publicJwk, alg))).isValid);
+  const header = [{ alg }, { kid: Buffer.from("1") }];
+  const made = await coseSign(...header, Buffer.from(payload), await importJWK(jwk, alg));
+  signed.push(Buffer.from(made).toString("base64url"));
+}
+console.log(JSON.stringify({ verified, signed }));
+"""
+
+
+@pytest.fixture(scope="module")
+def npm(tmp_path_factory):
+    """A folder for packages of npm."""
+    if missing := [program for program in ("node", "npm") if shutil.which(program) is None]:
+        if os.environ.get("MINIKMS_TEST_REQUIRE_NODE") == "1":
+            pytest.fail(f"needs {' and '.join(missing)}")
+        pytest.skip(f"needs {' and '.join(missing)}: apt-get install nodejs npm")
+    return tmp_path_factory.mktemp("npm")
+
+
+async def run(*command, cwd, given=b""):
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe
+    )
+    output, errors = await process.communicate(given)
+    assert process.returncode == 0, errors.decode()
+    return output
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)  # npm installs packages
+async def test_cose_kit_agrees(post, key, npm):
+    options = ("--silent", "--no-audit", "--no-fund")
+    await run("npm", "install", *options, *NPM_PACKAGES, cwd=npm)
+    (npm / "run.mjs").write_text(SCRIPT)
+    owners, asked = [], []
+    for alg, name in COSE_KIT.items():
+        by, _, private = await key(alg)
+        cose = (await post("/cose/sign", {**by, "payload": b64(PAYLOAD)}))["cose"]
+        owners.append(by)
+        asked.append({"alg": name, "jwk": private, "cose": cose, "payload": PAYLOAD.decode()})
+    found = json.loads(await run("node", "run.mjs", cwd=npm, given=json.dumps(asked).encode()))
+    assert found["verified"] == [True] * len(asked)
+    for by, cose in zip(owners, found["signed"], strict=True):
+        result = await post("/cose/verify", {**by, "cose": cose})
+        assert (result["valid"], result["payload"]) == (True, b64(PAYLOAD))
