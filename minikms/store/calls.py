@@ -16,8 +16,8 @@ from minikms.store.askar_errors import UndecryptableError
 from minikms.store.counters import ChangeCounters
 from minikms.store.layout import SYSTEM, require_not_rekeyed
 from minikms.store.pool import StorePool
+from minikms.store.postgres import TableStatistics
 from minikms.store.sessions import Session, Transaction
-from minikms.store.statistics import TableStatistics
 
 LOGGER = logging.getLogger(__name__)
 
