@@ -22,7 +22,7 @@ from minikms.doors.protocol import (
     DoorService,
 )
 from minikms.errors import InternalError, KmsError, ProfileNotFound
-from minikms.events import AuditSink
+from minikms.events import CURRENT, AuditSink
 from minikms.http.answers import Answer, AnswerForm, BodyAnswer, Handler
 from minikms.http.gate import Gate, Gated, enter, receive
 from minikms.http.hosts import known_hosts
@@ -119,8 +119,10 @@ class DoorApp:
                 raise ProfileNotFound()
             if not is_open:
                 enter(request, profile)
+            event: Any = CURRENT.get()  # the gate has begun it, with an id if it is recorded
+            known = event.request_id or request_id(request)
             parameters = request.get(PARAMETERS, _NOTHING)
-            call = DoorCall(request, body, profile, self._service, request_id(request), parameters)
+            call = DoorCall(request, body, profile, self._service, known, parameters)
             answer: Any = await route.handler(call)
             if isinstance(answer, bytes):
                 return answer
